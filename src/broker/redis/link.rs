@@ -1,0 +1,157 @@
+//! Opening connections to Redis, with the settings that matter: RESP3, no Nagle, bounded waits.
+
+use std::time::Duration;
+
+use ::redis::aio::{AsyncPushSender, MultiplexedConnection};
+use ::redis::io::tcp::TcpSettings;
+use ::redis::{
+    AsyncConnectionConfig, Client, FromRedisValue, ProtocolVersion, RedisError, RedisResult,
+};
+use deadpool_redis::{PoolConfig, PoolError, Runtime, Timeouts};
+use tokio::time::Instant;
+
+use super::url::Server;
+
+/// How long a connection may take to be made and greeted.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a question may take, from waiting for a pooled connection to the answer.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Connections for questions. They are rare: publications and subscriptions do not use the pool.
+const POOL_SIZE: usize = 2;
+
+/// The server, and how to reach it.
+#[derive(Clone)]
+pub struct Link {
+    client: Client,
+}
+
+impl Link {
+    pub fn new(server: &Server) -> Self {
+        let redis = server.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let tcp = TcpSettings::default().set_nodelay(true);
+        let info = server.info.clone().set_redis_settings(redis).set_tcp_settings(tcp);
+        let client = Client::open(info).expect("a checked connection info opens");
+        Self { client }
+    }
+
+    /// A connection for commands. Waits for answers are the caller's to bound.
+    pub async fn open(&self) -> RedisResult<MultiplexedConnection> {
+        self.connect(config()).await
+    }
+
+    /// A connection whose push messages go to `push`, which runs in the connection's own task.
+    pub async fn open_pushing(
+        &self,
+        push: impl AsyncPushSender,
+    ) -> RedisResult<MultiplexedConnection> {
+        self.connect(config().set_push_sender(push)).await
+    }
+
+    /// The crate bounds only the TCP connect: a server that accepts and then says nothing would
+    /// hold the greeting for ever.
+    async fn connect(&self, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
+    }
+
+    pub fn pool(&self) -> Pool {
+        let info = self.client.get_connection_info().clone();
+        let manager = deadpool_redis::Manager::new(info).expect("a checked connection info opens");
+        let timeouts = Timeouts {
+            wait: Some(QUESTION_TIMEOUT),
+            create: Some(QUESTION_TIMEOUT),
+            recycle: Some(QUESTION_TIMEOUT),
+        };
+        let pool = deadpool_redis::Pool::builder(manager)
+            .config(PoolConfig { max_size: POOL_SIZE, timeouts, ..PoolConfig::default() })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("a pool with a runtime builds");
+        Pool(pool)
+    }
+}
+
+fn config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(None)
+}
+
+/// Connections for questions and their answers.
+#[derive(Clone)]
+pub struct Pool(deadpool_redis::Pool);
+
+/// Why a question was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    #[error("no connection: {0}")]
+    Pool(#[from] PoolError),
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    #[error("no answer within {QUESTION_TIMEOUT:?}")]
+    Timeout,
+}
+
+impl Pool {
+    pub async fn query<T: FromRedisValue>(
+        &self,
+        command: &::redis::Cmd,
+    ) -> Result<T, QuestionError> {
+        let asking = async {
+            let mut connection = self.0.get().await?;
+            Ok(command.query_async(&mut connection).await?)
+        };
+        tokio::time::timeout(QUESTION_TIMEOUT, asking).await.map_err(|_| QuestionError::Timeout)?
+    }
+}
+
+/// Pauses between attempts, for ever: doubling from 0.1 s to 5 s, each cut by up to half at random
+/// so that the nodes of a fleet do not return in one instant.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    attempts: u32,
+    /// When the connection that was lost had been made.
+    connected_at: Option<Instant>,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    /// A connection was made. It counts as good once it has lasted a while; till then a server that
+    /// accepts and hangs up at once is not asked again without a pause.
+    pub fn connected(&mut self) {
+        self.connected_at = Some(Instant::now());
+    }
+
+    /// The pause before the next attempt.
+    pub fn next(&mut self) -> Duration {
+        if self.connected_at.take().is_some_and(|at| at.elapsed() > Self::LONGEST) {
+            self.attempts = 0;
+        }
+        let doubled = Self::FIRST * 2u32.pow(self.attempts.min(6));
+        self.attempts += 1;
+        doubled.min(Self::LONGEST).mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_to_a_bound_and_start_over_after_a_connection_that_lasted() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<_> = (0..20).map(|_| backoff.next()).collect();
+        assert!(pauses[0] <= Backoff::FIRST && pauses[0] >= Backoff::FIRST / 2);
+        assert!(pauses[19] <= Backoff::LONGEST && pauses[19] >= Backoff::LONGEST / 2);
+        backoff.connected();
+        tokio::time::sleep(Backoff::LONGEST * 2).await;
+        assert!(backoff.next() <= Backoff::FIRST);
+    }
+}

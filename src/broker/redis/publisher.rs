@@ -1,0 +1,146 @@
+//! Publishing: what waits in the queue goes out as one pipeline over one connection, so that
+//! batches grow by themselves under load and publications of a channel keep their order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::{Pipeline, Value};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::header;
+use super::link::{Backoff, Link};
+use super::state::{Part, State};
+use crate::broker::Unavailable;
+use crate::broker::queue::{Item, LATE};
+use crate::publication::NodeId;
+use crate::telemetry;
+
+/// Most publications in one pipeline.
+const BATCH_MAX: usize = 512;
+
+/// The least time Redis is given, also for a batch whose deadline is nearly over: a connection just
+/// made again must not be given up for publications that waited for it.
+const ANSWER_TIME_MIN: Duration = Duration::from_millis(200);
+
+const UNANSWERED: Unavailable =
+    Unavailable("redis did not answer: the publication may or may not have gone out");
+const REFUSED: Unavailable = Unavailable("redis refused the publication");
+
+/// Publishes what the queue holds until every sender of it is gone.
+pub async fn run(
+    link: Link,
+    prefix: Arc<str>,
+    node: NodeId,
+    items: mpsc::Receiver<Item>,
+    state: Arc<State>,
+) {
+    let mut publisher = Publisher { prefix, node, items, held: VecDeque::new() };
+    let mut backoff = Backoff::default();
+    loop {
+        let connection = tokio::select! {
+            connection = connect(&link, &mut backoff) => connection,
+            () = publisher.expire() => return,
+        };
+        backoff.connected();
+        state.set(Part::Publisher, true);
+        let ended = publisher.publish(connection).await;
+        state.set(Part::Publisher, false);
+        match ended {
+            Ended::Stopped => return,
+            Ended::Lost => sleep(backoff.next()).await,
+        }
+    }
+}
+
+async fn connect(link: &Link, backoff: &mut Backoff) -> MultiplexedConnection {
+    loop {
+        match link.open().await {
+            Ok(connection) => return connection,
+            Err(error) => {
+                let pause = backoff.next();
+                telemetry::broker_unreachable(&error, pause);
+                sleep(pause).await;
+                telemetry::broker_reconnecting();
+            }
+        }
+    }
+}
+
+enum Ended {
+    /// Nobody can publish any more.
+    Stopped,
+    /// The connection broke or Redis hangs.
+    Lost,
+}
+
+struct Publisher {
+    prefix: Arc<str>,
+    node: NodeId,
+    items: mpsc::Receiver<Item>,
+    /// Taken off the queue while there was no connection: at most one, the oldest.
+    held: VecDeque<Item>,
+}
+
+impl Publisher {
+    async fn publish(&mut self, mut connection: MultiplexedConnection) -> Ended {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            batch.extend(self.held.drain(..));
+            if batch.is_empty() && self.items.recv_many(&mut batch, BATCH_MAX).await == 0 {
+                return Ended::Stopped;
+            }
+            let mut pipeline = Pipeline::with_capacity(batch.len());
+            let mut deadline = Instant::now() + ANSWER_TIME_MIN;
+            for item in &batch {
+                let channel = [self.prefix.as_bytes(), item.channel.as_str().as_bytes()].concat();
+                let payload = header::write(&item.publication, self.node);
+                pipeline.cmd("PUBLISH").arg(channel).arg(payload);
+            }
+            deadline = deadline.max(batch[0].deadline);
+            let answers = connection.req_packed_commands(&pipeline, 0, batch.len());
+            match timeout_at(deadline, answers).await {
+                Ok(Ok(answers)) => {
+                    for (item, answer) in batch.drain(..).zip(answers) {
+                        item.answer(taken(&answer));
+                    }
+                }
+                Ok(Err(_)) | Err(_) => {
+                    batch.drain(..).for_each(|item| item.answer(Err(UNANSWERED)));
+                    return Ended::Lost;
+                }
+            }
+        }
+    }
+
+    /// Answers publications whose time is over while there is no connection. Returns when nobody
+    /// can publish any more. Cancel safe: what is taken off the queue is held.
+    async fn expire(&mut self) {
+        loop {
+            match self.held.front() {
+                Some(oldest) => {
+                    sleep_until(oldest.deadline).await;
+                    if let Some(late) = self.held.pop_front() {
+                        late.answer(Err(LATE));
+                    }
+                }
+                None => match self.items.recv().await {
+                    Some(item) => self.held.push_back(item),
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+fn taken(answer: &Value) -> Result<(), Unavailable> {
+    match answer {
+        Value::ServerError(error) => {
+            telemetry::broker_refused("PUBLISH", &format_args!("{error:?}"));
+            Err(REFUSED)
+        }
+        _ => Ok(()),
+    }
+}

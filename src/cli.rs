@@ -1,0 +1,136 @@
+//! The command line: one file a command.
+
+mod check;
+mod health;
+mod publish;
+mod serve;
+mod subscribe;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Sources};
+use crate::settings::Faults;
+use crate::telemetry;
+
+/// The exit code for a configuration that cannot be used; clap's own for arguments is the same.
+const EXIT_CONFIGURATION: u8 = 2;
+
+/// The exit code for everything else that went wrong.
+const EXIT_FAILURE: u8 = 1;
+
+/// A horizontally scalable WebSocket gateway with Redis fan-out.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    sources: SourceArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args)]
+struct SourceArguments {
+    /// Reads settings from a TOML or YAML file.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one key, over file and environment. May be given many times.
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a node. What is done without a command.
+    Serve,
+    /// Validates the configuration and prints the effective one, secrets masked.
+    Check,
+    /// Publishes to a channel through the configured broker.
+    Publish {
+        channel: String,
+        /// The payload as it is; `-`, or nothing, reads it from standard input.
+        payload: Option<String>,
+    },
+    /// Prints what is published on channels, a line each, until it is interrupted.
+    Subscribe {
+        #[arg(required = true)]
+        channels: Vec<String>,
+    },
+    /// Asks the internal listener whether the node lives. Exits 0 or 1.
+    Health {
+        /// Asks whether it is ready for clients instead.
+        #[arg(long)]
+        ready: bool,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration, or an argument, cannot be used.
+    #[error("{0}")]
+    Configuration(String),
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self::Configuration(faults.to_string())
+    }
+}
+
+/// Runs what the arguments of this process ask for.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let SourceArguments { config, set } = arguments.sources;
+    let sources = Sources { file: config, flags: set, ..Sources::default() }.with_environment();
+    match command(arguments.command.unwrap_or(Command::Serve), &sources) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("tidegate: {failure}");
+            ExitCode::from(match failure {
+                Failure::Configuration(_) => EXIT_CONFIGURATION,
+                Failure::Other(_) => EXIT_FAILURE,
+            })
+        }
+    }
+}
+
+fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
+    let config = Config::load(sources)?;
+    telemetry::start_log(&config.telemetry);
+    match command {
+        Command::Serve => serve::run(config),
+        Command::Check => Ok(check::run(&config)),
+        Command::Publish { channel, payload } => publish::run(&config, &channel, payload),
+        Command::Subscribe { channels } => subscribe::run(&config, &channels),
+        Command::Health { ready } => Ok(health::run(&config, ready)),
+    }
+}
+
+/// A runtime for commands that need the network for a moment.
+fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    use anyhow::Context;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.context("cannot start the runtime")?)
+}
+
+/// Refuses the memory broker, which ends with this process and reaches nobody.
+fn needs_redis(config: &Config) -> Result<(), Failure> {
+    match config.broker.url {
+        crate::broker::Url::Memory => Err(Failure::Configuration(
+            "broker.url is memory:, which reaches this process only; \
+             name the nodes' Redis, such as --set broker.url=redis://127.0.0.1:6379"
+                .into(),
+        )),
+        crate::broker::Url::Redis(_) => Ok(()),
+    }
+}
+
+fn channel(name: &str) -> Result<crate::publication::Channel, Failure> {
+    crate::publication::Channel::new(name)
+        .map_err(|invalid| Failure::Configuration(format!("{name:?}: {invalid}")))
+}

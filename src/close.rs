@@ -1,0 +1,111 @@
+//! Why a connection ends: one table of codes, texts and metric labels (RFC 6455 section 7.4).
+
+/// Why a connection ends. The code tells the client whether to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// The client said so; its code is echoed. None: its close frame carried no code.
+    Client(Option<u16>),
+    /// The transport broke or ended without a close frame. Nobody is left to be told.
+    Lost,
+    /// RFC 6455 was violated.
+    Protocol(&'static str),
+    /// What the protocol of the session cannot carry.
+    Unsupported(&'static str),
+    /// A text was not UTF-8.
+    Utf8,
+    /// A message or frame was larger than `session.message_bytes_max`.
+    TooLarge,
+    /// Too many bad commands.
+    Policy(&'static str),
+    /// A fault in the node.
+    Internal,
+    /// The node drains.
+    Drain,
+    /// A plain frame could not be handed to the broker.
+    Unavailable,
+    /// The outbound queue was full.
+    Slow,
+    /// No frame within `session.pong_timeout` of a ping.
+    PongTimeout,
+}
+
+impl Close {
+    /// The code of the close frame. None: it carries no body, or there is none to send.
+    pub fn code(self) -> Option<u16> {
+        Some(match self {
+            Self::Client(code) => return code,
+            Self::Lost => return None,
+            Self::Protocol(_) => 1002,
+            Self::Unsupported(_) => 1003,
+            Self::Utf8 => 1007,
+            Self::Policy(_) => 1008,
+            Self::TooLarge => 1009,
+            Self::Internal => 1011,
+            Self::Drain => 1012,
+            Self::Unavailable => 1013,
+            Self::Slow => 4008,
+            Self::PongTimeout => 4009,
+        })
+    }
+
+    /// The text of the close frame: at most 123 bytes (RFC 6455 section 5.5.1).
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Client(_) | Self::Lost => "",
+            Self::Protocol(what) | Self::Unsupported(what) | Self::Policy(what) => what,
+            Self::Utf8 => "a text message is not UTF-8",
+            Self::TooLarge => "the message is larger than session.message_bytes_max",
+            Self::Internal => "a fault in the node: reconnect with backoff",
+            Self::Drain => "the node drains: reconnect",
+            Self::Unavailable => "the broker is unavailable: reconnect with backoff",
+            Self::Slow => "too slow to take what was sent: reconnect and resume",
+            Self::PongTimeout => "no pong in time: reconnect and resume",
+        }
+    }
+
+    /// The value of the `reason` label of `tidegate_connections_closed_total`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Client(_) => "client",
+            Self::Lost => "lost",
+            Self::Protocol(_) => "protocol",
+            Self::Unsupported(_) => "unsupported",
+            Self::Utf8 => "utf8",
+            Self::TooLarge => "too_large",
+            Self::Policy(_) => "policy",
+            Self::Internal => "internal",
+            Self::Drain => "drain",
+            Self::Unavailable => "unavailable",
+            Self::Slow => "slow",
+            Self::PongTimeout => "pong_timeout",
+        }
+    }
+
+    /// One of each, for metrics that start at zero.
+    pub const EACH: [Self; 12] = [
+        Self::Client(None),
+        Self::Lost,
+        Self::Protocol(""),
+        Self::Unsupported(""),
+        Self::Utf8,
+        Self::TooLarge,
+        Self::Policy(""),
+        Self::Internal,
+        Self::Drain,
+        Self::Unavailable,
+        Self::Slow,
+        Self::PongTimeout,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_distinct_and_texts_fit_a_control_frame() {
+        let labels: std::collections::HashSet<_> = Close::EACH.map(Close::label).into();
+        assert_eq!(labels.len(), Close::EACH.len());
+        assert!(Close::EACH.iter().all(|close| close.text().len() <= 123));
+    }
+}

@@ -1,0 +1,160 @@
+//! Defaults, file, environment and flags become one checked [`Config`], made of each room's own.
+
+mod layers;
+
+use std::path::PathBuf;
+
+use crate::settings::{Faults, Known, Settings};
+use crate::{auth, broker, drain, internal, session, telemetry, transport};
+
+/// Where settings may come from, beside the defaults. Later ones win.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// TOML or YAML, by its ending.
+    pub file: Option<PathBuf>,
+    /// Variables, `TIDEGATE__SECTION__KEY`; taken from the process by [`Sources::with_environment`].
+    pub environment: Vec<(String, String)>,
+    /// `section.key=value`, as `--set` was given.
+    pub flags: Vec<String>,
+}
+
+impl Sources {
+    /// Adds the process's own environment.
+    pub fn with_environment(mut self) -> Self {
+        // Not `vars()`, which panics on a variable that is not Unicode, whoever set it.
+        self.environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        self
+    }
+}
+
+/// A checked configuration: nothing in it needs checking again.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub demo: bool,
+    pub server: transport::Config,
+    pub internal: internal::Config,
+    pub broker: broker::Config,
+    pub session: session::Config,
+    pub auth: auth::Config,
+    pub drain: drain::Config,
+    pub telemetry: telemetry::Config,
+    /// Every key with its effective value, for `tidegate check` and the reference.
+    pub known: Vec<Known>,
+}
+
+impl Config {
+    /// Reads and checks everything; shows all faults at once.
+    pub fn load(sources: &Sources) -> Result<Self, Faults> {
+        let mut settings = Settings::new(layers::merge(sources)?);
+        let demo = settings.section("").flag(
+            "demo",
+            None,
+            "Serves the demo page at `/`. Left open, it is on where `server.listen` is loopback.",
+        );
+        let server = transport::Config::read(&mut settings);
+        let internal = internal::Config::read(&mut settings);
+        let broker = broker::Config::read(&mut settings);
+        let session = session::Config::read(&mut settings);
+        let auth = auth::Config::read(&mut settings, server.listen);
+        let drain = drain::Config::read(&mut settings);
+        let telemetry = telemetry::Config::read(&mut settings);
+        Ok(Self {
+            demo: demo.unwrap_or(server.listen.ip().is_loopback()),
+            server,
+            internal,
+            broker,
+            session,
+            auth,
+            drain,
+            telemetry,
+            known: settings.finish()?,
+        })
+    }
+
+    /// The effective configuration as TOML, each value with where it came from, secrets masked.
+    pub fn effective(&self) -> String {
+        let mut toml = String::new();
+        let mut section = "";
+        for known in &self.known {
+            let (name, key) = known.key.rsplit_once('.').unwrap_or(("", &known.key));
+            if name != section {
+                toml.push_str(&format!("\n[{name}]\n"));
+                section = name;
+            }
+            toml.push_str(&match known.effective.as_str() {
+                "" => format!("# {key} is not set\n"),
+                value => format!("{key} = {value}  # {}\n", known.origin),
+            });
+        }
+        toml
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(flags: &[&str]) -> Sources {
+        Sources {
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            ..Sources::default()
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_on_loopback() {
+        let config = Config::load(&Sources::default()).unwrap();
+        assert!(config.demo);
+        assert_eq!(config.server.listen, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(config.internal.listen, "127.0.0.1:9090".parse().unwrap());
+    }
+
+    #[test]
+    fn an_open_node_must_be_asked_for() {
+        let open = "server.listen=0.0.0.0:8080";
+        let faults = Config::load(&flags(&[open])).unwrap_err().to_string();
+        assert!(faults.contains("auth.mode = \"none\""), "{faults}");
+        let config = Config::load(&flags(&[open, "auth.mode=none"])).unwrap();
+        assert!(!config.demo, "the demo page is for loopback unless asked for");
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("tidegate.yaml");
+        std::fs::write(
+            &file,
+            "session:\n  ping_interval: 1s\n  pong_timeout: 1s\ndrain:\n  period: 1s\n",
+        )
+        .unwrap();
+        let variable = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let config = Config::load(&Sources {
+            file: Some(file),
+            environment: vec![
+                variable("TIDEGATE__SESSION__PONG_TIMEOUT", "2s"),
+                variable("TIDEGATE__DRAIN__PERIOD", "2s"),
+                variable("TIDEGATE_HOME", "somewhere else's business"),
+            ],
+            flags: vec!["drain.period=3s".to_owned()],
+        })
+        .unwrap();
+        assert_eq!(config.session.ping_interval.as_secs(), 1);
+        assert_eq!(config.session.pong_timeout.as_secs(), 2);
+        assert_eq!(config.drain.period.as_secs(), 3);
+    }
+
+    #[test]
+    fn secrets_are_masked_in_the_effective_configuration_and_in_faults() {
+        let config = Config::load(&flags(&[
+            "broker.url=redis://user:hush@127.0.0.1:6379",
+            "internal.api_key=hush-hush-hush-hush",
+        ]))
+        .unwrap();
+        assert!(!config.effective().contains("hush"), "{}", config.effective());
+        let faults =
+            Config::load(&flags(&["broker.url=reddis://user:hush@127.0.0.1"])).unwrap_err();
+        assert!(!faults.to_string().contains("hush"), "{faults}");
+    }
+}

@@ -1,0 +1,68 @@
+//! WebSocket frames as a server writes them (RFC 6455 section 5.2): unmasked, never fragmented,
+//! encoded once and shared as bytes by every socket they go to.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use fastwebsockets::{Frame, OpCode, Payload};
+
+use crate::close::Close;
+use crate::publication::Kind;
+
+/// Bytes of the longest head of a server's frame, as fastwebsockets' `fmt_head` wants them.
+const HEAD_BYTES_MAX: usize = 16;
+
+/// A data frame.
+pub fn message(kind: Kind, payload: &[u8]) -> Bytes {
+    match kind {
+        Kind::Text => encode(OpCode::Text, payload),
+        Kind::Binary => encode(OpCode::Binary, payload),
+    }
+}
+
+/// A ping. `payload` is at most 125 bytes and comes back in the pong.
+pub fn ping(payload: &[u8]) -> Bytes {
+    encode(OpCode::Ping, payload)
+}
+
+/// The answer to a ping: its payload, unchanged.
+pub fn pong(payload: &[u8]) -> Bytes {
+    encode(OpCode::Pong, payload)
+}
+
+/// The close frame that says why. Without a code its body is empty.
+pub fn close(close: Close) -> Bytes {
+    let mut body = BytesMut::with_capacity(2 + close.text().len());
+    if let Some(code) = close.code() {
+        body.put_u16(code);
+        body.put_slice(close.text().as_bytes());
+    }
+    encode(OpCode::Close, &body)
+}
+
+fn encode(opcode: OpCode, payload: &[u8]) -> Bytes {
+    let mut head = [0; HEAD_BYTES_MAX];
+    let head_bytes = Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut head);
+    let mut bytes = BytesMut::with_capacity(head_bytes + payload.len());
+    bytes.put_slice(&head[..head_bytes]);
+    bytes.put_slice(payload);
+    bytes.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_use_the_shortest_length() {
+        assert_eq!(&message(Kind::Text, b"hi")[..], b"\x81\x02hi");
+        assert_eq!(&message(Kind::Binary, b"")[..], b"\x82\x00");
+        assert_eq!(&message(Kind::Text, &[b'x'; 126])[..4], b"\x81\x7e\x00\x7e");
+        assert_eq!(&message(Kind::Text, &[b'x'; 65536])[..10], b"\x81\x7f\0\0\0\0\0\x01\0\0");
+    }
+
+    #[test]
+    fn close_frames_carry_code_and_text_or_nothing() {
+        assert_eq!(&close(Close::Client(None))[..], b"\x88\x00");
+        assert_eq!(&close(Close::Client(Some(3000)))[..], b"\x88\x02\x0b\xb8");
+        assert_eq!(&close(Close::Slow)[2..4], 4008u16.to_be_bytes());
+    }
+}

@@ -1,0 +1,118 @@
+//! Puts the rooms together and runs them. The only file that knows them all.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+use crate::config::Config;
+use crate::drain::{self, Drain, Phase};
+use crate::hub::{Hub, Registry};
+use crate::internal::Internal;
+use crate::publication::NodeId;
+use crate::session::Context;
+use crate::transport::{self, Public};
+use crate::{broker, telemetry};
+
+/// How long connections that were told to go may take to be gone, after the drain's own period.
+const GONE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the drain looks whether all are gone.
+const GONE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Why the node is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// SIGTERM: an orchestrator, whose balancers have yet to hear of it.
+    Terminate,
+    /// SIGINT: somebody at a keyboard, who waits.
+    Interrupt,
+}
+
+/// A node with its listeners bound.
+pub struct Gateway {
+    config: Config,
+    public: TcpListener,
+    internal: TcpListener,
+}
+
+impl Gateway {
+    /// Binds both listeners.
+    pub fn bind(config: Config) -> anyhow::Result<Self> {
+        let listen = |key: &str, address| {
+            transport::bind(address).with_context(|| format!("cannot listen on {key} = {address}"))
+        };
+        let public = listen("server.listen", config.server.listen)?;
+        let internal = listen("internal.listen", config.internal.listen)?;
+        Ok(Self { config, public, internal })
+    }
+
+    /// Serves until `stop`, then drains.
+    pub async fn run(self, stop: impl Future<Output = Stop>) -> anyhow::Result<()> {
+        let Self { config, public, internal } = self;
+        let node = NodeId::random();
+        let registry = Arc::new(Registry::default());
+        let broker = broker::connect(&config.broker, node, registry.clone().sink());
+        let hub = Hub::new(registry, broker);
+        let drain = Drain::default();
+        let context = Arc::new(Context::new(hub.clone(), config.session.clone(), node));
+        telemetry::listening(
+            node,
+            public.local_addr()?,
+            internal.local_addr()?,
+            &config.broker.url.masked(),
+        );
+        let front = Arc::new(Public::new(&config.server, config.demo, context));
+        let serving = tokio::spawn(front.serve(public));
+        let back = Arc::new(Internal::new(&config.internal, hub.clone(), drain.clone()));
+        tokio::spawn(back.serve(internal));
+
+        let stop = stop.await;
+        drain.enter(Phase::Leaving);
+        let delay = if stop == Stop::Interrupt { Duration::ZERO } else { config.drain.delay };
+        let connections = hub.registry().connection_count();
+        telemetry::draining(stop, connections, delay, config.drain.period);
+        sleep(delay).await;
+        drain.enter(Phase::Draining);
+        serving.abort();
+        drain::close_spread(hub.registry().connections(), config.drain.period).await;
+        telemetry::stopped(gone(&hub).await);
+        Ok(())
+    }
+}
+
+/// Waits a bounded time for all connections to end; returns how many did not.
+async fn gone(hub: &Hub) -> usize {
+    let deadline = Instant::now() + GONE_TIMEOUT;
+    while hub.registry().connection_count() > 0 && Instant::now() < deadline {
+        sleep(GONE_INTERVAL).await;
+    }
+    hub.registry().connection_count()
+}
+
+/// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
+pub async fn signalled() -> anyhow::Result<Stop> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut next = async move || {
+        tokio::select! {
+            Some(()) = terminate.recv() => Stop::Terminate,
+            Some(()) = interrupt.recv() => Stop::Interrupt,
+            else => pending().await,
+        }
+    };
+    let first = next().await;
+    tokio::spawn(async move {
+        next().await;
+        telemetry::stopped_at_once();
+        std::process::exit(EXIT_STOPPED_AT_ONCE);
+    });
+    Ok(first)
+}
+
+/// The exit code of a node that was told twice and so did not drain.
+const EXIT_STOPPED_AT_ONCE: i32 = 1;

@@ -1,0 +1,79 @@
+//! One slice of the channels. Plain data; whoever calls holds the lock.
+
+use std::collections::HashMap;
+
+use super::registry::ChannelCount;
+use super::subscribers::{Snapshot, Subscriber, Subscribers};
+use crate::publication::Channel;
+
+/// Channel to who listens.
+#[derive(Default)]
+pub struct Shard {
+    channels: HashMap<Channel, Entry>,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// Claims on the channel: of subscribers, and of sessions about to be some.
+    interests: usize,
+    subscribers: Subscribers,
+}
+
+impl Shard {
+    /// The channel's subscribers as they are now. None: nobody wants the channel.
+    pub fn subscribers(&self, channel: &str) -> Option<Snapshot> {
+        self.channels.get(channel).map(|entry| entry.subscribers.snapshot())
+    }
+
+    pub fn add_interest(&mut self, channel: &Channel) {
+        match self.channels.get_mut(channel) {
+            Some(entry) => entry.interests += 1,
+            None => {
+                let entry = Entry { interests: 1, ..Entry::default() };
+                self.channels.insert(channel.clone(), entry);
+            }
+        }
+    }
+
+    /// True for the last one: nobody wants the channel any more.
+    pub fn remove_interest(&mut self, channel: &Channel) -> bool {
+        let Some(entry) = self.channels.get_mut(channel) else { return false };
+        entry.interests -= 1;
+        let last = entry.interests == 0;
+        if last {
+            self.channels.remove(channel);
+            if self.channels.len() * 4 < self.channels.capacity() {
+                // A flood of channels must not hold its memory for good.
+                self.channels.shrink_to(self.channels.len() * 2);
+            }
+        }
+        last
+    }
+
+    /// The caller has an interest in the channel.
+    pub fn add_subscriber(&mut self, channel: &Channel, number: u64, subscriber: Subscriber) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            entry.subscribers.add(number, subscriber);
+        }
+    }
+
+    pub fn remove_subscriber(&mut self, channel: &Channel, number: u64) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            entry.subscribers.remove(number);
+        }
+    }
+
+    pub fn counts(&self) -> Vec<ChannelCount> {
+        let count = |(channel, entry): (&Channel, &Entry)| ChannelCount {
+            channel: channel.clone(),
+            subscribers: entry.subscribers.len(),
+        };
+        self.channels.iter().map(count).collect()
+    }
+
+    /// Channels, and subscriptions to them.
+    pub fn totals(&self) -> (usize, usize) {
+        let subscriptions = self.channels.values().map(|entry| entry.subscribers.len()).sum();
+        (self.channels.len(), subscriptions)
+    }
+}

@@ -1,0 +1,170 @@
+//! The listener for operators and other services: health, metrics and the API, on a port of its own
+//! that the public need never reach.
+
+mod api;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::drain::{Drain, Phase};
+use crate::hub::Hub;
+use crate::settings::Settings;
+use crate::telemetry::{self, Rejected};
+use crate::transport;
+
+/// How long a request's head may take to arrive.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The `[internal]` section.
+#[derive(Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub api_key: Option<String>,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    pub fn read(settings: &mut Settings) -> Self {
+        let mut section = settings.section("internal");
+        Self {
+            listen: section.address(
+                "listen",
+                "127.0.0.1:9090",
+                "The internal listener: health, metrics, API. Not for the public.",
+            ),
+            api_key: section.parsed(
+                "api_key",
+                None,
+                "16 to 255 visible ASCII characters",
+                |key| {
+                    let fits = (16..=255).contains(&key.len());
+                    (fits && key.bytes().all(|b| b.is_ascii_graphic())).then(|| key.to_owned())
+                },
+                |_| "***".to_owned(),
+                "Requests to `/api` must carry it as `Authorization: Bearer`. Not set: they need \
+                 none.",
+            ),
+        }
+    }
+}
+
+/// What the internal listener answers from.
+pub struct Internal {
+    hub: Hub,
+    drain: Drain,
+    api_key: Option<String>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Internal {
+    pub fn new(config: &Config, hub: Hub, drain: Drain) -> Self {
+        Self { hub, drain, api_key: config.api_key.clone() }
+    }
+
+    /// Accepts for ever.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
+        transport::accept(listener, |stream| {
+            tokio::spawn(self.clone().connection(stream));
+        })
+        .await
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let service = service_fn(|request| {
+            let internal = self.clone();
+            async move { Ok::<_, Infallible>(internal.answer(request).await) }
+        });
+        // How a caller's connection ends is the caller's affair.
+        let _ = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        match (request.uri().path(), request.method()) {
+            ("/healthz", &Method::GET | &Method::HEAD) => {
+                object(StatusCode::OK, &json!({"alive": true}))
+            }
+            ("/readyz", &Method::GET | &Method::HEAD) => self.ready(),
+            ("/metrics", &Method::GET | &Method::HEAD) => self.metrics(),
+            ("/healthz" | "/readyz" | "/metrics", _) => error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "allowed here: GET, HEAD",
+            ),
+            (path, _) if path.starts_with("/api/") => {
+                if let Some(key) = &self.api_key
+                    && !api::carries_key(request.headers(), key)
+                {
+                    telemetry::rejected(Rejected::ApiKey, &"missing or wrong internal.api_key");
+                    let message = "Authorization: Bearer must carry internal.api_key";
+                    return error(StatusCode::UNAUTHORIZED, "unauthorized", message);
+                }
+                api::answer(&self.hub, request).await
+            }
+            _ => error(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there are /healthz, /readyz, /metrics, /api/publish/{channel} and /api/channels",
+            ),
+        }
+    }
+
+    /// Ready for more clients? If not, every reason.
+    fn ready(&self) -> Answer {
+        let mut reasons = Vec::new();
+        if self.drain.phase() != Phase::Serving {
+            reasons.push("draining".to_owned());
+        }
+        if let Err(unavailable) = self.hub.broker().ready() {
+            reasons.push(format!("broker: {unavailable}"));
+        }
+        match reasons.is_empty() {
+            true => object(StatusCode::OK, &json!({"ready": true})),
+            false => {
+                let body = json!({"ready": false, "reasons": reasons});
+                object(StatusCode::SERVICE_UNAVAILABLE, &body)
+            }
+        }
+    }
+
+    fn metrics(&self) -> Answer {
+        let text = telemetry::exposition(self.hub.registry().levels());
+        let mut response = Response::new(Full::from(text));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+}
+
+fn object(status: StatusCode, body: &Value) -> Answer {
+    let mut response = Response::new(Full::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+    object(status, &json!({"error": {"code": code, "message": message}}))
+}

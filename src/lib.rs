@@ -1,0 +1,41 @@
+//! Tidegate: a horizontally scalable WebSocket gateway with Redis fan-out.
+//!
+//! The path of a publication, from one client's socket to everybody else's:
+//!
+//! 1. [`transport`]: a socket becomes frames, frames become messages.
+//! 2. [`session`]: one task a connection; what it may do, and when.
+//! 3. [`protocol`]: a message becomes a command.
+//! 4. [`hub`]: the command becomes a publication, handed to the broker.
+//! 5. [`broker`]: carries it to every node that wants the channel, this one too.
+//! 6. [`hub`] again: encoded once, put in line for each local subscriber.
+//! 7. [`outbound`]: the bounded queue to one socket.
+//! 8. [`transport`] again: all that is queued leaves in one write.
+//!
+//! Rooms in reading order; each imports only from those below it (`tests/architecture.rs`).
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod gateway;
+
+pub mod config;
+
+pub mod internal;
+pub mod transport;
+
+pub mod session;
+
+pub mod hub;
+
+pub mod auth;
+pub mod broker;
+pub mod drain;
+pub mod outbound;
+pub mod protocol;
+
+pub mod telemetry;
+
+pub mod close;
+pub mod frame;
+pub mod publication;
+pub mod settings;

@@ -1,0 +1,191 @@
+//! What a session speaks: messages become commands, replies and pushes become frames.
+//!
+//! One file a protocol. Another one is a variant of [`Protocol`] and of [`Encoding`], and a file.
+
+mod json;
+mod plain;
+
+use bytes::Bytes;
+
+use crate::close::Close;
+use crate::publication::{Channel, Kind, Position, Publication};
+use crate::telemetry;
+
+/// One message of the client, its fragments joined. Text is UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub kind: Kind,
+    pub payload: Bytes,
+}
+
+/// What a session speaks, with what it needs to know for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// One channel; frames are publications as they are.
+    Plain { channel: Channel },
+    /// JSON objects in text frames.
+    Json,
+}
+
+/// The subprotocol that names the json protocol in `Sec-WebSocket-Protocol`.
+pub const JSON_SUBPROTOCOL: &str = "tidegate.v1.json";
+
+/// The number a client gave its command; the answer carries it.
+pub type Id = i64;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Subscribe { id: Option<Id>, channel: Channel, since: Option<Position>, echo: bool },
+    Unsubscribe { id: Option<Id>, channel: Channel },
+    Publish { id: Option<Id>, channel: Channel, publication: Publication },
+    Ping { id: Option<Id> },
+}
+
+/// What a command is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Subscribed { id: Option<Id>, channel: Channel, recovered: Option<bool> },
+    Unsubscribed { id: Option<Id>, channel: Channel },
+    Published { id: Option<Id> },
+    Pong { id: Option<Id> },
+    Error(ReplyError),
+}
+
+/// What the node says unasked, beside publications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Push {
+    Welcome {
+        session: String,
+        node: String,
+        ping_interval_ms: u64,
+    },
+    /// Publications of the channel may be missing from here on back.
+    Gap {
+        channel: Channel,
+        reason: &'static str,
+    },
+}
+
+/// A command that failed. The connection stays open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyError {
+    pub id: Option<Id>,
+    pub channel: Option<Channel>,
+    pub code: Code,
+    pub message: String,
+}
+
+/// The error codes of the json protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    BadRequest,
+    NotFound,
+    LimitReached,
+    Unavailable,
+}
+
+impl Code {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::NotFound => "not_found",
+            Self::LimitReached => "limit_reached",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// Would the same command do better later?
+    fn is_temporary(self) -> bool {
+        self == Self::Unavailable
+    }
+}
+
+/// Why a message is no command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Answered; the connection stays open.
+    Answer(ReplyError),
+    /// Beyond what the protocol can answer.
+    Close(Close),
+}
+
+impl Protocol {
+    /// Reads one message. A message may hold several commands, each with an outcome of its own.
+    pub fn decode(&self, message: Message) -> Result<Vec<Result<Command, ReplyError>>, Refusal> {
+        match self {
+            Self::Plain { channel } => Ok(vec![Ok(plain::decode(channel, message))]),
+            Self::Json => json::decode(&message),
+        }
+    }
+
+    /// The frame of a reply. None: the protocol has no words for it.
+    pub fn reply(&self, reply: &Reply) -> Option<Bytes> {
+        match self {
+            Self::Plain { .. } => None,
+            Self::Json => Some(json::reply(reply)),
+        }
+    }
+
+    /// How this session's publications are written.
+    pub fn encoding(&self) -> Encoding {
+        match self {
+            Self::Plain { .. } => Encoding::Plain,
+            Self::Json => Encoding::Json,
+        }
+    }
+}
+
+/// How publications and pushes are written for a subscriber: the same bytes for all who share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Plain,
+    Json,
+}
+
+impl Encoding {
+    pub const COUNT: usize = 2;
+
+    /// The frame of a publication.
+    pub fn publication(self, channel: &str, publication: &Publication) -> Bytes {
+        match self {
+            Self::Plain => plain::publication(publication),
+            Self::Json => json::publication(channel, publication),
+        }
+    }
+
+    /// The frame of a push. None: the protocol has no words for it.
+    pub fn push(self, push: &Push) -> Option<Bytes> {
+        match self {
+            Self::Plain => None,
+            Self::Json => Some(json::push(push)),
+        }
+    }
+
+    /// The label under which it is counted.
+    pub fn label(self) -> telemetry::Protocol {
+        match self {
+            Self::Plain => telemetry::Protocol::Plain,
+            Self::Json => telemetry::Protocol::Json,
+        }
+    }
+}
+
+/// A publication's frames, each encoding made once, when the first subscriber needs it.
+pub struct Encoded<'a> {
+    channel: &'a str,
+    publication: &'a Publication,
+    frames: [Option<Bytes>; Encoding::COUNT],
+}
+
+impl<'a> Encoded<'a> {
+    pub fn new(channel: &'a str, publication: &'a Publication) -> Self {
+        Self { channel, publication, frames: Default::default() }
+    }
+
+    pub fn frame(&mut self, encoding: Encoding) -> Bytes {
+        self.frames[encoding as usize]
+            .get_or_insert_with(|| encoding.publication(self.channel, self.publication))
+            .clone()
+    }
+}

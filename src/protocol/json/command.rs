@@ -1,0 +1,261 @@
+//! Reading commands. What is no JSON object ends the connection; any other mistake is answered.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::close::Close;
+use crate::protocol::{Code, Command, Id, Message, Refusal, ReplyError};
+use crate::publication::{Channel, Kind, Position, Publication};
+
+/// Longest `idempotency_key`, in bytes.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Bytes of a W3C `traceparent` of version 00.
+const TRACEPARENT_BYTES: usize = 55;
+
+/// A command as it is written. Unknown fields are let pass, for clients newer than the node.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    id: Option<Id>,
+    #[serde(borrow)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    channels: Option<BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>>,
+    #[serde(borrow)]
+    since: Option<Cow<'a, str>>,
+    echo: Option<bool>,
+    /// Present even where it is `null`, which is a payload as good as any.
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    base64: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    idempotency_key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    traceparent: Option<Cow<'a, str>>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+pub fn decode(message: &Message) -> Result<Vec<Result<Command, ReplyError>>, Refusal> {
+    if message.kind == Kind::Binary {
+        return Err(Refusal::Close(Close::Unsupported("the json protocol has text frames only")));
+    }
+    // serde would read an array into a struct, field by field.
+    let is_object = message.payload.trim_ascii_start().starts_with(b"{");
+    let written = match serde_json::from_slice::<Written<'_>>(&message.payload) {
+        Ok(written) if is_object => written,
+        Err(error) if is_object => return Err(malformed(&message.payload, &error)),
+        _ => return Err(NOT_AN_OBJECT),
+    };
+    let id = written.id;
+    let refuse = |what: String| Refusal::Answer(bad_request(id, what));
+    match &*written.kind {
+        "subscribe" => subscribe(&written).map_err(refuse),
+        "unsubscribe" => {
+            let channel = channel(&written).map_err(refuse)?;
+            Ok(vec![Ok(Command::Unsubscribe { id, channel })])
+        }
+        "publish" => {
+            let channel = channel(&written).map_err(refuse)?;
+            let publication = publication(&written).map_err(refuse)?;
+            Ok(vec![Ok(Command::Publish { id, channel, publication })])
+        }
+        "ping" => Ok(vec![Ok(Command::Ping { id })]),
+        kept @ ("history" | "presence") => {
+            let channel = channel(&written).map_err(refuse)?;
+            let message = format!("no rule keeps {kept} for {channel}");
+            let code = Code::NotFound;
+            Err(Refusal::Answer(ReplyError { id, channel: Some(channel), code, message }))
+        }
+        "auth" => Err(refuse("this node takes no tokens: auth.mode is none".into())),
+        _ => Err(refuse(
+            "type must be one of subscribe, unsubscribe, publish, presence, history, auth, ping"
+                .into(),
+        )),
+    }
+}
+
+const NOT_AN_OBJECT: Refusal = Refusal::Close(Close::Unsupported("a message is one JSON object"));
+
+/// Tells a JSON object with a wrong field from what is no JSON at all.
+fn malformed(payload: &[u8], error: &serde_json::Error) -> Refusal {
+    #[derive(Deserialize)]
+    struct OnlyId {
+        id: Option<Id>,
+    }
+    if serde_json::from_slice::<IgnoredAny>(payload).is_err() {
+        return NOT_AN_OBJECT;
+    }
+    let id = serde_json::from_slice::<OnlyId>(payload).ok().and_then(|only| only.id);
+    // The position in the text helps nobody who wrote the object with a library.
+    let text = error.to_string();
+    let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+    Refusal::Answer(bad_request(id, what.to_owned()))
+}
+
+fn bad_request(id: Option<Id>, message: String) -> ReplyError {
+    ReplyError { id, channel: None, code: Code::BadRequest, message }
+}
+
+fn subscribe(written: &Written<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
+    let (id, echo) = (written.id, written.echo.unwrap_or(true));
+    let command = |channel: Channel, since: Option<&str>| {
+        let since = since.map(|since| position(since)).transpose()?;
+        Ok(Command::Subscribe { id, channel, since, echo })
+    };
+    match &written.channels {
+        None => Ok(vec![Ok(command(channel(written)?, written.since.as_deref())?)]),
+        Some(_) if written.channel.is_some() => Err("give either channel or channels".into()),
+        Some(channels) if channels.is_empty() => {
+            Err("channels is an object of at least one channel and its position or null".into())
+        }
+        Some(channels) => Ok(channels
+            .iter()
+            .map(|(name, since)| {
+                Channel::new(name)
+                    .map_err(|error| error.to_string())
+                    .and_then(|channel| command(channel, since.as_deref()))
+                    .map_err(|what| bad_request(id, format!("{name:?}: {what}")))
+            })
+            .collect()),
+    }
+}
+
+fn channel(written: &Written<'_>) -> Result<Channel, String> {
+    let name = written.channel.as_ref().ok_or("channel is missing")?;
+    Channel::new(name).map_err(|error| error.to_string())
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    text.parse().map_err(|error| format!("since: {error}"))
+}
+
+fn publication(written: &Written<'_>) -> Result<Publication, String> {
+    let (kind, payload) = match (written.data, &written.text, &written.base64) {
+        (Some(data), None, None) => (Kind::Text, data.get().as_bytes().to_vec()),
+        (None, Some(text), None) => (Kind::Text, text.as_bytes().to_vec()),
+        (None, None, Some(base64)) => {
+            let bytes = BASE64.decode(base64.as_bytes());
+            (Kind::Binary, bytes.map_err(|error| format!("base64: {error}"))?)
+        }
+        _ => return Err("give the payload in one of data (JSON), text and base64".into()),
+    };
+    let bounded =
+        |field: &Option<Cow<'_, str>>, name: &str, fits: fn(&str) -> bool, is: &str| match field {
+            Some(value) if !fits(value) => Err(format!("{name} is {is}")),
+            value => Ok(value.as_deref().map(Into::into)),
+        };
+    let fits = |key: &str| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
+    Ok(Publication {
+        id: bounded(&written.idempotency_key, "idempotency_key", fits, "1 to 255 bytes long")?,
+        traceparent: bounded(
+            &written.traceparent,
+            "traceparent",
+            |it| it.len() == TRACEPARENT_BYTES && it.is_ascii(),
+            "55 characters, as in the W3C Trace Context",
+        )?,
+        ..Publication::new(Bytes::from(payload), kind)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode_text(text: &str) -> Result<Vec<Result<Command, ReplyError>>, Refusal> {
+        decode(&Message { kind: Kind::Text, payload: Bytes::copy_from_slice(text.as_bytes()) })
+    }
+
+    fn answer(text: &str) -> ReplyError {
+        match decode_text(text) {
+            Err(Refusal::Answer(error)) => error,
+            other => panic!("{text} gave {other:?}"),
+        }
+    }
+
+    fn published(text: &str) -> Publication {
+        match decode_text(text).unwrap().remove(0).unwrap() {
+            Command::Publish { publication, .. } => publication,
+            other => panic!("{text} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_ends_the_connection() {
+        for text in ["", "hi", "[]", "1", "{", r#"{"type":"ping"} x"#, "null", r#"["ping",1]"#] {
+            assert_eq!(decode_text(text), Err(NOT_AN_OBJECT), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_in_an_object_are_answered_with_its_id() {
+        for (text, part) in [
+            (r#"{"id":7}"#, "type"),
+            (r#"{"type":"dance","id":7}"#, "subscribe, unsubscribe"),
+            (r#"{"type":"publish","id":7}"#, "channel is missing"),
+            (r#"{"type":"publish","id":7,"channel":"a"}"#, "data (JSON), text and base64"),
+            (r#"{"type":"publish","id":7,"channel":"a","data":1,"text":""}"#, "one of"),
+            (r#"{"type":"publish","id":7,"channel":"a b","data":1}"#, "white space"),
+            (r#"{"type":"publish","id":7,"channel":5}"#, "expected a string"),
+            (r#"{"type":"publish","id":7,"channel":"a","base64":"*"}"#, "base64"),
+            (r#"{"type":"subscribe","id":7,"channel":"a","since":"x"}"#, "position"),
+            (r#"{"type":"subscribe","id":7,"channels":{}}"#, "at least one"),
+            (r#"{"type":"auth","id":7,"token":"t"}"#, "auth.mode"),
+        ] {
+            let error = answer(text);
+            assert_eq!((error.id, error.code), (Some(7), Code::BadRequest), "{text}");
+            assert!(error.message.contains(part), "{text} gave {:?}", error.message);
+        }
+        assert_eq!(answer(r#"{"type":"history","channel":"a"}"#).code, Code::NotFound);
+        assert_eq!(answer(r#"{"type":"ping","id":"one"}"#).id, None);
+    }
+
+    #[test]
+    fn payloads_are_taken_as_they_were_written() {
+        let data = published(r#"{"type":"publish","channel":"a","data":{"b": 1.0}}"#);
+        assert_eq!((&data.payload[..], data.kind), (&br#"{"b": 1.0}"#[..], Kind::Text));
+        assert_eq!(
+            &published(r#"{"type":"publish","channel":"a","data":null}"#).payload[..],
+            b"null"
+        );
+        let text = published(r#"{"type":"publish","channel":"a","text":"h\u00e9"}"#);
+        assert_eq!(&text.payload[..], "hé".as_bytes());
+        let binary = published(r#"{"type":"publish","channel":"a","base64":"/wA="}"#);
+        assert_eq!((&binary.payload[..], binary.kind), (&b"\xff\x00"[..], Kind::Binary));
+    }
+
+    #[test]
+    fn a_list_of_channels_is_one_outcome_each() {
+        let text = r#"{"type":"subscribe","id":2,"channels":{"a":"1763-41","b":null,"c d":null}}"#;
+        let outcomes = decode_text(text).unwrap();
+        let since = Some(Position { epoch: 1763, seq: 41 });
+        let channel = |name| Channel::new(name).unwrap();
+        assert_eq!(
+            outcomes[..2],
+            [
+                Ok(Command::Subscribe { id: Some(2), channel: channel("a"), since, echo: true }),
+                Ok(Command::Subscribe {
+                    id: Some(2),
+                    channel: channel("b"),
+                    since: None,
+                    echo: true
+                }),
+            ]
+        );
+        assert_eq!(outcomes[2].as_ref().unwrap_err().code, Code::BadRequest);
+    }
+}

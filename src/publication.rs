@@ -1,0 +1,230 @@
+//! The nouns all rooms share: channels, publications, positions, and who sent them.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+/// A channel's name: 1 to 255 bytes of UTF-8 without white space or control characters.
+///
+/// Cheap to clone: the text is shared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Channel(Arc<str>);
+
+/// Why a text is no channel name; the message says what is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a channel name is 1 to 255 bytes of UTF-8 without white space or control characters")]
+pub struct InvalidChannel;
+
+impl Channel {
+    /// Longest name, in bytes.
+    pub const BYTES_MAX: usize = 255;
+
+    pub fn new(name: &str) -> Result<Self, InvalidChannel> {
+        let fits = !name.is_empty() && name.len() <= Self::BYTES_MAX;
+        if fits && !name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidChannel)
+        }
+    }
+
+    /// The node's own channel, for its probe. The space keeps it out of everybody's reach.
+    pub fn of_node(node: NodeId) -> Self {
+        Self(format!("probe {node}").into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Channel {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether the sender meant text or bytes. Decides between a text and a binary frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Valid UTF-8, by construction of every [`Publication`].
+    Text,
+    Binary,
+}
+
+/// One payload on its way to a channel's subscribers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    pub payload: Bytes,
+    pub kind: Kind,
+    /// The session that sent it, for `echo: false`. None: another service did.
+    pub session: Option<SessionId>,
+    /// The authenticated user who sent it.
+    pub user: Option<Arc<str>>,
+    /// When the first node took it, in Unix microseconds.
+    pub sent_at: Option<u64>,
+    /// Idempotency key: the same one is published once within the window.
+    pub id: Option<Arc<str>>,
+    /// W3C trace context of the publisher.
+    pub traceparent: Option<Arc<str>>,
+}
+
+impl Publication {
+    /// A publication that only its payload is known of. Text where it is UTF-8.
+    pub fn bare(payload: Bytes) -> Self {
+        let kind = match std::str::from_utf8(&payload) {
+            Ok(_) => Kind::Text,
+            Err(_) => Kind::Binary,
+        };
+        Self::new(payload, kind)
+    }
+
+    /// Stamps it with the time, where the first node takes it.
+    pub fn sent_now(self) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { sent_at: u64::try_from(now.as_micros()).ok(), ..self }
+    }
+
+    pub fn new(payload: Bytes, kind: Kind) -> Self {
+        Self {
+            payload,
+            kind,
+            session: None,
+            user: None,
+            sent_at: None,
+            id: None,
+            traceparent: None,
+        }
+    }
+}
+
+/// Where a publication stands in its channel's history, written `<epoch>-<seq>`.
+///
+/// `seq` grows by exactly one; another `epoch` is another history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: u64,
+    pub seq: u64,
+}
+
+/// A text that is no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a position is two whole numbers joined by a hyphen, such as 1763-41")]
+pub struct InvalidPosition;
+
+impl FromStr for Position {
+    type Err = InvalidPosition;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPosition> {
+        let (epoch, seq) = text.split_once('-').ok_or(InvalidPosition)?;
+        let number = |digits: &str| match digits.bytes().all(|b| b.is_ascii_digit()) {
+            true => digits.parse().map_err(|_| InvalidPosition),
+            false => Err(InvalidPosition),
+        };
+        Ok(Self { epoch: number(epoch)?, seq: number(seq)? })
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+/// A running node: 48 random bits, written as twelve hexadecimal digits. New at every start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NodeId(u64);
+
+impl NodeId {
+    const BITS: u32 = 48;
+
+    pub fn random() -> Self {
+        Self(rand::random::<u64>() >> (u64::BITS - Self::BITS))
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012x}", self.0)
+    }
+}
+
+/// One session of the fleet: its node and a number of its own there, written `<node>-<number>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId {
+    pub node: NodeId,
+    pub number: u64,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:x}", self.node, self.number)
+    }
+}
+
+/// A text that is no session of a node: services may write what they like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignSession;
+
+impl FromStr for SessionId {
+    type Err = ForeignSession;
+
+    fn from_str(text: &str) -> Result<Self, ForeignSession> {
+        let (node, number) = text.split_once('-').ok_or(ForeignSession)?;
+        if node.len() != (NodeId::BITS / 4) as usize {
+            return Err(ForeignSession);
+        }
+        let hex = |digits: &str| u64::from_str_radix(digits, 16).map_err(|_| ForeignSession);
+        Ok(Self { node: NodeId(hex(node)?), number: hex(number)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channel_names_are_bounded_and_plain() {
+        assert!(Channel::new("chat:1/room").is_ok());
+        assert!(Channel::new(&"x".repeat(255)).is_ok());
+        for bad in ["", "a b", "a\tb", "a\u{7}", "a\u{a0}b", &"x".repeat(256)] {
+            assert_eq!(Channel::new(bad), Err(InvalidChannel), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn positions_round_trip_and_refuse_the_rest() {
+        let position: Position = "1763-41".parse().unwrap();
+        assert_eq!(position, Position { epoch: 1763, seq: 41 });
+        assert_eq!(position.to_string(), "1763-41");
+        for bad in ["", "1", "1-", "-1", "+1-2", "1-2-3", "99999999999999999999-1"] {
+            assert_eq!(bad.parse::<Position>(), Err(InvalidPosition), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sessions_round_trip_and_foreign_ones_are_told_apart() {
+        let session = SessionId { node: NodeId::random(), number: 0x2a };
+        assert_eq!(session.to_string().parse(), Ok(session));
+        for foreign in ["", "worker-7", "zz", "0123456789ab", "0123456789abc-1"] {
+            assert_eq!(foreign.parse::<SessionId>(), Err(ForeignSession), "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_payload_is_text_only_when_it_is_utf8() {
+        assert_eq!(Publication::bare(Bytes::from_static("héllo".as_bytes())).kind, Kind::Text);
+        assert_eq!(Publication::bare(Bytes::from_static(b"\xff\x00")).kind, Kind::Binary);
+        assert_eq!(Publication::bare(Bytes::new()).kind, Kind::Text);
+    }
+}

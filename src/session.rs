@@ -1,0 +1,349 @@
+//! One client's conversation, first frame to last: one task, one `select!`.
+//!
+//! The rules without I/O are in [`state`]: what a command asks for, when a ping is due. Here they
+//! meet the socket, the hub and the clock.
+
+mod in_flight;
+mod state;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use self::in_flight::{Done, InFlight};
+use self::state::{Action, Beat, State};
+use crate::broker::Unavailable;
+use crate::close::Close;
+use crate::frame;
+use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription};
+use crate::outbound::{Full, Outbound};
+use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
+use crate::publication::{Channel, NodeId, Publication, SessionId};
+use crate::settings::Settings;
+use crate::telemetry;
+
+/// The `[session]` section.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub ping_interval: Duration,
+    pub pong_timeout: Duration,
+    pub message_bytes_max: usize,
+    pub queue_bytes_max: usize,
+    pub channels_max: usize,
+}
+
+impl Config {
+    pub fn read(settings: &mut Settings) -> Self {
+        let mut section = settings.section("session");
+        let times = Duration::from_millis(100)..=Duration::from_secs(3600);
+        Self {
+            ping_interval: section.duration(
+                "ping_interval",
+                "25s",
+                times.clone(),
+                "Every connection is pinged so often. Keep it below the idle timeout of every proxy \
+                 on the way; many have 60s.",
+            ),
+            pong_timeout: section.duration(
+                "pong_timeout",
+                "10s",
+                times,
+                "A connection that sends nothing for so long after a ping is closed with 4009.",
+            ),
+            message_bytes_max: section.bytes(
+                "message_bytes_max",
+                "64KiB",
+                1 << 7..=1 << 30,
+                "Largest message a client may send, its fragments together; more closes with 1009.",
+            ),
+            queue_bytes_max: section.bytes(
+                "queue_bytes_max",
+                "1MiB",
+                1 << 10..=1 << 30,
+                "Most bytes that may wait for a socket, 32 for each frame included. A consumer \
+                 slower than that is closed with 4008. The worst case of a node's memory is this \
+                 times its connections.",
+            ),
+            channels_max: section.number(
+                "channels_max",
+                128,
+                1..=100_000,
+                "Most channels one connection may subscribe to.",
+            ),
+        }
+    }
+}
+
+/// What a session needs of a transport.
+pub trait Connection: Send {
+    /// What happens next on the socket. Writes what the outbound queue holds meanwhile.
+    ///
+    /// Cancel safe: what was read or half written is kept. With `reading` off, nothing new is read,
+    /// so that the client's own socket holds it back.
+    fn poll_event(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        outbound: &Outbound,
+        reading: bool,
+    ) -> Poll<Event>;
+
+    /// Says why, waits a bounded time for the client to agree, and is gone.
+    fn close(self, close: Close, outbound: &Outbound) -> impl Future<Output = ()> + Send;
+}
+
+/// What happens on a socket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    Message(Message),
+    Ping(Bytes),
+    Pong(Bytes),
+    /// The client sent a close frame; nothing follows it.
+    Close(Option<u16>),
+    /// The connection is to end for this reason.
+    End(Close),
+}
+
+/// What all sessions of a node share.
+pub struct Context {
+    hub: Hub,
+    config: Config,
+    node: NodeId,
+    sessions: AtomicU64,
+}
+
+impl Context {
+    pub fn new(hub: Hub, config: Config, node: NodeId) -> Self {
+        Self { hub, config, node, sessions: AtomicU64::new(1) }
+    }
+
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// One client's conversation.
+pub struct Session {
+    context: Arc<Context>,
+    outbound: Arc<Outbound>,
+    state: State,
+    subscriptions: Vec<Subscription>,
+    in_flight: InFlight,
+    /// The client has sent its close frame: what it asked for before is still seen through.
+    leaving: Option<Close>,
+    _membership: Membership,
+}
+
+impl Session {
+    /// Begins a session before its handshake is answered. A plain one is subscribed by then, so
+    /// that an open connection misses nothing; where the broker is away it is not waited for.
+    pub async fn begin(context: Arc<Context>, protocol: Protocol, echo: bool) -> Self {
+        let number = context.sessions.fetch_add(1, Ordering::Relaxed);
+        let id = SessionId { node: context.node, number };
+        let outbound = Arc::new(Outbound::new(id, context.config.queue_bytes_max));
+        let channel = match &protocol {
+            Protocol::Plain { channel } => Some(channel.clone()),
+            Protocol::Json => None,
+        };
+        let mut session = Self {
+            _membership: context.hub.join(outbound.clone()),
+            state: State::new(protocol, &context.config, Instant::now()),
+            subscriptions: Vec::new(),
+            in_flight: InFlight::default(),
+            leaving: None,
+            outbound,
+            context,
+        };
+        if let Some(channel) = channel {
+            let mut interest = session.context.hub.interest(channel);
+            if session.context.hub.broker().ready().is_ok() {
+                // Unconfirmed, it stays wanted and begins when the broker is back.
+                let _ = (&mut interest).await;
+            }
+            session.subscriptions.reserve_exact(1);
+            session.subscribe(interest, echo);
+        }
+        session
+    }
+
+    /// The label under which it is counted.
+    pub fn protocol(&self) -> telemetry::Protocol {
+        self.state.protocol().encoding().label()
+    }
+
+    /// Largest message its client may send.
+    pub fn message_bytes_max(&self) -> usize {
+        self.context.config.message_bytes_max
+    }
+
+    /// Converses until one side ends it.
+    ///
+    /// Inputs: the heartbeat's timer; the broker's answers to what the client asked; the socket,
+    /// which also writes the outbound queue. In this order, so that answers that came together
+    /// leave in one write. Each arm is cancel safe: the timer and what is in flight are kept
+    /// outside the loop, the connection keeps what it has half read or written.
+    pub async fn run(mut self, mut connection: impl Connection) -> Close {
+        self.greet();
+        let heartbeat = sleep_until(self.state.next_beat());
+        tokio::pin!(heartbeat);
+        let close = loop {
+            let reading = self.leaving.is_none() && self.in_flight.has_room();
+            tokio::select! {
+                biased;
+                () = &mut heartbeat => {
+                    self.beat();
+                    heartbeat.as_mut().reset(self.state.next_beat());
+                }
+                done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
+                event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, reading)) => {
+                    match event {
+                        Event::End(close) => break close,
+                        event => self.handle(event),
+                    }
+                }
+            }
+            if let Some(close) = self.leaving
+                && self.in_flight.is_empty()
+            {
+                self.outbound.close(close);
+            }
+        };
+        // What others send from here on is for nobody.
+        self.subscriptions.clear();
+        connection.close(close, &self.outbound).await;
+        close
+    }
+
+    fn greet(&mut self) {
+        let welcome = Push::Welcome {
+            session: self.outbound.session().to_string(),
+            node: self.context.node.to_string(),
+            ping_interval_ms: self.context.config.ping_interval.as_millis() as u64,
+        };
+        if let Some(frame) = self.state.protocol().encoding().push(&welcome) {
+            self.push(frame);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = Instant::now();
+        self.state.heard(now);
+        match event {
+            Event::Message(message) => self.message(message, now),
+            Event::Ping(payload) => self.push(frame::pong(&payload)),
+            Event::Pong(payload) => {
+                if let Some(round_trip) = self.state.pong(&payload, now) {
+                    telemetry::pong_received(round_trip);
+                }
+            }
+            Event::Close(code) => self.leaving = Some(Close::Client(code)),
+            Event::End(close) => {
+                self.outbound.close(close);
+            }
+        }
+    }
+
+    fn message(&mut self, message: Message, now: Instant) {
+        let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
+        for action in self.state.message(message, subscribed, |channel| {
+            self.subscriptions.iter().any(|subscription| subscription.channel() == channel)
+        }) {
+            match action {
+                Action::Publish { id, channel, publication } => {
+                    telemetry::publication_received(self.protocol());
+                    let receipt = self.context.hub.publish(channel, self.signed(publication));
+                    self.in_flight.publish(id, receipt, now);
+                }
+                Action::Subscribe { id, channel, since, echo } => {
+                    let interest = self.context.hub.interest(channel);
+                    self.in_flight.subscribe(id, interest, since, echo);
+                }
+                Action::Unsubscribe(channel) => {
+                    self.subscriptions.retain(|subscription| *subscription.channel() != channel);
+                }
+                Action::Reply(reply) => self.reply(&reply),
+                Action::Close(close) => {
+                    self.outbound.close(close);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Says who sent it and when.
+    fn signed(&self, publication: Publication) -> Publication {
+        Publication { session: Some(self.outbound.session()), ..publication.sent_now() }
+    }
+
+    /// The broker has answered the oldest of what was asked.
+    fn finish(&mut self, done: Done) {
+        match done {
+            Done::Published { id, started, answer } => {
+                telemetry::publication_answered(started.elapsed());
+                match answer {
+                    Ok(()) => self.reply(&Reply::Published { id }),
+                    Err(unavailable) => self.unavailable(id, None, unavailable),
+                }
+            }
+            Done::Subscribed { id, interest, since, echo, answer } => match answer {
+                Ok(()) => {
+                    let channel = interest.channel().clone();
+                    // No history is kept: a position to resume from cannot be honoured.
+                    let recovered = since.map(|_| false);
+                    self.reply(&Reply::Subscribed { id, channel, recovered });
+                    self.subscribe(interest, echo);
+                }
+                Err(unavailable) => {
+                    self.unavailable(id, Some(interest.channel().clone()), unavailable);
+                }
+            },
+        }
+    }
+
+    fn unavailable(&mut self, id: Option<i64>, channel: Option<Channel>, why: Unavailable) {
+        let error = ReplyError { id, channel, code: Code::Unavailable, message: why.to_string() };
+        match self.state.protocol() {
+            // It cannot be told which frame was lost, so the connection says it by its end.
+            Protocol::Plain { .. } => {
+                self.outbound.close(Close::Unavailable);
+            }
+            Protocol::Json => self.reply(&Reply::Error(error)),
+        }
+    }
+
+    fn subscribe(&mut self, interest: Interest, echo: bool) {
+        let encoding = self.state.protocol().encoding();
+        let subscriber = Subscriber { outbound: self.outbound.clone(), encoding, echo };
+        self.subscriptions.push(interest.subscribe(subscriber));
+    }
+
+    fn beat(&mut self) {
+        match self.state.beat(Instant::now()) {
+            Beat::Ping(payload) => self.push(frame::ping(&payload)),
+            Beat::Dead => {
+                self.outbound.close(Close::PongTimeout);
+            }
+            Beat::Wait => {}
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        if let Some(frame) = self.state.protocol().reply(reply) {
+            self.push(frame);
+        }
+    }
+
+    fn push(&mut self, frame: Bytes) {
+        if self.outbound.push(frame) == Err(Full) && self.outbound.close(Close::Slow) {
+            telemetry::slow_consumer_closed();
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the client asked for and the broker has not yet answered, oldest first.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use tokio::time::Instant;
+
+use crate::broker::{Receipt, Unavailable};
+use crate::hub::Interest;
+use crate::protocol::Id;
+use crate::publication::Position;
+
+/// Most publications in flight for one session. Beyond that its socket is not read: the client is
+/// held back by TCP, and many of its publications share a round trip all the same.
+const IN_FLIGHT_MAX: usize = 64;
+
+/// The waiting commands of one session. Answers come in the order of the commands.
+#[derive(Default)]
+pub struct InFlight {
+    waiting: VecDeque<Waiting>,
+    subscribing: usize,
+}
+
+enum Waiting {
+    Publish { id: Option<Id>, receipt: Receipt, started: Instant },
+    Subscribe { id: Option<Id>, interest: Interest, since: Option<Position>, echo: bool },
+}
+
+/// What the broker has answered.
+pub enum Done {
+    Published {
+        id: Option<Id>,
+        started: Instant,
+        answer: Result<(), Unavailable>,
+    },
+    Subscribed {
+        id: Option<Id>,
+        interest: Interest,
+        since: Option<Position>,
+        echo: bool,
+        answer: Result<(), Unavailable>,
+    },
+}
+
+impl InFlight {
+    pub fn publish(&mut self, id: Option<Id>, receipt: Receipt, started: Instant) {
+        self.waiting.push_back(Waiting::Publish { id, receipt, started });
+    }
+
+    pub fn subscribe(
+        &mut self,
+        id: Option<Id>,
+        interest: Interest,
+        since: Option<Position>,
+        echo: bool,
+    ) {
+        self.subscribing += 1;
+        self.waiting.push_back(Waiting::Subscribe { id, interest, since, echo });
+    }
+
+    /// May another command be read? Not while a subscription is pending, so that what the client
+    /// publishes right after it comes back to it.
+    pub fn has_room(&self) -> bool {
+        self.subscribing == 0 && self.waiting.len() < IN_FLIGHT_MAX
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Subscriptions that are not yet confirmed.
+    pub fn subscribing(&self) -> usize {
+        self.subscribing
+    }
+
+    /// The oldest command, once it is answered. Never resolves while there is none. Cancel safe.
+    pub fn next(&mut self) -> impl Future<Output = Done> {
+        std::future::poll_fn(|cx| {
+            let answer = match self.waiting.front_mut() {
+                None => return Poll::Pending,
+                Some(Waiting::Publish { receipt, .. }) => ready!(Pin::new(receipt).poll(cx)),
+                Some(Waiting::Subscribe { interest, .. }) => ready!(Pin::new(interest).poll(cx)),
+            };
+            let done = match self.waiting.pop_front().expect("its front was just looked at") {
+                Waiting::Publish { id, started, .. } => Done::Published { id, started, answer },
+                Waiting::Subscribe { id, interest, since, echo } => {
+                    self.subscribing -= 1;
+                    Done::Subscribed { id, interest, since, echo, answer }
+                }
+            };
+            if self.waiting.is_empty() {
+                // An idle session holds no queue.
+                self.waiting = VecDeque::new();
+            }
+            Poll::Ready(done)
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! What is wrong with a configuration, in words that help to mend it.
+
+use std::fmt;
+
+/// One fault.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub key: String,
+    /// As it was written; None where the key itself is the fault.
+    pub value: Option<String>,
+    /// A file's path, an environment variable, a flag, or `default`.
+    pub origin: String,
+    pub what: String,
+}
+
+/// Every fault of a configuration, never just the first.
+#[derive(Clone, Debug, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    /// A fault of a whole layer, such as a file that cannot be read.
+    pub fn of_layer(origin: impl Into<String>, what: impl Into<String>) -> Self {
+        Self(vec![Fault {
+            key: String::new(),
+            value: None,
+            origin: origin.into(),
+            what: what.into(),
+        }])
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, origin, what } = self;
+        match (key.as_str(), value) {
+            ("", _) => write!(f, "{origin}: {what}"),
+            (_, Some(value)) => write!(f, "{key} = {value} ({origin}): {what}"),
+            (_, None) => write!(f, "{key} ({origin}): {what}"),
+        }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("the configuration has a fault")?,
+            many => write!(f, "the configuration has {many} faults")?,
+        }
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+/// What to say of a key that nobody asked for.
+pub fn unknown(key: &str, known: &[&str]) -> String {
+    match nearest(key, known) {
+        Some(near) => format!("no such key; did you mean {near}?"),
+        None => "no such key; docs/CONFIG.md lists them all".to_owned(),
+    }
+}
+
+/// The known key with the fewest edits, unless it is mostly another word.
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let near = known.iter().map(|candidate| (edits(key, candidate), *candidate)).min()?;
+    (near.0 <= key.len().max(3) / 3).then_some(near.1)
+}
+
+/// Levenshtein distance, by rows.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_are_counted() {
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("kitten", "sitting"), 3);
+        assert_eq!(edits("same", "same"), 0);
+    }
+
+    #[test]
+    fn a_far_word_has_no_neighbour() {
+        assert_eq!(nearest("server.lsten", &["server.listen", "demo"]), Some("server.listen"));
+        assert_eq!(nearest("rules", &["server.listen", "demo"]), None);
+    }
+}

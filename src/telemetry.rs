@@ -1,0 +1,195 @@
+//! What happened, told once: each function here turns one event into its log line and its metrics.
+//! Call sites say what happened; names, labels and levels are decided here.
+
+mod log;
+mod metrics;
+
+use std::fmt::{Debug, Display};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use log::{Config, start_log};
+use metrics::METRICS;
+pub use metrics::{Levels, Protocol, exposition};
+
+use crate::close::Close;
+use crate::publication::NodeId;
+
+/// The node listens on both ports.
+pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker: &str) {
+    tracing::info!(%node, %public, %internal, broker, "listening");
+}
+
+/// The node was told to leave.
+pub fn draining(stop: impl Debug, connections: usize, delay: Duration, period: Duration) {
+    tracing::info!(?stop, connections, ?delay, ?period, "draining");
+}
+
+/// A second signal came: nobody wants to wait for the drain.
+pub fn stopped_at_once() {
+    tracing::warn!("stopped at once by a second signal; connections were cut off");
+}
+
+/// All connections are gone, or the time for it is over.
+pub fn stopped(remaining: usize) {
+    match remaining {
+        0 => tracing::info!("stopped"),
+        _ => tracing::warn!(remaining, "stopped with connections that did not close in time"),
+    }
+}
+
+/// A handshake was answered and its connection handed to a session.
+pub fn connection_opened(protocol: Protocol, handshake: Duration) {
+    METRICS.connections[protocol as usize].inc();
+    METRICS.connections_opened.inc();
+    METRICS.handshake_duration.observe(handshake.as_secs_f64());
+}
+
+/// A session ended.
+pub fn connection_closed(protocol: Protocol, close: Close) {
+    METRICS.connections[protocol as usize].dec();
+    METRICS.connections_closed.with_label_values(&[close.label()]).inc();
+    tracing::debug!(reason = close.label(), code = close.code(), "connection closed");
+}
+
+/// Why a connection or a request was refused before it became a session.
+#[derive(Clone, Copy, Debug)]
+pub enum Rejected {
+    /// `Origin` is neither this host nor listed.
+    Origin,
+    /// Neither a page nor a WebSocket path, or not asked for as it must be.
+    BadRequest,
+    /// `limits.connections_max` is reached.
+    ConnectionsMax,
+    /// The request did not arrive within `server.handshake_timeout`, or was no HTTP.
+    Handshake,
+    /// The system had no descriptor or memory for another socket.
+    Accept,
+    /// An internal request without the right key.
+    ApiKey,
+}
+
+impl Rejected {
+    const EACH: [Self; 6] = [
+        Self::Origin,
+        Self::BadRequest,
+        Self::ConnectionsMax,
+        Self::Handshake,
+        Self::Accept,
+        Self::ApiKey,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::BadRequest => "bad_request",
+            Self::ConnectionsMax => "connections_max",
+            Self::Handshake => "handshake",
+            Self::Accept => "accept",
+            Self::ApiKey => "api_key",
+        }
+    }
+}
+
+/// Somebody was refused; `why` is for the log and never holds what the client sent.
+pub fn rejected(reason: Rejected, why: &dyn Display) {
+    METRICS.rejected.with_label_values(&[reason.label()]).inc();
+    tracing::debug!(reason = reason.label(), %why, "rejected");
+}
+
+/// `accept` failed in a way that lasts; the listener pauses.
+pub fn accept_failed(error: &std::io::Error) {
+    METRICS.rejected.with_label_values(&[Rejected::Accept.label()]).inc();
+    tracing::warn!(%error, "cannot accept connections; raise the open-file limit or add nodes");
+}
+
+/// Bytes came in from a client.
+pub fn received_bytes(bytes: usize) {
+    METRICS.received_bytes.inc_by(bytes as u64);
+}
+
+/// Bytes went out to a client.
+pub fn sent_bytes(bytes: usize) {
+    METRICS.sent_bytes.inc_by(bytes as u64);
+}
+
+/// A client asked for a publication.
+pub fn publication_received(protocol: Protocol) {
+    METRICS.publications_received[protocol as usize].inc();
+}
+
+/// A service asked for a publication at the internal listener.
+pub fn api_publication_received() {
+    METRICS.api_publications_received.inc();
+}
+
+/// The broker answered a publication.
+pub fn publication_answered(since_received: Duration) {
+    METRICS.publish_duration.observe(since_received.as_secs_f64());
+}
+
+/// A publication of the broker was handed to its local subscribers.
+pub fn publication_relayed(
+    delivered: [u64; Protocol::COUNT],
+    relay: Duration,
+    delivery: Option<Duration>,
+) {
+    for (counter, delivered) in METRICS.publications_delivered.iter().zip(delivered) {
+        if delivered > 0 {
+            counter.inc_by(delivered);
+        }
+    }
+    METRICS.relay_duration.observe(relay.as_secs_f64());
+    if let Some(delivery) = delivery {
+        METRICS.delivery_duration.observe(delivery.as_secs_f64());
+    }
+}
+
+/// A subscriber's outbound queue was full and its connection is being closed.
+pub fn slow_consumer_closed() {
+    METRICS.slow_consumers.with_label_values(&[metrics::SLOW_CLOSED]).inc();
+    tracing::debug!("slow consumer closed");
+}
+
+/// A pong came back.
+pub fn pong_received(round_trip: Duration) {
+    METRICS.ping_rtt.observe(round_trip.as_secs_f64());
+}
+
+/// The broker can be published to and relays what is published.
+pub fn broker_connected() {
+    METRICS.broker_up.set(1);
+    tracing::info!("broker connected");
+}
+
+/// The broker cannot be reached, or no longer relays.
+pub fn broker_lost(why: &dyn Display) {
+    METRICS.broker_up.set(0);
+    tracing::warn!(%why, "broker lost; reconnecting");
+}
+
+/// An attempt to reach the broker again begins.
+pub fn broker_reconnecting() {
+    METRICS.broker_reconnects.inc();
+}
+
+/// An attempt to reach the broker failed; the next one follows after `pause`.
+pub fn broker_unreachable(error: &dyn Display, pause: Duration) {
+    tracing::debug!(%error, ?pause, "broker unreachable");
+}
+
+/// Redis refused a command that only an operator can mend, such as `NOPERM`.
+pub fn broker_refused(command: &str, error: &dyn Display) {
+    tracing::warn!(command, %error, "redis refused a command");
+}
+
+/// The node's own publication came back from the broker.
+pub fn broker_probed(round_trip: Duration) {
+    METRICS.broker_probe_rtt.observe(round_trip.as_secs_f64());
+}
+
+/// How many channels the node wants of the broker, and how many the broker confirmed.
+pub fn subscriptions(wanted: usize, confirmed: usize) {
+    METRICS.subscriptions_wanted.set(wanted as i64);
+    METRICS.subscriptions_confirmed.set(confirmed as i64);
+}

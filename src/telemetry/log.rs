@@ -1,0 +1,69 @@
+//! The log: lines for people on a terminal, JSON for machines everywhere else. To standard error,
+//! so that what `tidegate subscribe` prints stays clean.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing::level_filters::LevelFilter;
+
+use crate::settings::Settings;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Text on a terminal, else JSON.
+    Auto,
+    Text,
+    Json,
+}
+
+/// The `[telemetry]` section.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub log_level: LevelFilter,
+    pub log_format: Format,
+}
+
+impl Config {
+    pub fn read(settings: &mut Settings) -> Self {
+        let mut section = settings.section("telemetry");
+        Self {
+            log_level: section.choice(
+                "log_level",
+                "info",
+                &[
+                    ("error", LevelFilter::ERROR),
+                    ("warn", LevelFilter::WARN),
+                    ("info", LevelFilter::INFO),
+                    ("debug", LevelFilter::DEBUG),
+                    ("trace", LevelFilter::TRACE),
+                ],
+                "Least important lines that are logged. `error`: somebody must act; `warn`: may look.",
+            ),
+            log_format: section.choice(
+                "log_format",
+                "auto",
+                &[("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)],
+                "`text` for people, `json` for machines; `auto` asks whether stderr is a terminal.",
+            ),
+        }
+    }
+}
+
+/// Starts the log of this process. Only the first call counts.
+pub fn start_log(config: &Config) {
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(config.log_level)
+        .with_writer(stderr)
+        .with_target(false)
+        .with_ansi(stderr().is_terminal());
+    let text = match config.log_format {
+        Format::Auto => stderr().is_terminal(),
+        Format::Text => true,
+        Format::Json => false,
+    };
+    // Fails only where a log was started before, as tests in one process do.
+    let _ = match text {
+        true => builder.try_init(),
+        false => builder.json().flatten_event(true).try_init(),
+    };
+}

@@ -1,0 +1,220 @@
+//! The metrics of the node, all there from the start at zero. No label carries what a user chose.
+
+use std::sync::LazyLock;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use super::Rejected;
+use crate::close::Close;
+
+/// Values of the `protocol` label that sessions have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Plain,
+    Json,
+}
+
+impl Protocol {
+    pub const COUNT: usize = 2;
+    const EACH: [Self; Self::COUNT] = [Self::Plain, Self::Json];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// The value of the `transport` label of every session so far.
+const WEBSOCKET: &str = "websocket";
+
+/// The value of the `protocol` label for what came in at the internal listener.
+const API: &str = "api";
+
+/// What is counted by walking the node when somebody asks, rather than at every change.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Levels {
+    pub channels: usize,
+    pub subscriptions: usize,
+    pub outbound_queue_bytes: usize,
+}
+
+/// All metrics in Prometheus' text format.
+pub fn exposition(levels: Levels) -> String {
+    METRICS.channels.set(levels.channels as i64);
+    METRICS.subscriptions.set(levels.subscriptions as i64);
+    METRICS.outbound_queue_bytes.set(levels.outbound_queue_bytes as i64);
+    let mut text = Vec::new();
+    TextEncoder::new()
+        .encode(&METRICS.registry.gather(), &mut text)
+        .expect("a vector takes every metric");
+    String::from_utf8(text).expect("names, labels and helps are UTF-8")
+}
+
+pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+/// The value of the `action` label for a slow consumer that was closed.
+pub(super) const SLOW_CLOSED: &str = "closed";
+
+/// Seconds; from where a relay on loopback lands to where people give up.
+const SECONDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5.,
+    10.,
+];
+
+pub(super) struct Metrics {
+    registry: Registry,
+    pub connections: [IntGauge; Protocol::COUNT],
+    pub connections_opened: IntCounter,
+    pub connections_closed: IntCounterVec,
+    pub publications_received: [IntCounter; Protocol::COUNT],
+    pub api_publications_received: IntCounter,
+    pub publications_delivered: [IntCounter; Protocol::COUNT],
+    pub received_bytes: IntCounter,
+    pub sent_bytes: IntCounter,
+    pub subscriptions: IntGauge,
+    pub channels: IntGauge,
+    pub handshake_duration: Histogram,
+    pub publish_duration: Histogram,
+    pub relay_duration: Histogram,
+    pub delivery_duration: Histogram,
+    pub ping_rtt: Histogram,
+    pub outbound_queue_bytes: IntGauge,
+    pub slow_consumers: IntCounterVec,
+    pub rejected: IntCounterVec,
+    pub broker_up: IntGauge,
+    pub broker_reconnects: IntCounter,
+    pub broker_probe_rtt: Histogram,
+    pub subscriptions_wanted: IntGauge,
+    pub subscriptions_confirmed: IntGauge,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let registry = Registry::new();
+        let add = Adder(&registry);
+        let connections =
+            add.gauges("connections", "Open connections.", &["transport", "protocol"]);
+        let received = add.counters(
+            "publications_received_total",
+            "Publications that clients and services asked this node for.",
+            &["protocol"],
+        );
+        let delivered = add.counters(
+            "publications_delivered_total",
+            "Publications put in line for a socket, once for each subscriber.",
+            &["protocol"],
+        );
+        let closed =
+            add.counters("connections_closed_total", "Connections that ended.", &["reason"]);
+        for close in Close::EACH {
+            closed.with_label_values(&[close.label()]);
+        }
+        let rejected =
+            add.counters("rejected_total", "Connections and requests refused.", &["reason"]);
+        for reason in Rejected::EACH {
+            rejected.with_label_values(&[reason.label()]);
+        }
+        let slow = add.counters(
+            "slow_consumers_total",
+            "Subscribers that could not keep up, by what was done about it.",
+            &["action"],
+        );
+        slow.with_label_values(&[SLOW_CLOSED]);
+        add.gauges("build_info", "The version of this node; always 1.", &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        registry
+            .register(Box::new(ProcessCollector::for_self()))
+            .expect("each name is registered once");
+        Self {
+            connections: Protocol::EACH
+                .map(|it| connections.with_label_values(&[WEBSOCKET, it.label()])),
+            connections_opened: add.counter("connections_opened_total", "Connections opened."),
+            connections_closed: closed,
+            publications_received: Protocol::EACH
+                .map(|it| received.with_label_values(&[it.label()])),
+            api_publications_received: received.with_label_values(&[API]),
+            publications_delivered: Protocol::EACH
+                .map(|it| delivered.with_label_values(&[it.label()])),
+            received_bytes: add.counter("received_bytes_total", "Bytes read from clients."),
+            sent_bytes: add.counter("sent_bytes_total", "Bytes written to clients."),
+            subscriptions: add.gauge("subscriptions", "Subscriptions of local sessions."),
+            channels: add.gauge("channels", "Channels with local subscribers."),
+            handshake_duration: add.histogram(
+                "handshake_duration_seconds",
+                "From an accepted socket to its answered upgrade.",
+            ),
+            publish_duration: add
+                .histogram("publish_duration_seconds", "From a frame read to the broker's answer."),
+            relay_duration: add.histogram(
+                "relay_duration_seconds",
+                "From a publication received of the broker to the last local queue it was put in.",
+            ),
+            delivery_duration: add.histogram(
+                "delivery_duration_seconds",
+                "From the first node taking a publication to this node having it in its queues.",
+            ),
+            ping_rtt: add.histogram("ping_rtt_seconds", "Round trips of WebSocket pings."),
+            outbound_queue_bytes: add.gauge(
+                "outbound_queue_bytes",
+                "Bytes that wait for slow sockets, all connections together.",
+            ),
+            slow_consumers: slow,
+            rejected,
+            broker_up: add.gauge("broker_up", "1 while the broker can be used."),
+            broker_reconnects: add
+                .counter("broker_reconnects_total", "Attempts to reach the broker again."),
+            broker_probe_rtt: add.histogram(
+                "broker_probe_rtt_seconds",
+                "Round trips of the node's own publications through the broker.",
+            ),
+            subscriptions_wanted: add
+                .gauge("subscriptions_wanted", "Channels this node wants of the broker."),
+            subscriptions_confirmed: add
+                .gauge("subscriptions_confirmed", "Channels the broker has confirmed."),
+            registry,
+        }
+    }
+}
+
+/// Registers metrics under the project's prefix.
+struct Adder<'a>(&'a Registry);
+
+impl Adder<'_> {
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::with_opts(opts(name, help)).expect("a valid counter"))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(opts(name, help), labels).expect("valid counters"))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::with_opts(opts(name, help)).expect("a valid gauge"))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(opts(name, help), labels).expect("valid gauges"))
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> Histogram {
+        let opts = HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec());
+        self.register(Histogram::with_opts(opts).expect("a valid histogram"))
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.0.register(Box::new(collector.clone())).expect("each name is registered once");
+        collector
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("tidegate")
+}

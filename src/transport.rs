@@ -1,0 +1,167 @@
+//! Sockets: accepting them, answering HTTP, handing what becomes a WebSocket over to a session.
+//! Knows nothing of what is said on them.
+
+mod admission;
+mod listener;
+mod origin;
+mod request;
+mod websocket;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+pub use self::admission::open_file_limit;
+use self::admission::{Admission, Place};
+pub use self::listener::{accept, bind};
+pub use self::origin::Origins;
+use self::request::Answer;
+use self::websocket::WebSocket;
+use crate::close::Close;
+use crate::session::{Context, Session};
+use crate::settings::Settings;
+use crate::telemetry::{self, Rejected};
+
+/// The `[server]` section, and the limits that a transport keeps.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub origins: Origins,
+    pub handshake_timeout: Duration,
+    /// 0: as many as the open-file limit has room for.
+    pub connections_max: usize,
+}
+
+impl Config {
+    pub fn read(settings: &mut Settings) -> Self {
+        let mut section = settings.section("server");
+        let listen = section.address("listen", "127.0.0.1:8080", "The public listener.");
+        let origins = section.list(
+            "origins",
+            "a list of hosts, such as example.com, *.example.com or https://example.com:8443, or \"*\"",
+            origin::is_pattern,
+            "Pages of other hosts that may connect; those of the same host always may. `*` lets \
+             every page in. Clients that are no browsers send no origin and are not asked.",
+        );
+        let handshake_timeout = section.duration(
+            "handshake_timeout",
+            "10s",
+            Duration::from_millis(100)..=Duration::from_secs(600),
+            "A connection whose request has not arrived whole by then is cut off.",
+        );
+        let connections_max = settings.section("limits").number(
+            "connections_max",
+            0,
+            0..=100_000_000,
+            "Most connections of this node; more are answered 503. 0: as many as the open-file \
+             limit has room for.",
+        );
+        Self { listen, origins: Origins::new(&origins), handshake_timeout, connections_max }
+    }
+}
+
+/// The public listener: what every connection needs to be answered.
+pub struct Public {
+    pub context: Arc<Context>,
+    pub origins: Origins,
+    pub handshake_timeout: Duration,
+    pub demo: bool,
+    admission: Arc<Admission>,
+}
+
+impl Public {
+    pub fn new(config: &Config, demo: bool, context: Arc<Context>) -> Self {
+        Self {
+            context,
+            origins: config.origins.clone(),
+            handshake_timeout: config.handshake_timeout,
+            demo,
+            admission: Admission::new(config.connections_max),
+        }
+    }
+
+    /// Accepts for ever.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
+        accept(listener, |stream| {
+            tokio::spawn(self.clone().handshake(stream));
+        })
+        .await
+    }
+
+    /// Answers requests until one of them becomes a session, which then gets a task of its own:
+    /// what the handshake needed is given back while the connection idles.
+    async fn handshake(self: Arc<Self>, stream: TcpStream) {
+        let accepted = Instant::now();
+        let place = self.admission.place();
+        let admitted = place.is_some();
+        let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
+        let service = service_fn(|request| {
+            let (public, upgrade) = (self.clone(), upgrade.clone());
+            async move {
+                let answer = request::answer(&public, &request, admitted).await;
+                let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
+                upgrade.answered = true;
+                Ok::<_, Infallible>(match answer {
+                    Answer::Response(response) => response,
+                    Answer::Session(response, session) => {
+                        upgrade.session = Some(session);
+                        response
+                    }
+                })
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.handshake_timeout)
+            .max_buf_size(request::HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let ended = connection.without_shutdown().await;
+        let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));
+        match (ended, upgrade.session, place) {
+            (Ok(parts), Some(session), Some(place)) => {
+                telemetry::connection_opened(session.protocol(), accepted.elapsed());
+                let stream = parts.io.into_inner();
+                tokio::spawn(converse(session, stream, parts.read_buf, place));
+            }
+            (Ok(parts), ..) => {
+                // Whether the client hears of the end is its own affair.
+                let _ = parts.io.into_inner().shutdown().await;
+            }
+            (Err(error), ..) if !upgrade.answered => {
+                telemetry::rejected(Rejected::Handshake, &error)
+            }
+            (Err(_), ..) => {}
+        }
+    }
+}
+
+/// What became of a connection's requests.
+#[derive(Default)]
+struct Upgrade {
+    session: Option<Session>,
+    answered: bool,
+}
+
+/// Runs a session on its socket, and counts its end however it comes.
+async fn converse(session: Session, stream: TcpStream, early: Bytes, place: Place) {
+    struct Counted(telemetry::Protocol, Close);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            telemetry::connection_closed(self.0, self.1);
+        }
+    }
+    // A panic unwinds through here with the reason it stands for.
+    let mut counted = Counted(session.protocol(), Close::Internal);
+    let message_bytes_max = session.message_bytes_max();
+    counted.1 = session.run(WebSocket::new(stream, &early, message_bytes_max)).await;
+    drop(place);
+}

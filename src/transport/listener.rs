@@ -1,0 +1,57 @@
+//! Listening sockets, and accepting from them without ever spinning or giving up.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+
+use crate::telemetry;
+
+/// Connections the kernel keeps for us while we are busy; it cuts this to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// How long the listener rests when the system has no descriptor or memory for another socket.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on the address, at once after a restart too.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Hands every connection to `take`, with Nagle's algorithm off.
+pub async fn accept(listener: TcpListener, take: impl Fn(TcpStream)) -> Infallible {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Fails only on a socket that is dead already, as its first read will find.
+                let _ = stream.set_nodelay(true);
+                take(stream);
+            }
+            Err(error) if is_of_one_client(&error) => {}
+            Err(error) => {
+                telemetry::accept_failed(&error);
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A client that hung up before it was accepted says nothing of the next one.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,231 @@
+//! Answering one request of the public listener: the demo page, an upgrade, or a clear refusal.
+
+use bytes::Bytes;
+use fastwebsockets::upgrade;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use percent_encoding::percent_decode_str;
+
+use super::Public;
+use crate::protocol::{JSON_SUBPROTOCOL, Protocol};
+use crate::publication::Channel;
+use crate::session::Session;
+use crate::telemetry::{self, Rejected};
+
+/// Most bytes of a request's head; more is answered 431.
+pub const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Seconds after which a client that was told there is no room may try again.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+const DEMO: &str = include_str!("../../web/demo.html");
+
+/// The page is one file with its script inside, and talks to where it came from.
+const DEMO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+    script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
+
+/// A request's answer.
+pub enum Answer {
+    Response(Response<Full<Bytes>>),
+    /// The upgrade is accepted: after the response the connection belongs to the session.
+    Session(Response<Full<Bytes>>, Session),
+}
+
+/// Why a request is refused.
+struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    header: Option<(hyper::header::HeaderName, &'static str)>,
+    reason: Rejected,
+}
+
+/// `admitted`: there is a place for this connection.
+pub async fn answer(public: &Public, request: &Request<Incoming>, admitted: bool) -> Answer {
+    let answered = match (request.uri().path(), request.method()) {
+        ("/", &Method::GET | &Method::HEAD) if public.demo => return Answer::Response(demo()),
+        ("/", _) if public.demo => Err(method_not_allowed("GET, HEAD")),
+        (path, method) => match path.strip_prefix("/ws") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => match *method {
+                Method::GET => upgrade(public, request, rest.strip_prefix('/'), admitted).await,
+                _ => Err(method_not_allowed("GET")),
+            },
+            _ => Err(not_found()),
+        },
+    };
+    answered.unwrap_or_else(|refused: Refused| {
+        telemetry::rejected(refused.reason, &refused.message);
+        Answer::Response(refused.into())
+    })
+}
+
+async fn upgrade(
+    public: &Public,
+    request: &Request<Incoming>,
+    channel: Option<&str>,
+    admitted: bool,
+) -> Result<Answer, Refused> {
+    let headers = request.headers();
+    if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
+        return Err(upgrade_required("this is a WebSocket: ask for an upgrade over HTTP/1.1"));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(upgrade_required("Sec-WebSocket-Version must be 13"));
+    }
+    if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return Err(bad_request("Sec-WebSocket-Key must be 16 bytes in base64"));
+    }
+    if !public.origins.allow(headers) {
+        return Err(Refused {
+            status: StatusCode::FORBIDDEN,
+            code: "forbidden",
+            message: "the page's origin is neither this host nor in server.origins".into(),
+            header: None,
+            reason: Rejected::Origin,
+        });
+    }
+    let (protocol, subprotocol) = match channel {
+        Some(name) => (Protocol::Plain { channel: channel_of_path(name)? }, None),
+        None => (Protocol::Json, choose_subprotocol(headers)?),
+    };
+    if !admitted {
+        return Err(Refused {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "limit_reached",
+            message: "this node has as many connections as it may: try again".into(),
+            header: Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
+            reason: Rejected::ConnectionsMax,
+        });
+    }
+    let echo = query(request, "echo").is_none_or(|echo| echo != "false");
+    let session = Session::begin(public.context.clone(), protocol, echo).await;
+    Ok(Answer::Session(switching(headers, subprotocol), session))
+}
+
+/// `101`, with the key's answer made by fastwebsockets.
+fn switching(headers: &HeaderMap, subprotocol: Option<&'static str>) -> Response<Full<Bytes>> {
+    let mut asked = Request::new(());
+    for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
+        if let Some(value) = headers.get(&name) {
+            asked.headers_mut().insert(name, value.clone());
+        }
+    }
+    let (response, _) = upgrade::upgrade(&mut asked).expect("key and version were just checked");
+    let mut response = response.map(|_| Full::default());
+    if let Some(subprotocol) = subprotocol {
+        let value = HeaderValue::from_static(subprotocol);
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    response
+}
+
+/// The first of the client's subprotocols that the node speaks; json when none is asked for.
+fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, Refused> {
+    let mut asked = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
+        .peekable();
+    if asked.peek().is_none() {
+        return Ok(None);
+    }
+    match asked.any(|name| name == JSON_SUBPROTOCOL.as_bytes()) {
+        true => Ok(Some(JSON_SUBPROTOCOL)),
+        false => {
+            let message =
+                format!("Sec-WebSocket-Protocol must offer {JSON_SUBPROTOCOL}, or nothing");
+            Err(bad_request(message))
+        }
+    }
+}
+
+fn channel_of_path(name: &str) -> Result<Channel, Refused> {
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| {
+        bad_request("a channel name is UTF-8, percent-encoded where a path needs it")
+    })?;
+    Channel::new(&name).map_err(|error| bad_request(error.to_string()))
+}
+
+fn query<'a>(request: &'a Request<Incoming>, name: &str) -> Option<&'a str> {
+    let pairs = request.uri().query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// RFC 6455 section 4.1: sixteen bytes in base64.
+fn is_key(value: &HeaderValue) -> bool {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let mut bytes = [0; 18];
+    STANDARD.decode_slice(value.as_bytes().trim_ascii(), &mut bytes) == Ok(16)
+}
+
+fn demo() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(DEMO.as_bytes())));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DEMO_POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn bad_request(message: impl Into<String>) -> Refused {
+    Refused {
+        status: StatusCode::BAD_REQUEST,
+        code: "bad_request",
+        message: message.into(),
+        header: None,
+        reason: Rejected::BadRequest,
+    }
+}
+
+fn not_found() -> Refused {
+    Refused {
+        status: StatusCode::NOT_FOUND,
+        code: "not_found",
+        ..bad_request("there are /ws and /ws/{channel}")
+    }
+}
+
+fn method_not_allowed(allowed: &'static str) -> Refused {
+    Refused {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        code: "method_not_allowed",
+        header: Some((ALLOW, allowed)),
+        ..bad_request(format!("allowed here: {allowed}"))
+    }
+}
+
+fn upgrade_required(message: &str) -> Refused {
+    Refused {
+        status: StatusCode::UPGRADE_REQUIRED,
+        code: "upgrade_required",
+        header: Some((UPGRADE, "websocket")),
+        ..bad_request(message)
+    }
+}
+
+impl From<Refused> for Response<Full<Bytes>> {
+    fn from(refused: Refused) -> Self {
+        let error = serde_json::json!({ "code": refused.code, "message": refused.message });
+        let body = serde_json::json!({ "error": error }).to_string();
+        let mut response = Self::new(Full::from(body));
+        *response.status_mut() = refused.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some((name, value)) = refused.header {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if refused.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}

@@ -1,0 +1,260 @@
+//! What a client sends (RFC 6455 section 5): frames become messages, and every rule is kept that
+//! fastwebsockets' own reader lets pass: unmasked frames, needlessly long lengths, long control
+//! frames, fragments that begin or end nowhere, texts cut in the middle of a character, and sizes
+//! before anything is buffered. Tests hold the two readers against each other.
+
+use bytes::Bytes;
+use fastwebsockets::unmask;
+
+use crate::close::Close;
+use crate::protocol::Message;
+use crate::publication::Kind;
+use crate::session::Event;
+
+/// Longest payload of a control frame (RFC 6455 section 5.5).
+const CONTROL_BYTES_MAX: usize = 125;
+
+/// Turns bytes into events. Holds what of a message has come so far, and nothing between messages.
+pub struct Decoder {
+    message_bytes_max: usize,
+    partial: Option<Box<Partial>>,
+}
+
+/// A message that has not come whole.
+struct Partial {
+    kind: Kind,
+    payload: Vec<u8>,
+    /// Bytes of a text's payload that are known to be UTF-8.
+    valid: usize,
+    frame: Frame,
+}
+
+/// The rest of a data frame.
+struct Frame {
+    last: bool,
+    mask: [u8; 4],
+    /// Bytes that have come; the mask goes by it.
+    came: usize,
+    length: usize,
+}
+
+impl Decoder {
+    /// `message_bytes_max`: largest message, its fragments together.
+    pub fn new(message_bytes_max: usize) -> Self {
+        Self { message_bytes_max, partial: None }
+    }
+
+    /// Takes bytes off the front of `input`; returns how many, and the first event they make.
+    ///
+    /// Without an event all of `input` is taken, but for the beginning of a head or of a control
+    /// frame: at most 131 bytes. After [`Event::End`] the stream means nothing any more.
+    pub fn decode(&mut self, input: &mut [u8]) -> (usize, Option<Event>) {
+        let mut taken = 0;
+        loop {
+            match self.step(&mut input[taken..]) {
+                Ok((0, None)) => return (taken, None),
+                Ok((more, None)) => taken += more,
+                Ok((more, event)) => return (taken + more, event),
+                Err(close) => return (input.len(), Some(Event::End(close))),
+            }
+        }
+    }
+
+    /// Takes a piece of a frame. Nothing taken: more bytes are needed.
+    fn step(&mut self, input: &mut [u8]) -> Result<(usize, Option<Event>), Close> {
+        if let Some(partial) = &mut self.partial
+            && partial.frame.came < partial.frame.length
+        {
+            let taken = partial.take(input)?;
+            return Ok((taken, self.finish()));
+        }
+        let Some(head) = Head::read(input)? else { return Ok((0, None)) };
+        if head.opcode.is_control() {
+            return control(&head, input);
+        }
+        let so_far = self.partial.as_ref().map_or(0, |partial| partial.payload.len());
+        if head.length > self.message_bytes_max.saturating_sub(so_far) as u64 {
+            return Err(Close::TooLarge);
+        }
+        let length = head.length as usize;
+        let frame = Frame { last: head.last, mask: head.mask, came: 0, length };
+        match (head.opcode, &mut self.partial) {
+            (Opcode::Continuation, None) => {
+                return Err(Close::Protocol("a continuation of no message"));
+            }
+            (Opcode::Continuation, Some(partial)) => partial.frame = frame,
+            (_, Some(_)) => return Err(Close::Protocol("a message within another")),
+            (opcode, none) => {
+                let kind = if opcode == Opcode::Text { Kind::Text } else { Kind::Binary };
+                let end = head.bytes + length;
+                if head.last && input.len() >= end {
+                    let payload = &mut input[head.bytes..end];
+                    unmask(payload, head.mask);
+                    let message = whole(kind, payload)?;
+                    return Ok((end, Some(message)));
+                }
+                *none = Some(Box::new(Partial { kind, payload: Vec::new(), valid: 0, frame }));
+            }
+        }
+        Ok((head.bytes, self.finish()))
+    }
+
+    /// The message, once its last frame is whole.
+    fn finish(&mut self) -> Option<Event> {
+        let partial = self.partial.as_ref()?;
+        let frame = &partial.frame;
+        if !frame.last || frame.came < frame.length {
+            return None;
+        }
+        let partial = self.partial.take()?;
+        if partial.kind == Kind::Text && partial.valid < partial.payload.len() {
+            return Some(Event::End(Close::Utf8));
+        }
+        Some(Event::Message(Message { kind: partial.kind, payload: partial.payload.into() }))
+    }
+}
+
+impl Partial {
+    /// Takes what has come of the current frame, and stops at the first byte that cannot be text.
+    fn take(&mut self, input: &mut [u8]) -> Result<usize, Close> {
+        let frame = &mut self.frame;
+        let some = input.len().min(frame.length - frame.came);
+        let bytes = &mut input[..some];
+        let mut mask = frame.mask;
+        mask.rotate_left(frame.came % 4);
+        unmask(bytes, mask);
+        frame.came += some;
+        self.payload.extend_from_slice(bytes);
+        if self.kind == Kind::Text {
+            match std::str::from_utf8(&self.payload[self.valid..]) {
+                Ok(_) => self.valid = self.payload.len(),
+                // The rest of a character may still come.
+                Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
+                Err(_) => return Err(Close::Utf8),
+            }
+        }
+        Ok(some)
+    }
+}
+
+fn whole(kind: Kind, payload: &[u8]) -> Result<Event, Close> {
+    if kind == Kind::Text && std::str::from_utf8(payload).is_err() {
+        return Err(Close::Utf8);
+    }
+    Ok(Event::Message(Message { kind, payload: Bytes::copy_from_slice(payload) }))
+}
+
+/// A control frame, once it is whole.
+fn control(head: &Head, input: &mut [u8]) -> Result<(usize, Option<Event>), Close> {
+    if !head.last {
+        return Err(Close::Protocol("a fragmented control frame"));
+    }
+    if head.length > CONTROL_BYTES_MAX as u64 {
+        return Err(Close::Protocol("a control frame of more than 125 bytes"));
+    }
+    let end = head.bytes + head.length as usize;
+    if input.len() < end {
+        return Ok((0, None));
+    }
+    let payload = &mut input[head.bytes..end];
+    unmask(payload, head.mask);
+    let event = match head.opcode {
+        Opcode::Ping => Event::Ping(Bytes::copy_from_slice(payload)),
+        Opcode::Pong => Event::Pong(Bytes::copy_from_slice(payload)),
+        _ => Event::Close(close_code(payload)?),
+    };
+    Ok((end, Some(event)))
+}
+
+/// RFC 6455 sections 5.5.1 and 7.4.
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Close> {
+    let (code, text) = match payload {
+        [] => return Ok(None),
+        [_] => return Err(Close::Protocol("a close frame with half a code")),
+        [high, low, text @ ..] => (u16::from_be_bytes([*high, *low]), text),
+    };
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Close::Protocol("a close code that must not be sent"));
+    }
+    if std::str::from_utf8(text).is_err() {
+        return Err(Close::Utf8);
+    }
+    Ok(Some(code))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opcode {
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+impl Opcode {
+    fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+/// A frame's head, its rules kept.
+struct Head {
+    last: bool,
+    opcode: Opcode,
+    mask: [u8; 4],
+    /// Of the payload.
+    length: u64,
+    /// Of the head itself.
+    bytes: usize,
+}
+
+impl Head {
+    /// None: it has not come whole. What is wrong in its first bytes is found before the rest comes.
+    fn read(input: &[u8]) -> Result<Option<Self>, Close> {
+        let [first, second, rest @ ..] = input else { return Ok(None) };
+        if first & 0x70 != 0 {
+            return Err(Close::Protocol("reserved bits are set"));
+        }
+        let opcode = match first & 0x0F {
+            0x0 => Opcode::Continuation,
+            0x1 => Opcode::Text,
+            0x2 => Opcode::Binary,
+            0x8 => Opcode::Close,
+            0x9 => Opcode::Ping,
+            0xA => Opcode::Pong,
+            _ => return Err(Close::Protocol("a reserved opcode")),
+        };
+        if second & 0x80 == 0 {
+            return Err(Close::Protocol("a frame without a mask"));
+        }
+        let (length, rest) = match second & 0x7F {
+            126 => match rest.split_first_chunk() {
+                Some((bytes, rest)) => (u64::from(u16::from_be_bytes(*bytes)), rest),
+                None => return Ok(None),
+            },
+            127 => match rest.split_first_chunk() {
+                Some((bytes, rest)) => (u64::from_be_bytes(*bytes), rest),
+                None => return Ok(None),
+            },
+            short => (u64::from(short), rest),
+        };
+        let shortest = match length {
+            0..=125 => 0,
+            126..=0xFFFF => 2,
+            _ => 8,
+        };
+        if input.len() - rest.len() != 2 + shortest {
+            return Err(Close::Protocol("a length written longer than needed"));
+        }
+        if length > i64::MAX as u64 {
+            return Err(Close::Protocol("a length of more than 63 bits"));
+        }
+        let Some(mask) = rest.first_chunk() else { return Ok(None) };
+        let last = first & 0x80 != 0;
+        Ok(Some(Self { last, opcode, mask: *mask, length, bytes: 2 + shortest + 4 }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
