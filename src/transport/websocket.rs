@@ -134,24 +134,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             // Only what is half out must be finished; the rest is what it was too slow for.
             self.batch.frames.truncate(usize::from(self.written > 0));
         }
-        let mut said = false;
         loop {
-            if self.batch.frames.is_empty() {
-                let rest = poll_fn(|cx| outbound.poll_take(cx, &mut self.batch)).await;
-                if rest.is_err() && said {
-                    return true;
-                }
-                if rest.is_err() {
-                    self.batch.frames.push_back(frame::close(close));
-                    said = true;
-                }
-            }
-            let written =
-                poll_fn(|cx| write_batch(&mut self.stream, cx, &mut self.batch, &mut self.written));
-            if written.await.is_err() {
+            if !self.write_all().await {
                 return false;
             }
+            if poll_fn(|cx| outbound.poll_take(cx, &mut self.batch)).await.is_err() {
+                break;
+            }
         }
+        self.batch.frames.push_back(frame::close(close));
+        self.write_all().await
+    }
+
+    /// False: the socket is broken.
+    async fn write_all(&mut self) -> bool {
+        let (stream, batch, written) = (&mut self.stream, &mut self.batch, &mut self.written);
+        poll_fn(|cx| write_batch(stream, cx, batch, written)).await.is_ok()
     }
 
     /// Reads and drops what comes until the client's close frame or end. To close a socket with
