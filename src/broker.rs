@@ -87,6 +87,12 @@ pub trait Broker: Send + Sync {
     /// Hands over a publication. Publications of one channel keep the order they are handed over in.
     fn publish(&self, channel: Channel, publication: Publication) -> Receipt;
 
+    /// May sessions take more from their clients?
+    fn has_room(&self) -> bool;
+
+    /// Resolves once there is room. Cancel safe.
+    fn room(&self) -> BoxFuture<'_, ()>;
+
     /// Wants the channel's publications. Asking again is harmless; the receipt comes once they flow.
     fn subscribe(&self, channel: &Channel) -> Receipt;
 

@@ -14,8 +14,8 @@ use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
 use crate::publication::NodeId;
 use crate::session::Context;
-use crate::transport::{self, Public};
-use crate::{broker, telemetry};
+use crate::transport::Public;
+use crate::{broker, listener, telemetry};
 
 /// How long connections that were told to go may take to be gone, after the drain's own period.
 const GONE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ impl Gateway {
     /// Binds both listeners.
     pub fn bind(config: Config) -> anyhow::Result<Self> {
         let listen = |key: &str, address| {
-            transport::bind(address).with_context(|| format!("cannot listen on {key} = {address}"))
+            listener::bind(address).with_context(|| format!("cannot listen on {key} = {address}"))
         };
         let public = listen("server.listen", config.server.listen)?;
         let internal = listen("internal.listen", config.internal.listen)?;
@@ -55,6 +55,7 @@ impl Gateway {
         let Self { config, public, internal } = self;
         let node = NodeId::random();
         let registry = Arc::new(Registry::default());
+        registry.start_flushers();
         let broker = broker::connect(&config.broker, node, registry.clone().sink());
         let hub = Hub::new(registry, broker);
         let drain = Drain::default();

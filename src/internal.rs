@@ -21,9 +21,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
+use crate::listener;
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
-use crate::transport;
 
 /// How long a request's head may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,9 +53,9 @@ impl Config {
             api_key: section.parsed(
                 "api_key",
                 None,
-                "16 to 255 visible ASCII characters",
+                "1 to 255 visible ASCII characters",
                 |key| {
-                    let fits = (16..=255).contains(&key.len());
+                    let fits = (1..=255).contains(&key.len());
                     (fits && key.bytes().all(|b| b.is_ascii_graphic())).then(|| key.to_owned())
                 },
                 |_| "***".to_owned(),
@@ -82,7 +82,7 @@ impl Internal {
 
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
-        transport::accept(listener, |stream| {
+        listener::accept(listener, |stream| {
             tokio::spawn(self.clone().connection(stream));
         })
         .await

@@ -14,6 +14,8 @@
 //! Rooms in reading order; each imports only from those below it (`tests/architecture.rs`).
 
 #![forbid(unsafe_code)]
+// A panic belongs to a broken invariant, and `expect` says in words why it holds.
+#![warn(clippy::unwrap_used, clippy::panic)]
 
 pub mod cli;
 pub mod gateway;
@@ -30,8 +32,10 @@ pub mod hub;
 pub mod auth;
 pub mod broker;
 pub mod drain;
-pub mod outbound;
 pub mod protocol;
+
+pub mod listener;
+pub mod outbound;
 
 pub mod telemetry;
 

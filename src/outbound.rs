@@ -1,73 +1,88 @@
-//! The bounded queue to one socket. Filled by the hub and by the session's own replies, emptied by
-//! the connection; never waits, so one slow reader delays nobody.
+//! The bounded queue to one socket. Filled by the hub and by the session's own replies; never waits,
+//! so one slow reader delays nobody.
+//!
+//! Two may empty it, never at once. What the hub delivers is written by a flusher ([`Flushers`]),
+//! straight from the task that read the broker: to wake every connection's own task for it costs a
+//! third more. What the socket does not take at once, and what the session itself says, is written
+//! by the connection.
+
+mod batch;
+mod flushers;
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+pub use self::batch::Batch;
+pub use self::flushers::Flushers;
 use crate::close::Close;
 use crate::publication::SessionId;
 
 /// What a queued frame costs beside its bytes, so that a flood of tiny frames is bounded too.
 const FRAME_OVERHEAD_BYTES: usize = size_of::<Bytes>();
 
-/// A queue that kept more room than this many frames gives it back when it runs empty.
-const SPARE_FRAMES_MAX: usize = 16;
+/// A queue that has room for more frames than this gives the room back when it runs empty.
+const SPARE_FRAMES_MAX: usize = 4;
+
+/// A socket that takes bytes at once or not at all.
+pub trait Wire: Send + Sync {
+    /// Writes what fits. `WouldBlock`: nothing does.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+}
 
 /// The queue of frames to one socket, bounded in bytes, and the word that ends the connection.
-#[derive(Debug)]
 pub struct Outbound {
     session: SessionId,
     bytes_max: usize,
+    /// None so far, or for good where only the connection can write, as over TLS.
+    wire: OnceLock<Arc<dyn Wire>>,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     frames: VecDeque<Bytes>,
-    /// Cost of all that was pushed and is not yet written, also of what the connection has taken.
+    /// Bytes of the first frame that are through.
+    front_written: usize,
+    /// Cost of all that was pushed and is not yet written, also of what a writer has taken.
     bytes: usize,
+    writer: Writer,
     /// Travels beside the queue, never through it: a full queue must not hold back its own end.
     close: Option<Close>,
     /// The connection, when it has found nothing to do.
     waiting: Option<Waker>,
 }
 
-impl State {
-    fn wait(&mut self, cx: &Context<'_>) {
-        if !self.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.waiting = Some(cx.waker().clone());
-        }
-    }
+/// Who is to write what is queued, or is writing it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Writer {
+    #[default]
+    Nobody,
+    Flusher,
+    Connection,
 }
 
 /// The queue has no room for the frame; it was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// The frames a connection is writing, and how much of the first one is through.
-#[derive(Debug, Default)]
-pub struct Batch {
-    pub frames: VecDeque<Bytes>,
-    /// Cost of the frames that were written since the last [`Outbound::poll_take`].
-    written: usize,
-}
-
-impl Batch {
-    /// Drops the front frame, which has gone out whole.
-    pub fn pop_written(&mut self) {
-        if let Some(frame) = self.frames.pop_front() {
-            self.written += cost(&frame);
-        }
-    }
+/// What is to follow a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "unflushed, the frame waits for the next one"]
+pub enum Pushed {
+    /// Somebody is about to write it.
+    Covered,
+    /// The outbound must be given to the [`Flushers`].
+    Flush,
 }
 
 impl Outbound {
     /// `bytes_max`: most bytes that may wait, [`FRAME_OVERHEAD_BYTES`] a frame included.
     pub fn new(session: SessionId, bytes_max: usize) -> Self {
-        Self { session, bytes_max, state: Mutex::default() }
+        Self { session, bytes_max, wire: OnceLock::new(), state: Mutex::default() }
     }
 
     /// Whose socket this is.
@@ -75,26 +90,38 @@ impl Outbound {
         self.session
     }
 
-    /// Queues a frame for the socket. Never waits.
+    /// From here on flushers may write to the socket themselves.
+    pub fn attach(&self, wire: Arc<dyn Wire>) {
+        // A connection has one socket, attached once.
+        let _ = self.wire.set(wire);
+    }
+
+    /// Queues a frame from the hub. Never waits.
     ///
     /// Fails with [`Full`] beyond `bytes_max`. An empty queue takes one frame of any size: what a
     /// service published larger than the bound still arrives. After [`Outbound::close`] frames are
     /// dropped: nothing follows a close frame.
-    pub fn push(&self, frame: Bytes) -> Result<(), Full> {
+    pub fn push(&self, frame: Bytes) -> Result<Pushed, Full> {
         let mut state = self.lock();
-        if state.close.is_some() {
-            return Ok(());
+        state.queue(frame, self.bytes_max)?;
+        if state.writer != Writer::Nobody || state.frames.is_empty() {
+            return Ok(Pushed::Covered);
         }
-        let bytes = state.bytes + cost(&frame);
-        if bytes > self.bytes_max && state.bytes > 0 {
-            return Err(Full);
+        if self.wire.get().is_some() {
+            state.writer = Writer::Flusher;
+            return Ok(Pushed::Flush);
         }
-        state.bytes = bytes;
-        state.frames.push_back(frame);
-        let waiting = state.waiting.take();
-        drop(state);
-        if let Some(waker) = waiting {
-            waker.wake();
+        state.writer = Writer::Connection;
+        state.wake_connection();
+        Ok(Pushed::Covered)
+    }
+
+    /// Queues a frame from the connection's own task, which writes it when it next looks.
+    pub fn push_own(&self, frame: Bytes) -> Result<(), Full> {
+        let mut state = self.lock();
+        state.queue(frame, self.bytes_max)?;
+        if state.writer == Writer::Nobody {
+            state.writer = Writer::Connection;
         }
         Ok(())
     }
@@ -108,39 +135,38 @@ impl Outbound {
         }
         state.close = Some(close);
         if close == Close::Slow {
-            state.frames = VecDeque::new();
+            // Only what is half out must be finished; the rest is what it was too slow for.
+            let half_out = usize::from(state.front_written > 0);
+            state.frames.truncate(half_out);
         }
-        let waiting = state.waiting.take();
-        drop(state);
-        if let Some(waker) = waiting {
-            waker.wake();
-        }
+        state.wake_connection();
         true
     }
 
-    /// Moves all that waits into the empty `batch` and settles what `batch` has written before.
+    /// For the connection: moves all that waits into the empty `batch` and settles what `batch` has
+    /// written before.
     ///
-    /// Pending: nothing waits, and the task is woken by the next push or close. `Err`: nothing
-    /// waits any more and the connection is to end.
+    /// Pending: nothing waits, or a flusher is writing; the task is woken when that changes. `Err`:
+    /// nothing waits any more and the connection is to end.
     pub fn poll_take(&self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), Close>> {
-        debug_assert!(batch.frames.is_empty(), "a batch is written whole before the next");
         let mut state = self.lock();
-        state.bytes -= std::mem::take(&mut batch.written);
+        state.bytes = state.bytes.saturating_sub(batch.settle());
+        if state.writer == Writer::Flusher {
+            state.wait(cx);
+            return Poll::Pending;
+        }
         if !state.frames.is_empty() {
-            std::mem::swap(&mut state.frames, &mut batch.frames);
+            state.writer = Writer::Connection;
+            state.hand_over(batch);
             return Poll::Ready(Ok(()));
         }
+        state.writer = Writer::Nobody;
+        state.give_back_room();
+        batch.give_back_room();
         if let Some(close) = state.close {
             return Poll::Ready(Err(close));
         }
-        if state.frames.capacity() > SPARE_FRAMES_MAX {
-            state.frames = VecDeque::new();
-        }
         state.wait(cx);
-        drop(state);
-        if batch.frames.capacity() > SPARE_FRAMES_MAX {
-            batch.frames = VecDeque::new();
-        }
         Poll::Pending
     }
 
@@ -167,8 +193,89 @@ impl Outbound {
         self.lock().bytes
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    /// For a flusher that was given this outbound: writes all that is queued, and leaves to the
+    /// connection what the socket does not take, and the end. Returns the bytes written. `batch` is
+    /// the flusher's own, empty before and after.
+    fn flush(&self, batch: &mut Batch) -> usize {
+        let mut written = 0;
+        let mut state = self.lock();
+        loop {
+            let Some(wire) = self.wire.get().filter(|_| !state.frames.is_empty()) else {
+                state.writer = Writer::Nobody;
+                state.give_back_room();
+                if state.close.is_some() {
+                    state.wake_connection();
+                }
+                return written;
+            };
+            state.hand_over(batch);
+            drop(state);
+            written += batch.write_to(&**wire);
+            let blocked = !batch.frames.is_empty();
+            state = self.lock();
+            state.bytes = state.bytes.saturating_sub(batch.settle());
+            state.take_back(batch);
+            if blocked {
+                // The socket is full, or broken, as the connection will find.
+                state.writer = Writer::Connection;
+                state.wake_connection();
+                return written;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds the outbound lock")
+    }
+}
+
+impl State {
+    fn queue(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), Full> {
+        if self.close.is_some() {
+            return Ok(());
+        }
+        let bytes = self.bytes + cost(&frame);
+        if bytes > bytes_max && self.bytes > 0 {
+            return Err(Full);
+        }
+        self.bytes = bytes;
+        self.frames.push_back(frame);
+        Ok(())
+    }
+
+    fn hand_over(&mut self, batch: &mut Batch) {
+        std::mem::swap(&mut self.frames, &mut batch.frames);
+        batch.front_written = std::mem::take(&mut self.front_written);
+    }
+
+    /// Puts what a flusher could not write back in front of what came meanwhile.
+    fn take_back(&mut self, batch: &mut Batch) {
+        if self.frames.is_empty() {
+            std::mem::swap(&mut self.frames, &mut batch.frames);
+        } else {
+            while let Some(frame) = batch.frames.pop_back() {
+                self.frames.push_front(frame);
+            }
+        }
+        self.front_written = std::mem::take(&mut batch.front_written);
+    }
+
+    fn give_back_room(&mut self) {
+        if self.frames.capacity() > SPARE_FRAMES_MAX {
+            self.frames = VecDeque::new();
+        }
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        if !self.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waiting = Some(cx.waker().clone());
+        }
+    }
+
+    fn wake_connection(&mut self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -177,62 +284,4 @@ fn cost(frame: &Bytes) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::publication::NodeId;
-    use std::task::Waker;
-
-    fn outbound(bytes_max: usize) -> Outbound {
-        Outbound::new(SessionId { node: NodeId::random(), number: 1 }, bytes_max)
-    }
-
-    fn take(outbound: &Outbound, batch: &mut Batch) -> Poll<Result<(), Close>> {
-        outbound.poll_take(&mut Context::from_waker(Waker::noop()), batch)
-    }
-
-    #[test]
-    fn is_bounded_in_bytes_until_they_are_written() {
-        let frame = Bytes::from(vec![0; 100]);
-        let outbound = outbound(2 * cost(&frame));
-        let mut batch = Batch::default();
-        assert_eq!(outbound.push(frame.clone()), Ok(()));
-        assert_eq!(outbound.push(frame.clone()), Ok(()));
-        assert_eq!(outbound.push(frame.clone()), Err(Full));
-        assert!(take(&outbound, &mut batch).is_ready());
-        assert_eq!(outbound.push(frame.clone()), Err(Full), "taken is not yet written");
-        batch.pop_written();
-        batch.pop_written();
-        assert!(take(&outbound, &mut batch).is_pending());
-        assert_eq!(outbound.bytes(), 0);
-        assert_eq!(outbound.push(frame), Ok(()));
-    }
-
-    #[test]
-    fn an_empty_queue_takes_one_frame_of_any_size() {
-        let outbound = outbound(10);
-        assert_eq!(outbound.push(Bytes::from(vec![0; 100])), Ok(()));
-        assert_eq!(outbound.push(Bytes::new()), Err(Full));
-    }
-
-    #[test]
-    fn the_first_close_counts_and_a_slow_one_drops_the_queue() {
-        let outbound = outbound(1000);
-        outbound.push(Bytes::from_static(b"x")).unwrap();
-        assert!(outbound.close(Close::Slow));
-        assert!(!outbound.close(Close::Drain));
-        let mut batch = Batch::default();
-        assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Slow)));
-        assert!(batch.frames.is_empty());
-    }
-
-    #[test]
-    fn a_polite_close_lets_the_queue_out_first() {
-        let outbound = outbound(1000);
-        outbound.push(Bytes::from_static(b"x")).unwrap();
-        outbound.close(Close::Drain);
-        let mut batch = Batch::default();
-        assert_eq!(take(&outbound, &mut batch), Poll::Ready(Ok(())));
-        batch.pop_written();
-        assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Drain)));
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ use crate::broker::Unavailable;
 use crate::close::Close;
 use crate::frame;
 use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription};
-use crate::outbound::{Full, Outbound};
+use crate::outbound::{Full, Outbound, Wire};
 use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
 use crate::publication::{Channel, NodeId, Publication, SessionId};
 use crate::settings::Settings;
@@ -93,7 +93,7 @@ pub trait Connection: Send {
     ) -> Poll<Event>;
 
     /// Says why, waits a bounded time for the client to agree, and is gone.
-    fn close(self, close: Close, outbound: &Outbound) -> impl Future<Output = ()> + Send;
+    fn close(&mut self, close: Close, outbound: &Outbound) -> impl Future<Output = ()> + Send;
 }
 
 /// What happens on a socket.
@@ -104,6 +104,8 @@ pub enum Event {
     Pong(Bytes),
     /// The client sent a close frame; nothing follows it.
     Close(Option<u16>),
+    /// The client broke a rule; nothing after it can be understood.
+    Violation(Close),
     /// The connection is to end for this reason.
     End(Close),
 }
@@ -137,7 +139,8 @@ pub struct Session {
     state: State,
     subscriptions: Vec<Subscription>,
     in_flight: InFlight,
-    /// The client has sent its close frame: what it asked for before is still seen through.
+    /// The client said its last word, or one that cannot be understood: what it asked for before is
+    /// still seen through.
     leaving: Option<Close>,
     _membership: Membership,
 }
@@ -179,6 +182,11 @@ impl Session {
         self.state.protocol().encoding().label()
     }
 
+    /// Lets what the hub delivers be written without waking this session.
+    pub fn attach(&self, wire: Arc<dyn Wire>) {
+        self.outbound.attach(wire);
+    }
+
     /// Largest message its client may send.
     pub fn message_bytes_max(&self) -> usize {
         self.context.config.message_bytes_max
@@ -186,23 +194,26 @@ impl Session {
 
     /// Converses until one side ends it.
     ///
-    /// Inputs: the heartbeat's timer; the broker's answers to what the client asked; the socket,
-    /// which also writes the outbound queue. In this order, so that answers that came together
+    /// Inputs: the heartbeat's timer; the broker's answers to what the client asked; the broker's
+    /// having room again; the socket, which also writes the outbound queue. In this order, so that answers that came together
     /// leave in one write. Each arm is cancel safe: the timer and what is in flight are kept
     /// outside the loop, the connection keeps what it has half read or written.
-    pub async fn run(mut self, mut connection: impl Connection) -> Close {
+    pub async fn run(mut self: Box<Self>, mut connection: impl Connection) -> Close {
         self.greet();
         let heartbeat = sleep_until(self.state.next_beat());
         tokio::pin!(heartbeat);
         let close = loop {
-            let reading = self.leaving.is_none() && self.in_flight.has_room();
+            let broker = self.context.hub.broker();
+            let held_back = !broker.has_room();
+            let reading = self.leaving.is_none() && self.in_flight.has_room() && !held_back;
             tokio::select! {
                 biased;
-                () = &mut heartbeat => {
+                () = &mut heartbeat, if self.outbound.closing().is_none() => {
                     self.beat();
                     heartbeat.as_mut().reset(self.state.next_beat());
                 }
                 done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
+                () = async { broker.room().await }, if held_back => {}
                 event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, reading)) => {
                     match event {
                         Event::End(close) => break close,
@@ -218,7 +229,8 @@ impl Session {
         };
         // What others send from here on is for nobody.
         self.subscriptions.clear();
-        connection.close(close, &self.outbound).await;
+        // In a box, because a task is as large as the largest thing it ever waits for.
+        Box::pin(connection.close(close, &self.outbound)).await;
         close
     }
 
@@ -245,6 +257,7 @@ impl Session {
                 }
             }
             Event::Close(code) => self.leaving = Some(Close::Client(code)),
+            Event::Violation(close) => self.leaving = Some(close),
             Event::End(close) => {
                 self.outbound.close(close);
             }
@@ -342,7 +355,7 @@ impl Session {
     }
 
     fn push(&mut self, frame: Bytes) {
-        if self.outbound.push(frame) == Err(Full) && self.outbound.close(Close::Slow) {
+        if self.outbound.push_own(frame) == Err(Full) && self.outbound.close(Close::Slow) {
             telemetry::slow_consumer_closed();
         }
     }

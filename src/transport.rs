@@ -2,9 +2,9 @@
 //! Knows nothing of what is said on them.
 
 mod admission;
-mod listener;
 mod origin;
 mod request;
+mod socket;
 mod websocket;
 
 use std::convert::Infallible;
@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,11 +21,12 @@ use tokio::time::Instant;
 
 pub use self::admission::open_file_limit;
 use self::admission::{Admission, Place};
-pub use self::listener::{accept, bind};
 pub use self::origin::Origins;
 use self::request::Answer;
+use self::socket::Socket;
 use self::websocket::WebSocket;
 use crate::close::Close;
+use crate::listener;
 use crate::session::{Context, Session};
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
@@ -91,7 +91,7 @@ impl Public {
 
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
-        accept(listener, |stream| {
+        listener::accept(listener, |stream| {
             tokio::spawn(self.clone().handshake(stream));
         })
         .await
@@ -129,15 +129,19 @@ impl Public {
         match (ended, upgrade.session, place) {
             (Ok(parts), Some(session), Some(place)) => {
                 telemetry::connection_opened(session.protocol(), accepted.elapsed());
-                let stream = parts.io.into_inner();
-                tokio::spawn(converse(session, stream, parts.read_buf, place));
+                let socket = Socket::new(parts.io.into_inner());
+                session.attach(socket.wire());
+                // What the client sent right behind its request. hyper's buffer is not kept for it.
+                let early = parts.read_buf.to_vec();
+                let connection = WebSocket::new(socket, early, session.message_bytes_max());
+                tokio::spawn(converse(session, connection, place));
             }
             (Ok(parts), ..) => {
                 // Whether the client hears of the end is its own affair.
                 let _ = parts.io.into_inner().shutdown().await;
             }
             (Err(error), ..) if !upgrade.answered => {
-                telemetry::rejected(Rejected::Handshake, &error)
+                telemetry::rejected(Rejected::Handshake, &error);
             }
             (Err(_), ..) => {}
         }
@@ -147,12 +151,12 @@ impl Public {
 /// What became of a connection's requests.
 #[derive(Default)]
 struct Upgrade {
-    session: Option<Session>,
+    session: Option<Box<Session>>,
     answered: bool,
 }
 
-/// Runs a session on its socket, and counts its end however it comes.
-async fn converse(session: Session, stream: TcpStream, early: Bytes, place: Place) {
+/// Runs a session on its connection, and counts its end however it comes.
+async fn converse(session: Box<Session>, connection: WebSocket<Socket>, place: Place) {
     struct Counted(telemetry::Protocol, Close);
     impl Drop for Counted {
         fn drop(&mut self) {
@@ -161,7 +165,6 @@ async fn converse(session: Session, stream: TcpStream, early: Bytes, place: Plac
     }
     // A panic unwinds through here with the reason it stands for.
     let mut counted = Counted(session.protocol(), Close::Internal);
-    let message_bytes_max = session.message_bytes_max();
-    counted.1 = session.run(WebSocket::new(stream, &early, message_bytes_max)).await;
+    counted.1 = session.run(connection).await;
     drop(place);
 }

@@ -47,6 +47,14 @@ impl Broker for Memory {
         self.queue.push(channel, publication)
     }
 
+    fn has_room(&self) -> bool {
+        self.queue.has_room()
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.queue.room())
+    }
+
     fn subscribe(&self, _: &Channel) -> Receipt {
         Receipt::now(Ok(()))
     }

@@ -1,31 +1,46 @@
-//! The queue of publications on their way into a broker: bounded in number and in bytes, and no
-//! publication stays in it past its deadline.
+//! The queue of publications on their way into a broker: bounded in bytes, and no publication stays
+//! in it past its deadline.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::{Receipt, Unavailable};
 use crate::publication::{Channel, Publication};
 
-/// Most publications that wait: an eighth of a second at the speed Redis takes them.
-const PUBLICATIONS_MAX: usize = 65_536;
+/// Bytes beyond which sessions stop reading from their clients. A burst is held back by TCP and not
+/// refused: ten thousand clients that say something at once are no fault.
+const BYTES_ENOUGH: usize = 32 << 20;
 
-/// Most payload bytes that wait.
+/// Most bytes that wait. Only what sessions had read already comes in above [`BYTES_ENOUGH`].
 const BYTES_MAX: usize = 64 << 20;
+
+/// What a publication costs beside its payload, about, so that many small ones are bounded too.
+const ITEM_OVERHEAD_BYTES: usize = 512;
 
 /// The answer for a publication that has waited past its deadline; it was not published.
 pub const LATE: Unavailable = Unavailable("the broker did not take the publication in time");
+
+const STUCK: Unavailable = Unavailable("the broker takes no publications");
 
 /// Where sessions hand in publications.
 #[derive(Clone, Debug)]
 pub struct Queue {
     items: mpsc::Sender<Item>,
-    bytes: Arc<AtomicUsize>,
+    load: Arc<Load>,
     timeout: Duration,
+}
+
+/// How much waits, and whether anything leaves.
+#[derive(Debug, Default)]
+struct Load {
+    bytes: AtomicUsize,
+    room: Notify,
+    /// Since when nothing leaves. None: the broker takes publications.
+    stuck_since: Mutex<Option<Instant>>,
 }
 
 /// A publication on its way, and who waits for the answer.
@@ -36,35 +51,78 @@ pub struct Item {
     /// When its publisher is told that it did not get through.
     pub deadline: Instant,
     receipt: Option<oneshot::Sender<Result<(), Unavailable>>>,
-    bytes: Arc<AtomicUsize>,
+    load: Arc<Load>,
 }
 
 impl Queue {
     /// `timeout`: how long a publication may take from here to the broker's answer.
     pub fn new(timeout: Duration) -> (Self, mpsc::Receiver<Item>) {
-        let (items, receiver) = mpsc::channel(PUBLICATIONS_MAX);
-        (Self { items, bytes: Arc::default(), timeout }, receiver)
+        let (items, receiver) = mpsc::channel(BYTES_MAX / ITEM_OVERHEAD_BYTES);
+        (Self { items, load: Arc::default(), timeout }, receiver)
     }
 
-    /// Never waits: beyond the bounds the receipt says so at once.
+    /// Never waits: beyond the bound the receipt says so at once.
     pub fn push(&self, channel: Channel, publication: Publication) -> Receipt {
-        let size = publication.payload.len();
+        if self.is_stuck() {
+            return Receipt::now(Err(STUCK));
+        }
+        let cost = cost(&publication);
         let (sender, receipt) = Receipt::later();
-        let before = self.bytes.fetch_add(size, Ordering::Relaxed);
+        let before = self.load.bytes.fetch_add(cost, Ordering::Relaxed);
         // From here on the item's drop gives the bytes back, also where it is refused.
         let item = Item {
             channel,
             publication,
             deadline: Instant::now() + self.timeout,
             receipt: Some(sender),
-            bytes: self.bytes.clone(),
+            load: self.load.clone(),
         };
-        let fits = before == 0 || before + size <= BYTES_MAX;
+        let fits = before == 0 || before + cost <= BYTES_MAX;
         if fits && self.items.try_send(item).is_ok() {
             receipt
         } else {
             Receipt::now(Err(Unavailable("too many publications wait for the broker")))
         }
+    }
+
+    /// Notes that the broker takes publications again, or, with the moment it last did, no longer.
+    pub fn set_stuck(&self, since: Option<Instant>) {
+        *self.load.stuck() = since;
+    }
+
+    /// Has nothing left for so long that nobody should wait for it any more? A shorter outage is
+    /// waited out.
+    fn is_stuck(&self) -> bool {
+        self.load.stuck().is_some_and(|since| since.elapsed() >= self.timeout)
+    }
+
+    /// May more be read from clients?
+    pub fn has_room(&self) -> bool {
+        self.load.has_room()
+    }
+
+    /// Returns once there is room. Cancel safe.
+    pub async fn room(&self) {
+        loop {
+            let room = self.load.room.notified();
+            tokio::pin!(room);
+            // From here on no change is missed.
+            room.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+}
+
+impl Load {
+    fn stuck(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stuck_since.lock().expect("no code panics while it holds this lock")
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < BYTES_ENOUGH
     }
 }
 
@@ -83,8 +141,16 @@ impl Item {
 
 impl Drop for Item {
     fn drop(&mut self) {
-        self.bytes.fetch_sub(self.publication.payload.len(), Ordering::Relaxed);
+        let cost = cost(&self.publication);
+        let before = self.load.bytes.fetch_sub(cost, Ordering::Relaxed);
+        if before >= BYTES_ENOUGH && before - cost < BYTES_ENOUGH {
+            self.load.room.notify_waiters();
+        }
     }
+}
+
+fn cost(publication: &Publication) -> usize {
+    publication.payload.len() + ITEM_OVERHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -92,22 +158,19 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn publication(bytes: usize) -> (Channel, Publication) {
-        (Channel::new("a").unwrap(), Publication::bare(Bytes::from(vec![b'x'; bytes])))
+    fn push(queue: &Queue, bytes: usize) -> Receipt {
+        let publication = Publication::bare(Bytes::from(vec![b'x'; bytes]));
+        queue.push(Channel::new("a").unwrap(), publication)
     }
 
     #[tokio::test]
     async fn refuses_beyond_its_bytes_and_takes_again_once_there_is_room() {
         let (queue, mut items) = Queue::new(Duration::from_secs(1));
-        let push = |bytes| {
-            let (channel, publication) = publication(bytes);
-            queue.push(channel, publication)
-        };
-        let first = push(BYTES_MAX - 10);
-        assert!(push(11).await.is_err());
+        let first = push(&queue, BYTES_MAX - 1000);
+        assert!(push(&queue, 1000).await.is_err());
         items.recv().await.unwrap().answer(Ok(()));
         assert_eq!(first.await, Ok(()));
-        let second = push(11);
+        let second = push(&queue, 1000);
         items.recv().await.unwrap().answer(Ok(()));
         assert_eq!(second.await, Ok(()));
     }
@@ -115,11 +178,24 @@ mod tests {
     #[tokio::test]
     async fn refuses_beyond_its_length() {
         let (queue, _items) = Queue::new(Duration::from_secs(1));
-        let (channel, publication) = publication(1);
-        let waiting: Vec<_> = (0..PUBLICATIONS_MAX)
-            .map(|_| queue.push(channel.clone(), publication.clone()))
-            .collect();
-        assert!(queue.push(channel, publication).await.is_err());
+        let fit = BYTES_MAX / ITEM_OVERHEAD_BYTES;
+        let waiting: Vec<_> = (0..fit).map(|_| push(&queue, 0)).collect();
+        assert!(push(&queue, 0).await.is_err());
         drop(waiting);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_is_told_when_there_is_some() {
+        let (queue, mut items) = Queue::new(Duration::from_secs(1));
+        let _first = push(&queue, BYTES_ENOUGH);
+        assert!(!queue.has_room());
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(items.recv().await);
+        waiting.await.unwrap();
     }
 }

@@ -3,11 +3,14 @@
 //! Two connections, each with a task that owns it: the publisher's, which batches, and the
 //! subscriber's, which reconciles what is wanted with what Redis has confirmed. Reconnecting,
 //! subscribing again and noticing loss are done here: the crate's own retries give up, ignore
-//! errors, or lose in silence. Questions (`PUBSUB NUMSUB`) go through a small pool.
+//! errors, or lose in silence. The subscriber also reads for itself (`resp.rs` says why).
+//! Questions (`PUBSUB NUMSUB`) go through a small pool.
 
+mod feed;
 mod header;
 mod link;
 mod publisher;
+mod resp;
 mod state;
 mod subscriber;
 mod url;
@@ -46,9 +49,16 @@ impl Redis {
         let prefix: Arc<str> = config.prefix.as_str().into();
         let link = link::Link::new(server);
         let pool = link.pool();
-        tokio::spawn(publisher::run(link.clone(), prefix.clone(), node, items, state.clone()));
-        let subscriber = subscriber::Subscriber {
+        tokio::spawn(publisher::run(
             link,
+            prefix.clone(),
+            node,
+            queue.clone(),
+            items,
+            state.clone(),
+        ));
+        let subscriber = subscriber::Subscriber {
+            server: server.clone(),
             prefix: prefix.clone(),
             node,
             sink,
@@ -64,6 +74,14 @@ impl Redis {
 impl Broker for Redis {
     fn publish(&self, channel: Channel, publication: Publication) -> Receipt {
         self.queue.push(channel, publication)
+    }
+
+    fn has_room(&self) -> bool {
+        self.queue.has_room()
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.queue.room())
     }
 
     fn subscribe(&self, channel: &Channel) -> Receipt {

@@ -11,7 +11,7 @@ use super::shard::Shard;
 use super::subscribers::Subscriber;
 use crate::broker::{Broker, Event, Receipt, Sink};
 use crate::close::Close;
-use crate::outbound::{Full, Outbound};
+use crate::outbound::{Flushers, Full, Outbound, Pushed};
 use crate::protocol::{Encoded, Encoding, Push};
 use crate::publication::{Channel, Publication, SessionId};
 use crate::telemetry;
@@ -24,6 +24,7 @@ pub struct Registry {
     channels: [Mutex<Shard>; SHARDS],
     connections: [Mutex<HashMap<u64, Arc<Outbound>>>; SHARDS],
     hasher: RandomState,
+    flushers: Arc<Flushers>,
     /// Numbers subscriptions, so that only the very same one is removed.
     subscriptions: AtomicU64,
 }
@@ -41,12 +42,19 @@ impl Default for Registry {
             channels: std::array::from_fn(|_| Mutex::default()),
             connections: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
+            flushers: Arc::default(),
             subscriptions: AtomicU64::new(0),
         }
     }
 }
 
 impl Registry {
+    /// Starts the tasks that write what is delivered, on the current runtime.
+    pub fn start_flushers(&self) {
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        self.flushers.start(workers);
+    }
+
     /// Where a broker puts its events.
     pub fn sink(self: Arc<Self>) -> Sink {
         Arc::new(move |event| match event {
@@ -61,15 +69,22 @@ impl Registry {
         let Some(subscribers) = self.shard(channel).subscribers(channel) else { return };
         let mut encoded = Encoded::new(channel, publication);
         let mut delivered = [0; Encoding::COUNT];
+        let mut to_flush = Vec::new();
         for subscriber in subscribers.iter() {
             if !subscriber.echo && publication.session == Some(subscriber.outbound.session()) {
                 continue;
             }
             match subscriber.outbound.push(encoded.frame(subscriber.encoding)) {
-                Ok(()) => delivered[subscriber.encoding.label() as usize] += 1,
-                Err(Full) => close_slow(&subscriber.outbound),
+                Err(Full) => {
+                    close_slow(&subscriber.outbound);
+                    continue;
+                }
+                Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
+                Ok(Pushed::Covered) => {}
             }
+            delivered[subscriber.encoding.label() as usize] += 1;
         }
+        self.flushers.flush(to_flush);
         telemetry::publication_relayed(delivered, received.elapsed(), age(publication));
     }
 
@@ -77,14 +92,17 @@ impl Registry {
         let Some(subscribers) = self.shard(channel.as_str()).subscribers(channel.as_str()) else {
             return;
         };
+        let mut to_flush = Vec::new();
         let gap = Push::Gap { channel: channel.clone(), reason };
         for subscriber in subscribers.iter() {
-            if let Some(frame) = subscriber.encoding.push(&gap)
-                && subscriber.outbound.push(frame) == Err(Full)
-            {
-                close_slow(&subscriber.outbound);
+            let Some(frame) = subscriber.encoding.push(&gap) else { continue };
+            match subscriber.outbound.push(frame) {
+                Err(Full) => close_slow(&subscriber.outbound),
+                Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
+                Ok(Pushed::Covered) => {}
             }
         }
+        self.flushers.flush(to_flush);
     }
 
     /// Counts one more claim on the channel and asks the broker for it.

@@ -12,7 +12,7 @@ pub use command::decode;
 
 use super::{Push, Reply, ReplyError};
 use crate::frame;
-use crate::publication::{Kind, Publication};
+use crate::publication::{Channel, Kind, Publication};
 
 /// A reply or push as it is written.
 #[derive(Serialize)]
@@ -70,7 +70,7 @@ pub fn reply(reply: &Reply) -> Bytes {
         Reply::Pong { id } => Written::Pong { id: *id },
         Reply::Error(ReplyError { id, channel, code, message }) => Written::Error {
             id: *id,
-            channel: channel.as_ref().map(|channel| channel.as_str()),
+            channel: channel.as_ref().map(Channel::as_str),
             code: code.as_str(),
             message,
             temporary: code.is_temporary(),
@@ -124,7 +124,6 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
     use crate::protocol::Code;
-    use crate::publication::Channel;
 
     fn text(frame: &Bytes) -> &str {
         let head = if frame[1] < 126 { 2 } else { 4 };

@@ -19,7 +19,8 @@ pub fn read_duration(text: &str) -> Option<Duration> {
 /// With the largest unit that is exact.
 pub fn write_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let exact = DURATIONS.iter().rev().find(|(_, unit)| millis >= *unit && millis % unit == 0);
+    let exact =
+        DURATIONS.iter().rev().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit));
     exact.map_or_else(|| "0s".to_owned(), |(name, unit)| format!("{}{name}", millis / unit))
 }
 
@@ -32,7 +33,7 @@ pub fn read_bytes(text: &str) -> Option<usize> {
 
 /// With the largest unit that is exact.
 pub fn write_bytes(bytes: usize) -> String {
-    let exact = SIZES.iter().rev().find(|(_, unit)| bytes >= *unit && bytes % unit == 0);
+    let exact = SIZES.iter().rev().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
     exact.map_or_else(|| "0B".to_owned(), |(name, unit)| format!("{}{name}", bytes / unit))
 }
 

@@ -5,8 +5,9 @@ use fastwebsockets::upgrade;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
@@ -34,7 +35,7 @@ const DEMO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
 pub enum Answer {
     Response(Response<Full<Bytes>>),
     /// The upgrade is accepted: after the response the connection belongs to the session.
-    Session(Response<Full<Bytes>>, Session),
+    Session(Response<Full<Bytes>>, Box<Session>),
 }
 
 /// Why a request is refused.
@@ -75,6 +76,9 @@ async fn upgrade(
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
         return Err(upgrade_required("this is a WebSocket: ask for an upgrade over HTTP/1.1"));
     }
+    if !headers.contains_key(HOST) {
+        return Err(bad_request("Host is missing"));
+    }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(upgrade_required("Sec-WebSocket-Version must be 13"));
     }
@@ -105,7 +109,7 @@ async fn upgrade(
     }
     let echo = query(request, "echo").is_none_or(|echo| echo != "false");
     let session = Session::begin(public.context.clone(), protocol, echo).await;
-    Ok(Answer::Session(switching(headers, subprotocol), session))
+    Ok(Answer::Session(switching(headers, subprotocol), Box::new(session)))
 }
 
 /// `101`, with the key's answer made by fastwebsockets.
@@ -148,6 +152,11 @@ fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, Refus
 }
 
 fn channel_of_path(name: &str) -> Result<Channel, Refused> {
+    // What follows a percent sign is left alone where it is not hexadecimal; no client means that.
+    let digits = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !name.split('%').skip(1).all(digits) {
+        return Err(bad_request("the channel's percent-encoding is broken"));
+    }
     let name = percent_decode_str(name).decode_utf8().map_err(|_| {
         bad_request("a channel name is UTF-8, percent-encoded where a path needs it")
     })?;
@@ -224,6 +233,7 @@ impl From<Refused> for Response<Full<Bytes>> {
             headers.insert(name, HeaderValue::from_static(value));
         }
         if refused.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response

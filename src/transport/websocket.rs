@@ -47,23 +47,29 @@ pub struct WebSocket<S> {
     /// How much of `carry` has been decoded.
     decoded: usize,
     batch: Batch,
-    /// Bytes of the batch's first frame that are through.
-    written: usize,
-    /// The client has sent its close frame, or can send nothing more.
-    heard_out: bool,
+    hearing: Hearing,
+}
+
+/// What is still to be heard of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    Frames,
+    /// It broke a rule: what follows means nothing, but is to be read away before the socket closes.
+    Noise,
+    /// It sent its close frame, or can send nothing more.
+    Nothing,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
     /// `early`: what the client sent right behind its request.
-    pub fn new(stream: S, early: &[u8], message_bytes_max: usize) -> Self {
+    pub fn new(stream: S, early: Vec<u8>, message_bytes_max: usize) -> Self {
         Self {
             stream,
             decoder: Decoder::new(message_bytes_max),
-            carry: early.to_vec(),
+            carry: early,
             decoded: 0,
             batch: Batch::default(),
-            written: 0,
-            heard_out: false,
+            hearing: Hearing::Frames,
         }
     }
 
@@ -87,7 +93,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
     }
 
     fn note(&mut self, event: Event) -> Event {
-        self.heard_out |= matches!(event, Event::Close(_) | Event::End(_));
+        match event {
+            Event::Close(_) | Event::End(_) => self.hearing = Hearing::Nothing,
+            Event::Violation(_) => {
+                self.hearing = Hearing::Noise;
+                self.carry = Vec::new();
+            }
+            _ => {}
+        }
         event
     }
 
@@ -98,10 +111,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
             let bytes = buffer.filled_mut();
             if read.is_err() || bytes.is_empty() {
-                self.heard_out = true;
+                self.hearing = Hearing::Nothing;
                 return Poll::Ready(Some(Event::End(Close::Lost)));
             }
             telemetry::received_bytes(bytes.len());
+            if self.hearing == Hearing::Noise {
+                return Poll::Ready(None);
+            }
             if !self.carry.is_empty() {
                 self.carry.extend_from_slice(bytes);
                 return Poll::Ready(self.carried());
@@ -120,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             {
                 return Poll::Ready(close);
             }
-            match write_batch(&mut self.stream, cx, &mut self.batch, &mut self.written) {
+            match write_batch(&mut self.stream, cx, &mut self.batch) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Close::Lost),
                 Poll::Pending => return outbound.poll_closing(cx),
@@ -132,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
     async fn say_farewell(&mut self, close: Close, outbound: &Outbound) -> bool {
         if close == Close::Slow {
             // Only what is half out must be finished; the rest is what it was too slow for.
-            self.batch.frames.truncate(usize::from(self.written > 0));
+            self.batch.truncate_to_frame();
         }
         loop {
             if !self.write_all().await {
@@ -148,14 +164,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
 
     /// False: the socket is broken.
     async fn write_all(&mut self) -> bool {
-        let (stream, batch, written) = (&mut self.stream, &mut self.batch, &mut self.written);
-        poll_fn(|cx| write_batch(stream, cx, batch, written)).await.is_ok()
+        let (stream, batch) = (&mut self.stream, &mut self.batch);
+        poll_fn(|cx| write_batch(stream, cx, batch)).await.is_ok()
     }
 
     /// Reads and drops what comes until the client's close frame or end. To close a socket with
     /// unread bytes resets it, and the client might lose the close frame.
     async fn hear_out(&mut self) {
-        while !self.heard_out {
+        while self.hearing != Hearing::Nothing {
             if self.carried().is_none() {
                 poll_fn(|cx| self.poll_read(cx).map(drop)).await;
             }
@@ -177,15 +193,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         if let Poll::Ready(close) = self.poll_write(cx, outbound) {
             return Poll::Ready(Event::End(close));
         }
-        while reading {
+        if !reading {
+            return Poll::Pending;
+        }
+        loop {
             if let Some(event) = ready!(self.poll_read(cx)) {
                 return Poll::Ready(event);
             }
         }
-        Poll::Pending
     }
 
-    async fn close(mut self, close: Close, outbound: &Outbound) {
+    async fn close(&mut self, close: Close, outbound: &Outbound) {
         if close == Close::Lost {
             return;
         }

@@ -1,12 +1,10 @@
-//! Opening connections to Redis, with the settings that matter: RESP3, no Nagle, bounded waits.
+//! Connections for commands, with the settings that matter: no Nagle, bounded waits.
 
 use std::time::Duration;
 
-use ::redis::aio::{AsyncPushSender, MultiplexedConnection};
+use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, ProtocolVersion, RedisError, RedisResult,
-};
+use ::redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult};
 use deadpool_redis::{PoolConfig, PoolError, Runtime, Timeouts};
 use tokio::time::Instant;
 
@@ -29,29 +27,20 @@ pub struct Link {
 
 impl Link {
     pub fn new(server: &Server) -> Self {
-        let redis = server.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let tcp = TcpSettings::default().set_nodelay(true);
-        let info = server.info.clone().set_redis_settings(redis).set_tcp_settings(tcp);
+        let info = server.info.clone().set_tcp_settings(tcp);
         let client = Client::open(info).expect("a checked connection info opens");
         Self { client }
     }
 
     /// A connection for commands. Waits for answers are the caller's to bound.
-    pub async fn open(&self) -> RedisResult<MultiplexedConnection> {
-        self.connect(config()).await
-    }
-
-    /// A connection whose push messages go to `push`, which runs in the connection's own task.
-    pub async fn open_pushing(
-        &self,
-        push: impl AsyncPushSender,
-    ) -> RedisResult<MultiplexedConnection> {
-        self.connect(config().set_push_sender(push)).await
-    }
-
+    ///
     /// The crate bounds only the TCP connect: a server that accepts and then says nothing would
     /// hold the greeting for ever.
-    async fn connect(&self, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+    pub async fn open(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None);
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected,
@@ -74,12 +63,6 @@ impl Link {
             .expect("a pool with a runtime builds");
         Pool(pool)
     }
-}
-
-fn config() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(None)
 }
 
 /// Connections for questions and their answers.

@@ -14,12 +14,16 @@ use super::header;
 use super::link::{Backoff, Link};
 use super::state::{Part, State};
 use crate::broker::Unavailable;
-use crate::broker::queue::{Item, LATE};
+use crate::broker::queue::{Item, LATE, Queue};
 use crate::publication::NodeId;
 use crate::telemetry;
 
 /// Most publications in one pipeline.
 const BATCH_MAX: usize = 512;
+
+/// Payload bytes in one pipeline beyond which the next publication waits for the next. The crate's
+/// connection keeps a buffer as large as the largest pipeline.
+const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// The least time Redis is given, also for a batch whose deadline is nearly over: a connection just
 /// made again must not be given up for publications that waited for it.
@@ -34,10 +38,12 @@ pub async fn run(
     link: Link,
     prefix: Arc<str>,
     node: NodeId,
+    queue: Queue,
     items: mpsc::Receiver<Item>,
     state: Arc<State>,
 ) {
     let mut publisher = Publisher { prefix, node, items, held: VecDeque::new() };
+    queue.set_stuck(Some(Instant::now()));
     let mut backoff = Backoff::default();
     loop {
         let connection = tokio::select! {
@@ -46,11 +52,18 @@ pub async fn run(
         };
         backoff.connected();
         state.set(Part::Publisher, true);
+        queue.set_stuck(None);
         let ended = publisher.publish(connection).await;
         state.set(Part::Publisher, false);
         match ended {
             Ended::Stopped => return,
-            Ended::Lost => sleep(backoff.next()).await,
+            Ended::Lost { asked } => {
+                queue.set_stuck(Some(asked));
+                tokio::select! {
+                    () = sleep(backoff.next()) => telemetry::broker_reconnecting(),
+                    () = publisher.expire() => return,
+                }
+            }
         }
     }
 }
@@ -73,33 +86,36 @@ enum Ended {
     /// Nobody can publish any more.
     Stopped,
     /// The connection broke or Redis hangs.
-    Lost,
+    Lost { asked: Instant },
 }
 
 struct Publisher {
     prefix: Arc<str>,
     node: NodeId,
     items: mpsc::Receiver<Item>,
-    /// Taken off the queue while there was no connection: at most one, the oldest.
+    /// Taken off the queue and not yet sent, oldest first; at most [`BATCH_MAX`].
     held: VecDeque<Item>,
 }
 
 impl Publisher {
     async fn publish(&mut self, mut connection: MultiplexedConnection) -> Ended {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut come = Vec::with_capacity(BATCH_MAX);
         loop {
-            batch.extend(self.held.drain(..));
-            if batch.is_empty() && self.items.recv_many(&mut batch, BATCH_MAX).await == 0 {
-                return Ended::Stopped;
+            if self.held.is_empty() {
+                if self.items.recv_many(&mut come, BATCH_MAX).await == 0 {
+                    return Ended::Stopped;
+                }
+                self.held.extend(come.drain(..));
             }
+            let mut batch = self.next_batch();
             let mut pipeline = Pipeline::with_capacity(batch.len());
-            let mut deadline = Instant::now() + ANSWER_TIME_MIN;
+            let asked = Instant::now();
             for item in &batch {
                 let channel = [self.prefix.as_bytes(), item.channel.as_str().as_bytes()].concat();
                 let payload = header::write(&item.publication, self.node);
                 pipeline.cmd("PUBLISH").arg(channel).arg(payload);
             }
-            deadline = deadline.max(batch[0].deadline);
+            let deadline = batch[0].deadline.max(asked + ANSWER_TIME_MIN);
             let answers = connection.req_packed_commands(&pipeline, 0, batch.len());
             match timeout_at(deadline, answers).await {
                 Ok(Ok(answers)) => {
@@ -109,10 +125,23 @@ impl Publisher {
                 }
                 Ok(Err(_)) | Err(_) => {
                     batch.drain(..).for_each(|item| item.answer(Err(UNANSWERED)));
-                    return Ended::Lost;
+                    return Ended::Lost { asked };
                 }
             }
         }
+    }
+
+    /// What goes out together: at least one publication, and no more bytes than are worth it.
+    fn next_batch(&mut self) -> Vec<Item> {
+        let mut batch = Vec::with_capacity(self.held.len());
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES_MAX
+            && let Some(item) = self.held.pop_front()
+        {
+            bytes += item.publication.payload.len();
+            batch.push(item);
+        }
+        batch
     }
 
     /// Answers publications whose time is over while there is no connection. Returns when nobody

@@ -1,27 +1,25 @@
-//! The subscribed connection: reconciles what is wanted with what Redis has confirmed, reads what
+//! The subscribed connection: reconciles what is wanted with what Redis has confirmed, hands on what
 //! Redis pushes, and finds out when Redis has gone silent.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{PushInfo, PushKind, Value};
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use super::feed::{self, Asking, Feed, Lost};
 use super::header;
-use super::link::{Backoff, Link};
+use super::link::Backoff;
+use super::resp::Said;
 use super::state::{Part, State};
+use super::url::Server;
 use super::wanted::Wanted;
 use crate::broker::queue::Queue;
 use crate::broker::{Event, Receipt, Sink};
 use crate::publication::{Channel, NodeId, Publication};
 use crate::telemetry;
-
-/// How long Redis may take to confirm a batch of subscriptions.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often what is due is looked for: channels to leave, waiters to answer.
 const TICK: Duration = Duration::from_millis(100);
@@ -37,11 +35,12 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// What a gap is put down to.
-const GAP_REASON: &str = "broker_reconnected";
+const RECONNECTED: &str = "broker_reconnected";
+const TOO_LARGE: &str = "publication_too_large";
 
 /// The task that owns the subscribed connection.
 pub struct Subscriber {
-    pub link: Link,
+    pub server: Server,
     pub prefix: Arc<str>,
     pub node: NodeId,
     pub sink: Sink,
@@ -51,132 +50,117 @@ pub struct Subscriber {
     pub queue: Queue,
 }
 
-/// What the connection's own task tells ours.
-#[derive(Default)]
-struct Signals {
-    disconnected: Notify,
-    /// The number of the latest probe that came back.
-    probe: AtomicU64,
-    probed: Notify,
-}
-
 impl Subscriber {
+    /// Listens for ever, whatever happens to the connection.
     pub async fn run(self) {
-        let mut backoff = Backoff::default();
-        loop {
-            let signals = Arc::new(Signals::default());
-            let opened = tokio::select! {
-                opened = self.link.open_pushing(self.push(signals.clone())) => opened,
-                never = self.expire() => match never {},
-            };
-            match opened {
-                Ok(connection) => {
-                    backoff.connected();
-                    let Err(error) = self.serve(connection, &signals).await;
-                    self.state.set(Part::Subscriber, false);
-                    self.state.set(Part::Probe, false);
-                    telemetry::broker_unreachable(&error, Duration::ZERO);
-                    self.wanted.lost();
-                }
-                Err(error) => telemetry::broker_unreachable(&error, Duration::ZERO),
-            }
-            tokio::select! {
-                () = sleep(backoff.next()) => telemetry::broker_reconnecting(),
-                never = self.expire() => match never {},
-            }
+        tokio::select! {
+            never = self.listen() => match never {},
+            never = self.expire() => match never {},
         }
     }
 
-    /// Answers those who wait for a subscription while there is no connection.
-    async fn expire(&self) -> std::convert::Infallible {
+    async fn listen(&self) -> Infallible {
+        let mut backoff = Backoff::default();
+        loop {
+            let Err(why) = match feed::open(&self.server).await {
+                Ok((feed, asking)) => {
+                    backoff.connected();
+                    let ended = self.serve(feed, asking).await;
+                    self.state.set(Part::Subscriber, false);
+                    self.state.set(Part::Probe, false);
+                    self.wanted.lost();
+                    ended
+                }
+                Err(why) => Err(why),
+            };
+            let pause = backoff.next();
+            telemetry::broker_unreachable(&why, pause);
+            sleep(pause).await;
+            telemetry::broker_reconnecting();
+        }
+    }
+
+    /// Answers those who wait too long for a subscription, whether there is a connection or not.
+    async fn expire(&self) -> Infallible {
         loop {
             sleep(TICK).await;
             self.wanted.expire();
         }
     }
 
-    /// Runs in the connection's own task, once for each message: routes it and must not block.
-    fn push(&self, signals: Arc<Signals>) -> impl Fn(PushInfo) -> Result<(), ()> + use<> {
-        let (prefix, sink) = (self.prefix.clone(), self.sink.clone());
+    /// Serves one connection until it fails.
+    ///
+    /// Inputs: what Redis says; Redis' taking what it is asked; a channel newly wanted; the tick at
+    /// which channels are left; the probe. Each arm is cancel safe.
+    async fn serve(&self, mut feed: Feed, mut asking: Asking) -> Result<Infallible, Lost> {
         let probe_channel = Channel::of_node(self.node);
-        move |push| {
-            match push.kind {
-                PushKind::Disconnection => signals.disconnected.notify_one(),
-                PushKind::Message => {
-                    let Some((channel, payload)) = message(push.data) else { return Ok(()) };
-                    let Some(channel) = channel_name(&channel, &prefix) else { return Ok(()) };
-                    let publication = header::read(payload);
-                    if channel == probe_channel.as_str() {
-                        signals.came_back(&publication.payload);
-                    } else {
-                        sink(Event::Publication { channel, publication });
-                    }
-                }
-                _ => {}
-            }
-            Ok(())
-        }
-    }
-
-    /// Serves one connection until it fails. The reason is always an error.
-    async fn serve(
-        &self,
-        mut connection: MultiplexedConnection,
-        signals: &Signals,
-    ) -> Result<std::convert::Infallible, Lost> {
-        self.subscribe(&mut connection, &[Channel::of_node(self.node)]).await?;
-        self.subscribe_all(&mut connection).await?;
+        let (probes, probed) = watch::channel(0);
+        asking.ask("SUBSCRIBE", &self.names(std::slice::from_ref(&probe_channel)));
+        self.subscribe(&mut asking);
         self.state.set(Part::Subscriber, true);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let probing = self.probe(signals);
+        let probing = self.probe(probed);
         tokio::pin!(probing);
         loop {
+            let mut confirmed = Vec::new();
             tokio::select! {
-                () = signals.disconnected.notified() => return Err(Lost::Disconnected),
-                silent = &mut probing => return Err(silent),
-                () = self.wanted.changed() => self.subscribe_all(&mut connection).await?,
-                _ = tick.tick() => {
-                    self.wanted.expire();
-                    self.unsubscribe(&mut connection).await?;
+                read = feed.read(|said| match said {
+                    Said::Message { channel, payload } => {
+                        let Some(channel) = self.channel(channel) else { return };
+                        let publication = header::read(Bytes::copy_from_slice(payload));
+                        if channel == probe_channel.as_str() {
+                            probes.send_replace(number(&publication.payload));
+                        } else {
+                            (self.sink)(Event::Publication { channel, publication });
+                        }
+                    }
+                    Said::Subscribed { channel } => {
+                        confirmed.extend(self.channel(channel).and_then(|it| Channel::new(it).ok()));
+                    }
+                    Said::TooLarge { channel, .. } => {
+                        if let Some(Ok(channel)) = self.channel(channel).map(Channel::new) {
+                            (self.sink)(Event::Gap { channel: &channel, reason: TOO_LARGE });
+                        }
+                    }
+                    Said::Error(error) => {
+                        let error = String::from_utf8_lossy(error);
+                        telemetry::broker_refused("SUBSCRIBE", &error);
+                    }
+                    Said::Other => {}
+                }) => {
+                    read?;
+                    for channel in self.wanted.confirm(&confirmed) {
+                        (self.sink)(Event::Gap { channel: &channel, reason: RECONNECTED });
+                    }
+                    // What was delivered is written before more is read.
+                    tokio::task::yield_now().await;
                 }
+                written = asking.write(), if asking.is_waiting() => written?,
+                () = self.wanted.changed() => self.subscribe(&mut asking),
+                _ = tick.tick() => self.unsubscribe(&mut asking),
+                silent = &mut probing => return Err(silent),
             }
         }
     }
 
-    /// Subscribes to all that is wanted and not yet asked for.
-    async fn subscribe_all(&self, connection: &mut MultiplexedConnection) -> Result<(), Lost> {
+    /// Asks for all that is wanted and not yet asked for.
+    fn subscribe(&self, asking: &mut Asking) {
         loop {
-            let channels = self.wanted.next_to_subscribe();
-            if channels.is_empty() {
-                return Ok(());
-            }
-            self.subscribe(connection, &channels).await?;
-            for channel in self.wanted.confirm(&channels) {
-                (self.sink)(Event::Gap { channel: &channel, reason: GAP_REASON });
+            match self.wanted.next_to_subscribe() {
+                none if none.is_empty() => return,
+                channels => asking.ask("SUBSCRIBE", &self.names(&channels)),
             }
         }
-    }
-
-    async fn subscribe(
-        &self,
-        connection: &mut MultiplexedConnection,
-        channels: &[Channel],
-    ) -> Result<(), Lost> {
-        let names = self.names(channels);
-        timeout(CONFIRM_TIMEOUT, connection.subscribe(names)).await.map_err(|_| Lost::Silent)??;
-        Ok(())
     }
 
     /// Leaves the channels that nobody has come back to.
-    async fn unsubscribe(&self, connection: &mut MultiplexedConnection) -> Result<(), Lost> {
+    fn unsubscribe(&self, asking: &mut Asking) {
         loop {
-            let channels = self.wanted.next_to_unsubscribe();
-            if channels.is_empty() {
-                return Ok(());
+            match self.wanted.next_to_unsubscribe() {
+                none if none.is_empty() => return,
+                channels => asking.ask("UNSUBSCRIBE", &self.names(&channels)),
             }
-            let leaving = connection.unsubscribe(self.names(&channels));
-            timeout(CONFIRM_TIMEOUT, leaving).await.map_err(|_| Lost::Silent)??;
         }
     }
 
@@ -184,15 +168,19 @@ impl Subscriber {
         channels.iter().map(|channel| format!("{}{channel}", self.prefix)).collect()
     }
 
+    fn channel<'a>(&self, name: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(name.strip_prefix(self.prefix.as_bytes())?).ok()
+    }
+
     /// Publishes to the node itself, again and again, the way everybody publishes. Returns when
     /// what Redis has taken no longer comes back.
-    async fn probe(&self, signals: &Signals) -> Lost {
+    async fn probe(&self, mut probed: watch::Receiver<u64>) -> Lost {
         let mut seen = Instant::now();
         for number in 1.. {
             let sent = Instant::now();
             let payload = Publication::bare(Bytes::from(number.to_string()));
             let receipt = self.queue.push(Channel::of_node(self.node), payload);
-            match timeout(PROBE_TIMEOUT, signals.probed(number, receipt)).await {
+            match timeout(PROBE_TIMEOUT, round_trip(number, receipt, &mut probed)).await {
                 Ok(true) => {
                     seen = Instant::now();
                     telemetry::broker_probed(sent.elapsed());
@@ -214,44 +202,12 @@ impl Subscriber {
     }
 }
 
-impl Signals {
-    fn came_back(&self, payload: &[u8]) {
-        let number = std::str::from_utf8(payload).ok().and_then(|digits| digits.parse().ok());
-        self.probe.fetch_max(number.unwrap_or(0), Ordering::Relaxed);
-        self.probed.notify_one();
-    }
-
-    /// True once the probe is back, false when it could not be published.
-    async fn probed(&self, number: u64, receipt: Receipt) -> bool {
-        if receipt.await.is_err() {
-            return false;
-        }
-        while self.probe.load(Ordering::Relaxed) < number {
-            self.probed.notified().await;
-        }
-        true
-    }
+/// True once the probe is back, false when it could not be published.
+async fn round_trip(number: u64, receipt: Receipt, probed: &mut watch::Receiver<u64>) -> bool {
+    receipt.await.is_ok() && probed.wait_for(|back| *back >= number).await.is_ok()
 }
 
-/// Why a connection is given up.
-#[derive(Debug, thiserror::Error)]
-enum Lost {
-    #[error("redis closed the connection")]
-    Disconnected,
-    #[error("redis is connected but silent")]
-    Silent,
-    #[error(transparent)]
-    Redis(#[from] ::redis::RedisError),
-}
-
-/// Channel and payload of a `message` push.
-fn message(data: Vec<Value>) -> Option<(Vec<u8>, Bytes)> {
-    match <[Value; 2]>::try_from(data).ok()? {
-        [Value::BulkString(channel), Value::BulkString(payload)] => Some((channel, payload.into())),
-        _ => None,
-    }
-}
-
-fn channel_name<'a>(name: &'a [u8], prefix: &str) -> Option<&'a str> {
-    std::str::from_utf8(name.strip_prefix(prefix.as_bytes())?).ok()
+/// The number in a probe's payload.
+fn number(payload: &[u8]) -> u64 {
+    std::str::from_utf8(payload).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }

@@ -114,7 +114,7 @@ fn bad_request(id: Option<Id>, message: String) -> ReplyError {
 fn subscribe(written: &Written<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
     let (id, echo) = (written.id, written.echo.unwrap_or(true));
     let command = |channel: Channel, since: Option<&str>| {
-        let since = since.map(|since| position(since)).transpose()?;
+        let since = since.map(position).transpose()?;
         Ok(Command::Subscribe { id, channel, since, echo })
     };
     match &written.channels {

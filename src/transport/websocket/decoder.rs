@@ -47,7 +47,7 @@ impl Decoder {
     /// Takes bytes off the front of `input`; returns how many, and the first event they make.
     ///
     /// Without an event all of `input` is taken, but for the beginning of a head or of a control
-    /// frame: at most 131 bytes. After [`Event::End`] the stream means nothing any more.
+    /// frame: at most 131 bytes. After [`Event::Violation`] the stream means nothing any more.
     pub fn decode(&mut self, input: &mut [u8]) -> (usize, Option<Event>) {
         let mut taken = 0;
         loop {
@@ -55,7 +55,7 @@ impl Decoder {
                 Ok((0, None)) => return (taken, None),
                 Ok((more, None)) => taken += more,
                 Ok((more, event)) => return (taken + more, event),
-                Err(close) => return (input.len(), Some(Event::End(close))),
+                Err(close) => return (input.len(), Some(Event::Violation(close))),
             }
         }
     }
@@ -108,7 +108,7 @@ impl Decoder {
         }
         let partial = self.partial.take()?;
         if partial.kind == Kind::Text && partial.valid < partial.payload.len() {
-            return Some(Event::End(Close::Utf8));
+            return Some(Event::Violation(Close::Utf8));
         }
         Some(Event::Message(Message { kind: partial.kind, payload: partial.payload.into() }))
     }

@@ -34,7 +34,7 @@ fn events(bytes: &[u8], step: usize) -> Vec<Event> {
             let (taken, event) = decoder.decode(&mut carry);
             carry.drain(..taken);
             match event {
-                Some(event @ (Event::End(_) | Event::Close(_))) => {
+                Some(event @ (Event::Violation(_) | Event::Close(_))) => {
                     events.push(event);
                     return events;
                 }
@@ -62,7 +62,7 @@ fn message(kind: Kind, payload: &[u8]) -> Event {
 
 fn ends(bytes: &[u8]) -> Close {
     match decode(bytes).pop() {
-        Some(Event::End(close)) => close,
+        Some(Event::Violation(close)) => close,
         other => panic!("{bytes:02x?} gave {other:?}"),
     }
 }

@@ -1,0 +1,157 @@
+//! A connection to Redis that is only listened to: it greets, asks for channels, and hands on what
+//! Redis says, read by read.
+
+use std::time::Duration;
+
+use ::redis::{ConnectionAddr, RedisConnectionInfo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use super::resp::{self, Malformed, Said};
+use super::url::Server;
+
+/// How long connecting and greeting may take together.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes that are read at a time: a burst, after which what was delivered is written.
+const READ_BYTES: usize = 64 << 10;
+
+/// Why a connection is given up.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    #[error("redis closed the connection")]
+    Closed,
+    #[error("redis is connected but silent")]
+    Silent,
+    #[error("redis refused the greeting: {0}")]
+    Refused(String),
+    #[error("not a redis:// address over TCP")]
+    Address,
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The reading half.
+pub struct Feed {
+    stream: OwnedReadHalf,
+    /// Read and not yet understood: the beginning of one message at most, after [`Feed::read`].
+    carry: Vec<u8>,
+    /// Bytes still to come of a message that is thrown away.
+    skip: usize,
+}
+
+/// The writing half. Commands wait in it until Redis takes them.
+pub struct Asking {
+    stream: OwnedWriteHalf,
+    out: Vec<u8>,
+    written: usize,
+}
+
+/// Connects, and greets with `HELLO 3`.
+pub async fn open(server: &Server) -> Result<(Feed, Asking), Lost> {
+    match timeout(OPEN_TIMEOUT, connect(server)).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Lost::Silent),
+    }
+}
+
+async fn connect(server: &Server) -> Result<(Feed, Asking), Lost> {
+    let ConnectionAddr::Tcp(host, port) = server.info.addr() else { return Err(Lost::Address) };
+    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+    stream.set_nodelay(true)?;
+    let (read, write) = stream.into_split();
+    let mut feed = Feed { stream: read, carry: Vec::new(), skip: 0 };
+    let mut asking = Asking { stream: write, out: Vec::new(), written: 0 };
+    asking.greet(server.info.redis_settings());
+    asking.write().await?;
+    let mut answer = None;
+    while answer.is_none() {
+        feed.read(|said| {
+            answer = Some(match said {
+                Said::Error(error) => Err(String::from_utf8_lossy(error).into_owned()),
+                _ => Ok(()),
+            });
+        })
+        .await?;
+    }
+    match answer {
+        Some(Err(error)) => Err(Lost::Refused(error)),
+        _ => Ok((feed, asking)),
+    }
+}
+
+impl Feed {
+    /// Reads once and hands all that was said whole to `take`. Cancel safe: nothing is taken before
+    /// it is handed on.
+    pub async fn read(&mut self, mut take: impl FnMut(Said<'_>)) -> Result<(), Lost> {
+        self.carry.reserve(READ_BYTES);
+        if self.stream.read_buf(&mut self.carry).await? == 0 {
+            return Err(Lost::Closed);
+        }
+        let mut at = self.skipped();
+        while at < self.carry.len()
+            && let Some((said, taken)) = resp::next(&self.carry[at..])?
+        {
+            if let Said::TooLarge { rest, .. } = said {
+                self.skip = rest;
+            }
+            take(said);
+            at += taken;
+            if self.skip > 0 {
+                let some = self.skip.min(self.carry.len() - at);
+                self.skip -= some;
+                at += some;
+            }
+        }
+        self.carry.drain(..at);
+        if self.carry.is_empty() && self.carry.capacity() > 2 * READ_BYTES {
+            self.carry = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// How much of what was read belongs to a message that is thrown away.
+    fn skipped(&mut self) -> usize {
+        let some = self.skip.min(self.carry.len());
+        self.skip -= some;
+        some
+    }
+}
+
+impl Asking {
+    fn greet(&mut self, settings: &RedisConnectionInfo) {
+        let mut words: Vec<&[u8]> = vec![b"HELLO", b"3"];
+        if let Some(password) = settings.password() {
+            let user = settings.username().unwrap_or("default");
+            words.extend([b"AUTH", user.as_bytes(), password.as_bytes()]);
+        }
+        words.extend([&b"SETNAME"[..], b"tidegate-subscriber"]);
+        resp::write_command(&mut self.out, words.into_iter());
+    }
+
+    /// Asks for channels, or to leave them. They are not sent before [`Asking::write`].
+    pub fn ask(&mut self, command: &str, channels: &[String]) {
+        let words = [command].into_iter().chain(channels.iter().map(String::as_str));
+        let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
+        resp::write_command(&mut self.out, words.into_iter());
+    }
+
+    /// Is there anything to send?
+    pub fn is_waiting(&self) -> bool {
+        self.written < self.out.len()
+    }
+
+    /// Sends what waits. Cancel safe.
+    pub async fn write(&mut self) -> Result<(), Lost> {
+        while self.is_waiting() {
+            self.written += self.stream.write(&self.out[self.written..]).await?;
+        }
+        self.out = Vec::new();
+        self.written = 0;
+        Ok(())
+    }
+}

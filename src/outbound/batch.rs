@@ -1,0 +1,91 @@
+//! Frames that are being written, as many in one write as the kernel takes.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::{SPARE_FRAMES_MAX, Wire, cost};
+
+/// Frames in one write where few wait, as they mostly do.
+const FEW: usize = 16;
+
+/// Most frames in one write: what the kernel takes (`IOV_MAX`).
+const MANY: usize = 1024;
+
+/// Frames that one writer has taken, and how much of the first one is through.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub frames: VecDeque<Bytes>,
+    pub(super) front_written: usize,
+    /// Cost of the frames that went out since it was last settled.
+    gone: usize,
+}
+
+impl Batch {
+    /// Calls `write` with the frames that come next; `bytes` tells how much of them its result says
+    /// is written.
+    pub fn write_next<R>(
+        &mut self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> R,
+        bytes: impl FnOnce(&R) -> usize,
+    ) -> R {
+        let result = match self.frames.len() {
+            0..=FEW => self.with_slices::<FEW, R>(write),
+            _ => self.with_slices::<MANY, R>(write),
+        };
+        self.advance(bytes(&result));
+        result
+    }
+
+    /// Writes until all is out or the wire takes no more, for whatever reason; returns the bytes.
+    pub(super) fn write_to(&mut self, wire: &dyn Wire) -> usize {
+        let mut written = 0;
+        while !self.frames.is_empty() {
+            match self.write_next(|slices| wire.try_write(slices).unwrap_or(0), |bytes| *bytes) {
+                0 => break,
+                bytes => written += bytes,
+            }
+        }
+        written
+    }
+
+    fn with_slices<const N: usize, R>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        let mut slices = [IoSlice::new(&[]); N];
+        let mut skip = self.front_written;
+        let mut filled = 0;
+        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+            *slice = IoSlice::new(&frame[skip..]);
+            skip = 0;
+            filled += 1;
+        }
+        write(&slices[..filled])
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.front_written += bytes;
+        while let Some(first) = self.frames.front()
+            && self.front_written >= first.len()
+        {
+            self.front_written -= first.len();
+            self.gone += cost(first);
+            self.frames.pop_front();
+        }
+    }
+
+    /// The cost of what went out since the last call.
+    pub(super) fn settle(&mut self) -> usize {
+        std::mem::take(&mut self.gone)
+    }
+
+    pub(super) fn give_back_room(&mut self) {
+        if self.frames.capacity() > SPARE_FRAMES_MAX {
+            self.frames = VecDeque::new();
+        }
+    }
+
+    /// Drops all but the frame that is half out.
+    pub fn truncate_to_frame(&mut self) {
+        self.frames.truncate(usize::from(self.front_written > 0));
+    }
+}

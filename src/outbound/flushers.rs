@@ -1,0 +1,92 @@
+//! Tasks that write for many connections.
+//!
+//! A burst of publications is put in line for all its subscribers before the first write, because a
+//! flusher runs after the task that woke it: under load, what leaves in one write grows by itself.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+
+use super::{Batch, Outbound};
+use crate::telemetry;
+
+/// Connections that a flusher writes to before other tasks get a turn: about half a millisecond.
+const TURN: usize = 256;
+
+/// Connections waiting beyond which a second flusher helps. Below it, one core writes with less CPU
+/// than two do.
+const ALONE_MAX: usize = 1024;
+
+/// Publications put in line and not yet written beyond which whoever delivers writes them itself: the
+/// queues stay short, and the broker is held back by TCP.
+const BURST_MAX: usize = 128;
+
+/// The connections that have something to be written, and the tasks that write it.
+#[derive(Default)]
+pub struct Flushers {
+    /// Each stands here once at most: it is the flushers' until it is written.
+    waiting: Mutex<VecDeque<Arc<Outbound>>>,
+    /// Calls to `flush` since `waiting` was last empty.
+    burst: AtomicUsize,
+    work: Notify,
+}
+
+impl Flushers {
+    /// Starts `count` flushers, which run as long as the runtime.
+    pub fn start(self: &Arc<Self>, count: usize) {
+        for _ in 0..count.max(1) {
+            let flushers = self.clone();
+            tokio::spawn(async move {
+                let mut batch = Batch::default();
+                loop {
+                    while flushers.write_turn(&mut batch) {
+                        tokio::task::yield_now().await;
+                    }
+                    flushers.work.notified().await;
+                }
+            });
+        }
+    }
+
+    /// Has all of them written. Never waits; writes itself where a burst grows too long.
+    pub fn flush(&self, outbounds: Vec<Arc<Outbound>>) {
+        if outbounds.is_empty() {
+            return;
+        }
+        let waiting = {
+            let mut waiting = self.lock();
+            waiting.extend(outbounds);
+            waiting.len()
+        };
+        if self.burst.fetch_add(1, Ordering::Relaxed) >= BURST_MAX {
+            let mut batch = Batch::default();
+            while self.write_turn(&mut batch) {}
+            return;
+        }
+        self.work.notify_one();
+        if waiting > ALONE_MAX {
+            self.work.notify_one();
+        }
+    }
+
+    /// Writes for some of the connections. False: none waited.
+    fn write_turn(&self, batch: &mut Batch) -> bool {
+        let turn: Vec<Arc<Outbound>> = {
+            let mut waiting = self.lock();
+            let some = waiting.len().min(TURN);
+            if some == waiting.len() {
+                self.burst.store(0, Ordering::Relaxed);
+            }
+            waiting.drain(..some).collect()
+        };
+        let bytes = turn.iter().map(|outbound| outbound.flush(batch)).sum();
+        telemetry::sent_bytes(bytes);
+        !turn.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Outbound>>> {
+        self.waiting.lock().expect("no code panics while it holds the flushers' lock")
+    }
+}

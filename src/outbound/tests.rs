@@ -1,0 +1,153 @@
+use super::*;
+use crate::publication::NodeId;
+
+/// A wire that takes so many bytes, then blocks.
+struct Tap {
+    room: Mutex<usize>,
+    taken: Mutex<Vec<u8>>,
+}
+
+impl Tap {
+    fn with_room(bytes: usize) -> Arc<Self> {
+        Arc::new(Self { room: Mutex::new(bytes), taken: Mutex::default() })
+    }
+}
+
+impl Wire for Tap {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut room = self.room.lock().unwrap();
+        let mut bytes = 0;
+        for slice in slices {
+            let some = slice.len().min(*room);
+            self.taken.lock().unwrap().extend(&slice[..some]);
+            *room -= some;
+            bytes += some;
+        }
+        if bytes == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(bytes) }
+    }
+}
+
+fn outbound(bytes_max: usize) -> Outbound {
+    Outbound::new(SessionId { node: NodeId::random(), number: 1 }, bytes_max)
+}
+
+fn take(outbound: &Outbound, batch: &mut Batch) -> Poll<Result<(), Close>> {
+    outbound.poll_take(&mut Context::from_waker(Waker::noop()), batch)
+}
+
+/// Writes the whole batch, as a connection does whose socket has room.
+fn write(batch: &mut Batch) {
+    while !batch.frames.is_empty() {
+        batch.write_next(|slices| slices.iter().map(|slice| slice.len()).sum(), |bytes| *bytes);
+    }
+}
+
+fn frame(bytes: &'static [u8]) -> Bytes {
+    Bytes::from_static(bytes)
+}
+
+#[test]
+fn is_bounded_in_bytes_until_they_are_written() {
+    let frame = Bytes::from(vec![0; 100]);
+    let outbound = outbound(2 * cost(&frame));
+    let mut batch = Batch::default();
+    assert!(outbound.push(frame.clone()).is_ok());
+    assert!(outbound.push(frame.clone()).is_ok());
+    assert_eq!(outbound.push(frame.clone()), Err(Full));
+    assert!(take(&outbound, &mut batch).is_ready());
+    assert_eq!(outbound.push(frame.clone()), Err(Full), "taken is not yet written");
+    write(&mut batch);
+    assert!(take(&outbound, &mut batch).is_pending());
+    assert_eq!(outbound.bytes(), 0);
+    assert!(outbound.push(frame).is_ok());
+}
+
+#[test]
+fn an_empty_queue_takes_one_frame_of_any_size() {
+    let outbound = outbound(10);
+    assert!(outbound.push(Bytes::from(vec![0; 100])).is_ok());
+    assert_eq!(outbound.push(Bytes::new()), Err(Full));
+}
+
+#[test]
+fn the_first_close_counts_and_a_slow_one_drops_the_queue() {
+    let outbound = outbound(1000);
+    outbound.push_own(frame(b"x")).unwrap();
+    assert!(outbound.close(Close::Slow));
+    assert!(!outbound.close(Close::Drain));
+    let mut batch = Batch::default();
+    assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Slow)));
+    assert!(batch.frames.is_empty());
+}
+
+#[test]
+fn a_polite_close_lets_the_queue_out_first() {
+    let outbound = outbound(1000);
+    outbound.push_own(frame(b"x")).unwrap();
+    outbound.close(Close::Drain);
+    let mut batch = Batch::default();
+    assert_eq!(take(&outbound, &mut batch), Poll::Ready(Ok(())));
+    write(&mut batch);
+    assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Drain)));
+}
+
+#[test]
+fn a_flusher_writes_what_fits_and_leaves_the_rest_in_order_to_the_connection() {
+    let (outbound, tap) = (outbound(1000), Tap::with_room(7));
+    outbound.attach(tap.clone());
+    assert_eq!(outbound.push(frame(b"first")), Ok(Pushed::Flush));
+    assert_eq!(outbound.push(frame(b"second")), Ok(Pushed::Covered));
+    let mut batch = Batch::default();
+    assert!(take(&outbound, &mut batch).is_pending(), "the flusher has it");
+    assert_eq!(outbound.flush(&mut batch), 7);
+    assert!(batch.frames.is_empty());
+    assert_eq!(outbound.push(frame(b"third")), Ok(Pushed::Covered), "the connection has it");
+    let mut own = Batch::default();
+    assert!(take(&outbound, &mut own).is_ready());
+    *tap.room.lock().unwrap() = 100;
+    own.write_to(&*tap);
+    assert!(take(&outbound, &mut own).is_pending());
+    assert_eq!(&tap.taken.lock().unwrap()[..], b"firstsecondthird");
+    assert_eq!((outbound.bytes(), outbound.push(frame(b"more"))), (0, Ok(Pushed::Flush)));
+}
+
+#[test]
+fn a_slow_close_keeps_the_frame_that_is_half_out() {
+    let (outbound, tap) = (outbound(1000), Tap::with_room(3));
+    outbound.attach(tap.clone());
+    let _ = outbound.push(frame(b"first")).unwrap();
+    let _ = outbound.push(frame(b"second")).unwrap();
+    outbound.flush(&mut Batch::default());
+    outbound.close(Close::Slow);
+    let mut batch = Batch::default();
+    assert!(take(&outbound, &mut batch).is_ready());
+    *tap.room.lock().unwrap() = 100;
+    batch.write_to(&*tap);
+    assert_eq!(&tap.taken.lock().unwrap()[..], b"first");
+}
+
+#[tokio::test]
+async fn flushers_write_for_all_who_wait() {
+    let flushers = Arc::new(Flushers::default());
+    flushers.start(2);
+    let taps: Vec<_> = (0..3 * 1024).map(|_| Tap::with_room(1000)).collect();
+    let all: Vec<_> = taps
+        .iter()
+        .map(|tap| {
+            let outbound = Arc::new(outbound(1 << 20));
+            outbound.attach(tap.clone());
+            outbound
+        })
+        .collect();
+    for _ in 0..300 {
+        let ready = |o: &&Arc<Outbound>| o.push(frame(b"x")) == Ok(Pushed::Flush);
+        flushers.flush(all.iter().take(3).filter(ready).cloned().collect());
+    }
+    flushers
+        .flush(all.iter().filter(|o| o.push(frame(b"y")) == Ok(Pushed::Flush)).cloned().collect());
+    while all.iter().any(|outbound| outbound.bytes() > 0) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(taps[0].taken.lock().unwrap().len(), 301);
+    assert!(taps.iter().all(|tap| tap.taken.lock().unwrap().ends_with(b"y")));
+}

@@ -1,0 +1,107 @@
+//! A TCP stream that two can write to: the connection that owns it, and a flusher that has something
+//! for it right now.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::outbound::Wire;
+
+/// A shared TCP stream.
+#[derive(Clone)]
+pub struct Socket(Arc<TcpStream>);
+
+impl Socket {
+    pub fn new(stream: TcpStream) -> Self {
+        Self(Arc::new(stream))
+    }
+
+    /// What a flusher writes to.
+    pub fn wire(&self) -> Arc<dyn Wire> {
+        self.0.clone()
+    }
+}
+
+impl Wire for TcpStream {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            // The kernel takes one buffer quicker than a list of one.
+            [one] => Self::try_write(self, one),
+            many => self.try_write_vectored(many),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            let mut outcome = Err(io::ErrorKind::WouldBlock.into());
+            // A read that does not fill the buffer has emptied the socket. To report it as
+            // `WouldBlock` makes tokio wait for the next byte without asking the kernel again.
+            let _ = self.0.try_io(Interest::READABLE, || {
+                let room = buffer.initialize_unfilled();
+                outcome = rustix::io::read(&*self.0, &mut *room).map_err(io::Error::from);
+                match &outcome {
+                    Ok(bytes) if *bytes == room.len() => Ok(()),
+                    _ => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+                }
+            });
+            match outcome {
+                Ok(bytes) => {
+                    buffer.advance(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match Wire::try_write(&*self.0, slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.0.poll_write_ready(cx))?;
+                }
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = socket2::SockRef::from(&*self.0);
+        Poll::Ready(socket.shutdown(std::net::Shutdown::Write))
+    }
+}

@@ -1,0 +1,202 @@
+//! The references are made from the code, so that they cannot go stale. `make docs` writes them
+//! anew; the tests here only compare.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tidegate::close::Close;
+use tidegate::config::{Config, Sources};
+use tidegate::settings::Known;
+use tidegate::telemetry::{Levels, exposition};
+
+/// Set by `make docs`: write the files rather than compare them.
+const UPDATE: &str = "UPDATE_DOCS";
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn is_as_generated(name: &str, generated: &str) {
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(path(name), generated).expect("the file can be written");
+    }
+    let there = fs::read_to_string(path(name)).unwrap_or_default();
+    assert!(there == generated, "{name} is not what the code says; run `make docs`");
+}
+
+fn known() -> Vec<Known> {
+    Config::load(&Sources::default()).expect("the defaults are valid").known
+}
+
+/// Keys by section, in the order the code reads them.
+fn sections() -> Vec<(String, Vec<Known>)> {
+    let mut sections: Vec<(String, Vec<Known>)> = Vec::new();
+    for known in known() {
+        let section = known.key.rsplit_once('.').map_or("", |(section, _)| section).to_owned();
+        match sections.last_mut() {
+            Some((name, keys)) if *name == section => keys.push(known),
+            _ => sections.push((section, vec![known])),
+        }
+    }
+    sections
+}
+
+fn short(key: &str) -> &str {
+    key.rsplit('.').next().expect("a key has a last word")
+}
+
+#[test]
+fn config_reference() {
+    let mut text = String::from(
+        "# Configuration\n\n\
+         <!-- Made from the code by `make docs`. -->\n\n\
+         Settings come from the defaults, a file (`--config FILE`, TOML or YAML), the environment \
+         (`TIDEGATE__SECTION__KEY`) and flags (`--set section.key=value`); later ones win. \
+         Everything is checked before anything is bound, and all faults are shown at once.\n\n\
+         `tidegate check` prints the effective configuration and where each value came from, \
+         secrets masked. In the environment and in flags, a list is separated by commas. \
+         `config/default.toml` is this page as a file; `config/production.toml` is an example.\n",
+    );
+    for (section, keys) in sections() {
+        let title =
+            if section.is_empty() { "At the top".to_owned() } else { format!("`[{section}]`") };
+        write!(text, "\n## {title}\n\n| key | default | allowed | |\n| --- | --- | --- | --- |\n")
+            .unwrap();
+        for known in keys {
+            let default = match known.default.as_str() {
+                "" => "not set".to_owned(),
+                default => format!("`{default}`"),
+            };
+            let (key, allowed, doc) = (short(&known.key), &known.allowed, known.doc);
+            writeln!(text, "| `{key}` | {default} | {allowed} | {doc} |").unwrap();
+        }
+    }
+    is_as_generated("docs/CONFIG.md", &text);
+}
+
+#[test]
+fn default_configuration_file() {
+    let mut text = String::from(
+        "# Every key with its default. Made from the code by `make docs`; docs/CONFIG.md says more.\n",
+    );
+    for (section, keys) in sections() {
+        if !section.is_empty() {
+            write!(text, "\n[{section}]\n").unwrap();
+        }
+        for known in keys {
+            writeln!(text, "\n# {}", wrapped(known.doc)).unwrap();
+            writeln!(text, "# {}.", wrapped(&known.allowed)).unwrap();
+            let key = short(&known.key);
+            match known.default.as_str() {
+                "" => writeln!(text, "# {key} =").unwrap(),
+                default => writeln!(text, "{key} = {default}").unwrap(),
+            }
+        }
+    }
+    is_as_generated("config/default.toml", &text);
+    let written =
+        Config::load(&Sources { file: Some(path("config/default.toml")), ..Sources::default() })
+            .expect("the default file is valid");
+    for (written, default) in written.known.iter().zip(known()) {
+        assert_eq!((&written.key, &written.effective), (&default.key, &default.effective));
+    }
+}
+
+/// Comment lines of at most 100 characters.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        if lines.last().is_some_and(|line| line.len() + word.len() > 96) {
+            lines.push(String::new());
+        }
+        let line = lines.last_mut().expect("there is a first line");
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.join("\n# ")
+}
+
+#[test]
+fn production_example_is_valid() {
+    let sources = Sources {
+        file: Some(path("config/production.toml")),
+        environment: vec![("TIDEGATE__INTERNAL__API_KEY".into(), "0123456789abcdef".into())],
+        ..Sources::default()
+    };
+    let config = Config::load(&sources).expect("the production example is valid");
+    assert!(!config.demo, "no demo page in production");
+    assert!(!config.server.listen.ip().is_loopback());
+}
+
+#[test]
+fn metrics_reference() {
+    let mut text = String::from(
+        "# Metrics\n\n\
+         <!-- Made from the code by `make docs`. -->\n\n\
+         `GET /metrics` on the internal listener, in Prometheus' text format. All are there from \
+         the start, at zero. No label carries a channel, a user or a session: their number does \
+         not grow with traffic. Histograms have one set of buckets, 0.1 ms to 10 s, so that \
+         replicas can be added up.\n\n\
+         | metric | type | labels | |\n| --- | --- | --- | --- |\n",
+    );
+    let exposition = exposition(Levels::default());
+    let mut helps: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in exposition.lines() {
+        if let Some((name, help)) =
+            line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '))
+        {
+            helps.insert(name, help);
+        }
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        else {
+            continue;
+        };
+        let sample = exposition.lines().find(|line| line.starts_with(&format!("{name}{{")));
+        let labels = sample.and_then(|sample| sample.split_once('{')?.1.split_once('}')).map_or(
+            String::new(),
+            |(labels, _)| {
+                let names = labels.split(',').filter_map(|label| label.split_once('='));
+                names.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            },
+        );
+        writeln!(text, "| `{name}` | {kind} | {labels} | {} |", helps[name]).unwrap();
+    }
+    text.push_str("\nValues of `reason` of `tidegate_connections_closed_total`: ");
+    let reasons: Vec<String> =
+        Close::EACH.iter().map(|close| format!("`{}`", close.label())).collect();
+    writeln!(text, "{}.", reasons.join(", ")).unwrap();
+    is_as_generated("docs/METRICS.md", &text);
+}
+
+#[test]
+fn protocol_page_names_every_close_code() {
+    let page = fs::read_to_string(path("docs/PROTOCOL.md")).expect("docs/PROTOCOL.md is there");
+    for close in Close::EACH {
+        if let Some(code) = close.code() {
+            assert!(page.contains(&code.to_string()), "docs/PROTOCOL.md does not name {code}");
+        }
+    }
+}
+
+#[test]
+fn readme_leads_with_the_two_commands_and_its_links_lead_somewhere() {
+    let readme = fs::read_to_string(path("README.md")).expect("README.md is there");
+    assert!(readme.contains("make run") && readme.contains("make test"));
+    for page in ["README.md", "docs/ARCHITECTURE.md", "docs/OPERATING.md", "docs/PROTOCOL.md"] {
+        let text = fs::read_to_string(path(page)).unwrap_or_else(|_| panic!("{page} is missing"));
+        for (_, target) in
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|it| ((), it.0)))
+        {
+            if target.starts_with("http") || target.starts_with('#') {
+                continue;
+            }
+            let file = target.split('#').next().expect("a link has a target");
+            let directory = path(page).parent().expect("a page lies somewhere").to_path_buf();
+            assert!(directory.join(file).exists(), "{page} links to {target}, which is not there");
+        }
+    }
+}
