@@ -84,8 +84,9 @@ impl Interest {
 
     /// From here on the subscriber gets what is published.
     pub fn subscribe(self, subscriber: Subscriber) -> Subscription {
+        let echo = subscriber.echo;
         let number = self.claim.hub.registry().add_subscriber(&self.claim.channel, subscriber);
-        Subscription { number, claim: self.claim }
+        Subscription { number, echo, claim: self.claim }
     }
 }
 
@@ -100,12 +101,18 @@ impl Future for Interest {
 /// A session's place among a channel's subscribers. Left by its drop.
 pub struct Subscription {
     number: u64,
+    echo: bool,
     claim: Claim,
 }
 
 impl Subscription {
     pub fn channel(&self) -> &Channel {
         &self.claim.channel
+    }
+
+    /// Does the session get what it publishes there itself?
+    pub fn echo(&self) -> bool {
+        self.echo
     }
 }
 

@@ -11,6 +11,7 @@ mod flushers;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 
@@ -39,6 +40,8 @@ pub struct Outbound {
     bytes_max: usize,
     /// None so far, or for good where only the connection can write, as over TLS.
     wire: OnceLock<Arc<dyn Wire>>,
+    /// Publications of the session itself that came back to it.
+    echoes: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -82,12 +85,28 @@ pub enum Pushed {
 impl Outbound {
     /// `bytes_max`: most bytes that may wait, [`FRAME_OVERHEAD_BYTES`] a frame included.
     pub fn new(session: SessionId, bytes_max: usize) -> Self {
-        Self { session, bytes_max, wire: OnceLock::new(), state: Mutex::default() }
+        Self {
+            session,
+            bytes_max,
+            wire: OnceLock::new(),
+            echoes: AtomicU32::new(0),
+            state: Mutex::default(),
+        }
     }
 
     /// Whose socket this is.
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// A publication of this very session was put in line for it.
+    pub fn echoed(&self) {
+        self.echoes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were. Wraps around.
+    pub fn echoes(&self) -> u32 {
+        self.echoes.load(Ordering::Relaxed)
     }
 
     /// From here on flushers may write to the socket themselves.

@@ -132,6 +132,12 @@ impl Context {
     }
 }
 
+/// How long a session that leaves waits for its own last publications to come back.
+const ECHO_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often it looks.
+const ECHO_INTERVAL: Duration = Duration::from_millis(2);
+
 /// One client's conversation.
 pub struct Session {
     context: Arc<Context>,
@@ -142,6 +148,10 @@ pub struct Session {
     /// The client said its last word, or one that cannot be understood: what it asked for before is
     /// still seen through.
     leaving: Option<Close>,
+    /// How many of its own publications are to come back to it, or have. Wraps around.
+    echoes_due: u32,
+    /// When a leaving session no longer waits for them.
+    echo_deadline: Option<Instant>,
     _membership: Membership,
 }
 
@@ -162,6 +172,8 @@ impl Session {
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
             leaving: None,
+            echoes_due: 0,
+            echo_deadline: None,
             outbound,
             context,
         };
@@ -224,7 +236,11 @@ impl Session {
             if let Some(close) = self.leaving
                 && self.in_flight.is_empty()
             {
-                self.outbound.close(close);
+                if self.has_its_echoes() {
+                    self.outbound.close(close);
+                } else {
+                    heartbeat.as_mut().reset(Instant::now() + ECHO_INTERVAL);
+                }
             }
         };
         // What others send from here on is for nobody.
@@ -232,6 +248,14 @@ impl Session {
         // In a box, because a task is as large as the largest thing it ever waits for.
         Box::pin(connection.close(close, &self.outbound)).await;
         close
+    }
+
+    /// Has everything it published come back to it that will? The broker may answer a publication
+    /// a moment before it brings it.
+    fn has_its_echoes(&mut self) -> bool {
+        let deadline = *self.echo_deadline.get_or_insert(Instant::now() + ECHO_TIMEOUT);
+        let missing = self.echoes_due.wrapping_sub(self.outbound.echoes()) as i32;
+        missing <= 0 || Instant::now() >= deadline
     }
 
     fn greet(&mut self) {
@@ -272,6 +296,9 @@ impl Session {
             match action {
                 Action::Publish { id, channel, publication } => {
                     telemetry::publication_received(self.protocol());
+                    let own = self.subscriptions.iter().find(|it| *it.channel() == channel);
+                    let echo = own.is_some_and(Subscription::echo);
+                    self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
                     let receipt = self.context.hub.publish(channel, self.signed(publication));
                     self.in_flight.publish(id, receipt, now);
                 }
@@ -284,7 +311,7 @@ impl Session {
                 }
                 Action::Reply(reply) => self.reply(&reply),
                 Action::Close(close) => {
-                    self.outbound.close(close);
+                    self.leaving = Some(close);
                     return;
                 }
             }
@@ -303,7 +330,11 @@ impl Session {
                 telemetry::publication_answered(started.elapsed());
                 match answer {
                     Ok(()) => self.reply(&Reply::Published { id }),
-                    Err(unavailable) => self.unavailable(id, None, unavailable),
+                    Err(unavailable) => {
+                        // Nobody knows what comes back of those in flight: none is waited for.
+                        self.echoes_due = self.outbound.echoes();
+                        self.unavailable(id, None, unavailable);
+                    }
                 }
             }
             Done::Subscribed { id, interest, since, echo, answer } => match answer {

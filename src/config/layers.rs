@@ -2,8 +2,11 @@
 //! remember where they came from.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use ::config::{ConfigError, Environment, File, Map, Source, Value, ValueKind};
+use ::config::{
+    ConfigError, Environment, File, FileFormat, FileSourceString, Map, Source, Value, ValueKind,
+};
 
 use super::Sources;
 use crate::settings::{Faults, Given};
@@ -15,15 +18,7 @@ const SEPARATOR: &str = "__";
 pub fn merge(sources: &Sources) -> Result<BTreeMap<String, (Given, String)>, Faults> {
     let mut builder = ::config::Config::builder();
     if let Some(path) = &sources.file {
-        let origin = path.display().to_string();
-        match path.extension().and_then(|ending| ending.to_str()) {
-            Some("toml" | "yaml" | "yml") => {}
-            _ => {
-                let what = "a configuration file is TOML or YAML and ends in .toml, .yaml or .yml";
-                return Err(Faults::of_layer(origin, what));
-            }
-        }
-        builder = builder.add_source(File::from(path.as_path()));
+        builder = builder.add_source(file(path)?);
     }
     let environment = Environment::with_prefix(PREFIX)
         .prefix_separator(SEPARATOR)
@@ -75,18 +70,26 @@ fn flatten(
     flat.insert(key, (given, origin));
 }
 
-/// Names the very variable or flag, where the crate only says "the environment".
-fn origin(key: &str, value: &Value, sources: &Sources) -> String {
-    match value.origin() {
-        Some(Flags::ORIGIN) => format!("--set {key}"),
-        Some(path)
-            if sources
-                .file
-                .as_ref()
-                .is_some_and(|file| path.ends_with(&*file.to_string_lossy())) =>
-        {
-            sources.file.as_ref().map_or_else(String::new, |file| file.display().to_string())
+/// Read here rather than by the crate, which would name it relative to wherever we run.
+fn file(path: &Path) -> Result<File<FileSourceString, FileFormat>, Faults> {
+    let format = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("toml") => FileFormat::Toml,
+        Some("yaml" | "yml") => FileFormat::Yaml,
+        _ => {
+            let what = "a configuration file is TOML or YAML and ends in .toml, .yaml or .yml";
+            return Err(Faults::of_layer(path.display().to_string(), what));
         }
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Faults::of_layer(path.display().to_string(), error.to_string()))?;
+    Ok(File::from_str(&text, format))
+}
+
+/// Names the very file, variable or flag.
+fn origin(key: &str, value: &Value, sources: &Sources) -> String {
+    match (value.origin(), &sources.file) {
+        (Some(Flags::ORIGIN), _) => format!("--set {key}"),
+        (None, Some(path)) => path.display().to_string(),
         _ => format!("{PREFIX}{SEPARATOR}{}", key.replace('.', SEPARATOR).to_uppercase()),
     }
 }

@@ -71,7 +71,8 @@ impl Registry {
         let mut delivered = [0; Encoding::COUNT];
         let mut to_flush = Vec::new();
         for subscriber in subscribers.iter() {
-            if !subscriber.echo && publication.session == Some(subscriber.outbound.session()) {
+            let own = publication.session == Some(subscriber.outbound.session());
+            if own && !subscriber.echo {
                 continue;
             }
             match subscriber.outbound.push(encoded.frame(subscriber.encoding)) {
@@ -83,6 +84,9 @@ impl Registry {
                 Ok(Pushed::Covered) => {}
             }
             delivered[subscriber.encoding.label() as usize] += 1;
+            if own {
+                subscriber.outbound.echoed();
+            }
         }
         self.flushers.flush(to_flush);
         telemetry::publication_relayed(delivered, received.elapsed(), age(publication));

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use super::{Batch, Outbound};
 use crate::telemetry;
 
-/// Connections that a flusher writes to before other tasks get a turn: about half a millisecond.
-const TURN: usize = 256;
+/// Connections that a flusher writes to before other tasks get a turn: a millisecond or two.
+const TURN: usize = 512;
 
 /// Connections waiting beyond which a second flusher helps. Below it, one core writes with less CPU
 /// than two do.
@@ -41,10 +41,10 @@ impl Flushers {
             tokio::spawn(async move {
                 let mut batch = Batch::default();
                 loop {
+                    flushers.work.notified().await;
                     while flushers.write_turn(&mut batch) {
                         tokio::task::yield_now().await;
                     }
-                    flushers.work.notified().await;
                 }
             });
         }
@@ -71,19 +71,20 @@ impl Flushers {
         }
     }
 
-    /// Writes for some of the connections. False: none waited.
+    /// Writes for some of the connections. True: more wait.
     fn write_turn(&self, batch: &mut Batch) -> bool {
-        let turn: Vec<Arc<Outbound>> = {
+        let (turn, more): (Vec<Arc<Outbound>>, bool) = {
             let mut waiting = self.lock();
             let some = waiting.len().min(TURN);
-            if some == waiting.len() {
+            let turn = waiting.drain(..some).collect();
+            if waiting.is_empty() {
                 self.burst.store(0, Ordering::Relaxed);
             }
-            waiting.drain(..some).collect()
+            (turn, !waiting.is_empty())
         };
         let bytes = turn.iter().map(|outbound| outbound.flush(batch)).sum();
         telemetry::sent_bytes(bytes);
-        !turn.is_empty()
+        more
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Outbound>>> {

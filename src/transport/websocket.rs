@@ -212,6 +212,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         if farewell.await != Ok(true) {
             return;
         }
+        if self.hearing == Hearing::Noise {
+            // Its answer would not be understood: the socket ends as soon as the reason is out.
+            let _ = self.stream.shutdown().await;
+        }
         let patience = match close {
             Close::Client(_) | Close::Drain | Close::Slow | Close::Unavailable => FAREWELL_TIMEOUT,
             _ => FAREWELL_TIMEOUT_SHORT,

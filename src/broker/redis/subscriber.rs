@@ -103,7 +103,6 @@ impl Subscriber {
         let probing = self.probe(probed);
         tokio::pin!(probing);
         loop {
-            let mut confirmed = Vec::new();
             tokio::select! {
                 read = feed.read(|said| match said {
                     Said::Message { channel, payload } => {
@@ -116,7 +115,9 @@ impl Subscriber {
                         }
                     }
                     Said::Subscribed { channel } => {
-                        confirmed.extend(self.channel(channel).and_then(|it| Channel::new(it).ok()));
+                        if let Some(Ok(channel)) = self.channel(channel).map(Channel::new) {
+                            self.confirm(channel);
+                        }
                     }
                     Said::TooLarge { channel, .. } => {
                         if let Some(Ok(channel)) = self.channel(channel).map(Channel::new) {
@@ -128,19 +129,19 @@ impl Subscriber {
                         telemetry::broker_refused("SUBSCRIBE", &error);
                     }
                     Said::Other => {}
-                }) => {
-                    read?;
-                    for channel in self.wanted.confirm(&confirmed) {
-                        (self.sink)(Event::Gap { channel: &channel, reason: RECONNECTED });
-                    }
-                    // What was delivered is written before more is read.
-                    tokio::task::yield_now().await;
-                }
+                }) => read?,
                 written = asking.write(), if asking.is_waiting() => written?,
                 () = self.wanted.changed() => self.subscribe(&mut asking),
                 _ = tick.tick() => self.unsubscribe(&mut asking),
                 silent = &mut probing => return Err(silent),
             }
+        }
+    }
+
+    /// The channel flows; if it was interrupted, that is told before what comes next.
+    fn confirm(&self, channel: Channel) {
+        if self.wanted.confirm(&channel) {
+            (self.sink)(Event::Gap { channel: &channel, reason: RECONNECTED });
         }
     }
 

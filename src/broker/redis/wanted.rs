@@ -132,23 +132,17 @@ impl Wanted {
         over
     }
 
-    /// Redis confirmed these; returns those of them that were interrupted.
-    pub fn confirm(&self, confirmed: &[Channel]) -> Vec<Channel> {
+    /// Redis confirmed the channel. True: it had been interrupted.
+    pub fn confirm(&self, channel: &Channel) -> bool {
         let mut channels = self.lock();
-        let mut interrupted = Vec::new();
-        for channel in confirmed {
-            let Some(entry) = channels.entries.get_mut(channel) else { continue };
-            for (_, waiting) in entry.waiting.drain(..) {
-                // The session may be gone; then nobody waits.
-                let _ = waiting.send(Ok(()));
-            }
-            entry.waiting = Vec::new();
-            if std::mem::take(&mut entry.gap) {
-                interrupted.push(channel.clone());
-            }
-            let newly = !std::mem::replace(&mut entry.confirmed, true);
-            channels.confirmed += usize::from(newly);
+        let Some(entry) = channels.entries.get_mut(channel) else { return false };
+        for (_, waiting) in std::mem::take(&mut entry.waiting) {
+            // The session may be gone; then nobody waits.
+            let _ = waiting.send(Ok(()));
         }
+        let interrupted = std::mem::take(&mut entry.gap);
+        let newly = !std::mem::replace(&mut entry.confirmed, true);
+        channels.confirmed += usize::from(newly);
         channels.count();
         interrupted
     }
@@ -197,7 +191,7 @@ mod tests {
         let receipts = [wanted.subscribe(&channel("a")), wanted.subscribe(&channel("a"))];
         assert_eq!(wanted.next_to_subscribe(), [channel("a")]);
         assert!(wanted.next_to_subscribe().is_empty());
-        wanted.confirm(&[channel("a")]);
+        wanted.confirm(&channel("a"));
         for receipt in receipts {
             assert_eq!(receipt.await, Ok(()));
         }
@@ -209,7 +203,8 @@ mod tests {
         let wanted = wanted();
         let _receipts = [wanted.subscribe(&channel("a")), wanted.subscribe(&channel("b"))];
         wanted.next_to_subscribe();
-        wanted.confirm(&[channel("a"), channel("b")]);
+        wanted.confirm(&channel("a"));
+        wanted.confirm(&channel("b"));
         wanted.unsubscribe(&channel("a"));
         wanted.unsubscribe(&channel("b"));
         assert!(wanted.next_to_unsubscribe().is_empty());
@@ -224,14 +219,15 @@ mod tests {
         let wanted = wanted();
         let _first = wanted.subscribe(&channel("a"));
         wanted.next_to_subscribe();
-        assert!(wanted.confirm(&[channel("a")]).is_empty());
+        assert!(!wanted.confirm(&channel("a")));
         let _second = wanted.subscribe(&channel("b"));
         wanted.lost();
         let mut again = wanted.next_to_subscribe();
         again.sort();
         assert_eq!(again, [channel("a"), channel("b")]);
-        assert_eq!(wanted.confirm(&again), [channel("a")], "b was never live");
-        assert!(wanted.confirm(&again).is_empty());
+        assert!(!wanted.confirm(&channel("b")), "it was never live");
+        assert!(wanted.confirm(&channel("a")));
+        assert!(!wanted.confirm(&channel("a")));
     }
 
     #[tokio::test(start_paused = true)]

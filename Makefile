@@ -1,0 +1,40 @@
+# make run    builds and starts a node on its defaults: 127.0.0.1:8080, no Redis needed
+# make test   installs what the tests need and runs them all
+# make check  the fast loop: format, lints, unit tests
+
+.PHONY: run check test docs bench autobahn load setup clean
+.DEFAULT_GOAL := check
+
+export K6_NO_USAGE_REPORT = true
+
+run:
+	cargo run --release
+
+check:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo test --lib --test architecture --test docs
+
+setup:
+	tests/setup.sh
+
+# Each line is a real part against real nodes. tests/all.sh prints what was skipped, and why.
+test: setup check
+	cargo test --test behaviour
+	tests/real.sh
+
+# Writes the references that are made from the code.
+docs:
+	UPDATE_DOCS=1 cargo test --test docs
+
+# The measurements of docs/OPERATING.md, as ratios; about ten minutes on two cores.
+bench: setup
+	cargo bench --bench gateway
+
+# The whole Autobahn suite but compression; `make test` runs a short form.
+autobahn: setup
+	cargo build
+	tests/autobahn/run.sh target/debug/tidegate
+
+clean:
+	cargo clean

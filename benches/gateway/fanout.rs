@@ -1,0 +1,171 @@
+//! One publication to 1,000 subscribers, without haste: the CPU a delivery costs, against the floor's.
+//!
+//! The node's share is everything from Redis' socket to the clients' sockets, the kernel's part included. Over loopback
+//! the writer is also charged with the receiving half of TCP; the floor is too.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::client::{Clients, Progress};
+use crate::connection::Request;
+use crate::cores::Cores;
+use crate::floor::Floor;
+use crate::node::Node;
+use crate::process::Process;
+use crate::redis::{Redis, publish_command};
+use crate::table::{Goal, Length, Table, median, number};
+
+const SUBSCRIBERS: usize = 1000;
+pub const PAYLOAD_BYTES: usize = 128;
+
+/// A fixed rate, not "the next when all have the last": then both are given the same work in the same time and sleep
+/// about as often, while a loop closed by deliveries would run the faster of the two hotter. At 100 a second a
+/// publication takes either of them less than half of the interval; one that is late delays the next, so none pile
+/// up.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// When the clients read. The same for the floor and the node; the answer differs, so both are measured.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// As most programs do, waiting in `epoll_wait`. The writer wakes them up for nearly every frame, and over
+    /// loopback that is charged to the writer: a good part of what a delivery costs here.
+    AsItComes,
+    /// Once a millisecond, leaving what arrives in the sockets' buffers till then. Nobody is woken up, as with clients
+    /// on other hosts: what is left is nearly the writer's own cost, and an overhead shows more.
+    EveryMillisecond,
+}
+
+impl Reading {
+    const ALL: [Self; 2] = [Self::AsItComes, Self::EveryMillisecond];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::AsItComes => "fanout, paced, clients waiting",
+            Self::EveryMillisecond => "fanout, paced, clients resting",
+        }
+    }
+}
+
+/// Publications of one round of one server, and those before it that are not measured: the other's round has emptied
+/// the caches.
+const PUBLICATIONS: usize = 100;
+const WARM_UP: usize = 10;
+
+/// CPU-seconds per million deliveries, one value a round.
+#[derive(Default)]
+struct Costs {
+    floor: Vec<f64>,
+    node: Vec<f64>,
+}
+
+impl Costs {
+    /// The median of the rounds' ratios, not the ratio of the medians: what else runs on the machine changes from
+    /// second to second, and a node's round and the floor's just before it have most of it in common.
+    fn ratio(&self) -> f64 {
+        let ratios: Vec<f64> =
+            self.node.iter().zip(&self.floor).map(|(node, floor)| node / floor).collect();
+        median(&ratios)
+    }
+}
+
+pub fn measure(length: Length, table: &mut Table) -> Result<()> {
+    let payload = "x".repeat(PAYLOAD_BYTES);
+    let mut floor = Floor::start(&payload, Cores::Any)?;
+    let mut floor_clients = Clients::connected(floor.address, &requests())?;
+
+    let redis = Redis::start(Cores::Any)?;
+    let mut node = Node::start(&redis, Cores::Any)?;
+    let mut node_clients = Clients::connected(node.address, &requests())?;
+    node.wait_subscribed(SUBSCRIBERS, 1)?;
+    let mut publisher = redis.publisher()?;
+    let command = publish_command("bench", payload.as_bytes());
+
+    let mut costs = Reading::ALL.map(|reading| (reading, Costs::default()));
+    for _ in 0..length.choose(20, 6) {
+        for (reading, costs) in &mut costs {
+            let cost =
+                round(&mut floor_clients, *reading, &floor.process, || floor.control.publish(1))?;
+            costs.floor.push(cost);
+            let cost = round(&mut node_clients, *reading, &node.process, || {
+                publisher.push(&command);
+                publisher.turn()
+            })?;
+            costs.node.push(cost);
+        }
+    }
+    for (reading, costs) in &costs {
+        println!("  {}: the floor's rounds {}", reading.name(), spread(&costs.floor));
+        println!("  {}: the node's rounds {}", reading.name(), spread(&costs.node));
+        let (node, floor) = (median(&costs.node), median(&costs.floor));
+        table.add_with_floor(
+            reading.name(),
+            (node, floor),
+            "CPU-s per million",
+            costs.ratio(),
+            Goal::AtMost(1.15),
+        );
+    }
+    Ok(())
+}
+
+/// The least, the middle and the most.
+fn spread(values: &[f64]) -> String {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(0.0, f64::max);
+    format!("{} to {}, median {}", number(least), number(most), number(median(values)))
+}
+
+pub fn requests() -> Vec<Request> {
+    vec![Request::Plain("/ws/bench".into()); SUBSCRIBERS]
+}
+
+/// CPU-seconds of `process` per million deliveries, over one round.
+fn round(
+    clients: &mut Clients,
+    reading: Reading,
+    process: &Process,
+    mut publish: impl FnMut() -> Result<()>,
+) -> Result<f64> {
+    publish_paced(clients, reading, WARM_UP, &mut publish)?;
+    let before = process.cpu()?;
+    publish_paced(clients, reading, PUBLICATIONS, &mut publish)?;
+    Ok(process.cpu_since(&before)?.as_secs_f64() / (PUBLICATIONS * SUBSCRIBERS) as f64 * 1e6)
+}
+
+/// Publishes at the fixed rate and returns when everyone has got everything.
+fn publish_paced(
+    clients: &mut Clients,
+    reading: Reading,
+    publications: usize,
+    mut publish: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let mut received = vec![0_usize; clients.len()];
+    let mut delivered = 0;
+    let start = Instant::now();
+    for publication in 0..publications {
+        let due = start + INTERVAL * publication as u32;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        publish()?;
+        let mut progress = Progress::new();
+        while delivered < (publication + 1) * clients.len() {
+            let wait = match reading {
+                Reading::AsItComes => Duration::from_millis(100),
+                Reading::EveryMillisecond => {
+                    std::thread::sleep(Duration::from_millis(1));
+                    Duration::ZERO
+                }
+            };
+            clients.turn(wait, |client, _| {
+                received[client] += 1;
+                delivered += 1;
+            })?;
+            progress.made(delivered as u64)?;
+        }
+    }
+    ensure!(
+        received.iter().all(|&count| count == publications),
+        "some subscribers got more and some fewer than the {publications} publications"
+    );
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! As much of the json protocol as a measurement speaks.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::client::{Clients, Progress};
+use crate::connection::Request;
+
+/// Connects `count` json sessions and takes their welcomes.
+pub fn sessions(to: SocketAddr, count: usize) -> Result<Clients> {
+    let mut clients = Clients::connected(to, &vec![Request::Json; count])?;
+    // Some came with the upgrade and were dropped, so the rest cannot be counted: wait until it is quiet.
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < Duration::from_millis(100) {
+        clients.turn(Duration::from_millis(10), |_, _| quiet_since = Instant::now())?;
+    }
+    Ok(clients)
+}
+
+/// Subscribes each session to the channels `channels_of` gives for it, and waits for all answers.
+pub fn subscribe(
+    clients: &mut Clients,
+    mut channels_of: impl FnMut(usize) -> Vec<String>,
+) -> Result<()> {
+    let mut wanted = 0;
+    for session in 0..clients.len() {
+        let channels = channels_of(session);
+        wanted += channels.len();
+        let channels: Vec<String> =
+            channels.iter().map(|channel| format!(r#""{channel}":null"#)).collect();
+        let command =
+            format!(r#"{{"type":"subscribe","id":1,"channels":{{{}}}}}"#, channels.join(","));
+        clients.push(session, command.as_bytes());
+        clients.flush(session)?;
+    }
+    let (mut subscribed, mut refused) = (0, None);
+    let mut progress = Progress::new();
+    while subscribed < wanted {
+        clients.turn(Duration::from_millis(10), |_, answer| {
+            if is(answer, "subscribed") {
+                subscribed += 1;
+            } else {
+                refused = Some(String::from_utf8_lossy(answer).into_owned());
+            }
+        })?;
+        if let Some(answer) = refused {
+            bail!("a subscription was answered by {answer}");
+        }
+        progress
+            .made(subscribed as u64)
+            .with_context(|| format!("{subscribed} of {wanted} subscribed"))?;
+    }
+    Ok(())
+}
+
+/// Whether a message is of this type. Looks for it without parsing: a node writes it without spaces and near the front,
+/// and one that did otherwise would fail the measurement, not flatter it.
+#[inline]
+pub fn is(message: &[u8], kind: &str) -> bool {
+    const KEY: &[u8] = br#""type":""#;
+    message.windows(KEY.len()).position(|part| part == KEY).is_some_and(|position| {
+        let rest = &message[position + KEY.len()..];
+        rest.starts_with(kind.as_bytes()) && rest.get(kind.len()) == Some(&b'"')
+    })
+}

@@ -1,0 +1,96 @@
+//! What a node costs and what it keeps up with, measured against a real redis-server. `README.md` says how to read it.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `fanout` `flood` `memory` `publish` `receive` `connect` `order` | one measurement each |
+//! | `node` `redis` `floor` | the processes: the node under test, its Redis, the least that could do its work |
+//! | `client` `connection` `frame` `json` | the load generator |
+//! | `process` `cores` `table` | CPU and memory of a process, pinning, the closing table |
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench has one thread and no runtime: sleeping is how it paces and waits"
+)]
+
+mod client;
+mod connect;
+mod connection;
+mod cores;
+mod fanout;
+mod flood;
+mod floor;
+mod frame;
+mod json;
+mod memory;
+mod node;
+mod order;
+mod process;
+mod publish;
+mod receive;
+mod redis;
+mod table;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::table::{Length, Table};
+
+type Measurement = fn(Length, &mut Table) -> Result<()>;
+
+const MEASUREMENTS: [(&str, Measurement); 7] = [
+    ("fanout", fanout::measure),
+    ("flood", flood::measure),
+    ("memory", memory::measure),
+    ("publish", publish::measure),
+    ("receive", receive::measure),
+    ("connect", connect::measure),
+    ("order", order::measure),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, payload] = arguments.as_slice()
+        && first == floor::ARGUMENT
+    {
+        return match floor::serve(payload) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => broken("the floor", &error),
+        };
+    }
+    // Cargo adds `--bench`; every other word names a measurement.
+    let (flags, names): (Vec<_>, Vec<_>) =
+        arguments.into_iter().partition(|argument| argument.starts_with('-'));
+    let length =
+        if flags.iter().any(|flag| flag == "--quick") { Length::Quick } else { Length::Full };
+    if let Some(unknown) =
+        names.iter().find(|name| MEASUREMENTS.iter().all(|(known, _)| known != name))
+    {
+        let known = MEASUREMENTS.map(|(name, _)| name).join(", ");
+        eprintln!("no measurement is named {unknown}; there are {known} (and --quick)");
+        return ExitCode::from(2);
+    }
+    run(length, &names)
+}
+
+/// Runs the measurements named, or all; a goal missed is no failure, a measurement that broke is.
+fn run(length: Length, names: &[String]) -> ExitCode {
+    let mut table = Table::default();
+    let mut code = ExitCode::SUCCESS;
+    for (name, measure) in MEASUREMENTS {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            println!("{name}");
+            if let Err(error) = measure(length, &mut table) {
+                code = broken(name, &error);
+                table.add_broken(name);
+            }
+        }
+    }
+    println!("\n{table}");
+    code
+}
+
+fn broken(what: &str, error: &anyhow::Error) -> ExitCode {
+    eprintln!("{what} broke: {error:#}");
+    ExitCode::FAILURE
+}

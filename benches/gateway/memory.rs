@@ -1,0 +1,124 @@
+//! What an idle plain connection keeps resident, before and after it has sent a large message.
+//!
+//! Proportional set size of the node's process: its heap and stacks, and all it pages in on the way, so start-up costs
+//! count against the connections. Not the kernel's memory for their sockets, which no process is charged for.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::client::Clients;
+use crate::connection::Request;
+use crate::cores::Cores;
+use crate::node::Node;
+use crate::redis::Redis;
+use crate::table::{Goal, Length, Table, number};
+
+const CONNECTIONS: usize = 10_000;
+const SHARED_CHANNELS: usize = 100;
+const MESSAGE_BYTES: usize = 16 * 1024;
+
+/// Messages sent before the node must have read them; divides `CONNECTIONS`.
+const BURST: usize = 200;
+
+pub fn measure(_: Length, table: &mut Table) -> Result<()> {
+    on_shared_channels(table)?;
+    on_own_channels(table)
+}
+
+/// A hundred subscribers a channel: the connections' own memory.
+fn on_shared_channels(table: &mut Table) -> Result<()> {
+    let requests: Vec<Request> = (0..CONNECTIONS)
+        .map(|number| Request::Plain(format!("/ws/mem-{}", number % SHARED_CHANNELS)))
+        .collect();
+    let redis = Redis::start(Cores::Any)?;
+    let mut node = Node::start(&redis, Cores::Any)?;
+    let empty = stable_pss(&node, None)?;
+    let mut clients = Clients::connected(node.address, &requests)?;
+    node.wait_subscribed(CONNECTIONS, SHARED_CHANNELS)?;
+    let idle = stable_pss(&node, Some(&mut clients))?;
+    println!("  the node alone: {} KiB", empty / 1024);
+    table.add("memory, idle, 100 channels", each(idle, empty), "B each", Goal::AtMost(4096.0));
+    Ok(())
+}
+
+/// A channel each and no echo, so that the large messages are delivered to nobody: what reading them leaves behind.
+/// The idle value here holds a channel's memory besides a connection's.
+fn on_own_channels(table: &mut Table) -> Result<()> {
+    let requests: Vec<Request> = (0..CONNECTIONS)
+        .map(|number| Request::Plain(format!("/ws/mem-{number}?echo=false")))
+        .collect();
+    let redis = Redis::start(Cores::Any)?;
+    let mut node = Node::start(&redis, Cores::Any)?;
+    let empty = stable_pss(&node, None)?;
+    let mut clients = Clients::connected(node.address, &requests)?;
+    node.wait_subscribed(CONNECTIONS, CONNECTIONS)?;
+    let idle = stable_pss(&node, Some(&mut clients))?;
+    table.add("memory, idle, own channels", each(idle, empty), "B each", Goal::None);
+
+    let message = "x".repeat(MESSAGE_BYTES);
+    let mut delivered = 0_u64;
+    for client in 0..CONNECTIONS {
+        clients.push(client, message.as_bytes());
+        clients.flush(client)?;
+        clients.turn(Duration::ZERO, |_, _| delivered += 1)?;
+        // Not all 160 MiB at once: what a node does with more than its broker takes is not measured here.
+        if (client + 1) % BURST == 0 {
+            node.wait_received(client + 1)?;
+        }
+    }
+    let sent = stable_pss(&node, Some(&mut clients))?;
+    ensure!(delivered == 0, "{delivered} messages came back in spite of echo=false");
+    // "No more" as far as it can be told: two per cent for what the process as a whole has grown.
+    table.add(
+        "memory, after 16 KiB sent",
+        each(sent, empty),
+        "B each",
+        Goal::AtMost((each(idle, empty) * 1.02).ceil()),
+    );
+
+    drop(clients);
+    node.wait_disconnected()?;
+    let left = stable_pss(&node, None)?;
+    println!(
+        "  the node alone: {} KiB at first, {} KiB after all have left",
+        empty / 1024,
+        left / 1024
+    );
+    table.add("memory, after all have left", each(left, empty), "B each", Goal::None);
+    Ok(())
+}
+
+fn each(with: u64, without: u64) -> f64 {
+    (with as f64 - without as f64) / CONNECTIONS as f64
+}
+
+/// The node's PSS once it has stood still for two seconds, or after twenty.
+///
+/// Meanwhile the clients answer pings, as idle connections do.
+fn stable_pss(node: &Node, mut clients: Option<&mut Clients>) -> Result<u64> {
+    const STILL: u32 = 8;
+    const TOLERANCE_BYTES: u64 = 64 * 1024;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut reference = node.process.pss_bytes()?;
+    let mut still = 0;
+    while still < STILL && Instant::now() < deadline {
+        let next = Instant::now() + Duration::from_millis(250);
+        if let Some(clients) = &mut clients {
+            while Instant::now() < next {
+                clients.turn(Duration::from_millis(50), |_, _| {})?;
+            }
+        }
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        let pss = node.process.pss_bytes()?;
+        if pss.abs_diff(reference) <= TOLERANCE_BYTES {
+            still += 1;
+        } else {
+            (reference, still) = (pss, 0);
+        }
+    }
+    if still < STILL {
+        println!("  memory still moves: {}", number(reference as f64));
+    }
+    node.process.pss_bytes()
+}

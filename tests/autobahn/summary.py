@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Says what the Autobahn test suite found, and fails where it should: wstest itself always exits with 0.
+
+    summary.py REPORTS
+
+Reads REPORTS/index.json. A case must pass twice, in what it did (`behavior`) and in how it closed
+(`behaviorClose`): some show a fault only in the second.
+"""
+
+import collections
+import json
+import pathlib
+import sys
+
+PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
+
+
+def main():
+    reports = pathlib.Path(sys.argv[1])
+    agents = json.loads((reports / "index.json").read_text())
+    cases = {case: result for results in agents.values() for case, result in results.items()}
+    if not cases:
+        print("no case was run: could the server be reached?")
+        return 1
+
+    for kind in "behavior", "behaviorClose":
+        counts = collections.Counter(result[kind] for result in cases.values())
+        print(f"{kind}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()))
+
+    failed = 0
+    for case in sorted(cases, key=lambda case: [int(number) for number in case.split(".")]):
+        verdicts = cases[case]["behavior"], cases[case]["behaviorClose"]
+        if not set(verdicts) <= PASSED:
+            failed += 1
+            print(f"  FAILED {case}: {' / '.join(verdicts)}, closed with {cases[case]['remoteCloseCode']}; see {reports / cases[case]['reportfile']}")
+        elif set(verdicts) != {"OK"}:
+            print(f"  note   {case}: {' / '.join(verdicts)}")
+    print(f"{len(cases) - failed} of {len(cases)} cases passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+//! Where settings come from, and what is said of those that cannot be used.
+
+mod check;
+mod faults;
+mod health;
+mod layers;
+
+use std::process::Output;
+
+use crate::support::node::{outcome, tidegate};
+
+/// Runs the command in this environment.
+async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = tidegate(arguments);
+    command.envs(environment.iter().copied());
+    outcome(command).await
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// The line that tells of a key.
+fn line<'a>(text: &'a str, key: &str) -> &'a str {
+    let found = text.lines().find(|line| line.trim_start().starts_with(key));
+    found.unwrap_or_else(|| panic!("no line of {key} in:\n{text}"))
+}

@@ -1,0 +1,82 @@
+//! `tidegate check`.
+
+use super::{line, run, stderr, stdout};
+
+#[tokio::test]
+async fn prints_the_effective_values_and_where_they_came_from() {
+    let flags = ["check", "--set", "session.ping_interval=7s"];
+    let checked = run(&flags, &[("TIDEGATE__DRAIN__PERIOD", "3s")]).await;
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+    let text = stdout(&checked);
+    let ping = line(&text, "ping_interval");
+    assert!(ping.contains("\"7s\"") && ping.contains("--set"), "{ping}");
+    let period = line(&text, "period");
+    assert!(period.contains("\"3s\"") && period.contains("TIDEGATE__DRAIN__PERIOD"), "{period}");
+    let timeout = line(&text, "pong_timeout");
+    assert!(timeout.contains("\"10s\"") && timeout.contains("default"), "{timeout}");
+}
+
+#[tokio::test]
+async fn prints_the_documented_defaults() {
+    let text = stdout(&run(&["check"], &[]).await);
+    for (section, key, value) in [
+        ("server", "listen", "\"127.0.0.1:8080\""),
+        ("server", "handshake_timeout", "\"10s\""),
+        ("internal", "listen", "\"127.0.0.1:9090\""),
+        ("broker", "url", "\"memory:\""),
+        ("broker", "prefix", "\"tidegate:\""),
+        ("broker", "publish_timeout", "\"2s\""),
+        ("session", "ping_interval", "\"25s\""),
+        ("session", "pong_timeout", "\"10s\""),
+        ("session", "message_bytes_max", "\"64KiB\""),
+        ("session", "queue_bytes_max", "\"1MiB\""),
+        ("session", "channels_max", "128"),
+        ("auth", "mode", "\"none\""),
+        ("drain", "delay", "\"5s\""),
+        ("drain", "period", "\"20s\""),
+        ("telemetry", "log_level", "\"info\""),
+        ("telemetry", "log_format", "\"auto\""),
+    ] {
+        let (_, of_section) = text.split_once(&format!("[{section}]")).expect(section);
+        let line = line(of_section, key);
+        assert!(line.starts_with(&format!("{key} = {value} ")), "{section}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn masks_secrets() {
+    let checked = run(
+        &["check", "--set", "broker.url=redis://ada:hush@127.0.0.1:6379"],
+        &[("TIDEGATE__INTERNAL__API_KEY", "hush-hush-hush-hush")],
+    )
+    .await;
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+    let text = stdout(&checked);
+    assert!(!text.contains("hush"), "{text}");
+    assert!(line(&text, "url").contains("ada") && line(&text, "api_key").contains("***"));
+}
+
+#[tokio::test]
+async fn what_it_prints_is_a_configuration_that_can_be_used() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("effective.toml");
+    let first = run(&["check", "--set", "session.ping_interval=7s"], &[]).await;
+    std::fs::write(&file, &first.stdout).expect("it is written");
+    let again = run(&["check", "--config", file.to_str().expect("text")], &[]).await;
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert!(line(&stdout(&again), "ping_interval").contains("\"7s\""));
+}
+
+#[tokio::test]
+async fn help_and_version_are_there() {
+    let help = run(&["--help"], &[]).await;
+    assert_eq!(help.status.code(), Some(0));
+    for word in ["serve", "check", "publish", "subscribe", "health", "--config", "--set"] {
+        assert!(stdout(&help).contains(word), "{word} is missing");
+    }
+    for command in ["serve", "check", "publish", "subscribe", "health"] {
+        assert_eq!(run(&[command, "--help"], &[]).await.status.code(), Some(0), "{command}");
+    }
+    let version = run(&["--version"], &[]).await;
+    assert!(stdout(&version).contains(env!("CARGO_PKG_VERSION")));
+}

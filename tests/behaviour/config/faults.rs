@@ -1,0 +1,93 @@
+//! All faults at once, each with what helps to mend it; exit code 2, before anything is bound.
+
+use super::{line, run, stderr};
+
+#[tokio::test]
+async fn are_all_shown_with_key_origin_and_bounds() {
+    let ended = run(
+        &[
+            "check",
+            "--set",
+            "session.ping_interval=25",
+            "--set",
+            "session.channels_max=0",
+            "--set",
+            "sesion.pong_timeout=5s",
+            "--set",
+            "broker.url=http://example.com",
+        ],
+        &[("TIDEGATE__SESSION__QUEUE_BYTES_MAX", "huge")],
+    )
+    .await;
+    assert_eq!(ended.status.code(), Some(2));
+    let text = stderr(&ended);
+    for (key, parts) in [
+        ("session.ping_interval", ["25", "--set", "100ms to 1h"]),
+        ("session.channels_max", ["0", "--set", "100000"]),
+        ("session.queue_bytes_max", ["huge", "TIDEGATE__SESSION__QUEUE_BYTES_MAX", "1GiB"]),
+        ("sesion.pong_timeout", ["--set", "did you mean", "session.pong_timeout"]),
+        ("broker.url", ["--set", "redis://", "memory:"]),
+    ] {
+        let line = line(&text, key).replace("1_00", "100");
+        for part in parts {
+            assert!(line.contains(part), "{part:?} is not in {line:?}");
+        }
+    }
+    assert!(text.contains("5 faults"), "{text}");
+}
+
+#[tokio::test]
+async fn keep_a_node_from_starting() {
+    for arguments in [&["serve"][..], &[]] {
+        let flags = ["--set", "server.listen=nowhere"];
+        let ended = run(&[arguments, &flags].concat(), &[]).await;
+        assert_eq!(ended.status.code(), Some(2));
+        assert!(stderr(&ended).contains("server.listen"), "{}", stderr(&ended));
+    }
+}
+
+#[tokio::test]
+async fn an_open_node_must_be_asked_for() {
+    let open = ["check", "--set", "server.listen=0.0.0.0:8080"];
+    let ended = run(&open, &[]).await;
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(stderr(&ended).contains("auth.mode"), "{}", stderr(&ended));
+    for listen in ["[::]:8080", "192.0.2.1:8080"] {
+        let listen = format!("server.listen={listen}");
+        assert_eq!(run(&["serve", "--set", &listen], &[]).await.status.code(), Some(2));
+    }
+    let asked = [&open[..], &["--set", "auth.mode=none"]].concat();
+    assert_eq!(run(&asked, &[]).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn arguments_that_cannot_be_used_are_code_2_too() {
+    for arguments in [
+        &["dance"][..],
+        &["check", "--set", "no equals sign"],
+        &["check", "--set", "=value"],
+        &["check", "--unheard-of"],
+        &["publish", "a b", "x", "--set", "broker.url=redis://127.0.0.1:1"],
+        &["publish", "news", "x"],
+        &["subscribe", "news"],
+        &["subscribe"],
+    ] {
+        let ended = run(arguments, &[]).await;
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", stderr(&ended));
+        assert!(!ended.stderr.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("text").to_owned();
+    let (missing, broken, strange) = (path("missing.toml"), path("broken.toml"), path("odd.ini"));
+    std::fs::write(&broken, "[session\nping_interval = ").expect("it is written");
+    std::fs::write(&strange, "").expect("it is written");
+    for file in [&missing, &broken, &strange, &path("")] {
+        let ended = run(&["check", "--config", file], &[]).await;
+        assert_eq!(ended.status.code(), Some(2), "{file}: {}", stderr(&ended));
+        assert!(stderr(&ended).contains(file.as_str()), "{file}: {}", stderr(&ended));
+    }
+}

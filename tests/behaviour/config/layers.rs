@@ -1,0 +1,109 @@
+//! Defaults, file, environment, `--set`: the later one wins.
+
+use std::path::Path;
+
+use super::{line, run, stderr, stdout};
+use crate::support::client::Client;
+use crate::support::node::{Node, outcome, tidegate};
+
+const TOML: &str = r#"
+demo = false
+[session]
+ping_interval = "1s"
+pong_timeout = "1s"
+channels_max = 7
+[drain]
+period = "1s"
+[server]
+origins = ["app.example"]
+"#;
+
+const YAML: &str = r#"
+demo: false
+session:
+  ping_interval: 1s
+  pong_timeout: 1s
+  channels_max: 7
+drain:
+  period: 1s
+server:
+  origins: [app.example]
+"#;
+
+#[tokio::test]
+async fn each_wins_over_those_before_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (name, content) in [("a.toml", TOML), ("a.yaml", YAML), ("a.yml", YAML)] {
+        let file = directory.path().join(name);
+        std::fs::write(&file, content).expect("it is written");
+        let file = file.to_str().expect("text");
+        let checked = run(
+            &["--config", file, "check", "--set", "drain.period=3s"],
+            &[("TIDEGATE__SESSION__PONG_TIMEOUT", "2s"), ("TIDEGATE__DRAIN__PERIOD", "2s")],
+        )
+        .await;
+        assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+        let text = stdout(&checked);
+        for (key, value, origin) in [
+            ("ping_interval", "\"1s\"", file),
+            ("pong_timeout", "\"2s\"", "TIDEGATE__SESSION__PONG_TIMEOUT"),
+            ("period", "\"3s\"", "--set"),
+            ("channels_max", "7", file),
+            ("demo", "false", file),
+            ("origins", "[\"app.example\"]", file),
+            ("delay", "\"5s\"", "default"),
+        ] {
+            let line = line(&text, key);
+            assert!(line.contains(value) && line.contains(origin), "{name}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_files_values_are_known_by_its_path_wherever_the_command_runs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (inner, beside) = (directory.path().join("inner"), directory.path().join("beside"));
+    std::fs::create_dir(&inner).and(std::fs::create_dir(&beside)).expect("directories");
+    let file = inner.join("a.toml");
+    std::fs::write(&file, TOML).expect("it is written");
+    let absolute = file.to_str().expect("text");
+    for (from, path) in [
+        (Path::new("/"), absolute),
+        (&beside, absolute),
+        (&inner, absolute),
+        (&inner, "a.toml"),
+        (&inner, "./a.toml"),
+        (&beside, "../inner/a.toml"),
+    ] {
+        let mut command = tidegate(&["check", "--config", path]);
+        command.current_dir(from);
+        let text = stdout(&outcome(command).await);
+        let line = line(&text, "ping_interval");
+        assert!(line.contains("a.toml"), "{path} from {}: {line}", from.display());
+    }
+}
+
+#[tokio::test]
+async fn numbers_and_flags_of_environment_and_flags_are_read_too() {
+    let environment = [("TIDEGATE__SESSION__CHANNELS_MAX", "9"), ("TIDEGATE__DEMO", "false")];
+    let origins = "server.origins=app.example, other.example";
+    let checked = run(&["check", "--set", origins], &environment).await;
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+    let text = stdout(&checked);
+    assert!(line(&text, "channels_max").contains("= 9 "));
+    assert!(line(&text, "demo").contains("= false "));
+    assert!(line(&text, "origins").contains(r#"["app.example", "other.example"]"#));
+}
+
+#[tokio::test]
+async fn other_peoples_variables_are_let_pass() {
+    let environment = [("TIDEGATE_HOME", "/somewhere"), ("TIDEGATE", "x")];
+    let checked = run(&["check"], &environment).await;
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+}
+
+#[tokio::test]
+async fn a_running_node_goes_by_them() {
+    let node = Node::alone(&["session.ping_interval=3s"]).await;
+    assert_eq!(Client::json(&node).await.welcome["ping_interval_ms"], 3000);
+}

@@ -1,0 +1,132 @@
+//! Leaving politely: not ready, no longer accepting, everybody told to go, a bit at a time.
+
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::node::Node;
+use crate::support::process::Signal;
+use crate::support::raw::Raw;
+use crate::support::redis::Redis;
+
+const CLIENTS: usize = 40;
+
+#[tokio::test]
+async fn all_are_closed_with_1012_spread_over_the_period_and_the_node_exits_0() {
+    let mut node = Node::alone(&["drain.delay=0s", "drain.period=1s"]).await;
+    let mut closing = Vec::new();
+    for number in 0..CLIENTS {
+        let mut client = match number % 2 {
+            0 => Client::plain(&node, "news").await,
+            _ => Client::subscribed(&node, "news").await,
+        };
+        closing.push(tokio::spawn(async move {
+            let code = u16::from(client.is_closed().await.code);
+            (code, Instant::now())
+        }));
+    }
+    node.signal(Signal::TERM);
+    let mut times = Vec::new();
+    for closed in closing {
+        let (code, at) = closed.await.expect("it is closed");
+        assert_eq!(code, 1012);
+        times.push(at);
+    }
+    times.sort();
+    let spread = times[CLIENTS - 1] - times[0];
+    assert!(spread >= Duration::from_millis(500), "all within {spread:?}");
+    let widest = times.windows(2).map(|pair| pair[1] - pair[0]).max().expect("there are pairs");
+    assert!(widest < Duration::from_millis(500), "{widest:?} without a close, then many at once");
+    assert_eq!(node.process.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn after_sigterm_it_is_unready_at_once_and_still_serves_for_the_delay() {
+    let mut node = Node::alone(&["drain.delay=2s", "drain.period=100ms"]).await;
+    let mut client = Client::plain(&node, "news").await;
+    let told = Instant::now();
+    node.signal(Signal::TERM);
+    node.becomes_unready().await;
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+    let answer = node.get("/readyz").await.json();
+    assert!(answer["reasons"][0].as_str().expect("a reason").contains("drain"), "{answer}");
+    assert_eq!(node.get("/healthz").await.status, 200);
+
+    let mut late = Client::plain(&node, "news").await;
+    client.say("still served").await;
+    assert_eq!(late.hears_text().await, "still served");
+
+    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert!(told.elapsed() >= Duration::from_secs(2), "closed after {:?}", told.elapsed());
+    assert_eq!(u16::from(late.is_closed().await.code), 1012);
+    assert_eq!(node.process.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn new_connections_are_refused_once_it_closes() {
+    let node = Node::alone(&["drain.delay=0s", "drain.period=10s"]).await;
+    let _clients = [Client::plain(&node, "news").await, Client::plain(&node, "news").await];
+    node.signal(Signal::TERM);
+    eventually("connections to be refused", async || {
+        TcpStream::connect(node.public).await.is_err().then_some(())
+    })
+    .await;
+    assert!(!node.is_ready().await, "and the internal listener still answers");
+}
+
+#[tokio::test]
+async fn sigint_skips_the_delay() {
+    let mut node = Node::alone(&["drain.delay=1h", "drain.period=100ms"]).await;
+    let mut client = Client::plain(&node, "news").await;
+    node.signal(Signal::INT);
+    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    drop(client);
+    assert_eq!(node.process.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    for second in [Signal::TERM, Signal::INT] {
+        let mut node = Node::alone(&["drain.delay=1h", "drain.period=1h"]).await;
+        let mut raw = Raw::open(&node, "/ws/news").await;
+        node.signal(Signal::TERM);
+        node.becomes_unready().await;
+        node.signal(second);
+        node.process.exit_code().await;
+        raw.is_cut_off().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_holds_nobody_up() {
+    let mut node = Node::alone(&["drain.delay=0s", "drain.period=100ms"]).await;
+    let mut raw = Raw::open(&node, "/ws/news").await;
+    node.signal(Signal::TERM);
+    assert_eq!(raw.frame().await.close_code(), 1012);
+    assert_eq!(node.process.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn without_connections_it_is_gone_at_once() {
+    let mut node = Node::alone(&["drain.delay=0s", "drain.period=1h"]).await;
+    node.signal(Signal::TERM);
+    assert_eq!(node.process.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn a_fleet_goes_on_without_the_one_that_left() {
+    let redis = Redis::start().await;
+    let mut a = Node::on(&redis, &["drain.delay=0s", "drain.period=100ms"]).await;
+    let b = Node::on(&redis, &[]).await;
+    let mut leaving = Client::plain(&a, "news").await;
+    let mut staying = Client::plain(&b, "news").await;
+    a.signal(Signal::TERM);
+    assert_eq!(u16::from(leaving.is_closed().await.code), 1012);
+    assert_eq!(a.process.exit_code().await, 0);
+    let mut returned = Client::plain(&b, "news").await;
+    returned.say("back").await;
+    assert_eq!(staying.hears_text().await, "back");
+    assert_eq!(redis.subscribers("news").await, 1);
+}

@@ -1,0 +1,27 @@
+//! What becomes a WebSocket, and how the rest is refused.
+
+mod accepted;
+mod dawdling;
+mod demo;
+mod full;
+mod origin;
+mod refused;
+
+use crate::support::http::Response;
+use crate::support::node::Node;
+use crate::support::raw::Raw;
+
+/// The answer to these bytes.
+async fn answer(node: &Node, request: impl AsRef<[u8]>) -> Response {
+    let mut raw = Raw::connect(node).await;
+    raw.send(request).await;
+    raw.response().await
+}
+
+fn assert_refused(response: &Response, status: u16) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    let error = &response.json()["error"];
+    assert!(error["code"].is_string(), "{error}");
+    assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{error}");
+}

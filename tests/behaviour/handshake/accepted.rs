@@ -1,0 +1,115 @@
+//! Upgrades, and what comes right behind them.
+
+use super::answer;
+use crate::support::client::Client;
+use crate::support::node::Node;
+use crate::support::raw::{Frame, Raw, close, text, upgrade};
+use crate::support::redis::Redis;
+
+#[tokio::test]
+async fn the_answer_is_the_rfcs() {
+    let node = Node::alone(&[]).await;
+    for path in ["/ws/news", "/ws", "/ws/news?echo=false", "/ws/news?unheard=of"] {
+        let response = answer(&node, upgrade(path, "")).await;
+        assert_eq!(response.status, 101);
+        let header = |name| response.header(name).map(str::to_lowercase);
+        assert_eq!(header("upgrade").as_deref(), Some("websocket"));
+        assert_eq!(header("connection").as_deref(), Some("upgrade"));
+        let accept = response.header("sec-websocket-accept");
+        assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(response.header("sec-websocket-protocol"), None);
+        assert_eq!(response.header("sec-websocket-extensions"), None);
+    }
+}
+
+#[tokio::test]
+async fn header_names_and_values_are_read_as_http_has_them() {
+    let node = Node::alone(&[]).await;
+    let request = "GET /ws/news HTTP/1.1\r\nhost: gateway\r\nconnection: keep-alive, UPGRADE\r\n\
+                   upgrade: WebSocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key:   dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+    let response = answer(&node, request).await;
+    assert_eq!(response.status, 101, "{response:?}");
+    assert_eq!(response.header("sec-websocket-extensions"), None, "compression is off");
+}
+
+#[tokio::test]
+async fn the_subprotocol_is_echoed() {
+    let node = Node::alone(&[]).await;
+    for more in [
+        "Sec-WebSocket-Protocol: tidegate.v1.json\r\n",
+        "Sec-WebSocket-Protocol: unheard.of, tidegate.v1.json\r\n",
+        "Sec-WebSocket-Protocol: unheard.of\r\nSec-WebSocket-Protocol: tidegate.v1.json\r\n",
+    ] {
+        let mut raw = Raw::connect(&node).await;
+        raw.send(upgrade("/ws", more)).await;
+        let response = raw.response().await;
+        assert_eq!(response.status, 101);
+        assert_eq!(response.header("sec-websocket-protocol"), Some("tidegate.v1.json"));
+        assert!(raw.frame().await.payload.starts_with(b"{\"type\":\"welcome\""));
+    }
+}
+
+#[tokio::test]
+async fn frames_right_behind_the_handshake_are_not_lost() {
+    let redis = Redis::start().await;
+    for node in [Node::alone(&[]).await, Node::on(&redis, &[]).await] {
+        let mut subscriber = Client::plain(&node, "news").await;
+        let mut raw = Raw::connect(&node).await;
+        let frames: Vec<u8> = (0..50).flat_map(|number| text(&number.to_string())).collect();
+        raw.send([upgrade("/ws/news", "").as_bytes(), &frames].concat()).await;
+        assert_eq!(raw.response().await.status, 101);
+        for number in 0..50 {
+            assert_eq!(raw.frame().await, Frame::text(&number.to_string()));
+            assert_eq!(subscriber.hears_text().await, number.to_string());
+        }
+        raw.send(close(1000, b"")).await;
+        raw.is_closed(1000).await;
+    }
+}
+
+#[tokio::test]
+async fn half_a_frame_behind_the_handshake_is_kept() {
+    let node = Node::alone(&[]).await;
+    let mut raw = Raw::connect(&node).await;
+    let frame = text("hello");
+    let (front, back) = frame.split_at(3);
+    raw.send([upgrade("/ws/news", "").as_bytes(), front].concat()).await;
+    assert_eq!(raw.response().await.status, 101);
+    raw.send(back).await;
+    raw.hears_text("hello").await;
+}
+
+#[tokio::test]
+async fn channel_names_are_percent_decoded_and_may_hold_slashes() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[]).await;
+    let long = "x".repeat(255);
+    for (path, channel) in [
+        ("/ws/chat:1", "chat:1"),
+        ("/ws/chat%3A1", "chat:1"),
+        ("/ws/a/b/c", "a/b/c"),
+        ("/ws/a%2Fb", "a/b"),
+        ("/ws/w%C3%A4ter", "wäter"),
+        ("/ws/100%25", "100%"),
+        ("/ws/a+b", "a+b"),
+        (&format!("/ws/{long}"), &long),
+    ] {
+        let mut raw = Raw::open(&node, path).await;
+        assert_eq!(redis.publish(channel, path).await, 1, "{path} is not {channel}");
+        raw.hears_text(path).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_request_may_be_followed_by_a_good_one() {
+    let node = Node::alone(&[]).await;
+    let mut raw = Raw::connect(&node).await;
+    raw.send("GET /nothing HTTP/1.1\r\nHost: gateway\r\n\r\n").await;
+    assert_eq!(raw.response().await.status, 404);
+    raw.send(upgrade("/ws/news", "")).await;
+    assert_eq!(raw.response().await.status, 101);
+    raw.send(text("hello")).await;
+    raw.hears_text("hello").await;
+}

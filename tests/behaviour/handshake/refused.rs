@@ -1,0 +1,121 @@
+//! Requests that are no upgrade, or ask for one in a wrong way.
+
+use super::{answer, assert_refused};
+use crate::support::http;
+use crate::support::node::Node;
+use crate::support::raw::{Raw, upgrade};
+
+#[tokio::test]
+async fn unknown_paths_are_not_found() {
+    let node = Node::alone(&[]).await;
+    for path in
+        ["/nothing", "/wsx", "/wsx/news", "/ws%2Fnews", "/metrics", "/readyz", "/api/channels"]
+    {
+        assert_refused(&http::get(node.public, path).await, 404);
+        assert_refused(&answer(&node, upgrade(path, "")).await, 404);
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_told_which_are_allowed() {
+    let node = Node::alone(&[]).await;
+    for path in ["/ws", "/ws/news"] {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            let response = http::request(node.public, method, path, &[], b"").await;
+            assert_refused(&response, 405);
+            assert_eq!(response.header("allow"), Some("GET"));
+        }
+    }
+    let response = http::request(node.public, "POST", "/", &[], b"").await;
+    assert_refused(&response, 405);
+    assert_eq!(response.header("allow"), Some("GET, HEAD"));
+}
+
+#[tokio::test]
+async fn what_asks_for_no_upgrade_is_told_to() {
+    let node = Node::alone(&[]).await;
+    for request in [
+        "GET /ws/news HTTP/1.1\r\nHost: gateway\r\n\r\n".to_owned(),
+        upgrade("/ws/news", "").replace("Upgrade: websocket\r\n", ""),
+        upgrade("/ws/news", "").replace("Connection: Upgrade\r\n", ""),
+        upgrade("/ws/news", "").replace("Upgrade: websocket", "Upgrade: h2c"),
+        upgrade("/ws/news", "").replace("HTTP/1.1", "HTTP/1.0"),
+    ] {
+        let response = answer(&node, &request).await;
+        assert_refused(&response, 426);
+        let offered = response.header("upgrade").map(str::to_lowercase);
+        assert_eq!(offered.as_deref(), Some("websocket"), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn other_versions_are_told_the_one_there_is() {
+    let node = Node::alone(&[]).await;
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    for other in ["Sec-WebSocket-Version: 8\r\n", "Sec-WebSocket-Version: 14\r\n", ""] {
+        let response = answer(&node, upgrade("/ws/news", "").replace(version, other)).await;
+        assert_refused(&response, 426);
+        assert_eq!(response.header("sec-websocket-version"), Some("13"));
+    }
+}
+
+#[tokio::test]
+async fn bad_keys_are_bad_requests() {
+    let node = Node::alone(&[]).await;
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for bad in [
+        "",
+        "Sec-WebSocket-Key:\r\n",
+        "Sec-WebSocket-Key: short\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSE=\r\n",
+    ] {
+        assert_refused(&answer(&node, upgrade("/ws/news", "").replace(key, bad)).await, 400);
+    }
+}
+
+#[tokio::test]
+async fn bad_channel_names_are_bad_requests() {
+    let node = Node::alone(&[]).await;
+    let long = format!("/ws/{}", "x".repeat(256));
+    for path in ["/ws/", "/ws/a%20b", "/ws/a%00b", "/ws/a%0Ab", "/ws/%FF", "/ws/%C2%A0", &long] {
+        assert_refused(&answer(&node, upgrade(path, "")).await, 400);
+    }
+}
+
+#[tokio::test]
+async fn unknown_subprotocols_are_bad_requests() {
+    let node = Node::alone(&[]).await;
+    for list in ["unheard.of", "tidegate.v2.json", "a, b"] {
+        let more = format!("Sec-WebSocket-Protocol: {list}\r\n");
+        assert_refused(&answer(&node, upgrade("/ws", &more)).await, 400);
+    }
+}
+
+#[tokio::test]
+async fn heads_without_end_are_cut() {
+    let node = Node::alone(&["server.handshake_timeout=10m"]).await;
+    let padding = format!("X-Padding: {}\r\n", "x".repeat(1000));
+    for head in [padding.repeat(1000), "x".repeat(1_000_000), "a:\r\n".repeat(1000)] {
+        let mut raw = Raw::connect(&node).await;
+        raw.send("GET /ws/news HTTP/1.1\r\nHost: gateway\r\n").await;
+        // It may be cut off while this is on its way.
+        let _ = raw.try_send(&head).await;
+        let heard = raw.is_cut_off().await;
+        assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 431"), "{heard:?}");
+    }
+    assert_eq!(http::get(node.public, "/").await.status, 200, "others are served");
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_cut_off_or_told() {
+    let node = Node::alone(&[]).await;
+    for bytes in
+        ["\x16\x03\x01\x02\x00\x01\x00\x01\u{1}", "hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"]
+    {
+        let mut raw = Raw::connect(&node).await;
+        raw.send(bytes).await;
+        let heard = raw.is_cut_off().await;
+        assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 4"), "{heard:?}");
+    }
+}

@@ -1,0 +1,171 @@
+//! The internal listener: metrics, health.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+
+use crate::support::client::Client;
+use crate::support::http;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+/// Every metric of the contract that there is something to count for so far.
+const METRICS: [&str; 27] = [
+    "connections",
+    "connections_opened_total",
+    "connections_closed_total",
+    "publications_received_total",
+    "publications_delivered_total",
+    "received_bytes_total",
+    "sent_bytes_total",
+    "subscriptions",
+    "channels",
+    "handshake_duration_seconds",
+    "publish_duration_seconds",
+    "relay_duration_seconds",
+    "delivery_duration_seconds",
+    "ping_rtt_seconds",
+    "outbound_queue_bytes",
+    "slow_consumers_total",
+    "rejected_total",
+    "broker_up",
+    "broker_reconnects_total",
+    "broker_probe_rtt_seconds",
+    "subscriptions_wanted",
+    "subscriptions_confirmed",
+    "build_info",
+    "process_cpu_seconds_total",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+];
+
+fn full_name(metric: &str) -> String {
+    match metric.starts_with("process_") {
+        true => metric.to_owned(),
+        false => format!("tidegate_{metric}"),
+    }
+}
+
+#[tokio::test]
+async fn every_metric_is_there_from_the_start_at_zero() {
+    let node = Node::alone(&[]).await;
+    let response = node.get("/metrics").await;
+    assert!(response.header("content-type").expect("a type").starts_with("text/plain"));
+    let text = response.text();
+    for metric in METRICS {
+        let name = full_name(metric);
+        for about in ["HELP", "TYPE"] {
+            assert!(text.contains(&format!("# {about} {name} ")), "no {about} of {name}");
+        }
+        let value = match metric.strip_suffix("_seconds") {
+            Some(_) if !metric.starts_with("process_") => {
+                node.metric(&format!("{name}_count")).await
+            }
+            _ => node.metric(&name).await,
+        };
+        match metric {
+            "broker_up" | "build_info" => assert_eq!(value, 1., "{name}"),
+            it if it.starts_with("process_") => {}
+            _ => assert_eq!(value, 0., "{name}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn labels_are_there_from_the_start() {
+    let node = Node::alone(&[]).await;
+    for sample in [
+        r#"connections{protocol="plain",transport="websocket"}"#,
+        r#"connections{protocol="json",transport="websocket"}"#,
+        r#"publications_received_total{protocol="plain"}"#,
+        r#"publications_delivered_total{protocol="json"}"#,
+        r#"slow_consumers_total{action="closed"}"#,
+    ] {
+        assert_eq!(node.metric(&full_name(sample)).await, 0.);
+    }
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[]).await;
+    let mut plain = Client::plain(&node, "secret-channel").await;
+    let mut json = Client::subscribed(&node, "secret-channel").await;
+    plain.say("one").await;
+    json.event().await;
+    plain.hears().await;
+    json.publish("secret-channel", 2.into()).await;
+    json.event().await;
+    plain.hears().await;
+    for (metric, value) in [
+        (r#"connections{protocol="plain",transport="websocket"}"#, 1.),
+        (r#"connections{protocol="json",transport="websocket"}"#, 1.),
+        ("connections_opened_total", 2.),
+        (r#"publications_received_total{protocol="plain"}"#, 1.),
+        (r#"publications_received_total{protocol="json"}"#, 1.),
+        (r#"publications_delivered_total{protocol="plain"}"#, 2.),
+        (r#"publications_delivered_total{protocol="json"}"#, 2.),
+        ("subscriptions", 2.),
+        ("channels", 1.),
+        ("subscriptions_wanted", 1.),
+        ("subscriptions_confirmed", 1.),
+        ("handshake_duration_seconds_count", 2.),
+        ("publish_duration_seconds_count", 2.),
+        ("relay_duration_seconds_count", 2.),
+        ("delivery_duration_seconds_count", 2.),
+        ("broker_up", 1.),
+    ] {
+        node.metric_becomes(&full_name(metric), value).await;
+    }
+    assert!(node.metric("tidegate_received_bytes_total").await > 0.);
+    assert!(node.metric("tidegate_sent_bytes_total").await > 0.);
+    let text = node.get("/metrics").await.text();
+    assert!(!text.contains("secret-channel"), "no label carries a channel's name");
+
+    plain.close().await;
+    drop(json);
+    node.metric_becomes("tidegate_connections", 0.).await;
+    node.metric_becomes("tidegate_connections_closed_total", 2.).await;
+    node.metric_becomes("tidegate_subscriptions", 0.).await;
+}
+
+#[tokio::test]
+async fn prometheus_own_tool_finds_no_fault() {
+    let node = Node::alone(&[]).await;
+    let metrics = node.get("/metrics").await.body;
+    let mut command = tokio::process::Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut promtool) = command.stderr(Stdio::piped()).kill_on_drop(true).spawn() else {
+        eprintln!("skipped: promtool is not on PATH");
+        return;
+    };
+    let mut stdin = promtool.stdin.take().expect("stdin is piped");
+    stdin.write_all(&metrics).await.expect("promtool reads");
+    drop(stdin);
+    let ended = promtool.wait_with_output().await.expect("promtool ends");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success(), "{said}{}", String::from_utf8_lossy(&ended.stdout));
+}
+
+#[tokio::test]
+async fn it_lives_and_is_ready() {
+    let node = Node::alone(&[]).await;
+    assert_eq!(node.get("/healthz").await.status, 200);
+    assert_eq!(node.get("/readyz").await.json()["ready"], true);
+    let head = http::request(node.internal, "HEAD", "/healthz", &[], b"").await;
+    assert_eq!(head.status, 200);
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_refused_as_json() {
+    let node = Node::alone(&[]).await;
+    for path in ["/", "/ws/news", "/api", "/api/", "/nothing"] {
+        let response = node.get(path).await;
+        assert_eq!(response.status, 404, "{path}");
+        assert_eq!(response.json()["error"]["code"], "not_found");
+    }
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        assert_eq!(node.post(path, &[], b"").await.status, 405, "{path}");
+    }
+}

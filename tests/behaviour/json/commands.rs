@@ -1,0 +1,173 @@
+//! Every command and its answer.
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Message, publication};
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+#[tokio::test]
+async fn the_welcome_says_where_one_is_and_how_often_it_pings() {
+    let node = Node::alone(&["session.ping_interval=7s"]).await;
+    let (one, two) = (Client::json(&node).await, Client::json(&node).await);
+    assert_eq!(one.welcome["type"], "welcome");
+    assert_eq!(one.welcome["ping_interval_ms"], 7000);
+    assert!(one.welcome["session"].is_string() && one.welcome["node"].is_string());
+    assert_eq!(one.welcome["node"], two.welcome["node"]);
+    assert_ne!(one.welcome["session"], two.welcome["session"]);
+}
+
+#[tokio::test]
+async fn subscribe_to_one_channel() {
+    let node = Node::alone(&[]).await;
+    let mut client = Client::json(&node).await;
+    let answer = client.ask(json!({"type": "subscribe", "id": 9, "channel": "news"})).await;
+    assert_eq!(answer, json!({"type": "subscribed", "id": 9, "channel": "news"}));
+    client.publish("news", json!(1)).await;
+    assert_eq!(client.event().await, publication("news", 1));
+}
+
+#[tokio::test]
+async fn subscribe_to_many_is_answered_one_by_one() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[]).await;
+    let mut client = Client::json(&node).await;
+    let channels = json!({"news": null, "sport": null, "no good": null, "chat:1": null});
+    client.command(json!({"type": "subscribe", "id": 3, "channels": channels})).await;
+    let mut subscribed = Vec::new();
+    let mut refused = 0;
+    for _ in 0..4 {
+        let answer = client.answer(3).await;
+        match answer["type"].as_str() {
+            Some("subscribed") => subscribed.push(answer["channel"].as_str().unwrap().to_owned()),
+            Some("error") => {
+                assert_eq!(answer["code"], "bad_request");
+                refused += 1;
+            }
+            _ => panic!("{answer}"),
+        }
+    }
+    subscribed.sort();
+    assert_eq!((subscribed, refused), (vec!["chat:1".into(), "news".into(), "sport".into()], 1));
+    for channel in ["chat:1", "news", "sport"] {
+        redis.publish(channel, "1").await;
+        assert_eq!(client.event().await, publication(channel, 1));
+    }
+}
+
+#[tokio::test]
+async fn subscribing_again_is_answered_and_delivers_once() {
+    let node = Node::alone(&[]).await;
+    let mut client = Client::subscribed(&node, "news").await;
+    client.subscribe("news").await;
+    for number in 0..2 {
+        client.publish("news", json!(number)).await;
+        assert_eq!(client.event().await, publication("news", number));
+    }
+}
+
+#[tokio::test]
+async fn without_history_nothing_is_recovered() {
+    let node = Node::alone(&[]).await;
+    let mut client = Client::json(&node).await;
+    let since = json!({"type": "subscribe", "id": 1, "channel": "news", "since": "1763-41"});
+    assert_eq!(client.ask(since).await["recovered"], false);
+    let channels = json!({"chat:1": "1763-41", "sport": null});
+    client.command(json!({"type": "subscribe", "id": 2, "channels": channels})).await;
+    for _ in 0..2 {
+        let answer = client.answer(2).await;
+        assert_eq!(answer["type"], "subscribed");
+        let recovered = answer.get("recovered");
+        match answer["channel"].as_str() {
+            Some("chat:1") => assert_eq!(recovered, Some(&Value::Bool(false))),
+            _ => assert_eq!(recovered, None, "nobody asked for it"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn publish_data_text_and_base64() {
+    let node = Node::alone(&[]).await;
+    let mut plain = Client::plain(&node, "news").await;
+    let mut client = Client::subscribed(&node, "news").await;
+    for (payload, frame, heard) in [
+        (json!({"data": {"b": [1, null]}}), Message::text(r#"{"b":[1,null]}"#), None),
+        (json!({"data": null}), Message::text("null"), None),
+        (json!({"text": "say \"hi\"\n"}), Message::text("say \"hi\"\n"), None),
+        (json!({"text": ""}), Message::text(""), None),
+        (json!({"text": "{\"n\":1}"}), Message::text("{\"n\":1}"), Some(json!({"data": {"n": 1}}))),
+        (json!({"base64": "/wD+"}), Message::binary(&b"\xff\x00\xfe"[..]), None),
+    ] {
+        let mut command = json!({"type": "publish", "id": 4, "channel": "news"});
+        merge(&mut command, &payload);
+        assert_eq!(client.ask(command).await, json!({"type": "published", "id": 4}));
+        assert_eq!(plain.hears().await, frame);
+        let mut wanted = json!({"type": "publication", "channel": "news"});
+        merge(&mut wanted, &heard.unwrap_or(payload));
+        assert_eq!(client.event().await, wanted);
+    }
+}
+
+fn merge(object: &mut Value, more: &Value) {
+    let more = more.as_object().expect("an object").clone();
+    object.as_object_mut().expect("an object").extend(more);
+}
+
+#[tokio::test]
+async fn unsubscribe_ends_the_publications_of_one_channel() {
+    let node = Node::alone(&[]).await;
+    let mut client = Client::subscribed(&node, "news").await;
+    client.subscribe("sport").await;
+    let answer = client.ask(json!({"type": "unsubscribe", "id": 3, "channel": "news"})).await;
+    assert_eq!(answer, json!({"type": "unsubscribed", "id": 3, "channel": "news"}));
+    client.publish("news", json!("for nobody")).await;
+    client.publish("sport", json!("1:0")).await;
+    assert_eq!(client.event().await, publication("sport", "1:0"));
+}
+
+#[tokio::test]
+async fn echo_false_leaves_out_ones_own_on_that_channel() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[]).await;
+    let mut quiet = Client::json(&node).await;
+    let silent = json!({"type": "subscribe", "id": 1, "channel": "news", "echo": false});
+    assert_eq!(quiet.ask(silent).await["type"], "subscribed");
+    quiet.subscribe("sport").await;
+    let mut other = Client::subscribed(&node, "news").await;
+
+    quiet.publish("news", json!("of the quiet one")).await;
+    assert_eq!(other.event().await, publication("news", "of the quiet one"));
+    quiet.publish("sport", json!("echoed")).await;
+    assert_eq!(quiet.event().await, publication("sport", "echoed"));
+    other.publish("news", json!("of the other")).await;
+    assert_eq!(quiet.event().await, publication("news", "of the other"));
+}
+
+#[tokio::test]
+async fn ping_is_answered_with_pong() {
+    let node = Node::alone(&[]).await;
+    let mut client = Client::json(&node).await;
+    assert_eq!(
+        client.ask(json!({"type": "ping", "id": 8})).await,
+        json!({"type": "pong", "id": 8})
+    );
+    client.command(json!({"type": "ping"})).await;
+    assert_eq!(client.event().await, json!({"type": "pong"}));
+}
+
+#[tokio::test]
+async fn ids_come_back_as_they_were_given() {
+    let node = Node::alone(&[]).await;
+    let mut client = Client::json(&node).await;
+    for id in [0, -1, 1, i64::from(i32::MAX) + 1, (1 << 53) - 1] {
+        assert_eq!(client.ask(json!({"type": "ping", "id": id})).await["id"], id);
+    }
+}
+
+#[tokio::test]
+async fn fields_of_newer_clients_are_let_pass() {
+    let node = Node::alone(&[]).await;
+    let mut client = Client::json(&node).await;
+    let newer = json!({"type": "subscribe", "id": 1, "channel": "news", "since_time": 5});
+    assert_eq!(client.ask(newer).await["type"], "subscribed");
+}

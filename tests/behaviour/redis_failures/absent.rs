@@ -1,0 +1,31 @@
+//! Redis is not there yet when the node starts.
+
+use serde_json::json;
+
+use super::{is_subscribed_again, relays};
+use crate::support::client::Client;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+const TIMEOUT: &str = "broker.publish_timeout=300ms";
+
+#[tokio::test]
+async fn the_node_starts_unready_and_becomes_ready() {
+    let mut redis = Redis::absent();
+    let node = Node::unready_on(&redis, &[TIMEOUT]).await;
+    assert!(!node.is_ready().await);
+    assert_eq!(node.get("/healthz").await.status, 200);
+    let mut plain = Client::plain(&node, "news").await;
+    let mut json = Client::json(&node).await;
+    let refused = json.ask(json!({"type": "subscribe", "id": 1, "channel": "news"})).await;
+    assert_eq!((&refused["type"], &refused["code"]), (&"error".into(), &"unavailable".into()));
+
+    redis.run().await;
+    node.becomes_ready().await;
+    is_subscribed_again(&node, 1.).await;
+    redis.publish("news", "at last").await;
+    assert_eq!(plain.hears_text().await, "at last");
+    json.subscribe("news").await;
+    let mut other = Client::subscribed(&node, "news").await;
+    relays(&mut other, &mut json, "news", "hello").await;
+}

@@ -1,0 +1,93 @@
+//! Redis hangs: connected, and silent.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::relays;
+use crate::support::client::{Client, publication};
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+/// What a busy machine may add to a time that a node keeps.
+const SLACK: Duration = Duration::from_secs(1);
+
+const TIMEOUT: &str = "broker.publish_timeout=500ms";
+
+#[tokio::test]
+async fn publishing_is_answered_unavailable_in_time_and_the_connection_stays() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[TIMEOUT]).await;
+    let mut client = Client::subscribed(&node, "news").await;
+    redis.freeze();
+    for _ in 0..3 {
+        let asked = Instant::now();
+        let publish = json!({"type": "publish", "id": 3, "channel": "news", "data": 1});
+        let answer = client.ask(publish).await;
+        assert_eq!((&answer["code"], &answer["temporary"]), (&"unavailable".into(), &true.into()));
+        assert!(asked.elapsed() < Duration::from_millis(500) + SLACK, "{:?}", asked.elapsed());
+    }
+    let answer = client.ask(json!({"type": "subscribe", "id": 4, "channel": "sport"})).await;
+    assert_eq!((&answer["code"], &answer["channel"]), (&"unavailable".into(), &"sport".into()));
+    assert_eq!(client.ask(json!({"type": "ping", "id": 5})).await["type"], "pong");
+    let response = node.post("/api/publish/news", &[], b"1").await;
+    assert_eq!((response.status, &response.json()["error"]["code"]), (503, &"unavailable".into()));
+    redis.thaw();
+}
+
+#[tokio::test]
+async fn a_plain_frame_that_cannot_be_handed_over_closes_with_1013() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[TIMEOUT]).await;
+    let mut client = Client::plain(&node, "news").await;
+    redis.freeze();
+    client.say("into the void").await;
+    assert_eq!(u16::from(client.is_closed().await.code), 1013);
+    redis.thaw();
+}
+
+#[tokio::test]
+async fn the_node_says_that_it_is_not_ready_and_why() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[]).await;
+    let frozen = Instant::now();
+    redis.freeze();
+    node.becomes_unready().await;
+    assert!(frozen.elapsed() < Duration::from_secs(5) + SLACK, "{:?}", frozen.elapsed());
+    let answer = node.get("/readyz").await.json();
+    assert_eq!(answer["ready"], false);
+    assert!(answer["reasons"][0].as_str().expect("a reason").contains("redis"), "{answer}");
+    assert_eq!(node.metric("tidegate_broker_up").await, 0.);
+    assert_eq!(node.get("/healthz").await.status, 200, "the process lives all the same");
+    redis.thaw();
+    node.becomes_ready().await;
+    assert_eq!(node.metric("tidegate_broker_up").await, 1.);
+}
+
+#[tokio::test]
+async fn nothing_is_missing_afterwards_without_a_gap() {
+    let redis = Redis::start().await;
+    let nodes = [Node::on(&redis, &[TIMEOUT]).await, Node::on(&redis, &[TIMEOUT]).await];
+    let mut here = Client::subscribed(&nodes[0], "news").await;
+    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let mut service = redis.connection().await;
+    redis.freeze();
+    let publishing = tokio::spawn(async move {
+        let mut command = ::redis::cmd("PUBLISH");
+        command.arg("tidegate:news").arg("\"while it hung\"");
+        command.query_async::<u64>(&mut service).await
+    });
+    for node in &nodes {
+        node.becomes_unready().await;
+    }
+    redis.thaw();
+    publishing.await.expect("no panic").expect("Redis takes it in the end");
+    for client in [&mut here, &mut there] {
+        let event = client.event().await;
+        assert!(event["type"] == "gap" || event == publication("news", "while it hung"), "{event}");
+    }
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    relays(&mut here, &mut there, "news", "after").await;
+}

@@ -1,0 +1,27 @@
+//! A subscription dies without a sound: the connection stands, and nothing comes.
+
+use super::hears_gap;
+use crate::support::client::{Client, publication};
+use crate::support::node::Node;
+use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
+
+#[tokio::test]
+async fn it_is_found_by_the_nodes_own_probe_and_renewed() {
+    let redis = Redis::start().await;
+    let proxy = Proxy::before(&redis).await;
+    let node = Node::at(&proxy.url(), &[]).await;
+    node.becomes_ready().await;
+    let mut client = Client::subscribed(&node, "news").await;
+    redis.publish("news", "1").await;
+    assert_eq!(client.event().await, publication("news", 1));
+
+    proxy.mute_subscribers();
+    redis.publish("news", "2").await;
+    node.becomes_unready().await;
+    hears_gap(&mut client, "news").await;
+    redis.publish("news", "3").await;
+    assert_eq!(client.event().await, publication("news", 3));
+    node.becomes_ready().await;
+    assert!(node.metric("tidegate_broker_probe_rtt_seconds_count").await >= 1.);
+}

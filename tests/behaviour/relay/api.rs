@@ -1,0 +1,92 @@
+//! The internal listener's API: publishing without a WebSocket, and what a node carries.
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Message, publication};
+use crate::support::http;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+#[tokio::test]
+async fn publish_reaches_sockets_on_every_node() {
+    let redis = Redis::start().await;
+    let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
+    let mut plain = Client::plain(&a, "chat:1/room").await;
+    let mut json = Client::subscribed(&b, "chat:1/room").await;
+
+    let response = a.post("/api/publish/chat:1%2Froom", &[], br#"{"n":1}"#).await;
+    assert_eq!(response.status, 202, "{response:?}");
+    assert_eq!(plain.hears_text().await, r#"{"n":1}"#);
+    assert_eq!(json.event().await, publication("chat:1/room", json!({"n": 1})));
+
+    let bytes = [("Content-Type", "application/octet-stream")];
+    assert_eq!(b.post("/api/publish/chat:1/room", &bytes, b"bytes").await.status, 202);
+    assert_eq!(plain.hears().await, Message::binary(&b"bytes"[..]));
+    assert_eq!(json.event().await["text"], "bytes");
+
+    assert_eq!(a.post("/api/publish/chat:1/room", &[], b"").await.status, 202);
+    assert_eq!(plain.hears().await, Message::text(""));
+}
+
+#[tokio::test]
+async fn publish_says_what_is_wrong() {
+    let node = Node::alone(&[]).await;
+    let too_large = vec![b'x'; (1 << 20) + 1];
+    for (path, body, status) in [
+        ("/api/publish/a%20b", &b"x"[..], 400),
+        ("/api/publish/%FF", b"x", 400),
+        ("/api/publish/", b"x", 400),
+        ("/api/publish/news", &too_large, 413),
+        ("/api/nothing", b"x", 404),
+    ] {
+        let response = node.post(path, &[], body).await;
+        assert_eq!(response.status, status, "{path}");
+        let error = &response.json()["error"];
+        assert!(error["code"].is_string() && error["message"].is_string(), "{error}");
+    }
+    assert_eq!(node.get("/api/publish/news").await.status, 405);
+    assert_eq!(node.post("/api/channels", &[], b"").await.status, 405);
+}
+
+#[tokio::test]
+async fn channels_are_listed_with_their_subscribers_and_nodes() {
+    let redis = Redis::start().await;
+    let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
+    let _news = [Client::plain(&a, "news").await, Client::plain(&a, "news").await];
+    let _sport = [Client::plain(&a, "sport").await, Client::plain(&b, "sport").await];
+    let channels = channels_of(&a).await;
+    let wanted = json!([
+        {"channel": "news", "subscribers": 2, "nodes": 1},
+        {"channel": "sport", "subscribers": 1, "nodes": 2},
+    ]);
+    assert_eq!(channels, wanted);
+}
+
+async fn channels_of(node: &Node) -> Value {
+    let response = node.get("/api/channels").await;
+    assert_eq!(response.status, 200);
+    response.json()["channels"].take()
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_where_one_is_set() {
+    let key = "0123456789abcdef-secret";
+    let node = Node::alone(&[&format!("internal.api_key={key}")]).await;
+    let mut client = Client::plain(&node, "news").await;
+    let right = format!("Bearer {key}");
+    for wrong in [None, Some("Bearer 0123456789abcdef-secreT"), Some("Bearer "), Some(key)] {
+        let headers: Vec<_> = wrong.map(|value| ("Authorization", value)).into_iter().collect();
+        let response = node.post("/api/publish/news", &headers, b"forged").await;
+        assert_eq!(response.status, 401, "{wrong:?}");
+        assert_eq!(response.json()["error"]["code"], "unauthorized");
+    }
+    assert_eq!(node.get("/api/channels").await.status, 401);
+    let headers = [("Authorization", right.as_str())];
+    let response = http::request(node.internal, "GET", "/api/channels", &headers, b"").await;
+    assert_eq!(response.status, 200);
+    assert_eq!(node.post("/api/publish/news", &headers, b"signed").await.status, 202);
+    assert_eq!(client.hears_text().await, "signed");
+    for open in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(node.get(open).await.status, 200, "{open} needs no key");
+    }
+}

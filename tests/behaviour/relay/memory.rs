@@ -1,0 +1,48 @@
+//! The memory broker, which is one node by itself, keeps the same contract.
+
+use serde_json::json;
+
+use crate::support::client::{Client, Message, publication};
+use crate::support::node::Node;
+
+#[tokio::test]
+async fn frames_arrive_as_they_are() {
+    let node = Node::alone(&[]).await;
+    let mut sender = Client::plain(&node, "news").await;
+    let mut other = Client::plain(&node, "news").await;
+    let mut quiet = Client::plain(&node, "news?echo=false").await;
+    for payload in [
+        Message::text("Grüße"),
+        Message::text(""),
+        Message::text("\u{1e}{\"user\":\"root\"}\npayload"),
+        Message::binary(vec![0xFF; 60_000]),
+    ] {
+        sender.say(payload.clone()).await;
+        for client in [&mut sender, &mut other, &mut quiet] {
+            assert_eq!(client.hears().await, payload);
+        }
+    }
+    quiet.say("of the quiet one").await;
+    assert_eq!(other.hears_text().await, "of the quiet one");
+    other.say("after it").await;
+    assert_eq!(quiet.hears_text().await, "after it");
+}
+
+#[tokio::test]
+async fn json_sessions_publish_and_hear() {
+    let node = Node::alone(&[]).await;
+    let mut client = Client::subscribed(&node, "news").await;
+    client.publish("news", json!({"n": 1})).await;
+    assert_eq!(client.event().await, publication("news", json!({"n": 1})));
+}
+
+#[tokio::test]
+async fn nodes_by_themselves_share_nothing() {
+    let (a, b) = (Node::alone(&[]).await, Node::alone(&[]).await);
+    let mut here = Client::plain(&a, "news").await;
+    let mut there = Client::plain(&b, "news").await;
+    here.say("here").await;
+    assert_eq!(here.hears_text().await, "here");
+    there.say("there").await;
+    assert_eq!(there.hears_text().await, "there");
+}

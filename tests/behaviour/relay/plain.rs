@@ -1,0 +1,73 @@
+//! From client to client over two nodes.
+
+use crate::support::client::{Client, Message};
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+fn payloads() -> Vec<Message> {
+    vec![
+        Message::text("hello"),
+        Message::text(r#"{"any": "json"}"#),
+        Message::text("Grüße, 世界 🌊"),
+        Message::text(""),
+        Message::text("x".repeat(60_000)),
+        Message::binary(vec![0x00, 0xFF, 0x1E, b'\n']),
+        Message::binary(Vec::new()),
+        Message::binary(vec![0x80; 60_000]),
+    ]
+}
+
+#[tokio::test]
+async fn every_frame_arrives_as_it_is_everywhere_and_at_its_sender() {
+    let redis = Redis::start().await;
+    let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
+    let mut sender = Client::plain(&a, "news").await;
+    let mut beside = Client::plain(&a, "news").await;
+    let mut elsewhere = Client::plain(&b, "news").await;
+    for payload in payloads() {
+        sender.say(payload.clone()).await;
+        for client in [&mut sender, &mut beside, &mut elsewhere] {
+            assert_eq!(client.hears().await, payload);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_json_session_and_a_plain_one_hear_each_other() {
+    let redis = Redis::start().await;
+    let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
+    let mut plain = Client::plain(&a, "news").await;
+    let mut json = Client::subscribed(&b, "news").await;
+
+    plain.say("not json").await;
+    let event = json.event().await;
+    assert_eq!((&event["text"], &event["data"]), (&"not json".into(), &().into()));
+    plain.hears().await;
+
+    json.publish("news", serde_json::json!({"any": "json"})).await;
+    assert_eq!(plain.hears_text().await, r#"{"any":"json"}"#);
+}
+
+#[tokio::test]
+async fn echo_false_leaves_out_ones_own_and_nothing_else() {
+    let redis = Redis::start().await;
+    let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
+    let mut quiet = Client::plain(&a, "news?echo=false").await;
+    let mut other = Client::plain(&b, "news").await;
+    quiet.say("of the quiet one").await;
+    assert_eq!(other.hears_text().await, "of the quiet one");
+    other.say("of the other").await;
+    assert_eq!(quiet.hears_text().await, "of the other");
+}
+
+#[tokio::test]
+async fn channels_keep_to_themselves() {
+    let redis = Redis::start().await;
+    let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
+    let mut news = Client::plain(&a, "news").await;
+    let mut newsletter = Client::plain(&b, "news:letter").await;
+    news.say("for news").await;
+    assert_eq!(news.hears_text().await, "for news");
+    newsletter.say("for the letter").await;
+    assert_eq!(newsletter.hears_text().await, "for the letter");
+}

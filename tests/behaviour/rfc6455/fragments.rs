@@ -1,0 +1,65 @@
+//! Fragments are joined, and bytes may come as they like.
+
+use crate::support::client::{Client, Message};
+use crate::support::node::Node;
+use crate::support::raw::{BINARY, CONTINUATION, FIN, Frame, PING, Raw, TEXT, frame, text};
+
+#[tokio::test]
+async fn fragments_arrive_as_one_frame() {
+    let node = Node::alone(&[]).await;
+    let mut subscriber = Client::plain(&node, "news").await;
+    let mut raw = Raw::open(&node, "/ws/news").await;
+    raw.send(frame(TEXT, b"one ")).await;
+    raw.send(frame(CONTINUATION, b"two ")).await;
+    raw.send(frame(CONTINUATION, b"")).await;
+    raw.send(frame(FIN | CONTINUATION, b"three")).await;
+    raw.hears_text("one two three").await;
+    assert_eq!(subscriber.hears().await, Message::text("one two three"));
+
+    raw.send(frame(BINARY, b"\xff")).await;
+    raw.send(frame(FIN | CONTINUATION, b"\x00")).await;
+    assert_eq!(raw.frame().await, Frame { first: FIN | BINARY, payload: b"\xff\x00".into() });
+    assert_eq!(subscriber.hears().await, Message::binary(&b"\xff\x00"[..]));
+}
+
+#[tokio::test]
+async fn a_thousand_fragments_are_one_message() {
+    let node = Node::alone(&[]).await;
+    let mut raw = Raw::open(&node, "/ws/news").await;
+    let mut bytes = frame(TEXT, b"");
+    for _ in 0..1000 {
+        bytes.extend(frame(CONTINUATION, b"xy"));
+    }
+    bytes.extend(frame(FIN | CONTINUATION, b""));
+    raw.send(bytes).await;
+    raw.hears_text(&"xy".repeat(1000)).await;
+}
+
+#[tokio::test]
+async fn frames_may_come_one_byte_at_a_time() {
+    let node = Node::alone(&[]).await;
+    let mut raw = Raw::open(&node, "/ws/news").await;
+    let long = "x".repeat(130);
+    let frames =
+        [text("hello"), text(&long), frame(FIN | PING, b"hey"), frame(FIN | TEXT, b"")].concat();
+    for byte in frames {
+        raw.send([byte]).await;
+    }
+    let mut heard = Vec::new();
+    for _ in 0..4 {
+        heard.push(raw.frame().await);
+    }
+    for wanted in [Frame::text("hello"), Frame::text(&long), Frame::pong(b"hey"), Frame::text("")] {
+        assert!(heard.contains(&wanted), "{wanted:?} is not in {heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn many_frames_may_come_in_one_segment() {
+    let node = Node::alone(&[]).await;
+    let mut raw = Raw::open(&node, "/ws/news").await;
+    raw.send((0..1000).flat_map(|n| text(&n.to_string())).collect::<Vec<u8>>()).await;
+    for number in 0..1000 {
+        raw.hears_text(&number.to_string()).await;
+    }
+}

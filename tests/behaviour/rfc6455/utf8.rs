@@ -1,0 +1,63 @@
+//! A text is UTF-8, whole, also across fragments: 1007.
+
+use crate::support::node::Node;
+use crate::support::raw::{CONTINUATION, FIN, Frame, PING, Raw, TEXT, close, frame};
+
+const TRUNCATED: &[u8] = b"\xce\xba\xe1\xbd";
+
+#[tokio::test]
+async fn text_that_is_not_is_closed_with_1007() {
+    let node = Node::alone(&[]).await;
+    for (what, bytes) in [
+        ("a byte that begins nothing", frame(FIN | TEXT, b"hello \xff")),
+        ("a surrogate", frame(FIN | TEXT, b"\xed\xa0\x80")),
+        ("an overlong slash", frame(FIN | TEXT, b"\xc0\xaf")),
+        ("beyond Unicode", frame(FIN | TEXT, b"\xf4\x90\x80\x80")),
+        ("half a character", frame(FIN | TEXT, TRUNCATED)),
+        (
+            "half a character at the end of the fragments",
+            [frame(TEXT, b"a"), frame(FIN | CONTINUATION, TRUNCATED)].concat(),
+        ),
+        (
+            "two halves that do not fit",
+            [frame(TEXT, TRUNCATED), frame(FIN | CONTINUATION, b"a")].concat(),
+        ),
+        (
+            "half a character, and nothing",
+            [frame(TEXT, TRUNCATED), frame(FIN | CONTINUATION, b"")].concat(),
+        ),
+        ("in a close reason", close(1000, b"\xff")),
+        ("half a character in a close reason", close(1000, TRUNCATED)),
+    ] {
+        let mut raw = Raw::open(&node, "/ws/news").await;
+        raw.send(bytes).await;
+        assert_eq!(raw.frame().await.close_code(), 1007, "{what}");
+        raw.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn a_bad_fragment_is_enough_and_the_rest_need_not_come() {
+    let node = Node::alone(&[]).await;
+    let mut raw = Raw::open(&node, "/ws/news").await;
+    raw.send(frame(TEXT, b"good")).await;
+    raw.send(frame(CONTINUATION, b"bad \xff")).await;
+    raw.is_closed(1007).await;
+}
+
+#[tokio::test]
+async fn characters_may_be_cut_anywhere() {
+    let node = Node::alone(&[]).await;
+    let mut raw = Raw::open(&node, "/ws/news").await;
+    let text = "κόσμε 🌊";
+    for piece in 1..=4 {
+        let mut bytes = frame(TEXT, b"");
+        for fragment in text.as_bytes().chunks(piece) {
+            bytes.extend(frame(CONTINUATION, fragment));
+            bytes.extend(frame(FIN | PING, b""));
+        }
+        bytes.extend(frame(FIN | CONTINUATION, b""));
+        raw.send(bytes).await;
+        assert_eq!(raw.message().await, Frame::text(text), "in pieces of {piece}");
+    }
+}

@@ -1,0 +1,84 @@
+//! A subscriber that stops reading is closed, and delays nobody.
+
+use crate::support::client::Client;
+use crate::support::node::Node;
+use crate::support::raw::{Frame, Raw, text};
+
+const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
+
+/// Far beyond what the queue and the system's buffers hold.
+const PUBLICATIONS_MAX: usize = 4000;
+
+const PAYLOAD_BYTES: usize = 16 << 10;
+
+#[tokio::test]
+async fn it_is_closed_with_4008_and_everybody_else_gets_everything() {
+    let node = Node::alone(&["session.queue_bytes_max=64KiB"]).await;
+    let mut slow = Raw::narrow(&node, "/ws/news").await;
+    let mut publisher = Client::plain(&node, "news").await;
+    let mut subscribers = [Client::plain(&node, "news").await, Client::plain(&node, "news").await];
+    let payload = |number: usize| format!("{number} {}", "x".repeat(PAYLOAD_BYTES));
+
+    let mut sent = 0;
+    while node.metric(SLOW).await == 0. {
+        for _ in 0..20 {
+            publisher.say(payload(sent)).await;
+            assert_eq!(publisher.hears_text().await, payload(sent));
+            for subscriber in &mut subscribers {
+                assert_eq!(subscriber.hears_text().await, payload(sent));
+            }
+            sent += 1;
+        }
+        assert!(
+            sent < PUBLICATIONS_MAX,
+            "a subscriber that does not read has still not been closed"
+        );
+    }
+
+    let mut heard = 0;
+    let close = loop {
+        let frame = slow.frame().await;
+        if frame != Frame::text(&payload(heard)) {
+            break frame;
+        }
+        heard += 1;
+    };
+    assert_eq!(close.close_code(), 4008, "after {heard} of {sent} in order");
+    slow.ends().await;
+    assert!(heard < sent);
+    assert_eq!(node.metric(SLOW).await, 1.);
+    node.metric_becomes("tidegate_connections", 3.).await;
+    node.metric_becomes("tidegate_outbound_queue_bytes", 0.).await;
+}
+
+#[tokio::test]
+async fn one_that_never_reads_again_is_let_go_all_the_same() {
+    let node = Node::alone(&["session.queue_bytes_max=64KiB"]).await;
+    let _slow = Raw::narrow(&node, "/ws/news").await;
+    let mut publisher = Client::plain(&node, "news").await;
+    let payload = "x".repeat(PAYLOAD_BYTES);
+    for _ in 0..PUBLICATIONS_MAX {
+        publisher.say(payload.as_str()).await;
+        publisher.hears().await;
+        if node.metric(SLOW).await == 1. {
+            break;
+        }
+    }
+    node.metric_becomes("tidegate_connections", 1.).await;
+}
+
+#[tokio::test]
+async fn answers_to_a_client_that_does_not_read_them_are_bounded_too() {
+    let node = Node::alone(&["session.queue_bytes_max=16KiB"]).await;
+    let mut greedy = Raw::narrow(&node, "/ws").await;
+    let ping = text(r#"{"type":"ping","id":1234567890}"#);
+    let pings = ping.repeat(10_000);
+    let mut sent = 0;
+    while node.metric(SLOW).await == 0. && sent < 300 {
+        sent += 1;
+        if greedy.try_send(&pings).await.is_err() {
+            break;
+        }
+    }
+    node.metric_becomes(SLOW, 1.).await;
+}

@@ -1,0 +1,155 @@
+//! A client that keeps the rules: what a browser or a library does.
+
+use std::collections::VecDeque;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+pub use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+pub use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::http::connect;
+use super::node::Node;
+use super::soon;
+
+pub struct Client {
+    socket: WebSocketStream<TcpStream>,
+    /// Of the json protocol: heard while waiting for an answer.
+    passed_by: VecDeque<Value>,
+    /// Of the json protocol.
+    pub welcome: Value,
+}
+
+impl Client {
+    pub async fn plain(node: &Node, channel: &str) -> Self {
+        Self::open(node, &format!("/ws/{channel}")).await
+    }
+
+    pub async fn json(node: &Node) -> Self {
+        let mut client = Self::open(node, "/ws").await;
+        client.welcome = client.event().await;
+        client
+    }
+
+    pub async fn subscribed(node: &Node, channel: &str) -> Self {
+        let mut client = Self::json(node).await;
+        client.subscribe(channel).await;
+        client
+    }
+
+    pub async fn open(node: &Node, path: &str) -> Self {
+        let url = format!("ws://{}{path}", node.public);
+        let request = url.into_client_request().expect("a url");
+        let stream = connect(node.public).await;
+        let handshake = tokio_tungstenite::client_async(request, stream);
+        let (socket, _) = soon("a handshake", handshake).await.expect("the upgrade is accepted");
+        Self { socket, passed_by: VecDeque::new(), welcome: Value::Null }
+    }
+
+    pub async fn say(&mut self, message: impl Into<Message>) {
+        soon("a message to go out", self.socket.send(message.into())).await.expect("it is sent");
+    }
+
+    /// Says what the node may not want to hear to its end.
+    pub async fn try_say(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        soon("a message to go out", self.socket.send(message.into())).await
+    }
+
+    /// The next text or binary message.
+    pub async fn hears(&mut self) -> Message {
+        match self.next().await {
+            Message::Close(frame) => panic!("closed with {frame:?}"),
+            message => message,
+        }
+    }
+
+    pub async fn hears_text(&mut self) -> String {
+        match self.hears().await {
+            Message::Text(text) => text.as_str().to_owned(),
+            other => panic!("no text: {other:?}"),
+        }
+    }
+
+    /// The close frame. What was sent before it is dropped.
+    pub async fn is_closed(&mut self) -> CloseFrame {
+        loop {
+            if let Message::Close(frame) = self.next().await {
+                return frame.expect("a node says why");
+            }
+        }
+    }
+
+    pub async fn close(mut self) {
+        soon("a close", self.socket.close(None)).await.expect("the close goes out");
+        while let Some(Ok(_)) = soon("the end", self.socket.next()).await {}
+    }
+
+    async fn next(&mut self) -> Message {
+        loop {
+            let message = soon("a message", self.socket.next()).await;
+            let message = message.expect("a close frame comes first").expect("the node behaves");
+            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                return message;
+            }
+        }
+    }
+}
+
+/// The json protocol.
+impl Client {
+    pub async fn command(&mut self, command: Value) {
+        self.say(command.to_string()).await;
+    }
+
+    /// The next object.
+    pub async fn event(&mut self) -> Value {
+        match self.passed_by.pop_front() {
+            Some(event) => event,
+            None => self.receive().await,
+        }
+    }
+
+    /// The answer to the command with this id; what else comes meanwhile is kept for `event`.
+    pub async fn answer(&mut self, id: i64) -> Value {
+        if let Some(at) = self.passed_by.iter().position(|event| event["id"] == id) {
+            return self.passed_by.remove(at).expect("it was just found");
+        }
+        loop {
+            let event = self.receive().await;
+            if event["id"] == id {
+                return event;
+            }
+            self.passed_by.push_back(event);
+        }
+    }
+
+    /// A command's answer.
+    pub async fn ask(&mut self, command: Value) -> Value {
+        let id = command["id"].as_i64().expect("an id, to know the answer by");
+        self.command(command).await;
+        self.answer(id).await
+    }
+
+    pub async fn subscribe(&mut self, channel: &str) {
+        let answer = self.ask(json!({"type": "subscribe", "id": 1, "channel": channel})).await;
+        assert_eq!(answer, json!({"type": "subscribed", "id": 1, "channel": channel}));
+    }
+
+    pub async fn publish(&mut self, channel: &str, data: Value) {
+        let command = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
+        assert_eq!(self.ask(command).await, json!({"type": "published", "id": 2}));
+    }
+
+    async fn receive(&mut self) -> Value {
+        let text = self.hears_text().await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+    }
+}
+
+/// What a json client hears of a payload that is JSON.
+pub fn publication(channel: &str, data: impl Into<Value>) -> Value {
+    json!({"type": "publication", "channel": channel, "data": data.into()})
+}

@@ -1,0 +1,135 @@
+//! A node as a process of its own, on ports nobody else has.
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::http::{self, Response};
+use super::process::{Process, Signal};
+use super::redis::Redis;
+use super::{eventually, soon};
+
+pub struct Node {
+    pub process: Process,
+    pub public: SocketAddr,
+    pub internal: SocketAddr,
+}
+
+impl Node {
+    /// A node by itself, with the memory broker.
+    pub async fn alone(settings: &[&str]) -> Self {
+        let node = Self::start(settings).await;
+        node.becomes_ready().await;
+        node
+    }
+
+    /// A node of a fleet.
+    pub async fn on(redis: &Redis, settings: &[&str]) -> Self {
+        let node = Self::unready_on(redis, settings).await;
+        node.becomes_ready().await;
+        node
+    }
+
+    /// A node of a fleet whose Redis may not be there yet.
+    pub async fn unready_on(redis: &Redis, settings: &[&str]) -> Self {
+        Self::at(&redis.url(), settings).await
+    }
+
+    /// A node of a fleet whose Redis is at `url`.
+    pub async fn at(url: &str, settings: &[&str]) -> Self {
+        let broker = format!("broker.url={url}");
+        let mut all = vec![broker.as_str()];
+        all.extend_from_slice(settings);
+        Self::start(&all).await
+    }
+
+    async fn start(settings: &[&str]) -> Self {
+        let mut command = tidegate(&["serve"]);
+        for setting in ["server.listen=127.0.0.1:0", "internal.listen=127.0.0.1:0"] {
+            command.arg("--set").arg(setting);
+        }
+        for setting in settings {
+            command.arg("--set").arg(setting);
+        }
+        let mut process = Process::spawn("tidegate serve", &mut command);
+        let (public, internal) = eventually("a node to listen", async || {
+            assert!(process.has_ended().is_none(), "the node ended instead of listening");
+            process.stderr().iter().find_map(|line| addresses(line))
+        })
+        .await;
+        Self { process, public, internal }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    pub async fn becomes_ready(&self) {
+        eventually("a node to be ready", async || self.is_ready().await.then_some(())).await;
+    }
+
+    pub async fn becomes_unready(&self) {
+        eventually("a node to be unready", async || (!self.is_ready().await).then_some(())).await;
+    }
+
+    pub async fn is_ready(&self) -> bool {
+        match self.get("/readyz").await.status {
+            200 => true,
+            503 => false,
+            other => panic!("/readyz answered {other}"),
+        }
+    }
+
+    /// Asks the internal listener.
+    pub async fn get(&self, path: &str) -> Response {
+        http::get(self.internal, path).await
+    }
+
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        http::request(self.internal, "POST", path, headers, body).await
+    }
+
+    /// A metric's value, summed over its labels; `name{label="…"}` asks for one sample.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text();
+        let values: Vec<f64> = text.lines().filter_map(|line| sample(line, name)).collect();
+        assert!(!values.is_empty(), "/metrics has no {name}");
+        values.iter().sum()
+    }
+
+    /// Waits for a metric to reach a value.
+    pub async fn metric_becomes(&self, name: &str, value: f64) {
+        let what = format!("{name} to be {value}");
+        eventually(&what, async || (self.metric(name).await == value).then_some(())).await;
+    }
+}
+
+/// The `tidegate` command, untouched by the environment of whoever runs the tests.
+pub fn tidegate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE__") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
+
+/// Runs a command that ends by itself.
+pub async fn outcome(command: Command) -> Output {
+    let mut command = tokio::process::Command::from(command);
+    soon("tidegate to end", command.kill_on_drop(true).output()).await.expect("tidegate starts")
+}
+
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let address = |key: &str| line[key].as_str()?.parse().ok();
+    (line["message"] == "listening").then_some((address("public")?, address("internal")?))
+}
+
+fn sample(line: &str, name: &str) -> Option<f64> {
+    let rest = line.strip_prefix(name)?;
+    rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse().ok())?
+}

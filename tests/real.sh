@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Real clients, a real browser and real k6 against two real nodes and a real Redis; then a short form
+# of Autobahn. Prints a line for each part; one that fails ends it all.
+#
+#   tests/real.sh            (tests/setup.sh installs what it needs)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+binary=${TIDEGATE:-target/debug/tidegate}
+python=target/test-tools/venv/bin/python
+k6=target/test-tools/venv/bin/k6
+scratch=$(mktemp -d)
+children=()
+passed=0
+skipped=0
+
+finish() {
+  status=$?
+  for child in "${children[@]}"; do kill -9 "$child" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  if grep -h -A2 panicked "$scratch"/*.log 2>/dev/null; then status=1; fi
+  if [ $status -ne 0 ]; then tail -n 20 "$scratch"/*.log; fi
+  rm -rf "$scratch"
+  echo "$passed passed, $([ $status -eq 0 ] && echo 0 || echo 1) failed, $skipped skipped"
+  exit $status
+}
+trap finish EXIT
+
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# until_ok SECONDS COMMAND…: tries again until the command succeeds.
+until_ok() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $deadline ] || { echo "gave up waiting for: $*" >&2; return 1; }
+    sleep 0.05
+  done
+}
+
+part() {
+  echo "== $1"
+  shift
+  "$@"
+  passed=$((passed + 1))
+}
+
+redis_port=$(free_port)
+redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$scratch" \
+  >"$scratch/redis.log" 2>&1 &
+children+=($!)
+until_ok 10 redis-cli -p "$redis_port" ping
+
+urls=()
+for name in a b; do
+  public=$(free_port) internal=$(free_port)
+  "$binary" --set server.listen=127.0.0.1:"$public" --set internal.listen=127.0.0.1:"$internal" \
+    --set broker.url=redis://127.0.0.1:"$redis_port" 2>"$scratch/node-$name.log" &
+  children+=($!)
+  until_ok 10 "$binary" health --ready --set internal.listen=127.0.0.1:"$internal"
+  urls+=("127.0.0.1:$public")
+done
+a=http://${urls[0]} b=http://${urls[1]}
+
+part "Python websockets, two nodes" \
+  "$python" tests/clients/python_websockets.py --node-a "$a" --node-b "$b" --redis-port "$redis_port"
+part "Node ws, two nodes" \
+  node tests/clients/node_ws.mjs --node-a "$a" --node-b "$b" --redis-port "$redis_port"
+part "the demo page in Chromium, two nodes" \
+  node tests/browser/demo.mjs "$a" "$b"
+
+k6_run() {
+  "$k6" run --quiet --address '' --env URL="ws://${urls[0]},ws://${urls[1]}" "$@"
+}
+part "k6 fanout.js, plain" k6_run load-tests/fanout.js
+part "k6 fanout.js, json" k6_run --env PROTOCOL=json load-tests/fanout.js
+part "k6 chat.js" k6_run load-tests/chat.js
+
+echo "== Autobahn, short"
+status=0
+tests/autobahn/run.sh --short "$binary" || status=$?
+case $status in
+  0) passed=$((passed + 1)) ;;
+  77) skipped=$((skipped + 1)) ;;
+  *) exit 1 ;;
+esac

