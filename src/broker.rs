@@ -66,12 +66,11 @@ pub enum Event<'a> {
     Publication {
         channel: &'a str,
         publication: Publication,
+        /// Does more follow at once? Then it is not worth a write of its own yet.
+        more: bool,
     },
     /// Publications of the channel may have been missed; it is subscribed again now.
-    Gap {
-        channel: &'a Channel,
-        reason: &'static str,
-    },
+    Gap { channel: &'a Channel, reason: &'static str },
 }
 
 /// Takes the broker's events, one at a time for each channel.

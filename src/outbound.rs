@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 pub use self::batch::Batch;
-pub use self::flushers::Flushers;
+pub use self::flushers::{AtOnce, Flushers};
 use crate::close::Close;
 use crate::publication::SessionId;
 

@@ -3,6 +3,7 @@
 //! The rules without I/O are in [`state`]: what a command asks for, when a ping is due. Here they
 //! meet the socket, the hub and the clock.
 
+mod config;
 mod in_flight;
 mod state;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
+pub use self::config::Config;
 use self::in_flight::{Done, InFlight};
 use self::state::{Action, Beat, State};
 use crate::broker::Unavailable;
@@ -24,60 +26,7 @@ use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription};
 use crate::outbound::{Full, Outbound, Wire};
 use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
 use crate::publication::{Channel, NodeId, Publication, SessionId};
-use crate::settings::Settings;
 use crate::telemetry;
-
-/// The `[session]` section.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub ping_interval: Duration,
-    pub pong_timeout: Duration,
-    pub message_bytes_max: usize,
-    pub queue_bytes_max: usize,
-    pub channels_max: usize,
-}
-
-impl Config {
-    pub fn read(settings: &mut Settings) -> Self {
-        let mut section = settings.section("session");
-        let times = Duration::from_millis(100)..=Duration::from_secs(3600);
-        Self {
-            ping_interval: section.duration(
-                "ping_interval",
-                "25s",
-                times.clone(),
-                "Every connection is pinged so often. Keep it below the idle timeout of every proxy \
-                 on the way; many have 60s.",
-            ),
-            pong_timeout: section.duration(
-                "pong_timeout",
-                "10s",
-                times,
-                "A connection that sends nothing for so long after a ping is closed with 4009.",
-            ),
-            message_bytes_max: section.bytes(
-                "message_bytes_max",
-                "64KiB",
-                1 << 7..=1 << 30,
-                "Largest message a client may send, its fragments together; more closes with 1009.",
-            ),
-            queue_bytes_max: section.bytes(
-                "queue_bytes_max",
-                "1MiB",
-                1 << 10..=1 << 30,
-                "Most bytes that may wait for a socket, 32 for each frame included. A consumer \
-                 slower than that is closed with 4008. The worst case of a node's memory is this \
-                 times its connections.",
-            ),
-            channels_max: section.number(
-                "channels_max",
-                128,
-                1..=100_000,
-                "Most channels one connection may subscribe to.",
-            ),
-        }
-    }
-}
 
 /// What a session needs of a transport.
 pub trait Connection: Send {

@@ -23,7 +23,9 @@ impl Memory {
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH_MAX);
             while items.recv_many(&mut batch, BATCH_MAX).await > 0 {
+                let mut left = batch.len();
                 for item in batch.drain(..) {
+                    left -= 1;
                     if item.is_late() {
                         item.answer(Err(LATE));
                         continue;
@@ -31,6 +33,7 @@ impl Memory {
                     sink(Event::Publication {
                         channel: item.channel.as_str(),
                         publication: item.publication.clone(),
+                        more: left > 0,
                     });
                     item.answer(Ok(()));
                 }

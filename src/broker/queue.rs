@@ -13,7 +13,7 @@ use crate::publication::{Channel, Publication};
 
 /// Bytes beyond which sessions stop reading from their clients. A burst is held back by TCP and not
 /// refused: ten thousand clients that say something at once are no fault.
-const BYTES_ENOUGH: usize = 32 << 20;
+const BYTES_ENOUGH: usize = 8 << 20;
 
 /// Most bytes that wait. Only what sessions had read already comes in above [`BYTES_ENOUGH`].
 const BYTES_MAX: usize = 64 << 20;

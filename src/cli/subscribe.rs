@@ -23,7 +23,7 @@ pub fn run(config: &Config, names: &[String]) -> Result<ExitCode, Failure> {
         let (lines, mut queue) = mpsc::channel(LINES_MAX);
         let sink: broker::Sink = Arc::new(move |event| {
             let line = match event {
-                Event::Publication { channel, publication } => {
+                Event::Publication { channel, publication, .. } => {
                     line(several.then_some(channel), &publication.payload)
                 }
                 Event::Gap { channel, reason } => {

@@ -11,13 +11,16 @@ use super::shard::Shard;
 use super::subscribers::Subscriber;
 use crate::broker::{Broker, Event, Receipt, Sink};
 use crate::close::Close;
-use crate::outbound::{Flushers, Full, Outbound, Pushed};
+use crate::outbound::{AtOnce, Flushers, Full, Outbound, Pushed};
 use crate::protocol::{Encoded, Encoding, Push};
 use crate::publication::{Channel, Publication, SessionId};
 use crate::telemetry;
 
 /// Slices of the channels and of the connections, so that sessions seldom meet at one lock.
 const SHARDS: usize = 64;
+
+/// Subscribers of a channel up to which a publication is written where it is delivered.
+const AT_ONCE_MAX: usize = 1024;
 
 /// The channels and connections of this node.
 pub struct Registry {
@@ -58,18 +61,24 @@ impl Registry {
     /// Where a broker puts its events.
     pub fn sink(self: Arc<Self>) -> Sink {
         Arc::new(move |event| match event {
-            Event::Publication { channel, publication } => self.deliver(channel, &publication),
+            Event::Publication { channel, publication, more } => {
+                self.deliver(channel, &publication, more);
+            }
             Event::Gap { channel, reason } => self.push_gap(channel, reason),
         })
     }
 
     /// Puts a publication in line for each local subscriber of the channel. Never waits.
-    fn deliver(&self, channel: &str, publication: &Publication) {
+    ///
+    /// Where no `more` follows, it is written while each subscriber's data is at hand: one walk
+    /// instead of two. A burst is put in line first, and a large channel left to the flushers.
+    fn deliver(&self, channel: &str, publication: &Publication, more: bool) {
         let received = Instant::now();
         let Some(subscribers) = self.shard(channel).subscribers(channel) else { return };
         let mut encoded = Encoded::new(channel, publication);
         let mut delivered = [0; Encoding::COUNT];
         let mut to_flush = Vec::new();
+        let mut at_once = (!more && subscribers.places() <= AT_ONCE_MAX).then(AtOnce::default);
         for subscriber in subscribers.iter() {
             let own = publication.session == Some(subscriber.outbound.session());
             if own && !subscriber.echo {
@@ -80,7 +89,10 @@ impl Registry {
                     close_slow(&subscriber.outbound);
                     continue;
                 }
-                Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
+                Ok(Pushed::Flush) => match &mut at_once {
+                    Some(at_once) => at_once.write(&subscriber.outbound),
+                    None => to_flush.push(subscriber.outbound.clone()),
+                },
                 Ok(Pushed::Covered) => {}
             }
             delivered[subscriber.encoding.label() as usize] += 1;

@@ -75,6 +75,11 @@ impl Subscribers {
 pub struct Snapshot(Arc<Vec<Place>>);
 
 impl Snapshot {
+    /// How many there are at most.
+    pub fn places(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Subscriber> {
         self.0.iter().filter_map(|place| place.subscriber.as_ref())
     }

@@ -12,12 +12,9 @@ use tokio::sync::Notify;
 use super::{Batch, Outbound};
 use crate::telemetry;
 
-/// Connections that a flusher writes to before other tasks get a turn: a millisecond or two.
-const TURN: usize = 512;
-
-/// Connections waiting beyond which a second flusher helps. Below it, one core writes with less CPU
-/// than two do.
-const ALONE_MAX: usize = 1024;
+/// Connections that a flusher writes to before other tasks get a turn: a few milliseconds. While
+/// more wait, another flusher helps; below it, one core writes with less CPU than two do.
+const TURN: usize = 1024;
 
 /// Publications put in line and not yet written beyond which whoever delivers writes them itself: the
 /// queues stay short, and the broker is held back by TCP.
@@ -66,7 +63,7 @@ impl Flushers {
             return;
         }
         self.work.notify_one();
-        if waiting > ALONE_MAX {
+        if waiting > TURN {
             self.work.notify_one();
         }
     }
@@ -89,5 +86,25 @@ impl Flushers {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Outbound>>> {
         self.waiting.lock().expect("no code panics while it holds the flushers' lock")
+    }
+}
+
+/// Writes right where a publication is delivered, without a flusher.
+#[derive(Default)]
+pub struct AtOnce {
+    batch: Batch,
+    bytes: usize,
+}
+
+impl AtOnce {
+    /// Writes what `outbound` was just told to have flushed.
+    pub fn write(&mut self, outbound: &Outbound) {
+        self.bytes += outbound.flush(&mut self.batch);
+    }
+}
+
+impl Drop for AtOnce {
+    fn drop(&mut self) {
+        telemetry::sent_bytes(self.bytes);
     }
 }

@@ -70,7 +70,7 @@ async fn connect(server: &Server) -> Result<(Feed, Asking), Lost> {
     asking.write().await?;
     let mut answer = None;
     while answer.is_none() {
-        feed.read(|said| {
+        feed.read(|said, _| {
             answer = Some(match said {
                 Said::Error(error) => Err(String::from_utf8_lossy(error).into_owned()),
                 _ => Ok(()),
@@ -85,9 +85,9 @@ async fn connect(server: &Server) -> Result<(Feed, Asking), Lost> {
 }
 
 impl Feed {
-    /// Reads once and hands all that was said whole to `take`. Cancel safe: nothing is taken before
-    /// it is handed on.
-    pub async fn read(&mut self, mut take: impl FnMut(Said<'_>)) -> Result<(), Lost> {
+    /// Reads once and hands all that was said whole to `take`, which is also told whether more was
+    /// read behind it. Cancel safe: nothing is taken before it is handed on.
+    pub async fn read(&mut self, mut take: impl FnMut(Said<'_>, bool)) -> Result<(), Lost> {
         self.carry.reserve(READ_BYTES);
         if self.stream.read_buf(&mut self.carry).await? == 0 {
             return Err(Lost::Closed);
@@ -99,8 +99,8 @@ impl Feed {
             if let Said::TooLarge { rest, .. } = said {
                 self.skip = rest;
             }
-            take(said);
             at += taken;
+            take(said, at < self.carry.len());
             if self.skip > 0 {
                 let some = self.skip.min(self.carry.len() - at);
                 self.skip -= some;

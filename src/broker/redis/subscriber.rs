@@ -104,14 +104,14 @@ impl Subscriber {
         tokio::pin!(probing);
         loop {
             tokio::select! {
-                read = feed.read(|said| match said {
+                read = feed.read(|said, more| match said {
                     Said::Message { channel, payload } => {
                         let Some(channel) = self.channel(channel) else { return };
                         let publication = header::read(Bytes::copy_from_slice(payload));
                         if channel == probe_channel.as_str() {
                             probes.send_replace(number(&publication.payload));
                         } else {
-                            (self.sink)(Event::Publication { channel, publication });
+                            (self.sink)(Event::Publication { channel, publication, more });
                         }
                     }
                     Said::Subscribed { channel } => {
