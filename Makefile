@@ -18,7 +18,7 @@ check:
 setup:
 	tests/setup.sh
 
-# Each line is a real part against real nodes. tests/all.sh prints what was skipped, and why.
+# Real nodes and a real Redis throughout. tests/real.sh prints what was skipped, and why.
 test: setup check
 	cargo test --test behaviour
 	tests/real.sh
@@ -27,7 +27,7 @@ test: setup check
 docs:
 	UPDATE_DOCS=1 cargo test --test docs
 
-# The measurements of docs/OPERATING.md, as ratios; about ten minutes on two cores.
+# The measurements of docs/OPERATING.md, as ratios; about four minutes on two cores.
 bench: setup
 	cargo bench --bench gateway
 

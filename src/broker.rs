@@ -99,7 +99,7 @@ pub trait Broker: Send + Sync {
     fn unsubscribe(&self, channel: &Channel);
 
     /// Can it be used? If not, why.
-    fn ready(&self) -> Result<(), Unavailable>;
+    fn ready(&self) -> Result<(), String>;
 
     /// How many nodes subscribe to each of the channels.
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>>;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::broker::{Broker, Unavailable};
 use crate::config::{Config, Sources};
 use crate::settings::Faults;
 use crate::telemetry;
@@ -49,12 +50,15 @@ enum Command {
     Check,
     /// Publishes to a channel through the configured broker.
     Publish {
+        /// A channel's name, without the prefix it has in Redis.
         channel: String,
         /// The payload as it is; `-`, or nothing, reads it from standard input.
         payload: Option<String>,
     },
-    /// Prints what is published on channels, a line each, until it is interrupted.
+    /// Prints what is published on channels, a line each, until it is interrupted; with several
+    /// channels, the channel and a tab before each payload.
     Subscribe {
+        /// Channels' names, without the prefix they have in Redis.
         #[arg(required = true)]
         channels: Vec<String>,
     },
@@ -100,7 +104,11 @@ pub fn run() -> ExitCode {
 }
 
 fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
-    let config = Config::load(sources)?;
+    let mut config = Config::load(sources)?;
+    if matches!(command, Command::Publish { .. } | Command::Subscribe { .. }) {
+        // Their own words are enough while all goes well.
+        config.telemetry.quiet();
+    }
     telemetry::start_log(&config.telemetry);
     match command {
         Command::Serve => serve::run(config),
@@ -127,6 +135,14 @@ fn needs_redis(config: &Config) -> Result<(), Failure> {
                 .into(),
         )),
         crate::broker::Url::Redis(_) => Ok(()),
+    }
+}
+
+/// What the broker said, with what is wrong with it where that is known.
+fn because(error: Unavailable, broker: &dyn Broker) -> anyhow::Error {
+    match broker.ready() {
+        Ok(()) => error.into(),
+        Err(why) => anyhow::Error::msg(why),
     }
 }
 

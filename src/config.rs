@@ -47,7 +47,8 @@ pub struct Config {
 impl Config {
     /// Reads and checks everything; shows all faults at once.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
-        let mut settings = Settings::new(layers::merge(sources)?);
+        let (given, faults) = layers::merge(sources);
+        let mut settings = Settings::new(given, faults);
         let demo = settings.section("").flag(
             "demo",
             None,
@@ -58,10 +59,19 @@ impl Config {
         let broker = broker::Config::read(&mut settings);
         let session = session::Config::read(&mut settings);
         let auth = auth::Config::read(&mut settings, server.listen);
+        if server.listen == internal.listen && server.listen.port() != 0 {
+            settings.fault("internal.listen", "must be another address than server.listen");
+        }
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
+        let is_loopback = server.listen.ip().is_loopback();
+        let mut known = settings.finish()?;
+        for left_open in known.iter_mut().filter(|known| known.key == "demo" && demo.is_none()) {
+            left_open.effective = is_loopback.to_string();
+            left_open.origin = "default, by server.listen".to_owned();
+        }
         Ok(Self {
-            demo: demo.unwrap_or(server.listen.ip().is_loopback()),
+            demo: demo.unwrap_or(is_loopback),
             server,
             internal,
             broker,
@@ -69,7 +79,7 @@ impl Config {
             auth,
             drain,
             telemetry,
-            known: settings.finish()?,
+            known,
         })
     }
 

@@ -92,15 +92,17 @@ pub async fn close_spread(mut connections: Vec<Arc<Outbound>>, period: Duration)
     let start = Instant::now();
     let total = connections.len();
     let mut closed = 0;
-    for wave in 1..=waves {
-        let due = total * wave / waves;
+    for wave in 0..waves {
+        // The first goes at once: whoever stops a node with one client need not wait.
+        let due = (total * (wave + 1)).div_ceil(waves);
         for connection in &connections[closed..due] {
             connection.close(Close::Drain);
         }
         closed = due;
-        if wave < waves && closed < total {
-            sleep_until(start + WAVE_INTERVAL * wave as u32).await;
+        if closed == total {
+            return;
         }
+        sleep_until(start + WAVE_INTERVAL * (wave + 1) as u32).await;
     }
 }
 

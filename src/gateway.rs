@@ -32,6 +32,15 @@ pub enum Stop {
     Interrupt,
 }
 
+impl Stop {
+    fn signal(self) -> &'static str {
+        match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+        }
+    }
+}
+
 /// A node with its listeners bound.
 pub struct Gateway {
     config: Config,
@@ -54,18 +63,21 @@ impl Gateway {
     pub async fn run(self, stop: impl Future<Output = Stop>) -> anyhow::Result<()> {
         let Self { config, public, internal } = self;
         let node = NodeId::random();
-        let registry = Arc::new(Registry::default());
-        registry.start_flushers();
-        let broker = broker::connect(&config.broker, node, registry.clone().sink());
-        let hub = Hub::new(registry, broker);
-        let drain = Drain::default();
-        let context = Arc::new(Context::new(hub.clone(), config.session.clone(), node));
         telemetry::listening(
             node,
             public.local_addr()?,
             internal.local_addr()?,
             &config.broker.url.masked(),
         );
+        if !config.internal.listen.ip().is_loopback() && config.internal.api_key.is_none() {
+            telemetry::internal_is_open(config.internal.listen);
+        }
+        let registry = Arc::new(Registry::default());
+        registry.start_flushers();
+        let broker = broker::connect(&config.broker, node, registry.clone().sink());
+        let hub = Hub::new(registry, broker);
+        let drain = Drain::default();
+        let context = Arc::new(Context::new(hub.clone(), config.session.clone(), node));
         let front = Arc::new(Public::new(&config.server, config.demo, context));
         let serving = tokio::spawn(front.serve(public));
         let back = Arc::new(Internal::new(&config.internal, hub.clone(), drain.clone()));
@@ -75,7 +87,7 @@ impl Gateway {
         drain.enter(Phase::Leaving);
         let delay = if stop == Stop::Interrupt { Duration::ZERO } else { config.drain.delay };
         let connections = hub.registry().connection_count();
-        telemetry::draining(stop, connections, delay, config.drain.period);
+        telemetry::draining(stop.signal(), connections, delay, config.drain.period);
         sleep(delay).await;
         drain.enter(Phase::Draining);
         serving.abort();

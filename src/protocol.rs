@@ -71,7 +71,8 @@ pub enum Push {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyError {
     pub id: Option<Id>,
-    pub channel: Option<Channel>,
+    /// The name as it was given: it may be none.
+    pub channel: Option<String>,
     pub code: Code,
     pub message: String,
 }

@@ -25,7 +25,7 @@ use crate::frame;
 use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription};
 use crate::outbound::{Full, Outbound, Wire};
 use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
-use crate::publication::{Channel, NodeId, Publication, SessionId};
+use crate::publication::{NodeId, Publication, SessionId};
 use crate::telemetry;
 
 /// What a session needs of a transport.
@@ -295,13 +295,13 @@ impl Session {
                     self.subscribe(interest, echo);
                 }
                 Err(unavailable) => {
-                    self.unavailable(id, Some(interest.channel().clone()), unavailable);
+                    self.unavailable(id, Some(interest.channel().to_string()), unavailable);
                 }
             },
         }
     }
 
-    fn unavailable(&mut self, id: Option<i64>, channel: Option<Channel>, why: Unavailable) {
+    fn unavailable(&mut self, id: Option<i64>, channel: Option<String>, why: Unavailable) {
         let error = ReplyError { id, channel, code: Code::Unavailable, message: why.to_string() };
         match self.state.protocol() {
             // It cannot be told which frame was lost, so the connection says it by its end.

@@ -62,8 +62,9 @@ pub struct Known {
 }
 
 impl Settings {
-    pub fn new(given: BTreeMap<String, (Given, String)>) -> Self {
-        Self { given, ..Self::default() }
+    /// `faults`: what was found wrong before any key was asked for.
+    pub fn new(given: BTreeMap<String, (Given, String)>, faults: Vec<Fault>) -> Self {
+        Self { given, faults, ..Self::default() }
     }
 
     /// The keys of `[name]`; of the top where `name` is empty.
@@ -108,7 +109,7 @@ mod tests {
         let given = given
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (value.clone(), "test.toml".to_owned())));
-        Settings::new(given.collect())
+        Settings::new(given.collect(), Vec::new())
     }
 
     fn ask(settings: &mut Settings) -> (Duration, usize) {

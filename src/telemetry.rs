@@ -4,7 +4,7 @@
 mod log;
 mod metrics;
 
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,8 +21,20 @@ pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker:
 }
 
 /// The node was told to leave.
-pub fn draining(stop: impl Debug, connections: usize, delay: Duration, period: Duration) {
-    tracing::info!(?stop, connections, ?delay, ?period, "draining");
+pub fn draining(signal: &str, connections: usize, delay: Duration, period: Duration) {
+    let (delay, period) = (delay.as_secs_f64(), period.as_secs_f64());
+    tracing::info!(
+        signal,
+        connections,
+        delay_seconds = delay,
+        period_seconds = period,
+        "draining; a second signal stops at once"
+    );
+}
+
+/// Whoever reaches the internal listener can publish.
+pub fn internal_is_open(listen: SocketAddr) {
+    tracing::warn!(%listen, "internal.listen is beyond loopback and internal.api_key is not set");
 }
 
 /// A second signal came: nobody wants to wait for the drain.
@@ -173,9 +185,12 @@ pub fn broker_reconnecting() {
     METRICS.broker_reconnects.inc();
 }
 
-/// An attempt to reach the broker failed; the next one follows after `pause`.
-pub fn broker_unreachable(error: &dyn Display, pause: Duration) {
-    tracing::debug!(%error, ?pause, "broker unreachable");
+/// An attempt to reach the broker failed. `first`: it has not been reached so far.
+pub fn broker_unreachable(why: &dyn Display, first: bool) {
+    match first {
+        true => tracing::warn!(%why, "broker unreachable; trying again for ever"),
+        false => tracing::debug!(%why, "broker unreachable"),
+    }
 }
 
 /// Redis refused a command that only an operator can mend, such as `NOPERM`.

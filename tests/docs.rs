@@ -1,7 +1,7 @@
 //! The references are made from the code, so that they cannot go stale. `make docs` writes them
 //! anew; the tests here only compare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -155,21 +155,26 @@ fn metrics_reference() {
         else {
             continue;
         };
-        let sample = exposition.lines().find(|line| line.starts_with(&format!("{name}{{")));
-        let labels = sample.and_then(|sample| sample.split_once('{')?.1.split_once('}')).map_or(
-            String::new(),
-            |(labels, _)| {
-                let names = labels.split(',').filter_map(|label| label.split_once('='));
-                names.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-            },
-        );
+        let labels = labels(&exposition, name);
         writeln!(text, "| `{name}` | {kind} | {labels} | {} |", helps[name]).unwrap();
     }
-    text.push_str("\nValues of `reason` of `tidegate_connections_closed_total`: ");
-    let reasons: Vec<String> =
-        Close::EACH.iter().map(|close| format!("`{}`", close.label())).collect();
-    writeln!(text, "{}.", reasons.join(", ")).unwrap();
     is_as_generated("docs/METRICS.md", &text);
+}
+
+/// A metric's labels and their values, which are all there from the start.
+fn labels(exposition: &str, name: &str) -> String {
+    let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for sample in exposition.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')) {
+        let (pairs, _) = sample.split_once('}').expect("labels end");
+        for (label, value) in pairs.split(',').filter_map(|pair| pair.split_once('=')) {
+            labels.entry(label).or_default().insert(value.trim_matches('"'));
+        }
+    }
+    let written = labels.iter().map(|(label, values)| {
+        let values: Vec<&str> = values.iter().copied().collect();
+        format!("`{label}`: {}", values.join(", "))
+    });
+    written.collect::<Vec<_>>().join("; ")
 }
 
 #[test]

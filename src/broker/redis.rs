@@ -92,7 +92,7 @@ impl Broker for Redis {
         self.wanted.unsubscribe(channel);
     }
 
-    fn ready(&self) -> Result<(), Unavailable> {
+    fn ready(&self) -> Result<(), String> {
         self.state.ready()
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 
-use super::{Failure, channel, needs_redis, small_runtime};
+use super::{Failure, because, channel, needs_redis, small_runtime};
 use crate::broker;
 use crate::config::Config;
 use crate::publication::{NodeId, Publication};
@@ -26,7 +26,8 @@ pub fn run(config: &Config, name: &str, payload: Option<String>) -> Result<ExitC
     let publication = Publication::bare(Bytes::from(payload)).sent_now();
     small_runtime()?.block_on(async {
         let broker = broker::connect(&config.broker, NodeId::random(), Arc::new(|_| {}));
-        broker.publish(channel, publication).await.context("cannot publish")
+        let publishing = broker.publish(channel, publication).await;
+        publishing.map_err(|error| because(error, &*broker)).context("cannot publish")
     })?;
     Ok(ExitCode::SUCCESS)
 }

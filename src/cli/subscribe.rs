@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::mpsc;
 
-use super::{Failure, channel, needs_redis, small_runtime};
+use super::{Failure, because, channel, needs_redis, small_runtime};
 use crate::broker::{self, Event};
 use crate::config::Config;
 use crate::publication::NodeId;
@@ -37,9 +37,9 @@ pub fn run(config: &Config, names: &[String]) -> Result<ExitCode, Failure> {
         });
         let broker = broker::connect(&config.broker, NodeId::random(), sink);
         for channel in &channels {
-            broker
-                .subscribe(channel)
-                .await
+            let subscribing = broker.subscribe(channel).await;
+            subscribing
+                .map_err(|error| because(error, &*broker))
                 .with_context(|| format!("cannot subscribe to {channel}"))?;
             eprintln!("tidegate: subscribed to {channel}");
         }
@@ -54,7 +54,7 @@ pub fn run(config: &Config, names: &[String]) -> Result<ExitCode, Failure> {
         };
         tokio::select! {
             () = print => {}
-            _ = tokio::signal::ctrl_c() => {}
+            stop = crate::gateway::signalled() => drop(stop?),
         }
         Ok::<_, anyhow::Error>(())
     })?;

@@ -9,37 +9,37 @@ use ::config::{
 };
 
 use super::Sources;
-use crate::settings::{Faults, Given};
+use crate::settings::{Fault, Given};
 
 const PREFIX: &str = "TIDEGATE";
 const SEPARATOR: &str = "__";
 
-/// `section.key` to value and origin.
-pub fn merge(sources: &Sources) -> Result<BTreeMap<String, (Given, String)>, Faults> {
+/// `section.key` to value and origin, and the faults of whole layers, which are left out.
+pub fn merge(sources: &Sources) -> (BTreeMap<String, (Given, String)>, Vec<Fault>) {
+    let mut faults = Vec::new();
     let mut builder = ::config::Config::builder();
     if let Some(path) = &sources.file {
-        builder = builder.add_source(file(path)?);
+        match file(path) {
+            Ok(file) => builder = builder.add_source(file),
+            Err(what) => faults.push(Fault::of_layer(path.display().to_string(), what)),
+        }
     }
     let environment = Environment::with_prefix(PREFIX)
         .prefix_separator(SEPARATOR)
         .separator(SEPARATOR)
         .source(Some(sources.environment.iter().cloned().collect()));
-    let merged = builder
-        .add_source(environment)
-        .add_source(Flags::parse(&sources.flags)?)
-        .build()
-        .and_then(|merged| merged.collect())
-        .map_err(|error| unreadable(sources, &error))?;
+    let flags = Flags::parse(&sources.flags, &mut faults);
+    let merged = builder.add_source(environment).add_source(flags).build();
     let mut flat = BTreeMap::new();
-    for (key, value) in merged {
-        flatten(key, &value, sources, &mut flat);
+    match merged.and_then(|merged| merged.collect()) {
+        Ok(merged) => {
+            for (key, value) in merged {
+                flatten(key, &value, sources, &mut flat);
+            }
+        }
+        Err(error) => faults.push(Fault::of_layer("configuration", error.to_string())),
     }
-    Ok(flat)
-}
-
-fn unreadable(sources: &Sources, error: &ConfigError) -> Faults {
-    let origin = sources.file.as_ref().map(|path| path.display().to_string());
-    Faults::of_layer(origin.unwrap_or_else(|| "configuration".to_owned()), error.to_string())
+    (flat, faults)
 }
 
 fn flatten(
@@ -71,18 +71,20 @@ fn flatten(
 }
 
 /// Read here rather than by the crate, which would name it relative to wherever we run.
-fn file(path: &Path) -> Result<File<FileSourceString, FileFormat>, Faults> {
+fn file(path: &Path) -> Result<File<FileSourceString, FileFormat>, String> {
     let format = match path.extension().and_then(|ending| ending.to_str()) {
         Some("toml") => FileFormat::Toml,
         Some("yaml" | "yml") => FileFormat::Yaml,
         _ => {
-            let what = "a configuration file is TOML or YAML and ends in .toml, .yaml or .yml";
-            return Err(Faults::of_layer(path.display().to_string(), what));
+            return Err(
+                "a configuration file is TOML or YAML and ends in .toml, .yaml or .yml".into()
+            );
         }
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Faults::of_layer(path.display().to_string(), error.to_string()))?;
-    Ok(File::from_str(&text, format))
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let file = File::from_str(&text, format);
+    file.collect().map_err(|error| error.to_string())?;
+    Ok(file)
 }
 
 /// Names the very file, variable or flag.
@@ -101,17 +103,18 @@ struct Flags(Map<String, Value>);
 impl Flags {
     const ORIGIN: &str = "--set";
 
-    fn parse(flags: &[String]) -> Result<Self, Faults> {
+    fn parse(flags: &[String], faults: &mut Vec<Fault>) -> Self {
         let mut values = Map::new();
         for flag in flags {
             let Some((key, value)) = flag.split_once('=').filter(|(key, _)| is_key(key)) else {
                 let what = "must be section.key=value, such as broker.url=redis://127.0.0.1:6379";
-                return Err(Faults::of_layer(format!("--set {flag}"), what));
+                faults.push(Fault::of_layer(format!("--set {flag}"), what));
+                continue;
             };
             let origin = Self::ORIGIN.to_owned();
             values.insert(key.to_owned(), Value::new(Some(&origin), value.to_owned()));
         }
-        Ok(Self(values))
+        Self(values)
     }
 }
 

@@ -209,9 +209,12 @@ fn close_slow(outbound: &Outbound) {
     }
 }
 
+/// An older publication was stamped by a broken clock, or in another unit.
+const AGE_MAX: Duration = Duration::from_secs(3600);
+
 /// How long ago the first node took the publication. Clocks differ: never less than nothing.
 fn age(publication: &Publication) -> Option<Duration> {
     let sent_at = Duration::from_micros(publication.sent_at?);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Some(now.saturating_sub(sent_at))
+    Some(now.saturating_sub(sent_at)).filter(|age| *age < AGE_MAX)
 }

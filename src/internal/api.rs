@@ -38,9 +38,12 @@ pub async fn answer(hub: &Hub, request: Request<Incoming>) -> Answer {
 
 /// Does the request carry the key? Takes as long for a wrong key as for a right one.
 pub fn carries_key(headers: &HeaderMap, key: &str) -> bool {
-    let given =
-        headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    let given = given.unwrap_or_default();
+    const SCHEME: &[u8] = b"Bearer ";
+    let given = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.as_bytes().split_at_checked(SCHEME.len()));
+    let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
+    let given = given.map_or(&[][..], |(_, key)| key);
     let differing = given.iter().zip(key.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     given.len() == key.len() && differing == 0
 }

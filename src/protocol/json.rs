@@ -12,7 +12,7 @@ pub use command::decode;
 
 use super::{Push, Reply, ReplyError};
 use crate::frame;
-use crate::publication::{Channel, Kind, Publication};
+use crate::publication::{Kind, Publication};
 
 /// A reply or push as it is written.
 #[derive(Serialize)]
@@ -70,7 +70,7 @@ pub fn reply(reply: &Reply) -> Bytes {
         Reply::Pong { id } => Written::Pong { id: *id },
         Reply::Error(ReplyError { id, channel, code, message }) => Written::Error {
             id: *id,
-            channel: channel.as_ref().map(Channel::as_str),
+            channel: channel.as_deref(),
             code: code.as_str(),
             message,
             temporary: code.is_temporary(),
@@ -98,15 +98,20 @@ pub fn publication(channel: &str, publication: &Publication) -> Bytes {
     let mut out = Vec::with_capacity(payload.len() + channel.len() + 64);
     out.extend_from_slice(br#"{"type":"publication","channel":"#);
     write_string(&mut out, channel);
-    if serde_json::from_slice::<IgnoredAny>(payload).is_ok() {
-        out.extend_from_slice(br#","data":"#);
-        out.extend_from_slice(payload);
-    } else if let Ok(text) = std::str::from_utf8(payload) {
-        out.extend_from_slice(br#","text":"#);
-        write_string(&mut out, text);
-    } else {
-        out.extend_from_slice(br#","base64":"#);
-        write_string(&mut out, &BASE64.encode(payload));
+    match std::str::from_utf8(payload) {
+        // Asked of the text: of mere bytes serde takes any for a string's.
+        Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+            out.extend_from_slice(br#","data":"#);
+            out.extend_from_slice(payload);
+        }
+        Ok(text) => {
+            out.extend_from_slice(br#","text":"#);
+            write_string(&mut out, text);
+        }
+        Err(_) => {
+            out.extend_from_slice(br#","base64":"#);
+            write_string(&mut out, &BASE64.encode(payload));
+        }
     }
     if let Some(user) = &publication.user {
         out.extend_from_slice(br#","user":"#);
@@ -140,6 +145,7 @@ mod tests {
             (b"", r#""text":"""#),
             (b"{\"a\":", r#""text":"{\"a\":""#),
             (b"\xff\x00", r#""base64":"/wA=""#),
+            (b"\"\xff\"", r#""base64":"Iv8i""#),
         ] {
             let frame = publication("chat:1", &Publication::bare(Bytes::copy_from_slice(payload)));
             let wanted = format!(r#"{{"type":"publication","channel":"chat:1",{written}}}"#);
@@ -163,7 +169,7 @@ mod tests {
         assert_eq!(text(&reply(&Reply::Published { id: None })), r#"{"type":"published"}"#);
         let error = ReplyError {
             id: Some(4),
-            channel: Some(Channel::new("news").unwrap()),
+            channel: Some("news".into()),
             code: Code::Unavailable,
             message: "later".into(),
         };

@@ -90,7 +90,7 @@ impl State {
                     self.command(command, &mut subscribed, &is_subscribed, &mut actions);
                 }
                 Err(error) => {
-                    self.bad_commands += 1;
+                    self.bad_commands += u32::from(error.code == Code::BadRequest);
                     actions.push(Action::Reply(Reply::Error(error)));
                 }
             }
@@ -120,7 +120,7 @@ impl State {
                 let code = Code::LimitReached;
                 Action::Reply(Reply::Error(ReplyError {
                     id,
-                    channel: Some(channel),
+                    channel: Some(channel.to_string()),
                     code,
                     message,
                 }))
@@ -218,10 +218,7 @@ mod tests {
         assert!(matches!(actions[0], Action::Subscribe { .. }));
         for (action, name) in actions[1..].iter().zip(["b", "c"]) {
             let Action::Reply(Reply::Error(error)) = action else { panic!("{action:?}") };
-            assert_eq!(
-                (error.code, error.channel.as_ref().unwrap().as_str()),
-                (Code::LimitReached, name)
-            );
+            assert_eq!((error.code, error.channel.as_deref().unwrap()), (Code::LimitReached, name));
         }
     }
 
@@ -236,6 +233,14 @@ mod tests {
             assert_eq!(say(&mut state, "{}", 0).len(), 1);
         }
         assert!(matches!(say(&mut state, "{}", 0)[1], Action::Close(Close::Policy(_))));
+    }
+
+    #[test]
+    fn what_is_well_formed_and_not_there_is_no_bad_command() {
+        let mut state = state(Protocol::Json);
+        for _ in 0..=BAD_COMMANDS_MAX {
+            assert_eq!(say(&mut state, r#"{"type":"history","channel":"a"}"#, 0).len(), 1);
+        }
     }
 
     #[test]

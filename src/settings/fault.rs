@@ -17,15 +17,10 @@ pub struct Fault {
 #[derive(Clone, Debug, thiserror::Error)]
 pub struct Faults(pub Vec<Fault>);
 
-impl Faults {
+impl Fault {
     /// A fault of a whole layer, such as a file that cannot be read.
     pub fn of_layer(origin: impl Into<String>, what: impl Into<String>) -> Self {
-        Self(vec![Fault {
-            key: String::new(),
-            value: None,
-            origin: origin.into(),
-            what: what.into(),
-        }])
+        Self { key: String::new(), value: None, origin: origin.into(), what: what.into() }
     }
 }
 

@@ -49,13 +49,20 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Logs nothing that nobody needs to look at.
+    pub fn quiet(&mut self) {
+        self.log_level = self.log_level.min(LevelFilter::WARN);
+    }
+}
+
 /// Starts the log of this process. Only the first call counts.
 pub fn start_log(config: &Config) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(config.log_level)
         .with_writer(stderr)
         .with_target(false)
-        .with_ansi(stderr().is_terminal());
+        .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let text = match config.log_format {
         Format::Auto => stderr().is_terminal(),
         Format::Text => true,

@@ -47,17 +47,16 @@ pub async fn run(
     let mut backoff = Backoff::default();
     loop {
         let connection = tokio::select! {
-            connection = connect(&link, &mut backoff) => connection,
+            connection = connect(&link, &mut backoff, &state) => connection,
             () = publisher.expire() => return,
         };
         backoff.connected();
-        state.set(Part::Publisher, true);
+        state.works(Part::Publisher);
         queue.set_stuck(None);
-        let ended = publisher.publish(connection).await;
-        state.set(Part::Publisher, false);
-        match ended {
+        match publisher.publish(connection).await {
             Ended::Stopped => return,
-            Ended::Lost { asked } => {
+            Ended::Lost { asked, why } => {
+                state.fails(Part::Publisher, &why);
                 queue.set_stuck(Some(asked));
                 tokio::select! {
                     () = sleep(backoff.next()) => telemetry::broker_reconnecting(),
@@ -68,14 +67,13 @@ pub async fn run(
     }
 }
 
-async fn connect(link: &Link, backoff: &mut Backoff) -> MultiplexedConnection {
+async fn connect(link: &Link, backoff: &mut Backoff, state: &State) -> MultiplexedConnection {
     loop {
         match link.open().await {
             Ok(connection) => return connection,
             Err(error) => {
-                let pause = backoff.next();
-                telemetry::broker_unreachable(&error, pause);
-                sleep(pause).await;
+                state.fails(Part::Publisher, &error);
+                sleep(backoff.next()).await;
                 telemetry::broker_reconnecting();
             }
         }
@@ -86,7 +84,7 @@ enum Ended {
     /// Nobody can publish any more.
     Stopped,
     /// The connection broke or Redis hangs.
-    Lost { asked: Instant },
+    Lost { asked: Instant, why: String },
 }
 
 struct Publisher {
@@ -123,9 +121,13 @@ impl Publisher {
                         item.answer(taken(&answer));
                     }
                 }
-                Ok(Err(_)) | Err(_) => {
+                failed => {
                     batch.drain(..).for_each(|item| item.answer(Err(UNANSWERED)));
-                    return Ended::Lost { asked };
+                    let why = match failed {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => "no answer".to_owned(),
+                    };
+                    return Ended::Lost { asked, why };
                 }
             }
         }

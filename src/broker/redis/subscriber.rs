@@ -66,16 +66,13 @@ impl Subscriber {
                 Ok((feed, asking)) => {
                     backoff.connected();
                     let ended = self.serve(feed, asking).await;
-                    self.state.set(Part::Subscriber, false);
-                    self.state.set(Part::Probe, false);
                     self.wanted.lost();
                     ended
                 }
                 Err(why) => Err(why),
             };
-            let pause = backoff.next();
-            telemetry::broker_unreachable(&why, pause);
-            sleep(pause).await;
+            self.state.fails(Part::Subscriber, &why);
+            sleep(backoff.next()).await;
             telemetry::broker_reconnecting();
         }
     }
@@ -97,7 +94,7 @@ impl Subscriber {
         let (probes, probed) = watch::channel(0);
         asking.ask("SUBSCRIBE", &self.names(std::slice::from_ref(&probe_channel)));
         self.subscribe(&mut asking);
-        self.state.set(Part::Subscriber, true);
+        self.state.works(Part::Subscriber);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let probing = self.probe(probed);
@@ -185,14 +182,14 @@ impl Subscriber {
                 Ok(true) => {
                     seen = Instant::now();
                     telemetry::broker_probed(sent.elapsed());
-                    self.state.set(Part::Probe, true);
+                    self.state.works(Part::Probe);
                 }
                 // Redis did not take it: that is for the publisher to mend.
                 Ok(false) => {
                     seen = Instant::now();
-                    self.state.set(Part::Probe, false);
+                    self.state.fails(Part::Probe, &"");
                 }
-                Err(_) => self.state.set(Part::Probe, false),
+                Err(_) => self.state.fails(Part::Probe, &"no answer"),
             }
             if seen.elapsed() >= SILENCE_MAX {
                 return Lost::Silent;

@@ -1,12 +1,12 @@
 //! Reading commands. What is no JSON object ends the connection; any other mistake is answered.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -20,6 +20,9 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Bytes of a W3C `traceparent` of version 00.
 const TRACEPARENT_BYTES: usize = 55;
 
+/// Channels and the positions to resume from, in the client's order: they are answered in it.
+type Asked = Vec<(String, Option<String>)>;
+
 /// A command as it is written. Unknown fields are let pass, for clients newer than the node.
 #[derive(Deserialize)]
 struct Written<'a> {
@@ -28,8 +31,8 @@ struct Written<'a> {
     id: Option<Id>,
     #[serde(borrow)]
     channel: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    channels: Option<BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>>,
+    #[serde(default, deserialize_with = "in_order")]
+    channels: Option<Asked>,
     #[serde(borrow)]
     since: Option<Cow<'a, str>>,
     echo: Option<bool>,
@@ -48,6 +51,28 @@ struct Written<'a> {
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Asked>, D::Error> {
+    struct InOrder;
+
+    impl<'de> Visitor<'de> for InOrder {
+        type Value = Asked;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of channels, each with a position or null")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut channels = Vec::new();
+            while let Some(entry) = map.next_entry()? {
+                channels.push(entry);
+            }
+            Ok(channels)
+        }
+    }
+
+    deserializer.deserialize_map(InOrder).map(Some)
 }
 
 pub fn decode(message: &Message) -> Result<Vec<Result<Command, ReplyError>>, Refusal> {
@@ -79,7 +104,12 @@ pub fn decode(message: &Message) -> Result<Vec<Result<Command, ReplyError>>, Ref
             let channel = channel(&written).map_err(refuse)?;
             let message = format!("no rule keeps {kept} for {channel}");
             let code = Code::NotFound;
-            Err(Refusal::Answer(ReplyError { id, channel: Some(channel), code, message }))
+            Err(Refusal::Answer(ReplyError {
+                id,
+                channel: Some(channel.to_string()),
+                code,
+                message,
+            }))
         }
         "auth" => Err(refuse("this node takes no tokens: auth.mode is none".into())),
         _ => Err(refuse(
@@ -129,7 +159,10 @@ fn subscribe(written: &Written<'_>) -> Result<Vec<Result<Command, ReplyError>>, 
                 Channel::new(name)
                     .map_err(|error| error.to_string())
                     .and_then(|channel| command(channel, since.as_deref()))
-                    .map_err(|what| bad_request(id, format!("{name:?}: {what}")))
+                    .map_err(|what| ReplyError {
+                        channel: Some(name.clone()),
+                        ..bad_request(id, what)
+                    })
             })
             .collect()),
     }
@@ -240,22 +273,23 @@ mod tests {
 
     #[test]
     fn a_list_of_channels_is_one_outcome_each() {
-        let text = r#"{"type":"subscribe","id":2,"channels":{"a":"1763-41","b":null,"c d":null}}"#;
+        let text = r#"{"type":"subscribe","id":2,"channels":{"b":"1763-41","a":null,"c d":null}}"#;
         let outcomes = decode_text(text).unwrap();
         let since = Some(Position { epoch: 1763, seq: 41 });
         let channel = |name| Channel::new(name).unwrap();
         assert_eq!(
             outcomes[..2],
             [
-                Ok(Command::Subscribe { id: Some(2), channel: channel("a"), since, echo: true }),
+                Ok(Command::Subscribe { id: Some(2), channel: channel("b"), since, echo: true }),
                 Ok(Command::Subscribe {
                     id: Some(2),
-                    channel: channel("b"),
+                    channel: channel("a"),
                     since: None,
                     echo: true
                 }),
             ]
         );
-        assert_eq!(outcomes[2].as_ref().unwrap_err().code, Code::BadRequest);
+        let error = outcomes[2].as_ref().unwrap_err();
+        assert_eq!((error.code, error.channel.as_deref()), (Code::BadRequest, Some("c d")));
     }
 }
