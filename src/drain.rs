@@ -1,6 +1,6 @@
 //! Leaving politely: serving, draining, stopped; and how the closes are spread.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
@@ -88,6 +88,8 @@ const WAVE_INTERVAL: Duration = Duration::from_millis(50);
 /// Closes all `connections` in random order, evenly over `period`.
 pub async fn close_spread(mut connections: Vec<Arc<Outbound>>, period: Duration) {
     connections.shuffle(&mut rand::rng());
+    // A connection that ends meanwhile must not be kept half open by this list.
+    let connections: Vec<_> = connections.iter().map(Arc::downgrade).collect();
     let waves = (period.as_millis() / WAVE_INTERVAL.as_millis()).max(1) as usize;
     let start = Instant::now();
     let total = connections.len();
@@ -95,7 +97,7 @@ pub async fn close_spread(mut connections: Vec<Arc<Outbound>>, period: Duration)
     for wave in 0..waves {
         // The first goes at once: whoever stops a node with one client need not wait.
         let due = (total * (wave + 1)).div_ceil(waves);
-        for connection in &connections[closed..due] {
+        for connection in connections[closed..due].iter().filter_map(Weak::upgrade) {
             connection.close(Close::Drain);
         }
         closed = due;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use crate::close::Close;
 use crate::config::Config;
 use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
@@ -101,6 +102,10 @@ impl Gateway {
 async fn gone(hub: &Hub) -> usize {
     let deadline = Instant::now() + GONE_TIMEOUT;
     while hub.registry().connection_count() > 0 && Instant::now() < deadline {
+        // A handshake may have ended after the closes were spread.
+        for late in hub.registry().connections() {
+            late.close(Close::Drain);
+        }
         sleep(GONE_INTERVAL).await;
     }
     hub.registry().connection_count()

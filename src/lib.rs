@@ -37,6 +37,8 @@ pub mod protocol;
 pub mod listener;
 pub mod outbound;
 
+pub mod vital;
+
 pub mod telemetry;
 
 pub mod close;

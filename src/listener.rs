@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -36,22 +37,20 @@ pub async fn accept(listener: TcpListener, take: impl Fn(TcpStream)) -> Infallib
                 let _ = stream.set_nodelay(true);
                 take(stream);
             }
-            Err(error) if is_of_one_client(&error) => {}
-            Err(error) => {
+            Err(error) if is_shortage(&error) => {
                 telemetry::accept_failed(&error);
                 sleep(ACCEPT_PAUSE).await;
             }
+            // It was about one client, who is gone; the next one is as good as any.
+            Err(_) => {}
         }
     }
 }
 
-/// A client that hung up before it was accepted says nothing of the next one.
-fn is_of_one_client(error: &io::Error) -> bool {
+/// Would the next `accept` fail for the same reason?
+fn is_shortage(error: &io::Error) -> bool {
     matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
     )
 }

@@ -117,7 +117,7 @@ impl Outbound {
 
     /// Queues a frame from the hub. Never waits.
     ///
-    /// Fails with [`Full`] beyond `bytes_max`. An empty queue takes one frame of any size: what a
+    /// Fails with [`Full`] once `bytes_max` wait; it may be exceeded by one frame, so that what a
     /// service published larger than the bound still arrives. After [`Outbound::close`] frames are
     /// dropped: nothing follows a close frame.
     pub fn push(&self, frame: Bytes) -> Result<Pushed, Full> {
@@ -133,6 +133,23 @@ impl Outbound {
         state.writer = Writer::Connection;
         state.wake_connection();
         Ok(Pushed::Covered)
+    }
+
+    /// Is it a flusher's, which has not come to it? Then it is full because we are slow, not the
+    /// client.
+    pub fn is_in_line(&self) -> bool {
+        self.lock().writer == Writer::Flusher
+    }
+
+    /// Queues a frame beyond the bound, for an outbound that a flusher is writing right now.
+    pub fn push_beyond(&self, frame: Bytes) {
+        let mut state = self.lock();
+        // Unbounded for this one frame it cannot fail.
+        let _ = state.queue(frame, usize::MAX);
+        if state.writer == Writer::Nobody {
+            state.writer = Writer::Connection;
+            state.wake_connection();
+        }
     }
 
     /// Queues a frame from the connection's own task, which writes it when it next looks.
@@ -156,7 +173,8 @@ impl Outbound {
         if close == Close::Slow {
             // Only what is half out must be finished; the rest is what it was too slow for.
             let half_out = usize::from(state.front_written > 0);
-            state.frames.truncate(half_out);
+            let dropped: usize = state.frames.drain(half_out..).map(|frame| cost(&frame)).sum();
+            state.bytes = state.bytes.saturating_sub(dropped);
         }
         state.wake_connection();
         true
@@ -253,11 +271,10 @@ impl State {
         if self.close.is_some() {
             return Ok(());
         }
-        let bytes = self.bytes + cost(&frame);
-        if bytes > bytes_max && self.bytes > 0 {
+        if self.bytes >= bytes_max {
             return Err(Full);
         }
-        self.bytes = bytes;
+        self.bytes += cost(&frame);
         self.frames.push_back(frame);
         Ok(())
     }

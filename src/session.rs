@@ -169,10 +169,6 @@ impl Session {
             let reading = self.leaving.is_none() && self.in_flight.has_room() && !held_back;
             tokio::select! {
                 biased;
-                () = &mut heartbeat, if self.outbound.closing().is_none() => {
-                    self.beat();
-                    heartbeat.as_mut().reset(self.state.next_beat());
-                }
                 done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
                 () = async { broker.room().await }, if held_back => {}
                 event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, reading)) => {
@@ -180,6 +176,14 @@ impl Session {
                         Event::End(close) => break close,
                         event => self.handle(event),
                     }
+                }
+                () = &mut heartbeat, if self.outbound.closing().is_none() => {
+                    if !reading {
+                        // What we do not read we cannot miss.
+                        self.state.heard(Instant::now());
+                    }
+                    self.beat();
+                    heartbeat.as_mut().reset(self.state.next_beat());
                 }
             }
             if let Some(close) = self.leaving
@@ -256,6 +260,8 @@ impl Session {
                     self.in_flight.subscribe(id, interest, since, echo);
                 }
                 Action::Unsubscribe(channel) => {
+                    // What was published there may no longer come back: none is waited for.
+                    self.echoes_due = self.outbound.echoes();
                     self.subscriptions.retain(|subscription| *subscription.channel() != channel);
                 }
                 Action::Reply(reply) => self.reply(&reply),

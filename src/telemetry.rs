@@ -32,6 +32,14 @@ pub fn draining(signal: &str, connections: usize, delay: Duration, period: Durat
     );
 }
 
+/// A task panicked that the node cannot do without; the process ends.
+pub fn vital_task_panicked(task: &str) {
+    tracing::error!(
+        task,
+        "a vital task panicked; the node ends so that another can take its place"
+    );
+}
+
 /// Whoever reaches the internal listener can publish.
 pub fn internal_is_open(listen: SocketAddr) {
     tracing::warn!(%listen, "internal.listen is beyond loopback and internal.api_key is not set");

@@ -17,10 +17,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use self::admission::open_file_limit;
-use self::admission::{Admission, Place};
+use self::admission::{Admission, Admitted, Place};
 pub use self::origin::Origins;
 use self::request::Answer;
 use self::socket::Socket;
@@ -69,6 +69,9 @@ impl Config {
     }
 }
 
+/// How long a client may take to hear that there is no place for it.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The public listener: what every connection needs to be answered.
 pub struct Public {
     pub context: Arc<Context>,
@@ -101,13 +104,19 @@ impl Public {
     /// what the handshake needed is given back while the connection idles.
     async fn handshake(self: Arc<Self>, stream: TcpStream) {
         let accepted = Instant::now();
-        let place = self.admission.place();
-        let admitted = place.is_some();
+        let Some(admitted) = self.admission.admit() else {
+            telemetry::rejected(Rejected::ConnectionsMax, &"too many to be told");
+            return;
+        };
+        let (place, is_full) = match admitted {
+            Admitted::Yes(place) => (place, false),
+            Admitted::No(place) => (place, true),
+        };
         let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
         let service = service_fn(|request| {
             let (public, upgrade) = (self.clone(), upgrade.clone());
             async move {
-                let answer = request::answer(&public, &request, admitted).await;
+                let answer = request::answer(&public, &request, is_full).await;
                 let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
                 upgrade.answered = true;
                 Ok::<_, Infallible>(match answer {
@@ -122,12 +131,18 @@ impl Public {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.handshake_timeout)
+            .keep_alive(!is_full)
             .max_buf_size(request::HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
-        let ended = connection.without_shutdown().await;
+        // hyper bounds the reading of a head, not the writing of an answer nobody takes.
+        let patience = if is_full { REFUSAL_TIMEOUT } else { self.handshake_timeout * 3 };
+        let Ok(ended) = timeout(patience, connection.without_shutdown()).await else {
+            telemetry::rejected(Rejected::Handshake, &"no upgrade in time");
+            return;
+        };
         let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));
-        match (ended, upgrade.session, place) {
-            (Ok(parts), Some(session), Some(place)) => {
+        match (ended, upgrade.session) {
+            (Ok(parts), Some(session)) => {
                 telemetry::connection_opened(session.protocol(), accepted.elapsed());
                 let socket = Socket::new(parts.io.into_inner());
                 session.attach(socket.wire());
@@ -136,14 +151,14 @@ impl Public {
                 let connection = WebSocket::new(socket, early, session.message_bytes_max());
                 tokio::spawn(converse(session, connection, place));
             }
-            (Ok(parts), ..) => {
+            (Ok(parts), None) => {
                 // Whether the client hears of the end is its own affair.
                 let _ = parts.io.into_inner().shutdown().await;
             }
-            (Err(error), ..) if !upgrade.answered => {
+            (Err(error), _) if !upgrade.answered => {
                 telemetry::rejected(Rejected::Handshake, &error);
             }
-            (Err(_), ..) => {}
+            (Err(_), _) => {}
         }
     }
 }

@@ -16,6 +16,7 @@ const STOREYS: &[&[&str]] = &[
     &["hub"],
     &["auth", "broker", "drain", "protocol"],
     &["listener", "outbound"],
+    &["vital"],
     &["telemetry"],
     &["close", "frame", "publication", "settings"],
 ];

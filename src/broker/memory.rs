@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::queue::{LATE, Queue};
 use super::{Broker, Event, Receipt, Sink, Unavailable};
 use crate::publication::{Channel, Publication};
-use crate::telemetry;
+use crate::{telemetry, vital};
 
 /// Most publications relayed before other tasks get a turn.
 const BATCH_MAX: usize = 64;
@@ -20,7 +20,7 @@ pub struct Memory {
 impl Memory {
     pub fn start(publish_timeout: Duration, sink: Sink) -> Self {
         let (queue, mut items) = Queue::new(publish_timeout);
-        tokio::spawn(async move {
+        vital::spawn("memory broker", async move {
             let mut batch = Vec::with_capacity(BATCH_MAX);
             while items.recv_many(&mut batch, BATCH_MAX).await > 0 {
                 let mut left = batch.len();

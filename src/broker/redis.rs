@@ -26,7 +26,7 @@ use self::wanted::Wanted;
 use super::queue::Queue;
 use super::{Broker, Config, Receipt, Sink, Unavailable};
 use crate::publication::{Channel, NodeId, Publication};
-use crate::telemetry;
+use crate::{telemetry, vital};
 
 /// Most channels in one question or command, so that Redis is never busy with one for long.
 const CHANNELS_PER_COMMAND_MAX: usize = 1000;
@@ -49,14 +49,10 @@ impl Redis {
         let prefix: Arc<str> = config.prefix.as_str().into();
         let link = link::Link::new(server);
         let pool = link.pool();
-        tokio::spawn(publisher::run(
-            link,
-            prefix.clone(),
-            node,
-            queue.clone(),
-            items,
-            state.clone(),
-        ));
+        vital::spawn(
+            "publisher",
+            publisher::run(link, prefix.clone(), node, queue.clone(), items, state.clone()),
+        );
         let subscriber = subscriber::Subscriber {
             server: server.clone(),
             prefix: prefix.clone(),
@@ -66,7 +62,7 @@ impl Redis {
             state: state.clone(),
             queue: queue.clone(),
         };
-        tokio::spawn(subscriber.run());
+        vital::spawn("subscriber", subscriber.run());
         Self { queue, wanted, state, pool, prefix }
     }
 }

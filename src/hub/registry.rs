@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+
 use super::shard::Shard;
 use super::subscribers::Subscriber;
 use crate::broker::{Broker, Event, Receipt, Sink};
@@ -84,7 +86,7 @@ impl Registry {
             if own && !subscriber.echo {
                 continue;
             }
-            match subscriber.outbound.push(encoded.frame(subscriber.encoding)) {
+            match self.push(&subscriber.outbound, encoded.frame(subscriber.encoding)) {
                 Err(Full) => {
                     close_slow(&subscriber.outbound);
                     continue;
@@ -100,7 +102,9 @@ impl Registry {
                 subscriber.outbound.echoed();
             }
         }
-        self.flushers.flush(to_flush);
+        if at_once.is_none() {
+            self.flushers.flush(to_flush, publication.payload.len());
+        }
         telemetry::publication_relayed(delivered, received.elapsed(), age(publication));
     }
 
@@ -112,13 +116,30 @@ impl Registry {
         let gap = Push::Gap { channel: channel.clone(), reason };
         for subscriber in subscribers.iter() {
             let Some(frame) = subscriber.encoding.push(&gap) else { continue };
-            match subscriber.outbound.push(frame) {
+            match self.push(&subscriber.outbound, frame) {
                 Err(Full) => close_slow(&subscriber.outbound),
                 Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
                 Ok(Pushed::Covered) => {}
             }
         }
-        self.flushers.flush(to_flush);
+        self.flushers.flush(to_flush, channel.as_str().len());
+    }
+
+    /// Queues a frame. Full is only who has been written to and did not take it.
+    fn push(&self, outbound: &Outbound, frame: Bytes) -> Result<Pushed, Full> {
+        let pushed = outbound.push(frame.clone());
+        if pushed.is_ok() || !outbound.is_in_line() {
+            return pushed;
+        }
+        self.flushers.write_line();
+        match outbound.push(frame.clone()) {
+            // Another thread is writing it this very moment: it is not slow yet.
+            Err(Full) if outbound.is_in_line() => {
+                outbound.push_beyond(frame);
+                Ok(Pushed::Covered)
+            }
+            pushed => pushed,
+        }
     }
 
     /// Counts one more claim on the channel and asks the broker for it.

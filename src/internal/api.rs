@@ -1,5 +1,7 @@
 //! `/api`: publishing without a WebSocket, and what this node carries.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -7,6 +9,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{Answer, error, object};
 use crate::hub::Hub;
@@ -15,6 +18,9 @@ use crate::telemetry;
 
 /// Largest body of a publication.
 const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Most channels in one answer.
 const CHANNELS_MAX: usize = 10_000;
@@ -58,7 +64,8 @@ async fn publish(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> 
             return error(StatusCode::BAD_REQUEST, "bad_request", "a channel name is UTF-8");
         }
     };
-    let payload: Bytes = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    let body = timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
+    let payload: Bytes = match body.await.unwrap_or_else(|late| Err(late.into())) {
         Ok(body) => body.to_bytes(),
         Err(fault) if fault.is::<LengthLimitError>() => {
             let message = format!("a publication has at most {BODY_BYTES_MAX} bytes");

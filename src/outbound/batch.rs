@@ -86,6 +86,7 @@ impl Batch {
 
     /// Drops all but the frame that is half out.
     pub fn truncate_to_frame(&mut self) {
-        self.frames.truncate(usize::from(self.front_written > 0));
+        let half_out = usize::from(self.front_written > 0);
+        self.gone += self.frames.drain(half_out..).map(|frame| cost(&frame)).sum::<usize>();
     }
 }

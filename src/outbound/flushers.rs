@@ -10,23 +10,28 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::{Batch, Outbound};
-use crate::telemetry;
+use crate::{telemetry, vital};
 
 /// Connections that a flusher writes to before other tasks get a turn: a few milliseconds. While
 /// more wait, another flusher helps; below it, one core writes with less CPU than two do.
 const TURN: usize = 1024;
 
 /// Publications put in line and not yet written beyond which whoever delivers writes them itself: the
-/// queues stay short, and the broker is held back by TCP.
+/// queues stay short, and the broker is held back by TCP. A flusher cannot do it: it runs when the
+/// task that woke it rests, and that one may have megabytes to read.
 const BURST_MAX: usize = 128;
+
+/// The same for the bytes of those publications.
+const BURST_BYTES_MAX: usize = 256 << 10;
 
 /// The connections that have something to be written, and the tasks that write it.
 #[derive(Default)]
 pub struct Flushers {
     /// Each stands here once at most: it is the flushers' until it is written.
     waiting: Mutex<VecDeque<Arc<Outbound>>>,
-    /// Calls to `flush` since `waiting` was last empty.
+    /// Publications put in line since `waiting` was last empty, and their bytes.
     burst: AtomicUsize,
+    burst_bytes: AtomicUsize,
     work: Notify,
 }
 
@@ -35,7 +40,7 @@ impl Flushers {
     pub fn start(self: &Arc<Self>, count: usize) {
         for _ in 0..count.max(1) {
             let flushers = self.clone();
-            tokio::spawn(async move {
+            vital::spawn("flusher", async move {
                 let mut batch = Batch::default();
                 loop {
                     flushers.work.notified().await;
@@ -47,25 +52,33 @@ impl Flushers {
         }
     }
 
-    /// Has all of them written. Never waits; writes itself where a burst grows too long.
-    pub fn flush(&self, outbounds: Vec<Arc<Outbound>>) {
-        if outbounds.is_empty() {
-            return;
-        }
+    /// A publication of so many bytes was put in line: has those outbounds written that nobody was
+    /// about to write. Never waits; writes itself where a burst grows too long.
+    pub fn flush(&self, outbounds: Vec<Arc<Outbound>>, bytes: usize) {
+        let wake = !outbounds.is_empty();
         let waiting = {
             let mut waiting = self.lock();
             waiting.extend(outbounds);
             waiting.len()
         };
-        if self.burst.fetch_add(1, Ordering::Relaxed) >= BURST_MAX {
-            let mut batch = Batch::default();
-            while self.write_turn(&mut batch) {}
+        let burst = self.burst.fetch_add(1, Ordering::Relaxed) + 1;
+        let burst_bytes = self.burst_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if burst >= BURST_MAX || burst_bytes >= BURST_BYTES_MAX {
+            self.write_line();
             return;
         }
-        self.work.notify_one();
-        if waiting > TURN {
+        if wake {
             self.work.notify_one();
+            if waiting > TURN {
+                self.work.notify_one();
+            }
         }
+    }
+
+    /// Writes for all who wait, here and now.
+    pub fn write_line(&self) {
+        let mut batch = Batch::default();
+        while self.write_turn(&mut batch) {}
     }
 
     /// Writes for some of the connections. True: more wait.
@@ -76,6 +89,7 @@ impl Flushers {
             let turn = waiting.drain(..some).collect();
             if waiting.is_empty() {
                 self.burst.store(0, Ordering::Relaxed);
+                self.burst_bytes.store(0, Ordering::Relaxed);
             }
             (turn, !waiting.is_empty())
         };

@@ -63,7 +63,7 @@ fn is_bounded_in_bytes_until_they_are_written() {
 }
 
 #[test]
-fn an_empty_queue_takes_one_frame_of_any_size() {
+fn a_queue_may_exceed_its_bound_by_one_frame() {
     let outbound = outbound(10);
     assert!(outbound.push(Bytes::from(vec![0; 100])).is_ok());
     assert_eq!(outbound.push(Bytes::new()), Err(Full));
@@ -141,10 +141,12 @@ async fn flushers_write_for_all_who_wait() {
         .collect();
     for _ in 0..300 {
         let ready = |o: &&Arc<Outbound>| o.push(frame(b"x")) == Ok(Pushed::Flush);
-        flushers.flush(all.iter().take(3).filter(ready).cloned().collect());
+        flushers.flush(all.iter().take(3).filter(ready).cloned().collect(), 1);
     }
-    flushers
-        .flush(all.iter().filter(|o| o.push(frame(b"y")) == Ok(Pushed::Flush)).cloned().collect());
+    flushers.flush(
+        all.iter().filter(|o| o.push(frame(b"y")) == Ok(Pushed::Flush)).cloned().collect(),
+        1,
+    );
     while all.iter().any(|outbound| outbound.bytes() > 0) {
         tokio::task::yield_now().await;
     }

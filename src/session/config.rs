@@ -49,7 +49,7 @@ impl Config {
             channels_max: section.number(
                 "channels_max",
                 128,
-                1..=100_000,
+                1..=10_000,
                 "Most channels one connection may subscribe to.",
             ),
         }

@@ -20,9 +20,22 @@ pub fn open_file_limit() -> usize {
     limit.current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
+/// Most clients that are told at one time that there is no place for them. Beyond that they are cut
+/// off: the reserve must not go into telling.
+const REFUSALS_MAX: usize = 32;
+
 /// The places for connections.
 pub struct Admission {
     places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+/// What a new connection gets.
+pub enum Admitted {
+    /// It may become a session.
+    Yes(Place),
+    /// It may hear that the node is full.
+    No(Place),
 }
 
 /// One connection's place, given back by its drop.
@@ -34,11 +47,17 @@ impl Admission {
         let fit = open_file_limit().saturating_sub(RESERVED_FILES);
         let places = if connections_max == 0 { fit } else { connections_max };
         let places = Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
-        Arc::new(Self { places })
+        Arc::new(Self { places, refusals: Arc::new(Semaphore::new(REFUSALS_MAX)) })
     }
 
-    /// None: the node is full.
-    pub fn place(&self) -> Option<Place> {
-        self.places.clone().try_acquire_owned().ok().map(Place)
+    /// None: not even a refusal can be afforded.
+    pub fn admit(&self) -> Option<Admitted> {
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => Some(Admitted::Yes(Place(place))),
+            Err(_) => {
+                let refusal = self.refusals.clone().try_acquire_owned().ok()?;
+                Some(Admitted::No(Place(refusal)))
+            }
+        }
     }
 }

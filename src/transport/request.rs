@@ -47,14 +47,14 @@ struct Refused {
     reason: Rejected,
 }
 
-/// `admitted`: there is a place for this connection.
-pub async fn answer(public: &Public, request: &Request<Incoming>, admitted: bool) -> Answer {
+/// `is_full`: there is no place for this connection.
+pub async fn answer(public: &Public, request: &Request<Incoming>, is_full: bool) -> Answer {
     let answered = match (request.uri().path(), request.method()) {
         ("/", &Method::GET | &Method::HEAD) if public.demo => return Answer::Response(demo()),
         ("/", _) if public.demo => Err(method_not_allowed("GET, HEAD")),
         (path, method) => match path.strip_prefix("/ws") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => match *method {
-                Method::GET => upgrade(public, request, rest.strip_prefix('/'), admitted).await,
+                Method::GET => upgrade(public, request, rest.strip_prefix('/'), is_full).await,
                 _ => Err(method_not_allowed("GET")),
             },
             _ => Err(not_found()),
@@ -70,7 +70,7 @@ async fn upgrade(
     public: &Public,
     request: &Request<Incoming>,
     channel: Option<&str>,
-    admitted: bool,
+    is_full: bool,
 ) -> Result<Answer, Refused> {
     let headers = request.headers();
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
@@ -98,7 +98,7 @@ async fn upgrade(
         Some(name) => (Protocol::Plain { channel: channel_of_path(name)? }, None),
         None => (Protocol::Json, choose_subprotocol(headers)?),
     };
-    if !admitted {
+    if is_full {
         return Err(Refused {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "limit_reached",

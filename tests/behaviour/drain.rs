@@ -130,3 +130,19 @@ async fn a_fleet_goes_on_without_the_one_that_left() {
     assert_eq!(staying.hears_text().await, "back");
     assert_eq!(redis.subscribers("news").await, 1);
 }
+
+#[tokio::test]
+async fn one_whose_handshake_ends_late_is_told_too() {
+    let mut node = Node::alone(&["drain.delay=0s", "drain.period=1s"]).await;
+    let mut early = Client::plain(&node, "news").await;
+    let mut late = Raw::connect(&node).await;
+    late.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(late.response().await.status, 200);
+    node.signal(Signal::TERM);
+    assert_eq!(u16::from(early.is_closed().await.code), 1012);
+    late.send(crate::support::raw::upgrade("/ws/news", "")).await;
+    assert_eq!(late.response().await.status, 101);
+    assert_eq!(late.frame().await.close_code(), 1012);
+    drop(late);
+    assert_eq!(node.process.exit_code().await, 0);
+}

@@ -3,6 +3,7 @@
 mod absent;
 mod hanging;
 mod interrupted;
+mod refused;
 mod restarted;
 mod silent;
 

@@ -3,6 +3,7 @@
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::raw::{Frame, Raw, text};
+use crate::support::redis::Redis;
 
 const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
 
@@ -81,4 +82,24 @@ async fn answers_to_a_client_that_does_not_read_them_are_bounded_too() {
         }
     }
     node.metric_becomes(SLOW, 1.).await;
+}
+
+#[tokio::test]
+async fn one_that_reads_is_not_taken_for_slow_however_large_the_burst() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[]).await;
+    let mut connection = redis.connection().await;
+    for (count, bytes) in [(2, 600_000), (6, 400_000), (3000, 1000)] {
+        let mut client = Client::plain(&node, "news").await;
+        let payload = "x".repeat(bytes);
+        let mut burst = ::redis::pipe();
+        for _ in 0..count {
+            burst.cmd("PUBLISH").arg("tidegate:news").arg(&payload);
+        }
+        let _: Vec<u64> = burst.query_async(&mut connection).await.expect("Redis publishes");
+        for number in 0..count {
+            assert_eq!(client.hears_text().await.len(), bytes, "{number} of {count}");
+        }
+    }
+    assert_eq!(node.metric(SLOW).await, 0.);
 }

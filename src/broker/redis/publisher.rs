@@ -106,6 +106,8 @@ impl Publisher {
                 self.held.extend(come.drain(..));
             }
             let mut batch = self.next_batch();
+            let Some(oldest) = batch.first() else { continue };
+            let deadline = oldest.deadline.max(Instant::now() + ANSWER_TIME_MIN);
             let mut pipeline = Pipeline::with_capacity(batch.len());
             let asked = Instant::now();
             for item in &batch {
@@ -113,7 +115,6 @@ impl Publisher {
                 let payload = header::write(&item.publication, self.node);
                 pipeline.cmd("PUBLISH").arg(channel).arg(payload);
             }
-            let deadline = batch[0].deadline.max(asked + ANSWER_TIME_MIN);
             let answers = connection.req_packed_commands(&pipeline, 0, batch.len());
             match timeout_at(deadline, answers).await {
                 Ok(Ok(answers)) => {
@@ -133,13 +134,17 @@ impl Publisher {
         }
     }
 
-    /// What goes out together: at least one publication, and no more bytes than are worth it.
+    /// What goes out together: no more bytes than are worth it, and nothing that is late.
     fn next_batch(&mut self) -> Vec<Item> {
         let mut batch = Vec::with_capacity(self.held.len());
         let mut bytes = 0;
         while bytes < BATCH_BYTES_MAX
             && let Some(item) = self.held.pop_front()
         {
+            if item.is_late() {
+                item.answer(Err(LATE));
+                continue;
+            }
             bytes += item.publication.payload.len();
             batch.push(item);
         }

@@ -89,7 +89,10 @@ impl<'a> Reader<'a> {
                 let (b'$', line) = self.line()? else { return Err(Stop::Malformed) };
                 let bytes = length(line)?;
                 if bytes > PAYLOAD_BYTES_MAX {
-                    return Ok(Said::TooLarge { channel, rest: bytes + b"\r\n".len() });
+                    return Ok(Said::TooLarge {
+                        channel,
+                        rest: bytes.saturating_add(b"\r\n".len()),
+                    });
                 }
                 Ok(Said::Message { channel, payload: self.bulk_rest(bytes)? })
             }

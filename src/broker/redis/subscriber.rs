@@ -17,7 +17,7 @@ use super::state::{Part, State};
 use super::url::Server;
 use super::wanted::Wanted;
 use crate::broker::queue::Queue;
-use crate::broker::{Event, Receipt, Sink};
+use crate::broker::{Event, Sink};
 use crate::publication::{Channel, NodeId, Publication};
 use crate::telemetry;
 
@@ -65,13 +65,14 @@ impl Subscriber {
             let Err(why) = match feed::open(&self.server).await {
                 Ok((feed, asking)) => {
                     backoff.connected();
-                    let ended = self.serve(feed, asking).await;
-                    self.wanted.lost();
-                    ended
+                    self.serve(feed, asking).await
                 }
                 Err(why) => Err(why),
             };
+            // Also what was left while there was no connection is forgotten.
+            self.wanted.lost();
             self.state.fails(Part::Subscriber, &why);
+            self.state.fails(Part::Probe, &"");
             sleep(backoff.next()).await;
             telemetry::broker_reconnecting();
         }
@@ -97,6 +98,7 @@ impl Subscriber {
         self.state.works(Part::Subscriber);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut refusal = Refusal::default();
         let probing = self.probe(probed);
         tokio::pin!(probing);
         loop {
@@ -124,12 +126,18 @@ impl Subscriber {
                     Said::Error(error) => {
                         let error = String::from_utf8_lossy(error);
                         telemetry::broker_refused("SUBSCRIBE", &error);
+                        refusal.came();
                     }
                     Said::Other => {}
                 }) => read?,
                 written = asking.write(), if asking.is_waiting() => written?,
                 () = self.wanted.changed() => self.subscribe(&mut asking),
-                _ = tick.tick() => self.unsubscribe(&mut asking),
+                _ = tick.tick() => {
+                    self.unsubscribe(&mut asking);
+                    if refusal.is_due() {
+                        self.ask_again(&mut asking, &mut refusal);
+                    }
+                }
                 silent = &mut probing => return Err(silent),
             }
         }
@@ -149,6 +157,18 @@ impl Subscriber {
                 none if none.is_empty() => return,
                 channels => asking.ask("SUBSCRIBE", &self.names(&channels)),
             }
+        }
+    }
+
+    /// Asks again for what Redis refused, one channel a command: it refuses a whole command for one
+    /// channel that it forbids.
+    fn ask_again(&self, asking: &mut Asking, refusal: &mut Refusal) {
+        let channels = self.wanted.unconfirmed();
+        if channels.is_empty() {
+            *refusal = Refusal::default();
+        }
+        for channel in &channels {
+            asking.ask("SUBSCRIBE", &self.names(std::slice::from_ref(channel)));
         }
     }
 
@@ -178,18 +198,16 @@ impl Subscriber {
             let sent = Instant::now();
             let payload = Publication::bare(Bytes::from(number.to_string()));
             let receipt = self.queue.push(Channel::of_node(self.node), payload);
-            match timeout(PROBE_TIMEOUT, round_trip(number, receipt, &mut probed)).await {
-                Ok(true) => {
-                    seen = Instant::now();
-                    telemetry::broker_probed(sent.elapsed());
-                    self.state.works(Part::Probe);
-                }
+            if !matches!(timeout(PROBE_TIMEOUT, receipt).await, Ok(Ok(()))) {
                 // Redis did not take it: that is for the publisher to mend.
-                Ok(false) => {
-                    seen = Instant::now();
-                    self.state.fails(Part::Probe, &"");
-                }
-                Err(_) => self.state.fails(Part::Probe, &"no answer"),
+                seen = Instant::now();
+                self.state.fails(Part::Probe, &"");
+            } else if timeout(PROBE_TIMEOUT, probed.wait_for(|it| *it >= number)).await.is_ok() {
+                seen = Instant::now();
+                telemetry::broker_probed(sent.elapsed());
+                self.state.works(Part::Probe);
+            } else {
+                self.state.fails(Part::Probe, &"it took a publication and did not bring it back");
             }
             if seen.elapsed() >= SILENCE_MAX {
                 return Lost::Silent;
@@ -200,9 +218,29 @@ impl Subscriber {
     }
 }
 
-/// True once the probe is back, false when it could not be published.
-async fn round_trip(number: u64, receipt: Receipt, probed: &mut watch::Receiver<u64>) -> bool {
-    receipt.await.is_ok() && probed.wait_for(|back| *back >= number).await.is_ok()
+/// When what Redis refused is asked for again: after a second, and ever less often.
+#[derive(Default)]
+struct Refusal {
+    times: u32,
+    due: Option<Instant>,
+}
+
+impl Refusal {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    fn came(&mut self) {
+        if self.due.is_none() {
+            let pause = Self::FIRST * 2u32.pow(self.times.min(6));
+            self.due = Some(Instant::now() + pause.min(Self::LONGEST));
+            self.times += 1;
+        }
+    }
+
+    /// True once for each time it comes due.
+    fn is_due(&mut self) -> bool {
+        self.due.take_if(|due| *due <= Instant::now()).is_some()
+    }
 }
 
 /// The number in a probe's payload.

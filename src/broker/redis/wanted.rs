@@ -87,8 +87,10 @@ impl Wanted {
         let mut channels = self.lock();
         channels.confirmed = 0;
         channels.fresh.clear();
+        channels.left.clear();
         let Channels { entries, fresh, .. } = &mut *channels;
         entries.retain(|_, entry| entry.left_at.is_none());
+        entries.shrink_to(entries.len() * 2);
         for (channel, entry) in entries {
             entry.gap |= std::mem::take(&mut entry.confirmed);
             fresh.push_back(channel.clone());
@@ -122,10 +124,20 @@ impl Wanted {
             && over.len() < CHANNELS_PER_COMMAND_MAX
         {
             let (at, channel) = channels.left.pop_front().expect("it was just looked at");
-            if channels.entries.get(&channel).is_some_and(|entry| entry.left_at == Some(at)) {
-                let entry = channels.entries.remove(&channel).expect("it was just looked at");
-                channels.confirmed -= usize::from(entry.confirmed);
-                over.push(channel);
+            let entry = channels.entries.get_mut(&channel).filter(|it| it.left_at == Some(at));
+            match entry {
+                None => {}
+                Some(entry) if entry.confirmed => {
+                    channels.entries.remove(&channel);
+                    channels.confirmed -= 1;
+                    over.push(channel);
+                }
+                Some(entry) => {
+                    // Its confirmation is still to come, and must not answer a newer wish.
+                    let now = Instant::now();
+                    entry.left_at = Some(now);
+                    channels.left.push_back((now, channel));
+                }
             }
         }
         channels.count();
@@ -145,6 +157,16 @@ impl Wanted {
         channels.confirmed += usize::from(newly);
         channels.count();
         interrupted
+    }
+
+    /// What Redis has not confirmed, whether it was asked or not.
+    pub fn unconfirmed(&self) -> Vec<Channel> {
+        let channels = self.lock();
+        if channels.confirmed == channels.entries.len() {
+            return Vec::new();
+        }
+        let entries = channels.entries.iter().filter(|(_, entry)| !entry.confirmed);
+        entries.map(|(channel, _)| channel.clone()).take(CHANNELS_PER_COMMAND_MAX).collect()
     }
 
     /// Tells those who have waited too long for a confirmation.

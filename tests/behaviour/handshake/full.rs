@@ -4,7 +4,7 @@ use super::{answer, assert_refused};
 use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::node::Node;
-use crate::support::raw::upgrade;
+use crate::support::raw::{Raw, upgrade};
 
 #[tokio::test]
 async fn one_too_many_is_told_to_try_later() {
@@ -30,4 +30,22 @@ async fn one_too_many_is_told_to_try_later() {
     .await;
     first.say("untroubled").await;
     assert_eq!(first.hears_text().await, "untroubled");
+}
+
+#[tokio::test]
+async fn those_who_only_wait_hold_no_descriptors() {
+    let node = Node::alone(&["limits.connections_max=2"]).await;
+    let mut open = Vec::new();
+    for _ in 0..60 {
+        let mut raw = Raw::connect(&node).await;
+        // Some are cut off right away: there are places for a few refusals only.
+        let _ = raw.try_send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        open.push(raw);
+    }
+    // Two places, and what the node has open anyway.
+    eventually("the refused to be gone", async || {
+        (node.metric("process_open_fds").await < 30.).then_some(())
+    })
+    .await;
+    drop(open);
 }

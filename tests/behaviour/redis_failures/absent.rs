@@ -29,3 +29,13 @@ async fn the_node_starts_unready_and_becomes_ready() {
     let mut other = Client::subscribed(&node, "news").await;
     relays(&mut other, &mut json, "news", "hello").await;
 }
+
+#[tokio::test]
+async fn channels_that_came_and_went_meanwhile_are_forgotten() {
+    let redis = Redis::absent();
+    let node = Node::unready_on(&redis, &[TIMEOUT]).await;
+    for number in 0..50 {
+        Client::plain(&node, &format!("passing:{number}")).await.close().await;
+    }
+    node.metric_becomes("tidegate_subscriptions_wanted", 0.).await;
+}

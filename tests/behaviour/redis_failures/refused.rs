@@ -1,0 +1,60 @@
+//! Redis refuses to subscribe: one channel that is forbidden must not mute the others, and what is
+//! refused for a while is asked for again.
+
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+#[tokio::test]
+async fn one_forbidden_channel_mutes_no_other() {
+    let redis = Redis::start().await;
+    let mut connection = redis.connection().await;
+    let mut acl = ::redis::cmd("ACL");
+    acl.arg("SETUSER").arg("gateway").arg("on").arg(">pass").arg("+@all").arg("resetchannels");
+    acl.arg("&tidegate:ok*").arg("&tidegate:probe*");
+    let _: String = acl.query_async(&mut connection).await.expect("Redis takes the user");
+    let url = redis.url().replace("redis://", "redis://gateway:pass@");
+    let node = Node::at(&url, &["broker.publish_timeout=300ms"]).await;
+    node.becomes_ready().await;
+
+    let mut allowed = Client::subscribed(&node, "ok1").await;
+    let _forbidden = Client::plain(&node, "forbidden").await;
+    redis.kill_subscribers().await;
+    eventually("the allowed channel to be subscribed again", async || {
+        (redis.subscribers("ok1").await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(allowed.event().await["type"], "gap");
+    redis.publish("ok1", "1").await;
+    assert_eq!(allowed.event().await["data"], 1);
+}
+
+#[tokio::test]
+async fn what_is_refused_while_redis_is_busy_is_asked_for_again() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[]).await;
+    let mut connection = redis.connection().await;
+    let mut settings = ::redis::cmd("CONFIG");
+    settings.arg("SET").arg("busy-reply-threshold").arg(100);
+    let _: String = settings.query_async(&mut connection).await.expect("Redis takes the setting");
+    let mut other = redis.connection().await;
+    let busy = tokio::spawn(async move {
+        let mut script = ::redis::cmd("EVAL");
+        script.arg("while true do end").arg(0);
+        // It is killed; till then it keeps Redis busy.
+        let _ = script.query_async::<::redis::Value>(&mut connection).await;
+    });
+    node.becomes_unready().await;
+    let mut client = Client::plain(&node, "news").await;
+    let mut kill = ::redis::cmd("SCRIPT");
+    kill.arg("KILL");
+    let _: String = kill.query_async(&mut other).await.expect("Redis kills the script");
+    busy.await.expect("the script ends");
+    eventually("the channel to be subscribed", async || {
+        (redis.subscribers("news").await == 1).then_some(())
+    })
+    .await;
+    redis.publish("news", "after").await;
+    assert_eq!(client.hears_text().await, "after");
+}
