@@ -155,10 +155,11 @@ impl Session {
 
     /// Converses until one side ends it.
     ///
-    /// Inputs: the heartbeat's timer; the broker's answers to what the client asked; the broker's
-    /// having room again; the socket, which also writes the outbound queue. In this order, so that answers that came together
-    /// leave in one write. Each arm is cancel safe: the timer and what is in flight are kept
-    /// outside the loop, the connection keeps what it has half read or written.
+    /// Inputs: the broker's answers to what the client asked; the broker's having room again; the
+    /// socket, which also writes the outbound queue; the heartbeat's timer. In this order, so that
+    /// answers that came together leave in one write, and a pong that has come counts before its
+    /// lateness. Each arm is cancel safe: the timer and what is in flight are kept outside the loop,
+    /// the connection keeps what it has half read or written.
     pub async fn run(mut self: Box<Self>, mut connection: impl Connection) -> Close {
         self.greet();
         let heartbeat = sleep_until(self.state.next_beat());
@@ -172,9 +173,8 @@ impl Session {
                 done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
                 () = async { broker.room().await }, if held_back => {}
                 event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, reading)) => {
-                    match event {
-                        Event::End(close) => break close,
-                        event => self.handle(event),
+                    if let Some(close) = self.handle(event) {
+                        break close;
                     }
                 }
                 () = &mut heartbeat, if self.outbound.closing().is_none() => {
@@ -222,7 +222,8 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    /// Some: the conversation is over.
+    fn handle(&mut self, event: Event) -> Option<Close> {
         let now = Instant::now();
         self.state.heard(now);
         match event {
@@ -235,10 +236,9 @@ impl Session {
             }
             Event::Close(code) => self.leaving = Some(Close::Client(code)),
             Event::Violation(close) => self.leaving = Some(close),
-            Event::End(close) => {
-                self.outbound.close(close);
-            }
+            Event::End(close) => return Some(close),
         }
+        None
     }
 
     fn message(&mut self, message: Message, now: Instant) {

@@ -137,7 +137,9 @@ impl Public {
         // hyper bounds the reading of a head, not the writing of an answer nobody takes.
         let patience = if is_full { REFUSAL_TIMEOUT } else { self.handshake_timeout * 3 };
         let Ok(ended) = timeout(patience, connection.without_shutdown()).await else {
-            telemetry::rejected(Rejected::Handshake, &"no upgrade in time");
+            if !upgrade.lock().expect("the service is done with it").answered {
+                telemetry::rejected(Rejected::Handshake, &"no upgrade in time");
+            }
             return;
         };
         let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));

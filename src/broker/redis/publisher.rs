@@ -42,7 +42,7 @@ pub async fn run(
     items: mpsc::Receiver<Item>,
     state: Arc<State>,
 ) {
-    let mut publisher = Publisher { prefix, node, items, held: VecDeque::new() };
+    let mut publisher = Publisher { prefix, node, items, held: VecDeque::new(), refused: false };
     queue.set_stuck(Some(Instant::now()));
     let mut backoff = Backoff::default();
     loop {
@@ -93,6 +93,8 @@ struct Publisher {
     items: mpsc::Receiver<Item>,
     /// Taken off the queue and not yet sent, oldest first; at most [`BATCH_MAX`].
     held: VecDeque<Item>,
+    /// Redis refused something of the last batch.
+    refused: bool,
 }
 
 impl Publisher {
@@ -118,6 +120,7 @@ impl Publisher {
             let answers = connection.req_packed_commands(&pipeline, 0, batch.len());
             match timeout_at(deadline, answers).await {
                 Ok(Ok(answers)) => {
+                    self.tell_refusal(&answers);
                     for (item, answer) in batch.drain(..).zip(answers) {
                         item.answer(taken(&answer));
                     }
@@ -132,6 +135,15 @@ impl Publisher {
                 }
             }
         }
+    }
+
+    /// Tells the first of Redis' refusals in a row: there may be thousands a second.
+    fn tell_refusal(&mut self, answers: &[Value]) {
+        let refusal = answers.iter().find(|answer| taken(answer).is_err());
+        if let (Some(error), false) = (refusal, self.refused) {
+            telemetry::broker_refused("PUBLISH", &format_args!("{error:?}"));
+        }
+        self.refused = refusal.is_some();
     }
 
     /// What goes out together: no more bytes than are worth it, and nothing that is late.
@@ -173,10 +185,7 @@ impl Publisher {
 
 fn taken(answer: &Value) -> Result<(), Unavailable> {
     match answer {
-        Value::ServerError(error) => {
-            telemetry::broker_refused("PUBLISH", &format_args!("{error:?}"));
-            Err(REFUSED)
-        }
+        Value::ServerError(_) => Err(REFUSED),
         _ => Ok(()),
     }
 }

@@ -94,11 +94,11 @@ impl Subscriber {
         let probe_channel = Channel::of_node(self.node);
         let (probes, probed) = watch::channel(0);
         asking.ask("SUBSCRIBE", &self.names(std::slice::from_ref(&probe_channel)));
-        self.subscribe(&mut asking);
+        let mut refusal = Refusal::default();
+        self.subscribe(&mut asking, &refusal);
         self.state.works(Part::Subscriber);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut refusal = Refusal::default();
         let probing = self.probe(probed);
         tokio::pin!(probing);
         loop {
@@ -124,14 +124,15 @@ impl Subscriber {
                         }
                     }
                     Said::Error(error) => {
-                        let error = String::from_utf8_lossy(error);
-                        telemetry::broker_refused("SUBSCRIBE", &error);
-                        refusal.came();
+                        if refusal.came() {
+                            let error = String::from_utf8_lossy(error);
+                            telemetry::broker_refused("SUBSCRIBE", &error);
+                        }
                     }
                     Said::Other => {}
                 }) => read?,
                 written = asking.write(), if asking.is_waiting() => written?,
-                () = self.wanted.changed() => self.subscribe(&mut asking),
+                () = self.wanted.changed() => self.subscribe(&mut asking, &refusal),
                 _ = tick.tick() => {
                     self.unsubscribe(&mut asking);
                     if refusal.is_due() {
@@ -151,24 +152,33 @@ impl Subscriber {
     }
 
     /// Asks for all that is wanted and not yet asked for.
-    fn subscribe(&self, asking: &mut Asking) {
+    ///
+    /// One channel a command after Redis has refused one: it refuses a whole command for one channel
+    /// that it forbids.
+    fn subscribe(&self, asking: &mut Asking, refusal: &Refusal) {
         loop {
-            match self.wanted.next_to_subscribe() {
-                none if none.is_empty() => return,
-                channels => asking.ask("SUBSCRIBE", &self.names(&channels)),
+            let channels = self.wanted.next_to_subscribe();
+            if channels.is_empty() {
+                return;
+            }
+            let together = if refusal.is_over() { channels.len() } else { 1 };
+            for channels in channels.chunks(together) {
+                asking.ask("SUBSCRIBE", &self.names(channels));
             }
         }
     }
 
-    /// Asks again for what Redis refused, one channel a command: it refuses a whole command for one
-    /// channel that it forbids.
+    /// Asks again for what Redis refused, and lets go of what nobody wants of that any more.
     fn ask_again(&self, asking: &mut Asking, refusal: &mut Refusal) {
+        for channel in self.wanted.abandon() {
+            asking.ask("UNSUBSCRIBE", &self.names(&[channel]));
+        }
         let channels = self.wanted.unconfirmed();
         if channels.is_empty() {
             *refusal = Refusal::default();
         }
-        for channel in &channels {
-            asking.ask("SUBSCRIBE", &self.names(std::slice::from_ref(channel)));
+        for channel in channels {
+            asking.ask("SUBSCRIBE", &self.names(&[channel]));
         }
     }
 
@@ -227,14 +237,22 @@ struct Refusal {
 
 impl Refusal {
     const FIRST: Duration = Duration::from_secs(1);
-    const LONGEST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(5);
 
-    fn came(&mut self) {
-        if self.due.is_none() {
+    /// True for the first one since the last asking: only that is told.
+    fn came(&mut self) -> bool {
+        let first = self.due.is_none();
+        if first {
             let pause = Self::FIRST * 2u32.pow(self.times.min(6));
             self.due = Some(Instant::now() + pause.min(Self::LONGEST));
             self.times += 1;
         }
+        first
+    }
+
+    /// Has nothing been refused that is still wanted?
+    fn is_over(&self) -> bool {
+        self.times == 0
     }
 
     /// True once for each time it comes due.

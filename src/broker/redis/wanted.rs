@@ -162,11 +162,18 @@ impl Wanted {
     /// What Redis has not confirmed, whether it was asked or not.
     pub fn unconfirmed(&self) -> Vec<Channel> {
         let channels = self.lock();
-        if channels.confirmed == channels.entries.len() {
-            return Vec::new();
-        }
         let entries = channels.entries.iter().filter(|(_, entry)| !entry.confirmed);
-        entries.map(|(channel, _)| channel.clone()).take(CHANNELS_PER_COMMAND_MAX).collect()
+        entries.map(|(channel, _)| channel.clone()).collect()
+    }
+
+    /// Forgets what Redis has not confirmed and nobody wants any more. Without it, channels that
+    /// Redis forbids would be kept for ever.
+    pub fn abandon(&self) -> Vec<Channel> {
+        let mut channels = self.lock();
+        let over = channels.entries.extract_if(|_, it| !it.confirmed && it.left_at.is_some());
+        let over = over.map(|(channel, _)| channel).collect();
+        channels.count();
+        over
     }
 
     /// Tells those who have waited too long for a confirmation.
@@ -250,6 +257,18 @@ mod tests {
         assert!(!wanted.confirm(&channel("b")), "it was never live");
         assert!(wanted.confirm(&channel("a")));
         assert!(!wanted.confirm(&channel("a")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_unconfirmed_is_kept_for_its_confirmation_until_it_is_abandoned() {
+        let wanted = wanted();
+        let _receipts = [wanted.subscribe(&channel("left")), wanted.subscribe(&channel("kept"))];
+        wanted.next_to_subscribe();
+        wanted.unsubscribe(&channel("left"));
+        tokio::time::advance(LEAVE_DELAY * 2).await;
+        assert!(wanted.next_to_unsubscribe().is_empty());
+        assert_eq!(wanted.abandon(), [channel("left")]);
+        assert_eq!(wanted.unconfirmed(), [channel("kept")]);
     }
 
     #[tokio::test(start_paused = true)]

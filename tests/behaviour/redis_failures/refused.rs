@@ -19,7 +19,7 @@ async fn one_forbidden_channel_mutes_no_other() {
     node.becomes_ready().await;
 
     let mut allowed = Client::subscribed(&node, "ok1").await;
-    let _forbidden = Client::plain(&node, "forbidden").await;
+    let forbidden = Client::plain(&node, "forbidden").await;
     redis.kill_subscribers().await;
     eventually("the allowed channel to be subscribed again", async || {
         (redis.subscribers("ok1").await == 1).then_some(())
@@ -28,6 +28,10 @@ async fn one_forbidden_channel_mutes_no_other() {
     assert_eq!(allowed.event().await["type"], "gap");
     redis.publish("ok1", "1").await;
     assert_eq!(allowed.event().await["data"], 1);
+
+    allowed.subscribe("ok2").await;
+    forbidden.close().await;
+    node.metric_becomes("tidegate_subscriptions_wanted", 2.).await;
 }
 
 #[tokio::test]
