@@ -4,23 +4,17 @@
 //   k6 run -e VUS=500 -e DURATION=5m -e RATE=0.1 load-tests/chat.js
 import { Counter, Trend } from 'k6/metrics';
 import exec from 'k6/execution';
-import { Ledger, durationMax, number, open, schedule, settings } from './lib/tidegate.js';
+import { Ledger, metrics, thresholds, durationMax, number, open, schedule, settings } from './lib/tidegate.js';
 
 const CHANNEL = __ENV.CHANNEL || 'chat'; // rooms are CHANNEL:1, CHANNEL:2, …
 const RATE = number('RATE', 0.3); // messages a second of one person
 const ROOM_SIZE = number('ROOM_SIZE', 10); // people in a room
 const { vus: VUS, duration, grace, p95, p99 } = settings;
+const { latency, received, published, missing, duplicates, disordered, errors } = metrics;
 const MESSAGES = Math.max(1, Math.round((RATE * duration) / 1000));
 
 const echoLatency = new Trend('echo_latency', true);
-const latency = new Trend('delivery_latency', true);
-const received = new Counter('received');
-const published = new Counter('published');
-const missing = new Counter('missing');
-const duplicates = new Counter('duplicates');
-const disordered = new Counter('out_of_order');
 const complete = new Counter('users_complete');
-const errors = new Counter('session_errors');
 
 export const options = {
   scenarios: {
@@ -28,11 +22,7 @@ export const options = {
   },
   thresholds: {
     echo_latency: [`p(95)<${p95}`, `p(99)<${p99}`],
-    delivery_latency: [`p(95)<${p95}`, `p(99)<${p99}`],
-    missing: ['count==0'],
-    duplicates: ['count==0'],
-    out_of_order: ['count==0'],
-    session_errors: ['count==0'],
+    ...thresholds,
     published: [`count==${VUS * MESSAGES}`],
     // Loss is judged only where a user was there all the time: so nearly all must have been.
     users_complete: [`count>=${Math.ceil(VUS * 0.99)}`],

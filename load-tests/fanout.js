@@ -2,25 +2,19 @@
 // whether each of them got every one, once, in order.
 //
 //   k6 run -e VUS=1000 -e RATE=10 -e DURATION=1m load-tests/fanout.js
-import { Counter, Trend } from 'k6/metrics';
+import { Counter } from 'k6/metrics';
 import exec from 'k6/execution';
-import { Ledger, choice, durationMax, number, open, schedule, settings } from './lib/tidegate.js';
+import { Ledger, metrics, thresholds, choice, durationMax, number, open, schedule, settings } from './lib/tidegate.js';
 
 const PROTOCOL = choice('PROTOCOL', 'plain', 'json');
 const CHANNEL = __ENV.CHANNEL || 'load-test';
 const RATE = number('RATE', 20); // publications a second
 const SIZE = number('SIZE', 128); // bytes of payload, roughly
-const { vus: VUS, duration, grace, p95, p99 } = settings;
+const { vus: VUS, duration, grace } = settings;
+const { latency, received, published, missing, duplicates, disordered, errors } = metrics;
 const PUBLICATIONS = Math.max(1, Math.floor((RATE * duration) / 1000));
 
-const latency = new Trend('delivery_latency', true);
-const received = new Counter('received');
-const published = new Counter('published');
-const missing = new Counter('missing');
-const duplicates = new Counter('duplicates');
-const disordered = new Counter('out_of_order');
 const complete = new Counter('subscribers_complete');
-const errors = new Counter('session_errors');
 
 export const options = {
   scenarios: {
@@ -28,11 +22,7 @@ export const options = {
     publisher: { executor: 'per-vu-iterations', vus: 1, iterations: 1, maxDuration: durationMax(), exec: 'publish' },
   },
   thresholds: {
-    delivery_latency: [`p(95)<${p95}`, `p(99)<${p99}`],
-    missing: ['count==0'],
-    duplicates: ['count==0'],
-    out_of_order: ['count==0'],
-    session_errors: ['count==0'],
+    ...thresholds,
     published: [`count==${PUBLICATIONS}`],
     // Loss is judged only where a subscriber was there all the time: so nearly all must have been.
     subscribers_complete: [`count>=${Math.ceil(VUS * 0.99)}`],

@@ -4,6 +4,7 @@
 // k6 1.1 has the standard WebSocket only as `k6/experimental/websockets`. Releases that call it
 // `k6/websockets` want this one line changed.
 import { WebSocket } from 'k6/experimental/websockets';
+import { Counter, Trend } from 'k6/metrics';
 
 const RFC6455_NORMAL = 1000;
 
@@ -20,6 +21,26 @@ export const settings = {
   grace: duration('GRACE', '5s'),
   p95: duration('P95', '1s'),
   p99: duration('P99', '2s'),
+};
+
+/** What every script counts of its deliveries. */
+export const metrics = {
+  latency: new Trend('delivery_latency', true),
+  received: new Counter('received'),
+  published: new Counter('published'),
+  missing: new Counter('missing'),
+  duplicates: new Counter('duplicates'),
+  disordered: new Counter('out_of_order'),
+  errors: new Counter('session_errors'),
+};
+
+/** And what it must come to. */
+export const thresholds = {
+  delivery_latency: [`p(95)<${settings.p95}`, `p(99)<${settings.p99}`],
+  missing: ['count==0'],
+  duplicates: ['count==0'],
+  out_of_order: ['count==0'],
+  session_errors: ['count==0'],
 };
 
 /** A number from the environment; stops the run on anything else, before it has begun. */
