@@ -14,7 +14,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 pub use self::redis::Url;
-use crate::publication::{Channel, NodeId, Publication};
+use crate::publication::{Change, Channel, NodeId, Position, Publication, User};
+use crate::rules::Rules;
 use crate::settings::Settings;
 
 /// The `[broker]` section.
@@ -23,10 +24,21 @@ pub struct Config {
     pub url: Url,
     pub prefix: String,
     pub publish_timeout: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency_window: Duration,
+    /// Which channels keep history.
+    pub rules: Rules,
 }
 
 impl Config {
-    pub fn read(settings: &mut Settings) -> Self {
+    pub fn read(settings: &mut Settings, rules: Rules) -> Self {
+        let idempotency_window = settings.section("history").duration(
+            "idempotency_window",
+            "5m",
+            Duration::from_secs(1)..=Duration::from_secs(24 * 3600),
+            "A publication with the same idempotency key is published once within it. Holds for \
+             channels with history.",
+        );
         let mut section = settings.section("broker");
         let url = section.parsed(
             "url",
@@ -56,6 +68,8 @@ impl Config {
                 "A publication the broker has not taken after so long is answered `unavailable`. It \
                  may still arrive: the answer can be what was lost.",
             ),
+            idempotency_window,
+            rules,
         }
     }
 }
@@ -63,14 +77,19 @@ impl Config {
 /// What the broker hands to the hub. Whoever takes it must not block.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// The channel flows from here on. `interrupted`: it did before, and publications of the
+    /// meantime were missed, for this reason.
+    Subscribed { channel: &'a Channel, interrupted: Option<&'static str> },
     Publication {
         channel: &'a str,
         publication: Publication,
         /// Does more follow at once? Then it is not worth a write of its own yet.
         more: bool,
     },
-    /// Publications of the channel may have been missed; it is subscribed again now.
+    /// A publication of the channel was missed though it flows on.
     Gap { channel: &'a Channel, reason: &'static str },
+    /// A user came to the channel's first session of the fleet, or left its last.
+    Presence { channel: &'a str, user: User, change: Change },
 }
 
 /// Takes the broker's events, one at a time for each channel.
@@ -81,10 +100,27 @@ pub type Sink = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 #[error("{0}")]
 pub struct Unavailable(pub &'static str);
 
-/// Carries publications between nodes.
+/// Which part of a channel's history is read, a page at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// What follows the position, oldest first.
+    After(Position),
+    /// What stands before the position, newest first.
+    Before(Position),
+    /// The newest, newest first.
+    Newest,
+}
+
+/// Most publications of one [`Page`], so that neither Redis nor the node is busy with one for long.
+pub const PAGE_MAX: usize = 128;
+
+/// Carries publications between nodes, and keeps the history of channels whose rule asks for it.
 pub trait Broker: Send + Sync {
     /// Hands over a publication. Publications of one channel keep the order they are handed over in.
-    fn publish(&self, channel: Channel, publication: Publication) -> Receipt;
+    ///
+    /// Resolves to its position where the channel keeps history; the same `id` is published once
+    /// within `history.idempotency_window` and resolves to the first one's position.
+    fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>>;
 
     /// May sessions take more from their clients?
     fn has_room(&self) -> bool;
@@ -92,8 +128,9 @@ pub trait Broker: Send + Sync {
     /// Resolves once there is room. Cancel safe.
     fn room(&self) -> BoxFuture<'_, ()>;
 
-    /// Wants the channel's publications. Asking again is harmless; the receipt comes once they flow.
-    fn subscribe(&self, channel: &Channel) -> Receipt;
+    /// Wants the channel's publications. Asking again is harmless; the receipt comes once they flow,
+    /// about when [`Event::Subscribed`] does.
+    fn subscribe(&self, channel: &Channel) -> Receipt<()>;
 
     /// No longer wants them. Takes effect a little later, in case somebody returns.
     fn unsubscribe(&self, channel: &Channel);
@@ -103,6 +140,22 @@ pub trait Broker: Send + Sync {
 
     /// How many nodes subscribe to each of the channels.
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>>;
+
+    /// Where the history of each of these channels ends, in their order; it is begun where there is
+    /// none. None: the broker keeps none of this channel after all.
+    fn positions(
+        &self,
+        channels: Vec<Channel>,
+    ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>>;
+
+    /// Reads up to `count` publications (at most [`PAGE_MAX`]) of a channel's history, each with its
+    /// position; none that is older than the rule's age.
+    fn history(
+        &self,
+        channel: Channel,
+        page: Page,
+        count: usize,
+    ) -> BoxFuture<'_, Result<Vec<Publication>, Unavailable>>;
 }
 
 /// Starts the broker of the configuration; its tasks run on the current runtime.
@@ -115,27 +168,27 @@ pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
 
 /// Resolves when the broker has done what it was asked, or has not in time.
 #[derive(Debug)]
-pub struct Receipt(Answer);
+pub struct Receipt<T>(Answer<T>);
 
 #[derive(Debug)]
-enum Answer {
-    Now(Result<(), Unavailable>),
-    Later(oneshot::Receiver<Result<(), Unavailable>>),
+enum Answer<T> {
+    Now(Result<T, Unavailable>),
+    Later(oneshot::Receiver<Result<T, Unavailable>>),
 }
 
-impl Receipt {
-    fn now(answer: Result<(), Unavailable>) -> Self {
+impl<T> Receipt<T> {
+    pub fn now(answer: Result<T, Unavailable>) -> Self {
         Self(Answer::Now(answer))
     }
 
-    fn later() -> (oneshot::Sender<Result<(), Unavailable>>, Self) {
+    pub fn later() -> (oneshot::Sender<Result<T, Unavailable>>, Self) {
         let (sender, receiver) = oneshot::channel();
         (sender, Self(Answer::Later(receiver)))
     }
 }
 
-impl Future for Receipt {
-    type Output = Result<(), Unavailable>;
+impl<T: Copy + Unpin> Future for Receipt<T> {
+    type Output = Result<T, Unavailable>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {

@@ -4,6 +4,7 @@ mod layers;
 
 use std::path::PathBuf;
 
+use crate::rules::Rules;
 use crate::settings::{Faults, Known, Settings};
 use crate::{auth, broker, drain, internal, session, telemetry, transport};
 
@@ -56,7 +57,7 @@ impl Config {
         );
         let server = transport::Config::read(&mut settings);
         let internal = internal::Config::read(&mut settings);
-        let broker = broker::Config::read(&mut settings);
+        let broker = broker::Config::read(&mut settings, Rules::default());
         let session = session::Config::read(&mut settings);
         let auth = auth::Config::read(&mut settings, server.listen);
         if server.listen == internal.listen && server.listen.port() != 0 {

@@ -14,7 +14,7 @@ pub use self::registry::{ChannelCount, Registry};
 pub use self::subscribers::Subscriber;
 use crate::broker::{Broker, Receipt, Unavailable};
 use crate::outbound::Outbound;
-use crate::publication::{Channel, Publication, SessionId};
+use crate::publication::{Channel, Position, Publication, SessionId};
 
 /// The node's channels and connections, and the broker behind them. Cheap to clone.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ impl Hub {
     }
 
     /// Hands a publication to the broker, which brings it back for the local subscribers too.
-    pub fn publish(&self, channel: Channel, publication: Publication) -> Receipt {
+    pub fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
         self.0.broker.publish(channel, publication)
     }
 
@@ -73,7 +73,7 @@ impl Drop for Claim {
 
 /// A channel that was asked for; resolves when the broker has confirmed it.
 pub struct Interest {
-    receipt: Receipt,
+    receipt: Receipt<()>,
     claim: Claim,
 }
 
@@ -140,6 +140,7 @@ mod tests {
     use crate::broker::{self, Config, Url};
     use crate::protocol::Encoding;
     use crate::publication::NodeId;
+    use crate::rules::Rules;
     use bytes::Bytes;
     use std::time::Duration;
 
@@ -149,6 +150,8 @@ mod tests {
             url: Url::Memory,
             prefix: String::new(),
             publish_timeout: Duration::from_secs(1),
+            idempotency_window: Duration::from_secs(300),
+            rules: Rules::default(),
         };
         let broker = broker::connect(&config, NodeId::random(), registry.clone().sink());
         Hub::new(registry, broker)

@@ -70,13 +70,19 @@ pub struct Publication {
     /// The session that sent it, for `echo: false`. None: another service did.
     pub session: Option<SessionId>,
     /// The authenticated user who sent it.
-    pub user: Option<Arc<str>>,
+    pub user: User,
     /// When the first node took it, in Unix microseconds.
     pub sent_at: Option<u64>,
     /// Idempotency key: the same one is published once within the window.
     pub id: Option<Arc<str>>,
     /// W3C trace context of the publisher.
     pub traceparent: Option<Arc<str>>,
+    /// Where it stands in its channel's history. None: the channel keeps none, or a service
+    /// published past it.
+    pub position: Option<Position>,
+    /// The last position of the history that this one's epoch goes on from. None: it goes on within
+    /// its epoch, or from nothing.
+    pub previous: Option<Position>,
 }
 
 impl Publication {
@@ -104,14 +110,16 @@ impl Publication {
             sent_at: None,
             id: None,
             traceparent: None,
+            position: None,
+            previous: None,
         }
     }
 }
 
 /// Where a publication stands in its channel's history, written `<epoch>-<seq>`.
 ///
-/// `seq` grows by exactly one; another `epoch` is another history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `seq` grows by exactly one; another `epoch` is another history, and a later one is larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     pub epoch: u64,
     pub seq: u64,
@@ -139,6 +147,16 @@ impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.epoch, self.seq)
     }
+}
+
+/// A user's name, as its token gives it. None: a session without one.
+pub type User = Option<Arc<str>>;
+
+/// What became of a user in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Join,
+    Leave,
 }
 
 /// A running node: 48 random bits, written as twelve hexadecimal digits. New at every start.

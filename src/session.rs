@@ -284,7 +284,7 @@ impl Session {
             Done::Published { id, started, answer } => {
                 telemetry::publication_answered(started.elapsed());
                 match answer {
-                    Ok(()) => self.reply(&Reply::Published { id }),
+                    Ok(_) => self.reply(&Reply::Published { id }),
                     Err(unavailable) => {
                         // Nobody knows what comes back of those in flight: none is waited for.
                         self.echoes_due = self.outbound.echoes();

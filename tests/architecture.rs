@@ -18,6 +18,7 @@ const STOREYS: &[&[&str]] = &[
     &["listener", "outbound"],
     &["vital"],
     &["telemetry"],
+    &["rules"],
     &["close", "frame", "publication", "settings"],
 ];
 

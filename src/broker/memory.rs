@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::queue::{LATE, Queue};
-use super::{Broker, Event, Receipt, Sink, Unavailable};
-use crate::publication::{Channel, Publication};
+use super::{Broker, Event, Page, Receipt, Sink, Unavailable};
+use crate::publication::{Channel, Position, Publication};
 use crate::{telemetry, vital};
 
 /// Most publications relayed before other tasks get a turn.
@@ -35,7 +35,7 @@ impl Memory {
                         publication: item.publication.clone(),
                         more: left > 0,
                     });
-                    item.answer(Ok(()));
+                    item.answer(Ok(None));
                 }
                 tokio::task::yield_now().await;
             }
@@ -46,7 +46,7 @@ impl Memory {
 }
 
 impl Broker for Memory {
-    fn publish(&self, channel: Channel, publication: Publication) -> Receipt {
+    fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
         self.queue.push(channel, publication)
     }
 
@@ -58,7 +58,7 @@ impl Broker for Memory {
         Box::pin(self.queue.room())
     }
 
-    fn subscribe(&self, _: &Channel) -> Receipt {
+    fn subscribe(&self, _: &Channel) -> Receipt<()> {
         Receipt::now(Ok(()))
     }
 
@@ -70,5 +70,21 @@ impl Broker for Memory {
 
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>> {
         Box::pin(std::future::ready(Ok(vec![1; channels.len()])))
+    }
+
+    fn positions(
+        &self,
+        channels: Vec<Channel>,
+    ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
+        Box::pin(std::future::ready(vec![Ok(None); channels.len()]))
+    }
+
+    fn history(
+        &self,
+        _: Channel,
+        _: Page,
+        _: usize,
+    ) -> BoxFuture<'_, Result<Vec<Publication>, Unavailable>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::{Receipt, Unavailable};
-use crate::publication::{Channel, Publication};
+use crate::publication::{Channel, Position, Publication};
 
 /// Bytes beyond which sessions stop reading from their clients. A burst is held back by TCP and not
 /// refused: ten thousand clients that say something at once are no fault.
@@ -50,7 +50,7 @@ pub struct Item {
     pub publication: Publication,
     /// When its publisher is told that it did not get through.
     pub deadline: Instant,
-    receipt: Option<oneshot::Sender<Result<(), Unavailable>>>,
+    receipt: Option<oneshot::Sender<Result<Option<Position>, Unavailable>>>,
     load: Arc<Load>,
 }
 
@@ -62,7 +62,7 @@ impl Queue {
     }
 
     /// Never waits: beyond the bound the receipt says so at once.
-    pub fn push(&self, channel: Channel, publication: Publication) -> Receipt {
+    pub fn push(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
         if self.is_stuck() {
             return Receipt::now(Err(STUCK));
         }
@@ -131,7 +131,7 @@ impl Item {
         self.deadline <= Instant::now()
     }
 
-    pub fn answer(mut self, answer: Result<(), Unavailable>) {
+    pub fn answer(mut self, answer: Result<Option<Position>, Unavailable>) {
         if let Some(receipt) = self.receipt.take() {
             // The session may be gone; then nobody waits.
             let _ = receipt.send(answer);
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn push(queue: &Queue, bytes: usize) -> Receipt {
+    fn push(queue: &Queue, bytes: usize) -> Receipt<Option<Position>> {
         let publication = Publication::bare(Bytes::from(vec![b'x'; bytes]));
         queue.push(Channel::new("a").unwrap(), publication)
     }
@@ -168,11 +168,11 @@ mod tests {
         let (queue, mut items) = Queue::new(Duration::from_secs(1));
         let first = push(&queue, BYTES_MAX - 1000);
         assert!(push(&queue, 1000).await.is_err());
-        items.recv().await.unwrap().answer(Ok(()));
-        assert_eq!(first.await, Ok(()));
+        items.recv().await.unwrap().answer(Ok(None));
+        assert_eq!(first.await, Ok(None));
         let second = push(&queue, 1000);
-        items.recv().await.unwrap().answer(Ok(()));
-        assert_eq!(second.await, Ok(()));
+        items.recv().await.unwrap().answer(Ok(None));
+        assert_eq!(second.await, Ok(None));
     }
 
     #[tokio::test]

@@ -24,8 +24,8 @@ use self::state::State;
 pub use self::url::{Server, Url};
 use self::wanted::Wanted;
 use super::queue::Queue;
-use super::{Broker, Config, Receipt, Sink, Unavailable};
-use crate::publication::{Channel, NodeId, Publication};
+use super::{Broker, Config, Page, Receipt, Sink, Unavailable};
+use crate::publication::{Channel, NodeId, Position, Publication};
 use crate::{telemetry, vital};
 
 /// Most channels in one question or command, so that Redis is never busy with one for long.
@@ -68,7 +68,7 @@ impl Redis {
 }
 
 impl Broker for Redis {
-    fn publish(&self, channel: Channel, publication: Publication) -> Receipt {
+    fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
         self.queue.push(channel, publication)
     }
 
@@ -80,7 +80,7 @@ impl Broker for Redis {
         Box::pin(self.queue.room())
     }
 
-    fn subscribe(&self, channel: &Channel) -> Receipt {
+    fn subscribe(&self, channel: &Channel) -> Receipt<()> {
         self.wanted.subscribe(channel)
     }
 
@@ -110,5 +110,21 @@ impl Broker for Redis {
             }
             Ok(nodes)
         })
+    }
+
+    fn positions(
+        &self,
+        channels: Vec<Channel>,
+    ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
+        Box::pin(std::future::ready(vec![Ok(None); channels.len()]))
+    }
+
+    fn history(
+        &self,
+        _: Channel,
+        _: Page,
+        _: usize,
+    ) -> BoxFuture<'_, Result<Vec<Publication>, Unavailable>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }

@@ -66,7 +66,9 @@ impl Registry {
             Event::Publication { channel, publication, more } => {
                 self.deliver(channel, &publication, more);
             }
-            Event::Gap { channel, reason } => self.push_gap(channel, reason),
+            Event::Subscribed { channel, interrupted: Some(reason) }
+            | Event::Gap { channel, reason } => self.push_gap(channel, reason),
+            Event::Subscribed { interrupted: None, .. } | Event::Presence { .. } => {}
         })
     }
 
@@ -143,7 +145,7 @@ impl Registry {
     }
 
     /// Counts one more claim on the channel and asks the broker for it.
-    pub(super) fn add_interest(&self, channel: &Channel, broker: &dyn Broker) -> Receipt {
+    pub(super) fn add_interest(&self, channel: &Channel, broker: &dyn Broker) -> Receipt<()> {
         let mut shard = self.shard(channel.as_str());
         shard.add_interest(channel);
         // Under the lock, so that the broker hears of first and last claims in their order.

@@ -80,7 +80,10 @@ async fn publish(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> 
     };
     telemetry::api_publication_received();
     match hub.publish(channel, publication.sent_now()).await {
-        Ok(()) => object(StatusCode::ACCEPTED, &json!({})),
+        Ok(None) => object(StatusCode::ACCEPTED, &json!({})),
+        Ok(Some(position)) => {
+            object(StatusCode::ACCEPTED, &json!({"position": position.to_string()}))
+        }
         Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &why.to_string()),
     }
 }

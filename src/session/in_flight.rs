@@ -23,7 +23,7 @@ pub struct InFlight {
 }
 
 enum Waiting {
-    Publish { id: Option<Id>, receipt: Receipt, started: Instant },
+    Publish { id: Option<Id>, receipt: Receipt<Option<Position>>, started: Instant },
     Subscribe { id: Option<Id>, interest: Interest, since: Option<Position>, echo: bool },
 }
 
@@ -32,7 +32,7 @@ pub enum Done {
     Published {
         id: Option<Id>,
         started: Instant,
-        answer: Result<(), Unavailable>,
+        answer: Result<Option<Position>, Unavailable>,
     },
     Subscribed {
         id: Option<Id>,
@@ -44,7 +44,12 @@ pub enum Done {
 }
 
 impl InFlight {
-    pub fn publish(&mut self, id: Option<Id>, receipt: Receipt, started: Instant) {
+    pub fn publish(
+        &mut self,
+        id: Option<Id>,
+        receipt: Receipt<Option<Position>>,
+        started: Instant,
+    ) {
         self.waiting.push_back(Waiting::Publish { id, receipt, started });
     }
 
@@ -80,12 +85,15 @@ impl InFlight {
             let answer = match self.waiting.front_mut() {
                 None => return Poll::Pending,
                 Some(Waiting::Publish { receipt, .. }) => ready!(Pin::new(receipt).poll(cx)),
-                Some(Waiting::Subscribe { interest, .. }) => ready!(Pin::new(interest).poll(cx)),
+                Some(Waiting::Subscribe { interest, .. }) => {
+                    ready!(Pin::new(interest).poll(cx)).map(|()| None)
+                }
             };
             let done = match self.waiting.pop_front().expect("its front was just looked at") {
                 Waiting::Publish { id, started, .. } => Done::Published { id, started, answer },
                 Waiting::Subscribe { id, interest, since, echo } => {
                     self.subscribing -= 1;
+                    let answer = answer.map(drop);
                     Done::Subscribed { id, interest, since, echo, answer }
                 }
             };

@@ -15,7 +15,7 @@ use super::link::{Backoff, Link};
 use super::state::{Part, State};
 use crate::broker::Unavailable;
 use crate::broker::queue::{Item, LATE, Queue};
-use crate::publication::NodeId;
+use crate::publication::{NodeId, Position};
 use crate::telemetry;
 
 /// Most publications in one pipeline.
@@ -183,9 +183,9 @@ impl Publisher {
     }
 }
 
-fn taken(answer: &Value) -> Result<(), Unavailable> {
+fn taken(answer: &Value) -> Result<Option<Position>, Unavailable> {
     match answer {
         Value::ServerError(_) => Err(REFUSED),
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }

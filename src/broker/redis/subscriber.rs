@@ -146,9 +146,8 @@ impl Subscriber {
 
     /// The channel flows; if it was interrupted, that is told before what comes next.
     fn confirm(&self, channel: Channel) {
-        if self.wanted.confirm(&channel) {
-            (self.sink)(Event::Gap { channel: &channel, reason: RECONNECTED });
-        }
+        let interrupted = self.wanted.confirm(&channel).then_some(RECONNECTED);
+        (self.sink)(Event::Subscribed { channel: &channel, interrupted });
     }
 
     /// Asks for all that is wanted and not yet asked for.
@@ -208,7 +207,7 @@ impl Subscriber {
             let sent = Instant::now();
             let payload = Publication::bare(Bytes::from(number.to_string()));
             let receipt = self.queue.push(Channel::of_node(self.node), payload);
-            if !matches!(timeout(PROBE_TIMEOUT, receipt).await, Ok(Ok(()))) {
+            if !matches!(timeout(PROBE_TIMEOUT, receipt).await, Ok(Ok(_))) {
                 // Redis did not take it: that is for the publisher to mend.
                 seen = Instant::now();
                 self.state.fails(Part::Probe, &"");

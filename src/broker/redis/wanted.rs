@@ -50,7 +50,7 @@ impl Wanted {
         Self { state: Mutex::default(), changed: Notify::new(), confirm_timeout }
     }
 
-    pub fn subscribe(&self, channel: &Channel) -> Receipt {
+    pub fn subscribe(&self, channel: &Channel) -> Receipt<()> {
         let mut channels = self.lock();
         if !channels.entries.contains_key(channel) {
             channels.entries.insert(channel.clone(), Entry::default());
