@@ -161,7 +161,7 @@ pub trait Broker: Send + Sync {
 /// Starts the broker of the configuration; its tasks run on the current runtime.
 pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
-        Url::Memory => Arc::new(memory::Memory::start(config.publish_timeout, sink)),
+        Url::Memory => Arc::new(memory::Memory::start(config, sink)),
         Url::Redis(server) => Arc::new(redis::Redis::start(config, server, node, sink)),
     }
 }

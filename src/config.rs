@@ -37,6 +37,7 @@ pub struct Config {
     pub server: transport::Config,
     pub internal: internal::Config,
     pub broker: broker::Config,
+    pub rules: Rules,
     pub session: session::Config,
     pub auth: auth::Config,
     pub drain: drain::Config,
@@ -57,7 +58,8 @@ impl Config {
         );
         let server = transport::Config::read(&mut settings);
         let internal = internal::Config::read(&mut settings);
-        let broker = broker::Config::read(&mut settings, Rules::default());
+        let rules = Rules::default();
+        let broker = broker::Config::read(&mut settings, rules.clone());
         let session = session::Config::read(&mut settings);
         let auth = auth::Config::read(&mut settings, server.listen);
         if server.listen == internal.listen && server.listen.port() != 0 {
@@ -76,6 +78,7 @@ impl Config {
             server,
             internal,
             broker,
+            rules,
             session,
             auth,
             drain,

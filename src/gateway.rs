@@ -73,7 +73,7 @@ impl Gateway {
         if !config.internal.listen.ip().is_loopback() && config.internal.api_key.is_none() {
             telemetry::internal_is_open(config.internal.listen);
         }
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(config.rules.clone()));
         registry.start_flushers();
         let broker = broker::connect(&config.broker, node, registry.clone().sink());
         let hub = Hub::new(registry, broker);

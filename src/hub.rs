@@ -2,19 +2,28 @@
 //! subscribe, the last one's leaving makes it leave; what the broker brings is put in line for
 //! each subscriber's socket, and never waits for one.
 
+mod catching_up;
+mod recent;
+mod recovery;
 mod registry;
 mod shard;
 mod subscribers;
+mod tail;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use tokio::sync::oneshot;
+
+pub use self::catching_up::Word;
+use self::recent::Since;
 pub use self::registry::{ChannelCount, Registry};
 pub use self::subscribers::Subscriber;
 use crate::broker::{Broker, Receipt, Unavailable};
 use crate::outbound::Outbound;
 use crate::publication::{Channel, Position, Publication, SessionId};
+use crate::rules::Rules;
 
 /// The node's channels and connections, and the broker behind them. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +37,7 @@ struct Parts {
 impl Hub {
     /// `registry` is what the broker's events were promised to.
     pub fn new(registry: Arc<Registry>, broker: Arc<dyn Broker>) -> Self {
+        recovery::start(registry.clone(), broker.clone());
         Self(Arc::new(Parts { registry, broker }))
     }
 
@@ -36,11 +46,17 @@ impl Hub {
         self.0.broker.publish(channel, publication)
     }
 
-    /// Asks for a channel. What is published before the interest becomes a subscription is not
-    /// delivered to it.
-    pub fn interest(&self, channel: Channel) -> Interest {
+    /// Asks for a channel, to go on from `since` where it is given. What is published before the
+    /// interest becomes a subscription is not delivered to it.
+    pub fn interest(&self, channel: Channel, since: Option<Position>) -> Interest {
         let receipt = self.0.registry.add_interest(&channel, self.broker());
-        Interest { receipt, claim: Claim { hub: self.clone(), channel } }
+        let claim = Claim { hub: self.clone(), channel };
+        Interest { step: Step::Confirming(receipt), since, reads: 0, claim }
+    }
+
+    /// Where a channel that somebody here listens to stands. None: it keeps no history.
+    pub fn position(&self, channel: &Channel) -> Option<Position> {
+        self.registry().position(channel)
     }
 
     /// Makes a connection known, until its [`Membership`] is dropped.
@@ -48,6 +64,10 @@ impl Hub {
         let session = outbound.session();
         self.0.registry.add_connection(outbound);
         Membership { hub: self.clone(), session }
+    }
+
+    pub fn rules(&self) -> &Rules {
+        self.0.registry.rules()
     }
 
     pub fn registry(&self) -> &Registry {
@@ -71,22 +91,54 @@ impl Drop for Claim {
     }
 }
 
-/// A channel that was asked for; resolves when the broker has confirmed it.
+/// A channel that was asked for; resolves when the broker has confirmed it, and where it keeps
+/// history, when this node knows how far that goes and has what follows the position it was asked
+/// for with.
 pub struct Interest {
-    receipt: Receipt<()>,
+    step: Step,
+    since: Option<Position>,
+    reads: u32,
     claim: Claim,
 }
+
+enum Step {
+    Confirming(Receipt<()>),
+    Opening(oneshot::Receiver<Result<(), Unavailable>>),
+    Loading(oneshot::Receiver<()>),
+    Ready,
+}
+
+/// How often an interest waits for a history to be read. What is read may be dropped again before
+/// it is looked at, when the broker is interrupted.
+const READS_MAX: u32 = 3;
 
 impl Interest {
     pub fn channel(&self) -> &Channel {
         &self.claim.channel
     }
 
-    /// From here on the subscriber gets what is published.
-    pub fn subscribe(self, subscriber: Subscriber) -> Subscription {
+    /// From here on the subscriber gets what is published; `say` is told first where it comes in and
+    /// what it has missed.
+    pub fn subscribe(self, subscriber: Subscriber, say: &mut dyn FnMut(Word<'_>)) -> Subscription {
         let echo = subscriber.echo;
-        let number = self.claim.hub.registry().add_subscriber(&self.claim.channel, subscriber);
+        let registry = self.claim.hub.registry();
+        let number = registry.join(&self.claim.channel, subscriber, self.since, say);
         Subscription { number, echo, claim: self.claim }
+    }
+
+    fn opening(&self) -> Step {
+        match self.claim.hub.registry().opened(&self.claim.channel) {
+            Some(opened) => Step::Opening(opened),
+            None => self.loading(),
+        }
+    }
+
+    fn loading(&self) -> Step {
+        let Some(since) = self.since.filter(|_| self.reads < READS_MAX) else { return Step::Ready };
+        match self.claim.hub.registry().since(&self.claim.channel, since) {
+            Since::Yes(_) | Since::No => Step::Ready,
+            Since::Read(loaded) | Since::Load(loaded) => Step::Loading(loaded),
+        }
     }
 }
 
@@ -94,7 +146,27 @@ impl Future for Interest {
     type Output = Result<(), Unavailable>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.receipt).poll(cx)
+        loop {
+            let next = match &mut self.step {
+                Step::Confirming(receipt) => match ready!(Pin::new(receipt).poll(cx)) {
+                    Ok(()) => self.opening(),
+                    Err(why) => return Poll::Ready(Err(why)),
+                },
+                Step::Opening(opened) => match ready!(Pin::new(opened).poll(cx)) {
+                    Ok(Ok(())) => self.loading(),
+                    Ok(Err(why)) => return Poll::Ready(Err(why)),
+                    // The channel was dropped; a claim prevents that.
+                    Err(_) => self.opening(),
+                },
+                Step::Loading(loaded) => {
+                    let _ = ready!(Pin::new(loaded).poll(cx));
+                    self.reads += 1;
+                    self.loading()
+                }
+                Step::Ready => return Poll::Ready(Ok(())),
+            };
+            self.step = next;
+        }
     }
 }
 
@@ -140,12 +212,11 @@ mod tests {
     use crate::broker::{self, Config, Url};
     use crate::protocol::Encoding;
     use crate::publication::NodeId;
-    use crate::rules::Rules;
     use bytes::Bytes;
     use std::time::Duration;
 
     fn hub() -> Hub {
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(Rules::default()));
         let config = Config {
             url: Url::Memory,
             prefix: String::new(),
@@ -164,9 +235,9 @@ mod tests {
     }
 
     async fn subscribe(hub: &Hub, name: &str, subscriber: &Subscriber) -> Subscription {
-        let mut interest = hub.interest(Channel::new(name).unwrap());
+        let mut interest = hub.interest(Channel::new(name).unwrap(), None);
         (&mut interest).await.unwrap();
-        interest.subscribe(subscriber.clone())
+        interest.subscribe(subscriber.clone(), &mut |_| {})
     }
 
     async fn publish(hub: &Hub, name: &str, session: Option<SessionId>) {

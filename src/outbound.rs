@@ -52,6 +52,8 @@ struct State {
     front_written: usize,
     /// Cost of all that was pushed and is not yet written, also of what a writer has taken.
     bytes: usize,
+    /// How far `bytes` may exceed the bound, for a backlog that is not yet written.
+    allowance: usize,
     writer: Writer,
     /// Travels beside the queue, never through it: a full queue must not hold back its own end.
     close: Option<Close>,
@@ -152,6 +154,21 @@ impl Outbound {
         }
     }
 
+    /// Queues what a client that comes back has missed, from the connection's own task. It may be
+    /// more than the bound: it is not slow for what it was not there to take. What it owes counts
+    /// from when all of it is written.
+    pub fn push_backlog(&self, frames: impl Iterator<Item = Bytes>) {
+        let mut state = self.lock();
+        for frame in frames {
+            state.allowance += cost(&frame);
+            // Unbounded for these it cannot fail.
+            let _ = state.queue(frame, usize::MAX);
+        }
+        if state.writer == Writer::Nobody && !state.frames.is_empty() {
+            state.writer = Writer::Connection;
+        }
+    }
+
     /// Queues a frame from the connection's own task, which writes it when it next looks.
     pub fn push_own(&self, frame: Bytes) -> Result<(), Full> {
         let mut state = self.lock();
@@ -198,6 +215,7 @@ impl Outbound {
             return Poll::Ready(Ok(()));
         }
         state.writer = Writer::Nobody;
+        state.allowance = 0;
         state.give_back_room();
         batch.give_back_room();
         if let Some(close) = state.close {
@@ -271,7 +289,7 @@ impl State {
         if self.close.is_some() {
             return Ok(());
         }
-        if self.bytes >= bytes_max {
+        if self.bytes >= bytes_max.saturating_add(self.allowance) {
             return Err(Full);
         }
         self.bytes += cost(&frame);

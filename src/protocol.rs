@@ -8,7 +8,7 @@ mod plain;
 use bytes::Bytes;
 
 use crate::close::Close;
-use crate::publication::{Channel, Kind, Position, Publication};
+use crate::publication::{Change, Channel, Kind, Position, Publication, User};
 use crate::telemetry;
 
 /// One message of the client, its fragments joined. Text is UTF-8.
@@ -36,25 +36,82 @@ pub type Id = i64;
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    Subscribe { id: Option<Id>, channel: Channel, since: Option<Position>, echo: bool },
-    Unsubscribe { id: Option<Id>, channel: Channel },
-    Publish { id: Option<Id>, channel: Channel, publication: Publication },
-    Ping { id: Option<Id> },
+    Subscribe {
+        id: Option<Id>,
+        channel: Channel,
+        since: Option<Position>,
+        echo: bool,
+    },
+    Unsubscribe {
+        id: Option<Id>,
+        channel: Channel,
+    },
+    Publish {
+        id: Option<Id>,
+        channel: Channel,
+        publication: Publication,
+    },
+    /// `limit`: most publications of the answer; the newest, or with `since` those right after it.
+    History {
+        id: Option<Id>,
+        channel: Channel,
+        since: Option<Position>,
+        limit: usize,
+    },
+    Presence {
+        id: Option<Id>,
+        channel: Channel,
+    },
+    Ping {
+        id: Option<Id>,
+    },
 }
 
 /// What a command is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    Subscribed { id: Option<Id>, channel: Channel, recovered: Option<bool> },
-    Unsubscribed { id: Option<Id>, channel: Channel },
-    Published { id: Option<Id> },
-    Pong { id: Option<Id> },
+    Subscribed {
+        id: Option<Id>,
+        channel: Channel,
+        /// Where the channel stands. None: it keeps no history.
+        position: Option<Position>,
+        recovered: Option<bool>,
+    },
+    Unsubscribed {
+        id: Option<Id>,
+        channel: Channel,
+    },
+    Published {
+        id: Option<Id>,
+        position: Option<Position>,
+    },
+    History {
+        id: Option<Id>,
+        channel: Channel,
+        excerpt: Excerpt,
+    },
+    Pong {
+        id: Option<Id>,
+    },
     Error(ReplyError),
+}
+
+/// A part of a channel's history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Excerpt {
+    /// Oldest first.
+    pub publications: Vec<Publication>,
+    /// How far it reaches.
+    pub position: Option<Position>,
+    /// Some where it was to follow a position: does nothing stand between?
+    pub recovered: Option<bool>,
+    /// Was more left out than was asked for?
+    pub more: bool,
 }
 
 /// What the node says unasked, beside publications.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Push {
+pub enum Push<'a> {
     Welcome {
         session: String,
         node: String,
@@ -62,8 +119,14 @@ pub enum Push {
     },
     /// Publications of the channel may be missing from here on back.
     Gap {
-        channel: Channel,
+        channel: &'a str,
         reason: &'static str,
+    },
+    /// A user came to the channel, or left it.
+    Presence {
+        channel: &'a str,
+        user: User,
+        change: Change,
     },
 }
 
@@ -156,7 +219,7 @@ impl Encoding {
     }
 
     /// The frame of a push. None: the protocol has no words for it.
-    pub fn push(self, push: &Push) -> Option<Bytes> {
+    pub fn push(self, push: &Push<'_>) -> Option<Bytes> {
         match self {
             Self::Plain => None,
             Self::Json => Some(json::push(push)),

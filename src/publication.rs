@@ -101,6 +101,13 @@ impl Publication {
         Self { sent_at: u64::try_from(now.as_micros()).ok(), ..self }
     }
 
+    /// Does nothing of the channel's history stand between `last` and this one?
+    pub fn follows(&self, last: Position) -> bool {
+        let Some(position) = self.position else { return false };
+        let next = position.epoch == last.epoch && position.seq == last.seq + 1;
+        next || self.previous == Some(last)
+    }
+
     pub fn new(payload: Bytes, kind: Kind) -> Self {
         Self {
             payload,

@@ -34,6 +34,11 @@ pub enum Delivery {
 }
 
 impl Rules {
+    /// Why there is no history or presence of the channel, naming the rule.
+    pub fn keeps_no(&self, kept: &str, channel: &crate::publication::Channel) -> String {
+        format!("no rule keeps {kept} for {channel}")
+    }
+
     pub fn of(&self, _: &str) -> Policy {
         Policy::default()
     }

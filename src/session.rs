@@ -4,6 +4,7 @@
 //! meet the socket, the hub and the clock.
 
 mod config;
+mod history;
 mod in_flight;
 mod state;
 
@@ -22,10 +23,10 @@ use self::state::{Action, Beat, State};
 use crate::broker::Unavailable;
 use crate::close::Close;
 use crate::frame;
-use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription};
+use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription, Word};
 use crate::outbound::{Full, Outbound, Wire};
 use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
-use crate::publication::{NodeId, Publication, SessionId};
+use crate::publication::{NodeId, Position, Publication, SessionId};
 use crate::telemetry;
 
 /// What a session needs of a transport.
@@ -81,6 +82,15 @@ impl Context {
     }
 }
 
+/// Where a session comes into a channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// Where the channel stands. None: it keeps no history.
+    pub position: Option<Position>,
+    /// Some where the client gave a position: does it miss nothing?
+    pub recovered: Option<bool>,
+}
+
 /// How long a session that leaves waits for its own last publications to come back.
 const ECHO_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -107,7 +117,12 @@ pub struct Session {
 impl Session {
     /// Begins a session before its handshake is answered. A plain one is subscribed by then, so
     /// that an open connection misses nothing; where the broker is away it is not waited for.
-    pub async fn begin(context: Arc<Context>, protocol: Protocol, echo: bool) -> Self {
+    pub async fn begin(
+        context: Arc<Context>,
+        protocol: Protocol,
+        echo: bool,
+        since: Option<Position>,
+    ) -> (Self, Standing) {
         let number = context.sessions.fetch_add(1, Ordering::Relaxed);
         let id = SessionId { node: context.node, number };
         let outbound = Arc::new(Outbound::new(id, context.config.queue_bytes_max));
@@ -126,16 +141,17 @@ impl Session {
             outbound,
             context,
         };
+        let mut standing = Standing::default();
         if let Some(channel) = channel {
-            let mut interest = session.context.hub.interest(channel);
+            let mut interest = session.context.hub.interest(channel, since);
             if session.context.hub.broker().ready().is_ok() {
                 // Unconfirmed, it stays wanted and begins when the broker is back.
                 let _ = (&mut interest).await;
             }
             session.subscriptions.reserve_exact(1);
-            session.subscribe(interest, echo);
+            standing = session.subscribe(interest, echo, |_| None);
         }
-        session
+        (session, standing)
     }
 
     /// The label under which it is counted.
@@ -256,8 +272,25 @@ impl Session {
                     self.in_flight.publish(id, receipt, now);
                 }
                 Action::Subscribe { id, channel, since, echo } => {
-                    let interest = self.context.hub.interest(channel);
-                    self.in_flight.subscribe(id, interest, since, echo);
+                    let interest = self.context.hub.interest(channel, since);
+                    self.in_flight.subscribe(id, interest, echo);
+                }
+                Action::SubscribeAgain { id, channel, since } => {
+                    let position = self.context.hub.position(&channel);
+                    // What it got of it before is not known here.
+                    let recovered = since.map(|since| Some(since) == position);
+                    self.reply(&Reply::Subscribed { id, channel, position, recovered });
+                }
+                Action::History { id, channel, since, limit } => {
+                    let reading =
+                        history::read(self.context.hub.clone(), id, channel, since, limit);
+                    self.in_flight.ask(Box::pin(reading));
+                }
+                Action::Presence { id, channel } => {
+                    let message = format!("no rule keeps presence for {channel}");
+                    let channel = Some(channel.to_string());
+                    let code = Code::NotFound;
+                    self.reply(&Reply::Error(ReplyError { id, channel, code, message }));
                 }
                 Action::Unsubscribe(channel) => {
                     // What was published there may no longer come back: none is waited for.
@@ -284,7 +317,7 @@ impl Session {
             Done::Published { id, started, answer } => {
                 telemetry::publication_answered(started.elapsed());
                 match answer {
-                    Ok(_) => self.reply(&Reply::Published { id }),
+                    Ok(position) => self.reply(&Reply::Published { id, position }),
                     Err(unavailable) => {
                         // Nobody knows what comes back of those in flight: none is waited for.
                         self.echoes_due = self.outbound.echoes();
@@ -292,13 +325,19 @@ impl Session {
                     }
                 }
             }
-            Done::Subscribed { id, interest, since, echo, answer } => match answer {
+            Done::Answered(reply) => self.reply(&reply),
+            Done::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => {
                     let channel = interest.channel().clone();
-                    // No history is kept: a position to resume from cannot be honoured.
-                    let recovered = since.map(|_| false);
-                    self.reply(&Reply::Subscribed { id, channel, recovered });
-                    self.subscribe(interest, echo);
+                    self.subscribe(interest, echo, |standing| {
+                        let Standing { position, recovered } = standing;
+                        Some(Reply::Subscribed {
+                            id,
+                            channel: channel.clone(),
+                            position,
+                            recovered,
+                        })
+                    });
                 }
                 Err(unavailable) => {
                     self.unavailable(id, Some(interest.channel().to_string()), unavailable);
@@ -318,10 +357,43 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, interest: Interest, echo: bool) {
-        let encoding = self.state.protocol().encoding();
+    /// Adds it to the channel's subscribers, with the `answer` and what it missed before anything
+    /// else.
+    fn subscribe(
+        &mut self,
+        interest: Interest,
+        echo: bool,
+        answer: impl Fn(Standing) -> Option<Reply>,
+    ) -> Standing {
+        let protocol = self.state.protocol().clone();
+        let encoding = protocol.encoding();
         let subscriber = Subscriber { outbound: self.outbound.clone(), encoding, echo };
-        self.subscriptions.push(interest.subscribe(subscriber));
+        let channel = interest.channel().clone();
+        let mut standing = Standing::default();
+        let subscription = interest.subscribe(subscriber, &mut |word| match word {
+            Word::Subscribed { position, recovered } => {
+                standing = Standing { position, recovered };
+                if let Some(recovered) = recovered {
+                    telemetry::history_resumed(recovered);
+                }
+                if let Some(frame) = answer(standing).and_then(|reply| protocol.reply(&reply)) {
+                    self.push(frame);
+                }
+            }
+            Word::Backlog(backlog) => {
+                let frames = backlog.iter().map(|kept| kept.frame(channel.as_str(), encoding));
+                self.outbound.push_backlog(frames);
+                telemetry::publications_recovered(self.protocol(), backlog.len());
+            }
+            Word::Gap(reason) => {
+                let gap = Push::Gap { channel: channel.as_str(), reason };
+                if let Some(frame) = encoding.push(&gap) {
+                    self.push(frame);
+                }
+            }
+        });
+        self.subscriptions.push(subscription);
+        standing
     }
 
     fn beat(&mut self) {
@@ -340,7 +412,7 @@ impl Session {
         }
     }
 
-    fn push(&mut self, frame: Bytes) {
+    fn push(&self, frame: Bytes) {
         if self.outbound.push_own(frame) == Err(Full) && self.outbound.close(Close::Slow) {
             telemetry::slow_consumer_closed();
         }

@@ -165,6 +165,17 @@ pub fn publication_relayed(
     }
 }
 
+/// A client came back with a position. `recovered`: it misses nothing.
+pub fn history_resumed(recovered: bool) {
+    let outcome = if recovered { metrics::RECOVERED } else { metrics::LOST };
+    METRICS.history_resumes.with_label_values(&[outcome]).inc();
+}
+
+/// A client that came back got what it had missed.
+pub fn publications_recovered(protocol: Protocol, count: usize) {
+    METRICS.publications_delivered[protocol as usize].inc_by(count as u64);
+}
+
 /// A subscriber's outbound queue was full and its connection is being closed.
 pub fn slow_consumer_closed() {
     METRICS.slow_consumers.with_label_values(&[metrics::SLOW_CLOSED]).inc();

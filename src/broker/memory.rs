@@ -1,47 +1,98 @@
 //! The broker of one node by itself: the default, under the same contract as Redis.
 
+mod history;
+
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, interval};
 
-use super::queue::{LATE, Queue};
-use super::{Broker, Event, Page, Receipt, Sink, Unavailable};
+use self::history::{Appended, Histories};
+use super::queue::{Item, LATE, Queue};
+use super::{Broker, Config, Event, Page, Receipt, Sink, Unavailable};
 use crate::publication::{Channel, Position, Publication};
+use crate::rules::Rules;
 use crate::{telemetry, vital};
 
 /// Most publications relayed before other tasks get a turn.
 const BATCH_MAX: usize = 64;
 
+/// How often histories that are over are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
 /// One task relays all publications, so that every subscriber sees them in the same order.
 pub struct Memory {
     queue: Queue,
+    rules: Rules,
+    histories: Arc<Mutex<Histories>>,
+}
+
+struct Relay {
+    sink: Sink,
+    rules: Rules,
+    histories: Arc<Mutex<Histories>>,
+    idempotency_window: Duration,
 }
 
 impl Memory {
-    pub fn start(publish_timeout: Duration, sink: Sink) -> Self {
-        let (queue, mut items) = Queue::new(publish_timeout);
+    pub fn start(config: &Config, sink: Sink) -> Self {
+        let (queue, mut items) = Queue::new(config.publish_timeout);
+        let histories: Arc<Mutex<Histories>> = Arc::default();
+        let relay = Relay {
+            sink,
+            rules: config.rules.clone(),
+            histories: histories.clone(),
+            idempotency_window: config.idempotency_window,
+        };
         vital::spawn("memory broker", async move {
             let mut batch = Vec::with_capacity(BATCH_MAX);
-            while items.recv_many(&mut batch, BATCH_MAX).await > 0 {
-                let mut left = batch.len();
-                for item in batch.drain(..) {
-                    left -= 1;
-                    if item.is_late() {
-                        item.answer(Err(LATE));
-                        continue;
+            let mut sweep = interval(SWEEP_INTERVAL);
+            loop {
+                tokio::select! {
+                    count = items.recv_many(&mut batch, BATCH_MAX) => {
+                        if count == 0 {
+                            return;
+                        }
+                        let mut left = batch.len();
+                        for item in batch.drain(..) {
+                            left -= 1;
+                            relay.publish(item, left > 0);
+                        }
+                        tokio::task::yield_now().await;
                     }
-                    sink(Event::Publication {
-                        channel: item.channel.as_str(),
-                        publication: item.publication.clone(),
-                        more: left > 0,
-                    });
-                    item.answer(Ok(None));
+                    _ = sweep.tick() => locked(&relay.histories).sweep(Instant::now()),
                 }
-                tokio::task::yield_now().await;
             }
         });
         telemetry::broker_connected();
-        Self { queue }
+        Self { queue, rules: config.rules.clone(), histories }
+    }
+}
+
+impl Relay {
+    fn publish(&self, item: Item, more: bool) {
+        if item.is_late() {
+            item.answer(Err(LATE));
+            return;
+        }
+        let channel = item.channel.as_str();
+        let mut publication = item.publication.clone();
+        if let Some(kept) = self.rules.of(channel).history {
+            let (window, now) = (self.idempotency_window, Instant::now());
+            let appended =
+                locked(&self.histories).append(&item.channel, publication, kept, window, now);
+            match appended {
+                Appended::New(appended) => publication = appended,
+                Appended::Before(position) => {
+                    item.answer(Ok(Some(position)));
+                    return;
+                }
+            }
+        }
+        let position = publication.position;
+        (self.sink)(Event::Publication { channel, publication, more });
+        item.answer(Ok(position));
     }
 }
 
@@ -76,15 +127,27 @@ impl Broker for Memory {
         &self,
         channels: Vec<Channel>,
     ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
-        Box::pin(std::future::ready(vec![Ok(None); channels.len()]))
+        let mut histories = locked(&self.histories);
+        let now = Instant::now();
+        let position = |channel: &Channel| {
+            let kept = self.rules.of(channel.as_str()).history?;
+            Some(histories.position(channel, kept, now))
+        };
+        let positions = channels.iter().map(position).map(Ok).collect();
+        Box::pin(std::future::ready(positions))
     }
 
     fn history(
         &self,
-        _: Channel,
-        _: Page,
-        _: usize,
+        channel: Channel,
+        page: Page,
+        count: usize,
     ) -> BoxFuture<'_, Result<Vec<Publication>, Unavailable>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+        let page = locked(&self.histories).page(&channel, page, count, Instant::now());
+        Box::pin(std::future::ready(Ok(page)))
     }
+}
+
+fn locked(histories: &Mutex<Histories>) -> MutexGuard<'_, Histories> {
+    histories.lock().expect("no code panics while it holds the histories' lock")
 }

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use super::recovery::{Agenda, Work};
 use super::shard::Shard;
-use super::subscribers::Subscriber;
+use super::subscribers::{Snapshot, Subscriber, Subscribers};
+use super::tail::{Arrived, Tail};
 use crate::broker::{Broker, Event, Receipt, Sink};
 use crate::close::Close;
 use crate::outbound::{AtOnce, Flushers, Full, Outbound, Pushed};
 use crate::protocol::{Encoded, Encoding, Push};
-use crate::publication::{Channel, Publication, SessionId};
+use crate::publication::{Change, Channel, Position, Publication, SessionId, User};
+use crate::rules::{Delivery, Rules};
 use crate::telemetry;
 
 /// Slices of the channels and of the connections, so that sessions seldom meet at one lock.
@@ -32,6 +35,8 @@ pub struct Registry {
     flushers: Arc<Flushers>,
     /// Numbers subscriptions, so that only the very same one is removed.
     subscriptions: AtomicU64,
+    rules: Rules,
+    agenda: Agenda,
 }
 
 /// A channel and how many local sessions subscribe to it.
@@ -41,19 +46,19 @@ pub struct ChannelCount {
     pub subscribers: usize,
 }
 
-impl Default for Registry {
-    fn default() -> Self {
+impl Registry {
+    pub fn new(rules: Rules) -> Self {
         Self {
             channels: std::array::from_fn(|_| Mutex::default()),
             connections: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             flushers: Arc::default(),
             subscriptions: AtomicU64::new(0),
+            rules,
+            agenda: Agenda::default(),
         }
     }
-}
 
-impl Registry {
     /// Starts the tasks that write what is delivered, on the current runtime.
     pub fn start_flushers(&self) {
         let workers = tokio::runtime::Handle::current().metrics().num_workers();
@@ -64,21 +69,83 @@ impl Registry {
     pub fn sink(self: Arc<Self>) -> Sink {
         Arc::new(move |event| match event {
             Event::Publication { channel, publication, more } => {
-                self.deliver(channel, &publication, more);
+                self.deliver(channel, publication, more);
             }
-            Event::Subscribed { channel, interrupted: Some(reason) }
-            | Event::Gap { channel, reason } => self.push_gap(channel, reason),
-            Event::Subscribed { interrupted: None, .. } | Event::Presence { .. } => {}
+            Event::Subscribed { channel, interrupted: None } => self.open(channel),
+            Event::Subscribed { channel, interrupted: Some(reason) } => {
+                self.interrupted(channel, reason);
+            }
+            Event::Gap { channel, reason } => self.push_gap(channel.as_str(), reason),
+            Event::Presence { channel, user, change } => self.push_change(channel, user, change),
         })
     }
 
-    /// Puts a publication in line for each local subscriber of the channel. Never waits.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Looks at a channel's standing while its lock is held. None: nobody wants it, or it keeps no
+    /// history.
+    pub(super) fn with_tail<R>(
+        &self,
+        channel: &Channel,
+        look: impl FnOnce(&mut Tail, &Subscribers) -> R,
+    ) -> Option<R> {
+        let mut shard = self.shard(channel.as_str());
+        let wanted = shard.wanted(channel.as_str())?;
+        Some(look(wanted.tail?, wanted.subscribers))
+    }
+
+    /// Looks at the standing of each channel that keeps history.
+    pub(super) fn each_tail(&self, look: impl Fn(&mut Tail)) {
+        for shard in &self.channels {
+            locked(shard).tails().for_each(&look);
+        }
+    }
+
+    /// What is to be read from history.
+    pub(super) fn agenda(&self) -> &Agenda {
+        &self.agenda
+    }
+
+    /// Takes a publication of the broker: to the subscribers, or aside while the channel catches up.
+    fn deliver(&self, channel: &str, publication: Publication, more: bool) {
+        let received = Instant::now();
+        let mut shard = self.shard(channel);
+        let Some(wanted) = shard.wanted(channel) else { return };
+        let publication = match wanted.tail {
+            None => publication,
+            Some(tail) => match tail.arrive(publication) {
+                Arrived::Deliver(publication) => publication,
+                Arrived::Nothing => return,
+                Arrived::Read(reading) => {
+                    drop(shard);
+                    if let Ok(channel) = Channel::new(channel) {
+                        self.agenda.add(Work::CatchUp(channel, reading));
+                    }
+                    return;
+                }
+            },
+        };
+        let (subscribers, delivery) = (wanted.subscribers.snapshot(), wanted.delivery);
+        drop(shard);
+        self.hand_out(channel, &subscribers, delivery, &publication, more, received);
+    }
+
+    /// Puts a publication in line for each of the subscribers. Never waits.
     ///
     /// Where no `more` follows, it is written while each subscriber's data is at hand: one walk
     /// instead of two. A burst is put in line first, and a large channel left to the flushers.
-    fn deliver(&self, channel: &str, publication: &Publication, more: bool) {
-        let received = Instant::now();
-        let Some(subscribers) = self.shard(channel).subscribers(channel) else { return };
+    pub(super) fn hand_out(
+        &self,
+        channel: &str,
+        subscribers: &Snapshot,
+        delivery: Delivery,
+        publication: &Publication,
+        more: bool,
+        received: Instant,
+    ) {
+        let _ = delivery;
         let mut encoded = Encoded::new(channel, publication);
         let mut delivered = [0; Encoding::COUNT];
         let mut to_flush = Vec::new();
@@ -110,21 +177,33 @@ impl Registry {
         telemetry::publication_relayed(delivered, received.elapsed(), age(publication));
     }
 
-    fn push_gap(&self, channel: &Channel, reason: &'static str) {
-        let Some(subscribers) = self.shard(channel.as_str()).subscribers(channel.as_str()) else {
-            return;
-        };
+    pub(super) fn push_gap(&self, channel: &str, reason: &'static str) {
+        let Some(subscribers) = self.shard(channel).subscribers(channel) else { return };
+        self.push_to_all(&subscribers, &Push::Gap { channel, reason });
+    }
+
+    fn push_change(&self, channel: &str, user: User, change: Change) {
+        let Some(subscribers) = self.shard(channel).subscribers(channel) else { return };
+        self.push_to_all(&subscribers, &Push::Presence { channel, user, change });
+    }
+
+    /// Tells all subscribers of a channel something that is no publication.
+    pub(super) fn push_to_all(&self, subscribers: &Snapshot, push: &Push<'_>) {
         let mut to_flush = Vec::new();
-        let gap = Push::Gap { channel: channel.clone(), reason };
+        let mut frames: [Option<Option<Bytes>>; Encoding::COUNT] = Default::default();
+        let mut bytes = 0;
         for subscriber in subscribers.iter() {
-            let Some(frame) = subscriber.encoding.push(&gap) else { continue };
+            let frame = frames[subscriber.encoding as usize]
+                .get_or_insert_with(|| subscriber.encoding.push(push));
+            let Some(frame) = frame.clone() else { continue };
+            bytes = frame.len();
             match self.push(&subscriber.outbound, frame) {
                 Err(Full) => close_slow(&subscriber.outbound),
                 Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
                 Ok(Pushed::Covered) => {}
             }
         }
-        self.flushers.flush(to_flush, channel.as_str().len());
+        self.flushers.flush(to_flush, bytes);
     }
 
     /// Queues a frame. Full is only who has been written to and did not take it.
@@ -146,8 +225,9 @@ impl Registry {
 
     /// Counts one more claim on the channel and asks the broker for it.
     pub(super) fn add_interest(&self, channel: &Channel, broker: &dyn Broker) -> Receipt<()> {
+        let policy = self.rules.of(channel.as_str());
         let mut shard = self.shard(channel.as_str());
-        shard.add_interest(channel);
+        shard.add_interest(channel, policy);
         // Under the lock, so that the broker hears of first and last claims in their order.
         broker.subscribe(channel)
     }
@@ -159,9 +239,15 @@ impl Registry {
         }
     }
 
-    /// Returns the subscription's number.
-    pub(super) fn add_subscriber(&self, channel: &Channel, subscriber: Subscriber) -> u64 {
+    /// Returns the subscription's number. `greet` is called while nothing else can come.
+    pub(super) fn add_subscriber(
+        &self,
+        channel: &Channel,
+        subscriber: Subscriber,
+        greet: impl FnOnce(Option<&mut Tail>),
+    ) -> u64 {
         let mut shard = self.shard(channel.as_str());
+        greet(shard.wanted(channel.as_str()).and_then(|wanted| wanted.tail));
         // Under the lock, so that a channel's subscribers stand in the order of their numbers.
         let number = self.subscriptions.fetch_add(1, Ordering::Relaxed);
         shard.add_subscriber(channel, number, subscriber);

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::registry::ChannelCount;
 use super::subscribers::{Snapshot, Subscriber, Subscribers};
+use super::tail::Tail;
 use crate::publication::Channel;
+use crate::rules::{Delivery, Policy};
 
 /// Channel to who listens.
 #[derive(Default)]
@@ -17,6 +19,16 @@ struct Entry {
     /// Claims on the channel: of subscribers, and of sessions about to be some.
     interests: usize,
     subscribers: Subscribers,
+    delivery: Delivery,
+    /// Where the channel's rule keeps history.
+    tail: Option<Box<Tail>>,
+}
+
+/// A channel that somebody wants, while its shard is locked.
+pub struct Wanted<'a> {
+    pub subscribers: &'a Subscribers,
+    pub delivery: Delivery,
+    pub tail: Option<&'a mut Tail>,
 }
 
 impl Shard {
@@ -25,11 +37,27 @@ impl Shard {
         self.channels.get(channel).map(|entry| entry.subscribers.snapshot())
     }
 
-    pub fn add_interest(&mut self, channel: &Channel) {
+    /// None: nobody wants the channel.
+    pub fn wanted(&mut self, channel: &str) -> Option<Wanted<'_>> {
+        let Entry { subscribers, delivery, tail, .. } = self.channels.get_mut(channel)?;
+        Some(Wanted { subscribers, delivery: *delivery, tail: tail.as_deref_mut() })
+    }
+
+    /// All channels that keep history here.
+    pub fn tails(&mut self) -> impl Iterator<Item = &mut Tail> {
+        self.channels.values_mut().filter_map(|entry| entry.tail.as_deref_mut())
+    }
+
+    pub fn add_interest(&mut self, channel: &Channel, policy: Policy) {
         match self.channels.get_mut(channel) {
             Some(entry) => entry.interests += 1,
             None => {
-                let entry = Entry { interests: 1, ..Entry::default() };
+                let entry = Entry {
+                    interests: 1,
+                    delivery: policy.delivery,
+                    tail: policy.history.map(|_| Box::default()),
+                    ..Entry::default()
+                };
                 self.channels.insert(channel.clone(), entry);
             }
         }

@@ -2,17 +2,20 @@
 
 mod command;
 
+use std::io::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 pub use command::decode;
 
 use super::{Push, Reply, ReplyError};
 use crate::frame;
-use crate::publication::{Kind, Publication};
+use crate::publication::{Change, Kind, Position, Publication};
 
 /// A reply or push as it is written.
 #[derive(Serialize)]
@@ -28,6 +31,8 @@ enum Written<'a> {
         id: Option<i64>,
         channel: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         recovered: Option<bool>,
     },
     Unsubscribed {
@@ -38,6 +43,28 @@ enum Written<'a> {
     Published {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
+    },
+    History {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<i64>,
+        channel: &'a str,
+        publications: Vec<Box<RawValue>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recovered: Option<bool>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
+    },
+    Join {
+        channel: &'a str,
+        user: Option<&'a str>,
+    },
+    Leave {
+        channel: &'a str,
+        user: Option<&'a str>,
     },
     Pong {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,13 +87,26 @@ enum Written<'a> {
 
 pub fn reply(reply: &Reply) -> Bytes {
     write(&match reply {
-        Reply::Subscribed { id, channel, recovered } => {
-            Written::Subscribed { id: *id, channel: channel.as_str(), recovered: *recovered }
-        }
+        Reply::Subscribed { id, channel, position, recovered } => Written::Subscribed {
+            id: *id,
+            channel: channel.as_str(),
+            position: text(position),
+            recovered: *recovered,
+        },
         Reply::Unsubscribed { id, channel } => {
             Written::Unsubscribed { id: *id, channel: channel.as_str() }
         }
-        Reply::Published { id } => Written::Published { id: *id },
+        Reply::Published { id, position } => {
+            Written::Published { id: *id, position: text(position) }
+        }
+        Reply::History { id, channel, excerpt } => Written::History {
+            id: *id,
+            channel: channel.as_str(),
+            publications: excerpt.publications.iter().map(object).collect(),
+            position: text(&excerpt.position),
+            recovered: excerpt.recovered,
+            more: excerpt.more,
+        },
         Reply::Pong { id } => Written::Pong { id: *id },
         Reply::Error(ReplyError { id, channel, code, message }) => Written::Error {
             id: *id,
@@ -78,13 +118,23 @@ pub fn reply(reply: &Reply) -> Bytes {
     })
 }
 
-pub fn push(push: &Push) -> Bytes {
+pub fn push(push: &Push<'_>) -> Bytes {
     write(&match push {
         Push::Welcome { session, node, ping_interval_ms } => {
             Written::Welcome { session, node, ping_interval_ms: *ping_interval_ms }
         }
-        Push::Gap { channel, reason } => Written::Gap { channel: channel.as_str(), reason },
+        Push::Gap { channel, reason } => Written::Gap { channel, reason },
+        Push::Presence { channel, user, change: Change::Join } => {
+            Written::Join { channel, user: user.as_deref() }
+        }
+        Push::Presence { channel, user, change: Change::Leave } => {
+            Written::Leave { channel, user: user.as_deref() }
+        }
     })
+}
+
+fn text(position: &Option<Position>) -> Option<String> {
+    position.map(|position| position.to_string())
 }
 
 fn write(written: &Written<'_>) -> Bytes {
@@ -92,33 +142,50 @@ fn write(written: &Written<'_>) -> Bytes {
     frame::message(Kind::Text, &text)
 }
 
-/// The payload goes in as it is where it is JSON, so that its numbers and key order survive.
 pub fn publication(channel: &str, publication: &Publication) -> Bytes {
-    let payload = &publication.payload[..];
-    let mut out = Vec::with_capacity(payload.len() + channel.len() + 64);
+    let mut out = Vec::with_capacity(publication.payload.len() + channel.len() + 96);
     out.extend_from_slice(br#"{"type":"publication","channel":"#);
     write_string(&mut out, channel);
+    out.push(b',');
+    write_fields(&mut out, publication);
+    frame::message(Kind::Text, &out)
+}
+
+/// A publication of a list, which says itself of which channel it is.
+fn object(publication: &Publication) -> Box<RawValue> {
+    let mut out = vec![b'{'];
+    write_fields(&mut out, publication);
+    let text = String::from_utf8(out).expect("what is written is UTF-8");
+    RawValue::from_string(text).expect("what is written is JSON")
+}
+
+/// All fields but the channel, and the end of the object. The payload goes in as it is where it is
+/// JSON, so that its numbers and key order survive.
+fn write_fields(out: &mut Vec<u8>, publication: &Publication) {
+    let payload = &publication.payload[..];
     match std::str::from_utf8(payload) {
         // Asked of the text: of mere bytes serde takes any for a string's.
         Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
-            out.extend_from_slice(br#","data":"#);
+            out.extend_from_slice(br#""data":"#);
             out.extend_from_slice(payload);
         }
         Ok(text) => {
-            out.extend_from_slice(br#","text":"#);
-            write_string(&mut out, text);
+            out.extend_from_slice(br#""text":"#);
+            write_string(out, text);
         }
         Err(_) => {
-            out.extend_from_slice(br#","base64":"#);
-            write_string(&mut out, &BASE64.encode(payload));
+            out.extend_from_slice(br#""base64":"#);
+            write_string(out, &BASE64.encode(payload));
         }
+    }
+    if let Some(position) = publication.position {
+        write!(out, r#","position":"{position}""#).expect("a vector takes every number");
     }
     if let Some(user) = &publication.user {
         out.extend_from_slice(br#","user":"#);
-        write_string(&mut out, user);
+        write_string(out, user);
     }
     out.push(b'}');
-    frame::message(Kind::Text, &out)
 }
 
 fn write_string(out: &mut Vec<u8>, text: &str) {
@@ -128,9 +195,10 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Code;
+    use crate::protocol::{Code, Excerpt};
+    use crate::publication::Channel;
 
-    fn text(frame: &Bytes) -> &str {
+    fn text(frame: &[u8]) -> &str {
         let head = if frame[1] < 126 { 2 } else { 4 };
         std::str::from_utf8(&frame[head..]).unwrap()
     }
@@ -165,8 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn positions_stand_in_publications_and_in_lists_of_them() {
+        let position = Some(Position { epoch: 1763, seq: 58 });
+        let kept = Publication { position, ..Publication::bare(Bytes::from_static(b"{}")) };
+        assert_eq!(
+            text(&publication("a", &kept)),
+            r#"{"type":"publication","channel":"a","data":{},"position":"1763-58"}"#
+        );
+        let excerpt = Excerpt { publications: vec![kept], position, ..Excerpt::default() };
+        let channel = Channel::new("a").unwrap();
+        assert_eq!(
+            text(&reply(&Reply::History { id: Some(6), channel, excerpt })),
+            r#"{"type":"history","id":6,"channel":"a","publications":[{"data":{},"position":"1763-58"}],"position":"1763-58"}"#
+        );
+    }
+
+    #[test]
     fn replies_leave_out_what_is_not_there() {
-        assert_eq!(text(&reply(&Reply::Published { id: None })), r#"{"type":"published"}"#);
+        assert_eq!(
+            text(&reply(&Reply::Published { id: None, position: None })),
+            r#"{"type":"published"}"#
+        );
         let error = ReplyError {
             id: Some(4),
             channel: Some("news".into()),

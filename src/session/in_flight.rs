@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::broker::{Receipt, Unavailable};
 use crate::hub::Interest;
-use crate::protocol::Id;
+use crate::protocol::{Id, Reply};
 use crate::publication::Position;
 
 /// Most publications in flight for one session. Beyond that its socket is not read: the client is
@@ -24,7 +25,8 @@ pub struct InFlight {
 
 enum Waiting {
     Publish { id: Option<Id>, receipt: Receipt<Option<Position>>, started: Instant },
-    Subscribe { id: Option<Id>, interest: Interest, since: Option<Position>, echo: bool },
+    Subscribe { id: Option<Id>, interest: Interest, echo: bool },
+    Question { reading: BoxFuture<'static, Reply> },
 }
 
 /// What the broker has answered.
@@ -37,10 +39,11 @@ pub enum Done {
     Subscribed {
         id: Option<Id>,
         interest: Interest,
-        since: Option<Position>,
         echo: bool,
         answer: Result<(), Unavailable>,
     },
+    /// A question was answered, in whatever way.
+    Answered(Reply),
 }
 
 impl InFlight {
@@ -53,15 +56,14 @@ impl InFlight {
         self.waiting.push_back(Waiting::Publish { id, receipt, started });
     }
 
-    pub fn subscribe(
-        &mut self,
-        id: Option<Id>,
-        interest: Interest,
-        since: Option<Position>,
-        echo: bool,
-    ) {
+    pub fn subscribe(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
         self.subscribing += 1;
-        self.waiting.push_back(Waiting::Subscribe { id, interest, since, echo });
+        self.waiting.push_back(Waiting::Subscribe { id, interest, echo });
+    }
+
+    /// A question, such as for history, that resolves to its answer.
+    pub fn ask(&mut self, reading: BoxFuture<'static, Reply>) {
+        self.waiting.push_back(Waiting::Question { reading });
     }
 
     /// May another command be read? Not while a subscription is pending, so that what the client
@@ -82,19 +84,27 @@ impl InFlight {
     /// The oldest command, once it is answered. Never resolves while there is none. Cancel safe.
     pub fn next(&mut self) -> impl Future<Output = Done> {
         std::future::poll_fn(|cx| {
-            let answer = match self.waiting.front_mut() {
+            let done = match self.waiting.front_mut() {
                 None => return Poll::Pending,
-                Some(Waiting::Publish { receipt, .. }) => ready!(Pin::new(receipt).poll(cx)),
-                Some(Waiting::Subscribe { interest, .. }) => {
-                    ready!(Pin::new(interest).poll(cx)).map(|()| None)
+                Some(Waiting::Publish { id, receipt, started }) => {
+                    let answer = ready!(Pin::new(receipt).poll(cx));
+                    let done = Done::Published { id: *id, started: *started, answer };
+                    self.waiting.pop_front();
+                    done
                 }
-            };
-            let done = match self.waiting.pop_front().expect("its front was just looked at") {
-                Waiting::Publish { id, started, .. } => Done::Published { id, started, answer },
-                Waiting::Subscribe { id, interest, since, echo } => {
+                Some(Waiting::Question { reading }) => {
+                    let reply = ready!(reading.as_mut().poll(cx));
+                    self.waiting.pop_front();
+                    Done::Answered(reply)
+                }
+                Some(Waiting::Subscribe { interest, .. }) => {
+                    let answer = ready!(Pin::new(interest).poll(cx));
+                    let Some(Waiting::Subscribe { id, interest, echo }) = self.waiting.pop_front()
+                    else {
+                        return Poll::Pending;
+                    };
                     self.subscribing -= 1;
-                    let answer = answer.map(drop);
-                    Done::Subscribed { id, interest, since, echo, answer }
+                    Done::Subscribed { id, interest, echo, answer }
                 }
             };
             if self.waiting.is_empty() {

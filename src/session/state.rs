@@ -15,9 +15,34 @@ const BAD_COMMANDS_MAX: u32 = 100;
 /// What is to be done about a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    Publish { id: Option<Id>, channel: Channel, publication: Publication },
-    Subscribe { id: Option<Id>, channel: Channel, since: Option<Position>, echo: bool },
+    Publish {
+        id: Option<Id>,
+        channel: Channel,
+        publication: Publication,
+    },
+    Subscribe {
+        id: Option<Id>,
+        channel: Channel,
+        since: Option<Position>,
+        echo: bool,
+    },
+    /// It is subscribed already.
+    SubscribeAgain {
+        id: Option<Id>,
+        channel: Channel,
+        since: Option<Position>,
+    },
     Unsubscribe(Channel),
+    History {
+        id: Option<Id>,
+        channel: Channel,
+        since: Option<Position>,
+        limit: usize,
+    },
+    Presence {
+        id: Option<Id>,
+        channel: Channel,
+    },
     Reply(Reply),
     Close(Close),
 }
@@ -113,8 +138,12 @@ impl State {
                 Action::Publish { id, channel, publication }
             }
             Command::Subscribe { id, channel, since, .. } if is_subscribed(&channel) => {
-                Action::Reply(Reply::Subscribed { id, channel, recovered: since.map(|_| false) })
+                Action::SubscribeAgain { id, channel, since }
             }
+            Command::History { id, channel, since, limit } => {
+                Action::History { id, channel, since, limit }
+            }
+            Command::Presence { id, channel } => Action::Presence { id, channel },
             Command::Subscribe { id, channel, .. } if *subscribed >= self.channels_max => {
                 let message = format!("at most {} channels a connection", self.channels_max);
                 let code = Code::LimitReached;

@@ -57,6 +57,10 @@ pub fn exposition(levels: Levels) -> String {
     String::from_utf8(text).expect("names, labels and helps are UTF-8")
 }
 
+/// Values of the `outcome` label: all that was missed was there, or some of it may not have been.
+pub(super) const RECOVERED: &str = "recovered";
+pub(super) const LOST: &str = "lost";
+
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 /// The value of the `action` label for a slow consumer that was closed.
@@ -87,6 +91,7 @@ pub(super) struct Metrics {
     pub ping_rtt: Histogram,
     pub outbound_queue_bytes: IntGauge,
     pub slow_consumers: IntCounterVec,
+    pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
@@ -127,6 +132,14 @@ impl Metrics {
             &["action"],
         );
         slow.with_label_values(&[SLOW_CLOSED]);
+        let resumes = add.counters(
+            "history_resumes_total",
+            "Clients that came back with a position, by whether nothing they missed is missing.",
+            &["outcome"],
+        );
+        for outcome in [RECOVERED, LOST] {
+            resumes.with_label_values(&[outcome]);
+        }
         add.gauges("build_info", "The version of this node; always 1.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -167,6 +180,7 @@ impl Metrics {
                 "Bytes that wait for slow sockets, all connections together.",
             ),
             slow_consumers: slow,
+            history_resumes: resumes,
             rejected,
             broker_up: add.gauge("broker_up", "1 while the broker can be used."),
             broker_reconnects: add

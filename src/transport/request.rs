@@ -5,8 +5,8 @@ use fastwebsockets::upgrade;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -23,6 +23,10 @@ pub const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// Seconds after which a client that was told there is no room may try again.
 const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Where the channel of a plain session stands, and whether its `since` was honoured.
+const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
+const RECOVERED: HeaderName = HeaderName::from_static("tidegate-recovered");
 
 const DEMO: &str = include_str!("../../web/demo.html");
 
@@ -43,7 +47,7 @@ struct Refused {
     status: StatusCode,
     code: &'static str,
     message: String,
-    header: Option<(hyper::header::HeaderName, &'static str)>,
+    header: Option<(HeaderName, &'static str)>,
     reason: Rejected,
 }
 
@@ -108,8 +112,22 @@ async fn upgrade(
         });
     }
     let echo = query(request, "echo").is_none_or(|echo| echo != "false");
-    let session = Session::begin(public.context.clone(), protocol, echo).await;
-    Ok(Answer::Session(switching(headers, subprotocol), Box::new(session)))
+    let since = match query(request, "since").filter(|_| channel.is_some()) {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|error| bad_request(format!("since: {error}")))?),
+    };
+    let context = public.context.clone();
+    let (session, standing) = Session::begin(context, protocol, echo, since).await;
+    let mut response = switching(headers, subprotocol);
+    let mut tell = |name, value: Option<String>| {
+        if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    // A plain client has no other words for it.
+    tell(POSITION, standing.position.map(|position| position.to_string()));
+    tell(RECOVERED, standing.recovered.map(|recovered| recovered.to_string()));
+    Ok(Answer::Session(response, Box::new(session)))
 }
 
 /// `101`, with the key's answer made by fastwebsockets.

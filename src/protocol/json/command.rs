@@ -17,6 +17,10 @@ use crate::publication::{Channel, Kind, Position, Publication};
 /// Longest `idempotency_key`, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
+/// Publications of a `history` answer where the client says nothing, and at most.
+const HISTORY_LIMIT: usize = 100;
+const HISTORY_LIMIT_MAX: usize = 1000;
+
 /// Bytes of a W3C `traceparent` of version 00.
 const TRACEPARENT_BYTES: usize = 55;
 
@@ -36,6 +40,7 @@ struct Written<'a> {
     #[serde(borrow)]
     since: Option<Cow<'a, str>>,
     echo: Option<bool>,
+    limit: Option<i64>,
     /// Present even where it is `null`, which is a payload as good as any.
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
@@ -100,16 +105,15 @@ pub fn decode(message: &Message) -> Result<Vec<Result<Command, ReplyError>>, Ref
             Ok(vec![Ok(Command::Publish { id, channel, publication })])
         }
         "ping" => Ok(vec![Ok(Command::Ping { id })]),
-        kept @ ("history" | "presence") => {
+        "history" => {
             let channel = channel(&written).map_err(refuse)?;
-            let message = format!("no rule keeps {kept} for {channel}");
-            let code = Code::NotFound;
-            Err(Refusal::Answer(ReplyError {
-                id,
-                channel: Some(channel.to_string()),
-                code,
-                message,
-            }))
+            let since = written.since.as_deref().map(position).transpose().map_err(refuse)?;
+            let limit = limit(written.limit).map_err(refuse)?;
+            Ok(vec![Ok(Command::History { id, channel, since, limit })])
+        }
+        "presence" => {
+            let channel = channel(&written).map_err(refuse)?;
+            Ok(vec![Ok(Command::Presence { id, channel })])
         }
         "auth" => Err(refuse("this node takes no tokens: auth.mode is none".into())),
         _ => Err(refuse(
@@ -171,6 +175,14 @@ fn subscribe(written: &Written<'_>) -> Result<Vec<Result<Command, ReplyError>>, 
 fn channel(written: &Written<'_>) -> Result<Channel, String> {
     let name = written.channel.as_ref().ok_or("channel is missing")?;
     Channel::new(name).map_err(|error| error.to_string())
+}
+
+fn limit(limit: Option<i64>) -> Result<usize, String> {
+    match limit.map(usize::try_from) {
+        None => Ok(HISTORY_LIMIT),
+        Some(Ok(limit @ 1..=HISTORY_LIMIT_MAX)) => Ok(limit),
+        Some(_) => Err(format!("limit is a whole number, 1 to {HISTORY_LIMIT_MAX}")),
+    }
 }
 
 fn position(text: &str) -> Result<Position, String> {
@@ -247,13 +259,14 @@ mod tests {
             (r#"{"type":"publish","id":7,"channel":"a","base64":"*"}"#, "base64"),
             (r#"{"type":"subscribe","id":7,"channel":"a","since":"x"}"#, "position"),
             (r#"{"type":"subscribe","id":7,"channels":{}}"#, "at least one"),
+            (r#"{"type":"history","id":7,"channel":"a","limit":0}"#, "1 to 1000"),
+            (r#"{"type":"history","id":7,"channel":"a","since":"x"}"#, "position"),
             (r#"{"type":"auth","id":7,"token":"t"}"#, "auth.mode"),
         ] {
             let error = answer(text);
             assert_eq!((error.id, error.code), (Some(7), Code::BadRequest), "{text}");
             assert!(error.message.contains(part), "{text} gave {:?}", error.message);
         }
-        assert_eq!(answer(r#"{"type":"history","channel":"a"}"#).code, Code::NotFound);
         assert_eq!(answer(r#"{"type":"ping","id":"one"}"#).id, None);
     }
 

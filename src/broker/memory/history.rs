@@ -1,0 +1,210 @@
+//! The histories of a node by itself: what Redis Streams are for a fleet, under the same contract.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use crate::broker::{PAGE_MAX, Page};
+use crate::publication::{Channel, Position, Publication};
+use crate::rules::History;
+
+/// Most idempotency keys that are remembered, of all channels together; the oldest are forgotten.
+const IDS_MAX: usize = 1_000_000;
+
+/// All channels' histories. Plain data; whoever calls holds the lock.
+#[derive(Default)]
+pub struct Histories {
+    streams: HashMap<Channel, Stream>,
+    /// The last epoch that was begun: another one is never the same.
+    epoch: u64,
+    ids: HashMap<(Channel, Arc<str>), Position>,
+    /// When each was used, oldest first.
+    ids_used: VecDeque<(Instant, (Channel, Arc<str>))>,
+}
+
+struct Stream {
+    last: Position,
+    entries: VecDeque<(Instant, Publication)>,
+    kept: History,
+    /// When something was last appended.
+    touched: Instant,
+}
+
+/// What became of a publication.
+#[derive(Debug)]
+pub enum Appended {
+    /// It stands in the history now, with this position.
+    New(Publication),
+    /// One with the same idempotency key stands there already.
+    Before(Position),
+}
+
+impl Histories {
+    /// `window`: how long an idempotency key is remembered.
+    pub fn append(
+        &mut self,
+        channel: &Channel,
+        mut publication: Publication,
+        kept: History,
+        window: Duration,
+        now: Instant,
+    ) -> Appended {
+        self.forget_ids(window, now);
+        let id = publication.id.clone().map(|id| (channel.clone(), id));
+        if let Some(before) = id.as_ref().and_then(|id| self.ids.get(id)) {
+            return Appended::Before(*before);
+        }
+        let stream = self.stream(channel, kept, now);
+        let position = Position { seq: stream.last.seq + 1, ..stream.last };
+        publication.position = Some(position);
+        stream.last = position;
+        stream.touched = now;
+        stream.entries.push_back((now, publication.clone()));
+        stream.trim(now);
+        if let Some(id) = id {
+            self.ids.insert(id.clone(), position);
+            self.ids_used.push_back((now, id));
+        }
+        Appended::New(publication)
+    }
+
+    /// Where the channel's history ends; it is begun where there is none.
+    pub fn position(&mut self, channel: &Channel, kept: History, now: Instant) -> Position {
+        self.stream(channel, kept, now).last
+    }
+
+    /// One page of a channel's history.
+    pub fn page(
+        &mut self,
+        channel: &Channel,
+        page: Page,
+        count: usize,
+        now: Instant,
+    ) -> Vec<Publication> {
+        let Some(stream) = self.streams.get_mut(channel) else { return Vec::new() };
+        stream.trim(now);
+        let count = count.min(PAGE_MAX);
+        let all = stream.entries.iter().map(|(_, publication)| publication);
+        match page {
+            Page::After(after) => {
+                all.filter(|it| it.position > Some(after)).take(count).cloned().collect()
+            }
+            Page::Before(before) => {
+                all.rev().filter(|it| it.position < Some(before)).take(count).cloned().collect()
+            }
+            Page::Newest => all.rev().take(count).cloned().collect(),
+        }
+    }
+
+    /// Forgets the histories in which nothing is left.
+    pub fn sweep(&mut self, now: Instant) {
+        self.streams.retain(|_, stream| !stream.is_over(now));
+        self.streams.shrink_to(self.streams.len() * 2);
+    }
+
+    fn stream(&mut self, channel: &Channel, kept: History, now: Instant) -> &mut Stream {
+        let Self { streams, epoch, .. } = self;
+        let begin = |epoch: &mut u64| {
+            let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            *epoch = (*epoch + 1).max(u64::try_from(clock.as_micros()).unwrap_or(u64::MAX));
+            let last = Position { epoch: *epoch, seq: 0 };
+            Stream { last, entries: VecDeque::new(), kept, touched: now }
+        };
+        let stream = streams.entry(channel.clone()).or_insert_with(|| begin(epoch));
+        if stream.is_over(now) {
+            *stream = begin(epoch);
+        }
+        stream.kept = kept;
+        stream
+    }
+
+    fn forget_ids(&mut self, window: Duration, now: Instant) {
+        while let Some((used, _)) = self.ids_used.front()
+            && (*used + window <= now || self.ids_used.len() > IDS_MAX)
+        {
+            let (_, id) = self.ids_used.pop_front().expect("it was just looked at");
+            self.ids.remove(&id);
+        }
+    }
+}
+
+impl Stream {
+    fn trim(&mut self, now: Instant) {
+        let size = self.kept.size as usize;
+        while let Some((at, _)) = self.entries.front()
+            && (self.entries.len() > size || *at + self.kept.age <= now)
+        {
+            self.entries.pop_front();
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.touched + self.kept.age <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const KEPT: History = History { size: 3, age: Duration::from_secs(10) };
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    fn channel() -> Channel {
+        Channel::new("news").unwrap()
+    }
+
+    fn append(histories: &mut Histories, text: &str, now: Instant) -> Position {
+        let publication = Publication::bare(Bytes::copy_from_slice(text.as_bytes()));
+        match histories.append(&channel(), publication, KEPT, WINDOW, now) {
+            Appended::New(publication) => publication.position.unwrap(),
+            Appended::Before(position) => panic!("{text} stands at {position}"),
+        }
+    }
+
+    fn payloads(page: &[Publication]) -> Vec<&[u8]> {
+        page.iter().map(|publication| &publication.payload[..]).collect()
+    }
+
+    #[test]
+    fn positions_grow_by_one_and_pages_go_both_ways_within_the_size() {
+        let (mut histories, now) = (Histories::default(), Instant::now());
+        let positions: Vec<_> =
+            ["a", "b", "c", "d"].iter().map(|it| append(&mut histories, it, now)).collect();
+        for pair in positions.windows(2) {
+            assert_eq!((pair[1].epoch, pair[1].seq), (pair[0].epoch, pair[0].seq + 1));
+        }
+        let mut page = |page, count| histories.page(&channel(), page, count, now);
+        assert_eq!(payloads(&page(Page::Newest, 2)), [b"d", b"c"]);
+        assert_eq!(payloads(&page(Page::After(positions[0]), 2)), [b"b", b"c"]);
+        assert_eq!(payloads(&page(Page::Before(positions[3]), 9)), [b"c", b"b"]);
+        assert_eq!(histories.position(&channel(), KEPT, now), positions[3]);
+    }
+
+    #[test]
+    fn what_is_older_than_the_age_is_gone_and_a_history_that_is_over_begins_another_epoch() {
+        let (mut histories, now) = (Histories::default(), Instant::now());
+        let first = append(&mut histories, "a", now);
+        append(&mut histories, "b", now + KEPT.age / 2);
+        let page = histories.page(&channel(), Page::Newest, 9, now + KEPT.age);
+        assert_eq!(payloads(&page), [b"b"]);
+        let later = append(&mut histories, "c", now + KEPT.age * 2);
+        assert!(later.epoch > first.epoch);
+        histories.sweep(now + KEPT.age * 4);
+        assert!(histories.streams.is_empty());
+    }
+
+    #[test]
+    fn the_same_idempotency_key_is_published_once_within_the_window() {
+        let (mut histories, now) = (Histories::default(), Instant::now());
+        let keyed = Publication { id: Some("k".into()), ..Publication::bare(Bytes::new()) };
+        let mut append = |now| histories.append(&channel(), keyed.clone(), KEPT, WINDOW, now);
+        let Appended::New(first) = append(now) else { panic!("it is the first") };
+        let Appended::Before(again) = append(now + WINDOW / 2) else { panic!("it is not new") };
+        assert_eq!(Some(again), first.position);
+        assert!(matches!(append(now + WINDOW), Appended::New(_)));
+    }
+}

@@ -1,0 +1,222 @@
+//! The newest publications of a channel that clients resume, so that thousands who come back at once
+//! share one read of its history, and each publication is encoded once for all of them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::protocol::Encoding;
+use crate::publication::{Position, Publication};
+use crate::rules::History;
+
+/// Payload bytes that are kept of one channel; what is older is read by whoever needs it.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Payload bytes kept on the whole node beyond which what nobody needs right now is dropped.
+const TOTAL_BYTES_MAX: usize = 64 << 20;
+
+/// How long it is kept after the last client resumed.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The same while [`TOTAL_BYTES_MAX`] is exceeded.
+const CROWDED_IDLE_MAX: Duration = Duration::from_secs(2);
+
+/// What history keeps beyond its size (contract, section 6).
+const SIZE_SLACK: usize = 100;
+
+/// What a publication costs beside its payload, about.
+const OVERHEAD_BYTES: usize = 256;
+
+static TOTAL_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// A publication and its frames, made when the first client needs them.
+pub struct Kept {
+    pub publication: Publication,
+    position: Position,
+    frames: [OnceLock<Bytes>; Encoding::COUNT],
+}
+
+impl Kept {
+    fn new(publication: &Publication) -> Option<Arc<Self>> {
+        let (publication, position) = (publication.clone(), publication.position?);
+        Some(Arc::new(Self { publication, position, frames: Default::default() }))
+    }
+
+    pub fn frame(&self, channel: &str, encoding: Encoding) -> Bytes {
+        let frame = &self.frames[encoding as usize];
+        frame.get_or_init(|| encoding.publication(channel, &self.publication)).clone()
+    }
+
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    fn cost(&self) -> usize {
+        self.publication.payload.len() + OVERHEAD_BYTES
+    }
+}
+
+/// An unbroken chain of publications up to the channel's last one.
+pub struct Recent {
+    /// What the first of the chain follows. None: nothing came before it.
+    start: Option<Position>,
+    chain: VecDeque<Arc<Kept>>,
+    bytes: usize,
+    history: History,
+    phase: Phase,
+    waiting: Vec<oneshot::Sender<()>>,
+    used_at: Instant,
+}
+
+/// How much of what came before the chain has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Nothing,
+    Loading,
+    All,
+}
+
+/// May a client go on from a position?
+pub enum Since {
+    /// With these, and nothing else is missing.
+    Yes(Vec<Arc<Kept>>),
+    /// What follows it is no longer there.
+    No,
+    /// What follows it is being read.
+    Read(oneshot::Receiver<()>),
+    /// Whoever calls must have it read.
+    Load(oneshot::Receiver<()>),
+}
+
+impl Recent {
+    /// `last`: where the channel stands.
+    pub fn new(last: Position, history: History) -> Self {
+        Self {
+            start: Some(last),
+            chain: VecDeque::new(),
+            bytes: 0,
+            history,
+            phase: Phase::Nothing,
+            waiting: Vec::new(),
+            used_at: Instant::now(),
+        }
+    }
+
+    /// Somebody needs what came before the chain.
+    pub fn load(&mut self) -> Since {
+        let (waiting, loaded) = oneshot::channel();
+        let phase = self.phase;
+        if phase != Phase::All {
+            self.phase = Phase::Loading;
+            self.waiting.push(waiting);
+        }
+        match phase {
+            Phase::Nothing => Since::Load(loaded),
+            Phase::Loading => Since::Read(loaded),
+            Phase::All => Since::No,
+        }
+    }
+
+    /// The next publication of the chain.
+    pub fn push(&mut self, publication: &Publication) {
+        if let Some(kept) = Kept::new(publication) {
+            self.count(kept.cost());
+            self.chain.push_back(kept);
+            self.trim();
+        }
+    }
+
+    /// What was read, newest first: all that leads to where the chain starts.
+    pub fn loaded(&mut self, newest_first: Vec<Publication>) {
+        self.phase = Phase::All;
+        for publication in newest_first {
+            let Some(kept) = Kept::new(&publication) else { continue };
+            match self.start {
+                // It came while the rest was being read, and is there already.
+                Some(start) if kept.position > start => continue,
+                Some(start) if kept.position == start => {}
+                _ => break,
+            }
+            self.start = before(&publication);
+            self.count(kept.cost());
+            self.chain.push_front(kept);
+        }
+        self.trim();
+        // Whoever waits looks for itself.
+        self.waiting = Vec::new();
+    }
+
+    /// All that follows the position. None: it is not in the chain.
+    pub fn after(&mut self, since: Position) -> Option<Vec<Arc<Kept>>> {
+        self.used_at = Instant::now();
+        self.expire();
+        let at = match self.start == Some(since) {
+            true => 0,
+            false => match self.chain.binary_search_by_key(&since, |kept| kept.position) {
+                Ok(at) => at + 1,
+                Err(at) => {
+                    let next = self.chain.get(at)?;
+                    next.publication.follows(since).then_some(at)?
+                }
+            },
+        };
+        Some(self.chain.range(at..).cloned().collect())
+    }
+
+    /// Is it worth its memory?
+    pub fn is_worth_keeping(&self) -> bool {
+        let crowded = TOTAL_BYTES.load(Ordering::Relaxed) > TOTAL_BYTES_MAX;
+        let idle_max = if crowded { CROWDED_IDLE_MAX } else { IDLE_MAX };
+        self.phase == Phase::Loading || self.used_at.elapsed() < idle_max
+    }
+
+    fn trim(&mut self) {
+        let size = self.history.size as usize + SIZE_SLACK;
+        while self.chain.len() > size || self.bytes > BYTES_MAX {
+            self.drop_first();
+        }
+    }
+
+    /// What history has forgotten by its age is not resumed from here either.
+    fn expire(&mut self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let oldest = now.saturating_sub(self.history.age).as_micros();
+        while let Some(first) = self.chain.front()
+            && first.publication.sent_at.is_some_and(|at| u128::from(at) < oldest)
+        {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(first) = self.chain.pop_front() {
+            self.start = Some(first.position);
+            self.bytes -= first.cost();
+            TOTAL_BYTES.fetch_sub(first.cost(), Ordering::Relaxed);
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        TOTAL_BYTES.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Recent {
+    fn drop(&mut self) {
+        TOTAL_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The position that the publication follows.
+fn before(publication: &Publication) -> Option<Position> {
+    let position = publication.position?;
+    publication.previous.or(match position.seq {
+        0 => None,
+        seq => Some(Position { seq: seq - 1, ..position }),
+    })
+}

@@ -1,0 +1,219 @@
+//! Catching up from history without gap or repeat, and reading what resuming clients ask for.
+//!
+//! One task takes the work that the registry writes down; the reading itself is done by a bounded
+//! number of tasks. A channel is read by one of them at a time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{interval, sleep};
+
+use super::registry::Registry;
+use super::tail::Next;
+use crate::broker::{Broker, PAGE_MAX, Page};
+use crate::publication::{Channel, Publication};
+use crate::vital;
+
+/// Most channels in one question for positions.
+const OPEN_BATCH_MAX: usize = 500;
+
+/// Most questions for positions, and most channels that are read, at the same time.
+const READS_MAX: usize = 8;
+
+/// The pauses before something that failed is tried again: doubling, for as long as it is wanted.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(2);
+
+/// Most publications that are read for those who resume a channel.
+const LOAD_MAX: usize = 100_000;
+
+/// How often it is looked for what is no longer worth its memory.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Something to be read. At most one of each kind for a channel at a time, by its tail.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Where does the history end? And then, what follows the last publication?
+    Open(Channel, u64),
+    /// What follows the last publication?
+    CatchUp(Channel, u64),
+    /// All that is there, for those who resume.
+    Load(Channel),
+}
+
+/// What is still to be done. As long as there are channels at most, twice over.
+#[derive(Default)]
+pub struct Agenda {
+    work: Mutex<VecDeque<Work>>,
+    more: Notify,
+}
+
+impl Agenda {
+    pub fn add(&self, work: Work) {
+        self.lock().push_back(work);
+        self.more.notify_one();
+    }
+
+    async fn next(&self) -> Vec<Work> {
+        loop {
+            let some: Vec<_> = {
+                let mut work = self.lock();
+                let count = work.len().min(OPEN_BATCH_MAX);
+                work.drain(..count).collect()
+            };
+            if !some.is_empty() {
+                return some;
+            }
+            self.more.notified().await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Work>> {
+        self.work.lock().expect("no code panics while it holds the agenda's lock")
+    }
+}
+
+/// Starts the task, which runs as long as the runtime.
+pub fn start(registry: Arc<Registry>, broker: Arc<dyn Broker>) {
+    let recovery = Arc::new(Recovery { registry: registry.clone(), broker });
+    vital::spawn("recovery", async move {
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        loop {
+            let mut open = Vec::new();
+            for work in recovery.registry.agenda().next().await {
+                if let Work::Open(channel, reading) = work {
+                    open.push((channel, reading));
+                    continue;
+                }
+                recovery.clone().spawn(&reads, async move |recovery| match work {
+                    Work::Load(channel) => recovery.load(channel).await,
+                    Work::CatchUp(channel, reading) => recovery.catch_up(channel, reading).await,
+                    Work::Open(..) => {}
+                });
+            }
+            if !open.is_empty() {
+                recovery.clone().spawn(&reads, async move |recovery| recovery.open(open).await);
+            }
+        }
+    });
+    vital::spawn("history sweep", async move {
+        let mut sweep = interval(SWEEP_INTERVAL);
+        loop {
+            sweep.tick().await;
+            registry.sweep();
+        }
+    });
+}
+
+struct Recovery {
+    registry: Arc<Registry>,
+    broker: Arc<dyn Broker>,
+}
+
+impl Recovery {
+    /// Runs a piece of work once fewer than [`READS_MAX`] run.
+    fn spawn<F: Future<Output = ()> + Send>(
+        self: Arc<Self>,
+        reads: &Arc<Semaphore>,
+        work: impl FnOnce(Arc<Self>) -> F + Send + 'static,
+    ) {
+        let reads = reads.clone();
+        tokio::spawn(async move {
+            let _permit = reads.acquire_owned().await.expect("the semaphore is never closed");
+            work(self).await;
+        });
+    }
+
+    /// Asks where the histories end, and catches up where something was missed.
+    async fn open(self: Arc<Self>, channels: Vec<(Channel, u64)>) {
+        let names = channels.iter().map(|(channel, _)| channel.clone()).collect();
+        let ends = self.broker.positions(names).await;
+        let mut behind = Vec::new();
+        for ((channel, reading), end) in channels.into_iter().zip(ends) {
+            match end {
+                Ok(end) => match self.registry.ends_at(&channel, reading, end) {
+                    Next::Done => {}
+                    Next::Release => self.release(&channel, reading),
+                    Next::Page(_) => behind.push((channel, reading)),
+                },
+                Err(why) => {
+                    self.registry.reading_failed(&channel, reading, why);
+                    self.clone().again(Work::Open(channel, reading), RETRY_FIRST);
+                }
+            }
+        }
+        for (channel, reading) in behind {
+            self.registry.agenda().add(Work::CatchUp(channel, reading));
+        }
+    }
+
+    /// Reads page after page of what was missed.
+    async fn catch_up(self: Arc<Self>, channel: Channel, reading: u64) {
+        let mut pause = RETRY_FIRST;
+        while let Some(after) = self.registry.reads_after(&channel, reading) {
+            match self.broker.history(channel.clone(), Page::After(after), PAGE_MAX).await {
+                Ok(page) => {
+                    let is_end = page.len() < PAGE_MAX;
+                    if self.registry.page(&channel, reading, page, is_end) == Next::Release {
+                        self.release(&channel, reading);
+                        return;
+                    }
+                }
+                Err(why) => {
+                    self.registry.reading_failed(&channel, reading, why);
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_LONGEST);
+                }
+            }
+        }
+    }
+
+    /// Lets go of what came meanwhile.
+    fn release(&self, channel: &Channel, reading: u64) {
+        loop {
+            match self.registry.release(channel, reading) {
+                Next::Release => {}
+                Next::Done => return,
+                Next::Page(_) => {
+                    self.registry.agenda().add(Work::CatchUp(channel.clone(), reading));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads a channel's history backwards for those who resume it.
+    async fn load(self: Arc<Self>, channel: Channel) {
+        let mut newest_first: Vec<Publication> = Vec::new();
+        let mut page = Page::Newest;
+        while newest_first.len() < LOAD_MAX {
+            let Ok(mut some) = self.broker.history(channel.clone(), page, PAGE_MAX).await else {
+                break;
+            };
+            let is_end = some.len() < PAGE_MAX;
+            let first = some.last().and_then(|publication| publication.position);
+            newest_first.append(&mut some);
+            match first {
+                Some(first) if !is_end => page = Page::Before(first),
+                _ => break,
+            }
+        }
+        self.registry.loaded(&channel, newest_first);
+    }
+
+    /// Puts a piece of work back on the agenda after a pause, if it is still wanted then.
+    fn again(self: Arc<Self>, work: Work, pause: Duration) {
+        tokio::spawn(async move {
+            sleep(pause).await;
+            let wanted = match &work {
+                Work::Open(channel, reading) => self.registry.is_reading(channel, *reading),
+                _ => true,
+            };
+            if wanted {
+                self.registry.agenda().add(work);
+            }
+        });
+    }
+}

@@ -1,0 +1,312 @@
+//! How far a channel with history has been delivered on this node, and what waits while the node
+//! catches up. Plain data: what arrives goes in, what is to be done comes out.
+//!
+//! Invariant: what a tail lets through is in order and never twice; where it cannot say that nothing
+//! is missing, it says [`Item::Gap`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::recent::{Kept, Recent, Since};
+use crate::broker::Unavailable;
+use crate::publication::{Position, Publication};
+use crate::rules::History;
+
+/// Publications that wait while a channel catches up; beyond them they are read again.
+const HELD_MAX: usize = 10_000;
+
+/// The same in payload bytes.
+const HELD_BYTES_MAX: usize = 4 << 20;
+
+/// What a gap is put down to.
+const TRIMMED: &str = "history_trimmed";
+pub const LOST: &str = "history_lost";
+const CROWDED: &str = "too_many_publications";
+
+/// One channel's standing.
+pub struct Tail {
+    /// The last position that was let through. None: it has not been opened, or Redis keeps none.
+    last: Option<Position>,
+    /// Some: the node catches up, and what comes meanwhile waits.
+    reading: Option<Reading>,
+    /// Tells a reading from one that was begun before it.
+    readings: u64,
+    opening: Vec<oneshot::Sender<Result<(), Unavailable>>>,
+    pub recent: Option<Recent>,
+}
+
+#[derive(Default)]
+struct Reading {
+    /// Has somebody been asked to read?
+    begun: bool,
+    held: VecDeque<Publication>,
+    held_bytes: usize,
+    /// What was held was dropped, so that it must be read once more.
+    overflown: bool,
+    /// What was dropped held publications that stand in no history.
+    plain_lost: bool,
+    /// Where the history ended when it was asked.
+    target: Option<Position>,
+}
+
+/// What is to be done with what arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Arrived {
+    Deliver(Publication),
+    /// It was delivered before, or it waits for its turn.
+    Nothing,
+    /// It waits, and what is missing before it is to be read.
+    Read(u64),
+}
+
+/// What is to be told to subscribers, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item {
+    Publication(Publication),
+    Gap(&'static str),
+}
+
+/// What comes after a step of a reading.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The next page, after this position.
+    Page(Position),
+    /// What was held may go, step by step.
+    Release,
+    Done,
+}
+
+impl Default for Tail {
+    /// Not opened: everything waits.
+    fn default() -> Self {
+        Self {
+            last: None,
+            reading: Some(Reading::default()),
+            readings: 0,
+            opening: Vec::new(),
+            recent: None,
+        }
+    }
+}
+
+impl Tail {
+    pub fn last(&self) -> Option<Position> {
+        self.last
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.reading.is_none()
+    }
+
+    /// Resolves once it is live.
+    pub fn opened(&mut self) -> oneshot::Receiver<Result<(), Unavailable>> {
+        let (waiting, opened) = oneshot::channel();
+        self.opening.retain(|waiting| !waiting.is_closed());
+        self.opening.push(waiting);
+        opened
+    }
+
+    /// Somebody wants it open. Some: whoever calls must ask where the history ends.
+    pub fn open(&mut self) -> Option<u64> {
+        let reading = self.reading.as_mut().filter(|reading| !reading.begun)?;
+        reading.begun = true;
+        Some(self.readings)
+    }
+
+    /// The broker was away: from here on everything waits. Whoever calls must ask where the history
+    /// ends.
+    pub fn interrupt(&mut self) -> u64 {
+        self.readings += 1;
+        // What was held came before what is missing now, and stands in the history.
+        let before = self.reading.take().unwrap_or_default();
+        let plain_lost = before.plain_lost || before.held.iter().any(|it| it.position.is_none());
+        self.reading = Some(Reading { begun: true, plain_lost, ..Reading::default() });
+        self.readings
+    }
+
+    /// A publication came from the broker.
+    pub fn arrive(&mut self, publication: Publication) -> Arrived {
+        if let Some(reading) = &mut self.reading {
+            reading.hold(publication);
+            return Arrived::Nothing;
+        }
+        let Some(position) = publication.position else { return Arrived::Deliver(publication) };
+        match self.last {
+            Some(last) if position <= last => Arrived::Nothing,
+            Some(last) if !publication.follows(last) && !begins_anew(&publication, last) => {
+                self.readings += 1;
+                let mut reading = Reading { begun: true, ..Reading::default() };
+                reading.hold(publication);
+                self.reading = Some(reading);
+                Arrived::Read(self.readings)
+            }
+            _ => {
+                self.pass(&publication);
+                Arrived::Deliver(publication)
+            }
+        }
+    }
+
+    /// Is this reading still the one that counts?
+    pub fn is_reading(&self, number: u64) -> bool {
+        self.reading.is_some() && self.readings == number
+    }
+
+    /// The history ends here. None: the broker keeps none after all.
+    pub fn ends_at(&mut self, end: Option<Position>, gap: &mut Vec<Item>) -> Next {
+        let Some(reading) = &mut self.reading else { return Next::Done };
+        reading.target = end;
+        match (self.last, end) {
+            (Some(last), Some(end)) if end > last => Next::Page(last),
+            (Some(last), end) if end != Some(last) => {
+                // Redis has less than was delivered: it lost some, and what else nobody knows.
+                gap.push(Item::Gap(LOST));
+                self.restart(end);
+                Next::Release
+            }
+            _ => {
+                self.last = end;
+                Next::Release
+            }
+        }
+    }
+
+    /// A page of what follows [`Tail::last`]. `is_end`: nothing follows it.
+    pub fn page(&mut self, page: Vec<Publication>, is_end: bool, items: &mut Vec<Item>) -> Next {
+        let Some(reading) = &self.reading else { return Next::Done };
+        let held_from = reading.held.iter().find_map(|held| held.position);
+        let target = reading.target;
+        for publication in page {
+            let Some(position) = publication.position else { continue };
+            if held_from.is_some_and(|held| position >= held) {
+                // From here on all of it is held, what stands in no history in its place.
+                return Next::Release;
+            }
+            if self.last.is_some_and(|last| position <= last) {
+                continue;
+            }
+            if self.last.is_some_and(|last| !publication.follows(last)) {
+                items.push(Item::Gap(TRIMMED));
+                self.restart(None);
+            }
+            self.pass(&publication);
+            items.push(Item::Publication(publication));
+        }
+        match self.last {
+            Some(last) if !is_end => Next::Page(last),
+            last => {
+                if target > last {
+                    // It was there a moment ago, and is trimmed by now.
+                    items.push(Item::Gap(TRIMMED));
+                    self.restart(target);
+                }
+                Next::Release
+            }
+        }
+    }
+
+    /// Lets go of what was held. [`Next::Release`]: more came meanwhile; [`Next::Done`]: from here
+    /// on it is live.
+    pub fn release(&mut self, items: &mut Vec<Item>) -> Next {
+        let Some(mut reading) = self.reading.take() else { return Next::Done };
+        if std::mem::take(&mut reading.plain_lost) {
+            items.push(Item::Gap(CROWDED));
+        }
+        if std::mem::take(&mut reading.overflown) {
+            self.reading = Some(reading);
+            return self.last.map_or(Next::Release, Next::Page);
+        }
+        let held = std::mem::take(&mut reading.held);
+        reading.held_bytes = 0;
+        if held.is_empty() {
+            for waiting in self.opening.drain(..) {
+                // The session may be gone; then nobody waits.
+                let _ = waiting.send(Ok(()));
+            }
+            return Next::Done;
+        }
+        for mut publication in held {
+            match (publication.position, self.last) {
+                (Some(position), Some(last)) if position <= last => continue,
+                (Some(_), Some(last))
+                    if !publication.follows(last) && !begins_anew(&publication, last) =>
+                {
+                    // The history was read to where this one should stand: something is missing
+                    // before it, or it claims a place that it does not have.
+                    items.push(Item::Gap(LOST));
+                    publication.position = None;
+                }
+                (Some(_), _) => self.pass(&publication),
+                (None, _) => {}
+            }
+            items.push(Item::Publication(publication));
+        }
+        self.reading = Some(reading);
+        Next::Release
+    }
+
+    /// It could not be read now: those who wait for it are told.
+    pub fn fail(&mut self, why: Unavailable) {
+        for waiting in self.opening.drain(..) {
+            let _ = waiting.send(Err(why));
+        }
+    }
+
+    /// May a client go on from `since`? What follows is kept from here on, so that it is there when
+    /// the client is added.
+    pub fn since(&mut self, since: Position, history: History) -> Since {
+        let Some(last) = self.last.filter(|last| since <= *last) else { return Since::No };
+        let recent = self.recent.get_or_insert_with(|| Recent::new(last, history));
+        match recent.after(since) {
+            Some(backlog) => Since::Yes(backlog),
+            None => recent.load(),
+        }
+    }
+
+    /// What follows `since`, up to [`Tail::last`]. None: that is not at hand.
+    pub fn after(&mut self, since: Position) -> Option<Vec<Arc<Kept>>> {
+        match self.last {
+            Some(last) if last == since => Some(Vec::new()),
+            _ => self.recent.as_mut()?.after(since),
+        }
+    }
+
+    /// The publication is the next one.
+    fn pass(&mut self, publication: &Publication) {
+        if let (Some(last), Some(recent)) = (self.last, &mut self.recent) {
+            match publication.follows(last) {
+                true => recent.push(publication),
+                false => self.recent = None,
+            }
+        }
+        self.last = publication.position;
+    }
+
+    /// What was known of the history so far does not lead to here.
+    fn restart(&mut self, last: Option<Position>) {
+        self.last = last;
+        self.recent = None;
+    }
+}
+
+impl Reading {
+    fn hold(&mut self, publication: Publication) {
+        self.held_bytes += publication.payload.len();
+        self.held.push_back(publication);
+        if self.held.len() > HELD_MAX || self.held_bytes > HELD_BYTES_MAX {
+            self.plain_lost |= self.held.iter().any(|held| held.position.is_none());
+            self.overflown = true;
+            self.held = VecDeque::new();
+            self.held_bytes = 0;
+        }
+    }
+}
+
+/// On a connection that held, is it the first of a new history? The old one is gone from Redis;
+/// nothing was missed for it.
+fn begins_anew(publication: &Publication, last: Position) -> bool {
+    publication.previous.is_none()
+        && publication.position.is_some_and(|it| it.epoch > last.epoch && it.seq <= 1)
+}

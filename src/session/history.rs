@@ -1,0 +1,105 @@
+//! Answering `history`.
+
+use crate::broker::{PAGE_MAX, Page, Unavailable};
+use crate::hub::Hub;
+use crate::protocol::{Code, Excerpt, Id, Reply, ReplyError};
+use crate::publication::{Channel, Position, Publication};
+
+/// Payload bytes of one answer beyond which it is cut; it holds one publication in any case.
+const BYTES_MAX: usize = 512 << 10;
+
+/// The answer to one `history` command.
+pub async fn read(
+    hub: Hub,
+    id: Option<Id>,
+    channel: Channel,
+    since: Option<Position>,
+    limit: usize,
+) -> Reply {
+    let refuse = |code, message| {
+        let channel = Some(channel.to_string());
+        Reply::Error(ReplyError { id, channel, code, message })
+    };
+    if hub.rules().of(channel.as_str()).history.is_none() {
+        return refuse(Code::NotFound, hub.rules().keeps_no("history", &channel));
+    }
+    let read = match since {
+        Some(since) => following(&hub, &channel, since, limit).await,
+        None => newest(&hub, &channel, limit).await,
+    };
+    match read {
+        Ok(excerpt) => Reply::History { id, channel, excerpt },
+        Err(why) => refuse(Code::Unavailable, why.to_string()),
+    }
+}
+
+/// What comes right after a position.
+async fn following(
+    hub: &Hub,
+    channel: &Channel,
+    since: Position,
+    limit: usize,
+) -> Result<Excerpt, Unavailable> {
+    let end = end(hub, channel).await?;
+    let mut publications = Vec::new();
+    let mut at = since;
+    let (mut unbroken, mut more) = (true, true);
+    while publications.len() < limit && more {
+        let count = (limit - publications.len()).min(PAGE_MAX);
+        let page = hub.broker().history(channel.clone(), Page::After(at), count).await?;
+        more = page.len() == count;
+        for publication in page {
+            unbroken &= publication.follows(at);
+            at = publication.position.unwrap_or(at);
+            publications.push(publication);
+        }
+    }
+    let cut = fit(publications.iter());
+    more = publications.len() > cut || (more && Some(at) < end);
+    publications.truncate(cut);
+    if publications.is_empty() {
+        // Nothing follows: is that because it was the last, or because what followed is gone?
+        unbroken = end == Some(since);
+    }
+    let position = publications.last().map_or(end, |last| last.position);
+    Ok(Excerpt { publications, position, recovered: Some(unbroken), more })
+}
+
+/// The last ones.
+async fn newest(hub: &Hub, channel: &Channel, limit: usize) -> Result<Excerpt, Unavailable> {
+    let end = end(hub, channel).await?;
+    let mut newest_first: Vec<Publication> = Vec::new();
+    let mut page = Page::Newest;
+    let mut more = true;
+    while newest_first.len() < limit && more {
+        let count = (limit - newest_first.len()).min(PAGE_MAX);
+        let some = hub.broker().history(channel.clone(), page, count).await?;
+        more = some.len() == count;
+        newest_first.extend(some);
+        if let Some(first) = newest_first.last().and_then(|it| it.position) {
+            page = Page::Before(first);
+        }
+    }
+    let cut = fit(newest_first.iter());
+    more = newest_first.len() > cut;
+    newest_first.truncate(cut);
+    let position = newest_first.first().map_or(end, |newest| newest.position);
+    newest_first.reverse();
+    Ok(Excerpt { publications: newest_first, position, recovered: None, more })
+}
+
+/// Where the history ends now.
+async fn end(hub: &Hub, channel: &Channel) -> Result<Option<Position>, Unavailable> {
+    let mut ends = hub.broker().positions(vec![channel.clone()]).await;
+    ends.pop().unwrap_or(Ok(None))
+}
+
+/// How many of them fit into one answer.
+fn fit<'a>(publications: impl Iterator<Item = &'a Publication>) -> usize {
+    let mut bytes = 0;
+    let fitting = publications.take_while(|publication| {
+        bytes += publication.payload.len();
+        bytes <= BYTES_MAX
+    });
+    fitting.count().max(1)
+}
