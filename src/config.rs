@@ -4,6 +4,7 @@ mod layers;
 
 use std::path::PathBuf;
 
+use crate::rules::Rules;
 use crate::settings::{Faults, Known, Settings};
 use crate::{auth, broker, drain, internal, session, telemetry, transport};
 
@@ -40,6 +41,7 @@ pub struct Config {
     pub auth: auth::Config,
     pub drain: drain::Config,
     pub telemetry: telemetry::Config,
+    pub rules: Rules,
     /// Every key with its effective value, for `tidegate check` and the reference.
     pub known: Vec<Known>,
 }
@@ -64,6 +66,8 @@ impl Config {
         }
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
+        // Last: in TOML, a list of tables follows everything else.
+        let rules = Rules::read(&mut settings);
         let is_loopback = server.listen.ip().is_loopback();
         let mut known = settings.finish()?;
         for left_open in known.iter_mut().filter(|known| known.key == "demo" && demo.is_none()) {
@@ -79,6 +83,7 @@ impl Config {
             auth,
             drain,
             telemetry,
+            rules,
             known,
         })
     }
@@ -87,10 +92,13 @@ impl Config {
     pub fn effective(&self) -> String {
         let mut toml = String::new();
         let mut section = "";
-        for known in &self.known {
-            let (name, key) = known.key.rsplit_once('.').unwrap_or(("", &known.key));
+        for known in self.known.iter().filter(|known| !known.is_schema()) {
+            let (name, key) = known.split();
             if name != section {
-                toml.push_str(&format!("\n[{name}]\n"));
+                toml.push_str(&match name.split_once('[') {
+                    Some((list, _)) => format!("\n[[{list}]]\n"),
+                    None => format!("\n[{name}]\n"),
+                });
                 section = name;
             }
             toml.push_str(&match known.effective.as_str() {

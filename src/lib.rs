@@ -44,4 +44,5 @@ pub mod telemetry;
 pub mod close;
 pub mod frame;
 pub mod publication;
+pub mod rules;
 pub mod settings;
