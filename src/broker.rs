@@ -31,7 +31,7 @@ pub struct Config {
 }
 
 impl Config {
-    pub fn read(settings: &mut Settings, rules: Rules) -> Self {
+    pub fn read(settings: &mut Settings) -> Self {
         let idempotency_window = settings.section("history").duration(
             "idempotency_window",
             "5m",
@@ -69,8 +69,13 @@ impl Config {
                  may still arrive: the answer can be what was lost.",
             ),
             idempotency_window,
-            rules,
+            rules: Rules::default(),
         }
+    }
+
+    /// Which channels keep history.
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 }
 

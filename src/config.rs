@@ -37,11 +37,11 @@ pub struct Config {
     pub server: transport::Config,
     pub internal: internal::Config,
     pub broker: broker::Config,
-    pub rules: Rules,
     pub session: session::Config,
     pub auth: auth::Config,
     pub drain: drain::Config,
     pub telemetry: telemetry::Config,
+    pub rules: Rules,
     /// Every key with its effective value, for `tidegate check` and the reference.
     pub known: Vec<Known>,
 }
@@ -58,8 +58,7 @@ impl Config {
         );
         let server = transport::Config::read(&mut settings);
         let internal = internal::Config::read(&mut settings);
-        let rules = Rules::default();
-        let broker = broker::Config::read(&mut settings, rules.clone());
+        let broker = broker::Config::read(&mut settings);
         let session = session::Config::read(&mut settings);
         let auth = auth::Config::read(&mut settings, server.listen);
         if server.listen == internal.listen && server.listen.port() != 0 {
@@ -67,6 +66,8 @@ impl Config {
         }
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
+        // Last: in TOML, a list of tables follows everything else.
+        let rules = Rules::read(&mut settings);
         let is_loopback = server.listen.ip().is_loopback();
         let mut known = settings.finish()?;
         for left_open in known.iter_mut().filter(|known| known.key == "demo" && demo.is_none()) {
@@ -77,12 +78,12 @@ impl Config {
             demo: demo.unwrap_or(is_loopback),
             server,
             internal,
-            broker,
-            rules,
+            broker: broker.with_rules(rules.clone()),
             session,
             auth,
             drain,
             telemetry,
+            rules,
             known,
         })
     }
@@ -91,10 +92,13 @@ impl Config {
     pub fn effective(&self) -> String {
         let mut toml = String::new();
         let mut section = "";
-        for known in &self.known {
-            let (name, key) = known.key.rsplit_once('.').unwrap_or(("", &known.key));
+        for known in self.known.iter().filter(|known| !known.is_schema()) {
+            let (name, key) = known.split();
             if name != section {
-                toml.push_str(&format!("\n[{name}]\n"));
+                toml.push_str(&match name.split_once('[') {
+                    Some((list, _)) => format!("\n[[{list}]]\n"),
+                    None => format!("\n[{name}]\n"),
+                });
                 section = name;
             }
             toml.push_str(&match known.effective.as_str() {

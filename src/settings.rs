@@ -5,36 +5,21 @@
 //! configuration that `tidegate check` prints, and `docs/CONFIG.md`.
 
 mod fault;
+mod given;
+mod known;
 mod section;
+mod tables;
 mod unit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use fault::{Fault, Faults};
+pub use given::Given;
+pub use known::Known;
 pub use section::Section;
 
-/// A value as a layer gave it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Given {
-    Text(String),
-    Number(i64),
-    Flag(bool),
-    List(Vec<String>),
-    /// Something no key takes, as it was written: a float, a nested table.
-    Other(String),
-}
-
-impl std::fmt::Display for Given {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Flag(flag) => write!(f, "{flag}"),
-            Self::List(items) => write!(f, "{items:?}"),
-            Self::Other(text) => f.write_str(text),
-        }
-    }
-}
+/// The origin of what nobody said.
+const DEFAULT: &str = "default";
 
 /// What the layers (file, environment, flags) said, and what has been asked of it so far.
 #[derive(Debug, Default)]
@@ -45,22 +30,6 @@ pub struct Settings {
     faults: Vec<Fault>,
 }
 
-/// A key that somebody asked for.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// `section.key`, or `key` at the top.
-    pub key: String,
-    pub doc: &'static str,
-    /// What may be written, in words.
-    pub allowed: String,
-    /// As TOML; empty where there is none.
-    pub default: String,
-    /// As TOML, secrets masked; empty where nothing is set.
-    pub effective: String,
-    /// Where the effective value came from; `default` where nobody said anything.
-    pub origin: String,
-}
-
 impl Settings {
     /// `faults`: what was found wrong before any key was asked for.
     pub fn new(given: BTreeMap<String, (Given, String)>, faults: Vec<Fault>) -> Self {
@@ -69,13 +38,18 @@ impl Settings {
 
     /// The keys of `[name]`; of the top where `name` is empty.
     pub fn section(&mut self, name: &'static str) -> Section<'_> {
-        Section::new(self, name)
+        Section::new(self, name.to_owned(), DEFAULT.to_owned())
     }
 
     /// A fault between several keys, which no single one shows.
     pub fn fault(&mut self, key: &str, what: impl Into<String>) {
-        let origin = self.given.get(key).map_or("default", |(_, origin)| origin).to_owned();
-        self.faults.push(Fault { key: key.to_owned(), value: None, origin, what: what.into() });
+        self.fault_from(key.to_owned(), DEFAULT, what.into());
+    }
+
+    /// `origin`: of the key where it was not given.
+    fn fault_from(&mut self, key: String, origin: &str, what: String) {
+        let origin = self.given.get(&key).map_or(origin, |(_, origin)| origin).to_owned();
+        self.faults.push(Fault { key, value: None, origin, what });
     }
 
     /// Was the key written out, rather than left at its default?
@@ -85,9 +59,9 @@ impl Settings {
 
     /// All keys that were asked for, in order; or all faults, those of unknown keys included.
     pub fn finish(mut self) -> Result<Vec<Known>, Faults> {
-        let names: Vec<&str> = self.known.iter().map(|known| known.key.as_str()).collect();
+        let names: BTreeSet<&str> = self.known.iter().map(|known| known.key.as_str()).collect();
         for (key, (_, origin)) in &self.given {
-            if !names.contains(&key.as_str()) {
+            if !names.contains(key.as_str()) {
                 let what = fault::unknown(key, &names);
                 let origin = origin.clone();
                 self.faults.push(Fault { key: key.clone(), value: None, origin, what });

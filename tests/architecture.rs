@@ -18,12 +18,12 @@ const STOREYS: &[&[&str]] = &[
     &["listener", "outbound"],
     &["vital"],
     &["telemetry"],
-    &["rules"],
-    &["close", "frame", "publication", "settings"],
+    &["close", "frame", "publication", "rules", "settings"],
 ];
 
 /// Imports within a storey that are meant: the nouns build on each other.
-const BESIDE: &[(&str, &str)] = &[("frame", "close"), ("frame", "publication")];
+const BESIDE: &[(&str, &str)] =
+    &[("frame", "close"), ("frame", "publication"), ("rules", "settings")];
 
 /// Names that say nothing about what they own.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "manager", "common", "misc"];

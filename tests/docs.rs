@@ -34,17 +34,13 @@ fn known() -> Vec<Known> {
 fn sections() -> Vec<(String, Vec<Known>)> {
     let mut sections: Vec<(String, Vec<Known>)> = Vec::new();
     for known in known() {
-        let section = known.key.rsplit_once('.').map_or("", |(section, _)| section).to_owned();
+        let section = known.split().0.to_owned();
         match sections.last_mut() {
             Some((name, keys)) if *name == section => keys.push(known),
             _ => sections.push((section, vec![known])),
         }
     }
     sections
-}
-
-fn short(key: &str) -> &str {
-    key.rsplit('.').next().expect("a key has a last word")
 }
 
 #[test]
@@ -60,16 +56,32 @@ fn config_reference() {
          `config/default.toml` is this page as a file; `config/production.toml` is an example.\n",
     );
     for (section, keys) in sections() {
-        let title =
-            if section.is_empty() { "At the top".to_owned() } else { format!("`[{section}]`") };
-        write!(text, "\n## {title}\n\n| key | default | allowed | |\n| --- | --- | --- | --- |\n")
+        let title = match section.strip_suffix("[]") {
+            Some(list) => format!("`[[{list}]]`"),
+            None if section.is_empty() => "At the top".to_owned(),
+            None => format!("`[{section}]`"),
+        };
+        write!(text, "\n## {title}\n").unwrap();
+        let (lists, keys): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|known| known.split().1.is_empty());
+        for Known { doc, allowed, effective, .. } in &lists {
+            let name = section.trim_end_matches("[]");
+            let (flag, variable) = (format!("--set '{name}=…'"), name.to_uppercase());
+            write!(
+                text,
+                "\n{doc}\n\nThis is {allowed}; one that is given later replaces all of an earlier one. \
+                 `{flag}` and `TIDEGATE__{variable}` take it as TOML:\n\n\
+                 ```toml\n{effective}\n```\n"
+            )
             .unwrap();
+        }
+        write!(text, "\n| key | default | allowed | |\n| --- | --- | --- | --- |\n").unwrap();
         for known in keys {
             let default = match known.default.as_str() {
                 "" => "not set".to_owned(),
                 default => format!("`{default}`"),
             };
-            let (key, allowed, doc) = (short(&known.key), &known.allowed, known.doc);
+            let (key, allowed, doc) = (known.split().1, &known.allowed, known.doc);
             writeln!(text, "| `{key}` | {default} | {allowed} | {doc} |").unwrap();
         }
     }
@@ -82,13 +94,17 @@ fn default_configuration_file() {
         "# Every key with its default. Made from the code by `make docs`; docs/CONFIG.md says more.\n",
     );
     for (section, keys) in sections() {
+        if section.ends_with("[]") {
+            text.push_str(&example(&keys));
+            continue;
+        }
         if !section.is_empty() {
             write!(text, "\n[{section}]\n").unwrap();
         }
         for known in keys {
             writeln!(text, "\n# {}", wrapped(known.doc)).unwrap();
             writeln!(text, "# {}.", wrapped(&known.allowed)).unwrap();
-            let key = short(&known.key);
+            let key = known.split().1;
             match known.default.as_str() {
                 "" => writeln!(text, "# {key} =").unwrap(),
                 default => writeln!(text, "{key} = {default}").unwrap(),
@@ -102,6 +118,20 @@ fn default_configuration_file() {
     for (written, default) in written.known.iter().zip(known()) {
         assert_eq!((&written.key, &written.effective), (&default.key, &default.effective));
     }
+}
+
+/// A table of a list that is empty by default, behind `#`.
+fn example(keys: &[Known]) -> String {
+    let mut text = String::new();
+    for known in keys {
+        let (list, key) = known.split();
+        write!(text, "\n# {}\n# {}.\n", wrapped(known.doc), wrapped(&known.allowed)).unwrap();
+        match key {
+            "" => writeln!(text, "# [[{}]]", list.trim_end_matches("[]")).unwrap(),
+            key => writeln!(text, "# {key} = {}", known.effective).unwrap(),
+        }
+    }
+    text
 }
 
 /// Comment lines of at most 100 characters.

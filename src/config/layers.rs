@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ::config::{
-    ConfigError, Environment, File, FileFormat, FileSourceString, Map, Source, Value, ValueKind,
-};
+use ::config::{ConfigError, Environment, File, FileFormat, FileSourceString, Map, Source, Value};
 
 use super::Sources;
 use crate::settings::{Fault, Given};
@@ -34,40 +32,15 @@ pub fn merge(sources: &Sources) -> (BTreeMap<String, (Given, String)>, Vec<Fault
     match merged.and_then(|merged| merged.collect()) {
         Ok(merged) => {
             for (key, value) in merged {
-                flatten(key, &value, sources, &mut flat);
+                Given::each(key, &value, &mut |key, given, layer| {
+                    let origin = origin(&key, layer, sources);
+                    flat.insert(key, (given, origin));
+                });
             }
         }
         Err(error) => faults.push(Fault::of_layer("configuration", error.to_string())),
     }
     (flat, faults)
-}
-
-fn flatten(
-    key: String,
-    value: &Value,
-    sources: &Sources,
-    flat: &mut BTreeMap<String, (Given, String)>,
-) {
-    let given = match &value.kind {
-        ValueKind::Table(table) => {
-            for (name, value) in table {
-                flatten(format!("{key}.{name}"), value, sources, flat);
-            }
-            return;
-        }
-        ValueKind::Nil => return,
-        ValueKind::Boolean(flag) => Given::Flag(*flag),
-        ValueKind::I64(number) => Given::Number(*number),
-        ValueKind::String(text) => Given::Text(text.clone()),
-        ValueKind::Array(items)
-            if items.iter().all(|it| matches!(it.kind, ValueKind::String(_))) =>
-        {
-            Given::List(items.iter().map(ToString::to_string).collect())
-        }
-        other => Given::Other(other.to_string()),
-    };
-    let origin = origin(&key, value, sources);
-    flat.insert(key, (given, origin));
 }
 
 /// Read here rather than by the crate, which would name it relative to wherever we run.
@@ -88,8 +61,8 @@ fn file(path: &Path) -> Result<File<FileSourceString, FileFormat>, String> {
 }
 
 /// Names the very file, variable or flag.
-fn origin(key: &str, value: &Value, sources: &Sources) -> String {
-    match (value.origin(), &sources.file) {
+fn origin(key: &str, layer: Option<&str>, sources: &Sources) -> String {
+    match (layer, &sources.file) {
         (Some(Flags::ORIGIN), _) => format!("--set {key}"),
         (None, Some(path)) => path.display().to_string(),
         _ => format!("{PREFIX}{SEPARATOR}{}", key.replace('.', SEPARATOR).to_uppercase()),

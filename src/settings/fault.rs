@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, in words that help to mend it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// One fault.
@@ -46,16 +47,19 @@ impl fmt::Display for Faults {
 }
 
 /// What to say of a key that nobody asked for.
-pub fn unknown(key: &str, known: &[&str]) -> String {
-    match nearest(key, known) {
+pub fn unknown(key: &str, known: &BTreeSet<&str>) -> String {
+    // In a list of tables, only a key of the same table is near.
+    let table = key.rfind("].").map_or("", |end| &key[..end + "].".len()]);
+    let of_table = known.range(table..).take_while(|known| known.starts_with(table));
+    match nearest(key, of_table.copied()) {
         Some(near) => format!("no such key; did you mean {near}?"),
         None => "no such key; docs/CONFIG.md lists them all".to_owned(),
     }
 }
 
 /// The known key with the fewest edits, unless it is mostly another word.
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let near = known.iter().map(|candidate| (edits(key, candidate), *candidate)).min()?;
+fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|candidate| (edits(key, candidate), candidate)).min()?;
     (near.0 <= key.len().max(3) / 3).then_some(near.1)
 }
 
@@ -88,7 +92,8 @@ mod tests {
 
     #[test]
     fn a_far_word_has_no_neighbour() {
-        assert_eq!(nearest("server.lsten", &["server.listen", "demo"]), Some("server.listen"));
-        assert_eq!(nearest("rules", &["server.listen", "demo"]), None);
+        let near = |key| nearest(key, ["server.listen", "demo"].into_iter());
+        assert_eq!(near("server.lsten"), Some("server.listen"));
+        assert_eq!(near("rules"), None);
     }
 }

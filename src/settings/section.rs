@@ -5,17 +5,19 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::{Given, Known, Settings, unit};
+use super::{DEFAULT, Given, Known, Settings, unit};
 
 /// One section of the configuration, while its room reads it.
 pub struct Section<'a> {
     settings: &'a mut Settings,
-    name: &'static str,
+    name: String,
+    /// Where a table of a list came from; `default` of other sections, which have no one origin.
+    origin: String,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(settings: &'a mut Settings, name: &'static str) -> Self {
-        Self { settings, name }
+    pub(super) fn new(settings: &'a mut Settings, name: String, origin: String) -> Self {
+        Self { settings, name, origin }
     }
 
     /// A duration with its unit, such as `"25s"`.
@@ -26,6 +28,27 @@ impl<'a> Section<'a> {
         allowed: RangeInclusive<Duration>,
         doc: &'static str,
     ) -> Duration {
+        self.duration_or(key, Some(default), allowed, doc)
+            .expect("the default of a duration is within its bounds")
+    }
+
+    /// A duration with its unit; None where it was not given.
+    pub fn duration_if_given(
+        &mut self,
+        key: &str,
+        allowed: RangeInclusive<Duration>,
+        doc: &'static str,
+    ) -> Option<Duration> {
+        self.duration_or(key, None, allowed, doc)
+    }
+
+    fn duration_or(
+        &mut self,
+        key: &str,
+        default: Option<&str>,
+        allowed: RangeInclusive<Duration>,
+        doc: &'static str,
+    ) -> Option<Duration> {
         let words = format!(
             "a duration with its unit (ms, s, m, h, d), {} to {}",
             unit::write_duration(*allowed.start()),
@@ -36,8 +59,8 @@ impl<'a> Section<'a> {
             _ => None,
         };
         let write = |duration: &Duration| quoted(&unit::write_duration(*duration));
-        self.ask(key, Some(Given::Text(default.to_owned())), words, doc, parse, write)
-            .expect("the default of a duration is within its bounds")
+        let default = default.map(|text| Given::Text(text.to_owned()));
+        self.ask(key, default, words, doc, parse, write)
     }
 
     /// A size with its unit, such as `"64KiB"`.
@@ -70,6 +93,27 @@ impl<'a> Section<'a> {
         allowed: RangeInclusive<usize>,
         doc: &'static str,
     ) -> usize {
+        self.number_or(key, Some(default), allowed, doc)
+            .expect("the default of a number is within its bounds")
+    }
+
+    /// A whole number; None where it was not given.
+    pub fn number_if_given(
+        &mut self,
+        key: &str,
+        allowed: RangeInclusive<usize>,
+        doc: &'static str,
+    ) -> Option<usize> {
+        self.number_or(key, None, allowed, doc)
+    }
+
+    fn number_or(
+        &mut self,
+        key: &str,
+        default: Option<usize>,
+        allowed: RangeInclusive<usize>,
+        doc: &'static str,
+    ) -> Option<usize> {
         let words = format!("a whole number, {} to {}", allowed.start(), allowed.end());
         let parse = |given: &Given| {
             let number = match given {
@@ -79,9 +123,8 @@ impl<'a> Section<'a> {
             };
             number.filter(|number| allowed.contains(number))
         };
-        let default = Given::Number(i64::try_from(default).expect("a default fits"));
-        self.ask(key, Some(default), words, doc, parse, usize::to_string)
-            .expect("the default of a number is within its bounds")
+        let default = default.map(|it| Given::Number(i64::try_from(it).expect("a default fits")));
+        self.ask(key, default, words, doc, parse, usize::to_string)
     }
 
     /// True or false; None where it was left open and something else decides.
@@ -149,8 +192,8 @@ impl<'a> Section<'a> {
             .expect("an empty list is allowed")
     }
 
-    /// A text that `parse` understands. It may hold a secret: `show` masks it, faults leave it out.
-    pub fn parsed<T>(
+    /// A text that `parse` understands.
+    pub fn text<T>(
         &mut self,
         key: &str,
         default: Option<&str>,
@@ -164,10 +207,49 @@ impl<'a> Section<'a> {
             _ => None,
         };
         let default = default.map(|text| Given::Text(text.to_owned()));
+        self.ask(key, default, allowed.to_owned(), doc, parse, |it| quoted(&show(it)))
+    }
+
+    /// The same of a text that may hold a secret: `show` masks it, faults leave it out.
+    pub fn parsed<T>(
+        &mut self,
+        key: &str,
+        default: Option<&str>,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        show: impl Fn(&T) -> String,
+        doc: &'static str,
+    ) -> Option<T> {
         let faults = self.settings.faults.len();
-        let it = self.ask(key, default, allowed.to_owned(), doc, parse, |it| quoted(&show(it)));
+        let it = self.text(key, default, allowed, parse, show, doc);
         self.settings.faults[faults..].iter_mut().for_each(|fault| fault.value = None);
         it
+    }
+
+    /// Was the key written out, rather than left at its default?
+    pub fn is_given(&self, key: &str) -> bool {
+        self.settings.is_given(&self.full(key))
+    }
+
+    /// A fault that the key's own value does not show.
+    pub fn fault(&mut self, key: &str, what: impl Into<String>) {
+        let key = self.full(key);
+        self.settings.fault_from(key, &self.origin, what.into());
+    }
+
+    /// A key that must not be there, for a reason worth saying.
+    pub fn refuse(&mut self, key: &str, why: &str) {
+        if self.is_given(key) {
+            self.fault(key, why);
+            self.settings.given.remove(&self.full(key));
+        }
+    }
+
+    fn full(&self, key: &str) -> String {
+        match self.name.as_str() {
+            "" => key.to_owned(),
+            section => format!("{section}.{key}"),
+        }
     }
 
     /// Asks for a key. None: it is not set and has no default, or it was a fault and has none.
@@ -180,14 +262,11 @@ impl<'a> Section<'a> {
         parse: impl Fn(&Given) -> Option<T>,
         write: impl Fn(&T) -> String,
     ) -> Option<T> {
-        let key = match self.name {
-            "" => key.to_owned(),
-            section => format!("{section}.{key}"),
-        };
+        let key = self.full(key);
         let fallback = default.as_ref().and_then(&parse);
         let default = fallback.as_ref().map(&write).unwrap_or_default();
         let (value, origin) = match self.settings.given.get(&key) {
-            None => (fallback, "default".to_owned()),
+            None => (fallback, DEFAULT.to_owned()),
             Some((given, origin)) => match parse(given) {
                 Some(value) => (Some(value), origin.clone()),
                 None => {
@@ -197,7 +276,7 @@ impl<'a> Section<'a> {
                         origin: origin.clone(),
                         what: format!("must be {allowed}"),
                     });
-                    (fallback, "default".to_owned())
+                    (fallback, DEFAULT.to_owned())
                 }
             },
         };

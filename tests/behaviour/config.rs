@@ -4,6 +4,7 @@ mod check;
 mod faults;
 mod health;
 mod layers;
+mod rules;
 
 use std::process::Output;
 

@@ -1,7 +1,8 @@
 //! What users, services and operators can rely on, asked of real nodes and a real Redis.
 //!
 //! Each module is a part of the contract. Nothing here knows the node's insides: it is started as a
-//! process, and spoken to through its sockets, its arguments and its signals.
+//! process, and spoken to through its sockets, its arguments and its signals. Only [`rules`] asks the library, what a pattern
+//! is in Lua, as that is for Redis.
 
 mod support;
 
@@ -14,4 +15,5 @@ mod json;
 mod redis_failures;
 mod relay;
 mod rfc6455;
+mod rules;
 mod slow_consumer;

@@ -1,0 +1,175 @@
+//! The pattern of a rule: which channels it is about.
+
+#[cfg(test)]
+mod tests;
+
+/// A pattern, compiled: `chat:*`.
+///
+/// `:` and `/` end a segment. `*` is any run of bytes within one segment, also an empty one; `**` any
+/// run across segments; `{user}` a run of at least one byte within one segment. The rest is literal.
+/// No wildcard matches a space: channels that have one are the nodes' own.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: Box<str>,
+    /// Bytes of `text` before its first wildcard: most channels that do not match differ here.
+    prefix: usize,
+    /// What must follow them.
+    steps: Box<[Step]>,
+}
+
+/// Why a text is no pattern; the message says what is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a pattern is {}", Pattern::ALLOWED)]
+pub struct InvalidPattern;
+
+impl Pattern {
+    /// Longest pattern, in bytes: as long as a channel's name.
+    pub const BYTES_MAX: usize = 255;
+
+    pub const ALLOWED: &str = "1 to 255 bytes without white space, control characters or braces \
+        other than {user}";
+
+    pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+        let fits = !text.is_empty() && text.len() <= Self::BYTES_MAX;
+        let is_plain = !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        let has_other_braces = text.split(USER).any(|literal| literal.contains(['{', '}']));
+        if !fits || !is_plain || has_other_braces {
+            return Err(InvalidPattern);
+        }
+        let prefix = text.find(['*', '{']).unwrap_or(text.len());
+        let mut steps = Vec::new();
+        for part in parts(&text[prefix..]) {
+            match part {
+                Part::Literal(literal) => steps.extend(literal.bytes().map(Step::Byte)),
+                Part::User => steps.extend([Step::One, Step::Within]),
+                Part::Within => steps.push(Step::Within),
+                Part::Across => steps.push(Step::Across),
+            }
+        }
+        Ok(Self { text: text.into(), prefix, steps: steps.into() })
+    }
+
+    /// Is the channel one of those meant? Takes time as pattern times name at most, whatever they
+    /// are: all ways to match are followed at once.
+    pub fn matches(&self, channel: &str) -> bool {
+        let prefix = &self.text.as_bytes()[..self.prefix];
+        let Some(rest) = channel.as_bytes().strip_prefix(prefix) else { return false };
+        // `reached[i]`: the first `i` steps can match just what has been read.
+        let mut reached = [false; Self::BYTES_MAX + 1];
+        reached[0] = true;
+        for (i, step) in self.steps.iter().enumerate() {
+            reached[i + 1] = reached[i] && step.is_run();
+        }
+        for &byte in rest {
+            let mut before = std::mem::take(&mut reached[0]);
+            let mut is_alive = false;
+            for (i, step) in self.steps.iter().enumerate() {
+                let here = reached[i + 1];
+                reached[i + 1] = match step.is_run() {
+                    true => (here && step.takes(byte)) || reached[i],
+                    false => before && step.takes(byte),
+                };
+                before = here;
+                is_alive |= reached[i + 1];
+            }
+            if !is_alive {
+                return false;
+            }
+        }
+        reached[self.steps.len()]
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The same as a Lua pattern, anchored on both ends, for the function that runs inside Redis.
+    ///
+    /// Lua backtracks: its time is the name's length to the power of [`Pattern::lua_depth`].
+    pub fn lua(&self) -> String {
+        let mut lua = String::from("^");
+        for part in parts(&self.text) {
+            match part {
+                Part::Literal(literal) => lua.extend(literal.chars().flat_map(|character| {
+                    LUA_MAGIC.contains(character).then_some('%').into_iter().chain([character])
+                })),
+                Part::User => lua.push_str("[^:/ ]+"),
+                Part::Within => lua.push_str("[^:/ ]*"),
+                Part::Across => lua.push_str("[^ ]*"),
+            }
+        }
+        lua.push('$');
+        lua
+    }
+
+    /// How many wildcards Lua tries against each other. One that an end of a segment follows has only
+    /// one way to match, and so holds up those before it, but not those behind it.
+    pub fn lua_depth(&self) -> u32 {
+        let (mut open, mut depth) = (0, 0);
+        for (i, step) in self.steps.iter().enumerate() {
+            match (step, self.steps.get(i + 1)) {
+                (Step::Byte(_) | Step::One, _) | (Step::Across, None) => {}
+                (Step::Within, None | Some(Step::Byte(b':' | b'/'))) => depth = depth.max(open + 1),
+                (Step::Within | Step::Across, Some(_)) => open += 1,
+            }
+        }
+        depth.max(open)
+    }
+}
+
+/// What matching goes through.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Byte(u8),
+    /// One byte within a segment.
+    One,
+    /// Any run within a segment.
+    Within,
+    /// Any run.
+    Across,
+}
+
+impl Step {
+    fn is_run(self) -> bool {
+        matches!(self, Self::Within | Self::Across)
+    }
+
+    fn takes(self, byte: u8) -> bool {
+        match self {
+            Self::Byte(expected) => byte == expected,
+            Self::One | Self::Within => !matches!(byte, b':' | b'/' | b' '),
+            Self::Across => byte != b' ',
+        }
+    }
+}
+
+const USER: &str = "{user}";
+
+const LUA_MAGIC: &str = "^$()%.[]*+-?";
+
+/// What a pattern is written of.
+enum Part<'a> {
+    Literal(&'a str),
+    User,
+    Within,
+    Across,
+}
+
+/// Stars in a row are one run: more of them match no more, and each would cost.
+fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (part, length) = match rest.bytes().take_while(|byte| *byte == b'*').count() {
+            0 if rest.is_empty() => return None,
+            0 if rest.starts_with(USER) => (Part::User, USER.len()),
+            0 => {
+                let length = rest.find(['*', '{']).unwrap_or(rest.len());
+                (Part::Literal(&rest[..length]), length)
+            }
+            1 => (Part::Within, 1),
+            more => (Part::Across, more),
+        };
+        rest = &rest[length..];
+        Some(part)
+    })
+}

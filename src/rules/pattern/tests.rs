@@ -1,0 +1,139 @@
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+
+fn matches(pattern: &str, channel: &str) -> bool {
+    Pattern::parse(pattern).unwrap().matches(channel)
+}
+
+#[test]
+fn stars_keep_to_a_segment_unless_there_are_two() {
+    for (pattern, channels) in [
+        ("news", &["news"][..]),
+        ("chat:*", &["chat:", "chat:1", "chat:1.2-x", "chat:é"]),
+        ("chat:*:log", &["chat::log", "chat:1:log"]),
+        ("*", &["news", "a.b"]),
+        ("a*z", &["az", "abcz", "azz"]),
+        ("chat:**", &["chat:", "chat:1", "chat:1/2:3"]),
+        ("**", &["news", "chat:1/2"]),
+        ("**:log", &[":log", "a:log", "a/b:log:log"]),
+        ("inbox/{user}", &["inbox/ada", "inbox/é"]),
+        ("{user}:*/x", &["ada:/x", "ada:y/x"]),
+    ] {
+        for channel in channels {
+            assert!(matches(pattern, channel), "{pattern} and {channel}");
+        }
+    }
+    for (pattern, channels) in [
+        ("news", &["new", "news1", "News"][..]),
+        ("chat:*", &["chat", "chat:1:2", "chat:1/2", "xchat:1"]),
+        ("*", &["chat:1", "a/b"]),
+        ("a*z", &["a:z", "abc"]),
+        ("chat:**", &["chat", "chats:1"]),
+        ("**:log", &["log", "a:logs"]),
+        ("inbox/{user}", &["inbox/", "inbox/a/b", "inbox/a:b", "inbox/{user}s:"]),
+        ("a.c", &["abc"]),
+    ] {
+        for channel in channels {
+            assert!(!matches(pattern, channel), "{pattern} and {channel}");
+        }
+    }
+}
+
+#[test]
+fn the_nodes_own_channels_are_out_of_reach() {
+    for pattern in ["**", "probe**", "*", "{user}"] {
+        assert!(!matches(pattern, "probe 0123456789ab"), "{pattern}");
+    }
+}
+
+#[test]
+fn what_is_no_pattern_is_refused() {
+    for good in ["a", "**", "{user}", "a{user}b{user}", &"x".repeat(255), "%[^é]-?"] {
+        assert_eq!(Pattern::parse(good).unwrap().as_str(), good);
+    }
+    let too_long = "x".repeat(256);
+    for bad in ["", "a b", "a\tb", "\u{7}", "a\u{a0}b", &too_long, "{usr}", "{", "}", "{{user}}"] {
+        assert_eq!(Pattern::parse(bad).unwrap_err(), InvalidPattern, "{bad:?}");
+    }
+}
+
+#[test]
+fn no_pattern_takes_long() {
+    let name = "a".repeat(255);
+    for (pattern, expected) in [
+        ("*a*a*a*a*a*b".to_owned(), false),
+        ("*a".repeat(127), true),
+        ("*a".repeat(127) + "b", false),
+        ("**a".repeat(84) + "**b", false),
+        ("{user}".repeat(42), true),
+        ("*".repeat(255), true),
+    ] {
+        assert_eq!(matches(&pattern, &name), expected, "{pattern}");
+    }
+}
+
+#[test]
+fn is_written_for_lua() {
+    for (pattern, lua) in [
+        ("chat:*", "^chat:[^:/ ]*$"),
+        ("***:{user}/x", "^[^ ]*:[^:/ ]+/x$"),
+        ("a.b-c%d[e]^$()+?é", "^a%.b%-c%%d%[e%]%^%$%(%)%+%?é$"),
+    ] {
+        assert_eq!(Pattern::parse(pattern).unwrap().lua(), lua);
+    }
+}
+
+#[test]
+fn what_lua_tries_against_each_other_is_counted() {
+    for (pattern, depth) in [
+        ("news", 0),
+        ("a/**", 0),
+        ("chat:*", 1),
+        ("*:*:*/{user}/x", 1),
+        ("**:log:**", 1),
+        ("**:log:*", 2),
+        ("**:{user}:*/x", 2),
+        ("*-*:*-x", 2),
+        ("*a*b", 2),
+        ("*a*a*", 3),
+        ("*{user}*:x", 3),
+        ("*a*a*a*a*a*b", 6),
+    ] {
+        assert_eq!(Pattern::parse(pattern).unwrap().lua_depth(), depth, "{pattern}");
+    }
+}
+
+/// What a pattern means, said as plainly as possible; takes for ever on long ones.
+fn plainly(pattern: &[u8], name: &[u8]) -> bool {
+    let within = |byte: &u8| !b":/".contains(byte);
+    let runs = |rest: &[u8], from: usize, fits: &dyn Fn(&u8) -> bool| {
+        (from..=name.len()).any(|to| name[..to].iter().all(fits) && plainly(rest, &name[to..]))
+    };
+    match pattern {
+        [] => name.is_empty(),
+        [b'*', b'*', rest @ ..] => runs(rest, 0, &|_| true),
+        [b'*', rest @ ..] => runs(rest, 0, &within),
+        [b'{', b'u', b's', b'e', b'r', b'}', rest @ ..] => runs(rest, 1, &within),
+        [byte, rest @ ..] => name.first() == Some(byte) && plainly(rest, &name[1..]),
+    }
+}
+
+#[test]
+fn agrees_with_its_meaning() {
+    let (mut matched, rounds) = (0, 40_000);
+    for seed in 0..rounds {
+        let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+        let mut text = |of: &[&str], lengths| {
+            let length = random.random_range(lengths);
+            (0..length).map(|_| *of.choose(&mut random).unwrap()).collect::<String>()
+        };
+        let pattern = text(&["a", "b", ":", "/", "é", "*", "*", "**", "{user}"], 1..=6);
+        let name = text(&["a", "a", "b", ":", "/", "é"], 0..=7);
+        let expected = plainly(pattern.as_bytes(), name.as_bytes());
+        assert_eq!(matches(&pattern, &name), expected, "seed {seed}: {pattern} and {name}");
+        matched += u64::from(expected);
+    }
+    assert!(matched > rounds / 50, "only {matched} of {rounds} matched, which tests little");
+}

@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::settings::Given;
+
+/// The rules, or all faults as text.
+fn read(list: &str) -> Result<Rules, String> {
+    let given = (Given::Text(list.to_owned()), "--set rules".to_owned());
+    let mut settings = Settings::new(BTreeMap::from([("rules".to_owned(), given)]), Vec::new());
+    let rules = Rules::read(&mut settings);
+    settings.finish().map(|_| rules).map_err(|faults| faults.to_string())
+}
+
+#[test]
+fn the_first_that_matches_wins() {
+    let rules = read(
+        r#"[{ pattern = "chat:lobby", delivery = "latest" },
+            { pattern = "chat:*", history = { size = 200, age = "10m" }, presence = true },
+            { pattern = "**", presence = true }]"#,
+    )
+    .unwrap();
+    let history = Some(History { size: 200, age: Duration::from_secs(600) });
+    for (channel, policy) in [
+        ("chat:lobby", Policy { delivery: Delivery::Latest, ..Policy::default() }),
+        ("chat:1", Policy { history, presence: true, delivery: Delivery::Every }),
+        ("chat:1:2", Policy { presence: true, ..Policy::default() }),
+    ] {
+        assert_eq!(rules.of(channel), policy, "{channel}");
+    }
+    let patterns: Vec<&str> = rules.iter().map(|rule| rule.pattern.as_str()).collect();
+    assert_eq!(patterns, ["chat:lobby", "chat:*", "**"]);
+}
+
+#[test]
+fn without_rules_nothing_is_kept_and_everything_delivered() {
+    let rules = read("[]").unwrap();
+    assert!(rules.is_empty() && Rules::default().is_empty());
+    let policy = Policy { history: None, presence: false, delivery: Delivery::Every };
+    assert_eq!(rules.of("chat:1"), policy);
+}
+
+#[test]
+fn every_fault_is_shown_with_its_rule() {
+    let faults = read(
+        r#"[{ pattern = "chat:*", history = { size = 0, age = "31d" }, presense = true },
+            { pattern = "chat:*" },
+            { history = { size = 200 }, subscribe = "user", publish = "nobody" },
+            { pattern = "a b", delivery = "sometimes", presence = "perhaps" },
+            { pattern = "{name}", history = { age = "1s", sise = 2 } },
+            { pattern = "*a*a*a", history = 200 },
+            { pattern = "empty", history = {} }]"#,
+    )
+    .unwrap_err();
+    for line in [
+        "rules[0].history.size = 0 (--set rules): must be a whole number, 1 to 100000",
+        "rules[0].history.age = \"31d\" (--set rules): must be a duration with its unit \
+         (ms, s, m, h, d), 1s to 30d",
+        "rules[0].presense (--set rules): no such key; did you mean rules[0].presence?",
+        "rules[1].pattern (--set rules): rules[0] has the same and comes first",
+        "rules[2].pattern (--set rules): must be given: 1 to 255 bytes",
+        "rules[2].history.age (--set rules): must be given where history.size is",
+        "rules[2].subscribe = \"user\" (--set rules): must be \"anyone\": less needs auth.mode = \"token\"",
+        "rules[2].publish = \"nobody\" (--set rules): must be \"anyone\": less needs auth.mode = \"token\"",
+        "rules[3].pattern = \"a b\" (--set rules): must be 1 to 255 bytes",
+        "rules[3].delivery = \"sometimes\" (--set rules): must be one of every, latest",
+        "rules[3].presence = \"perhaps\" (--set rules): must be true or false",
+        "rules[4].pattern = \"{name}\" (--set rules): must be 1 to 255 bytes",
+        "rules[4].history.size (--set rules): must be given where history.age is",
+        "rules[4].history.sise (--set rules): no such key; did you mean rules[4].history.size?",
+        "rules[5].pattern (--set rules): has too many wildcards",
+        "rules[5].history (--set rules): must be a table",
+        "rules[6].history (--set rules): must be a table",
+    ] {
+        assert!(faults.contains(line), "{line:?} is not in:\n{faults}");
+    }
+    assert!(faults.contains("has 17 faults"), "{faults}");
+}
+
+#[test]
+fn what_is_no_list_of_tables_is_one_fault() {
+    for list in ["chat:*", "5", "{}", "[5]", "[\"chat:*\"]", "[{}, 5]", "[{ pattern = ]", "[]\nx=1"]
+    {
+        let faults = read(list).unwrap_err();
+        let start =
+            "a fault\n  rules (--set rules): must be a list of at most 1000 tables, such as [{";
+        assert!(faults.contains(start), "{list:?}: {faults}");
+    }
+}
+
+#[test]
+fn there_is_a_bound() {
+    let list = |count| {
+        let each = (0..count).map(|i| format!("{{ pattern = \"chat:{i}\" }}"));
+        format!("[{}]", each.collect::<Vec<_>>().join(","))
+    };
+    assert_eq!(read(&list(RULES_MAX)).unwrap().iter().count(), RULES_MAX);
+    let faults = read(&list(RULES_MAX + 1)).unwrap_err();
+    assert!(faults.contains("at most 1000 tables, and has 1001"), "{faults}");
+}

@@ -1,0 +1,114 @@
+//! A value as a layer gave it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ::config::{File, FileFormat, Map, Source, Value, ValueKind};
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    Text(String),
+    Number(i64),
+    Flag(bool),
+    List(Vec<String>),
+    Tables(Vec<Table>),
+    /// Something no key takes, as it was written: a float, a list of both texts and tables.
+    Other(String),
+}
+
+/// Key to value; the keys of tables within it are joined by dots.
+pub type Table = BTreeMap<String, Given>;
+
+impl Given {
+    /// Hands on `value` or, where it is a table, what is in it: key, value, and the layer's name.
+    pub fn each(key: String, value: &Value, take: &mut impl FnMut(String, Self, Option<&str>)) {
+        let given = match &value.kind {
+            ValueKind::Table(table) => {
+                for (name, value) in table {
+                    Self::each(format!("{key}.{name}"), value, take);
+                }
+                return;
+            }
+            ValueKind::Nil => return,
+            ValueKind::Boolean(flag) => Self::Flag(*flag),
+            ValueKind::I64(number) => Self::Number(*number),
+            ValueKind::String(text) => Self::Text(text.clone()),
+            ValueKind::Array(items) => Self::list(items),
+            other => Self::Other(other.to_string()),
+        };
+        take(key, given, value.origin());
+    }
+
+    fn list(items: &[Value]) -> Self {
+        let texts = items.iter().map(|item| match &item.kind {
+            ValueKind::String(text) => Some(text.clone()),
+            _ => None,
+        });
+        let tables = items.iter().map(|item| match &item.kind {
+            ValueKind::Table(values) => Some(table(values)),
+            _ => None,
+        });
+        let list = texts.collect::<Option<_>>().map(Self::List);
+        let list = list.or_else(|| tables.collect::<Option<_>>().map(Self::Tables));
+        list.unwrap_or_else(|| Self::Other(ValueKind::Array(items.to_vec()).to_string()))
+    }
+
+    /// The tables of a list: as a file has them, or as TOML in the text of a variable or a flag.
+    ///
+    /// Fails with what is wrong, in words that quote no value: it may be a secret.
+    pub fn into_tables(self) -> Result<Vec<Table>, String> {
+        let list = match self {
+            Self::Text(text) => of_toml(&text)?,
+            list => list,
+        };
+        match list {
+            Self::Tables(tables) => Ok(tables),
+            Self::List(items) if items.is_empty() => Ok(Vec::new()),
+            _ => Err("it is something else".to_owned()),
+        }
+    }
+}
+
+fn table(values: &Map<String, Value>) -> Table {
+    let mut table = Table::new();
+    for (name, value) in values {
+        match &value.kind {
+            // Of nothing, nothing would be left, and whoever wrote it meant something.
+            ValueKind::Table(inner) if inner.is_empty() => {
+                table.insert(name.clone(), Given::Other("{}".to_owned()));
+            }
+            _ => Given::each(name.clone(), value, &mut |key, given, _| {
+                table.insert(key, given);
+            }),
+        }
+    }
+    table
+}
+
+fn of_toml(text: &str) -> Result<Given, String> {
+    let read = File::from_str(&format!("it = {text}"), FileFormat::Toml).collect();
+    let values = read.map_err(|error| without_quotes(&error.to_string()))?;
+    match values.get("it").map(|value| &value.kind) {
+        Some(ValueKind::Array(items)) if values.len() == 1 => Ok(Given::list(items)),
+        _ => Err("it is something else".to_owned()),
+    }
+}
+
+/// What is wrong with a TOML text; the place is told by quoting it.
+fn without_quotes(error: &str) -> String {
+    let lines = error.lines().skip(1).filter(|line| !line.contains('|'));
+    lines.collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::List(items) => write!(f, "{items:?}"),
+            Self::Tables(tables) => write!(f, "[{} tables]", tables.len()),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}

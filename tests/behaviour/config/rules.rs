@@ -1,0 +1,151 @@
+//! `[[rules]]`: from every layer, printed by `tidegate check`, and their faults.
+
+use super::{line, run, stderr, stdout};
+
+const TOML: &str = r#"
+[[rules]]
+pattern = "chat:*"
+history = { size = 200, age = "10m" }
+presence = true
+
+[[rules]]
+pattern = "prices:**"
+delivery = "latest"
+
+[session]
+ping_interval = "7s"
+"#;
+
+const YAML: &str = r#"
+rules:
+  - pattern: chat:*
+    history: { size: 200, age: 10m }
+    presence: true
+  - pattern: prices:**
+    delivery: latest
+session:
+  ping_interval: 7s
+"#;
+
+const LIST: &str = r#"[{pattern="chat:*",history={size=200,age="10m"},presence=true},{pattern="prices:**",delivery="latest"}]"#;
+
+const LINES: [&str; 10] = [
+    "pattern = \"chat:*\"",
+    "history.size = 200",
+    "history.age = \"10m\"",
+    "presence = true",
+    "delivery = \"every\"",
+    "pattern = \"prices:**\"",
+    "# history.size is not set",
+    "# history.age is not set",
+    "presence = false",
+    "delivery = \"latest\"",
+];
+
+/// The lines of the rules, without origins; they are the last.
+fn rules(checked: &str) -> Vec<&str> {
+    let (_, rules) = checked.split_once("\n[[rules]]\n").expect("there are rules");
+    let keys = rules.lines().filter(|line| !line.is_empty() && *line != "[[rules]]");
+    keys.map(|line| line.split_once("  # ").map_or(line, |(value, _)| value)).collect()
+}
+
+#[tokio::test]
+async fn come_from_files_of_both_kinds_and_are_printed_as_one_that_can_be_used() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (name, content) in [("a.toml", TOML), ("a.yaml", YAML)] {
+        let file = directory.path().join(name);
+        let printed = directory.path().join("printed.toml");
+        std::fs::write(&file, content).expect("it is written");
+        let file = file.to_str().expect("text");
+        let checked = run(&["check", "--config", file], &[]).await;
+        assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+        let text = stdout(&checked);
+        assert_eq!(rules(&text), LINES, "{name}");
+        assert!(line(&text, "history.size").ends_with(file), "{text}");
+        assert!(line(&text, "delivery").ends_with("default"), "{text}");
+
+        std::fs::write(&printed, &checked.stdout).expect("it is written");
+        let again = run(&["check", "--config", printed.to_str().expect("text")], &[]).await;
+        assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+        assert_eq!(rules(&stdout(&again)), LINES, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_the_environment_and_of_flags_are_toml_and_replace_those_before_them() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("a.toml");
+    std::fs::write(&file, "[[rules]]\npattern = \"news\"\n").expect("it is written");
+    let file = file.to_str().expect("text");
+    let flag = format!("rules={LIST}");
+    let other = [("TIDEGATE__RULES", "[{ pattern = \"other\" }]")];
+    for (flags, environment, origin) in [
+        (&["--set", flag.as_str()][..], &other[..], "--set rules"),
+        (&[], &[("TIDEGATE__RULES", LIST)], "TIDEGATE__RULES"),
+    ] {
+        let checked = run(&[&["check", "--config", file], flags].concat(), environment).await;
+        assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+        let text = stdout(&checked);
+        assert_eq!(rules(&text), LINES);
+        assert!(line(&text, "history.size").ends_with(origin), "{text}");
+    }
+    let none = run(&["check", "--config", file, "--set", "rules=[]"], &[]).await;
+    assert!(!stdout(&none).contains("[[rules]]"), "{}", stdout(&none));
+}
+
+#[tokio::test]
+async fn faults_are_all_shown_with_the_rule_the_origin_and_what_is_allowed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("a.toml");
+    let content = r#"
+        [[rules]]
+        pattern = "chat:*"
+        presense = true
+        [[rules]]
+        pattern = "chat room"
+        [[rules]]
+        pattern = "chat:*"
+        history = { size = 200000, age = "10m" }
+        subscribe = "token"
+    "#;
+    std::fs::write(&file, content).expect("it is written");
+    let file = file.to_str().expect("text");
+    let ended = run(&["check", "--config", file, "--set", "session.channels_max=0"], &[]).await;
+    assert_eq!(ended.status.code(), Some(2));
+    let text = stderr(&ended);
+    for (key, parts) in [
+        ("rules[0].presense", &["did you mean rules[0].presence?"][..]),
+        ("rules[1].pattern", &["\"chat room\"", "white space", "{user}"]),
+        ("rules[2].pattern", &["rules[0] has the same"]),
+        ("rules[2].history.size", &["200000", "1 to 100000"]),
+        ("rules[2].subscribe", &["auth.mode = \"token\""]),
+    ] {
+        let line = line(&text, key);
+        for part in parts.iter().chain(&[file]) {
+            assert!(line.contains(part), "{part:?} is not in {line:?}");
+        }
+    }
+    assert!(text.contains("6 faults") && text.contains("session.channels_max"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_no_list_says_how_to_write_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("a.toml");
+    std::fs::write(&file, "[rules]\npattern = \"chat:*\"\n").expect("it is written");
+    let ended = run(&["check", "--config", file.to_str().expect("text")], &[]).await;
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(line(&stderr(&ended), "rules").contains("[[rules]]"), "{}", stderr(&ended));
+
+    let variable = [("TIDEGATE__RULES__0__PATTERN", "chat:*")];
+    let ended = run(&["check"], &variable).await;
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(line(&stderr(&ended), "rules").contains("TIDEGATE__RULES__0__PATTERN"));
+
+    for list in ["chat:*", "[chat:*]", "[{ pattern: \"chat:*\" }]", "[{}, 5]", "[["] {
+        let ended = run(&["check", "--set", &format!("rules={list}")], &[]).await;
+        assert_eq!(ended.status.code(), Some(2), "{list}");
+        let text = stderr(&ended);
+        assert!(line(&text, "rules (--set rules)").contains("[{ pattern = \"chat:*\""), "{text}");
+    }
+}
