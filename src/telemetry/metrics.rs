@@ -86,6 +86,7 @@ pub(super) struct Metrics {
     pub delivery_duration: Histogram,
     pub ping_rtt: Histogram,
     pub outbound_queue_bytes: IntGauge,
+    pub publications_skipped: IntCounter,
     pub slow_consumers: IntCounterVec,
     pub rejected: IntCounterVec,
     pub broker_up: IntGauge,
@@ -165,6 +166,11 @@ impl Metrics {
             outbound_queue_bytes: add.gauge(
                 "outbound_queue_bytes",
                 "Bytes that wait for slow sockets, all connections together.",
+            ),
+            publications_skipped: add.counter(
+                "publications_skipped_total",
+                "Publications that gave way to newer ones because a socket had no room, where the \
+                 channel's delivery is `latest`.",
             ),
             slow_consumers: slow,
             rejected,
