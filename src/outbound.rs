@@ -8,6 +8,7 @@
 
 mod batch;
 mod flushers;
+mod latest;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -19,6 +20,8 @@ use bytes::Bytes;
 
 pub use self::batch::Batch;
 pub use self::flushers::{AtOnce, Flushers};
+pub use self::latest::Latest;
+use self::latest::Newest;
 use crate::close::Close;
 use crate::publication::SessionId;
 
@@ -55,6 +58,11 @@ struct State {
     /// How far `bytes` may exceed the bound, for a backlog that is not yet written.
     allowance: usize,
     writer: Writer,
+    /// Did the socket take less than it was given? Until the connection has written that, it is
+    /// under back-pressure.
+    refused: bool,
+    /// None while all that `latest` channels brought is out.
+    newest: Option<Box<Newest>>,
     /// Travels beside the queue, never through it: a full queue must not hold back its own end.
     close: Option<Close>,
     /// The connection, when it has found nothing to do.
@@ -125,16 +133,7 @@ impl Outbound {
     pub fn push(&self, frame: Bytes) -> Result<Pushed, Full> {
         let mut state = self.lock();
         state.queue(frame, self.bytes_max)?;
-        if state.writer != Writer::Nobody || state.frames.is_empty() {
-            return Ok(Pushed::Covered);
-        }
-        if self.wire.get().is_some() {
-            state.writer = Writer::Flusher;
-            return Ok(Pushed::Flush);
-        }
-        state.writer = Writer::Connection;
-        state.wake_connection();
-        Ok(Pushed::Covered)
+        Ok(self.find_writer(&mut state))
     }
 
     /// Is it a flusher's, which has not come to it? Then it is full because we are slow, not the
@@ -192,31 +191,36 @@ impl Outbound {
             let half_out = usize::from(state.front_written > 0);
             let dropped: usize = state.frames.drain(half_out..).map(|frame| cost(&frame)).sum();
             state.bytes = state.bytes.saturating_sub(dropped);
+            state.newest = None;
         }
         state.wake_connection();
         true
     }
 
-    /// For the connection: moves all that waits into the empty `batch` and settles what `batch` has
-    /// written before.
+    /// For the connection: moves what is to be written next into the empty `batch` and settles what
+    /// `batch` has written before.
     ///
     /// Pending: nothing waits, or a flusher is writing; the task is woken when that changes. `Err`:
     /// nothing waits any more and the connection is to end.
     pub fn poll_take(&self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), Close>> {
         let mut state = self.lock();
-        state.bytes = state.bytes.saturating_sub(batch.settle());
+        let written = batch.settle();
+        state.bytes = state.bytes.saturating_sub(written);
         if state.writer == Writer::Flusher {
             state.wait(cx);
             return Poll::Pending;
+        }
+        // The connection has written all it took.
+        state.refused &= written == 0;
+        if state.hand_over_newest(batch) {
+            return Poll::Ready(Ok(()));
         }
         if !state.frames.is_empty() {
             state.writer = Writer::Connection;
             state.hand_over(batch);
             return Poll::Ready(Ok(()));
         }
-        state.writer = Writer::Nobody;
-        state.allowance = 0;
-        state.give_back_room();
+        state.become_idle();
         batch.give_back_room();
         if let Some(close) = state.close {
             return Poll::Ready(Err(close));
@@ -225,10 +229,11 @@ impl Outbound {
         Poll::Pending
     }
 
-    /// The word that ends the connection, for one that is stuck in a write. Pending: it has not been
-    /// said, and the task is woken when it is.
+    /// The word that ends the connection, for one that is stuck in a write: its socket takes no more.
+    /// Pending: it has not been said, and the task is woken when it is.
     pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<Close> {
         let mut state = self.lock();
+        state.refused = true;
         match state.close {
             Some(close) => Poll::Ready(close),
             None => {
@@ -245,7 +250,8 @@ impl Outbound {
 
     /// Bytes that wait, overhead included.
     pub fn bytes(&self) -> usize {
-        self.lock().bytes
+        let state = self.lock();
+        state.bytes + state.newest.as_ref().map_or(0, |newest| newest.bytes())
     }
 
     /// For a flusher that was given this outbound: writes all that is queued, and leaves to the
@@ -256,8 +262,7 @@ impl Outbound {
         let mut state = self.lock();
         loop {
             let Some(wire) = self.wire.get().filter(|_| !state.frames.is_empty()) else {
-                state.writer = Writer::Nobody;
-                state.give_back_room();
+                state.become_idle();
                 if state.close.is_some() {
                     state.wake_connection();
                 }
@@ -273,10 +278,25 @@ impl Outbound {
             if blocked {
                 // The socket is full, or broken, as the connection will find.
                 state.writer = Writer::Connection;
+                state.refused = true;
                 state.wake_connection();
                 return written;
             }
         }
+    }
+
+    /// Sees to it that what was just queued has a writer.
+    fn find_writer(&self, state: &mut State) -> Pushed {
+        if state.writer != Writer::Nobody || state.frames.is_empty() {
+            return Pushed::Covered;
+        }
+        if self.wire.get().is_some() {
+            state.writer = Writer::Flusher;
+            return Pushed::Flush;
+        }
+        state.writer = Writer::Connection;
+        state.wake_connection();
+        Pushed::Covered
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -289,7 +309,8 @@ impl State {
         if self.close.is_some() {
             return Ok(());
         }
-        if self.bytes >= bytes_max.saturating_add(self.allowance) {
+        let bytes_max = bytes_max.saturating_add(self.allowance);
+        if self.bytes >= bytes_max && self.bytes_bounded() >= bytes_max {
             return Err(Full);
         }
         self.bytes += cost(&frame);
@@ -300,6 +321,9 @@ impl State {
     fn hand_over(&mut self, batch: &mut Batch) {
         std::mem::swap(&mut self.frames, &mut batch.frames);
         batch.front_written = std::mem::take(&mut self.front_written);
+        if let Some(newest) = &mut self.newest {
+            newest.queue_handed_over();
+        }
     }
 
     /// Puts what a flusher could not write back in front of what came meanwhile.
@@ -312,6 +336,18 @@ impl State {
             }
         }
         self.front_written = std::mem::take(&mut batch.front_written);
+        if let Some(newest) = &mut self.newest {
+            newest.queue_taken_back(self.bytes);
+        }
+    }
+
+    /// All is written.
+    fn become_idle(&mut self) {
+        self.allowance = 0;
+        self.writer = Writer::Nobody;
+        self.refused = false;
+        self.newest = None;
+        self.give_back_room();
     }
 
     fn give_back_room(&mut self) {

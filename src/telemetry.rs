@@ -182,6 +182,11 @@ pub fn slow_consumer_closed() {
     tracing::debug!("slow consumer closed");
 }
 
+/// So many publications of `latest` channels gave way to newer ones before their sockets had room.
+pub fn publications_skipped(count: u64) {
+    METRICS.publications_skipped.inc_by(count);
+}
+
 /// A pong came back.
 pub fn pong_received(round_trip: Duration) {
     METRICS.ping_rtt.observe(round_trip.as_secs_f64());

@@ -91,7 +91,7 @@ impl Registry {
     }
 
     pub(super) fn release(&self, channel: &Channel, reading: u64) -> Next {
-        self.step(channel, reading, |tail, items| tail.release(items))
+        self.step(channel, reading, Tail::release)
     }
 
     /// One step of a reading, and what it lets through.

@@ -17,7 +17,7 @@ use crate::broker::{Broker, Event, Receipt, Sink};
 use crate::close::Close;
 use crate::outbound::{AtOnce, Flushers, Full, Outbound, Pushed};
 use crate::protocol::{Encoded, Encoding, Push};
-use crate::publication::{Change, Channel, Position, Publication, SessionId, User};
+use crate::publication::{Change, Channel, Publication, SessionId, User};
 use crate::rules::{Delivery, Rules};
 use crate::telemetry;
 
@@ -145,17 +145,26 @@ impl Registry {
         more: bool,
         received: Instant,
     ) {
-        let _ = delivery;
         let mut encoded = Encoded::new(channel, publication);
         let mut delivered = [0; Encoding::COUNT];
         let mut to_flush = Vec::new();
         let mut at_once = (!more && subscribers.places() <= AT_ONCE_MAX).then(AtOnce::default);
-        for subscriber in subscribers.iter() {
+        let mut skipped = 0;
+        for (number, subscriber) in subscribers.numbered() {
             let own = publication.session == Some(subscriber.outbound.session());
             if own && !subscriber.echo {
                 continue;
             }
-            match self.push(&subscriber.outbound, encoded.frame(subscriber.encoding)) {
+            let frame = encoded.frame(subscriber.encoding);
+            let pushed = match delivery {
+                Delivery::Every => self.push(&subscriber.outbound, frame),
+                Delivery::Latest => {
+                    let latest = subscriber.outbound.push_latest(number, frame);
+                    skipped += u64::from(latest.skipped);
+                    Ok(latest.pushed)
+                }
+            };
+            match pushed {
                 Err(Full) => {
                     close_slow(&subscriber.outbound);
                     continue;
@@ -173,6 +182,9 @@ impl Registry {
         }
         if at_once.is_none() {
             self.flushers.flush(to_flush, publication.payload.len());
+        }
+        if skipped > 0 {
+            telemetry::publications_skipped(skipped);
         }
         telemetry::publication_relayed(delivered, received.elapsed(), age(publication));
     }
@@ -255,7 +267,10 @@ impl Registry {
     }
 
     pub(super) fn remove_subscriber(&self, channel: &Channel, number: u64) {
-        self.shard(channel.as_str()).remove_subscriber(channel, number);
+        let removed = self.shard(channel.as_str()).remove_subscriber(channel, number);
+        if let Some(subscriber) = removed {
+            subscriber.outbound.forget(number);
+        }
     }
 
     pub(super) fn add_connection(&self, outbound: Arc<Outbound>) {

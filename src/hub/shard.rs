@@ -85,10 +85,11 @@ impl Shard {
         }
     }
 
-    pub fn remove_subscriber(&mut self, channel: &Channel, number: u64) {
-        if let Some(entry) = self.channels.get_mut(channel) {
-            entry.subscribers.remove(number);
-        }
+    /// Some: what it has waiting beside its queue is to be forgotten.
+    pub fn remove_subscriber(&mut self, channel: &Channel, number: u64) -> Option<Subscriber> {
+        let entry = self.channels.get_mut(channel)?;
+        let removed = entry.subscribers.remove(number);
+        removed.filter(|_| entry.delivery == Delivery::Latest)
     }
 
     pub fn counts(&self) -> Vec<ChannelCount> {

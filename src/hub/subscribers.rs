@@ -50,20 +50,17 @@ impl Subscribers {
     }
 
     /// Removes the very subscription with this number, if it is still there.
-    pub fn remove(&mut self, number: u64) {
-        let Ok(at) = self.places.binary_search_by_key(&number, |place| place.number) else {
-            return;
-        };
+    pub fn remove(&mut self, number: u64) -> Option<Subscriber> {
+        let at = self.places.binary_search_by_key(&number, |place| place.number).ok()?;
         let places = Arc::make_mut(&mut self.places);
-        if places[at].subscriber.take().is_none() {
-            return;
-        }
+        let removed = places[at].subscriber.take()?;
         self.holes += 1;
         if self.holes * 2 > places.len() {
             places.retain(|place| place.subscriber.is_some());
             places.shrink_to(places.len() * 2);
             self.holes = 0;
         }
+        Some(removed)
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -81,6 +78,11 @@ impl Snapshot {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Subscriber> {
-        self.0.iter().filter_map(|place| place.subscriber.as_ref())
+        self.numbered().map(|(_, subscriber)| subscriber)
+    }
+
+    /// Each with the number of its subscription.
+    pub fn numbered(&self) -> impl Iterator<Item = (u64, &Subscriber)> {
+        self.0.iter().filter_map(|place| Some((place.number, place.subscriber.as_ref()?)))
     }
 }

@@ -1,3 +1,5 @@
+mod latest;
+
 use super::*;
 use crate::publication::NodeId;
 

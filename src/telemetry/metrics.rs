@@ -90,6 +90,7 @@ pub(super) struct Metrics {
     pub delivery_duration: Histogram,
     pub ping_rtt: Histogram,
     pub outbound_queue_bytes: IntGauge,
+    pub publications_skipped: IntCounter,
     pub slow_consumers: IntCounterVec,
     pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
@@ -178,6 +179,11 @@ impl Metrics {
             outbound_queue_bytes: add.gauge(
                 "outbound_queue_bytes",
                 "Bytes that wait for slow sockets, all connections together.",
+            ),
+            publications_skipped: add.counter(
+                "publications_skipped_total",
+                "Publications that gave way to newer ones because a socket had no room, where the \
+                 channel's delivery is `latest`.",
             ),
             slow_consumers: slow,
             history_resumes: resumes,

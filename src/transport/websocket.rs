@@ -225,3 +225,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         let _ = self.stream.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

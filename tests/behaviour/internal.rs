@@ -10,7 +10,7 @@ use crate::support::node::Node;
 use crate::support::redis::Redis;
 
 /// Every metric of the contract that there is something to count for so far.
-const METRICS: [&str; 27] = [
+const METRICS: [&str; 28] = [
     "connections",
     "connections_opened_total",
     "connections_closed_total",
@@ -26,6 +26,7 @@ const METRICS: [&str; 27] = [
     "delivery_duration_seconds",
     "ping_rtt_seconds",
     "outbound_queue_bytes",
+    "publications_skipped_total",
     "slow_consumers_total",
     "rejected_total",
     "broker_up",

@@ -1,0 +1,164 @@
+//! Whatever happens, in whichever order: all arrives that must, in order, and the rest is counted.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+
+/// What arrives of the frames `<key><number>`, each 8 bytes: key `e` for what every subscriber gets.
+fn arrived(client: &Client) -> HashMap<u8, Vec<usize>> {
+    let mut arrived: HashMap<u8, Vec<usize>> = HashMap::new();
+    let taken = client.tap.taken.lock().unwrap();
+    let (frames, rest) = taken.as_chunks::<8>();
+    assert!(rest.is_empty());
+    for frame in frames {
+        let number = str::from_utf8(&frame[1..]).unwrap().parse().expect("a frame is whole");
+        arrived.entry(frame[0]).or_default().push(number);
+    }
+    arrived
+}
+
+fn numbered(key: u8, number: usize) -> Bytes {
+    Bytes::from(format!("{}{number:07}", char::from(key)))
+}
+
+/// What was pushed, and what became of it on the way.
+#[derive(Default)]
+struct Tally {
+    pushed: HashMap<u8, usize>,
+    /// Keys whose newest was forgotten.
+    forgotten: HashSet<u8>,
+    /// Skipped or forgotten.
+    gone: usize,
+}
+
+impl Tally {
+    fn push(&mut self, client: &Client, key: u8) -> Pushed {
+        let number = self.pushed.entry(key).or_default();
+        let frame = numbered(key, *number);
+        *number += 1;
+        if key == b'e' {
+            return client.outbound.push(frame).unwrap();
+        }
+        let latest = client.outbound.push_latest(u64::from(key), frame);
+        self.gone += usize::from(latest.skipped);
+        self.forgotten.remove(&key);
+        latest.pushed
+    }
+
+    fn forget(&mut self, client: &Client, key: u8) {
+        let before = client.outbound.bytes();
+        client.outbound.forget(u64::from(key));
+        if client.outbound.bytes() < before {
+            self.gone += 1;
+            self.forgotten.insert(key);
+        }
+    }
+
+    /// All of `e` arrived; of each other key only ever newer ones, the newest last, and none is lost
+    /// uncounted.
+    fn check(&self, client: &Client, what: &str) {
+        let arrived = arrived(client);
+        let mut missing = 0;
+        for (key, &pushed) in &self.pushed {
+            let numbers = arrived.get(key).map_or(&[][..], Vec::as_slice);
+            assert!(numbers.is_sorted_by(|a, b| a < b), "{what}: {numbers:?}");
+            if !self.forgotten.contains(key) {
+                assert_eq!(numbers.last(), Some(&(pushed - 1)), "{what}: the newest of {key}");
+            }
+            match key {
+                b'e' => assert_eq!(numbers.len(), pushed, "{what}"),
+                _ => missing += pushed - numbers.len(),
+            }
+        }
+        assert_eq!(missing, self.gone, "{what}");
+        assert_eq!(client.outbound.bytes(), 0, "{what}");
+    }
+}
+
+#[test]
+fn no_order_of_events_loses_anything_uncounted() {
+    for seed in 0..1000 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut client = Client::new(1 << 20, 0);
+        let mut tally = Tally::default();
+        let mut in_line = false;
+        for _ in 0..random.random_range(1..300) {
+            match random.random_range(0..12) {
+                0..=6 => {
+                    let key = b"eeabcd"[random.random_range(0..6)];
+                    if tally.push(&client, key) == Pushed::Flush {
+                        assert!(!in_line, "seed {seed}: in line once at most");
+                        in_line = true;
+                    }
+                }
+                7 => tally.forget(&client, b"abcd"[random.random_range(0..4)]),
+                8 if in_line => {
+                    in_line = false;
+                    client.flush();
+                }
+                9 => *client.tap.room.lock().unwrap() += random.random_range(0..60),
+                _ if client.batch.frames.is_empty() => {
+                    let _ = take(&client.outbound, &mut client.batch);
+                }
+                _ => {
+                    write_batch(&client.outbound, &client.tap, &mut client.batch);
+                }
+            }
+        }
+        *client.tap.room.lock().unwrap() = 1 << 20;
+        if in_line {
+            client.flush();
+        }
+        client.write();
+        tally.check(&client, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn no_race_of_flusher_connection_and_publishers_does() {
+    const EACH: usize = 3000;
+    let mut client = Client::new(usize::MAX, 0);
+    // The connection has a batch of its own; all else is shared.
+    let mut batch = std::mem::take(&mut client.batch);
+    let (line, in_line) = std::sync::mpsc::channel();
+    let published = AtomicBool::new(false);
+    let tallies: Vec<Tally> = std::thread::scope(|scope| {
+        let (client, published) = (&client, &published);
+        let publishers = [b'e', b'a', b'b'].map(|key| {
+            let line = line.clone();
+            scope.spawn(move || {
+                let mut tally = Tally::default();
+                for _ in 0..EACH {
+                    if tally.push(client, key) == Pushed::Flush {
+                        line.send(()).unwrap();
+                    }
+                }
+                tally
+            })
+        });
+        drop(line);
+        scope.spawn(move || in_line.iter().for_each(|()| client.flush()));
+        scope.spawn(move || {
+            let mut random = StdRng::seed_from_u64(0);
+            while !published.load(Ordering::Acquire) || client.outbound.bytes() > 0 {
+                *client.tap.room.lock().unwrap() += random.random_range(0..100);
+                if !batch.frames.is_empty() || take(&client.outbound, &mut batch).is_ready() {
+                    write_batch(&client.outbound, &client.tap, &mut batch);
+                }
+            }
+        });
+        let tallies = publishers.into_iter().map(|it| it.join().unwrap()).collect();
+        published.store(true, Ordering::Release);
+        tallies
+    });
+    let mut all = Tally::default();
+    for tally in tallies {
+        all.pushed.extend(tally.pushed);
+        all.gone += tally.gone;
+    }
+    all.check(&client, "in the race");
+}

@@ -1,0 +1,33 @@
+use std::task::Waker;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, duplex};
+
+use super::*;
+use crate::outbound::{Latest, Pushed};
+use crate::publication::{NodeId, SessionId};
+
+#[tokio::test]
+async fn a_client_that_does_not_read_gets_the_newest_when_it_does() {
+    let (mut client, node) = duplex(4);
+    let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
+    let mut socket = WebSocket::new(node, Vec::new(), 1000);
+    let mut cx = Context::from_waker(Waker::noop());
+    let latest = |skipped| Latest { pushed: Pushed::Covered, skipped };
+    let push = |text: &'static str| outbound.push_latest(1, Bytes::from_static(text.as_bytes()));
+
+    assert_eq!([push("one,"), push("two,")], [latest(false), latest(false)]);
+    assert!(socket.poll_event(&mut cx, &outbound, true).is_pending());
+    assert_eq!(
+        [push("three,"), push("four,"), push("five,")],
+        [latest(false), latest(true), latest(true)]
+    );
+    let mut heard = [0; "one,two,five,".len()];
+    let mut filled = 0;
+    while filled < heard.len() {
+        filled += client.read(&mut heard[filled..]).await.unwrap();
+        assert!(socket.poll_event(&mut cx, &outbound, true).is_pending());
+    }
+    assert_eq!(str::from_utf8(&heard), Ok("one,two,five,"));
+    assert_eq!(outbound.bytes(), 0);
+}
