@@ -310,3 +310,6 @@ fn begins_anew(publication: &Publication, last: Position) -> bool {
     publication.previous.is_none()
         && publication.position.is_some_and(|it| it.epoch > last.epoch && it.seq <= 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+-- Appending to a channel's history and publishing, as one step.
+--
+-- A channel's history is the stream of its own name. Its entries are <epoch>-<seq>, with the fields
+-- h (the header, a JSON object) and p (the payload). An epoch is nineteen digits: the milliseconds at
+-- which it began, and six digits of the server's replication id. So a server that was promoted,
+-- restarted or given the slot never goes on in an epoch that another one may have led further: it
+-- begins its own, and the first entry says in "prev" where it goes on from.
+
+-- Channels that are remembered at most, so that a flood of names does not stay in memory.
+local CHANNELS_MAX = 20000
+
+-- The fields of a header that mean something, and their types.
+local FIELDS = { id = 'string', ts = 'number', node = 'string', session = 'string',
+  user = 'string', traceparent = 'string', binary = 'boolean' }
+
+-- What is remembered of a channel between calls. Lost at any time, it is found out again.
+local channels = {}
+local channels_count = 0
+
+local fleets = nil
+local lineage = nil
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Of this server and its promotion: six digits.
+local function find_lineage()
+  local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  return string.format('%06d', tonumber(string.sub(id, 1, 8), 16) % 1000000)
+end
+
+-- The fleet whose prefix the key has, and its channel's name.
+local function fleet_of(key)
+  fleets = fleets or cjson.decode(FLEETS)
+  local found, length = nil, -1
+  for prefix, fleet in pairs(fleets) do
+    if #prefix > length and string.sub(key, 1, #prefix) == prefix then
+      found, length = fleet, #prefix
+    end
+  end
+  return found, string.sub(key, length + 1), string.sub(key, 1, length)
+end
+
+local function channel_of(key)
+  local channel = channels[key]
+  if channel then
+    return channel
+  end
+  local fleet, name, prefix = fleet_of(key)
+  if not fleet then
+    return nil
+  end
+  if channels_count >= CHANNELS_MAX then
+    channels, channels_count = {}, 0
+  end
+  channel = { publish = fleet.publish, window = fleet.window, marks = {}, touch_at = 0 }
+  for _, rule in ipairs(fleet.rules) do
+    if string.match(name, rule[1]) then
+      if rule[2] > 0 then
+        channel.size, channel.age = rule[2], rule[3]
+      end
+      break
+    end
+  end
+  -- The part of the key that its cluster slot is made of.
+  local open = string.find(key, '{', 1, true)
+  local close = open and string.find(key, '}', open + 1, true)
+  local tag = close and close > open + 1 and string.sub(key, open + 1, close - 1) or key
+  channel.ids = prefix .. 'id {' .. tag .. '} ' .. name .. ' '
+  channels[key] = channel
+  channels_count = channels_count + 1
+  return channel
+end
+
+local function unknown(key)
+  return redis.error_reply('TIDEGATE no node has installed the rules for the prefix of ' .. key)
+end
+
+-- The last position of the stream, or nil.
+local function last_of(key)
+  local info = redis.pcall('XINFO', 'STREAM', key)
+  if info.err then
+    return nil
+  end
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      return info[i + 1]
+    end
+  end
+end
+
+-- An epoch of this server, later than `last`.
+local function new_epoch(last)
+  local began = string.format('%.0f', now_ms())
+  if last then
+    local epoch = string.match(last, '^%d+')
+    if #epoch == 19 and string.sub(epoch, 1, 13) >= began then
+      -- The clock went back.
+      began = string.format('%.0f', tonumber(string.sub(epoch, 1, 13)) + 1)
+    end
+  end
+  return began .. lineage
+end
+
+-- Finds or begins the epoch to append to; answers what a new one goes on from.
+local function find_epoch(key, channel)
+  lineage = lineage or find_lineage()
+  local last = last_of(key)
+  local epoch = last and string.match(last, '^%d+')
+  if epoch and #epoch == 19 and string.sub(epoch, -6) == lineage then
+    channel.epoch = epoch
+    return nil
+  end
+  channel.epoch = new_epoch(last)
+  return last
+end
+
+-- Now and then: puts off the end of the stream, and trims what is too old.
+local function touch(key, channel, now, position)
+  channel.touch_at = now + channel.age / 8
+  redis.call('PEXPIRE', key, string.format('%.0f', channel.age + channel.age / 8))
+  local marks = channel.marks
+  marks[#marks + 1] = { now, position }
+  while marks[1][1] <= now - channel.age do
+    redis.call('XTRIM', key, 'MINID', marks[1][2])
+    table.remove(marks, 1)
+  end
+end
+
+local function with(header, name, value)
+  local rest = string.sub(header, 1, -2)
+  if rest ~= '{' then
+    rest = rest .. ','
+  end
+  return rest .. '"' .. name .. '":"' .. value .. '"}'
+end
+
+local function add(key, channel, header, payload, nomkstream)
+  if nomkstream then
+    return redis.pcall('XADD', key, 'NOMKSTREAM', 'MAXLEN', '~', channel.size, channel.epoch .. '-*',
+      'h', header, 'p', payload)
+  end
+  return redis.call('XADD', key, 'MAXLEN', '~', channel.size, channel.epoch .. '-*',
+    'h', header, 'p', payload)
+end
+
+-- header: a JSON object without line breaks. id: '' or the idempotency key. now: milliseconds.
+local function append(key, channel, payload, header, id, now)
+  if not channel.size then
+    redis.call(channel.publish, key, '\30' .. header .. '\n' .. payload)
+    return false
+  end
+  if id ~= '' then
+    local before = redis.call('GET', channel.ids .. id)
+    if before then
+      return before
+    end
+  end
+  local position = channel.epoch and add(key, channel, header, payload, true)
+  if not position or type(position) == 'table' then
+    -- The stream is gone, or another server has appended to it meanwhile.
+    local previous = find_epoch(key, channel)
+    if previous then
+      header = with(header, 'prev', previous)
+    end
+    position = add(key, channel, header, payload, false)
+    channel.touch_at, channel.marks = 0, {}
+  end
+  if now >= channel.touch_at then
+    touch(key, channel, now, position)
+  end
+  if id ~= '' then
+    redis.call('SET', channel.ids .. id, position, 'PX', channel.window)
+  end
+  redis.call(channel.publish, key, '\30' .. with(header, 'pos', position) .. '\n' .. payload)
+  return position
+end
+
+-- FCALL tidegate_publish 1 <key> <payload> [<header>]
+-- For every service. The header is a JSON object with the fields of a header line. Answers the
+-- position, or nil where the channel keeps no history.
+local function publish(keys, args)
+  local key, payload, header = keys[1], args[1], args[2] or ''
+  if #keys ~= 1 or not payload or #args > 2 then
+    return redis.error_reply('ERR usage: FCALL tidegate_publish 1 <key> <payload> [<header>]')
+  end
+  local channel = channel_of(key)
+  if not channel then
+    return unknown(key)
+  end
+  local id, now = '', now_ms()
+  if header == '' then
+    if not channel.size then
+      redis.call(channel.publish, key, payload)
+      return false
+    end
+    header = '{}'
+  end
+  local ok, fields = pcall(cjson.decode, header)
+  if not ok or type(fields) ~= 'table' or not string.match(header, '^%s*{.*}%s*$') then
+    return redis.error_reply('ERR the header must be a JSON object')
+  end
+  if #header > 3500 then
+    return redis.error_reply('ERR the header must have at most 3500 bytes')
+  end
+  if fields.pos ~= nil or fields.prev ~= nil then
+    return redis.error_reply('ERR the header must not have pos or prev: they are for Redis to say')
+  end
+  for name, kind in pairs(FIELDS) do
+    local field = fields[name]
+    if field == cjson.null and name ~= 'ts' then
+      fields[name] = nil
+    elseif field ~= nil and type(field) ~= kind then
+      return redis.error_reply('ERR ' .. name .. ' in the header must be a ' .. kind)
+    end
+  end
+  if fields.ts and (fields.ts < 0 or fields.ts % 1 ~= 0) then
+    return redis.error_reply('ERR ts in the header must be whole microseconds')
+  end
+  id = fields.id or ''
+  if #id > 255 then
+    return redis.error_reply('ERR id in the header must have at most 255 bytes')
+  end
+  header = string.gsub(string.match(header, '^%s*({.*})%s*$'), '[\r\n]', ' ')
+  if string.match(header, '^{%s*}$') then
+    header = '{}'
+  end
+  if not fields.ts then
+    local comma = header == '{}' and '' or ','
+    header = string.sub(header, 1, -2) .. comma .. '"ts":' .. string.format('%.0f', now * 1000) .. '}'
+  end
+  return append(key, channel, payload, header, id, now)
+end
+
+-- FCALL tidegate_append 1 <key> <payload> <header> <id or ''> <now in ms>
+-- For nodes, which know their headers to be right.
+local function append_of_node(keys, args)
+  local channel = channel_of(keys[1])
+  if not channel then
+    return unknown(keys[1])
+  end
+  return append(keys[1], channel, args[1], args[2], args[3], tonumber(args[4]))
+end
+
+-- FCALL tidegate_position 1 <key>
+-- Where the history ends; it is begun where there is none. nil where the channel keeps none.
+local function position(keys)
+  local key = keys[1]
+  local channel = channel_of(key)
+  if not channel then
+    return unknown(key)
+  end
+  if not channel.size then
+    return false
+  end
+  local last = last_of(key)
+  if last then
+    return last
+  end
+  find_epoch(key, channel)
+  last = channel.epoch .. '-0'
+  redis.call('XADD', key, last, 'h', '{}', 'p', '')
+  redis.call('XDEL', key, last)
+  channel.marks = {}
+  touch(key, channel, now_ms(), last)
+  return last
+end
+
+redis.register_function('tidegate_publish', publish)
+redis.register_function('tidegate_append', append_of_node)
+redis.register_function('tidegate_position', position)

@@ -1,0 +1,236 @@
+use super::*;
+use bytes::Bytes;
+
+fn at(epoch: u64, seq: u64) -> Position {
+    Position { epoch, seq }
+}
+
+/// A publication that stands at this position.
+fn kept(epoch: u64, seq: u64) -> Publication {
+    Publication { position: Some(at(epoch, seq)), ..Publication::bare(Bytes::new()) }
+}
+
+/// One that a service published past the history.
+fn plain() -> Publication {
+    Publication::bare(Bytes::from_static(b"plain"))
+}
+
+fn linked(epoch: u64, seq: u64, previous: Position) -> Publication {
+    Publication { previous: Some(previous), ..kept(epoch, seq) }
+}
+
+/// A tail that is live at a position.
+fn live(last: Position) -> Tail {
+    let mut tail = Tail::default();
+    let mut items = Vec::new();
+    assert_eq!(tail.open(), Some(0));
+    assert_eq!(tail.open(), None, "one reading at a time");
+    assert_eq!(tail.ends_at(Some(last), &mut items), Next::Release);
+    assert_eq!(tail.release(&mut items), Next::Done);
+    assert!(items.is_empty() && tail.is_live());
+    tail
+}
+
+fn interrupted(last: Position) -> Tail {
+    let mut tail = live(last);
+    tail.interrupt();
+    tail
+}
+
+/// Releases all that is held.
+fn released(tail: &mut Tail) -> Vec<Item> {
+    let mut items = Vec::new();
+    while tail.release(&mut items) == Next::Release {}
+    items
+}
+
+fn publications(items: &[Item]) -> Vec<Option<Position>> {
+    let position = |item: &Item| match item {
+        Item::Publication(publication) => publication.position,
+        Item::Gap(reason) => panic!("a gap: {reason}"),
+    };
+    items.iter().map(position).collect()
+}
+
+#[test]
+fn what_follows_is_delivered_and_what_was_delivered_is_not_again() {
+    let mut tail = live(at(1, 5));
+    assert_eq!(tail.arrive(kept(1, 6)), Arrived::Deliver(kept(1, 6)));
+    assert_eq!(tail.arrive(kept(1, 6)), Arrived::Nothing);
+    assert_eq!(tail.arrive(plain()), Arrived::Deliver(plain()));
+    assert_eq!(tail.arrive(kept(1, 7)), Arrived::Deliver(kept(1, 7)));
+}
+
+#[test]
+fn what_comes_before_the_opening_waits_and_only_what_is_new_is_delivered() {
+    let mut tail = Tail::default();
+    tail.open();
+    for publication in [kept(1, 4), kept(1, 5), kept(1, 6)] {
+        assert_eq!(tail.arrive(publication), Arrived::Nothing);
+    }
+    let mut items = Vec::new();
+    assert_eq!(tail.ends_at(Some(at(1, 5)), &mut items), Next::Release);
+    assert_eq!(publications(&released(&mut tail)), [Some(at(1, 6))]);
+    assert!(tail.is_live());
+}
+
+#[test]
+fn what_was_missed_is_read_and_what_came_meanwhile_follows_it() {
+    let mut tail = interrupted(at(1, 5));
+    tail.arrive(kept(1, 8));
+    tail.arrive(plain());
+    tail.arrive(kept(1, 9));
+    let mut items = Vec::new();
+    assert_eq!(tail.ends_at(Some(at(1, 8)), &mut items), Next::Page(at(1, 5)));
+    let page = vec![kept(1, 6), kept(1, 7), kept(1, 8), kept(1, 9)];
+    assert_eq!(tail.page(page, true, &mut items), Next::Release);
+    items.extend(released(&mut tail));
+    assert_eq!(
+        publications(&items),
+        [Some(at(1, 6)), Some(at(1, 7)), Some(at(1, 8)), None, Some(at(1, 9))]
+    );
+    assert_eq!(tail.arrive(kept(1, 10)), Arrived::Deliver(kept(1, 10)));
+}
+
+#[test]
+fn a_jump_is_read_before_anything_else_is_delivered() {
+    let mut tail = live(at(1, 5));
+    let Arrived::Read(_) = tail.arrive(kept(1, 7)) else { panic!("6 is missing") };
+    assert_eq!(tail.arrive(kept(1, 8)), Arrived::Nothing);
+    let mut items = Vec::new();
+    assert_eq!(tail.page(vec![kept(1, 6), kept(1, 7)], true, &mut items), Next::Release);
+    items.extend(released(&mut tail));
+    assert_eq!(publications(&items), [Some(at(1, 6)), Some(at(1, 7)), Some(at(1, 8))]);
+}
+
+#[test]
+fn long_histories_are_read_page_by_page() {
+    let mut tail = interrupted(at(1, 0));
+    let mut items = Vec::new();
+    assert_eq!(tail.ends_at(Some(at(1, 4)), &mut items), Next::Page(at(1, 0)));
+    let first = vec![kept(1, 1), kept(1, 2)];
+    assert_eq!(tail.page(first, false, &mut items), Next::Page(at(1, 2)));
+    assert_eq!(tail.page(vec![kept(1, 3), kept(1, 4)], true, &mut items), Next::Release);
+    assert_eq!(publications(&items).len(), 4);
+}
+
+#[test]
+fn an_epoch_that_goes_on_from_the_last_one_is_no_gap() {
+    let mut tail = live(at(1, 5));
+    let next = linked(2, 0, at(1, 5));
+    assert_eq!(tail.arrive(next.clone()), Arrived::Deliver(next));
+
+    let mut tail = interrupted(at(1, 5));
+    let mut items = Vec::new();
+    assert_eq!(tail.ends_at(Some(at(2, 1)), &mut items), Next::Page(at(1, 5)));
+    let page = vec![kept(1, 6), linked(2, 0, at(1, 6)), kept(2, 1)];
+    assert_eq!(tail.page(page, true, &mut items), Next::Release);
+    assert_eq!(publications(&items), [Some(at(1, 6)), Some(at(2, 0)), Some(at(2, 1))]);
+}
+
+#[test]
+fn where_history_cannot_tell_there_is_a_gap() {
+    // Trimmed: what follows is no longer there.
+    let mut tail = interrupted(at(1, 5));
+    let mut items = Vec::new();
+    tail.ends_at(Some(at(1, 9)), &mut items);
+    tail.page(vec![kept(1, 8), kept(1, 9)], true, &mut items);
+    let wanted = [Item::Gap(TRIMMED), Item::Publication(kept(1, 8)), Item::Publication(kept(1, 9))];
+    assert_eq!(items, wanted);
+
+    // All of it trimmed.
+    let mut tail = interrupted(at(1, 5));
+    let mut items = Vec::new();
+    tail.ends_at(Some(at(1, 9)), &mut items);
+    tail.page(Vec::new(), true, &mut items);
+    assert_eq!((items, tail.last()), (vec![Item::Gap(TRIMMED)], Some(at(1, 9))));
+
+    // Redis has less than was delivered, or another history, or none.
+    for end in [Some(at(1, 3)), None] {
+        let mut tail = interrupted(at(1, 5));
+        let mut items = Vec::new();
+        assert_eq!(tail.ends_at(end, &mut items), Next::Release);
+        assert_eq!((items, tail.last()), (vec![Item::Gap(LOST)], end));
+    }
+    let mut tail = interrupted(at(1, 5));
+    let mut items = Vec::new();
+    assert_eq!(tail.ends_at(Some(at(2, 1)), &mut items), Next::Page(at(1, 5)));
+    tail.page(vec![kept(2, 0), kept(2, 1)], true, &mut items);
+    assert_eq!(items[0], Item::Gap(TRIMMED));
+}
+
+#[test]
+fn a_history_that_is_begun_anew_on_a_connection_that_held_is_no_gap() {
+    let mut tail = live(at(1, 5));
+    assert_eq!(tail.arrive(kept(2, 0)), Arrived::Deliver(kept(2, 0)));
+    assert!(matches!(tail.arrive(kept(3, 7)), Arrived::Read(_)));
+}
+
+#[test]
+fn a_position_that_no_history_has_is_not_believed() {
+    let mut tail = live(at(1, 5));
+    assert!(matches!(tail.arrive(kept(1, 1000)), Arrived::Read(_)));
+    let mut items = Vec::new();
+    assert_eq!(tail.page(Vec::new(), true, &mut items), Next::Release);
+    items.extend(released(&mut tail));
+    let stripped = Publication { position: None, ..kept(1, 1000) };
+    assert_eq!(items, [Item::Gap(LOST), Item::Publication(stripped)]);
+    assert_eq!(tail.arrive(kept(1, 6)), Arrived::Deliver(kept(1, 6)));
+}
+
+#[test]
+fn too_much_to_hold_is_read_again_and_what_cannot_be_is_told() {
+    let mut tail = interrupted(at(1, 0));
+    let many = HELD_MAX as u64 + 1;
+    (1..=many).for_each(|seq| drop(tail.arrive(kept(1, seq))));
+    let mut items = Vec::new();
+    assert_eq!(tail.ends_at(Some(at(1, 0)), &mut items), Next::Release);
+    assert_eq!(tail.release(&mut items), Next::Page(at(1, 0)));
+    let page: Vec<_> = (1..=many).map(|seq| kept(1, seq)).collect();
+    assert_eq!(tail.page(page, true, &mut items), Next::Release);
+    assert_eq!(publications(&items).len(), HELD_MAX + 1);
+    assert_eq!(tail.release(&mut items), Next::Done);
+
+    let mut tail = interrupted(at(1, 0));
+    (0..many).for_each(|_| drop(tail.arrive(plain())));
+    tail.ends_at(Some(at(1, 0)), &mut Vec::new());
+    let mut items = Vec::new();
+    tail.release(&mut items);
+    assert_eq!(items, [Item::Gap(CROWDED)]);
+}
+
+#[tokio::test]
+async fn who_waits_for_the_opening_is_answered() {
+    let mut tail = Tail::default();
+    tail.open();
+    let (first, second) = (tail.opened(), tail.opened());
+    drop(first);
+    tail.fail(Unavailable("away"));
+    assert_eq!(second.await.unwrap(), Err(Unavailable("away")));
+    let third = tail.opened();
+    tail.ends_at(Some(at(1, 1)), &mut Vec::new());
+    released(&mut tail);
+    assert_eq!(third.await.unwrap(), Ok(()));
+}
+
+#[test]
+fn clients_go_on_from_what_is_kept_since_they_came() {
+    let history = History { size: 10, age: std::time::Duration::from_secs(60) };
+    let mut tail = live(at(1, 5));
+    let Since::Yes(none) = tail.since(at(1, 5), history) else { panic!("nothing is missing") };
+    assert!(none.is_empty());
+    assert!(matches!(tail.since(at(1, 6), history), Since::No), "nobody has it");
+    assert!(matches!(tail.since(at(1, 3), history), Since::Load(_)));
+    assert!(matches!(tail.since(at(1, 2), history), Since::Read(_)), "it is being read");
+    tail.arrive(kept(1, 6));
+    let recent = tail.recent.as_mut().unwrap();
+    recent.loaded(vec![kept(1, 6), kept(1, 5), kept(1, 4), kept(1, 3)]);
+    let mut after = |seq| match tail.since(at(1, seq), history) {
+        Since::Yes(backlog) => Some(backlog.iter().map(|kept| kept.position().seq).collect()),
+        _ => None::<Vec<_>>,
+    };
+    assert_eq!(after(2), Some(vec![3, 4, 5, 6]));
+    assert_eq!(after(4), Some(vec![5, 6]));
+    assert_eq!(after(6), Some(vec![]));
+    assert_eq!(after(1), None, "2 is gone");
+}
