@@ -1,5 +1,7 @@
 //! The broker of one node by itself: the default, under the same contract as Redis.
 
+mod presence;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,11 +17,13 @@ const BATCH_MAX: usize = 64;
 /// One task relays all publications, so that every subscriber sees them in the same order.
 pub struct Memory {
     queue: Queue,
+    presence: presence::Table,
 }
 
 impl Memory {
     pub fn start(publish_timeout: Duration, sink: Sink) -> Self {
         let (queue, mut items) = Queue::new(publish_timeout);
+        let presence = presence::Table::new(sink.clone());
         vital::spawn("memory broker", async move {
             let mut batch = Vec::with_capacity(BATCH_MAX);
             while items.recv_many(&mut batch, BATCH_MAX).await > 0 {
@@ -41,7 +45,7 @@ impl Memory {
             }
         });
         telemetry::broker_connected();
-        Self { queue }
+        Self { queue, presence }
     }
 }
 
