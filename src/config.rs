@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::rules::Rules;
 use crate::settings::{Faults, Known, Settings};
-use crate::{auth, broker, drain, internal, session, telemetry, transport};
+use crate::{auth, broker, drain, internal, presence, session, telemetry, transport};
 
 /// Where settings may come from, beside the defaults. Later ones win.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,7 @@ pub struct Config {
     pub broker: broker::Config,
     pub session: session::Config,
     pub auth: auth::Config,
+    pub presence: presence::Config,
     pub drain: drain::Config,
     pub telemetry: telemetry::Config,
     /// Every key with its effective value, for `tidegate check` and the reference.
@@ -63,6 +64,7 @@ impl Config {
         if server.listen == internal.listen && server.listen.port() != 0 {
             settings.fault("internal.listen", "must be another address than server.listen");
         }
+        let presence = presence::Config::read(&mut settings);
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
         let is_loopback = server.listen.ip().is_loopback();
@@ -78,6 +80,7 @@ impl Config {
             broker,
             session,
             auth,
+            presence,
             drain,
             telemetry,
             known,
