@@ -159,6 +159,24 @@ impl fmt::Display for Position {
 /// A user's name, as its token gives it. None: a session without one.
 pub type User = Option<Arc<str>>;
 
+/// A user who is in a channel, or all sessions there without a user as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub user: User,
+    /// How many sessions. Zero, where a node writes its members: the user left.
+    pub sessions: u32,
+}
+
+/// Who is in a channel, over all nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// By user, those without one first; each user once.
+    pub list: Vec<Member>,
+    /// The channel has more than an answer takes: users are missing, and the sessions of those
+    /// listed may be more.
+    pub truncated: bool,
+}
+
 /// What became of a user in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {

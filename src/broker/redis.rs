@@ -6,9 +6,12 @@
 //! errors, or lose in silence. The subscriber also reads for itself (`resp.rs` says why).
 //! Questions (`PUBSUB NUMSUB`) go through a small pool.
 
+mod companion;
 mod feed;
 mod header;
 mod link;
+#[allow(dead_code, reason = "the connections do not call it yet")]
+mod presence;
 mod publisher;
 mod resp;
 mod state;
@@ -17,6 +20,7 @@ mod url;
 mod wanted;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -24,8 +28,10 @@ use self::state::State;
 pub use self::url::{Server, Url};
 use self::wanted::Wanted;
 use super::queue::Queue;
-use super::{Broker, Config, Page, Receipt, Sink, Unavailable};
-use crate::publication::{Channel, NodeId, Position, Publication};
+use super::{
+    Attendance, Broker, Config, Page, Presences, Receipt, Renewal, Sink, Standing, Unavailable,
+};
+use crate::publication::{Channel, Members, NodeId, Position, Publication};
 use crate::{telemetry, vital};
 
 /// Most channels in one question or command, so that Redis is never busy with one for long.
@@ -128,3 +134,27 @@ impl Broker for Redis {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
+
+impl Presences for Redis {
+    fn write_members<'a>(
+        &'a self,
+        _: Duration,
+        attendances: &'a [Attendance],
+    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+        Box::pin(std::future::ready(vec![Err(NO_PRESENCE); attendances.len()]))
+    }
+
+    fn renew_members<'a>(
+        &'a self,
+        _: Duration,
+        renewals: &'a [Renewal],
+    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+        Box::pin(std::future::ready(vec![Err(NO_PRESENCE); renewals.len()]))
+    }
+
+    fn members(&self, _: Channel) -> BoxFuture<'_, Result<Members, Unavailable>> {
+        Box::pin(std::future::ready(Err(NO_PRESENCE)))
+    }
+}
+
+const NO_PRESENCE: Unavailable = Unavailable("presence is not kept in redis yet");

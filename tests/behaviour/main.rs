@@ -12,6 +12,7 @@ mod handshake;
 mod heartbeat;
 mod internal;
 mod json;
+mod presence_functions;
 mod redis_failures;
 mod relay;
 mod rfc6455;
