@@ -43,7 +43,7 @@ impl Config {
         let url = section.parsed(
             "url",
             Some("memory:"),
-            "memory:, or redis://[[user]:password@]host[:port][/db]",
+            Url::FORMS,
             Url::parse,
             Url::masked,
             "What carries publications between nodes. `memory:` is one node by itself.",
@@ -162,7 +162,7 @@ pub trait Broker: Send + Sync {
 pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
         Url::Memory => Arc::new(memory::Memory::start(config.publish_timeout, sink)),
-        Url::Redis(server) => Arc::new(redis::Redis::start(config, server, node, sink)),
+        Url::Redis(deployment) => Arc::new(redis::Redis::start(config, deployment, node, sink)),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod cluster;
 mod config;
 mod drain;
 mod handshake;
@@ -14,4 +15,5 @@ mod json;
 mod redis_failures;
 mod relay;
 mod rfc6455;
+mod sentinel;
 mod slow_consumer;
