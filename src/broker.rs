@@ -47,7 +47,7 @@ impl Config {
         let url = section.parsed(
             "url",
             Some("memory:"),
-            "memory:, or redis://[[user]:password@]host[:port][/db]",
+            Url::FORMS,
             Url::parse,
             Url::masked,
             "What carries publications between nodes. `memory:` is one node by itself.",
@@ -173,7 +173,7 @@ pub trait Broker: Presences + Send + Sync {
 pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
         Url::Memory => Arc::new(memory::Memory::start(config, sink)),
-        Url::Redis(server) => Arc::new(redis::Redis::start(config, server, node, sink)),
+        Url::Redis(deployment) => Arc::new(redis::Redis::start(config, deployment, node, sink)),
     }
 }
 

@@ -32,9 +32,20 @@ impl Channel {
         }
     }
 
-    /// The node's own channel, for its probe. The space keeps it out of everybody's reach.
-    pub fn of_node(node: NodeId) -> Self {
-        Self(format!("probe {node}").into())
+    /// One of the node's own channels, for its probes. The space keeps it out of everybody's reach.
+    pub fn of_probe(node: NodeId, number: u32) -> Self {
+        Self(format!("probe {number} {node}").into())
+    }
+
+    /// Is it the name of a node's own channel?
+    pub fn is_probe(name: &str) -> bool {
+        name.contains(' ')
+    }
+
+    /// A channel that nodes have among themselves. A space keeps it out of everybody's reach.
+    pub fn internal(name: &str) -> Self {
+        debug_assert!(name.contains(' '), "{name} could be somebody's channel");
+        Self(name.into())
     }
 
     pub fn as_str(&self) -> &str {

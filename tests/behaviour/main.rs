@@ -6,6 +6,7 @@
 
 mod support;
 
+mod cluster;
 mod config;
 mod drain;
 mod handshake;
@@ -17,4 +18,5 @@ mod redis_failures;
 mod relay;
 mod rfc6455;
 mod rules;
+mod sentinel;
 mod slow_consumer;

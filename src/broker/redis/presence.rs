@@ -40,10 +40,10 @@ impl Calls {
         companion(&self.prefix, WHAT, &format!("{}{channel}", self.prefix))
     }
 
-    /// The channel whose joins and leaves this Redis channel carries. None: it carries something
-    /// else.
-    pub fn channel<'a>(&self, redis_channel: &'a str) -> Option<&'a str> {
-        let rest = redis_channel.strip_prefix(&*self.prefix)?.strip_prefix(WHAT)?;
+    /// The channel whose joins and leaves this Redis channel, without the prefix, carries. None: it
+    /// carries something else.
+    pub fn channel_of<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let rest = name.strip_prefix(WHAT)?;
         let (tag, channel) = rest.rsplit_once(' ')?;
         (tag.starts_with(" {") && tag.ends_with('}')).then_some(channel)
     }
@@ -205,10 +205,11 @@ mod tests {
     fn the_redis_channel_leads_back_to_the_channel() {
         let calls = calls();
         for channel in ["news", "{a}x", "a}b", "{}", "a{b"] {
-            assert_eq!(calls.channel(&calls.key(channel)), Some(channel));
+            let key = calls.key(channel);
+            assert_eq!(calls.channel_of(key.strip_prefix("tidegate:").unwrap()), Some(channel));
         }
-        for other in ["tidegate:news", "tidegate:presence", "tidegate:probe x", "presence {a} a"] {
-            assert_eq!(calls.channel(other), None, "{other}");
+        for other in ["news", "presence", "probe x", "presence a", "presences {a} a"] {
+            assert_eq!(calls.channel_of(other), None, "{other}");
         }
     }
 
