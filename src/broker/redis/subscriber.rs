@@ -261,8 +261,13 @@ impl Subscriber {
         by_slot.values().for_each(|names| asking.ask(command, names));
     }
 
+    /// The channel of a name in Redis; one that nodes have among themselves has a space.
     fn channel(&self, name: &[u8]) -> Option<Channel> {
-        Channel::new(self.context.channel(name)?).ok()
+        let name = self.context.channel(name)?;
+        match name.contains(' ') {
+            true => Some(Channel::internal(name)),
+            false => Channel::new(name).ok(),
+        }
     }
 }
 
