@@ -259,3 +259,6 @@ impl Routes {
         owner.is_some_and(|owner| self.lanes[usize::from(owner)].number == lane.number)
     }
 }
+
+#[cfg(test)]
+mod tests;

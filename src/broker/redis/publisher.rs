@@ -256,7 +256,10 @@ impl Publisher {
     /// Tells the first of Redis' refusals in a row: there may be thousands a second.
     fn tell_refusal(&mut self, verdicts: &[Verdict], answers: &[Value], count: usize) {
         let mut each = verdicts.iter().zip(answers).take(count);
-        let refusal = each.find(|(verdict, _)| !matches!(verdict, Verdict::Taken(_)));
+        let refusal = each.find(|(verdict, _)| {
+            // That masters change is told elsewhere.
+            !matches!(verdict, Verdict::Taken(_) | Verdict::Later(Cause::Moved))
+        });
         if let (Some((_, error)), false) = (refusal, self.refused) {
             telemetry::broker_refused("PUBLISH", &format_args!("{error:?}"));
         }
