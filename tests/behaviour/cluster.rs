@@ -100,7 +100,7 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
     let moving = async {
         for turn in 1..=4 {
             cluster.migrate("news", (from + turn) % 3).await;
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            eventually("all to agree", async || cluster.master_of("news", None).await).await;
         }
     };
     let (mut here, ()) = tokio::join!(publishing, moving);
@@ -123,6 +123,31 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
         }
     }
     assert!(gaps >= 1);
+}
+
+#[tokio::test]
+async fn an_old_master_that_wakes_up_is_not_used_again() {
+    let cluster = Cluster::with_replicas().await;
+    let nodes = two_nodes(&cluster).await;
+    let mut here = Client::subscribed(&nodes[0], "news").await;
+    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let old = cluster.master_of("news", None).await.expect("a master");
+    cluster.servers[old].freeze();
+    for client in [&mut here, &mut there] {
+        hears_gap(client).await;
+    }
+    let new = eventually("another master", async || cluster.master_of("news", Some(old)).await);
+    assert_ne!(new.await, old);
+    cluster.servers[old].thaw();
+    eventually("all to agree", async || cluster.master_of("news", None).await).await;
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    assert_eq!(cluster.subscribers("news", None).await, 2);
+    for number in 0..20 {
+        here.publish("news", number.into()).await;
+        assert_eq!(there.event().await, publication("news", number));
+    }
 }
 
 #[tokio::test]

@@ -122,7 +122,8 @@ impl Subscriber {
             probed: course.probed.subscribe(),
         };
         let probing = prober.run();
-        tokio::pin!(probing);
+        let demoted = self.lane.demoted.notified();
+        tokio::pin!(probing, demoted);
         loop {
             let mut answered = None;
             tokio::select! {
@@ -136,7 +137,7 @@ impl Subscriber {
                 written = asking.write(), if asking.is_waiting() => written?,
                 () = self.lane.wanted.changed() => self.subscribe(&mut asking),
                 _ = tick.tick() => self.tick(&mut asking, &mut course),
-                () = self.lane.demoted.notified() => return Err(Lost::Replica),
+                () = &mut demoted => return Err(Lost::Replica),
                 silent = &mut probing => return Err(silent),
             }
             if let Some(number) = answered {
