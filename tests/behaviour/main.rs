@@ -3,6 +3,7 @@
 //! Each module is a part of the contract. Nothing here knows the node's insides: it is started as a
 //! process, and spoken to through its sockets, its arguments and its signals.
 
+#[allow(dead_code, reason = "the chaos suite uses the rest")]
 mod support;
 
 mod config;

@@ -1,0 +1,387 @@
+//! Says from the logs alone whether the promise was kept: no gap without a gap message.
+//!
+//! What one subscriber saw of one channel falls into *stretches*, each begun by a `subscribed`, a `gap`
+//! or a `recovered: false`. Within a stretch nothing may be missing that was acknowledged; between two
+//! stretches the subscriber knows that something may be. On a channel without history the subscriber's
+//! own disconnection ends the stretch; with history it does not, unless the node says so.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use crate::log::{Channel, ChannelNumber, Event, Position, PublisherNumber, Seen, Sent};
+
+/// Log lines shown on each side of what was found.
+const AROUND: usize = 6;
+
+/// Numbers listed of one finding.
+const NUMBERS_MAX: usize = 20;
+
+/// Close codes that no fault here explains.
+const UNEXPECTED_CLOSES: [&str; 5] = ["1002", "1003", "1007", "1008", "1011"];
+
+/// All logs of one run.
+pub struct Logs<'a> {
+    pub channels: &'a [Channel],
+    /// By publisher.
+    pub sent: &'a [Sent],
+    pub seen: &'a [Seen],
+    /// What times are shown from.
+    pub begun: Instant,
+    /// Redis lost its data, or may have: then also channels with history may have gaps.
+    pub history_lost: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Acknowledged, not received, and nobody said so.
+    Loss,
+    Duplicate,
+    Disorder,
+    /// Something else that the contract rules out.
+    Breach,
+}
+
+#[derive(Debug)]
+pub struct Finding {
+    pub kind: Kind,
+    pub subscriber: String,
+    pub channel: String,
+    /// How many publications it is about.
+    pub count: usize,
+    pub what: String,
+    pub around: Vec<String>,
+}
+
+/// What the logs say.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    pub findings: Vec<Finding>,
+    pub acknowledged: usize,
+    pub deliveries: usize,
+    /// `gap` and `recovered: false`.
+    pub gaps: usize,
+    /// Those on channels with history.
+    pub history_gaps: usize,
+    /// Copies of what its publisher had to send again and no history could know again.
+    pub repeats: usize,
+}
+
+impl Verdict {
+    pub fn count(&self, kind: Kind) -> usize {
+        self.findings.iter().filter(|it| it.kind == kind).map(|it| it.count).sum()
+    }
+}
+
+pub fn check(logs: &Logs) -> Verdict {
+    let mut verdict = Verdict::default();
+    let publications = logs.sent.iter().flat_map(|sent| &sent.publications);
+    verdict.acknowledged = publications.filter(|it| it.acknowledged.is_some()).count();
+    let mut places = Places::new();
+    for seen in logs.seen {
+        verdict.findings.extend(oddities(seen, logs));
+        for channel in 0..logs.channels.len() {
+            let mut reader = Reader::new(logs, seen, channel, &mut places, &mut verdict);
+            for (at, (when, event)) in seen.events.iter().enumerate() {
+                if event.channel().is_none_or(|it| it == channel) {
+                    reader.read(at, *when, event);
+                }
+            }
+            reader.end(seen.events.len());
+        }
+    }
+    verdict
+}
+
+/// What concerns no channel: a fault in the node, an answer that nothing explains.
+fn oddities(seen: &Seen, logs: &Logs) -> Vec<Finding> {
+    let odd = |event: &Event| match event {
+        Event::Odd(_) => true,
+        Event::Closed { why } => UNEXPECTED_CLOSES.iter().any(|code| why.starts_with(code)),
+        _ => false,
+    };
+    let all = seen.events.iter().filter(|(_, event)| odd(event));
+    all.map(|(when, event)| Finding {
+        kind: Kind::Breach,
+        subscriber: seen.name.clone(),
+        channel: "no channel".to_owned(),
+        count: 1,
+        what: event.line(when.duration_since(logs.begun), logs.channels),
+        around: Vec::new(),
+    })
+    .collect()
+}
+
+/// Who saw what at a position first: no position may be two publications.
+type Places = HashMap<(ChannelNumber, Position), (PublisherNumber, u64)>;
+
+/// Reads what one subscriber saw of one channel.
+struct Reader<'a> {
+    logs: &'a Logs<'a>,
+    seen: &'a Seen,
+    channel: ChannelNumber,
+    places: &'a mut Places,
+    verdict: &'a mut Verdict,
+    stretch: Option<Stretch>,
+    /// Counts stretches.
+    number: usize,
+    /// Every publication that came so far, with the stretch it came in last.
+    come: HashMap<(PublisherNumber, u64), usize>,
+    /// Every publication that comes at all: what comes late is no loss.
+    comes: HashSet<(PublisherNumber, u64)>,
+    /// The highest number of each publisher, with its stretch.
+    newest: HashMap<PublisherNumber, (u64, usize)>,
+}
+
+struct Stretch {
+    /// What is published from here on must come.
+    begun: Instant,
+    /// Of the last publication, or of `subscribed`.
+    position: Option<Position>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(
+        logs: &'a Logs<'a>,
+        seen: &'a Seen,
+        channel: ChannelNumber,
+        places: &'a mut Places,
+        verdict: &'a mut Verdict,
+    ) -> Self {
+        let comes = seen.events.iter().filter_map(|(_, event)| match event {
+            Event::Publication { channel: it, publisher, number, .. } if *it == channel => {
+                Some((*publisher, *number))
+            }
+            _ => None,
+        });
+        Self {
+            logs,
+            seen,
+            channel,
+            places,
+            verdict,
+            stretch: None,
+            number: 0,
+            come: HashMap::new(),
+            comes: comes.collect(),
+            newest: HashMap::new(),
+        }
+    }
+
+    fn read(&mut self, at: usize, when: Instant, event: &Event) {
+        let history = self.logs.channels[self.channel].history;
+        match event {
+            Event::Opened { .. } | Event::Refused { .. } | Event::Odd(_) => {}
+            Event::Closed { .. } if history => {}
+            Event::Closed { .. } => self.stretch = None,
+            Event::Subscribed { since, position, recovered, .. } => {
+                if history && position.is_none() {
+                    self.find(Kind::Breach, at, 1, "subscribed without a position".to_owned());
+                }
+                if since.is_some() != recovered.is_some() {
+                    let what = format!("subscribed since {since:?} and recovered is {recovered:?}");
+                    self.find(Kind::Breach, at, 1, what);
+                }
+                match (since, recovered) {
+                    (Some(_), Some(true)) if history => {}
+                    (Some(_), _) => {
+                        self.gap(at);
+                        self.begin(when, *position);
+                    }
+                    (None, _) => self.begin(when, *position),
+                }
+            }
+            Event::Gap { .. } => {
+                self.gap(at);
+                self.begin(when, None);
+            }
+            Event::Publication { publisher, number, position, .. } => {
+                self.verdict.deliveries += 1;
+                self.publication(at, *publisher, *number, *position);
+            }
+        }
+    }
+
+    fn begin(&mut self, begun: Instant, position: Option<Position>) {
+        self.number += 1;
+        self.stretch = Some(Stretch { begun, position });
+    }
+
+    fn gap(&mut self, at: usize) {
+        self.verdict.gaps += 1;
+        if self.logs.channels[self.channel].history {
+            self.verdict.history_gaps += 1;
+            if !self.logs.history_lost {
+                let what = "a gap, though Redis kept the history".to_owned();
+                self.find(Kind::Breach, at, 1, what);
+            }
+        }
+    }
+
+    fn publication(
+        &mut self,
+        at: usize,
+        publisher: PublisherNumber,
+        number: u64,
+        position: Option<Position>,
+    ) {
+        let Some(stretch) = &self.stretch else {
+            let what = format!("{publisher}/{number} came without a subscription");
+            return self.find(Kind::Breach, at, 1, what);
+        };
+        let begun = stretch.begun;
+        let sent = self.logs.sent.get(publisher).filter(|it| it.channel == self.channel);
+        let Some(publication) = sent.and_then(|it| it.publications.get(number as usize - 1)) else {
+            let what = format!("{publisher}/{number} came, and nobody sent it");
+            return self.find(Kind::Breach, at, 1, what);
+        };
+        let again = publication.attempts > 1;
+        let history = self.logs.channels[self.channel].history;
+
+        let mut explained = false;
+        if let Some(before) = self.come.insert((publisher, number), self.number) {
+            // A history knows again what is sent again, unless it was lost itself in between.
+            explained = again && (!history || before != self.number);
+            match explained {
+                true => self.verdict.repeats += 1,
+                false => {
+                    let what = format!("{publisher}/{number} came twice");
+                    return self.find(Kind::Duplicate, at, 1, what);
+                }
+            }
+        }
+        let newest = self.newest.get(&publisher).copied();
+        match newest {
+            Some((newest, _)) if number == newest => {}
+            Some((newest, stretch)) if number < newest => {
+                if !(explained || again && (!history || stretch != self.number)) {
+                    let what = format!("{publisher}/{number} came after {publisher}/{newest}");
+                    self.find(Kind::Disorder, at, 1, what);
+                }
+            }
+            _ => {
+                let missing = self.missing(publisher, begun, Some(number));
+                self.lose(at, publisher, &missing, &format!("before {publisher}/{number}"));
+                self.newest.insert(publisher, (number, self.number));
+                if missing.is_empty() {
+                    self.position_follows(at, publisher, number, position);
+                }
+            }
+        }
+        if let Some(position) = position {
+            self.place(at, publisher, number, position);
+        }
+        if let Some(stretch) = &mut self.stretch {
+            stretch.position = position.or(stretch.position);
+        }
+    }
+
+    /// Acknowledged numbers below `until` that should have come in this stretch and did not.
+    fn missing(&self, publisher: PublisherNumber, begun: Instant, until: Option<u64>) -> Vec<u64> {
+        let publications = &self.logs.sent[publisher].publications;
+        let first = match self.newest.get(&publisher) {
+            Some((newest, stretch)) if *stretch == self.number => *newest as usize,
+            // What was sent before the stretch began may be on either side of it.
+            _ => publications.partition_point(|it| it.begun < begun),
+        };
+        let until = until.map_or(publications.len(), |it| it as usize - 1);
+        let lost = |index: &usize| {
+            let number = *index as u64 + 1;
+            publications[*index].acknowledged.is_some()
+                && !self.comes.contains(&(publisher, number))
+        };
+        (first..until).filter(lost).map(|index| index as u64 + 1).collect()
+    }
+
+    fn lose(&mut self, at: usize, publisher: PublisherNumber, missing: &[u64], when: &str) {
+        if !missing.is_empty() {
+            let listed: Vec<_> = missing.iter().take(NUMBERS_MAX).map(u64::to_string).collect();
+            let what = format!("{publisher}/[{}] never came {when}", listed.join(" "));
+            self.find(Kind::Loss, at, missing.len(), what);
+        }
+    }
+
+    /// Positions grow by exactly 1, whoever published.
+    fn position_follows(
+        &mut self,
+        at: usize,
+        publisher: PublisherNumber,
+        number: u64,
+        position: Option<Position>,
+    ) {
+        let history = self.logs.channels[self.channel].history;
+        let before = self.stretch.as_ref().and_then(|it| it.position);
+        match (before, position) {
+            (_, None) if history => {
+                let what = format!("{publisher}/{number} has no position");
+                self.find(Kind::Breach, at, 1, what);
+            }
+            (Some(before), Some(position)) if before.epoch != position.epoch => {
+                let what = format!("{before} is followed by {position}, another history");
+                self.find(Kind::Loss, at, 1, what);
+            }
+            (Some(before), Some(position)) if position.seq > before.seq + 1 => {
+                let count = (position.seq - before.seq - 1) as usize;
+                let what = format!("{before} is followed by {position}");
+                self.find(Kind::Loss, at, count, what);
+            }
+            (Some(before), Some(position)) if position.seq <= before.seq => {
+                let what = format!("{before} is followed by {position}");
+                self.find(Kind::Disorder, at, 1, what);
+            }
+            _ => {}
+        }
+    }
+
+    fn place(&mut self, at: usize, publisher: PublisherNumber, number: u64, position: Position) {
+        let who = (publisher, number);
+        let first = *self.places.entry((self.channel, position)).or_insert(who);
+        if first != who {
+            let what = format!(
+                "{position} is {publisher}/{number} here and {}/{} elsewhere",
+                first.0, first.1
+            );
+            self.find(Kind::Breach, at, 1, what);
+        }
+        let publication = self.logs.sent[publisher].publications[number as usize - 1];
+        // Sent again after Redis lost its data, it may stand at two places.
+        if let (Some(told), 1) = (publication.position, publication.attempts)
+            && told != position
+        {
+            let what = format!("{publisher}/{number} is at {position}, its publisher heard {told}");
+            self.find(Kind::Breach, at, 1, what);
+        }
+    }
+
+    /// The log is over, and everybody had time to get everything.
+    fn end(&mut self, at: usize) {
+        let Some(stretch) = &self.stretch else { return };
+        let begun = stretch.begun;
+        for publisher in 0..self.logs.sent.len() {
+            if self.logs.sent[publisher].channel == self.channel {
+                let missing = self.missing(publisher, begun, None);
+                self.lose(at, publisher, &missing, "before the end");
+            }
+        }
+    }
+
+    fn find(&mut self, kind: Kind, at: usize, count: usize, what: String) {
+        let channel = &self.logs.channels[self.channel];
+        let about = |event: &Event| event.channel().is_none_or(|it| it == self.channel);
+        let events = &self.seen.events;
+        let before = events[..at.min(events.len())].iter().rev().filter(|it| about(&it.1));
+        let mut lines: Vec<_> = before.take(AROUND).collect();
+        lines.reverse();
+        lines.extend(events.iter().skip(at).filter(|it| about(&it.1)).take(AROUND));
+        let line = |(when, event): &&(Instant, Event)| {
+            event.line(when.duration_since(self.logs.begun), self.logs.channels)
+        };
+        self.verdict.findings.push(Finding {
+            kind,
+            subscriber: self.seen.name.clone(),
+            channel: channel.name.clone(),
+            count,
+            what,
+            around: lines.iter().map(line).collect(),
+        });
+    }
+}
