@@ -208,9 +208,10 @@ impl<'a> Reader<'a> {
 
     fn gap(&mut self, at: usize) {
         self.verdict.gaps += 1;
-        if self.logs.channels[self.channel].history {
+        let channel = &self.logs.channels[self.channel];
+        if channel.history {
             self.verdict.history_gaps += 1;
-            if !self.logs.history_lost {
+            if !self.logs.history_lost && !channel.forgetful {
                 let what = "a gap, though Redis kept the history".to_owned();
                 self.find(Kind::Breach, at, 1, what);
             }

@@ -12,8 +12,11 @@ use crate::offers::Offers;
 use crate::support::eventually;
 use crate::support::node::Node;
 
-/// Most publications a history keeps here: more than any fault lets a client miss.
-const HISTORY_SIZE: usize = 50_000;
+/// Publications a long history keeps: more than any fault lets a client miss.
+const LONG_HISTORY: usize = 50_000;
+
+/// Publications a short one keeps, at least.
+const SHORT_HISTORY: usize = 10;
 
 /// The longest that nodes may say to be ready while Redis hangs.
 const UNREADY_MAX: Duration = Duration::from_secs(7);
@@ -100,26 +103,37 @@ impl Fleet {
     }
 }
 
-/// What every run has: some channels with history where there is any, some without, one of each for bursts.
+/// What every run has: channels without history, and where there is any, channels with a long one and with
+/// a short one; of the first two, one for bursts.
 pub fn channels(offers: Offers) -> Vec<Channel> {
-    let channel = |name: String, flooded| Channel { history: name.starts_with('h'), name, flooded };
-    let mut channels: Vec<Channel> = (1..=6).map(|it| channel(format!("n:{it}"), false)).collect();
-    channels.push(channel("n:flood".to_owned(), true));
+    let channel = |name: String| Channel {
+        history: !name.starts_with("n:"),
+        forgetful: name.starts_with("s:"),
+        flooded: name.ends_with(":flood"),
+        name,
+    };
+    let mut names: Vec<String> = (1..=6).map(|it| format!("n:{it}")).collect();
+    names.push("n:flood".to_owned());
     if offers.history {
-        channels.extend((1..=6).map(|it| channel(format!("h:{it}"), false)));
-        channels.push(channel("h:flood".to_owned(), true));
+        names.extend((1..=6).map(|it| format!("h:{it}")));
+        names.extend((1..=2).map(|it| format!("s:{it}")));
+        names.push("h:flood".to_owned());
     }
-    channels
+    names.into_iter().map(channel).collect()
 }
 
 fn settings(offers: Offers) -> String {
     let mut text = "[drain]\ndelay = \"300ms\"\nperiod = \"1s\"\n".to_owned();
     if offers.history {
-        text += &format!(
-            "[[rules]]\npattern = \"h:*\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n\
-             history = {{ size = {HISTORY_SIZE}, age = \"10m\" }}\n\
-             [[rules]]\npattern = \"n:*\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n"
-        );
+        let rule = |pattern: &str, history: &str| {
+            format!(
+                "[[rules]]\npattern = \"{pattern}\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n{history}"
+            )
+        };
+        let size = |size: usize| format!("history = {{ size = {size}, age = \"10m\" }}\n");
+        text += &rule("h:*", &size(LONG_HISTORY));
+        text += &rule("s:*", &size(SHORT_HISTORY));
+        text += &rule("n:*", "");
     }
     text
 }

@@ -11,8 +11,10 @@ pub type PublisherNumber = usize;
 #[derive(Clone, Debug)]
 pub struct Channel {
     pub name: String,
-    /// Its rule keeps more history than any fault here makes a client miss.
+    /// It keeps history: more than any fault here makes a client miss, unless it is forgetful.
     pub history: bool,
+    /// Its history is short, so that who was away for long is told of a gap.
+    pub forgetful: bool,
     /// It is the one that bursts go to; few subscribe.
     pub flooded: bool,
 }

@@ -31,7 +31,7 @@ impl Case {
             position: history.then_some(Position { epoch: 5, seq: number }),
         });
         Self {
-            channel: Channel { name: "news".to_owned(), history, flooded: false },
+            channel: Channel { name: "news".to_owned(), history, forgetful: false, flooded: false },
             begun,
             sent: Sent { channel: 0, publications: publications.collect() },
             seen: Seen { name: "she".to_owned(), events: Vec::new() },
@@ -198,6 +198,17 @@ fn what_was_not_recovered_is_a_gap() {
 #[test]
 fn a_gap_that_need_not_be_is_a_breach() {
     assert_eq!(Case::with_history().gets(1..=3).gap(4).gets(4..=9).counts(), [0, 0, 0, 1]);
+}
+
+#[test]
+fn a_forgetful_channel_may_have_gaps_and_must_tell() {
+    let told = || {
+        let mut case = Case::with_history().gets(1..=3).closed(4);
+        case.channel.forgetful = true;
+        case.resumed(8, Some(3), Some(7), Some(false))
+    };
+    assert_eq!(told().gets(8..=9).counts(), CLEAN);
+    assert_eq!(told().gets([9]).counts(), [1, 0, 0, 0]);
 }
 
 #[test]
