@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use crate::support::client::{Client, publication};
-use crate::support::cluster::Cluster;
 use crate::support::node::Node;
+use crate::support::sharded::Sharded;
 use crate::support::{GAP_REASON, eventually};
 
 const CHANNELS: usize = 12;
 
-async fn two_nodes(cluster: &Cluster) -> [Node; 2] {
+async fn two_nodes(cluster: &Sharded) -> [Node; 2] {
     let nodes = [Node::at(&cluster.url(), &[]).await, Node::at(&cluster.url(), &[]).await];
     for node in &nodes {
         node.becomes_ready().await;
@@ -25,7 +25,7 @@ async fn hears_gap(client: &mut Client) {
 
 #[tokio::test]
 async fn channels_of_all_masters_are_relayed_in_order() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Sharded::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let names: Vec<_> = (0..CHANNELS).map(|number| format!("room:{number}")).collect();
     let mut masters = std::collections::HashSet::new();
@@ -60,7 +60,7 @@ async fn channels_of_all_masters_are_relayed_in_order() {
 
 #[tokio::test]
 async fn a_slot_that_moves_is_followed_and_has_a_gap() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Sharded::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -85,7 +85,7 @@ async fn a_slot_that_moves_is_followed_and_has_a_gap() {
 
 #[tokio::test]
 async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Sharded::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::json(&nodes[0]).await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -127,7 +127,7 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
 
 #[tokio::test]
 async fn an_old_master_that_wakes_up_is_not_used_again() {
-    let cluster = Cluster::with_replicas().await;
+    let cluster = Sharded::with_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -152,7 +152,7 @@ async fn an_old_master_that_wakes_up_is_not_used_again() {
 
 #[tokio::test]
 async fn a_master_dies_and_its_replica_takes_over() {
-    let mut cluster = Cluster::with_replicas().await;
+    let mut cluster = Sharded::with_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;

@@ -114,7 +114,6 @@ impl Lane {
     }
 
     /// Asks several questions in one go; each has its own answer.
-    #[expect(dead_code, reason = "the ends of many histories are asked for through it")]
     pub async fn query_each(
         &self,
         questions: &Pipeline,

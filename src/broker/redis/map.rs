@@ -145,7 +145,6 @@ impl Map {
     }
 
     /// The lane of this channel. None: no master owns it now.
-    #[expect(dead_code, reason = "the history of a channel is read through it")]
     pub fn lane(&self, channel: &Channel) -> Option<Arc<Lane>> {
         let slot = self.slot(channel);
         let routes = self.read();
