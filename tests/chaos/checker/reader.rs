@@ -214,6 +214,12 @@ impl<'a> Reader<'a> {
                 let what = format!("{publisher}/{number} has no position");
                 self.find(Kind::Breach, at, 1, what);
             }
+            (Some(before), Some(position))
+                if self.logs.history_lost && position.epoch > before.epoch =>
+            {
+                // A server that was promoted begins its own and goes on from the old one. What is
+                // missing of it is found by its number.
+            }
             (Some(before), Some(position)) if before.epoch != position.epoch => {
                 let what = format!("{before} is followed by {position}, another history");
                 self.find(Kind::Loss, at, 1, what);
