@@ -247,7 +247,7 @@ local function append_of_node(keys, args)
   if not channel then
     return unknown(keys[1])
   end
-  return append(keys[1], channel, args[1], args[2], args[3], tonumber(args[4]))
+  return append(keys[1], channel, args[1], args[2], args[3], tonumber(args[4]) or now_ms())
 end
 
 -- FCALL tidegate_position 1 <key>

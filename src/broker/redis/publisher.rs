@@ -14,6 +14,7 @@ use super::header;
 use super::lane::Lane;
 use super::line::{Most, Queued};
 use super::link::Backoff;
+use super::replicas::{REPLICA_TIMEOUT, Replicas};
 use super::state::Part;
 use super::verdict::{Cause, Verdict};
 use crate::broker::Unavailable;
@@ -51,8 +52,14 @@ const REPLICA: &str = "it is a replica";
 
 /// Publishes what stands in the lane's line, for ever.
 pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
-    let mut publisher =
-        Publisher { lane, context, refused: false, asked_again: 0, lacks_until: None };
+    let mut publisher = Publisher {
+        lane,
+        context,
+        refused: false,
+        asked_again: 0,
+        replicas: Replicas::default(),
+        lacks_until: None,
+    };
     let lane = publisher.lane.clone();
     let mut backoff = Backoff::default();
     loop {
@@ -93,6 +100,7 @@ struct Publisher {
     refused: bool,
     /// How many batches in a row had something that goes out again.
     asked_again: u32,
+    replicas: Replicas,
     /// Redis refused the functions, and is not asked to take them again before.
     lacks_until: Option<Instant>,
 }
@@ -109,8 +117,9 @@ impl Drop for Flight {
 
 impl Publisher {
     /// A connection to a server that is a master and has the functions.
-    async fn connect(&self) -> Result<MultiplexedConnection, String> {
+    async fn connect(&mut self) -> Result<MultiplexedConnection, String> {
         let mut connection = self.lane.link.open().await.map_err(|error| error.to_string())?;
+        let this = &mut *self;
         let preparing = async {
             let mut role = Pipeline::new();
             role.cmd("ROLE");
@@ -119,8 +128,9 @@ impl Publisher {
             if answers.first().is_some_and(is_replica) {
                 return Err(REPLICA.to_owned());
             }
+            this.replicas = Replicas::of(answers.first());
             // Without them channels without history work all the same.
-            let _ = self.install(&mut connection).await;
+            let _ = this.install(&mut connection).await;
             Ok(())
         };
         match timeout(PREPARE_TIMEOUT, preparing).await {
@@ -157,9 +167,13 @@ impl Publisher {
             let mut flight = Flight(self.context.map.take(&self.lane, BATCH));
             let Some(oldest) = flight.0.first() else { continue };
             let asked = Instant::now();
-            let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN);
+            let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
             let mut pipeline = Pipeline::with_capacity(flight.0.len() + 1);
             flight.0.iter().for_each(|queued| self.ask(&mut pipeline, queued));
+            let waits = self.replicas.are_waited_for() && self.appends(&flight.0);
+            if waits {
+                pipeline.cmd("WAIT").arg(1).arg(REPLICA_TIMEOUT.as_millis() as u64);
+            }
             let asks_role = role_asked + ROLE_INTERVAL <= asked;
             if asks_role {
                 pipeline.cmd("ROLE");
@@ -176,6 +190,13 @@ impl Publisher {
                 self.lane.demoted.notify_waiters();
                 return Lost { asked, why: REPLICA.to_owned() };
             }
+            if waits {
+                let replicas = answers.get(flight.0.len());
+                self.replicas.waited(replicas.is_some_and(|it| matches!(it, Value::Int(1..))));
+            }
+            if asks_role {
+                self.replicas.counted(answers.last());
+            }
             let batch = std::mem::take(&mut flight.0);
             match self.answer(batch, &answers) {
                 None => self.asked_again = 0,
@@ -191,6 +212,11 @@ impl Publisher {
                 }
             }
         }
+    }
+
+    /// Is any of them appended to a history?
+    fn appends(&self, batch: &[Queued]) -> bool {
+        batch.iter().any(|queued| self.context.keeps_history(queued.item.channel.as_str()))
     }
 
     fn ask(&self, pipeline: &mut Pipeline, queued: &Queued) {

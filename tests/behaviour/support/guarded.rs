@@ -92,7 +92,7 @@ fn sentinel(directory: &TempDir, master: SocketAddr) -> (SocketAddr, Process) {
         format!("dir {}", directory.path().display()),
         format!("sentinel monitor {SERVICE} 127.0.0.1 {} 2", master.port()),
         format!("sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MILLIS}"),
-        format!("sentinel failover-timeout {SERVICE} 5000"),
+        format!("sentinel failover-timeout {SERVICE} 2000"),
     ];
     std::fs::write(&file, lines.join("\n")).expect("the file can be written");
     let mut command = Command::new("redis-server");
