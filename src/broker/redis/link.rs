@@ -114,8 +114,8 @@ async fn bounded<T>(
     tokio::time::timeout(QUESTION_TIMEOUT, asking).await.map_err(|_| QuestionError::Timeout)?
 }
 
-/// Pauses between attempts, for ever: doubling from 0.1 s to 5 s, each cut by up to half at random
-/// so that the nodes of a fleet do not return in one instant.
+/// Pauses between attempts, for ever: doubling from 50 ms to 1 s, each cut by up to half at random so
+/// that the nodes of a fleet do not return in one instant.
 #[derive(Debug, Default)]
 pub struct Backoff {
     attempts: u32,
@@ -124,8 +124,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(5);
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    /// A connection that lasted so long was a good one.
+    const LASTING: Duration = Duration::from_secs(5);
 
     /// A connection was made. It counts as good once it has lasted a while; till then a server that
     /// accepts and hangs up at once is not asked again without a pause.
@@ -135,7 +138,7 @@ impl Backoff {
 
     /// The pause before the next attempt.
     pub fn next(&mut self) -> Duration {
-        if self.connected_at.take().is_some_and(|at| at.elapsed() > Self::LONGEST) {
+        if self.connected_at.take().is_some_and(|at| at.elapsed() > Self::LASTING) {
             self.attempts = 0;
         }
         let doubled = Self::FIRST * 2u32.pow(self.attempts.min(6));
@@ -155,7 +158,7 @@ mod tests {
         assert!(pauses[0] <= Backoff::FIRST && pauses[0] >= Backoff::FIRST / 2);
         assert!(pauses[19] <= Backoff::LONGEST && pauses[19] >= Backoff::LONGEST / 2);
         backoff.connected();
-        tokio::time::sleep(Backoff::LONGEST * 2).await;
+        tokio::time::sleep(Backoff::LASTING * 2).await;
         assert!(backoff.next() <= Backoff::FIRST);
     }
 }
