@@ -1,6 +1,7 @@
 //! The cast of the stories: nodes, Redis, clients that keep the rules and clients that break them.
 
 pub mod client;
+pub mod fleet;
 pub mod http;
 pub mod node;
 pub mod process;

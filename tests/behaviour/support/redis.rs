@@ -99,6 +99,14 @@ impl Redis {
         counts[0].1
     }
 
+    /// A section of what Redis says of itself.
+    pub async fn info(&self, section: &str) -> String {
+        let mut connection = self.connection().await;
+        let mut command = ::redis::cmd("INFO");
+        command.arg(section);
+        soon("INFO", command.query_async(&mut connection)).await.expect("Redis says")
+    }
+
     /// Cuts off all who subscribe; returns how many.
     pub async fn kill_subscribers(&self) -> u64 {
         let mut connection = self.connection().await;
