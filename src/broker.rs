@@ -1,6 +1,7 @@
 //! What carries publications between nodes. The hub is handed everything through one sink, in the
 //! order the broker has it; nothing goes past the broker to local subscribers.
 
+mod attendance;
 mod memory;
 mod queue;
 mod redis;
@@ -13,6 +14,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+pub use self::attendance::{
+    ATTENDANCES_MAX, Attendance, MEMBERS_MAX, Presences, RENEWALS_MAX, Renewal, Standing,
+};
 pub use self::redis::Url;
 use crate::publication::{Change, Channel, NodeId, Position, Publication, User};
 use crate::rules::Rules;
@@ -43,7 +47,7 @@ impl Config {
         let url = section.parsed(
             "url",
             Some("memory:"),
-            "memory:, or redis://[[user]:password@]host[:port][/db]",
+            Url::FORMS,
             Url::parse,
             Url::masked,
             "What carries publications between nodes. `memory:` is one node by itself.",
@@ -97,7 +101,8 @@ pub enum Event<'a> {
     Presence { channel: &'a str, user: User, change: Change },
 }
 
-/// Takes the broker's events, one at a time for each channel.
+/// Takes the broker's events, one at a time for each channel; joins and leaves one at a time among
+/// themselves.
 pub type Sink = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 
 /// The broker could not do it now; the text says why, in words for a client.
@@ -119,8 +124,9 @@ pub enum Page {
 /// Most publications of one [`Page`], so that neither Redis nor the node is busy with one for long.
 pub const PAGE_MAX: usize = 128;
 
-/// Carries publications between nodes, and keeps the history of channels whose rule asks for it.
-pub trait Broker: Send + Sync {
+/// Carries publications between nodes, keeps the history of channels whose rule asks for it, and who
+/// is in a channel.
+pub trait Broker: Presences + Send + Sync {
     /// Hands over a publication. Publications of one channel keep the order they are handed over in.
     ///
     /// Resolves to its position where the channel keeps history; the same `id` is published once
@@ -167,7 +173,7 @@ pub trait Broker: Send + Sync {
 pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
         Url::Memory => Arc::new(memory::Memory::start(config, sink)),
-        Url::Redis(server) => Arc::new(redis::Redis::start(config, server, node, sink)),
+        Url::Redis(deployment) => Arc::new(redis::Redis::start(config, deployment, node, sink)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::rules::Rules;
 use crate::settings::{Faults, Known, Settings};
-use crate::{auth, broker, drain, internal, session, telemetry, transport};
+use crate::{auth, broker, drain, internal, presence, session, telemetry, transport};
 
 /// Where settings may come from, beside the defaults. Later ones win.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,7 @@ pub struct Config {
     pub broker: broker::Config,
     pub session: session::Config,
     pub auth: auth::Config,
+    pub presence: presence::Config,
     pub drain: drain::Config,
     pub telemetry: telemetry::Config,
     pub rules: Rules,
@@ -64,6 +65,7 @@ impl Config {
         if server.listen == internal.listen && server.listen.port() != 0 {
             settings.fault("internal.listen", "must be another address than server.listen");
         }
+        let presence = presence::Config::read(&mut settings);
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
@@ -81,6 +83,7 @@ impl Config {
             broker: broker.with_rules(rules.clone()),
             session,
             auth,
+            presence,
             drain,
             telemetry,
             rules,

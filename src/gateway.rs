@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
+use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::Context;
 use crate::transport::Public;
@@ -76,13 +77,16 @@ impl Gateway {
         let registry = Arc::new(Registry::new(config.rules.clone()));
         registry.start_flushers();
         let broker = broker::connect(&config.broker, node, registry.clone().sink());
+        let presence = Presence::start(&config.presence, broker.clone());
         let hub = Hub::new(registry, broker);
         let drain = Drain::default();
-        let context = Arc::new(Context::new(hub.clone(), config.session.clone(), node));
+        let context =
+            Arc::new(Context::new(hub.clone(), presence.clone(), config.session.clone(), node));
         let front = Arc::new(Public::new(&config.server, config.demo, context));
         let serving = tokio::spawn(front.serve(public));
-        let back = Arc::new(Internal::new(&config.internal, hub.clone(), drain.clone()));
-        tokio::spawn(back.serve(internal));
+        let back =
+            Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());
+        tokio::spawn(Arc::new(back).serve(internal));
 
         let stop = stop.await;
         drain.enter(Phase::Leaving);

@@ -22,6 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
 use crate::listener;
+use crate::presence::Presence;
+use crate::rules::Rules;
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
 
@@ -69,6 +71,8 @@ impl Config {
 /// What the internal listener answers from.
 pub struct Internal {
     hub: Hub,
+    presence: Presence,
+    rules: Rules,
     drain: Drain,
     api_key: Option<String>,
 }
@@ -76,8 +80,8 @@ pub struct Internal {
 type Answer = Response<Full<Bytes>>;
 
 impl Internal {
-    pub fn new(config: &Config, hub: Hub, drain: Drain) -> Self {
-        Self { hub, drain, api_key: config.api_key.clone() }
+    pub fn new(config: &Config, hub: Hub, presence: Presence, rules: Rules, drain: Drain) -> Self {
+        Self { hub, presence, rules, drain, api_key: config.api_key.clone() }
     }
 
     /// Accepts for ever.
@@ -121,12 +125,13 @@ impl Internal {
                     let message = "Authorization: Bearer must carry internal.api_key";
                     return error(StatusCode::UNAUTHORIZED, "unauthorized", message);
                 }
-                api::answer(&self.hub, request).await
+                api::answer(self, request).await
             }
             _ => error(
                 StatusCode::NOT_FOUND,
                 "not_found",
-                "there are /healthz, /readyz, /metrics, /api/publish/{channel} and /api/channels",
+                "there are /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels and \
+                 /api/presence/{channel}",
             ),
         }
     }

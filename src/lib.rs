@@ -29,6 +29,8 @@ pub mod session;
 
 pub mod hub;
 
+pub mod presence;
+
 pub mod auth;
 pub mod broker;
 pub mod drain;

@@ -8,7 +8,7 @@ mod plain;
 use bytes::Bytes;
 
 use crate::close::Close;
-use crate::publication::{Change, Channel, Kind, Position, Publication, User};
+use crate::publication::{Change, Channel, Kind, Members, Position, Publication, User};
 use crate::telemetry;
 
 /// One message of the client, its fragments joined. Text is UTF-8.
@@ -89,6 +89,11 @@ pub enum Reply {
         id: Option<Id>,
         channel: Channel,
         excerpt: Excerpt,
+    },
+    Presence {
+        id: Option<Id>,
+        channel: Channel,
+        members: Members,
     },
     Pong {
         id: Option<Id>,

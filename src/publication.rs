@@ -32,9 +32,20 @@ impl Channel {
         }
     }
 
-    /// The node's own channel, for its probe. The space keeps it out of everybody's reach.
-    pub fn of_node(node: NodeId) -> Self {
-        Self(format!("probe {node}").into())
+    /// One of the node's own channels, for its probes. The space keeps it out of everybody's reach.
+    pub fn of_probe(node: NodeId, number: u32) -> Self {
+        Self(format!("probe {number} {node}").into())
+    }
+
+    /// Is it the name of a node's own channel?
+    pub fn is_probe(name: &str) -> bool {
+        name.contains(' ')
+    }
+
+    /// A channel that nodes have among themselves. A space keeps it out of everybody's reach.
+    pub fn internal(name: &str) -> Self {
+        debug_assert!(name.contains(' '), "{name} could be somebody's channel");
+        Self(name.into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -158,6 +169,24 @@ impl fmt::Display for Position {
 
 /// A user's name, as its token gives it. None: a session without one.
 pub type User = Option<Arc<str>>;
+
+/// A user who is in a channel, or all sessions there without a user as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub user: User,
+    /// How many sessions. Zero, where a node writes its members: the user left.
+    pub sessions: u32,
+}
+
+/// Who is in a channel, over all nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// By user, those without one first; each user once.
+    pub list: Vec<Member>,
+    /// The channel has more than an answer takes: users are missing, and the sessions of those
+    /// listed may be more.
+    pub truncated: bool,
+}
 
 /// What became of a user in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,8 +25,9 @@ use crate::close::Close;
 use crate::frame;
 use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription, Word};
 use crate::outbound::{Full, Outbound, Wire};
-use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
-use crate::publication::{NodeId, Position, Publication, SessionId};
+use crate::presence::{Presence, Present};
+use crate::protocol::{Code, Id, Message, Protocol, Push, Reply, ReplyError};
+use crate::publication::{Channel, NodeId, Position, Publication, SessionId};
 use crate::telemetry;
 
 /// What a session needs of a transport.
@@ -60,17 +61,25 @@ pub enum Event {
     End(Close),
 }
 
+/// A channel that the session listens to.
+struct Joined {
+    subscription: Subscription,
+    /// Where the channel's rule keeps presence.
+    _present: Option<Box<Present>>,
+}
+
 /// What all sessions of a node share.
 pub struct Context {
     hub: Hub,
+    presence: Presence,
     config: Config,
     node: NodeId,
     sessions: AtomicU64,
 }
 
 impl Context {
-    pub fn new(hub: Hub, config: Config, node: NodeId) -> Self {
-        Self { hub, config, node, sessions: AtomicU64::new(1) }
+    pub fn new(hub: Hub, presence: Presence, config: Config, node: NodeId) -> Self {
+        Self { hub, presence, config, node, sessions: AtomicU64::new(1) }
     }
 
     pub fn hub(&self) -> &Hub {
@@ -102,7 +111,7 @@ pub struct Session {
     context: Arc<Context>,
     outbound: Arc<Outbound>,
     state: State,
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<Joined>,
     in_flight: InFlight,
     /// The client said its last word, or one that cannot be understood: what it asked for before is
     /// still seen through.
@@ -260,12 +269,13 @@ impl Session {
     fn message(&mut self, message: Message, now: Instant) {
         let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
         for action in self.state.message(message, subscribed, |channel| {
-            self.subscriptions.iter().any(|subscription| subscription.channel() == channel)
+            self.subscriptions.iter().any(|joined| joined.subscription.channel() == channel)
         }) {
             match action {
                 Action::Publish { id, channel, publication } => {
                     telemetry::publication_received(self.protocol());
-                    let own = self.subscriptions.iter().find(|it| *it.channel() == channel);
+                    let mut own = self.subscriptions.iter().map(|joined| &joined.subscription);
+                    let own = own.find(|it| *it.channel() == channel);
                     let echo = own.is_some_and(Subscription::echo);
                     self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
                     let receipt = self.context.hub.publish(channel, self.signed(publication));
@@ -287,15 +297,24 @@ impl Session {
                     self.in_flight.ask(Box::pin(reading));
                 }
                 Action::Presence { id, channel } => {
-                    let message = format!("no rule keeps presence for {channel}");
-                    let channel = Some(channel.to_string());
-                    let code = Code::NotFound;
-                    self.reply(&Reply::Error(ReplyError { id, channel, code, message }));
+                    let (hub, presence) = (&self.context.hub, self.context.presence.clone());
+                    let kept = hub.rules().of(channel.as_str()).presence;
+                    let refusal = hub.rules().keeps_no("presence", channel.as_str());
+                    self.in_flight.ask(Box::pin(async move {
+                        let members = match kept {
+                            true => presence.members(channel.clone()).await,
+                            false => return error(id, &channel, Code::NotFound, refusal),
+                        };
+                        match members {
+                            Ok(members) => Reply::Presence { id, channel, members },
+                            Err(why) => error(id, &channel, Code::Unavailable, why.to_string()),
+                        }
+                    }));
                 }
                 Action::Unsubscribe(channel) => {
                     // What was published there may no longer come back: none is waited for.
                     self.echoes_due = self.outbound.echoes();
-                    self.subscriptions.retain(|subscription| *subscription.channel() != channel);
+                    self.subscriptions.retain(|joined| *joined.subscription.channel() != channel);
                 }
                 Action::Reply(reply) => self.reply(&reply),
                 Action::Close(close) => {
@@ -381,7 +400,9 @@ impl Session {
                 }
             }
             Word::Backlog(backlog) => {
-                let frames = backlog.iter().map(|kept| kept.frame(channel.as_str(), encoding));
+                let session = Some(self.outbound.session());
+                let due = backlog.iter().filter(|it| echo || it.publication.session != session);
+                let frames = due.map(|kept| kept.frame(channel.as_str(), encoding));
                 self.outbound.push_backlog(frames);
                 telemetry::publications_recovered(self.protocol(), backlog.len());
             }
@@ -392,7 +413,11 @@ impl Session {
                 }
             }
         });
-        self.subscriptions.push(subscription);
+        let present = self.context.hub.rules().of(channel.as_str()).presence.then(|| {
+            // The user will be its token's, once there are tokens.
+            Box::new(self.context.presence.enter(channel, None))
+        });
+        self.subscriptions.push(Joined { subscription, _present: present });
         standing
     }
 
@@ -417,4 +442,8 @@ impl Session {
             telemetry::slow_consumer_closed();
         }
     }
+}
+
+fn error(id: Option<Id>, channel: &Channel, code: Code, message: String) -> Reply {
+    Reply::Error(ReplyError { id, channel: Some(channel.to_string()), code, message })
 }

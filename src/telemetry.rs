@@ -217,6 +217,11 @@ pub fn broker_unreachable(why: &dyn Display, first: bool) {
     }
 }
 
+/// A question to Redis had no answer. The connections that publish and subscribe tell of outages.
+pub fn broker_did_not_answer(error: &dyn Display) {
+    tracing::debug!(%error, "redis did not answer a question");
+}
+
 /// Redis refused a command that only an operator can mend, such as `NOPERM`.
 pub fn broker_refused(command: &str, error: &dyn Display) {
     tracing::warn!(command, %error, "redis refused a command");

@@ -14,6 +14,7 @@ const STOREYS: &[&[&str]] = &[
     &["internal", "transport"],
     &["session"],
     &["hub"],
+    &["presence"],
     &["auth", "broker", "drain", "protocol"],
     &["listener", "outbound"],
     &["vital"],

@@ -1,6 +1,7 @@
 //! The broker of one node by itself: the default, under the same contract as Redis.
 
 mod history;
+mod presence;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub struct Memory {
     queue: Queue,
     rules: Rules,
     histories: Arc<Mutex<Histories>>,
+    presence: presence::Table,
 }
 
 struct Relay {
@@ -39,6 +41,7 @@ impl Memory {
     pub fn start(config: &Config, sink: Sink) -> Self {
         let (queue, mut items) = Queue::new(config.publish_timeout);
         let histories: Arc<Mutex<Histories>> = Arc::default();
+        let presence = presence::Table::new(sink.clone());
         let relay = Relay {
             sink,
             rules: config.rules.clone(),
@@ -66,7 +69,7 @@ impl Memory {
             }
         });
         telemetry::broker_connected();
-        Self { queue, rules: config.rules.clone(), histories }
+        Self { queue, rules: config.rules.clone(), histories, presence }
     }
 }
 

@@ -1,8 +1,8 @@
-//! The queue of publications on their way into a broker: bounded in bytes, and no publication stays
-//! in it past its deadline.
+//! Publications on their way into a broker: bounded in bytes together, and none waits past its
+//! deadline.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -24,23 +24,27 @@ const ITEM_OVERHEAD_BYTES: usize = 512;
 /// The answer for a publication that has waited past its deadline; it was not published.
 pub const LATE: Unavailable = Unavailable("the broker did not take the publication in time");
 
-const STUCK: Unavailable = Unavailable("the broker takes no publications");
+const FULL: Unavailable = Unavailable("too many publications wait for the broker");
+
+/// Admits publications to wait for the broker, wherever they wait then.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    load: Arc<Load>,
+    timeout: Duration,
+}
 
 /// Where sessions hand in publications.
 #[derive(Clone, Debug)]
 pub struct Queue {
     items: mpsc::Sender<Item>,
-    load: Arc<Load>,
-    timeout: Duration,
+    intake: Intake,
 }
 
-/// How much waits, and whether anything leaves.
+/// How much waits.
 #[derive(Debug, Default)]
 struct Load {
     bytes: AtomicUsize,
     room: Notify,
-    /// Since when nothing leaves. None: the broker takes publications.
-    stuck_since: Mutex<Option<Instant>>,
 }
 
 /// A publication on its way, and who waits for the answer.
@@ -54,18 +58,18 @@ pub struct Item {
     load: Arc<Load>,
 }
 
-impl Queue {
+impl Intake {
     /// `timeout`: how long a publication may take from here to the broker's answer.
-    pub fn new(timeout: Duration) -> (Self, mpsc::Receiver<Item>) {
-        let (items, receiver) = mpsc::channel(BYTES_MAX / ITEM_OVERHEAD_BYTES);
-        (Self { items, load: Arc::default(), timeout }, receiver)
+    pub fn new(timeout: Duration) -> Self {
+        Self { load: Arc::default(), timeout }
     }
 
-    /// Never waits: beyond the bound the receipt says so at once.
-    pub fn push(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
-        if self.is_stuck() {
-            return Receipt::now(Err(STUCK));
-        }
+    /// Never waits: beyond the bound it fails at once. Whoever has the item holds its bytes.
+    pub fn admit(
+        &self,
+        channel: Channel,
+        publication: Publication,
+    ) -> Result<(Item, Receipt<Option<Position>>), Unavailable> {
         let cost = cost(&publication);
         let (sender, receipt) = Receipt::later();
         let before = self.load.bytes.fetch_add(cost, Ordering::Relaxed);
@@ -78,27 +82,12 @@ impl Queue {
             load: self.load.clone(),
         };
         let fits = before == 0 || before + cost <= BYTES_MAX;
-        if fits && self.items.try_send(item).is_ok() {
-            receipt
-        } else {
-            Receipt::now(Err(Unavailable("too many publications wait for the broker")))
-        }
-    }
-
-    /// Notes that the broker takes publications again, or, with the moment it last did, no longer.
-    pub fn set_stuck(&self, since: Option<Instant>) {
-        *self.load.stuck() = since;
-    }
-
-    /// Has nothing left for so long that nobody should wait for it any more? A shorter outage is
-    /// waited out.
-    fn is_stuck(&self) -> bool {
-        self.load.stuck().is_some_and(|since| since.elapsed() >= self.timeout)
+        if fits { Ok((item, receipt)) } else { Err(FULL) }
     }
 
     /// May more be read from clients?
     pub fn has_room(&self) -> bool {
-        self.load.has_room()
+        self.load.bytes.load(Ordering::Relaxed) < BYTES_ENOUGH
     }
 
     /// Returns once there is room. Cancel safe.
@@ -116,13 +105,32 @@ impl Queue {
     }
 }
 
-impl Load {
-    fn stuck(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.stuck_since.lock().expect("no code panics while it holds this lock")
+impl Queue {
+    /// `timeout`: how long a publication may take from here to the broker's answer.
+    pub fn new(timeout: Duration) -> (Self, mpsc::Receiver<Item>) {
+        let (items, receiver) = mpsc::channel(BYTES_MAX / ITEM_OVERHEAD_BYTES);
+        (Self { items, intake: Intake::new(timeout) }, receiver)
     }
 
-    fn has_room(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) < BYTES_ENOUGH
+    /// Never waits: beyond the bound the receipt says so at once.
+    pub fn push(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
+        match self.intake.admit(channel, publication) {
+            Err(full) => Receipt::now(Err(full)),
+            Ok((item, receipt)) => match self.items.try_send(item) {
+                Ok(()) => receipt,
+                Err(_) => Receipt::now(Err(FULL)),
+            },
+        }
+    }
+
+    /// May more be read from clients?
+    pub fn has_room(&self) -> bool {
+        self.intake.has_room()
+    }
+
+    /// Returns once there is room. Cancel safe.
+    pub async fn room(&self) {
+        self.intake.room().await;
     }
 }
 

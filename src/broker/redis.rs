@@ -1,112 +1,135 @@
-//! Redis 7: plain `PUBLISH` and `SUBSCRIBE`, so that any service takes part without a library.
+//! Redis 7: plain `PUBLISH` and `SUBSCRIBE`, so that any service takes part without a library; one
+//! server, one that sentinels guard, or a cluster.
 //!
-//! Two connections, each with a task that owns it: the publisher's, which batches, and the
-//! subscriber's, which reconciles what is wanted with what Redis has confirmed. Reconnecting,
+//! All that speaks to one master is a *lane*; the *map* knows which lane has a channel, and the
+//! *topology* which masters there are. One server is a map of one lane that never changes, sentinels
+//! exchange the one lane for another, a cluster has several and shares its slots out among them.
+//!
+//! A lane has two connections, each with a task that owns it: the publisher's, which batches, and
+//! the subscriber's, which reconciles what is wanted with what Redis has confirmed. Reconnecting,
 //! subscribing again and noticing loss are done here: the crate's own retries give up, ignore
 //! errors, or lose in silence. The subscriber also reads for itself (`resp.rs` says why).
-//! Questions (`PUBSUB NUMSUB`) go through a small pool.
+//! Questions (history, presence, `PUBSUB NUMSUB`) go through a small pool.
 
+mod call;
+mod companion;
+mod context;
 mod feed;
+mod functions;
 mod header;
+mod history;
+mod lane;
+mod line;
 mod link;
+mod map;
+mod presence;
+mod probe;
 mod publisher;
 mod resp;
+mod roster;
+mod server;
+mod slot;
 mod state;
 mod subscriber;
+mod tally;
+mod topology;
 mod url;
+mod verdict;
 mod wanted;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use self::state::State;
-pub use self::url::{Server, Url};
-use self::wanted::Wanted;
-use super::queue::Queue;
-use super::{Broker, Config, Page, Receipt, Sink, Unavailable};
+use self::context::Context;
+use self::lane::Lane;
+pub use self::url::{Deployment, Url};
+use super::{Broker, Config, PAGE_MAX, Page, Receipt, Sink, Unavailable};
 use crate::publication::{Channel, NodeId, Position, Publication};
-use crate::{telemetry, vital};
+use crate::telemetry;
 
 /// Most channels in one question or command, so that Redis is never busy with one for long.
 const CHANNELS_PER_COMMAND_MAX: usize = 1000;
 
-/// The broker that is a Redis server.
-pub struct Redis {
-    queue: Queue,
-    wanted: Arc<Wanted>,
-    state: Arc<State>,
-    pool: link::Pool,
-    prefix: Arc<str>,
-}
+const SILENT: Unavailable = Unavailable("redis does not answer");
+const NOT_UNDERSTOOD: Unavailable = Unavailable("redis answered what is no answer to the question");
+
+/// The broker that is Redis.
+pub struct Redis(Arc<Context>);
 
 impl Redis {
     /// Returns at once, whether Redis is there or not: the tasks connect, and try again for ever.
-    pub fn start(config: &Config, server: &Server, node: NodeId, sink: Sink) -> Self {
-        let (queue, items) = Queue::new(config.publish_timeout);
-        let wanted = Arc::new(Wanted::new(config.publish_timeout));
-        let state = Arc::new(State::default());
-        let prefix: Arc<str> = config.prefix.as_str().into();
-        let link = link::Link::new(server);
-        let pool = link.pool();
-        vital::spawn(
-            "publisher",
-            publisher::run(link, prefix.clone(), node, queue.clone(), items, state.clone()),
-        );
-        let subscriber = subscriber::Subscriber {
-            server: server.clone(),
-            prefix: prefix.clone(),
-            node,
-            sink,
-            wanted: wanted.clone(),
-            state: state.clone(),
-            queue: queue.clone(),
-        };
-        vital::spawn("subscriber", subscriber.run());
-        Self { queue, wanted, state, pool, prefix }
+    pub fn start(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
+        let context = Arc::new(Context::new(config, deployment, node, sink));
+        topology::start(&context, deployment);
+        Self(context)
+    }
+
+    /// How many nodes subscribe to each of these channels of one lane.
+    async fn nodes_of(
+        &self,
+        lane: &Lane,
+        channels: &[(usize, &Channel)],
+    ) -> Result<Vec<u64>, Unavailable> {
+        let count = if self.0.map.is_sharded() { "SHARDNUMSUB" } else { "NUMSUB" };
+        let mut nodes = Vec::with_capacity(channels.len());
+        for some in channels.chunks(CHANNELS_PER_COMMAND_MAX) {
+            let mut command = ::redis::cmd("PUBSUB");
+            command.arg(count);
+            for (_, channel) in some {
+                command.arg(self.0.name(channel));
+            }
+            let counts: Vec<(Vec<u8>, u64)> = lane.query(&command).await.map_err(|error| {
+                telemetry::broker_refused("PUBSUB NUMSUB", &error);
+                SILENT
+            })?;
+            nodes.extend(counts.into_iter().map(|(_, subscribers)| subscribers));
+        }
+        Ok(nodes)
     }
 }
 
 impl Broker for Redis {
     fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
-        self.queue.push(channel, publication)
+        self.0.map.publish(&self.0.intake, channel, publication)
     }
 
     fn has_room(&self) -> bool {
-        self.queue.has_room()
+        self.0.intake.has_room()
     }
 
     fn room(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.queue.room())
+        Box::pin(self.0.intake.room())
     }
 
     fn subscribe(&self, channel: &Channel) -> Receipt<()> {
-        self.wanted.subscribe(channel)
+        if let Some(roster) = self.0.roster_of(channel) {
+            // Who comes and goes is told there. Nobody waits for that.
+            drop(self.0.map.subscribe(&roster));
+        }
+        self.0.map.subscribe(channel)
     }
 
     fn unsubscribe(&self, channel: &Channel) {
-        self.wanted.unsubscribe(channel);
+        if let Some(roster) = self.0.roster_of(channel) {
+            self.0.map.unsubscribe(&roster);
+        }
+        self.0.map.unsubscribe(channel);
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.state.ready()
+        self.0.state.ready()
     }
 
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>> {
         Box::pin(async move {
-            let mut nodes = Vec::with_capacity(channels.len());
-            for some in channels.chunks(CHANNELS_PER_COMMAND_MAX) {
-                let mut command = ::redis::cmd("PUBSUB");
-                command.arg("NUMSUB");
-                for channel in some {
-                    command.arg(format!("{}{channel}", self.prefix));
+            let mut nodes = vec![0; channels.len()];
+            for (lane, channels) in self.0.map.by_lane(&channels) {
+                let lane = lane.ok_or(SILENT)?;
+                let counts = self.nodes_of(&lane, &channels).await?;
+                for ((at, _), count) in channels.iter().zip(counts) {
+                    nodes[*at] = count;
                 }
-                let counts: Vec<(Vec<u8>, u64)> =
-                    self.pool.query(&command).await.map_err(|error| {
-                        telemetry::broker_refused("PUBSUB NUMSUB", &error);
-                        Unavailable("redis does not answer")
-                    })?;
-                nodes.extend(counts.into_iter().map(|(_, subscribers)| subscribers));
             }
             Ok(nodes)
         })
@@ -116,15 +139,24 @@ impl Broker for Redis {
         &self,
         channels: Vec<Channel>,
     ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
-        Box::pin(std::future::ready(vec![Ok(None); channels.len()]))
+        let call = |channel: Channel| {
+            let command = history::position_command(&self.0.name(&channel));
+            (channel, command)
+        };
+        let calls = channels.into_iter().map(call).collect();
+        Box::pin(async move {
+            let answers = self.call_each(calls).await;
+            let position = |answer| history::position(&answer).ok_or(NOT_UNDERSTOOD);
+            answers.into_iter().map(|answer| answer.and_then(position)).collect()
+        })
     }
 
     fn history(
         &self,
-        _: Channel,
-        _: Page,
-        _: usize,
+        channel: Channel,
+        page: Page,
+        count: usize,
     ) -> BoxFuture<'_, Result<Vec<Publication>, Unavailable>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+        Box::pin(self.page(channel, page, count.min(PAGE_MAX)))
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
@@ -31,8 +32,8 @@ pub struct Tail {
     last: Option<Position>,
     /// Some: the node catches up, and what comes meanwhile waits.
     reading: Option<Reading>,
-    /// Tells a reading from one that was begun before it.
-    readings: u64,
+    /// Tells a reading from one that was begun before it, also of a tail that is gone.
+    reading_number: u64,
     opening: Vec<oneshot::Sender<Result<(), Unavailable>>>,
     pub recent: Option<Recent>,
 }
@@ -78,13 +79,18 @@ pub enum Next {
     Done,
 }
 
+fn next_reading() -> u64 {
+    static READINGS: AtomicU64 = AtomicU64::new(0);
+    READINGS.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Default for Tail {
     /// Not opened: everything waits.
     fn default() -> Self {
         Self {
             last: None,
             reading: Some(Reading::default()),
-            readings: 0,
+            reading_number: next_reading(),
             opening: Vec::new(),
             recent: None,
         }
@@ -112,18 +118,18 @@ impl Tail {
     pub fn open(&mut self) -> Option<u64> {
         let reading = self.reading.as_mut().filter(|reading| !reading.begun)?;
         reading.begun = true;
-        Some(self.readings)
+        Some(self.reading_number)
     }
 
     /// The broker was away: from here on everything waits. Whoever calls must ask where the history
     /// ends.
     pub fn interrupt(&mut self) -> u64 {
-        self.readings += 1;
+        self.reading_number = next_reading();
         // What was held came before what is missing now, and stands in the history.
         let before = self.reading.take().unwrap_or_default();
         let plain_lost = before.plain_lost || before.held.iter().any(|it| it.position.is_none());
         self.reading = Some(Reading { begun: true, plain_lost, ..Reading::default() });
-        self.readings
+        self.reading_number
     }
 
     /// A publication came from the broker.
@@ -136,11 +142,11 @@ impl Tail {
         match self.last {
             Some(last) if position <= last => Arrived::Nothing,
             Some(last) if !publication.follows(last) && !begins_anew(&publication, last) => {
-                self.readings += 1;
+                self.reading_number = next_reading();
                 let mut reading = Reading { begun: true, ..Reading::default() };
                 reading.hold(publication);
                 self.reading = Some(reading);
-                Arrived::Read(self.readings)
+                Arrived::Read(self.reading_number)
             }
             _ => {
                 self.pass(&publication);
@@ -151,7 +157,7 @@ impl Tail {
 
     /// Is this reading still the one that counts?
     pub fn is_reading(&self, number: u64) -> bool {
-        self.reading.is_some() && self.readings == number
+        self.reading.is_some() && self.reading_number == number
     }
 
     /// The history ends here. None: the broker keeps none after all.

@@ -1,4 +1,4 @@
-//! `/api`: publishing without a WebSocket, and what this node carries.
+//! `/api`: publishing without a WebSocket, what this node carries, and who is in a channel.
 
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Answer, error, object};
+use super::{Answer, Internal, error, object};
 use crate::hub::Hub;
-use crate::publication::{Channel, Kind, Publication};
+use crate::presence::Presence;
+use crate::publication::{Channel, Kind, Members, Publication};
+use crate::rules::Rules;
 use crate::telemetry;
 
 /// Largest body of a publication.
@@ -25,21 +27,33 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most channels in one answer.
 const CHANNELS_MAX: usize = 10_000;
 
-pub async fn answer(hub: &Hub, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(internal: &Internal, request: Request<Incoming>) -> Answer {
+    let Internal { hub, presence, rules, .. } = internal;
     let (parts, body) = request.into_parts();
-    match (parts.uri.path(), &parts.method) {
-        ("/api/channels", &Method::GET) => channels(hub).await,
-        ("/api/channels", _) => not_allowed("GET"),
-        (path, method) => match (path.strip_prefix("/api/publish/"), method) {
-            (Some(name), &Method::POST) => publish(hub, name, &parts.headers, body).await,
-            (Some(_), _) => not_allowed("POST"),
-            (None, _) => error(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "there are POST /api/publish/{channel} and GET /api/channels",
-            ),
-        },
+    let (path, method) = (parts.uri.path(), &parts.method);
+    if path == "/api/channels" {
+        return match *method {
+            Method::GET => channels(hub).await,
+            _ => not_allowed("GET"),
+        };
     }
+    if let Some(name) = path.strip_prefix("/api/publish/") {
+        return match *method {
+            Method::POST => publish(hub, name, &parts.headers, body).await,
+            _ => not_allowed("POST"),
+        };
+    }
+    if let Some(name) = path.strip_prefix("/api/presence/") {
+        return match *method {
+            Method::GET => members(presence, rules, name).await,
+            _ => not_allowed("GET"),
+        };
+    }
+    error(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there are POST /api/publish/{channel}, GET /api/channels and GET /api/presence/{channel}",
+    )
 }
 
 /// Does the request carry the key? Takes as long for a wrong key as for a right one.
@@ -55,14 +69,9 @@ pub fn carries_key(headers: &HeaderMap, key: &str) -> bool {
 }
 
 async fn publish(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> Answer {
-    let channel = match percent_decode_str(name).decode_utf8().map(|name| Channel::new(&name)) {
-        Ok(Ok(channel)) => channel,
-        Ok(Err(invalid)) => {
-            return error(StatusCode::BAD_REQUEST, "bad_request", &invalid.to_string());
-        }
-        Err(_) => {
-            return error(StatusCode::BAD_REQUEST, "bad_request", "a channel name is UTF-8");
-        }
+    let channel = match channel(name) {
+        Ok(channel) => channel,
+        Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
     };
     let body = timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
     let payload: Bytes = match body.await.unwrap_or_else(|late| Err(late.into())) {
@@ -86,6 +95,40 @@ async fn publish(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> 
         }
         Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &why.to_string()),
     }
+}
+
+/// A channel as a path names it; or why that is none.
+fn channel(name: &str) -> Result<Channel, String> {
+    let name = percent_decode_str(name).decode_utf8();
+    let name = name.map_err(|_| "a channel name is UTF-8".to_owned())?;
+    Channel::new(&name).map_err(|invalid| invalid.to_string())
+}
+
+/// Who is in the channel, over all nodes.
+async fn members(presence: &Presence, rules: &Rules, name: &str) -> Answer {
+    let channel = match channel(name) {
+        Ok(channel) => channel,
+        Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
+    };
+    if !rules.of(channel.as_str()).presence {
+        let message = rules.keeps_no("presence", channel.as_str());
+        return error(StatusCode::NOT_FOUND, "not_found", &message);
+    }
+    match presence.members(channel.clone()).await {
+        Ok(members) => object(StatusCode::OK, &list(&channel, &members)),
+        Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &why.to_string()),
+    }
+}
+
+/// Members as they are answered; `truncated` only where some are missing.
+fn list(channel: &Channel, members: &Members) -> Value {
+    let list = members.list.iter();
+    let list = list.map(|it| json!({"user": it.user.as_deref(), "sessions": it.sessions}));
+    let mut answer = json!({"channel": channel.as_str(), "members": list.collect::<Vec<_>>()});
+    if members.truncated {
+        answer["truncated"] = true.into();
+    }
+    answer
 }
 
 /// The channels of this node, with their local subscribers and how many nodes carry each.
@@ -121,6 +164,7 @@ fn not_allowed(allowed: &str) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publication::Member;
 
     #[test]
     fn only_the_very_key_opens() {
@@ -137,5 +181,19 @@ mod tests {
             assert!(!carries_key(&headers(wrong), key), "{wrong}");
         }
         assert!(!carries_key(&HeaderMap::new(), key));
+    }
+
+    #[test]
+    fn members_are_listed_and_a_part_says_that_it_is_one() {
+        let channel = Channel::new("chat:1").unwrap();
+        let member = |user: Option<&str>, sessions| Member { user: user.map(Into::into), sessions };
+        let members =
+            Members { list: vec![member(None, 3), member(Some("u1"), 2)], truncated: false };
+        let expected = json!({"channel": "chat:1", "members": [
+            {"user": null, "sessions": 3}, {"user": "u1", "sessions": 2},
+        ]});
+        assert_eq!(list(&channel, &members), expected);
+        let part = list(&channel, &Members { truncated: true, ..members });
+        assert_eq!(part["truncated"], true);
     }
 }

@@ -15,7 +15,7 @@ pub use command::decode;
 
 use super::{Push, Reply, ReplyError};
 use crate::frame;
-use crate::publication::{Change, Kind, Position, Publication};
+use crate::publication::{Change, Kind, Member, Position, Publication};
 
 /// A reply or push as it is written.
 #[derive(Serialize)]
@@ -58,6 +58,14 @@ enum Written<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         more: bool,
     },
+    Presence {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<i64>,
+        channel: &'a str,
+        members: Vec<WrittenMember<'a>>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        truncated: bool,
+    },
     Join {
         channel: &'a str,
         user: Option<&'a str>,
@@ -85,6 +93,12 @@ enum Written<'a> {
     },
 }
 
+#[derive(Serialize)]
+struct WrittenMember<'a> {
+    user: Option<&'a str>,
+    sessions: u32,
+}
+
 pub fn reply(reply: &Reply) -> Bytes {
     write(&match reply {
         Reply::Subscribed { id, channel, position, recovered } => Written::Subscribed {
@@ -99,6 +113,12 @@ pub fn reply(reply: &Reply) -> Bytes {
         Reply::Published { id, position } => {
             Written::Published { id: *id, position: text(position) }
         }
+        Reply::Presence { id, channel, members } => Written::Presence {
+            id: *id,
+            channel: channel.as_str(),
+            members: members.list.iter().map(member).collect(),
+            truncated: members.truncated,
+        },
         Reply::History { id, channel, excerpt } => Written::History {
             id: *id,
             channel: channel.as_str(),
@@ -131,6 +151,10 @@ pub fn push(push: &Push<'_>) -> Bytes {
             Written::Leave { channel, user: user.as_deref() }
         }
     })
+}
+
+fn member(member: &Member) -> WrittenMember<'_> {
+    WrittenMember { user: member.user.as_deref(), sessions: member.sessions }
 }
 
 fn text(position: &Option<Position>) -> Option<String> {

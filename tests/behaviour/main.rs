@@ -6,6 +6,7 @@
 
 mod support;
 
+mod cluster;
 mod config;
 mod drain;
 mod handshake;
@@ -14,8 +15,10 @@ mod history;
 mod internal;
 mod json;
 mod latest;
+mod presence_functions;
 mod redis_failures;
 mod relay;
 mod rfc6455;
 mod rules;
+mod sentinel;
 mod slow_consumer;

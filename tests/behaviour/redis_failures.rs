@@ -8,10 +8,8 @@ mod restarted;
 mod silent;
 
 use crate::support::client::{Client, publication};
-use crate::support::eventually;
 use crate::support::node::Node;
-
-const GAP_REASON: &str = "broker_reconnected";
+use crate::support::{GAP_REASON, eventually};
 
 /// The next event is a gap of this channel.
 async fn hears_gap(client: &mut Client, channel: &str) {

@@ -1,6 +1,7 @@
 //! The cast of the stories: nodes, Redis, clients that keep the rules and clients that break them.
 
 pub mod client;
+pub mod cluster;
 pub mod fleet;
 pub mod http;
 pub mod node;
@@ -8,6 +9,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod sentinel;
 
 use std::time::Duration;
 
@@ -15,6 +17,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// The longest wait for anything. Far beyond what a busy machine needs: it ends only what hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What subscribers are told of an interruption.
+pub const GAP_REASON: &str = "broker_reconnected";
 
 /// How often a condition is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use ::redis::{ConnectionAddr, RedisConnectionInfo};
+use ::redis::RedisConnectionInfo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::resp::{self, Malformed, Said};
-use super::url::Server;
+use super::server::{Address, Server};
 
 /// How long connecting and greeting may take together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,8 +27,8 @@ pub enum Lost {
     Silent,
     #[error("redis refused the greeting: {0}")]
     Refused(String),
-    #[error("not a redis:// address over TCP")]
-    Address,
+    #[error("it is a replica")]
+    Replica,
     #[error(transparent)]
     Malformed(#[from] Malformed),
     #[error(transparent)]
@@ -60,28 +60,28 @@ pub async fn open(server: &Server) -> Result<(Feed, Asking), Lost> {
 }
 
 async fn connect(server: &Server) -> Result<(Feed, Asking), Lost> {
-    let ConnectionAddr::Tcp(host, port) = server.info.addr() else { return Err(Lost::Address) };
-    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+    let Address { host, port } = &server.address;
+    let stream = TcpStream::connect((&**host, *port)).await?;
     stream.set_nodelay(true)?;
     let (read, write) = stream.into_split();
     let mut feed = Feed { stream: read, carry: Vec::new(), skip: 0 };
     let mut asking = Asking { stream: write, out: Vec::new(), written: 0 };
-    asking.greet(server.info.redis_settings());
+    asking.greet(&server.login);
     asking.write().await?;
     let mut answer = None;
     while answer.is_none() {
         feed.read(|said, _| {
             answer = Some(match said {
-                Said::Error(error) => Err(String::from_utf8_lossy(error).into_owned()),
+                Said::Error(error) => {
+                    Err(Lost::Refused(String::from_utf8_lossy(error).into_owned()))
+                }
+                Said::Greeted { replica: true } => Err(Lost::Replica),
                 _ => Ok(()),
             });
         })
         .await?;
     }
-    match answer {
-        Some(Err(error)) => Err(Lost::Refused(error)),
-        _ => Ok((feed, asking)),
-    }
+    answer.unwrap_or(Ok(())).map(|()| (feed, asking))
 }
 
 impl Feed {
@@ -138,6 +138,11 @@ impl Asking {
         let words = [command].into_iter().chain(channels.iter().map(String::as_str));
         let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
         resp::write_command(&mut self.out, words.into_iter());
+    }
+
+    /// Asks for a [`Said::Echoed`], which tells that all that was asked before has been answered.
+    pub fn ask_echo(&mut self, text: &str) {
+        resp::write_command(&mut self.out, [&b"PING"[..], text.as_bytes()].into_iter());
     }
 
     /// Is there anything to send?

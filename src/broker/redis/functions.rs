@@ -4,6 +4,7 @@
 //! that share one share the library too: a node puts its own rules beside those it finds there.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
@@ -18,6 +19,7 @@ const VERSION: u32 = 1;
 const NAME: &str = "tidegate";
 
 const HISTORY: &str = include_str!("history.lua");
+const PRESENCE: &str = super::presence::FUNCTIONS;
 
 /// Longest time an idempotency key or an entry is kept, as Redis takes it, in milliseconds.
 const MILLIS_MAX: u128 = 1 << 48;
@@ -31,6 +33,9 @@ struct Fleet {
     window: u64,
     /// Lua pattern of the channel's name, entries to keep (0: none), and their age in milliseconds.
     rules: Vec<(String, u32, u64)>,
+    /// When the node started that brought them, in milliseconds: of two nodes with other rules, as
+    /// while a fleet is given new ones, the later one's count.
+    since: u64,
 }
 
 type Fleets = BTreeMap<String, Fleet>;
@@ -40,15 +45,6 @@ type Fleets = BTreeMap<String, Fleet>;
 pub struct Library {
     prefix: String,
     fleet: Fleet,
-}
-
-/// When a node looks whether its functions are there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occasion {
-    /// The node has just started: its rules count.
-    Start,
-    /// Later on: the rules of a node that started later may count by now, and are left alone.
-    Again,
 }
 
 impl Library {
@@ -63,20 +59,17 @@ impl Library {
             publish: publish.to_owned(),
             window: millis(config.idempotency_window),
             rules: rules.collect(),
+            since: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
         };
         Self { prefix: config.prefix.clone(), fleet }
     }
 
-    /// Installs the functions where they are missing or, when a node starts, where they are others.
-    pub async fn install(
-        &self,
-        connection: &mut MultiplexedConnection,
-        occasion: Occasion,
-    ) -> RedisResult<()> {
+    /// Installs the functions where they are missing, or older than these.
+    pub async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let mut list = ::redis::cmd("FUNCTION");
         list.arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE");
         let found: Value = list.query_async(connection).await?;
-        let Some(text) = self.to_load(library_code(&found).as_deref(), occasion) else {
+        let Some(text) = self.to_load(library_code(&found).as_deref()) else {
             return Ok(());
         };
         let mut load = ::redis::cmd("FUNCTION");
@@ -85,17 +78,14 @@ impl Library {
     }
 
     /// The library's text, where the one that is there will not do.
-    fn to_load(&self, found: Option<&str>, occasion: Occasion) -> Option<String> {
-        let found = found.and_then(parse);
-        let (version, mut fleets) = found.unwrap_or_default();
+    fn to_load(&self, found: Option<&str>) -> Option<String> {
+        let (version, mut fleets) = found.and_then(parse).unwrap_or_default();
         if version > VERSION {
             return None;
         }
-        let ours = fleets.get(&self.prefix);
-        let will_do = match occasion {
-            Occasion::Start => ours == Some(&self.fleet),
-            Occasion::Again => ours.is_some(),
-        };
+        let theirs = fleets.get(&self.prefix);
+        let will_do =
+            theirs.is_some_and(|it| it.since > self.fleet.since || it.says_the_same(&self.fleet));
         if will_do && version == VERSION {
             return None;
         }
@@ -103,6 +93,12 @@ impl Library {
             fleets.insert(self.prefix.clone(), self.fleet.clone());
         }
         Some(write(&fleets))
+    }
+}
+
+impl Fleet {
+    fn says_the_same(&self, other: &Self) -> bool {
+        *self == Self { since: self.since, ..other.clone() }
     }
 }
 
@@ -119,7 +115,7 @@ fn write(fleets: &Fleets) -> String {
     format!(
         "#!lua name={NAME}\n{VERSION_LINE}{VERSION}\n\
          -- Installed by Tidegate's nodes, which replace it when they start.\n\
-         {FLEETS}{json}{FLEETS_END}\n{HISTORY}"
+         {FLEETS}{json}{FLEETS_END}\n{HISTORY}\n{PRESENCE}"
     )
 }
 
@@ -141,7 +137,8 @@ fn library_code(answer: &Value) -> Option<String> {
     };
     match answer {
         Value::Array(items) => {
-            let named = items.windows(2).find(|pair| text(&pair[0]).as_deref() == Some("library_code"));
+            let named =
+                items.windows(2).find(|pair| text(&pair[0]).as_deref() == Some("library_code"));
             match named {
                 Some(pair) => text(&pair[1]),
                 None => items.iter().find_map(library_code),
@@ -159,44 +156,44 @@ fn library_code(answer: &Value) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn library(prefix: &str, size: u32) -> Library {
+    fn library(prefix: &str, size: u32, since: u64) -> Library {
         let rules = vec![("^h:.*$".to_owned(), size, 600_000)];
-        let fleet = Fleet { publish: "PUBLISH".to_owned(), window: 300_000, rules };
+        let fleet = Fleet { publish: "PUBLISH".to_owned(), window: 300_000, rules, since };
         Library { prefix: prefix.to_owned(), fleet }
     }
 
     #[test]
-    fn a_node_that_starts_installs_its_rules_and_later_leaves_those_of_others() {
-        let text = library("a:", 5).to_load(None, Occasion::Start).unwrap();
-        assert_eq!(library("a:", 5).to_load(Some(&text), Occasion::Start), None);
-        assert_eq!(library("a:", 6).to_load(Some(&text), Occasion::Again), None);
-        let newer = library("a:", 6).to_load(Some(&text), Occasion::Start).unwrap();
+    fn of_two_nodes_with_other_rules_the_later_ones_count() {
+        let text = library("a:", 5, 100).to_load(None).unwrap();
+        assert_eq!(library("a:", 5, 200).to_load(Some(&text)), None);
+        assert_eq!(library("a:", 6, 99).to_load(Some(&text)), None);
+        let newer = library("a:", 6, 101).to_load(Some(&text)).unwrap();
         assert!(newer.contains("[[\"^h:.*$\",6,600000]]"), "{newer}");
     }
 
     #[test]
     fn fleets_that_share_a_redis_keep_each_others_rules() {
-        let text = library("a:", 5).to_load(None, Occasion::Start).unwrap();
-        let both = library("b:", 7).to_load(Some(&text), Occasion::Again).unwrap();
+        let text = library("a:", 5, 100).to_load(None).unwrap();
+        let both = library("b:", 7, 1).to_load(Some(&text)).unwrap();
         let (_, fleets) = parse(&both).unwrap();
-        assert_eq!(fleets["a:"], library("a:", 5).fleet);
-        assert_eq!(fleets["b:"], library("b:", 7).fleet);
+        assert_eq!(fleets["a:"], library("a:", 5, 100).fleet);
+        assert_eq!(fleets["b:"], library("b:", 7, 1).fleet);
     }
 
     #[test]
     fn a_later_version_is_left_alone_and_an_earlier_one_replaced() {
-        let text = library("a:", 5).to_load(None, Occasion::Start).unwrap();
+        let text = library("a:", 5, 100).to_load(None).unwrap();
         let later = text.replace("-- version 1\n", "-- version 999\n");
-        assert_eq!(library("b:", 5).to_load(Some(&later), Occasion::Start), None);
+        assert_eq!(library("b:", 5, 100).to_load(Some(&later)), None);
         let earlier = text.replace("-- version 1\n", "-- version 0\n");
-        assert!(library("a:", 5).to_load(Some(&earlier), Occasion::Again).is_some());
+        assert!(library("a:", 5, 100).to_load(Some(&earlier)).is_some());
     }
 
     #[test]
     fn no_pattern_ends_the_text_it_stands_in() {
-        let mut hostile = library("a:", 5);
+        let mut hostile = library("a:", 5, 100);
         hostile.fleet.rules[0].0 = "^x]=]\"\\\n$".to_owned();
-        let text = hostile.to_load(None, Occasion::Start).unwrap();
+        let text = hostile.to_load(None).unwrap();
         assert_eq!(parse(&text).unwrap().1["a:"], hostile.fleet);
     }
 }

@@ -32,10 +32,31 @@ struct Header<'a> {
     traceparent: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     binary: bool,
+    /// Written by whoever appends to the history, where the publication stands in it.
+    #[serde(skip_serializing, borrow)]
+    pos: Option<Cow<'a, str>>,
+    #[serde(skip_serializing, borrow)]
+    prev: Option<Cow<'a, str>>,
 }
 
 /// Header line and payload, as they go to Redis.
 pub fn write(publication: &Publication, node: NodeId) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(publication.payload.len() + 128);
+    bytes.push(MARK);
+    write_object(&mut bytes, publication, node);
+    bytes.push(b'\n');
+    bytes.extend_from_slice(&publication.payload);
+    bytes
+}
+
+/// The bare JSON object of the header line.
+pub fn object(publication: &Publication, node: NodeId) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    write_object(&mut bytes, publication, node);
+    bytes
+}
+
+fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId) {
     let header = Header {
         id: publication.id.as_deref().map(Cow::Borrowed),
         ts: publication.sent_at,
@@ -44,13 +65,10 @@ pub fn write(publication: &Publication, node: NodeId) -> Vec<u8> {
         user: publication.user.as_deref().map(Cow::Borrowed),
         traceparent: publication.traceparent.as_deref().map(Cow::Borrowed),
         binary: publication.kind == Kind::Binary,
+        pos: None,
+        prev: None,
     };
-    let mut bytes = Vec::with_capacity(publication.payload.len() + 128);
-    bytes.push(MARK);
-    serde_json::to_writer(&mut bytes, &header).expect("a vector takes every header");
-    bytes.push(b'\n');
-    bytes.extend_from_slice(&publication.payload);
-    bytes
+    serde_json::to_writer(bytes, &header).expect("a vector takes every header");
 }
 
 /// What came from Redis, whoever published it.
@@ -68,7 +86,19 @@ pub fn read(bytes: Bytes) -> Publication {
     publication.session = header.session.as_deref().and_then(|session| session.parse().ok());
     publication.user = header.user.as_deref().map(Into::into);
     publication.traceparent = header.traceparent.as_deref().map(Into::into);
+    publication.position = header.pos.as_deref().and_then(|position| position.parse().ok());
+    publication.previous = header.prev.as_deref().and_then(|position| position.parse().ok());
     publication
+}
+
+/// What a stream's entry holds: the bare header object, and the payload.
+pub fn read_entry(object: &[u8], payload: &[u8]) -> Publication {
+    let line = [&[MARK], object, b"\n", payload].concat();
+    match header(&line).is_some() {
+        true => read(line.into()),
+        // Whoever wrote it knew no header.
+        false => Publication::bare(Bytes::copy_from_slice(payload)),
+    }
 }
 
 /// The header, and where the payload begins.
@@ -125,6 +155,24 @@ mod tests {
         let publication = read(Bytes::from_static(line));
         assert_eq!(publication.user.as_deref(), Some("ada"));
         assert_eq!((&publication.payload[..], publication.session), (&b"hi"[..], None));
+    }
+
+    #[test]
+    fn positions_are_read_where_they_can_be() {
+        let read = |line: &'static str| read(Bytes::from_static(line.as_bytes()));
+        let publication = read("\x1e{\"pos\":\"1763-1\",\"prev\":\"1700-9\"}\nhi");
+        let expected = ["1763-1".parse().ok(), "1700-9".parse().ok()];
+        assert_eq!([publication.position, publication.previous], expected);
+        let publication = read("\x1e{\"pos\":\"soon\"}\nhi");
+        assert_eq!((publication.position, &publication.payload[..]), (None, &b"hi"[..]));
+    }
+
+    #[test]
+    fn the_bare_object_is_the_header_line_without_mark_and_end() {
+        let publication = Publication::bare(Bytes::from_static(b"hi"));
+        let node = NodeId::random();
+        let line = [&[MARK], &object(&publication, node)[..], b"\nhi"].concat();
+        assert_eq!(write(&publication, node), line);
     }
 
     #[test]

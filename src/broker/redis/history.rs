@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::redis::{Cmd, Value};
-use bytes::Bytes;
 
 use super::header;
 use crate::broker::Page;
@@ -20,9 +19,7 @@ pub fn position_command(key: &str) -> Cmd {
 pub fn position(answer: &Value) -> Option<Option<Position>> {
     match answer {
         Value::Nil => Some(None),
-        Value::BulkString(text) => {
-            Some(Some(std::str::from_utf8(text).ok()?.parse().ok()?))
-        }
+        Value::BulkString(text) => Some(Some(std::str::from_utf8(text).ok()?.parse().ok()?)),
         Value::SimpleString(text) => Some(Some(text.parse().ok()?)),
         _ => None,
     }
@@ -71,7 +68,7 @@ fn publication(entry: Value) -> Option<Publication> {
             }
         }
     }
-    let mut publication = header::read_entry(&object, Bytes::from(payload));
+    let mut publication = header::read_entry(&object, &payload);
     publication.position = Some(position);
     Some(publication)
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::io::tcp::TcpSettings;
-use ::redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult};
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
+};
 use deadpool_redis::{PoolConfig, PoolError, Runtime, Timeouts};
 use tokio::time::Instant;
 
-use super::url::Server;
+use super::functions::Library;
+use super::server::Server;
 
 /// How long a connection may take to be made and greeted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,9 +29,7 @@ pub struct Link {
 
 impl Link {
     pub fn new(server: &Server) -> Self {
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let info = server.info.clone().set_tcp_settings(tcp);
-        let client = Client::open(info).expect("a checked connection info opens");
+        let client = Client::open(server.info()).expect("a checked connection info opens");
         Self { client }
     }
 
@@ -81,16 +81,37 @@ pub enum QuestionError {
 }
 
 impl Pool {
-    pub async fn query<T: FromRedisValue>(
-        &self,
-        command: &::redis::Cmd,
-    ) -> Result<T, QuestionError> {
-        let asking = async {
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QuestionError> {
+        bounded(async {
             let mut connection = self.0.get().await?;
             Ok(command.query_async(&mut connection).await?)
-        };
-        tokio::time::timeout(QUESTION_TIMEOUT, asking).await.map_err(|_| QuestionError::Timeout)?
+        })
+        .await
     }
+
+    /// Installs the functions where they are missing.
+    pub async fn install(&self, library: &Library) -> Result<(), QuestionError> {
+        bounded(async {
+            let mut connection = self.0.get().await?;
+            Ok(library.install(&mut connection).await?)
+        })
+        .await
+    }
+
+    /// Asks several at once; each has its own answer, [`Value::ServerError`] among them.
+    pub async fn query_each(&self, questions: &Pipeline) -> Result<Vec<Value>, QuestionError> {
+        bounded(async {
+            let mut connection = self.0.get().await?;
+            Ok(connection.req_packed_commands(questions, 0, questions.len()).await?)
+        })
+        .await
+    }
+}
+
+async fn bounded<T>(
+    asking: impl Future<Output = Result<T, QuestionError>>,
+) -> Result<T, QuestionError> {
+    tokio::time::timeout(QUESTION_TIMEOUT, asking).await.map_err(|_| QuestionError::Timeout)?
 }
 
 /// Pauses between attempts, for ever: doubling from 0.1 s to 5 s, each cut by up to half at random

@@ -1,191 +1,256 @@
-//! Publishing: what waits in the queue goes out as one pipeline over one connection, so that
-//! batches grow by themselves under load and publications of a channel keep their order.
+//! Publishing to one master: what waits in its line goes out as one pipeline over one connection,
+//! so that batches grow by themselves under load and publications of a channel keep their order.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Pipeline, Value};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::context::Context;
 use super::header;
-use super::link::{Backoff, Link};
-use super::state::{Part, State};
+use super::lane::Lane;
+use super::line::{Most, Queued};
+use super::link::Backoff;
+use super::state::Part;
+use super::verdict::{Cause, Verdict};
 use crate::broker::Unavailable;
-use crate::broker::queue::{Item, LATE, Queue};
-use crate::publication::{NodeId, Position};
+use crate::publication::Channel;
 use crate::telemetry;
 
-/// Most publications in one pipeline.
-const BATCH_MAX: usize = 512;
-
-/// Payload bytes in one pipeline beyond which the next publication waits for the next. The crate's
-/// connection keeps a buffer as large as the largest pipeline.
-const BATCH_BYTES_MAX: usize = 256 << 10;
+/// What goes out in one pipeline. The crate's connection keeps a buffer as large as the largest.
+const BATCH: Most = Most { publications: 512, bytes: 256 << 10 };
 
 /// The least time Redis is given, also for a batch whose deadline is nearly over: a connection just
 /// made again must not be given up for publications that waited for it.
 const ANSWER_TIME_MIN: Duration = Duration::from_millis(200);
 
+/// How often the server is asked whether it is a master still.
+const ROLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a new connection may take to be made ready for publishing.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pauses before what Redis could not do yet goes out again: the first, and the longest.
+const AGAIN_PAUSE: Duration = Duration::from_millis(10);
+const AGAIN_PAUSE_MAX: Duration = Duration::from_millis(200);
+
 const UNANSWERED: Unavailable =
     Unavailable("redis did not answer: the publication may or may not have gone out");
-const REFUSED: Unavailable = Unavailable("redis refused the publication");
+const OVERTAKEN: Unavailable =
+    Unavailable("redis refused the publication and took a later one of its channel");
 
-/// Publishes what the queue holds until every sender of it is gone.
-pub async fn run(
-    link: Link,
-    prefix: Arc<str>,
-    node: NodeId,
-    queue: Queue,
-    items: mpsc::Receiver<Item>,
-    state: Arc<State>,
-) {
-    let mut publisher = Publisher { prefix, node, items, held: VecDeque::new(), refused: false };
-    queue.set_stuck(Some(Instant::now()));
+const REPLICA: &str = "it is a replica";
+
+/// Publishes what stands in the lane's line, for ever.
+pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
+    let mut publisher = Publisher { lane, context, refused: false, asked_again: 0 };
+    let lane = publisher.lane.clone();
     let mut backoff = Backoff::default();
     loop {
-        let connection = tokio::select! {
-            connection = connect(&link, &mut backoff, &state) => connection,
-            () = publisher.expire() => return,
+        let connected = tokio::select! {
+            connected = publisher.connect() => connected,
+            never = lane.line.expire() => match never {},
         };
-        backoff.connected();
-        state.works(Part::Publisher);
-        queue.set_stuck(None);
-        match publisher.publish(connection).await {
-            Ended::Stopped => return,
-            Ended::Lost { asked, why } => {
-                state.fails(Part::Publisher, &why);
-                queue.set_stuck(Some(asked));
-                tokio::select! {
-                    () = sleep(backoff.next()) => telemetry::broker_reconnecting(),
-                    () = publisher.expire() => return,
-                }
+        let why = match connected {
+            Ok(connection) => {
+                backoff.connected();
+                lane.state.works(Part::Publisher);
+                lane.line.set_stuck(None);
+                let Lost { asked, why } = publisher.publish(connection).await;
+                lane.line.set_stuck(Some(asked));
+                why
             }
+            Err(why) => why,
+        };
+        lane.state.fails(Part::Publisher, &why);
+        lane.doubt();
+        tokio::select! {
+            () = sleep(backoff.next()) => telemetry::broker_reconnecting(),
+            never = lane.line.expire() => match never {},
         }
     }
 }
 
-async fn connect(link: &Link, backoff: &mut Backoff, state: &State) -> MultiplexedConnection {
-    loop {
-        match link.open().await {
-            Ok(connection) => return connection,
-            Err(error) => {
-                state.fails(Part::Publisher, &error);
-                sleep(backoff.next()).await;
-                telemetry::broker_reconnecting();
-            }
-        }
-    }
-}
-
-enum Ended {
-    /// Nobody can publish any more.
-    Stopped,
-    /// The connection broke or Redis hangs.
-    Lost { asked: Instant, why: String },
+/// The connection broke, or Redis hangs or is no master.
+struct Lost {
+    asked: Instant,
+    why: String,
 }
 
 struct Publisher {
-    prefix: Arc<str>,
-    node: NodeId,
-    items: mpsc::Receiver<Item>,
-    /// Taken off the queue and not yet sent, oldest first; at most [`BATCH_MAX`].
-    held: VecDeque<Item>,
+    lane: Arc<Lane>,
+    context: Arc<Context>,
     /// Redis refused something of the last batch.
     refused: bool,
+    /// How many batches in a row had something that goes out again.
+    asked_again: u32,
+}
+
+/// Publications that Redis has been handed and has not answered. Whoever gives up waiting, even by
+/// being dropped, tells them so.
+struct Flight(Vec<Queued>);
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|queued| queued.item.answer(Err(UNANSWERED)));
+    }
 }
 
 impl Publisher {
-    async fn publish(&mut self, mut connection: MultiplexedConnection) -> Ended {
-        let mut come = Vec::with_capacity(BATCH_MAX);
+    /// A connection to a server that is a master and has the functions.
+    async fn connect(&self) -> Result<MultiplexedConnection, String> {
+        let mut connection = self.lane.link.open().await.map_err(|error| error.to_string())?;
+        let preparing = async {
+            let mut role = Pipeline::new();
+            role.cmd("ROLE");
+            let answers = connection.req_packed_commands(&role, 0, 1).await;
+            let answers = answers.map_err(|error| error.to_string())?;
+            if answers.first().is_some_and(is_replica) {
+                return Err(REPLICA.to_owned());
+            }
+            self.install(&mut connection).await;
+            Ok(())
+        };
+        match timeout(PREPARE_TIMEOUT, preparing).await {
+            Ok(prepared) => prepared.map(|()| connection),
+            Err(_) => Err("no answer".to_owned()),
+        }
+    }
+
+    /// Installs the functions. Without them channels without history work all the same.
+    async fn install(&self, connection: &mut MultiplexedConnection) {
+        if let Err(error) = self.context.library.install(connection).await {
+            telemetry::broker_refused("FUNCTION LOAD", &error);
+        }
+    }
+
+    async fn publish(&mut self, mut connection: MultiplexedConnection) -> Lost {
+        let mut role_asked = Instant::now();
         loop {
-            if self.held.is_empty() {
-                if self.items.recv_many(&mut come, BATCH_MAX).await == 0 {
-                    return Ended::Stopped;
-                }
-                self.held.extend(come.drain(..));
-            }
-            let mut batch = self.next_batch();
-            let Some(oldest) = batch.first() else { continue };
-            let deadline = oldest.deadline.max(Instant::now() + ANSWER_TIME_MIN);
-            let mut pipeline = Pipeline::with_capacity(batch.len());
+            self.lane.line.news().await;
+            let mut flight = Flight(self.context.map.take(&self.lane, BATCH));
+            let Some(oldest) = flight.0.first() else { continue };
             let asked = Instant::now();
-            for item in &batch {
-                let channel = [self.prefix.as_bytes(), item.channel.as_str().as_bytes()].concat();
-                let payload = header::write(&item.publication, self.node);
-                pipeline.cmd("PUBLISH").arg(channel).arg(payload);
+            let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN);
+            let mut pipeline = Pipeline::with_capacity(flight.0.len() + 1);
+            flight.0.iter().for_each(|queued| self.ask(&mut pipeline, queued));
+            let asks_role = role_asked + ROLE_INTERVAL <= asked;
+            if asks_role {
+                pipeline.cmd("ROLE");
+                role_asked = asked;
             }
-            let answers = connection.req_packed_commands(&pipeline, 0, batch.len());
-            match timeout_at(deadline, answers).await {
-                Ok(Ok(answers)) => {
-                    self.tell_refusal(&answers);
-                    for (item, answer) in batch.drain(..).zip(answers) {
-                        item.answer(taken(&answer));
+            let answers = connection.req_packed_commands(&pipeline, 0, pipeline.len());
+            let answers = match timeout_at(deadline, answers).await {
+                Ok(Ok(answers)) => answers,
+                Ok(Err(error)) => return Lost { asked, why: error.to_string() },
+                Err(_) => return Lost { asked, why: "no answer".to_owned() },
+            };
+            if asks_role && answers.last().is_some_and(is_replica) {
+                // What it took reached nobody but its own subscribers.
+                self.lane.demoted.notify_one();
+                return Lost { asked, why: REPLICA.to_owned() };
+            }
+            let batch = std::mem::take(&mut flight.0);
+            match self.answer(batch, &answers) {
+                None => self.asked_again = 0,
+                Some(Cause::NoFunction) => {
+                    match timeout(PREPARE_TIMEOUT, self.install(&mut connection)).await {
+                        Ok(()) => self.pause().await,
+                        Err(_) => return Lost { asked, why: "no answer".to_owned() },
                     }
                 }
-                failed => {
-                    batch.drain(..).for_each(|item| item.answer(Err(UNANSWERED)));
-                    let why = match failed {
-                        Ok(Err(error)) => error.to_string(),
-                        _ => "no answer".to_owned(),
-                    };
-                    return Ended::Lost { asked, why };
+                Some(cause) => {
+                    if cause == Cause::Moved {
+                        self.lane.doubt();
+                    }
+                    self.pause().await;
                 }
             }
         }
     }
 
+    fn ask(&self, pipeline: &mut Pipeline, queued: &Queued) {
+        let Context { map, node, .. } = &*self.context;
+        let (channel, publication) = (&queued.item.channel, &queued.item.publication);
+        let name = self.context.name(channel);
+        if self.context.keeps_history(channel.as_str()) {
+            let id = publication.id.as_deref().unwrap_or_default();
+            let millis = publication.sent_at.map(|micros| (micros / 1000).to_string());
+            pipeline
+                .cmd("FCALL")
+                .arg("tidegate_append")
+                .arg(1)
+                .arg(name)
+                .arg(&publication.payload[..])
+                .arg(header::object(publication, *node))
+                .arg(id)
+                .arg(millis.unwrap_or_default());
+        } else {
+            let command = if map.is_sharded() { "SPUBLISH" } else { "PUBLISH" };
+            pipeline.cmd(command).arg(name).arg(header::write(publication, *node));
+        }
+    }
+
+    /// Tells each publisher. What may go out again stands first in line again, unless a later one
+    /// of its channel has gone out: then it is too late. Returns why something is to go out again.
+    fn answer(&mut self, batch: Vec<Queued>, answers: &[Value]) -> Option<Cause> {
+        let verdicts: Vec<_> = answers.iter().map(Verdict::of).collect();
+        self.tell_refusal(&verdicts, answers, batch.len());
+        let cause = verdicts.iter().take(batch.len()).find_map(|verdict| match verdict {
+            Verdict::Later(cause) => Some(*cause),
+            _ => None,
+        });
+        let mut taken: HashSet<Channel> = HashSet::new();
+        let mut again = Vec::new();
+        for (queued, verdict) in batch.into_iter().zip(verdicts).rev() {
+            match verdict {
+                Verdict::Taken(position) => {
+                    if cause.is_some() {
+                        taken.insert(queued.item.channel.clone());
+                    }
+                    queued.item.answer(Ok(position));
+                }
+                Verdict::Refused(why) => queued.item.answer(Err(why)),
+                Verdict::Later(_) if taken.contains(&queued.item.channel) => {
+                    queued.item.answer(Err(OVERTAKEN));
+                }
+                Verdict::Later(_) => again.push(queued),
+            }
+        }
+        if !again.is_empty() {
+            again.reverse();
+            self.context.map.put_back(&self.lane, again);
+        }
+        cause
+    }
+
     /// Tells the first of Redis' refusals in a row: there may be thousands a second.
-    fn tell_refusal(&mut self, answers: &[Value]) {
-        let refusal = answers.iter().find(|answer| taken(answer).is_err());
-        if let (Some(error), false) = (refusal, self.refused) {
+    fn tell_refusal(&mut self, verdicts: &[Verdict], answers: &[Value], count: usize) {
+        let mut each = verdicts.iter().zip(answers).take(count);
+        let refusal = each.find(|(verdict, _)| !matches!(verdict, Verdict::Taken(_)));
+        if let (Some((_, error)), false) = (refusal, self.refused) {
             telemetry::broker_refused("PUBLISH", &format_args!("{error:?}"));
         }
         self.refused = refusal.is_some();
     }
 
-    /// What goes out together: no more bytes than are worth it, and nothing that is late.
-    fn next_batch(&mut self) -> Vec<Item> {
-        let mut batch = Vec::with_capacity(self.held.len());
-        let mut bytes = 0;
-        while bytes < BATCH_BYTES_MAX
-            && let Some(item) = self.held.pop_front()
-        {
-            if item.is_late() {
-                item.answer(Err(LATE));
-                continue;
-            }
-            bytes += item.publication.payload.len();
-            batch.push(item);
-        }
-        batch
-    }
-
-    /// Answers publications whose time is over while there is no connection. Returns when nobody
-    /// can publish any more. Cancel safe: what is taken off the queue is held.
-    async fn expire(&mut self) {
-        loop {
-            match self.held.front() {
-                Some(oldest) => {
-                    sleep_until(oldest.deadline).await;
-                    if let Some(late) = self.held.pop_front() {
-                        late.answer(Err(LATE));
-                    }
-                }
-                None => match self.items.recv().await {
-                    Some(item) => self.held.push_back(item),
-                    None => return,
-                },
-            }
-        }
+    async fn pause(&mut self) {
+        let pause = AGAIN_PAUSE * 2u32.pow(self.asked_again.min(6));
+        self.asked_again += 1;
+        sleep(pause.min(AGAIN_PAUSE_MAX)).await;
     }
 }
 
-fn taken(answer: &Value) -> Result<Option<Position>, Unavailable> {
-    match answer {
-        Value::ServerError(_) => Err(REFUSED),
-        _ => Ok(None),
+/// Does `ROLE` say so? A server that does not answer it, for want of permission, is believed to be
+/// what its address promises.
+fn is_replica(role: &Value) -> bool {
+    let Value::Array(parts) = role else { return false };
+    match parts.first() {
+        Some(Value::BulkString(role)) => role == b"slave",
+        Some(Value::SimpleString(role)) => role == "slave",
+        _ => false,
     }
 }

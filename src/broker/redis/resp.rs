@@ -20,6 +20,16 @@ pub enum Said<'a> {
     Subscribed {
         channel: &'a [u8],
     },
+    /// Asked for, or because the channel's slot has gone to another master.
+    Unsubscribed {
+        channel: &'a [u8],
+    },
+    /// The answer to `HELLO`.
+    Greeted {
+        replica: bool,
+    },
+    /// The answer to a `PING` with a text.
+    Echoed(&'a [u8]),
     /// An answer that is fine, or a push that means nothing to us.
     Other,
     Error(&'a [u8]),
@@ -77,6 +87,8 @@ impl<'a> Reader<'a> {
             b'>' => self.push(length(line)?),
             b'-' => Ok(Said::Error(line)),
             b'!' => Ok(Said::Error(self.bulk_rest(length(line)?)?)),
+            b'$' => Ok(Said::Echoed(self.bulk_rest(length(line)?)?)),
+            b'%' => self.greeting(length(line)?),
             _ => self.skip(kind, line, DEPTH_MAX).map(|()| Said::Other),
         }
     }
@@ -84,7 +96,7 @@ impl<'a> Reader<'a> {
     fn push(&mut self, words: usize) -> Result<Said<'a>, Stop> {
         let kind = self.bulk()?;
         match (kind, words) {
-            (b"message", 3) => {
+            (b"message" | b"smessage", 3) => {
                 let channel = self.bulk()?;
                 let (b'$', line) = self.line()? else { return Err(Stop::Malformed) };
                 let bytes = length(line)?;
@@ -96,10 +108,15 @@ impl<'a> Reader<'a> {
                 }
                 Ok(Said::Message { channel, payload: self.bulk_rest(bytes)? })
             }
-            (b"subscribe", 3) => {
+            (b"subscribe" | b"ssubscribe", 3) => {
                 let channel = self.bulk()?;
                 self.value(DEPTH_MAX)?;
                 Ok(Said::Subscribed { channel })
+            }
+            (b"unsubscribe" | b"sunsubscribe", 3) => {
+                let channel = self.bulk()?;
+                self.value(DEPTH_MAX)?;
+                Ok(Said::Unsubscribed { channel })
             }
             _ => {
                 for _ in 1..words {
@@ -107,6 +124,27 @@ impl<'a> Reader<'a> {
                 }
                 Ok(Said::Other)
             }
+        }
+    }
+
+    /// Names and values; that of `role` says what the server is.
+    fn greeting(&mut self, fields: usize) -> Result<Said<'a>, Stop> {
+        fields.checked_mul(2).ok_or(Stop::Malformed)?;
+        let mut replica = false;
+        for _ in 0..fields {
+            let name = self.text()?;
+            let value = self.text()?;
+            replica |= name == Some(b"role") && value == Some(b"replica");
+        }
+        Ok(Said::Greeted { replica })
+    }
+
+    /// A value; None where it is no text.
+    fn text(&mut self) -> Result<Option<&'a [u8]>, Stop> {
+        match self.line()? {
+            (b'$', line) => Ok(Some(self.bulk_rest(length(line)?)?)),
+            (b'+', line) => Ok(Some(line)),
+            (kind, line) => self.skip(kind, line, DEPTH_MAX).map(|()| None),
         }
     }
 
@@ -179,6 +217,11 @@ mod tests {
 
     const STREAM: &[u8] =
         b"%2\r\n+server\r\n$5\r\nredis\r\n+modules\r\n*1\r\n%1\r\n$1\r\na\r\n:1\r\n\
+        %2\r\n$5\r\nproto\r\n:3\r\n$4\r\nrole\r\n$7\r\nreplica\r\n\
+        >3\r\n$10\r\nssubscribe\r\n$4\r\nnews\r\n:1\r\n\
+        >3\r\n$8\r\nsmessage\r\n$4\r\nnews\r\n$3\r\na\r\n\r\n\
+        >3\r\n$12\r\nsunsubscribe\r\n$4\r\nnews\r\n:0\r\n\
+        $2\r\n17\r\n+OK\r\n\
         >3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n\
         >3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$8\r\nlin\r\ne\xff\x00\r\n\
         >3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n\
@@ -200,10 +243,16 @@ mod tests {
         assert_eq!(
             said,
             [
+                Said::Greeted { replica: false },
+                Said::Greeted { replica: true },
+                Said::Subscribed { channel: b"news" },
+                Said::Message { channel: b"news", payload: b"a\r\n" },
+                Said::Unsubscribed { channel: b"news" },
+                Said::Echoed(b"17"),
                 Said::Other,
                 Said::Subscribed { channel: b"news" },
                 Said::Message { channel: b"news", payload: b"lin\r\ne\xff\x00" },
-                Said::Other,
+                Said::Unsubscribed { channel: b"news" },
                 Said::Message { channel: b"news", payload: b"" },
                 Said::Error(b"NOPERM no"),
             ]

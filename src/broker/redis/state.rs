@@ -1,16 +1,36 @@
 //! What works of the broker right now, for readiness, the log and `tidegate_broker_up`.
 
 use std::fmt::Display;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::server::Address;
 use crate::telemetry;
 
-/// The three things that must work, each reported by the task that sees it.
+/// All that must work: the masters are known, and three things of each.
 #[derive(Debug, Default)]
-pub struct State(Mutex<Parts>);
+pub struct State(Mutex<Standings>);
+
+/// A master's part of the state.
+#[derive(Clone, Debug)]
+pub struct LaneState {
+    state: Arc<State>,
+    lane: u32,
+}
 
 #[derive(Debug, Default)]
-struct Parts([Standing; 3]);
+struct Standings {
+    masters: Standing,
+    lanes: Vec<LaneStandings>,
+    /// It has been told how the first attempt went.
+    told: bool,
+}
+
+#[derive(Debug)]
+struct LaneStandings {
+    lane: u32,
+    address: Address,
+    parts: [Standing; 3],
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Standing {
@@ -22,7 +42,7 @@ enum Standing {
     Fails(String),
 }
 
-/// One of the things that must work.
+/// One of the things that must work of a master, each reported by the task that sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The connection that publishes.
@@ -38,21 +58,43 @@ impl Part {
 
     fn fault(self) -> &'static str {
         match self {
-            Self::Publisher => "redis cannot be published to",
-            Self::Subscriber => "redis cannot be subscribed to",
-            Self::Probe => "redis does not relay what this node publishes",
+            Self::Publisher => "cannot be published to",
+            Self::Subscriber => "cannot be subscribed to",
+            Self::Probe => "does not relay what this node publishes",
         }
     }
 }
 
-impl Parts {
+impl Standing {
+    /// `fault`, and why where that is known. None: it works.
+    fn fault(&self, fault: impl Display) -> Option<String> {
+        match self {
+            Self::Works => None,
+            Self::Fails(why) if !why.is_empty() => Some(format!("{fault}: {why}")),
+            Self::Untried | Self::Fails(_) => Some(fault.to_string()),
+        }
+    }
+}
+
+impl Standings {
     /// The first thing that does not work, and why.
     fn fault(&self) -> Option<String> {
-        let standing = Part::EACH.iter().zip(&self.0);
-        let (part, standing) = standing.into_iter().find(|(_, it)| **it != Standing::Works)?;
-        Some(match standing {
-            Standing::Fails(why) if !why.is_empty() => format!("{}: {why}", part.fault()),
-            _ => part.fault().to_owned(),
+        let masters = self.masters.fault("it is not known which redis is the master");
+        masters.or_else(|| self.lanes.iter().find_map(LaneStandings::fault))
+    }
+
+    /// Has an attempt said something?
+    fn has_failed(&self) -> bool {
+        let parts = self.lanes.iter().flat_map(|lane| &lane.parts);
+        parts.chain([&self.masters]).any(|it| matches!(it, Standing::Fails(_)))
+    }
+}
+
+impl LaneStandings {
+    fn fault(&self) -> Option<String> {
+        let mut standings = Part::EACH.iter().zip(&self.parts);
+        standings.find_map(|(part, it)| {
+            it.fault(format_args!("redis at {} {}", self.address, part.fault()))
         })
     }
 }
@@ -66,32 +108,67 @@ impl State {
         }
     }
 
-    /// The broker is up while all parts work.
-    pub fn works(&self, part: Part) {
-        let mut parts = self.lock();
-        let was_up = parts.fault().is_none();
-        parts.0[part as usize] = Standing::Works;
-        if !was_up && parts.fault().is_none() {
-            telemetry::broker_connected();
+    /// It is known which servers are masters.
+    pub fn masters_known(&self) {
+        self.change(|it| _ = std::mem::replace(&mut it.masters, Standing::Works));
+    }
+
+    /// It is not known.
+    pub fn masters_unknown(&self, why: &dyn Display) {
+        self.change(|it| it.masters = Standing::Fails(why.to_string()));
+    }
+
+    /// A master more, of which nothing works so far.
+    pub fn add(self: &Arc<Self>, lane: u32, address: Address) -> LaneState {
+        let parts = Default::default();
+        self.change(|it| it.lanes.push(LaneStandings { lane, address, parts }));
+        LaneState { state: self.clone(), lane }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Standings)) {
+        let mut standings = self.lock();
+        let before = standings.fault();
+        change(&mut standings);
+        let after = standings.fault();
+        let has_news = before != after;
+        let first = !standings.told;
+        standings.told |= after.is_none() || standings.has_failed();
+        match (before, after) {
+            (Some(_), None) => telemetry::broker_connected(),
+            (None, Some(fault)) => telemetry::broker_lost(&fault),
+            (Some(_), Some(fault)) if has_news => {
+                telemetry::broker_unreachable(&fault, first && standings.told);
+            }
+            _ => {}
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standings> {
+        self.0.lock().expect("no code panics while it holds the state lock")
+    }
+}
+
+impl LaneState {
+    pub fn works(&self, part: Part) {
+        self.set(part, Standing::Works);
     }
 
     /// `why`: what the attempt said; empty where there is nothing to say.
     pub fn fails(&self, part: Part, why: &dyn Display) {
-        let mut parts = self.lock();
-        let was_up = parts.fault().is_none();
-        let standing = &mut parts.0[part as usize];
-        let first = *standing == Standing::Untried;
-        *standing = Standing::Fails(why.to_string());
-        let fault = parts.fault().unwrap_or_default();
-        match was_up {
-            true => telemetry::broker_lost(&fault),
-            false => telemetry::broker_unreachable(&fault, first),
-        }
+        self.set(part, Standing::Fails(why.to_string()));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Parts> {
-        self.0.lock().expect("no code panics while it holds the state lock")
+    /// The server is no master any more, and nothing is asked of it.
+    pub fn remove(&self) {
+        self.state.change(|it| it.lanes.retain(|lane| lane.lane != self.lane));
+    }
+
+    fn set(&self, part: Part, standing: Standing) {
+        self.state.change(|it| {
+            if let Some(lane) = it.lanes.iter_mut().find(|lane| lane.lane == self.lane) {
+                lane.parts[part as usize] = standing;
+            }
+        });
     }
 }
 
@@ -100,17 +177,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_ready_while_all_parts_work_and_says_why_not() {
-        let state = State::default();
-        assert_eq!(state.ready(), Err("redis cannot be published to".to_owned()));
-        Part::EACH.iter().for_each(|part| state.works(*part));
+    fn it_is_ready_while_all_parts_of_all_masters_work_and_says_why_not() {
+        let state = Arc::new(State::default());
+        let fault = "it is not known which redis is the master";
+        assert_eq!(state.ready(), Err(fault.to_owned()));
+        state.masters_known();
+        let [a, b] = [1, 2].map(|lane| state.add(lane, Address::new("host", lane as u16)));
+        for lane in [&a, &b] {
+            assert!(state.ready().is_err());
+            Part::EACH.iter().for_each(|part| lane.works(*part));
+        }
         assert_eq!(state.ready(), Ok(()));
-        state.fails(Part::Subscriber, &"connection refused");
-        assert_eq!(
-            state.ready(),
-            Err("redis cannot be subscribed to: connection refused".to_owned())
-        );
-        state.works(Part::Subscriber);
+        b.fails(Part::Subscriber, &"connection refused");
+        let fault = "redis at host:2 cannot be subscribed to: connection refused";
+        assert_eq!(state.ready(), Err(fault.to_owned()));
+        b.remove();
+        assert_eq!(state.ready(), Ok(()));
+        b.works(Part::Probe);
         assert_eq!(state.ready(), Ok(()));
     }
 }

@@ -1,68 +1,86 @@
-//! The subscribed connection: reconciles what is wanted with what Redis has confirmed, hands on what
-//! Redis pushes, and finds out when Redis has gone silent.
+//! One master's subscribed connection: reconciles what is wanted with what Redis has confirmed,
+//! hands on what Redis pushes, and finds out when Redis has gone silent.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::context::Context;
 use super::feed::{self, Asking, Feed, Lost};
 use super::header;
+use super::lane::Lane;
 use super::link::Backoff;
+use super::presence;
+use super::probe::{self, OwnChannel, Prober};
 use super::resp::Said;
-use super::state::{Part, State};
-use super::url::Server;
-use super::wanted::Wanted;
-use crate::broker::queue::Queue;
-use crate::broker::{Event, Sink};
-use crate::publication::{Channel, NodeId, Publication};
+use super::slot::Slot;
+use super::state::Part;
+use super::verdict::Cause;
+use crate::broker::Event;
+use crate::publication::Channel;
 use crate::telemetry;
 
-/// How often what is due is looked for: channels to leave, waiters to answer.
+/// How often what is due is looked for: channels to leave or to ask for again, waiters to answer.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often the node publishes to itself.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Commands to leave channels that are asked at a tick: who leaves can wait, others may not.
+const LEAVES_PER_TICK_MAX: usize = 4;
 
-/// A probe away for so long makes the node unready.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the node's own channel may stay unconfirmed before it is asked for again.
+const OWN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A probe that Redis took but that is away for so long condemns the connection. Longer than Redis
-/// hangs while it forks or expires keys, since connecting again costs every channel a gap.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How often at most it is told that Redis refuses to subscribe.
+const REFUSAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a gap is put down to.
 const RECONNECTED: &str = "broker_reconnected";
 const TOO_LARGE: &str = "publication_too_large";
 
-/// The task that owns the subscribed connection.
-pub struct Subscriber {
-    pub server: Server,
-    pub prefix: Arc<str>,
-    pub node: NodeId,
-    pub sink: Sink,
-    pub wanted: Arc<Wanted>,
-    pub state: Arc<State>,
-    /// Where probes go in: the same way as everybody's publications.
-    pub queue: Queue,
+/// Listens for ever, whatever happens to the connection.
+pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
+    let subscriber = Subscriber { lane, context };
+    tokio::select! {
+        never = subscriber.listen() => match never {},
+        never = expire(&subscriber.lane.wanted) => match never {},
+    }
+}
+
+/// Answers those who wait too long for a subscription, whether there is a connection or not.
+pub async fn expire(wanted: &super::wanted::Wanted) -> Infallible {
+    loop {
+        sleep(TICK).await;
+        wanted.expire();
+    }
+}
+
+struct Subscriber {
+    lane: Arc<Lane>,
+    context: Arc<Context>,
+}
+
+/// What there is to remember of a connection.
+struct Course {
+    /// Redis said an error, so the answer that is waited for may never come.
+    is_doubtful: bool,
+    /// When it was last told that Redis refuses.
+    told: Option<Instant>,
+    /// When the node's own channel was last asked for.
+    own_asked: Instant,
+    own: watch::Sender<OwnChannel>,
+    /// The number of the last probe that came back.
+    probed: watch::Sender<u64>,
 }
 
 impl Subscriber {
-    /// Listens for ever, whatever happens to the connection.
-    pub async fn run(self) {
-        tokio::select! {
-            never = self.listen() => match never {},
-            never = self.expire() => match never {},
-        }
-    }
-
     async fn listen(&self) -> Infallible {
         let mut backoff = Backoff::default();
         loop {
-            let Err(why) = match feed::open(&self.server).await {
+            let Err(why) = match feed::open(&self.lane.server).await {
                 Ok((feed, asking)) => {
                     backoff.connected();
                     self.serve(feed, asking).await
@@ -70,197 +88,206 @@ impl Subscriber {
                 Err(why) => Err(why),
             };
             // Also what was left while there was no connection is forgotten.
-            self.wanted.lost();
-            self.state.fails(Part::Subscriber, &why);
-            self.state.fails(Part::Probe, &"");
+            self.lane.wanted.lost();
+            self.lane.state.fails(Part::Subscriber, &why);
+            self.lane.state.fails(Part::Probe, &"");
+            self.lane.doubt();
             sleep(backoff.next()).await;
             telemetry::broker_reconnecting();
-        }
-    }
-
-    /// Answers those who wait too long for a subscription, whether there is a connection or not.
-    async fn expire(&self) -> Infallible {
-        loop {
-            sleep(TICK).await;
-            self.wanted.expire();
         }
     }
 
     /// Serves one connection until it fails.
     ///
     /// Inputs: what Redis says; Redis' taking what it is asked; a channel newly wanted; the tick at
-    /// which channels are left; the probe. Each arm is cancel safe.
+    /// which channels are left or asked for again; the publisher's finding that the server is no
+    /// master; the probe. Each arm is cancel safe.
     async fn serve(&self, mut feed: Feed, mut asking: Asking) -> Result<Infallible, Lost> {
-        let probe_channel = Channel::of_node(self.node);
-        let (probes, probed) = watch::channel(0);
-        asking.ask("SUBSCRIBE", &self.names(std::slice::from_ref(&probe_channel)));
-        let mut refusal = Refusal::default();
-        self.subscribe(&mut asking, &refusal);
-        self.state.works(Part::Subscriber);
+        let own = self.ask_own(&mut asking);
+        let mut course = Course {
+            is_doubtful: false,
+            told: None,
+            own_asked: Instant::now(),
+            own: watch::Sender::new(own),
+            probed: watch::Sender::new(0),
+        };
+        self.subscribe(&mut asking);
+        self.lane.state.works(Part::Subscriber);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let probing = self.probe(probed);
+        let prober = Prober {
+            lane: &self.lane,
+            context: &self.context,
+            own: course.own.subscribe(),
+            probed: course.probed.subscribe(),
+        };
+        let probing = prober.run();
         tokio::pin!(probing);
         loop {
+            let mut answered = None;
             tokio::select! {
-                read = feed.read(|said, more| match said {
-                    Said::Message { channel, payload } => {
-                        let Some(channel) = self.channel(channel) else { return };
-                        let publication = header::read(Bytes::copy_from_slice(payload));
-                        if channel == probe_channel.as_str() {
-                            probes.send_replace(number(&publication.payload));
-                        } else {
-                            (self.sink)(Event::Publication { channel, publication, more });
-                        }
+                read = feed.read(|said, more| {
+                    if let Said::Echoed(number) = said {
+                        answered = Some(probe::number(number));
+                    } else {
+                        self.hear(said, more, &mut course);
                     }
-                    Said::Subscribed { channel } => {
-                        if let Some(Ok(channel)) = self.channel(channel).map(Channel::new) {
-                            self.confirm(channel);
-                        }
-                    }
-                    Said::TooLarge { channel, .. } => {
-                        if let Some(Ok(channel)) = self.channel(channel).map(Channel::new) {
-                            (self.sink)(Event::Gap { channel: &channel, reason: TOO_LARGE });
-                        }
-                    }
-                    Said::Error(error) => {
-                        if refusal.came() {
-                            let error = String::from_utf8_lossy(error);
-                            telemetry::broker_refused("SUBSCRIBE", &error);
-                        }
-                    }
-                    Said::Other => {}
                 }) => read?,
                 written = asking.write(), if asking.is_waiting() => written?,
-                () = self.wanted.changed() => self.subscribe(&mut asking, &refusal),
-                _ = tick.tick() => {
-                    self.unsubscribe(&mut asking);
-                    if refusal.is_due() {
-                        self.ask_again(&mut asking, &mut refusal);
-                    }
-                }
+                () = self.lane.wanted.changed() => self.subscribe(&mut asking),
+                _ = tick.tick() => self.tick(&mut asking, &mut course),
+                () = self.lane.demoted.notified() => return Err(Lost::Replica),
                 silent = &mut probing => return Err(silent),
             }
+            if let Some(number) = answered {
+                self.lane.wanted.answered(number);
+                self.subscribe(&mut asking);
+            }
         }
     }
 
-    /// The channel flows; if it was interrupted, that is told before what comes next.
-    fn confirm(&self, channel: Channel) {
-        let interrupted = self.wanted.confirm(&channel).then_some(RECONNECTED);
-        (self.sink)(Event::Subscribed { channel: &channel, interrupted });
+    fn hear(&self, said: Said<'_>, more: bool, course: &mut Course) {
+        match said {
+            Said::Message { channel, payload } => {
+                let Some(channel) = self.context.channel(channel) else { return };
+                let mut publication = header::read(Bytes::copy_from_slice(payload));
+                if Channel::is_probe(channel) {
+                    course.probed.send_replace(probe::number(&publication.payload));
+                    return;
+                }
+                if let Some(told) = self.context.presence.channel_of(channel) {
+                    if let Some((user, change)) = presence::change(&publication.payload) {
+                        (self.context.sink)(Event::Presence { channel: told, user, change });
+                    }
+                    return;
+                }
+                if publication.position.is_some() && !self.context.keeps_history(channel) {
+                    // Somebody's own words: there is no history that it could stand in.
+                    publication.position = None;
+                    publication.previous = None;
+                }
+                (self.context.sink)(Event::Publication { channel, publication, more });
+            }
+            Said::Subscribed { channel } => {
+                course.own_is(channel, true, &self.context);
+                if let Some(channel) = self.channel(channel)
+                    && let Some(interrupted) = self.lane.wanted.confirm(&channel)
+                {
+                    let interrupted = interrupted.then_some(RECONNECTED);
+                    (self.context.sink)(Event::Subscribed { channel: &channel, interrupted });
+                }
+            }
+            Said::Unsubscribed { channel } => {
+                course.own_is(channel, false, &self.context);
+                if let Some(channel) = self.channel(channel)
+                    && self.lane.wanted.interrupted(&channel)
+                {
+                    // The channel's slot has gone to another master.
+                    self.lane.doubt();
+                }
+            }
+            Said::TooLarge { channel, .. } => {
+                if let Some(channel) = self.channel(channel) {
+                    (self.context.sink)(Event::Gap { channel: &channel, reason: TOO_LARGE });
+                }
+            }
+            Said::Error(error) => {
+                course.is_doubtful = true;
+                match Cause::of_line(error) {
+                    Some(Cause::Moved) => self.lane.doubt(),
+                    _ => course.tell(error),
+                }
+            }
+            Said::Greeted { .. } | Said::Echoed(_) | Said::Other => {}
+        }
     }
 
-    /// Asks for all that is wanted and not yet asked for.
-    ///
-    /// One channel a command after Redis has refused one: it refuses a whole command for one channel
-    /// that it forbids.
-    fn subscribe(&self, asking: &mut Asking, refusal: &Refusal) {
-        loop {
-            let channels = self.wanted.next_to_subscribe();
+    /// Leaves what nobody wants, asks again for what was refused, and keeps the probe where it is
+    /// relayed.
+    fn tick(&self, asking: &mut Asking, course: &mut Course) {
+        for _ in 0..LEAVES_PER_TICK_MAX {
+            let channels = self.lane.wanted.next_to_unsubscribe();
             if channels.is_empty() {
-                return;
+                break;
             }
-            let together = if refusal.is_over() { channels.len() } else { 1 };
-            for channels in channels.chunks(together) {
-                asking.ask("SUBSCRIBE", &self.names(channels));
-            }
+            self.ask(asking, Verb::Unsubscribe, &channels.iter().collect::<Vec<_>>());
+        }
+        self.lane.wanted.retry();
+        if let Some(number) = self.lane.wanted.unanswered()
+            && std::mem::take(&mut course.is_doubtful)
+        {
+            asking.ask_echo(&number.to_string());
+        }
+        let OwnChannel { channel, confirmed } = course.own.borrow().clone();
+        let waits = !confirmed && course.own_asked.elapsed() >= OWN_INTERVAL;
+        if waits || !self.context.map.owns(&self.lane, &channel) {
+            course.own_asked = Instant::now();
+            course.own.send_replace(self.ask_own(asking));
         }
     }
 
-    /// Asks again for what Redis refused, and lets go of what nobody wants of that any more.
-    fn ask_again(&self, asking: &mut Asking, refusal: &mut Refusal) {
-        for channel in self.wanted.abandon() {
-            asking.ask("UNSUBSCRIBE", &self.names(&[channel]));
+    /// Asks for a channel of the node's own, for the probe.
+    fn ask_own(&self, asking: &mut Asking) -> OwnChannel {
+        let channel = self.context.map.probe(&self.lane, self.context.node);
+        self.ask(asking, Verb::Subscribe, &[&channel]);
+        OwnChannel { channel, confirmed: false }
+    }
+
+    /// Asks for what is wanted and not yet asked for, as much as may be asked at once.
+    fn subscribe(&self, asking: &mut Asking) {
+        while let Some(batch) = self.lane.wanted.next_to_subscribe() {
+            self.ask(asking, Verb::Subscribe, &batch.together.iter().collect::<Vec<_>>());
+            for channel in &batch.alone {
+                self.ask(asking, Verb::Subscribe, &[channel]);
+            }
+            // Redis answers in order: with this it has answered all of the batch.
+            asking.ask_echo(&batch.number.to_string());
         }
-        let channels = self.wanted.unconfirmed();
-        if channels.is_empty() {
-            *refusal = Refusal::default();
-        }
+    }
+
+    /// One command for all; on a cluster one for each slot.
+    fn ask(&self, asking: &mut Asking, verb: Verb, channels: &[&Channel]) {
+        let mut by_slot: BTreeMap<Slot, Vec<String>> = BTreeMap::new();
         for channel in channels {
-            asking.ask("SUBSCRIBE", &self.names(&[channel]));
+            let slot = self.context.map.slot(channel);
+            by_slot.entry(slot).or_default().push(self.context.name(channel));
         }
+        let command = match (verb, self.context.map.is_sharded()) {
+            (Verb::Subscribe, false) => "SUBSCRIBE",
+            (Verb::Unsubscribe, false) => "UNSUBSCRIBE",
+            (Verb::Subscribe, true) => "SSUBSCRIBE",
+            (Verb::Unsubscribe, true) => "SUNSUBSCRIBE",
+        };
+        by_slot.values().for_each(|names| asking.ask(command, names));
     }
 
-    /// Leaves the channels that nobody has come back to.
-    fn unsubscribe(&self, asking: &mut Asking) {
-        loop {
-            match self.wanted.next_to_unsubscribe() {
-                none if none.is_empty() => return,
-                channels => asking.ask("UNSUBSCRIBE", &self.names(&channels)),
-            }
-        }
-    }
-
-    fn names(&self, channels: &[Channel]) -> Vec<String> {
-        channels.iter().map(|channel| format!("{}{channel}", self.prefix)).collect()
-    }
-
-    fn channel<'a>(&self, name: &'a [u8]) -> Option<&'a str> {
-        std::str::from_utf8(name.strip_prefix(self.prefix.as_bytes())?).ok()
-    }
-
-    /// Publishes to the node itself, again and again, the way everybody publishes. Returns when
-    /// what Redis has taken no longer comes back.
-    async fn probe(&self, mut probed: watch::Receiver<u64>) -> Lost {
-        let mut seen = Instant::now();
-        for number in 1.. {
-            let sent = Instant::now();
-            let payload = Publication::bare(Bytes::from(number.to_string()));
-            let receipt = self.queue.push(Channel::of_node(self.node), payload);
-            if !matches!(timeout(PROBE_TIMEOUT, receipt).await, Ok(Ok(_))) {
-                // Redis did not take it: that is for the publisher to mend.
-                seen = Instant::now();
-                self.state.fails(Part::Probe, &"");
-            } else if timeout(PROBE_TIMEOUT, probed.wait_for(|it| *it >= number)).await.is_ok() {
-                seen = Instant::now();
-                telemetry::broker_probed(sent.elapsed());
-                self.state.works(Part::Probe);
-            } else {
-                self.state.fails(Part::Probe, &"it took a publication and did not bring it back");
-            }
-            if seen.elapsed() >= SILENCE_MAX {
-                return Lost::Silent;
-            }
-            sleep(PROBE_INTERVAL.saturating_sub(sent.elapsed())).await;
-        }
-        Lost::Silent
+    fn channel(&self, name: &[u8]) -> Option<Channel> {
+        Channel::new(self.context.channel(name)?).ok()
     }
 }
 
-/// When what Redis refused is asked for again: after a second, and ever less often.
-#[derive(Default)]
-struct Refusal {
-    times: u32,
-    due: Option<Instant>,
+#[derive(Clone, Copy)]
+enum Verb {
+    Subscribe,
+    Unsubscribe,
 }
 
-impl Refusal {
-    const FIRST: Duration = Duration::from_secs(1);
-    const LONGEST: Duration = Duration::from_secs(5);
+impl Course {
+    /// Notes what Redis says of a channel, where that is the node's own.
+    fn own_is(&mut self, name: &[u8], confirmed: bool, context: &Context) {
+        let name = context.channel(name);
+        self.own.send_if_modified(|own| {
+            let changes = name == Some(own.channel.as_str()) && own.confirmed != confirmed;
+            own.confirmed ^= changes;
+            changes
+        });
+    }
 
-    /// True for the first one since the last asking: only that is told.
-    fn came(&mut self) -> bool {
-        let first = self.due.is_none();
-        if first {
-            let pause = Self::FIRST * 2u32.pow(self.times.min(6));
-            self.due = Some(Instant::now() + pause.min(Self::LONGEST));
-            self.times += 1;
+    /// Tells of a refusal, unless another one was told of lately.
+    fn tell(&mut self, error: &[u8]) {
+        if self.told.is_none_or(|told| told.elapsed() >= REFUSAL_INTERVAL) {
+            self.told = Some(Instant::now());
+            telemetry::broker_refused("SUBSCRIBE", &String::from_utf8_lossy(error));
         }
-        first
     }
-
-    /// Has nothing been refused that is still wanted?
-    fn is_over(&self) -> bool {
-        self.times == 0
-    }
-
-    /// True once for each time it comes due.
-    fn is_due(&mut self) -> bool {
-        self.due.take_if(|due| *due <= Instant::now()).is_some()
-    }
-}
-
-/// The number in a probe's payload.
-fn number(payload: &[u8]) -> u64 {
-    std::str::from_utf8(payload).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }

@@ -1,58 +1,138 @@
 //! `broker.url`.
 
-use ::redis::{ConnectionInfo, IntoConnectionInfo};
+use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+
+use super::server::Address;
+
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// Most sentinels or nodes of a cluster that can be named.
+const ADDRESSES_MAX: usize = 64;
 
 /// Which broker, and where.
 #[derive(Clone, Debug)]
 pub enum Url {
     /// This node by itself.
     Memory,
-    Redis(Server),
+    Redis(Deployment),
 }
 
-/// A Redis server's address and credentials.
+/// How Redis is set up, and the credentials.
 #[derive(Clone)]
-pub struct Server {
-    pub info: ConnectionInfo,
+pub struct Deployment {
+    pub masters: Masters,
+    pub login: RedisConnectionInfo,
     masked: String,
 }
 
-impl std::fmt::Debug for Server {
+/// Where the masters are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Masters {
+    /// One server, always at this address.
+    Single(Address),
+    /// One server at a time; these sentinels know which.
+    Sentinel { sentinels: Vec<Address>, service: String },
+    /// Several servers that share the channels; some of them are known.
+    Cluster { nodes: Vec<Address> },
+}
+
+impl std::fmt::Debug for Deployment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.masked)
     }
 }
 
 impl Url {
-    /// None: the text is neither `memory:` nor a `redis://` address.
+    /// What may be written.
+    pub const FORMS: &str = "memory:, redis://[[user]:password@]host[:port][/db], \
+        redis+sentinel://[[user]:password@]host[:port],…/service[/db], \
+        or redis+cluster://[[user]:password@]host[:port],…";
+
+    /// None: the text is in none of the [`Url::FORMS`].
     pub fn parse(text: &str) -> Option<Self> {
         if text == "memory:" {
             return Some(Self::Memory);
         }
-        let rest = text.strip_prefix("redis://")?;
-        let info = text.into_connection_info().ok()?;
+        let (scheme, rest) = text.split_once("://")?;
+        let (masters, login) = match scheme {
+            "redis" => single(text)?,
+            "redis+sentinel" => sentinel(rest)?,
+            "redis+cluster" => cluster(rest)?,
+            _ => return None,
+        };
         let masked = match rest.rsplit_once('@') {
             None => text.to_owned(),
-            Some((credentials, host)) => {
+            Some((credentials, place)) => {
                 let user = credentials.split(':').next().unwrap_or_default();
-                format!("redis://{user}:***@{host}")
+                format!("{scheme}://{user}:***@{place}")
             }
         };
-        Some(Self::Redis(Server { info, masked }))
+        Some(Self::Redis(Deployment { masters, login, masked }))
     }
 
     /// As it may be shown: without the password.
     pub fn masked(&self) -> String {
         match self {
             Self::Memory => "memory:".to_owned(),
-            Self::Redis(server) => server.masked.clone(),
+            Self::Redis(deployment) => deployment.masked.clone(),
         }
     }
+}
+
+fn single(url: &str) -> Option<(Masters, RedisConnectionInfo)> {
+    let info = url.into_connection_info().ok()?;
+    let ConnectionAddr::Tcp(host, port) = info.addr() else { return None };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    // A list is for the other forms; here it would be a name that never resolves.
+    let one = !host.contains(',');
+    one.then(|| (Masters::Single(Address::new(host, *port)), info.redis_settings().clone()))
+}
+
+fn sentinel(rest: &str) -> Option<(Masters, RedisConnectionInfo)> {
+    let (credentials, place) = credentials(rest);
+    let (hosts, path) = place.split_once('/')?;
+    let (service, db) = path.split_once('/').unwrap_or((path, "0"));
+    let plain = |c: char| c.is_ascii_graphic() && !"/?#".contains(c);
+    if service.is_empty() || !service.chars().all(plain) {
+        return None;
+    }
+    let sentinels = addresses(hosts, SENTINEL_PORT)?;
+    Some((Masters::Sentinel { sentinels, service: service.to_owned() }, login(credentials, db)?))
+}
+
+fn cluster(rest: &str) -> Option<(Masters, RedisConnectionInfo)> {
+    let (credentials, place) = credentials(rest);
+    let hosts = place.strip_suffix('/').unwrap_or(place);
+    Some((Masters::Cluster { nodes: addresses(hosts, PORT)? }, login(credentials, "0")?))
+}
+
+fn credentials(rest: &str) -> (&str, &str) {
+    rest.rsplit_once('@').unwrap_or(("", rest))
+}
+
+fn addresses(list: &str, default_port: u16) -> Option<Vec<Address>> {
+    let addresses: Option<Vec<_>> =
+        list.split(',').map(|text| Address::parse(text, default_port)).collect();
+    addresses.filter(|addresses| addresses.len() <= ADDRESSES_MAX)
+}
+
+/// The crate undoes the percent-encoding of credentials.
+fn login(credentials: &str, db: &str) -> Option<RedisConnectionInfo> {
+    let info = format!("redis://{credentials}@host/{db}").into_connection_info().ok()?;
+    Some(info.redis_settings().clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn deployment(text: &str) -> Deployment {
+        match Url::parse(text) {
+            Some(Url::Redis(deployment)) => deployment,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
 
     #[test]
     fn passwords_are_masked() {
@@ -60,11 +140,52 @@ mod tests {
         assert_eq!(masked("redis://127.0.0.1:6379/2"), "redis://127.0.0.1:6379/2");
         assert_eq!(masked("redis://:p%40ss@host"), "redis://:***@host");
         assert_eq!(masked("redis://ada:hush@host:1"), "redis://ada:***@host:1");
+        assert_eq!(
+            masked("redis+sentinel://ada:hush@a,b:1/main/3"),
+            "redis+sentinel://ada:***@a,b:1/main/3"
+        );
+        assert_eq!(masked("redis+cluster://:hush@a,b"), "redis+cluster://:***@a,b");
     }
 
     #[test]
-    fn other_schemes_are_refused() {
-        for text in ["", "memory", "http://host", "redis", "redis://", "rediss://host"] {
+    fn sentinels_have_a_service_and_their_own_port() {
+        let it = deployment("redis+sentinel://ada:p%40ss@a,b:1,[::1]/main/3");
+        let sentinels = vec![
+            Address::new("a", SENTINEL_PORT),
+            Address::new("b", 1),
+            Address::new("::1", SENTINEL_PORT),
+        ];
+        assert_eq!(it.masters, Masters::Sentinel { sentinels, service: "main".to_owned() });
+        assert_eq!((it.login.username(), it.login.password()), (Some("ada"), Some("p@ss")));
+        assert_eq!(it.login.db(), 3);
+    }
+
+    #[test]
+    fn a_cluster_is_known_by_some_of_its_nodes() {
+        let it = deployment("redis+cluster://a,b:7001");
+        let nodes = vec![Address::new("a", PORT), Address::new("b", 7001)];
+        assert_eq!(it.masters, Masters::Cluster { nodes });
+        assert_eq!((it.login.username(), it.login.password()), (None, None));
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for text in [
+            "",
+            "memory",
+            "http://host",
+            "redis",
+            "redis://",
+            "rediss://host",
+            "redis://a,b",
+            "redis+sentinel://a,b",
+            "redis+sentinel://a/",
+            "redis+sentinel://a/main/x",
+            "redis+sentinel:///main",
+            "redis+cluster://",
+            "redis+cluster://a,",
+            "redis+cluster://a/1",
+        ] {
             assert!(Url::parse(text).is_none(), "{text}");
         }
     }

@@ -1,19 +1,28 @@
-//! The channels this node wants of Redis: the truth that the subscriber task reconciles with what
-//! Redis has confirmed, whatever happens to the connection.
+//! The channels this node wants of one master: the truth that the subscriber task reconciles with
+//! what Redis has confirmed, whatever happens to the connection.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::tally::Tally;
 use super::{CHANNELS_PER_COMMAND_MAX, Receipt, Unavailable};
 use crate::publication::Channel;
-use crate::telemetry;
 
 /// How long a channel is kept after its last local subscriber left: a page reload costs nothing.
 const LEAVE_DELAY: Duration = Duration::from_secs(1);
+
+/// Batches that are asked before Redis has answered the first of them. What comes between them is
+/// read, so a node that asks for very many channels stays as quick as ever.
+const BATCHES_MAX: usize = 2;
+
+/// Pauses before a refused channel is asked for again: the first, and the longest.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 const UNCONFIRMED: Unavailable = Unavailable("redis did not confirm the subscription in time");
 
@@ -23,31 +32,65 @@ pub struct Wanted {
     /// Something is new: a channel to subscribe to.
     changed: Notify,
     confirm_timeout: Duration,
+    tally: Arc<Tally>,
 }
 
 #[derive(Default)]
 struct Channels {
     entries: HashMap<Channel, Entry>,
-    /// To be asked of Redis, in the order they were wanted.
+    /// To be asked of Redis, in the order they were wanted. Who is no longer [`Standing::Fresh`]
+    /// stands here in vain, as in the other lists.
     fresh: VecDeque<Channel>,
-    /// When they were left, oldest first. A channel that was wanted again meanwhile stands here in
-    /// vain: its entry says so.
+    /// Asked and not answered whole: the batches' numbers, and what was asked.
+    asked: VecDeque<(u64, Vec<Channel>)>,
+    batches: u64,
+    /// When they are to be asked again.
+    refused: BinaryHeap<Reverse<(Instant, Channel)>>,
+    /// When they were left, oldest first.
     left: VecDeque<(Instant, Channel)>,
+    /// When those who wait for a channel are told that it takes too long, earliest first.
+    deadlines: VecDeque<(Instant, Channel)>,
     confirmed: usize,
+    /// Wanted and confirmed, as the tally has them.
+    told: (usize, usize),
 }
 
+/// A channel that is wanted, and who waits for it.
 #[derive(Default)]
-struct Entry {
-    confirmed: bool,
-    /// It was confirmed on a connection that has been lost since.
+pub struct Entry {
+    standing: Standing,
+    /// It was confirmed and has been interrupted since.
     gap: bool,
+    /// How often Redis refused it in a row. Such a channel is asked for by itself, since Redis
+    /// refuses a whole command for one channel that it forbids.
+    refusals: u32,
     left_at: Option<Instant>,
     waiting: Vec<(Instant, oneshot::Sender<Result<(), Unavailable>>)>,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    #[default]
+    Fresh,
+    /// In the batch of this number.
+    Asked(u64),
+    Refused,
+    Confirmed,
+}
+
+/// What is to be asked of Redis now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Counts up. Once Redis has answered all of it, that is for [`Wanted::answered`] to know.
+    pub number: u64,
+    pub together: Vec<Channel>,
+    /// Each in a command of its own.
+    pub alone: Vec<Channel>,
+}
+
 impl Wanted {
-    pub fn new(confirm_timeout: Duration) -> Self {
-        Self { state: Mutex::default(), changed: Notify::new(), confirm_timeout }
+    pub fn new(confirm_timeout: Duration, tally: Arc<Tally>) -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), confirm_timeout, tally }
     }
 
     pub fn subscribe(&self, channel: &Channel) -> Receipt<()> {
@@ -56,15 +99,17 @@ impl Wanted {
             channels.entries.insert(channel.clone(), Entry::default());
             channels.fresh.push_back(channel.clone());
             self.changed.notify_one();
-            channels.count();
+            self.count(&mut channels);
         }
         let entry = channels.entries.get_mut(channel).expect("it was there or is now");
         entry.left_at = None;
-        if entry.confirmed {
+        if entry.standing == Standing::Confirmed {
             return Receipt::now(Ok(()));
         }
         let (waiting, receipt) = Receipt::later();
-        entry.waiting.push((Instant::now() + self.confirm_timeout, waiting));
+        let deadline = Instant::now() + self.confirm_timeout;
+        entry.waiting.push((deadline, waiting));
+        channels.deadlines.push_back((deadline, channel.clone()));
         receipt
     }
 
@@ -87,107 +132,205 @@ impl Wanted {
         let mut channels = self.lock();
         channels.confirmed = 0;
         channels.fresh.clear();
+        channels.asked.clear();
+        channels.refused.clear();
         channels.left.clear();
         let Channels { entries, fresh, .. } = &mut *channels;
         entries.retain(|_, entry| entry.left_at.is_none());
         entries.shrink_to(entries.len() * 2);
         for (channel, entry) in entries {
-            entry.gap |= std::mem::take(&mut entry.confirmed);
+            entry.interrupt();
             fresh.push_back(channel.clone());
         }
-        channels.count();
+        self.count(&mut channels);
     }
 
-    /// The next channels to subscribe to, in batches that do not hold Redis up.
-    pub fn next_to_subscribe(&self) -> Vec<Channel> {
+    /// The next channels to subscribe to. None: there are none, or Redis has yet to answer for
+    /// those before.
+    pub fn next_to_subscribe(&self) -> Option<Batch> {
         let mut channels = self.lock();
-        let Channels { entries, fresh, .. } = &mut *channels;
-        let mut next = Vec::new();
-        while next.len() < CHANNELS_PER_COMMAND_MAX
-            && let Some(channel) = fresh.pop_front()
+        if channels.asked.len() >= BATCHES_MAX {
+            return None;
+        }
+        let number = channels.batches + 1;
+        let mut batch = Batch { number, ..Batch::default() };
+        let mut all = Vec::new();
+        while all.len() < CHANNELS_PER_COMMAND_MAX
+            && let Some(channel) = channels.fresh.pop_front()
         {
-            // It may have been left meanwhile.
-            if entries.contains_key(&channel) {
-                next.push(channel);
+            let entry = channels.entries.get_mut(&channel);
+            let Some(entry) = entry.filter(|it| it.standing == Standing::Fresh) else { continue };
+            entry.standing = Standing::Asked(number);
+            all.push(channel.clone());
+            match entry.refusals {
+                0 => batch.together.push(channel),
+                _ => batch.alone.push(channel),
             }
         }
-        next
+        if all.is_empty() {
+            return None;
+        }
+        channels.batches = number;
+        channels.asked.push_back((number, all));
+        Some(batch)
+    }
+
+    /// Redis confirmed the channel. None: nobody wants that any more; true: it had been interrupted.
+    pub fn confirm(&self, channel: &Channel) -> Option<bool> {
+        let mut channels = self.lock();
+        let entry = channels.entries.get_mut(channel)?;
+        let Standing::Asked(_) = entry.standing else { return None };
+        for (_, waiting) in std::mem::take(&mut entry.waiting) {
+            // The session may be gone; then nobody waits.
+            let _ = waiting.send(Ok(()));
+        }
+        entry.standing = Standing::Confirmed;
+        entry.refusals = 0;
+        let interrupted = std::mem::take(&mut entry.gap);
+        channels.confirmed += 1;
+        self.count(&mut channels);
+        Some(interrupted)
+    }
+
+    /// Redis has answered the batches up to this number: what it has not confirmed of them it has
+    /// refused. That is asked for again after a pause, or let go where nobody wants it any more:
+    /// else channels that Redis forbids would be kept for ever.
+    pub fn answered(&self, number: u64) {
+        let mut channels = self.lock();
+        let now = Instant::now();
+        while channels.asked.front().is_some_and(|(batch, _)| *batch <= number) {
+            let (batch, asked) = channels.asked.pop_front().expect("it was just looked at");
+            let Channels { entries, refused, .. } = &mut *channels;
+            for channel in asked {
+                let Some(entry) = entries.get_mut(&channel) else { continue };
+                if entry.standing != Standing::Asked(batch) {
+                    continue;
+                }
+                if entry.left_at.is_some() {
+                    entries.remove(&channel);
+                    continue;
+                }
+                refused.push(Reverse((now + entry.refuse(), channel)));
+            }
+        }
+        self.count(&mut channels);
+    }
+
+    /// Is an answer of Redis still to come?
+    pub fn unanswered(&self) -> Option<u64> {
+        self.lock().asked.back().map(|(number, _)| *number)
+    }
+
+    /// Puts what was refused in line again, each in its time.
+    pub fn retry(&self) {
+        let mut channels = self.lock();
+        let now = Instant::now();
+        while channels.refused.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+            let Reverse((_, channel)) = channels.refused.pop().expect("it was just looked at");
+            let entry = channels.entries.get_mut(&channel);
+            if let Some(entry) = entry.filter(|it| it.standing == Standing::Refused) {
+                entry.standing = Standing::Fresh;
+                channels.fresh.push_back(channel);
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Redis ended a subscription by itself. True: it is wanted, and asked for again.
+    pub fn interrupted(&self, channel: &Channel) -> bool {
+        let mut channels = self.lock();
+        let entry = channels.entries.get_mut(channel);
+        let Some(entry) = entry.filter(|it| it.standing == Standing::Confirmed) else {
+            return false;
+        };
+        entry.interrupt();
+        channels.confirmed -= 1;
+        channels.fresh.push_back(channel.clone());
+        self.changed.notify_one();
+        self.count(&mut channels);
+        true
     }
 
     /// The channels nobody has come back to. They are no longer wanted when this returns; wanted
     /// again, they are asked for again after what is done with this list.
     pub fn next_to_unsubscribe(&self) -> Vec<Channel> {
         let mut channels = self.lock();
+        let now = Instant::now();
         let mut over = Vec::new();
         while let Some((at, _)) = channels.left.front()
-            && at.elapsed() >= LEAVE_DELAY
+            && *at + LEAVE_DELAY <= now
             && over.len() < CHANNELS_PER_COMMAND_MAX
         {
             let (at, channel) = channels.left.pop_front().expect("it was just looked at");
             let entry = channels.entries.get_mut(&channel).filter(|it| it.left_at == Some(at));
-            match entry {
-                None => {}
-                Some(entry) if entry.confirmed => {
+            let Some(entry) = entry else { continue };
+            match entry.standing {
+                Standing::Confirmed => {
                     channels.entries.remove(&channel);
                     channels.confirmed -= 1;
                     over.push(channel);
                 }
-                Some(entry) => {
+                Standing::Asked(_) => {
                     // Its confirmation is still to come, and must not answer a newer wish.
-                    let now = Instant::now();
                     entry.left_at = Some(now);
                     channels.left.push_back((now, channel));
                 }
+                Standing::Fresh | Standing::Refused => {
+                    channels.entries.remove(&channel);
+                }
             }
         }
-        channels.count();
+        self.count(&mut channels);
         over
     }
 
-    /// Redis confirmed the channel. True: it had been interrupted.
-    pub fn confirm(&self, channel: &Channel) -> bool {
+    /// Takes out the channels that `moves` says, with those who wait for them.
+    pub fn leave(&self, moves: impl Fn(&Channel) -> bool) -> Vec<(Channel, Entry)> {
         let mut channels = self.lock();
-        let Some(entry) = channels.entries.get_mut(channel) else { return false };
-        for (_, waiting) in std::mem::take(&mut entry.waiting) {
-            // The session may be gone; then nobody waits.
-            let _ = waiting.send(Ok(()));
+        let mut moved: Vec<_> = channels.entries.extract_if(|channel, _| moves(channel)).collect();
+        for (_, entry) in &mut moved {
+            channels.confirmed -= usize::from(entry.standing == Standing::Confirmed);
+            entry.interrupt();
         }
-        let interrupted = std::mem::take(&mut entry.gap);
-        let newly = !std::mem::replace(&mut entry.confirmed, true);
-        channels.confirmed += usize::from(newly);
-        channels.count();
-        interrupted
+        // What nobody wants is forgotten on the way.
+        moved.retain(|(_, entry)| entry.left_at.is_none());
+        self.count(&mut channels);
+        moved
     }
 
-    /// What Redis has not confirmed, whether it was asked or not.
-    pub fn unconfirmed(&self) -> Vec<Channel> {
-        let channels = self.lock();
-        let entries = channels.entries.iter().filter(|(_, entry)| !entry.confirmed);
-        entries.map(|(channel, _)| channel.clone()).collect()
-    }
-
-    /// Forgets what Redis has not confirmed and nobody wants any more. Without it, channels that
-    /// Redis forbids would be kept for ever.
-    pub fn abandon(&self) -> Vec<Channel> {
+    /// Takes in channels that were wanted of another master. They count as interrupted where they
+    /// had been confirmed there.
+    pub fn join(&self, moved: Vec<(Channel, Entry)>) {
         let mut channels = self.lock();
-        let over = channels.entries.extract_if(|_, it| !it.confirmed && it.left_at.is_some());
-        let over = over.map(|(channel, _)| channel).collect();
-        channels.count();
-        over
+        for (channel, entry) in moved {
+            let waiting = entry.waiting.iter().map(|(deadline, _)| (*deadline, channel.clone()));
+            channels.deadlines.extend(waiting);
+            channels.fresh.push_back(channel.clone());
+            channels.entries.insert(channel, entry);
+        }
+        channels.deadlines.make_contiguous().sort_by_key(|(deadline, _)| *deadline);
+        self.changed.notify_one();
+        self.count(&mut channels);
     }
 
     /// Tells those who have waited too long for a confirmation.
     pub fn expire(&self) {
         let mut channels = self.lock();
         let now = Instant::now();
-        let unconfirmed = channels.entries.len() - channels.confirmed;
-        if unconfirmed == 0 {
-            return;
-        }
-        for entry in channels.entries.values_mut().filter(|entry| !entry.confirmed) {
+        while channels.deadlines.front().is_some_and(|(deadline, _)| *deadline <= now) {
+            let (_, channel) = channels.deadlines.pop_front().expect("it was just looked at");
+            let Some(entry) = channels.entries.get_mut(&channel) else { continue };
             for (_, waiting) in entry.waiting.extract_if(.., |(deadline, _)| *deadline <= now) {
                 let _ = waiting.send(Err(UNCONFIRMED));
             }
+        }
+    }
+
+    fn count(&self, channels: &mut Channels) {
+        let now = (channels.entries.len(), channels.confirmed);
+        let before = std::mem::replace(&mut channels.told, now);
+        if before != now {
+            self.tally.changed(before, now);
         }
     }
 
@@ -196,9 +339,19 @@ impl Wanted {
     }
 }
 
-impl Channels {
-    fn count(&self) {
-        telemetry::subscriptions(self.entries.len(), self.confirmed);
+impl Entry {
+    /// It is to be asked for again, from the start.
+    fn interrupt(&mut self) {
+        self.gap |= self.standing == Standing::Confirmed;
+        self.standing = Standing::Fresh;
+    }
+
+    /// Returns how long to wait before it is asked for again.
+    fn refuse(&mut self) -> Duration {
+        self.standing = Standing::Refused;
+        let pause = REFUSED_PAUSE * 2u32.pow(self.refusals.min(6));
+        self.refusals += 1;
+        pause.min(REFUSED_PAUSE_MAX)
     }
 }
 
@@ -211,15 +364,23 @@ mod tests {
     }
 
     fn wanted() -> Wanted {
-        Wanted::new(Duration::from_secs(2))
+        Wanted::new(Duration::from_secs(2), Arc::default())
+    }
+
+    /// Asks for the next batch, which Redis takes as a whole.
+    fn asked(wanted: &Wanted) -> Vec<Channel> {
+        let Some(mut batch) = wanted.next_to_subscribe() else { return Vec::new() };
+        batch.together.append(&mut batch.alone);
+        batch.together.sort();
+        batch.together
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_channel_is_asked_for_once_however_many_want_it() {
         let wanted = wanted();
         let receipts = [wanted.subscribe(&channel("a")), wanted.subscribe(&channel("a"))];
-        assert_eq!(wanted.next_to_subscribe(), [channel("a")]);
-        assert!(wanted.next_to_subscribe().is_empty());
+        assert_eq!(asked(&wanted), [channel("a")]);
+        assert!(asked(&wanted).is_empty());
         wanted.confirm(&channel("a"));
         for receipt in receipts {
             assert_eq!(receipt.await, Ok(()));
@@ -231,7 +392,7 @@ mod tests {
     async fn a_channel_is_left_a_second_after_the_last_subscriber_unless_one_returns() {
         let wanted = wanted();
         let _receipts = [wanted.subscribe(&channel("a")), wanted.subscribe(&channel("b"))];
-        wanted.next_to_subscribe();
+        asked(&wanted);
         wanted.confirm(&channel("a"));
         wanted.confirm(&channel("b"));
         wanted.unsubscribe(&channel("a"));
@@ -247,28 +408,74 @@ mod tests {
     async fn after_a_loss_everything_is_asked_for_again_and_interruptions_are_told_once() {
         let wanted = wanted();
         let _first = wanted.subscribe(&channel("a"));
-        wanted.next_to_subscribe();
-        assert!(!wanted.confirm(&channel("a")));
+        asked(&wanted);
+        assert_eq!(wanted.confirm(&channel("a")), Some(false));
         let _second = wanted.subscribe(&channel("b"));
         wanted.lost();
-        let mut again = wanted.next_to_subscribe();
-        again.sort();
-        assert_eq!(again, [channel("a"), channel("b")]);
-        assert!(!wanted.confirm(&channel("b")), "it was never live");
-        assert!(wanted.confirm(&channel("a")));
-        assert!(!wanted.confirm(&channel("a")));
+        assert_eq!(asked(&wanted), [channel("a"), channel("b")]);
+        assert_eq!(wanted.confirm(&channel("b")), Some(false), "it was never live");
+        assert_eq!(wanted.confirm(&channel("a")), Some(true));
+        assert_eq!(wanted.confirm(&channel("a")), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_left_unconfirmed_is_kept_for_its_confirmation_until_it_is_abandoned() {
+    async fn what_is_left_unconfirmed_is_kept_for_its_confirmation_until_redis_has_answered() {
         let wanted = wanted();
         let _receipts = [wanted.subscribe(&channel("left")), wanted.subscribe(&channel("kept"))];
-        wanted.next_to_subscribe();
+        let number = wanted.next_to_subscribe().unwrap().number;
         wanted.unsubscribe(&channel("left"));
         tokio::time::advance(LEAVE_DELAY * 2).await;
         assert!(wanted.next_to_unsubscribe().is_empty());
-        assert_eq!(wanted.abandon(), [channel("left")]);
-        assert_eq!(wanted.unconfirmed(), [channel("kept")]);
+        wanted.answered(number);
+        tokio::time::advance(REFUSED_PAUSE).await;
+        wanted.retry();
+        let again = wanted.next_to_subscribe().unwrap();
+        assert_eq!((again.together, again.alone), (vec![], vec![channel("kept")]));
+        assert_eq!(wanted.confirm(&channel("left")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_redis_ends_by_itself_is_asked_for_again_and_has_a_gap() {
+        let wanted = wanted();
+        let _receipt = wanted.subscribe(&channel("a"));
+        asked(&wanted);
+        assert!(!wanted.interrupted(&channel("a")), "it was not live");
+        wanted.confirm(&channel("a"));
+        assert!(wanted.interrupted(&channel("a")));
+        assert_eq!(asked(&wanted), [channel("a")]);
+        assert_eq!(wanted.confirm(&channel("a")), Some(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_moves_takes_along_who_waits_and_what_was_interrupted() {
+        let (old, new) = (wanted(), wanted());
+        let _live = old.subscribe(&channel("live"));
+        asked(&old);
+        old.confirm(&channel("live"));
+        let waits = old.subscribe(&channel("waits"));
+        let _stays = old.subscribe(&channel("stays"));
+        new.join(old.leave(|channel| channel.as_str() != "stays"));
+        assert_eq!(asked(&old), [channel("stays")]);
+        assert_eq!(old.confirm(&channel("live")), None);
+        assert_eq!(asked(&new), [channel("live"), channel("waits")]);
+        assert_eq!(new.confirm(&channel("live")), Some(true));
+        assert_eq!(new.confirm(&channel("waits")), Some(false));
+        assert_eq!(waits.await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_channels_are_asked_for_in_batches_that_await_their_answers() {
+        let wanted = wanted();
+        let many = CHANNELS_PER_COMMAND_MAX * 3;
+        let _receipts: Vec<_> =
+            (0..many).map(|number| wanted.subscribe(&channel(&number.to_string()))).collect();
+        let first = wanted.next_to_subscribe().unwrap();
+        assert_eq!(first.together.len(), CHANNELS_PER_COMMAND_MAX);
+        assert!(wanted.next_to_subscribe().is_some());
+        assert!(wanted.next_to_subscribe().is_none());
+        first.together.iter().for_each(|channel| _ = wanted.confirm(channel));
+        wanted.answered(first.number);
+        assert!(wanted.next_to_subscribe().is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ fn linked(epoch: u64, seq: u64, previous: Position) -> Publication {
 fn live(last: Position) -> Tail {
     let mut tail = Tail::default();
     let mut items = Vec::new();
-    assert_eq!(tail.open(), Some(0));
+    assert!(tail.open().is_some());
     assert_eq!(tail.open(), None, "one reading at a time");
     assert_eq!(tail.ends_at(Some(last), &mut items), Next::Release);
     assert_eq!(tail.release(&mut items), Next::Done);

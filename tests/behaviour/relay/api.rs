@@ -46,6 +46,7 @@ async fn publish_says_what_is_wrong() {
     }
     assert_eq!(node.get("/api/publish/news").await.status, 405);
     assert_eq!(node.post("/api/channels", &[], b"").await.status, 405);
+    assert_eq!(node.post("/api/presence/news", &[], b"").await.status, 405);
 }
 
 #[tokio::test]
@@ -60,6 +61,20 @@ async fn channels_are_listed_with_their_subscribers_and_nodes() {
         {"channel": "sport", "subscribers": 1, "nodes": 2},
     ]);
     assert_eq!(channels, wanted);
+}
+
+#[tokio::test]
+async fn presence_is_asked_of_channels_that_keep_it() {
+    let node = Node::alone(&[]).await;
+    for (path, status, code) in [
+        ("/api/presence/news", 404, "not_found"),
+        ("/api/presence/a%20b", 400, "bad_request"),
+        ("/api/presence/", 400, "bad_request"),
+    ] {
+        let response = node.get(path).await;
+        assert_eq!(response.status, status, "{path}");
+        assert_eq!(response.json()["error"]["code"], code, "{path}");
+    }
 }
 
 async fn channels_of(node: &Node) -> Value {

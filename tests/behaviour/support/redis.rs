@@ -39,12 +39,18 @@ impl Redis {
     }
 
     pub async fn run(&mut self) {
+        self.run_with(&[]).await;
+    }
+
+    /// With more settings, as on its command line.
+    pub async fn run_with(&mut self, settings: &[&str]) {
         let mut command = Command::new("redis-server");
         command
             .args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string()])
             .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
             .arg("--dir")
-            .arg(self.directory.path());
+            .arg(self.directory.path())
+            .args(settings);
         let mut process = Process::spawn("redis-server", &mut command);
         eventually("redis-server to answer PING", async || {
             assert!(process.has_ended().is_none(), "{:?}", process.stdout());
@@ -136,6 +142,18 @@ impl Listener {
     }
 }
 
+/// Asks a server once.
+pub async fn ask<T: ::redis::FromRedisValue>(
+    address: SocketAddr,
+    question: &[&str],
+) -> ::redis::RedisResult<T> {
+    let client = ::redis::Client::open(format!("redis://{address}"))?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut command = ::redis::Cmd::new();
+    question.iter().for_each(|word| _ = command.arg(*word));
+    command.query_async(&mut connection).await
+}
+
 fn answers_ping(address: SocketAddr) -> bool {
     let ping = || -> std::io::Result<[u8; 5]> {
         let mut stream = TcpStream::connect(address)?;
@@ -149,7 +167,7 @@ fn answers_ping(address: SocketAddr) -> bool {
 }
 
 /// An address that no other test of this process gets, and nobody listens on now.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     loop {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(PORTS)));

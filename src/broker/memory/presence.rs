@@ -1,0 +1,92 @@
+//! Who is in a channel, where there is one node: a table.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::ready;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::super::{
+    Attendance, Event, MEMBERS_MAX, Presences, Renewal, Sink, Standing, Unavailable,
+};
+use super::Memory;
+use crate::publication::{Change, Channel, Member, Members, User};
+
+/// The members of all channels, with their sessions.
+pub struct Table {
+    channels: Mutex<HashMap<Channel, BTreeMap<User, u32>>>,
+    sink: Sink,
+}
+
+impl Table {
+    pub fn new(sink: Sink) -> Self {
+        Self { channels: Mutex::default(), sink }
+    }
+
+    fn write(&self, attendance: &Attendance) {
+        let changes = self.apply(attendance);
+        // Not under the lock: the sink writes to sockets.
+        for (user, change) in changes.into_iter().filter(|_| attendance.announce) {
+            let channel = attendance.channel.as_str();
+            (self.sink)(Event::Presence { channel, user, change });
+        }
+    }
+
+    /// Returns who joined and who left.
+    fn apply(&self, attendance: &Attendance) -> Vec<(User, Change)> {
+        let mut channels = self.channels();
+        let users = channels.entry(attendance.channel.clone()).or_default();
+        let mut changes = Vec::new();
+        for Member { user, sessions } in &attendance.members {
+            let before = match sessions {
+                0 => users.remove(user),
+                sessions => users.insert(user.clone(), *sessions),
+            };
+            match (before, sessions) {
+                (None, 1..) => changes.push((user.clone(), Change::Join)),
+                (Some(_), 0) => changes.push((user.clone(), Change::Leave)),
+                _ => {}
+            }
+        }
+        if users.is_empty() {
+            channels.remove(&attendance.channel);
+        }
+        changes
+    }
+
+    fn members(&self, channel: &Channel) -> Members {
+        let channels = self.channels();
+        let Some(users) = channels.get(channel) else { return Members::default() };
+        let list = users.iter().take(MEMBERS_MAX);
+        let list = list.map(|(user, sessions)| Member { user: user.clone(), sessions: *sessions });
+        Members { list: list.collect(), truncated: users.len() > MEMBERS_MAX }
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<Channel, BTreeMap<User, u32>>> {
+        self.channels.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+impl Presences for Memory {
+    fn write_members<'a>(
+        &'a self,
+        _: Duration,
+        attendances: &'a [Attendance],
+    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+        attendances.iter().for_each(|attendance| self.presence.write(attendance));
+        Box::pin(ready(vec![Ok(Standing::Known); attendances.len()]))
+    }
+
+    fn renew_members<'a>(
+        &'a self,
+        _: Duration,
+        renewals: &'a [Renewal],
+    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+        Box::pin(ready(vec![Ok(Standing::Known); renewals.len()]))
+    }
+
+    fn members(&self, channel: Channel) -> BoxFuture<'_, Result<Members, Unavailable>> {
+        Box::pin(ready(Ok(self.presence.members(&channel))))
+    }
+}

@@ -1,0 +1,86 @@
+//! What all lanes of the broker share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::RedisConnectionInfo;
+use tokio::sync::Notify;
+
+use super::functions::Library;
+use super::map::Map;
+use super::presence::Calls;
+use super::state::State;
+use super::tally::Tally;
+use super::url::{Deployment, Masters};
+use crate::broker::queue::Intake;
+use crate::broker::{Config, Sink};
+use crate::publication::{Channel, NodeId};
+use crate::rules::Rules;
+
+pub struct Context {
+    pub node: NodeId,
+    pub prefix: Arc<str>,
+    pub rules: Rules,
+    pub library: Library,
+    pub presence: Calls,
+    pub login: RedisConnectionInfo,
+    pub publish_timeout: Duration,
+    pub sink: Sink,
+    pub intake: Intake,
+    pub map: Map,
+    pub state: Arc<State>,
+    pub tally: Arc<Tally>,
+    /// Somebody has seen a sign that the masters have changed.
+    pub doubt: Arc<Notify>,
+}
+
+impl Context {
+    pub fn new(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
+        let prefix: Arc<str> = config.prefix.as_str().into();
+        let tally = Arc::<Tally>::default();
+        let is_sharded = matches!(deployment.masters, Masters::Cluster { .. });
+        let publish = if is_sharded { "SPUBLISH" } else { "PUBLISH" };
+        let map = Map::new(is_sharded, prefix.clone(), config.publish_timeout, tally.clone());
+        Self {
+            node,
+            prefix: prefix.clone(),
+            rules: config.rules.clone(),
+            library: Library::new(config, publish),
+            presence: Calls::new(prefix.clone(), node, publish),
+            login: deployment.login.clone(),
+            publish_timeout: config.publish_timeout,
+            sink,
+            intake: Intake::new(config.publish_timeout),
+            map,
+            state: Arc::default(),
+            tally,
+            doubt: Arc::default(),
+        }
+    }
+
+    /// The channel's name in Redis.
+    pub fn name(&self, channel: &Channel) -> String {
+        format!("{}{channel}", self.prefix)
+    }
+
+    /// The channel of a name in Redis. None: it is not one of this broker's.
+    pub fn channel<'a>(&self, name: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(name.strip_prefix(self.prefix.as_bytes())?).ok()
+    }
+
+    /// The channel of Redis on which a channel's joins and leaves are told.
+    pub fn roster(&self, channel: &Channel) -> Channel {
+        let name = self.presence.key(channel.as_str());
+        Channel::internal(name.strip_prefix(&*self.prefix).unwrap_or(&name))
+    }
+
+    /// The same, where the channel's rule keeps presence.
+    pub fn roster_of(&self, channel: &Channel) -> Option<Channel> {
+        self.rules.of(channel.as_str()).presence.then(|| self.roster(channel))
+    }
+
+    /// Does the channel keep history? A probe never does, whatever the rules say of its name.
+    pub fn keeps_history(&self, channel: &str) -> bool {
+        !Channel::is_probe(channel) && self.rules.of(channel).history.is_some()
+    }
+}

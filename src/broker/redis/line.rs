@@ -1,0 +1,216 @@
+//! Publications that wait for one master, in order. Whatever happens on the way, a publication is
+//! never overtaken by a later one of its channel.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::slot::Slot;
+use crate::broker::Unavailable;
+use crate::broker::queue::{Item, LATE};
+
+const STUCK: Unavailable = Unavailable("the broker takes no publications");
+
+/// A publication in line. Their bytes are bounded where they are admitted.
+#[derive(Debug)]
+pub struct Queued {
+    pub slot: Slot,
+    pub item: Item,
+}
+
+/// The line before one master.
+pub struct Line {
+    waiting: Mutex<Waiting>,
+    /// There may be something to take.
+    news: Notify,
+    timeout: Duration,
+}
+
+struct Waiting {
+    items: VecDeque<Queued>,
+    /// Since when nothing leaves. None: the master takes publications.
+    stuck_since: Option<Instant>,
+}
+
+/// How much is taken at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    pub publications: usize,
+    /// Payload bytes beyond which the next publication waits for the next batch.
+    pub bytes: usize,
+}
+
+impl Line {
+    /// `timeout`: how long nothing may leave before nobody should wait for it any more.
+    pub fn new(timeout: Duration) -> Self {
+        let waiting = Waiting { items: VecDeque::new(), stuck_since: Some(Instant::now()) };
+        Self { waiting: Mutex::new(waiting), news: Notify::new(), timeout }
+    }
+
+    /// Puts a publication last. A short outage is waited out; in a long one it is refused at once.
+    pub fn push(&self, queued: Queued) -> Result<(), Unavailable> {
+        let mut waiting = self.lock();
+        if waiting.stuck_since.is_some_and(|since| since.elapsed() >= self.timeout) {
+            return Err(STUCK);
+        }
+        waiting.items.push_back(queued);
+        drop(waiting);
+        self.news.notify_one();
+        Ok(())
+    }
+
+    /// Takes the first ones, and answers those that are late. `taken` hears of each slot, before
+    /// anybody else can look at the line.
+    pub fn take(&self, most: Most, taken: impl Fn(Slot)) -> Vec<Queued> {
+        let mut waiting = self.lock();
+        let mut batch = Vec::with_capacity(most.publications.min(waiting.items.len()));
+        let mut bytes = 0;
+        while batch.len() < most.publications
+            && bytes < most.bytes
+            && let Some(queued) = waiting.items.pop_front()
+        {
+            if queued.item.is_late() {
+                queued.item.answer(Err(LATE));
+                continue;
+            }
+            taken(queued.slot);
+            bytes += queued.item.publication.payload.len();
+            batch.push(queued);
+        }
+        batch
+    }
+
+    /// Puts publications back before all others, those that `may` still; the others are returned.
+    pub fn put_back(&self, items: Vec<Queued>, may: impl Fn(&Queued) -> bool) -> Vec<Queued> {
+        let mut waiting = self.lock();
+        let (items, overtaken): (Vec<_>, Vec<_>) = items.into_iter().partition(may);
+        for queued in items.into_iter().rev() {
+            waiting.items.push_front(queued);
+        }
+        drop(waiting);
+        self.news.notify_one();
+        overtaken
+    }
+
+    /// Takes out what stands in line of some slots, in order.
+    pub fn leave(&self, moves: impl Fn(Slot) -> bool) -> Vec<Queued> {
+        let mut waiting = self.lock();
+        let (moved, kept): (Vec<_>, Vec<_>) =
+            waiting.items.drain(..).partition(|queued| moves(queued.slot));
+        waiting.items = kept.into();
+        moved
+    }
+
+    /// Lets those in who stood in another line, by their age. None of their slots stand here yet.
+    pub fn join(&self, items: Vec<Queued>) {
+        let mut waiting = self.lock();
+        waiting.items.extend(items);
+        // Stable: those of one slot keep their order.
+        waiting.items.make_contiguous().sort_by_key(|queued| queued.item.deadline);
+        drop(waiting);
+        self.news.notify_one();
+    }
+
+    /// Notes that publications leave, or, with the moment one last did, no longer.
+    pub fn set_stuck(&self, since: Option<Instant>) {
+        self.lock().stuck_since = since;
+    }
+
+    /// Returns once somebody stands in line. For one task at a time. Cancel safe.
+    pub async fn news(&self) {
+        while self.lock().items.is_empty() {
+            self.news.notified().await;
+        }
+    }
+
+    /// Answers publications whose time is over, for as long as it is polled. Cancel safe.
+    pub async fn expire(&self) -> std::convert::Infallible {
+        loop {
+            self.news().await;
+            let first = self.lock().items.front().map(|queued| queued.item.deadline);
+            if let Some(deadline) = first {
+                sleep_until(deadline).await;
+                self.answer_late();
+            }
+        }
+    }
+
+    fn answer_late(&self) {
+        let mut waiting = self.lock();
+        while waiting.items.front().is_some_and(|queued| queued.item.is_late()) {
+            if let Some(late) = waiting.items.pop_front() {
+                late.item.answer(Err(LATE));
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("no code panics while it holds the line's lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::queue::Intake;
+    use crate::publication::{Channel, Publication};
+    use bytes::Bytes;
+
+    const ALL: Most = Most { publications: 100, bytes: 1 << 20 };
+
+    fn queued(intake: &Intake, slot: Slot, name: &str) -> Queued {
+        let publication = Publication::bare(Bytes::copy_from_slice(name.as_bytes()));
+        let (item, _) = intake.admit(Channel::new("a").unwrap(), publication).unwrap();
+        Queued { slot, item }
+    }
+
+    fn names(items: &[Queued]) -> Vec<&str> {
+        let text = |queued: &'_ Queued| {
+            // Valid: every test writes it as text.
+            String::from_utf8(queued.item.publication.payload.to_vec()).unwrap().leak() as &str
+        };
+        items.iter().map(text).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_moves_keeps_order_and_stands_by_age_among_those_already_there() {
+        let intake = Intake::new(Duration::from_secs(2));
+        let (old, new) = (Line::new(Duration::from_secs(2)), Line::new(Duration::from_secs(2)));
+        for (line, slot, name) in
+            [(&old, 1, "1a"), (&new, 2, "2a"), (&old, 3, "3a"), (&old, 1, "1b"), (&new, 2, "2b")]
+        {
+            line.push(queued(&intake, slot, name)).unwrap();
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        new.join(old.leave(|slot| slot == 1));
+        assert_eq!(names(&old.take(ALL, |_| {})), ["3a"]);
+        assert_eq!(names(&new.take(ALL, |_| {})), ["1a", "2a", "1b", "2b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_back_stands_before_what_is_newer_unless_it_was_overtaken() {
+        let intake = Intake::new(Duration::from_secs(2));
+        let line = Line::new(Duration::from_secs(2));
+        for name in ["a", "b", "c"] {
+            line.push(queued(&intake, 0, name)).unwrap();
+        }
+        let batch = line.take(Most { publications: 2, ..ALL }, |_| {});
+        let over = line.put_back(batch, |it| it.item.publication.payload != "a");
+        assert_eq!(names(&over), ["a"]);
+        assert_eq!(names(&line.take(ALL, |_| {})), ["b", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_outage_is_told_at_once_and_a_short_one_waited_out() {
+        let intake = Intake::new(Duration::from_secs(60));
+        let line = Line::new(Duration::from_secs(2));
+        assert_eq!(line.push(queued(&intake, 0, "a")), Ok(()));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(line.push(queued(&intake, 0, "b")), Err(STUCK));
+        line.set_stuck(None);
+        assert_eq!(line.push(queued(&intake, 0, "c")), Ok(()));
+    }
+}

@@ -1,0 +1,260 @@
+//! Which master has a channel: the way to it for publications, subscriptions and questions.
+//!
+//! Behind one lock, held for a few lines: whoever hands something in does so while the map stands
+//! still, so that what moves to another master is followed by what is newer, and never overtaken.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use super::lane::{Lane, Place};
+use super::line::{Line, Most, Queued};
+use super::server::Address;
+use super::slot::{self, SLOTS, Slot};
+use super::tally::Tally;
+use super::wanted::Wanted;
+use crate::broker::queue::Intake;
+use crate::broker::{Receipt, Unavailable};
+use crate::publication::{Channel, NodeId, Position, Publication};
+
+const OVERTAKEN: Unavailable =
+    Unavailable("redis moved the channel while a later publication went out");
+
+/// Names that are tried until one lies in a slot of the master: enough for a single slot.
+const PROBES_MAX: u32 = 1 << 20;
+
+/// Who owns which slot, as Redis says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    pub masters: Vec<Address>,
+    /// For each slot the place of its master in `masters`; a single entry where there are no slots.
+    pub owners: Vec<Option<u16>>,
+}
+
+impl Layout {
+    /// One master has all channels.
+    pub fn one(master: Address) -> Self {
+        Self { masters: vec![master], owners: vec![Some(0)] }
+    }
+}
+
+/// The masters, and which channels are theirs.
+pub struct Map {
+    routes: RwLock<Routes>,
+    /// Where publications and channels wait that no master owns.
+    pub nowhere: Arc<Place>,
+    /// The lane that was the last to take publications of a slot off its line.
+    takers: Box<[AtomicU32]>,
+    prefix: Arc<str>,
+    is_sharded: bool,
+}
+
+struct Routes {
+    lanes: Vec<Arc<Lane>>,
+    owners: Vec<Option<u16>>,
+}
+
+/// What [`Map::apply`] changed.
+#[derive(Default)]
+pub struct Applied {
+    pub new: Vec<Arc<Lane>>,
+    pub retired: Vec<Arc<Lane>>,
+}
+
+impl Map {
+    /// A map that knows no master yet.
+    pub fn new(is_sharded: bool, prefix: Arc<str>, timeout: Duration, tally: Arc<Tally>) -> Self {
+        let slots = if is_sharded { SLOTS } else { 1 };
+        let routes = Routes { lanes: Vec::new(), owners: vec![None; slots] };
+        let nowhere = Place { line: Line::new(timeout), wanted: Wanted::new(timeout, tally) };
+        Self {
+            routes: RwLock::new(routes),
+            nowhere: Arc::new(nowhere),
+            takers: (0..slots).map(|_| AtomicU32::new(Lane::NONE)).collect(),
+            prefix,
+            is_sharded,
+        }
+    }
+
+    /// Do masters share the channels out among them?
+    pub fn is_sharded(&self) -> bool {
+        self.is_sharded
+    }
+
+    pub fn slot(&self, channel: &Channel) -> Slot {
+        match self.is_sharded {
+            true => slot::of(&[self.prefix.as_bytes(), channel.as_str().as_bytes()].concat()),
+            false => 0,
+        }
+    }
+
+    /// Puts a publication in line at the channel's master.
+    pub fn publish(
+        &self,
+        intake: &Intake,
+        channel: Channel,
+        publication: Publication,
+    ) -> Receipt<Option<Position>> {
+        let slot = self.slot(&channel);
+        let put = intake.admit(channel, publication).and_then(|(item, receipt)| {
+            let routes = self.read();
+            self.place(&routes, slot).line.push(Queued { slot, item }).map(|()| receipt)
+        });
+        put.unwrap_or_else(|why| Receipt::now(Err(why)))
+    }
+
+    pub fn subscribe(&self, channel: &Channel) -> Receipt<()> {
+        let slot = self.slot(channel);
+        let routes = self.read();
+        self.place(&routes, slot).wanted.subscribe(channel)
+    }
+
+    pub fn unsubscribe(&self, channel: &Channel) {
+        let slot = self.slot(channel);
+        let routes = self.read();
+        self.place(&routes, slot).wanted.unsubscribe(channel);
+    }
+
+    /// Takes what is next for a lane.
+    pub fn take(&self, lane: &Lane, most: Most) -> Vec<Queued> {
+        lane.line.take(most, |slot| {
+            self.takers[usize::from(slot)].store(lane.number, Ordering::Relaxed);
+        })
+    }
+
+    /// Puts publications that `lane` took and Redis did not do in line again, before all newer ones
+    /// of their channels. Where a newer one has gone out elsewhere meanwhile, it is too late.
+    pub fn put_back(&self, lane: &Lane, items: Vec<Queued>) {
+        let routes = self.read();
+        let mut by_owner: HashMap<Option<u16>, Vec<Queued>> = HashMap::new();
+        for queued in items {
+            by_owner.entry(routes.owners[usize::from(queued.slot)]).or_default().push(queued);
+        }
+        for (owner, items) in by_owner {
+            let line = &self.place_of(&routes, owner).line;
+            // Asked under the line's lock, which whoever takes holds too.
+            let overtaken = line.put_back(items, |queued| {
+                self.takers[usize::from(queued.slot)].load(Ordering::Relaxed) == lane.number
+            });
+            overtaken.into_iter().for_each(|queued| queued.item.answer(Err(OVERTAKEN)));
+        }
+    }
+
+    /// The lane of this channel. None: no master owns it now.
+    pub fn lane(&self, channel: &Channel) -> Option<Arc<Lane>> {
+        let slot = self.slot(channel);
+        let routes = self.read();
+        routes.owners[usize::from(slot)].map(|owner| routes.lanes[usize::from(owner)].clone())
+    }
+
+    /// The channels of each lane, each with its place in the list. Without a lane: those that no
+    /// master owns now.
+    pub fn by_lane<'a>(
+        &self,
+        channels: &'a [Channel],
+    ) -> Vec<(Option<Arc<Lane>>, Vec<(usize, &'a Channel)>)> {
+        let routes = self.read();
+        let mut by_owner: HashMap<Option<u16>, Vec<(usize, &Channel)>> = HashMap::new();
+        for (at, channel) in channels.iter().enumerate() {
+            let owner = routes.owners[usize::from(self.slot(channel))];
+            by_owner.entry(owner).or_default().push((at, channel));
+        }
+        let lane = |owner: Option<u16>| owner.map(|owner| routes.lanes[usize::from(owner)].clone());
+        by_owner.into_iter().map(|(owner, channels)| (lane(owner), channels)).collect()
+    }
+
+    /// Is the channel this lane's?
+    pub fn owns(&self, lane: &Lane, channel: &Channel) -> bool {
+        let slot = self.slot(channel);
+        let routes = self.read();
+        routes.is_owner(lane, slot)
+    }
+
+    /// A channel of the node's own that is this lane's.
+    pub fn probe(&self, lane: &Lane, node: NodeId) -> Channel {
+        let mut probes = (0..PROBES_MAX).map(|number| Channel::of_probe(node, number));
+        // A lane without slots is about to be retired.
+        probes
+            .find(|channel| self.owns(lane, channel))
+            .unwrap_or_else(|| Channel::of_probe(node, 0))
+    }
+
+    /// Follows what Redis says. Channels and publications of slots that have another master go
+    /// along, and masters without slots are given up.
+    pub fn apply(&self, layout: &Layout, make: impl Fn(&Address) -> Arc<Lane>) -> Applied {
+        let mut routes = self.routes.write().expect("no code panics while it holds the map");
+        let mut applied = Applied::default();
+        let mut lanes = Vec::with_capacity(layout.masters.len());
+        for address in &layout.masters {
+            let there = routes.lanes.iter().find(|lane| lane.address == *address);
+            lanes.push(there.cloned().unwrap_or_else(|| {
+                let lane = make(address);
+                applied.new.push(lane.clone());
+                lane
+            }));
+        }
+        let next = Routes { lanes, owners: layout.owners.clone() };
+        for (index, lane) in routes.lanes.iter().enumerate() {
+            self.move_out(&routes, &next, Some(index as u16), lane);
+            if !next.lanes.iter().any(|it| it.number == lane.number) {
+                applied.retired.push(lane.clone());
+            }
+        }
+        self.move_out(&routes, &next, None, &self.nowhere);
+        *routes = next;
+        applied
+    }
+
+    /// Moves what waits at `place` for slots that have become another's.
+    fn move_out(&self, routes: &Routes, next: &Routes, owner: Option<u16>, place: &Place) {
+        let number = |routes: &Routes, owner: Option<u16>| {
+            owner.map(|owner| routes.lanes[usize::from(owner)].number)
+        };
+        let from = number(routes, owner);
+        let moves = |slot: Slot| {
+            let slot = usize::from(slot);
+            routes.owners[slot] == owner && number(next, next.owners[slot]) != from
+        };
+        if !(0..routes.owners.len()).any(|slot| moves(slot as Slot)) {
+            return;
+        }
+        let mut items: HashMap<Option<u16>, Vec<Queued>> = HashMap::new();
+        for queued in place.line.leave(moves) {
+            items.entry(next.owners[usize::from(queued.slot)]).or_default().push(queued);
+        }
+        let mut channels: HashMap<Option<u16>, Vec<_>> = HashMap::new();
+        for (channel, entry) in place.wanted.leave(|channel| moves(self.slot(channel))) {
+            let owner = next.owners[usize::from(self.slot(&channel))];
+            channels.entry(owner).or_default().push((channel, entry));
+        }
+        for (owner, items) in items {
+            self.place_of(next, owner).line.join(items);
+        }
+        for (owner, channels) in channels {
+            self.place_of(next, owner).wanted.join(channels);
+        }
+    }
+
+    fn place<'a>(&'a self, routes: &'a Routes, slot: Slot) -> &'a Place {
+        self.place_of(routes, routes.owners[usize::from(slot)])
+    }
+
+    fn place_of<'a>(&'a self, routes: &'a Routes, owner: Option<u16>) -> &'a Place {
+        match owner {
+            Some(owner) => &routes.lanes[usize::from(owner)].place,
+            None => &self.nowhere,
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Routes> {
+        self.routes.read().expect("no code panics while it holds the map")
+    }
+}
+
+impl Routes {
+    fn is_owner(&self, lane: &Lane, slot: Slot) -> bool {
+        let owner = self.owners[usize::from(slot)];
+        owner.is_some_and(|owner| self.lanes[usize::from(owner)].number == lane.number)
+    }
+}

@@ -1,0 +1,160 @@
+//! The masters of a cluster and their slots: its nodes are asked, and for each slot the newest
+//! claim counts.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ::redis::{Pipeline, Value};
+
+use super::epochs::{Claim, Epochs};
+use super::{Answer, Panel, Source, Unknown, text};
+use crate::broker::redis::context::Context;
+use crate::broker::redis::map::Layout;
+use crate::broker::redis::server::Address;
+use crate::broker::redis::slot::SLOTS;
+
+/// Most nodes that are asked at a time. The masters known last come first.
+const ASKED_MAX: usize = 16;
+
+/// The nodes of a cluster, and what they have said so far.
+pub struct Cluster {
+    /// Those of the configuration.
+    seeds: Vec<Address>,
+    /// The masters that are known.
+    masters: Vec<Address>,
+    panel: Panel,
+    epochs: Epochs,
+}
+
+impl Cluster {
+    pub fn new(seeds: Vec<Address>) -> Self {
+        Self { seeds, masters: Vec::new(), panel: Panel::default(), epochs: Epochs::new(SLOTS) }
+    }
+
+    fn asked(&self) -> Vec<Address> {
+        let mut asked = self.masters.clone();
+        asked.truncate(ASKED_MAX);
+        for seed in &self.seeds {
+            if !asked.contains(seed) && asked.len() < 2 * ASKED_MAX {
+                asked.push(seed.clone());
+            }
+        }
+        asked
+    }
+}
+
+impl Source for Cluster {
+    const INTERVAL: Duration = Duration::from_secs(3);
+
+    async fn look(&mut self, context: &Context) -> Result<Layout, Unknown> {
+        let asked = self.asked();
+        let enough = asked.len() / 2 + 1;
+        let logins = [context.login.clone()];
+        let answers = self.panel.ask(&asked, &logins, questions(), enough).await?;
+        let mut claims = vec![None; SLOTS];
+        answers.iter().for_each(|answer| add_claims(&mut claims, answer));
+        let layout = self.epochs.settle(claims, answers.len() >= enough).to_layout()?;
+        self.masters.clone_from(&layout.masters);
+        Ok(layout)
+    }
+}
+
+/// Both in one go, so that they belong together: the first has the addresses as clients are to see
+/// them, only the second the epochs.
+fn questions() -> Pipeline {
+    let mut questions = Pipeline::new();
+    questions.cmd("CLUSTER").arg("SLOTS");
+    questions.cmd("CLUSTER").arg("NODES");
+    questions
+}
+
+/// Adds what one node says where it is newer than what others say.
+fn add_claims(claims: &mut [Claim], answer: &Answer) {
+    let [Value::Array(ranges), nodes] = &answer.values[..] else { return };
+    // Without permission for `CLUSTER NODES` all claims are equally new.
+    let epochs = text(nodes).map(epochs).unwrap_or_default();
+    for (first, last, id, address) in ranges.iter().filter_map(|it| range(it, &answer.of)) {
+        let epoch = epochs.get(id).copied().unwrap_or(0);
+        for claim in claims.iter_mut().take(last + 1).skip(first) {
+            if claim.as_ref().is_none_or(|(known, _)| *known < epoch) {
+                *claim = Some((epoch, address.clone()));
+            }
+        }
+    }
+}
+
+/// First and last slot, and their master's id and address. A node that does not know how clients
+/// see it leaves its host out: it is the one that was asked.
+fn range<'a>(range: &'a Value, asked: &Address) -> Option<(usize, usize, &'a str, Address)> {
+    let Value::Array(parts) = range else { return None };
+    let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &parts[..] else {
+        return None;
+    };
+    let [host, Value::Int(port), id, ..] = &master[..] else { return None };
+    let host = text(host).filter(|host| !host.is_empty() && *host != "?");
+    let address = Address::new(host.unwrap_or(&asked.host), u16::try_from(*port).ok()?);
+    Some((usize::try_from(*first).ok()?, usize::try_from(*last).ok()?, text(id)?, address))
+}
+
+/// Each node's configuration epoch, out of `<id> <address> <flags> <master> <ping> <pong> <epoch> …`.
+fn epochs(nodes: &str) -> HashMap<&str, u64> {
+    let epoch = |line: &'_ str| line.split(' ').nth(6)?.parse().ok();
+    nodes.lines().filter_map(|line| Some((line.split(' ').next()?, epoch(line)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn node(host: &str, port: i64, id: &str) -> Value {
+        Value::Array(vec![bulk(host), Value::Int(port), bulk(id), Value::Array(Vec::new())])
+    }
+
+    fn answer(ranges: &[(i64, i64, Value)], nodes: &str) -> Answer {
+        let range = |(first, last, master): &(i64, i64, Value)| {
+            let replica = node("10.0.0.9", 1, "r");
+            Value::Array(vec![Value::Int(*first), Value::Int(*last), master.clone(), replica])
+        };
+        Answer {
+            of: Address::new("10.0.0.1", 7000),
+            values: vec![Value::Array(ranges.iter().map(range).collect()), bulk(nodes)],
+        }
+    }
+
+    #[test]
+    fn the_newest_claim_of_a_slot_counts_whoever_answers_first() {
+        let (a, b) = (node("", 7000, "a"), node("10.0.0.2", 7001, "b"));
+        let old = answer(
+            &[(0, 9, a.clone())],
+            "a 10.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-9\n\
+             b 10.0.0.2:7001@17001 slave a 0 0 1 connected\n",
+        );
+        let new = answer(
+            &[(0, 4, a), (5, 9, b)],
+            "a 10.0.0.1:7000@17000 master - 0 0 1 connected 0-4\n\
+             b 10.0.0.2:7001@17001,name myself,master - 0 0 2 connected 5-9\n",
+        );
+        for answers in [[&old, &new], [&new, &old]] {
+            let mut claims = vec![None; 11];
+            answers.iter().for_each(|answer| add_claims(&mut claims, answer));
+            assert_eq!(claims[4], Some((1, Address::new("10.0.0.1", 7000))));
+            assert_eq!(claims[5], Some((2, Address::new("10.0.0.2", 7001))));
+            assert_eq!(claims[10], None);
+        }
+    }
+
+    #[test]
+    fn nonsense_claims_nothing() {
+        let mut claims = vec![None; 2];
+        for values in [vec![], vec![Value::Nil, Value::Nil], vec![Value::Array(vec![Value::Nil])]] {
+            add_claims(&mut claims, &Answer { of: Address::new("a", 1), values });
+        }
+        let far = answer(&[(0, 99_999, node("b", 1, "b")), (-1, 1, node("c", 1, "c"))], "");
+        add_claims(&mut claims, &far);
+        assert_eq!(claims, [Some((0, Address::new("b", 1))), Some((0, Address::new("b", 1)))]);
+    }
+}

@@ -1,0 +1,117 @@
+//! What is known of the masters, by epoch: each change of a master raises it, so an answer of a
+//! lower one is out of date, such as that of a server that was cut off for a while.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Unknown;
+use crate::broker::redis::map::Layout;
+use crate::broker::redis::server::Address;
+
+/// Who owns a slot, and since which epoch.
+pub type Claim = Option<(u64, Address)>;
+
+/// Only lower epochs for so long, of most who can be asked: the sentinels or the cluster have been
+/// set up anew, and what was known will never be true again.
+const OUTDATED_MAX: Duration = Duration::from_secs(15);
+
+/// The newest claims so far.
+pub struct Epochs {
+    claims: Vec<Claim>,
+    /// Since when the answers have been out of date.
+    outdated_since: Option<Instant>,
+}
+
+impl Epochs {
+    pub fn new(slots: usize) -> Self {
+        Self { claims: vec![None; slots], outdated_since: None }
+    }
+
+    /// Takes what is newer, or as new. `by_majority`: most of those who can be asked have answered.
+    pub fn settle(&mut self, claims: Vec<Claim>, by_majority: bool) -> &Self {
+        let outdated = |(claim, known): (&Claim, &Claim)| match (claim, known) {
+            (Some((epoch, _)), Some((known, _))) => epoch < known,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        let is_outdated = claims.iter().zip(&self.claims).any(outdated);
+        if !is_outdated {
+            self.claims = claims;
+            self.outdated_since = None;
+            return self;
+        }
+        let since = *self.outdated_since.get_or_insert_with(Instant::now);
+        let all = by_majority && since.elapsed() >= OUTDATED_MAX;
+        for (known, claim) in self.claims.iter_mut().zip(claims) {
+            if all || !outdated((&claim, known)) {
+                *known = claim;
+            }
+        }
+        if all {
+            self.outdated_since = None;
+        }
+        self
+    }
+
+    pub fn to_layout(&self) -> Result<Layout, Unknown> {
+        let mut layout = Layout::default();
+        for claim in &self.claims {
+            let owner = claim.as_ref().map(|(_, address)| {
+                let there = layout.masters.iter().position(|master| master == address);
+                there.unwrap_or_else(|| {
+                    layout.masters.push(address.clone());
+                    layout.masters.len() - 1
+                }) as u16
+            });
+            layout.owners.push(owner);
+        }
+        if layout.masters.is_empty() { Err(Unknown::NoSlots) } else { Ok(layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(epoch: u64, port: u16) -> Vec<Claim> {
+        vec![Some((epoch, Address::new("host", port)))]
+    }
+
+    fn master(epochs: &Epochs) -> u16 {
+        epochs.to_layout().unwrap().masters[0].port
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_a_lower_epoch_is_not_believed_for_long_and_never_a_minority() {
+        let mut epochs = Epochs::new(1);
+        assert!(epochs.to_layout().is_err());
+        assert_eq!(master(epochs.settle(claim(2, 1), true)), 1);
+        assert_eq!(master(epochs.settle(claim(3, 2), true)), 2);
+        assert_eq!(master(epochs.settle(claim(2, 1), true)), 2);
+        tokio::time::advance(OUTDATED_MAX).await;
+        assert_eq!(master(epochs.settle(claim(2, 1), false)), 2);
+        assert_eq!(master(epochs.settle(claim(2, 1), true)), 1);
+        assert_eq!(master(epochs.settle(claim(2, 3), true)), 3, "an address may change");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn good_answers_in_between_start_the_doubt_anew() {
+        let mut epochs = Epochs::new(1);
+        epochs.settle(claim(3, 2), true);
+        epochs.settle(claim(2, 1), true);
+        tokio::time::advance(OUTDATED_MAX).await;
+        epochs.settle(claim(3, 2), true);
+        assert_eq!(master(epochs.settle(claim(2, 1), true)), 2);
+    }
+
+    #[test]
+    fn slots_with_one_master_share_it() {
+        let mut epochs = Epochs::new(4);
+        let [a, b] = [1, 2].map(|port| Some((1, Address::new("host", port))));
+        let claims = vec![a.clone(), b, a, None];
+        let layout = epochs.settle(claims, true).to_layout().unwrap();
+        assert_eq!(layout.masters.len(), 2);
+        assert_eq!(layout.owners, [Some(0), Some(1), Some(0), None]);
+    }
+}

@@ -1,0 +1,78 @@
+//! The one master that sentinels guard: they are asked who it is, and the newest answer counts.
+
+use std::time::Duration;
+
+use ::redis::{Pipeline, RedisConnectionInfo, Value};
+
+use super::super::context::Context;
+use super::super::map::Layout;
+use super::super::server::Address;
+use super::epochs::Epochs;
+use super::{Panel, Source, Unknown, text};
+
+/// The sentinels, and what they have said so far.
+pub struct Sentinel {
+    sentinels: Vec<Address>,
+    service: String,
+    panel: Panel,
+    epochs: Epochs,
+}
+
+impl Sentinel {
+    pub fn new(sentinels: Vec<Address>, service: String) -> Self {
+        Self { sentinels, service, panel: Panel::default(), epochs: Epochs::new(1) }
+    }
+
+    /// Both in one go, so that they belong together: only the second names the new master as soon
+    /// as a failover has one, only the first tells how new that is.
+    fn questions(&self) -> Pipeline {
+        let mut questions = Pipeline::new();
+        questions.cmd("SENTINEL").arg("MASTER").arg(&self.service);
+        questions.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service);
+        questions
+    }
+}
+
+impl Source for Sentinel {
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    async fn look(&mut self, context: &Context) -> Result<Layout, Unknown> {
+        // Sentinels seldom want a login; where they do, it is Redis' own.
+        let logins = [RedisConnectionInfo::default(), context.login.clone().set_db(0)];
+        let all = self.sentinels.len();
+        let asked = self.panel.ask(&self.sentinels, &logins, self.questions(), all);
+        let answers = asked.await?;
+        let is_majority = answers.len() * 2 > all;
+        let claims = answers.iter().filter_map(|answer| claim(&answer.values));
+        let Some((epoch, master)) = claims.max_by_key(|(epoch, _)| *epoch) else {
+            return Err(Unknown::Service(self.service.clone()));
+        };
+        let known = self.epochs.settle(vec![Some((epoch, master))], is_majority);
+        known.to_layout()
+    }
+}
+
+/// The master that a sentinel names, and the epoch of that.
+fn claim(values: &[Value]) -> Option<(u64, Address)> {
+    let [Value::Array(fields), Value::Array(address)] = values else { return None };
+    let mut fields = fields.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1])));
+    let (_, epoch) = fields.find(|(name, _)| *name == Some("config-epoch"))?;
+    let [host, port] = &address[..] else { return None };
+    Some((epoch?.parse().ok()?, Address::new(text(host)?, text(port)?.parse().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answers_of_a_sentinel_are_understood() {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let fields = ["name", "main", "config-epoch", "7", "quorum", "2"].map(bulk);
+        let address = Value::Array(vec![bulk("10.0.0.1"), bulk("6379")]);
+        let values = [Value::Array(fields.to_vec()), address.clone()];
+        assert_eq!(claim(&values), Some((7, Address::new("10.0.0.1", 6379))));
+        assert_eq!(claim(&[Value::Nil, Value::Nil]), None);
+        assert_eq!(claim(&[Value::Array(Vec::new()), address]), None);
+    }
+}

@@ -1,0 +1,189 @@
+//! Who is in a channel. Sessions enter and leave at once; one task tells the broker, many changes in
+//! one call, and renews the node's channels before they expire.
+
+mod roll;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::roll::Roll;
+use crate::broker::{Broker, Unavailable};
+use crate::publication::{Channel, Members, User};
+use crate::settings::Settings;
+use crate::vital;
+
+/// How often a node renews its channels within the time to live. Redis counts a node as alive for
+/// 0.6 of it, so one renewal may be lost, and the next node to renew finds a dead one in time.
+const RENEWALS_PER_TTL: u32 = 4;
+
+/// How long a broker that could not do something is left alone.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a question waits for what this node's sessions did before it.
+const WRITE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The `[presence]` section.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub ttl: Duration,
+    pub grace: Duration,
+}
+
+impl Config {
+    pub fn read(settings: &mut Settings) -> Self {
+        let mut section = settings.section("presence");
+        let ttl = section.duration(
+            "ttl",
+            "30s",
+            Duration::from_secs(3)..=Duration::from_secs(3600),
+            "The members of a node that crashed leave within it. Every quarter of it, a node writes \
+             to Redis once for each channel it has members in.",
+        );
+        let grace = section.duration(
+            "grace",
+            "5s",
+            Duration::ZERO..=Duration::from_secs(60),
+            "A user who comes back within it has not left: no leave, no join. Less than `ttl`.",
+        );
+        if grace >= ttl {
+            settings.fault("presence.grace", "must be less than presence.ttl");
+        }
+        Self { ttl, grace }
+    }
+}
+
+/// The members that this node has in channels, and the question for those of all nodes. Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct Presence(Arc<Parts>);
+
+struct Parts {
+    broker: Arc<dyn Broker>,
+    ttl: Duration,
+    roll: Mutex<Roll>,
+    /// Somebody entered or left.
+    changed: Notify,
+    /// How many changes the broker has been told of, or could not be.
+    tried: watch::Sender<u64>,
+}
+
+impl Presence {
+    /// Its task runs on the current runtime.
+    pub fn start(config: &Config, broker: Arc<dyn Broker>) -> Self {
+        let presence = Self(Arc::new(Parts {
+            broker,
+            ttl: config.ttl,
+            roll: Mutex::new(Roll::new(config.grace)),
+            changed: Notify::new(),
+            tried: watch::Sender::default(),
+        }));
+        vital::spawn("presence", keep(presence.0.clone()));
+        presence
+    }
+
+    /// One more session of the user in the channel. Given back by the guard's drop.
+    pub fn enter(&self, channel: Channel, user: User) -> Present {
+        self.0.roll().enter(&channel, &user);
+        self.0.changed.notify_one();
+        Present { presence: self.clone(), channel, user }
+    }
+
+    /// The channel's members over all nodes. What this node's sessions did before is in it.
+    pub async fn members(&self, channel: Channel) -> Result<Members, Unavailable> {
+        let changes = self.0.roll().changes();
+        let mut tried = self.0.tried.subscribe();
+        // Too late is no error: then the answer is a little old.
+        let _ = timeout(WRITE_WAIT_MAX, tried.wait_for(|tried| *tried >= changes)).await;
+        self.0.broker.members(channel).await
+    }
+}
+
+/// A session's presence in a channel. Left by its drop.
+pub struct Present {
+    presence: Presence,
+    channel: Channel,
+    user: User,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        let Parts { changed, .. } = &*self.presence.0;
+        self.presence.0.roll().leave(&self.channel, &self.user, Instant::now());
+        changed.notify_one();
+    }
+}
+
+impl Parts {
+    fn roll(&self) -> MutexGuard<'_, Roll> {
+        self.roll.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// Tells the broker of the next changes.
+    async fn write(&self) -> Done {
+        let attendances = self.roll().take_changes(Instant::now());
+        if attendances.is_empty() {
+            return Done::Nothing;
+        }
+        let answers = self.broker.write_members(self.ttl, &attendances).await;
+        let done = Done::of(&answers);
+        let tried = self.roll().settle(&attendances, &answers);
+        self.tried.send_replace(tried);
+        done
+    }
+
+    /// Renews the next channels.
+    async fn renew(&self) -> Done {
+        let renewals = self.roll().take_stale();
+        if renewals.is_empty() {
+            return Done::Nothing;
+        }
+        let answers = self.broker.renew_members(self.ttl, &renewals).await;
+        self.roll().settle_renewals(&renewals, &answers);
+        Done::of(&answers)
+    }
+}
+
+/// What became of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// There was nothing to do.
+    Nothing,
+    All,
+    /// The broker could not do some of it.
+    Not,
+}
+
+impl Done {
+    fn of<T>(answers: &[Result<T, Unavailable>]) -> Self {
+        if answers.iter().all(Result::is_ok) { Self::All } else { Self::Not }
+    }
+}
+
+/// Writes and renews in turn, so that neither waits for all of the other. Wakes for a change, the end
+/// of a grace, and the time to renew.
+async fn keep(parts: Arc<Parts>) {
+    let mut renew_at = Instant::now() + parts.ttl / RENEWALS_PER_TTL;
+    loop {
+        if Instant::now() >= renew_at {
+            parts.roll().renew_all();
+            renew_at = Instant::now() + parts.ttl / RENEWALS_PER_TTL;
+        }
+        match [parts.write().await, parts.renew().await] {
+            [Done::Nothing, Done::Nothing] => {
+                let wake_at = parts.roll().next_end().map_or(renew_at, |end| end.min(renew_at));
+                tokio::select! {
+                    () = parts.changed.notified() => {}
+                    () = sleep_until(wake_at) => {}
+                }
+            }
+            done if done.contains(&Done::Not) => tokio::time::sleep(RETRY_PAUSE).await,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

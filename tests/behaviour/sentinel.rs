@@ -1,0 +1,86 @@
+//! Redis is a master that sentinels guard: another takes its place, and clients only hear a gap.
+
+use std::time::{Duration, Instant};
+
+use crate::support::client::{Client, publication};
+use crate::support::node::Node;
+use crate::support::redis::ask;
+use crate::support::sentinel::Guarded;
+use crate::support::{GAP_REASON, eventually};
+
+/// How soon after the sentinels have a new master everything works again.
+const AFTER_FAILOVER_MAX: Duration = Duration::from_secs(6);
+
+/// What is published arrives again; on the way to that nobody is cut off.
+async fn relays_again(from: &mut Client, to: &mut Client) {
+    let gap = serde_json::json!({"type": "gap", "channel": "news", "reason": GAP_REASON});
+    eventually("a gap", async || (to.event().await == gap).then_some(())).await;
+    eventually("a publication to be taken", async || {
+        let publish =
+            serde_json::json!({"type": "publish", "id": 2, "channel": "news", "data": "after"});
+        (from.ask(publish).await["type"] == "published").then_some(())
+    })
+    .await;
+    let after = publication("news", "after");
+    eventually("it to arrive", async || (to.event().await == after).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_master_dies_and_another_takes_its_place() {
+    let mut guarded = Guarded::start().await;
+    let nodes = [Node::at(&guarded.url(), &[]).await, Node::at(&guarded.url(), &[]).await];
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    let mut here = Client::subscribed(&nodes[0], "news").await;
+    let mut there = Client::subscribed(&nodes[1], "news").await;
+    here.publish("news", "before".into()).await;
+    assert_eq!(there.event().await, publication("news", "before"));
+
+    let old = guarded.master().await.expect("a master");
+    guarded.servers[old].kill();
+    for node in &nodes {
+        node.becomes_unready().await;
+    }
+    guarded.fails_over(old).await;
+    let since = Instant::now();
+    relays_again(&mut here, &mut there).await;
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    assert!(since.elapsed() < AFTER_FAILOVER_MAX, "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn an_old_master_that_wakes_up_is_not_used_again() {
+    let guarded = Guarded::start().await;
+    let nodes = [Node::at(&guarded.url(), &[]).await, Node::at(&guarded.url(), &[]).await];
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    let mut here = Client::subscribed(&nodes[0], "news").await;
+    let mut there = Client::subscribed(&nodes[1], "news").await;
+
+    let old = guarded.master().await.expect("a master");
+    guarded.servers[old].freeze();
+    let new = guarded.fails_over(old).await;
+    relays_again(&mut here, &mut there).await;
+    guarded.servers[old].thaw();
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    let subscribers = async |place: usize| -> u64 {
+        let question = ["PUBSUB", "NUMSUB", "tidegate:news"];
+        let (_, count): (String, u64) =
+            ask(guarded.servers[place].address, &question).await.expect("it counts");
+        count
+    };
+    eventually("the old master to be a replica", async || {
+        let role: Vec<redis::Value> = ask(guarded.servers[old].address, &["ROLE"]).await.ok()?;
+        (role[0] == redis::Value::BulkString(b"slave".to_vec())).then_some(())
+    })
+    .await;
+    assert_eq!((subscribers(old).await, subscribers(new).await), (0, 2));
+    here.publish("news", "last".into()).await;
+    assert_eq!(there.event().await, publication("news", "last"));
+}
