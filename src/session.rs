@@ -400,9 +400,11 @@ impl Session {
                 }
             }
             Word::Backlog(backlog) => {
-                let frames = backlog.iter().map(|kept| kept.frame(channel.as_str(), encoding));
+                let session = Some(self.outbound.session());
+                let due = backlog.iter().filter(|it| echo || it.publication.session != session);
+                telemetry::publications_recovered(self.protocol(), due.clone().count());
+                let frames = due.map(|kept| kept.frame(channel.as_str(), encoding));
                 self.outbound.push_backlog(frames);
-                telemetry::publications_recovered(self.protocol(), backlog.len());
             }
             Word::Gap(reason) => {
                 let gap = Push::Gap { channel: channel.as_str(), reason };

@@ -193,8 +193,9 @@ impl Tail {
             if self.last.is_some_and(|last| position <= last) {
                 continue;
             }
-            if self.last.is_some_and(|last| !publication.follows(last)) {
-                items.push(Item::Gap(TRIMMED));
+            if let Some(last) = self.last.filter(|last| !publication.follows(*last)) {
+                let leads_on = publication.previous.is_some() || position.epoch == last.epoch;
+                items.push(Item::Gap(if leads_on { TRIMMED } else { LOST }));
                 self.restart(None);
             }
             self.pass(&publication);
@@ -204,8 +205,9 @@ impl Tail {
             Some(last) if !is_end => Next::Page(last),
             last => {
                 if target > last {
-                    // It was there a moment ago, and is trimmed by now.
-                    items.push(Item::Gap(TRIMMED));
+                    // It was there a moment ago, and is trimmed by now; or another history has begun.
+                    let is_same = target.map(|it| it.epoch) == last.map(|it| it.epoch);
+                    items.push(Item::Gap(if is_same { TRIMMED } else { LOST }));
                     self.restart(target);
                 }
                 Next::Release

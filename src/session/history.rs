@@ -44,7 +44,7 @@ async fn following(
     let mut publications = Vec::new();
     let mut at = since;
     let (mut unbroken, mut more) = (true, true);
-    while publications.len() < limit && more {
+    while publications.len() < limit && more && !is_full(&publications) {
         let count = (limit - publications.len()).min(PAGE_MAX);
         let page = hub.broker().history(channel.clone(), Page::After(at), count).await?;
         more = page.len() == count;
@@ -71,7 +71,7 @@ async fn newest(hub: &Hub, channel: &Channel, limit: usize) -> Result<Excerpt, U
     let mut newest_first: Vec<Publication> = Vec::new();
     let mut page = Page::Newest;
     let mut more = true;
-    while newest_first.len() < limit && more {
+    while newest_first.len() < limit && more && !is_full(&newest_first) {
         let count = (limit - newest_first.len()).min(PAGE_MAX);
         let some = hub.broker().history(channel.clone(), page, count).await?;
         more = some.len() == count;
@@ -92,6 +92,11 @@ async fn newest(hub: &Hub, channel: &Channel, limit: usize) -> Result<Excerpt, U
 async fn end(hub: &Hub, channel: &Channel) -> Result<Option<Position>, Unavailable> {
     let mut ends = hub.broker().positions(vec![channel.clone()]).await;
     ends.pop().unwrap_or(Ok(None))
+}
+
+/// Is there more already than fits into one answer?
+fn is_full(publications: &[Publication]) -> bool {
+    fit(publications.iter()) < publications.len()
 }
 
 /// How many of them fit into one answer.

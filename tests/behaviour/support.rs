@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod fleet;
 pub mod guarded;
 pub mod http;
 pub mod network;

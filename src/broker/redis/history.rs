@@ -70,6 +70,7 @@ fn publication(entry: Value) -> Option<Publication> {
     }
     let mut publication = header::read_entry(&object, &payload);
     publication.position = Some(position);
+    publication.sent_at = header::sent_at(publication.sent_at, publication.position);
     Some(publication)
 }
 

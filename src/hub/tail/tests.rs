@@ -156,7 +156,14 @@ fn where_history_cannot_tell_there_is_a_gap() {
     let mut items = Vec::new();
     assert_eq!(tail.ends_at(Some(at(2, 1)), &mut items), Next::Page(at(1, 5)));
     tail.page(vec![kept(2, 0), kept(2, 1)], true, &mut items);
-    assert_eq!(items[0], Item::Gap(TRIMMED));
+    assert_eq!(items[0], Item::Gap(LOST));
+
+    // Another one, in which nothing stands yet.
+    let mut tail = interrupted(at(1, 5));
+    let mut items = Vec::new();
+    tail.ends_at(Some(at(2, 0)), &mut items);
+    tail.page(Vec::new(), true, &mut items);
+    assert_eq!((items, tail.last()), (vec![Item::Gap(LOST)], Some(at(2, 0))));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Response;
 
 pub use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 pub use tokio_tungstenite::tungstenite::{Error, Message};
@@ -21,6 +22,8 @@ pub struct Client {
     passed_by: VecDeque<Value>,
     /// Of the json protocol.
     pub welcome: Value,
+    /// What its handshake was answered with.
+    pub response: Response,
 }
 
 impl Client {
@@ -45,8 +48,9 @@ impl Client {
         let request = url.into_client_request().expect("a url");
         let stream = connect(node.public).await;
         let handshake = tokio_tungstenite::client_async(request, stream);
-        let (socket, _) = soon("a handshake", handshake).await.expect("the upgrade is accepted");
-        Self { socket, passed_by: VecDeque::new(), welcome: Value::Null }
+        let (socket, response) =
+            soon("a handshake", handshake).await.expect("the upgrade is accepted");
+        Self { socket, passed_by: VecDeque::new(), welcome: Value::Null, response }
     }
 
     pub async fn say(&mut self, message: impl Into<Message>) {
@@ -85,6 +89,20 @@ impl Client {
     pub async fn close(mut self) {
         soon("a close", self.socket.close(None)).await.expect("the close goes out");
         while let Some(Ok(_)) = soon("the end", self.socket.next()).await {}
+    }
+
+    /// The next object, or None once the connection is over, whichever way.
+    pub async fn try_event(&mut self) -> Option<Value> {
+        if let Some(event) = self.passed_by.pop_front() {
+            return Some(event);
+        }
+        loop {
+            match soon("a message", self.socket.next()).await? {
+                Ok(Message::Text(text)) => return serde_json::from_str(&text).ok(),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(_) | Err(_) => return None,
+            }
+        }
     }
 
     async fn next(&mut self) -> Message {

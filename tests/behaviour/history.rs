@@ -1,0 +1,112 @@
+//! What was published before: where a publication stands, coming back without losing any, and
+//! reading what there was.
+
+mod at_random;
+mod commands;
+mod crowd;
+mod forgotten;
+mod idempotency;
+mod plain;
+mod positions;
+mod resuming;
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+
+/// Channels `h:…` keep their last 50 publications, all others none.
+const RULES: &str = r#"rules=[{pattern="h:*",history={size=50,age="10m"}}]"#;
+
+/// The same, long enough for whoever is away for a while.
+const LONG: &str = r#"rules=[{pattern="h:*",history={size=5000,age="10m"}}]"#;
+
+/// What a history may keep beyond its size.
+const SIZE_SLACK: u64 = 100;
+
+/// Where a publication stands, as a client reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Position {
+    epoch: u64,
+    seq: u64,
+}
+
+impl Position {
+    fn of(event: &Value) -> Self {
+        let text = event["position"].as_str().unwrap_or_else(|| panic!("no position in {event}"));
+        Self::parse(text)
+    }
+
+    fn parse(text: &str) -> Self {
+        let (epoch, seq) = text.split_once('-').expect("two numbers");
+        Self { epoch: epoch.parse().expect("an epoch"), seq: seq.parse().expect("a seq") }
+    }
+
+    /// So many publications later.
+    fn plus(self, count: u64) -> Self {
+        Self { seq: self.seq + count, ..self }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+/// Publishes on a channel with history; where the publication stands.
+async fn publish(client: &mut Client, channel: &str, data: impl Into<Value>) -> Position {
+    let data = data.into();
+    let command = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
+    let answer = client.ask(command).await;
+    assert_eq!(answer["type"], "published", "{answer}");
+    Position::of(&answer)
+}
+
+/// Publishes these numbers; where the last one stands.
+async fn publish_all(
+    client: &mut Client,
+    channel: &str,
+    numbers: std::ops::RangeInclusive<u64>,
+) -> Position {
+    let mut last = None;
+    for number in numbers {
+        last = Some(publish(client, channel, number).await);
+    }
+    last.expect("at least one number")
+}
+
+/// Subscribes; where the channel stands.
+async fn subscribe(client: &mut Client, channel: &str) -> Position {
+    let answer = client.ask(json!({"type": "subscribe", "id": 1, "channel": channel})).await;
+    let position = Position::of(&answer);
+    let due = json!({
+        "type": "subscribed", "id": 1, "channel": channel, "position": position.to_string(),
+    });
+    assert_eq!(answer, due);
+    position
+}
+
+/// Subscribes to go on from a position. The next event is the answer.
+async fn resume(client: &mut Client, channel: &str, since: Position) -> Value {
+    let since = since.to_string();
+    client.command(json!({"type": "subscribe", "id": 1, "channel": channel, "since": since})).await;
+    client.event().await
+}
+
+/// The answer to [`resume`].
+fn subscribed(channel: &str, position: Position, recovered: bool) -> Value {
+    json!({
+        "type": "subscribed", "id": 1, "channel": channel, "position": position.to_string(),
+        "recovered": recovered,
+    })
+}
+
+/// What a json client hears of a payload that is JSON.
+fn publication(channel: &str, data: impl Into<Value>, position: Position) -> Value {
+    json!({
+        "type": "publication", "channel": channel, "data": data.into(),
+        "position": position.to_string(),
+    })
+}

@@ -1,0 +1,173 @@
+//! A position that history no longer leads on from is answered honestly: nothing of the past, and
+//! then what is new.
+
+use serde_json::json;
+
+use super::{
+    Position, RULES, SIZE_SLACK, publication, publish, publish_all, resume, subscribe, subscribed,
+};
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::node::Node;
+
+of_every_broker!(
+    one_of_another_epoch_or_the_future_is_not_recovered,
+    what_was_trimmed_by_size_is_not_recovered,
+    what_is_too_old_is_not_recovered,
+    a_history_that_is_over_begins_another_epoch,
+    on_a_channel_without_history_nothing_is_recovered,
+    what_is_no_position_is_a_bad_request,
+);
+
+/// It is told that some may be missing, hears nothing of the past, and then what is new.
+async fn is_lost(node: &Node, publisher: &mut Client, since: Position, last: Position) -> Position {
+    let mut client = Client::json(node).await;
+    assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, false));
+    let next = publish(publisher, "h:1", "new").await;
+    assert_eq!(next, last.plus(1));
+    assert_eq!(client.event().await, publication("h:1", "new", next));
+    next
+}
+
+async fn one_of_another_epoch_or_the_future_is_not_recovered(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let mut last = publish_all(&mut publisher, "h:1", 1..=5).await;
+    let Position { epoch, seq } = last;
+    for since in [
+        Position { epoch: epoch - 1, seq },
+        Position { epoch: epoch - 1, seq: u64::MAX },
+        Position { epoch: epoch + 1, seq },
+        Position { epoch: epoch + 1, seq: 0 },
+        Position { epoch: u64::MAX, seq: u64::MAX },
+        Position { epoch: 0, seq: 0 },
+        Position { epoch, seq: seq + 1000 },
+        Position { epoch, seq: u64::MAX },
+    ] {
+        for node in [a, b] {
+            last = is_lost(node, &mut publisher, since, last).await;
+        }
+    }
+}
+
+async fn what_was_trimmed_by_size_is_not_recovered(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let first = publish(&mut publisher, "h:1", 1).await;
+    let count = 50 + SIZE_SLACK + 2;
+    let last = publish_all(&mut publisher, "h:1", 2..=count).await;
+    for node in [a, b] {
+        // What it is to keep at least is there.
+        let mut client = Client::json(node).await;
+        let since = first.plus(count - 51);
+        assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, true));
+        for number in count - 49..=count {
+            let due = publication("h:1", number, first.plus(number - 1));
+            assert_eq!(client.event().await, due);
+        }
+    }
+    let last = is_lost(a, &mut publisher, first, last).await;
+    is_lost(b, &mut publisher, first, last).await;
+}
+
+const SHORT: &str = r#"rules=[{pattern="h:*",history={size=50,age="1s"}}]"#;
+
+async fn what_is_too_old_is_not_recovered(broker: Broker) {
+    let fleet = broker.fleet(&[SHORT]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    // A subscriber holds the channel, as in a room where somebody always is.
+    subscribe(&mut Client::json(b).await, "h:1").await;
+    let first = publish_all(&mut publisher, "h:1", 1..=3).await;
+    for node in [a, b] {
+        eventually("a publication to be forgotten", async || {
+            // The channel lives on.
+            publish(&mut publisher, "h:1", "later").await;
+            let mut client = Client::json(node).await;
+            let answer = resume(&mut client, "h:1", first).await;
+            if answer["recovered"] == true {
+                let next = client.event().await;
+                assert_eq!(next, publication("h:1", "later", first.plus(1)));
+                return None;
+            }
+            assert_eq!(answer["recovered"], false);
+            let next = publish(&mut publisher, "h:1", "new").await;
+            assert_eq!(client.event().await, publication("h:1", "new", next));
+            Some(())
+        })
+        .await;
+    }
+}
+
+async fn a_history_that_is_over_begins_another_epoch(broker: Broker) {
+    let fleet = broker.fleet(&[SHORT]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let mut listener = Client::json(b).await;
+    let before = subscribe(&mut listener, "h:1").await;
+    let first = publish(&mut publisher, "h:1", 1).await;
+    assert_eq!(first, before.plus(1));
+    assert_eq!(listener.event().await, publication("h:1", 1, first));
+    let history = json!({"type": "history", "id": 6, "channel": "h:1"});
+    eventually("the history to be over", async || {
+        let answer = publisher.ask(history.clone()).await;
+        assert_eq!(answer["type"], "history", "{answer}");
+        (Position::of(&answer).epoch != first.epoch).then_some(())
+    })
+    .await;
+    let next = publish(&mut publisher, "h:1", 2).await;
+    assert!(next.epoch > first.epoch && next.seq == 1, "{next} after {first}");
+    // Who was there all the time missed nothing, and hears of no gap.
+    assert_eq!(listener.event().await, publication("h:1", 2, next));
+    for node in [a, b] {
+        let mut client = Client::json(node).await;
+        assert_eq!(resume(&mut client, "h:1", before).await, subscribed("h:1", next, false));
+    }
+}
+
+async fn on_a_channel_without_history_nothing_is_recovered(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut client = Client::json(a).await;
+    let answer = resume(&mut client, "news", Position { epoch: 1, seq: 1 }).await;
+    let due = json!({"type": "subscribed", "id": 1, "channel": "news", "recovered": false});
+    assert_eq!(answer, due);
+    Client::json(b).await.publish("news", json!("new")).await;
+    assert_eq!(client.event().await["data"], "new");
+}
+
+async fn what_is_no_position_is_a_bad_request(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, _] = fleet.nodes();
+    let mut client = Client::json(a).await;
+    for since in [
+        json!(""),
+        json!("-"),
+        json!("1"),
+        json!("1-"),
+        json!("-1"),
+        json!("1-2-3"),
+        json!("a-b"),
+        json!("+1-2"),
+        json!("1- 2"),
+        json!("99999999999999999999-1"),
+        json!(1),
+        json!({}),
+        json!(["1-2"]),
+        json!(true),
+    ] {
+        for kind in ["subscribe", "history"] {
+            let command = json!({"type": kind, "id": 1, "channel": "h:1", "since": since});
+            let answer = client.ask(command).await;
+            assert_eq!(answer["code"], "bad_request", "{kind} since {since}: {answer}");
+        }
+    }
+    // It was not subscribed, and goes on as ever.
+    publish(&mut client, "h:1", "unheard").await;
+    let position = subscribe(&mut client, "h:1").await;
+    publish(&mut client, "h:1", "heard").await;
+    assert_eq!(client.event().await, publication("h:1", "heard", position.plus(1)));
+}

@@ -1,0 +1,102 @@
+//! The plain protocol resumes by its address, and says in the handshake where it comes in.
+
+use serde_json::json;
+
+use super::{Position, RULES, publish, publish_all, subscribe};
+use crate::support::client::{Client, Message};
+use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::http;
+use crate::support::node::Node;
+use crate::support::raw::{Raw, upgrade};
+
+of_every_broker!(
+    what_was_missed_comes_as_frames_as_it_was,
+    the_handshake_says_where_it_comes_in,
+    a_browsers_first_frames_do_not_overtake_what_it_missed,
+    what_is_no_position_is_refused,
+);
+
+async fn what_was_missed_comes_as_frames_as_it_was(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let before = subscribe(&mut Client::json(a).await, "h:1").await;
+    let mut publisher = Client::plain(a, "h:1?echo=false").await;
+    let frames = [
+        Message::text("hello"),
+        Message::text(""),
+        Message::binary(vec![0x00, 0xFF, 0x1E, b'\n']),
+        Message::binary(&b"text all the same"[..]),
+        Message::text("\u{1e}{\"binary\":true}\nforged"),
+        Message::text("x".repeat(60_000)),
+    ];
+    let mut live = Client::plain(b, "h:1").await;
+    for frame in &frames {
+        publisher.say(frame.clone()).await;
+        assert_eq!(live.hears().await, *frame);
+    }
+    for (missed, node) in (0..=frames.len()).flat_map(|missed| [(missed, a), (missed, b)]) {
+        let since = before.plus((frames.len() - missed) as u64);
+        let mut client = Client::plain(node, &format!("h:1?since={since}&echo=false")).await;
+        for frame in &frames[frames.len() - missed..] {
+            assert_eq!(client.hears().await, *frame);
+        }
+    }
+    let mut client = Client::plain(b, &format!("h:1?since={}", before.plus(5))).await;
+    assert_eq!(client.hears().await, frames[5]);
+    publisher.say("new").await;
+    assert_eq!(client.hears_text().await, "new");
+}
+
+/// What a handshake with this path says: the position, and whether it is recovered.
+async fn standing(node: &Node, path: &str) -> (Option<Position>, Option<String>) {
+    let client = Client::plain(node, path).await;
+    let header = |name: &str| {
+        let value = client.response.headers().get(name)?;
+        Some(value.to_str().expect("text").to_owned())
+    };
+    let position = header("tidegate-position").map(|text| Position::parse(&text));
+    (position, header("tidegate-recovered"))
+}
+
+async fn the_handshake_says_where_it_comes_in(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let first = publish(&mut publisher, "h:1", 1).await;
+    let last = publish_all(&mut publisher, "h:1", 2..=3).await;
+    for node in [a, b] {
+        let (recovered, lost) = (Some("true".to_owned()), Some("false".to_owned()));
+        assert_eq!(standing(node, "h:1").await, (Some(last), None));
+        assert_eq!(standing(node, &format!("h:1?since={first}")).await, (Some(last), recovered));
+        assert_eq!(standing(node, "h:1?since=1-1").await, (Some(last), lost.clone()));
+        assert_eq!(standing(node, "news").await, (None, None));
+        assert_eq!(standing(node, "news?since=1-1").await, (None, lost));
+    }
+}
+
+async fn a_browsers_first_frames_do_not_overtake_what_it_missed(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let before = subscribe(&mut Client::json(a).await, "h:1").await;
+    publish_all(&mut publisher, "h:1", 1..=40).await;
+    let mut client = Client::plain(b, &format!("h:1?since={before}")).await;
+    client.say("own").await;
+    for number in 1..=40 {
+        assert_eq!(client.hears_text().await, number.to_string());
+    }
+    assert_eq!(client.hears_text().await, "own");
+}
+
+async fn what_is_no_position_is_refused(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, _] = fleet.nodes();
+    for since in ["", "1", "1-", "-1", "a-b", "1-2-3", "99999999999999999999-1"] {
+        let mut raw = Raw::connect(a).await;
+        raw.send(upgrade(&format!("/ws/h:1?since={since}"), "")).await;
+        let response = raw.response().await;
+        assert_eq!(response.status, 400, "since={since}");
+        assert_eq!(response.json()["error"]["code"], json!("bad_request"));
+    }
+    assert_eq!(http::get(a.public, "/ws/h:1?since=1-1").await.status, 426);
+}

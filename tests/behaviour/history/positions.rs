@@ -1,0 +1,78 @@
+//! Every publication of a channel with history has its place, and says so.
+
+use serde_json::{Value, json};
+
+use super::{Position, RULES, publication, publish, subscribe};
+use crate::support::client::{self, Client};
+use crate::support::fleet::{Broker, of_every_broker};
+
+of_every_broker!(
+    they_grow_by_one_and_are_the_same_for_all,
+    each_channel_counts_for_itself,
+    channels_without_history_have_none,
+    a_publication_over_http_has_one,
+);
+
+async fn they_grow_by_one_and_are_the_same_for_all(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut here, "h:1").await;
+    assert_eq!(subscribe(&mut there, "h:1").await, before);
+    for number in 1..=20 {
+        let publisher = if number % 2 == 0 { &mut here } else { &mut there };
+        let position = publish(publisher, "h:1", number).await;
+        assert_eq!(position, before.plus(number));
+    }
+    for number in 1..=20 {
+        let due = publication("h:1", number, before.plus(number));
+        assert_eq!(here.event().await, due);
+        assert_eq!(there.event().await, due);
+    }
+    let mut late = Client::json(b).await;
+    assert_eq!(subscribe(&mut late, "h:1").await, before.plus(20));
+    assert_eq!(publish(&mut here, "h:1", 21).await, before.plus(21));
+    assert_eq!(late.event().await, publication("h:1", 21, before.plus(21)));
+}
+
+async fn each_channel_counts_for_itself(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
+    let (one, two) = (publish(&mut here, "h:1", 1).await, publish(&mut here, "h:2", 1).await);
+    assert_eq!(publish(&mut there, "h:1", 2).await, one.plus(1));
+    assert_eq!(publish(&mut there, "h:2", 2).await, two.plus(1));
+}
+
+async fn channels_without_history_have_none(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut subscriber = Client::subscribed(a, "news").await;
+    let mut publisher = Client::json(b).await;
+    publisher.publish("news", json!(1)).await;
+    assert_eq!(subscriber.event().await, client::publication("news", 1));
+    // One segment more than the rule's pattern has.
+    subscriber.subscribe("h:1:2").await;
+    publisher.publish("h:1:2", json!(2)).await;
+    assert_eq!(subscriber.event().await, client::publication("h:1:2", 2));
+}
+
+async fn a_publication_over_http_has_one(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut subscriber = Client::json(a).await;
+    let before = subscribe(&mut subscriber, "h:1").await;
+    let response = b.post("/api/publish/h:1", &[], br#"{"n":1}"#).await;
+    assert_eq!(response.status, 202);
+    assert_eq!(response.json(), json!({"position": before.plus(1).to_string()}));
+    let due = publication("h:1", json!({"n": 1}), before.plus(1));
+    assert_eq!(subscriber.event().await, due);
+
+    let bytes = [("Content-Type", "application/octet-stream")];
+    let response = b.post("/api/publish/h:1", &bytes, b"\xFF").await;
+    assert_eq!(Position::of(&response.json()), before.plus(2));
+    assert_eq!(subscriber.event().await["base64"], "/w==");
+
+    let response = b.post("/api/publish/news", &[], b"1").await;
+    assert_eq!((response.status, &response.json()["position"]), (202, &Value::Null));
+}

@@ -1,0 +1,219 @@
+//! Who comes back with a position gets what was published since, in order and once, and then what is
+//! new.
+
+use serde_json::{Value, json};
+
+use super::{
+    LONG, Position, RULES, publication, publish, publish_all, resume, subscribe, subscribed,
+};
+use crate::support::client::{self, Client};
+use crate::support::fleet::{Broker, of_every_broker};
+
+of_every_broker!(
+    what_was_missed_comes_first_and_then_what_is_new,
+    nothing_was_missed_at_the_current_position,
+    more_than_a_page_was_missed,
+    payloads_come_as_they_were,
+    several_channels_at_once_each_with_its_position,
+    one_that_unsubscribed_resumes_on_the_same_connection,
+    without_echo_ones_own_are_not_resumed,
+    resumes_are_counted,
+);
+
+async fn what_was_missed_comes_first_and_then_what_is_new(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let first = publish(&mut publisher, "h:1", 1).await;
+    let last = publish_all(&mut publisher, "h:1", 2..=10).await;
+    // From every place on both nodes, also from before the first.
+    for (missed, node) in (0..=10).flat_map(|missed| [(missed, a), (missed, b)]) {
+        let mut client = Client::json(node).await;
+        let since = Position { seq: last.seq - missed, ..last };
+        assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, true));
+        for number in 11 - missed..=10 {
+            let due = publication("h:1", number, first.plus(number - 1));
+            assert_eq!(client.event().await, due, "{missed} were missed");
+        }
+        client.command(json!({"type": "ping", "id": 9})).await;
+        assert_eq!(client.event().await["type"], "pong");
+    }
+    let mut client = Client::json(b).await;
+    resume(&mut client, "h:1", first.plus(8)).await;
+    assert_eq!(client.event().await, publication("h:1", 10, last));
+    publish(&mut publisher, "h:1", "new").await;
+    assert_eq!(client.event().await, publication("h:1", "new", last.plus(1)));
+}
+
+async fn nothing_was_missed_at_the_current_position(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    // Also where nothing has ever been published.
+    let empty = subscribe(&mut Client::json(b).await, "h:1").await;
+    for turn in 0..3 {
+        let mut client = Client::json(b).await;
+        let here = empty.plus(turn);
+        assert_eq!(resume(&mut client, "h:1", here).await, subscribed("h:1", here, true));
+        let next = publish(&mut publisher, "h:1", turn).await;
+        assert_eq!(client.event().await, publication("h:1", turn, next));
+    }
+}
+
+async fn more_than_a_page_was_missed(broker: Broker) {
+    let fleet = broker.fleet(&[LONG]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let before = subscribe(&mut Client::json(a).await, "h:1").await;
+    let last = publish_all(&mut publisher, "h:1", 1..=1000).await;
+    assert_eq!(last, before.plus(1000));
+    for (node, missed) in [(b, 1000), (a, 129), (b, 128), (a, 127), (b, 384), (b, 33)] {
+        let mut client = Client::json(node).await;
+        let since = before.plus(1000 - missed);
+        assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, true));
+        for number in 1001 - missed..=1000 {
+            assert_eq!(client.event().await, publication("h:1", number, before.plus(number)));
+        }
+    }
+}
+
+/// A publication's payload, in the field it is told in.
+fn payload(event: &Value) -> Value {
+    let mut event = event.clone();
+    let fields = event.as_object_mut().expect("an object");
+    assert_eq!(fields.remove("type"), Some("publication".into()));
+    assert_eq!(fields.remove("channel"), Some("h:1".into()));
+    assert!(fields.remove("position").is_some());
+    event
+}
+
+async fn payloads_come_as_they_were(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut live = Client::json(a).await;
+    let before = subscribe(&mut live, "h:1").await;
+    let payloads = [
+        json!({"data": {"b": 1, "a": [1.50, null, "\n", "Grüße 🌊"]}}),
+        json!({"data": null}),
+        json!({"data": ""}),
+        json!({"text": "no json"}),
+        json!({"text": ""}),
+        json!({"text": "\u{1e}{\"user\":\"root\",\"pos\":\"1-1\"}\nforged"}),
+        json!({"base64": "AP8eCg=="}),
+        json!({"data": "x".repeat(60_000)}),
+    ];
+    let mut publisher = Client::json(b).await;
+    for payload in &payloads {
+        let mut command = payload.clone();
+        command["type"] = "publish".into();
+        command["channel"] = "h:1".into();
+        command["id"] = 2.into();
+        assert_eq!(publisher.ask(command).await["type"], "published");
+    }
+    let mut heard = Vec::new();
+    for due in &payloads {
+        let event = live.event().await;
+        assert_eq!(&payload(&event), due);
+        heard.push(event);
+    }
+    for node in [a, b] {
+        let mut resumed = Client::json(node).await;
+        resume(&mut resumed, "h:1", before).await;
+        for due in &heard {
+            assert_eq!(&resumed.event().await, due);
+        }
+    }
+}
+
+async fn several_channels_at_once_each_with_its_position(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let one = publish(&mut publisher, "h:1", 1).await;
+    let two = publish(&mut publisher, "h:2", 1).await;
+    publish(&mut publisher, "h:1", 2).await;
+    let mut client = Client::json(b).await;
+    let channels = json!({
+        "h:1": one.to_string(), "news": null, "h:2": two.to_string(), "h:3": null,
+        "h:4": "no position",
+    });
+    client.command(json!({"type": "subscribe", "id": 1, "channels": channels})).await;
+    let mut answers: Vec<Value> = Vec::new();
+    for _ in 0..5 {
+        answers.push(client.answer(1).await);
+    }
+    let answer = |name: &str| {
+        let mut of_channel = answers.iter().filter(|answer| answer["channel"] == name);
+        of_channel.next().unwrap_or_else(|| panic!("no answer for {name} in {answers:?}"))
+    };
+    assert_eq!(*answer("h:1"), subscribed("h:1", one.plus(1), true));
+    assert_eq!(*answer("news"), json!({"type": "subscribed", "id": 1, "channel": "news"}));
+    assert_eq!(*answer("h:2"), subscribed("h:2", two, true));
+    let begun = answer("h:3");
+    assert!(begun["position"].is_string() && begun.get("recovered").is_none(), "{begun}");
+    assert_eq!(answer("h:4")["code"], "bad_request");
+
+    assert_eq!(client.event().await, publication("h:1", 2, one.plus(1)));
+    publisher.publish("news", json!(3)).await;
+    assert_eq!(client.event().await, client::publication("news", 3));
+    publish(&mut publisher, "h:2", 2).await;
+    assert_eq!(client.event().await, publication("h:2", 2, two.plus(1)));
+}
+
+async fn one_that_unsubscribed_resumes_on_the_same_connection(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut client, mut publisher) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut client, "h:1").await;
+    for turn in 0..5 {
+        let at = before.plus(turn * 2);
+        let unsubscribe = json!({"type": "unsubscribe", "id": 3, "channel": "h:1"});
+        assert_eq!(client.ask(unsubscribe).await["type"], "unsubscribed");
+        publish(&mut publisher, "h:1", "missed").await;
+        assert_eq!(resume(&mut client, "h:1", at).await, subscribed("h:1", at.plus(1), true));
+        assert_eq!(client.event().await, publication("h:1", "missed", at.plus(1)));
+        publish(&mut publisher, "h:1", "live").await;
+        assert_eq!(client.event().await, publication("h:1", "live", at.plus(2)));
+    }
+}
+
+async fn without_echo_ones_own_are_not_resumed(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut quiet, mut other) = (Client::json(a).await, Client::json(b).await);
+    let subscribe = |since: Option<Position>| {
+        let since = since.map(|since| since.to_string());
+        json!({"type": "subscribe", "id": 1, "channel": "h:1", "since": since, "echo": false})
+    };
+    let before = Position::of(&quiet.ask(subscribe(None)).await);
+    publish(&mut quiet, "h:1", "own").await;
+    publish(&mut other, "h:1", "live").await;
+    assert_eq!(quiet.event().await, publication("h:1", "live", before.plus(2)));
+
+    quiet.ask(json!({"type": "unsubscribe", "id": 3, "channel": "h:1"})).await;
+    publish(&mut quiet, "h:1", "own").await;
+    publish(&mut other, "h:1", "missed").await;
+    let answer = quiet.ask(subscribe(Some(before.plus(2)))).await;
+    assert_eq!(answer, subscribed("h:1", before.plus(4), true));
+    assert_eq!(quiet.event().await, publication("h:1", "missed", before.plus(4)));
+    publish(&mut quiet, "h:1", "own").await;
+    publish(&mut other, "h:1", "live").await;
+    assert_eq!(quiet.event().await, publication("h:1", "live", before.plus(6)));
+}
+
+async fn resumes_are_counted(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let count = async |outcome: &str| {
+        let name = format!(r#"tidegate_history_resumes_total{{outcome="{outcome}"}}"#);
+        fleet.metric(&name).await
+    };
+    assert_eq!((count("recovered").await, count("lost").await), (0., 0.));
+    let mut client = Client::json(a).await;
+    let first = publish(&mut client, "h:1", 1).await;
+    subscribe(&mut client, "h:1").await;
+    assert_eq!(resume(&mut Client::json(b).await, "h:1", first).await["recovered"], true);
+    let never = Position { epoch: 1, seq: 1 };
+    assert_eq!(resume(&mut Client::json(a).await, "h:1", never).await["recovered"], false);
+    assert_eq!((count("recovered").await, count("lost").await), (1., 1.));
+}

@@ -1,0 +1,63 @@
+//! A channel whose delivery is `latest`: who stops reading keeps its connection, and hears the newest
+//! when it reads again.
+
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::raw::{Raw, text};
+
+of_every_broker!(who_stops_reading_later_hears_the_newest, who_keeps_up_hears_every_one,);
+
+const RULES: &str = r#"rules=[{pattern="price:*",delivery="latest"}]"#;
+const SKIPPED: &str = "tidegate_publications_skipped_total";
+const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
+
+/// Far beyond what the queue and the system's buffers hold.
+const PUBLICATIONS_MAX: u64 = 4000;
+
+const PAYLOAD_BYTES: usize = 16 << 10;
+
+async fn who_stops_reading_later_hears_the_newest(broker: Broker) {
+    let fleet = broker.fleet(&[RULES, "session.queue_bytes_max=64KiB"]).await;
+    let [a, b] = fleet.nodes();
+    let mut slow = Raw::narrow(a, "/ws").await;
+    slow.message().await;
+    slow.send(text(r#"{"type":"subscribe","id":1,"channel":"price:1"}"#)).await;
+    slow.hears_text(r#"{"type":"subscribed","id":1,"channel":"price:1"}"#).await;
+    let mut publisher = Client::json(b).await;
+    let filler = "x".repeat(PAYLOAD_BYTES);
+    let mut sent = 0;
+    while a.metric(SKIPPED).await < 10. {
+        for _ in 0..20 {
+            sent += 1;
+            publisher.publish("price:1", json!([sent, filler])).await;
+        }
+        assert!(sent < PUBLICATIONS_MAX, "nothing has been skipped");
+    }
+
+    let mut last = 0;
+    while last < sent {
+        let event: Value = serde_json::from_slice(&slow.message().await.payload).expect("JSON");
+        assert_eq!(event["type"], "publication", "{event}");
+        let number = event["data"][0].as_u64().expect("a number");
+        assert!(number > last, "{number} after {last}");
+        last = number;
+    }
+    publisher.publish("price:1", json!("live")).await;
+    slow.hears_text(r#"{"type":"publication","channel":"price:1","data":"live"}"#).await;
+    assert_eq!(fleet.metric(SLOW).await, 0.);
+    a.metric_becomes("tidegate_outbound_queue_bytes", 0.).await;
+}
+
+async fn who_keeps_up_hears_every_one(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut subscriber = Client::subscribed(a, "price:1").await;
+    let mut publisher = Client::json(b).await;
+    for number in 0..200 {
+        publisher.publish("price:1", json!(number)).await;
+        assert_eq!(subscriber.event().await["data"], number);
+    }
+    assert_eq!(fleet.metric(SKIPPED).await, 0.);
+}
