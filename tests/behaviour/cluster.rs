@@ -9,6 +9,9 @@ use crate::support::{GAP_REASON, eventually};
 
 const CHANNELS: usize = 12;
 
+const TURNS: u64 = 300;
+const BURST: u64 = 50;
+
 async fn two_nodes(cluster: &Sharded) -> [Node; 2] {
     let nodes = [Node::at(&cluster.url(), &[]).await, Node::at(&cluster.url(), &[]).await];
     for node in &nodes {
@@ -84,6 +87,33 @@ async fn a_slot_that_moves_is_followed_and_has_a_gap() {
 }
 
 #[tokio::test]
+async fn the_nodes_own_channel_follows_its_masters_slots_and_costs_nobody_a_gap() {
+    const PROBES: &str = "tidegate_broker_probe_rtt_seconds_count";
+    let cluster = Sharded::of_masters().await;
+    let [node, _] = two_nodes(&cluster).await;
+    let mut client = Client::subscribed(&node, "news").await;
+    let id = client.welcome["node"].as_str().expect("the node's name").to_owned();
+    let before = node.metric("tidegate_broker_reconnects_total").await;
+    // Those in use are among them, but for very unlikely names.
+    for number in 0..12 {
+        let own = format!("probe {number} {id}");
+        let from = cluster.master_of(&own, None).await.expect("a master");
+        if cluster.master_of("news", None).await != Some(from) {
+            cluster.migrate(&own, (from + 1) % 3).await;
+            eventually("all to agree", async || cluster.master_of(&own, None).await).await;
+        }
+    }
+    // Longer than a silence that would condemn a connection.
+    let probes = node.metric(PROBES).await + 24.;
+    eventually("probes to come back", async || (node.metric(PROBES).await >= probes).then_some(()))
+        .await;
+    node.becomes_ready().await;
+    assert_eq!(node.metric("tidegate_broker_reconnects_total").await, before);
+    cluster.publish("news", "1", None).await;
+    assert_eq!(client.event().await, publication("news", 1));
+}
+
+#[tokio::test]
 async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
     let cluster = Sharded::of_masters().await;
     let nodes = two_nodes(&cluster).await;
@@ -91,9 +121,16 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
     let mut there = Client::subscribed(&nodes[1], "news").await;
     let from = cluster.master_of("news", None).await.expect("a master");
     let publishing = async {
-        for number in 0..600 {
-            let publish = json!({"type": "publish", "id": 2, "channel": "news", "data": number});
-            assert_eq!(here.ask(publish).await["type"], "published", "{number}");
+        for turn in 0..TURNS {
+            // Many at a time are on their way when the slot moves.
+            for number in 0..BURST {
+                let data = turn * BURST + number;
+                let publish = json!({"type": "publish", "id": 2, "channel": "news", "data": data});
+                here.command(publish).await;
+            }
+            for number in 0..BURST {
+                assert_eq!(here.answer(2).await["type"], "published", "{turn} {number}");
+            }
         }
         here
     };

@@ -108,7 +108,8 @@ local function new_epoch(last)
   return began .. lineage
 end
 
--- Finds or begins the epoch to append to; answers what a new one goes on from.
+-- Finds or begins the epoch to append to; answers the next id, and what a new epoch goes on from. An
+-- epoch begins with 1, so that there is a position before the first publication.
 local function find_epoch(key, channel)
   if not lineage then
     find_lineage()
@@ -117,10 +118,10 @@ local function find_epoch(key, channel)
   local epoch = last and string.match(last, '^%d+')
   if epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage) then
     channel.epoch = epoch
-    return nil
+    return epoch .. '-*', nil
   end
   channel.epoch = new_epoch(last)
-  return last
+  return channel.epoch .. '-1', last
 end
 
 -- Now and then: puts off the end of the stream, and trims what is too old.
@@ -143,15 +144,6 @@ local function with(header, name, value)
   return rest .. '"' .. name .. '":"' .. value .. '"}'
 end
 
-local function add(key, channel, header, payload, nomkstream)
-  if nomkstream then
-    return redis.pcall('XADD', key, 'NOMKSTREAM', 'MAXLEN', '~', channel.size, channel.epoch .. '-*',
-      'h', header, 'p', payload)
-  end
-  return redis.call('XADD', key, 'MAXLEN', '~', channel.size, channel.epoch .. '-*',
-    'h', header, 'p', payload)
-end
-
 -- header: a JSON object without line breaks. id: '' or the idempotency key. now: milliseconds.
 local function append(key, channel, payload, header, id, now)
   if not channel.size then
@@ -164,14 +156,15 @@ local function append(key, channel, payload, header, id, now)
       return before
     end
   end
-  local position = channel.epoch and add(key, channel, header, payload, true)
+  local position = channel.epoch and redis.pcall('XADD', key, 'NOMKSTREAM',
+    'MAXLEN', '~', channel.size, channel.epoch .. '-*', 'h', header, 'p', payload)
   if not position or type(position) == 'table' then
     -- The stream is gone, or another server has appended to it meanwhile.
-    local previous = find_epoch(key, channel)
+    local next, previous = find_epoch(key, channel)
     if previous then
       header = with(header, 'prev', previous)
     end
-    position = add(key, channel, header, payload, false)
+    position = redis.call('XADD', key, 'MAXLEN', '~', channel.size, next, 'h', header, 'p', payload)
     channel.touch_at, channel.marks = 0, {}
   end
   if now >= channel.touch_at then

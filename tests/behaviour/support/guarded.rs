@@ -14,6 +14,9 @@ const SERVICE: &str = "main";
 /// The sentinels agree that the master is gone after so long.
 const DOWN_AFTER_MILLIS: u32 = 1000;
 
+/// Replicas are synchronised at once.
+const NO_DELAY: [&str; 2] = ["--repl-diskless-sync-delay", "0"];
+
 pub struct Guarded {
     pub servers: Vec<Redis>,
     sentinels: Vec<(SocketAddr, Process)>,
@@ -23,12 +26,21 @@ pub struct Guarded {
 impl Guarded {
     /// One master, two replicas, three sentinels that know each other and them.
     pub async fn start() -> Self {
-        let mut servers = vec![Redis::start().await];
+        let mut master = Redis::absent_with(&NO_DELAY);
+        master.run().await;
+        let mut servers = vec![master];
         let master = servers[0].address;
         for _ in 0..2 {
             let port = master.port().to_string();
-            let mut replica = Redis::absent_with(&["--replicaof", "127.0.0.1", &port]);
+            let arguments = ["--replicaof", "127.0.0.1", &port, NO_DELAY[0], NO_DELAY[1]];
+            let mut replica = Redis::absent_with(&arguments);
             replica.run().await;
+            // Before sentinels come: those that miss it look again only after ten seconds.
+            eventually("a replica to follow", async || {
+                let info: String = ask(replica.address, &["INFO", "replication"]).await.ok()?;
+                info.contains("master_link_status:up").then_some(())
+            })
+            .await;
             servers.push(replica);
         }
         let directories: Vec<_> =
@@ -61,15 +73,8 @@ impl Guarded {
             .await
     }
 
-    /// Replicas follow and sentinels know each other, so that a failover can be.
+    /// Sentinels know each other and the replicas, so that a failover can be.
     async fn is_whole(&self) {
-        for replica in &self.servers[1..] {
-            eventually("a replica to follow", async || {
-                let info: String = ask(replica.address, &["INFO", "replication"]).await.ok()?;
-                info.contains("master_link_status:up").then_some(())
-            })
-            .await;
-        }
         for (sentinel, _) in &self.sentinels {
             eventually("sentinels to know each other", async || {
                 let fields: Vec<String> =
