@@ -2,7 +2,7 @@
 # make test   installs what the tests need and runs them all
 # make check  the fast loop: format, lints, unit tests
 
-.PHONY: run check test docs bench autobahn load setup clean
+.PHONY: run check test docs bench chaos autobahn load setup clean
 .DEFAULT_GOAL := check
 
 export K6_NO_USAGE_REPORT = true
@@ -13,7 +13,7 @@ run:
 check:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	cargo test --lib --test architecture --test docs
+	cargo test --lib --test architecture --test docs --test chaos_checker
 
 setup:
 	tests/setup.sh
@@ -22,6 +22,12 @@ setup:
 test: setup check
 	cargo test --test behaviour
 	tests/real.sh
+	CHAOS=short cargo test --test chaos
+
+# Everything breaks while everybody talks: no gap without a gap message. All faults take about a quarter of
+# an hour; `CHAOS=short` a minute and a half, `FAULT=name` runs one, `SEED=number` repeats a run.
+chaos: setup
+	CHAOS=$(or $(CHAOS),long) cargo test --test chaos
 
 # Writes the references that are made from the code.
 docs:

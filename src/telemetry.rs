@@ -222,6 +222,15 @@ pub fn broker_did_not_answer(error: &dyn Display) {
     tracing::debug!(%error, "redis did not answer a question");
 }
 
+/// No replica confirmed what was appended to histories in time; it is acknowledged all the same.
+pub fn replicas_are_late(timeout: Duration) {
+    let millis = timeout.as_millis() as u64;
+    tracing::warn!(
+        timeout_ms = millis,
+        "no replica keeps up: until one does, a failover may lose what was acknowledged"
+    );
+}
+
 /// Redis refused a command that only an operator can mend, such as `NOPERM`.
 pub fn broker_refused(command: &str, error: &dyn Display) {
     tracing::warn!(command, %error, "redis refused a command");

@@ -25,6 +25,7 @@ mod map;
 mod presence;
 mod probe;
 mod publisher;
+mod replicas;
 mod resp;
 mod roster;
 mod server;

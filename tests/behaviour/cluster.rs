@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use crate::support::client::{Client, publication};
-use crate::support::cluster::Cluster;
 use crate::support::node::Node;
+use crate::support::sharded::Sharded;
 use crate::support::{GAP_REASON, eventually};
 
 const CHANNELS: usize = 12;
 
-async fn two_nodes(cluster: &Cluster) -> [Node; 2] {
+async fn two_nodes(cluster: &Sharded) -> [Node; 2] {
     let nodes = [Node::at(&cluster.url(), &[]).await, Node::at(&cluster.url(), &[]).await];
     for node in &nodes {
         node.becomes_ready().await;
@@ -25,7 +25,7 @@ async fn hears_gap(client: &mut Client) {
 
 #[tokio::test]
 async fn channels_of_all_masters_are_relayed_in_order() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Sharded::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let names: Vec<_> = (0..CHANNELS).map(|number| format!("room:{number}")).collect();
     let mut masters = std::collections::HashSet::new();
@@ -60,7 +60,7 @@ async fn channels_of_all_masters_are_relayed_in_order() {
 
 #[tokio::test]
 async fn a_slot_that_moves_is_followed_and_has_a_gap() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Sharded::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -85,7 +85,7 @@ async fn a_slot_that_moves_is_followed_and_has_a_gap() {
 
 #[tokio::test]
 async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Sharded::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::json(&nodes[0]).await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -100,7 +100,7 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
     let moving = async {
         for turn in 1..=4 {
             cluster.migrate("news", (from + turn) % 3).await;
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            eventually("all to agree", async || cluster.master_of("news", None).await).await;
         }
     };
     let (mut here, ()) = tokio::join!(publishing, moving);
@@ -126,8 +126,33 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
 }
 
 #[tokio::test]
+async fn an_old_master_that_wakes_up_is_not_used_again() {
+    let cluster = Sharded::with_replicas().await;
+    let nodes = two_nodes(&cluster).await;
+    let mut here = Client::subscribed(&nodes[0], "news").await;
+    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let old = cluster.master_of("news", None).await.expect("a master");
+    cluster.servers[old].freeze();
+    for client in [&mut here, &mut there] {
+        hears_gap(client).await;
+    }
+    let new = eventually("another master", async || cluster.master_of("news", Some(old)).await);
+    assert_ne!(new.await, old);
+    cluster.servers[old].thaw();
+    eventually("all to agree", async || cluster.master_of("news", None).await).await;
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    assert_eq!(cluster.subscribers("news", None).await, 2);
+    for number in 0..20 {
+        here.publish("news", number.into()).await;
+        assert_eq!(there.event().await, publication("news", number));
+    }
+}
+
+#[tokio::test]
 async fn a_master_dies_and_its_replica_takes_over() {
-    let mut cluster = Cluster::with_replicas().await;
+    let mut cluster = Sharded::with_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;

@@ -3,6 +3,7 @@
 mod absent;
 mod hanging;
 mod interrupted;
+mod many;
 mod refused;
 mod restarted;
 mod silent;

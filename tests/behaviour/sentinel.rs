@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::support::client::{Client, publication};
+use crate::support::guarded::Guarded;
 use crate::support::node::Node;
 use crate::support::redis::ask;
-use crate::support::sentinel::Guarded;
 use crate::support::{GAP_REASON, eventually};
 
 /// How soon after the sentinels have a new master everything works again.

@@ -2,9 +2,11 @@
 --
 -- A channel's history is the stream of its own name. Its entries are <epoch>-<seq>, with the fields
 -- h (the header, a JSON object) and p (the payload). An epoch is nineteen digits: the milliseconds at
--- which it began, and six digits of the server's replication id. So a server that was promoted,
--- restarted or given the slot never goes on in an epoch that another one may have led further: it
--- begins its own, and the first entry says in "prev" where it goes on from.
+-- which it began, and six digits of the server's replication id. A server that was promoted, or has
+-- loaded a snapshot, never goes on in an epoch of another: that one may have led it further, and one
+-- position would be two publications. It begins its own, and the first entry says in "prev" where it
+-- goes on from. A server that was given the slot, or has read its append-only file, has all there
+-- was and goes on.
 
 -- Channels that are remembered at most, so that a flood of names does not stay in memory.
 local CHANNELS_MAX = 20000
@@ -18,17 +20,19 @@ local channels = {}
 local channels_count = 0
 
 local fleets = nil
-local lineage = nil
+local lineage, inherits = nil, nil
 
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- Of this server and its promotion: six digits.
+-- Of this server and its promotion: six digits. And whether it has its data from another history.
 local function find_lineage()
-  local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-  return string.format('%06d', tonumber(string.sub(id, 1, 8), 16) % 1000000)
+  local info = redis.call('INFO', 'replication')
+  local id = string.match(info, 'master_replid:(%x+)')
+  lineage = string.format('%06d', tonumber(string.sub(id, 1, 8), 16) % 1000000)
+  inherits = string.match(info, 'master_replid2:(%x+)') ~= string.rep('0', 40)
 end
 
 -- The fleet whose prefix the key has, and its channel's name.
@@ -106,10 +110,12 @@ end
 
 -- Finds or begins the epoch to append to; answers what a new one goes on from.
 local function find_epoch(key, channel)
-  lineage = lineage or find_lineage()
+  if not lineage then
+    find_lineage()
+  end
   local last = last_of(key)
   local epoch = last and string.match(last, '^%d+')
-  if epoch and #epoch == 19 and string.sub(epoch, -6) == lineage then
+  if epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage) then
     channel.epoch = epoch
     return nil
   end
@@ -241,7 +247,7 @@ local function append_of_node(keys, args)
   if not channel then
     return unknown(keys[1])
   end
-  return append(keys[1], channel, args[1], args[2], args[3], tonumber(args[4]))
+  return append(keys[1], channel, args[1], args[2], args[3], tonumber(args[4]) or now_ms())
 end
 
 -- FCALL tidegate_position 1 <key>

@@ -1,7 +1,7 @@
 //! Publications that wait for one master, in order. Whatever happens on the way, a publication is
 //! never overtaken by a later one of its channel.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,6 +19,14 @@ const STUCK: Unavailable = Unavailable("the broker takes no publications");
 pub struct Queued {
     pub slot: Slot,
     pub item: Item,
+    /// Redis has been asked for it, and could not do it then.
+    pub is_again: bool,
+}
+
+impl Queued {
+    pub fn new(slot: Slot, item: Item) -> Self {
+        Self { slot, item, is_again: false }
+    }
 }
 
 /// The line before one master.
@@ -42,6 +50,13 @@ pub struct Most {
     /// Payload bytes beyond which the next publication waits for the next batch.
     pub bytes: usize,
 }
+
+/// Most publications in a batch that Redis could not do before: what it cannot do of one slot must
+/// not keep out the others.
+const AGAIN_MAX: usize = 64;
+
+/// Most publications that are passed over for one batch.
+const PASSED_MAX: usize = 4096;
 
 impl Line {
     /// `timeout`: how long nothing may leave before nobody should wait for it any more.
@@ -67,19 +82,31 @@ impl Line {
     pub fn take(&self, most: Most, taken: impl Fn(Slot)) -> Vec<Queued> {
         let mut waiting = self.lock();
         let mut batch = Vec::with_capacity(most.publications.min(waiting.items.len()));
-        let mut bytes = 0;
+        let mut passed: Vec<Queued> = Vec::new();
+        let mut passed_slots = HashSet::new();
+        let (mut bytes, mut again) = (0, 0);
         while batch.len() < most.publications
             && bytes < most.bytes
+            && passed.len() < PASSED_MAX
             && let Some(queued) = waiting.items.pop_front()
         {
             if queued.item.is_late() {
                 queued.item.answer(Err(LATE));
                 continue;
             }
+            // Nobody overtakes who was passed over.
+            let is_over = queued.is_again && again == AGAIN_MAX;
+            if is_over || passed_slots.contains(&queued.slot) {
+                passed_slots.insert(queued.slot);
+                passed.push(queued);
+                continue;
+            }
+            again += usize::from(queued.is_again);
             taken(queued.slot);
             bytes += queued.item.publication.payload.len();
             batch.push(queued);
         }
+        passed.into_iter().rev().for_each(|queued| waiting.items.push_front(queued));
         batch
     }
 
@@ -88,7 +115,7 @@ impl Line {
         let mut waiting = self.lock();
         let (items, overtaken): (Vec<_>, Vec<_>) = items.into_iter().partition(may);
         for queued in items.into_iter().rev() {
-            waiting.items.push_front(queued);
+            waiting.items.push_front(Queued { is_again: true, ..queued });
         }
         drop(waiting);
         self.news.notify_one();
@@ -164,7 +191,7 @@ mod tests {
     fn queued(intake: &Intake, slot: Slot, name: &str) -> Queued {
         let publication = Publication::bare(Bytes::copy_from_slice(name.as_bytes()));
         let (item, _) = intake.admit(Channel::new("a").unwrap(), publication).unwrap();
-        Queued { slot, item }
+        Queued::new(slot, item)
     }
 
     fn names(items: &[Queued]) -> Vec<&str> {
@@ -201,6 +228,24 @@ mod tests {
         let over = line.put_back(batch, |it| it.item.publication.payload != "a");
         assert_eq!(names(&over), ["a"]);
         assert_eq!(names(&line.take(ALL, |_| {})), ["b", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_redis_cannot_do_of_one_slot_keeps_out_no_other() {
+        let intake = Intake::new(Duration::from_secs(2));
+        let line = Line::new(Duration::from_secs(2));
+        let many = 2 * ALL.publications;
+        for _ in 0..many {
+            line.push(queued(&intake, 1, "stays")).unwrap();
+        }
+        line.push(queued(&intake, 2, "other")).unwrap();
+        let first = line.take(Most { publications: many, ..ALL }, |_| {});
+        line.put_back(first, |_| true);
+        let batch = line.take(ALL, |_| {});
+        assert_eq!(batch.len(), AGAIN_MAX + 1);
+        assert_eq!(names(&batch).last(), Some(&"other"));
+        line.put_back(batch, |_| true);
+        assert_eq!(line.leave(|slot| slot == 1).len(), many);
     }
 
     #[tokio::test(start_paused = true)]

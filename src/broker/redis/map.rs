@@ -55,6 +55,9 @@ struct Routes {
     owners: Vec<Option<u16>>,
 }
 
+/// Some channels of a list, each with its place there.
+pub type Part<'a> = Vec<(usize, &'a Channel)>;
+
 /// What [`Map::apply`] changed.
 #[derive(Default)]
 pub struct Applied {
@@ -99,7 +102,7 @@ impl Map {
         let slot = self.slot(&channel);
         let put = intake.admit(channel, publication).and_then(|(item, receipt)| {
             let routes = self.read();
-            self.place(&routes, slot).line.push(Queued { slot, item }).map(|()| receipt)
+            self.place(&routes, slot).line.push(Queued::new(slot, item)).map(|()| receipt)
         });
         put.unwrap_or_else(|why| Receipt::now(Err(why)))
     }
@@ -150,10 +153,7 @@ impl Map {
 
     /// The channels of each lane, each with its place in the list. Without a lane: those that no
     /// master owns now.
-    pub fn by_lane<'a>(
-        &self,
-        channels: &'a [Channel],
-    ) -> Vec<(Option<Arc<Lane>>, Vec<(usize, &'a Channel)>)> {
+    pub fn by_lane<'a>(&self, channels: &'a [Channel]) -> Vec<(Option<Arc<Lane>>, Part<'a>)> {
         let routes = self.read();
         let mut by_owner: HashMap<Option<u16>, Vec<(usize, &Channel)>> = HashMap::new();
         for (at, channel) in channels.iter().enumerate() {
@@ -258,3 +258,6 @@ impl Routes {
         owner.is_some_and(|owner| self.lanes[usize::from(owner)].number == lane.number)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,7 @@ impl Prober<'_> {
         let slot = self.context.map.slot(&channel);
         let payload = Publication::bare(Bytes::from(number.to_string()));
         let (item, receipt) = self.context.intake.admit(channel, payload)?;
-        self.lane.line.push(Queued { slot, item })?;
+        self.lane.line.push(Queued::new(slot, item))?;
         match timeout(AWAY_MAX, receipt).await {
             Ok(answer) => answer.map(|_| ()),
             Err(_) => Err(Unavailable("redis did not take the probe in time")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
-use ::redis::{Pipeline, Value};
+use ::redis::{Pipeline, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::context::Context;
@@ -14,6 +14,7 @@ use super::header;
 use super::lane::Lane;
 use super::line::{Most, Queued};
 use super::link::Backoff;
+use super::replicas::{REPLICA_TIMEOUT, Replicas};
 use super::state::Part;
 use super::verdict::{Cause, Verdict};
 use crate::broker::Unavailable;
@@ -33,6 +34,9 @@ const ROLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a new connection may take to be made ready for publishing.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long it is left at that when Redis has refused the functions.
+const LACKING_PAUSE: Duration = Duration::from_secs(5);
+
 /// Pauses before what Redis could not do yet goes out again: the first, and the longest.
 const AGAIN_PAUSE: Duration = Duration::from_millis(10);
 const AGAIN_PAUSE_MAX: Duration = Duration::from_millis(200);
@@ -42,11 +46,20 @@ const UNANSWERED: Unavailable =
 const OVERTAKEN: Unavailable =
     Unavailable("redis refused the publication and took a later one of its channel");
 
+const LACKING: Unavailable = Unavailable("redis lacks the functions that history needs");
+
 const REPLICA: &str = "it is a replica";
 
 /// Publishes what stands in the lane's line, for ever.
 pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
-    let mut publisher = Publisher { lane, context, refused: false, asked_again: 0 };
+    let mut publisher = Publisher {
+        lane,
+        context,
+        refused: false,
+        asked_again: 0,
+        replicas: Replicas::default(),
+        lacks_until: None,
+    };
     let lane = publisher.lane.clone();
     let mut backoff = Backoff::default();
     loop {
@@ -87,6 +100,9 @@ struct Publisher {
     refused: bool,
     /// How many batches in a row had something that goes out again.
     asked_again: u32,
+    replicas: Replicas,
+    /// Redis refused the functions, and is not asked to take them again before.
+    lacks_until: Option<Instant>,
 }
 
 /// Publications that Redis has been handed and has not answered. Whoever gives up waiting, even by
@@ -101,8 +117,9 @@ impl Drop for Flight {
 
 impl Publisher {
     /// A connection to a server that is a master and has the functions.
-    async fn connect(&self) -> Result<MultiplexedConnection, String> {
+    async fn connect(&mut self) -> Result<MultiplexedConnection, String> {
         let mut connection = self.lane.link.open().await.map_err(|error| error.to_string())?;
+        let this = &mut *self;
         let preparing = async {
             let mut role = Pipeline::new();
             role.cmd("ROLE");
@@ -111,7 +128,9 @@ impl Publisher {
             if answers.first().is_some_and(is_replica) {
                 return Err(REPLICA.to_owned());
             }
-            self.install(&mut connection).await;
+            this.replicas = Replicas::of(answers.first());
+            // Without them channels without history work all the same.
+            let _ = this.install(&mut connection).await;
             Ok(())
         };
         match timeout(PREPARE_TIMEOUT, preparing).await {
@@ -120,11 +139,25 @@ impl Publisher {
         }
     }
 
-    /// Installs the functions. Without them channels without history work all the same.
-    async fn install(&self, connection: &mut MultiplexedConnection) {
-        if let Err(error) = self.context.library.install(connection).await {
-            telemetry::broker_refused("FUNCTION LOAD", &error);
+    /// Installs the functions.
+    async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let installed = self.context.library.install(connection).await;
+        if let Err(error) = &installed {
+            telemetry::broker_refused("FUNCTION LOAD", error);
         }
+        installed
+    }
+
+    /// Installs the functions that turned out to be missing. Where Redis refuses them, whoever
+    /// needs them is told so for a while, and not kept waiting.
+    async fn mend(&mut self, connection: &mut MultiplexedConnection) -> Result<(), String> {
+        match timeout(PREPARE_TIMEOUT, self.install(connection)).await {
+            Ok(Ok(())) => self.lacks_until = None,
+            Ok(Err(error)) if error.is_io_error() => return Err(error.to_string()),
+            Ok(Err(_)) => self.lacks_until = Some(Instant::now() + LACKING_PAUSE),
+            Err(_) => return Err("no answer".to_owned()),
+        }
+        Ok(())
     }
 
     async fn publish(&mut self, mut connection: MultiplexedConnection) -> Lost {
@@ -134,9 +167,13 @@ impl Publisher {
             let mut flight = Flight(self.context.map.take(&self.lane, BATCH));
             let Some(oldest) = flight.0.first() else { continue };
             let asked = Instant::now();
-            let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN);
+            let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
             let mut pipeline = Pipeline::with_capacity(flight.0.len() + 1);
             flight.0.iter().for_each(|queued| self.ask(&mut pipeline, queued));
+            let waits = self.replicas.are_waited_for() && self.appends(&flight.0);
+            if waits {
+                pipeline.cmd("WAIT").arg(1).arg(REPLICA_TIMEOUT.as_millis() as u64);
+            }
             let asks_role = role_asked + ROLE_INTERVAL <= asked;
             if asks_role {
                 pipeline.cmd("ROLE");
@@ -150,18 +187,23 @@ impl Publisher {
             };
             if asks_role && answers.last().is_some_and(is_replica) {
                 // What it took reached nobody but its own subscribers.
-                self.lane.demoted.notify_one();
+                self.lane.demoted.notify_waiters();
                 return Lost { asked, why: REPLICA.to_owned() };
+            }
+            if waits {
+                let replicas = answers.get(flight.0.len());
+                self.replicas.waited(replicas.is_some_and(|it| matches!(it, Value::Int(1..))));
+            }
+            if asks_role {
+                self.replicas.counted(answers.last());
             }
             let batch = std::mem::take(&mut flight.0);
             match self.answer(batch, &answers) {
                 None => self.asked_again = 0,
-                Some(Cause::NoFunction) => {
-                    match timeout(PREPARE_TIMEOUT, self.install(&mut connection)).await {
-                        Ok(()) => self.pause().await,
-                        Err(_) => return Lost { asked, why: "no answer".to_owned() },
-                    }
-                }
+                Some(Cause::NoFunction) => match self.mend(&mut connection).await {
+                    Ok(()) => self.pause().await,
+                    Err(why) => return Lost { asked, why },
+                },
                 Some(cause) => {
                     if cause == Cause::Moved {
                         self.lane.doubt();
@@ -170,6 +212,11 @@ impl Publisher {
                 }
             }
         }
+    }
+
+    /// Is any of them appended to a history?
+    fn appends(&self, batch: &[Queued]) -> bool {
+        batch.iter().any(|queued| self.context.keeps_history(queued.item.channel.as_str()))
     }
 
     fn ask(&self, pipeline: &mut Pipeline, queued: &Queued) {
@@ -197,7 +244,12 @@ impl Publisher {
     /// Tells each publisher. What may go out again stands first in line again, unless a later one
     /// of its channel has gone out: then it is too late. Returns why something is to go out again.
     fn answer(&mut self, batch: Vec<Queued>, answers: &[Value]) -> Option<Cause> {
-        let verdicts: Vec<_> = answers.iter().map(Verdict::of).collect();
+        let lacks = self.lacks_until.is_some_and(|until| Instant::now() < until);
+        let verdict = |answer| match Verdict::of(answer) {
+            Verdict::Later(Cause::NoFunction) if lacks => Verdict::Refused(LACKING),
+            verdict => verdict,
+        };
+        let verdicts: Vec<_> = answers.iter().map(verdict).collect();
         self.tell_refusal(&verdicts, answers, batch.len());
         let cause = verdicts.iter().take(batch.len()).find_map(|verdict| match verdict {
             Verdict::Later(cause) => Some(*cause),
@@ -230,7 +282,10 @@ impl Publisher {
     /// Tells the first of Redis' refusals in a row: there may be thousands a second.
     fn tell_refusal(&mut self, verdicts: &[Verdict], answers: &[Value], count: usize) {
         let mut each = verdicts.iter().zip(answers).take(count);
-        let refusal = each.find(|(verdict, _)| !matches!(verdict, Verdict::Taken(_)));
+        let refusal = each.find(|(verdict, _)| {
+            // That masters change is told elsewhere.
+            !matches!(verdict, Verdict::Taken(_) | Verdict::Later(Cause::Moved))
+        });
         if let (Some((_, error)), false) = (refusal, self.refused) {
             telemetry::broker_refused("PUBLISH", &format_args!("{error:?}"));
         }

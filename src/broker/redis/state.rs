@@ -132,7 +132,7 @@ impl State {
         let after = standings.fault();
         let has_news = before != after;
         let first = !standings.told;
-        standings.told |= after.is_none() || standings.has_failed();
+        standings.told |= has_news && (after.is_none() || standings.has_failed());
         match (before, after) {
             (Some(_), None) => telemetry::broker_connected(),
             (None, Some(fault)) => telemetry::broker_lost(&fault),

@@ -122,7 +122,8 @@ impl Subscriber {
             probed: course.probed.subscribe(),
         };
         let probing = prober.run();
-        tokio::pin!(probing);
+        let demoted = self.lane.demoted.notified();
+        tokio::pin!(probing, demoted);
         loop {
             let mut answered = None;
             tokio::select! {
@@ -136,7 +137,7 @@ impl Subscriber {
                 written = asking.write(), if asking.is_waiting() => written?,
                 () = self.lane.wanted.changed() => self.subscribe(&mut asking),
                 _ = tick.tick() => self.tick(&mut asking, &mut course),
-                () = self.lane.demoted.notified() => return Err(Lost::Replica),
+                () = &mut demoted => return Err(Lost::Replica),
                 silent = &mut probing => return Err(silent),
             }
             if let Some(number) = answered {
@@ -261,8 +262,13 @@ impl Subscriber {
         by_slot.values().for_each(|names| asking.ask(command, names));
     }
 
+    /// The channel of a name in Redis; one that nodes have among themselves has a space.
     fn channel(&self, name: &[u8]) -> Option<Channel> {
-        Channel::new(self.context.channel(name)?).ok()
+        let name = self.context.channel(name)?;
+        match name.contains(' ') {
+            true => Some(Channel::internal(name)),
+            false => Channel::new(name).ok(),
+        }
     }
 }
 

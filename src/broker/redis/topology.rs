@@ -202,7 +202,7 @@ async fn ask_one(
         };
         match opened.await {
             Ok((_, values)) if values.iter().any(wants_login) => {
-                why = "it wants a login".to_owned()
+                why = "it wants a login".to_owned();
             }
             Ok(answered) => return Ok(answered),
             Err(error) => why = error.to_string(),

@@ -29,13 +29,17 @@ session:
 
 const LIST: &str = r#"[{pattern="chat:*",history={size=200,age="10m"},presence=true},{pattern="prices:**",delivery="latest"}]"#;
 
-const LINES: [&str; 10] = [
+const LINES: [&str; 14] = [
     "pattern = \"chat:*\"",
+    "subscribe = \"anyone\"",
+    "publish = \"anyone\"",
     "history.size = 200",
     "history.age = \"10m\"",
     "presence = true",
     "delivery = \"every\"",
     "pattern = \"prices:**\"",
+    "subscribe = \"anyone\"",
+    "publish = \"anyone\"",
     "# history.size is not set",
     "# history.age is not set",
     "presence = false",

@@ -1,14 +1,13 @@
-//! A cluster of three masters, each with a replica where a test needs one.
+//! A Redis Cluster of three masters with a replica each.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
-use redis::Value;
+use ::redis::Value;
 
 use super::eventually;
-use super::redis::{Redis, ask};
-
-/// A master is gone for the others after so long.
-const NODE_TIMEOUT_MILLIS: &str = "2000";
+use super::node::outcome;
+use super::redis::Redis;
 
 const MASTERS: usize = 3;
 
@@ -16,134 +15,181 @@ pub struct Cluster {
     pub servers: Vec<Redis>,
 }
 
+/// A line of `CLUSTER NODES`.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub id: String,
+    pub address: SocketAddr,
+    pub is_master: bool,
+    pub fails: bool,
+    /// First and last, both included.
+    pub slots: Vec<(u16, u16)>,
+}
+
 impl Cluster {
-    pub async fn of_masters() -> Self {
-        Self::start(0).await
-    }
-
-    pub async fn with_replicas() -> Self {
-        Self::start(1).await
-    }
-
-    async fn start(replicas: usize) -> Self {
+    /// All slots are served, and the replicas have what their masters have.
+    pub async fn start() -> Self {
+        // Replicas that wait for each other are not ready to take over for seconds.
+        let mut arguments = vec!["--repl-diskless-sync-delay", "0"];
+        arguments.extend(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]);
         let mut servers = Vec::new();
-        for _ in 0..MASTERS * (1 + replicas) {
-            let mut server = Redis::absent();
-            let settings = [
-                ["--cluster-enabled", "yes"],
-                ["--cluster-node-timeout", NODE_TIMEOUT_MILLIS],
-                ["--cluster-announce-ip", "127.0.0.1"],
-                ["--repl-diskless-sync-delay", "0"],
-            ];
-            // The bus' port must be free as well: it is told here to lie where ports are our own.
-            let bus = super::redis::free_address().port().to_string();
-            let settings = [settings.concat(), vec!["--cluster-port", &bus]].concat();
-            server.run_with(&settings).await;
+        for _ in 0..2 * MASTERS {
+            let mut server = Redis::absent_of_cluster(&arguments);
+            server.run().await;
             servers.push(server);
         }
-        let mut command = Command::new("redis-cli");
-        command.args(["--cluster", "create"]);
-        command.args(servers.iter().map(|server| server.address.to_string()));
-        command.args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"]);
-        let mut create = super::process::Process::spawn("redis-cli --cluster create", &mut command);
-        assert_eq!(create.exit_code().await, 0, "{:?}", create.stdout());
+        let mut create = Command::new("redis-cli");
+        create.args(["--cluster", "create"]);
+        create.args(servers.iter().map(|it| it.address.to_string()));
+        create.args(["--cluster-replicas", "1", "--cluster-yes"]);
+        let created = outcome(create).await;
+        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
         let cluster = Self { servers };
-        cluster.is_whole(replicas).await;
+        cluster.is_complete().await;
         cluster
     }
 
     pub fn url(&self) -> String {
-        let addresses: Vec<_> =
-            self.servers.iter().take(2).map(|server| server.address.to_string()).collect();
-        format!("redis+cluster://{}", addresses.join(","))
+        let hosts: Vec<String> = self.servers.iter().map(|it| it.address.to_string()).collect();
+        format!("redis+cluster://{}", hosts.join(","))
     }
 
-    /// The place of the master that has the channel, as all servers but `without` see it.
-    pub async fn master_of(&self, channel: &str, without: Option<usize>) -> Option<usize> {
-        let slot = self.slot(channel, without).await;
-        let mut owners = Vec::new();
-        for (place, server) in self.servers.iter().enumerate() {
-            if Some(place) == without {
-                continue;
+    /// The slot of a channel, as it is on Redis.
+    pub async fn slot(&self, channel: &str) -> u16 {
+        self.any().await.ask(&["CLUSTER", "KEYSLOT", &format!("tidegate:{channel}")]).await
+    }
+
+    /// The master of a slot: an index into `servers`.
+    pub async fn owner(&self, slot: u16) -> usize {
+        self.serving(slot).await.expect("every slot has a master")
+    }
+
+    /// Those that are masters now, by index.
+    pub async fn masters(&self) -> Vec<usize> {
+        let members = self.members().await;
+        let masters = members.iter().filter(|it| it.is_master && !it.fails);
+        masters.filter_map(|it| self.index(it.address)).collect()
+    }
+
+    /// Somebody else serves the slot, and all that live agree on who.
+    pub async fn fails_over_from(&self, old: usize, slot: u16) {
+        eventually("a failover", async || {
+            let new = self.serving(slot).await.filter(|new| *new != old)?;
+            for (number, server) in self.servers.iter().enumerate().filter(|(it, _)| *it != old) {
+                let seen = members(server).await;
+                let owner = owner_in(&seen, slot).map(|it| it.address);
+                if owner != Some(self.servers[new].address) || !self.is_ok(number).await {
+                    return None;
+                }
             }
-            let ranges: Vec<(u16, u16, (String, u16))> = slots(server).await?;
-            let owner = ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
-            let (_, _, (_, port)) = owner?;
-            owners.push(self.servers.iter().position(|it| it.address.port() == *port)?);
-        }
-        owners.windows(2).all(|pair| pair[0] == pair[1]).then_some(owners[0])
+            Some(())
+        })
+        .await;
     }
 
-    /// How many nodes subscribe to the channel, counted over all servers but `without`.
-    pub async fn subscribers(&self, channel: &str, without: Option<usize>) -> u64 {
-        let mut sum = 0;
-        for (place, server) in self.servers.iter().enumerate() {
-            if Some(place) != without {
-                let question = ["PUBSUB", "SHARDNUMSUB", &format!("tidegate:{channel}")];
-                let (_, count): (String, u64) =
-                    ask(server.address, &question).await.expect("counts");
-                sum += count;
+    /// Every server says that all is well, and each replica is in step with its master.
+    pub async fn is_complete(&self) {
+        eventually("a whole cluster", async || {
+            for number in 0..self.servers.len() {
+                let server = &self.servers[number];
+                let is_replica =
+                    server.info("replication", "role").await.as_deref() == Some("slave");
+                let link = server.info("replication", "master_link_status").await;
+                let fails = members(server).await.iter().any(|it| it.fails);
+                if fails || !self.is_ok(number).await {
+                    return None;
+                }
+                if is_replica && link.as_deref() != Some("up") {
+                    return None;
+                }
             }
-        }
-        sum
+            (self.masters().await.len() == MASTERS).then_some(())
+        })
+        .await;
     }
 
-    /// A service that publishes, at the server that has the channel.
-    pub async fn publish(&self, channel: &str, payload: &str, without: Option<usize>) {
-        let master = self.master_of(channel, without).await.expect("a master");
-        let command = ["SPUBLISH", &format!("tidegate:{channel}"), payload];
-        ask::<u64>(self.servers[master].address, &command).await.expect("it publishes");
-    }
-
-    /// Gives the channel's slot to another master, as `redis-cli --cluster reshard` would.
-    pub async fn migrate(&self, channel: &str, to: usize) {
-        let from = self.master_of(channel, None).await.expect("a master");
-        let slot = self.slot(channel, None).await.to_string();
-        let id = async |place: usize| -> String {
-            ask(self.servers[place].address, &["CLUSTER", "MYID"]).await.expect("an id")
+    /// Moves a slot with all its keys to another master, as resharding does.
+    pub async fn move_slot(&self, slot: u16, to: usize) {
+        let from = self.owner(slot).await;
+        let members = self.members().await;
+        let id = |server: usize| {
+            let address = self.servers[server].address;
+            let member = members.iter().find(|it| it.address == address);
+            member.expect("a server is a member").id.clone()
         };
-        let (from_id, to_id) = (id(from).await, id(to).await);
-        for (place, state, other) in [
-            (to, "IMPORTING", &from_id),
-            (from, "MIGRATING", &to_id),
-            (to, "NODE", &to_id),
-            (from, "NODE", &to_id),
-        ] {
-            let command = ["CLUSTER", "SETSLOT", &slot, state, other];
-            ask::<String>(self.servers[place].address, &command).await.expect("the slot moves");
+        let (slot_word, from_id, to_id) = (slot.to_string(), id(from), id(to));
+        let (source, target) = (&self.servers[from], &self.servers[to]);
+        let set_slot = ["CLUSTER", "SETSLOT", slot_word.as_str()];
+        let _: Value = target.ask(&[&set_slot[..], &["IMPORTING", &from_id]].concat()).await;
+        let _: Value = source.ask(&[&set_slot[..], &["MIGRATING", &to_id]].concat()).await;
+        loop {
+            let keys: Vec<String> =
+                source.ask(&["CLUSTER", "GETKEYSINSLOT", &slot_word, "100"]).await;
+            if keys.is_empty() {
+                break;
+            }
+            let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
+            let mut migrate = vec!["MIGRATE", &host, &port, "", "0", "5000", "KEYS"];
+            migrate.extend(keys.iter().map(String::as_str));
+            let _: Value = source.ask(&migrate).await;
+        }
+        // The new master first, so that there is no moment in which nobody has it.
+        let masters = self.masters().await;
+        let others = masters.into_iter().filter(|it| *it != from && *it != to);
+        for server in [to, from].into_iter().chain(others) {
+            let assign = [&set_slot[..], &["NODE", &to_id]].concat();
+            let _: Value = self.servers[server].ask(&assign).await;
         }
     }
 
-    async fn slot(&self, channel: &str, without: Option<usize>) -> u16 {
-        let place = (0..self.servers.len()).find(|place| Some(*place) != without).expect("one");
-        let question = ["CLUSTER", "KEYSLOT", &format!("tidegate:{channel}")];
-        ask(self.servers[place].address, &question).await.expect("a slot")
+    async fn serving(&self, slot: u16) -> Option<usize> {
+        self.index(owner_in(&self.members().await, slot)?.address)
     }
 
-    /// All slots are served, and replicas follow.
-    async fn is_whole(&self, replicas: usize) {
-        for server in &self.servers {
-            eventually("the cluster to be whole", async || {
-                let info: String = ask(server.address, &["CLUSTER", "INFO"]).await.ok()?;
-                let nodes: String = ask(server.address, &["CLUSTER", "NODES"]).await.ok()?;
-                let follow = nodes.lines().filter(|line| line.contains("slave")).count();
-                let whole = info.contains("cluster_state:ok") && follow == MASTERS * replicas;
-                let info: String = ask(server.address, &["INFO", "replication"]).await.ok()?;
-                let linked = info.contains("role:master") || info.contains("link_status:up");
-                (whole && linked).then_some(())
-            })
-            .await;
-        }
+    async fn members(&self) -> Vec<Member> {
+        members(self.any().await).await
+    }
+
+    /// One that runs.
+    async fn any(&self) -> &Redis {
+        self.servers.iter().find(|it| it.is_running()).expect("one server runs")
+    }
+
+    async fn is_ok(&self, server: usize) -> bool {
+        let info: String = self.servers[server].ask(&["CLUSTER", "INFO"]).await;
+        info.contains("cluster_state:ok")
+    }
+
+    fn index(&self, address: SocketAddr) -> Option<usize> {
+        self.servers.iter().position(|it| it.address == address)
     }
 }
 
-async fn slots(server: &Redis) -> Option<Vec<(u16, u16, (String, u16))>> {
-    let ranges: Vec<Vec<Value>> = ask(server.address, &["CLUSTER", "SLOTS"]).await.ok()?;
-    let range = |range: &Vec<Value>| {
-        let number = |value: &Value| ::redis::from_redis_value_ref::<u16>(value).ok();
-        let Value::Array(master) = range.get(2)? else { return None };
-        let host = ::redis::from_redis_value_ref(master.first()?).ok()?;
-        Some((number(&range[0])?, number(&range[1])?, (host, number(master.get(1)?)?)))
+/// The cluster as one server sees it.
+async fn members(server: &Redis) -> Vec<Member> {
+    let text: String = server.ask(&["CLUSTER", "NODES"]).await;
+    text.lines().filter_map(member).collect()
+}
+
+fn owner_in(members: &[Member], slot: u16) -> Option<&Member> {
+    let has = |member: &&Member| member.slots.iter().any(|(a, b)| (*a..=*b).contains(&slot));
+    members.iter().filter(|it| it.is_master && !it.fails).find(has)
+}
+
+fn member(line: &str) -> Option<Member> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [id, address, flags, _, _, _, _, link, slots @ ..] = words.as_slice() else { return None };
+    let flags: Vec<&str> = flags.split(',').collect();
+    let range = |word: &&str| {
+        let (first, last) = word.split_once('-').unwrap_or((word, word));
+        // A slot on its way is written in brackets, and counts where it is.
+        Some((first.parse().ok()?, last.parse().ok()?))
     };
-    ranges.iter().map(range).collect()
+    Some(Member {
+        id: (*id).to_owned(),
+        address: address.split('@').next()?.parse().ok()?,
+        is_master: flags.contains(&"master"),
+        fails: flags.iter().any(|it| it.starts_with("fail")) || *link == "disconnected",
+        slots: slots.iter().filter_map(range).collect(),
+    })
 }

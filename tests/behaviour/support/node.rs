@@ -1,6 +1,7 @@
 //! A node as a process of its own, on ports nobody else has.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -44,8 +45,18 @@ impl Node {
         Self::start(&all).await
     }
 
+    /// A node with a configuration file; it may not be ready yet.
+    pub async fn configured(file: &Path, settings: &[&str]) -> Self {
+        let mut command = tidegate(&["serve", "--config"]);
+        command.arg(file);
+        Self::spawn(command, settings).await
+    }
+
     async fn start(settings: &[&str]) -> Self {
-        let mut command = tidegate(&["serve"]);
+        Self::spawn(tidegate(&["serve"]), settings).await
+    }
+
+    async fn spawn(mut command: Command, settings: &[&str]) -> Self {
         for setting in ["server.listen=127.0.0.1:0", "internal.listen=127.0.0.1:0"] {
             command.arg("--set").arg(setting);
         }

@@ -1,11 +1,12 @@
 //! A child process: what it prints is kept, and it ends with whoever holds it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, kill_process, set_parent_process_death_signal};
 
 pub use rustix::process::Signal;
 
@@ -21,7 +22,13 @@ pub struct Process {
 type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Process {
+    /// It also ends when the thread that starts it does, so that nothing outlives tests that are
+    /// killed. Start it from a thread that stays.
     pub fn spawn(name: &str, command: &mut Command) -> Self {
+        // SAFETY: between fork and exec there is one system call, and nothing is allocated.
+        unsafe {
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             child.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
@@ -43,6 +50,11 @@ impl Process {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal)
             .unwrap_or_else(|error| panic!("signalling {}: {error}", self.name));
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn has_ended(&mut self) -> Option<ExitStatus> {

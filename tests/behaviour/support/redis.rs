@@ -1,28 +1,36 @@
-//! A Redis server of the test's own, without persistence.
+//! A Redis server of the test's own, without persistence unless it is asked for.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use ::redis::AsyncConnectionConfig;
 use ::redis::aio::{MultiplexedConnection, PubSub};
+use ::redis::{AsyncConnectionConfig, FromRedisValue};
 use futures_util::StreamExt;
 use tempfile::TempDir;
 
+use super::network::Network;
 use super::process::{Process, Signal};
 use super::{eventually, soon};
 
 /// Below the ports that systems give to outgoing connections, so that a server that is started again
 /// finds its port free.
-const PORTS: std::ops::Range<u16> = 16_400..32_700;
+pub const PORTS: Range<u16> = 16_400..32_700;
+
+/// A cluster's servers talk to each other on the port 10,000 above, which must lie below those too.
+const CLUSTER_PORTS: Range<u16> = 16_400..22_700;
 
 pub struct Redis {
     pub address: SocketAddr,
     directory: TempDir,
     process: Option<Process>,
+    arguments: Vec<String>,
+    /// What goes before `redis-server`: how to enter the network it runs in.
+    entrance: Vec<String>,
 }
 
 impl Redis {
@@ -34,23 +42,49 @@ impl Redis {
 
     /// A server that is yet to come: it has its port, and nobody listens there.
     pub fn absent() -> Self {
+        Self::absent_with(&[])
+    }
+
+    /// The same, with arguments of redis-server that it has whenever it runs.
+    pub fn absent_with(arguments: &[&str]) -> Self {
+        Self::at(free_address(PORTS), &[], &[&["--bind", "127.0.0.1"], arguments].concat())
+    }
+
+    /// A server of a cluster that is yet to be made.
+    pub fn absent_of_cluster(arguments: &[&str]) -> Self {
+        Self::at(free_address(CLUSTER_PORTS), &[], &[&["--bind", "127.0.0.1"], arguments].concat())
+    }
+
+    /// A server within a network of its own, reached through every link of it.
+    pub fn absent_within(network: &Network, reached: Ipv4Addr, arguments: &[&str]) -> Self {
+        let open: &[&str] = &["--bind", "0.0.0.0", "--protected-mode", "no"];
+        let address = SocketAddr::from((reached, 6379));
+        Self::at(address, &network.entrance(), &[open, arguments].concat())
+    }
+
+    fn at(address: SocketAddr, entrance: &[String], arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Self { address: free_address(), directory, process: None }
+        let arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
+        Self { address, directory, process: None, arguments, entrance: entrance.to_vec() }
     }
 
     pub async fn run(&mut self) {
         self.run_with(&[]).await;
     }
 
-    /// With more settings, as on its command line.
-    pub async fn run_with(&mut self, settings: &[&str]) {
-        let mut command = Command::new("redis-server");
+    /// Runs it with more arguments this time.
+    pub async fn run_with(&mut self, more: &[String]) {
+        let mut words = self.entrance.clone();
+        words.push("redis-server".to_owned());
+        let mut command = Command::new(&words[0]);
         command
-            .args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string()])
+            .args(&words[1..])
+            .args(["--port", &self.address.port().to_string()])
             .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
             .arg("--dir")
             .arg(self.directory.path())
-            .args(settings);
+            .args(&self.arguments)
+            .args(more);
         let mut process = Process::spawn("redis-server", &mut command);
         eventually("redis-server to answer PING", async || {
             assert!(process.has_ended().is_none(), "{:?}", process.stdout());
@@ -63,6 +97,10 @@ impl Redis {
     /// Ends it at once, as a crash would.
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// It hangs: connected, and silent.
@@ -87,6 +125,22 @@ impl Redis {
         soon("a connection to Redis", connecting).await.expect("Redis is there")
     }
 
+    /// Asks it anything.
+    pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut connection = self.connection().await;
+        let mut command = ::redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let answer = soon(words[0], command.query_async(&mut connection)).await;
+        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// A field of `INFO`.
+    pub async fn info(&self, section: &str, field: &str) -> Option<String> {
+        let text: String = self.ask(&["INFO", section]).await;
+        let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
+        text.lines().find_map(value)
+    }
+
     /// A service that publishes; returns how many nodes and services got it.
     pub async fn publish(&self, channel: &str, payload: impl AsRef<[u8]>) -> u64 {
         let mut connection = self.connection().await;
@@ -105,20 +159,9 @@ impl Redis {
         counts[0].1
     }
 
-    /// A section of what Redis says of itself.
-    pub async fn info(&self, section: &str) -> String {
-        let mut connection = self.connection().await;
-        let mut command = ::redis::cmd("INFO");
-        command.arg(section);
-        soon("INFO", command.query_async(&mut connection)).await.expect("Redis says")
-    }
-
     /// Cuts off all who subscribe; returns how many.
     pub async fn kill_subscribers(&self) -> u64 {
-        let mut connection = self.connection().await;
-        let mut command = ::redis::cmd("CLIENT");
-        command.arg(&["KILL", "TYPE", "pubsub"]);
-        soon("CLIENT KILL", command.query_async(&mut connection)).await.expect("Redis kills")
+        self.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]).await
     }
 
     /// A service that subscribes.
@@ -143,7 +186,7 @@ impl Listener {
 }
 
 /// Asks a server once.
-pub async fn ask<T: ::redis::FromRedisValue>(
+pub async fn ask<T: FromRedisValue>(
     address: SocketAddr,
     question: &[&str],
 ) -> ::redis::RedisResult<T> {
@@ -167,10 +210,10 @@ fn answers_ping(address: SocketAddr) -> bool {
 }
 
 /// An address that no other test of this process gets, and nobody listens on now.
-pub fn free_address() -> SocketAddr {
+pub fn free_address(ports: Range<u16>) -> SocketAddr {
     static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     loop {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(PORTS)));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(ports.clone())));
         if TcpListener::bind(address).is_ok() && TAKEN.lock().unwrap().insert(address.port()) {
             return address;
         }

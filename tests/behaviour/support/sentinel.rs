@@ -1,5 +1,6 @@
-//! A master and its replicas, guarded by sentinels.
+//! A master, two replicas and three sentinels that watch over them.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -7,95 +8,157 @@ use tempfile::TempDir;
 
 use super::eventually;
 use super::process::Process;
-use super::redis::{Redis, ask, free_address};
+use super::redis::{PORTS, Redis, free_address};
 
-const SERVICE: &str = "main";
+const SERVERS: usize = 3;
+const SENTINELS: usize = 3;
 
-/// The sentinels agree that the master is gone after so long.
-const DOWN_AFTER_MILLIS: u32 = 1000;
+/// What the sentinels call the master.
+pub const SERVICE: &str = "mymaster";
 
-pub struct Guarded {
+pub struct Sentinel {
+    /// The master comes first until there is a failover.
     pub servers: Vec<Redis>,
-    sentinels: Vec<(SocketAddr, Process)>,
-    _directories: Vec<TempDir>,
+    watchers: Vec<Watcher>,
 }
 
-impl Guarded {
-    /// One master, two replicas, three sentinels that know each other and them.
+struct Watcher {
+    address: SocketAddr,
+    _process: Process,
+    _directory: TempDir,
+}
+
+impl Sentinel {
+    /// All know each other, and the replicas have what the master has.
     pub async fn start() -> Self {
-        let mut servers = vec![Redis::start().await];
+        // Replicas that wait for each other would delay the start by seconds.
+        let arguments = ["--repl-diskless-sync-delay", "0"];
+        let mut servers: Vec<Redis> =
+            (0..SERVERS).map(|_| Redis::absent_with(&arguments)).collect();
         let master = servers[0].address;
-        for _ in 0..2 {
-            let port = master.port().to_string();
-            let mut replica = Redis::absent();
-            replica.run_with(&["--replicaof", "127.0.0.1", &port]).await;
-            servers.push(replica);
+        for (number, server) in servers.iter_mut().enumerate() {
+            match number {
+                0 => server.run().await,
+                _ => server.run_with(&replica_of(master)).await,
+            }
         }
-        let directories: Vec<_> =
-            (0..3).map(|_| tempfile::tempdir().expect("a temporary directory")).collect();
-        let sentinels = directories.iter().map(|it| sentinel(it, master)).collect();
-        let guarded = Self { servers, sentinels, _directories: directories };
-        guarded.is_whole().await;
-        guarded
+        let watchers = (0..SENTINELS).map(|_| Watcher::start(master)).collect();
+        let sentinel = Self { servers, watchers };
+        sentinel.is_complete().await;
+        sentinel
     }
 
     pub fn url(&self) -> String {
-        let addresses: Vec<_> = self.sentinels.iter().map(|(at, _)| at.to_string()).collect();
-        format!("redis+sentinel://{}/{SERVICE}", addresses.join(","))
+        let hosts: Vec<String> = self.watchers.iter().map(|it| it.address.to_string()).collect();
+        format!("redis+sentinel://{}/{SERVICE}", hosts.join(","))
     }
 
-    /// The place of the master among the servers, as most sentinels have it.
-    pub async fn master(&self) -> Option<usize> {
-        let mut named = Vec::new();
-        for (sentinel, _) in &self.sentinels {
-            let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
-            let [_, port] = ask::<[String; 2]>(*sentinel, &question).await.ok()?;
-            named.push(self.servers.iter().position(|it| it.address.port().to_string() == port)?);
-        }
-        named.windows(2).all(|pair| pair[0] == pair[1]).then_some(named[0])
+    pub fn sentinels(&self) -> Vec<SocketAddr> {
+        self.watchers.iter().map(|it| it.address).collect()
     }
 
-    /// Waits for another master than this one.
-    pub async fn fails_over(&self, from: usize) -> usize {
-        eventually("a failover", async || self.master().await.filter(|master| *master != from))
-            .await
+    /// Who is master, as a sentinel knows it: an index into `servers`.
+    pub async fn master(&self) -> usize {
+        let address = master_of(self.watchers[0].address).await;
+        let is_it = |server: &Redis| server.address == address;
+        self.servers.iter().position(is_it).expect("the master is one of ours")
     }
 
-    /// Replicas follow and sentinels know each other, so that a failover can be.
-    async fn is_whole(&self) {
-        for replica in &self.servers[1..] {
-            eventually("a replica to follow", async || {
-                let info: String = ask(replica.address, &["INFO", "replication"]).await.ok()?;
-                info.contains("master_link_status:up").then_some(())
-            })
-            .await;
-        }
-        for (sentinel, _) in &self.sentinels {
-            eventually("sentinels to know each other", async || {
-                let fields: Vec<String> =
-                    ask(*sentinel, &["SENTINEL", "MASTER", SERVICE]).await.ok()?;
-                let has =
-                    |name: &str, value: &str| fields.chunks(2).any(|field| field == [name, value]);
-                (has("num-other-sentinels", "2") && has("num-slaves", "2")).then_some(())
-            })
-            .await;
-        }
+    /// Every sentinel knows of another master than this one, and that one knows it too.
+    pub async fn fails_over_from(&self, old: usize) {
+        let old = self.servers[old].address;
+        eventually("a failover", async || {
+            for watcher in &self.watchers {
+                let master = master_of(watcher.address).await;
+                let server =
+                    self.servers.iter().find(|it| it.address == master && master != old)?;
+                if server.info("replication", "role").await.as_deref() != Some("master") {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
+    /// A server that was killed comes back, empty, as a replica of whoever is master now.
+    pub async fn bring_back(&mut self, server: usize) {
+        let master = self.servers[self.master().await].address;
+        self.servers[server].run_with(&replica_of(master)).await;
+    }
+
+    /// Two sentinels beside each, two replicas, and both of them in step with the master.
+    pub async fn is_complete(&self) {
+        eventually("master, replicas and sentinels to know each other", async || {
+            for watcher in &self.watchers {
+                let others = state(watcher.address, "num-other-sentinels").await;
+                let replicas = state(watcher.address, "num-slaves").await;
+                if (others.as_str(), replicas.as_str()) != ("2", "2") {
+                    return None;
+                }
+            }
+            let master = self.master().await;
+            for (number, server) in self.servers.iter().enumerate() {
+                let link = server.info("replication", "master_link_status").await;
+                if number != master && link.as_deref() != Some("up") {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
     }
 }
 
-fn sentinel(directory: &TempDir, master: SocketAddr) -> (SocketAddr, Process) {
-    let address = free_address();
-    let file = directory.path().join("sentinel.conf");
-    let lines = [
-        format!("port {}", address.port()),
-        "bind 127.0.0.1".to_owned(),
-        format!("dir {}", directory.path().display()),
-        format!("sentinel monitor {SERVICE} 127.0.0.1 {} 2", master.port()),
-        format!("sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MILLIS}"),
-        format!("sentinel failover-timeout {SERVICE} 5000"),
-    ];
-    std::fs::write(&file, lines.join("\n")).expect("the file can be written");
-    let mut command = Command::new("redis-server");
-    let process = Process::spawn("sentinel", command.arg(file).arg("--sentinel"));
-    (address, process)
+impl Watcher {
+    fn start(master: SocketAddr) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let address = free_address(PORTS);
+        let settings = format!(
+            "port {}\nbind 127.0.0.1\ndir {}\n\
+             sentinel monitor {SERVICE} {} {} 2\n\
+             sentinel down-after-milliseconds {SERVICE} 1000\n\
+             sentinel failover-timeout {SERVICE} 5000\n\
+             sentinel parallel-syncs {SERVICE} 1\n",
+            address.port(),
+            directory.path().display(),
+            master.ip(),
+            master.port(),
+        );
+        let file = directory.path().join("sentinel.conf");
+        fs::write(&file, settings).expect("the settings are written");
+        // Debian's redis-server has no redis-sentinel beside it.
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel");
+        let process = Process::spawn("redis-sentinel", &mut command);
+        Self { address, _process: process, _directory: directory }
+    }
+}
+
+fn replica_of(master: SocketAddr) -> [String; 3] {
+    ["--replicaof".to_owned(), master.ip().to_string(), master.port().to_string()]
+}
+
+/// What a sentinel says of the master; empty while it does not answer.
+async fn state(sentinel: SocketAddr, field: &str) -> String {
+    let Some(words) = ask(sentinel, &["SENTINEL", "MASTER", SERVICE]).await else {
+        return String::new();
+    };
+    let pair = words.chunks(2).find(|pair| pair[0] == field);
+    pair.and_then(|pair| pair.get(1).cloned()).unwrap_or_default()
+}
+
+async fn master_of(sentinel: SocketAddr) -> SocketAddr {
+    eventually("a sentinel to know the master", async || {
+        let words = ask(sentinel, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]).await?;
+        let [host, port] = words.as_slice() else { return None };
+        format!("{host}:{port}").parse().ok()
+    })
+    .await
+}
+
+async fn ask(sentinel: SocketAddr, words: &[&str]) -> Option<Vec<String>> {
+    let client = ::redis::Client::open(format!("redis://{sentinel}")).expect("a url");
+    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+    ::redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.ok()
 }

@@ -20,23 +20,34 @@ const ASKED_MAX: usize = 16;
 pub struct Cluster {
     /// Those of the configuration.
     seeds: Vec<Address>,
-    /// The masters that are known.
+    /// The masters that are known, and their replicas.
     masters: Vec<Address>,
+    replicas: Vec<Address>,
+    /// Nobody answered the last time: the replicas are asked too.
+    is_lost: bool,
     panel: Panel,
     epochs: Epochs,
 }
 
 impl Cluster {
     pub fn new(seeds: Vec<Address>) -> Self {
-        Self { seeds, masters: Vec::new(), panel: Panel::default(), epochs: Epochs::new(SLOTS) }
+        Self {
+            seeds,
+            masters: Vec::new(),
+            replicas: Vec::new(),
+            is_lost: false,
+            panel: Panel::default(),
+            epochs: Epochs::new(SLOTS),
+        }
     }
 
     fn asked(&self) -> Vec<Address> {
         let mut asked = self.masters.clone();
         asked.truncate(ASKED_MAX);
-        for seed in &self.seeds {
-            if !asked.contains(seed) && asked.len() < 2 * ASKED_MAX {
-                asked.push(seed.clone());
+        let replicas = self.is_lost.then_some(&self.replicas).into_iter().flatten();
+        for more in self.seeds.iter().take(ASKED_MAX).chain(replicas.take(ASKED_MAX)) {
+            if !asked.contains(more) {
+                asked.push(more.clone());
             }
         }
         asked
@@ -50,7 +61,12 @@ impl Source for Cluster {
         let asked = self.asked();
         let enough = asked.len() / 2 + 1;
         let logins = [context.login.clone()];
-        let answers = self.panel.ask(&asked, &logins, questions(), enough).await?;
+        let answers = self.panel.ask(&asked, &logins, questions(), enough).await;
+        self.is_lost = answers.is_err();
+        let answers = answers?;
+        self.replicas = answers.iter().flat_map(replicas).collect();
+        self.replicas.sort();
+        self.replicas.dedup();
         let mut claims = vec![None; SLOTS];
         answers.iter().for_each(|answer| add_claims(&mut claims, answer));
         let layout = self.epochs.settle(claims, answers.len() >= enough).to_layout()?;
@@ -83,17 +99,32 @@ fn add_claims(claims: &mut [Claim], answer: &Answer) {
     }
 }
 
-/// First and last slot, and their master's id and address. A node that does not know how clients
-/// see it leaves its host out: it is the one that was asked.
+/// First and last slot, and their master's id and address.
 fn range<'a>(range: &'a Value, asked: &Address) -> Option<(usize, usize, &'a str, Address)> {
     let Value::Array(parts) = range else { return None };
-    let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &parts[..] else {
-        return None;
-    };
-    let [host, Value::Int(port), id, ..] = &master[..] else { return None };
+    let [Value::Int(first), Value::Int(last), master, ..] = &parts[..] else { return None };
+    let (id, address) = node(master, asked)?;
+    Some((usize::try_from(*first).ok()?, usize::try_from(*last).ok()?, id, address))
+}
+
+/// The replicas that one node names.
+fn replicas(answer: &Answer) -> Vec<Address> {
+    let Some(Value::Array(ranges)) = answer.values.first() else { return Vec::new() };
+    let nodes = ranges.iter().filter_map(|range| match range {
+        Value::Array(parts) => parts.get(3..),
+        _ => None,
+    });
+    nodes.flatten().filter_map(|it| Some(node(it, &answer.of)?.1)).collect()
+}
+
+/// A node's id and address. One that does not know how clients see it leaves its host out: it is
+/// the one that was asked.
+fn node<'a>(node: &'a Value, asked: &Address) -> Option<(&'a str, Address)> {
+    let Value::Array(parts) = node else { return None };
+    let [host, Value::Int(port), id, ..] = &parts[..] else { return None };
     let host = text(host).filter(|host| !host.is_empty() && *host != "?");
     let address = Address::new(host.unwrap_or(&asked.host), u16::try_from(*port).ok()?);
-    Some((usize::try_from(*first).ok()?, usize::try_from(*last).ok()?, text(id)?, address))
+    Some((text(id)?, address))
 }
 
 /// Each node's configuration epoch, out of `<id> <address> <flags> <master> <ping> <pong> <epoch> …`.
@@ -110,13 +141,13 @@ mod tests {
         Value::BulkString(text.as_bytes().to_vec())
     }
 
-    fn node(host: &str, port: i64, id: &str) -> Value {
+    fn named(host: &str, port: i64, id: &str) -> Value {
         Value::Array(vec![bulk(host), Value::Int(port), bulk(id), Value::Array(Vec::new())])
     }
 
     fn answer(ranges: &[(i64, i64, Value)], nodes: &str) -> Answer {
         let range = |(first, last, master): &(i64, i64, Value)| {
-            let replica = node("10.0.0.9", 1, "r");
+            let replica = named("10.0.0.9", 1, "r");
             Value::Array(vec![Value::Int(*first), Value::Int(*last), master.clone(), replica])
         };
         Answer {
@@ -127,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_newest_claim_of_a_slot_counts_whoever_answers_first() {
-        let (a, b) = (node("", 7000, "a"), node("10.0.0.2", 7001, "b"));
+        let (a, b) = (named("", 7000, "a"), named("10.0.0.2", 7001, "b"));
         let old = answer(
             &[(0, 9, a.clone())],
             "a 10.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-9\n\
@@ -153,7 +184,7 @@ mod tests {
         for values in [vec![], vec![Value::Nil, Value::Nil], vec![Value::Array(vec![Value::Nil])]] {
             add_claims(&mut claims, &Answer { of: Address::new("a", 1), values });
         }
-        let far = answer(&[(0, 99_999, node("b", 1, "b")), (-1, 1, node("c", 1, "c"))], "");
+        let far = answer(&[(0, 99_999, named("b", 1, "b")), (-1, 1, named("c", 1, "c"))], "");
         add_claims(&mut claims, &far);
         assert_eq!(claims, [Some((0, Address::new("b", 1))), Some((0, Address::new("b", 1)))]);
     }

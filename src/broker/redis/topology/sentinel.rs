@@ -40,14 +40,14 @@ impl Source for Sentinel {
         // Sentinels seldom want a login; where they do, it is Redis' own.
         let logins = [RedisConnectionInfo::default(), context.login.clone().set_db(0)];
         let all = self.sentinels.len();
-        let asked = self.panel.ask(&self.sentinels, &logins, self.questions(), all);
+        let most = all / 2 + 1;
+        let asked = self.panel.ask(&self.sentinels, &logins, self.questions(), most);
         let answers = asked.await?;
-        let is_majority = answers.len() * 2 > all;
         let claims = answers.iter().filter_map(|answer| claim(&answer.values));
         let Some((epoch, master)) = claims.max_by_key(|(epoch, _)| *epoch) else {
             return Err(Unknown::Service(self.service.clone()));
         };
-        let known = self.epochs.settle(vec![Some((epoch, master))], is_majority);
+        let known = self.epochs.settle(vec![Some((epoch, master))], answers.len() >= most);
         known.to_layout()
     }
 }

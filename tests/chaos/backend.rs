@@ -1,0 +1,139 @@
+//! The Redis of a run: alone, watched by Sentinel, or a Cluster.
+
+use std::net::SocketAddr;
+
+use crate::service::Whereabouts;
+use crate::support::cluster::Cluster;
+use crate::support::network::Network;
+use crate::support::redis::Redis;
+use crate::support::sentinel::{SERVICE, Sentinel};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// One server that keeps nothing.
+    Alone,
+    /// One server that writes everything down.
+    Durable,
+    /// One server, each node with a link to it that can be cut.
+    Linked,
+    Sentinel,
+    Cluster,
+}
+
+impl Setup {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Durable => "durable",
+            Self::Linked => "linked",
+            Self::Sentinel => "sentinel",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+pub enum Backend {
+    Alone(Redis),
+    Linked(Redis, Network),
+    Sentinel(Sentinel),
+    Cluster(Cluster),
+}
+
+impl Backend {
+    /// Fails, saying why, where this system cannot have it.
+    pub async fn start(setup: Setup, nodes: usize) -> Result<Self, String> {
+        Ok(match setup {
+            Setup::Alone => Self::Alone(Redis::start().await),
+            Setup::Durable => {
+                let mut redis = Redis::absent_with(&["--appendonly", "yes"]);
+                redis.run().await;
+                Self::Alone(redis)
+            }
+            Setup::Linked => {
+                // The last one is for the suite and is never cut.
+                let network = Network::with_links(nodes + 1).await?;
+                let mut redis = Redis::absent_within(&network, network.address(nodes), &[]);
+                redis.run().await;
+                Self::Linked(redis, network)
+            }
+            Setup::Sentinel => Self::Sentinel(Sentinel::start().await),
+            Setup::Cluster => Self::Cluster(Cluster::start().await),
+        })
+    }
+
+    /// `broker.url` of a node, by its place in the fleet.
+    pub fn url(&self, node: usize) -> String {
+        match self {
+            Self::Alone(redis) => redis.url(),
+            Self::Linked(redis, network) => {
+                format!("redis://{}:{}", network.address(node), redis.address.port())
+            }
+            Self::Sentinel(sentinel) => sentinel.url(),
+            Self::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    /// Where services look for it.
+    pub fn whereabouts(&self) -> Whereabouts {
+        let addresses = |servers: &[Redis]| -> Vec<SocketAddr> {
+            servers.iter().map(|it| it.address).collect()
+        };
+        match self {
+            Self::Alone(redis) | Self::Linked(redis, _) => Whereabouts::At(redis.address),
+            Self::Sentinel(sentinel) => {
+                Whereabouts::Sentinels { sentinels: sentinel.sentinels(), service: SERVICE }
+            }
+            Self::Cluster(cluster) => Whereabouts::Cluster(addresses(&cluster.servers)),
+        }
+    }
+
+    /// The servers that take publications now.
+    pub async fn masters(&self) -> Vec<&Redis> {
+        match self {
+            Self::Alone(redis) | Self::Linked(redis, _) => vec![redis],
+            Self::Sentinel(sentinel) => vec![&sentinel.servers[sentinel.master().await]],
+            Self::Cluster(cluster) => {
+                cluster.masters().await.into_iter().map(|it| &cluster.servers[it]).collect()
+            }
+        }
+    }
+
+    /// All that run.
+    pub fn servers(&self) -> Vec<&Redis> {
+        match self {
+            Self::Alone(redis) | Self::Linked(redis, _) => vec![redis],
+            Self::Sentinel(Sentinel { servers, .. }) | Self::Cluster(Cluster { servers }) => {
+                servers.iter().filter(|it| it.is_running()).collect()
+            }
+        }
+    }
+
+    /// The only server, of a setup that has one.
+    pub fn alone(&mut self) -> &mut Redis {
+        match self {
+            Self::Alone(redis) | Self::Linked(redis, _) => redis,
+            _ => panic!("this fault is for one server"),
+        }
+    }
+
+    pub fn network(&self) -> &Network {
+        match self {
+            Self::Linked(_, network) => network,
+            _ => panic!("this fault needs links"),
+        }
+    }
+
+    pub fn sentinel(&mut self) -> &mut Sentinel {
+        match self {
+            Self::Sentinel(sentinel) => sentinel,
+            _ => panic!("this fault needs sentinels"),
+        }
+    }
+
+    pub fn cluster(&mut self) -> &mut Cluster {
+        match self {
+            Self::Cluster(cluster) => cluster,
+            _ => panic!("this fault needs a cluster"),
+        }
+    }
+}

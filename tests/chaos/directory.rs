@@ -1,0 +1,64 @@
+//! Where the nodes are, as clients know it: what DNS or a balancer would be.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use crate::subscriber::Build;
+
+/// The longest a client waits for an upgrade.
+const UPGRADE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// What a narrow socket holds, bytes.
+const NARROW: u32 = 4096;
+
+/// Shared by all clients. A node that ended stays in it until another takes its place, as in life.
+#[derive(Clone, Default)]
+pub struct Directory(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl Directory {
+    pub fn set(&self, number: usize, address: SocketAddr) {
+        let mut all = self.0.lock().expect("nobody panics with the directory");
+        match all.get_mut(number) {
+            Some(old) => *old = address,
+            None => all.push(address),
+        }
+    }
+
+    /// An open json session with any node, and that node's name.
+    pub async fn connect(
+        &self,
+        random: &mut StdRng,
+        build: Build,
+    ) -> Result<(String, WebSocketStream<TcpStream>), String> {
+        let all = self.0.lock().expect("nobody panics with the directory").clone();
+        let address = *all.choose(random).ok_or("no node is known")?;
+        match timeout(UPGRADE_TIME_MAX, upgrade(address, build)).await {
+            Ok(Ok(socket)) => Ok((address.to_string(), socket)),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no upgrade in time".to_owned()),
+        }
+    }
+}
+
+async fn upgrade(
+    address: SocketAddr,
+    build: Build,
+) -> Result<WebSocketStream<TcpStream>, tokio_tungstenite::tungstenite::Error> {
+    let socket = TcpSocket::new_v4()?;
+    if build == Build::Narrow {
+        socket.set_recv_buffer_size(NARROW)?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    let request = format!("ws://{address}/ws").into_client_request()?;
+    let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+    Ok(socket)
+}

@@ -1,0 +1,37 @@
+//! A shard's master is gone, or gives its slots away.
+
+use std::time::Instant;
+
+use crate::stage::Stage;
+
+/// A crash. Recovery counts from the moment that all servers know the new master.
+pub async fn master_killed(stage: &mut Stage) -> Instant {
+    let channel = stage.channels[0].name.clone();
+    let cluster = stage.backend.cluster();
+    let slot = cluster.slot(&channel).await;
+    let old = cluster.owner(slot).await;
+    cluster.servers[old].kill();
+    cluster.fails_over_from(old, slot).await;
+    Instant::now()
+}
+
+/// The old master comes back as a replica.
+pub async fn bring_back(stage: &mut Stage) {
+    let cluster = stage.backend.cluster();
+    let old = cluster.servers.iter_mut().find(|it| !it.is_running());
+    old.expect("one was killed").run().await;
+    cluster.is_complete().await;
+}
+
+/// The slot of every channel moves to another master.
+pub async fn slots_moved(stage: &mut Stage) -> Instant {
+    let channels = stage.channels.clone();
+    let cluster = stage.backend.cluster();
+    for channel in channels.iter() {
+        let slot = cluster.slot(&channel.name).await;
+        let (owner, masters) = (cluster.owner(slot).await, cluster.masters().await);
+        let place = masters.iter().position(|it| *it == owner).expect("an owner is a master");
+        cluster.move_slot(slot, masters[(place + 1) % masters.len()]).await;
+    }
+    Instant::now()
+}

@@ -1,0 +1,25 @@
+//! A process stands still: connected, and silent.
+
+use std::time::Instant;
+
+use crate::stage::Stage;
+use crate::support::process::Signal;
+
+/// Longer than nodes wait for it.
+pub async fn redis(stage: &mut Stage) -> Instant {
+    let began = Instant::now();
+    stage.backend.alone().freeze();
+    stage.fleet.is_unready(&[0, 1, 2]).await;
+    let rest = stage.length.outage().saturating_sub(began.elapsed());
+    stage.go_on(rest).await;
+    stage.backend.alone().thaw();
+    Instant::now()
+}
+
+/// Some of its clients leave it, some are still there when it goes on.
+pub async fn node(stage: &mut Stage) -> Instant {
+    stage.fleet.nodes[stage.victim].signal(Signal::STOP);
+    stage.go_on(stage.length.outage()).await;
+    stage.fleet.nodes[stage.victim].signal(Signal::CONT);
+    Instant::now()
+}

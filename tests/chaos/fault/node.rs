@@ -1,0 +1,26 @@
+//! Nodes end: by a crash, or politely.
+
+use std::time::{Duration, Instant};
+
+use crate::stage::Stage;
+use crate::support::process::Signal;
+
+const AWAY: Duration = Duration::from_secs(1);
+
+pub async fn killed(stage: &mut Stage) -> Instant {
+    stage.fleet.nodes[stage.victim].process.kill();
+    stage.go_on(AWAY).await;
+    stage.fleet.replace(stage.victim).await;
+    Instant::now()
+}
+
+/// A new version is rolled out: for each node a new one, then the old one leaves.
+pub async fn rolled(stage: &mut Stage) -> Instant {
+    for number in 0..stage.fleet.nodes.len() {
+        let mut old = stage.fleet.replace(number).await;
+        old.signal(Signal::TERM);
+        let code = old.process.exit_code().await;
+        assert_eq!(code, 0, "a node leaves politely");
+    }
+    Instant::now()
+}

@@ -1,0 +1,23 @@
+//! Packets between nodes and Redis vanish, and nobody is told.
+
+use std::time::Instant;
+
+use crate::stage::Stage;
+
+/// One node is alone; the others go on publishing what it misses.
+pub async fn one(stage: &mut Stage) -> Instant {
+    cut(stage, &[stage.victim]).await
+}
+
+pub async fn all(stage: &mut Stage) -> Instant {
+    cut(stage, &[0, 1, 2]).await
+}
+
+async fn cut(stage: &Stage, nodes: &[usize]) -> Instant {
+    let began = Instant::now();
+    nodes.iter().for_each(|node| stage.backend.network().cut(*node));
+    stage.fleet.is_unready(nodes).await;
+    stage.go_on(stage.length.outage().saturating_sub(began.elapsed())).await;
+    nodes.iter().for_each(|node| stage.backend.network().mend(*node));
+    Instant::now()
+}

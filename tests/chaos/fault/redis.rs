@@ -1,0 +1,57 @@
+//! Redis itself: it crashes, it is full, somebody runs the wrong command.
+
+use std::time::{Duration, Instant};
+
+use crate::stage::Stage;
+
+const AWAY: Duration = Duration::from_secs(2);
+const FULL: Duration = Duration::from_secs(3);
+/// Between one wrong command and the next.
+const AGAIN_AFTER: Duration = Duration::from_millis(700);
+const TIMES: usize = 3;
+
+/// A crash; it comes back with what it wrote down.
+pub async fn killed(stage: &mut Stage) -> Instant {
+    stage.backend.alone().kill();
+    stage.go_on(AWAY).await;
+    stage.backend.alone().run().await;
+    Instant::now()
+}
+
+/// It takes no more data, and then does again.
+pub async fn full(stage: &mut Stage) -> Instant {
+    limit_memory(stage, "1").await;
+    stage.go_on(FULL).await;
+    limit_memory(stage, "0").await;
+    Instant::now()
+}
+
+async fn limit_memory(stage: &Stage, bytes: &str) {
+    for redis in stage.backend.servers() {
+        let _: () = redis.ask(&["CONFIG", "SET", "maxmemory", bytes]).await;
+    }
+}
+
+/// Somebody removes the functions that nodes installed.
+pub async fn functions_flushed(stage: &mut Stage) -> Instant {
+    for _ in 0..TIMES {
+        for redis in stage.backend.masters().await {
+            let _: () = redis.ask(&["FUNCTION", "FLUSH"]).await;
+        }
+        stage.go_on(AGAIN_AFTER).await;
+    }
+    Instant::now()
+}
+
+/// Every subscribed connection is cut.
+pub async fn subscribers_cut(stage: &mut Stage) -> Instant {
+    let mut cut = 0;
+    for _ in 0..TIMES {
+        for redis in stage.backend.servers() {
+            cut += redis.kill_subscribers().await;
+        }
+        stage.go_on(AGAIN_AFTER).await;
+    }
+    assert!(cut > 0, "nobody was subscribed");
+    Instant::now()
+}

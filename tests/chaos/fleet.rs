@@ -1,0 +1,139 @@
+//! The nodes of a run, and the configuration they share.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::backend::Backend;
+use crate::directory::Directory;
+use crate::log::Channel;
+use crate::offers::Offers;
+use crate::support::eventually;
+use crate::support::node::Node;
+
+/// Publications a long history keeps: more than any fault lets a client miss.
+const LONG_HISTORY: usize = 50_000;
+
+/// Publications a short one keeps, at least.
+const SHORT_HISTORY: usize = 10;
+
+/// The longest that nodes may say to be ready while Redis hangs.
+const UNREADY_MAX: Duration = Duration::from_secs(7);
+
+pub struct Fleet {
+    pub nodes: Vec<Node>,
+    pub directory: Directory,
+    urls: Vec<String>,
+    file: TempDir,
+    /// What the nodes that were replaced had to say.
+    past: Vec<(usize, Vec<String>)>,
+}
+
+impl Fleet {
+    pub async fn start(size: usize, backend: &Backend, offers: Offers) -> Self {
+        let file = tempfile::tempdir().expect("a temporary directory");
+        fs::write(file.path().join("nodes.toml"), settings(offers)).expect("the file is written");
+        let urls = (0..size).map(|node| backend.url(node)).collect();
+        let mut fleet = Self {
+            nodes: Vec::new(),
+            directory: Directory::default(),
+            urls,
+            file,
+            past: Vec::new(),
+        };
+        for number in 0..size {
+            let node = fleet.node(number).await;
+            fleet.directory.set(number, node.public);
+            fleet.nodes.push(node);
+        }
+        for node in &fleet.nodes {
+            node.becomes_ready().await;
+        }
+        fleet
+    }
+
+    /// A new node in the place of one that ended, or is about to: it is ready, and clients know of it.
+    pub async fn replace(&mut self, number: usize) -> Node {
+        let node = self.node(number).await;
+        node.becomes_ready().await;
+        self.directory.set(number, node.public);
+        let old = std::mem::replace(&mut self.nodes[number], node);
+        self.past.push((number, old.process.stderr()));
+        old
+    }
+
+    pub async fn is_ready(&self) {
+        eventually("all nodes to be ready", async || {
+            for node in &self.nodes {
+                if !node.is_ready().await {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
+    /// These nodes see that Redis is away. They are promised to within 5 s; a busy machine gets more.
+    pub async fn is_unready(&self, nodes: &[usize]) {
+        let began = Instant::now();
+        for node in nodes {
+            self.nodes[*node].becomes_unready().await;
+        }
+        let took = began.elapsed();
+        assert!(took < UNREADY_MAX, "nodes without Redis were ready for {took:?} more");
+    }
+
+    /// What all nodes logged, those that ended too.
+    pub fn logs(&self) -> Vec<(usize, Vec<String>)> {
+        let now = self.nodes.iter().enumerate().map(|(number, it)| (number, it.process.stderr()));
+        self.past.iter().cloned().chain(now).collect()
+    }
+
+    /// What a node logged of a panic.
+    pub fn panic(&self) -> Option<String> {
+        let mut lines = self.logs().into_iter().flat_map(|(_, lines)| lines);
+        lines.find(|line| line.contains("panicked"))
+    }
+
+    async fn node(&self, number: usize) -> Node {
+        let url = format!("broker.url={}", self.urls[number]);
+        Node::configured(&self.file.path().join("nodes.toml"), &[&url]).await
+    }
+}
+
+/// What every run has: channels without history, and where there is any, channels with a long one and with
+/// a short one; of the first two, one for bursts.
+pub fn channels(offers: Offers) -> Vec<Channel> {
+    let channel = |name: String| Channel {
+        history: !name.starts_with("n:"),
+        forgetful: name.starts_with("s:"),
+        flooded: name.ends_with(":flood"),
+        name,
+    };
+    let mut names: Vec<String> = (1..=6).map(|it| format!("n:{it}")).collect();
+    names.push("n:flood".to_owned());
+    if offers.history {
+        names.extend((1..=6).map(|it| format!("h:{it}")));
+        names.extend((1..=2).map(|it| format!("s:{it}")));
+        names.push("h:flood".to_owned());
+    }
+    names.into_iter().map(channel).collect()
+}
+
+fn settings(offers: Offers) -> String {
+    let mut text = "[drain]\ndelay = \"300ms\"\nperiod = \"1s\"\n".to_owned();
+    if offers.history {
+        let rule = |pattern: &str, history: &str| {
+            format!(
+                "[[rules]]\npattern = \"{pattern}\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n{history}"
+            )
+        };
+        let size = |size: usize| format!("history = {{ size = {size}, age = \"10m\" }}\n");
+        text += &rule("h:*", &size(LONG_HISTORY));
+        text += &rule("s:*", &size(SHORT_HISTORY));
+        text += &rule("n:*", "");
+    }
+    text
+}

@@ -1,0 +1,53 @@
+//! Bursts of large publications, from a service.
+
+use std::time::Instant;
+
+use crate::log::{Channel, ChannelNumber, Publication, PublisherNumber, Sent};
+use crate::push::Body;
+use crate::service::Service;
+
+pub struct Flood {
+    number: PublisherNumber,
+    channel: Channel,
+    service: Service,
+    sent: Sent,
+}
+
+impl Flood {
+    pub fn new(
+        number: PublisherNumber,
+        place: ChannelNumber,
+        channel: Channel,
+        service: Service,
+    ) -> Self {
+        Self { number, channel, service, sent: Sent { channel: place, ..Sent::default() } }
+    }
+
+    pub fn has_history(&self) -> bool {
+        self.channel.history
+    }
+
+    /// Sends so many, each once; what is not acknowledged does not count.
+    pub async fn send(&mut self, count: usize, bytes: usize) {
+        for _ in 0..count {
+            let number = self.sent.publications.len() as u64 + 1;
+            let payload = Body { p: self.number, n: number }.text(bytes);
+            let mut publication = Publication {
+                begun: Instant::now(),
+                attempts: 1,
+                acknowledged: None,
+                position: None,
+            };
+            let key = format!("flood-{}-{number}", self.number);
+            if let Ok(position) = self.service.publish(&self.channel, &payload, &key).await {
+                publication.acknowledged = Some(Instant::now());
+                publication.position = position;
+            }
+            self.sent.publications.push(publication);
+        }
+    }
+
+    pub fn sent(&self) -> Sent {
+        self.sent.clone()
+    }
+}

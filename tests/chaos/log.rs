@@ -1,0 +1,145 @@
+//! What publishers and subscribers write down, and nothing else: the checker sees only this.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// By their place in the list of all.
+pub type ChannelNumber = usize;
+pub type PublisherNumber = usize;
+
+/// A channel of the run.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub name: String,
+    /// It keeps history: more than any fault here makes a client miss, unless it is forgetful.
+    pub history: bool,
+    /// Its history is short, so that who was away for long is told of a gap.
+    pub forgetful: bool,
+    /// It is the one that bursts go to; few subscribe.
+    pub flooded: bool,
+}
+
+/// Where a publication stands in its channel's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    pub epoch: u64,
+    pub seq: u64,
+}
+
+impl Position {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, seq) = text.split_once('-')?;
+        Some(Self { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+/// All that one publisher sent, on one channel. Its numbers begin at 1 and have no holes.
+#[derive(Clone, Debug, Default)]
+pub struct Sent {
+    pub channel: ChannelNumber,
+    /// Number `n` is at `n - 1`.
+    pub publications: Vec<Publication>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Publication {
+    /// When it was first sent.
+    pub begun: Instant,
+    /// How often it was sent. More than once: it may have gone out more than once, where no history
+    /// knows it again by its idempotency key.
+    pub attempts: u32,
+    /// When it was acknowledged.
+    pub acknowledged: Option<Instant>,
+    /// As the acknowledgement had it.
+    pub position: Option<Position>,
+}
+
+/// All that one subscriber saw, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub name: String,
+    pub events: Vec<(Instant, Event)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Connected to a node, by its place in the fleet.
+    Opened {
+        node: String,
+    },
+    Subscribed {
+        channel: ChannelNumber,
+        since: Option<Position>,
+        position: Option<Position>,
+        recovered: Option<bool>,
+    },
+    Publication {
+        channel: ChannelNumber,
+        publisher: PublisherNumber,
+        number: u64,
+        position: Option<Position>,
+    },
+    Gap {
+        channel: ChannelNumber,
+        reason: String,
+    },
+    /// Not subscribed for now.
+    Refused {
+        channel: ChannelNumber,
+        why: String,
+    },
+    /// The connection is gone, and every subscription with it.
+    Closed {
+        why: String,
+    },
+    /// What no fault here explains.
+    Odd(String),
+}
+
+impl Event {
+    /// The channel it is about; none: it is about all.
+    pub fn channel(&self) -> Option<ChannelNumber> {
+        match self {
+            Self::Subscribed { channel, .. }
+            | Self::Publication { channel, .. }
+            | Self::Gap { channel, .. }
+            | Self::Refused { channel, .. } => Some(*channel),
+            _ => None,
+        }
+    }
+
+    /// A line of a log.
+    pub fn line(&self, at: Duration, channels: &[Channel]) -> String {
+        let name = self.channel().map_or("", |number| channels[number].name.as_str());
+        let at = at.as_secs_f64();
+        match self {
+            Self::Opened { node } => format!("{at:9.4} open to node {node}"),
+            Self::Subscribed { since, position, recovered, .. } => {
+                let recovered = match recovered {
+                    Some(true) => ", recovered",
+                    Some(false) => ", not recovered",
+                    None => "",
+                };
+                let (since, position) = (shown(*since), shown(*position));
+                format!("{at:9.4} {name} subscribed since {since} at {position}{recovered}")
+            }
+            Self::Publication { publisher, number, position, .. } => {
+                format!("{at:9.4} {name} publication {publisher}/{number} at {}", shown(*position))
+            }
+            Self::Gap { reason, .. } => format!("{at:9.4} {name} gap: {reason}"),
+            Self::Refused { why, .. } => format!("{at:9.4} {name} refused: {why}"),
+            Self::Closed { why } => format!("{at:9.4} closed: {why}"),
+            Self::Odd(what) => format!("{at:9.4} odd: {what}"),
+        }
+    }
+}
+
+fn shown(position: Option<Position>) -> String {
+    position.map_or("-".to_owned(), |it| it.to_string())
+}

@@ -1,0 +1,188 @@
+//! Chaos: real nodes, a real Redis and hundreds of clients, while things break. The promise that is
+//! checked: **no gap without a gap message**. `docs/OPERATING.md` says how to run it.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `plan` `offers` | what is to run, and what this build can do |
+//! | `stage` `backend` `fleet` `directory` | what a fault strikes: Redis, nodes, where clients find them |
+//! | `publisher` `node_client` `service` `flood` | who publishes, and how |
+//! | `subscriber` `push` `backoff` | who listens, as a good client does |
+//! | `fault` | the faults, one function each |
+//! | `log` `checker` | what all of them wrote down, and what it proves; `proof` tests the checker |
+//! | `table` | the outcome |
+
+mod backend;
+mod backoff;
+mod checker;
+mod directory;
+mod fault;
+mod fleet;
+mod flood;
+mod log;
+mod node_client;
+mod offers;
+mod plan;
+mod publisher;
+mod push;
+mod service;
+mod stage;
+mod subscriber;
+#[allow(dead_code, reason = "other tests use the rest")]
+mod support;
+mod table;
+
+use std::collections::HashSet;
+use std::fs;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::backend::Setup;
+use crate::checker::{Logs, Verdict, check};
+use crate::fault::{FAULTS, Fault};
+use crate::offers::Offers;
+use crate::plan::{Length, Plan};
+use crate::stage::Stage;
+use crate::table::{Outcome, Recovery, Row, Run, TITLES};
+
+fn main() -> ExitCode {
+    let plan = match Plan::of_environment() {
+        Ok(plan) => plan,
+        Err(why) => return refuse(&why),
+    };
+    println!("SEED={} CHAOS={}", plan.seed, plan.length.name());
+    if let Some(name) = &plan.fault
+        && FAULTS.iter().all(|fault| fault.name != name)
+    {
+        let known: Vec<_> = FAULTS.iter().map(|fault| fault.name).collect();
+        return refuse(&format!("FAULT={name} is none of {}", known.join(", ")));
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime starts").block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be waited for");
+        let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be waited for");
+        // Dropped, the run ends all it started.
+        tokio::select! {
+            code = run(&plan) => code,
+            _ = interrupt.recv() => ExitCode::from(130),
+            _ = terminate.recv() => ExitCode::from(143),
+        }
+    })
+}
+
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::from(2)
+}
+
+async fn run(plan: &Plan) -> ExitCode {
+    let offers = Offers::of_this_build().await;
+    if !offers.history {
+        println!("this build keeps no history: only channels without are tried");
+    }
+    println!("{TITLES}");
+    let mut rows = Vec::new();
+    for fault in FAULTS {
+        for setup in setups(fault, plan) {
+            let row = Row {
+                fault: fault.name,
+                redis: setup.name(),
+                outcome: attempt(fault, setup, offers, plan).await,
+            };
+            println!("{row}");
+            rows.push(row);
+        }
+    }
+    let details: String = rows.iter().map(Row::details).collect();
+    println!("\n{TITLES}");
+    rows.iter().for_each(|row| println!("{row}"));
+    if rows.iter().all(Row::is_good) {
+        return ExitCode::SUCCESS;
+    }
+    println!("\n{details}\nagain: SEED={} CHAOS={}", plan.seed, plan.length.name());
+    ExitCode::FAILURE
+}
+
+/// A fault that is asked for by name runs on all that it is for.
+fn setups(fault: &Fault, plan: &Plan) -> Vec<Setup> {
+    match (&plan.fault, plan.length) {
+        (Some(name), _) if fault.name != name => Vec::new(),
+        (None, Length::Short) => fault.short.to_vec(),
+        _ => fault.setups.to_vec(),
+    }
+}
+
+async fn attempt(fault: &Fault, setup: Setup, offers: Offers, plan: &Plan) -> Outcome {
+    if let Some(why) = offers.lacks(setup) {
+        return Outcome::Skipped(why.to_owned());
+    }
+    let stage = match AssertUnwindSafe(Stage::set(setup, offers, plan.length, plan.seed))
+        .catch_unwind()
+        .await
+    {
+        Ok(Ok(stage)) => stage,
+        Ok(Err(why)) if setup == Setup::Linked => return Outcome::Skipped(why),
+        Ok(Err(why)) => return Outcome::Broken(why),
+        Err(_) => return Outcome::Broken("a panic, shown above".to_owned()),
+    };
+    match AssertUnwindSafe(endure(fault, setup, stage)).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(_) => Outcome::Broken("a panic, shown above".to_owned()),
+    }
+}
+
+async fn endure(fault: &Fault, setup: Setup, mut stage: Stage) -> Outcome {
+    let mut recovery = Recovery::default();
+    for round in 0..stage.length.rounds() {
+        stage.victim = round % stage.fleet.nodes.len();
+        stage.go_on(stage.length.calm()).await;
+        let healed = fault.strike(&mut stage).await;
+        stage.fleet.is_ready().await;
+        let ready = healed.elapsed();
+        match stage.acknowledged_after(healed).await {
+            Ok((first, all)) => recovery.takes(first, all, ready),
+            Err(why) => return Outcome::Broken(why),
+        }
+        fault.tidy(&mut stage).await;
+    }
+    stage.go_on(stage.length.calm()).await;
+    let unsettled = stage.settle().await.err().or_else(|| stage.fleet.panic());
+    let (sent, seen) = (stage.sent(), stage.seen());
+    let verdict = check(&Logs {
+        channels: &stage.channels,
+        sent: &sent,
+        seen: &seen,
+        begun: stage.begun,
+        history_lost: fault.loses_history(setup),
+    });
+    let found = unsettled.is_some() || !verdict.findings.is_empty();
+    let logs = found.then(|| keep_logs(fault, setup, &stage, &verdict));
+    Outcome::Ran(Box::new(Run { verdict, recovery, unsettled, logs }))
+}
+
+/// Writes down what nodes and the subscribers in question saw; returns where.
+fn keep_logs(fault: &Fault, setup: Setup, stage: &Stage, verdict: &Verdict) -> String {
+    let name = format!("chaos/{}-{}", fault.name, setup.name());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let keep = |name: String, lines: Vec<String>| {
+        fs::write(folder.join(name), lines.join("\n") + "\n").expect("a log is written");
+    };
+    fs::create_dir_all(&folder).expect("a folder for logs");
+    for (place, (node, lines)) in stage.fleet.logs().into_iter().enumerate() {
+        keep(format!("{place}-node-{node}.log"), lines);
+    }
+    let named: HashSet<&str> = verdict.findings.iter().map(|it| it.subscriber.as_str()).collect();
+    for seen in stage.seen() {
+        if named.contains(seen.name.as_str()) || verdict.findings.is_empty() {
+            let since = |at: &Instant| at.duration_since(stage.begun);
+            let line = seen.events.iter().map(|(at, it)| it.line(since(at), &stage.channels));
+            keep(format!("{}.log", seen.name.replace(' ', "-")), line.collect());
+        }
+    }
+    folder.display().to_string()
+}

@@ -1,0 +1,255 @@
+//! Everything that a fault strikes: Redis, nodes, publishers and subscribers, and the flow between them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::backend::{Backend, Setup};
+use crate::fleet::{self, Fleet};
+use crate::flood::Flood;
+use crate::log::{Channel, ChannelNumber, Seen, Sent};
+use crate::node_client::NodeClient;
+use crate::offers::Offers;
+use crate::plan::Length;
+use crate::publisher::{Pace, Publisher, Way};
+use crate::service::Service;
+use crate::subscriber::{Build, Subscriber, seed_of};
+use crate::support::node::Node;
+
+const NODES: usize = 3;
+const SUBSCRIBERS: usize = 240;
+/// Of the flooded channels.
+const NARROW_SUBSCRIBERS: usize = 6;
+const CHANNELS_EACH: usize = 2;
+/// As clients of nodes, of each channel; one service beside them.
+const CLIENTS_EACH: usize = 2;
+/// Of all publishers together, a second.
+const RATE: usize = 250;
+
+/// The longest that subscribers may take to be subscribed and to have everything, once all is well.
+const CATCH_UP_MAX: Duration = Duration::from_secs(45);
+
+/// How often a last number is sent that everybody must get: a subscriber that was away for one gets
+/// the next.
+const LAST_ROUNDS: usize = 5;
+
+/// The longest wait for one of them.
+const LAST_ROUND_MAX: Duration = Duration::from_secs(8);
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+pub struct Stage {
+    pub backend: Backend,
+    pub fleet: Fleet,
+    pub length: Length,
+    pub subscribers: Vec<Subscriber>,
+    pub channels: Arc<[Channel]>,
+    pub begun: Instant,
+    /// The node that is struck next, where it is one: another each round, since a node that is new has
+    /// no clients yet.
+    pub victim: usize,
+    publishers: Vec<Publisher>,
+    floods: Vec<Flood>,
+    pace: watch::Sender<Pace>,
+    asked: u64,
+}
+
+impl Stage {
+    /// Fails, saying why, where this system cannot have such a setup.
+    pub async fn set(
+        setup: Setup,
+        offers: Offers,
+        length: Length,
+        seed: u64,
+    ) -> Result<Self, String> {
+        let backend = Backend::start(setup, NODES).await?;
+        let fleet = Fleet::start(NODES, &backend, offers).await;
+        let channels: Arc<[Channel]> = fleet::channels(offers).into();
+        let mut stage = Self {
+            backend,
+            fleet,
+            length,
+            subscribers: Vec::new(),
+            channels,
+            begun: Instant::now(),
+            victim: 0,
+            publishers: Vec::new(),
+            floods: Vec::new(),
+            pace: watch::Sender::new(Pace::default()),
+            asked: 0,
+        };
+        stage.seat(seed);
+        stage.hire(seed);
+        stage.all_live().await?;
+        stage.flow();
+        Ok(stage)
+    }
+
+    /// The subscribers of all channels.
+    fn seat(&mut self, seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let numbers = |flooded| -> Vec<ChannelNumber> {
+            let all = self.channels.iter().enumerate();
+            all.filter(|(_, it)| it.flooded == flooded).map(|(number, _)| number).collect()
+        };
+        let (usual, flooded) = (numbers(false), numbers(true));
+        for number in 0..SUBSCRIBERS + NARROW_SUBSCRIBERS {
+            let (build, channels) = match number < NARROW_SUBSCRIBERS {
+                true => (Build::Narrow, flooded.clone()),
+                false => {
+                    let chosen = usual.choose_multiple(&mut random, CHANNELS_EACH);
+                    (Build::Usual, chosen.copied().collect())
+                }
+            };
+            self.subscribers.push(Subscriber::start(
+                format!("subscriber {number}"),
+                build,
+                channels,
+                self.channels.clone(),
+                self.fleet.directory.clone(),
+                seed_of(seed, number),
+            ));
+        }
+    }
+
+    /// The publishers of all channels, and a flood for those that are flooded.
+    fn hire(&mut self, seed: u64) {
+        for (channel, it) in self.channels.iter().enumerate() {
+            for place in 0..=CLIENTS_EACH {
+                let number = self.publishers.len();
+                let seed = seed_of(seed, 10_000 + number);
+                let way = match place < CLIENTS_EACH {
+                    true => Way::Node(NodeClient::new(self.fleet.directory.clone(), seed).into()),
+                    false => Way::Service(Service::new(self.backend.whereabouts(), seed).into()),
+                };
+                let (channel, pace) = ((channel, it.clone()), self.pace.subscribe());
+                self.publishers.push(Publisher::start(number, channel, way, pace, seed));
+            }
+        }
+        for (channel, it) in self.channels.iter().enumerate().filter(|(_, it)| it.flooded) {
+            let number = self.publishers.len() + self.floods.len();
+            let service = Service::new(self.backend.whereabouts(), seed_of(seed, 10_000 + number));
+            self.floods.push(Flood::new(number, channel, it.clone(), service));
+        }
+    }
+
+    pub fn flow(&self) {
+        let pause = Duration::from_secs(1) * self.publishers.len() as u32 / RATE as u32;
+        self.pace.send_modify(|pace| pace.pause = Some(pause));
+    }
+
+    /// Lets the flow go on for a while.
+    pub async fn go_on(&self, time: Duration) {
+        sleep(time).await;
+    }
+
+    /// Sends a burst to the flooded channels, `count` publications of `bytes` each.
+    pub async fn flood(&mut self, count: usize, bytes: usize) {
+        for flood in &mut self.floods {
+            flood.send(count, bytes).await;
+        }
+    }
+
+    /// The same, but only where nothing is kept.
+    pub async fn flood_without_history(&mut self, count: usize, bytes: usize) {
+        for flood in self.floods.iter_mut().filter(|it| !it.has_history()) {
+            flood.send(count, bytes).await;
+        }
+    }
+
+    /// How long after `moment` something was acknowledged for the first time, and how long until it was
+    /// to every publisher. Fails where that does not come to be.
+    pub async fn acknowledged_after(
+        &self,
+        moment: Instant,
+    ) -> Result<(Duration, Duration), String> {
+        let first = |it: &Publisher| it.acknowledged_after(moment);
+        if !until(CATCH_UP_MAX, || self.publishers.iter().all(|it| first(it).is_some())).await {
+            let silent = self.publishers.iter().find(|it| first(it).is_none());
+            return Err(silent.map_or_else(String::new, |it| self.silenced(it)));
+        }
+        let times = self.publishers.iter().filter_map(first).map(|it| it.duration_since(moment));
+        let (earliest, latest) = (times.clone().min(), times.max());
+        Ok((earliest.unwrap_or_default(), latest.unwrap_or_default()))
+    }
+
+    fn silenced(&self, publisher: &Publisher) -> String {
+        let (channel, why) = (&self.channels[publisher.channel()].name, publisher.failure());
+        format!("publisher {} of {channel} is not acknowledged any more: {why}", publisher.number)
+    }
+
+    /// Ends the flow, and waits for everybody to have everything. What does not come in time is for the
+    /// checker to name; fails only where that would say too little.
+    pub async fn settle(&mut self) -> Result<(), String> {
+        self.pace.send_modify(|pace| pace.pause = None);
+        for _ in 0..LAST_ROUNDS {
+            self.all_live().await?;
+            self.asked += 1;
+            self.pace.send_modify(|pace| pace.asked = self.asked);
+            let done = || self.publishers.iter().all(|it| it.has_done(self.asked));
+            if !until(CATCH_UP_MAX, done).await {
+                return Err("some publishers did not end".to_owned());
+            }
+            if let Some(silenced) = self.publishers.iter().find(|it| it.last().is_none()) {
+                return Err(self.silenced(silenced));
+            }
+            if until(LAST_ROUND_MAX, || self.all_have_everything()).await {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn all_live(&self) -> Result<(), String> {
+        match until(CATCH_UP_MAX, || self.subscribers.iter().all(Subscriber::is_live)).await {
+            true => Ok(()),
+            false => {
+                let away = self.subscribers.iter().filter(|it| !it.is_live());
+                let names: Vec<String> = away.map(Subscriber::name).collect();
+                Err(format!("not subscribed again: {}", names.join(", ")))
+            }
+        }
+    }
+
+    fn all_have_everything(&self) -> bool {
+        self.publishers.iter().all(|publisher| {
+            let channel = publisher.channel();
+            let Some(last) = publisher.last() else { return false };
+            let mut of_channel =
+                self.subscribers.iter().filter(|it| it.channels.contains(&channel));
+            of_channel.all(|it| it.has(channel, publisher.number, last))
+        })
+    }
+
+    /// A node that some flooded subscriber is connected to.
+    pub fn flooded_node(&self) -> usize {
+        let address = self.subscribers[0].node();
+        let is_it = |node: &Node| Some(node.public.to_string()) == address;
+        self.fleet.nodes.iter().position(is_it).expect("a subscriber is connected")
+    }
+
+    /// By publisher.
+    pub fn sent(&self) -> Vec<Sent> {
+        let flows = self.publishers.iter().map(Publisher::sent);
+        flows.chain(self.floods.iter().map(Flood::sent)).collect()
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.subscribers.iter().map(Subscriber::seen).collect()
+    }
+}
+
+/// Whether it came to be so in time.
+async fn until(time: Duration, mut so: impl FnMut() -> bool) -> bool {
+    let looking = async {
+        while !so() {
+            sleep(LOOK_INTERVAL).await;
+        }
+    };
+    timeout(time, looking).await.is_ok()
+}

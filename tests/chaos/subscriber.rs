@@ -1,0 +1,137 @@
+//! A subscriber as a good client is one: it keeps the last position of each channel, comes back with a
+//! backoff to any node, and asks for what it missed. It writes down all it sees.
+
+mod client;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::backoff::Backoff;
+use crate::directory::Directory;
+use crate::log::{Channel, ChannelNumber, Event, PublisherNumber, Seen};
+use client::Client;
+
+pub struct Subscriber {
+    pub channels: Vec<ChannelNumber>,
+    record: Arc<Mutex<Record>>,
+    /// It does not read while this is true.
+    idle: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Record {
+    seen: Seen,
+    /// Confirmed on the connection that is there now.
+    live: HashSet<ChannelNumber>,
+    /// The newest number got, of each channel and publisher.
+    newest: HashMap<(ChannelNumber, PublisherNumber), u64>,
+}
+
+impl Record {
+    fn write(&mut self, event: Event) {
+        match &event {
+            Event::Publication { channel, publisher, number, .. } => {
+                let newest = self.newest.entry((*channel, *publisher)).or_default();
+                *newest = (*newest).max(*number);
+            }
+            Event::Subscribed { channel, .. } => {
+                self.live.insert(*channel);
+            }
+            Event::Closed { .. } => self.live.clear(),
+            _ => {}
+        }
+        self.seen.events.push((Instant::now(), event));
+    }
+}
+
+/// How its socket is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    Usual,
+    /// The system takes next to nothing for it, so that a pause shows.
+    Narrow,
+}
+
+impl Subscriber {
+    pub fn start(
+        name: String,
+        build: Build,
+        channels: Vec<ChannelNumber>,
+        all: Arc<[Channel]>,
+        directory: Directory,
+        seed: u64,
+    ) -> Self {
+        let record = Record { seen: Seen { name, ..Seen::default() }, ..Record::default() };
+        let record = Arc::new(Mutex::new(record));
+        let (idle, pause) = watch::channel(false);
+        let client = Client {
+            build,
+            wanted: channels.iter().map(|number| (*number, None)).collect(),
+            all,
+            directory,
+            random: StdRng::seed_from_u64(seed),
+            backoff: Backoff::default(),
+            pause,
+            record: record.clone(),
+        };
+        Self { channels, record, idle, task: tokio::spawn(client.run()) }
+    }
+
+    /// Every channel is subscribed.
+    pub fn is_live(&self) -> bool {
+        let record = self.record();
+        self.channels.iter().all(|channel| record.live.contains(channel))
+    }
+
+    /// It got this number of the publisher, or a later one.
+    pub fn has(&self, channel: ChannelNumber, publisher: PublisherNumber, number: u64) -> bool {
+        self.record().newest.get(&(channel, publisher)).is_some_and(|it| *it >= number)
+    }
+
+    /// The address of the node it is connected to, or was last.
+    pub fn node(&self) -> Option<String> {
+        let record = self.record();
+        record.seen.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Opened { node } => Some(node.clone()),
+            _ => None,
+        })
+    }
+
+    pub fn stop_reading(&self) {
+        self.idle.send_replace(true);
+    }
+
+    pub fn read_on(&self) {
+        self.idle.send_replace(false);
+    }
+
+    pub fn name(&self) -> String {
+        self.record().seen.name.clone()
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.record().seen.clone()
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().expect("nobody panics with the record")
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A seed of its own for the `number`th of those who share one.
+pub fn seed_of(seed: u64, number: usize) -> u64 {
+    StdRng::seed_from_u64(seed.wrapping_add(number as u64)).random()
+}

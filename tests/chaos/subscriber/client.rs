@@ -1,0 +1,172 @@
+//! The conversation of a subscriber, connection after connection.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use rand::rngs::StdRng;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::{Build, Record};
+use crate::backoff::Backoff;
+use crate::directory::Directory;
+use crate::log::{Channel, ChannelNumber, Event, Position};
+use crate::push::Push;
+
+/// Silence after which a node is asked for a sign of life, and then given up.
+const SILENCE_MAX: Duration = Duration::from_secs(6);
+
+/// Before a subscription that was answered with an error is asked for again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(250);
+
+type Socket = WebSocketStream<TcpStream>;
+
+pub struct Client {
+    pub build: Build,
+    /// With the position to go on from.
+    pub wanted: HashMap<ChannelNumber, Option<Position>>,
+    pub all: Arc<[Channel]>,
+    pub directory: Directory,
+    pub random: StdRng,
+    pub backoff: Backoff,
+    pub pause: watch::Receiver<bool>,
+    pub record: Arc<Mutex<Record>>,
+}
+
+impl Client {
+    pub async fn run(mut self) {
+        loop {
+            // Who cannot connect tries the next one, and has nothing to write down.
+            if let Ok((node, socket)) = self.directory.connect(&mut self.random, self.build).await {
+                self.write(Event::Opened { node });
+                let why = self.converse(socket).await;
+                self.write(Event::Closed { why });
+            }
+            // A node that leaves asks for more patience; the suite has less of it than a browser.
+            sleep(self.backoff.next(&mut self.random)).await;
+        }
+    }
+
+    /// Until the connection ends; returns why.
+    async fn converse(&mut self, mut socket: Socket) -> String {
+        let all: Vec<_> = self.wanted.keys().copied().collect();
+        if let Err(error) = self.subscribe(&mut socket, &all).await {
+            return error.to_string();
+        }
+        let mut asked = false;
+        loop {
+            if *self.pause.borrow() {
+                // Fails only when nobody could end the pause.
+                let _ = self.pause.wait_for(|idle| !idle).await;
+            }
+            let message = tokio::select! {
+                message = timeout(SILENCE_MAX, socket.next()) => message,
+                _ = self.pause.wait_for(|idle| *idle) => continue,
+            };
+            let text = match message {
+                Ok(Some(Ok(Message::Text(text)))) => text,
+                Ok(Some(Ok(Message::Close(frame)))) => {
+                    let why = frame.map_or("no code".to_owned(), |it| {
+                        format!("{} {}", u16::from(it.code), it.reason)
+                    });
+                    // The answer to a close frame goes out with the next read.
+                    let _ = timeout(SILENCE_MAX, socket.next()).await;
+                    return why;
+                }
+                Ok(Some(Ok(_))) => continue,
+                Ok(Some(Err(error))) => return error.to_string(),
+                Ok(None) => return "ended".to_owned(),
+                Err(_) if asked => return "silent".to_owned(),
+                Err(_) => {
+                    asked = true;
+                    let ping = Message::text(r#"{"type":"ping","id":0}"#);
+                    if timeout(SILENCE_MAX, socket.send(ping)).await.is_err() {
+                        return "does not take a ping".to_owned();
+                    }
+                    continue;
+                }
+            };
+            asked = false;
+            if let Some(refused) = self.hear(text.as_str()) {
+                sleep(REFUSED_PAUSE).await;
+                if let Err(error) = self.subscribe(&mut socket, &[refused]).await {
+                    return error.to_string();
+                }
+            }
+        }
+    }
+
+    async fn subscribe(
+        &mut self,
+        socket: &mut Socket,
+        channels: &[ChannelNumber],
+    ) -> Result<(), Error> {
+        let since = |number: &ChannelNumber| {
+            let name = self.all[*number].name.clone();
+            (name, self.wanted[number].map_or(Value::Null, |it| it.to_string().into()))
+        };
+        let channels: Map<String, Value> = channels.iter().map(since).collect();
+        let command = json!({"type": "subscribe", "id": 1, "channels": channels});
+        socket.send(Message::text(command.to_string())).await
+    }
+
+    /// Returns a channel that could not be subscribed now.
+    fn hear(&mut self, text: &str) -> Option<ChannelNumber> {
+        let Some(push) = Push::parse(text) else {
+            self.write(Event::Odd(text.to_owned()));
+            return None;
+        };
+        let channel = push.channel.as_deref().and_then(|name| self.number(name));
+        match (push.kind.as_ref(), channel) {
+            ("publication", Some(channel)) => {
+                let Some(body) = push.data else {
+                    self.write(Event::Odd(text.to_owned()));
+                    return None;
+                };
+                let (publisher, number) = (body.p, body.n);
+                if push.position.is_some() {
+                    self.wanted.insert(channel, push.position);
+                }
+                let position = push.position;
+                self.write(Event::Publication { channel, publisher, number, position });
+            }
+            ("subscribed", Some(channel)) => {
+                self.backoff.reset();
+                let (position, recovered) = (push.position, push.recovered);
+                let since = self.wanted[&channel];
+                if since.is_none() || recovered == Some(false) {
+                    self.wanted.insert(channel, position);
+                }
+                self.write(Event::Subscribed { channel, since, position, recovered });
+            }
+            ("gap", Some(channel)) => {
+                let reason = push.reason.unwrap_or_default().into_owned();
+                self.write(Event::Gap { channel, reason });
+            }
+            ("error", Some(channel)) if push.temporary == Some(true) => {
+                let why = push.message.unwrap_or_default().into_owned();
+                self.write(Event::Refused { channel, why });
+                return Some(channel);
+            }
+            ("welcome" | "pong" | "reconnect", _) => {}
+            _ => {
+                self.write(Event::Odd(text.to_owned()));
+            }
+        }
+        None
+    }
+
+    fn number(&self, name: &str) -> Option<ChannelNumber> {
+        self.wanted.keys().copied().find(|number| self.all[*number].name == name)
+    }
+
+    fn write(&self, event: Event) {
+        self.record.lock().expect("nobody panics with the record").write(event);
+    }
+}

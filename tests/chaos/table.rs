@@ -1,0 +1,130 @@
+//! What came of it: one row a fault, and what was found, in full.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::checker::{Finding, Kind, Verdict};
+
+/// Findings of one kind shown in full, a row.
+const FINDINGS_MAX: usize = 3;
+
+pub struct Row {
+    pub fault: &'static str,
+    pub redis: &'static str,
+    pub outcome: Outcome,
+}
+
+pub enum Outcome {
+    Ran(Box<Run>),
+    /// The system or the build cannot have it.
+    Skipped(String),
+    /// It came to no end.
+    Broken(String),
+}
+
+pub struct Run {
+    pub verdict: Verdict,
+    pub recovery: Recovery,
+    /// What kept it from settling.
+    pub unsettled: Option<String>,
+    /// Where the logs are, if anything was found.
+    pub logs: Option<String>,
+}
+
+/// How long it took from the fault's end on; of several rounds the longest.
+#[derive(Default)]
+pub struct Recovery {
+    /// To the first acknowledgement.
+    first: Duration,
+    /// Until every publisher had one.
+    all: Duration,
+    /// Until all nodes were ready.
+    ready: Duration,
+}
+
+impl Recovery {
+    pub fn takes(&mut self, first: Duration, all: Duration, ready: Duration) {
+        self.first = self.first.max(first);
+        self.all = self.all.max(all);
+        self.ready = self.ready.max(ready);
+    }
+}
+
+impl Row {
+    pub fn is_good(&self) -> bool {
+        match &self.outcome {
+            Outcome::Ran(run) => run.verdict.findings.is_empty() && run.unsettled.is_none(),
+            Outcome::Skipped(_) => true,
+            Outcome::Broken(_) => false,
+        }
+    }
+
+    /// What was found: which client, which channel, which numbers, and the lines around.
+    pub fn details(&self) -> String {
+        let mut text = String::new();
+        let title = format!("{} ({})", self.fault, self.redis);
+        match &self.outcome {
+            Outcome::Skipped(_) => {}
+            Outcome::Broken(why) => text += &format!("{title} broke: {why}\n"),
+            Outcome::Ran(run) => {
+                if let Some(why) = &run.unsettled {
+                    text += &format!("{title}: {why}\n");
+                }
+                for kind in [Kind::Loss, Kind::Duplicate, Kind::Disorder, Kind::Breach] {
+                    let of_kind = run.verdict.findings.iter().filter(|it| it.kind == kind);
+                    let all: Vec<&Finding> = of_kind.collect();
+                    for finding in all.iter().take(FINDINGS_MAX) {
+                        text += &format!("{title}: {finding}");
+                    }
+                    if all.len() > FINDINGS_MAX {
+                        text +=
+                            &format!("{title}: {kind:?} {} more times\n", all.len() - FINDINGS_MAX);
+                    }
+                }
+                if let Some(logs) = &run.logs {
+                    text += &format!("{title}: the logs are in {logs}\n");
+                }
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        writeln!(f, "{:?}: {} on {}: {}", self.kind, self.subscriber, self.channel, self.what)?;
+        self.around.iter().try_for_each(|line| writeln!(f, "    {line}"))
+    }
+}
+
+/// The titles of the columns.
+pub const TITLES: &str = "fault              redis     published  delivered  lost  twice  disorder  \
+                          breach  repeats   gaps  of history  first ack  all acks  all ready";
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:<18} {:<8} ", self.fault, self.redis)?;
+        match &self.outcome {
+            Outcome::Skipped(why) => write!(f, "skipped: {why}"),
+            Outcome::Broken(_) => write!(f, "BROKEN"),
+            Outcome::Ran(run) => {
+                let it = &run.verdict;
+                let [lost, twice, disorder, breach] =
+                    [Kind::Loss, Kind::Duplicate, Kind::Disorder, Kind::Breach]
+                        .map(|kind| it.count(kind));
+                write!(
+                    f,
+                    "{:>10} {:>10} {lost:>5} {twice:>6} {disorder:>9} {breach:>7} {:>8} {:>6} {:>11} {:>9.2}s {:>8.2}s {:>9.2}s",
+                    it.acknowledged,
+                    it.deliveries,
+                    it.repeats,
+                    it.gaps,
+                    it.history_gaps,
+                    run.recovery.first.as_secs_f64(),
+                    run.recovery.all.as_secs_f64(),
+                    run.recovery.ready.as_secs_f64(),
+                )
+            }
+        }
+    }
+}
