@@ -137,11 +137,22 @@ impl Registry {
         }
     }
 
-    pub(super) fn loaded(&self, channel: &Channel, newest_first: Vec<Publication>) {
-        self.with_tail(channel, |tail, _| {
-            if let Some(recent) = &mut tail.recent {
-                recent.loaded(newest_first);
-            }
+    /// What is to be read for those who resume: from where on, and back to which position.
+    pub(super) fn range(&self, channel: &Channel) -> Option<(Position, Position)> {
+        self.with_tail(channel, |tail, _| tail.recent.as_ref()?.range()).flatten()
+    }
+
+    /// What was read of it, newest first. None: it could not be read.
+    pub(super) fn loaded(
+        &self,
+        channel: &Channel,
+        newest_first: Option<Vec<Publication>>,
+        is_all: bool,
+    ) {
+        self.with_tail(channel, |tail, _| match (&mut tail.recent, newest_first) {
+            (Some(recent), Some(newest_first)) => recent.loaded(newest_first, is_all),
+            (Some(recent), None) => recent.failed(),
+            (None, _) => {}
         });
     }
 
@@ -187,7 +198,7 @@ impl Registry {
     /// Drops what no client has resumed from for a while.
     pub(super) fn sweep(&self) {
         self.each_tail(|tail| {
-            if tail.recent.as_ref().is_some_and(|recent| !recent.is_worth_keeping()) {
+            if tail.recent.as_mut().is_some_and(|recent| !recent.is_worth_keeping()) {
                 tail.recent = None;
             }
         });

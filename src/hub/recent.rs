@@ -13,8 +13,11 @@ use crate::protocol::Encoding;
 use crate::publication::{Position, Publication};
 use crate::rules::History;
 
-/// Payload bytes that are kept of one channel; what is older is read by whoever needs it.
+/// Payload bytes that are kept of one channel while nobody resumes; what is older is read again.
 const BYTES_MAX: usize = 4 << 20;
+
+/// Payload bytes beyond which a client is not caught up: it reloads its state.
+pub const BACKLOG_BYTES_MAX: usize = 32 << 20;
 
 /// Payload bytes kept on the whole node beyond which what nobody needs right now is dropped.
 const TOTAL_BYTES_MAX: usize = 64 << 20;
@@ -22,7 +25,10 @@ const TOTAL_BYTES_MAX: usize = 64 << 20;
 /// How long it is kept after the last client resumed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// The same while [`TOTAL_BYTES_MAX`] is exceeded.
+/// How long clients that were told that it is read may take to come for it.
+const FETCHED_MAX: Duration = Duration::from_secs(2);
+
+/// The same as [`IDLE_MAX`], while [`TOTAL_BYTES_MAX`] is exceeded.
 const CROWDED_IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// What history keeps beyond its size (contract, section 6).
@@ -68,6 +74,8 @@ pub struct Recent {
     bytes: usize,
     history: History,
     phase: Phase,
+    /// The oldest position that a client wants to go on from.
+    wanted: Position,
     waiting: Vec<oneshot::Sender<()>>,
     used_at: Instant,
 }
@@ -75,8 +83,10 @@ pub struct Recent {
 /// How much of what came before the chain has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Nothing,
+    /// As much as was wanted; there may be more.
+    Some,
     Loading,
+    /// All that is there, or that one client may get.
     All,
 }
 
@@ -100,22 +110,24 @@ impl Recent {
             chain: VecDeque::new(),
             bytes: 0,
             history,
-            phase: Phase::Nothing,
+            phase: Phase::Some,
+            wanted: last,
             waiting: Vec::new(),
             used_at: Instant::now(),
         }
     }
 
-    /// Somebody needs what came before the chain.
-    pub fn load(&mut self) -> Since {
+    /// Somebody needs what came before the chain, back to a position.
+    pub fn load(&mut self, since: Position) -> Since {
         let (waiting, loaded) = oneshot::channel();
         let phase = self.phase;
         if phase != Phase::All {
             self.phase = Phase::Loading;
+            self.wanted = self.wanted.min(since);
             self.waiting.push(waiting);
         }
         match phase {
-            Phase::Nothing => Since::Load(loaded),
+            Phase::Some => Since::Load(loaded),
             Phase::Loading => Since::Read(loaded),
             Phase::All => Since::No,
         }
@@ -126,26 +138,43 @@ impl Recent {
         if let Some(kept) = Kept::new(publication) {
             self.count(kept.cost());
             self.chain.push_back(kept);
-            self.trim();
+            self.trim_to_size();
         }
     }
 
-    /// What was read, newest first: all that leads to where the chain starts.
-    pub fn loaded(&mut self, newest_first: Vec<Publication>) {
-        self.phase = Phase::All;
+    /// What is to be read: from where on, and back to which position. None: nothing comes before.
+    pub fn range(&self) -> Option<(Position, Position)> {
+        Some((self.start?, self.wanted))
+    }
+
+    /// It could not be read. Whoever waits asks again.
+    pub fn failed(&mut self) {
+        self.phase = Phase::Some;
+        self.waiting = Vec::new();
+    }
+
+    /// What was read, newest first: all that leads to where the chain starts. `is_all`: nothing
+    /// comes before it, or nothing that a client may get.
+    pub fn loaded(&mut self, newest_first: Vec<Publication>, is_all: bool) {
+        self.phase = if is_all { Phase::All } else { Phase::Some };
         for publication in newest_first {
             let Some(kept) = Kept::new(&publication) else { continue };
             match self.start {
                 // It came while the rest was being read, and is there already.
                 Some(start) if kept.position > start => continue,
                 Some(start) if kept.position == start => {}
-                _ => break,
+                _ => {
+                    // Another history, which leads nowhere.
+                    self.phase = Phase::All;
+                    break;
+                }
             }
             self.start = before(&publication);
             self.count(kept.cost());
             self.chain.push_front(kept);
         }
-        self.trim();
+        self.trim_to_size();
+        self.used_at = Instant::now();
         // Whoever waits looks for itself.
         self.waiting = Vec::new();
     }
@@ -167,16 +196,23 @@ impl Recent {
         Some(self.chain.range(at..).cloned().collect())
     }
 
-    /// Is it worth its memory?
-    pub fn is_worth_keeping(&self) -> bool {
+    /// Looks after its memory. False: it is not worth any.
+    pub fn is_worth_keeping(&mut self) -> bool {
+        if self.phase != Phase::Loading && self.used_at.elapsed() >= FETCHED_MAX {
+            while self.bytes > BYTES_MAX {
+                self.drop_first();
+                self.phase = Phase::Some;
+                self.wanted = self.start.unwrap_or(self.wanted);
+            }
+        }
         let crowded = TOTAL_BYTES.load(Ordering::Relaxed) > TOTAL_BYTES_MAX;
         let idle_max = if crowded { CROWDED_IDLE_MAX } else { IDLE_MAX };
         self.phase == Phase::Loading || self.used_at.elapsed() < idle_max
     }
 
-    fn trim(&mut self) {
-        let size = self.history.size as usize + SIZE_SLACK;
-        while self.chain.len() > size || self.bytes > BYTES_MAX {
+    /// What history no longer has is gone from here too.
+    fn trim_to_size(&mut self) {
+        while self.chain.len() > self.history.size as usize + SIZE_SLACK {
             self.drop_first();
         }
     }

@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{interval, sleep};
 
+use super::recent::BACKLOG_BYTES_MAX;
 use super::registry::Registry;
 use super::tail::Next;
 use crate::broker::{Broker, PAGE_MAX, Page};
-use crate::publication::{Channel, Publication};
+use crate::publication::{Channel, Position, Publication};
 use crate::vital;
 
 /// Most channels in one question for positions.
@@ -25,9 +26,6 @@ const READS_MAX: usize = 8;
 /// The pauses before something that failed is tried again: doubling, for as long as it is wanted.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(2);
-
-/// Most publications that are read for those who resume a channel.
-const LOAD_MAX: usize = 100_000;
 
 /// How often it is looked for what is no longer worth its memory.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -184,23 +182,34 @@ impl Recovery {
         }
     }
 
-    /// Reads a channel's history backwards for those who resume it.
+    /// Reads a channel's history backwards, as far as those who resume it need.
     async fn load(self: Arc<Self>, channel: Channel) {
+        let Some((start, wanted)) = self.registry.range(&channel) else {
+            // It begins with what is there already.
+            self.registry.loaded(&channel, Some(Vec::new()), true);
+            return;
+        };
         let mut newest_first: Vec<Publication> = Vec::new();
-        let mut page = Page::Newest;
-        while newest_first.len() < LOAD_MAX {
-            let Ok(mut some) = self.broker.history(channel.clone(), page, PAGE_MAX).await else {
-                break;
+        let mut bytes = 0;
+        let mut page = Page::Before(Position { seq: start.seq.saturating_add(1), ..start });
+        let is_all = loop {
+            let Ok(some) = self.broker.history(channel.clone(), page, PAGE_MAX).await else {
+                self.registry.loaded(&channel, None, false);
+                return;
             };
             let is_end = some.len() < PAGE_MAX;
-            let first = some.last().and_then(|publication| publication.position);
-            newest_first.append(&mut some);
+            bytes += some.iter().map(|publication| publication.payload.len()).sum::<usize>();
+            newest_first.extend(some);
+            let first = newest_first.last().and_then(|publication| publication.position);
             match first {
-                Some(first) if !is_end => page = Page::Before(first),
-                _ => break,
+                _ if is_end || bytes > BACKLOG_BYTES_MAX => break true,
+                // One more than is wanted, so that it is known where the chain begins.
+                Some(first) if first <= wanted => break false,
+                Some(first) => page = Page::Before(first),
+                None => break true,
             }
-        }
-        self.registry.loaded(&channel, newest_first);
+        };
+        self.registry.loaded(&channel, Some(newest_first), is_all);
     }
 
     /// Puts a piece of work back on the agenda after a pause, if it is still wanted then.

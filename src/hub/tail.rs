@@ -269,7 +269,7 @@ impl Tail {
         let recent = self.recent.get_or_insert_with(|| Recent::new(last, history));
         match recent.after(since) {
             Some(backlog) => Since::Yes(backlog),
-            None => recent.load(),
+            None => recent.load(since),
         }
     }
 

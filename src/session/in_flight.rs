@@ -21,6 +21,7 @@ const IN_FLIGHT_MAX: usize = 64;
 pub struct InFlight {
     waiting: VecDeque<Waiting>,
     subscribing: usize,
+    asking: bool,
 }
 
 enum Waiting {
@@ -63,13 +64,15 @@ impl InFlight {
 
     /// A question, such as for history, that resolves to its answer.
     pub fn ask(&mut self, reading: BoxFuture<'static, Reply>) {
+        self.asking = true;
         self.waiting.push_back(Waiting::Question { reading });
     }
 
     /// May another command be read? Not while a subscription is pending, so that what the client
-    /// publishes right after it comes back to it.
+    /// publishes right after it comes back to it; and not while a question is, whose answer may be
+    /// large.
     pub fn has_room(&self) -> bool {
-        self.subscribing == 0 && self.waiting.len() < IN_FLIGHT_MAX
+        self.subscribing == 0 && !self.asking && self.waiting.len() < IN_FLIGHT_MAX
     }
 
     pub fn is_empty(&self) -> bool {
@@ -95,6 +98,7 @@ impl InFlight {
                 Some(Waiting::Question { reading }) => {
                     let reply = ready!(reading.as_mut().poll(cx));
                     self.waiting.pop_front();
+                    self.asking = false;
                     Done::Answered(reply)
                 }
                 Some(Waiting::Subscribe { interest, .. }) => {

@@ -6,9 +6,11 @@ mod commands;
 mod crowd;
 mod forgotten;
 mod idempotency;
+mod on_redis;
 mod plain;
 mod positions;
 mod resuming;
+mod slow_consumer;
 
 use std::fmt;
 

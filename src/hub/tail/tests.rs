@@ -231,7 +231,7 @@ fn clients_go_on_from_what_is_kept_since_they_came() {
     assert!(matches!(tail.since(at(1, 2), history), Since::Read(_)), "it is being read");
     tail.arrive(kept(1, 6));
     let recent = tail.recent.as_mut().unwrap();
-    recent.loaded(vec![kept(1, 6), kept(1, 5), kept(1, 4), kept(1, 3)]);
+    recent.loaded(vec![kept(1, 6), kept(1, 5), kept(1, 4), kept(1, 3)], true);
     let mut after = |seq| match tail.since(at(1, seq), history) {
         Since::Yes(backlog) => Some(backlog.iter().map(|kept| kept.position().seq).collect()),
         _ => None::<Vec<_>>,

@@ -26,8 +26,8 @@ async fn what_was_missed_comes_first_and_then_what_is_new(broker: Broker) {
     let mut publisher = Client::json(a).await;
     let first = publish(&mut publisher, "h:1", 1).await;
     let last = publish_all(&mut publisher, "h:1", 2..=10).await;
-    // From every place on both nodes, also from before the first.
-    for (missed, node) in (0..=10).flat_map(|missed| [(missed, a), (missed, b)]) {
+    // From every place, on both nodes.
+    for (missed, node) in (0..10).flat_map(|missed| [(missed, a), (missed, b)]) {
         let mut client = Client::json(node).await;
         let since = Position { seq: last.seq - missed, ..last };
         assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, true));

@@ -1,13 +1,17 @@
 //! Nodes that serve the same channels, over whichever broker: one contract for all of them.
 
+use super::guarded::Guarded;
 use super::node::Node;
 use super::redis::Redis;
+use super::sharded::Sharded;
 
 /// What carries publications between the nodes.
 #[derive(Clone, Copy)]
 pub enum Broker {
     Memory,
     Redis,
+    Sentinel,
+    Cluster,
 }
 
 impl Broker {
@@ -15,27 +19,52 @@ impl Broker {
         match self {
             Self::Memory => Fleet::memory(settings).await,
             Self::Redis => Fleet::redis(settings).await,
+            Self::Sentinel => Fleet::sentinel(settings).await,
+            Self::Cluster => Fleet::cluster(settings).await,
         }
     }
 }
 
 pub struct Fleet {
     nodes: Vec<Node>,
-    /// None: the nodes have no Redis.
-    pub redis: Option<Redis>,
+    servers: Servers,
+}
+
+enum Servers {
+    None,
+    One(Redis),
+    Guarded(Guarded),
+    Cluster(Sharded),
 }
 
 impl Fleet {
     /// A node by itself.
     pub async fn memory(settings: &[&str]) -> Self {
-        Self { nodes: vec![Node::alone(settings).await], redis: None }
+        Self { nodes: vec![Node::alone(settings).await], servers: Servers::None }
     }
 
     /// Two nodes on one Redis.
     pub async fn redis(settings: &[&str]) -> Self {
         let redis = Redis::start().await;
-        let nodes = vec![Node::on(&redis, settings).await, Node::on(&redis, settings).await];
-        Self { nodes, redis: Some(redis) }
+        Self::at(&redis.url(), settings, Servers::One(redis)).await
+    }
+
+    pub async fn sentinel(settings: &[&str]) -> Self {
+        let guarded = Guarded::start().await;
+        Self::at(&guarded.url(), settings, Servers::Guarded(guarded)).await
+    }
+
+    pub async fn cluster(settings: &[&str]) -> Self {
+        let cluster = Sharded::of_masters().await;
+        Self::at(&cluster.url(), settings, Servers::Cluster(cluster)).await
+    }
+
+    async fn at(url: &str, settings: &[&str], servers: Servers) -> Self {
+        let nodes = vec![Node::at(url, settings).await, Node::at(url, settings).await];
+        for node in &nodes {
+            node.becomes_ready().await;
+        }
+        Self { nodes, servers }
     }
 
     /// Two nodes, or twice the same where there is but one.
@@ -44,10 +73,43 @@ impl Fleet {
         [first.expect("a fleet has a node"), last.expect("a fleet has a node")]
     }
 
-    /// Ends the first of two nodes at once, as a crash would.
+    /// Ends the first of two nodes at once, as a crash would. A node by itself stays.
     pub fn lose_node(&mut self) {
-        assert!(self.nodes.len() > 1, "it is the only one");
-        self.nodes.remove(0);
+        if self.nodes.len() > 1 {
+            self.nodes.remove(0);
+        }
+    }
+
+    /// The Redis of a fleet that has one.
+    pub fn server(&self) -> &Redis {
+        match &self.servers {
+            Servers::One(redis) => redis,
+            _ => panic!("a fleet on one Redis"),
+        }
+    }
+
+    /// All its Redis servers.
+    pub fn servers(&self) -> &[Redis] {
+        match &self.servers {
+            Servers::None => &[],
+            Servers::One(redis) => std::slice::from_ref(redis),
+            Servers::Guarded(guarded) => &guarded.servers,
+            Servers::Cluster(cluster) => &cluster.servers,
+        }
+    }
+
+    /// A service publishes with a mere `PUBLISH` or `SPUBLISH`. False: there is no Redis to do it on.
+    pub async fn publish_plainly(&self, channel: &str, payload: &str) -> bool {
+        match &self.servers {
+            Servers::None => return false,
+            Servers::One(redis) => _ = redis.publish(channel, payload).await,
+            Servers::Guarded(guarded) => {
+                let master = guarded.master().await.expect("a master");
+                guarded.servers[master].publish(channel, payload).await;
+            }
+            Servers::Cluster(cluster) => cluster.publish(channel, payload, None).await,
+        }
+        true
     }
 
     /// A metric's value, summed over all nodes.
@@ -60,23 +122,25 @@ impl Fleet {
     }
 }
 
-/// Tells each of the stories of every broker.
+/// Tells each of the stories of every broker. What sentinels guard is one Redis: the stories of
+/// `sentinel::` are those that it could make a difference to.
 macro_rules! of_every_broker {
     ($($story:ident),+ $(,)?) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story($crate::support::fleet::Broker::Memory).await;
-            })+
-        }
+        crate::support::fleet::of_broker!(memory, Memory, $($story),+);
+        crate::support::fleet::of_broker!(redis, Redis, $($story),+);
+        crate::support::fleet::of_broker!(cluster, Cluster, $($story),+);
+    };
+}
 
-        mod redis {
+macro_rules! of_broker {
+    ($name:ident, $broker:ident, $($story:ident),+ $(,)?) => {
+        mod $name {
             $(#[tokio::test]
             async fn $story() {
-                super::$story($crate::support::fleet::Broker::Redis).await;
+                super::$story($crate::support::fleet::Broker::$broker).await;
             })+
         }
     };
 }
 
-pub(crate) use of_every_broker;
+pub(crate) use {of_broker, of_every_broker};

@@ -1,0 +1,18 @@
+//! What only Redis has: services that publish into histories, streams that anybody can read, and
+//! interruptions.
+
+mod interrupted;
+mod prefixes;
+mod restarted;
+mod services;
+mod streams;
+
+use redis::{FromRedisValue, RedisResult};
+
+use crate::support::redis::{Redis, ask};
+use crate::support::soon;
+
+/// What Redis answers to a service.
+async fn answer<T: FromRedisValue>(redis: &Redis, command: &[&str]) -> RedisResult<T> {
+    soon("an answer of Redis", ask(redis.address, command)).await
+}

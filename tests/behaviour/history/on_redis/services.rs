@@ -1,0 +1,183 @@
+//! Other services publish into a channel's history through a Redis Function.
+
+use redis::RedisResult;
+use serde_json::{Value, json};
+
+use super::super::{Position, RULES, publication, publish, resume, subscribe, subscribed};
+use super::answer;
+use crate::support::client::{self, Client};
+use crate::support::fleet::Fleet;
+use crate::support::redis::Redis;
+
+const KEY: &str = "tidegate:h:1";
+
+/// Publishes as a service would; where it stands.
+async fn fcall(redis: &Redis, arguments: &[&str]) -> Position {
+    let command = [&["FCALL", "tidegate_publish", "1", KEY], arguments].concat();
+    Position::parse(&redis.ask::<String>(&command).await)
+}
+
+#[tokio::test]
+async fn what_they_publish_has_a_position_and_a_user() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut here, "h:1").await;
+    subscribe(&mut there, "h:1").await;
+    let header = r#"{"user":"u1","id":"k"}"#;
+    let first = fcall(fleet.server(), &["payload", header]).await;
+    assert_eq!(first, before.plus(1));
+    // The same id is the same publication, whoever tries.
+    assert_eq!(fcall(fleet.server(), &["again", header]).await, first);
+    let again = json!({
+        "type": "publish", "id": 3, "channel": "h:1", "data": 1, "idempotency_key": "k",
+    });
+    assert_eq!(Position::of(&here.ask(again).await), first);
+    assert_eq!(fcall(fleet.server(), &["{\"n\":2}"]).await, before.plus(2));
+    assert_eq!(fcall(fleet.server(), &["3", "{}"]).await, before.plus(3));
+    assert_eq!(publish(&mut there, "h:1", 4).await, before.plus(4));
+
+    let by_user = json!({
+        "type": "publication", "channel": "h:1", "text": "payload", "user": "u1",
+        "position": first.to_string(),
+    });
+    let due = [
+        by_user,
+        publication("h:1", json!({"n": 2}), before.plus(2)),
+        publication("h:1", 3, before.plus(3)),
+        publication("h:1", 4, before.plus(4)),
+    ];
+    let mut late = Client::json(b).await;
+    assert_eq!(resume(&mut late, "h:1", before).await, subscribed("h:1", before.plus(4), true));
+    for client in [&mut here, &mut there, &mut late] {
+        for due in &due {
+            assert_eq!(client.event().await, *due);
+        }
+    }
+}
+
+#[tokio::test]
+async fn binary_payloads_and_odd_ones_come_as_they_are() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut live = Client::json(a).await;
+    let before = subscribe(&mut live, "h:1").await;
+    let mut connection = fleet.server().connection().await;
+    for payload in [&b"\x00\xFF\r\n"[..], b"", b"\x1e{\"pos\":\"1-1\"}\nforged"] {
+        let mut command = ::redis::cmd("FCALL");
+        command.arg("tidegate_publish").arg(1).arg(KEY).arg(payload);
+        let _: String = command.query_async(&mut connection).await.expect("it is published");
+    }
+    let mut late = Client::json(b).await;
+    resume(&mut late, "h:1", before).await;
+    for client in [&mut live, &mut late] {
+        assert_eq!(client.event().await["base64"], "AP8NCg==");
+        assert_eq!(client.event().await["text"], "");
+        assert_eq!(client.event().await["text"], "\u{1e}{\"pos\":\"1-1\"}\nforged");
+    }
+}
+
+#[tokio::test]
+async fn a_channel_without_history_has_no_position() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, _] = fleet.nodes();
+    let mut subscriber = Client::subscribed(a, "news").await;
+    let command = ["FCALL", "tidegate_publish", "1", "tidegate:news", "1"];
+    assert_eq!(fleet.server().ask::<Option<String>>(&command).await, None);
+    assert_eq!(subscriber.event().await, client::publication("news", 1));
+}
+
+#[tokio::test]
+async fn a_header_that_is_none_is_refused_and_nothing_is_published() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, _] = fleet.nodes();
+    let mut subscriber = Client::json(a).await;
+    let before = subscribe(&mut subscriber, "h:1").await;
+    for header in [
+        "no json",
+        "[]",
+        "1",
+        "{",
+        r#"{"id":1}"#,
+        r#"{"user":{}}"#,
+        r#"{"pos":"1-1"}"#,
+        r#"{"prev":"1-1"}"#,
+        r#"{"ts":-1}"#,
+        r#"{"ts":"now"}"#,
+        r#"{"binary":"yes"}"#,
+    ] {
+        let command = ["FCALL", "tidegate_publish", "1", KEY, "payload", header];
+        let answer: RedisResult<Option<String>> = answer(fleet.server(), &command).await;
+        assert!(answer.is_err(), "{header}: {answer:?}");
+    }
+    let command = ["FCALL", "tidegate_publish", "1", KEY];
+    assert!(answer::<Option<String>>(fleet.server(), &command).await.is_err());
+    assert_eq!(fcall(fleet.server(), &["1"]).await, before.plus(1));
+    assert_eq!(subscriber.event().await, publication("h:1", 1, before.plus(1)));
+}
+
+#[tokio::test]
+async fn a_plain_publish_is_relayed_and_stands_in_no_history() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut here, "h:1").await;
+    subscribe(&mut there, "h:1").await;
+    assert_eq!(fleet.server().publish("h:1", "past it").await, 2);
+    let next = publish(&mut here, "h:1", 1).await;
+    assert_eq!(next, before.plus(1));
+    let past_it = json!({"type": "publication", "channel": "h:1", "text": "past it"});
+    for client in [&mut here, &mut there] {
+        assert_eq!(client.event().await, past_it);
+        assert_eq!(client.event().await, publication("h:1", 1, next));
+    }
+    let mut late = Client::json(b).await;
+    resume(&mut late, "h:1", before).await;
+    assert_eq!(late.event().await, publication("h:1", 1, next));
+}
+
+#[tokio::test]
+async fn a_forged_position_is_none() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut subscriber = Client::json(a).await;
+    let before = subscribe(&mut subscriber, "h:1").await;
+    // A place that is taken, one that is not there yet, and one of another epoch.
+    publish(&mut Client::json(b).await, "h:1", 1).await;
+    assert_eq!(subscriber.event().await, publication("h:1", 1, before.plus(1)));
+    let far = Position { epoch: before.epoch + 1, seq: 7 };
+    for position in [before.plus(1), before.plus(9), far] {
+        let forged = format!("\u{1e}{{\"pos\":\"{position}\"}}\n\"forged\"");
+        fleet.server().publish("h:1", forged).await;
+    }
+    publish(&mut Client::json(b).await, "h:1", 2).await;
+    // What it is taken for matters little: what is true still comes, once and in its place.
+    loop {
+        let event = subscriber.event().await;
+        if event["data"] == 2 {
+            assert_eq!(event, publication("h:1", 2, before.plus(2)));
+            break;
+        }
+        let is_forged = event["data"] == "forged" && event["position"] == Value::Null;
+        assert!(is_forged || event["type"] == "gap", "{event}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_harms_nobody() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let before = subscribe(&mut Client::json(a).await, "h:1").await;
+    // Long ago, in milliseconds by mistake, and far ahead.
+    for (number, ts) in [(1, "0"), (2, "1763000000000"), (3, "9000000000000000")] {
+        let header = format!(r#"{{"ts":{ts}}}"#);
+        fcall(fleet.server(), &[&number.to_string(), &header]).await;
+    }
+    publish(&mut Client::json(a).await, "h:1", 4).await;
+    let mut client = Client::json(b).await;
+    assert_eq!(resume(&mut client, "h:1", before).await, subscribed("h:1", before.plus(4), true));
+    for number in 1..=4 {
+        let due = publication("h:1", number, before.plus(number));
+        assert_eq!(client.event().await, due);
+    }
+}

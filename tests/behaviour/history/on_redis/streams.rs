@@ -1,0 +1,115 @@
+//! A history is a stream that anybody can read, and that may be gone.
+
+use serde_json::{Value, json};
+
+use super::super::{
+    Position, RULES, SIZE_SLACK, publication, publish, publish_all, resume, subscribe, subscribed,
+};
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::fleet::Fleet;
+
+const KEY: &str = "tidegate:h:1";
+
+#[tokio::test]
+async fn its_entries_have_the_positions_for_ids() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let mut publishers = [Client::json(a).await, Client::json(b).await];
+    let mut due = Vec::new();
+    for number in 0..10 {
+        let position = publish(&mut publishers[number % 2], "h:1", number as u64).await;
+        due.push((position.to_string(), number.to_string()));
+    }
+    let entries: Vec<(String, Vec<String>)> = fleet.server().ask(&["XRANGE", KEY, "-", "+"]).await;
+    let found: Vec<_> = entries
+        .into_iter()
+        .map(|(id, fields)| {
+            let field = |name: &str| {
+                let at = fields.iter().step_by(2).position(|it| it == name).expect("the field");
+                fields[at * 2 + 1].clone()
+            };
+            let header: Value = serde_json::from_str(&field("h")).expect("a JSON object");
+            assert!(header["ts"].is_u64() && header["node"].is_string(), "{header}");
+            (id, field("p"))
+        })
+        .collect();
+    assert_eq!(found, due);
+}
+
+#[tokio::test]
+async fn it_is_trimmed_by_size_and_expires_by_itself() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, _] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let mut longest = 0;
+    for turn in 0..10 {
+        publish_all(&mut publisher, "h:1", 1..=40).await;
+        let length: u64 = fleet.server().ask(&["XLEN", KEY]).await;
+        assert!(length >= 40 && (turn == 0 || length >= 50), "{length} in turn {turn}");
+        longest = longest.max(length);
+    }
+    assert!(longest <= 50 + SIZE_SLACK, "{longest}");
+    let expires: i64 = fleet.server().ask(&["PTTL", KEY]).await;
+    assert!((0..=2 * 10 * 60 * 1000).contains(&expires), "{expires} ms");
+    let keys: Vec<String> = fleet.server().ask(&["KEYS", "*"]).await;
+    for key in keys {
+        let expires: i64 = fleet.server().ask(&["PTTL", &key]).await;
+        assert!(key.starts_with("tidegate:") && expires > 0, "{key} stays for ever");
+    }
+}
+
+#[tokio::test]
+async fn where_it_was_deleted_another_epoch_begins() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut publisher, mut live) = (Client::json(a).await, Client::json(b).await);
+    subscribe(&mut live, "h:1").await;
+    let first = publish(&mut publisher, "h:1", 1).await;
+    assert_eq!(live.event().await, publication("h:1", 1, first));
+    let old = publish(&mut publisher, "h:1", 2).await;
+    assert_eq!(live.event().await, publication("h:1", 2, old));
+
+    assert_eq!(fleet.server().ask::<u64>(&["DEL", KEY]).await, 1);
+    let next = publish(&mut publisher, "h:1", 3).await;
+    assert!(next.epoch > old.epoch, "{next} after {old}");
+    // Who was there missed nothing.
+    assert_eq!(live.event().await, publication("h:1", 3, next));
+    for (since, node) in [(first, a), (first, b), (old, a), (old, b)] {
+        let mut client = Client::json(node).await;
+        assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", next, false));
+    }
+    let mut client = Client::json(b).await;
+    assert_eq!(resume(&mut client, "h:1", next).await, subscribed("h:1", next, true));
+    let last = publish(&mut publisher, "h:1", 4).await;
+    assert_eq!(last, next.plus(1));
+    assert_eq!(client.event().await, publication("h:1", 4, last));
+}
+
+#[tokio::test]
+async fn functions_that_were_flushed_are_installed_again() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut publisher, mut live) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut live, "h:1").await;
+    for number in 1..=3 {
+        fleet.server().ask::<String>(&["FUNCTION", "FLUSH"]).await;
+        let command = json!({"type": "publish", "id": 2, "channel": "h:1", "data": number});
+        let answer = eventually("the functions to be there again", async || {
+            let answer = publisher.ask(command.clone()).await;
+            let is_there = answer["type"] == "published";
+            assert!(is_there || answer["code"] == "unavailable", "{answer}");
+            is_there.then_some(answer)
+        })
+        .await;
+        assert_eq!(Position::of(&answer), before.plus(number));
+        assert_eq!(live.event().await, publication("h:1", number, before.plus(number)));
+    }
+    // Also for who only reads, and who comes new to a channel.
+    fleet.server().ask::<String>(&["FUNCTION", "FLUSH"]).await;
+    eventually("a channel to be opened", async || {
+        let answer = live.ask(json!({"type": "subscribe", "id": 1, "channel": "h:2"})).await;
+        (answer["type"] == "subscribed").then_some(())
+    })
+    .await;
+}

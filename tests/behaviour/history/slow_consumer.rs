@@ -1,0 +1,77 @@
+//! Who was closed as slow comes back with its position, and has lost nothing.
+
+use serde_json::{Value, json};
+
+use super::{LONG, Position, publication, publish, resume, subscribed};
+use crate::support::client::Client;
+use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::raw::{BINARY, CLOSE, Raw, text};
+
+of_every_broker!(it_goes_on_where_it_was_cut_off, more_was_missed_than_any_queue_holds);
+
+const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
+
+/// Far beyond what the queue and the system's buffers hold.
+const PUBLICATIONS_MAX: u64 = 2000;
+
+const PAYLOAD_BYTES: usize = 16 << 10;
+
+async fn it_goes_on_where_it_was_cut_off(broker: Broker) {
+    let fleet = broker.fleet(&[LONG, "session.queue_bytes_max=64KiB"]).await;
+    let [a, b] = fleet.nodes();
+    let mut slow = Raw::narrow(a, "/ws").await;
+    slow.message().await;
+    slow.send(text(r#"{"type":"subscribe","id":1,"channel":"h:1"}"#)).await;
+    let answer: Value = serde_json::from_slice(&slow.message().await.payload).expect("JSON");
+    let before = Position::of(&answer);
+    let mut publisher = Client::json(b).await;
+    let filler = "x".repeat(PAYLOAD_BYTES);
+    let mut sent = 0;
+    while a.metric(SLOW).await == 0. {
+        for _ in 0..20 {
+            sent += 1;
+            publish(&mut publisher, "h:1", json!([sent, filler])).await;
+        }
+        assert!(sent < PUBLICATIONS_MAX, "it has still not been closed");
+    }
+    let mut heard = 0;
+    loop {
+        let frame = slow.message().await;
+        if frame.first & (BINARY | CLOSE) == CLOSE {
+            assert_eq!(frame.close_code(), 4008);
+            break;
+        }
+        heard += 1;
+        let event: Value = serde_json::from_slice(&frame.payload).expect("JSON");
+        let due = publication("h:1", json!([heard, filler]), before.plus(heard));
+        assert_eq!(event, due);
+    }
+    assert!(heard < sent);
+    let mut back = Client::json(b).await;
+    let answer = resume(&mut back, "h:1", before.plus(heard)).await;
+    assert_eq!(answer, subscribed("h:1", before.plus(sent), true));
+    for number in heard + 1..=sent {
+        let due = publication("h:1", json!([number, filler]), before.plus(number));
+        assert_eq!(back.event().await, due);
+    }
+}
+
+async fn more_was_missed_than_any_queue_holds(broker: Broker) {
+    let fleet = broker.fleet(&[LONG]).await;
+    let [a, b] = fleet.nodes();
+    let mut publisher = Client::json(a).await;
+    let filler = "x".repeat(60_000);
+    let first = publish(&mut publisher, "h:1", 0).await;
+    for number in 1..=150 {
+        publish(&mut publisher, "h:1", json!([number, filler])).await;
+    }
+    for node in [a, b] {
+        let mut client = Client::json(node).await;
+        let answer = resume(&mut client, "h:1", first).await;
+        assert_eq!(answer, subscribed("h:1", first.plus(150), true));
+        for number in 1..=150 {
+            let due = publication("h:1", json!([number, filler]), first.plus(number));
+            assert_eq!(client.event().await, due);
+        }
+    }
+}
