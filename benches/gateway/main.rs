@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `fanout` `flood` `memory` `publish` `receive` `connect` `order` | one measurement each |
+//! | `fanout` `flood` `memory` `publish` `history` `receive` `connect` `order` | one measurement each |
 //! | `node` `redis` `floor` | the processes: the node under test, its Redis, the least that could do its work |
 //! | `client` `connection` `frame` `json` | the load generator |
 //! | `process` `cores` `table` | CPU and memory of a process, pinning, the closing table |
@@ -20,6 +20,7 @@ mod fanout;
 mod flood;
 mod floor;
 mod frame;
+mod history;
 mod json;
 mod memory;
 mod node;
@@ -38,11 +39,12 @@ use crate::table::{Length, Table};
 
 type Measurement = fn(Length, &mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 7] = [
+const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("fanout", fanout::measure),
     ("flood", flood::measure),
     ("memory", memory::measure),
     ("publish", publish::measure),
+    ("history", history::measure),
     ("receive", receive::measure),
     ("connect", connect::measure),
     ("order", order::measure),

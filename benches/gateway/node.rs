@@ -22,6 +22,11 @@ pub struct Node {
 impl Node {
     /// Starts a node on `redis` with the defaults of the configuration and waits until `/readyz` says so.
     pub fn start(redis: &Redis, cores: Cores) -> Result<Self> {
+        Self::start_with(redis, cores, &[])
+    }
+
+    /// The same with more settings.
+    pub fn start_with(redis: &Redis, cores: Cores, settings: &[&str]) -> Result<Self> {
         let (address, internal) = (free_address()?, free_address()?);
         // Another build can be measured by naming it, for comparisons.
         let binary = std::env::var("TIDEGATE_BINARY")
@@ -34,6 +39,9 @@ impl Node {
             "demo=false".into(),
             "telemetry.log_level=warn".into(),
         ] {
+            command.arg("--set").arg(setting);
+        }
+        for setting in settings {
             command.arg("--set").arg(setting);
         }
         let mut node =
