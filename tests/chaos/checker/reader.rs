@@ -177,10 +177,12 @@ impl<'a> Reader<'a> {
     /// Acknowledged numbers below `until` that should have come in this stretch and did not.
     fn missing(&self, publisher: PublisherNumber, begun: Instant, until: Option<u64>) -> Vec<u64> {
         let publications = &self.logs.sent[publisher].publications;
+        // What was sent before the stretch began may be on either side of it, also where an older one
+        // that a frozen node held back came late.
+        let since = publications.partition_point(|it| it.begun < begun);
         let first = match self.newest.get(&publisher) {
-            Some((newest, stretch)) if *stretch == self.number => *newest as usize,
-            // What was sent before the stretch began may be on either side of it.
-            _ => publications.partition_point(|it| it.begun < begun),
+            Some((newest, stretch)) if *stretch == self.number => since.max(*newest as usize),
+            _ => since,
         };
         let until = until.map_or(publications.len(), |it| it as usize - 1);
         let lost = |index: &usize| {
