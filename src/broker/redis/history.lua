@@ -63,7 +63,8 @@ local function channel_of(key)
   for _, rule in ipairs(fleet.rules) do
     if string.match(name, rule[1]) then
       if rule[2] > 0 then
-        channel.size, channel.age = rule[2], rule[3]
+        -- As text: a number is written out anew for every command.
+        channel.size, channel.age = string.format('%.0f', rule[2]), rule[3]
       end
       break
     end
@@ -117,11 +118,12 @@ local function find_epoch(key, channel)
   local last = last_of(key)
   local epoch = last and string.match(last, '^%d+')
   if epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage) then
-    channel.epoch = epoch
-    return epoch .. '-*', nil
+    channel.next = epoch .. '-*'
+    return channel.next, nil
   end
-  channel.epoch = new_epoch(last)
-  return channel.epoch .. '-1', last
+  epoch = new_epoch(last)
+  channel.next = epoch .. '-*'
+  return epoch .. '-1', last
 end
 
 -- Now and then: puts off the end of the stream, and trims what is too old.
@@ -136,15 +138,7 @@ local function touch(key, channel, now, position)
   end
 end
 
-local function with(header, name, value)
-  local rest = string.sub(header, 1, -2)
-  if rest ~= '{' then
-    rest = rest .. ','
-  end
-  return rest .. '"' .. name .. '":"' .. value .. '"}'
-end
-
--- header: a JSON object without line breaks. id: '' or the idempotency key. now: milliseconds.
+-- header: a JSON object of at least one field, without line breaks. id: '' or the idempotency key. now: milliseconds.
 local function append(key, channel, payload, header, id, now)
   if not channel.size then
     redis.call(channel.publish, key, '\30' .. header .. '\n' .. payload)
@@ -156,13 +150,13 @@ local function append(key, channel, payload, header, id, now)
       return before
     end
   end
-  local position = channel.epoch and redis.pcall('XADD', key, 'NOMKSTREAM',
-    'MAXLEN', '~', channel.size, channel.epoch .. '-*', 'h', header, 'p', payload)
+  local position = channel.next and redis.pcall('XADD', key, 'NOMKSTREAM',
+    'MAXLEN', '~', channel.size, channel.next, 'h', header, 'p', payload)
   if not position or type(position) == 'table' then
     -- The stream is gone, or another server has appended to it meanwhile.
     local next, previous = find_epoch(key, channel)
     if previous then
-      header = with(header, 'prev', previous)
+      header = string.sub(header, 1, -2) .. ',"prev":"' .. previous .. '"}'
     end
     position = redis.call('XADD', key, 'MAXLEN', '~', channel.size, next, 'h', header, 'p', payload)
     channel.touch_at, channel.marks = 0, {}
@@ -173,7 +167,9 @@ local function append(key, channel, payload, header, id, now)
   if id ~= '' then
     redis.call('SET', channel.ids .. id, position, 'PX', channel.window)
   end
-  redis.call(channel.publish, key, '\30' .. with(header, 'pos', position) .. '\n' .. payload)
+  -- In one piece: every text that is made on the way costs as much as a command does.
+  redis.call(channel.publish, key,
+    '\30' .. string.sub(header, 1, -2) .. ',"pos":"' .. position .. '"}\n' .. payload)
   return position
 end
 
@@ -259,7 +255,7 @@ local function position(keys)
     return last
   end
   find_epoch(key, channel)
-  last = channel.epoch .. '-0'
+  last = string.gsub(channel.next, '%*$', '0')
   redis.call('XADD', key, last, 'h', '{}', 'p', '')
   redis.call('XDEL', key, last)
   channel.marks = {}
