@@ -1,4 +1,5 @@
-//! `tidegate publish`: one publication, as any service would make it.
+//! `tidegate publish`: one publication, as any service would make it. Prints its position where the
+//! channel keeps history.
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -27,7 +28,12 @@ pub fn run(config: &Config, name: &str, payload: Option<String>) -> Result<ExitC
     small_runtime()?.block_on(async {
         let broker = broker::connect(&config.broker, NodeId::random(), Arc::new(|_| {}));
         let publishing = broker.publish(channel, publication).await;
-        publishing.map_err(|error| because(error, &*broker)).context("cannot publish")
+        let position =
+            publishing.map_err(|error| because(error, &*broker)).context("cannot publish")?;
+        if let Some(position) = position {
+            println!("{position}");
+        }
+        Ok::<_, anyhow::Error>(())
     })?;
     Ok(ExitCode::SUCCESS)
 }
