@@ -13,8 +13,10 @@ mod tail;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
 
 pub use self::catching_up::Word;
 use self::recent::Since;
@@ -51,7 +53,7 @@ impl Hub {
     pub fn interest(&self, channel: Channel, since: Option<Position>) -> Interest {
         let receipt = self.0.registry.add_interest(&channel, self.broker());
         let claim = Claim { hub: self.clone(), channel };
-        Interest { step: Step::Confirming(receipt), since, reads: 0, claim }
+        Interest { step: Step::Confirming(receipt), since, reads: 0, waits: 0, claim }
     }
 
     /// Where a channel that somebody here listens to stands. None: it keeps no history.
@@ -98,19 +100,27 @@ pub struct Interest {
     step: Step,
     since: Option<Position>,
     reads: u32,
+    waits: u32,
     claim: Claim,
 }
 
 enum Step {
     Confirming(Receipt<()>),
     Opening(oneshot::Receiver<Result<(), Unavailable>>),
-    Loading(oneshot::Receiver<()>),
+    Loading(oneshot::Receiver<Unavailable>),
+    /// Another node was quicker to deliver what the client has.
+    Behind(Pin<Box<Sleep>>),
     Ready,
 }
 
 /// How often an interest waits for a history to be read. What is read may be dropped again before
 /// it is looked at, when the broker is interrupted.
 const READS_MAX: u32 = 3;
+
+/// How often, and how long each time, an interest waits for this node to come to where the client
+/// is: as long as a busy node may be behind another one.
+const BEHIND_MAX: u32 = 20;
+const BEHIND_PAUSE: Duration = Duration::from_millis(25);
 
 impl Interest {
     pub fn channel(&self) -> &Channel {
@@ -137,6 +147,8 @@ impl Interest {
         let Some(since) = self.since.filter(|_| self.reads < READS_MAX) else { return Step::Ready };
         match self.claim.hub.registry().since(&self.claim.channel, since) {
             Since::Yes(_) | Since::No => Step::Ready,
+            Since::Ahead if self.waits < BEHIND_MAX => Step::Behind(Box::pin(sleep(BEHIND_PAUSE))),
+            Since::Ahead => Step::Ready,
             Since::Read(loaded) | Since::Load(loaded) => Step::Loading(loaded),
         }
     }
@@ -159,8 +171,15 @@ impl Future for Interest {
                     Err(_) => self.opening(),
                 },
                 Step::Loading(loaded) => {
-                    let _ = ready!(Pin::new(loaded).poll(cx));
+                    if let Ok(why) = ready!(Pin::new(loaded).poll(cx)) {
+                        return Poll::Ready(Err(why));
+                    }
                     self.reads += 1;
+                    self.loading()
+                }
+                Step::Behind(pause) => {
+                    ready!(pause.as_mut().poll(cx));
+                    self.waits += 1;
                     self.loading()
                 }
                 Step::Ready => return Poll::Ready(Ok(())),

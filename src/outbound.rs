@@ -163,15 +163,35 @@ impl Outbound {
             // Unbounded for these it cannot fail.
             let _ = state.queue(frame, usize::MAX);
         }
+        state.queue_first();
         if state.writer == Writer::Nobody && !state.frames.is_empty() {
             state.writer = Writer::Connection;
         }
+    }
+
+    /// Resolves once no backlog waits. For the connection's own task, in one go with
+    /// [`Outbound::poll_take`] and behind it.
+    pub fn poll_backlog(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        match state.allowance {
+            0 => Poll::Ready(()),
+            _ => {
+                state.wait(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Does a backlog wait to be written?
+    pub fn has_backlog(&self) -> bool {
+        self.lock().allowance > 0
     }
 
     /// Queues a frame from the connection's own task, which writes it when it next looks.
     pub fn push_own(&self, frame: Bytes) -> Result<(), Full> {
         let mut state = self.lock();
         state.queue(frame, self.bytes_max)?;
+        state.queue_first();
         if state.writer == Writer::Nobody {
             state.writer = Writer::Connection;
         }
@@ -343,7 +363,9 @@ impl State {
 
     /// All is written.
     fn become_idle(&mut self) {
-        self.allowance = 0;
+        if std::mem::take(&mut self.allowance) > 0 {
+            self.wake_connection();
+        }
         self.writer = Writer::Nobody;
         self.refused = false;
         self.newest = None;

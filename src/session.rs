@@ -192,7 +192,10 @@ impl Session {
         let close = loop {
             let broker = self.context.hub.broker();
             let held_back = !broker.has_room();
-            let reading = self.leaving.is_none() && self.in_flight.has_room() && !held_back;
+            // A client that does not take what it has missed gets no more of that kind.
+            let owes = self.outbound.has_backlog();
+            let reading =
+                self.leaving.is_none() && self.in_flight.has_room() && !held_back && !owes;
             tokio::select! {
                 biased;
                 done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
@@ -202,6 +205,7 @@ impl Session {
                         break close;
                     }
                 }
+                () = poll_fn(|cx| self.outbound.poll_backlog(cx)), if owes => {}
                 () = &mut heartbeat, if self.outbound.closing().is_none() => {
                     if !reading {
                         // What we do not read we cannot miss.

@@ -33,14 +33,14 @@ impl Registry {
     pub(super) fn open(&self, channel: &Channel) {
         let reading = self.with_tail(channel, |tail, _| tail.open()).flatten();
         if let Some(reading) = reading {
-            self.agenda().add(Work::Open(channel.clone(), reading));
+            self.agenda().add(Work::Open(channel.clone(), reading, 0));
         }
     }
 
     /// The channel flows again: what was missed is read, or told.
     pub(super) fn interrupted(&self, channel: &Channel, reason: &'static str) {
         match self.with_tail(channel, |tail, _| tail.interrupt()) {
-            Some(reading) => self.agenda().add(Work::Open(channel.clone(), reading)),
+            Some(reading) => self.agenda().add(Work::Open(channel.clone(), reading, 0)),
             None => self.push_gap(channel.as_str(), reason),
         }
     }
@@ -104,9 +104,16 @@ impl Registry {
         let received = Instant::now();
         let mut items = Vec::new();
         let stepped = self.with_tail(channel, |tail, subscribers| {
-            tail.is_reading(reading).then(|| (step(tail, &mut items), subscribers.snapshot()))
+            if !tail.is_reading(reading) {
+                return None;
+            }
+            if std::mem::replace(&mut tail.telling, true) {
+                return Some((Next::Later, None));
+            }
+            Some((step(tail, &mut items), Some(subscribers.snapshot())))
         });
         let Some((next, subscribers)) = stepped.flatten() else { return Next::Done };
+        let Some(subscribers) = subscribers else { return next };
         let delivery = self.rules().of(channel.as_str()).delivery;
         let mut left = items.len();
         for item in items {
@@ -121,6 +128,7 @@ impl Registry {
                 }
             }
         }
+        self.with_tail(channel, |tail, _| tail.telling = false);
         next
     }
 
@@ -142,16 +150,16 @@ impl Registry {
         self.with_tail(channel, |tail, _| tail.recent.as_ref()?.range()).flatten()
     }
 
-    /// What was read of it, newest first. None: it could not be read.
+    /// What was read of it, newest first.
     pub(super) fn loaded(
         &self,
         channel: &Channel,
-        newest_first: Option<Vec<Publication>>,
+        newest_first: Result<Vec<Publication>, Unavailable>,
         is_all: bool,
     ) {
         self.with_tail(channel, |tail, _| match (&mut tail.recent, newest_first) {
-            (Some(recent), Some(newest_first)) => recent.loaded(newest_first, is_all),
-            (Some(recent), None) => recent.failed(),
+            (Some(recent), Ok(newest_first)) => recent.loaded(newest_first, is_all),
+            (Some(recent), Err(why)) => recent.failed(why),
             (None, _) => {}
         });
     }
@@ -168,6 +176,8 @@ impl Registry {
         since: Option<Position>,
         say: &mut dyn FnMut(Word<'_>),
     ) -> u64 {
+        // Whoever asked for the channel may not have waited for it to flow.
+        self.open(channel);
         let mut reached = None;
         if let Some(since) = since
             && let Since::Yes(backlog) = self.since(channel, since)

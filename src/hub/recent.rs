@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::broker::Unavailable;
 use crate::protocol::Encoding;
 use crate::publication::{Position, Publication};
 use crate::rules::History;
@@ -76,7 +77,7 @@ pub struct Recent {
     phase: Phase,
     /// The oldest position that a client wants to go on from.
     wanted: Position,
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<oneshot::Sender<Unavailable>>,
     used_at: Instant,
 }
 
@@ -96,10 +97,12 @@ pub enum Since {
     Yes(Vec<Arc<Kept>>),
     /// What follows it is no longer there.
     No,
+    /// The channel has not come to it here.
+    Ahead,
     /// What follows it is being read.
-    Read(oneshot::Receiver<()>),
+    Read(oneshot::Receiver<Unavailable>),
     /// Whoever calls must have it read.
-    Load(oneshot::Receiver<()>),
+    Load(oneshot::Receiver<Unavailable>),
 }
 
 impl Recent {
@@ -147,10 +150,13 @@ impl Recent {
         Some((self.start?, self.wanted))
     }
 
-    /// It could not be read. Whoever waits asks again.
-    pub fn failed(&mut self) {
+    /// It could not be read. Whoever waits is told; who is not was not waiting in vain.
+    pub fn failed(&mut self, why: Unavailable) {
         self.phase = Phase::Some;
-        self.waiting = Vec::new();
+        for waiting in self.waiting.drain(..) {
+            // The session may be gone; then nobody waits.
+            let _ = waiting.send(why);
+        }
     }
 
     /// What was read, newest first: all that leads to where the chain starts. `is_all`: nothing
@@ -182,7 +188,6 @@ impl Recent {
     /// All that follows the position. None: it is not in the chain.
     pub fn after(&mut self, since: Position) -> Option<Vec<Arc<Kept>>> {
         self.used_at = Instant::now();
-        self.expire();
         let at = match self.start == Some(since) {
             true => 0,
             false => match self.chain.binary_search_by_key(&since, |kept| kept.position) {
@@ -213,17 +218,6 @@ impl Recent {
     /// What history no longer has is gone from here too.
     fn trim_to_size(&mut self) {
         while self.chain.len() > self.history.size as usize + SIZE_SLACK {
-            self.drop_first();
-        }
-    }
-
-    /// What history has forgotten by its age is not resumed from here either.
-    fn expire(&mut self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let oldest = now.saturating_sub(self.history.age).as_micros();
-        while let Some(first) = self.chain.front()
-            && first.publication.sent_at.is_some_and(|at| u128::from(at) < oldest)
-        {
             self.drop_first();
         }
     }

@@ -27,16 +27,24 @@ const READS_MAX: usize = 8;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(2);
 
+/// How soon it is looked again whether what went before has been told to all subscribers.
+const TELLING_PAUSE: Duration = Duration::from_millis(5);
+
 /// How often it is looked for what is no longer worth its memory.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it was tried in vain.
+type Tries = u32;
 
 /// Something to be read. At most one of each kind for a channel at a time, by its tail.
 #[derive(Clone, Debug)]
 pub enum Work {
     /// Where does the history end? And then, what follows the last publication?
-    Open(Channel, u64),
+    Open(Channel, u64, Tries),
     /// What follows the last publication?
-    CatchUp(Channel, u64),
+    CatchUp(Channel, u64, Tries),
+    /// What was held may go.
+    Release(Channel, u64),
     /// All that is there, for those who resume.
     Load(Channel),
 }
@@ -81,13 +89,16 @@ pub fn start(registry: Arc<Registry>, broker: Arc<dyn Broker>) {
         loop {
             let mut open = Vec::new();
             for work in recovery.registry.agenda().next().await {
-                if let Work::Open(channel, reading) = work {
-                    open.push((channel, reading));
+                if let Work::Open(channel, reading, tries) = work {
+                    open.push((channel, reading, tries));
                     continue;
                 }
                 recovery.clone().spawn(&reads, async move |recovery| match work {
                     Work::Load(channel) => recovery.load(channel).await,
-                    Work::CatchUp(channel, reading) => recovery.catch_up(channel, reading).await,
+                    Work::CatchUp(channel, reading, tries) => {
+                        recovery.catch_up(channel, reading, tries).await;
+                    }
+                    Work::Release(channel, reading) => recovery.release(channel, reading),
                     Work::Open(..) => {}
                 });
             }
@@ -103,6 +114,11 @@ pub fn start(registry: Arc<Registry>, broker: Arc<dyn Broker>) {
             registry.sweep();
         }
     });
+}
+
+/// The pause after so many tries in vain.
+fn pause(tries: Tries) -> Duration {
+    (RETRY_FIRST * 2u32.pow(tries.min(6))).min(RETRY_LONGEST)
 }
 
 struct Recovery {
@@ -125,58 +141,63 @@ impl Recovery {
     }
 
     /// Asks where the histories end, and catches up where something was missed.
-    async fn open(self: Arc<Self>, channels: Vec<(Channel, u64)>) {
-        let names = channels.iter().map(|(channel, _)| channel.clone()).collect();
+    async fn open(self: Arc<Self>, channels: Vec<(Channel, u64, Tries)>) {
+        let names = channels.iter().map(|(channel, ..)| channel.clone()).collect();
         let ends = self.broker.positions(names).await;
-        let mut behind = Vec::new();
-        for ((channel, reading), end) in channels.into_iter().zip(ends) {
+        for ((channel, reading, tries), end) in channels.into_iter().zip(ends) {
             match end {
                 Ok(end) => match self.registry.ends_at(&channel, reading, end) {
                     Next::Done => {}
-                    Next::Release => self.release(&channel, reading),
-                    Next::Page(_) => behind.push((channel, reading)),
+                    Next::Release => self.clone().release(channel, reading),
+                    Next::Page(_) => {
+                        self.registry.agenda().add(Work::CatchUp(channel, reading, 0));
+                    }
+                    Next::Later => {
+                        self.clone().again(Work::Open(channel, reading, tries), TELLING_PAUSE);
+                    }
                 },
                 Err(why) => {
                     self.registry.reading_failed(&channel, reading, why);
-                    self.clone().again(Work::Open(channel, reading), RETRY_FIRST);
+                    self.clone().again(Work::Open(channel, reading, tries + 1), pause(tries));
                 }
             }
         }
-        for (channel, reading) in behind {
-            self.registry.agenda().add(Work::CatchUp(channel, reading));
-        }
     }
 
-    /// Reads page after page of what was missed.
-    async fn catch_up(self: Arc<Self>, channel: Channel, reading: u64) {
-        let mut pause = RETRY_FIRST;
+    /// Reads page after page of what was missed. Whoever fails gives its turn to others.
+    async fn catch_up(self: Arc<Self>, channel: Channel, reading: u64, tries: Tries) {
         while let Some(after) = self.registry.reads_after(&channel, reading) {
             match self.broker.history(channel.clone(), Page::After(after), PAGE_MAX).await {
                 Ok(page) => {
                     let is_end = page.len() < PAGE_MAX;
-                    if self.registry.page(&channel, reading, page, is_end) == Next::Release {
-                        self.release(&channel, reading);
-                        return;
+                    match self.registry.page(&channel, reading, page, is_end) {
+                        Next::Page(_) => {}
+                        Next::Release => return self.release(channel, reading),
+                        Next::Done => return,
+                        Next::Later => {
+                            return self.again(Work::CatchUp(channel, reading, 0), TELLING_PAUSE);
+                        }
                     }
                 }
                 Err(why) => {
                     self.registry.reading_failed(&channel, reading, why);
-                    sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_LONGEST);
+                    return self.again(Work::CatchUp(channel, reading, tries + 1), pause(tries));
                 }
             }
         }
     }
 
     /// Lets go of what came meanwhile.
-    fn release(&self, channel: &Channel, reading: u64) {
+    fn release(self: Arc<Self>, channel: Channel, reading: u64) {
         loop {
-            match self.registry.release(channel, reading) {
+            match self.registry.release(&channel, reading) {
                 Next::Release => {}
                 Next::Done => return,
                 Next::Page(_) => {
-                    self.registry.agenda().add(Work::CatchUp(channel.clone(), reading));
-                    return;
+                    return self.registry.agenda().add(Work::CatchUp(channel, reading, 0));
+                }
+                Next::Later => {
+                    return self.again(Work::Release(channel, reading), TELLING_PAUSE);
                 }
             }
         }
@@ -186,16 +207,16 @@ impl Recovery {
     async fn load(self: Arc<Self>, channel: Channel) {
         let Some((start, wanted)) = self.registry.range(&channel) else {
             // It begins with what is there already.
-            self.registry.loaded(&channel, Some(Vec::new()), true);
+            self.registry.loaded(&channel, Ok(Vec::new()), true);
             return;
         };
         let mut newest_first: Vec<Publication> = Vec::new();
         let mut bytes = 0;
         let mut page = Page::Before(Position { seq: start.seq.saturating_add(1), ..start });
         let is_all = loop {
-            let Ok(some) = self.broker.history(channel.clone(), page, PAGE_MAX).await else {
-                self.registry.loaded(&channel, None, false);
-                return;
+            let some = match self.broker.history(channel.clone(), page, PAGE_MAX).await {
+                Ok(some) => some,
+                Err(why) => return self.registry.loaded(&channel, Err(why), false),
             };
             let is_end = some.len() < PAGE_MAX;
             bytes += some.iter().map(|publication| publication.payload.len()).sum::<usize>();
@@ -209,7 +230,7 @@ impl Recovery {
                 None => break true,
             }
         };
-        self.registry.loaded(&channel, Some(newest_first), is_all);
+        self.registry.loaded(&channel, Ok(newest_first), is_all);
     }
 
     /// Puts a piece of work back on the agenda after a pause, if it is still wanted then.
@@ -217,8 +238,10 @@ impl Recovery {
         tokio::spawn(async move {
             sleep(pause).await;
             let wanted = match &work {
-                Work::Open(channel, reading) => self.registry.is_reading(channel, *reading),
-                _ => true,
+                Work::Open(channel, reading, _)
+                | Work::CatchUp(channel, reading, _)
+                | Work::Release(channel, reading) => self.registry.is_reading(channel, *reading),
+                Work::Load(_) => true,
             };
             if wanted {
                 self.registry.agenda().add(work);

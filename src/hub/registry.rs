@@ -121,7 +121,7 @@ impl Registry {
                 Arrived::Read(reading) => {
                     drop(shard);
                     if let Ok(channel) = Channel::new(channel) {
-                        self.agenda.add(Work::CatchUp(channel, reading));
+                        self.agenda.add(Work::CatchUp(channel, reading, 0));
                     }
                     return;
                 }

@@ -32,6 +32,8 @@ pub struct Tail {
     last: Option<Position>,
     /// Some: the node catches up, and what comes meanwhile waits.
     reading: Option<Reading>,
+    /// Somebody is telling subscribers what was let through; what follows waits.
+    pub telling: bool,
     /// Tells a reading from one that was begun before it, also of a tail that is gone.
     reading_number: u64,
     opening: Vec<oneshot::Sender<Result<(), Unavailable>>>,
@@ -50,6 +52,8 @@ struct Reading {
     plain_lost: bool,
     /// Where the history ended when it was asked.
     target: Option<Position>,
+    /// The broker was away: what comes now may come after what nobody saw.
+    interrupted: bool,
 }
 
 /// What is to be done with what arrived.
@@ -76,6 +80,8 @@ pub enum Next {
     Page(Position),
     /// What was held may go, step by step.
     Release,
+    /// Another step of this channel is still being told: try again in a moment.
+    Later,
     Done,
 }
 
@@ -90,6 +96,7 @@ impl Default for Tail {
         Self {
             last: None,
             reading: Some(Reading::default()),
+            telling: false,
             reading_number: next_reading(),
             opening: Vec::new(),
             recent: None,
@@ -128,7 +135,8 @@ impl Tail {
         // What was held came before what is missing now, and stands in the history.
         let before = self.reading.take().unwrap_or_default();
         let plain_lost = before.plain_lost || before.held.iter().any(|it| it.position.is_none());
-        self.reading = Some(Reading { begun: true, plain_lost, ..Reading::default() });
+        let interrupted = self.last.is_some();
+        self.reading = Some(Reading { begun: true, plain_lost, interrupted, ..Reading::default() });
         self.reading_number
     }
 
@@ -141,7 +149,7 @@ impl Tail {
         let Some(position) = publication.position else { return Arrived::Deliver(publication) };
         match self.last {
             Some(last) if position <= last => Arrived::Nothing,
-            Some(last) if !publication.follows(last) && !begins_anew(&publication, last) => {
+            Some(last) if !publication.follows(last) => {
                 self.reading_number = next_reading();
                 let mut reading = Reading { begun: true, ..Reading::default() };
                 reading.hold(publication);
@@ -172,6 +180,10 @@ impl Tail {
                 self.restart(end);
                 Next::Release
             }
+            // Whoever listens already gets what came since the channel flows.
+            (None, Some(_)) if reading.held.iter().any(|held| held.position.is_some()) => {
+                Next::Release
+            }
             _ => {
                 self.last = end;
                 Next::Release
@@ -182,20 +194,25 @@ impl Tail {
     /// A page of what follows [`Tail::last`]. `is_end`: nothing follows it.
     pub fn page(&mut self, page: Vec<Publication>, is_end: bool, items: &mut Vec<Item>) -> Next {
         let Some(reading) = &self.reading else { return Next::Done };
-        let held_from = reading.held.iter().find_map(|held| held.position);
-        let target = reading.target;
+        let (target, interrupted) = (reading.target, reading.interrupted);
+        let held = reading.held.iter().find(|held| held.position.is_some()).cloned();
         for publication in page {
             let Some(position) = publication.position else { continue };
-            if held_from.is_some_and(|held| position >= held) {
+            if let Some(held) = held.as_ref().filter(|held| Some(position) >= held.position) {
                 // From here on all of it is held, what stands in no history in its place.
+                if let Some(last) = self.last.filter(|last| !held.follows(*last)) {
+                    if interrupted || !begins_anew(held, last) {
+                        items.push(Item::Gap(missing(held, last)));
+                    }
+                    self.restart(None);
+                }
                 return Next::Release;
             }
             if self.last.is_some_and(|last| position <= last) {
                 continue;
             }
             if let Some(last) = self.last.filter(|last| !publication.follows(*last)) {
-                let leads_on = publication.previous.is_some() || position.epoch == last.epoch;
-                items.push(Item::Gap(if leads_on { TRIMMED } else { LOST }));
+                items.push(Item::Gap(missing(&publication, last)));
                 self.restart(None);
             }
             self.pass(&publication);
@@ -208,7 +225,7 @@ impl Tail {
                     // It was there a moment ago, and is trimmed by now; or another history has begun.
                     let is_same = target.map(|it| it.epoch) == last.map(|it| it.epoch);
                     items.push(Item::Gap(if is_same { TRIMMED } else { LOST }));
-                    self.restart(target);
+                    self.restart(target.filter(|_| held.is_none()));
                 }
                 Next::Release
             }
@@ -235,22 +252,31 @@ impl Tail {
             }
             return Next::Done;
         }
+        let (mut passed, mut told) = (false, false);
         for mut publication in held {
             match (publication.position, self.last) {
                 (Some(position), Some(last)) if position <= last => continue,
                 (Some(_), Some(last))
-                    if !publication.follows(last) && !begins_anew(&publication, last) =>
+                    if !(publication.follows(last)
+                        || passed && begins_anew(&publication, last)) =>
                 {
-                    // The history was read to where this one should stand: something is missing
-                    // before it, or it claims a place that it does not have.
-                    items.push(Item::Gap(LOST));
+                    // The history was read to its end, and this one is not in it: something is
+                    // missing before it, or it claims a place that it does not have.
+                    if !std::mem::replace(&mut told, true) {
+                        items.push(Item::Gap(LOST));
+                    }
                     publication.position = None;
                 }
-                (Some(_), _) => self.pass(&publication),
+                (Some(_), _) => {
+                    passed = true;
+                    self.pass(&publication);
+                }
                 (None, _) => {}
             }
             items.push(Item::Publication(publication));
         }
+        // What comes from here on follows what was held.
+        reading.interrupted = false;
         self.reading = Some(reading);
         Next::Release
     }
@@ -265,7 +291,10 @@ impl Tail {
     /// May a client go on from `since`? What follows is kept from here on, so that it is there when
     /// the client is added.
     pub fn since(&mut self, since: Position, history: History) -> Since {
-        let Some(last) = self.last.filter(|last| since <= *last) else { return Since::No };
+        let Some(last) = self.last else { return Since::No };
+        if since > last {
+            return Since::Ahead;
+        }
         let recent = self.recent.get_or_insert_with(|| Recent::new(last, history));
         match recent.after(since) {
             Some(backlog) => Since::Yes(backlog),
@@ -309,6 +338,15 @@ impl Reading {
             self.held = VecDeque::new();
             self.held_bytes = 0;
         }
+    }
+}
+
+/// Why what stands between `last` and the publication cannot be read: it was trimmed, or it was in a
+/// history that is gone.
+fn missing(publication: &Publication, last: Position) -> &'static str {
+    match publication.position {
+        Some(position) if position.epoch == last.epoch => TRIMMED,
+        _ => LOST,
     }
 }
 

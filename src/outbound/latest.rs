@@ -59,6 +59,14 @@ impl Outbound {
 }
 
 impl State {
+    /// What the session says itself is not overtaken: it may be the answer that comes before a
+    /// channel's first publication.
+    pub(super) fn queue_first(&mut self) {
+        if let Some(newest) = &mut self.newest {
+            newest.turn = false;
+        }
+    }
+
     /// Only what the connection writes ever waits beside the queue: no flusher looks there. While
     /// something does, all of its kind must, or an older one might overtake it.
     fn must_wait(&self, bytes_max: usize) -> bool {

@@ -1,6 +1,9 @@
 //! Questions to the functions, many in one go, each to the master that has its channel.
 
+use std::sync::Arc;
+
 use ::redis::{Cmd, Pipeline, Value};
+use futures_util::future::join_all;
 
 use super::lane::Lane;
 use super::verdict::Cause;
@@ -24,15 +27,28 @@ impl Redis {
     ) -> Vec<Result<Value, Unavailable>> {
         let (channels, commands): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
         let mut answers: Vec<_> = commands.iter().map(|_| Err(SILENT)).collect();
-        for (lane, some) in self.0.map.by_lane(&channels) {
-            let Some(lane) = lane else { continue };
-            for some in some.chunks(CALLS_MAX) {
-                let asked: Vec<_> = some.iter().map(|(at, _)| &commands[*at]).collect();
-                let answered = self.ask(&lane, &asked).await;
-                for ((at, _), answer) in some.iter().zip(answered) {
-                    answers[*at] = answer;
-                }
-            }
+        // All masters at once: one that hangs holds up nobody's channels but its own.
+        let by_lane = self.0.map.by_lane(&channels).into_iter().filter_map(|(lane, some)| {
+            let places: Vec<_> = some.into_iter().map(|(at, _)| at).collect();
+            Some(self.ask_lane(lane?, places, &commands))
+        });
+        for (at, answer) in join_all(by_lane).await.into_iter().flatten() {
+            answers[at] = answer;
+        }
+        answers
+    }
+
+    /// Asks one master those of the commands that stand at these places.
+    async fn ask_lane(
+        &self,
+        lane: Arc<Lane>,
+        places: Vec<usize>,
+        commands: &[Cmd],
+    ) -> Vec<(usize, Result<Value, Unavailable>)> {
+        let mut answers = Vec::with_capacity(places.len());
+        for some in places.chunks(CALLS_MAX) {
+            let asked: Vec<_> = some.iter().map(|at| &commands[*at]).collect();
+            answers.extend(some.iter().copied().zip(self.ask(&lane, &asked).await));
         }
         answers
     }
@@ -67,34 +83,22 @@ impl Redis {
         }
     }
 
-    /// A page of a channel's history. What is too old is left out, and does not make it short.
+    /// A page of a channel's history. Redis has trimmed what is too old.
     pub(super) async fn page(
         &self,
         channel: Channel,
         page: Page,
         count: usize,
     ) -> Result<Vec<Publication>, Unavailable> {
-        let Some(kept) = self.0.rules.of(channel.as_str()).history else { return Ok(Vec::new()) };
-        let name = self.0.name(&channel);
-        let mut publications = Vec::new();
-        let mut next = page;
-        loop {
-            let lane = self.0.map.lane(&channel).ok_or(SILENT)?;
-            let command = history::page_command(&name, next, count - publications.len());
-            let answer: Value = lane.query(&command).await.map_err(|error| {
-                telemetry::broker_did_not_answer(&error);
-                SILENT
-            })?;
-            let some = history::publications(answer);
-            let is_end = some.len() < count - publications.len();
-            let last = some.last().and_then(|publication| publication.position);
-            publications.extend(some.into_iter().filter(|it| !history::is_over(it, kept.age)));
-            match (next, last) {
-                (Page::After(_), Some(last)) if !is_end && publications.len() < count => {
-                    next = Page::After(last);
-                }
-                _ => return Ok(publications),
-            }
+        if !self.0.keeps_history(channel.as_str()) {
+            return Ok(Vec::new());
         }
+        let lane = self.0.map.lane(&channel).ok_or(SILENT)?;
+        let command = history::page_command(&self.0.name(&channel), page, count);
+        let answer: Value = lane.query(&command).await.map_err(|error| {
+            telemetry::broker_did_not_answer(&error);
+            SILENT
+        })?;
+        Ok(history::publications(answer))
     }
 }

@@ -18,6 +18,9 @@ const VERSION: u32 = 1;
 
 const NAME: &str = "tidegate";
 
+/// How often a node tries to get its rules in beside those of others.
+const TRIES: usize = 4;
+
 const HISTORY: &str = include_str!("history.lua");
 const PRESENCE: &str = super::presence::FUNCTIONS;
 
@@ -68,13 +71,15 @@ impl Library {
     pub async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let mut list = ::redis::cmd("FUNCTION");
         list.arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE");
-        let found: Value = list.query_async(connection).await?;
-        let Some(text) = self.to_load(library_code(&found).as_deref()) else {
-            return Ok(());
-        };
-        let mut load = ::redis::cmd("FUNCTION");
-        load.arg("LOAD").arg("REPLACE").arg(text);
-        load.query_async(connection).await
+        for _ in 0..TRIES {
+            let found: Value = list.query_async(connection).await?;
+            let Some(text) = self.to_load(library_code(&found).as_deref()) else { break };
+            let mut load = ::redis::cmd("FUNCTION");
+            load.arg("LOAD").arg("REPLACE").arg(text);
+            let () = load.query_async(connection).await?;
+            // And look again: another fleet's node may have done the same at the same time.
+        }
+        Ok(())
     }
 
     /// The library's text, where the one that is there will not do.

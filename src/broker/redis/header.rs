@@ -6,16 +6,13 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::publication::{Kind, NodeId, Position, Publication};
+use crate::publication::{Kind, NodeId, Publication};
 
 /// Opens a header line: ASCII's record separator, which begins no text that people write.
 const MARK: u8 = 0x1E;
 
 /// Longest header line that is looked for.
 const HEADER_BYTES_MAX: usize = 4096;
-
-/// How far, in microseconds, a sender's clock may be behind that of Redis for its stamp to be believed.
-const SKEW_MAX: u64 = 60_000_000;
 
 /// The fields of the contract, all optional.
 #[derive(Default, Deserialize, Serialize)]
@@ -89,7 +86,7 @@ pub fn read(bytes: Bytes) -> Publication {
     publication.user = header.user.as_deref().map(Into::into);
     publication.traceparent = header.traceparent.as_deref().map(Into::into);
     publication.position = header.pos.as_deref().and_then(|position| position.parse().ok());
-    publication.sent_at = sent_at(header.ts, publication.position);
+    publication.sent_at = header.ts;
     publication.previous = header.prev.as_deref().and_then(|position| position.parse().ok());
     publication
 }
@@ -102,14 +99,6 @@ pub fn read_entry(object: &[u8], payload: &[u8]) -> Publication {
         // Whoever wrote it knew no header.
         false => Publication::bare(Bytes::copy_from_slice(payload)),
     }
-}
-
-/// When a publication was sent. None where that cannot be: it stands in an epoch that began later, so
-/// its sender's clock was wrong or counted in another unit, and would make it too old for history.
-pub fn sent_at(stamp: Option<u64>, position: Option<Position>) -> Option<u64> {
-    // An epoch is the milliseconds at which it began, and six more digits.
-    let began = position.map_or(0, |position| position.epoch / 1000);
-    stamp.filter(|stamp| stamp.saturating_add(SKEW_MAX) >= began)
 }
 
 /// The header, and where the payload begins.

@@ -7,6 +7,9 @@
 -- position would be two publications. It begins its own, and the first entry says in "prev" where it
 -- goes on from. A server that was given the slot, or has read its append-only file, has all there
 -- was and goes on.
+--
+-- Age goes by this server's clock. Every eighth of it, the newest position is marked with the time;
+-- what stands before a mark that is too old is trimmed.
 
 -- Channels that are remembered at most, so that a flood of names does not stay in memory.
 local CHANNELS_MAX = 20000
@@ -21,18 +24,29 @@ local channels_count = 0
 
 local fleets = nil
 local lineage, inherits = nil, nil
+-- When it is looked for again, in milliseconds.
+local lineage_due = 0
 
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- Of this server and its promotion: six digits. And whether it has its data from another history.
+-- Of this server and its promotion: six digits. And whether its data may be less than another had.
 local function find_lineage()
   local info = redis.call('INFO', 'replication')
   local id = string.match(info, 'master_replid:(%x+)')
-  lineage = string.format('%06d', tonumber(string.sub(id, 1, 8), 16) % 1000000)
-  inherits = string.match(info, 'master_replid2:(%x+)') ~= string.rep('0', 40)
+  local found = string.format('%06d', tonumber(string.sub(id, 1, 8), 16) % 1000000)
+  if lineage and lineage ~= found then
+    -- It was a replica in between.
+    channels, channels_count = {}, 0
+  end
+  lineage = found
+  local was_replica = string.match(info, 'master_replid2:(%x+)') ~= string.rep('0', 40)
+  local disk = redis.call('INFO', 'persistence')
+  local loaded = tonumber(string.match(disk, 'rdb_last_load_keys_loaded:(%d+)') or '0') > 0
+  local has_file = string.match(disk, 'aof_enabled:(%d)') == '1'
+  inherits = was_replica or (loaded and not has_file)
 end
 
 -- The fleet whose prefix the key has, and its channel's name.
@@ -47,6 +61,17 @@ local function fleet_of(key)
   return found, string.sub(key, length + 1), string.sub(key, 1, length)
 end
 
+local function remember(key, channel)
+  if not channels[key] then
+    if channels_count >= CHANNELS_MAX then
+      channels, channels_count = {}, 0
+    end
+    channels_count = channels_count + 1
+  end
+  channels[key] = channel
+  return channel
+end
+
 local function channel_of(key)
   local channel = channels[key]
   if channel then
@@ -55,9 +80,6 @@ local function channel_of(key)
   local fleet, name, prefix = fleet_of(key)
   if not fleet then
     return nil
-  end
-  if channels_count >= CHANNELS_MAX then
-    channels, channels_count = {}, 0
   end
   channel = { publish = fleet.publish, window = fleet.window, marks = {}, touch_at = 0 }
   for _, rule in ipairs(fleet.rules) do
@@ -73,10 +95,10 @@ local function channel_of(key)
   local open = string.find(key, '{', 1, true)
   local close = open and string.find(key, '}', open + 1, true)
   local tag = close and close > open + 1 and string.sub(key, open + 1, close - 1) or key
-  channel.ids = prefix .. 'id {' .. tag .. '} ' .. name .. ' '
-  channels[key] = channel
-  channels_count = channels_count + 1
-  return channel
+  if fleet.publish == 'PUBLISH' or tag ~= key or not string.find(key, '}', 1, true) then
+    channel.ids = prefix .. 'id {' .. tag .. '} ' .. name .. ' '
+  end
+  return remember(key, channel)
 end
 
 local function unknown(key)
@@ -112,39 +134,47 @@ end
 -- Finds or begins the epoch to append to; answers the next id, and what a new epoch goes on from. An
 -- epoch begins with 1, so that there is a position before the first publication.
 local function find_epoch(key, channel)
-  if not lineage then
-    find_lineage()
-  end
+  find_lineage()
   local last = last_of(key)
   local epoch = last and string.match(last, '^%d+')
   if epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage) then
     channel.next = epoch .. '-*'
     return channel.next, nil
   end
-  epoch = new_epoch(last)
+  -- Later also than the one that was here before, whatever the clock says.
+  epoch = new_epoch(last or channel.next)
   channel.next = epoch .. '-*'
   return epoch .. '-1', last
 end
 
--- Now and then: puts off the end of the stream, and trims what is too old.
-local function touch(key, channel, now, position)
-  channel.touch_at = now + channel.age / 8
-  redis.call('PEXPIRE', key, string.format('%.0f', channel.age + channel.age / 8))
+-- Trims what is too old.
+local function trim(key, channel, now)
   local marks = channel.marks
-  marks[#marks + 1] = { now, position }
-  while marks[1][1] <= now - channel.age do
-    redis.call('XTRIM', key, 'MINID', marks[1][2])
+  while marks[1] and marks[1][1] <= now - channel.age do
+    local epoch, seq = string.match(marks[1][2], '^(%d+)-(%d+)$')
+    redis.call('XTRIM', key, 'MINID', epoch .. '-' .. string.format('%.0f', tonumber(seq) + 1))
     table.remove(marks, 1)
   end
 end
 
--- header: a JSON object of at least one field, without line breaks. id: '' or the idempotency key. now: milliseconds.
+-- Now and then: puts off the end of the stream, marks the time, and trims. `told` is the caller's
+-- clock, which says when it is due again; others may have another.
+local function touch(key, channel, told, position)
+  local now = now_ms()
+  channel.touch_at = told + channel.age / 8
+  redis.call('PEXPIRE', key, string.format('%.0f', channel.age + channel.age / 8))
+  channel.marks[#channel.marks + 1] = { now, position }
+  trim(key, channel, now)
+end
+
+-- header: a JSON object of at least one field, without line breaks. id: '' or the idempotency key. now:
+-- the caller's clock, in milliseconds.
 local function append(key, channel, payload, header, id, now)
   if not channel.size then
     redis.call(channel.publish, key, '\30' .. header .. '\n' .. payload)
     return false
   end
-  if id ~= '' then
+  if id ~= '' and channel.ids then
     local before = redis.call('GET', channel.ids .. id)
     if before then
       return before
@@ -155,22 +185,61 @@ local function append(key, channel, payload, header, id, now)
   if not position or type(position) == 'table' then
     -- The stream is gone, or another server has appended to it meanwhile.
     local next, previous = find_epoch(key, channel)
+    remember(key, channel)
     if previous then
       header = string.sub(header, 1, -2) .. ',"prev":"' .. previous .. '"}'
     end
     position = redis.call('XADD', key, 'MAXLEN', '~', channel.size, next, 'h', header, 'p', payload)
     channel.touch_at, channel.marks = 0, {}
   end
-  if now >= channel.touch_at then
+  if now >= channel.touch_at or channel.touch_at - now > channel.age / 8 then
     touch(key, channel, now, position)
   end
-  if id ~= '' then
+  if id ~= '' and channel.ids then
     redis.call('SET', channel.ids .. id, position, 'PX', channel.window)
   end
   -- In one piece: every text that is made on the way costs as much as a command does.
   redis.call(channel.publish, key,
     '\30' .. string.sub(header, 1, -2) .. ',"pos":"' .. position .. '"}\n' .. payload)
   return position
+end
+
+-- The header of a service, written anew of the fields that mean something: nodes must be able to read
+-- it. Answers also the id; or nil and what is wrong.
+local function checked(header, now)
+  local ok, fields = pcall(cjson.decode, header)
+  if not ok or type(fields) ~= 'table' or not string.match(header, '^%s*{.*}%s*$') then
+    return nil, 'the header must be a JSON object'
+  end
+  if fields.pos ~= nil or fields.prev ~= nil then
+    return nil, 'the header must not have pos or prev: they are for Redis to say'
+  end
+  local written = {}
+  for name, kind in pairs(FIELDS) do
+    local field = fields[name]
+    if field ~= nil and field ~= cjson.null then
+      if type(field) ~= kind then
+        return nil, name .. ' in the header must be a ' .. kind
+      end
+      if kind == 'number' and not (field >= 0 and field % 1 == 0 and field < 1e16) then
+        return nil, name .. ' in the header must be whole microseconds since 1970'
+      end
+      local text = kind == 'number' and string.format('%.0f', field) or cjson.encode(field)
+      written[#written + 1] = '"' .. name .. '":' .. text
+    end
+  end
+  if type(fields.ts) ~= 'number' then
+    written[#written + 1] = '"ts":' .. string.format('%.0f', now * 1000)
+  end
+  local id = type(fields.id) == 'string' and fields.id or ''
+  if #id > 255 then
+    return nil, 'id in the header must have at most 255 bytes'
+  end
+  local text = '{' .. table.concat(written, ',') .. '}'
+  if #text > 3500 then
+    return nil, 'the header must have at most 3500 bytes'
+  end
+  return text, id
 end
 
 -- FCALL tidegate_publish 1 <key> <payload> [<header>]
@@ -185,48 +254,16 @@ local function publish(keys, args)
   if not channel then
     return unknown(key)
   end
-  local id, now = '', now_ms()
-  if header == '' then
-    if not channel.size then
-      redis.call(channel.publish, key, payload)
-      return false
-    end
-    header = '{}'
+  if header == '' and not channel.size then
+    redis.call(channel.publish, key, payload)
+    return false
   end
-  local ok, fields = pcall(cjson.decode, header)
-  if not ok or type(fields) ~= 'table' or not string.match(header, '^%s*{.*}%s*$') then
-    return redis.error_reply('ERR the header must be a JSON object')
+  local now = now_ms()
+  local text, id = checked(header == '' and '{}' or header, now)
+  if not text then
+    return redis.error_reply('ERR ' .. id)
   end
-  if #header > 3500 then
-    return redis.error_reply('ERR the header must have at most 3500 bytes')
-  end
-  if fields.pos ~= nil or fields.prev ~= nil then
-    return redis.error_reply('ERR the header must not have pos or prev: they are for Redis to say')
-  end
-  for name, kind in pairs(FIELDS) do
-    local field = fields[name]
-    if field == cjson.null and name ~= 'ts' then
-      fields[name] = nil
-    elseif field ~= nil and type(field) ~= kind then
-      return redis.error_reply('ERR ' .. name .. ' in the header must be a ' .. kind)
-    end
-  end
-  if fields.ts and (fields.ts < 0 or fields.ts % 1 ~= 0) then
-    return redis.error_reply('ERR ts in the header must be whole microseconds')
-  end
-  id = fields.id or ''
-  if #id > 255 then
-    return redis.error_reply('ERR id in the header must have at most 255 bytes')
-  end
-  header = string.gsub(string.match(header, '^%s*({.*})%s*$'), '[\r\n]', ' ')
-  if string.match(header, '^{%s*}$') then
-    header = '{}'
-  end
-  if not fields.ts then
-    local comma = header == '{}' and '' or ','
-    header = string.sub(header, 1, -2) .. comma .. '"ts":' .. string.format('%.0f', now * 1000) .. '}'
-  end
-  return append(key, channel, payload, header, id, now)
+  return append(key, channel, payload, text, id, now)
 end
 
 -- FCALL tidegate_append 1 <key> <payload> <header> <id or ''> <now in ms>
@@ -250,16 +287,24 @@ local function position(keys)
   if not channel.size then
     return false
   end
+  local now = now_ms()
+  if now >= lineage_due then
+    lineage_due = now + 1000
+    find_lineage()
+    channel = channel_of(key)
+  end
   local last = last_of(key)
   if last then
+    trim(key, channel, now)
     return last
   end
   find_epoch(key, channel)
+  remember(key, channel)
   last = string.gsub(channel.next, '%*$', '0')
   redis.call('XADD', key, last, 'h', '{}', 'p', '')
   redis.call('XDEL', key, last)
   channel.marks = {}
-  touch(key, channel, now_ms(), last)
+  touch(key, channel, now, last)
   return last
 end
 

@@ -1,7 +1,5 @@
 //! A channel's history as Redis keeps it: what is asked, and what the answers mean.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use ::redis::{Cmd, Value};
 
 use super::header;
@@ -70,13 +68,5 @@ fn publication(entry: Value) -> Option<Publication> {
     }
     let mut publication = header::read_entry(&object, &payload);
     publication.position = Some(position);
-    publication.sent_at = header::sent_at(publication.sent_at, publication.position);
     Some(publication)
-}
-
-/// Is it older than its rule's `age`? It may stand in the stream a little longer.
-pub fn is_over(publication: &Publication, age: Duration) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let oldest = now.saturating_sub(age).as_micros();
-    publication.sent_at.is_some_and(|at| u128::from(at) < oldest)
 }

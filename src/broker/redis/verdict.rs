@@ -56,6 +56,8 @@ impl Cause {
         match code {
             "MOVED" | "ASK" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Some(Self::Moved),
             "LOADING" | "TRYAGAIN" | "NOREPLICAS" => Some(Self::Busy),
+            // Another fleet has installed its rules without ours.
+            "TIDEGATE" => Some(Self::NoFunction),
             "ERR" if details.contains("Function not found") => Some(Self::NoFunction),
             _ => None,
         }

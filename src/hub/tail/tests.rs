@@ -62,7 +62,7 @@ fn what_follows_is_delivered_and_what_was_delivered_is_not_again() {
 }
 
 #[test]
-fn what_comes_before_the_opening_waits_and_only_what_is_new_is_delivered() {
+fn what_comes_before_the_opening_waits_for_it_and_is_for_those_who_listen_already() {
     let mut tail = Tail::default();
     tail.open();
     for publication in [kept(1, 4), kept(1, 5), kept(1, 6)] {
@@ -70,8 +70,9 @@ fn what_comes_before_the_opening_waits_and_only_what_is_new_is_delivered() {
     }
     let mut items = Vec::new();
     assert_eq!(tail.ends_at(Some(at(1, 5)), &mut items), Next::Release);
-    assert_eq!(publications(&released(&mut tail)), [Some(at(1, 6))]);
-    assert!(tail.is_live());
+    let wanted = [Some(at(1, 4)), Some(at(1, 5)), Some(at(1, 6))];
+    assert_eq!(publications(&released(&mut tail)), wanted);
+    assert!(tail.is_live() && tail.last() == Some(at(1, 6)));
 }
 
 #[test]
@@ -167,22 +168,72 @@ fn where_history_cannot_tell_there_is_a_gap() {
 }
 
 #[test]
-fn a_history_that_is_begun_anew_on_a_connection_that_held_is_no_gap() {
+fn a_history_that_is_begun_anew_on_a_connection_that_held_is_no_gap_once_it_is_found() {
     let mut tail = live(at(1, 5));
-    assert_eq!(tail.arrive(kept(2, 0)), Arrived::Deliver(kept(2, 0)));
+    assert!(matches!(tail.arrive(kept(2, 1)), Arrived::Read(_)));
+    tail.arrive(kept(2, 2));
+    let mut items = Vec::new();
+    assert_eq!(tail.page(vec![kept(2, 1), kept(2, 2)], true, &mut items), Next::Release);
+    items.extend(released(&mut tail));
+    assert_eq!(publications(&items), [Some(at(2, 1)), Some(at(2, 2))]);
     assert!(matches!(tail.arrive(kept(3, 7)), Arrived::Read(_)));
+}
+
+#[test]
+fn a_history_that_began_anew_while_the_broker_was_away_is_a_gap_also_where_its_first_is_held() {
+    let mut tail = interrupted(at(5, 5));
+    tail.arrive(kept(6, 1));
+    let mut items = Vec::new();
+    assert_eq!(tail.ends_at(Some(at(6, 1)), &mut items), Next::Page(at(5, 5)));
+    assert_eq!(tail.page(vec![kept(6, 1)], true, &mut items), Next::Release);
+    items.extend(released(&mut tail));
+    assert_eq!(items, [Item::Gap(LOST), Item::Publication(kept(6, 1))]);
+}
+
+#[test]
+fn what_is_held_behind_a_gap_is_delivered_once_and_goes_on() {
+    // Trimmed beyond what is held.
+    let mut tail = interrupted(at(5, 5));
+    (50..=55).for_each(|seq| drop(tail.arrive(kept(5, seq))));
+    let mut items = Vec::new();
+    tail.ends_at(Some(at(5, 55)), &mut items);
+    tail.page(vec![kept(5, 53), kept(5, 54), kept(5, 55)], true, &mut items);
+    items.extend(released(&mut tail));
+    assert_eq!(items.remove(0), Item::Gap(TRIMMED));
+    let wanted: Vec<_> = (50..=55).map(|seq| Some(at(5, seq))).collect();
+    assert_eq!(publications(&items), wanted);
+    assert_eq!(tail.arrive(kept(5, 56)), Arrived::Deliver(kept(5, 56)));
+
+    // A server was promoted that had less than was delivered.
+    let mut tail = interrupted(at(5, 52));
+    let first = linked(6, 1, at(5, 50));
+    tail.arrive(first.clone());
+    tail.arrive(kept(6, 2));
+    let mut items = Vec::new();
+    tail.ends_at(Some(at(6, 2)), &mut items);
+    tail.page(vec![first, kept(6, 2)], true, &mut items);
+    items.extend(released(&mut tail));
+    assert_eq!(items.remove(0), Item::Gap(LOST));
+    assert_eq!(publications(&items), [Some(at(6, 1)), Some(at(6, 2))]);
+    assert_eq!(tail.arrive(kept(6, 3)), Arrived::Deliver(kept(6, 3)));
 }
 
 #[test]
 fn a_position_that_no_history_has_is_not_believed() {
     let mut tail = live(at(1, 5));
-    assert!(matches!(tail.arrive(kept(1, 1000)), Arrived::Read(_)));
+    for claim in [kept(1, 1000), kept(9, 1)] {
+        does_not_believe(&mut tail, claim);
+    }
+    assert_eq!(tail.arrive(kept(1, 6)), Arrived::Deliver(kept(1, 6)));
+}
+
+fn does_not_believe(tail: &mut Tail, claim: Publication) {
+    assert!(matches!(tail.arrive(claim.clone()), Arrived::Read(_)));
     let mut items = Vec::new();
     assert_eq!(tail.page(Vec::new(), true, &mut items), Next::Release);
-    items.extend(released(&mut tail));
-    let stripped = Publication { position: None, ..kept(1, 1000) };
+    items.extend(released(tail));
+    let stripped = Publication { position: None, ..claim };
     assert_eq!(items, [Item::Gap(LOST), Item::Publication(stripped)]);
-    assert_eq!(tail.arrive(kept(1, 6)), Arrived::Deliver(kept(1, 6)));
 }
 
 #[test]
@@ -226,7 +277,7 @@ fn clients_go_on_from_what_is_kept_since_they_came() {
     let mut tail = live(at(1, 5));
     let Since::Yes(none) = tail.since(at(1, 5), history) else { panic!("nothing is missing") };
     assert!(none.is_empty());
-    assert!(matches!(tail.since(at(1, 6), history), Since::No), "nobody has it");
+    assert!(matches!(tail.since(at(1, 6), history), Since::Ahead), "it has not come yet");
     assert!(matches!(tail.since(at(1, 3), history), Since::Load(_)));
     assert!(matches!(tail.since(at(1, 2), history), Since::Read(_)), "it is being read");
     tail.arrive(kept(1, 6));

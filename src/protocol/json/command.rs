@@ -1,6 +1,7 @@
 //! Reading commands. What is no JSON object ends the connection; any other mistake is answered.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use base64::Engine;
@@ -70,8 +71,12 @@ fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Asked>,
 
         fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
             let mut channels = Vec::new();
-            while let Some(entry) = map.next_entry()? {
+            while let Some(entry) = map.next_entry::<String, _>()? {
                 channels.push(entry);
+            }
+            let names: HashSet<&str> = channels.iter().map(|(name, _)| name.as_str()).collect();
+            if names.len() < channels.len() {
+                return Err(serde::de::Error::custom("channels names one of them twice"));
             }
             Ok(channels)
         }
