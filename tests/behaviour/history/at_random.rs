@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 
 use super::{LONG, Position, subscribe};
 use crate::support::client::Client;
-use crate::support::fleet::{Broker, Fleet, of_every_broker};
+use crate::support::fleet::{Broker, Fleet, of_simple_brokers};
 use crate::support::redis::Redis;
 use crate::support::soon;
 
-of_every_broker!(
+of_simple_brokers!(
     many_who_are_away_for_a_moment_miss_nothing,
     some_who_are_away_for_long_miss_nothing,
 );

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{LONG, Position, RULES, SIZE_SLACK, publish, publish_all, subscribe};
 use crate::support::client::Client;
-use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::fleet::{Broker, of_simple_brokers};
 
-of_every_broker!(
+of_simple_brokers!(
     the_newest_are_read_oldest_first,
     what_follows_a_position_is_read_page_by_page,
     an_answer_is_cut_where_it_grows_too_large,

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::{Position, RULES, publish, publish_all, subscribe};
 use crate::support::client::{Client, Message};
-use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::fleet::{Broker, of_simple_brokers};
 use crate::support::http;
 use crate::support::node::Node;
 use crate::support::raw::{Raw, upgrade};
 
-of_every_broker!(
+of_simple_brokers!(
     what_was_missed_comes_as_frames_as_it_was,
     the_handshake_says_where_it_comes_in,
     a_browsers_first_frames_do_not_overtake_what_it_missed,

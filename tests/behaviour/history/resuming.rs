@@ -7,7 +7,7 @@ use super::{
     LONG, Position, RULES, publication, publish, publish_all, resume, subscribe, subscribed,
 };
 use crate::support::client::{self, Client};
-use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::fleet::{Broker, of_broker, of_every_broker};
 
 of_every_broker!(
     what_was_missed_comes_first_and_then_what_is_new,
@@ -18,6 +18,15 @@ of_every_broker!(
     one_that_unsubscribed_resumes_on_the_same_connection,
     without_echo_ones_own_are_not_resumed,
     resumes_are_counted,
+);
+
+of_broker!(
+    sentinel,
+    Sentinel,
+    what_was_missed_comes_first_and_then_what_is_new,
+    nothing_was_missed_at_the_current_position,
+    more_than_a_page_was_missed,
+    several_channels_at_once_each_with_its_position,
 );
 
 async fn what_was_missed_comes_first_and_then_what_is_new(broker: Broker) {

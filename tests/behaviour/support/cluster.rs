@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Arc, Weak};
 
 use ::redis::Value;
+use tokio::sync::Mutex;
 
 use super::eventually;
 use super::node::outcome;
@@ -38,6 +40,19 @@ impl Cluster {
 
     pub async fn with_replicas() -> Self {
         Self::start(1).await
+    }
+
+    /// One without replicas, for all tests that run meanwhile and leave it as it is. Channels need a
+    /// `broker.prefix`.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(cluster) = shared.upgrade() {
+            return cluster;
+        }
+        let cluster = Arc::new(Self::of_masters().await);
+        *shared = Arc::downgrade(&cluster);
+        cluster
     }
 
     /// All slots are served, and the replicas have what their masters have.

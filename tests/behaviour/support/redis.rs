@@ -82,7 +82,7 @@ impl Redis {
             .arg(self.directory.path())
             .args(&self.arguments)
             .args(more);
-        let mut process = Process::spawn("redis-server", &mut command);
+        let mut process = Process::spawn("redis-server", command);
         eventually("redis-server to answer PING", async || {
             assert!(process.has_ended().is_none(), "{:?}", process.stdout());
             answers_ping(self.address).then_some(())

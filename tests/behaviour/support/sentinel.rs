@@ -3,8 +3,10 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Arc, Weak};
 
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 use super::eventually;
 use super::process::Process;
@@ -56,6 +58,18 @@ impl Sentinel {
         let watchers = (0..SENTINELS).map(|_| Watcher::start(master)).collect();
         let sentinel = Self { servers, watchers };
         sentinel.is_complete().await;
+        sentinel
+    }
+
+    /// One for all tests that run meanwhile and leave it as it is. Channels need a `broker.prefix`.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Sentinel>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(sentinel) = shared.upgrade() {
+            return sentinel;
+        }
+        let sentinel = Arc::new(Self::start().await);
+        *shared = Arc::downgrade(&sentinel);
         sentinel
     }
 
@@ -144,7 +158,7 @@ impl Watcher {
         // Debian's redis-server has no redis-sentinel beside it.
         let mut command = Command::new("redis-server");
         command.arg(&file).arg("--sentinel");
-        let process = Process::spawn("redis-sentinel", &mut command);
+        let process = Process::spawn("redis-sentinel", command);
         Self { address, _process: process, _directory: directory }
     }
 }
