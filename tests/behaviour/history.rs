@@ -6,6 +6,7 @@ mod commands;
 mod crowd;
 mod forgotten;
 mod idempotency;
+mod neighbours;
 mod plain;
 mod positions;
 mod resuming;

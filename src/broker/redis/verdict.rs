@@ -23,7 +23,7 @@ pub enum Cause {
     Moved,
     /// The server cannot yet; it will.
     Busy,
-    /// It does not know the functions.
+    /// It does not know the functions, or not this fleet's rules.
     NoFunction,
 }
 
@@ -57,6 +57,8 @@ impl Cause {
             "MOVED" | "ASK" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Some(Self::Moved),
             "LOADING" | "TRYAGAIN" | "NOREPLICAS" => Some(Self::Busy),
             "ERR" if details.contains("Function not found") => Some(Self::NoFunction),
+            // Two fleets brought their rules at the same time, and the other was later.
+            "TIDEGATE" if details.starts_with("no node has installed") => Some(Self::NoFunction),
             _ => None,
         }
     }
@@ -102,6 +104,10 @@ mod tests {
             ("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Cause::Busy),
             ("-NOREPLICAS Not enough good replicas to write.\r\n", Cause::Busy),
             ("-ERR Function not found\r\n", Cause::NoFunction),
+            (
+                "-TIDEGATE no node has installed the rules for the prefix of a:h\r\n",
+                Cause::NoFunction,
+            ),
         ] {
             assert_eq!(of(reply), Verdict::Later(cause), "{reply}");
         }
