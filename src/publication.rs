@@ -39,13 +39,18 @@ impl Channel {
 
     /// Is it the name of a node's own channel?
     pub fn is_probe(name: &str) -> bool {
-        name.contains(' ')
+        name.starts_with("probe ")
     }
 
     /// A channel that nodes have among themselves. A space keeps it out of everybody's reach.
     pub fn internal(name: &str) -> Self {
-        debug_assert!(name.contains(' '), "{name} could be somebody's channel");
+        debug_assert!(Self::is_internal(name), "{name} could be somebody's channel");
         Self(name.into())
+    }
+
+    /// Is it the name of a channel that only nodes have, for probes or anything else?
+    pub fn is_internal(name: &str) -> bool {
+        name.contains(' ')
     }
 
     pub fn as_str(&self) -> &str {

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::support::client::{Client, publication};
+use crate::support::cluster::{Cluster, MASTERS};
 use crate::support::node::Node;
-use crate::support::sharded::Sharded;
 use crate::support::{GAP_REASON, eventually};
 
 const CHANNELS: usize = 12;
@@ -12,7 +12,7 @@ const CHANNELS: usize = 12;
 const TURNS: u64 = 300;
 const BURST: u64 = 50;
 
-async fn two_nodes(cluster: &Sharded) -> [Node; 2] {
+async fn two_nodes(cluster: &Cluster) -> [Node; 2] {
     let nodes = [Node::at(&cluster.url(), &[]).await, Node::at(&cluster.url(), &[]).await];
     for node in &nodes {
         node.becomes_ready().await;
@@ -28,16 +28,16 @@ async fn hears_gap(client: &mut Client) {
 
 #[tokio::test]
 async fn channels_of_all_masters_are_relayed_in_order() {
-    let cluster = Sharded::of_masters().await;
+    let cluster = Cluster::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let names: Vec<_> = (0..CHANNELS).map(|number| format!("room:{number}")).collect();
     let mut masters = std::collections::HashSet::new();
     let (mut here, mut there) = (Client::json(&nodes[0]).await, Client::json(&nodes[1]).await);
     for name in &names {
-        masters.insert(cluster.master_of(name, None).await.expect("a master"));
+        masters.insert(cluster.master_of(name).await);
         there.subscribe(name).await;
     }
-    assert_eq!(masters.len(), 3, "the names lie at all masters");
+    assert_eq!(masters.len(), MASTERS, "the names lie at all masters");
     for number in 0..20 {
         for name in &names {
             let publish = json!({"type": "publish", "id": 2, "channel": name, "data": number});
@@ -52,7 +52,7 @@ async fn channels_of_all_masters_are_relayed_in_order() {
         assert_eq!(event, publication(&channel, *due));
         *due += 1;
     }
-    cluster.publish("room:3", "5", None).await;
+    cluster.publish("room:3", "5").await;
     assert_eq!(there.event().await, publication("room:3", 5));
     let list = nodes[1].get("/api/channels").await.json();
     assert!(
@@ -63,21 +63,20 @@ async fn channels_of_all_masters_are_relayed_in_order() {
 
 #[tokio::test]
 async fn a_slot_that_moves_is_followed_and_has_a_gap() {
-    let cluster = Sharded::of_masters().await;
+    let cluster = Cluster::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
-    let from = cluster.master_of("news", None).await.expect("a master");
+    let from = cluster.master_of("news").await;
     for turn in 1..=3 {
-        let to = (from + turn) % 3;
+        let to = (from + turn) % MASTERS;
         cluster.migrate("news", to).await;
         hears_gap(&mut here).await;
         hears_gap(&mut there).await;
         here.publish("news", turn.into()).await;
         assert_eq!(there.event().await, publication("news", turn));
         assert_eq!(here.event().await, publication("news", turn));
-        eventually("all to agree", async || cluster.master_of("news", None).await).await;
-        cluster.publish("news", "\"service\"", None).await;
+        cluster.publish("news", "\"service\"").await;
         assert_eq!(there.event().await, publication("news", "service"));
         assert_eq!(here.event().await, publication("news", "service"));
     }
@@ -89,7 +88,7 @@ async fn a_slot_that_moves_is_followed_and_has_a_gap() {
 #[tokio::test]
 async fn the_nodes_own_channel_follows_its_masters_slots_and_costs_nobody_a_gap() {
     const PROBES: &str = "tidegate_broker_probe_rtt_seconds_count";
-    let cluster = Sharded::of_masters().await;
+    let cluster = Cluster::of_masters().await;
     let [node, _] = two_nodes(&cluster).await;
     let mut client = Client::subscribed(&node, "news").await;
     let id = client.welcome["node"].as_str().expect("the node's name").to_owned();
@@ -97,10 +96,9 @@ async fn the_nodes_own_channel_follows_its_masters_slots_and_costs_nobody_a_gap(
     // Those in use are among them, but for very unlikely names.
     for number in 0..12 {
         let own = format!("probe {number} {id}");
-        let from = cluster.master_of(&own, None).await.expect("a master");
-        if cluster.master_of("news", None).await != Some(from) {
-            cluster.migrate(&own, (from + 1) % 3).await;
-            eventually("all to agree", async || cluster.master_of(&own, None).await).await;
+        let from = cluster.master_of(&own).await;
+        if cluster.master_of("news").await != from {
+            cluster.migrate(&own, (from + 1) % MASTERS).await;
         }
     }
     // Longer than a silence that would condemn a connection.
@@ -109,17 +107,17 @@ async fn the_nodes_own_channel_follows_its_masters_slots_and_costs_nobody_a_gap(
         .await;
     node.becomes_ready().await;
     assert_eq!(node.metric("tidegate_broker_reconnects_total").await, before);
-    cluster.publish("news", "1", None).await;
+    cluster.publish("news", "1").await;
     assert_eq!(client.event().await, publication("news", 1));
 }
 
 #[tokio::test]
 async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
-    let cluster = Sharded::of_masters().await;
+    let cluster = Cluster::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::json(&nodes[0]).await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
-    let from = cluster.master_of("news", None).await.expect("a master");
+    let from = cluster.master_of("news").await;
     let publishing = async {
         for turn in 0..TURNS {
             // Many at a time are on their way when the slot moves.
@@ -136,14 +134,13 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
     };
     let moving = async {
         for turn in 1..=4 {
-            cluster.migrate("news", (from + turn) % 3).await;
-            eventually("all to agree", async || cluster.master_of("news", None).await).await;
+            cluster.migrate("news", (from + turn) % MASTERS).await;
         }
     };
     let (mut here, ()) = tokio::join!(publishing, moving);
     eventually("the last one to arrive", async || {
         here.publish("news", json!("last")).await;
-        (cluster.subscribers("news", None).await == 1).then_some(())
+        (cluster.subscribers("news").await == 1).then_some(())
     })
     .await;
     here.publish("news", json!("end")).await;
@@ -164,23 +161,22 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
 
 #[tokio::test]
 async fn an_old_master_that_wakes_up_is_not_used_again() {
-    let cluster = Sharded::with_replicas().await;
+    let cluster = Cluster::with_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
-    let old = cluster.master_of("news", None).await.expect("a master");
+    let old = cluster.master_of("news").await;
     cluster.servers[old].freeze();
     for client in [&mut here, &mut there] {
         hears_gap(client).await;
     }
-    let new = eventually("another master", async || cluster.master_of("news", Some(old)).await);
-    assert_ne!(new.await, old);
+    cluster.fails_over_from(old, "news").await;
     cluster.servers[old].thaw();
-    eventually("all to agree", async || cluster.master_of("news", None).await).await;
+    cluster.is_complete().await;
     for node in &nodes {
         node.becomes_ready().await;
     }
-    assert_eq!(cluster.subscribers("news", None).await, 2);
+    assert_eq!(cluster.subscribers("news").await, 2);
     for number in 0..20 {
         here.publish("news", number.into()).await;
         assert_eq!(there.event().await, publication("news", number));
@@ -189,11 +185,11 @@ async fn an_old_master_that_wakes_up_is_not_used_again() {
 
 #[tokio::test]
 async fn a_master_dies_and_its_replica_takes_over() {
-    let mut cluster = Sharded::with_replicas().await;
+    let mut cluster = Cluster::with_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
-    let old = cluster.master_of("news", None).await.expect("a master");
+    let old = cluster.master_of("news").await;
     cluster.servers[old].kill();
     for node in &nodes {
         node.becomes_unready().await;
@@ -205,5 +201,5 @@ async fn a_master_dies_and_its_replica_takes_over() {
     }
     here.publish("news", "after".into()).await;
     assert_eq!(there.event().await, publication("news", "after"));
-    assert_eq!(cluster.subscribers("news", Some(old)).await, 2);
+    assert_eq!(cluster.subscribers("news").await, 2);
 }

@@ -6,6 +6,7 @@ mod commands;
 mod crowd;
 mod forgotten;
 mod idempotency;
+mod neighbours;
 mod on_redis;
 mod plain;
 mod positions;

@@ -4,10 +4,10 @@
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
-use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::fleet::{Broker, of_simple_brokers};
 use crate::support::raw::{Raw, text};
 
-of_every_broker!(who_stops_reading_later_hears_the_newest, who_keeps_up_hears_every_one,);
+of_simple_brokers!(who_stops_reading_later_hears_the_newest, who_keeps_up_hears_every_one,);
 
 const RULES: &str = r#"rules=[{pattern="price:*",delivery="latest"}]"#;
 const SKIPPED: &str = "tidegate_publications_skipped_total";

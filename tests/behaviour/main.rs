@@ -16,6 +16,7 @@ mod history;
 mod internal;
 mod json;
 mod latest;
+mod presence;
 mod presence_functions;
 mod redis_failures;
 mod relay;

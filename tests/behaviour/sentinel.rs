@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::client::{Client, publication};
-use crate::support::guarded::Guarded;
 use crate::support::node::Node;
-use crate::support::redis::ask;
+use crate::support::sentinel::Sentinel;
 use crate::support::{GAP_REASON, eventually};
 
 /// How soon after the sentinels have a new master everything works again.
@@ -27,8 +26,8 @@ async fn relays_again(from: &mut Client, to: &mut Client) {
 
 #[tokio::test]
 async fn a_master_dies_and_another_takes_its_place() {
-    let mut guarded = Guarded::start().await;
-    let nodes = [Node::at(&guarded.url(), &[]).await, Node::at(&guarded.url(), &[]).await];
+    let mut sentinel = Sentinel::start().await;
+    let nodes = [Node::at(&sentinel.url(), &[]).await, Node::at(&sentinel.url(), &[]).await];
     for node in &nodes {
         node.becomes_ready().await;
     }
@@ -37,12 +36,12 @@ async fn a_master_dies_and_another_takes_its_place() {
     here.publish("news", "before".into()).await;
     assert_eq!(there.event().await, publication("news", "before"));
 
-    let old = guarded.master().await.expect("a master");
-    guarded.servers[old].kill();
+    let old = sentinel.master().await;
+    sentinel.servers[old].kill();
     for node in &nodes {
         node.becomes_unready().await;
     }
-    guarded.fails_over(old).await;
+    sentinel.fails_over_from(old).await;
     let since = Instant::now();
     relays_again(&mut here, &mut there).await;
     for node in &nodes {
@@ -53,33 +52,28 @@ async fn a_master_dies_and_another_takes_its_place() {
 
 #[tokio::test]
 async fn an_old_master_that_wakes_up_is_not_used_again() {
-    let guarded = Guarded::start().await;
-    let nodes = [Node::at(&guarded.url(), &[]).await, Node::at(&guarded.url(), &[]).await];
+    let sentinel = Sentinel::start().await;
+    let nodes = [Node::at(&sentinel.url(), &[]).await, Node::at(&sentinel.url(), &[]).await];
     for node in &nodes {
         node.becomes_ready().await;
     }
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
 
-    let old = guarded.master().await.expect("a master");
-    guarded.servers[old].freeze();
-    let new = guarded.fails_over(old).await;
+    let old = sentinel.master().await;
+    sentinel.servers[old].freeze();
+    let new = sentinel.fails_over_from(old).await;
     relays_again(&mut here, &mut there).await;
-    guarded.servers[old].thaw();
+    sentinel.servers[old].thaw();
     for node in &nodes {
         node.becomes_ready().await;
     }
-    let subscribers = async |place: usize| -> u64 {
-        let question = ["PUBSUB", "NUMSUB", "tidegate:news"];
-        let (_, count): (String, u64) =
-            ask(guarded.servers[place].address, &question).await.expect("it counts");
-        count
-    };
     eventually("the old master to be a replica", async || {
-        let role: Vec<redis::Value> = ask(guarded.servers[old].address, &["ROLE"]).await.ok()?;
-        (role[0] == redis::Value::BulkString(b"slave".to_vec())).then_some(())
+        let role = sentinel.servers[old].info("replication", "role").await?;
+        (role == "slave").then_some(())
     })
     .await;
+    let subscribers = async |place: usize| sentinel.servers[place].subscribers("news").await;
     assert_eq!((subscribers(old).await, subscribers(new).await), (0, 2));
     here.publish("news", "last".into()).await;
     assert_eq!(there.event().await, publication("news", "last"));

@@ -3,7 +3,6 @@
 pub mod client;
 pub mod cluster;
 pub mod fleet;
-pub mod guarded;
 pub mod http;
 pub mod network;
 pub mod node;
@@ -13,7 +12,6 @@ pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod sentinel;
-pub mod sharded;
 
 pub use patience::{eventually, soon};
 

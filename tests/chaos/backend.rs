@@ -57,7 +57,7 @@ impl Backend {
                 Self::Linked(redis, network)
             }
             Setup::Sentinel => Self::Sentinel(Sentinel::start().await),
-            Setup::Cluster => Self::Cluster(Cluster::start().await),
+            Setup::Cluster => Self::Cluster(Cluster::with_replicas().await),
         })
     }
 

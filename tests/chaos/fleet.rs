@@ -8,7 +8,6 @@ use tempfile::TempDir;
 use crate::backend::Backend;
 use crate::directory::Directory;
 use crate::log::Channel;
-use crate::offers::Offers;
 use crate::support::eventually;
 use crate::support::node::Node;
 
@@ -31,9 +30,9 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    pub async fn start(size: usize, backend: &Backend, offers: Offers) -> Self {
+    pub async fn start(size: usize, backend: &Backend) -> Self {
         let file = tempfile::tempdir().expect("a temporary directory");
-        fs::write(file.path().join("nodes.toml"), settings(offers)).expect("the file is written");
+        fs::write(file.path().join("nodes.toml"), settings()).expect("the file is written");
         let urls = (0..size).map(|node| backend.url(node)).collect();
         let mut fleet = Self {
             nodes: Vec::new(),
@@ -103,9 +102,9 @@ impl Fleet {
     }
 }
 
-/// What every run has: channels without history, and where there is any, channels with a long one and with
-/// a short one; of the first two, one for bursts.
-pub fn channels(offers: Offers) -> Vec<Channel> {
+/// What every run has: channels without history, with a long one and with a short one; of the first two,
+/// one for bursts.
+pub fn channels() -> Vec<Channel> {
     let channel = |name: String| Channel {
         history: !name.starts_with("n:"),
         forgetful: name.starts_with("s:"),
@@ -114,26 +113,20 @@ pub fn channels(offers: Offers) -> Vec<Channel> {
     };
     let mut names: Vec<String> = (1..=6).map(|it| format!("n:{it}")).collect();
     names.push("n:flood".to_owned());
-    if offers.history {
-        names.extend((1..=6).map(|it| format!("h:{it}")));
-        names.extend((1..=2).map(|it| format!("s:{it}")));
-        names.push("h:flood".to_owned());
-    }
+    names.extend((1..=6).map(|it| format!("h:{it}")));
+    names.extend((1..=2).map(|it| format!("s:{it}")));
+    names.push("h:flood".to_owned());
     names.into_iter().map(channel).collect()
 }
 
-fn settings(offers: Offers) -> String {
-    let mut text = "[drain]\ndelay = \"300ms\"\nperiod = \"1s\"\n".to_owned();
-    if offers.history {
-        let rule = |pattern: &str, history: &str| {
-            format!(
-                "[[rules]]\npattern = \"{pattern}\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n{history}"
-            )
-        };
-        let size = |size: usize| format!("history = {{ size = {size}, age = \"10m\" }}\n");
-        text += &rule("h:*", &size(LONG_HISTORY));
-        text += &rule("s:*", &size(SHORT_HISTORY));
-        text += &rule("n:*", "");
-    }
-    text
+fn settings() -> String {
+    let rule = |pattern: &str, history: &str| {
+        format!(
+            "[[rules]]\npattern = \"{pattern}\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n{history}"
+        )
+    };
+    let size = |size: usize| format!("history = {{ size = {size}, age = \"10m\" }}\n");
+    let (long, short) = (size(LONG_HISTORY), size(SHORT_HISTORY));
+    let rules = [rule("h:*", &long), rule("s:*", &short), rule("n:*", "")].concat();
+    format!("[drain]\ndelay = \"300ms\"\nperiod = \"1s\"\n{rules}")
 }

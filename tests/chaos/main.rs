@@ -3,7 +3,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `plan` `offers` | what is to run, and what this build can do |
+//! | `plan` | what is to run |
 //! | `stage` `backend` `fleet` `directory` | what a fault strikes: Redis, nodes, where clients find them |
 //! | `publisher` `node_client` `service` `flood` | who publishes, and how |
 //! | `subscriber` `push` `backoff` | who listens, as a good client does |
@@ -20,7 +20,6 @@ mod fleet;
 mod flood;
 mod log;
 mod node_client;
-mod offers;
 mod plan;
 mod publisher;
 mod push;
@@ -44,7 +43,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::backend::Setup;
 use crate::checker::{Logs, Verdict, check};
 use crate::fault::{FAULTS, Fault};
-use crate::offers::Offers;
 use crate::plan::{Length, Plan};
 use crate::stage::Stage;
 use crate::table::{Outcome, Recovery, Row, Run, TITLES};
@@ -81,10 +79,6 @@ fn refuse(why: &str) -> ExitCode {
 }
 
 async fn run(plan: &Plan) -> ExitCode {
-    let offers = Offers::of_this_build().await;
-    if !offers.history {
-        println!("this build keeps no history: only channels without are tried");
-    }
     println!("{TITLES}");
     let mut rows = Vec::new();
     for fault in FAULTS {
@@ -92,7 +86,7 @@ async fn run(plan: &Plan) -> ExitCode {
             let row = Row {
                 fault: fault.name,
                 redis: setup.name(),
-                outcome: attempt(fault, setup, offers, plan).await,
+                outcome: attempt(fault, setup, plan).await,
             };
             println!("{row}");
             rows.push(row);
@@ -117,19 +111,14 @@ fn setups(fault: &Fault, plan: &Plan) -> Vec<Setup> {
     }
 }
 
-async fn attempt(fault: &Fault, setup: Setup, offers: Offers, plan: &Plan) -> Outcome {
-    if let Some(why) = offers.lacks(setup) {
-        return Outcome::Skipped(why.to_owned());
-    }
-    let stage = match AssertUnwindSafe(Stage::set(setup, offers, plan.length, plan.seed))
-        .catch_unwind()
-        .await
-    {
-        Ok(Ok(stage)) => stage,
-        Ok(Err(why)) if setup == Setup::Linked => return Outcome::Skipped(why),
-        Ok(Err(why)) => return Outcome::Broken(why),
-        Err(_) => return Outcome::Broken("a panic, shown above".to_owned()),
-    };
+async fn attempt(fault: &Fault, setup: Setup, plan: &Plan) -> Outcome {
+    let stage =
+        match AssertUnwindSafe(Stage::set(setup, plan.length, plan.seed)).catch_unwind().await {
+            Ok(Ok(stage)) => stage,
+            Ok(Err(why)) if setup == Setup::Linked => return Outcome::Skipped(why),
+            Ok(Err(why)) => return Outcome::Broken(why),
+            Err(_) => return Outcome::Broken("a panic, shown above".to_owned()),
+        };
     match AssertUnwindSafe(endure(fault, setup, stage)).catch_unwind().await {
         Ok(outcome) => outcome,
         Err(_) => Outcome::Broken("a panic, shown above".to_owned()),

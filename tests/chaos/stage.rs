@@ -14,7 +14,6 @@ use crate::fleet::{self, Fleet};
 use crate::flood::Flood;
 use crate::log::{Channel, ChannelNumber, Seen, Sent};
 use crate::node_client::NodeClient;
-use crate::offers::Offers;
 use crate::plan::Length;
 use crate::publisher::{Pace, Publisher, Way};
 use crate::service::Service;
@@ -61,15 +60,10 @@ pub struct Stage {
 
 impl Stage {
     /// Fails, saying why, where this system cannot have such a setup.
-    pub async fn set(
-        setup: Setup,
-        offers: Offers,
-        length: Length,
-        seed: u64,
-    ) -> Result<Self, String> {
+    pub async fn set(setup: Setup, length: Length, seed: u64) -> Result<Self, String> {
         let backend = Backend::start(setup, NODES).await?;
-        let fleet = Fleet::start(NODES, &backend, offers).await;
-        let channels: Arc<[Channel]> = fleet::channels(offers).into();
+        let fleet = Fleet::start(NODES, &backend).await;
+        let channels: Arc<[Channel]> = fleet::channels().into();
         let mut stage = Self {
             backend,
             fleet,

@@ -16,7 +16,7 @@ pub struct Row {
 
 pub enum Outcome {
     Ran(Box<Run>),
-    /// The system or the build cannot have it.
+    /// The system cannot have it.
     Skipped(String),
     /// It came to no end.
     Broken(String),

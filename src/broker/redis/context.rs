@@ -79,8 +79,8 @@ impl Context {
         self.rules.of(channel.as_str()).presence.then(|| self.roster(channel))
     }
 
-    /// Does the channel keep history? A probe never does, whatever the rules say of its name.
+    /// Does the channel keep history? The nodes' own never do, whatever the rules say of their names.
     pub fn keeps_history(&self, channel: &str) -> bool {
-        !Channel::is_probe(channel) && self.rules.of(channel).history.is_some()
+        !Channel::is_internal(channel) && self.rules.of(channel).history.is_some()
     }
 }

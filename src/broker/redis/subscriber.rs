@@ -262,10 +262,10 @@ impl Subscriber {
         by_slot.values().for_each(|names| asking.ask(command, names));
     }
 
-    /// The channel of a name in Redis; one that nodes have among themselves has a space.
+    /// The channel of a name in Redis.
     fn channel(&self, name: &[u8]) -> Option<Channel> {
         let name = self.context.channel(name)?;
-        match name.contains(' ') {
+        match Channel::is_internal(name) {
             true => Some(Channel::internal(name)),
             false => Channel::new(name).ok(),
         }

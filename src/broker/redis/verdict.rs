@@ -23,7 +23,7 @@ pub enum Cause {
     Moved,
     /// The server cannot yet; it will.
     Busy,
-    /// It does not know the functions.
+    /// It does not know the functions, or not this fleet's rules.
     NoFunction,
 }
 
@@ -56,7 +56,7 @@ impl Cause {
         match code {
             "MOVED" | "ASK" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Some(Self::Moved),
             "LOADING" | "TRYAGAIN" | "NOREPLICAS" => Some(Self::Busy),
-            // Another fleet has installed its rules without ours.
+            // Another fleet brought its rules at the same time, and was later.
             "TIDEGATE" => Some(Self::NoFunction),
             "ERR" if details.contains("Function not found") => Some(Self::NoFunction),
             _ => None,
@@ -104,6 +104,10 @@ mod tests {
             ("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Cause::Busy),
             ("-NOREPLICAS Not enough good replicas to write.\r\n", Cause::Busy),
             ("-ERR Function not found\r\n", Cause::NoFunction),
+            (
+                "-TIDEGATE no node has installed the rules for the prefix of a:h\r\n",
+                Cause::NoFunction,
+            ),
         ] {
             assert_eq!(of(reply), Verdict::Later(cause), "{reply}");
         }

@@ -57,8 +57,8 @@ async fn subscribe_prints_a_line_for_each_publication_until_it_is_interrupted() 
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let broker = format!("broker.url={}", redis.url());
-    let mut command = tidegate(&["subscribe", "news", "--set", &broker]);
-    let mut subscribe = Process::spawn("tidegate subscribe", &mut command);
+    let command = tidegate(&["subscribe", "news", "--set", &broker]);
+    let mut subscribe = Process::spawn("tidegate subscribe", command);
     eventually("a subscription", async || (redis.subscribers("news").await == 1).then_some(()))
         .await;
 
@@ -77,8 +77,8 @@ async fn subscribe_prints_a_line_for_each_publication_until_it_is_interrupted() 
 async fn subscribe_to_several_names_the_channel_on_each_line() {
     let redis = Redis::start().await;
     let broker = format!("broker.url={}", redis.url());
-    let mut command = tidegate(&["subscribe", "news", "sport", "--set", &broker]);
-    let subscribe = Process::spawn("tidegate subscribe", &mut command);
+    let command = tidegate(&["subscribe", "news", "sport", "--set", &broker]);
+    let subscribe = Process::spawn("tidegate subscribe", command);
     eventually("two subscriptions", async || {
         (redis.subscribers("news").await + redis.subscribers("sport").await == 2).then_some(())
     })

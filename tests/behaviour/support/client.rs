@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
 
 pub use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -15,6 +16,9 @@ pub use tokio_tungstenite::tungstenite::{Error, Message};
 use super::http::connect;
 use super::node::Node;
 use super::soon;
+
+/// Most handshakes of a client that is cut off in them.
+const HANDSHAKES_MAX: u32 = 20;
 
 pub struct Client {
     socket: WebSocketStream<TcpStream>,
@@ -32,9 +36,21 @@ impl Client {
     }
 
     pub async fn json(node: &Node) -> Self {
-        let mut client = Self::open(node, "/ws").await;
-        client.welcome = client.event().await;
-        client
+        Self::open(node, "/ws").await.welcomed().await
+    }
+
+    /// Tries again where it is cut off before it is answered, as real clients do. Thousands of clients
+    /// in one process need it on a busy machine: some send their request only when the node has
+    /// stopped waiting for it.
+    pub async fn insistent(node: &Node) -> Self {
+        for _ in 1..HANDSHAKES_MAX {
+            match Self::try_open(node, "/ws").await {
+                Ok(client) => return client.welcomed().await,
+                Err(Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete)) => {}
+                Err(error) => panic!("the upgrade is refused: {error}"),
+            }
+        }
+        Self::json(node).await
     }
 
     pub async fn subscribed(node: &Node, channel: &str) -> Self {
@@ -44,13 +60,21 @@ impl Client {
     }
 
     pub async fn open(node: &Node, path: &str) -> Self {
+        Self::try_open(node, path).await.expect("the upgrade is accepted")
+    }
+
+    async fn try_open(node: &Node, path: &str) -> Result<Self, Error> {
         let url = format!("ws://{}{path}", node.public);
         let request = url.into_client_request().expect("a url");
         let stream = connect(node.public).await;
         let handshake = tokio_tungstenite::client_async(request, stream);
-        let (socket, response) =
-            soon("a handshake", handshake).await.expect("the upgrade is accepted");
-        Self { socket, passed_by: VecDeque::new(), welcome: Value::Null, response }
+        let (socket, response) = soon("a handshake", handshake).await?;
+        Ok(Self { socket, passed_by: VecDeque::new(), welcome: Value::Null, response })
+    }
+
+    async fn welcomed(mut self) -> Self {
+        self.welcome = self.event().await;
+        self
     }
 
     pub async fn say(&mut self, message: impl Into<Message>) {

@@ -1,47 +1,82 @@
-//! A Redis Cluster of three masters with a replica each.
+//! A Redis Cluster of three masters, each with a replica where somebody has to take over.
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Arc, Weak};
 
 use ::redis::Value;
+use tokio::sync::Mutex;
 
 use super::eventually;
 use super::node::outcome;
-use super::redis::Redis;
+use super::redis::{Redis, ask, free_address};
 
-const MASTERS: usize = 3;
+pub const MASTERS: usize = 3;
+
+/// A master is gone for the others after so long.
+const NODE_TIMEOUT_MILLIS: &str = "2000";
+
+/// Keys that move to another server at a time.
+const KEYS_MAX: &str = "100";
 
 pub struct Cluster {
     pub servers: Vec<Redis>,
 }
 
 /// A line of `CLUSTER NODES`.
-#[derive(Clone, Debug)]
-pub struct Member {
-    pub id: String,
-    pub address: SocketAddr,
-    pub is_master: bool,
-    pub fails: bool,
+struct Member {
+    id: String,
+    address: SocketAddr,
+    is_master: bool,
+    fails: bool,
     /// First and last, both included.
-    pub slots: Vec<(u16, u16)>,
+    slots: Vec<(u16, u16)>,
 }
 
 impl Cluster {
+    pub async fn of_masters() -> Self {
+        Self::start(0).await
+    }
+
+    pub async fn with_replicas() -> Self {
+        Self::start(1).await
+    }
+
+    /// One without replicas, for all tests that run meanwhile and leave it as it is. Channels need a
+    /// `broker.prefix`.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(cluster) = shared.upgrade() {
+            return cluster;
+        }
+        let cluster = Arc::new(Self::of_masters().await);
+        *shared = Arc::downgrade(&cluster);
+        cluster
+    }
+
     /// All slots are served, and the replicas have what their masters have.
-    pub async fn start() -> Self {
-        // Replicas that wait for each other are not ready to take over for seconds.
-        let mut arguments = vec!["--repl-diskless-sync-delay", "0"];
-        arguments.extend(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]);
+    async fn start(replicas_each: usize) -> Self {
         let mut servers = Vec::new();
-        for _ in 0..2 * MASTERS {
-            let mut server = Redis::absent_of_cluster(&arguments);
+        for _ in 0..MASTERS * (1 + replicas_each) {
+            // On 10,000 above its own, the port that servers use among themselves might not be free.
+            let bus = free_address().port().to_string();
+            let settings = [
+                ["--cluster-enabled", "yes"],
+                ["--cluster-node-timeout", NODE_TIMEOUT_MILLIS],
+                ["--cluster-announce-ip", "127.0.0.1"],
+                ["--cluster-port", &bus],
+                // Replicas that wait for each other are not ready to take over for seconds.
+                ["--repl-diskless-sync-delay", "0"],
+            ];
+            let mut server = Redis::absent_with(&settings.concat());
             server.run().await;
             servers.push(server);
         }
         let mut create = Command::new("redis-cli");
         create.args(["--cluster", "create"]);
         create.args(servers.iter().map(|it| it.address.to_string()));
-        create.args(["--cluster-replicas", "1", "--cluster-yes"]);
+        create.args(["--cluster-replicas", &replicas_each.to_string(), "--cluster-yes"]);
         let created = outcome(create).await;
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
         let cluster = Self { servers };
@@ -49,36 +84,51 @@ impl Cluster {
         cluster
     }
 
+    /// Names two servers: nodes find the others by themselves.
     pub fn url(&self) -> String {
-        let hosts: Vec<String> = self.servers.iter().map(|it| it.address.to_string()).collect();
+        let named = self.servers.iter().take(2);
+        let hosts: Vec<String> = named.map(|it| it.address.to_string()).collect();
         format!("redis+cluster://{}", hosts.join(","))
     }
 
-    /// The slot of a channel, as it is on Redis.
-    pub async fn slot(&self, channel: &str) -> u16 {
-        self.any().await.ask(&["CLUSTER", "KEYSLOT", &format!("tidegate:{channel}")]).await
-    }
-
-    /// The master of a slot: an index into `servers`.
-    pub async fn owner(&self, slot: u16) -> usize {
-        self.serving(slot).await.expect("every slot has a master")
+    /// The master of a channel, once all that answer agree: an index into `servers`.
+    pub async fn master_of(&self, channel: &str) -> usize {
+        let slot = self.slot(channel).await;
+        eventually("servers to agree on a master", async || self.agreed_owner(slot).await).await
     }
 
     /// Those that are masters now, by index.
     pub async fn masters(&self) -> Vec<usize> {
-        let members = self.members().await;
+        let members = eventually("a server to answer", async || members(self.any()).await).await;
         let masters = members.iter().filter(|it| it.is_master && !it.fails);
         masters.filter_map(|it| self.index(it.address)).collect()
     }
 
-    /// Somebody else serves the slot, and all that live agree on who.
-    pub async fn fails_over_from(&self, old: usize, slot: u16) {
+    /// Somebody else serves the channel, and all that answer agree on who; returns who.
+    pub async fn fails_over_from(&self, old: usize, channel: &str) -> usize {
+        let slot = self.slot(channel).await;
         eventually("a failover", async || {
-            let new = self.serving(slot).await.filter(|new| *new != old)?;
-            for (number, server) in self.servers.iter().enumerate().filter(|(it, _)| *it != old) {
-                let seen = members(server).await;
-                let owner = owner_in(&seen, slot).map(|it| it.address);
-                if owner != Some(self.servers[new].address) || !self.is_ok(number).await {
+            for server in self.answering() {
+                is_ok(server).await.then_some(())?;
+            }
+            self.agreed_owner(slot).await.filter(|new| *new != old)
+        })
+        .await
+    }
+
+    /// Every server says that all is well, and each replica is in step with its master.
+    pub async fn is_complete(&self) {
+        eventually("a whole cluster", async || {
+            for server in &self.servers {
+                let seen = members(server).await?;
+                let masters = seen.iter().filter(|it| it.is_master).count();
+                let is_whole = seen.len() == self.servers.len() && masters == MASTERS;
+                if !is_whole || seen.iter().any(|it| it.fails) || !is_ok(server).await {
+                    return None;
+                }
+                let is_master = server.info("replication", "role").await? == "master";
+                let link = server.info("replication", "master_link_status").await;
+                if !is_master && link.as_deref() != Some("up") {
                     return None;
                 }
             }
@@ -87,77 +137,84 @@ impl Cluster {
         .await;
     }
 
-    /// Every server says that all is well, and each replica is in step with its master.
-    pub async fn is_complete(&self) {
-        eventually("a whole cluster", async || {
-            for number in 0..self.servers.len() {
-                let server = &self.servers[number];
-                let is_replica =
-                    server.info("replication", "role").await.as_deref() == Some("slave");
-                let link = server.info("replication", "master_link_status").await;
-                let fails = members(server).await.iter().any(|it| it.fails);
-                if fails || !self.is_ok(number).await {
-                    return None;
-                }
-                if is_replica && link.as_deref() != Some("up") {
-                    return None;
-                }
-            }
-            (self.masters().await.len() == MASTERS).then_some(())
-        })
-        .await;
-    }
-
-    /// Moves a slot with all its keys to another master, as resharding does.
-    pub async fn move_slot(&self, slot: u16, to: usize) {
-        let from = self.owner(slot).await;
-        let members = self.members().await;
+    /// Gives a channel's slot to another master, with all its keys, as resharding does.
+    pub async fn migrate(&self, channel: &str, to: usize) {
+        let from = self.master_of(channel).await;
+        let slot = self.slot(channel).await.to_string();
+        let members = eventually("a server to answer", async || members(self.any()).await).await;
         let id = |server: usize| {
             let address = self.servers[server].address;
             let member = members.iter().find(|it| it.address == address);
-            member.expect("a server is a member").id.clone()
+            member.expect("a server is a member").id.as_str()
         };
-        let (slot_word, from_id, to_id) = (slot.to_string(), id(from), id(to));
-        let (source, target) = (&self.servers[from], &self.servers[to]);
-        let set_slot = ["CLUSTER", "SETSLOT", slot_word.as_str()];
-        let _: Value = target.ask(&[&set_slot[..], &["IMPORTING", &from_id]].concat()).await;
-        let _: Value = source.ask(&[&set_slot[..], &["MIGRATING", &to_id]].concat()).await;
+        let set_slot = async |server: usize, state: &str, other: &str| {
+            let words = ["CLUSTER", "SETSLOT", &slot, state, other];
+            let _: Value = self.servers[server].ask(&words).await;
+        };
+        set_slot(to, "IMPORTING", id(from)).await;
+        set_slot(from, "MIGRATING", id(to)).await;
+        self.move_keys(&slot, from, to).await;
+        // The new master first, so that there is no moment in which nobody has it.
+        let others = self.masters().await.into_iter().filter(|it| *it != from && *it != to);
+        for server in [to, from].into_iter().chain(others) {
+            set_slot(server, "NODE", id(to)).await;
+        }
+    }
+
+    /// A service that publishes, at the server that has the channel.
+    pub async fn publish(&self, channel: &str, payload: &str) {
+        let master = self.master_of(channel).await;
+        let words = ["SPUBLISH", &format!("tidegate:{channel}"), payload];
+        let _: u64 = self.servers[master].ask(&words).await;
+    }
+
+    /// How many nodes subscribe to the channel, counted over all servers that answer.
+    pub async fn subscribers(&self, channel: &str) -> u64 {
+        let mut sum = 0;
+        for server in self.answering() {
+            let words = ["PUBSUB", "SHARDNUMSUB", &format!("tidegate:{channel}")];
+            let (_, count): (String, u64) = server.ask(&words).await;
+            sum += count;
+        }
+        sum
+    }
+
+    async fn move_keys(&self, slot: &str, from: usize, to: usize) {
+        let target = self.servers[to].address;
+        let (host, port) = (target.ip().to_string(), target.port().to_string());
         loop {
-            let keys: Vec<String> =
-                source.ask(&["CLUSTER", "GETKEYSINSLOT", &slot_word, "100"]).await;
+            let words = ["CLUSTER", "GETKEYSINSLOT", slot, KEYS_MAX];
+            let keys: Vec<String> = self.servers[from].ask(&words).await;
             if keys.is_empty() {
                 break;
             }
-            let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
             let mut migrate = vec!["MIGRATE", &host, &port, "", "0", "5000", "KEYS"];
             migrate.extend(keys.iter().map(String::as_str));
-            let _: Value = source.ask(&migrate).await;
-        }
-        // The new master first, so that there is no moment in which nobody has it.
-        let masters = self.masters().await;
-        let others = masters.into_iter().filter(|it| *it != from && *it != to);
-        for server in [to, from].into_iter().chain(others) {
-            let assign = [&set_slot[..], &["NODE", &to_id]].concat();
-            let _: Value = self.servers[server].ask(&assign).await;
+            let _: Value = self.servers[from].ask(&migrate).await;
         }
     }
 
-    async fn serving(&self, slot: u16) -> Option<usize> {
-        self.index(owner_in(&self.members().await, slot)?.address)
+    /// The slot of a channel, as it is on Redis.
+    async fn slot(&self, channel: &str) -> u16 {
+        self.any().ask(&["CLUSTER", "KEYSLOT", &format!("tidegate:{channel}")]).await
     }
 
-    async fn members(&self) -> Vec<Member> {
-        members(self.any().await).await
+    /// None while not all that answer name the same.
+    async fn agreed_owner(&self, slot: u16) -> Option<usize> {
+        let mut named = Vec::new();
+        for server in self.answering() {
+            let members = members(server).await?;
+            named.push(self.index(owner(&members, slot)?.address)?);
+        }
+        named.windows(2).all(|pair| pair[0] == pair[1]).then_some(named[0])
     }
 
-    /// One that runs.
-    async fn any(&self) -> &Redis {
-        self.servers.iter().find(|it| it.is_running()).expect("one server runs")
+    fn answering(&self) -> impl Iterator<Item = &Redis> {
+        self.servers.iter().filter(|it| it.answers())
     }
 
-    async fn is_ok(&self, server: usize) -> bool {
-        let info: String = self.servers[server].ask(&["CLUSTER", "INFO"]).await;
-        info.contains("cluster_state:ok")
+    fn any(&self) -> &Redis {
+        self.answering().next().expect("one server answers")
     }
 
     fn index(&self, address: SocketAddr) -> Option<usize> {
@@ -165,13 +222,18 @@ impl Cluster {
     }
 }
 
-/// The cluster as one server sees it.
-async fn members(server: &Redis) -> Vec<Member> {
-    let text: String = server.ask(&["CLUSTER", "NODES"]).await;
-    text.lines().filter_map(member).collect()
+async fn is_ok(server: &Redis) -> bool {
+    let info: Option<String> = ask(server.address, &["CLUSTER", "INFO"]).await.ok();
+    info.is_some_and(|info| info.contains("cluster_state:ok"))
 }
 
-fn owner_in(members: &[Member], slot: u16) -> Option<&Member> {
+/// The cluster as one server sees it. None while it loads what its master has.
+async fn members(server: &Redis) -> Option<Vec<Member>> {
+    let text: String = ask(server.address, &["CLUSTER", "NODES"]).await.ok()?;
+    Some(text.lines().filter_map(member).collect())
+}
+
+fn owner(members: &[Member], slot: u16) -> Option<&Member> {
     let has = |member: &&Member| member.slots.iter().any(|(a, b)| (*a..=*b).contains(&slot));
     members.iter().filter(|it| it.is_master && !it.fails).find(has)
 }

@@ -1,9 +1,9 @@
 //! Nodes that serve the same channels, over whichever broker: one contract for all of them.
 
-use super::guarded::Guarded;
+use super::cluster::Cluster;
 use super::node::Node;
 use super::redis::Redis;
-use super::sharded::Sharded;
+use super::sentinel::Sentinel;
 
 /// What carries publications between the nodes.
 #[derive(Clone, Copy)]
@@ -33,8 +33,8 @@ pub struct Fleet {
 enum Servers {
     None,
     One(Redis),
-    Guarded(Guarded),
-    Cluster(Sharded),
+    Sentinel(Sentinel),
+    Cluster(Cluster),
 }
 
 impl Fleet {
@@ -50,12 +50,12 @@ impl Fleet {
     }
 
     pub async fn sentinel(settings: &[&str]) -> Self {
-        let guarded = Guarded::start().await;
-        Self::at(&guarded.url(), settings, Servers::Guarded(guarded)).await
+        let sentinel = Sentinel::start().await;
+        Self::at(&sentinel.url(), settings, Servers::Sentinel(sentinel)).await
     }
 
     pub async fn cluster(settings: &[&str]) -> Self {
-        let cluster = Sharded::of_masters().await;
+        let cluster = Cluster::of_masters().await;
         Self::at(&cluster.url(), settings, Servers::Cluster(cluster)).await
     }
 
@@ -93,7 +93,7 @@ impl Fleet {
         match &self.servers {
             Servers::None => &[],
             Servers::One(redis) => std::slice::from_ref(redis),
-            Servers::Guarded(guarded) => &guarded.servers,
+            Servers::Sentinel(sentinel) => &sentinel.servers,
             Servers::Cluster(cluster) => &cluster.servers,
         }
     }
@@ -103,11 +103,11 @@ impl Fleet {
         match &self.servers {
             Servers::None => return false,
             Servers::One(redis) => _ = redis.publish(channel, payload).await,
-            Servers::Guarded(guarded) => {
-                let master = guarded.master().await.expect("a master");
-                guarded.servers[master].publish(channel, payload).await;
+            Servers::Sentinel(sentinel) => {
+                let master = sentinel.master().await;
+                sentinel.servers[master].publish(channel, payload).await;
             }
-            Servers::Cluster(cluster) => cluster.publish(channel, payload, None).await,
+            Servers::Cluster(cluster) => cluster.publish(channel, payload).await,
         }
         true
     }
@@ -143,4 +143,12 @@ macro_rules! of_broker {
     };
 }
 
-pub(crate) use {of_broker, of_every_broker};
+/// Tells each of the stories of the two brokers that start in no time: memory and a single Redis.
+macro_rules! of_simple_brokers {
+    ($($story:ident),+ $(,)?) => {
+        $crate::support::fleet::of_broker!(memory, Memory, $($story),+);
+        $crate::support::fleet::of_broker!(redis, Redis, $($story),+);
+    };
+}
+
+pub(crate) use {of_broker, of_every_broker, of_simple_brokers};

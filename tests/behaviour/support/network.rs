@@ -29,7 +29,7 @@ impl Network {
         run("unshare", &["--net", "true"])?;
         let mut command = Command::new("unshare");
         command.args(["--net", "sleep", "infinity"]);
-        let holder = Process::spawn("a network", &mut command);
+        let holder = Process::spawn("a network", command);
         let theirs = format!("/proc/{}/ns/net", holder.id());
         eventually("a network to be there", async || {
             let both = (fs::read_link(&theirs).ok()?, fs::read_link("/proc/self/ns/net").ok()?);

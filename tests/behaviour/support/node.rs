@@ -63,7 +63,7 @@ impl Node {
         for setting in settings {
             command.arg("--set").arg(setting);
         }
-        let mut process = Process::spawn("tidegate serve", &mut command);
+        let mut process = Process::spawn("tidegate serve", command);
         let (public, internal) = eventually("a node to listen", async || {
             assert!(process.has_ended().is_none(), "the node ended instead of listening");
             process.stderr().iter().find_map(|line| addresses(line))

@@ -1,9 +1,9 @@
 //! A child process: what it prints is kept, and it ends with whoever holds it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::thread;
 
 use rustix::process::{Pid, kill_process, set_parent_process_death_signal};
@@ -22,16 +22,11 @@ pub struct Process {
 type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Process {
-    /// It also ends when the thread that starts it does, so that nothing outlives tests that are
-    /// killed. Start it from a thread that stays.
-    pub fn spawn(name: &str, command: &mut Command) -> Self {
-        // SAFETY: between fork and exec there is one system call, and nothing is allocated.
-        unsafe {
-            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
-        }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    /// It also ends when this process does, so that nothing outlives tests that are killed.
+    pub fn spawn(name: &str, mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
-            child.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+            start(command).unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let stdout = lines_of(child.stdout.take().expect("stdout is piped"));
         let stderr = lines_of(child.stderr.take().expect("stderr is piped"));
         Self { name: name.to_owned(), child, stdout, stderr }
@@ -84,6 +79,28 @@ impl Drop for Process {
             self.stderr().iter().for_each(|line| eprintln!("{line}"));
         }
     }
+}
+
+/// Starts it from a thread that stays. A test's own would not do: the system ends a child with the
+/// thread that started it, and what tests share outlives the first of them.
+fn start(mut command: Command) -> io::Result<Child> {
+    type Order = (Command, mpsc::Sender<io::Result<Child>>);
+    static ORDERS: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
+        let (orders, taken) = mpsc::channel::<Order>();
+        thread::spawn(move || {
+            for (mut command, answer) in taken {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        orders
+    });
+    // SAFETY: between fork and exec there is one system call, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
+    let (answer, child) = mpsc::channel();
+    ORDERS.send((command, answer)).expect("the thread stays");
+    child.recv().expect("every order is answered")
 }
 
 fn lines_of(output: impl Read + Send + 'static) -> Lines {

@@ -5,11 +5,13 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use ::redis::aio::{MultiplexedConnection, PubSub};
-use ::redis::{AsyncConnectionConfig, FromRedisValue};
+use ::redis::{AsyncConnectionConfig, FromRedisValue, RedisResult};
 use futures_util::StreamExt;
 use tempfile::TempDir;
 
@@ -19,15 +21,13 @@ use super::{eventually, soon};
 
 /// Below the ports that systems give to outgoing connections, so that a server that is started again
 /// finds its port free.
-pub const PORTS: Range<u16> = 16_400..32_700;
-
-/// A cluster's servers talk to each other on the port 10,000 above, which must lie below those too.
-const CLUSTER_PORTS: Range<u16> = 16_400..22_700;
+const PORTS: Range<u16> = 16_400..32_700;
 
 pub struct Redis {
     pub address: SocketAddr,
     directory: TempDir,
     process: Option<Process>,
+    is_frozen: AtomicBool,
     arguments: Vec<String>,
     /// What goes before `redis-server`: how to enter the network it runs in.
     entrance: Vec<String>,
@@ -47,12 +47,7 @@ impl Redis {
 
     /// The same, with arguments of redis-server that it has whenever it runs.
     pub fn absent_with(arguments: &[&str]) -> Self {
-        Self::at(free_address(PORTS), &[], &[&["--bind", "127.0.0.1"], arguments].concat())
-    }
-
-    /// A server of a cluster that is yet to be made.
-    pub fn absent_of_cluster(arguments: &[&str]) -> Self {
-        Self::at(free_address(CLUSTER_PORTS), &[], &[&["--bind", "127.0.0.1"], arguments].concat())
+        Self::at(free_address(), &[], &[&["--bind", "127.0.0.1"], arguments].concat())
     }
 
     /// A server within a network of its own, reached through every link of it.
@@ -65,7 +60,9 @@ impl Redis {
     fn at(address: SocketAddr, entrance: &[String], arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
-        Self { address, directory, process: None, arguments, entrance: entrance.to_vec() }
+        let entrance = entrance.to_vec();
+        let is_frozen = AtomicBool::new(false);
+        Self { address, directory, process: None, is_frozen, arguments, entrance }
     }
 
     pub async fn run(&mut self) {
@@ -85,13 +82,14 @@ impl Redis {
             .arg(self.directory.path())
             .args(&self.arguments)
             .args(more);
-        let mut process = Process::spawn("redis-server", &mut command);
+        let mut process = Process::spawn("redis-server", command);
         eventually("redis-server to answer PING", async || {
             assert!(process.has_ended().is_none(), "{:?}", process.stdout());
             answers_ping(self.address).then_some(())
         })
         .await;
         self.process = Some(process);
+        self.is_frozen = AtomicBool::new(false);
     }
 
     /// Ends it at once, as a crash would.
@@ -103,13 +101,20 @@ impl Redis {
         self.process.is_some()
     }
 
+    /// It runs, and does not hang.
+    pub fn answers(&self) -> bool {
+        self.is_running() && !self.is_frozen.load(Relaxed)
+    }
+
     /// It hangs: connected, and silent.
     pub fn freeze(&self) {
         self.process.as_ref().expect("it runs").signal(Signal::STOP);
+        self.is_frozen.store(true, Relaxed);
     }
 
     pub fn thaw(&self) {
         self.process.as_ref().expect("it runs").signal(Signal::CONT);
+        self.is_frozen.store(false, Relaxed);
     }
 
     pub fn url(&self) -> String {
@@ -117,26 +122,18 @@ impl Redis {
     }
 
     pub async fn connection(&self) -> MultiplexedConnection {
-        let client = ::redis::Client::open(self.url()).expect("a url");
-        // What takes too long is found by whoever waits for it.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        soon("a connection to Redis", connecting).await.expect("Redis is there")
+        soon("a connection to Redis", connect(self.address)).await.expect("Redis is there")
     }
 
-    /// Asks it anything.
+    /// Asks it anything that it will answer.
     pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut connection = self.connection().await;
-        let mut command = ::redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        let answer = soon(words[0], command.query_async(&mut connection)).await;
+        let answer = ask(self.address, words).await;
         answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    /// A field of `INFO`.
+    /// A field of `INFO`. None also while it changes its role, and so cuts off whoever asks.
     pub async fn info(&self, section: &str, field: &str) -> Option<String> {
-        let text: String = self.ask(&["INFO", section]).await;
+        let text: String = ask(self.address, &["INFO", section]).await.ok()?;
         let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
         text.lines().find_map(value)
     }
@@ -185,16 +182,20 @@ impl Listener {
     }
 }
 
-/// Asks a server once.
-pub async fn ask<T: FromRedisValue>(
-    address: SocketAddr,
-    question: &[&str],
-) -> ::redis::RedisResult<T> {
+/// Asks a server, or a sentinel, that may not have an answer now.
+pub async fn ask<T: FromRedisValue>(address: SocketAddr, words: &[&str]) -> RedisResult<T> {
+    let mut command = ::redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    let asking = async { command.query_async(&mut connect(address).await?).await };
+    soon(words[0], asking).await
+}
+
+async fn connect(address: SocketAddr) -> RedisResult<MultiplexedConnection> {
     let client = ::redis::Client::open(format!("redis://{address}"))?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
-    let mut command = ::redis::Cmd::new();
-    question.iter().for_each(|word| _ = command.arg(*word));
-    command.query_async(&mut connection).await
+    // What takes too long is found by whoever waits for it.
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 fn answers_ping(address: SocketAddr) -> bool {
@@ -210,10 +211,10 @@ fn answers_ping(address: SocketAddr) -> bool {
 }
 
 /// An address that no other test of this process gets, and nobody listens on now.
-pub fn free_address(ports: Range<u16>) -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     loop {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(ports.clone())));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(PORTS)));
         if TcpListener::bind(address).is_ok() && TAKEN.lock().unwrap().insert(address.port()) {
             return address;
         }

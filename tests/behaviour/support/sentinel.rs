@@ -3,18 +3,27 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Arc, Weak};
 
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 use super::eventually;
 use super::process::Process;
-use super::redis::{PORTS, Redis, free_address};
+use super::redis::{Redis, ask, free_address};
 
 const SERVERS: usize = 3;
 const SENTINELS: usize = 3;
 
 /// What the sentinels call the master.
 pub const SERVICE: &str = "mymaster";
+
+/// The sentinels agree that the master is gone after so long.
+const DOWN_AFTER_MILLIS: u32 = 1000;
+
+/// An election without a winner is held again after twice as long, so that there may be several within
+/// the patience of a test; the steps of a failover each have as long, also on a busy machine.
+const FAILOVER_TIMEOUT_MILLIS: u32 = 3000;
 
 pub struct Sentinel {
     /// The master comes first until there is a failover.
@@ -42,14 +51,30 @@ impl Sentinel {
                 _ => server.run_with(&replica_of(master)).await,
             }
         }
+        // Before sentinels come: those that miss a replica look again only after ten seconds.
+        for replica in &servers[1..] {
+            eventually("a replica to follow", async || follows(replica).await.then_some(())).await;
+        }
         let watchers = (0..SENTINELS).map(|_| Watcher::start(master)).collect();
         let sentinel = Self { servers, watchers };
         sentinel.is_complete().await;
         sentinel
     }
 
+    /// One for all tests that run meanwhile and leave it as it is. Channels need a `broker.prefix`.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Sentinel>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(sentinel) = shared.upgrade() {
+            return sentinel;
+        }
+        let sentinel = Arc::new(Self::start().await);
+        *shared = Arc::downgrade(&sentinel);
+        sentinel
+    }
+
     pub fn url(&self) -> String {
-        let hosts: Vec<String> = self.watchers.iter().map(|it| it.address.to_string()).collect();
+        let hosts: Vec<String> = self.sentinels().iter().map(ToString::to_string).collect();
         format!("redis+sentinel://{}/{SERVICE}", hosts.join(","))
     }
 
@@ -57,28 +82,19 @@ impl Sentinel {
         self.watchers.iter().map(|it| it.address).collect()
     }
 
-    /// Who is master, as a sentinel knows it: an index into `servers`.
+    /// Who is master, once all sentinels agree: an index into `servers`.
     pub async fn master(&self) -> usize {
-        let address = master_of(self.watchers[0].address).await;
-        let is_it = |server: &Redis| server.address == address;
-        self.servers.iter().position(is_it).expect("the master is one of ours")
+        eventually("sentinels to agree on a master", async || self.agreed_master().await).await
     }
 
-    /// Every sentinel knows of another master than this one, and that one knows it too.
-    pub async fn fails_over_from(&self, old: usize) {
-        let old = self.servers[old].address;
+    /// Every sentinel knows of another master than this one, and that one knows it too; returns which.
+    pub async fn fails_over_from(&self, old: usize) -> usize {
         eventually("a failover", async || {
-            for watcher in &self.watchers {
-                let master = master_of(watcher.address).await;
-                let server =
-                    self.servers.iter().find(|it| it.address == master && master != old)?;
-                if server.info("replication", "role").await.as_deref() != Some("master") {
-                    return None;
-                }
-            }
-            Some(())
+            let new = self.agreed_master().await.filter(|new| *new != old)?;
+            let role = self.servers[new].info("replication", "role").await;
+            (role.as_deref() == Some("master")).then_some(new)
         })
-        .await;
+        .await
     }
 
     /// A server that was killed comes back, empty, as a replica of whoever is master now.
@@ -91,16 +107,16 @@ impl Sentinel {
     pub async fn is_complete(&self) {
         eventually("master, replicas and sentinels to know each other", async || {
             for watcher in &self.watchers {
-                let others = state(watcher.address, "num-other-sentinels").await;
-                let replicas = state(watcher.address, "num-slaves").await;
-                if (others.as_str(), replicas.as_str()) != ("2", "2") {
+                let question = ["SENTINEL", "MASTER", SERVICE];
+                let fields: Vec<String> = ask(watcher.address, &question).await.ok()?;
+                let has = |name: &str, value: &str| fields.chunks(2).any(|it| it == [name, value]);
+                if !has("num-other-sentinels", "2") || !has("num-slaves", "2") {
                     return None;
                 }
             }
-            let master = self.master().await;
-            for (number, server) in self.servers.iter().enumerate() {
-                let link = server.info("replication", "master_link_status").await;
-                if number != master && link.as_deref() != Some("up") {
+            let master = self.agreed_master().await?;
+            for (_, server) in self.servers.iter().enumerate().filter(|(it, _)| *it != master) {
+                if !follows(server).await {
                     return None;
                 }
             }
@@ -108,17 +124,29 @@ impl Sentinel {
         })
         .await;
     }
+
+    /// None while not all sentinels name the same.
+    async fn agreed_master(&self) -> Option<usize> {
+        let mut named = Vec::new();
+        for watcher in &self.watchers {
+            let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
+            let [host, port]: [String; 2] = ask(watcher.address, &question).await.ok()?;
+            let address: SocketAddr = format!("{host}:{port}").parse().ok()?;
+            named.push(self.servers.iter().position(|it| it.address == address)?);
+        }
+        named.windows(2).all(|pair| pair[0] == pair[1]).then_some(named[0])
+    }
 }
 
 impl Watcher {
     fn start(master: SocketAddr) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let address = free_address(PORTS);
+        let address = free_address();
         let settings = format!(
             "port {}\nbind 127.0.0.1\ndir {}\n\
              sentinel monitor {SERVICE} {} {} 2\n\
-             sentinel down-after-milliseconds {SERVICE} 1000\n\
-             sentinel failover-timeout {SERVICE} 5000\n\
+             sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MILLIS}\n\
+             sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MILLIS}\n\
              sentinel parallel-syncs {SERVICE} 1\n",
             address.port(),
             directory.path().display(),
@@ -130,7 +158,7 @@ impl Watcher {
         // Debian's redis-server has no redis-sentinel beside it.
         let mut command = Command::new("redis-server");
         command.arg(&file).arg("--sentinel");
-        let process = Process::spawn("redis-sentinel", &mut command);
+        let process = Process::spawn("redis-sentinel", command);
         Self { address, _process: process, _directory: directory }
     }
 }
@@ -139,26 +167,7 @@ fn replica_of(master: SocketAddr) -> [String; 3] {
     ["--replicaof".to_owned(), master.ip().to_string(), master.port().to_string()]
 }
 
-/// What a sentinel says of the master; empty while it does not answer.
-async fn state(sentinel: SocketAddr, field: &str) -> String {
-    let Some(words) = ask(sentinel, &["SENTINEL", "MASTER", SERVICE]).await else {
-        return String::new();
-    };
-    let pair = words.chunks(2).find(|pair| pair[0] == field);
-    pair.and_then(|pair| pair.get(1).cloned()).unwrap_or_default()
-}
-
-async fn master_of(sentinel: SocketAddr) -> SocketAddr {
-    eventually("a sentinel to know the master", async || {
-        let words = ask(sentinel, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]).await?;
-        let [host, port] = words.as_slice() else { return None };
-        format!("{host}:{port}").parse().ok()
-    })
-    .await
-}
-
-async fn ask(sentinel: SocketAddr, words: &[&str]) -> Option<Vec<String>> {
-    let client = ::redis::Client::open(format!("redis://{sentinel}")).expect("a url");
-    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
-    ::redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.ok()
+/// Whether it is a replica that has what its master has.
+async fn follows(server: &Redis) -> bool {
+    server.info("replication", "master_link_status").await.as_deref() == Some("up")
 }

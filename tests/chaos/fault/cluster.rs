@@ -8,10 +8,9 @@ use crate::stage::Stage;
 pub async fn master_killed(stage: &mut Stage) -> Instant {
     let channel = stage.channels[0].name.clone();
     let cluster = stage.backend.cluster();
-    let slot = cluster.slot(&channel).await;
-    let old = cluster.owner(slot).await;
+    let old = cluster.master_of(&channel).await;
     cluster.servers[old].kill();
-    cluster.fails_over_from(old, slot).await;
+    cluster.fails_over_from(old, &channel).await;
     Instant::now()
 }
 
@@ -28,10 +27,9 @@ pub async fn slots_moved(stage: &mut Stage) -> Instant {
     let channels = stage.channels.clone();
     let cluster = stage.backend.cluster();
     for channel in channels.iter() {
-        let slot = cluster.slot(&channel.name).await;
-        let (owner, masters) = (cluster.owner(slot).await, cluster.masters().await);
+        let (owner, masters) = (cluster.master_of(&channel.name).await, cluster.masters().await);
         let place = masters.iter().position(|it| *it == owner).expect("an owner is a master");
-        cluster.move_slot(slot, masters[(place + 1) % masters.len()]).await;
+        cluster.migrate(&channel.name, masters[(place + 1) % masters.len()]).await;
     }
     Instant::now()
 }

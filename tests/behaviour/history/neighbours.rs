@@ -1,0 +1,44 @@
+//! Two fleets with prefixes of their own share a Redis, and so the functions that nodes install there.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use super::{RULES, publication, publish, subscribe};
+use crate::support::client::Client;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+/// The text of the functions as they are installed now.
+async fn functions(redis: &Redis) -> String {
+    let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
+    let mut libraries: Vec<HashMap<String, Value>> = redis.ask(&list).await;
+    let code = libraries[0].remove("library_code").expect("it has a text");
+    redis::from_redis_value(code).expect("a text is a string")
+}
+
+#[tokio::test]
+async fn one_whose_rules_were_written_over_brings_them_again() {
+    let redis = Redis::start().await;
+    let first = Node::on(&redis, &[RULES, "broker.prefix=first:"]).await;
+    let of_the_first = functions(&redis).await;
+    let second = Node::on(&redis, &[RULES, "broker.prefix=second:"]).await;
+    // As where both looked at the same time, and the first one wrote last.
+    let load = ["FUNCTION", "LOAD", "REPLACE", &of_the_first];
+
+    let _: String = redis.ask(&load).await;
+    for node in [&first, &second] {
+        let mut publisher = Client::json(node).await;
+        let position = publish(&mut publisher, "h:1", 1).await;
+        let mut client = Client::json(node).await;
+        assert_eq!(subscribe(&mut client, "h:1").await, position);
+    }
+    let _: String = redis.ask(&load).await;
+    for node in [&first, &second] {
+        let mut client = Client::json(node).await;
+        let before = subscribe(&mut client, "h:2").await;
+        let position = publish(&mut client, "h:2", 2).await;
+        assert_eq!(position, before.plus(1));
+        assert_eq!(client.event().await, publication("h:2", 2, position));
+    }
+}
