@@ -223,10 +223,10 @@ pub fn broker_did_not_answer(error: &dyn Display) {
 }
 
 /// No replica confirmed what was appended to histories in time; it is acknowledged all the same.
-pub fn replicas_are_late(timeout: Duration) {
-    let millis = timeout.as_millis() as u64;
+pub fn replicas_are_late(time: Duration) {
+    let seconds = time.as_secs_f64();
     tracing::warn!(
-        timeout_ms = millis,
+        seconds,
         "no replica keeps up: until one does, a failover may lose what was acknowledged"
     );
 }

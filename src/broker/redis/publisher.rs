@@ -43,6 +43,8 @@ const AGAIN_PAUSE_MAX: Duration = Duration::from_millis(200);
 
 const UNANSWERED: Unavailable =
     Unavailable("redis did not answer: the publication may or may not have gone out");
+const UNCONFIRMED: Unavailable =
+    Unavailable("redis took the publication and no replica confirmed it: it may be lost");
 const OVERTAKEN: Unavailable =
     Unavailable("redis refused the publication and took a later one of its channel");
 
@@ -190,15 +192,15 @@ impl Publisher {
                 self.lane.demoted.notify_waiters();
                 return Lost { asked, why: REPLICA.to_owned() };
             }
-            if waits {
+            let confirmed = !waits || {
                 let replicas = answers.get(flight.0.len());
-                self.replicas.waited(replicas.is_some_and(|it| matches!(it, Value::Int(1..))));
-            }
+                self.replicas.waited(replicas.is_some_and(|it| matches!(it, Value::Int(1..))))
+            };
             if asks_role {
                 self.replicas.counted(answers.last());
             }
             let batch = std::mem::take(&mut flight.0);
-            match self.answer(batch, &answers) {
+            match self.answer(batch, &answers, confirmed) {
                 None => self.asked_again = 0,
                 Some(Cause::NoFunction) => match self.mend(&mut connection).await {
                     Ok(()) => self.pause().await,
@@ -243,7 +245,9 @@ impl Publisher {
 
     /// Tells each publisher. What may go out again stands first in line again, unless a later one
     /// of its channel has gone out: then it is too late. Returns why something is to go out again.
-    fn answer(&mut self, batch: Vec<Queued>, answers: &[Value]) -> Option<Cause> {
+    ///
+    /// `confirmed`: what was appended to histories is on a replica, as far as there are any.
+    fn answer(&mut self, batch: Vec<Queued>, answers: &[Value], confirmed: bool) -> Option<Cause> {
         let lacks = self.lacks_until.is_some_and(|until| Instant::now() < until);
         let verdict = |answer| match Verdict::of(answer) {
             Verdict::Later(Cause::NoFunction) if lacks => Verdict::Refused(LACKING),
@@ -263,7 +267,8 @@ impl Publisher {
                     if cause.is_some() {
                         taken.insert(queued.item.channel.clone());
                     }
-                    queued.item.answer(Ok(position));
+                    let answer = if confirmed { Ok(position) } else { Err(UNCONFIRMED) };
+                    queued.item.answer(position.map_or(Ok(None), |_| answer));
                 }
                 Verdict::Refused(why) => queued.item.answer(Err(why)),
                 Verdict::Later(_) if taken.contains(&queued.item.channel) => {
