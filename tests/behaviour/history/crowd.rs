@@ -4,10 +4,10 @@ use futures_util::future::join_all;
 
 use super::{LONG, publication, publish_all, resume, subscribe, subscribed};
 use crate::support::client::Client;
-use crate::support::fleet::{Broker, Fleet, of_every_broker};
+use crate::support::fleet::{Broker, Fleet, of_simple_brokers};
 use crate::support::node::Node;
 
-of_every_broker!(they_all_miss_nothing_and_the_history_is_read_once);
+of_simple_brokers!(they_all_miss_nothing_and_the_history_is_read_once);
 
 const CLIENTS: usize = 2000;
 
@@ -55,7 +55,7 @@ async fn they_all_miss_nothing_and_the_history_is_read_once(broker: Broker) {
 
 /// Lives the story with every client at the same time; what became of each.
 async fn all<T>(node: &Node, story: impl AsyncFn(Client) -> T) -> Vec<T> {
-    let lives = (0..CLIENTS).map(async |_| story(Client::json(node).await).await);
+    let lives = (0..CLIENTS).map(async |_| story(Client::insistent(node).await).await);
     join_all(lives).await
 }
 
