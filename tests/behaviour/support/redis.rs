@@ -131,9 +131,9 @@ impl Redis {
         answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    /// A field of `INFO`. None also while it changes its role, and so cuts off whoever asks.
+    /// A field of `INFO`. None also where it does not answer: a server that changes its role hangs up.
     pub async fn info(&self, section: &str, field: &str) -> Option<String> {
-        let text: String = ask(self.address, &["INFO", section]).await.ok()?;
+        let text: String = soon("INFO", ask(self.address, &["INFO", section])).await.ok()?;
         let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
         text.lines().find_map(value)
     }
