@@ -156,9 +156,16 @@ impl Redis {
         counts[0].1
     }
 
-    /// Cuts off all who subscribe; returns how many.
+    /// Cuts off all who subscribe; returns how many. Sentinels stay: without each other's word they
+    /// may take a living master for dead.
     pub async fn kill_subscribers(&self) -> u64 {
-        self.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]).await
+        let clients: String = self.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+        let mut killed = 0;
+        for client in clients.lines().filter(|client| !client.contains(" name=sentinel-")) {
+            let id = client.split(' ').find_map(|field| field.strip_prefix("id="));
+            killed += self.ask::<u64>(&["CLIENT", "KILL", "ID", id.expect("an id")]).await;
+        }
+        killed
     }
 
     /// A service that subscribes.
