@@ -33,9 +33,11 @@ chaos: setup
 docs:
 	UPDATE_DOCS=1 cargo test --test docs
 
-# The measurements of docs/OPERATING.md, as ratios; about four minutes on two cores.
+# The measurements of docs/OPERATING.md, as ratios, and a hundred thousand channels subscribed again;
+# about six minutes on two cores.
 bench: setup
 	cargo bench --bench gateway
+	cargo test --release --test behaviour -- --ignored --nocapture hundred_thousand
 
 # The whole Autobahn suite but compression; `make test` runs a short form.
 autobahn: setup

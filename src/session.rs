@@ -6,6 +6,7 @@
 mod config;
 mod history;
 mod in_flight;
+mod presence;
 mod state;
 
 use std::future::poll_fn;
@@ -26,8 +27,8 @@ use crate::frame;
 use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription, Word};
 use crate::outbound::{Full, Outbound, Wire};
 use crate::presence::{Presence, Present};
-use crate::protocol::{Code, Id, Message, Protocol, Push, Reply, ReplyError};
-use crate::publication::{Channel, NodeId, Position, Publication, SessionId};
+use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
+use crate::publication::{NodeId, Position, Publication, SessionId};
 use crate::telemetry;
 
 /// What a session needs of a transport.
@@ -301,19 +302,9 @@ impl Session {
                     self.in_flight.ask(Box::pin(reading));
                 }
                 Action::Presence { id, channel } => {
-                    let (hub, presence) = (&self.context.hub, self.context.presence.clone());
-                    let kept = hub.rules().of(channel.as_str()).presence;
-                    let refusal = hub.rules().keeps_no("presence", channel.as_str());
-                    self.in_flight.ask(Box::pin(async move {
-                        let members = match kept {
-                            true => presence.members(channel.clone()).await,
-                            false => return error(id, &channel, Code::NotFound, refusal),
-                        };
-                        match members {
-                            Ok(members) => Reply::Presence { id, channel, members },
-                            Err(why) => error(id, &channel, Code::Unavailable, why.to_string()),
-                        }
-                    }));
+                    let (presence, rules) = (&self.context.presence, self.context.hub.rules());
+                    let reading = presence::read(presence.clone(), rules.clone(), id, channel);
+                    self.in_flight.ask(Box::pin(reading));
                 }
                 Action::Unsubscribe(channel) => {
                     // What was published there may no longer come back: none is waited for.
@@ -446,8 +437,4 @@ impl Session {
             telemetry::slow_consumer_closed();
         }
     }
-}
-
-fn error(id: Option<Id>, channel: &Channel, code: Code, message: String) -> Reply {
-    Reply::Error(ReplyError { id, channel: Some(channel.to_string()), code, message })
 }

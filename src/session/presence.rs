@@ -1,0 +1,21 @@
+//! Answering `presence`.
+
+use crate::presence::Presence;
+use crate::protocol::{Code, Id, Reply, ReplyError};
+use crate::publication::Channel;
+use crate::rules::Rules;
+
+/// The answer to one `presence` command.
+pub async fn read(presence: Presence, rules: Rules, id: Option<Id>, channel: Channel) -> Reply {
+    let refuse = |code, message| {
+        let channel = Some(channel.to_string());
+        Reply::Error(ReplyError { id, channel, code, message })
+    };
+    if !rules.of(channel.as_str()).presence {
+        return refuse(Code::NotFound, rules.keeps_no("presence", channel.as_str()));
+    }
+    match presence.members(channel.clone()).await {
+        Ok(members) => Reply::Presence { id, channel, members },
+        Err(why) => refuse(Code::Unavailable, why.to_string()),
+    }
+}
