@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::broker::{Broker, Unavailable};
 use crate::config::{Config, Sources};
 use crate::settings::Faults;
-use crate::telemetry;
+use crate::{telemetry, tls};
 
 /// The exit code for a configuration that cannot be used; clap's own for arguments is the same.
 const EXIT_CONFIGURATION: u8 = 2;
@@ -89,6 +89,7 @@ impl From<Faults> for Failure {
 /// Runs what the arguments of this process ask for.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    tls::start();
     let SourceArguments { config, set } = arguments.sources;
     let sources = Sources { file: config, flags: set, ..Sources::default() }.with_environment();
     match command(arguments.command.unwrap_or(Command::Serve), &sources) {

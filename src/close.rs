@@ -27,6 +27,18 @@ pub enum Close {
     Slow,
     /// No frame within `session.pong_timeout` of a ping.
     PongTimeout,
+    /// The token is missing or cannot be accepted, for this reason.
+    Unauthorized(&'static str),
+    /// The token's time is over.
+    Expired,
+    /// The user was disconnected, and with it every token issued until then.
+    Revoked,
+    /// A plain session may not do this on its channel.
+    Forbidden,
+    /// More than `[limits]` lets one connection do, after it was told.
+    RateLimited,
+    /// The node is short of memory.
+    Overloaded,
 }
 
 impl Close {
@@ -42,9 +54,12 @@ impl Close {
             Self::TooLarge => 1009,
             Self::Internal => 1011,
             Self::Drain => 1012,
-            Self::Unavailable => 1013,
+            Self::Unavailable | Self::Overloaded => 1013,
+            Self::Unauthorized(_) | Self::Expired | Self::Revoked => 4001,
+            Self::Forbidden => 4003,
             Self::Slow => 4008,
             Self::PongTimeout => 4009,
+            Self::RateLimited => 4029,
         })
     }
 
@@ -53,6 +68,7 @@ impl Close {
         match self {
             Self::Client(_) | Self::Lost => "",
             Self::Protocol(what) | Self::Unsupported(what) | Self::Policy(what) => what,
+            Self::Unauthorized(why) => why,
             Self::Utf8 => "a text message is not UTF-8",
             Self::TooLarge => "the message is larger than session.message_bytes_max",
             Self::Internal => "a fault in the node: reconnect with backoff",
@@ -60,6 +76,11 @@ impl Close {
             Self::Unavailable => "the broker is unavailable: reconnect with backoff",
             Self::Slow => "too slow to take what was sent: reconnect and resume",
             Self::PongTimeout => "no pong in time: reconnect and resume",
+            Self::Expired => "the token has expired: get a new one",
+            Self::Revoked => "the token was revoked: get a new one",
+            Self::Forbidden => "not allowed on this channel",
+            Self::RateLimited => "too much at once: reconnect with backoff",
+            Self::Overloaded => "the node is short of memory: reconnect with backoff",
         }
     }
 
@@ -78,11 +99,17 @@ impl Close {
             Self::Unavailable => "unavailable",
             Self::Slow => "slow",
             Self::PongTimeout => "pong_timeout",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
         }
     }
 
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 12] = [
+    pub const EACH: [Self; 18] = [
         Self::Client(None),
         Self::Lost,
         Self::Protocol(""),
@@ -95,6 +122,12 @@ impl Close {
         Self::Unavailable,
         Self::Slow,
         Self::PongTimeout,
+        Self::Unauthorized(""),
+        Self::Expired,
+        Self::Revoked,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::Overloaded,
     ];
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::rules::Rules;
 use crate::settings::{Faults, Known, Settings};
-use crate::{auth, broker, drain, internal, presence, session, telemetry, transport};
+use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
 /// Where settings may come from, beside the defaults. Later ones win.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,7 @@ impl Sources {
 pub struct Config {
     pub demo: bool,
     pub server: transport::Config,
+    pub limits: limits::Config,
     pub internal: internal::Config,
     pub broker: broker::Config,
     pub session: session::Config,
@@ -58,6 +59,7 @@ impl Config {
             "Serves the demo page at `/`. Left open, it is on where `server.listen` is loopback.",
         );
         let server = transport::Config::read(&mut settings);
+        let limits = limits::Config::read(&mut settings);
         let internal = internal::Config::read(&mut settings);
         let broker = broker::Config::read(&mut settings);
         let session = session::Config::read(&mut settings);
@@ -79,6 +81,7 @@ impl Config {
         Ok(Self {
             demo: demo.unwrap_or(is_loopback),
             server,
+            limits,
             internal,
             broker: broker.with_rules(rules.clone()),
             session,

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
+use crate::limits::Limits;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::Context;
@@ -82,7 +83,8 @@ impl Gateway {
         let drain = Drain::default();
         let context =
             Arc::new(Context::new(hub.clone(), presence.clone(), config.session.clone(), node));
-        let front = Arc::new(Public::new(&config.server, config.demo, context));
+        let limits = Limits::new(config.limits);
+        let front = Arc::new(Public::new(&config.server, &limits, config.demo, context));
         let serving = tokio::spawn(front.serve(public));
         let back =
             Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());

@@ -38,13 +38,17 @@ pub mod protocol;
 
 pub mod listener;
 pub mod outbound;
+pub mod tls;
 
 pub mod vital;
+
+pub mod limits;
 
 pub mod telemetry;
 
 pub mod close;
 pub mod frame;
+pub mod live;
 pub mod publication;
 pub mod rules;
 pub mod settings;

@@ -149,7 +149,10 @@ pub struct ReplyError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     BadRequest,
+    Unauthorized,
+    Forbidden,
     NotFound,
+    RateLimited,
     LimitReached,
     Unavailable,
 }
@@ -158,7 +161,10 @@ impl Code {
     fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
+            Self::RateLimited => "rate_limited",
             Self::LimitReached => "limit_reached",
             Self::Unavailable => "unavailable",
         }
@@ -166,7 +172,7 @@ impl Code {
 
     /// Would the same command do better later?
     fn is_temporary(self) -> bool {
-        self == Self::Unavailable
+        matches!(self, Self::Unavailable | Self::RateLimited)
     }
 }
 

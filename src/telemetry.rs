@@ -72,7 +72,7 @@ pub fn connection_closed(protocol: Protocol, close: Close) {
     tracing::debug!(reason = close.label(), code = close.code(), "connection closed");
 }
 
-/// Why a connection or a request was refused before it became a session.
+/// Why a connection, a request or a command was refused.
 #[derive(Clone, Copy, Debug)]
 pub enum Rejected {
     /// `Origin` is neither this host nor listed.
@@ -87,16 +87,52 @@ pub enum Rejected {
     Accept,
     /// An internal request without the right key.
     ApiKey,
+    /// `limits.connections_per_ip` is reached.
+    ConnectionsPerIp,
+    /// `limits.connections_per_user` is reached.
+    ConnectionsPerUser,
+    /// `limits.handshakes_per_second` is exceeded.
+    HandshakeRate,
+    /// `limits.handshakes_per_second_per_ip` is exceeded.
+    HandshakeRatePerIp,
+    /// `limits.publications_per_second` is exceeded.
+    PublicationRate,
+    /// `limits.commands_per_second` is exceeded.
+    CommandRate,
+    /// `limits.bytes_per_second` is exceeded.
+    ByteRate,
+    /// The node is near `limits.memory_max`.
+    Memory,
+    /// The TLS handshake failed.
+    Tls,
+    /// The PROXY header is missing or broken.
+    ProxyProtocol,
+    /// A token could not be accepted.
+    Token,
+    /// No rule lets this session do it.
+    Forbidden,
 }
 
 impl Rejected {
-    const EACH: [Self; 6] = [
+    const EACH: [Self; 18] = [
         Self::Origin,
         Self::BadRequest,
         Self::ConnectionsMax,
         Self::Handshake,
         Self::Accept,
         Self::ApiKey,
+        Self::ConnectionsPerIp,
+        Self::ConnectionsPerUser,
+        Self::HandshakeRate,
+        Self::HandshakeRatePerIp,
+        Self::PublicationRate,
+        Self::CommandRate,
+        Self::ByteRate,
+        Self::Memory,
+        Self::Tls,
+        Self::ProxyProtocol,
+        Self::Token,
+        Self::Forbidden,
     ];
 
     fn label(self) -> &'static str {
@@ -107,6 +143,18 @@ impl Rejected {
             Self::Handshake => "handshake",
             Self::Accept => "accept",
             Self::ApiKey => "api_key",
+            Self::ConnectionsPerIp => "connections_per_ip",
+            Self::ConnectionsPerUser => "connections_per_user",
+            Self::HandshakeRate => "handshake_rate",
+            Self::HandshakeRatePerIp => "handshake_rate_per_ip",
+            Self::PublicationRate => "publication_rate",
+            Self::CommandRate => "command_rate",
+            Self::ByteRate => "byte_rate",
+            Self::Memory => "memory",
+            Self::Tls => "tls",
+            Self::ProxyProtocol => "proxy_protocol",
+            Self::Token => "token",
+            Self::Forbidden => "forbidden",
         }
     }
 }

@@ -26,19 +26,18 @@ use self::request::Answer;
 use self::socket::Socket;
 use self::websocket::WebSocket;
 use crate::close::Close;
+use crate::limits::Limits;
 use crate::listener;
 use crate::session::{Context, Session};
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
 
-/// The `[server]` section, and the limits that a transport keeps.
+/// The `[server]` section.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: SocketAddr,
     pub origins: Origins,
     pub handshake_timeout: Duration,
-    /// 0: as many as the open-file limit has room for.
-    pub connections_max: usize,
 }
 
 impl Config {
@@ -58,14 +57,7 @@ impl Config {
             Duration::from_millis(100)..=Duration::from_secs(600),
             "A connection whose request has not arrived whole by then is cut off.",
         );
-        let connections_max = settings.section("limits").number(
-            "connections_max",
-            0,
-            0..=100_000_000,
-            "Most connections of this node; more are answered 503. 0: as many as the open-file \
-             limit has room for.",
-        );
-        Self { listen, origins: Origins::new(&origins), handshake_timeout, connections_max }
+        Self { listen, origins: Origins::new(&origins), handshake_timeout }
     }
 }
 
@@ -82,13 +74,13 @@ pub struct Public {
 }
 
 impl Public {
-    pub fn new(config: &Config, demo: bool, context: Arc<Context>) -> Self {
+    pub fn new(config: &Config, limits: &Limits, demo: bool, context: Arc<Context>) -> Self {
         Self {
             context,
             origins: config.origins.clone(),
             handshake_timeout: config.handshake_timeout,
             demo,
-            admission: Admission::new(config.connections_max),
+            admission: Admission::new(limits.get().connections_max),
         }
     }
 

@@ -16,10 +16,11 @@ const STOREYS: &[&[&str]] = &[
     &["hub"],
     &["presence"],
     &["auth", "broker", "drain", "protocol"],
-    &["listener", "outbound"],
+    &["listener", "outbound", "tls"],
     &["vital"],
+    &["limits"],
     &["telemetry"],
-    &["close", "frame", "publication", "rules", "settings"],
+    &["close", "frame", "live", "publication", "rules", "settings"],
 ];
 
 /// Imports within a storey that are meant: the nouns build on each other.

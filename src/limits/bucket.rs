@@ -1,0 +1,78 @@
+//! A token bucket: so many a second, and a second's worth at once.
+
+use tokio::time::Instant;
+
+/// What is left of a rate. Twelve bytes of state, and no timer: it fills when it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    filled_at: Instant,
+    left: f64,
+}
+
+impl Bucket {
+    /// A full one of so many a second.
+    pub fn full(per_second: usize, now: Instant) -> Self {
+        Self { filled_at: now, left: per_second as f64 }
+    }
+
+    /// Takes `amount`; false where there is not so much, and nothing is taken. More than a second's
+    /// worth is let pass from a full bucket, which then owes it. `per_second` may change between
+    /// calls; 0: no limit.
+    pub fn take(&mut self, amount: usize, per_second: usize, now: Instant) -> bool {
+        if per_second == 0 {
+            return true;
+        }
+        let (amount, full) = (amount as f64, per_second as f64);
+        self.fill(full, now);
+        if self.left < amount.min(full) {
+            return false;
+        }
+        self.left -= amount;
+        true
+    }
+
+    /// Is it as it would be if it had never been taken from?
+    pub fn is_full(&mut self, per_second: usize, now: Instant) -> bool {
+        self.fill(per_second as f64, now);
+        self.left >= per_second as f64
+    }
+
+    fn fill(&mut self, full: f64, now: Instant) {
+        let seconds = now.saturating_duration_since(self.filled_at).as_secs_f64();
+        self.filled_at = self.filled_at.max(now);
+        self.left = (self.left + seconds * full).min(full);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_second_s_worth_at_once_and_then_at_the_rate() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs_f64(seconds);
+        let mut bucket = Bucket::full(10, start);
+        assert!((0..10).all(|_| bucket.take(1, 10, at(0.))));
+        assert!(!bucket.take(1, 10, at(0.05)));
+        assert!(bucket.take(1, 10, at(0.11)));
+        assert!(!bucket.take(1, 10, at(0.11)));
+        assert!(!bucket.is_full(10, at(0.9)) && bucket.is_full(10, at(2.)));
+    }
+
+    #[test]
+    fn what_is_larger_than_a_second_s_worth_is_owed() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(10, start);
+        assert!(bucket.take(25, 10, start));
+        assert!(!bucket.take(1, 10, start + Duration::from_millis(1500)));
+        assert!(bucket.take(1, 10, start + Duration::from_millis(1700)));
+    }
+
+    #[test]
+    fn no_limit_lets_everything_pass() {
+        let mut bucket = Bucket::full(0, Instant::now());
+        assert!((0..1000).all(|_| bucket.take(1 << 40, 0, Instant::now())));
+    }
+}
