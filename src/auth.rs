@@ -1,5 +1,6 @@
 //! Who may connect: tokens, the keys they are checked with, and what they let their bearer do.
 
+pub mod access;
 mod identity;
 
 use std::net::SocketAddr;
@@ -63,6 +64,11 @@ impl Auth {
     /// Must clients prove who they are? With `auth.mode = "none"` there are no tokens.
     pub fn is_on(&self) -> bool {
         false
+    }
+
+    /// How long a stranger has to show a token where nothing is for strangers.
+    pub fn timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(10)
     }
 
     /// Whose token it is, and what it lets its bearer do. Waits a bounded time for keys that have

@@ -71,7 +71,7 @@ impl Config {
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
-        let rules = Rules::read(&mut settings);
+        let rules = Rules::read(&mut settings, auth.mode != auth::Mode::None);
         let is_loopback = server.listen.ip().is_loopback();
         let mut known = settings.finish()?;
         for left_open in known.iter_mut().filter(|known| known.key == "demo" && demo.is_none()) {

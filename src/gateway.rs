@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use crate::auth::Auth;
 use crate::close::Close;
 use crate::config::Config;
 use crate::drain::{self, Drain, Phase};
@@ -16,7 +17,7 @@ use crate::internal::Internal;
 use crate::limits::Limits;
 use crate::presence::Presence;
 use crate::publication::NodeId;
-use crate::session::Context;
+use crate::session::{self, Context};
 use crate::transport::Public;
 use crate::{broker, listener, telemetry};
 
@@ -81,9 +82,15 @@ impl Gateway {
         let presence = Presence::start(&config.presence, broker.clone());
         let hub = Hub::new(registry, broker);
         let drain = Drain::default();
-        let context =
-            Arc::new(Context::new(hub.clone(), presence.clone(), config.session.clone(), node));
         let limits = Limits::new(config.limits);
+        let context = Arc::new(Context::new(session::Parts {
+            hub: hub.clone(),
+            presence: presence.clone(),
+            auth: Auth::start(&config.auth),
+            limits: limits.clone(),
+            config: config.session.clone(),
+            node,
+        }));
         let front = Arc::new(Public::new(&config.server, &limits, config.demo, context));
         let serving = tokio::spawn(front.serve(public));
         let back =

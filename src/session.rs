@@ -3,13 +3,17 @@
 //! The rules without I/O are in [`state`]: what a command asks for, when a ping is due. Here they
 //! meet the socket, the hub and the clock.
 
+mod authenticate;
+mod bearer;
 mod config;
 mod history;
 mod in_flight;
 mod presence;
+mod rates;
 mod state;
 
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
@@ -18,18 +22,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
+use self::bearer::Bearer;
 pub use self::config::Config;
 use self::in_flight::{Done, InFlight};
 use self::state::{Action, Beat, State};
+use crate::auth::access::Right;
+use crate::auth::{Auth, Identity, Refused};
 use crate::broker::Unavailable;
 use crate::close::Close;
 use crate::frame;
 use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription, Word};
+use crate::limits::Limits;
 use crate::outbound::{Full, Outbound, Wire};
 use crate::presence::{Presence, Present};
 use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
-use crate::publication::{NodeId, Position, Publication, SessionId};
-use crate::telemetry;
+use crate::publication::{Channel, NodeId, Position, Publication, SessionId};
+use crate::telemetry::{self, Rejected};
 
 /// What a session needs of a transport.
 pub trait Connection: Send {
@@ -66,30 +74,65 @@ pub enum Event {
 struct Joined {
     subscription: Subscription,
     /// Where the channel's rule keeps presence.
-    _present: Option<Box<Present>>,
+    present: Option<Box<Present>>,
 }
 
 /// What all sessions of a node share.
 pub struct Context {
-    hub: Hub,
-    presence: Presence,
-    config: Config,
-    node: NodeId,
+    parts: Parts,
     sessions: AtomicU64,
 }
 
+/// What a session talks to, and what it is told to keep to.
+pub struct Parts {
+    pub hub: Hub,
+    pub presence: Presence,
+    pub auth: Auth,
+    pub limits: Limits,
+    pub config: Config,
+    pub node: NodeId,
+}
+
+impl Deref for Context {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
 impl Context {
-    pub fn new(hub: Hub, presence: Presence, config: Config, node: NodeId) -> Self {
-        Self { hub, presence, config, node, sessions: AtomicU64::new(1) }
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, sessions: AtomicU64::new(1) }
     }
 
-    pub fn hub(&self) -> &Hub {
-        &self.hub
+    /// Do clients prove who they are?
+    pub fn takes_tokens(&self) -> bool {
+        self.auth.is_on()
     }
 
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// Whose token it is.
+    pub async fn identify(&self, token: &str) -> Result<Identity, Refused> {
+        self.auth.identify(token).await
     }
+
+    /// How long a stranger has to show a token. None: for ever, as there is something that anyone
+    /// may do, or nobody has tokens.
+    fn patience(&self) -> Option<Duration> {
+        let needed = self.auth.is_on() && !self.hub.rules().current().lets_anyone();
+        needed.then(|| self.auth.timeout())
+    }
+}
+
+/// Who begins a session, and with what.
+pub struct Beginning {
+    pub protocol: Protocol,
+    /// What became of the client's token. None: it showed none.
+    pub token: Option<Result<Identity, Refused>>,
+    /// Does a plain session get its own publications?
+    pub echo: bool,
+    /// Where a plain session resumes.
+    pub since: Option<Position>,
 }
 
 /// Where a session comes into a channel.
@@ -127,12 +170,11 @@ pub struct Session {
 impl Session {
     /// Begins a session before its handshake is answered. A plain one is subscribed by then, so
     /// that an open connection misses nothing; where the broker is away it is not waited for.
-    pub async fn begin(
-        context: Arc<Context>,
-        protocol: Protocol,
-        echo: bool,
-        since: Option<Position>,
-    ) -> (Self, Standing) {
+    ///
+    /// A session that may not be is begun all the same, and ends with the word why: a browser cannot
+    /// read the status of a refused upgrade.
+    pub async fn begin(context: Arc<Context>, beginning: Beginning) -> (Self, Standing) {
+        let Beginning { protocol, token, echo, since } = beginning;
         let number = context.sessions.fetch_add(1, Ordering::Relaxed);
         let id = SessionId { node: context.node, number };
         let outbound = Arc::new(Outbound::new(id, context.config.queue_bytes_max));
@@ -140,9 +182,20 @@ impl Session {
             Protocol::Plain { channel } => Some(channel.clone()),
             Protocol::Json => None,
         };
+        let (now, rules, limits) =
+            (Instant::now(), context.hub.rules().clone(), context.limits.clone());
+        let bearer = match token {
+            Some(Ok(identity)) => Bearer::of(Arc::new(identity), now),
+            Some(Err(refused)) => {
+                telemetry::rejected(Rejected::Token, &refused);
+                outbound.close(Close::Unauthorized(refused.0));
+                Bearer::default()
+            }
+            None => Bearer::stranger(context.auth.is_on(), context.patience(), now),
+        };
         let mut session = Self {
             _membership: context.hub.join(outbound.clone()),
-            state: State::new(protocol, &context.config, Instant::now()),
+            state: State::new(protocol, &context.config, rules, limits, bearer, now),
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
             leaving: None,
@@ -151,17 +204,34 @@ impl Session {
             outbound,
             context,
         };
-        let mut standing = Standing::default();
-        if let Some(channel) = channel {
-            let mut interest = session.context.hub.interest(channel, since);
-            if session.context.hub.broker().ready().is_ok() {
-                // Unconfirmed, it stays wanted and begins when the broker is back.
-                let _ = (&mut interest).await;
-            }
-            session.subscriptions.reserve_exact(1);
-            standing = session.subscribe(interest, echo, |_| None);
-        }
+        let standing = match channel.filter(|_| session.outbound.closing().is_none()) {
+            Some(channel) => session.begin_plain(channel, echo, since).await,
+            None => Standing::default(),
+        };
         (session, standing)
+    }
+
+    /// Whoever may only publish gets nothing; whoever may do nothing is told to go.
+    async fn begin_plain(
+        &mut self,
+        channel: Channel,
+        echo: bool,
+        since: Option<Position>,
+    ) -> Standing {
+        if let Err(denied) = self.state.check(Right::Subscribe, &channel) {
+            if self.state.check(Right::Publish, &channel).is_err() {
+                telemetry::rejected(Rejected::Forbidden, &denied);
+                self.outbound.close(self.state.close_of(denied));
+            }
+            return Standing::default();
+        }
+        let mut interest = self.context.hub.interest(channel, since);
+        if self.context.hub.broker().ready().is_ok() {
+            // Unconfirmed, it stays wanted and begins when the broker is back.
+            let _ = (&mut interest).await;
+        }
+        self.subscriptions.reserve_exact(1);
+        self.subscribe(interest, echo, |_| None)
     }
 
     /// The label under which it is counted.
@@ -188,6 +258,9 @@ impl Session {
     /// the connection keeps what it has half read or written.
     pub async fn run(mut self: Box<Self>, mut connection: impl Connection) -> Close {
         self.greet();
+        if matches!(self.state.protocol(), Protocol::Json) {
+            self.subscribe_listed();
+        }
         let heartbeat = sleep_until(self.state.next_beat());
         tokio::pin!(heartbeat);
         let close = loop {
@@ -199,7 +272,13 @@ impl Session {
                 self.leaving.is_none() && self.in_flight.has_room() && !held_back && !owes;
             tokio::select! {
                 biased;
-                done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
+                done = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    self.finish(done);
+                    // A token may have brought another end.
+                    if heartbeat.deadline() > self.state.next_beat() {
+                        heartbeat.as_mut().reset(self.state.next_beat());
+                    }
+                }
                 () = async { broker.room().await }, if held_back => {}
                 event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, reading)) => {
                     if let Some(close) = self.handle(event) {
@@ -233,6 +312,11 @@ impl Session {
         close
     }
 
+    /// Counts it among its user's sessions.
+    fn enter_user(&mut self, _identity: &Identity) -> Result<(), &'static str> {
+        Ok(())
+    }
+
     /// Has everything it published come back to it that will? The broker may answer a publication
     /// a moment before it brings it.
     fn has_its_echoes(&mut self) -> bool {
@@ -258,7 +342,10 @@ impl Session {
         self.state.heard(now);
         match event {
             Event::Message(message) => self.message(message, now),
-            Event::Ping(payload) => self.push(frame::pong(&payload)),
+            Event::Ping(payload) => {
+                self.push(frame::pong(&payload));
+                self.leaving = self.leaving.or(self.state.count_frame(now));
+            }
             Event::Pong(payload) => {
                 if let Some(round_trip) = self.state.pong(&payload, now) {
                     telemetry::pong_received(round_trip);
@@ -273,9 +360,14 @@ impl Session {
 
     fn message(&mut self, message: Message, now: Instant) {
         let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
-        for action in self.state.message(message, subscribed, |channel| {
-            self.subscriptions.iter().any(|joined| joined.subscription.channel() == channel)
-        }) {
+        for action in self.state.message(
+            message,
+            subscribed,
+            |channel| {
+                self.subscriptions.iter().any(|joined| joined.subscription.channel() == channel)
+            },
+            now,
+        ) {
             match action {
                 Action::Publish { id, channel, publication } => {
                     telemetry::publication_received(self.protocol());
@@ -306,6 +398,7 @@ impl Session {
                     let reading = presence::read(presence.clone(), rules.clone(), id, channel);
                     self.in_flight.ask(Box::pin(reading));
                 }
+                Action::Authenticate { id, token } => self.authenticate(id, token),
                 Action::Unsubscribe(channel) => {
                     // What was published there may no longer come back: none is waited for.
                     self.echoes_due = self.outbound.echoes();
@@ -322,7 +415,8 @@ impl Session {
 
     /// Says who sent it and when.
     fn signed(&self, publication: Publication) -> Publication {
-        Publication { session: Some(self.outbound.session()), ..publication.sent_now() }
+        let (session, user) = (Some(self.outbound.session()), self.state.bearer().user());
+        Publication { session, user, ..publication.sent_now() }
     }
 
     /// The broker has answered the oldest of what was asked.
@@ -340,6 +434,7 @@ impl Session {
                 }
             }
             Done::Answered(reply) => self.reply(&reply),
+            Done::Authenticated { id, answer } => self.authenticated(id, answer),
             Done::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => {
                     let channel = interest.channel().clone();
@@ -409,18 +504,18 @@ impl Session {
             }
         });
         let present = self.context.hub.rules().of(channel.as_str()).presence.then(|| {
-            // The user will be its token's, once there are tokens.
-            Box::new(self.context.presence.enter(channel, None))
+            let user = self.state.bearer().user();
+            Box::new(self.context.presence.enter(channel, user))
         });
-        self.subscriptions.push(Joined { subscription, _present: present });
+        self.subscriptions.push(Joined { subscription, present });
         standing
     }
 
     fn beat(&mut self) {
         match self.state.beat(Instant::now()) {
             Beat::Ping(payload) => self.push(frame::ping(&payload)),
-            Beat::Dead => {
-                self.outbound.close(Close::PongTimeout);
+            Beat::End(close) => {
+                self.outbound.close(close);
             }
             Beat::Wait => {}
         }

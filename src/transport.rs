@@ -2,6 +2,7 @@
 //! Knows nothing of what is said on them.
 
 mod admission;
+mod credentials;
 mod origin;
 mod request;
 mod socket;

@@ -12,10 +12,10 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
-use super::Public;
+use super::{Public, credentials};
 use crate::protocol::{JSON_SUBPROTOCOL, Protocol};
 use crate::publication::Channel;
-use crate::session::Session;
+use crate::session::{Beginning, Session};
 use crate::telemetry::{self, Rejected};
 
 /// Most bytes of a request's head; more is answered 431.
@@ -99,7 +99,10 @@ async fn upgrade(
         });
     }
     let (protocol, subprotocol) = match channel {
-        Some(name) => (Protocol::Plain { channel: channel_of_path(name)? }, None),
+        Some(name) => {
+            let asked = credentials::subprotocols(headers).any(|it| it == PLAIN.as_bytes());
+            (Protocol::Plain { channel: channel_of_path(name)? }, asked.then_some(PLAIN))
+        }
         None => (Protocol::Json, choose_subprotocol(headers)?),
     };
     if is_full {
@@ -117,7 +120,13 @@ async fn upgrade(
         Some(text) => Some(text.parse().map_err(|error| bad_request(format!("since: {error}")))?),
     };
     let context = public.context.clone();
-    let (session, standing) = Session::begin(context, protocol, echo, since).await;
+    let token = match credentials::token(headers, request.uri().query()) {
+        Some(token) if public.context.takes_tokens() => Some(public.context.identify(&token).await),
+        // Where there are no tokens, one that is shown means nothing.
+        _ => None,
+    };
+    let beginning = Beginning { protocol, token, echo, since };
+    let (session, standing) = Session::begin(context, beginning).await;
     let mut response = switching(headers, subprotocol);
     let mut tell = |name, value: Option<String>| {
         if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
@@ -129,6 +138,10 @@ async fn upgrade(
     tell(RECOVERED, standing.recovered.map(|recovered| recovered.to_string()));
     Ok(Answer::Session(response, Box::new(session)))
 }
+
+/// What a plain client may ask for, so that a browser, which gives up without an answer, can carry its
+/// token in `Sec-WebSocket-Protocol` beside it.
+const PLAIN: &str = "tidegate.v1.plain";
 
 /// `101`, with the key's answer made by fastwebsockets.
 fn switching(headers: &HeaderMap, subprotocol: Option<&'static str>) -> Response<Full<Bytes>> {
@@ -149,13 +162,7 @@ fn switching(headers: &HeaderMap, subprotocol: Option<&'static str>) -> Response
 
 /// The first of the client's subprotocols that the node speaks; json when none is asked for.
 fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, Refused> {
-    let mut asked = headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|name| !name.is_empty())
-        .peekable();
+    let mut asked = credentials::subprotocols(headers).peekable();
     if asked.peek().is_none() {
         return Ok(None);
     }

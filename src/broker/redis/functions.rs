@@ -54,7 +54,8 @@ impl Library {
     /// `publish`: the command that publishes.
     pub fn new(config: &Config, publish: &str) -> Self {
         let millis = |duration: std::time::Duration| duration.as_millis().min(MILLIS_MAX) as u64;
-        let rules = config.rules.iter().map(|rule| match rule.policy.history {
+        let rules = config.rules.current();
+        let rules = rules.iter().map(|rule| match rule.policy.history {
             Some(kept) => (rule.pattern.lua(), kept.size, millis(kept.age)),
             None => (rule.pattern.lua(), 0, 0),
         });

@@ -1,0 +1,103 @@
+//! What changes for a session when it shows a token: who it belongs to, what it is subscribed to, and
+//! what it may no longer be.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::bearer::{Bearer, time_left};
+use super::in_flight::Checked;
+use super::state::code_of;
+use super::{Joined, Session};
+use crate::auth::access::Right;
+use crate::protocol::{Code, Id, Reply, ReplyError, Token};
+use crate::publication::User;
+use crate::telemetry::{self, Rejected};
+
+impl Session {
+    /// Begins to check a token. What the client sends next waits for it.
+    pub(super) fn authenticate(&mut self, id: Option<Id>, token: Token) {
+        let auth = self.context.auth.clone();
+        self.in_flight.authenticate(id, Box::pin(async move { auth.identify(&token.0).await }));
+    }
+
+    /// A token was checked. One that is not accepted changes nothing.
+    pub(super) fn authenticated(&mut self, id: Option<Id>, answer: Checked) {
+        let refuse = |code, message| Reply::Error(ReplyError { id, channel: None, code, message });
+        let identity = match answer {
+            Ok(identity) => Arc::new(identity),
+            Err(refused) => {
+                telemetry::rejected(Rejected::Token, &refused);
+                self.reply(&refuse(Code::Unauthorized, refused.to_string()));
+                return;
+            }
+        };
+        if let Err(full) = self.enter_user(&identity) {
+            self.reply(&refuse(Code::LimitReached, full.to_string()));
+            return;
+        }
+        let (before, user) = (self.state.bearer().user(), identity.user.clone());
+        let expires_in = time_left(&identity);
+        self.state.belong_to(Bearer::of(identity, Instant::now()));
+        self.reply(&Reply::Authenticated { id, user: user.clone(), expires_in });
+        self.leave_forbidden();
+        if before != user {
+            self.be_present_as(&user);
+        }
+        self.subscribe_listed();
+    }
+
+    /// Subscribes to the channels that the token says, as far as it is not and there is room.
+    pub(super) fn subscribe_listed(&mut self) {
+        let Some(identity) = self.state.bearer().identity().cloned() else { return };
+        for channel in &identity.channels {
+            let has = |joined: &Joined| joined.subscription.channel() == channel;
+            if self.subscriptions.iter().any(has) {
+                continue;
+            }
+            let refuse = |code, message| {
+                let channel = Some(channel.to_string());
+                Reply::Error(ReplyError { id: None, channel, code, message })
+            };
+            let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
+            if let Err(denied) = self.state.check(Right::Subscribe, channel) {
+                self.reply(&refuse(code_of(denied), denied.to_string()));
+            } else if subscribed >= self.context.config.channels_max {
+                let message = self.state.too_many_channels();
+                self.reply(&refuse(Code::LimitReached, message));
+            } else {
+                let interest = self.context.hub.interest(channel.clone(), None);
+                self.in_flight.subscribe(None, interest, true);
+            }
+        }
+    }
+
+    /// Ends the subscriptions that are no longer allowed, with a word each.
+    pub(super) fn leave_forbidden(&mut self) {
+        let mut errors = Vec::new();
+        let state = &self.state;
+        self.subscriptions.retain(|joined| {
+            let channel = joined.subscription.channel();
+            let Err(denied) = state.check(Right::Subscribe, channel) else { return true };
+            let (channel, code) = (Some(channel.to_string()), code_of(denied));
+            let message = format!("no longer subscribed: {denied}");
+            errors.push(Reply::Error(ReplyError { id: None, channel, code, message }));
+            false
+        });
+        if !errors.is_empty() {
+            // What it published there may no longer come back: none is waited for.
+            self.echoes_due = self.outbound.echoes();
+        }
+        errors.iter().for_each(|error| self.reply(error));
+    }
+
+    /// It is somebody else's now: the others see one come and another leave.
+    fn be_present_as(&mut self, user: &User) {
+        for joined in &mut self.subscriptions {
+            if let Some(present) = &mut joined.present {
+                let channel = joined.subscription.channel().clone();
+                **present = self.context.presence.enter(channel, user.clone());
+            }
+        }
+    }
+}
