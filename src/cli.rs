@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod check;
+mod explain;
 mod health;
 mod publish;
 mod serve;
@@ -48,6 +49,15 @@ enum Command {
     Serve,
     /// Validates the configuration and prints the effective one, secrets masked.
     Check,
+    /// Says which rule decides about a channel, who may do what there, and why.
+    Explain {
+        /// A channel's name.
+        #[arg(long)]
+        channel: String,
+        /// Whoever has this token; without it, a stranger.
+        #[arg(long)]
+        token: Option<String>,
+    },
     /// Publishes to a channel through the configured broker.
     Publish {
         /// A channel's name, without the prefix it has in Redis.
@@ -114,6 +124,7 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve => serve::run(config),
         Command::Check => Ok(check::run(&config)),
+        Command::Explain { channel, token } => explain::run(&config, &channel, token.as_deref()),
         Command::Publish { channel, payload } => publish::run(&config, &channel, payload),
         Command::Subscribe { channels } => subscribe::run(&config, &channels),
         Command::Health { ready } => Ok(health::run(&config, ready)),

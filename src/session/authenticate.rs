@@ -18,6 +18,11 @@ impl Session {
     /// Begins to check a token. What the client sends next waits for it.
     pub(super) fn authenticate(&mut self, id: Option<Id>, token: Token) {
         let auth = self.context.auth.clone();
+        if !auth.is_on() {
+            let message = "this node takes no tokens: auth.mode is none".to_owned();
+            let error = ReplyError { id, channel: None, code: Code::BadRequest, message };
+            return self.reply(&Reply::Error(error));
+        }
         self.in_flight.authenticate(id, Box::pin(async move { auth.identify(&token.0).await }));
     }
 

@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "the chaos suite uses the rest")]
 mod support;
 
+mod access;
 mod cluster;
 mod config;
 mod drain;
