@@ -1,82 +1,97 @@
 //! Who may connect: tokens, the keys they are checked with, and what they let their bearer do.
 
 pub mod access;
+mod check;
+mod claims;
+mod config;
 mod identity;
+mod key;
+mod pem;
+mod refused;
+mod sign;
+mod source;
+mod token;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+pub use check::{KEYS_TRIED_MAX, Terms, check};
+pub use claims::{CHANNELS_MAX, PATTERNS_MAX};
+pub use config::{Config, KEYS_MAX, Mode};
 pub use identity::Identity;
+pub use key::{Algorithm, InvalidKey, Key};
+pub use refused::Refused;
+pub use sign::{NewClaims, Signer, Unsigned};
+pub use source::Source;
+pub use token::TOKEN_BYTES_MAX;
 
-use crate::settings::Settings;
-
-/// How clients prove who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// They do not: everyone may do everything.
-    None,
-}
-
-/// The `[auth]` section.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub mode: Mode,
-}
-
-impl Config {
-    /// `listen`: the public listener. Beyond loopback an open node has to be asked for in so many
-    /// words: nobody should find out from a stranger.
-    pub fn read(settings: &mut Settings, listen: SocketAddr) -> Self {
-        let mode = settings.section("auth").choice(
-            "mode",
-            "none",
-            &[("none", Mode::None)],
-            "How clients prove who they are. `none` lets everyone do everything; it is the default \
-             on loopback and must be written out on any other address.",
-        );
-        if !listen.ip().is_loopback() && !settings.is_given("auth.mode") {
-            settings.fault(
-                "auth.mode",
-                format!(
-                    "server.listen = {listen} is reachable from elsewhere and nobody has to prove \
-                     who they are; write auth.mode = \"none\" if that is meant"
-                ),
-            );
-        }
-        Self { mode }
-    }
-}
-
-/// Why a token is not accepted; the text is for the client and quotes nothing of the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub &'static str);
+use crate::live::Live;
+use crate::telemetry;
 
 /// Checks tokens. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Auth;
+pub struct Auth(Live<Checker>);
+
+/// What tokens are checked by, until the configuration changes.
+#[derive(Debug)]
+struct Checker {
+    mode: Mode,
+    timeout: Duration,
+    terms: Terms,
+    keys: Vec<Arc<Key>>,
+}
 
 impl Auth {
     /// Its tasks run on the current runtime.
-    pub fn start(_config: &Config) -> Self {
-        Self
+    pub fn start(config: &Config) -> Self {
+        Self(Live::new(Checker::new(config)))
     }
 
     /// Must clients prove who they are? With `auth.mode = "none"` there are no tokens.
     pub fn is_on(&self) -> bool {
-        false
+        self.0.get().mode == Mode::Token
     }
 
     /// How long a stranger has to show a token where nothing is for strangers.
-    pub fn timeout(&self) -> std::time::Duration {
-        std::time::Duration::from_secs(10)
+    pub fn timeout(&self) -> Duration {
+        self.0.get().timeout
     }
 
     /// Whose token it is, and what it lets its bearer do. Waits a bounded time for keys that have
     /// not been fetched.
-    pub async fn identify(&self, _token: &str) -> Result<Identity, Refused> {
-        Err(Refused("this node takes no tokens: auth.mode is none"))
+    pub async fn identify(&self, token: &str) -> Result<Identity, Refused> {
+        self.0.current().check(token)
     }
 
     /// From here on tokens are checked by this configuration.
-    pub fn replace(&self, _config: &Config) {}
+    pub fn replace(&self, config: &Config) {
+        self.0.replace(Checker::new(config));
+    }
 }
+
+impl Checker {
+    fn new(config: &Config) -> Self {
+        let Config { mode, timeout, terms, keys, .. } = config;
+        let keys = keys.iter().map(|source| match source {
+            Source::Key { key, is_short, .. } => {
+                if *is_short && *mode == Mode::Token {
+                    telemetry::secret_is_short(key.kid.as_deref());
+                }
+                key.clone()
+            }
+        });
+        Self { mode: *mode, timeout: *timeout, terms: terms.clone(), keys: keys.collect() }
+    }
+
+    fn check(&self, token: &str) -> Result<Identity, Refused> {
+        match self.mode {
+            Mode::None => Err(Refused::NO_TOKENS),
+            Mode::Token => {
+                check(token, self.keys.iter().map(|key| &**key), &self.terms, SystemTime::now())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

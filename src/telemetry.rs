@@ -45,6 +45,11 @@ pub fn internal_is_open(listen: SocketAddr) {
     tracing::warn!(%listen, "internal.listen is beyond loopback and internal.api_key is not set");
 }
 
+/// A secret that could be guessed: RFC 7518 wants 32 bytes for HS256.
+pub fn secret_is_short(kid: Option<&str>) {
+    tracing::warn!(kid, "a secret of auth.keys has less than 32 bytes");
+}
+
 /// A second signal came: nobody wants to wait for the drain.
 pub fn stopped_at_once() {
     tracing::warn!("stopped at once by a second signal; connections were cut off");

@@ -134,8 +134,7 @@ async fn one_that_is_back_within_the_grace_was_never_gone(broker: Broker) {
 }
 
 async fn where_none_is_kept_it_is_not_found(broker: Broker) {
-    let rules =
-        r#"rules=[{pattern="p:*",presence=true},{pattern="h:*",history={size=50,age="10m"}},{pattern="news"}]"#;
+    let rules = r#"rules=[{pattern="p:*",presence=true},{pattern="h:*",history={size=50,age="10m"}},{pattern="news"}]"#;
     let fleet = broker.fleet(&[rules]).await;
     let [a, _] = fleet.nodes();
     let mut client = Client::json(a).await;

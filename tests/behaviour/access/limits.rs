@@ -26,14 +26,20 @@ async fn too_many_publications_are_refused_with_a_warning_and_then_closed_with_4
         match client.try_event().await {
             Some(answer) if answer["type"] == "published" => published += 1,
             Some(answer) => {
-                assert_eq!((&answer["code"], &answer["temporary"]), (&json!("rate_limited"), &json!(true)));
+                assert_eq!(
+                    (&answer["code"], &answer["temporary"]),
+                    (&json!("rate_limited"), &json!(true))
+                );
                 assert_eq!((&answer["id"], &answer["channel"]), (&json!(id), &json!("a")));
                 refused += 1;
             }
             None => break,
         }
     }
-    assert!((5..20).contains(&published) && refused > 0, "{published} published, {refused} refused");
+    assert!(
+        (5..20).contains(&published) && refused > 0,
+        "{published} published, {refused} refused"
+    );
     node.metric_becomes("tidegate_connections_closed_total{reason=\"rate_limited\"}", 1.0).await;
     assert!(node.metric(&rejected("publication_rate")).await > f64::from(refused));
 }

@@ -71,7 +71,10 @@ async fn a_token_in_band_opens_what_it_lists() {
     client.command(json!({"type": "subscribe", "id": 2, "channel": "chat:1"})).await;
     client.command(json!({"type": "subscribe", "id": 3, "channel": "chat:2"})).await;
     let authenticated = client.answer(1).await;
-    assert_eq!((&authenticated["type"], &authenticated["user"]), (&json!("authenticated"), &json!("u1")));
+    assert_eq!(
+        (&authenticated["type"], &authenticated["user"]),
+        (&json!("authenticated"), &json!("u1"))
+    );
     let left = authenticated["expires_in_ms"].as_u64().expect("it expires");
     assert!((3_500_000..=3_600_000).contains(&left), "{left}");
     assert_eq!(client.answer(2).await["type"], "subscribed");
@@ -86,11 +89,17 @@ async fn a_bad_token_in_band_is_answered_and_changes_nothing() {
     let good = token::of("u1", &["chat:1"]);
     client.ask(json!({"type": "auth", "id": 1, "token": good})).await;
     client.ask(json!({"type": "subscribe", "id": 2, "channel": "chat:1"})).await;
-    for bad in ["", "x", "a.b.c", &token::signed("another secret of the right length!", 60.0, json!({"sub": "u2"}))] {
+    for bad in [
+        "",
+        "x",
+        "a.b.c",
+        &token::signed("another secret of the right length!", 60.0, json!({"sub": "u2"})),
+    ] {
         let error = client.ask(json!({"type": "auth", "id": 3, "token": bad})).await;
         assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("unauthorized")));
     }
-    let answer = client.ask(json!({"type": "publish", "id": 4, "channel": "chat:1", "data": 1})).await;
+    let answer =
+        client.ask(json!({"type": "publish", "id": 4, "channel": "chat:1", "data": 1})).await;
     assert_eq!(answer["type"], "published");
     assert_eq!(client.event().await["user"], "u1");
 }
