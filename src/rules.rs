@@ -6,6 +6,7 @@ mod pattern;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,12 @@ impl Rules {
         }
     }
 
-    /// All of them as they are now.
+    /// All of them as they are now, for a moment.
+    pub fn get(&self) -> impl Deref<Target = Arc<Table>> + use<> {
+        self.0.get()
+    }
+
+    /// All of them as they are now, to be kept.
     pub fn current(&self) -> Arc<Table> {
         self.0.current()
     }
@@ -130,9 +136,14 @@ impl Rules {
 impl Table {
     /// The policy of a channel.
     pub fn of(&self, channel: &str) -> Policy {
+        self.policy(self.find(channel).map(|(_, rule)| rule))
+    }
+
+    /// The policy of channels of this rule, or of none.
+    pub fn policy(&self, rule: Option<&Rule>) -> Policy {
         let otherwise =
             Policy { subscribe: self.otherwise, publish: self.otherwise, ..Policy::default() };
-        self.find(channel).map_or(otherwise, |(_, rule)| rule.policy)
+        rule.map_or(otherwise, |rule| rule.policy)
     }
 
     /// The first rule that matches, and its place in the list.

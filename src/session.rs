@@ -119,7 +119,7 @@ impl Context {
     /// How long a stranger has to show a token. None: for ever, as there is something that anyone
     /// may do, or nobody has tokens.
     fn patience(&self) -> Option<Duration> {
-        let needed = self.auth.is_on() && !self.hub.rules().current().lets_anyone();
+        let needed = self.auth.is_on() && !self.hub.rules().get().lets_anyone();
         needed.then(|| self.auth.timeout())
     }
 }

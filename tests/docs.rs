@@ -130,7 +130,7 @@ fn example(keys: &[Known]) -> String {
         match key {
             "" => writeln!(text, "# [[{}]]", list.trim_end_matches("[]")).unwrap(),
             key => {
-                writeln!(text, "{}", format!("# {key} = {}", known.effective).trim_end()).unwrap()
+                writeln!(text, "{}", format!("# {key} = {}", known.effective).trim_end()).unwrap();
             }
         }
     }

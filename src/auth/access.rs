@@ -1,7 +1,7 @@
 //! Whether a session may do something on a channel, by the rules and by its token.
 
 use super::Identity;
-use crate::rules::{Access, Pattern, Rule, Table};
+use crate::rules::{Access, Pattern, Policy, Rule, Table};
 
 /// What somebody wants to do on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,7 @@ impl Ground<'_> {
 }
 
 impl Right {
-    fn access(self, table: &Table, channel: &str) -> Access {
-        let policy = table.of(channel);
+    fn access(self, policy: Policy) -> Access {
         match self {
             Self::Subscribe => policy.subscribe,
             Self::Publish => policy.publish,
@@ -94,7 +93,7 @@ pub fn decide<'a>(
     channel: &str,
 ) -> Decision<'a> {
     let rule = table.find(channel);
-    let access = right.access(table, channel);
+    let access = right.access(table.policy(rule.map(|(_, rule)| rule)));
     let user = identity.and_then(|identity| identity.user.as_deref());
     let is_theirs = |pattern: &Pattern| pattern.matches_for(channel, user);
     let ground = match (access, identity) {

@@ -58,7 +58,7 @@ impl Bearer {
 
     /// May it do this on the channel?
     pub fn check(&self, rules: &Rules, right: Right, channel: &Channel) -> Result<(), Denied> {
-        let rules = rules.current();
+        let rules = rules.get();
         match access::check(&rules, self.identity.as_deref(), right, channel.as_str()) {
             Err(Denied::Unauthorized) if !self.tokens => Err(Denied::Forbidden),
             checked => checked,

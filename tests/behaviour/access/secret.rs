@@ -26,7 +26,7 @@ async fn a_token_is_in_no_log_no_metric_and_no_answer() {
         let answer = client.ask(json!({"type": "auth", "id": 1, "token": token})).await;
         answers.push_str(&answer.to_string());
     }
-    node.metric_becomes("tidegate_rejected_total{reason=\"origin\"}", 6.0).await;
+    node.metric_becomes("tidegate_rejected_total{reason=\"origin\"}", 8.0).await;
     answers.push_str(&node.get("/metrics").await.text());
     let log = node.process.stderr().join("\n");
     assert!(log.contains("rejected"), "the log says what happened:\n{log}");
