@@ -122,7 +122,7 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
     }
     telemetry::start_log(&config.telemetry);
     match command {
-        Command::Serve => serve::run(config),
+        Command::Serve => serve::run(config, sources),
         Command::Check => Ok(check::run(&config)),
         Command::Explain { channel, token } => explain::run(&config, &channel, token.as_deref()),
         Command::Publish { channel, payload } => publish::run(&config, &channel, payload),

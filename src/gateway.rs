@@ -1,5 +1,7 @@
 //! Puts the rooms together and runs them. The only file that knows them all.
 
+mod reload;
+
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::auth::Auth;
 use crate::close::Close;
-use crate::config::Config;
+use self::reload::{Followers, Reload};
+use crate::config::{Config, Sources};
 use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
@@ -48,24 +51,25 @@ impl Stop {
 /// A node with its listeners bound.
 pub struct Gateway {
     config: Config,
+    sources: Sources,
     public: TcpListener,
     internal: TcpListener,
 }
 
 impl Gateway {
-    /// Binds both listeners.
-    pub fn bind(config: Config) -> anyhow::Result<Self> {
+    /// Binds both listeners. `sources`: where the configuration came from, to read it again.
+    pub fn bind(config: Config, sources: Sources) -> anyhow::Result<Self> {
         let listen = |key: &str, address| {
             listener::bind(address).with_context(|| format!("cannot listen on {key} = {address}"))
         };
         let public = listen("server.listen", config.server.listen)?;
         let internal = listen("internal.listen", config.internal.listen)?;
-        Ok(Self { config, public, internal })
+        Ok(Self { config, sources, public, internal })
     }
 
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: impl Future<Output = Stop>) -> anyhow::Result<()> {
-        let Self { config, public, internal } = self;
+        let Self { config, sources, public, internal } = self;
         let node = NodeId::random();
         telemetry::listening(
             node,

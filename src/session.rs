@@ -3,13 +3,14 @@
 //! The rules without I/O are in [`state`]: what a command asks for, when a ping is due. Here they
 //! meet the socket, the hub and the clock.
 
-mod authenticate;
+
 mod bearer;
 mod config;
 mod history;
 mod in_flight;
 mod presence;
 mod rates;
+mod rights;
 mod state;
 
 use std::future::poll_fn;
@@ -66,6 +67,8 @@ pub enum Event {
     Close(Option<u16>),
     /// The client broke a rule; nothing after it can be understood.
     Violation(Close),
+    /// The node's settings have changed.
+    Nudge,
     /// The connection is to end for this reason.
     End(Close),
 }
@@ -339,7 +342,9 @@ impl Session {
     /// Some: the conversation is over.
     fn handle(&mut self, event: Event) -> Option<Close> {
         let now = Instant::now();
-        self.state.heard(now);
+        if event != Event::Nudge {
+            self.state.heard(now);
+        }
         match event {
             Event::Message(message) => self.message(message, now),
             Event::Ping(payload) => {
@@ -351,6 +356,7 @@ impl Session {
                     telemetry::pong_received(round_trip);
                 }
             }
+            Event::Nudge => self.follow_settings(),
             Event::Close(code) => self.leaving = Some(Close::Client(code)),
             Event::Violation(close) => self.leaving = Some(close),
             Event::End(close) => return Some(close),

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use log::{Config, start_log};
+pub use log::{Config, set_log_level, start_log};
 use metrics::METRICS;
 pub use metrics::{Levels, Protocol, exposition};
 
@@ -38,6 +38,26 @@ pub fn vital_task_panicked(task: &str) {
         task,
         "a vital task panicked; the node ends so that another can take its place"
     );
+}
+
+/// New settings are in force. `fixed`: keys that have changed and need a restart.
+pub fn reloaded(why: &str, changed: &[String], fixed: &[String]) {
+    METRICS.config_reloads.with_label_values(&[metrics::TAKEN_UP]).inc();
+    tracing::info!(why, changed = changed.join(", "), "configuration reloaded");
+    if !fixed.is_empty() {
+        tracing::warn!(keys = fixed.join(", "), "these keys have changed and need a restart");
+    }
+}
+
+/// New settings have faults; the old ones go on.
+pub fn reload_refused(why: &str, faults: &dyn Display) {
+    METRICS.config_reloads.with_label_values(&[metrics::REFUSED]).inc();
+    tracing::error!(why, %faults, "the new configuration is refused; the old one goes on");
+}
+
+/// Rules ask for tokens that nobody can have.
+pub fn tokens_are_off() {
+    tracing::warn!("rules are for users or tokens, and auth.mode is none: nobody can use them");
 }
 
 /// Whoever reaches the internal listener can publish.

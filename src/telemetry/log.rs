@@ -2,8 +2,10 @@
 //! so that what `tidegate subscribe` prints stays clean.
 
 use std::io::{IsTerminal, stderr};
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::reload::Handle;
 
 use crate::settings::Settings;
 
@@ -70,7 +72,32 @@ pub fn start_log(config: &Config) {
     };
     // Fails only where a log was started before, as tests in one process do.
     let _ = match text {
-        true => builder.try_init(),
-        false => builder.json().flatten_event(true).try_init(),
+        true => {
+            let builder = builder.with_filter_reloading();
+            follow(builder.reload_handle());
+            builder.try_init()
+        }
+        false => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            follow(builder.reload_handle());
+            builder.try_init()
+        }
     };
+}
+
+type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;
+
+static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+fn follow<S: 'static>(handle: Handle<LevelFilter, S>) {
+    // Fails only together with the log itself; and then there is nothing to set.
+    let set: SetLevel = Box::new(move |level| _ = handle.reload(level));
+    let _ = SET_LEVEL.set(set);
+}
+
+/// From here on less important lines are not logged.
+pub fn set_log_level(level: LevelFilter) {
+    if let Some(set) = SET_LEVEL.get() {
+        set(level);
+    }
 }

@@ -186,6 +186,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         outbound: &Outbound,
         reading: bool,
     ) -> Poll<Event> {
+        if outbound.take_nudge() {
+            return Poll::Ready(Event::Nudge);
+        }
         // What was read together is answered together: no write before it is all decoded.
         if reading && let Some(event) = self.carried() {
             return Poll::Ready(event);

@@ -14,6 +14,7 @@ use super::tally::Tally;
 use super::url::{Deployment, Masters};
 use crate::broker::queue::Intake;
 use crate::broker::{Config, Sink};
+use crate::live::Live;
 use crate::publication::{Channel, NodeId};
 use crate::rules::Rules;
 
@@ -21,7 +22,7 @@ pub struct Context {
     pub node: NodeId,
     pub prefix: Arc<str>,
     pub rules: Rules,
-    pub library: Library,
+    pub library: Live<Library>,
     pub presence: Calls,
     pub login: RedisConnectionInfo,
     pub publish_timeout: Duration,
@@ -45,7 +46,7 @@ impl Context {
             node,
             prefix: prefix.clone(),
             rules: config.rules.clone(),
-            library: Library::new(config, publish),
+            library: Live::new(Library::new(config, publish)),
             presence: Calls::new(prefix.clone(), node, publish),
             login: deployment.login.clone(),
             publish_timeout: config.publish_timeout,

@@ -1,5 +1,5 @@
-//! What changes for a session when it shows a token: who it belongs to, what it is subscribed to, and
-//! what it may no longer be.
+//! What a session may be, as its token and the rules say: what changes when it shows a token, and when
+//! the rules do.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::in_flight::Checked;
 use super::state::code_of;
 use super::{Joined, Session};
 use crate::auth::access::Right;
-use crate::protocol::{Code, Id, Reply, ReplyError, Token};
+use crate::protocol::{Code, Id, Protocol, Reply, ReplyError, Token};
 use crate::publication::User;
 use crate::telemetry::{self, Rejected};
 
@@ -94,6 +94,28 @@ impl Session {
             self.echoes_due = self.outbound.echoes();
         }
         errors.iter().for_each(|error| self.reply(error));
+    }
+
+    /// The rules may be others now: what they no longer allow ends, and presence is as they say.
+    pub(super) fn follow_settings(&mut self) {
+        if let Protocol::Plain { channel } = self.state.protocol() {
+            let listens = !self.subscriptions.is_empty();
+            let right = if listens { Right::Subscribe } else { Right::Publish };
+            if let Err(denied) = self.state.check(right, channel) {
+                self.outbound.close(self.state.close_of(denied));
+                return;
+            }
+        }
+        self.leave_forbidden();
+        for joined in &mut self.subscriptions {
+            let channel = joined.subscription.channel();
+            let keeps = self.context.hub.rules().of(channel.as_str()).presence;
+            if keeps != joined.present.is_some() {
+                let user = self.state.bearer().user();
+                let enter = || Box::new(self.context.presence.enter(channel.clone(), user));
+                joined.present = keeps.then(enter);
+            }
+        }
     }
 
     /// It is somebody else's now: the others see one come and another leave.
