@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-use crate::auth::Auth;
-use crate::close::Close;
 use self::reload::{Followers, Reload};
+use crate::auth::{Auth, Mode};
+use crate::close::Close;
 use crate::config::{Config, Sources};
 use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
 use crate::limits::Limits;
+use crate::live::Live;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::{self, Context};
@@ -71,6 +73,7 @@ impl Gateway {
     pub async fn run(self, stop: impl Future<Output = Stop>) -> anyhow::Result<()> {
         let Self { config, sources, public, internal } = self;
         let node = NodeId::random();
+        let hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         telemetry::listening(
             node,
             public.local_addr()?,
@@ -80,22 +83,32 @@ impl Gateway {
         if !config.internal.listen.ip().is_loopback() && config.internal.api_key.is_none() {
             telemetry::internal_is_open(config.internal.listen);
         }
+        if config.auth.mode == Mode::None && config.rules.get().asks_for_tokens() {
+            telemetry::tokens_are_off();
+        }
         let registry = Arc::new(Registry::new(config.rules.clone()));
         registry.start_flushers();
         let broker = broker::connect(&config.broker, node, registry.clone().sink());
         let presence = Presence::start(&config.presence, broker.clone());
         let hub = Hub::new(registry, broker);
         let drain = Drain::default();
-        let limits = Limits::new(config.limits);
+        let followers = Followers {
+            hub: hub.clone(),
+            auth: Auth::start(&config.auth),
+            limits: Limits::new(config.limits.clone()),
+            server: Live::new(config.server.clone()),
+        };
+        let Followers { auth, limits, server, .. } = &followers;
         let context = Arc::new(Context::new(session::Parts {
             hub: hub.clone(),
             presence: presence.clone(),
-            auth: Auth::start(&config.auth),
+            auth: auth.clone(),
             limits: limits.clone(),
             config: config.session.clone(),
             node,
         }));
-        let front = Arc::new(Public::new(&config.server, &limits, config.demo, context));
+        let front = Arc::new(Public::new(server.clone(), limits, config.demo, context));
+        Reload::new(sources, &config, followers).start(hangup);
         let serving = tokio::spawn(front.serve(public));
         let back =
             Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());
@@ -130,7 +143,6 @@ async fn gone(hub: &Hub) -> usize {
 
 /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
 pub async fn signalled() -> anyhow::Result<Stop> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut next = async move || {

@@ -3,7 +3,6 @@
 //! The rules without I/O are in [`state`]: what a command asks for, when a ping is due. Here they
 //! meet the socket, the hub and the clock.
 
-
 mod bearer;
 mod config;
 mod history;
