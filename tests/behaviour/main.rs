@@ -21,6 +21,7 @@ mod presence;
 mod presence_functions;
 mod redis_failures;
 mod relay;
+mod reload;
 mod rfc6455;
 mod rules;
 mod sentinel;
