@@ -5,9 +5,11 @@ mod check;
 mod claims;
 mod config;
 mod identity;
+mod jwks;
 mod key;
 mod pem;
 mod refused;
+mod seen;
 mod sign;
 mod source;
 mod token;
@@ -19,6 +21,7 @@ pub use check::{KEYS_TRIED_MAX, Terms, check};
 pub use claims::{CHANNELS_MAX, PATTERNS_MAX};
 pub use config::{Config, KEYS_MAX, Mode};
 pub use identity::Identity;
+pub use jwks::{Useless, keys as keys_of_jwks};
 pub use key::{Algorithm, InvalidKey, Key};
 pub use refused::Refused;
 pub use sign::{NewClaims, Signer, Unsigned};
@@ -27,6 +30,8 @@ pub use token::TOKEN_BYTES_MAX;
 
 use crate::live::Live;
 use crate::telemetry;
+use jwks::{Fetched, Fetching};
+use seen::{Digest, Seen};
 
 /// Checks tokens. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,13 +43,17 @@ struct Checker {
     mode: Mode,
     timeout: Duration,
     terms: Terms,
+    /// Those of the configuration itself.
     keys: Vec<Arc<Key>>,
+    issuers: Vec<Fetching>,
+    /// None: all keys are secrets, and to check a token costs no more than to look for it.
+    seen: Option<Seen>,
 }
 
 impl Auth {
     /// Its tasks run on the current runtime.
     pub fn start(config: &Config) -> Self {
-        Self(Live::new(Checker::new(config)))
+        Self(Live::new(Checker::new(config, &[])))
     }
 
     /// Must clients prove who they are? With `auth.mode = "none"` there are no tokens.
@@ -60,36 +69,91 @@ impl Auth {
     /// Whose token it is, and what it lets its bearer do. Waits a bounded time for keys that have
     /// not been fetched.
     pub async fn identify(&self, token: &str) -> Result<Identity, Refused> {
-        self.0.current().check(token)
+        let checker = self.0.current();
+        match checker.check(token, SystemTime::now()) {
+            Err(refused) if checker.may_be_for_want_of_keys(refused) => {
+                // Each begins at once and all take no longer than one.
+                let fetching: Vec<_> = checker.issuers.iter().map(Fetching::again).collect();
+                for ended in fetching {
+                    ended.await;
+                }
+                let checked = checker.check(token, SystemTime::now());
+                checked.map_err(|refused| match checker.may_be_for_want_of_keys(refused) {
+                    true if checker.lacks_keys() => Refused::KEYS_UNAVAILABLE,
+                    _ => refused,
+                })
+            }
+            checked => checked,
+        }
     }
 
     /// From here on tokens are checked by this configuration.
     pub fn replace(&self, config: &Config) {
-        self.0.replace(Checker::new(config));
+        let before = self.0.current();
+        self.0.replace(Checker::new(config, &before.issuers));
     }
 }
 
 impl Checker {
-    fn new(config: &Config) -> Self {
-        let Config { mode, timeout, terms, keys, .. } = config;
-        let keys = keys.iter().map(|source| match source {
-            Source::Key { key, is_short, .. } => {
-                if *is_short && *mode == Mode::Token {
-                    telemetry::secret_is_short(key.kid.as_deref());
+    /// `before`: issuers whose keys need not be waited for.
+    fn new(config: &Config, before: &[Fetching]) -> Self {
+        let Config { mode, timeout, terms, keys: sources, .. } = config;
+        let (mut keys, mut issuers) = (Vec::new(), Vec::new());
+        let sources = sources.iter().filter(|_| *mode == Mode::Token);
+        for source in sources {
+            match source {
+                Source::Key { key, is_short, .. } => {
+                    if *is_short {
+                        telemetry::secret_is_short(key.kid.as_deref());
+                    }
+                    keys.push(key.clone());
                 }
-                key.clone()
-            }
-        });
-        Self { mode: *mode, timeout: *timeout, terms: terms.clone(), keys: keys.collect() }
-    }
-
-    fn check(&self, token: &str) -> Result<Identity, Refused> {
-        match self.mode {
-            Mode::None => Err(Refused::NO_TOKENS),
-            Mode::Token => {
-                check(token, self.keys.iter().map(|key| &**key), &self.terms, SystemTime::now())
+                Source::Jwks(jwks) => issuers.push(Fetching::start(jwks, before)),
             }
         }
+        let are_secrets =
+            issuers.is_empty() && keys.iter().all(|key| key.algorithm == Algorithm::HS256);
+        let seen = (!are_secrets).then(Seen::default);
+        Self { mode: *mode, timeout: *timeout, terms: terms.clone(), keys, issuers, seen }
+    }
+
+    fn check(&self, token: &str, now: SystemTime) -> Result<Identity, Refused> {
+        if self.mode == Mode::None {
+            return Err(Refused::NO_TOKENS);
+        }
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Refused::TOO_LONG);
+        }
+        let fetched: Vec<Arc<Fetched>> = self.issuers.iter().map(Fetching::fetched).collect();
+        let keys = self.keys.iter().chain(fetched.iter().flat_map(|fetched| &fetched.keys));
+        let keys = keys.map(|key| &**key);
+        let Some(seen) = &self.seen else { return check(token, keys, &self.terms, now) };
+        let version = fetched.iter().map(|fetched| fetched.version).sum();
+        let digest = Digest::of(token);
+        let claims = match seen.get(digest, version) {
+            Some(claims) => claims,
+            None => {
+                let claims = Arc::new(check::verified(token, keys, &self.terms)?);
+                seen.put(digest, version, claims.clone(), token.len());
+                claims
+            }
+        };
+        claims.identity(self.terms.leeway, now)
+    }
+
+    /// Could the token hold with keys that have not been fetched?
+    fn may_be_for_want_of_keys(&self, refused: Refused) -> bool {
+        match refused {
+            Refused::KEY => !self.issuers.is_empty(),
+            // One without a kid was tried with those that are there.
+            Refused::SIGNATURE => self.lacks_keys(),
+            _ => false,
+        }
+    }
+
+    /// Is there an issuer of whom there are no keys?
+    fn lacks_keys(&self) -> bool {
+        self.issuers.iter().any(|issuer| issuer.fetched().keys.is_empty())
     }
 }
 

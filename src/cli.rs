@@ -6,6 +6,7 @@ mod health;
 mod publish;
 mod serve;
 mod subscribe;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +73,8 @@ enum Command {
         #[arg(required = true)]
         channels: Vec<String>,
     },
+    /// Signs a token with a key of `auth.keys` and prints it.
+    Token(token::Arguments),
     /// Asks the internal listener whether the node lives. Exits 0 or 1.
     Health {
         /// Asks whether it is ready for clients instead.
@@ -116,7 +119,7 @@ pub fn run() -> ExitCode {
 
 fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
     let mut config = Config::load(sources)?;
-    if matches!(command, Command::Publish { .. } | Command::Subscribe { .. }) {
+    if matches!(command, Command::Publish { .. } | Command::Subscribe { .. } | Command::Token(_)) {
         // Their own words are enough while all goes well.
         config.telemetry.quiet();
     }
@@ -127,6 +130,7 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
         Command::Explain { channel, token } => explain::run(&config, &channel, token.as_deref()),
         Command::Publish { channel, payload } => publish::run(&config, &channel, payload),
         Command::Subscribe { channels } => subscribe::run(&config, &channels),
+        Command::Token(arguments) => token::run(&config, arguments),
         Command::Health { ready } => Ok(health::run(&config, ready)),
     }
 }

@@ -130,7 +130,8 @@ fn example(keys: &[Known]) -> String {
         match key {
             "" => writeln!(text, "# [[{}]]", list.trim_end_matches("[]")).unwrap(),
             key => {
-                writeln!(text, "{}", format!("# {key} = {}", known.effective).trim_end()).unwrap();
+                let line = format!("# {key} = {}", known.effective);
+                writeln!(text, "{}", line.trim_end()).unwrap();
             }
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::source::{self, Source};
-use super::{Signer, Terms};
+use super::{Key, Signer, Terms};
 use crate::settings::Settings;
 
 /// Most keys of a configuration. A rotation needs two.
@@ -78,6 +78,16 @@ impl Config {
             Some(_) => signers.find(|signer| signer.kid.as_deref() == kid),
             None => signers.next(),
         }
+    }
+
+    /// The key that checks what the signer signs.
+    pub fn key_of(&self, signer: &Signer) -> Option<&Key> {
+        self.keys.iter().find_map(|source| match source {
+            Source::Key { key, signer: Some(other), .. } if std::ptr::eq(&**other, signer) => {
+                Some(&**key)
+            }
+            _ => None,
+        })
     }
 }
 

@@ -5,9 +5,13 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use hyper::Uri;
+
+use super::jwks::{Address, Jwks};
 use super::key::InvalidKey;
 use super::{Algorithm, Key, Signer, pem};
 use crate::settings::{Section, Settings};
+use crate::tls;
 
 /// Shortest secret that is taken, in bytes: anything less is a typing error.
 pub const SECRET_BYTES_MIN: usize = 8;
@@ -28,12 +32,15 @@ pub enum Source {
         /// Its secret has fewer than [`SECRET_BYTES_GOOD`].
         is_short: bool,
     },
+    /// Keys that an issuer publishes.
+    Jwks(Jwks),
 }
 
 impl Source {
     pub fn signer(&self) -> Option<&Signer> {
         match self {
             Self::Key { signer, .. } => signer.as_deref(),
+            Self::Jwks(_) => None,
         }
     }
 
@@ -89,7 +96,7 @@ fn table(section: &mut Section<'_>) -> Option<Source> {
             fits.then(|| kid.to_owned())
         },
         Clone::clone,
-        "The key's name, as it is in tokens' headers.",
+        "The key's name, as it is in tokens' headers. Not for `jwks`, where each has its own.",
     );
     let algorithm = section.text(
         "alg",
@@ -97,8 +104,8 @@ fn table(section: &mut Section<'_>) -> Option<Source> {
         Algorithm::ALLOWED,
         Algorithm::parse,
         |algorithm| algorithm.name().to_owned(),
-        "How its tokens are signed. Must be given, but for `jwks`, where it leaves out keys of \
-         other algorithms. Tokens that say another are not checked with it.",
+        "How its tokens are signed; one that says otherwise is not checked with it. Must be given, \
+         but for `jwks`, where keys of other algorithms are left out.",
     );
     let secret = section.parsed(
         "secret",
@@ -111,47 +118,112 @@ fn table(section: &mut Section<'_>) -> Option<Source> {
         |_| "***".to_owned(),
         "For HS256: the bytes of this text, 32 or more of them.",
     );
-    let file = section.text(
+    let file = path(
+        section,
         "file",
-        None,
-        "a file's path",
-        |path| (!path.is_empty()).then(|| path.to_owned()),
-        Clone::clone,
         "A file with the key. For HS256 the secret, without the end of its line; else PEM: a public \
          key, a certificate, or a private key, with which `tidegate token` can sign.",
     );
-    let given = ["secret", "file"].into_iter().filter(|key| section.is_given(key)).count();
-    if given != 1 {
-        section.fault("secret", "give one of secret and file");
-        return None;
+    let address = section.parsed(
+        "jwks",
+        None,
+        Address::ALLOWED,
+        Address::parse,
+        |(uri, _)| Address::shown(uri),
+        "Where an issuer publishes its public keys. They are fetched at the start, before they are \
+         too old, and when a token names one that is not there.",
+    );
+    let ca_file = path(
+        section,
+        "ca_file",
+        "For `jwks`: certificate authorities in PEM, trusted in place of the system's.",
+    );
+    let ways = ["secret", "file", "jwks"];
+    let given: Vec<_> = ways.into_iter().filter(|way| section.is_given(way)).collect();
+    let is_jwks = given == ["jwks"];
+    match given.as_slice() {
+        [_] => {}
+        [] => section.fault("secret", "one of secret, file and jwks must be given"),
+        [_, second, ..] => section.fault(second, "only one of secret, file and jwks can be given"),
     }
-    if !section.is_given("alg") {
+    if !is_jwks && !section.is_given("alg") {
         section.fault("alg", format!("must be given: {}", Algorithm::ALLOWED));
     }
-    let (algorithm, kid) = (algorithm?, kid.as_deref());
-    if section.is_given("secret") {
-        if algorithm != Algorithm::HS256 {
-            let what = format!("is for HS256; {} takes a key from a file", algorithm.name());
-            section.fault("secret", what);
-            return None;
+    for (key, is_wanted) in [("kid", !is_jwks), ("ca_file", is_jwks)] {
+        if !is_wanted && section.is_given(key) {
+            let what = if is_jwks { "is not for jwks" } else { "is for jwks only" };
+            section.fault(key, what);
         }
-        return Some(Source::of_secret(kid, secret?.as_bytes()));
     }
-    let file = file?;
-    let bytes = match contents(Path::new(&file)) {
+    let kid = kid.as_deref();
+    match given.as_slice() {
+        ["secret"] => of_secret(section, kid, algorithm?, &secret?),
+        ["file"] => of_file(section, kid, algorithm?, &file?),
+        ["jwks"] => {
+            let is_wrong = algorithm.is_none() && section.is_given("alg");
+            of_jwks(section, (!is_wrong).then_some(algorithm)?, address?, ca_file.as_deref())
+        }
+        _ => None,
+    }
+}
+
+fn path(section: &mut Section<'_>, key: &str, doc: &'static str) -> Option<String> {
+    let read = |path: &str| (!path.is_empty()).then(|| path.to_owned());
+    section.text(key, None, "a file's path", read, Clone::clone, doc)
+}
+
+fn of_secret(
+    section: &mut Section<'_>,
+    kid: Option<&str>,
+    algorithm: Algorithm,
+    secret: &str,
+) -> Option<Source> {
+    if algorithm != Algorithm::HS256 {
+        let what = format!("is for HS256; {} takes a key in a file", algorithm.name());
+        section.fault("secret", what);
+        return None;
+    }
+    Some(Source::of_secret(kid, secret.as_bytes()))
+}
+
+fn of_file(
+    section: &mut Section<'_>,
+    kid: Option<&str>,
+    algorithm: Algorithm,
+    file: &str,
+) -> Option<Source> {
+    let bytes = match contents(Path::new(file)) {
         Ok(bytes) => bytes,
         Err(error) => {
             section.fault("file", format!("{file} cannot be read: {error}"));
             return None;
         }
     };
-    match Source::of_file(kid, algorithm, &bytes) {
-        Ok(source) => Some(source),
-        Err(error) => {
-            section.fault("file", format!("the key in {file} {error}"));
-            None
-        }
+    let source = Source::of_file(kid, algorithm, &bytes);
+    source.map_err(|error| section.fault("file", format!("the key in {file} {error}"))).ok()
+}
+
+fn of_jwks(
+    section: &mut Section<'_>,
+    only: Option<Algorithm>,
+    (uri, is_https): (Uri, bool),
+    ca_file: Option<&str>,
+) -> Option<Source> {
+    if only == Some(Algorithm::HS256) {
+        section.fault("alg", "is not for jwks: a secret that is published is none");
+        return None;
     }
+    let tls = match is_https {
+        false => None,
+        true => match tls::client(ca_file.map(Path::new)) {
+            Ok(tls) => Some(tls),
+            Err(error) => {
+                section.fault("ca_file", error.to_string());
+                return None;
+            }
+        },
+    };
+    Some(Source::Jwks(Jwks { address: Address { uri, tls }, only }))
 }
 
 fn contents(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -42,6 +42,9 @@ impl<'a> Token<'a> {
         }
         let (message, signature) = token.rsplit_once('.').ok_or(Refused::MALFORMED)?;
         let (header, claims) = message.split_once('.').ok_or(Refused::MALFORMED)?;
+        if claims.contains('.') {
+            return Err(Refused::MALFORMED);
+        }
         let header = decode(header)?;
         let header: Header<'_> = object(&header).ok_or(Refused::HEADER)?;
         if header.crit.is_some() {
