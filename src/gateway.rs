@@ -15,6 +15,7 @@ use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
 use crate::limits::Limits;
 use crate::live::Live;
+use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::Context;
@@ -86,10 +87,18 @@ impl Gateway {
             Arc::new(Context::new(hub.clone(), presence.clone(), config.session.clone(), node));
         let limits = Limits::new(config.limits);
         let server = Live::new(config.server);
-        let front = Arc::new(Public::new(server, &limits, config.demo, context));
-        let serving = tokio::spawn(front.serve(public));
-        let back =
-            Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());
+        let watched = hub.clone();
+        let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
+        let front = Public::new(server, limits, memory.clone(), config.demo, context);
+        let serving = tokio::spawn(Arc::new(front).serve(public));
+        let back = Internal::new(
+            &config.internal,
+            hub.clone(),
+            presence,
+            config.rules,
+            drain.clone(),
+            memory,
+        );
         tokio::spawn(Arc::new(back).serve(internal));
 
         let stop = stop.await;
