@@ -9,15 +9,28 @@ const RECOVERED_PERCENT: usize = 80;
 /// Percent of the ceiling from which connections are closed.
 const SHED_PERCENT: usize = 92;
 
+/// Percent of the ceiling that shedding aims at, so that the node takes clients again after it.
+const AIM_PERCENT: usize = 75;
+
 /// How often what is asked for doubles, at most.
 const DOUBLINGS_MAX: u32 = 30;
+
+/// Looks until what was shed is missed: the allocator gives memory back when it comes to it.
+const PATIENCE_LOOKS: u32 = 6;
+
+/// Percent of the ceiling by which more in use ends the patience.
+const GROWTH_PERCENT: usize = 1;
 
 /// How near the ceiling the process is, and for how long it has shed.
 #[derive(Debug, Default)]
 pub struct Pressure {
     is_short: bool,
-    /// Looks in a row at which it had to shed.
+    /// How often it has shed without coming below the line.
     sheds: u32,
+    /// Looks since it last did.
+    looks: u32,
+    /// What was in use then.
+    used_then: usize,
 }
 
 /// What is to be done now.
@@ -40,9 +53,15 @@ impl Pressure {
             self.sheds = 0;
             return Step::Nothing;
         }
+        self.looks += 1;
+        let grows = used > self.used_then.saturating_add(percent(GROWTH_PERCENT));
+        if self.sheds > 0 && self.looks < PATIENCE_LOOKS && !grows {
+            return Step::Nothing;
+        }
+        (self.looks, self.used_then) = (0, used);
         // Subscribers of one channel owe the same bytes: memory comes back with the last of them. So
-        // more go at each look that finds no less in use.
-        let bytes = (used - percent(SHORT_PERCENT)).saturating_mul(1 << self.sheds);
+        // more go each time that it did not help.
+        let bytes = (used - percent(AIM_PERCENT)).saturating_mul(1 << self.sheds);
         self.sheds = (self.sheds + 1).min(DOUBLINGS_MAX);
         Step::Shed(bytes)
     }
@@ -70,12 +89,16 @@ mod tests {
     #[test]
     fn it_sheds_more_as_long_as_it_does_not_help() {
         let mut pressure = Pressure::default();
-        let steps: Vec<_> = (0..3).map(|_| pressure.step(950, 1000)).collect();
-        assert_eq!(steps, [Step::Shed(100), Step::Shed(200), Step::Shed(400)]);
-        assert_eq!(pressure.step(919, 1000), Step::Nothing);
-        assert_eq!(pressure.step(950, 1000), Step::Shed(100));
-        for _ in 0..100 {
-            pressure.step(usize::MAX, 1000);
-        }
+        let mut looks = |used, times| -> Vec<_> {
+            let steps = (0..times).map(|_| pressure.step(used, 1000));
+            steps.filter(|step| *step != Step::Nothing).collect()
+        };
+        assert_eq!(looks(950, 1), [Step::Shed(200)]);
+        assert_eq!(looks(950, PATIENCE_LOOKS - 1), [], "what was shed may yet come back");
+        assert_eq!(looks(950, 1), [Step::Shed(400)]);
+        assert_eq!(looks(961, 2), [Step::Shed(844)], "it grows");
+        assert_eq!(looks(919, 1), []);
+        assert_eq!(looks(950, 1), [Step::Shed(200)]);
+        assert!(looks(usize::MAX, 1000).len() > 100);
     }
 }
