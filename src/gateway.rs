@@ -20,6 +20,7 @@ use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
 use crate::limits::Limits;
 use crate::live::Live;
+use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::{self, Context};
@@ -107,11 +108,20 @@ impl Gateway {
             config: config.session.clone(),
             node,
         }));
-        let front = Arc::new(Public::new(server.clone(), limits, config.demo, context));
+        let watched = hub.clone();
+        let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
+        let front =
+            Public::new(server.clone(), limits.clone(), memory.clone(), config.demo, context);
         Reload::new(sources, &config, followers).start(hangup);
-        let serving = tokio::spawn(front.serve(public));
-        let back =
-            Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());
+        let serving = tokio::spawn(Arc::new(front).serve(public));
+        let back = Internal::new(
+            &config.internal,
+            hub.clone(),
+            presence,
+            config.rules,
+            drain.clone(),
+            memory,
+        );
         tokio::spawn(Arc::new(back).serve(internal));
 
         let stop = stop.await;

@@ -11,6 +11,7 @@ mod access;
 mod cluster;
 mod config;
 mod drain;
+mod edge;
 mod handshake;
 mod heartbeat;
 mod history;
