@@ -1,12 +1,18 @@
 //! Who may connect: tokens, the keys they are checked with, and what they let their bearer do.
 
 mod identity;
+mod revocations;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub use identity::Identity;
+pub use revocations::{Revocations, is_until, unix_millis};
 
 use crate::settings::Settings;
+
+/// How long a revocation is kept: longer than any token may live.
+pub const REVOCATION_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How clients prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,15 +8,17 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use crate::auth::{self, Revocations};
+use crate::broker::{Event, Revocation, Sink};
 use crate::close::Close;
 use crate::config::Config;
 use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
-use crate::internal::Internal;
+use crate::internal::{self, Internal};
 use crate::limits::Limits;
 use crate::presence::Presence;
 use crate::publication::NodeId;
-use crate::session::Context;
+use crate::session::{Context, Users};
 use crate::transport::Public;
 use crate::{broker, listener, telemetry};
 
@@ -77,17 +79,30 @@ impl Gateway {
         }
         let registry = Arc::new(Registry::new(config.rules.clone()));
         registry.start_flushers();
-        let broker = broker::connect(&config.broker, node, registry.clone().sink());
+        let users = Users::new(Revocations::new(auth::REVOCATION_AGE));
+        let sink = sink(registry.clone().sink(), users.clone());
+        let broker = broker::connect(&config.broker, node, sink);
         let presence = Presence::start(&config.presence, broker.clone());
         let hub = Hub::new(registry, broker);
         let drain = Drain::default();
-        let context =
-            Arc::new(Context::new(hub.clone(), presence.clone(), config.session.clone(), node));
+        let context = Arc::new(Context::new(
+            hub.clone(),
+            presence.clone(),
+            users.clone(),
+            config.session.clone(),
+            node,
+        ));
         let limits = Limits::new(config.limits);
         let front = Arc::new(Public::new(&config.server, &limits, config.demo, context));
         let serving = tokio::spawn(front.serve(public));
-        let back =
-            Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());
+        let parts = internal::Parts {
+            hub: hub.clone(),
+            presence,
+            users,
+            rules: config.rules,
+            drain: drain.clone(),
+        };
+        let back = Internal::new(&config.internal, parts);
         tokio::spawn(Arc::new(back).serve(internal));
 
         let stop = stop.await;
@@ -102,6 +117,20 @@ impl Gateway {
         telemetry::stopped(gone(&hub).await);
         Ok(())
     }
+}
+
+/// Where the broker puts its events: revocations are for the users' sessions, the rest for the hub.
+fn sink(hub: Sink, users: Users) -> Sink {
+    Arc::new(move |event| match event {
+        Event::Revoked { user, before } => _ = users.revoke(user, before),
+        Event::RevocationsRead { known, missing } => {
+            let revocations = users.revocations();
+            let keep = revocations.age();
+            let forgotten = revocations.missing_in(known).into_iter();
+            missing.extend(forgotten.map(|(user, before)| Revocation { user, before, keep }));
+        }
+        event => hub(event),
+    })
 }
 
 /// Waits a bounded time for all connections to end; returns how many did not.

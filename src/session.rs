@@ -8,6 +8,7 @@ mod history;
 mod in_flight;
 mod presence;
 mod state;
+mod users;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 pub use self::config::Config;
 use self::in_flight::{Done, InFlight};
 use self::state::{Action, Beat, State};
+pub use self::users::{Entered, Refusal, Users};
 use crate::broker::Unavailable;
 use crate::close::Close;
 use crate::frame;
@@ -73,14 +75,20 @@ struct Joined {
 pub struct Context {
     hub: Hub,
     presence: Presence,
+    users: Users,
     config: Config,
     node: NodeId,
     sessions: AtomicU64,
 }
 
 impl Context {
-    pub fn new(hub: Hub, presence: Presence, config: Config, node: NodeId) -> Self {
-        Self { hub, presence, config, node, sessions: AtomicU64::new(1) }
+    pub fn new(hub: Hub, presence: Presence, users: Users, config: Config, node: NodeId) -> Self {
+        Self { hub, presence, users, config, node, sessions: AtomicU64::new(1) }
+    }
+
+    /// Whose sessions are on this node.
+    pub fn users(&self) -> &Users {
+        &self.users
     }
 
     pub fn hub(&self) -> &Hub {
