@@ -5,6 +5,7 @@ mod attendance;
 mod memory;
 mod queue;
 mod redis;
+mod revocation;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use self::attendance::{
     ATTENDANCES_MAX, Attendance, MEMBERS_MAX, Presences, RENEWALS_MAX, Renewal, Standing,
 };
 pub use self::redis::Url;
+pub use self::revocation::{Known, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
 use crate::publication::{Change, Channel, NodeId, Position, Publication, User};
 use crate::rules::Rules;
 use crate::settings::Settings;
@@ -99,6 +101,12 @@ pub enum Event<'a> {
     Gap { channel: &'a Channel, reason: &'static str },
     /// A user came to the channel's first session of the fleet, or left its last.
     Presence { channel: &'a str, user: User, change: Change },
+    /// The user's tokens issued until `before`, in Unix milliseconds, are revoked. Comes more than
+    /// once, and from other tasks than the rest.
+    Revoked { user: &'a str, before: u64 },
+    /// The broker has read all revocations it keeps. What it has forgotten goes into `missing`, and
+    /// is kept again.
+    RevocationsRead { known: &'a Known, missing: &'a mut Vec<Revocation> },
 }
 
 /// Takes the broker's events, one at a time for each channel; joins and leaves one at a time among
@@ -124,9 +132,9 @@ pub enum Page {
 /// Most publications of one [`Page`], so that neither Redis nor the node is busy with one for long.
 pub const PAGE_MAX: usize = 128;
 
-/// Carries publications between nodes, keeps the history of channels whose rule asks for it, and who
-/// is in a channel.
-pub trait Broker: Presences + Send + Sync {
+/// Carries publications between nodes, keeps the history of channels whose rule asks for it, who is in
+/// a channel, and whose tokens are revoked.
+pub trait Broker: Presences + Revoking + Send + Sync {
     /// Hands over a publication. Publications of one channel keep the order they are handed over in.
     ///
     /// Resolves to its position where the channel keeps history; the same `id` is published once

@@ -12,18 +12,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use self::reload::{Followers, Reload};
-use crate::auth::{Auth, Mode};
+use crate::auth::{Auth, Mode, Revocations};
+use crate::broker::{Event, Revocation, Sink};
 use crate::close::Close;
 use crate::config::{Config, Sources};
 use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
-use crate::internal::Internal;
+use crate::internal::{self, Internal};
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::publication::NodeId;
-use crate::session::{self, Context};
+use crate::session::{self, Context, Users};
 use crate::transport::Public;
 use crate::{broker, listener, telemetry};
 
@@ -89,13 +90,16 @@ impl Gateway {
         }
         let registry = Arc::new(Registry::new(config.rules.clone()));
         registry.start_flushers();
-        let broker = broker::connect(&config.broker, node, registry.clone().sink());
+        let users = Users::new(Revocations::new(config.auth.revocation_age));
+        let sink = sink(registry.clone().sink(), users.clone());
+        let broker = broker::connect(&config.broker, node, sink);
         let presence = Presence::start(&config.presence, broker.clone());
         let hub = Hub::new(registry, broker);
         let drain = Drain::default();
         let followers = Followers {
             hub: hub.clone(),
             auth: Auth::start(&config.auth),
+            users: users.clone(),
             limits: Limits::new(config.limits.clone()),
             server: Live::new(config.server.clone()),
         };
@@ -104,6 +108,7 @@ impl Gateway {
             hub: hub.clone(),
             presence: presence.clone(),
             auth: auth.clone(),
+            users: users.clone(),
             limits: limits.clone(),
             config: config.session.clone(),
             node,
@@ -114,14 +119,15 @@ impl Gateway {
             Public::new(server.clone(), limits.clone(), memory.clone(), config.demo, context);
         Reload::new(sources, &config, followers).start(hangup);
         let serving = tokio::spawn(Arc::new(front).serve(public));
-        let back = Internal::new(
-            &config.internal,
-            hub.clone(),
+        let parts = internal::Parts {
+            hub: hub.clone(),
             presence,
-            config.rules,
-            drain.clone(),
+            users,
+            rules: config.rules,
+            drain: drain.clone(),
             memory,
-        );
+        };
+        let back = Internal::new(&config.internal, parts);
         tokio::spawn(Arc::new(back).serve(internal));
 
         let stop = stop.await;
@@ -136,6 +142,20 @@ impl Gateway {
         telemetry::stopped(gone(&hub).await);
         Ok(())
     }
+}
+
+/// Where the broker puts its events: revocations are for the users' sessions, the rest for the hub.
+fn sink(hub: Sink, users: Users) -> Sink {
+    Arc::new(move |event| match event {
+        Event::Revoked { user, before } => _ = users.revoke(user, before),
+        Event::RevocationsRead { known, missing } => {
+            let revocations = users.revocations();
+            let keep = revocations.age();
+            let forgotten = revocations.missing_in(known).into_iter();
+            missing.extend(forgotten.map(|(user, before)| Revocation { user, before, keep }));
+        }
+        event => hub(event),
+    })
 }
 
 /// Waits a bounded time for all connections to end; returns how many did not.

@@ -2,6 +2,7 @@
 //! that the public need never reach.
 
 mod api;
+mod disconnect;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use crate::listener;
 use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::rules::Rules;
+use crate::session::Users;
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
 
@@ -69,28 +71,27 @@ impl Config {
     }
 }
 
-/// What the internal listener answers from.
+/// What of the node the internal listener answers from.
+pub struct Parts {
+    pub hub: Hub,
+    pub presence: Presence,
+    pub users: Users,
+    pub rules: Rules,
+    pub drain: Drain,
+    pub memory: Memory,
+}
+
+/// The internal listener.
 pub struct Internal {
-    hub: Hub,
-    presence: Presence,
-    rules: Rules,
-    drain: Drain,
-    memory: Memory,
+    parts: Parts,
     api_key: Option<String>,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Internal {
-    pub fn new(
-        config: &Config,
-        hub: Hub,
-        presence: Presence,
-        rules: Rules,
-        drain: Drain,
-        memory: Memory,
-    ) -> Self {
-        Self { hub, presence, rules, drain, memory, api_key: config.api_key.clone() }
+    pub fn new(config: &Config, parts: Parts) -> Self {
+        Self { parts, api_key: config.api_key.clone() }
     }
 
     /// Accepts for ever.
@@ -134,13 +135,13 @@ impl Internal {
                     let message = "Authorization: Bearer must carry internal.api_key";
                     return error(StatusCode::UNAUTHORIZED, "unauthorized", message);
                 }
-                api::answer(self, request).await
+                api::answer(&self.parts, request).await
             }
             _ => error(
                 StatusCode::NOT_FOUND,
                 "not_found",
-                "there are /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels and \
-                 /api/presence/{channel}",
+                "there are /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
+                 /api/presence/{channel} and /api/disconnect",
             ),
         }
     }
@@ -148,13 +149,13 @@ impl Internal {
     /// Ready for more clients? If not, every reason.
     fn ready(&self) -> Answer {
         let mut reasons = Vec::new();
-        if self.drain.phase() != Phase::Serving {
+        if self.parts.drain.phase() != Phase::Serving {
             reasons.push("draining".to_owned());
         }
-        if let Err(unavailable) = self.hub.broker().ready() {
+        if let Err(unavailable) = self.parts.hub.broker().ready() {
             reasons.push(format!("broker: {unavailable}"));
         }
-        if let Err(short) = self.memory.ready() {
+        if let Err(short) = self.parts.memory.ready() {
             reasons.push(format!("memory: {short}"));
         }
         match reasons.is_empty() {
@@ -167,7 +168,7 @@ impl Internal {
     }
 
     fn metrics(&self) -> Answer {
-        let text = telemetry::exposition(self.hub.registry().levels());
+        let text = telemetry::exposition(self.parts.hub.registry().levels());
         let mut response = Response::new(Full::from(text));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, kind);

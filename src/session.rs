@@ -11,6 +11,7 @@ mod presence;
 mod rates;
 mod rights;
 mod state;
+mod users;
 
 use std::future::poll_fn;
 use std::ops::Deref;
@@ -25,7 +26,10 @@ use tokio::time::{Instant, sleep_until};
 use self::bearer::Bearer;
 pub use self::config::Config;
 use self::in_flight::{Done, InFlight};
+pub use self::rights::TooMany;
+use self::rights::Unfit;
 use self::state::{Action, Beat, State};
+pub use self::users::{Entered, Refusal, Users};
 use crate::auth::access::Right;
 use crate::auth::{Auth, Identity, Refused};
 use crate::broker::Unavailable;
@@ -90,6 +94,7 @@ pub struct Parts {
     pub hub: Hub,
     pub presence: Presence,
     pub auth: Auth,
+    pub users: Users,
     pub limits: Limits,
     pub config: Config,
     pub node: NodeId,
@@ -175,7 +180,12 @@ impl Session {
     ///
     /// A session that may not be is begun all the same, and ends with the word why: a browser cannot
     /// read the status of a refused upgrade.
-    pub async fn begin(context: Arc<Context>, beginning: Beginning) -> (Self, Standing) {
+    ///
+    /// Fails only where its user has as many sessions here as one may have.
+    pub async fn begin(
+        context: Arc<Context>,
+        beginning: Beginning,
+    ) -> Result<(Self, Standing), TooMany> {
         let Beginning { protocol, token, echo, since } = beginning;
         let number = context.sessions.fetch_add(1, Ordering::Relaxed);
         let id = SessionId { node: context.node, number };
@@ -186,14 +196,20 @@ impl Session {
         };
         let (now, rules, limits) =
             (Instant::now(), context.hub.rules().clone(), context.limits.clone());
-        let bearer = match token {
-            Some(Ok(identity)) => Bearer::of(Arc::new(identity), now),
-            Some(Err(refused)) => {
-                telemetry::rejected(Rejected::Token, &refused);
-                outbound.close(Close::Unauthorized(refused.0));
+        let admitted = token.map(|token| {
+            let identity = token.map_err(Unfit::Token)?;
+            let entered = rights::admit(&context, &identity, &outbound, None)?;
+            Ok(Bearer::of(Arc::new(identity), entered, now))
+        });
+        let bearer = match admitted {
+            None => Bearer::stranger(context.auth.is_on(), context.patience(), now),
+            Some(Ok(bearer)) => bearer,
+            Some(Err(Unfit::TooMany(too_many))) => return Err(too_many),
+            Some(Err(unfit)) => {
+                telemetry::rejected(Rejected::Token, &unfit);
+                outbound.close(unfit.close());
                 Bearer::default()
             }
-            None => Bearer::stranger(context.auth.is_on(), context.patience(), now),
         };
         let mut session = Self {
             _membership: context.hub.join(outbound.clone()),
@@ -210,7 +226,7 @@ impl Session {
             Some(channel) => session.begin_plain(channel, echo, since).await,
             None => Standing::default(),
         };
-        (session, standing)
+        Ok((session, standing))
     }
 
     /// Whoever may only publish gets nothing; whoever may do nothing is told to go.
@@ -312,11 +328,6 @@ impl Session {
         // In a box, because a task is as large as the largest thing it ever waits for.
         Box::pin(connection.close(close, &self.outbound)).await;
         close
-    }
-
-    /// Counts it among its user's sessions.
-    fn enter_user(&mut self, _identity: &Identity) -> Result<(), &'static str> {
-        Ok(())
     }
 
     /// Has everything it published come back to it that will? The broker may answer a publication

@@ -235,6 +235,21 @@ pub fn memory_shed(connections: usize, bytes: usize) {
     tracing::warn!(connections, bytes, "short of memory; closed the slowest connections");
 }
 
+/// Somebody asked for a user's sessions to be ended, of which so many were on this node.
+pub fn user_disconnected(sessions: usize) {
+    tracing::info!(sessions, "a user was disconnected and its tokens revoked");
+}
+
+/// So many users have tokens that are refused.
+pub fn revocations_known(count: usize) {
+    METRICS.revocations.set(count as i64);
+}
+
+/// There are more revocations than are kept.
+pub fn revocations_dropped(max: usize) {
+    tracing::warn!(max, "too many users were disconnected: the oldest revocations are forgotten");
+}
+
 /// Bytes came in from a client.
 pub fn received_bytes(bytes: usize) {
     METRICS.received_bytes.inc_by(bytes as u64);

@@ -2,6 +2,7 @@
 
 mod history;
 mod presence;
+mod revocation;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub struct Memory {
     rules: Rules,
     histories: Arc<Mutex<Histories>>,
     presence: presence::Table,
+    sink: Sink,
 }
 
 struct Relay {
@@ -43,7 +45,7 @@ impl Memory {
         let histories: Arc<Mutex<Histories>> = Arc::default();
         let presence = presence::Table::new(sink.clone());
         let relay = Relay {
-            sink,
+            sink: sink.clone(),
             rules: config.rules.clone(),
             histories: histories.clone(),
             idempotency_window: config.idempotency_window,
@@ -69,7 +71,7 @@ impl Memory {
             }
         });
         telemetry::broker_connected();
-        Self { queue, rules: config.rules.clone(), histories, presence }
+        Self { queue, rules: config.rules.clone(), histories, presence, sink }
     }
 }
 

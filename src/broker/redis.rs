@@ -9,7 +9,7 @@
 //! the subscriber's, which reconciles what is wanted with what Redis has confirmed. Reconnecting,
 //! subscribing again and noticing loss are done here: the crate's own retries give up, ignore
 //! errors, or lose in silence. The subscriber also reads for itself (`resp.rs` says why).
-//! Questions (history, presence, `PUBSUB NUMSUB`) go through a small pool.
+//! Questions (history, presence, revocations, `PUBSUB NUMSUB`) go through a small pool.
 
 mod call;
 mod companion;
@@ -27,6 +27,8 @@ mod probe;
 mod publisher;
 mod replicas;
 mod resp;
+mod revocation;
+mod revoking;
 mod roster;
 mod server;
 mod slot;
@@ -47,7 +49,7 @@ use self::lane::Lane;
 pub use self::url::{Deployment, Url};
 use super::{Broker, Config, PAGE_MAX, Page, Receipt, Sink, Unavailable};
 use crate::publication::{Channel, NodeId, Position, Publication};
-use crate::telemetry;
+use crate::{telemetry, vital};
 
 /// Most channels in one question or command, so that Redis is never busy with one for long.
 const CHANNELS_PER_COMMAND_MAX: usize = 1000;
@@ -63,6 +65,8 @@ impl Redis {
     pub fn start(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
         let context = Arc::new(Context::new(config, deployment, node, sink));
         topology::start(&context, deployment);
+        let revoking = revoking::run(context.clone());
+        vital::spawn("revocations", async { match revoking.await {} });
         Self(context)
     }
 

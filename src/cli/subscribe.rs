@@ -26,7 +26,10 @@ pub fn run(config: &Config, names: &[String]) -> Result<ExitCode, Failure> {
                 Event::Publication { channel, publication, .. } => {
                     line(several.then_some(channel), &publication.payload)
                 }
-                Event::Subscribed { interrupted: None, .. } | Event::Presence { .. } => return,
+                Event::Subscribed { interrupted: None, .. }
+                | Event::Presence { .. }
+                | Event::Revoked { .. }
+                | Event::RevocationsRead { .. } => return,
                 Event::Subscribed { channel, interrupted: Some(reason) }
                 | Event::Gap { channel, reason } => {
                     eprintln!("tidegate: publications of {channel} may be missing ({reason})");

@@ -14,6 +14,7 @@ use crate::config::{Config, Sources};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::live::Live;
+use crate::session::Users;
 use crate::settings::Known;
 use crate::{telemetry, transport, vital};
 
@@ -28,6 +29,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 pub struct Followers {
     pub hub: Hub,
     pub auth: Auth,
+    pub users: Users,
     pub limits: Limits,
     pub server: Live<transport::Config>,
 }
@@ -92,6 +94,7 @@ impl Followers {
         telemetry::set_log_level(config.telemetry.log_level);
         self.limits.replace(config.limits);
         self.server.replace(config.server);
+        self.users.revocations().set_age(config.auth.revocation_age);
         self.auth.replace(&config.auth);
         self.hub.replace_rules(&config.rules);
     }

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Answer, Internal, error, object};
+use super::{Answer, Parts, disconnect, error, object};
 use crate::hub::Hub;
 use crate::presence::Presence;
 use crate::publication::{Channel, Kind, Members, Publication};
@@ -27,19 +27,25 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most channels in one answer.
 const CHANNELS_MAX: usize = 10_000;
 
-pub(super) async fn answer(internal: &Internal, request: Request<Incoming>) -> Answer {
-    let Internal { hub, presence, rules, .. } = internal;
-    let (parts, body) = request.into_parts();
-    let (path, method) = (parts.uri.path(), &parts.method);
+pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer {
+    let Parts { hub, presence, users, rules, .. } = parts;
+    let (head, body) = request.into_parts();
+    let (path, method) = (head.uri.path(), &head.method);
     if path == "/api/channels" {
         return match *method {
             Method::GET => channels(hub).await,
             _ => not_allowed("GET"),
         };
     }
+    if path == "/api/disconnect" {
+        return match *method {
+            Method::POST => disconnect::answer(hub.broker(), users, head.uri.query()).await,
+            _ => not_allowed("POST"),
+        };
+    }
     if let Some(name) = path.strip_prefix("/api/publish/") {
         return match *method {
-            Method::POST => publish(hub, name, &parts.headers, body).await,
+            Method::POST => publish(hub, name, &head.headers, body).await,
             _ => not_allowed("POST"),
         };
     }
@@ -52,7 +58,8 @@ pub(super) async fn answer(internal: &Internal, request: Request<Incoming>) -> A
     error(
         StatusCode::NOT_FOUND,
         "not_found",
-        "there are POST /api/publish/{channel}, GET /api/channels and GET /api/presence/{channel}",
+        "there are POST /api/publish/{channel}, GET /api/channels, GET /api/presence/{channel} and \
+         POST /api/disconnect?user=USER",
     )
 }
 

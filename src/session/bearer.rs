@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::users::Entered;
 use crate::auth::Identity;
 use crate::auth::access::{self, Denied, Right};
 use crate::close::Close;
@@ -15,9 +16,11 @@ use crate::rules::Rules;
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The bearer of a token, or a stranger.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Bearer {
     identity: Option<Arc<Identity>>,
+    /// Its place among its user's sessions.
+    _entered: Option<Entered>,
     /// Could a token help?
     tokens: bool,
     /// When the token's time, or the stranger's, is over.
@@ -27,12 +30,14 @@ pub struct Bearer {
 impl Bearer {
     /// `tokens`: does the node take them? `patience`: how long it may be without one. None: for ever.
     pub fn stranger(tokens: bool, patience: Option<Duration>, now: Instant) -> Self {
-        Self { identity: None, tokens, ends_at: patience.map(|patience| now + patience) }
+        let ends_at = patience.map(|patience| now + patience);
+        Self { tokens, ends_at, ..Self::default() }
     }
 
-    pub fn of(identity: Arc<Identity>, now: Instant) -> Self {
+    pub fn of(identity: Arc<Identity>, entered: Option<Entered>, now: Instant) -> Self {
         let left = time_left(&identity).filter(|left| *left < NEVER);
-        Self { identity: Some(identity), tokens: true, ends_at: left.map(|left| now + left) }
+        let ends_at = left.map(|left| now + left);
+        Self { identity: Some(identity), _entered: entered, tokens: true, ends_at }
     }
 
     pub fn identity(&self) -> Option<&Arc<Identity>> {
@@ -80,7 +85,7 @@ mod tests {
         let now = Instant::now();
         let ends_at = Some(SystemTime::now() + Duration::from_secs(60));
         let identity = Arc::new(Identity { ends_at, ..Identity::default() });
-        let bearer = Bearer::of(identity, now);
+        let bearer = Bearer::of(identity, None, now);
         assert_eq!(bearer.over(now + Duration::from_secs(59)), None);
         assert_eq!(bearer.over(now + Duration::from_secs(61)), Some(Close::Expired));
         let stranger = Bearer::stranger(true, Some(Duration::from_secs(1)), now);
@@ -93,7 +98,7 @@ mod tests {
     fn a_token_without_end_or_with_one_in_another_age_is_no_trouble() {
         for ends_at in [None, SystemTime::now().checked_add(Duration::from_secs(1 << 40))] {
             let identity = Arc::new(Identity { ends_at, ..Identity::default() });
-            assert_eq!(Bearer::of(identity, Instant::now()).ends_at(), None);
+            assert_eq!(Bearer::of(identity, None, Instant::now()).ends_at(), None);
         }
     }
 }

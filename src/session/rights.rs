@@ -8,11 +8,82 @@ use tokio::time::Instant;
 use super::bearer::{Bearer, time_left};
 use super::in_flight::Checked;
 use super::state::code_of;
-use super::{Joined, Session};
+use super::users::{Entered, Refusal};
+use super::{Context, Joined, Session};
 use crate::auth::access::Right;
+use crate::auth::{Identity, Refused};
+use crate::close::Close;
+use crate::outbound::Outbound;
 use crate::protocol::{Code, Id, Protocol, Reply, ReplyError, Token};
 use crate::publication::User;
 use crate::telemetry::{self, Rejected};
+
+/// Why a session cannot be what a token says.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    #[error(transparent)]
+    Token(Refused),
+    #[error("the token was revoked: get a new one")]
+    Revoked,
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+}
+
+/// The user has as many sessions on this node as one may have.
+#[derive(Debug, thiserror::Error)]
+#[error("this user has as many connections to this node as limits.connections_per_user lets it")]
+pub struct TooMany;
+
+impl Unfit {
+    fn code(&self) -> Code {
+        match self {
+            Self::Token(_) | Self::Revoked => Code::Unauthorized,
+            Self::TooMany(_) => Code::LimitReached,
+        }
+    }
+
+    fn reason(&self) -> Rejected {
+        match self {
+            Self::Token(_) | Self::Revoked => Rejected::Token,
+            Self::TooMany(_) => Rejected::ConnectionsPerUser,
+        }
+    }
+
+    /// How a session ends that begins with such a token.
+    pub fn close(&self) -> Close {
+        match self {
+            Self::Token(refused) => Close::Unauthorized(refused.0),
+            Self::Revoked => Close::Revoked,
+            Self::TooMany(_) => Close::RateLimited,
+        }
+    }
+}
+
+/// Counts a session among those of the token's user. `before`: whose it was until now.
+pub fn admit(
+    context: &Context,
+    identity: &Identity,
+    outbound: &Arc<Outbound>,
+    before: User,
+) -> Result<Option<Entered>, Unfit> {
+    let limits = context.limits.get();
+    let max = match limits.connections_per_user {
+        0 => usize::MAX,
+        // It has a place already, and is given another before it leaves that one.
+        max => max.saturating_add(usize::from(before == identity.user)),
+    };
+    let admitted = match context.users.admit(identity, outbound, max) {
+        Err(Refusal::Full) if limits.dry_run => {
+            telemetry::rejected(Rejected::ConnectionsPerUser, &TooMany);
+            context.users.admit(identity, outbound, usize::MAX)
+        }
+        admitted => admitted,
+    };
+    admitted.map_err(|refusal| match refusal {
+        Refusal::Revoked => Unfit::Revoked,
+        Refusal::Full => Unfit::TooMany(TooMany),
+    })
+}
 
 impl Session {
     /// Begins to check a token. What the client sends next waits for it.
@@ -28,22 +99,23 @@ impl Session {
 
     /// A token was checked. One that is not accepted changes nothing.
     pub(super) fn authenticated(&mut self, id: Option<Id>, answer: Checked) {
-        let refuse = |code, message| Reply::Error(ReplyError { id, channel: None, code, message });
-        let identity = match answer {
-            Ok(identity) => Arc::new(identity),
-            Err(refused) => {
-                telemetry::rejected(Rejected::Token, &refused);
-                self.reply(&refuse(Code::Unauthorized, refused.to_string()));
-                return;
+        let admitted = answer.map_err(Unfit::Token).and_then(|identity| {
+            let before = self.state.bearer().user();
+            let entered = admit(&self.context, &identity, &self.outbound, before)?;
+            Ok((Arc::new(identity), entered))
+        });
+        let (identity, entered) = match admitted {
+            Ok(admitted) => admitted,
+            Err(unfit) => {
+                telemetry::rejected(unfit.reason(), &unfit);
+                let (code, message) = (unfit.code(), unfit.to_string());
+                let error = ReplyError { id, channel: None, code, message };
+                return self.reply(&Reply::Error(error));
             }
         };
-        if let Err(full) = self.enter_user(&identity) {
-            self.reply(&refuse(Code::LimitReached, full.to_string()));
-            return;
-        }
         let (before, user) = (self.state.bearer().user(), identity.user.clone());
         let expires_in = time_left(&identity);
-        self.state.belong_to(Bearer::of(identity, Instant::now()));
+        self.state.belong_to(Bearer::of(identity, entered, Instant::now()));
         self.reply(&Reply::Authenticated { id, user: user.clone(), expires_in });
         self.leave_forbidden();
         if before != user {

@@ -68,7 +68,6 @@ pub enum Beat {
 }
 
 /// What a session knows beside its socket.
-#[derive(Debug)]
 pub struct State {
     protocol: Protocol,
     rules: Rules,

@@ -100,6 +100,7 @@ pub(super) struct Metrics {
     pub rejected: IntCounterVec,
     pub config_reloads: IntCounterVec,
     pub memory_max: IntGauge,
+    pub revocations: IntGauge,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
     pub broker_probe_rtt: Histogram,
@@ -206,6 +207,10 @@ impl Metrics {
             memory_max: add.gauge(
                 "memory_max_bytes",
                 "Most memory of the process before it sheds connections.",
+            ),
+            revocations: add.gauge(
+                "revocations",
+                "Users who were disconnected and whose tokens issued until then are refused.",
             ),
             broker_up: add.gauge("broker_up", "1 while the broker can be used."),
             broker_reconnects: add

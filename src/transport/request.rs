@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -18,6 +18,9 @@ use crate::protocol::{JSON_SUBPROTOCOL, Protocol};
 use crate::publication::Channel;
 use crate::session::{Beginning, Session};
 use crate::telemetry::{self, Rejected};
+
+/// Seconds after which a user with too many connections may try again.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Most bytes of a request's head; more is answered 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -114,7 +117,14 @@ async fn upgrade(
         _ => None,
     };
     let beginning = Beginning { protocol, token, echo, since };
-    let (session, standing) = Session::begin(context, beginning).await;
+    let begun = Session::begin(context, beginning).await;
+    let (session, standing) = begun.map_err(|too_many| Refused {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        code: "limit_reached",
+        message: too_many.to_string(),
+        header: Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
+        reason: Rejected::ConnectionsPerUser,
+    })?;
     let mut response = switching(headers, subprotocol);
     let mut tell = |name, value: Option<String>| {
         if let Some(Ok(value)) = value.map(HeaderValue::try_from) {

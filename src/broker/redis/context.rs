@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::functions::Library;
 use super::map::Map;
 use super::presence::Calls;
+use super::revoking::Desk;
 use super::state::State;
 use super::tally::Tally;
 use super::url::{Deployment, Masters};
@@ -24,6 +25,7 @@ pub struct Context {
     pub rules: Rules,
     pub library: Live<Library>,
     pub presence: Calls,
+    pub revoking: Desk,
     pub login: RedisConnectionInfo,
     pub publish_timeout: Duration,
     pub sink: Sink,
@@ -48,6 +50,7 @@ impl Context {
             rules: config.rules.clone(),
             library: Live::new(Library::new(config, publish)),
             presence: Calls::new(prefix.clone(), node, publish),
+            revoking: Desk::default(),
             login: deployment.login.clone(),
             publish_timeout: config.publish_timeout,
             sink,

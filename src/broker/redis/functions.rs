@@ -15,7 +15,7 @@ use crate::rules::Rules;
 
 /// Grows with every change of the code. A library of a later version is left alone: it knows all
 /// that an earlier one did.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const NAME: &str = "tidegate";
 
@@ -24,6 +24,7 @@ const TRIES: usize = 4;
 
 const HISTORY: &str = include_str!("history.lua");
 const PRESENCE: &str = super::presence::FUNCTIONS;
+const REVOCATIONS: &str = super::revocation::FUNCTIONS;
 
 /// Longest time an idempotency key or an entry is kept, as Redis takes it, in milliseconds.
 const MILLIS_MAX: u128 = 1 << 48;
@@ -132,7 +133,7 @@ fn write(fleets: &Fleets) -> String {
     format!(
         "#!lua name={NAME}\n{VERSION_LINE}{VERSION}\n\
          -- Installed by Tidegate's nodes, which replace it when they start.\n\
-         {FLEETS}{json}{FLEETS_END}\n{HISTORY}\n{PRESENCE}"
+         {FLEETS}{json}{FLEETS_END}\n{HISTORY}\n{PRESENCE}\n{REVOCATIONS}"
     )
 }
 
@@ -200,9 +201,10 @@ mod tests {
     #[test]
     fn a_later_version_is_left_alone_and_an_earlier_one_replaced() {
         let text = library("a:", 5, 100).to_load(None).unwrap();
-        let later = text.replace("-- version 1\n", "-- version 999\n");
+        let this = format!("-- version {VERSION}\n");
+        let later = text.replace(&this, "-- version 999\n");
         assert_eq!(library("b:", 5, 100).to_load(Some(&later)), None);
-        let earlier = text.replace("-- version 1\n", "-- version 0\n");
+        let earlier = text.replace(&this, "-- version 0\n");
         assert!(library("a:", 5, 100).to_load(Some(&earlier)).is_some());
     }
 

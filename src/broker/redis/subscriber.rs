@@ -18,6 +18,7 @@ use super::link::Backoff;
 use super::presence;
 use super::probe::{self, OwnChannel, Prober};
 use super::resp::Said;
+use super::revocation;
 use super::slot::Slot;
 use super::state::Part;
 use super::verdict::Cause;
@@ -31,7 +32,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Commands to leave channels that are asked at a tick: who leaves can wait, others may not.
 const LEAVES_PER_TICK_MAX: usize = 4;
 
-/// How long the node's own channel may stay unconfirmed before it is asked for again.
+/// How long a channel of the nodes' own may stay unconfirmed before it is asked for again.
 const OWN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often at most it is told that Redis refuses to subscribe.
@@ -74,6 +75,14 @@ struct Course {
     own: watch::Sender<OwnChannel>,
     /// The number of the last probe that came back.
     probed: watch::Sender<u64>,
+    revocations: Kept,
+}
+
+/// A channel that is subscribed for as long as its slot is the lane's, whatever else is wanted.
+struct Kept {
+    channel: Channel,
+    confirmed: bool,
+    asked: Option<Instant>,
 }
 
 impl Subscriber {
@@ -110,7 +119,9 @@ impl Subscriber {
             own_asked: Instant::now(),
             own: watch::Sender::new(own),
             probed: watch::Sender::new(0),
+            revocations: Kept { channel: revocation::channel(), confirmed: false, asked: None },
         };
+        self.keep(&mut asking, &mut course.revocations);
         self.subscribe(&mut asking);
         self.lane.state.works(Part::Subscriber);
         let mut tick = interval(TICK);
@@ -151,6 +162,12 @@ impl Subscriber {
         match said {
             Said::Message { channel, payload } => {
                 let Some(channel) = self.context.channel(channel) else { return };
+                if revocation::is_channel(channel) {
+                    if let Some((user, before)) = revocation::told(payload) {
+                        (self.context.sink)(Event::Revoked { user, before });
+                    }
+                    return;
+                }
                 let mut publication = header::read(Bytes::copy_from_slice(payload));
                 if Channel::is_probe(channel) {
                     course.probed.send_replace(probe::number(&publication.payload));
@@ -171,6 +188,10 @@ impl Subscriber {
             }
             Said::Subscribed { channel } => {
                 course.own_is(channel, true, &self.context);
+                if self.context.channel(channel) == Some(course.revocations.channel.as_str()) {
+                    course.revocations.confirmed = true;
+                    self.context.revoking.subscribed.notify_one();
+                }
                 if let Some(channel) = self.channel(channel)
                     && let Some(interrupted) = self.lane.wanted.confirm(&channel)
                 {
@@ -180,6 +201,10 @@ impl Subscriber {
             }
             Said::Unsubscribed { channel } => {
                 course.own_is(channel, false, &self.context);
+                if self.context.channel(channel) == Some(course.revocations.channel.as_str()) {
+                    course.revocations.confirmed = false;
+                    self.lane.doubt();
+                }
                 if let Some(channel) = self.channel(channel)
                     && self.lane.wanted.interrupted(&channel)
                 {
@@ -204,7 +229,7 @@ impl Subscriber {
     }
 
     /// Leaves what nobody wants, asks again for what was refused, and keeps the probe where it is
-    /// relayed.
+    /// relayed and the revocations subscribed.
     fn tick(&self, asking: &mut Asking, course: &mut Course) {
         for _ in 0..LEAVES_PER_TICK_MAX {
             let channels = self.lane.wanted.next_to_unsubscribe();
@@ -224,6 +249,16 @@ impl Subscriber {
         if waits || !self.context.map.owns(&self.lane, &channel) {
             course.own_asked = Instant::now();
             course.own.send_replace(self.ask_own(asking));
+        }
+        self.keep(asking, &mut course.revocations);
+    }
+
+    /// Asks for a channel that is always subscribed, where it is the lane's and not confirmed.
+    fn keep(&self, asking: &mut Asking, kept: &mut Kept) {
+        let is_due = kept.asked.is_none_or(|asked| asked.elapsed() >= OWN_INTERVAL);
+        if !kept.confirmed && is_due && self.context.map.owns(&self.lane, &kept.channel) {
+            kept.asked = Some(Instant::now());
+            self.ask(asking, Verb::Subscribe, &[&kept.channel]);
         }
     }
 

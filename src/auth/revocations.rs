@@ -1,0 +1,248 @@
+//! Whose tokens are no longer accepted: for each user who was disconnected, the moment until which
+//! what had been issued is worth nothing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::Identity;
+use crate::telemetry;
+
+/// Most users with a revocation. Beyond it the oldest revocation gives way, because its tokens are the
+/// nearest to their end; the log says so.
+pub const REVOCATIONS_MAX: usize = 1 << 18;
+
+/// How often at most it is told that there are too many.
+const TOLD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The users who were disconnected, and until when. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Revocations(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// How long a revocation is kept, in milliseconds: as long as a token issued before may live.
+    age: AtomicU64,
+    table: RwLock<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// User to revoked-before, in Unix milliseconds.
+    users: HashMap<Arc<str>, u64>,
+    /// The same by time, to find those that are over.
+    order: BTreeSet<(u64, Arc<str>)>,
+    /// When it was last told that there are too many.
+    told: Option<Instant>,
+}
+
+impl Revocations {
+    /// `age`: how long a revocation is kept, `auth.revocation_age`.
+    pub fn new(age: Duration) -> Self {
+        let shared = Shared { age: AtomicU64::default(), table: RwLock::default() };
+        let revocations = Self(Arc::new(shared));
+        revocations.set_age(age);
+        revocations
+    }
+
+    /// How long a revocation is kept.
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(self.0.age.load(Ordering::Relaxed))
+    }
+
+    /// From here on they are kept so long; what is over already stays away.
+    pub fn set_age(&self, age: Duration) {
+        self.0.age.store(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Refuses the user's tokens issued until `before`, in Unix milliseconds. The latest counts.
+    ///
+    /// False: nothing is new, or it was so long ago that it is kept no more.
+    pub fn revoke(&self, user: &str, before: u64) -> bool {
+        let over = self.over();
+        if before <= over || self.before(user).is_some_and(|known| known >= before) {
+            return false;
+        }
+        let mut table = self.write();
+        let is_new = table.put(user, before);
+        if table.trim(over) > 0 && table.told.is_none_or(|told| told.elapsed() >= TOLD_INTERVAL) {
+            table.told = Some(Instant::now());
+            telemetry::revocations_dropped(REVOCATIONS_MAX);
+        }
+        telemetry::revocations_known(table.users.len());
+        is_new
+    }
+
+    /// Was the token issued before its user was disconnected? One look-up, and nothing is allocated.
+    ///
+    /// A token that does not say when it was issued counts as older than any revocation. `iat` has
+    /// whole seconds, cut off: one issued later in the second of the revocation looks older and is
+    /// refused too. Rather that than let an old one pass.
+    pub fn is_revoked(&self, identity: &Identity) -> bool {
+        let Some(user) = &identity.user else { return false };
+        self.before(user).is_some_and(|before| is_until(identity.issued_at, before))
+    }
+
+    /// Those that `known` lacks, or has an earlier time of.
+    pub fn missing_in(&self, known: &HashMap<Arc<str>, u64>) -> Vec<(Arc<str>, u64)> {
+        let over = self.over();
+        let table = self.read();
+        let missing = table.users.iter().filter(|(user, before)| {
+            **before > over && known.get(*user).is_none_or(|there| there < *before)
+        });
+        missing.map(|(user, before)| (user.clone(), *before)).collect()
+    }
+
+    fn before(&self, user: &str) -> Option<u64> {
+        self.read().users.get(user).copied()
+    }
+
+    /// A revocation of this time or before is kept no more.
+    fn over(&self) -> u64 {
+        unix_millis(SystemTime::now()).saturating_sub(self.0.age.load(Ordering::Relaxed))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.0.table.read().expect("no code panics while it holds the revocations' lock")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.0.table.write().expect("no code panics while it holds the revocations' lock")
+    }
+}
+
+impl Table {
+    /// False: a later one is there.
+    fn put(&mut self, user: &str, before: u64) -> bool {
+        match self.users.get_key_value(user).map(|(user, known)| (user.clone(), *known)) {
+            Some((_, known)) if known >= before => return false,
+            Some((user, known)) => {
+                self.order.remove(&(known, user.clone()));
+                self.users.insert(user.clone(), before);
+                self.order.insert((before, user));
+            }
+            None => {
+                let user: Arc<str> = user.into();
+                self.users.insert(user.clone(), before);
+                self.order.insert((before, user));
+            }
+        }
+        true
+    }
+
+    /// Drops what is over, and then the oldest until the rest fits. Returns how many of the latter.
+    fn trim(&mut self, over: u64) -> usize {
+        let mut dropped = 0;
+        while let Some((before, _)) = self.order.first()
+            && (*before <= over || self.order.len() > REVOCATIONS_MAX)
+        {
+            let (before, user) = self.order.pop_first().expect("it was just looked at");
+            dropped += usize::from(before > over);
+            self.users.remove(&user);
+        }
+        if self.users.len() * 4 < self.users.capacity() {
+            // A flood of revocations must not hold its memory for good.
+            self.users.shrink_to(self.users.len() * 2);
+        }
+        dropped
+    }
+}
+
+/// Was it issued at `before` at the latest, in Unix milliseconds, or nobody knows when?
+pub fn is_until(issued_at: Option<SystemTime>, before: u64) -> bool {
+    issued_at.is_none_or(|issued_at| unix_millis(issued_at) <= before)
+}
+
+/// Unix milliseconds; 0 for what was before them.
+pub fn unix_millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGE: Duration = Duration::from_secs(3600);
+
+    fn identity(user: Option<&str>, issued_at: Option<SystemTime>) -> Identity {
+        Identity { user: user.map(Into::into), issued_at, ..Identity::default() }
+    }
+
+    /// A whole second, and the milliseconds it begins at.
+    fn second() -> (SystemTime, u64) {
+        let now = unix_millis(SystemTime::now()) / 1000 * 1000;
+        (UNIX_EPOCH + Duration::from_millis(now), now)
+    }
+
+    #[test]
+    fn tokens_issued_until_the_revocation_are_refused_also_those_of_the_same_second() {
+        let (issued, millis) = second();
+        let revocations = Revocations::new(AGE);
+        assert!(!revocations.is_revoked(&identity(Some("ada"), Some(issued))));
+        // Within the second: the token may be older or younger, and says only the second.
+        assert!(revocations.revoke("ada", millis + 400));
+        assert!(revocations.is_revoked(&identity(Some("ada"), Some(issued))));
+        let next = Some(issued + Duration::from_secs(1));
+        assert!(!revocations.is_revoked(&identity(Some("ada"), next)));
+        assert!(revocations.is_revoked(&identity(Some("ada"), None)));
+        assert!(revocations.is_revoked(&identity(Some("ada"), Some(UNIX_EPOCH - AGE))));
+        assert!(!revocations.is_revoked(&identity(Some("bo"), Some(issued))));
+        assert!(!revocations.is_revoked(&identity(None, None)), "nobody's token is nobody's");
+    }
+
+    #[test]
+    fn the_latest_revocation_counts_in_whatever_order_they_come() {
+        let (_, now) = second();
+        let revocations = Revocations::new(AGE);
+        assert!(revocations.revoke("ada", now - 10));
+        assert!(revocations.revoke("ada", now));
+        assert!(!revocations.revoke("ada", now), "nothing new");
+        assert!(!revocations.revoke("ada", now - 5));
+        assert_eq!(revocations.before("ada"), Some(now));
+        assert_eq!(revocations.read().order.len(), 1);
+    }
+
+    #[test]
+    fn what_is_over_goes_and_does_not_come_back() {
+        let (_, now) = second();
+        let revocations = Revocations::new(AGE);
+        let age = AGE.as_millis() as u64;
+        assert!(!revocations.revoke("ada", now - age - 1000));
+        assert!(revocations.revoke("ada", now - age / 2));
+        revocations.set_age(AGE / 4);
+        assert!(revocations.missing_in(&HashMap::new()).is_empty());
+        assert!(revocations.revoke("bo", now));
+        assert_eq!(revocations.before("ada"), None);
+        assert_eq!(revocations.read().users.len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_give_way_when_there_are_too_many() {
+        let (_, now) = second();
+        let revocations = Revocations::new(AGE);
+        let first = now - REVOCATIONS_MAX as u64;
+        for number in 0..=REVOCATIONS_MAX as u64 + 1 {
+            revocations.revoke(&format!("user {number}"), first + number);
+        }
+        assert_eq!(revocations.read().users.len(), REVOCATIONS_MAX);
+        assert_eq!(revocations.read().order.len(), REVOCATIONS_MAX);
+        assert_eq!(revocations.before("user 1"), None);
+        assert_eq!(revocations.before("user 2"), Some(first + 2));
+    }
+
+    #[test]
+    fn what_a_broker_lacks_is_found() {
+        let (_, now) = second();
+        let revocations = Revocations::new(AGE);
+        for (user, before) in [("gone", now), ("earlier", now), ("same", now), ("later", now)] {
+            revocations.revoke(user, before);
+        }
+        let known = [("earlier", now - 1), ("same", now), ("later", now + 1), ("foreign", now)];
+        let known = known.map(|(user, before)| (user.into(), before)).into();
+        let mut missing = revocations.missing_in(&known);
+        missing.sort();
+        assert_eq!(missing, [("earlier".into(), now), ("gone".into(), now)]);
+    }
+}

@@ -1,0 +1,39 @@
+-- Whose tokens are revoked.
+--
+-- KEYS[1]: a sorted set, user -> Unix milliseconds until which what was issued is worth nothing. Each
+-- that is new is published to the Redis channel of the same name as `<milliseconds> <user>`.
+do
+  -- Most entries that are over which are dropped in one call, so that Redis is never busy with one
+  -- for long.
+  local REMOVALS_MAX = 1000
+
+  local function whole(number)
+    return string.format('%.0f', number)
+  end
+
+  -- ARGV: how long to keep them in ms, most entries, PUBLISH or SPUBLISH, then user and milliseconds,
+  -- any number of times. Answers how many of them were new; the latest of a user counts.
+  local function revoke(keys, args)
+    local key = keys[1]
+    local keep, most, publish = tonumber(args[1]), tonumber(args[2]), args[3]
+    local new = 0
+    for at = 4, #args, 2 do
+      local user, before = args[at], args[at + 1]
+      if redis.call('ZADD', key, 'GT', 'CH', before, user) == 1 then
+        redis.call(publish, key, before .. ' ' .. user)
+        new = new + 1
+      end
+    end
+    local time = redis.call('TIME')
+    local over = whole(tonumber(time[1]) * 1000 - keep)
+    local removals = redis.call('ZCOUNT', key, '-inf', over)
+    removals = math.max(removals, redis.call('ZCARD', key) - most)
+    if removals > 0 then
+      redis.call('ZREMRANGEBYRANK', key, 0, math.min(removals, REMOVALS_MAX) - 1)
+    end
+    redis.call('PEXPIRE', key, whole(keep))
+    return new
+  end
+
+  redis.register_function('tidegate_revoke', revoke)
+end

@@ -1,0 +1,73 @@
+//! `/api/disconnect`: ends a user's sessions on every node, and revokes the tokens they came with.
+
+use std::time::SystemTime;
+
+use hyper::StatusCode;
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use super::{Answer, error, object};
+use crate::auth::unix_millis;
+use crate::broker::{Broker, Revocation};
+use crate::session::Users;
+use crate::telemetry;
+
+/// Longest name of a user, in bytes.
+const USER_BYTES_MAX: usize = 255;
+
+/// Here at once, and through the broker everywhere. Where the broker cannot, what was done here stays,
+/// and 503 says that the other nodes may not know.
+pub(super) async fn answer(broker: &dyn Broker, users: &Users, query: Option<&str>) -> Answer {
+    let user = match user(query.unwrap_or_default()) {
+        Ok(user) => user,
+        Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", why),
+    };
+    let before = unix_millis(SystemTime::now());
+    let disconnected = users.revoke(&user, before);
+    telemetry::user_disconnected(disconnected);
+    let keep = users.revocations().age();
+    match broker.revoke(Revocation { user: user.as_str().into(), before, keep }).await {
+        Ok(()) => {
+            let body = json!({"user": user, "disconnected": disconnected});
+            object(StatusCode::ACCEPTED, &body)
+        }
+        Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &why.to_string()),
+    }
+}
+
+/// The user that the query names, exactly once; or why it is none.
+fn user(query: &str) -> Result<String, &'static str> {
+    let mut named = query.split('&').filter_map(|pair| pair.strip_prefix("user="));
+    let (Some(name), None) = (named.next(), named.next()) else {
+        return Err("give one user: ?user=USER");
+    };
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| "a user's name is UTF-8")?;
+    let fits = (1..=USER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+    match fits {
+        true => Ok(name.into_owned()),
+        false => Err("a user's name is 1 to 255 bytes without control characters"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_user_is_named_and_percent_decoded() {
+        for (query, name) in [
+            ("user=ada", "ada"),
+            ("x=1&user=a%26b%20%C3%A9", "a&b é"),
+            ("user=a+b=c", "a+b=c"),
+            ("user=100%", "100%"),
+        ] {
+            assert_eq!(user(query).as_deref(), Ok(name));
+        }
+        let long = |bytes: usize| format!("user={}", "x".repeat(bytes));
+        assert!(user(&long(255)).is_ok());
+        for query in ["", "user", "user=", "users=ada", "user=a&user=b", "user=%00", "user=%FF"] {
+            assert!(user(query).is_err(), "{query}");
+        }
+        assert!(user(&long(256)).is_err());
+    }
+}
