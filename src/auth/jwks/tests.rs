@@ -52,7 +52,7 @@ impl Issuer {
                         Reply::HangUp => {}
                         Reply::Stall(text) => {
                             _ = stream.write_all(text.as_bytes()).await;
-                            std::future::pending().await
+                            std::future::pending::<()>().await;
                         }
                     }
                 });
@@ -298,7 +298,7 @@ async fn an_issuer_with_tls_is_believed_by_its_certificate_only() {
             let (stream, _) = listener.accept().await.unwrap();
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
             let mut head = [0; 2048];
-            stream.read(&mut head).await.unwrap();
+            assert!(stream.read(&mut head).await.unwrap() > 0);
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
             stream.flush().await.unwrap();
         }
