@@ -5,6 +5,7 @@ mod faults;
 mod health;
 mod layers;
 mod rules;
+mod token;
 
 use std::process::Output;
 

@@ -18,7 +18,8 @@ use crate::auth::{Auth, Config, Identity, Mode, Refused, Signer, Source, Terms};
 #[derive(Clone)]
 enum Reply {
     Text(String),
-    Silence,
+    /// The text, and then nothing more.
+    Stall(&'static str),
     HangUp,
 }
 
@@ -49,7 +50,10 @@ impl Issuer {
                     match reply {
                         Reply::Text(text) => _ = stream.write_all(text.as_bytes()).await,
                         Reply::HangUp => {}
-                        Reply::Silence => std::future::pending().await,
+                        Reply::Stall(text) => {
+                            _ = stream.write_all(text.as_bytes()).await;
+                            std::future::pending::<()>().await;
+                        }
                     }
                 });
             }
@@ -201,7 +205,7 @@ async fn an_issuer_that_is_away_keeps_its_keys_for_a_day() {
 #[tokio::test]
 async fn an_issuer_that_was_never_there_is_waited_for_and_named() {
     let ada = pair("ada");
-    let issuer = Issuer::start(Reply::Silence).await;
+    let issuer = Issuer::start(Reply::Stall("")).await;
     let auth = Auth::start(&issuer.config());
     tokio::time::pause();
     let began = Instant::now();
@@ -235,7 +239,7 @@ async fn answers_that_are_of_no_use_are_told_apart() {
 
 #[tokio::test]
 async fn a_body_without_end_is_given_up() {
-    let issuer = Issuer::start(Reply::Silence).await;
+    let issuer = Issuer::start(Reply::Stall("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{")).await;
     tokio::time::pause();
     let began = Instant::now();
     let fetched = fetch(&issuer.jwks().address).await;
@@ -265,10 +269,51 @@ async fn a_configuration_that_is_read_again_keeps_the_keys() {
     let issuer = Issuer::start(publishing(&[&ada], "")).await;
     let auth = Auth::start(&issuer.config());
     assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
-    issuer.answers(Reply::Silence);
+    issuer.answers(Reply::Stall(""));
     auth.replace(&issuer.config());
     assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
     auth.replace(&Config { mode: Mode::None, ..issuer.config() });
     assert_eq!(user(auth.identify(&ada.token()).await), Err(Refused::NO_TOKENS));
     assert!(!auth.is_on());
+}
+
+#[tokio::test]
+async fn an_issuer_with_tls_is_believed_by_its_certificate_only() {
+    use rustls::pki_types::PrivateKeyDer;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ca.pem");
+    std::fs::write(&file, made.cert.pem()).unwrap();
+    let tls = crate::tls::client(Some(&file)).unwrap();
+    let private = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let server = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], private)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = [0; 2048];
+            assert!(stream.read(&mut head).await.unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            stream.flush().await.unwrap();
+        }
+    });
+    let ask = async |host: &str, tls| {
+        let (uri, is_https) = Address::parse(&format!("https://{host}:{port}/")).unwrap();
+        assert!(is_https);
+        fetch(&Address { uri, tls: Some(tls) }).await.map(|answer| answer.body)
+    };
+    assert_eq!(ask("localhost", tls.clone()).await.unwrap(), "{}");
+    let elsewhere = ask("127.0.0.1", tls).await.unwrap_err().to_string();
+    assert!(elsewhere.contains("cannot connect"), "{elsewhere}");
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&file, other.cert.pem()).unwrap();
+    let stranger = crate::tls::client(Some(&file)).unwrap();
+    let unknown = ask("localhost", stranger).await.unwrap_err().to_string();
+    assert!(unknown.contains("cannot connect"), "{unknown}");
 }

@@ -1,14 +1,26 @@
 //! What the `[auth]` section says and must not say.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::*;
-use crate::config::{Config as Whole, Sources};
+use crate::settings::{Given, Settings};
 
-fn load(flags: &[String]) -> Result<Whole, String> {
-    let sources = Sources { flags: flags.to_vec(), ..Sources::default() };
-    Whole::load(&sources).map_err(|faults| faults.to_string())
+/// The section as flags have it, and what `tidegate check` would print of it.
+fn load(flags: &[String], listen: &str) -> Result<(Config, String), String> {
+    let given = flags.iter().map(|flag| {
+        let (key, value) = flag.split_once('=').unwrap();
+        (key.to_owned(), (Given::Text(value.to_owned()), "--set".to_owned()))
+    });
+    let mut settings = Settings::new(given.collect(), Vec::new());
+    let config = Config::read(&mut settings, listen.parse::<SocketAddr>().unwrap());
+    let known = settings.finish().map_err(|faults| faults.to_string())?;
+    let lines = known.iter().map(|known| format!("{} = {}\n", known.key, known.effective));
+    Ok((config, lines.collect()))
 }
+
+const LOOPBACK: &str = "127.0.0.1:8080";
+const OPEN: &str = "0.0.0.0:8080";
 
 fn keys(keys: &str) -> String {
     format!("auth.keys=[{keys}]")
@@ -24,18 +36,24 @@ fn file(directory: &Path, bytes: impl AsRef<[u8]>) -> String {
 #[test]
 fn keys_turn_tokens_on_and_are_masked() {
     let secret = r#"{ kid = "a", alg = "HS256", secret = "hush-hush-hush-hush-hush-hush-hush" }"#;
-    let config = load(&[keys(secret), "server.listen=0.0.0.0:0".into()]).unwrap();
-    assert_eq!(config.auth.mode, Mode::Token);
-    let effective = config.effective();
-    assert!(effective.contains("[[auth.keys]]\nkid = \"a\"") && !effective.contains("hush"));
-    assert!(!format!("{config:?}").contains("hush"));
-    let off = load(&[keys(secret), "auth.mode=none".into()]).unwrap();
-    assert!(
-        !tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap()
-            .block_on(async { Auth::start(&off.auth).is_on() })
-    );
+    let (config, effective) = load(&[keys(secret)], OPEN).unwrap();
+    assert_eq!(config.mode, Mode::Token);
+    assert!(effective.contains("auth.keys[0].kid = \"a\""), "{effective}");
+    assert!(effective.contains("auth.keys[0].secret = \"***\""), "{effective}");
+    assert!(!effective.contains("hush") && !format!("{config:?}").contains("hush"));
+    let (off, _) = load(&[keys(secret), "auth.mode=none".into()], OPEN).unwrap();
+    assert_eq!(off.mode, Mode::None);
+}
+
+#[test]
+fn a_mode_that_nobody_can_mean_is_a_fault() {
+    assert_eq!(load(&[], LOOPBACK).unwrap().0.mode, Mode::None);
+    let open = load(&[], OPEN).unwrap_err();
+    assert!(open.contains("auth.keys") && open.contains("auth.mode = \"none\""), "{open}");
+    for flag in ["auth.mode=token", "auth.keys=[]"] {
+        let keyless = load(&[flag.into()], LOOPBACK).unwrap_err();
+        assert!(keyless.contains("auth.mode") && keyless.contains("no auth.keys"), "{keyless}");
+    }
 }
 
 #[test]
@@ -68,15 +86,13 @@ fn each_fault_of_a_key_is_named_and_quotes_no_secret() {
         (r#"jwks = "https://issuer/", ca_file = "/nowhere/ca""#.into(), "ca_file", "/nowhere/ca"),
     ] {
         let table: String = table;
-        let faults = load(&[keys(&format!("{{ {table} }}"))]).unwrap_err();
+        let faults = load(&[keys(&format!("{{ {table} }}"))], LOOPBACK).unwrap_err();
         let name = format!("auth.keys[0].{key}");
         let fault = faults.lines().find(|line| line.trim_start().starts_with(&name));
         let fault = fault.unwrap_or_else(|| panic!("{table}: {faults}"));
         assert!(fault.contains(what), "{what:?} is not in {fault}");
         assert!(!faults.contains("hush"), "{faults}");
     }
-    let none = load(&["auth.mode=token".into()]).unwrap_err();
-    assert!(none.contains("auth.mode") && none.contains("no auth.keys"), "{none}");
 }
 
 #[test]
@@ -85,21 +101,19 @@ fn keys_of_files_and_addresses_are_taken() {
     let pair = Pair::new(Algorithm::EdDSA);
     let private = file(directory.path(), &pair.private);
     let secret = file(directory.path(), [SECRET, b"\r\n"].concat());
-    let config = load(&[
-        keys(&format!(
-            r#"{{ alg = "EdDSA", file = {private}, kid = "ed" }}, {{ alg = "HS256", file = {secret} }},
-               {{ jwks = "http://127.0.0.1:1/keys?hush", alg = "RS256" }}"#
-        )
-        .replace('\n', " ")),
-        "auth.audience=one,two".into(),
-    ])
-    .unwrap();
-    assert_eq!(config.auth.terms.audience, ["one", "two"]);
-    assert!(!config.effective().contains("hush"));
-    assert_eq!(config.auth.signer(None).unwrap().kid.as_deref(), Some("ed"));
-    assert!(config.auth.signer(Some("none")).is_none());
-    let [_, Source::Key { key, is_short, .. }, Source::Jwks(_)] = &config.auth.keys[..] else {
-        panic!("{:?}", config.auth.keys);
+    let tables = [
+        format!(r#"{{ alg = "EdDSA", file = {private}, kid = "ed" }}"#),
+        format!(r#"{{ alg = "HS256", file = {secret} }}"#),
+        r#"{ jwks = "http://127.0.0.1:1/keys?hush", alg = "RS256" }"#.to_owned(),
+    ];
+    let flags = [keys(&tables.join(", ")), "auth.audience=one,two".into()];
+    let (config, effective) = load(&flags, LOOPBACK).unwrap();
+    assert_eq!(config.terms.audience, ["one", "two"]);
+    assert!(!effective.contains("hush") && !format!("{config:?}").contains("hush"));
+    assert_eq!(config.signer(None).unwrap().kid.as_deref(), Some("ed"));
+    assert!(config.signer(Some("none")).is_none());
+    let [_, Source::Key { key, is_short, .. }, Source::Jwks(_)] = &config.keys[..] else {
+        panic!("{:?}", config.keys);
     };
     let token = Pair::new(Algorithm::HS256).signed(r#"{"alg":"HS256"}"#, &claims(json!({})));
     assert!(check(&token, [&**key].into_iter(), &terms(), now()).is_ok() && !is_short);

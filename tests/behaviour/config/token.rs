@@ -1,0 +1,81 @@
+//! `tidegate token`.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::{run, stderr, stdout};
+
+const KEYS: &str = r#"auth.keys=[
+    { kid = "a", alg = "HS256", secret = "the first secret, which is long enough" },
+    { kid = "b", alg = "HS256", secret = "the second secret, which is long enough" },
+    { jwks = "http://127.0.0.1:1/" },
+]"#;
+
+async fn token(arguments: &[&str]) -> Result<(Value, Value), String> {
+    let keys = KEYS.replace('\n', " ");
+    let ended = run(&[&["token", "--set", &keys], arguments].concat(), &[]).await;
+    match ended.status.code() {
+        Some(0) => {}
+        Some(2) => return Err(stderr(&ended)),
+        other => panic!("{other:?}: {}", stderr(&ended)),
+    }
+    let out = stdout(&ended);
+    let token = out.strip_suffix('\n').expect("a line");
+    let parts: Vec<&str> = token.split('.').collect();
+    assert_eq!(parts.len(), 3, "nothing but a token: {out}");
+    let json = |part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+    Ok((json(parts[0]), json(parts[1])))
+}
+
+#[tokio::test]
+async fn says_what_it_was_asked_for_and_what_nodes_require() {
+    let (header, mut claims) = token(&[
+        "--user",
+        "ada",
+        "--subscribe",
+        "chat:*",
+        "--subscribe",
+        "user:{user}",
+        "--publish",
+        "chat:1",
+        "--channel",
+        "news",
+        "--ttl",
+        "2h",
+        "--set",
+        "auth.issuer=me",
+        "--set",
+        "auth.audience=x,y",
+    ])
+    .await
+    .unwrap();
+    assert_eq!(header, json!({ "typ": "JWT", "alg": "HS256", "kid": "a" }));
+    let claims = claims.as_object_mut().unwrap();
+    let seconds = |claim: Option<Value>| claim.unwrap().as_u64().unwrap();
+    let (issued, expires) = (seconds(claims.remove("iat")), seconds(claims.remove("exp")));
+    assert_eq!(expires - issued, 2 * 60 * 60);
+    let expected = json!({
+        "sub": "ada", "iss": "me", "aud": "x", "subscribe": ["chat:*", "user:{user}"],
+        "publish": ["chat:1"], "channels": ["news"],
+    });
+    assert_eq!(Value::Object(claims.clone()), expected);
+    let (header, _) = token(&["--user", "ada", "--kid", "b"]).await.unwrap();
+    assert_eq!(header["kid"], "b");
+}
+
+#[tokio::test]
+async fn is_not_made_where_a_node_would_refuse_it_or_nothing_can_sign() {
+    for (arguments, why) in [
+        (&["--user", "ada", "--kid", "c"][..], "\"c\" can sign"),
+        (&["--user", "ada", "--set", "auth.keys=[]", "--set", "auth.mode=none"], "can sign"),
+        (&["--user", ""], "the claim sub"),
+        (&["--user", "ada", "--subscribe", "{other}"], "a pattern is"),
+        (&["--user", "ada", "--channel", "a b"], "a channel name is"),
+        (&["--user", "ada", "--ttl", "60"], "--ttl"),
+        (&["--subscribe", "a"], "--user"),
+    ] {
+        let error = token(arguments).await.unwrap_err();
+        assert!(error.contains(why) && !error.contains("long enough"), "{why:?} is not in {error}");
+    }
+}
