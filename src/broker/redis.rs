@@ -30,6 +30,7 @@ mod resp;
 mod roster;
 mod server;
 mod slot;
+mod socket;
 mod state;
 mod subscriber;
 mod tally;

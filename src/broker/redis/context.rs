@@ -16,6 +16,7 @@ use crate::broker::queue::Intake;
 use crate::broker::{Config, Sink};
 use crate::publication::{Channel, NodeId};
 use crate::rules::Rules;
+use crate::tls::Trust;
 
 pub struct Context {
     pub node: NodeId,
@@ -24,6 +25,8 @@ pub struct Context {
     pub library: Library,
     pub presence: Calls,
     pub login: RedisConnectionInfo,
+    /// None: servers are spoken to without TLS.
+    pub trust: Option<Trust>,
     pub publish_timeout: Duration,
     pub sink: Sink,
     pub intake: Intake,
@@ -48,6 +51,7 @@ impl Context {
             library: Library::new(config, publish),
             presence: Calls::new(prefix.clone(), node, publish),
             login: deployment.login.clone(),
+            trust: config.trust.clone(),
             publish_timeout: config.publish_timeout,
             sink,
             intake: Intake::new(config.publish_timeout),

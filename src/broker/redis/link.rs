@@ -1,5 +1,7 @@
 //! Connections for commands, with the settings that matter: no Nagle, bounded waits.
 
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -11,6 +13,7 @@ use tokio::time::Instant;
 
 use super::functions::Library;
 use super::server::Server;
+use crate::tls;
 
 /// How long a connection may take to be made and greeted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,8 +32,7 @@ pub struct Link {
 
 impl Link {
     pub fn new(server: &Server) -> Self {
-        let client = Client::open(server.info()).expect("a checked connection info opens");
-        Self { client }
+        Self { client: server.client() }
     }
 
     /// A connection for commands. Waits for answers are the caller's to bound.
@@ -43,7 +45,7 @@ impl Link {
             .set_response_timeout(None);
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected,
+            Ok(connected) => connected.map_err(explained),
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }
     }
@@ -62,6 +64,16 @@ impl Link {
             .build()
             .expect("a pool with a runtime builds");
         Pool(pool)
+    }
+}
+
+/// A failed TLS handshake in words; other errors as they are.
+fn explained(error: RedisError) -> RedisError {
+    let cause = error.source().and_then(|it| it.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    match cause.and_then(tls::explanation) {
+        Some(words) => std::io::Error::other(words).into(),
+        None => error,
     }
 }
 
