@@ -14,6 +14,7 @@ use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
 use crate::limits::Limits;
+use crate::live::Live;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::Context;
@@ -84,7 +85,8 @@ impl Gateway {
         let context =
             Arc::new(Context::new(hub.clone(), presence.clone(), config.session.clone(), node));
         let limits = Limits::new(config.limits);
-        let front = Arc::new(Public::new(&config.server, &limits, config.demo, context));
+        let server = Live::new(config.server);
+        let front = Arc::new(Public::new(server, &limits, config.demo, context));
         let serving = tokio::spawn(front.serve(public));
         let back =
             Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());

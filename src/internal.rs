@@ -86,7 +86,7 @@ impl Internal {
 
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
-        listener::accept(listener, |stream| {
+        listener::accept(listener, |stream, _| {
             tokio::spawn(self.clone().connection(stream));
         })
         .await

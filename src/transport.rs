@@ -2,6 +2,7 @@
 //! Knows nothing of what is said on them.
 
 mod admission;
+mod http;
 mod origin;
 mod request;
 mod socket;
@@ -9,26 +10,20 @@ mod websocket;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 pub use self::admission::open_file_limit;
-use self::admission::{Admission, Admitted, Place};
+use self::admission::{Admission, Admitted};
 pub use self::origin::Origins;
-use self::request::Answer;
 use self::socket::Socket;
-use self::websocket::WebSocket;
-use crate::close::Close;
 use crate::limits::Limits;
 use crate::listener;
-use crate::session::{Context, Session};
+use crate::live::Live;
+use crate::session::Context;
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
 
@@ -61,40 +56,30 @@ impl Config {
     }
 }
 
-/// How long a client may take to hear that there is no place for it.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// The public listener: what every connection needs to be answered.
 pub struct Public {
-    pub context: Arc<Context>,
-    pub origins: Origins,
-    pub handshake_timeout: Duration,
-    pub demo: bool,
+    context: Arc<Context>,
+    server: Live<Config>,
+    demo: bool,
     admission: Arc<Admission>,
 }
 
 impl Public {
-    pub fn new(config: &Config, limits: &Limits, demo: bool, context: Arc<Context>) -> Self {
-        Self {
-            context,
-            origins: config.origins.clone(),
-            handshake_timeout: config.handshake_timeout,
-            demo,
-            admission: Admission::new(limits.get().connections_max),
-        }
+    pub fn new(server: Live<Config>, limits: &Limits, demo: bool, context: Arc<Context>) -> Self {
+        let admission = Admission::new(limits.get().connections_max);
+        Self { context, server, demo, admission }
     }
 
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
-        listener::accept(listener, |stream| {
-            tokio::spawn(self.clone().handshake(stream));
+        listener::accept(listener, |stream, peer| {
+            tokio::spawn(self.clone().handshake(stream, peer));
         })
         .await
     }
 
-    /// Answers requests until one of them becomes a session, which then gets a task of its own:
-    /// what the handshake needed is given back while the connection idles.
-    async fn handshake(self: Arc<Self>, stream: TcpStream) {
+    /// From an accepted socket to its requests.
+    async fn handshake(self: Arc<Self>, stream: TcpStream, _peer: SocketAddr) {
         let accepted = Instant::now();
         let Some(admitted) = self.admission.admit() else {
             telemetry::rejected(Rejected::ConnectionsMax, &"too many to be told");
@@ -104,76 +89,6 @@ impl Public {
             Admitted::Yes(place) => (place, false),
             Admitted::No(place) => (place, true),
         };
-        let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
-        let service = service_fn(|request| {
-            let (public, upgrade) = (self.clone(), upgrade.clone());
-            async move {
-                let answer = request::answer(&public, &request, is_full).await;
-                let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
-                upgrade.answered = true;
-                Ok::<_, Infallible>(match answer {
-                    Answer::Response(response) => response,
-                    Answer::Session(response, session) => {
-                        upgrade.session = Some(session);
-                        response
-                    }
-                })
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.handshake_timeout)
-            .keep_alive(!is_full)
-            .max_buf_size(request::HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
-        // hyper bounds the reading of a head, not the writing of an answer nobody takes.
-        let patience = if is_full { REFUSAL_TIMEOUT } else { self.handshake_timeout * 3 };
-        let Ok(ended) = timeout(patience, connection.without_shutdown()).await else {
-            if !upgrade.lock().expect("the service is done with it").answered {
-                telemetry::rejected(Rejected::Handshake, &"no upgrade in time");
-            }
-            return;
-        };
-        let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));
-        match (ended, upgrade.session) {
-            (Ok(parts), Some(session)) => {
-                telemetry::connection_opened(session.protocol(), accepted.elapsed());
-                let socket = Socket::new(parts.io.into_inner());
-                session.attach(socket.wire());
-                // What the client sent right behind its request. hyper's buffer is not kept for it.
-                let early = parts.read_buf.to_vec();
-                let connection = WebSocket::new(socket, early, session.message_bytes_max());
-                tokio::spawn(converse(session, connection, place));
-            }
-            (Ok(parts), None) => {
-                // Whether the client hears of the end is its own affair.
-                let _ = parts.io.into_inner().shutdown().await;
-            }
-            (Err(error), _) if !upgrade.answered => {
-                telemetry::rejected(Rejected::Handshake, &error);
-            }
-            (Err(_), _) => {}
-        }
+        http::serve(self, Socket::new(stream), place, is_full, accepted).await;
     }
-}
-
-/// What became of a connection's requests.
-#[derive(Default)]
-struct Upgrade {
-    session: Option<Box<Session>>,
-    answered: bool,
-}
-
-/// Runs a session on its connection, and counts its end however it comes.
-async fn converse(session: Box<Session>, connection: WebSocket<Socket>, place: Place) {
-    struct Counted(telemetry::Protocol, Close);
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            telemetry::connection_closed(self.0, self.1);
-        }
-    }
-    // A panic unwinds through here with the reason it stands for.
-    let mut counted = Counted(session.protocol(), Close::Internal);
-    counted.1 = session.run(connection).await;
-    drop(place);
 }

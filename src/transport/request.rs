@@ -89,7 +89,7 @@ async fn upgrade(
     if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
         return Err(bad_request("Sec-WebSocket-Key must be 16 bytes in base64"));
     }
-    if !public.origins.allow(headers) {
+    if !public.server.get().origins.allow(headers) {
         return Err(Refused {
             status: StatusCode::FORBIDDEN,
             code: "forbidden",
