@@ -75,7 +75,10 @@ fn system_roots() -> io::Result<RootCertStore> {
 pub fn explanation(error: &io::Error) -> Option<String> {
     use rustls::Error;
     match error.get_ref()?.downcast_ref::<Error>()? {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => Some(
+        // The latter where another authority of the same name signed it.
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => Some(
             "its certificate is not trusted: no authority that is trusted here signed it".into(),
         ),
         Error::InvalidCertificate(why) => Some(format!("its certificate is not trusted: {why}")),

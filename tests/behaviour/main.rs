@@ -19,6 +19,7 @@ mod latest;
 mod presence;
 mod presence_functions;
 mod redis_failures;
+mod redis_tls;
 mod relay;
 mod rfc6455;
 mod rules;

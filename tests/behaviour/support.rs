@@ -1,5 +1,6 @@
 //! The cast of the stories: nodes, Redis, clients that keep the rules and clients that break them.
 
+pub mod authority;
 pub mod client;
 pub mod cluster;
 pub mod fleet;
