@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::broker::{Broker, Unavailable};
-use crate::config::{Config, Sources};
+use crate::config::{self, Config, Sources};
 use crate::settings::Faults;
 use crate::{telemetry, tls};
 
@@ -105,18 +105,22 @@ pub fn run() -> ExitCode {
 }
 
 fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
-    let mut config = Config::load(sources)?;
-    if matches!(command, Command::Publish { .. } | Command::Subscribe { .. }) {
-        // Their own words are enough while all goes well.
-        config.telemetry.quiet();
-    }
-    telemetry::start_log(&config.telemetry);
+    // Their own words are enough while all goes well.
+    let is_quiet = matches!(command, Command::Publish { .. } | Command::Subscribe { .. });
+    let load = || {
+        let mut config = Config::load(sources)?;
+        if is_quiet {
+            config.telemetry.quiet();
+        }
+        telemetry::start_log(&config.telemetry);
+        Ok::<_, Failure>(config)
+    };
     match command {
-        Command::Serve => serve::run(config),
-        Command::Check => Ok(check::run(&config)),
-        Command::Publish { channel, payload } => publish::run(&config, &channel, payload),
-        Command::Subscribe { channels } => subscribe::run(&config, &channels),
-        Command::Health { ready } => Ok(health::run(&config, ready)),
+        Command::Serve => serve::run(load()?),
+        Command::Check => Ok(check::run(&load()?)),
+        Command::Publish { channel, payload } => publish::run(&load()?, &channel, payload),
+        Command::Subscribe { channels } => subscribe::run(&load()?, &channels),
+        Command::Health { ready } => Ok(health::run(&config::entrance(sources)?, ready)),
     }
 }
 

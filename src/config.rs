@@ -48,6 +48,16 @@ pub struct Config {
     pub known: Vec<Known>,
 }
 
+/// Where a node of these sources is asked how it is. Nothing else is read: the probe of a node that
+/// does without a certificate that was renewed badly must not fail over it.
+pub fn entrance(sources: &Sources) -> Result<internal::Entrance, Faults> {
+    let (given, faults) = layers::merge(sources);
+    let mut settings = Settings::new(given, faults);
+    let entrance = internal::Entrance::read(&mut settings);
+    settings.faultless()?;
+    Ok(entrance)
+}
+
 impl Config {
     /// Reads and checks everything; shows all faults at once.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {

@@ -19,7 +19,7 @@ use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::Context;
 use crate::transport::Public;
-use crate::{broker, listener, telemetry};
+use crate::{broker, listener, telemetry, tls, vital};
 
 /// How long connections that were told to go may take to be gone, after the drain's own period.
 const GONE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,6 +86,10 @@ impl Gateway {
             Arc::new(Context::new(hub.clone(), presence.clone(), config.session.clone(), node));
         let limits = Limits::new(config.limits);
         let server = Live::new(config.server);
+        let shown = server.clone();
+        vital::spawn("tls", tls::watch("server", move || shown.get().tls.clone()));
+        let shown = config.internal.tls.clone();
+        vital::spawn("tls", tls::watch("internal", move || shown.clone()));
         let front = Arc::new(Public::new(server, &limits, config.demo, context));
         let serving = tokio::spawn(front.serve(public));
         let back =

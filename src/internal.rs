@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::drain::{Drain, Phase};
@@ -24,8 +25,9 @@ use crate::hub::Hub;
 use crate::listener;
 use crate::presence::Presence;
 use crate::rules::Rules;
-use crate::settings::Settings;
+use crate::settings::{Section, Settings};
 use crate::telemetry::{self, Rejected};
+use crate::tls;
 
 /// How long a request's head may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +37,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     pub listen: SocketAddr,
     pub api_key: Option<String>,
+    /// None: callers come without TLS.
+    pub tls: Option<tls::Server>,
 }
 
 impl std::fmt::Debug for Config {
@@ -47,11 +51,7 @@ impl Config {
     pub fn read(settings: &mut Settings) -> Self {
         let mut section = settings.section("internal");
         Self {
-            listen: section.address(
-                "listen",
-                "127.0.0.1:9090",
-                "The internal listener: health, metrics, API. Not for the public.",
-            ),
+            listen: listen(&mut section),
             api_key: section.parsed(
                 "api_key",
                 None,
@@ -64,8 +64,30 @@ impl Config {
                 "Requests to `/api` must carry it as `Authorization: Bearer`. Not set: they need \
                  none.",
             ),
+            tls: tls::Server::read(&mut section),
         }
     }
+}
+
+/// How a probe reaches the internal listener.
+pub struct Entrance {
+    pub listen: SocketAddr,
+    pub tls: Option<tls::Files>,
+}
+
+impl Entrance {
+    pub fn read(settings: &mut Settings) -> Self {
+        let mut section = settings.section("internal");
+        Self { listen: listen(&mut section), tls: tls::Files::read(&mut section) }
+    }
+}
+
+fn listen(section: &mut Section<'_>) -> SocketAddr {
+    section.address(
+        "listen",
+        "127.0.0.1:9090",
+        "The internal listener: health, metrics, API. Not for the public.",
+    )
 }
 
 /// What the internal listener answers from.
@@ -75,13 +97,15 @@ pub struct Internal {
     rules: Rules,
     drain: Drain,
     api_key: Option<String>,
+    tls: Option<tls::Server>,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Internal {
     pub fn new(config: &Config, hub: Hub, presence: Presence, rules: Rules, drain: Drain) -> Self {
-        Self { hub, presence, rules, drain, api_key: config.api_key.clone() }
+        let (api_key, tls) = (config.api_key.clone(), config.tls.clone());
+        Self { hub, presence, rules, drain, api_key, tls }
     }
 
     /// Accepts for ever.
@@ -93,6 +117,17 @@ impl Internal {
     }
 
     async fn connection(self: Arc<Self>, stream: TcpStream) {
+        match &self.tls {
+            None => self.serve_on(stream).await,
+            Some(tls) => {
+                if let Some(stream) = tls.accept(stream, HEADER_TIMEOUT).await {
+                    self.serve_on(stream).await;
+                }
+            }
+        }
+    }
+
+    async fn serve_on(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let service = service_fn(|request| {
             let internal = self.clone();
             async move { Ok::<_, Infallible>(internal.answer(request).await) }

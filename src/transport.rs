@@ -26,6 +26,7 @@ use crate::live::Live;
 use crate::session::Context;
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
+use crate::tls;
 
 /// The `[server]` section.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub origins: Origins,
     pub handshake_timeout: Duration,
+    /// None: clients come without TLS.
+    pub tls: Option<tls::Server>,
 }
 
 impl Config {
@@ -50,9 +53,11 @@ impl Config {
             "handshake_timeout",
             "10s",
             Duration::from_millis(100)..=Duration::from_secs(600),
-            "A connection whose request has not arrived whole by then is cut off.",
+            "A connection whose request has not arrived whole by then is cut off. With TLS, its \
+             handshake has as long before that.",
         );
-        Self { listen, origins: Origins::new(&origins), handshake_timeout }
+        let tls = tls::Server::read(&mut section);
+        Self { listen, origins: Origins::new(&origins), handshake_timeout, tls }
     }
 }
 
@@ -89,6 +94,14 @@ impl Public {
             Admitted::Yes(place) => (place, false),
             Admitted::No(place) => (place, true),
         };
-        http::serve(self, Socket::new(stream), place, is_full, accepted).await;
+        let server = self.server.current();
+        match &server.tls {
+            None => http::serve(self, Socket::new(stream), place, is_full, accepted).await,
+            Some(tls) => {
+                if let Some(stream) = tls.accept(stream, server.handshake_timeout).await {
+                    http::serve(self, stream, place, is_full, accepted).await;
+                }
+            }
+        }
     }
 }

@@ -61,6 +61,10 @@ pub fn exposition(levels: Levels) -> String {
 pub(super) const RECOVERED: &str = "recovered";
 pub(super) const LOST: &str = "lost";
 
+/// Values of the `outcome` label: TLS files that changed are in use, or cannot be.
+pub(super) const REPLACED: &str = "replaced";
+pub(super) const REFUSED: &str = "refused";
+
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 /// The value of the `action` label for a slow consumer that was closed.
@@ -94,6 +98,7 @@ pub(super) struct Metrics {
     pub slow_consumers: IntCounterVec,
     pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
+    pub tls_reloads: IntCounterVec,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
     pub broker_probe_rtt: Histogram,
@@ -140,6 +145,14 @@ impl Metrics {
         );
         for outcome in [RECOVERED, LOST] {
             resumes.with_label_values(&[outcome]);
+        }
+        let tls_reloads = add.counters(
+            "tls_reloads_total",
+            "Times that a listener's TLS files had changed, by whether they could be used.",
+            &["outcome"],
+        );
+        for outcome in [REPLACED, REFUSED] {
+            tls_reloads.with_label_values(&[outcome]);
         }
         add.gauges("build_info", "The version of this node; always 1.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
@@ -188,6 +201,7 @@ impl Metrics {
             slow_consumers: slow,
             history_resumes: resumes,
             rejected,
+            tls_reloads,
             broker_up: add.gauge("broker_up", "1 while the broker can be used."),
             broker_reconnects: add
                 .counter("broker_reconnects_total", "Attempts to reach the broker again."),

@@ -18,11 +18,19 @@ use crate::close::Close;
 use crate::outbound::Wire;
 use crate::session::Session;
 use crate::telemetry::{self, Rejected};
+use crate::tls::Encrypted;
 
 /// What HTTP, and then a session, is spoken on.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// What a flusher may write to at once. None: only the connection can write.
     fn wire(&self) -> Option<Arc<dyn Wire>>;
+}
+
+/// What TLS has taken must go out in its order, so nobody else writes.
+impl Stream for Encrypted {
+    fn wire(&self) -> Option<Arc<dyn Wire>> {
+        None
+    }
 }
 
 /// How long a client may take to hear that there is no place for it.

@@ -25,3 +25,4 @@ mod rfc6455;
 mod rules;
 mod sentinel;
 mod slow_consumer;
+mod tls;

@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod sentinel;
+pub mod trusting;
 
 pub use patience::{eventually, soon};
 
