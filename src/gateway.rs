@@ -15,6 +15,7 @@ use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
 use crate::limits::Limits;
 use crate::live::Live;
+use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::Context;
@@ -90,10 +91,18 @@ impl Gateway {
         vital::spawn("tls", tls::watch("server", move || shown.get().tls.clone()));
         let shown = config.internal.tls.clone();
         vital::spawn("tls", tls::watch("internal", move || shown.clone()));
-        let front = Arc::new(Public::new(server, &limits, config.demo, context));
-        let serving = tokio::spawn(front.serve(public));
-        let back =
-            Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());
+        let watched = hub.clone();
+        let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
+        let front = Public::new(server, limits, memory.clone(), config.demo, context);
+        let serving = tokio::spawn(Arc::new(front).serve(public));
+        let back = Internal::new(
+            &config.internal,
+            hub.clone(),
+            presence,
+            config.rules,
+            drain.clone(),
+            memory,
+        );
         tokio::spawn(Arc::new(back).serve(internal));
 
         let stop = stop.await;

@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
 use crate::listener;
+use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::rules::Rules;
 use crate::settings::{Section, Settings};
@@ -96,6 +97,7 @@ pub struct Internal {
     presence: Presence,
     rules: Rules,
     drain: Drain,
+    memory: Memory,
     api_key: Option<String>,
     tls: Option<tls::Server>,
 }
@@ -103,9 +105,16 @@ pub struct Internal {
 type Answer = Response<Full<Bytes>>;
 
 impl Internal {
-    pub fn new(config: &Config, hub: Hub, presence: Presence, rules: Rules, drain: Drain) -> Self {
+    pub fn new(
+        config: &Config,
+        hub: Hub,
+        presence: Presence,
+        rules: Rules,
+        drain: Drain,
+        memory: Memory,
+    ) -> Self {
         let (api_key, tls) = (config.api_key.clone(), config.tls.clone());
-        Self { hub, presence, rules, drain, api_key, tls }
+        Self { hub, presence, rules, drain, memory, api_key, tls }
     }
 
     /// Accepts for ever.
@@ -179,6 +188,9 @@ impl Internal {
         }
         if let Err(unavailable) = self.hub.broker().ready() {
             reasons.push(format!("broker: {unavailable}"));
+        }
+        if let Err(short) = self.memory.ready() {
+            reasons.push(format!("memory: {short}"));
         }
         match reasons.is_empty() {
             true => object(StatusCode::OK, &json!({"ready": true})),

@@ -159,7 +159,8 @@ impl Rejected {
     }
 }
 
-/// Somebody was refused; `why` is for the log and never holds what the client sent.
+/// Somebody was refused; `why` is for the log. It may name the client's address, and never holds what
+/// the client sent.
 pub fn rejected(reason: Rejected, why: &dyn Display) {
     METRICS.rejected.with_label_values(&[reason.label()]).inc();
     tracing::debug!(reason = reason.label(), %why, "rejected");
@@ -181,6 +182,26 @@ pub fn certificate_replaced(listener: &str) {
 pub fn certificate_refused(listener: &str, why: &dyn Display) {
     METRICS.tls_reloads.with_label_values(&[metrics::REFUSED]).inc();
     tracing::error!(listener, %why, "new TLS files cannot be used; those from before stay in use");
+}
+
+/// Most memory that the process may use, in bytes.
+pub fn memory_max(bytes: usize) {
+    METRICS.memory_max.set(bytes as i64);
+}
+
+/// The process is near its ceiling and takes no more connections.
+pub fn memory_short(why: &dyn Display) {
+    tracing::warn!(%why, "short of memory; new connections are refused");
+}
+
+/// There is room again.
+pub fn memory_recovered(why: &dyn Display) {
+    tracing::info!(%why, "enough memory again");
+}
+
+/// Connections were closed for what they owed.
+pub fn memory_shed(connections: usize, bytes: usize) {
+    tracing::warn!(connections, bytes, "short of memory; closed the slowest connections");
 }
 
 /// Bytes came in from a client.

@@ -1,28 +1,39 @@
 //! Sockets: accepting them, answering HTTP, handing what becomes a WebSocket over to a session.
 //! Knows nothing of what is said on them.
 
+mod addresses;
 mod admission;
+mod client;
 mod http;
+mod networks;
 mod origin;
+pub mod proxy_header;
+mod refusal;
 mod request;
 mod socket;
 mod websocket;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use self::addresses::Visit;
 pub use self::admission::open_file_limit;
-use self::admission::{Admission, Admitted};
+use self::admission::{Admission, Place};
+use self::client::Peer;
+use self::networks::Networks;
 pub use self::origin::Origins;
+use self::refusal::Refusal;
 use self::socket::Socket;
 use crate::limits::Limits;
 use crate::listener;
 use crate::live::Live;
+use crate::memory::Memory;
 use crate::session::Context;
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
@@ -33,6 +44,9 @@ use crate::tls;
 pub struct Config {
     pub listen: SocketAddr,
     pub origins: Origins,
+    /// Whose word counts on who a client is.
+    pub trusted_proxies: Networks,
+    pub proxy_protocol: bool,
     pub handshake_timeout: Duration,
     /// None: clients come without TLS.
     pub tls: Option<tls::Server>,
@@ -49,15 +63,35 @@ impl Config {
             "Pages of other hosts that may connect; those of the same host always may. `*` lets \
              every page in. Clients that are no browsers send no origin and are not asked.",
         );
+        let trusted_proxies = section.list(
+            "trusted_proxies",
+            "a list of IP addresses and CIDR networks, such as 10.0.0.0/8 or 2001:db8::1",
+            networks::is_network,
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Host` are believed, and who alone may \
+             send a PROXY header.",
+        );
+        let proxy_protocol = section.flag(
+            "proxy_protocol",
+            Some(false),
+            "Every connection begins with a PROXY header, version 1 or 2, as a TCP balancer sends \
+             it. Without `trusted_proxies` it is believed of everybody.",
+        );
         let handshake_timeout = section.duration(
             "handshake_timeout",
             "10s",
             Duration::from_millis(100)..=Duration::from_secs(600),
-            "A connection whose request has not arrived whole by then is cut off. With TLS, its \
-             handshake has as long before that.",
+            "A connection whose request has not arrived whole by then is cut off; TLS and a PROXY \
+             header count in.",
         );
         let tls = tls::Server::read(&mut section);
-        Self { listen, origins: Origins::new(&origins), handshake_timeout, tls }
+        Self {
+            listen,
+            origins: Origins::new(&origins),
+            trusted_proxies: Networks::new(&trusted_proxies),
+            proxy_protocol: proxy_protocol.unwrap_or_default(),
+            handshake_timeout,
+            tls,
+        }
     }
 }
 
@@ -69,10 +103,34 @@ pub struct Public {
     admission: Arc<Admission>,
 }
 
+/// A connection that may go on to its requests.
+struct Visitor {
+    peer: Peer,
+    place: Place,
+    /// None: each request's own client is counted, or none is.
+    visit: Option<Visit>,
+    accepted: Instant,
+    /// When its first request is to have arrived.
+    deadline: Instant,
+}
+
+/// A connection that may not.
+enum Turned {
+    /// It is told so.
+    Away(Refusal, Option<IpAddr>),
+    /// It is cut off: what it sent is not what this listener speaks.
+    CutOff,
+}
+
 impl Public {
-    pub fn new(server: Live<Config>, limits: &Limits, demo: bool, context: Arc<Context>) -> Self {
-        let admission = Admission::new(limits.get().connections_max);
-        Self { context, server, demo, admission }
+    pub fn new(
+        server: Live<Config>,
+        limits: Limits,
+        memory: Memory,
+        demo: bool,
+        context: Arc<Context>,
+    ) -> Self {
+        Self { context, server, demo, admission: Admission::new(limits, memory) }
     }
 
     /// Accepts for ever.
@@ -84,24 +142,87 @@ impl Public {
     }
 
     /// From an accepted socket to its requests.
-    async fn handshake(self: Arc<Self>, stream: TcpStream, _peer: SocketAddr) {
-        let accepted = Instant::now();
-        let Some(admitted) = self.admission.admit() else {
-            telemetry::rejected(Rejected::ConnectionsMax, &"too many to be told");
-            return;
-        };
-        let (place, is_full) = match admitted {
-            Admitted::Yes(place) => (place, false),
-            Admitted::No(place) => (place, true),
-        };
+    async fn handshake(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
+        match self.enter(&mut stream, peer).await {
+            Ok(visitor) => {
+                let tls = self.server.get().tls.clone();
+                let left = visitor.deadline.saturating_duration_since(Instant::now());
+                match tls {
+                    None => http::serve(self, Socket::new(stream), visitor).await,
+                    Some(tls) => {
+                        if let Some(stream) = tls.accept(stream, left).await {
+                            http::serve(self, stream, visitor).await;
+                        }
+                    }
+                }
+            }
+            Err(Turned::Away(refusal, client)) => {
+                refusal.count(client);
+                if let Some(_telling) = self.admission.telling() {
+                    self.tell(refusal, stream).await;
+                }
+            }
+            Err(Turned::CutOff) => {}
+        }
+    }
+
+    /// Says why, within TLS where the client speaks it.
+    async fn tell(&self, refusal: Refusal, stream: TcpStream) {
         let server = self.server.current();
         match &server.tls {
-            None => http::serve(self, Socket::new(stream), place, is_full, accepted).await,
+            None => refusal.tell(stream).await,
+            // Its header may not have been read.
+            Some(_) if server.proxy_protocol => {}
             Some(tls) => {
-                if let Some(stream) = tls.accept(stream, server.handshake_timeout).await {
-                    http::serve(self, stream, place, is_full, accepted).await;
+                // A handshake of TLS costs what rates are there to save.
+                if !refusal.is_of_rate()
+                    && self.admission.handshake().is_ok()
+                    && let Some(stream) = tls.accept(stream, refusal::REFUSAL_TIMEOUT).await
+                {
+                    refusal.tell(stream).await;
                 }
             }
         }
+    }
+
+    /// All that is asked of a connection before its own bytes are looked at.
+    async fn enter(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<Visitor, Turned> {
+        let accepted = Instant::now();
+        let server = self.server.current();
+        let deadline = accepted + server.handshake_timeout;
+        let away = |client| move |refusal| Turned::Away(refusal, client);
+        let place = self.admission.place().map_err(away(None))?;
+        let mut peer = Peer::of_socket(peer.ip(), &server.trusted_proxies);
+        if server.proxy_protocol {
+            // In a box, because a task is as large as the largest thing it ever waits for.
+            peer = Box::pin(behind(stream, peer, &server, deadline)).await?;
+        }
+        let visit = match peer.client() {
+            Some(client) => self.admission.visit(client).map_err(away(Some(client)))?,
+            None => None,
+        };
+        self.admission.handshake().map_err(away(peer.client()))?;
+        Ok(Visitor { peer, place, visit, accepted, deadline })
+    }
+}
+
+/// Who is at the other end of the balancer that `peer` is.
+async fn behind(
+    stream: &mut TcpStream,
+    peer: Peer,
+    server: &Config,
+    deadline: Instant,
+) -> Result<Peer, Turned> {
+    let cut_off = |why: &dyn Display| {
+        telemetry::rejected(Rejected::ProxyProtocol, why);
+        Turned::CutOff
+    };
+    if !peer.is_proxy() && !server.trusted_proxies.is_empty() {
+        return Err(cut_off(&"the peer is not in server.trusted_proxies"));
+    }
+    match timeout_at(deadline, proxy_header::read(stream)).await {
+        Ok(Ok(header)) => Ok(peer.behind(header, &server.trusted_proxies)),
+        Ok(Err(error)) => Err(cut_off(&error)),
+        Err(_) => Err(cut_off(&"no PROXY header in time")),
     }
 }

@@ -99,6 +99,7 @@ pub(super) struct Metrics {
     pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
     pub tls_reloads: IntCounterVec,
+    pub memory_max: IntGauge,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
     pub broker_probe_rtt: Histogram,
@@ -202,6 +203,10 @@ impl Metrics {
             history_resumes: resumes,
             rejected,
             tls_reloads,
+            memory_max: add.gauge(
+                "memory_max_bytes",
+                "Most memory of the process before it sheds connections.",
+            ),
             broker_up: add.gauge("broker_up", "1 while the broker can be used."),
             broker_reconnects: add
                 .counter("broker_reconnects_total", "Attempts to reach the broker again."),

@@ -10,6 +10,7 @@ mod support;
 mod cluster;
 mod config;
 mod drain;
+mod edge;
 mod handshake;
 mod heartbeat;
 mod history;

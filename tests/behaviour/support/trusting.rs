@@ -76,7 +76,7 @@ impl Trusting {
 
     pub async fn open(&self, node: &Node, path: &str) -> Client<Stream> {
         let stream = self.connect(node.public).await;
-        Client::try_over(stream, node, path).await.expect("the upgrade is accepted")
+        Client::try_over(stream, node.public, path).await.expect("the upgrade is accepted")
     }
 
     /// Asks with HTTP; all that is answered till the end.
@@ -90,7 +90,8 @@ impl Trusting {
         Ok(answer)
     }
 
-    async fn handshake(&self, stream: TcpStream) -> std::io::Result<Stream> {
+    /// Shakes hands on a stream on which something may have been said already.
+    pub async fn handshake(&self, stream: TcpStream) -> std::io::Result<Stream> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions)

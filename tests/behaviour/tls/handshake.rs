@@ -2,11 +2,12 @@
 
 use rustls::ProtocolVersion;
 use rustls::version::{TLS12, TLS13};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{node, refused};
 use crate::support::authority::Authority;
 use crate::support::client::{Client, Error};
+use crate::support::http::connect;
 use crate::support::raw::{Raw, upgrade};
 use crate::support::trusting::Trusting;
 use crate::support::{eventually, soon};
@@ -78,16 +79,47 @@ async fn who_dawdles_is_cut_off_and_counted() {
 }
 
 #[tokio::test]
-async fn a_full_node_says_so_within_tls() {
-    let authority = Authority::new();
-    let node = node(&authority, &["limits.connections_max=1"]).await;
-    let trusting = Trusting::new(&authority);
-    let mut client = trusting.plain(&node, "news").await;
-    let stream = trusting.connect(node.public).await;
-    match Client::try_over(stream, &node, "/ws/news").await.err() {
-        Some(Error::Http(answer)) => assert_eq!(answer.status(), 503),
-        other => panic!("{other:?}"),
+async fn refusals_are_told_within_tls() {
+    for (limit, status) in [("connections_max", 503), ("connections_per_ip", 429)] {
+        let authority = Authority::new();
+        let node = node(&authority, &[&format!("limits.{limit}=1")]).await;
+        let trusting = Trusting::new(&authority);
+        let mut client = trusting.plain(&node, "news").await;
+        let stream = trusting.connect(node.public).await;
+        match Client::try_over(stream, node.public, "/ws/news").await.err() {
+            Some(Error::Http(answer)) => assert_eq!(answer.status(), status),
+            other => panic!("{other:?}"),
+        }
+        client.say("still here").await;
+        assert_eq!(client.hears_text().await, "still here");
+        assert_eq!(refused(&node).await, 0.);
     }
-    client.say("still here").await;
-    assert_eq!(client.hears_text().await, "still here");
+}
+
+#[tokio::test]
+async fn who_comes_too_fast_is_cut_off_before_a_handshake_costs_anything() {
+    const RATE: &str = r#"tidegate_rejected_total{reason="handshake_rate"}"#;
+    let authority = Authority::new();
+    let node = node(&authority, &["limits.handshakes_per_second=1"]).await;
+    let trusting = Trusting::new(&authority);
+    eventually("a handshake too many", async || {
+        trusting.try_connect(node.public).await.is_err().then_some(())
+    })
+    .await;
+    assert!(node.metric(RATE).await >= 1.);
+}
+
+#[tokio::test]
+async fn it_comes_behind_the_proxys_header() {
+    let authority = Authority::new();
+    let node = node(&authority, &["server.proxy_protocol=true"]).await;
+    let trusting = Trusting::new(&authority);
+    let mut stream = connect(node.public).await;
+    let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 443\r\n";
+    stream.write_all(header).await.expect("it goes out");
+    let stream = trusting.handshake(stream).await.expect("the handshake succeeds");
+    let client = Client::try_over(stream, node.public, "/ws/news").await;
+    let mut client = client.expect("the upgrade is accepted");
+    client.say("through a balancer").await;
+    assert_eq!(client.hears_text().await, "through a balancer");
 }

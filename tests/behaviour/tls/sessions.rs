@@ -75,7 +75,7 @@ async fn a_slow_consumer_is_closed_with_4008_and_everybody_else_gets_everything(
     let node = node(&authority, &["session.queue_bytes_max=64KiB"]).await;
     let trusting = Trusting::new(&authority);
     let stream = trusting.narrow(node.public).await;
-    let slow = Client::try_over(stream, &node, "/ws/news").await;
+    let slow = Client::try_over(stream, node.public, "/ws/news").await;
     let mut slow = slow.expect("the upgrade is accepted");
     let mut publisher = trusting.plain(&node, "news").await;
     let payload = |number: usize| format!("{number} {}", "x".repeat(16 << 10));
