@@ -7,6 +7,7 @@ mod queue;
 mod redis;
 mod revocation;
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,7 +23,8 @@ pub use self::redis::Url;
 pub use self::revocation::{Known, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
 use crate::publication::{Change, Channel, NodeId, Position, Publication, User};
 use crate::rules::Rules;
-use crate::settings::Settings;
+use crate::settings::{Section, Settings};
+use crate::tls::Trust;
 
 /// The `[broker]` section.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub idempotency_window: Duration,
     /// Which channels keep history.
     pub rules: Rules,
+    /// Whose word counts for who Redis is. None: it is spoken to without TLS.
+    pub trust: Option<Trust>,
 }
 
 impl Config {
@@ -64,8 +68,11 @@ impl Config {
             String::clone,
             "Channel `news` is the Redis channel `<prefix>news`.",
         );
+        let url = url.unwrap_or(Url::Memory);
+        let trust = trust(&mut section, &url);
         Self {
-            url: url.unwrap_or(Url::Memory),
+            url,
+            trust,
             prefix: prefix.unwrap_or_default(),
             publish_timeout: section.duration(
                 "publish_timeout",
@@ -83,6 +90,32 @@ impl Config {
     pub fn with_rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
     }
+}
+
+/// Whom the connections to Redis trust. A certificate authority that would not be asked is a fault: who
+/// names one takes it that what is said is encrypted.
+fn trust(section: &mut Section<'_>, url: &Url) -> Option<Trust> {
+    let ca_file = section.text(
+        "ca_file",
+        None,
+        "the path of a file",
+        |text| (!text.is_empty()).then(|| PathBuf::from(text)),
+        |path| path.display().to_string(),
+        "The certificate authorities that Redis' certificates are checked against, in PEM, where \
+         `broker.url` is `rediss://` or alike. Not set: those of the system.",
+    );
+    match (url, ca_file) {
+        (url, ca_file) if url.is_encrypted() => match Trust::read(ca_file.as_deref()) {
+            Ok(trust) => return Some(trust),
+            Err(error) => section.fault("ca_file", error.to_string()),
+        },
+        (Url::Redis(_), Some(_)) => section.fault(
+            "ca_file",
+            "has no use, as broker.url is without TLS; write rediss:// there, or leave this out",
+        ),
+        _ => {}
+    }
+    None
 }
 
 /// What the broker hands to the hub. Whoever takes it must not block.

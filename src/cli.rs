@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::broker::{Broker, Unavailable};
-use crate::config::{Config, Sources};
+use crate::config::{self, Config, Sources};
 use crate::settings::Faults;
 use crate::{telemetry, tls};
 
@@ -118,20 +118,25 @@ pub fn run() -> ExitCode {
 }
 
 fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
-    let mut config = Config::load(sources)?;
-    if matches!(command, Command::Publish { .. } | Command::Subscribe { .. } | Command::Token(_)) {
-        // Their own words are enough while all goes well.
-        config.telemetry.quiet();
-    }
-    telemetry::start_log(&config.telemetry);
+    // Their own words are enough while all goes well.
+    let is_quiet =
+        matches!(command, Command::Publish { .. } | Command::Subscribe { .. } | Command::Token(_));
+    let load = || {
+        let mut config = Config::load(sources)?;
+        if is_quiet {
+            config.telemetry.quiet();
+        }
+        telemetry::start_log(&config.telemetry);
+        Ok::<_, Failure>(config)
+    };
     match command {
-        Command::Serve => serve::run(config, sources),
-        Command::Check => Ok(check::run(&config)),
-        Command::Explain { channel, token } => explain::run(&config, &channel, token.as_deref()),
-        Command::Publish { channel, payload } => publish::run(&config, &channel, payload),
-        Command::Subscribe { channels } => subscribe::run(&config, &channels),
-        Command::Token(arguments) => token::run(&config, arguments),
-        Command::Health { ready } => Ok(health::run(&config, ready)),
+        Command::Serve => serve::run(load()?, sources),
+        Command::Check => Ok(check::run(&load()?)),
+        Command::Explain { channel, token } => explain::run(&load()?, &channel, token.as_deref()),
+        Command::Publish { channel, payload } => publish::run(&load()?, &channel, payload),
+        Command::Subscribe { channels } => subscribe::run(&load()?, &channels),
+        Command::Token(arguments) => token::run(&load()?, arguments),
+        Command::Health { ready } => Ok(health::run(&config::entrance(sources)?, ready)),
     }
 }
 

@@ -50,6 +50,16 @@ pub struct Config {
     pub known: Vec<Known>,
 }
 
+/// Where a node of these sources is asked how it is. Nothing else is read: the probe of a node that
+/// does without a certificate that was renewed badly must not fail over it.
+pub fn entrance(sources: &Sources) -> Result<internal::Entrance, Faults> {
+    let (given, faults) = layers::merge(sources);
+    let mut settings = Settings::new(given, faults);
+    let entrance = internal::Entrance::read(&mut settings);
+    settings.faultless()?;
+    Ok(entrance)
+}
+
 impl Config {
     /// Reads and checks everything; shows all faults at once.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
@@ -128,13 +138,17 @@ impl Config {
 }
 
 /// The keys that a node follows while it runs; the others need a restart.
-const LIVE: [&str; 7] = [
+const LIVE: [&str; 11] = [
     "rules*",
     "auth.*",
     "limits.*",
     "server.handshake_timeout",
     "server.origins",
+    "server.proxy_protocol",
+    "server.tls.*",
     "server.trusted_proxies",
+    "internal.api_key",
+    "internal.tls.*",
     "telemetry.log_level",
 ];
 

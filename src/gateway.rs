@@ -26,7 +26,7 @@ use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::{self, Context, Users};
 use crate::transport::Public;
-use crate::{broker, listener, telemetry};
+use crate::{broker, listener, telemetry, tls, vital};
 
 /// How long connections that were told to go may take to be gone, after the drain's own period.
 const GONE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -102,8 +102,14 @@ impl Gateway {
             users: users.clone(),
             limits: Limits::new(config.limits.clone()),
             server: Live::new(config.server.clone()),
+            internal: Live::new(config.internal.clone()),
         };
         let Followers { auth, limits, server, .. } = &followers;
+        let inside = followers.internal.clone();
+        let shown = server.clone();
+        vital::spawn("tls", tls::watch("server", move || shown.get().tls.clone()));
+        let shown = inside.clone();
+        vital::spawn("tls", tls::watch("internal", move || shown.get().tls.clone()));
         let context = Arc::new(Context::new(session::Parts {
             hub: hub.clone(),
             presence: presence.clone(),
@@ -127,7 +133,7 @@ impl Gateway {
             drain: drain.clone(),
             memory,
         };
-        let back = Internal::new(&config.internal, parts);
+        let back = Internal::new(inside, parts);
         tokio::spawn(Arc::new(back).serve(internal));
 
         let stop = stop.await;

@@ -18,17 +18,20 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
 use crate::listener;
+use crate::live::Live;
 use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::rules::Rules;
 use crate::session::Users;
-use crate::settings::Settings;
+use crate::settings::{Section, Settings};
 use crate::telemetry::{self, Rejected};
+use crate::tls;
 
 /// How long a request's head may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +41,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     pub listen: SocketAddr,
     pub api_key: Option<String>,
+    /// None: callers come without TLS.
+    pub tls: Option<tls::Server>,
 }
 
 impl std::fmt::Debug for Config {
@@ -50,11 +55,7 @@ impl Config {
     pub fn read(settings: &mut Settings) -> Self {
         let mut section = settings.section("internal");
         Self {
-            listen: section.address(
-                "listen",
-                "127.0.0.1:9090",
-                "The internal listener: health, metrics, API. Not for the public.",
-            ),
+            listen: listen(&mut section),
             api_key: section.parsed(
                 "api_key",
                 None,
@@ -67,8 +68,30 @@ impl Config {
                 "Requests to `/api` must carry it as `Authorization: Bearer`. Not set: they need \
                  none.",
             ),
+            tls: tls::Server::read(&mut section),
         }
     }
+}
+
+/// How a probe reaches the internal listener.
+pub struct Entrance {
+    pub listen: SocketAddr,
+    pub tls: Option<tls::Files>,
+}
+
+impl Entrance {
+    pub fn read(settings: &mut Settings) -> Self {
+        let mut section = settings.section("internal");
+        Self { listen: listen(&mut section), tls: tls::Files::read(&mut section) }
+    }
+}
+
+fn listen(section: &mut Section<'_>) -> SocketAddr {
+    section.address(
+        "listen",
+        "127.0.0.1:9090",
+        "The internal listener: health, metrics, API. Not for the public.",
+    )
 }
 
 /// What of the node the internal listener answers from.
@@ -84,14 +107,14 @@ pub struct Parts {
 /// The internal listener.
 pub struct Internal {
     parts: Parts,
-    api_key: Option<String>,
+    config: Live<Config>,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Internal {
-    pub fn new(config: &Config, parts: Parts) -> Self {
-        Self { parts, api_key: config.api_key.clone() }
+    pub fn new(config: Live<Config>, parts: Parts) -> Self {
+        Self { parts, config }
     }
 
     /// Accepts for ever.
@@ -103,6 +126,18 @@ impl Internal {
     }
 
     async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let tls = self.config.get().tls.clone();
+        match tls {
+            None => self.serve_on(stream).await,
+            Some(tls) => {
+                if let Some(stream) = tls.accept(stream, HEADER_TIMEOUT).await {
+                    self.serve_on(stream).await;
+                }
+            }
+        }
+    }
+
+    async fn serve_on(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let service = service_fn(|request| {
             let internal = self.clone();
             async move { Ok::<_, Infallible>(internal.answer(request).await) }
@@ -128,7 +163,7 @@ impl Internal {
                 "allowed here: GET, HEAD",
             ),
             (path, _) if path.starts_with("/api/") => {
-                if let Some(key) = &self.api_key
+                if let Some(key) = &self.config.get().api_key
                     && !api::carries_key(request.headers(), key)
                 {
                     telemetry::rejected(Rejected::ApiKey, &"missing or wrong internal.api_key");

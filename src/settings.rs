@@ -58,6 +58,14 @@ impl Settings {
         self.given.contains_key(key)
     }
 
+    /// The faults of what has been asked for; keys that nobody asked for are none of its business.
+    pub fn faultless(self) -> Result<(), Faults> {
+        match self.faults.is_empty() {
+            true => Ok(()),
+            false => Err(Faults(self.faults)),
+        }
+    }
+
     /// All keys that were asked for, in order; or all faults, those of unknown keys included.
     pub fn finish(mut self) -> Result<Vec<Known>, Faults> {
         let names: BTreeSet<&str> = self.known.iter().map(|known| known.key.as_str()).collect();

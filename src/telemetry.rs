@@ -215,6 +215,18 @@ pub fn accept_failed(error: &std::io::Error) {
     tracing::warn!(%error, "cannot accept connections; raise the open-file limit or add nodes");
 }
 
+/// A listener's certificate, key or client authorities have changed; new connections get them.
+pub fn certificate_replaced(listener: &str) {
+    METRICS.tls_reloads.with_label_values(&[metrics::REPLACED]).inc();
+    tracing::info!(listener, "new TLS files are in use");
+}
+
+/// They have changed to what cannot be used; those from before stay in use.
+pub fn certificate_refused(listener: &str, why: &dyn Display) {
+    METRICS.tls_reloads.with_label_values(&[metrics::REFUSED]).inc();
+    tracing::error!(listener, %why, "new TLS files cannot be used; those from before stay in use");
+}
+
 /// Most memory that the process may use, in bytes.
 pub fn memory_max(bytes: usize) {
     METRICS.memory_max.set(bytes as i64);

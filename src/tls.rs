@@ -1,12 +1,19 @@
-//! TLS by rustls: what a connection that this node makes trusts.
+//! TLS by rustls: whom a connection that this node makes trusts, what its listeners show, and what a
+//! failed handshake means.
+
+mod files;
+mod pinned;
+mod server;
+mod trust;
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::CertificateError;
+
+pub use self::files::Files;
+pub use self::pinned::pinned;
+pub use self::server::{Encrypted, Server, watch};
+pub use self::trust::{Trust, client};
 
 /// Makes one provider of cryptography the process's, as several crates ask for it. Harmless when
 /// done again.
@@ -14,24 +21,19 @@ pub fn start() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// What a connection made by this node trusts: the system's roots and, where given, those of a PEM
-/// file in their stead.
-pub fn client(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(file) => {
-            let broken = |error| io::Error::other(format!("{}: {error}", file.display()));
-            for certificate in CertificateDer::pem_file_iter(file).map_err(broken)? {
-                let certificate = certificate.map_err(broken)?;
-                roots.add(certificate).map_err(|error| io::Error::other(error.to_string()))?;
-            }
-        }
-        // Those that cannot be read are left out; a handshake that needed one says so.
-        None => _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
+/// A failed handshake in words for an operator. None: the error has better words itself.
+pub fn explanation(error: &io::Error) -> Option<String> {
+    use rustls::Error;
+    match error.get_ref()?.downcast_ref::<Error>()? {
+        // The latter where another authority of the same name signed it.
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => Some(
+            "its certificate is not trusted: no authority that is trusted here signed it".into(),
+        ),
+        Error::InvalidCertificate(why) => Some(format!("its certificate is not trusted: {why}")),
+        Error::InvalidMessage(_) => Some("it does not speak TLS on this port".into()),
+        Error::AlertReceived(alert) => Some(format!("it refused the TLS handshake: {alert:?}")),
+        _ => None,
     }
-    if roots.is_empty() {
-        return Err(io::Error::other("there is no certificate authority to trust"));
-    }
-    start();
-    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
 }

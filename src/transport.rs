@@ -38,6 +38,7 @@ use crate::memory::Memory;
 use crate::session::Context;
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
+use crate::tls;
 
 /// The `[server]` section.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct Config {
     pub trusted_proxies: Networks,
     pub proxy_protocol: bool,
     pub handshake_timeout: Duration,
+    /// None: clients come without TLS.
+    pub tls: Option<tls::Server>,
 }
 
 impl Config {
@@ -78,14 +81,17 @@ impl Config {
             "handshake_timeout",
             "10s",
             Duration::from_millis(100)..=Duration::from_secs(600),
-            "A connection whose request has not arrived whole by then is cut off.",
+            "A connection whose request has not arrived whole by then is cut off; TLS and a PROXY \
+             header count in.",
         );
+        let tls = tls::Server::read(&mut section);
         Self {
             listen,
             origins: Origins::new(&origins),
             trusted_proxies: Networks::new(&trusted_proxies),
             proxy_protocol: proxy_protocol.unwrap_or_default(),
             handshake_timeout,
+            tls,
         }
     }
 }
@@ -139,14 +145,44 @@ impl Public {
     /// From an accepted socket to its requests.
     async fn handshake(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
         match self.enter(&mut stream, peer).await {
-            Ok(visitor) => http::serve(self, Socket::new(stream), visitor).await,
+            Ok(visitor) => {
+                let tls = self.server.get().tls.clone();
+                let left = visitor.deadline.saturating_duration_since(Instant::now());
+                match tls {
+                    None => http::serve(self, Socket::new(stream), visitor).await,
+                    Some(tls) => {
+                        if let Some(stream) = tls.accept(stream, left).await {
+                            http::serve(self, stream, visitor).await;
+                        }
+                    }
+                }
+            }
             Err(Turned::Away(refusal, client)) => {
                 refusal.count(client);
                 if let Some(_telling) = self.admission.telling() {
-                    refusal.tell(stream).await;
+                    self.tell(refusal, stream).await;
                 }
             }
             Err(Turned::CutOff) => {}
+        }
+    }
+
+    /// Says why, within TLS where the client speaks it.
+    async fn tell(&self, refusal: Refusal, stream: TcpStream) {
+        let server = self.server.current();
+        match &server.tls {
+            None => refusal.tell(stream).await,
+            // Its header may not have been read.
+            Some(_) if server.proxy_protocol => {}
+            Some(tls) => {
+                // A handshake of TLS costs what rates are there to save.
+                if !refusal.is_of_rate()
+                    && self.admission.handshake().is_ok()
+                    && let Some(stream) = tls.accept(stream, refusal::REFUSAL_TIMEOUT).await
+                {
+                    refusal.tell(stream).await;
+                }
+            }
         }
     }
 

@@ -53,7 +53,10 @@ fn config_reference() {
          Everything is checked before anything is bound, and all faults are shown at once.\n\n\
          `tidegate check` prints the effective configuration and where each value came from, \
          secrets masked. In the environment and in flags, a list is separated by commas. \
-         `config/default.toml` is this page as a file; `config/production.toml` is an example.\n",
+         `config/default.toml` is this page as a file; `config/production.toml` is an example.\n\n\
+         A node reads its configuration again on SIGHUP and when one of its files has changed. Keys \
+         marked ⟳ take effect then, without dropping anyone; others need a restart. A configuration with \
+         faults is refused, and the old one goes on.\n",
     );
     for (section, keys) in sections() {
         let title = match section.strip_suffix("[]") {
@@ -83,7 +86,8 @@ fn config_reference() {
                 default => format!("`{default}`"),
             };
             let (key, allowed, doc) = (known.split().1, &known.allowed, known.doc);
-            writeln!(text, "| `{key}` | {default} | {allowed} | {doc} |").unwrap();
+            let live = if Config::is_live(&known.key) { " ⟳" } else { "" };
+            writeln!(text, "| `{key}`{live} | {default} | {allowed} | {doc} |").unwrap();
         }
     }
     is_as_generated("docs/CONFIG.md", &text);

@@ -32,6 +32,7 @@ mod revoking;
 mod roster;
 mod server;
 mod slot;
+mod socket;
 mod state;
 mod subscriber;
 mod tally;

@@ -1,11 +1,17 @@
-//! `tidegate health`: what a container's probe needs, without curl in the image.
+//! `tidegate health`: what a container's probe needs, without curl in the image. Where the internal
+//! listener speaks TLS, it must show the certificate that the configuration names.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Config;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::internal::Entrance;
+use crate::tls;
 
 /// Longest wait for each of connecting, asking and the answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -13,10 +19,10 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
-pub fn run(config: &Config, ready: bool) -> ExitCode {
-    let address = reachable(config.internal.listen);
+pub fn run(entrance: &Entrance, ready: bool) -> ExitCode {
+    let address = reachable(entrance.listen);
     let path = if ready { "/readyz" } else { "/healthz" };
-    match ask(address, path) {
+    match ask(address, entrance.tls.as_ref(), path) {
         Ok((status, body)) => {
             println!("{body}");
             if status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -38,17 +44,38 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+fn ask(
+    address: SocketAddr,
+    tls: Option<&tls::Files>,
+    path: &str,
+) -> std::io::Result<(u16, String)> {
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let answer = match tls {
+        None => exchange(stream, address, path)?,
+        Some(files) => {
+            let config = Arc::new(tls::pinned(files)?);
+            let name = ServerName::from(address.ip());
+            let session = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
+            exchange(StreamOwned::new(session, stream), address, path)?
+        }
+    };
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     match status {
         Some(status) => Ok((status, body.to_owned())),
         None => Err(std::io::Error::other("the answer is no HTTP")),
     }
+}
+
+fn exchange(
+    mut stream: impl Read + Write,
+    address: SocketAddr,
+    path: &str,
+) -> std::io::Result<String> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    Ok(answer)
 }

@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::live::Live;
 use crate::session::Users;
 use crate::settings::Known;
-use crate::{telemetry, transport, vital};
+use crate::{internal, telemetry, transport, vital};
 
 /// How often files are looked at. Their content counts: Kubernetes exchanges a link to a directory,
 /// and the files in it are as old as they were.
@@ -32,6 +32,7 @@ pub struct Followers {
     pub users: Users,
     pub limits: Limits,
     pub server: Live<transport::Config>,
+    pub internal: Live<internal::Config>,
 }
 
 /// The settings of a node that runs.
@@ -94,6 +95,7 @@ impl Followers {
         telemetry::set_log_level(config.telemetry.log_level);
         self.limits.replace(config.limits);
         self.server.replace(config.server);
+        self.internal.replace(config.internal);
         self.users.revocations().set_age(config.auth.revocation_age);
         self.auth.replace(&config.auth);
         self.hub.replace_rules(&config.rules);

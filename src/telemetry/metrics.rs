@@ -63,6 +63,8 @@ pub(super) const LOST: &str = "lost";
 
 /// Values of the `outcome` label of a reload.
 pub(super) const TAKEN_UP: &str = "taken_up";
+/// Values of the `outcome` label: TLS files that changed are in use, or cannot be.
+pub(super) const REPLACED: &str = "replaced";
 pub(super) const REFUSED: &str = "refused";
 
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
@@ -99,6 +101,7 @@ pub(super) struct Metrics {
     pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
     pub config_reloads: IntCounterVec,
+    pub tls_reloads: IntCounterVec,
     pub memory_max: IntGauge,
     pub revocations: IntGauge,
     pub broker_up: IntGauge,
@@ -156,6 +159,14 @@ impl Metrics {
         for outcome in [TAKEN_UP, REFUSED] {
             reloads.with_label_values(&[outcome]);
         }
+        let tls_reloads = add.counters(
+            "tls_reloads_total",
+            "Times that a listener's TLS files had changed, by whether they could be used.",
+            &["outcome"],
+        );
+        for outcome in [REPLACED, REFUSED] {
+            tls_reloads.with_label_values(&[outcome]);
+        }
         add.gauges("build_info", "The version of this node; always 1.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -204,6 +215,7 @@ impl Metrics {
             history_resumes: resumes,
             rejected,
             config_reloads: reloads,
+            tls_reloads,
             memory_max: add.gauge(
                 "memory_max_bytes",
                 "Most memory of the process before it sheds connections.",

@@ -22,11 +22,19 @@ use crate::close::Close;
 use crate::outbound::Wire;
 use crate::session::Session;
 use crate::telemetry::{self, Rejected};
+use crate::tls::Encrypted;
 
 /// What HTTP, and then a session, is spoken on.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// What a flusher may write to at once. None: only the connection can write.
     fn wire(&self) -> Option<Arc<dyn Wire>>;
+}
+
+/// What TLS has taken must go out in its order, so nobody else writes.
+impl Stream for Encrypted {
+    fn wire(&self) -> Option<Arc<dyn Wire>> {
+        None
+    }
 }
 
 /// Answers requests until one of them becomes a session, which then gets a task of its own: what the

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::telemetry::{self, Rejected};
 
 /// How long a client may take to hear that there is no place for it.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Most bytes that are read away of a client that has been told.
 const UNHEARD_BYTES_MAX: usize = 32 << 10;
@@ -79,6 +79,11 @@ impl Refusal {
             ),
         };
         Words { status, code, message, retry_after, reason }
+    }
+
+    /// Is it for coming too fast?
+    pub fn is_of_rate(self) -> bool {
+        matches!(self, Self::HandshakeRate | Self::HandshakeRatePerIp)
     }
 
     /// Counts it. `client`: None where it is not known, or does not matter.

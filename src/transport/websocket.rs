@@ -47,6 +47,8 @@ pub struct WebSocket<S> {
     /// How much of `carry` has been decoded.
     decoded: usize,
     batch: Batch,
+    /// Something was written since it was last all flushed.
+    owes_flush: bool,
     hearing: Hearing,
 }
 
@@ -69,6 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             carry: early,
             decoded: 0,
             batch: Batch::default(),
+            owes_flush: false,
             hearing: Hearing::Frames,
         }
     }
@@ -132,12 +135,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
     fn poll_write(&mut self, cx: &mut Context<'_>, outbound: &Outbound) -> Poll<Close> {
         loop {
             if self.batch.frames.is_empty()
+                && !self.owes_flush
                 && let Err(close) = ready!(outbound.poll_take(cx, &mut self.batch))
             {
                 return Poll::Ready(close);
             }
+            // Also when all frames are through: TLS may hold the last bytes, and nobody else asks.
+            self.owes_flush = true;
             match write_batch(&mut self.stream, cx, &mut self.batch) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.owes_flush = false,
                 Poll::Ready(Err(_)) => return Poll::Ready(Close::Lost),
                 Poll::Pending => return outbound.poll_closing(cx),
             }

@@ -1,5 +1,6 @@
 //! The cast of the stories: nodes, Redis, clients that keep the rules and clients that break them.
 
+pub mod authority;
 pub mod client;
 pub mod cluster;
 pub mod fleet;
@@ -13,6 +14,7 @@ pub mod raw;
 pub mod redis;
 pub mod sentinel;
 pub mod token;
+pub mod trusting;
 
 pub use patience::{eventually, soon};
 

@@ -102,7 +102,7 @@ impl Backend {
     pub fn servers(&self) -> Vec<&Redis> {
         match self {
             Self::Alone(redis) | Self::Linked(redis, _) => vec![redis],
-            Self::Sentinel(Sentinel { servers, .. }) | Self::Cluster(Cluster { servers }) => {
+            Self::Sentinel(Sentinel { servers, .. }) | Self::Cluster(Cluster { servers, .. }) => {
                 servers.iter().filter(|it| it.is_running()).collect()
             }
         }

@@ -1,5 +1,7 @@
 //! The cast of `tests/behaviour`, as far as it plays here too.
 
+#[path = "../behaviour/support/authority.rs"]
+pub mod authority;
 #[path = "../behaviour/support/cluster.rs"]
 pub mod cluster;
 #[path = "../behaviour/support/http.rs"]

@@ -18,6 +18,7 @@ use crate::broker::{Config, Sink};
 use crate::live::Live;
 use crate::publication::{Channel, NodeId};
 use crate::rules::Rules;
+use crate::tls::Trust;
 
 pub struct Context {
     pub node: NodeId,
@@ -27,6 +28,8 @@ pub struct Context {
     pub presence: Calls,
     pub revoking: Desk,
     pub login: RedisConnectionInfo,
+    /// None: servers are spoken to without TLS.
+    pub trust: Option<Trust>,
     pub publish_timeout: Duration,
     pub sink: Sink,
     pub intake: Intake,
@@ -52,6 +55,7 @@ impl Context {
             presence: Calls::new(prefix.clone(), node, publish),
             revoking: Desk::default(),
             login: deployment.login.clone(),
+            trust: config.trust.clone(),
             publish_timeout: config.publish_timeout,
             sink,
             intake: Intake::new(config.publish_timeout),

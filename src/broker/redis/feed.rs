@@ -4,13 +4,11 @@
 use std::time::Duration;
 
 use ::redis::RedisConnectionInfo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::resp::{self, Malformed, Said};
-use super::server::{Address, Server};
+use super::server::Server;
+use super::socket::{self, Reading, Writing};
 
 /// How long connecting and greeting may take together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,7 +35,7 @@ pub enum Lost {
 
 /// The reading half.
 pub struct Feed {
-    stream: OwnedReadHalf,
+    stream: Reading,
     /// Read and not yet understood: the beginning of one message at most, after [`Feed::read`].
     carry: Vec<u8>,
     /// Bytes still to come of a message that is thrown away.
@@ -46,7 +44,7 @@ pub struct Feed {
 
 /// The writing half. Commands wait in it until Redis takes them.
 pub struct Asking {
-    stream: OwnedWriteHalf,
+    stream: Writing,
     out: Vec<u8>,
     written: usize,
 }
@@ -60,10 +58,7 @@ pub async fn open(server: &Server) -> Result<(Feed, Asking), Lost> {
 }
 
 async fn connect(server: &Server) -> Result<(Feed, Asking), Lost> {
-    let Address { host, port } = &server.address;
-    let stream = TcpStream::connect((&**host, *port)).await?;
-    stream.set_nodelay(true)?;
-    let (read, write) = stream.into_split();
+    let (read, write) = socket::open(server).await?;
     let mut feed = Feed { stream: read, carry: Vec::new(), skip: 0 };
     let mut asking = Asking { stream: write, out: Vec::new(), written: 0 };
     asking.greet(&server.login);
@@ -89,7 +84,7 @@ impl Feed {
     /// read behind it. Cancel safe: nothing is taken before it is handed on.
     pub async fn read(&mut self, mut take: impl FnMut(Said<'_>, bool)) -> Result<(), Lost> {
         self.carry.reserve(READ_BYTES);
-        if self.stream.read_buf(&mut self.carry).await? == 0 {
+        if self.stream.read(&mut self.carry).await? == 0 {
             return Err(Lost::Closed);
         }
         let mut at = self.skipped();
@@ -145,16 +140,17 @@ impl Asking {
         resp::write_command(&mut self.out, [&b"PING"[..], text.as_bytes()].into_iter());
     }
 
-    /// Is there anything to send?
+    /// Is there anything to send, or to flush?
     pub fn is_waiting(&self) -> bool {
-        self.written < self.out.len()
+        !self.out.is_empty()
     }
 
     /// Sends what waits. Cancel safe.
     pub async fn write(&mut self) -> Result<(), Lost> {
-        while self.is_waiting() {
+        while self.written < self.out.len() {
             self.written += self.stream.write(&self.out[self.written..]).await?;
         }
+        self.stream.flush().await?;
         self.out = Vec::new();
         self.written = 0;
         Ok(())

@@ -58,7 +58,11 @@ impl Lane {
     pub fn new(address: &Address, context: &Context) -> Arc<Self> {
         static NUMBERS: AtomicU32 = AtomicU32::new(Lane::NONE + 1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let server = Server { address: address.clone(), login: context.login.clone() };
+        let server = Server {
+            address: address.clone(),
+            login: context.login.clone(),
+            trust: context.trust.clone(),
+        };
         let link = Link::new(&server);
         let timeout = context.publish_timeout;
         Arc::new(Self {

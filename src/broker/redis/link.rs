@@ -1,16 +1,21 @@
 //! Connections for commands, with the settings that matter: no Nagle, bounded waits.
 
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, Pipeline, RedisError,
+    RedisResult, Value,
 };
 use deadpool_redis::{PoolConfig, PoolError, Runtime, Timeouts};
 use tokio::time::Instant;
 
 use super::functions::Library;
 use super::server::Server;
+use crate::tls;
 
 /// How long a connection may take to be made and greeted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,8 +34,7 @@ pub struct Link {
 
 impl Link {
     pub fn new(server: &Server) -> Self {
-        let client = Client::open(server.info()).expect("a checked connection info opens");
-        Self { client }
+        Self { client: server.client() }
     }
 
     /// A connection for commands. Waits for answers are the caller's to bound.
@@ -43,8 +47,25 @@ impl Link {
             .set_response_timeout(None);
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected,
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            Ok(connected) => connected.map_err(|error| self.explained(error)),
+            Err(_) => Err(self.explained(io::Error::from(io::ErrorKind::TimedOut).into())),
+        }
+    }
+
+    /// A failed TLS handshake in words; other errors as they are.
+    fn explained(&self, error: RedisError) -> RedisError {
+        let cause = error.source().and_then(|it| it.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+        let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+        let info = self.client.get_connection_info();
+        let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        match cause.and_then(tls::explanation) {
+            Some(words) => io::Error::other(words).into(),
+            // Redis without TLS takes the handshake for the beginning of a line.
+            None if is_encrypted && error.is_timeout() => {
+                let words = "timed out; so does a server that does not speak TLS on this port";
+                io::Error::new(io::ErrorKind::TimedOut, words).into()
+            }
+            None => error,
         }
     }
 

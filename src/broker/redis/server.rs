@@ -1,10 +1,15 @@
-//! A Redis server: where it is, and how to log in.
+//! A Redis server: where it is, whom it is trusted as, and how to log in.
 
 use std::fmt;
 use std::sync::Arc;
 
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use ::redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
+    TlsCertificates,
+};
+
+use crate::tls::Trust;
 
 /// Host name or IP address, and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,13 +54,32 @@ impl fmt::Display for Address {
 pub struct Server {
     pub address: Address,
     pub login: RedisConnectionInfo,
+    /// Whose word counts for who it is. None: it is spoken to without TLS.
+    pub trust: Option<Trust>,
 }
 
 impl Server {
-    /// As the crate wants it, without Nagle's algorithm.
-    pub fn info(&self) -> ConnectionInfo {
-        let Address { host, port } = &self.address;
-        let info = ConnectionAddr::Tcp(host.to_string(), *port).into_connection_info();
+    /// As the crate wants it.
+    pub fn client(&self) -> Client {
+        let client = match &self.trust {
+            None => Client::open(self.info()),
+            Some(trust) => {
+                let root_cert = trust.pem.as_deref().map(<[u8]>::to_vec);
+                let certificates = TlsCertificates { client_tls: None, root_cert };
+                Client::build_with_tls(self.info(), certificates)
+            }
+        };
+        client.expect("a checked connection info opens, with certificates that were read before")
+    }
+
+    /// Without Nagle's algorithm.
+    fn info(&self) -> ConnectionInfo {
+        let (host, port) = (self.address.host.to_string(), self.address.port);
+        let address = match &self.trust {
+            None => ConnectionAddr::Tcp(host, port),
+            Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        };
+        let info = address.into_connection_info();
         info.expect("an address is a connection info")
             .set_redis_settings(self.login.clone())
             .set_tcp_settings(TcpSettings::default().set_nodelay(true))

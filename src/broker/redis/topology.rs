@@ -21,6 +21,7 @@ use super::link::{Backoff, Link};
 use super::map::Layout;
 use super::server::{Address, Server};
 use super::url::{Deployment, Masters};
+use crate::tls::Trust;
 use crate::vital;
 
 /// How long a server may take to say who is master, from connecting to its answer.
@@ -147,6 +148,7 @@ impl Panel {
         &mut self,
         addresses: &[Address],
         logins: &[RedisConnectionInfo],
+        trust: &Option<Trust>,
         questions: Pipeline,
         enough: usize,
     ) -> Result<Vec<Answer>, Unknown> {
@@ -154,10 +156,16 @@ impl Panel {
         let questions = Arc::new(questions);
         let mut asking = JoinSet::new();
         for address in addresses {
-            let (address, logins) = (address.clone(), logins.to_vec());
-            let (questions, connection) = (questions.clone(), self.connections.remove(&address));
+            let server = |login: &RedisConnectionInfo| Server {
+                address: address.clone(),
+                login: login.clone(),
+                trust: trust.clone(),
+            };
+            let servers: Vec<_> = logins.iter().map(server).collect();
+            let (address, questions) = (address.clone(), questions.clone());
+            let connection = self.connections.remove(&address);
             asking.spawn(async move {
-                let asked = ask_one(&address, &logins, &questions, connection);
+                let asked = ask_one(&servers, &questions, connection);
                 let answer = timeout(ANSWER_TIMEOUT, asked).await;
                 (address, answer.unwrap_or_else(|_| Err("no answer".to_owned())))
             });
@@ -181,9 +189,9 @@ impl Panel {
     }
 }
 
+/// `servers`: the same one, with a login each.
 async fn ask_one(
-    address: &Address,
-    logins: &[RedisConnectionInfo],
+    servers: &[Server],
     questions: &Pipeline,
     connection: Option<MultiplexedConnection>,
 ) -> Result<(MultiplexedConnection, Vec<Value>), String> {
@@ -193,10 +201,9 @@ async fn ask_one(
     {
         return Ok((connection, values));
     }
-    for login in logins {
-        let server = Server { address: address.clone(), login: login.clone() };
+    for server in servers {
         let opened = async {
-            let mut connection = Link::new(&server).open().await?;
+            let mut connection = Link::new(server).open().await?;
             let values = connection.req_packed_commands(questions, 0, questions.len()).await?;
             Ok::<_, RedisError>((connection, values))
         };

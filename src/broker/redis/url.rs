@@ -23,6 +23,8 @@ pub enum Url {
 pub struct Deployment {
     pub masters: Masters,
     pub login: RedisConnectionInfo,
+    /// Everything is asked over TLS, sentinels included.
+    pub is_encrypted: bool,
     masked: String,
 }
 
@@ -47,7 +49,8 @@ impl Url {
     /// What may be written.
     pub const FORMS: &str = "memory:, redis://[[user]:password@]host[:port][/db], \
         redis+sentinel://[[user]:password@]host[:port],…/service[/db], \
-        or redis+cluster://[[user]:password@]host[:port],…";
+        or redis+cluster://[[user]:password@]host[:port],…; \
+        with TLS rediss://, rediss+sentinel:// or rediss+cluster://";
 
     /// None: the text is in none of the [`Url::FORMS`].
     pub fn parse(text: &str) -> Option<Self> {
@@ -56,11 +59,12 @@ impl Url {
         }
         let (scheme, rest) = text.split_once("://")?;
         let (masters, login) = match scheme {
-            "redis" => single(text)?,
-            "redis+sentinel" => sentinel(rest)?,
-            "redis+cluster" => cluster(rest)?,
+            "redis" | "rediss" => single(rest)?,
+            "redis+sentinel" | "rediss+sentinel" => sentinel(rest)?,
+            "redis+cluster" | "rediss+cluster" => cluster(rest)?,
             _ => return None,
         };
+        let is_encrypted = scheme.starts_with("rediss");
         let masked = match rest.rsplit_once('@') {
             None => text.to_owned(),
             Some((credentials, place)) => {
@@ -68,7 +72,12 @@ impl Url {
                 format!("{scheme}://{user}:***@{place}")
             }
         };
-        Some(Self::Redis(Deployment { masters, login, masked }))
+        Some(Self::Redis(Deployment { masters, login, is_encrypted, masked }))
+    }
+
+    /// Does it ask for TLS?
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Redis(deployment) if deployment.is_encrypted)
     }
 
     /// As it may be shown: without the password.
@@ -80,8 +89,12 @@ impl Url {
     }
 }
 
-fn single(url: &str) -> Option<(Masters, RedisConnectionInfo)> {
-    let info = url.into_connection_info().ok()?;
+fn single(rest: &str) -> Option<(Masters, RedisConnectionInfo)> {
+    // The crate takes `#insecure` for leave to trust anybody.
+    if rest.contains('#') {
+        return None;
+    }
+    let info = format!("redis://{rest}").into_connection_info().ok()?;
     let ConnectionAddr::Tcp(host, port) = info.addr() else { return None };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // A list is for the other forms; here it would be a name that never resolves.
@@ -169,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn each_form_has_one_with_tls() {
+        for (plain, encrypted) in [
+            ("redis://me:secret@a:7/2", "rediss://me:secret@a:7/2"),
+            ("redis+sentinel://a,b/main", "rediss+sentinel://a,b/main"),
+            ("redis+cluster://a,b:7001", "rediss+cluster://a,b:7001"),
+        ] {
+            let [plain, encrypted] = [plain, encrypted].map(deployment);
+            assert_eq!(plain.masters, encrypted.masters);
+            assert_eq!(plain.login.password(), encrypted.login.password());
+            assert_eq!([plain.is_encrypted, encrypted.is_encrypted], [false, true]);
+            assert!(format!("{encrypted:?}").starts_with("rediss"), "{encrypted:?}");
+        }
+    }
+
+    #[test]
     fn other_forms_are_refused() {
         for text in [
             "",
@@ -176,7 +204,9 @@ mod tests {
             "http://host",
             "redis",
             "redis://",
-            "rediss://host",
+            "rediss://",
+            "rediss://host/#insecure",
+            "redisss://host",
             "redis://a,b",
             "redis+sentinel://a,b",
             "redis+sentinel://a/",

@@ -1,7 +1,7 @@
 use std::task::Waker;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, duplex};
+use tokio::io::{AsyncReadExt, BufWriter, duplex};
 
 use super::*;
 use crate::outbound::{Latest, Pushed};
@@ -30,4 +30,36 @@ async fn a_client_that_does_not_read_gets_the_newest_when_it_does() {
     }
     assert_eq!(str::from_utf8(&heard), Ok("one,two,five,"));
     assert_eq!(outbound.bytes(), 0);
+}
+
+#[tokio::test]
+async fn what_a_stream_holds_back_is_flushed_although_no_frame_follows() {
+    let (mut client, node) = duplex(4);
+    let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
+    // Like TLS, it takes more than the socket does, and sends the rest only when it is asked.
+    let mut socket = WebSocket::new(BufWriter::new(node), Vec::new(), 1000);
+    let mut cx = Context::from_waker(Waker::noop());
+    outbound.push_own(Bytes::from_static(b"held back")).unwrap();
+    let mut heard = Vec::new();
+    while heard.len() < "held back".len() {
+        assert!(socket.poll_event(&mut cx, &outbound, true).is_pending());
+        let mut some = [0; 4];
+        let read = poll_once(client.read(&mut some)).await.expect("something was flushed");
+        heard.extend_from_slice(&some[..read.unwrap()]);
+    }
+    assert_eq!(heard, b"held back");
+    assert!(socket.poll_event(&mut cx, &outbound, true).is_pending());
+    assert_eq!(outbound.bytes(), 0);
+}
+
+/// What the future has now.
+async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(it) => Some(it),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -21,8 +22,8 @@ use super::soon;
 /// Most handshakes of a client that is cut off in them.
 const HANDSHAKES_MAX: u32 = 20;
 
-pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+pub struct Client<S = TcpStream> {
+    socket: WebSocketStream<S>,
     /// Of the json protocol: heard while waiting for an answer.
     passed_by: VecDeque<Value>,
     /// Of the json protocol.
@@ -74,15 +75,21 @@ impl Client {
     }
 
     async fn try_through(address: SocketAddr, path: &str) -> Result<Self, Error> {
+        Self::try_over(connect(address).await, address, path).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Comes on a stream to the address that is there already.
+    pub async fn try_over(stream: S, address: SocketAddr, path: &str) -> Result<Self, Error> {
         let url = format!("ws://{address}{path}");
         let request = url.into_client_request().expect("a url");
-        let stream = connect(address).await;
         let handshake = tokio_tungstenite::client_async(request, stream);
         let (socket, response) = soon("a handshake", handshake).await?;
         Ok(Self { socket, passed_by: VecDeque::new(), welcome: Value::Null, response })
     }
 
-    async fn welcomed(mut self) -> Self {
+    pub async fn welcomed(mut self) -> Self {
         self.welcome = self.event().await;
         self
     }
@@ -151,7 +158,7 @@ impl Client {
 }
 
 /// The json protocol.
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn command(&mut self, command: Value) {
         self.say(command.to_string()).await;
     }

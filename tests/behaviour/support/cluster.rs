@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use ::redis::Value;
 use tokio::sync::Mutex;
 
+use super::authority::Authority;
 use super::eventually;
 use super::node::outcome;
 use super::redis::{Redis, ask, free_address};
@@ -21,6 +22,8 @@ const KEYS_MAX: &str = "100";
 
 pub struct Cluster {
     pub servers: Vec<Redis>,
+    /// Where they speak TLS too, one each, or none at all.
+    encrypted: Vec<SocketAddr>,
 }
 
 /// A line of `CLUSTER NODES`.
@@ -35,11 +38,16 @@ struct Member {
 
 impl Cluster {
     pub async fn of_masters() -> Self {
-        Self::start(0).await
+        Self::start(0, None).await
+    }
+
+    /// Its servers speak TLS with each other and with whoever comes to [`Cluster::url`].
+    pub async fn with_tls(authority: &Authority) -> Self {
+        Self::start(0, Some(authority)).await
     }
 
     pub async fn with_replicas() -> Self {
-        Self::start(1).await
+        Self::start(1, None).await
     }
 
     /// One without replicas, for all tests that run meanwhile and leave it as it is. Channels need a
@@ -56,8 +64,8 @@ impl Cluster {
     }
 
     /// All slots are served, and the replicas have what their masters have.
-    async fn start(replicas_each: usize) -> Self {
-        let mut servers = Vec::new();
+    async fn start(replicas_each: usize, authority: Option<&Authority>) -> Self {
+        let (mut servers, mut encrypted) = (Vec::new(), Vec::new());
         for _ in 0..MASTERS * (1 + replicas_each) {
             // On 10,000 above its own, the port that servers use among themselves might not be free.
             let bus = free_address().port().to_string();
@@ -69,26 +77,43 @@ impl Cluster {
                 // Replicas that wait for each other are not ready to take over for seconds.
                 ["--repl-diskless-sync-delay", "0"],
             ];
-            let mut server = Redis::absent_with(&settings.concat());
+            let settings = settings.concat();
+            let mut server = match authority {
+                None => Redis::absent_with(&settings),
+                Some(authority) => {
+                    let settings = [&settings[..], &["--tls-cluster", "yes"]].concat();
+                    let (server, address) = Redis::absent_with_tls(authority, &settings);
+                    encrypted.push(address);
+                    server
+                }
+            };
             server.run().await;
             servers.push(server);
         }
         let mut create = Command::new("redis-cli");
+        if let Some(authority) = authority {
+            create.arg("--tls").arg("--cacert").arg(authority.file());
+        }
         create.args(["--cluster", "create"]);
-        create.args(servers.iter().map(|it| it.address.to_string()));
+        let plain: Vec<SocketAddr> = servers.iter().map(|it| it.address).collect();
+        let addresses = if encrypted.is_empty() { &plain } else { &encrypted };
+        create.args(addresses.iter().map(SocketAddr::to_string));
         create.args(["--cluster-replicas", &replicas_each.to_string(), "--cluster-yes"]);
         let created = outcome(create).await;
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
-        let cluster = Self { servers };
+        let cluster = Self { servers, encrypted };
         cluster.is_complete().await;
         cluster
     }
 
     /// Names two servers: nodes find the others by themselves.
     pub fn url(&self) -> String {
-        let named = self.servers.iter().take(2);
-        let hosts: Vec<String> = named.map(|it| it.address.to_string()).collect();
-        format!("redis+cluster://{}", hosts.join(","))
+        let (scheme, addresses) = match self.encrypted.is_empty() {
+            true => ("redis", self.servers.iter().map(|it| it.address).collect()),
+            false => ("rediss", self.encrypted.clone()),
+        };
+        let hosts: Vec<String> = addresses.iter().take(2).map(SocketAddr::to_string).collect();
+        format!("{scheme}+cluster://{}", hosts.join(","))
     }
 
     /// The master of a channel, once all that answer agree: an index into `servers`.

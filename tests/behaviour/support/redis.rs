@@ -15,6 +15,7 @@ use ::redis::{AsyncConnectionConfig, FromRedisValue, RedisResult};
 use futures_util::StreamExt;
 use tempfile::TempDir;
 
+use super::authority::Authority;
 use super::network::Network;
 use super::process::{Process, Signal};
 use super::{eventually, soon};
@@ -48,6 +49,19 @@ impl Redis {
     /// The same, with arguments of redis-server that it has whenever it runs.
     pub fn absent_with(arguments: &[&str]) -> Self {
         Self::at(free_address(), &[], &[&["--bind", "127.0.0.1"], arguments].concat())
+    }
+
+    /// A server that also speaks TLS, at the port that comes second, with a certificate of `authority`.
+    /// Tests ask it without.
+    pub fn absent_with_tls(authority: &Authority, arguments: &[&str]) -> (Self, SocketAddr) {
+        let identity = authority.signs("redis");
+        let encrypted = free_address();
+        let port = encrypted.port().to_string();
+        let path = |path: &std::path::Path| path.to_str().expect("a path").to_owned();
+        let (cert, key, ca) = (path(&identity.cert), path(&identity.key), path(&authority.file()));
+        let tls = ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key];
+        let trust = ["--tls-ca-cert-file", &ca, "--tls-auth-clients", "no"];
+        (Self::absent_with(&[&tls[..], &trust, arguments].concat()), encrypted)
     }
 
     /// A server within a network of its own, reached through every link of it.

@@ -61,7 +61,7 @@ impl Source for Cluster {
         let asked = self.asked();
         let enough = asked.len() / 2 + 1;
         let logins = [context.login.clone()];
-        let answers = self.panel.ask(&asked, &logins, questions(), enough).await;
+        let answers = self.panel.ask(&asked, &logins, &context.trust, questions(), enough).await;
         self.is_lost = answers.is_err();
         let answers = answers?;
         self.replicas = answers.iter().flat_map(replicas).collect();

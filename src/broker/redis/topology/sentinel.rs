@@ -41,7 +41,8 @@ impl Source for Sentinel {
         let logins = [RedisConnectionInfo::default(), context.login.clone().set_db(0)];
         let all = self.sentinels.len();
         let most = all / 2 + 1;
-        let asked = self.panel.ask(&self.sentinels, &logins, self.questions(), most);
+        let (trust, questions) = (&context.trust, self.questions());
+        let asked = self.panel.ask(&self.sentinels, &logins, trust, questions, most);
         let answers = asked.await?;
         let claims = answers.iter().filter_map(|answer| claim(&answer.values));
         let Some((epoch, master)) = claims.max_by_key(|(epoch, _)| *epoch) else {

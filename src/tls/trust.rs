@@ -1,0 +1,108 @@
+//! Whom a connection that this node makes trusts.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::start;
+
+/// Whom a connection made by this node trusts.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    pub config: Arc<ClientConfig>,
+    /// The certificates of its file, for those who want them as they were read. None: the system's.
+    pub pem: Option<Arc<[u8]>>,
+}
+
+impl Trust {
+    /// The system's roots or, where given, those of a PEM file in their stead. The error names the
+    /// file.
+    pub fn read(ca_file: Option<&Path>) -> io::Result<Self> {
+        start();
+        let (roots, pem) = match ca_file {
+            Some(file) => {
+                let named = |error| io::Error::other(format!("{}: {error}", file.display()));
+                let pem = std::fs::read(file).map_err(named)?;
+                (roots(&pem).map_err(named)?, Some(pem.into()))
+            }
+            None => (system_roots()?, None),
+        };
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { config: Arc::new(config), pem })
+    }
+}
+
+/// The same, for those who only connect.
+pub fn client(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
+    Ok(Trust::read(ca_file)?.config)
+}
+
+/// The certificates of a PEM text, each an authority that is trusted.
+pub(super) fn roots(pem: &[u8]) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate =
+            certificate.map_err(|error| io::Error::other(format!("is no sound PEM: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| io::Error::other(format!("holds what cannot be trusted: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(io::Error::other("holds no certificate in PEM"));
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    // Those that cannot be read are left out; a handshake that needed one says so.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(io::Error::other("the system has no certificate authority to trust"));
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate() -> String {
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem()
+    }
+
+    fn read(contents: &[u8]) -> Result<Trust, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.pem");
+        std::fs::write(&file, contents).unwrap();
+        Trust::read(Some(&file)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn authorities_of_a_file_are_read_and_kept() {
+        let pem = [certificate(), certificate()].concat();
+        assert_eq!(read(pem.as_bytes()).unwrap().pem.as_deref(), Some(pem.as_bytes()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_its_name() {
+        for (contents, what) in [
+            (b"".as_slice(), "no certificate"),
+            (b"\xff\x00", "no certificate"),
+            (b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "no sound PEM"),
+            (
+                b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "cannot be trusted",
+            ),
+        ] {
+            let error = read(contents).unwrap_err();
+            assert!(error.contains("ca.pem: ") && error.contains(what), "{error}");
+        }
+        let error = Trust::read(Some(Path::new("/nowhere/ca.pem"))).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/ca.pem: ") && error.contains("No such file"), "{error}");
+    }
+}

@@ -1,0 +1,234 @@
+//! Redis over TLS: one server, sentinels, a cluster; and what is wrong is said.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::authority::Authority;
+use crate::support::client::{Client, publication};
+use crate::support::cluster::Cluster;
+use crate::support::eventually;
+use crate::support::node::{Node, outcome, tidegate};
+use crate::support::process::{Process, Signal};
+use crate::support::redis::{Redis, free_address};
+
+const RULES: &str = "[[rules]]\npattern = \"h:*\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n\
+    presence = true\nhistory = { size = 100, age = \"10m\" }\n\n\
+    [[rules]]\npattern = \"**\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n";
+
+struct Server {
+    redis: Redis,
+    encrypted: SocketAddr,
+}
+
+impl Server {
+    async fn start(authority: &Authority) -> Self {
+        let (mut redis, encrypted) = Redis::absent_with_tls(authority, &[]);
+        redis.run().await;
+        Self { redis, encrypted }
+    }
+
+    fn url(&self) -> String {
+        format!("rediss://{}", self.encrypted)
+    }
+}
+
+fn trusting(authority: &Authority) -> String {
+    format!("broker.ca_file={}", authority.file().display())
+}
+
+/// Why a node is not ready, once it is known.
+async fn reason(node: &Node, part: &str) {
+    eventually(&format!("a reason with {part:?}"), async || {
+        let answer = node.get("/readyz").await;
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        answer.text().contains(part).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn everything_works_through_tls() {
+    let authority = Authority::new();
+    let server = Server::start(&authority).await;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("tidegate.toml");
+    std::fs::write(&file, RULES).expect("the rules are written");
+    let (url, trust) = (format!("broker.url={}", server.url()), trusting(&authority));
+    let settings = [url.as_str(), &trust];
+    let nodes =
+        [Node::configured(&file, &settings).await, Node::configured(&file, &settings).await];
+    nodes[0].becomes_ready().await;
+    nodes[1].becomes_ready().await;
+
+    let mut here = Client::subscribed(&nodes[0], "news").await;
+    let mut there = Client::subscribed(&nodes[1], "news").await;
+    for number in 0..200 {
+        here.publish("news", number.into()).await;
+        assert_eq!(there.event().await, publication("news", number));
+    }
+    server.redis.publish("news", "\"of a service\"").await;
+    assert_eq!(there.event().await, publication("news", "of a service"));
+
+    // Far beyond what TLS takes at a time, both ways.
+    let large = "x".repeat(60_000);
+    here.publish("news", large.clone().into()).await;
+    assert_eq!(there.event().await, publication("news", large));
+
+    let publish = json!({"type": "publish", "id": 3, "channel": "h:1", "data": 1});
+    assert_eq!(here.ask(publish).await["type"], "published");
+    let history = json!({"type": "history", "id": 4, "channel": "h:1"});
+    assert_eq!(there.ask(history).await["publications"][0]["data"], 1);
+
+    let channels: Vec<String> = (0..100).map(|number| format!("room:{number}")).collect();
+    for channel in &channels {
+        there.subscribe(channel).await;
+    }
+    server.redis.kill_subscribers().await;
+    nodes[1].metric_becomes("tidegate_subscriptions_confirmed", 101.).await;
+    eventually("a node to be subscribed again", async || {
+        (server.redis.subscribers("room:99").await == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_command_line_speaks_tls() {
+    let authority = Authority::new();
+    let server = Server::start(&authority).await;
+    let (url, trust) = (format!("broker.url={}", server.url()), trusting(&authority));
+    let settings = ["--set", &url, "--set", &trust];
+    let command = tidegate(&[&["subscribe", "news"][..], &settings].concat());
+    let mut subscribe = Process::spawn("tidegate subscribe", command);
+    eventually("a subscription", async || {
+        (server.redis.subscribers("news").await == 1).then_some(())
+    })
+    .await;
+    let ended = outcome(tidegate(&[&["publish", "news", "héllo"][..], &settings].concat())).await;
+    assert!(ended.status.success(), "{ended:?}");
+    let line = eventually("a line", async || subscribe.stdout().first().cloned()).await;
+    assert_eq!(line, "héllo");
+    subscribe.signal(Signal::INT);
+    assert_eq!(subscribe.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_is_not_used_and_the_reason_is_said() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = Server::start(&authority).await;
+    let node = Node::at(&server.url(), &[&trusting(&other)]).await;
+    reason(&node, "its certificate is not trusted: no authority that is trusted here").await;
+    let logged = node.process.stderr().join("\n");
+    assert!(logged.contains("its certificate is not trusted"), "{logged}");
+
+    let ended = outcome(tidegate(&[
+        "publish",
+        "news",
+        "x",
+        "--set",
+        &format!("broker.url={}", server.url()),
+        "--set",
+        &trusting(&other),
+    ]))
+    .await;
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("its certificate is not trusted"), "{said}");
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_is_not_trusted() {
+    let authority = Authority::new();
+    let identity = authority.signs_for("elsewhere", &["redis.example"]);
+    let (mut redis, encrypted) = Redis::absent_with_tls(
+        &authority,
+        &[
+            "--tls-cert-file",
+            identity.cert.to_str().expect("a path"),
+            "--tls-key-file",
+            identity.key.to_str().expect("a path"),
+        ],
+    );
+    redis.run().await;
+    let node = Node::at(&format!("rediss://{encrypted}"), &[&trusting(&authority)]).await;
+    reason(&node, "not valid for name").await;
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_not_used() {
+    let (authority, redis) = (Authority::new(), Redis::start().await);
+    let node = Node::at(&format!("rediss://{}", redis.address), &[&trusting(&authority)]).await;
+    reason(&node, "does not speak TLS on this port").await;
+}
+
+#[tokio::test]
+async fn authorities_that_cannot_be_used_are_faults() {
+    let authority = Authority::new();
+    for (url, ca_file, part) in [
+        ("rediss://127.0.0.1", "/nowhere/ca.pem", "/nowhere/ca.pem: No such file"),
+        ("rediss://127.0.0.1", "Cargo.toml", "Cargo.toml: holds no certificate"),
+        ("redis://127.0.0.1", authority.file().to_str().expect("a path"), "without TLS"),
+    ] {
+        let (url, ca_file) = (format!("broker.url={url}"), format!("broker.ca_file={ca_file}"));
+        let ended = outcome(tidegate(&["check", "--set", &url, "--set", &ca_file])).await;
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains("broker.ca_file") && said.contains(part), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_is_asked_published_to_and_heard_through_tls() {
+    let authority = Authority::new();
+    let cluster = Cluster::with_tls(&authority).await;
+    assert!(cluster.url().starts_with("rediss+cluster://"));
+    let (url, trust) = (cluster.url(), trusting(&authority));
+    let nodes = [Node::at(&url, &[&trust]).await, Node::at(&url, &[&trust]).await];
+    nodes[0].becomes_ready().await;
+    nodes[1].becomes_ready().await;
+    let mut here = Client::json(&nodes[0]).await;
+    let mut there = Client::json(&nodes[1]).await;
+    // Enough names for every master to have some.
+    for number in 0..12 {
+        let channel = format!("room:{number}");
+        there.subscribe(&channel).await;
+        here.publish(&channel, number.into()).await;
+        assert_eq!(there.event().await, publication(&channel, number));
+    }
+    cluster.publish("room:1", "\"service\"").await;
+    assert_eq!(there.event().await, publication("room:1", "service"));
+}
+
+#[tokio::test]
+async fn sentinels_are_asked_through_tls() {
+    let authority = Authority::new();
+    let server = Server::start(&authority).await;
+    let identity = authority.signs("sentinel");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let sentinel = free_address();
+    let settings = format!(
+        "port 0\ntls-port {}\nbind 127.0.0.1\ndir {}\n\
+         tls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\n\
+         tls-auth-clients no\ntls-replication yes\n\
+         sentinel monitor main 127.0.0.1 {} 1\n",
+        sentinel.port(),
+        directory.path().display(),
+        identity.cert.display(),
+        identity.key.display(),
+        authority.file().display(),
+        server.encrypted.port(),
+    );
+    let file = directory.path().join("sentinel.conf");
+    std::fs::write(&file, settings).expect("the settings are written");
+    let mut command = Command::new("redis-server");
+    command.arg(&file).arg("--sentinel");
+    let _sentinel = Process::spawn("redis-sentinel", command);
+
+    let url = format!("rediss+sentinel://{sentinel}/main");
+    let node = Node::at(&url, &[&trusting(&authority)]).await;
+    node.becomes_ready().await;
+    let mut client = Client::subscribed(&node, "news").await;
+    client.publish("news", 1.into()).await;
+    assert_eq!(client.event().await, publication("news", 1));
+}

@@ -1,0 +1,35 @@
+//! Listeners that ask their clients for a certificate.
+
+use rustls::version::{TLS12, TLS13};
+
+use super::{node, refused};
+use crate::support::authority::Authority;
+use crate::support::eventually;
+use crate::support::trusting::Trusting;
+
+#[tokio::test]
+async fn only_those_with_a_certificate_of_the_named_authority_come_in() {
+    let [authority, clients, other] = [Authority::new(), Authority::new(), Authority::new()];
+    let client_ca = format!("server.tls.client_ca={}", clients.file().display());
+    let node = node(&authority, &[&client_ca]).await;
+    let trusting = Trusting::new(&authority);
+    let mut refusals = 0.;
+    for version in [&TLS12, &TLS13] {
+        let trusting = trusting.clone().only(version);
+        let known = trusting.clone().showing(clients.signs("client"));
+        let mut client = known.plain(&node, "news").await;
+        client.say("it is me").await;
+        assert_eq!(client.hears_text().await, "it is me");
+        for (stranger, alert) in [
+            (trusting.clone(), "CertificateRequired HandshakeFailure"),
+            (trusting.clone().showing(other.signs("client")), "UnknownCA DecryptError"),
+        ] {
+            let refusal = stranger.get(node.public, "/").await.unwrap_err().to_string();
+            let is_said = alert.split(' ').any(|alert| refusal.contains(alert));
+            assert!(is_said, "{refusal} instead of {alert}");
+            refusals += 1.;
+        }
+    }
+    let what = "all refusals to be counted";
+    eventually(what, async || (refused(&node).await == refusals).then_some(())).await;
+}

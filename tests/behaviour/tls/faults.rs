@@ -1,0 +1,66 @@
+//! Half a configuration never starts, and what is wrong is named.
+
+use std::path::Path;
+
+use super::shows;
+use crate::support::authority::Authority;
+use crate::support::node::{outcome, tidegate};
+
+async fn faults(settings: &[String]) -> String {
+    let mut command = tidegate(&["check"]);
+    for setting in settings {
+        command.arg("--set").arg(setting);
+    }
+    let ended = outcome(command).await;
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(2), "{settings:?} {said}");
+    said
+}
+
+#[tokio::test]
+async fn are_all_named_for_both_listeners() {
+    let authority = Authority::new();
+    let (one, two) = (authority.signs("one"), authority.signs("two"));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let written = |name: &str, contents: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, contents).expect("it is written");
+        path
+    };
+    let locked =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let locked = written("locked.key", locked);
+    let no_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let no_key = written("no.key", no_key);
+    let garbled = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let garbled = written("garbled.pem", garbled);
+    let cut = written("cut.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+    let nowhere = Path::new("/nowhere/file");
+
+    for section in ["server", "internal"] {
+        let set = |key: &str, path: &Path| format!("{section}.tls.{key}={}", path.display());
+        let pair = |cert: &Path, key: &Path| vec![set("cert", cert), set("key", key)];
+        let mut strangers = shows(section, &one).to_vec();
+        strangers.push(set("client_ca", &one.key));
+        for (settings, key, what) in [
+            (vec![set("cert", &one.cert)], "key", "is missing"),
+            (vec![set("key", &one.key)], "cert", "is missing"),
+            (vec![set("client_ca", &authority.file())], "client_ca", "has no use without"),
+            (pair(nowhere, &one.key), "cert", "/nowhere/file: No such file"),
+            (pair(&one.cert, nowhere), "key", "/nowhere/file: No such file"),
+            (pair(&one.cert, &two.key), "key", "is not the key to the certificate"),
+            (pair(&one.key, &one.key), "cert", "holds no certificate in PEM"),
+            (pair(&one.cert, &one.cert), "key", "holds no private key in PEM"),
+            (pair(&one.cert, &locked), "key", "is encrypted"),
+            (pair(&one.cert, &no_key), "key", "cannot be used"),
+            (pair(&garbled, &one.key), "cert", "holds no certificate that can be used"),
+            (pair(&cut, &one.key), "cert", "is no sound PEM"),
+            (strangers, "client_ca", "holds no certificate in PEM"),
+        ] {
+            let said = faults(&settings).await;
+            let key = format!("{section}.tls.{key}");
+            let named = said.lines().find(|line| line.contains(&key));
+            assert!(named.is_some_and(|line| line.contains(what)), "{key} {what:?}: {said}");
+        }
+    }
+}

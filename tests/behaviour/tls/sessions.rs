@@ -1,0 +1,110 @@
+//! Sessions over TLS are sessions like any other.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::node;
+use crate::support::authority::Authority;
+use crate::support::client::{Client, Message, publication};
+use crate::support::process::Signal;
+use crate::support::raw::{text, upgrade};
+use crate::support::soon;
+use crate::support::trusting::Trusting;
+
+#[tokio::test]
+async fn large_messages_go_both_ways() {
+    const BYTES: usize = 3 << 20;
+    let authority = Authority::new();
+    let settings = ["session.message_bytes_max=4MiB", "session.queue_bytes_max=16MiB"];
+    let node = node(&authority, &settings).await;
+    let trusting = Trusting::new(&authority);
+    let mut here = trusting.plain(&node, "news").await;
+    let mut there = trusting.plain(&node, "news").await;
+    let payload: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+    for _ in 0..3 {
+        here.say(payload.clone()).await;
+        assert_eq!(here.hears().await, Message::binary(payload.clone()));
+        assert_eq!(there.hears().await, Message::binary(payload.clone()));
+    }
+}
+
+#[tokio::test]
+async fn many_messages_arrive_in_order_on_each() {
+    let authority = Authority::new();
+    let node = node(&authority, &["session.queue_bytes_max=16MiB"]).await;
+    let trusting = Trusting::new(&authority);
+    let mut publisher = trusting.open(&node, "/ws").await.welcomed().await;
+    let mut subscribers = Vec::new();
+    for _ in 0..5 {
+        let mut subscriber = trusting.open(&node, "/ws").await.welcomed().await;
+        subscriber.subscribe("news").await;
+        subscribers.push(subscriber);
+    }
+    for number in 0..2000 {
+        let data = json!({"number": number, "padding": "x".repeat(number % 700)});
+        publisher.command(json!({"type": "publish", "channel": "news", "data": data})).await;
+    }
+    for subscriber in &mut subscribers {
+        for number in 0..2000 {
+            let data = json!({"number": number, "padding": "x".repeat(number % 700)});
+            assert_eq!(subscriber.event().await, publication("news", data));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_comes_right_behind_the_request_is_heard() {
+    let authority = Authority::new();
+    let node = node(&authority, &[]).await;
+    let mut stream = Trusting::new(&authority).connect(node.public).await;
+    let early = [upgrade("/ws/news", "").as_bytes(), &text("early"), &text("birds")].concat();
+    stream.write_all(&early).await.expect("it goes out");
+    stream.flush().await.expect("it goes out");
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"\x81\x05early\x81\x05birds") {
+        let read = soon("an answer", stream.read_buf(&mut heard)).await.expect("no reset");
+        assert!(read > 0, "{:?}", String::from_utf8_lossy(&heard));
+    }
+}
+
+#[tokio::test]
+async fn a_slow_consumer_is_closed_with_4008_and_everybody_else_gets_everything() {
+    const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
+    const PUBLICATIONS_MAX: usize = 4000;
+    let authority = Authority::new();
+    let node = node(&authority, &["session.queue_bytes_max=64KiB"]).await;
+    let trusting = Trusting::new(&authority);
+    let stream = trusting.narrow(node.public).await;
+    let slow = Client::try_over(stream, node.public, "/ws/news").await;
+    let mut slow = slow.expect("the upgrade is accepted");
+    let mut publisher = trusting.plain(&node, "news").await;
+    let payload = |number: usize| format!("{number} {}", "x".repeat(16 << 10));
+    let mut sent = 0;
+    while node.metric(SLOW).await == 0. {
+        for _ in 0..20 {
+            publisher.say(payload(sent)).await;
+            assert_eq!(publisher.hears_text().await, payload(sent));
+            sent += 1;
+        }
+        assert!(sent < PUBLICATIONS_MAX, "it does not read and has still not been closed");
+    }
+    assert_eq!(u16::from(slow.is_closed().await.code), 4008);
+}
+
+#[tokio::test]
+async fn a_drain_closes_with_1012() {
+    let authority = Authority::new();
+    let settings = ["drain.delay=0s", "drain.period=200ms"];
+    let mut node = node(&authority, &settings).await;
+    let trusting = Trusting::new(&authority);
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(trusting.plain(&node, "news").await);
+    }
+    node.signal(Signal::TERM);
+    for client in &mut clients {
+        assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    }
+    drop(clients);
+    assert_eq!(node.process.exit_code().await, 0);
+}
