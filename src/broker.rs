@@ -18,6 +18,9 @@ pub use self::attendance::{
     ATTENDANCES_MAX, Attendance, MEMBERS_MAX, Presences, RENEWALS_MAX, Renewal, Standing,
 };
 pub use self::redis::Url;
+/// For the fuzz targets.
+#[doc(hidden)]
+pub use self::redis::{header, resp};
 use crate::publication::{Change, Channel, NodeId, Position, Publication, User};
 use crate::rules::Rules;
 use crate::settings::Settings;

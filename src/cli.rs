@@ -111,6 +111,7 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
         config.telemetry.quiet();
     }
     telemetry::start_log(&config.telemetry);
+    telemetry::watch_panics();
     match command {
         Command::Serve => serve::run(config),
         Command::Check => Ok(check::run(&config)),

@@ -18,7 +18,7 @@ use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::Context;
 use crate::transport::Public;
-use crate::{broker, listener, telemetry};
+use crate::{broker, listener, telemetry, vital};
 
 /// How long connections that were told to go may take to be gone, after the drain's own period.
 const GONE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,10 +85,14 @@ impl Gateway {
             Arc::new(Context::new(hub.clone(), presence.clone(), config.session.clone(), node));
         let limits = Limits::new(config.limits);
         let front = Arc::new(Public::new(&config.server, &limits, config.demo, context));
-        let serving = tokio::spawn(front.serve(public));
+        let serving =
+            vital::spawn("public listener", async move { match front.serve(public).await {} });
         let back =
             Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());
-        tokio::spawn(Arc::new(back).serve(internal));
+        vital::spawn(
+            "internal listener",
+            async move { match Arc::new(back).serve(internal).await {} },
+        );
 
         let stop = stop.await;
         drain.enter(Phase::Leaving);

@@ -8,8 +8,12 @@ mod socket;
 mod websocket;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -24,11 +28,14 @@ use self::admission::{Admission, Admitted, Place};
 pub use self::origin::Origins;
 use self::request::Answer;
 use self::socket::Socket;
+/// For the fuzz targets.
+#[doc(hidden)]
+pub use self::websocket::Decoder;
 use self::websocket::WebSocket;
 use crate::close::Close;
 use crate::limits::Limits;
 use crate::listener;
-use crate::session::{Context, Session};
+use crate::session::{Connection, Context, Session};
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
 
@@ -164,16 +171,34 @@ struct Upgrade {
     answered: bool,
 }
 
-/// Runs a session on its connection, and counts its end however it comes.
-async fn converse(session: Box<Session>, connection: WebSocket<Socket>, place: Place) {
+/// Runs a session on its connection, and counts its end however it comes. A panic ends this session
+/// alone, and its client hears that the fault is the node's.
+async fn converse(session: Box<Session>, mut connection: impl Connection, place: Place) {
     struct Counted(telemetry::Protocol, Close);
     impl Drop for Counted {
         fn drop(&mut self) {
             telemetry::connection_closed(self.0, self.1);
         }
     }
-    // A panic unwinds through here with the reason it stands for.
     let mut counted = Counted(session.protocol(), Close::Internal);
-    counted.1 = session.run(connection).await;
+    let outbound = session.outbound().clone();
+    if let Some(close) = unless_it_panics(session.run(&mut connection)).await {
+        counted.1 = close;
+    } else {
+        connection.close(Close::Internal, &outbound).await;
+    }
     drop(place);
 }
+
+/// None: it panicked, which has been logged. What it held is dropped by then.
+async fn unless_it_panics<T>(running: impl Future<Output = T>) -> Option<T> {
+    let mut running = pin!(running);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
+        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,7 @@ pub(super) struct Metrics {
     pub slow_consumers: IntCounterVec,
     pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
+    pub panics: IntCounter,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
     pub broker_probe_rtt: Histogram,
@@ -188,6 +189,10 @@ impl Metrics {
             slow_consumers: slow,
             history_resumes: resumes,
             rejected,
+            panics: add.counter(
+                "panics_total",
+                "Faults of the program itself, each in the log; one in a session ends that session.",
+            ),
             broker_up: add.gauge("broker_up", "1 while the broker can be used."),
             broker_reconnects: add
                 .counter("broker_reconnects_total", "Attempts to reach the broker again."),

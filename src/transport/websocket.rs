@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use self::decoder::Decoder;
+pub use self::decoder::Decoder;
 use self::write::write_batch;
 use crate::close::Close;
 use crate::frame;
