@@ -21,6 +21,7 @@ setup:
 # Real nodes and a real Redis throughout. tests/real.sh prints what was skipped, and why.
 test: setup check
 	cargo test --test behaviour
+	cargo test --test abuse
 	tests/real.sh
 	CHAOS=short cargo test --test chaos
 
@@ -28,6 +29,11 @@ test: setup check
 # an hour; `CHAOS=short` a minute and a half, `FAULT=name` runs one, `SEED=number` repeats a run.
 chaos: setup
 	CHAOS=$(or $(CHAOS),long) cargo test --test chaos
+
+# Clients that mean harm, thousands of them: whoever behaves is served meanwhile, and memory comes back. About
+# ten minutes; `make test` runs a short form.
+abuse: setup
+	ABUSE=long cargo test --release --test abuse -- --nocapture
 
 # Writes the references that are made from the code.
 docs:

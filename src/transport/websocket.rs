@@ -24,6 +24,10 @@ use crate::telemetry;
 /// Most bytes of one read. One such buffer a thread serves all connections.
 const SCRATCH_BYTES: usize = 64 << 10;
 
+/// Reads in a row before other tasks get a turn. What comes in them may be twenty thousand frames, and
+/// need not make a message.
+const READS_AT_ONCE_MAX: usize = 2;
+
 /// How long what is queued, and the close frame, may take to get out.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -48,6 +52,8 @@ pub struct WebSocket<S> {
     decoded: usize,
     batch: Batch,
     hearing: Hearing,
+    /// How often it was read since the socket was empty, or others had a turn.
+    reads: usize,
 }
 
 /// What is still to be heard of the client.
@@ -70,6 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             decoded: 0,
             batch: Batch::default(),
             hearing: Hearing::Frames,
+            reads: 0,
         }
     }
 
@@ -104,8 +111,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
         event
     }
 
-    /// Reads once from the socket. `None`: something was read, but no whole event.
+    /// Reads once from the socket, if it is its turn. `None`: something was read, but no whole event.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        if self.reads == READS_AT_ONCE_MAX {
+            self.reads = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let read = self.poll_read_once(cx);
+        self.reads = if read.is_ready() { self.reads + 1 } else { 0 };
+        read
+    }
+
+    fn poll_read_once(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));

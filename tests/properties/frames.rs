@@ -27,7 +27,7 @@ const FIN: u8 = 0x80;
 struct Sent {
     kind: Kind,
     payload: Vec<u8>,
-    cuts: Vec<(Index, Option<(bool, Vec<u8>)>)>,
+    cuts: Vec<(Index, Option<Control>)>,
     mask: [u8; 4],
 }
 
@@ -48,6 +48,9 @@ fn sent() -> impl Strategy<Value = Sent> {
     (payload, vec((any::<Index>(), control), 0..5), any::<[u8; 4]>())
         .prop_map(|((kind, payload), cuts, mask)| Sent { kind, payload, cuts, mask })
 }
+
+/// Is it a ping, and its payload.
+type Control = (bool, Vec<u8>);
 
 impl Sent {
     fn write(&self, bytes: &mut Vec<u8>, expected: &mut Vec<Event>) {

@@ -8,6 +8,20 @@ use crate::outbound::{Latest, Pushed};
 use crate::publication::{NodeId, SessionId};
 
 #[tokio::test]
+async fn others_get_a_turn_while_a_client_floods_with_fragments() {
+    let fragments =
+        [&[0x01, 0x80, 0, 0, 0, 0][..], &[0, 0x80, 0, 0, 0, 0].repeat(1 << 20)].concat();
+    let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
+    let mut socket = WebSocket::new(std::io::Cursor::new(fragments), Vec::new(), 1000);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut turns = 1;
+    while socket.poll_event(&mut cx, &outbound, true).is_pending() {
+        turns += 1;
+    }
+    assert!(turns >= (6 << 20) / (READS_AT_ONCE_MAX * SCRATCH_BYTES), "{turns} turns");
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_gets_the_newest_when_it_does() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
