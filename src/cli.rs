@@ -5,6 +5,7 @@ mod health;
 mod publish;
 mod serve;
 mod subscribe;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum Command {
         #[arg(required = true)]
         channels: Vec<String>,
     },
+    /// Signs a token with a key of `auth.keys` and prints it.
+    Token(token::Arguments),
     /// Asks the internal listener whether the node lives. Exits 0 or 1.
     Health {
         /// Asks whether it is ready for clients instead.
@@ -106,7 +109,7 @@ pub fn run() -> ExitCode {
 
 fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
     let mut config = Config::load(sources)?;
-    if matches!(command, Command::Publish { .. } | Command::Subscribe { .. }) {
+    if matches!(command, Command::Publish { .. } | Command::Subscribe { .. } | Command::Token(_)) {
         // Their own words are enough while all goes well.
         config.telemetry.quiet();
     }
@@ -117,6 +120,7 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
         Command::Check => Ok(check::run(&config)),
         Command::Publish { channel, payload } => publish::run(&config, &channel, payload),
         Command::Subscribe { channels } => subscribe::run(&config, &channels),
+        Command::Token(arguments) => token::run(&config, arguments),
         Command::Health { ready } => Ok(health::run(&config, ready)),
     }
 }

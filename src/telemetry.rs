@@ -47,6 +47,29 @@ pub fn internal_is_open(listen: SocketAddr) {
     tracing::warn!(%listen, "internal.listen is beyond loopback and internal.api_key is not set");
 }
 
+/// A secret that could be guessed: RFC 7518 wants 32 bytes for HS256.
+pub fn secret_is_short(kid: Option<&str>) {
+    tracing::warn!(kid, "a secret of auth.keys has less than 32 bytes");
+}
+
+/// An issuer's keys were fetched: for the first time, others than before, or again at last.
+pub fn jwks_fetched(address: &dyn Display, keys: usize) {
+    tracing::info!(%address, keys, "keys fetched");
+}
+
+/// An issuer's keys could not be fetched. `first`: the last time they could.
+pub fn jwks_failed(address: &dyn Display, why: &dyn Display, first: bool) {
+    match first {
+        true => tracing::warn!(%address, %why, "keys cannot be fetched; those there are count on"),
+        false => tracing::debug!(%address, %why, "keys cannot be fetched"),
+    }
+}
+
+/// An issuer's keys could not be fetched for so long that they no longer count.
+pub fn jwks_stale(address: &dyn Display) {
+    tracing::error!(%address, "keys were not fetched for a day; tokens signed with them are refused");
+}
+
 /// A second signal came: nobody wants to wait for the drain.
 pub fn stopped_at_once() {
     tracing::warn!("stopped at once by a second signal; connections were cut off");
