@@ -14,6 +14,8 @@ use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
 use crate::internal::Internal;
 use crate::limits::Limits;
+use crate::live::Live;
+use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::Context;
@@ -84,11 +86,23 @@ impl Gateway {
         let context =
             Arc::new(Context::new(hub.clone(), presence.clone(), config.session.clone(), node));
         let limits = Limits::new(config.limits);
-        let front = Arc::new(Public::new(&config.server, &limits, config.demo, context));
+        let server = Live::new(config.server);
+        let watched = hub.clone();
+        let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
+        let front = Public::new(server, limits, memory.clone(), config.demo, context);
         let serving =
-            vital::spawn("public listener", async move { match front.serve(public).await {} });
-        let back =
-            Internal::new(&config.internal, hub.clone(), presence, config.rules, drain.clone());
+            vital::spawn(
+                "public listener",
+                async move { match Arc::new(front).serve(public).await {} },
+            );
+        let back = Internal::new(
+            &config.internal,
+            hub.clone(),
+            presence,
+            config.rules,
+            drain.clone(),
+            memory,
+        );
         vital::spawn(
             "internal listener",
             async move { match Arc::new(back).serve(internal).await {} },

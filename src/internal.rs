@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
 use crate::listener;
+use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::rules::Rules;
 use crate::settings::Settings;
@@ -74,19 +75,27 @@ pub struct Internal {
     presence: Presence,
     rules: Rules,
     drain: Drain,
+    memory: Memory,
     api_key: Option<String>,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Internal {
-    pub fn new(config: &Config, hub: Hub, presence: Presence, rules: Rules, drain: Drain) -> Self {
-        Self { hub, presence, rules, drain, api_key: config.api_key.clone() }
+    pub fn new(
+        config: &Config,
+        hub: Hub,
+        presence: Presence,
+        rules: Rules,
+        drain: Drain,
+        memory: Memory,
+    ) -> Self {
+        Self { hub, presence, rules, drain, memory, api_key: config.api_key.clone() }
     }
 
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
-        listener::accept(listener, |stream| {
+        listener::accept(listener, |stream, _| {
             tokio::spawn(self.clone().connection(stream));
         })
         .await
@@ -144,6 +153,9 @@ impl Internal {
         }
         if let Err(unavailable) = self.hub.broker().ready() {
             reasons.push(format!("broker: {unavailable}"));
+        }
+        if let Err(short) = self.memory.ready() {
+            reasons.push(format!("memory: {short}"));
         }
         match reasons.is_empty() {
             true => object(StatusCode::OK, &json!({"ready": true})),

@@ -206,7 +206,7 @@ impl Outbound {
             return false;
         }
         state.close = Some(close);
-        if close == Close::Slow {
+        if close.drops_queue() {
             // Only what is half out must be finished; the rest is what it was too slow for.
             let half_out = usize::from(state.front_written > 0);
             let dropped: usize = state.frames.drain(half_out..).map(|frame| cost(&frame)).sum();

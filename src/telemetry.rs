@@ -184,7 +184,8 @@ impl Rejected {
     }
 }
 
-/// Somebody was refused; `why` is for the log and never holds what the client sent.
+/// Somebody was refused; `why` is for the log. It may name the client's address, and never holds what
+/// the client sent.
 pub fn rejected(reason: Rejected, why: &dyn Display) {
     METRICS.rejected.with_label_values(&[reason.label()]).inc();
     tracing::debug!(reason = reason.label(), %why, "rejected");
@@ -194,6 +195,26 @@ pub fn rejected(reason: Rejected, why: &dyn Display) {
 pub fn accept_failed(error: &std::io::Error) {
     METRICS.rejected.with_label_values(&[Rejected::Accept.label()]).inc();
     tracing::warn!(%error, "cannot accept connections; raise the open-file limit or add nodes");
+}
+
+/// Most memory that the process may use, in bytes.
+pub fn memory_max(bytes: usize) {
+    METRICS.memory_max.set(bytes as i64);
+}
+
+/// The process is near its ceiling and takes no more connections.
+pub fn memory_short(why: &dyn Display) {
+    tracing::warn!(%why, "short of memory; new connections are refused");
+}
+
+/// There is room again.
+pub fn memory_recovered(why: &dyn Display) {
+    tracing::info!(%why, "enough memory again");
+}
+
+/// Connections were closed for what they owed.
+pub fn memory_shed(connections: usize, bytes: usize) {
+    tracing::warn!(connections, bytes, "short of memory; closed the slowest connections");
 }
 
 /// Bytes came in from a client.

@@ -15,7 +15,7 @@ const STOREYS: &[&[&str]] = &[
     &["session"],
     &["hub"],
     &["presence"],
-    &["auth", "broker", "drain", "protocol"],
+    &["auth", "broker", "drain", "memory", "protocol"],
     &["listener", "outbound", "tls"],
     &["vital"],
     &["limits"],

@@ -95,6 +95,7 @@ pub(super) struct Metrics {
     pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
     pub panics: IntCounter,
+    pub memory_max: IntGauge,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
     pub broker_probe_rtt: Histogram,
@@ -192,6 +193,10 @@ impl Metrics {
             panics: add.counter(
                 "panics_total",
                 "Faults of the program itself, each in the log; one in a session ends that session.",
+            ),
+            memory_max: add.gauge(
+                "memory_max_bytes",
+                "Most memory of the process before it sheds connections.",
             ),
             broker_up: add.gauge("broker_up", "1 while the broker can be used."),
             broker_reconnects: add

@@ -6,13 +6,14 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName,
-    HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
 use super::Public;
+use super::client::Peer;
 use crate::protocol::{JSON_SUBPROTOCOL, Protocol};
 use crate::publication::Channel;
 use crate::session::Session;
@@ -20,9 +21,6 @@ use crate::telemetry::{self, Rejected};
 
 /// Most bytes of a request's head; more is answered 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
-
-/// Seconds after which a client that was told there is no room may try again.
-const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Where the channel of a plain session stands, and whether its `since` was honoured.
 const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
@@ -51,14 +49,13 @@ struct Refused {
     reason: Rejected,
 }
 
-/// `is_full`: there is no place for this connection.
-pub async fn answer(public: &Public, request: &Request<Incoming>, is_full: bool) -> Answer {
+pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) -> Answer {
     let answered = match (request.uri().path(), request.method()) {
         ("/", &Method::GET | &Method::HEAD) if public.demo => return Answer::Response(demo()),
         ("/", _) if public.demo => Err(method_not_allowed("GET, HEAD")),
         (path, method) => match path.strip_prefix("/ws") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => match *method {
-                Method::GET => upgrade(public, request, rest.strip_prefix('/'), is_full).await,
+                Method::GET => upgrade(public, request, rest.strip_prefix('/'), peer).await,
                 _ => Err(method_not_allowed("GET")),
             },
             _ => Err(not_found()),
@@ -74,7 +71,7 @@ async fn upgrade(
     public: &Public,
     request: &Request<Incoming>,
     channel: Option<&str>,
-    is_full: bool,
+    peer: Peer,
 ) -> Result<Answer, Refused> {
     let headers = request.headers();
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
@@ -92,7 +89,7 @@ async fn upgrade(
     if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
         return Err(bad_request("Sec-WebSocket-Key must be 16 bytes in base64"));
     }
-    if !public.origins.allow(headers) {
+    if !public.server.get().origins.allow(headers, peer.is_proxy()) {
         return Err(Refused {
             status: StatusCode::FORBIDDEN,
             code: "forbidden",
@@ -105,15 +102,6 @@ async fn upgrade(
         Some(name) => (Protocol::Plain { channel: channel_of_path(name)? }, None),
         None => (Protocol::Json, choose_subprotocol(headers)?),
     };
-    if is_full {
-        return Err(Refused {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "limit_reached",
-            message: "this node has as many connections as it may: try again".into(),
-            header: Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
-            reason: Rejected::ConnectionsMax,
-        });
-    }
     let echo = query(request, "echo").is_none_or(|echo| echo != "false");
     let since = match query(request, "since").filter(|_| channel.is_some()) {
         None => None,

@@ -164,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
 
     /// Writes what is still queued and the close frame. False: the socket is broken.
     async fn say_farewell(&mut self, close: Close, outbound: &Outbound) -> bool {
-        if close == Close::Slow {
+        if close.drops_queue() {
             // Only what is half out must be finished; the rest is what it was too slow for.
             self.batch.truncate_to_frame();
         }
@@ -226,7 +226,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
             return;
         }
         outbound.close(close);
-        let farewell = timeout(CLOSE_TIMEOUT, self.say_farewell(close, outbound));
+        let patience = match close {
+            // What it has half written is wanted back.
+            Close::Overloaded => FAREWELL_TIMEOUT_SHORT,
+            _ => CLOSE_TIMEOUT,
+        };
+        let farewell = timeout(patience, self.say_farewell(close, outbound));
         if farewell.await != Ok(true) {
             return;
         }

@@ -17,8 +17,12 @@ mod header_line;
 mod json_commands;
 #[path = "../../fuzz/checks/patterns.rs"]
 pub mod patterns;
+#[path = "../../fuzz/checks/proxy_headers.rs"]
+mod proxy_headers;
 #[path = "../../fuzz/checks/resp.rs"]
 mod resp;
+#[path = "../../fuzz/checks/tokens.rs"]
+mod tokens;
 
 #[test]
 fn frames() {
@@ -43,6 +47,16 @@ fn patterns() {
 #[test]
 fn resp() {
     mutated("resp", resp::check);
+}
+
+#[test]
+fn proxy_headers() {
+    mutated("proxy_headers", proxy_headers::check);
+}
+
+#[test]
+fn tokens() {
+    mutated("tokens", tokens::check);
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
+use std::sync::Arc;
 use std::task::Context as TaskContext;
 
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::broker;
@@ -10,7 +11,9 @@ use crate::presence::{self, Presence};
 use crate::protocol::Protocol;
 use crate::publication::{Channel, NodeId};
 use crate::rules::Rules;
-use crate::session::{self, Event};
+use crate::session::{self, Context, Event};
+use crate::settings::Settings;
+use crate::transport::websocket::WebSocket;
 
 /// A connection with a fault: what the client says breaks it.
 struct Faulty(WebSocket<DuplexStream>);
@@ -52,13 +55,6 @@ async fn session(node: &Arc<Context>) -> Box<Session> {
     Box::new(Session::begin(node.clone(), protocol, true, None).await.0)
 }
 
-fn place() -> Place {
-    match Admission::new(1).admit() {
-        Some(Admitted::Yes(place)) => place,
-        _ => panic!("there is a place"),
-    }
-}
-
 /// A text frame of a client whose mask is zero.
 fn text(text: &str) -> Vec<u8> {
     [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat()
@@ -69,10 +65,10 @@ async fn a_panic_ends_its_own_session_and_its_client_is_told() {
     let node = node();
     let (mut unlucky, theirs) = duplex(1000);
     let faulty = Faulty(WebSocket::new(theirs, Vec::new(), 1000));
-    let ended = tokio::spawn(converse(session(&node).await, faulty, place()));
+    let ended = tokio::spawn(converse(session(&node).await, faulty, ()));
     let (mut other, theirs) = duplex(1000);
     let sound = WebSocket::new(theirs, Vec::new(), 1000);
-    tokio::spawn(converse(session(&node).await, sound, place()));
+    tokio::spawn(converse(session(&node).await, sound, ()));
 
     unlucky.write_all(&text("break")).await.unwrap();
     let mut close = [0; 4];
