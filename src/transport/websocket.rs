@@ -24,9 +24,11 @@ use crate::telemetry;
 /// Most bytes of one read. One such buffer a thread serves all connections.
 const SCRATCH_BYTES: usize = 64 << 10;
 
-/// Reads in a row before other tasks get a turn. What comes in them may be twenty thousand frames, and
-/// need not make a message.
-const READS_AT_ONCE_MAX: usize = 2;
+/// Events in a row before other tasks get a turn.
+const TURN: usize = 256;
+
+/// How many of them a read counts for: it may bring ten thousand fragments, and no event.
+const READ: usize = TURN / 2;
 
 /// How long what is queued, and the close frame, may take to get out.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,8 +54,8 @@ pub struct WebSocket<S> {
     decoded: usize,
     batch: Batch,
     hearing: Hearing,
-    /// How often it was read since the socket was empty, or others had a turn.
-    reads: usize,
+    /// How much was done since the socket was empty, or others had a turn.
+    done: usize,
 }
 
 /// What is still to be heard of the client.
@@ -76,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             decoded: 0,
             batch: Batch::default(),
             hearing: Hearing::Frames,
-            reads: 0,
+            done: 0,
         }
     }
 
@@ -113,14 +115,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
 
     /// Reads once from the socket, if it is its turn. `None`: something was read, but no whole event.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        if self.reads == READS_AT_ONCE_MAX {
-            self.reads = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
+        ready!(self.poll_turn(cx));
         let read = self.poll_read_once(cx);
-        self.reads = if read.is_ready() { self.reads + 1 } else { 0 };
+        self.done = if read.is_ready() { self.done + READ } else { 0 };
         read
+    }
+
+    /// Pending: others get a turn first.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.done < TURN {
+            return Poll::Ready(());
+        }
+        self.done = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_read_once(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
@@ -205,8 +213,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         reading: bool,
     ) -> Poll<Event> {
         // What was read together is answered together: no write before it is all decoded.
-        if reading && let Some(event) = self.carried() {
-            return Poll::Ready(event);
+        if reading && !self.carry.is_empty() {
+            ready!(self.poll_turn(cx));
+            if let Some(event) = self.carried() {
+                self.done += 1;
+                return Poll::Ready(event);
+            }
         }
         if let Poll::Ready(close) = self.poll_write(cx, outbound) {
             return Poll::Ready(Event::End(close));

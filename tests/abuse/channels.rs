@@ -58,24 +58,24 @@ async fn the_same_names_over_and_over_by_many() {
 
 #[tokio::test]
 async fn each_name_published_to_once() {
-    for mut victim in [Victim::on_redis(&[]).await] {
-        let mut client = Client::json(&victim.node).await;
-        for batch in 0..many(300) {
-            for number in 0..AT_ONCE {
-                let channel = format!("flood:{batch}:{number}");
-                let command = json!({"type": "publish", "id": 1, "channel": channel, "data": 1});
-                client.command(command).await;
-            }
-            for _ in 0..AT_ONCE {
-                assert_eq!(client.answer(1).await["type"], "published");
-            }
-            if batch % 30 == 0 {
-                victim.serves().await;
-            }
+    let mut victim = Victim::on_redis(&[]).await;
+    let mut client = Client::json(&victim.node).await;
+    for batch in 0..many(300) {
+        for number in 0..AT_ONCE {
+            let channel = format!("flood:{batch}:{number}");
+            client
+                .command(json!({"type": "publish", "id": 1, "channel": channel, "data": 1}))
+                .await;
         }
-        client.close().await;
-        victim.survives().await;
+        for _ in 0..AT_ONCE {
+            assert_eq!(client.answer(1).await["type"], "published");
+        }
+        if batch % 30 == 0 {
+            victim.serves().await;
+        }
     }
+    client.close().await;
+    victim.survives().await;
 }
 
 /// To Redis, to a format, to a shell, to a pattern.

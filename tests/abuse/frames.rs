@@ -1,5 +1,7 @@
 //! Floods, fragments and ends of WebSockets.
 
+use std::time::{Duration, Instant};
+
 use tokio::task::JoinSet;
 
 use super::many;
@@ -7,6 +9,9 @@ use super::support::raw::{CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, text,
 use super::victim::Victim;
 
 const FLOODERS: usize = 8;
+
+/// The longest that a flood may take.
+const FLOOD_MAX: Duration = Duration::from_secs(120);
 
 /// Bytes of one write of a flood.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -27,15 +32,16 @@ async fn flood(
         let chunk = piece.repeat(CHUNK_BYTES.div_ceil(piece.len()));
         flooders.spawn(async move {
             for _ in 0..bytes.div_ceil(CHUNK_BYTES) {
-                if raw.try_send(&chunk).await.is_err() {
+                if raw.pour(&chunk).await.is_err() {
                     return true;
                 }
             }
             false
         });
     }
-    let mut cut_off = 0;
+    let (mut cut_off, deadline) = (0, Instant::now() + FLOOD_MAX);
     while !flooders.is_empty() {
+        assert!(Instant::now() < deadline, "a flooder is neither read nor cut off");
         victim.serves().await;
         while let Some(ended) = flooders.try_join_next() {
             cut_off += usize::from(ended.expect("a flooder"));

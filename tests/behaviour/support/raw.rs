@@ -124,6 +124,11 @@ impl Raw {
         soon("bytes to go out", self.stream.write_all(bytes.as_ref())).await
     }
 
+    /// The same of a flood, which takes as long as the node holds it back.
+    pub async fn pour(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.stream.write_all(bytes.as_ref()).await
+    }
+
     /// Vanishes without a word: whoever writes to it is told by a reset.
     pub async fn reset(self) {
         self.stream.set_zero_linger().expect("a socket takes SO_LINGER");
