@@ -2,7 +2,7 @@
 # make test   installs what the tests need and runs them all
 # make check  the fast loop: format, lints, unit tests
 
-.PHONY: run check test docs bench chaos autobahn load setup clean
+.PHONY: run check test docs bench chaos abuse fuzz deny autobahn load setup clean
 .DEFAULT_GOAL := check
 
 export K6_NO_USAGE_REPORT = true
@@ -13,7 +13,7 @@ run:
 check:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	cargo test --lib --test architecture --test docs --test chaos_checker
+	cargo test --lib --test architecture --test docs --test chaos_checker --test properties
 
 setup:
 	tests/setup.sh
@@ -21,6 +21,7 @@ setup:
 # Real nodes and a real Redis throughout. tests/real.sh prints what was skipped, and why.
 test: setup check
 	cargo test --test behaviour
+	cargo test --test abuse
 	tests/real.sh
 	CHAOS=short cargo test --test chaos
 
@@ -28,6 +29,11 @@ test: setup check
 # an hour; `CHAOS=short` a minute and a half, `FAULT=name` runs one, `SEED=number` repeats a run.
 chaos: setup
 	CHAOS=$(or $(CHAOS),long) cargo test --test chaos
+
+# Clients that mean harm, thousands of them: whoever behaves is served meanwhile, and memory comes back. About
+# ten minutes; `make test` runs a short form.
+abuse: setup
+	ABUSE=long cargo test --release --test abuse -- --nocapture
 
 # Writes the references that are made from the code.
 docs:
@@ -38,6 +44,17 @@ docs:
 bench: setup
 	cargo bench --bench gateway
 	cargo test --release --test behaviour -- --ignored --nocapture hundred_thousand
+
+# Whatever bytes come from clients and Redis: ten million runs a target, one target after another, about half an
+# hour. `FUZZ_SECONDS=60` bounds each target's time, `FUZZ_RUNS=number` its runs; `make check` runs a short form.
+fuzz:
+	fuzz/run.sh
+
+# Licences, doubled crates, sources and known vulnerabilities of all dependencies. The last needs the network:
+# `DENY="licenses bans sources"` leaves it out.
+deny:
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	cargo deny check $(or $(DENY),advisories licenses bans sources)
 
 # The whole Autobahn suite but compression; `make test` runs a short form.
 autobahn: setup

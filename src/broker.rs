@@ -20,6 +20,9 @@ pub use self::attendance::{
     ATTENDANCES_MAX, Attendance, MEMBERS_MAX, Presences, RENEWALS_MAX, Renewal, Standing,
 };
 pub use self::redis::Url;
+/// For the fuzz targets.
+#[doc(hidden)]
+pub use self::redis::{header, resp};
 pub use self::revocation::{Known, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
 use crate::publication::{Change, Channel, NodeId, Position, Publication, User};
 use crate::rules::Rules;

@@ -127,6 +127,7 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
             config.telemetry.quiet();
         }
         telemetry::start_log(&config.telemetry);
+        telemetry::watch_panics();
         Ok::<_, Failure>(config)
     };
     match command {

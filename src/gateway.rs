@@ -124,7 +124,11 @@ impl Gateway {
         let front =
             Public::new(server.clone(), limits.clone(), memory.clone(), config.demo, context);
         Reload::new(sources, &config, followers).start(hangup);
-        let serving = tokio::spawn(Arc::new(front).serve(public));
+        let serving =
+            vital::spawn(
+                "public listener",
+                async move { match Arc::new(front).serve(public).await {} },
+            );
         let parts = internal::Parts {
             hub: hub.clone(),
             presence,
@@ -134,7 +138,10 @@ impl Gateway {
             memory,
         };
         let back = Internal::new(inside, parts);
-        tokio::spawn(Arc::new(back).serve(internal));
+        vital::spawn(
+            "internal listener",
+            async move { match Arc::new(back).serve(internal).await {} },
+        );
 
         let stop = stop.await;
         drain.enter(Phase::Leaving);

@@ -13,7 +13,7 @@ mod latest;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -333,7 +333,9 @@ impl Outbound {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no code panics while it holds the outbound lock")
+        // A session that panicked while it held the lock has harmed its own queue, which goes with
+        // it; others, who deliver to it, go on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -120,7 +120,7 @@ impl Publication {
     /// Does nothing of the channel's history stand between `last` and this one?
     pub fn follows(&self, last: Position) -> bool {
         let Some(position) = self.position else { return false };
-        let next = position.epoch == last.epoch && position.seq == last.seq + 1;
+        let next = position.epoch == last.epoch && Some(position.seq) == last.seq.checked_add(1);
         next || self.previous == Some(last)
     }
 
@@ -269,6 +269,15 @@ mod tests {
         for bad in ["", "1", "1-", "-1", "+1-2", "1-2-3", "99999999999999999999-1"] {
             assert_eq!(bad.parse::<Position>(), Err(InvalidPosition), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn nothing_follows_the_largest_position() {
+        let at = |text: &str| text.parse::<Position>().ok();
+        let publication = |position| Publication { position, ..Publication::bare(Bytes::new()) };
+        let last = at("1-18446744073709551615").unwrap();
+        assert!(!publication(at("1-0")).follows(last));
+        assert!(publication(at("1-2")).follows(at("1-1").unwrap()));
     }
 
     #[test]

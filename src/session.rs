@@ -257,6 +257,11 @@ impl Session {
         self.state.protocol().encoding().label()
     }
 
+    /// The queue to its socket.
+    pub fn outbound(&self) -> &Arc<Outbound> {
+        &self.outbound
+    }
+
     /// Lets what the hub delivers be written without waking this session.
     pub fn attach(&self, wire: Arc<dyn Wire>) {
         self.outbound.attach(wire);
@@ -274,7 +279,7 @@ impl Session {
     /// answers that came together leave in one write, and a pong that has come counts before its
     /// lateness. Each arm is cancel safe: the timer and what is in flight are kept outside the loop,
     /// the connection keeps what it has half read or written.
-    pub async fn run(mut self: Box<Self>, mut connection: impl Connection) -> Close {
+    pub async fn run(mut self: Box<Self>, connection: &mut impl Connection) -> Close {
         self.greet();
         if matches!(self.state.protocol(), Protocol::Json) {
             self.subscribe_listed();

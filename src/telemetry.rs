@@ -3,6 +3,7 @@
 
 mod log;
 mod metrics;
+mod panics;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub use log::{Config, set_log_level, start_log};
 use metrics::METRICS;
 pub use metrics::{Levels, Protocol, exposition};
+pub use panics::watch_panics;
 
 use crate::close::Close;
 use crate::publication::NodeId;

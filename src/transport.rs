@@ -4,6 +4,7 @@
 mod addresses;
 mod admission;
 mod client;
+mod converse;
 mod credentials;
 mod http;
 mod networks;
@@ -31,6 +32,9 @@ use self::networks::Networks;
 pub use self::origin::Origins;
 use self::refusal::Refusal;
 use self::socket::Socket;
+/// For the fuzz targets.
+#[doc(hidden)]
+pub use self::websocket::Decoder;
 use crate::limits::Limits;
 use crate::listener;
 use crate::live::Live;

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `fanout` `flood` `memory` `publish` `history` `receive` `connect` `order` | one measurement each |
+//! | `fanout` `flood` `memory` `publish` `history` `receive` `connect` `order` `slowloris` | one measurement each |
 //! | `node` `redis` `floor` | the processes: the node under test, its Redis, the least that could do its work |
 //! | `client` `connection` `frame` `json` | the load generator |
 //! | `process` `cores` `table` | CPU and memory of a process, pinning, the closing table |
@@ -29,6 +29,7 @@ mod process;
 mod publish;
 mod receive;
 mod redis;
+mod slowloris;
 mod table;
 
 use std::process::ExitCode;
@@ -39,7 +40,7 @@ use crate::table::{Length, Table};
 
 type Measurement = fn(Length, &mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 8] = [
+const MEASUREMENTS: [(&str, Measurement); 9] = [
     ("fanout", fanout::measure),
     ("flood", flood::measure),
     ("memory", memory::measure),
@@ -48,6 +49,7 @@ const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("receive", receive::measure),
     ("connect", connect::measure),
     ("order", order::measure),
+    ("slowloris", slowloris::measure),
 ];
 
 fn main() -> ExitCode {

@@ -16,7 +16,8 @@ mod companion;
 mod context;
 mod feed;
 mod functions;
-mod header;
+#[doc(hidden)]
+pub mod header;
 mod history;
 mod lane;
 mod line;
@@ -26,7 +27,8 @@ mod presence;
 mod probe;
 mod publisher;
 mod replicas;
-mod resp;
+#[doc(hidden)]
+pub mod resp;
 mod revocation;
 mod revoking;
 mod roster;

@@ -134,7 +134,8 @@ impl Recovery {
         work: impl FnOnce(Arc<Self>) -> F + Send + 'static,
     ) {
         let reads = reads.clone();
-        tokio::spawn(async move {
+        // A channel whose reading breaks off says nothing any more.
+        vital::spawn("catching up", async move {
             let _permit = reads.acquire_owned().await.expect("the semaphore is never closed");
             work(self).await;
         });

@@ -102,6 +102,7 @@ pub(super) struct Metrics {
     pub rejected: IntCounterVec,
     pub config_reloads: IntCounterVec,
     pub tls_reloads: IntCounterVec,
+    pub panics: IntCounter,
     pub memory_max: IntGauge,
     pub revocations: IntGauge,
     pub broker_up: IntGauge,
@@ -216,6 +217,10 @@ impl Metrics {
             rejected,
             config_reloads: reloads,
             tls_reloads,
+            panics: add.counter(
+                "panics_total",
+                "Faults of the program itself, each in the log; one in a session ends that session.",
+            ),
             memory_max: add.gauge(
                 "memory_max_bytes",
                 "Most memory of the process before it sheds connections.",

@@ -12,13 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::addresses::Visit;
-use super::admission::Place;
 use super::client::Peer;
+use super::converse::converse;
 use super::refusal::Refusal;
 use super::request::{self, Answer};
 use super::websocket::WebSocket;
 use super::{Public, Visitor};
-use crate::close::Close;
 use crate::outbound::Wire;
 use crate::session::Session;
 use crate::telemetry::{self, Rejected};
@@ -116,22 +115,4 @@ impl Public {
 struct Upgrade {
     session: Option<(Box<Session>, Option<Visit>)>,
     answered: bool,
-}
-
-/// Runs a session on its connection, and counts its end however it comes.
-async fn converse<S: Stream>(
-    session: Box<Session>,
-    connection: WebSocket<S>,
-    place: (Place, Option<Visit>),
-) {
-    struct Counted(telemetry::Protocol, Close);
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            telemetry::connection_closed(self.0, self.1);
-        }
-    }
-    // A panic unwinds through here with the reason it stands for.
-    let mut counted = Counted(session.protocol(), Close::Internal);
-    counted.1 = session.run(connection).await;
-    drop(place);
 }

@@ -5,9 +5,9 @@ use fastwebsockets::upgrade;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
-    RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName,
+    HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
@@ -80,8 +80,11 @@ async fn upgrade(
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
         return Err(upgrade_required("this is a WebSocket: ask for an upgrade over HTTP/1.1"));
     }
-    if !headers.contains_key(HOST) {
-        return Err(bad_request("Host is missing"));
+    if headers.get_all(HOST).iter().count() != 1 {
+        return Err(bad_request("Host must be given, and once"));
+    }
+    if has_body(headers) {
+        return Err(bad_request("an upgrade has no body"));
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(upgrade_required("Sec-WebSocket-Version must be 13"));
@@ -135,6 +138,12 @@ async fn upgrade(
     tell(POSITION, standing.position.map(|position| position.to_string()));
     tell(RECOVERED, standing.recovered.map(|recovered| recovered.to_string()));
     Ok(Answer::Session(response, Box::new(session)))
+}
+
+/// Whoever stands in front may take the bytes behind the head for one, where we take them for frames.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
 }
 
 /// What a plain client may ask for, so that a browser, which gives up without an answer, can carry its

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use self::decoder::Decoder;
+pub use self::decoder::Decoder;
 use self::write::write_batch;
 use crate::close::Close;
 use crate::frame;
@@ -23,6 +23,12 @@ use crate::telemetry;
 
 /// Most bytes of one read. One such buffer a thread serves all connections.
 const SCRATCH_BYTES: usize = 64 << 10;
+
+/// Events in a row before other tasks get a turn.
+const TURN: usize = 256;
+
+/// How many of them a read counts for: it may bring ten thousand fragments, and no event.
+const READ: usize = TURN / 2;
 
 /// How long what is queued, and the close frame, may take to get out.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,6 +56,8 @@ pub struct WebSocket<S> {
     /// Something was written since it was last all flushed.
     owes_flush: bool,
     hearing: Hearing,
+    /// How much was done since the socket was empty, or others had a turn.
+    done: usize,
 }
 
 /// What is still to be heard of the client.
@@ -73,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             batch: Batch::default(),
             owes_flush: false,
             hearing: Hearing::Frames,
+            done: 0,
         }
     }
 
@@ -107,8 +116,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
         event
     }
 
-    /// Reads once from the socket. `None`: something was read, but no whole event.
+    /// Reads once from the socket, if it is its turn. `None`: something was read, but no whole event.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        ready!(self.poll_turn(cx));
+        let read = self.poll_read_once(cx);
+        self.done = if read.is_ready() { self.done + READ } else { 0 };
+        read
+    }
+
+    /// Pending: others get a turn first.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.done < TURN {
+            return Poll::Ready(());
+        }
+        self.done = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_read_once(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
@@ -196,8 +222,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
             return Poll::Ready(Event::Nudge);
         }
         // What was read together is answered together: no write before it is all decoded.
-        if reading && let Some(event) = self.carried() {
-            return Poll::Ready(event);
+        if reading && !self.carry.is_empty() {
+            ready!(self.poll_turn(cx));
+            if let Some(event) = self.carried() {
+                self.done += 1;
+                return Poll::Ready(event);
+            }
         }
         if let Poll::Ready(close) = self.poll_write(cx, outbound) {
             return Poll::Ready(Event::End(close));

@@ -8,6 +8,27 @@ use crate::outbound::{Latest, Pushed};
 use crate::publication::{NodeId, SessionId};
 
 #[tokio::test]
+async fn others_get_a_turn_while_a_client_floods() {
+    let mut cx = Context::from_waker(Waker::noop());
+    for (frame, turns_min) in
+        [([0, 0x80, 0, 0, 0, 0], 6 << 20 >> 17), ([0x8A, 0x80, 0, 0, 0, 0], (1 << 20) / TURN)]
+    {
+        let flood = [&[0x01, 0x80, 0, 0, 0, 0][..], &frame.repeat(1 << 20)].concat();
+        let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
+        let mut socket = WebSocket::new(std::io::Cursor::new(flood), Vec::new(), 1000);
+        let mut turns = 1;
+        loop {
+            match socket.poll_event(&mut cx, &outbound, true) {
+                Poll::Pending => turns += 1,
+                Poll::Ready(Event::End(_)) => break,
+                Poll::Ready(_) => {}
+            }
+        }
+        assert!(turns >= turns_min, "{turns} turns of {turns_min}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_gets_the_newest_when_it_does() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);

@@ -134,10 +134,16 @@ pub async fn outcome(command: Command) -> Output {
     soon("tidegate to end", command.kill_on_drop(true).output()).await.expect("tidegate starts")
 }
 
+/// Of the line that says so, in either format.
 fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let line: Value = serde_json::from_str(line).ok()?;
-    let address = |key: &str| line[key].as_str()?.parse().ok();
-    (line["message"] == "listening").then_some((address("public")?, address("internal")?))
+    let json: Option<Value> = serde_json::from_str(line).ok();
+    let address = |key: &str| match &json {
+        Some(json) => json[key].as_str()?.parse().ok(),
+        None => {
+            line.split(' ').find_map(|it| it.strip_prefix(key)?.strip_prefix('=')?.parse().ok())
+        }
+    };
+    line.contains("listening").then_some((address("public")?, address("internal")?))
 }
 
 fn sample(line: &str, name: &str) -> Option<f64> {

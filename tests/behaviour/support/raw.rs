@@ -135,6 +135,22 @@ impl Raw {
         soon("bytes to go out", self.stream.write_all(bytes.as_ref())).await
     }
 
+    /// The same of a flood, which takes as long as the node holds it back.
+    pub async fn pour(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.stream.write_all(bytes.as_ref()).await
+    }
+
+    /// Vanishes without a word: whoever writes to it is told by a reset.
+    pub async fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket takes SO_LINGER");
+    }
+
+    /// Says nothing more, but listens.
+    pub async fn says_no_more(mut self) {
+        self.stream.shutdown().await.expect("the sending half closes");
+        self.is_cut_off().await;
+    }
+
     pub async fn response(&mut self) -> Response {
         http::response(&mut self.stream, &mut self.received).await
     }

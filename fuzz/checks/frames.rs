@@ -1,0 +1,58 @@
+//! What a client sends on a WebSocket: read in pieces, however they are cut, it is what it is in one.
+
+use tidegate::close::Close;
+use tidegate::publication::Kind;
+use tidegate::session::Event;
+use tidegate::transport::Decoder;
+
+/// Most bytes that wait for the rest of a head or of a control frame.
+const CARRIED_BYTES_MAX: usize = 131;
+
+/// The first byte chooses the largest message, the second the pieces; the rest is the stream.
+pub fn check(bytes: &[u8]) {
+    let [size, cut, stream @ ..] = bytes else { return };
+    let message_bytes_max = usize::from(*size) * 8;
+    let whole = events(stream, usize::MAX, message_bytes_max);
+    let piece = 1 + usize::from(*cut);
+    assert_eq!(events(stream, piece, message_bytes_max), whole, "in pieces of {piece}");
+    assert_eq!(events(stream, 1, message_bytes_max), whole, "byte by byte");
+}
+
+/// All that the stream says, up to and with its end.
+pub fn events(stream: &[u8], piece: usize, message_bytes_max: usize) -> Vec<Event> {
+    let mut decoder = Decoder::new(message_bytes_max);
+    let (mut events, mut carry) = (Vec::new(), Vec::new());
+    for piece in stream.chunks(piece) {
+        carry.extend(piece);
+        loop {
+            let (taken, event) = decoder.decode(&mut carry);
+            carry.drain(..taken);
+            let Some(event) = event else { break };
+            look(&event, message_bytes_max);
+            let is_end = matches!(event, Event::Close(_) | Event::Violation(_));
+            events.push(event);
+            if is_end {
+                return events;
+            }
+        }
+        assert!(carry.len() <= CARRIED_BYTES_MAX, "{} bytes are carried", carry.len());
+    }
+    events
+}
+
+/// What holds for every event, whatever was sent.
+fn look(event: &Event, message_bytes_max: usize) {
+    match event {
+        Event::Message(message) => {
+            assert!(message.payload.len() <= message_bytes_max);
+            let is_text = std::str::from_utf8(&message.payload).is_ok();
+            assert!(message.kind == Kind::Binary || is_text, "a text that is no UTF-8");
+        }
+        Event::Ping(payload) | Event::Pong(payload) => assert!(payload.len() <= 125),
+        Event::Close(code) => assert!(code.is_none_or(|code| (1000..5000).contains(&code))),
+        Event::Violation(close) => {
+            assert!(matches!(close, Close::Protocol(_) | Close::Utf8 | Close::TooLarge));
+        }
+        Event::End(_) | Event::Nudge => panic!("the decoder says no such thing: {event:?}"),
+    }
+}

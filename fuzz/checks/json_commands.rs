@@ -1,0 +1,66 @@
+//! What a client says in the json protocol: it is a list of outcomes, or a close, and whatever of it
+//! goes on to others is JSON again.
+
+use bytes::Bytes;
+use serde_json::Value;
+use tidegate::protocol::{
+    Command, Encoding, Excerpt, Message, Protocol, Refusal, Reply, ReplyError,
+};
+use tidegate::publication::{Kind, Publication};
+
+/// The bytes are one message: a text where they are UTF-8.
+pub fn check(bytes: &[u8]) {
+    let text = std::str::from_utf8(bytes).ok();
+    let kind = if text.is_some() { Kind::Text } else { Kind::Binary };
+    let message = Message { kind, payload: Bytes::copy_from_slice(bytes) };
+    let is_object = text.is_some_and(|text| {
+        serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object())
+    });
+    match Protocol::Json.decode(message) {
+        Ok(outcomes) => {
+            assert!(!outcomes.is_empty(), "a command without an outcome");
+            for outcome in outcomes {
+                match outcome {
+                    Ok(command) => look(command),
+                    Err(error) => answer(error),
+                }
+            }
+        }
+        Err(Refusal::Answer(error)) => answer(error),
+        Err(Refusal::Close(_)) => assert!(!is_object, "an object is answered"),
+    }
+}
+
+/// A publication reaches subscribers, and histories, in words that they can read.
+fn look(command: Command) {
+    let Command::Publish { id, channel, publication } = command else { return };
+    let is_text = std::str::from_utf8(&publication.payload).is_ok();
+    assert!(publication.kind == Kind::Binary || is_text);
+    is_json(&Encoding::Json.publication(channel.as_str(), &publication));
+    let bare = Publication::bare(publication.payload.clone());
+    let excerpt = Excerpt { publications: vec![publication, bare], ..Excerpt::default() };
+    said(&Reply::History { id, channel, excerpt });
+}
+
+fn answer(error: ReplyError) {
+    assert!(!error.message.is_empty());
+    said(&Reply::Error(error));
+}
+
+fn said(reply: &Reply) {
+    is_json(&Protocol::Json.reply(reply).expect("the json protocol has words for all"));
+}
+
+/// A frame's payload is one object of JSON, of any depth and with numbers of any size.
+fn is_json(frame: &[u8]) {
+    let head = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let text = std::str::from_utf8(&frame[head..]).expect("a text frame is UTF-8");
+    assert!(
+        text.starts_with('{') && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok(),
+        "{text}"
+    );
+}

@@ -1,0 +1,24 @@
+//! PROXY headers: wherever one is cut, the beginning is waited for, and what follows it is not taken.
+
+use tidegate::transport::proxy_header::{HEADER_BYTES_MAX, parse};
+
+/// The first byte chooses where to cut; the rest is what a connection begins with.
+pub fn check(bytes: &[u8]) {
+    let [cut, bytes @ ..] = bytes else { return };
+    let whole = parse(bytes);
+    match whole {
+        Ok(Some((end, _))) => assert!((1..=bytes.len().min(HEADER_BYTES_MAX)).contains(&end)),
+        Ok(None) => assert!(bytes.len() < HEADER_BYTES_MAX, "waited for beyond its bound"),
+        Err(_) => {}
+    }
+    for cut in [0, 1, usize::from(*cut), bytes.len() / 2, bytes.len().saturating_sub(1)] {
+        let Some(beginning) = bytes.get(..cut) else { continue };
+        match parse(beginning) {
+            Ok(None) => {
+                let ended = matches!(whole, Ok(Some((end, _))) if end <= cut);
+                assert!(!ended, "it was whole");
+            }
+            known => assert_eq!(known, whole, "cut at {cut}"),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use std::sync::Arc;
+use std::task::Context as TaskContext;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::auth::{self, Auth, Revocations};
+use crate::broker;
+use crate::hub::{Hub, Registry};
+use crate::limits::Limits;
+use crate::outbound::Outbound;
+use crate::presence::{self, Presence};
+use crate::protocol::Protocol;
+use crate::publication::{Channel, NodeId};
+use crate::rules::Rules;
+use crate::session::{self, Beginning, Context, Event, Users};
+use crate::settings::Settings;
+use crate::transport::websocket::WebSocket;
+
+/// A connection with a fault: what the client says breaks it.
+struct Faulty(WebSocket<DuplexStream>);
+
+impl Connection for Faulty {
+    fn poll_event(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        outbound: &Outbound,
+        reading: bool,
+    ) -> Poll<Event> {
+        match self.0.poll_event(cx, outbound, reading) {
+            Poll::Ready(Event::Message(_)) => panic!("a fault in the node, for this test"),
+            poll => poll,
+        }
+    }
+
+    async fn close(&mut self, close: Close, outbound: &Outbound) {
+        self.0.close(close, outbound).await;
+    }
+}
+
+/// A node's inside, without its sockets.
+fn node() -> Arc<Context> {
+    let mut settings = Settings::default();
+    let registry = Arc::new(Registry::new(Rules::default()));
+    registry.start_flushers();
+    let node = NodeId::random();
+    let config = broker::Config::read(&mut settings);
+    let broker = broker::connect(&config, node, registry.clone().sink());
+    let presence = Presence::start(&presence::Config::read(&mut settings), broker.clone());
+    let config = session::Config::read(&mut settings);
+    let auth = auth::Config::read(&mut settings, ([127, 0, 0, 1], 0).into());
+    Arc::new(Context::new(session::Parts {
+        hub: Hub::new(registry, broker),
+        presence,
+        users: Users::new(Revocations::new(auth.revocation_age)),
+        auth: Auth::start(&auth),
+        limits: Limits::default(),
+        config,
+        node,
+    }))
+}
+
+async fn session(node: &Arc<Context>) -> Box<Session> {
+    let channel = Channel::new("news").unwrap();
+    let protocol = Protocol::Plain { channel };
+    let beginning = Beginning { protocol, token: None, echo: true, since: None };
+    Box::new(Session::begin(node.clone(), beginning).await.unwrap().0)
+}
+
+/// A text frame of a client whose mask is zero.
+fn text(text: &str) -> Vec<u8> {
+    [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_session_and_its_client_is_told() {
+    let node = node();
+    let (mut unlucky, theirs) = duplex(1000);
+    let faulty = Faulty(WebSocket::new(theirs, Vec::new(), 1000));
+    let ended = tokio::spawn(converse(session(&node).await, faulty, ()));
+    let (mut other, theirs) = duplex(1000);
+    let sound = WebSocket::new(theirs, Vec::new(), 1000);
+    tokio::spawn(converse(session(&node).await, sound, ()));
+
+    unlucky.write_all(&text("break")).await.unwrap();
+    let mut close = [0; 4];
+    unlucky.read_exact(&mut close).await.unwrap();
+    let code = Close::Internal.code().unwrap().to_be_bytes();
+    assert_eq!((close[0], &close[2..]), (0x88, &code[..]));
+    drop(unlucky);
+    ended.await.unwrap();
+    let internal = r#"tidegate_connections_closed_total{reason="internal"} 1"#;
+    assert!(telemetry::exposition(Default::default()).contains(internal));
+
+    // What the two had in common is whole.
+    assert_eq!(node.hub.registry().connection_count(), 1);
+    assert_eq!(node.hub.registry().channels()[0].subscribers, 1);
+    other.write_all(&text("still here")).await.unwrap();
+    let mut heard = [0; 2 + "still here".len()];
+    other.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard[2..], b"still here");
+}

@@ -1,0 +1,128 @@
+//! Channel names: by the million, and with a meaning elsewhere.
+
+use serde_json::{Value, json};
+
+use super::many;
+use super::support::client::{Client, publication};
+use super::victim::Victim;
+
+/// Channels of one command, and publications before their answers are read.
+const AT_ONCE: usize = 100;
+
+#[tokio::test]
+async fn each_name_once_subscribed_and_left_again() {
+    let mut victim = Victim::on_redis(&[]).await;
+    let mut client = Client::json(&victim.node).await;
+    for batch in 0..many(200) {
+        let names: Vec<String> = (0..AT_ONCE).map(|it| format!("flood:{batch}:{it}")).collect();
+        let channels: Value = names.iter().map(|name| (name.clone(), Value::Null)).collect();
+        client.command(json!({"type": "subscribe", "id": 1, "channels": channels})).await;
+        for name in &names {
+            client.command(json!({"type": "unsubscribe", "id": 2, "channel": name})).await;
+        }
+        for _ in 0..2 * AT_ONCE {
+            let answer = client.event().await;
+            assert!(answer["type"] == "subscribed" || answer["type"] == "unsubscribed", "{answer}");
+        }
+        if batch % 20 == 0 {
+            victim.serves().await;
+        }
+    }
+    client.close().await;
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn the_same_names_over_and_over_by_many() {
+    let mut victim = Victim::on_redis(&[]).await;
+    let mut storm = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let mut client = Client::json(&victim.node).await;
+        storm.spawn(async move {
+            for round in 0..many(300) {
+                let name = format!("storm:{}", round % 8);
+                client.ask(json!({"type": "subscribe", "id": 1, "channel": name})).await;
+                client.ask(json!({"type": "unsubscribe", "id": 2, "channel": name})).await;
+            }
+            client.close().await;
+        });
+    }
+    while !storm.is_empty() {
+        victim.serves().await;
+        while let Some(ended) = storm.try_join_next() {
+            ended.expect("a client of the storm");
+        }
+    }
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn each_name_published_to_once() {
+    let mut victim = Victim::on_redis(&[]).await;
+    let mut client = Client::json(&victim.node).await;
+    for batch in 0..many(300) {
+        for number in 0..AT_ONCE {
+            let channel = format!("flood:{batch}:{number}");
+            client
+                .command(json!({"type": "publish", "id": 1, "channel": channel, "data": 1}))
+                .await;
+        }
+        for _ in 0..AT_ONCE {
+            assert_eq!(client.answer(1).await["type"], "published");
+        }
+        if batch % 30 == 0 {
+            victim.serves().await;
+        }
+    }
+    client.close().await;
+    victim.survives().await;
+}
+
+/// To Redis, to a format, to a shell, to a pattern.
+const SPECIAL: [&str; 14] = [
+    "{}",
+    "a{b}c",
+    "{",
+    "}{",
+    "*",
+    "?",
+    "[a-z]",
+    "%s%n%x",
+    "$(reboot)",
+    "`reboot`",
+    "';--",
+    "__keyspace@0__:x",
+    "\u{202e}abc",
+    "../../etc/passwd",
+];
+
+#[tokio::test]
+async fn names_with_a_meaning_elsewhere_mean_nothing_here() {
+    let mut victim = Victim::on_redis(&[]).await;
+    let mut others = Client::subscribed(&victim.node, "a").await;
+    let mut client = Client::json(&victim.node).await;
+    for name in SPECIAL {
+        client.subscribe(name).await;
+        client.publish(name, json!(1)).await;
+        assert_eq!(client.event().await, publication(name, 1));
+    }
+    for name in
+        ["", " ", "a b", "a\nb", "a\r\nPUBLISH x y", "a\0b", "\u{1b}[2J", "\u{85}", "\u{2028}"]
+    {
+        for kind in ["subscribe", "publish", "history", "presence", "unsubscribe"] {
+            let command = json!({"type": kind, "id": 3, "channel": name, "data": 1});
+            assert_eq!(client.ask(command).await["code"], "bad_request", "{kind} {name:?}");
+        }
+    }
+    let redis = victim.redis.as_ref().expect("it is on Redis");
+    for name in SPECIAL {
+        redis.publish(name, "2").await;
+        assert_eq!(client.event().await, publication(name, 2));
+    }
+    redis.publish("a", "3").await;
+    assert_eq!(others.event().await, publication("a", 3), "nothing else came before it");
+    client.close().await;
+    others.close().await;
+    victim.serves().await;
+    victim.survives().await;
+}

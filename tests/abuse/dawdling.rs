@@ -1,0 +1,100 @@
+//! Those who come by the thousand and say nothing, or one byte at a time.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::many;
+use super::support::raw::{BINARY, FIN, Raw, head, upgrade};
+use super::victim::Victim;
+
+/// Between two bytes.
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn thousands_who_connect_and_say_nothing() {
+    let mut victim = Victim::alone(&["server.handshake_timeout=3s"]).await;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        for _ in 0..many(100) {
+            silent.push(Raw::connect(&victim.node).await);
+        }
+        victim.serves().await;
+    }
+    for mut raw in silent {
+        assert!(raw.is_cut_off().await.is_empty(), "nothing was asked");
+    }
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn handshakes_byte_by_byte() {
+    let mut victim = Victim::alone(&["server.handshake_timeout=3s"]).await;
+    let mut dawdling = JoinSet::new();
+    for _ in 0..many(300) {
+        let raw = Raw::connect(&victim.node).await;
+        dawdling.spawn(dribble(raw, upgrade("/ws/news", &"X: y\r\n".repeat(100)).into_bytes()));
+    }
+    while !dawdling.is_empty() {
+        victim.serves().await;
+        while let Some(heard) = dawdling.try_join_next() {
+            let heard = heard.expect("a client");
+            assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 408"), "{heard:?}");
+        }
+        sleep(PAUSE).await;
+    }
+    victim.survives().await;
+}
+
+/// A message that never comes whole is no sign of life, so the ping goes unanswered.
+#[tokio::test]
+async fn frames_byte_by_byte() {
+    let pings = ["session.ping_interval=1s", "session.pong_timeout=1s"];
+    let mut victim = Victim::alone(&pings).await;
+    let mut dawdling = JoinSet::new();
+    for _ in 0..many(200) {
+        let raw = Raw::open(&victim.node, "/ws/news").await;
+        let bytes = [head(FIN | BINARY, 60_000), vec![b'x'; 60_000]].concat();
+        dawdling.spawn(dribble(raw, bytes));
+    }
+    while !dawdling.is_empty() {
+        victim.serves().await;
+        while let Some(heard) = dawdling.try_join_next() {
+            let close = heard.expect("a client");
+            let code = 4009_u16.to_be_bytes();
+            assert!(close.windows(2).any(|it| it == code), "closed without a word: {close:?}");
+        }
+        sleep(PAUSE).await;
+    }
+    victim.survives().await;
+}
+
+/// They stay connected and take nothing in, as those do whose cable was cut.
+#[tokio::test]
+async fn those_who_fall_silent() {
+    let settings =
+        ["session.ping_interval=1s", "session.pong_timeout=1s", "session.queue_bytes_max=64KiB"];
+    let mut victim = Victim::alone(&settings).await;
+    let mut silent = Vec::new();
+    for _ in 0..many(300) {
+        silent.push(Raw::narrow(&victim.node, "/ws/healthy").await);
+    }
+    for _ in 0..20 {
+        victim.serves().await;
+    }
+    victim.serves_until("tidegate_connections", 2.).await;
+    drop(silent);
+    victim.survives().await;
+}
+
+/// Until nobody listens any more; returns what was heard.
+async fn dribble(mut raw: Raw, bytes: Vec<u8>) -> Vec<u8> {
+    for byte in bytes {
+        if raw.try_send([byte]).await.is_err() {
+            break;
+        }
+        sleep(PAUSE).await;
+    }
+    raw.is_cut_off().await
+}

@@ -1,0 +1,139 @@
+//! Floods, fragments and ends of WebSockets.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::many;
+use super::support::raw::{CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, text, upgrade};
+use super::victim::Victim;
+
+const FLOODERS: usize = 8;
+
+/// The longest that a flood may take.
+const FLOOD_MAX: Duration = Duration::from_secs(120);
+
+/// Bytes of one write of a flood.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Several clients write the same over and over, and read nothing, until they have written so many
+/// bytes each or are cut off. Returns how many were.
+async fn flood(
+    victim: &mut Victim,
+    path: &str,
+    opening: &[u8],
+    piece: &[u8],
+    bytes: usize,
+) -> usize {
+    let mut flooders = JoinSet::new();
+    for _ in 0..FLOODERS {
+        let mut raw = Raw::narrow(&victim.node, path).await;
+        raw.send(opening).await;
+        let chunk = piece.repeat(CHUNK_BYTES.div_ceil(piece.len()));
+        flooders.spawn(async move {
+            for _ in 0..bytes.div_ceil(CHUNK_BYTES) {
+                if raw.pour(&chunk).await.is_err() {
+                    return true;
+                }
+            }
+            false
+        });
+    }
+    let (mut cut_off, deadline) = (0, Instant::now() + FLOOD_MAX);
+    while !flooders.is_empty() {
+        assert!(Instant::now() < deadline, "a flooder is neither read nor cut off");
+        victim.serves().await;
+        while let Some(ended) = flooders.try_join_next() {
+            cut_off += usize::from(ended.expect("a flooder"));
+        }
+    }
+    cut_off
+}
+
+#[tokio::test]
+async fn pings_whose_pongs_nobody_reads() {
+    let mut victim = Victim::alone(&[]).await;
+    let ping = frame(FIN | PING, &[b'x'; 125]);
+    let cut_off = flood(&mut victim, "/ws/flood", b"", &ping, many(64 << 20)).await;
+    assert_eq!(cut_off, FLOODERS, "who reads no pong is slow");
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn pongs_that_nobody_asked_for() {
+    let mut victim = Victim::alone(&[]).await;
+    let pong = frame(FIN | PONG, b"");
+    flood(&mut victim, "/ws/flood", b"", &pong, many(4 << 20)).await;
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn fragments_without_end() {
+    let pings = ["session.ping_interval=1s", "session.pong_timeout=1s"];
+    let mut victim = Victim::alone(&pings).await;
+    let opening = frame(TEXT, b"");
+    let nothing = frame(CONTINUATION, b"");
+    // More than the node reads before a ping goes unanswered: a fragment is no sign of life.
+    let cut_off = flood(&mut victim, "/ws/flood", &opening, &nothing, 1 << 40).await;
+    assert_eq!(cut_off, FLOODERS);
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn fragments_of_one_byte() {
+    let mut victim = Victim::alone(&[]).await;
+    let (opening, one) = (frame(TEXT, b"x"), frame(CONTINUATION, b"x"));
+    flood(&mut victim, "/ws/flood", &opening, &one, many(8 << 20)).await;
+    let closed = r#"tidegate_connections_closed_total{reason="too_large"}"#;
+    victim.serves_until(closed, FLOODERS as f64).await;
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn publications_that_their_own_sender_does_not_read() {
+    let mut victim = Victim::alone(&[]).await;
+    let large = text(&"x".repeat(16 << 10));
+    let cut_off = flood(&mut victim, "/ws/flood", b"", &large, many(64 << 20)).await;
+    assert_eq!(cut_off, FLOODERS, "who does not read is slow");
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn commands_whose_answers_nobody_reads() {
+    let mut victim = Victim::on_redis(&[]).await;
+    for command in [
+        r#"{"type":"subscribe","id":1,"channel":"flood"}"#,
+        r#"{"type":"publish","id":1,"channel":"flood","data":[1,2,3]}"#,
+        r#"{"type":"presence","id":1,"channel":"flood"}"#,
+        r#"{"type":"dance","id":1}"#,
+    ] {
+        flood(&mut victim, "/ws", b"", &text(command), many(4 << 20)).await;
+    }
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn ends_of_every_kind() {
+    let mut victim = Victim::alone(&["server.handshake_timeout=2s"]).await;
+    let request = upgrade("/ws/ends", "");
+    for round in 0..many(100) {
+        // In the middle of a request, of a frame, and between two.
+        let mut raw = Raw::connect(&victim.node).await;
+        raw.send(&request[..round % request.len()]).await;
+        match round % 3 {
+            0 => drop(raw),
+            1 => raw.reset().await,
+            _ => raw.says_no_more().await,
+        }
+        let mut raw = Raw::open(&victim.node, "/ws/ends").await;
+        let frame = text("a frame that may be whole");
+        raw.send(&frame[..round % (frame.len() + 1)]).await;
+        match round % 3 {
+            0 => drop(raw),
+            1 => raw.reset().await,
+            _ => raw.says_no_more().await,
+        }
+        victim.serves().await;
+    }
+    victim.survives().await;
+}

@@ -1,0 +1,118 @@
+//! Texts that are hard to read.
+
+use serde_json::{Value, json};
+
+use super::many;
+use super::support::client::{Client, Message};
+use super::support::raw::{FIN, Raw, TEXT, frame, text};
+use super::victim::Victim;
+
+const DEPTH: usize = 20_000;
+
+/// Texts that are answered with an error, and the connection goes on.
+fn mistakes() -> Vec<String> {
+    let digits = "9".repeat(50_000);
+    vec![
+        format!(r#"{{"type":"ping","id":{digits}}}"#),
+        r#"{"type":"ping","id":1e400}"#.into(),
+        r#"{"type":"ping","id":1.5}"#.into(),
+        r#"{"type":"ping","type":"ping"}"#.into(),
+        r#"{"type":"publish","channel":"a","data":1,"data":2}"#.into(),
+        r#"{"type":"subscribe","channels":{"a":null,"a":null}}"#.into(),
+        format!(r#"{{"type":"subscribe","channel":"{}"}}"#, "x".repeat(50_000)),
+        format!(r#"{{"type":"{}"}}"#, "x".repeat(50_000)),
+        r#"{"type":"publish","channel":"a\u0000b","data":1}"#.into(),
+        r#"{"type":"publish","channel":"a\r\nb","data":1}"#.into(),
+        r#"{"type":"publish","channel":"\ud800","data":1}"#.into(),
+        r#"{"type":"history","channel":"a","limit":-1}"#.into(),
+        r#"{"type":"history","channel":"a","limit":99999999999999999999}"#.into(),
+        r#"{"type":"history","channel":"a","since":"-1--1"}"#.into(),
+        r#"{"type":"publish","channel":"a","base64":"===="}"#.into(),
+        format!(r#"{{"type":"ping","id":{}{}}}"#, "[".repeat(DEPTH), "]".repeat(DEPTH)),
+    ]
+}
+
+/// What ends the connection.
+fn violations() -> Vec<(Vec<u8>, u16)> {
+    let frame = |bytes: &[u8]| frame(FIN | TEXT, bytes);
+    vec![
+        (frame("[".repeat(DEPTH).as_bytes()), 1003),
+        (frame(r#"{"a":"#.repeat(DEPTH / 2).as_bytes()), 1003),
+        (frame(b"{\"type\":\"ping\"}\0"), 1003),
+        (frame("\u{feff}{\"type\":\"ping\"}".as_bytes()), 1003),
+        (frame(b"{\"type\":\"\xff\"}"), 1007),
+        (frame(b"{\"type\":\"\xed\xa0\x80\"}"), 1007),
+        (frame(b"{\"type\":\"\xc0\xaf\"}"), 1007),
+        (frame(b"{\"type\":\"\xf5\x80\x80\x80\"}"), 1007),
+    ]
+}
+
+#[tokio::test]
+async fn mistakes_are_answered_and_violations_end_one_connection() {
+    let mut victim = Victim::on_redis(&[]).await;
+    for _ in 0..many(3) {
+        let mut client = Client::json(&victim.node).await;
+        for mistake in mistakes() {
+            client.say(mistake.as_str()).await;
+            let answer = client.event().await;
+            let shown: String = mistake.chars().take(60).collect();
+            assert_eq!(answer["code"], "bad_request", "{shown} gave {answer}");
+        }
+        client.close().await;
+        for (bytes, code) in violations() {
+            let mut raw = Raw::open(&victim.node, "/ws").await;
+            raw.message().await;
+            raw.send(bytes).await;
+            raw.is_closed(code).await;
+        }
+        victim.serves().await;
+    }
+    victim.survives().await;
+}
+
+/// Payloads are others' affair: what is JSON goes on as it is, to any depth.
+#[tokio::test]
+async fn deep_and_huge_payloads_arrive_as_they_are() {
+    let mut victim = Victim::on_redis(&[]).await;
+    let mut publisher = Client::json(&victim.node).await;
+    let mut subscriber = Client::subscribed(&victim.node, "deep").await;
+    for data in [
+        "[".repeat(DEPTH) + &"]".repeat(DEPTH),
+        r#"{"a":"#.repeat(DEPTH / 3) + "1" + &"}".repeat(DEPTH / 3),
+        "9".repeat(50_000),
+        "1e999999999".into(),
+        r#""\ud800""#.into(),
+    ] {
+        publisher
+            .say(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))
+            .await;
+        assert_eq!(publisher.answer(1).await, json!({"type": "published", "id": 1}));
+        let Message::Text(heard) = subscriber.hears().await else { panic!("no text") };
+        assert!(heard.as_str().contains(&data), "it arrives as it is");
+        victim.serves().await;
+    }
+    publisher.close().await;
+    subscriber.close().await;
+    victim.survives().await;
+}
+
+#[tokio::test]
+async fn a_list_of_thousands_of_channels_is_answered_one_by_one_or_ends_the_connection() {
+    let mut victim = Victim::on_redis(&["session.channels_max=100"]).await;
+    for _ in 0..many(3) {
+        let channels: Value = (0..2000).map(|it| (format!("list:{it}"), Value::Null)).collect();
+        let command = json!({"type": "subscribe", "id": 1, "channels": channels}).to_string();
+        let mut raw = Raw::open(&victim.node, "/ws").await;
+        raw.send(text(&command)).await;
+        let (mut subscribed, mut refused) = (0, 0);
+        raw.message().await;
+        while subscribed + refused < 2000 {
+            let answer: Value = serde_json::from_slice(&raw.message().await.payload).expect("JSON");
+            subscribed += usize::from(answer["type"] == "subscribed");
+            refused += usize::from(answer["code"] == "limit_reached");
+        }
+        assert_eq!((subscribed, refused), (100, 1900));
+        victim.serves().await;
+    }
+    victim.survives().await;
+}

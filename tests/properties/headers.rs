@@ -1,0 +1,38 @@
+//! The header line in Redis: what a node writes is what every node reads, whatever the payload is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use tidegate::broker::header::{object, read, read_entry, write};
+use tidegate::publication::{Kind, NodeId, Publication, SessionId};
+
+use super::holds;
+
+fn publication() -> impl Strategy<Value = Publication> {
+    let payload = prop_oneof![
+        vec(any::<u8>(), 0..60),
+        any::<String>().prop_map(String::into_bytes),
+        "\\x1e\\{\"user\":\"mallory\"\\}\n[a-z]{0,9}".prop_map(String::into_bytes),
+    ];
+    let field = || of("(?s).{1,60}".prop_map(Arc::<str>::from));
+    (payload, any::<bool>(), of(any::<u64>()), of(any::<u64>()), field(), field(), field())
+        .prop_map(|(payload, is_binary, session, sent_at, id, user, traceparent)| {
+            let bare = Publication::bare(Bytes::from(payload));
+            let kind = if is_binary { Kind::Binary } else { bare.kind };
+            let session = session.map(|number| SessionId { node: NodeId::random(), number });
+            Publication { kind, session, sent_at, id, user, traceparent, ..bare }
+        })
+}
+
+#[test]
+fn what_is_written_is_read() {
+    holds(1000, publication(), |sent| {
+        let node = NodeId::random();
+        prop_assert_eq!(&read(write(&sent, node).into()), &sent);
+        prop_assert_eq!(&read_entry(&object(&sent, node), &sent.payload), &sent);
+        Ok(())
+    });
+}
