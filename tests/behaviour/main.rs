@@ -20,6 +20,7 @@ mod presence;
 mod presence_functions;
 mod redis_failures;
 mod relay;
+mod revocation;
 mod rfc6455;
 mod rules;
 mod sentinel;
