@@ -1,82 +1,163 @@
 //! Who may connect: tokens, the keys they are checked with, and what they let their bearer do.
 
+pub mod access;
+mod check;
+mod claims;
+mod config;
 mod identity;
+mod jwks;
+mod key;
+mod pem;
+mod refused;
 mod revocations;
+mod seen;
+mod sign;
+mod source;
+mod token;
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+pub use check::{KEYS_TRIED_MAX, Terms, check};
+pub use claims::{CHANNELS_MAX, PATTERNS_MAX};
+pub use config::{Config, KEYS_MAX, Mode};
 pub use identity::Identity;
+pub use jwks::{Useless, keys as keys_of_jwks};
+pub use key::{Algorithm, InvalidKey, Key};
+pub use refused::Refused;
 pub use revocations::{Revocations, is_until, unix_millis};
+pub use sign::{NewClaims, Signer, Unsigned};
+pub use source::Source;
+pub use token::TOKEN_BYTES_MAX;
 
-use crate::settings::Settings;
-
-/// How long a revocation is kept: longer than any token may live.
-pub const REVOCATION_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// How clients prove who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// They do not: everyone may do everything.
-    None,
-}
-
-/// The `[auth]` section.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub mode: Mode,
-}
-
-impl Config {
-    /// `listen`: the public listener. Beyond loopback an open node has to be asked for in so many
-    /// words: nobody should find out from a stranger.
-    pub fn read(settings: &mut Settings, listen: SocketAddr) -> Self {
-        let mode = settings.section("auth").choice(
-            "mode",
-            "none",
-            &[("none", Mode::None)],
-            "How clients prove who they are. `none` lets everyone do everything; it is the default \
-             on loopback and must be written out on any other address.",
-        );
-        if !listen.ip().is_loopback() && !settings.is_given("auth.mode") {
-            settings.fault(
-                "auth.mode",
-                format!(
-                    "server.listen = {listen} is reachable from elsewhere and nobody has to prove \
-                     who they are; write auth.mode = \"none\" if that is meant"
-                ),
-            );
-        }
-        Self { mode }
-    }
-}
-
-/// Why a token is not accepted; the text is for the client and quotes nothing of the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub &'static str);
+use crate::live::Live;
+use crate::telemetry;
+use jwks::{Fetched, Fetching};
+use seen::{Digest, Seen};
 
 /// Checks tokens. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Auth;
+pub struct Auth(Live<Checker>);
+
+/// What tokens are checked by, until the configuration changes.
+#[derive(Debug)]
+struct Checker {
+    mode: Mode,
+    timeout: Duration,
+    terms: Terms,
+    /// Those of the configuration itself.
+    keys: Vec<Arc<Key>>,
+    issuers: Vec<Fetching>,
+    /// None: all keys are secrets, and to check a token costs no more than to look for it.
+    seen: Option<Seen>,
+}
 
 impl Auth {
     /// Its tasks run on the current runtime.
-    pub fn start(_config: &Config) -> Self {
-        Self
+    pub fn start(config: &Config) -> Self {
+        Self(Live::new(Checker::new(config, &[])))
     }
 
     /// Must clients prove who they are? With `auth.mode = "none"` there are no tokens.
     pub fn is_on(&self) -> bool {
-        false
+        self.0.get().mode == Mode::Token
+    }
+
+    /// How long a stranger has to show a token where nothing is for strangers.
+    pub fn timeout(&self) -> Duration {
+        self.0.get().timeout
     }
 
     /// Whose token it is, and what it lets its bearer do. Waits a bounded time for keys that have
     /// not been fetched.
-    pub async fn identify(&self, _token: &str) -> Result<Identity, Refused> {
-        Err(Refused("this node takes no tokens: auth.mode is none"))
+    pub async fn identify(&self, token: &str) -> Result<Identity, Refused> {
+        let checker = self.0.current();
+        match checker.check(token, SystemTime::now()) {
+            Err(refused) if checker.may_be_for_want_of_keys(refused) => {
+                // Each begins at once and all take no longer than one.
+                let fetching: Vec<_> = checker.issuers.iter().map(Fetching::again).collect();
+                for ended in fetching {
+                    ended.await;
+                }
+                let checked = checker.check(token, SystemTime::now());
+                checked.map_err(|refused| match checker.may_be_for_want_of_keys(refused) {
+                    true if checker.lacks_keys() => Refused::KEYS_UNAVAILABLE,
+                    _ => refused,
+                })
+            }
+            checked => checked,
+        }
     }
 
     /// From here on tokens are checked by this configuration.
-    pub fn replace(&self, _config: &Config) {}
+    pub fn replace(&self, config: &Config) {
+        let before = self.0.current();
+        self.0.replace(Checker::new(config, &before.issuers));
+    }
 }
+
+impl Checker {
+    /// `before`: issuers whose keys need not be waited for.
+    fn new(config: &Config, before: &[Fetching]) -> Self {
+        let Config { mode, timeout, terms, keys: sources, .. } = config;
+        let (mut keys, mut issuers) = (Vec::new(), Vec::new());
+        let sources = sources.iter().filter(|_| *mode == Mode::Token);
+        for source in sources {
+            match source {
+                Source::Key { key, is_short, .. } => {
+                    if *is_short {
+                        telemetry::secret_is_short(key.kid.as_deref());
+                    }
+                    keys.push(key.clone());
+                }
+                Source::Jwks(jwks) => issuers.push(Fetching::start(jwks, before)),
+            }
+        }
+        let are_secrets =
+            issuers.is_empty() && keys.iter().all(|key| key.algorithm == Algorithm::HS256);
+        let seen = (!are_secrets).then(Seen::default);
+        Self { mode: *mode, timeout: *timeout, terms: terms.clone(), keys, issuers, seen }
+    }
+
+    fn check(&self, token: &str, now: SystemTime) -> Result<Identity, Refused> {
+        if self.mode == Mode::None {
+            return Err(Refused::NO_TOKENS);
+        }
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Refused::TOO_LONG);
+        }
+        let fetched: Vec<Arc<Fetched>> = self.issuers.iter().map(Fetching::fetched).collect();
+        let keys = self.keys.iter().chain(fetched.iter().flat_map(|fetched| &fetched.keys));
+        let keys = keys.map(|key| &**key);
+        let Some(seen) = &self.seen else { return check(token, keys, &self.terms, now) };
+        let version = fetched.iter().map(|fetched| fetched.version).sum();
+        let digest = Digest::of(token);
+        let claims = match seen.get(digest, version) {
+            Some(claims) => claims,
+            None => {
+                let claims = Arc::new(check::verified(token, keys, &self.terms)?);
+                seen.put(digest, version, claims.clone(), token.len());
+                claims
+            }
+        };
+        claims.identity(self.terms.leeway, now)
+    }
+
+    /// Could the token hold with keys that have not been fetched?
+    fn may_be_for_want_of_keys(&self, refused: Refused) -> bool {
+        match refused {
+            Refused::KEY => !self.issuers.is_empty(),
+            // One without a kid was tried with those that are there.
+            Refused::SIGNATURE => self.lacks_keys(),
+            _ => false,
+        }
+    }
+
+    /// Is there an issuer of whom there are no keys?
+    fn lacks_keys(&self) -> bool {
+        self.issuers.iter().any(|issuer| issuer.fetched().keys.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests;

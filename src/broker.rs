@@ -154,6 +154,9 @@ pub trait Broker: Presences + Revoking + Send + Sync {
     /// No longer wants them. Takes effect a little later, in case somebody returns.
     fn unsubscribe(&self, channel: &Channel);
 
+    /// The rules are others now.
+    fn follow_rules(&self);
+
     /// Can it be used? If not, why.
     fn ready(&self) -> Result<(), String>;
 

@@ -1,10 +1,12 @@
 //! The command line: one file a command.
 
 mod check;
+mod explain;
 mod health;
 mod publish;
 mod serve;
 mod subscribe;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +50,15 @@ enum Command {
     Serve,
     /// Validates the configuration and prints the effective one, secrets masked.
     Check,
+    /// Says which rule decides about a channel, who may do what there, and why.
+    Explain {
+        /// A channel's name.
+        #[arg(long)]
+        channel: String,
+        /// Whoever has this token; without it, a stranger.
+        #[arg(long)]
+        token: Option<String>,
+    },
     /// Publishes to a channel through the configured broker.
     Publish {
         /// A channel's name, without the prefix it has in Redis.
@@ -62,6 +73,8 @@ enum Command {
         #[arg(required = true)]
         channels: Vec<String>,
     },
+    /// Signs a token with a key of `auth.keys` and prints it.
+    Token(token::Arguments),
     /// Asks the internal listener whether the node lives. Exits 0 or 1.
     Health {
         /// Asks whether it is ready for clients instead.
@@ -106,16 +119,18 @@ pub fn run() -> ExitCode {
 
 fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
     let mut config = Config::load(sources)?;
-    if matches!(command, Command::Publish { .. } | Command::Subscribe { .. }) {
+    if matches!(command, Command::Publish { .. } | Command::Subscribe { .. } | Command::Token(_)) {
         // Their own words are enough while all goes well.
         config.telemetry.quiet();
     }
     telemetry::start_log(&config.telemetry);
     match command {
-        Command::Serve => serve::run(config),
+        Command::Serve => serve::run(config, sources),
         Command::Check => Ok(check::run(&config)),
+        Command::Explain { channel, token } => explain::run(&config, &channel, token.as_deref()),
         Command::Publish { channel, payload } => publish::run(&config, &channel, payload),
         Command::Subscribe { channels } => subscribe::run(&config, &channels),
+        Command::Token(arguments) => token::run(&config, arguments),
         Command::Health { ready } => Ok(health::run(&config, ready)),
     }
 }

@@ -63,6 +63,11 @@ impl Close {
         })
     }
 
+    /// Is what waits for the client dropped, because it is what the connection is closed for?
+    pub fn drops_queue(self) -> bool {
+        matches!(self, Self::Slow | Self::Overloaded)
+    }
+
     /// The text of the close frame: at most 123 bytes (RFC 6455 section 5.5.1).
     pub fn text(self) -> &'static str {
         match self {

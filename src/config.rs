@@ -44,6 +44,8 @@ pub struct Config {
     pub drain: drain::Config,
     pub telemetry: telemetry::Config,
     pub rules: Rules,
+    /// Where it was read from: when one of them changes, so may the configuration.
+    pub files: Vec<PathBuf>,
     /// Every key with its effective value, for `tidegate check` and the reference.
     pub known: Vec<Known>,
 }
@@ -71,7 +73,7 @@ impl Config {
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
-        let rules = Rules::read(&mut settings);
+        let rules = Rules::read(&mut settings, auth.mode != auth::Mode::None);
         let is_loopback = server.listen.ip().is_loopback();
         let mut known = settings.finish()?;
         for left_open in known.iter_mut().filter(|known| known.key == "demo" && demo.is_none()) {
@@ -90,7 +92,16 @@ impl Config {
             drain,
             telemetry,
             rules,
+            files: files(sources, &known),
             known,
+        })
+    }
+
+    /// Does a node that runs follow a change of this key?
+    pub fn is_live(key: &str) -> bool {
+        LIVE.iter().any(|live| match live.strip_suffix('*') {
+            Some(prefix) => key.starts_with(prefix),
+            None => key == *live,
         })
     }
 
@@ -114,6 +125,30 @@ impl Config {
         }
         toml
     }
+}
+
+/// The keys that a node follows while it runs; the others need a restart.
+const LIVE: [&str; 7] = [
+    "rules*",
+    "auth.*",
+    "limits.*",
+    "server.handshake_timeout",
+    "server.origins",
+    "server.trusted_proxies",
+    "telemetry.log_level",
+];
+
+/// The last part of keys that name files whose content is a setting.
+const FILE_KEYS: [&str; 1] = ["file"];
+
+/// The configuration's own file, and those that its settings name.
+fn files(sources: &Sources, known: &[Known]) -> Vec<PathBuf> {
+    let named = known.iter().filter(|known| {
+        let last = known.key.rsplit('.').next();
+        !known.is_schema() && last.is_some_and(|last| FILE_KEYS.contains(&last))
+    });
+    let named = named.map(|known| known.effective.trim_matches('"')).filter(|it| !it.is_empty());
+    sources.file.iter().cloned().chain(named.map(PathBuf::from)).collect()
 }
 
 #[cfg(test)]

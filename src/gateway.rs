@@ -1,24 +1,30 @@
 //! Puts the rooms together and runs them. The only file that knows them all.
 
+mod reload;
+
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-use crate::auth::{self, Revocations};
+use self::reload::{Followers, Reload};
+use crate::auth::{Auth, Mode, Revocations};
 use crate::broker::{Event, Revocation, Sink};
 use crate::close::Close;
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::drain::{self, Drain, Phase};
 use crate::hub::{Hub, Registry};
 use crate::internal::{self, Internal};
 use crate::limits::Limits;
+use crate::live::Live;
+use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::publication::NodeId;
-use crate::session::{Context, Users};
+use crate::session::{self, Context, Users};
 use crate::transport::Public;
 use crate::{broker, listener, telemetry};
 
@@ -49,25 +55,27 @@ impl Stop {
 /// A node with its listeners bound.
 pub struct Gateway {
     config: Config,
+    sources: Sources,
     public: TcpListener,
     internal: TcpListener,
 }
 
 impl Gateway {
-    /// Binds both listeners.
-    pub fn bind(config: Config) -> anyhow::Result<Self> {
+    /// Binds both listeners. `sources`: where the configuration came from, to read it again.
+    pub fn bind(config: Config, sources: Sources) -> anyhow::Result<Self> {
         let listen = |key: &str, address| {
             listener::bind(address).with_context(|| format!("cannot listen on {key} = {address}"))
         };
         let public = listen("server.listen", config.server.listen)?;
         let internal = listen("internal.listen", config.internal.listen)?;
-        Ok(Self { config, public, internal })
+        Ok(Self { config, sources, public, internal })
     }
 
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: impl Future<Output = Stop>) -> anyhow::Result<()> {
-        let Self { config, public, internal } = self;
+        let Self { config, sources, public, internal } = self;
         let node = NodeId::random();
+        let hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         telemetry::listening(
             node,
             public.local_addr()?,
@@ -77,30 +85,47 @@ impl Gateway {
         if !config.internal.listen.ip().is_loopback() && config.internal.api_key.is_none() {
             telemetry::internal_is_open(config.internal.listen);
         }
+        if config.auth.mode == Mode::None && config.rules.get().asks_for_tokens() {
+            telemetry::tokens_are_off();
+        }
         let registry = Arc::new(Registry::new(config.rules.clone()));
         registry.start_flushers();
-        let users = Users::new(Revocations::new(auth::REVOCATION_AGE));
+        let users = Users::new(Revocations::new(config.auth.revocation_age));
         let sink = sink(registry.clone().sink(), users.clone());
         let broker = broker::connect(&config.broker, node, sink);
         let presence = Presence::start(&config.presence, broker.clone());
         let hub = Hub::new(registry, broker);
         let drain = Drain::default();
-        let context = Arc::new(Context::new(
-            hub.clone(),
-            presence.clone(),
-            users.clone(),
-            config.session.clone(),
+        let followers = Followers {
+            hub: hub.clone(),
+            auth: Auth::start(&config.auth),
+            users: users.clone(),
+            limits: Limits::new(config.limits.clone()),
+            server: Live::new(config.server.clone()),
+        };
+        let Followers { auth, limits, server, .. } = &followers;
+        let context = Arc::new(Context::new(session::Parts {
+            hub: hub.clone(),
+            presence: presence.clone(),
+            auth: auth.clone(),
+            users: users.clone(),
+            limits: limits.clone(),
+            config: config.session.clone(),
             node,
-        ));
-        let limits = Limits::new(config.limits);
-        let front = Arc::new(Public::new(&config.server, &limits, config.demo, context));
-        let serving = tokio::spawn(front.serve(public));
+        }));
+        let watched = hub.clone();
+        let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
+        let front =
+            Public::new(server.clone(), limits.clone(), memory.clone(), config.demo, context);
+        Reload::new(sources, &config, followers).start(hangup);
+        let serving = tokio::spawn(Arc::new(front).serve(public));
         let parts = internal::Parts {
             hub: hub.clone(),
             presence,
             users,
             rules: config.rules,
             drain: drain.clone(),
+            memory,
         };
         let back = Internal::new(&config.internal, parts);
         tokio::spawn(Arc::new(back).serve(internal));
@@ -148,7 +173,6 @@ async fn gone(hub: &Hub) -> usize {
 
 /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
 pub async fn signalled() -> anyhow::Result<Stop> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut next = async move || {

@@ -68,6 +68,13 @@ impl Hub {
         Membership { hub: self.clone(), session }
     }
 
+    /// From here on channels are treated by these rules, those that are subscribed too.
+    pub fn replace_rules(&self, rules: &Rules) {
+        self.rules().replace(rules);
+        self.broker().follow_rules();
+        self.registry().follow_rules(self.broker());
+    }
+
     pub fn rules(&self) -> &Rules {
         self.0.registry.rules()
     }

@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
 use crate::listener;
+use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::rules::Rules;
 use crate::session::Users;
@@ -77,6 +78,7 @@ pub struct Parts {
     pub users: Users,
     pub rules: Rules,
     pub drain: Drain,
+    pub memory: Memory,
 }
 
 /// The internal listener.
@@ -94,7 +96,7 @@ impl Internal {
 
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
-        listener::accept(listener, |stream| {
+        listener::accept(listener, |stream, _| {
             tokio::spawn(self.clone().connection(stream));
         })
         .await
@@ -152,6 +154,9 @@ impl Internal {
         }
         if let Err(unavailable) = self.parts.hub.broker().ready() {
             reasons.push(format!("broker: {unavailable}"));
+        }
+        if let Err(short) = self.parts.memory.ready() {
+            reasons.push(format!("memory: {short}"));
         }
         match reasons.is_empty() {
             true => object(StatusCode::OK, &json!({"ready": true})),

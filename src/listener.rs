@@ -28,14 +28,14 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Hands every connection to `take`, with Nagle's algorithm off.
-pub async fn accept(listener: TcpListener, take: impl Fn(TcpStream)) -> Infallible {
+/// Hands every connection and its peer to `take`, with Nagle's algorithm off.
+pub async fn accept(listener: TcpListener, take: impl Fn(TcpStream, SocketAddr)) -> Infallible {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Fails only on a socket that is dead already, as its first read will find.
                 let _ = stream.set_nodelay(true);
-                take(stream);
+                take(stream, peer);
             }
             Err(error) if is_shortage(&error) => {
                 telemetry::accept_failed(&error);

@@ -12,7 +12,7 @@ mod latest;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 
@@ -45,6 +45,7 @@ pub struct Outbound {
     wire: OnceLock<Arc<dyn Wire>>,
     /// Publications of the session itself that came back to it.
     echoes: AtomicU32,
+    nudged: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -100,6 +101,7 @@ impl Outbound {
             bytes_max,
             wire: OnceLock::new(),
             echoes: AtomicU32::new(0),
+            nudged: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -117,6 +119,17 @@ impl Outbound {
     /// How many were. Wraps around.
     pub fn echoes(&self) -> u32 {
         self.echoes.load(Ordering::Relaxed)
+    }
+
+    /// Has the session look at its settings, which have changed.
+    pub fn nudge(&self) {
+        self.nudged.store(true, Ordering::Release);
+        self.lock().wake_connection();
+    }
+
+    /// Was it nudged since it was last asked? For the connection, before it waits.
+    pub fn take_nudge(&self) -> bool {
+        self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::Acquire)
     }
 
     /// From here on flushers may write to the socket themselves.
@@ -206,7 +219,7 @@ impl Outbound {
             return false;
         }
         state.close = Some(close);
-        if close == Close::Slow {
+        if close.drops_queue() {
             // Only what is half out must be finished; the rest is what it was too slow for.
             let half_out = usize::from(state.front_written > 0);
             let dropped: usize = state.frames.drain(half_out..).map(|frame| cost(&frame)).sum();

@@ -5,6 +5,9 @@
 mod json;
 mod plain;
 
+use std::fmt;
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::close::Close;
@@ -62,9 +65,56 @@ pub enum Command {
         id: Option<Id>,
         channel: Channel,
     },
+    Auth {
+        id: Option<Id>,
+        token: Token,
+    },
     Ping {
         id: Option<Id>,
     },
+}
+
+/// A token as the client sent it. Whoever prints it sees nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+impl Command {
+    /// The number the client gave it.
+    pub fn id(&self) -> Option<Id> {
+        match self {
+            Self::Subscribe { id, .. }
+            | Self::Unsubscribe { id, .. }
+            | Self::Publish { id, .. }
+            | Self::History { id, .. }
+            | Self::Presence { id, .. }
+            | Self::Auth { id, .. }
+            | Self::Ping { id } => *id,
+        }
+    }
+
+    /// The channel it is about.
+    pub fn channel(&self) -> Option<&Channel> {
+        match self {
+            Self::Subscribe { channel, .. }
+            | Self::Unsubscribe { channel, .. }
+            | Self::Publish { channel, .. }
+            | Self::History { channel, .. }
+            | Self::Presence { channel, .. } => Some(channel),
+            Self::Auth { .. } | Self::Ping { .. } => None,
+        }
+    }
+
+    /// The answer that refuses it.
+    pub fn refuse(&self, code: Code, message: String) -> Reply {
+        let channel = self.channel().map(Channel::to_string);
+        Reply::Error(ReplyError { id: self.id(), channel, code, message })
+    }
 }
 
 /// What a command is answered with.
@@ -94,6 +144,12 @@ pub enum Reply {
         id: Option<Id>,
         channel: Channel,
         members: Members,
+    },
+    Authenticated {
+        id: Option<Id>,
+        user: User,
+        /// None: the token never expires.
+        expires_in: Option<Duration>,
     },
     Pong {
         id: Option<Id>,

@@ -1,15 +1,19 @@
 //! The configured policy of the channels whose names match a pattern. The first rule that matches
 //! wins.
 
+mod access;
 mod pattern;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::Access;
 pub use pattern::{InvalidPattern, Pattern};
 
+use crate::live::Live;
 use crate::settings::{Section, Settings};
 
 /// Most rules of a configuration: a channel's policy is looked for among all of them.
@@ -19,9 +23,17 @@ pub const RULES_MAX: usize = 1000;
 /// 0.3 ms; with three 30 ms, in which it serves nobody.
 pub const LUA_DEPTH_MAX: u32 = 2;
 
-/// All rules, in order. Cheap to clone.
+/// The rules as they are now. Cheap to clone; all clones see the same.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Arc<[Rule]>);
+pub struct Rules(Live<Table>);
+
+/// All rules of a configuration, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    rules: Box<[Rule]>,
+    /// Who may do what on a channel that none is about.
+    otherwise: Access,
+}
 
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -29,9 +41,13 @@ pub struct Rule {
     pub policy: Policy,
 }
 
-/// What a node does for a channel. Of itself: keeps nothing, delivers every publication.
+/// What a node does for a channel. Of itself: keeps nothing, delivers every publication, and lets
+/// anyone do everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
+    /// Whom it lets listen, and see who else does and what was published before.
+    pub subscribe: Access,
+    pub publish: Access,
     /// None: nothing is kept.
     pub history: Option<History>,
     /// Are the users who listen known to each other?
@@ -59,9 +75,10 @@ pub enum Delivery {
 }
 
 impl Rules {
-    /// The `[[rules]]` of the configuration.
-    pub fn read(settings: &mut Settings) -> Self {
-        let read = settings.tables("rules", RULES_MAX, EXAMPLE, DOC, Rule::read);
+    /// The `[[rules]]` of the configuration. `tokens`: do clients prove who they are?
+    pub fn read(settings: &mut Settings, tokens: bool) -> Self {
+        let read = |section: &mut Section<'_>| Rule::read(section, tokens);
+        let read = settings.tables("rules", RULES_MAX, EXAMPLE, DOC, read);
         let mut first: HashMap<&str, usize> = HashMap::new();
         for (i, rule) in read.iter().enumerate() {
             let Some(Rule { pattern, .. }) = rule else { continue };
@@ -76,46 +93,95 @@ impl Rules {
                 ),
             }
         }
-        Self(read.into_iter().flatten().collect())
+        let otherwise = match (read.is_empty(), tokens) {
+            (true, false) => Access::Anyone,
+            (true, true) => Access::Token,
+            // Whoever wrote rules meant them to be all.
+            (false, _) => Access::Nobody,
+        };
+        Self(Live::new(Table { rules: read.into_iter().flatten().collect(), otherwise }))
     }
 
     /// The policy of a channel: that of the first rule that matches, or the default.
     pub fn of(&self, channel: &str) -> Policy {
-        let rule = self.0.iter().find(|rule| rule.pattern.matches(channel));
-        rule.map(|rule| rule.policy).unwrap_or_default()
+        self.0.get().of(channel)
     }
 
     /// Why there is no history or presence of a channel, naming the rule that decided.
     pub fn keeps_no(&self, kept: &str, channel: &str) -> String {
-        match self.0.iter().find(|rule| rule.pattern.matches(channel)) {
-            Some(rule) => {
+        match self.0.get().find(channel) {
+            Some((_, rule)) => {
                 format!("the rule {:?} keeps no {kept} of {channel}", rule.pattern.as_str())
             }
             None => format!("no rule matches {channel}, so no {kept} is kept of it"),
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.0.iter()
+    /// All of them as they are now, for a moment.
+    pub fn get(&self) -> impl Deref<Target = Arc<Table>> + use<> {
+        self.0.get()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// All of them as they are now, to be kept.
+    pub fn current(&self) -> Arc<Table> {
+        self.0.current()
+    }
+
+    /// From here on all clones have those of `other`.
+    pub fn replace(&self, other: &Self) {
+        self.0.replace(Table::clone(&other.current()));
     }
 }
 
-const DOC: &str = "What a node does for channels whose names match a pattern. The first rule that \
-    matches wins; a channel that none matches has no history and no presence, and every publication \
-    is delivered.";
+impl Table {
+    /// The policy of a channel.
+    pub fn of(&self, channel: &str) -> Policy {
+        self.policy(self.find(channel).map(|(_, rule)| rule))
+    }
 
-const EXAMPLE: &str = r#"[{ pattern = "chat:*", history = { size = 200, age = "10m" }, presence = true, delivery = "every" }]"#;
+    /// The policy of channels of this rule, or of none.
+    pub fn policy(&self, rule: Option<&Rule>) -> Policy {
+        let otherwise =
+            Policy { subscribe: self.otherwise, publish: self.otherwise, ..Policy::default() };
+        rule.map_or(otherwise, |rule| rule.policy)
+    }
 
-/// What everyone may do while nobody has to prove who they are.
-const ACCESS: [&str; 2] = ["subscribe", "publish"];
+    /// The first rule that matches, and its place in the list.
+    pub fn find(&self, channel: &str) -> Option<(usize, &Rule)> {
+        self.rules.iter().enumerate().find(|(_, rule)| rule.pattern.matches(channel))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Is there anything that somebody without a token may do?
+    pub fn lets_anyone(&self) -> bool {
+        let mut all = self.rules.iter().flat_map(|it| [it.policy.subscribe, it.policy.publish]);
+        self.otherwise == Access::Anyone || all.any(|access| access == Access::Anyone)
+    }
+
+    /// Does any of them ask for a token?
+    pub fn asks_for_tokens(&self) -> bool {
+        let mut all = self.rules.iter().flat_map(|it| [it.policy.subscribe, it.policy.publish]);
+        all.any(|access| matches!(access, Access::User | Access::Token))
+    }
+}
+
+const DOC: &str = "What a node does for channels whose names match a pattern, and who may use them. The \
+    first rule that matches wins. A channel that none matches has no history and no presence, and \
+    every publication is delivered; nobody may use it. Without any rules, everyone may use every \
+    channel, or with `auth.mode = \"token\"` those that their token lists.";
+
+const EXAMPLE: &str = r#"[{ pattern = "chat:*", subscribe = "token", publish = "token", history = { size = 200, age = "10m" }, presence = true, delivery = "every" }]"#;
 
 impl Rule {
     /// None: it has faults.
-    fn read(section: &mut Section<'_>) -> Option<Self> {
+    fn read(section: &mut Section<'_>, tokens: bool) -> Option<Self> {
         let pattern = section.text(
             "pattern",
             None,
@@ -123,7 +189,7 @@ impl Rule {
             |text| Pattern::parse(text).ok(),
             |pattern| pattern.as_str().to_owned(),
             "Must be given. `*` is any run of characters within a segment, which `:` and `/` end; \
-             `**` any run across segments; `{user}` a name within a segment.",
+             `**` any run across segments; `{user}` the name of a user, within a segment.",
         );
         if !section.is_given("pattern") {
             section.fault("pattern", format!("must be given: {}", Pattern::ALLOWED));
@@ -135,16 +201,16 @@ impl Rule {
                  against each other; have fewer, or : or / behind them",
             );
         }
-        for key in ACCESS {
-            section.text(
-                key,
-                Some("anyone"),
-                "\"anyone\": less needs auth.mode = \"token\", which this node does not have yet",
-                |who| (who == "anyone").then_some(()),
-                |()| "anyone".to_owned(),
-                "Who may do it.",
-            );
-        }
+        let subscribe = Access::read(
+            section,
+            "subscribe",
+            tokens,
+            "Who may subscribe, and ask for presence and history: `anyone`; `user`, with any valid \
+             token; `token`, with one that lists the channel; `nobody`. Where the pattern has \
+             `{user}`, only that very user. Left open: `anyone`, or `token` where \
+             `auth.mode = \"token\"`.",
+        );
+        let publish = Access::read(section, "publish", tokens, "Who may publish: the same.");
         let history = History::read(section);
         let presence = section.flag(
             "presence",
@@ -160,7 +226,8 @@ impl Rule {
              gets only the newest.",
         );
         let presence = presence.unwrap_or_default();
-        Some(Self { pattern: pattern?, policy: Policy { history, presence, delivery } })
+        let policy = Policy { subscribe, publish, history, presence, delivery };
+        Some(Self { pattern: pattern?, policy })
     }
 }
 

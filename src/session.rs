@@ -3,14 +3,18 @@
 //! The rules without I/O are in [`state`]: what a command asks for, when a ping is due. Here they
 //! meet the socket, the hub and the clock.
 
+mod bearer;
 mod config;
 mod history;
 mod in_flight;
 mod presence;
+mod rates;
+mod rights;
 mod state;
 mod users;
 
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
@@ -19,19 +23,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
+use self::bearer::Bearer;
 pub use self::config::Config;
 use self::in_flight::{Done, InFlight};
+pub use self::rights::TooMany;
+use self::rights::Unfit;
 use self::state::{Action, Beat, State};
 pub use self::users::{Entered, Refusal, Users};
+use crate::auth::access::Right;
+use crate::auth::{Auth, Identity, Refused};
 use crate::broker::Unavailable;
 use crate::close::Close;
 use crate::frame;
 use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription, Word};
+use crate::limits::Limits;
 use crate::outbound::{Full, Outbound, Wire};
 use crate::presence::{Presence, Present};
 use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
-use crate::publication::{NodeId, Position, Publication, SessionId};
-use crate::telemetry;
+use crate::publication::{Channel, NodeId, Position, Publication, SessionId};
+use crate::telemetry::{self, Rejected};
 
 /// What a session needs of a transport.
 pub trait Connection: Send {
@@ -60,6 +70,8 @@ pub enum Event {
     Close(Option<u16>),
     /// The client broke a rule; nothing after it can be understood.
     Violation(Close),
+    /// The node's settings have changed.
+    Nudge,
     /// The connection is to end for this reason.
     End(Close),
 }
@@ -68,36 +80,66 @@ pub enum Event {
 struct Joined {
     subscription: Subscription,
     /// Where the channel's rule keeps presence.
-    _present: Option<Box<Present>>,
+    present: Option<Box<Present>>,
 }
 
 /// What all sessions of a node share.
 pub struct Context {
-    hub: Hub,
-    presence: Presence,
-    users: Users,
-    config: Config,
-    node: NodeId,
+    parts: Parts,
     sessions: AtomicU64,
 }
 
+/// What a session talks to, and what it is told to keep to.
+pub struct Parts {
+    pub hub: Hub,
+    pub presence: Presence,
+    pub auth: Auth,
+    pub users: Users,
+    pub limits: Limits,
+    pub config: Config,
+    pub node: NodeId,
+}
+
+impl Deref for Context {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
 impl Context {
-    pub fn new(hub: Hub, presence: Presence, users: Users, config: Config, node: NodeId) -> Self {
-        Self { hub, presence, users, config, node, sessions: AtomicU64::new(1) }
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, sessions: AtomicU64::new(1) }
     }
 
-    /// Whose sessions are on this node.
-    pub fn users(&self) -> &Users {
-        &self.users
+    /// Do clients prove who they are?
+    pub fn takes_tokens(&self) -> bool {
+        self.auth.is_on()
     }
 
-    pub fn hub(&self) -> &Hub {
-        &self.hub
+    /// Whose token it is.
+    pub async fn identify(&self, token: &str) -> Result<Identity, Refused> {
+        self.auth.identify(token).await
     }
 
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// How long a stranger has to show a token. None: for ever, as there is something that anyone
+    /// may do, or nobody has tokens.
+    fn patience(&self) -> Option<Duration> {
+        let needed = self.auth.is_on() && !self.hub.rules().get().lets_anyone();
+        needed.then(|| self.auth.timeout())
     }
+}
+
+/// Who begins a session, and with what.
+pub struct Beginning {
+    pub protocol: Protocol,
+    /// What became of the client's token. None: it showed none.
+    pub token: Option<Result<Identity, Refused>>,
+    /// Does a plain session get its own publications?
+    pub echo: bool,
+    /// Where a plain session resumes.
+    pub since: Option<Position>,
 }
 
 /// Where a session comes into a channel.
@@ -135,12 +177,16 @@ pub struct Session {
 impl Session {
     /// Begins a session before its handshake is answered. A plain one is subscribed by then, so
     /// that an open connection misses nothing; where the broker is away it is not waited for.
+    ///
+    /// A session that may not be is begun all the same, and ends with the word why: a browser cannot
+    /// read the status of a refused upgrade.
+    ///
+    /// Fails only where its user has as many sessions here as one may have.
     pub async fn begin(
         context: Arc<Context>,
-        protocol: Protocol,
-        echo: bool,
-        since: Option<Position>,
-    ) -> (Self, Standing) {
+        beginning: Beginning,
+    ) -> Result<(Self, Standing), TooMany> {
+        let Beginning { protocol, token, echo, since } = beginning;
         let number = context.sessions.fetch_add(1, Ordering::Relaxed);
         let id = SessionId { node: context.node, number };
         let outbound = Arc::new(Outbound::new(id, context.config.queue_bytes_max));
@@ -148,9 +194,26 @@ impl Session {
             Protocol::Plain { channel } => Some(channel.clone()),
             Protocol::Json => None,
         };
+        let (now, rules, limits) =
+            (Instant::now(), context.hub.rules().clone(), context.limits.clone());
+        let admitted = token.map(|token| {
+            let identity = token.map_err(Unfit::Token)?;
+            let entered = rights::admit(&context, &identity, &outbound, None)?;
+            Ok(Bearer::of(Arc::new(identity), entered, now))
+        });
+        let bearer = match admitted {
+            None => Bearer::stranger(context.auth.is_on(), context.patience(), now),
+            Some(Ok(bearer)) => bearer,
+            Some(Err(Unfit::TooMany(too_many))) => return Err(too_many),
+            Some(Err(unfit)) => {
+                telemetry::rejected(Rejected::Token, &unfit);
+                outbound.close(unfit.close());
+                Bearer::default()
+            }
+        };
         let mut session = Self {
             _membership: context.hub.join(outbound.clone()),
-            state: State::new(protocol, &context.config, Instant::now()),
+            state: State::new(protocol, &context.config, rules, limits, bearer, now),
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
             leaving: None,
@@ -159,17 +222,34 @@ impl Session {
             outbound,
             context,
         };
-        let mut standing = Standing::default();
-        if let Some(channel) = channel {
-            let mut interest = session.context.hub.interest(channel, since);
-            if session.context.hub.broker().ready().is_ok() {
-                // Unconfirmed, it stays wanted and begins when the broker is back.
-                let _ = (&mut interest).await;
+        let standing = match channel.filter(|_| session.outbound.closing().is_none()) {
+            Some(channel) => session.begin_plain(channel, echo, since).await,
+            None => Standing::default(),
+        };
+        Ok((session, standing))
+    }
+
+    /// Whoever may only publish gets nothing; whoever may do nothing is told to go.
+    async fn begin_plain(
+        &mut self,
+        channel: Channel,
+        echo: bool,
+        since: Option<Position>,
+    ) -> Standing {
+        if let Err(denied) = self.state.check(Right::Subscribe, &channel) {
+            if self.state.check(Right::Publish, &channel).is_err() {
+                telemetry::rejected(Rejected::Forbidden, &denied);
+                self.outbound.close(self.state.close_of(denied));
             }
-            session.subscriptions.reserve_exact(1);
-            standing = session.subscribe(interest, echo, |_| None);
+            return Standing::default();
         }
-        (session, standing)
+        let mut interest = self.context.hub.interest(channel, since);
+        if self.context.hub.broker().ready().is_ok() {
+            // Unconfirmed, it stays wanted and begins when the broker is back.
+            let _ = (&mut interest).await;
+        }
+        self.subscriptions.reserve_exact(1);
+        self.subscribe(interest, echo, |_| None)
     }
 
     /// The label under which it is counted.
@@ -196,6 +276,9 @@ impl Session {
     /// the connection keeps what it has half read or written.
     pub async fn run(mut self: Box<Self>, mut connection: impl Connection) -> Close {
         self.greet();
+        if matches!(self.state.protocol(), Protocol::Json) {
+            self.subscribe_listed();
+        }
         let heartbeat = sleep_until(self.state.next_beat());
         tokio::pin!(heartbeat);
         let close = loop {
@@ -207,7 +290,13 @@ impl Session {
                 self.leaving.is_none() && self.in_flight.has_room() && !held_back && !owes;
             tokio::select! {
                 biased;
-                done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
+                done = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    self.finish(done);
+                    // A token may have brought another end.
+                    if heartbeat.deadline() > self.state.next_beat() {
+                        heartbeat.as_mut().reset(self.state.next_beat());
+                    }
+                }
                 () = async { broker.room().await }, if held_back => {}
                 event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, reading)) => {
                     if let Some(close) = self.handle(event) {
@@ -263,15 +352,21 @@ impl Session {
     /// Some: the conversation is over.
     fn handle(&mut self, event: Event) -> Option<Close> {
         let now = Instant::now();
-        self.state.heard(now);
+        if event != Event::Nudge {
+            self.state.heard(now);
+        }
         match event {
             Event::Message(message) => self.message(message, now),
-            Event::Ping(payload) => self.push(frame::pong(&payload)),
+            Event::Ping(payload) => {
+                self.push(frame::pong(&payload));
+                self.leaving = self.leaving.or(self.state.count_frame(now));
+            }
             Event::Pong(payload) => {
                 if let Some(round_trip) = self.state.pong(&payload, now) {
                     telemetry::pong_received(round_trip);
                 }
             }
+            Event::Nudge => self.follow_settings(),
             Event::Close(code) => self.leaving = Some(Close::Client(code)),
             Event::Violation(close) => self.leaving = Some(close),
             Event::End(close) => return Some(close),
@@ -281,9 +376,14 @@ impl Session {
 
     fn message(&mut self, message: Message, now: Instant) {
         let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
-        for action in self.state.message(message, subscribed, |channel| {
-            self.subscriptions.iter().any(|joined| joined.subscription.channel() == channel)
-        }) {
+        for action in self.state.message(
+            message,
+            subscribed,
+            |channel| {
+                self.subscriptions.iter().any(|joined| joined.subscription.channel() == channel)
+            },
+            now,
+        ) {
             match action {
                 Action::Publish { id, channel, publication } => {
                     telemetry::publication_received(self.protocol());
@@ -314,6 +414,7 @@ impl Session {
                     let reading = presence::read(presence.clone(), rules.clone(), id, channel);
                     self.in_flight.ask(Box::pin(reading));
                 }
+                Action::Authenticate { id, token } => self.authenticate(id, token),
                 Action::Unsubscribe(channel) => {
                     // What was published there may no longer come back: none is waited for.
                     self.echoes_due = self.outbound.echoes();
@@ -330,7 +431,8 @@ impl Session {
 
     /// Says who sent it and when.
     fn signed(&self, publication: Publication) -> Publication {
-        Publication { session: Some(self.outbound.session()), ..publication.sent_now() }
+        let (session, user) = (Some(self.outbound.session()), self.state.bearer().user());
+        Publication { session, user, ..publication.sent_now() }
     }
 
     /// The broker has answered the oldest of what was asked.
@@ -348,6 +450,7 @@ impl Session {
                 }
             }
             Done::Answered(reply) => self.reply(&reply),
+            Done::Authenticated { id, answer } => self.authenticated(id, answer),
             Done::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => {
                     let channel = interest.channel().clone();
@@ -417,18 +520,18 @@ impl Session {
             }
         });
         let present = self.context.hub.rules().of(channel.as_str()).presence.then(|| {
-            // The user will be its token's, once there are tokens.
-            Box::new(self.context.presence.enter(channel, None))
+            let user = self.state.bearer().user();
+            Box::new(self.context.presence.enter(channel, user))
         });
-        self.subscriptions.push(Joined { subscription, _present: present });
+        self.subscriptions.push(Joined { subscription, present });
         standing
     }
 
     fn beat(&mut self) {
         match self.state.beat(Instant::now()) {
             Beat::Ping(payload) => self.push(frame::ping(&payload)),
-            Beat::Dead => {
-                self.outbound.close(Close::PongTimeout);
+            Beat::End(close) => {
+                self.outbound.close(close);
             }
             Beat::Wait => {}
         }

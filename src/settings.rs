@@ -17,6 +17,7 @@ pub use fault::{Fault, Faults};
 pub use given::Given;
 pub use known::Known;
 pub use section::Section;
+pub use unit::read_duration;
 
 /// The origin of what nobody said.
 const DEFAULT: &str = "default";

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use log::{Config, start_log};
+pub use log::{Config, set_log_level, start_log};
 use metrics::METRICS;
 pub use metrics::{Levels, Protocol, exposition};
 
@@ -40,9 +40,52 @@ pub fn vital_task_panicked(task: &str) {
     );
 }
 
+/// New settings are in force. `fixed`: keys that have changed and need a restart.
+pub fn reloaded(why: &str, changed: &[String], fixed: &[String]) {
+    METRICS.config_reloads.with_label_values(&[metrics::TAKEN_UP]).inc();
+    tracing::info!(why, changed = changed.join(", "), "configuration reloaded");
+    if !fixed.is_empty() {
+        tracing::warn!(keys = fixed.join(", "), "these keys have changed and need a restart");
+    }
+}
+
+/// New settings have faults; the old ones go on.
+pub fn reload_refused(why: &str, faults: &dyn Display) {
+    METRICS.config_reloads.with_label_values(&[metrics::REFUSED]).inc();
+    tracing::error!(why, %faults, "the new configuration is refused; the old one goes on");
+}
+
+/// Rules ask for tokens that nobody can have.
+pub fn tokens_are_off() {
+    tracing::warn!("rules are for users or tokens, and auth.mode is none: nobody can use them");
+}
+
 /// Whoever reaches the internal listener can publish.
 pub fn internal_is_open(listen: SocketAddr) {
     tracing::warn!(%listen, "internal.listen is beyond loopback and internal.api_key is not set");
+}
+
+/// A secret that could be guessed: RFC 7518 wants 32 bytes for HS256.
+pub fn secret_is_short(kid: Option<&str>) {
+    tracing::warn!(kid, "a secret of auth.keys has less than 32 bytes");
+}
+
+/// An issuer's keys were fetched: for the first time, others than before, or again at last.
+pub fn jwks_fetched(address: &dyn Display, keys: usize) {
+    tracing::info!(%address, keys, "keys fetched");
+}
+
+/// An issuer's keys could not be fetched. `first`: the last time they could.
+pub fn jwks_failed(address: &dyn Display, why: &dyn Display, first: bool) {
+    match first {
+        true => tracing::warn!(%address, %why, "keys cannot be fetched; those there are count on"),
+        false => tracing::debug!(%address, %why, "keys cannot be fetched"),
+    }
+}
+
+/// An issuer's keys could not be fetched for so long that they no longer count.
+pub fn jwks_stale(address: &dyn Display) {
+    tracing::error!(%address, "keys were not fetched for a day; tokens signed with them are refused");
 }
 
 /// A second signal came: nobody wants to wait for the drain.
@@ -159,7 +202,8 @@ impl Rejected {
     }
 }
 
-/// Somebody was refused; `why` is for the log and never holds what the client sent.
+/// Somebody was refused; `why` is for the log. It may name the client's address, and never holds what
+/// the client sent.
 pub fn rejected(reason: Rejected, why: &dyn Display) {
     METRICS.rejected.with_label_values(&[reason.label()]).inc();
     tracing::debug!(reason = reason.label(), %why, "rejected");
@@ -169,6 +213,26 @@ pub fn rejected(reason: Rejected, why: &dyn Display) {
 pub fn accept_failed(error: &std::io::Error) {
     METRICS.rejected.with_label_values(&[Rejected::Accept.label()]).inc();
     tracing::warn!(%error, "cannot accept connections; raise the open-file limit or add nodes");
+}
+
+/// Most memory that the process may use, in bytes.
+pub fn memory_max(bytes: usize) {
+    METRICS.memory_max.set(bytes as i64);
+}
+
+/// The process is near its ceiling and takes no more connections.
+pub fn memory_short(why: &dyn Display) {
+    tracing::warn!(%why, "short of memory; new connections are refused");
+}
+
+/// There is room again.
+pub fn memory_recovered(why: &dyn Display) {
+    tracing::info!(%why, "enough memory again");
+}
+
+/// Connections were closed for what they owed.
+pub fn memory_shed(connections: usize, bytes: usize) {
+    tracing::warn!(connections, bytes, "short of memory; closed the slowest connections");
 }
 
 /// Somebody asked for a user's sessions to be ended, of which so many were on this node.

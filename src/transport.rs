@@ -1,34 +1,41 @@
 //! Sockets: accepting them, answering HTTP, handing what becomes a WebSocket over to a session.
 //! Knows nothing of what is said on them.
 
+mod addresses;
 mod admission;
+mod client;
+mod credentials;
+mod http;
+mod networks;
 mod origin;
+pub mod proxy_header;
+mod refusal;
 mod request;
 mod socket;
 mod websocket;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
+use self::addresses::Visit;
 pub use self::admission::open_file_limit;
-use self::admission::{Admission, Admitted, Place};
+use self::admission::{Admission, Place};
+use self::client::Peer;
+use self::networks::Networks;
 pub use self::origin::Origins;
-use self::request::Answer;
+use self::refusal::Refusal;
 use self::socket::Socket;
-use self::websocket::WebSocket;
-use crate::close::Close;
 use crate::limits::Limits;
 use crate::listener;
-use crate::session::{Context, Session};
+use crate::live::Live;
+use crate::memory::Memory;
+use crate::session::Context;
 use crate::settings::Settings;
 use crate::telemetry::{self, Rejected};
 
@@ -37,6 +44,9 @@ use crate::telemetry::{self, Rejected};
 pub struct Config {
     pub listen: SocketAddr,
     pub origins: Origins,
+    /// Whose word counts on who a client is.
+    pub trusted_proxies: Networks,
+    pub proxy_protocol: bool,
     pub handshake_timeout: Duration,
 }
 
@@ -51,129 +61,133 @@ impl Config {
             "Pages of other hosts that may connect; those of the same host always may. `*` lets \
              every page in. Clients that are no browsers send no origin and are not asked.",
         );
+        let trusted_proxies = section.list(
+            "trusted_proxies",
+            "a list of IP addresses and CIDR networks, such as 10.0.0.0/8 or 2001:db8::1",
+            networks::is_network,
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Host` are believed, and who alone may \
+             send a PROXY header.",
+        );
+        let proxy_protocol = section.flag(
+            "proxy_protocol",
+            Some(false),
+            "Every connection begins with a PROXY header, version 1 or 2, as a TCP balancer sends \
+             it. Without `trusted_proxies` it is believed of everybody.",
+        );
         let handshake_timeout = section.duration(
             "handshake_timeout",
             "10s",
             Duration::from_millis(100)..=Duration::from_secs(600),
             "A connection whose request has not arrived whole by then is cut off.",
         );
-        Self { listen, origins: Origins::new(&origins), handshake_timeout }
+        Self {
+            listen,
+            origins: Origins::new(&origins),
+            trusted_proxies: Networks::new(&trusted_proxies),
+            proxy_protocol: proxy_protocol.unwrap_or_default(),
+            handshake_timeout,
+        }
     }
 }
 
-/// How long a client may take to hear that there is no place for it.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// The public listener: what every connection needs to be answered.
 pub struct Public {
-    pub context: Arc<Context>,
-    pub origins: Origins,
-    pub handshake_timeout: Duration,
-    pub demo: bool,
+    context: Arc<Context>,
+    server: Live<Config>,
+    demo: bool,
     admission: Arc<Admission>,
 }
 
+/// A connection that may go on to its requests.
+struct Visitor {
+    peer: Peer,
+    place: Place,
+    /// None: each request's own client is counted, or none is.
+    visit: Option<Visit>,
+    accepted: Instant,
+    /// When its first request is to have arrived.
+    deadline: Instant,
+}
+
+/// A connection that may not.
+enum Turned {
+    /// It is told so.
+    Away(Refusal, Option<IpAddr>),
+    /// It is cut off: what it sent is not what this listener speaks.
+    CutOff,
+}
+
 impl Public {
-    pub fn new(config: &Config, limits: &Limits, demo: bool, context: Arc<Context>) -> Self {
-        Self {
-            context,
-            origins: config.origins.clone(),
-            handshake_timeout: config.handshake_timeout,
-            demo,
-            admission: Admission::new(limits.get().connections_max),
-        }
+    pub fn new(
+        server: Live<Config>,
+        limits: Limits,
+        memory: Memory,
+        demo: bool,
+        context: Arc<Context>,
+    ) -> Self {
+        Self { context, server, demo, admission: Admission::new(limits, memory) }
     }
 
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
-        listener::accept(listener, |stream| {
-            tokio::spawn(self.clone().handshake(stream));
+        listener::accept(listener, |stream, peer| {
+            tokio::spawn(self.clone().handshake(stream, peer));
         })
         .await
     }
 
-    /// Answers requests until one of them becomes a session, which then gets a task of its own:
-    /// what the handshake needed is given back while the connection idles.
-    async fn handshake(self: Arc<Self>, stream: TcpStream) {
+    /// From an accepted socket to its requests.
+    async fn handshake(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
+        match self.enter(&mut stream, peer).await {
+            Ok(visitor) => http::serve(self, Socket::new(stream), visitor).await,
+            Err(Turned::Away(refusal, client)) => {
+                refusal.count(client);
+                if let Some(_telling) = self.admission.telling() {
+                    refusal.tell(stream).await;
+                }
+            }
+            Err(Turned::CutOff) => {}
+        }
+    }
+
+    /// All that is asked of a connection before its own bytes are looked at.
+    async fn enter(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<Visitor, Turned> {
         let accepted = Instant::now();
-        let Some(admitted) = self.admission.admit() else {
-            telemetry::rejected(Rejected::ConnectionsMax, &"too many to be told");
-            return;
-        };
-        let (place, is_full) = match admitted {
-            Admitted::Yes(place) => (place, false),
-            Admitted::No(place) => (place, true),
-        };
-        let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
-        let service = service_fn(|request| {
-            let (public, upgrade) = (self.clone(), upgrade.clone());
-            async move {
-                let answer = request::answer(&public, &request, is_full).await;
-                let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
-                upgrade.answered = true;
-                Ok::<_, Infallible>(match answer {
-                    Answer::Response(response) => response,
-                    Answer::Session(response, session) => {
-                        upgrade.session = Some(session);
-                        response
-                    }
-                })
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.handshake_timeout)
-            .keep_alive(!is_full)
-            .max_buf_size(request::HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
-        // hyper bounds the reading of a head, not the writing of an answer nobody takes.
-        let patience = if is_full { REFUSAL_TIMEOUT } else { self.handshake_timeout * 3 };
-        let Ok(ended) = timeout(patience, connection.without_shutdown()).await else {
-            if !upgrade.lock().expect("the service is done with it").answered {
-                telemetry::rejected(Rejected::Handshake, &"no upgrade in time");
-            }
-            return;
-        };
-        let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));
-        match (ended, upgrade.session) {
-            (Ok(parts), Some(session)) => {
-                telemetry::connection_opened(session.protocol(), accepted.elapsed());
-                let socket = Socket::new(parts.io.into_inner());
-                session.attach(socket.wire());
-                // What the client sent right behind its request. hyper's buffer is not kept for it.
-                let early = parts.read_buf.to_vec();
-                let connection = WebSocket::new(socket, early, session.message_bytes_max());
-                tokio::spawn(converse(session, connection, place));
-            }
-            (Ok(parts), None) => {
-                // Whether the client hears of the end is its own affair.
-                let _ = parts.io.into_inner().shutdown().await;
-            }
-            (Err(error), _) if !upgrade.answered => {
-                telemetry::rejected(Rejected::Handshake, &error);
-            }
-            (Err(_), _) => {}
+        let server = self.server.current();
+        let deadline = accepted + server.handshake_timeout;
+        let away = |client| move |refusal| Turned::Away(refusal, client);
+        let place = self.admission.place().map_err(away(None))?;
+        let mut peer = Peer::of_socket(peer.ip(), &server.trusted_proxies);
+        if server.proxy_protocol {
+            // In a box, because a task is as large as the largest thing it ever waits for.
+            peer = Box::pin(behind(stream, peer, &server, deadline)).await?;
         }
+        let visit = match peer.client() {
+            Some(client) => self.admission.visit(client).map_err(away(Some(client)))?,
+            None => None,
+        };
+        self.admission.handshake().map_err(away(peer.client()))?;
+        Ok(Visitor { peer, place, visit, accepted, deadline })
     }
 }
 
-/// What became of a connection's requests.
-#[derive(Default)]
-struct Upgrade {
-    session: Option<Box<Session>>,
-    answered: bool,
-}
-
-/// Runs a session on its connection, and counts its end however it comes.
-async fn converse(session: Box<Session>, connection: WebSocket<Socket>, place: Place) {
-    struct Counted(telemetry::Protocol, Close);
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            telemetry::connection_closed(self.0, self.1);
-        }
+/// Who is at the other end of the balancer that `peer` is.
+async fn behind(
+    stream: &mut TcpStream,
+    peer: Peer,
+    server: &Config,
+    deadline: Instant,
+) -> Result<Peer, Turned> {
+    let cut_off = |why: &dyn Display| {
+        telemetry::rejected(Rejected::ProxyProtocol, why);
+        Turned::CutOff
+    };
+    if !peer.is_proxy() && !server.trusted_proxies.is_empty() {
+        return Err(cut_off(&"the peer is not in server.trusted_proxies"));
     }
-    // A panic unwinds through here with the reason it stands for.
-    let mut counted = Counted(session.protocol(), Close::Internal);
-    counted.1 = session.run(connection).await;
-    drop(place);
+    match timeout_at(deadline, proxy_header::read(stream)).await {
+        Ok(Ok(header)) => Ok(peer.behind(header, &server.trusted_proxies)),
+        Ok(Err(error)) => Err(cut_off(&error)),
+        Err(_) => Err(cut_off(&"no PROXY header in time")),
+    }
 }

@@ -15,7 +15,7 @@ const STOREYS: &[&[&str]] = &[
     &["session"],
     &["hub"],
     &["presence"],
-    &["auth", "broker", "drain", "protocol"],
+    &["auth", "broker", "drain", "memory", "protocol"],
     &["listener", "outbound", "tls"],
     &["vital"],
     &["limits"],
@@ -25,7 +25,7 @@ const STOREYS: &[&[&str]] = &[
 
 /// Imports within a storey that are meant: the nouns build on each other.
 const BESIDE: &[(&str, &str)] =
-    &[("frame", "close"), ("frame", "publication"), ("rules", "settings")];
+    &[("frame", "close"), ("frame", "publication"), ("rules", "live"), ("rules", "settings")];
 
 /// Names that say nothing about what they own.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "manager", "common", "misc"];

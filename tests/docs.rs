@@ -66,7 +66,8 @@ fn config_reference() {
             keys.into_iter().partition(|known| known.split().1.is_empty());
         for Known { doc, allowed, effective, .. } in &lists {
             let name = section.trim_end_matches("[]");
-            let (flag, variable) = (format!("--set '{name}=…'"), name.to_uppercase());
+            let (flag, variable) =
+                (format!("--set '{name}=…'"), name.to_uppercase().replace('.', "__"));
             write!(
                 text,
                 "\n{doc}\n\nThis is {allowed}; one that is given later replaces all of an earlier one. \
@@ -128,7 +129,10 @@ fn example(keys: &[Known]) -> String {
         write!(text, "\n# {}\n# {}.\n", wrapped(known.doc), wrapped(&known.allowed)).unwrap();
         match key {
             "" => writeln!(text, "# [[{}]]", list.trim_end_matches("[]")).unwrap(),
-            key => writeln!(text, "# {key} = {}", known.effective).unwrap(),
+            key => {
+                let line = format!("# {key} = {}", known.effective);
+                writeln!(text, "{}", line.trim_end()).unwrap();
+            }
         }
     }
     text

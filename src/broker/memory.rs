@@ -120,6 +120,9 @@ impl Broker for Memory {
 
     fn unsubscribe(&self, _: &Channel) {}
 
+    /// They are looked at for each publication.
+    fn follow_rules(&self) {}
+
     fn ready(&self) -> Result<(), String> {
         Ok(())
     }

@@ -116,10 +116,23 @@ impl Broker for Redis {
     }
 
     fn unsubscribe(&self, channel: &Channel) {
-        if let Some(roster) = self.0.roster_of(channel) {
-            self.0.map.unsubscribe(&roster);
-        }
+        // Whether its rule keeps presence now or did when it was subscribed.
+        self.0.map.unsubscribe(&self.0.roster(channel));
         self.0.map.unsubscribe(channel);
+    }
+
+    fn follow_rules(&self) {
+        let context = &self.0;
+        context.library.replace(context.library.get().with_rules(&context.rules));
+        for lane in context.map.lanes() {
+            let context = context.clone();
+            tokio::spawn(async move {
+                // Who cannot be asked now is told when it is connected again.
+                if let Err(error) = lane.install(&context.library.current()).await {
+                    telemetry::broker_did_not_answer(&error);
+                }
+            });
+        }
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::Failure;
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::gateway::{Gateway, Stop, signalled};
 
-pub fn run(config: Config) -> Result<ExitCode, Failure> {
+pub fn run(config: Config, sources: &Sources) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
-        let gateway = Gateway::bind(config)?;
+        let gateway = Gateway::bind(config, sources.clone())?;
         gateway.run(async { signalled().await.unwrap_or(Stop::Terminate) }).await
     })?;
     Ok(ExitCode::SUCCESS)

@@ -253,6 +253,24 @@ impl Registry {
         }
     }
 
+    /// Takes up the rules as they are now, and has every session look at what they mean for it.
+    pub(super) fn follow_rules(&self, broker: &dyn Broker) {
+        for shard in &self.channels {
+            let mut shard = locked(shard);
+            for follow in shard.follow(&self.rules) {
+                if follow.presence {
+                    // Again, and with it for its joins and leaves. Nobody waits for that.
+                    drop(broker.subscribe(&follow.channel));
+                }
+                let tail = shard.wanted(follow.channel.as_str()).and_then(|wanted| wanted.tail);
+                if let Some(reading) = tail.filter(|_| follow.opened).and_then(Tail::open) {
+                    self.agenda.add(Work::Open(follow.channel, reading, 0));
+                }
+            }
+        }
+        self.connections().iter().for_each(|connection| connection.nudge());
+    }
+
     /// Returns the subscription's number. `greet` is called while nothing else can come.
     pub(super) fn add_subscriber(
         &self,

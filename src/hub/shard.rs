@@ -6,7 +6,7 @@ use super::registry::ChannelCount;
 use super::subscribers::{Snapshot, Subscriber, Subscribers};
 use super::tail::Tail;
 use crate::publication::Channel;
-use crate::rules::{Delivery, Policy};
+use crate::rules::{Delivery, Policy, Rules};
 
 /// Channel to who listens.
 #[derive(Default)]
@@ -22,6 +22,14 @@ struct Entry {
     delivery: Delivery,
     /// Where the channel's rule keeps history.
     tail: Option<Box<Tail>>,
+}
+
+/// What follows of new rules for a channel that somebody wants.
+pub struct Follow {
+    pub channel: Channel,
+    /// It keeps history from here on.
+    pub opened: bool,
+    pub presence: bool,
 }
 
 /// A channel that somebody wants, while its shard is locked.
@@ -63,6 +71,23 @@ impl Shard {
         }
     }
 
+    /// Takes up new rules, and says what follows of them, channel by channel.
+    pub fn follow(&mut self, rules: &Rules) -> Vec<Follow> {
+        let mut follows = Vec::new();
+        for (channel, entry) in &mut self.channels {
+            let policy = rules.of(channel.as_str());
+            entry.delivery = policy.delivery;
+            // A tail of a channel that keeps none any more lets everything through, as nothing that
+            // comes has a position.
+            let opened = policy.history.is_some() && entry.tail.is_none();
+            if opened {
+                entry.tail = Some(Box::default());
+            }
+            follows.push(Follow { channel: channel.clone(), opened, presence: policy.presence });
+        }
+        follows
+    }
+
     /// True for the last one: nobody wants the channel any more.
     pub fn remove_interest(&mut self, channel: &Channel) -> bool {
         let Some(entry) = self.channels.get_mut(channel) else { return false };
@@ -85,11 +110,10 @@ impl Shard {
         }
     }
 
-    /// Some: what it has waiting beside its queue is to be forgotten.
+    /// What it has waiting beside its queue is to be forgotten: the delivery may have been `latest`.
     pub fn remove_subscriber(&mut self, channel: &Channel, number: u64) -> Option<Subscriber> {
         let entry = self.channels.get_mut(channel)?;
-        let removed = entry.subscribers.remove(number);
-        removed.filter(|_| entry.delivery == Delivery::Latest)
+        entry.subscribers.remove(number)
     }
 
     pub fn counts(&self) -> Vec<ChannelCount> {

@@ -66,6 +66,13 @@ enum Written<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         truncated: bool,
     },
+    Authenticated {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<i64>,
+        user: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_in_ms: Option<u64>,
+    },
     Join {
         channel: &'a str,
         user: Option<&'a str>,
@@ -126,6 +133,11 @@ pub fn reply(reply: &Reply) -> Bytes {
             position: text(&excerpt.position),
             recovered: excerpt.recovered,
             more: excerpt.more,
+        },
+        Reply::Authenticated { id, user, expires_in } => Written::Authenticated {
+            id: *id,
+            user: user.as_deref(),
+            expires_in_ms: expires_in.map(|left| left.as_millis() as u64),
         },
         Reply::Pong { id } => Written::Pong { id: *id },
         Reply::Error(ReplyError { id, channel, code, message }) => Written::Error {

@@ -6,8 +6,9 @@ mod tests;
 /// A pattern, compiled: `chat:*`.
 ///
 /// `:` and `/` end a segment. `*` is any run of bytes within one segment, also an empty one; `**` any
-/// run across segments; `{user}` a run of at least one byte within one segment. The rest is literal.
-/// No wildcard matches a space: channels that have one are the nodes' own.
+/// run across segments; `{user}` a run of at least one byte within one segment, or the very name of a
+/// user ([`Pattern::matches_for`]). The rest is literal. No wildcard matches a space: channels that have
+/// one are the nodes' own.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: Box<str>,
@@ -37,46 +38,39 @@ impl Pattern {
             return Err(InvalidPattern);
         }
         let prefix = text.find(['*', '{']).unwrap_or(text.len());
-        let mut steps = Vec::new();
-        for part in parts(&text[prefix..]) {
-            match part {
-                Part::Literal(literal) => steps.extend(literal.bytes().map(Step::Byte)),
-                Part::User => steps.extend([Step::One, Step::Within]),
-                Part::Within => steps.push(Step::Within),
-                Part::Across => steps.push(Step::Across),
-            }
-        }
+        let steps = steps(&text[prefix..], None);
         Ok(Self { text: text.into(), prefix, steps: steps.into() })
     }
 
     /// Is the channel one of those meant? Takes time as pattern times name at most, whatever they
     /// are: all ways to match are followed at once.
     pub fn matches(&self, channel: &str) -> bool {
-        let prefix = &self.text.as_bytes()[..self.prefix];
-        let Some(rest) = channel.as_bytes().strip_prefix(prefix) else { return false };
-        // `reached[i]`: the first `i` steps can match just what has been read.
-        let mut reached = [false; Self::BYTES_MAX + 1];
-        reached[0] = true;
-        for (i, step) in self.steps.iter().enumerate() {
-            reached[i + 1] = reached[i] && step.is_run();
+        self.behind_prefix(channel).is_some_and(|rest| {
+            // `reached[i]`: the first `i` steps can match just what has been read.
+            let mut reached = [false; Self::BYTES_MAX + 1];
+            can_match(&self.steps, &mut reached, rest)
+        })
+    }
+
+    /// The same where `{user}` is this very user, and nobody where there is none.
+    pub fn matches_for(&self, channel: &str, user: Option<&str>) -> bool {
+        if !self.names_user() {
+            return self.matches(channel);
         }
-        for &byte in rest {
-            let mut before = std::mem::take(&mut reached[0]);
-            let mut is_alive = false;
-            for (i, step) in self.steps.iter().enumerate() {
-                let here = reached[i + 1];
-                reached[i + 1] = match step.is_run() {
-                    true => (here && step.takes(byte)) || reached[i],
-                    false => before && step.takes(byte),
-                };
-                before = here;
-                is_alive |= reached[i + 1];
-            }
-            if !is_alive {
-                return false;
-            }
-        }
-        reached[self.steps.len()]
+        let Some(user) = user.filter(|user| user.len() <= channel.len()) else { return false };
+        self.behind_prefix(channel).is_some_and(|rest| {
+            let steps = steps(&self.text[self.prefix..], Some(user));
+            can_match(&steps, &mut vec![false; steps.len() + 1], rest)
+        })
+    }
+
+    /// Does it hold `{user}`?
+    pub fn names_user(&self) -> bool {
+        self.text.contains(USER)
+    }
+
+    fn behind_prefix<'a>(&self, channel: &'a str) -> Option<&'a [u8]> {
+        channel.as_bytes().strip_prefix(&self.text.as_bytes()[..self.prefix])
     }
 
     pub fn as_str(&self) -> &str {
@@ -115,6 +109,46 @@ impl Pattern {
         }
         depth.max(open)
     }
+}
+
+/// What the text stands for. `user`: who `{user}` is; anybody where there is none.
+fn steps(text: &str, user: Option<&str>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for part in parts(text) {
+        match (part, user) {
+            (Part::Literal(literal), _) => steps.extend(literal.bytes().map(Step::Byte)),
+            (Part::User, Some(user)) => steps.extend(user.bytes().map(Step::Byte)),
+            (Part::User, None) => steps.extend([Step::One, Step::Within]),
+            (Part::Within, _) => steps.push(Step::Within),
+            (Part::Across, _) => steps.push(Step::Across),
+        }
+    }
+    steps
+}
+
+/// Can the steps match the whole text? `reached`: one place more than there are steps, all false.
+fn can_match(steps: &[Step], reached: &mut [bool], text: &[u8]) -> bool {
+    reached[0] = true;
+    for (i, step) in steps.iter().enumerate() {
+        reached[i + 1] = reached[i] && step.is_run();
+    }
+    for &byte in text {
+        let mut before = std::mem::take(&mut reached[0]);
+        let mut is_alive = false;
+        for (i, step) in steps.iter().enumerate() {
+            let here = reached[i + 1];
+            reached[i + 1] = match step.is_run() {
+                true => (here && step.takes(byte)) || reached[i],
+                false => before && step.takes(byte),
+            };
+            before = here;
+            is_alive |= reached[i + 1];
+        }
+        if !is_alive {
+            return false;
+        }
+    }
+    reached[steps.len()]
 }
 
 /// What matching goes through.

@@ -3,11 +3,15 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::settings::Given;
 
-/// The rules, or all faults as text.
 fn read(list: &str) -> Result<Rules, String> {
+    read_with(list, false)
+}
+
+/// The rules, or all faults as text.
+fn read_with(list: &str, tokens: bool) -> Result<Rules, String> {
     let given = (Given::Text(list.to_owned()), "--set rules".to_owned());
     let mut settings = Settings::new(BTreeMap::from([("rules".to_owned(), given)]), Vec::new());
-    let rules = Rules::read(&mut settings);
+    let rules = Rules::read(&mut settings, tokens);
     settings.finish().map(|_| rules).map_err(|faults| faults.to_string())
 }
 
@@ -22,11 +26,12 @@ fn the_first_that_matches_wins() {
     let history = Some(History { size: 200, age: Duration::from_secs(600) });
     for (channel, policy) in [
         ("chat:lobby", Policy { delivery: Delivery::Latest, ..Policy::default() }),
-        ("chat:1", Policy { history, presence: true, delivery: Delivery::Every }),
+        ("chat:1", Policy { history, presence: true, ..Policy::default() }),
         ("chat:1:2", Policy { presence: true, ..Policy::default() }),
     ] {
         assert_eq!(rules.of(channel), policy, "{channel}");
     }
+    let rules = rules.current();
     let patterns: Vec<&str> = rules.iter().map(|rule| rule.pattern.as_str()).collect();
     assert_eq!(patterns, ["chat:lobby", "chat:*", "**"]);
 }
@@ -34,8 +39,8 @@ fn the_first_that_matches_wins() {
 #[test]
 fn without_rules_nothing_is_kept_and_everything_delivered() {
     let rules = read("[]").unwrap();
-    assert!(rules.is_empty() && Rules::default().is_empty());
-    let policy = Policy { history: None, presence: false, delivery: Delivery::Every };
+    assert!(rules.current().is_empty() && Rules::default().current().is_empty());
+    let policy = Policy { history: None, ..Policy::default() };
     assert_eq!(rules.of("chat:1"), policy);
 }
 
@@ -44,7 +49,7 @@ fn every_fault_is_shown_with_its_rule() {
     let faults = read(
         r#"[{ pattern = "chat:*", history = { size = 0, age = "31d" }, presense = true },
             { pattern = "chat:*" },
-            { history = { size = 200 }, subscribe = "user", publish = "nobody" },
+            { history = { size = 200 }, subscribe = "users", publish = "no" },
             { pattern = "a b", delivery = "sometimes", presence = "perhaps" },
             { pattern = "{name}", history = { age = "1s", sise = 2 } },
             { pattern = "*a*a*a", history = 200 },
@@ -59,8 +64,8 @@ fn every_fault_is_shown_with_its_rule() {
         "rules[1].pattern (--set rules): rules[0] has the same and comes first",
         "rules[2].pattern (--set rules): must be given: 1 to 255 bytes",
         "rules[2].history.age (--set rules): must be given where history.size is",
-        "rules[2].subscribe = \"user\" (--set rules): must be \"anyone\": less needs auth.mode = \"token\"",
-        "rules[2].publish = \"nobody\" (--set rules): must be \"anyone\": less needs auth.mode = \"token\"",
+        "rules[2].subscribe = \"users\" (--set rules): must be one of anyone, user, token, nobody",
+        "rules[2].publish = \"no\" (--set rules): must be one of anyone, user, token, nobody",
         "rules[3].pattern = \"a b\" (--set rules): must be 1 to 255 bytes",
         "rules[3].delivery = \"sometimes\" (--set rules): must be one of every, latest",
         "rules[3].presence = \"perhaps\" (--set rules): must be true or false",
@@ -93,7 +98,27 @@ fn there_is_a_bound() {
         let each = (0..count).map(|i| format!("{{ pattern = \"chat:{i}\" }}"));
         format!("[{}]", each.collect::<Vec<_>>().join(","))
     };
-    assert_eq!(read(&list(RULES_MAX)).unwrap().iter().count(), RULES_MAX);
+    assert_eq!(read(&list(RULES_MAX)).unwrap().current().iter().count(), RULES_MAX);
     let faults = read(&list(RULES_MAX + 1)).unwrap_err();
     assert!(faults.contains("at most 1000 tables, and has 1001"), "{faults}");
+}
+
+#[test]
+fn what_nobody_spoke_of_is_denied_as_soon_as_anything_was_said() {
+    let access = |rules: &Rules, channel| {
+        let policy = rules.of(channel);
+        (policy.subscribe, policy.publish)
+    };
+    let list =
+        r#"[{ pattern = "news", publish = "nobody" }, { pattern = "chat:*", subscribe = "user" }]"#;
+    let open = read(list).unwrap();
+    assert_eq!(access(&open, "news"), (Access::Anyone, Access::Nobody));
+    assert_eq!(access(&open, "other"), (Access::Nobody, Access::Nobody));
+    let guarded = read_with(list, true).unwrap();
+    assert_eq!(access(&guarded, "news"), (Access::Token, Access::Nobody));
+    assert_eq!(access(&guarded, "chat:1"), (Access::User, Access::Token));
+    assert_eq!(access(&guarded, "other"), (Access::Nobody, Access::Nobody));
+    assert_eq!(access(&read("[]").unwrap(), "x"), (Access::Anyone, Access::Anyone));
+    assert_eq!(access(&read_with("[]", true).unwrap(), "x"), (Access::Token, Access::Token));
+    assert!(open.current().lets_anyone() && !guarded.current().lets_anyone());
 }

@@ -7,6 +7,7 @@ use std::task::{Poll, ready};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use crate::auth::{Identity, Refused};
 use crate::broker::{Receipt, Unavailable};
 use crate::hub::Interest;
 use crate::protocol::{Id, Reply};
@@ -28,7 +29,11 @@ enum Waiting {
     Publish { id: Option<Id>, receipt: Receipt<Option<Position>>, started: Instant },
     Subscribe { id: Option<Id>, interest: Interest, echo: bool },
     Question { reading: BoxFuture<'static, Reply> },
+    Authentication { id: Option<Id>, checking: BoxFuture<'static, Checked> },
 }
+
+/// Whose a token is, or why it is not accepted.
+pub type Checked = Result<Identity, Refused>;
 
 /// What the broker has answered.
 pub enum Done {
@@ -45,6 +50,10 @@ pub enum Done {
     },
     /// A question was answered, in whatever way.
     Answered(Reply),
+    Authenticated {
+        id: Option<Id>,
+        answer: Checked,
+    },
 }
 
 impl InFlight {
@@ -68,9 +77,15 @@ impl InFlight {
         self.waiting.push_back(Waiting::Question { reading });
     }
 
+    /// A token is being checked.
+    pub fn authenticate(&mut self, id: Option<Id>, checking: BoxFuture<'static, Checked>) {
+        self.asking = true;
+        self.waiting.push_back(Waiting::Authentication { id, checking });
+    }
+
     /// May another command be read? Not while a subscription is pending, so that what the client
-    /// publishes right after it comes back to it; and not while a question is, whose answer may be
-    /// large.
+    /// publishes right after it comes back to it; not while a token is checked, which decides what
+    /// the next one may do; and not while a question is, whose answer may be large.
     pub fn has_room(&self) -> bool {
         self.subscribing == 0 && !self.asking && self.waiting.len() < IN_FLIGHT_MAX
     }
@@ -100,6 +115,13 @@ impl InFlight {
                     self.waiting.pop_front();
                     self.asking = false;
                     Done::Answered(reply)
+                }
+                Some(Waiting::Authentication { id, checking }) => {
+                    let answer = ready!(checking.as_mut().poll(cx));
+                    let id = *id;
+                    self.waiting.pop_front();
+                    self.asking = false;
+                    Done::Authenticated { id, answer }
                 }
                 Some(Waiting::Subscribe { interest, .. }) => {
                     let answer = ready!(Pin::new(interest).poll(cx));

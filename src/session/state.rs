@@ -5,9 +5,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Config;
+use super::bearer::Bearer;
+use super::rates::{Excess, Kind, Rates};
+use crate::auth::access::{Denied, Right};
 use crate::close::Close;
-use crate::protocol::{Code, Command, Id, Message, Protocol, Refusal, Reply, ReplyError};
+use crate::limits::Limits;
+use crate::protocol::{Code, Command, Id, Message, Protocol, Refusal, Reply, Token};
 use crate::publication::{Channel, Position, Publication};
+use crate::rules::Rules;
+use crate::telemetry::{self, Rejected};
 
 /// Bad commands in a row that a client may send. More of them is no client that learns.
 const BAD_COMMANDS_MAX: u32 = 100;
@@ -43,6 +49,10 @@ pub enum Action {
         id: Option<Id>,
         channel: Channel,
     },
+    Authenticate {
+        id: Option<Id>,
+        token: Token,
+    },
     Reply(Reply),
     Close(Close),
 }
@@ -52,15 +62,17 @@ pub enum Action {
 pub enum Beat {
     /// Send a ping with this payload.
     Ping([u8; 4]),
-    /// Nothing was heard since the last ping.
-    Dead,
+    /// The session ends: nothing was heard since the last ping, or its token's time is over.
+    End(Close),
     Wait,
 }
 
 /// What a session knows beside its socket.
-#[derive(Debug)]
 pub struct State {
     protocol: Protocol,
+    rules: Rules,
+    bearer: Bearer,
+    rates: Rates,
     channels_max: usize,
     bad_commands: u32,
     ping_interval: Duration,
@@ -76,9 +88,19 @@ pub struct State {
 impl State {
     /// The first ping comes after half to one interval, at random, so that those of clients who
     /// came together are spread.
-    pub fn new(protocol: Protocol, config: &Config, now: Instant) -> Self {
+    pub fn new(
+        protocol: Protocol,
+        config: &Config,
+        rules: Rules,
+        limits: Limits,
+        bearer: Bearer,
+        now: Instant,
+    ) -> Self {
         Self {
             protocol,
+            rules,
+            bearer,
+            rates: Rates::new(limits),
             channels_max: config.channels_max,
             bad_commands: 0,
             ping_interval: config.ping_interval,
@@ -94,6 +116,25 @@ impl State {
         &self.protocol
     }
 
+    pub fn bearer(&self) -> &Bearer {
+        &self.bearer
+    }
+
+    /// From here on the session belongs to somebody else, or to the same for longer.
+    pub fn belong_to(&mut self, bearer: Bearer) {
+        self.bearer = bearer;
+    }
+
+    /// May it do this on the channel?
+    pub fn check(&self, right: Right, channel: &Channel) -> Result<(), Denied> {
+        self.bearer.check(&self.rules, right, channel)
+    }
+
+    /// A frame came in that is none of the protocol's. Some: one too many.
+    pub fn count_frame(&mut self, now: Instant) -> Option<Close> {
+        self.rates.count(Kind::Commands, 1, now).err().map(|_| Close::RateLimited)
+    }
+
     /// What a message asks for. `subscribed`: channels the session has or waits for; `is_subscribed`
     /// tells whether it has this one.
     pub fn message(
@@ -101,7 +142,9 @@ impl State {
         message: Message,
         mut subscribed: usize,
         is_subscribed: impl Fn(&Channel) -> bool,
+        now: Instant,
     ) -> Vec<Action> {
+        let too_much = self.rates.count(Kind::Bytes, message.payload.len(), now).err();
         let outcomes = match self.protocol.decode(message) {
             Ok(outcomes) => outcomes,
             Err(Refusal::Answer(error)) => vec![Err(error)],
@@ -112,7 +155,16 @@ impl State {
             match outcome {
                 Ok(command) => {
                     self.bad_commands = 0;
-                    self.command(command, &mut subscribed, &is_subscribed, &mut actions);
+                    let rate = match &too_much {
+                        Some(excess) => Err(excess.clone()),
+                        None => self.rates.count(kind(&command), 1, now),
+                    };
+                    match rate {
+                        Ok(()) => {
+                            self.command(command, &mut subscribed, &is_subscribed, &mut actions);
+                        }
+                        Err(excess) => actions.push(self.exceed(&command, excess)),
+                    }
                 }
                 Err(error) => {
                     self.bad_commands += u32::from(error.code == Code::BadRequest);
@@ -133,7 +185,12 @@ impl State {
         is_subscribed: &impl Fn(&Channel) -> bool,
         actions: &mut Vec<Action>,
     ) {
+        if let Err(denied) = self.allow(&command) {
+            actions.push(self.deny(&command, denied));
+            return;
+        }
         let action = match command {
+            Command::Auth { id, token } => Action::Authenticate { id, token },
             Command::Publish { id, channel, publication } => {
                 Action::Publish { id, channel, publication }
             }
@@ -144,15 +201,8 @@ impl State {
                 Action::History { id, channel, since, limit }
             }
             Command::Presence { id, channel } => Action::Presence { id, channel },
-            Command::Subscribe { id, channel, .. } if *subscribed >= self.channels_max => {
-                let message = format!("at most {} channels a connection", self.channels_max);
-                let code = Code::LimitReached;
-                Action::Reply(Reply::Error(ReplyError {
-                    id,
-                    channel: Some(channel.to_string()),
-                    code,
-                    message,
-                }))
+            Command::Subscribe { .. } if *subscribed >= self.channels_max => {
+                Action::Reply(command.refuse(Code::LimitReached, self.too_many_channels()))
             }
             Command::Subscribe { id, channel, since, echo } => {
                 *subscribed += 1;
@@ -167,6 +217,47 @@ impl State {
         actions.push(action);
     }
 
+    pub fn too_many_channels(&self) -> String {
+        format!("at most {} channels a connection", self.channels_max)
+    }
+
+    /// How a denied plain session ends.
+    pub fn close_of(&self, denied: Denied) -> Close {
+        match denied {
+            Denied::Unauthorized => Close::Unauthorized("this channel needs a token"),
+            Denied::Forbidden => Close::Forbidden,
+        }
+    }
+
+    /// Does a rule let the session do this?
+    fn allow(&self, command: &Command) -> Result<(), Denied> {
+        match command {
+            Command::Publish { channel, .. } => self.check(Right::Publish, channel),
+            Command::Subscribe { channel, .. }
+            | Command::History { channel, .. }
+            | Command::Presence { channel, .. } => self.check(Right::Subscribe, channel),
+            Command::Unsubscribe { .. } | Command::Auth { .. } | Command::Ping { .. } => Ok(()),
+        }
+    }
+
+    fn deny(&self, command: &Command, denied: Denied) -> Action {
+        telemetry::rejected(Rejected::Forbidden, &denied);
+        match self.protocol {
+            Protocol::Plain { .. } => Action::Close(self.close_of(denied)),
+            Protocol::Json => Action::Reply(command.refuse(code_of(denied), denied.to_string())),
+        }
+    }
+
+    /// A plain client has no words for a warning, and what it sent must not be lost without one.
+    fn exceed(&self, command: &Command, excess: Excess) -> Action {
+        match (excess, &self.protocol) {
+            (Excess::Warn(why), Protocol::Json) => {
+                Action::Reply(command.refuse(Code::RateLimited, why))
+            }
+            _ => Action::Close(Close::RateLimited),
+        }
+    }
+
     /// A frame came in, whichever.
     pub fn heard(&mut self, now: Instant) {
         self.heard_at = now;
@@ -179,15 +270,19 @@ impl State {
 
     /// When [`State::beat`] is to be called next.
     pub fn next_beat(&self) -> Instant {
-        match self.awaits_pong() {
+        let beat = match self.awaits_pong() {
             true => self.next_ping.min(self.pinged_at + self.pong_timeout),
             false => self.next_ping,
-        }
+        };
+        self.bearer.ends_at().map_or(beat, |end| end.min(beat))
     }
 
     pub fn beat(&mut self, now: Instant) -> Beat {
         if self.awaits_pong() && now >= self.pinged_at + self.pong_timeout {
-            return Beat::Dead;
+            return Beat::End(Close::PongTimeout);
+        }
+        if let Some(close) = self.bearer.over(now) {
+            return Beat::End(close);
         }
         if now < self.next_ping {
             return Beat::Wait;
@@ -208,6 +303,21 @@ impl State {
     }
 }
 
+fn kind(command: &Command) -> Kind {
+    match command {
+        Command::Publish { .. } => Kind::Publications,
+        _ => Kind::Commands,
+    }
+}
+
+/// How a json client is told.
+pub fn code_of(denied: Denied) -> Code {
+    match denied {
+        Denied::Unauthorized => Code::Unauthorized,
+        Denied::Forbidden => Code::Forbidden,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,12 +334,13 @@ mod tests {
             queue_bytes_max: 1,
             channels_max: 2,
         };
-        State::new(protocol, &config, Instant::now())
+        let (rules, limits) = (Rules::default(), Limits::default());
+        State::new(protocol, &config, rules, limits, Bearer::default(), Instant::now())
     }
 
     fn say(state: &mut State, text: &str, subscribed: usize) -> Vec<Action> {
         let payload = Bytes::copy_from_slice(text.as_bytes());
-        state.message(Message { kind: Kind::Text, payload }, subscribed, |_| false)
+        state.message(Message { kind: Kind::Text, payload }, subscribed, |_| false, Instant::now())
     }
 
     #[test]
@@ -283,7 +394,7 @@ mod tests {
         assert_eq!(state.next_beat(), first + 25 * SECOND);
         assert_eq!(state.beat(first + 25 * SECOND), Beat::Ping(2u32.to_be_bytes()));
         assert_eq!(state.next_beat(), first + 35 * SECOND);
-        assert_eq!(state.beat(first + 35 * SECOND), Beat::Dead);
+        assert_eq!(state.beat(first + 35 * SECOND), Beat::End(Close::PongTimeout));
     }
 
     #[test]

@@ -2,8 +2,12 @@
 //! so that what `tidegate subscribe` prints stays clean.
 
 use std::io::{IsTerminal, stderr};
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::settings::Settings;
 
@@ -58,8 +62,8 @@ impl Config {
 
 /// Starts the log of this process. Only the first call counts.
 pub fn start_log(config: &Config) {
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
+    let (filter, handle) = reload::Layer::new(config.log_level);
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_target(false)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
@@ -68,9 +72,25 @@ pub fn start_log(config: &Config) {
         Format::Text => true,
         Format::Json => false,
     };
-    // Fails only where a log was started before, as tests in one process do.
-    let _ = match text {
-        true => builder.try_init(),
-        false => builder.json().flatten_event(true).try_init(),
+    let log = tracing_subscriber::registry().with(filter);
+    let started = match text {
+        true => log.with(layer).try_init(),
+        false => log.with(layer.json().flatten_event(true)).try_init(),
     };
+    // Fails only where a log was started before, as tests in one process do.
+    if started.is_ok() {
+        // And if the log is gone, there is nothing to set.
+        _ = SET_LEVEL.set(Box::new(move |level| _ = handle.reload(level)));
+    }
+}
+
+type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;
+
+static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+/// From here on less important lines are not logged.
+pub fn set_log_level(level: LevelFilter) {
+    if let Some(set) = SET_LEVEL.get() {
+        set(level);
+    }
 }

@@ -61,6 +61,10 @@ pub fn exposition(levels: Levels) -> String {
 pub(super) const RECOVERED: &str = "recovered";
 pub(super) const LOST: &str = "lost";
 
+/// Values of the `outcome` label of a reload.
+pub(super) const TAKEN_UP: &str = "taken_up";
+pub(super) const REFUSED: &str = "refused";
+
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 /// The value of the `action` label for a slow consumer that was closed.
@@ -94,6 +98,8 @@ pub(super) struct Metrics {
     pub slow_consumers: IntCounterVec,
     pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
+    pub config_reloads: IntCounterVec,
+    pub memory_max: IntGauge,
     pub revocations: IntGauge,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
@@ -142,6 +148,14 @@ impl Metrics {
         for outcome in [RECOVERED, LOST] {
             resumes.with_label_values(&[outcome]);
         }
+        let reloads = add.counters(
+            "config_reloads_total",
+            "Times the configuration was read again, by whether it was taken up.",
+            &["outcome"],
+        );
+        for outcome in [TAKEN_UP, REFUSED] {
+            reloads.with_label_values(&[outcome]);
+        }
         add.gauges("build_info", "The version of this node; always 1.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -189,6 +203,11 @@ impl Metrics {
             slow_consumers: slow,
             history_resumes: resumes,
             rejected,
+            config_reloads: reloads,
+            memory_max: add.gauge(
+                "memory_max_bytes",
+                "Most memory of the process before it sheds connections.",
+            ),
             revocations: add.gauge(
                 "revocations",
                 "Users who were disconnected and whose tokens issued until then are refused.",

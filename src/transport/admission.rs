@@ -1,9 +1,17 @@
-//! How many connections there may be.
+//! Who may come in: places for connections, rates of new ones, memory.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::addresses::{Addresses, Visit};
+use super::refusal::Refusal;
+use crate::limits::{Bucket, Limits};
+use crate::memory::Memory;
 
 /// Descriptors kept back for Redis, listeners, files, and for saying no to one client too many.
 const RESERVED_FILES: usize = 64;
@@ -24,40 +32,170 @@ pub fn open_file_limit() -> usize {
 /// off: the reserve must not go into telling.
 const REFUSALS_MAX: usize = 32;
 
-/// The places for connections.
+/// Keeps the limits on connections, as they are at each look.
 pub struct Admission {
-    places: Arc<Semaphore>,
+    limits: Limits,
+    memory: Memory,
+    /// As many as the open-file limit has room for.
+    fitting: usize,
+    taken: AtomicUsize,
+    /// Of all handshakes.
+    bucket: Mutex<Bucket>,
+    addresses: Arc<Addresses>,
     refusals: Arc<Semaphore>,
 }
 
-/// What a new connection gets.
-pub enum Admitted {
-    /// It may become a session.
-    Yes(Place),
-    /// It may hear that the node is full.
-    No(Place),
-}
-
 /// One connection's place, given back by its drop.
-pub struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct Place(Arc<Admission>);
 
 impl Admission {
-    /// `connections_max`: 0 for as many as the open-file limit has room for.
-    pub fn new(connections_max: usize) -> Arc<Self> {
-        let fit = open_file_limit().saturating_sub(RESERVED_FILES);
-        let places = if connections_max == 0 { fit } else { connections_max };
-        let places = Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
-        Arc::new(Self { places, refusals: Arc::new(Semaphore::new(REFUSALS_MAX)) })
+    pub fn new(limits: Limits, memory: Memory) -> Arc<Self> {
+        Arc::new(Self {
+            fitting: open_file_limit().saturating_sub(RESERVED_FILES).max(1),
+            taken: AtomicUsize::new(0),
+            bucket: Mutex::new(Bucket::full(limits.get().handshakes_per_second, Instant::now())),
+            addresses: Addresses::new(),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            limits,
+            memory,
+        })
     }
 
-    /// None: not even a refusal can be afforded.
-    pub fn admit(&self) -> Option<Admitted> {
-        match self.places.clone().try_acquire_owned() {
-            Ok(place) => Some(Admitted::Yes(Place(place))),
-            Err(_) => {
-                let refusal = self.refusals.clone().try_acquire_owned().ok()?;
-                Some(Admitted::No(Place(refusal)))
-            }
+    /// A place for a connection of which nothing is known.
+    pub fn place(self: &Arc<Self>) -> Result<Place, Refusal> {
+        if self.memory.is_short() {
+            return Err(Refusal::Memory);
         }
+        let places = match self.limits.get().connections_max {
+            0 => self.fitting,
+            connections_max => connections_max,
+        };
+        let one_more = |taken| (taken < places).then_some(taken + 1);
+        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_) => Ok(Place(self.clone())),
+            Err(_) => Err(Refusal::ConnectionsMax),
+        }
+    }
+
+    /// What one client address may have and do. None: it is not counted.
+    pub fn visit(&self, client: IpAddr) -> Result<Option<Visit>, Refusal> {
+        let limits = self.limits.get();
+        let (per_second, per_ip) = (limits.handshakes_per_second_per_ip, limits.connections_per_ip);
+        let now = Instant::now();
+        if per_second > 0 && !self.addresses.take(client, per_second, now) {
+            self.beyond(Refusal::HandshakeRatePerIp, Some(client))?;
+        }
+        if per_ip == 0 {
+            return Ok(None);
+        }
+        let enter = |per_ip| self.addresses.enter(client, per_ip, per_second, now);
+        enter(per_ip).or_else(|_| {
+            self.beyond(Refusal::ConnectionsPerIp, Some(client))?;
+            Ok(enter(usize::MAX).unwrap_or(None))
+        })
+    }
+
+    /// One handshake of all that the node may do.
+    pub fn handshake(&self) -> Result<(), Refusal> {
+        let per_second = self.limits.get().handshakes_per_second;
+        let mut bucket = self.bucket.lock().expect("no code panics while it holds the bucket");
+        match per_second == 0 || bucket.take(1, per_second, Instant::now()) {
+            true => Ok(()),
+            false => self.beyond(Refusal::HandshakeRate, None),
+        }
+    }
+
+    /// A limit is exceeded: refused, or only counted.
+    fn beyond(&self, refusal: Refusal, client: Option<IpAddr>) -> Result<(), Refusal> {
+        if !self.limits.get().dry_run {
+            return Err(refusal);
+        }
+        refusal.count(client);
+        Ok(())
+    }
+
+    /// The right to tell a client that it is refused. None: not even that can be afforded.
+    pub fn telling(&self) -> Option<OwnedSemaphorePermit> {
+        self.refusals.clone().try_acquire_owned().ok()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Config;
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn admission(config: Config) -> (Arc<Admission>, Limits) {
+        let limits = Limits::new(config);
+        (Admission::new(limits.clone(), Memory::default()), limits)
+    }
+
+    #[test]
+    fn places_follow_the_limit_up_and_down() {
+        let of = |connections_max| Config { connections_max, ..Config::default() };
+        let (admission, limits) = admission(of(2));
+        let mut held = vec![admission.place().ok(), admission.place().ok()];
+        assert_eq!(admission.place().err(), Some(Refusal::ConnectionsMax));
+        limits.replace(of(3));
+        held.push(admission.place().ok());
+        assert!(held.iter().all(Option::is_some));
+        limits.replace(of(1));
+        for _ in 0..2 {
+            held.pop();
+            assert_eq!(admission.place().err(), Some(Refusal::ConnectionsMax));
+        }
+        held.pop();
+        assert!(admission.place().is_ok());
+    }
+
+    #[test]
+    fn a_limit_on_addresses_may_come_and_go_while_they_are_connected() {
+        let of = |connections_per_ip| Config { connections_per_ip, ..Config::default() };
+        let (admission, limits) = admission(of(0));
+        let uncounted = admission.visit(CLIENT).unwrap();
+        limits.replace(of(1));
+        let counted = admission.visit(CLIENT).unwrap();
+        assert!(uncounted.is_none() && counted.is_some());
+        assert_eq!(admission.visit(CLIENT).err(), Some(Refusal::ConnectionsPerIp));
+        limits.replace(of(0));
+        assert!(admission.visit(CLIENT).is_ok());
+        drop((uncounted, counted));
+        limits.replace(of(1));
+        assert!(admission.visit(CLIENT).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_dry_run_lets_pass_what_it_counts_but_makes_no_places() {
+        let (admission, _) = admission(Config {
+            connections_max: 1,
+            connections_per_ip: 1,
+            handshakes_per_second: 1,
+            handshakes_per_second_per_ip: 1,
+            dry_run: true,
+            ..Config::default()
+        });
+        let visits: Vec<_> = (0..3).map(|_| admission.visit(CLIENT)).collect();
+        assert!(visits.iter().all(|visit| matches!(visit, Ok(Some(_)))));
+        assert!((0..3).all(|_| admission.handshake().is_ok()));
+        let _place = admission.place();
+        assert_eq!(admission.place().err(), Some(Refusal::ConnectionsMax));
+    }
+
+    #[test]
+    fn a_rate_of_the_node_holds_for_all_together() {
+        let per_second = Config { handshakes_per_second: 2, ..Config::default() };
+        let (admission, limits) = admission(per_second);
+        assert!(admission.handshake().is_ok() && admission.handshake().is_ok());
+        assert_eq!(admission.handshake(), Err(Refusal::HandshakeRate));
+        limits.replace(Config::default());
+        assert!((0..1000).all(|_| admission.handshake().is_ok()));
     }
 }

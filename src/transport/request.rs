@@ -12,17 +12,18 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
-use super::Public;
+use super::client::Peer;
+use super::{Public, credentials};
 use crate::protocol::{JSON_SUBPROTOCOL, Protocol};
 use crate::publication::Channel;
-use crate::session::Session;
+use crate::session::{Beginning, Session};
 use crate::telemetry::{self, Rejected};
+
+/// Seconds after which a user with too many connections may try again.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Most bytes of a request's head; more is answered 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
-
-/// Seconds after which a client that was told there is no room may try again.
-const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Where the channel of a plain session stands, and whether its `since` was honoured.
 const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
@@ -51,14 +52,13 @@ struct Refused {
     reason: Rejected,
 }
 
-/// `is_full`: there is no place for this connection.
-pub async fn answer(public: &Public, request: &Request<Incoming>, is_full: bool) -> Answer {
+pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) -> Answer {
     let answered = match (request.uri().path(), request.method()) {
         ("/", &Method::GET | &Method::HEAD) if public.demo => return Answer::Response(demo()),
         ("/", _) if public.demo => Err(method_not_allowed("GET, HEAD")),
         (path, method) => match path.strip_prefix("/ws") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => match *method {
-                Method::GET => upgrade(public, request, rest.strip_prefix('/'), is_full).await,
+                Method::GET => upgrade(public, request, rest.strip_prefix('/'), peer).await,
                 _ => Err(method_not_allowed("GET")),
             },
             _ => Err(not_found()),
@@ -74,7 +74,7 @@ async fn upgrade(
     public: &Public,
     request: &Request<Incoming>,
     channel: Option<&str>,
-    is_full: bool,
+    peer: Peer,
 ) -> Result<Answer, Refused> {
     let headers = request.headers();
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
@@ -89,7 +89,7 @@ async fn upgrade(
     if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
         return Err(bad_request("Sec-WebSocket-Key must be 16 bytes in base64"));
     }
-    if !public.origins.allow(headers) {
+    if !public.server.get().origins.allow(headers, peer.is_proxy()) {
         return Err(Refused {
             status: StatusCode::FORBIDDEN,
             code: "forbidden",
@@ -99,25 +99,32 @@ async fn upgrade(
         });
     }
     let (protocol, subprotocol) = match channel {
-        Some(name) => (Protocol::Plain { channel: channel_of_path(name)? }, None),
+        Some(name) => {
+            let asked = credentials::subprotocols(headers).any(|it| it == PLAIN.as_bytes());
+            (Protocol::Plain { channel: channel_of_path(name)? }, asked.then_some(PLAIN))
+        }
         None => (Protocol::Json, choose_subprotocol(headers)?),
     };
-    if is_full {
-        return Err(Refused {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "limit_reached",
-            message: "this node has as many connections as it may: try again".into(),
-            header: Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
-            reason: Rejected::ConnectionsMax,
-        });
-    }
     let echo = query(request, "echo").is_none_or(|echo| echo != "false");
     let since = match query(request, "since").filter(|_| channel.is_some()) {
         None => None,
         Some(text) => Some(text.parse().map_err(|error| bad_request(format!("since: {error}")))?),
     };
     let context = public.context.clone();
-    let (session, standing) = Session::begin(context, protocol, echo, since).await;
+    let token = match credentials::token(headers, request.uri().query()) {
+        Some(token) if public.context.takes_tokens() => Some(public.context.identify(&token).await),
+        // Where there are no tokens, one that is shown means nothing.
+        _ => None,
+    };
+    let beginning = Beginning { protocol, token, echo, since };
+    let begun = Session::begin(context, beginning).await;
+    let (session, standing) = begun.map_err(|too_many| Refused {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        code: "limit_reached",
+        message: too_many.to_string(),
+        header: Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
+        reason: Rejected::ConnectionsPerUser,
+    })?;
     let mut response = switching(headers, subprotocol);
     let mut tell = |name, value: Option<String>| {
         if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
@@ -129,6 +136,10 @@ async fn upgrade(
     tell(RECOVERED, standing.recovered.map(|recovered| recovered.to_string()));
     Ok(Answer::Session(response, Box::new(session)))
 }
+
+/// What a plain client may ask for, so that a browser, which gives up without an answer, can carry its
+/// token in `Sec-WebSocket-Protocol` beside it.
+const PLAIN: &str = "tidegate.v1.plain";
 
 /// `101`, with the key's answer made by fastwebsockets.
 fn switching(headers: &HeaderMap, subprotocol: Option<&'static str>) -> Response<Full<Bytes>> {
@@ -149,13 +160,7 @@ fn switching(headers: &HeaderMap, subprotocol: Option<&'static str>) -> Response
 
 /// The first of the client's subprotocols that the node speaks; json when none is asked for.
 fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, Refused> {
-    let mut asked = headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|name| !name.is_empty())
-        .peekable();
+    let mut asked = credentials::subprotocols(headers).peekable();
     if asked.peek().is_none() {
         return Ok(None);
     }

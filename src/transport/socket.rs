@@ -10,6 +10,7 @@ use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::http::Stream;
 use crate::outbound::Wire;
 
 /// A shared TCP stream.
@@ -20,10 +21,11 @@ impl Socket {
     pub fn new(stream: TcpStream) -> Self {
         Self(Arc::new(stream))
     }
+}
 
-    /// What a flusher writes to.
-    pub fn wire(&self) -> Arc<dyn Wire> {
-        self.0.clone()
+impl Stream for Socket {
+    fn wire(&self) -> Option<Arc<dyn Wire>> {
+        Some(self.0.clone())
     }
 }
 

@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
 
     /// Writes what is still queued and the close frame. False: the socket is broken.
     async fn say_farewell(&mut self, close: Close, outbound: &Outbound) -> bool {
-        if close == Close::Slow {
+        if close.drops_queue() {
             // Only what is half out must be finished; the rest is what it was too slow for.
             self.batch.truncate_to_frame();
         }
@@ -186,6 +186,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         outbound: &Outbound,
         reading: bool,
     ) -> Poll<Event> {
+        if outbound.take_nudge() {
+            return Poll::Ready(Event::Nudge);
+        }
         // What was read together is answered together: no write before it is all decoded.
         if reading && let Some(event) = self.carried() {
             return Poll::Ready(event);
@@ -208,7 +211,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
             return;
         }
         outbound.close(close);
-        let farewell = timeout(CLOSE_TIMEOUT, self.say_farewell(close, outbound));
+        let patience = match close {
+            // What it has half written is wanted back.
+            Close::Overloaded => FAREWELL_TIMEOUT_SHORT,
+            _ => CLOSE_TIMEOUT,
+        };
+        let farewell = timeout(patience, self.say_farewell(close, outbound));
         if farewell.await != Ok(true) {
             return;
         }

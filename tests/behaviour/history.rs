@@ -20,10 +20,10 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 
 /// Channels `h:…` keep their last 50 publications, all others none.
-const RULES: &str = r#"rules=[{pattern="h:*",history={size=50,age="10m"}}]"#;
+const RULES: &str = r#"rules=[{pattern="h:*",history={size=50,age="10m"}},{pattern="**"}]"#;
 
 /// The same, long enough for whoever is away for a while.
-const LONG: &str = r#"rules=[{pattern="h:*",history={size=5000,age="10m"}}]"#;
+const LONG: &str = r#"rules=[{pattern="h:*",history={size=5000,age="10m"}},{pattern="**"}]"#;
 
 /// What a history may keep beyond its size.
 const SIZE_SLACK: u64 = 100;

@@ -9,7 +9,7 @@ use crate::support::raw::{Raw, text};
 
 of_simple_brokers!(who_stops_reading_later_hears_the_newest, who_keeps_up_hears_every_one,);
 
-const RULES: &str = r#"rules=[{pattern="price:*",delivery="latest"}]"#;
+const RULES: &str = r#"rules=[{pattern="price:*",delivery="latest"},{pattern="**"}]"#;
 const SKIPPED: &str = "tidegate_publications_skipped_total";
 const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
 

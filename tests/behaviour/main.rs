@@ -7,9 +7,11 @@
 #[allow(dead_code, reason = "the chaos suite uses the rest")]
 mod support;
 
+mod access;
 mod cluster;
 mod config;
 mod drain;
+mod edge;
 mod handshake;
 mod heartbeat;
 mod history;
@@ -20,6 +22,7 @@ mod presence;
 mod presence_functions;
 mod redis_failures;
 mod relay;
+mod reload;
 mod revocation;
 mod rfc6455;
 mod rules;

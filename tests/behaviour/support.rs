@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod sentinel;
+pub mod token;
 
 pub use patience::{eventually, soon};
 

@@ -72,7 +72,7 @@ impl Redis {
             });
             if cause == Some(Cause::NoFunction) && !installed {
                 installed = true;
-                if lane.install(&self.0.library).await.is_ok() {
+                if lane.install(&self.0.library.current()).await.is_ok() {
                     continue;
                 }
             }

@@ -15,6 +15,7 @@ use super::tally::Tally;
 use super::url::{Deployment, Masters};
 use crate::broker::queue::Intake;
 use crate::broker::{Config, Sink};
+use crate::live::Live;
 use crate::publication::{Channel, NodeId};
 use crate::rules::Rules;
 
@@ -22,7 +23,7 @@ pub struct Context {
     pub node: NodeId,
     pub prefix: Arc<str>,
     pub rules: Rules,
-    pub library: Library,
+    pub library: Live<Library>,
     pub presence: Calls,
     pub revoking: Desk,
     pub login: RedisConnectionInfo,
@@ -47,7 +48,7 @@ impl Context {
             node,
             prefix: prefix.clone(),
             rules: config.rules.clone(),
-            library: Library::new(config, publish),
+            library: Live::new(Library::new(config, publish)),
             presence: Calls::new(prefix.clone(), node, publish),
             revoking: Desk::default(),
             login: deployment.login.clone(),

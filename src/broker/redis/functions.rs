@@ -4,13 +4,14 @@
 //! that share one share the library too: a node puts its own rules beside those it finds there.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Config;
+use crate::rules::Rules;
 
 /// Grows with every change of the code. A library of a later version is left alone: it knows all
 /// that an earlier one did.
@@ -54,18 +55,25 @@ pub struct Library {
 impl Library {
     /// `publish`: the command that publishes.
     pub fn new(config: &Config, publish: &str) -> Self {
-        let millis = |duration: std::time::Duration| duration.as_millis().min(MILLIS_MAX) as u64;
-        let rules = config.rules.iter().map(|rule| match rule.policy.history {
-            Some(kept) => (rule.pattern.lua(), kept.size, millis(kept.age)),
-            None => (rule.pattern.lua(), 0, 0),
-        });
         let fleet = Fleet {
             publish: publish.to_owned(),
             window: millis(config.idempotency_window),
-            rules: rules.collect(),
-            since: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            rules: Vec::new(),
+            since: 0,
         };
-        Self { prefix: config.prefix.clone(), fleet }
+        Self { prefix: config.prefix.clone(), fleet }.with_rules(&config.rules)
+    }
+
+    /// The same with the rules as they are now.
+    pub fn with_rules(&self, rules: &Rules) -> Self {
+        let rules = rules.current();
+        let rules = rules.iter().map(|rule| match rule.policy.history {
+            Some(kept) => (rule.pattern.lua(), kept.size, millis(kept.age)),
+            None => (rule.pattern.lua(), 0, 0),
+        });
+        let since = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        let fleet = Fleet { rules: rules.collect(), since, ..self.fleet.clone() };
+        Self { prefix: self.prefix.clone(), fleet }
     }
 
     /// Installs the functions where they are missing, or older than these.
@@ -100,6 +108,10 @@ impl Library {
         }
         Some(write(&fleets))
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().min(MILLIS_MAX) as u64
 }
 
 impl Fleet {

@@ -151,6 +151,11 @@ impl Map {
         routes.owners[usize::from(slot)].map(|owner| routes.lanes[usize::from(owner)].clone())
     }
 
+    /// All masters as they are now.
+    pub fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.read().lanes.clone()
+    }
+
     /// The channels of each lane, each with its place in the list. Without a lane: those that no
     /// master owns now.
     pub fn by_lane<'a>(&self, channels: &'a [Channel]) -> Vec<(Option<Arc<Lane>>, Part<'a>)> {

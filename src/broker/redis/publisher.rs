@@ -143,7 +143,7 @@ impl Publisher {
 
     /// Installs the functions.
     async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let installed = self.context.library.install(connection).await;
+        let installed = self.context.library.current().install(connection).await;
         if let Err(error) = &installed {
             telemetry::broker_refused("FUNCTION LOAD", error);
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::close::Close;
-use crate::protocol::{Code, Command, Id, Message, Refusal, ReplyError};
+use crate::protocol::{Code, Command, Id, Message, Refusal, ReplyError, Token};
 use crate::publication::{Channel, Kind, Position, Publication};
 
 /// Longest `idempotency_key`, in bytes.
@@ -53,6 +53,8 @@ struct Written<'a> {
     idempotency_key: Option<Cow<'a, str>>,
     #[serde(borrow)]
     traceparent: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    token: Option<Cow<'a, str>>,
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -120,7 +122,12 @@ pub fn decode(message: &Message) -> Result<Vec<Result<Command, ReplyError>>, Ref
             let channel = channel(&written).map_err(refuse)?;
             Ok(vec![Ok(Command::Presence { id, channel })])
         }
-        "auth" => Err(refuse("this node takes no tokens: auth.mode is none".into())),
+        "auth" => match &written.token {
+            Some(token) => {
+                Ok(vec![Ok(Command::Auth { id, token: Token(token.clone().into_owned()) })])
+            }
+            None => Err(refuse("token is missing".into())),
+        },
         _ => Err(refuse(
             "type must be one of subscribe, unsubscribe, publish, presence, history, auth, ping"
                 .into(),
@@ -266,7 +273,7 @@ mod tests {
             (r#"{"type":"subscribe","id":7,"channels":{}}"#, "at least one"),
             (r#"{"type":"history","id":7,"channel":"a","limit":0}"#, "1 to 1000"),
             (r#"{"type":"history","id":7,"channel":"a","since":"x"}"#, "position"),
-            (r#"{"type":"auth","id":7,"token":"t"}"#, "auth.mode"),
+            (r#"{"type":"auth","id":7}"#, "token is missing"),
         ] {
             let error = answer(text);
             assert_eq!((error.id, error.code), (Some(7), Code::BadRequest), "{text}");

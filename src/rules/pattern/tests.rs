@@ -137,3 +137,24 @@ fn agrees_with_its_meaning() {
     }
     assert!(matched > rounds / 50, "only {matched} of {rounds} matched, which tests little");
 }
+
+#[test]
+fn user_is_that_very_user_where_there_is_one() {
+    let matches =
+        |pattern, channel, user| Pattern::parse(pattern).unwrap().matches_for(channel, user);
+    assert!(matches("user:{user}", "user:u1", Some("u1")));
+    assert!(matches("{user}:**", "u1:a:b", Some("u1")));
+    assert!(matches("dm:{user}:{user}", "dm:u1:u1", Some("u1")));
+    assert!(matches("chat:*", "chat:1", None) && matches("chat:*", "chat:1", Some("u1")));
+    for (channel, user) in [
+        ("user:u1", None),
+        ("user:u2", Some("u1")),
+        ("user:u11", Some("u1")),
+        ("user:u1", Some("*")),
+        ("user:u1", Some("u*")),
+        ("user:u1", Some("a name that is longer than the channel")),
+    ] {
+        assert!(!matches("user:{user}", channel, user), "{channel} {user:?}");
+    }
+    assert!(matches("user:{user}", "user:*", Some("*")), "of a user called so");
+}

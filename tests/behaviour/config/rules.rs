@@ -110,7 +110,7 @@ async fn faults_are_all_shown_with_the_rule_the_origin_and_what_is_allowed() {
         [[rules]]
         pattern = "chat:*"
         history = { size = 200000, age = "10m" }
-        subscribe = "token"
+        subscribe = "friends"
     "#;
     std::fs::write(&file, content).expect("it is written");
     let file = file.to_str().expect("text");
@@ -122,7 +122,7 @@ async fn faults_are_all_shown_with_the_rule_the_origin_and_what_is_allowed() {
         ("rules[1].pattern", &["\"chat room\"", "white space", "{user}"]),
         ("rules[2].pattern", &["rules[0] has the same"]),
         ("rules[2].history.size", &["200000", "1 to 100000"]),
-        ("rules[2].subscribe", &["auth.mode = \"token\""]),
+        ("rules[2].subscribe", &["\"friends\"", "one of anyone, user, token, nobody"]),
     ] {
         let line = line(&text, key);
         for part in parts.iter().chain(&[file]) {

@@ -186,8 +186,7 @@ async fn a_limit_out_of_range_is_a_bad_request(broker: Broker) {
 }
 
 async fn a_channel_without_history_is_not_found(broker: Broker) {
-    let rules =
-        r#"rules=[{pattern="h:*",history={size=50,age="10m"}},{pattern="p:*",presence=true}]"#;
+    let rules = r#"rules=[{pattern="h:*",history={size=50,age="10m"}},{pattern="p:*",presence=true},{pattern="news"}]"#;
     let fleet = broker.fleet(&[rules]).await;
     let [a, _] = fleet.nodes();
     let mut client = Client::json(a).await;

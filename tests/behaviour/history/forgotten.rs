@@ -73,7 +73,7 @@ async fn what_was_trimmed_by_size_is_not_recovered(broker: Broker) {
     is_lost(b, &mut publisher, first, last).await;
 }
 
-const SHORT: &str = r#"rules=[{pattern="h:*",history={size=50,age="1s"}}]"#;
+const SHORT: &str = r#"rules=[{pattern="h:*",history={size=50,age="1s"}},{pattern="**"}]"#;
 
 async fn what_is_too_old_is_not_recovered(broker: Broker) {
     let fleet = broker.fleet(&[SHORT]).await;

@@ -107,13 +107,21 @@ async fn old_tokens_stay_out(broker: Broker) {
 }
 
 #[tokio::test]
-async fn a_session_that_shows_an_old_token_later_is_closed() {
+async fn the_token_a_session_showed_last_decides() {
     let node = Node::alone(&AUTH).await;
-    disconnect(&node, "ada").await;
-    let mut client = Client::json(&node).await;
-    let auth = json!({"type": "auth", "id": 7, "token": token("ada", Some(seconds_ago(9)))});
-    client.command(auth).await;
-    is_revoked(&mut client).await;
+    let auth = |issued| json!({"type": "auth", "id": 7, "token": token("ada", Some(issued))});
+    let (old, young) = (auth(seconds_ago(9)), auth(seconds_ago(0) + 2));
+    let [mut stays, mut renewed] = [Client::json(&node).await, Client::json(&node).await];
+    for client in [&mut stays, &mut renewed] {
+        assert_eq!(client.ask(old.clone()).await["type"], "authenticated");
+    }
+    assert_eq!(renewed.ask(young.clone()).await["type"], "authenticated");
+    assert_eq!(disconnect(&node, "ada").await["disconnected"], 1);
+    is_revoked(&mut stays).await;
+    // An old one is refused and changes nothing.
+    let refused = renewed.ask(old).await;
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("unauthorized")));
+    assert_eq!(renewed.ask(young).await["type"], "authenticated");
 }
 
 #[tokio::test]

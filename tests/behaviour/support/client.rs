@@ -1,6 +1,7 @@
 //! A client that keeps the rules: what a browser or a library does.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -64,9 +65,18 @@ impl Client {
     }
 
     async fn try_open(node: &Node, path: &str) -> Result<Self, Error> {
-        let url = format!("ws://{}{path}", node.public);
+        Self::try_through(node.public, path).await
+    }
+
+    /// Through what stands before a node.
+    pub async fn through(address: SocketAddr, path: &str) -> Self {
+        Self::try_through(address, path).await.expect("the upgrade is accepted")
+    }
+
+    async fn try_through(address: SocketAddr, path: &str) -> Result<Self, Error> {
+        let url = format!("ws://{address}{path}");
         let request = url.into_client_request().expect("a url");
-        let stream = connect(node.public).await;
+        let stream = connect(address).await;
         let handshake = tokio_tungstenite::client_async(request, stream);
         let (socket, response) = soon("a handshake", handshake).await?;
         Ok(Self { socket, passed_by: VecDeque::new(), welcome: Value::Null, response })

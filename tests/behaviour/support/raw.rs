@@ -97,6 +97,17 @@ impl Raw {
         Self::connect(node).await.upgraded(path).await
     }
 
+    /// One whose address is `from`, of the loopback network.
+    pub async fn from(node: &Node, from: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind(format!("{from}:0").parse().expect("an address"))
+            .expect("all of 127/8 is here");
+        let stream = soon("a connection", socket.connect(node.public)).await.expect("it listens");
+        stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
+        Self { stream, received: Vec::new() }
+    }
+
     /// One whose system takes next to nothing for it.
     pub async fn narrow(node: &Node, path: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");

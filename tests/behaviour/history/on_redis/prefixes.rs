@@ -28,5 +28,5 @@ async fn both_keep_the_history_of_their_own_rules() {
 }
 
 fn rules(pattern: &str) -> String {
-    format!(r#"rules=[{{pattern="{pattern}",history={{size=50,age="10m"}}}}]"#)
+    format!(r#"rules=[{{pattern="{pattern}",history={{size=50,age="10m"}}}},{{pattern="**"}}]"#)
 }

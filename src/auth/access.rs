@@ -1,0 +1,184 @@
+//! Whether a session may do something on a channel, by the rules and by its token.
+
+use super::Identity;
+use crate::rules::{Access, Pattern, Policy, Rule, Table};
+
+/// What somebody wants to do on a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Also to see its presence and history.
+    Subscribe,
+    Publish,
+}
+
+/// Why it is not allowed. Says nothing of the channel: a stranger must not learn which there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// Nobody without a token may do this; one with it perhaps.
+    #[error("not allowed without a token: authenticate first")]
+    Unauthorized,
+    #[error("not allowed on this channel")]
+    Forbidden,
+}
+
+/// How it was decided, for `tidegate explain`.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    /// The rule that matched, and its place in the list.
+    pub rule: Option<(usize, &'a Rule)>,
+    pub access: Access,
+    pub ground: Ground<'a>,
+}
+
+/// Why it is allowed or not.
+#[derive(Clone, Copy, Debug)]
+pub enum Ground<'a> {
+    Anyone,
+    /// There is a valid token, and any will do.
+    HasToken,
+    /// The token lists the channel with this pattern.
+    Lists(&'a Pattern),
+    /// The token names the channel to be subscribed at connect.
+    Channels,
+    /// From here on: not allowed. Nobody may.
+    Nobody,
+    NoToken,
+    NotListed,
+    /// `{user}` in the rule is somebody else, or the token has no user.
+    OtherUser,
+}
+
+impl Ground<'_> {
+    pub fn allows(self) -> bool {
+        matches!(self, Self::Anyone | Self::HasToken | Self::Lists(_) | Self::Channels)
+    }
+}
+
+impl Right {
+    fn access(self, policy: Policy) -> Access {
+        match self {
+            Self::Subscribe => policy.subscribe,
+            Self::Publish => policy.publish,
+        }
+    }
+
+    fn listed(self, identity: &Identity) -> &[Pattern] {
+        match self {
+            Self::Subscribe => &identity.subscribe,
+            Self::Publish => &identity.publish,
+        }
+    }
+}
+
+/// May whoever has this identity, or none, do it?
+pub fn check(
+    table: &Table,
+    identity: Option<&Identity>,
+    right: Right,
+    channel: &str,
+) -> Result<(), Denied> {
+    match decide(table, identity, right, channel).ground {
+        ground if ground.allows() => Ok(()),
+        // All that a stranger is refused looks the same.
+        _ if identity.is_none() => Err(Denied::Unauthorized),
+        _ => Err(Denied::Forbidden),
+    }
+}
+
+/// The same with its reasons.
+pub fn decide<'a>(
+    table: &'a Table,
+    identity: Option<&'a Identity>,
+    right: Right,
+    channel: &str,
+) -> Decision<'a> {
+    let rule = table.find(channel);
+    let access = right.access(table.policy(rule.map(|(_, rule)| rule)));
+    let user = identity.and_then(|identity| identity.user.as_deref());
+    let is_theirs = |pattern: &Pattern| pattern.matches_for(channel, user);
+    let ground = match (access, identity) {
+        (Access::Nobody, _) => Ground::Nobody,
+        (_, None) if rule.is_some_and(|(_, rule)| rule.pattern.names_user()) => Ground::NoToken,
+        (_, Some(_)) if rule.is_some_and(|(_, rule)| !is_theirs(&rule.pattern)) => {
+            Ground::OtherUser
+        }
+        (Access::Anyone, _) => Ground::Anyone,
+        (_, None) => Ground::NoToken,
+        (Access::User, Some(_)) => Ground::HasToken,
+        (Access::Token, Some(identity)) => {
+            let listed = right.listed(identity).iter().find(|pattern| is_theirs(pattern));
+            let at_connect = right == Right::Subscribe
+                && identity.channels.iter().any(|listed| listed.as_str() == channel);
+            match listed {
+                Some(pattern) => Ground::Lists(pattern),
+                None if at_connect => Ground::Channels,
+                None => Ground::NotListed,
+            }
+        }
+    };
+    Decision { rule, access, ground }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publication::Channel;
+    use crate::rules::Rules;
+    use crate::settings::{Given, Settings};
+
+    const RULES: &str = r#"[
+        { pattern = "user:{user}", subscribe = "user", publish = "nobody" },
+        { pattern = "news:*", subscribe = "anyone", publish = "token" },
+        { pattern = "chat:**", subscribe = "token", publish = "token" },
+        { pattern = "lobby", subscribe = "user", publish = "user" },
+        { pattern = "desk:{user}", subscribe = "anyone", publish = "anyone" }]"#;
+
+    fn table() -> std::sync::Arc<Table> {
+        let given = [("rules".to_owned(), (Given::Text(RULES.to_owned()), "test".to_owned()))];
+        Rules::read(&mut Settings::new(given.into(), Vec::new()), true).current()
+    }
+
+    fn identity(user: Option<&str>, subscribe: &[&str], publish: &[&str]) -> Identity {
+        let patterns = |list: &[&str]| list.iter().map(|it| Pattern::parse(it).unwrap()).collect();
+        Identity {
+            user: user.map(Into::into),
+            subscribe: patterns(subscribe),
+            publish: patterns(publish),
+            channels: Box::new([Channel::new("chat:welcome").unwrap()]),
+            ..Identity::default()
+        }
+    }
+
+    #[test]
+    fn each_level_lets_in_whom_it_names() {
+        use Right::{Publish, Subscribe};
+        let table = table();
+        let (u1, bare) =
+            (identity(Some("u1"), &["chat:{user}:*"], &["news:a"]), identity(None, &[], &[]));
+        let check = |identity, right, channel| check(&table, identity, right, channel);
+        for (who, right, channel, expected) in [
+            (None, Subscribe, "news:a", Ok(())),
+            (None, Subscribe, "lobby", Err(Denied::Unauthorized)),
+            (None, Subscribe, "chat:1", Err(Denied::Unauthorized)),
+            (None, Subscribe, "no such rule", Err(Denied::Unauthorized)),
+            (None, Publish, "user:u1", Err(Denied::Unauthorized)),
+            (None, Subscribe, "desk:u1", Err(Denied::Unauthorized)),
+            (Some(&u1), Subscribe, "desk:u1", Ok(())),
+            (Some(&u1), Subscribe, "desk:u2", Err(Denied::Forbidden)),
+            (Some(&u1), Subscribe, "user:u1", Ok(())),
+            (Some(&u1), Publish, "user:u1", Err(Denied::Forbidden)),
+            (Some(&u1), Subscribe, "user:u2", Err(Denied::Forbidden)),
+            (Some(&bare), Subscribe, "user:u1", Err(Denied::Forbidden)),
+            (Some(&bare), Subscribe, "lobby", Ok(())),
+            (Some(&u1), Subscribe, "chat:u1:a", Ok(())),
+            (Some(&u1), Subscribe, "chat:u2:a", Err(Denied::Forbidden)),
+            (Some(&u1), Subscribe, "chat:welcome", Ok(())),
+            (Some(&u1), Publish, "chat:welcome", Err(Denied::Forbidden)),
+            (Some(&u1), Publish, "news:a", Ok(())),
+            (Some(&u1), Publish, "news:b", Err(Denied::Forbidden)),
+            (Some(&u1), Subscribe, "elsewhere", Err(Denied::Forbidden)),
+        ] {
+            assert_eq!(check(who, right, channel), expected, "{right:?} {channel}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Whether a token holds: no I/O, no clock of its own, and no panic whatever the token.
+
+use std::time::{Duration, SystemTime};
+
+use super::claims::Claims;
+use super::token::Token;
+use super::{Identity, Key, Refused};
+
+/// Most keys a token is tried with: whoever sends it decides how often we compute.
+pub const KEYS_TRIED_MAX: usize = 16;
+
+/// What a token must say beside its signature.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// The claim `iss` must be this. None: it may be anything.
+    pub issuer: Option<String>,
+    /// The claim `aud` must name one of these. Empty: it may be anything.
+    pub audience: Vec<String>,
+    /// How far this node's clock and the issuer's may be apart.
+    pub leeway: Duration,
+    /// Is a token without `exp` refused?
+    pub require_expiry: bool,
+}
+
+/// Whose token it is at the time `now`, and what it lets its bearer do.
+pub fn check<'k>(
+    token: &str,
+    keys: impl Iterator<Item = &'k Key> + Clone,
+    terms: &Terms,
+    now: SystemTime,
+) -> Result<Identity, Refused> {
+    verified(token, keys, terms)?.identity(terms.leeway, now)
+}
+
+/// The claims of a token that one of the keys signed and that meets the terms, whatever the time is.
+pub fn verified<'k>(
+    token: &str,
+    keys: impl Iterator<Item = &'k Key> + Clone,
+    terms: &Terms,
+) -> Result<Claims, Refused> {
+    let token = Token::parse(token)?;
+    // The key says what the algorithm is; a token that says another is not tried with it.
+    let keys = keys.filter(|key| key.algorithm == token.algorithm);
+    let named = keys.clone().filter(|key| key.kid.is_some() && key.kid == token.kid);
+    let others = keys.filter(|key| match &token.kid {
+        Some(_) => key.kid.is_none(),
+        None => true,
+    });
+    let mut tried = named.chain(others).take(KEYS_TRIED_MAX).peekable();
+    if tried.peek().is_none() {
+        return Err(Refused::KEY);
+    }
+    if !tried.any(|key| key.verifies(token.message, &token.signature)) {
+        return Err(Refused::SIGNATURE);
+    }
+    Claims::parse(&token.claims()?, terms)
+}

@@ -1,0 +1,168 @@
+//! The claims of a token whose signature is right.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::token::object;
+use super::{Identity, Refused, Terms};
+use crate::publication::{Channel, User};
+use crate::rules::Pattern;
+
+/// Most patterns of the claim `subscribe`, and of `publish`: each is tried for every channel.
+pub const PATTERNS_MAX: usize = 100;
+
+/// Most channels of the claim `channels`.
+pub const CHANNELS_MAX: usize = 128;
+
+/// Longest user name, in bytes.
+const USER_BYTES_MAX: usize = 255;
+
+/// The last second of the year 9999: what lies beyond it counts as it.
+const DATE_MAX: f64 = 253_402_300_799.;
+
+/// Claims that hold whatever the time is.
+#[derive(Debug)]
+pub struct Claims {
+    user: User,
+    subscribe: Box<[Pattern]>,
+    publish: Box<[Pattern]>,
+    channels: Box<[Channel]>,
+    /// In seconds since 1970, as are the others.
+    expires: Option<f64>,
+    not_before: Option<f64>,
+    issued: Option<f64>,
+}
+
+/// As they are written: each is read by itself, so that each fault has its name. Of those that are
+/// there twice none counts. The rest is ignored.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(borrow, default)]
+    sub: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    exp: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    nbf: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    iat: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    iss: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    aud: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    subscribe: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    publish: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    channels: Option<&'a RawValue>,
+}
+
+/// The claim `aud` (RFC 7519, section 4.1.3).
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Claims {
+    pub fn parse(json: &[u8], terms: &Terms) -> Result<Self, Refused> {
+        let written: Written<'_> = object(json).ok_or(Refused::CLAIMS)?;
+        if terms.issuer.is_some() {
+            let issuer: Option<String> = read(written.iss, Refused::ISS)?;
+            if issuer != terms.issuer {
+                return Err(Refused::ISS);
+            }
+        }
+        if !terms.audience.is_empty() {
+            let audience = match read(written.aud, Refused::AUD)?.ok_or(Refused::AUD)? {
+                Audience::One(one) => vec![one],
+                Audience::Many(many) => many,
+            };
+            if !audience.iter().any(|name| terms.audience.contains(name)) {
+                return Err(Refused::AUD);
+            }
+        }
+        let claims = Self {
+            user: user(written.sub)?,
+            subscribe: patterns(written.subscribe, Refused::SUBSCRIBE)?,
+            publish: patterns(written.publish, Refused::PUBLISH)?,
+            channels: channels(written.channels)?,
+            expires: read(written.exp, Refused::EXP)?,
+            not_before: read(written.nbf, Refused::NBF)?,
+            issued: read(written.iat, Refused::IAT)?,
+        };
+        match claims.expires {
+            None if terms.require_expiry => Err(Refused::NO_EXPIRY),
+            _ => Ok(claims),
+        }
+    }
+
+    /// What they let their bearer do now. `iat` may lie in the future: it bounds nothing.
+    pub fn identity(&self, leeway: Duration, now: SystemTime) -> Result<Identity, Refused> {
+        let leeway = leeway.as_secs_f64();
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        if self.not_before.is_some_and(|date| date > now + leeway) {
+            return Err(Refused::NOT_YET);
+        }
+        let ends_at = match self.expires {
+            None => None,
+            Some(date) if date > now => Some(date),
+            Some(date) if date + leeway > now => Some(date + leeway),
+            Some(_) => return Err(Refused::EXPIRED),
+        };
+        Ok(Identity {
+            user: self.user.clone(),
+            subscribe: self.subscribe.clone(),
+            publish: self.publish.clone(),
+            channels: self.channels.clone(),
+            ends_at: ends_at.map(time),
+            issued_at: self.issued.map(time),
+        })
+    }
+}
+
+/// A claim's value; None where it is not there, or null.
+fn read<'a, T: Deserialize<'a>>(
+    claim: Option<&'a RawValue>,
+    refused: Refused,
+) -> Result<Option<T>, Refused> {
+    claim.map(|raw| serde_json::from_str(raw.get()).map_err(|_| refused)).transpose()
+}
+
+fn user(claim: Option<&RawValue>) -> Result<User, Refused> {
+    let name: Option<String> = read(claim, Refused::SUB)?;
+    let fits = |name: &str| {
+        (1..=USER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
+    };
+    match name {
+        Some(name) if !fits(&name) => Err(Refused::SUB),
+        name => Ok(name.map(Into::into)),
+    }
+}
+
+fn patterns(claim: Option<&RawValue>, refused: Refused) -> Result<Box<[Pattern]>, Refused> {
+    let texts: Vec<String> = read(claim, refused)?.unwrap_or_default();
+    if texts.len() > PATTERNS_MAX {
+        return Err(refused);
+    }
+    texts.iter().map(|text| Pattern::parse(text).map_err(|_| refused)).collect()
+}
+
+/// Each channel once, in their order.
+fn channels(claim: Option<&RawValue>) -> Result<Box<[Channel]>, Refused> {
+    let names: Vec<String> = read(claim, Refused::CHANNELS)?.unwrap_or_default();
+    if names.len() > CHANNELS_MAX {
+        return Err(Refused::CHANNELS);
+    }
+    let mut seen = HashSet::new();
+    let names = names.iter().filter(|name| seen.insert(*name));
+    names.map(|name| Channel::new(name).map_err(|_| Refused::CHANNELS)).collect()
+}
+
+fn time(date: f64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs_f64(date.clamp(0., DATE_MAX))
+}

@@ -1,0 +1,139 @@
+//! The `[auth]` section.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::source::{self, Source};
+use super::{Key, Signer, Terms};
+use crate::settings::Settings;
+
+/// Most keys of a configuration. A rotation needs two.
+pub const KEYS_MAX: usize = 32;
+
+/// How clients prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They do not: everyone may do everything.
+    None,
+    /// By a signed token.
+    Token,
+}
+
+/// The `[auth]` section.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub mode: Mode,
+    /// What a token must say.
+    pub terms: Terms,
+    /// How long a stranger may stay to show a token, where no rule has anything for strangers.
+    pub timeout: Duration,
+    /// How long a revocation is remembered.
+    pub revocation_age: Duration,
+    /// What tokens are checked with.
+    pub keys: Vec<Source>,
+}
+
+impl Config {
+    /// `listen`: the public listener. Beyond loopback an open node has to be asked for in so many
+    /// words: nobody should find out from a stranger.
+    pub fn read(settings: &mut Settings, listen: SocketAddr) -> Self {
+        // Whoever gives keys means them to be asked for, also where a template left the list empty.
+        let default = if settings.is_given("auth.keys") { "token" } else { "none" };
+        let mode = settings.section("auth").choice(
+            "mode",
+            default,
+            &[("none", Mode::None), ("token", Mode::Token)],
+            "How clients prove who they are: `token`, by a signed token; `none`, not at all: \
+             everyone may do everything. Left open, it is `token` where `auth.keys` are given, else \
+             `none`, which must be written out where `server.listen` is not loopback.",
+        );
+        let (terms, timeout, revocation_age) = terms(settings);
+        // Last: in TOML, a list of tables follows everything else.
+        let keys = source::read(settings, KEYS_MAX);
+        match mode {
+            Mode::None if !listen.ip().is_loopback() && !settings.is_given("auth.mode") => {
+                settings.fault(
+                    "auth.mode",
+                    format!(
+                        "server.listen = {listen} is reachable from elsewhere and nobody has to \
+                         prove who they are; configure auth.keys, or write auth.mode = \"none\" if \
+                         that is meant"
+                    ),
+                );
+            }
+            // Keys with faults have been told of.
+            Mode::Token if keys.is_empty() => settings.fault(
+                "auth.mode",
+                "is \"token\", and there are no auth.keys to check tokens with",
+            ),
+            _ => {}
+        }
+        Self { mode, terms, timeout, revocation_age, keys: keys.into_iter().flatten().collect() }
+    }
+
+    /// The key to sign with: the first that can, or the one of that kid.
+    pub fn signer(&self, kid: Option<&str>) -> Option<&Signer> {
+        let mut signers = self.keys.iter().filter_map(Source::signer);
+        match kid {
+            Some(_) => signers.find(|signer| signer.kid.as_deref() == kid),
+            None => signers.next(),
+        }
+    }
+
+    /// The key that checks what the signer signs.
+    pub fn key_of(&self, signer: &Signer) -> Option<&Key> {
+        self.keys.iter().find_map(|source| match source {
+            Source::Key { key, signer: Some(other), .. } if std::ptr::eq(&**other, signer) => {
+                Some(&**key)
+            }
+            _ => None,
+        })
+    }
+}
+
+fn terms(settings: &mut Settings) -> (Terms, Duration, Duration) {
+    const SECOND: Duration = Duration::from_secs(1);
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let mut section = settings.section("auth");
+    let name = |text: &str| (!text.is_empty() && text.len() <= 1024).then(|| text.to_owned());
+    let terms = Terms {
+        issuer: section.text(
+            "issuer",
+            None,
+            "1 to 1024 bytes",
+            name,
+            Clone::clone,
+            "The claim `iss` of a token must be this. Not set: it may be anything.",
+        ),
+        audience: section.list(
+            "audience",
+            "a list of texts of 1 to 1024 bytes",
+            |text| name(text).is_some(),
+            "The claim `aud` of a token, a text or a list, must name one of these. Empty: it may be \
+             anything.",
+        ),
+        leeway: section.duration(
+            "leeway",
+            "5s",
+            Duration::ZERO..=300 * SECOND,
+            "How far the clocks of this node and of whoever signs tokens may be apart: `exp` and \
+             `nbf` are taken that much more kindly.",
+        ),
+        require_expiry: section
+            .flag("require_expiry", Some(true), "Is a token without `exp` refused?")
+            .unwrap_or(true),
+    };
+    let timeout = section.duration(
+        "timeout",
+        "10s",
+        Duration::from_millis(100)..=600 * SECOND,
+        "Who has shown no token by then is closed with 4001, where no rule lets strangers do anything.",
+    );
+    let revocation_age = section.duration(
+        "revocation_age",
+        "30d",
+        60 * SECOND..=366 * DAY,
+        "How long a revocation is remembered: at least as long as the longest-lived token.",
+    );
+    (terms, timeout, revocation_age)
+}

@@ -1,0 +1,66 @@
+//! Where an issuer publishes its keys.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hyper::Uri;
+use rustls::ClientConfig;
+
+/// Longest address, in bytes.
+const BYTES_MAX: usize = 2048;
+
+/// An address of a JWKS. Shown without its query, which may hold a secret.
+#[derive(Clone)]
+pub struct Address {
+    pub uri: Uri,
+    /// None: `http`.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl Address {
+    pub const ALLOWED: &str = "an address such as https://issuer/.well-known/jwks.json, without a \
+        user and without a fragment";
+
+    /// The address's URI, and whether it is `https`; None: it is not [`Address::ALLOWED`].
+    pub fn parse(text: &str) -> Option<(Uri, bool)> {
+        if text.len() > BYTES_MAX || text.contains('#') {
+            return None;
+        }
+        let uri: Uri = text.parse().ok()?;
+        let is_https = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let authority = uri.authority()?;
+        let is_plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+        is_plain.then_some((uri, is_https))
+    }
+
+    /// Without its query.
+    pub fn shown(uri: &Uri) -> String {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path())
+    }
+
+    /// Its host, as a resolver takes it.
+    pub fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub fn port(&self) -> u16 {
+        self.uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Self::shown(&self.uri))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,274 @@
+//! An issuer that answers as it is told, on a real socket.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::auth::sign::Signing;
+use crate::auth::{Auth, Config, Identity, Mode, Refused, Signer, Source, Terms};
+
+/// What the issuer answers with: everything behind the status line's version, or nothing at all.
+#[derive(Clone)]
+enum Reply {
+    Text(String),
+    Silence,
+    HangUp,
+}
+
+struct Issuer {
+    url: String,
+    reply: Arc<Mutex<Reply>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Issuer {
+    async fn start(reply: Reply) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks.json?secret=hush", listener.local_addr().unwrap());
+        let reply = Arc::new(Mutex::new(reply));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let issuer = Self { url, reply: reply.clone(), asked: asked.clone() };
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (reply, asked) = (reply.clone(), asked.clone());
+                tokio::spawn(async move {
+                    let mut head = [0; 2048];
+                    let bytes = stream.read(&mut head).await.unwrap();
+                    let head = String::from_utf8_lossy(&head[..bytes]).into_owned();
+                    assert!(head.starts_with("GET /jwks.json?secret=hush HTTP/1.1\r\n"), "{head}");
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    let reply = reply.lock().unwrap().clone();
+                    match reply {
+                        Reply::Text(text) => _ = stream.write_all(text.as_bytes()).await,
+                        Reply::HangUp => {}
+                        Reply::Silence => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        issuer
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn answers(&self, reply: Reply) {
+        *self.reply.lock().unwrap() = reply;
+    }
+
+    fn jwks(&self) -> Jwks {
+        let (uri, _) = Address::parse(&self.url).unwrap();
+        Jwks { address: Address { uri, tls: None }, only: None }
+    }
+
+    fn config(&self) -> Config {
+        let second = Duration::from_secs(1);
+        Config {
+            mode: Mode::Token,
+            terms: Terms { require_expiry: false, ..Terms::default() },
+            timeout: second,
+            revocation_age: second,
+            keys: vec![Source::Jwks(self.jwks())],
+        }
+    }
+}
+
+/// A key of an issuer, and what its tokens are signed with.
+struct Pair {
+    kid: &'static str,
+    jwk: Value,
+    signer: Signer,
+}
+
+fn pair(kid: &'static str) -> Pair {
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "use": "sig", "x": x });
+    let signer = Signer::new(Some(kid), Algorithm::EdDSA, Signing::Ed(Box::new(pair)));
+    Pair { kid, jwk, signer }
+}
+
+impl Pair {
+    fn token(&self) -> String {
+        self.signer.token(&json!({ "sub": self.kid })).unwrap()
+    }
+}
+
+fn publishing(pairs: &[&Pair], headers: &str) -> Reply {
+    let keys: Vec<_> = pairs.iter().map(|pair| pair.jwk.clone()).collect();
+    let body = json!({ "keys": keys }).to_string();
+    Reply::Text(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len()))
+}
+
+fn user(identified: Result<Identity, Refused>) -> Result<String, Refused> {
+    identified.map(|identity| identity.user.unwrap().to_string())
+}
+
+/// Waits until the task has ended so many fetches.
+async fn rounds(fetching: &Fetching, rounds: u64) {
+    let mut progress = fetching.progress.clone();
+    progress.wait_for(|progress| progress.rounds >= rounds).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_token_waits_for_the_keys() {
+    let ada = pair("ada");
+    let issuer = Issuer::start(publishing(&[&ada], "")).await;
+    let auth = Auth::start(&issuer.config());
+    assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
+    let other = pair("ada");
+    assert_eq!(user(auth.identify(&other.token()).await), Err(Refused::SIGNATURE));
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_rotates_in_is_fetched_once_for_all_who_wait() {
+    let (old, new) = (pair("old"), pair("new"));
+    let issuer = Issuer::start(publishing(&[&old], "")).await;
+    let auth = Auth::start(&issuer.config());
+    assert_eq!(user(auth.identify(&old.token()).await), Ok("old".into()));
+    issuer.answers(publishing(&[&old, &new], ""));
+    assert_eq!(user(auth.identify(&new.token()).await), Err(Refused::KEY), "asked a moment ago");
+    tokio::time::pause();
+    tokio::time::advance(WANTED_INTERVAL).await;
+    tokio::time::resume();
+    let token = new.token();
+    let all = futures_util::future::join_all((0..100).map(|_| auth.identify(&token))).await;
+    for identified in all {
+        assert_eq!(user(identified), Ok("new".into()));
+    }
+    for i in 0..100 {
+        let stranger = old.signer.token(&json!({ "i": i })).unwrap();
+        let (_, rest) = stranger.split_once('.').unwrap();
+        let header = json!({ "alg": "EdDSA", "kid": i.to_string() }).to_string();
+        let stranger = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
+        assert_eq!(user(auth.identify(&stranger).await), Err(Refused::KEY));
+    }
+    assert_eq!(issuer.asked(), 2);
+    // A key that rotates out no longer counts, however often its tokens were seen.
+    issuer.answers(publishing(&[&new], ""));
+    assert_eq!(user(auth.identify(&old.token()).await), Ok("old".into()));
+    tokio::time::pause();
+    tokio::time::advance(WANTED_INTERVAL).await;
+    tokio::time::resume();
+    let unheard = pair("unheard of");
+    assert_eq!(user(auth.identify(&unheard.token()).await), Err(Refused::KEY));
+    assert_eq!(issuer.asked(), 3);
+    assert_eq!(user(auth.identify(&old.token()).await), Err(Refused::KEY));
+    assert_eq!(user(auth.identify(&new.token()).await), Ok("new".into()));
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_keeps_its_keys_for_a_day() {
+    let ada = pair("ada");
+    let issuer =
+        Issuer::start(publishing(&[&ada], "Cache-Control: public, max-age=3600\r\n")).await;
+    let auth = Auth::start(&issuer.config());
+    assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
+    issuer.answers(Reply::HangUp);
+    let checker = auth.0.current();
+    let fetching = &checker.issuers[0];
+    tokio::time::pause();
+    // Fresh for an hour, stale for a day. It is refreshed before the hour is over.
+    tokio::time::advance(Duration::from_secs(3600 * 7 / 10)).await;
+    assert_eq!((issuer.asked(), fetching.progress.borrow().rounds), (1, 1));
+    tokio::time::advance(Duration::from_secs(3600 * 3 / 10)).await;
+    tokio::time::resume();
+    rounds(fetching, 2).await;
+    assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
+    tokio::time::pause();
+    tokio::time::advance(STALE_MAX + RETRY_MAX).await;
+    tokio::time::resume();
+    rounds(fetching, 3).await;
+    assert_eq!(user(auth.identify(&ada.token()).await), Err(Refused::KEYS_UNAVAILABLE));
+    // And counts again once it is back.
+    issuer.answers(publishing(&[&ada], ""));
+    tokio::time::pause();
+    tokio::time::advance(RETRY_MAX).await;
+    tokio::time::resume();
+    assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
+}
+
+#[tokio::test]
+async fn an_issuer_that_was_never_there_is_waited_for_and_named() {
+    let ada = pair("ada");
+    let issuer = Issuer::start(Reply::Silence).await;
+    let auth = Auth::start(&issuer.config());
+    tokio::time::pause();
+    let began = Instant::now();
+    assert_eq!(user(auth.identify(&ada.token()).await), Err(Refused::KEYS_UNAVAILABLE));
+    assert!(began.elapsed() <= fetch::TIMEOUT + Duration::from_millis(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn answers_that_are_of_no_use_are_told_apart() {
+    let body = |head: &str, body: &str| Reply::Text(format!("HTTP/1.1 {head}\r\n\r\n{body}"));
+    let large = format!("{{\"keys\":[]{}}}", " ".repeat(fetch::BODY_BYTES_MAX));
+    let many = format!("{{\"keys\":[{}1]}}", "1,".repeat(document::KEYS_MAX));
+    for (reply, expected) in [
+        (body("404 Not Found", "{}"), "404"),
+        (body("302 Found\r\nLocation: http://127.0.0.1/", ""), "302"),
+        (body("200 OK", &large), "256 KiB"),
+        (body("200 OK", "<html>"), "no JWK Set"),
+        (body("200 OK", &many), "more than 100 keys"),
+        (body("200 OK", "{\"keys\":[]}"), "no key"),
+        (Reply::HangUp, "cannot be read"),
+        (Reply::Text("SSH-2.0\r\n\r\n".into()), "cannot be read"),
+    ] {
+        let issuer = Issuer::start(reply).await;
+        let address = issuer.jwks().address;
+        let fetched = fetch(&address).await;
+        let why = fetched.and_then(|answer| Ok(keys(&answer.body, None)?)).unwrap_err().to_string();
+        assert!(why.contains(expected), "{expected:?} is not in {why:?}");
+        assert!(!why.contains("hush") && !address.to_string().contains("hush"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_given_up() {
+    let issuer = Issuer::start(Reply::Silence).await;
+    tokio::time::pause();
+    let began = Instant::now();
+    let fetched = fetch(&issuer.jwks().address).await;
+    assert!(matches!(fetched, Err(FetchError::Timeout)));
+    assert!(began.elapsed() <= fetch::TIMEOUT + Duration::from_millis(10));
+}
+
+#[tokio::test]
+async fn the_age_that_an_issuer_names_is_heeded() {
+    for (headers, expected) in [
+        ("", None),
+        ("Cache-Control: max-age=7\r\n", Some(7)),
+        ("cache-control: public\r\nCache-Control: MAX-AGE=\"7\"\r\n", Some(7)),
+        ("Cache-Control: max-age=7, no-store\r\n", Some(0)),
+        ("Cache-Control: max-age=-7\r\n", None),
+        ("Cache-Control: max-age=99999999999999999999\r\n", None),
+    ] {
+        let issuer = Issuer::start(publishing(&[], headers)).await;
+        let answer = fetch(&issuer.jwks().address).await.unwrap();
+        assert_eq!(answer.max_age, expected.map(Duration::from_secs), "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_read_again_keeps_the_keys() {
+    let ada = pair("ada");
+    let issuer = Issuer::start(publishing(&[&ada], "")).await;
+    let auth = Auth::start(&issuer.config());
+    assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
+    issuer.answers(Reply::Silence);
+    auth.replace(&issuer.config());
+    assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
+    auth.replace(&Config { mode: Mode::None, ..issuer.config() });
+    assert_eq!(user(auth.identify(&ada.token()).await), Err(Refused::NO_TOKENS));
+    assert!(!auth.is_on());
+}

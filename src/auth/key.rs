@@ -1,0 +1,114 @@
+//! A key that tokens are checked with. It is bound to one algorithm, whatever a token says of itself.
+
+use std::fmt;
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::hmac;
+use aws_lc_rs::rsa::{PublicEncryptingKey, PublicKey as RsaPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    VerificationAlgorithm,
+};
+
+/// How a token is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    HS256,
+    RS256,
+    ES256,
+    EdDSA,
+}
+
+/// Checks signatures.
+pub struct Key {
+    /// Its name in tokens' headers. None: it is tried for every token of its algorithm.
+    pub kid: Option<Box<str>>,
+    pub algorithm: Algorithm,
+    kind: Kind,
+}
+
+enum Kind {
+    Secret(Box<hmac::Key>),
+    Public(ParsedPublicKey),
+}
+
+/// Why bytes are no key, after "the key"; quotes nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidKey(pub &'static str);
+
+impl Key {
+    /// For HS256. The length is the caller's to judge.
+    pub fn secret(kid: Option<&str>, secret: &[u8]) -> Self {
+        let kind = Kind::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
+        Self { kid: kid.map(Into::into), algorithm: Algorithm::HS256, kind }
+    }
+
+    /// For the others. `der`: a SubjectPublicKeyInfo, of RSA also the PKCS#1 form, of Ed25519 and P-256
+    /// also the bare point.
+    pub fn public(kid: Option<&str>, algorithm: Algorithm, der: &[u8]) -> Result<Self, InvalidKey> {
+        let (verification, not_one): (&'static dyn VerificationAlgorithm, _) = match algorithm {
+            Algorithm::HS256 => {
+                return Err(InvalidKey("is a public key, and HS256 takes a secret"));
+            }
+            Algorithm::RS256 => {
+                return Self::rsa(der).map(|key| Self::of(kid, algorithm, key));
+            }
+            Algorithm::ES256 => (&ECDSA_P256_SHA256_FIXED, "is no P-256 key, which ES256 takes"),
+            Algorithm::EdDSA => (&ED25519, "is no Ed25519 key, which EdDSA takes"),
+        };
+        let key = ParsedPublicKey::new(verification, der).map_err(|_| InvalidKey(not_one))?;
+        Ok(Self::of(kid, algorithm, key))
+    }
+
+    fn of(kid: Option<&str>, algorithm: Algorithm, key: ParsedPublicKey) -> Self {
+        Self { kid: kid.map(Into::into), algorithm, kind: Kind::Public(key) }
+    }
+
+    fn rsa(der: &[u8]) -> Result<ParsedPublicKey, InvalidKey> {
+        let no_rsa = InvalidKey("is no RSA key, which RS256 takes");
+        let key = RsaPublicKey::from_der(der).map_err(|_| no_rsa)?;
+        let der: PublicKeyX509Der<'_> = key.as_der().map_err(|_| no_rsa)?;
+        // Only this type judges the size before a token is checked.
+        PublicEncryptingKey::from_der(der.as_ref())
+            .map_err(|_| InvalidKey("is an RSA key of less than 2048 bits, or more than 8192"))?;
+        ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der.as_ref()).map_err(|_| no_rsa)
+    }
+
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.kind {
+            // Compares in constant time.
+            Kind::Secret(key) => hmac::verify(key, message, signature).is_ok(),
+            Kind::Public(key) => key.verify_sig(message, signature).is_ok(),
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("kid", &self.kid)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Algorithm {
+    pub const EACH: [Self; 4] = [Self::HS256, Self::RS256, Self::ES256, Self::EdDSA];
+
+    pub const ALLOWED: &str = "one of HS256, RS256, ES256, EdDSA";
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::EACH.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// As tokens' headers have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HS256 => "HS256",
+            Self::RS256 => "RS256",
+            Self::ES256 => "ES256",
+            Self::EdDSA => "EdDSA",
+        }
+    }
+}

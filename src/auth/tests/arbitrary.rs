@@ -1,0 +1,69 @@
+//! Whatever comes, nothing panics.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// JSON of the kinds that claims have, and of those they must not have.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".*".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Value::from))
+}
+
+proptest! {
+    #[test]
+    fn any_text(token in ".*") {
+        let pair = Pair::new(Algorithm::HS256);
+        prop_assert!(pair.checked(&token).is_err());
+    }
+
+    #[test]
+    fn any_parts(header in ".*", claims in prop::collection::vec(any::<u8>(), 0..99), end in ".*") {
+        let pair = Pair::new(Algorithm::HS256);
+        let token = format!("{}.{}.{}", encode(header), encode(&claims), encode(&end));
+        prop_assert!(pair.checked(&token).is_err());
+        let known = format!("{}.{}.{}", encode(pair.header()), encode(claims), encode(end));
+        prop_assert_eq!(pair.checked(&known).map(drop), Err(Refused::SIGNATURE));
+    }
+
+    #[test]
+    fn any_signed_claims(
+        sub in value(), exp in value(), nbf in value(), iat in value(), lists in value(),
+    ) {
+        let pair = Pair::new(Algorithm::HS256);
+        let claims = json!({
+            "sub": sub, "exp": exp, "nbf": nbf, "iat": iat, "subscribe": lists, "channels": lists,
+        });
+        if let Ok(identity) = pair.checked(&pair.token(&claims.to_string())) {
+            prop_assert!(identity.ends_at.is_some_and(|ends_at| ends_at > now()));
+        }
+    }
+
+    #[test]
+    fn any_document(json in prop::collection::vec(any::<u8>(), 0..99), jwk in value()) {
+        prop_assert!(keys_of_jwks(&json, None).is_err());
+        let of_rsa = json!({ "keys": [{ "kty": "RSA", "n": jwk, "e": jwk }] }).to_string();
+        prop_assert!(keys_of_jwks(of_rsa.as_bytes(), None).is_err());
+    }
+
+    #[test]
+    fn any_file(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+        for algorithm in Algorithm::EACH {
+            for label in ["PUBLIC KEY", "PRIVATE KEY", "CERTIFICATE"] {
+                let body = base64::engine::general_purpose::STANDARD.encode(&bytes);
+                let pem = format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----");
+                let read = pem::read(None, algorithm, pem.as_bytes());
+                // Any 32 bytes may be a point of Ed25519.
+                prop_assert!(read.is_err() || bytes.len() == 32);
+            }
+            prop_assert!(pem::read(None, algorithm, &bytes).is_err());
+        }
+    }
+}

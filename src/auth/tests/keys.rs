@@ -1,0 +1,149 @@
+//! Which key a token is checked with, and what files keys come in.
+
+use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents,
+};
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+
+fn pem_of(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+}
+
+#[test]
+fn a_kid_names_its_key_and_keys_without_one_are_tried_beside_it() {
+    let secrets: Vec<String> = (0..40).map(|i| format!("secret number {i:02}")).collect();
+    let token = |secret: &str, kid: Option<&str>| {
+        let signer = Signer::secret(kid, secret.as_bytes());
+        signer.token(&json!({ "exp": NOW + 60 })).unwrap()
+    };
+    let checked = |keys: &[Key], token: &str| refused(check(token, keys.iter(), &terms(), now()));
+    let named = |kid: &str, i: usize| Key::secret(Some(kid), secrets[i].as_bytes());
+    let nameless = |i: usize| Key::secret(None, secrets[i].as_bytes());
+    let keys = [named("old", 0), named("new", 1), nameless(2)];
+    assert_eq!(checked(&keys, &token(&secrets[0], Some("old"))), None);
+    assert_eq!(checked(&keys, &token(&secrets[1], Some("new"))), None);
+    assert_eq!(checked(&keys, &token(&secrets[1], Some("old"))), Some(Refused::SIGNATURE));
+    assert_eq!(checked(&keys, &token(&secrets[2], Some("other"))), None);
+    assert_eq!(checked(&keys, &token(&secrets[2], None)), None);
+    assert_eq!(checked(&keys, &token(&secrets[1], None)), None);
+    assert_eq!(checked(&keys[..2], &token(&secrets[1], Some("other"))), Some(Refused::KEY));
+    // However many there are, one that is named is tried first, and only so many are tried.
+    let mut many: Vec<Key> = (0..KEYS_TRIED_MAX).map(nameless).collect();
+    many.push(nameless(30));
+    many.push(named("last", 31));
+    assert_eq!(checked(&many, &token(&secrets[31], Some("last"))), None);
+    assert_eq!(checked(&many, &token(&secrets[KEYS_TRIED_MAX - 1], None)), None);
+    assert_eq!(checked(&many, &token(&secrets[30], None)), Some(Refused::SIGNATURE));
+}
+
+#[test]
+fn a_private_key_in_a_file_signs_what_its_public_half_checks() {
+    for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
+        let pair = Pair::new(algorithm);
+        let (key, signer) = pem::read(Some("a"), algorithm, pair.private.as_bytes()).unwrap();
+        let token = signer.unwrap().token(&json!({ "sub": "ada", "exp": NOW + 60 })).unwrap();
+        assert!(pair.checked(&token).is_ok(), "{algorithm:?}");
+        assert!(check(&token, [&key].into_iter(), &terms(), now()).is_ok());
+        let mut validation = jsonwebtoken::Validation::new(pair.theirs);
+        validation.validate_exp = false;
+        let theirs = jsonwebtoken::decode::<Value>(&token, &pair.their_key, &validation).unwrap();
+        assert_eq!(
+            (theirs.claims["sub"].as_str(), theirs.header.kid.as_deref()),
+            (Some("ada"), Some("a"))
+        );
+    }
+}
+
+#[test]
+fn keys_may_be_in_their_older_forms_and_in_certificates() {
+    let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let sec1: EcPrivateKeyRfc5915Der<'_> = ec.private_key().as_der().unwrap();
+    let parameters = pem_of("EC PARAMETERS", b"\x06\x08*\x86H\xce=\x03\x01\x07");
+    let sec1 = parameters + &pem_of("EC PRIVATE KEY", sec1.as_ref());
+    let pkcs1 = pem_of("RSA PUBLIC KEY", rsa.public_key().as_ref());
+    let issuer = rcgen::generate_simple_self_signed(["issuer".to_owned()]).unwrap();
+    let windows = pkcs1.replace('\n', "\r\n");
+    for (algorithm, pem, signs) in [
+        (Algorithm::RS256, &pkcs1, false),
+        (Algorithm::RS256, &windows, false),
+        (Algorithm::ES256, &sec1, true),
+        (Algorithm::ES256, &issuer.cert.pem(), false),
+    ] {
+        let (_, signer) = pem::read(None, algorithm, pem.as_bytes()).unwrap();
+        assert_eq!(signer.is_some(), signs, "{pem}");
+    }
+}
+
+#[test]
+fn what_is_no_key_of_the_algorithm_is_told_apart() {
+    let weak = RsaPublicKeyComponents { n: vec![0xc5; 128], e: vec![1, 0, 1] };
+    let weak: PublicKeyX509Der<'_> = weak.as_der().unwrap();
+    let weak = pem_of("PUBLIC KEY", weak.as_ref());
+    let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let ed = Pair::new(Algorithm::EdDSA);
+    for (algorithm, pem, why) in [
+        (Algorithm::RS256, weak.as_str(), "less than 2048 bits"),
+        (Algorithm::RS256, &ed.public, "no RSA key"),
+        (Algorithm::RS256, &ed.private, "no private RSA key"),
+        (Algorithm::ES256, &p384.public_key_pem(), "no P-256 key"),
+        (Algorithm::ES256, &p384.serialize_pem(), "no private P-256 key"),
+        (Algorithm::EdDSA, &p384.public_key_pem(), "no Ed25519 key"),
+        (Algorithm::EdDSA, &p384.serialize_pem(), "no private Ed25519 key"),
+        (Algorithm::HS256, &ed.public, "takes a secret"),
+        (Algorithm::EdDSA, "hush", "has no PUBLIC KEY"),
+        (
+            Algorithm::EdDSA,
+            "-----BEGIN PUBLIC KEY-----\nhush!\n-----END PUBLIC KEY-----",
+            "no base64",
+        ),
+        (Algorithm::EdDSA, "-----BEGIN PUBLIC KEY-----\nhush", "has no PUBLIC KEY"),
+        (Algorithm::EdDSA, &pem_of("ENCRYPTED PRIVATE KEY", b"hush"), "passphrase"),
+        (Algorithm::EdDSA, &pem_of("CERTIFICATE", b"hush"), "cannot be read"),
+    ] {
+        let error = pem::read(None, algorithm, pem.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(why) && !error.contains("hush"), "{why:?}: {error}");
+    }
+}
+
+#[test]
+fn a_jwk_set_gives_the_keys_that_can_check_tokens() {
+    let good = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "a",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+    let with = |over: Value| {
+        let mut jwk = good.clone();
+        jwk.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
+        jwk
+    };
+    let weak = encode([0xc5; 128]);
+    let bad = [
+        with(json!({ "use": "enc" })),
+        with(json!({ "alg": "ES256" })),
+        with(json!({ "key_ops": ["sign"] })),
+        with(json!({ "crv": "X25519" })),
+        with(json!({ "x": "AA" })),
+        with(json!({ "kid": 7 })),
+        json!({ "kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }),
+        json!({ "kty": "RSA", "n": weak, "e": "AQAB" }),
+        json!({ "kty": "RSA", "e": "AQAB" }),
+        json!({ "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA" }),
+        json!({ "kty": "EC", "crv": "P-256", "x": encode([7; 32]), "y": encode([7; 32]) }),
+        json!({ "kty": "AKP" }),
+        json!([]),
+    ];
+    let set = |keys: &[Value]| json!({ "keys": keys }).to_string();
+    for jwk in &bad {
+        let keys = keys_of_jwks(set(std::slice::from_ref(jwk)).as_bytes(), None);
+        assert_eq!(keys.unwrap_err(), Useless::NoKeys, "{jwk}");
+    }
+    let more =
+        [with(json!({ "use": "sig", "alg": "Ed25519" })), with(json!({ "key_ops": ["verify"] }))];
+    let all = [&bad[..], &more[..]].concat();
+    assert_eq!(keys_of_jwks(set(&all).as_bytes(), None).unwrap().len(), 2);
+    let only = keys_of_jwks(set(&all).as_bytes(), Some(Algorithm::RS256));
+    assert_eq!(only.unwrap_err(), Useless::NoKeys);
+}

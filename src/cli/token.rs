@@ -1,0 +1,81 @@
+//! `tidegate token`: a token as whoever logs users in would sign it, to try things out.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{Failure, channel};
+use crate::auth::{self, NewClaims};
+use crate::config::Config;
+use crate::rules::Pattern;
+use crate::settings::read_duration;
+
+/// Longest life of a token: ten years.
+const TTL_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The user's name.
+    #[arg(long)]
+    user: String,
+    /// A pattern of channels that the user may subscribe to where a rule says `token`. May be given many
+    /// times, as the next two.
+    #[arg(long, value_name = "PATTERN")]
+    subscribe: Vec<String>,
+    /// A pattern of channels that the user may publish to where a rule says `token`.
+    #[arg(long, value_name = "PATTERN")]
+    publish: Vec<String>,
+    /// A channel that the user's sessions are subscribed to at connect.
+    #[arg(long, value_name = "CHANNEL")]
+    channel: Vec<String>,
+    /// How long the token holds, with its unit (ms, s, m, h, d).
+    #[arg(long, default_value = "1h")]
+    ttl: String,
+    /// Signs with the key of this name, not the first that can sign.
+    #[arg(long)]
+    kid: Option<String>,
+}
+
+pub fn run(config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { user, subscribe, publish, channel: channels, ttl, kid } = arguments;
+    let ttl = read_duration(&ttl)
+        .filter(|ttl| (Duration::from_secs(1)..=TTL_MAX).contains(ttl))
+        .ok_or_else(|| wrong("--ttl is a duration with its unit, such as 1h, 1s to 3650d"))?;
+    let signer = config.auth.signer(kid.as_deref()).ok_or_else(|| match &kid {
+        Some(kid) => wrong(&format!("no key of auth.keys with the kid {kid:?} can sign")),
+        None => {
+            wrong("no key of auth.keys can sign: that takes a secret, or a private key in a file")
+        }
+    })?;
+    for text in subscribe.iter().chain(&publish) {
+        Pattern::parse(text).map_err(|invalid| wrong(&format!("{text:?}: {invalid}")))?;
+    }
+    for name in &channels {
+        channel(name)?;
+    }
+    let now = SystemTime::now();
+    let seconds = now.duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
+    let terms = &config.auth.terms;
+    let claims = NewClaims {
+        sub: user,
+        iat: seconds,
+        exp: seconds + ttl.as_secs(),
+        iss: terms.issuer.clone(),
+        aud: terms.audience.first().cloned(),
+        subscribe,
+        publish,
+        channels,
+    };
+    let token = signer.token(&claims).context("cannot sign")?;
+    // A node would refuse it for the same reason.
+    let key = config.auth.key_of(signer);
+    auth::check(&token, key.into_iter(), terms, now).map_err(|refused| wrong(refused.0))?;
+    println!("{token}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wrong(what: &str) -> Failure {
+    Failure::Configuration(what.to_owned())
+}

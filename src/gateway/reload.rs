@@ -1,0 +1,129 @@
+//! New settings for a node that runs: read and checked whole, then taken up, or refused while the old
+//! go on.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::auth::Auth;
+use crate::config::{Config, Sources};
+use crate::hub::Hub;
+use crate::limits::Limits;
+use crate::live::Live;
+use crate::session::Users;
+use crate::settings::Known;
+use crate::{telemetry, transport, vital};
+
+/// How often files are looked at. Their content counts: Kubernetes exchanges a link to a directory,
+/// and the files in it are as old as they were.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Largest file that is looked at, in bytes; of more only so much.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What follows new settings.
+pub struct Followers {
+    pub hub: Hub,
+    pub auth: Auth,
+    pub users: Users,
+    pub limits: Limits,
+    pub server: Live<transport::Config>,
+}
+
+/// The settings of a node that runs.
+pub struct Reload {
+    sources: Sources,
+    followers: Followers,
+    /// Those that are in force, to tell what is new.
+    known: Vec<Known>,
+    files: Vec<PathBuf>,
+    /// Of what the files held when they were last read.
+    trace: u64,
+}
+
+impl Reload {
+    pub fn new(sources: Sources, config: &Config, followers: Followers) -> Self {
+        let (known, files) = (config.known.clone(), config.files.clone());
+        let trace = trace(&files);
+        Self { sources, followers, known, files, trace }
+    }
+
+    /// Reloads at every `hangup`, and when a file has changed.
+    pub fn start(mut self, mut hangup: Signal) {
+        let mut look = interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        vital::spawn("reload", async move {
+            loop {
+                tokio::select! {
+                    // None comes only when the runtime ends.
+                    _ = hangup.recv() => self.reload("SIGHUP"),
+                    _ = look.tick() => if trace(&self.files) != self.trace {
+                        self.reload("a file has changed");
+                    },
+                }
+            }
+        });
+    }
+
+    fn reload(&mut self, why: &str) {
+        // First, so that what changes while it is read is seen next time.
+        self.trace = trace(&self.files);
+        let config = match Config::load(&self.sources) {
+            Ok(config) => config,
+            Err(faults) => return telemetry::reload_refused(why, &faults),
+        };
+        let changed = changed(&self.known, &config.known);
+        let (live, fixed): (Vec<_>, Vec<_>) =
+            changed.into_iter().partition(|key| Config::is_live(key));
+        self.known = config.known.clone();
+        if self.files != config.files {
+            self.files.clone_from(&config.files);
+            self.trace = trace(&self.files);
+        }
+        self.followers.follow(config);
+        telemetry::reloaded(why, &live, &fixed);
+    }
+}
+
+impl Followers {
+    fn follow(&self, config: Config) {
+        telemetry::set_log_level(config.telemetry.log_level);
+        self.limits.replace(config.limits);
+        self.server.replace(config.server);
+        self.users.revocations().set_age(config.auth.revocation_age);
+        self.auth.replace(&config.auth);
+        self.hub.replace_rules(&config.rules);
+    }
+}
+
+/// Keys whose effective values differ, by name. Of secrets, which are masked, it cannot be told.
+fn changed(old: &[Known], new: &[Known]) -> Vec<String> {
+    let value = |known: &[Known], key: &str| {
+        known.iter().find(|it| it.key == key).map(|it| it.effective.clone())
+    };
+    let all = old.iter().chain(new).filter(|known| !known.is_schema());
+    let mut keys: Vec<_> = all.map(|known| known.key.clone()).collect();
+    keys.sort();
+    keys.dedup();
+    keys.retain(|key| value(old, key) != value(new, key));
+    keys
+}
+
+/// Of what all these files hold. Those that cannot be read are as if they were empty.
+fn trace(files: &[PathBuf]) -> u64 {
+    use std::io::Read;
+    let mut hasher = DefaultHasher::new();
+    for path in files {
+        let mut bytes = Vec::new();
+        if let Ok(file) = std::fs::File::open(path) {
+            // What was read before it failed is as good a trace as any.
+            let _ = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
+        }
+        bytes.hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,162 @@
+//! The memory of the process, and what is done before it runs out: first nobody new comes in, then
+//! those leave for whom the most is kept.
+
+mod pressure;
+mod system;
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::pressure::{Pressure, Step};
+use crate::close::Close;
+use crate::limits::Limits;
+use crate::outbound::Outbound;
+use crate::telemetry;
+
+/// How often it is measured. A flood of a gigabyte a second adds 50 MB meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A connection that owes less is not worth closing: what it costs beside is more.
+const OWED_BYTES_MIN: usize = 4 << 10;
+
+/// How the memory stands. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Standing>);
+
+#[derive(Debug, Default)]
+struct Standing {
+    used: AtomicUsize,
+    max: AtomicUsize,
+    is_short: AtomicBool,
+}
+
+/// The process is near its ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    used: usize,
+    max: usize,
+}
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { used, max } = self;
+        write!(f, "{} of {} MiB are in use", used >> 20, max >> 20)
+    }
+}
+
+impl Memory {
+    /// Starts watching on the current runtime, for ever. `connections`: those of this node, asked
+    /// for only when some of them must go.
+    pub fn watch(
+        limits: Limits,
+        connections: impl Fn() -> Vec<Arc<Outbound>> + Send + 'static,
+    ) -> Self {
+        let memory = Self::default();
+        let watched = memory.clone();
+        tokio::spawn(async move {
+            let system = system::bytes();
+            let mut pressure = Pressure::default();
+            let mut looks = interval(LOOK_INTERVAL);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                let max = match limits.get().memory_max {
+                    0 => system / 10 * 9,
+                    max => max,
+                };
+                // Where the system does not say, nothing can be done about it.
+                let used = system::resident_bytes().unwrap_or(0);
+                let step = pressure.step(used, max);
+                watched.note(used, max, pressure.is_short());
+                if let Step::Shed(bytes) = step {
+                    shed(connections(), bytes);
+                }
+            }
+        });
+        memory
+    }
+
+    /// Is the process so near its ceiling that nobody new may come in?
+    pub fn is_short(&self) -> bool {
+        self.0.is_short.load(Ordering::Relaxed)
+    }
+
+    /// Is there room for more clients?
+    pub fn ready(&self) -> Result<(), Short> {
+        match self.is_short() {
+            false => Ok(()),
+            true => Err(self.standing()),
+        }
+    }
+
+    fn standing(&self) -> Short {
+        let read = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+        Short { used: read(&self.0.used), max: read(&self.0.max) }
+    }
+
+    fn note(&self, used: usize, max: usize, is_short: bool) {
+        self.0.used.store(used, Ordering::Relaxed);
+        if self.0.max.swap(max, Ordering::Relaxed) != max {
+            telemetry::memory_max(max);
+        }
+        match (self.0.is_short.swap(is_short, Ordering::Relaxed), is_short) {
+            (false, true) => telemetry::memory_short(&self.standing()),
+            (true, false) => telemetry::memory_recovered(&self.standing()),
+            _ => {}
+        }
+    }
+}
+
+/// Closes those that owe the most, until they owed `bytes` together.
+fn shed(connections: Vec<Arc<Outbound>>, bytes: usize) {
+    let owing = |outbound: Arc<Outbound>| match outbound.closing() {
+        Some(_) => None,
+        None => Some((outbound.bytes(), outbound)).filter(|(owed, _)| *owed >= OWED_BYTES_MIN),
+    };
+    let mut owing: Vec<_> = connections.into_iter().filter_map(owing).collect();
+    owing.sort_unstable_by_key(|(owed, _)| Reverse(*owed));
+    let (mut closed, mut freed) = (0, 0);
+    for (owed, outbound) in owing {
+        if freed >= bytes {
+            break;
+        }
+        if outbound.close(Close::Overloaded) {
+            closed += 1;
+            freed += owed;
+        }
+    }
+    if closed > 0 {
+        telemetry::memory_shed(closed, freed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publication::{NodeId, SessionId};
+    use bytes::Bytes;
+
+    #[test]
+    fn those_that_owe_the_most_go_first_and_no_more_of_them_than_needed() {
+        let node = NodeId::random();
+        let owing = |owed: usize| {
+            let session = SessionId { node, number: owed as u64 };
+            let outbound = Arc::new(Outbound::new(session, 1 << 20));
+            let _ = outbound.push(Bytes::from(vec![0; owed]));
+            outbound
+        };
+        let all: Vec<_> = [0, 100, 300_000, 100_000, 200_000].map(owing).into();
+        let closed = || all.iter().map(|it| it.closing().is_some()).collect::<Vec<_>>();
+        shed(all.clone(), 400_000);
+        assert_eq!(closed(), [false, false, true, false, true]);
+        assert_eq!(all[2].bytes(), 0, "what waited is dropped");
+        shed(all.clone(), 400_000);
+        assert_eq!(closed(), [false, false, true, true, true]);
+        assert_eq!(all[3].closing(), Some(Close::Overloaded));
+    }
+}

@@ -1,0 +1,104 @@
+//! What is to be done at which measure. Plain numbers, no I/O.
+
+/// Percent of the ceiling from which nobody new comes in.
+const SHORT_PERCENT: usize = 85;
+
+/// Percent of the ceiling below which they come in again.
+const RECOVERED_PERCENT: usize = 80;
+
+/// Percent of the ceiling from which connections are closed.
+const SHED_PERCENT: usize = 92;
+
+/// Percent of the ceiling that shedding aims at, so that the node takes clients again after it.
+const AIM_PERCENT: usize = 75;
+
+/// How often what is asked for doubles, at most.
+const DOUBLINGS_MAX: u32 = 30;
+
+/// Looks until what was shed is missed: the allocator gives memory back when it comes to it.
+const PATIENCE_LOOKS: u32 = 6;
+
+/// Percent of the ceiling by which more in use ends the patience.
+const GROWTH_PERCENT: usize = 1;
+
+/// How near the ceiling the process is, and for how long it has shed.
+#[derive(Debug, Default)]
+pub struct Pressure {
+    is_short: bool,
+    /// How often it has shed without coming below the line.
+    sheds: u32,
+    /// Looks since it last did.
+    looks: u32,
+    /// What was in use then.
+    used_then: usize,
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Nothing,
+    /// Connections that owe so many bytes together are to go.
+    Shed(usize),
+}
+
+impl Pressure {
+    /// `used` of `max` bytes are in use.
+    pub fn step(&mut self, used: usize, max: usize) -> Step {
+        let percent = |percent: usize| max / 100 * percent;
+        self.is_short = match self.is_short {
+            false => used >= percent(SHORT_PERCENT),
+            true => used >= percent(RECOVERED_PERCENT),
+        };
+        if used < percent(SHED_PERCENT) {
+            self.sheds = 0;
+            return Step::Nothing;
+        }
+        self.looks += 1;
+        let grows = used > self.used_then.saturating_add(percent(GROWTH_PERCENT));
+        if self.sheds > 0 && self.looks < PATIENCE_LOOKS && !grows {
+            return Step::Nothing;
+        }
+        (self.looks, self.used_then) = (0, used);
+        // Subscribers of one channel owe the same bytes: memory comes back with the last of them. So
+        // more go each time that it did not help.
+        let bytes = (used - percent(AIM_PERCENT)).saturating_mul(1 << self.sheds);
+        self.sheds = (self.sheds + 1).min(DOUBLINGS_MAX);
+        Step::Shed(bytes)
+    }
+
+    /// May nobody new come in?
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_short_from_one_line_and_recovers_at_another() {
+        let mut pressure = Pressure::default();
+        for (used, is_short) in [(849, false), (850, true), (849, true), (800, true), (799, false)]
+        {
+            assert_eq!(pressure.step(used, 1000), Step::Nothing);
+            assert_eq!(pressure.is_short(), is_short, "at {used}");
+        }
+    }
+
+    #[test]
+    fn it_sheds_more_as_long_as_it_does_not_help() {
+        let mut pressure = Pressure::default();
+        let mut looks = |used, times| -> Vec<_> {
+            let steps = (0..times).map(|_| pressure.step(used, 1000));
+            steps.filter(|step| *step != Step::Nothing).collect()
+        };
+        assert_eq!(looks(950, 1), [Step::Shed(200)]);
+        assert_eq!(looks(950, PATIENCE_LOOKS - 1), [], "what was shed may yet come back");
+        assert_eq!(looks(950, 1), [Step::Shed(400)]);
+        assert_eq!(looks(961, 2), [Step::Shed(844)], "it grows");
+        assert_eq!(looks(919, 1), []);
+        assert_eq!(looks(950, 1), [Step::Shed(200)]);
+        assert!(looks(usize::MAX, 1000).len() > 100);
+    }
+}

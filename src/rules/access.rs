@@ -1,0 +1,39 @@
+//! Whom a rule lets do something.
+
+use crate::settings::Section;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    #[default]
+    Anyone,
+    /// Whoever has a valid token.
+    User,
+    /// Whoever has a token that lists the channel.
+    Token,
+    Nobody,
+}
+
+impl Access {
+    const CHOICES: [(&str, Self); 4] = [
+        ("anyone", Self::Anyone),
+        ("user", Self::User),
+        ("token", Self::Token),
+        ("nobody", Self::Nobody),
+    ];
+
+    /// `tokens`: do clients prove who they are? What is not said is then for tokens that list it.
+    pub(super) fn read(
+        section: &mut Section<'_>,
+        key: &str,
+        tokens: bool,
+        doc: &'static str,
+    ) -> Self {
+        let default = if tokens { "token" } else { "anyone" };
+        section.choice(key, default, &Self::CHOICES, doc)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        let found = Self::CHOICES.iter().find(|(_, access)| *access == self);
+        found.map_or("", |(word, _)| word)
+    }
+}

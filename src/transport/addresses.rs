@@ -1,0 +1,215 @@
+//! How many connections each client address has, and how fast it makes them.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::limits::Bucket;
+
+/// Slices of the table, so that handshakes seldom meet at one lock.
+const SHARDS: usize = 32;
+
+/// Most addresses that are measured at a time, some 20 MB of them. More are let pass unmeasured: the
+/// limits of the node hold for them all the same.
+const ENTRIES_MAX: usize = 1 << 18;
+
+/// A slice of fewer addresses is not worth being swept.
+const SWEPT_ENTRIES_MIN: usize = 64;
+
+/// How often a slice may be swept. An address whose last connection is gone needs no longer than that
+/// to be as good as new.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The addresses that have connections, or had handshakes within the last second.
+pub struct Addresses {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct Shard {
+    entries: HashMap<Address, Entry>,
+    swept_at: Option<Instant>,
+}
+
+/// What counts as one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Address {
+    V4(u32),
+    /// The first half: whoever has one IPv6 address has all of its /64.
+    V6(u64),
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+struct Entry {
+    connections: usize,
+    /// Of its handshakes.
+    bucket: Bucket,
+}
+
+impl Entry {
+    /// Would a new one be the same?
+    fn says_nothing(&mut self, per_second: usize, now: Instant) -> bool {
+        self.connections == 0 && self.bucket.is_full(per_second, now)
+    }
+}
+
+/// The address has as many connections as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// One connection of an address, given back by its drop.
+pub struct Visit {
+    addresses: Arc<Addresses>,
+    address: Address,
+}
+
+impl Addresses {
+    pub fn new() -> Arc<Self> {
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Arc::new(Self { shards, hasher: RandomState::new() })
+    }
+
+    /// Takes one handshake; false where the address has had its `per_second`.
+    pub fn take(&self, address: IpAddr, per_second: usize, now: Instant) -> bool {
+        let address = address.into();
+        let mut shard = self.shard(address);
+        let entry = shard.entry(address, per_second, now);
+        entry.is_none_or(|entry| entry.bucket.take(1, per_second, now))
+    }
+
+    /// Counts one more connection of the address. None: it is not measured.
+    pub fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        connections_max: usize,
+        per_second: usize,
+        now: Instant,
+    ) -> Result<Option<Visit>, Full> {
+        let address = address.into();
+        let mut shard = self.shard(address);
+        let Some(entry) = shard.entry(address, per_second, now) else { return Ok(None) };
+        if entry.connections >= connections_max {
+            return Err(Full);
+        }
+        entry.connections += 1;
+        Ok(Some(Visit { addresses: self.clone(), address }))
+    }
+
+    fn shard(&self, address: Address) -> MutexGuard<'_, Shard> {
+        let shard = self.hasher.hash_one(address) as usize % SHARDS;
+        self.shards[shard].lock().expect("no code panics while it holds a lock of the addresses")
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap().entries.len()).sum()
+    }
+}
+
+impl Shard {
+    /// None: there is no room for another address.
+    fn entry(&mut self, address: Address, per_second: usize, now: Instant) -> Option<&mut Entry> {
+        if !self.entries.contains_key(&address) {
+            self.sweep(per_second, now);
+            if self.entries.len() >= ENTRIES_MAX / SHARDS {
+                return None;
+            }
+        }
+        let new = || Entry { connections: 0, bucket: Bucket::full(per_second, now) };
+        Some(self.entries.entry(address).or_insert_with(new))
+    }
+
+    /// Forgets those that a new entry would be the same as.
+    fn sweep(&mut self, per_second: usize, now: Instant) {
+        let is_due = self.swept_at.is_none_or(|at| now >= at + SWEEP_INTERVAL);
+        if self.entries.len() < SWEPT_ENTRIES_MIN || !is_due {
+            return;
+        }
+        self.swept_at = Some(now);
+        self.entries.retain(|_, entry| !entry.says_nothing(per_second, now));
+        self.entries.shrink_to(self.entries.len() * 2);
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut shard = self.addresses.shard(self.address);
+        if let Some(entry) = shard.entries.get_mut(&self.address) {
+            // What else is left of it is swept when there are many.
+            entry.connections -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn each_address_has_its_own_count_and_gets_it_back() {
+        let (addresses, now) = (Addresses::new(), Instant::now());
+        let enter = |address| addresses.enter(ip(address), 2, 0, now).map(Option::unwrap);
+        let first = enter("192.0.2.1").unwrap_or_else(|_| panic!("there is room"));
+        let _second = enter("::ffff:192.0.2.1").unwrap_or_else(|_| panic!("there is room"));
+        assert!(enter("192.0.2.1").is_err());
+        assert!(enter("192.0.2.2").is_ok());
+        drop(first);
+        assert!(enter("192.0.2.1").is_ok());
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_64() {
+        let (addresses, now) = (Addresses::new(), Instant::now());
+        assert!(addresses.take(ip("2001:db8:0:1::1"), 1, now));
+        assert!(!addresses.take(ip("2001:db8:0:1:ffff::2"), 1, now));
+        assert!(addresses.take(ip("2001:db8:0:2::1"), 1, now));
+        // An IPv4 address of the same bits is another one.
+        assert!(addresses.take(ip("0.0.0.1"), 1, now) && addresses.take(ip("0:0:0:1::"), 1, now));
+    }
+
+    #[test]
+    fn a_rate_holds_for_each_address_and_fills_again() {
+        let (addresses, start) = (Addresses::new(), Instant::now());
+        let one = ip("192.0.2.1");
+        assert!((0..3).all(|_| addresses.take(one, 3, start)));
+        assert!(!addresses.take(one, 3, start));
+        assert!(addresses.take(ip("192.0.2.2"), 3, start));
+        assert!(addresses.take(one, 3, start + Duration::from_millis(400)));
+        assert!(!addresses.take(one, 3, start + Duration::from_millis(400)));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_is_bounded_and_forgotten_and_those_with_connections_are_not() {
+        let (addresses, start) = (Addresses::new(), Instant::now());
+        let numbered = |number: u32| IpAddr::V4(number.into());
+        let stays = addresses.enter(numbered(1), 1, 1, start).ok().flatten();
+        for number in 0..(ENTRIES_MAX * 2) as u32 {
+            assert!(addresses.take(numbered(number), 1, start), "{number} is new");
+        }
+        assert!((ENTRIES_MAX / 2..=ENTRIES_MAX).contains(&addresses.len()));
+        let later = start + SWEEP_INTERVAL;
+        for number in 0..10_000 {
+            addresses.take(IpAddr::V6((u128::from(number + 1_u32) << 64).into()), 1, later);
+        }
+        assert!(addresses.len() <= 10_001, "{}", addresses.len());
+        assert!(addresses.enter(numbered(1), 1, 1, later).is_err(), "it is still there");
+        drop(stays);
+    }
+}

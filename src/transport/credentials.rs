@@ -1,0 +1,74 @@
+//! Where a request carries its token: `Authorization: Bearer`, a subprotocol `bearer.<token>`, or
+//! `?token=`. Nothing here is ever logged.
+
+use std::borrow::Cow;
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use percent_encoding::percent_decode_str;
+
+/// How the subprotocol begins that carries a token. A browser can send nothing else with an upgrade.
+pub const BEARER: &[u8] = b"bearer.";
+
+/// The token of a request, the first of the three ways that is used. None: it has none.
+///
+/// What is no text comes out as one that no key has signed.
+pub fn token<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Cow<'a, str>> {
+    let header = headers.get(AUTHORIZATION).map(|value| scheme(value.as_bytes()));
+    let bytes = header.flatten().or_else(|| of_subprotocol(headers));
+    bytes.map(String::from_utf8_lossy).or_else(|| of_query(query?))
+}
+
+/// What stands behind `Bearer `. Of any other scheme: none, as it is not for us.
+fn scheme(value: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"Bearer ";
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim_ascii())
+}
+
+fn of_subprotocol(headers: &HeaderMap) -> Option<&[u8]> {
+    subprotocols(headers).find_map(|name| name.strip_prefix(BEARER))
+}
+
+fn of_query(query: &str) -> Option<Cow<'_, str>> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+    Some(percent_decode_str(value).decode_utf8_lossy())
+}
+
+/// The names in `Sec-WebSocket-Protocol`, in the client's order.
+pub fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let names = lists.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    names.map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(hyper::header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_token_is_found_wherever_it_is() {
+        let none = headers(&[]);
+        let header = headers(&[(AUTHORIZATION, "bearer a.b.c")]);
+        let subprotocol = headers(&[(SEC_WEBSOCKET_PROTOCOL, "tidegate.v1.json, bearer.d.e.f")]);
+        assert_eq!(token(&none, None), None);
+        assert_eq!(token(&none, Some("since=1&tokens=x")), None);
+        assert_eq!(token(&header, Some("token=x")).as_deref(), Some("a.b.c"));
+        assert_eq!(token(&subprotocol, Some("token=x")).as_deref(), Some("d.e.f"));
+        assert_eq!(token(&none, Some("echo=false&token=g%2Eh")).as_deref(), Some("g.h"));
+        assert_eq!(token(&headers(&[(AUTHORIZATION, "Basic abc")]), None), None);
+        assert_eq!(token(&none, Some("token=")).as_deref(), Some(""), "an empty one is a bad one");
+    }
+
+    #[test]
+    fn what_is_no_text_is_no_panic() {
+        let odd = hyper::header::HeaderValue::from_bytes(b"Bearer \xff\xfe").unwrap();
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, odd)]);
+        assert!(token(&headers, None).is_some());
+        assert!(token(&HeaderMap::new(), Some("token=%ff%0d%0a")).is_some());
+    }
+}

@@ -1,0 +1,129 @@
+//! HTTP on a stream, until one of its requests becomes a session.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::addresses::Visit;
+use super::admission::Place;
+use super::client::Peer;
+use super::refusal::Refusal;
+use super::request::{self, Answer};
+use super::websocket::WebSocket;
+use super::{Public, Visitor};
+use crate::close::Close;
+use crate::outbound::Wire;
+use crate::session::Session;
+use crate::telemetry::{self, Rejected};
+
+/// What HTTP, and then a session, is spoken on.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// What a flusher may write to at once. None: only the connection can write.
+    fn wire(&self) -> Option<Arc<dyn Wire>>;
+}
+
+/// Answers requests until one of them becomes a session, which then gets a task of its own: what the
+/// handshake needed is given back while the connection idles.
+pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
+    let Visitor { peer, place, visit, accepted, deadline } = visitor;
+    let handshake_timeout = public.server.get().handshake_timeout;
+    let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (public, upgrade) = (public.clone(), upgrade.clone());
+        async move {
+            let admitted = public.admit(peer, request.headers());
+            let (answer, visit) = match admitted {
+                Ok(visit) => (request::answer(&public, &request, peer).await, visit),
+                Err(refusal) => (Answer::Response(refusal.into()), None),
+            };
+            let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
+            upgrade.answered = true;
+            Ok::<_, Infallible>(match answer {
+                Answer::Response(response) => response,
+                Answer::Session(response, session) => {
+                    upgrade.session = Some((session, visit));
+                    response
+                }
+            })
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(deadline.saturating_duration_since(Instant::now()))
+        .max_buf_size(request::HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    // hyper bounds the reading of a head, not the writing of an answer nobody takes.
+    let patience = handshake_timeout * 3;
+    let Ok(ended) = timeout(patience, connection.without_shutdown()).await else {
+        if !upgrade.lock().expect("the service is done with it").answered {
+            telemetry::rejected(Rejected::Handshake, &"no upgrade in time");
+        }
+        return;
+    };
+    let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));
+    match (ended, upgrade.session) {
+        (Ok(parts), Some((session, named))) => {
+            telemetry::connection_opened(session.protocol(), accepted.elapsed());
+            let stream = parts.io.into_inner();
+            if let Some(wire) = stream.wire() {
+                session.attach(wire);
+            }
+            // What the client sent right behind its request. hyper's buffer is not kept for it.
+            let early = parts.read_buf.to_vec();
+            let connection = WebSocket::new(stream, early, session.message_bytes_max());
+            tokio::spawn(converse(session, connection, (place, visit.or(named))));
+        }
+        (Ok(parts), None) => {
+            // Whether the client hears of the end is its own affair.
+            let _ = parts.io.into_inner().shutdown().await;
+        }
+        (Err(error), _) if !upgrade.answered => {
+            telemetry::rejected(Rejected::Handshake, &error);
+        }
+        (Err(_), _) => {}
+    }
+}
+
+impl Public {
+    /// Counts the client of a request that came through a trusted proxy; others were counted when
+    /// they were accepted.
+    fn admit(&self, peer: Peer, headers: &HeaderMap) -> Result<Option<Visit>, Refusal> {
+        if !peer.is_proxy() {
+            return Ok(None);
+        }
+        let client = peer.client_of(headers, &self.server.get().trusted_proxies);
+        self.admission.visit(client).inspect_err(|refusal| refusal.count(Some(client)))
+    }
+}
+
+/// What became of a connection's requests.
+#[derive(Default)]
+struct Upgrade {
+    session: Option<(Box<Session>, Option<Visit>)>,
+    answered: bool,
+}
+
+/// Runs a session on its connection, and counts its end however it comes.
+async fn converse<S: Stream>(
+    session: Box<Session>,
+    connection: WebSocket<S>,
+    place: (Place, Option<Visit>),
+) {
+    struct Counted(telemetry::Protocol, Close);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            telemetry::connection_closed(self.0, self.1);
+        }
+    }
+    // A panic unwinds through here with the reason it stands for.
+    let mut counted = Counted(session.protocol(), Close::Internal);
+    counted.1 = session.run(connection).await;
+    drop(place);
+}

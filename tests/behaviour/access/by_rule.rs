@@ -1,0 +1,101 @@
+//! What rules let whom do.
+
+use serde_json::json;
+
+use super::guarded;
+use crate::support::client::Client;
+use crate::support::node::{Node, outcome, tidegate};
+use crate::support::token::{self, KEYS};
+
+/// A json client that showed this token with its upgrade.
+async fn bearer(node: &Node, token: &str) -> Client {
+    let mut client = Client::open(node, &format!("/ws?token={token}")).await;
+    assert_eq!(client.event().await["type"], "welcome");
+    client
+}
+
+#[tokio::test]
+async fn each_may_do_what_the_first_rule_and_its_token_say() {
+    let node = guarded(&[]).await;
+    let mut u1 = bearer(&node, &token::of("u1", &["chat:{user}", "other"])).await;
+    for (command, channel, outcome) in [
+        ("subscribe", "user:u1", "subscribed"),
+        ("subscribe", "user:u2", "forbidden"),
+        ("publish", "user:u1", "forbidden"),
+        ("subscribe", "chat:u1", "subscribed"),
+        ("subscribe", "chat:u2", "forbidden"),
+        ("publish", "chat:u1", "published"),
+        ("history", "chat:u2", "forbidden"),
+        ("presence", "chat:u2", "forbidden"),
+        ("subscribe", "lobby", "subscribed"),
+        // The token lists it, but rules decide, and none is about it.
+        ("subscribe", "other", "forbidden"),
+        ("publish", "other", "forbidden"),
+    ] {
+        let asked = json!({"type": command, "id": 1, "channel": channel, "data": 1});
+        let answer = u1.ask(asked).await;
+        let found = if answer["type"] == "error" { &answer["code"] } else { &answer["type"] };
+        assert_eq!(found, outcome, "{command} {channel}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn without_rules_a_token_lists_all_that_its_bearer_may_do() {
+    let node = Node::alone(&[KEYS]).await;
+    let token = token::token(60.0, json!({"subscribe": ["a:*"], "publish": ["b"]}));
+    let mut client = bearer(&node, &token).await;
+    client.subscribe("a:1").await;
+    client.publish("b", json!(1)).await;
+    let refused = json!({"type": "publish", "id": 9, "channel": "a:1", "data": 1});
+    assert_eq!(client.ask(refused).await["code"], "forbidden");
+}
+
+#[tokio::test]
+async fn without_tokens_what_no_rule_is_about_is_for_nobody() {
+    let rules = r#"rules=[{ pattern = "open" }, { pattern = "news", publish = "nobody" }]"#;
+    let node = Node::alone(&[rules]).await;
+    let mut client = Client::subscribed(&node, "open").await;
+    client.subscribe("news").await;
+    client.publish("open", json!(1)).await;
+    for (command, channel) in [("publish", "news"), ("publish", "other"), ("subscribe", "other")] {
+        let asked = json!({"type": command, "id": 9, "channel": channel, "data": 1});
+        assert_eq!(client.ask(asked).await["code"], "forbidden", "{command} {channel}");
+    }
+}
+
+#[tokio::test]
+async fn users_are_known_to_each_other_in_presence() {
+    let node = guarded(&[]).await;
+    let mut u1 = bearer(&node, &token::of("u1", &["chat:*"])).await;
+    u1.ask(json!({"type": "subscribe", "id": 1, "channel": "lobby"})).await;
+    // Its own join may come before or after the answer.
+    assert_eq!(u1.event().await, json!({"type": "join", "channel": "lobby", "user": "u1"}));
+    let mut u2 = bearer(&node, &token::of("u2", &["chat:*"])).await;
+    u2.ask(json!({"type": "subscribe", "id": 1, "channel": "lobby"})).await;
+    assert_eq!(u1.event().await, json!({"type": "join", "channel": "lobby", "user": "u2"}));
+    let members = u1.ask(json!({"type": "presence", "id": 2, "channel": "lobby"})).await;
+    let expected = json!([{"user": "u1", "sessions": 1}, {"user": "u2", "sessions": 1}]);
+    assert_eq!(members["members"], expected);
+}
+
+#[tokio::test]
+async fn the_command_line_makes_tokens_and_explains() {
+    let run = async |arguments: &[&str]| {
+        let rules = r#"rules=[{ pattern = "chat:*" }]"#;
+        let arguments = [arguments, &["--set", KEYS, "--set", rules]].concat();
+        let output = outcome(tidegate(&arguments)).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it prints text")
+    };
+    let token = run(&["token", "--user", "u1", "--subscribe", "chat:1"]).await;
+    let token = token.trim_end();
+    let mine = run(&["explain", "--channel", "chat:1", "--token", token]).await;
+    assert!(mine.contains("subscribe  yes") && mine.contains("publish    no"), "{mine}");
+    let other = run(&["explain", "--channel", "chat:2", "--token", token]).await;
+    assert!(other.contains("subscribe  no"), "{other}");
+    assert!(!other.contains(token), "a token is not for the screen");
+    let stranger = run(&["explain", "--channel", "news"]).await;
+    assert!(stranger.contains("none matches"), "{stranger}");
+    let node = Node::alone(&[KEYS]).await;
+    bearer(&node, token).await.subscribe("chat:1").await;
+}

@@ -1,0 +1,41 @@
+//! The end of a token's time.
+
+use serde_json::json;
+
+use super::guarded;
+use crate::support::client::Client;
+use crate::support::token::{self, now};
+
+#[tokio::test]
+async fn an_expired_token_closes_within_a_second_of_its_end() {
+    let node = guarded(&[]).await;
+    let ends_at = now() + 1.5;
+    let token = token::token(1.5, json!({"sub": "u1", "subscribe": ["chat:1"]}));
+    let mut json = Client::open(&node, &format!("/ws?token={token}")).await;
+    let mut plain = Client::open(&node, &format!("/ws/chat:1?token={token}")).await;
+    for client in [&mut json, &mut plain] {
+        let frame = client.is_closed().await;
+        assert_eq!(u16::from(frame.code), 4001);
+        assert!(frame.reason.contains("expired"), "{}", frame.reason);
+        assert!((0.0..1.0).contains(&(now() - ends_at)), "{} s after its end", now() - ends_at);
+    }
+    node.metric_becomes("tidegate_connections_closed_total{reason=\"expired\"}", 2.0).await;
+    let late = token::token(-60.0, json!({"sub": "u1", "subscribe": ["chat:1"]}));
+    let mut client = Client::open(&node, &format!("/ws?token={late}")).await;
+    let frame = client.is_closed().await;
+    assert_eq!(u16::from(frame.code), 4001);
+    assert!(frame.reason.contains("expired"), "{}", frame.reason);
+}
+
+#[tokio::test]
+async fn a_token_that_never_ends_needs_to_be_allowed() {
+    let claims = json!({"sub": "u1", "subscribe": ["chat:1"], "exp": null});
+    let strict = guarded(&[]).await;
+    let mut client =
+        Client::open(&strict, &format!("/ws?token={}", token::token(0.0, claims.clone()))).await;
+    assert_eq!(u16::from(client.is_closed().await.code), 4001);
+    let lenient = guarded(&["auth.require_expiry=false"]).await;
+    let mut client = Client::json(&lenient).await;
+    let command = json!({"type": "auth", "id": 1, "token": token::token(0.0, claims)});
+    assert_eq!(client.ask(command).await, json!({"type": "authenticated", "id": 1, "user": "u1"}));
+}

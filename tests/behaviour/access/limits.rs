@@ -1,0 +1,109 @@
+//! What one connection, or one user, may do at most.
+
+use serde_json::json;
+
+use super::guarded;
+use crate::support::client::Client;
+use crate::support::node::Node;
+use crate::support::raw::{Raw, frame, upgrade};
+use crate::support::token;
+
+/// Whatever comes before, it is closed with this code.
+async fn ends_with(client: &mut Raw, code: u16) {
+    loop {
+        let frame = client.frame().await;
+        if frame.first == 0x88 {
+            return assert_eq!(frame.close_code(), code);
+        }
+    }
+}
+
+fn rejected(reason: &str) -> String {
+    format!("tidegate_rejected_total{{reason=\"{reason}\"}}")
+}
+
+#[tokio::test]
+async fn too_many_publications_are_refused_with_a_warning_and_then_closed_with_4029() {
+    let node = Node::alone(&["limits.publications_per_second=5"]).await;
+    let mut client = Client::json(&node).await;
+    let (mut published, mut refused) = (0, 0);
+    // Until it is closed.
+    for id in 0.. {
+        let command = json!({"type": "publish", "id": id, "channel": "a", "data": id}).to_string();
+        if client.try_say(command).await.is_err() {
+            break;
+        }
+        match client.try_event().await {
+            Some(answer) if answer["type"] == "published" => published += 1,
+            Some(answer) => {
+                assert_eq!(
+                    (&answer["code"], &answer["temporary"]),
+                    (&json!("rate_limited"), &json!(true))
+                );
+                assert_eq!((&answer["id"], &answer["channel"]), (&json!(id), &json!("a")));
+                refused += 1;
+            }
+            None => break,
+        }
+    }
+    assert!(
+        (5..20).contains(&published) && refused > 0,
+        "{published} published, {refused} refused"
+    );
+    node.metric_becomes("tidegate_connections_closed_total{reason=\"rate_limited\"}", 1.0).await;
+    assert!(node.metric(&rejected("publication_rate")).await > f64::from(refused));
+}
+
+#[tokio::test]
+async fn a_plain_client_and_one_that_only_pings_are_closed_with_4029() {
+    let settings = ["limits.publications_per_second=5", "limits.commands_per_second=5"];
+    let node = Node::alone(&settings).await;
+    let mut plain = Raw::open(&node, "/ws/a").await;
+    plain.send(frame(0x81, b"x").repeat(50)).await;
+    ends_with(&mut plain, 4029).await;
+    let mut pings = Raw::open(&node, "/ws/a").await;
+    pings.send(frame(0x89, b"x").repeat(50)).await;
+    ends_with(&mut pings, 4029).await;
+}
+
+#[tokio::test]
+async fn bytes_are_counted_and_a_dry_run_lets_them_pass() {
+    let node = Node::alone(&["limits.bytes_per_second=1KiB"]).await;
+    let mut client = Client::json(&node).await;
+    let large = json!({"type": "publish", "id": 1, "channel": "a", "data": "x".repeat(800)});
+    assert_eq!(client.ask(large.clone()).await["type"], "published");
+    assert_eq!(client.ask(large.clone()).await["code"], "rate_limited");
+    let dry = Node::alone(&["limits.bytes_per_second=1KiB", "limits.dry_run=true"]).await;
+    let mut client = Client::json(&dry).await;
+    for _ in 0..20 {
+        assert_eq!(client.ask(large.clone()).await["type"], "published");
+    }
+    assert!(dry.metric(&rejected("byte_rate")).await > 0.0);
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_connections_to_a_node() {
+    let node = guarded(&["limits.connections_per_user=2"]).await;
+    let path = |user| format!("/ws?token={}", token::of(user, &["chat:1"]));
+    let first = Client::open(&node, &path("u1")).await;
+    let _second = Client::open(&node, &path("u1")).await;
+    let mut third = Raw::connect(&node).await;
+    third.send(upgrade(&path("u1"), "")).await;
+    let response = third.response().await;
+    assert_eq!(response.status, 429);
+    assert!(response.header("retry-after").is_some());
+    assert!(response.text().contains("limit_reached"), "{}", response.text());
+    let _other = Client::open(&node, &path("u2")).await;
+    // In band too, where a connection is left as it was.
+    let mut stranger = Client::json(&node).await;
+    let command = json!({"type": "auth", "id": 1, "token": token::of("u1", &["chat:1"])});
+    assert_eq!(stranger.ask(command.clone()).await["code"], "limit_reached");
+    assert_eq!(node.metric(&rejected("connections_per_user")).await, 2.0);
+    first.close().await;
+    crate::support::eventually("a place", async || {
+        (stranger.ask(command.clone()).await["type"] == "authenticated").then_some(())
+    })
+    .await;
+    // Again for itself is no second one.
+    assert_eq!(stranger.ask(command).await["type"], "authenticated");
+}

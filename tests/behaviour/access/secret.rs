@@ -1,0 +1,38 @@
+//! A token is seen by nobody.
+
+use serde_json::json;
+
+use super::guarded;
+use crate::support::client::Client;
+use crate::support::raw::{Raw, upgrade};
+use crate::support::token;
+
+#[tokio::test]
+async fn a_token_is_in_no_log_no_metric_and_no_answer() {
+    let node = guarded(&["telemetry.log_level=trace"]).await;
+    let good = token::of("u1", &["chat:1"]);
+    let forged = token::signed("another secret of the right length!", 60.0, json!({"sub": "u1"}));
+    let mut answers = String::new();
+    for token in [&good, &forged] {
+        for path in ["/ws", "/ws/chat:1", "/ws/chat:2", "/nowhere", "/ws/a%20b"] {
+            let mut client = Raw::connect(&node).await;
+            client.send(upgrade(&format!("{path}?token={token}"), "Origin: http://evil\r\n")).await;
+            answers.push_str(&client.response().await.text());
+            let mut client = Raw::connect(&node).await;
+            client.send(upgrade(&format!("{path}?token={token}"), "")).await;
+            answers.push_str(&client.response().await.text());
+        }
+        let mut client = Client::json(&node).await;
+        let answer = client.ask(json!({"type": "auth", "id": 1, "token": token})).await;
+        answers.push_str(&answer.to_string());
+    }
+    node.metric_becomes("tidegate_rejected_total{reason=\"origin\"}", 8.0).await;
+    answers.push_str(&node.get("/metrics").await.text());
+    let log = node.process.stderr().join("\n");
+    assert!(log.contains("rejected"), "the log says what happened:\n{log}");
+    for token in [good, forged] {
+        let signature = token.rsplit('.').next().expect("three parts");
+        assert!(!log.contains(signature), "in the log");
+        assert!(!answers.contains(signature), "in an answer or a metric");
+    }
+}

@@ -1,0 +1,46 @@
+//! Subscriptions that the token brings.
+
+use serde_json::json;
+
+use super::guarded;
+use crate::support::client::{Client, publication};
+use crate::support::node::Node;
+use crate::support::token::{self, KEYS};
+
+#[tokio::test]
+async fn the_channels_of_a_token_are_subscribed_at_connect() {
+    let node = Node::alone(&[KEYS]).await;
+    let claims = json!({"sub": "u1", "channels": ["inbox:1", "inbox:2"]});
+    let token = token::token(60.0, claims);
+    let mut client = Client::open(&node, &format!("/ws?token={token}")).await;
+    assert_eq!(client.event().await["type"], "welcome");
+    for channel in ["inbox:1", "inbox:2"] {
+        assert_eq!(client.event().await, json!({"type": "subscribed", "channel": channel}));
+    }
+    assert_eq!(node.post("/api/publish/inbox:2", &[], b"5").await.status, 202);
+    assert_eq!(client.event().await, publication("inbox:2", 5));
+    // It may leave one and come back.
+    client.ask(json!({"type": "unsubscribe", "id": 1, "channel": "inbox:2"})).await;
+    client.subscribe("inbox:2").await;
+    let other = json!({"type": "subscribe", "id": 2, "channel": "inbox:3"});
+    assert_eq!(client.ask(other).await["code"], "forbidden");
+}
+
+#[tokio::test]
+async fn one_that_a_rule_denies_is_an_error_and_the_others_stay() {
+    let node = guarded(&["session.channels_max=1"]).await;
+    let claims = json!({"sub": "u1", "channels": ["user:u2", "chat:1", "chat:2"]});
+    let token = token::token(60.0, claims);
+    let mut client = Client::open(&node, &format!("/ws?token={token}")).await;
+    let mut events = Vec::new();
+    while events.len() < 4 {
+        let event = client.event().await;
+        if event["type"] != "join" {
+            events.push(event);
+        }
+    }
+    let found = |name: &str| events.iter().find(|event| event["channel"] == name);
+    assert_eq!(found("user:u2").expect("a word for each")["code"], "forbidden");
+    assert_eq!(found("chat:2").expect("a word for each")["code"], "limit_reached");
+    assert_eq!(found("chat:1").expect("a word for each")["type"], "subscribed");
+}

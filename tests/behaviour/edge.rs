@@ -1,0 +1,39 @@
+//! Who may come to the public listener, from where, and how many of them.
+
+mod balancer;
+mod client_address;
+mod limits;
+mod memory;
+mod origin;
+mod proxy_header;
+
+use crate::support::http::Response;
+use crate::support::node::Node;
+use crate::support::raw::{Raw, upgrade};
+
+/// The answer to these bytes.
+async fn answer(node: &Node, request: impl AsRef<[u8]>) -> Response {
+    let mut raw = Raw::connect(node).await;
+    raw.send(request).await;
+    raw.response().await
+}
+
+/// The status of an upgrade, asked for from this address with more header lines, each with its `\r\n`.
+async fn status_from(node: &Node, address: &str, more: &str) -> u16 {
+    let mut raw = Raw::from(node, address).await;
+    // It may be refused before this is on its way.
+    let _ = raw.try_send(upgrade("/ws/news", more)).await;
+    raw.response().await.status
+}
+
+fn is_refused(response: &Response, status: u16, code: &str) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    let seconds: u32 = response.header("retry-after").expect("when to retry").parse().unwrap();
+    assert!(seconds > 0);
+    assert_eq!(response.json()["error"]["code"], code, "{response:?}");
+}
+
+fn rejected(reason: &str) -> String {
+    format!("tidegate_rejected_total{{reason=\"{reason}\"}}")
+}

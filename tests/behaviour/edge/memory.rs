@@ -1,0 +1,101 @@
+//! `limits.memory_max`: near it nobody new comes in, above it those leave for whom the most is kept.
+
+use super::{answer, is_refused};
+use crate::support::client::Client;
+use crate::support::node::Node;
+use crate::support::raw::{BINARY, FIN, Raw, frame, upgrade};
+
+const RESIDENT: &str = "process_resident_memory_bytes";
+const SHED: &str = r#"tidegate_connections_closed_total{reason="overloaded"}"#;
+const REFUSED: &str = r#"tidegate_rejected_total{reason="memory"}"#;
+
+/// What the node may use beyond what it does when idle.
+const ROOM_MIB: usize = 160;
+
+/// Subscribers that do not read.
+const SLOW: usize = 12;
+
+const PAYLOAD_BYTES: usize = 48 << 10;
+
+/// Far more than there is room for.
+const ROUNDS_MAX: usize = 5000;
+
+/// A node that may use so many MiB more than one that idles, and how many bytes that is.
+async fn node_with_room(mib: usize) -> (Node, f64) {
+    let idle = Node::alone(&[]).await.metric(RESIDENT).await;
+    let max = (idle as usize >> 20) + mib;
+    let memory_max = format!("limits.memory_max={max}MiB");
+    let node = Node::alone(&[&memory_max, "session.queue_bytes_max=1GiB"]).await;
+    assert_eq!(node.metric("tidegate_memory_max_bytes").await, (max << 20) as f64);
+    (node, (max << 20) as f64)
+}
+
+/// Publishes until connections are shed: to the first half of the channels in each round, to the others
+/// in every second. Meanwhile the node stays below its ceiling, serves a healthy client, and says that
+/// it is not ready.
+async fn flood(node: &Node, max: f64, channels: &[String]) {
+    let mut healthy = Client::plain(node, "healthy").await;
+    let mut publishers = Vec::new();
+    for channel in channels {
+        publishers.push(Raw::open(node, &format!("/ws/{channel}?echo=false")).await);
+    }
+    let payload = frame(FIN | BINARY, &vec![b'x'; PAYLOAD_BYTES]);
+    let mut was_refused = false;
+    for round in 0..ROUNDS_MAX {
+        let often = channels.len().div_ceil(2);
+        let now = if round % 2 == 0 { channels.len() } else { often };
+        for publisher in &mut publishers[..now] {
+            publisher.send(&payload).await;
+        }
+        healthy.say("still here").await;
+        assert_eq!(healthy.hears_text().await, "still here");
+        let resident = node.metric(RESIDENT).await;
+        assert!(resident < max, "{resident} of {max} in round {round}");
+        if !was_refused && !node.is_ready().await {
+            let response = answer(node, upgrade("/ws/news", "")).await;
+            if response.status != 101 {
+                is_refused(&response, 503, "limit_reached");
+                was_refused = true;
+            }
+        }
+        if node.metric(SHED).await > 0. {
+            assert!(was_refused, "nobody was refused before somebody was shed");
+            assert!(node.metric(REFUSED).await >= 1.);
+            healthy.close().await;
+            return;
+        }
+    }
+    panic!("nobody has been shed");
+}
+
+#[tokio::test]
+async fn those_for_whom_the_most_is_kept_leave_and_the_node_lives_on() {
+    let (node, max) = node_with_room(ROOM_MIB).await;
+    let channels: Vec<_> = (0..SLOW).map(|number| format!("slow-{number}")).collect();
+    let mut slow = Vec::new();
+    for channel in &channels {
+        slow.push(Raw::narrow(&node, &format!("/ws/{channel}")).await);
+    }
+    flood(&node, max, &channels).await;
+    node.becomes_ready().await;
+    let shed = node.metric(SHED).await;
+    assert!(shed <= (SLOW / 2) as f64, "{shed} of {SLOW} were shed");
+    node.metric_becomes("tidegate_connections", SLOW as f64 - shed).await;
+    let left = node.get("/api/channels").await.text();
+    for channel in &channels[SLOW / 2..] {
+        assert!(left.contains(&format!("\"{channel}\"")), "{channel} owed less: {left}");
+    }
+}
+
+/// They all owe the same bytes, which come back with the last of them.
+#[tokio::test]
+async fn subscribers_of_one_channel_leave_until_it_helps() {
+    let (node, max) = node_with_room(ROOM_MIB).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 * SLOW {
+        slow.push(Raw::narrow(&node, "/ws/slow").await);
+    }
+    flood(&node, max, &["slow".to_owned()]).await;
+    node.becomes_ready().await;
+    Client::plain(&node, "news").await.close().await;
+}

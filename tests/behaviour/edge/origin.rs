@@ -1,0 +1,26 @@
+//! The host that a page may be of, where a proxy asks the node for another.
+
+use super::status_from;
+use crate::support::node::Node;
+
+const PROXY: &str = "127.0.0.2";
+const PAGE: &str = "Origin: https://www.example\r\n";
+
+#[tokio::test]
+async fn a_trusted_proxy_says_which_host_it_was_asked_for() {
+    let node = Node::alone(&["server.trusted_proxies=127.0.0.2"]).await;
+    for (from, more, status) in [
+        (PROXY, "X-Forwarded-Host: www.example\r\n", 101),
+        (PROXY, "X-Forwarded-Host: WWW.example:443, inner.example\r\n", 101),
+        (PROXY, "X-Forwarded-Host: inner.example, www.example\r\n", 403),
+        (PROXY, "", 403),
+        ("127.0.0.3", "X-Forwarded-Host: www.example\r\n", 403),
+    ] {
+        assert_eq!(
+            status_from(&node, from, &format!("{PAGE}{more}")).await,
+            status,
+            "{from} {more}"
+        );
+    }
+    assert_eq!(status_from(&node, PROXY, "Origin: http://gateway\r\n").await, 101);
+}

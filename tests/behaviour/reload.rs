@@ -1,0 +1,240 @@
+//! New settings for a node that runs.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::client::{Client, publication};
+use crate::support::eventually;
+use crate::support::node::Node;
+use crate::support::process::Signal;
+use crate::support::raw::{Raw, upgrade};
+use crate::support::redis::Redis;
+use crate::support::token::{self, KEYS, SECRET};
+
+/// A node's configuration file.
+struct File {
+    path: PathBuf,
+    _directory: TempDir,
+}
+
+impl File {
+    fn new(content: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("tidegate.toml");
+        let file = Self { path, _directory: directory };
+        file.write(content);
+        file
+    }
+
+    fn write(&self, content: &str) {
+        std::fs::write(&self.path, content).expect("the file is written");
+    }
+
+    async fn node(&self, settings: &[&str]) -> Node {
+        let node = Node::configured(&self.path, settings).await;
+        node.becomes_ready().await;
+        node
+    }
+
+    /// Writes it and has the node read it.
+    async fn reload(&self, node: &Node, content: &str, outcome: &str) {
+        let metric = format!("tidegate_config_reloads_total{{outcome=\"{outcome}\"}}");
+        let before = node.metric(&metric).await;
+        self.write(content);
+        node.signal(Signal::HUP);
+        eventually("a reload", async || (node.metric(&metric).await > before).then_some(())).await;
+    }
+}
+
+fn rules(list: &str) -> String {
+    format!("rules = [{list}]\n")
+}
+
+#[tokio::test]
+async fn what_new_rules_no_longer_allow_ends_and_what_they_allow_begins() {
+    let file = File::new(&rules(r#"{ pattern = "old" }, { pattern = "both" }"#));
+    let node = file.node(&[]).await;
+    let mut json = Client::subscribed(&node, "old").await;
+    json.subscribe("both").await;
+    let mut plain = Client::plain(&node, "old").await;
+    let mut stays = Client::plain(&node, "both").await;
+    let refused = json!({"type": "subscribe", "id": 5, "channel": "new"});
+    assert_eq!(json.ask(refused).await["code"], "forbidden");
+    file.reload(&node, &rules(r#"{ pattern = "new" }, { pattern = "both" }"#), "taken_up").await;
+    assert_eq!(u16::from(plain.is_closed().await.code), 4003);
+    let ended = json.event().await;
+    assert_eq!((&ended["type"], &ended["channel"]), (&json!("error"), &json!("old")));
+    assert_eq!(ended["code"], "forbidden");
+    json.subscribe("new").await;
+    json.publish("both", json!("still here")).await;
+    assert_eq!(json.event().await, publication("both", "still here"));
+    assert_eq!(stays.hears_text().await, "\"still here\"");
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_refused_with_its_faults_and_the_old_goes_on() {
+    let file = File::new(&rules(r#"{ pattern = "old" }"#));
+    let node = file.node(&[]).await;
+    let mut client = Client::subscribed(&node, "old").await;
+    for bad in ["rules = [{ patern = \"new\" }]", "[session]\nchannels_max = 0", "no toml at all"] {
+        file.reload(&node, bad, "refused").await;
+    }
+    let log = node.process.stderr().join("\n");
+    for fault in ["did you mean", "session.channels_max"] {
+        assert!(log.contains(fault), "{fault:?} is not in the log:\n{log}");
+    }
+    client.publish("old", json!(1)).await;
+    assert_eq!(client.event().await, publication("old", 1));
+    node.becomes_ready().await;
+}
+
+#[tokio::test]
+async fn a_changed_file_is_taken_up_without_a_signal_and_a_restart_is_asked_for_where_it_takes_one()
+{
+    let file = File::new("[limits]\npublications_per_second = 1000\n");
+    let node = file.node(&[]).await;
+    file.write("[limits]\npublications_per_second = 1\n[session]\nchannels_max = 7\n");
+    node.metric_becomes("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
+    let mut client = Client::json(&node).await;
+    client.publish("a", json!(1)).await;
+    let second = json!({"type": "publish", "id": 3, "channel": "a", "data": 1});
+    assert_eq!(client.ask(second).await["code"], "rate_limited");
+    let log = node.process.stderr().join("\n");
+    assert!(log.contains("session.channels_max") && log.contains("restart"), "{log}");
+    assert!(log.contains("limits.publications_per_second"), "{log}");
+}
+
+#[tokio::test]
+async fn keys_are_rotated_without_dropping_anyone() {
+    const NEXT: &str = "the next secret, of thirty-two bytes";
+    let keys = |secrets: &[&str]| {
+        let keys = secrets.iter().map(|it| format!(r#"{{ alg = "HS256", secret = "{it}" }}"#));
+        format!("[auth]\nkeys = [{}]\n", keys.collect::<Vec<_>>().join(", "))
+    };
+    let file = File::new(&keys(&[SECRET]));
+    let node = file.node(&[]).await;
+    let claims = || json!({"sub": "u1", "subscribe": ["a"], "publish": ["a"]});
+    let (old, new) = (token::token(60.0, claims()), token::signed(NEXT, 60.0, claims()));
+    let mut early = Client::open(&node, &format!("/ws/a?token={old}")).await;
+    file.reload(&node, &keys(&[SECRET, NEXT]), "taken_up").await;
+    let mut client = Client::open(&node, &format!("/ws/a?token={new}")).await;
+    client.say("by the new key").await;
+    assert_eq!(early.hears_text().await, "by the new key");
+    file.reload(&node, &keys(&[NEXT]), "taken_up").await;
+    let mut late = Client::open(&node, &format!("/ws/a?token={old}")).await;
+    assert_eq!(u16::from(late.is_closed().await.code), 4001);
+    early.say("still here").await;
+    assert_eq!(early.hears_text().await, "still here");
+}
+
+#[tokio::test]
+async fn a_key_file_that_changes_is_read_again() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "a first secret, long enough for all").expect("it is written");
+    let keys = format!(r#"auth.keys=[{{ alg = "HS256", file = "{}" }}]"#, secret.display());
+    let node = Node::alone(&[&keys]).await;
+    std::fs::write(&secret, SECRET).expect("it is written");
+    node.metric_becomes("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
+    let mut client = Client::json(&node).await;
+    let command = json!({"type": "auth", "id": 1, "token": token::of("u1", &[])});
+    assert_eq!(client.ask(command).await["type"], "authenticated");
+}
+
+#[tokio::test]
+async fn origins_and_the_log_level_change_too() {
+    let file = File::new("[server]\norigins = [\"one.example\"]\n");
+    let node = file.node(&[]).await;
+    let status = async |origin: &str| {
+        let mut client = Raw::connect(&node).await;
+        client.send(upgrade("/ws", &format!("Origin: https://{origin}\r\n"))).await;
+        client.response().await.status
+    };
+    assert_eq!((status("one.example").await, status("two.example").await), (101, 403));
+    let content = "[server]\norigins = [\"two.example\"]\n[telemetry]\nlog_level = \"debug\"\n";
+    file.reload(&node, content, "taken_up").await;
+    assert_eq!((status("one.example").await, status("two.example").await), (403, 101));
+    eventually("a line of level debug", async || {
+        node.process.stderr().iter().any(|line| line.contains("rejected")).then_some(())
+    })
+    .await;
+}
+
+/// Two nodes whose file says this; the second may have another.
+async fn switched_on(redis: Option<&Redis>) {
+    let (before, after) = (
+        rules(r#"{ pattern = "a" }"#),
+        rules(r#"{ pattern = "a", history = { size = 10, age = "1m" }, presence = true }"#),
+    );
+    let file = File::new(&before);
+    let url = redis.map_or("memory:".to_owned(), Redis::url);
+    let node = file.node(&[&format!("broker.url={url}")]).await;
+    let mut client = Client::subscribed(&node, "a").await;
+    client.publish("a", json!("before")).await;
+    assert_eq!(client.event().await, publication("a", "before"));
+    file.reload(&node, &after, "taken_up").await;
+    // What is published while it is switched on may still have no position.
+    let mut published = 0;
+    let position = eventually("a position", async || {
+        published += 1;
+        let command = json!({"type": "publish", "id": 2, "channel": "a", "data": published});
+        client.ask(command).await["position"].as_str().map(str::to_owned)
+    })
+    .await;
+    let mut heard = 0;
+    while heard < published {
+        let event = client.event().await;
+        match event["type"].as_str() {
+            Some("publication") => {
+                heard += 1;
+                assert_eq!(event["data"], heard, "in order, and none is missing");
+            }
+            Some("join") => {}
+            _ => panic!("{event}"),
+        }
+    }
+    let history = client.ask(json!({"type": "history", "id": 3, "channel": "a"})).await;
+    assert_eq!(history["position"], json!(position));
+    let members = json!({"type": "presence", "id": 4, "channel": "a"});
+    eventually("its presence", async || {
+        let members = client.ask(members.clone()).await;
+        (members["members"] == json!([{"user": null, "sessions": 1}])).then_some(())
+    })
+    .await;
+    // And off again: it goes on.
+    file.reload(&node, &before, "taken_up").await;
+    let answer = client.ask(json!({"type": "history", "id": 5, "channel": "a"})).await;
+    assert_eq!(answer["code"], "not_found");
+    client.ask(json!({"type": "publish", "id": 6, "channel": "a", "data": "after"})).await;
+    loop {
+        let event = client.event().await;
+        if event["data"] == "after" {
+            break;
+        }
+        assert_ne!(event["type"], "gap");
+    }
+}
+
+#[tokio::test]
+async fn history_and_presence_are_switched_on_and_off_under_a_subscriber() {
+    switched_on(None).await;
+}
+
+#[tokio::test]
+async fn the_same_on_redis() {
+    let redis = Redis::start().await;
+    switched_on(Some(&redis)).await;
+}
+
+#[tokio::test]
+async fn a_token_s_sessions_stay_when_nothing_of_theirs_changes() {
+    let file = File::new("[limits]\nconnections_per_user = 5\n");
+    let node = file.node(&[KEYS]).await;
+    let token = token::of("u1", &["a"]);
+    let mut client = Client::open(&node, &format!("/ws/a?token={token}")).await;
+    file.reload(&node, "[limits]\nconnections_per_user = 6\n", "taken_up").await;
+    client.say("here").await;
+    assert_eq!(client.hears_text().await, "here");
+}
