@@ -10,7 +10,7 @@ use crate::support::node::Node;
 use crate::support::redis::Redis;
 
 /// Every metric of the contract that there is something to count for so far.
-const METRICS: [&str; 28] = [
+const METRICS: [&str; 29] = [
     "connections",
     "connections_opened_total",
     "connections_closed_total",
@@ -29,6 +29,7 @@ const METRICS: [&str; 28] = [
     "publications_skipped_total",
     "slow_consumers_total",
     "rejected_total",
+    "revocations",
     "broker_up",
     "broker_reconnects_total",
     "broker_probe_rtt_seconds",

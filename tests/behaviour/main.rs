@@ -24,6 +24,7 @@ mod redis_failures;
 mod redis_tls;
 mod relay;
 mod reload;
+mod revocation;
 mod rfc6455;
 mod rules;
 mod sentinel;

@@ -1,0 +1,229 @@
+//! Users are disconnected: on every node, at once, and also where a node was away meanwhile.
+
+mod functions;
+mod sessions;
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::cluster::{Cluster, MASTERS};
+use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::node::Node;
+use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
+use crate::support::sentinel::Sentinel;
+use crate::support::{eventually, soon};
+
+/// Where revocations lie in Redis, without the prefix.
+const KEY: &str = "revoked users";
+
+/// How many users are revoked, as a node knows it.
+const KNOWN: &str = "tidegate_revocations";
+
+/// What is told at once is known within a second; what is only read again, after 15 s at the least.
+/// Between the two, with room for a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
+of_every_broker!(every_node_hears_of_it_at_once, what_is_no_user_is_refused);
+
+async fn disconnect(node: &Node, user: &str) -> u16 {
+    node.post(&format!("/api/disconnect?user={user}"), &[], b"").await.status
+}
+
+/// The node knows of so many revocations.
+async fn knows(node: &Node, count: usize) {
+    node.metric_becomes(KNOWN, count as f64).await;
+}
+
+/// Every node that is disconnected from hears of it without reading again.
+async fn all_hear(nodes: &[&Node], user: &str, count: usize) {
+    let since = Instant::now();
+    assert_eq!(disconnect(nodes[0], user).await, 202);
+    for node in nodes {
+        knows(node, count).await;
+    }
+    assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
+}
+
+async fn every_node_hears_of_it_at_once(broker: Broker) {
+    let fleet = broker.fleet(&[]).await;
+    let [a, b] = fleet.nodes();
+    let response = a.post("/api/disconnect?user=a%20b%2F%C3%A9", &[], b"").await;
+    assert_eq!(response.status, 202);
+    assert_eq!(response.json(), json!({"user": "a b/é", "disconnected": 0}));
+    for node in [a, b] {
+        knows(node, 1).await;
+    }
+    all_hear(&[b, a], "bo", 2).await;
+    all_hear(&[a, b], "bo", 2).await;
+    all_hear(&[a, b], "cy", 3).await;
+}
+
+async fn what_is_no_user_is_refused(broker: Broker) {
+    let fleet = broker.fleet(&["internal.api_key=0123456789abcdef"]).await;
+    let [node, _] = fleet.nodes();
+    let key = [("authorization", "Bearer 0123456789abcdef")];
+    let long = format!("?user={}", "x".repeat(256));
+    for query in ["", "?", "?user=", "?user", "?user=a&user=b", "?user=%0A", "?user=%FF", &long] {
+        let response = node.post(&format!("/api/disconnect{query}"), &key, b"").await;
+        assert_eq!(response.status, 400, "{query}");
+        assert_eq!(response.json()["error"]["code"], "bad_request");
+    }
+    assert_eq!(disconnect(node, "ada").await, 401);
+    let get = crate::support::http::request(node.internal, "GET", "/api/disconnect", &key, b"");
+    assert_eq!(get.await.status, 405);
+    assert_eq!(node.metric(KNOWN).await, 0.);
+}
+
+#[tokio::test]
+async fn a_node_that_starts_later_knows() {
+    let redis = Redis::start().await;
+    let first = Node::on(&redis, &[]).await;
+    for user in ["ada", "bo", "cy"] {
+        assert_eq!(disconnect(&first, user).await, 202);
+    }
+    let second = Node::on(&redis, &[]).await;
+    knows(&second, 3).await;
+    drop(first);
+    let third = Node::on(&redis, &[]).await;
+    knows(&third, 3).await;
+}
+
+#[tokio::test]
+async fn a_fleet_with_another_prefix_does_not_hear_of_it() {
+    let redis = Redis::start().await;
+    let (here, there) =
+        (Node::on(&redis, &[]).await, Node::on(&redis, &["broker.prefix=other:"]).await);
+    assert_eq!(disconnect(&here, "ada").await, 202);
+    knows(&here, 1).await;
+    all_hear(&[&there], "bo", 1).await;
+    assert_eq!(here.metric(KNOWN).await, 1.);
+}
+
+#[tokio::test]
+async fn while_redis_is_away_it_holds_here_and_is_told_later() {
+    let mut redis = Redis::start().await;
+    let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
+    redis.kill();
+    a.becomes_unready().await;
+    let response = a.post("/api/disconnect?user=ada", &[], b"").await;
+    assert_eq!(response.status, 503);
+    assert_eq!(response.json()["error"]["code"], "unavailable");
+    assert_eq!(a.metric(KNOWN).await, 1.);
+    assert_eq!(b.metric(KNOWN).await, 0.);
+    redis.run().await;
+    // Nobody asked again: the node itself brings it.
+    knows(&b, 1).await;
+}
+
+#[tokio::test]
+async fn what_redis_has_forgotten_is_written_again() {
+    let mut redis = Redis::start().await;
+    let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
+    for number in 0..600 {
+        let user = format!("user{number}");
+        assert_eq!(disconnect(if number % 2 == 0 { &a } else { &b }, &user).await, 202);
+    }
+    knows(&a, 600).await;
+    redis.kill();
+    redis.run().await;
+    let key = format!("tidegate:{KEY}");
+    eventually("all to be written again", async || {
+        (redis.ask::<u64>(&["ZCARD", &key]).await == 600).then_some(())
+    })
+    .await;
+    let late = Node::on(&redis, &[]).await;
+    knows(&late, 600).await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_deaf_meanwhile_learns_of_it() {
+    let redis = Redis::start().await;
+    let proxy = Proxy::before(&redis).await;
+    let near = Node::on(&redis, &[]).await;
+    let far = Node::at(&proxy.url(), &[]).await;
+    far.becomes_ready().await;
+    all_hear(&[&near, &far], "ada", 1).await;
+    proxy.mute_subscribers();
+    assert_eq!(disconnect(&near, "bo").await, 202);
+    knows(&near, 2).await;
+    knows(&far, 2).await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_are_read_without_keeping_redis_busy() {
+    const MANY: usize = 100_000;
+    let redis = Redis::start().await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("it is later").as_millis() as usize;
+    let mut connection = redis.connection().await;
+    for chunk in (0..MANY).collect::<Vec<_>>().chunks(1000) {
+        let mut add = ::redis::cmd("ZADD");
+        add.arg(format!("tidegate:{KEY}"));
+        for number in chunk {
+            // Several at a time have the same.
+            add.arg(now - number / 7).arg(format!("user-{number}"));
+        }
+        let _: u64 = soon("ZADD", add.query_async(&mut connection)).await.expect("Redis adds");
+    }
+    let node = Node::on(&redis, &[]).await;
+    knows(&node, MANY).await;
+    let stats = redis.info("commandstats", "cmdstat_zrange").await.expect("it was asked");
+    let field = |name: &str| {
+        let value = stats.split(',').find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
+        value.and_then(|it| it.parse::<f64>().ok()).expect("a number")
+    };
+    assert!(field("calls") >= 100., "{stats}");
+    assert!(field("usec_per_call") < 5000., "{stats}");
+}
+
+#[tokio::test]
+async fn a_slot_that_moves_is_followed() {
+    let cluster = Cluster::of_masters().await;
+    let nodes = [Node::at(&cluster.url(), &[]).await, Node::at(&cluster.url(), &[]).await];
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    all_hear(&[&nodes[0], &nodes[1]], "user0", 1).await;
+    let from = cluster.master_of(KEY).await;
+    for turn in 1..=3 {
+        cluster.migrate(KEY, (from + turn) % MASTERS).await;
+        eventually("both to listen there", async || {
+            (cluster.subscribers(KEY).await == 2).then_some(())
+        })
+        .await;
+        let user = format!("user{turn}");
+        eventually("it to be taken", async || {
+            (disconnect(&nodes[0], &user).await == 202).then_some(())
+        })
+        .await;
+        let since = Instant::now();
+        knows(&nodes[1], turn + 1).await;
+        assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
+    }
+    let late = Node::at(&cluster.url(), &[]).await;
+    knows(&late, 4).await;
+}
+
+#[tokio::test]
+async fn a_failover_loses_none() {
+    let mut sentinel = Sentinel::start().await;
+    let nodes = [Node::at(&sentinel.url(), &[]).await, Node::at(&sentinel.url(), &[]).await];
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    all_hear(&[&nodes[0], &nodes[1]], "ada", 1).await;
+    let old = sentinel.master().await;
+    sentinel.servers[old].kill();
+    nodes[0].becomes_unready().await;
+    assert_eq!(disconnect(&nodes[0], "bo").await, 503);
+    sentinel.fails_over_from(old).await;
+    for node in &nodes {
+        node.becomes_ready().await;
+        knows(node, 2).await;
+    }
+    all_hear(&[&nodes[1], &nodes[0]], "cy", 3).await;
+    let late = Node::at(&sentinel.url(), &[]).await;
+    knows(&late, 3).await;
+}

@@ -1,0 +1,136 @@
+//! What a disconnect does to sessions and tokens.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::fleet::{Broker, of_broker};
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+const SECRET: &str = "a secret of thirty-two bytes, or more";
+
+const KEYS: &str =
+    r#"auth.keys=[{ alg = "HS256", secret = "a secret of thirty-two bytes, or more" }]"#;
+
+const AUTH: [&str; 2] = ["auth.mode=token", KEYS];
+
+/// How soon sessions on all nodes are closed, with room for a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+fn seconds_ago(seconds: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
+    now.as_secs() - seconds
+}
+
+/// A token of the user, that says when it was issued where `issued` is some.
+fn token(user: &str, issued: Option<u64>) -> String {
+    let mut claims = json!({"sub": user, "exp": seconds_ago(0) + 600, "subscribe": ["**"]});
+    if let Some(issued) = issued {
+        claims["iat"] = issued.into();
+    }
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    encode(&Header::new(Algorithm::HS256), &claims, &key).expect("claims are signed")
+}
+
+async fn connect(node: &Node, token: &str) -> Client {
+    Client::open(node, &format!("/ws?token={token}")).await
+}
+
+async fn is_accepted(client: &mut Client) {
+    assert_eq!(client.event().await["type"], "welcome");
+    assert_eq!(client.ask(json!({"type": "ping", "id": 8})).await["type"], "pong");
+}
+
+async fn is_revoked(client: &mut Client) {
+    let frame = client.is_closed().await;
+    assert_eq!(
+        (u16::from(frame.code), frame.reason.contains("revoked")),
+        (4001, true),
+        "{frame:?}"
+    );
+}
+
+/// Returns the answer.
+async fn disconnect(node: &Node, user: &str) -> Value {
+    let response = node.post(&format!("/api/disconnect?user={user}"), &[], b"").await;
+    assert_eq!(response.status, 202);
+    response.json()
+}
+
+of_broker!(memory, Memory, all_sessions_of_the_user_and_no_others_are_closed, old_tokens_stay_out);
+of_broker!(redis, Redis, all_sessions_of_the_user_and_no_others_are_closed, old_tokens_stay_out);
+of_broker!(
+    cluster,
+    Cluster,
+    all_sessions_of_the_user_and_no_others_are_closed,
+    old_tokens_stay_out
+);
+
+async fn all_sessions_of_the_user_and_no_others_are_closed(broker: Broker) {
+    let fleet = broker.fleet(&AUTH).await;
+    let [a, b] = fleet.nodes();
+    let (ada, bo) = (token("ada", Some(seconds_ago(9))), token("bo", Some(seconds_ago(9))));
+    let undated = token("ada", None);
+    let mut adas = [connect(a, &ada).await, connect(b, &ada).await, connect(b, &undated).await];
+    let mut bos = [connect(a, &bo).await, connect(b, &bo).await];
+    for client in adas.iter_mut().chain(&mut bos) {
+        is_accepted(client).await;
+    }
+    let since = Instant::now();
+    let here = if a.internal == b.internal { 3 } else { 1 };
+    assert_eq!(disconnect(a, "ada").await, json!({"user": "ada", "disconnected": here}));
+    for client in &mut adas {
+        is_revoked(client).await;
+    }
+    assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
+    for client in &mut bos {
+        assert_eq!(client.ask(json!({"type": "ping", "id": 9})).await["type"], "pong");
+    }
+}
+
+async fn old_tokens_stay_out(broker: Broker) {
+    let fleet = broker.fleet(&AUTH).await;
+    let [a, b] = fleet.nodes();
+    disconnect(a, "ada").await;
+    b.metric_becomes(super::KNOWN, 1.).await;
+    for node in [a, b] {
+        for old in [Some(seconds_ago(9)), None] {
+            is_revoked(&mut connect(node, &token("ada", old)).await).await;
+        }
+        // Issued later: `iat` may lie a little ahead, as clocks differ.
+        is_accepted(&mut connect(node, &token("ada", Some(seconds_ago(0) + 2))).await).await;
+        is_accepted(&mut connect(node, &token("bo", None)).await).await;
+    }
+}
+
+#[tokio::test]
+async fn the_token_a_session_showed_last_decides() {
+    let node = Node::alone(&AUTH).await;
+    let auth = |issued| json!({"type": "auth", "id": 7, "token": token("ada", Some(issued))});
+    let (old, young) = (auth(seconds_ago(9)), auth(seconds_ago(0) + 2));
+    let [mut stays, mut renewed] = [Client::json(&node).await, Client::json(&node).await];
+    for client in [&mut stays, &mut renewed] {
+        assert_eq!(client.ask(old.clone()).await["type"], "authenticated");
+    }
+    assert_eq!(renewed.ask(young.clone()).await["type"], "authenticated");
+    assert_eq!(disconnect(&node, "ada").await["disconnected"], 1);
+    is_revoked(&mut stays).await;
+    // An old one is refused and changes nothing.
+    let refused = renewed.ask(old).await;
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("unauthorized")));
+    assert_eq!(renewed.ask(young).await["type"], "authenticated");
+}
+
+#[tokio::test]
+async fn a_node_that_starts_later_refuses_old_tokens_once_it_has_read_of_them() {
+    let redis = Redis::start().await;
+    let first = Node::on(&redis, &AUTH).await;
+    disconnect(&first, "ada").await;
+    drop(first);
+    let late = Node::on(&redis, &AUTH).await;
+    late.metric_becomes(super::KNOWN, 1.).await;
+    is_revoked(&mut connect(&late, &token("ada", Some(seconds_ago(9)))).await).await;
+}
