@@ -12,14 +12,17 @@ const SHED_PERCENT: usize = 92;
 /// Percent of the ceiling that shedding aims at, so that the node takes clients again after it.
 const AIM_PERCENT: usize = 75;
 
-/// How often what is asked for doubles, at most.
-const DOUBLINGS_MAX: u32 = 30;
+/// How often what is asked for is made four times as much, at most.
+const STEPS_MAX: u32 = 15;
 
 /// Looks, five seconds of them, until what was shed is missed. The allocator keeps what is freed for a
-/// second and more before it gives it back; as long as no more is in use, that harms nobody.
+/// second and more before it gives it back.
 const PATIENCE_LOOKS: u32 = 500;
 
-/// Percent of the ceiling by which more in use ends the patience.
+/// Percent of the ceiling from which there is no patience with more and more in use.
+const URGENT_PERCENT: usize = 96;
+
+/// Percent of the ceiling by which it must be more, to be waited for no longer.
 const GROWTH_PERCENT: usize = 2;
 
 /// How near the ceiling the process is, and for how long it has shed.
@@ -59,15 +62,15 @@ impl Pressure {
         }
         self.looks += 1;
         let grows = used > self.used_then.saturating_add(percent(GROWTH_PERCENT));
-        let is_urgent = grows && used >= percent(SHED_PERCENT);
+        let is_urgent = grows && used >= percent(URGENT_PERCENT);
         if !begins && !is_urgent && self.looks < PATIENCE_LOOKS {
             return Step::Nothing;
         }
         (self.looks, self.used_then) = (0, used);
         // Subscribers of one channel owe the same bytes: memory comes back with the last of them. So
         // more go each time that it did not help.
-        let bytes = (used - percent(AIM_PERCENT)).saturating_mul(1 << self.sheds);
-        self.sheds = (self.sheds + 1).min(DOUBLINGS_MAX);
+        let bytes = (used - percent(AIM_PERCENT)).saturating_mul(1 << (2 * self.sheds));
+        self.sheds = (self.sheds + 1).min(STEPS_MAX);
         Step::Shed(bytes)
     }
 
@@ -98,13 +101,17 @@ mod tests {
             let steps = (0..times).map(|_| pressure.step(used, 1000));
             steps.filter(|step| *step != Step::Nothing).collect()
         };
-        assert_eq!(looks(950, 1), [Step::Shed(200)]);
-        assert_eq!(looks(950, PATIENCE_LOOKS - 1), [], "what was shed may yet come back");
-        assert_eq!(looks(950, 1), [Step::Shed(400)]);
-        assert_eq!(looks(970, 1), [], "a little more");
-        assert_eq!(looks(971, 1), [Step::Shed(884)], "it grows");
-        assert_eq!(looks(850, PATIENCE_LOOKS - 1), []);
-        assert_eq!(looks(850, 1), [Step::Shed(800)], "it takes nobody in, for those that are left");
+        assert_eq!(looks(930, 1), [Step::Shed(180)]);
+        assert_eq!(looks(959, PATIENCE_LOOKS - 1), [], "what was shed may yet come back");
+        assert_eq!(looks(930, 1), [Step::Shed(720)]);
+        assert_eq!(looks(960, 1), [Step::Shed(3360)], "it grows");
+        assert_eq!(looks(979, 1), [], "a little more");
+        assert_eq!(looks(850, PATIENCE_LOOKS - 2), []);
+        assert_eq!(
+            looks(850, 1),
+            [Step::Shed(6400)],
+            "it takes nobody in, for those that are left"
+        );
         assert_eq!(looks(799, PATIENCE_LOOKS), []);
         assert_eq!(looks(919, PATIENCE_LOOKS), [], "it has not begun");
         assert_eq!(looks(950, 1), [Step::Shed(200)]);

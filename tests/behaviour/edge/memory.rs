@@ -2,11 +2,13 @@
 
 use super::{answer, is_refused};
 use crate::support::client::Client;
+use crate::support::eventually;
 use crate::support::node::Node;
 use crate::support::raw::{BINARY, FIN, Raw, frame, upgrade};
 
 const RESIDENT: &str = "process_resident_memory_bytes";
 const SHED: &str = r#"tidegate_connections_closed_total{reason="overloaded"}"#;
+const OWED: &str = "tidegate_outbound_queue_bytes";
 const REFUSED: &str = r#"tidegate_rejected_total{reason="memory"}"#;
 
 /// What the node may use beyond what it does when idle.
@@ -50,7 +52,7 @@ async fn flood(node: &Node, max: f64, channels: &[String]) {
     let often = channels.len().div_ceil(2);
     let mut turns = (0..often).chain(0..channels.len()).cycle();
     let payload = frame(FIN | BINARY, &vec![b'x'; PAYLOAD_BYTES]);
-    let (mut was_refused, mut was_shed) = (false, false);
+    let (mut was_refused, mut was_shed, mut owed_before) = (false, false, 0.);
     for round in 0..ROUNDS_MAX {
         if !was_shed {
             let turn = turns.next().expect("it is a cycle");
@@ -60,7 +62,10 @@ async fn flood(node: &Node, max: f64, channels: &[String]) {
         assert_eq!(healthy.hears_text().await, "still here");
         let resident = node.metric(RESIDENT).await;
         assert!(resident < max, "{resident} of {max} in round {round}");
-        was_shed = node.metric(SHED).await > 0.;
+        // Counted they are when they have ended, dropped what they are owed is at once.
+        let owed = node.metric(OWED).await;
+        was_shed |= owed + (10 << 20) as f64 <= owed_before;
+        owed_before = owed;
         if !node.is_ready().await {
             let response = answer(node, upgrade("/ws/news", "")).await;
             if response.status != 101 {
