@@ -64,10 +64,29 @@ for name in a b; do
 done
 a=http://${urls[0]} b=http://${urls[1]}
 
+# The same fleet, reached by TLS.
+certificate=$scratch/certificate.pem
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+  -addext subjectAltName=DNS:localhost -keyout "$scratch/key.pem" -out "$certificate" 2>/dev/null
+encrypted=()
+for name in c d; do
+  public=$(free_port) internal=$(free_port)
+  "$binary" --set server.listen=127.0.0.1:"$public" --set internal.listen=127.0.0.1:"$internal" \
+    --set server.tls.cert="$certificate" --set server.tls.key="$scratch/key.pem" \
+    --set broker.url=redis://127.0.0.1:"$redis_port" 2>"$scratch/node-$name.log" &
+  children+=($!)
+  until_ok 10 "$binary" health --ready --set internal.listen=127.0.0.1:"$internal"
+  encrypted+=("https://localhost:$public")
+done
+
 part "Python websockets, two nodes" \
   "$python" tests/clients/python_websockets.py --node-a "$a" --node-b "$b" --redis-port "$redis_port"
 part "Node ws, two nodes" \
   node tests/clients/node_ws.mjs --node-a "$a" --node-b "$b" --redis-port "$redis_port"
+part "Python websockets, two nodes, TLS" env SSL_CERT_FILE="$certificate" \
+  "$python" tests/clients/python_websockets.py --node-a "${encrypted[0]}" --node-b "${encrypted[1]}"
+part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
+  node tests/clients/node_ws.mjs --node-a "${encrypted[0]}" --node-b "${encrypted[1]}"
 part "the demo page in Chromium, two nodes" \
   node tests/browser/demo.mjs "$a" "$b"
 
