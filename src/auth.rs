@@ -48,8 +48,7 @@ struct Checker {
     /// Those of the configuration itself.
     keys: Vec<Arc<Key>>,
     issuers: Vec<Fetching>,
-    /// None: all keys are secrets, and to check a token costs no more than to look for it.
-    seen: Option<Seen>,
+    seen: Seen,
 }
 
 impl Auth {
@@ -113,10 +112,8 @@ impl Checker {
                 Source::Jwks(jwks) => issuers.push(Fetching::start(jwks, before)),
             }
         }
-        let are_secrets =
-            issuers.is_empty() && keys.iter().all(|key| key.algorithm == Algorithm::HS256);
-        let seen = (!are_secrets).then(Seen::default);
-        Self { mode: *mode, timeout: *timeout, terms: terms.clone(), keys, issuers, seen }
+        let (mode, timeout, terms, seen) = (*mode, *timeout, terms.clone(), Seen::default());
+        Self { mode, timeout, terms, keys, issuers, seen }
     }
 
     fn check(&self, token: &str, now: SystemTime) -> Result<Identity, Refused> {
@@ -129,14 +126,13 @@ impl Checker {
         let fetched: Vec<Arc<Fetched>> = self.issuers.iter().map(Fetching::fetched).collect();
         let keys = self.keys.iter().chain(fetched.iter().flat_map(|fetched| &fetched.keys));
         let keys = keys.map(|key| &**key);
-        let Some(seen) = &self.seen else { return check(token, keys, &self.terms, now) };
         let version = fetched.iter().map(|fetched| fetched.version).sum();
         let digest = Digest::of(token);
-        let claims = match seen.get(digest, version) {
+        let claims = match self.seen.get(digest, version) {
             Some(claims) => claims,
             None => {
                 let claims = Arc::new(check::verified(token, keys, &self.terms)?);
-                seen.put(digest, version, claims.clone(), token.len());
+                self.seen.put(digest, version, claims.clone(), token.len());
                 claims
             }
         };
