@@ -25,7 +25,7 @@ use crate::telemetry;
 const SCRATCH_BYTES: usize = 64 << 10;
 
 /// Events in a row before other tasks get a turn.
-const TURN: usize = 256;
+const TURN: usize = 64;
 
 /// How many of them a read counts for: it may bring ten thousand fragments, and no event.
 const READ: usize = TURN / 2;
