@@ -63,7 +63,7 @@ async fn flood(node: &Node, max: f64, channels: &[String]) {
         assert!(resident < max, "{resident} of {max} in round {round}");
         // Counted they are when they have ended, dropped what they are owed is at once.
         let owed = node.metric(OWED).await;
-        was_shed |= owed + (10 << 20) as f64 <= owed_before;
+        was_shed |= owed + f64::from(10 << 20) <= owed_before;
         owed_before = owed;
         if !node.is_ready().await {
             let response = answer(node, upgrade("/ws/news", "")).await;
