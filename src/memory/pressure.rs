@@ -12,20 +12,24 @@ const SHED_PERCENT: usize = 92;
 /// Percent of the ceiling that shedding aims at, so that the node takes clients again after it.
 const AIM_PERCENT: usize = 75;
 
-/// How often what is asked for doubles, at most.
-const DOUBLINGS_MAX: u32 = 30;
+/// How often what is asked for is made four times as much, at most.
+const STEPS_MAX: u32 = 15;
 
-/// Looks until what was shed is missed: the allocator gives memory back when it comes to it.
-const PATIENCE_LOOKS: u32 = 6;
+/// Looks, five seconds of them, until what was shed is missed. The allocator keeps what is freed for a
+/// second and more before it gives it back.
+const PATIENCE_LOOKS: u32 = 500;
 
-/// Percent of the ceiling by which more in use ends the patience.
-const GROWTH_PERCENT: usize = 1;
+/// Percent of the ceiling from which there is no patience with more and more in use.
+const URGENT_PERCENT: usize = 96;
+
+/// Percent of the ceiling by which it must be more, to be waited for no longer.
+const GROWTH_PERCENT: usize = 2;
 
 /// How near the ceiling the process is, and for how long it has shed.
 #[derive(Debug, Default)]
 pub struct Pressure {
     is_short: bool,
-    /// How often it has shed without coming below the line.
+    /// How often it has shed since it was short.
     sheds: u32,
     /// Looks since it last did.
     looks: u32,
@@ -49,20 +53,24 @@ impl Pressure {
             false => used >= percent(SHORT_PERCENT),
             true => used >= percent(RECOVERED_PERCENT),
         };
-        if used < percent(SHED_PERCENT) {
+        // Once begun, it goes on until somebody may come in: pieces of what was freed lie between
+        // others in use, and come back only with them.
+        let begins = self.sheds == 0 && used >= percent(SHED_PERCENT);
+        if !self.is_short || (self.sheds == 0 && !begins) {
             self.sheds = 0;
             return Step::Nothing;
         }
         self.looks += 1;
         let grows = used > self.used_then.saturating_add(percent(GROWTH_PERCENT));
-        if self.sheds > 0 && self.looks < PATIENCE_LOOKS && !grows {
+        let is_urgent = grows && used >= percent(URGENT_PERCENT);
+        if !begins && !is_urgent && self.looks < PATIENCE_LOOKS {
             return Step::Nothing;
         }
         (self.looks, self.used_then) = (0, used);
         // Subscribers of one channel owe the same bytes: memory comes back with the last of them. So
         // more go each time that it did not help.
-        let bytes = (used - percent(AIM_PERCENT)).saturating_mul(1 << self.sheds);
-        self.sheds = (self.sheds + 1).min(DOUBLINGS_MAX);
+        let bytes = (used - percent(AIM_PERCENT)).saturating_mul(1 << (2 * self.sheds));
+        self.sheds = (self.sheds + 1).min(STEPS_MAX);
         Step::Shed(bytes)
     }
 
@@ -93,12 +101,20 @@ mod tests {
             let steps = (0..times).map(|_| pressure.step(used, 1000));
             steps.filter(|step| *step != Step::Nothing).collect()
         };
+        assert_eq!(looks(930, 1), [Step::Shed(180)]);
+        assert_eq!(looks(959, PATIENCE_LOOKS - 1), [], "what was shed may yet come back");
+        assert_eq!(looks(930, 1), [Step::Shed(720)]);
+        assert_eq!(looks(960, 1), [Step::Shed(3360)], "it grows");
+        assert_eq!(looks(979, 1), [], "a little more");
+        assert_eq!(looks(850, PATIENCE_LOOKS - 2), []);
+        assert_eq!(
+            looks(850, 1),
+            [Step::Shed(6400)],
+            "it takes nobody in, for those that are left"
+        );
+        assert_eq!(looks(799, PATIENCE_LOOKS), []);
+        assert_eq!(looks(919, PATIENCE_LOOKS), [], "it has not begun");
         assert_eq!(looks(950, 1), [Step::Shed(200)]);
-        assert_eq!(looks(950, PATIENCE_LOOKS - 1), [], "what was shed may yet come back");
-        assert_eq!(looks(950, 1), [Step::Shed(400)]);
-        assert_eq!(looks(961, 2), [Step::Shed(844)], "it grows");
-        assert_eq!(looks(919, 1), []);
-        assert_eq!(looks(950, 1), [Step::Shed(200)]);
-        assert!(looks(usize::MAX, 1000).len() > 100);
+        assert!(looks(usize::MAX, 10 * PATIENCE_LOOKS).len() >= 10);
     }
 }
