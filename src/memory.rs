@@ -16,7 +16,7 @@ use self::pressure::{Pressure, Step};
 use crate::close::Close;
 use crate::limits::Limits;
 use crate::outbound::Outbound;
-use crate::telemetry;
+use crate::{telemetry, vital};
 
 /// How often it is measured.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -64,7 +64,7 @@ impl Memory {
     ) -> Self {
         let memory = Self::default();
         let watched = memory.clone();
-        tokio::spawn(async move {
+        vital::spawn("memory", async move {
             let system = system::bytes();
             let mut pressure = Pressure::default();
             loop {
