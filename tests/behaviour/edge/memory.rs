@@ -2,6 +2,7 @@
 
 use super::{answer, is_refused};
 use crate::support::client::Client;
+use crate::support::eventually;
 use crate::support::node::Node;
 use crate::support::raw::{BINARY, FIN, Raw, frame, upgrade};
 
