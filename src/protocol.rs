@@ -250,6 +250,17 @@ impl Protocol {
         }
     }
 
+    /// The answer to a message that is nested deeper than `max`. None: it is not.
+    pub fn too_deep(&self, message: &Message, max: usize) -> Option<ReplyError> {
+        let is_json = matches!(self, Self::Json);
+        (is_json && json::exceeds(&message.payload, max)).then(|| ReplyError {
+            id: json::id_of(&message.payload),
+            channel: None,
+            code: Code::BadRequest,
+            message: format!("nested deeper than session.json_depth_max = {max}"),
+        })
+    }
+
     /// The frame of a reply. None: the protocol has no words for it.
     pub fn reply(&self, reply: &Reply) -> Option<Bytes> {
         match self {

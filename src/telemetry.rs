@@ -152,6 +152,8 @@ pub enum Rejected {
     Tls,
     /// The PROXY header is missing or broken.
     ProxyProtocol,
+    /// A command is nested deeper than `session.json_depth_max`.
+    JsonDepth,
     /// A token could not be accepted.
     Token,
     /// No rule lets this session do it.
@@ -159,7 +161,7 @@ pub enum Rejected {
 }
 
 impl Rejected {
-    const EACH: [Self; 18] = [
+    const EACH: [Self; 19] = [
         Self::Origin,
         Self::BadRequest,
         Self::ConnectionsMax,
@@ -176,6 +178,7 @@ impl Rejected {
         Self::Memory,
         Self::Tls,
         Self::ProxyProtocol,
+        Self::JsonDepth,
         Self::Token,
         Self::Forbidden,
     ];
@@ -198,6 +201,7 @@ impl Rejected {
             Self::Memory => "memory",
             Self::Tls => "tls",
             Self::ProxyProtocol => "proxy_protocol",
+            Self::JsonDepth => "json_depth",
             Self::Token => "token",
             Self::Forbidden => "forbidden",
         }

@@ -1,6 +1,7 @@
 //! The json protocol: one JSON object a text frame.
 
 mod command;
+mod depth;
 
 use std::io::Write;
 
@@ -11,7 +12,8 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-pub use command::decode;
+pub use command::{decode, id_of};
+pub use depth::exceeds;
 
 use super::{Push, Reply, ReplyError};
 use crate::frame;

@@ -12,6 +12,7 @@ pub struct Config {
     pub message_bytes_max: usize,
     pub queue_bytes_max: usize,
     pub channels_max: usize,
+    pub json_depth_max: usize,
 }
 
 impl Config {
@@ -51,6 +52,14 @@ impl Config {
                 128,
                 1..=10_000,
                 "Most channels one connection may subscribe to.",
+            ),
+            json_depth_max: section.number(
+                "json_depth_max",
+                128,
+                1..=100_000,
+                "How deep the objects and lists of a json command may be nested, its payload \
+                 included: it goes on to others, whose parsers may not stand more. A deeper one is \
+                 a `bad_request`.",
             ),
         }
     }

@@ -74,6 +74,7 @@ pub struct State {
     bearer: Bearer,
     rates: Rates,
     channels_max: usize,
+    json_depth_max: usize,
     bad_commands: u32,
     ping_interval: Duration,
     pong_timeout: Duration,
@@ -102,6 +103,7 @@ impl State {
             bearer,
             rates: Rates::new(limits),
             channels_max: config.channels_max,
+            json_depth_max: config.json_depth_max,
             bad_commands: 0,
             ping_interval: config.ping_interval,
             pong_timeout: config.pong_timeout,
@@ -145,10 +147,16 @@ impl State {
         now: Instant,
     ) -> Vec<Action> {
         let too_much = self.rates.count(Kind::Bytes, message.payload.len(), now).err();
-        let outcomes = match self.protocol.decode(message) {
-            Ok(outcomes) => outcomes,
-            Err(Refusal::Answer(error)) => vec![Err(error)],
-            Err(Refusal::Close(close)) => return vec![Action::Close(close)],
+        let outcomes = match self.protocol.too_deep(&message, self.json_depth_max) {
+            Some(error) => {
+                telemetry::rejected(Rejected::JsonDepth, &error.message);
+                vec![Err(error)]
+            }
+            None => match self.protocol.decode(message) {
+                Ok(outcomes) => outcomes,
+                Err(Refusal::Answer(error)) => vec![Err(error)],
+                Err(Refusal::Close(close)) => return vec![Action::Close(close)],
+            },
         };
         let mut actions = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
@@ -333,6 +341,7 @@ mod tests {
             message_bytes_max: 1,
             queue_bytes_max: 1,
             channels_max: 2,
+            json_depth_max: 128,
         };
         let (rules, limits) = (Rules::default(), Limits::default());
         State::new(protocol, &config, rules, limits, Bearer::default(), Instant::now())

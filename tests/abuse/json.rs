@@ -70,10 +70,10 @@ async fn mistakes_are_answered_and_violations_end_one_connection() {
     victim.survives().await;
 }
 
-/// Payloads are others' affair: what is JSON goes on as it is, to any depth.
+/// Payloads are others' affair: what is JSON goes on as it is, to any depth that is allowed.
 #[tokio::test]
 async fn deep_and_huge_payloads_arrive_as_they_are() {
-    let mut victim = Victim::on_redis(&[]).await;
+    let mut victim = Victim::on_redis(&["session.json_depth_max=100000"]).await;
     let mut publisher = Client::json(&victim.node).await;
     let mut subscriber = Client::subscribed(&victim.node, "deep").await;
     for data in [
@@ -91,6 +91,28 @@ async fn deep_and_huge_payloads_arrive_as_they_are() {
         assert!(heard.as_str().contains(&data), "it arrives as it is");
         victim.serves().await;
     }
+    publisher.close().await;
+    subscriber.close().await;
+    victim.survives().await;
+}
+
+/// And whoever has a parser that uses its stack for each level is not sent more than it can stand.
+#[tokio::test]
+async fn what_is_nested_too_deep_reaches_nobody() {
+    let victim = Victim::on_redis(&[]).await;
+    let mut publisher = Client::json(&victim.node).await;
+    let mut subscriber = Client::subscribed(&victim.node, "deep").await;
+    for (depth, outcome) in [(127, "published"), (128, "error"), (DEPTH, "error")] {
+        let data = "[".repeat(depth) + &"]".repeat(depth);
+        publisher
+            .say(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))
+            .await;
+        let answer = publisher.answer(1).await;
+        assert_eq!(answer["type"], outcome, "{depth}: {answer}");
+    }
+    publisher.publish("deep", json!("last")).await;
+    assert!(subscriber.hears_text().await.contains("[[["), "the one that was not too deep");
+    assert!(subscriber.hears_text().await.contains("last"), "and then this one");
     publisher.close().await;
     subscriber.close().await;
     victim.survives().await;

@@ -139,18 +139,23 @@ const NOT_AN_OBJECT: Refusal = Refusal::Close(Close::Unsupported("a message is o
 
 /// Tells a JSON object with a wrong field from what is no JSON at all.
 fn malformed(payload: &[u8], error: &serde_json::Error) -> Refusal {
-    #[derive(Deserialize)]
-    struct OnlyId {
-        id: Option<Id>,
-    }
     if serde_json::from_slice::<IgnoredAny>(payload).is_err() {
         return NOT_AN_OBJECT;
     }
-    let id = serde_json::from_slice::<OnlyId>(payload).ok().and_then(|only| only.id);
+    let id = id_of(payload);
     // The position in the text helps nobody who wrote the object with a library.
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
     Refusal::Answer(bad_request(id, what.to_owned()))
+}
+
+/// The number of a command of which nothing else is known to be right.
+pub fn id_of(payload: &[u8]) -> Option<Id> {
+    #[derive(Deserialize)]
+    struct OnlyId {
+        id: Option<Id>,
+    }
+    serde_json::from_slice::<OnlyId>(payload).ok()?.id
 }
 
 fn bad_request(id: Option<Id>, message: String) -> ReplyError {

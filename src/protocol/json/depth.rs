@@ -1,0 +1,50 @@
+//! How deep a text is nested. What a client sends goes on to others as it is, and their parsers may
+//! use their stack for each level.
+
+/// Is it nested deeper than `max`? Brackets within strings do not count. Any bytes are allowed.
+pub fn exceeds(text: &[u8], max: usize) -> bool {
+    let opens = |byte: &&u8| matches!(byte, b'[' | b'{');
+    // Most texts have fewer brackets than that altogether.
+    text.iter().filter(opens).count() > max && deepest(text) > max
+}
+
+fn deepest(text: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let (mut in_string, mut is_escaped) = (false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_nested_counts() {
+        for (text, depth) in [
+            ("", 0),
+            ("1", 0),
+            ("[]", 1),
+            ("[[],[],{}]", 2),
+            (r#"{"a":[{"b":"[[[["}]}"#, 3),
+            (r#"["\"[[[[", "\\", []]"#, 2),
+            ("]]]][", 1),
+        ] {
+            assert!(!exceeds(text.as_bytes(), depth), "{text}");
+            assert!(depth == 0 || exceeds(text.as_bytes(), depth - 1), "{text}");
+        }
+    }
+}
