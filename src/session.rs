@@ -4,7 +4,9 @@
 //! meet the socket, the hub and the clock.
 
 mod bearer;
+mod beginning;
 mod config;
+mod context;
 mod history;
 mod in_flight;
 mod presence;
@@ -14,34 +16,30 @@ mod state;
 mod users;
 
 use std::future::poll_fn;
-use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use self::bearer::Bearer;
+pub use self::beginning::{Beginning, Standing};
 pub use self::config::Config;
+pub use self::context::{Context, Parts};
 use self::in_flight::{Done, InFlight};
 pub use self::rights::TooMany;
-use self::rights::Unfit;
 use self::state::{Action, Beat, State};
 pub use self::users::{Entered, Refusal, Users};
 use crate::auth::access::Right;
-use crate::auth::{Auth, Identity, Refused};
 use crate::broker::Unavailable;
 use crate::close::Close;
 use crate::frame;
-use crate::hub::{Hub, Interest, Membership, Subscriber, Subscription, Word};
-use crate::limits::Limits;
+use crate::hub::{Interest, Membership, Subscriber, Subscription, Word};
 use crate::outbound::{Full, Outbound, Wire};
-use crate::presence::{Presence, Present};
+use crate::presence::Present;
 use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
-use crate::publication::{Channel, NodeId, Position, Publication, SessionId};
-use crate::telemetry::{self, Rejected};
+use crate::publication::Publication;
+use crate::telemetry::{self};
 
 /// What a session needs of a transport.
 pub trait Connection: Send {
@@ -83,74 +81,6 @@ struct Joined {
     present: Option<Box<Present>>,
 }
 
-/// What all sessions of a node share.
-pub struct Context {
-    parts: Parts,
-    sessions: AtomicU64,
-}
-
-/// What a session talks to, and what it is told to keep to.
-pub struct Parts {
-    pub hub: Hub,
-    pub presence: Presence,
-    pub auth: Auth,
-    pub users: Users,
-    pub limits: Limits,
-    pub config: Config,
-    pub node: NodeId,
-}
-
-impl Deref for Context {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.parts
-    }
-}
-
-impl Context {
-    pub fn new(parts: Parts) -> Self {
-        Self { parts, sessions: AtomicU64::new(1) }
-    }
-
-    /// Do clients prove who they are?
-    pub fn takes_tokens(&self) -> bool {
-        self.auth.is_on()
-    }
-
-    /// Whose token it is.
-    pub async fn identify(&self, token: &str) -> Result<Identity, Refused> {
-        self.auth.identify(token).await
-    }
-
-    /// How long a stranger has to show a token. None: for ever, as there is something that anyone
-    /// may do, or nobody has tokens.
-    fn patience(&self) -> Option<Duration> {
-        let needed = self.auth.is_on() && !self.hub.rules().get().lets_anyone();
-        needed.then(|| self.auth.timeout())
-    }
-}
-
-/// Who begins a session, and with what.
-pub struct Beginning {
-    pub protocol: Protocol,
-    /// What became of the client's token. None: it showed none.
-    pub token: Option<Result<Identity, Refused>>,
-    /// Does a plain session get its own publications?
-    pub echo: bool,
-    /// Where a plain session resumes.
-    pub since: Option<Position>,
-}
-
-/// Where a session comes into a channel.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
-    /// Where the channel stands. None: it keeps no history.
-    pub position: Option<Position>,
-    /// Some where the client gave a position: does it miss nothing?
-    pub recovered: Option<bool>,
-}
-
 /// How long a session that leaves waits for its own last publications to come back.
 const ECHO_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -175,83 +105,6 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins a session before its handshake is answered. A plain one is subscribed by then, so
-    /// that an open connection misses nothing; where the broker is away it is not waited for.
-    ///
-    /// A session that may not be is begun all the same, and ends with the word why: a browser cannot
-    /// read the status of a refused upgrade.
-    ///
-    /// Fails only where its user has as many sessions here as one may have.
-    pub async fn begin(
-        context: Arc<Context>,
-        beginning: Beginning,
-    ) -> Result<(Self, Standing), TooMany> {
-        let Beginning { protocol, token, echo, since } = beginning;
-        let number = context.sessions.fetch_add(1, Ordering::Relaxed);
-        let id = SessionId { node: context.node, number };
-        let outbound = Arc::new(Outbound::new(id, context.config.queue_bytes_max));
-        let channel = match &protocol {
-            Protocol::Plain { channel } => Some(channel.clone()),
-            Protocol::Json => None,
-        };
-        let (now, rules, limits) =
-            (Instant::now(), context.hub.rules().clone(), context.limits.clone());
-        let admitted = token.map(|token| {
-            let identity = token.map_err(Unfit::Token)?;
-            let entered = rights::admit(&context, &identity, &outbound, None)?;
-            Ok(Bearer::of(Arc::new(identity), entered, now))
-        });
-        let bearer = match admitted {
-            None => Bearer::stranger(context.auth.is_on(), context.patience(), now),
-            Some(Ok(bearer)) => bearer,
-            Some(Err(Unfit::TooMany(too_many))) => return Err(too_many),
-            Some(Err(unfit)) => {
-                telemetry::rejected(Rejected::Token, &unfit);
-                outbound.close(unfit.close());
-                Bearer::default()
-            }
-        };
-        let mut session = Self {
-            _membership: context.hub.join(outbound.clone()),
-            state: State::new(protocol, &context.config, rules, limits, bearer, now),
-            subscriptions: Vec::new(),
-            in_flight: InFlight::default(),
-            leaving: None,
-            echoes_due: 0,
-            echo_deadline: None,
-            outbound,
-            context,
-        };
-        let standing = match channel.filter(|_| session.outbound.closing().is_none()) {
-            Some(channel) => session.begin_plain(channel, echo, since).await,
-            None => Standing::default(),
-        };
-        Ok((session, standing))
-    }
-
-    /// Whoever may only publish gets nothing; whoever may do nothing is told to go.
-    async fn begin_plain(
-        &mut self,
-        channel: Channel,
-        echo: bool,
-        since: Option<Position>,
-    ) -> Standing {
-        if let Err(denied) = self.state.check(Right::Subscribe, &channel) {
-            if self.state.check(Right::Publish, &channel).is_err() {
-                telemetry::rejected(Rejected::Forbidden, &denied);
-                self.outbound.close(self.state.close_of(denied));
-            }
-            return Standing::default();
-        }
-        let mut interest = self.context.hub.interest(channel, since);
-        if self.context.hub.broker().ready().is_ok() {
-            // Unconfirmed, it stays wanted and begins when the broker is back.
-            let _ = (&mut interest).await;
-        }
-        self.subscriptions.reserve_exact(1);
-        self.subscribe(interest, echo, |_| None)
-    }
-
     /// The label under which it is counted.
     pub fn protocol(&self) -> telemetry::Protocol {
         self.state.protocol().encoding().label()
@@ -458,6 +311,11 @@ impl Session {
             Done::Authenticated { id, answer } => self.authenticated(id, answer),
             Done::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => {
+                    // The rules may have changed while it was waited for.
+                    if let Err(denied) = self.state.check(Right::Subscribe, interest.channel()) {
+                        self.reply(&rights::denial(id, interest.channel(), denied));
+                        return;
+                    }
                     let channel = interest.channel().clone();
                     self.subscribe(interest, echo, |standing| {
                         let Standing { position, recovered } = standing;

@@ -10,12 +10,12 @@ use super::in_flight::Checked;
 use super::state::code_of;
 use super::users::{Entered, Refusal};
 use super::{Context, Joined, Session};
-use crate::auth::access::Right;
+use crate::auth::access::{Denied, Right};
 use crate::auth::{Identity, Refused};
 use crate::close::Close;
 use crate::outbound::Outbound;
 use crate::protocol::{Code, Id, Protocol, Reply, ReplyError, Token};
-use crate::publication::User;
+use crate::publication::{Channel, User};
 use crate::telemetry::{self, Rejected};
 
 /// Why a session cannot be what a token says.
@@ -85,6 +85,12 @@ pub fn admit(
     })
 }
 
+/// The answer to whoever may not do something on a channel.
+pub fn denial(id: Option<Id>, channel: &Channel, denied: Denied) -> Reply {
+    let (channel, code) = (Some(channel.to_string()), code_of(denied));
+    Reply::Error(ReplyError { id, channel, code, message: denied.to_string() })
+}
+
 impl Session {
     /// Begins to check a token. What the client sends next waits for it.
     pub(super) fn authenticate(&mut self, id: Option<Id>, token: Token) {
@@ -132,16 +138,13 @@ impl Session {
             if self.subscriptions.iter().any(has) {
                 continue;
             }
-            let refuse = |code, message| {
-                let channel = Some(channel.to_string());
-                Reply::Error(ReplyError { id: None, channel, code, message })
-            };
             let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
             if let Err(denied) = self.state.check(Right::Subscribe, channel) {
-                self.reply(&refuse(code_of(denied), denied.to_string()));
+                self.reply(&denial(None, channel, denied));
             } else if subscribed >= self.context.config.channels_max {
-                let message = self.state.too_many_channels();
-                self.reply(&refuse(Code::LimitReached, message));
+                let (name, message) = (channel.to_string(), self.state.too_many_channels());
+                let (channel, code) = (Some(name), Code::LimitReached);
+                self.reply(&Reply::Error(ReplyError { id: None, channel, code, message }));
             } else {
                 let interest = self.context.hub.interest(channel.clone(), None);
                 self.in_flight.subscribe(None, interest, true);

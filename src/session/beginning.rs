@@ -1,0 +1,114 @@
+//! How a session begins: before its handshake is answered, with what the client asked for and showed.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::bearer::Bearer;
+use super::in_flight::InFlight;
+use super::rights::{self, TooMany, Unfit};
+use super::state::State;
+use super::{Context, Session};
+use crate::auth::access::Right;
+use crate::auth::{Identity, Refused};
+use crate::outbound::Outbound;
+use crate::protocol::Protocol;
+use crate::publication::{Channel, Position};
+use crate::telemetry::{self, Rejected};
+
+/// Who begins a session, and with what.
+pub struct Beginning {
+    pub protocol: Protocol,
+    /// What became of the client's token. None: it showed none.
+    pub token: Option<Result<Identity, Refused>>,
+    /// Does a plain session get its own publications?
+    pub echo: bool,
+    /// Where a plain session resumes.
+    pub since: Option<Position>,
+}
+
+/// Where a session comes into a channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// Where the channel stands. None: it keeps no history.
+    pub position: Option<Position>,
+    /// Some where the client gave a position: does it miss nothing?
+    pub recovered: Option<bool>,
+}
+
+impl Session {
+    /// Begins a session before its handshake is answered. A plain one is subscribed by then, so
+    /// that an open connection misses nothing; where the broker is away it is not waited for.
+    ///
+    /// A session that may not be is begun all the same, and ends with the word why: a browser cannot
+    /// read the status of a refused upgrade.
+    ///
+    /// Fails only where its user has as many sessions here as one may have.
+    pub async fn begin(
+        context: Arc<Context>,
+        beginning: Beginning,
+    ) -> Result<(Self, Standing), TooMany> {
+        let Beginning { protocol, token, echo, since } = beginning;
+        let outbound = Arc::new(Outbound::new(context.next(), context.config.queue_bytes_max));
+        let channel = match &protocol {
+            Protocol::Plain { channel } => Some(channel.clone()),
+            Protocol::Json => None,
+        };
+        let (now, rules, limits) =
+            (Instant::now(), context.hub.rules().clone(), context.limits.clone());
+        let admitted = token.map(|token| {
+            let identity = token.map_err(Unfit::Token)?;
+            let entered = rights::admit(&context, &identity, &outbound, None)?;
+            Ok(Bearer::of(Arc::new(identity), entered, now))
+        });
+        let bearer = match admitted {
+            None => Bearer::stranger(context.auth.is_on(), context.patience(), now),
+            Some(Ok(bearer)) => bearer,
+            Some(Err(Unfit::TooMany(too_many))) => return Err(too_many),
+            Some(Err(unfit)) => {
+                telemetry::rejected(Rejected::Token, &unfit);
+                outbound.close(unfit.close());
+                Bearer::default()
+            }
+        };
+        let mut session = Self {
+            _membership: context.hub.join(outbound.clone()),
+            state: State::new(protocol, &context.config, rules, limits, bearer, now),
+            subscriptions: Vec::new(),
+            in_flight: InFlight::default(),
+            leaving: None,
+            echoes_due: 0,
+            echo_deadline: None,
+            outbound,
+            context,
+        };
+        let standing = match channel.filter(|_| session.outbound.closing().is_none()) {
+            Some(channel) => session.begin_plain(channel, echo, since).await,
+            None => Standing::default(),
+        };
+        Ok((session, standing))
+    }
+
+    /// Whoever may only publish gets nothing; whoever may do nothing is told to go.
+    async fn begin_plain(
+        &mut self,
+        channel: Channel,
+        echo: bool,
+        since: Option<Position>,
+    ) -> Standing {
+        if let Err(denied) = self.state.check(Right::Subscribe, &channel) {
+            if self.state.check(Right::Publish, &channel).is_err() {
+                telemetry::rejected(Rejected::Forbidden, &denied);
+                self.outbound.close(self.state.close_of(denied));
+            }
+            return Standing::default();
+        }
+        let mut interest = self.context.hub.interest(channel, since);
+        if self.context.hub.broker().ready().is_ok() {
+            // Unconfirmed, it stays wanted and begins when the broker is back.
+            let _ = (&mut interest).await;
+        }
+        self.subscriptions.reserve_exact(1);
+        self.subscribe(interest, echo, |_| None)
+    }
+}
