@@ -39,7 +39,7 @@ use crate::outbound::{Full, Outbound, Wire};
 use crate::presence::Present;
 use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
 use crate::publication::Publication;
-use crate::telemetry::{self};
+use crate::telemetry;
 
 /// What a session needs of a transport.
 pub trait Connection: Send {
