@@ -30,6 +30,7 @@ pub use sign::{NewClaims, Signer, Unsigned};
 pub use source::Source;
 pub use token::TOKEN_BYTES_MAX;
 
+use self::token::Token;
 use crate::live::Live;
 use crate::telemetry;
 use jwks::{Fetched, Fetching};
@@ -72,14 +73,14 @@ impl Auth {
     pub async fn identify(&self, token: &str) -> Result<Identity, Refused> {
         let checker = self.0.current();
         match checker.check(token, SystemTime::now()) {
-            Err(refused) if checker.may_be_for_want_of_keys(refused) => {
+            Err(refused) if checker.may_be_for_want_of_keys(token, refused) => {
                 // Each begins at once and all take no longer than one.
                 let fetching: Vec<_> = checker.issuers.iter().map(Fetching::again).collect();
                 for ended in fetching {
                     ended.await;
                 }
                 let checked = checker.check(token, SystemTime::now());
-                checked.map_err(|refused| match checker.may_be_for_want_of_keys(refused) {
+                checked.map_err(|refused| match checker.may_be_for_want_of_keys(token, refused) {
                     true if checker.lacks_keys() => Refused::KEYS_UNAVAILABLE,
                     _ => refused,
                 })
@@ -140,13 +141,19 @@ impl Checker {
     }
 
     /// Could the token hold with keys that have not been fetched?
-    fn may_be_for_want_of_keys(&self, refused: Refused) -> bool {
+    fn may_be_for_want_of_keys(&self, token: &str, refused: Refused) -> bool {
         match refused {
             Refused::KEY => !self.issuers.is_empty(),
-            // One without a kid was tried with those that are there.
-            Refused::SIGNATURE => self.lacks_keys(),
+            // One without a kid was tried with those that are there, or it names a key we have.
+            Refused::SIGNATURE => self.lacks_keys() && !self.has_its_key(token),
             _ => false,
         }
+    }
+
+    /// Does the token name a key of the configuration itself?
+    fn has_its_key(&self, token: &str) -> bool {
+        let kid = Token::parse(token).ok().and_then(|token| token.kid);
+        kid.is_some() && self.keys.iter().any(|key| key.kid == kid)
     }
 
     /// Is there an issuer of whom there are no keys?

@@ -190,8 +190,8 @@ pub trait Broker: Presences + Revoking + Send + Sync {
     /// No longer wants them. Takes effect a little later, in case somebody returns.
     fn unsubscribe(&self, channel: &Channel);
 
-    /// The rules are others now.
-    fn follow_rules(&self);
+    /// The rules will be these in a moment. Resolves when it is ready for them, within a bounded time.
+    fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()>;
 
     /// Can it be used? If not, why.
     fn ready(&self) -> Result<(), String>;

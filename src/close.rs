@@ -29,6 +29,8 @@ pub enum Close {
     PongTimeout,
     /// The token is missing or cannot be accepted, for this reason.
     Unauthorized(&'static str),
+    /// The keys to check the token with cannot be fetched.
+    KeysUnavailable,
     /// The token's time is over.
     Expired,
     /// The user was disconnected, and with it every token issued until then.
@@ -54,7 +56,7 @@ impl Close {
             Self::TooLarge => 1009,
             Self::Internal => 1011,
             Self::Drain => 1012,
-            Self::Unavailable | Self::Overloaded => 1013,
+            Self::Unavailable | Self::KeysUnavailable | Self::Overloaded => 1013,
             Self::Unauthorized(_) | Self::Expired | Self::Revoked => 4001,
             Self::Forbidden => 4003,
             Self::Slow => 4008,
@@ -81,6 +83,7 @@ impl Close {
             Self::Unavailable => "the broker is unavailable: reconnect with backoff",
             Self::Slow => "too slow to take what was sent: reconnect and resume",
             Self::PongTimeout => "no pong in time: reconnect and resume",
+            Self::KeysUnavailable => "the issuer's keys are unavailable: reconnect with backoff",
             Self::Expired => "the token has expired: get a new one",
             Self::Revoked => "the token was revoked: get a new one",
             Self::Forbidden => "not allowed on this channel",
@@ -105,6 +108,7 @@ impl Close {
             Self::Slow => "slow",
             Self::PongTimeout => "pong_timeout",
             Self::Unauthorized(_) => "unauthorized",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Forbidden => "forbidden",
@@ -114,7 +118,7 @@ impl Close {
     }
 
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 18] = [
+    pub const EACH: [Self; 19] = [
         Self::Client(None),
         Self::Lost,
         Self::Protocol(""),
@@ -128,6 +132,7 @@ impl Close {
         Self::Slow,
         Self::PongTimeout,
         Self::Unauthorized(""),
+        Self::KeysUnavailable,
         Self::Expired,
         Self::Revoked,
         Self::Forbidden,

@@ -2,6 +2,7 @@
 
 mod layers;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::rules::Rules;
@@ -63,7 +64,18 @@ pub fn entrance(sources: &Sources) -> Result<internal::Entrance, Faults> {
 impl Config {
     /// Reads and checks everything; shows all faults at once.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
+        Self::read(sources, None)
+    }
+
+    /// The same for a node that runs: what it would be less guarded by is a fault, as a file that was
+    /// cut short must not open it.
+    pub fn load_again(sources: &Sources, bound: &Bound) -> Result<Self, Faults> {
+        Self::read(sources, Some(bound))
+    }
+
+    fn read(sources: &Sources, bound: Option<&Bound>) -> Result<Self, Faults> {
         let (given, faults) = layers::merge(sources);
+        let is_empty = sources.file.is_some() && given.is_empty();
         let mut settings = Settings::new(given, faults);
         let demo = settings.section("").flag(
             "demo",
@@ -75,7 +87,11 @@ impl Config {
         let internal = internal::Config::read(&mut settings);
         let broker = broker::Config::read(&mut settings);
         let session = session::Config::read(&mut settings);
-        let auth = auth::Config::read(&mut settings, server.listen);
+        let listen = bound.map_or(server.listen, |bound| bound.listen);
+        let auth = auth::Config::read(&mut settings, listen);
+        if let Some(bound) = bound {
+            bound.guard(&mut settings, &auth, &internal, is_empty);
+        }
         if server.listen == internal.listen && server.listen.port() != 0 {
             settings.fault("internal.listen", "must be another address than server.listen");
         }
@@ -137,6 +153,51 @@ impl Config {
     }
 }
 
+/// What a node that runs cannot change, or must not lose by mistake.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Where it listens, whatever the configuration says now.
+    listen: SocketAddr,
+    takes_tokens: bool,
+    has_api_key: bool,
+}
+
+impl Bound {
+    pub fn of(config: &Config) -> Self {
+        let mut bound =
+            Self { listen: config.server.listen, takes_tokens: false, has_api_key: false };
+        bound.follow(config);
+        bound
+    }
+
+    /// These are in force from here on.
+    pub fn follow(&mut self, config: &Config) {
+        self.takes_tokens = config.auth.mode == auth::Mode::Token;
+        self.has_api_key = config.internal.api_key.is_some();
+    }
+
+    /// What would open the node without anybody having said so is a fault.
+    fn guard(
+        &self,
+        settings: &mut Settings,
+        auth: &auth::Config,
+        internal: &internal::Config,
+        is_empty: bool,
+    ) {
+        if is_empty {
+            settings.fault("", "the file is empty");
+        }
+        let is_said = settings.is_given("auth.mode");
+        if self.takes_tokens && auth.mode == auth::Mode::None && !is_said {
+            let what = "auth.keys are gone; write auth.mode = \"none\" if nobody has to prove who they are";
+            settings.fault("auth.mode", what);
+        }
+        if self.has_api_key && internal.api_key.is_none() {
+            settings.fault("internal.api_key", "is gone; to do without one takes a restart");
+        }
+    }
+}
+
 /// The keys that a node follows while it runs; the others need a restart.
 const LIVE: [&str; 11] = [
     "rules*",
@@ -153,7 +214,7 @@ const LIVE: [&str; 11] = [
 ];
 
 /// The last part of keys that name files whose content is a setting.
-const FILE_KEYS: [&str; 1] = ["file"];
+const FILE_KEYS: [&str; 5] = ["file", "ca_file", "cert", "key", "client_ca"];
 
 /// The configuration's own file, and those that its settings name.
 fn files(sources: &Sources, known: &[Known]) -> Vec<PathBuf> {

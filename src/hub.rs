@@ -68,10 +68,12 @@ impl Hub {
         Membership { hub: self.clone(), session }
     }
 
-    /// From here on channels are treated by these rules, those that are subscribed too.
-    pub fn replace_rules(&self, rules: &Rules) {
+    /// From here on channels are treated by these rules, those that are subscribed too. Waits a
+    /// bounded time for the broker.
+    pub async fn replace_rules(&self, rules: &Rules) {
+        // The broker first: what it is asked by new rules it must know.
+        self.broker().follow_rules(rules).await;
         self.rules().replace(rules);
-        self.broker().follow_rules();
         self.registry().follow_rules(self.broker());
     }
 

@@ -161,7 +161,9 @@ impl Table {
 
     /// Is there anything that somebody without a token may do?
     pub fn lets_anyone(&self) -> bool {
-        let mut all = self.rules.iter().flat_map(|it| [it.policy.subscribe, it.policy.publish]);
+        // `{user}` is no stranger.
+        let rules = self.rules.iter().filter(|rule| !rule.pattern.names_user());
+        let mut all = rules.flat_map(|it| [it.policy.subscribe, it.policy.publish]);
         self.otherwise == Access::Anyone || all.any(|access| access == Access::Anyone)
     }
 

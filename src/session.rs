@@ -99,6 +99,8 @@ pub struct Session {
     leaving: Option<Close>,
     /// How many of its own publications are to come back to it, or have. Wraps around.
     echoes_due: u32,
+    /// Bytes that were queued for it at the last heartbeat.
+    owed: usize,
     /// When a leaving session no longer waits for them.
     echo_deadline: Option<Instant>,
     _membership: Membership,
@@ -144,8 +146,9 @@ impl Session {
             let held_back = !broker.has_room();
             // A client that does not take what it has missed gets no more of that kind.
             let owes = self.outbound.has_backlog();
-            let reading =
-                self.leaving.is_none() && self.in_flight.has_room() && !held_back && !owes;
+            // Nor does one that was told to go get anything more done.
+            let stays = self.leaving.is_none() && self.outbound.closing().is_none();
+            let reading = stays && self.in_flight.has_room() && !held_back && !owes;
             tokio::select! {
                 biased;
                 done = self.in_flight.next(), if !self.in_flight.is_empty() => {
@@ -160,13 +163,20 @@ impl Session {
                     if let Some(close) = self.handle(event) {
                         break close;
                     }
+                    // New settings may have brought another end.
+                    if heartbeat.deadline() > self.state.next_beat() {
+                        heartbeat.as_mut().reset(self.state.next_beat());
+                    }
                 }
                 () = poll_fn(|cx| self.outbound.poll_backlog(cx)), if owes => {}
                 () = &mut heartbeat, if self.outbound.closing().is_none() => {
-                    if !reading {
-                        // What we do not read we cannot miss.
+                    let owed = self.outbound.bytes();
+                    if !reading && (!owes || owed < self.owed) {
+                        // What we do not read we cannot miss. Who takes nothing of what it has missed
+                        // is dead all the same.
                         self.state.heard(Instant::now());
                     }
+                    self.owed = owed;
                     self.beat();
                     heartbeat.as_mut().reset(self.state.next_beat());
                 }

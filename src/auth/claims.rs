@@ -101,7 +101,8 @@ impl Claims {
         }
     }
 
-    /// What they let their bearer do now. `iat` may lie in the future: it bounds nothing.
+    /// What they let their bearer do now. `iat` may lie in the future, of a clock that is ahead or in
+    /// another unit; a session that begins now is then as old as itself, so that it can be revoked.
     pub fn identity(&self, leeway: Duration, now: SystemTime) -> Result<Identity, Refused> {
         let leeway = leeway.as_secs_f64();
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -120,7 +121,7 @@ impl Claims {
             publish: self.publish.clone(),
             channels: self.channels.clone(),
             ends_at: ends_at.map(time),
-            issued_at: self.issued.map(time),
+            issued_at: self.issued.map(|date| time(date.min(now))),
         })
     }
 }

@@ -121,7 +121,9 @@ impl Broker for Memory {
     fn unsubscribe(&self, _: &Channel) {}
 
     /// They are looked at for each publication.
-    fn follow_rules(&self) {}
+    fn follow_rules(&self, _: &Rules) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     fn ready(&self) -> Result<(), String> {
         Ok(())

@@ -45,13 +45,14 @@ mod wanted;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 
 use self::context::Context;
 use self::lane::Lane;
 pub use self::url::{Deployment, Url};
 use super::{Broker, Config, PAGE_MAX, Page, Receipt, Sink, Unavailable};
 use crate::publication::{Channel, NodeId, Position, Publication};
+use crate::rules::Rules;
 use crate::{telemetry, vital};
 
 /// Most channels in one question or command, so that Redis is never busy with one for long.
@@ -124,18 +125,17 @@ impl Broker for Redis {
         self.0.map.unsubscribe(channel);
     }
 
-    fn follow_rules(&self) {
+    fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()> {
         let context = &self.0;
-        context.library.replace(context.library.get().with_rules(&context.rules));
-        for lane in context.map.lanes() {
-            let context = context.clone();
-            tokio::spawn(async move {
-                // Who cannot be asked now is told when it is connected again.
-                if let Err(error) = lane.install(&context.library.current()).await {
-                    telemetry::broker_did_not_answer(&error);
-                }
-            });
-        }
+        let library = context.library.get().with_rules(rules);
+        context.library.replace(library);
+        let installs = context.map.lanes().into_iter().map(move |lane| async move {
+            // Who cannot be asked now is told when it is connected again.
+            if let Err(error) = lane.install(&context.library.current()).await {
+                telemetry::broker_did_not_answer(&error);
+            }
+        });
+        Box::pin(async move { _ = join_all(installs).await })
     }
 
     fn ready(&self) -> Result<(), String> {

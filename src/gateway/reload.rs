@@ -10,7 +10,7 @@ use tokio::signal::unix::Signal;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::auth::Auth;
-use crate::config::{Config, Sources};
+use crate::config::{Bound, Config, Sources};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::live::Live;
@@ -42,15 +42,21 @@ pub struct Reload {
     /// Those that are in force, to tell what is new.
     known: Vec<Known>,
     files: Vec<PathBuf>,
-    /// Of what the files held when they were last read.
+    /// Of what the files held when they were last looked at, and when they were last taken up.
+    seen: u64,
     trace: u64,
+    /// The addresses that are bound, and whether somebody has to prove who they are.
+    bound: Bound,
+    /// What was wrong with the newest configuration, which is tried again until nothing is.
+    refused: Option<String>,
 }
 
 impl Reload {
     pub fn new(sources: Sources, config: &Config, followers: Followers) -> Self {
         let (known, files) = (config.known.clone(), config.files.clone());
         let trace = trace(&files);
-        Self { sources, followers, known, files, trace }
+        let bound = Bound::of(config);
+        Self { sources, followers, known, files, seen: trace, trace, bound, refused: None }
     }
 
     /// Reloads at every `hangup`, and when a file has changed.
@@ -61,22 +67,35 @@ impl Reload {
             loop {
                 tokio::select! {
                     // None comes only when the runtime ends.
-                    _ = hangup.recv() => self.reload("SIGHUP"),
-                    _ = look.tick() => if trace(&self.files) != self.trace {
-                        self.reload("a file has changed");
+                    _ = hangup.recv() => {
+                        self.refused = None;
+                        self.reload("SIGHUP").await;
+                    }
+                    _ = look.tick() => if self.has_changed() {
+                        self.reload("a file has changed").await;
                     },
                 }
             }
         });
     }
 
-    fn reload(&mut self, why: &str) {
+    /// Do the files say something else, twice in a row? Whoever writes one may be in the middle of it.
+    /// What was refused is tried again: what it lacked may lie in another file.
+    fn has_changed(&mut self) -> bool {
+        let now = trace(&self.files);
+        let is_settled = now == self.seen;
+        self.seen = now;
+        is_settled && (now != self.trace || self.refused.is_some())
+    }
+
+    async fn reload(&mut self, why: &str) {
         // First, so that what changes while it is read is seen next time.
         self.trace = trace(&self.files);
-        let config = match Config::load(&self.sources) {
+        let config = match Config::load_again(&self.sources, &self.bound) {
             Ok(config) => config,
-            Err(faults) => return telemetry::reload_refused(why, &faults),
+            Err(faults) => return self.refuse(why, faults.to_string()),
         };
+        self.refused = None;
         let changed = changed(&self.known, &config.known);
         let (live, fixed): (Vec<_>, Vec<_>) =
             changed.into_iter().partition(|key| Config::is_live(key));
@@ -84,21 +103,35 @@ impl Reload {
         if self.files != config.files {
             self.files.clone_from(&config.files);
             self.trace = trace(&self.files);
+            self.seen = self.trace;
         }
-        self.followers.follow(config);
+        self.bound.follow(&config);
+        self.followers.follow(config).await;
         telemetry::reloaded(why, &live, &fixed);
+    }
+
+    /// The same faults are told once.
+    fn refuse(&mut self, why: &str, faults: String) {
+        if self.refused.as_ref() != Some(&faults) {
+            telemetry::reload_refused(why, &faults);
+            self.refused = Some(faults);
+        }
     }
 }
 
 impl Followers {
-    fn follow(&self, config: Config) {
+    async fn follow(&self, mut config: Config) {
         telemetry::set_log_level(config.telemetry.log_level);
         self.limits.replace(config.limits);
+        config.server.tls =
+            config.server.tls.map(|new| new.or_same(self.server.get().tls.as_ref()));
+        config.internal.tls =
+            config.internal.tls.map(|new| new.or_same(self.internal.get().tls.as_ref()));
         self.server.replace(config.server);
         self.internal.replace(config.internal);
         self.users.revocations().set_age(config.auth.revocation_age);
         self.auth.replace(&config.auth);
-        self.hub.replace_rules(&config.rules);
+        self.hub.replace_rules(&config.rules).await;
     }
 }
 

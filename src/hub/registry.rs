@@ -239,9 +239,9 @@ impl Registry {
 
     /// Counts one more claim on the channel and asks the broker for it.
     pub(super) fn add_interest(&self, channel: &Channel, broker: &dyn Broker) -> Receipt<()> {
-        let policy = self.rules.of(channel.as_str());
         let mut shard = self.shard(channel.as_str());
-        shard.add_interest(channel, policy);
+        // Looked up under the lock: new rules go through the shards one by one.
+        shard.add_interest(channel, self.rules.of(channel.as_str()));
         // Under the lock, so that the broker hears of first and last claims in their order.
         broker.subscribe(channel)
     }

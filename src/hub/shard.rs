@@ -20,8 +20,10 @@ struct Entry {
     interests: usize,
     subscribers: Subscribers,
     delivery: Delivery,
-    /// Where the channel's rule keeps history.
+    /// Where the channel's rule keeps history; where it does no more, until nothing is held.
     tail: Option<Box<Tail>>,
+    /// Does its rule?
+    keeps_history: bool,
 }
 
 /// What follows of new rules for a channel that somebody wants.
@@ -47,7 +49,12 @@ impl Shard {
 
     /// None: nobody wants the channel.
     pub fn wanted(&mut self, channel: &str) -> Option<Wanted<'_>> {
-        let Entry { subscribers, delivery, tail, .. } = self.channels.get_mut(channel)?;
+        let entry = self.channels.get_mut(channel)?;
+        if !entry.keeps_history && entry.tail.as_ref().is_some_and(|tail| tail.is_live()) {
+            // A later one must not take what was let through without a position for missing.
+            entry.tail = None;
+        }
+        let Entry { subscribers, delivery, tail, .. } = entry;
         Some(Wanted { subscribers, delivery: *delivery, tail: tail.as_deref_mut() })
     }
 
@@ -64,6 +71,7 @@ impl Shard {
                     interests: 1,
                     delivery: policy.delivery,
                     tail: policy.history.map(|_| Box::default()),
+                    keeps_history: policy.history.is_some(),
                     ..Entry::default()
                 };
                 self.channels.insert(channel.clone(), entry);
@@ -77,9 +85,11 @@ impl Shard {
         for (channel, entry) in &mut self.channels {
             let policy = rules.of(channel.as_str());
             entry.delivery = policy.delivery;
-            // A tail of a channel that keeps none any more lets everything through, as nothing that
-            // comes has a position.
-            let opened = policy.history.is_some() && entry.tail.is_none();
+            entry.keeps_history = policy.history.is_some();
+            if !entry.keeps_history && entry.tail.as_ref().is_some_and(|tail| tail.is_live()) {
+                entry.tail = None;
+            }
+            let opened = entry.keeps_history && entry.tail.is_none();
             if opened {
                 entry.tail = Some(Box::default());
             }

@@ -52,12 +52,15 @@ impl Pattern {
         })
     }
 
-    /// The same where `{user}` is this very user, and nobody where there is none.
+    /// The same where `{user}` is this very user, within a segment; nobody where there is none, or
+    /// where the name has what ends a segment.
     pub fn matches_for(&self, channel: &str, user: Option<&str>) -> bool {
         if !self.names_user() {
             return self.matches(channel);
         }
-        let Some(user) = user.filter(|user| user.len() <= channel.len()) else { return false };
+        // A name that ends a segment, or goes on in the next one, would reach into another's channels.
+        let fits = |user: &&str| user.len() <= channel.len() && !user.contains([':', '/', ' ']);
+        let Some(user) = user.filter(fits) else { return false };
         self.behind_prefix(channel).is_some_and(|rest| {
             let steps = steps(&self.text[self.prefix..], Some(user));
             can_match(&steps, &mut vec![false; steps.len() + 1], rest)

@@ -40,6 +40,11 @@ impl Bearer {
         Self { identity: Some(identity), _entered: entered, tokens: true, ends_at }
     }
 
+    /// Is a stranger one for another time than this, or in another way?
+    pub fn is_otherwise(&self, tokens: bool, patience: Option<Duration>) -> bool {
+        self.tokens != tokens || self.ends_at.is_some() != patience.is_some()
+    }
+
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.as_ref()
     }

@@ -37,6 +37,7 @@ pub struct TooMany;
 impl Unfit {
     fn code(&self) -> Code {
         match self {
+            Self::Token(Refused::KEYS_UNAVAILABLE) => Code::Unavailable,
             Self::Token(_) | Self::Revoked => Code::Unauthorized,
             Self::TooMany(_) => Code::LimitReached,
         }
@@ -52,6 +53,8 @@ impl Unfit {
     /// How a session ends that begins with such a token.
     pub fn close(&self) -> Close {
         match self {
+            // The token may be good: the node cannot tell.
+            Self::Token(Refused::KEYS_UNAVAILABLE) => Close::KeysUnavailable,
             Self::Token(refused) => Close::Unauthorized(refused.0),
             Self::Revoked => Close::Revoked,
             Self::TooMany(_) => Close::RateLimited,
@@ -68,9 +71,10 @@ pub fn admit(
 ) -> Result<Option<Entered>, Unfit> {
     let limits = context.limits.get();
     let max = match limits.connections_per_user {
-        0 => usize::MAX,
         // It has a place already, and is given another before it leaves that one.
-        max => max.saturating_add(usize::from(before == identity.user)),
+        _ if before.is_some() && before == identity.user => usize::MAX,
+        0 => usize::MAX,
+        max => max,
     };
     let admitted = match context.users.admit(identity, outbound, max) {
         Err(Refusal::Full) if limits.dry_run => {
@@ -173,10 +177,16 @@ impl Session {
 
     /// The rules may be others now: what they no longer allow ends, and presence is as they say.
     pub(super) fn follow_settings(&mut self) {
+        let bearer = self.state.bearer();
+        let tokens = self.context.auth.is_on();
+        let patience = self.context.patience();
+        if bearer.identity().is_none() && bearer.is_otherwise(tokens, patience) {
+            self.state.belong_to(Bearer::stranger(tokens, patience, Instant::now()));
+        }
         if let Protocol::Plain { channel } = self.state.protocol() {
-            let listens = !self.subscriptions.is_empty();
-            let right = if listens { Right::Subscribe } else { Right::Publish };
-            if let Err(denied) = self.state.check(right, channel) {
+            let [listens, publishes] =
+                [Right::Subscribe, Right::Publish].map(|right| self.state.check(right, channel));
+            if let (Err(denied), Err(_)) = (listens, publishes) {
                 self.outbound.close(self.state.close_of(denied));
                 return;
             }

@@ -10,7 +10,7 @@ use super::rates::{Excess, Kind, Rates};
 use crate::auth::access::{Denied, Right};
 use crate::close::Close;
 use crate::limits::Limits;
-use crate::protocol::{Code, Command, Id, Message, Protocol, Refusal, Reply, Token};
+use crate::protocol::{Code, Command, Id, Message, Protocol, Refusal, Reply, ReplyError, Token};
 use crate::publication::{Channel, Position, Publication};
 use crate::rules::Rules;
 use crate::telemetry::{self, Rejected};
@@ -162,13 +162,13 @@ impl State {
         for outcome in outcomes {
             match outcome {
                 Ok(command) => {
-                    self.bad_commands = 0;
                     let rate = match &too_much {
                         Some(excess) => Err(excess.clone()),
                         None => self.rates.count(kind(&command), 1, now),
                     };
                     match rate {
                         Ok(()) => {
+                            self.bad_commands = 0;
                             self.command(command, &mut subscribed, &is_subscribed, &mut actions);
                         }
                         Err(excess) => actions.push(self.exceed(&command, excess)),
@@ -176,7 +176,18 @@ impl State {
                 }
                 Err(error) => {
                     self.bad_commands += u32::from(error.code == Code::BadRequest);
-                    actions.push(Action::Reply(Reply::Error(error)));
+                    let rate = match &too_much {
+                        Some(excess) => Err(excess.clone()),
+                        None => self.rates.count(Kind::Commands, 1, now),
+                    };
+                    actions.push(match rate {
+                        Ok(()) => Action::Reply(Reply::Error(error)),
+                        Err(Excess::Warn(message)) => {
+                            let code = Code::RateLimited;
+                            Action::Reply(Reply::Error(ReplyError { code, message, ..error }))
+                        }
+                        Err(Excess::Close) => Action::Close(Close::RateLimited),
+                    });
                 }
             }
         }

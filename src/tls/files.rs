@@ -51,6 +51,11 @@ pub struct Fault {
 }
 
 impl Files {
+    /// Must clients show a certificate?
+    pub fn ask_clients(&self) -> bool {
+        self.client_ca.is_some()
+    }
+
     /// Asks a listener's section for them. None: it speaks no TLS, or what was said is half of it,
     /// which is a fault.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
@@ -164,10 +169,6 @@ impl Contents {
             pem::Error::NoItemsFound => fault("holds no private key in PEM".into()),
             error => fault(format!("is no sound PEM: {error}")),
         })
-    }
-
-    pub fn asks_clients(&self) -> bool {
-        self.client_ca.is_some()
     }
 
     /// By PKCS #8's label, or the header of older forms.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,6 +23,9 @@ use crate::outbound::Wire;
 use crate::session::Session;
 use crate::telemetry::{self, Rejected};
 use crate::tls::Encrypted;
+
+/// How long the end of a connection without a session may take.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What HTTP, and then a session, is spoken on.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -88,8 +92,8 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
             tokio::spawn(converse(session, connection, (place, visit.or(named))));
         }
         (Ok(parts), None) => {
-            // Whether the client hears of the end is its own affair.
-            let _ = parts.io.into_inner().shutdown().await;
+            // Over TLS there is a last word, which nobody may take. Whether the client hears of the end is its own affair.
+            let _ = timeout(SHUTDOWN_TIMEOUT, parts.io.into_inner().shutdown()).await;
         }
         (Err(error), _) if !upgrade.answered => {
             telemetry::rejected(Rejected::Handshake, &error);

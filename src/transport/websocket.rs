@@ -258,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         }
         if self.hearing == Hearing::Noise {
             // Its answer would not be understood: the socket ends as soon as the reason is out.
-            let _ = self.stream.shutdown().await;
+            let _ = timeout(FAREWELL_TIMEOUT_SHORT, self.stream.shutdown()).await;
         }
         let patience = match close {
             Close::Client(_) | Close::Drain | Close::Slow | Close::Unavailable => FAREWELL_TIMEOUT,
@@ -266,7 +266,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         };
         // Out of patience or not, the socket is closed now.
         let _ = timeout(patience, self.hear_out()).await;
-        let _ = self.stream.shutdown().await;
+        // Over TLS there is a last word, which nobody may take.
+        let _ = timeout(FAREWELL_TIMEOUT_SHORT, self.stream.shutdown()).await;
     }
 }
 

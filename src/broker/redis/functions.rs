@@ -71,8 +71,12 @@ impl Library {
             Some(kept) => (rule.pattern.lua(), kept.size, millis(kept.age)),
             None => (rule.pattern.lua(), 0, 0),
         });
-        let since = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        let fleet = Fleet { rules: rules.collect(), since, ..self.fleet.clone() };
+        let now = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        let rules: Vec<_> = rules.collect();
+        // The same rules are no newer for being read again: those of a later node still count.
+        let since =
+            if rules == self.fleet.rules && self.fleet.since > 0 { self.fleet.since } else { now };
+        let fleet = Fleet { rules, since, ..self.fleet.clone() };
         Self { prefix: self.prefix.clone(), fleet }
     }
 

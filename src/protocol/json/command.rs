@@ -18,6 +18,9 @@ use crate::publication::{Channel, Kind, Position, Publication};
 /// Longest `idempotency_key`, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
+/// Most bytes of what is said about a mistake, as it may quote what was sent.
+const MISTAKE_BYTES_MAX: usize = 200;
+
 /// Publications of a `history` answer where the client says nothing, and at most.
 const HISTORY_LIMIT: usize = 100;
 const HISTORY_LIMIT_MAX: usize = 1000;
@@ -146,7 +149,9 @@ fn malformed(payload: &[u8], error: &serde_json::Error) -> Refusal {
     // The position in the text helps nobody who wrote the object with a library.
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
-    Refusal::Answer(bad_request(id, what.to_owned()))
+    // It quotes what was sent, and an answer is not to be larger than that.
+    let end = what.floor_char_boundary(MISTAKE_BYTES_MAX);
+    Refusal::Answer(bad_request(id, what[..end].to_owned()))
 }
 
 /// The number of a command of which nothing else is known to be right.

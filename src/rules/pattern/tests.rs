@@ -157,4 +157,9 @@ fn user_is_that_very_user_where_there_is_one() {
         assert!(!matches("user:{user}", channel, user), "{channel} {user:?}");
     }
     assert!(matches("user:{user}", "user:*", Some("*")), "of a user called so");
+    for user in ["u1:a", "u1/a", ":", "u1:"] {
+        let (pattern, channel) =
+            (Pattern::parse("user:{user}:**").unwrap(), format!("user:{user}:inbox"));
+        assert!(!pattern.matches_for(&channel, Some(user)), "{user} reaches into u1's");
+    }
 }

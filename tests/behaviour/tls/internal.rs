@@ -43,7 +43,7 @@ fn path(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn it_is_asked_through_tls_and_health_knows_its_certificate() {
+async fn it_is_asked_through_tls_and_health_takes_whatever_certificate_it_shows() {
     let stage = Stage::new(&[]).await;
     let trusting = Trusting::new(&stage.authority);
     let answer = trusting.get(stage.node.internal, "/healthz").await.expect("an answer");
@@ -54,7 +54,7 @@ async fn it_is_asked_through_tls_and_health_knows_its_certificate() {
     // Of the same authority, and yet another's.
     let other: Identity = stage.authority.signs("other");
     let ended = stage.health(&shows("internal", &other)).await;
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert_eq!(ended.status.code(), Some(0), "one that was renewed badly ends no node: {ended:?}");
     let ended = stage.health(&[]).await;
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
 }
