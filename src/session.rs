@@ -99,6 +99,8 @@ pub struct Session {
     leaving: Option<Close>,
     /// How many of its own publications are to come back to it, or have. Wraps around.
     echoes_due: u32,
+    /// Tokens in a row that were not accepted.
+    bad_tokens: u8,
     /// Bytes that were queued for it at the last heartbeat.
     owed: usize,
     /// When a leaving session no longer waits for them.

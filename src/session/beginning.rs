@@ -78,6 +78,7 @@ impl Session {
             in_flight: InFlight::default(),
             leaving: None,
             echoes_due: 0,
+            bad_tokens: 0,
             owed: 0,
             echo_deadline: None,
             outbound,

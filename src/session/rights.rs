@@ -18,6 +18,9 @@ use crate::protocol::{Code, Id, Protocol, Reply, ReplyError, Token};
 use crate::publication::{Channel, User};
 use crate::telemetry::{self, Rejected};
 
+/// Tokens in a row that cannot be accepted: to check one costs more than anything else a client may ask.
+const BAD_TOKENS_MAX: u8 = 10;
+
 /// Why a session cannot be what a token says.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
@@ -120,9 +123,15 @@ impl Session {
                 telemetry::rejected(unfit.reason(), &unfit);
                 let (code, message) = (unfit.code(), unfit.to_string());
                 let error = ReplyError { id, channel: None, code, message };
-                return self.reply(&Reply::Error(error));
+                self.reply(&Reply::Error(error));
+                self.bad_tokens += 1;
+                if self.bad_tokens > BAD_TOKENS_MAX {
+                    self.leaving = Some(Close::Unauthorized("too many tokens in a row"));
+                }
+                return;
             }
         };
+        self.bad_tokens = 0;
         let (before, user) = (self.state.bearer().user(), identity.user.clone());
         let expires_in = time_left(&identity);
         self.state.belong_to(Bearer::of(identity, entered, Instant::now()));

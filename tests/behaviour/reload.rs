@@ -238,3 +238,128 @@ async fn a_token_s_sessions_stay_when_nothing_of_theirs_changes() {
     client.say("here").await;
     assert_eq!(client.hears_text().await, "here");
 }
+
+#[tokio::test]
+async fn a_subscription_that_waits_while_the_rules_change_is_checked_once_more() {
+    let history = r#"history = { size = 10, age = "1m" }"#;
+    let file = File::new(&rules(&format!(r#"{{ pattern = "a", {history} }}"#)));
+    let node = file.node(&[]).await;
+    let mut client = Client::json(&node).await;
+    let published = json!({"type": "publish", "id": 1, "channel": "a", "data": 1});
+    let position = client.ask(published).await["position"].as_str().expect("one").to_owned();
+    let (epoch, _) = position.split_once('-').expect("a position");
+    // Ahead of where the channel is: the node waits for it to come there.
+    let since = format!("{epoch}-100");
+    let command = json!({"type": "subscribe", "id": 2, "channel": "a", "since": since});
+    client.command(command).await;
+    let denied = rules(&format!(r#"{{ pattern = "a", {history}, subscribe = "nobody" }}"#));
+    file.reload(&node, &denied, "taken_up").await;
+    assert_eq!(client.answer(2).await["code"], "forbidden");
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_short_opens_nothing() {
+    let guarded = format!(
+        "[auth]\nkeys = [{{ alg = \"HS256\", secret = \"{SECRET}\" }}]\n\
+         [internal]\napi_key = \"0123456789abcdef\"\n"
+    );
+    let file = File::new(&guarded);
+    let node = file.node(&[]).await;
+    for short in ["", "\n", "demo = true\n", "[auth]\nkeys = []\n"] {
+        file.reload(&node, short, "refused").await;
+        let mut stranger = Client::open(&node, "/ws/a").await;
+        assert_eq!(u16::from(stranger.is_closed().await.code), 4001, "{short:?}");
+        assert_eq!(node.post("/api/disconnect?user=u1", &[], b"").await.status, 401, "{short:?}");
+    }
+    // Said in so many words, it is meant.
+    let open = "[auth]\nmode = \"none\"\n[internal]\napi_key = \"0123456789abcdef\"\n";
+    file.reload(&node, open, "taken_up").await;
+    let mut anyone = Client::plain(&node, "a").await;
+    anyone.say("in").await;
+    assert_eq!(anyone.hears_text().await, "in");
+}
+
+#[tokio::test]
+async fn what_was_refused_is_taken_up_when_what_it_lacked_is_there() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let secret = directory.path().join("secret");
+    let file = File::new("");
+    let node = file.node(&[KEYS]).await;
+    let content = format!(
+        "[limits]\nconnections_per_user = 1\n[server.tls]\ncert = \"{0}\"\nkey = \"{0}\"\n",
+        secret.display()
+    );
+    file.reload(&node, &content, "refused").await;
+    file.write("[limits]\nconnections_per_user = 1\n");
+    node.metric_becomes("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
+    assert_eq!(node.metric("tidegate_config_reloads_total{outcome=\"refused\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn history_that_is_switched_off_and_on_repeats_nothing() {
+    let (off, on) = (
+        rules(r#"{ pattern = "a" }"#),
+        rules(r#"{ pattern = "a", history = { size = 10, age = "1m" } }"#),
+    );
+    let redis = Redis::start().await;
+    let (file, other) = (File::new(&on), File::new(&on));
+    let url = format!("broker.url={}", redis.url());
+    let (node, elsewhere) = (file.node(&[&url]).await, other.node(&[&url]).await);
+    let mut client = Client::json(&node).await;
+    client.ask(json!({"type": "subscribe", "id": 1, "channel": "a"})).await;
+    let mut publisher = Client::json(&elsewhere).await;
+    let mut publish = async |data: u64| {
+        let command = json!({"type": "publish", "id": data, "channel": "a", "data": data});
+        assert_eq!(publisher.ask(command).await["type"], "published");
+    };
+    publish(1).await;
+    file.reload(&node, &off, "taken_up").await;
+    other.reload(&elsewhere, &off, "taken_up").await;
+    publish(2).await;
+    other.reload(&elsewhere, &on, "taken_up").await;
+    publish(3).await;
+    publish(4).await;
+    // Until here they came without a position, and are not to come again with one.
+    for data in 1..=4 {
+        assert_eq!(client.event().await["data"], data);
+    }
+    file.reload(&node, &on, "taken_up").await;
+    publish(5).await;
+    assert_eq!(client.event().await["data"], 5);
+}
+
+#[tokio::test]
+async fn rules_that_are_read_again_do_not_displace_newer_ones_in_redis() {
+    let kept = |size: u32| {
+        rules(&format!(r#"{{ pattern = "a", history = {{ size = {size}, age = "1m" }} }}"#))
+    };
+    let redis = Redis::start().await;
+    let (old, new) = (File::new(&kept(10)), File::new(&kept(10)));
+    let url = format!("broker.url={}", redis.url());
+    let (behind, ahead) = (old.node(&[&url]).await, new.node(&[&url]).await);
+    let library = async || {
+        let list: redis::Value = redis.ask(&["FUNCTION", "LIST", "WITHCODE"]).await;
+        format!("{list:?}")
+    };
+    new.reload(&ahead, &kept(77), "taken_up").await;
+    eventually("the new rules in Redis", async || library().await.contains(",77,").then_some(()))
+        .await;
+    old.reload(&behind, &kept(10), "taken_up").await;
+    let mut client = Client::json(&behind).await;
+    client.ask(json!({"type": "publish", "id": 1, "channel": "a", "data": 1})).await;
+    assert!(library().await.contains(",77,"), "the same rules again are no newer ones");
+}
+
+#[tokio::test]
+async fn strangers_of_before_are_told_in_the_words_of_now() {
+    let file = File::new("");
+    let node = file.node(&[]).await;
+    let mut json = Client::json(&node).await;
+    let mut plain = Client::plain(&node, "a").await;
+    let keys = format!(
+        "[auth]\ntimeout = \"300ms\"\nkeys = [{{ alg = \"HS256\", secret = \"{SECRET}\" }}]\n"
+    );
+    file.reload(&node, &keys, "taken_up").await;
+    assert_eq!(u16::from(plain.is_closed().await.code), 4001);
+    assert_eq!(u16::from(json.is_closed().await.code), 4001, "its time is over");
+}

@@ -39,3 +39,20 @@ async fn a_token_that_never_ends_needs_to_be_allowed() {
     let command = json!({"type": "auth", "id": 1, "token": token::token(0.0, claims)});
     assert_eq!(client.ask(command).await, json!({"type": "authenticated", "id": 1, "user": "u1"}));
 }
+
+#[tokio::test]
+async fn who_is_turned_away_gets_nothing_done() {
+    use crate::support::raw::{Raw, text, upgrade};
+    let rules = r#"rules=[{ pattern = "open", subscribe = "anyone", publish = "anyone" }]"#;
+    let node = crate::support::node::Node::alone(&[token::KEYS, rules]).await;
+    let mut listener = Client::subscribed(&node, "open").await;
+    let expired = token::token(-60.0, json!({"sub": "u1"}));
+    let mut client = Raw::connect(&node).await;
+    let mut bytes = upgrade(&format!("/ws/open?token={expired}"), "").into_bytes();
+    bytes.extend_from_slice(&text("of somebody who was turned away"));
+    client.send(bytes).await;
+    assert_eq!(client.response().await.status, 101);
+    client.is_closed(4001).await;
+    listener.publish("open", json!("next")).await;
+    assert_eq!(listener.event().await["data"], "next");
+}

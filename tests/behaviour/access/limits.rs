@@ -107,3 +107,19 @@ async fn a_user_has_so_many_connections_to_a_node() {
     // Again for itself is no second one.
     assert_eq!(stranger.ask(command).await["type"], "authenticated");
 }
+
+#[tokio::test]
+async fn bad_commands_count_as_others_do_and_quote_little_of_what_was_sent() {
+    let settings = ["limits.commands_per_second=5", "limits.bytes_per_second=100KiB"];
+    let node = Node::alone(&settings).await;
+    let mut client = Client::json(&node).await;
+    let long = json!({"type": "ping", "id": "\u{7f}".repeat(30_000)}).to_string();
+    client.say(long).await;
+    let answer = client.event().await;
+    assert_eq!(answer["code"], "bad_request");
+    assert!(answer.to_string().len() < 2000, "{} bytes", answer.to_string().len());
+    let mut flood = Raw::open(&node, "/ws").await;
+    flood.message().await;
+    flood.send(crate::support::raw::text("{}").repeat(80)).await;
+    ends_with(&mut flood, 4029).await;
+}

@@ -112,3 +112,15 @@ async fn without_tokens_an_auth_command_is_told_so() {
     assert_eq!(error["code"], "bad_request");
     assert!(error["message"].as_str().is_some_and(|it| it.contains("auth.mode")), "{error}");
 }
+
+#[tokio::test]
+async fn who_tries_one_token_after_the_other_is_closed_with_4001() {
+    let node = guarded(&[]).await;
+    let mut client = Client::json(&node).await;
+    for id in 1..=10 {
+        let error = client.ask(json!({"type": "auth", "id": id, "token": "x"})).await;
+        assert_eq!(error["code"], "unauthorized");
+    }
+    client.command(json!({"type": "auth", "id": 11, "token": "x"})).await;
+    assert_eq!(u16::from(client.is_closed().await.code), 4001);
+}
