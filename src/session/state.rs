@@ -147,16 +147,15 @@ impl State {
         now: Instant,
     ) -> Vec<Action> {
         let too_much = self.rates.count(Kind::Bytes, message.payload.len(), now).err();
-        let outcomes = match self.protocol.too_deep(&message, self.json_depth_max) {
-            Some(error) => {
+        let too_deep = self.protocol.too_deep(&message, self.json_depth_max);
+        let outcomes = match (self.protocol.decode(message), too_deep) {
+            (Err(Refusal::Close(close)), _) => return vec![Action::Close(close)],
+            (_, Some(error)) => {
                 telemetry::rejected(Rejected::JsonDepth, &error.message);
                 vec![Err(error)]
             }
-            None => match self.protocol.decode(message) {
-                Ok(outcomes) => outcomes,
-                Err(Refusal::Answer(error)) => vec![Err(error)],
-                Err(Refusal::Close(close)) => return vec![Action::Close(close)],
-            },
+            (Ok(outcomes), None) => outcomes,
+            (Err(Refusal::Answer(error)), None) => vec![Err(error)],
         };
         let mut actions = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
