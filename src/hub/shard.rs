@@ -20,7 +20,8 @@ struct Entry {
     interests: usize,
     subscribers: Subscribers,
     delivery: Delivery,
-    /// Where the channel's rule keeps history.
+    /// Did the channel's rule keep history when it was last looked at?
+    keeps: bool,
     tail: Option<Box<Tail>>,
 }
 
@@ -63,6 +64,7 @@ impl Shard {
                 let entry = Entry {
                     interests: 1,
                     delivery: policy.delivery,
+                    keeps: policy.history.is_some(),
                     tail: policy.history.map(|_| Box::default()),
                     ..Entry::default()
                 };
@@ -77,9 +79,13 @@ impl Shard {
         for (channel, entry) in &mut self.channels {
             let policy = rules.of(channel.as_str());
             entry.delivery = policy.delivery;
-            // A tail of a channel that keeps none any more lets everything through, as nothing that
-            // comes has a position.
-            let opened = policy.history.is_some() && entry.tail.is_none();
+            let kept = std::mem::replace(&mut entry.keeps, policy.history.is_some());
+            // Where a history was left off it does not go on. A tail that still reads holds
+            // publications, and finds out itself that another history has begun.
+            if kept != entry.keeps && entry.tail.as_ref().is_some_and(|tail| tail.is_live()) {
+                entry.tail = None;
+            }
+            let opened = entry.keeps && entry.tail.is_none();
             if opened {
                 entry.tail = Some(Box::default());
             }
