@@ -260,7 +260,7 @@ async fn switched_off_for_a_while(redis: Option<&Redis>, is_heard: bool) {
     let mut client = Client::json(&node).await;
     let mut listener = Client::json(&node).await;
     if is_heard {
-        listener.subscribe("a").await;
+        listener.ask(json!({"type": "subscribe", "id": 1, "channel": "a"})).await;
     }
     let first = published(&mut client, 1, true).await.expect("a position");
     // Another size and another order are the same history.
