@@ -83,18 +83,20 @@ impl Relay {
         }
         let channel = item.channel.as_str();
         let mut publication = item.publication.clone();
+        // The rule is looked up under the lock, so that no history is begun of what was just forgotten.
+        let mut histories = locked(&self.histories);
         if let Some(kept) = self.rules.of(channel).history {
             let (window, now) = (self.idempotency_window, Instant::now());
-            let appended =
-                locked(&self.histories).append(&item.channel, publication, kept, window, now);
-            match appended {
+            match histories.append(&item.channel, publication, kept, window, now) {
                 Appended::New(appended) => publication = appended,
                 Appended::Before(position) => {
+                    drop(histories);
                     item.answer(Ok(Some(position)));
                     return;
                 }
             }
         }
+        drop(histories);
         let position = publication.position;
         (self.sink)(Event::Publication { channel, publication, more });
         item.answer(Ok(position));
@@ -120,8 +122,9 @@ impl Broker for Memory {
 
     fn unsubscribe(&self, _: &Channel) {}
 
-    /// They are looked at for each publication.
-    fn follow_rules(&self, _: &Rules) -> BoxFuture<'_, ()> {
+    /// They are looked at for each publication; only what is no longer kept is forgotten here.
+    fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()> {
+        locked(&self.histories).keep_those_of(rules);
         Box::pin(std::future::ready(()))
     }
 

@@ -228,6 +228,107 @@ async fn the_same_on_redis() {
     switched_on(Some(&redis)).await;
 }
 
+/// A publication, once the node publishes it with a position, or without one.
+async fn published(client: &mut Client, data: u64, is_kept: bool) -> Option<String> {
+    let command = json!({"type": "publish", "id": 2, "channel": "a", "data": data});
+    eventually("what is published to be kept, or not", async || {
+        let position = client.ask(command.clone()).await["position"].as_str().map(str::to_owned);
+        (position.is_some() == is_kept).then_some(position)
+    })
+    .await
+}
+
+/// What somebody is told who comes back with this position.
+async fn recovered(node: &Node, since: &str) -> serde_json::Value {
+    let mut client = Client::json(node).await;
+    let command = json!({"type": "subscribe", "id": 1, "channel": "a", "since": since});
+    client.ask(command).await["recovered"].clone()
+}
+
+/// Who was away while nothing was kept is told so, whether somebody else listened or not.
+async fn switched_off_for_a_while(redis: Option<&Redis>, is_heard: bool) {
+    let kept = |size| {
+        let kept = format!(r#"{{ pattern = "a", history = {{ size = {size}, age = "1m" }} }}"#);
+        [kept, r#"{ pattern = "b" }"#.to_owned()]
+    };
+    let [a, b] = kept(10);
+    let on = rules(&format!("{a}, {b}"));
+    let off = rules(r#"{ pattern = "a" }, { pattern = "b" }"#);
+    let file = File::new(&on);
+    let url = format!("broker.url={}", redis.map_or("memory:".to_owned(), Redis::url));
+    let node = file.node(&[&url]).await;
+    let mut client = Client::json(&node).await;
+    let mut listener = Client::json(&node).await;
+    if is_heard {
+        listener.ask(json!({"type": "subscribe", "id": 1, "channel": "a"})).await;
+    }
+    let first = published(&mut client, 1, true).await.expect("a position");
+    // Another size and another order are the same history.
+    let [a, b] = kept(20);
+    file.reload(&node, &rules(&format!("{b}, {a}")), "taken_up").await;
+    assert_eq!(recovered(&node, &first).await, true);
+    file.reload(&node, &off, "taken_up").await;
+    published(&mut client, 2, false).await;
+    published(&mut client, 3, false).await;
+    assert_eq!(recovered(&node, &first).await, false);
+    file.reload(&node, &on, "taken_up").await;
+    assert_eq!(recovered(&node, &first).await, false);
+    let last = published(&mut client, 4, true).await.expect("a position");
+    assert_eq!(recovered(&node, &first).await, false);
+    assert_eq!(recovered(&node, &last).await, true);
+    let answer = client.ask(json!({"type": "history", "id": 3, "channel": "a"})).await;
+    assert!(answer["publications"].as_array().expect("a list").iter().all(|it| it["data"] == 4));
+    if is_heard {
+        let mut heard = Vec::new();
+        while heard.last() != Some(&json!(4)) {
+            let event = listener.event().await;
+            assert_eq!(event["type"], "publication", "whoever listened missed nothing: {event}");
+            heard.push(event["data"].clone());
+        }
+        heard.dedup();
+        assert_eq!(heard, [1, 2, 3, 4]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_published_while_nothing_was_kept_is_not_passed_over() {
+    for is_heard in [false, true] {
+        switched_off_for_a_while(None, is_heard).await;
+    }
+}
+
+#[tokio::test]
+async fn nor_is_it_on_redis() {
+    for is_heard in [false, true] {
+        let redis = Redis::start().await;
+        switched_off_for_a_while(Some(&redis), is_heard).await;
+    }
+}
+
+#[tokio::test]
+async fn nor_is_it_by_nodes_that_were_restarted_and_the_same_rules_go_on() {
+    let redis = Redis::start().await;
+    let (on, off) =
+        (r#"rules=[{pattern="a",history={size=10,age="1m"}}]"#, r#"rules=[{pattern="a"}]"#);
+    let node = Node::on(&redis, &[on]).await;
+    let first = published(&mut Client::json(&node).await, 1, true).await.expect("a position");
+    drop(node);
+    let node = Node::on(&redis, &[on]).await;
+    assert_eq!(recovered(&node, &first).await, true);
+    drop(node);
+    let node = Node::on(&redis, &[off]).await;
+    published(&mut Client::json(&node).await, 2, false).await;
+    drop(node);
+    let node = Node::on(&redis, &[on]).await;
+    // Whoever comes first begins it, whether it publishes or listens.
+    assert_eq!(recovered(&node, &first).await, false);
+    let second = published(&mut Client::json(&node).await, 3, true).await.expect("a position");
+    assert_ne!(second.split('-').next(), first.split('-').next());
+    drop(node);
+    let node = Node::on(&redis, &[on]).await;
+    assert_eq!(recovered(&node, &second).await, true);
+}
+
 #[tokio::test]
 async fn a_token_s_sessions_stay_when_nothing_of_theirs_changes() {
     let file = File::new("[limits]\nconnections_per_user = 5\n");

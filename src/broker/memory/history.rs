@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::broker::{PAGE_MAX, Page};
 use crate::publication::{Channel, Position, Publication};
-use crate::rules::History;
+use crate::rules::{History, Rules};
 
 /// Most idempotency keys that are remembered, of all channels together; the oldest are forgotten.
 const IDS_MAX: usize = 1_000_000;
@@ -102,6 +102,13 @@ impl Histories {
     pub fn sweep(&mut self, now: Instant) {
         self.streams.retain(|_, stream| !stream.is_over(now));
         self.streams.shrink_to(self.streams.len() * 2);
+    }
+
+    /// Forgets the histories of channels that no rule keeps any more: what is published until one does
+    /// again stands in none, so that nobody may go on from before.
+    pub fn keep_those_of(&mut self, rules: &Rules) {
+        let rules = rules.current();
+        self.streams.retain(|channel, _| rules.of(channel.as_str()).history.is_some());
     }
 
     fn stream(&mut self, channel: &Channel, kept: History, now: Instant) -> &mut Stream {

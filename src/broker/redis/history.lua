@@ -6,7 +6,8 @@
 -- loaded a snapshot, never goes on in an epoch of another: that one may have led it further, and one
 -- position would be two publications. It begins its own, and the first entry says in "prev" where it
 -- goes on from. A server that was given the slot, or has read its append-only file, has all there
--- was and goes on.
+-- was and goes on. An epoch that began before its rule kept history is over, as if the stream were gone:
+-- what was published in between stands nowhere.
 --
 -- Age goes by this server's clock. Every eighth of it, the newest position is marked with the time;
 -- what stands before a mark that is too old is trimmed.
@@ -82,9 +83,10 @@ local function channel_of(key)
     return nil
   end
   channel = { publish = fleet.publish, window = fleet.window, marks = {}, touch_at = 0 }
-  for _, rule in ipairs(fleet.rules) do
+  for i, rule in ipairs(fleet.rules) do
     if string.match(name, rule[1]) then
       if rule[2] > 0 then
+        channel.kept_since = fleet.kept_since and fleet.kept_since[i] or 0
         -- As text: a number is written out anew for every command.
         channel.size, channel.age = string.format('%.0f', rule[2]), rule[3]
       end
@@ -118,17 +120,22 @@ local function last_of(key)
   end
 end
 
--- An epoch of this server, later than `last`.
-local function new_epoch(last)
-  local began = string.format('%.0f', now_ms())
-  if last then
-    local epoch = string.match(last, '^%d+')
-    if #epoch == 19 and string.sub(epoch, 1, 13) >= began then
-      -- The clock went back.
-      began = string.format('%.0f', tonumber(string.sub(epoch, 1, 13)) + 1)
-    end
-  end
-  return began .. lineage
+-- When the epoch of a position began. nil: no function began it.
+local function began_at(position)
+  local epoch = string.match(position, '^%d+')
+  return #epoch == 19 and tonumber(string.sub(epoch, 1, 13)) or nil
+end
+
+-- Is it of a time before the channel's history was kept without interruption?
+local function is_over(channel, position)
+  local began = began_at(position)
+  return began ~= nil and began <= channel.kept_since
+end
+
+-- An epoch of this server, later than `last` and than what is over, whatever the clock says.
+local function new_epoch(channel, last)
+  local before = math.max(last and began_at(last) or 0, channel.kept_since)
+  return string.format('%.0f', math.max(now_ms(), before + 1)) .. lineage
 end
 
 -- Finds or begins the epoch to append to; answers the next id, and what a new epoch goes on from. An
@@ -137,14 +144,18 @@ local function find_epoch(key, channel)
   find_lineage()
   local last = last_of(key)
   local epoch = last and string.match(last, '^%d+')
-  if epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage) then
+  local over = last and is_over(channel, last)
+  if over then
+    -- Nobody reads from the one into the other: there is something missing between them.
+    redis.call('XTRIM', key, 'MAXLEN', 0)
+  elseif epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage) then
     channel.next = epoch .. '-*'
     return channel.next, nil
   end
   -- Later also than the one that was here before, whatever the clock says.
-  epoch = new_epoch(last or channel.next)
+  epoch = new_epoch(channel, last or channel.next)
   channel.next = epoch .. '-*'
-  return epoch .. '-1', last
+  return epoch .. '-1', not over and last or nil
 end
 
 -- Trims what is too old.
@@ -294,7 +305,7 @@ local function position(keys)
     channel = channel_of(key)
   end
   local last = last_of(key)
-  if last then
+  if last and not is_over(channel, last) then
     trim(key, channel, now)
     return last
   end
