@@ -116,7 +116,7 @@ impl Gateway {
             auth: auth.clone(),
             users: users.clone(),
             limits: limits.clone(),
-            config: config.session.clone(),
+            config: Arc::new(config.session.clone()),
             node,
         }));
         let watched = hub.clone();

@@ -155,7 +155,9 @@ impl Public {
                 match tls {
                     None => http::serve(self, Socket::new(stream), visitor).await,
                     Some(tls) => {
-                        if let Some(stream) = tls.accept(stream, left).await {
+                        // In a box, because a task is as large as the largest thing it ever waits
+                        // for; so is what follows.
+                        if let Some(stream) = Box::pin(tls.accept(stream, left)).await {
                             http::serve(self, stream, visitor).await;
                         }
                     }
@@ -164,7 +166,7 @@ impl Public {
             Err(Turned::Away(refusal, client)) => {
                 refusal.count(client);
                 if let Some(_telling) = self.admission.telling() {
-                    self.tell(refusal, stream).await;
+                    Box::pin(self.tell(refusal, stream)).await;
                 }
             }
             Err(Turned::CutOff) => {}

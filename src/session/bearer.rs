@@ -19,8 +19,8 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 #[derive(Default)]
 pub struct Bearer {
     identity: Option<Arc<Identity>>,
-    /// Its place among its user's sessions.
-    _entered: Option<Entered>,
+    /// Its place among its user's sessions. In a box: strangers have none.
+    _entered: Option<Box<Entered>>,
     /// Could a token help?
     tokens: bool,
     /// When the token's time, or the stranger's, is over.
@@ -37,7 +37,7 @@ impl Bearer {
     pub fn of(identity: Arc<Identity>, entered: Option<Entered>, now: Instant) -> Self {
         let left = time_left(&identity).filter(|left| *left < NEVER);
         let ends_at = left.map(|left| now + left);
-        Self { identity: Some(identity), _entered: entered, tokens: true, ends_at }
+        Self { identity: Some(identity), _entered: entered.map(Box::new), tokens: true, ends_at }
     }
 
     /// Is a stranger one for another time than this, or in another way?

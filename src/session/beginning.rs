@@ -73,7 +73,7 @@ impl Session {
         };
         let mut session = Self {
             _membership: context.hub.join(outbound.clone()),
-            state: State::new(protocol, &context.config, rules, limits, bearer, now),
+            state: State::new(protocol, context.config.clone(), rules, limits, bearer, now),
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
             leaving: None,

@@ -1,6 +1,7 @@
 //! What all sessions of a node share.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub struct Parts {
     pub auth: Auth,
     pub users: Users,
     pub limits: Limits,
-    pub config: Config,
+    pub config: Arc<Config>,
     pub node: NodeId,
 }
 

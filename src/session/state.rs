@@ -1,5 +1,6 @@
 //! A session's rules without I/O: a message or a moment goes in, what to do comes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -73,11 +74,8 @@ pub struct State {
     rules: Rules,
     bearer: Bearer,
     rates: Rates,
-    channels_max: usize,
-    json_depth_max: usize,
+    config: Arc<Config>,
     bad_commands: u32,
-    ping_interval: Duration,
-    pong_timeout: Duration,
     next_ping: Instant,
     /// When the last ping went out.
     pinged_at: Instant,
@@ -91,7 +89,7 @@ impl State {
     /// came together are spread.
     pub fn new(
         protocol: Protocol,
-        config: &Config,
+        config: Arc<Config>,
         rules: Rules,
         limits: Limits,
         bearer: Bearer,
@@ -102,15 +100,12 @@ impl State {
             rules,
             bearer,
             rates: Rates::new(limits),
-            channels_max: config.channels_max,
-            json_depth_max: config.json_depth_max,
             bad_commands: 0,
-            ping_interval: config.ping_interval,
-            pong_timeout: config.pong_timeout,
             next_ping: now + config.ping_interval.mul_f64(rand::random_range(0.5..1.0)),
             pinged_at: now,
             pings: 0,
             heard_at: now,
+            config,
         }
     }
 
@@ -147,7 +142,7 @@ impl State {
         now: Instant,
     ) -> Vec<Action> {
         let too_much = self.rates.count(Kind::Bytes, message.payload.len(), now).err();
-        let too_deep = self.protocol.too_deep(&message, self.json_depth_max);
+        let too_deep = self.protocol.too_deep(&message, self.config.json_depth_max);
         let outcomes = match (self.protocol.decode(message), too_deep) {
             (Err(Refusal::Close(close)), _) => return vec![Action::Close(close)],
             (_, Some(error)) => {
@@ -219,7 +214,7 @@ impl State {
                 Action::History { id, channel, since, limit }
             }
             Command::Presence { id, channel } => Action::Presence { id, channel },
-            Command::Subscribe { .. } if *subscribed >= self.channels_max => {
+            Command::Subscribe { .. } if *subscribed >= self.config.channels_max => {
                 Action::Reply(command.refuse(Code::LimitReached, self.too_many_channels()))
             }
             Command::Subscribe { id, channel, since, echo } => {
@@ -236,7 +231,7 @@ impl State {
     }
 
     pub fn too_many_channels(&self) -> String {
-        format!("at most {} channels a connection", self.channels_max)
+        format!("at most {} channels a connection", self.config.channels_max)
     }
 
     /// How a denied plain session ends.
@@ -289,14 +284,14 @@ impl State {
     /// When [`State::beat`] is to be called next.
     pub fn next_beat(&self) -> Instant {
         let beat = match self.awaits_pong() {
-            true => self.next_ping.min(self.pinged_at + self.pong_timeout),
+            true => self.next_ping.min(self.pinged_at + self.config.pong_timeout),
             false => self.next_ping,
         };
         self.bearer.ends_at().map_or(beat, |end| end.min(beat))
     }
 
     pub fn beat(&mut self, now: Instant) -> Beat {
-        if self.awaits_pong() && now >= self.pinged_at + self.pong_timeout {
+        if self.awaits_pong() && now >= self.pinged_at + self.config.pong_timeout {
             return Beat::End(Close::PongTimeout);
         }
         if let Some(close) = self.bearer.over(now) {
@@ -305,7 +300,7 @@ impl State {
         if now < self.next_ping {
             return Beat::Wait;
         }
-        self.next_ping = now + self.ping_interval;
+        self.next_ping = now + self.config.ping_interval;
         if self.awaits_pong() {
             // Another ping would put off the end of a dead connection.
             return Beat::Wait;
@@ -354,7 +349,7 @@ mod tests {
             json_depth_max: 128,
         };
         let (rules, limits) = (Rules::default(), Limits::default());
-        State::new(protocol, &config, rules, limits, Bearer::default(), Instant::now())
+        State::new(protocol, Arc::new(config), rules, limits, Bearer::default(), Instant::now())
     }
 
     fn say(state: &mut State, text: &str, subscribed: usize) -> Vec<Action> {

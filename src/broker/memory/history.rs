@@ -10,6 +10,10 @@ use crate::broker::{PAGE_MAX, Page};
 use crate::publication::{Channel, Position, Publication};
 use crate::rules::{History, Rules};
 
+/// Most histories in which nothing has ever been: whoever may only ask for them could begin as many as
+/// there are names. Beyond it those are forgotten, and their channels begin anew.
+const EMPTY_MAX: usize = 1 << 16;
+
 /// Most idempotency keys that are remembered, of all channels together; the oldest are forgotten.
 const IDS_MAX: usize = 1_000_000;
 
@@ -17,6 +21,8 @@ const IDS_MAX: usize = 1_000_000;
 #[derive(Default)]
 pub struct Histories {
     streams: HashMap<Channel, Stream>,
+    /// Those of them in which nothing has ever been.
+    empty: usize,
     /// The last epoch that was begun: another one is never the same.
     epoch: u64,
     ids: HashMap<(Channel, Arc<str>), Position>,
@@ -57,12 +63,14 @@ impl Histories {
             return Appended::Before(*before);
         }
         let stream = self.stream(channel, kept, now);
+        let was_empty = stream.last.seq == 0;
         let position = Position { seq: stream.last.seq + 1, ..stream.last };
         publication.position = Some(position);
         stream.last = position;
         stream.touched = now;
         stream.entries.push_back((now, publication.clone()));
         stream.trim(now);
+        self.empty = self.empty.saturating_sub(usize::from(was_empty));
         if let Some(id) = id {
             self.ids.insert(id.clone(), position);
             self.ids_used.push_back((now, id));
@@ -100,27 +108,39 @@ impl Histories {
 
     /// Forgets the histories in which nothing is left.
     pub fn sweep(&mut self, now: Instant) {
-        self.streams.retain(|_, stream| !stream.is_over(now));
+        self.retain(|_, stream| !stream.is_over(now));
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Channel, &Stream) -> bool) {
+        self.streams.retain(|channel, stream| keep(channel, stream));
         self.streams.shrink_to(self.streams.len() * 2);
+        self.empty = self.streams.values().filter(|stream| stream.last.seq == 0).count();
     }
 
     /// Forgets the histories of channels that no rule keeps any more: what is published until one does
     /// again stands in none, so that nobody may go on from before.
     pub fn keep_those_of(&mut self, rules: &Rules) {
         let rules = rules.current();
-        self.streams.retain(|channel, _| rules.of(channel.as_str()).history.is_some());
+        self.retain(|channel, _| rules.of(channel.as_str()).history.is_some());
     }
 
     fn stream(&mut self, channel: &Channel, kept: History, now: Instant) -> &mut Stream {
-        let Self { streams, epoch, .. } = self;
+        if self.empty >= EMPTY_MAX {
+            self.retain(|_, stream| stream.last.seq > 0);
+        }
+        let Self { streams, epoch, empty, .. } = self;
         let begin = |epoch: &mut u64| {
             let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             *epoch = (*epoch + 1).max(u64::try_from(clock.as_micros()).unwrap_or(u64::MAX));
             let last = Position { epoch: *epoch, seq: 0 };
             Stream { last, entries: VecDeque::new(), kept, touched: now }
         };
-        let stream = streams.entry(channel.clone()).or_insert_with(|| begin(epoch));
+        let stream = streams.entry(channel.clone()).or_insert_with(|| {
+            *empty += 1;
+            begin(epoch)
+        });
         if stream.is_over(now) {
+            *empty += usize::from(stream.last.seq > 0);
             *stream = begin(epoch);
         }
         stream.kept = kept;
@@ -213,5 +233,24 @@ mod tests {
         let Appended::Before(again) = append(now + WINDOW / 2) else { panic!("it is not new") };
         assert_eq!(Some(again), first.position);
         assert!(matches!(append(now + WINDOW), Appended::New(_)));
+    }
+
+    #[test]
+    fn those_who_only_ask_cannot_begin_any_number_of_histories() {
+        let (mut histories, now) = (Histories::default(), Instant::now());
+        let channel = |i: usize| Channel::new(&format!("a:{i}")).unwrap();
+        let publication = Publication::bare(Bytes::from_static(b"x"));
+        let window = Duration::from_secs(1);
+        histories.append(&channel(0), publication, KEPT, window, now);
+        let before = histories.position(&channel(0), KEPT, now);
+        for i in 1..=2 * EMPTY_MAX {
+            histories.position(&channel(i), KEPT, now);
+        }
+        assert!(histories.streams.len() <= EMPTY_MAX + 1, "{}", histories.streams.len());
+        assert_eq!(
+            histories.position(&channel(0), KEPT, now),
+            before,
+            "one with something in it stays"
+        );
     }
 }

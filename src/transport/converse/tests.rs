@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::task::Context as TaskContext;
+use std::task::{Context as TaskContext, Poll};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -47,7 +47,7 @@ fn node() -> Arc<Context> {
     let config = broker::Config::read(&mut settings);
     let broker = broker::connect(&config, node, registry.clone().sink());
     let presence = Presence::start(&presence::Config::read(&mut settings), broker.clone());
-    let config = session::Config::read(&mut settings);
+    let config = Arc::new(session::Config::read(&mut settings));
     let auth = auth::Config::read(&mut settings, ([127, 0, 0, 1], 0).into());
     Arc::new(Context::new(session::Parts {
         hub: Hub::new(registry, broker),
