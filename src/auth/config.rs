@@ -61,6 +61,15 @@ impl Config {
                     ),
                 );
             }
+            Mode::Token
+                if !listen.ip().is_loopback() && keys.iter().flatten().any(Source::is_short) =>
+            {
+                settings.fault(
+                    "auth.keys",
+                    "has an HS256 secret of fewer than 32 bytes, which whoever has a token can guess; \
+                     make one with openssl rand -base64 32",
+                );
+            }
             // Keys with faults have been told of.
             Mode::Token if keys.is_empty() => settings.fault(
                 "auth.mode",

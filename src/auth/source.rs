@@ -13,10 +13,8 @@ use super::{Algorithm, Key, Signer, pem};
 use crate::settings::{Section, Settings};
 use crate::tls;
 
-/// Shortest secret that is taken, in bytes: anything less is a typing error.
-pub const SECRET_BYTES_MIN: usize = 8;
-
-/// A secret of fewer bytes is warned of: HS256 must have as many as its hash (RFC 7518, section 3.2).
+/// A secret of fewer bytes is warned of on loopback, and refused elsewhere: HS256 must have as many as
+/// its hash (RFC 7518, section 3.2), or whoever has a token can guess it.
 pub const SECRET_BYTES_GOOD: usize = 32;
 
 /// Largest key file, in bytes.
@@ -37,6 +35,11 @@ pub enum Source {
 }
 
 impl Source {
+    /// Could whoever has a token guess the secret?
+    pub fn is_short(&self) -> bool {
+        matches!(self, Self::Key { is_short: true, .. })
+    }
+
     pub fn signer(&self) -> Option<&Signer> {
         match self {
             Self::Key { signer, .. } => signer.as_deref(),
@@ -65,7 +68,7 @@ impl Source {
         let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
         match secret {
-            _ if secret.len() < SECRET_BYTES_MIN => Err(InvalidKey("has fewer than 8 bytes")),
+            b"" => Err(InvalidKey("is empty")),
             // Whoever has the public half could sign.
             _ if pem::is_pem(secret) => Err(InvalidKey("is in PEM, and HS256 takes a secret")),
             _ => Ok(Self::of_secret(kid, secret)),
@@ -110,13 +113,14 @@ fn table(section: &mut Section<'_>) -> Option<Source> {
     let secret = section.parsed(
         "secret",
         None,
-        "at least 8 bytes, and no PEM",
+        "at least one byte, and no PEM",
         |text| {
-            let fits = text.len() >= SECRET_BYTES_MIN && !pem::is_pem(text.as_bytes());
+            let fits = !text.is_empty() && !pem::is_pem(text.as_bytes());
             fits.then(|| text.to_owned())
         },
         |_| "***".to_owned(),
-        "For HS256: the bytes of this text, 32 or more of them.",
+        "For HS256: the bytes of this text, 32 or more of them where `server.listen` is not \
+         loopback.",
     );
     let file = path(
         section,

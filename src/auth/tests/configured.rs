@@ -46,6 +46,14 @@ fn keys_turn_tokens_on_and_are_masked() {
 }
 
 #[test]
+fn a_secret_that_can_be_guessed_is_for_loopback() {
+    let short = keys(r#"{ alg = "HS256", secret = "hush" }"#);
+    assert!(load(std::slice::from_ref(&short), LOOPBACK).unwrap().0.keys[0].is_short());
+    let open = load(&[short], OPEN).unwrap_err();
+    assert!(open.contains("fewer than 32 bytes") && !open.contains("hush"), "{open}");
+}
+
+#[test]
 fn a_mode_that_nobody_can_mean_is_a_fault() {
     assert_eq!(load(&[], LOOPBACK).unwrap().0.mode, Mode::None);
     let open = load(&[], OPEN).unwrap_err();
@@ -61,11 +69,11 @@ fn each_fault_of_a_key_is_named_and_quotes_no_secret() {
     let directory = tempfile::tempdir().unwrap();
     let pair = Pair::new(Algorithm::ES256);
     let public = file(directory.path(), &pair.public);
-    let short = file(directory.path(), "hush\n");
+    let short = file(directory.path(), "\n");
     let large = file(directory.path(), vec![b'x'; 70_000]);
     for (table, key, what) in [
         (r#"alg = "HS256""#.into(), "secret", "one of secret, file and jwks must be given"),
-        (r#"alg = "HS256", secret = "hush""#.into(), "secret", "at least 8 bytes"),
+        (r#"alg = "HS256", secret = """#.into(), "secret", "at least one byte"),
         (r#"alg = "HS256", secret = "hush-hush", file = "x""#.into(), "file", "only one of"),
         (r#"secret = "hush-hush""#.into(), "alg", "must be given: one of HS256"),
         (r#"alg = "none", secret = "hush-hush""#.into(), "alg", "must be one of HS256"),
@@ -77,7 +85,7 @@ fn each_fault_of_a_key_is_named_and_quotes_no_secret() {
         (format!(r#"alg = "ES256", file = {large}"#), "file", "more than 64 KiB"),
         (format!(r#"alg = "RS256", file = {public}"#), "file", "is no RSA key"),
         (format!(r#"alg = "HS256", file = {public}"#), "file", "is in PEM"),
-        (format!(r#"alg = "HS256", file = {short}"#), "file", "fewer than 8 bytes"),
+        (format!(r#"alg = "HS256", file = {short}"#), "file", "is empty"),
         (r#"jwks = "issuer.example/hush""#.into(), "jwks", "an address such as"),
         (r#"jwks = "ftp://issuer/hush""#.into(), "jwks", "an address such as"),
         (r#"jwks = "https://me:hush@issuer/""#.into(), "jwks", "without a user"),
