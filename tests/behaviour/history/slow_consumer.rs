@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{LONG, Position, publication, publish, resume, subscribed};
 use crate::support::client::Client;
 use crate::support::fleet::{Broker, of_every_broker};
+use crate::support::node::Node;
 use crate::support::raw::{BINARY, CLOSE, Raw, text};
 
 of_every_broker!(it_goes_on_where_it_was_cut_off, more_was_missed_than_any_queue_holds);
@@ -74,4 +75,24 @@ async fn more_was_missed_than_any_queue_holds(broker: Broker) {
             assert_eq!(client.event().await, due);
         }
     }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_what_it_missed_is_closed_with_4009() {
+    let beats = ["session.ping_interval=500ms", "session.pong_timeout=500ms"];
+    let node = Node::alone(&[&[LONG][..], &beats].concat()).await;
+    let mut publisher = Client::json(&node).await;
+    let filler = "x".repeat(60_000);
+    let first = publish(&mut publisher, "h:1", 0).await;
+    for number in 1..=200 {
+        publish(&mut publisher, "h:1", json!([number, filler])).await;
+    }
+    publisher.close().await;
+    let mut vanished = Raw::narrow(&node, "/ws").await;
+    let since = first.to_string();
+    let command = json!({"type": "subscribe", "id": 1, "channel": "h:1", "since": since});
+    vanished.send(text(&command.to_string())).await;
+    // It never reads again, and the channel is quiet.
+    let closed = r#"tidegate_connections_closed_total{reason="pong_timeout"}"#;
+    node.metric_becomes(closed, 1.).await;
 }
