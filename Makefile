@@ -39,11 +39,12 @@ abuse: setup
 docs:
 	UPDATE_DOCS=1 cargo test --test docs
 
-# The measurements of docs/OPERATING.md, as ratios, and a hundred thousand channels subscribed again;
-# about six minutes on two cores.
+# The measurements of docs/OPERATING.md, as ratios, a hundred thousand channels subscribed again, and
+# what a token check costs; about six minutes on two cores.
 bench: setup
 	cargo bench --bench gateway
 	cargo test --release --test behaviour -- --ignored --nocapture hundred_thousand
+	cargo test --release --lib -- --ignored --nocapture a_check_costs
 
 # Whatever bytes come from clients and Redis: ten million runs a target, one target after another, about half an
 # hour. `FUZZ_SECONDS=60` bounds each target's time, `FUZZ_RUNS=number` its runs; `make check` runs a short form.

@@ -124,7 +124,8 @@ impl Session {
                 let (code, message) = (unfit.code(), unfit.to_string());
                 let error = ReplyError { id, channel: None, code, message };
                 self.reply(&Reply::Error(error));
-                self.bad_tokens += 1;
+                // An issuer that is away, or a full node, is not the client's doing.
+                self.bad_tokens += u8::from(code == Code::Unauthorized);
                 if self.bad_tokens > BAD_TOKENS_MAX {
                     self.leaving = Some(Close::Unauthorized("too many tokens in a row"));
                 }
