@@ -11,8 +11,8 @@ import { PrometheusRule, ServiceMonitor } from "@kubernetes-models/prometheus-op
 const models = { Gateway, HTTPRoute, PrometheusRule, ServiceMonitor };
 
 const schemas = {
-  Gateway: "gateway-api/_schemas/IoK8sSigsGatewayApiApisV1Gateway.js",
-  HTTPRoute: "gateway-api/_schemas/IoK8sSigsGatewayApiApisV1HTTPRoute.js",
+  Gateway: "gateway-api/gateway.networking.k8s.io/v1/Gateway.js",
+  HTTPRoute: "gateway-api/gateway.networking.k8s.io/v1/HTTPRoute.js",
   PrometheusRule: "prometheus-operator/_schemas/MonitoringCoreosComV1PrometheusRule.js",
   ServiceMonitor: "prometheus-operator/_schemas/MonitoringCoreosComV1ServiceMonitor.js",
 };
