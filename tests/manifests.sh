@@ -102,6 +102,8 @@ if [ -n "$helm" ]; then
   template helm-dev -f "$chart/values-dev.yaml"
   template helm-production -f tests/manifests/production-values.yaml
   template helm-gateway -f tests/manifests/production-values.yaml --set ingress.enabled=false,gateway.enabled=true
+  # Another name, and whatever is off or empty otherwise.
+  "$helm" template blue "$chart" -n elsewhere -f tests/manifests/all-values.yaml >"$scratch/helm-all.yaml"
   part "Helm: lint" "$helm" lint --quiet --strict "$chart" -f tests/manifests/production-values.yaml
   part "Helm: schemas, rules" check "$scratch"/helm*.yaml
   part "Helm: custom resources" custom_resources "$scratch"/helm-{production,gateway}.yaml
