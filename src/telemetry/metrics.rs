@@ -104,6 +104,7 @@ pub(super) struct Metrics {
     pub tls_reloads: IntCounterVec,
     pub panics: IntCounter,
     pub memory_max: IntGauge,
+    pub drain_phase: IntGauge,
     pub revocations: IntGauge,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
@@ -224,6 +225,11 @@ impl Metrics {
             memory_max: add.gauge(
                 "memory_max_bytes",
                 "Most memory of the process before it sheds connections.",
+            ),
+            drain_phase: add.gauge(
+                "drain_phase",
+                "0 while the node serves, 1 while it is not ready but still accepts, 2 while it closes \
+                 its connections.",
             ),
             revocations: add.gauge(
                 "revocations",
