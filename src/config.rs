@@ -199,10 +199,11 @@ impl Bound {
 }
 
 /// The keys that a node follows while it runs; the others need a restart.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 12] = [
     "rules*",
     "auth.*",
     "limits.*",
+    "drain.*",
     "server.handshake_timeout",
     "server.origins",
     "server.proxy_protocol",

@@ -1,5 +1,6 @@
 //! Puts the rooms together and runs them. The only file that knows them all.
 
+mod leaving;
 mod reload;
 
 use std::future::pending;
@@ -9,14 +10,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep};
 
+use self::leaving::Leaving;
 use self::reload::{Followers, Reload};
 use crate::auth::{Auth, Mode, Revocations};
 use crate::broker::{Event, Revocation, Sink};
-use crate::close::Close;
 use crate::config::{Config, Sources};
-use crate::drain::{self, Drain, Phase};
+use crate::drain::Drain;
+use crate::fleet::Fleet;
 use crate::hub::{Hub, Registry};
 use crate::internal::{self, Internal};
 use crate::limits::Limits;
@@ -28,11 +29,9 @@ use crate::session::{self, Context, Users};
 use crate::transport::Public;
 use crate::{broker, listener, telemetry, tls, vital};
 
-/// How long connections that were told to go may take to be gone, after the drain's own period.
-const GONE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often the drain looks whether all are gone.
-const GONE_INTERVAL: Duration = Duration::from_millis(20);
+/// What a session that leaves waits beyond `broker.publish_timeout`, so that it hears of a publication
+/// that timed out.
+const LEAVE_MARGIN: Duration = Duration::from_millis(500);
 
 /// Why the node is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +90,12 @@ impl Gateway {
         let registry = Arc::new(Registry::new(config.rules.clone()));
         registry.start_flushers();
         let users = Users::new(Revocations::new(config.auth.revocation_age));
-        let sink = sink(registry.clone().sink(), users.clone());
+        let fleet = Fleet::new(node);
+        let sink = sink(registry.clone().sink(), users.clone(), fleet.clone());
         let broker = broker::connect(&config.broker, node, sink);
         let presence = Presence::start(&config.presence, broker.clone());
         let hub = Hub::new(registry, broker);
-        let drain = Drain::default();
+        let leave_timeout = config.broker.publish_timeout + LEAVE_MARGIN;
         let followers = Followers {
             hub: hub.clone(),
             auth: Auth::start(&config.auth),
@@ -103,7 +103,9 @@ impl Gateway {
             limits: Limits::new(config.limits.clone()),
             server: Live::new(config.server.clone()),
             internal: Live::new(config.internal.clone()),
+            drain: Live::new(config.drain.clone()),
         };
+        let drain = Drain::new(followers.drain.clone(), leave_timeout);
         let Followers { auth, limits, server, .. } = &followers;
         let inside = followers.internal.clone();
         let shown = server.clone();
@@ -117,6 +119,7 @@ impl Gateway {
             users: users.clone(),
             limits: limits.clone(),
             config: Arc::new(config.session.clone()),
+            leave_timeout,
             node,
         }));
         let watched = hub.clone();
@@ -124,7 +127,7 @@ impl Gateway {
         let front =
             Public::new(server.clone(), limits.clone(), memory.clone(), config.demo, context);
         Reload::new(sources, &config, followers).start(hangup);
-        let serving =
+        let accepting =
             vital::spawn(
                 "public listener",
                 async move { match Arc::new(front).serve(public).await {} },
@@ -143,22 +146,16 @@ impl Gateway {
             async move { match Arc::new(back).serve(internal).await {} },
         );
 
-        let stop = stop.await;
-        drain.enter(Phase::Leaving);
-        let delay = if stop == Stop::Interrupt { Duration::ZERO } else { config.drain.delay };
-        let connections = hub.registry().connection_count();
-        telemetry::draining(stop.signal(), connections, delay, config.drain.period);
-        sleep(delay).await;
-        drain.enter(Phase::Draining);
-        serving.abort();
-        drain::close_spread(hub.registry().connections(), config.drain.period).await;
-        telemetry::stopped(gone(&hub).await);
+        fleet.start(hub.clone(), drain.clone());
+
+        Leaving { drain, hub, fleet, accepting, leave_timeout }.wait(stop).await;
         Ok(())
     }
 }
 
-/// Where the broker puts its events: revocations are for the users' sessions, the rest for the hub.
-fn sink(hub: Sink, users: Users) -> Sink {
+/// Where the broker puts its events: revocations are for the users' sessions, what nodes say of themselves
+/// for the fleet, the rest for the hub.
+fn sink(hub: Sink, users: Users, fleet: Fleet) -> Sink {
     Arc::new(move |event| match event {
         Event::Revoked { user, before } => _ = users.revoke(user, before),
         Event::RevocationsRead { known, missing } => {
@@ -167,21 +164,9 @@ fn sink(hub: Sink, users: Users) -> Sink {
             let forgotten = revocations.missing_in(known).into_iter();
             missing.extend(forgotten.map(|(user, before)| Revocation { user, before, keep }));
         }
+        Event::Announced(announcement) => fleet.hear(announcement),
         event => hub(event),
     })
-}
-
-/// Waits a bounded time for all connections to end; returns how many did not.
-async fn gone(hub: &Hub) -> usize {
-    let deadline = Instant::now() + GONE_TIMEOUT;
-    while hub.registry().connection_count() > 0 && Instant::now() < deadline {
-        // A handshake may have ended after the closes were spread.
-        for late in hub.registry().connections() {
-            late.close(Close::Drain);
-        }
-        sleep(GONE_INTERVAL).await;
-    }
-    hub.registry().connection_count()
 }
 
 /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.

@@ -3,6 +3,7 @@
 
 mod api;
 mod disconnect;
+mod drain;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -176,7 +177,7 @@ impl Internal {
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "there are /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
-                 /api/presence/{channel} and /api/disconnect",
+                 /api/presence/{channel}, /api/disconnect and /api/drain",
             ),
         }
     }

@@ -189,6 +189,11 @@ pub enum Push<'a> {
         user: User,
         change: Change,
     },
+    /// The connection ends in a moment; the client should be back after so long.
+    Reconnect {
+        after: Duration,
+        reason: &'static str,
+    },
 }
 
 /// A command that failed. The connection stays open.

@@ -68,7 +68,7 @@ pub enum Event {
     Close(Option<u16>),
     /// The client broke a rule; nothing after it can be understood.
     Violation(Close),
-    /// The node's settings have changed.
+    /// The node's settings have changed, or the session is asked to leave.
     Nudge,
     /// The connection is to end for this reason.
     End(Close),
@@ -94,8 +94,8 @@ pub struct Session {
     state: State,
     subscriptions: Vec<Joined>,
     in_flight: InFlight,
-    /// The client said its last word, or one that cannot be understood: what it asked for before is
-    /// still seen through.
+    /// The client said its last word, or one that cannot be understood, or was told to go: what it
+    /// asked for before is still seen through.
     leaving: Option<Close>,
     /// How many of its own publications are to come back to it, or have. Wraps around.
     echoes_due: u32,
@@ -103,8 +103,8 @@ pub struct Session {
     bad_tokens: u8,
     /// Bytes that were queued for it at the last heartbeat.
     owed: usize,
-    /// When a leaving session no longer waits for them.
-    echo_deadline: Option<Instant>,
+    /// When a leaving session waits no longer for answers, or for its own publications.
+    waits_until: Option<Instant>,
     _membership: Membership,
 }
 
@@ -184,12 +184,11 @@ impl Session {
                 }
             }
             if let Some(close) = self.leaving
-                && self.in_flight.is_empty()
+                && self.outbound.closing().is_none()
             {
-                if self.has_its_echoes() {
-                    self.outbound.close(close);
-                } else {
-                    heartbeat.as_mut().reset(Instant::now() + ECHO_INTERVAL);
+                match self.wait_to_leave() {
+                    Some(look) => heartbeat.as_mut().reset(look),
+                    None => self.leave(close),
                 }
             }
         };
@@ -200,12 +199,35 @@ impl Session {
         close
     }
 
-    /// Has everything it published come back to it that will? The broker may answer a publication
-    /// a moment before it brings it.
-    fn has_its_echoes(&mut self) -> bool {
-        let deadline = *self.echo_deadline.get_or_insert(Instant::now() + ECHO_TIMEOUT);
-        let missing = self.echoes_due.wrapping_sub(self.outbound.echoes()) as i32;
-        missing <= 0 || Instant::now() >= deadline
+    /// When a session that leaves is to look again whether it may. None: now, as everything that its
+    /// client asked for is answered, and everything it published has come back to it that will. The
+    /// broker may answer a publication a moment before it brings it.
+    fn wait_to_leave(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let until = self.waits_until.get_or_insert(now + self.context.leave_timeout);
+        let mut look = *until;
+        if self.in_flight.is_empty() {
+            *until = (*until).min(now + ECHO_TIMEOUT);
+            let missing = self.echoes_due.wrapping_sub(self.outbound.echoes()) as i32;
+            if missing <= 0 {
+                return None;
+            }
+            look = now + ECHO_INTERVAL;
+        }
+        (now < *until).then_some(look)
+    }
+
+    /// Says when to come back, where the client is told, and ends.
+    fn leave(&self, close: Close) {
+        let reconnect = close
+            .reconnects_after()
+            .map(|after| Push::Reconnect { after, reason: close.label() })
+            .and_then(|push| self.state.protocol().encoding().push(&push));
+        if let Some(reconnect) = reconnect {
+            // Where there is no room for it, the close itself says enough.
+            let _ = self.outbound.push_own(reconnect);
+        }
+        self.outbound.close(close);
     }
 
     fn greet(&mut self) {
@@ -236,7 +258,10 @@ impl Session {
                     telemetry::pong_received(round_trip);
                 }
             }
-            Event::Nudge => self.follow_settings(),
+            Event::Nudge => match self.outbound.asked_to_leave() {
+                Some(close) => self.leaving = self.leaving.or(Some(close)),
+                None => self.follow_settings(),
+            },
             Event::Close(code) => self.leaving = Some(Close::Client(code)),
             Event::Violation(close) => self.leaving = Some(close),
             Event::End(close) => return Some(close),

@@ -22,16 +22,38 @@ pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker:
     tracing::info!(%node, %public, %internal, broker, "listening");
 }
 
-/// The node was told to leave.
-pub fn draining(signal: &str, connections: usize, delay: Duration, period: Duration) {
+/// The node was told to leave. `why`: by what.
+pub fn draining(why: &str, connections: usize, delay: Duration, period: Duration) {
     let (delay, period) = (delay.as_secs_f64(), period.as_secs_f64());
     tracing::info!(
-        signal,
+        why,
         connections,
         delay_seconds = delay,
         period_seconds = period,
         "draining; a second signal stops at once"
     );
+}
+
+/// A signal came to a node that was draining already, as it was asked to at the internal listener.
+pub fn draining_already(signal: &str) {
+    tracing::info!(signal, "draining already; another signal stops at once");
+}
+
+/// The node is in this phase of its life.
+pub fn drain_phase(phase: i64) {
+    METRICS.drain_phase.set(phase);
+}
+
+/// So many nodes are known, this one included, and have so many connections together.
+pub fn fleet(nodes: usize, connections: u64) {
+    METRICS.fleet_nodes.set(nodes as i64);
+    METRICS.fleet_connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+}
+
+/// Some connections are told to come back elsewhere. `why`: who wanted that.
+pub fn shedding(why: &str, connections: usize, period: Duration) {
+    let period = period.as_secs_f64();
+    tracing::info!(why, connections, period_seconds = period, "shedding the oldest connections");
 }
 
 /// A task panicked that the node cannot do without; the process ends.

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Answer, Parts, disconnect, error, object};
+use super::{Answer, Parts, disconnect, drain, error, object};
 use crate::hub::Hub;
 use crate::presence::Presence;
 use crate::publication::{Channel, Kind, Members, Publication};
@@ -43,6 +43,12 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
             _ => not_allowed("POST"),
         };
     }
+    if path == "/api/drain" {
+        return match *method {
+            Method::POST => drain::answer(&parts.drain, hub, head.uri.query()),
+            _ => not_allowed("POST"),
+        };
+    }
     if let Some(name) = path.strip_prefix("/api/publish/") {
         return match *method {
             Method::POST => publish(hub, name, &head.headers, body).await,
@@ -58,8 +64,8 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
     error(
         StatusCode::NOT_FOUND,
         "not_found",
-        "there are POST /api/publish/{channel}, GET /api/channels, GET /api/presence/{channel} and \
-         POST /api/disconnect?user=USER",
+        "there are POST /api/publish/{channel}, GET /api/channels, GET /api/presence/{channel}, \
+         POST /api/disconnect?user=USER and POST /api/drain",
     )
 }
 

@@ -76,7 +76,7 @@ fn the_first_close_counts_and_a_slow_one_drops_the_queue() {
     let outbound = outbound(1000);
     outbound.push_own(frame(b"x")).unwrap();
     assert!(outbound.close(Close::Slow));
-    assert!(!outbound.close(Close::Drain));
+    assert!(!outbound.close(Close::Expired));
     let mut batch = Batch::default();
     assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Slow)));
     assert!(batch.frames.is_empty());
@@ -86,11 +86,11 @@ fn the_first_close_counts_and_a_slow_one_drops_the_queue() {
 fn a_polite_close_lets_the_queue_out_first() {
     let outbound = outbound(1000);
     outbound.push_own(frame(b"x")).unwrap();
-    outbound.close(Close::Drain);
+    outbound.close(Close::Expired);
     let mut batch = Batch::default();
     assert_eq!(take(&outbound, &mut batch), Poll::Ready(Ok(())));
     write(&mut batch);
-    assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Drain)));
+    assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Expired)));
 }
 
 #[test]

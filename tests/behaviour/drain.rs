@@ -1,5 +1,9 @@
 //! Leaving politely: not ready, no longer accepting, everybody told to go, a bit at a time.
 
+mod asked;
+mod fleet;
+mod reconnect;
+
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -56,6 +57,7 @@ fn node() -> Arc<Context> {
         auth: Auth::start(&auth),
         limits: Limits::default(),
         config,
+        leave_timeout: Duration::from_secs(3),
         node,
     }))
 }
