@@ -75,6 +75,7 @@ impl Gateway {
     pub async fn run(self, stop: impl Future<Output = Stop>) -> anyhow::Result<()> {
         let Self { config, sources, public, internal } = self;
         let node = NodeId::random();
+        let exporting = telemetry::start_tracing(&config.telemetry.traces, node)?;
         let hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         telemetry::listening(
             node,
@@ -152,7 +153,9 @@ impl Gateway {
         drain.enter(Phase::Draining);
         serving.abort();
         drain::close_spread(hub.registry().connections(), config.drain.period).await;
-        telemetry::stopped(gone(&hub).await);
+        let remaining = gone(&hub).await;
+        exporting.finish().await;
+        telemetry::stopped(remaining);
         Ok(())
     }
 }

@@ -24,13 +24,13 @@ fn is_valid(text: &str) -> bool {
 }
 
 fn written() -> impl Strategy<Value = String> {
-    let id = |digits: usize| prop_oneof![format!("[0-9a-f]{{{digits}}}"), format!("0{{{digits}}}")];
-    let version =
-        prop_oneof![8 => Just("00".to_owned()), 1 => Just("ff".to_owned()), 3 => "[0-9a-f]{2}"];
-    let rest = prop_oneof![4 => Just(String::new()), 1 => "-.{0,9}", 1 => ".{1,9}"];
-    (version, id(32), id(16), "[0-9a-f]{2}", rest).prop_map(
-        |(version, trace, span, flags, rest)| format!("{version}-{trace}-{span}-{flags}{rest}"),
-    )
+    let trace = prop_oneof![8 => "[0-9a-f]{32}", 1 => "0{32}"];
+    let span = prop_oneof![8 => "[0-9a-f]{16}", 1 => "0{16}"];
+    let version = prop_oneof![8 => "00", 1 => "ff", 3 => "[0-9a-f]{2}"];
+    let rest = prop_oneof![4 => "", 1 => "-.{0,9}", 1 => ".{1,9}"];
+    (version, trace, span, "[0-9a-f]{2}", rest).prop_map(|(version, trace, span, flags, rest)| {
+        format!("{version}-{trace}-{span}-{flags}{rest}")
+    })
 }
 
 /// One character exchanged, put in or taken out, or none.
