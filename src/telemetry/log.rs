@@ -94,7 +94,7 @@ const EXPORTING: [&str; 6] = ["h2", "hyper", "hyper_util", "opentelemetry", "ton
 
 fn lines_of(level: LevelFilter) -> Targets {
     let exporting = level.min(LevelFilter::ERROR);
-    Targets::new().with_default(level).with_targets(EXPORTING.map(|crate_| (crate_, exporting)))
+    Targets::new().with_default(level).with_targets(EXPORTING.map(|name| (name, exporting)))
 }
 
 type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;

@@ -33,7 +33,7 @@ const BATCH_DELAY: Duration = Duration::from_millis(200);
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a node that stops waits for the collector to take the last spans.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the exporter cannot be built of. The endpoint has been checked, so it is something else.
 #[derive(Debug, thiserror::Error)]
