@@ -28,8 +28,8 @@ pub struct Message {
 pub enum Protocol {
     /// One channel; frames are publications as they are.
     ///
-    /// They follow the `traceparent` that the session's upgrade came with.
-    Plain { channel: Channel, traceparent: Option<Traceparent> },
+    /// They follow the `traceparent` that the session's upgrade came with. In a box, as few have one.
+    Plain { channel: Channel, traceparent: Option<Box<Traceparent>> },
     /// JSON objects in text frames.
     Json,
 }
@@ -250,7 +250,7 @@ impl Protocol {
     pub fn decode(&self, message: Message) -> Result<Vec<Result<Command, ReplyError>>, Refusal> {
         match self {
             Self::Plain { channel, traceparent } => {
-                Ok(vec![Ok(plain::decode(channel, *traceparent, message))])
+                Ok(vec![Ok(plain::decode(channel, traceparent.as_deref(), message))])
             }
             Self::Json => json::decode(&message),
         }

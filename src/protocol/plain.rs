@@ -6,9 +6,11 @@ use super::{Command, Message};
 use crate::frame;
 use crate::publication::{Channel, Publication, Traceparent};
 
-pub fn decode(channel: &Channel, traceparent: Option<Traceparent>, message: Message) -> Command {
-    let publication =
-        Publication { traceparent, ..Publication::new(message.payload, message.kind) };
+pub fn decode(channel: &Channel, traceparent: Option<&Traceparent>, message: Message) -> Command {
+    let publication = Publication {
+        traceparent: traceparent.copied(),
+        ..Publication::new(message.payload, message.kind)
+    };
     Command::Publish { id: None, channel: channel.clone(), publication }
 }
 

@@ -90,7 +90,7 @@ pub fn start_log(config: &Config) {
 
 /// The crates that send traces write a line for every frame of every request, at `debug`. What went wrong
 /// is told by [`super::traces_not_taken`].
-const EXPORTING: [&str; 6] = ["h2", "hyper", "hyper_util", "opentelemetry", "tonic", "tower"];
+const EXPORTING: [&str; 5] = ["h2", "hyper", "opentelemetry", "tonic", "tower"];
 
 fn lines_of(level: LevelFilter) -> Targets {
     let exporting = level.min(LevelFilter::ERROR);

@@ -133,7 +133,8 @@ async fn upgrade(
     let (protocol, subprotocol) = match channel {
         Some(name) => {
             let asked = credentials::subprotocols(headers).any(|it| it == PLAIN.as_bytes());
-            let (channel, traceparent) = (channel_of_path(name)?, traceparent(headers));
+            let channel = channel_of_path(name)?;
+            let traceparent = traceparent(headers).map(Box::new);
             (Protocol::Plain { channel, traceparent }, asked.then_some(PLAIN))
         }
         None => (Protocol::Json, choose_subprotocol(headers)?),

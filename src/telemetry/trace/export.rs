@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use crate::publication::NodeId;
 use crate::telemetry::metrics::{METRICS, SPANS_DROPPED, SPANS_EXPORTED, SPANS_FAILED};
 
-/// Most spans that wait to be sent, 1 KB each at the most; more are dropped and counted.
+/// Most spans that wait to be sent, some 2 KB each; more are dropped and counted.
 pub const SPANS_QUEUED_MAX: usize = 4096;
 
 /// Most spans in one request.

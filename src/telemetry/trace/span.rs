@@ -12,6 +12,10 @@ use crate::telemetry::Protocol;
 /// `messaging.system` of all of them.
 const SYSTEM: &str = "tidegate";
 
+/// Most bytes of a request's path in a span. That of the longest channel name is shorter, however it is
+/// encoded.
+const PATH_BYTES_MAX: usize = 1024;
+
 /// A client asked for a WebSocket.
 pub fn handshake_began(path: &str, parent: Option<Traceparent>) -> Trace {
     let Some(tracing) = TRACING.get() else { return Trace::default() };
@@ -30,7 +34,7 @@ pub fn handshake_began(path: &str, parent: Option<Traceparent>) -> Trace {
             http.response.status_code = field::Empty,
             messaging.system = SYSTEM,
             tidegate.protocol = field::Empty,
-            url.path = path,
+            url.path = &path[..path.floor_char_boundary(PATH_BYTES_MAX)],
         )
     })
 }
