@@ -199,7 +199,7 @@ impl Bound {
 }
 
 /// The keys that a node follows while it runs; the others need a restart.
-const LIVE: [&str; 12] = [
+const LIVE: &[&str] = &[
     "rules*",
     "auth.*",
     "limits.*",
@@ -212,6 +212,7 @@ const LIVE: [&str; 12] = [
     "internal.api_key",
     "internal.tls.*",
     "telemetry.log_level",
+    "telemetry.trace_ratio",
 ];
 
 /// The last part of keys that name files whose content is a setting.

@@ -74,6 +74,7 @@ impl Gateway {
     pub async fn run(self, stop: impl Future<Output = Stop>) -> anyhow::Result<()> {
         let Self { config, sources, public, internal } = self;
         let node = NodeId::random();
+        let exporting = telemetry::start_tracing(&config.telemetry.traces, node)?;
         let hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         telemetry::listening(
             node,
@@ -148,7 +149,10 @@ impl Gateway {
 
         fleet.start(hub.clone(), drain.clone());
 
-        Leaving { drain, hub, fleet, accepting, leave_timeout }.wait(stop).await;
+        let leaving = Leaving { drain, hub, fleet, accepting, leave_timeout };
+        let remaining = leaving.wait(stop).await;
+        exporting.finish().await;
+        telemetry::stopped(remaining);
         Ok(())
     }
 }

@@ -44,9 +44,9 @@ pub mod tls;
 
 pub mod vital;
 
-pub mod limits;
-
 pub mod telemetry;
+
+pub mod limits;
 
 pub mod close;
 pub mod frame;

@@ -1,4 +1,6 @@
-//! The nouns all rooms share: channels, publications, positions, and who sent them.
+//! The nouns all rooms share: channels, publications, positions, who sent them, and in which trace.
+
+mod traceparent;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,6 +9,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+
+pub use self::traceparent::{InvalidTraceparent, Traceparent};
 
 /// A channel's name: 1 to 255 bytes of UTF-8 without white space or control characters.
 ///
@@ -91,8 +95,8 @@ pub struct Publication {
     pub sent_at: Option<u64>,
     /// Idempotency key: the same one is published once within the window.
     pub id: Option<Arc<str>>,
-    /// W3C trace context of the publisher.
-    pub traceparent: Option<Arc<str>>,
+    /// The trace it belongs to, and the span that whatever is done with it is a child of.
+    pub traceparent: Option<Traceparent>,
     /// Where it stands in its channel's history. None: the channel keeps none, or a service
     /// published past it.
     pub position: Option<Position>,

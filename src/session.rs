@@ -281,13 +281,18 @@ impl Session {
         ) {
             match action {
                 Action::Publish { id, channel, publication } => {
-                    telemetry::publication_received(self.protocol());
                     let mut own = self.subscriptions.iter().map(|joined| &joined.subscription);
                     let own = own.find(|it| *it.channel() == channel);
                     let echo = own.is_some_and(Subscription::echo);
                     self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
-                    let receipt = self.context.hub.publish(channel, self.signed(publication));
-                    self.in_flight.publish(id, receipt, now);
+                    let mut publication = self.signed(publication);
+                    let trace = telemetry::publication_received(
+                        self.protocol(),
+                        &channel,
+                        &mut publication,
+                    );
+                    let receipt = self.context.hub.publish(channel, publication);
+                    self.in_flight.publish(id, receipt, now, trace);
                 }
                 Action::Subscribe { id, channel, since, echo } => {
                     let interest = self.context.hub.interest(channel, since);
@@ -333,8 +338,9 @@ impl Session {
     /// The broker has answered the oldest of what was asked.
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Published { id, started, answer } => {
-                telemetry::publication_answered(started.elapsed());
+            Done::Published { id, started, trace, answer } => {
+                let told = answer.map_err(|why| why.0);
+                telemetry::publication_answered(trace, started.elapsed(), told);
                 match answer {
                     Ok(position) => self.reply(&Reply::Published { id, position }),
                     Err(unavailable) => {

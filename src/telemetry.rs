@@ -4,6 +4,7 @@
 mod log;
 mod metrics;
 mod panics;
+mod trace;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -13,9 +14,14 @@ pub use log::{Config, set_log_level, start_log};
 use metrics::METRICS;
 pub use metrics::{Levels, Protocol, exposition};
 pub use panics::watch_panics;
+use trace::Asker;
+pub use trace::{
+    Exporting, Trace, Unexportable, handshake_answered, handshake_began, publication_refused,
+    set_trace_ratio, start_tracing,
+};
 
 use crate::close::Close;
-use crate::publication::NodeId;
+use crate::publication::{Channel, NodeId, Position, Publication};
 
 /// The node listens on both ports.
 pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker: &str) {
@@ -300,23 +306,45 @@ pub fn sent_bytes(bytes: usize) {
     METRICS.sent_bytes.inc_by(bytes as u64);
 }
 
-/// A client asked for a publication.
-pub fn publication_received(protocol: Protocol) {
+/// A client asked for a publication, which goes on to the broker.
+pub fn publication_received(
+    protocol: Protocol,
+    channel: &Channel,
+    publication: &mut Publication,
+) -> Trace {
     METRICS.publications_received[protocol as usize].inc();
+    trace::publish_began(channel, publication, Asker::Client)
 }
 
 /// A service asked for a publication at the internal listener.
-pub fn api_publication_received() {
+pub fn api_publication_received(channel: &Channel, publication: &mut Publication) -> Trace {
     METRICS.api_publications_received.inc();
+    trace::publish_began(channel, publication, Asker::Fleet)
 }
 
-/// The broker answered a publication.
-pub fn publication_answered(since_received: Duration) {
+/// The broker answered a client's publication.
+pub fn publication_answered(
+    trace: Trace,
+    since_received: Duration,
+    answer: Result<Option<Position>, &'static str>,
+) {
     METRICS.publish_duration.observe(since_received.as_secs_f64());
+    trace::publish_answered(trace, answer);
 }
 
-/// A publication of the broker was handed to its local subscribers.
+/// The broker answered a service's.
+pub fn api_publication_answered(trace: Trace, answer: Result<Option<Position>, &'static str>) {
+    trace::publish_answered(trace, answer);
+}
+
+/// The broker brought a publication, which is to be handed to its local subscribers.
+pub fn relay_began(channel: &str, publication: &Publication) -> Trace {
+    trace::relay_began(channel, publication)
+}
+
+/// It was handed to them.
 pub fn publication_relayed(
+    trace: Trace,
     delivered: [u64; Protocol::COUNT],
     relay: Duration,
     delivery: Option<Duration>,
@@ -330,6 +358,25 @@ pub fn publication_relayed(
     if let Some(delivery) = delivery {
         METRICS.delivery_duration.observe(delivery.as_secs_f64());
     }
+    trace::relay_ended(trace, delivered.iter().sum());
+}
+
+/// The collector does not take traces. `first`: it did the last time.
+fn traces_not_taken(endpoint: &str, why: &str, first: bool) {
+    match first {
+        true => tracing::warn!(endpoint, why, "the collector takes no traces; spans are lost"),
+        false => tracing::debug!(endpoint, why, "the collector takes no traces"),
+    }
+}
+
+/// It takes them again.
+fn traces_taken_again(endpoint: &str) {
+    tracing::info!(endpoint, "the collector takes traces again");
+}
+
+/// The node stops, and the collector did not take what was left.
+fn traces_left_behind(waited: Duration) {
+    tracing::warn!(seconds = waited.as_secs_f64(), "the collector did not take the last spans");
 }
 
 /// A client came back with a position. `recovered`: it misses nothing.

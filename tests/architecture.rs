@@ -18,8 +18,8 @@ const STOREYS: &[&[&str]] = &[
     &["auth", "broker", "drain", "memory", "protocol"],
     &["listener", "outbound", "tls"],
     &["vital"],
-    &["limits"],
     &["telemetry"],
+    &["limits"],
     &["close", "frame", "live", "publication", "rules", "settings"],
 ];
 

@@ -38,11 +38,11 @@ pub struct Leaving {
 
 impl Leaving {
     /// Waits until the node is told to stop, by `stop` or at the internal listener, and then for its
-    /// connections to be gone.
+    /// connections to be gone. Returns how many are not, though they were told.
     ///
     /// An orchestrator may ask for the drain first and send SIGTERM a moment later: that cuts nobody
     /// off, it joins.
-    pub async fn wait(self, stop: impl Future<Output = Stop>) {
+    pub async fn wait(self, stop: impl Future<Output = Stop>) -> usize {
         tokio::pin!(stop);
         let stopped = tokio::select! {
             biased;
@@ -55,14 +55,14 @@ impl Leaving {
             None => {
                 let leaving = self.leave("POST /api/drain", self.drain.config().delay);
                 tokio::select! {
-                    () = leaving => {}
+                    remaining = leaving => remaining,
                     never = join(&self.drain, stop) => match never {},
                 }
             }
         }
     }
 
-    async fn leave(&self, why: &str, delay: Duration) {
+    async fn leave(&self, why: &str, delay: Duration) -> usize {
         self.drain.enter(Phase::Leaving);
         let connections = self.hub.registry().connection_count();
         telemetry::draining(why, connections, delay, self.drain.config().period);
@@ -75,7 +75,7 @@ impl Leaving {
         self.drain.close_all(self.hub.registry().connections()).await;
         let remaining = self.gone().await;
         self.fleet.leave(&self.hub).await;
-        telemetry::stopped(remaining);
+        remaining
     }
 
     /// Waits a bounded time for all connections to end; returns how many did not.

@@ -123,6 +123,7 @@ impl Reload {
 impl Followers {
     async fn follow(&self, mut config: Config) {
         telemetry::set_log_level(config.telemetry.log_level);
+        telemetry::set_trace_ratio(config.telemetry.traces.ratio);
         self.limits.replace(config.limits);
         config.server.tls =
             config.server.tls.map(|new| new.or_same(self.server.get().tls.as_ref()));

@@ -147,6 +147,7 @@ impl Registry {
         more: bool,
         received: Instant,
     ) {
+        let trace = telemetry::relay_began(channel, publication);
         let mut encoded = Encoded::new(channel, publication);
         let mut delivered = [0; Encoding::COUNT];
         let mut to_flush = Vec::new();
@@ -188,7 +189,7 @@ impl Registry {
         if skipped > 0 {
             telemetry::publications_skipped(skipped);
         }
-        telemetry::publication_relayed(delivered, received.elapsed(), age(publication));
+        telemetry::publication_relayed(trace, delivered, received.elapsed(), age(publication));
     }
 
     pub(super) fn push_gap(&self, channel: &str, reason: &'static str) {

@@ -23,7 +23,7 @@ impl Protocol {
     pub const COUNT: usize = 2;
     const EACH: [Self; Self::COUNT] = [Self::Plain, Self::Json];
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Json => "json",
@@ -67,6 +67,13 @@ pub(super) const TAKEN_UP: &str = "taken_up";
 pub(super) const REPLACED: &str = "replaced";
 pub(super) const REFUSED: &str = "refused";
 
+/// Values of the `outcome` label of spans: the collector took it, or did not; it found no room in line; or
+/// there were too many in that second, and it was not made.
+pub(super) const SPANS_EXPORTED: &str = "exported";
+pub(super) const SPANS_FAILED: &str = "failed";
+pub(super) const SPANS_DROPPED: &str = "dropped";
+pub(super) const SPANS_LIMITED: &str = "limited";
+
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 /// The value of the `action` label for a slow consumer that was closed.
@@ -103,6 +110,7 @@ pub(super) struct Metrics {
     pub config_reloads: IntCounterVec,
     pub tls_reloads: IntCounterVec,
     pub panics: IntCounter,
+    spans: IntCounterVec,
     pub memory_max: IntGauge,
     pub drain_phase: IntGauge,
     pub fleet_nodes: IntGauge,
@@ -171,6 +179,15 @@ impl Metrics {
         for outcome in [REPLACED, REFUSED] {
             tls_reloads.with_label_values(&[outcome]);
         }
+        let spans = add.counters(
+            "trace_spans_total",
+            "Spans, by what became of them: `exported`; `failed`, the collector did not take them; \
+             `dropped`, there was no room in line; `limited`, beyond what there may be in a second.",
+            &["outcome"],
+        );
+        for outcome in [SPANS_EXPORTED, SPANS_FAILED, SPANS_DROPPED, SPANS_LIMITED] {
+            spans.with_label_values(&[outcome]);
+        }
         add.gauges("build_info", "The version of this node; always 1.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -218,6 +235,7 @@ impl Metrics {
             slow_consumers: slow,
             history_resumes: resumes,
             rejected,
+            spans,
             config_reloads: reloads,
             tls_reloads,
             panics: add.counter(
@@ -258,6 +276,13 @@ impl Metrics {
                 .gauge("subscriptions_confirmed", "Channels the broker has confirmed."),
             registry,
         }
+    }
+}
+
+impl Metrics {
+    /// Counts spans by what became of them.
+    pub fn spans(&self, outcome: &str, count: usize) {
+        self.spans.with_label_values(&[outcome]).inc_by(count as u64);
     }
 }
 

@@ -30,3 +30,4 @@ mod rules;
 mod sentinel;
 mod slow_consumer;
 mod tls;
+mod tracing;
