@@ -9,7 +9,8 @@ const OF_K6 = /^(data_|iteration|vus|ws_|http_|checks)/;
 export function summary(script, sentence, data) {
   const rows = Object.entries(data.metrics).filter(([name]) => !OF_K6.test(name)).map(([name, metric]) => row(name, metric));
   const failed = rows.filter(({ ok }) => ok === false);
-  rows.sort((a, b) => (a.ok === undefined) - (b.ok === undefined));
+  const rank = ({ ok }) => [false, true, undefined].indexOf(ok);
+  rows.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
   const width = (column) => Math.max(...rows.map((each) => each[column].length));
   const lines = rows.map(({ name, is, must, ok }) => {
     const verdict = { true: '  ok    ', false: '  FAILED', undefined: '        ' }[ok];
@@ -22,7 +23,7 @@ export function summary(script, sentence, data) {
 
 function row(name, { type, contains, values, thresholds = {} }) {
   const verdicts = Object.values(thresholds);
-  const must = Object.keys(thresholds).map(readable).join(', ');
+  const must = Object.keys(thresholds).sort().map(readable).join(', ');
   return { name, is: type === 'trend' ? trend(contains, values) : figure(contains, type === 'gauge' ? values.value : values.count), must,
     ok: verdicts.length === 0 ? undefined : verdicts.every(({ ok }) => ok) };
 }
