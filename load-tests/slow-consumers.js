@@ -19,7 +19,7 @@ const CHANNEL = channelName('CHANNEL', 'load-test:slow');
 const RATE = number('RATE', 50); // publications a second
 const SIZE = wholeNumber('SIZE', 32_000); // bytes of payload, roughly
 const SLOW = share('SLOW', 0.2); // of the clients
-const plan = new Plan({ vus: 20, duration: '10s' });
+const plan = new Plan({ vus: 10, duration: '10s' });
 const STALL = duration('STALL', `${Math.min(15_000, plan.duration * 0.6)}ms`); // how long they are slow
 const PAUSE = duration('PAUSE', '200ms'); // of those that read slowly, after each publication
 const SLOW_VUS = Math.ceil(plan.vus * SLOW);
@@ -105,7 +105,7 @@ function connection(url, consumer) {
   const { run, ledger, positions, pause } = consumer;
   let code = 'nothing';
   ws.connect(`${url}/ws`, params, (socket) => {
-    const session = new JsonSession((frame) => socket.send(frame), positions, {}, {
+    const session = new JsonSession((frame) => socket.send(frame), positions, { stays: true }, {
       subscribed(recovered) {
         if (consumer.lostAt === undefined) return;
         away.add(Date.now() - consumer.lostAt);

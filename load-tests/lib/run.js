@@ -143,9 +143,15 @@ export function publishByClock(run, { channel, count, size, ...client }, protoco
       metrics.published.add(1);
       seq += 1;
     }
-    // The last answers are awaited, as an error may be among them.
     if (seq < count) wait();
-    else setTimeout(() => publisher.close(), Math.max(1000, run.end + settings.grace - Date.now()));
+    else setTimeout(leave, 1000);
+  }
+
+  // The last answers are awaited, as an error may be among them, and what waits for the next connection must still go out.
+  function leave() {
+    const waiting = publisher.unanswered && publisher.unanswered.size > 0;
+    if (waiting && Date.now() < run.end + settings.grace) setTimeout(leave, 100);
+    else publisher.close();
   }
 }
 

@@ -35,11 +35,8 @@ export function backoff(failures) {
  * - `failed(reason)` for `error`, `gap` and a channel that could not be resumed.
  */
 export class JsonSession {
-  constructor(send, positions, { echo = true }, on) {
-    this.sendText = send;
-    this.positions = positions;
-    this.echo = echo;
-    this.on = on;
+  constructor(send, positions, { echo = true, stays = false }, on) {
+    Object.assign(this, { sendText: send, positions, echo, resumes: stays, on });
     this.unconfirmed = positions.size;
     this.recovered = true;
     /** What the node said before it closed the connection, in milliseconds. */
@@ -87,6 +84,7 @@ export class JsonSession {
     if (recovered === false) this.recovered = false;
     // With `recovered: true` what was missed follows, and each publication brings its own position.
     if (recovered !== true) this.positions.set(channel, position);
+    if (this.resumes && position === undefined) this.on.failed(`${channel} keeps no history: nobody can resume there`);
     this.unconfirmed -= 1;
     if (this.unconfirmed === 0) this.on.subscribed(this.recovered);
   }
