@@ -123,6 +123,7 @@ function connection(url, consumer) {
       pong() {},
       failed: report,
     });
+    socket.on('open', () => session.subscribe());
     socket.on('message', (frame) => session.receive(frame));
     socket.on('close', (closed) => (code = closed));
     // A close frame is told here, too; what is no close frame has no code.

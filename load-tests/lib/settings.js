@@ -32,8 +32,8 @@ export function number(name, fallback, least = 0) {
 }
 
 export function wholeNumber(name, fallback, least = 1) {
-  const value = number(name, fallback, least);
-  if (!Number.isInteger(value)) refuse(name, `a whole number from ${least} on`);
+  const value = __ENV[name] ? Number(__ENV[name]) : fallback;
+  if (!(Number.isInteger(value) && value >= least)) refuse(name, `a whole number from ${least} on`);
   return value;
 }
 

@@ -53,9 +53,6 @@ export class JsonSession {
       case 'published':
         this.on.answered(message.id);
         break;
-      case 'welcome':
-        this.subscribe();
-        break;
       case 'subscribed':
         this.confirm(message);
         break;
@@ -74,6 +71,10 @@ export class JsonSession {
     }
   }
 
+  /**
+   * To be called as soon as the socket is open. Waiting for `welcome` is no use: k6 loses a frame that comes so soon after
+   * the upgrade that its socket is not open yet.
+   */
   subscribe() {
     const channels = {};
     for (const [channel, position] of this.positions) channels[channel] = position === undefined ? null : position;
@@ -130,6 +131,7 @@ export class Client {
       pong: () => this.awaitedPong(),
       failed: this.on.failed,
     });
+    socket.onopen = heard(() => this.session.subscribe());
     socket.onmessage = heard(({ data }) => this.session.receive(data));
     socket.onerror = heard((event) => this.lost(`socket: ${event.error}`));
     socket.onclose = heard((event) => this.lost(`closed with ${event.code} ${event.reason || ''}`.trim()));
