@@ -4,7 +4,7 @@
 //   k6 run -e VUS=5000 -e RATE=500 -e DURATION=1m load-tests/connect-storm.js
 import { Counter, Trend } from 'k6/metrics';
 import exec from 'k6/execution';
-import { PUBLISHER, Plan, listen, publishByClock, thresholds } from './lib/run.js';
+import { PUBLISHER, Plan, listen, publishByClock, report, thresholds } from './lib/run.js';
 import { channelName, duration, number, settings } from './lib/settings.js';
 import { summary, summaryTrendStats } from './lib/summary.js';
 
@@ -40,12 +40,14 @@ export function arrive(run) {
   const turn = RATE > 0 ? run.opened + (index / RATE) * 1000 : run.opened;
   setTimeout(() => {
     const from = Date.now();
+    let isIn = false;
     // Who is turned away (429, 503) tries again, as clients do; who was in must stay.
     listen(run, { channels: [CHANNEL], index, stays: true, publishers: [[PUBLISHER, 1]] }, {
       ready(comeback) {
+        isIn = true;
         if (!comeback) timeToReady.add(Date.now() - from);
       },
-      lost: () => turnedAway.add(1),
+      lost: (reason) => (isIn ? report(`thrown out: ${reason}`) : turnedAway.add(1)),
     });
   }, Math.max(0, turn - Date.now()));
 }

@@ -118,7 +118,7 @@ pair_ab=ws://127.0.0.1:${public[a]},ws://127.0.0.1:${public[b]}
 pair_cd=ws://127.0.0.1:${public[c]},ws://127.0.0.1:${public[d]}
 
 declare -A proxies
-for fault in drop double swap; do
+for fault in drop double swap drain; do
   proxies[$fault]=$(free_port)
   node tests/load/faulty_proxy.mjs $fault "${proxies[$fault]}" "ws://127.0.0.1:${public[a]}" >"$scratch/$fault.log" 2>&1 &
   children+=($!)
@@ -142,6 +142,9 @@ few=(-e VUS=3 -e DURATION=2s -e GRACE=1s -e WARMUP=1s)
 run "drop" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[drop]}" -e CHANNEL=drop -e PROTOCOL=json
 run "double" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[double]}" -e CHANNEL=double
 run "swap" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[swap]}" -e CHANNEL=swap -e PROTOCOL=json
+# Were `after_ms` not heeded, nobody would be back in time.
+run "after_ms" resume.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[drain]}" -e CHANNEL=load-test:drain -e DROPS=0 -e RESUMES=2 \
+  -e GRACE=5s -e BACKOFF=1h -e AWAY_MAX=5s
 run "no history" resume.js "${few[@]}" -e URL="$pair_ab" -e CHANNEL=none
 run "nobody there" chat.js "${few[@]}" -e URL="ws://127.0.0.1:1"
 run "bad value" fanout.js -e VUS=many
@@ -157,11 +160,12 @@ for name in c d; do
   start_node $name
 done
 
+expect 0 "after_ms"
 expect $CROSSED "drop" "FAILED: missing"
 expect $CROSSED "double" "FAILED: duplicates"
 expect $CROSSED "swap" "FAILED: out_of_order"
 expect $CROSSED "no history" "keeps no history"
 expect $CROSSED "nobody there" "complete  *0"
-expect 107 "bad value" "VUS=many: a whole number from 1 on is expected"
+expect 107 "bad value" "VUS=many: expected a whole number from 1 on"
 expect 0 "resume.js" "resumed  *[1-9]"
 expect 0 "slow-consumers.js"

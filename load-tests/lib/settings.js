@@ -74,5 +74,5 @@ export function addresses(name, schemes, fallback) {
 }
 
 function refuse(name, expected) {
-  throw new Error(`${name}=${__ENV[name]}: ${expected} is expected`);
+  throw new Error(`${name}=${__ENV[name]}: expected ${expected}`);
 }

@@ -23,7 +23,7 @@ export function summary(script, sentence, data) {
 
 function row(name, { type, contains, values, thresholds = {} }) {
   const verdicts = Object.values(thresholds);
-  const must = Object.keys(thresholds).sort().map(readable).join(', ');
+  const must = Object.keys(thresholds).sort().map((each) => readable(each, contains)).join(', ');
   return { name, is: type === 'trend' ? trend(contains, values) : figure(contains, type === 'gauge' ? values.value : values.count), must,
     ok: verdicts.length === 0 ? undefined : verdicts.every(({ ok }) => ok) };
 }
@@ -42,9 +42,11 @@ function figure(contains, value) {
 }
 
 /** `p(95)<1000` and `count==0`, as people say it. */
-function readable(threshold) {
-  return threshold.replace('count==', 'must be ').replace('count>=', 'at least ').replace(/p\((\d+)\)<(.*)/, '$1% below $2').replace('max<', 'at most ')
-    .replace('value<=', 'at most ').replace('value==', 'must be ');
+function readable(threshold, contains) {
+  const [, statistic, relation, limit] = threshold.match(/^(.*?)([<>=]+)(.*)$/);
+  const words = { '==': 'must be', '>=': 'at least', '<=': 'at most', '<': 'below' }[relation];
+  const percentile = statistic.match(/^p\((\d+)\)$/);
+  return `${percentile ? `${percentile[1]}% ` : ''}${words} ${figure(contains, Number(limit))}`;
 }
 
 /** All that the trends' lines show. */
