@@ -1,9 +1,10 @@
 // What the scripts have in common: when a run begins and ends, what it counts and what that must come to, one who
 // listens, and one who publishes by the clock.
 import { Counter, Trend } from 'k6/metrics';
-import { Client, PlainClient } from './tidegate.js';
 import { Ledgers } from './ledger.js';
+import { PlainClient } from './plain.js';
 import { duration, settings, wholeNumber } from './settings.js';
+import { Client } from './tidegate.js';
 
 /** What every script counts of its deliveries. */
 export const metrics = {

@@ -1,11 +1,11 @@
-// Tidegate for k6: the json protocol, a client that speaks it and comes back where it stood, and the plain
-// protocol. All in ../docs/PROTOCOL.md.
+// The json protocol for k6, and a client that speaks it and comes back where it stood. All of the protocol is in
+// docs/PROTOCOL.md.
 import { settings } from './settings.js';
 
 // k6 2 has the standard WebSocket as `k6/websockets`, k6 1 as `k6/experimental/websockets` only.
-const { WebSocket } = loaded('k6/websockets') || require('k6/experimental/websockets');
+export const { WebSocket } = loaded('k6/websockets') || require('k6/experimental/websockets');
 
-const RFC6455_NORMAL = 1000;
+export const RFC6455_NORMAL = 1000;
 const BACKOFF_MAX_MS = 30_000;
 /** Most publications of a client that wait for an answer; one that has more has been away for too long. */
 const UNANSWERED_MAX = 1000;
@@ -208,43 +208,8 @@ export class Client {
   }
 }
 
-/** The plain protocol, with the callbacks of a `Client` that does not stay. */
-export class PlainClient {
-  constructor({ channels: [channel], index = 0, echo = true }, on) {
-    const socket = new WebSocket(`${address(index)}/ws/${encodeURIComponent(channel)}${echo ? '' : '?echo=false'}`, null, params);
-    Object.assign(this, { socket, on });
-    socket.binaryType = 'arraybuffer';
-    socket.onopen = () => {
-      this.readyAt = Date.now();
-      on.ready();
-    };
-    socket.onmessage = ({ data }) => {
-      const payload = parsed(data);
-      if (payload) on.publication(payload, channel);
-    };
-    socket.onerror = (event) => this.end(`socket: ${event.error}`);
-    socket.onclose = (event) => this.end(`closed with ${event.code} ${event.reason || ''}`.trim());
-  }
-
-  publish(channel, payload) {
-    this.socket.send(JSON.stringify(payload));
-  }
-
-  close() {
-    this.closing = true;
-    this.socket.close(RFC6455_NORMAL);
-  }
-
-  end(reason) {
-    if (this.ended) return;
-    this.ended = true;
-    if (!this.closing) this.on.failed(reason);
-    this.on.closed(this.closing === true);
-  }
-}
-
 /** The JSON object in a frame. Others may publish what they like on the channel: anything else is not ours. */
-function parsed(frame) {
+export function parsed(frame) {
   try {
     const value = typeof frame === 'string' ? JSON.parse(frame) : null;
     return isObject(value) ? value : null;
