@@ -4,13 +4,13 @@
 #
 #   tests/load.sh            (tests/setup.sh installs what it needs)
 #
-# Nothing is measured here: others may be at work on the machine, so latencies have all the time they want.
+# Nothing is measured here: others may be at work on the machine, so everything has the time it wants.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 binary=${TIDEGATE:-target/debug/tidegate}
 k6=target/test-tools/venv/bin/k6
-export K6_NO_USAGE_REPORT=true P95=20s P99=20s
+export K6_NO_USAGE_REPORT=true P95=20s P99=20s WARMUP=5s
 scratch=$(mktemp -d)
 children=()
 CROSSED=99 # k6's exit code where a threshold was crossed
@@ -128,12 +128,12 @@ done
 
 echo "== k6, nodes restarted one after the other"
 # Long, because the restarts must be over before it is, and on a busy machine a node takes its time to come back.
-run "resume.js" resume.js -e URL="$pair_cd" -e DURATION=16s -e DROPS=0 -e RESUMES=1
+run "resume.js" resume.js -e URL="$pair_cd" -e DURATION=15s -e DROPS=0 -e RESUMES=1
 
-run "fanout.js, plain" fanout.js -e URL="$pair_ab" -e CHANNEL=plain -e DURATION=5s
-run "fanout.js, json" fanout.js -e URL="$pair_ab" -e CHANNEL=json -e DURATION=5s -e PROTOCOL=json
-run "chat.js" chat.js -e URL="$pair_ab" -e DURATION=5s
-run "connect-storm.js" connect-storm.js -e URL="$pair_ab" -e VUS=100 -e DURATION=5s -e READY_P95=20s
+run "fanout.js, plain" fanout.js -e URL="$pair_ab" -e CHANNEL=plain -e DURATION=4s
+run "fanout.js, json" fanout.js -e URL="$pair_ab" -e CHANNEL=json -e DURATION=4s -e PROTOCOL=json
+run "chat.js" chat.js -e URL="$pair_ab" -e DURATION=4s
+run "connect-storm.js" connect-storm.js -e URL="$pair_ab" -e VUS=100 -e DURATION=8s -e READY_P95=20s
 run "soak.js" soak.js -e URL="ws://127.0.0.1:${public[e]}" -e DURATION=6s -e CHURN=3s -e METRICS="http://127.0.0.1:${internal[e]}"
 
 # Once there is something to lose; and nobody goes on before the last node is ready again and has clients.
@@ -152,9 +152,9 @@ done
 for name in "fanout.js, plain" "fanout.js, json" chat.js connect-storm.js soak.js; do expect 0 "$name"; done
 
 echo "== k6, slow consumers; gateways with a fault, which must be found"
-run "slow-consumers.js" slow-consumers.js -e URL="$pair_ab" -e DURATION=6s -e GRACE=20s
+run "slow-consumers.js" slow-consumers.js -e URL="$pair_ab" -e WARMUP=3s -e DURATION=6s -e SIZE=40000 -e RATE=50 -e GRACE=20s
 
-few=(-e VUS=3 -e DURATION=2s -e GRACE=1s -e WARMUP=1s)
+few=(-e VUS=3 -e DURATION=2s -e GRACE=1s -e WARMUP=2s)
 run "drop" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[drop]}" -e CHANNEL=drop -e PROTOCOL=json
 run "double" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[double]}" -e CHANNEL=double
 run "swap" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[swap]}" -e CHANNEL=swap -e PROTOCOL=json
@@ -166,9 +166,9 @@ run "nobody there" chat.js "${few[@]}" -e URL="ws://127.0.0.1:1"
 run "bad value" fanout.js -e VUS=many
 
 expect 0 "after_ms"
-expect $CROSSED "drop" "FAILED: missing"
-expect $CROSSED "double" "FAILED: duplicates"
-expect $CROSSED "swap" "FAILED: out_of_order"
+expect $CROSSED "drop" "FAILED:.*missing"
+expect $CROSSED "double" "FAILED:.*duplicates"
+expect $CROSSED "swap" "FAILED:.*out_of_order"
 expect $CROSSED "no history" "keeps no history"
 expect $CROSSED "nobody there" "complete  *0"
 expect 107 "bad value" "VUS=many: expected a whole number from 1 on"

@@ -16,6 +16,7 @@ export const metrics = {
   disordered: new Counter('out_of_order'),
   errors: new Counter('session_errors'),
   complete: new Counter('complete'),
+  late: new Counter('late'),
 };
 
 /** And what it must come to. */
@@ -93,6 +94,7 @@ export function listen(run, { publishers, protocol = 'json', ...client }, { late
       clearInterval(watch);
       const thereAllTheTime = asked && firstReadyAt <= run.start;
       metrics.complete.add(thereAllTheTime ? 1 : 0);
+      metrics.late.add(firstReadyAt > run.start ? 1 : 0);
       metrics.missing.add(thereAllTheTime ? ledgers.missing : 0);
       metrics.duplicates.add(ledgers.duplicates);
       metrics.disordered.add(ledgers.disordered);

@@ -29,6 +29,7 @@ function row(name, { type, contains, values, thresholds = {} }) {
 }
 
 function trend(contains, values) {
+  if (values.count === 0) return 'never';
   const of = (name) => figure(contains, values[name]);
   return `median ${of('med')}, 95% ${of('p(95)')}, 99% ${of('p(99)')}, most ${of('max')}`;
 }
@@ -49,5 +50,5 @@ function readable(threshold, contains) {
   return `${percentile ? `${percentile[1]}% ` : ''}${words} ${figure(contains, Number(limit))}`;
 }
 
-/** All that the trends' lines show. */
-export const summaryTrendStats = ['med', 'p(95)', 'p(99)', 'max'];
+/** All that the trends' lines show, and whether there is anything to show. */
+export const summaryTrendStats = ['med', 'p(95)', 'p(99)', 'max', 'count'];

@@ -6,6 +6,8 @@ import { settings } from './settings.js';
 export const { WebSocket } = loaded('k6/websockets') || require('k6/experimental/websockets');
 
 export const RFC6455_NORMAL = 1000;
+/** Closes after which it is no use to come back as one was (docs/PROTOCOL.md), as k6 words them. */
+const FINAL = /\bclose (1002|1003|1007|1008|1009|4001|4003)\b/;
 const BACKOFF_MAX_MS = 30_000;
 /** Most publications of a client that wait for an answer; one that has more has been away for too long. */
 const UNANSWERED_MAX = 1000;
@@ -184,7 +186,7 @@ export class Client {
     this.socket = undefined;
     this.ready = false;
     if (this.closing) return this.end();
-    if (!this.stays) return this.fail(reason);
+    if (!this.stays || FINAL.test(reason)) return this.fail(reason);
     // Those that were sent, too: they may not have arrived, and will have been under way for long when they do.
     for (const { data } of this.unanswered.values()) data.late = true;
     this.on.lost(reason);
