@@ -63,5 +63,10 @@ autobahn: setup
 	cargo build
 	tests/autobahn/run.sh target/debug/tidegate
 
+# The load tests, a few seconds each, with nodes that are restarted meanwhile and gateways with a fault; `make test` has it in.
+load: setup
+	cargo build
+	tests/load.sh
+
 clean:
 	cargo clean
