@@ -11,6 +11,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::settings::Settings;
 
+/// Most counters of `telemetry.top_channels`: 5.3 MB, at most.
+const TOP_CHANNELS_MAX: usize = 4096;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -25,6 +28,8 @@ pub enum Format {
 pub struct Config {
     pub log_level: LevelFilter,
     pub log_format: Format,
+    /// Counters for the busiest channels. 0: nothing is counted.
+    pub top_channels: usize,
 }
 
 impl Config {
@@ -48,6 +53,14 @@ impl Config {
                 "auto",
                 &[("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)],
                 "`text` for people, `json` for machines; `auto` asks whether stderr is a terminal.",
+            ),
+            top_channels: section.number(
+                "top_channels",
+                512,
+                0..=TOP_CHANNELS_MAX,
+                "Counters for the busiest channels (`GET /api/top`), as many again for their bytes: \
+                 with more, more of them are counted exactly. At most 1.3 KB each. 0: nothing is \
+                 counted.",
             ),
         }
     }
