@@ -20,6 +20,7 @@ use crate::drain::Drain;
 use crate::fleet::Fleet;
 use crate::hub::{Hub, Registry};
 use crate::internal::{self, Internal};
+use crate::lag::Lag;
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::memory::Memory;
@@ -88,7 +89,8 @@ impl Gateway {
         if config.auth.mode == Mode::None && config.rules.get().asks_for_tokens() {
             telemetry::tokens_are_off();
         }
-        let registry = Arc::new(Registry::new(config.rules.clone()));
+        let registry = Registry::new(config.rules.clone());
+        let registry = Arc::new(registry.counting(config.telemetry.top_channels));
         registry.start_flushers();
         let users = Users::new(Revocations::new(config.auth.revocation_age));
         let fleet = Fleet::new(node);
@@ -125,6 +127,7 @@ impl Gateway {
         }));
         let watched = hub.clone();
         let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
+        let lag = Lag::watch(limits.clone());
         let front =
             Public::new(server.clone(), limits.clone(), memory.clone(), config.demo, context);
         Reload::new(sources, &config, followers).start(hangup);
@@ -140,6 +143,7 @@ impl Gateway {
             rules: config.rules,
             drain: drain.clone(),
             memory,
+            lag,
         };
         let back = Internal::new(inside, parts);
         vital::spawn(

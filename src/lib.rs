@@ -35,6 +35,7 @@ pub mod presence;
 pub mod auth;
 pub mod broker;
 pub mod drain;
+pub mod lag;
 pub mod memory;
 pub mod protocol;
 

@@ -41,11 +41,11 @@ struct Standing {
     is_short: AtomicBool,
 }
 
-/// The process is near its ceiling.
+/// How much is in use, in bytes; as an error, that this is too near the ceiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short {
-    used: usize,
-    max: usize,
+    pub used: usize,
+    pub max: usize,
 }
 
 impl fmt::Display for Short {
@@ -103,7 +103,7 @@ impl Memory {
         }
     }
 
-    fn standing(&self) -> Short {
+    pub fn standing(&self) -> Short {
         let read = |of: &AtomicUsize| of.load(Ordering::Relaxed);
         Short { used: read(&self.0.used), max: read(&self.0.max) }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use log::{Config, set_log_level, start_log};
 use metrics::METRICS;
-pub use metrics::{Levels, Protocol, exposition};
+pub use metrics::{Levels, Protocol, Unready, exposition};
 pub use panics::watch_panics;
 use trace::Asker;
 pub use trace::{
@@ -279,6 +279,26 @@ pub fn memory_recovered(why: &dyn Display) {
 /// Connections were closed for what they owed.
 pub fn memory_shed(connections: usize, bytes: usize) {
     tracing::warn!(connections, bytes, "short of memory; closed the slowest connections");
+}
+
+/// So late the event loop ran what was due.
+pub fn event_loop_lag(lag: Duration) {
+    METRICS.event_loop_lag.observe(lag.as_secs_f64());
+}
+
+/// The event loop lags so much that the node is not ready.
+pub fn event_loop_lagging(why: &dyn Display) {
+    tracing::warn!(%why, "the event loop lags; not ready for more clients");
+}
+
+/// It has been well below its limit for a while.
+pub fn event_loop_recovered() {
+    tracing::info!("the event loop runs in time again");
+}
+
+/// Is the node kept from being ready by this?
+pub fn unready(reason: Unready, is_unready: bool) {
+    METRICS.unready[reason as usize].set(i64::from(is_unready));
 }
 
 /// Somebody asked for a user's sessions to be ended, of which so many were on this node.

@@ -15,7 +15,7 @@ const STOREYS: &[&[&str]] = &[
     &["fleet", "session"],
     &["hub"],
     &["presence"],
-    &["auth", "broker", "drain", "memory", "protocol"],
+    &["auth", "broker", "drain", "lag", "memory", "protocol"],
     &["listener", "outbound", "tls"],
     &["vital"],
     &["telemetry"],

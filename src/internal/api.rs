@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Answer, Parts, disconnect, drain, error, object};
+use super::{Answer, Parts, disconnect, drain, error, object, top};
 use crate::hub::Hub;
 use crate::presence::Presence;
 use crate::publication::{Channel, Kind, Members, Publication, Traceparent};
@@ -37,6 +37,12 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
     if path == "/api/channels" {
         return match *method {
             Method::GET => channels(hub).await,
+            _ => not_allowed("GET"),
+        };
+    }
+    if path == "/api/top" {
+        return match *method {
+            Method::GET => top::answer(hub.registry(), head.uri.query()),
             _ => not_allowed("GET"),
         };
     }
@@ -67,8 +73,8 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
     error(
         StatusCode::NOT_FOUND,
         "not_found",
-        "there are POST /api/publish/{channel}, GET /api/channels, GET /api/presence/{channel}, \
-         POST /api/disconnect?user=USER and POST /api/drain",
+        "there are POST /api/publish/{channel}, GET /api/channels, GET /api/top?by=WHAT, \
+         GET /api/presence/{channel}, POST /api/disconnect?user=USER and POST /api/drain",
     )
 }
 

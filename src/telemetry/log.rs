@@ -13,6 +13,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::trace;
 use crate::settings::Settings;
 
+/// Most counters of `telemetry.top_channels`: 5.3 MB, at most.
+const TOP_CHANNELS_MAX: usize = 4096;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -28,6 +31,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     pub log_format: Format,
     pub traces: trace::Config,
+    /// Counters for the busiest channels. 0: nothing is counted.
+    pub top_channels: usize,
 }
 
 impl Config {
@@ -53,6 +58,14 @@ impl Config {
                 "`text` for people, `json` for machines; `auto` asks whether stderr is a terminal.",
             ),
             traces: trace::Config::read(&mut section),
+            top_channels: section.number(
+                "top_channels",
+                512,
+                0..=TOP_CHANNELS_MAX,
+                "Counters for the busiest channels (`GET /api/top`), as many again for their bytes: \
+                 with more, more of them are counted exactly. At most 1.3 KB each. 0: nothing is \
+                 counted.",
+            ),
         }
     }
 }
