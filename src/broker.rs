@@ -7,6 +7,7 @@ mod memory;
 mod queue;
 mod redis;
 mod revocation;
+mod survey;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -26,6 +27,7 @@ pub use self::redis::Url;
 #[doc(hidden)]
 pub use self::redis::{header, resp};
 pub use self::revocation::{Known, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
+pub use self::survey::{Answers, Forbidden, Master, Need, Reading, Survey};
 use crate::publication::{Change, Channel, NodeId, Position, Publication, User};
 use crate::rules::Rules;
 use crate::settings::{Section, Settings};
@@ -225,6 +227,15 @@ pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
         Url::Memory => Arc::new(memory::Memory::start(config, sink)),
         Url::Redis(deployment) => Arc::new(redis::Redis::start(config, deployment, node, sink)),
+    }
+}
+
+/// Asks Redis what it is like, all masters at once; changes nothing there. Takes some ten seconds at most.
+/// None: there is no Redis to ask. Err: no master could be found, and why.
+pub async fn survey(config: &Config) -> Option<Result<Survey, String>> {
+    match &config.url {
+        Url::Memory => None,
+        Url::Redis(deployment) => Some(redis::survey(config, deployment).await),
     }
 }
 

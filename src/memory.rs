@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use self::pressure::{Pressure, Step};
+pub use self::system::bytes as allowed_bytes;
 use crate::close::Close;
 use crate::limits::Limits;
 use crate::outbound::Outbound;

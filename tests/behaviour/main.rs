@@ -10,6 +10,7 @@ mod support;
 mod access;
 mod cluster;
 mod config;
+mod doctor;
 mod drain;
 mod edge;
 mod handshake;
