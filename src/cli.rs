@@ -1,7 +1,9 @@
 //! The command line: one file a command.
 
+mod asking;
 mod check;
 mod doctor;
+mod drain;
 mod explain;
 mod health;
 mod publish;
@@ -89,6 +91,12 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Tells the node to leave, as on SIGTERM, and returns at once.
+    Drain {
+        /// Only so many of its connections in a hundred, the oldest, are told to reconnect, and it stays.
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: Option<u8>,
+    },
 }
 
 /// Why a command failed.
@@ -152,6 +160,7 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
         Command::Subscribe { channels } => subscribe::run(&load()?, &channels),
         Command::Token(arguments) => token::run(&load()?, arguments),
         Command::Health { ready } => Ok(health::run(&config::entrance(sources)?, ready)),
+        Command::Drain { percent } => Ok(drain::run(&config::entrance_to_api(sources)?, percent)),
     }
 }
 

@@ -61,6 +61,15 @@ pub fn entrance(sources: &Sources) -> Result<internal::Entrance, Faults> {
     Ok(entrance)
 }
 
+/// Where a node of these sources is told what to do.
+pub fn entrance_to_api(sources: &Sources) -> Result<internal::Entrance, Faults> {
+    let (given, faults) = layers::merge(sources);
+    let mut settings = Settings::new(given, faults);
+    let entrance = internal::Entrance::read(&mut settings).with_api_key(&mut settings);
+    settings.faultless()?;
+    Ok(entrance)
+}
+
 impl Config {
     /// Reads and checks everything; shows all faults at once.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {

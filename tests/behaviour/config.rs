@@ -1,6 +1,7 @@
 //! Where settings come from, and what is said of those that cannot be used.
 
 mod check;
+mod drain;
 mod faults;
 mod health;
 mod layers;

@@ -1,0 +1,14 @@
+//! `tidegate drain`: sends a node's clients away, all or a share of them.
+
+use std::process::ExitCode;
+
+use super::asking::ask;
+use crate::internal::Entrance;
+
+/// Returns as soon as the node has begun. None: all clients, and the node ends.
+pub fn run(entrance: &Entrance, percent: Option<u8>) -> ExitCode {
+    match percent {
+        None => ask(entrance, "POST", "/api/drain"),
+        Some(percent) => ask(entrance, "POST", &format!("/api/drain?percent={percent}")),
+    }
+}
