@@ -1,6 +1,7 @@
 //! What carries publications between nodes. The hub is handed everything through one sink, in the
 //! order the broker has it; nothing goes past the broker to local subscribers.
 
+mod announcement;
 mod attendance;
 mod memory;
 mod queue;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+pub use self::announcement::{Announcement, Announcing, Stage};
 pub use self::attendance::{
     ATTENDANCES_MAX, Attendance, MEMBERS_MAX, Presences, RENEWALS_MAX, Renewal, Standing,
 };
@@ -143,6 +145,8 @@ pub enum Event<'a> {
     /// The broker has read all revocations it keeps. What it has forgotten goes into `missing`, and
     /// is kept again.
     RevocationsRead { known: &'a Known, missing: &'a mut Vec<Revocation> },
+    /// A node has told of itself; this one's own words come back too. From other tasks than the rest.
+    Announced(Announcement),
 }
 
 /// Takes the broker's events, one at a time for each channel; joins and leaves one at a time among
@@ -168,9 +172,9 @@ pub enum Page {
 /// Most publications of one [`Page`], so that neither Redis nor the node is busy with one for long.
 pub const PAGE_MAX: usize = 128;
 
-/// Carries publications between nodes, keeps the history of channels whose rule asks for it, who is in
-/// a channel, and whose tokens are revoked.
-pub trait Broker: Presences + Revoking + Send + Sync {
+/// Carries publications between nodes and what they say of themselves, keeps the history of channels
+/// whose rule asks for it, who is in a channel, and whose tokens are revoked.
+pub trait Broker: Presences + Revoking + Announcing + Send + Sync {
     /// Hands over a publication. Publications of one channel keep the order they are handed over in.
     ///
     /// Resolves to its position where the channel keeps history; the same `id` is published once

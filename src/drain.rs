@@ -22,6 +22,8 @@ pub struct Config {
     pub delay: Duration,
     pub period: Duration,
     pub reconnects_per_second: usize,
+    pub rebalance_percent: usize,
+    pub rebalance_after: Duration,
 }
 
 impl Config {
@@ -49,6 +51,20 @@ impl Config {
                 0..=1_000_000,
                 "Most clients a second that are told to come back to the other nodes: those that would \
                  be more are told to wait, up to 30 s. 0: no cap.",
+            ),
+            rebalance_percent: section.number(
+                "rebalance_percent",
+                0,
+                0..=1000,
+                "A node with so many percent more connections than the nodes have on average tells its \
+                 oldest to reconnect, slowly, until it has no more than that average. 0: it does \
+                 not.",
+            ),
+            rebalance_after: section.duration(
+                "rebalance_after",
+                "60s",
+                Duration::from_millis(100)..=hour,
+                "It must have had too many for so long, beside the same nodes, before it begins.",
             ),
         }
     }
@@ -129,7 +145,8 @@ impl Drain {
     /// Tells all `connections` to go, in random order, so that they are gone when the period ends.
     /// Returns when all are told.
     pub async fn close_all(&self, connections: Vec<Arc<Outbound>>) {
-        let plan = self.plan(connections.len(), self.config().period);
+        let closes = closes_within(self.config().period, self.0.leave_timeout);
+        let plan = self.plan(connections.len(), closes);
         let told = spread::shuffled(connections);
         spread::tell(told, plan, |after| Close::Drain { after }, || true).await;
     }
@@ -141,7 +158,8 @@ impl Drain {
         connection.ask_to_leave(Close::Drain { after });
     }
 
-    /// Begins to tell the `count` oldest of the connections to go, spread over `period`; the node stays.
+    /// Begins to tell the `count` oldest of the connections to go, spread over `period`, as long as it
+    /// `goes_on`; the node stays.
     ///
     /// Fails with [`Busy`] while others are being told.
     pub fn shed(
@@ -149,6 +167,7 @@ impl Drain {
         connections: Vec<Arc<Outbound>>,
         count: usize,
         period: Duration,
+        goes_on: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<(), Busy> {
         let is_free =
             self.phase() == Phase::Serving && !self.0.is_shedding.swap(true, Ordering::AcqRel);
@@ -156,17 +175,22 @@ impl Drain {
             return Err(Busy);
         }
         let shedding = Shedding(self.clone());
-        let plan = self.plan(count, period);
         let told = spread::oldest(connections, count);
+        // Nothing ends with the period: all of it may be used.
+        let plan = self.plan(told.len(), period);
         tokio::spawn(async move {
-            let serves = || shedding.0.phase() == Phase::Serving;
-            spread::tell(told, plan, |after| Close::Rebalance { after }, serves).await;
+            let goes_on = || shedding.0.phase() == Phase::Serving && goes_on();
+            spread::tell(told, plan, |after| Close::Rebalance { after }, goes_on).await;
         });
         Ok(())
     }
 
-    fn plan(&self, connections: usize, period: Duration) -> Plan {
-        let closes = closes_within(period, self.0.leave_timeout);
+    /// Are connections being shed?
+    pub fn is_shedding(&self) -> bool {
+        self.0.is_shedding.load(Ordering::Acquire)
+    }
+
+    fn plan(&self, connections: usize, closes: Duration) -> Plan {
         Plan::new(connections, closes, self.config().reconnects_per_second)
     }
 }
@@ -201,7 +225,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_shedding_at_a_time_and_none_by_a_node_that_leaves() {
         let (drain, connections) = (drain(), spread::tests::connections(10));
-        let shed = || drain.shed(connections.clone(), 4, Duration::from_secs(8));
+        let shed = || drain.shed(connections.clone(), 4, Duration::from_secs(8), || true);
         assert_eq!(shed(), Ok(()));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(shed(), Err(Busy));

@@ -17,6 +17,7 @@ use crate::auth::{Auth, Mode, Revocations};
 use crate::broker::{Event, Revocation, Sink};
 use crate::config::{Config, Sources};
 use crate::drain::Drain;
+use crate::fleet::Fleet;
 use crate::hub::{Hub, Registry};
 use crate::internal::{self, Internal};
 use crate::limits::Limits;
@@ -89,7 +90,8 @@ impl Gateway {
         let registry = Arc::new(Registry::new(config.rules.clone()));
         registry.start_flushers();
         let users = Users::new(Revocations::new(config.auth.revocation_age));
-        let sink = sink(registry.clone().sink(), users.clone());
+        let fleet = Fleet::new(node);
+        let sink = sink(registry.clone().sink(), users.clone(), fleet.clone());
         let broker = broker::connect(&config.broker, node, sink);
         let presence = Presence::start(&config.presence, broker.clone());
         let hub = Hub::new(registry, broker);
@@ -144,13 +146,16 @@ impl Gateway {
             async move { match Arc::new(back).serve(internal).await {} },
         );
 
-        Leaving { drain, hub, accepting, leave_timeout }.wait(stop).await;
+        fleet.start(hub.clone(), drain.clone());
+
+        Leaving { drain, hub, fleet, accepting, leave_timeout }.wait(stop).await;
         Ok(())
     }
 }
 
-/// Where the broker puts its events: revocations are for the users' sessions, the rest for the hub.
-fn sink(hub: Sink, users: Users) -> Sink {
+/// Where the broker puts its events: revocations are for the users' sessions, what nodes say of themselves
+/// for the fleet, the rest for the hub.
+fn sink(hub: Sink, users: Users, fleet: Fleet) -> Sink {
     Arc::new(move |event| match event {
         Event::Revoked { user, before } => _ = users.revoke(user, before),
         Event::RevocationsRead { known, missing } => {
@@ -159,6 +164,7 @@ fn sink(hub: Sink, users: Users) -> Sink {
             let forgotten = revocations.missing_in(known).into_iter();
             missing.extend(forgotten.map(|(user, before)| Revocation { user, before, keep }));
         }
+        Event::Announced(announcement) => fleet.hear(announcement),
         event => hub(event),
     })
 }

@@ -25,6 +25,7 @@ pub mod config;
 pub mod internal;
 pub mod transport;
 
+pub mod fleet;
 pub mod session;
 
 pub mod hub;

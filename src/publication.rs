@@ -201,7 +201,7 @@ pub enum Change {
 }
 
 /// A running node: 48 random bits, written as twelve hexadecimal digits. New at every start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u64);
 
 impl NodeId {
@@ -215,6 +215,21 @@ impl NodeId {
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:012x}", self.0)
+    }
+}
+
+/// A text that is no node's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignNode;
+
+impl FromStr for NodeId {
+    type Err = ForeignNode;
+
+    fn from_str(text: &str) -> Result<Self, ForeignNode> {
+        let is_name = text.len() == (Self::BITS / 4) as usize
+            && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| is_name);
+        number.map(Self).ok_or(ForeignNode)
     }
 }
 
@@ -240,11 +255,9 @@ impl FromStr for SessionId {
 
     fn from_str(text: &str) -> Result<Self, ForeignSession> {
         let (node, number) = text.split_once('-').ok_or(ForeignSession)?;
-        if node.len() != (NodeId::BITS / 4) as usize {
-            return Err(ForeignSession);
-        }
-        let hex = |digits: &str| u64::from_str_radix(digits, 16).map_err(|_| ForeignSession);
-        Ok(Self { node: NodeId(hex(node)?), number: hex(number)? })
+        let node = node.parse().map_err(|_| ForeignSession)?;
+        let number = u64::from_str_radix(number, 16).map_err(|_| ForeignSession)?;
+        Ok(Self { node, number })
     }
 }
 

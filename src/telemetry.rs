@@ -44,6 +44,12 @@ pub fn drain_phase(phase: i64) {
     METRICS.drain_phase.set(phase);
 }
 
+/// So many nodes are known, this one included, and have so many connections together.
+pub fn fleet(nodes: usize, connections: u64) {
+    METRICS.fleet_nodes.set(nodes as i64);
+    METRICS.fleet_connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+}
+
 /// Some connections are told to come back elsewhere. `why`: who wanted that.
 pub fn shedding(why: &str, connections: usize, period: Duration) {
     let period = period.as_secs_f64();

@@ -12,7 +12,7 @@ const STOREYS: &[&[&str]] = &[
     &["gateway"],
     &["config"],
     &["internal", "transport"],
-    &["session"],
+    &["fleet", "session"],
     &["hub"],
     &["presence"],
     &["auth", "broker", "drain", "memory", "protocol"],

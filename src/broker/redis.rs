@@ -11,6 +11,7 @@
 //! errors, or lose in silence. The subscriber also reads for itself (`resp.rs` says why).
 //! Questions (history, presence, revocations, `PUBSUB NUMSUB`) go through a small pool.
 
+mod announcing;
 mod call;
 mod companion;
 mod context;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Stop;
 use crate::drain::{Drain, Phase};
+use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::telemetry;
 
@@ -28,6 +29,7 @@ const GONE_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Leaving {
     pub drain: Drain,
     pub hub: Hub,
+    pub fleet: Fleet,
     /// The public listener.
     pub accepting: AbortHandle,
     /// How long a session that was told to go may wait for the broker.
@@ -71,7 +73,9 @@ impl Leaving {
         self.drain.enter(Phase::Draining);
         self.accepting.abort();
         self.drain.close_all(self.hub.registry().connections()).await;
-        telemetry::stopped(self.gone().await);
+        let remaining = self.gone().await;
+        self.fleet.leave(&self.hub).await;
+        telemetry::stopped(remaining);
     }
 
     /// Waits a bounded time for all connections to end; returns how many did not.

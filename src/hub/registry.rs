@@ -77,8 +77,8 @@ impl Registry {
             }
             Event::Gap { channel, reason } => self.push_gap(channel.as_str(), reason),
             Event::Presence { channel, user, change } => self.push_change(channel, user, change),
-            // Whose tokens count is not for the hub to know.
-            Event::Revoked { .. } | Event::RevocationsRead { .. } => {}
+            // Whose tokens count and what nodes there are is not for the hub to know.
+            Event::Revoked { .. } | Event::RevocationsRead { .. } | Event::Announced(_) => {}
         })
     }
 

@@ -34,7 +34,7 @@ fn shed(drain: &Drain, hub: &Hub, percent: usize) -> Answer {
     let (connections, period) = (hub.registry().connections(), drain.config().period);
     let total = connections.len();
     let count = (total * percent).div_ceil(100);
-    match drain.shed(connections, count, period) {
+    match drain.shed(connections, count, period, || true) {
         Ok(()) => {
             telemetry::shedding("POST /api/drain", count, period);
             let period_ms = period.as_millis() as u64;

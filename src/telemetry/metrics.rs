@@ -105,6 +105,8 @@ pub(super) struct Metrics {
     pub panics: IntCounter,
     pub memory_max: IntGauge,
     pub drain_phase: IntGauge,
+    pub fleet_nodes: IntGauge,
+    pub fleet_connections: IntGauge,
     pub revocations: IntGauge,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
@@ -230,6 +232,14 @@ impl Metrics {
                 "drain_phase",
                 "0 while the node serves, 1 while it is not ready but still accepts, 2 while it closes \
                  its connections.",
+            ),
+            fleet_nodes: add.gauge(
+                "fleet_nodes",
+                "Nodes that this node knows of, itself included; those too that drain.",
+            ),
+            fleet_connections: add.gauge(
+                "fleet_connections",
+                "Connections of all these nodes, as they told within the last seconds.",
             ),
             revocations: add.gauge(
                 "revocations",

@@ -1,6 +1,7 @@
 //! Leaving politely: not ready, no longer accepting, everybody told to go, a bit at a time.
 
 mod asked;
+mod fleet;
 mod reconnect;
 
 use std::time::{Duration, Instant};
