@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::away::{absences, quantile};
 use crate::balancer::Trouble;
 use crate::checker::{Finding, Kind, Verdict};
-use crate::curve::WINDOW;
+use crate::curve::{Curve, WINDOW};
 use crate::log::{Seen, Sent};
 use crate::plan::Plan;
 use crate::restart::Restart;
@@ -147,31 +147,22 @@ fn draw(restart: &Restart, out: &mut String) -> std::fmt::Result {
         whole.as_secs_f64(),
     )?;
     let step = row_time(*whole);
-    let rate = |grown: f64| grown / step.as_secs_f64();
-    let rows: Vec<(Duration, Vec<f64>, f64)> = (0..)
-        .map(|row| step * row)
-        .take_while(|from| from < whole)
-        .map(|from| {
-            let of = |it: &(usize, _)| {
-                let watched: &crate::watch::Watched = &it.1;
-                rate(watched.opened().between(from, from + step))
-            };
-            (
-                from,
-                survivors.iter().map(of).collect(),
-                rate(restart.back.between(from, from + step)),
-            )
-        })
-        .collect();
-    let highest = rows.iter().map(|it| it.1.iter().sum::<f64>()).fold(1., f64::max);
+    let nodes: Vec<Curve> = survivors.iter().map(|(_, it)| it.opened()).collect();
+    let rates = |row: u32| -> Vec<f64> {
+        let rate = |it: &Curve| it.between(step * row, step * (row + 1)) / step.as_secs_f64();
+        nodes.iter().chain([&restart.back]).map(rate).collect()
+    };
+    let rows: Vec<_> = (0..).take_while(|row| step * *row < *whole).map(rates).collect();
+    let on_survivors = |rates: &[f64]| rates[..nodes.len()].iter().sum::<f64>();
+    let highest = rows.iter().map(|it| on_survivors(it)).fold(1., f64::max);
     write!(out, "    from")?;
     survivors.iter().try_for_each(|(number, _)| write!(out, "  node {}", number + 1))?;
-    writeln!(out, "   all  new handshakes a second on the survivors")?;
-    for (from, nodes, all) in rows {
-        write!(out, "{:6.1} s", from.as_secs_f64())?;
-        nodes.iter().try_for_each(|it| write!(out, "{it:8.1}"))?;
-        let stars = (nodes.iter().sum::<f64>() / highest * STARS).round() as usize;
-        writeln!(out, "{all:6.1}  {}", "*".repeat(stars))?;
+    writeln!(out, "     all  new handshakes a second, drawn those on the survivors")?;
+    for (row, rates) in (0..).zip(rows) {
+        write!(out, "{:6.1} s", (step * row).as_secs_f64())?;
+        rates.iter().try_for_each(|it| write!(out, "{it:8.1}"))?;
+        let stars = (on_survivors(&rates) / highest * STARS).round() as usize;
+        writeln!(out, "{}{}", if stars > 0 { "  " } else { "" }, "*".repeat(stars))?;
     }
     let [told, back, counted] = restart.peaks();
     writeln!(
