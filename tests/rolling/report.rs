@@ -56,20 +56,25 @@ impl Away {
 /// piles them up.
 const WINDOW_MAX: f64 = 1.25;
 
+/// Most clients that may come in a second when a node leaves.
+fn limit(cap: u32, restart: &Restart) -> f64 {
+    f64::from(cap) * (WINDOW_MAX + restart.late.as_secs_f64())
+}
+
 impl Report {
     /// What must not be, a line each; none: all is well.
     pub fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self.unsettled.iter().cloned().collect();
-        let cap = f64::from(self.plan.length.reconnects_per_second());
+        let cap = self.plan.length.reconnects_per_second();
         for restart in &self.restarts {
-            let (node, late) = (restart.node + 1, restart.late.as_secs_f64());
+            let (node, limit) = (restart.node + 1, limit(cap, restart));
             let [told, back, counted] = restart.peaks();
             for (peak, what) in
                 [(told, "told to be back"), (back, "back"), (counted, "counted by the survivors")]
             {
-                if peak > cap * (WINDOW_MAX + late) {
+                if peak > limit {
                     faults.push(format!(
-                        "node {node} left: {peak:.0} clients {what} in a second, and the cap is {cap}"
+                        "node {node} left: {peak:.0} clients {what} in a second, where {limit:.0} may"
                     ));
                 }
             }
@@ -108,7 +113,7 @@ impl Report {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         for restart in &self.restarts {
-            draw(restart, out)?;
+            draw(restart, self.plan.length.reconnects_per_second(), out)?;
         }
         let publications = self.sent.iter().flat_map(|it| &it.publications);
         let again = publications.filter(|it| it.attempts > 1).count();
@@ -135,7 +140,7 @@ impl Report {
 }
 
 /// The curve of the survivors.
-fn draw(restart: &Restart, out: &mut String) -> std::fmt::Result {
+fn draw(restart: &Restart, cap: u32, out: &mut String) -> std::fmt::Result {
     let Restart { node, held, left, replaced, whole, survivors, .. } = restart;
     writeln!(
         out,
@@ -168,9 +173,10 @@ fn draw(restart: &Restart, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "    most in any {} s: {told:.0} told to be back, {back:.0} back, {counted:.0} on the survivors; \
-         p99 back {:.2} s late",
+         p99 was {:.2} s late, so {:.0} may be",
         WINDOW.as_secs(),
-        restart.late.as_secs_f64()
+        restart.late.as_secs_f64(),
+        limit(cap, restart),
     )?;
     for (number, it) in survivors {
         let (connections, memory) = (it.connections_max(), it.memory_max());
