@@ -166,4 +166,9 @@ mod tests {
         assert_eq!(labels.len(), Close::EACH.len());
         assert!(Close::EACH.iter().all(|close| close.text().len() <= 123));
     }
+
+    #[test]
+    fn it_is_small_as_every_connection_holds_some() {
+        assert!(size_of::<Option<Close>>() <= 24);
+    }
 }

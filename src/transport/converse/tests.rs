@@ -102,3 +102,19 @@ async fn a_panic_ends_its_own_session_and_its_client_is_told() {
     other.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard[2..], b"still here");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_is_gone_soon_after_it_was_asked_to_leave() {
+    let node = node();
+    let (_client, theirs) = duplex(10);
+    let session = session(&node).await;
+    let outbound = session.outbound().clone();
+    let stuck = WebSocket::new(theirs, Vec::new(), 1000);
+    let ended = tokio::spawn(converse(session, stuck, ()));
+    outbound.push_own(vec![0; 1000].into()).unwrap();
+    let start = tokio::time::Instant::now();
+    assert!(outbound.ask_to_leave(Close::Drain { after: Duration::ZERO }));
+    ended.await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(node.hub.registry().connection_count(), 0);
+}

@@ -70,7 +70,8 @@ async fn a_share_of_the_oldest_is_told_to_come_back_and_the_node_stays() {
     let expected = serde_json::json!({"connections": 20, "shedding": 5, "period_ms": 1000});
     assert_eq!(answer.json(), expected);
     assert_eq!(node.post("/api/drain?percent=1", &[], b"").await.status, 409);
-    for client in &mut clients[..5] {
+    let mut staying = clients.split_off(5);
+    for mut client in clients {
         let reconnect = client.event().await;
         assert_eq!(reconnect["type"], "reconnect");
         assert_eq!(reconnect["reason"], "rebalance");
@@ -81,7 +82,7 @@ async fn a_share_of_the_oldest_is_told_to_come_back_and_the_node_stays() {
     assert_eq!(node.metric("tidegate_connections").await, 15.);
     assert_eq!(node.metric("tidegate_drain_phase").await, 0.);
     assert!(node.is_ready().await);
-    for client in &mut clients[5..] {
+    for client in &mut staying {
         client.publish("news", true.into()).await;
     }
     eventually("another share to be shed", async || {
@@ -101,4 +102,23 @@ async fn what_is_no_share_is_refused_and_changes_nothing() {
     }
     assert_eq!(node.get("/api/drain").await.status, 405);
     assert!(node.is_ready().await);
+}
+
+#[tokio::test]
+async fn its_settings_may_change_while_the_node_runs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("tidegate.toml");
+    let configure = |period: &str| {
+        std::fs::write(&file, format!("[drain]\nperiod = \"{period}\"\n")).expect("it is written");
+    };
+    configure("1h");
+    let node = Node::configured(&file, &[]).await;
+    node.becomes_ready().await;
+    configure("7s");
+    node.signal(Signal::HUP);
+    eventually("the new period to count", async || {
+        let answer = node.post("/api/drain?percent=1", &[], b"").await.json();
+        (answer["period_ms"] == 7000).then_some(())
+    })
+    .await;
 }
