@@ -16,7 +16,7 @@ use crate::tally::Faults;
 const FINDINGS_MAX: usize = 3;
 
 /// Rows of a drawn curve, about.
-const ROWS: u32 = 16;
+const ROWS: u32 = 20;
 
 /// Stars of the highest row.
 const STARS: f64 = 40.;
