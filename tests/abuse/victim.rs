@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::open_files::raise_open_file_limit;
 use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::process::Signal;
@@ -166,13 +166,6 @@ impl Victim {
     async fn memory(&self) -> f64 {
         self.node.metric("process_resident_memory_bytes").await
     }
-}
-
-/// Thousands of clients live in this process.
-fn raise_open_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    setrlimit(Resource::Nofile, raised).expect("the limit may be raised to its maximum");
 }
 
 fn mebibytes(bytes: f64) -> f64 {

@@ -8,7 +8,7 @@
 //! | `publisher` `node_client` `service` `flood` | who publishes, and how |
 //! | `subscriber` `push` `backoff` | who listens, as a good client does |
 //! | `fault` | the faults, one function each |
-//! | `log` `checker` | what all of them wrote down, and what it proves; `proof` tests the checker |
+//! | `log` `record` `checker` | what all of them wrote down, and what it proves; `proof` tests the checker |
 //! | `table` | the outcome |
 
 mod backend;
@@ -22,13 +22,16 @@ mod log;
 mod node_client;
 mod plan;
 mod publisher;
+#[allow(dead_code, reason = "other suites use the rest")]
 mod push;
+mod record;
 mod service;
 mod stage;
 mod subscriber;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 mod table;
+mod until;
 
 use std::collections::HashSet;
 use std::fs;

@@ -189,6 +189,12 @@ fn with_history_a_disconnection_explains_nothing() {
 }
 
 #[test]
+fn with_history_who_comes_back_and_asks_for_nothing_loses() {
+    let anew = Case::with_history().gets(1..=3).closed(4).resumed(6, None, Some(5), None);
+    assert_eq!(anew.gets(6..=9).counts(), [2, 0, 0, 0]);
+}
+
+#[test]
 fn what_was_not_recovered_is_a_gap() {
     let told = Case::with_history().gets(1..=3).closed(4).resumed(6, Some(3), Some(5), Some(false));
     let told = told.gets(6..=9).history_lost();

@@ -22,6 +22,11 @@ pub struct Push<'a> {
     #[serde(borrow)]
     pub message: Option<Cow<'a, str>>,
     pub temporary: Option<bool>,
+    /// Of `reconnect`.
+    pub after_ms: Option<u64>,
+    /// Of `welcome`: who speaks.
+    #[serde(borrow)]
+    pub node: Option<Cow<'a, str>>,
 }
 
 /// The payload of every publication here. Padding is not looked at.

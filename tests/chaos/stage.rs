@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::backend::{Backend, Setup};
 use crate::fleet::{self, Fleet};
@@ -19,6 +19,7 @@ use crate::publisher::{Pace, Publisher, Way};
 use crate::service::Service;
 use crate::subscriber::{Build, Subscriber, seed_of};
 use crate::support::node::Node;
+use crate::until::until;
 
 const NODES: usize = 3;
 const SUBSCRIBERS: usize = 240;
@@ -39,8 +40,6 @@ const LAST_ROUNDS: usize = 5;
 
 /// The longest wait for one of them.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(8);
-
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 pub struct Stage {
     pub backend: Backend,
@@ -236,14 +235,4 @@ impl Stage {
     pub fn seen(&self) -> Vec<Seen> {
         self.subscribers.iter().map(Subscriber::seen).collect()
     }
-}
-
-/// Whether it came to be so in time.
-async fn until(time: Duration, mut so: impl FnMut() -> bool) -> bool {
-    let looking = async {
-        while !so() {
-            sleep(LOOK_INTERVAL).await;
-        }
-    };
-    timeout(time, looking).await.is_ok()
 }

@@ -3,9 +3,7 @@
 
 mod client;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -15,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::backoff::Backoff;
 use crate::directory::Directory;
 use crate::log::{Channel, ChannelNumber, Event, PublisherNumber, Seen};
+use crate::record::Record;
 use client::Client;
 
 pub struct Subscriber {
@@ -23,32 +22,6 @@ pub struct Subscriber {
     /// It does not read while this is true.
     idle: watch::Sender<bool>,
     task: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Record {
-    seen: Seen,
-    /// Confirmed on the connection that is there now.
-    live: HashSet<ChannelNumber>,
-    /// The newest number got, of each channel and publisher.
-    newest: HashMap<(ChannelNumber, PublisherNumber), u64>,
-}
-
-impl Record {
-    fn write(&mut self, event: Event) {
-        match &event {
-            Event::Publication { channel, publisher, number, .. } => {
-                let newest = self.newest.entry((*channel, *publisher)).or_default();
-                *newest = (*newest).max(*number);
-            }
-            Event::Subscribed { channel, .. } => {
-                self.live.insert(*channel);
-            }
-            Event::Closed { .. } => self.live.clear(),
-            _ => {}
-        }
-        self.seen.events.push((Instant::now(), event));
-    }
 }
 
 /// How its socket is made.
@@ -68,8 +41,7 @@ impl Subscriber {
         directory: Directory,
         seed: u64,
     ) -> Self {
-        let record = Record { seen: Seen { name, ..Seen::default() }, ..Record::default() };
-        let record = Arc::new(Mutex::new(record));
+        let record = Arc::new(Mutex::new(Record::of(name)));
         let (idle, pause) = watch::channel(false);
         let client = Client {
             build,
@@ -86,13 +58,12 @@ impl Subscriber {
 
     /// Every channel is subscribed.
     pub fn is_live(&self) -> bool {
-        let record = self.record();
-        self.channels.iter().all(|channel| record.live.contains(channel))
+        self.record().is_live(&self.channels)
     }
 
     /// It got this number of the publisher, or a later one.
     pub fn has(&self, channel: ChannelNumber, publisher: PublisherNumber, number: u64) -> bool {
-        self.record().newest.get(&(channel, publisher)).is_some_and(|it| *it >= number)
+        self.record().has(channel, publisher, number)
     }
 
     /// The address of the node it is connected to, or was last.

@@ -103,10 +103,8 @@ impl Node {
 
     /// A metric's value, summed over its labels; `name{label="…"}` asks for one sample.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").await.text();
-        let values: Vec<f64> = text.lines().filter_map(|line| sample(line, name)).collect();
-        assert!(!values.is_empty(), "/metrics has no {name}");
-        values.iter().sum()
+        let [value] = metrics(self.internal, [name]).await;
+        value
     }
 
     /// Waits for a metric to reach a value.
@@ -114,6 +112,16 @@ impl Node {
         let what = format!("{name} to be {value}");
         eventually(&what, async || (self.metric(name).await == value).then_some(())).await;
     }
+}
+
+/// Several of a node's metrics at one moment, each summed over its labels.
+pub async fn metrics<const N: usize>(internal: SocketAddr, names: [&str; N]) -> [f64; N] {
+    let text = http::get(internal, "/metrics").await.text();
+    names.map(|name| {
+        let values: Vec<f64> = text.lines().filter_map(|line| sample(line, name)).collect();
+        assert!(!values.is_empty(), "/metrics has no {name}");
+        values.iter().sum()
+    })
 }
 
 /// The `tidegate` command, untouched by the environment of whoever runs the tests.

@@ -85,6 +85,8 @@ impl<'a> Reader<'a> {
                         self.gap(at);
                         self.begin(when, *position);
                     }
+                    // Who was here before and asks for nothing misses what went by.
+                    (None, _) if history && self.stretch.is_some() => {}
                     (None, _) => self.begin(when, *position),
                 }
             }

@@ -13,11 +13,12 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::{Build, Record};
+use super::Build;
 use crate::backoff::Backoff;
 use crate::directory::Directory;
 use crate::log::{Channel, ChannelNumber, Event, Position};
 use crate::push::Push;
+use crate::record::Record;
 
 /// Silence after which a node is asked for a sign of life, and then given up.
 const SILENCE_MAX: Duration = Duration::from_secs(6);

@@ -1,0 +1,10 @@
+//! Room for thousands of clients in one process.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the open-file limit of this process as far as the system lets us.
+pub fn raise_open_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, raised).expect("the limit may be raised to its maximum");
+}

@@ -1,0 +1,46 @@
+//! What a subscriber writes down while it listens.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use crate::log::{ChannelNumber, Event, PublisherNumber, Seen};
+
+#[derive(Default)]
+pub struct Record {
+    pub seen: Seen,
+    /// Confirmed on the connection that is there now.
+    live: HashSet<ChannelNumber>,
+    /// The newest number got, of each channel and publisher.
+    newest: HashMap<(ChannelNumber, PublisherNumber), u64>,
+}
+
+impl Record {
+    pub fn of(name: String) -> Self {
+        Self { seen: Seen { name, ..Seen::default() }, ..Self::default() }
+    }
+
+    pub fn write(&mut self, event: Event) {
+        match &event {
+            Event::Publication { channel, publisher, number, .. } => {
+                let newest = self.newest.entry((*channel, *publisher)).or_default();
+                *newest = (*newest).max(*number);
+            }
+            Event::Subscribed { channel, .. } => {
+                self.live.insert(*channel);
+            }
+            Event::Closed { .. } => self.live.clear(),
+            _ => {}
+        }
+        self.seen.events.push((Instant::now(), event));
+    }
+
+    /// Every one of the channels is subscribed.
+    pub fn is_live(&self, channels: &[ChannelNumber]) -> bool {
+        channels.iter().all(|channel| self.live.contains(channel))
+    }
+
+    /// This number of the publisher came, or a later one.
+    pub fn has(&self, channel: ChannelNumber, publisher: PublisherNumber, number: u64) -> bool {
+        self.newest.get(&(channel, publisher)).is_some_and(|it| *it >= number)
+    }
+}

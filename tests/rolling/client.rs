@@ -1,0 +1,205 @@
+//! One client, connection after connection: comes back when it was told to, and asks for what it missed.
+
+mod author;
+mod connect;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use rand::Rng;
+use rand::rngs::StdRng;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::log::{Channel, ChannelNumber, Event, Position};
+use crate::publisher::Unacknowledged;
+use crate::push::Push;
+use crate::record::Record;
+use crate::tally::Tally;
+pub use author::Author;
+use connect::connect;
+
+/// The longest that a handshake may take: beyond all retries of the balancer.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// Silence that means that the connection is dead. All channels are busy.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// The pause of a client that was not told when to come back.
+const AGAIN_AFTER: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3);
+
+/// The close code of a node that drains.
+const DRAIN: u16 = 1012;
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// The id that commands other than publications carry.
+const SUBSCRIBE_ID: u64 = 0;
+
+pub struct Client {
+    pub front: SocketAddr,
+    /// With the position to go on from.
+    pub wanted: HashMap<ChannelNumber, Option<Position>>,
+    pub all: Arc<[Channel]>,
+    pub author: Author,
+    pub random: StdRng,
+    pub record: Arc<Mutex<Record>>,
+    pub tally: Arc<Tally>,
+    /// When to come back, as the node said that is about to leave.
+    pub advice: Option<Instant>,
+}
+
+impl Client {
+    pub async fn run(mut self) {
+        let (mut greeting, mut due) = (None, None);
+        loop {
+            match timeout(HANDSHAKE_TIME_MAX, connect(self.front)).await {
+                Ok(Ok((node, socket))) => {
+                    self.write(Event::Opened { node });
+                    if let Some(due) = due.take() {
+                        self.tally.returned(due);
+                    }
+                    let why = self.converse(socket, greeting.take()).await;
+                    greeting = self.author.again();
+                    self.tally.closed(&why, self.advice.is_some());
+                    self.write(Event::Closed { why: why.to_string() });
+                }
+                Ok(Err(why)) => self.tally.refused(why),
+                Err(_) => self.tally.refused("no handshake in time".to_owned()),
+            }
+            let pause = match self.advice.take() {
+                Some(then) => {
+                    due = Some(then);
+                    then.saturating_duration_since(Instant::now())
+                }
+                // A fault by itself: there is no need to wait as long as in life.
+                None => self.random.random_range(AGAIN_AFTER),
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// Until the connection ends. Begins with the subscriptions, and then with what there is to say.
+    async fn converse(&mut self, mut socket: Socket, greeting: Option<String>) -> End {
+        for command in std::iter::once(self.subscription()).chain(greeting) {
+            if let Err(error) = socket.send(Message::text(command)).await {
+                return End::Broken(error.to_string());
+            }
+        }
+        loop {
+            let message = tokio::select! {
+                message = timeout(SILENCE_MAX, socket.next()) => message,
+                command = self.author.command() => {
+                    if let Err(error) = socket.send(Message::text(command)).await {
+                        return End::Broken(error.to_string());
+                    }
+                    continue;
+                }
+            };
+            let text = match message {
+                Ok(Some(Ok(Message::Text(text)))) => text,
+                Ok(Some(Ok(Message::Close(frame)))) => {
+                    // The answer to a close frame goes out with the next read.
+                    let _ = timeout(SILENCE_MAX, socket.next()).await;
+                    return match frame {
+                        Some(frame) if u16::from(frame.code) == DRAIN => End::Drained,
+                        frame => End::Broken(format!("closed with {frame:?}")),
+                    };
+                }
+                Ok(Some(Ok(_))) => continue,
+                Ok(Some(Err(error))) => return End::Broken(error.to_string()),
+                Ok(None) => return End::Broken("ended without a close frame".to_owned()),
+                Err(_) => return End::Broken("silent".to_owned()),
+            };
+            self.hear(text.as_str());
+        }
+    }
+
+    fn subscription(&self) -> String {
+        let since = |(number, since): (&ChannelNumber, &Option<Position>)| {
+            let since = since.map_or(Value::Null, |it| it.to_string().into());
+            (self.all[*number].name.clone(), since)
+        };
+        let channels: Map<String, Value> = self.wanted.iter().map(since).collect();
+        json!({"type": "subscribe", "id": SUBSCRIBE_ID, "channels": channels}).to_string()
+    }
+
+    fn hear(&mut self, text: &str) {
+        let Some(push) = Push::parse(text) else { return self.write(Event::Odd(text.to_owned())) };
+        let channel = push.channel.as_deref().and_then(|name| self.number(name));
+        match (push.kind.as_ref(), channel) {
+            ("publication", Some(channel)) => {
+                let Some(body) = push.data else {
+                    return self.write(Event::Odd(text.to_owned()));
+                };
+                let (publisher, number, position) = (body.p, body.n, push.position);
+                if position.is_some() {
+                    self.wanted.insert(channel, position);
+                }
+                self.write(Event::Publication { channel, publisher, number, position });
+            }
+            ("subscribed", Some(channel)) => {
+                let (position, recovered) = (push.position, push.recovered);
+                let since = self.wanted[&channel];
+                if since.is_none() || recovered == Some(false) {
+                    self.wanted.insert(channel, position);
+                }
+                self.write(Event::Subscribed { channel, since, position, recovered });
+            }
+            ("gap", Some(channel)) => {
+                let reason = push.reason.unwrap_or_default().into_owned();
+                self.write(Event::Gap { channel, reason });
+            }
+            ("published", _) => self.answered(push.id, Ok(push.position)),
+            ("error", _) if push.id != Some(SUBSCRIBE_ID) => {
+                let why = push.message.unwrap_or_default().into_owned();
+                self.answered(push.id, Err(Unacknowledged(why)));
+            }
+            ("reconnect", _) => {
+                let after = push.after_ms.map(Duration::from_millis);
+                self.advice = after.map(|after| Instant::now() + after);
+            }
+            ("welcome", _) => {}
+            _ => self.write(Event::Odd(text.to_owned())),
+        }
+    }
+
+    fn answered(&mut self, id: Option<u64>, outcome: Result<Option<Position>, Unacknowledged>) {
+        if let Err(why) = self.author.answered(id, outcome) {
+            self.write(Event::Odd(why));
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<ChannelNumber> {
+        self.wanted.keys().copied().find(|number| self.all[*number].name == name)
+    }
+
+    fn write(&self, event: Event) {
+        self.record.lock().expect("nobody panics with the record").write(event);
+    }
+}
+
+/// Why a connection is over.
+pub enum End {
+    /// The node leaves.
+    Drained,
+    /// Any other way: a drain cuts nobody off.
+    Broken(String),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Drained => write!(f, "{DRAIN}"),
+            Self::Broken(why) => f.write_str(why),
+        }
+    }
+}

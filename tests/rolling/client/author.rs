@@ -1,0 +1,97 @@
+//! What a client publishes, one at a time. After each reconnect it sends its last publication once more,
+//! acknowledged or not, as a client does that cannot know: it must be known again by its key.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::log::Position;
+use crate::node_client::Order;
+use crate::publisher::Unacknowledged;
+
+pub struct Author {
+    orders: mpsc::Receiver<Order>,
+    /// The id of the last command; 0 is for other commands than these.
+    id: u64,
+    unanswered: Option<Asker>,
+    /// The last publication that was acknowledged, and with what.
+    latest: Option<(Publication, Option<Position>)>,
+}
+
+#[derive(Clone)]
+struct Publication {
+    channel: String,
+    payload: String,
+    key: String,
+}
+
+/// Who waits for the answer.
+enum Asker {
+    /// With what it asked for.
+    Publisher(Publication, oneshot::Sender<Result<Option<Position>, Unacknowledged>>),
+    /// Nobody: it was acknowledged before.
+    Repeated,
+}
+
+impl Author {
+    pub fn new(orders: mpsc::Receiver<Order>) -> Self {
+        Self { orders, id: 0, unanswered: None, latest: None }
+    }
+
+    /// The next command, once there is something to publish and the last one was answered. Cancel safe.
+    pub async fn command(&mut self) -> String {
+        if self.unanswered.is_some() {
+            std::future::pending::<()>().await;
+        }
+        let Some(order) = self.orders.recv().await else { std::future::pending().await };
+        let Order { channel, payload, key, answer } = order;
+        let publication = Publication { channel, payload, key };
+        let command = self.ask(&publication);
+        self.unanswered = Some(Asker::Publisher(publication, answer));
+        command
+    }
+
+    /// The connection has ended: whoever waits is told that there will be no answer. Returns what to begin
+    /// the next one with.
+    pub fn again(&mut self) -> Option<String> {
+        self.unanswered = None;
+        let (publication, _) = self.latest.clone()?;
+        self.unanswered = Some(Asker::Repeated);
+        Some(self.ask(&publication))
+    }
+
+    /// Takes an answer. Fails, saying why, where it makes no sense.
+    pub fn answered(
+        &mut self,
+        id: Option<u64>,
+        outcome: Result<Option<Position>, Unacknowledged>,
+    ) -> Result<(), String> {
+        let asker = self.unanswered.take().filter(|_| id == Some(self.id));
+        match (asker, outcome) {
+            (None, _) => Err(format!("an answer to {id:?}, which was not asked")),
+            (Some(Asker::Publisher(publication, answer)), outcome) => {
+                if let Ok(position) = &outcome {
+                    self.latest = Some((publication, *position));
+                }
+                // Who asked may have given up.
+                let _ = answer.send(outcome);
+                Ok(())
+            }
+            (Some(Asker::Repeated), Err(_)) => Ok(()),
+            (Some(Asker::Repeated), Ok(position)) => match self.latest.as_ref() {
+                Some((_, first)) if *first == position => Ok(()),
+                first => {
+                    let first = first.and_then(|it| it.1);
+                    Err(format!("at {first:?} first and at {position:?} when sent again"))
+                }
+            },
+        }
+    }
+
+    fn ask(&mut self, publication: &Publication) -> String {
+        self.id += 1;
+        let Publication { channel, payload, key } = publication;
+        format!(
+            r#"{{"type":"publish","id":{},"channel":"{channel}","data":{payload},"idempotency_key":"{key}"}}"#,
+            self.id
+        )
+    }
+}

@@ -1,0 +1,35 @@
+//! How a client comes in.
+
+use std::net::SocketAddr;
+
+use futures_util::StreamExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::push::Push;
+
+/// An open json session, and the name of its node. Fails, saying why, where there is none to be had.
+pub async fn connect(front: SocketAddr) -> Result<(String, WebSocketStream<TcpStream>), String> {
+    let stream = TcpStream::connect(front).await.map_err(|error| error.to_string())?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let handshake = tokio_tungstenite::client_async(format!("ws://{front}/ws"), stream);
+    let (mut socket, _) = handshake.await.map_err(|error| match error {
+        Error::Http(response) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            format!("{}: {}", response.status(), String::from_utf8_lossy(body))
+        }
+        error => error.to_string(),
+    })?;
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => {
+                let node = Push::parse(text.as_str()).and_then(|push| push.node);
+                let node = node.ok_or_else(|| format!("no welcome: {text}"))?;
+                return Ok((node.into_owned(), socket));
+            }
+            Some(Ok(Message::Ping(_))) => {}
+            other => return Err(format!("no welcome: {other:?}")),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The clients, all of them behind the balancer.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::client::{Author, Client};
+use crate::log::{Channel, ChannelNumber, PublisherNumber, Seen};
+use crate::node_client::{NodeClient, Order};
+use crate::plan::Plan;
+use crate::record::Record;
+use crate::tally::Tally;
+use crate::until::until;
+
+/// Clients that come at once in the beginning.
+const BATCH: usize = 50;
+
+/// The longest that a batch may take to be subscribed.
+const BATCH_TIME_MAX: Duration = Duration::from_secs(20);
+
+pub struct Crowd {
+    members: Vec<Member>,
+    pub tally: Arc<Tally>,
+}
+
+struct Member {
+    channels: [ChannelNumber; 2],
+    record: Arc<Mutex<Record>>,
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+impl Crowd {
+    /// All are subscribed: to the first channel and to one of the others. Fails where some are not in time.
+    pub async fn gather(
+        front: SocketAddr,
+        channels: &Arc<[Channel]>,
+        plan: Plan,
+    ) -> Result<Self, String> {
+        let mut crowd = Self { members: Vec::new(), tally: Arc::default() };
+        let rooms = channels.len() - 1;
+        while crowd.members.len() < plan.length.clients() {
+            let number = crowd.members.len();
+            let own = [0, 1 + number % rooms];
+            let record = Arc::new(Mutex::new(Record::of(format!("client {number}"))));
+            let (orders, taken) = mpsc::channel(1);
+            let client = Client {
+                front,
+                wanted: own.iter().map(|channel| (*channel, None)).collect(),
+                all: channels.clone(),
+                author: Author::new(taken),
+                random: StdRng::seed_from_u64(plan.seed.wrapping_add(number as u64)),
+                record: record.clone(),
+                tally: crowd.tally.clone(),
+                advice: None,
+            };
+            let task = tokio::spawn(client.run());
+            crowd.members.push(Member { channels: own, record, orders, task });
+            if (number + 1).is_multiple_of(BATCH) && !crowd.is_live(BATCH_TIME_MAX).await {
+                return Err(format!("the first {} clients do not all come in", number + 1));
+            }
+        }
+        Ok(crowd)
+    }
+
+    /// Publishes through one of them, by number.
+    pub fn hand(&self, member: usize) -> NodeClient {
+        NodeClient(self.members[member].orders.clone())
+    }
+
+    /// Whether all come to be subscribed to all of theirs within this time.
+    pub async fn is_live(&self, time: Duration) -> bool {
+        until(time, || self.members.iter().all(|it| it.record().is_live(&it.channels))).await
+    }
+
+    /// Every client of the channel got this number of the publisher.
+    pub fn has(&self, channel: ChannelNumber, publisher: PublisherNumber, number: u64) -> bool {
+        let mut of_channel = self.members.iter().filter(|it| it.channels.contains(&channel));
+        of_channel.all(|it| it.record().has(channel, publisher, number))
+    }
+
+    /// What all of them saw, once.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.members.iter().map(|it| std::mem::take(&mut it.record().seen)).collect()
+    }
+}
+
+impl Member {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().expect("nobody panics with the record")
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,115 @@
+//! Three nodes, each at addresses of its own that it keeps when it is started again.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::plan::Plan;
+use crate::support::node::Node;
+use crate::support::process::Signal;
+use crate::support::redis::{Redis, free_address};
+
+pub const NODES: usize = 3;
+
+/// Publications a channel keeps: more than anybody misses here.
+const HISTORY: usize = 50_000;
+
+/// How long a node may need beside what it is configured to.
+const EXIT_SLACK: Duration = Duration::from_secs(5);
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+pub struct Fleet {
+    /// By number; one that has left is still in it until another takes its place.
+    nodes: Vec<Node>,
+    /// Public and internal.
+    pub addresses: Vec<(SocketAddr, SocketAddr)>,
+    file: TempDir,
+    broker: String,
+    /// The longest that a node may take to leave.
+    leave_max: Duration,
+    /// What the nodes that were replaced logged.
+    past: Vec<String>,
+}
+
+impl Fleet {
+    pub async fn start(redis: &Redis, plan: Plan) -> Self {
+        let file = tempfile::tempdir().expect("a temporary directory");
+        fs::write(file.path().join("nodes.toml"), settings(plan)).expect("the file is written");
+        let addresses = (0..NODES).map(|_| (free_address(), free_address())).collect();
+        let mut fleet = Self {
+            nodes: Vec::new(),
+            addresses,
+            file,
+            broker: format!("broker.url={}", redis.url()),
+            leave_max: plan.length.delay() + plan.length.period() + EXIT_SLACK,
+            past: Vec::new(),
+        };
+        for number in 0..NODES {
+            let node = fleet.node(number).await;
+            fleet.nodes.push(node);
+        }
+        for node in &fleet.nodes {
+            node.becomes_ready().await;
+        }
+        fleet
+    }
+
+    pub fn terminate(&self, number: usize) {
+        self.nodes[number].signal(Signal::TERM);
+    }
+
+    /// Waits for a node to end; returns how long it took. Fails where it takes too long or ends with
+    /// anything but 0.
+    pub async fn leaves(&mut self, number: usize) -> Result<Duration, String> {
+        let (node, begun) = (&mut self.nodes[number], Instant::now());
+        loop {
+            match node.process.has_ended() {
+                Some(status) if status.success() => return Ok(begun.elapsed()),
+                Some(status) => return Err(format!("node {} ended by {status}", number + 1)),
+                None if begun.elapsed() > self.leave_max => {
+                    return Err(format!("node {} is there after {:?}", number + 1, self.leave_max));
+                }
+                None => sleep(LOOK_INTERVAL).await,
+            }
+        }
+    }
+
+    /// A new node in the place of one that ended; it is ready.
+    pub async fn replace(&mut self, number: usize) {
+        let node = self.node(number).await;
+        node.becomes_ready().await;
+        let old = std::mem::replace(&mut self.nodes[number], node);
+        self.past.extend(old.process.stderr());
+    }
+
+    /// What a node logged of a panic, those that ended too.
+    pub fn panic(&self) -> Option<String> {
+        let now = self.nodes.iter().flat_map(|node| node.process.stderr());
+        now.chain(self.past.iter().cloned()).find(|line| line.contains("panicked"))
+    }
+
+    async fn node(&self, number: usize) -> Node {
+        let (public, internal) = self.addresses[number];
+        let public = format!("server.listen={public}");
+        let internal = format!("internal.listen={internal}");
+        let file = self.file.path().join("nodes.toml");
+        Node::configured(&file, &[&self.broker, &public, &internal]).await
+    }
+}
+
+fn settings(plan: Plan) -> String {
+    let (delay, period) = (plan.length.delay().as_secs(), plan.length.period().as_secs());
+    let cap = plan.length.reconnects_per_second();
+    let history = match plan.history {
+        true => format!("history = {{ size = {HISTORY}, age = \"10m\" }}\n"),
+        false => String::new(),
+    };
+    format!(
+        "[drain]\ndelay = \"{delay}s\"\nperiod = \"{period}s\"\nreconnects_per_second = {cap}\n\
+         [[rules]]\npattern = \"**\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n{history}"
+    )
+}

@@ -1,0 +1,164 @@
+//! A rolling restart: three real nodes behind a real HAProxy are restarted one after the other, while
+//! thousands of clients listen and some of them publish. What is checked: **nobody notices**. Nothing is
+//! lost, nothing comes twice, no handshake fails, and the rate at which clients come back stays below
+//! what was configured. `docs/OPERATING.md` says how to run it.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `plan` | how large it is |
+//! | `stage` `fleet` `balancer` | Redis, nodes, HAProxy, and who publishes |
+//! | `crowd` `client` `node_client` | the clients, who resume as good ones do, and publish |
+//! | `restart` `watch` | one node leaves; what the others show meanwhile |
+//! | `curve` `away` `tally` | what is counted |
+//! | `report` | the outcome |
+//!
+//! Publishers, logs and the checker are those of `tests/chaos`; `proof` tests what is this suite's own.
+
+mod away;
+#[path = "../chaos/backoff.rs"]
+mod backoff;
+mod balancer;
+#[path = "../chaos/checker.rs"]
+mod checker;
+mod client;
+mod crowd;
+mod curve;
+mod fleet;
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../chaos/log.rs"]
+mod log;
+mod node_client;
+#[path = "../abuse/open_files.rs"]
+mod open_files;
+mod plan;
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../chaos/publisher.rs"]
+mod publisher;
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../chaos/push.rs"]
+mod push;
+#[path = "../chaos/record.rs"]
+mod record;
+mod report;
+mod restart;
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../chaos/service.rs"]
+mod service;
+mod stage;
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../chaos/support.rs"]
+mod support;
+mod tally;
+#[path = "../chaos/until.rs"]
+mod until;
+mod watch;
+
+use std::process::ExitCode;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::balancer::Balancer;
+use crate::checker::{Logs, check};
+use crate::fleet::NODES;
+use crate::plan::Plan;
+use crate::report::{Away, Report};
+use crate::restart::Restart;
+use crate::stage::Stage;
+
+fn main() -> ExitCode {
+    let plan = match Plan::of_environment() {
+        Ok(plan) => plan,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
+    if !Balancer::is_here() {
+        println!("skipped: haproxy is not on PATH");
+        return ExitCode::SUCCESS;
+    }
+    open_files::raise_open_file_limit();
+    println!("SEED={} ROLLING={}", plan.seed, plan.length.name());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime starts").block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be waited for");
+        let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be waited for");
+        // Dropped, the run ends all it started.
+        tokio::select! {
+            code = run(plan) => code,
+            _ = interrupt.recv() => ExitCode::from(130),
+            _ = terminate.recv() => ExitCode::from(143),
+        }
+    })
+}
+
+async fn run(plan: Plan) -> ExitCode {
+    let mut stage = match Stage::set(plan).await {
+        Ok(stage) => stage,
+        Err(why) => {
+            println!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (clients, cap) = (plan.length.clients(), plan.length.reconnects_per_second());
+    println!("{clients} clients, {NODES} nodes, at most {cap} reconnects a second\n");
+    let mut restarts = Vec::new();
+    let mut unsettled = None;
+    for node in 0..NODES {
+        match Restart::of(node, &mut stage).await {
+            Ok(restart) => restarts.push(restart),
+            Err(why) => {
+                unsettled = Some(why);
+                break;
+            }
+        }
+    }
+    if unsettled.is_none() {
+        unsettled = stage.settle().await.err().or_else(|| stage.fleet.panic());
+    }
+    let report = report(plan, &stage, restarts, unsettled).await;
+    print!("{}", report.text());
+    let faults = report.faults();
+    if faults.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("\n{}\nagain: SEED={} ROLLING={}", faults.join("\n"), plan.seed, plan.length.name());
+    ExitCode::FAILURE
+}
+
+async fn report(
+    plan: Plan,
+    stage: &Stage,
+    restarts: Vec<Restart>,
+    unsettled: Option<String>,
+) -> Report {
+    let mut spread = Vec::new();
+    for node in 0..NODES {
+        spread.push(stage.balancer.connections(node).await);
+    }
+    let tally = &stage.crowd.tally;
+    let (advised, faults) = ([&tally.advised, &tally.unadvised], tally.faults());
+    let (sent, seen) = (stage.sent(), stage.crowd.seen());
+    let verdict = check(&Logs {
+        channels: &stage.channels,
+        sent: &sent,
+        seen: &seen,
+        begun: stage.begun,
+        history_lost: false,
+    });
+    Report {
+        plan,
+        restarts,
+        verdict,
+        sent,
+        away: Away::of(&seen, 2),
+        advised: advised.map(|it| it.load(Relaxed)),
+        faults,
+        trouble: stage.balancer.trouble(NODES).await,
+        balancer: stage.balancer.said(),
+        spread,
+        unsettled,
+    }
+}
