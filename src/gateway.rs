@@ -178,7 +178,10 @@ fn sink(hub: Sink, users: Users, fleet: Fleet) -> Sink {
 }
 
 /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
-pub async fn signalled() -> anyhow::Result<Stop> {
+///
+/// From this call on, not only when it is waited for, no signal ends the process by itself: a node that
+/// has just begun to serve may be told to stop.
+pub fn signalled() -> anyhow::Result<impl Future<Output = Stop>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut next = async move || {
@@ -188,13 +191,15 @@ pub async fn signalled() -> anyhow::Result<Stop> {
             else => pending().await,
         }
     };
-    let first = next().await;
-    tokio::spawn(async move {
-        next().await;
-        telemetry::stopped_at_once();
-        std::process::exit(EXIT_STOPPED_AT_ONCE);
-    });
-    Ok(first)
+    Ok(async move {
+        let first = next().await;
+        tokio::spawn(async move {
+            next().await;
+            telemetry::stopped_at_once();
+            std::process::exit(EXIT_STOPPED_AT_ONCE);
+        });
+        first
+    })
 }
 
 /// The exit code of a node that was told twice and so did not drain.

@@ -6,13 +6,13 @@ use anyhow::Context;
 
 use super::Failure;
 use crate::config::{Config, Sources};
-use crate::gateway::{Gateway, Stop, signalled};
+use crate::gateway::{Gateway, signalled};
 
 pub fn run(config: Config, sources: &Sources) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
         let gateway = Gateway::bind(config, sources.clone())?;
-        gateway.run(async { signalled().await.unwrap_or(Stop::Terminate) }).await
+        gateway.run(signalled()?).await
     })?;
     Ok(ExitCode::SUCCESS)
 }

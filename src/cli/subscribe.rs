@@ -60,7 +60,7 @@ pub fn run(config: &Config, names: &[String]) -> Result<ExitCode, Failure> {
         };
         tokio::select! {
             () = print => {}
-            stop = crate::gateway::signalled() => drop(stop?),
+            _ = crate::gateway::signalled()? => {}
         }
         Ok::<_, anyhow::Error>(())
     })?;

@@ -25,9 +25,14 @@ pub fn shuffled(mut connections: Vec<Arc<Outbound>>) -> Told {
 
 /// The `count` oldest, oldest first.
 pub fn oldest(mut connections: Vec<Arc<Outbound>>, count: usize) -> Told {
+    let age = |connection: &Arc<Outbound>| connection.session().number;
     connections.retain(|connection| !connection.is_leaving());
-    connections.sort_unstable_by_key(|connection| connection.session().number);
-    connections.truncate(count);
+    if count < connections.len() {
+        // Only those are sorted: there may be a million.
+        connections.select_nth_unstable_by_key(count, age);
+        connections.truncate(count);
+    }
+    connections.sort_unstable_by_key(age);
     connections.iter().map(Arc::downgrade).collect()
 }
 

@@ -45,9 +45,10 @@ impl Leaving {
     pub async fn wait(self, stop: impl Future<Output = Stop>) -> usize {
         tokio::pin!(stop);
         let stopped = tokio::select! {
+            // Of both at once the signal is the one that joins.
             biased;
-            stop = &mut stop => Some(stop),
             () = self.drain.reached(Phase::Leaving) => None,
+            stop = &mut stop => Some(stop),
         };
         match stopped {
             Some(Stop::Terminate) => self.leave("SIGTERM", self.drain.config().delay).await,
