@@ -201,39 +201,33 @@ mod tests {
         assert!((1900..=3100).contains(&hits(0.25)));
     }
 
-    #[test]
-    fn what_clients_ask_for_is_bounded_and_leaves_room() {
-        let now = Instant::now();
-        let full = |per_second| Mutex::new(Bucket::full(per_second, now));
-        let tracing = Tracing {
+    fn tracing() -> Tracing {
+        let full = |per_second| Mutex::new(Bucket::full(per_second, Instant::now()));
+        Tracing {
             subscriber: Dispatch::none(),
             ratio: Ratio::default(),
             budgets: std::array::from_fn(|_| full(SPANS_PER_SECOND_MAX)),
             forced: full(FORCED_SPANS_PER_SECOND_MAX),
-        };
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_clients_ask_for_is_bounded_and_leaves_room() {
+        let tracing = tracing();
         let sampled = Traceparent::sampled([1; 16], [1; 8]);
-        let wanted = |asker| {
-            let wants = |_: &i32| tracing.wants(Kind::Publish, sampled, asker);
-            (0..10_000).filter(wants).count()
-        };
-        let spent = now.elapsed().as_secs() as usize;
-        let forced = wanted(Asker::Client);
-        // What refills while this runs on a busy machine is let pass.
-        assert!(forced >= FORCED_SPANS_PER_SECOND_MAX, "{forced}");
-        assert!(forced < FORCED_SPANS_PER_SECOND_MAX * (spent + 5), "{forced}");
-        assert!(wanted(Asker::Fleet) >= SPANS_PER_SECOND_MAX - forced);
-        assert!(wanted(Asker::Fleet) < SPANS_PER_SECOND_MAX, "it is spent");
+        let made = |kind, asker| (0..5000).filter(|_| tracing.wants(kind, sampled, asker)).count();
+        assert_eq!(made(Kind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
+        assert_eq!(made(Kind::Handshake, Asker::Client), 0, "of both together");
+        let rest = SPANS_PER_SECOND_MAX - FORCED_SPANS_PER_SECOND_MAX;
+        assert_eq!(made(Kind::Publish, Asker::Fleet), rest);
+        assert_eq!(made(Kind::Relay, Asker::Fleet), SPANS_PER_SECOND_MAX);
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert_eq!(made(Kind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
     }
 
     #[test]
     fn a_parent_that_is_not_sampled_decides() {
-        let now = Instant::now();
-        let tracing = Tracing {
-            subscriber: Dispatch::none(),
-            ratio: Ratio::default(),
-            budgets: std::array::from_fn(|_| Mutex::new(Bucket::full(10, now))),
-            forced: Mutex::new(Bucket::full(10, now)),
-        };
+        let tracing = tracing();
         tracing.ratio.set(1.);
         let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00".parse().ok();
         assert!(unsampled.is_some() && !tracing.wants(Kind::Publish, unsampled, Asker::Client));

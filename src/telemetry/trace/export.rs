@@ -175,3 +175,30 @@ impl Export {
         self.is_failing = why.is_some();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::Tracer;
+
+    use super::*;
+
+    #[test]
+    fn spans_that_find_no_room_are_dropped_and_counted() {
+        let dropped = || {
+            let text = crate::telemetry::exposition(Default::default());
+            let sample = "tidegate_trace_spans_total{outcome=\"dropped\"} ";
+            let count = text.lines().find_map(|line| line.strip_prefix(sample));
+            count.and_then(|count| count.parse::<u64>().ok()).unwrap()
+        };
+        let before = dropped();
+        let (queue, mut spans) = mpsc::channel(2);
+        let provider = SdkTracerProvider::builder().with_span_processor(Queue(queue)).build();
+        let tracer = provider.tracer("test");
+        for number in 0..5 {
+            drop(tracer.start(number.to_string()));
+        }
+        assert_eq!(dropped() - before, 3);
+        let names = [spans.try_recv().unwrap().name, spans.try_recv().unwrap().name];
+        assert_eq!(names, ["0", "1"]);
+    }
+}

@@ -16,12 +16,13 @@ use crate::support::redis::free_address;
 /// More than a node waits for a collector when it stops, and less than would make an orchestrator kill it.
 const EXIT_MAX: Duration = Duration::from_secs(8);
 
-const LIMITED: [&str; 2] = ["drain.delay=0s", "drain.period=0s"];
+/// Drains at once.
+const AT_ONCE: [&str; 2] = ["drain.delay=0s", "drain.period=0s"];
 
 #[tokio::test]
 async fn what_was_last_arrives_before_the_node_exits() {
     let collector = Collector::start().await;
-    let mut node = node(&collector, "0.0", &LIMITED).await;
+    let mut node = node(&collector, "0.0", &AT_ONCE).await;
     let mut client = Client::subscribed(&node, "news").await;
     for _ in 0..3 {
         publish(&mut client, &traceparent("01")).await;
@@ -35,7 +36,7 @@ async fn what_was_last_arrives_before_the_node_exits() {
 
 #[tokio::test]
 async fn without_a_collector_a_node_serves_and_stops_and_says_it_once() {
-    let mut node = lonely(free_address(), &[]).await;
+    let mut node = lonely(free_address()).await;
     let mut client = Client::json(&node).await;
     for failed in [1., 2.] {
         publish(&mut client, &traceparent("01")).await;
@@ -50,23 +51,26 @@ async fn without_a_collector_a_node_serves_and_stops_and_says_it_once() {
 #[tokio::test]
 async fn a_collector_that_hangs_holds_nobody_up() {
     let listener = TcpListener::bind(free_address()).await.expect("the port is free");
-    let mut node = lonely(listener.local_addr().expect("an address"), &[]).await;
+    let mut node = lonely(listener.local_addr().expect("an address")).await;
     let mut client = Client::subscribed(&node, "news").await;
     publish(&mut client, &traceparent("01")).await;
     // It is being sent, to somebody who listens and says nothing.
     let (_held, _) =
         crate::support::soon("the node", listener.accept()).await.expect("it connects");
+    // And this one is next in line: to wait for both would take twice as long as for one.
+    publish(&mut client, &traceparent("01")).await;
     for number in 0..100 {
         client.publish("news", json!(number)).await;
     }
     stops_in_time(&mut node, client).await;
+    let told = node.process.stderr();
+    assert!(told.iter().any(|line| line.contains("the last spans")), "{told:#?}");
 }
 
 /// A node whose spans go to nobody.
-async fn lonely(address: SocketAddr, more: &[&str]) -> Node {
+async fn lonely(address: SocketAddr) -> Node {
     let settings = settings(address, "0.0");
-    let settings = [&[&*settings[0], &*settings[1]], &LIMITED[..], more].concat();
-    Node::alone(&settings).await
+    Node::alone(&[&settings[0], &settings[1], AT_ONCE[0], AT_ONCE[1]]).await
 }
 
 async fn stops_in_time(node: &mut Node, mut client: Client) {
@@ -82,7 +86,7 @@ async fn stops_in_time(node: &mut Node, mut client: Client) {
 async fn the_log_is_as_it_is_without_traces() {
     let collector = Collector::start().await;
     let mut node =
-        node(&collector, "1.0", &["telemetry.log_level=debug", LIMITED[0], LIMITED[1]]).await;
+        node(&collector, "1.0", &["telemetry.log_level=debug", AT_ONCE[0], AT_ONCE[1]]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.publish("news", json!(0)).await;
     let [_] = collector.gets("relay").await;
