@@ -18,6 +18,8 @@ def grace(fleet: Fleet):
     hook = fleet.container().get("lifecycle", {}).get("preStop", {})
     wait = hook.get("sleep", {}).get("seconds", 0)
     needed = wait + seconds(drain["delay"]) + seconds(drain["period"]) + DRAIN_REST
+    if "drain" not in hook.get("exec", {}).get("command", []):
+        yield "preStop does not begin the drain"
     given = fleet.pod().get("terminationGracePeriodSeconds", 30)
     if given < needed:
         yield f"terminationGracePeriodSeconds is {given}; delay, period and {DRAIN_REST} s are {needed:g}"

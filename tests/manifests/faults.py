@@ -79,6 +79,7 @@ PRODUCTION = [
     ("grace", "a longer drain", lambda f: config(f, 'period = "40s"', 'period = "60s"')),
     ("grace", "Kubernetes' default", lambda f: f.pod().pop("terminationGracePeriodSeconds")),
     ("grace", "a preStop that eats it up", lambda f: f.container().update(lifecycle={"preStop": {"sleep": {"seconds": 20}}})),
+    ("grace", "no preStop", lambda f: f.container().pop("lifecycle")),
     ("grace", "hours", lambda f: f.pod().update(terminationGracePeriodSeconds=7200)),
     ("selectors", "other labels on pods", rename_labels),
     ("selectors", "a Service of something else", lambda f: public_service(f)["spec"]["selector"].update({NAME: "web"})),
