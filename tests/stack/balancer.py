@@ -13,6 +13,8 @@ from fleet import CONNECTIONS_PER_IP, NODES
 
 SECONDS_MAX = 15
 CROWD = 30
+# For a balancer that compares nodes which it has drawn, so that chance levels out.
+CROWD_OF_DRAWN = 90
 
 
 class Client:
@@ -39,6 +41,10 @@ class Client:
         await self.socket.send(json.dumps({"id": 1, **command}))
         return await self.receive(kind)
 
+    async def talk(self, data):
+        await self.ask("subscribed", type="subscribe", channel="prices:tide")
+        await self.ask("published", type="publish", channel="prices:tide", data=data)
+
     async def stay(self):
         """Until cancelled: reconnects whenever the connection ends. A failed handshake is noted and tried again."""
         while True:
@@ -59,6 +65,8 @@ class Balancer:
     address: str
     # Does it ask the nodes whether they are ready, or only meet them?
     asks_readiness: bool
+    # Does it compare all nodes, or some that it has drawn?
+    compares_all: bool
     crowd: list = field(default_factory=list)
     failures: list = field(default_factory=list)
     # (when, node) of each connection of `arrive`.
@@ -93,18 +101,17 @@ class Balancer:
 
         await asyncio.wait_for(look(), SECONDS_MAX)
 
-    async def gather_crowd(self):
-        for _ in range(CROWD):
-            self.crowd.append(await self.client().connect())
-
     def by_node(self):
         return Counter(client.node for client in self.crowd)
 
     async def spreads(self):
         """The node with the fewest connections gets the next one, whoever's turn it would be."""
-        await self.gather_crowd()
+        size = CROWD if self.compares_all else CROWD_OF_DRAWN
+        for _ in range(size):
+            self.crowd.append(await self.client().connect())
         counts = self.by_node()
-        assert len(counts) == NODES and max(counts.values()) - min(counts.values()) <= 2, f"{CROWD} connections went {dict(counts)}"
+        apart = max(counts.values()) - min(counts.values())
+        assert len(counts) == NODES and apart <= (2 if self.compares_all else size / 5), f"{size} connections went {dict(counts)}"
 
         emptied = min(counts)
         for client in [it for it in self.crowd if it.node == emptied]:
@@ -113,7 +120,9 @@ class Balancer:
         newcomers = [await self.client().connect() for _ in range(counts[emptied] - 1)]
         self.crowd += newcomers
         went = Counter(client.node for client in newcomers)
-        assert went[emptied] >= len(newcomers) - 1, f"{emptied} was empty, and {len(newcomers)} new connections went {dict(went)}"
+        enough = len(newcomers) - 1 if self.compares_all else 0.4 * len(newcomers)
+        assert went[emptied] >= enough, f"{emptied} was empty, and {len(newcomers)} new connections went {dict(went)}"
+        return f"{went[emptied]} of {len(newcomers)} to a node that was empty"
 
     async def relays(self):
         """What one publishes, all others get, whichever node they are on; and it was a real upgrade."""
@@ -155,7 +164,7 @@ class Balancer:
             client = await self.noted(f"new connection {number}", self.client().connect())
             if client:
                 self.arrivals.append((asyncio.get_running_loop().time(), client.node))
-                await self.noted(f"publication {number}", client.ask("published", type="publish", channel="prices:tide", data=number))
+                await self.noted(f"publication {number}", client.talk(number))
                 await client.socket.close()
             await asyncio.sleep(0.02)
 

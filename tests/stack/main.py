@@ -85,12 +85,12 @@ async def files(written):
 
 
 async def balancers(fleet):
-    kinds = [("haproxy", True), ("nginx", False), ("envoy", True)]
+    kinds = [("haproxy", True, True), ("nginx", False, True), ("envoy", True, False)]
     found = []
-    for number, (name, asks_readiness) in enumerate(kinds, 1):
+    for number, (name, asks_readiness, compares_all) in enumerate(kinds, 1):
         there = ENVOY if name == "envoy" else shutil.which(name)
         if there:
-            found.append(Balancer(name, number, await fleet.start_balancer(name), asks_readiness))
+            found.append(Balancer(name, number, await fleet.start_balancer(name), asks_readiness, compares_all))
             await found[-1].finds_all()
         else:
             skip(name, "its package could not be installed here" if name == "envoy" else f"there is no {name}")
@@ -185,17 +185,17 @@ async def names(fleet):
     """What each node calls itself, by asking it directly."""
     found = {}
     for number, node in enumerate(fleet.nodes):
-        direct = Balancer("direct", 250 - number, f"127.0.0.1:{node.public}", True)
+        direct = Balancer("direct", 250 - number, f"127.0.0.1:{node.public}", True, True)
         client = await direct.client().connect()
         found[node] = client.node
         await client.socket.close()
     return found
 
 
-async def idle_timeout_is_real(fleet, balancers):
+async def idle_timeout_is_real(fleet, balancers, name_of):
     """The counterpart of `keeps_idle`: where the node is stopped, so that nobody pings, the balancer cuts."""
     node = fleet.nodes[2]
-    name = (await names(fleet))[node]
+    name = name_of[node]
     left = {it: [client for client in it.crowd if client.node == name] for it in balancers}
     node.signal(signal.SIGSTOP)
     try:
@@ -247,7 +247,7 @@ async def main(scratch):
         await each(behind, "idle connections outlive its idle timeout", Balancer.keeps_idle)
         await drained(fleet, behind, name_of)
 
-        fleet.nodes[0].config.write_text("[server]\nlisten = 1\n")
+        fleet.nodes[0].config.write_text("[server]\nlistenn = 1\n")
         fleet.nodes[0].signal(signal.SIGHUP)
         await killed(fleet, behind)
         await check(
@@ -257,7 +257,7 @@ async def main(scratch):
         async with coming_and_staying(behind):
             await new_arrivals(behind, 40)
             await watched(fleet, written)
-        await idle_timeout_is_real(fleet, behind)
+        await idle_timeout_is_real(fleet, behind, name_of)
 
         fleet.redis.kill()
         await check("an alert fires: Redis is away", alerts_fire(fleet, ("TidegateBrokerDown", fleet.nodes[0])))
