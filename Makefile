@@ -23,6 +23,7 @@ test: setup check
 	cargo test --test behaviour
 	cargo test --test abuse
 	tests/real.sh
+	tests/stack.sh
 	CHAOS=short cargo test --test chaos
 
 # Everything breaks while everybody talks: no gap without a gap message. All faults take about a quarter of

@@ -58,7 +58,7 @@ class Client:
                 await asyncio.sleep(0.1)
 
 
-@dataclass
+@dataclass(eq=False)
 class Balancer:
     name: str
     number: int

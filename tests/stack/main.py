@@ -39,7 +39,7 @@ async def check(what, checking):
     except Exception as error:
         results["failed"] += 1
         where = next((it for it in reversed(traceback.extract_tb(error.__traceback__)) if "/tests/stack/" in it.filename), None)
-        print(f"FAIL  {what}\n      {error!r}{f' ({Path(where.filename).name}:{where.lineno})' if where else ''}", flush=True)
+        print(f"FAIL  {what}\n      {str(error) if isinstance(error, AssertionError) else repr(error)}{f' ({Path(where.filename).name}:{where.lineno})' if where else ''}", flush=True)
     else:
         results["passed"] += 1
         print(f"ok    {what}{f': {detail}' if detail else ''}", flush=True)

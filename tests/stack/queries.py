@@ -38,8 +38,17 @@ def filled_in(expression):
     return expression
 
 
-def pending(expression):
-    return [word for word in PENDING if word in expression]
+# What was said of it already, so that it is said once.
+passed_over = set()
+
+
+def pending(what, expression):
+    """Whether the binary at hand cannot have all of it yet."""
+    lacking = [word for word in PENDING if word in expression]
+    if lacking and what not in passed_over:
+        print(f"pending {what}: {', '.join(lacking)}", flush=True)
+        passed_over.add(what)
+    return lacking
 
 
 def names_are_there(expression, scraped):
@@ -102,8 +111,7 @@ def dashboard_faults(source, scraped, fleet):
         for query in panel["targets"]:
             count += 1
             expression = filled_in(query["expr"])
-            if pending(expression):
-                print(f"pending {panel['title']}: {', '.join(pending(expression))}")
+            if pending(panel["title"], expression):
                 continue
             found = [*names_are_there(expression, scraped), *answers(expression, query["legendFormat"], fleet)]
             faults += [f"{panel['title']}: {it}: {expression}" for it in found]
@@ -115,8 +123,7 @@ def alert_faults(groups, scraped):
     for rule in (rule for group in groups for rule in group["rules"]):
         name = rule.get("alert") or rule["record"]
         count += 1
-        if pending(rule["expr"]):
-            print(f"pending {name}: {', '.join(pending(rule['expr']))}")
+        if pending(name, rule["expr"]):
             continue
         faults += [f"{name}: {it}" for it in names_are_there(rule["expr"], scraped)]
     return faults, count
