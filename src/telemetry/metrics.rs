@@ -173,8 +173,11 @@ impl Metrics {
             .set(1);
         // As many as Tokio starts workers: a control group's quota counts.
         let cpus = std::thread::available_parallelism().map_or(1, |it| it.get() as i64);
-        add.gauge("cpus", "CPUs that the node may use, and so what its CPU time is measured against.")
-            .set(cpus);
+        add.gauge(
+            "cpus",
+            "CPUs that the node may use, and so what its CPU time is measured against.",
+        )
+        .set(cpus);
         registry
             .register(Box::new(ProcessCollector::for_self()))
             .expect("each name is registered once");
