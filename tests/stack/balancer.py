@@ -124,6 +124,12 @@ class Balancer:
         assert went[emptied] >= enough, f"{emptied} was empty, and {len(newcomers)} new connections went {dict(went)}"
         return f"{went[emptied]} of {len(newcomers)} to a node that was empty"
 
+    async def leave_only(self, count, node):
+        """Has all but so many of the crowd leave that node."""
+        for client in [it for it in self.crowd if it.node == node][count:]:
+            await client.socket.close()
+            self.crowd.remove(client)
+
     async def relays(self):
         """What one publishes, all others get, whichever node they are on; and it was a real upgrade."""
         channel = f"chat:{self.name}"
