@@ -18,6 +18,9 @@ FILE = Path(__file__).parent / "dashboards" / "tidegate.json"
 # What the variables at the top have chosen.
 CHOSEN = 'namespace=~"$namespace",job=~"$job",instance=~"$instance"'
 
+# The same of what every program has, up and process_*: the alerts know a fleet by its job's name too.
+SCRAPED = f'{CHOSEN},job=~".*tidegate.*"'
+
 NO_ROOM = 'reason=~"accept|connections_max|memory|handshake_rate"'
 NODE = "{{instance}}"
 UP_AND_DOWN = {0: ("down", "red"), 1: ("up", "green")}
@@ -56,9 +59,9 @@ FIRST = ("First", [
          [now(f'count(sum by (namespace, job, instance) ({of("unready")}) == 0) or vector(0)')],
          steps=thresholds(1, 2, colours=("red", "orange", "green")), runbook="TidegateNoReadyNode"),
     stat("Nodes not answering", "Targets that Prometheus cannot scrape.",
-         [now(f"sum(1 - up{{{CHOSEN}}})")], steps=thresholds(1, 2), runbook="TidegateNodeDown"),
+         [now(f"sum(1 - up{{{SCRAPED}}})")], steps=thresholds(1, 2), runbook="TidegateNodeDown"),
     stat("Nodes without Redis", "Nodes that cannot use the broker now.",
-         [now(f"sum(1 - {of('broker_up')})")], steps=thresholds(1, 1, colours=("green", "red", "red")), runbook="TidegateBrokerDown"),
+         [now(f"sum(1 - {of('broker_up')})")], steps=thresholds(1, colours=("green", "red")), runbook="TidegateBrokerDown"),
     stat("Delivery, 99 of 100", "From the first node taking a publication to another having it in its queues.",
          [now(quantile(0.99, "delivery_duration"))], unit="s", steps=thresholds(0.25, 1), runbook="TidegateDeliverySlow"),
     stat("Turned away", "Clients a second that were refused for want of room: files, connections, memory, handshake rate.",
@@ -144,15 +147,15 @@ PROCESS = ("The process", [
     lines("Event loop lag, 99 of 100", "How late the node's tasks run. Everything on it waits that long.",
           [target(quantile(0.99, "event_loop_lag", "instance"), NODE)], unit="s", limits=[0.1], width=6, runbook="TidegateEventLoopLags"),
     lines("CPU", "Of the CPUs that it may use.",
-          [target(f"rate(process_cpu_seconds_total{{{CHOSEN}}}[$__rate_interval]) / on (namespace, job, instance) {of('cpus')}", NODE)],
+          [target(f"rate(process_cpu_seconds_total{{{SCRAPED}}}[$__rate_interval]) / on (namespace, job, instance) {of('cpus')}", NODE)],
           unit="percentunit", limits=[0.85], width=6, runbook="TidegateCpuSaturated", max=1),
     lines("Memory against memory_max", "From 85 % on it takes nobody new, from 92 % it closes the slowest consumers (1013).",
-          [target(f"process_resident_memory_bytes{{{CHOSEN}}} / on (namespace, job, instance) {of('memory_max_bytes')}", NODE)],
+          [target(f"process_resident_memory_bytes{{{SCRAPED}}} / on (namespace, job, instance) {of('memory_max_bytes')}", NODE)],
           unit="percentunit", limits=[0.8], width=6, runbook="TidegateMemoryHigh", max=1),
     lines("Open files against their limit", "Each connection is one.",
-          [target(f"process_open_fds{{{CHOSEN}}} / process_max_fds{{{CHOSEN}}}", NODE)], unit="percentunit", limits=[0.85], width=6,
+          [target(f"process_open_fds{{{SCRAPED}}} / process_max_fds{{{SCRAPED}}}", NODE)], unit="percentunit", limits=[0.85], width=6,
           runbook="TidegateFilesNearlyUsedUp", max=1),
-    lines("Memory", "Resident.", [target(f"process_resident_memory_bytes{{{CHOSEN}}}", NODE)], unit="bytes", width=12),
+    lines("Memory", "Resident.", [target(f"process_resident_memory_bytes{{{SCRAPED}}}", NODE)], unit="bytes", width=12),
     lines("Panics", "Faults of the program within the last hour. Each is in the log, and should be reported.",
           [target(f"sum by (instance) (increase({of('panics_total')}[1h]))", NODE)], limits=[1], width=12, runbook="TidegatePanics", decimals=0),
 ])
@@ -164,7 +167,7 @@ CHANGES = ("What changed", [
     lines("TLS files read again", "Within ten minutes, by outcome. refused: the old certificate is still shown.",
           [target(f"sum by (instance, outcome) (increase({of('tls_reloads_total')}[10m]))", "{{instance}} {{outcome}}")],
           runbook="TidegateTlsFilesRefused", decimals=0),
-    lines("Time since the start", "A drop is a restart.", [target(f"time() - process_start_time_seconds{{{CHOSEN}}}", NODE)], unit="s", runbook="TidegateRestartsOften"),
+    lines("Time since the start", "A drop is a restart.", [target(f"time() - process_start_time_seconds{{{SCRAPED}}}", NODE)], unit="s", runbook="TidegateRestartsOften"),
     table("Versions", "Two are normal during an upgrade only.", [now(f"max by (job, instance, version) ({of('build_info')})")],
           hidden=("Time", "Value"), names={"instance": "node"}),
     lines("Revocations", "Users who were disconnected and whose earlier tokens are refused. All nodes should say the same.",

@@ -276,4 +276,6 @@ async def main(scratch):
 
 
 if __name__ == "__main__":
+    # So that whoever stops this stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(asyncio.run(main(Path(sys.argv[1]))))
