@@ -65,6 +65,9 @@ def structure_faults(compose):
                     yield f"{name} mounts {source}, which is not there"
             elif source not in compose["volumes"]:
                 yield f"{name} mounts the volume {source}, which is not declared"
+        build = service.get("build")
+        if build and "Dockerfile" not in PENDING and not (local.DEPLOY / build["context"] / build["dockerfile"]).exists():
+            yield f"{name} is built from {build['dockerfile']}, which is not there"
         for other in service.get("depends_on", []):
             if other not in services:
                 yield f"{name} waits for {other}, which is no service"
