@@ -23,6 +23,7 @@ test: setup check
 	cargo test --test behaviour
 	cargo test --test abuse
 	tests/real.sh
+	tests/manifests.sh
 	tests/stack.sh
 	CHAOS=short cargo test --test chaos
 
@@ -62,6 +63,11 @@ deny:
 autobahn: setup
 	cargo build
 	tests/autobahn/run.sh target/debug/tidegate
+
+# The load tests, a few seconds each, with nodes that are restarted meanwhile and gateways with a fault; `make test` has it in.
+load: setup
+	cargo build
+	tests/load.sh
 
 clean:
 	cargo clean

@@ -1,11 +1,13 @@
 //! What carries publications between nodes. The hub is handed everything through one sink, in the
 //! order the broker has it; nothing goes past the broker to local subscribers.
 
+mod announcement;
 mod attendance;
 mod memory;
 mod queue;
 mod redis;
 mod revocation;
+mod survey;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+pub use self::announcement::{Announcement, Announcing, Stage};
 pub use self::attendance::{
     ATTENDANCES_MAX, Attendance, MEMBERS_MAX, Presences, RENEWALS_MAX, Renewal, Standing,
 };
@@ -24,6 +27,7 @@ pub use self::redis::Url;
 #[doc(hidden)]
 pub use self::redis::{header, resp};
 pub use self::revocation::{Known, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
+pub use self::survey::{Answers, Forbidden, Master, Need, Reading, Survey};
 use crate::publication::{Change, Channel, NodeId, Position, Publication, User};
 use crate::rules::Rules;
 use crate::settings::{Section, Settings};
@@ -143,6 +147,8 @@ pub enum Event<'a> {
     /// The broker has read all revocations it keeps. What it has forgotten goes into `missing`, and
     /// is kept again.
     RevocationsRead { known: &'a Known, missing: &'a mut Vec<Revocation> },
+    /// A node has told of itself; this one's own words come back too. From other tasks than the rest.
+    Announced(Announcement),
 }
 
 /// Takes the broker's events, one at a time for each channel; joins and leaves one at a time among
@@ -168,9 +174,9 @@ pub enum Page {
 /// Most publications of one [`Page`], so that neither Redis nor the node is busy with one for long.
 pub const PAGE_MAX: usize = 128;
 
-/// Carries publications between nodes, keeps the history of channels whose rule asks for it, who is in
-/// a channel, and whose tokens are revoked.
-pub trait Broker: Presences + Revoking + Send + Sync {
+/// Carries publications between nodes and what they say of themselves, keeps the history of channels
+/// whose rule asks for it, who is in a channel, and whose tokens are revoked.
+pub trait Broker: Presences + Revoking + Announcing + Send + Sync {
     /// Hands over a publication. Publications of one channel keep the order they are handed over in.
     ///
     /// Resolves to its position where the channel keeps history; the same `id` is published once
@@ -221,6 +227,15 @@ pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
         Url::Memory => Arc::new(memory::Memory::start(config, sink)),
         Url::Redis(deployment) => Arc::new(redis::Redis::start(config, deployment, node, sink)),
+    }
+}
+
+/// Asks Redis what it is like, all masters at once; changes nothing there. Takes some ten seconds at most.
+/// None: there is no Redis to ask. Err: no master could be found, and why.
+pub async fn survey(config: &Config) -> Option<Result<Survey, String>> {
+    match &config.url {
+        Url::Memory => None,
+        Url::Redis(deployment) => Some(redis::survey(config, deployment).await),
     }
 }
 

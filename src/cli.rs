@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod check;
+mod doctor;
 mod explain;
 mod health;
 mod publish;
@@ -58,6 +59,13 @@ enum Command {
         /// Whoever has this token; without it, a stranger.
         #[arg(long)]
         token: Option<String>,
+    },
+    /// Looks for what would hurt under load: of this host, of Redis, and of the configuration. Exits 1
+    /// where it finds a problem, 0 where it has nothing worse than warnings.
+    Doctor {
+        /// Prints the findings as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Publishes to a channel through the configured broker.
     Publish {
@@ -119,8 +127,13 @@ pub fn run() -> ExitCode {
 
 fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
     // Their own words are enough while all goes well.
-    let is_quiet =
-        matches!(command, Command::Publish { .. } | Command::Subscribe { .. } | Command::Token(_));
+    let is_quiet = matches!(
+        command,
+        Command::Doctor { .. }
+            | Command::Publish { .. }
+            | Command::Subscribe { .. }
+            | Command::Token(_)
+    );
     let load = || {
         let mut config = Config::load(sources)?;
         if is_quiet {
@@ -134,6 +147,7 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
         Command::Serve => serve::run(load()?, sources),
         Command::Check => Ok(check::run(&load()?)),
         Command::Explain { channel, token } => explain::run(&load()?, &channel, token.as_deref()),
+        Command::Doctor { json } => doctor::run(&load()?, json),
         Command::Publish { channel, payload } => publish::run(&load()?, &channel, payload),
         Command::Subscribe { channels } => subscribe::run(&load()?, &channels),
         Command::Token(arguments) => token::run(&load()?, arguments),

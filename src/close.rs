@@ -1,5 +1,7 @@
 //! Why a connection ends: one table of codes, texts and metric labels (RFC 6455 section 7.4).
 
+use std::time::Duration;
+
 /// Why a connection ends. The code tells the client whether to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
@@ -19,8 +21,10 @@ pub enum Close {
     Policy(&'static str),
     /// A fault in the node.
     Internal,
-    /// The node drains.
-    Drain,
+    /// The node drains; the client should wait so long before it comes back.
+    Drain { after: Duration },
+    /// The node has more than its share of the connections, and asks the client for the same.
+    Rebalance { after: Duration },
     /// A plain frame could not be handed to the broker.
     Unavailable,
     /// The outbound queue was full.
@@ -55,7 +59,7 @@ impl Close {
             Self::Policy(_) => 1008,
             Self::TooLarge => 1009,
             Self::Internal => 1011,
-            Self::Drain => 1012,
+            Self::Drain { .. } | Self::Rebalance { .. } => 1012,
             Self::Unavailable | Self::KeysUnavailable | Self::Overloaded => 1013,
             Self::Unauthorized(_) | Self::Expired | Self::Revoked => 4001,
             Self::Forbidden => 4003,
@@ -63,6 +67,14 @@ impl Close {
             Self::PongTimeout => 4009,
             Self::RateLimited => 4029,
         })
+    }
+
+    /// How long the client is to wait before it comes back, where it is told.
+    pub fn reconnects_after(self) -> Option<Duration> {
+        match self {
+            Self::Drain { after } | Self::Rebalance { after } => Some(after),
+            _ => None,
+        }
     }
 
     /// Is what waits for the client dropped, because it is what the connection is closed for?
@@ -79,7 +91,8 @@ impl Close {
             Self::Utf8 => "a text message is not UTF-8",
             Self::TooLarge => "the message is larger than session.message_bytes_max",
             Self::Internal => "a fault in the node: reconnect with backoff",
-            Self::Drain => "the node drains: reconnect",
+            Self::Drain { .. } => "the node drains: reconnect",
+            Self::Rebalance { .. } => "connections are shared out anew: reconnect",
             Self::Unavailable => "the broker is unavailable: reconnect with backoff",
             Self::Slow => "too slow to take what was sent: reconnect and resume",
             Self::PongTimeout => "no pong in time: reconnect and resume",
@@ -103,7 +116,8 @@ impl Close {
             Self::TooLarge => "too_large",
             Self::Policy(_) => "policy",
             Self::Internal => "internal",
-            Self::Drain => "drain",
+            Self::Drain { .. } => "drain",
+            Self::Rebalance { .. } => "rebalance",
             Self::Unavailable => "unavailable",
             Self::Slow => "slow",
             Self::PongTimeout => "pong_timeout",
@@ -118,7 +132,7 @@ impl Close {
     }
 
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 19] = [
+    pub const EACH: [Self; 20] = [
         Self::Client(None),
         Self::Lost,
         Self::Protocol(""),
@@ -127,7 +141,8 @@ impl Close {
         Self::TooLarge,
         Self::Policy(""),
         Self::Internal,
-        Self::Drain,
+        Self::Drain { after: Duration::ZERO },
+        Self::Rebalance { after: Duration::ZERO },
         Self::Unavailable,
         Self::Slow,
         Self::PongTimeout,
@@ -150,5 +165,10 @@ mod tests {
         let labels: std::collections::HashSet<_> = Close::EACH.map(Close::label).into();
         assert_eq!(labels.len(), Close::EACH.len());
         assert!(Close::EACH.iter().all(|close| close.text().len() <= 123));
+    }
+
+    #[test]
+    fn it_is_small_as_every_connection_holds_some() {
+        assert!(size_of::<Option<Close>>() <= 24);
     }
 }

@@ -199,10 +199,11 @@ impl Bound {
 }
 
 /// The keys that a node follows while it runs; the others need a restart.
-const LIVE: [&str; 11] = [
+const LIVE: &[&str] = &[
     "rules*",
     "auth.*",
     "limits.*",
+    "drain.*",
     "server.handshake_timeout",
     "server.origins",
     "server.proxy_protocol",
@@ -211,6 +212,7 @@ const LIVE: [&str; 11] = [
     "internal.api_key",
     "internal.tls.*",
     "telemetry.log_level",
+    "telemetry.trace_ratio",
 ];
 
 /// The last part of keys that name files whose content is a setting.

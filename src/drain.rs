@@ -1,21 +1,29 @@
-//! Leaving politely: serving, draining, stopped; and how the closes are spread.
+//! Leaving politely: the node's phases, who is told to go when, and how long it is to stay away.
 
-use std::sync::{Arc, Weak};
+mod plan;
+mod spread;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rand::seq::SliceRandom;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 
+pub use self::plan::{AFTER_MAX, Plan, closes_within};
 use crate::close::Close;
+use crate::live::Live;
 use crate::outbound::Outbound;
 use crate::settings::Settings;
+use crate::telemetry;
 
 /// The `[drain]` section.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub delay: Duration,
     pub period: Duration,
+    pub reconnects_per_second: usize,
+    pub rebalance_percent: usize,
+    pub rebalance_after: Duration,
 }
 
 impl Config {
@@ -27,8 +35,8 @@ impl Config {
                 "delay",
                 "5s",
                 Duration::ZERO..=hour,
-                "After SIGTERM the node is not ready but still serves for so long, while balancers \
-                 learn of it. SIGINT, from somebody at a keyboard, skips it.",
+                "After SIGTERM or `POST /api/drain` the node is not ready but still serves for so \
+                 long, while balancers learn of it. SIGINT, from somebody at a keyboard, skips it.",
             ),
             period: section.duration(
                 "period",
@@ -36,6 +44,27 @@ impl Config {
                 Duration::ZERO..=hour,
                 "The closes (1012) are spread over so long, so that the other nodes are not \
                  stormed. Add `delay` and leave some seconds more before you kill the process.",
+            ),
+            reconnects_per_second: section.number(
+                "reconnects_per_second",
+                1000,
+                0..=1_000_000,
+                "Most clients a second that are told to come back to the other nodes: those that would \
+                 be more are told to wait, up to 30 s. 0: no cap.",
+            ),
+            rebalance_percent: section.number(
+                "rebalance_percent",
+                0,
+                0..=1000,
+                "A node with so many percent more connections than the nodes have on average tells its \
+                 oldest to reconnect, slowly, until it has no more than that average. 0: it does \
+                 not.",
+            ),
+            rebalance_after: section.duration(
+                "rebalance_after",
+                "60s",
+                Duration::from_millis(100)..=hour,
+                "It must have had too many for so long, beside the same nodes, before it begins.",
             ),
         }
     }
@@ -51,87 +80,161 @@ pub enum Phase {
     Draining,
 }
 
-/// The phase, for those who wait on it.
-#[derive(Clone, Debug)]
-pub struct Drain(Arc<watch::Sender<Phase>>);
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(Phase::Serving)))
+impl Phase {
+    /// As operators are told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Leaving => "leaving",
+            Self::Draining => "draining",
+        }
     }
 }
 
+/// The phase, for those who wait on it, and the closing of connections. Cheap to clone; all clones are
+/// one.
+#[derive(Clone)]
+pub struct Drain(Arc<Parts>);
+
+struct Parts {
+    phase: watch::Sender<Phase>,
+    config: Live<Config>,
+    /// How long a session that was told to go may wait for the broker.
+    leave_timeout: Duration,
+    is_shedding: AtomicBool,
+}
+
+/// Connections are being shed already, or all of them are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
 impl Drain {
+    pub fn new(config: Live<Config>, leave_timeout: Duration) -> Self {
+        Self(Arc::new(Parts {
+            phase: watch::Sender::new(Phase::Serving),
+            config,
+            leave_timeout,
+            is_shedding: AtomicBool::new(false),
+        }))
+    }
+
+    pub fn config(&self) -> Arc<Config> {
+        self.0.config.current()
+    }
+
     pub fn phase(&self) -> Phase {
-        *self.0.borrow()
+        *self.0.phase.borrow()
     }
 
     pub fn enter(&self, phase: Phase) {
-        self.0.send_if_modified(|now| {
+        self.0.phase.send_if_modified(|now| {
             let forward = phase > *now;
             *now = phase.max(*now);
+            telemetry::drain_phase(*now as i64);
             forward
         });
     }
 
     /// Returns once the node is in `phase` or past it.
     pub async fn reached(&self, phase: Phase) {
-        let mut phases = self.0.subscribe();
+        let mut phases = self.0.phase.subscribe();
         // The sender lives in self, so waiting cannot fail.
         let _ = phases.wait_for(|now| *now >= phase).await;
     }
+
+    /// Tells all `connections` to go, in random order, so that they are gone when the period ends.
+    /// Returns when all are told.
+    pub async fn close_all(&self, connections: Vec<Arc<Outbound>>) {
+        let closes = closes_within(self.config().period, self.0.leave_timeout);
+        let plan = self.plan(connections.len(), closes);
+        let told = spread::shuffled(connections);
+        spread::tell(told, plan, |after| Close::Drain { after }, || true).await;
+    }
+
+    /// Tells one that came when all had been told.
+    pub fn close_late(&self, connection: &Outbound) {
+        let plan = self.plan(1, Duration::ZERO);
+        let after = plan.after(0, Duration::ZERO, rand::random());
+        connection.ask_to_leave(Close::Drain { after });
+    }
+
+    /// Begins to tell the `count` oldest of the connections to go, spread over `period`, as long as it
+    /// `goes_on`; the node stays.
+    ///
+    /// Fails with [`Busy`] while others are being told.
+    pub fn shed(
+        &self,
+        connections: Vec<Arc<Outbound>>,
+        count: usize,
+        period: Duration,
+        goes_on: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<(), Busy> {
+        let is_free =
+            self.phase() == Phase::Serving && !self.0.is_shedding.swap(true, Ordering::AcqRel);
+        if !is_free {
+            return Err(Busy);
+        }
+        let shedding = Shedding(self.clone());
+        let told = spread::oldest(connections, count);
+        // Nothing ends with the period: all of it may be used.
+        let plan = self.plan(told.len(), period);
+        tokio::spawn(async move {
+            let goes_on = || shedding.0.phase() == Phase::Serving && goes_on();
+            spread::tell(told, plan, |after| Close::Rebalance { after }, goes_on).await;
+        });
+        Ok(())
+    }
+
+    /// Are connections being shed?
+    pub fn is_shedding(&self) -> bool {
+        self.0.is_shedding.load(Ordering::Acquire)
+    }
+
+    fn plan(&self, connections: usize, closes: Duration) -> Plan {
+        Plan::new(connections, closes, self.config().reconnects_per_second)
+    }
 }
 
-/// How often the closes go out: many small waves look like an even stream.
-const WAVE_INTERVAL: Duration = Duration::from_millis(50);
+/// Some are being told; others may be when it is dropped.
+struct Shedding(Drain);
 
-/// Closes all `connections` in random order, evenly over `period`.
-pub async fn close_spread(mut connections: Vec<Arc<Outbound>>, period: Duration) {
-    connections.shuffle(&mut rand::rng());
-    // A connection that ends meanwhile must not be kept half open by this list.
-    let connections: Vec<_> = connections.iter().map(Arc::downgrade).collect();
-    let waves = (period.as_millis() / WAVE_INTERVAL.as_millis()).max(1) as usize;
-    let start = Instant::now();
-    let total = connections.len();
-    let mut closed = 0;
-    for wave in 0..waves {
-        // The first goes at once: whoever stops a node with one client need not wait.
-        let due = (total * (wave + 1)).div_ceil(waves);
-        for connection in connections[closed..due].iter().filter_map(Weak::upgrade) {
-            connection.close(Close::Drain);
-        }
-        closed = due;
-        if closed == total {
-            return;
-        }
-        sleep_until(start + WAVE_INTERVAL * (wave + 1) as u32).await;
+impl Drop for Shedding {
+    fn drop(&mut self) {
+        self.0.0.is_shedding.store(false, Ordering::Release);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publication::{NodeId, SessionId};
 
-    #[tokio::test(start_paused = true)]
-    async fn closes_are_spread_evenly_over_the_period() {
-        let session = SessionId { node: NodeId::random(), number: 1 };
-        let all: Vec<_> = (0..1000).map(|_| Arc::new(Outbound::new(session, 1))).collect();
-        let closed = |all: &[Arc<Outbound>]| all.iter().filter(|o| o.closing().is_some()).count();
-        let spreading = tokio::spawn(close_spread(all.clone(), Duration::from_secs(10)));
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let half = closed(&all);
-        assert!((450..=550).contains(&half), "{half} of 1000 after half the period");
-        spreading.await.unwrap();
-        assert_eq!(closed(&all), 1000);
+    fn drain() -> Drain {
+        let config = Config::read(&mut Settings::default());
+        Drain::new(Live::new(config), Duration::from_secs(2))
     }
 
     #[tokio::test]
     async fn phases_only_go_forward() {
-        let drain = Drain::default();
+        let drain = drain();
         drain.enter(Phase::Draining);
         drain.enter(Phase::Leaving);
         assert_eq!(drain.phase(), Phase::Draining);
         drain.reached(Phase::Leaving).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_shedding_at_a_time_and_none_by_a_node_that_leaves() {
+        let (drain, connections) = (drain(), spread::tests::connections(10));
+        let shed = || drain.shed(connections.clone(), 4, Duration::from_secs(8), || true);
+        assert_eq!(shed(), Ok(()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(shed(), Err(Busy));
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert_eq!(spread::tests::told(&connections), 4);
+        assert_eq!(shed(), Ok(()));
+        drain.enter(Phase::Leaving);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(spread::tests::told(&connections) <= 5, "it goes on though the node leaves");
+        assert_eq!(shed(), Err(Busy));
     }
 }

@@ -1,5 +1,6 @@
 //! Puts the rooms together and runs them. The only file that knows them all.
 
+mod leaving;
 mod reload;
 
 use std::future::pending;
@@ -9,16 +10,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep};
 
+use self::leaving::Leaving;
 use self::reload::{Followers, Reload};
 use crate::auth::{Auth, Mode, Revocations};
 use crate::broker::{Event, Revocation, Sink};
-use crate::close::Close;
 use crate::config::{Config, Sources};
-use crate::drain::{self, Drain, Phase};
+use crate::drain::Drain;
+use crate::fleet::Fleet;
 use crate::hub::{Hub, Registry};
 use crate::internal::{self, Internal};
+use crate::lag::Lag;
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::memory::Memory;
@@ -28,11 +30,9 @@ use crate::session::{self, Context, Users};
 use crate::transport::Public;
 use crate::{broker, listener, telemetry, tls, vital};
 
-/// How long connections that were told to go may take to be gone, after the drain's own period.
-const GONE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often the drain looks whether all are gone.
-const GONE_INTERVAL: Duration = Duration::from_millis(20);
+/// What a session that leaves waits beyond `broker.publish_timeout`, so that it hears of a publication
+/// that timed out.
+const LEAVE_MARGIN: Duration = Duration::from_millis(500);
 
 /// Why the node is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,7 @@ impl Gateway {
     pub async fn run(self, stop: impl Future<Output = Stop>) -> anyhow::Result<()> {
         let Self { config, sources, public, internal } = self;
         let node = NodeId::random();
+        let exporting = telemetry::start_tracing(&config.telemetry.traces, node)?;
         let hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         telemetry::listening(
             node,
@@ -88,14 +89,16 @@ impl Gateway {
         if config.auth.mode == Mode::None && config.rules.get().asks_for_tokens() {
             telemetry::tokens_are_off();
         }
-        let registry = Arc::new(Registry::new(config.rules.clone()));
+        let registry = Registry::new(config.rules.clone());
+        let registry = Arc::new(registry.counting(config.telemetry.top_channels));
         registry.start_flushers();
         let users = Users::new(Revocations::new(config.auth.revocation_age));
-        let sink = sink(registry.clone().sink(), users.clone());
+        let fleet = Fleet::new(node);
+        let sink = sink(registry.clone().sink(), users.clone(), fleet.clone());
         let broker = broker::connect(&config.broker, node, sink);
         let presence = Presence::start(&config.presence, broker.clone());
         let hub = Hub::new(registry, broker);
-        let drain = Drain::default();
+        let leave_timeout = config.broker.publish_timeout + LEAVE_MARGIN;
         let followers = Followers {
             hub: hub.clone(),
             auth: Auth::start(&config.auth),
@@ -103,7 +106,9 @@ impl Gateway {
             limits: Limits::new(config.limits.clone()),
             server: Live::new(config.server.clone()),
             internal: Live::new(config.internal.clone()),
+            drain: Live::new(config.drain.clone()),
         };
+        let drain = Drain::new(followers.drain.clone(), leave_timeout);
         let Followers { auth, limits, server, .. } = &followers;
         let inside = followers.internal.clone();
         let shown = server.clone();
@@ -117,14 +122,16 @@ impl Gateway {
             users: users.clone(),
             limits: limits.clone(),
             config: Arc::new(config.session.clone()),
+            leave_timeout,
             node,
         }));
         let watched = hub.clone();
         let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
+        let lag = Lag::watch(limits.clone());
         let front =
             Public::new(server.clone(), limits.clone(), memory.clone(), config.demo, context);
         Reload::new(sources, &config, followers).start(hangup);
-        let serving =
+        let accepting =
             vital::spawn(
                 "public listener",
                 async move { match Arc::new(front).serve(public).await {} },
@@ -136,6 +143,7 @@ impl Gateway {
             rules: config.rules,
             drain: drain.clone(),
             memory,
+            lag,
         };
         let back = Internal::new(inside, parts);
         vital::spawn(
@@ -143,22 +151,19 @@ impl Gateway {
             async move { match Arc::new(back).serve(internal).await {} },
         );
 
-        let stop = stop.await;
-        drain.enter(Phase::Leaving);
-        let delay = if stop == Stop::Interrupt { Duration::ZERO } else { config.drain.delay };
-        let connections = hub.registry().connection_count();
-        telemetry::draining(stop.signal(), connections, delay, config.drain.period);
-        sleep(delay).await;
-        drain.enter(Phase::Draining);
-        serving.abort();
-        drain::close_spread(hub.registry().connections(), config.drain.period).await;
-        telemetry::stopped(gone(&hub).await);
+        fleet.start(hub.clone(), drain.clone());
+
+        let leaving = Leaving { drain, hub, fleet, accepting, leave_timeout };
+        let remaining = leaving.wait(stop).await;
+        exporting.finish().await;
+        telemetry::stopped(remaining);
         Ok(())
     }
 }
 
-/// Where the broker puts its events: revocations are for the users' sessions, the rest for the hub.
-fn sink(hub: Sink, users: Users) -> Sink {
+/// Where the broker puts its events: revocations are for the users' sessions, what nodes say of themselves
+/// for the fleet, the rest for the hub.
+fn sink(hub: Sink, users: Users, fleet: Fleet) -> Sink {
     Arc::new(move |event| match event {
         Event::Revoked { user, before } => _ = users.revoke(user, before),
         Event::RevocationsRead { known, missing } => {
@@ -167,21 +172,9 @@ fn sink(hub: Sink, users: Users) -> Sink {
             let forgotten = revocations.missing_in(known).into_iter();
             missing.extend(forgotten.map(|(user, before)| Revocation { user, before, keep }));
         }
+        Event::Announced(announcement) => fleet.hear(announcement),
         event => hub(event),
     })
-}
-
-/// Waits a bounded time for all connections to end; returns how many did not.
-async fn gone(hub: &Hub) -> usize {
-    let deadline = Instant::now() + GONE_TIMEOUT;
-    while hub.registry().connection_count() > 0 && Instant::now() < deadline {
-        // A handshake may have ended after the closes were spread.
-        for late in hub.registry().connections() {
-            late.close(Close::Drain);
-        }
-        sleep(GONE_INTERVAL).await;
-    }
-    hub.registry().connection_count()
 }
 
 /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.

@@ -9,6 +9,7 @@ mod registry;
 mod shard;
 mod subscribers;
 mod tail;
+mod top;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use self::catching_up::Word;
 use self::recent::Since;
 pub use self::registry::{ChannelCount, Registry};
 pub use self::subscribers::Subscriber;
+pub use self::top::{Busiest, Busy, By};
 use crate::broker::{Broker, Receipt, Unavailable};
 use crate::outbound::Outbound;
 use crate::publication::{Channel, Position, Publication, SessionId};

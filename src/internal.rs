@@ -3,6 +3,9 @@
 
 mod api;
 mod disconnect;
+mod drain;
+mod readiness;
+mod top;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,8 +24,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::drain::{Drain, Phase};
+use self::readiness::Readiness;
+use crate::drain::Drain;
 use crate::hub::Hub;
+use crate::lag::Lag;
 use crate::listener;
 use crate::live::Live;
 use crate::memory::Memory;
@@ -102,6 +107,7 @@ pub struct Parts {
     pub rules: Rules,
     pub drain: Drain,
     pub memory: Memory,
+    pub lag: Lag,
 }
 
 /// The internal listener.
@@ -155,7 +161,7 @@ impl Internal {
             ("/healthz", &Method::GET | &Method::HEAD) => {
                 object(StatusCode::OK, &json!({"alive": true}))
             }
-            ("/readyz", &Method::GET | &Method::HEAD) => self.ready(),
+            ("/readyz", &Method::GET | &Method::HEAD) => Readiness::of(&self.parts).answer(),
             ("/metrics", &Method::GET | &Method::HEAD) => self.metrics(),
             ("/healthz" | "/readyz" | "/metrics", _) => error(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -176,33 +182,14 @@ impl Internal {
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "there are /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
-                 /api/presence/{channel} and /api/disconnect",
+                 /api/top, /api/presence/{channel}, /api/disconnect and /api/drain",
             ),
         }
     }
 
-    /// Ready for more clients? If not, every reason.
-    fn ready(&self) -> Answer {
-        let mut reasons = Vec::new();
-        if self.parts.drain.phase() != Phase::Serving {
-            reasons.push("draining".to_owned());
-        }
-        if let Err(unavailable) = self.parts.hub.broker().ready() {
-            reasons.push(format!("broker: {unavailable}"));
-        }
-        if let Err(short) = self.parts.memory.ready() {
-            reasons.push(format!("memory: {short}"));
-        }
-        match reasons.is_empty() {
-            true => object(StatusCode::OK, &json!({"ready": true})),
-            false => {
-                let body = json!({"ready": false, "reasons": reasons});
-                object(StatusCode::SERVICE_UNAVAILABLE, &body)
-            }
-        }
-    }
-
     fn metrics(&self) -> Answer {
+        // What is looked at when somebody asks is as it is now.
+        Readiness::of(&self.parts).measure();
         let text = telemetry::exposition(self.parts.hub.registry().levels());
         let mut response = Response::new(Full::from(text));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -25,6 +25,7 @@ pub mod config;
 pub mod internal;
 pub mod transport;
 
+pub mod fleet;
 pub mod session;
 
 pub mod hub;
@@ -34,6 +35,7 @@ pub mod presence;
 pub mod auth;
 pub mod broker;
 pub mod drain;
+pub mod lag;
 pub mod memory;
 pub mod protocol;
 
@@ -43,9 +45,9 @@ pub mod tls;
 
 pub mod vital;
 
-pub mod limits;
-
 pub mod telemetry;
+
+pub mod limits;
 
 pub mod close;
 pub mod frame;

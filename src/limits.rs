@@ -5,6 +5,8 @@ mod bucket;
 
 pub use bucket::Bucket;
 
+use std::time::Duration;
+
 use crate::live::Live;
 use crate::settings::Settings;
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub bytes_per_second: usize,
     /// Bytes. 0: nine tenths of what the system lets the process have.
     pub memory_max: usize,
+    /// Zero: the node may lag as it will.
+    pub event_loop_lag_max: Duration,
     /// Count what goes beyond a limit, but let it pass.
     pub dry_run: bool,
 }
@@ -96,12 +100,21 @@ impl Config {
                  connections, and those that owe it the most are closed with 1013. 0B: nine tenths \
                  of what its control group, or the machine, has.",
             ),
+            event_loop_lag_max: section.duration(
+                "event_loop_lag_max",
+                "1s",
+                Duration::ZERO..=Duration::from_secs(60),
+                "While the node runs what is due later than this, it is not ready; connections are \
+                 taken all the same. Ready again after 5 s below half of it. Under some 50ms it \
+                 measures the system's own clockwork. 0s: no limit.",
+            ),
             dry_run: section
                 .flag(
                     "dry_run",
                     Some(false),
                     "Counts what goes beyond a limit in `tidegate_rejected_total`, and lets it \
-                     pass. `connections_max` and `memory_max` hold all the same.",
+                     pass. `connections_max`, `memory_max` and `event_loop_lag_max` hold all the \
+                     same.",
                 )
                 .unwrap_or_default(),
         }

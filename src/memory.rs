@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use self::pressure::{Pressure, Step};
+pub use self::system::bytes as allowed_bytes;
 use crate::close::Close;
 use crate::limits::Limits;
 use crate::outbound::Outbound;
@@ -41,11 +42,11 @@ struct Standing {
     is_short: AtomicBool,
 }
 
-/// The process is near its ceiling.
+/// How much is in use, in bytes; as an error, that this is too near the ceiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short {
-    used: usize,
-    max: usize,
+    pub used: usize,
+    pub max: usize,
 }
 
 impl fmt::Display for Short {
@@ -103,7 +104,7 @@ impl Memory {
         }
     }
 
-    fn standing(&self) -> Short {
+    pub fn standing(&self) -> Short {
         let read = |of: &AtomicUsize| of.load(Ordering::Relaxed);
         Short { used: read(&self.0.used), max: read(&self.0.max) }
     }

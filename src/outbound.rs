@@ -66,6 +66,8 @@ struct State {
     newest: Option<Box<Newest>>,
     /// Travels beside the queue, never through it: a full queue must not hold back its own end.
     close: Option<Close>,
+    /// The connection is only asked to end: `close` is not its last word yet.
+    is_asked: bool,
     /// The connection, when it has found nothing to do.
     waiting: Option<Waker>,
 }
@@ -211,14 +213,41 @@ impl Outbound {
         Ok(())
     }
 
-    /// Ends the connection; what waits in the queue is still written unless the close says the
-    /// client cannot take it. The first reason counts: false says that there was one already.
-    pub fn close(&self, close: Close) -> bool {
+    /// Asks the session to end for this reason once it has answered what its client asked for. False:
+    /// it was asked before, or ends already.
+    pub fn ask_to_leave(&self, close: Close) -> bool {
         let mut state = self.lock();
         if state.close.is_some() {
             return false;
         }
         state.close = Some(close);
+        state.is_asked = true;
+        self.nudged.store(true, Ordering::Release);
+        state.wake_connection();
+        true
+    }
+
+    /// Why the session was asked to end. None: it was not, or ends already.
+    pub fn asked_to_leave(&self) -> Option<Close> {
+        let state = self.lock();
+        state.close.filter(|_| state.is_asked)
+    }
+
+    /// Was it asked to end, or does it end already?
+    pub fn is_leaving(&self) -> bool {
+        self.lock().close.is_some()
+    }
+
+    /// Ends the connection; what waits in the queue is still written unless the close says the
+    /// client cannot take it. The first reason counts, but for one that it was only asked to end for:
+    /// false says that there was one already.
+    pub fn close(&self, close: Close) -> bool {
+        let mut state = self.lock();
+        if state.closing().is_some() {
+            return false;
+        }
+        state.close = Some(close);
+        state.is_asked = false;
         if close.drops_queue() {
             // Only what is half out must be finished; the rest is what it was too slow for.
             let half_out = usize::from(state.front_written > 0);
@@ -255,7 +284,7 @@ impl Outbound {
         }
         state.become_idle();
         batch.give_back_room();
-        if let Some(close) = state.close {
+        if let Some(close) = state.closing() {
             return Poll::Ready(Err(close));
         }
         state.wait(cx);
@@ -267,7 +296,7 @@ impl Outbound {
     pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<Close> {
         let mut state = self.lock();
         state.refused = true;
-        match state.close {
+        match state.closing() {
             Some(close) => Poll::Ready(close),
             None => {
                 state.wait(cx);
@@ -278,7 +307,7 @@ impl Outbound {
 
     /// The word that ends the connection, once it has been said.
     pub fn closing(&self) -> Option<Close> {
-        self.lock().close
+        self.lock().closing()
     }
 
     /// Bytes that wait, overhead included.
@@ -296,7 +325,7 @@ impl Outbound {
         loop {
             let Some(wire) = self.wire.get().filter(|_| !state.frames.is_empty()) else {
                 state.become_idle();
-                if state.close.is_some() {
+                if state.closing().is_some() {
                     state.wake_connection();
                 }
                 return written;
@@ -340,8 +369,12 @@ impl Outbound {
 }
 
 impl State {
+    fn closing(&self) -> Option<Close> {
+        self.close.filter(|_| !self.is_asked)
+    }
+
     fn queue(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), Full> {
-        if self.close.is_some() {
+        if self.closing().is_some() {
             return Ok(());
         }
         let bytes_max = bytes_max.saturating_add(self.allowance);

@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::close::Close;
-use crate::publication::{Change, Channel, Kind, Members, Position, Publication, User};
+use crate::publication::{
+    Change, Channel, Kind, Members, Position, Publication, Traceparent, User,
+};
 use crate::telemetry;
 
 /// One message of the client, its fragments joined. Text is UTF-8.
@@ -25,7 +27,9 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// One channel; frames are publications as they are.
-    Plain { channel: Channel },
+    ///
+    /// They follow the `traceparent` that the session's upgrade came with. In a box, as few have one.
+    Plain { channel: Channel, traceparent: Option<Box<Traceparent>> },
     /// JSON objects in text frames.
     Json,
 }
@@ -189,6 +193,11 @@ pub enum Push<'a> {
         user: User,
         change: Change,
     },
+    /// The connection ends in a moment; the client should be back after so long.
+    Reconnect {
+        after: Duration,
+        reason: &'static str,
+    },
 }
 
 /// A command that failed. The connection stays open.
@@ -214,7 +223,7 @@ pub enum Code {
 }
 
 impl Code {
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
             Self::Unauthorized => "unauthorized",
@@ -245,7 +254,9 @@ impl Protocol {
     /// Reads one message. A message may hold several commands, each with an outcome of its own.
     pub fn decode(&self, message: Message) -> Result<Vec<Result<Command, ReplyError>>, Refusal> {
         match self {
-            Self::Plain { channel } => Ok(vec![Ok(plain::decode(channel, message))]),
+            Self::Plain { channel, traceparent } => {
+                Ok(vec![Ok(plain::decode(channel, traceparent.as_deref(), message))])
+            }
             Self::Json => json::decode(&message),
         }
     }

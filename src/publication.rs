@@ -1,4 +1,6 @@
-//! The nouns all rooms share: channels, publications, positions, and who sent them.
+//! The nouns all rooms share: channels, publications, positions, who sent them, and in which trace.
+
+mod traceparent;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,6 +9,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+
+pub use self::traceparent::{InvalidTraceparent, Traceparent};
 
 /// A channel's name: 1 to 255 bytes of UTF-8 without white space or control characters.
 ///
@@ -91,8 +95,8 @@ pub struct Publication {
     pub sent_at: Option<u64>,
     /// Idempotency key: the same one is published once within the window.
     pub id: Option<Arc<str>>,
-    /// W3C trace context of the publisher.
-    pub traceparent: Option<Arc<str>>,
+    /// The trace it belongs to, and the span that whatever is done with it is a child of.
+    pub traceparent: Option<Traceparent>,
     /// Where it stands in its channel's history. None: the channel keeps none, or a service
     /// published past it.
     pub position: Option<Position>,
@@ -201,7 +205,7 @@ pub enum Change {
 }
 
 /// A running node: 48 random bits, written as twelve hexadecimal digits. New at every start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u64);
 
 impl NodeId {
@@ -215,6 +219,21 @@ impl NodeId {
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:012x}", self.0)
+    }
+}
+
+/// A text that is no node's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignNode;
+
+impl FromStr for NodeId {
+    type Err = ForeignNode;
+
+    fn from_str(text: &str) -> Result<Self, ForeignNode> {
+        let is_name = text.len() == (Self::BITS / 4) as usize
+            && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| is_name);
+        number.map(Self).ok_or(ForeignNode)
     }
 }
 
@@ -240,11 +259,9 @@ impl FromStr for SessionId {
 
     fn from_str(text: &str) -> Result<Self, ForeignSession> {
         let (node, number) = text.split_once('-').ok_or(ForeignSession)?;
-        if node.len() != (NodeId::BITS / 4) as usize {
-            return Err(ForeignSession);
-        }
-        let hex = |digits: &str| u64::from_str_radix(digits, 16).map_err(|_| ForeignSession);
-        Ok(Self { node: NodeId(hex(node)?), number: hex(number)? })
+        let node = node.parse().map_err(|_| ForeignSession)?;
+        let number = u64::from_str_radix(number, 16).map_err(|_| ForeignSession)?;
+        Ok(Self { node, number })
     }
 }
 

@@ -68,7 +68,7 @@ pub enum Event {
     Close(Option<u16>),
     /// The client broke a rule; nothing after it can be understood.
     Violation(Close),
-    /// The node's settings have changed.
+    /// The node's settings have changed, or the session is asked to leave.
     Nudge,
     /// The connection is to end for this reason.
     End(Close),
@@ -94,8 +94,8 @@ pub struct Session {
     state: State,
     subscriptions: Vec<Joined>,
     in_flight: InFlight,
-    /// The client said its last word, or one that cannot be understood: what it asked for before is
-    /// still seen through.
+    /// The client said its last word, or one that cannot be understood, or was told to go: what it
+    /// asked for before is still seen through.
     leaving: Option<Close>,
     /// How many of its own publications are to come back to it, or have. Wraps around.
     echoes_due: u32,
@@ -103,8 +103,8 @@ pub struct Session {
     bad_tokens: u8,
     /// Bytes that were queued for it at the last heartbeat.
     owed: usize,
-    /// When a leaving session no longer waits for them.
-    echo_deadline: Option<Instant>,
+    /// When a leaving session waits no longer for answers, or for its own publications.
+    waits_until: Option<Instant>,
     _membership: Membership,
 }
 
@@ -184,12 +184,11 @@ impl Session {
                 }
             }
             if let Some(close) = self.leaving
-                && self.in_flight.is_empty()
+                && self.outbound.closing().is_none()
             {
-                if self.has_its_echoes() {
-                    self.outbound.close(close);
-                } else {
-                    heartbeat.as_mut().reset(Instant::now() + ECHO_INTERVAL);
+                match self.wait_to_leave() {
+                    Some(look) => heartbeat.as_mut().reset(look),
+                    None => self.leave(close),
                 }
             }
         };
@@ -200,12 +199,35 @@ impl Session {
         close
     }
 
-    /// Has everything it published come back to it that will? The broker may answer a publication
-    /// a moment before it brings it.
-    fn has_its_echoes(&mut self) -> bool {
-        let deadline = *self.echo_deadline.get_or_insert(Instant::now() + ECHO_TIMEOUT);
-        let missing = self.echoes_due.wrapping_sub(self.outbound.echoes()) as i32;
-        missing <= 0 || Instant::now() >= deadline
+    /// When a session that leaves is to look again whether it may. None: now, as everything that its
+    /// client asked for is answered, and everything it published has come back to it that will. The
+    /// broker may answer a publication a moment before it brings it.
+    fn wait_to_leave(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let until = self.waits_until.get_or_insert(now + self.context.leave_timeout);
+        let mut look = *until;
+        if self.in_flight.is_empty() {
+            *until = (*until).min(now + ECHO_TIMEOUT);
+            let missing = self.echoes_due.wrapping_sub(self.outbound.echoes()) as i32;
+            if missing <= 0 {
+                return None;
+            }
+            look = now + ECHO_INTERVAL;
+        }
+        (now < *until).then_some(look)
+    }
+
+    /// Says when to come back, where the client is told, and ends.
+    fn leave(&self, close: Close) {
+        let reconnect = close
+            .reconnects_after()
+            .map(|after| Push::Reconnect { after, reason: close.label() })
+            .and_then(|push| self.state.protocol().encoding().push(&push));
+        if let Some(reconnect) = reconnect {
+            // Where there is no room for it, the close itself says enough.
+            let _ = self.outbound.push_own(reconnect);
+        }
+        self.outbound.close(close);
     }
 
     fn greet(&mut self) {
@@ -236,7 +258,10 @@ impl Session {
                     telemetry::pong_received(round_trip);
                 }
             }
-            Event::Nudge => self.follow_settings(),
+            Event::Nudge => match self.outbound.asked_to_leave() {
+                Some(close) => self.leaving = self.leaving.or(Some(close)),
+                None => self.follow_settings(),
+            },
             Event::Close(code) => self.leaving = Some(Close::Client(code)),
             Event::Violation(close) => self.leaving = Some(close),
             Event::End(close) => return Some(close),
@@ -256,13 +281,18 @@ impl Session {
         ) {
             match action {
                 Action::Publish { id, channel, publication } => {
-                    telemetry::publication_received(self.protocol());
                     let mut own = self.subscriptions.iter().map(|joined| &joined.subscription);
                     let own = own.find(|it| *it.channel() == channel);
                     let echo = own.is_some_and(Subscription::echo);
                     self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
-                    let receipt = self.context.hub.publish(channel, self.signed(publication));
-                    self.in_flight.publish(id, receipt, now);
+                    let mut publication = self.signed(publication);
+                    let trace = telemetry::publication_received(
+                        self.protocol(),
+                        &channel,
+                        &mut publication,
+                    );
+                    let receipt = self.context.hub.publish(channel, publication);
+                    self.in_flight.publish(id, receipt, now, trace);
                 }
                 Action::Subscribe { id, channel, since, echo } => {
                     let interest = self.context.hub.interest(channel, since);
@@ -308,8 +338,9 @@ impl Session {
     /// The broker has answered the oldest of what was asked.
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Published { id, started, answer } => {
-                telemetry::publication_answered(started.elapsed());
+            Done::Published { id, started, trace, answer } => {
+                let told = answer.map_err(|why| why.0);
+                telemetry::publication_answered(trace, started.elapsed(), told);
                 match answer {
                     Ok(position) => self.reply(&Reply::Published { id, position }),
                     Err(unavailable) => {

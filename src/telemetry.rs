@@ -4,6 +4,7 @@
 mod log;
 mod metrics;
 mod panics;
+mod trace;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -11,27 +12,54 @@ use std::time::Duration;
 
 pub use log::{Config, set_log_level, start_log};
 use metrics::METRICS;
-pub use metrics::{Levels, Protocol, exposition};
+pub use metrics::{Levels, Protocol, Unready, exposition};
 pub use panics::watch_panics;
+use trace::Asker;
+pub use trace::{
+    Exporting, Trace, Unexportable, handshake_answered, handshake_began, publication_refused,
+    set_trace_ratio, start_tracing,
+};
 
 use crate::close::Close;
-use crate::publication::NodeId;
+use crate::publication::{Channel, NodeId, Position, Publication};
 
 /// The node listens on both ports.
 pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker: &str) {
     tracing::info!(%node, %public, %internal, broker, "listening");
 }
 
-/// The node was told to leave.
-pub fn draining(signal: &str, connections: usize, delay: Duration, period: Duration) {
+/// The node was told to leave. `why`: by what.
+pub fn draining(why: &str, connections: usize, delay: Duration, period: Duration) {
     let (delay, period) = (delay.as_secs_f64(), period.as_secs_f64());
     tracing::info!(
-        signal,
+        why,
         connections,
         delay_seconds = delay,
         period_seconds = period,
         "draining; a second signal stops at once"
     );
+}
+
+/// A signal came to a node that was draining already, as it was asked to at the internal listener.
+pub fn draining_already(signal: &str) {
+    tracing::info!(signal, "draining already; another signal stops at once");
+}
+
+/// The node is in this phase of its life.
+pub fn drain_phase(phase: i64) {
+    METRICS.drain_phase.set(phase);
+}
+
+/// So many nodes are known, this one included, and have so many connections together.
+pub fn fleet(nodes: usize, connections: u64) {
+    METRICS.fleet_nodes.set(nodes as i64);
+    METRICS.fleet_connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+}
+
+/// Some connections are told to come back elsewhere. `why`: who wanted that.
+pub fn shedding(why: &str, connections: usize, period: Duration) {
+    let period = period.as_secs_f64();
+    tracing::info!(why, connections, period_seconds = period, "shedding the oldest connections");
 }
 
 /// A task panicked that the node cannot do without; the process ends.
@@ -253,6 +281,26 @@ pub fn memory_shed(connections: usize, bytes: usize) {
     tracing::warn!(connections, bytes, "short of memory; closed the slowest connections");
 }
 
+/// So late the event loop ran what was due.
+pub fn event_loop_lag(lag: Duration) {
+    METRICS.event_loop_lag.observe(lag.as_secs_f64());
+}
+
+/// The event loop lags so much that the node is not ready.
+pub fn event_loop_lagging(why: &dyn Display) {
+    tracing::warn!(%why, "the event loop lags; not ready for more clients");
+}
+
+/// It has been well below its limit for a while.
+pub fn event_loop_recovered() {
+    tracing::info!("the event loop runs in time again");
+}
+
+/// Is the node kept from being ready by this?
+pub fn unready(reason: Unready, is_unready: bool) {
+    METRICS.unready[reason as usize].set(i64::from(is_unready));
+}
+
 /// Somebody asked for a user's sessions to be ended, of which so many were on this node.
 pub fn user_disconnected(sessions: usize) {
     tracing::info!(sessions, "a user was disconnected and its tokens revoked");
@@ -278,23 +326,45 @@ pub fn sent_bytes(bytes: usize) {
     METRICS.sent_bytes.inc_by(bytes as u64);
 }
 
-/// A client asked for a publication.
-pub fn publication_received(protocol: Protocol) {
+/// A client asked for a publication, which goes on to the broker.
+pub fn publication_received(
+    protocol: Protocol,
+    channel: &Channel,
+    publication: &mut Publication,
+) -> Trace {
     METRICS.publications_received[protocol as usize].inc();
+    trace::publish_began(channel, publication, Asker::Client)
 }
 
 /// A service asked for a publication at the internal listener.
-pub fn api_publication_received() {
+pub fn api_publication_received(channel: &Channel, publication: &mut Publication) -> Trace {
     METRICS.api_publications_received.inc();
+    trace::publish_began(channel, publication, Asker::Fleet)
 }
 
-/// The broker answered a publication.
-pub fn publication_answered(since_received: Duration) {
+/// The broker answered a client's publication.
+pub fn publication_answered(
+    trace: Trace,
+    since_received: Duration,
+    answer: Result<Option<Position>, &'static str>,
+) {
     METRICS.publish_duration.observe(since_received.as_secs_f64());
+    trace::publish_answered(trace, answer);
 }
 
-/// A publication of the broker was handed to its local subscribers.
+/// The broker answered a service's.
+pub fn api_publication_answered(trace: Trace, answer: Result<Option<Position>, &'static str>) {
+    trace::publish_answered(trace, answer);
+}
+
+/// The broker brought a publication, which is to be handed to its local subscribers.
+pub fn relay_began(channel: &str, publication: &Publication) -> Trace {
+    trace::relay_began(channel, publication)
+}
+
+/// It was handed to them.
 pub fn publication_relayed(
+    trace: Trace,
     delivered: [u64; Protocol::COUNT],
     relay: Duration,
     delivery: Option<Duration>,
@@ -308,6 +378,25 @@ pub fn publication_relayed(
     if let Some(delivery) = delivery {
         METRICS.delivery_duration.observe(delivery.as_secs_f64());
     }
+    trace::relay_ended(trace, delivered.iter().sum());
+}
+
+/// The collector does not take traces. `first`: it did the last time.
+fn traces_not_taken(endpoint: &str, why: &str, first: bool) {
+    match first {
+        true => tracing::warn!(endpoint, why, "the collector takes no traces; spans are lost"),
+        false => tracing::debug!(endpoint, why, "the collector takes no traces"),
+    }
+}
+
+/// It takes them again.
+fn traces_taken_again(endpoint: &str) {
+    tracing::info!(endpoint, "the collector takes traces again");
+}
+
+/// The node stops, and the collector did not take what was left.
+fn traces_left_behind(waited: Duration) {
+    tracing::warn!(seconds = waited.as_secs_f64(), "the collector did not take the last spans");
 }
 
 /// A client came back with a position. `recovered`: it misses nothing.

@@ -25,8 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use self::addresses::Visit;
-pub use self::admission::open_file_limit;
 use self::admission::{Admission, Place};
+pub use self::admission::{RESERVED_FILES, open_file_limit};
 use self::client::Peer;
 use self::networks::Networks;
 pub use self::origin::Origins;

@@ -12,14 +12,14 @@ const STOREYS: &[&[&str]] = &[
     &["gateway"],
     &["config"],
     &["internal", "transport"],
-    &["session"],
+    &["fleet", "session"],
     &["hub"],
     &["presence"],
-    &["auth", "broker", "drain", "memory", "protocol"],
+    &["auth", "broker", "drain", "lag", "memory", "protocol"],
     &["listener", "outbound", "tls"],
     &["vital"],
-    &["limits"],
     &["telemetry"],
+    &["limits"],
     &["close", "frame", "live", "publication", "rules", "settings"],
 ];
 

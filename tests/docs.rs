@@ -177,7 +177,7 @@ fn metrics_reference() {
          <!-- Made from the code by `make docs`. -->\n\n\
          `GET /metrics` on the internal listener, in Prometheus' text format. All are there from \
          the start, at zero. No label carries a channel, a user or a session: their number does \
-         not grow with traffic. Histograms have one set of buckets, 0.1 ms to 10 s, so that \
+         not grow with traffic. Histograms have one set of buckets, 10 µs to 10 s, so that \
          replicas can be added up.\n\n\
          | metric | type | labels | |\n| --- | --- | --- | --- |\n",
     );

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real clients, a real browser and real k6 against two real nodes and a real Redis; then a short form
+# Real clients and a real browser against two real nodes and a real Redis; then k6, and a short form
 # of Autobahn. Prints a line for each part; one that fails ends it all.
 #
 #   tests/real.sh            (tests/setup.sh installs what it needs)
@@ -8,7 +8,6 @@ cd "$(dirname "$0")/.."
 
 binary=${TIDEGATE:-target/debug/tidegate}
 python=target/test-tools/venv/bin/python
-k6=target/test-tools/venv/bin/k6
 scratch=$(mktemp -d)
 children=()
 passed=0
@@ -90,12 +89,7 @@ part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
 part "the demo page in Chromium, two nodes" \
   node tests/browser/demo.mjs "$a" "$b"
 
-k6_run() {
-  "$k6" run --quiet --address '' --env URL="ws://${urls[0]},ws://${urls[1]}" "$@"
-}
-part "k6 fanout.js, plain" k6_run load-tests/fanout.js
-part "k6 fanout.js, json" k6_run --env PROTOCOL=json load-tests/fanout.js
-part "k6 chat.js" k6_run load-tests/chat.js
+part "load tests: k6, rolling restart, seeded faults" env TIDEGATE="$binary" tests/load.sh
 
 echo "== Autobahn, short"
 status=0

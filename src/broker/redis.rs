@@ -11,6 +11,7 @@
 //! errors, or lose in silence. The subscriber also reads for itself (`resp.rs` says why).
 //! Questions (history, presence, revocations, `PUBSUB NUMSUB`) go through a small pool.
 
+mod announcing;
 mod call;
 mod companion;
 mod context;
@@ -37,6 +38,7 @@ mod slot;
 mod socket;
 mod state;
 mod subscriber;
+mod survey;
 mod tally;
 mod topology;
 mod url;
@@ -49,6 +51,7 @@ use futures_util::future::{BoxFuture, join_all};
 
 use self::context::Context;
 use self::lane::Lane;
+pub use self::survey::survey;
 pub use self::url::{Deployment, Url};
 use super::{Broker, Config, PAGE_MAX, Page, Receipt, Sink, Unavailable};
 use crate::publication::{Channel, NodeId, Position, Publication};

@@ -29,7 +29,8 @@ pub fn run(config: &Config, names: &[String]) -> Result<ExitCode, Failure> {
                 Event::Subscribed { interrupted: None, .. }
                 | Event::Presence { .. }
                 | Event::Revoked { .. }
-                | Event::RevocationsRead { .. } => return,
+                | Event::RevocationsRead { .. }
+                | Event::Announced(_) => return,
                 Event::Subscribed { channel, interrupted: Some(reason) }
                 | Event::Gap { channel, reason } => {
                     eprintln!("tidegate: publications of {channel} may be missing ({reason})");

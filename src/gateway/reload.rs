@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::live::Live;
 use crate::session::Users;
 use crate::settings::Known;
-use crate::{internal, telemetry, transport, vital};
+use crate::{drain, internal, telemetry, transport, vital};
 
 /// How often files are looked at. Their content counts: Kubernetes exchanges a link to a directory,
 /// and the files in it are as old as they were.
@@ -33,6 +33,7 @@ pub struct Followers {
     pub limits: Limits,
     pub server: Live<transport::Config>,
     pub internal: Live<internal::Config>,
+    pub drain: Live<drain::Config>,
 }
 
 /// The settings of a node that runs.
@@ -122,6 +123,7 @@ impl Reload {
 impl Followers {
     async fn follow(&self, mut config: Config) {
         telemetry::set_log_level(config.telemetry.log_level);
+        telemetry::set_trace_ratio(config.telemetry.traces.ratio);
         self.limits.replace(config.limits);
         config.server.tls =
             config.server.tls.map(|new| new.or_same(self.server.get().tls.as_ref()));
@@ -129,6 +131,7 @@ impl Followers {
             config.internal.tls.map(|new| new.or_same(self.internal.get().tls.as_ref()));
         self.server.replace(config.server);
         self.internal.replace(config.internal);
+        self.drain.replace(config.drain);
         self.users.revocations().set_age(config.auth.revocation_age);
         self.auth.replace(&config.auth);
         self.hub.replace_rules(&config.rules).await;

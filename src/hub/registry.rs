@@ -13,6 +13,7 @@ use super::recovery::{Agenda, Work};
 use super::shard::Shard;
 use super::subscribers::{Snapshot, Subscriber, Subscribers};
 use super::tail::{Arrived, Tail};
+use super::top::{Tally, Windows};
 use crate::broker::{Broker, Event, Receipt, Sink};
 use crate::close::Close;
 use crate::outbound::{AtOnce, Flushers, Full, Outbound, Pushed};
@@ -37,6 +38,7 @@ pub struct Registry {
     subscriptions: AtomicU64,
     rules: Rules,
     agenda: Agenda,
+    windows: Windows,
 }
 
 /// A channel and how many local sessions subscribe to it.
@@ -56,7 +58,17 @@ impl Registry {
             subscriptions: AtomicU64::new(0),
             rules,
             agenda: Agenda::default(),
+            windows: Windows::default(),
         }
+    }
+
+    /// Counts what channels carry, with about so many counters: as many for each shard. 0: it does not.
+    pub fn counting(mut self, counters: usize) -> Self {
+        for shard in &mut self.channels {
+            let shard = shard.get_mut().expect("nobody has held the lock so far");
+            shard.count_with(Tally::new(counters.div_ceil(SHARDS)));
+        }
+        self
     }
 
     /// Starts the tasks that write what is delivered, on the current runtime.
@@ -77,8 +89,8 @@ impl Registry {
             }
             Event::Gap { channel, reason } => self.push_gap(channel.as_str(), reason),
             Event::Presence { channel, user, change } => self.push_change(channel, user, change),
-            // Whose tokens count is not for the hub to know.
-            Event::Revoked { .. } | Event::RevocationsRead { .. } => {}
+            // Whose tokens count and what nodes there are is not for the hub to know.
+            Event::Revoked { .. } | Event::RevocationsRead { .. } | Event::Announced(_) => {}
         })
     }
 
@@ -113,8 +125,13 @@ impl Registry {
     /// Takes a publication of the broker: to the subscribers, or aside while the channel catches up.
     fn deliver(&self, channel: &str, publication: Publication, more: bool) {
         let received = Instant::now();
-        let mut shard = self.shard(channel);
+        let hash = self.hasher.hash_one(channel);
+        let mut shard = self.shard_of(hash);
         let Some(wanted) = shard.wanted(channel) else { return };
+        if wanted.tally.is_on() {
+            let bytes = publication.payload.len().saturating_mul(wanted.subscribers.len());
+            wanted.tally.count(self.windows.number(received), hash, channel, bytes as u64);
+        }
         let publication = match wanted.tail {
             None => publication,
             Some(tail) => match tail.arrive(publication) {
@@ -147,6 +164,7 @@ impl Registry {
         more: bool,
         received: Instant,
     ) {
+        let trace = telemetry::relay_began(channel, publication);
         let mut encoded = Encoded::new(channel, publication);
         let mut delivered = [0; Encoding::COUNT];
         let mut to_flush = Vec::new();
@@ -188,7 +206,7 @@ impl Registry {
         if skipped > 0 {
             telemetry::publications_skipped(skipped);
         }
-        telemetry::publication_relayed(delivered, received.elapsed(), age(publication));
+        telemetry::publication_relayed(trace, delivered, received.elapsed(), age(publication));
     }
 
     pub(super) fn push_gap(&self, channel: &str, reason: &'static str) {
@@ -335,7 +353,21 @@ impl Registry {
     }
 
     fn shard(&self, channel: &str) -> MutexGuard<'_, Shard> {
-        locked(&self.channels[self.hasher.hash_one(channel) as usize % SHARDS])
+        self.shard_of(self.hasher.hash_one(channel))
+    }
+
+    /// The shard of the channel whose name has this hash.
+    fn shard_of(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        locked(&self.channels[hash as usize % SHARDS])
+    }
+
+    /// One after the other, each locked while it is looked at.
+    pub(super) fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.channels.iter().map(locked)
+    }
+
+    pub(super) fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     fn connections_of(&self, session: SessionId) -> MutexGuard<'_, HashMap<u64, Arc<Outbound>>> {

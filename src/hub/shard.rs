@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::registry::ChannelCount;
 use super::subscribers::{Snapshot, Subscriber, Subscribers};
 use super::tail::Tail;
+use super::top::Tally;
 use crate::publication::Channel;
 use crate::rules::{Delivery, Policy, Rules};
 
@@ -12,6 +13,7 @@ use crate::rules::{Delivery, Policy, Rules};
 #[derive(Default)]
 pub struct Shard {
     channels: HashMap<Channel, Entry>,
+    tally: Tally,
 }
 
 #[derive(Default)]
@@ -39,6 +41,8 @@ pub struct Wanted<'a> {
     pub subscribers: &'a Subscribers,
     pub delivery: Delivery,
     pub tail: Option<&'a mut Tail>,
+    /// What the shard's channels carry.
+    pub tally: &'a mut Tally,
 }
 
 impl Shard {
@@ -55,7 +59,8 @@ impl Shard {
             entry.tail = None;
         }
         let Entry { subscribers, delivery, tail, .. } = entry;
-        Some(Wanted { subscribers, delivery: *delivery, tail: tail.as_deref_mut() })
+        let (tail, tally) = (tail.as_deref_mut(), &mut self.tally);
+        Some(Wanted { subscribers, delivery: *delivery, tail, tally })
     }
 
     /// All channels that keep history here.
@@ -132,6 +137,22 @@ impl Shard {
             subscribers: entry.subscribers.len(),
         };
         self.channels.iter().map(count).collect()
+    }
+
+    /// Channels that have subscribers, and how many.
+    pub fn subscribed(&self) -> impl Iterator<Item = (&Channel, usize)> {
+        let counts =
+            self.channels.iter().map(|(channel, entry)| (channel, entry.subscribers.len()));
+        counts.filter(|(_, subscribers)| *subscribers > 0)
+    }
+
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    /// From here on it is counted what the channels carry.
+    pub fn count_with(&mut self, tally: Tally) {
+        self.tally = tally;
     }
 
     /// Channels, and subscriptions to them.

@@ -5,21 +5,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Answer, Parts, disconnect, error, object};
+use super::{Answer, Parts, disconnect, drain, error, object, top};
 use crate::hub::Hub;
 use crate::presence::Presence;
-use crate::publication::{Channel, Kind, Members, Publication};
+use crate::publication::{Channel, Kind, Members, Publication, Traceparent};
 use crate::rules::Rules;
 use crate::telemetry;
 
 /// Largest body of a publication.
 const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Of the W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,9 +40,21 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
             _ => not_allowed("GET"),
         };
     }
+    if path == "/api/top" {
+        return match *method {
+            Method::GET => top::answer(hub.registry(), head.uri.query()),
+            _ => not_allowed("GET"),
+        };
+    }
     if path == "/api/disconnect" {
         return match *method {
             Method::POST => disconnect::answer(hub.broker(), users, head.uri.query()).await,
+            _ => not_allowed("POST"),
+        };
+    }
+    if path == "/api/drain" {
+        return match *method {
+            Method::POST => drain::answer(&parts.drain, hub, head.uri.query()),
             _ => not_allowed("POST"),
         };
     }
@@ -58,8 +73,8 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
     error(
         StatusCode::NOT_FOUND,
         "not_found",
-        "there are POST /api/publish/{channel}, GET /api/channels, GET /api/presence/{channel} and \
-         POST /api/disconnect?user=USER",
+        "there are POST /api/publish/{channel}, GET /api/channels, GET /api/top?by=WHAT, \
+         GET /api/presence/{channel}, POST /api/disconnect?user=USER and POST /api/drain",
     )
 }
 
@@ -90,12 +105,16 @@ async fn publish(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> 
         Err(_) => return error(StatusCode::BAD_REQUEST, "bad_request", "the body broke off"),
     };
     let binary = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream");
-    let publication = match binary {
+    let mut publication = match binary {
         true => Publication::new(payload, Kind::Binary),
         false => Publication::bare(payload),
     };
-    telemetry::api_publication_received();
-    match hub.publish(channel, publication.sent_now()).await {
+    publication.traceparent =
+        Traceparent::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes));
+    let trace = telemetry::api_publication_received(&channel, &mut publication);
+    let answer = hub.publish(channel, publication.sent_now()).await;
+    telemetry::api_publication_answered(trace, answer.map_err(|why| why.0));
+    match answer {
         Ok(None) => object(StatusCode::ACCEPTED, &json!({})),
         Ok(Some(position)) => {
             object(StatusCode::ACCEPTED, &json!({"position": position.to_string()}))

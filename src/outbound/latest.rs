@@ -33,7 +33,7 @@ impl Outbound {
     /// bounds itself.
     pub fn push_latest(&self, key: u64, frame: Bytes) -> Latest {
         let mut state = self.lock();
-        if state.close.is_some() {
+        if state.closing().is_some() {
             return Latest { pushed: Pushed::Covered, skipped: false };
         }
         if state.must_wait(self.bytes_max) {
@@ -50,7 +50,7 @@ impl Outbound {
     /// closed it stays: what a polite close leaves in the queue is still written.
     pub fn forget(&self, key: u64) {
         let mut state = self.lock();
-        if state.close.is_none()
+        if state.closing().is_none()
             && let Some(newest) = &mut state.newest
         {
             newest.remove(key);

@@ -76,21 +76,38 @@ fn the_first_close_counts_and_a_slow_one_drops_the_queue() {
     let outbound = outbound(1000);
     outbound.push_own(frame(b"x")).unwrap();
     assert!(outbound.close(Close::Slow));
-    assert!(!outbound.close(Close::Drain));
+    assert!(!outbound.close(Close::Expired));
     let mut batch = Batch::default();
     assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Slow)));
     assert!(batch.frames.is_empty());
 }
 
 #[test]
+fn who_is_asked_to_leave_is_still_told_things_and_any_close_overtakes_that() {
+    let (outbound, mut batch) = (outbound(1000), Batch::default());
+    assert!(outbound.ask_to_leave(Close::Expired));
+    assert!(!outbound.ask_to_leave(Close::Revoked), "once is enough");
+    assert!(outbound.take_nudge(), "the session is to look");
+    assert_eq!((outbound.asked_to_leave(), outbound.closing()), (Some(Close::Expired), None));
+    outbound.push_own(frame(b"x")).unwrap();
+    assert_eq!(take(&outbound, &mut batch), Poll::Ready(Ok(())));
+    write(&mut batch);
+    assert!(take(&outbound, &mut batch).is_pending());
+    assert!(outbound.close(Close::Slow));
+    assert_eq!((outbound.asked_to_leave(), outbound.closing()), (None, Some(Close::Slow)));
+    assert!(outbound.is_leaving() && !outbound.ask_to_leave(Close::Revoked));
+    assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Slow)));
+}
+
+#[test]
 fn a_polite_close_lets_the_queue_out_first() {
     let outbound = outbound(1000);
     outbound.push_own(frame(b"x")).unwrap();
-    outbound.close(Close::Drain);
+    outbound.close(Close::Expired);
     let mut batch = Batch::default();
     assert_eq!(take(&outbound, &mut batch), Poll::Ready(Ok(())));
     write(&mut batch);
-    assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Drain)));
+    assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Expired)));
 }
 
 #[test]

@@ -91,6 +91,10 @@ enum Written<'a> {
         channel: &'a str,
         reason: &'a str,
     },
+    Reconnect {
+        after_ms: u64,
+        reason: &'a str,
+    },
     Error {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<i64>,
@@ -158,6 +162,9 @@ pub fn push(push: &Push<'_>) -> Bytes {
             Written::Welcome { session, node, ping_interval_ms: *ping_interval_ms }
         }
         Push::Gap { channel, reason } => Written::Gap { channel, reason },
+        Push::Reconnect { after, reason } => {
+            Written::Reconnect { after_ms: after.as_millis() as u64, reason }
+        }
         Push::Presence { channel, user, change: Change::Join } => {
             Written::Join { channel, user: user.as_deref() }
         }

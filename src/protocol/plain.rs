@@ -4,10 +4,13 @@ use bytes::Bytes;
 
 use super::{Command, Message};
 use crate::frame;
-use crate::publication::{Channel, Publication};
+use crate::publication::{Channel, Publication, Traceparent};
 
-pub fn decode(channel: &Channel, message: Message) -> Command {
-    let publication = Publication::new(message.payload, message.kind);
+pub fn decode(channel: &Channel, traceparent: Option<&Traceparent>, message: Message) -> Command {
+    let publication = Publication {
+        traceparent: traceparent.copied(),
+        ..Publication::new(message.payload, message.kind)
+    };
     Command::Publish { id: None, channel: channel.clone(), publication }
 }
 

@@ -51,7 +51,7 @@ impl Session {
         let Beginning { protocol, token, echo, since } = beginning;
         let outbound = Arc::new(Outbound::new(context.next(), context.config.queue_bytes_max));
         let channel = match &protocol {
-            Protocol::Plain { channel } => Some(channel.clone()),
+            Protocol::Plain { channel, .. } => Some(channel.clone()),
             Protocol::Json => None,
         };
         let (now, rules, limits) =
@@ -80,7 +80,7 @@ impl Session {
             echoes_due: 0,
             bad_tokens: 0,
             owed: 0,
-            echo_deadline: None,
+            waits_until: None,
             outbound,
             context,
         };

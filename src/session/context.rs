@@ -27,6 +27,8 @@ pub struct Parts {
     pub users: Users,
     pub limits: Limits,
     pub config: Arc<Config>,
+    /// How long a session that leaves waits for the broker's answers to what its client asked for.
+    pub leave_timeout: Duration,
     pub node: NodeId,
 }
 

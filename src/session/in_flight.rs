@@ -12,6 +12,7 @@ use crate::broker::{Receipt, Unavailable};
 use crate::hub::Interest;
 use crate::protocol::{Id, Reply};
 use crate::publication::Position;
+use crate::telemetry::Trace;
 
 /// Most publications in flight for one session. Beyond that its socket is not read: the client is
 /// held back by TCP, and many of its publications share a round trip all the same.
@@ -26,7 +27,7 @@ pub struct InFlight {
 }
 
 enum Waiting {
-    Publish { id: Option<Id>, receipt: Receipt<Option<Position>>, started: Instant },
+    Publish { id: Option<Id>, receipt: Receipt<Option<Position>>, started: Instant, trace: Trace },
     Subscribe { id: Option<Id>, interest: Interest, echo: bool },
     Question { reading: BoxFuture<'static, Reply> },
     Authentication { id: Option<Id>, checking: BoxFuture<'static, Checked> },
@@ -40,6 +41,7 @@ pub enum Done {
     Published {
         id: Option<Id>,
         started: Instant,
+        trace: Trace,
         answer: Result<Option<Position>, Unavailable>,
     },
     Subscribed {
@@ -62,8 +64,9 @@ impl InFlight {
         id: Option<Id>,
         receipt: Receipt<Option<Position>>,
         started: Instant,
+        trace: Trace,
     ) {
-        self.waiting.push_back(Waiting::Publish { id, receipt, started });
+        self.waiting.push_back(Waiting::Publish { id, receipt, started, trace });
     }
 
     pub fn subscribe(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
@@ -104,9 +107,10 @@ impl InFlight {
         std::future::poll_fn(|cx| {
             let done = match self.waiting.front_mut() {
                 None => return Poll::Pending,
-                Some(Waiting::Publish { id, receipt, started }) => {
+                Some(Waiting::Publish { id, receipt, started, trace }) => {
                     let answer = ready!(Pin::new(receipt).poll(cx));
-                    let done = Done::Published { id: *id, started: *started, answer };
+                    let trace = std::mem::take(trace);
+                    let done = Done::Published { id: *id, started: *started, trace, answer };
                     self.waiting.pop_front();
                     done
                 }

@@ -193,7 +193,7 @@ impl Session {
         if bearer.identity().is_none() && bearer.is_otherwise(tokens, patience) {
             self.state.belong_to(Bearer::stranger(tokens, patience, Instant::now()));
         }
-        if let Protocol::Plain { channel } = self.state.protocol() {
+        if let Protocol::Plain { channel, .. } = self.state.protocol() {
             let [listens, publishes] =
                 [Right::Subscribe, Right::Publish].map(|right| self.state.check(right, channel));
             if let (Err(denied), Err(_)) = (listens, publishes) {

@@ -255,6 +255,7 @@ impl State {
 
     fn deny(&self, command: &Command, denied: Denied) -> Action {
         telemetry::rejected(Rejected::Forbidden, &denied);
+        tell_of_refusal(command, code_of(denied));
         match self.protocol {
             Protocol::Plain { .. } => Action::Close(self.close_of(denied)),
             Protocol::Json => Action::Reply(command.refuse(code_of(denied), denied.to_string())),
@@ -263,6 +264,7 @@ impl State {
 
     /// A plain client has no words for a warning, and what it sent must not be lost without one.
     fn exceed(&self, command: &Command, excess: Excess) -> Action {
+        tell_of_refusal(command, Code::RateLimited);
         match (excess, &self.protocol) {
             (Excess::Warn(why), Protocol::Json) => {
                 Action::Reply(command.refuse(Code::RateLimited, why))
@@ -316,6 +318,13 @@ impl State {
     }
 }
 
+/// Where traces are kept, a publication that was refused stands in them too.
+fn tell_of_refusal(command: &Command, code: Code) {
+    if let Command::Publish { channel, publication, .. } = command {
+        telemetry::publication_refused(channel, publication, code.as_str());
+    }
+}
+
 fn kind(command: &Command) -> Kind {
     match command {
         Command::Publish { .. } => Kind::Publications,
@@ -360,7 +369,7 @@ mod tests {
     #[test]
     fn a_plain_frame_is_a_publication_as_it_is() {
         let channel = Channel::new("a").unwrap();
-        let mut state = state(Protocol::Plain { channel: channel.clone() });
+        let mut state = state(Protocol::Plain { channel: channel.clone(), traceparent: None });
         let publication = Publication::new(Bytes::from_static(b"{]"), Kind::Text);
         assert_eq!(say(&mut state, "{]", 1), [Action::Publish { id: None, channel, publication }]);
     }

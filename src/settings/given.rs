@@ -9,10 +9,11 @@ use ::config::{File, FileFormat, Map, Source, Value, ValueKind};
 pub enum Given {
     Text(String),
     Number(i64),
+    Fraction(f64),
     Flag(bool),
     List(Vec<String>),
     Tables(Vec<Table>),
-    /// Something no key takes, as it was written: a float, a list of both texts and tables.
+    /// Something no key takes, as it was written, such as a list of both texts and tables.
     Other(String),
 }
 
@@ -32,6 +33,7 @@ impl Given {
             ValueKind::Nil => return,
             ValueKind::Boolean(flag) => Self::Flag(*flag),
             ValueKind::I64(number) => Self::Number(*number),
+            ValueKind::Float(number) => Self::Fraction(*number),
             ValueKind::String(text) => Self::Text(text.clone()),
             ValueKind::Array(items) => Self::list(items),
             other => Self::Other(other.to_string()),
@@ -105,6 +107,7 @@ impl fmt::Display for Given {
         match self {
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Number(number) => write!(f, "{number}"),
+            Self::Fraction(number) => write!(f, "{number}"),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::List(items) => write!(f, "{items:?}"),
             Self::Tables(tables) => write!(f, "[{} tables]", tables.len()),

@@ -127,6 +127,24 @@ impl<'a> Section<'a> {
         self.ask(key, default, words, doc, parse, usize::to_string)
     }
 
+    /// A part of all, from 0.0 for none to 1.0 for every one.
+    pub fn part(&mut self, key: &str, default: f64, doc: &'static str) -> f64 {
+        let parse = |given: &Given| {
+            let part = match given {
+                Given::Fraction(part) => Some(*part),
+                Given::Number(0) => Some(0.),
+                Given::Number(1) => Some(1.),
+                Given::Text(text) => text.parse().ok(),
+                _ => None,
+            };
+            part.filter(|part| (0. ..=1.).contains(part))
+        };
+        let write = |part: &f64| format!("{part:?}");
+        let words = "a number, 0.0 to 1.0".to_owned();
+        self.ask(key, Some(Given::Fraction(default)), words, doc, parse, write)
+            .expect("the default is a part of all")
+    }
+
     /// True or false; None where it was left open and something else decides.
     pub fn flag(&mut self, key: &str, default: Option<bool>, doc: &'static str) -> Option<bool> {
         let parse = |given: &Given| match given {

@@ -5,11 +5,16 @@ use std::io::{IsTerminal, stderr};
 use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::trace;
 use crate::settings::Settings;
+
+/// Most counters of `telemetry.top_channels`: 5.3 MB, at most.
+const TOP_CHANNELS_MAX: usize = 4096;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +30,9 @@ pub enum Format {
 pub struct Config {
     pub log_level: LevelFilter,
     pub log_format: Format,
+    pub traces: trace::Config,
+    /// Counters for the busiest channels. 0: nothing is counted.
+    pub top_channels: usize,
 }
 
 impl Config {
@@ -49,6 +57,15 @@ impl Config {
                 &[("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)],
                 "`text` for people, `json` for machines; `auto` asks whether stderr is a terminal.",
             ),
+            traces: trace::Config::read(&mut section),
+            top_channels: section.number(
+                "top_channels",
+                512,
+                0..=TOP_CHANNELS_MAX,
+                "Counters for the busiest channels (`GET /api/top`), as many again for their bytes: \
+                 with more, more of them are counted exactly. At most 1.3 KB each. 0: nothing is \
+                 counted.",
+            ),
         }
     }
 }
@@ -62,7 +79,7 @@ impl Config {
 
 /// Starts the log of this process. Only the first call counts.
 pub fn start_log(config: &Config) {
-    let (filter, handle) = reload::Layer::new(config.log_level);
+    let (filter, handle) = reload::Layer::new(lines_of(config.log_level));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_target(false)
@@ -80,8 +97,17 @@ pub fn start_log(config: &Config) {
     // Fails only where a log was started before, as tests in one process do.
     if started.is_ok() {
         // And if the log is gone, there is nothing to set.
-        _ = SET_LEVEL.set(Box::new(move |level| _ = handle.reload(level)));
+        _ = SET_LEVEL.set(Box::new(move |level| _ = handle.reload(lines_of(level))));
     }
+}
+
+/// The crates that send traces write a line for every frame of every request, at `debug`. What went wrong
+/// is told by [`super::traces_not_taken`].
+const EXPORTING: [&str; 5] = ["h2", "hyper", "opentelemetry", "tonic", "tower"];
+
+fn lines_of(level: LevelFilter) -> Targets {
+    let exporting = level.min(LevelFilter::ERROR);
+    Targets::new().with_default(level).with_targets(EXPORTING.map(|name| (name, exporting)))
 }
 
 type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;

@@ -23,10 +23,33 @@ impl Protocol {
     pub const COUNT: usize = 2;
     const EACH: [Self; Self::COUNT] = [Self::Plain, Self::Json];
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Json => "json",
+        }
+    }
+}
+
+/// What may keep a node from being ready: values of the `reason` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unready {
+    Drain,
+    Broker,
+    Memory,
+    Lag,
+}
+
+impl Unready {
+    const COUNT: usize = 4;
+    const EACH: [Self; Self::COUNT] = [Self::Drain, Self::Broker, Self::Memory, Self::Lag];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Broker => "broker",
+            Self::Memory => "memory",
+            Self::Lag => "lag",
         }
     }
 }
@@ -67,15 +90,23 @@ pub(super) const TAKEN_UP: &str = "taken_up";
 pub(super) const REPLACED: &str = "replaced";
 pub(super) const REFUSED: &str = "refused";
 
+/// Values of the `outcome` label of spans: the collector took it, or did not; it found no room in line; or
+/// there were too many in that second, and it was not made.
+pub(super) const SPANS_EXPORTED: &str = "exported";
+pub(super) const SPANS_FAILED: &str = "failed";
+pub(super) const SPANS_DROPPED: &str = "dropped";
+pub(super) const SPANS_LIMITED: &str = "limited";
+
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 /// The value of the `action` label for a slow consumer that was closed.
 pub(super) const SLOW_CLOSED: &str = "closed";
 
-/// Seconds; from where a relay on loopback lands to where people give up.
-const SECONDS: [f64; 16] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5.,
-    10.,
+/// Seconds; from where a relay to a few subscribers lands to where people give up. The same for all, on
+/// every node and in every version: only then can replicas be added up.
+const SECONDS: [f64; 19] = [
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.25, 0.5, 1., 2.5, 5., 10.,
 ];
 
 pub(super) struct Metrics {
@@ -103,7 +134,13 @@ pub(super) struct Metrics {
     pub config_reloads: IntCounterVec,
     pub tls_reloads: IntCounterVec,
     pub panics: IntCounter,
+    spans: IntCounterVec,
     pub memory_max: IntGauge,
+    pub drain_phase: IntGauge,
+    pub fleet_nodes: IntGauge,
+    pub fleet_connections: IntGauge,
+    pub event_loop_lag: Histogram,
+    pub unready: [IntGauge; Unready::COUNT],
     pub revocations: IntGauge,
     pub broker_up: IntGauge,
     pub broker_reconnects: IntCounter,
@@ -168,6 +205,20 @@ impl Metrics {
         for outcome in [REPLACED, REFUSED] {
             tls_reloads.with_label_values(&[outcome]);
         }
+        let spans = add.counters(
+            "trace_spans_total",
+            "Spans, by what became of them: `exported`; `failed`, the collector did not take them; \
+             `dropped`, there was no room in line; `limited`, beyond what there may be in a second.",
+            &["outcome"],
+        );
+        for outcome in [SPANS_EXPORTED, SPANS_FAILED, SPANS_DROPPED, SPANS_LIMITED] {
+            spans.with_label_values(&[outcome]);
+        }
+        let unready = add.gauges(
+            "unready",
+            "1 while this keeps the node from being ready for more clients.",
+            &["reason"],
+        );
         add.gauges("build_info", "The version of this node; always 1.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -222,6 +273,7 @@ impl Metrics {
             slow_consumers: slow,
             history_resumes: resumes,
             rejected,
+            spans,
             config_reloads: reloads,
             tls_reloads,
             panics: add.counter(
@@ -232,6 +284,25 @@ impl Metrics {
                 "memory_max_bytes",
                 "Most memory of the process before it sheds connections.",
             ),
+            drain_phase: add.gauge(
+                "drain_phase",
+                "0 while the node serves, 1 while it is not ready but still accepts, 2 while it closes \
+                 its connections.",
+            ),
+            fleet_nodes: add.gauge(
+                "fleet_nodes",
+                "Nodes that this node knows of, itself included; those too that drain.",
+            ),
+            fleet_connections: add.gauge(
+                "fleet_connections",
+                "Connections of all these nodes, as they told within the last seconds.",
+            ),
+            event_loop_lag: add.histogram(
+                "event_loop_lag_seconds",
+                "How late the event loop ran what was due, looked at every 100 ms. About a \
+                 millisecond is the timer's own.",
+            ),
+            unready: Unready::EACH.map(|it| unready.with_label_values(&[it.label()])),
             revocations: add.gauge(
                 "revocations",
                 "Users who were disconnected and whose tokens issued until then are refused.",
@@ -249,6 +320,13 @@ impl Metrics {
                 .gauge("subscriptions_confirmed", "Channels the broker has confirmed."),
             registry,
         }
+    }
+}
+
+impl Metrics {
+    /// Counts spans by what became of them.
+    pub fn spans(&self, outcome: &str, count: usize) {
+        self.spans.with_label_values(&[outcome]).inc_by(count as u64);
     }
 }
 
@@ -286,3 +364,6 @@ impl Adder<'_> {
 fn opts(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("tidegate")
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::limits::{Bucket, Limits};
 use crate::memory::Memory;
 
 /// Descriptors kept back for Redis, listeners, files, and for saying no to one client too many.
-const RESERVED_FILES: usize = 64;
+pub const RESERVED_FILES: usize = 64;
 
 /// Raises the open-file limit as far as the system lets us, and returns it.
 pub fn open_file_limit() -> usize {

@@ -49,11 +49,13 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
     let service = service_fn(|request: Request<Incoming>| {
         let (public, upgrade) = (public.clone(), upgrade.clone());
         async move {
+            let trace = request::begin_trace(&request);
             let admitted = public.admit(peer, request.headers());
             let (answer, visit) = match admitted {
                 Ok(visit) => (request::answer(&public, &request, peer).await, visit),
                 Err(refusal) => (Answer::Response(refusal.into()), None),
             };
+            answer.end_trace(trace);
             let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
             upgrade.answered = true;
             Ok::<_, Infallible>(match answer {

@@ -44,11 +44,16 @@ impl Origins {
         Self(patterns.iter().filter_map(|text| text.parse().ok()).collect())
     }
 
+    /// May every page connect?
+    pub fn allow_any(&self) -> bool {
+        self.0.contains(&Pattern::Any)
+    }
+
     /// May a request with these headers connect? Without an `Origin` it is from no page.
     /// `through_proxy`: a trusted one, which may have been asked for another host than the node is.
     pub fn allow(&self, headers: &HeaderMap, through_proxy: bool) -> bool {
         let Some(origin) = headers.get(ORIGIN) else { return true };
-        if self.0.contains(&Pattern::Any) {
+        if self.allow_any() {
             return true;
         }
         let Some(origin) = lower_case(origin) else { return false };

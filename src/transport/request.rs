@@ -15,9 +15,9 @@ use percent_encoding::percent_decode_str;
 use super::client::Peer;
 use super::{Public, credentials};
 use crate::protocol::{JSON_SUBPROTOCOL, Protocol};
-use crate::publication::Channel;
+use crate::publication::{Channel, Traceparent};
 use crate::session::{Beginning, Session};
-use crate::telemetry::{self, Rejected};
+use crate::telemetry::{self, Rejected, Trace};
 
 /// Seconds after which a user with too many connections may try again.
 const RETRY_AFTER_SECONDS: &str = "5";
@@ -28,6 +28,9 @@ pub const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Where the channel of a plain session stands, and whether its `since` was honoured.
 const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
 const RECOVERED: HeaderName = HeaderName::from_static("tidegate-recovered");
+
+/// Of the W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 const DEMO: &str = include_str!("../../web/demo.html");
 
@@ -41,6 +44,32 @@ pub enum Answer {
     Response(Response<Full<Bytes>>),
     /// The upgrade is accepted: after the response the connection belongs to the session.
     Session(Response<Full<Bytes>>, Box<Session>),
+}
+
+/// A trace of the request, where it asks for a WebSocket and is to be traced.
+pub fn begin_trace(request: &Request<Incoming>) -> Trace {
+    match request.uri().path() {
+        path if path.starts_with("/ws") => {
+            telemetry::handshake_began(path, traceparent(request.headers()))
+        }
+        _ => Trace::default(),
+    }
+}
+
+impl Answer {
+    pub fn end_trace(&self, trace: Trace) {
+        let (status, session) = match self {
+            Self::Response(response) => (response.status(), None),
+            Self::Session(response, session) => (response.status(), Some(session)),
+        };
+        let protocol = session.map(|session| session.protocol());
+        let close = session.and_then(|session| session.outbound().closing());
+        telemetry::handshake_answered(trace, status, protocol, close);
+    }
+}
+
+fn traceparent(headers: &HeaderMap) -> Option<Traceparent> {
+    Traceparent::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
 }
 
 /// Why a request is refused.
@@ -104,7 +133,9 @@ async fn upgrade(
     let (protocol, subprotocol) = match channel {
         Some(name) => {
             let asked = credentials::subprotocols(headers).any(|it| it == PLAIN.as_bytes());
-            (Protocol::Plain { channel: channel_of_path(name)? }, asked.then_some(PLAIN))
+            let channel = channel_of_path(name)?;
+            let traceparent = traceparent(headers).map(Box::new);
+            (Protocol::Plain { channel, traceparent }, asked.then_some(PLAIN))
         }
         None => (Protocol::Json, choose_subprotocol(headers)?),
     };

@@ -261,7 +261,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
             let _ = timeout(FAREWELL_TIMEOUT_SHORT, self.stream.shutdown()).await;
         }
         let patience = match close {
-            Close::Client(_) | Close::Drain | Close::Slow | Close::Unavailable => FAREWELL_TIMEOUT,
+            Close::Client(_) | Close::Slow | Close::Unavailable => FAREWELL_TIMEOUT,
+            Close::Drain { .. } | Close::Rebalance { .. } => FAREWELL_TIMEOUT,
             _ => FAREWELL_TIMEOUT_SHORT,
         };
         // Out of patience or not, the socket is closed now.

@@ -1,5 +1,9 @@
 //! Leaving politely: not ready, no longer accepting, everybody told to go, a bit at a time.
 
+mod asked;
+mod fleet;
+mod reconnect;
+
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -61,6 +65,7 @@ async fn after_sigterm_it_is_unready_at_once_and_still_serves_for_the_delay() {
     assert_eq!(u16::from(client.is_closed().await.code), 1012);
     assert!(told.elapsed() >= Duration::from_secs(2), "closed after {:?}", told.elapsed());
     assert_eq!(u16::from(late.is_closed().await.code), 1012);
+    drop((client, late));
     assert_eq!(node.process.exit_code().await, 0);
 }
 
@@ -124,6 +129,7 @@ async fn a_fleet_goes_on_without_the_one_that_left() {
     let mut staying = Client::plain(&b, "news").await;
     a.signal(Signal::TERM);
     assert_eq!(u16::from(leaving.is_closed().await.code), 1012);
+    drop(leaving);
     assert_eq!(a.process.exit_code().await, 0);
     let mut returned = Client::plain(&b, "news").await;
     returned.say("back").await;
@@ -140,6 +146,7 @@ async fn one_whose_handshake_ends_late_is_told_too() {
     assert_eq!(late.response().await.status, 200);
     node.signal(Signal::TERM);
     assert_eq!(u16::from(early.is_closed().await.code), 1012);
+    drop(early);
     late.send(crate::support::raw::upgrade("/ws/news", "")).await;
     assert_eq!(late.response().await.status, 101);
     assert_eq!(late.frame().await.close_code(), 1012);

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod fleet;
 pub mod http;
 pub mod network;

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use tidegate::broker::header::{object, read, read_entry, write};
-use tidegate::publication::{Kind, NodeId, Publication, SessionId};
+use tidegate::publication::{Kind, NodeId, Publication, SessionId, Traceparent};
 
 use super::holds;
 
@@ -18,13 +18,16 @@ fn publication() -> impl Strategy<Value = Publication> {
         "\\x1e\\{\"user\":\"mallory\"\\}\n[a-z]{0,9}".prop_map(String::into_bytes),
     ];
     let field = || of("(?s).{1,60}".prop_map(Arc::<str>::from));
-    (payload, any::<bool>(), of(any::<u64>()), of(any::<u64>()), field(), field(), field())
-        .prop_map(|(payload, is_binary, session, sent_at, id, user, traceparent)| {
+    let trace = of(any::<([u8; 16], [u8; 8])>());
+    (payload, any::<bool>(), of(any::<u64>()), of(any::<u64>()), field(), field(), trace).prop_map(
+        |(payload, is_binary, session, sent_at, id, user, trace)| {
             let bare = Publication::bare(Bytes::from(payload));
             let kind = if is_binary { Kind::Binary } else { bare.kind };
             let session = session.map(|number| SessionId { node: NodeId::random(), number });
+            let traceparent = trace.and_then(|(trace, span)| Traceparent::sampled(trace, span));
             Publication { kind, session, sent_at, id, user, traceparent, ..bare }
-        })
+        },
+    )
 }
 
 #[test]

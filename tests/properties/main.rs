@@ -9,6 +9,7 @@ mod commands;
 mod frames;
 mod headers;
 mod patterns;
+mod traceparents;
 
 use std::fmt::Debug;
 

@@ -4,13 +4,17 @@ import ipaddress
 import os
 import re
 import subprocess
-import tomllib
 
 import yaml
 
 import local
 from fleet import BINARY
 from queries import PENDING
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib
 
 # Where each service listens, as its own configuration or its image has it.
 PORTS = {

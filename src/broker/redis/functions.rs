@@ -18,7 +18,7 @@ use crate::rules::Rules;
 /// that an earlier one did.
 const VERSION: u32 = 3;
 
-const NAME: &str = "tidegate";
+pub const NAME: &str = "tidegate";
 
 /// How often a node tries to get its rules in beside those of others.
 const TRIES: usize = 4;

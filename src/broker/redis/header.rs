@@ -63,7 +63,7 @@ fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId) {
         node: Some(node.to_string().into()),
         session: publication.session.map(|session| session.to_string().into()),
         user: publication.user.as_deref().map(Cow::Borrowed),
-        traceparent: publication.traceparent.as_deref().map(Cow::Borrowed),
+        traceparent: publication.traceparent.map(|it| it.to_string().into()),
         binary: publication.kind == Kind::Binary,
         pos: None,
         prev: None,
@@ -84,7 +84,7 @@ pub fn read(bytes: Bytes) -> Publication {
     publication.id = header.id.as_deref().map(Into::into);
     publication.session = header.session.as_deref().and_then(|session| session.parse().ok());
     publication.user = header.user.as_deref().map(Into::into);
-    publication.traceparent = header.traceparent.as_deref().map(Into::into);
+    publication.traceparent = header.traceparent.as_deref().and_then(|it| it.parse().ok());
     publication.position = header.pos.as_deref().and_then(|position| position.parse().ok());
     publication.sent_at = header.ts;
     publication.previous = header.prev.as_deref().and_then(|position| position.parse().ok());
@@ -114,7 +114,7 @@ fn header(bytes: &[u8]) -> Option<(Header<'_>, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publication::SessionId;
+    use crate::publication::{SessionId, Traceparent};
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -125,7 +125,7 @@ mod tests {
                 user: Some("ada \"l\"".into()),
                 sent_at: Some(1_763_000_000_000_000),
                 id: Some("once".into()),
-                traceparent: Some("00-x".into()),
+                traceparent: Traceparent::sampled([7; 16], [9; 8]),
                 ..Publication::new(Bytes::from_static(b"line\nline"), kind)
             };
             assert_eq!(read(write(&publication, node).into()), publication);
@@ -151,10 +151,11 @@ mod tests {
 
     #[test]
     fn services_may_write_what_they_know_and_more() {
-        let line = b"\x1e{\"user\":\"ada\",\"session\":\"worker-7\",\"new\":1}\nhi";
+        let line = b"\x1e{\"user\":\"ada\",\"session\":\"worker-7\",\"traceparent\":\"my own\",\"new\":1}\nhi";
         let publication = read(Bytes::from_static(line));
         assert_eq!(publication.user.as_deref(), Some("ada"));
         assert_eq!((&publication.payload[..], publication.session), (&b"hi"[..], None));
+        assert_eq!(publication.traceparent, None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::announcing;
 use super::context::Context;
 use super::feed::{self, Asking, Feed, Lost};
 use super::header;
@@ -75,7 +76,7 @@ struct Course {
     own: watch::Sender<OwnChannel>,
     /// The number of the last probe that came back.
     probed: watch::Sender<u64>,
-    revocations: Kept,
+    kept: [Kept; 2],
 }
 
 /// A channel that is subscribed for as long as its slot is the lane's, whatever else is wanted.
@@ -83,6 +84,12 @@ struct Kept {
     channel: Channel,
     confirmed: bool,
     asked: Option<Instant>,
+}
+
+impl Kept {
+    fn new(channel: Channel) -> Self {
+        Self { channel, confirmed: false, asked: None }
+    }
 }
 
 impl Subscriber {
@@ -119,9 +126,9 @@ impl Subscriber {
             own_asked: Instant::now(),
             own: watch::Sender::new(own),
             probed: watch::Sender::new(0),
-            revocations: Kept { channel: revocation::channel(), confirmed: false, asked: None },
+            kept: [revocation::channel(), announcing::channel()].map(Kept::new),
         };
-        self.keep(&mut asking, &mut course.revocations);
+        course.kept.iter_mut().for_each(|kept| self.keep(&mut asking, kept));
         self.subscribe(&mut asking);
         self.lane.state.works(Part::Subscriber);
         let mut tick = interval(TICK);
@@ -169,6 +176,12 @@ impl Subscriber {
                     return;
                 }
                 let mut publication = header::read(Bytes::copy_from_slice(payload));
+                if announcing::is_channel(channel) {
+                    if let Some(announcement) = announcing::told(&publication.payload) {
+                        (self.context.sink)(Event::Announced(announcement));
+                    }
+                    return;
+                }
                 if Channel::is_probe(channel) {
                     course.probed.send_replace(probe::number(&publication.payload));
                     return;
@@ -188,9 +201,11 @@ impl Subscriber {
             }
             Said::Subscribed { channel } => {
                 course.own_is(channel, true, &self.context);
-                if self.context.channel(channel) == Some(course.revocations.channel.as_str()) {
-                    course.revocations.confirmed = true;
-                    self.context.revoking.subscribed.notify_one();
+                if let Some(kept) = course.kept(channel, &self.context) {
+                    kept.confirmed = true;
+                    if revocation::is_channel(kept.channel.as_str()) {
+                        self.context.revoking.subscribed.notify_one();
+                    }
                 }
                 if let Some(channel) = self.channel(channel)
                     && let Some(interrupted) = self.lane.wanted.confirm(&channel)
@@ -201,8 +216,8 @@ impl Subscriber {
             }
             Said::Unsubscribed { channel } => {
                 course.own_is(channel, false, &self.context);
-                if self.context.channel(channel) == Some(course.revocations.channel.as_str()) {
-                    course.revocations.confirmed = false;
+                if let Some(kept) = course.kept(channel, &self.context) {
+                    kept.confirmed = false;
                     self.lane.doubt();
                 }
                 if let Some(channel) = self.channel(channel)
@@ -229,7 +244,7 @@ impl Subscriber {
     }
 
     /// Leaves what nobody wants, asks again for what was refused, and keeps the probe where it is
-    /// relayed and the revocations subscribed.
+    /// relayed, and what is always subscribed so.
     fn tick(&self, asking: &mut Asking, course: &mut Course) {
         for _ in 0..LEAVES_PER_TICK_MAX {
             let channels = self.lane.wanted.next_to_unsubscribe();
@@ -250,7 +265,7 @@ impl Subscriber {
             course.own_asked = Instant::now();
             course.own.send_replace(self.ask_own(asking));
         }
-        self.keep(asking, &mut course.revocations);
+        course.kept.iter_mut().for_each(|kept| self.keep(asking, kept));
     }
 
     /// Asks for a channel that is always subscribed, where it is the lane's and not confirmed.
@@ -314,6 +329,12 @@ enum Verb {
 }
 
 impl Course {
+    /// The channel of this name in Redis, where it is always subscribed.
+    fn kept(&mut self, name: &[u8], context: &Context) -> Option<&mut Kept> {
+        let name = context.channel(name)?;
+        self.kept.iter_mut().find(|kept| kept.channel.as_str() == name)
+    }
+
     /// Notes what Redis says of a channel, where that is the node's own.
     fn own_is(&mut self, name: &[u8], confirmed: bool, context: &Context) {
         let name = context.channel(name);

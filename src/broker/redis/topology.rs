@@ -62,6 +62,17 @@ pub fn start(context: &Arc<Context>, deployment: &Deployment) {
     }
 }
 
+/// Asks once which servers are masters.
+pub async fn look(context: &Context, deployment: &Deployment) -> Result<Layout, Unknown> {
+    match deployment.masters.clone() {
+        Masters::Single(address) => Ok(Layout::one(address)),
+        Masters::Sentinel { sentinels, service } => {
+            Sentinel::new(sentinels, service).look(context).await
+        }
+        Masters::Cluster { nodes } => Cluster::new(nodes).look(context).await,
+    }
+}
+
 /// Who can be asked for the masters.
 trait Source: Send + 'static {
     /// How often the source is asked while nobody doubts.

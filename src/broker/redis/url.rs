@@ -45,6 +45,13 @@ impl std::fmt::Debug for Deployment {
     }
 }
 
+impl Deployment {
+    /// Is it one server, which nobody replaces?
+    pub fn is_single(&self) -> bool {
+        matches!(self.masters, Masters::Single(_))
+    }
+}
+
 impl Url {
     /// What may be written.
     pub const FORMS: &str = "memory:, redis://[[user]:password@]host[:port][/db], \
@@ -78,6 +85,11 @@ impl Url {
     /// Does it ask for TLS?
     pub fn is_encrypted(&self) -> bool {
         matches!(self, Self::Redis(deployment) if deployment.is_encrypted)
+    }
+
+    /// Is it a cluster?
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Self::Redis(Deployment { masters: Masters::Cluster { .. }, .. }))
     }
 
     /// As it may be shown: without the password.

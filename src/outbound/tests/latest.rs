@@ -277,9 +277,9 @@ fn a_slow_close_drops_what_waits_and_nothing_is_queued_after_it() {
 fn a_polite_close_lets_out_what_waits_even_if_its_subscriptions_are_gone() {
     let mut client = Client::blocked(1000);
     client.skips(1, b"a1");
-    client.outbound.close(Close::Drain);
+    client.outbound.close(Close::Expired);
     client.skips(1, b"a2");
     client.outbound.forget(1);
-    assert_eq!(client.write_with_room(100), Some(Close::Drain));
+    assert_eq!(client.write_with_room(100), Some(Close::Expired));
     assert_eq!(client.taken(), "xxa1");
 }

@@ -25,9 +25,6 @@ const MISTAKE_BYTES_MAX: usize = 200;
 const HISTORY_LIMIT: usize = 100;
 const HISTORY_LIMIT_MAX: usize = 1000;
 
-/// Bytes of a W3C `traceparent` of version 00.
-const TRACEPARENT_BYTES: usize = 55;
-
 /// Channels and the positions to resume from, in the client's order: they are answered in it.
 type Asked = Vec<(String, Option<String>)>;
 
@@ -221,20 +218,14 @@ fn publication(written: &Written<'_>) -> Result<Publication, String> {
         }
         _ => return Err("give the payload in one of data (JSON), text and base64".into()),
     };
-    let bounded =
-        |field: &Option<Cow<'_, str>>, name: &str, fits: fn(&str) -> bool, is: &str| match field {
-            Some(value) if !fits(value) => Err(format!("{name} is {is}")),
-            value => Ok(value.as_deref().map(Into::into)),
-        };
     let fits = |key: &str| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
+    if written.idempotency_key.as_deref().is_some_and(|key| !fits(key)) {
+        return Err("idempotency_key is 1 to 255 bytes long".into());
+    }
     Ok(Publication {
-        id: bounded(&written.idempotency_key, "idempotency_key", fits, "1 to 255 bytes long")?,
-        traceparent: bounded(
-            &written.traceparent,
-            "traceparent",
-            |it| it.len() == TRACEPARENT_BYTES && it.is_ascii(),
-            "55 characters, as in the W3C Trace Context",
-        )?,
+        id: written.idempotency_key.as_deref().map(Into::into),
+        // One that is none is no reason not to publish: the standard says to go on without.
+        traceparent: written.traceparent.as_deref().and_then(|it| it.parse().ok()),
         ..Publication::new(Bytes::from(payload), kind)
     })
 }
@@ -304,6 +295,19 @@ mod tests {
         assert_eq!(&text.payload[..], "hé".as_bytes());
         let binary = published(r#"{"type":"publish","channel":"a","base64":"/wA="}"#);
         assert_eq!((&binary.payload[..], binary.kind), (&b"\xff\x00"[..], Kind::Binary));
+    }
+
+    #[test]
+    fn a_traceparent_that_is_none_is_let_go() {
+        let traceparent = |text: &str| {
+            let written =
+                format!(r#"{{"type":"publish","channel":"a","data":1,"traceparent":"{text}"}}"#);
+            published(&written).traceparent.map(|it| it.to_string())
+        };
+        let valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+        assert_eq!(traceparent(valid).as_deref(), Some(valid));
+        assert_eq!(traceparent(&valid.to_uppercase()), None);
+        assert_eq!(traceparent("7"), None);
     }
 
     #[test]

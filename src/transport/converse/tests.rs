@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -56,13 +57,14 @@ fn node() -> Arc<Context> {
         auth: Auth::start(&auth),
         limits: Limits::default(),
         config,
+        leave_timeout: Duration::from_secs(3),
         node,
     }))
 }
 
 async fn session(node: &Arc<Context>) -> Box<Session> {
     let channel = Channel::new("news").unwrap();
-    let protocol = Protocol::Plain { channel };
+    let protocol = Protocol::Plain { channel, traceparent: None };
     let beginning = Beginning { protocol, token: None, echo: true, since: None };
     Box::new(Session::begin(node.clone(), beginning).await.unwrap().0)
 }
@@ -99,4 +101,20 @@ async fn a_panic_ends_its_own_session_and_its_client_is_told() {
     let mut heard = [0; 2 + "still here".len()];
     other.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard[2..], b"still here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_is_gone_soon_after_it_was_asked_to_leave() {
+    let node = node();
+    let (_client, theirs) = duplex(10);
+    let session = session(&node).await;
+    let outbound = session.outbound().clone();
+    let stuck = WebSocket::new(theirs, Vec::new(), 1000);
+    let ended = tokio::spawn(converse(session, stuck, ()));
+    outbound.push_own(vec![0; 1000].into()).unwrap();
+    let start = tokio::time::Instant::now();
+    assert!(outbound.ask_to_leave(Close::Drain { after: Duration::ZERO }));
+    ended.await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(node.hub.registry().connection_count(), 0);
 }

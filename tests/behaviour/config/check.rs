@@ -71,10 +71,11 @@ async fn what_it_prints_is_a_configuration_that_can_be_used() {
 async fn help_and_version_are_there() {
     let help = run(&["--help"], &[]).await;
     assert_eq!(help.status.code(), Some(0));
-    for word in ["serve", "check", "publish", "subscribe", "health", "--config", "--set"] {
+    for word in ["serve", "check", "doctor", "publish", "subscribe", "health", "--config", "--set"]
+    {
         assert!(stdout(&help).contains(word), "{word} is missing");
     }
-    for command in ["serve", "check", "publish", "subscribe", "health"] {
+    for command in ["serve", "check", "doctor", "publish", "subscribe", "health"] {
         assert_eq!(run(&[command, "--help"], &[]).await.status.code(), Some(0), "{command}");
     }
     let version = run(&["--version"], &[]).await;

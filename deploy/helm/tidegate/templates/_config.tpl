@@ -1,0 +1,17 @@
+{{/* The file of a node: `config`, and what follows from other values. */}}
+{{- define "tidegate.config" -}}
+{{- $listen := dict
+    "server" (dict "listen" (printf "0.0.0.0:%v" .Values.ports.public))
+    "internal" (dict "listen" (printf "0.0.0.0:%v" .Values.ports.internal))
+    "drain" (dict "delay" (printf "%vs" .Values.drain.delaySeconds) "period" (printf "%vs" .Values.drain.periodSeconds)) -}}
+{{- toYaml (mergeOverwrite (dict "demo" false) (deepCopy .Values.config) $listen) -}}
+{{- end -}}
+
+{{/* Several nodes that do not hear each other would be found out by users only. */}}
+{{- define "tidegate.broker" -}}
+{{- $several := or .Values.autoscaling.enabled (gt (int .Values.replicas) 1) -}}
+{{- $url := dig "broker" "url" "memory:" .Values.config -}}
+{{- if and $several (not .Values.secrets.existingSecret) (eq $url "memory:") (not .Values.env) -}}
+{{- fail "several nodes need Redis: name a Secret with broker-url in secrets.existingSecret, or set config.broker.url" -}}
+{{- end -}}
+{{- end -}}

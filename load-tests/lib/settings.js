@@ -1,0 +1,78 @@
+// What a run is told through environment variables. All of them are read and checked before it begins: a bad
+// value stops k6 with a message that names the variable and what is expected.
+//
+// The table in ../README.md has all of them.
+
+const UNITS_MS = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
+
+/** The settings that all scripts share; durations are in milliseconds. */
+export const settings = {
+  /** One address, or several: sessions are dealt out among them in turn, and come back to the next one. */
+  urls: addresses('URL', ['ws:', 'wss:'], 'ws://127.0.0.1:8080'),
+  token: text('TOKEN', ''),
+  /** How long the last publications may take before they count as missing. */
+  grace: duration('GRACE', '5s'),
+  p95: duration('P95', '1s'),
+  p99: duration('P99', '2s'),
+  /** A client that was closed tries again at random within this, and within twice as much each further time. */
+  backoff: duration('BACKOFF', '1s'),
+  /** A client that is not back after so long has failed. */
+  awayMax: duration('AWAY_MAX', '30s'),
+};
+
+export function text(name, fallback) {
+  return __ENV[name] || fallback;
+}
+
+/** A number from `least` on. */
+export function number(name, fallback, least = 0) {
+  const value = __ENV[name] ? Number(__ENV[name]) : fallback;
+  if (!(value >= least && value < Infinity)) refuse(name, `a number from ${least} on`);
+  return value;
+}
+
+export function wholeNumber(name, fallback, least = 1) {
+  const value = __ENV[name] ? Number(__ENV[name]) : fallback;
+  if (!(Number.isInteger(value) && value >= least)) refuse(name, `a whole number from ${least} on`);
+  return value;
+}
+
+/** A part of a whole, from 0 to 1. */
+export function share(name, fallback) {
+  const value = number(name, fallback);
+  if (value > 1) refuse(name, 'a share from 0 to 1');
+  return value;
+}
+
+/** A duration such as 500ms, 10s, 2m or 1m30s, in milliseconds. */
+export function duration(name, fallback) {
+  const given = text(name, fallback);
+  if (!/^(\d+(\.\d+)?(ms|h|m|s))+$/.test(given)) refuse(name, 'a duration such as 500ms, 10s or 1m30s');
+  return [...given.matchAll(/([\d.]+)(ms|h|m|s)/g)].reduce((sum, [, amount, unit]) => sum + Number(amount) * UNITS_MS[unit], 0);
+}
+
+/** One of a few words; the first is the default. */
+export function choice(name, ...words) {
+  const value = text(name, words[0]);
+  if (!words.includes(value)) refuse(name, words.join(' or '));
+  return value;
+}
+
+/** A channel's name, or the beginning of several. */
+export function channelName(name, fallback) {
+  const value = text(name, fallback);
+  if (/\s/.test(value)) refuse(name, 'a channel without white space');
+  return value;
+}
+
+/** Addresses, separated by commas and without a path of their own; none by default where `fallback` is empty. */
+export function addresses(name, schemes, fallback) {
+  const given = text(name, fallback).split(',').map((address) => address.trim().replace(/\/+$/, '')).filter((address) => address);
+  const known = (address) => schemes.some((scheme) => address.startsWith(`${scheme}//`) && address.length > scheme.length + 2);
+  if (!given.every(known)) refuse(name, `addresses such as ${schemes[0]}//host:port, separated by commas`);
+  return given;
+}
+
+function refuse(name, expected) {
+  throw new Error(`${name}=${__ENV[name]}: expected ${expected}`);
+}

@@ -1,0 +1,145 @@
+// A share of the clients reads too slowly, half of it not at all: each of those must be closed with 4008, come back
+// and resume without a loss, and the others must not notice. Needs a channel with history.
+//
+// The slow ones are slow in earnest: they use `k6/ws`, whose handlers run where the socket is read, so that while one
+// sleeps nothing is read, the system's buffers fill, and then the node's queue.
+//
+//   k6 run -e VUS=200 -e SLOW=0.1 -e DURATION=1m load-tests/slow-consumers.js
+import { sleep } from 'k6';
+import exec from 'k6/execution';
+import { Counter, Trend } from 'k6/metrics';
+import ws from 'k6/ws';
+import { Ledger } from './lib/ledger.js';
+import { PUBLISHER, Plan, listen, publishByClock, report, thresholds } from './lib/run.js';
+import { channelName, duration, number, settings, share, wholeNumber } from './lib/settings.js';
+import { summary, summaryTrendStats } from './lib/summary.js';
+import { JsonSession, address, backoff, params } from './lib/tidegate.js';
+
+const CHANNEL = channelName('CHANNEL', 'load-test:slow');
+const RATE = number('RATE', 40); // publications a second
+const SIZE = wholeNumber('SIZE', 32_000); // bytes of payload, roughly
+const SLOW = share('SLOW', 0.2); // of the clients
+const plan = new Plan({ vus: 10, duration: '10s' });
+const STALL = duration('STALL', `${Math.min(15_000, plan.duration * 0.6)}ms`); // how long they are slow
+const PAUSE = duration('PAUSE', '200ms'); // of those that read slowly, after each publication
+const SLOW_VUS = Math.ceil(plan.vus * SLOW);
+const HEALTHY_VUS = plan.vus - SLOW_VUS;
+const PUBLICATIONS = plan.count(RATE);
+const CLOSED_AS_SLOW = 4008;
+/** What Linux keeps for a connection on loopback, and a node's default queue: less than that hardly makes a client slow. */
+const UNREAD_BYTES_LEAST = 5_500_000;
+
+const closedAsSlow = new Counter('closed_as_slow');
+const slowComplete = new Counter('slow_complete');
+const slowMissing = new Counter('slow_missing');
+const slowDuplicates = new Counter('slow_duplicates');
+const unrecovered = new Counter('not_recovered');
+const away = new Trend('time_away', true);
+
+if (SLOW_VUS === 0 || HEALTHY_VUS === 0) throw new Error(`SLOW=${SLOW}: some of the ${plan.vus} VUS must be slow, and some not`);
+
+export const options = {
+  scenarios: {
+    healthy: plan.scenario('listenWell', HEALTHY_VUS),
+    slow: plan.scenario('listenBadly', SLOW_VUS),
+    publisher: plan.scenario('publish', 1),
+  },
+  thresholds: {
+    ...thresholds,
+    published: [`count==${PUBLICATIONS}`],
+    complete: [`count==${HEALTHY_VUS}`],
+    closed_as_slow: [`count>=${SLOW_VUS}`],
+    slow_complete: [`count==${SLOW_VUS}`],
+    slow_missing: ['count==0'],
+    slow_duplicates: ['count==0'],
+    not_recovered: ['count==0'],
+  },
+  summaryTrendStats,
+};
+
+export function setup() {
+  const unread = (RATE * SIZE * STALL) / 1000;
+  if (unread < UNREAD_BYTES_LEAST) {
+    console.warn(`RATE x SIZE x STALL is ${(unread / 1e6).toFixed(1)} MB: the system's buffers and the node's queue may take that much in`);
+  }
+  for (const counter of [closedAsSlow, slowComplete, slowMissing, slowDuplicates, unrecovered]) counter.add(0);
+  return plan.begin();
+}
+
+export function listenWell(run) {
+  listen(run, { channels: [CHANNEL], index: exec.scenario.iterationInTest, publishers: [[PUBLISHER, PUBLICATIONS]] });
+}
+
+export function publish(run) {
+  publishByClock(run, { channel: CHANNEL, count: PUBLICATIONS, size: SIZE });
+}
+
+/** One connection after the other, until it has everything. Blocks its VU: `k6/ws` knows no other way. */
+export function listenBadly(run) {
+  const index = exec.scenario.iterationInTest;
+  const consumer = {
+    run,
+    ledger: new Ledger(PUBLICATIONS),
+    positions: new Map([[CHANNEL, undefined]]),
+    // Every other one takes a publication now and then, the rest none at all.
+    pause: index % 2 === 0 ? STALL : PAUSE,
+    slowUntil: run.start + STALL,
+    lostAt: undefined,
+  };
+  let failures = 0;
+  for (let attempt = 0; !isDone(consumer) && failures <= 5; attempt++) {
+    const code = connection(address(index, attempt), consumer);
+    if (isDone(consumer)) break;
+    consumer.slowUntil = 0; // Once is enough: from now on it catches up.
+    if (code === CLOSED_AS_SLOW) closedAsSlow.add(1);
+    else report(`a slow consumer was closed with ${code}, not ${CLOSED_AS_SLOW}`);
+    failures = code === CLOSED_AS_SLOW ? 0 : failures + 1;
+    if (consumer.lostAt === undefined) consumer.lostAt = Date.now();
+    sleep(backoff(failures) / 1000);
+  }
+  slowComplete.add(consumer.ledger.missing === 0 ? 1 : 0);
+  slowMissing.add(consumer.ledger.missing);
+  slowDuplicates.add(consumer.ledger.duplicates);
+}
+
+function isDone({ run, ledger }) {
+  return ledger.missing === 0 || Date.now() > run.end + settings.grace;
+}
+
+/** Returns the code that the connection was closed with, or what went wrong instead. */
+function connection(url, consumer) {
+  const { run, ledger, positions, pause } = consumer;
+  let code = 'nothing';
+  ws.connect(`${url}/ws`, params, (socket) => {
+    const session = new JsonSession((frame) => socket.send(frame), positions, { stays: true }, {
+      subscribed(recovered) {
+        if (consumer.lostAt === undefined) return;
+        away.add(Date.now() - consumer.lostAt);
+        consumer.lostAt = undefined;
+        if (!recovered) unrecovered.add(1);
+      },
+      publication(payload) {
+        if (payload.run !== run.id) return;
+        ledger.record(payload.seq);
+        const slowFor = Math.min(pause, consumer.slowUntil - Date.now());
+        if (slowFor > 0) sleep(slowFor / 1000);
+        if (isDone(consumer)) socket.close();
+      },
+      answered() {},
+      pong() {},
+      failed: report,
+    });
+    socket.on('open', () => session.subscribe());
+    socket.on('message', (frame) => session.receive(frame));
+    socket.on('close', (closed) => (code = closed));
+    // A close frame is told here, too; what is no close frame has no code.
+    socket.on('error', (error) => (code = error.error()));
+    socket.setInterval(() => isDone(consumer) && socket.close(), 500);
+  });
+  return code;
+}
+
+export function handleSummary(data) {
+  const sentence = `${HEALTHY_VUS} clients that read, ${SLOW_VUS} that do not for ${STALL / 1000} s; ${PUBLICATIONS} publications of ${SIZE} bytes`;
+  return summary('slow-consumers.js', sentence, data);
+}

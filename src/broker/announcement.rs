@@ -1,0 +1,34 @@
+//! What nodes tell each other of themselves: how many connections each has, and whether it stays.
+
+use futures_util::future::BoxFuture;
+
+use super::Unavailable;
+use crate::publication::NodeId;
+
+/// What a node says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    pub node: NodeId,
+    pub stage: Stage,
+    pub connections: u64,
+    /// How long it holds, in milliseconds: by then the node says it anew, or is gone.
+    pub holds_ms: u64,
+}
+
+/// Where a node is in its life, as far as others care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It takes clients.
+    Serving,
+    /// It still has some, and takes no more.
+    Leaving,
+    /// It ends this moment.
+    Gone,
+}
+
+/// Carries announcements to all nodes.
+pub trait Announcing {
+    /// Tells every node, this one too, by an [`Event::Announced`](super::Event::Announced). Kept nowhere:
+    /// who is not there does not hear it.
+    fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>>;
+}

@@ -1,0 +1,80 @@
+//! Announcements in Redis: publications on one channel that all nodes subscribe to. Nothing is kept.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::Redis;
+use crate::broker::{Announcement, Announcing, Broker, Stage, Unavailable};
+use crate::publication::{Channel, Publication};
+
+/// The Redis channel on which nodes tell of themselves. No user's channel: it has spaces.
+pub fn channel() -> Channel {
+    Channel::internal(NAME)
+}
+
+/// Is it the channel's name, without the prefix?
+pub fn is_channel(name: &str) -> bool {
+    name == NAME
+}
+
+const NAME: &str = "fleet of nodes";
+
+impl Announcing for Redis {
+    fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>> {
+        let publication = Publication::bare(Bytes::from(written(announcement)));
+        let receipt = self.publish(channel(), publication);
+        Box::pin(async { receipt.await.map(|_| ()) })
+    }
+}
+
+fn written(announcement: Announcement) -> String {
+    let Announcement { node, stage, connections, holds_ms } = announcement;
+    let stage = match stage {
+        Stage::Serving => "serving",
+        Stage::Leaving => "leaving",
+        Stage::Gone => "gone",
+    };
+    format!("{node} {stage} {connections} {holds_ms}")
+}
+
+/// What a message on the channel says. None: nothing that a node wrote. Later versions may add words.
+pub fn told(message: &[u8]) -> Option<Announcement> {
+    let mut words = std::str::from_utf8(message).ok()?.split(' ');
+    let node = words.next()?.parse().ok()?;
+    let stage = match words.next()? {
+        "serving" => Stage::Serving,
+        "leaving" => Stage::Leaving,
+        "gone" => Stage::Gone,
+        _ => return None,
+    };
+    let (connections, holds_ms) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Announcement { node, stage, connections, holds_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publication::NodeId;
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_none_is_left() {
+        for stage in [Stage::Serving, Stage::Leaving, Stage::Gone] {
+            let node = NodeId::random();
+            let said = Announcement { node, stage, connections: 12_345, holds_ms: 7000 };
+            assert_eq!(told(written(said).as_bytes()), Some(said));
+            assert_eq!(told(format!("{} more", written(said)).as_bytes()), Some(said));
+        }
+        for other in [
+            "",
+            "0123456789ab",
+            "0123456789ab serving 5",
+            "0123456789ab asleep 5 5",
+            "0123456789ab serving -5 5",
+            "node serving 5 5",
+            "+123456789ab serving 5 5",
+        ] {
+            assert_eq!(told(other.as_bytes()), None, "{other}");
+        }
+        assert_eq!(told(b"\xff"), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the user that is logged in may not do. Redis looks at the ACL before anything else, so each command
+//! is tried in a form that then does nothing: on a key that is not there, or with what it refuses.
+
+use std::collections::BTreeSet;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Pipeline, Value};
+
+use super::ask;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::lane::Lane;
+use crate::broker::{Forbidden, Need};
+
+/// Stands for the channel, and the key of its name, in an attempt. No client can have a channel of this name.
+const CHANNEL: &str = "<channel>";
+
+/// How the ACL calls what is tried, who needs it, and the attempt.
+type Attempt = (&'static str, &'static [Need], &'static str);
+
+const ALL: &[Need] = &[Need::Everything];
+const KEEPING: &[Need] = &[Need::History, Need::Presence, Need::Revocations];
+const HISTORY: &[Need] = &[Need::History];
+const PRESENCE: &[Need] = &[Need::Presence];
+const REVOCATIONS: &[Need] = &[Need::Revocations];
+
+/// With one server, or sentinels. `<channel>` exists nowhere.
+const ATTEMPTS: [Attempt; 33] = [
+    ("client|setname", ALL, "CLIENT SETNAME tidegate-doctor"),
+    ("role", ALL, "ROLE"),
+    ("ping", ALL, "PING"),
+    ("unwatch", ALL, "UNWATCH"),
+    ("function|list", KEEPING, "FUNCTION LIST LIBRARYNAME tidegate"),
+    // No library begins like this.
+    ("function|load", KEEPING, "FUNCTION LOAD nothing"),
+    ("fcall", KEEPING, "FCALL tidegate_nothing 1 <channel>"),
+    ("time", KEEPING, "TIME"),
+    ("pexpire", KEEPING, "PEXPIRE <channel> 1000"),
+    ("info", HISTORY, "INFO replication"),
+    ("wait", HISTORY, "WAIT 0 1"),
+    ("get", HISTORY, "GET <channel>"),
+    ("set", HISTORY, "SET <channel> nothing XX"),
+    ("xadd", HISTORY, "XADD <channel> NOMKSTREAM * nothing nothing"),
+    ("xdel", HISTORY, "XDEL <channel> 0-1"),
+    ("xinfo|stream", HISTORY, "XINFO STREAM <channel>"),
+    ("xrange", HISTORY, "XRANGE <channel> - + COUNT 1"),
+    ("xrevrange", HISTORY, "XREVRANGE <channel> + - COUNT 1"),
+    ("xtrim", HISTORY, "XTRIM <channel> MAXLEN 1"),
+    ("del", PRESENCE, "DEL <channel>"),
+    ("exists", PRESENCE, "EXISTS <channel>"),
+    ("hdel", PRESENCE, "HDEL <channel> nothing"),
+    ("hgetall", PRESENCE, "HGETALL <channel>"),
+    ("hlen", PRESENCE, "HLEN <channel>"),
+    ("hmget", PRESENCE, "HMGET <channel> nothing"),
+    ("hrandfield", PRESENCE, "HRANDFIELD <channel>"),
+    // A field without a value, which Redis finds after it has looked at the ACL.
+    ("hset", PRESENCE, "HSET <channel> one 1 two"),
+    ("zadd", REVOCATIONS, "ZADD <channel> XX 1 nothing"),
+    ("zcard", REVOCATIONS, "ZCARD <channel>"),
+    ("zcount", REVOCATIONS, "ZCOUNT <channel> 0 1"),
+    ("zrange", REVOCATIONS, "ZRANGE <channel> 0 0"),
+    ("zremrangebyrank", REVOCATIONS, "ZREMRANGEBYRANK <channel> 0 0"),
+    ("publish", ALL, "PUBLISH <channel> nothing"),
+];
+
+/// Beside them. Subscribing is tried by the relay.
+const OF_ONE: [Attempt; 1] = [("pubsub|numsub", ALL, "PUBSUB NUMSUB <channel>")];
+const OF_CLUSTER: [Attempt; 4] = [
+    ("spublish", ALL, "SPUBLISH <channel> nothing"),
+    ("pubsub|shardnumsub", ALL, "PUBSUB SHARDNUMSUB <channel>"),
+    ("cluster|slots", ALL, "CLUSTER SLOTS"),
+    ("cluster|nodes", ALL, "CLUSTER NODES"),
+];
+
+/// Each once, ready to be read.
+pub async fn forbidden(
+    context: &Context,
+    lane: &Lane,
+    connection: &mut MultiplexedConnection,
+) -> Result<Vec<Forbidden>, String> {
+    let more: &[Attempt] = if context.map.is_sharded() { &OF_CLUSTER } else { &OF_ONE };
+    let attempts: Vec<_> = ATTEMPTS.iter().chain(more).collect();
+    let channel = context.name(&context.map.probe(lane, context.node));
+    let mut pipeline = Pipeline::new();
+    for (.., attempt) in &attempts {
+        let mut words = attempt.split(' ');
+        pipeline.cmd(words.next().unwrap_or_default());
+        for word in words {
+            pipeline.arg(if word == CHANNEL { &channel } else { word });
+        }
+    }
+    let answers = ask(connection, &pipeline).await?;
+    let mut found = BTreeSet::new();
+    for ((command, needs, _), answer) in attempts.iter().zip(&answers) {
+        if let Some(rule) = missing(command, &context.prefix, answer) {
+            found.extend(needs.iter().map(|need| Forbidden { need: *need, rule: rule.clone() }));
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// The rule that the ACL lacks, if the answer says that it does.
+fn missing(command: &str, prefix: &str, answer: &Value) -> Option<String> {
+    let Value::ServerError(error) = answer else { return None };
+    if error.code() != "NOPERM" {
+        return None;
+    }
+    // Redis says it in words only: "… to run the 'xadd' command", "… access one of the keys …".
+    let detail = error.details().unwrap_or_default();
+    Some(match detail {
+        _ if detail.contains("command") => format!("+{command}"),
+        _ if detail.contains("channel") => format!("&{prefix}*"),
+        _ if detail.contains("key") => format!("~{prefix}*"),
+        _ => format!("+{command}"),
+    })
+}

@@ -1,0 +1,63 @@
+//! What Redis is like, for those who judge it before a node depends on it. Nothing is changed there: no
+//! function is installed, no key written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The masters of a deployment, and what each says of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Survey {
+    pub masters: Vec<Master>,
+    /// Slots of a cluster that nobody serves.
+    pub slots_unserved: usize,
+    /// Masters beyond those, which were not asked.
+    pub masters_unasked: usize,
+}
+
+/// One master.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Master {
+    pub address: String,
+    /// Err: it cannot be spoken to, and why.
+    pub answers: Result<Answers, String>,
+}
+
+/// What a master let itself be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answers {
+    /// The fields of `INFO`. Err: what it said instead, as for all that follows.
+    pub info: Reading<BTreeMap<String, String>>,
+    /// The names asked for, and what `CONFIG GET` says of each.
+    pub settings: BTreeMap<&'static str, Reading<String>>,
+    /// Is the library of functions there?
+    pub has_functions: Reading<bool>,
+    /// From a `PING` to its answer, the median of some.
+    pub round_trip: Duration,
+    /// How far the server's clock is ahead of this one's, in milliseconds.
+    pub clock_ahead_millis: Reading<i64>,
+    /// What the user that is logged in may not do, of what nodes do.
+    pub forbidden: Vec<Forbidden>,
+    /// How long a publication took to come back to who published it. Err: it did not.
+    pub relay: Result<Duration, String>,
+}
+
+/// What was read, or why it could not be.
+pub type Reading<T> = Result<T, String>;
+
+/// Something that the user's ACL does not let it do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Forbidden {
+    pub need: Need,
+    /// The rule that would, such as `+fcall` or `~tidegate:*`.
+    pub rule: String,
+}
+
+/// What of a node needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    Everything,
+    History,
+    Presence,
+    /// Disconnecting users on all nodes.
+    Revocations,
+}

@@ -1,0 +1,34 @@
+//! `tidegate doctor`: what of this host, of Redis and of the configuration would hurt under load, and what to
+//! do about it. Changes nothing, and ends by itself: each wait is bounded.
+
+mod finding;
+mod host;
+mod intermediaries;
+mod redis;
+mod report;
+mod settings;
+mod sizes;
+
+use std::process::ExitCode;
+
+use self::finding::{Finding, Level, Part};
+use super::{EXIT_FAILURE, Failure, small_runtime};
+use crate::broker;
+use crate::config::Config;
+
+/// Exits 0 where nothing is worse than a warning, else 1.
+pub fn run(config: &Config, json: bool) -> Result<ExitCode, Failure> {
+    let runtime = small_runtime()?;
+    let survey = runtime.block_on(broker::survey(&config.broker));
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    let mut parts = vec![Part::new("Host", host::findings(&host::Facts::read(), config))];
+    parts.extend(redis::parts(survey.as_ref(), config));
+    parts.push(Part::new("Configuration", settings::findings(config, &settings::Around::read())));
+    let text =
+        if json { report::json(&parts) } else { report::text(&parts, report::Ink::of_stdout()) };
+    println!("{text}");
+    let findings = || parts.iter().flat_map(|part| &part.findings);
+    let is_ill = findings().any(|Finding { level, .. }| *level == Level::Problem);
+    Ok(if is_ill { ExitCode::from(EXIT_FAILURE) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,149 @@
+//! Whether there is memory for the connections that may come.
+
+use super::super::finding::{Finding, Level};
+use super::super::sizes::{KERNEL_BYTES, bytes, connection_bytes, many};
+use super::{Facts, room, wanted};
+use crate::config::Config;
+
+/// What the node has without connections, with room for its rules, histories that are read and the like.
+const BASE_BYTES: usize = 64 << 20;
+
+/// Of 100 bytes that the process may have, so many are used before it refuses (docs/OPERATING.md, "Limits").
+const USABLE_PERCENT: usize = 85;
+
+/// Slow consumers that may fill the memory; fewer are a risk that is soon met.
+const SLOW_MIN: usize = 100;
+
+pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
+    if facts.memory == 0 {
+        return Vec::new();
+    }
+    [Some(ceiling(facts, config)), Some(connections(facts, config)), Some(queues(facts, config))]
+        .into_iter()
+        .chain([kernel(facts, config)])
+        .flatten()
+        .collect()
+}
+
+/// What `limits.memory_max` amounts to.
+fn memory_max(facts: &Facts, config: &Config) -> usize {
+    match config.limits.memory_max {
+        0 => facts.memory / 10 * 9,
+        max => max,
+    }
+}
+
+fn ceiling(facts: &Facts, config: &Config) -> Finding {
+    let max = memory_max(facts, config);
+    let measured = format!("limits.memory_max is {} of {}", bytes(max), bytes(facts.memory));
+    let level = match max {
+        max if max > facts.memory => Level::Problem,
+        max if max / 95 > facts.memory / 100 => Level::Warning,
+        _ => Level::Ok,
+    };
+    let why = "the system ends the process before the node sheds load by itself, and all its clients are cut \
+               off at once; the buffers of sockets count in too";
+    let remedy = "leave limits.memory_max out: it is then nine tenths of what there is; or allow more memory";
+    Finding::new(level, "memory ceiling", measured, why, remedy)
+}
+
+/// Those of the node: the kernel's are beside the ceiling.
+fn connections(facts: &Facts, config: &Config) -> Finding {
+    let each = connection_bytes(config);
+    let usable = memory_max(facts, config) / 100 * USABLE_PERCENT;
+    let fits = usable.saturating_sub(BASE_BYTES) / each;
+    let measured = format!("room for {} idle connections at {} each", many(fits), bytes(each));
+    let why = "memory of idle connections cannot be shed: the node is not ready, and refuses everybody new, \
+               from 85 % of its ceiling on";
+    let wanted = wanted(config).unwrap_or_default();
+    let remedy = format!(
+        "memory for {} more, or a smaller limits.connections_max",
+        bytes((wanted * each + BASE_BYTES).saturating_sub(usable))
+    );
+    Finding::new(room(fits, config), "memory of connections", measured, why, remedy)
+}
+
+/// The kernel's part, which the control group counts and the node's ceiling does not.
+fn kernel(facts: &Facts, config: &Config) -> Option<Finding> {
+    let wanted = wanted(config)?;
+    let kernel = wanted.saturating_mul(KERNEL_BYTES);
+    let left = facts.memory.saturating_sub(memory_max(facts, config));
+    let needed = connection_bytes(config) * wanted + BASE_BYTES + kernel;
+    let level = match kernel {
+        _ if needed > facts.memory => Level::Problem,
+        kernel if kernel > left => Level::Warning,
+        _ => Level::Ok,
+    };
+    let measured = format!(
+        "{} for {} idle connections; {} are left beside limits.memory_max",
+        bytes(kernel),
+        many(wanted),
+        bytes(left)
+    );
+    let why = "sockets count for the control group and not for limits.memory_max: the system may end the \
+               process while the node thinks that there is room";
+    let remedy = match level {
+        Level::Problem => format!("{} of memory or more, or fewer connections", bytes(needed)),
+        _ => format!("limits.memory_max = \"{}MiB\"", facts.memory.saturating_sub(kernel) >> 20),
+    };
+    Some(Finding::new(level, "memory of the kernel", measured, why, remedy))
+}
+
+fn queues(facts: &Facts, config: &Config) -> Finding {
+    let each = config.session.queue_bytes_max;
+    let slow = memory_max(facts, config).saturating_sub(BASE_BYTES) / each;
+    let measured = format!("{} slow consumers with {} each fill it", many(slow), bytes(each));
+    let level = if slow < SLOW_MIN { Level::Warning } else { Level::Ok };
+    let why = "session.queue_bytes_max may wait for each slow consumer; when memory is short, those with the \
+               most are closed (1013), and meanwhile nobody new comes in";
+    let remedy = "a smaller session.queue_bytes_max, or more memory";
+    Finding::new(level, "memory of queues", measured, why, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::config;
+    use super::*;
+
+    fn level(memory: usize, flags: &[&str], subject: &str) -> Option<Level> {
+        let found = findings(&Facts { memory, ..Facts::default() }, &config(flags));
+        found.iter().find(|finding| finding.subject == subject).map(|finding| finding.level)
+    }
+
+    #[test]
+    fn a_ceiling_above_what_there_is_is_none() {
+        let of = |flags: &[&str]| level(1 << 30, flags, "memory ceiling");
+        assert_eq!(of(&[]), Some(Level::Ok));
+        assert_eq!(of(&["limits.memory_max=1000MiB"]), Some(Level::Warning));
+        assert_eq!(of(&["limits.memory_max=2GiB"]), Some(Level::Problem));
+        assert_eq!(level(0, &[], "memory ceiling"), None, "the system does not say");
+    }
+
+    #[test]
+    fn connections_fit_or_do_not() {
+        let of = |memory, max: &str| {
+            level(memory, &[&format!("limits.connections_max={max}")], "memory of connections")
+        };
+        assert_eq!(of(1 << 30, "200000"), Some(Level::Ok));
+        assert_eq!(of(1 << 30, "300000"), Some(Level::Problem));
+        assert_eq!(of(100 << 20, "0"), Some(Level::Warning));
+    }
+
+    #[test]
+    fn the_kernels_part_fits_beside_the_nodes_ceiling() {
+        let of = |max: &str| {
+            level(1 << 30, &[&format!("limits.connections_max={max}")], "memory of the kernel")
+        };
+        assert_eq!(of("0"), None, "nobody said how many there will be");
+        assert_eq!(of("20000"), Some(Level::Ok));
+        assert_eq!(of("50000"), Some(Level::Warning));
+        assert_eq!(of("200000"), Some(Level::Problem));
+    }
+
+    #[test]
+    fn few_slow_consumers_must_not_fill_it() {
+        let of = |flags: &[&str]| level(1 << 30, flags, "memory of queues");
+        assert_eq!(of(&[]), Some(Level::Ok));
+        assert_eq!(of(&["session.queue_bytes_max=64MiB"]), Some(Level::Warning));
+    }
+}

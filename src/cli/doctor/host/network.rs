@@ -1,0 +1,191 @@
+//! What the kernel does for connections before and beside the node.
+
+use super::super::finding::{Finding, Level};
+use super::super::sizes::{bytes, many};
+use super::{Facts, room, wanted};
+use crate::config::Config;
+
+/// What Linux has by default since 5.4.
+const SOMAXCONN_MIN: usize = 4096;
+
+/// Without cookies, handshakes that are under way beyond this are dropped.
+const SYN_BACKLOG_MIN: usize = 1024;
+
+/// Tracked connections beyond which the table is nearly full, in percent.
+const TRACKED_PERCENT_MAX: usize = 75;
+
+/// Bytes of TCP buffers for each connection, below which a publication to all is a shortage: a page.
+const TCP_BYTES_MIN: usize = 4096;
+
+pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
+    let checks = [accept_queue, handshakes, ports, own_port, tracked, buffers];
+    checks.iter().filter_map(|check| check(facts, config)).collect()
+}
+
+fn accept_queue(facts: &Facts, _: &Config) -> Option<Finding> {
+    let somaxconn = facts.somaxconn?;
+    let level = if somaxconn < SOMAXCONN_MIN { Level::Warning } else { Level::Ok };
+    let measured = format!("net.core.somaxconn = {}", many(somaxconn));
+    let why = "so many connections wait while the node is busy; those beyond it, as when all clients of \
+               another node come at once, try again after a second and more";
+    let remedy = format!("sysctl -w net.core.somaxconn={SOMAXCONN_MIN}, then restart the node");
+    Some(Finding::new(level, "accept queue", measured, why, remedy))
+}
+
+fn handshakes(facts: &Facts, _: &Config) -> Option<Finding> {
+    let backlog = facts.syn_backlog?;
+    let measured = format!("net.ipv4.tcp_max_syn_backlog = {}", many(backlog));
+    if facts.has_syn_cookies.unwrap_or(true) {
+        return Some(Finding::ok("TCP handshakes", format!("{measured}, beyond it SYN cookies")));
+    }
+    let level = if backlog < SYN_BACKLOG_MIN { Level::Warning } else { Level::Ok };
+    let why = "beyond so many handshakes under way, new ones are dropped, as SYN cookies are off";
+    let remedy = "sysctl -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_max_syn_backlog=4096";
+    Some(Finding::new(level, "TCP handshakes", measured, why, remedy))
+}
+
+/// The node itself has a handful of outgoing connections; a balancer has one for each client.
+fn ports(facts: &Facts, config: &Config) -> Option<Finding> {
+    let (first, last) = facts.ports?;
+    let ports = usize::from(last.saturating_sub(first)) + 1;
+    let measured = format!("net.ipv4.ip_local_port_range = {first} {last}: {} ports", many(ports));
+    let is_beyond = wanted(config).is_some_and(|wanted| wanted > ports);
+    let level = if is_beyond { Level::Hint } else { Level::Ok };
+    let why = format!(
+        "limits.connections_max is more: a balancer that connects for its clients has so many connections, at \
+         most, from each of its addresses to each address and port of a node. Where balancers are set up like \
+         this host, one address of theirs fills a node to {}; clients that connect directly are not bound by it",
+        many(ports)
+    );
+    let remedy = "on the balancer: sysctl -w net.ipv4.ip_local_port_range='1024 65535', and several source \
+                  addresses, or several addresses of the node";
+    Some(Finding::new(level, "ports of a balancer", measured, why, remedy))
+}
+
+/// A port that an outgoing connection may have got cannot be listened on.
+fn own_port(facts: &Facts, config: &Config) -> Option<Finding> {
+    let (first, last) = facts.ports?;
+    let reserved = |port: u16| {
+        let ranges = facts.reserved_ports.split(',').filter_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            Some(first.parse::<u16>().ok()?..=last.parse().ok()?)
+        });
+        ranges.into_iter().any(|range| range.contains(&port))
+    };
+    let listens = [config.server.listen.port(), config.internal.listen.port()];
+    let taken =
+        listens.into_iter().find(|port| (first..=last).contains(port) && !reserved(*port))?;
+    Some(Finding::warning(
+        "listening port",
+        format!("{taken} is one of those that outgoing connections get"),
+        "a connection of any process may have it when the node starts again, which then fails",
+        format!("another port, or sysctl -w net.ipv4.ip_local_reserved_ports={taken}"),
+    ))
+}
+
+fn tracked(facts: &Facts, config: &Config) -> Option<Finding> {
+    let (tracked, max) = facts.tracked?;
+    let measured = format!("nf_conntrack has {} of {}", many(tracked), many(max));
+    // The table is there wherever the kernel could track; only what is in it tells that it does.
+    if tracked == 0 {
+        return Some(Finding::ok("connection tracking", format!("{measured}: not in use now")));
+    }
+    let level = match room(max.saturating_sub(tracked), config) {
+        Level::Ok if tracked / TRACKED_PERCENT_MAX >= max / 100 => Level::Warning,
+        level => level,
+    };
+    let size = wanted(config).unwrap_or(max).saturating_mul(2);
+    let why = "each connection takes an entry, also for two minutes after its end; once the table is full, \
+               packets of new connections are dropped and nobody is told but the kernel's log";
+    let remedy = format!(
+        "sysctl -w net.netfilter.nf_conntrack_max={size}, or no tracking for the node's port (a rule with \
+         notrack)"
+    );
+    Some(Finding::new(level, "connection tracking", measured, why, remedy))
+}
+
+fn buffers(facts: &Facts, config: &Config) -> Option<Finding> {
+    let (pressure, max) = facts.tcp_bytes?;
+    let slow = facts.send_buffer_bytes.map_or_else(String::new, |each| {
+        let readers = many(pressure / each.max(1));
+        format!(": enough for {readers} slow readers at {} each (tcp_wmem)", bytes(each))
+    });
+    let measured = format!("net.ipv4.tcp_mem is short from {}{slow}", bytes(pressure));
+    let is_short = wanted(config).is_some_and(|wanted| pressure / wanted < TCP_BYTES_MIN);
+    let level = if is_short { Level::Warning } else { Level::Ok };
+    let why = format!(
+        "one publication to all of limits.connections_max connections takes a page of each, and more than {} \
+         is never given: then the kernel drops packets of everybody",
+        bytes(max)
+    );
+    let pages = wanted(config).unwrap_or_default().saturating_mul(4);
+    let remedy = format!(
+        "sysctl -w net.ipv4.tcp_mem='{pages} {} {}'; smaller net.ipv4.tcp_wmem lets slow readers hold less",
+        pages.saturating_mul(2),
+        pages.saturating_mul(3),
+    );
+    Some(Finding::new(level, "TCP buffers", measured, why, remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::config;
+    use super::*;
+
+    fn level(facts: Facts, flags: &[&str], subject: &str) -> Option<Level> {
+        let found = findings(&facts, &config(flags));
+        found.iter().find(|finding| finding.subject == subject).map(|finding| finding.level)
+    }
+
+    #[test]
+    fn a_short_accept_queue_is_told() {
+        let of = |somaxconn| Facts { somaxconn: Some(somaxconn), ..Facts::default() };
+        assert_eq!(level(of(128), &[], "accept queue"), Some(Level::Warning));
+        assert_eq!(level(of(4096), &[], "accept queue"), Some(Level::Ok));
+        assert_eq!(level(Facts::default(), &[], "accept queue"), None);
+    }
+
+    #[test]
+    fn a_short_handshake_queue_matters_without_cookies() {
+        let of = |has_syn_cookies| Facts {
+            syn_backlog: Some(128),
+            has_syn_cookies: Some(has_syn_cookies),
+            ..Facts::default()
+        };
+        assert_eq!(level(of(true), &[], "TCP handshakes"), Some(Level::Ok));
+        assert_eq!(level(of(false), &[], "TCP handshakes"), Some(Level::Warning));
+    }
+
+    #[test]
+    fn ports_bound_what_one_balancer_brings_and_may_collide_with_the_nodes() {
+        let facts = || Facts { ports: Some((32_768, 60_999)), ..Facts::default() };
+        let subject = "ports of a balancer";
+        assert_eq!(level(facts(), &["limits.connections_max=50000"], subject), Some(Level::Hint));
+        assert_eq!(level(facts(), &["limits.connections_max=20000"], subject), Some(Level::Ok));
+        let listen = ["server.listen=127.0.0.1:40000"];
+        assert_eq!(level(facts(), &[], "listening port"), None);
+        assert_eq!(level(facts(), &listen, "listening port"), Some(Level::Warning));
+        let reserved = Facts { reserved_ports: "8080,39990-40010".to_owned(), ..facts() };
+        assert_eq!(level(reserved, &listen, "listening port"), None);
+    }
+
+    #[test]
+    fn a_table_of_connections_that_fills_is_told() {
+        let of = |tracked, max| Facts { tracked: Some((tracked, max)), ..Facts::default() };
+        let subject = "connection tracking";
+        assert_eq!(level(of(0, 1_000), &[], subject), Some(Level::Ok), "it tracks nothing");
+        assert_eq!(level(of(10, 262_144), &[], subject), Some(Level::Ok));
+        assert_eq!(level(of(200_000, 262_144), &[], subject), Some(Level::Warning));
+        let flags = ["limits.connections_max=300000"];
+        assert_eq!(level(of(10, 262_144), &flags, subject), Some(Level::Problem));
+    }
+
+    #[test]
+    fn buffers_have_a_page_for_everybody() {
+        let facts = Facts { tcp_bytes: Some((400 << 20, 600 << 20)), ..Facts::default() };
+        let of = |flags: &[&str]| level(facts.clone(), flags, "TCP buffers");
+        assert_eq!(of(&[]), Some(Level::Ok));
+        assert_eq!(of(&["limits.connections_max=100000"]), Some(Level::Ok));
+        assert_eq!(of(&["limits.connections_max=200000"]), Some(Level::Warning));
+    }
+}

@@ -1,0 +1,229 @@
+//! What Redis is like, master by master.
+
+mod acl;
+mod buffers;
+mod keeping;
+mod server;
+
+use super::finding::{Finding, Level, Part};
+use crate::broker::{Master, Survey, Url};
+use crate::config::Config;
+use crate::transport::{RESERVED_FILES, open_file_limit};
+
+/// Connections of a node to a master, at most (docs/OPERATING.md, "Redis").
+const CONNECTIONS_PER_MASTER: usize = 5;
+
+/// Files of a node for anything but clients and Redis, at most.
+const OTHER_FILES: usize = 14;
+
+/// None: there is no Redis.
+pub fn parts(survey: Option<&Result<Survey, String>>, config: &Config) -> Vec<Part> {
+    let url = config.broker.url.masked();
+    match survey {
+        None => Vec::new(),
+        Some(Err(why)) => {
+            let finding = Finding::problem(
+                "masters",
+                why,
+                "without a master nothing is published, and the node is not ready",
+                format!("see that broker.url is right and that they run: {url}"),
+            );
+            vec![Part::new("Redis", vec![finding])]
+        }
+        Some(Ok(survey)) => found(survey, config),
+    }
+}
+
+fn found(survey: &Survey, config: &Config) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if survey.slots_unserved > 0 {
+        let finding = Finding::problem(
+            "slots",
+            format!("{} of 16384 have no master", survey.slots_unserved),
+            "channels of these slots answer unavailable, and the node is not ready",
+            "redis-cli --cluster check, then --cluster fix",
+        );
+        parts.push(Part::new("Redis, the cluster", vec![finding]));
+    }
+    let masters = survey.masters.len() + survey.masters_unasked;
+    if let Some(finding) = files(masters, open_file_limit(), config) {
+        parts.push(Part::new("Redis, its masters", vec![finding]));
+    }
+    let several = survey.masters.len() > 1;
+    for master in &survey.masters {
+        let findings = of_master(master, config);
+        let findings = if several { with_well_ones_counted(findings) } else { findings };
+        parts.push(Part::new(format!("Redis {}", master.address), findings));
+    }
+    if survey.masters_unasked > 0 {
+        let left = format!("{} masters were not asked", survey.masters_unasked);
+        parts.push(Part::new("Redis, the rest", vec![Finding::hint("masters", left, "", "")]));
+    }
+    parts
+}
+
+/// What a node keeps back for Redis has room for ten masters.
+fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> {
+    let needed = masters * CONNECTIONS_PER_MASTER + OTHER_FILES;
+    let fits = open_files.saturating_sub(needed);
+    let connections_max = match config.limits.connections_max {
+        0 => open_files.saturating_sub(RESERVED_FILES),
+        max => max,
+    };
+    (connections_max > fits).then(|| {
+        Finding::warning(
+            "files for masters",
+            format!(
+                "{masters} masters may take {needed} open files; {RESERVED_FILES} are kept for them"
+            ),
+            "a node that is full of clients could not connect to Redis again",
+            format!("limits.connections_max = {fits}, or more open files"),
+        )
+    })
+}
+
+fn of_master(master: &Master, config: &Config) -> Vec<Finding> {
+    match &master.answers {
+        Err(why) => vec![Finding::problem(
+            "connection",
+            why,
+            "while this master cannot be spoken to, its channels answer unavailable, and the node is not ready",
+            away(why, &master.address, &config.broker.url),
+        )],
+        Ok(answers) => {
+            let mut findings = server::findings(answers, config);
+            findings.extend(buffers::findings(answers, config));
+            findings.extend(keeping::findings(answers, config));
+            findings.extend(acl::findings(answers, config));
+            findings
+        }
+    }
+}
+
+fn away(why: &str, address: &str, url: &Url) -> String {
+    let says = |part: &&str| why.contains(part);
+    if ["NOAUTH", "WRONGPASS", "AuthenticationFailed"].iter().any(says) {
+        return format!("write the right user and password into broker.url, now {}", url.masked());
+    }
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "6379"));
+    let tls = if url.is_encrypted() { " --tls" } else { "" };
+    format!(
+        "redis-cli{tls} -h {} -p {port} PING from this host, then look at Redis' own log and at firewalls",
+        host.trim_matches(['[', ']'])
+    )
+}
+
+/// Many masters that are well are one line each.
+fn with_well_ones_counted(findings: Vec<Finding>) -> Vec<Finding> {
+    let (well, mut others): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.level == Level::Ok);
+    if !well.is_empty() {
+        let subjects: Vec<_> = well.iter().map(|finding| finding.subject.as_str()).collect();
+        others.push(Finding::ok("all else", subjects.join(", ")));
+    }
+    others
+}
+
+/// Does a rule keep history?
+fn keeps_history(config: &Config) -> bool {
+    config.rules.get().iter().any(|rule| rule.policy.history.is_some())
+}
+
+/// Does a rule keep presence?
+fn keeps_presence(config: &Config) -> bool {
+    config.rules.get().iter().any(|rule| rule.policy.presence)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::super::host::tests::config;
+    use super::*;
+    use crate::broker::Answers;
+
+    pub const HISTORY: &str =
+        r#"rules=[{pattern="chat:*",history={size=5,age="1m"},presence=true}]"#;
+
+    /// A Redis as it comes, with these fields of `INFO` and these settings besides.
+    pub fn answers(info: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Answers {
+        let mut all = BTreeMap::from([
+            ("redis_version", "7.0.15"),
+            ("role", "master"),
+            ("connected_clients", "5"),
+            ("used_memory", "1000000"),
+            ("connected_slaves", "0"),
+            ("rdb_last_bgsave_status", "ok"),
+        ]);
+        all.extend(info.iter().copied());
+        let mut given = BTreeMap::from([
+            ("appendonly", "yes"),
+            (
+                "client-output-buffer-limit",
+                "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+            ),
+            ("maxclients", "10000"),
+            ("maxmemory", "1000000000"),
+            ("maxmemory-policy", "noeviction"),
+            ("min-replicas-to-write", "0"),
+            ("tcp-keepalive", "300"),
+            ("timeout", "0"),
+        ]);
+        given.extend(settings.iter().copied());
+        let text = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        Answers {
+            info: Ok(all.into_iter().map(text).collect()),
+            settings: given.into_iter().map(|(name, value)| (name, Ok(value.to_owned()))).collect(),
+            has_functions: Ok(true),
+            round_trip: Duration::from_micros(200),
+            clock_ahead_millis: Ok(3),
+            forbidden: Vec::new(),
+            relay: Ok(Duration::from_micros(500)),
+        }
+    }
+
+    /// How it is found with these rules or without.
+    pub fn level(answers: Answers, flags: &[&str], subject: &str) -> Option<Level> {
+        let flags = [&["broker.url=redis://localhost"], flags].concat();
+        let master = Master { address: "localhost:6379".to_owned(), answers: Ok(answers) };
+        let found = of_master(&master, &config(&flags));
+        found.iter().find(|finding| finding.subject == subject).map(|finding| finding.level)
+    }
+
+    #[test]
+    fn a_redis_as_it_should_be_gives_nothing_to_do() {
+        for flags in [&[][..], &[HISTORY]] {
+            let master = Master { address: "a:1".to_owned(), answers: Ok(answers(&[], &[])) };
+            let found = of_master(&master, &config(flags));
+            assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
+        }
+    }
+
+    #[test]
+    fn many_masters_take_files_that_clients_must_leave() {
+        let level = |masters, max: &str| {
+            let config = config(&[&format!("limits.connections_max={max}")]);
+            files(masters, 1024, &config).map(|finding| finding.level)
+        };
+        assert_eq!(level(10, "0"), None);
+        assert_eq!(level(11, "0"), Some(Level::Warning));
+        assert_eq!(level(11, "955"), None);
+        assert_eq!(level(11, "956"), Some(Level::Warning));
+    }
+
+    #[test]
+    fn several_masters_are_told_of_by_what_is_wrong_with_them() {
+        let replica = [("connected_slaves", "1"), ("slave0", "state=online,lag=0")];
+        let well = Master { address: "a:1".to_owned(), answers: Ok(answers(&replica, &[])) };
+        let away =
+            Master { address: "b:2".to_owned(), answers: Err("Connection refused".to_owned()) };
+        let survey = Survey { masters: vec![well, away], slots_unserved: 7, masters_unasked: 0 };
+        let parts = parts(Some(&Ok(survey)), &config(&["broker.url=redis+cluster://a:1,b:2"]));
+        let findings: Vec<_> = parts.iter().map(|part| part.findings.len()).collect();
+        assert_eq!(findings, [1, 1, 1]);
+        assert_eq!(parts[0].findings[0].level, Level::Problem);
+        assert_eq!(parts[1].findings[0].level, Level::Ok);
+        assert!(parts[2].findings[0].measured.contains("refused"), "{parts:#?}");
+    }
+}

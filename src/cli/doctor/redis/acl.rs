@@ -1,0 +1,82 @@
+//! What the user may not do, and whether anybody will miss it.
+
+use super::super::finding::Finding;
+use super::{keeps_history, keeps_presence};
+use crate::broker::{Answers, Need, Url};
+use crate::config::Config;
+
+pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
+    let user = match &config.broker.url {
+        Url::Redis(deployment) => deployment.login.username().unwrap_or("default").to_owned(),
+        Url::Memory => String::new(),
+    };
+    let needs = [
+        (Need::Everything, true),
+        (Need::History, keeps_history(config)),
+        (Need::Presence, keeps_presence(config)),
+        (Need::Revocations, true),
+    ];
+    let mut findings = Vec::new();
+    for (need, _) in needs.into_iter().filter(|(_, is_needed)| *is_needed) {
+        let rules = answers.forbidden.iter().filter(|it| it.need == need);
+        let rules: Vec<&str> = rules.map(|it| it.rule.as_str()).collect();
+        if rules.is_empty() {
+            continue;
+        }
+        let rules = rules.join(" ");
+        let remedy = format!("ACL SETUSER {user} {rules}");
+        let measured = format!("{user} may not: {rules}");
+        findings.push(match need {
+            Need::Everything => Finding::problem(
+                "permissions",
+                measured,
+                "nodes need these for everything they do",
+                remedy,
+            ),
+            Need::History => Finding::problem(
+                "permissions, history",
+                measured,
+                "publishing to channels with history, and resuming them, is answered unavailable",
+                remedy,
+            ),
+            Need::Presence => Finding::problem(
+                "permissions, presence",
+                measured,
+                "who is in a channel is not known beyond one node",
+                remedy,
+            ),
+            Need::Revocations => Finding::warning(
+                "permissions, disconnect",
+                measured,
+                "a user that is disconnected stays connected to other nodes, and revoked tokens count again \
+                 after a restart",
+                remedy,
+            ),
+        });
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("permissions", format!("{user} may do all that nodes do")));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::finding::Level;
+    use super::super::tests::{HISTORY, answers, level};
+    use super::*;
+    use crate::broker::Forbidden;
+
+    #[test]
+    fn what_is_forbidden_matters_to_those_who_need_it() {
+        let of = |need, flags: &[&str], subject| {
+            let forbidden = vec![Forbidden { need, rule: "+fcall".to_owned() }];
+            level(Answers { forbidden, ..answers(&[], &[]) }, flags, subject)
+        };
+        assert_eq!(of(Need::Everything, &[], "permissions"), Some(Level::Problem));
+        assert_eq!(of(Need::History, &[], "permissions"), Some(Level::Ok));
+        assert_eq!(of(Need::History, &[HISTORY], "permissions, history"), Some(Level::Problem));
+        assert_eq!(of(Need::Presence, &[HISTORY], "permissions, presence"), Some(Level::Problem));
+        assert_eq!(of(Need::Revocations, &[], "permissions, disconnect"), Some(Level::Warning));
+    }
+}

@@ -1,0 +1,154 @@
+//! How Redis treats connections: what may wait for a node that does not read, and what becomes of quiet ones.
+
+use super::super::finding::{Finding, Level};
+use super::super::sizes::bytes;
+use super::server::{info, setting, unreadable};
+use crate::broker::Answers;
+use crate::config::Config;
+
+/// What Redis has by default: hard limit, soft limit, and the seconds that the soft one may be exceeded.
+const DEFAULT: Limit = Limit { hard: 32 << 20, soft: 8 << 20, seconds: 60 };
+
+/// Below it a pause that any system makes cuts a busy node off.
+const HARD_MIN: usize = 4 << 20;
+
+/// `client-output-buffer-limit` of subscribers. 0 bytes: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limit {
+    hard: usize,
+    soft: usize,
+    seconds: usize,
+}
+
+pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
+    let refused = |name: &str| answers.settings.get(name).and_then(|it| it.as_ref().err());
+    if let Some(why) = refused("client-output-buffer-limit") {
+        return vec![unreadable("CONFIG GET", why, "+config|get")];
+    }
+    let checks =
+        [output_buffer(answers, config), cut_off(answers), timeout(answers), keepalive(answers)];
+    checks.into_iter().flatten().collect()
+}
+
+/// Of `normal 0 0 0 slave … pubsub 33554432 8388608 60`.
+fn limit(text: &str) -> Option<Limit> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let of = words.chunks_exact(4).find(|of| of[0] == "pubsub")?;
+    let [hard, soft, seconds] = [of[1], of[2], of[3]].map(|word| word.parse().ok());
+    Some(Limit { hard: hard?, soft: soft?, seconds: seconds? })
+}
+
+fn output_buffer(answers: &Answers, config: &Config) -> Option<Finding> {
+    let text: String = setting(answers, "client-output-buffer-limit")?;
+    let limit = limit(&text)?;
+    let Limit { hard, soft, seconds } = limit;
+    let say = |size| if size == 0 { "no".to_owned() } else { bytes(size) };
+    let measured =
+        format!("pubsub: hard limit {}, soft limit {} for {seconds} s", say(hard), say(soft));
+    let is_soft_less = soft > 0 && (soft < DEFAULT.soft || seconds < DEFAULT.seconds / 2);
+    let level = match hard {
+        0 => Level::Hint,
+        // Some publications, as large as clients may send.
+        hard if hard < HARD_MIN.max(4 * config.session.message_bytes_max) => Level::Problem,
+        hard if hard < DEFAULT.hard || is_soft_less => Level::Warning,
+        _ => Level::Ok,
+    };
+    let why = match hard {
+        0 => "a node that hangs while its channels are busy fills Redis' memory until the node is found out"
+            .to_owned(),
+        hard => format!(
+            "Redis cuts off a node for which so much waits, and each of its channels has a gap: at 50 MB a \
+             second, {} are {} ms of not reading",
+            bytes(hard),
+            hard / 50_000
+        ),
+    };
+    let remedy = format!(
+        "CONFIG SET client-output-buffer-limit 'pubsub {} {} {}', and the same in redis.conf",
+        DEFAULT.hard, DEFAULT.soft, DEFAULT.seconds
+    );
+    Some(Finding::new(level, "output buffer limit", measured, why, remedy))
+}
+
+/// Redis counts them from 7.4 on.
+fn cut_off(answers: &Answers) -> Option<Finding> {
+    let times: usize = info(answers, "client_output_buffer_limit_disconnections")?;
+    (times > 0).then(|| {
+        let why = "nodes, or others, did not read as fast as was published: each time, clients heard gap";
+        let remedy = "more nodes, or fewer publications to each; tidegate_broker_reconnects_total tells \
+                      whether it was nodes";
+        Finding::warning("output buffers", format!("{times} connections were cut off"), why, remedy)
+    })
+}
+
+/// Redis counts no subscriber as idle, and the other connection of a node is used once a second.
+fn timeout(answers: &Answers) -> Option<Finding> {
+    let seconds: usize = setting(answers, "timeout")?;
+    let level = if (1..5).contains(&seconds) { Level::Warning } else { Level::Ok };
+    let measured = match seconds {
+        0 => "timeout 0: quiet connections stay".to_owned(),
+        _ => {
+            format!("timeout {seconds} s: subscribers are not bound by it, and nodes are not quiet")
+        }
+    };
+    let why = "so short a pause ends connections that are only waiting for their next question";
+    Some(Finding::new(level, "quiet connections", measured, why, "CONFIG SET timeout 0"))
+}
+
+fn keepalive(answers: &Answers) -> Option<Finding> {
+    let seconds: usize = setting(answers, "tcp-keepalive")?;
+    let level = if seconds == 0 { Level::Hint } else { Level::Ok };
+    let measured = if seconds == 0 { "off".to_owned() } else { format!("every {seconds} s") };
+    let why = "a node that vanished without a word keeps its connections, and their buffers fill up to \
+               their limit";
+    Some(Finding::new(level, "tcp-keepalive", measured, why, "CONFIG SET tcp-keepalive 300"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::host::tests::config;
+    use super::super::tests::{answers, level};
+    use super::*;
+
+    #[test]
+    fn a_small_buffer_is_told_and_none_too() {
+        let of = |pubsub: &str, flags: &[&str]| {
+            let text = format!("normal 0 0 0 slave 1 1 1 pubsub {pubsub}");
+            level(
+                answers(&[], &[("client-output-buffer-limit", &text)]),
+                flags,
+                "output buffer limit",
+            )
+        };
+        assert_eq!(of("33554432 8388608 60", &[]), Some(Level::Ok));
+        assert_eq!(of("67108864 0 0", &[]), Some(Level::Ok));
+        assert_eq!(of("33554432 1048576 60", &[]), Some(Level::Warning));
+        assert_eq!(of("16777216 8388608 60", &[]), Some(Level::Warning));
+        assert_eq!(of("65536 32768 1", &[]), Some(Level::Problem));
+        let large = ["session.message_bytes_max=16MiB"];
+        assert_eq!(of("33554432 8388608 60", &large), Some(Level::Problem));
+        assert_eq!(of("0 0 0", &[]), Some(Level::Hint));
+    }
+
+    #[test]
+    fn what_ends_or_keeps_connections_is_told() {
+        let with = |settings: &[(&'static str, &str)], subject| {
+            level(answers(&[], settings), &[], subject)
+        };
+        assert_eq!(with(&[("timeout", "2")], "quiet connections"), Some(Level::Warning));
+        assert_eq!(with(&[("timeout", "300")], "quiet connections"), Some(Level::Ok));
+        assert_eq!(with(&[("tcp-keepalive", "0")], "tcp-keepalive"), Some(Level::Hint));
+        let cut = answers(&[("client_output_buffer_limit_disconnections", "2")], &[]);
+        assert_eq!(level(cut, &[], "output buffers"), Some(Level::Warning));
+    }
+
+    #[test]
+    fn settings_that_may_not_be_read_are_one_hint() {
+        let mut answers = answers(&[], &[]);
+        answers.settings.values_mut().for_each(|it| *it = Err("NOPERM …".to_owned()));
+        let found = findings(&answers, &config(&[]));
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].level, found[0].subject.as_str()), (Level::Hint, "CONFIG GET"));
+        assert!(found[0].remedy.contains("+config|get"), "{found:?}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Who can reach the node, and what they may do there.
+
+use super::super::finding::{Finding, Level};
+use crate::auth::Mode;
+use crate::config::Config;
+
+pub fn findings(config: &Config) -> Vec<Finding> {
+    [auth(config), api(config), origins(config), proxies(config), proxy_headers(config)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn is_open(config: &Config) -> bool {
+    config.auth.mode == Mode::None
+}
+
+fn auth(config: &Config) -> Option<Finding> {
+    let listen = config.server.listen;
+    if listen.ip().is_loopback() {
+        return Some(Finding::ok(
+            "who may connect",
+            format!("this host only: server.listen = {listen}"),
+        ));
+    }
+    let level = if is_open(config) { Level::Warning } else { Level::Ok };
+    let measured = match is_open(config) {
+        true => format!("everybody who reaches {listen}: auth.mode = none"),
+        false => format!("who has a token: server.listen = {listen}"),
+    };
+    let why = "whoever gets there may read and publish what rules let anyone do, which without rules is all";
+    Some(Finding::new(
+        level,
+        "who may connect",
+        measured,
+        why,
+        "auth.keys, or a network that only you reach",
+    ))
+}
+
+fn api(config: &Config) -> Option<Finding> {
+    let listen = config.internal.listen;
+    let guard = match &config.internal.api_key {
+        Some(_) => Some("with internal.api_key"),
+        None => listen.ip().is_loopback().then_some("this host only"),
+    };
+    if let Some(guard) = guard {
+        return Some(Finding::ok(
+            "internal listener",
+            format!("{guard}: internal.listen = {listen}"),
+        ));
+    }
+    Some(Finding::warning(
+        "internal listener",
+        format!("{listen} without internal.api_key"),
+        "whoever reaches it publishes to every channel and disconnects users",
+        "TIDEGATE__INTERNAL__API_KEY in the node's environment, such as of openssl rand -hex 24",
+    ))
+}
+
+fn origins(config: &Config) -> Option<Finding> {
+    config.server.origins.allow_any().then(|| {
+        let level = if is_open(config) { Level::Warning } else { Level::Hint };
+        let why = "every page of the web may connect from its visitors' browsers; with tokens it still needs \
+                   one of them";
+        let remedy = "server.origins with the hosts of your pages";
+        Finding::new(level, "origins", "server.origins has \"*\"", why, remedy)
+    })
+}
+
+/// Limits by address are worth nothing where all clients have the balancer's.
+fn proxies(config: &Config) -> Option<Finding> {
+    let server = &config.server;
+    let is_told = !server.trusted_proxies.is_empty() || server.proxy_protocol;
+    if is_told || server.listen.ip().is_loopback() {
+        return None;
+    }
+    let limits = &config.limits;
+    let by_address = limits.connections_per_ip > 0 || limits.handshakes_per_second_per_ip > 0;
+    let level = if by_address { Level::Warning } else { Level::Hint };
+    let measured = "server.trusted_proxies is empty";
+    let why = match by_address {
+        true => {
+            "behind a balancer all clients have its address, and limits by address count them as one"
+        }
+        false => "behind a balancer all clients have its address, in limits and in the log",
+    };
+    let remedy = "server.trusted_proxies = [\"10.0.0.0/8\"], or where your balancers are; nothing, where there \
+                  are none";
+    Some(Finding::new(level, "balancers", measured, why, remedy))
+}
+
+fn proxy_headers(config: &Config) -> Option<Finding> {
+    let server = &config.server;
+    (server.proxy_protocol && server.trusted_proxies.is_empty()).then(|| {
+        let measured = "server.proxy_protocol without server.trusted_proxies";
+        let why = "whoever reaches the node writes the address that it believes, and passes limits by address";
+        let remedy = "server.trusted_proxies with the balancers' addresses";
+        Finding::warning("PROXY headers", measured, why, remedy)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::level;
+    use super::*;
+
+    const OPEN: [&str; 2] = ["server.listen=0.0.0.0:8080", "auth.mode=none"];
+
+    fn open(more: &[&str], subject: &str) -> Option<Level> {
+        level(&[&OPEN[..], more].concat(), subject)
+    }
+
+    #[test]
+    fn what_strangers_may_do_is_told() {
+        assert_eq!(open(&[], "who may connect"), Some(Level::Warning));
+        let key = r#"auth.keys=[{alg="HS256",secret="0123456789012345678901234567890123456789"}]"#;
+        let guarded = ["server.listen=0.0.0.0:8080", key];
+        assert_eq!(level(&guarded, "who may connect"), Some(Level::Ok));
+        assert_eq!(
+            open(&["internal.listen=0.0.0.0:9090"], "internal listener"),
+            Some(Level::Warning)
+        );
+        let keyed = ["internal.listen=0.0.0.0:9090", "internal.api_key=0123456789"];
+        assert_eq!(open(&keyed, "internal listener"), Some(Level::Ok));
+        assert_eq!(open(&["server.origins=*"], "origins"), Some(Level::Warning));
+        assert_eq!(open(&["server.origins=example.com"], "origins"), None);
+    }
+
+    #[test]
+    fn balancers_are_to_be_known() {
+        assert_eq!(open(&[], "balancers"), Some(Level::Hint));
+        assert_eq!(open(&["limits.connections_per_ip=10"], "balancers"), Some(Level::Warning));
+        assert_eq!(open(&["server.trusted_proxies=10.0.0.0/8"], "balancers"), None);
+        assert_eq!(open(&["server.proxy_protocol=true"], "PROXY headers"), Some(Level::Warning));
+        assert_eq!(level(&[], "balancers"), None);
+    }
+}

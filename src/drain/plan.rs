@@ -1,0 +1,151 @@
+//! Who is told to go when, and when it is to be back. Plain numbers, no I/O.
+
+use std::time::Duration;
+
+/// Longest that a client is told to stay away. A cap that would need more is not kept.
+pub const AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// Most that chance adds to it.
+const JITTER_MAX: Duration = Duration::from_secs(1);
+
+/// The closes of some connections on one even line, and their clients' reconnects on another, which may
+/// be longer: so the other nodes get handshakes at an even rate and below a cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    connections: usize,
+    closes: Duration,
+    reconnects: Duration,
+}
+
+impl Plan {
+    /// Closes within `closes`, and reconnects within that or, where they would be more than
+    /// `per_second`, within as long as it takes; at most [`AFTER_MAX`] more. 0: no cap.
+    pub fn new(connections: usize, closes: Duration, per_second: usize) -> Self {
+        let needed = match per_second {
+            0 => Duration::ZERO,
+            cap => Duration::from_secs_f64(connections as f64 / cap as f64),
+        };
+        let reconnects = needed.min(closes + AFTER_MAX - JITTER_MAX).max(closes);
+        Self { connections, closes, reconnects }
+    }
+
+    /// How many are to be told by a moment, `elapsed` from the beginning. The first need not wait.
+    pub fn due(&self, elapsed: Duration) -> usize {
+        if elapsed >= self.closes {
+            return self.connections;
+        }
+        let share = elapsed.as_secs_f64() / self.closes.as_secs_f64();
+        ((self.connections as f64 * share) as usize + 1).min(self.connections)
+    }
+
+    /// How long the client of this number, from 0, is to stay away when it is told now. `chance`: 0 to 1.
+    pub fn after(&self, number: usize, elapsed: Duration, chance: f64) -> Duration {
+        // Within its own slot, so that no two clients share a moment and no second gets too many.
+        let slot = self.reconnects.div_f64(self.connections.max(1) as f64);
+        let back_at = slot.mul_f64(number as f64) + slot.min(JITTER_MAX).mul_f64(chance);
+        back_at.saturating_sub(elapsed).min(AFTER_MAX)
+    }
+}
+
+/// How much of `period` closes may take, for the last to be gone when it ends: each may wait for so
+/// long for what it asked for. Never less than three quarters, or a short period had no spread.
+pub fn closes_within(period: Duration, leave_timeout: Duration) -> Duration {
+    period.saturating_sub(leave_timeout).max(period * 3 / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(20);
+
+    /// When each is closed, and when it is back, in seconds.
+    fn course(plan: Plan, chance: impl Fn(usize) -> f64) -> Vec<(f64, f64)> {
+        let (wave, mut now, mut all) = (Duration::from_millis(50), Duration::ZERO, Vec::new());
+        loop {
+            for number in all.len()..plan.due(now + wave) {
+                let after = plan.after(number, now, chance(number));
+                assert!(after <= AFTER_MAX);
+                all.push((now.as_secs_f64(), (now + after).as_secs_f64()));
+            }
+            if all.len() == plan.connections {
+                return all;
+            }
+            now += wave;
+        }
+    }
+
+    /// The most of these moments that lie within one second.
+    fn busiest_second(moments: impl Iterator<Item = f64>) -> usize {
+        let mut moments: Vec<_> = moments.collect();
+        moments.sort_by(f64::total_cmp);
+        let mut first = 0;
+        let within = |(last, at): (usize, &f64)| {
+            while moments[first] < at - 1. {
+                first += 1;
+            }
+            last + 1 - first
+        };
+        moments.iter().enumerate().map(within).max().unwrap_or(0)
+    }
+
+    fn any(number: usize) -> f64 {
+        (number * 7919 % 1000) as f64 / 1000.
+    }
+
+    #[test]
+    fn all_are_closed_within_the_period_and_evenly() {
+        for count in [2, 40, 1000, 17_001] {
+            let all = course(Plan::new(count, PERIOD, 1000), any);
+            assert_eq!(all.len(), count);
+            assert!(all.iter().all(|(closed, _)| *closed <= 20.));
+            let busiest = busiest_second(all.iter().map(|it| it.0));
+            assert!(busiest <= count / 20 + count / 400 + 2, "{busiest} of {count} in a second");
+        }
+    }
+
+    #[test]
+    fn reconnects_keep_to_the_cap_as_far_as_the_longest_wait_allows() {
+        for (count, cap) in [(100, 1000), (20_000, 1000), (40_000, 1000), (3000, 61), (10, 0)] {
+            let all = course(Plan::new(count, PERIOD, cap), any);
+            let busiest = busiest_second(all.iter().map(|it| it.1));
+            let even = count.div_ceil(20);
+            let most = if cap == 0 { even } else { cap.min(even) };
+            assert!(busiest <= most + 2, "{busiest} of {count} in a second, cap {cap}");
+        }
+        // More than the cap lets through in 49 seconds: then as evenly as can be.
+        let all = course(Plan::new(100_000, PERIOD, 1000), any);
+        let busiest = busiest_second(all.iter().map(|it| it.1));
+        assert!((2000..=2100).contains(&busiest), "{busiest} in a second");
+        assert!(all.iter().all(|(_, back)| *back <= 50.));
+    }
+
+    #[test]
+    fn nobody_is_back_before_it_is_closed_and_the_few_need_not_wait() {
+        assert!(course(Plan::new(5000, PERIOD, 100), any).iter().all(|it| it.1 >= it.0));
+        assert_eq!(course(Plan::new(0, PERIOD, 1), any), []);
+        for period in [Duration::ZERO, PERIOD] {
+            let [(closed, back)] = course(Plan::new(1, period, 1000), |_| 1.)[..] else { panic!() };
+            assert!(closed == 0. && back <= 1., "{closed} {back}");
+        }
+        let at_once = course(Plan::new(500, Duration::ZERO, 100), any);
+        assert!(at_once.iter().all(|it| it.0 == 0.));
+        assert!(busiest_second(at_once.iter().map(|it| it.1)) <= 101, "the cap holds even so");
+    }
+
+    #[test]
+    fn a_million_are_planned_in_no_time() {
+        let start = std::time::Instant::now();
+        let all = course(Plan::new(1_000_000, PERIOD, 100_000), any);
+        assert_eq!(all.len(), 1_000_000);
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn who_is_told_last_is_gone_with_the_period() {
+        let seconds = Duration::from_secs_f64;
+        assert_eq!(closes_within(seconds(20.), seconds(2.5)), seconds(17.5));
+        assert_eq!(closes_within(seconds(1.), seconds(2.5)), seconds(0.75));
+        assert_eq!(closes_within(seconds(0.), seconds(2.5)), seconds(0.));
+    }
+}

@@ -1,0 +1,164 @@
+//! The fleet as this node sees it: how many nodes there are, how many connections each has, and
+//! whether this one has more than its share.
+
+mod balance;
+mod table;
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use self::balance::{Balance, Step};
+pub use self::table::NODES_MAX;
+use self::table::Table;
+use crate::broker::{Announcement, Stage};
+use crate::drain::{Drain, Phase};
+use crate::hub::Hub;
+use crate::publication::NodeId;
+use crate::{telemetry, vital};
+
+/// How often a node tells the others how many connections it has; cut by up to half at random, so that
+/// they do not all speak at once.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Most announcements of all nodes together a second, each of which goes to all of them: where there are
+/// more nodes than that allows, each speaks less often.
+const ANNOUNCEMENTS_PER_SECOND: usize = 20;
+
+/// How many intervals what a node has said holds.
+const HOLDS_INTERVALS: u32 = 4;
+
+/// How long the last word of a node that ends may take.
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often the node looks at itself among the others.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The fleet as this node knows it. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Fleet(Arc<Parts>);
+
+struct Parts {
+    node: NodeId,
+    others: Mutex<Table>,
+}
+
+impl Fleet {
+    pub fn new(node: NodeId) -> Self {
+        Self(Arc::new(Parts { node, others: Mutex::default() }))
+    }
+
+    /// A node has told of itself.
+    pub fn hear(&self, announcement: Announcement) {
+        if announcement.node != self.0.node {
+            self.others().hear(announcement, Instant::now());
+        }
+    }
+
+    /// Tells the others of this node, and sheds what it has too many, for ever, on the current runtime.
+    pub fn start(&self, hub: Hub, drain: Drain) {
+        let speaking = self.clone().speak(hub.clone(), drain.clone());
+        vital::spawn("fleet", async { match speaking.await {} });
+        let looking = self.clone().look(hub, drain);
+        vital::spawn("fleet", async { match looking.await {} });
+    }
+
+    /// This node's last word to the others, so that they need not wait for its silence.
+    pub async fn leave(&self, hub: &Hub) {
+        let said = self.announcement(hub, Stage::Gone, Duration::ZERO);
+        // Who does not hear it finds out by itself.
+        let _ = timeout(FAREWELL_TIMEOUT, hub.broker().announce(said)).await;
+    }
+
+    async fn speak(self, hub: Hub, drain: Drain) -> Infallible {
+        loop {
+            let every = interval_among(self.others().len() + 1);
+            let leaves = drain.phase() != Phase::Serving;
+            let stage = if leaves { Stage::Leaving } else { Stage::Serving };
+            let said = self.announcement(&hub, stage, every * HOLDS_INTERVALS);
+            // A broker that is away is told of elsewhere; the others forget this node meanwhile.
+            let _ = hub.broker().announce(said).await;
+            let pause = every.mul_f64(rand::random_range(0.5..=1.0));
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = drain.reached(Phase::Leaving), if !leaves => {}
+            }
+        }
+    }
+
+    async fn look(self, hub: Hub, drain: Drain) -> Infallible {
+        let mut look = interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut balance = Balance::default();
+        loop {
+            look.tick().await;
+            let (own, now) = (hub.registry().connection_count(), Instant::now());
+            let others = {
+                let mut others = self.others();
+                others.forget_silent(now);
+                telemetry::fleet(others.len() + 1, others.connections().saturating_add(own as u64));
+                others.serving()
+            };
+            if drain.phase() != Phase::Serving || drain.is_shedding() {
+                // Who is told is on the way to somewhere: only what comes after it counts.
+                balance = Balance::default();
+            } else if let Some(step) = balance.step(own, &others, &drain.config(), now) {
+                shed(step, &hub, &drain);
+            }
+        }
+    }
+
+    fn announcement(&self, hub: &Hub, stage: Stage, holds: Duration) -> Announcement {
+        Announcement {
+            node: self.0.node,
+            stage,
+            connections: hub.registry().connection_count() as u64,
+            holds_ms: holds.as_millis() as u64,
+        }
+    }
+
+    fn others(&self) -> MutexGuard<'_, Table> {
+        self.0.others.lock().expect("no code panics while it holds the fleet's lock")
+    }
+}
+
+/// How often each of so many nodes speaks.
+fn interval_among(nodes: usize) -> Duration {
+    ANNOUNCE_INTERVAL.max(Duration::from_secs(1) * nodes as u32 / ANNOUNCEMENTS_PER_SECOND as u32)
+}
+
+fn shed(step: Step, hub: &Hub, drain: &Drain) {
+    let Step { count, within, keep } = step;
+    let counted = hub.clone();
+    // Others leave by themselves meanwhile.
+    let has_too_many = move || counted.registry().connection_count() > keep;
+    // Refused where an operator has just had some shed: it is looked again later.
+    if drain.shed(hub.registry().connections(), count, within, has_too_many).is_ok() {
+        telemetry::shedding("drain.rebalance_percent", count, within);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_fleets_speak_less_often() {
+        assert_eq!(interval_among(1), ANNOUNCE_INTERVAL);
+        assert_eq!(interval_among(40), ANNOUNCE_INTERVAL);
+        assert_eq!(interval_among(1000), Duration::from_secs(50));
+    }
+
+    #[test]
+    fn what_it_says_itself_does_not_count_twice() {
+        let node = NodeId::random();
+        let fleet = Fleet::new(node);
+        let said = Announcement { node, stage: Stage::Serving, connections: 5, holds_ms: 1000 };
+        fleet.hear(said);
+        assert_eq!(fleet.others().len(), 0);
+        fleet.hear(Announcement { node: NodeId::random(), ..said });
+        assert_eq!(fleet.others().len(), 1);
+    }
+}

@@ -1,0 +1,213 @@
+//! Whether this node has so much more than its share of the connections that it sheds some. Plain
+//! numbers, no I/O.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::drain::Config;
+use crate::publication::NodeId;
+
+/// Connections above the mean that are never worth moving: small numbers differ by chance.
+const EXCESS_MIN: usize = 10;
+
+/// Most connections that one step sheds a second, in hundredths of the node's; the second is for nodes
+/// with few.
+const PERCENT_PER_SECOND_MAX: usize = 1;
+const PER_SECOND_MIN: usize = 10;
+
+/// The same as a share of `drain.reconnects_per_second`, as other nodes may shed or drain too.
+const SHARE_OF_RECONNECTS: usize = 10;
+
+/// Longest step. After it, it is looked again where everybody has gone.
+const STEP_MAX: Duration = Duration::from_secs(60);
+
+/// For how long the node has had too many, among the same nodes.
+#[derive(Debug, Default)]
+pub struct Balance(Option<Since>);
+
+#[derive(Debug)]
+struct Since {
+    at: Instant,
+    nodes: Vec<NodeId>,
+}
+
+/// What is to be shed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub count: usize,
+    pub within: Duration,
+    /// What the node is to keep in any case: the mean.
+    pub keep: usize,
+}
+
+impl Balance {
+    /// `own`: the connections of this node, which serves; `others`: the other nodes that do, with theirs.
+    pub fn step(
+        &mut self,
+        own: usize,
+        others: &[(NodeId, u64)],
+        config: &Config,
+        now: Instant,
+    ) -> Option<Step> {
+        let mean = mean(own, others);
+        let tolerated = (mean.saturating_mul(config.rebalance_percent) / 100).max(EXCESS_MIN);
+        let is_off = config.rebalance_percent == 0 || others.is_empty();
+        if is_off || own <= mean.saturating_add(tolerated) {
+            self.0 = None;
+            return None;
+        }
+        let nodes = || others.iter().map(|(node, _)| *node);
+        let since = self.0.take().filter(|since| since.nodes.iter().copied().eq(nodes()));
+        let since = since.unwrap_or_else(|| Since { at: now, nodes: nodes().collect() });
+        if now.saturating_duration_since(since.at) < config.rebalance_after {
+            self.0 = Some(since);
+            return None;
+        }
+        // All of it and not to the edge of what is tolerated: else the next few who come tip it over
+        // again. And the time begins anew, for everybody to arrive and be told of.
+        let per_second = per_second(own, config.reconnects_per_second);
+        let count = (own - mean).min(per_second * STEP_MAX.as_secs() as usize);
+        let within = Duration::from_secs_f64(count as f64 / per_second as f64);
+        Some(Step { count, within, keep: mean })
+    }
+}
+
+/// Rounded up, so that nobody sheds below it.
+fn mean(own: usize, others: &[(NodeId, u64)]) -> usize {
+    let sum =
+        others.iter().fold(own as u128, |sum, (_, connections)| sum + u128::from(*connections));
+    // What others claim may be anything.
+    usize::try_from(sum.div_ceil(others.len() as u128 + 1)).unwrap_or(usize::MAX)
+}
+
+fn per_second(own: usize, cap: usize) -> usize {
+    let some = (own * PERCENT_PER_SECOND_MAX / 100).max(PER_SECOND_MIN);
+    match cap {
+        0 => some,
+        cap => some.min((cap / SHARE_OF_RECONNECTS).max(1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    fn config(percent: usize) -> Config {
+        Config {
+            rebalance_percent: percent,
+            rebalance_after: Duration::from_secs(30),
+            ..Config::read(&mut Settings::default())
+        }
+    }
+
+    fn nodes<const N: usize>(connections: [u64; N]) -> [(NodeId, u64); N] {
+        let mut nodes = connections.map(|connections| (NodeId::random(), connections));
+        nodes.sort_unstable();
+        nodes
+    }
+
+    /// What the first step of those within `seconds` is, at one look a second.
+    fn first(
+        balance: &mut Balance,
+        own: usize,
+        others: &[(NodeId, u64)],
+        config: &Config,
+        start: Instant,
+        seconds: u64,
+    ) -> Option<(u64, Step)> {
+        (0..=seconds).find_map(|second| {
+            let now = start + Duration::from_secs(second);
+            balance.step(own, others, config, now).map(|step| (second, step))
+        })
+    }
+
+    #[test]
+    fn a_node_that_has_too_many_for_long_enough_sheds_down_to_the_mean() {
+        let (mut balance, start) = (Balance::default(), Instant::now());
+        let others = nodes([1000, 1000]);
+        let config = config(20);
+        let (second, step) =
+            first(&mut balance, 4000, &others, &config, start, 100).expect("it has twice the mean");
+        assert_eq!(second, 30);
+        assert_eq!((step.count, step.keep), (2000, 2000));
+        assert_eq!(step.within, Duration::from_secs(50), "1 % of 4000 a second");
+        // And then it waits as long again.
+        let next = start + Duration::from_secs(31);
+        let (second, _) = first(&mut balance, 3000, &others, &config, next, 100).expect("again");
+        assert_eq!(second, 30);
+    }
+
+    #[test]
+    fn what_is_tolerated_is_left() {
+        let others = nodes([1000]);
+        for (own, percent, others) in [
+            (1480, 20, &others[..]), // the mean is 1240, and 20 % above it 1488
+            (4000, 0, &others[..]),
+            (4000, 20, &[]),
+            (18, 1, &nodes([0])[..]), // small numbers
+            (500, 20, &others[..]),
+            (0, 20, &nodes([0, 0])[..]),
+            (usize::MAX / 1001, 20, &nodes([u64::MAX, u64::MAX])[..]),
+        ] {
+            let mut balance = Balance::default();
+            let step = first(&mut balance, own, others, &config(percent), Instant::now(), 100);
+            assert_eq!(step, None, "{own} beside {others:?}, {percent} %");
+        }
+        let mut balance = Balance::default();
+        let step = first(&mut balance, 1520, &others, &config(20), Instant::now(), 100);
+        assert_eq!(step.expect("more than 20 %").1.count, 260);
+    }
+
+    #[test]
+    fn the_time_begins_anew_when_the_nodes_change_or_it_has_no_longer_too_many() {
+        let (mut balance, start) = (Balance::default(), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        let (two, three) = (nodes([100]), nodes([100, 100]));
+        let config = config(20);
+        assert_eq!(first(&mut balance, 500, &two, &config, start, 29), None);
+        assert_eq!(first(&mut balance, 500, &three, &config, at(30), 29), None);
+        assert_eq!(balance.step(110, &three, &config, at(60)), None);
+        assert_eq!(first(&mut balance, 500, &three, &config, at(61), 29), None);
+        assert!(balance.step(500, &three, &config, at(91)).is_some());
+    }
+
+    #[test]
+    fn it_goes_slowly_and_one_step_is_no_longer_than_a_minute() {
+        let mut config = config(20);
+        config.rebalance_after = Duration::ZERO;
+        let step = |own, config: &Config| {
+            Balance::default().step(own, &nodes([0]), config, Instant::now()).expect("a step")
+        };
+        let large = step(1_000_000, &config);
+        assert_eq!((large.count, large.within), (6000, STEP_MAX), "a tenth of the cap");
+        config.reconnects_per_second = 0;
+        assert_eq!(step(1_000_000, &config).count, 500_000, "1 % a second");
+        config.reconnects_per_second = 5;
+        assert_eq!(step(1000, &config).within, STEP_MAX);
+        assert_eq!(step(60, &config).count, 30);
+    }
+
+    #[test]
+    fn a_fleet_comes_to_rest() {
+        let (mut a, mut b) = (Balance::default(), Balance::default());
+        let [one, other] = [(); 2].map(|()| NodeId::random());
+        let (mut has, config, start) = ([10_000_usize, 0], config(10), Instant::now());
+        let mut last = 0;
+        for second in 0..3600 {
+            let now = start + Duration::from_secs(second);
+            let [at_a, at_b] = has;
+            // Balancers send who comes back anywhere: to every node as many.
+            if let Some(step) = a.step(at_a, &[(other, at_b as u64)], &config, now) {
+                has = [at_a - step.count / 2, at_b + step.count / 2];
+                last = second;
+            }
+            if let Some(step) = b.step(at_b, &[(one, at_a as u64)], &config, now) {
+                panic!("{step:?} of a node that had too few");
+            }
+        }
+        assert!((4950..=5500).contains(&has[0]), "{has:?}");
+        assert!(last < 1800, "still shedding after {last} s");
+    }
+}

@@ -1,0 +1,107 @@
+//! The other nodes, as far as they have told of themselves. Plain data.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::broker::{Announcement, Stage};
+use crate::publication::NodeId;
+
+/// Most nodes that are kept in mind. Of more, those that came later are not known here.
+pub const NODES_MAX: usize = 1024;
+
+/// Longest that an announcement holds, whatever it says itself.
+const HOLDS_MAX: Duration = Duration::from_secs(600);
+
+/// The other nodes.
+#[derive(Debug, Default)]
+pub struct Table(HashMap<NodeId, Node>);
+
+#[derive(Debug)]
+struct Node {
+    stays: bool,
+    connections: u64,
+    holds_until: Instant,
+}
+
+impl Table {
+    pub fn hear(&mut self, announcement: Announcement, now: Instant) {
+        let Announcement { node, stage, connections, holds_ms } = announcement;
+        if stage == Stage::Gone {
+            self.0.remove(&node);
+        } else if self.0.len() < NODES_MAX || self.0.contains_key(&node) {
+            let holds_until = now + Duration::from_millis(holds_ms).min(HOLDS_MAX);
+            let stays = stage == Stage::Serving;
+            self.0.insert(node, Node { stays, connections, holds_until });
+        }
+    }
+
+    /// Forgets nodes that have said nothing for longer than what they said holds.
+    pub fn forget_silent(&mut self, now: Instant) {
+        self.0.retain(|_, node| node.holds_until > now);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Of all of them, those too that leave.
+    pub fn connections(&self) -> u64 {
+        self.0.values().fold(0, |sum, node| sum.saturating_add(node.connections))
+    }
+
+    /// Those that stay, with their connections, by name.
+    pub fn serving(&self) -> Vec<(NodeId, u64)> {
+        let serving = self.0.iter().filter(|(_, node)| node.stays);
+        let mut all: Vec<_> = serving.map(|(id, node)| (*id, node.connections)).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(node: NodeId, stage: Stage, connections: u64) -> Announcement {
+        Announcement { node, stage, connections, holds_ms: 7000 }
+    }
+
+    #[test]
+    fn nodes_are_known_until_they_leave_or_fall_silent() {
+        let (mut table, start) = (Table::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let [a, b, c] = [(); 3].map(|()| NodeId::random());
+        table.hear(said(a, Stage::Serving, 10), at(0));
+        table.hear(said(b, Stage::Serving, 20), at(0));
+        table.hear(said(c, Stage::Leaving, 5), at(0));
+        assert_eq!((table.len(), table.connections(), table.serving().len()), (3, 35, 2));
+        table.hear(said(a, Stage::Serving, 12), at(5));
+        table.hear(said(b, Stage::Gone, 0), at(5));
+        assert_eq!((table.len(), table.serving()), (2, vec![(a, 12)]));
+        table.forget_silent(at(8));
+        assert_eq!((table.len(), table.connections()), (1, 12));
+        table.forget_silent(at(12));
+        assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn no_announcement_takes_more_room_or_time_than_there_is() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        let first = NodeId::random();
+        table.hear(
+            Announcement { holds_ms: u64::MAX, ..said(first, Stage::Serving, u64::MAX) },
+            now,
+        );
+        for _ in 0..2 * NODES_MAX {
+            table.hear(said(NodeId::random(), Stage::Serving, u64::MAX), now);
+        }
+        table.hear(said(first, Stage::Serving, 7), now);
+        assert_eq!((table.len(), table.connections()), (NODES_MAX, u64::MAX));
+        assert!(table.serving().contains(&(first, 7)), "those that are known go on being heard");
+        table.hear(Announcement { holds_ms: u64::MAX, ..said(first, Stage::Serving, 0) }, now);
+        table.forget_silent(now + HOLDS_MAX);
+        assert_eq!(table.len(), 0);
+    }
+}

@@ -1,0 +1,104 @@
+//! How a node ends: told by a signal or at the internal listener, it serves for a while, accepts nothing
+//! more, and sends everybody away.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+
+use super::Stop;
+use crate::drain::{Drain, Phase};
+use crate::fleet::Fleet;
+use crate::hub::Hub;
+use crate::telemetry;
+
+/// How long connections that were told to go may take to be gone, after the drain's own period. More
+/// where sessions may wait for the broker for longer.
+const GONE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a close takes beside what a session waits for.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// How often the drain looks whether all are gone.
+const GONE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What a node that ends still has to do.
+pub struct Leaving {
+    pub drain: Drain,
+    pub hub: Hub,
+    pub fleet: Fleet,
+    /// The public listener.
+    pub accepting: AbortHandle,
+    /// How long a session that was told to go may wait for the broker.
+    pub leave_timeout: Duration,
+}
+
+impl Leaving {
+    /// Waits until the node is told to stop, by `stop` or at the internal listener, and then for its
+    /// connections to be gone. Returns how many are not, though they were told.
+    ///
+    /// An orchestrator may ask for the drain first and send SIGTERM a moment later: that cuts nobody
+    /// off, it joins.
+    pub async fn wait(self, stop: impl Future<Output = Stop>) -> usize {
+        tokio::pin!(stop);
+        let stopped = tokio::select! {
+            biased;
+            stop = &mut stop => Some(stop),
+            () = self.drain.reached(Phase::Leaving) => None,
+        };
+        match stopped {
+            Some(Stop::Terminate) => self.leave("SIGTERM", self.drain.config().delay).await,
+            Some(Stop::Interrupt) => self.leave("SIGINT", Duration::ZERO).await,
+            None => {
+                let leaving = self.leave("POST /api/drain", self.drain.config().delay);
+                tokio::select! {
+                    remaining = leaving => remaining,
+                    never = join(&self.drain, stop) => match never {},
+                }
+            }
+        }
+    }
+
+    async fn leave(&self, why: &str, delay: Duration) -> usize {
+        self.drain.enter(Phase::Leaving);
+        let connections = self.hub.registry().connection_count();
+        telemetry::draining(why, connections, delay, self.drain.config().period);
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = self.drain.reached(Phase::Draining) => {}
+        }
+        self.drain.enter(Phase::Draining);
+        self.accepting.abort();
+        self.drain.close_all(self.hub.registry().connections()).await;
+        let remaining = self.gone().await;
+        self.fleet.leave(&self.hub).await;
+        remaining
+    }
+
+    /// Waits a bounded time for all connections to end; returns how many did not.
+    async fn gone(&self) -> usize {
+        let timeout = GONE_TIMEOUT.max(self.leave_timeout + CLOSE_TIME);
+        let deadline = Instant::now() + timeout;
+        while self.hub.registry().connection_count() > 0 && Instant::now() < deadline {
+            // A handshake may have ended after all were told.
+            for late in self.hub.registry().connections() {
+                self.drain.close_late(&late);
+            }
+            sleep(GONE_INTERVAL).await;
+        }
+        self.hub.registry().connection_count()
+    }
+}
+
+/// The first signal joins a drain that was asked for; somebody at a keyboard does not wait for balancers.
+async fn join(drain: &Drain, stop: Pin<&mut impl Future<Output = Stop>>) -> Infallible {
+    let stop = stop.await;
+    telemetry::draining_already(stop.signal());
+    if stop == Stop::Interrupt {
+        drain.enter(Phase::Draining);
+    }
+    pending().await
+}

@@ -1,0 +1,136 @@
+//! What the channels of one shard have carried of late. Plain data; whoever calls holds the shard's lock.
+
+use std::mem::swap;
+
+use super::sketch::Sketch;
+use super::{Busy, By};
+
+/// Two windows: the one that runs, and the whole one before it.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Of each sketch. 0: nothing is counted.
+    counters_max: usize,
+    window: u64,
+    now: Sketches,
+    before: Sketches,
+}
+
+#[derive(Debug, Default)]
+struct Sketches {
+    publications: Sketch,
+    bytes: Sketch,
+}
+
+impl Tally {
+    pub fn new(counters_max: usize) -> Self {
+        Self { counters_max, ..Self::default() }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.counters_max > 0
+    }
+
+    /// One publication, which is so many bytes for all its subscribers together. `hash`: of the name.
+    pub fn count(&mut self, window: u64, hash: u64, name: &str, bytes: u64) {
+        self.roll(window);
+        self.now.publications.add(hash, name, 1, self.counters_max);
+        if bytes > 0 {
+            self.now.bytes.add(hash, name, bytes, self.counters_max);
+        }
+    }
+
+    /// All that is known of this window and the one before, in no order, and their total.
+    pub fn busy(&mut self, by: By, window: u64) -> (Vec<Busy>, u64) {
+        self.roll(window);
+        let (now, before) = (self.now.of(by), self.before.of(by));
+        let gone = before.counters().filter(|it| !now.has(it.hash));
+        let all = now.counters().chain(gone).map(|it| {
+            let (count, error) = now.of(it.hash, self.counters_max);
+            let (count_before, error_before) = before.of(it.hash, self.counters_max);
+            Busy {
+                channel: it.name.to_owned(),
+                count: count.saturating_add(count_before),
+                error: error.saturating_add(error_before),
+            }
+        });
+        (all.collect(), now.total().saturating_add(before.total()))
+    }
+
+    /// Begins the window, unless that is the one that runs.
+    fn roll(&mut self, window: u64) {
+        if window <= self.window {
+            return;
+        }
+        swap(&mut self.now, &mut self.before);
+        self.now.clear();
+        if window > self.window + 1 {
+            self.before.clear();
+        }
+        self.window = window;
+    }
+}
+
+impl Sketches {
+    fn of(&self, by: By) -> &Sketch {
+        match by {
+            By::Publications => &self.publications,
+            By::Bytes => &self.bytes,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.publications.clear();
+        self.bytes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(tally: &mut Tally, by: By, window: u64) -> Vec<(String, u64, u64)> {
+        let (mut busy, total) = tally.busy(by, window);
+        busy.sort_by(|a, b| a.channel.cmp(&b.channel));
+        assert_eq!(total, busy.iter().map(|it| it.count - it.error).sum::<u64>());
+        busy.into_iter().map(|it| (it.channel, it.count, it.error)).collect()
+    }
+
+    #[test]
+    fn this_window_and_the_last_one_count_and_none_before() {
+        let mut tally = Tally::new(4);
+        tally.count(0, 1, "a", 10);
+        tally.count(0, 2, "b", 0);
+        tally.count(1, 1, "a", 30);
+        let a = |count, of| (String::from("a"), count, of);
+        assert_eq!(counted(&mut tally, By::Publications, 1), [a(2, 0), ("b".into(), 1, 0)]);
+        assert_eq!(counted(&mut tally, By::Bytes, 1), [a(40, 0)], "b had no bytes");
+        assert_eq!(counted(&mut tally, By::Publications, 2), [a(1, 0)]);
+        assert_eq!(counted(&mut tally, By::Publications, 3), []);
+        tally.count(4, 1, "a", 10);
+        assert_eq!(counted(&mut tally, By::Publications, 7), [], "some windows passed in silence");
+    }
+
+    #[test]
+    fn what_a_window_may_have_missed_is_part_of_the_error() {
+        let mut tally = Tally::new(1);
+        tally.count(0, 1, "a", 1);
+        tally.count(0, 1, "a", 1);
+        tally.count(1, 2, "b", 1);
+        let (busy, total) = tally.busy(By::Publications, 1);
+        let of = |name: &str| {
+            let found = busy.iter().find(|it| it.channel == name).unwrap();
+            (found.count, found.error)
+        };
+        assert_eq!(of("b"), (3, 2), "one, and up to two of the window before");
+        assert_eq!(of("a"), (3, 1), "two, and up to one of this window");
+        assert_eq!(total, 3);
+    }
+
+    #[test]
+    fn one_that_is_late_counts_in_the_window_that_runs() {
+        let mut tally = Tally::new(1);
+        tally.count(5, 1, "a", 1);
+        tally.count(4, 1, "a", 1);
+        assert_eq!(counted(&mut tally, By::Publications, 5), [("a".into(), 2, 0)]);
+    }
+}

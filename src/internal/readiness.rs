@@ -1,0 +1,144 @@
+//! `/readyz`: is this node one for more clients? Each check with its figures, whether it holds or not.
+//!
+//! It is answered on the same runtime as everything else, and from what is in memory: it never waits for
+//! Redis. While all workers are blocked nobody is answered, which a probe takes as "not ready" too.
+
+use hyper::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Parts, object};
+use crate::drain::{Drain, Phase};
+use crate::hub::Hub;
+use crate::lag::Lag;
+use crate::memory::Memory;
+use crate::telemetry::{self, Unready};
+
+/// How the node stands at one moment.
+pub(super) struct Readiness([Check; 4]);
+
+/// One thing that has to be well.
+struct Check {
+    of: Unready,
+    /// What is wrong, for people.
+    why: Option<String>,
+    /// What it was decided by.
+    figures: Value,
+}
+
+impl Readiness {
+    pub fn of(parts: &Parts) -> Self {
+        let Parts { drain, hub, memory, lag, .. } = parts;
+        Self([drains(drain), reaches(hub), has_memory(memory), keeps_up(lag)])
+    }
+
+    /// 200 or 503, with all reasons and all checks.
+    pub fn answer(self) -> Answer {
+        let reasons: Vec<String> = self.0.iter().filter_map(Check::reason).collect();
+        let is_ready = reasons.is_empty();
+        let checks: Map<_, _> =
+            self.0.into_iter().map(|it| (it.of.label().to_owned(), it.answer())).collect();
+        let mut body = json!({"ready": is_ready, "checks": checks});
+        if !is_ready {
+            body["reasons"] = json!(reasons);
+        }
+        object(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
+    }
+
+    /// Sets `tidegate_unready`.
+    pub fn measure(&self) {
+        for check in &self.0 {
+            telemetry::unready(check.of, check.why.is_some());
+        }
+    }
+}
+
+impl Check {
+    /// One line that says it all. Scripts look for its first word.
+    fn reason(&self) -> Option<String> {
+        let why = self.why.as_ref()?;
+        Some(match self.of {
+            Unready::Drain => why.clone(),
+            of => format!("{}: {why}", of.label()),
+        })
+    }
+
+    fn answer(self) -> Value {
+        let mut answer = self.figures;
+        answer["ok"] = self.why.is_none().into();
+        if let Some(why) = self.why {
+            answer["why"] = why.into();
+        }
+        answer
+    }
+}
+
+fn drains(drain: &Drain) -> Check {
+    let phase = drain.phase();
+    let name = match phase {
+        Phase::Serving => "serving",
+        Phase::Leaving => "leaving",
+        Phase::Draining => "draining",
+    };
+    let why = (phase != Phase::Serving).then(|| "draining".to_owned());
+    Check { of: Unready::Drain, why, figures: json!({"phase": name}) }
+}
+
+fn reaches(hub: &Hub) -> Check {
+    Check { of: Unready::Broker, why: hub.broker().ready().err(), figures: json!({}) }
+}
+
+fn has_memory(memory: &Memory) -> Check {
+    let why = memory.ready().err().map(|short| short.to_string());
+    let now = memory.standing();
+    let figures = json!({"used_bytes": now.used, "max_bytes": now.max});
+    Check { of: Unready::Memory, why, figures }
+}
+
+fn keeps_up(lag: &Lag) -> Check {
+    let now = lag.standing();
+    let why = now.ready().err().map(|lagging| lagging.to_string());
+    let millis = |it: std::time::Duration| (it.as_secs_f64() * 1e4).round() / 10.;
+    let figures =
+        json!({"lag_ms": millis(now.lag), "max_ms": millis(now.max), "peak_ms": millis(now.peak)});
+    Check { of: Unready::Lag, why, figures }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn check(of: Unready, why: Option<&str>) -> Check {
+        Check { of, why: why.map(str::to_owned), figures: json!({"figure": 1}) }
+    }
+
+    async fn answered(checks: [Check; 4]) -> (StatusCode, Value) {
+        let answer = Readiness(checks).answer();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_check_is_answered_and_every_fault_is_a_reason() {
+        let well = [Unready::Drain, Unready::Broker, Unready::Memory, Unready::Lag];
+        let (status, body) = answered(well.map(|of| check(of, None))).await;
+        assert_eq!(status, StatusCode::OK);
+        let ok = json!({"ok": true, "figure": 1});
+        let checks = json!({"drain": ok, "broker": ok, "memory": ok, "lag": ok});
+        assert_eq!(body, json!({"ready": true, "checks": checks}));
+
+        let (status, body) = answered([
+            check(Unready::Drain, Some("draining")),
+            check(Unready::Broker, Some("redis is away")),
+            check(Unready::Memory, None),
+            check(Unready::Lag, Some("late")),
+        ])
+        .await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body["ready"], false);
+        assert_eq!(body["reasons"], json!(["draining", "broker: redis is away", "lag: late"]));
+        assert_eq!(body["checks"]["lag"], json!({"ok": false, "figure": 1, "why": "late"}));
+        assert_eq!(body["checks"]["memory"], ok);
+    }
+}

@@ -1,0 +1,166 @@
+//! How late the runtime runs what is due. Whoever answers a client is such a thing that is due, so a
+//! node that lags is no good for more clients.
+//!
+//! Two measures, and the greater counts, because neither sees all:
+//!
+//! - A task that wants to run every [`LOOK_INTERVAL`]: by how much it is late, with tokio's own
+//!   millisecond of rounding. It sees that all workers are saturated, that the process was stopped, and
+//!   that it gets no processor, such as beyond the CPU limit of its container. One blocked worker of
+//!   several it does not see: another one runs it in time.
+//! - [`Workers`]: one of several that is blocked. It does not see those that get on, however much waits
+//!   in their lines.
+//!
+//! Neither sees what a socket of the system holds back, nor a connection whose own task is slow.
+
+mod strain;
+mod workers;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+use self::strain::Strain;
+use self::workers::Workers;
+use crate::limits::Limits;
+use crate::{telemetry, vital};
+
+/// How often it is measured: one timer and two figures of each worker, some microseconds.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How the event loop stands. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Lag(Arc<Mutex<Standing>>);
+
+/// What was measured last, and whether that is too much.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    pub lag: Duration,
+    /// Zero: there is no limit.
+    pub max: Duration,
+    /// The longest since all was well.
+    pub peak: Duration,
+    is_lagging: bool,
+}
+
+/// The event loop lags.
+#[derive(Clone, Copy, Debug)]
+pub struct Lagging {
+    peak: Duration,
+    max: Duration,
+}
+
+impl fmt::Display for Lagging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (peak, max) = (self.peak.as_millis(), self.max.as_millis());
+        write!(f, "what was due ran up to {peak} ms late, and {max} ms are allowed")
+    }
+}
+
+impl Lag {
+    /// Starts watching the current runtime, for ever.
+    ///
+    /// What follows is only that the node is not ready, so that balancers send new clients elsewhere. Those
+    /// who come all the same are let in: to refuse them takes the very time that is short, and they would
+    /// be back at once.
+    pub fn watch(limits: Limits) -> Self {
+        let lag = Self::default();
+        let watched = lag.clone();
+        vital::spawn("event loop lag", async move {
+            let mut workers = Workers::new(Handle::current().metrics(), Instant::now());
+            let mut strain = Strain::default();
+            loop {
+                let asleep = Instant::now();
+                sleep(LOOK_INTERVAL).await;
+                let now = Instant::now();
+                let late = now.duration_since(asleep).saturating_sub(LOOK_INTERVAL);
+                let lag = late.max(workers.stuck(now));
+                let max = limits.get().event_loop_lag_max;
+                strain.look(lag, max);
+                let (peak, is_lagging) = (strain.peak(), strain.is_lagging());
+                watched.note(Standing { lag, max, peak, is_lagging });
+            }
+        });
+        lag
+    }
+
+    pub fn standing(&self) -> Standing {
+        *self.lock()
+    }
+
+    fn note(&self, now: Standing) {
+        telemetry::event_loop_lag(now.lag);
+        let before = std::mem::replace(&mut *self.lock(), now);
+        match (before.ready(), now.ready()) {
+            (Ok(()), Err(why)) => telemetry::event_loop_lagging(&why),
+            (Err(_), Ok(())) => telemetry::event_loop_recovered(),
+            _ => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.0.lock().expect("no code panics while it holds the lag's lock")
+    }
+}
+
+impl Standing {
+    /// Does what is due run soon enough for more clients?
+    pub fn ready(&self) -> Result<(), Lagging> {
+        match self.is_lagging {
+            false => Ok(()),
+            true => Err(Lagging { peak: self.peak, max: self.max }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Config;
+    use std::sync::mpsc;
+
+    const MAX: Duration = Duration::from_millis(200);
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn watched() -> Lag {
+        Lag::watch(Limits::new(Config { event_loop_lag_max: MAX, ..Config::default() }))
+    }
+
+    async fn becomes(what: &str, wanted: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !wanted() {
+            assert!(Instant::now() < deadline, "{what}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn one_blocked_worker_of_three_is_enough() {
+        let lag = watched();
+        let (let_go, held) = mpsc::channel::<()>();
+        let blocked = tokio::spawn(async move { _ = held.recv() });
+        becomes("a blocked worker makes it unready", || lag.standing().ready().is_err()).await;
+        assert!(lag.standing().lag > MAX);
+        drop(let_go);
+        blocked.await.unwrap();
+        becomes("what follows is measured", || lag.standing().lag < MAX).await;
+        assert!(lag.standing().ready().is_err(), "it has yet to last");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn all_workers_that_were_blocked_show_when_they_are_free() {
+        const BLOCKED: Duration = Duration::from_millis(600);
+        let lag = watched();
+        becomes("a first measure", || lag.standing().max == MAX).await;
+        let block = |_| {
+            let (_open, held) = mpsc::channel::<()>();
+            tokio::spawn(async move { _ = (held.recv_timeout(BLOCKED), _open) })
+        };
+        for blocked in (0..2).map(block).collect::<Vec<_>>() {
+            blocked.await.unwrap();
+        }
+        becomes("both were blocked", || lag.standing().peak > BLOCKED / 2).await;
+    }
+}

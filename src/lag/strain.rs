@@ -1,0 +1,98 @@
+//! Whether the node lags, of one measure after another. Plain numbers, no I/O.
+
+use std::time::Duration;
+
+/// Looks in a row beyond the limit until the node lags. One alone is a pause that is over already: a
+/// process that was stopped, or a machine that was moved, has been late once.
+const LATE_LOOKS: u32 = 3;
+
+/// Looks in a row, five seconds of them, below half of the limit until it lags no more. A balancer that
+/// is told yes and no by turns moves its clients to and fro.
+const CALM_LOOKS: u32 = 50;
+
+/// How the event loop has been of late.
+#[derive(Debug, Default)]
+pub struct Strain {
+    is_lagging: bool,
+    late_looks: u32,
+    calm_looks: u32,
+    peak: Duration,
+}
+
+impl Strain {
+    /// Takes up a measure. `max`: the limit; zero, there is none.
+    pub fn look(&mut self, lag: Duration, max: Duration) {
+        if max.is_zero() {
+            *self = Self::default();
+            return;
+        }
+        self.late_looks = if lag > max { self.late_looks.saturating_add(1) } else { 0 };
+        if lag < max / 2 {
+            self.calm_looks = self.calm_looks.saturating_add(1);
+        } else {
+            self.calm_looks = 0;
+            self.peak = self.peak.max(lag);
+        }
+        if self.late_looks >= LATE_LOOKS {
+            self.is_lagging = true;
+        }
+        if self.calm_looks >= CALM_LOOKS {
+            self.is_lagging = false;
+            self.peak = Duration::ZERO;
+        }
+    }
+
+    pub fn is_lagging(&self) -> bool {
+        self.is_lagging
+    }
+
+    /// The longest lag since all was well.
+    pub fn peak(&self) -> Duration {
+        self.peak
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: Duration = Duration::from_millis(1000);
+
+    /// Is it lagging after each of these measures, in milliseconds?
+    fn looks(strain: &mut Strain, lags: &[u64]) -> Vec<bool> {
+        let look = |lag: &u64| {
+            strain.look(Duration::from_millis(*lag), MAX);
+            strain.is_lagging()
+        };
+        lags.iter().map(look).collect()
+    }
+
+    #[test]
+    fn one_pause_is_no_lag_and_a_lag_that_lasts_is() {
+        let mut strain = Strain::default();
+        assert_eq!(looks(&mut strain, &[30_000, 0, 1001, 1001, 1000]), [false; 5]);
+        assert_eq!(looks(&mut strain, &[1001, 1001, 1001]), [false, false, true]);
+        assert_eq!(strain.peak(), Duration::from_secs(30), "since all was well");
+    }
+
+    #[test]
+    fn it_is_over_only_after_a_while_of_well_below() {
+        let mut strain = Strain::default();
+        looks(&mut strain, &[2000; 3]);
+        let almost = [499; CALM_LOOKS as usize - 1];
+        assert!(looks(&mut strain, &almost).iter().all(|lags| *lags));
+        assert_eq!(looks(&mut strain, &[500]), [true], "half of the limit begins it anew");
+        assert!(looks(&mut strain, &almost).iter().all(|lags| *lags));
+        assert_eq!(looks(&mut strain, &[499, 999]), [false, false]);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_lags() {
+        let mut strain = Strain::default();
+        looks(&mut strain, &[2000; 3]);
+        assert!(strain.is_lagging());
+        strain.look(Duration::MAX, Duration::ZERO);
+        assert!(!strain.is_lagging() && strain.peak().is_zero());
+        assert_eq!(looks(&mut strain, &[2000; 2]), [false; 2], "nor is anything kept of before");
+    }
+}

@@ -1,0 +1,177 @@
+//! Spans on their way to the collector: a bounded queue that nobody waits for, and one task that sends
+//! what is in it. The SDK's own processor would count nothing of what it drops.
+
+use std::error::Error;
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    Sampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::publication::NodeId;
+use crate::telemetry::metrics::{METRICS, SPANS_DROPPED, SPANS_EXPORTED, SPANS_FAILED};
+
+/// Most spans that wait to be sent, some 2 KB each; more are dropped and counted.
+pub const SPANS_QUEUED_MAX: usize = 4096;
+
+/// Most spans in one request.
+const BATCH_SPANS_MAX: usize = 512;
+
+/// The pause between requests, in which spans come together. The first one after a quiet time goes at
+/// once.
+const BATCH_DELAY: Duration = Duration::from_millis(200);
+
+/// How long the collector may take over one request, tried again or not.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a node that stops waits for the collector to take the last spans.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the exporter cannot be built of. The endpoint has been checked, so it is something else.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot export traces: the environment (OTEL_EXPORTER_OTLP_…) asks for what this build cannot do"
+)]
+pub struct Unexportable(#[source] Box<dyn Error + Send + Sync>);
+
+/// Starts the exporting, on the current runtime; spans of the tracer go there.
+pub(super) fn start(endpoint: &str, node: NodeId) -> Result<(SdkTracer, Exporting), Unexportable> {
+    let builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+    let mut exporter =
+        builder.with_timeout(EXPORT_TIMEOUT).build().map_err(|error| Unexportable(error.into()))?;
+    let resource = Resource::builder().with_service_name("tidegate").with_attributes([
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", node.to_string()),
+    ]);
+    exporter.set_resource(&resource.build());
+    let (queue, spans) = mpsc::channel(SPANS_QUEUED_MAX);
+    let (stop, stopping) = oneshot::channel();
+    let export = Export { exporter, spans, endpoint: endpoint.to_owned(), is_failing: false };
+    let task = tokio::spawn(export.run(stopping));
+    let provider = SdkTracerProvider::builder()
+        // Whoever makes a span has decided that it is wanted.
+        .with_sampler(Sampler::AlwaysOn)
+        .with_span_processor(Queue(queue))
+        .build();
+    Ok((provider.tracer("tidegate"), Exporting(Some((stop, task)))))
+}
+
+/// The exporting of a node, which ends with [`Exporting::finish`].
+#[must_use]
+pub struct Exporting(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
+
+impl Exporting {
+    /// Where nothing is traced.
+    pub(super) fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// Sends what waits, for no longer than [`FLUSH_TIMEOUT`].
+    pub async fn finish(self) {
+        let Some((stop, mut task)) = self.0 else { return };
+        // The task hears of it, or is over.
+        _ = stop.send(());
+        if timeout(FLUSH_TIMEOUT, &mut task).await.is_err() {
+            task.abort();
+            crate::telemetry::traces_left_behind(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+/// The way in. Never waits.
+#[derive(Debug)]
+struct Queue(mpsc::Sender<SpanData>);
+
+impl SpanProcessor for Queue {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if self.0.try_send(span).is_err() {
+            METRICS.spans(SPANS_DROPPED, 1);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// The way out.
+struct Export {
+    exporter: SpanExporter,
+    spans: mpsc::Receiver<SpanData>,
+    endpoint: String,
+    /// The last request failed, which has been told.
+    is_failing: bool,
+}
+
+impl Export {
+    /// Until it is told to stop, and then once more.
+    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let mut batch = Vec::new();
+        let mut is_last = false;
+        loop {
+            if !is_last {
+                tokio::select! {
+                    _ = &mut stop => is_last = true,
+                    _ = self.spans.recv_many(&mut batch, BATCH_SPANS_MAX) => {}
+                }
+            }
+            // As many as there can be at a time: those that come meanwhile are for the next round.
+            for _ in 0..SPANS_QUEUED_MAX / BATCH_SPANS_MAX {
+                while batch.len() < BATCH_SPANS_MAX
+                    && let Ok(span) = self.spans.try_recv()
+                {
+                    batch.push(span);
+                }
+                if batch.is_empty() {
+                    break;
+                }
+                self.send(std::mem::take(&mut batch)).await;
+            }
+            if is_last {
+                return;
+            }
+            tokio::select! {
+                _ = &mut stop => is_last = true,
+                () = sleep(BATCH_DELAY) => {}
+            }
+        }
+    }
+
+    /// What the collector does not take is gone.
+    async fn send(&mut self, batch: Vec<SpanData>) {
+        let count = batch.len();
+        let sent = timeout(EXPORT_TIMEOUT, self.exporter.export(batch)).await;
+        let why = match sent {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("it does not answer".to_owned()),
+        };
+        match &why {
+            None => {
+                METRICS.spans(SPANS_EXPORTED, count);
+                if self.is_failing {
+                    crate::telemetry::traces_taken_again(&self.endpoint);
+                }
+            }
+            Some(why) => {
+                METRICS.spans(SPANS_FAILED, count);
+                crate::telemetry::traces_not_taken(&self.endpoint, why, !self.is_failing);
+            }
+        }
+        self.is_failing = why.is_some();
+    }
+}

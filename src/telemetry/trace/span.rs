@@ -1,0 +1,164 @@
+//! The three spans of a node, in the words of OpenTelemetry's semantic conventions where there are any.
+//! Names of channels are welcome here: traces are not added up over them, as metrics are.
+
+use hyper::StatusCode;
+use tracing::{Span, field, info_span};
+
+use super::{Asker, Kind, TARGET, TRACING, Trace};
+use crate::close::Close;
+use crate::publication::{Channel, Position, Publication, Traceparent};
+use crate::telemetry::Protocol;
+
+/// `messaging.system` of all of them.
+const SYSTEM: &str = "tidegate";
+
+/// Most bytes of a request's path in a span. That of the longest channel name is shorter, however it is
+/// encoded.
+const PATH_BYTES_MAX: usize = 1024;
+
+/// A client asked for a WebSocket.
+pub fn handshake_began(path: &str, parent: Option<Traceparent>) -> Trace {
+    let Some(tracing) = TRACING.get() else { return Trace::default() };
+    if !tracing.wants(Kind::Handshake, parent, Asker::Client) {
+        return Trace::default();
+    }
+    tracing.span(parent, || {
+        info_span!(
+            target: TARGET,
+            parent: None,
+            "handshake",
+            otel.kind = "server",
+            otel.status_description = field::Empty,
+            error.type = field::Empty,
+            http.request.method = "GET",
+            http.response.status_code = field::Empty,
+            messaging.system = SYSTEM,
+            tidegate.protocol = field::Empty,
+            url.path = &path[..path.floor_char_boundary(PATH_BYTES_MAX)],
+        )
+    })
+}
+
+/// It was answered. `protocol`: with a session, and `close`: that ends at once, as a browser cannot read
+/// the status of a refusal.
+pub fn handshake_answered(
+    trace: Trace,
+    status: StatusCode,
+    protocol: Option<Protocol>,
+    close: Option<Close>,
+) {
+    let Some(span) = trace.0 else { return };
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if let Some(protocol) = protocol {
+        span.record("tidegate.protocol", protocol.label());
+    }
+    match close {
+        Some(close) => fail(&span, close.label(), "the session ended as it began"),
+        None if status.is_client_error() || status.is_server_error() => {
+            fail(&span, status.as_str(), status.canonical_reason().unwrap_or_default());
+        }
+        None => {}
+    }
+}
+
+/// A publication is on its way to the broker; whatever is done with it from here on follows this span.
+/// One that is not traced keeps what it came with.
+pub(in crate::telemetry) fn publish_began(
+    channel: &Channel,
+    publication: &mut Publication,
+    asker: Asker,
+) -> Trace {
+    let trace = publish(channel, publication, asker);
+    if trace.0.is_some() {
+        publication.traceparent = trace.traceparent();
+    }
+    trace
+}
+
+/// The broker took it, or said why not.
+pub(in crate::telemetry) fn publish_answered(
+    trace: Trace,
+    answer: Result<Option<Position>, &'static str>,
+) {
+    let Some(span) = trace.0 else { return };
+    match answer {
+        Ok(Some(position)) => _ = span.record("messaging.message.id", position.to_string()),
+        Ok(None) => {}
+        Err(why) => fail(&span, "unavailable", why),
+    }
+}
+
+/// A client's publication did not come as far as the broker. `code`: how the client is told.
+pub fn publication_refused(channel: &Channel, publication: &Publication, code: &'static str) {
+    if let Some(span) = publish(channel, publication, Asker::Client).0 {
+        fail(&span, code, "refused");
+    }
+}
+
+fn publish(channel: &Channel, publication: &Publication, asker: Asker) -> Trace {
+    let Some(tracing) = TRACING.get() else { return Trace::default() };
+    if !tracing.wants(Kind::Publish, publication.traceparent, asker) {
+        return Trace::default();
+    }
+    tracing.span(publication.traceparent, || {
+        info_span!(
+            target: TARGET,
+            parent: None,
+            "publish",
+            otel.kind = "producer",
+            otel.status_description = field::Empty,
+            error.type = field::Empty,
+            messaging.system = SYSTEM,
+            messaging.operation.name = "publish",
+            messaging.operation.type = "send",
+            messaging.destination.name = channel.as_str(),
+            messaging.message.body.size = publication.payload.len() as i64,
+            messaging.message.id = field::Empty,
+            tidegate.session = publication.session.map(field::display),
+        )
+    })
+}
+
+/// The broker brought a publication, to be handed to those who subscribe here. It is traced only if it
+/// comes with a trace: each node would begin one of its own.
+pub(in crate::telemetry) fn relay_began(channel: &str, publication: &Publication) -> Trace {
+    match publication.traceparent {
+        Some(parent) if parent.is_sampled() => relay(channel, publication, parent),
+        _ => Trace::default(),
+    }
+}
+
+fn relay(channel: &str, publication: &Publication, parent: Traceparent) -> Trace {
+    let Some(tracing) = TRACING.get() else { return Trace::default() };
+    if !tracing.wants(Kind::Relay, Some(parent), Asker::Fleet) {
+        return Trace::default();
+    }
+    tracing.span(Some(parent), || {
+        info_span!(
+            target: TARGET,
+            parent: None,
+            "relay",
+            otel.kind = "consumer",
+            messaging.system = SYSTEM,
+            messaging.operation.name = "relay",
+            messaging.operation.type = "process",
+            messaging.destination.name = channel,
+            messaging.message.body.size = publication.payload.len() as i64,
+            messaging.message.id = publication.position.map(field::display),
+            tidegate.subscribers = field::Empty,
+        )
+    })
+}
+
+/// It was handed to so many of them.
+pub(in crate::telemetry) fn relay_ended(trace: Trace, subscribers: u64) {
+    if let Some(span) = trace.0 {
+        span.record("tidegate.subscribers", i64::try_from(subscribers).unwrap_or(i64::MAX));
+    }
+}
+
+/// A description makes the status an error.
+fn fail(span: &Span, code: &str, why: &str) {
+    span.record("error.type", code);
+    span.record("otel.status_description", why);
+}

@@ -1,0 +1,124 @@
+//! `POST /api/drain`: what SIGTERM does, and a share of the connections for those who scale up.
+
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::node::Node;
+use crate::support::process::Signal;
+use crate::support::raw::Raw;
+
+const CLIENTS: usize = 20;
+
+#[tokio::test]
+async fn it_drains_as_on_sigterm_which_may_follow() {
+    let mut node = Node::alone(&["drain.delay=200ms", "drain.period=1s"]).await;
+    let mut client = Client::json(&node).await;
+    for asked in 0..2 {
+        let answer = node.post("/api/drain", &[], b"").await;
+        assert_eq!(answer.status, 202);
+        let answer = answer.json();
+        assert_eq!(answer["phase"], "leaving");
+        assert_eq!(answer["connections"], 1);
+        assert_eq!((&answer["delay_ms"], &answer["period_ms"]), (&200.into(), &1000.into()));
+        assert!(!node.is_ready().await);
+        if asked == 0 {
+            // As an orchestrator does whose hook before the stop has ended.
+            node.signal(Signal::TERM);
+        }
+    }
+    assert_eq!(client.event().await["type"], "reconnect");
+    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    drop(client);
+    assert_eq!(node.process.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn somebody_at_a_keyboard_ends_the_delay_of_a_drain_that_was_asked_for() {
+    let mut node = Node::alone(&["drain.delay=1h", "drain.period=100ms"]).await;
+    let mut client = Client::plain(&node, "news").await;
+    assert_eq!(node.post("/api/drain", &[], b"").await.status, 202);
+    node.signal(Signal::INT);
+    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    drop(client);
+    assert_eq!(node.process.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn a_second_signal_still_ends_it_at_once() {
+    let mut node = Node::alone(&["drain.delay=1h", "drain.period=1h"]).await;
+    let mut raw = Raw::open(&node, "/ws/news").await;
+    assert_eq!(node.post("/api/drain", &[], b"").await.status, 202);
+    node.signal(Signal::TERM);
+    eventually("the signal to be heard", async || {
+        let heard = |line: &String| line.contains("draining already");
+        node.process.stderr().iter().any(heard).then_some(())
+    })
+    .await;
+    node.signal(Signal::TERM);
+    assert_eq!(node.process.exit_code().await, 1);
+    raw.is_cut_off().await;
+}
+
+#[tokio::test]
+async fn a_share_of_the_oldest_is_told_to_come_back_and_the_node_stays() {
+    let node = Node::alone(&["drain.period=1s"]).await;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(Client::json(&node).await);
+    }
+    let answer = node.post("/api/drain?percent=25", &[], b"").await;
+    assert_eq!(answer.status, 202);
+    let expected = serde_json::json!({"connections": 20, "shedding": 5, "period_ms": 1000});
+    assert_eq!(answer.json(), expected);
+    assert_eq!(node.post("/api/drain?percent=1", &[], b"").await.status, 409);
+    let mut staying = clients.split_off(5);
+    for mut client in clients {
+        let reconnect = client.event().await;
+        assert_eq!(reconnect["type"], "reconnect");
+        assert_eq!(reconnect["reason"], "rebalance");
+        assert!(reconnect["after_ms"].as_u64().expect("how long to wait") <= 30_000);
+        assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    }
+    node.metric_becomes("tidegate_connections_closed_total{reason=\"rebalance\"}", 5.).await;
+    assert_eq!(node.metric("tidegate_connections").await, 15.);
+    assert_eq!(node.metric("tidegate_drain_phase").await, 0.);
+    assert!(node.is_ready().await);
+    for client in &mut staying {
+        client.publish("news", true.into()).await;
+    }
+    eventually("another share to be shed", async || {
+        let status = node.post("/api/drain?percent=1", &[], b"").await.status;
+        (status == 202).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_share_is_refused_and_changes_nothing() {
+    let node = Node::alone(&[]).await;
+    for query in ["percent=0", "percent=101", "percent=ten", "percent=1&percent=1", "after=1"] {
+        let answer = node.post(&format!("/api/drain?{query}"), &[], b"").await;
+        assert_eq!(answer.status, 400, "{query}");
+        assert_eq!(answer.json()["error"]["code"], "bad_request");
+    }
+    assert_eq!(node.get("/api/drain").await.status, 405);
+    assert!(node.is_ready().await);
+}
+
+#[tokio::test]
+async fn its_settings_may_change_while_the_node_runs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("tidegate.toml");
+    let configure = |period: &str| {
+        std::fs::write(&file, format!("[drain]\nperiod = \"{period}\"\n")).expect("it is written");
+    };
+    configure("1h");
+    let node = Node::configured(&file, &[]).await;
+    node.becomes_ready().await;
+    configure("7s");
+    node.signal(Signal::HUP);
+    eventually("the new period to count", async || {
+        let answer = node.post("/api/drain?percent=1", &[], b"").await.json();
+        (answer["period_ms"] == 7000).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,160 @@
+//! `/readyz` says why, and `tidegate_unready` says the same; `/healthz` is not concerned.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::http;
+use crate::support::node::Node;
+use crate::support::process::Signal;
+use crate::support::redis::Redis;
+
+const REASONS: [&str; 4] = ["broker", "drain", "memory", "lag"];
+
+/// The node's answer, which must be 503 for this reason and no other; and the metrics say so too.
+async fn is_unready_for(node: &Node, reason: &str) -> Value {
+    let answer = node.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    let answer = answer.json();
+    assert_eq!(answer["ready"], false);
+    let reasons = answer["reasons"].as_array().expect("reasons");
+    assert_eq!(reasons.len(), 1, "{answer}");
+    for it in REASONS {
+        assert_eq!(answer["checks"][it]["ok"], it != reason, "{it} in {answer}");
+        let metric = format!(r#"tidegate_unready{{reason="{it}"}}"#);
+        assert_eq!(node.metric(&metric).await, f64::from(u8::from(it == reason)), "{it}");
+    }
+    assert!(answer["checks"][reason]["why"].is_string(), "{answer}");
+    assert_eq!(node.get("/healthz").await.status, 200);
+    answer
+}
+
+#[tokio::test]
+async fn a_node_that_is_ready_shows_its_figures() {
+    let node = Node::alone(&["limits.memory_max=10GiB"]).await;
+    let answer = eventually("a first measure", async || {
+        let answer = node.get("/readyz").await.json();
+        (answer["checks"]["lag"]["max_ms"] == 1000.).then_some(answer)
+    })
+    .await;
+    assert_eq!(answer["ready"], true);
+    assert!(answer.get("reasons").is_none(), "{answer}");
+    let checks = &answer["checks"];
+    assert_eq!(checks["drain"], json!({"ok": true, "phase": "serving"}));
+    assert_eq!(checks["broker"], json!({"ok": true}));
+    assert_eq!(checks["memory"]["max_bytes"], 10u64 << 30);
+    let used = checks["memory"]["used_bytes"].as_u64().expect("bytes");
+    assert!((1 << 20..10 << 30).contains(&used), "{used}");
+    assert!(checks["lag"]["lag_ms"].as_f64().is_some_and(|lag| lag >= 0.), "{answer}");
+    for reason in REASONS {
+        assert_eq!(node.metric(&format!(r#"tidegate_unready{{reason="{reason}"}}"#)).await, 0.);
+    }
+    let head = http::request(node.internal, "HEAD", "/healthz", &[], b"").await;
+    assert_eq!(head.status, 200);
+}
+
+#[tokio::test]
+async fn without_redis_it_is_the_broker() {
+    let redis = Redis::absent();
+    let node = Node::unready_on(&redis, &[]).await;
+    node.becomes_unready().await;
+    let answer = is_unready_for(&node, "broker").await;
+    assert!(answer["reasons"][0].as_str().expect("a reason").starts_with("broker: "), "{answer}");
+}
+
+#[tokio::test]
+async fn while_it_leaves_it_is_the_drain() {
+    let node = Node::alone(&["drain.delay=1h"]).await;
+    node.signal(Signal::TERM);
+    node.becomes_unready().await;
+    let answer = is_unready_for(&node, "drain").await;
+    assert_eq!(answer["checks"]["drain"]["phase"], "leaving");
+}
+
+#[tokio::test]
+async fn near_its_ceiling_it_is_the_memory() {
+    // More than that it has before anybody comes, and so is never ready.
+    let settings = tempfile::tempdir().expect("a directory");
+    let file = settings.path().join("tidegate.toml");
+    std::fs::write(&file, "limits.memory_max = \"1MiB\"").expect("the file is written");
+    let node = Node::configured(&file, &[]).await;
+    node.becomes_unready().await;
+    let answer = is_unready_for(&node, "memory").await;
+    assert_eq!(answer["checks"]["memory"]["max_bytes"], 1u64 << 20);
+}
+
+#[tokio::test]
+async fn how_much_lag_is_too_much_may_change_while_it_runs() {
+    let settings = tempfile::tempdir().expect("a directory");
+    let file = settings.path().join("tidegate.toml");
+    let allow = |max: &str| {
+        let text = format!("limits.event_loop_lag_max = {max:?}");
+        std::fs::write(&file, text).expect("the file is written");
+    };
+    allow("2s");
+    let node = Node::configured(&file, &[]).await;
+    let allows = async |millis: f64| {
+        eventually("the limit to be followed", async || {
+            let lag = node.get("/readyz").await.json()["checks"]["lag"].clone();
+            (lag["max_ms"] == millis && lag["ok"] == true).then_some(())
+        })
+        .await;
+    };
+    allows(2000.).await;
+    allow("0s");
+    node.signal(Signal::HUP);
+    allows(0.).await;
+}
+
+/// A processor that is taken away again and again, as beyond a container's CPU limit: nothing of what is due
+/// then runs in time.
+#[tokio::test]
+async fn a_node_that_gets_no_processor_lags_and_is_well_again_after_it() {
+    const AWAY: Duration = Duration::from_millis(600);
+    const THERE: Duration = Duration::from_millis(20);
+    let node = Arc::new(Node::alone(&["limits.event_loop_lag_max=400ms"]).await);
+    let mut client = Client::plain(&node, "news").await;
+
+    // One pause is over when it is noticed.
+    node.signal(Signal::STOP);
+    sleep(AWAY).await;
+    node.signal(Signal::CONT);
+    let late = r#"tidegate_event_loop_lag_seconds_bucket{le="0.5"}"#;
+    eventually("the pause to be measured", async || {
+        let all = node.metric("tidegate_event_loop_lag_seconds_count").await;
+        (node.metric(late).await < all).then_some(())
+    })
+    .await;
+    assert!(node.is_ready().await, "one pause is no lag");
+
+    let enough = Arc::new(AtomicBool::new(false));
+    let (throttled, ended) = (node.clone(), enough.clone());
+    let throttling = tokio::spawn(async move {
+        while !ended.load(Ordering::Relaxed) {
+            throttled.signal(Signal::STOP);
+            sleep(AWAY).await;
+            throttled.signal(Signal::CONT);
+            sleep(THERE).await;
+        }
+    });
+    node.becomes_unready().await;
+    enough.store(true, Ordering::Relaxed);
+    throttling.await.expect("it ends with the node running");
+
+    let answer = is_unready_for(&node, "lag").await;
+    assert!(answer["reasons"][0].as_str().expect("a reason").starts_with("lag: "), "{answer}");
+    assert!(answer["checks"]["lag"]["peak_ms"].as_f64() > Some(400.), "{answer}");
+    client.say("who comes is served all the same").await;
+    assert_eq!(client.hears_text().await, "who comes is served all the same");
+    Client::plain(&node, "news").await.close().await;
+
+    node.becomes_ready().await;
+    let said = |words: &str| node.process.stderr().iter().filter(|it| it.contains(words)).count();
+    assert_eq!(said("the event loop lags"), 1, "one line");
+    assert_eq!(said("the event loop runs in time again"), 1);
+}

@@ -1,0 +1,37 @@
+//! Traces, as a collector gets them of real nodes.
+
+mod export;
+mod nodes;
+mod outcomes;
+mod parents;
+mod sampling;
+
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::collector::Collector;
+use crate::support::node::Node;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN: &str = "b7ad6b7169203331";
+
+/// A `traceparent` of that trace.
+fn traceparent(flags: &str) -> String {
+    format!("00-{TRACE}-{SPAN}-{flags}")
+}
+
+/// A node by itself that exports to the collector.
+async fn node(collector: &Collector, ratio: &str, more: &[&str]) -> Node {
+    let settings = collector.settings(ratio);
+    let settings: Vec<&str> =
+        settings.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    Node::alone(&settings).await
+}
+
+/// Publishes on `news`, with a trace.
+async fn publish(client: &mut Client, traceparent: &str) -> Value {
+    let command = json!({
+        "type": "publish", "id": 3, "channel": "news", "data": 1, "traceparent": traceparent,
+    });
+    client.ask(command).await
+}

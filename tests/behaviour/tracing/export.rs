@@ -1,0 +1,113 @@
+//! The way to the collector: whole at the end, and nobody's burden when it leads nowhere.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::{node, publish, traceparent};
+use crate::support::client::Client;
+use crate::support::collector::{Collector, settings};
+use crate::support::node::{Node, outcome, tidegate};
+use crate::support::process::Signal;
+use crate::support::redis::free_address;
+
+/// More than a node waits for a collector when it stops, and less than would make an orchestrator kill it.
+const EXIT_MAX: Duration = Duration::from_secs(8);
+
+const LIMITED: [&str; 2] = ["drain.delay=0s", "drain.period=0s"];
+
+#[tokio::test]
+async fn what_was_last_arrives_before_the_node_exits() {
+    let collector = Collector::start().await;
+    let mut node = node(&collector, "0.0", &LIMITED).await;
+    let mut client = Client::subscribed(&node, "news").await;
+    for _ in 0..3 {
+        publish(&mut client, &traceparent("01")).await;
+    }
+    node.signal(Signal::TERM);
+    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    drop(client);
+    assert_eq!(node.process.exit_code().await, 0);
+    assert_eq!((collector.named("publish").len(), collector.named("relay").len()), (3, 3));
+}
+
+#[tokio::test]
+async fn without_a_collector_a_node_serves_and_stops_and_says_it_once() {
+    let mut node = lonely(free_address(), &[]).await;
+    let mut client = Client::json(&node).await;
+    for failed in [1., 2.] {
+        publish(&mut client, &traceparent("01")).await;
+        node.metric_becomes("tidegate_trace_spans_total{outcome=\"failed\"}", failed).await;
+    }
+    stops_in_time(&mut node, client).await;
+    let told = node.process.stderr();
+    let told = told.iter().filter(|line| line.contains("the collector takes no traces"));
+    assert_eq!(told.count(), 1);
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_holds_nobody_up() {
+    let listener = TcpListener::bind(free_address()).await.expect("the port is free");
+    let mut node = lonely(listener.local_addr().expect("an address"), &[]).await;
+    let mut client = Client::subscribed(&node, "news").await;
+    publish(&mut client, &traceparent("01")).await;
+    // It is being sent, to somebody who listens and says nothing.
+    let (_held, _) =
+        crate::support::soon("the node", listener.accept()).await.expect("it connects");
+    for number in 0..100 {
+        client.publish("news", json!(number)).await;
+    }
+    stops_in_time(&mut node, client).await;
+}
+
+/// A node whose spans go to nobody.
+async fn lonely(address: SocketAddr, more: &[&str]) -> Node {
+    let settings = settings(address, "0.0");
+    let settings = [&[&*settings[0], &*settings[1]], &LIMITED[..], more].concat();
+    Node::alone(&settings).await
+}
+
+async fn stops_in_time(node: &mut Node, mut client: Client) {
+    let told = Instant::now();
+    node.signal(Signal::TERM);
+    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    drop(client);
+    assert_eq!(node.process.exit_code().await, 0);
+    assert!(told.elapsed() < EXIT_MAX, "{:?} to stop", told.elapsed());
+}
+
+#[tokio::test]
+async fn the_log_is_as_it_is_without_traces() {
+    let collector = Collector::start().await;
+    let mut node =
+        node(&collector, "1.0", &["telemetry.log_level=debug", LIMITED[0], LIMITED[1]]).await;
+    let mut client = Client::subscribed(&node, "news").await;
+    client.publish("news", json!(0)).await;
+    let [_] = collector.gets("relay").await;
+    stops_in_time(&mut node, client).await;
+    let lines = node.process.stderr();
+    assert!(lines.iter().any(|line| line.contains("connection closed")), "{lines:#?}");
+    for line in &lines {
+        let line: Value = serde_json::from_str(line).expect("a JSON object");
+        assert!(line.get("span").is_none() && line.get("spans").is_none(), "{line}");
+        // The words of whom the exporter is made of begin otherwise than ours.
+        let message = line["message"].as_str().expect("a message");
+        let ours = ["listening", "broker", "connection closed", "draining", "rejected", "stopped"];
+        assert!(ours.iter().any(|it| message.starts_with(it)), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_endpoint_or_ratio_keeps_a_node_from_starting() {
+    let bad = ["telemetry.otlp_endpoint=https://127.0.0.1:4317", "telemetry.trace_ratio=1.5"];
+    let ended = outcome(tidegate(&["check", "--set", bad[0], "--set", bad[1]])).await;
+    assert_eq!(ended.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&ended.stderr).into_owned();
+    for part in
+        ["telemetry.otlp_endpoint", "http://HOST:PORT", "telemetry.trace_ratio", "0.0 to 1.0"]
+    {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+}

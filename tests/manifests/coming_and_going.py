@@ -1,0 +1,62 @@
+"""Rules about how nodes come and go: drain, rollouts, emptied hosts, autoscaling."""
+
+from __future__ import annotations
+
+from fleet import Fleet
+from settings import effective, seconds
+
+# What a node may need beyond drain.delay and drain.period until its last socket is closed.
+DRAIN_REST = 10
+
+# Below this a silent hour would scale a fleet down and up again, and disconnect everybody twice.
+SCALE_DOWN_STABILIZATION_MIN = 300
+
+
+def grace(fleet: Fleet):
+    """Nobody is killed before it has drained."""
+    drain = effective(fleet)["drain"]
+    hook = fleet.container().get("lifecycle", {}).get("preStop", {})
+    wait = hook.get("sleep", {}).get("seconds", 0)
+    needed = wait + seconds(drain["delay"]) + seconds(drain["period"]) + DRAIN_REST
+    given = fleet.pod().get("terminationGracePeriodSeconds", 30)
+    if given < needed:
+        yield f"terminationGracePeriodSeconds is {given}; delay, period and {DRAIN_REST} s are {needed:g}"
+    if given > needed + 60:
+        yield f"terminationGracePeriodSeconds is {given}, and a node is gone after {needed:g}"
+
+
+def disruption(fleet: Fleet):
+    """Hosts can be emptied, and a rollout takes no node before another is there."""
+    budgets = fleet.all("PodDisruptionBudget")
+    if not budgets:
+        yield "there is no PodDisruptionBudget"
+    for budget in budgets:
+        if budget["spec"].get("maxUnavailable") in (0, "0%", None):
+            yield "the PodDisruptionBudget lets no host be emptied"
+        if budget["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+            yield "while Redis is away, no host can be emptied"
+    rolling = fleet.deployment()["spec"].get("strategy", {}).get("rollingUpdate", {})
+    if rolling.get("maxUnavailable") != 0:
+        yield "a rollout takes nodes away before others are there"
+
+
+def autoscaler(fleet: Fleet):
+    """It scales the nodes, nobody else says how many there are, and it shrinks slowly."""
+    for scaler in fleet.all("HorizontalPodAutoscaler"):
+        spec = scaler["spec"]
+        target = fleet.find(spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"])
+        if target is None:
+            yield f"the autoscaler's target {spec['scaleTargetRef']['name']} is not there"
+        elif "replicas" in target["spec"]:
+            yield "the Deployment says replicas, which undoes the autoscaler's"
+        if spec.get("minReplicas", 1) < 2:
+            yield "the autoscaler goes down to one node"
+        down = spec.get("behavior", {}).get("scaleDown", {})
+        if down.get("stabilizationWindowSeconds", 300) <= SCALE_DOWN_STABILIZATION_MIN:
+            yield "the autoscaler shrinks at once"
+        names = [m.get("pods", {}).get("metric", {}).get("name") for m in spec["metrics"]]
+        if "tidegate_connections" not in names:
+            yield "the autoscaler does not look at connections"
+        if any(m["type"] == "Resource" for m in spec["metrics"]):
+            if "cpu" not in fleet.container()["resources"].get("requests", {}):
+                yield "the autoscaler looks at a share of CPU, and none is requested"

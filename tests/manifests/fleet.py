@@ -1,0 +1,87 @@
+"""The Kubernetes objects of one rendered file, and how they hang together."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import yaml
+
+NAME = "app.kubernetes.io/name"
+
+
+class Fleet:
+    """What one kustomization or chart puts into a cluster."""
+
+    def __init__(self, name: str, objects: list[dict]):
+        self.name = name
+        self.objects = objects
+
+    @classmethod
+    def read(cls, path: Path) -> Fleet:
+        return cls(path.stem, [o for o in yaml.safe_load_all(path.read_text()) if o])
+
+    def copy(self) -> Fleet:
+        return Fleet(self.name, copy.deepcopy(self.objects))
+
+    def all(self, *kinds: str) -> list[dict]:
+        return [o for o in self.objects if o["kind"] in kinds]
+
+    def find(self, kind: str, name: str) -> dict | None:
+        return next((o for o in self.all(kind) if o["metadata"]["name"] == name), None)
+
+    def deployment(self) -> dict:
+        """The nodes'."""
+        return next(d for d in self.all("Deployment") if d["metadata"]["labels"].get(NAME) == "tidegate")
+
+    def pod(self, deployment: dict | None = None) -> dict:
+        return (deployment or self.deployment())["spec"]["template"]["spec"]
+
+    def container(self, deployment: dict | None = None) -> dict:
+        return self.pod(deployment)["containers"][0]
+
+    def services_of(self, deployment: dict) -> list[dict]:
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        return [s for s in self.all("Service") if matches(s["spec"].get("selector"), labels)]
+
+    def ways_in(self) -> list[dict]:
+        return self.all("Ingress", "HTTPRoute")
+
+
+def matches(selector: dict | None, labels: dict) -> bool:
+    """An empty selector of a Service or a typing error would select nothing, or everything: neither is meant."""
+    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
+
+
+def port_number(container: dict, port: str | int) -> int | None:
+    """The number of a named or numbered port, where the container has it."""
+    for there in container.get("ports", []):
+        if port in (there.get("name"), there["containerPort"]):
+            return there["containerPort"]
+    return None
+
+
+def allows(rules: list[dict], side: str, wanted: dict, port: int, container: dict | None = None) -> bool:
+    """Does a rule of a NetworkPolicy let the namespace and pod labels of `wanted` pass to or from that port?"""
+    for rule in rules:
+        ports = [p["port"] for p in rule.get("ports", [])]
+        if container is not None:
+            ports = [port_number(container, p) for p in ports]
+        if rule.get("ports") and port not in ports:
+            continue
+        if not rule.get(side):
+            return True
+        for peer in rule[side]:
+            namespace = peer.get("namespaceSelector")
+            pod = peer.get("podSelector")
+            if namespace is not None and not fits(namespace, wanted.get("namespace", {})):
+                continue
+            if pod is not None and not fits(pod, wanted.get("pod", {})):
+                continue
+            if "ipBlock" not in peer:
+                return True
+    return False
+
+
+def fits(selector: dict, labels: dict) -> bool:
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
