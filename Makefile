@@ -24,6 +24,7 @@ test: setup check
 	cargo test --test abuse
 	tests/real.sh
 	tests/manifests.sh
+	tests/stack.sh
 	CHAOS=short cargo test --test chaos
 	ROLLING=short cargo test --test rolling
 

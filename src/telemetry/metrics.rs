@@ -222,6 +222,13 @@ impl Metrics {
         add.gauges("build_info", "The version of this node; always 1.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
+        // As many as Tokio starts workers: a control group's quota counts.
+        let cpus = std::thread::available_parallelism().map_or(1, |it| it.get() as i64);
+        add.gauge(
+            "cpus",
+            "CPUs that the node may use, and so what its CPU time is measured against.",
+        )
+        .set(cpus);
         registry
             .register(Box::new(ProcessCollector::for_self()))
             .expect("each name is registered once");

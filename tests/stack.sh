@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Three real nodes and a real Redis behind HAProxy, nginx and Envoy, watched by Prometheus, all of them on the files of
+# deploy/: balancers, drains and crashes, alerts with their runbooks, the dashboard's queries, compose.yaml.
+#
+#   tests/stack.sh           (tests/setup.sh installs what it needs; TIDEGATE=/path names another binary)
+#   PENDING="name…"          passes over what needs these metrics, label values or settings, for a binary without them
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scratch=$(mktemp -d)
+
+finish() {
+  status=$?
+  if grep -h -A2 panicked "$scratch"/node-*.log 2>/dev/null; then status=1; fi
+  if [ $status -ne 0 ]; then tail -n 15 "$scratch"/*.log; fi
+  rm -rf "$scratch"
+  exit $status
+}
+trap finish EXIT
+
+timeout 180 target/test-tools/venv/bin/python tests/stack/main.py "$scratch"

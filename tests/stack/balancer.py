@@ -1,0 +1,178 @@
+"""What clients see of the nodes through one balancer."""
+
+import asyncio
+import itertools
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+import websockets
+
+import local
+from fleet import CONNECTIONS_PER_IP, NODES
+
+SECONDS_MAX = 15
+CROWD = 30
+# For a balancer that compares nodes which it has drawn, so that chance levels out.
+CROWD_OF_DRAWN = 90
+
+
+class Client:
+    """A session of the json protocol that knows its node, and comes back when it is told to go."""
+
+    def __init__(self, balancer, address):
+        self.balancer, self.address = balancer, address
+
+    async def connect(self, **more):
+        self.socket = await websockets.connect(
+            f"ws://{self.balancer.address}/ws", local_addr=(self.address, 0), open_timeout=SECONDS_MAX, **more
+        )
+        self.node = (await self.receive("welcome"))["node"]
+        return self
+
+    async def receive(self, kind):
+        while True:
+            message = json.loads(await asyncio.wait_for(self.socket.recv(), SECONDS_MAX))
+            if message["type"] == kind:
+                return message
+            assert message["type"] != "error", message
+
+    async def ask(self, kind, **command):
+        await self.socket.send(json.dumps({"id": 1, **command}))
+        return await self.receive(kind)
+
+    async def talk(self, data):
+        await self.ask("subscribed", type="subscribe", channel="prices:tide")
+        await self.ask("published", type="publish", channel="prices:tide", data=data)
+
+    async def stay(self):
+        """Until cancelled: reconnects whenever the connection ends. A failed handshake is noted and tried again."""
+        while True:
+            try:
+                async for _ in self.socket:
+                    pass
+            except websockets.ConnectionClosed:
+                pass
+            self.balancer.closes[self.socket.close_code] += 1
+            while not await self.balancer.noted("a client that came back", self.connect()):
+                await asyncio.sleep(0.1)
+
+
+@dataclass(eq=False)
+class Balancer:
+    name: str
+    number: int
+    address: str
+    # Does it ask the nodes whether they are ready, or only meet them?
+    asks_readiness: bool
+    # Does it compare all nodes, or some that it has drawn?
+    compares_all: bool
+    crowd: list = field(default_factory=list)
+    failures: list = field(default_factory=list)
+    # (when, node) of each connection of `arrive`.
+    arrivals: list = field(default_factory=list)
+    closes: Counter = field(default_factory=Counter)
+
+    def __post_init__(self):
+        # Addresses of this balancer's clients, each used once, as limits count by address.
+        self.addresses = (f"127.{self.number}.{a}.{b}" for a in range(1, 255) for b in range(1, 255))
+
+    def client(self):
+        return Client(self, next(self.addresses))
+
+    async def noted(self, who, connecting):
+        """What came of it, or nothing: then the failure is in the list, unless its node went after the handshake."""
+        try:
+            return await connecting
+        except websockets.ConnectionClosed:
+            return None
+        except (OSError, AssertionError, TimeoutError, websockets.WebSocketException) as failure:
+            self.failures.append(f"{who}: {failure!r}")
+
+    async def finds_all(self):
+        """Waits until it has seen that all nodes are there."""
+
+        async def look():
+            seen = set()
+            while len(seen) < NODES:
+                client = await self.client().connect()
+                seen.add(client.node)
+                await client.socket.close()
+
+        await asyncio.wait_for(look(), SECONDS_MAX)
+
+    def by_node(self):
+        return Counter(client.node for client in self.crowd)
+
+    async def spreads(self):
+        """The node with the fewest connections gets the next one, whoever's turn it would be."""
+        size = CROWD if self.compares_all else CROWD_OF_DRAWN
+        for _ in range(size):
+            self.crowd.append(await self.client().connect())
+        counts = self.by_node()
+        apart = max(counts.values()) - min(counts.values())
+        assert len(counts) == NODES and apart <= (2 if self.compares_all else size / 5), f"{size} connections went {dict(counts)}"
+
+        emptied = min(counts)
+        for client in [it for it in self.crowd if it.node == emptied]:
+            await client.socket.close()
+            self.crowd.remove(client)
+        newcomers = [await self.client().connect() for _ in range(counts[emptied] - 1)]
+        self.crowd += newcomers
+        went = Counter(client.node for client in newcomers)
+        enough = len(newcomers) - 1 if self.compares_all else 0.4 * len(newcomers)
+        assert went[emptied] >= enough, f"{emptied} was empty, and {len(newcomers)} new connections went {dict(went)}"
+        return f"{went[emptied]} of {len(newcomers)} to a node that was empty"
+
+    async def leave_only(self, count, node):
+        """Has all but so many of the crowd leave that node."""
+        for client in [it for it in self.crowd if it.node == node][count:]:
+            await client.socket.close()
+            self.crowd.remove(client)
+
+    async def relays(self):
+        """What one publishes, all others get, whichever node they are on; and it was a real upgrade."""
+        channel = f"chat:{self.name}"
+        first = self.crowd[0]
+        assert first.socket.response.status_code == 101
+        for client in self.crowd:
+            await client.ask("subscribed", type="subscribe", channel=channel)
+        await first.ask("published", type="publish", channel=channel, data="high water")
+        for client in self.crowd[1:]:
+            assert (await client.receive("publication"))["data"] == "high water"
+
+    async def tells_addresses(self):
+        """A node limits an address as the client's, and nobody gets around it by claiming another."""
+        crowding = next(self.addresses)
+        opened = []
+        try:
+            for number in range(NODES * CONNECTIONS_PER_IP + 1):
+                headers = {"X-Forwarded-For": f"192.0.2.{number}"}
+                opened.append(await Client(self, crowding).connect(additional_headers=headers))
+            raise AssertionError(f"{len(opened)} connections of one address: the nodes take them for others'")
+        except websockets.InvalidStatus as refused:
+            assert refused.response.status_code == 429, f"refused with {refused.response.status_code}"
+        finally:
+            for client in opened:
+                await client.socket.close()
+        assert len(opened) >= CONNECTIONS_PER_IP, f"one address got only {len(opened)} connections"
+        await (await self.client().connect()).socket.close()
+
+    async def keeps_idle(self):
+        """Connections that only answer pings outlive the idle timeout twice."""
+        await asyncio.sleep(2.5 * local.IDLE_SECONDS)
+        for client in self.crowd:
+            await client.ask("pong", type="ping")
+
+    async def arrive(self):
+        """Until cancelled: opens a connection, publishes, leaves, and again. Notes the nodes and what failed."""
+        for number in itertools.count():
+            client = await self.noted(f"new connection {number}", self.client().connect())
+            if client:
+                self.arrivals.append((asyncio.get_running_loop().time(), client.node))
+                await self.noted(f"publication {number}", client.talk(number))
+                await client.socket.close()
+            await asyncio.sleep(0.02)
+
+    def arrived_at(self, node, since):
+        return [when for when, where in self.arrivals if where == node and when >= since]

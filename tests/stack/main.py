@@ -1,0 +1,281 @@
+"""Real nodes behind real balancers, watched by a real Prometheus, all on the files of deploy/.
+
+    target/test-tools/venv/bin/python tests/stack/main.py SCRATCH
+
+tests/stack.sh runs it. One line a check; exit code 1 when one has failed.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import yaml
+
+import compose
+import local
+import paper
+import queries
+import seeded
+from balancer import Balancer
+from fleet import DRAIN_DELAY, DRAIN_PERIOD, ENVOY, Fleet, until
+
+ROOT = Path(__file__).parents[2]
+# A health check sees a drain within 1.5 s (haproxy.cfg) or 2 s (envoy.yaml), on a busy machine a little later.
+SEEN_BEFORE_SECONDS = 0.5
+# Of each balancer's clients on the node that drains: so few that it would get all new ones.
+STAYING = 3
+
+results = {"passed": 0, "failed": 0, "skipped": 0}
+
+
+async def check(what, checking):
+    """Runs it, says how it went, and goes on in any case."""
+    try:
+        detail = await checking if asyncio.iscoroutine(checking) else checking()
+    except Exception as error:
+        results["failed"] += 1
+        where = next((it for it in reversed(traceback.extract_tb(error.__traceback__)) if "/tests/stack/" in it.filename), None)
+        print(f"FAIL  {what}\n      {str(error) if isinstance(error, AssertionError) else repr(error)}{f' ({Path(where.filename).name}:{where.lineno})' if where else ''}", flush=True)
+    else:
+        results["passed"] += 1
+        print(f"ok    {what}{f': {detail}' if detail else ''}", flush=True)
+
+
+def skip(what, why):
+    results["skipped"] += 1
+    print(f"skip  {what}: {why}", flush=True)
+
+
+def nothing_in(faults):
+    faults = list(faults)
+    assert not faults, "\n      ".join(["faults:", *faults])
+
+
+def succeeds(*command):
+    run = subprocess.run([str(it) for it in command], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+class Written:
+    """What the checks of files look at."""
+
+    def __init__(self):
+        self.groups = yaml.safe_load((local.DEPLOY / "prometheus/alerts.yml").read_text())["groups"]
+        self.tests = yaml.safe_load((local.DEPLOY / "prometheus/alerts_test.yml").read_text())["tests"]
+        self.dashboard = json.loads((local.DEPLOY / "grafana/dashboards/tidegate.json").read_text())
+        self.operating = (ROOT / "docs/OPERATING.md").read_text()
+
+
+async def files(written):
+    prometheus = local.DEPLOY / "prometheus"
+    for what, command in {
+        "promtool check rules": ("promtool", "check", "rules", prometheus / "alerts.yml"),
+        "promtool check config": ("promtool", "check", "config", prometheus / "prometheus.yml"),
+        "promtool test rules": ("promtool", "test", "rules", prometheus / "alerts_test.yml"),
+        "the dashboard is as dashboard.py makes it": (sys.executable, local.DEPLOY / "grafana/dashboard.py", "--check"),
+    }.items():
+        await check(what, asyncio.to_thread(succeeds, *command))
+    await check("compose.yaml, its overrides and what they mount", lambda: nothing_in(compose.faults()))
+    await check("alerts, runbooks and links", lambda: nothing_in(paper.runbook_faults(written.groups, written.operating, written.dashboard)))
+    await check("every alert is tested, both ways", lambda: nothing_in(paper.alert_test_faults(written.groups, written.tests)))
+
+
+async def balancers(fleet):
+    kinds = [("haproxy", True, True), ("nginx", False, True), ("envoy", True, False)]
+    found = []
+    for number, (name, asks_readiness, compares_all) in enumerate(kinds, 1):
+        there = ENVOY if name == "envoy" else shutil.which(name)
+        if there:
+            found.append(Balancer(name, number, await fleet.start_balancer(name), asks_readiness, compares_all))
+            await found[-1].finds_all()
+        else:
+            skip(name, "its package could not be installed here" if name == "envoy" else f"there is no {name}")
+    return found
+
+
+async def each(balancers, what, method):
+    """The same for all of them, at the same time."""
+    await asyncio.gather(*(check(f"{it.name}: {what}", method(it)) for it in balancers))
+
+
+@contextlib.asynccontextmanager
+async def coming_and_staying(balancers):
+    """While clients stay with what they have, and new ones come all the time."""
+    for it in balancers:
+        it.failures.clear()
+    tasks = [asyncio.create_task(it.arrive()) for it in balancers]
+    tasks += [asyncio.create_task(client.stay()) for it in balancers for client in it.crowd]
+    try:
+        yield
+    finally:
+        # More than once, as Python 3.11's `wait_for` may swallow a cancellation.
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.2)
+
+
+async def new_arrivals(balancers, count, node=None):
+    """Waits until each balancer has had so many more new clients, on that node if one is given."""
+    since = asyncio.get_running_loop().time()
+    for it in balancers:
+        enough = lambda: len([where for when, where in it.arrivals if when > since and where == (node or where)]) >= count
+        try:
+            await until(f"{count} new clients of {it.name}{f' on {node}' if node else ''}", enough, 30)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {it.failures[:3]}") from None
+
+
+def all_were_served(it):
+    assert not it.failures, f"{len(it.failures)} handshakes failed, of {len(it.arrivals)} and more: {it.failures[:3]}"
+
+
+async def drained(fleet, balancers, name_of):
+    """SIGTERM on the first node, which comes back afterwards."""
+    node = fleet.nodes[0]
+    name = name_of[node]
+    for it in balancers:
+        await it.leave_only(STAYING, name)
+    async with coming_and_staying(balancers):
+        await new_arrivals(balancers, 5, name)
+        begun = asyncio.get_running_loop().time()
+        node.signal(signal.SIGTERM)
+        await until(f"{node.name} to exit", lambda: node.process.poll() is not None, DRAIN_DELAY + DRAIN_PERIOD + 15)
+        await check("a drained node exits 0", lambda: nothing_in([f"{node.process.returncode}"] if node.process.returncode else []))
+        await new_arrivals(balancers, 10)
+
+    async def took_no_new(it):
+        limit = begun + DRAIN_DELAY - (SEEN_BEFORE_SECONDS if it.asks_readiness else -0.1)
+        late = it.arrived_at(name, limit)
+        assert not late, f"{len(late)} clients were sent to it, up to {late[-1] - begun:.1f} s after SIGTERM"
+        last = max(it.arrived_at(name, begun), default=begun)
+        return f"the last {last - begun:.1f} s after SIGTERM, of {DRAIN_DELAY} s in which it still accepts"
+
+    async def went_elsewhere(it):
+        all_were_served(it)
+        assert it.closes[1012], f"nobody was closed with 1012: {dict(it.closes)}"
+        assert name not in it.by_node(), f"some are still there: {it.by_node()}"
+        return f"{it.closes[1012]} closed with 1012, {len(it.arrivals)} newcomers"
+
+    await each(balancers, "a draining node gets no new connections", took_no_new)
+    await each(balancers, "its clients are served elsewhere, no handshake failed", went_elsewhere)
+
+    node.start()
+    await until(f"{node.name} to be ready again", node.ready)
+    name_of.update(await names(fleet))
+    async with coming_and_staying(balancers):
+        await check("a node that came back gets clients from all of them", new_arrivals(balancers, 1, name_of[node]))
+
+
+async def killed(fleet, balancers):
+    """SIGKILL on the second node, for good."""
+    async with coming_and_staying(balancers):
+        await new_arrivals(balancers, 5)
+        fleet.nodes[1].kill()
+        await new_arrivals(balancers, 40)
+    async def served(it):
+        all_were_served(it)
+        return f"{len(it.arrivals)} so far"
+    await each(balancers, "a node is killed, and every handshake is served", served)
+
+
+async def names(fleet):
+    """What each node calls itself, by asking it directly."""
+    found = {}
+    for number, node in enumerate(fleet.nodes):
+        direct = Balancer("direct", 250 - number, f"127.0.0.1:{node.public}", True, True)
+        client = await direct.client().connect()
+        found[node] = client.node
+        await client.socket.close()
+    return found
+
+
+async def idle_timeout_is_real(fleet, balancers, name_of):
+    """The counterpart of `keeps_idle`: where the node is stopped, so that nobody pings, the balancer cuts."""
+    node = fleet.nodes[2]
+    name = name_of[node]
+    left = {it: [client for client in it.crowd if client.node == name] for it in balancers}
+    node.signal(signal.SIGSTOP)
+    try:
+        async def cuts(it):
+            assert left[it], f"it has no client on {node.name}"
+            for client in left[it]:
+                await asyncio.wait_for(client.socket.wait_closed(), local.IDLE_SECONDS + 5)
+        await each(balancers, "without pings its idle timeout cuts", cuts)
+    finally:
+        node.signal(signal.SIGCONT)
+
+
+async def alerts_fire(fleet, *expected):
+    """`expected` are (alert, node or None)."""
+    wanted = {(alert, node and f"127.0.0.1:{node.internal}") for alert, node in expected}
+    await until(f"{sorted(alert for alert, _ in wanted)} to fire", lambda: wanted <= fleet.alerts_firing(), 20)
+
+
+async def watched(fleet, written):
+    """With all that happened, the dashboard's queries answer, and alerts ask for what is there."""
+    scraped = queries.Scraped(fleet)
+
+    def dashboard():
+        faults, count = queries.dashboard_faults(written.dashboard, scraped, fleet)
+        nothing_in(faults)
+        return f"{count} queries"
+
+    def alerts():
+        faults, count = queries.alert_faults(written.groups, scraped)
+        nothing_in(faults)
+        return f"{count} rules"
+
+    await check("every query of the dashboard has data", dashboard)
+    await check("every rule asks for metrics and labels that nodes have", alerts)
+    await check("each of these checks finds a fault that was put in", lambda: seeded.all_found(written, scraped, fleet))
+
+
+async def main(scratch):
+    written = Written()
+    fleet = Fleet(scratch)
+    try:
+        await asyncio.gather(fleet.start(), files(written))
+        await fleet.start_prometheus()
+        behind = await balancers(fleet)
+        name_of = await names(fleet)
+        await each(behind, "the node with the fewest connections is next", Balancer.spreads)
+        await each(behind, "upgrades, and relays between nodes", Balancer.relays)
+        await each(behind, "nodes see the client's address, whatever it claims", Balancer.tells_addresses)
+        await each(behind, "idle connections outlive its idle timeout", Balancer.keeps_idle)
+        await drained(fleet, behind, name_of)
+
+        fleet.nodes[0].config.write_text("[server]\nlistenn = 1\n")
+        fleet.nodes[0].signal(signal.SIGHUP)
+        await killed(fleet, behind)
+        await check(
+            "alerts fire: a dead node, a refused configuration",
+            alerts_fire(fleet, ("TidegateNodeDown", fleet.nodes[1]), ("TidegateConfigRefused", fleet.nodes[0])),
+        )
+        async with coming_and_staying(behind):
+            await new_arrivals(behind, 40)
+            await watched(fleet, written)
+        await idle_timeout_is_real(fleet, behind, name_of)
+
+        fleet.redis.kill()
+        await check("an alert fires: Redis is away", alerts_fire(fleet, ("TidegateBrokerDown", fleet.nodes[0])))
+    except Exception:
+        results["failed"] += 1
+        print("FAIL  what the checks that follow need", flush=True)
+        traceback.print_exc(limit=-3)
+    finally:
+        fleet.close()
+    print(", ".join(f"{count} {what}" for what, count in results.items()))
+    return 1 if results["failed"] else 0
+
+
+if __name__ == "__main__":
+    # So that whoever stops this stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(asyncio.run(main(Path(sys.argv[1]))))

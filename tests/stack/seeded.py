@@ -1,0 +1,86 @@
+"""The checks of files and queries, seen to fail: each gets a copy with one fault, and must find it."""
+
+import copy
+
+import compose
+import local
+import paper
+import queries
+
+
+def panel(dashboard):
+    return next(it for it in dashboard["panels"] if it["title"] == "Connections by node")
+
+
+def rule(groups, name):
+    return next(it for group in groups for it in group["rules"] if it.get("alert") == name)
+
+
+def dashboards(written, scraped, fleet):
+    """Faults in the dashboard."""
+
+    def query(expression):
+        broken = copy.deepcopy(written.dashboard)
+        panel(broken)["targets"][0]["expr"] = expression
+        broken["panels"] = [panel(broken)]
+        return lambda: queries.dashboard_faults(broken, scraped, fleet)[0]
+
+    unknown = copy.deepcopy(written.dashboard)
+    unknown["panels"] = [{**panel(unknown), "descripton": "misspelt"}]
+    return {
+        "a metric that is none": query("sum by (instance) (tidegate_conections)"),
+        "a label that is none": query('sum by (instance) (tidegate_connections{protokol="json"})'),
+        "a label value that never is": query('sum by (instance) (tidegate_connections{protocol=~"jason|plain"})'),
+        "a grouping by no label": query("sum by (instance, reason) (tidegate_connections)"),
+        "a legend without its label": query("sum(tidegate_connections)"),
+        "a query that is none": query("sum by (instance) (tidegate_connections"),
+        "a query without data": query('sum by (instance) (tidegate_connections{job="other"})'),
+        "a quantile of nothing": query("sum by (instance) (0 * tidegate_connections / 0)"),
+        "a field that is none": lambda: queries.dashboard_faults(unknown, scraped, fleet)[0],
+    }
+
+
+def alerts(written, scraped):
+    """Faults in alerts, their tests and their runbooks."""
+    groups = copy.deepcopy(written.groups)
+    rule(groups, "TidegatePanics")["expr"] = "increase(tidegate_panic_total[30m]) > 0"
+    renamed = copy.deepcopy(written.groups)
+    rule(renamed, "TidegatePanics")["alert"] = "TidegatePanicking"
+    linked = copy.deepcopy(written.dashboard)
+    panel(linked)["links"][0]["url"] += "-not"
+    heading = "### TidegatePanics\n"
+    return {
+        "an alert on no metric": lambda: queries.alert_faults(groups, scraped)[0],
+        "an alert without a test": lambda: paper.alert_test_faults(renamed, written.tests),
+        "a metric that the busy fleet lacks": lambda: paper.alert_test_faults(groups, written.tests),
+        "an alert without a runbook": lambda: paper.runbook_faults(renamed, written.operating, written.dashboard),
+        "a runbook that is gone": lambda: paper.runbook_faults(written.groups, written.operating.replace(heading, ""), written.dashboard),
+        "a link that ends nowhere": lambda: paper.runbook_faults(written.groups, written.operating, linked),
+    }
+
+
+def composed():
+    """Faults in compose.yaml."""
+
+    def service(name, **changes):
+        broken = compose.load("compose.yaml")
+        broken["services"][name] = {**broken["services"][name], **changes}
+        return broken
+
+    text = (local.DEPLOY / "compose.toml").read_text()
+    return {
+        "a mount of nothing": lambda: compose.structure_faults(service("redis", volumes=["./redis/redis.cnf:/etc/redis.conf"])),
+        "a service that is none": lambda: compose.structure_faults(service("balancer", depends_on=["node-4"])),
+        "a port for everybody": lambda: compose.structure_faults(service("grafana", ports=["3000:3000"])),
+        "a name of nobody": lambda: compose.name_faults({"compose.toml": text.replace("redis:6379", "reddis:6379")}, None),
+        "a stop that is too short": lambda: compose.node_faults(service("node-2", stop_grace_period="30s")),
+        "a setting that is none": lambda: compose.node_faults(service("node-1", environment={"TIDEGATE__SERVER__LISTENN": "x"})),
+        "a balancer that is not trusted": lambda: compose.node_faults(service("balancer", networks={"fleet": {"ipv4_address": "172.30.30.3"}})),
+    }
+
+
+def all_found(written, scraped, fleet):
+    seeds = {**dashboards(written, scraped, fleet), **alerts(written, scraped), **composed()}
+    missed = [name for name, faults in seeds.items() if not list(faults())]
+    assert not missed, f"not found: {', '.join(missed)}"
+    return f"{len(seeds)} of them"
