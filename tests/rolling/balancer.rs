@@ -13,9 +13,9 @@ use crate::support::process::Process;
 use crate::support::redis::free_address;
 use crate::support::{eventually, soon};
 
-/// What it is told. `HAPROXY_CFG` names another file, with the same addresses in it: `:8080`, `node-1:8080`
-/// with its internal port 9090, and so on.
-const CONFIGURATION: &str = "tests/rolling/haproxy.cfg";
+/// What it is told: the same as in deploy/compose.yaml. `HAPROXY_CFG` names another file, with the same
+/// addresses in it: `:8080`, `node-1:8080` with its internal port 9090, and so on.
+const CONFIGURATION: &str = "deploy/haproxy/haproxy.cfg";
 
 /// The backend of the nodes, in the order of their numbers.
 const BACKEND: &str = "nodes";
