@@ -8,6 +8,9 @@ pub const AFTER_MAX: Duration = Duration::from_secs(30);
 /// Most that chance adds to it.
 const JITTER_MAX: Duration = Duration::from_secs(1);
 
+/// What of the cap is aimed at: clients come late by chance, and what is late meets what is not.
+const CAP_AIM: f64 = 0.9;
+
 /// The closes of some connections on one even line, and their clients' reconnects on another, which may
 /// be longer: so the other nodes get handshakes at an even rate and below a cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +21,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Closes within `closes`, and reconnects within that or, where they would be more than
-    /// `per_second`, within as long as it takes; at most [`AFTER_MAX`] more. 0: no cap.
+    /// Closes within `closes`, and reconnects within that or, where they would be more than nine tenths
+    /// of `per_second`, within as long as it takes; at most [`AFTER_MAX`] more. 0: no cap.
     pub fn new(connections: usize, closes: Duration, per_second: usize) -> Self {
         let needed = match per_second {
             0 => Duration::ZERO,
-            cap => Duration::from_secs_f64(connections as f64 / cap as f64),
+            cap => Duration::from_secs_f64(connections as f64 / (cap as f64 * CAP_AIM)),
         };
         let reconnects = needed.min(closes + AFTER_MAX - JITTER_MAX).max(closes);
         Self { connections, closes, reconnects }
@@ -106,12 +109,12 @@ mod tests {
 
     #[test]
     fn reconnects_keep_to_the_cap_as_far_as_the_longest_wait_allows() {
-        for (count, cap) in [(100, 1000), (20_000, 1000), (40_000, 1000), (3000, 61), (10, 0)] {
+        for (count, cap) in [(100, 1000), (20_000, 1000), (40_000, 1000), (2500, 61), (10, 0)] {
             let all = course(Plan::new(count, PERIOD, cap), any);
             let busiest = busiest_second(all.iter().map(|it| it.1));
-            let even = count.div_ceil(20);
+            let even = count.div_ceil(20) + 2;
             let most = if cap == 0 { even } else { cap.min(even) };
-            assert!(busiest <= most + 2, "{busiest} of {count} in a second, cap {cap}");
+            assert!(busiest <= most, "{busiest} of {count} in a second, cap {cap}");
         }
         // More than the cap lets through in 49 seconds: then as evenly as can be.
         let all = course(Plan::new(100_000, PERIOD, 1000), any);
@@ -130,7 +133,7 @@ mod tests {
         }
         let at_once = course(Plan::new(500, Duration::ZERO, 100), any);
         assert!(at_once.iter().all(|it| it.0 == 0.));
-        assert!(busiest_second(at_once.iter().map(|it| it.1)) <= 101, "the cap holds even so");
+        assert!(busiest_second(at_once.iter().map(|it| it.1)) <= 100, "the cap holds even so");
     }
 
     #[test]
