@@ -23,7 +23,8 @@ const PACE: f64 = 2_000.0;
 /// Most publications of a session in flight as fast as they go.
 const WINDOW: u64 = 64;
 
-const RULES: &str = r#"rules=[{pattern="kept:*",history={size=200,age="10m"}}]"#;
+const RULES: &str =
+    r#"rules=[{pattern="kept:*",history={size=200,age="10m"}},{pattern="plain:*"}]"#;
 
 pub fn measure(length: Length, table: &mut Table) -> Result<()> {
     let duration = Duration::from_secs(length.choose(8, 3));
