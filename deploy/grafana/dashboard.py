@@ -25,6 +25,7 @@ NO_ROOM = 'reason=~"accept|connections_max|memory|handshake_rate"'
 NODE = "{{instance}}"
 UP_AND_DOWN = {0: ("down", "red"), 1: ("up", "green")}
 YES_AND_NO = {0: ("fine", "green"), 1: ("unready", "red")}
+REFUSED = {0: ("fine", "green"), 1: ("refused", "red")}
 PHASES = {0: ("serving", "green"), 1: ("leaving", "orange"), 2: ("draining", "red")}
 
 
@@ -167,11 +168,15 @@ CHANGES = ("What changed", [
     lines("TLS files read again", "Within ten minutes, by outcome. refused: the old certificate is still shown.",
           [target(f"sum by (instance, outcome) (increase({of('tls_reloads_total')}[10m]))", "{{instance}} {{outcome}}")],
           runbook="TidegateTlsFilesRefused", decimals=0),
+    states("Refused now", "Red for as long as what the files say cannot be used. A restart would not come up.",
+           [target(f"max by (instance) ({of('config_refused')})", "{{instance}} configuration"),
+            target(f"max by (instance, listener) ({of('tls_files_refused')})", "{{instance}} TLS of {{listener}}")],
+           REFUSED, width=8, runbook="TidegateConfigRefused"),
     lines("Time since the start", "A drop is a restart.", [target(f"time() - process_start_time_seconds{{{SCRAPED}}}", NODE)], unit="s", runbook="TidegateRestartsOften"),
     table("Versions", "Two are normal during an upgrade only.", [now(f"max by (job, instance, version) ({of('build_info')})")],
-          hidden=("Time", "Value"), names={"instance": "node"}),
+          width=8, hidden=("Time", "Value"), names={"instance": "node"}),
     lines("Revocations", "Users who were disconnected and whose earlier tokens are refused. All nodes should say the same.",
-          [target(f"max by (instance) ({of('revocations')})", NODE)], width=12),
+          [target(f"max by (instance) ({of('revocations')})", NODE)]),
 ])
 
 
