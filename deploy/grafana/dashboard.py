@@ -21,6 +21,13 @@ CHOSEN = 'namespace=~"$namespace",job=~"$job",instance=~"$instance"'
 # The same of what every program has, up and process_*: the alerts know a fleet by its job's name too.
 SCRAPED = f'{CHOSEN},job=~".*tidegate.*"'
 
+def alerts(*more):
+    """Of what was chosen: a fleet's alerts name no instance, and the one on no fleet at all names nothing."""
+    of_chosen = ('alertname=~"Tidegate.*"', 'namespace=~"$namespace"', 'job=~"$job"', 'instance=~"$instance|"')
+    of_nothing = ('alertname="TidegateNotWatched"',)
+    return " or ".join(f"ALERTS{{{','.join((*matchers, *more))}}}" for matchers in (of_chosen, of_nothing))
+
+
 NO_ROOM = 'reason=~"accept|connections_max|memory|handshake_rate"'
 NODE = "{{instance}}"
 UP_AND_DOWN = {0: ("down", "red"), 1: ("up", "green")}
@@ -62,20 +69,20 @@ FIRST = ("First", [
     stat("Nodes not answering", "Targets that Prometheus cannot scrape.",
          [now(f"sum(1 - up{{{SCRAPED}}})")], steps=thresholds(1, 2), runbook="TidegateNodeDown"),
     stat("Nodes without Redis", "Nodes that cannot use the broker now.",
-         [now(f"sum(1 - {of('broker_up')})")], steps=thresholds(1, colours=("green", "red")), runbook="TidegateBrokerDown"),
+         [now(f"sum(1 - {of('broker_up')}) or vector(0)")], steps=thresholds(1, colours=("green", "red")), runbook="TidegateBrokerDown"),
     stat("Delivery, 99 of 100", "From the first node taking a publication to another having it in its queues.",
          [now(quantile(0.99, "delivery_duration"))], unit="s", steps=thresholds(0.25, 1), runbook="TidegateDeliverySlow"),
     stat("Turned away", "Clients a second that were refused for want of room: files, connections, memory, handshake rate.",
          [now(f"sum({rate('rejected_total', NO_ROOM)})")],
          unit="reqps", steps=thresholds(0.1, 10), runbook="TidegateFull"),
     stat("Alerts firing", "Of these nodes. The table has their names.",
-         [now('count(ALERTS{alertname=~"Tidegate.*",alertstate="firing"}) or vector(0)')], steps=thresholds(1, 3)),
+         [now(f"""count({alerts('alertstate="firing"')}) or vector(0)""")], steps=thresholds(1, 3)),
     lines("Connections by node", "They should be about even: balancers choose the node with the fewest. A step down on one and up on the others is a drain or a crash.",
           [target(total("connections"), NODE)], stacked=True, runbook="TidegateConnectionsUneven"),
     lines("Delivery latency", "From the first node taking a publication to this one having it in its queues.",
           latency("delivery_duration"), unit="s", limits=[1], runbook="TidegateDeliverySlow"),
     table("Alerts", "What fires now, or is about to.",
-          [now('ALERTS{alertname=~"Tidegate.*"}')], width=8,
+          [now(alerts())], width=8,
           hidden=("Time", "Value", "__name__", "namespace", "job"), names={"alertstate": "state", "alertname": "alert", "instance": "node"}),
 ])
 
