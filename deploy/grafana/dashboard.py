@@ -72,7 +72,7 @@ FIRST = ("First", [
          [now(f"sum(1 - {of('broker_up')}) or vector(0)")], steps=thresholds(1, colours=("green", "red")), runbook="TidegateBrokerDown"),
     stat("Delivery, 99 of 100", "From the first node taking a publication to another having it in its queues.",
          [now(quantile(0.99, "delivery_duration"))], unit="s", steps=thresholds(0.25, 1), runbook="TidegateDeliverySlow"),
-    stat("Turned away", "Clients a second that were refused for want of room: files, connections, memory, handshake rate.",
+    stat("Turned away", "Clients a second that were refused for want of room: files, connections, memory, handshake rate (with limits.dry_run, counted only).",
          [now(f"sum({rate('rejected_total', NO_ROOM)})")],
          unit="reqps", steps=thresholds(0.1, 10), runbook="TidegateFull"),
     stat("Alerts firing", "Of these nodes. The table has their names.",
