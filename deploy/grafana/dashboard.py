@@ -21,10 +21,18 @@ CHOSEN = 'namespace=~"$namespace",job=~"$job",instance=~"$instance"'
 # The same of what every program has, up and process_*: the alerts know a fleet by its job's name too.
 SCRAPED = f'{CHOSEN},job=~".*tidegate.*"'
 
+def alerts(*more):
+    """Of what was chosen: a fleet's alerts name no instance, and the one on no fleet at all names nothing."""
+    of_chosen = ('alertname=~"Tidegate.*"', 'namespace=~"$namespace"', 'job=~"$job"', 'instance=~"$instance|"')
+    of_nothing = ('alertname="TidegateNotWatched"',)
+    return " or ".join(f"ALERTS{{{','.join((*matchers, *more))}}}" for matchers in (of_chosen, of_nothing))
+
+
 NO_ROOM = 'reason=~"accept|connections_max|memory|handshake_rate"'
 NODE = "{{instance}}"
 UP_AND_DOWN = {0: ("down", "red"), 1: ("up", "green")}
 YES_AND_NO = {0: ("fine", "green"), 1: ("unready", "red")}
+REFUSED = {0: ("fine", "green"), 1: ("refused", "red")}
 PHASES = {0: ("serving", "green"), 1: ("leaving", "orange"), 2: ("draining", "red")}
 
 
@@ -61,20 +69,20 @@ FIRST = ("First", [
     stat("Nodes not answering", "Targets that Prometheus cannot scrape.",
          [now(f"sum(1 - up{{{SCRAPED}}})")], steps=thresholds(1, 2), runbook="TidegateNodeDown"),
     stat("Nodes without Redis", "Nodes that cannot use the broker now.",
-         [now(f"sum(1 - {of('broker_up')})")], steps=thresholds(1, colours=("green", "red")), runbook="TidegateBrokerDown"),
+         [now(f"sum(1 - {of('broker_up')}) or vector(0)")], steps=thresholds(1, colours=("green", "red")), runbook="TidegateBrokerDown"),
     stat("Delivery, 99 of 100", "From the first node taking a publication to another having it in its queues.",
          [now(quantile(0.99, "delivery_duration"))], unit="s", steps=thresholds(0.25, 1), runbook="TidegateDeliverySlow"),
-    stat("Turned away", "Clients a second that were refused for want of room: files, connections, memory, handshake rate.",
+    stat("Turned away", "Clients a second that were refused for want of room: files, connections, memory, handshake rate (with limits.dry_run, counted only).",
          [now(f"sum({rate('rejected_total', NO_ROOM)})")],
          unit="reqps", steps=thresholds(0.1, 10), runbook="TidegateFull"),
     stat("Alerts firing", "Of these nodes. The table has their names.",
-         [now('count(ALERTS{alertname=~"Tidegate.*",alertstate="firing"}) or vector(0)')], steps=thresholds(1, 3)),
+         [now(f"""count({alerts('alertstate="firing"')}) or vector(0)""")], steps=thresholds(1, 3)),
     lines("Connections by node", "They should be about even: balancers choose the node with the fewest. A step down on one and up on the others is a drain or a crash.",
           [target(total("connections"), NODE)], stacked=True, runbook="TidegateConnectionsUneven"),
     lines("Delivery latency", "From the first node taking a publication to this one having it in its queues.",
           latency("delivery_duration"), unit="s", limits=[1], runbook="TidegateDeliverySlow"),
     table("Alerts", "What fires now, or is about to.",
-          [now('ALERTS{alertname=~"Tidegate.*"}')], width=8,
+          [now(alerts())], width=8,
           hidden=("Time", "Value", "__name__", "namespace", "job"), names={"alertstate": "state", "alertname": "alert", "instance": "node"}),
 ])
 
@@ -167,11 +175,15 @@ CHANGES = ("What changed", [
     lines("TLS files read again", "Within ten minutes, by outcome. refused: the old certificate is still shown.",
           [target(f"sum by (instance, outcome) (increase({of('tls_reloads_total')}[10m]))", "{{instance}} {{outcome}}")],
           runbook="TidegateTlsFilesRefused", decimals=0),
+    states("Refused now", "Red for as long as what the files say cannot be used. A restart would not come up.",
+           [target(f"max by (instance) ({of('config_refused')})", "{{instance}} configuration"),
+            target(f"max by (instance, listener) ({of('tls_files_refused')})", "{{instance}} TLS of {{listener}}")],
+           REFUSED, width=8, runbook="TidegateConfigRefused"),
     lines("Time since the start", "A drop is a restart.", [target(f"time() - process_start_time_seconds{{{SCRAPED}}}", NODE)], unit="s", runbook="TidegateRestartsOften"),
     table("Versions", "Two are normal during an upgrade only.", [now(f"max by (job, instance, version) ({of('build_info')})")],
-          hidden=("Time", "Value"), names={"instance": "node"}),
+          width=8, hidden=("Time", "Value"), names={"instance": "node"}),
     lines("Revocations", "Users who were disconnected and whose earlier tokens are refused. All nodes should say the same.",
-          [target(f"max by (instance) ({of('revocations')})", NODE)], width=12),
+          [target(f"max by (instance) ({of('revocations')})", NODE)]),
 ])
 
 
