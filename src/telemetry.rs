@@ -243,10 +243,31 @@ pub fn rejected(reason: Rejected, why: &dyn Display) {
     tracing::debug!(reason = reason.label(), %why, "rejected");
 }
 
-/// `accept` failed in a way that lasts; the listener pauses.
-pub fn accept_failed(error: &std::io::Error) {
+/// `accept` failed in a way that lasts; the listener pauses. `first`: it has not failed for a while.
+pub fn accept_failed(error: &std::io::Error, first: bool) {
     METRICS.rejected.with_label_values(&[Rejected::Accept.label()]).inc();
-    tracing::warn!(%error, "cannot accept connections; raise the open-file limit or add nodes");
+    match first {
+        true => {
+            tracing::warn!(%error, "cannot accept connections; raise the open-file limit or add nodes");
+        }
+        false => tracing::debug!(%error, "cannot accept connections"),
+    }
+}
+
+/// It has not failed for a while, and somebody came in.
+pub fn accept_recovered() {
+    tracing::info!("connections are accepted again");
+}
+
+/// More connections are allowed than there are files for.
+pub fn connections_max_is_cut(connections_max: usize, places: usize, reserved: usize) {
+    let open_files = connections_max.saturating_add(reserved);
+    tracing::warn!(
+        connections_max,
+        places,
+        "limits.connections_max is beyond the open-file limit; more clients than there are places for are \
+         answered 503: raise the hard limit to {open_files} open files, or lower limits.connections_max"
+    );
 }
 
 /// A listener's certificate, key or client authorities have changed; new connections get them.
