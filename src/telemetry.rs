@@ -73,6 +73,7 @@ pub fn vital_task_panicked(task: &str) {
 /// New settings are in force. `fixed`: keys that have changed and need a restart.
 pub fn reloaded(why: &str, changed: &[String], fixed: &[String]) {
     METRICS.config_reloads.with_label_values(&[metrics::TAKEN_UP]).inc();
+    METRICS.config_refused.set(0);
     tracing::info!(why, changed = changed.join(", "), "configuration reloaded");
     if !fixed.is_empty() {
         tracing::warn!(keys = fixed.join(", "), "these keys have changed and need a restart");
@@ -81,6 +82,7 @@ pub fn reloaded(why: &str, changed: &[String], fixed: &[String]) {
 
 /// New settings have faults; the old ones go on.
 pub fn reload_refused(why: &str, faults: &dyn Display) {
+    METRICS.config_refused.set(1);
     METRICS.config_reloads.with_label_values(&[metrics::REFUSED]).inc();
     tracing::error!(why, %faults, "the new configuration is refused; the old one goes on");
 }
@@ -278,8 +280,14 @@ pub fn certificate_replaced(listener: &str) {
 
 /// They have changed to what cannot be used; those from before stay in use.
 pub fn certificate_refused(listener: &str, why: &dyn Display) {
+    METRICS.tls_files_refused.with_label_values(&[listener]).set(1);
     METRICS.tls_reloads.with_label_values(&[metrics::REFUSED]).inc();
     tracing::error!(listener, %why, "new TLS files cannot be used; those from before stay in use");
+}
+
+/// They are as they should be, or there are none.
+pub fn certificate_well(listener: &str) {
+    METRICS.tls_files_refused.with_label_values(&[listener]).set(0);
 }
 
 /// Most memory that the process may use, in bytes.
