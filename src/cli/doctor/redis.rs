@@ -62,13 +62,22 @@ fn found(survey: &Survey, config: &Config) -> Vec<Part> {
     parts
 }
 
-/// What a node keeps back for Redis has room for ten masters.
+/// What a node keeps back for Redis has room for ten masters; and no setting lets clients have that.
 fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> {
     let needed = masters * CONNECTIONS_PER_MASTER + OTHER_FILES;
+    if needed <= RESERVED_FILES {
+        return None;
+    }
     let fits = open_files.saturating_sub(needed);
+    let kept_for_clients = open_files.saturating_sub(RESERVED_FILES);
     let connections_max = match config.limits.connections_max {
-        0 => open_files.saturating_sub(RESERVED_FILES),
-        max => max,
+        0 => kept_for_clients,
+        max => max.min(kept_for_clients),
+    };
+    // 0 would say: as many as there is room for.
+    let remedy = match fits {
+        0 => "more open files".to_owned(),
+        fits => format!("limits.connections_max = {fits}, or more open files"),
     };
     (connections_max > fits).then(|| {
         Finding::warning(
@@ -77,7 +86,7 @@ fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> 
                 "{masters} masters may take {needed} open files; {RESERVED_FILES} are kept for them"
             ),
             "a node that is full of clients could not connect to Redis again",
-            format!("limits.connections_max = {fits}, or more open files"),
+            remedy,
         )
     })
 }
@@ -207,9 +216,15 @@ pub mod tests {
             files(masters, 1024, &config).map(|finding| finding.level)
         };
         assert_eq!(level(10, "0"), None);
+        // Clients do not get what is kept back, whatever is set.
+        assert_eq!(level(1, "50000"), None);
+        assert_eq!(level(11, "50000"), Some(Level::Warning));
         assert_eq!(level(11, "0"), Some(Level::Warning));
         assert_eq!(level(11, "955"), None);
         assert_eq!(level(11, "956"), Some(Level::Warning));
+        let told = files(11, 1024, &config(&[])).unwrap();
+        assert_eq!(told.measured, "11 masters may take 69 open files; 64 are kept for them");
+        assert_eq!(told.remedy, "limits.connections_max = 955, or more open files");
     }
 
     #[test]
