@@ -26,7 +26,9 @@ pub fn parts(survey: Option<&Result<Survey, String>>, config: &Config) -> Vec<Pa
                 "masters",
                 why,
                 "without a master nothing is published, and the node is not ready",
-                format!("see that broker.url is right and that they run: {url}"),
+                remedy(why, &config.broker.url).unwrap_or_else(|| {
+                    format!("see that broker.url is right and that they run: {url}")
+                }),
             );
             vec![Part::new("Redis", vec![finding])]
         }
@@ -110,16 +112,48 @@ fn of_master(master: &Master, config: &Config) -> Vec<Finding> {
 }
 
 fn away(why: &str, address: &str, url: &Url) -> String {
-    let says = |part: &&str| why.contains(part);
-    if ["NOAUTH", "WRONGPASS", "AuthenticationFailed"].iter().any(says) {
-        return format!("write the right user and password into broker.url, now {}", url.masked());
+    if let Some(remedy) = remedy(why, url) {
+        return remedy;
     }
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "6379"));
     let tls = if url.is_encrypted() { " --tls" } else { "" };
+    let or_tls = match !url.is_encrypted() && hung_up(why) {
+        true => ", or it wants TLS: rediss:// in broker.url",
+        false => "",
+    };
     format!(
-        "redis-cli{tls} -h {} -p {port} PING from this host, then look at Redis' own log and at firewalls",
+        "redis-cli{tls} -h {} -p {port} PING from this host, then look at Redis' own log and at firewalls{or_tls}",
         host.trim_matches(['[', ']'])
     )
+}
+
+/// What mends it, where the words of the failure tell.
+fn remedy(why: &str, url: &Url) -> Option<String> {
+    let says = |part: &&str| why.contains(part);
+    if ["NOAUTH", "WRONGPASS", "AuthenticationFailed"].iter().any(says) {
+        return Some(format!(
+            "write the right user and password into broker.url, now {}",
+            url.masked()
+        ));
+    }
+    if why.contains("certificate is not trusted") {
+        let remedy = "broker.ca_file = a file with the certificate of the authority that signed the server's; \
+                      the server's own is to be an end-entity certificate (CA:FALSE) for the name it has in \
+                      broker.url";
+        return Some(remedy.to_owned());
+    }
+    if why.contains("does not speak Redis") {
+        return Some(format!("another host or port in broker.url, now {}", url.masked()));
+    }
+    why.contains("not a cluster").then(|| "redis:// in broker.url, or rediss://".to_owned())
+}
+
+/// Did the server end the connection? So does one that waits for a TLS handshake.
+fn hung_up(why: &str) -> bool {
+    let why = why.to_lowercase();
+    ["reset", "end of file", "eof", "broken pipe", "closed", "dropped"]
+        .iter()
+        .any(|it| why.contains(it))
 }
 
 /// Many masters that are well are one line each.
