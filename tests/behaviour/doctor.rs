@@ -243,6 +243,8 @@ async fn a_user_who_may_little_is_told_what_is_missing() {
     obey(&redis, &ill, "permissions, history").await;
     let keys = doctor(&[&url, HISTORY]).await;
     assert_eq!(keys.command("permissions, history")[3..], ["~tidegate:*"]);
+    let remedy = keys.of("permissions, history")["do"].to_string();
+    assert!(remedy.contains("gate '~tidegate:*', ") && remedy.contains("ACL SAVE"), "{remedy}");
     obey(&redis, &keys, "permissions, history").await;
     assert!(doctor(&[&url, HISTORY]).await.all("permissions, history").is_empty());
 
