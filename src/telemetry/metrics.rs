@@ -175,8 +175,11 @@ impl Metrics {
         for close in Close::EACH {
             closed.with_label_values(&[close.label()]);
         }
-        let rejected =
-            add.counters("rejected_total", "Connections and requests refused.", &["reason"]);
+        let rejected = add.counters(
+            "rejected_total",
+            "Connections and requests refused; with `limits.dry_run`, also those that would have been.",
+            &["reason"],
+        );
         for reason in Rejected::EACH {
             rejected.with_label_values(&[reason.label()]);
         }
