@@ -223,8 +223,9 @@ impl Metrics {
         }
         let spans = add.counters(
             "trace_spans_total",
-            "Spans, by what became of them: `exported`; `failed`, the collector did not take them; \
-             `dropped`, there was no room in line; `limited`, beyond what there may be in a second.",
+            "Spans, by what became of them: `exported`, those too of a request that the collector took \
+             only in part; `failed`, it did not take them; `dropped`, there was no room in line; \
+             `limited`, beyond what there may be in a second.",
             &["outcome"],
         );
         for outcome in [SPANS_EXPORTED, SPANS_FAILED, SPANS_DROPPED, SPANS_LIMITED] {
