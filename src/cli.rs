@@ -11,6 +11,7 @@ mod serve;
 mod subscribe;
 mod token;
 
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -153,14 +154,24 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
     };
     match command {
         Command::Serve => serve::run(load()?, sources),
-        Command::Check => Ok(check::run(&load()?)),
+        Command::Check => check::run(&load()?),
         Command::Explain { channel, token } => explain::run(&load()?, &channel, token.as_deref()),
         Command::Doctor { json } => doctor::run(&load()?, json),
         Command::Publish { channel, payload } => publish::run(&load()?, &channel, payload),
         Command::Subscribe { channels } => subscribe::run(&load()?, &channels),
         Command::Token(arguments) => token::run(&load()?, arguments),
-        Command::Health { ready } => Ok(health::run(&config::entrance(sources)?, ready)),
-        Command::Drain { percent } => Ok(drain::run(&config::entrance_to_api(sources)?, percent)),
+        Command::Health { ready } => health::run(&config::entrance(sources)?, ready),
+        Command::Drain { percent } => drain::run(&config::entrance_to_api(sources)?, percent),
+    }
+}
+
+/// Writes to standard output. That its reader has gone is no failure: it has enough.
+fn print(output: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    use anyhow::Context;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(output.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("cannot write to standard output"),
     }
 }
 

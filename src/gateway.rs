@@ -27,7 +27,7 @@ use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::{self, Context, Users};
-use crate::transport::Public;
+use crate::transport::{Public, tell_of_places};
 use crate::{broker, listener, telemetry, tls, vital};
 
 /// What a session that leaves waits beyond `broker.publish_timeout`, so that it hears of a publication
@@ -89,6 +89,7 @@ impl Gateway {
         if config.auth.mode == Mode::None && config.rules.get().asks_for_tokens() {
             telemetry::tokens_are_off();
         }
+        tell_of_places(config.limits.connections_max);
         let registry = Registry::new(config.rules.clone());
         let registry = Arc::new(registry.counting(config.telemetry.top_channels));
         registry.start_flushers();

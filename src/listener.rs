@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::telemetry;
 
@@ -17,6 +17,10 @@ const BACKLOG: i32 = 65_535;
 
 /// How long the listener rests when the system has no descriptor or memory for another socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Without a shortage for so long, it has passed: while clients come and go at the limit, one is let in
+/// now and then.
+const SHORTAGE_PASSED: Duration = Duration::from_secs(5);
 
 /// Listens on the address, at once after a restart too.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -30,15 +34,21 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Hands every connection and its peer to `take`, with Nagle's algorithm off.
 pub async fn accept(listener: TcpListener, take: impl Fn(TcpStream, SocketAddr)) -> Infallible {
+    let mut shortage: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                if shortage.is_some_and(|last| last.elapsed() > SHORTAGE_PASSED) {
+                    shortage = None;
+                    telemetry::accept_recovered();
+                }
                 // Fails only on a socket that is dead already, as its first read will find.
                 let _ = stream.set_nodelay(true);
                 take(stream, peer);
             }
             Err(error) if is_shortage(&error) => {
-                telemetry::accept_failed(&error);
+                telemetry::accept_failed(&error, shortage.is_none());
+                shortage = Some(Instant::now());
                 sleep(ACCEPT_PAUSE).await;
             }
             // It was about one client, who is gone; the next one is as good as any.

@@ -73,6 +73,7 @@ pub fn vital_task_panicked(task: &str) {
 /// New settings are in force. `fixed`: keys that have changed and need a restart.
 pub fn reloaded(why: &str, changed: &[String], fixed: &[String]) {
     METRICS.config_reloads.with_label_values(&[metrics::TAKEN_UP]).inc();
+    METRICS.config_refused.set(0);
     tracing::info!(why, changed = changed.join(", "), "configuration reloaded");
     if !fixed.is_empty() {
         tracing::warn!(keys = fixed.join(", "), "these keys have changed and need a restart");
@@ -81,6 +82,7 @@ pub fn reloaded(why: &str, changed: &[String], fixed: &[String]) {
 
 /// New settings have faults; the old ones go on.
 pub fn reload_refused(why: &str, faults: &dyn Display) {
+    METRICS.config_refused.set(1);
     METRICS.config_reloads.with_label_values(&[metrics::REFUSED]).inc();
     tracing::error!(why, %faults, "the new configuration is refused; the old one goes on");
 }
@@ -243,10 +245,31 @@ pub fn rejected(reason: Rejected, why: &dyn Display) {
     tracing::debug!(reason = reason.label(), %why, "rejected");
 }
 
-/// `accept` failed in a way that lasts; the listener pauses.
-pub fn accept_failed(error: &std::io::Error) {
+/// `accept` failed in a way that lasts; the listener pauses. `first`: it has not failed for a while.
+pub fn accept_failed(error: &std::io::Error, first: bool) {
     METRICS.rejected.with_label_values(&[Rejected::Accept.label()]).inc();
-    tracing::warn!(%error, "cannot accept connections; raise the open-file limit or add nodes");
+    match first {
+        true => {
+            tracing::warn!(%error, "cannot accept connections; raise the open-file limit or add nodes");
+        }
+        false => tracing::debug!(%error, "cannot accept connections"),
+    }
+}
+
+/// It has not failed for a while, and somebody came in.
+pub fn accept_recovered() {
+    tracing::info!("connections are accepted again");
+}
+
+/// More connections are allowed than there are files for.
+pub fn connections_max_is_cut(connections_max: usize, places: usize, reserved: usize) {
+    let open_files = connections_max.saturating_add(reserved);
+    tracing::warn!(
+        connections_max,
+        places,
+        "limits.connections_max is beyond the open-file limit; more clients than there are places for are \
+         answered 503: raise the hard limit to {open_files} open files, or lower limits.connections_max"
+    );
 }
 
 /// A listener's certificate, key or client authorities have changed; new connections get them.
@@ -257,8 +280,14 @@ pub fn certificate_replaced(listener: &str) {
 
 /// They have changed to what cannot be used; those from before stay in use.
 pub fn certificate_refused(listener: &str, why: &dyn Display) {
+    METRICS.tls_files_refused.with_label_values(&[listener]).set(1);
     METRICS.tls_reloads.with_label_values(&[metrics::REFUSED]).inc();
     tracing::error!(listener, %why, "new TLS files cannot be used; those from before stay in use");
+}
+
+/// They are as they should be, or there are none.
+pub fn certificate_well(listener: &str) {
+    METRICS.tls_files_refused.with_label_values(&[listener]).set(0);
 }
 
 /// Most memory that the process may use, in bytes.

@@ -31,9 +31,17 @@ pub fn explanation(error: &io::Error) -> Option<String> {
         ) => Some(
             "its certificate is not trusted: no authority that is trusted here signed it".into(),
         ),
+        Error::InvalidCertificate(why) if is_of_an_authority(why) => {
+            Some("its certificate is not trusted: it is one of an authority (CA:TRUE)".into())
+        }
         Error::InvalidCertificate(why) => Some(format!("its certificate is not trusted: {why}")),
         Error::InvalidMessage(_) => Some("it does not speak TLS on this port".into()),
         Error::AlertReceived(alert) => Some(format!("it refused the TLS handshake: {alert:?}")),
         _ => None,
     }
+}
+
+/// Was a certificate shown that may only sign others? The crate that finds this is not ours to name.
+fn is_of_an_authority(why: &CertificateError) -> bool {
+    format!("{why:?}").contains("CaUsedAsEndEntity")
 }

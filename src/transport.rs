@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::addresses::Visit;
 use self::admission::{Admission, Place};
-pub use self::admission::{RESERVED_FILES, open_file_limit};
+pub use self::admission::{RESERVED_FILES, open_file_limit, tell_of_places};
 use self::client::Peer;
 use self::networks::Networks;
 pub use self::origin::Origins;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
+use super::{Failure, print};
 use crate::internal::Entrance;
 use crate::tls;
 
@@ -20,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// Prints what the node answers to `method` (GET or POST) of `path`. Succeeds where its status is a success.
-pub fn ask(entrance: &Entrance, method: &str, path: &str) -> ExitCode {
+pub fn ask(entrance: &Entrance, method: &str, path: &str) -> Result<ExitCode, Failure> {
     let address = reachable(entrance.listen);
     let authorization = match &entrance.api_key {
         Some(key) => format!("Authorization: Bearer {key}\r\n"),
@@ -32,12 +33,13 @@ pub fn ask(entrance: &Entrance, method: &str, path: &str) -> ExitCode {
     );
     match answer(address, entrance.tls.as_ref(), &request) {
         Ok((status, body)) => {
-            println!("{body}");
-            if (200..300).contains(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            print(format!("{body}\n"))?;
+            let is_success = (200..300).contains(&status);
+            Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(error) => {
             eprintln!("tidegate: no answer from internal.listen = {address}: {error}");
-            ExitCode::FAILURE
+            Ok(ExitCode::FAILURE)
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use super::{Failure, print};
 use crate::config::Config;
 
-pub fn run(config: &Config) -> ExitCode {
-    print!("{}", config.effective());
-    ExitCode::SUCCESS
+pub fn run(config: &Config) -> Result<ExitCode, Failure> {
+    print(config.effective())?;
+    Ok(ExitCode::SUCCESS)
 }

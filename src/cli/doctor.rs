@@ -12,7 +12,7 @@ mod sizes;
 use std::process::ExitCode;
 
 use self::finding::{Finding, Level, Part};
-use super::{EXIT_FAILURE, Failure, small_runtime};
+use super::{EXIT_FAILURE, Failure, print, small_runtime};
 use crate::broker;
 use crate::config::Config;
 
@@ -27,7 +27,7 @@ pub fn run(config: &Config, json: bool) -> Result<ExitCode, Failure> {
     parts.push(Part::new("Configuration", settings::findings(config, &settings::Around::read())));
     let text =
         if json { report::json(&parts) } else { report::text(&parts, report::Ink::of_stdout()) };
-    println!("{text}");
+    print(format!("{text}\n"))?;
     let findings = || parts.iter().flat_map(|part| &part.findings);
     let is_ill = findings().any(|Finding { level, .. }| *level == Level::Problem);
     Ok(if is_ill { ExitCode::from(EXIT_FAILURE) } else { ExitCode::SUCCESS })

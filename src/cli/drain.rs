@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use super::Failure;
 use super::asking::ask;
 use crate::internal::Entrance;
 
 /// Returns as soon as the node has begun. None: all clients, and the node ends.
-pub fn run(entrance: &Entrance, percent: Option<u8>) -> ExitCode {
+pub fn run(entrance: &Entrance, percent: Option<u8>) -> Result<ExitCode, Failure> {
     match percent {
         None => ask(entrance, "POST", "/api/drain"),
         Some(percent) => ask(entrance, "POST", &format!("/api/drain?percent={percent}")),

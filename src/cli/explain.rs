@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use super::{Failure, channel, small_runtime};
+use super::{Failure, channel, print, small_runtime};
 use crate::auth::access::{self, Decision, Ground, Right};
 use crate::auth::{Auth, Identity, Refused};
 use crate::config::Config;
@@ -23,7 +23,7 @@ pub fn run(config: &Config, name: &str, token: Option<&str>) -> Result<ExitCode,
     };
     let origin = config.known.iter().find(|known| known.key == "rules[0].pattern");
     let origin = origin.map_or("", |known| known.origin.as_str());
-    print!("{}", explain(&config.rules.current(), origin, channel.as_str(), &shown));
+    print(explain(&config.rules.current(), origin, channel.as_str(), &shown))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use super::Failure;
 use super::asking::ask;
 use crate::internal::Entrance;
 
-pub fn run(entrance: &Entrance, ready: bool) -> ExitCode {
+pub fn run(entrance: &Entrance, ready: bool) -> Result<ExitCode, Failure> {
     ask(entrance, "GET", if ready { "/readyz" } else { "/healthz" })
 }

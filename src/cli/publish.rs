@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 
-use super::{Failure, because, channel, needs_redis, small_runtime};
+use super::{Failure, because, channel, needs_redis, print, small_runtime};
 use crate::broker;
 use crate::config::Config;
 use crate::publication::{NodeId, Publication};
@@ -31,7 +31,7 @@ pub fn run(config: &Config, name: &str, payload: Option<String>) -> Result<ExitC
         let position =
             publishing.map_err(|error| because(error, &*broker)).context("cannot publish")?;
         if let Some(position) = position {
-            println!("{position}");
+            print(format!("{position}\n"))?;
         }
         Ok::<_, anyhow::Error>(())
     })?;

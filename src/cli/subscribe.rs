@@ -1,6 +1,6 @@
 //! `tidegate subscribe`: a line for each publication, to look on or to pipe.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -52,14 +52,17 @@ pub fn run(config: &Config, names: &[String]) -> Result<ExitCode, Failure> {
         let print = async {
             while let Some(line) = queue.recv().await {
                 let mut out = std::io::stdout().lock();
-                if out.write_all(&line).and_then(|()| out.flush()).is_err() {
+                match out.write_all(&line).and_then(|()| out.flush()) {
+                    Ok(()) => {}
                     // Whoever read our output has enough.
-                    return;
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                    Err(error) => return Err(error).context("cannot write to standard output"),
                 }
             }
+            Ok(())
         };
         tokio::select! {
-            () = print => {}
+            printed = print => printed?,
             _ = crate::gateway::signalled()? => {}
         }
         Ok::<_, anyhow::Error>(())

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use clap::Args;
 
-use super::{Failure, channel};
+use super::{Failure, channel, print};
 use crate::auth::{self, NewClaims};
 use crate::config::Config;
 use crate::rules::Pattern;
@@ -72,7 +72,7 @@ pub fn run(config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     // A node would refuse it for the same reason.
     let key = config.auth.key_of(signer);
     auth::check(&token, key.into_iter(), terms, now).map_err(|refused| wrong(refused.0))?;
-    println!("{token}");
+    print(format!("{token}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

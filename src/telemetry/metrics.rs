@@ -90,6 +90,9 @@ pub(super) const TAKEN_UP: &str = "taken_up";
 pub(super) const REPLACED: &str = "replaced";
 pub(super) const REFUSED: &str = "refused";
 
+/// Values of the `listener` label, as the sections of the configuration are called.
+const LISTENERS: [&str; 2] = ["server", "internal"];
+
 /// Values of the `outcome` label of spans: the collector took it, or did not; it found no room in line; or
 /// there were too many in that second, and it was not made.
 pub(super) const SPANS_EXPORTED: &str = "exported";
@@ -132,7 +135,9 @@ pub(super) struct Metrics {
     pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
     pub config_reloads: IntCounterVec,
+    pub config_refused: IntGauge,
     pub tls_reloads: IntCounterVec,
+    pub tls_files_refused: IntGaugeVec,
     pub panics: IntCounter,
     spans: IntCounterVec,
     pub memory_max: IntGauge,
@@ -170,8 +175,11 @@ impl Metrics {
         for close in Close::EACH {
             closed.with_label_values(&[close.label()]);
         }
-        let rejected =
-            add.counters("rejected_total", "Connections and requests refused.", &["reason"]);
+        let rejected = add.counters(
+            "rejected_total",
+            "Connections and requests refused; with `limits.dry_run`, also those that would have been.",
+            &["reason"],
+        );
         for reason in Rejected::EACH {
             rejected.with_label_values(&[reason.label()]);
         }
@@ -205,10 +213,19 @@ impl Metrics {
         for outcome in [REPLACED, REFUSED] {
             tls_reloads.with_label_values(&[outcome]);
         }
+        let tls_files_refused = add.gauges(
+            "tls_files_refused",
+            "1 while a listener's TLS files cannot be used, and those from before stay in use.",
+            &["listener"],
+        );
+        for listener in LISTENERS {
+            tls_files_refused.with_label_values(&[listener]);
+        }
         let spans = add.counters(
             "trace_spans_total",
-            "Spans, by what became of them: `exported`; `failed`, the collector did not take them; \
-             `dropped`, there was no room in line; `limited`, beyond what there may be in a second.",
+            "Spans, by what became of them: `exported`, those too of a request that the collector took \
+             only in part; `failed`, it did not take them; `dropped`, there was no room in line; \
+             `limited`, beyond what there may be in a second.",
             &["outcome"],
         );
         for outcome in [SPANS_EXPORTED, SPANS_FAILED, SPANS_DROPPED, SPANS_LIMITED] {
@@ -275,7 +292,12 @@ impl Metrics {
             rejected,
             spans,
             config_reloads: reloads,
+            config_refused: add.gauge(
+                "config_refused",
+                "1 while the configuration in the file is refused, and the one from before is in force.",
+            ),
             tls_reloads,
+            tls_files_refused,
             panics: add.counter(
                 "panics_total",
                 "Faults of the program itself, each in the log; one in a session ends that session.",

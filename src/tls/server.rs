@@ -125,10 +125,15 @@ pub async fn watch(listener: &'static str, current: impl Fn() -> Option<Server>)
     let (mut found, mut told) = (None, None);
     loop {
         sleep(LOOK_INTERVAL).await;
-        let Some(server) = current() else { continue };
+        let Some(server) = current() else {
+            (found, told) = (None, None);
+            telemetry::certificate_well(listener);
+            continue;
+        };
         match spawn_blocking(move || server.reload()).await {
             Ok(Ok(is_new)) => {
                 (found, told) = (None, None);
+                telemetry::certificate_well(listener);
                 if is_new {
                     telemetry::certificate_replaced(listener);
                 }

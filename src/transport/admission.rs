@@ -12,6 +12,7 @@ use super::addresses::{Addresses, Visit};
 use super::refusal::Refusal;
 use crate::limits::{Bucket, Limits};
 use crate::memory::Memory;
+use crate::telemetry;
 
 /// Descriptors kept back for Redis, listeners, files, and for saying no to one client too many.
 pub const RESERVED_FILES: usize = 64;
@@ -26,6 +27,19 @@ pub fn open_file_limit() -> usize {
         }
     }
     limit.current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// Connections that the open-file limit has room for, at least one.
+fn fitting() -> usize {
+    open_file_limit().saturating_sub(RESERVED_FILES).max(1)
+}
+
+/// Tells of a `limits.connections_max` that there are too few files for: fewer come in.
+pub fn tell_of_places(connections_max: usize) {
+    let fitting = fitting();
+    if connections_max > fitting {
+        telemetry::connections_max_is_cut(connections_max, fitting, RESERVED_FILES);
+    }
 }
 
 /// Most clients that are told at one time that there is no place for them. Beyond that they are cut
@@ -51,7 +65,7 @@ pub struct Place(Arc<Admission>);
 impl Admission {
     pub fn new(limits: Limits, memory: Memory) -> Arc<Self> {
         Arc::new(Self {
-            fitting: open_file_limit().saturating_sub(RESERVED_FILES).max(1),
+            fitting: fitting(),
             taken: AtomicUsize::new(0),
             bucket: Mutex::new(Bucket::full(limits.get().handshakes_per_second, Instant::now())),
             addresses: Addresses::new(),
@@ -68,7 +82,8 @@ impl Admission {
         }
         let places = match self.limits.get().connections_max {
             0 => self.fitting,
-            connections_max => connections_max,
+            // Beyond that not even a probe would be answered.
+            connections_max => connections_max.min(self.fitting),
         };
         let one_more = |taken| (taken < places).then_some(taken + 1);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
@@ -154,6 +169,15 @@ mod tests {
         }
         held.pop();
         assert!(admission.place().is_ok());
+    }
+
+    #[test]
+    fn no_limit_makes_places_that_there_are_no_files_for() {
+        let limits = Limits::new(Config { connections_max: usize::MAX, ..Config::default() });
+        let mut admission = Admission::new(limits, Memory::default());
+        Arc::get_mut(&mut admission).unwrap().fitting = 1;
+        let _place = admission.place().unwrap();
+        assert_eq!(admission.place().err(), Some(Refusal::ConnectionsMax));
     }
 
     #[test]

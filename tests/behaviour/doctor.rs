@@ -1,9 +1,14 @@
 //! `tidegate doctor`: each fault that is put in is found, and what it says to do mends it.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
+use crate::support::authority::Authority;
 use crate::support::cluster::{Cluster, MASTERS};
 use crate::support::eventually;
 use crate::support::node::{outcome, tidegate};
@@ -162,6 +167,56 @@ async fn a_redis_that_is_away_or_hangs_is_told_of_in_time() {
     assert_eq!((report.code, report.level("connection")), (Some(1), "problem"));
 }
 
+/// Somebody who says this to everyone, and hangs up.
+async fn stranger(words: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Whoever asked is read first: else what was not read resets the connection.
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked).await;
+            let _ = stream.write_all(words.as_bytes()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn whoever_is_not_the_redis_that_was_meant_is_told_from_one_that_is_away() {
+    let redis = Redis::start().await;
+    let http = stranger("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let silent = stranger("").await;
+    for (url, subject, measured, remedy) in [
+        (format!("redis://{http}"), "connection", "does not speak Redis", "another host or port"),
+        (format!("redis://{silent}"), "connection", "", "it wants TLS: rediss://"),
+        (format!("redis+cluster://{}", redis.address), "masters", "not a cluster", "redis://"),
+    ] {
+        let report = doctor(&[&format!("broker.url={url}")]).await;
+        assert_eq!((report.code, report.level(subject)), (Some(1), "problem"));
+        let found = report.of(subject);
+        assert!(found["measured"].to_string().contains(measured), "{found}");
+        assert!(found["do"].to_string().contains(remedy), "{found}");
+    }
+}
+
+#[tokio::test]
+async fn an_authoritys_own_certificate_is_told_from_a_servers() {
+    let authority = Authority::new();
+    let identity = authority.signs_authority("authority");
+    let path = |path: &Path| path.to_str().expect("a path").to_owned();
+    let shown = ["--tls-cert-file", &path(&identity.cert), "--tls-key-file", &path(&identity.key)];
+    let (mut redis, encrypted) = Redis::absent_with_tls(&authority, &shown);
+    redis.run().await;
+    let trusted = format!("broker.ca_file={}", authority.file().display());
+    let report = doctor(&[&format!("broker.url=rediss://{encrypted}"), &trusted]).await;
+    let found = report.of("connection");
+    let measured = found["measured"].to_string();
+    assert!(measured.contains("one of an authority") && !measured.contains("Other("), "{found}");
+    let remedy = found["do"].to_string();
+    assert!(remedy.contains("broker.ca_file") && remedy.contains("CA:FALSE"), "{found}");
+}
+
 #[tokio::test]
 async fn a_user_who_may_little_is_told_what_is_missing() {
     let redis = Redis::start().await;
@@ -188,6 +243,8 @@ async fn a_user_who_may_little_is_told_what_is_missing() {
     obey(&redis, &ill, "permissions, history").await;
     let keys = doctor(&[&url, HISTORY]).await;
     assert_eq!(keys.command("permissions, history")[3..], ["~tidegate:*"]);
+    let remedy = keys.of("permissions, history")["do"].to_string();
+    assert!(remedy.contains("gate '~tidegate:*', ") && remedy.contains("ACL SAVE"), "{remedy}");
     obey(&redis, &keys, "permissions, history").await;
     assert!(doctor(&[&url, HISTORY]).await.all("permissions, history").is_empty());
 

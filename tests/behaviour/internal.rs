@@ -13,7 +13,7 @@ use crate::support::node::Node;
 use crate::support::redis::Redis;
 
 /// Every metric of the contract that there is something to count for so far.
-const METRICS: [&str; 33] = [
+const METRICS: [&str; 35] = [
     "connections",
     "connections_opened_total",
     "connections_closed_total",
@@ -32,6 +32,8 @@ const METRICS: [&str; 33] = [
     "publications_skipped_total",
     "slow_consumers_total",
     "rejected_total",
+    "config_refused",
+    "tls_files_refused",
     "revocations",
     "unready",
     "event_loop_lag_seconds",
@@ -92,6 +94,8 @@ async fn labels_are_there_from_the_start() {
         r#"publications_received_total{protocol="plain"}"#,
         r#"publications_delivered_total{protocol="json"}"#,
         r#"slow_consumers_total{action="closed"}"#,
+        r#"tls_files_refused{listener="server"}"#,
+        r#"tls_files_refused{listener="internal"}"#,
         r#"unready{reason="broker"}"#,
         r#"unready{reason="drain"}"#,
         r#"unready{reason="memory"}"#,

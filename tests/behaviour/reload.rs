@@ -80,6 +80,7 @@ async fn a_bad_configuration_is_refused_with_its_faults_and_the_old_goes_on() {
     let mut client = Client::subscribed(&node, "old").await;
     for bad in ["rules = [{ patern = \"new\" }]", "[session]\nchannels_max = 0", "no toml at all"] {
         file.reload(&node, bad, "refused").await;
+        assert_eq!(node.metric("tidegate_config_refused").await, 1.0);
     }
     let log = node.process.stderr().join("\n");
     for fault in ["did you mean", "session.channels_max"] {
@@ -88,6 +89,9 @@ async fn a_bad_configuration_is_refused_with_its_faults_and_the_old_goes_on() {
     client.publish("old", json!(1)).await;
     assert_eq!(client.event().await, publication("old", 1));
     node.becomes_ready().await;
+    // As it was, it is a good one.
+    file.write(&rules(r#"{ pattern = "old" }"#));
+    node.metric_becomes("tidegate_config_refused", 0.0).await;
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, Pipeline, RedisError,
-    RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline,
+    RedisError, RedisResult, Value,
 };
 use deadpool_redis::{PoolConfig, PoolError, Runtime, Timeouts};
 use tokio::time::Instant;
@@ -52,8 +52,11 @@ impl Link {
         }
     }
 
-    /// A failed TLS handshake in words; other errors as they are.
+    /// A failed TLS handshake, or greeting, in words; other errors as they are.
     fn explained(&self, error: RedisError) -> RedisError {
+        if error.kind() == ErrorKind::Parse {
+            return io::Error::other("what answers there does not speak Redis").into();
+        }
         let cause = error.source().and_then(|it| it.downcast_ref::<Arc<dyn Error + Send + Sync>>());
         let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
         let info = self.client.get_connection_info();

@@ -43,6 +43,8 @@ pub enum Unknown {
     Unanswered(String),
     #[error("no sentinel knows a master of the service {0:?}")]
     Service(String),
+    #[error("it is not a cluster: use redis:// (with TLS, rediss://) in broker.url")]
+    NoCluster,
     #[error("no master has a slot")]
     NoSlots,
 }

@@ -28,6 +28,9 @@ fn room(fits: usize, config: &Config) -> Level {
     }
 }
 
+/// Open files that are enough for most, where nobody said how many connections there are to be.
+const FILES_UNASKED: usize = 65_536;
+
 /// So many connections are meant to be had. None: nobody said.
 fn wanted(config: &Config) -> Option<usize> {
     Some(config.limits.connections_max).filter(|wanted| *wanted > 0)
@@ -39,7 +42,10 @@ fn open_files(facts: &Facts, config: &Config) -> Finding {
         usize::MAX => "no limit".to_owned(),
         files => format!("{}: room for {} connections", many(files), many(fits)),
     };
-    let files = wanted(config).unwrap_or(1 << 20).saturating_add(RESERVED_FILES);
+    let files = match wanted(config) {
+        Some(wanted) => wanted.saturating_add(RESERVED_FILES),
+        None => FILES_UNASKED.min(facts.nr_open.unwrap_or(FILES_UNASKED)),
+    };
     let why = match wanted(config) {
         Some(wanted) => format!(
             "each connection is a file, and limits.connections_max is {}: beyond what fits, clients are \
@@ -58,7 +64,8 @@ fn open_files(facts: &Facts, config: &Config) -> Finding {
     };
     let remedy = format!(
         "{above}LimitNOFILE={files} in the systemd unit, --ulimit nofile={files} for a container, or \
-         ulimit -Hn {files}; the node raises its soft limit by itself"
+         ulimit -Hn {files}, all as root: nobody else may raise a hard limit; the node raises its soft limit \
+         by itself"
     );
     Finding::new(room(fits, config), "open files", measured, why, remedy)
 }
@@ -76,14 +83,15 @@ fn all_files(facts: &Facts, config: &Config) -> Option<Finding> {
         Level::Ok if left < facts.open_files.min(ROOM_MIN) => Level::Warning,
         level => level,
     };
-    let max = wanted(config).unwrap_or(1 << 20) * 2;
+    // As much again is left for the rest of the host.
+    let max = wanted(config).unwrap_or(FILES_UNASKED).saturating_mul(2).max(max.saturating_mul(2));
     let why = "all processes of the host share these";
     Some(Finding::new(
         level,
         "files of the host",
         measured,
         why,
-        format!("sysctl -w fs.file-max={max}"),
+        format!("sysctl -w fs.file-max={max}, as root"),
     ))
 }
 
@@ -137,6 +145,16 @@ pub mod tests {
         assert!(large.remedy.contains("fs.nr_open=5000064"), "{large:?}");
     }
 
+    #[test]
+    fn where_no_number_is_asked_for_a_limit_that_can_be_had_is_proposed() {
+        let remedy = |nr_open| {
+            open_files_of(&Facts { open_files: 256, nr_open: Some(nr_open), ..facts() }, &[]).remedy
+        };
+        let usual = remedy(1 << 20);
+        assert!(usual.starts_with("LimitNOFILE=65536 ") && usual.contains("as root"), "{usual}");
+        assert!(remedy(4096).starts_with("LimitNOFILE=4096 "), "{}", remedy(4096));
+    }
+
     fn open_files_of(facts: &Facts, flags: &[&str]) -> Finding {
         of(&findings(facts, &config(flags)), "open files").clone()
     }
@@ -147,7 +165,9 @@ pub mod tests {
         assert!(well.iter().all(|finding| finding.level == Level::Ok), "{well:#?}");
         let scarce = Facts { all_files: Some((9_000, 10_000)), processors: Some(0.5), ..facts() };
         let found = findings(&scarce, &config(&[]));
-        assert_eq!(of(&found, "files of the host").level, Level::Warning);
+        let files = of(&found, "files of the host");
+        assert_eq!(files.level, Level::Warning);
+        assert!(files.remedy.contains("fs.file-max=131072,"), "{files:?}");
         assert_eq!(of(&found, "processors").level, Level::Warning);
         let found = findings(&scarce, &config(&["limits.connections_max=5000"]));
         assert_eq!(of(&found, "files of the host").level, Level::Problem);

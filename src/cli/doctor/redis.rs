@@ -26,7 +26,9 @@ pub fn parts(survey: Option<&Result<Survey, String>>, config: &Config) -> Vec<Pa
                 "masters",
                 why,
                 "without a master nothing is published, and the node is not ready",
-                format!("see that broker.url is right and that they run: {url}"),
+                remedy(why, &config.broker.url).unwrap_or_else(|| {
+                    format!("see that broker.url is right and that they run: {url}")
+                }),
             );
             vec![Part::new("Redis", vec![finding])]
         }
@@ -62,13 +64,22 @@ fn found(survey: &Survey, config: &Config) -> Vec<Part> {
     parts
 }
 
-/// What a node keeps back for Redis has room for ten masters.
+/// What a node keeps back for Redis has room for ten masters; and no setting lets clients have that.
 fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> {
     let needed = masters * CONNECTIONS_PER_MASTER + OTHER_FILES;
+    if needed <= RESERVED_FILES {
+        return None;
+    }
     let fits = open_files.saturating_sub(needed);
+    let kept_for_clients = open_files.saturating_sub(RESERVED_FILES);
     let connections_max = match config.limits.connections_max {
-        0 => open_files.saturating_sub(RESERVED_FILES),
-        max => max,
+        0 => kept_for_clients,
+        max => max.min(kept_for_clients),
+    };
+    // 0 would say: as many as there is room for.
+    let remedy = match fits {
+        0 => "more open files".to_owned(),
+        fits => format!("limits.connections_max = {fits}, or more open files"),
     };
     (connections_max > fits).then(|| {
         Finding::warning(
@@ -77,7 +88,7 @@ fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> 
                 "{masters} masters may take {needed} open files; {RESERVED_FILES} are kept for them"
             ),
             "a node that is full of clients could not connect to Redis again",
-            format!("limits.connections_max = {fits}, or more open files"),
+            remedy,
         )
     })
 }
@@ -101,16 +112,48 @@ fn of_master(master: &Master, config: &Config) -> Vec<Finding> {
 }
 
 fn away(why: &str, address: &str, url: &Url) -> String {
-    let says = |part: &&str| why.contains(part);
-    if ["NOAUTH", "WRONGPASS", "AuthenticationFailed"].iter().any(says) {
-        return format!("write the right user and password into broker.url, now {}", url.masked());
+    if let Some(remedy) = remedy(why, url) {
+        return remedy;
     }
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "6379"));
     let tls = if url.is_encrypted() { " --tls" } else { "" };
+    let or_tls = match !url.is_encrypted() && hung_up(why) {
+        true => ", or it wants TLS: rediss:// in broker.url",
+        false => "",
+    };
     format!(
-        "redis-cli{tls} -h {} -p {port} PING from this host, then look at Redis' own log and at firewalls",
+        "redis-cli{tls} -h {} -p {port} PING from this host, then look at Redis' own log and at firewalls{or_tls}",
         host.trim_matches(['[', ']'])
     )
+}
+
+/// What mends it, where the words of the failure tell.
+fn remedy(why: &str, url: &Url) -> Option<String> {
+    let says = |part: &&str| why.contains(part);
+    if ["NOAUTH", "WRONGPASS", "AuthenticationFailed"].iter().any(says) {
+        return Some(format!(
+            "write the right user and password into broker.url, now {}",
+            url.masked()
+        ));
+    }
+    if why.contains("certificate is not trusted") {
+        let remedy = "broker.ca_file = a file with the certificate of the authority that signed the server's; \
+                      the server's own is to be an end-entity certificate (CA:FALSE) for the name it has in \
+                      broker.url";
+        return Some(remedy.to_owned());
+    }
+    if why.contains("does not speak Redis") {
+        return Some(format!("another host or port in broker.url, now {}", url.masked()));
+    }
+    why.contains("not a cluster").then(|| "redis:// in broker.url, or rediss://".to_owned())
+}
+
+/// Did the server end the connection? So does one that waits for a TLS handshake.
+fn hung_up(why: &str) -> bool {
+    let why = why.to_lowercase();
+    ["reset", "end of file", "eof", "broken pipe", "closed", "dropped"]
+        .iter()
+        .any(|it| why.contains(it))
 }
 
 /// Many masters that are well are one line each.
@@ -207,9 +250,15 @@ pub mod tests {
             files(masters, 1024, &config).map(|finding| finding.level)
         };
         assert_eq!(level(10, "0"), None);
+        // Clients do not get what is kept back, whatever is set.
+        assert_eq!(level(1, "50000"), None);
+        assert_eq!(level(11, "50000"), Some(Level::Warning));
         assert_eq!(level(11, "0"), Some(Level::Warning));
         assert_eq!(level(11, "955"), None);
         assert_eq!(level(11, "956"), Some(Level::Warning));
+        let told = files(11, 1024, &config(&[])).unwrap();
+        assert_eq!(told.measured, "11 masters may take 69 open files; 64 are kept for them");
+        assert_eq!(told.remedy, "limits.connections_max = 955, or more open files");
     }
 
     #[test]

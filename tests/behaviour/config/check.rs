@@ -1,6 +1,11 @@
 //! `tidegate check`.
 
+use std::fs::File;
+use std::process::Stdio;
+
 use super::{line, run, stderr, stdout};
+use crate::support::node::tidegate;
+use crate::support::soon;
 
 #[tokio::test]
 async fn prints_the_effective_values_and_where_they_came_from() {
@@ -81,4 +86,26 @@ async fn help_and_version_are_there() {
     }
     let version = run(&["--version"], &[]).await;
     assert!(stdout(&version).contains(env!("CARGO_PKG_VERSION")));
+}
+
+/// The exit code of a command whose standard output is this, and what it says.
+async fn outcome_onto(output: Stdio, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::from(tidegate(arguments));
+    command.stdout(output).stderr(Stdio::piped()).kill_on_drop(true);
+    let running = command.spawn().expect("tidegate starts").wait_with_output();
+    let ended = soon("tidegate to end", running).await.expect("it ends");
+    (ended.status.code(), stderr(&ended))
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    for arguments in [&["check"][..], &["doctor"], &["explain", "--channel", "a"]] {
+        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+        let (code, said) = outcome_onto(full.into(), arguments).await;
+        assert_eq!(code, Some(1), "{arguments:?}: {said}");
+        assert!(said.starts_with("tidegate: cannot write to standard output"), "{said}");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(outcome_onto(writer.into(), arguments).await, (Some(0), String::new()));
+    }
 }

@@ -4,6 +4,7 @@ use super::{answer, assert_refused};
 use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::node::Node;
+use crate::support::process::Signal;
 use crate::support::raw::{Raw, upgrade};
 
 #[tokio::test]
@@ -48,4 +49,59 @@ async fn those_who_only_wait_hold_no_descriptors() {
     })
     .await;
     drop(open);
+}
+
+#[tokio::test]
+async fn more_than_there_are_files_for_are_told_so_and_probes_are_answered() {
+    /// Of which 64 are kept back.
+    const FILES: u64 = 128;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("tidegate.toml");
+    std::fs::write(&file, "[limits]\nconnections_max = 50\n").expect("it is written");
+    let node = Node::with_open_files(FILES, &file, &[]).await;
+    let told = || {
+        let lines = node.process.stderr();
+        lines.into_iter().find(|line| line.contains("limits.connections_max is beyond"))
+    };
+    assert_eq!(told(), None);
+    std::fs::write(&file, "[limits]\nconnections_max = 50000\n").expect("it is written");
+    node.signal(Signal::HUP);
+    let told = eventually("it to say that they are too many", async || told()).await;
+    for number in ["\"connections_max\":50000", "\"places\":64", "50064 open files"] {
+        assert!(told.contains(number), "{number} is not in {told}");
+    }
+    node.metric_becomes(r#"tidegate_config_reloads_total{outcome="taken_up"}"#, 1.).await;
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        clients.push(Raw::open(&node, "/ws/news").await);
+    }
+    for _ in 0..80 {
+        assert_refused(&answer(&node, upgrade("/ws/news", "")).await, 503);
+        assert_eq!(node.get("/healthz").await.status, 200);
+    }
+    assert_eq!(node.metric("tidegate_connections").await, 64.);
+    assert_eq!(node.metric(r#"tidegate_rejected_total{reason="accept"}"#).await, 0.);
+}
+
+#[tokio::test]
+async fn a_shortage_of_files_is_told_once_and_so_is_its_end() {
+    let node = Node::alone(&["telemetry.log_level=debug"]).await;
+    let told = |level: &str, what: &str| {
+        let lines = node.process.stderr();
+        lines.iter().filter(|line| line.contains(level) && line.contains(what)).count()
+    };
+    const SHORT: &str = "cannot accept connections";
+    node.process.limits_open_files(5);
+    let mut waiting = Raw::connect(&node).await;
+    eventually("several attempts", async || (told("DEBUG", SHORT) > 3).then_some(())).await;
+    assert_eq!(told("WARN", SHORT), 1);
+    node.process.limits_open_files(1000);
+    waiting.send(upgrade("/ws/news", "")).await;
+    assert_eq!(waiting.response().await.status, 101);
+    eventually("the end to be told", async || {
+        assert_eq!(answer(&node, upgrade("/ws/news", "")).await.status, 101);
+        (told("INFO", "accepted again") > 0).then_some(())
+    })
+    .await;
+    assert_eq!((told("WARN", SHORT), told("INFO", "accepted again")), (1, 1));
 }

@@ -51,8 +51,19 @@ impl Authority {
 
     /// The same, as files of another directory: `<name>.pem` and `<name>.key`.
     pub fn signs_into(&self, directory: &Path, name: &str, hosts: &[&str]) -> Identity {
+        self.sign(directory, name, hosts, IsCa::NoCa)
+    }
+
+    /// A certificate for loopback that may itself sign others.
+    pub fn signs_authority(&self, name: &str) -> Identity {
+        let is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.sign(self.directory.path(), name, &["localhost", "127.0.0.1"], is_ca)
+    }
+
+    fn sign(&self, directory: &Path, name: &str, hosts: &[&str], is_ca: IsCa) -> Identity {
         let key = key();
         let mut params = named(name);
+        params.is_ca = is_ca;
         params.subject_alt_names = hosts.iter().map(|host| san(host)).collect();
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

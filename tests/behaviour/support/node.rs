@@ -1,9 +1,11 @@
 //! A node as a process of its own, on ports nobody else has.
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::Value;
 
 use super::http::{self, Response};
@@ -50,6 +52,20 @@ impl Node {
         let mut command = tidegate(&["serve", "--config"]);
         command.arg(file);
         Self::spawn(command, settings).await
+    }
+
+    /// A node that may have so many files open.
+    pub async fn with_open_files(files: u64, file: &Path, settings: &[&str]) -> Self {
+        let mut command = tidegate(&["serve", "--config"]);
+        command.arg(file);
+        let limit = Rlimit { current: Some(files), maximum: Some(files) };
+        // SAFETY: between fork and exec there is one system call, and nothing is allocated.
+        unsafe {
+            command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
+        }
+        let node = Self::spawn(command, settings).await;
+        node.becomes_ready().await;
+        node
     }
 
     async fn start(settings: &[&str]) -> Self {

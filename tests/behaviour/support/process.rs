@@ -6,7 +6,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::thread;
 
-use rustix::process::{Pid, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Resource, Rlimit, getrlimit, kill_process, prlimit, set_parent_process_death_signal,
+};
 
 pub use rustix::process::Signal;
 
@@ -45,6 +47,14 @@ impl Process {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal)
             .unwrap_or_else(|error| panic!("signalling {}: {error}", self.name));
+    }
+
+    /// From now on it may have only so many files open; what is open stays.
+    pub fn limits_open_files(&self, files: u64) {
+        let pid = Pid::from_child(&self.child);
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(files), maximum })
+            .unwrap_or_else(|error| panic!("limiting {}: {error}", self.name));
     }
 
     /// The process id.

@@ -16,6 +16,8 @@ use crate::support::trusting::{Trusting, shown};
 
 const REPLACED: &str = r#"tidegate_tls_reloads_total{outcome="replaced"}"#;
 const REFUSED: &str = r#"tidegate_tls_reloads_total{outcome="refused"}"#;
+const REFUSED_NOW: &str = r#"tidegate_tls_files_refused{listener="server"}"#;
+const REFUSED_INSIDE: &str = r#"tidegate_tls_files_refused{listener="internal"}"#;
 
 /// A volume that a secret is mounted as.
 struct Volume(TempDir);
@@ -89,6 +91,7 @@ async fn new_handshakes_get_the_new_one_and_connections_live_on() {
     std::fs::copy(other.key, broken.join("node.key")).expect("a copy");
     volume.swaps("..3");
     node.metric_becomes(REFUSED, 1.).await;
+    assert_eq!((node.metric(REFUSED_NOW).await, node.metric(REFUSED_INSIDE).await), (1., 0.));
     let told = node.process.stderr().join("\n");
     assert!(told.contains("tls.key: is not the key to the certificate"), "{told}");
     assert_eq!(shown(&trusting.connect(node.public).await), second);
@@ -100,6 +103,7 @@ async fn new_handshakes_get_the_new_one_and_connections_live_on() {
     })
     .await;
     assert_eq!(node.metric(REFUSED).await, 1.);
+    node.metric_becomes(REFUSED_NOW, 0.).await;
     here.say("after all that").await;
     assert_eq!(there.hears_text().await, "after all that");
     assert_eq!(refused(&node).await, 0.);

@@ -64,6 +64,9 @@ impl Source for Cluster {
         let answers = self.panel.ask(&asked, &logins, &context.trust, questions(), enough).await;
         self.is_lost = answers.is_err();
         let answers = answers?;
+        if answers.iter().all(is_alone) {
+            return Err(Unknown::NoCluster);
+        }
         self.replicas = answers.iter().flat_map(replicas).collect();
         self.replicas.sort();
         self.replicas.dedup();
@@ -82,6 +85,15 @@ fn questions() -> Pipeline {
     questions.cmd("CLUSTER").arg("SLOTS");
     questions.cmd("CLUSTER").arg("NODES");
     questions
+}
+
+/// Is that a Redis which is no node of any cluster?
+fn is_alone(answer: &Answer) -> bool {
+    matches!(
+        answer.values.first(),
+        Some(Value::ServerError(error))
+            if error.details().is_some_and(|it| it.contains("cluster support disabled"))
+    )
 }
 
 /// Adds what one node says where it is newer than what others say.

@@ -24,7 +24,12 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
             continue;
         }
         let rules = rules.join(" ");
-        let remedy = format!("ACL SETUSER {user} {rules}");
+        // A shell would take `|`, `&`, `~` and `*` for its own.
+        let quoted: Vec<_> = rules.split(' ').map(|rule| format!("'{rule}'")).collect();
+        let remedy = format!(
+            "ACL SETUSER {user} {}, and the same in redis.conf, or ACL SAVE where Redis has an ACL file",
+            quoted.join(" ")
+        );
         let measured = format!("{user} may not: {rules}");
         findings.push(match need {
             Need::Everything => Finding::problem(
