@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleet import Fleet, port_number
+from settings import effective, seconds
 
 
 def spread(fleet: Fleet):
@@ -28,6 +29,11 @@ def probes(fleet: Fleet):
     started = container.get("startupProbe", {})
     if started.get("failureThreshold", 3) * started.get("periodSeconds", 10) < 20:
         yield "startupProbe gives up after less than 20 s"
+    ready = container.get("readinessProbe", {})
+    noticed = ready.get("failureThreshold", 3) * ready.get("periodSeconds", 10)
+    delay = seconds(effective(fleet)["drain"]["delay"])
+    if noticed >= delay:
+        yield f"readinessProbe takes {noticed} s to notice a drain, and a node accepts for {delay:g} s"
 
 
 def images(fleet: Fleet):
