@@ -92,6 +92,8 @@ if [ -n "$kubectl" ]; then
   render gateway tests/manifests/gateway
   part "kustomize: schemas, rules" check "$scratch"/{production,dev,gateway}.yaml
   part "custom resources: schemas, seeded faults" custom_resources "$scratch"/{production,gateway}.yaml
+  render load load-tests
+  part "the load tests' Job: schemas, and whether it reaches the nodes" check --load "$scratch"/{load,production,dev,gateway}.yaml
   part "seeded faults" check --faults "$scratch"/{production,gateway}.yaml
 else
   skip kustomize "there is no kubectl that runs here"
