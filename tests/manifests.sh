@@ -80,8 +80,10 @@ refuses() {
 chart_refuses() {
   refuses "'peroidSeconds' not allowed" template refused --set drain.peroidSeconds=30
   refuses "/config/drain" template refused --set config.drain.period=30s
+  refuses "/env/0/name" template refused --set env[0].name=TIDEGATE__DRAIN__PERIOD,env[0].value=60s
   refuses "/image/tag" template refused --set image.tag=latest
   refuses "several nodes need Redis" template refused --set secrets.existingSecret=
+  refuses "several nodes need Redis" template refused --set secrets.existingSecret=,env[0].name=RUST_BACKTRACE,env[0].value=1
 }
 
 custom_resources() { check --custom "$@" | node tests/manifests/custom_resources.mjs; }

@@ -11,7 +11,11 @@
 {{- define "tidegate.broker" -}}
 {{- $several := or .Values.autoscaling.enabled (gt (int .Values.replicas) 1) -}}
 {{- $url := dig "broker" "url" "memory:" .Values.config -}}
-{{- if and $several (not .Values.secrets.existingSecret) (eq $url "memory:") (not .Values.env) -}}
-{{- fail "several nodes need Redis: name a Secret with broker-url in secrets.existingSecret, or set config.broker.url" -}}
+{{- $named := false -}}
+{{- range .Values.env -}}
+{{- if eq .name "TIDEGATE__BROKER__URL" -}}{{- $named = true -}}{{- end -}}
+{{- end -}}
+{{- if and $several (not .Values.secrets.existingSecret) (eq $url "memory:") (not $named) -}}
+{{- fail "several nodes need Redis: name a Secret with broker-url in secrets.existingSecret, or set config.broker.url, or TIDEGATE__BROKER__URL in env" -}}
 {{- end -}}
 {{- end -}}
