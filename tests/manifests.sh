@@ -80,6 +80,7 @@ refuses() {
 chart_refuses() {
   refuses "'peroidSeconds' not allowed" template refused --set drain.peroidSeconds=30
   refuses "/config/drain" template refused --set config.drain.period=30s
+  refuses "the kubelet shows no certificate" template refused --set config.internal.tls.client_ca=ca.pem
   refuses "/env/0/name" template refused --set env[0].name=TIDEGATE__DRAIN__PERIOD,env[0].value=60s
   refuses "/image/tag" template refused --set image.tag=latest
   refuses "several nodes need Redis" template refused --set secrets.existingSecret=

@@ -37,6 +37,12 @@ def internal_service(fleet: Fleet) -> dict:
     return next(s for s in fleet.all("Service") if s["spec"].get("clusterIP") == "None")
 
 
+def internal_tls(fleet: Fleet, client_ca: bool = False) -> None:
+    files = ["cert", "key"] + ["client_ca"] * client_ca
+    lines = [f'{key} = "/run/secrets/tidegate/tls.{"key" if key == "key" else "crt"}"' for key in files]
+    config(fleet, "[limits]", "\n".join(["[internal.tls]", *lines, "", "[limits]"]))
+
+
 def rename_labels(fleet: Fleet) -> None:
     fleet.deployment()["spec"]["template"]["metadata"]["labels"][NAME] = "gateway"
 
@@ -97,6 +103,8 @@ PRODUCTION = [
     ("probes", "ready as soon as it lives", lambda f: f.container()["readinessProbe"]["httpGet"].update(path="/healthz")),
     ("probes", "the public port", lambda f: f.container()["readinessProbe"]["httpGet"].update(port="public")),
     ("probes", "a second to start", lambda f: f.container()["startupProbe"].update(failureThreshold=1)),
+    ("probes", "plain probes of a listener with TLS", internal_tls),
+    ("probes", "certificates of the kubelet", lambda f: internal_tls(f, client_ca=True)),
     ("probes", "unready after the drain has begun", lambda f: f.container()["readinessProbe"].update(periodSeconds=10)),
     ("services", "a port that is not there", lambda f: public_service(f)["spec"]["ports"][0].update(targetPort="http")),
     ("services", "the internal port outside", lambda f: public_service(f)["spec"]["ports"].append({"name": "api", "port": 9090, "targetPort": "internal"})),
@@ -142,6 +150,8 @@ PRODUCTION = [
     ("monitoring", "both Services", lambda f: one(f, "ServiceMonitor")["spec"]["selector"]["matchLabels"].pop("app.kubernetes.io/component")),
     ("monitoring", "no Service", lambda f: internal_service(f)["metadata"]["labels"].pop("app.kubernetes.io/component")),
     ("monitoring", "a port that is not there", lambda f: one(f, "ServiceMonitor")["spec"]["endpoints"][0].update(port="metrics")),
+    ("monitoring", "plain scrapes of a listener with TLS", internal_tls),
+    ("monitoring", "a timeout beyond the interval", lambda f: one(f, "ServiceMonitor")["spec"]["endpoints"][0].update(scrapeTimeout="20s")),
     ("monitoring", "another path", lambda f: one(f, "ServiceMonitor")["spec"]["endpoints"][0].update(path="/")),
     ("monitoring", "only those that are ready", lambda f: internal_service(f)["spec"].pop("publishNotReadyAddresses")),
     ("monitoring", "a job that no alert knows", lambda f: one(f, "ServiceMonitor")["spec"].pop("jobLabel")),

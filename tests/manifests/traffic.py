@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet import NAME, Fleet, allows, fits, matches, port_number
-from settings import effective, seconds
+from settings import effective, seconds, speaks_tls
 
 
 def selectors(fleet: Fleet):
@@ -121,6 +121,10 @@ def monitoring(fleet: Fleet):
         for endpoint in monitor["spec"]["endpoints"]:
             if endpoint.get("port") not in ports:
                 yield f"the ServiceMonitor scrapes port {endpoint.get('port')!r}, which is not there"
+            if seconds(endpoint.get("scrapeTimeout", "0s")) > seconds(endpoint["interval"]):
+                yield "the ServiceMonitor waits for longer than it pauses, which the operator refuses"
+            if (endpoint.get("scheme") == "https") != speaks_tls(fleet):
+                yield f"the ServiceMonitor asks by {endpoint.get('scheme', 'http')}, and the internal listener disagrees"
             if endpoint.get("path", "/metrics") != "/metrics":
                 yield "the ServiceMonitor asks for another path than /metrics"
         if not selected[0]["spec"].get("publishNotReadyAddresses"):

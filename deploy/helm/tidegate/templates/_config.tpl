@@ -19,3 +19,12 @@
 {{- fail "several nodes need Redis: name a Secret with broker-url in secrets.existingSecret, or set config.broker.url, or TIDEGATE__BROKER__URL in env" -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Not empty: the internal listener speaks TLS. */}}
+{{- define "tidegate.internal_tls" -}}
+{{- $tls := dig "internal" "tls" dict .Values.config -}}
+{{- if $tls.client_ca -}}
+{{- fail "config.internal.tls.client_ca: the kubelet shows no certificate, so no node would ever be ready" -}}
+{{- end -}}
+{{- $tls.cert | default "" -}}
+{{- end -}}
