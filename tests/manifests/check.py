@@ -22,7 +22,7 @@ import kubernetes_validate
 import faults
 import load_test
 import rules
-from fleet import Fleet
+from fleet import Fleet, is_nodes
 from same import differences
 
 # The oldest that the chart allows, and the newest that is known.
@@ -51,6 +51,10 @@ def schema_faults(fleet: Fleet, versions=VERSIONS) -> list[str]:
 def check(fleets: list[Fleet]) -> int:
     count = 0
     for fleet in fleets:
+        if not any(is_nodes(d) for d in fleet.all("Deployment")):
+            print(f"{fleet.name}: there is no Deployment of Tidegate's nodes in it")
+            count += 1
+            continue
         wrong = schema_faults(fleet) + [f"{rule}: {fault}" for rule, fault in rules.broken(fleet)]
         for fault in wrong:
             print(f"{fleet.name}: {fault}")

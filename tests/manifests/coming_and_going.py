@@ -75,9 +75,9 @@ def autoscaler(fleet: Fleet):
         down = spec.get("behavior", {}).get("scaleDown", {})
         if down.get("stabilizationWindowSeconds", 300) <= SCALE_DOWN_STABILIZATION_MIN:
             yield "the autoscaler shrinks at once"
-        names = [m.get("pods", {}).get("metric", {}).get("name") for m in spec["metrics"]]
+        names = [m.get("pods", {}).get("metric", {}).get("name") for m in spec.get("metrics") or []]
         if "tidegate_connections" not in names:
             yield "the autoscaler does not look at connections"
-        if any(m["type"] == "Resource" for m in spec["metrics"]):
+        if any(m["type"] == "Resource" for m in spec.get("metrics") or []):
             if "cpu" not in fleet.container()["resources"].get("requests", {}):
                 yield "the autoscaler looks at a share of CPU, and none is requested"

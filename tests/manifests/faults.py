@@ -118,6 +118,7 @@ PRODUCTION = [
     ("network", "nobody scrapes", lambda f: one(f, "NetworkPolicy")["spec"]["ingress"].remove(monitoring_rule(f))),
     ("network", "everybody scrapes", lambda f: monitoring_rule(f).pop("from")),
     ("network", "nobody gets in", lambda f: one(f, "NetworkPolicy")["spec"]["ingress"].pop(0)),
+    ("network", "a balancer outside", lambda f: public_service(f)["spec"].update(type="LoadBalancer")),
     ("network", "no DNS", lambda f: egress_without(f, 53)),
     ("network", "no Redis", lambda f: egress_without(f, 6379)),
     ("network", "no traces", lambda f: egress_without(f, 4317)),
@@ -163,5 +164,6 @@ GATEWAY = [
     ("ways_in", "connections that end", lambda f: route(f)["rules"][0]["timeouts"].update(request="30s")),
     ("ways_in", "connections that end by default", lambda f: route(f)["rules"][0].pop("timeouts")),
     ("ways_in", "a port that is not there", lambda f: route(f)["rules"][0]["backendRefs"][0].update(port=8080)),
+    ("ways_in", "a backend of no protocol", lambda f: public_service(f)["spec"]["ports"][0].pop("appProtocol")),
     ("ways_in", "a listener that is not there", lambda f: route(f)["parentRefs"][0].update(sectionName="http")),
 ]

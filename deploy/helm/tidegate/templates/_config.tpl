@@ -28,3 +28,23 @@
 {{- end -}}
 {{- $tls.cert | default "" -}}
 {{- end -}}
+
+{{/* What a schema cannot see: values that contradict each other. */}}
+{{- define "tidegate.contradictions" -}}
+{{- if eq (int .Values.ports.public) (int .Values.ports.internal) -}}
+{{- fail "ports.public and ports.internal are the same" -}}
+{{- end -}}
+{{- with .Values.autoscaling -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- fail "autoscaling.minReplicas is more than maxReplicas" -}}
+{{- end -}}
+{{- if and .enabled (not .connections) (not .cpu) -}}
+{{- fail "autoscaling goes by nothing: connections and cpu are both 0" -}}
+{{- end -}}
+{{- end -}}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
+{{- if hasKey $.Values.podLabels $label -}}
+{{- fail (printf "podLabels has %s, by which the pods are selected" $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
