@@ -10,7 +10,7 @@ import { channelName, number, settings, wholeNumber } from './lib/settings.js';
 import { summary, summaryTrendStats } from './lib/summary.js';
 
 const CHANNEL = channelName('CHANNEL', 'chat'); // rooms are CHANNEL:1, CHANNEL:2, …
-const RATE = number('RATE', 0.3); // messages a second of one person
+const RATE = number('RATE', 0.3, 0.001); // messages a second of one person
 const ROOM_SIZE = wholeNumber('ROOM_SIZE', 10); // people in a room
 const plan = new Plan({ vus: 50, duration: '10s' });
 const MESSAGES = plan.count(RATE); // of one person

@@ -9,7 +9,7 @@ import { summary, summaryTrendStats } from './lib/summary.js';
 
 const PROTOCOL = choice('PROTOCOL', 'plain', 'json');
 const CHANNEL = channelName('CHANNEL', 'load-test');
-const RATE = number('RATE', 20); // publications a second
+const RATE = number('RATE', 20, 0.001); // publications a second
 const SIZE = wholeNumber('SIZE', 128); // bytes of payload, roughly
 const plan = new Plan({ vus: 50, duration: '10s' });
 const PUBLICATIONS = plan.count(RATE);

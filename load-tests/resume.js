@@ -11,7 +11,7 @@ import { channelName, number, settings, wholeNumber } from './lib/settings.js';
 import { summary, summaryTrendStats } from './lib/summary.js';
 
 const CHANNEL = channelName('CHANNEL', 'load-test:resume');
-const RATE = number('RATE', 20); // publications a second
+const RATE = number('RATE', 20, 0.001); // publications a second
 const SIZE = wholeNumber('SIZE', 128); // bytes of payload, roughly
 const DROPS = wholeNumber('DROPS', 1, 0); // how often each client drops its connection by itself
 const RESUMES = wholeNumber('RESUMES', DROPS, 0); // how often each must have resumed, on average

@@ -16,7 +16,7 @@ import { summary, summaryTrendStats } from './lib/summary.js';
 import { JsonSession, address, backoff, params } from './lib/tidegate.js';
 
 const CHANNEL = channelName('CHANNEL', 'load-test:slow');
-const RATE = number('RATE', 40); // publications a second
+const RATE = number('RATE', 40, 0.001); // publications a second
 const SIZE = wholeNumber('SIZE', 32_000); // bytes of payload, roughly
 const SLOW = share('SLOW', 0.2); // of the clients
 const plan = new Plan({ vus: 10, duration: '10s' });

@@ -14,7 +14,7 @@ import { summary, summaryTrendStats } from './lib/summary.js';
 import { Client } from './lib/tidegate.js';
 
 const CHANNEL = channelName('CHANNEL', 'load-test:soak'); // and CHANNEL:room:1, …, CHANNEL:idle, CHANNEL:visitors
-const RATE = number('RATE', 2); // publications a second to all who are not idle
+const RATE = number('RATE', 2, 0.001); // publications a second to all who are not idle
 const TALK = number('TALK', 0.2); // messages a second of one person in a room
 const ROOM_SIZE = wholeNumber('ROOM_SIZE', 10);
 const SIZE = wholeNumber('SIZE', 512); // bytes of a publication to all, roughly

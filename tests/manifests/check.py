@@ -4,6 +4,7 @@
     check.py FILE.yaml…              prints what is wrong; exits 1 where anything is
     check.py --custom FILE.yaml…     prints the custom resources, for custom_resources.mjs
     check.py --same A.yaml B.yaml    compares two fleets, one of kustomize and one of Helm
+    check.py --load LOAD.yaml F.yaml…  asks whether the Job of load-tests/ reaches each of the fleets
     check.py --faults FILE.yaml…     seeds tests/manifests/faults.py into `production.yaml` and `gateway.yaml`: each must be found
 
 TIDEGATE names the binary that checks configurations.
@@ -19,8 +20,9 @@ from pathlib import Path
 import kubernetes_validate
 
 import faults
+import load_test
 import rules
-from fleet import Fleet
+from fleet import Fleet, is_nodes
 from same import differences
 
 # The oldest that the chart allows, and the newest that is known.
@@ -49,6 +51,10 @@ def schema_faults(fleet: Fleet, versions=VERSIONS) -> list[str]:
 def check(fleets: list[Fleet]) -> int:
     count = 0
     for fleet in fleets:
+        if not any(is_nodes(d) for d in fleet.all("Deployment")):
+            print(f"{fleet.name}: there is no Deployment of Tidegate's nodes in it")
+            count += 1
+            continue
         wrong = schema_faults(fleet) + [f"{rule}: {fault}" for rule, fault in rules.broken(fleet)]
         for fault in wrong:
             print(f"{fleet.name}: {fault}")
@@ -114,9 +120,21 @@ def same(fleets: list[Fleet]) -> int:
     return len(wrong) + blind
 
 
+def load(fleets: list[Fleet]) -> int:
+    job, *there = fleets
+    wrong = schema_faults(job)
+    for fleet in there:
+        wrong += [f"{fleet.name}: {fault}" for fault in load_test.unreachable(job, fleet)]
+        wrong += [f"{fleet.name}: a seeded fault is not found: {what}" for what in load_test.missed(job, fleet)]
+    for fault in wrong:
+        print(f"{job.name}: {fault}")
+    print(f"{job.name}: {len(load_test.FAULTS)} seeded faults, {len(wrong)} faults")
+    return len(wrong)
+
+
 def main(arguments: list[str]) -> int:
     logging.disable(logging.WARNING)
-    actions = {"--faults": seed, "--custom": custom, "--same": same}
+    actions = {"--faults": seed, "--custom": custom, "--same": same, "--load": load}
     action = actions.get(arguments[0] if arguments else "", check)
     fleets = [Fleet.read(Path(name)) for name in arguments[action is not check:]]
     if not fleets:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from fleet import Fleet
 from settings import effective, seconds
 
-# What a node may need beyond drain.delay and drain.period until its last socket is closed.
+# What a node may need beyond drain.delay and drain.period until its last socket is closed; where
+# broker.publish_timeout is longer, that and so much more.
 DRAIN_REST = 10
+PUBLISH_REST = 2
+
+# The most that a client is told to stay away (after_ms).
+AWAY_MAX = 30
 
 # Below this a silent hour would scale a fleet down and up again, and disconnect everybody twice.
 SCALE_DOWN_STABILIZATION_MIN = 300
@@ -14,17 +19,31 @@ SCALE_DOWN_STABILIZATION_MIN = 300
 
 def grace(fleet: Fleet):
     """Nobody is killed before it has drained."""
-    drain = effective(fleet)["drain"]
+    config = effective(fleet)
+    drain = config["drain"]
+    rest = max(DRAIN_REST, seconds(config["broker"]["publish_timeout"]) + PUBLISH_REST)
     hook = fleet.container().get("lifecycle", {}).get("preStop", {})
     wait = hook.get("sleep", {}).get("seconds", 0)
-    needed = wait + seconds(drain["delay"]) + seconds(drain["period"]) + DRAIN_REST
+    needed = wait + seconds(drain["delay"]) + seconds(drain["period"]) + rest
     if "drain" not in hook.get("exec", {}).get("command", []):
         yield "preStop does not begin the drain"
     given = fleet.pod().get("terminationGracePeriodSeconds", 30)
     if given < needed:
-        yield f"terminationGracePeriodSeconds is {given}; delay, period and {DRAIN_REST} s are {needed:g}"
+        yield f"terminationGracePeriodSeconds is {given}; delay, period and {rest:g} s are {needed:g}"
     if given > needed + 60:
         yield f"terminationGracePeriodSeconds is {given}, and a node is gone after {needed:g}"
+
+
+def rollout(fleet: Fleet):
+    """The clients of one node are back before the next one drains: a Deployment does not wait for the first to be gone."""
+    drain, spec = effective(fleet)["drain"], fleet.deployment()["spec"]
+    pause = spec.get("minReadySeconds", 0)
+    needed = seconds(drain["delay"]) + seconds(drain["period"]) + AWAY_MAX
+    if pause < needed:
+        yield f"minReadySeconds is {pause}; delay, period and {AWAY_MAX} s are {needed:g}"
+    deadline = spec.get("progressDeadlineSeconds", 600)
+    if deadline < pause + 300:
+        yield f"progressDeadlineSeconds is {deadline}, and a node is given {pause} s after it is ready"
 
 
 def disruption(fleet: Fleet):
@@ -56,9 +75,9 @@ def autoscaler(fleet: Fleet):
         down = spec.get("behavior", {}).get("scaleDown", {})
         if down.get("stabilizationWindowSeconds", 300) <= SCALE_DOWN_STABILIZATION_MIN:
             yield "the autoscaler shrinks at once"
-        names = [m.get("pods", {}).get("metric", {}).get("name") for m in spec["metrics"]]
+        names = [m.get("pods", {}).get("metric", {}).get("name") for m in spec.get("metrics") or []]
         if "tidegate_connections" not in names:
             yield "the autoscaler does not look at connections"
-        if any(m["type"] == "Resource" for m in spec["metrics"]):
+        if any(m["type"] == "Resource" for m in spec.get("metrics") or []):
             if "cpu" not in fleet.container()["resources"].get("requests", {}):
                 yield "the autoscaler looks at a share of CPU, and none is requested"

@@ -37,6 +37,12 @@ def internal_service(fleet: Fleet) -> dict:
     return next(s for s in fleet.all("Service") if s["spec"].get("clusterIP") == "None")
 
 
+def internal_tls(fleet: Fleet, client_ca: bool = False) -> None:
+    files = ["cert", "key"] + ["client_ca"] * client_ca
+    lines = [f'{key} = "/run/secrets/tidegate/tls.{"key" if key == "key" else "crt"}"' for key in files]
+    config(fleet, "[limits]", "\n".join(["[internal.tls]", *lines, "", "[limits]"]))
+
+
 def rename_labels(fleet: Fleet) -> None:
     fleet.deployment()["spec"]["template"]["metadata"]["labels"][NAME] = "gateway"
 
@@ -81,6 +87,11 @@ PRODUCTION = [
     ("grace", "a preStop that eats it up", lambda f: f.container().update(lifecycle={"preStop": {"sleep": {"seconds": 20}}})),
     ("grace", "no preStop", lambda f: f.container().pop("lifecycle")),
     ("grace", "hours", lambda f: f.pod().update(terminationGracePeriodSeconds=7200)),
+    ("grace", "a broker that is waited for", lambda f: config(f, "[internal]", '[broker]\npublish_timeout = "1m"\n[internal]')),
+    ("rollout", "a longer drain", lambda f: config(f, 'period = "40s"', 'period = "60s"')),
+    ("rollout", "the next as soon as another is there", lambda f: f.deployment()["spec"].update(minReadySeconds=10)),
+    ("rollout", "no pause at all", lambda f: f.deployment()["spec"].pop("minReadySeconds")),
+    ("rollout", "given up during the pause", lambda f: f.deployment()["spec"].update(progressDeadlineSeconds=90)),
     ("selectors", "other labels on pods", rename_labels),
     ("selectors", "a Service of something else", lambda f: public_service(f)["spec"]["selector"].update({NAME: "web"})),
     ("selectors", "a budget for everything", lambda f: one(f, "PodDisruptionBudget")["spec"].update(selector={})),
@@ -92,6 +103,9 @@ PRODUCTION = [
     ("probes", "ready as soon as it lives", lambda f: f.container()["readinessProbe"]["httpGet"].update(path="/healthz")),
     ("probes", "the public port", lambda f: f.container()["readinessProbe"]["httpGet"].update(port="public")),
     ("probes", "a second to start", lambda f: f.container()["startupProbe"].update(failureThreshold=1)),
+    ("probes", "plain probes of a listener with TLS", internal_tls),
+    ("probes", "certificates of the kubelet", lambda f: internal_tls(f, client_ca=True)),
+    ("probes", "unready after the drain has begun", lambda f: f.container()["readinessProbe"].update(periodSeconds=10)),
     ("services", "a port that is not there", lambda f: public_service(f)["spec"]["ports"][0].update(targetPort="http")),
     ("services", "the internal port outside", lambda f: public_service(f)["spec"]["ports"].append({"name": "api", "port": 9090, "targetPort": "internal"})),
     ("ways_in", "a Service that is not there", lambda f: backend(f).update(name="gateway")),
@@ -104,6 +118,7 @@ PRODUCTION = [
     ("network", "nobody scrapes", lambda f: one(f, "NetworkPolicy")["spec"]["ingress"].remove(monitoring_rule(f))),
     ("network", "everybody scrapes", lambda f: monitoring_rule(f).pop("from")),
     ("network", "nobody gets in", lambda f: one(f, "NetworkPolicy")["spec"]["ingress"].pop(0)),
+    ("network", "a balancer outside", lambda f: public_service(f)["spec"].update(type="LoadBalancer")),
     ("network", "no DNS", lambda f: egress_without(f, 53)),
     ("network", "no Redis", lambda f: egress_without(f, 6379)),
     ("network", "no traces", lambda f: egress_without(f, 4317)),
@@ -136,6 +151,8 @@ PRODUCTION = [
     ("monitoring", "both Services", lambda f: one(f, "ServiceMonitor")["spec"]["selector"]["matchLabels"].pop("app.kubernetes.io/component")),
     ("monitoring", "no Service", lambda f: internal_service(f)["metadata"]["labels"].pop("app.kubernetes.io/component")),
     ("monitoring", "a port that is not there", lambda f: one(f, "ServiceMonitor")["spec"]["endpoints"][0].update(port="metrics")),
+    ("monitoring", "plain scrapes of a listener with TLS", internal_tls),
+    ("monitoring", "a timeout beyond the interval", lambda f: one(f, "ServiceMonitor")["spec"]["endpoints"][0].update(scrapeTimeout="20s")),
     ("monitoring", "another path", lambda f: one(f, "ServiceMonitor")["spec"]["endpoints"][0].update(path="/")),
     ("monitoring", "only those that are ready", lambda f: internal_service(f)["spec"].pop("publishNotReadyAddresses")),
     ("monitoring", "a job that no alert knows", lambda f: one(f, "ServiceMonitor")["spec"].pop("jobLabel")),
@@ -147,5 +164,6 @@ GATEWAY = [
     ("ways_in", "connections that end", lambda f: route(f)["rules"][0]["timeouts"].update(request="30s")),
     ("ways_in", "connections that end by default", lambda f: route(f)["rules"][0].pop("timeouts")),
     ("ways_in", "a port that is not there", lambda f: route(f)["rules"][0]["backendRefs"][0].update(port=8080)),
+    ("ways_in", "a backend of no protocol", lambda f: public_service(f)["spec"]["ports"][0].pop("appProtocol")),
     ("ways_in", "a listener that is not there", lambda f: route(f)["parentRefs"][0].update(sectionName="http")),
 ]

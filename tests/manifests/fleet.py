@@ -32,7 +32,7 @@ class Fleet:
 
     def deployment(self) -> dict:
         """The nodes'."""
-        return next(d for d in self.all("Deployment") if d["metadata"]["labels"].get(NAME) == "tidegate")
+        return next(d for d in self.all("Deployment") if is_nodes(d))
 
     def pod(self, deployment: dict | None = None) -> dict:
         return (deployment or self.deployment())["spec"]["template"]["spec"]
@@ -46,6 +46,10 @@ class Fleet:
 
     def ways_in(self) -> list[dict]:
         return self.all("Ingress", "HTTPRoute")
+
+
+def is_nodes(deployment: dict) -> bool:
+    return deployment["metadata"].get("labels", {}).get(NAME) == "tidegate"
 
 
 def matches(selector: dict | None, labels: dict) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleet import Fleet, port_number
+from settings import effective, seconds, speaks_tls
 
 
 def spread(fleet: Fleet):
@@ -25,9 +26,18 @@ def probes(fleet: Fleet):
             yield f"{name} asks {probe['httpGet']['path']}, not {path}"
         if port_number(container, probe["httpGet"]["port"]) != port_number(container, "internal"):
             yield f"{name} does not ask the internal port"
+        if (probe["httpGet"].get("scheme") == "HTTPS") != speaks_tls(fleet):
+            yield f"{name} asks by {probe['httpGet'].get('scheme', 'HTTP')}, and the internal listener disagrees"
+    if "client_ca" in effective(fleet)["internal"]["tls"]:
+        yield "the internal listener wants certificates, and the kubelet shows none"
     started = container.get("startupProbe", {})
     if started.get("failureThreshold", 3) * started.get("periodSeconds", 10) < 20:
         yield "startupProbe gives up after less than 20 s"
+    ready = container.get("readinessProbe", {})
+    noticed = ready.get("failureThreshold", 3) * ready.get("periodSeconds", 10)
+    delay = seconds(effective(fleet)["drain"]["delay"])
+    if noticed >= delay:
+        yield f"readinessProbe takes {noticed} s to notice a drain, and a node accepts for {delay:g} s"
 
 
 def images(fleet: Fleet):

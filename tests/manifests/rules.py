@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from coming_and_going import autoscaler, disruption, grace
+from coming_and_going import autoscaler, disruption, grace, rollout
 from fleet import Fleet, port_number
 from pods import confinement, images, probes, resources, spread
 from settings import Refused, effective
@@ -41,7 +41,7 @@ def configuration(fleet: Fleet):
 
 
 ALL = [
-    configuration, grace, selectors, spread, probes, services, ways_in, network, autoscaler, disruption, images,
+    configuration, grace, rollout, selectors, spread, probes, services, ways_in, network, autoscaler, disruption, images,
     confinement, resources, monitoring,
 ]
 

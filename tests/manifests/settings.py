@@ -64,7 +64,7 @@ def secret(fleet: Fleet, reference: dict) -> str:
 def checked(name: str, text: str, variables: tuple[tuple[str, str], ...]) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         for key in re.findall(re.escape(KEYS) + r"/([\w.-]+)", text):
-            make_key(Path(folder, key))
+            (make_certificate if key.endswith(".crt") else make_key)(Path(folder, key))
         file = Path(folder, name)
         file.write_text(text.replace(KEYS, folder))
         run = subprocess.run(
@@ -76,8 +76,21 @@ def checked(name: str, text: str, variables: tuple[tuple[str, str], ...]) -> dic
     return tomllib.loads(run.stdout.replace(folder, KEYS))
 
 
+def make_certificate(path: Path) -> None:
+    """With its key beside it, and itself as its authority."""
+    command = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=tidegate"]
+    subprocess.run([*command, "-keyout", path.with_suffix(".key"), "-out", path], check=True, capture_output=True)
+
+
 def make_key(path: Path) -> None:
+    if path.exists():
+        return
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
+
+
+def speaks_tls(fleet: Fleet) -> bool:
+    """Does the internal listener?"""
+    return "cert" in effective(fleet)["internal"]["tls"]
 
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet import NAME, Fleet, allows, fits, matches, port_number
-from settings import effective, seconds
+from settings import effective, seconds, speaks_tls
 
 
 def selectors(fleet: Fleet):
@@ -56,6 +56,7 @@ def ways_in(fleet: Fleet):
         for rule in route["spec"]["rules"]:
             for backend in rule["backendRefs"]:
                 yield from _leads_to(fleet, backend["name"], backend["port"])
+                yield from _speaks_websocket(fleet, backend["name"], backend["port"])
             for name in ("request", "backendRequest"):
                 timeout = rule.get("timeouts", {}).get(name, "15s")
                 if 0 < seconds(timeout) < 3600:
@@ -65,6 +66,13 @@ def ways_in(fleet: Fleet):
             listeners = [] if gateway is None else gateway["spec"]["listeners"]
             if parent.get("sectionName") not in [listener["name"] for listener in listeners]:
                 yield f"HTTPRoute's parent {parent['name']} has no listener {parent.get('sectionName')!r}"
+
+
+def _speaks_websocket(fleet: Fleet, name: str, port: int):
+    service = fleet.find("Service", name)
+    for there in service["spec"]["ports"] if service else []:
+        if there["port"] == port and there.get("appProtocol") != "kubernetes.io/ws":
+            yield f"the Service {name} does not tell the Gateway that it speaks WebSocket"
 
 
 def _leads_to(fleet: Fleet, name: str, port: str | int):
@@ -102,6 +110,9 @@ def network(fleet: Fleet):
             port_number(container, p["port"]) == public for r in spec.get("ingress", []) for p in r.get("ports", [])
         ):
             yield "nobody reaches the public port"
+        offered = {s["spec"].get("type") for s in fleet.services_of(fleet.deployment())}
+        if offered & {"LoadBalancer", "NodePort"} and not allows(spec.get("ingress", []), "from", outside, public, container):
+            yield "a Service offers the public port to clients outside, and the NetworkPolicy keeps them out"
         dns = {"namespace": {name: "kube-system"}, "pod": {"k8s-app": "kube-dns"}}
         redis = {"namespace": {}, "pod": {NAME: "redis"}}
         for what, wanted, port in (("DNS", dns, 53), ("Redis", redis, 6379), ("the OTLP collector", monitoring, 4317)):
@@ -121,6 +132,10 @@ def monitoring(fleet: Fleet):
         for endpoint in monitor["spec"]["endpoints"]:
             if endpoint.get("port") not in ports:
                 yield f"the ServiceMonitor scrapes port {endpoint.get('port')!r}, which is not there"
+            if seconds(endpoint.get("scrapeTimeout", "0s")) > seconds(endpoint["interval"]):
+                yield "the ServiceMonitor waits for longer than it pauses, which the operator refuses"
+            if (endpoint.get("scheme") == "https") != speaks_tls(fleet):
+                yield f"the ServiceMonitor asks by {endpoint.get('scheme', 'http')}, and the internal listener disagrees"
             if endpoint.get("path", "/metrics") != "/metrics":
                 yield "the ServiceMonitor asks for another path than /metrics"
         if not selected[0]["spec"].get("publishNotReadyAddresses"):

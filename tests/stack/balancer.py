@@ -9,12 +9,19 @@ from dataclasses import dataclass, field
 import websockets
 
 import local
-from fleet import CONNECTIONS_PER_IP, NODES
+from fleet import CONNECTIONS_PER_IP, HANDSHAKES_PER_SECOND, NODES
 
 SECONDS_MAX = 15
 CROWD = 30
 # For a balancer that compares nodes which it has drawn, so that chance levels out.
 CROWD_OF_DRAWN = 90
+# A storm is so many times what the fleet admits.
+STORM = 3
+STORM_SECONDS = 0.8
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 class Client:
@@ -157,6 +164,23 @@ class Balancer:
                 await client.socket.close()
         assert len(opened) >= CONNECTIONS_PER_IP, f"one address got only {len(opened)} connections"
         await (await self.client().connect()).socket.close()
+
+    async def storm(self):
+        """More handshakes than the nodes admit: how many had which answer."""
+        rate = STORM * NODES * HANDSHAKES_PER_SECOND
+        tries = []
+        for _ in range(int(rate * STORM_SECONDS)):
+            tries.append(asyncio.create_task(self.answer(next(self.addresses))))
+            await asyncio.sleep(1 / rate)
+        return Counter(await asyncio.gather(*tries))
+
+    async def answer(self, address):
+        """The status of a handshake. By hand: `websockets` trips over a refusal whose head and body come apart."""
+        reader, writer = await asyncio.open_connection(*self.address.split(":"), local_addr=(address, 0))
+        writer.write(HANDSHAKE)
+        line = await asyncio.wait_for(reader.readline(), SECONDS_MAX)
+        writer.close()
+        return int(line.split()[1]) if line else None
 
     async def keeps_idle(self):
         """Connections that only answer pings outlive the idle timeout twice."""

@@ -24,7 +24,7 @@ PORTS = {
 OVERRIDES = {"HAProxy": (), "nginx": ("compose.nginx.yaml",), "Envoy": ("compose.envoy.yaml",)}
 # What they mount and what names other services.
 FILES = (
-    "compose.toml", "haproxy/haproxy.cfg", "nginx/nginx.conf", "prometheus/prometheus.yml", "otel/collector.yaml",
+    "compose.toml", "haproxy/haproxy.cfg", "nginx/nginx.conf", "envoy/envoy.yaml", "prometheus/prometheus.yml", "otel/collector.yaml",
     "grafana/provisioning/datasources/tidegate.yaml",
 )
 SPARE_SECONDS = 10
@@ -96,6 +96,8 @@ def name_faults(texts, compose):
     """Whatever is called by name is a service, at a port where it listens."""
     for file, text in texts.items():
         without_comments = re.sub(r"^\s*#.*$", "", text, flags=re.M)
+        # As Envoy writes it.
+        without_comments = re.sub(r"\baddress: ([\w-]+), port_value: (\d+)", r"\1:\2", without_comments)
         for host, port in re.findall(r"(?<![\w.\-/$:{])([a-z][a-z0-9-]+):(\d{4,5})\b", re.sub(r"\w+://", "", without_comments)):
             if int(port) not in PORTS.get(host, ()):
                 yield f"{file} speaks to {host}:{port}, and nothing listens there"

@@ -1,6 +1,7 @@
 """Real processes: Redis, nodes on the configuration of deploy/, balancers and Prometheus."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ DRAIN_DELAY = 4
 DRAIN_PERIOD = 2
 # Of one node, so three times that of the fleet.
 CONNECTIONS_PER_IP = 5
+# Of one node, while `limited` holds.
+HANDSHAKES_PER_SECOND = 10
 START_SECONDS_MAX = 20
 
 
@@ -89,6 +92,17 @@ class Node(Process):
     def ready(self):
         return get(f"http://127.0.0.1:{self.internal}/readyz")[0] == 200
 
+    def reloads(self):
+        """How often it has taken up a configuration."""
+        metrics = get(f"http://127.0.0.1:{self.internal}/metrics")[1].decode()
+        return metrics.split('tidegate_config_reloads_total{outcome="taken_up"} ')[1].split()[0]
+
+    async def take_up(self, config):
+        before = self.reloads()
+        self.config.write_text(config)
+        self.signal(signal.SIGHUP)
+        await until(f"{self.name} to take up its configuration", lambda: self.reloads() != before)
+
 
 class Fleet:
     """Everything that runs. `close` ends it all."""
@@ -113,6 +127,15 @@ class Fleet:
         for node in self.nodes:
             await until(f"{node.name} to be ready", node.ready)
 
+    @contextlib.asynccontextmanager
+    async def limited(self):
+        """While each node admits so many handshakes a second."""
+        config = self.nodes[0].config.read_text()
+        limits = f"\n[limits]\nhandshakes_per_second = {HANDSHAKES_PER_SECOND}\n"
+        await asyncio.gather(*(node.take_up(config + limits) for node in self.nodes))
+        yield
+        await asyncio.gather(*(node.take_up(config) for node in self.nodes))
+
     async def start_balancer(self, name):
         """The address that its clients connect to."""
         listen, other = local.free_port(), local.free_port()
@@ -120,7 +143,7 @@ class Fleet:
         config.write_text(local.balancer(name, self.nodes, listen, other))
         self.add(Process(name, self.scratch, *{
             "haproxy": ("haproxy", "-db", "-f", config),
-            "nginx": ("nginx", "-c", config, "-g", "daemon off;"),
+            "nginx": ("nginx", "-c", config, "-g", f"daemon off; pid {self.scratch}/nginx.pid;"),
             "envoy": (ENVOY, "-c", config, "--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warn"),
         }[name]))
         # Whatever a node says of this path, it was a node.

@@ -28,7 +28,7 @@ def balancer(name, nodes, listen, other):
     """The configuration of a balancer in front of `nodes`, at the port `listen`; `other` is for its own metrics."""
     path, own = {
         "haproxy": ("haproxy/haproxy.cfg", {"bind :8080": f"bind 127.0.0.1:{listen}", "bind :8405": f"bind 127.0.0.1:{other}"}),
-        "nginx": ("nginx/nginx.conf", {"listen 8080;": f"listen 127.0.0.1:{listen};", "/tmp/nginx.pid": f"/tmp/nginx-{listen}.pid"}),
+        "nginx": ("nginx/nginx.conf", {"listen 8080;": f"listen 127.0.0.1:{listen};"}),
         "envoy": (
             "envoy/envoy.yaml",
             {"address: 0.0.0.0, port_value: 8080": f"address: 127.0.0.1, port_value: {listen}", "port_value: 9901": f"port_value: {other}"},

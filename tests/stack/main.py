@@ -22,8 +22,8 @@ import local
 import paper
 import queries
 import seeded
-from balancer import Balancer
-from fleet import DRAIN_DELAY, DRAIN_PERIOD, ENVOY, Fleet, until
+from balancer import STORM_SECONDS, Balancer
+from fleet import DRAIN_DELAY, DRAIN_PERIOD, ENVOY, HANDSHAKES_PER_SECOND, NODES, Fleet, until
 
 ROOT = Path(__file__).parents[2]
 # A health check sees a drain within 1.5 s (haproxy.cfg) or 2 s (envoy.yaml), on a busy machine a little later.
@@ -134,6 +134,20 @@ async def new_arrivals(balancers, count, node=None):
 
 def all_were_served(it):
     assert not it.failures, f"{len(it.failures)} handshakes failed, of {len(it.arrivals)} and more: {it.failures[:3]}"
+
+
+async def stormed(fleet, balancers):
+    """Beyond the nodes' handshake limit. One balancer after the other, as they would share what the nodes admit."""
+    async with fleet.limited():
+        for it in balancers:
+            await check(f"{it.name}: a storm gets what the nodes admit, and 503 beyond", admitted(it))
+
+
+async def admitted(it):
+    outcomes = await it.storm()
+    least = NODES * HANDSHAKES_PER_SECOND * STORM_SECONDS * 0.6
+    assert set(outcomes) == {101, 503} and outcomes[101] >= least, f"{dict(outcomes)}, and {least:.0f} should be admitted"
+    return f"{outcomes[101]} admitted, {outcomes[503]} refused"
 
 
 async def drained(fleet, balancers, name_of):
@@ -248,6 +262,7 @@ async def main(scratch):
         await each(behind, "the node with the fewest connections is next", Balancer.spreads)
         await each(behind, "upgrades, and relays between nodes", Balancer.relays)
         await each(behind, "nodes see the client's address, whatever it claims", Balancer.tells_addresses)
+        await stormed(fleet, behind)
         await each(behind, "idle connections outlive its idle timeout", Balancer.keeps_idle)
         await drained(fleet, behind, name_of)
 

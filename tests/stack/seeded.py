@@ -68,11 +68,13 @@ def composed():
         return broken
 
     text = (local.DEPLOY / "compose.toml").read_text()
+    envoy = (local.DEPLOY / "envoy/envoy.yaml").read_text()
     return {
         "a mount of nothing": lambda: compose.structure_faults(service("redis", volumes=["./redis/redis.cnf:/etc/redis.conf"])),
         "a service that is none": lambda: compose.structure_faults(service("balancer", depends_on=["node-4"])),
         "a port for everybody": lambda: compose.structure_faults(service("grafana", ports=["3000:3000"])),
         "a name of nobody": lambda: compose.name_faults({"compose.toml": text.replace("redis:6379", "reddis:6379")}, None),
+        "a port of nobody": lambda: compose.name_faults({"envoy.yaml": envoy.replace("node-2, port_value: 8080", "node-2, port_value: 8081")}, None),
         "a stop that is too short": lambda: compose.node_faults(service("node-2", stop_grace_period="30s")),
         "a setting that is none": lambda: compose.node_faults(service("node-1", environment={"TIDEGATE__SERVER__LISTENN": "x"})),
         "a balancer that is not trusted": lambda: compose.node_faults(service("balancer", networks={"fleet": {"ipv4_address": "172.30.30.3"}})),

@@ -11,7 +11,40 @@
 {{- define "tidegate.broker" -}}
 {{- $several := or .Values.autoscaling.enabled (gt (int .Values.replicas) 1) -}}
 {{- $url := dig "broker" "url" "memory:" .Values.config -}}
-{{- if and $several (not .Values.secrets.existingSecret) (eq $url "memory:") (not .Values.env) -}}
-{{- fail "several nodes need Redis: name a Secret with broker-url in secrets.existingSecret, or set config.broker.url" -}}
+{{- $named := false -}}
+{{- range .Values.env -}}
+{{- if eq .name "TIDEGATE__BROKER__URL" -}}{{- $named = true -}}{{- end -}}
+{{- end -}}
+{{- if and $several (not .Values.secrets.existingSecret) (eq $url "memory:") (not $named) -}}
+{{- fail "several nodes need Redis: name a Secret with broker-url in secrets.existingSecret, or set config.broker.url, or TIDEGATE__BROKER__URL in env" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Not empty: the internal listener speaks TLS. */}}
+{{- define "tidegate.internal_tls" -}}
+{{- $tls := dig "internal" "tls" dict .Values.config -}}
+{{- if $tls.client_ca -}}
+{{- fail "config.internal.tls.client_ca: the kubelet shows no certificate, so no node would ever be ready" -}}
+{{- end -}}
+{{- $tls.cert | default "" -}}
+{{- end -}}
+
+{{/* What a schema cannot see: values that contradict each other. */}}
+{{- define "tidegate.contradictions" -}}
+{{- if eq (int .Values.ports.public) (int .Values.ports.internal) -}}
+{{- fail "ports.public and ports.internal are the same" -}}
+{{- end -}}
+{{- with .Values.autoscaling -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- fail "autoscaling.minReplicas is more than maxReplicas" -}}
+{{- end -}}
+{{- if and .enabled (not .connections) (not .cpu) -}}
+{{- fail "autoscaling goes by nothing: connections and cpu are both 0" -}}
+{{- end -}}
+{{- end -}}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
+{{- if hasKey $.Values.podLabels $label -}}
+{{- fail (printf "podLabels has %s, by which the pods are selected" $label) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -10,7 +10,7 @@
 {{/* What selects the pods: never changes, because a Deployment's selector cannot. */}}
 {{- define "tidegate.selector" -}}
 app.kubernetes.io/name: tidegate
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "tidegate.labels" -}}
