@@ -132,6 +132,11 @@ impl Internal {
         Self { parts, config }
     }
 
+    /// What `/readyz` would answer now.
+    pub fn is_ready(&self) -> bool {
+        Readiness::of(&self.parts).is_ready()
+    }
+
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
         listener::accept(listener, |stream, _| {

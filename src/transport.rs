@@ -138,6 +138,11 @@ impl Public {
         Self { context, server, demo, admission: Admission::new(limits, memory) }
     }
 
+    /// Would the next client be refused because there are as many as may be?
+    pub fn is_full(&self) -> bool {
+        self.admission.is_full()
+    }
+
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
         listener::accept(listener, |stream, peer| {

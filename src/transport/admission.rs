@@ -61,15 +61,24 @@ impl Admission {
         })
     }
 
+    /// Have all places been given away?
+    pub fn is_full(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.places()
+    }
+
+    fn places(&self) -> usize {
+        match self.limits.get().connections_max {
+            0 => self.fitting,
+            connections_max => connections_max,
+        }
+    }
+
     /// A place for a connection of which nothing is known.
     pub fn place(self: &Arc<Self>) -> Result<Place, Refusal> {
         if self.memory.is_short() {
             return Err(Refusal::Memory);
         }
-        let places = match self.limits.get().connections_max {
-            0 => self.fitting,
-            connections_max => connections_max,
-        };
+        let places = self.places();
         let one_more = |taken| (taken < places).then_some(taken + 1);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(Place(self.clone())),
