@@ -128,9 +128,14 @@ impl Gateway {
         let watched = hub.clone();
         let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
         let lag = Lag::watch(limits.clone());
-        let front =
-            Public::new(server.clone(), limits.clone(), memory.clone(), config.demo, context);
-        let front = Arc::new(front);
+        let front = Arc::new(Public::new(
+            server.clone(),
+            limits.clone(),
+            memory.clone(),
+            config.demo,
+            context,
+            drain.clone(),
+        ));
         Reload::new(sources, &config, followers).start(hangup);
         let serving = front.clone().serve(public);
         let accepting = vital::spawn("public listener", async { match serving.await {} });

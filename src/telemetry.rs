@@ -186,10 +186,12 @@ pub enum Rejected {
     Token,
     /// No rule lets this session do it.
     Forbidden,
+    /// The node drains, and the request came on a connection from before.
+    Draining,
 }
 
 impl Rejected {
-    const EACH: [Self; 19] = [
+    const EACH: [Self; 20] = [
         Self::Origin,
         Self::BadRequest,
         Self::ConnectionsMax,
@@ -209,6 +211,7 @@ impl Rejected {
         Self::JsonDepth,
         Self::Token,
         Self::Forbidden,
+        Self::Draining,
     ];
 
     fn label(self) -> &'static str {
@@ -232,6 +235,7 @@ impl Rejected {
             Self::JsonDepth => "json_depth",
             Self::Token => "token",
             Self::Forbidden => "forbidden",
+            Self::Draining => "draining",
         }
     }
 }

@@ -8,6 +8,9 @@ pub const AFTER_MAX: Duration = Duration::from_secs(30);
 /// Most that chance adds to it.
 const JITTER_MAX: Duration = Duration::from_secs(1);
 
+/// Over how long those are spread at least who are told all at once.
+const AT_ONCE_SPREAD: Duration = Duration::from_secs(1);
+
 /// What of the cap is aimed at: clients come late by chance, and what is late meets what is not.
 const CAP_AIM: f64 = 0.9;
 
@@ -30,6 +33,12 @@ impl Plan {
         };
         let reconnects = needed.min(closes + AFTER_MAX - JITTER_MAX).max(closes);
         Self { connections, closes, reconnects }
+    }
+
+    /// Closes that come all at once, with reconnects over a second, or longer where the cap needs it.
+    pub fn at_once(connections: usize, per_second: usize) -> Self {
+        let plan = Self::new(connections, Duration::ZERO, per_second);
+        Self { reconnects: plan.reconnects.max(AT_ONCE_SPREAD), ..plan }
     }
 
     /// How many are to be told by a moment, `elapsed` from the beginning. The first need not wait.

@@ -25,6 +25,9 @@ const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// How often the drain looks whether all are gone.
 const GONE_INTERVAL: Duration = Duration::from_millis(20);
 
+/// At every how manieth look it also looks for some that nobody has told.
+const LATE_LOOKS: usize = 10;
+
 /// What a node that ends still has to do.
 pub struct Leaving {
     pub drain: Drain,
@@ -83,10 +86,13 @@ impl Leaving {
     async fn gone(&self) -> usize {
         let timeout = GONE_TIMEOUT.max(self.leave_timeout + CLOSE_TIME);
         let deadline = Instant::now() + timeout;
-        while self.hub.registry().connection_count() > 0 && Instant::now() < deadline {
-            // A handshake may have ended after all were told.
-            for late in self.hub.registry().connections() {
-                self.drain.close_late(&late);
+        for look in 0.. {
+            if self.hub.registry().connection_count() == 0 || Instant::now() >= deadline {
+                break;
+            }
+            // Nobody is let in by now. Should one have slipped through, it is not cut off without a word.
+            if look % LATE_LOOKS == 0 {
+                self.drain.close_late(self.hub.registry().connections()).await;
             }
             sleep(GONE_INTERVAL).await;
         }
