@@ -148,7 +148,7 @@ pub fn connection_closed(protocol: Protocol, close: Close) {
 /// Why a connection, a request or a command was refused.
 #[derive(Clone, Copy, Debug)]
 pub enum Rejected {
-    /// `Origin` is neither this host nor listed.
+    /// `Origin` is neither this host nor listed; or a web page asks the internal listener.
     Origin,
     /// Neither a page nor a WebSocket path, or not asked for as it must be.
     BadRequest,
