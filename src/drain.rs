@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use self::plan::{AFTER_MAX, Plan, closes_within};
+pub use self::plan::{AFTER_MAX, Plan, closes_within, left};
 use crate::close::Close;
 use crate::live::Live;
 use crate::outbound::Outbound;
 use crate::settings::Settings;
 use crate::telemetry;
+
+/// Longest that a session which was told to go waits for the broker, whatever `broker.publish_timeout` is:
+/// a node is gone ten seconds after `drain.delay` and `drain.period` at the latest.
+pub const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// The `[drain]` section.
 #[derive(Clone, Debug)]
@@ -113,7 +117,7 @@ impl Drain {
         Self(Arc::new(Parts {
             phase: watch::Sender::new(Phase::Serving),
             config,
-            leave_timeout,
+            leave_timeout: leave_timeout.min(LEAVE_MAX),
             is_shedding: AtomicBool::new(false),
         }))
     }

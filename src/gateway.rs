@@ -155,7 +155,7 @@ impl Gateway {
         let takes_more = move || back.is_ready() && !front.is_full();
         fleet.start(hub.clone(), drain.clone(), takes_more);
 
-        let leaving = Leaving { drain, hub, fleet, accepting, leave_timeout };
+        let leaving = Leaving { drain, hub, fleet, accepting };
         let remaining = leaving.wait(stop).await;
         exporting.finish().await;
         telemetry::stopped(remaining);
