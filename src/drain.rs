@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use self::plan::{AFTER_MAX, Plan, closes_within};
+pub use self::plan::{AFTER_MAX, Plan, closes_within, left};
 use crate::close::Close;
 use crate::live::Live;
 use crate::outbound::Outbound;
 use crate::settings::Settings;
 use crate::telemetry;
+
+/// Longest that a session which was told to go waits for the broker, whatever `broker.publish_timeout` is:
+/// a node is gone ten seconds after `drain.delay` and `drain.period` at the latest.
+pub const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// The `[drain]` section.
 #[derive(Clone, Debug)]
@@ -113,7 +117,7 @@ impl Drain {
         Self(Arc::new(Parts {
             phase: watch::Sender::new(Phase::Serving),
             config,
-            leave_timeout,
+            leave_timeout: leave_timeout.min(LEAVE_MAX),
             is_shedding: AtomicBool::new(false),
         }))
     }
@@ -151,11 +155,12 @@ impl Drain {
         spread::tell(told, plan, |after| Close::Drain { after }, || true).await;
     }
 
-    /// Tells one that came when all had been told.
-    pub fn close_late(&self, connection: &Outbound) {
-        let plan = self.plan(1, Duration::ZERO);
-        let after = plan.after(0, Duration::ZERO, rand::random());
-        connection.ask_to_leave(Close::Drain { after });
+    /// Tells those of the connections at once that have not been told: they came when the others were.
+    pub async fn close_late(&self, mut connections: Vec<Arc<Outbound>>) {
+        connections.retain(|connection| !connection.is_leaving());
+        let plan = Plan::at_once(connections.len(), self.config().reconnects_per_second);
+        let told = spread::shuffled(connections);
+        spread::tell(told, plan, |after| Close::Drain { after }, || true).await;
     }
 
     /// Begins to tell the `count` oldest of the connections to go, spread over `period`, as long as it
@@ -220,6 +225,20 @@ mod tests {
         drain.enter(Phase::Leaving);
         assert_eq!(drain.phase(), Phase::Draining);
         drain.reached(Phase::Leaving).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_come_late_are_no_herd() {
+        let (drain, connections) = (drain(), spread::tests::connections(2000));
+        connections[0].ask_to_leave(Close::Expired);
+        drain.close_late(connections.clone()).await;
+        let after = |it: &Arc<Outbound>| it.asked_to_leave()?.reconnects_after();
+        let mut all: Vec<_> = connections.iter().filter_map(after).collect();
+        all.sort();
+        assert_eq!(all.len(), 1999, "one was leaving already");
+        // 2000 at nine tenths of 1000 a second.
+        assert!(all[1998] >= Duration::from_secs(2), "all are back within {:?}", all[1998]);
+        assert!(all[999] >= Duration::from_secs(1), "half are back within {:?}", all[999]);
     }
 
     #[tokio::test(start_paused = true)]

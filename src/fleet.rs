@@ -2,6 +2,7 @@
 //! whether this one has more than its share.
 
 mod balance;
+mod brake;
 mod table;
 
 use std::convert::Infallible;
@@ -58,8 +59,14 @@ impl Fleet {
     }
 
     /// Tells the others of this node, and sheds what it has too many, for ever, on the current runtime.
-    pub fn start(&self, hub: Hub, drain: Drain) {
-        let speaking = self.clone().speak(hub.clone(), drain.clone());
+    /// `takes_more`: would a client that is sent here be let in?
+    pub fn start(
+        &self,
+        hub: Hub,
+        drain: Drain,
+        takes_more: impl Fn() -> bool + Send + Sync + 'static,
+    ) {
+        let speaking = self.clone().speak(hub.clone(), drain.clone(), takes_more);
         vital::spawn("fleet", async { match speaking.await {} });
         let looking = self.clone().look(hub, drain);
         vital::spawn("fleet", async { match looking.await {} });
@@ -72,11 +79,17 @@ impl Fleet {
         let _ = timeout(FAREWELL_TIMEOUT, hub.broker().announce(said)).await;
     }
 
-    async fn speak(self, hub: Hub, drain: Drain) -> Infallible {
+    async fn speak(
+        self,
+        hub: Hub,
+        drain: Drain,
+        takes_more: impl Fn() -> bool + Send + Sync,
+    ) -> Infallible {
         loop {
             let every = interval_among(self.others().len() + 1);
             let leaves = drain.phase() != Phase::Serving;
-            let stage = if leaves { Stage::Leaving } else { Stage::Serving };
+            // One that no balancer sends anybody must not count among those that have too few.
+            let stage = if leaves || !takes_more() { Stage::Leaving } else { Stage::Serving };
             let said = self.announcement(&hub, stage, every * HOLDS_INTERVALS);
             // A broker that is away is told of elsewhere; the others forget this node meanwhile.
             let _ = hub.broker().announce(said).await;
@@ -103,7 +116,7 @@ impl Fleet {
             };
             if drain.phase() != Phase::Serving || drain.is_shedding() {
                 // Who is told is on the way to somewhere: only what comes after it counts.
-                balance = Balance::default();
+                balance.begin_anew();
             } else if let Some(step) = balance.step(own, &others, &drain.config(), now) {
                 shed(step, &hub, &drain);
             }

@@ -129,14 +129,17 @@ impl Gateway {
         let watched = hub.clone();
         let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
         let lag = Lag::watch(limits.clone());
-        let front =
-            Public::new(server.clone(), limits.clone(), memory.clone(), config.demo, context);
+        let front = Arc::new(Public::new(
+            server.clone(),
+            limits.clone(),
+            memory.clone(),
+            config.demo,
+            context,
+            drain.clone(),
+        ));
         Reload::new(sources, &config, followers).start(hangup);
-        let accepting =
-            vital::spawn(
-                "public listener",
-                async move { match Arc::new(front).serve(public).await {} },
-            );
+        let serving = front.clone().serve(public);
+        let accepting = vital::spawn("public listener", async { match serving.await {} });
         let parts = internal::Parts {
             hub: hub.clone(),
             presence,
@@ -146,15 +149,14 @@ impl Gateway {
             memory,
             lag,
         };
-        let back = Internal::new(inside, parts);
-        vital::spawn(
-            "internal listener",
-            async move { match Arc::new(back).serve(internal).await {} },
-        );
+        let back = Arc::new(Internal::new(inside, parts));
+        let serving = back.clone().serve(internal);
+        vital::spawn("internal listener", async { match serving.await {} });
 
-        fleet.start(hub.clone(), drain.clone());
+        let takes_more = move || back.is_ready() && !front.is_full();
+        fleet.start(hub.clone(), drain.clone(), takes_more);
 
-        let leaving = Leaving { drain, hub, fleet, accepting, leave_timeout };
+        let leaving = Leaving { drain, hub, fleet, accepting };
         let remaining = leaving.wait(stop).await;
         exporting.finish().await;
         telemetry::stopped(remaining);

@@ -2,6 +2,7 @@
 //! that the public need never reach.
 
 mod api;
+mod callers;
 mod disconnect;
 mod drain;
 mod readiness;
@@ -132,6 +133,11 @@ impl Internal {
         Self { parts, config }
     }
 
+    /// What `/readyz` would answer now.
+    pub fn is_ready(&self) -> bool {
+        Readiness::of(&self.parts).is_ready()
+    }
+
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
         listener::accept(listener, |stream, _| {
@@ -178,12 +184,8 @@ impl Internal {
                 "allowed here: GET, HEAD",
             ),
             (path, _) if path.starts_with("/api/") => {
-                if let Some(key) = &self.config.get().api_key
-                    && !api::carries_key(request.headers(), key)
-                {
-                    telemetry::rejected(Rejected::ApiKey, &"missing or wrong internal.api_key");
-                    let message = "Authorization: Bearer must carry internal.api_key";
-                    return error(StatusCode::UNAUTHORIZED, "unauthorized", message);
+                if let Some(refusal) = self.refusal(&request) {
+                    return refusal;
                 }
                 api::answer(&self.parts, request).await
             }
@@ -193,6 +195,23 @@ impl Internal {
                 "there are /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
                  /api/top, /api/presence/{channel}, /api/disconnect and /api/drain",
             ),
+        }
+    }
+
+    /// The answer to who may not ask `/api`.
+    fn refusal(&self, request: &Request<Incoming>) -> Option<Answer> {
+        let config = self.config.get();
+        match &config.api_key {
+            Some(key) if api::carries_key(request.headers(), key) => None,
+            Some(_) => {
+                telemetry::rejected(Rejected::ApiKey, &"missing or wrong internal.api_key");
+                let message = "Authorization: Bearer must carry internal.api_key";
+                Some(error(StatusCode::UNAUTHORIZED, "unauthorized", message))
+            }
+            None => callers::check(request.headers(), config.listen).err().map(|why| {
+                telemetry::rejected(Rejected::Origin, &why);
+                error(StatusCode::FORBIDDEN, "forbidden", why)
+            }),
         }
     }
 

@@ -33,6 +33,7 @@ pub use self::users::{Entered, Refusal, Users};
 use crate::auth::access::Right;
 use crate::broker::Unavailable;
 use crate::close::Close;
+use crate::drain;
 use crate::frame;
 use crate::hub::{Interest, Membership, Subscriber, Subscription, Word};
 use crate::outbound::{Full, Outbound, Wire};
@@ -87,6 +88,12 @@ const ECHO_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often it looks.
 const ECHO_INTERVAL: Duration = Duration::from_millis(2);
 
+/// A leaving session's wait for answers, and for its own publications.
+struct Waiting {
+    since: Instant,
+    until: Instant,
+}
+
 /// One client's conversation.
 pub struct Session {
     context: Arc<Context>,
@@ -103,8 +110,8 @@ pub struct Session {
     bad_tokens: u8,
     /// Bytes that were queued for it at the last heartbeat.
     owed: usize,
-    /// When a leaving session waits no longer for answers, or for its own publications.
-    waits_until: Option<Instant>,
+    /// Boxed, as most sessions stay.
+    waiting: Option<Box<Waiting>>,
     _membership: Membership,
 }
 
@@ -204,7 +211,13 @@ impl Session {
     /// broker may answer a publication a moment before it brings it.
     fn wait_to_leave(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let until = self.waits_until.get_or_insert(now + self.context.leave_timeout);
+        let timeout = match self.leaving.and_then(Close::reconnects_after) {
+            // The node leaves too, and has said when it will be gone.
+            Some(_) => self.context.leave_timeout.min(drain::LEAVE_MAX),
+            None => self.context.leave_timeout,
+        };
+        let begin = || Box::new(Waiting { since: now, until: now + timeout });
+        let Waiting { until, .. } = &mut **self.waiting.get_or_insert_with(begin);
         let mut look = *until;
         if self.in_flight.is_empty() {
             *until = (*until).min(now + ECHO_TIMEOUT);
@@ -219,8 +232,10 @@ impl Session {
 
     /// Says when to come back, where the client is told, and ends.
     fn leave(&self, close: Close) {
+        let waited = self.waiting.as_ref().map(|it| it.since.elapsed()).unwrap_or_default();
         let reconnect = close
             .reconnects_after()
+            .map(|after| drain::left(after, waited, rand::random()))
             .map(|after| Push::Reconnect { after, reason: close.label() })
             .and_then(|push| self.state.protocol().encoding().push(&push));
         if let Some(reconnect) = reconnect {

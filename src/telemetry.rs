@@ -150,7 +150,7 @@ pub fn connection_closed(protocol: Protocol, close: Close) {
 /// Why a connection, a request or a command was refused.
 #[derive(Clone, Copy, Debug)]
 pub enum Rejected {
-    /// `Origin` is neither this host nor listed.
+    /// `Origin` is neither this host nor listed; or a web page asks the internal listener.
     Origin,
     /// Neither a page nor a WebSocket path, or not asked for as it must be.
     BadRequest,
@@ -188,10 +188,12 @@ pub enum Rejected {
     Token,
     /// No rule lets this session do it.
     Forbidden,
+    /// The node drains, and the request came on a connection from before.
+    Draining,
 }
 
 impl Rejected {
-    const EACH: [Self; 19] = [
+    const EACH: [Self; 20] = [
         Self::Origin,
         Self::BadRequest,
         Self::ConnectionsMax,
@@ -211,6 +213,7 @@ impl Rejected {
         Self::JsonDepth,
         Self::Token,
         Self::Forbidden,
+        Self::Draining,
     ];
 
     fn label(self) -> &'static str {
@@ -234,6 +237,7 @@ impl Rejected {
             Self::JsonDepth => "json_depth",
             Self::Token => "token",
             Self::Forbidden => "forbidden",
+            Self::Draining => "draining",
         }
     }
 }

@@ -35,6 +35,7 @@ use self::socket::Socket;
 /// For the fuzz targets.
 #[doc(hidden)]
 pub use self::websocket::Decoder;
+use crate::drain::{Drain, Phase};
 use crate::limits::Limits;
 use crate::listener;
 use crate::live::Live;
@@ -106,6 +107,7 @@ pub struct Public {
     server: Live<Config>,
     demo: bool,
     admission: Arc<Admission>,
+    drain: Drain,
 }
 
 /// A connection that may go on to its requests.
@@ -134,8 +136,14 @@ impl Public {
         memory: Memory,
         demo: bool,
         context: Arc<Context>,
+        drain: Drain,
     ) -> Self {
-        Self { context, server, demo, admission: Admission::new(limits, memory) }
+        Self { context, server, demo, admission: Admission::new(limits, memory), drain }
+    }
+
+    /// Would the next client be refused because there are as many as may be?
+    pub fn is_full(&self) -> bool {
+        self.admission.is_full()
     }
 
     /// Accepts for ever.
@@ -144,6 +152,14 @@ impl Public {
             tokio::spawn(self.clone().handshake(stream, peer));
         })
         .await
+    }
+
+    /// Nobody new is let in once connections are being closed, on whatever connection it asks.
+    fn check_phase(&self) -> Result<(), Refusal> {
+        match self.drain.phase() {
+            Phase::Serving | Phase::Leaving => Ok(()),
+            Phase::Draining => Err(Refusal::Draining),
+        }
     }
 
     /// From an accepted socket to its requests.

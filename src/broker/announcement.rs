@@ -20,7 +20,7 @@ pub struct Announcement {
 pub enum Stage {
     /// It takes clients.
     Serving,
-    /// It still has some, and takes no more.
+    /// It has some, and takes no more: it leaves, is not ready, or is full.
     Leaving,
     /// It ends this moment.
     Gone,

@@ -8,6 +8,12 @@ pub const AFTER_MAX: Duration = Duration::from_secs(30);
 /// Most that chance adds to it.
 const JITTER_MAX: Duration = Duration::from_secs(1);
 
+/// Over how long those are spread at least who are told all at once.
+const AT_ONCE_SPREAD: Duration = Duration::from_secs(1);
+
+/// Who waited for less did not wait: it was told as soon as its task had its turn.
+const WAITED_MIN: Duration = Duration::from_millis(50);
+
 /// What of the cap is aimed at: clients come late by chance, and what is late meets what is not.
 const CAP_AIM: f64 = 0.9;
 
@@ -32,6 +38,12 @@ impl Plan {
         Self { connections, closes, reconnects }
     }
 
+    /// Closes that come all at once, with reconnects over a second, or longer where the cap needs it.
+    pub fn at_once(connections: usize, per_second: usize) -> Self {
+        let plan = Self::new(connections, Duration::ZERO, per_second);
+        Self { reconnects: plan.reconnects.max(AT_ONCE_SPREAD), ..plan }
+    }
+
     /// How many are to be told by a moment, `elapsed` from the beginning. The first need not wait.
     pub fn due(&self, elapsed: Duration) -> usize {
         if elapsed >= self.closes {
@@ -47,6 +59,17 @@ impl Plan {
         let slot = self.reconnects.div_f64(self.connections.max(1) as f64);
         let back_at = slot.mul_f64(number as f64) + slot.min(JITTER_MAX).mul_f64(chance);
         back_at.saturating_sub(elapsed).min(AFTER_MAX)
+    }
+}
+
+/// What is left of `after` for a client that was to be told it and is told it only now, since its session
+/// `waited` for the broker first. Where the moment is over, chance (0 to 1) spreads those who are late over
+/// as long as they waited: no more of them were told in that time than may come back in it.
+pub fn left(after: Duration, waited: Duration, chance: f64) -> Duration {
+    match after.checked_sub(waited) {
+        Some(left) => left,
+        None if waited < WAITED_MIN => Duration::ZERO,
+        None => waited.clamp(AT_ONCE_SPREAD, AFTER_MAX).mul_f64(chance),
     }
 }
 
@@ -142,6 +165,17 @@ mod tests {
         let all = course(Plan::new(1_000_000, PERIOD, 100_000), any);
         assert_eq!(all.len(), 1_000_000);
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn who_waited_comes_when_it_was_planned_or_spread_where_that_is_over() {
+        let seconds = Duration::from_secs_f64;
+        assert_eq!(left(seconds(9.), seconds(0.), 0.5), seconds(9.));
+        assert_eq!(left(seconds(9.), seconds(2.), 0.5), seconds(7.));
+        assert_eq!(left(seconds(1.), seconds(4.), 0.5), seconds(2.));
+        assert_eq!(left(seconds(0.1), seconds(0.2), 0.5), seconds(0.5));
+        assert_eq!(left(seconds(0.), seconds(100.), 1.), AFTER_MAX);
+        assert_eq!(left(seconds(0.), seconds(0.01), 1.), seconds(0.));
     }
 
     #[test]

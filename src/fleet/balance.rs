@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::brake::Brake;
 use crate::drain::Config;
 use crate::publication::NodeId;
 
@@ -22,9 +23,12 @@ const SHARE_OF_RECONNECTS: usize = 10;
 /// Longest step. After it, it is looked again where everybody has gone.
 const STEP_MAX: Duration = Duration::from_secs(60);
 
-/// For how long the node has had too many, among the same nodes.
+/// For how long the node has had too many, among the same nodes, and whether it helped to shed some.
 #[derive(Debug, Default)]
-pub struct Balance(Option<Since>);
+pub struct Balance {
+    since: Option<Since>,
+    brake: Brake,
+}
 
 #[derive(Debug)]
 struct Since {
@@ -42,7 +46,13 @@ pub struct Step {
 }
 
 impl Balance {
-    /// `own`: the connections of this node, which serves; `others`: the other nodes that do, with theirs.
+    /// The time begins anew.
+    pub fn begin_anew(&mut self) {
+        self.since = None;
+    }
+
+    /// `own`: the connections of this node, which stays; `others`: the other nodes that take clients, with
+    /// theirs.
     pub fn step(
         &mut self,
         own: usize,
@@ -54,14 +64,18 @@ impl Balance {
         let tolerated = (mean.saturating_mul(config.rebalance_percent) / 100).max(EXCESS_MIN);
         let is_off = config.rebalance_percent == 0 || others.is_empty();
         if is_off || own <= mean.saturating_add(tolerated) {
-            self.0 = None;
+            self.since = None;
             return None;
         }
         let nodes = || others.iter().map(|(node, _)| *node);
-        let since = self.0.take().filter(|since| since.nodes.iter().copied().eq(nodes()));
+        let since = self.since.take().filter(|since| since.nodes.iter().copied().eq(nodes()));
         let since = since.unwrap_or_else(|| Since { at: now, nodes: nodes().collect() });
-        if now.saturating_duration_since(since.at) < config.rebalance_after {
-            self.0 = Some(since);
+        let waited = now.saturating_duration_since(since.at);
+        // Not before its time, so that those of the last step have arrived when it is judged.
+        if waited < config.rebalance_after
+            || waited < self.brake.wait(others, config.rebalance_after, now)
+        {
+            self.since = Some(since);
             return None;
         }
         // All of it and not to the edge of what is tolerated: else the next few who come tip it over
@@ -69,6 +83,7 @@ impl Balance {
         let per_second = per_second(own, config.reconnects_per_second);
         let count = (own - mean).min(per_second * STEP_MAX.as_secs() as usize);
         let within = Duration::from_secs_f64(count as f64 / per_second as f64);
+        self.brake.tried(others, count, now);
         Some(Step { count, within, keep: mean })
     }
 }
@@ -133,10 +148,15 @@ mod tests {
         assert_eq!(second, 30);
         assert_eq!((step.count, step.keep), (2000, 2000));
         assert_eq!(step.within, Duration::from_secs(50), "1 % of 4000 a second");
-        // And then it waits as long again.
+        // And then it waits as long again, or twice as long where nobody went there.
         let next = start + Duration::from_secs(31);
-        let (second, _) = first(&mut balance, 3000, &others, &config, next, 100).expect("again");
+        let [(a, _), (b, _)] = others;
+        let fuller = [(a, 1400), (b, 1400)];
+        let (second, _) = first(&mut balance, 3000, &fuller, &config, next, 100).expect("again");
         assert_eq!(second, 30);
+        let next = start + Duration::from_secs(62);
+        let (second, _) = first(&mut balance, 3000, &fuller, &config, next, 100).expect("again");
+        assert_eq!(second, 60);
     }
 
     #[test]
@@ -187,6 +207,34 @@ mod tests {
         config.reconnects_per_second = 5;
         assert_eq!(step(1000, &config).within, STEP_MAX);
         assert_eq!(step(60, &config).count, 30);
+    }
+
+    #[test]
+    fn nodes_that_only_get_each_others_clients_shed_ever_more_rarely() {
+        let (mut a, mut b) = (Balance::default(), Balance::default());
+        // The third says that it serves, and no balancer sends it anybody.
+        let [one, other, third] = [(); 3].map(|()| NodeId::random());
+        let (mut has, config, start) = ([3000_usize, 3000], config(20), Instant::now());
+        let sorted = |node, count: usize| {
+            let mut all = [(node, count as u64), (third, 0)];
+            all.sort_unstable();
+            all
+        };
+        let mut steps = Vec::new();
+        for second in 0..4 * 3600 {
+            let now = start + Duration::from_secs(second);
+            let [at_a, at_b] = has;
+            if let Some(step) = a.step(at_a, &sorted(other, at_b), &config, now) {
+                has = [has[0] - step.count, has[1] + step.count];
+                steps.push(second);
+            }
+            if let Some(step) = b.step(at_b, &sorted(one, at_a), &config, now) {
+                has = [has[0] + step.count, has[1] - step.count];
+                steps.push(second);
+            }
+        }
+        // One every 30 seconds, without the brake.
+        assert!(steps.len() <= 60, "{} steps in four hours", steps.len());
     }
 
     #[test]

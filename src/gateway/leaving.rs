@@ -10,20 +10,23 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use super::Stop;
-use crate::drain::{Drain, Phase};
+use crate::drain::{Drain, LEAVE_MAX, Phase};
 use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::telemetry;
 
-/// How long connections that were told to go may take to be gone, after the drain's own period. More
-/// where sessions may wait for the broker for longer.
-const GONE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// What a close takes beside what a session waits for.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
+/// How long connections that were told to go may take to be gone, after the drain's own period: those that
+/// were told last may wait for the broker.
+const GONE_TIMEOUT: Duration = LEAVE_MAX.saturating_add(CLOSE_TIME);
+
 /// How often the drain looks whether all are gone.
 const GONE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// At every how manieth look it also looks for some that nobody has told.
+const LATE_LOOKS: usize = 10;
 
 /// What a node that ends still has to do.
 pub struct Leaving {
@@ -32,8 +35,6 @@ pub struct Leaving {
     pub fleet: Fleet,
     /// The public listener.
     pub accepting: AbortHandle,
-    /// How long a session that was told to go may wait for the broker.
-    pub leave_timeout: Duration,
 }
 
 impl Leaving {
@@ -81,12 +82,14 @@ impl Leaving {
 
     /// Waits a bounded time for all connections to end; returns how many did not.
     async fn gone(&self) -> usize {
-        let timeout = GONE_TIMEOUT.max(self.leave_timeout + CLOSE_TIME);
-        let deadline = Instant::now() + timeout;
-        while self.hub.registry().connection_count() > 0 && Instant::now() < deadline {
-            // A handshake may have ended after all were told.
-            for late in self.hub.registry().connections() {
-                self.drain.close_late(&late);
+        let deadline = Instant::now() + GONE_TIMEOUT;
+        for look in 0.. {
+            if self.hub.registry().connection_count() == 0 || Instant::now() >= deadline {
+                break;
+            }
+            // Nobody is let in by now. Should one have slipped through, it is not cut off without a word.
+            if look % LATE_LOOKS == 0 {
+                self.drain.close_late(self.hub.registry().connections()).await;
             }
             sleep(GONE_INTERVAL).await;
         }

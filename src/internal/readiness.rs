@@ -31,6 +31,10 @@ impl Readiness {
         Self([drains(drain), reaches(hub), has_memory(memory), keeps_up(lag)])
     }
 
+    pub fn is_ready(&self) -> bool {
+        self.0.iter().all(|check| check.why.is_none())
+    }
+
     /// 200 or 503, with all reasons and all checks.
     pub fn answer(self) -> Answer {
         let reasons: Vec<String> = self.0.iter().filter_map(Check::reason).collect();

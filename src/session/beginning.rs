@@ -80,7 +80,7 @@ impl Session {
             echoes_due: 0,
             bad_tokens: 0,
             owed: 0,
-            waits_until: None,
+            waiting: None,
             outbound,
             context,
         };

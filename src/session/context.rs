@@ -27,7 +27,8 @@ pub struct Parts {
     pub users: Users,
     pub limits: Limits,
     pub config: Arc<Config>,
-    /// How long a session that leaves waits for the broker's answers to what its client asked for.
+    /// How long a session that leaves waits for the broker's answers to what its client asked for; one that is
+    /// told to reconnect no longer than [`LEAVE_MAX`](crate::drain::LEAVE_MAX).
     pub leave_timeout: Duration,
     pub node: NodeId,
 }

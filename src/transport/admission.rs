@@ -75,16 +75,25 @@ impl Admission {
         })
     }
 
+    /// Have all places been given away?
+    pub fn is_full(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.places()
+    }
+
+    fn places(&self) -> usize {
+        match self.limits.get().connections_max {
+            0 => self.fitting,
+            // Beyond that not even a probe would be answered.
+            connections_max => connections_max.min(self.fitting),
+        }
+    }
+
     /// A place for a connection of which nothing is known.
     pub fn place(self: &Arc<Self>) -> Result<Place, Refusal> {
         if self.memory.is_short() {
             return Err(Refusal::Memory);
         }
-        let places = match self.limits.get().connections_max {
-            0 => self.fitting,
-            // Beyond that not even a probe would be answered.
-            connections_max => connections_max.min(self.fitting),
-        };
+        let places = self.places();
         let one_more = |taken| (taken < places).then_some(taken + 1);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(Place(self.clone())),

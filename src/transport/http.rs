@@ -55,6 +55,15 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
                 Ok(visit) => (request::answer(&public, &request, peer).await, visit),
                 Err(refusal) => (Answer::Response(refusal.into()), None),
             };
+            // Asked afterwards too: a session that has begun by then is among those that are told to go,
+            // and one that began later was told by nobody.
+            let answer = match public.check_phase() {
+                Err(refusal) if matches!(answer, Answer::Session(..)) => {
+                    refusal.count(None);
+                    Answer::Response(refusal.into())
+                }
+                _ => answer,
+            };
             answer.end_trace(trace);
             let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
             upgrade.answered = true;
@@ -106,8 +115,9 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
 
 impl Public {
     /// Counts the client of a request that came through a trusted proxy; others were counted when
-    /// they were accepted.
+    /// they were accepted. Fails while the node drains.
     fn admit(&self, peer: Peer, headers: &HeaderMap) -> Result<Option<Visit>, Refusal> {
+        self.check_phase().inspect_err(|refusal| refusal.count(None))?;
         if !peer.is_proxy() {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,6 +27,7 @@ pub enum Refusal {
     HandshakeRate,
     HandshakeRatePerIp,
     Memory,
+    Draining,
 }
 
 /// What a refused client is told.
@@ -76,6 +77,13 @@ impl Refusal {
                 "this node is short of memory: try again",
                 "5",
                 Rejected::Memory,
+            ),
+            Self::Draining => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "this node is leaving: connect again, to another one",
+                "1",
+                Rejected::Draining,
             ),
         };
         Words { status, code, message, retry_after, reason }
@@ -141,6 +149,10 @@ impl From<Refusal> for Response<Full<Bytes>> {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
+        if refusal == Refusal::Draining {
+            // What is asked next on this connection would find the same.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 }

@@ -12,7 +12,7 @@ use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::node::Node;
 use crate::support::process::Signal;
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, upgrade};
 use crate::support::redis::Redis;
 
 const CLIENTS: usize = 40;
@@ -138,18 +138,35 @@ async fn a_fleet_goes_on_without_the_one_that_left() {
 }
 
 #[tokio::test]
-async fn one_whose_handshake_ends_late_is_told_too() {
-    let mut node = Node::alone(&["drain.delay=0s", "drain.period=1s"]).await;
-    let mut early = Client::plain(&node, "news").await;
-    let mut late = Raw::connect(&node).await;
-    late.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    assert_eq!(late.response().await.status, 200);
-    node.signal(Signal::TERM);
-    assert_eq!(u16::from(early.is_closed().await.code), 1012);
-    drop(early);
-    late.send(crate::support::raw::upgrade("/ws/news", "")).await;
-    assert_eq!(late.response().await.status, 101);
-    assert_eq!(late.frame().await.close_code(), 1012);
-    drop(late);
+async fn a_request_on_a_connection_from_before_is_sent_elsewhere() {
+    let mut node = Node::alone(&["drain.delay=1h", "drain.period=4s"]).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(Client::plain(&node, "news").await);
+    }
+    // One has been used, of a balancer that keeps some open; nothing was asked on the other.
+    let (mut used, mut unused) = (Raw::connect(&node).await, Raw::connect(&node).await);
+    let page = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    used.send(page).await;
+    assert_eq!(used.response().await.status, 200);
+    assert_eq!(node.post("/api/drain", &[], b"").await.status, 202);
+    used.send(page).await;
+    assert_eq!(used.response().await.status, 200, "it is still served for the delay");
+    node.signal(Signal::INT);
+    node.metric_becomes("tidegate_drain_phase", 2.).await;
+    for connection in [&mut used, &mut unused] {
+        connection.send(upgrade("/ws/news", "")).await;
+        let answer = connection.response().await;
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(answer.json()["error"]["code"], "unavailable");
+        connection.ends().await;
+    }
+    assert_eq!(node.metric("tidegate_rejected_total{reason=\"draining\"}").await, 2.);
+    for client in &mut clients {
+        assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    }
+    drop(clients);
     assert_eq!(node.process.exit_code().await, 0);
 }

@@ -1,5 +1,6 @@
 //! The internal listener: metrics, readiness, what is hot.
 
+mod callers;
 mod readiness;
 mod top;
 

@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::support::client::Client;
+use crate::support::eventually;
 use crate::support::fleet::Fleet;
 use crate::support::node::Node;
 use crate::support::process::Signal;
@@ -69,6 +70,41 @@ async fn nobody_can_speak_for_a_node_on_a_channel_of_its_name() {
     a.metric_becomes(NODES, 2.).await;
     b.metric_becomes(CONNECTIONS, 1.).await;
     assert_eq!(a.metric(NODES).await, 2.);
+}
+
+#[tokio::test]
+async fn one_that_takes_no_more_has_no_share_that_others_would_shed_for() {
+    let redis = Redis::start().await;
+    let settings = ["drain.rebalance_percent=20", "drain.rebalance_after=3s"];
+    let full = ["drain.rebalance_percent=20", "limits.connections_max=1"];
+    let short = ["drain.rebalance_percent=20", "limits.memory_max=24MiB"];
+    let full = Node::on(&redis, &full).await;
+    let short = Node::unready_on(&redis, &short).await;
+    let _the_only_one = Client::plain(&full, "news").await;
+    let even = [Node::on(&redis, &settings).await, Node::on(&redis, &settings).await];
+    let mut clients = Vec::new();
+    for node in &even {
+        node.metric_becomes(NODES, 4.).await;
+    }
+    for number in 0..2 * CLIENTS {
+        clients.push(Client::plain(&even[number % 2], "news").await);
+    }
+    assert!(!short.is_ready().await && full.is_ready().await);
+    for node in &even {
+        node.metric_becomes(CONNECTIONS, (2 * CLIENTS + 1) as f64).await;
+        // Looks at itself twice a second: more than long enough to have begun.
+        let probed = "tidegate_broker_probe_rtt_seconds_count";
+        let before = node.metric(probed).await;
+        eventually("some seconds of its life", async || {
+            (node.metric(probed).await >= before + 5.).then_some(())
+        })
+        .await;
+    }
+    for node in &even {
+        let shed = "tidegate_connections_closed_total{reason=\"rebalance\"}";
+        assert_eq!(node.metric(shed).await, 0.);
+        assert_eq!(node.metric("tidegate_connections").await, CLIENTS as f64);
+    }
 }
 
 #[tokio::test]

@@ -106,6 +106,52 @@ async fn a_broker_that_hangs_is_not_waited_for_beyond_its_time() {
     assert_eq!(node.process.exit_code().await, 0);
 }
 
+#[tokio::test]
+async fn those_whom_the_broker_held_up_do_not_come_back_all_at_once() {
+    let redis = Redis::start().await;
+    let settings = ["drain.delay=0s", "drain.period=1s", "broker.publish_timeout=2s"];
+    let mut node = Node::on(&redis, &settings).await;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(Client::json(&node).await);
+    }
+    redis.freeze();
+    for client in &mut clients {
+        client.command(json!({"type": "publish", "id": 1, "channel": "news", "data": 1})).await;
+    }
+    let received = "tidegate_publications_received_total{protocol=\"json\"}";
+    node.metric_becomes(received, CLIENTS as f64).await;
+    node.signal(Signal::TERM);
+    let mut after = Vec::new();
+    for client in &mut clients {
+        assert_eq!(client.answer(1).await["code"], "unavailable");
+        after.push(client.event().await["after_ms"].as_u64().expect("how long to wait"));
+    }
+    after.sort();
+    // They hear it within a moment of each other, when the time of the plan is over.
+    let spread = after[CLIENTS - 1] - after[0];
+    assert!(spread >= 300, "all are back within {spread} ms");
+    drop(clients);
+    assert_eq!(node.process.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn a_long_publish_timeout_does_not_make_the_node_late() {
+    let redis = Redis::start().await;
+    let settings = ["drain.delay=0s", "drain.period=100ms", "broker.publish_timeout=60s"];
+    let mut node = Node::on(&redis, &settings).await;
+    let mut client = Client::json(&node).await;
+    redis.freeze();
+    publishes(&mut client, &node).await;
+    let told = Instant::now();
+    node.signal(Signal::TERM);
+    assert_eq!(client.event().await["type"], "reconnect", "and no word of the publications");
+    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    drop(client);
+    assert_eq!(node.process.exit_code().await, 0);
+    assert!(told.elapsed() < Duration::from_secs(10), "gone after {:?}", told.elapsed());
+}
+
 /// Sends publications that the node has read when this returns; Redis cannot answer them.
 async fn publishes(client: &mut Client, node: &Node) {
     for number in 0..PUBLICATIONS {

@@ -1,0 +1,80 @@
+//! Who may ask `/api` without a key: a service or a person, but no web page.
+//!
+//! The node trusts whoever reaches the internal listener, and the browser of whoever works on its host does:
+//! any page may have it send a `POST` that needs no leave, here or to a name that its author lets point here.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::HeaderMap;
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
+
+/// Browsers say here whose page asks; no page can change it.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+const IS_A_PAGE: &str = "web pages may not ask this: set internal.api_key, and carry it";
+const IS_ANOTHER_HOST: &str =
+    "Host must be an IP address or localhost here: set internal.api_key, and carry it";
+
+/// Fails with why a request with these headers, which carries no key, is refused on the listener.
+pub fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
+    // `none`: somebody typed it.
+    let is_own = |site: &HeaderValue| site == "none" || site == "same-origin";
+    if headers.contains_key(ORIGIN) || !headers.get_all(SEC_FETCH_SITE).iter().all(is_own) {
+        return Err(IS_A_PAGE);
+    }
+    // Elsewhere services call it by name.
+    let is_local = !listen.ip().is_loopback() || headers.get_all(HOST).iter().all(names_no_other);
+    is_local.then_some(()).ok_or(IS_ANOTHER_HOST)
+}
+
+/// Is it an address or this host itself, which no name that a stranger owns is?
+fn names_no_other(host: &HeaderValue) -> bool {
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: &str = "127.0.0.1:9090";
+
+    fn answered(listen: &str, headers: &[(HeaderName, &'static str)]) -> Result<(), &'static str> {
+        let headers = headers.iter().cloned();
+        let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        check(&headers.collect(), listen.parse().unwrap())
+    }
+
+    #[test]
+    fn pages_are_refused_wherever_they_come_from() {
+        for listen in [LOOPBACK, "0.0.0.0:9090"] {
+            for headers in [
+                [(ORIGIN, "https://elsewhere.example")],
+                [(ORIGIN, "null")],
+                [(SEC_FETCH_SITE, "cross-site")],
+                [(SEC_FETCH_SITE, "same-site")],
+            ] {
+                assert_eq!(answered(listen, &headers), Err(IS_A_PAGE), "{headers:?}");
+            }
+            assert_eq!(answered(listen, &[(SEC_FETCH_SITE, "none")]), Ok(()));
+            assert_eq!(answered(listen, &[]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn on_loopback_no_name_of_a_stranger_counts() {
+        for host in ["127.0.0.1:9090", "127.0.0.1", "localhost:9090", "LOCALHOST", "[::1]:9090"] {
+            assert_eq!(answered(LOOPBACK, &[(HOST, host)]), Ok(()), "{host}");
+        }
+        for host in ["rebound.example:9090", "localhost.example", "127.0.0.1.example", "", "[::1"] {
+            assert_eq!(answered(LOOPBACK, &[(HOST, host)]), Err(IS_ANOTHER_HOST), "{host}");
+            assert_eq!(answered("[::1]:1", &[(HOST, host)]), Err(IS_ANOTHER_HOST), "{host}");
+            assert_eq!(answered("10.0.0.1:9090", &[(HOST, host)]), Ok(()), "{host}");
+        }
+    }
+}
