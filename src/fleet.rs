@@ -28,6 +28,10 @@ const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 /// more nodes than that allows, each speaks less often.
 const ANNOUNCEMENTS_PER_SECOND: usize = 20;
 
+/// How often the pause is doubled where the broker does not take what a node says, for want of a right perhaps.
+const DOUBLINGS_MAX: u32 = 3;
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(16);
+
 /// How many intervals what a node has said holds.
 const HOLDS_INTERVALS: u32 = 4;
 
@@ -85,6 +89,7 @@ impl Fleet {
         drain: Drain,
         takes_more: impl Fn() -> bool + Send + Sync,
     ) -> Infallible {
+        let mut failures = 0;
         loop {
             let every = interval_among(self.others().len() + 1);
             let leaves = drain.phase() != Phase::Serving;
@@ -92,8 +97,12 @@ impl Fleet {
             let stage = if leaves || !takes_more() { Stage::Leaving } else { Stage::Serving };
             let said = self.announcement(&hub, stage, every * HOLDS_INTERVALS);
             // A broker that is away is told of elsewhere; the others forget this node meanwhile.
-            let _ = hub.broker().announce(said).await;
-            let pause = every.mul_f64(rand::random_range(0.5..=1.0));
+            failures = match hub.broker().announce(said).await {
+                Ok(()) => 0,
+                Err(_) => (failures + 1).min(DOUBLINGS_MAX),
+            };
+            let pause = every.mul_f64(rand::random_range(0.5..=1.0)) * 2u32.pow(failures);
+            let pause = pause.min(every.max(REFUSED_PAUSE_MAX));
             tokio::select! {
                 () = sleep(pause) => {}
                 () = drain.reached(Phase::Leaving), if !leaves => {}
