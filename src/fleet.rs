@@ -35,6 +35,9 @@ const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(16);
 /// How many intervals what a node has said holds.
 const HOLDS_INTERVALS: u32 = 4;
 
+/// The same of what others say, in intervals of this node. More than they mean, as they may know of more nodes.
+const HOLDS_MAX_INTERVALS: u32 = 2 * HOLDS_INTERVALS;
+
 /// How long the last word of a node that ends may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -58,7 +61,9 @@ impl Fleet {
     /// A node has told of itself.
     pub fn hear(&self, announcement: Announcement) {
         if announcement.node != self.0.node {
-            self.others().hear(announcement, Instant::now());
+            let mut others = self.others();
+            let holds_max = interval_among(others.len() + 1) * HOLDS_MAX_INTERVALS;
+            others.hear(announcement, holds_max, Instant::now());
         }
     }
 
