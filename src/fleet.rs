@@ -28,8 +28,15 @@ const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 /// more nodes than that allows, each speaks less often.
 const ANNOUNCEMENTS_PER_SECOND: usize = 20;
 
+/// How often the pause is doubled where the broker does not take what a node says, for want of a right perhaps.
+const DOUBLINGS_MAX: u32 = 3;
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(16);
+
 /// How many intervals what a node has said holds.
 const HOLDS_INTERVALS: u32 = 4;
+
+/// The same of what others say, in intervals of this node. More than they mean, as they may know of more nodes.
+const HOLDS_MAX_INTERVALS: u32 = 2 * HOLDS_INTERVALS;
 
 /// How long the last word of a node that ends may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -54,7 +61,9 @@ impl Fleet {
     /// A node has told of itself.
     pub fn hear(&self, announcement: Announcement) {
         if announcement.node != self.0.node {
-            self.others().hear(announcement, Instant::now());
+            let mut others = self.others();
+            let holds_max = interval_among(others.len() + 1) * HOLDS_MAX_INTERVALS;
+            others.hear(announcement, holds_max, Instant::now());
         }
     }
 
@@ -85,6 +94,7 @@ impl Fleet {
         drain: Drain,
         takes_more: impl Fn() -> bool + Send + Sync,
     ) -> Infallible {
+        let mut failures = 0;
         loop {
             let every = interval_among(self.others().len() + 1);
             let leaves = drain.phase() != Phase::Serving;
@@ -92,8 +102,12 @@ impl Fleet {
             let stage = if leaves || !takes_more() { Stage::Leaving } else { Stage::Serving };
             let said = self.announcement(&hub, stage, every * HOLDS_INTERVALS);
             // A broker that is away is told of elsewhere; the others forget this node meanwhile.
-            let _ = hub.broker().announce(said).await;
-            let pause = every.mul_f64(rand::random_range(0.5..=1.0));
+            failures = match hub.broker().announce(said).await {
+                Ok(()) => 0,
+                Err(_) => (failures + 1).min(DOUBLINGS_MAX),
+            };
+            let pause = every.mul_f64(rand::random_range(0.5..=1.0)) * 2u32.pow(failures);
+            let pause = pause.min(every.max(REFUSED_PAUSE_MAX));
             tokio::select! {
                 () = sleep(pause) => {}
                 () = drain.reached(Phase::Leaving), if !leaves => {}

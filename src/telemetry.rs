@@ -4,11 +4,12 @@
 mod log;
 mod metrics;
 mod panics;
+mod refusals;
 mod trace;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use log::{Config, set_log_level, start_log};
 use metrics::METRICS;
@@ -498,9 +499,13 @@ pub fn replicas_are_late(time: Duration) {
     );
 }
 
-/// Redis refused a command that only an operator can mend, such as `NOPERM`.
-pub fn broker_refused(command: &str, error: &dyn Display) {
-    tracing::warn!(command, %error, "redis refused a command");
+/// Redis refused a command that only an operator can mend, such as `NOPERM`. `channel`: where it is about some
+/// of the nodes' own, these; users' are not logged. The first is a warning, and then one a minute.
+pub fn broker_refused(command: &'static str, channel: &str, error: &dyn Display) {
+    match refusals::is_due(command, channel, Instant::now()) {
+        true => tracing::warn!(command, channel, %error, "redis refused a command"),
+        false => tracing::debug!(command, channel, %error, "redis refused a command"),
+    }
 }
 
 /// The node's own publication came back from the broker.

@@ -92,7 +92,7 @@ impl Redis {
                 command.arg(self.0.name(channel));
             }
             let counts: Vec<(Vec<u8>, u64)> = lane.query(&command).await.map_err(|error| {
-                telemetry::broker_refused("PUBSUB NUMSUB", &error);
+                telemetry::broker_refused("PUBSUB NUMSUB", "", &error);
                 SILENT
             })?;
             nodes.extend(counts.into_iter().map(|(_, subscribers)| subscribers));

@@ -11,8 +11,8 @@ use crate::publication::NodeId;
 /// Most nodes that are kept in mind. Of more, those that came later are not known here.
 pub const NODES_MAX: usize = 1024;
 
-/// Longest that an announcement holds, whatever it says itself.
-const HOLDS_MAX: Duration = Duration::from_secs(600);
+/// Most connections that a node is believed to have.
+pub const CONNECTIONS_MAX: u64 = 10_000_000;
 
 /// The other nodes.
 #[derive(Debug, Default)]
@@ -26,13 +26,15 @@ struct Node {
 }
 
 impl Table {
-    pub fn hear(&mut self, announcement: Announcement, now: Instant) {
+    /// `holds_max`: how long it holds at most, whatever it says itself.
+    pub fn hear(&mut self, announcement: Announcement, holds_max: Duration, now: Instant) {
         let Announcement { node, stage, connections, holds_ms } = announcement;
         if stage == Stage::Gone {
             self.0.remove(&node);
         } else if self.0.len() < NODES_MAX || self.0.contains_key(&node) {
-            let holds_until = now + Duration::from_millis(holds_ms).min(HOLDS_MAX);
+            let holds_until = now + Duration::from_millis(holds_ms).min(holds_max);
             let stays = stage == Stage::Serving;
+            let connections = connections.min(CONNECTIONS_MAX);
             self.0.insert(node, Node { stays, connections, holds_until });
         }
     }
@@ -64,6 +66,8 @@ impl Table {
 mod tests {
     use super::*;
 
+    const HOLDS_MAX: Duration = Duration::from_secs(16);
+
     fn said(node: NodeId, stage: Stage, connections: u64) -> Announcement {
         Announcement { node, stage, connections, holds_ms: 7000 }
     }
@@ -73,12 +77,12 @@ mod tests {
         let (mut table, start) = (Table::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let [a, b, c] = [(); 3].map(|()| NodeId::random());
-        table.hear(said(a, Stage::Serving, 10), at(0));
-        table.hear(said(b, Stage::Serving, 20), at(0));
-        table.hear(said(c, Stage::Leaving, 5), at(0));
+        table.hear(said(a, Stage::Serving, 10), HOLDS_MAX, at(0));
+        table.hear(said(b, Stage::Serving, 20), HOLDS_MAX, at(0));
+        table.hear(said(c, Stage::Leaving, 5), HOLDS_MAX, at(0));
         assert_eq!((table.len(), table.connections(), table.serving().len()), (3, 35, 2));
-        table.hear(said(a, Stage::Serving, 12), at(5));
-        table.hear(said(b, Stage::Gone, 0), at(5));
+        table.hear(said(a, Stage::Serving, 12), HOLDS_MAX, at(5));
+        table.hear(said(b, Stage::Gone, 0), HOLDS_MAX, at(5));
         assert_eq!((table.len(), table.serving()), (2, vec![(a, 12)]));
         table.forget_silent(at(8));
         assert_eq!((table.len(), table.connections()), (1, 12));
@@ -90,17 +94,20 @@ mod tests {
     fn no_announcement_takes_more_room_or_time_than_there_is() {
         let (mut table, now) = (Table::default(), Instant::now());
         let first = NodeId::random();
-        table.hear(
-            Announcement { holds_ms: u64::MAX, ..said(first, Stage::Serving, u64::MAX) },
-            now,
-        );
+        let for_ever = |connections| Announcement {
+            holds_ms: u64::MAX,
+            ..said(first, Stage::Serving, connections)
+        };
+        table.hear(for_ever(u64::MAX), HOLDS_MAX, now);
+        assert_eq!(table.connections(), CONNECTIONS_MAX);
         for _ in 0..2 * NODES_MAX {
-            table.hear(said(NodeId::random(), Stage::Serving, u64::MAX), now);
+            table.hear(said(NodeId::random(), Stage::Serving, u64::MAX), HOLDS_MAX, now);
         }
-        table.hear(said(first, Stage::Serving, 7), now);
-        assert_eq!((table.len(), table.connections()), (NODES_MAX, u64::MAX));
+        table.hear(said(first, Stage::Serving, 7), HOLDS_MAX, now);
+        let others = (NODES_MAX as u64 - 1) * CONNECTIONS_MAX;
+        assert_eq!((table.len(), table.connections()), (NODES_MAX, others + 7));
         assert!(table.serving().contains(&(first, 7)), "those that are known go on being heard");
-        table.hear(Announcement { holds_ms: u64::MAX, ..said(first, Stage::Serving, 0) }, now);
+        table.hear(for_ever(0), HOLDS_MAX, now);
         table.forget_silent(now + HOLDS_MAX);
         assert_eq!(table.len(), 0);
     }

@@ -55,7 +55,10 @@ fn percent(query: &str) -> Result<Option<usize>, &'static str> {
         let Some(value) = pair.strip_prefix("percent=").filter(|_| given.is_none()) else {
             return Err("give nothing, and the node leaves, or one percentage: ?percent=10");
         };
-        let percent = value.parse().ok().filter(|percent| (1..=100).contains(percent));
+        // Where a number is parsed `+5` is one.
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit()).then_some(value);
+        let percent =
+            digits.and_then(|it| it.parse().ok()).filter(|percent| (1..=100).contains(percent));
         given = Some(percent.ok_or("percent is a whole number from 1 to 100")?);
     }
     Ok(given)
@@ -78,6 +81,7 @@ mod tests {
             "percent=0",
             "percent=101",
             "percent=-1",
+            "percent=+5",
             "percent=1.5",
             "percent=10%25",
             "percent=10&percent=20",

@@ -69,6 +69,8 @@ fn asked(query: &str) -> Result<(&'static str, Measure, usize), String> {
     };
     let limit = one(query, "limit").and_then(|given| match given {
         None => Some(LIMIT),
+        // Where a number is parsed `+5` is one.
+        Some(number) if !number.bytes().all(|byte| byte.is_ascii_digit()) => None,
         Some(number) => number.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)),
     });
     let limit = limit.ok_or_else(|| format!("limit is a whole number, 1 to {LIMIT_MAX}"))?;
@@ -102,7 +104,7 @@ mod tests {
         for query in ["", "by", "by=", "by=names", "by=bytes&by=bytes"] {
             assert!(asked(query).unwrap_err().contains("publications, bytes, subscribers"));
         }
-        for limit in ["", "0", "-1", "1001", "many", "1&limit=2"] {
+        for limit in ["", "0", "-1", "+5", "1001", "many", "1&limit=2"] {
             let why = asked(&format!("by=bytes&limit={limit}")).unwrap_err();
             assert_eq!(why, "limit is a whole number, 1 to 1000", "{limit}");
         }

@@ -63,8 +63,8 @@ impl Config {
                 512,
                 0..=TOP_CHANNELS_MAX,
                 "Counters for the busiest channels (`GET /api/top`), as many again for their bytes: \
-                 with more, more of them are counted exactly. At most 1.3 KB each. 0: nothing is \
-                 counted.",
+                 with more, more of them are counted exactly. Rounded up to a multiple of 64, at most 1.3 KB \
+                 each. 0: nothing is counted.",
             ),
         }
     }

@@ -77,7 +77,7 @@ impl Redis {
                 }
             }
             if let Some(error) = refusal.filter(|_| cause.is_none()) {
-                telemetry::broker_refused("FCALL", error);
+                telemetry::broker_refused("FCALL", "", error);
             }
             return answers.into_iter().map(|answer| answer.map_err(|_| REFUSED)).collect();
         }

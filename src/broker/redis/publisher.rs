@@ -9,6 +9,7 @@ use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Pipeline, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::announcing;
 use super::context::Context;
 use super::header;
 use super::lane::Lane;
@@ -145,7 +146,7 @@ impl Publisher {
     async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let installed = self.context.library.current().install(connection).await;
         if let Err(error) = &installed {
-            telemetry::broker_refused("FUNCTION LOAD", error);
+            telemetry::broker_refused("FUNCTION LOAD", "", error);
         }
         installed
     }
@@ -254,7 +255,7 @@ impl Publisher {
             verdict => verdict,
         };
         let verdicts: Vec<_> = answers.iter().map(verdict).collect();
-        self.tell_refusal(&verdicts, answers, batch.len());
+        self.tell_refusal(&batch, &verdicts, answers);
         let cause = verdicts.iter().take(batch.len()).find_map(|verdict| match verdict {
             Verdict::Later(cause) => Some(*cause),
             _ => None,
@@ -285,14 +286,20 @@ impl Publisher {
     }
 
     /// Tells the first of Redis' refusals in a row: there may be thousands a second.
-    fn tell_refusal(&mut self, verdicts: &[Verdict], answers: &[Value], count: usize) {
-        let mut each = verdicts.iter().zip(answers).take(count);
-        let refusal = each.find(|(verdict, _)| {
+    fn tell_refusal(&mut self, batch: &[Queued], verdicts: &[Verdict], answers: &[Value]) {
+        let mut each = batch.iter().zip(verdicts.iter().zip(answers));
+        let refusal = each.find(|(_, (verdict, _))| {
             // That masters change is told elsewhere.
             !matches!(verdict, Verdict::Taken(_) | Verdict::Later(Cause::Moved))
         });
-        if let (Some((_, error)), false) = (refusal, self.refused) {
-            telemetry::broker_refused("PUBLISH", &format_args!("{error:?}"));
+        if let (Some((queued, (_, error))), false) = (refusal, self.refused) {
+            let channel = &queued.item.channel;
+            // Users' channels are not logged.
+            let is_own =
+                announcing::is_channel(channel.as_str()) || Channel::is_probe(channel.as_str());
+            let own = is_own.then(|| self.context.name(channel));
+            let error = format_args!("{error:?}");
+            telemetry::broker_refused("PUBLISH", &own.unwrap_or_default(), &error);
         }
         self.refused = refusal.is_some();
     }

@@ -144,7 +144,7 @@ impl Redis {
         let answer: Value = lane.query(&command).await.map_err(|error| {
             match &error {
                 QuestionError::Redis(refusal) if is_lasting(refusal) => {
-                    telemetry::broker_refused("ZRANGE", refusal);
+                    telemetry::broker_refused("ZRANGE", &self.0.name(&channel), refusal);
                 }
                 _ => telemetry::broker_did_not_answer(&error),
             }

@@ -36,8 +36,8 @@ const LEAVES_PER_TICK_MAX: usize = 4;
 /// How long a channel of the nodes' own may stay unconfirmed before it is asked for again.
 const OWN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often at most it is told that Redis refuses to subscribe.
-const REFUSAL_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest pause before one that was refused is asked for again; each refusal doubles it.
+const OWN_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What a gap is put down to.
 const RECONNECTED: &str = "broker_reconnected";
@@ -69,8 +69,6 @@ struct Subscriber {
 struct Course {
     /// Redis said an error, so the answer that is waited for may never come.
     is_doubtful: bool,
-    /// When it was last told that Redis refuses.
-    told: Option<Instant>,
     /// When the node's own channel was last asked for.
     own_asked: Instant,
     own: watch::Sender<OwnChannel>,
@@ -84,11 +82,13 @@ struct Kept {
     channel: Channel,
     confirmed: bool,
     asked: Option<Instant>,
+    /// Until it is asked for again.
+    pause: Duration,
 }
 
 impl Kept {
     fn new(channel: Channel) -> Self {
-        Self { channel, confirmed: false, asked: None }
+        Self { channel, confirmed: false, asked: None, pause: OWN_INTERVAL }
     }
 }
 
@@ -122,7 +122,6 @@ impl Subscriber {
         let own = self.ask_own(&mut asking);
         let mut course = Course {
             is_doubtful: false,
-            told: None,
             own_asked: Instant::now(),
             own: watch::Sender::new(own),
             probed: watch::Sender::new(0),
@@ -203,6 +202,7 @@ impl Subscriber {
                 course.own_is(channel, true, &self.context);
                 if let Some(kept) = course.kept(channel, &self.context) {
                     kept.confirmed = true;
+                    kept.pause = OWN_INTERVAL;
                     if revocation::is_channel(kept.channel.as_str()) {
                         self.context.revoking.subscribed.notify_one();
                     }
@@ -236,11 +236,25 @@ impl Subscriber {
                 course.is_doubtful = true;
                 match Cause::of_line(error) {
                     Some(Cause::Moved) => self.lane.doubt(),
-                    _ => course.tell(error),
+                    _ => self.refused(error, course),
                 }
             }
             Said::Greeted { .. } | Said::Echoed(_) | Said::Other => {}
         }
+    }
+
+    /// Redis refuses to subscribe something. It does not say what, but what of the nodes' own is not confirmed
+    /// is among it.
+    fn refused(&self, error: &[u8], course: &mut Course) {
+        let refused = course.kept.iter_mut().filter(|kept| kept.asked.is_some() && !kept.confirmed);
+        let names: Vec<_> = refused
+            .map(|kept| {
+                kept.pause = (kept.pause * 2).min(OWN_PAUSE_MAX);
+                self.context.name(&kept.channel)
+            })
+            .collect();
+        let error = String::from_utf8_lossy(error);
+        telemetry::broker_refused("SUBSCRIBE", &names.join(", "), &error);
     }
 
     /// Leaves what nobody wants, asks again for what was refused, and keeps the probe where it is
@@ -270,7 +284,7 @@ impl Subscriber {
 
     /// Asks for a channel that is always subscribed, where it is the lane's and not confirmed.
     fn keep(&self, asking: &mut Asking, kept: &mut Kept) {
-        let is_due = kept.asked.is_none_or(|asked| asked.elapsed() >= OWN_INTERVAL);
+        let is_due = kept.asked.is_none_or(|asked| asked.elapsed() >= kept.pause);
         if !kept.confirmed && is_due && self.context.map.owns(&self.lane, &kept.channel) {
             kept.asked = Some(Instant::now());
             self.ask(asking, Verb::Subscribe, &[&kept.channel]);
@@ -343,13 +357,5 @@ impl Course {
             own.confirmed ^= changes;
             changes
         });
-    }
-
-    /// Tells of a refusal, unless another one was told of lately.
-    fn tell(&mut self, error: &[u8]) {
-        if self.told.is_none_or(|told| told.elapsed() >= REFUSAL_INTERVAL) {
-            self.told = Some(Instant::now());
-            telemetry::broker_refused("SUBSCRIBE", &String::from_utf8_lossy(error));
-        }
     }
 }

@@ -35,6 +35,30 @@ async fn one_forbidden_channel_mutes_no_other() {
 }
 
 #[tokio::test]
+async fn a_right_that_is_missing_is_told_once_with_the_channel_it_is_for() {
+    let redis = Redis::start().await;
+    let mut connection = redis.connection().await;
+    let mut acl = ::redis::cmd("ACL");
+    acl.arg("SETUSER").arg("gateway").arg("on").arg(">pass").arg("+@all").arg("resetchannels");
+    acl.arg("~*").arg("&tidegate:revo*").arg("&tidegate:probe*");
+    let _: String = acl.query_async(&mut connection).await.expect("Redis takes the user");
+    let url = redis.url().replace("redis://", "redis://gateway:pass@");
+    let node = Node::at(&url, &[]).await;
+    node.becomes_ready().await;
+    let probed = "tidegate_broker_probe_rtt_seconds_count";
+    eventually("some seconds of its life", async || {
+        (node.metric(probed).await >= 8.).then_some(())
+    })
+    .await;
+    let lines = node.process.stderr();
+    let told = |command: &str| {
+        let about = format!("\"command\":\"{command}\",\"channel\":\"tidegate:fleet of nodes\"");
+        lines.iter().filter(|line| line.contains(&about)).count()
+    };
+    assert_eq!((told("PUBLISH"), told("SUBSCRIBE")), (1, 1), "{lines:#?}");
+}
+
+#[tokio::test]
 async fn what_is_refused_while_redis_is_busy_is_asked_for_again() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;

@@ -1,0 +1,47 @@
+//! Which of Redis' refusals are worth a warning: a right that is missing is missed every second.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How often one is.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Most kinds that are told apart; of more, none is held back. Channels here are the nodes' own, a few.
+const KINDS_MAX: usize = 64;
+
+/// When which kind was last told.
+type Told = HashMap<(&'static str, String), Instant>;
+
+/// Is it the first of this command and channel, or the first for a minute?
+pub fn is_due(command: &'static str, channel: &str, now: Instant) -> bool {
+    static TOLD: Mutex<Option<Told>> = Mutex::new(None);
+    let mut told = TOLD.lock().expect("no code panics while it holds the lock");
+    note(told.get_or_insert_default(), command, channel, now)
+}
+
+fn note(told: &mut Told, command: &'static str, channel: &str, now: Instant) -> bool {
+    let kind = (command, channel.to_owned());
+    let is_due = told.get(&kind).is_none_or(|at| now.duration_since(*at) >= INTERVAL);
+    if is_due && (told.len() < KINDS_MAX || told.contains_key(&kind)) {
+        told.insert(kind, now);
+    }
+    is_due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_each_kind_is_told_and_then_one_a_minute() {
+        let (mut told, start) = (Told::new(), Instant::now());
+        let mut at = |seconds, command, channel| {
+            note(&mut told, command, channel, start + Duration::from_secs(seconds))
+        };
+        assert!(at(0, "PUBLISH", "a"));
+        assert!((1..60).all(|second| !at(second, "PUBLISH", "a")));
+        assert!(at(1, "PUBLISH", "") && at(1, "SUBSCRIBE", "a"), "others are told apart");
+        assert!(at(60, "PUBLISH", "a") && !at(61, "PUBLISH", "a"));
+    }
+}
