@@ -5,10 +5,8 @@ from __future__ import annotations
 from fleet import Fleet
 from settings import effective, seconds
 
-# What a node may need beyond drain.delay and drain.period until its last socket is closed; where
-# broker.publish_timeout is longer, that and so much more.
+# What a node may need beyond drain.delay and drain.period until its last socket is closed.
 DRAIN_REST = 10
-PUBLISH_REST = 2
 
 # The most that a client is told to stay away (after_ms).
 AWAY_MAX = 30
@@ -19,17 +17,15 @@ SCALE_DOWN_STABILIZATION_MIN = 300
 
 def grace(fleet: Fleet):
     """Nobody is killed before it has drained."""
-    config = effective(fleet)
-    drain = config["drain"]
-    rest = max(DRAIN_REST, seconds(config["broker"]["publish_timeout"]) + PUBLISH_REST)
+    drain = effective(fleet)["drain"]
     hook = fleet.container().get("lifecycle", {}).get("preStop", {})
     wait = hook.get("sleep", {}).get("seconds", 0)
-    needed = wait + seconds(drain["delay"]) + seconds(drain["period"]) + rest
+    needed = wait + seconds(drain["delay"]) + seconds(drain["period"]) + DRAIN_REST
     if "drain" not in hook.get("exec", {}).get("command", []):
         yield "preStop does not begin the drain"
     given = fleet.pod().get("terminationGracePeriodSeconds", 30)
     if given < needed:
-        yield f"terminationGracePeriodSeconds is {given}; delay, period and {rest:g} s are {needed:g}"
+        yield f"terminationGracePeriodSeconds is {given}; delay, period and {DRAIN_REST} s are {needed:g}"
     if given > needed + 60:
         yield f"terminationGracePeriodSeconds is {given}, and a node is gone after {needed:g}"
 

@@ -87,7 +87,6 @@ PRODUCTION = [
     ("grace", "a preStop that eats it up", lambda f: f.container().update(lifecycle={"preStop": {"sleep": {"seconds": 20}}})),
     ("grace", "no preStop", lambda f: f.container().pop("lifecycle")),
     ("grace", "hours", lambda f: f.pod().update(terminationGracePeriodSeconds=7200)),
-    ("grace", "a broker that is waited for", lambda f: config(f, "[internal]", '[broker]\npublish_timeout = "1m"\n[internal]')),
     ("rollout", "a longer drain", lambda f: config(f, 'period = "40s"', 'period = "60s"')),
     ("rollout", "the next as soon as another is there", lambda f: f.deployment()["spec"].update(minReadySeconds=10)),
     ("rollout", "no pause at all", lambda f: f.deployment()["spec"].pop("minReadySeconds")),
