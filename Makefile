@@ -21,7 +21,7 @@ setup:
 # Real nodes and a real Redis throughout. tests/real.sh prints what was skipped, and why. Behaviour is mostly
 # waited for, so more tests run at a time than there are cores.
 test: setup check
-	cargo test --test behaviour -- --test-threads=4
+	cargo test --test behaviour -- --test-threads=3
 	cargo test --test abuse
 	tests/real.sh
 	tests/manifests.sh

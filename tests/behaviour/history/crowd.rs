@@ -9,7 +9,7 @@ use crate::support::node::Node;
 
 of_simple_brokers!(they_all_miss_nothing_and_the_history_is_read_once);
 
-const CLIENTS: usize = 2000;
+const CLIENTS: usize = 1000;
 
 /// More than a page, and less than an outbound queue takes.
 const MISSED: u64 = 150;
