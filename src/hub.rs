@@ -3,6 +3,7 @@
 //! each subscriber's socket, and never waits for one.
 
 mod catching_up;
+mod cursor;
 mod recent;
 mod recovery;
 mod registry;
@@ -58,9 +59,10 @@ impl Hub {
         Interest { step: Step::Confirming(receipt), since, reads: 0, waits: 0, claim }
     }
 
-    /// Where a channel that somebody here listens to stands. None: it keeps no history.
-    pub fn position(&self, channel: &Channel) -> Option<Position> {
-        self.registry().position(channel)
+    /// Calls `say` with the channel's position, at a moment in which every subscriber's queue has exactly
+    /// what leads to it. False: a publication is on its way to the subscribers, so `say` was not called.
+    pub fn when_settled(&self, channel: &Channel, say: impl FnOnce(Option<Position>)) -> bool {
+        self.registry().when_settled(channel, say)
     }
 
     /// Makes a connection known, until its [`Membership`] is dropped.
@@ -210,6 +212,11 @@ pub struct Subscription {
 impl Subscription {
     pub fn channel(&self) -> &Channel {
         &self.claim.channel
+    }
+
+    /// What its outbound queue knows it by.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Does the session get what it publishes there itself?

@@ -166,7 +166,8 @@ mod tests {
         let owing = |owed: usize| {
             let session = SessionId { node, number: owed as u64 };
             let outbound = Arc::new(Outbound::new(session, 1 << 20));
-            let _ = outbound.push(Bytes::from(vec![0; owed]));
+            outbound.begin(1);
+            let _ = outbound.push(1, Bytes::from(vec![0; owed]));
             outbound
         };
         let all: Vec<_> = [0, 100, 300_000, 100_000, 200_000].map(owing).into();
@@ -185,7 +186,8 @@ mod tests {
         let payload = Bytes::from(vec![0; 100_000]);
         let owing = |number| {
             let outbound = Arc::new(Outbound::new(SessionId { node, number }, 1 << 20));
-            let _ = outbound.push(payload.clone());
+            outbound.begin(1);
+            let _ = outbound.push(1, payload.clone());
             outbound
         };
         let all: Vec<_> = (0..100).map(owing).collect();

@@ -9,6 +9,7 @@
 mod batch;
 mod flushers;
 mod latest;
+mod subscriptions;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -22,6 +23,7 @@ pub use self::batch::Batch;
 pub use self::flushers::{AtOnce, Flushers};
 pub use self::latest::Latest;
 use self::latest::Newest;
+use self::subscriptions::Subscriptions;
 use crate::close::Close;
 use crate::publication::SessionId;
 
@@ -30,6 +32,10 @@ const FRAME_OVERHEAD_BYTES: usize = size_of::<Bytes>();
 
 /// A queue that has room for more frames than this gives the room back when it runs empty.
 const SPARE_FRAMES_MAX: usize = 4;
+
+/// How many publications that are larger than the whole bound may wait beyond it. Their bytes are shared with
+/// the other subscribers, and a prompt reader needs a while for them all the same.
+const OVERSIZED_MAX: u8 = 4;
 
 /// A socket that takes bytes at once or not at all.
 pub trait Wire: Send + Sync {
@@ -58,6 +64,11 @@ struct State {
     bytes: usize,
     /// How far `bytes` may exceed the bound, for a backlog that is not yet written.
     allowance: usize,
+    /// The same for publications larger than the bound, and how many there were since the queue was last
+    /// empty.
+    oversized_bytes: usize,
+    oversized: u8,
+    subscriptions: Subscriptions,
     writer: Writer,
     /// Did the socket take less than it was given? Until the connection has written that, it is
     /// under back-pressure.
@@ -93,6 +104,8 @@ pub enum Pushed {
     Covered,
     /// The outbound must be given to the [`Flushers`].
     Flush,
+    /// The subscription has ended: the frame was dropped.
+    Ended,
 }
 
 impl Outbound {
@@ -140,14 +153,45 @@ impl Outbound {
         let _ = self.wire.set(wire);
     }
 
-    /// Queues a frame from the hub. Never waits.
-    ///
-    /// Fails with [`Full`] once `bytes_max` wait; it may be exceeded by one frame, so that what a
-    /// service published larger than the bound still arrives. After [`Outbound::close`] frames are
-    /// dropped: nothing follows a close frame.
-    pub fn push(&self, frame: Bytes) -> Result<Pushed, Full> {
+    /// From here on frames of the subscription with this number, which is not 0, are taken.
+    pub fn begin(&self, subscription: u64) {
+        self.lock().subscriptions.add(subscription);
+    }
+
+    /// From here on no frame of the subscription is taken, whoever is about to push one. What waits of it
+    /// beside the queue is dropped too, unless the connection is being closed: what a polite close leaves
+    /// in the queue is still written.
+    pub fn end(&self, subscription: u64) {
         let mut state = self.lock();
+        state.subscriptions.remove(subscription);
+        if state.closing().is_none()
+            && let Some(newest) = &mut state.newest
+        {
+            newest.remove(subscription);
+        }
+    }
+
+    /// Has the subscription begun, and not ended?
+    pub fn has(&self, subscription: u64) -> bool {
+        self.lock().subscriptions.contains(subscription)
+    }
+
+    /// Queues a frame of a subscription. Never waits.
+    ///
+    /// Fails with [`Full`] once `bytes_max` wait. It may be exceeded by one frame; and [`OVERSIZED_MAX`]
+    /// frames that are larger than the bound do not count, so that what a service published still arrives,
+    /// and what follows it too. After [`Outbound::close`] frames are dropped: nothing follows a close frame.
+    pub fn push(&self, subscription: u64, frame: Bytes) -> Result<Pushed, Full> {
+        let mut state = self.lock();
+        if !state.subscriptions.contains(subscription) {
+            return Ok(Pushed::Ended);
+        }
+        let size = cost(&frame);
         state.queue(frame, self.bytes_max)?;
+        if size > self.bytes_max && state.oversized < OVERSIZED_MAX {
+            state.oversized += 1;
+            state.oversized_bytes += size;
+        }
         Ok(self.find_writer(&mut state))
     }
 
@@ -158,8 +202,11 @@ impl Outbound {
     }
 
     /// Queues a frame beyond the bound, for an outbound that a flusher is writing right now.
-    pub fn push_beyond(&self, frame: Bytes) {
+    pub fn push_beyond(&self, subscription: u64, frame: Bytes) {
         let mut state = self.lock();
+        if !state.subscriptions.contains(subscription) {
+            return;
+        }
         // Unbounded for this one frame it cannot fail.
         let _ = state.queue(frame, usize::MAX);
         if state.writer == Writer::Nobody {
@@ -377,7 +424,8 @@ impl State {
         if self.closing().is_some() {
             return Ok(());
         }
-        let bytes_max = bytes_max.saturating_add(self.allowance);
+        let beyond = self.allowance + self.oversized_bytes;
+        let bytes_max = bytes_max.saturating_add(beyond);
         if self.bytes >= bytes_max && self.bytes_bounded() >= bytes_max {
             return Err(Full);
         }
@@ -416,6 +464,7 @@ impl State {
         }
         self.writer = Writer::Nobody;
         self.refused = false;
+        (self.oversized, self.oversized_bytes) = (0, 0);
         self.newest = None;
         self.give_back_room();
     }

@@ -3,6 +3,7 @@
 //! The rules without I/O are in [`state`]: what a command asks for, when a ping is due. Here they
 //! meet the socket, the hub and the clock.
 
+mod again;
 mod bearer;
 mod beginning;
 mod config;
@@ -21,8 +22,10 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
+use self::again::Again;
 pub use self::beginning::{Beginning, Standing};
 pub use self::config::Config;
 pub use self::context::{Context, Parts};
@@ -39,7 +42,7 @@ use crate::hub::{Interest, Membership, Subscriber, Subscription, Word};
 use crate::outbound::{Full, Outbound, Wire};
 use crate::presence::Present;
 use crate::protocol::{Code, Message, Protocol, Push, Reply, ReplyError};
-use crate::publication::Publication;
+use crate::publication::{Channel, Position, Publication};
 use crate::telemetry;
 
 /// What a session needs of a transport.
@@ -314,20 +317,17 @@ impl Session {
                     self.in_flight.subscribe(id, interest, echo);
                 }
                 Action::SubscribeAgain { id, channel, since } => {
-                    let position = self.context.hub.position(&channel);
-                    // What it got of it before is not known here.
-                    let recovered = since.map(|since| Some(since) == position);
-                    self.reply(&Reply::Subscribed { id, channel, position, recovered });
+                    self.subscribe_again(id, channel, since);
                 }
                 Action::History { id, channel, since, limit } => {
                     let reading =
                         history::read(self.context.hub.clone(), id, channel, since, limit);
-                    self.in_flight.ask(Box::pin(reading));
+                    self.in_flight.ask(Box::pin(reading.map(Some)));
                 }
                 Action::Presence { id, channel } => {
                     let (presence, rules) = (&self.context.presence, self.context.hub.rules());
                     let reading = presence::read(presence.clone(), rules.clone(), id, channel);
-                    self.in_flight.ask(Box::pin(reading));
+                    self.in_flight.ask(Box::pin(reading.map(Some)));
                 }
                 Action::Authenticate { id, token } => self.authenticate(id, token),
                 Action::Unsubscribe(channel) => {
@@ -365,7 +365,7 @@ impl Session {
                     }
                 }
             }
-            Done::Answered(reply) => self.reply(&reply),
+            Done::Answered(reply) => reply.iter().for_each(|reply| self.reply(reply)),
             Done::Authenticated { id, answer } => self.authenticated(id, answer),
             Done::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => {
@@ -446,6 +446,16 @@ impl Session {
         });
         self.subscriptions.push(Joined { subscription, present });
         standing
+    }
+
+    fn subscribe_again(&mut self, id: Option<i64>, channel: Channel, since: Option<Position>) {
+        let mut all = self.subscriptions.iter().map(|joined| &joined.subscription);
+        // It was found there a moment ago.
+        let Some(subscription) = all.find(|it| *it.channel() == channel) else { return };
+        let again = Again { id, channel, since, subscription: subscription.number() };
+        let (hub, outbound) = (self.context.hub.clone(), self.outbound.clone());
+        let answer = again::answer(again, hub, outbound, self.state.protocol().clone());
+        self.in_flight.ask(Box::pin(answer));
     }
 
     fn beat(&mut self) {

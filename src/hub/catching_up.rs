@@ -54,8 +54,19 @@ impl Registry {
         self.with_tail(channel, |tail, _| (!tail.is_live()).then(|| tail.opened())).flatten()
     }
 
-    pub(super) fn position(&self, channel: &Channel) -> Option<Position> {
-        self.with_tail(channel, |tail, _| tail.last()).flatten()
+    pub(super) fn when_settled(
+        &self,
+        channel: &Channel,
+        say: impl FnOnce(Option<Position>),
+    ) -> bool {
+        let mut shard = self.shard(channel.as_str());
+        let wanted = shard.wanted(channel.as_str());
+        // A delivery takes the channel's lock when it begins, and holds a snapshot until it ends.
+        if wanted.as_ref().is_some_and(|wanted| wanted.subscribers.is_walked()) {
+            return false;
+        }
+        say(wanted.and_then(|wanted| wanted.tail).and_then(|tail| tail.last()));
+        true
     }
 
     pub(super) fn is_reading(&self, channel: &Channel, reading: u64) -> bool {
@@ -135,7 +146,7 @@ impl Registry {
     /// May a client go on from `since`? What it asks for is kept for a while.
     pub(super) fn since(&self, channel: &Channel, since: Position) -> Since {
         let Some(history) = self.rules().of(channel.as_str()).history else { return Since::No };
-        let since = self.with_tail(channel, |tail, _| tail.since(since, history));
+        let since = self.with_tail(channel, |tail, _| tail.cursor.since(since, history));
         match since.unwrap_or(Since::No) {
             Since::Load(loaded) => {
                 self.agenda().add(Work::Load(channel.clone()));
@@ -147,7 +158,7 @@ impl Registry {
 
     /// What is to be read for those who resume: from where on, and back to which position.
     pub(super) fn range(&self, channel: &Channel) -> Option<(Position, Position)> {
-        self.with_tail(channel, |tail, _| tail.recent.as_ref()?.range()).flatten()
+        self.with_tail(channel, |tail, _| tail.cursor.recent()?.range()).flatten()
     }
 
     /// What was read of it, newest first.
@@ -157,7 +168,7 @@ impl Registry {
         newest_first: Result<Vec<Publication>, Unavailable>,
         is_all: bool,
     ) {
-        self.with_tail(channel, |tail, _| match (&mut tail.recent, newest_first) {
+        self.with_tail(channel, |tail, _| match (tail.cursor.recent(), newest_first) {
             (Some(recent), Ok(newest_first)) => recent.loaded(newest_first, is_all),
             (Some(recent), Err(why)) => recent.failed(why),
             (None, _) => {}
@@ -192,7 +203,7 @@ impl Registry {
         self.add_subscriber(channel, subscriber, |tail| {
             let position = tail.as_ref().and_then(|tail| tail.last());
             let from = reached.or(since);
-            let rest = tail.zip(from).and_then(|(tail, from)| tail.after(from));
+            let rest = tail.zip(from).and_then(|(tail, from)| tail.cursor.after(from));
             match (reached, &rest) {
                 (None, _) => {
                     let recovered = since.map(|_| rest.is_some());
@@ -208,8 +219,8 @@ impl Registry {
     /// Drops what no client has resumed from for a while.
     pub(super) fn sweep(&self) {
         self.each_tail(|tail| {
-            if tail.recent.as_mut().is_some_and(|recent| !recent.is_worth_keeping()) {
-                tail.recent = None;
+            if tail.cursor.recent().is_some_and(|recent| !recent.is_worth_keeping()) {
+                tail.cursor.forget_recent();
             }
         });
     }

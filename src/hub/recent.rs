@@ -120,6 +120,11 @@ impl Recent {
         }
     }
 
+    /// The last position of the chain.
+    pub fn end(&self) -> Option<Position> {
+        self.chain.back().map(|kept| kept.position).or(self.start)
+    }
+
     /// Somebody needs what came before the chain, back to a position.
     pub fn load(&mut self, since: Position) -> Since {
         let (waiting, loaded) = oneshot::channel();

@@ -34,7 +34,7 @@ pub struct Registry {
     connections: [Mutex<HashMap<u64, Arc<Outbound>>>; SHARDS],
     hasher: RandomState,
     flushers: Arc<Flushers>,
-    /// Numbers subscriptions, so that only the very same one is removed.
+    /// Numbers subscriptions, from 1, so that only the very same one is removed and delivered to.
     subscriptions: AtomicU64,
     rules: Rules,
     agenda: Agenda,
@@ -55,7 +55,7 @@ impl Registry {
             connections: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             flushers: Arc::default(),
-            subscriptions: AtomicU64::new(0),
+            subscriptions: AtomicU64::new(1),
             rules,
             agenda: Agenda::default(),
             windows: Windows::default(),
@@ -133,7 +133,10 @@ impl Registry {
             wanted.tally.count(self.windows.number(received), hash, channel, bytes as u64);
         }
         let publication = match wanted.tail {
-            None => publication,
+            None => {
+                *wanted.seen = publication.position.or(*wanted.seen);
+                publication
+            }
             Some(tail) => match tail.arrive(publication) {
                 Arrived::Deliver(publication) => publication,
                 Arrived::Nothing => return,
@@ -177,7 +180,7 @@ impl Registry {
             }
             let frame = encoded.frame(subscriber.encoding);
             let pushed = match delivery {
-                Delivery::Every => self.push(&subscriber.outbound, frame),
+                Delivery::Every => self.push(&subscriber.outbound, number, frame),
                 Delivery::Latest => {
                     let latest = subscriber.outbound.push_latest(number, frame);
                     skipped += u64::from(latest.skipped);
@@ -194,6 +197,7 @@ impl Registry {
                     None => to_flush.push(subscriber.outbound.clone()),
                 },
                 Ok(Pushed::Covered) => {}
+                Ok(Pushed::Ended) => continue,
             }
             delivered[subscriber.encoding.label() as usize] += 1;
             if own {
@@ -210,7 +214,13 @@ impl Registry {
     }
 
     pub(super) fn push_gap(&self, channel: &str, reason: &'static str) {
-        let Some(subscribers) = self.shard(channel).subscribers(channel) else { return };
+        let subscribers = {
+            let mut shard = self.shard(channel);
+            let Some(wanted) = shard.wanted(channel) else { return };
+            // What comes next may not follow what they got.
+            *wanted.seen = None;
+            wanted.subscribers.snapshot()
+        };
         self.push_to_all(&subscribers, &Push::Gap { channel, reason });
     }
 
@@ -224,31 +234,31 @@ impl Registry {
         let mut to_flush = Vec::new();
         let mut frames: [Option<Option<Bytes>>; Encoding::COUNT] = Default::default();
         let mut bytes = 0;
-        for subscriber in subscribers.iter() {
+        for (number, subscriber) in subscribers.numbered() {
             let frame = frames[subscriber.encoding as usize]
                 .get_or_insert_with(|| subscriber.encoding.push(push));
             let Some(frame) = frame.clone() else { continue };
             bytes = frame.len();
-            match self.push(&subscriber.outbound, frame) {
+            match self.push(&subscriber.outbound, number, frame) {
                 Err(Full) => close_slow(&subscriber.outbound),
                 Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
-                Ok(Pushed::Covered) => {}
+                Ok(Pushed::Covered | Pushed::Ended) => {}
             }
         }
         self.flushers.flush(to_flush, bytes);
     }
 
-    /// Queues a frame. Full is only who has been written to and did not take it.
-    fn push(&self, outbound: &Outbound, frame: Bytes) -> Result<Pushed, Full> {
-        let pushed = outbound.push(frame.clone());
+    /// Queues a frame of a subscription. Full is only who has been written to and did not take it.
+    fn push(&self, outbound: &Outbound, number: u64, frame: Bytes) -> Result<Pushed, Full> {
+        let pushed = outbound.push(number, frame.clone());
         if pushed.is_ok() || !outbound.is_in_line() {
             return pushed;
         }
         self.flushers.write_line();
-        match outbound.push(frame.clone()) {
+        match outbound.push(number, frame.clone()) {
             // Another thread is writing it this very moment: it is not slow yet.
             Err(Full) if outbound.is_in_line() => {
-                outbound.push_beyond(frame);
+                outbound.push_beyond(number, frame);
                 Ok(Pushed::Covered)
             }
             pushed => pushed,
@@ -300,6 +310,7 @@ impl Registry {
         greet(shard.wanted(channel.as_str()).and_then(|wanted| wanted.tail));
         // Under the lock, so that a channel's subscribers stand in the order of their numbers.
         let number = self.subscriptions.fetch_add(1, Ordering::Relaxed);
+        subscriber.outbound.begin(number);
         shard.add_subscriber(channel, number, subscriber);
         number
     }
@@ -307,7 +318,7 @@ impl Registry {
     pub(super) fn remove_subscriber(&self, channel: &Channel, number: u64) {
         let removed = self.shard(channel.as_str()).remove_subscriber(channel, number);
         if let Some(subscriber) = removed {
-            subscriber.outbound.forget(number);
+            subscriber.outbound.end(number);
         }
     }
 
@@ -352,7 +363,7 @@ impl Registry {
         telemetry::Levels { channels, subscriptions, outbound_queue_bytes }
     }
 
-    fn shard(&self, channel: &str) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, channel: &str) -> MutexGuard<'_, Shard> {
         self.shard_of(self.hasher.hash_one(channel))
     }
 

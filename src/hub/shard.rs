@@ -6,7 +6,7 @@ use super::registry::ChannelCount;
 use super::subscribers::{Snapshot, Subscriber, Subscribers};
 use super::tail::Tail;
 use super::top::Tally;
-use crate::publication::Channel;
+use crate::publication::{Channel, Position};
 use crate::rules::{Delivery, Policy, Rules};
 
 /// Channel to who listens.
@@ -26,6 +26,8 @@ struct Entry {
     tail: Option<Box<Tail>>,
     /// Does its rule?
     keeps_history: bool,
+    /// The last position that its subscribers got while there was no tail.
+    seen: Option<Position>,
 }
 
 /// What follows of new rules for a channel that somebody wants.
@@ -41,8 +43,22 @@ pub struct Wanted<'a> {
     pub subscribers: &'a Subscribers,
     pub delivery: Delivery,
     pub tail: Option<&'a mut Tail>,
+    /// Where there is no tail: the last position that subscribers got.
+    pub seen: &'a mut Option<Position>,
     /// What the shard's channels carry.
     pub tally: &'a mut Tally,
+}
+
+impl Entry {
+    /// Drops the tail of a channel that keeps no history any more, once nothing is held. A later one
+    /// goes on from where it was.
+    fn end_tail(&mut self) {
+        if !self.keeps_history
+            && let Some(tail) = self.tail.take_if(|tail| tail.is_live())
+        {
+            self.seen = tail.last();
+        }
+    }
 }
 
 impl Shard {
@@ -54,13 +70,10 @@ impl Shard {
     /// None: nobody wants the channel.
     pub fn wanted(&mut self, channel: &str) -> Option<Wanted<'_>> {
         let entry = self.channels.get_mut(channel)?;
-        if !entry.keeps_history && entry.tail.as_ref().is_some_and(|tail| tail.is_live()) {
-            // A later one must not take what was let through without a position for missing.
-            entry.tail = None;
-        }
-        let Entry { subscribers, delivery, tail, .. } = entry;
+        entry.end_tail();
+        let Entry { subscribers, delivery, tail, seen, .. } = entry;
         let (tail, tally) = (tail.as_deref_mut(), &mut self.tally);
-        Some(Wanted { subscribers, delivery: *delivery, tail, tally })
+        Some(Wanted { subscribers, delivery: *delivery, tail, seen, tally })
     }
 
     /// All channels that keep history here.
@@ -91,12 +104,10 @@ impl Shard {
             let policy = rules.of(channel.as_str());
             entry.delivery = policy.delivery;
             entry.keeps_history = policy.history.is_some();
-            if !entry.keeps_history && entry.tail.as_ref().is_some_and(|tail| tail.is_live()) {
-                entry.tail = None;
-            }
+            entry.end_tail();
             let opened = entry.keeps_history && entry.tail.is_none();
             if opened {
-                entry.tail = Some(Box::default());
+                entry.tail = Some(Box::new(Tail::late(entry.seen)));
             }
             follows.push(Follow { channel: channel.clone(), opened, presence: policy.presence });
         }

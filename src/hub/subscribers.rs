@@ -63,6 +63,11 @@ impl Subscribers {
         Some(removed)
     }
 
+    /// Is a publication on its way to them?
+    pub fn is_walked(&self) -> bool {
+        Arc::strong_count(&self.places) > 1
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.places.clone())
     }
@@ -75,10 +80,6 @@ impl Snapshot {
     /// How many there are at most.
     pub fn places(&self) -> usize {
         self.0.len()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Subscriber> {
-        self.numbered().map(|(_, subscriber)| subscriber)
     }
 
     /// Each with the number of its subscription.

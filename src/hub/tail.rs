@@ -1,19 +1,17 @@
-//! How far a channel with history has been delivered on this node, and what waits while the node
-//! catches up. Plain data: what arrives goes in, what is to be done comes out.
+//! What waits while the node catches up with a channel's history, and what of it goes to the subscribers.
+//! How far that has come is the [`Cursor`]'s. Plain data: what arrives goes in, what is to be done comes out.
 //!
 //! Invariant: what a tail lets through is in order and never twice; where it cannot say that nothing
 //! is missing, it says [`Item::Gap`].
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::recent::{Kept, Recent, Since};
+use super::cursor::{Cursor, Place};
 use crate::broker::Unavailable;
 use crate::publication::{Position, Publication};
-use crate::rules::History;
 
 /// Publications that wait while a channel catches up; beyond them they are read again.
 const HELD_MAX: usize = 10_000;
@@ -25,11 +23,11 @@ const HELD_BYTES_MAX: usize = 4 << 20;
 const TRIMMED: &str = "history_trimmed";
 pub const LOST: &str = "history_lost";
 const CROWDED: &str = "too_many_publications";
+const RULES_CHANGED: &str = "rules_changed";
 
 /// One channel's standing.
 pub struct Tail {
-    /// The last position that was let through. None: it has not been opened, or Redis keeps none.
-    last: Option<Position>,
+    pub cursor: Cursor,
     /// Some: the node catches up, and what comes meanwhile waits.
     reading: Option<Reading>,
     /// Somebody is telling subscribers what was let through; what follows waits.
@@ -37,7 +35,6 @@ pub struct Tail {
     /// Tells a reading from one that was begun before it, also of a tail that is gone.
     reading_number: u64,
     opening: Vec<oneshot::Sender<Result<(), Unavailable>>>,
-    pub recent: Option<Recent>,
 }
 
 #[derive(Default)]
@@ -52,8 +49,13 @@ struct Reading {
     plain_lost: bool,
     /// Where the history ended when it was asked.
     target: Option<Position>,
-    /// The broker was away: what comes now may come after what nobody saw.
+    /// The broker was away: publications may have been missed.
     interrupted: bool,
+    /// Held publications went on from what was read.
+    advanced: bool,
+    /// The channel had subscribers before it had a position, as its rule has just begun to keep history. Up to
+    /// then they got everything directly, and nothing may go missing on the way from the one to the other.
+    late: bool,
 }
 
 /// What is to be done with what arrived.
@@ -94,19 +96,24 @@ impl Default for Tail {
     /// Not opened: everything waits.
     fn default() -> Self {
         Self {
-            last: None,
+            cursor: Cursor::default(),
             reading: Some(Reading::default()),
             telling: false,
             reading_number: next_reading(),
             opening: Vec::new(),
-            recent: None,
         }
     }
 }
 
 impl Tail {
+    /// For a channel that has subscribers already. `seen`: the last position that they got.
+    pub fn late(seen: Option<Position>) -> Self {
+        let reading = Some(Reading { late: true, ..Reading::default() });
+        Self { cursor: Cursor::at(seen), reading, ..Self::default() }
+    }
+
     pub fn last(&self) -> Option<Position> {
-        self.last
+        self.cursor.last()
     }
 
     pub fn is_live(&self) -> bool {
@@ -133,10 +140,13 @@ impl Tail {
     pub fn interrupt(&mut self) -> u64 {
         self.reading_number = next_reading();
         // What was held came before what is missing now, and stands in the history.
+        let has_subscribers = self.is_live();
         let before = self.reading.take().unwrap_or_default();
         let plain_lost = before.plain_lost || before.held.iter().any(|it| it.position.is_none());
-        let interrupted = self.last.is_some();
-        self.reading = Some(Reading { begun: true, plain_lost, interrupted, ..Reading::default() });
+        let late = before.late || has_subscribers && self.last().is_none();
+        let interrupted = late || self.last().is_some();
+        self.reading =
+            Some(Reading { begun: true, plain_lost, interrupted, late, ..Reading::default() });
         self.reading_number
     }
 
@@ -146,19 +156,17 @@ impl Tail {
             reading.hold(publication);
             return Arrived::Nothing;
         }
-        let Some(position) = publication.position else { return Arrived::Deliver(publication) };
-        match self.last {
-            Some(last) if position <= last => Arrived::Nothing,
-            Some(last) if !publication.follows(last) => {
+        match self.cursor.place_of(&publication) {
+            Place::Nowhere => Arrived::Deliver(publication),
+            Place::Behind => Arrived::Nothing,
+            Place::Next if self.cursor.advance(&publication) => Arrived::Deliver(publication),
+            Place::Next => Arrived::Nothing,
+            Place::Beyond => {
                 self.reading_number = next_reading();
                 let mut reading = Reading { begun: true, ..Reading::default() };
                 reading.hold(publication);
                 self.reading = Some(reading);
                 Arrived::Read(self.reading_number)
-            }
-            _ => {
-                self.pass(&publication);
-                Arrived::Deliver(publication)
             }
         }
     }
@@ -169,116 +177,141 @@ impl Tail {
     }
 
     /// The history ends here. None: the broker keeps none after all.
-    pub fn ends_at(&mut self, end: Option<Position>, gap: &mut Vec<Item>) -> Next {
+    pub fn ends_at(&mut self, end: Option<Position>, items: &mut Vec<Item>) -> Next {
         let Some(reading) = &mut self.reading else { return Next::Done };
         reading.target = end;
-        match (self.last, end) {
-            (Some(last), Some(end)) if end > last => Next::Page(last),
-            (Some(last), end) if end != Some(last) => {
-                // Redis has less than was delivered: it lost some, and what else nobody knows.
-                gap.push(Item::Gap(LOST));
-                self.restart(end);
-                Next::Release
+        match (self.cursor.last(), end) {
+            (Some(last), Some(end)) if end > last => return Next::Page(last),
+            (Some(last), end) if end == Some(last) => {}
+            (Some(_), end) => {
+                reading.late |= end.is_none();
+                self.cursor.fall_back(end, items);
             }
-            // Whoever listens already gets what came since the channel flows.
-            (None, Some(_)) if reading.held.iter().any(|held| held.position.is_some()) => {
-                Next::Release
-            }
-            _ => {
-                self.last = end;
-                Next::Release
+            // What came since the channel flows is for those who subscribe already.
+            (None, Some(_)) if reading.holds_unbroken() => {}
+            (None, end) => {
+                // Subscribers may miss what is on its way, and what came before the channel was held.
+                items.extend(reading.late.then_some(Item::Gap(RULES_CHANGED)));
+                self.cursor.restart(end);
             }
         }
+        Next::Release
     }
 
     /// A page of what follows [`Tail::last`]. `is_end`: nothing follows it.
     pub fn page(&mut self, page: Vec<Publication>, is_end: bool, items: &mut Vec<Item>) -> Next {
         let Some(reading) = &self.reading else { return Next::Done };
-        let (target, interrupted) = (reading.target, reading.interrupted);
-        let held = reading.held.iter().find(|held| held.position.is_some()).cloned();
+        let (target, held_on) = (reading.target, !reading.interrupted);
+        let last = self.last();
+        let is_ahead = |held: &&Publication| held.position.is_some() && held.position > last;
+        let held = reading.held.iter().find(is_ahead).cloned();
         for publication in page {
-            let Some(position) = publication.position else { continue };
-            if let Some(held) = held.as_ref().filter(|held| Some(position) >= held.position) {
+            if let Some(held) = held.as_ref().filter(|it| publication.position >= it.position) {
                 // From here on all of it is held, what stands in no history in its place.
-                if let Some(last) = self.last.filter(|last| !held.follows(*last)) {
-                    if interrupted || !begins_anew(held, last) {
-                        items.push(Item::Gap(missing(held, last)));
-                    }
-                    self.restart(None);
+                if self.cursor.place_of(held) == Place::Beyond {
+                    items.extend(self.gap_before(held, held_on).map(Item::Gap));
+                    self.cursor.restart(before(held));
                 }
                 return Next::Release;
             }
-            if self.last.is_some_and(|last| position <= last) {
-                continue;
-            }
-            if let Some(last) = self.last.filter(|last| !publication.follows(*last)) {
-                items.push(Item::Gap(missing(&publication, last)));
-                self.restart(None);
-            }
-            self.pass(&publication);
-            items.push(Item::Publication(publication));
-        }
-        match self.last {
-            Some(last) if !is_end => Next::Page(last),
-            last => {
-                if target > last {
-                    // It was there a moment ago, and is trimmed by now; or another history has begun.
-                    let is_same = target.map(|it| it.epoch) == last.map(|it| it.epoch);
-                    items.push(Item::Gap(if is_same { TRIMMED } else { LOST }));
-                    self.restart(target.filter(|_| held.is_none()));
+            let is_new = match self.cursor.place_of(&publication) {
+                Place::Nowhere | Place::Behind => false,
+                Place::Next => self.cursor.advance(&publication),
+                Place::Beyond => {
+                    let gap = self.gap_before(&publication, false);
+                    self.cursor.jump(&publication, gap, items)
                 }
-                Next::Release
+            };
+            if is_new {
+                items.push(Item::Publication(publication));
             }
         }
+        match self.last() {
+            Some(last) if !is_end => return Next::Page(last),
+            last if target > last => {
+                // It was there a moment ago, and is trimmed by now; or another history has begun.
+                let is_same = target.map(|it| it.epoch) == last.map(|it| it.epoch);
+                items.push(Item::Gap(if is_same { TRIMMED } else { LOST }));
+                self.cursor.restart(held.as_ref().map_or(target, before));
+            }
+            _ => {}
+        }
+        Next::Release
+    }
+
+    /// What subscribers are told before a publication that nothing leads to. `held_on`: the connection
+    /// that brought what came before it brought this one too.
+    fn gap_before(&self, publication: &Publication, held_on: bool) -> Option<&'static str> {
+        let last = self.last()?;
+        (!(held_on && begins_anew(publication, last))).then(|| missing(publication, last))
     }
 
     /// Lets go of what was held. [`Next::Release`]: more came meanwhile; [`Next::Done`]: from here
     /// on it is live.
     pub fn release(&mut self, items: &mut Vec<Item>) -> Next {
         let Some(mut reading) = self.reading.take() else { return Next::Done };
-        if std::mem::take(&mut reading.plain_lost) {
-            items.push(Item::Gap(CROWDED));
-        }
+        let plain_lost = std::mem::take(&mut reading.plain_lost);
+        items.extend(plain_lost.then_some(Item::Gap(CROWDED)));
         if std::mem::take(&mut reading.overflown) {
             self.reading = Some(reading);
-            return self.last.map_or(Next::Release, Next::Page);
+            return self.last().map_or(Next::Release, Next::Page);
         }
         let held = std::mem::take(&mut reading.held);
         reading.held_bytes = 0;
-        if held.is_empty() {
+        if held.is_empty() && !plain_lost {
             for waiting in self.opening.drain(..) {
                 // The session may be gone; then nobody waits.
                 let _ = waiting.send(Ok(()));
             }
             return Next::Done;
         }
-        let (mut passed, mut told) = (false, false);
-        for mut publication in held {
-            match (publication.position, self.last) {
-                (Some(position), Some(last)) if position <= last => continue,
-                (Some(_), Some(last))
-                    if !(publication.follows(last)
-                        || passed && begins_anew(&publication, last)) =>
-                {
+        // What comes from here on follows what was held.
+        (reading.interrupted, reading.late) = (false, false);
+        self.let_go(held, reading, items)
+    }
+
+    fn let_go(
+        &mut self,
+        mut held: VecDeque<Publication>,
+        mut reading: Reading,
+        items: &mut Vec<Item>,
+    ) -> Next {
+        let mut next = Next::Release;
+        let mut told = false;
+        while let Some(publication) = held.pop_front() {
+            match self.cursor.place_of(&publication) {
+                Place::Nowhere => items.push(Item::Publication(publication)),
+                Place::Behind => {}
+                Place::Next => {
+                    reading.advanced = true;
+                    let is_new = self.cursor.advance(&publication);
+                    items.extend(is_new.then_some(Item::Publication(publication)));
+                }
+                Place::Beyond if !reading.advanced => {
                     // The history was read to its end, and this one is not in it: something is
                     // missing before it, or it claims a place that it does not have.
-                    if !std::mem::replace(&mut told, true) {
-                        items.push(Item::Gap(LOST));
+                    if let Some(publication) = self.cursor.pass_aside(publication) {
+                        let gap = (!std::mem::replace(&mut told, true)).then_some(Item::Gap(LOST));
+                        items.extend(gap.into_iter().chain([Item::Publication(publication)]));
                     }
-                    publication.position = None;
                 }
-                (Some(_), _) => {
-                    passed = true;
-                    self.pass(&publication);
+                Place::Beyond if self.gap_before(&publication, true).is_none() => {
+                    let is_new = self.cursor.jump(&publication, None, items);
+                    items.extend(is_new.then_some(Item::Publication(publication)));
                 }
-                (None, _) => {}
+                Place::Beyond => {
+                    // The history was read up to what was held first. It may have more by now.
+                    held.push_front(publication);
+                    reading.advanced = false;
+                    next = self.last().map_or(Next::Release, Next::Page);
+                    break;
+                }
             }
-            items.push(Item::Publication(publication));
         }
-        // What comes from here on follows what was held.
-        reading.interrupted = false;
+        reading.held_bytes = held.iter().map(|held| held.payload.len()).sum();
+        reading.held = held;
         self.reading = Some(reading);
-        Next::Release
+        next
     }
 
     /// It could not be read now: those who wait for it are told.
@@ -287,48 +320,15 @@ impl Tail {
             let _ = waiting.send(Err(why));
         }
     }
-
-    /// May a client go on from `since`? What follows is kept from here on, so that it is there when
-    /// the client is added.
-    pub fn since(&mut self, since: Position, history: History) -> Since {
-        let Some(last) = self.last else { return Since::No };
-        if since > last {
-            return Since::Ahead;
-        }
-        let recent = self.recent.get_or_insert_with(|| Recent::new(last, history));
-        match recent.after(since) {
-            Some(backlog) => Since::Yes(backlog),
-            None => recent.load(since),
-        }
-    }
-
-    /// What follows `since`, up to [`Tail::last`]. None: that is not at hand.
-    pub fn after(&mut self, since: Position) -> Option<Vec<Arc<Kept>>> {
-        match self.last {
-            Some(last) if last == since => Some(Vec::new()),
-            _ => self.recent.as_mut()?.after(since),
-        }
-    }
-
-    /// The publication is the next one.
-    fn pass(&mut self, publication: &Publication) {
-        if let (Some(last), Some(recent)) = (self.last, &mut self.recent) {
-            match publication.follows(last) {
-                true => recent.push(publication),
-                false => self.recent = None,
-            }
-        }
-        self.last = publication.position;
-    }
-
-    /// What was known of the history so far does not lead to here.
-    fn restart(&mut self, last: Option<Position>) {
-        self.last = last;
-        self.recent = None;
-    }
 }
 
 impl Reading {
+    /// Is all that came since the channel flows at hand, and does some of it stand in the history?
+    fn holds_unbroken(&self) -> bool {
+        let held = || self.held.iter().any(|held| held.position.is_some());
+        !self.interrupted && !self.overflown && held()
+    }
+
     fn hold(&mut self, publication: Publication) {
         self.held_bytes += publication.payload.len();
         self.held.push_back(publication);
@@ -348,6 +348,12 @@ fn missing(publication: &Publication, last: Position) -> &'static str {
         Some(position) if position.epoch == last.epoch => TRIMMED,
         _ => LOST,
     }
+}
+
+/// The position that leads to the publication, whatever stood there.
+fn before(publication: &Publication) -> Option<Position> {
+    let Position { epoch, seq } = publication.position?;
+    Some(Position { epoch, seq: seq.checked_sub(1)? })
 }
 
 /// On a connection that held, is it the first of a new history? The old one is gone from Redis;

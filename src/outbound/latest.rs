@@ -27,12 +27,15 @@ impl Outbound {
     /// Queues a publication of a `latest` channel. Never waits, is never refused, and makes the queue
     /// full for nobody else. After [`Outbound::close`] it is dropped.
     ///
-    /// `key`: the subscription's number. While the socket is under back-pressure, the frame waits
+    /// `key`: the subscription's number; once it has ended, the frame is dropped. While the socket is under back-pressure, the frame waits
     /// beside the queue and replaces the one of its key there. The same where the connection has
     /// `bytes_max` to write already, because memory must be bounded. What is in line for a flusher
     /// bounds itself.
     pub fn push_latest(&self, key: u64, frame: Bytes) -> Latest {
         let mut state = self.lock();
+        if !state.subscriptions.contains(key) {
+            return Latest { pushed: Pushed::Ended, skipped: false };
+        }
         if state.closing().is_some() {
             return Latest { pushed: Pushed::Covered, skipped: false };
         }
@@ -44,17 +47,6 @@ impl Outbound {
         // Unbounded it cannot fail.
         let _ = state.queue(frame, usize::MAX);
         Latest { pushed: self.find_writer(&mut state), skipped: false }
-    }
-
-    /// Drops what waits of this key, because its subscription is gone. Once the connection is being
-    /// closed it stays: what a polite close leaves in the queue is still written.
-    pub fn forget(&self, key: u64) {
-        let mut state = self.lock();
-        if state.closing().is_none()
-            && let Some(newest) = &mut state.newest
-        {
-            newest.remove(key);
-        }
     }
 }
 
@@ -125,7 +117,7 @@ impl Newest {
         replaced
     }
 
-    fn remove(&mut self, key: u64) -> bool {
+    pub fn remove(&mut self, key: u64) -> bool {
         let removed = self.waiting.remove(&key);
         self.bytes -= removed.as_ref().map_or(0, cost);
         removed.is_some()

@@ -29,8 +29,20 @@ impl Wire for Tap {
     }
 }
 
+/// The subscription of whatever has none of its own.
+const ANY: u64 = 1000;
+
+/// An outbound with the subscriptions 1 to 200, and [`ANY`].
 fn outbound(bytes_max: usize) -> Outbound {
-    Outbound::new(SessionId { node: NodeId::random(), number: 1 }, bytes_max)
+    let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, bytes_max);
+    (1..=200).chain([ANY]).for_each(|number| outbound.begin(number));
+    outbound
+}
+
+/// A subscription ends, and another one has its number.
+fn forget(outbound: &Outbound, number: u64) {
+    outbound.end(number);
+    outbound.begin(number);
 }
 
 fn take(outbound: &Outbound, batch: &mut Batch) -> Poll<Result<(), Close>> {
@@ -53,22 +65,65 @@ fn is_bounded_in_bytes_until_they_are_written() {
     let frame = Bytes::from(vec![0; 100]);
     let outbound = outbound(2 * cost(&frame));
     let mut batch = Batch::default();
-    assert!(outbound.push(frame.clone()).is_ok());
-    assert!(outbound.push(frame.clone()).is_ok());
-    assert_eq!(outbound.push(frame.clone()), Err(Full));
+    assert!(outbound.push(ANY, frame.clone()).is_ok());
+    assert!(outbound.push(ANY, frame.clone()).is_ok());
+    assert_eq!(outbound.push(ANY, frame.clone()), Err(Full));
     assert!(take(&outbound, &mut batch).is_ready());
-    assert_eq!(outbound.push(frame.clone()), Err(Full), "taken is not yet written");
+    assert_eq!(outbound.push(ANY, frame.clone()), Err(Full), "taken is not yet written");
     write(&mut batch);
     assert!(take(&outbound, &mut batch).is_pending());
     assert_eq!(outbound.bytes(), 0);
-    assert!(outbound.push(frame).is_ok());
+    assert!(outbound.push(ANY, frame).is_ok());
 }
 
 #[test]
 fn a_queue_may_exceed_its_bound_by_one_frame() {
-    let outbound = outbound(10);
-    assert!(outbound.push(Bytes::from(vec![0; 100])).is_ok());
-    assert_eq!(outbound.push(Bytes::new()), Err(Full));
+    let outbound = outbound(100);
+    let frame = Bytes::from(vec![0; 60]);
+    assert!(outbound.push(ANY, frame.clone()).is_ok());
+    assert!(outbound.push(ANY, frame).is_ok());
+    assert_eq!(outbound.push(ANY, Bytes::new()), Err(Full));
+}
+
+#[test]
+fn frames_larger_than_the_bound_leave_room_for_what_follows_them() {
+    let outbound = outbound(100);
+    let (large, small) = (Bytes::from(vec![0; 1000]), Bytes::from(vec![0; 60]));
+    for _ in 0..OVERSIZED_MAX {
+        assert!(outbound.push(ANY, large.clone()).is_ok());
+    }
+    assert!(outbound.push(ANY, small.clone()).is_ok());
+    assert!(outbound.push(ANY, small.clone()).is_ok());
+    assert_eq!(outbound.push(ANY, small), Err(Full), "what follows them is bounded as ever");
+    assert_eq!(outbound.push(ANY, large), Err(Full), "and so is how many of them may wait");
+}
+
+#[test]
+fn once_everything_is_written_frames_larger_than_the_bound_count_anew() {
+    let outbound = outbound(100);
+    let large = Bytes::from(vec![0; 1000]);
+    let mut batch = Batch::default();
+    for _ in 0..3 * OVERSIZED_MAX {
+        assert!(outbound.push(ANY, large.clone()).is_ok());
+        assert!(take(&outbound, &mut batch).is_ready());
+        write(&mut batch);
+        assert!(take(&outbound, &mut batch).is_pending());
+    }
+    for _ in 0..=OVERSIZED_MAX {
+        assert!(outbound.push(ANY, large.clone()).is_ok(), "one may exceed the bound as ever");
+    }
+    assert_eq!(outbound.push(ANY, large), Err(Full));
+}
+
+#[test]
+fn a_subscription_that_has_ended_takes_nothing_whoever_pushes() {
+    let outbound = outbound(1000);
+    outbound.end(2);
+    assert_eq!(outbound.push(2, frame(b"late")), Ok(Pushed::Ended));
+    assert_eq!(outbound.push_latest(2, frame(b"late")).pushed, Pushed::Ended);
+    outbound.push_beyond(2, frame(b"late"));
+    assert_eq!(outbound.bytes(), 0);
+    assert_eq!(outbound.push(3, frame(b"in time")), Ok(Pushed::Covered));
 }
 
 #[test]
@@ -114,28 +169,28 @@ fn a_polite_close_lets_the_queue_out_first() {
 fn a_flusher_writes_what_fits_and_leaves_the_rest_in_order_to_the_connection() {
     let (outbound, tap) = (outbound(1000), Tap::with_room(7));
     outbound.attach(tap.clone());
-    assert_eq!(outbound.push(frame(b"first")), Ok(Pushed::Flush));
-    assert_eq!(outbound.push(frame(b"second")), Ok(Pushed::Covered));
+    assert_eq!(outbound.push(ANY, frame(b"first")), Ok(Pushed::Flush));
+    assert_eq!(outbound.push(ANY, frame(b"second")), Ok(Pushed::Covered));
     let mut batch = Batch::default();
     assert!(take(&outbound, &mut batch).is_pending(), "the flusher has it");
     assert_eq!(outbound.flush(&mut batch), 7);
     assert!(batch.frames.is_empty());
-    assert_eq!(outbound.push(frame(b"third")), Ok(Pushed::Covered), "the connection has it");
+    assert_eq!(outbound.push(ANY, frame(b"third")), Ok(Pushed::Covered), "the connection has it");
     let mut own = Batch::default();
     assert!(take(&outbound, &mut own).is_ready());
     *tap.room.lock().unwrap() = 100;
     own.write_to(&*tap);
     assert!(take(&outbound, &mut own).is_pending());
     assert_eq!(&tap.taken.lock().unwrap()[..], b"firstsecondthird");
-    assert_eq!((outbound.bytes(), outbound.push(frame(b"more"))), (0, Ok(Pushed::Flush)));
+    assert_eq!((outbound.bytes(), outbound.push(ANY, frame(b"more"))), (0, Ok(Pushed::Flush)));
 }
 
 #[test]
 fn a_slow_close_keeps_the_frame_that_is_half_out() {
     let (outbound, tap) = (outbound(1000), Tap::with_room(3));
     outbound.attach(tap.clone());
-    let _ = outbound.push(frame(b"first")).unwrap();
-    let _ = outbound.push(frame(b"second")).unwrap();
+    let _ = outbound.push(ANY, frame(b"first")).unwrap();
+    let _ = outbound.push(ANY, frame(b"second")).unwrap();
     outbound.flush(&mut Batch::default());
     outbound.close(Close::Slow);
     let mut batch = Batch::default();
@@ -159,11 +214,11 @@ async fn flushers_write_for_all_who_wait() {
         })
         .collect();
     for _ in 0..300 {
-        let ready = |o: &&Arc<Outbound>| o.push(frame(b"x")) == Ok(Pushed::Flush);
+        let ready = |o: &&Arc<Outbound>| o.push(ANY, frame(b"x")) == Ok(Pushed::Flush);
         flushers.flush(all.iter().take(3).filter(ready).cloned().collect(), 1);
     }
     flushers.flush(
-        all.iter().filter(|o| o.push(frame(b"y")) == Ok(Pushed::Flush)).cloned().collect(),
+        all.iter().filter(|o| o.push(ANY, frame(b"y")) == Ok(Pushed::Flush)).cloned().collect(),
         1,
     );
     while all.iter().any(|outbound| outbound.bytes() > 0) {

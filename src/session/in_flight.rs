@@ -29,7 +29,7 @@ pub struct InFlight {
 enum Waiting {
     Publish { id: Option<Id>, receipt: Receipt<Option<Position>>, started: Instant, trace: Trace },
     Subscribe { id: Option<Id>, interest: Interest, echo: bool },
-    Question { reading: BoxFuture<'static, Reply> },
+    Question { reading: BoxFuture<'static, Option<Reply>> },
     Authentication { id: Option<Id>, checking: BoxFuture<'static, Checked> },
 }
 
@@ -50,8 +50,8 @@ pub enum Done {
         echo: bool,
         answer: Result<(), Unavailable>,
     },
-    /// A question was answered, in whatever way.
-    Answered(Reply),
+    /// A question was answered, in whatever way. None: the answer is queued already.
+    Answered(Option<Reply>),
     Authenticated {
         id: Option<Id>,
         answer: Checked,
@@ -74,8 +74,8 @@ impl InFlight {
         self.waiting.push_back(Waiting::Subscribe { id, interest, echo });
     }
 
-    /// A question, such as for history, that resolves to its answer.
-    pub fn ask(&mut self, reading: BoxFuture<'static, Reply>) {
+    /// A question, such as for history, that resolves to its answer; to None where it has queued it itself.
+    pub fn ask(&mut self, reading: BoxFuture<'static, Option<Reply>>) {
         self.asking = true;
         self.waiting.push_back(Waiting::Question { reading });
     }

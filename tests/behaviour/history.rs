@@ -12,6 +12,7 @@ mod plain;
 mod positions;
 mod resuming;
 mod slow_consumer;
+mod toggling;
 
 use std::fmt;
 

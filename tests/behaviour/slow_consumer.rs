@@ -103,3 +103,23 @@ async fn one_that_reads_is_not_taken_for_slow_however_large_the_burst() {
     }
     assert_eq!(node.metric(SLOW).await, 0.);
 }
+
+#[tokio::test]
+async fn one_that_reads_gets_publications_larger_than_its_queue_and_what_follows_them() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &["session.queue_bytes_max=64KiB"]).await;
+    let mut connection = redis.connection().await;
+    let mut client = Client::plain(&node, "news").await;
+    let large = "x".repeat(3 << 20);
+    for _ in 0..3 {
+        let mut burst = ::redis::pipe();
+        for payload in [large.as_str(), "small", &large, "small", "small"] {
+            burst.cmd("PUBLISH").arg("tidegate:news").arg(payload);
+        }
+        let _: Vec<u64> = burst.query_async(&mut connection).await.expect("Redis publishes");
+        for length in [3 << 20, 5, 3 << 20, 5, 5] {
+            assert_eq!(client.hears_text().await.len(), length);
+        }
+    }
+    assert_eq!(node.metric(SLOW).await, 0.);
+}

@@ -26,7 +26,7 @@ impl Client {
     /// One whose socket has refused the end of a first frame, which is `xx`.
     fn blocked(bytes_max: usize) -> Self {
         let mut client = Self::new(bytes_max, 1);
-        assert_eq!(client.outbound.push(frame(b"xx")), Ok(Pushed::Flush));
+        assert_eq!(client.outbound.push(ANY, frame(b"xx")), Ok(Pushed::Flush));
         client.flush();
         client.write();
         client
@@ -148,28 +148,32 @@ fn it_makes_the_queue_full_for_nobody_else() {
     let mut client = Client::new(100, 10);
     let large = |key| client.outbound.push_latest(key, Bytes::from(vec![b'-'; 5000]));
     assert_eq!(large(1).pushed, Pushed::Flush);
-    assert!(client.outbound.push(frame(b"in line")).is_ok());
+    assert!(client.outbound.push(ANY, frame(b"in line")).is_ok());
     client.flush();
     let waiting = (2..50).map(large).filter(|latest| !latest.skipped).count();
     assert_eq!(waiting, 48);
     assert!(client.outbound.push_own(frame(b"blocked")).is_ok());
     client.write_with_room(10_000);
-    assert!(client.outbound.push(frame(b"taken")).is_ok(), "the connection has taken some");
-    assert_eq!(client.outbound.push(Bytes::from(vec![b'-'; 100])), Ok(Pushed::Covered));
-    assert_eq!(client.outbound.push(frame(b"more")), Err(Full), "the others are bounded as ever");
+    assert!(client.outbound.push(ANY, frame(b"taken")).is_ok(), "the connection has taken some");
+    assert_eq!(client.outbound.push(ANY, Bytes::from(vec![b'-'; 60])), Ok(Pushed::Covered));
+    assert_eq!(
+        client.outbound.push(ANY, frame(b"more")),
+        Err(Full),
+        "the others are bounded as ever"
+    );
     client.write_with_room(1 << 20);
     assert_eq!(client.outbound.bytes(), 0);
-    assert_eq!(client.taken().len(), 49 * 5000 + "in lineblockedtaken".len() + 100);
+    assert_eq!(client.taken().len(), 49 * 5000 + "in lineblockedtaken".len() + 60);
 }
 
 #[test]
 fn what_is_half_out_is_never_torn_and_every_other_frame_keeps_its_order() {
     let mut client = Client::new(1000, 2);
-    let _ = client.outbound.push(frame(b"<e1>")).unwrap();
-    let _ = client.outbound.push(frame(b"<e2>")).unwrap();
+    let _ = client.outbound.push(ANY, frame(b"<e1>")).unwrap();
+    let _ = client.outbound.push(ANY, frame(b"<e2>")).unwrap();
     client.flush();
     client.skips(1, b"[a1]");
-    let _ = client.outbound.push(frame(b"<e3>")).unwrap();
+    let _ = client.outbound.push(ANY, frame(b"<e3>")).unwrap();
     client.skips(1, b"[a2]");
     for _ in 0..11 {
         client.write_with_room(1);
@@ -185,11 +189,11 @@ fn what_is_half_out_is_never_torn_and_every_other_frame_keeps_its_order() {
 fn the_queue_and_what_waits_beside_it_take_turns() {
     let mut client = Client::blocked(1000);
     client.skips(1, b"a");
-    let _ = client.outbound.push(frame(b"1")).unwrap();
+    let _ = client.outbound.push(ANY, frame(b"1")).unwrap();
     client.write_with_room(1);
-    let _ = client.outbound.push(frame(b"2")).unwrap();
+    let _ = client.outbound.push(ANY, frame(b"2")).unwrap();
     client.write_with_room(1);
-    let _ = client.outbound.push(frame(b"3")).unwrap();
+    let _ = client.outbound.push(ANY, frame(b"3")).unwrap();
     client.write_with_room(10);
     assert_eq!(client.taken(), "xx1a23", "what is pushed without end does not hold it back");
 }
@@ -197,7 +201,7 @@ fn the_queue_and_what_waits_beside_it_take_turns() {
 #[test]
 fn what_a_flusher_left_is_back_pressure_until_the_connection_has_written_it() {
     let mut client = Client::new(1000, 1);
-    let _ = client.outbound.push(frame(b"xx")).unwrap();
+    let _ = client.outbound.push(ANY, frame(b"xx")).unwrap();
     client.flush();
     assert!(take(&client.outbound, &mut client.batch).is_ready());
     assert!(!client.skips(1, b"a1"));
@@ -212,14 +216,14 @@ fn what_a_flusher_left_is_back_pressure_until_the_connection_has_written_it() {
 fn none_overtakes_an_older_one_that_was_queued_in_between() {
     let mut client = Client::blocked(1000);
     client.skips(1, b"a1");
-    let _ = client.outbound.push(frame(b"<e1>")).unwrap();
+    let _ = client.outbound.push(ANY, frame(b"<e1>")).unwrap();
     *client.tap.room.lock().unwrap() += 1;
     assert_eq!(write_batch(&client.outbound, &client.tap, &mut client.batch), None);
     assert!(take(&client.outbound, &mut client.batch).is_ready());
     // The socket has taken all it was given: no back-pressure, and yet something waits.
     client.skips(2, b"b1");
-    client.outbound.forget(1);
-    client.outbound.forget(2);
+    forget(&client.outbound, 1);
+    forget(&client.outbound, 2);
     client.skips(3, b"c1");
     write_batch(&client.outbound, &client.tap, &mut client.batch);
     client.skips(3, b"c2");
@@ -254,12 +258,12 @@ fn what_is_forgotten_is_not_sent() {
     client.skips(1, b"a");
     client.skips(2, b"b");
     let before = client.outbound.bytes();
-    client.outbound.forget(1);
-    client.outbound.forget(3);
+    forget(&client.outbound, 1);
+    forget(&client.outbound, 3);
     assert_eq!(client.outbound.bytes(), before - cost(&frame(b"a")));
     client.write_with_room(100);
     assert_eq!(client.taken(), "xxb");
-    client.outbound.forget(2);
+    forget(&client.outbound, 2);
     assert_eq!(client.outbound.bytes(), 0);
 }
 
@@ -279,7 +283,7 @@ fn a_polite_close_lets_out_what_waits_even_if_its_subscriptions_are_gone() {
     client.skips(1, b"a1");
     client.outbound.close(Close::Expired);
     client.skips(1, b"a2");
-    client.outbound.forget(1);
+    forget(&client.outbound, 1);
     assert_eq!(client.write_with_room(100), Some(Close::Expired));
     assert_eq!(client.taken(), "xxa1");
 }

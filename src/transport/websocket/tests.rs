@@ -32,6 +32,7 @@ async fn others_get_a_turn_while_a_client_floods() {
 async fn a_client_that_does_not_read_gets_the_newest_when_it_does() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
+    outbound.begin(1);
     let mut socket = WebSocket::new(node, Vec::new(), 1000);
     let mut cx = Context::from_waker(Waker::noop());
     let latest = |skipped| Latest { pushed: Pushed::Covered, skipped };

@@ -41,7 +41,7 @@ impl Tally {
         let frame = numbered(key, *number);
         *number += 1;
         if key == b'e' {
-            return client.outbound.push(frame).unwrap();
+            return client.outbound.push(ANY, frame).unwrap();
         }
         let latest = client.outbound.push_latest(u64::from(key), frame);
         self.gone += usize::from(latest.skipped);
@@ -51,7 +51,7 @@ impl Tally {
 
     fn forget(&mut self, client: &Client, key: u8) {
         let before = client.outbound.bytes();
-        client.outbound.forget(u64::from(key));
+        forget(&client.outbound, u64::from(key));
         if client.outbound.bytes() < before {
             self.gone += 1;
             self.forgotten.insert(key);

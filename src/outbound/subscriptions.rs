@@ -1,0 +1,66 @@
+//! Which subscriptions a queue takes publications of.
+//!
+//! Delivery walks a list of subscribers without its lock, so it may come to a subscription that has ended
+//! meanwhile. The queue knows better: it is asked under a lock that the push needs anyway.
+
+/// The numbers of a connection's subscriptions. 0 is none.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    /// Most connections have one; it needs no memory of its own.
+    first: u64,
+    /// Sorted. None where there are no others.
+    others: Option<Box<Vec<u64>>>,
+}
+
+impl Subscriptions {
+    pub fn contains(&self, number: u64) -> bool {
+        self.first == number
+            || self.others.as_ref().is_some_and(|others| others.binary_search(&number).is_ok())
+    }
+
+    pub fn add(&mut self, number: u64) {
+        debug_assert!(number > 0 && !self.contains(number), "{number}: {self:?}");
+        if self.first == 0 {
+            self.first = number;
+            return;
+        }
+        let others = self.others.get_or_insert_default();
+        // At the end, mostly: numbers grow.
+        others.insert(others.partition_point(|other| *other < number), number);
+    }
+
+    pub fn remove(&mut self, number: u64) {
+        if self.first == number {
+            self.first = 0;
+        } else if let Some(others) = &mut self.others {
+            if let Ok(at) = others.binary_search(&number) {
+                others.remove(at);
+            }
+            if others.is_empty() {
+                self.others = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_contained_from_when_it_is_added_until_it_is_removed() {
+        let mut subscriptions = Subscriptions::default();
+        for number in 1..=5 {
+            subscriptions.add(number);
+        }
+        for gone in [1, 4] {
+            subscriptions.remove(gone);
+        }
+        subscriptions.add(6);
+        subscriptions.remove(7);
+        let there: Vec<_> = (1..=7).filter(|number| subscriptions.contains(*number)).collect();
+        assert_eq!(there, [2, 3, 5, 6]);
+        there.into_iter().for_each(|number| subscriptions.remove(number));
+        assert!(subscriptions.first == 0 && subscriptions.others.is_none());
+    }
+}
