@@ -199,6 +199,7 @@ pub fn signalled() -> anyhow::Result<impl Future<Output = Stop>> {
         tokio::spawn(async move {
             next().await;
             telemetry::stopped_at_once();
+            telemetry::flush_log();
             std::process::exit(EXIT_STOPPED_AT_ONCE);
         });
         first

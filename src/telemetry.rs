@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use log::{Config, set_log_level, start_log};
+pub use log::{Config, FlushLog, flush_log, last_words, set_log_level, start_log};
 use metrics::METRICS;
 pub use metrics::{Levels, Protocol, Unready, exposition};
 pub use panics::watch_panics;
@@ -121,6 +121,14 @@ pub fn jwks_failed(address: &dyn Display, why: &dyn Display, first: bool) {
 /// An issuer's keys could not be fetched for so long that they no longer count.
 pub fn jwks_stale(address: &dyn Display) {
     tracing::error!(%address, "keys were not fetched for a day; tokens signed with them are refused");
+}
+
+/// Log lines were dropped while standard error was not read, or could not be written to.
+fn log_lines_dropped(lines: u64) {
+    tracing::warn!(
+        lines,
+        "log lines were dropped here: standard error was not read, or not writable"
+    );
 }
 
 /// A second signal came: nobody wants to wait for the drain.

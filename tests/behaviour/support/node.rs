@@ -54,6 +54,13 @@ impl Node {
         Self::spawn(command, settings).await
     }
 
+    /// A node with a configuration file and one worker thread: what blocks it blocks the node.
+    pub async fn with_one_worker(file: &Path) -> Self {
+        let mut command = tidegate(&["serve", "--config"]);
+        command.arg(file).env("TOKIO_WORKER_THREADS", "1");
+        Self::spawn(command, &[]).await
+    }
+
     /// A node that may have so many files open.
     pub async fn with_open_files(files: u64, file: &Path, settings: &[&str]) -> Self {
         let mut command = tidegate(&["serve", "--config"]);
