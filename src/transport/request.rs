@@ -144,13 +144,18 @@ async fn upgrade(
         None => None,
         Some(text) => Some(text.parse().map_err(|error| bad_request(format!("since: {error}")))?),
     };
+    let closes_on_gap = match query(request, "gap").filter(|_| channel.is_some()) {
+        None => false,
+        Some("close") => true,
+        Some(_) => return Err(bad_request("gap: there is `close`, or leave it out")),
+    };
     let context = public.context.clone();
     let token = match credentials::token(headers, request.uri().query()) {
         Some(token) if public.context.takes_tokens() => Some(public.context.identify(&token).await),
         // Where there are no tokens, one that is shown means nothing.
         _ => None,
     };
-    let beginning = Beginning { protocol, token, echo, since };
+    let beginning = Beginning { protocol, token, echo, since, closes_on_gap };
     let begun = Session::begin(context, beginning).await;
     let (session, standing) = begun.map_err(|too_many| Refused {
         status: StatusCode::TOO_MANY_REQUESTS,
