@@ -152,6 +152,14 @@ impl State {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of its own, no worker of the runtime, sleeps"
+)]
+fn wait_for_room() {
+    thread::sleep(RETRY_INTERVAL);
+}
+
 /// As [`Write::write_all`], also where the other end of a pipe has made it non-blocking.
 fn write_all(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
@@ -159,7 +167,7 @@ fn write_all(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY_INTERVAL),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_room(),
             Err(error) => return Err(error),
         }
     }

@@ -28,8 +28,13 @@ type Unread = Arc<(Mutex<bool>, Condvar)>;
 
 impl Process {
     /// It also ends when this process does, so that nothing outlives tests that are killed.
-    pub fn spawn(name: &str, mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn spawn(name: &str, command: Command) -> Self {
+        Self::spawn_with_input(name, command, Stdio::null())
+    }
+
+    /// The same, with this as its standard input.
+    pub fn spawn_with_input(name: &str, mut command: Command, input: Stdio) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             start(command).unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let unread = Unread::default();
