@@ -119,13 +119,15 @@ impl From<Faults> for Failure {
 /// Runs what the arguments of this process ask for.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    let _flushed_last = telemetry::FlushLog;
     tls::start();
     let SourceArguments { config, set } = arguments.sources;
     let sources = Sources { file: config, flags: set, ..Sources::default() }.with_environment();
     match command(arguments.command.unwrap_or(Command::Serve), &sources) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("tidegate: {failure}");
+            // Not `eprintln!`: standard error may be a pipe that is full and not read.
+            telemetry::last_words(&format!("tidegate: {failure}"));
             ExitCode::from(match failure {
                 Failure::Configuration(_) => EXIT_CONFIGURATION,
                 Failure::Other(_) => EXIT_FAILURE,

@@ -25,8 +25,10 @@ pub enum Close {
     Drain { after: Duration },
     /// The node has more than its share of the connections, and asks the client for the same.
     Rebalance { after: Duration },
-    /// A plain frame could not be handed to the broker.
+    /// A plain frame could not be handed to the broker, or a plain session that wants no gap could not be subscribed.
     Unavailable,
+    /// Publications may be missing, and the plain session asked to be closed for it.
+    Gap,
     /// The outbound queue was full.
     Slow,
     /// No frame within `session.pong_timeout` of a ping.
@@ -60,7 +62,7 @@ impl Close {
             Self::TooLarge => 1009,
             Self::Internal => 1011,
             Self::Drain { .. } | Self::Rebalance { .. } => 1012,
-            Self::Unavailable | Self::KeysUnavailable | Self::Overloaded => 1013,
+            Self::Unavailable | Self::Gap | Self::KeysUnavailable | Self::Overloaded => 1013,
             Self::Unauthorized(_) | Self::Expired | Self::Revoked => 4001,
             Self::Forbidden => 4003,
             Self::Slow => 4008,
@@ -94,6 +96,9 @@ impl Close {
             Self::Drain { .. } => "the node drains: reconnect",
             Self::Rebalance { .. } => "connections are shared out anew: reconnect",
             Self::Unavailable => "the broker is unavailable: reconnect with backoff",
+            Self::Gap => {
+                "publications may be missing: reconnect with backoff and reload your state"
+            }
             Self::Slow => "too slow to take what was sent: reconnect and resume",
             Self::PongTimeout => "no pong in time: reconnect and resume",
             Self::KeysUnavailable => "the issuer's keys are unavailable: reconnect with backoff",
@@ -119,6 +124,7 @@ impl Close {
             Self::Drain { .. } => "drain",
             Self::Rebalance { .. } => "rebalance",
             Self::Unavailable => "unavailable",
+            Self::Gap => "gap",
             Self::Slow => "slow",
             Self::PongTimeout => "pong_timeout",
             Self::Unauthorized(_) => "unauthorized",
@@ -132,7 +138,7 @@ impl Close {
     }
 
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 20] = [
+    pub const EACH: [Self; 21] = [
         Self::Client(None),
         Self::Lost,
         Self::Protocol(""),
@@ -144,6 +150,7 @@ impl Close {
         Self::Drain { after: Duration::ZERO },
         Self::Rebalance { after: Duration::ZERO },
         Self::Unavailable,
+        Self::Gap,
         Self::Slow,
         Self::PongTimeout,
         Self::Unauthorized(""),

@@ -40,14 +40,14 @@ impl Config {
                 "5s",
                 Duration::ZERO..=hour,
                 "After SIGTERM or `POST /api/drain` the node is not ready but still serves for so \
-                 long, while balancers learn of it. SIGINT, from somebody at a keyboard, skips it.",
+                 long, while balancers learn of it. SIGINT skips it.",
             ),
             period: section.duration(
                 "period",
                 "20s",
                 Duration::ZERO..=hour,
                 "The closes (1012) are spread over so long, so that the other nodes are not \
-                 stormed. Add `delay` and leave some seconds more before you kill the process.",
+                 stormed. At a terminal SIGINT spreads them over less than a second. Add `delay` and leave some seconds more before you kill the process.",
             ),
             reconnects_per_second: section.number(
                 "reconnects_per_second",
@@ -148,8 +148,8 @@ impl Drain {
 
     /// Tells all `connections` to go, in random order, so that they are gone when the period ends.
     /// Returns when all are told.
-    pub async fn close_all(&self, connections: Vec<Arc<Outbound>>) {
-        let closes = closes_within(self.config().period, self.0.leave_timeout);
+    pub async fn close_all(&self, connections: Vec<Arc<Outbound>>, period: Duration) {
+        let closes = closes_within(period, self.0.leave_timeout);
         let plan = self.plan(connections.len(), closes);
         let told = spread::shuffled(connections);
         spread::tell(told, plan, |after| Close::Drain { after }, || true).await;

@@ -4,6 +4,8 @@ mod leaving;
 mod reload;
 
 use std::future::pending;
+use std::io::{IsTerminal, stderr, stdin};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::{self, Context, Users};
-use crate::transport::{Public, tell_of_places};
+use crate::transport::{Demo, Public, Publishing, tell_of_places};
 use crate::{broker, listener, telemetry, tls, vital};
 
 /// What a session that leaves waits beyond `broker.publish_timeout`, so that it hears of a publication
@@ -39,15 +41,17 @@ const LEAVE_MARGIN: Duration = Duration::from_millis(500);
 pub enum Stop {
     /// SIGTERM: an orchestrator, whose balancers have yet to hear of it.
     Terminate,
-    /// SIGINT: somebody at a keyboard, who waits.
+    /// SIGINT, to a process that no terminal belongs to.
     Interrupt,
+    /// SIGINT with a terminal: somebody at a keyboard, who waits.
+    TerminalInterrupt,
 }
 
 impl Stop {
     fn signal(self) -> &'static str {
         match self {
             Self::Terminate => "SIGTERM",
-            Self::Interrupt => "SIGINT",
+            Self::Interrupt | Self::TerminalInterrupt => "SIGINT",
         }
     }
 }
@@ -90,6 +94,10 @@ impl Gateway {
             telemetry::tokens_are_off();
         }
         tell_of_places(config.limits.connections_max);
+        let demo = match config.demo {
+            true => Some(demo(&config, public.local_addr()?, internal.local_addr()?)),
+            false => None,
+        };
         let registry = Registry::new(config.rules.clone());
         let registry = Arc::new(registry.counting(config.telemetry.top_channels));
         registry.start_flushers();
@@ -133,7 +141,7 @@ impl Gateway {
             server.clone(),
             limits.clone(),
             memory.clone(),
-            config.demo,
+            demo,
             context,
             drain.clone(),
         ));
@@ -164,6 +172,32 @@ impl Gateway {
     }
 }
 
+/// The demo page, whose address is told to those who start the node.
+fn demo(config: &Config, public: SocketAddr, internal: SocketAddr) -> Demo {
+    telemetry::demo(&url(public, config.server.tls.is_some()));
+    let command = match &config.broker.url {
+        broker::Url::Memory => None,
+        url if url.is_cluster() => Some("SPUBLISH"),
+        broker::Url::Redis(_) => Some("PUBLISH"),
+    };
+    Demo::new(&Publishing {
+        command,
+        prefix: config.broker.prefix.clone(),
+        api: url(internal, config.internal.tls.is_some()),
+        needs_key: config.internal.api_key.is_some(),
+    })
+}
+
+/// Where a listener is found from its own host.
+fn url(mut address: SocketAddr, is_tls: bool) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("{}://{address}/", if is_tls { "https" } else { "http" })
+}
+
 /// Where the broker puts its events: revocations are for the users' sessions, what nodes say of themselves
 /// for the fleet, the rest for the hub.
 fn sink(hub: Sink, users: Users, fleet: Fleet) -> Sink {
@@ -190,7 +224,7 @@ pub fn signalled() -> anyhow::Result<impl Future<Output = Stop>> {
     let mut next = async move || {
         tokio::select! {
             Some(()) = terminate.recv() => Stop::Terminate,
-            Some(()) = interrupt.recv() => Stop::Interrupt,
+            Some(()) = interrupt.recv() => interrupted(),
             else => pending().await,
         }
     };
@@ -199,10 +233,18 @@ pub fn signalled() -> anyhow::Result<impl Future<Output = Stop>> {
         tokio::spawn(async move {
             next().await;
             telemetry::stopped_at_once();
+            telemetry::flush_log();
             std::process::exit(EXIT_STOPPED_AT_ONCE);
         });
         first
     })
+}
+
+fn interrupted() -> Stop {
+    match stdin().is_terminal() || stderr().is_terminal() {
+        true => Stop::TerminalInterrupt,
+        false => Stop::Interrupt,
+    }
 }
 
 /// The exit code of a node that was told twice and so did not drain.

@@ -375,7 +375,8 @@ impl Session {
                         return;
                     }
                     let channel = interest.channel().clone();
-                    self.subscribe(interest, echo, |standing| {
+                    let subscriber = self.subscriber(echo);
+                    self.subscribe(interest, subscriber, |standing| {
                         let Standing { position, recovered } = standing;
                         Some(Reply::Subscribed {
                             id,
@@ -403,17 +404,22 @@ impl Session {
         }
     }
 
+    /// One that is told of gaps, where the protocol has words for them.
+    fn subscriber(&self, echo: bool) -> Subscriber {
+        let encoding = self.state.protocol().encoding();
+        Subscriber { outbound: self.outbound.clone(), encoding, echo, closes_on_gap: false }
+    }
+
     /// Adds it to the channel's subscribers, with the `answer` and what it missed before anything
     /// else.
     fn subscribe(
         &mut self,
         interest: Interest,
-        echo: bool,
+        subscriber: Subscriber,
         answer: impl Fn(Standing) -> Option<Reply>,
     ) -> Standing {
         let protocol = self.state.protocol().clone();
-        let encoding = protocol.encoding();
-        let subscriber = Subscriber { outbound: self.outbound.clone(), encoding, echo };
+        let Subscriber { encoding, echo, closes_on_gap, .. } = subscriber;
         let channel = interest.channel().clone();
         let mut standing = Standing::default();
         let subscription = interest.subscribe(subscriber, &mut |word| match word {
@@ -435,8 +441,10 @@ impl Session {
             }
             Word::Gap(reason) => {
                 let gap = Push::Gap { channel: channel.as_str(), reason };
-                if let Some(frame) = encoding.push(&gap) {
-                    self.push(frame);
+                match encoding.push(&gap) {
+                    Some(frame) => self.push(frame),
+                    None if closes_on_gap => _ = self.outbound.close(Close::Gap),
+                    None => {}
                 }
             }
         });

@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use log::{Config, set_log_level, start_log};
+pub use log::{Config, FlushLog, flush_log, last_words, set_log_level, start_log};
 use metrics::METRICS;
 pub use metrics::{Levels, Protocol, Unready, exposition};
 pub use panics::watch_panics;
@@ -31,16 +31,32 @@ pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker:
     tracing::info!(%node, %public, %internal, broker, "listening");
 }
 
-/// The node was told to leave. `why`: by what.
-pub fn draining(why: &str, connections: usize, delay: Duration, period: Duration) {
-    let (delay, period) = (delay.as_secs_f64(), period.as_secs_f64());
+/// The demo page is served, here.
+pub fn demo(url: &str) {
+    tracing::info!(url, "demo page");
+}
+
+/// The node was told to leave. `why`: by what. `longest`: after so long it is gone, whoever is left.
+pub fn draining(
+    why: &str,
+    connections: usize,
+    delay: Duration,
+    period: Duration,
+    longest: Duration,
+) {
     tracing::info!(
         why,
         connections,
-        delay_seconds = delay,
-        period_seconds = period,
-        "draining; a second signal stops at once"
+        delay_seconds = delay.as_secs_f64(),
+        period_seconds = period.as_secs_f64(),
+        longest_seconds = longest.as_secs_f64(),
+        "draining: waiting for the connections to close, for longest_seconds at most; a second signal stops at once"
     );
+}
+
+/// It has not left yet. `left`: after so long it is gone.
+pub fn still_draining(connections: usize, left: Duration) {
+    tracing::info!(connections, longest_seconds = left.as_secs_f64(), "still draining");
 }
 
 /// A signal came to a node that was draining already, as it was asked to at the internal listener.
@@ -121,6 +137,14 @@ pub fn jwks_failed(address: &dyn Display, why: &dyn Display, first: bool) {
 /// An issuer's keys could not be fetched for so long that they no longer count.
 pub fn jwks_stale(address: &dyn Display) {
     tracing::error!(%address, "keys were not fetched for a day; tokens signed with them are refused");
+}
+
+/// Log lines were dropped while standard error was not read, or could not be written to.
+fn log_lines_dropped(lines: u64) {
+    tracing::warn!(
+        lines,
+        "log lines were dropped here: standard error was not read, or not writable"
+    );
 }
 
 /// A second signal came: nobody wants to wait for the drain.

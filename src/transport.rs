@@ -6,6 +6,7 @@ mod admission;
 mod client;
 mod converse;
 mod credentials;
+mod demo;
 mod http;
 mod networks;
 mod origin;
@@ -28,6 +29,7 @@ use self::addresses::Visit;
 use self::admission::{Admission, Place};
 pub use self::admission::{RESERVED_FILES, open_file_limit, tell_of_places};
 use self::client::Peer;
+pub use self::demo::{Demo, Publishing};
 use self::networks::Networks;
 pub use self::origin::Origins;
 use self::refusal::Refusal;
@@ -105,7 +107,7 @@ impl Config {
 pub struct Public {
     context: Arc<Context>,
     server: Live<Config>,
-    demo: bool,
+    demo: Option<Demo>,
     admission: Arc<Admission>,
     drain: Drain,
 }
@@ -134,7 +136,7 @@ impl Public {
         server: Live<Config>,
         limits: Limits,
         memory: Memory,
-        demo: bool,
+        demo: Option<Demo>,
         context: Arc<Context>,
         drain: Drain,
     ) -> Self {

@@ -21,6 +21,7 @@ impl Drop for Vital {
     fn drop(&mut self) {
         if std::thread::panicking() {
             telemetry::vital_task_panicked(self.0);
+            telemetry::flush_log();
             std::process::abort();
         }
     }

@@ -144,8 +144,30 @@ part "Dockerfile" dockerfile
 image_configuration() { "$TIDEGATE" check --config deploy/image/tidegate.toml --set auth.mode=none >/dev/null; }
 part "the image's configuration" image_configuration
 
+# In a copy: what is rendered by kustomize and Helm, what Prometheus reads and what Grafana shows has the address.
+runbooks() {
+  local copy=$scratch/copy address=https://wiki.example.com/tidegate/OPERATING.md alerts name
+  mkdir "$copy"
+  cp -r deploy k8s "$copy"
+  "$copy/k8s/alerts.sh" --runbooks "$address"
+  "$copy/k8s/alerts.sh" --check
+  alerts=$(grep -c 'alert: ' "$copy/deploy/prometheus/alerts.yml")
+  cp "$copy/deploy/prometheus/alerts.yml" "$scratch/linked-prometheus"
+  [ -z "$kubectl" ] || "$kubectl" kustomize "$copy/k8s/overlays/production" >"$scratch/linked-kustomize"
+  [ -z "$helm" ] || "$helm" template tidegate "$copy/$chart" --set prometheusRule.enabled=true >"$scratch/linked-helm"
+  for name in "$scratch"/linked-*; do
+    if [ "$(grep -c "runbook_url: $address#tidegate" "$name")" != "$alerts" ] || [ "$(grep -c runbook_url: "$name")" != "$alerts" ]; then
+      echo "${name##*-}: not each of $alerts alerts links to $address" >&2
+      return 1
+    fi
+  done
+  grep -q "\"query\": \"$address\"" "$copy/deploy/grafana/dashboards/tidegate.json"
+  refuses "takes an address" "$copy/k8s/alerts.sh" --runbooks docs/OPERATING.md
+}
+
 if [ -e deploy/prometheus/alerts.yml ]; then
   part "alerts are those of deploy/prometheus" k8s/alerts.sh --check
+  part "one setting makes all links to runbooks absolute" runbooks
 else
   skip alerts "there is no deploy/prometheus/alerts.yml"
 fi

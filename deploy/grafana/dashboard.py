@@ -15,6 +15,9 @@ from panels import heatmap, laid_out, lines, now, stat, states, table, target, t
 
 FILE = Path(__file__).parent / "dashboards" / "tidegate.json"
 
+# Where docs/OPERATING.md can be read, for the links to runbooks; k8s/alerts.sh puts the same into the alerts.
+RUNBOOKS = (Path(__file__).parent.parent / "runbooks").read_text().strip()
+
 # What the variables at the top have chosen.
 CHOSEN = 'namespace=~"$namespace",job=~"$job",instance=~"$instance"'
 
@@ -211,9 +214,9 @@ def dashboard():
             variable("namespace", "Namespace", of="tidegate_build_info"),
             variable("job", "Fleet", of='tidegate_build_info{namespace=~"$namespace"}'),
             variable("instance", "Node", of='tidegate_build_info{namespace=~"$namespace",job=~"$job"}'),
-            {"name": "runbooks", "label": "Runbooks at", "type": "textbox", "query": "docs/OPERATING.md", "hide": 0,
+            {"name": "runbooks", "label": "Runbooks at", "type": "textbox", "query": RUNBOOKS, "hide": 0,
              "description": "Where your docs/OPERATING.md can be read; the panels' links begin with it.",
-             "current": {"text": "docs/OPERATING.md", "value": "docs/OPERATING.md"}, "options": []},
+             "current": {"text": RUNBOOKS, "value": RUNBOOKS}, "options": []},
         ]},
         "panels": laid_out([FIRST, READY, CONNECTIONS, PUBLICATIONS, SLOW, BROKER, PROCESS, CHANGES]),
     }

@@ -10,9 +10,13 @@ use crate::gateway::{Gateway, signalled};
 
 pub fn run(config: Config, sources: &Sources) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the runtime")?.block_on(async {
+    let runtime = runtime.context("cannot start the runtime")?;
+    let ended = runtime.block_on(async {
         let gateway = Gateway::bind(config, sources.clone())?;
         gateway.run(signalled()?).await
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // Dropped, it would wait for blocking calls without a bound: a name server or a network file system that does not
+    // answer.
+    runtime.shutdown_background();
+    Ok(ended.map(|()| ExitCode::SUCCESS)?)
 }

@@ -22,6 +22,13 @@ const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// were told last may wait for the broker.
 const GONE_TIMEOUT: Duration = LEAVE_MAX.saturating_add(CLOSE_TIME);
 
+/// The same two for somebody at a terminal, who waits: with what is said to the other nodes, 2 s together.
+const TERMINAL_PERIOD: Duration = Duration::from_millis(700);
+const TERMINAL_GONE_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// How often it is said what is waited for.
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How often the drain looks whether all are gone.
 const GONE_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -51,38 +58,56 @@ impl Leaving {
             () = self.drain.reached(Phase::Leaving) => None,
             stop = &mut stop => Some(stop),
         };
+        let pace = Pace::of(stopped, &self.drain);
         match stopped {
-            Some(Stop::Terminate) => self.leave("SIGTERM", self.drain.config().delay).await,
-            Some(Stop::Interrupt) => self.leave("SIGINT", Duration::ZERO).await,
-            None => {
-                let leaving = self.leave("POST /api/drain", self.drain.config().delay);
-                tokio::select! {
-                    remaining = leaving => remaining,
-                    never = join(&self.drain, stop) => match never {},
-                }
-            }
+            Some(stop) => self.leave(stop.signal(), pace).await,
+            None => tokio::select! {
+                remaining = self.leave("POST /api/drain", pace) => remaining,
+                hurry = join(&self.drain, stop) => self.close(hurry).await,
+            },
         }
     }
 
-    async fn leave(&self, why: &str, delay: Duration) -> usize {
+    async fn leave(&self, why: &str, pace: Pace) -> usize {
         self.drain.enter(Phase::Leaving);
         let connections = self.hub.registry().connection_count();
-        telemetry::draining(why, connections, delay, self.drain.config().period);
+        telemetry::draining(why, connections, pace.delay, pace.period, pace.longest());
+        let latest = Instant::now() + pace.longest();
         tokio::select! {
-            () = sleep(delay) => {}
+            remaining = self.delay_and_close(pace) => remaining,
+            never = self.tell(latest) => match never {},
+        }
+    }
+
+    async fn delay_and_close(&self, pace: Pace) -> usize {
+        tokio::select! {
+            () = sleep(pace.delay) => {}
             () = self.drain.reached(Phase::Draining) => {}
         }
+        self.close(pace).await
+    }
+
+    async fn close(&self, pace: Pace) -> usize {
         self.drain.enter(Phase::Draining);
         self.accepting.abort();
-        self.drain.close_all(self.hub.registry().connections()).await;
-        let remaining = self.gone().await;
+        let deadline = Instant::now() + pace.period + pace.gone_timeout;
+        self.drain.close_all(self.hub.registry().connections(), pace.period).await;
+        let remaining = self.gone(deadline).await;
         self.fleet.leave(&self.hub).await;
         remaining
     }
 
-    /// Waits a bounded time for all connections to end; returns how many did not.
-    async fn gone(&self) -> usize {
-        let deadline = Instant::now() + GONE_TIMEOUT;
+    /// Says now and then what the node still waits for.
+    async fn tell(&self, latest: Instant) -> Infallible {
+        loop {
+            sleep(TELL_INTERVAL).await;
+            let left = latest.saturating_duration_since(Instant::now());
+            telemetry::still_draining(self.hub.registry().connection_count(), left);
+        }
+    }
+
+    /// Waits until the deadline for all connections to end; returns how many did not.
+    async fn gone(&self, deadline: Instant) -> usize {
         for look in 0.. {
             if self.hub.registry().connection_count() == 0 || Instant::now() >= deadline {
                 break;
@@ -97,12 +122,52 @@ impl Leaving {
     }
 }
 
-/// The first signal joins a drain that was asked for; somebody at a keyboard does not wait for balancers.
-async fn join(drain: &Drain, stop: Pin<&mut impl Future<Output = Stop>>) -> Infallible {
+/// How fast a node leaves.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// How long it serves on before connections are closed.
+    delay: Duration,
+    /// Over how long the closes are spread.
+    period: Duration,
+    /// How long connections may take to be gone after that.
+    gone_timeout: Duration,
+}
+
+impl Pace {
+    /// `stop`: the signal. None: it was asked for at the internal listener.
+    fn of(stop: Option<Stop>, drain: &Drain) -> Self {
+        let config = drain.config();
+        let (delay, period) = (config.delay, config.period);
+        match stop {
+            None | Some(Stop::Terminate) => Self { delay, period, gone_timeout: GONE_TIMEOUT },
+            Some(Stop::Interrupt) => {
+                Self { delay: Duration::ZERO, period, gone_timeout: GONE_TIMEOUT }
+            }
+            Some(Stop::TerminalInterrupt) => Self {
+                delay: Duration::ZERO,
+                period: period.min(TERMINAL_PERIOD),
+                gone_timeout: TERMINAL_GONE_TIMEOUT,
+            },
+        }
+    }
+
+    /// How long all of it takes at most.
+    fn longest(self) -> Duration {
+        self.delay + self.period + self.gone_timeout
+    }
+}
+
+/// The first signal joins a drain that was asked for; somebody at a keyboard does not wait for balancers. Returns
+/// only if the rest is to go faster.
+async fn join(drain: &Drain, stop: Pin<&mut impl Future<Output = Stop>>) -> Pace {
     let stop = stop.await;
     telemetry::draining_already(stop.signal());
-    if stop == Stop::Interrupt {
-        drain.enter(Phase::Draining);
+    match stop {
+        Stop::Terminate => pending().await,
+        Stop::Interrupt => {
+            drain.enter(Phase::Draining);
+            pending().await
+        }
+        Stop::TerminalInterrupt => Pace::of(Some(stop), drain),
     }
-    pending().await
 }

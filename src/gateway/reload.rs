@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::auth::Auth;
@@ -72,7 +73,7 @@ impl Reload {
                         self.refused = None;
                         self.reload("SIGHUP").await;
                     }
-                    _ = look.tick() => if self.has_changed() {
+                    _ = look.tick() => if self.has_changed().await {
                         self.reload("a file has changed").await;
                     },
                 }
@@ -82,8 +83,8 @@ impl Reload {
 
     /// Do the files say something else, twice in a row? Whoever writes one may be in the middle of it.
     /// What was refused is tried again: what it lacked may lie in another file.
-    fn has_changed(&mut self) -> bool {
-        let now = trace(&self.files);
+    async fn has_changed(&mut self) -> bool {
+        let now = self.look().await;
         let is_settled = now == self.seen;
         self.seen = now;
         is_settled && (now != self.trace || self.refused.is_some())
@@ -91,8 +92,9 @@ impl Reload {
 
     async fn reload(&mut self, why: &str) {
         // First, so that what changes while it is read is seen next time.
-        self.trace = trace(&self.files);
-        let config = match Config::load_again(&self.sources, &self.bound) {
+        self.trace = self.look().await;
+        let (sources, bound) = (self.sources.clone(), self.bound.clone());
+        let config = match off_the_runtime(move || Config::load_again(&sources, &bound)).await {
             Ok(config) => config,
             Err(faults) => return self.refuse(why, faults.to_string()),
         };
@@ -103,12 +105,17 @@ impl Reload {
         self.known = config.known.clone();
         if self.files != config.files {
             self.files.clone_from(&config.files);
-            self.trace = trace(&self.files);
+            self.trace = self.look().await;
             self.seen = self.trace;
         }
         self.bound.follow(&config);
         self.followers.follow(config).await;
         telemetry::reloaded(why, &live, &fixed);
+    }
+
+    async fn look(&self) -> u64 {
+        let files = self.files.clone();
+        off_the_runtime(move || trace(&files)).await
     }
 
     /// The same faults are told once.
@@ -136,6 +143,19 @@ impl Followers {
         self.users.revocations().set_age(config.auth.revocation_age);
         self.auth.replace(&config.auth);
         self.hub.replace_rules(&config.rules).await;
+    }
+}
+
+/// Reads files on a thread where a file that does not answer, such as one of a network file system, holds up
+/// nothing but the reload. The reload waits for it, so there is never more than one such thread.
+async fn off_the_runtime<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(read).await {
+        Ok(read) => read,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

@@ -237,7 +237,12 @@ impl Registry {
         for (number, subscriber) in subscribers.numbered() {
             let frame = frames[subscriber.encoding as usize]
                 .get_or_insert_with(|| subscriber.encoding.push(push));
-            let Some(frame) = frame.clone() else { continue };
+            let Some(frame) = frame.clone() else {
+                if subscriber.closes_on_gap && matches!(push, Push::Gap { .. }) {
+                    subscriber.outbound.close(Close::Gap);
+                }
+                continue;
+            };
             bytes = frame.len();
             match self.push(&subscriber.outbound, number, frame) {
                 Err(Full) => close_slow(&subscriber.outbound),

@@ -13,6 +13,8 @@ pub struct Subscriber {
     pub encoding: Encoding,
     /// Does it get what its own session published?
     pub echo: bool,
+    /// Is its connection closed at a gap, as its protocol has no words for one?
+    pub closes_on_gap: bool,
 }
 
 /// Subscribers in the order they came.

@@ -1,4 +1,5 @@
-//! What the system lets the process have, and what it has taken. Linux: `/proc` and control groups.
+//! What the system lets the process have, and what it has taken. Linux: `/proc` and control groups, which the kernel
+//! answers from memory: reading them never waits for a disk or a network, so it is done on the runtime's threads.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,8 @@ use super::state::State;
 use super::{Context, Session};
 use crate::auth::access::Right;
 use crate::auth::{Identity, Refused};
+use crate::close::Close;
+use crate::hub::Subscriber;
 use crate::outbound::Outbound;
 use crate::protocol::Protocol;
 use crate::publication::{Channel, Position};
@@ -25,6 +27,8 @@ pub struct Beginning {
     pub echo: bool,
     /// Where a plain session resumes.
     pub since: Option<Position>,
+    /// Is a plain session closed at a gap? It cannot be told of one.
+    pub closes_on_gap: bool,
 }
 
 /// Where a session comes into a channel.
@@ -48,7 +52,7 @@ impl Session {
         context: Arc<Context>,
         beginning: Beginning,
     ) -> Result<(Self, Standing), TooMany> {
-        let Beginning { protocol, token, echo, since } = beginning;
+        let Beginning { protocol, token, echo, since, closes_on_gap } = beginning;
         let outbound = Arc::new(Outbound::new(context.next(), context.config.queue_bytes_max));
         let channel = match &protocol {
             Protocol::Plain { channel, .. } => Some(channel.clone()),
@@ -85,7 +89,10 @@ impl Session {
             context,
         };
         let standing = match channel.filter(|_| session.outbound.closing().is_none()) {
-            Some(channel) => session.begin_plain(channel, echo, since).await,
+            Some(channel) => {
+                let subscriber = Subscriber { closes_on_gap, ..session.subscriber(echo) };
+                session.begin_plain(channel, subscriber, since).await
+            }
             None => Standing::default(),
         };
         Ok((session, standing))
@@ -95,7 +102,7 @@ impl Session {
     async fn begin_plain(
         &mut self,
         channel: Channel,
-        echo: bool,
+        subscriber: Subscriber,
         since: Option<Position>,
     ) -> Standing {
         if let Err(denied) = self.state.check(Right::Subscribe, &channel) {
@@ -106,11 +113,16 @@ impl Session {
             return Standing::default();
         }
         let mut interest = self.context.hub.interest(channel, since);
-        if self.context.hub.broker().ready().is_ok() {
-            // Unconfirmed, it stays wanted and begins when the broker is back.
-            let _ = (&mut interest).await;
+        let confirmed = match self.context.hub.broker().ready() {
+            Ok(()) => (&mut interest).await.is_ok(),
+            Err(_) => false,
+        };
+        // Unconfirmed, it stays wanted and begins when the broker is back; what is published until then is missing.
+        if !confirmed && subscriber.closes_on_gap {
+            self.outbound.close(Close::Unavailable);
+            return Standing::default();
         }
         self.subscriptions.reserve_exact(1);
-        self.subscribe(interest, echo, |_| None)
+        self.subscribe(interest, subscriber, |_| None)
     }
 }

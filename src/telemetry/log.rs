@@ -1,8 +1,13 @@
 //! The log: lines for people on a terminal, JSON for machines everywhere else. To standard error,
-//! so that what `tidegate subscribe` prints stays clean.
+//! so that what `tidegate subscribe` prints stays clean. A thread of its own writes them, see [`writer`].
 
-use std::io::{IsTerminal, stderr};
+mod writer;
+
+use std::fs::File;
+use std::io::{IsTerminal, Write, stderr};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -10,8 +15,16 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::writer::{LogQueue, Report};
+use super::metrics::METRICS;
 use super::trace;
 use crate::settings::Settings;
+
+/// How long the end of a process waits for its last lines to be written.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a panic waits for its line to be written: another panic may follow that ends the process.
+const PANIC_LINE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Most counters of `telemetry.top_channels`: 5.3 MB, at most.
 const TOP_CHANNELS_MAX: usize = 4096;
@@ -81,7 +94,9 @@ impl Config {
 pub fn start_log(config: &Config) {
     let (filter, handle) = reload::Layer::new(lines_of(config.log_level));
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(stderr)
+        .with_writer(queue().clone())
+        // It would be told on standard error, by a write that may block.
+        .log_internal_errors(false)
         .with_target(false)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let text = match config.log_format {
@@ -98,6 +113,64 @@ pub fn start_log(config: &Config) {
     if started.is_ok() {
         // And if the log is gone, there is nothing to set.
         _ = SET_LEVEL.set(Box::new(move |level| _ = handle.reload(lines_of(level))));
+    }
+}
+
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+
+fn queue() -> &'static LogQueue {
+    QUEUE.get_or_init(|| {
+        // A descriptor of its own: a blocked write must not hold the lock of `stderr()`, which others may want.
+        let own = stderr().as_fd().try_clone_to_owned().map(File::from);
+        let output: Box<dyn Write + Send> = match own {
+            Ok(file) => Box::new(file),
+            Err(_) => Box::new(stderr()),
+        };
+        LogQueue::start(output, Dropped)
+    })
+}
+
+struct Dropped;
+
+impl Report for Dropped {
+    fn dropped(&self, lines: u64) {
+        METRICS.log_lines_dropped.inc_by(lines);
+    }
+
+    fn tell(&self, lines: u64) {
+        super::log_lines_dropped(lines);
+    }
+}
+
+/// Writes what this process has to say last, beside the log, and waits a bounded time for it.
+pub fn last_words(words: &str) {
+    queue().push(format!("{words}\n").as_bytes());
+    flush_log();
+}
+
+/// Waits a bounded time until the log is written. For the end of the process.
+pub fn flush_log() {
+    flush(LAST_LINES_TIMEOUT);
+}
+
+/// The same for a panic, which ends the process only where another follows.
+pub(super) fn flush_panic() {
+    flush(PANIC_LINE_TIMEOUT);
+}
+
+/// What is not written by then is lost: the reader has not read for too long.
+fn flush(timeout: Duration) {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(timeout);
+    }
+}
+
+/// Flushes the log when it is dropped, also by a panic of the main thread.
+pub struct FlushLog;
+
+impl Drop for FlushLog {
+    fn drop(&mut self) {
+        flush_log();
     }
 }
 

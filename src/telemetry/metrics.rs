@@ -139,6 +139,7 @@ pub(super) struct Metrics {
     pub tls_reloads: IntCounterVec,
     pub tls_files_refused: IntGaugeVec,
     pub panics: IntCounter,
+    pub log_lines_dropped: IntCounter,
     spans: IntCounterVec,
     pub memory_max: IntGauge,
     pub drain_phase: IntGauge,
@@ -301,6 +302,10 @@ impl Metrics {
             panics: add.counter(
                 "panics_total",
                 "Faults of the program itself, each in the log; one in a session ends that session.",
+            ),
+            log_lines_dropped: add.counter(
+                "log_lines_dropped_total",
+                "Log lines that were dropped because standard error was not read in time, or not writable.",
             ),
             memory_max: add.gauge(
                 "memory_max_bytes",

@@ -16,6 +16,7 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or_default();
     tracing::error!(place, thread, why = why(panic), "panicked; what it was doing has ended");
+    super::log::flush_panic();
 }
 
 /// Words of this program alone: what is put together while it runs may quote a client.

@@ -5,9 +5,8 @@ use fastwebsockets::upgrade;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName,
-    HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
@@ -31,13 +30,6 @@ const RECOVERED: HeaderName = HeaderName::from_static("tidegate-recovered");
 
 /// Of the W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-const DEMO: &str = include_str!("../../web/demo.html");
-
-/// The page is one file with its script inside, and talks to where it came from.
-const DEMO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
-    script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; \
-    form-action 'none'; frame-ancestors 'none'";
 
 /// A request's answer.
 pub enum Answer {
@@ -83,8 +75,10 @@ struct Refused {
 
 pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) -> Answer {
     let answered = match (request.uri().path(), request.method()) {
-        ("/", &Method::GET | &Method::HEAD) if public.demo => return Answer::Response(demo()),
-        ("/", _) if public.demo => Err(method_not_allowed("GET, HEAD")),
+        ("/", method) if let Some(demo) = &public.demo => match *method {
+            Method::GET | Method::HEAD => return Answer::Response(demo.response()),
+            _ => Err(method_not_allowed("GET, HEAD")),
+        },
         (path, method) => match path.strip_prefix("/ws") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => match *method {
                 Method::GET => upgrade(public, request, rest.strip_prefix('/'), peer).await,
@@ -144,13 +138,18 @@ async fn upgrade(
         None => None,
         Some(text) => Some(text.parse().map_err(|error| bad_request(format!("since: {error}")))?),
     };
+    let closes_on_gap = match query(request, "gap").filter(|_| channel.is_some()) {
+        None => false,
+        Some("close") => true,
+        Some(_) => return Err(bad_request("gap: there is `close`, or leave it out")),
+    };
     let context = public.context.clone();
     let token = match credentials::token(headers, request.uri().query()) {
         Some(token) if public.context.takes_tokens() => Some(public.context.identify(&token).await),
         // Where there are no tokens, one that is shown means nothing.
         _ => None,
     };
-    let beginning = Beginning { protocol, token, echo, since };
+    let beginning = Beginning { protocol, token, echo, since, closes_on_gap };
     let begun = Session::begin(context, beginning).await;
     let (session, standing) = begun.map_err(|too_many| Refused {
         status: StatusCode::TOO_MANY_REQUESTS,
@@ -237,15 +236,6 @@ fn is_key(value: &HeaderValue) -> bool {
     use base64::engine::general_purpose::STANDARD;
     let mut bytes = [0; 18];
     STANDARD.decode_slice(value.as_bytes().trim_ascii(), &mut bytes) == Ok(16)
-}
-
-fn demo() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(DEMO.as_bytes())));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DEMO_POLICY));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }
 
 fn bad_request(message: impl Into<String>) -> Refused {

@@ -3,6 +3,7 @@
 mod asked;
 mod fleet;
 mod reconnect;
+mod terminal;
 
 use std::time::{Duration, Instant};
 

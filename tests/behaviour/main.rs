@@ -19,6 +19,7 @@ mod history;
 mod internal;
 mod json;
 mod latest;
+mod log;
 mod presence;
 mod presence_functions;
 mod redis_failures;

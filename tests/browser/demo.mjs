@@ -73,7 +73,25 @@ try {
   await check('the counters: 2 in and 1 out on both', async () => {
     for (const page of [a, b]) { await fact(page, 'in', '2'); await fact(page, 'out', '1'); }
   });
-  await check('the redis-cli line names the channel', async () => equal(await a.locator('#hint').textContent(), `redis-cli PUBLISH tidegate:${channel} 'hello'`, 'hint'));
+  await check('the redis-cli line names the channel, and beside it is what history takes', async () => {
+    equal(await a.locator('#hint').textContent(), `redis-cli PUBLISH tidegate:${channel} hello`, 'hint');
+    await a.getByText('Where a channel keeps history, use this instead').waitFor({ timeout: TIMEOUT });
+    const post = (await a.locator('#other').textContent()).match(/^curl -d hello (http:.*)$/)[1];
+    equal((await fetch(post, { method: 'POST', body: 'from the line below' })).status, 202, 'what it answers');
+    await message(a, 'from the line below');
+  });
+  await check('each window of one browser has another name, and keeps it', async () => {
+    const windows = await Promise.all([nodeA, nodeA, nodeA].map((url) => open(`${url}/#${encodeURIComponent(`${channel}:names`)}`)));
+    const name = (page) => page.getByLabel('Your name').inputValue();
+    const names = await Promise.all([a, ...windows].map(name));
+    equal(new Set(names).size, names.length, `different names among ${names}`);
+    await windows[0].getByLabel('Your name').fill('Ada');
+    await windows[0].reload();
+    equal(await name(windows[0]), 'Ada', 'the name after a reload');
+    await windows[1].reload();
+    equal(await name(windows[1]), names[2], 'the other name after a reload');
+    await Promise.all(windows.map((page) => page.close()));
+  });
 
   await check('a strange frame of each kind is shown', async () => {
     await a.evaluate((name) => new Promise((done, failed) => {

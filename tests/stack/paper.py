@@ -11,15 +11,15 @@ def anchors(markdown):
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-def runbook_faults(groups, operating, dashboard):
-    """Each alert has a runbook, each runbook an alert, and each panel's link ends somewhere."""
+def runbook_faults(groups, operating, dashboard, address="docs/OPERATING.md"):
+    """Each alert has a runbook, each runbook an alert, and each panel's link ends somewhere. `address`: where they can be read."""
     faults = []
     there = anchors(operating)
     names = set()
     for rule in (rule for group in groups for rule in group["rules"] if "alert" in rule):
         name = rule["alert"]
         names.add(name)
-        expected = f"docs/OPERATING.md#{name.lower()}"
+        expected = f"{address}#{name.lower()}"
         if rule["annotations"].get("runbook_url") != expected:
             faults.append(f"{name}: its runbook_url is not {expected}")
         if name.lower() not in there:

@@ -65,7 +65,8 @@ fn node() -> Arc<Context> {
 async fn session(node: &Arc<Context>) -> Box<Session> {
     let channel = Channel::new("news").unwrap();
     let protocol = Protocol::Plain { channel, traceparent: None };
-    let beginning = Beginning { protocol, token: None, echo: true, since: None };
+    let beginning =
+        Beginning { protocol, token: None, echo: true, since: None, closes_on_gap: false };
     Box::new(Session::begin(node.clone(), beginning).await.unwrap().0)
 }
 

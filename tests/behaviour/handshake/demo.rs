@@ -1,7 +1,10 @@
 //! The demo page.
 
+use serde_json::{Value, json};
+
 use crate::support::http;
 use crate::support::node::Node;
+use crate::support::redis::Redis;
 
 #[tokio::test]
 async fn is_served_on_loopback_and_trusts_nothing_from_elsewhere() {
@@ -25,4 +28,38 @@ async fn is_served_on_loopback_and_trusts_nothing_from_elsewhere() {
 async fn is_not_there_where_it_is_off() {
     let node = Node::alone(&["demo=false"]).await;
     assert_eq!(http::get(node.public, "/").await.status, 404);
+}
+
+/// What the page knows of its node.
+async fn facts(node: &Node) -> Value {
+    let page = http::get(node.public, "/").await.text();
+    let (_, rest) = page.split_once("id=\"facts\">").expect("the facts stand in the page");
+    serde_json::from_str(rest.split('<').next().expect("they end")).expect("they are JSON")
+}
+
+#[tokio::test]
+async fn says_how_to_publish_on_this_very_node() {
+    let node = Node::alone(&[]).await;
+    let api = format!("http://{}/", node.internal);
+    let due = json!({"command": null, "prefix": "tidegate:", "api": api, "needs_key": false});
+    assert_eq!(facts(&node).await, due);
+    let redis = Redis::start().await;
+    let settings = ["broker.prefix=</script>:", "internal.api_key=0123456789abcdef"];
+    let node = Node::on(&redis, &settings).await;
+    let api = format!("http://{}/", node.internal);
+    let due = json!({
+        "command": "PUBLISH", "prefix": "</script>:", "api": api, "needs_key": true,
+    });
+    assert_eq!(facts(&node).await, due);
+}
+
+#[tokio::test]
+async fn has_an_address_that_the_log_names() {
+    let node = Node::alone(&[]).await;
+    let url = format!("http://{}/", node.public);
+    let told =
+        node.process.stderr().iter().any(|line| line.contains("demo page") && line.contains(&url));
+    assert!(told, "{:?}", node.process.stderr());
+    let node = Node::alone(&["demo=false"]).await;
+    assert!(!node.process.stderr().iter().any(|line| line.contains("demo page")));
 }

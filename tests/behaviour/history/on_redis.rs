@@ -2,6 +2,7 @@
 //! interruptions.
 
 mod interrupted;
+mod plain_sessions;
 mod prefixes;
 mod restarted;
 mod services;

@@ -1,9 +1,10 @@
 //! The subscribed connection is cut in the middle of a stream.
 
 use super::{hears_gap, relays};
-use crate::support::client::{Client, publication};
+use crate::support::client::{Client, Message, publication};
 use crate::support::eventually;
 use crate::support::node::Node;
+use crate::support::raw::{Raw, upgrade};
 use crate::support::redis::Redis;
 
 /// The last number of the stream.
@@ -56,6 +57,46 @@ async fn plain_clients_stay_and_hear_what_is_new() {
     hears_gap(&mut json, "news").await;
     redis.publish("news", "after").await;
     assert_eq!(plain.hears_text().await, "after");
+}
+
+#[tokio::test]
+async fn a_plain_client_that_asked_for_it_is_closed_at_a_gap() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[]).await;
+    let mut closing = Client::plain(&node, "news?gap=close").await;
+    let mut elsewhere = Client::plain(&node, "sport?gap=close&echo=false").await;
+    redis.publish("news", "before").await;
+    assert_eq!(closing.hears_text().await, "before");
+    redis.kill_subscribers().await;
+    for client in [&mut closing, &mut elsewhere] {
+        let close = client.is_closed().await;
+        assert_eq!(u16::from(close.code), 1013);
+        assert!(close.reason.contains("missing"), "{}", close.reason);
+    }
+    let mut again = Client::plain(&node, "news?gap=close").await;
+    redis.publish("news", "after").await;
+    assert_eq!(again.hears_text().await, "after");
+}
+
+#[tokio::test]
+async fn a_plain_client_that_wants_no_gap_is_not_let_in_while_redis_is_away() {
+    let node = Node::unready_on(&Redis::absent(), &[]).await;
+    let mut closing = Client::plain(&node, "news?gap=close").await;
+    assert_eq!(u16::from(closing.is_closed().await.code), 1013);
+    let mut staying = Client::plain(&node, "news").await;
+    staying.say(Message::Ping("still there".into())).await;
+    let open = "tidegate_connections{protocol=\"plain\",transport=\"websocket\"}";
+    node.metric_becomes(open, 1.).await;
+    let closed = "tidegate_connections_closed_total{reason=\"unavailable\"}";
+    node.metric_becomes(closed, 1.).await;
+}
+
+#[tokio::test]
+async fn a_plain_client_that_asks_for_what_there_is_not_is_refused() {
+    let node = Node::alone(&[]).await;
+    let mut raw = Raw::connect(&node).await;
+    raw.send(upgrade("/ws/news?gap=tell", "")).await;
+    assert_eq!(raw.response().await.status, 400);
 }
 
 #[tokio::test]

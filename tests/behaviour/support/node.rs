@@ -1,11 +1,14 @@
 //! A node as a process of its own, on ports nobody else has.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 use super::http::{self, Response};
@@ -54,6 +57,13 @@ impl Node {
         Self::spawn(command, settings).await
     }
 
+    /// A node with a configuration file and one worker thread: what blocks it blocks the node.
+    pub async fn with_one_worker(file: &Path) -> Self {
+        let mut command = tidegate(&["serve", "--config"]);
+        command.arg(file).env("TOKIO_WORKER_THREADS", "1");
+        Self::spawn(command, &[]).await
+    }
+
     /// A node that may have so many files open.
     pub async fn with_open_files(files: u64, file: &Path, settings: &[&str]) -> Self {
         let mut command = tidegate(&["serve", "--config"]);
@@ -72,14 +82,30 @@ impl Node {
         Self::spawn(tidegate(&["serve"]), settings).await
     }
 
-    async fn spawn(mut command: Command, settings: &[&str]) -> Self {
+    /// A node that somebody at a terminal has started, with that terminal's other end.
+    pub async fn at_terminal(settings: &[&str]) -> (Self, OwnedFd) {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("it can be used");
+        let name = ptsname(&keyboard, Vec::new()).expect("it has a name");
+        let name = name.to_str().expect("it is text");
+        let input = File::options().read(true).write(true).open(name).expect("it opens");
+        let node = Self::spawn_with_input(tidegate(&["serve"]), settings, input.into()).await;
+        node.becomes_ready().await;
+        (node, keyboard)
+    }
+
+    async fn spawn(command: Command, settings: &[&str]) -> Self {
+        Self::spawn_with_input(command, settings, Stdio::null()).await
+    }
+
+    async fn spawn_with_input(mut command: Command, settings: &[&str], input: Stdio) -> Self {
         for setting in ["server.listen=127.0.0.1:0", "internal.listen=127.0.0.1:0"] {
             command.arg("--set").arg(setting);
         }
         for setting in settings {
             command.arg("--set").arg(setting);
         }
-        let mut process = Process::spawn("tidegate serve", command);
+        let mut process = Process::spawn_with_input("tidegate serve", command, input);
         let (public, internal) = eventually("a node to listen", async || {
             assert!(process.has_ended().is_none(), "the node ended instead of listening");
             process.stderr().iter().find_map(|line| addresses(line))

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, LazyLock, Mutex, mpsc};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
 use std::thread;
 
 use rustix::process::{
@@ -19,19 +19,34 @@ pub struct Process {
     child: Child,
     stdout: Lines,
     stderr: Lines,
+    /// Is standard error left unread?
+    unread: Unread,
 }
 
 type Lines = Arc<Mutex<Vec<String>>>;
+type Unread = Arc<(Mutex<bool>, Condvar)>;
 
 impl Process {
     /// It also ends when this process does, so that nothing outlives tests that are killed.
-    pub fn spawn(name: &str, mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn spawn(name: &str, command: Command) -> Self {
+        Self::spawn_with_input(name, command, Stdio::null())
+    }
+
+    /// The same, with this as its standard input.
+    pub fn spawn_with_input(name: &str, mut command: Command, input: Stdio) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             start(command).unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        let stdout = lines_of(child.stdout.take().expect("stdout is piped"));
-        let stderr = lines_of(child.stderr.take().expect("stderr is piped"));
-        Self { name: name.to_owned(), child, stdout, stderr }
+        let unread = Unread::default();
+        let stdout = lines_of(child.stdout.take().expect("stdout is piped"), Unread::default());
+        let stderr = lines_of(child.stderr.take().expect("stderr is piped"), unread.clone());
+        Self { name: name.to_owned(), child, stdout, stderr, unread }
+    }
+
+    /// Leaves standard error unread from now on, or reads it again: a pipe, which is full at some time.
+    pub fn leave_stderr_unread(&self, unread: bool) {
+        *self.unread.0.lock().unwrap() = unread;
+        self.unread.1.notify_all();
     }
 
     /// The lines printed so far.
@@ -113,12 +128,13 @@ fn start(mut command: Command) -> io::Result<Child> {
     child.recv().expect("every order is answered")
 }
 
-fn lines_of(output: impl Read + Send + 'static) -> Lines {
+fn lines_of(output: impl Read + Send + 'static, unread: Unread) -> Lines {
     let lines = Lines::default();
     let kept = lines.clone();
     thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             kept.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+            drop(unread.1.wait_while(unread.0.lock().unwrap(), |unread| *unread));
         }
     });
     lines

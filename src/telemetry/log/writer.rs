@@ -1,0 +1,306 @@
+//! The way of a log line to standard error: a bounded queue, and a thread that writes. Standard error may be a
+//! pipe that is not read; a write to it then blocks, and a blocked thread of the runtime serves no client.
+//!
+//! Written here rather than taken from `tracing-appender`: its queue is bounded in lines, which can be of any
+//! size, it waits only when a guard is dropped, which an abort does not do, and it does not tell what it dropped.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Most bytes of log lines that wait to be written. In bytes, as it is memory that must be bounded.
+const QUEUE_BYTES_MAX: usize = 1 << 20;
+
+/// Room that the queue keeps when it is empty, in bytes.
+const QUEUE_BYTES_SPARE: usize = 64 << 10;
+
+/// How long the writer waits where standard error is non-blocking and full.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What the writer thread calls.
+pub trait Report: Send + 'static {
+    /// A line was dropped: there was no room, or it could not be written.
+    fn dropped(&self, lines: u64);
+
+    /// So many lines were dropped, and the reader is back: one line for the log.
+    fn tell(&self, lines: u64);
+}
+
+/// The queue before the writer thread. All clones are one.
+#[derive(Clone)]
+pub struct LogQueue(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// There is something to write.
+    filled: Condvar,
+    /// All is written.
+    emptied: Condvar,
+    report: Box<dyn Report + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: Vec<u8>,
+    lines: u64,
+    /// Lines that found no room since the writer last took some.
+    dropped: u64,
+    is_writing: bool,
+}
+
+thread_local! {
+    /// Some on the writer thread: what it logs itself goes past the queue, which may be full.
+    static OWN: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+impl LogQueue {
+    /// Starts the thread that writes to `output`.
+    pub fn start(output: impl Write + Send + 'static, report: impl Report + Sync) -> Self {
+        let queue = Self(Arc::new(Shared {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            report: Box::new(report),
+        }));
+        let shared = queue.0.clone();
+        let writer = thread::Builder::new().name("log".into());
+        let started = writer.spawn(move || shared.write_to(output));
+        started.expect("the system has a thread for the log, as it must have for the runtime");
+        queue
+    }
+
+    /// Queues one line. Never waits: a line that finds no room is dropped and counted.
+    pub fn push(&self, line: &[u8]) {
+        let mut state = self.0.lock();
+        if state.bytes.len() + line.len() > QUEUE_BYTES_MAX {
+            state.dropped += 1;
+            self.0.report.dropped(1);
+        } else {
+            state.bytes.extend_from_slice(line);
+            state.lines += 1;
+        }
+        if !state.is_writing {
+            self.0.filled.notify_one();
+        }
+    }
+
+    /// Waits until all is written, for at most `timeout`. False: the time was over first.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let waits = |state: &mut State| state.is_pending() || state.is_writing;
+        let waited = self.0.emptied.wait_timeout_while(self.0.lock(), timeout, waits);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+impl Shared {
+    fn write_to(&self, mut output: impl Write) {
+        OWN.set(Some(Vec::new()));
+        let mut bytes = Vec::new();
+        // Dropped since this was last told.
+        let mut untold = 0;
+        loop {
+            let (lines, dropped) = self.take(&mut bytes);
+            match write_all(&mut output, &bytes) {
+                Ok(()) => untold += dropped,
+                Err(_) => {
+                    // There is nowhere to say why: this is where it would be said.
+                    self.report.dropped(lines);
+                    untold += dropped + lines;
+                    continue;
+                }
+            }
+            if untold > 0 {
+                self.report.tell(untold);
+                let own = OWN.replace(Some(Vec::new())).unwrap_or_default();
+                if write_all(&mut output, &own).is_ok() {
+                    untold = 0;
+                }
+            }
+        }
+    }
+
+    /// Waits for something to write and moves it into `bytes`; returns how many lines these are, and how many
+    /// were dropped behind them.
+    fn take(&self, bytes: &mut Vec<u8>) -> (u64, u64) {
+        bytes.clear();
+        bytes.shrink_to(QUEUE_BYTES_SPARE);
+        let mut state = self.lock();
+        state.is_writing = false;
+        if !state.is_pending() {
+            self.emptied.notify_all();
+        }
+        let waited = self.filled.wait_while(state, |state| !state.is_pending());
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.is_writing = true;
+        std::mem::swap(bytes, &mut state.bytes);
+        (std::mem::take(&mut state.lines), std::mem::take(&mut state.dropped))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // It is whole whenever it is released.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_pending(&self) -> bool {
+        !self.bytes.is_empty() || self.dropped > 0
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of its own, no worker of the runtime, sleeps"
+)]
+fn wait_for_room() {
+    thread::sleep(RETRY_INTERVAL);
+}
+
+/// As [`Write::write_all`], also where the other end of a pipe has made it non-blocking.
+fn write_all(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_room(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl Write for &LogQueue {
+    /// Takes a whole line: the formatter writes each in one go.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let take = |own: &RefCell<Option<Vec<u8>>>| {
+            own.borrow_mut().as_mut().map(|own| own.extend_from_slice(line)).is_some()
+        };
+        // A thread that ends may log when its locals are gone.
+        if !OWN.try_with(take).unwrap_or(false) {
+            self.push(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogQueue {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A pipe that takes a write when it is told what becomes of it.
+    struct Pipe {
+        reads: mpsc::Receiver<io::Result<()>>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Without a reader it blocks, as a pipe does.
+            self.reads.recv().unwrap_or(Ok(()))?;
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Tells it where the formatter would put it.
+    struct Told(Arc<Mutex<u64>>);
+
+    impl Report for Told {
+        fn dropped(&self, lines: u64) {
+            *self.0.lock().unwrap() += lines;
+        }
+
+        fn tell(&self, lines: u64) {
+            let line = format!("{lines} dropped\n");
+            OWN.with_borrow_mut(|own| own.as_mut().unwrap().extend_from_slice(line.as_bytes()));
+        }
+    }
+
+    struct Stage {
+        queue: LogQueue,
+        reader: mpsc::Sender<io::Result<()>>,
+        written: Arc<Mutex<Vec<u8>>>,
+        dropped: Arc<Mutex<u64>>,
+    }
+
+    fn stage() -> Stage {
+        let (reader, reads) = mpsc::channel();
+        let (written, dropped) = (Arc::default(), Arc::default());
+        let pipe = Pipe { reads, written: Arc::clone(&written) };
+        let queue = LogQueue::start(pipe, Told(Arc::clone(&dropped)));
+        Stage { queue, reader, written, dropped }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_told_where_it_is_missing() {
+        let Stage { queue, reader, written, dropped } = stage();
+        // The writer takes the first line and is stuck with it; the second fills the queue.
+        queue.push(b"first\n");
+        while !queue.0.lock().is_writing {
+            thread::yield_now();
+        }
+        queue.push(&vec![b'x'; QUEUE_BYTES_MAX]);
+        for _ in 0..3 {
+            queue.push(b"lost\n");
+        }
+        assert_eq!(*dropped.lock().unwrap(), 3);
+        assert!(!queue.flush(Duration::from_millis(1)), "the reader is away");
+        drop(reader);
+        assert!(queue.flush(LONG));
+        queue.push(b"last\n");
+        assert!(queue.flush(LONG));
+        let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        let short = written.replace(&"x".repeat(QUEUE_BYTES_MAX), "long\n");
+        assert_eq!(short, "first\nlong\n3 dropped\nlast\n");
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_told_when_they_can_be_again() {
+        let Stage { queue, reader, written, dropped } = stage();
+        reader.send(Err(ErrorKind::StorageFull.into())).unwrap();
+        queue.push(b"lost\n");
+        assert!(queue.flush(LONG));
+        assert_eq!(*dropped.lock().unwrap(), 1);
+        drop(reader);
+        queue.push(b"written\n");
+        assert!(queue.flush(LONG));
+        assert_eq!(*written.lock().unwrap(), b"written\n1 dropped\n");
+    }
+
+    #[test]
+    fn a_pipe_made_non_blocking_loses_no_line() {
+        let Stage { queue, reader, written, .. } = stage();
+        for _ in 0..3 {
+            reader.send(Err(ErrorKind::WouldBlock.into())).unwrap();
+        }
+        drop(reader);
+        queue.push(b"line\n");
+        assert!(queue.flush(LONG));
+        assert_eq!(*written.lock().unwrap(), b"line\n");
+    }
+}

@@ -1,0 +1,73 @@
+//! The demo page, with what is true of this node written into it.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use serde::Serialize;
+
+const PAGE: &str = include_str!("../../web/demo.html");
+
+/// What stands in the page where the facts belong.
+const PLACEHOLDER: &str = "/* facts */";
+
+/// The page is one file with its script inside, and talks to where it came from.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+    script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
+
+/// How services publish on this node's channels.
+#[derive(Clone, Debug, Serialize)]
+pub struct Publishing {
+    /// The command of Redis, with which anything that speaks to it can publish. None: the node has no Redis.
+    pub command: Option<&'static str>,
+    /// Before each channel's name in Redis.
+    pub prefix: String,
+    /// Where `POST /api/publish/` is, for those on the node's own host.
+    pub api: String,
+    /// Does it ask for a key?
+    pub needs_key: bool,
+}
+
+/// The page. Clones share it.
+#[derive(Clone)]
+pub struct Demo(Bytes);
+
+impl Demo {
+    pub fn new(publishing: &Publishing) -> Self {
+        let facts = serde_json::to_string(publishing).expect("strings and flags are JSON");
+        // Within a script element, `</script>` would end it, whatever quotes stand around it.
+        Self(PAGE.replacen(PLACEHOLDER, &facts.replace('<', "\\u003c"), 1).into())
+    }
+
+    pub(super) fn response(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.0.clone()));
+        let headers = response.headers_mut();
+        let mut say = |name: HeaderName, value| {
+            headers.insert(name, HeaderValue::from_static(value));
+        };
+        say(CONTENT_TYPE, "text/html; charset=utf-8");
+        say(CONTENT_SECURITY_POLICY, POLICY);
+        say(X_CONTENT_TYPE_OPTIONS, "nosniff");
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_stand_in_the_page_once_and_end_no_element() {
+        assert_eq!(PAGE.matches(PLACEHOLDER).count(), 1);
+        let prefix = "</script>".to_owned();
+        let api = "http://127.0.0.1:9090".to_owned();
+        let demo =
+            Demo::new(&Publishing { command: Some("PUBLISH"), prefix, api, needs_key: false });
+        let page = String::from_utf8(demo.0.to_vec()).unwrap();
+        assert!(page.contains(r#"{"command":"PUBLISH","prefix":"\u003c/script>","api""#));
+        assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());
+    }
+}

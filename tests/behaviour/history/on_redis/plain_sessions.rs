@@ -1,0 +1,88 @@
+//! A plain session cannot be told of a gap: it is caught up, or closed where it asked for that.
+
+use super::super::{LONG, RULES, publish, subscribe};
+use super::answer;
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+const TIMEOUT: &str = "broker.publish_timeout=300ms";
+
+const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+/// Publications of each part.
+const PART: u64 = 100;
+
+/// Publishes the numbers as a service does, each until Redis has taken it.
+async fn fcall(redis: &Redis, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let (payload, header) = (number.to_string(), format!(r#"{{"id":"{number}"}}"#));
+        let command = ["FCALL", "tidegate_publish", "1", "tidegate:h:1", &payload, &header];
+        eventually("a publication to be taken", async || {
+            answer::<String>(redis, &command).await.ok()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn it_is_caught_up_in_order_and_once_after_cuts_hangs_and_restarts_of_redis() {
+    let mut redis = Redis::absent_with(&DURABLE);
+    redis.run().await;
+    let node = Node::on(&redis, &[LONG, TIMEOUT]).await;
+    let mut clients =
+        [Client::plain(&node, "h:1").await, Client::plain(&node, "h:1?gap=close").await];
+    let mut next = 0;
+    for round in 0..6 {
+        match round % 3 {
+            0 => _ = redis.kill_subscribers().await,
+            1 => {
+                redis.freeze();
+                node.becomes_unready().await;
+                redis.thaw();
+            }
+            _ => {
+                redis.kill();
+                redis.run().await;
+            }
+        }
+        // The node may not be back yet: these are what it has missed.
+        fcall(&redis, next..next + PART).await;
+        for number in next..next + PART {
+            for client in &mut clients {
+                assert_eq!(client.hears_text().await, number.to_string());
+            }
+        }
+        next += PART;
+        node.becomes_ready().await;
+    }
+    assert_eq!(node.metric("tidegate_connections_closed_total").await, 0.);
+}
+
+#[tokio::test]
+async fn where_history_is_lost_the_one_that_asked_for_it_is_closed() {
+    let mut redis = Redis::start().await;
+    let node = Node::on(&redis, &[RULES, TIMEOUT]).await;
+    let mut json = Client::json(&node).await;
+    subscribe(&mut json, "h:1").await;
+    let mut closing = Client::plain(&node, "h:1?gap=close").await;
+    let mut staying = Client::plain(&node, "h:1").await;
+    publish(&mut json, "h:1", "before").await;
+    for client in [&mut closing, &mut staying] {
+        assert_eq!(client.hears_text().await, r#""before""#);
+    }
+    json.event().await;
+    redis.kill();
+    node.becomes_unready().await;
+    redis.run().await;
+    let gap = json.event().await;
+    assert_eq!((&gap["type"], &gap["reason"]), (&"gap".into(), &"history_lost".into()));
+    let close = closing.is_closed().await;
+    assert_eq!(u16::from(close.code), 1013);
+    assert!(close.reason.contains("missing"), "{}", close.reason);
+    node.metric_becomes("tidegate_connections_closed_total{reason=\"gap\"}", 1.).await;
+    node.becomes_ready().await;
+    publish(&mut json, "h:1", "after").await;
+    assert_eq!(staying.hears_text().await, r#""after""#);
+}

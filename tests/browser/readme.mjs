@@ -1,0 +1,93 @@
+// The JavaScript of README.md in the console of the demo page, in a real browser: pasted as it is, one piece after the other and
+// again, it does what the text says.
+//
+//   (cd tests/browser && npm ci)
+//   node tests/browser/readme.mjs http://127.0.0.1:8080 http://127.0.0.1:9090
+//
+// The node keeps history of chat:*, as the README's rule has it. CHROMIUM names another browser than /usr/bin/chromium.
+// Exit code 0: all held; 1: something did not.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+
+const [node, internal] = process.argv.slice(2).map((url) => url.replace(/\/$/, ''));
+if (!node || !internal) { console.error('usage: node readme.mjs URL_OF_NODE URL_OF_ITS_INTERNAL_LISTENER'); process.exit(1); }
+
+const TIMEOUT = 10_000; // milliseconds, for each condition
+const THERE = 'ws://127.0.0.1:8080';
+
+const readme = fs.readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+const pieces = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
+assert.equal(pieces.length, 2, 'the README has two pieces of JavaScript');
+for (const code of pieces) assert.ok(code.includes(THERE), `it connects to the node of the text: ${code}`);
+const [plain, json] = pieces.map((code) => code.replaceAll(THERE, node.replace(/^http/, 'ws')));
+
+const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-readme-'));
+const browser = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+  headless: true,
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+
+/** A page with its console: what is pasted there, and what it has printed. */
+async function open(replMode) {
+  const page = await browser.newPage();
+  const printed = [];
+  page.on('console', async (line) => { for (const value of line.args()) printed.push(await value.jsonValue().catch(() => null)); });
+  await page.goto(node, { timeout: TIMEOUT });
+  const devtools = await browser.newCDPSession(page);
+  const paste = async (expression) => {
+    const { exceptionDetails: fault } = await devtools.send('Runtime.evaluate', { expression, replMode, awaitPromise: false });
+    assert.equal(fault, undefined, `pasted: ${expression}\n${fault?.exception?.description}`);
+  };
+  const prints = async (what, wanted) => {
+    const deadline = performance.now() + TIMEOUT;
+    for (;;) {
+      const at = printed.findIndex(wanted);
+      if (at >= 0) return printed.splice(0, at + 1).at(-1);
+      if (performance.now() > deadline) throw new Error(`the console does not print ${what}, but ${JSON.stringify(printed)}`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  };
+  return { page, paste, prints };
+}
+
+async function publish(text) {
+  const { status } = await fetch(`${internal}/api/publish/chat:1`, { method: 'POST', body: JSON.stringify(text) });
+  assert.equal(status, 202);
+}
+
+let failed = false;
+try {
+  // As DevTools evaluates it, and as a script would run: the latter takes no name twice.
+  for (const replMode of [true, false]) {
+    const { page, paste, prints } = await open(replMode);
+    await paste(plain);
+    await prints('its own words', (value) => value === 'hello, everybody');
+    await paste(json);
+    const first = await prints('subscribed', (value) => value?.type === 'subscribed');
+    assert.equal(first.recovered, undefined);
+    await publish('heard');
+    await prints('a publication', (value) => value?.type === 'publication' && value.data === 'heard');
+    await paste('chat.close()');
+    await publish('missed');
+    await paste(json);
+    const again = await prints('subscribed again', (value) => value?.type === 'subscribed');
+    assert.equal(again.recovered, true);
+    await prints('what it missed', (value) => value?.type === 'publication' && value.data === 'missed');
+    await paste(plain);
+    await prints('its own words again', (value) => value === 'hello, everybody');
+    await page.close();
+    console.log(`ok    both pieces, and both again, ${replMode ? 'as in the console' : 'as scripts'}`);
+  }
+} catch (error) {
+  failed = true;
+  console.log(`FAIL  ${error.stack}`);
+} finally {
+  await browser.close();
+  fs.rmSync(profile, { recursive: true, force: true, maxRetries: 3 });
+}
+process.exit(failed ? 1 : 0);
