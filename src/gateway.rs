@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::leaving::Leaving;
@@ -22,6 +21,7 @@ use crate::hub::{Hub, Registry};
 use crate::internal::{self, Internal};
 use crate::lag::Lag;
 use crate::limits::Limits;
+use crate::listener::Listener;
 use crate::live::Live;
 use crate::memory::Memory;
 use crate::presence::Presence;
@@ -56,8 +56,8 @@ impl Stop {
 pub struct Gateway {
     config: Config,
     sources: Sources,
-    public: TcpListener,
-    internal: TcpListener,
+    public: Listener,
+    internal: Listener,
 }
 
 impl Gateway {

@@ -7,6 +7,7 @@
 mod fault;
 mod given;
 mod known;
+mod listen_address;
 mod section;
 mod tables;
 mod unit;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use fault::{Fault, Faults};
 pub use given::Given;
 pub use known::Known;
+pub use listen_address::{InvalidListenAddress, ListenAddress};
 pub use section::Section;
 pub use unit::read_duration;
 

@@ -25,6 +25,7 @@ pub use trace::{
 
 use crate::close::Close;
 use crate::publication::{Channel, NodeId, Position, Publication};
+use crate::settings::ListenAddress;
 
 /// The node listens on both ports.
 pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker: &str) {
@@ -96,7 +97,7 @@ pub fn tokens_are_off() {
 }
 
 /// Whoever reaches the internal listener can publish.
-pub fn internal_is_open(listen: SocketAddr) {
+pub fn internal_is_open(listen: ListenAddress) {
     tracing::warn!(%listen, "internal.listen is beyond loopback and internal.api_key is not set");
 }
 

@@ -1,11 +1,10 @@
 //! The `[auth]` section.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::source::{self, Source};
 use super::{Key, Signer, Terms};
-use crate::settings::Settings;
+use crate::settings::{ListenAddress, Settings};
 
 /// Most keys of a configuration. A rotation needs two.
 pub const KEYS_MAX: usize = 32;
@@ -36,7 +35,7 @@ pub struct Config {
 impl Config {
     /// `listen`: the public listener. Beyond loopback an open node has to be asked for in so many
     /// words: nobody should find out from a stranger.
-    pub fn read(settings: &mut Settings, listen: SocketAddr) -> Self {
+    pub fn read(settings: &mut Settings, listen: ListenAddress) -> Self {
         // Whoever gives keys means them to be asked for, also where a template left the list empty.
         let default = if settings.is_given("auth.keys") { "token" } else { "none" };
         let mode = settings.section("auth").choice(

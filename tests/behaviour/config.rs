@@ -5,6 +5,7 @@ mod drain;
 mod faults;
 mod health;
 mod layers;
+mod listen;
 mod rules;
 mod token;
 
