@@ -143,13 +143,21 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
             | Command::Subscribe { .. }
             | Command::Token(_)
     );
+    let is_node = matches!(command, Command::Serve);
     let load = || {
-        let mut config = Config::load(sources)?;
+        let ignored = config::ignored(sources);
+        let warn = || ignored.iter().for_each(|what| warn(&what.to_string()));
+        // What is missing may be what was mistyped.
+        let mut config = Config::load(sources).inspect_err(|_| warn())?;
         if is_quiet {
             config.telemetry.quiet();
         }
         telemetry::start_log(&config.telemetry);
         telemetry::watch_panics();
+        match is_node {
+            true => ignored.iter().for_each(|what| telemetry::setting_ignored(what)),
+            false => warn(),
+        }
         Ok::<_, Failure>(config)
     };
     match command {
@@ -163,6 +171,11 @@ fn command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
         Command::Health { ready } => health::run(&config::entrance(sources)?, ready),
         Command::Drain { percent } => drain::run(&config::entrance_to_api(sources)?, percent),
     }
+}
+
+/// Says what is no failure, and not what was meant either.
+fn warn(what: &str) {
+    eprintln!("tidegate: warning: {what}");
 }
 
 /// Writes to standard output. That its reader has gone is no failure: it has enough.

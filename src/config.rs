@@ -1,9 +1,11 @@
 //! Defaults, file, environment and flags become one checked [`Config`], made of each room's own.
 
+mod ignored;
 mod layers;
 
 use std::path::PathBuf;
 
+pub use self::ignored::ignored;
 use crate::rules::Rules;
 use crate::settings::{Faults, Known, ListenAddress, Settings};
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};

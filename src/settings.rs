@@ -14,7 +14,7 @@ mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use fault::{Fault, Faults};
+pub use fault::{Fault, Faults, nearest};
 pub use given::Given;
 pub use known::Known;
 pub use listen_address::{InvalidListenAddress, ListenAddress};

@@ -91,6 +91,11 @@ pub fn reload_refused(why: &str, faults: &dyn Display) {
     tracing::error!(why, %faults, "the new configuration is refused; the old one goes on");
 }
 
+/// Something was written as if it were a setting, and is none.
+pub fn setting_ignored(what: &dyn Display) {
+    tracing::warn!(%what, "ignored: no setting");
+}
+
 /// Rules ask for tokens that nobody can have.
 pub fn tokens_are_off() {
     tracing::warn!("rules are for users or tokens, and auth.mode is none: nobody can use them");

@@ -4,6 +4,7 @@ mod check;
 mod drain;
 mod faults;
 mod health;
+mod ignored;
 mod layers;
 mod listen;
 mod rules;
