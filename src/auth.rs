@@ -27,7 +27,7 @@ pub use key::{Algorithm, InvalidKey, Key};
 pub use refused::Refused;
 pub use revocations::{Revocations, is_until, unix_millis};
 pub use sign::{NewClaims, Signer, Unsigned};
-pub use source::Source;
+pub use source::{SECRET_BYTES_GOOD, Source};
 pub use token::TOKEN_BYTES_MAX;
 
 use self::token::Token;

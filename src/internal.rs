@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+pub use self::api::BODY_BYTES_MAX as PUBLICATION_BYTES_MAX;
 use self::readiness::Readiness;
 use crate::drain::Drain;
 use crate::hub::Hub;

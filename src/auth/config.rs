@@ -90,12 +90,19 @@ impl Config {
 
     /// The key that checks what the signer signs.
     pub fn key_of(&self, signer: &Signer) -> Option<&Key> {
-        self.keys.iter().find_map(|source| match source {
-            Source::Key { key, signer: Some(other), .. } if std::ptr::eq(&**other, signer) => {
-                Some(&**key)
-            }
-            _ => None,
-        })
+        match self.source_of(signer)? {
+            Source::Key { key, .. } => Some(key),
+            Source::Jwks(_) => None,
+        }
+    }
+
+    /// Could whoever has a token that the signer signed guess its secret?
+    pub fn is_short(&self, signer: &Signer) -> bool {
+        self.source_of(signer).is_some_and(Source::is_short)
+    }
+
+    fn source_of(&self, signer: &Signer) -> Option<&Source> {
+        self.keys.iter().find(|source| source.signer().is_some_and(|it| std::ptr::eq(it, signer)))
     }
 }
 

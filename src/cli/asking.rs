@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::{Failure, print};
+use super::{Failure, node_api, print};
 use crate::internal::Entrance;
 use crate::settings::ListenAddress;
 use crate::tls;
@@ -38,6 +38,9 @@ pub fn ask(entrance: &Entrance, method: &str, path: &str) -> Result<ExitCode, Fa
         Ok((status, body)) => {
             print(format!("{body}\n"))?;
             let is_success = (200..300).contains(&status);
+            if let Some(refusal) = node_api::refusal(body.as_bytes()) {
+                eprintln!("tidegate: {refusal}");
+            }
             Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(error) => {

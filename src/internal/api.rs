@@ -19,7 +19,7 @@ use crate::rules::Rules;
 use crate::telemetry;
 
 /// Largest body of a publication.
-const BODY_BYTES_MAX: usize = 1 << 20;
+pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Of the W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

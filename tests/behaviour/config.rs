@@ -8,6 +8,7 @@ mod ignored;
 mod layers;
 mod listen;
 mod rules;
+mod shell;
 mod token;
 
 use std::process::Output;
