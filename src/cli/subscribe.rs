@@ -150,6 +150,9 @@ fn sink(events: mpsc::Sender<(Channel, Heard)>) -> broker::Sink {
             events.try_send((channel.clone(), Heard::Gap(OUTPUT_TOO_SLOW))).is_err()
         });
         if events.try_send((channel.clone(), heard)).is_err() && !lacking.contains(&channel) {
+            eprintln!(
+                "tidegate: standard output is too slow; publications of {channel} are left out"
+            );
             lacking.push(channel);
         }
     })

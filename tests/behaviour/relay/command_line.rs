@@ -2,6 +2,7 @@
 
 mod history;
 mod over_http;
+mod slow_reader;
 
 use std::process::{Output, Stdio};
 
