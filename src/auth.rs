@@ -4,6 +4,7 @@ pub mod access;
 mod check;
 mod claims;
 mod config;
+pub mod explanation;
 mod identity;
 mod jwks;
 mod key;

@@ -62,15 +62,7 @@ enum Command {
     #[command(after_help = examples::CHECK)]
     Check,
     /// Says which rule decides about a channel, who may do what there, and why.
-    #[command(after_help = examples::EXPLAIN)]
-    Explain {
-        /// A channel's name.
-        #[arg(long)]
-        channel: String,
-        /// Whoever has this token; without it, a stranger.
-        #[arg(long)]
-        token: Option<String>,
-    },
+    Explain(explain::Arguments),
     /// Looks for what would hurt under load: of this host, of Redis, and of the configuration. Exits 1
     /// where it finds a problem, 0 where it has nothing worse than warnings.
     #[command(after_help = examples::DOCTOR)]
@@ -150,7 +142,10 @@ fn run_command(command: Command, sources: &Sources) -> Result<ExitCode, Failure>
     match &command {
         Command::Serve => serve::run(load()?, sources),
         Command::Check => check::run(&load()?),
-        Command::Explain { channel, token } => explain::run(&load()?, channel, token.as_deref()),
+        Command::Explain(arguments) if arguments.is_of_node() => {
+            explain::run_at_node(sources, arguments)
+        }
+        Command::Explain(arguments) => explain::run(&load()?, arguments),
         Command::Doctor { json } => doctor::run(&load()?, *json),
         Command::Publish(arguments) if arguments.is_over_http() => {
             publish::run_over_http(sources, arguments)

@@ -137,6 +137,7 @@ impl Gateway {
             context,
             drain.clone(),
         ));
+        let asked = auth.clone();
         Reload::new(sources, &config, followers).start(hangup);
         let serving = front.clone().serve(public);
         let accepting = vital::spawn("public listener", async { match serving.await {} });
@@ -144,6 +145,7 @@ impl Gateway {
             hub: hub.clone(),
             presence,
             users,
+            auth: asked,
             rules: config.rules,
             drain: drain.clone(),
             memory,

@@ -5,6 +5,7 @@ mod api;
 mod callers;
 mod disconnect;
 mod drain;
+mod explain;
 mod readiness;
 mod top;
 
@@ -26,6 +27,7 @@ use tokio::net::TcpStream;
 
 pub use self::api::BODY_BYTES_MAX as PUBLICATION_BYTES_MAX;
 use self::readiness::Readiness;
+use crate::auth::Auth;
 use crate::drain::Drain;
 use crate::hub::Hub;
 use crate::lag::Lag;
@@ -114,6 +116,7 @@ pub struct Parts {
     pub hub: Hub,
     pub presence: Presence,
     pub users: Users,
+    pub auth: Auth,
     pub rules: Rules,
     pub drain: Drain,
     pub memory: Memory,
@@ -193,7 +196,7 @@ impl Internal {
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "there are /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
-                 /api/top, /api/presence/{channel}, /api/disconnect and /api/drain",
+                 /api/top, /api/presence/{channel}, /api/explain, /api/disconnect and /api/drain",
             ),
         }
     }

@@ -27,7 +27,8 @@ Examples:
 pub const EXPLAIN: &str = "\
 Examples:
   tidegate explain --channel chat:1 --config tidegate.toml
-  tidegate explain --channel chat:1 --token \"$T\" --config tidegate.toml";
+  tidegate explain --channel chat:1 --token \"$T\" --config tidegate.toml
+  tidegate explain --channel chat:1 --node http://127.0.0.1:9090";
 
 pub const DOCTOR: &str = "\
 Examples:

@@ -88,6 +88,13 @@ impl NodeApi {
         self.ask(request, publication.payload.clone()).await
     }
 
+    /// Resolves to what the node says of the channel, as text.
+    pub async fn explain(&self, channel: &Channel, token: Option<&str>) -> anyhow::Result<Bytes> {
+        let token = token.map(|token| format!("&token={}", encoded(token))).unwrap_or_default();
+        let path = format!("/api/explain?channel={}{token}", encoded(channel.as_str()));
+        self.ask(Request::builder().uri(self.path(&path)), Bytes::new()).await
+    }
+
     /// The path, below the one of the address, as of a proxy that has a place for the node.
     fn path(&self, path: &str) -> String {
         format!("{}{path}", self.uri.path().trim_end_matches('/'))

@@ -2,6 +2,7 @@
 
 mod check;
 mod drain;
+mod explain;
 mod faults;
 mod health;
 mod ignored;
