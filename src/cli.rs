@@ -167,7 +167,7 @@ fn load(sources: &Sources, command: &Command) -> Result<Config, Failure> {
     // What is missing may be what was mistyped.
     let mut config = Config::load(sources).inspect_err(|_| warn())?;
     let is_node = matches!(command, Command::Serve);
-    // The words of these are enough while all goes well.
+    // Their own words are enough.
     let is_quiet = matches!(
         command,
         Command::Doctor { .. }
@@ -177,6 +177,9 @@ fn load(sources: &Sources, command: &Command) -> Result<Config, Failure> {
     );
     if is_quiet {
         config.telemetry.quiet();
+    }
+    if !is_node {
+        config.telemetry.for_people();
     }
     telemetry::start_log(&config.telemetry);
     telemetry::watch_panics();

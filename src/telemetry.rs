@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use log::{Config, set_log_level, start_log};
+pub use log::{Config, log_warnings, set_log_level, start_log};
 use metrics::METRICS;
 pub use metrics::{Levels, Protocol, Unready, exposition};
 pub use panics::watch_panics;

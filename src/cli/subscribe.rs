@@ -18,6 +18,7 @@ use super::{Failure, because, channel, examples, needs_redis, small_runtime, wro
 use crate::broker::{self, Event};
 use crate::config::Config;
 use crate::publication::{Channel, NodeId, Position, Publication};
+use crate::telemetry;
 
 /// Events that may wait for standard output. What comes beyond that is read again from the history or, where
 /// there is none, told as a gap.
@@ -111,6 +112,8 @@ async fn follow(
             return Err(why.context(format!("cannot read the history of {channel}")));
         }
     }
+    // That Redis is away for a while is worth a line from here on.
+    telemetry::log_warnings();
     while let Some((channel, heard)) = queue.recv().await {
         let Some(follower) = followers.get_mut(&channel) else { continue };
         let printed = match heard {

@@ -141,14 +141,18 @@ async fn publish_and_subscribe_print_one_json_object_a_line_whatever_the_payload
 }
 
 #[tokio::test]
-async fn publish_without_its_redis_fails() {
+async fn without_their_redis_publish_and_subscribe_fail_with_one_line() {
     let redis = Redis::absent();
     let broker = format!("broker.url={}", redis.url());
-    let timeout = "broker.publish_timeout=200ms";
-    let ended =
-        outcome(tidegate(&["publish", "news", "x", "--set", &broker, "--set", timeout])).await;
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    assert!(!ended.stderr.is_empty());
+    let redis = ["--set", &broker, "--set", "broker.publish_timeout=200ms"];
+    for command in [&["publish", "news", "x"][..], &["subscribe", "news"]] {
+        let ended = outcome(tidegate(&[command, &redis].concat())).await;
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        let said = stderr(&ended);
+        let expected = format!("tidegate: cannot {} ", command[0]);
+        let begins = said.replace("publish:", "publish").starts_with(&expected);
+        assert!(begins && said.lines().count() == 1, "{said}");
+    }
 }
 
 #[tokio::test]
