@@ -4,6 +4,7 @@ pub mod access;
 mod check;
 mod claims;
 mod config;
+pub mod explanation;
 mod identity;
 mod jwks;
 mod key;
@@ -27,7 +28,7 @@ pub use key::{Algorithm, InvalidKey, Key};
 pub use refused::Refused;
 pub use revocations::{Revocations, is_until, unix_millis};
 pub use sign::{NewClaims, Signer, Unsigned};
-pub use source::Source;
+pub use source::{SECRET_BYTES_GOOD, Source};
 pub use token::TOKEN_BYTES_MAX;
 
 use self::token::Token;

@@ -1,12 +1,13 @@
 //! Defaults, file, environment and flags become one checked [`Config`], made of each room's own.
 
+mod ignored;
 mod layers;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use self::ignored::ignored;
 use crate::rules::Rules;
-use crate::settings::{Faults, Known, Settings};
+use crate::settings::{Faults, Known, ListenAddress, Settings};
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
 /// Where settings may come from, beside the defaults. Later ones win.
@@ -101,7 +102,7 @@ impl Config {
         if let Some(bound) = bound {
             bound.guard(&mut settings, &auth, &internal, is_empty);
         }
-        if server.listen == internal.listen && server.listen.port() != 0 {
+        if server.listen.is_also(internal.listen) {
             settings.fault("internal.listen", "must be another address than server.listen");
         }
         let presence = presence::Config::read(&mut settings);
@@ -166,7 +167,7 @@ impl Config {
 #[derive(Clone, Debug)]
 pub struct Bound {
     /// Where it listens, whatever the configuration says now.
-    listen: SocketAddr,
+    listen: ListenAddress,
     takes_tokens: bool,
     has_api_key: bool,
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::leaving::Leaving;
@@ -24,6 +23,7 @@ use crate::hub::{Hub, Registry};
 use crate::internal::{self, Internal};
 use crate::lag::Lag;
 use crate::limits::Limits;
+use crate::listener::Listener;
 use crate::live::Live;
 use crate::memory::Memory;
 use crate::presence::Presence;
@@ -60,8 +60,8 @@ impl Stop {
 pub struct Gateway {
     config: Config,
     sources: Sources,
-    public: TcpListener,
-    internal: TcpListener,
+    public: Listener,
+    internal: Listener,
 }
 
 impl Gateway {
@@ -145,6 +145,7 @@ impl Gateway {
             context,
             drain.clone(),
         ));
+        let asked = auth.clone();
         Reload::new(sources, &config, followers).start(hangup);
         let serving = front.clone().serve(public);
         let accepting = vital::spawn("public listener", async { match serving.await {} });
@@ -152,6 +153,7 @@ impl Gateway {
             hub: hub.clone(),
             presence,
             users,
+            auth: asked,
             rules: config.rules,
             drain: drain.clone(),
             memory,

@@ -5,11 +5,11 @@ mod api;
 mod callers;
 mod disconnect;
 mod drain;
+mod explain;
 mod readiness;
 mod top;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,19 +23,21 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
+pub use self::api::BODY_BYTES_MAX as PUBLICATION_BYTES_MAX;
 use self::readiness::Readiness;
+use crate::auth::Auth;
 use crate::drain::Drain;
 use crate::hub::Hub;
 use crate::lag::Lag;
-use crate::listener;
+use crate::listener::{self, Listener};
 use crate::live::Live;
 use crate::memory::Memory;
 use crate::presence::Presence;
 use crate::rules::Rules;
 use crate::session::Users;
-use crate::settings::{Section, Settings};
+use crate::settings::{ListenAddress, Section, Settings};
 use crate::telemetry::{self, Rejected};
 use crate::tls;
 
@@ -45,7 +47,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The `[internal]` section.
 #[derive(Clone)]
 pub struct Config {
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     pub api_key: Option<String>,
     /// None: callers come without TLS.
     pub tls: Option<tls::Server>,
@@ -70,7 +72,7 @@ impl Config {
 
 /// How a command on the same host reaches the internal listener.
 pub struct Entrance {
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     /// What opens `/api`. None: nothing does, or it is not asked for anything there.
     pub api_key: Option<String>,
     pub tls: Option<tls::Files>,
@@ -101,7 +103,7 @@ fn api_key(section: &mut Section<'_>) -> Option<String> {
     )
 }
 
-fn listen(section: &mut Section<'_>) -> SocketAddr {
+fn listen(section: &mut Section<'_>) -> ListenAddress {
     section.address(
         "listen",
         "127.0.0.1:9090",
@@ -114,6 +116,7 @@ pub struct Parts {
     pub hub: Hub,
     pub presence: Presence,
     pub users: Users,
+    pub auth: Auth,
     pub rules: Rules,
     pub drain: Drain,
     pub memory: Memory,
@@ -139,7 +142,7 @@ impl Internal {
     }
 
     /// Accepts for ever.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
+    pub async fn serve(self: Arc<Self>, listener: Listener) -> Infallible {
         listener::accept(listener, |stream, _| {
             tokio::spawn(self.clone().connection(stream));
         })
@@ -193,7 +196,7 @@ impl Internal {
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "there are /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
-                 /api/top, /api/presence/{channel}, /api/disconnect and /api/drain",
+                 /api/top, /api/presence/{channel}, /api/explain, /api/disconnect and /api/drain",
             ),
         }
     }

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
+use crate::settings::ListenAddress;
 use crate::telemetry;
 
 /// Connections the kernel keeps for us while we are busy; it cuts this to `net.core.somaxconn`.
@@ -22,9 +23,65 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// now and then.
 const SHORTAGE_PASSED: Duration = Duration::from_secs(5);
 
-/// Listens on the address, at once after a restart too.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// The bound sockets of one listener.
+#[derive(Debug)]
+pub struct Listener {
+    first: TcpListener,
+    /// The other IP family's, where the address stands for both.
+    second: Option<TcpListener>,
+}
+
+impl Listener {
+    /// The address of the first socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.first.local_addr()
+    }
+
+    /// Cancel safe.
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.second {
+            None => self.first.accept().await,
+            Some(second) => tokio::select! {
+                accepted = self.first.accept() => accepted,
+                accepted = second.accept() => accepted,
+            },
+        }
+    }
+}
+
+/// Listens on the address, at once after a restart too. An address of both IP families needs one of them: a
+/// host may have IPv6 switched off.
+pub fn bind(address: ListenAddress) -> io::Result<Listener> {
+    let first = bind_socket(address.first(), None);
+    let Some(mut second) = address.second() else {
+        return Ok(Listener { first: first?, second: None });
+    };
+    if let Ok(first) = &first {
+        // Port 0 is the same port for both.
+        second.set_port(first.local_addr()?.port());
+    }
+    match (first, bind_socket(second, Some(Ipv6Only))) {
+        (Ok(first), Ok(second)) => Ok(Listener { first, second: Some(second) }),
+        (Ok(only), Err(error)) | (Err(error), Ok(only)) if is_missing_family(&error) => {
+            Ok(Listener { first: only, second: None })
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// Has this host no addresses of the socket's family?
+fn is_missing_family(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+/// The socket leaves IPv4 to the one beside it, whatever the system's default is.
+struct Ipv6Only;
+
+fn bind_socket(address: SocketAddr, only: Option<Ipv6Only>) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(Ipv6Only) = only {
+        socket.set_only_v6(true)?;
+    }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -33,7 +90,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Hands every connection and its peer to `take`, with Nagle's algorithm off.
-pub async fn accept(listener: TcpListener, take: impl Fn(TcpStream, SocketAddr)) -> Infallible {
+pub async fn accept(listener: Listener, take: impl Fn(TcpStream, SocketAddr)) -> Infallible {
     let mut shortage: Option<Instant> = None;
     loop {
         match listener.accept().await {

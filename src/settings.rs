@@ -7,15 +7,17 @@
 mod fault;
 mod given;
 mod known;
+mod listen_address;
 mod section;
 mod tables;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use fault::{Fault, Faults};
+pub use fault::{Fault, Faults, nearest};
 pub use given::Given;
 pub use known::Known;
+pub use listen_address::{InvalidListenAddress, ListenAddress};
 pub use section::Section;
 pub use unit::read_duration;
 

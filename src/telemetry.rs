@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use log::{Config, FlushLog, flush_log, last_words, set_log_level, start_log};
+pub use log::{Config, FlushLog, flush_log, last_words, log_warnings, set_log_level, start_log};
 use metrics::METRICS;
 pub use metrics::{Levels, Protocol, Unready, exposition};
 pub use panics::watch_panics;
@@ -25,6 +25,7 @@ pub use trace::{
 
 use crate::close::Close;
 use crate::publication::{Channel, NodeId, Position, Publication};
+use crate::settings::ListenAddress;
 
 /// The node listens on both ports.
 pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker: &str) {
@@ -106,13 +107,18 @@ pub fn reload_refused(why: &str, faults: &dyn Display) {
     tracing::error!(why, %faults, "the new configuration is refused; the old one goes on");
 }
 
+/// Something was written as if it were a setting, and is none.
+pub fn setting_ignored(what: &dyn Display) {
+    tracing::warn!(%what, "ignored: no setting");
+}
+
 /// Rules ask for tokens that nobody can have.
 pub fn tokens_are_off() {
     tracing::warn!("rules are for users or tokens, and auth.mode is none: nobody can use them");
 }
 
 /// Whoever reaches the internal listener can publish.
-pub fn internal_is_open(listen: SocketAddr) {
+pub fn internal_is_open(listen: ListenAddress) {
     tracing::warn!(%listen, "internal.listen is beyond loopback and internal.api_key is not set");
 }
 

@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use self::addresses::Visit;
@@ -39,18 +39,18 @@ use self::socket::Socket;
 pub use self::websocket::Decoder;
 use crate::drain::{Drain, Phase};
 use crate::limits::Limits;
-use crate::listener;
+use crate::listener::{self, Listener};
 use crate::live::Live;
 use crate::memory::Memory;
 use crate::session::Context;
-use crate::settings::Settings;
+use crate::settings::{ListenAddress, Settings};
 use crate::telemetry::{self, Rejected};
 use crate::tls;
 
 /// The `[server]` section.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     pub origins: Origins,
     /// Whose word counts on who a client is.
     pub trusted_proxies: Networks,
@@ -149,7 +149,7 @@ impl Public {
     }
 
     /// Accepts for ever.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Infallible {
+    pub async fn serve(self: Arc<Self>, listener: Listener) -> Infallible {
         listener::accept(listener, |stream, peer| {
             tokio::spawn(self.clone().handshake(stream, peer));
         })

@@ -159,6 +159,43 @@ fn wrapped(text: &str) -> String {
 }
 
 #[test]
+fn command_line_reference() {
+    let mut text = String::from(
+        "# Command line\n\n\
+         <!-- Made from the code by `make docs`. -->\n\n\
+         What `tidegate --help` and `tidegate COMMAND --help` print. `tidegate man` prints the same as manual pages, and \
+         `tidegate completion SHELL` a script that completes commands and options.\n\n\
+         Every command writes what was asked for to standard output and everything else to standard error, one clear line \
+         each. Exit codes: 0 success, 2 configuration or usage, 1 anything else.\n\n\
+         `publish` and `subscribe` go through `broker.url` as any service does, so they need Redis; what the channels \
+         keep they take from the rules of the configuration, so give them the nodes' own (`--config FILE`). \
+         `publish --http URL` asks a node instead, and needs neither. With `--json` a publication is one object a line, \
+         `{\"type\":\"publication\",\"channel\":…,\"data\"|\"text\"|\"base64\":…,\"position\":…,\"user\":…,\"time\":…}`, \
+         as in the json protocol ([PROTOCOL.md](PROTOCOL.md)), and where publications may be missing there is \
+         `{\"type\":\"gap\",\"channel\":…,\"reason\":…}`.\n",
+    );
+    let mut tidegate = tidegate::cli::command().term_width(100);
+    tidegate.build();
+    let names: Vec<String> =
+        tidegate.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+    let mut add = |command: &mut clap::Command, title: &str| {
+        write!(text, "\n## {title}\n\n```text\n{}\n```\n", help(command)).unwrap();
+    };
+    add(&mut tidegate, "tidegate");
+    for name in names.iter().filter(|name| *name != "help") {
+        let command = tidegate.find_subcommand_mut(name).expect("it is one of them");
+        add(command, &format!("tidegate {name}"));
+    }
+    is_as_generated("docs/CLI.md", &text);
+}
+
+/// What `--help` prints, without white space at the ends of lines.
+fn help(command: &mut clap::Command) -> String {
+    let help = command.render_help().to_string();
+    help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+#[test]
 fn production_example_is_valid() {
     let sources = Sources {
         file: Some(path("config/production.toml")),

@@ -1,11 +1,10 @@
 //! The `[auth]` section.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::source::{self, Source};
 use super::{Key, Signer, Terms};
-use crate::settings::Settings;
+use crate::settings::{ListenAddress, Settings};
 
 /// Most keys of a configuration. A rotation needs two.
 pub const KEYS_MAX: usize = 32;
@@ -36,7 +35,7 @@ pub struct Config {
 impl Config {
     /// `listen`: the public listener. Beyond loopback an open node has to be asked for in so many
     /// words: nobody should find out from a stranger.
-    pub fn read(settings: &mut Settings, listen: SocketAddr) -> Self {
+    pub fn read(settings: &mut Settings, listen: ListenAddress) -> Self {
         // Whoever gives keys means them to be asked for, also where a template left the list empty.
         let default = if settings.is_given("auth.keys") { "token" } else { "none" };
         let mode = settings.section("auth").choice(
@@ -91,12 +90,19 @@ impl Config {
 
     /// The key that checks what the signer signs.
     pub fn key_of(&self, signer: &Signer) -> Option<&Key> {
-        self.keys.iter().find_map(|source| match source {
-            Source::Key { key, signer: Some(other), .. } if std::ptr::eq(&**other, signer) => {
-                Some(&**key)
-            }
-            _ => None,
-        })
+        match self.source_of(signer)? {
+            Source::Key { key, .. } => Some(key),
+            Source::Jwks(_) => None,
+        }
+    }
+
+    /// Could whoever has a token that the signer signed guess its secret?
+    pub fn is_short(&self, signer: &Signer) -> bool {
+        self.source_of(signer).is_some_and(Source::is_short)
+    }
+
+    fn source_of(&self, signer: &Signer) -> Option<&Source> {
+        self.keys.iter().find(|source| source.signer().is_some_and(|it| std::ptr::eq(it, signer)))
     }
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::{Failure, print};
+use super::{Failure, node_api, print};
 use crate::internal::Entrance;
+use crate::settings::ListenAddress;
 use crate::tls;
 
 /// Longest wait for each of connecting, asking and the answer.
@@ -22,52 +23,66 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// Prints what the node answers to `method` (GET or POST) of `path`. Succeeds where its status is a success.
 pub fn ask(entrance: &Entrance, method: &str, path: &str) -> Result<ExitCode, Failure> {
-    let address = reachable(entrance.listen);
     let authorization = match &entrance.api_key {
         Some(key) => format!("Authorization: Bearer {key}\r\n"),
         None => String::new(),
     };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Content-Length: 0\r\n\
-         Connection: close\r\n\r\n"
-    );
-    match answer(address, entrance.tls.as_ref(), &request) {
+    let answered = connect(entrance.listen).and_then(|(address, stream)| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Content-Length: 0\r\n\
+             Connection: close\r\n\r\n"
+        );
+        answer(address.ip(), stream, entrance.tls.as_ref(), &request)
+    });
+    match answered {
         Ok((status, body)) => {
             print(format!("{body}\n"))?;
             let is_success = (200..300).contains(&status);
+            if let Some(refusal) = node_api::refusal(body.as_bytes()) {
+                eprintln!("tidegate: {refusal}");
+            }
             Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(error) => {
-            eprintln!("tidegate: no answer from internal.listen = {address}: {error}");
+            eprintln!("tidegate: no answer from internal.listen = {}: {error}", entrance.listen);
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
+/// Of an address of both IP families, the listener may have only one.
+fn connect(listen: ListenAddress) -> std::io::Result<(SocketAddr, TcpStream)> {
+    let connect =
+        |address| TcpStream::connect_timeout(&address, TIMEOUT).map(|stream| (address, stream));
+    let mut addresses = reachable(listen);
+    let first = connect(addresses.next().expect("every listener has an address"));
+    addresses.fold(first, |connected, other| connected.or_else(|_| connect(other)))
+}
+
 /// A node that listens everywhere is asked on loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+fn reachable(listen: ListenAddress) -> impl Iterator<Item = SocketAddr> {
+    let on_loopback = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
     };
-    SocketAddr::new(ip, listen.port())
+    [Some(listen.first()), listen.second()].into_iter().flatten().map(on_loopback)
 }
 
 /// The status and the body.
 fn answer(
-    address: SocketAddr,
+    ip: IpAddr,
+    stream: TcpStream,
     tls: Option<&tls::Files>,
     request: &str,
 ) -> std::io::Result<(u16, String)> {
-    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let answer = match tls {
         None => exchange(stream, request)?,
         Some(files) => {
             let config = Arc::new(tls::anybody(files)?);
-            let name = ServerName::from(address.ip());
+            let name = ServerName::from(ip);
             let session = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
             exchange(StreamOwned::new(session, stream), request)?
         }

@@ -1,168 +1,69 @@
-//! `tidegate explain`: which rule decides about a channel, who may do what there, and why.
+//! `tidegate explain`: which rule decides about a channel, who may do what there, and why; by the configuration, or
+//! by what a running node goes by.
 
-use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Failure, channel, print, small_runtime};
-use crate::auth::access::{self, Decision, Ground, Right};
-use crate::auth::{Auth, Identity, Refused};
-use crate::config::Config;
-use crate::rules::{Access, Delivery, Table};
+use anyhow::Context;
+use clap::Args;
 
-pub fn run(config: &Config, name: &str, token: Option<&str>) -> Result<ExitCode, Failure> {
-    let channel = channel(name)?;
-    let shown = match token {
-        None => Shown::Nothing,
-        Some(token) => small_runtime()?.block_on(async {
-            let auth = Auth::start(&config.auth);
-            match auth.is_on() {
-                true => Shown::Token(auth.identify(token).await),
-                false => Shown::Needless,
-            }
-        }),
-    };
+use super::node_api::NodeApi;
+use super::{Failure, channel, examples, print, small_runtime};
+use crate::auth::Auth;
+use crate::auth::explanation::{Shown, explain};
+use crate::config::{self, Config, Sources};
+
+#[derive(Args)]
+#[command(after_help = examples::EXPLAIN)]
+pub struct Arguments {
+    /// A channel's name.
+    #[arg(long)]
+    channel: String,
+    /// Whoever has this token; without it, a stranger.
+    #[arg(long)]
+    token: Option<String>,
+    /// Asks the node with this internal listener, such as http://127.0.0.1:9090, by which rules and keys it goes now.
+    #[arg(long, value_name = "URL")]
+    node: Option<String>,
+    /// The node's `internal.api_key`, rather than that of the configuration. Other users of this host can see
+    /// arguments: TIDEGATE__INTERNAL__API_KEY hides it from them.
+    #[arg(long, value_name = "KEY", requires = "node")]
+    api_key: Option<String>,
+    /// The certificate authorities, in PEM, that an https node's certificate is checked against, rather than
+    /// the system's.
+    #[arg(long, value_name = "FILE", requires = "node")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn is_of_node(&self) -> bool {
+        self.node.is_some()
+    }
+}
+
+pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let channel = channel(&arguments.channel)?;
+    let token = arguments.token.as_deref();
+    let shown =
+        small_runtime()?.block_on(async { Shown::of(token, &Auth::start(&config.auth)).await });
     let origin = config.known.iter().find(|known| known.key == "rules[0].pattern");
     let origin = origin.map_or("", |known| known.origin.as_str());
     print(explain(&config.rules.current(), origin, channel.as_str(), &shown))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The token that was given, and what became of it.
-enum Shown {
-    Nothing,
-    /// `auth.mode` is `none`.
-    Needless,
-    Token(Result<Identity, Refused>),
-}
-
-impl Shown {
-    fn identity(&self) -> Option<&Identity> {
-        match self {
-            Self::Token(Ok(identity)) => Some(identity),
-            _ => None,
-        }
-    }
-
-    fn words(&self) -> String {
-        match self {
-            Self::Nothing => "none given: as a stranger".to_owned(),
-            Self::Needless => "not looked at: auth.mode is none, everyone is a stranger".to_owned(),
-            Self::Token(Err(refused)) => {
-                format!("refused: {refused}; its connection is closed with 4001")
-            }
-            Self::Token(Ok(identity)) => match &identity.user {
-                Some(user) => format!("valid, of the user {user:?}"),
-                None => "valid, of no user: it has no sub".to_owned(),
-            },
-        }
-    }
-}
-
-fn explain(table: &Table, origin: &str, channel: &str, shown: &Shown) -> String {
-    let policy = table.of(channel);
-    let rule = match table.find(channel) {
-        Some((i, rule)) => format!("rules[{i}] {:?}, from {origin}", rule.pattern.as_str()),
-        None if table.is_empty() => "there are none".to_owned(),
-        None => "none matches".to_owned(),
+/// Of the configuration only the key is asked for: the node may be anywhere.
+pub fn run_at_node(sources: &Sources, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let channel = channel(&arguments.channel)?;
+    let url = arguments.node.as_deref().unwrap_or_default();
+    let api_key = match &arguments.api_key {
+        Some(key) => Some(key.clone()),
+        None => config::entrance_to_api(sources)?.api_key,
     };
-    let history = policy.history.map_or_else(
-        || "none is kept".to_owned(),
-        |kept| format!("{} publications, {} seconds", kept.size, kept.age.as_secs()),
-    );
-    let delivery = match policy.delivery {
-        Delivery::Every => "every publication",
-        Delivery::Latest => "to a slow consumer only the latest",
-    };
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        writeln!(text, "{name:<10} {value}").expect("a text takes every line");
-    };
-    line("channel", channel);
-    line("rule", &rule);
-    line("token", &shown.words());
-    for (name, right) in [("subscribe", Right::Subscribe), ("publish", Right::Publish)] {
-        line(name, &answer(&access::decide(table, shown.identity(), right, channel), table));
-    }
-    line("history", &history);
-    line("presence", if policy.presence { "is kept" } else { "none is kept" });
-    line("delivery", delivery);
-    text
-}
-
-fn answer(decision: &Decision<'_>, table: &Table) -> String {
-    let says = match (decision.rule, decision.access) {
-        (Some((i, _)), access) => format!("rules[{i}] lets {}", audience(access)),
-        (None, Access::Nobody) => "with rules, what none matches is for nobody".to_owned(),
-        (None, Access::Token) => {
-            "without rules, it is for whoever has a token that lists the channel".to_owned()
-        }
-        (None, _) => {
-            debug_assert!(table.is_empty(), "what no rule matches is denied");
-            "without rules and tokens, everyone may do everything".to_owned()
-        }
-    };
-    let because = match decision.ground {
-        Ground::Anyone | Ground::Nobody => String::new(),
-        Ground::HasToken => "; the token is valid".to_owned(),
-        Ground::Lists(pattern) => format!("; the token lists {:?}", pattern.as_str()),
-        Ground::Channels => "; the token has it in channels".to_owned(),
-        Ground::NoToken => "; there is no valid token".to_owned(),
-        Ground::NotListed => "; the token does not list it".to_owned(),
-        Ground::OtherUser => "; {user} in its pattern is not the token's user".to_owned(),
-    };
-    let answer = if decision.ground.allows() { "yes" } else { "no" };
-    format!("{answer}: {says}{because}")
-}
-
-fn audience(access: Access) -> &'static str {
-    match access {
-        Access::Anyone => "anyone",
-        Access::User => "whoever has a valid token",
-        Access::Token => "whoever has a token that lists the channel",
-        Access::Nobody => "nobody",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rules::{Pattern, Rules};
-    use crate::settings::{Given, Settings};
-
-    #[test]
-    fn it_says_which_rule_decided_and_why() {
-        let list = r#"[{ pattern = "chat:*", history = { size = 5, age = "1m" } },
-                       { pattern = "user:{user}", subscribe = "user", publish = "nobody" }]"#;
-        let given = [("rules".to_owned(), (Given::Text(list.to_owned()), "test".to_owned()))];
-        let rules = Rules::read(&mut Settings::new(given.into(), Vec::new()), true).current();
-        let identity = Identity {
-            user: Some("u1".into()),
-            subscribe: Box::new([Pattern::parse("chat:*").unwrap()]),
-            ..Identity::default()
-        };
-        let (stranger, u1) = (Shown::Nothing, Shown::Token(Ok(identity)));
-        let says = |channel, shown, parts: &[&str]| {
-            let text = explain(&rules, "a.toml", channel, shown);
-            for part in parts {
-                assert!(text.contains(part), "{part:?} is not in:\n{text}");
-            }
-        };
-        says(
-            "chat:1",
-            &u1,
-            &[
-                "rule       rules[0] \"chat:*\", from a.toml\n",
-                "token      valid, of the user \"u1\"\n",
-                "subscribe  yes: rules[0] lets whoever has a token that lists the channel; the \
-                 token lists \"chat:*\"\n",
-                "publish    no: rules[0] lets whoever has a token that lists the channel; the token \
-                 does not list it\n",
-                "history    5 publications, 60 seconds\n",
-            ],
-        );
-        says("user:u2", &u1, &["subscribe  no: ", "{user} in its pattern is not", "lets nobody\n"]);
-        says("chat:1", &stranger, &["none given", "there is no valid token"]);
-        says("other", &u1, &["rule       none matches\n", "what none matches is for nobody"]);
-        says("chat:1", &Shown::Token(Err(Refused("x"))), &["refused: x; its connection"]);
-    }
+    let node = NodeApi::new("--node", url, arguments.ca_file.as_deref(), api_key)?;
+    let answer = small_runtime()?
+        .block_on(node.explain(&channel, arguments.token.as_deref()))
+        .context("cannot explain")?;
+    print(answer)?;
+    Ok(ExitCode::SUCCESS)
 }

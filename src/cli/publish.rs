@@ -1,39 +1,137 @@
-//! `tidegate publish`: one publication, as any service would make it. Prints its position where the
-//! channel keeps history.
+//! `tidegate publish`: one publication, as any service would make it, or through a node's API. Prints its
+//! position where the channel keeps history.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
+use clap::Args;
 
-use super::{Failure, because, channel, needs_redis, print, small_runtime};
+use super::node_api::NodeApi;
+use super::{Failure, because, channel, examples, line, needs_redis, print, small_runtime, wrong};
 use crate::broker;
-use crate::config::Config;
-use crate::publication::{NodeId, Publication};
+use crate::config::{self, Config, Sources};
+use crate::internal::PUBLICATION_BYTES_MAX;
+use crate::publication::{Channel, NodeId, Position, Publication};
 
-pub fn run(config: &Config, name: &str, payload: Option<String>) -> Result<ExitCode, Failure> {
-    needs_redis(config)?;
-    let channel = channel(name)?;
-    let payload = match payload {
-        Some(payload) if payload != "-" => payload.into_bytes(),
-        _ => {
-            let mut payload = Vec::new();
-            std::io::stdin().read_to_end(&mut payload).context("cannot read standard input")?;
-            payload
+#[derive(Args)]
+#[command(after_help = examples::PUBLISH)]
+pub struct Arguments {
+    /// A channel's name, without the prefix it has in Redis.
+    channel: String,
+    /// The payload as it is; `-`, or nothing, reads it from standard input.
+    #[arg(allow_negative_numbers = true)]
+    payload: Option<String>,
+    /// Publishes an empty payload too, which is mostly a mistake in a script.
+    #[arg(long)]
+    allow_empty: bool,
+    /// Prints the publication as one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Publishes through the node with this internal listener, such as http://127.0.0.1:9090, rather than through
+    /// the configured broker.
+    #[arg(long, value_name = "URL")]
+    http: Option<String>,
+    /// The node's `internal.api_key`, rather than that of the configuration. Other users of this host can see
+    /// arguments: TIDEGATE__INTERNAL__API_KEY hides it from them.
+    #[arg(long, value_name = "KEY", requires = "http")]
+    api_key: Option<String>,
+    /// The certificate authorities, in PEM, that an https node's certificate is checked against, rather than
+    /// the system's.
+    #[arg(long, value_name = "FILE", requires = "http")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn is_over_http(&self) -> bool {
+        self.http.is_some()
+    }
+
+    /// The payload: the argument, or standard input.
+    fn payload(&self, max: Bound) -> Result<Bytes, Failure> {
+        let payload = match &self.payload {
+            Some(payload) if payload != "-" => payload.clone().into_bytes(),
+            _ => of_standard_input(max.bytes)?,
+        };
+        if payload.len() > max.bytes {
+            let Bound { name, bytes } = max;
+            return Err(wrong(format!("the payload has more than {name} = {bytes} bytes")));
         }
-    };
-    let publication = Publication::bare(Bytes::from(payload)).sent_now();
+        if payload.is_empty() && !self.allow_empty {
+            return Err(wrong("the payload is empty; --allow-empty publishes it all the same"));
+        }
+        Ok(payload.into())
+    }
+
+    /// The publication, or its position alone.
+    fn print(&self, channel: &Channel, publication: &Publication) -> anyhow::Result<()> {
+        match (self.json, publication.position) {
+            (true, _) => print(line::of_publication(channel.as_str(), publication)),
+            (false, Some(position)) => print(format!("{position}\n")),
+            (false, None) => Ok(()),
+        }
+    }
+}
+
+/// Most bytes of a payload, and what sets it.
+struct Bound {
+    name: &'static str,
+    bytes: usize,
+}
+
+/// One byte beyond `max` at most, which tells that there is too much.
+fn of_standard_input(max: usize) -> Result<Vec<u8>, Failure> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        eprintln!("tidegate: type the payload; Ctrl-D ends it");
+    }
+    let mut payload = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    input.take(limit).read_to_end(&mut payload).context("cannot read standard input")?;
+    Ok(payload)
+}
+
+/// Through the configured broker.
+pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    needs_redis(config)?;
+    let channel = channel(&arguments.channel)?;
+    let bytes = config.session.message_bytes_max;
+    let payload = arguments.payload(Bound { name: "session.message_bytes_max", bytes })?;
+    let mut publication = Publication::bare(payload).sent_now();
     small_runtime()?.block_on(async {
         let broker = broker::connect(&config.broker, NodeId::random(), Arc::new(|_| {}));
-        let publishing = broker.publish(channel, publication).await;
-        let position =
+        let publishing = broker.publish(channel.clone(), publication.clone()).await;
+        publication.position =
             publishing.map_err(|error| because(error, &*broker)).context("cannot publish")?;
-        if let Some(position) = position {
-            print(format!("{position}\n"))?;
-        }
-        Ok::<_, anyhow::Error>(())
+        arguments.print(&channel, &publication)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Through a node's API. Of the configuration only the key is asked for: the node may be anywhere.
+pub fn run_over_http(sources: &Sources, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let channel = channel(&arguments.channel)?;
+    let url = arguments.http.as_deref().unwrap_or_default();
+    let api_key = match &arguments.api_key {
+        Some(key) => Some(key.clone()),
+        None => config::entrance_to_api(sources)?.api_key,
+    };
+    let node = NodeApi::new("--http", url, arguments.ca_file.as_deref(), api_key)?;
+    let max = Bound { name: "what a node's API takes", bytes: PUBLICATION_BYTES_MAX };
+    let mut publication = Publication::bare(arguments.payload(max)?);
+    let answer = small_runtime()?
+        .block_on(node.publish(&channel, &publication))
+        .context("cannot publish")?;
+    publication.position = position(&answer);
+    arguments.print(&channel, &publication)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the node says that it stands in the channel's history.
+fn position(answer: &[u8]) -> Option<Position> {
+    let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
+    answer.get("position")?.as_str()?.parse().ok()
 }

@@ -1,83 +1,162 @@
 //! `tidegate subscribe`: a line for each publication, to look on or to pipe.
 
-use std::io::{ErrorKind, Write};
+mod follower;
+mod output;
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
+use clap::Args;
 use tokio::sync::mpsc;
 
-use super::{Failure, because, channel, needs_redis, small_runtime};
+use self::follower::Follower;
+use self::output::{Format, Output};
+use super::{Failure, because, channel, examples, needs_redis, small_runtime, wrong};
 use crate::broker::{self, Event};
 use crate::config::Config;
-use crate::publication::NodeId;
+use crate::publication::{Channel, NodeId, Position, Publication};
+use crate::telemetry;
 
-/// Lines that may wait for standard output. Beyond that they are counted and left out.
-const LINES_MAX: usize = 10_000;
+/// Events that may wait for standard output. What comes beyond that is read again from the history or, where
+/// there is none, told as a gap.
+const EVENTS_MAX: usize = 10_000;
 
-pub fn run(config: &Config, names: &[String]) -> Result<ExitCode, Failure> {
+/// Why publications are missing that standard output had no room for.
+const OUTPUT_TOO_SLOW: &str = "output_too_slow";
+
+#[derive(Args)]
+#[command(after_help = examples::SUBSCRIBE)]
+pub struct Arguments {
+    /// Channels' names, without the prefix they have in Redis.
+    #[arg(required = true)]
+    channels: Vec<String>,
+    /// Begins behind this position of the channel's history. Takes one channel.
+    #[arg(long, value_name = "POSITION")]
+    since: Option<Position>,
+    /// Prints each publication as one JSON object, and each gap too.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the broker told of a channel.
+enum Heard {
+    Publication(Publication),
+    Gap(&'static str),
+}
+
+pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     needs_redis(config)?;
-    let channels = names.iter().map(|name| channel(name)).collect::<Result<Vec<_>, _>>()?;
-    let several = channels.len() > 1;
-    small_runtime()?.block_on(async {
-        let (lines, mut queue) = mpsc::channel(LINES_MAX);
-        let sink: broker::Sink = Arc::new(move |event| {
-            let line = match event {
-                Event::Publication { channel, publication, .. } => {
-                    line(several.then_some(channel), &publication.payload)
-                }
-                Event::Subscribed { interrupted: None, .. }
-                | Event::Presence { .. }
-                | Event::Revoked { .. }
-                | Event::RevocationsRead { .. }
-                | Event::Announced(_) => return,
-                Event::Subscribed { channel, interrupted: Some(reason) }
-                | Event::Gap { channel, reason } => {
-                    eprintln!("tidegate: publications of {channel} may be missing ({reason})");
-                    return;
-                }
-            };
-            if lines.try_send(line).is_err() {
-                eprintln!("tidegate: a publication was left out: standard output is too slow");
-            }
-        });
-        let broker = broker::connect(&config.broker, NodeId::random(), sink);
-        for channel in &channels {
-            let subscribing = broker.subscribe(channel).await;
-            subscribing
-                .map_err(|error| because(error, &*broker))
-                .with_context(|| format!("cannot subscribe to {channel}"))?;
-            eprintln!("tidegate: subscribed to {channel}");
-        }
-        let print = async {
-            while let Some(line) = queue.recv().await {
-                let mut out = std::io::stdout().lock();
-                match out.write_all(&line).and_then(|()| out.flush()) {
-                    Ok(()) => {}
-                    // Whoever read our output has enough.
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
-                    Err(error) => return Err(error).context("cannot write to standard output"),
-                }
-            }
-            Ok(())
-        };
+    let Arguments { channels, since, json } = arguments;
+    let channels = channels.iter().map(|name| channel(name)).collect::<Result<Vec<_>, _>>()?;
+    if since.is_some() {
+        keeps_history(config, &channels)?;
+    }
+    let format = match (json, channels.len()) {
+        (true, _) => Format::Json,
+        (false, 1) => Format::Payload,
+        (false, _) => Format::ChannelAndPayload,
+    };
+    let follower = |channel: Channel| {
+        let history = config.rules.of(channel.as_str()).history;
+        (channel.clone(), Follower::new(channel, history.is_some(), *since))
+    };
+    let followers = channels.into_iter().map(follower).collect();
+    let runtime = small_runtime()?;
+    let followed = runtime.block_on(async {
         tokio::select! {
-            printed = print => printed?,
-            _ = crate::gateway::signalled()? => {}
+            followed = follow(config, followers, Output::new(format)) => followed,
+            _ = crate::gateway::signalled()? => Ok(()),
         }
-        Ok::<_, anyhow::Error>(())
-    })?;
+    });
+    // A line that nobody reads is not waited for.
+    runtime.shutdown_background();
+    followed?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The payload as it is; behind its channel and a tab where there are several.
-fn line(channel: Option<&str>, payload: &[u8]) -> Vec<u8> {
-    let mut line = Vec::with_capacity(payload.len() + 1);
-    if let Some(channel) = channel {
-        line.extend_from_slice(channel.as_bytes());
-        line.push(b'\t');
+/// A position is one of a single channel, and of a channel whose rule is known.
+fn keeps_history(config: &Config, channels: &[Channel]) -> Result<(), Failure> {
+    let [channel] = channels else {
+        return Err(wrong(
+            "--since takes one channel, as a position is one of a single channel's history",
+        ));
+    };
+    match config.rules.of(channel.as_str()).history {
+        Some(_) => Ok(()),
+        None => Err(wrong(format!(
+            "--since: {}; give the nodes' configuration with --config FILE",
+            config.rules.keeps_no("history", channel.as_str())
+        ))),
     }
-    line.extend_from_slice(payload);
-    line.push(b'\n');
-    line
+}
+
+/// Ends with an error, or when nobody reads what is printed.
+async fn follow(
+    config: &Config,
+    mut followers: BTreeMap<Channel, Follower>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let (events, mut queue) = mpsc::channel(EVENTS_MAX);
+    let broker = broker::connect(&config.broker, NodeId::random(), sink(events));
+    for (channel, follower) in &mut followers {
+        let subscribing = broker.subscribe(channel).await;
+        subscribing
+            .map_err(|error| because(error, &*broker))
+            .with_context(|| format!("cannot subscribe to {channel}"))?;
+        eprintln!("tidegate: subscribed to {channel}");
+        if let Err(error) = follower.begin(&*broker, &output).await? {
+            let why = because(error, &*broker);
+            return Err(why.context(format!("cannot read the history of {channel}")));
+        }
+    }
+    // That Redis is away for a while is worth a line from here on.
+    telemetry::log_warnings();
+    while let Some((channel, heard)) = queue.recv().await {
+        let Some(follower) = followers.get_mut(&channel) else { continue };
+        let printed = match heard {
+            Heard::Publication(publication) => {
+                follower.publication(publication, &*broker, &output).await
+            }
+            Heard::Gap(reason) => follower.gap(reason, &*broker, &output).await,
+        };
+        match printed {
+            // Whoever read our output has enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            printed => printed.context("cannot write to standard output")?,
+        }
+    }
+    Ok(())
+}
+
+/// Hands on what is printed; never blocks. A channel whose events had no room gets a gap before its next one.
+fn sink(events: mpsc::Sender<(Channel, Heard)>) -> broker::Sink {
+    let lacking = Mutex::new(Vec::<Channel>::new());
+    Arc::new(move |event| {
+        let (channel, heard) = match event {
+            Event::Publication { channel, publication, .. } => {
+                let Ok(channel) = Channel::new(channel) else { return };
+                (channel, Heard::Publication(publication))
+            }
+            Event::Subscribed { channel, interrupted: Some(reason) }
+            | Event::Gap { channel, reason } => (channel.clone(), Heard::Gap(reason)),
+            Event::Subscribed { interrupted: None, .. }
+            | Event::Presence { .. }
+            | Event::Revoked { .. }
+            | Event::RevocationsRead { .. }
+            | Event::Announced(_) => return,
+        };
+        let mut lacking = lacking.lock().expect("no code panics while it holds the lock");
+        lacking.retain(|channel| {
+            events.try_send((channel.clone(), Heard::Gap(OUTPUT_TOO_SLOW))).is_err()
+        });
+        if events.try_send((channel.clone(), heard)).is_err() && !lacking.contains(&channel) {
+            eprintln!(
+                "tidegate: standard output is too slow; publications of {channel} are left out"
+            );
+            lacking.push(channel);
+        }
+    })
 }

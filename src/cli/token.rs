@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use clap::Args;
 
-use super::{Failure, channel, print};
-use crate::auth::{self, NewClaims};
+use super::{Failure, channel, examples, print, warn, wrong};
+use crate::auth::{self, NewClaims, SECRET_BYTES_GOOD};
 use crate::config::Config;
 use crate::rules::Pattern;
 use crate::settings::read_duration;
@@ -15,7 +15,8 @@ use crate::settings::read_duration;
 /// Longest life of a token: ten years.
 const TTL_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
-#[derive(Args)]
+#[derive(Args, Clone)]
+#[command(after_help = examples::TOKEN)]
 pub struct Arguments {
     /// The user's name.
     #[arg(long)]
@@ -38,19 +39,19 @@ pub struct Arguments {
     kid: Option<String>,
 }
 
-pub fn run(config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { user, subscribe, publish, channel: channels, ttl, kid } = arguments;
+pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { user, subscribe, publish, channel: channels, ttl, kid } = arguments.clone();
     let ttl = read_duration(&ttl)
         .filter(|ttl| (Duration::from_secs(1)..=TTL_MAX).contains(ttl))
         .ok_or_else(|| wrong("--ttl is a duration with its unit, such as 1h, 1s to 3650d"))?;
     let signer = config.auth.signer(kid.as_deref()).ok_or_else(|| match &kid {
-        Some(kid) => wrong(&format!("no key of auth.keys with the kid {kid:?} can sign")),
+        Some(kid) => wrong(format!("no key of auth.keys with the kid {kid:?} can sign")),
         None => {
             wrong("no key of auth.keys can sign: that takes a secret, or a private key in a file")
         }
     })?;
     for text in subscribe.iter().chain(&publish) {
-        Pattern::parse(text).map_err(|invalid| wrong(&format!("{text:?}: {invalid}")))?;
+        Pattern::parse(text).map_err(|invalid| wrong(format!("{text:?}: {invalid}")))?;
     }
     for name in &channels {
         channel(name)?;
@@ -72,10 +73,12 @@ pub fn run(config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     // A node would refuse it for the same reason.
     let key = config.auth.key_of(signer);
     auth::check(&token, key.into_iter(), terms, now).map_err(|refused| wrong(refused.0))?;
+    if config.auth.is_short(signer) {
+        warn(&format!(
+            "the secret has fewer than {SECRET_BYTES_GOOD} bytes, so that whoever has a token can guess it, and a node \
+             beyond loopback refuses it; make one with openssl rand -base64 32"
+        ));
+    }
     print(format!("{token}\n"))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn wrong(what: &str) -> Failure {
-    Failure::Configuration(what.to_owned())
 }

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ::config::{ConfigError, Environment, File, FileFormat, FileSourceString, Map, Source, Value};
+use ::config::{
+    ConfigError, Environment, File, FileFormat, FileSourceString, Map, Source, Value, ValueKind,
+};
 
 use super::Sources;
 use crate::settings::{Fault, Given};
 
-const PREFIX: &str = "TIDEGATE";
-const SEPARATOR: &str = "__";
+pub(super) const PREFIX: &str = "TIDEGATE";
+pub(super) const SEPARATOR: &str = "__";
 
 /// `section.key` to value and origin, and the faults of whole layers, which are left out.
 pub fn merge(sources: &Sources) -> (BTreeMap<String, (Given, String)>, Vec<Fault>) {
@@ -58,6 +60,28 @@ fn file(path: &Path) -> Result<File<FileSourceString, FileFormat>, String> {
     let file = File::from_str(&text, format);
     file.collect().map_err(|error| error.to_string())?;
     Ok(file)
+}
+
+/// The tables of the file with nothing in them, and what has no value at all, which are no keys in
+/// [`merge`]. None where it cannot be read: [`merge`] tells that.
+pub fn empty_tables(path: &Path) -> Vec<String> {
+    fn walk(key: String, value: &Value, empty: &mut Vec<String>) {
+        match &value.kind {
+            ValueKind::Table(table) if !table.is_empty() => {
+                for (name, value) in table {
+                    walk(format!("{key}.{name}"), value, empty);
+                }
+            }
+            ValueKind::Table(_) | ValueKind::Nil => empty.push(key),
+            _ => {}
+        }
+    }
+    let mut empty = Vec::new();
+    for (key, value) in file(path).ok().and_then(|file| file.collect().ok()).unwrap_or_default() {
+        walk(key, &value, &mut empty);
+    }
+    empty.sort();
+    empty
 }
 
 /// Names the very file, variable or flag.

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::auth::Auth;
-use crate::config::{Bound, Config, Sources};
+use crate::config::{self, Bound, Config, Sources};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::live::Live;
@@ -99,6 +99,7 @@ impl Reload {
             Err(faults) => return self.refuse(why, faults.to_string()),
         };
         self.refused = None;
+        config::ignored(&self.sources).iter().for_each(|what| telemetry::setting_ignored(what));
         let changed = changed(&self.known, &config.known);
         let (live, fixed): (Vec<_>, Vec<_>) =
             changed.into_iter().partition(|key| Config::is_live(key));

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Answer, Parts, disconnect, drain, error, object, top};
+use super::{Answer, Parts, disconnect, drain, error, explain, object, top};
 use crate::hub::Hub;
 use crate::presence::Presence;
 use crate::publication::{Channel, Kind, Members, Publication, Traceparent};
@@ -19,7 +19,7 @@ use crate::rules::Rules;
 use crate::telemetry;
 
 /// Largest body of a publication.
-const BODY_BYTES_MAX: usize = 1 << 20;
+pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Of the W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -43,6 +43,15 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
     if path == "/api/top" {
         return match *method {
             Method::GET => top::answer(hub.registry(), head.uri.query()),
+            _ => not_allowed("GET"),
+        };
+    }
+    if path == "/api/explain" {
+        return match *method {
+            Method::GET => {
+                let revocations = users.revocations();
+                explain::answer(&parts.auth, revocations, rules, head.uri.query()).await
+            }
             _ => not_allowed("GET"),
         };
     }
@@ -74,7 +83,7 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
         StatusCode::NOT_FOUND,
         "not_found",
         "there are POST /api/publish/{channel}, GET /api/channels, GET /api/top?by=WHAT, \
-         GET /api/presence/{channel}, POST /api/disconnect?user=USER and POST /api/drain",
+         GET /api/presence/{channel}, GET /api/explain?channel=CHANNEL, POST /api/disconnect?user=USER and POST /api/drain",
     )
 }
 

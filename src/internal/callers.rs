@@ -3,10 +3,12 @@
 //! The node trusts whoever reaches the internal listener, and the browser of whoever works on its host does:
 //! any page may have it send a `POST` that needs no leave, here or to a name that its author lets point here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
+
+use crate::settings::ListenAddress;
 
 /// Browsers say here whose page asks; no page can change it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -16,7 +18,7 @@ const IS_ANOTHER_HOST: &str =
     "Host must be an IP address or localhost here: set internal.api_key, and carry it";
 
 /// Fails with why a request with these headers, which carries no key, is refused on the listener.
-pub fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), &'static str> {
+pub fn check(headers: &HeaderMap, listen: ListenAddress) -> Result<(), &'static str> {
     // `none`: somebody typed it.
     let is_own = |site: &HeaderValue| site == "none" || site == "same-origin";
     if headers.contains_key(ORIGIN) || !headers.get_all(SEC_FETCH_SITE).iter().all(is_own) {

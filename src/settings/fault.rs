@@ -58,7 +58,7 @@ pub fn unknown(key: &str, known: &BTreeSet<&str>) -> String {
 }
 
 /// The known key with the fewest edits, unless it is mostly another word.
-fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = known.map(|candidate| (edits(key, candidate), candidate)).min()?;
     (near.0 <= key.len().max(3) / 3).then_some(near.1)
 }

@@ -1,11 +1,10 @@
 //! Asking for the keys of one section, kind by kind.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::{DEFAULT, Given, Known, Settings, unit};
+use super::{DEFAULT, Given, Known, ListenAddress, Settings, unit};
 
 /// One section of the configuration, while its room reads it.
 pub struct Section<'a> {
@@ -177,13 +176,13 @@ impl<'a> Section<'a> {
     }
 
     /// An address and port to listen on.
-    pub fn address(&mut self, key: &str, default: &str, doc: &'static str) -> SocketAddr {
-        let words = "an IP address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned();
+    pub fn address(&mut self, key: &str, default: &str, doc: &'static str) -> ListenAddress {
+        let words = ListenAddress::ALLOWED.to_owned();
         let parse = |given: &Given| match given {
             Given::Text(text) => text.parse().ok(),
             _ => None,
         };
-        let write = |address: &SocketAddr| quoted(&address.to_string());
+        let write = |address: &ListenAddress| quoted(&address.to_string());
         self.ask(key, Some(Given::Text(default.to_owned())), words, doc, parse, write)
             .expect("the default address parses")
     }

@@ -84,9 +84,16 @@ impl Config {
 }
 
 impl Config {
-    /// Logs nothing that nobody needs to look at.
+    /// For commands that tell what went wrong in words of their own: nothing below `error` is logged.
     pub fn quiet(&mut self) {
-        self.log_level = self.log_level.min(LevelFilter::WARN);
+        self.log_level = self.log_level.min(LevelFilter::ERROR);
+    }
+
+    /// For commands that somebody runs by hand: lines, unless JSON was asked for.
+    pub fn for_people(&mut self) {
+        if self.log_format == Format::Auto {
+            self.log_format = Format::Text;
+        }
     }
 }
 
@@ -186,6 +193,11 @@ fn lines_of(level: LevelFilter) -> Targets {
 type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;
 
 static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+/// From here on warnings are logged too, of a command that was quiet until what it does goes on for long.
+pub fn log_warnings() {
+    set_log_level(LevelFilter::WARN);
+}
 
 /// From here on less important lines are not logged.
 pub fn set_log_level(level: LevelFilter) {

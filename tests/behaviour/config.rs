@@ -2,10 +2,14 @@
 
 mod check;
 mod drain;
+mod explain;
 mod faults;
 mod health;
+mod ignored;
 mod layers;
+mod listen;
 mod rules;
+mod shell;
 mod token;
 
 use std::process::Output;

@@ -1,6 +1,5 @@
 //! What the `[auth]` section says and must not say.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use super::*;
@@ -13,7 +12,7 @@ fn load(flags: &[String], listen: &str) -> Result<(Config, String), String> {
         (key.to_owned(), (Given::Text(value.to_owned()), "--set".to_owned()))
     });
     let mut settings = Settings::new(given.collect(), Vec::new());
-    let config = Config::read(&mut settings, listen.parse::<SocketAddr>().unwrap());
+    let config = Config::read(&mut settings, listen.parse().unwrap());
     let known = settings.finish().map_err(|faults| faults.to_string())?;
     let lines = known.iter().map(|known| format!("{} = {}\n", known.key, known.effective));
     Ok((config, lines.collect()))

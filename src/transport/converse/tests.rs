@@ -15,7 +15,7 @@ use crate::protocol::Protocol;
 use crate::publication::{Channel, NodeId};
 use crate::rules::Rules;
 use crate::session::{self, Beginning, Context, Event, Users};
-use crate::settings::Settings;
+use crate::settings::{ListenAddress, Settings};
 use crate::transport::websocket::WebSocket;
 
 /// A connection with a fault: what the client says breaks it.
@@ -49,7 +49,7 @@ fn node() -> Arc<Context> {
     let broker = broker::connect(&config, node, registry.clone().sink());
     let presence = Presence::start(&presence::Config::read(&mut settings), broker.clone());
     let config = Arc::new(session::Config::read(&mut settings));
-    let auth = auth::Config::read(&mut settings, ([127, 0, 0, 1], 0).into());
+    let auth = auth::Config::read(&mut settings, ListenAddress::Localhost(0));
     Arc::new(Context::new(session::Parts {
         hub: Hub::new(registry, broker),
         presence,

@@ -81,7 +81,19 @@ async fn help_and_version_are_there() {
     {
         assert!(stdout(&help).contains(word), "{word} is missing");
     }
-    for command in ["serve", "check", "doctor", "drain", "publish", "subscribe", "health"] {
+    for command in [
+        "serve",
+        "check",
+        "doctor",
+        "drain",
+        "publish",
+        "subscribe",
+        "health",
+        "token",
+        "explain",
+        "completion",
+        "man",
+    ] {
         assert_eq!(run(&[command, "--help"], &[]).await.status.code(), Some(0), "{command}");
     }
     let version = run(&["--version"], &[]).await;

@@ -50,6 +50,8 @@ async fn without_the_key_it_is_refused_with_code_1() {
     let ended = drain(&node, &[]).await;
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(answer(&ended)["error"]["code"], "unauthorized");
+    let said = stderr(&ended);
+    assert!(said.starts_with("tidegate: unauthorized: ") && said.lines().count() == 1, "{said}");
     assert!(node.is_ready().await);
 }
 

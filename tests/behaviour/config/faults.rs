@@ -71,6 +71,10 @@ async fn arguments_that_cannot_be_used_are_code_2_too() {
         &["publish", "news", "x"],
         &["subscribe", "news"],
         &["subscribe"],
+        &["publish"],
+        &["completion"],
+        &["man", "dance"],
+        &["health", "--set", "internal.listen=nowhere"],
     ] {
         let ended = run(arguments, &[]).await;
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", stderr(&ended));

@@ -96,7 +96,7 @@ async fn numbers_and_flags_of_environment_and_flags_are_read_too() {
 }
 
 #[tokio::test]
-async fn other_peoples_variables_are_let_pass() {
+async fn other_peoples_variables_are_no_fault() {
     let environment = [("TIDEGATE_HOME", "/somewhere"), ("TIDEGATE", "x")];
     let checked = run(&["check"], &environment).await;
     assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));

@@ -79,3 +79,23 @@ async fn is_not_made_where_a_node_would_refuse_it_or_nothing_can_sign() {
         assert!(error.contains(why) && !error.contains("long enough"), "{why:?} is not in {error}");
     }
 }
+
+#[tokio::test]
+async fn a_secret_that_can_be_guessed_is_warned_of_and_signs_all_the_same() {
+    let keys = |secret: &str| format!(r#"auth.keys=[{{ alg = "HS256", secret = "{secret}" }}]"#);
+    let short = keys(&"x".repeat(31));
+    let ended = run(&["token", "--user", "ada", "--set", &short], &[]).await;
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(stdout(&ended).trim_end().split('.').count(), 3, "{}", stdout(&ended));
+    let said = stderr(&ended);
+    assert!(said.starts_with("tidegate: warning: ") && said.contains("32 bytes"), "{said}");
+    assert!(!said.contains("xxx") && said.lines().count() == 1, "{said}");
+    let long = keys(&"x".repeat(32));
+    assert_eq!(stderr(&run(&["token", "--user", "ada", "--set", &long], &[]).await), "");
+    // What signs counts, not what else there is.
+    let both = r#"auth.keys=[{ kid = "a", alg = "HS256", secret = "short" },
+        { kid = "b", alg = "HS256", secret = "long enough to be guessed by nobody at all" }]"#;
+    let both = both.replace('\n', " ");
+    let ended = run(&["token", "--user", "ada", "--kid", "b", "--set", &both], &[]).await;
+    assert_eq!(stderr(&ended), "");
+}

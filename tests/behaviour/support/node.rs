@@ -170,7 +170,7 @@ pub async fn metrics<const N: usize>(internal: SocketAddr, names: [&str; N]) -> 
 pub fn tidegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TIDEGATE__") {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
             command.env_remove(name);
         }
     }

@@ -1,0 +1,158 @@
+//! Which rule decides about a channel, who may do what there, and why, in words: for `tidegate explain` and
+//! `GET /api/explain`.
+
+use std::fmt::Write;
+
+use super::access::{self, Decision, Ground, Right};
+use super::{Auth, Identity, Refused};
+use crate::rules::{Access, Delivery, Table};
+
+/// The token that was given, and what became of it.
+pub enum Shown {
+    Nothing,
+    /// `auth.mode` is `none`.
+    Needless,
+    Token(Result<Identity, Refused>),
+}
+
+impl Shown {
+    /// Asks as a session would.
+    pub async fn of(token: Option<&str>, auth: &Auth) -> Self {
+        match token {
+            None => Self::Nothing,
+            Some(_) if !auth.is_on() => Self::Needless,
+            Some(token) => Self::Token(auth.identify(token).await),
+        }
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Token(Ok(identity)) => Some(identity),
+            _ => None,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Nothing => "none given: as a stranger".to_owned(),
+            Self::Needless => "not looked at: auth.mode is none, everyone is a stranger".to_owned(),
+            Self::Token(Err(refused)) => {
+                format!("refused: {refused}; its connection is closed with 4001")
+            }
+            Self::Token(Ok(identity)) => match &identity.user {
+                Some(user) => format!("valid, of the user {user:?}"),
+                None => "valid, of no user: it has no sub".to_owned(),
+            },
+        }
+    }
+}
+
+/// A line for each thing that the rules say of the channel. `origin`: where the rules came from.
+pub fn explain(table: &Table, origin: &str, channel: &str, shown: &Shown) -> String {
+    let policy = table.of(channel);
+    let rule = match table.find(channel) {
+        Some((i, rule)) => format!("rules[{i}] {:?}, from {origin}", rule.pattern.as_str()),
+        None if table.is_empty() => "there are none".to_owned(),
+        None => "none matches".to_owned(),
+    };
+    let history = policy.history.map_or_else(
+        || "none is kept".to_owned(),
+        |kept| format!("{} publications, {} seconds", kept.size, kept.age.as_secs()),
+    );
+    let delivery = match policy.delivery {
+        Delivery::Every => "every publication",
+        Delivery::Latest => "to a slow consumer only the latest",
+    };
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        writeln!(text, "{name:<10} {value}").expect("a text takes every line");
+    };
+    line("channel", channel);
+    line("rule", &rule);
+    line("token", &shown.words());
+    for (name, right) in [("subscribe", Right::Subscribe), ("publish", Right::Publish)] {
+        line(name, &answer(&access::decide(table, shown.identity(), right, channel), table));
+    }
+    line("history", &history);
+    line("presence", if policy.presence { "is kept" } else { "none is kept" });
+    line("delivery", delivery);
+    text
+}
+
+fn answer(decision: &Decision<'_>, table: &Table) -> String {
+    let says = match (decision.rule, decision.access) {
+        (Some((i, _)), access) => format!("rules[{i}] lets {}", audience(access)),
+        (None, Access::Nobody) => "with rules, what none matches is for nobody".to_owned(),
+        (None, Access::Token) => {
+            "without rules, it is for whoever has a token that lists the channel".to_owned()
+        }
+        (None, _) => {
+            debug_assert!(table.is_empty(), "what no rule matches is denied");
+            "without rules and tokens, everyone may do everything".to_owned()
+        }
+    };
+    let because = match decision.ground {
+        Ground::Anyone | Ground::Nobody => String::new(),
+        Ground::HasToken => "; the token is valid".to_owned(),
+        Ground::Lists(pattern) => format!("; the token lists {:?}", pattern.as_str()),
+        Ground::Channels => "; the token has it in channels".to_owned(),
+        Ground::NoToken => "; there is no valid token".to_owned(),
+        Ground::NotListed => "; the token does not list it".to_owned(),
+        Ground::OtherUser => "; {user} in its pattern is not the token's user".to_owned(),
+    };
+    let answer = if decision.ground.allows() { "yes" } else { "no" };
+    format!("{answer}: {says}{because}")
+}
+
+fn audience(access: Access) -> &'static str {
+    match access {
+        Access::Anyone => "anyone",
+        Access::User => "whoever has a valid token",
+        Access::Token => "whoever has a token that lists the channel",
+        Access::Nobody => "nobody",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Pattern, Rules};
+    use crate::settings::{Given, Settings};
+
+    #[test]
+    fn it_says_which_rule_decided_and_why() {
+        let list = r#"[{ pattern = "chat:*", history = { size = 5, age = "1m" } },
+                       { pattern = "user:{user}", subscribe = "user", publish = "nobody" }]"#;
+        let given = [("rules".to_owned(), (Given::Text(list.to_owned()), "test".to_owned()))];
+        let rules = Rules::read(&mut Settings::new(given.into(), Vec::new()), true).current();
+        let identity = Identity {
+            user: Some("u1".into()),
+            subscribe: Box::new([Pattern::parse("chat:*").unwrap()]),
+            ..Identity::default()
+        };
+        let (stranger, u1) = (Shown::Nothing, Shown::Token(Ok(identity)));
+        let says = |channel, shown, parts: &[&str]| {
+            let text = explain(&rules, "a.toml", channel, shown);
+            for part in parts {
+                assert!(text.contains(part), "{part:?} is not in:\n{text}");
+            }
+        };
+        says(
+            "chat:1",
+            &u1,
+            &[
+                "rule       rules[0] \"chat:*\", from a.toml\n",
+                "token      valid, of the user \"u1\"\n",
+                "subscribe  yes: rules[0] lets whoever has a token that lists the channel; the \
+                 token lists \"chat:*\"\n",
+                "publish    no: rules[0] lets whoever has a token that lists the channel; the token \
+                 does not list it\n",
+                "history    5 publications, 60 seconds\n",
+            ],
+        );
+        says("user:u2", &u1, &["subscribe  no: ", "{user} in its pattern is not", "lets nobody\n"]);
+        says("chat:1", &stranger, &["none given", "there is no valid token"]);
+        says("other", &u1, &["rule       none matches\n", "what none matches is for nobody"]);
+        says("chat:1", &Shown::Token(Err(Refused("x"))), &["refused: x; its connection"]);
+    }
+}

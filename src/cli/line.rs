@@ -1,0 +1,110 @@
+//! What `--json` prints: one object a line, as the json protocol has it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::publication::{Kind, Publication};
+
+/// One line.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    Publication {
+        channel: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<Box<RawValue>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        base64: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<&'a str>,
+        /// Unix milliseconds, of the first node that took it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        time: Option<u64>,
+    },
+    Gap {
+        channel: &'a str,
+        reason: &'a str,
+    },
+}
+
+/// The payload is in `data` where it is JSON, else in `text`, and in `base64` where it is binary.
+pub fn of_publication(channel: &str, publication: &Publication) -> Vec<u8> {
+    let text = match publication.kind {
+        Kind::Text => std::str::from_utf8(&publication.payload).ok(),
+        Kind::Binary => None,
+    };
+    let data = text.and_then(on_one_line);
+    written(&Line::Publication {
+        channel,
+        base64: text.is_none().then(|| BASE64.encode(&publication.payload)),
+        text: text.filter(|_| data.is_none()),
+        data,
+        position: publication.position.map(|position| position.to_string()),
+        user: publication.user.as_deref(),
+        time: publication.sent_at.map(|micros| micros / 1000),
+    })
+}
+
+/// Publications may be missing here.
+pub fn of_gap(channel: &str, reason: &str) -> Vec<u8> {
+    written(&Line::Gap { channel, reason })
+}
+
+/// The text as it is where every reader takes it for JSON. Line breaks can only stand between its parts.
+fn on_one_line(text: &str) -> Option<Box<RawValue>> {
+    // Read whole: a raw value may hold numbers and surrogates that readers refuse.
+    serde_json::from_str::<Value>(text).ok()?;
+    RawValue::from_string(text.replace(['\n', '\r'], " ").trim().to_owned()).ok()
+}
+
+fn written(line: &Line<'_>) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(line).expect("texts and numbers are always JSON");
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_payload_is_data_text_or_base64_and_always_on_one_line() {
+        for (payload, kind, written) in [
+            (&b"{\"b\":1.0,\r\n  \"a\":2}\n"[..], Kind::Text, "\"data\":{\"b\":1.0,    \"a\":2}"),
+            (b"42", Kind::Text, "\"data\":42"),
+            (b"a\nb", Kind::Text, "\"text\":\"a\\nb\""),
+            (b"", Kind::Text, "\"text\":\"\""),
+            (b"1e999", Kind::Text, "\"text\":\"1e999\""),
+            (b"\"\\ud800\"", Kind::Text, "\"text\":\"\\\"\\\\ud800\\\"\""),
+            (b"42", Kind::Binary, "\"base64\":\"NDI=\""),
+            (b"\xff\x00", Kind::Binary, "\"base64\":\"/wA=\""),
+        ] {
+            let publication = Publication::new(Bytes::from_static(payload), kind);
+            let line = String::from_utf8(of_publication("a\"b", &publication)).unwrap();
+            let expected =
+                format!("{{\"type\":\"publication\",\"channel\":\"a\\\"b\",{written}}}\n");
+            assert_eq!(line, expected);
+        }
+    }
+
+    #[test]
+    fn a_line_says_where_a_publication_stands_and_who_sent_it_when() {
+        let publication = Publication {
+            position: "7-41".parse().ok(),
+            user: Some("ada".into()),
+            sent_at: Some(1_763_999_999_123_456),
+            ..Publication::bare(Bytes::from_static(b"x"))
+        };
+        let line = String::from_utf8(of_publication("news", &publication)).unwrap();
+        let rest = r#""text":"x","position":"7-41","user":"ada","time":1763999999123}"#;
+        assert!(line.trim_end().ends_with(rest), "{line}");
+    }
+}

@@ -1,0 +1,34 @@
+//! `tidegate man`: the manual pages, made from what `--help` says.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use clap_mangen::Man;
+
+use super::{Failure, examples, print, wrong};
+
+#[derive(Args)]
+#[command(after_help = examples::MAN)]
+pub struct Arguments {
+    /// The page of this command; without it, that of tidegate itself.
+    command: Option<String>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let mut page = super::command();
+    // Gives each command its full name too.
+    page.build();
+    if let Some(name) = &arguments.command {
+        let command = page.find_subcommand(name);
+        let command = command.ok_or_else(|| wrong(format!("there is no command {name:?}")))?;
+        page = command.clone();
+    }
+    let mut roff = Vec::new();
+    let page = Man::new(page).source(concat!("tidegate ", env!("CARGO_PKG_VERSION")));
+    page.render(&mut roff).context("cannot write the page")?;
+    let roff = String::from_utf8_lossy(&roff);
+    // The crate calls what follows the options by this name; examples keep their lines.
+    print(roff.replace(".SH EXTRA\nExamples:", ".SH EXAMPLES\n.nf"))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,153 @@
+//! One channel of `tidegate subscribe`: its publications in order and once, with what is missing read from the
+//! channel's history where it keeps one. Only reads: a history is not begun for it.
+
+use std::io;
+
+use super::output::Output;
+use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
+use crate::publication::{Channel, Position, Publication};
+
+/// Why publications that should be in the history are not.
+const TRIMMED: &str = "history_trimmed";
+const LOST: &str = "history_lost";
+
+pub struct Follower {
+    channel: Channel,
+    keeps_history: bool,
+    /// The position that was printed last. None: nothing with a position was.
+    last: Option<Position>,
+}
+
+/// Where a publication stands, seen from the last one that was printed.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// It was printed before.
+    Before,
+    Next,
+    /// Others stand between.
+    Beyond,
+}
+
+impl Follower {
+    pub fn new(channel: Channel, keeps_history: bool, since: Option<Position>) -> Self {
+        Self { channel, keeps_history, last: since }
+    }
+
+    /// Prints what follows the position it was made with. Called once the channel flows.
+    pub async fn begin(
+        &mut self,
+        broker: &dyn Broker,
+        output: &Output,
+    ) -> io::Result<Result<(), Unavailable>> {
+        match self.last {
+            Some(since) => self.catch_up(since, broker, output).await,
+            None => Ok(Ok(())),
+        }
+    }
+
+    /// A publication came from the broker.
+    pub async fn publication(
+        &mut self,
+        publication: Publication,
+        broker: &dyn Broker,
+        output: &Output,
+    ) -> io::Result<()> {
+        let mut place = self.place(&publication);
+        if let (Place::Beyond, Some(last)) = (&place, self.last) {
+            // Where it cannot be read, the publication is still beyond.
+            _ = self.read_on(last, broker, output).await?;
+            place = self.place(&publication);
+        }
+        match place {
+            Place::Before => return Ok(()),
+            Place::Next => {}
+            Place::Beyond => output.gap(&self.channel, missing(&publication, self.last)).await?,
+        }
+        self.print(&[publication], output).await
+    }
+
+    /// Publications may have been missed, for this reason.
+    pub async fn gap(
+        &mut self,
+        reason: &'static str,
+        broker: &dyn Broker,
+        output: &Output,
+    ) -> io::Result<()> {
+        let last = self.last.filter(|_| self.keeps_history);
+        if let Some(last) = last
+            && self.catch_up(last, broker, output).await?.is_ok()
+        {
+            return Ok(());
+        }
+        output.gap(&self.channel, reason).await
+    }
+
+    fn place(&self, publication: &Publication) -> Place {
+        match (publication.position, self.last) {
+            (Some(position), Some(last)) if position <= last => Place::Before,
+            (Some(_), Some(last)) if !publication.follows(last) => Place::Beyond,
+            _ => Place::Next,
+        }
+    }
+
+    /// Prints the history from `last` to its end, and a gap where that does not lead on from `last`.
+    async fn catch_up(
+        &mut self,
+        last: Position,
+        broker: &dyn Broker,
+        output: &Output,
+    ) -> io::Result<Result<(), Unavailable>> {
+        let newest = match broker.history(self.channel.clone(), Page::Newest, 1).await {
+            Ok(newest) => newest.first().and_then(|newest| newest.position),
+            Err(why) => return Ok(Err(why)),
+        };
+        if newest.is_none_or(|newest| newest < last) {
+            // The history is gone, or another server's, and what it had nobody knows.
+            output.gap(&self.channel, LOST).await?;
+            self.last = newest;
+            return Ok(Ok(()));
+        }
+        self.read_on(last, broker, output).await
+    }
+
+    /// Page by page, so that little is held.
+    async fn read_on(
+        &mut self,
+        mut last: Position,
+        broker: &dyn Broker,
+        output: &Output,
+    ) -> io::Result<Result<(), Unavailable>> {
+        loop {
+            let page = Page::After(last);
+            let page = match broker.history(self.channel.clone(), page, PAGE_MAX).await {
+                Ok(page) => page,
+                Err(why) => return Ok(Err(why)),
+            };
+            let is_end = page.len() < PAGE_MAX;
+            for part in page.chunk_by(|one, next| one.position.is_some_and(|it| next.follows(it))) {
+                if self.place(&part[0]) == Place::Beyond {
+                    output.gap(&self.channel, missing(&part[0], self.last)).await?;
+                }
+                self.print(part, output).await?;
+            }
+            match self.last {
+                Some(position) if !is_end && position > last => last = position,
+                _ => return Ok(Ok(())),
+            }
+        }
+    }
+
+    async fn print(&mut self, publications: &[Publication], output: &Output) -> io::Result<()> {
+        let last = publications.iter().rev().find_map(|publication| publication.position);
+        self.last = last.or(self.last);
+        output.publications(&self.channel, publications).await
+    }
+}
+
+/// Why what stands between `last` and the publication cannot be read.
+fn missing(publication: &Publication, last: Option<Position>) -> &'static str {
+    match (publication.position, last) {
+        (Some(position), Some(last)) if position.epoch == last.epoch => TRIMMED,
+        _ => LOST,
+    }
+}

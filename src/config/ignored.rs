@@ -1,0 +1,173 @@
+//! What was written as if it were a setting and has no effect: it is no fault, as it may be meant for somebody
+//! else, but the operator who mistyped a name has to hear of it.
+
+use std::collections::BTreeSet;
+
+use super::layers::{self, PREFIX, SEPARATOR};
+use super::{Config, Sources};
+use crate::settings::{Fault, Known, nearest};
+
+/// Says where the keys are listed, for names that are like none of them.
+const REFERENCE: &str = "docs/CONFIG.md lists them all";
+
+/// Variables that begin with `TIDEGATE_` and are no settings, and empty tables of the file whose names are none
+/// either. Values are never quoted.
+pub fn ignored(sources: &Sources) -> Vec<Fault> {
+    let defaults = Config::load(&Sources::default()).expect("the defaults are valid");
+    let keys = Keys::of(&defaults.known);
+    let names = sources.environment.iter().map(|(name, _)| name.as_str());
+    let is_in_kubernetes = sources.environment.iter().any(|(name, _)| name == IN_KUBERNETES);
+    let variables = names
+        .filter(|name| is_ours(name) && !(is_in_kubernetes && is_service_link(name)))
+        .map(|name| Fault::of_layer(name, keys.suggestion_for_variable(name)));
+    let tables = sources.file.iter().flat_map(|path| {
+        let tables = layers::empty_tables(path).into_iter();
+        let unknown = tables.filter(|table| !keys.has(table));
+        unknown.map(|table| {
+            Fault::of_layer(path.display().to_string(), keys.suggestion_for_table(&table))
+        })
+    });
+    variables.chain(tables).collect()
+}
+
+/// Kubernetes sets it in every container.
+const IN_KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
+
+/// Begins with `TIDEGATE_`, but not as settings do.
+fn is_ours(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    name.strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.starts_with('_') && !rest.starts_with(SEPARATOR))
+}
+
+/// One of the variables that Kubernetes makes of a Service called `tidegate`, or `tidegate-…`.
+fn is_service_link(name: &str) -> bool {
+    let is_port = |rest: &str| {
+        rest.is_empty()
+            || rest.starts_with('_') && rest[1..].starts_with(|it: char| it.is_ascii_digit())
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.match_indices("_PORT").any(|(at, found)| is_port(&name[at + found.len()..]))
+}
+
+/// The keys there are, without the marks of lists: `rules.pattern`.
+struct Keys(BTreeSet<String>);
+
+impl Keys {
+    fn of(known: &[Known]) -> Self {
+        Self(known.iter().map(|known| known.key.replace("[]", "")).collect())
+    }
+
+    /// Is it a key, or a section that has some?
+    fn has(&self, name: &str) -> bool {
+        let section = format!("{name}.");
+        self.0.contains(name) || self.0.iter().any(|key| key.starts_with(&section))
+    }
+
+    /// `TIDEGATE_SERVER_LISTEN` is compared by the words alone, however they are joined.
+    fn suggestion_for_variable(&self, name: &str) -> String {
+        let words = joined(name[PREFIX.len()..].trim_start_matches('_'));
+        let keys: Vec<String> = self.0.iter().map(|key| joined(key)).collect();
+        // `TIDEGATE_LISTEN` lacks the section.
+        let lacks_section = || self.0.iter().find(|key| key.ends_with(&format!(".{words}")));
+        let near = nearest(&words, keys.iter().map(String::as_str))
+            .and_then(|near| self.0.iter().find(|key| joined(key) == near))
+            .or_else(lacks_section);
+        match near {
+            Some(key) => {
+                format!("is no setting and has no effect; did you mean {}?", variable(key))
+            }
+            None => format!("is no setting and has no effect; {REFERENCE}"),
+        }
+    }
+
+    fn suggestion_for_table(&self, table: &str) -> String {
+        let sections =
+            self.0.iter().filter_map(|key| key.split_once('.')).map(|(section, _)| section);
+        match nearest(table, sections.chain(self.0.iter().map(String::as_str))) {
+            Some(near) => format!("{table} is empty and no section; did you mean {near}?"),
+            None => format!("{table} is empty and no section; {REFERENCE}"),
+        }
+    }
+}
+
+fn joined(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['.', '-'], "_").replace(SEPARATOR, "_")
+}
+
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{SEPARATOR}{}", key.replace('.', SEPARATOR).to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_variables(names: &[&str]) -> Vec<String> {
+        let environment = names.iter().map(|name| ((*name).to_owned(), "hush".to_owned()));
+        let sources = Sources { environment: environment.collect(), ..Sources::default() };
+        ignored(&sources).iter().map(Fault::to_string).collect()
+    }
+
+    #[test]
+    fn a_variable_that_is_nearly_a_setting_is_named_with_the_setting() {
+        for (name, near) in [
+            ("TIDEGATE_SERVER_LISTEN", "TIDEGATE__SERVER__LISTEN"),
+            ("TIDEGATE_SERVER__LISTEN", "TIDEGATE__SERVER__LISTEN"),
+            ("TIDEGATE_BROKER_URL", "TIDEGATE__BROKER__URL"),
+            ("TIDEGATE_API_KEY", "TIDEGATE__INTERNAL__API_KEY"),
+            ("TIDEGATE_BROKER_PREFIXX", "TIDEGATE__BROKER__PREFIX"),
+            ("tidegate_demo", "TIDEGATE__DEMO"),
+        ] {
+            let said = of_variables(&[name]);
+            let expected = format!("{name}: is no setting and has no effect; did you mean {near}?");
+            assert_eq!(said, [expected]);
+        }
+        let said = of_variables(&["TIDEGATE_HOME"]);
+        assert_eq!(said.len(), 1);
+        assert!(said[0].contains(REFERENCE) && !said[0].contains("hush"), "{said:?}");
+    }
+
+    #[test]
+    fn settings_and_what_is_for_others_are_let_pass() {
+        let others =
+            ["TIDEGATE", "TIDEGATED_X", "TIDEGATE__DEMO", "TIDEGATE__NO_SUCH__KEY", "PATH"];
+        assert_eq!(of_variables(&others), [""; 0]);
+        let links = [
+            "TIDEGATE_SERVICE_HOST",
+            "TIDEGATE_SERVICE_PORT",
+            "TIDEGATE_SERVICE_PORT_HTTP",
+            "TIDEGATE_PORT",
+            "TIDEGATE_PORT_8080_TCP",
+            "TIDEGATE_PORT_8080_TCP_ADDR",
+            "TIDEGATE_INTERNAL_PORT_9090_TCP_PROTO",
+        ];
+        assert_eq!(of_variables(&links).len(), links.len());
+        assert_eq!(of_variables(&[&links[..], &[IN_KUBERNETES]].concat()), [""; 0]);
+        assert_eq!(of_variables(&[IN_KUBERNETES, "TIDEGATE_SERVER_LISTEN"]).len(), 1);
+    }
+
+    #[test]
+    fn empty_tables_that_are_no_sections_are_named_in_both_languages() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("a.toml", "[sesion]\n[drain]\n[auth]\n[server.tsl]\n[server.tls]\n[x-mine]\n"),
+            (
+                "a.yaml",
+                "sesion:\ndrain: {}\nauth:\n  keys:\nserver: { tsl: {}, tls: {} }\nx-mine:\n",
+            ),
+        ] {
+            let file = directory.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            let sources = Sources { file: Some(file), ..Sources::default() };
+            let said: Vec<_> = ignored(&sources).iter().map(Fault::to_string).collect();
+            let parts =
+                ["server.tsl is empty", "sesion is empty and no section; did you mean session?"];
+            assert_eq!(said.len(), 3, "{said:?}");
+            for part in parts.iter().chain(&["x-mine is empty and no section; docs/CONFIG.md"]) {
+                assert!(said.iter().any(|it| it.contains(part) && it.contains(name)), "{said:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `/api/explain`: which rule of this node decides about a channel, who may do what there, and why.
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+use super::{Answer, error};
+use crate::auth::explanation::{Shown, explain};
+use crate::auth::{Auth, Refused, Revocations};
+use crate::publication::Channel;
+use crate::rules::Rules;
+
+/// What the rules are said to be from.
+const ORIGIN: &str = "the node's configuration";
+
+const REVOKED: Refused =
+    Refused("the token is revoked: its user was disconnected after it was issued");
+
+/// As text: it is for people. The token is checked as for a session, and nothing is kept of it.
+pub(super) async fn answer(
+    auth: &Auth,
+    revocations: &Revocations,
+    rules: &Rules,
+    query: Option<&str>,
+) -> Answer {
+    let query = query.unwrap_or_default();
+    let (channel, token) = match (value(query, "channel"), value(query, "token")) {
+        (Ok(Some(channel)), Ok(token)) => (channel, token),
+        (Ok(None), _) => return refused("give one channel: ?channel=CHANNEL"),
+        (Err(why), _) | (_, Err(why)) => return refused(why),
+    };
+    let channel = match Channel::new(&channel) {
+        Ok(channel) => channel,
+        Err(invalid) => return refused(&invalid.to_string()),
+    };
+    let shown = match Shown::of(token.as_deref(), auth).await {
+        Shown::Token(Ok(identity)) if revocations.is_revoked(&identity) => {
+            Shown::Token(Err(REVOKED))
+        }
+        shown => shown,
+    };
+    let text = explain(&rules.current(), ORIGIN, channel.as_str(), &shown);
+    let mut answer = Answer::new(text.into());
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// What the query says of `name`. None: nothing.
+fn value(query: &str, name: &str) -> Result<Option<String>, &'static str> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match percent_decode_str(value).decode_utf8() {
+            Ok(value) => Ok(Some(value.into_owned())),
+            Err(_) => Err("channel and token are UTF-8"),
+        },
+        (Some(_), Some(_)) => Err("give channel and token once each"),
+    }
+}
+
+fn refused(why: &str) -> Answer {
+    error(StatusCode::BAD_REQUEST, "bad_request", why)
+}

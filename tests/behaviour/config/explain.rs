@@ -1,0 +1,60 @@
+//! `tidegate explain --node` and `GET /api/explain`: what a running node goes by.
+
+use super::{run, stderr, stdout};
+use crate::support::node::Node;
+use crate::support::token::{self, KEYS};
+
+const KEY: &str = "internal.api_key=hush-hush";
+const RULES: &str = r#"rules=[{ pattern = "chat:*", history = { size = 5, age = "1m" } }, { pattern = "user:{user}" }]"#;
+
+#[tokio::test]
+async fn a_node_says_the_same_as_its_configuration() {
+    let node = Node::alone(&[KEYS, RULES, KEY]).await;
+    let url = format!("http://{}", node.internal);
+    let token = token::of("u1", &["chat:1", "a b c"]);
+    let good = token::of("ü/1&", &["chat:1"]);
+    for (channel, token) in [
+        ("chat:1", None),
+        ("chat:1", Some(&good)),
+        ("user:u%2?&", Some(&good)),
+        ("chat:1", Some(&token)),
+    ] {
+        let mut asked = vec!["explain", "--channel", channel];
+        asked.extend(token.iter().flat_map(|token| ["--token", token]));
+        let of_file = ["--set", KEYS, "--set", RULES];
+        let by_file = run(&[&asked[..], &of_file].concat(), &[]).await;
+        let at_node = ["--node", &url, "--set", KEY];
+        let by_node = run(&[&asked[..], &at_node].concat(), &[]).await;
+        assert_eq!(by_node.status.code(), Some(0), "{}", stderr(&by_node));
+        let expected =
+            stdout(&by_file).replace("from --set rules", "from the node's configuration");
+        assert_eq!(stdout(&by_node), expected);
+        assert!(expected.contains(&format!("channel    {channel}\n")), "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_the_node_has_revoked_is_told() {
+    let node = Node::alone(&[KEYS]).await;
+    let (url, token) = (format!("http://{}", node.internal), token::of("u1", &["a"]));
+    let asked = ["explain", "--channel", "a", "--token", &token, "--node", &url];
+    assert!(stdout(&run(&asked, &[]).await).contains("subscribe  yes"));
+    assert_eq!(node.post("/api/disconnect?user=u1", &[], b"").await.status, 202);
+    let said = stdout(&run(&asked, &[]).await);
+    assert!(said.contains("the token is revoked") && said.contains("subscribe  no"), "{said}");
+}
+
+#[tokio::test]
+async fn without_the_key_or_a_channel_the_node_refuses() {
+    let node = Node::alone(&[KEY]).await;
+    let url = format!("http://{}", node.internal);
+    let ended = run(&["explain", "--channel", "a", "--node", &url], &[]).await;
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(stderr(&ended).contains("unauthorized"), "{}", stderr(&ended));
+    let node = Node::alone(&[]).await;
+    for query in ["", "?token=x", "?channel=a&channel=b", "?channel=a%20b", "?channel=%ff"] {
+        let answer = node.get(&format!("/api/explain{query}")).await;
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+    }
+    assert_eq!(node.post("/api/explain?channel=a", &[], b"").await.status, 405);
+}

@@ -1,0 +1,157 @@
+//! `tidegate subscribe` on a channel with history: `--since`, and what is missing after an interruption.
+
+use serde_json::{Value, json};
+
+use super::{objects, stderr, timeless};
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::node::{Node, outcome, tidegate};
+use crate::support::process::Process;
+use crate::support::redis::Redis;
+
+const RULES: &str = r#"rules=[{ pattern = "h:*", history = { size = 100, age = "10m" } }]"#;
+
+/// A Redis, a node, and a client that publishes.
+struct Stage {
+    redis: Redis,
+    _node: Node,
+    client: Client,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let redis = Redis::start().await;
+        let node = Node::on(&redis, &[RULES]).await;
+        let client = Client::json(&node).await;
+        Self { redis, _node: node, client }
+    }
+
+    /// Where the publication stands.
+    async fn publish(&mut self, data: u64) -> String {
+        let command = json!({"type": "publish", "id": 1, "channel": "h:1", "data": data});
+        let answer = self.client.ask(command).await;
+        answer["position"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    async fn subscribe(&self, more: &[&str]) -> Process {
+        let broker = format!("broker.url={}", self.redis.url());
+        let command = ["subscribe", "h:1", "--json", "--set", &broker, "--set", RULES];
+        let command = tidegate(&[&command, more].concat());
+        let process = Process::spawn("tidegate subscribe", command);
+        eventually("a subscription", async || {
+            (self.redis.subscribers("h:1").await == 1).then_some(())
+        })
+        .await;
+        process
+    }
+}
+
+/// The first lines, as many.
+async fn lines(process: &Process, count: usize) -> Vec<Value> {
+    let lines = eventually("the lines", async || {
+        Some(process.stdout()).filter(|lines| lines.len() >= count)
+    })
+    .await;
+    objects(lines)
+}
+
+fn publication(data: u64, position: &str) -> Value {
+    json!({"type": "publication", "channel": "h:1", "data": data, "position": position})
+}
+
+fn gap(reason: &str) -> Value {
+    json!({"type": "gap", "channel": "h:1", "reason": reason})
+}
+
+#[tokio::test]
+async fn since_begins_behind_a_position_and_goes_on_with_what_comes() {
+    let mut stage = Stage::new().await;
+    let mut positions = Vec::new();
+    for data in 0..5 {
+        positions.push(stage.publish(data).await);
+    }
+    let process = stage.subscribe(&["--since", &positions[1]]).await;
+    lines(&process, 3).await;
+    for data in 5..8 {
+        positions.push(stage.publish(data).await);
+    }
+    let printed = lines(&process, 6).await.into_iter().map(timeless).collect::<Vec<_>>();
+    let expected = (2..8).map(|data| publication(data, &positions[data as usize]));
+    assert_eq!(printed, expected.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn since_a_position_that_the_history_does_not_lead_on_from_begins_with_a_gap() {
+    let mut stage = Stage::new().await;
+    let first = stage.publish(0).await;
+    // More than the history keeps beyond its size.
+    for data in 1..=300 {
+        stage.publish(data).await;
+    }
+    let trimmed = stage.subscribe(&["--since", &first]).await;
+    let printed = lines(&trimmed, 101).await;
+    assert_eq!(printed[0], gap("history_trimmed"));
+    assert_eq!(printed.last().expect("a line")["data"], 300);
+    drop(trimmed);
+    eventually("no subscription", async || {
+        (stage.redis.subscribers("h:1").await == 0).then_some(())
+    })
+    .await;
+
+    let (epoch, _) = first.split_once('-').expect("a position");
+    let future = format!("{epoch}-999999");
+    let process = stage.subscribe(&["--since", &future]).await;
+    lines(&process, 1).await;
+    let next = stage.publish(301).await;
+    let printed = lines(&process, 2).await;
+    assert_eq!(printed[0], gap("history_lost"));
+    assert_eq!(timeless(printed[1].clone()), publication(301, &next));
+}
+
+#[tokio::test]
+async fn what_was_published_during_an_interruption_is_read_from_the_history() {
+    let mut stage = Stage::new().await;
+    let process = stage.subscribe(&[]).await;
+    let mut positions = vec![stage.publish(0).await];
+    lines(&process, 1).await;
+    for round in 0..5 {
+        stage.redis.kill_subscribers().await;
+        for data in 1..=10 {
+            positions.push(stage.publish(round * 10 + data).await);
+        }
+    }
+    let printed = lines(&process, 51).await.into_iter().map(timeless).collect::<Vec<_>>();
+    let expected = (0..51).map(|data| publication(data, &positions[data as usize]));
+    assert_eq!(printed, expected.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_interruption_on_a_channel_without_history_is_a_gap() {
+    let redis = Redis::start().await;
+    let broker = format!("broker.url={}", redis.url());
+    let command = tidegate(&["subscribe", "news", "--json", "--set", &broker]);
+    let process = Process::spawn("tidegate subscribe", command);
+    let subscribed = async || (redis.subscribers("news").await == 1).then_some(());
+    eventually("a subscription", subscribed).await;
+    redis.kill_subscribers().await;
+    let printed = lines(&process, 1).await;
+    assert_eq!(
+        printed,
+        [json!({"type": "gap", "channel": "news", "reason": "broker_reconnected"})]
+    );
+}
+
+#[tokio::test]
+async fn since_is_refused_where_there_is_no_history_and_for_several_channels() {
+    let broker = "broker.url=redis://127.0.0.1:1";
+    for (arguments, why) in [
+        (&["news", "--since", "7-1"][..], "--config FILE"),
+        (&["h:1", "h:2", "--since", "7-1"], "one channel"),
+        (&["h:1", "--since", "yesterday"], "a position is two whole numbers"),
+    ] {
+        let command = ["subscribe", "--set", broker, "--set", RULES];
+        let ended = outcome(tidegate(&[&command, arguments].concat())).await;
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        assert!(stderr(&ended).contains(why), "{}", stderr(&ended));
+    }
+}
