@@ -16,7 +16,7 @@ use crate::rules::Rules;
 
 /// Grows with every change of the code. A library of a later version is left alone: it knows all
 /// that an earlier one did.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 pub const NAME: &str = "tidegate";
 
@@ -24,6 +24,7 @@ pub const NAME: &str = "tidegate";
 const TRIES: usize = 4;
 
 const HISTORY: &str = include_str!("history.lua");
+const IDEMPOTENCY: &str = include_str!("idempotency.lua");
 const PRESENCE: &str = super::presence::FUNCTIONS;
 const REVOCATIONS: &str = super::revocation::FUNCTIONS;
 
@@ -236,7 +237,8 @@ fn write(fleets: &Fleets) -> String {
     format!(
         "#!lua name={NAME}\n{VERSION_LINE}{VERSION}\n\
          -- Installed by Tidegate's nodes, which replace it when they start.\n\
-         {FLEETS}{json}{FLEETS_END}\n{HISTORY}\n{PRESENCE}\n{REVOCATIONS}"
+         {FLEETS}{json}{FLEETS_END}\n\
+         {IDEMPOTENCY}\n{HISTORY}\n{PRESENCE}\n{REVOCATIONS}"
     )
 }
 

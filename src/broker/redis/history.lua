@@ -93,13 +93,7 @@ local function channel_of(key)
       break
     end
   end
-  -- The part of the key that its cluster slot is made of.
-  local open = string.find(key, '{', 1, true)
-  local close = open and string.find(key, '}', open + 1, true)
-  local tag = close and close > open + 1 and string.sub(key, open + 1, close - 1) or key
-  if fleet.publish == 'PUBLISH' or tag ~= key or not string.find(key, '}', 1, true) then
-    channel.ids = prefix .. 'id {' .. tag .. '} ' .. name .. ' '
-  end
+  channel.ids = prefix .. 'id {' .. tag_of(key, fleet.publish == 'SPUBLISH') .. '} ' .. name .. ' '
   return remember(key, channel)
 end
 
@@ -185,11 +179,10 @@ local function append(key, channel, payload, header, id, now)
     redis.call(channel.publish, key, '\30' .. header .. '\n' .. payload)
     return false
   end
-  if id ~= '' and channel.ids then
-    local before = redis.call('GET', channel.ids .. id)
-    if before then
-      return before
-    end
+  local id_key = id ~= '' and channel.ids .. publisher_of(header) .. id
+  local before = id_key and redis.call('GET', id_key)
+  if before then
+    return before
   end
   local position = channel.next and redis.pcall('XADD', key, 'NOMKSTREAM',
     'MAXLEN', '~', channel.size, channel.next, 'h', header, 'p', payload)
@@ -206,8 +199,8 @@ local function append(key, channel, payload, header, id, now)
   if now >= channel.touch_at or channel.touch_at - now > channel.age / 8 then
     touch(key, channel, now, position)
   end
-  if id ~= '' and channel.ids then
-    redis.call('SET', channel.ids .. id, position, 'PX', channel.window)
+  if id_key then
+    redis.call('SET', id_key, position, 'PX', channel.window)
   end
   -- In one piece: every text that is made on the way costs as much as a command does.
   redis.call(channel.publish, key,

@@ -29,10 +29,6 @@ async fn what_they_publish_has_a_position_and_a_user() {
     assert_eq!(first, before.plus(1));
     // The same id is the same publication, whoever tries.
     assert_eq!(fcall(fleet.server(), &["again", header]).await, first);
-    let again = json!({
-        "type": "publish", "id": 3, "channel": "h:1", "data": 1, "idempotency_key": "k",
-    });
-    assert_eq!(Position::of(&here.ask(again).await), first);
     assert_eq!(fcall(fleet.server(), &["{\"n\":2}"]).await, before.plus(2));
     assert_eq!(fcall(fleet.server(), &["3", "{}"]).await, before.plus(3));
     assert_eq!(publish(&mut there, "h:1", 4).await, before.plus(4));
