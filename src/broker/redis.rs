@@ -163,13 +163,8 @@ impl Broker for Redis {
         &self,
         channels: Vec<Channel>,
     ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
-        let call = |channel: Channel| {
-            let command = history::position_command(&self.0.name(&channel));
-            (channel, command)
-        };
-        let calls = channels.into_iter().map(call).collect();
         Box::pin(async move {
-            let answers = self.call_each(calls).await;
+            let answers = self.ends(&channels).await;
             let position = |answer| history::position(&answer).ok_or(NOT_UNDERSTOOD);
             answers.into_iter().map(|answer| answer.and_then(position)).collect()
         })

@@ -315,3 +315,23 @@ end
 redis.register_function('tidegate_publish', publish)
 redis.register_function('tidegate_append', append_of_node)
 redis.register_function('tidegate_position', position)
+-- FCALL tidegate_last 1 <key>
+-- The same for a server that takes no writes now: nothing is begun, so where there is no history it ends
+-- before everything.
+local function last(keys)
+  local channel = channel_of(keys[1])
+  if not channel then
+    return unknown(keys[1])
+  end
+  if not channel.size then
+    return false
+  end
+  local found = last_of(keys[1])
+  return found and not is_over(channel, found) and found or '0-0'
+end
+
+redis.register_function({
+  function_name = 'tidegate_last',
+  callback = last,
+  flags = {'no-writes'},
+})

@@ -1,7 +1,9 @@
 //! One master's subscribed connection: reconciles what is wanted with what Redis has confirmed,
 //! hands on what Redis pushes, and finds out when Redis has gone silent.
 
-use std::collections::BTreeMap;
+mod course;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use self::course::{Course, Kept};
 use super::announcing;
 use super::context::Context;
 use super::feed::{self, Asking, Feed, Lost};
@@ -65,33 +68,6 @@ struct Subscriber {
     context: Arc<Context>,
 }
 
-/// What there is to remember of a connection.
-struct Course {
-    /// Redis said an error, so the answer that is waited for may never come.
-    is_doubtful: bool,
-    /// When the node's own channel was last asked for.
-    own_asked: Instant,
-    own: watch::Sender<OwnChannel>,
-    /// The number of the last probe that came back.
-    probed: watch::Sender<u64>,
-    kept: [Kept; 2],
-}
-
-/// A channel that is subscribed for as long as its slot is the lane's, whatever else is wanted.
-struct Kept {
-    channel: Channel,
-    confirmed: bool,
-    asked: Option<Instant>,
-    /// Until it is asked for again.
-    pause: Duration,
-}
-
-impl Kept {
-    fn new(channel: Channel) -> Self {
-        Self { channel, confirmed: false, asked: None, pause: OWN_INTERVAL }
-    }
-}
-
 impl Subscriber {
     async fn listen(&self) -> Infallible {
         let mut backoff = Backoff::default();
@@ -122,13 +98,14 @@ impl Subscriber {
         let own = self.ask_own(&mut asking);
         let mut course = Course {
             is_doubtful: false,
+            pings: VecDeque::new(),
             own_asked: Instant::now(),
             own: watch::Sender::new(own),
             probed: watch::Sender::new(0),
             kept: [revocation::channel(), announcing::channel()].map(Kept::new),
         };
         course.kept.iter_mut().for_each(|kept| self.keep(&mut asking, kept));
-        self.subscribe(&mut asking);
+        self.subscribe(&mut asking, &mut course);
         self.lane.state.works(Part::Subscriber);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -144,22 +121,19 @@ impl Subscriber {
         loop {
             let mut answered = None;
             tokio::select! {
-                read = feed.read(|said, more| {
-                    if let Said::Echoed(number) = said {
-                        answered = Some(probe::number(number));
-                    } else {
-                        self.hear(said, more, &mut course);
-                    }
+                read = feed.read(|said, more| match course.pong(&said) {
+                    Some(number) => answered = Some(number),
+                    None => self.hear(said, more, &mut course),
                 }) => read?,
                 written = asking.write(), if asking.is_waiting() => written?,
-                () = self.lane.wanted.changed() => self.subscribe(&mut asking),
+                () = self.lane.wanted.changed() => self.subscribe(&mut asking, &mut course),
                 _ = tick.tick() => self.tick(&mut asking, &mut course),
                 () = &mut demoted => return Err(Lost::Replica),
                 silent = &mut probing => return Err(silent),
             }
             if let Some(number) = answered {
                 self.lane.wanted.answered(number);
-                self.subscribe(&mut asking);
+                self.subscribe(&mut asking, &mut course);
             }
         }
     }
@@ -271,7 +245,7 @@ impl Subscriber {
         if let Some(number) = self.lane.wanted.unanswered()
             && std::mem::take(&mut course.is_doubtful)
         {
-            asking.ask_echo(&number.to_string());
+            course.ping(asking, number);
         }
         let OwnChannel { channel, confirmed } = course.own.borrow().clone();
         let waits = !confirmed && course.own_asked.elapsed() >= OWN_INTERVAL;
@@ -299,14 +273,14 @@ impl Subscriber {
     }
 
     /// Asks for what is wanted and not yet asked for, as much as may be asked at once.
-    fn subscribe(&self, asking: &mut Asking) {
+    fn subscribe(&self, asking: &mut Asking, course: &mut Course) {
         while let Some(batch) = self.lane.wanted.next_to_subscribe() {
             self.ask(asking, Verb::Subscribe, &batch.together.iter().collect::<Vec<_>>());
             for channel in &batch.alone {
                 self.ask(asking, Verb::Subscribe, &[channel]);
             }
             // Redis answers in order: with this it has answered all of the batch.
-            asking.ask_echo(&batch.number.to_string());
+            course.ping(asking, batch.number);
         }
     }
 
@@ -340,22 +314,4 @@ impl Subscriber {
 enum Verb {
     Subscribe,
     Unsubscribe,
-}
-
-impl Course {
-    /// The channel of this name in Redis, where it is always subscribed.
-    fn kept(&mut self, name: &[u8], context: &Context) -> Option<&mut Kept> {
-        let name = context.channel(name)?;
-        self.kept.iter_mut().find(|kept| kept.channel.as_str() == name)
-    }
-
-    /// Notes what Redis says of a channel, where that is the node's own.
-    fn own_is(&mut self, name: &[u8], confirmed: bool, context: &Context) {
-        let name = context.channel(name);
-        self.own.send_if_modified(|own| {
-            let changes = name == Some(own.channel.as_str()) && own.confirmed != confirmed;
-            own.confirmed ^= changes;
-            changes
-        });
-    }
 }

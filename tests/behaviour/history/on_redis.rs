@@ -3,6 +3,7 @@
 
 mod interrupted;
 mod prefixes;
+mod refused_writes;
 mod restarted;
 mod services;
 mod streams;
