@@ -33,6 +33,7 @@ pub mod resp;
 mod revocation;
 mod revoking;
 mod roster;
+mod secret;
 mod server;
 mod slot;
 mod socket;
@@ -51,6 +52,7 @@ use futures_util::future::{BoxFuture, join_all};
 
 use self::context::Context;
 use self::lane::Lane;
+pub use self::secret::Secret;
 pub use self::survey::survey;
 pub use self::url::{Deployment, Url};
 use super::{Broker, Config, PAGE_MAX, Page, Receipt, Sink, Unavailable};

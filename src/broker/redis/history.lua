@@ -19,6 +19,10 @@ local CHANNELS_MAX = 20000
 local FIELDS = { id = 'string', ts = 'number', node = 'string', session = 'string',
   user = 'string', traceparent = 'string', binary = 'boolean' }
 
+-- What ends a header line. It carries the server's secret, by which nodes know that a function or a node
+-- wrote the line, and not somebody whose text a service relays.
+local LINE_END = ',"key":"' .. SECRET .. '"}\n'
+
 -- What is remembered of a channel between calls. Lost at any time, it is found out again.
 local channels = {}
 local channels_count = 0
@@ -176,7 +180,7 @@ end
 -- the caller's clock, in milliseconds.
 local function append(key, channel, payload, header, id, now)
   if not channel.size then
-    redis.call(channel.publish, key, '\30' .. header .. '\n' .. payload)
+    redis.call(channel.publish, key, '\30' .. string.sub(header, 1, -2) .. LINE_END .. payload)
     return false
   end
   local id_key = id ~= '' and channel.ids .. publisher_of(header) .. id
@@ -204,7 +208,7 @@ local function append(key, channel, payload, header, id, now)
   end
   -- In one piece: every text that is made on the way costs as much as a command does.
   redis.call(channel.publish, key,
-    '\30' .. string.sub(header, 1, -2) .. ',"pos":"' .. position .. '"}\n' .. payload)
+    '\30' .. string.sub(header, 1, -2) .. ',"pos":"' .. position .. '"' .. LINE_END .. payload)
   return position
 end
 
@@ -258,7 +262,8 @@ local function publish(keys, args)
   if not channel then
     return unknown(key)
   end
-  if header == '' and not channel.size then
+  -- What is no header must not be taken for one.
+  if header == '' and not channel.size and string.byte(payload) ~= 30 then
     redis.call(channel.publish, key, payload)
     return false
   end
@@ -312,9 +317,6 @@ local function position(keys)
   return last
 end
 
-redis.register_function('tidegate_publish', publish)
-redis.register_function('tidegate_append', append_of_node)
-redis.register_function('tidegate_position', position)
 -- FCALL tidegate_last 1 <key>
 -- The same for a server that takes no writes now: nothing is begun, so where there is no history it ends
 -- before everything.
@@ -330,6 +332,9 @@ local function last(keys)
   return found and not is_over(channel, found) and found or '0-0'
 end
 
+redis.register_function('tidegate_publish', publish)
+redis.register_function('tidegate_append', append_of_node)
+redis.register_function('tidegate_position', position)
 redis.register_function({
   function_name = 'tidegate_last',
   callback = last,

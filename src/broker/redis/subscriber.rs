@@ -23,6 +23,7 @@ use super::presence;
 use super::probe::{self, OwnChannel, Prober};
 use super::resp::Said;
 use super::revocation;
+use super::secret;
 use super::slot::Slot;
 use super::state::Part;
 use super::verdict::Cause;
@@ -95,6 +96,7 @@ impl Subscriber {
     /// which channels are left or asked for again; the publisher's finding that the server is no
     /// master; the probe. Each arm is cancel safe.
     async fn serve(&self, mut feed: Feed, mut asking: Asking) -> Result<Infallible, Lost> {
+        self.learn_secret(&mut feed, &mut asking).await?;
         let own = self.ask_own(&mut asking);
         let mut course = Course {
             is_doubtful: false,
@@ -138,6 +140,31 @@ impl Subscriber {
         }
     }
 
+    /// Asks for the secret that the server's functions sign with, before there is anything that they could
+    /// have signed. Where Redis refuses the functions, channels without history work all the same.
+    async fn learn_secret(&self, feed: &mut Feed, asking: &mut Asking) -> Result<(), Lost> {
+        for is_again in [false, true] {
+            let error = match feed::ask(feed, asking, &secret::QUESTION).await? {
+                Ok(answer) => {
+                    self.lane.learn(&self.context.secrets, &answer);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            match Cause::of_line(&error) {
+                Some(Cause::NoFunction) if !is_again => {
+                    // What is wrong with it the publisher tells: it does the same.
+                    let _ = self.lane.install(&self.context.library.current()).await;
+                }
+                Some(Cause::Busy | Cause::Moved) => {
+                    return Err(Lost::Unready(String::from_utf8_lossy(&error).into_owned()));
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
     fn hear(&self, said: Said<'_>, more: bool, course: &mut Course) {
         match said {
             Said::Message { channel, payload } => {
@@ -148,7 +175,9 @@ impl Subscriber {
                     }
                     return;
                 }
-                let mut publication = header::read(Bytes::copy_from_slice(payload));
+                let mut publication = header::read(Bytes::copy_from_slice(payload), |key| {
+                    self.context.secrets.knows(key)
+                });
                 if announcing::is_channel(channel) {
                     if let Some(announcement) = announcing::told(&publication.payload) {
                         (self.context.sink)(Event::Announced(announcement));

@@ -6,6 +6,7 @@ mod prefixes;
 mod refused_writes;
 mod restarted;
 mod services;
+mod signed;
 mod streams;
 
 use redis::{FromRedisValue, RedisResult};
