@@ -135,6 +135,43 @@ async fn a_server_that_cannot_save_is_read_from() {
 }
 
 #[tokio::test]
+async fn what_waits_to_be_written_holds_up_no_channel_without_history() {
+    let redis = Redis::start().await;
+    // Longer than the test waits for anything.
+    let node = Node::on(&redis, &[RULES, "broker.publish_timeout=60s"]).await;
+    node.becomes_ready().await;
+    set(&redis, "min-replicas-to-write", "1").await;
+    let mut waiting = Vec::new();
+    for number in 0..4 {
+        let mut client = Client::json(&node).await;
+        for id in 0..60 {
+            let channel = format!("h:{number}");
+            let command = json!({"type": "publish", "id": id, "channel": channel, "data": id});
+            client.command(command).await;
+        }
+        waiting.push(client);
+    }
+    let mut client = Client::subscribed(&node, "news").await;
+    for number in 0..3 {
+        client.publish("news", number.into()).await;
+        assert_eq!(client.event().await, client::publication("news", number));
+    }
+    // The node's own publications are among those that are not held up.
+    let probed = "tidegate_broker_probe_rtt_seconds_count";
+    let before = node.metric(probed).await;
+    eventually("the probe to come back", async || {
+        (node.metric(probed).await > before + 1.).then_some(())
+    })
+    .await;
+    set(&redis, "min-replicas-to-write", "0").await;
+    for client in &mut waiting {
+        for id in 0..60 {
+            assert_eq!(client.answer(id).await["type"], "published");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_replica_answers_what_is_only_read() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[RULES]).await;
