@@ -22,7 +22,7 @@ pub use self::announcement::{Announcement, Announcing, Stage};
 pub use self::attendance::{
     ATTENDANCES_MAX, Attendance, MEMBERS_MAX, Presences, RENEWALS_MAX, Renewal, Standing,
 };
-pub use self::redis::Url;
+pub use self::redis::{Secret, Url};
 /// For the fuzz targets.
 #[doc(hidden)]
 pub use self::redis::{header, resp};
@@ -41,6 +41,8 @@ pub struct Config {
     pub publish_timeout: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_window: Duration,
+    /// What nodes' header lines are known by where Redis may not be asked for one.
+    pub secret: Option<Secret>,
     /// Which channels keep history.
     pub rules: Rules,
     /// Whose word counts for who Redis is. None: it is spoken to without TLS.
@@ -75,6 +77,16 @@ impl Config {
             String::clone,
             "Channel `news` is the Redis channel `<prefix>news`.",
         );
+        let secret = section.parsed(
+            "secret",
+            None,
+            Secret::ALLOWED,
+            Secret::parse,
+            |_| "***".to_owned(),
+            "What the header lines of this fleet's nodes are known by, in place of the secret that nodes keep in \
+             Redis. Only for a Redis that has no functions, or a user that may not call and load them; then the \
+             same on all nodes.",
+        );
         let url = url.unwrap_or(Url::Memory);
         let trust = trust(&mut section, &url);
         Self {
@@ -89,6 +101,7 @@ impl Config {
                  may still arrive: the answer can be what was lost.",
             ),
             idempotency_window,
+            secret,
             rules: Rules::default(),
         }
     }

@@ -115,6 +115,15 @@ impl Publication {
         Self::new(payload, kind)
     }
 
+    /// Whose idempotency key it has.
+    pub fn publisher(&self) -> Publisher {
+        match (&self.user, self.session) {
+            (Some(user), _) => Publisher::User(user.clone()),
+            (None, Some(session)) => Publisher::Session(session),
+            (None, None) => Publisher::Service,
+        }
+    }
+
     /// Stamps it with the time, where the first node takes it.
     pub fn sent_now(self) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -141,6 +150,16 @@ impl Publication {
             previous: None,
         }
     }
+}
+
+/// Who gives idempotency keys: each has its own, and no one's key swallows another's publication.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Publisher {
+    User(Arc<str>),
+    /// One without a user.
+    Session(SessionId),
+    /// All of them together: they are not told apart.
+    Service,
 }
 
 /// Where a publication stands in its channel's history, written `<epoch>-<seq>`.

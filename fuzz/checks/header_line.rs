@@ -13,7 +13,10 @@ const FIELD_BYTES_MAX: usize = 255;
 
 /// The bytes are what Redis brought, and then the fields of a publication that is to go there.
 pub fn check(bytes: &[u8]) {
-    let read_first = read(Bytes::copy_from_slice(bytes));
+    let unknown = read(Bytes::copy_from_slice(bytes), |_| false);
+    assert!(unknown.user.is_none() && unknown.session.is_none() && unknown.position.is_none());
+    let read_first = read(Bytes::copy_from_slice(bytes), |_| true);
+    assert_eq!(read_first.payload, unknown.payload);
     look(&read_first);
     if bytes.first() != Some(&MARK) {
         assert_eq!(&read_first.payload[..], bytes, "a payload without a header is as it is");
@@ -36,7 +39,7 @@ pub fn check(bytes: &[u8]) {
 
 fn round_trip(sent: &Publication) {
     let node = NodeId::random();
-    assert_eq!(&read(write(sent, node).into()), sent);
+    assert_eq!(&read(write(sent, node, Some("key")).into(), |key| key == "key"), sent);
     assert_eq!(&read_entry(&object(sent, node), &sent.payload), sent);
 }
 

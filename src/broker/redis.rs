@@ -33,6 +33,7 @@ pub mod resp;
 mod revocation;
 mod revoking;
 mod roster;
+mod secret;
 mod server;
 mod slot;
 mod socket;
@@ -51,6 +52,7 @@ use futures_util::future::{BoxFuture, join_all};
 
 use self::context::Context;
 use self::lane::Lane;
+pub use self::secret::Secret;
 pub use self::survey::survey;
 pub use self::url::{Deployment, Url};
 use super::{Broker, Config, PAGE_MAX, Page, Receipt, Sink, Unavailable};
@@ -163,13 +165,8 @@ impl Broker for Redis {
         &self,
         channels: Vec<Channel>,
     ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
-        let call = |channel: Channel| {
-            let command = history::position_command(&self.0.name(&channel));
-            (channel, command)
-        };
-        let calls = channels.into_iter().map(call).collect();
         Box::pin(async move {
-            let answers = self.call_each(calls).await;
+            let answers = self.ends(&channels).await;
             let position = |answer| history::position(&answer).ok_or(NOT_UNDERSTOOD);
             answers.into_iter().map(|answer| answer.and_then(position)).collect()
         })

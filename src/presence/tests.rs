@@ -28,6 +28,7 @@ impl Scene {
             publish_timeout: Duration::from_secs(1),
             idempotency_window: Duration::from_secs(300),
             rules: Rules::default(),
+            secret: None,
             trust: None,
         };
         let broker = broker::connect(&config, NodeId::random(), sink);

@@ -43,7 +43,9 @@ async fn following(
     let end = end(hub, channel).await?;
     let mut publications = Vec::new();
     let mut at = since;
-    let (mut unbroken, mut more) = (true, true);
+    // What a client has and the broker has not is of a history that is gone.
+    let mut unbroken = end.is_some_and(|end| end >= since);
+    let mut more = true;
     while publications.len() < limit && more && !is_full(&publications) {
         let count = (limit - publications.len()).min(PAGE_MAX);
         let page = hub.broker().history(channel.clone(), Page::After(at), count).await?;

@@ -123,6 +123,19 @@ fn counts(members: &[(&str, u32)]) -> Vec<(String, u32)> {
 }
 
 #[tokio::test]
+async fn members_are_kept_by_a_server_without_memory_and_nobody_joins() {
+    let mut scene = Scene::new().await;
+    scene.write("a", LONG, &[("=ada", 1)]).await;
+    let _: String = scene.redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(scene.refresh_of("a", 1).await, "known");
+    assert_eq!(scene.members().await, [("=ada".to_owned(), 1)]);
+    let mut call = Scene::call("update", "a", LONG);
+    call.arg(1).arg(&[("=bo", 1)]);
+    let joined: ::redis::RedisResult<String> = call.query_async(&mut scene.connection).await;
+    assert!(joined.is_err_and(|error| error.code() == Some("OOM")));
+}
+
+#[tokio::test]
 async fn a_user_joins_with_the_first_session_of_the_fleet_and_leaves_with_the_last() {
     let mut scene = Scene::new().await;
     assert_eq!(scene.write("a", LONG, &[("=ada", 1)]).await, "forgotten");

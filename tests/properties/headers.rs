@@ -11,6 +11,8 @@ use tidegate::publication::{Kind, NodeId, Publication, SessionId, Traceparent};
 
 use super::holds;
 
+const KEY: &str = "0123456789abcdefghijkl";
+
 fn publication() -> impl Strategy<Value = Publication> {
     let payload = prop_oneof![
         vec(any::<u8>(), 0..60),
@@ -34,7 +36,11 @@ fn publication() -> impl Strategy<Value = Publication> {
 fn what_is_written_is_read() {
     holds(1000, publication(), |sent| {
         let node = NodeId::random();
-        prop_assert_eq!(&read(write(&sent, node).into()), &sent);
+        let written = write(&sent, node, Some(KEY));
+        prop_assert_eq!(&read(written.clone().into(), |key| key == KEY), &sent);
+        // To whoever does not know the secret it is the same, of nobody.
+        let of_nobody = Publication { user: None, session: None, ..sent.clone() };
+        prop_assert_eq!(&read(written.into(), |_| false), &of_nobody);
         prop_assert_eq!(&read_entry(&object(&sent, node), &sent.payload), &sent);
         Ok(())
     });

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use crate::broker::{PAGE_MAX, Page};
-use crate::publication::{Channel, Position, Publication};
+use crate::publication::{Channel, Position, Publication, Publisher};
 use crate::rules::{History, Rules};
 
 /// Most histories in which nothing has ever been: whoever may only ask for them could begin as many as
@@ -25,10 +25,13 @@ pub struct Histories {
     empty: usize,
     /// The last epoch that was begun: another one is never the same.
     epoch: u64,
-    ids: HashMap<(Channel, Arc<str>), Position>,
+    ids: HashMap<Key, Position>,
     /// When each was used, oldest first.
-    ids_used: VecDeque<(Instant, (Channel, Arc<str>))>,
+    ids_used: VecDeque<(Instant, Key)>,
 }
+
+/// An idempotency key, whose it is, and of which channel.
+type Key = (Channel, Publisher, Arc<str>);
 
 struct Stream {
     last: Position,
@@ -58,7 +61,8 @@ impl Histories {
         now: Instant,
     ) -> Appended {
         self.forget_ids(window, now);
-        let id = publication.id.clone().map(|id| (channel.clone(), id));
+        let id = publication.id.clone();
+        let id = id.map(|id| (channel.clone(), publication.publisher(), id));
         if let Some(before) = id.as_ref().and_then(|id| self.ids.get(id)) {
             return Appended::Before(*before);
         }
@@ -175,6 +179,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publication::{NodeId, SessionId};
     use bytes::Bytes;
 
     const KEPT: History = History { size: 3, age: Duration::from_secs(10) };
@@ -233,6 +238,35 @@ mod tests {
         let Appended::Before(again) = append(now + WINDOW / 2) else { panic!("it is not new") };
         assert_eq!(Some(again), first.position);
         assert!(matches!(append(now + WINDOW), Appended::New(_)));
+    }
+
+    #[test]
+    fn no_publishers_key_swallows_anothers_publication() {
+        let (mut histories, now) = (Histories::default(), Instant::now());
+        let session = |number| Some(SessionId { node: NodeId::random(), number });
+        let of = |user: Option<&str>, session| Publication {
+            id: Some("k".into()),
+            user: user.map(Into::into),
+            session,
+            ..Publication::bare(Bytes::new())
+        };
+        let mut append =
+            |it: &Publication| histories.append(&channel(), it.clone(), KEPT, WINDOW, now);
+        let all = [
+            of(Some("ada"), session(1)),
+            of(Some("bo"), session(2)),
+            of(None, session(1)),
+            of(None, session(2)),
+            of(None, None),
+        ];
+        for publication in &all {
+            assert!(matches!(append(publication), Appended::New(_)), "{publication:?}");
+        }
+        for publication in &all {
+            assert!(matches!(append(publication), Appended::Before(_)), "{publication:?}");
+        }
+        // A user's is the same on whichever connection.
+        assert!(matches!(append(&of(Some("ada"), session(9))), Appended::Before(_)));
     }
 
     #[test]

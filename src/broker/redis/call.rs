@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ::redis::{Cmd, Pipeline, Value};
+use ::redis::{Cmd, Pipeline, RedisError, Value};
 use futures_util::future::join_all;
 
 use super::lane::Lane;
-use super::verdict::Cause;
+use super::verdict::{self, Cause};
 use super::{Redis, SILENT};
 use crate::broker::{Page, Unavailable};
 use crate::publication::{Channel, Publication};
@@ -18,6 +18,9 @@ use super::history;
 const CALLS_MAX: usize = 250;
 
 const REFUSED: Unavailable = Unavailable("redis refused the question");
+
+/// The question would have written, and the server takes no writes now.
+const TAKES_NO_WRITES: Unavailable = Unavailable("redis takes no writes now");
 
 impl Redis {
     /// Asks each question of the master that has its channel; one answer each, in their order.
@@ -79,8 +82,31 @@ impl Redis {
             if let Some(error) = refusal.filter(|_| cause.is_none()) {
                 telemetry::broker_refused("FCALL", "", error);
             }
-            return answers.into_iter().map(|answer| answer.map_err(|_| REFUSED)).collect();
+            return answers.into_iter().map(|answer| answer.map_err(|error| why(&error))).collect();
         }
+    }
+
+    /// Where the histories of these channels end. They are begun where there are none; a server that takes
+    /// no writes now is asked again without that.
+    pub(super) async fn ends(&self, channels: &[Channel]) -> Vec<Result<Value, Unavailable>> {
+        let ask = |function: &'static str, channel: &Channel| {
+            let command = history::end_command(function, &self.0.name(channel));
+            (channel.clone(), command)
+        };
+        let calls = channels.iter().map(|channel| ask(history::POSITION, channel));
+        let mut answers = self.call_each(calls.collect()).await;
+        let (places, again): (Vec<_>, Vec<_>) = channels
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| answers[*at] == Err(TAKES_NO_WRITES))
+            .map(|(at, channel)| (at, ask(history::LAST, channel)))
+            .unzip();
+        if !again.is_empty() {
+            for (at, answer) in places.into_iter().zip(self.call_each(again).await) {
+                answers[at] = answer;
+            }
+        }
+        answers
     }
 
     /// A page of a channel's history. Redis has trimmed what is too old.
@@ -100,5 +126,12 @@ impl Redis {
             SILENT
         })?;
         Ok(history::publications(answer))
+    }
+}
+
+fn why(error: &RedisError) -> Unavailable {
+    match error.code().is_some_and(verdict::refuses_writes) {
+        true => TAKES_NO_WRITES,
+        false => REFUSED,
     }
 }

@@ -10,6 +10,7 @@ use super::functions::Library;
 use super::map::Map;
 use super::presence::Calls;
 use super::revoking::Desk;
+use super::secret::Secrets;
 use super::state::State;
 use super::tally::Tally;
 use super::url::{Deployment, Masters};
@@ -25,6 +26,7 @@ pub struct Context {
     pub prefix: Arc<str>,
     pub rules: Rules,
     pub library: Live<Library>,
+    pub secrets: Arc<Secrets>,
     pub presence: Calls,
     pub revoking: Desk,
     pub login: RedisConnectionInfo,
@@ -46,12 +48,14 @@ impl Context {
         let tally = Arc::<Tally>::default();
         let is_sharded = matches!(deployment.masters, Masters::Cluster { .. });
         let publish = if is_sharded { "SPUBLISH" } else { "PUBLISH" };
+        let library = Library::new(config, publish);
         let map = Map::new(is_sharded, prefix.clone(), config.publish_timeout, tally.clone());
         Self {
             node,
             prefix: prefix.clone(),
             rules: config.rules.clone(),
-            library: Live::new(Library::new(config, publish)),
+            secrets: library.secrets.clone(),
+            library: Live::new(library),
             presence: Calls::new(prefix.clone(), node, publish),
             revoking: Desk::default(),
             login: deployment.login.clone(),

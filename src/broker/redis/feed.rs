@@ -27,6 +27,8 @@ pub enum Lost {
     Refused(String),
     #[error("it is a replica")]
     Replica,
+    #[error("redis is not ready: {0}")]
+    Unready(String),
     #[error(transparent)]
     Malformed(#[from] Malformed),
     #[error(transparent)]
@@ -53,6 +55,36 @@ pub struct Asking {
 pub async fn open(server: &Server) -> Result<(Feed, Asking), Lost> {
     match timeout(OPEN_TIMEOUT, connect(server)).await {
         Ok(opened) => opened,
+        Err(_) => Err(Lost::Silent),
+    }
+}
+
+/// Asks for one thing and waits for the answer: text, or an error as the server wrote it. For a
+/// connection that is subscribed to nothing yet.
+pub async fn ask(
+    feed: &mut Feed,
+    asking: &mut Asking,
+    words: &[&str],
+) -> Result<Result<Vec<u8>, Vec<u8>>, Lost> {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    resp::write_command(&mut asking.out, words.into_iter());
+    let answering = async {
+        asking.write().await?;
+        let mut answer = None;
+        while answer.is_none() {
+            feed.read(|said, _| {
+                answer = Some(match said {
+                    Said::Echoed(text) => Ok(text.to_vec()),
+                    Said::Error(error) => Err(error.to_vec()),
+                    _ => Ok(Vec::new()),
+                });
+            })
+            .await?;
+        }
+        Ok(answer.unwrap_or(Ok(Vec::new())))
+    };
+    match timeout(OPEN_TIMEOUT, answering).await {
+        Ok(answered) => answered,
         Err(_) => Err(Lost::Silent),
     }
 }

@@ -11,18 +11,20 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
 use serde::{Deserialize, Serialize};
 
+use super::secret::{Secret, Secrets};
 use crate::broker::Config;
 use crate::rules::Rules;
 
 /// Grows with every change of the code. A library of a later version is left alone: it knows all
 /// that an earlier one did.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 pub const NAME: &str = "tidegate";
 
 /// How often a node tries to get its rules in beside those of others.
 const TRIES: usize = 4;
 
+const IDEMPOTENCY: &str = include_str!("idempotency.lua");
 const HISTORY: &str = include_str!("history.lua");
 const PRESENCE: &str = super::presence::FUNCTIONS;
 const REVOCATIONS: &str = super::revocation::FUNCTIONS;
@@ -59,6 +61,8 @@ pub struct Library {
     /// The fleet as it was last found or installed: a server without the library, as one that has just
     /// joined a cluster, has the channels' histories from one that had it.
     known: Arc<Mutex<Option<Fleet>>>,
+    /// The functions sign with the secret of the server that they run in.
+    pub secrets: Arc<Secrets>,
 }
 
 impl Library {
@@ -71,7 +75,8 @@ impl Library {
             kept_since: Vec::new(),
             since: now(),
         };
-        Self { prefix: config.prefix.clone(), fleet, known: Arc::default() }
+        let secrets = Arc::new(Secrets::new(config.secret.clone()));
+        Self { prefix: config.prefix.clone(), fleet, known: Arc::default(), secrets }
     }
 
     /// The same with the rules as they are now.
@@ -90,6 +95,7 @@ impl Library {
 
     /// Installs the functions where they are missing, or older than these.
     pub async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let secret = self.secrets.install(connection).await?;
         let mut ask = ::redis::pipe();
         ask.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").cmd("TIME");
         for _ in 0..TRIES {
@@ -97,13 +103,23 @@ impl Library {
                 ask.query_async(connection).await?;
             // Epochs go by the server's clock.
             let now = now().max(seconds.saturating_mul(1000).saturating_add(micros / 1000));
-            let Some(text) = self.to_load(library_code(&found).as_deref(), now) else { break };
+            let found = library_code(&found);
+            let Some(text) = self.to_load_signing(&secret, found.as_deref(), now) else { break };
             let mut load = ::redis::cmd("FUNCTION");
             load.arg("LOAD").arg("REPLACE").arg(text);
             let () = load.query_async(connection).await?;
             // And look again: another fleet's node may have done the same at the same time.
         }
         Ok(())
+    }
+
+    /// The library's text with the server's secret, where the one that is there will not do.
+    fn to_load_signing(&self, secret: &Secret, found: Option<&str>, now: u64) -> Option<String> {
+        let is_current = |text: &&str| parse(text).is_some_and(|(version, _)| version == VERSION);
+        let loaded = self.to_load(found, now);
+        let text = loaded.or_else(|| found.filter(is_current).map(str::to_owned))?;
+        let text = signing_with(secret, &text);
+        (Some(&*text) != found).then_some(text)
     }
 
     /// The library's text, where the one that is there will not do.
@@ -229,6 +245,10 @@ const FLEETS_END: &str = "]=]";
 
 const VERSION_LINE: &str = "-- version ";
 
+/// How the line begins and ends that holds the server's secret.
+const SECRET: &str = "local SECRET = '";
+const SECRET_END: &str = "'";
+
 fn write(fleets: &Fleets) -> String {
     // JSON may hold what ends Lua's text only within strings, where it can be written otherwise.
     let json = serde_json::to_string(fleets).expect("texts and numbers are always JSON");
@@ -236,8 +256,16 @@ fn write(fleets: &Fleets) -> String {
     format!(
         "#!lua name={NAME}\n{VERSION_LINE}{VERSION}\n\
          -- Installed by Tidegate's nodes, which replace it when they start.\n\
-         {FLEETS}{json}{FLEETS_END}\n{HISTORY}\n{PRESENCE}\n{REVOCATIONS}"
+         {SECRET}{SECRET_END}\n{FLEETS}{json}{FLEETS_END}\n\
+         {IDEMPOTENCY}\n{HISTORY}\n{PRESENCE}\n{REVOCATIONS}"
     )
+}
+
+/// The same library with this secret in it.
+fn signing_with(secret: &Secret, text: &str) -> String {
+    let Some((head, rest)) = text.split_once(SECRET) else { return text.to_owned() };
+    let end = rest.find(SECRET_END).unwrap_or(0);
+    [head, SECRET, secret.as_str(), &rest[end..]].concat()
 }
 
 /// Version and fleets of a library that a node wrote.
@@ -292,7 +320,8 @@ mod tests {
             kept_since: Vec::new(),
             since,
         };
-        Library { prefix: prefix.to_owned(), fleet, known: Arc::default() }
+        let (known, secrets) = (Arc::default(), Arc::new(Secrets::new(None)));
+        Library { prefix: prefix.to_owned(), fleet, known, secrets }
     }
 
     /// What of it is installed where nothing was.
@@ -346,6 +375,25 @@ mod tests {
         hostile.fleet.rules[0].0 = "^x]=]\"\\\n$".to_owned();
         let text = hostile.to_load(None, NOW).unwrap();
         assert_eq!(parse(&text).unwrap().1["a:"], first(&hostile));
+    }
+
+    #[test]
+    fn functions_sign_with_the_secret_of_their_server() {
+        let node = library("a:", 5, 100);
+        let secret = |text: &str| node.secrets.learn(text.as_bytes()).unwrap();
+        let (one, other) = (secret("0123456789abcdefghijkl"), secret("ABCDEFGHIJ-_9876543210"));
+        let text = node.to_load_signing(&one, None, NOW).unwrap();
+        assert!(text.contains("\nlocal SECRET = '0123456789abcdefghijkl'\n"), "{text}");
+        assert_eq!(node.to_load_signing(&one, Some(&text), NOW), None);
+        let again = node.to_load_signing(&other, Some(&text), NOW).unwrap();
+        assert_eq!(again, text.replace(one.as_str(), other.as_str()));
+        // A library of before knew no secret; what a later one does with it is not known here.
+        let this = format!("-- version {VERSION}\n");
+        let before = text.replace(&format!("local SECRET = '{}'\n", one.as_str()), "");
+        let before = before.replace(&this, "-- version 3\n");
+        assert_eq!(node.to_load_signing(&one, Some(&before), NOW), Some(text.clone()));
+        let later = text.replace(&this, "-- version 999\n");
+        assert_eq!(node.to_load_signing(&other, Some(&later), NOW), None);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The header line before what a node publishes: the byte `0x1E`, a JSON object, and `\n`; then the
 //! payload as it is. What has no valid header line is a payload as it is.
+//!
+//! A service may relay what its users write, so a line may be of anybody's making. Who sent it and where
+//! it stands are believed only of a line that carries a secret of the fleet's servers (`secret.rs`).
 
 use std::borrow::Cow;
 
@@ -37,26 +40,29 @@ struct Header<'a> {
     pos: Option<Cow<'a, str>>,
     #[serde(skip_serializing, borrow)]
     prev: Option<Cow<'a, str>>,
+    /// The server's secret.
+    #[serde(skip_serializing_if = "Option::is_none", borrow)]
+    key: Option<Cow<'a, str>>,
 }
 
-/// Header line and payload, as they go to Redis.
-pub fn write(publication: &Publication, node: NodeId) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(publication.payload.len() + 128);
+/// Header line and payload, as they go to Redis. `key`: the server's secret, where it is known.
+pub fn write(publication: &Publication, node: NodeId, key: Option<&str>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(publication.payload.len() + 192);
     bytes.push(MARK);
-    write_object(&mut bytes, publication, node);
+    write_object(&mut bytes, publication, node, key);
     bytes.push(b'\n');
     bytes.extend_from_slice(&publication.payload);
     bytes
 }
 
-/// The bare JSON object of the header line.
+/// The bare JSON object of the header line. The functions add the secret to it.
 pub fn object(publication: &Publication, node: NodeId) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);
-    write_object(&mut bytes, publication, node);
+    write_object(&mut bytes, publication, node, None);
     bytes
 }
 
-fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId) {
+fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, key: Option<&str>) {
     let header = Header {
         id: publication.id.as_deref().map(Cow::Borrowed),
         ts: publication.sent_at,
@@ -67,38 +73,49 @@ fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId) {
         binary: publication.kind == Kind::Binary,
         pos: None,
         prev: None,
+        key: key.map(Cow::Borrowed),
     };
     serde_json::to_writer(bytes, &header).expect("a vector takes every header");
 }
 
-/// What came from Redis, whoever published it.
-pub fn read(bytes: Bytes) -> Publication {
+/// What came from Redis, whoever published it. `is_secret` tells the secrets of the fleet's servers.
+pub fn read(bytes: Bytes, is_secret: impl Fn(&str) -> bool) -> Publication {
     let Some((header, payload_at)) = header(&bytes) else {
         return Publication::bare(bytes);
     };
-    let payload = bytes.slice(payload_at..);
+    let is_believed = header.key.as_deref().is_some_and(is_secret);
+    publication(&header, bytes.slice(payload_at..), is_believed)
+}
+
+/// What a stream's entry holds: the bare header object, and the payload. The header is believed: whoever
+/// appends an entry gives it apart from the payload, so no text that is relayed can become one.
+pub fn read_entry(object: &[u8], payload: &[u8]) -> Publication {
+    let line = [&[MARK], object, b"\n"].concat();
+    let payload = Bytes::copy_from_slice(payload);
+    match header(&line) {
+        Some((header, _)) => publication(&header, payload, true),
+        // Whoever wrote it knew no header.
+        None => Publication::bare(payload),
+    }
+}
+
+/// `is_believed`: also who sent it, and where it stands.
+fn publication(header: &Header<'_>, payload: Bytes, is_believed: bool) -> Publication {
     let mut publication = match header.binary {
         true => Publication::new(payload, Kind::Binary),
         false => Publication::bare(payload),
     };
     publication.id = header.id.as_deref().map(Into::into);
-    publication.session = header.session.as_deref().and_then(|session| session.parse().ok());
-    publication.user = header.user.as_deref().map(Into::into);
-    publication.traceparent = header.traceparent.as_deref().and_then(|it| it.parse().ok());
-    publication.position = header.pos.as_deref().and_then(|position| position.parse().ok());
     publication.sent_at = header.ts;
-    publication.previous = header.prev.as_deref().and_then(|position| position.parse().ok());
-    publication
-}
-
-/// What a stream's entry holds: the bare header object, and the payload.
-pub fn read_entry(object: &[u8], payload: &[u8]) -> Publication {
-    let line = [&[MARK], object, b"\n", payload].concat();
-    match header(&line).is_some() {
-        true => read(line.into()),
-        // Whoever wrote it knew no header.
-        false => Publication::bare(Bytes::copy_from_slice(payload)),
+    publication.traceparent = header.traceparent.as_deref().and_then(|it| it.parse().ok());
+    if is_believed {
+        let position = |text: &Option<Cow<'_, str>>| text.as_deref()?.parse().ok();
+        publication.session = header.session.as_deref().and_then(|it| it.parse().ok());
+        publication.user = header.user.as_deref().map(Into::into);
+        publication.position = position(&header.pos);
+        publication.previous = position(&header.prev);
     }
+    publication
 }
 
 /// The header, and where the payload begins.
@@ -116,6 +133,13 @@ mod tests {
     use super::*;
     use crate::publication::{SessionId, Traceparent};
 
+    const KEY: &str = "0123456789abcdefghijkl";
+
+    /// Reads it at a node that knows the secret.
+    fn read(line: impl AsRef<[u8]>) -> Publication {
+        super::read(Bytes::copy_from_slice(line.as_ref()), |key| key == KEY)
+    }
+
     #[test]
     fn what_is_written_is_read_again() {
         let node = NodeId::random();
@@ -128,7 +152,7 @@ mod tests {
                 traceparent: Traceparent::sampled([7; 16], [9; 8]),
                 ..Publication::new(Bytes::from_static(b"line\nline"), kind)
             };
-            assert_eq!(read(write(&publication, node).into()), publication);
+            assert_eq!(read(write(&publication, node, Some(KEY))), publication);
         }
     }
 
@@ -144,28 +168,52 @@ mod tests {
             b"\x1e{\"ts\":\"soon\"}\npayload",
             b"\x1e{} trailing\npayload",
         ] {
-            let publication = read(Bytes::copy_from_slice(payload));
-            assert_eq!(publication, Publication::bare(Bytes::copy_from_slice(payload)));
+            assert_eq!(read(payload), Publication::bare(Bytes::copy_from_slice(payload)));
         }
     }
 
     #[test]
     fn services_may_write_what_they_know_and_more() {
-        let line = b"\x1e{\"user\":\"ada\",\"session\":\"worker-7\",\"traceparent\":\"my own\",\"new\":1}\nhi";
-        let publication = read(Bytes::from_static(line));
-        assert_eq!(publication.user.as_deref(), Some("ada"));
-        assert_eq!((&publication.payload[..], publication.session), (&b"hi"[..], None));
-        assert_eq!(publication.traceparent, None);
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let line = format!(
+            "\x1e{{\"ts\":5,\"id\":\"a\",\"node\":\"me\",\"traceparent\":\"{trace}\",\"new\":1}}\nhi"
+        );
+        let publication = read(line);
+        assert_eq!((&publication.payload[..], publication.sent_at), (&b"hi"[..], Some(5)));
+        assert_eq!(publication.traceparent, trace.parse().ok());
+        assert_eq!(publication.id.as_deref(), Some("a"));
+        assert_eq!(read("\x1e{\"traceparent\":\"my own\"}\nhi").traceparent, None);
+        assert_eq!(read("\x1e{\"binary\":true}\nhi").kind, Kind::Binary);
     }
 
     #[test]
-    fn positions_are_read_where_they_can_be() {
-        let read = |line: &'static str| read(Bytes::from_static(line.as_bytes()));
-        let publication = read("\x1e{\"pos\":\"1763-1\",\"prev\":\"1700-9\"}\nhi");
-        let expected = ["1763-1".parse().ok(), "1700-9".parse().ok()];
-        assert_eq!([publication.position, publication.previous], expected);
-        let publication = read("\x1e{\"pos\":\"soon\"}\nhi");
-        assert_eq!((publication.position, &publication.payload[..]), (None, &b"hi"[..]));
+    fn sender_and_position_are_believed_only_of_who_knows_the_secret() {
+        let node = NodeId::random();
+        let fields = format!(r#""user":"ada","session":"{node}-7","pos":"1763-1","prev":"1700-9""#);
+        let bare = Publication::bare(Bytes::from_static(b"hi"));
+        for key in ["", r#","key":"""#, r#","key":"0123456789abcdefghijkL""#, r#","key":null"#] {
+            assert_eq!(read(format!("\x1e{{{fields}{key}}}\nhi")), bare, "{key}");
+        }
+        let publication = read(format!("\x1e{{{fields},\"key\":\"{KEY}\"}}\nhi"));
+        let expected = Publication {
+            user: Some("ada".into()),
+            session: Some(SessionId { node, number: 7 }),
+            position: "1763-1".parse().ok(),
+            previous: "1700-9".parse().ok(),
+            ..bare
+        };
+        assert_eq!(publication, expected);
+        let odd = read(format!("\x1e{{\"pos\":\"soon\",\"session\":\"w\",\"key\":\"{KEY}\"}}\nhi"));
+        assert_eq!(odd, Publication::bare(Bytes::from_static(b"hi")));
+    }
+
+    #[test]
+    fn what_a_stream_holds_is_believed_without_the_secret() {
+        let publication = read_entry(br#"{"user":"ada"}"#, b"\x1e{\"user\":\"root\"}\nhi");
+        assert_eq!(publication.user.as_deref(), Some("ada"));
+        assert_eq!(&publication.payload[..], b"\x1e{\"user\":\"root\"}\nhi");
+        let bare = Publication::bare(Bytes::from_static(b"hi"));
+        assert_eq!(read_entry(b"no header", b"hi"), bare);
     }
 
     #[test]
@@ -173,11 +221,11 @@ mod tests {
         let publication = Publication::bare(Bytes::from_static(b"hi"));
         let node = NodeId::random();
         let line = [&[MARK], &object(&publication, node)[..], b"\nhi"].concat();
-        assert_eq!(write(&publication, node), line);
+        assert_eq!(write(&publication, node, None), line);
     }
 
     #[test]
     fn bytes_marked_as_text_that_are_not_utf8_are_binary_all_the_same() {
-        assert_eq!(read(Bytes::from_static(b"\x1e{}\n\xff")).kind, Kind::Binary);
+        assert_eq!(read(b"\x1e{}\n\xff").kind, Kind::Binary);
     }
 }

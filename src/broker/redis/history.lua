@@ -19,6 +19,10 @@ local CHANNELS_MAX = 20000
 local FIELDS = { id = 'string', ts = 'number', node = 'string', session = 'string',
   user = 'string', traceparent = 'string', binary = 'boolean' }
 
+-- What ends a header line. It carries the server's secret, by which nodes know that a function or a node
+-- wrote the line, and not somebody whose text a service relays.
+local LINE_END = ',"key":"' .. SECRET .. '"}\n'
+
 -- What is remembered of a channel between calls. Lost at any time, it is found out again.
 local channels = {}
 local channels_count = 0
@@ -93,13 +97,7 @@ local function channel_of(key)
       break
     end
   end
-  -- The part of the key that its cluster slot is made of.
-  local open = string.find(key, '{', 1, true)
-  local close = open and string.find(key, '}', open + 1, true)
-  local tag = close and close > open + 1 and string.sub(key, open + 1, close - 1) or key
-  if fleet.publish == 'PUBLISH' or tag ~= key or not string.find(key, '}', 1, true) then
-    channel.ids = prefix .. 'id {' .. tag .. '} ' .. name .. ' '
-  end
+  channel.ids = prefix .. 'id {' .. tag_of(key, fleet.publish == 'SPUBLISH') .. '} ' .. name .. ' '
   return remember(key, channel)
 end
 
@@ -182,14 +180,13 @@ end
 -- the caller's clock, in milliseconds.
 local function append(key, channel, payload, header, id, now)
   if not channel.size then
-    redis.call(channel.publish, key, '\30' .. header .. '\n' .. payload)
+    redis.call(channel.publish, key, '\30' .. string.sub(header, 1, -2) .. LINE_END .. payload)
     return false
   end
-  if id ~= '' and channel.ids then
-    local before = redis.call('GET', channel.ids .. id)
-    if before then
-      return before
-    end
+  local id_key = id ~= '' and channel.ids .. publisher_of(header) .. id
+  local before = id_key and redis.call('GET', id_key)
+  if before then
+    return before
   end
   local position = channel.next and redis.pcall('XADD', key, 'NOMKSTREAM',
     'MAXLEN', '~', channel.size, channel.next, 'h', header, 'p', payload)
@@ -206,12 +203,12 @@ local function append(key, channel, payload, header, id, now)
   if now >= channel.touch_at or channel.touch_at - now > channel.age / 8 then
     touch(key, channel, now, position)
   end
-  if id ~= '' and channel.ids then
-    redis.call('SET', channel.ids .. id, position, 'PX', channel.window)
+  if id_key then
+    redis.call('SET', id_key, position, 'PX', channel.window)
   end
   -- In one piece: every text that is made on the way costs as much as a command does.
   redis.call(channel.publish, key,
-    '\30' .. string.sub(header, 1, -2) .. ',"pos":"' .. position .. '"}\n' .. payload)
+    '\30' .. string.sub(header, 1, -2) .. ',"pos":"' .. position .. '"' .. LINE_END .. payload)
   return position
 end
 
@@ -265,7 +262,8 @@ local function publish(keys, args)
   if not channel then
     return unknown(key)
   end
-  if header == '' and not channel.size then
+  -- What is no header must not be taken for one.
+  if header == '' and not channel.size and string.byte(payload) ~= 30 then
     redis.call(channel.publish, key, payload)
     return false
   end
@@ -319,6 +317,26 @@ local function position(keys)
   return last
 end
 
+-- FCALL tidegate_last 1 <key>
+-- The same for a server that takes no writes now: nothing is begun, so where there is no history it ends
+-- before everything.
+local function last(keys)
+  local channel = channel_of(keys[1])
+  if not channel then
+    return unknown(keys[1])
+  end
+  if not channel.size then
+    return false
+  end
+  local found = last_of(keys[1])
+  return found and not is_over(channel, found) and found or '0-0'
+end
+
 redis.register_function('tidegate_publish', publish)
 redis.register_function('tidegate_append', append_of_node)
 redis.register_function('tidegate_position', position)
+redis.register_function({
+  function_name = 'tidegate_last',
+  callback = last,
+  flags = {'no-writes'},
+})

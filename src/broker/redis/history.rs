@@ -6,10 +6,14 @@ use super::header;
 use crate::broker::Page;
 use crate::publication::{Position, Publication};
 
-/// `FCALL tidegate_position`: where the history ends; it is begun where there is none.
-pub fn position_command(key: &str) -> Cmd {
+/// The functions that say where a history ends. The first begins it where there is none; the second
+/// writes nothing, and then answers the position before all others.
+pub const POSITION: &str = "tidegate_position";
+pub const LAST: &str = "tidegate_last";
+
+pub fn end_command(function: &str, key: &str) -> Cmd {
     let mut command = ::redis::cmd("FCALL");
-    command.arg("tidegate_position").arg(1).arg(key);
+    command.arg(function).arg(1).arg(key);
     command
 }
 

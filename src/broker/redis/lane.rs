@@ -13,11 +13,13 @@ use super::context::Context;
 use super::functions::Library;
 use super::line::Line;
 use super::link::{Link, Pool, QuestionError};
+use super::secret::{Secret, Secrets};
 use super::server::{Address, Server};
 use super::state::LaneState;
 use super::verdict::Cause;
 use super::wanted::Wanted;
 use super::{publisher, subscriber};
+use crate::live::Live;
 use crate::vital;
 
 /// Where publications wait to go out, and channels to be subscribed.
@@ -35,6 +37,8 @@ pub struct Lane {
     pub server: Server,
     pub link: Link,
     pub state: LaneState,
+    /// What the server's functions sign with. None: it is not known.
+    pub secret: Live<Option<Secret>>,
     /// The server is no master: the subscribed connection is worth nothing either.
     pub demoted: Notify,
     pool: Pool,
@@ -76,6 +80,7 @@ impl Lane {
             pool: link.pool(),
             link,
             state: context.state.add(number, address.clone()),
+            secret: Live::default(),
             demoted: Notify::new(),
             retired: watch::Sender::new(false),
             doubt: context.doubt.clone(),
@@ -99,6 +104,15 @@ impl Lane {
     /// Asks for a look at which servers are masters.
     pub fn doubt(&self) {
         self.doubt.notify_one();
+    }
+
+    /// Notes what the server answered when it was asked for its secret. False: it is none.
+    pub fn learn(&self, secrets: &Secrets, answer: &[u8]) -> bool {
+        let Some(secret) = secrets.learn(answer) else { return false };
+        if self.secret.get().as_ref() != &Some(secret.clone()) {
+            self.secret.replace(Some(secret));
+        }
+        true
     }
 
     /// Asks one question.

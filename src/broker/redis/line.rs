@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::slot::Slot;
 use crate::broker::Unavailable;
 use crate::broker::queue::{Item, LATE};
+use crate::publication::Channel;
 
 const STUCK: Unavailable = Unavailable("the broker takes no publications");
 
@@ -51,7 +52,7 @@ pub struct Most {
     pub bytes: usize,
 }
 
-/// Most publications in a batch that Redis could not do before: what it cannot do of one slot must
+/// Most publications in a batch that Redis could not do before: what it cannot do of some channels must
 /// not keep out the others.
 const AGAIN_MAX: usize = 64;
 
@@ -83,7 +84,7 @@ impl Line {
         let mut waiting = self.lock();
         let mut batch = Vec::with_capacity(most.publications.min(waiting.items.len()));
         let mut passed: Vec<Queued> = Vec::new();
-        let mut passed_slots = HashSet::new();
+        let mut passed_channels: HashSet<Channel> = HashSet::new();
         let (mut bytes, mut again) = (0, 0);
         while batch.len() < most.publications
             && bytes < most.bytes
@@ -96,8 +97,9 @@ impl Line {
             }
             // Nobody overtakes who was passed over.
             let is_over = queued.is_again && again == AGAIN_MAX;
-            if is_over || passed_slots.contains(&queued.slot) {
-                passed_slots.insert(queued.slot);
+            let channel = &queued.item.channel;
+            if is_over || passed_channels.contains(channel) {
+                passed_channels.insert(channel.clone());
                 passed.push(queued);
                 continue;
             }
@@ -183,14 +185,16 @@ impl Line {
 mod tests {
     use super::*;
     use crate::broker::queue::Intake;
-    use crate::publication::{Channel, Publication};
+    use crate::publication::Publication;
     use bytes::Bytes;
 
     const ALL: Most = Most { publications: 100, bytes: 1 << 20 };
 
     fn queued(intake: &Intake, slot: Slot, name: &str) -> Queued {
         let publication = Publication::bare(Bytes::copy_from_slice(name.as_bytes()));
-        let (item, _) = intake.admit(Channel::new("a").unwrap(), publication).unwrap();
+        // A slot may have several channels; here each has one.
+        let channel = Channel::new(&slot.to_string()).unwrap();
+        let (item, _) = intake.admit(channel, publication).unwrap();
         Queued::new(slot, item)
     }
 
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_redis_cannot_do_of_one_slot_keeps_out_no_other() {
+    async fn what_redis_cannot_do_of_one_channel_keeps_out_no_other() {
         let intake = Intake::new(Duration::from_secs(2));
         let line = Line::new(Duration::from_secs(2));
         let many = 2 * ALL.publications;
@@ -246,6 +250,24 @@ mod tests {
         assert_eq!(names(&batch).last(), Some(&"other"));
         line.put_back(batch, |_| true);
         assert_eq!(line.leave(|slot| slot == 1).len(), many);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn channels_of_one_slot_keep_out_no_other_either() {
+        let intake = Intake::new(Duration::from_secs(2));
+        let line = Line::new(Duration::from_secs(2));
+        let push = |slot, name: &str| {
+            // As where there is no cluster: all channels have the one slot.
+            line.push(Queued { slot: 0, ..queued(&intake, slot, name) }).unwrap();
+        };
+        (0..ALL.publications).for_each(|_| push(1, "stays"));
+        let first = line.take(ALL, |_| {});
+        line.put_back(first, |_| true);
+        push(1, "later");
+        push(2, "other");
+        let batch = line.take(ALL, |_| {});
+        assert_eq!(batch.len(), AGAIN_MAX + 1, "nothing of the channel that waits is overtaken");
+        assert_eq!(names(&batch).last(), Some(&"other"));
     }
 
     #[tokio::test(start_paused = true)]

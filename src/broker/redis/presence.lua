@@ -211,7 +211,12 @@ do
   end
 
   redis.register_function('tidegate_presence_update', update)
-  redis.register_function('tidegate_presence_refresh', refresh)
+  -- Also of a server without memory: what is kept alive there takes no more of it.
+  redis.register_function({
+    function_name = 'tidegate_presence_refresh',
+    callback = refresh,
+    flags = {'allow-oom'},
+  })
   redis.register_function({
     function_name = 'tidegate_presence_members',
     callback = members,

@@ -16,6 +16,7 @@ use super::lane::Lane;
 use super::line::{Most, Queued};
 use super::link::Backoff;
 use super::replicas::{REPLICA_TIMEOUT, Replicas};
+use super::secret::{self, Secret};
 use super::state::Part;
 use super::verdict::{Cause, Verdict};
 use crate::broker::Unavailable;
@@ -134,6 +135,8 @@ impl Publisher {
             this.replicas = Replicas::of(answers.first());
             // Without them channels without history work all the same.
             let _ = this.install(&mut connection).await;
+            let answer = secret::question().query_async(&mut connection).await;
+            this.learn_secret(answer.as_ref().unwrap_or(&Value::Nil));
             Ok(())
         };
         match timeout(PREPARE_TIMEOUT, preparing).await {
@@ -163,6 +166,20 @@ impl Publisher {
         Ok(())
     }
 
+    /// Notes what the server's functions sign with. True: it has no such function, and may be asked to take
+    /// them.
+    fn learn_secret(&self, answer: &Value) -> bool {
+        if let Value::BulkString(answer) = answer {
+            self.lane.learn(&self.context.secrets, answer);
+        }
+        Verdict::of(answer) == Verdict::Later(Cause::NoFunction) && !self.is_refused_functions()
+    }
+
+    /// Has Redis refused to take the functions a short while ago?
+    fn is_refused_functions(&self) -> bool {
+        self.lacks_until.is_some_and(|until| Instant::now() < until)
+    }
+
     async fn publish(&mut self, mut connection: MultiplexedConnection) -> Lost {
         let mut role_asked = Instant::now();
         loop {
@@ -172,14 +189,17 @@ impl Publisher {
             let asked = Instant::now();
             let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
             let mut pipeline = Pipeline::with_capacity(flight.0.len() + 1);
-            flight.0.iter().for_each(|queued| self.ask(&mut pipeline, queued));
+            let secret = self.lane.secret.current();
+            let key = (*secret).as_ref().or(self.context.secrets.configured()).map(Secret::as_str);
+            flight.0.iter().for_each(|queued| self.ask(&mut pipeline, queued, key));
             let waits = self.replicas.are_waited_for() && self.appends(&flight.0);
             if waits {
                 pipeline.cmd("WAIT").arg(1).arg(REPLICA_TIMEOUT.as_millis() as u64);
             }
             let asks_role = role_asked + ROLE_INTERVAL <= asked;
             if asks_role {
-                pipeline.cmd("ROLE");
+                // It changes where an operator replaces the functions by others.
+                pipeline.add_command(secret::question()).cmd("ROLE");
                 role_asked = asked;
             }
             let answers = connection.req_packed_commands(&pipeline, 0, pipeline.len());
@@ -197,11 +217,17 @@ impl Publisher {
                 let replicas = answers.get(flight.0.len());
                 self.replicas.waited(replicas.is_some_and(|it| matches!(it, Value::Int(1..))))
             };
+            let mut is_lacking = false;
             if asks_role {
                 self.replicas.counted(answers.last());
+                is_lacking = self.learn_secret(answers.iter().nth_back(1).unwrap_or(&Value::Nil));
             }
             let batch = std::mem::take(&mut flight.0);
             match self.answer(batch, &answers, confirmed) {
+                None if is_lacking => match self.mend(&mut connection).await {
+                    Ok(()) => {}
+                    Err(why) => return Lost { asked, why },
+                },
                 None => self.asked_again = 0,
                 Some(Cause::NoFunction) => match self.mend(&mut connection).await {
                     Ok(()) => self.pause().await,
@@ -222,7 +248,8 @@ impl Publisher {
         batch.iter().any(|queued| self.context.keeps_history(queued.item.channel.as_str()))
     }
 
-    fn ask(&self, pipeline: &mut Pipeline, queued: &Queued) {
+    /// `key`: what the header line of a publication that goes past the functions is signed with.
+    fn ask(&self, pipeline: &mut Pipeline, queued: &Queued, key: Option<&str>) {
         let Context { map, node, .. } = &*self.context;
         let (channel, publication) = (&queued.item.channel, &queued.item.publication);
         let name = self.context.name(channel);
@@ -240,7 +267,7 @@ impl Publisher {
                 .arg(millis.unwrap_or_default());
         } else {
             let command = if map.is_sharded() { "SPUBLISH" } else { "PUBLISH" };
-            pipeline.cmd(command).arg(name).arg(header::write(publication, *node));
+            pipeline.cmd(command).arg(name).arg(header::write(publication, *node, key));
         }
     }
 
@@ -249,7 +276,7 @@ impl Publisher {
     ///
     /// `confirmed`: what was appended to histories is on a replica, as far as there are any.
     fn answer(&mut self, batch: Vec<Queued>, answers: &[Value], confirmed: bool) -> Option<Cause> {
-        let lacks = self.lacks_until.is_some_and(|until| Instant::now() < until);
+        let lacks = self.is_refused_functions();
         let verdict = |answer| match Verdict::of(answer) {
             Verdict::Later(Cause::NoFunction) if lacks => Verdict::Refused(LACKING),
             verdict => verdict,

@@ -1,7 +1,9 @@
 //! One master's subscribed connection: reconciles what is wanted with what Redis has confirmed,
 //! hands on what Redis pushes, and finds out when Redis has gone silent.
 
-use std::collections::BTreeMap;
+mod course;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use self::course::{Course, Kept};
 use super::announcing;
 use super::context::Context;
 use super::feed::{self, Asking, Feed, Lost};
@@ -20,6 +23,7 @@ use super::presence;
 use super::probe::{self, OwnChannel, Prober};
 use super::resp::Said;
 use super::revocation;
+use super::secret;
 use super::slot::Slot;
 use super::state::Part;
 use super::verdict::Cause;
@@ -65,33 +69,6 @@ struct Subscriber {
     context: Arc<Context>,
 }
 
-/// What there is to remember of a connection.
-struct Course {
-    /// Redis said an error, so the answer that is waited for may never come.
-    is_doubtful: bool,
-    /// When the node's own channel was last asked for.
-    own_asked: Instant,
-    own: watch::Sender<OwnChannel>,
-    /// The number of the last probe that came back.
-    probed: watch::Sender<u64>,
-    kept: [Kept; 2],
-}
-
-/// A channel that is subscribed for as long as its slot is the lane's, whatever else is wanted.
-struct Kept {
-    channel: Channel,
-    confirmed: bool,
-    asked: Option<Instant>,
-    /// Until it is asked for again.
-    pause: Duration,
-}
-
-impl Kept {
-    fn new(channel: Channel) -> Self {
-        Self { channel, confirmed: false, asked: None, pause: OWN_INTERVAL }
-    }
-}
-
 impl Subscriber {
     async fn listen(&self) -> Infallible {
         let mut backoff = Backoff::default();
@@ -119,16 +96,18 @@ impl Subscriber {
     /// which channels are left or asked for again; the publisher's finding that the server is no
     /// master; the probe. Each arm is cancel safe.
     async fn serve(&self, mut feed: Feed, mut asking: Asking) -> Result<Infallible, Lost> {
+        self.learn_secret(&mut feed, &mut asking).await?;
         let own = self.ask_own(&mut asking);
         let mut course = Course {
             is_doubtful: false,
+            pings: VecDeque::new(),
             own_asked: Instant::now(),
             own: watch::Sender::new(own),
             probed: watch::Sender::new(0),
             kept: [revocation::channel(), announcing::channel()].map(Kept::new),
         };
         course.kept.iter_mut().for_each(|kept| self.keep(&mut asking, kept));
-        self.subscribe(&mut asking);
+        self.subscribe(&mut asking, &mut course);
         self.lane.state.works(Part::Subscriber);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -144,24 +123,46 @@ impl Subscriber {
         loop {
             let mut answered = None;
             tokio::select! {
-                read = feed.read(|said, more| {
-                    if let Said::Echoed(number) = said {
-                        answered = Some(probe::number(number));
-                    } else {
-                        self.hear(said, more, &mut course);
-                    }
+                read = feed.read(|said, more| match course.pong(&said) {
+                    Some(number) => answered = Some(number),
+                    None => self.hear(said, more, &mut course),
                 }) => read?,
                 written = asking.write(), if asking.is_waiting() => written?,
-                () = self.lane.wanted.changed() => self.subscribe(&mut asking),
+                () = self.lane.wanted.changed() => self.subscribe(&mut asking, &mut course),
                 _ = tick.tick() => self.tick(&mut asking, &mut course),
                 () = &mut demoted => return Err(Lost::Replica),
                 silent = &mut probing => return Err(silent),
             }
             if let Some(number) = answered {
                 self.lane.wanted.answered(number);
-                self.subscribe(&mut asking);
+                self.subscribe(&mut asking, &mut course);
             }
         }
+    }
+
+    /// Asks for the secret that the server's functions sign with, before there is anything that they could
+    /// have signed. Where Redis refuses the functions, channels without history work all the same.
+    async fn learn_secret(&self, feed: &mut Feed, asking: &mut Asking) -> Result<(), Lost> {
+        for is_again in [false, true] {
+            let error = match feed::ask(feed, asking, &secret::QUESTION).await? {
+                Ok(answer) => {
+                    self.lane.learn(&self.context.secrets, &answer);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            match Cause::of_line(&error) {
+                Some(Cause::NoFunction) if !is_again => {
+                    // What is wrong with it the publisher tells: it does the same.
+                    let _ = self.lane.install(&self.context.library.current()).await;
+                }
+                Some(Cause::Busy | Cause::Moved) => {
+                    return Err(Lost::Unready(String::from_utf8_lossy(&error).into_owned()));
+                }
+                _ => break,
+            }
+        }
+        Ok(())
     }
 
     fn hear(&self, said: Said<'_>, more: bool, course: &mut Course) {
@@ -174,7 +175,9 @@ impl Subscriber {
                     }
                     return;
                 }
-                let mut publication = header::read(Bytes::copy_from_slice(payload));
+                let mut publication = header::read(Bytes::copy_from_slice(payload), |key| {
+                    self.context.secrets.knows(key)
+                });
                 if announcing::is_channel(channel) {
                     if let Some(announcement) = announcing::told(&publication.payload) {
                         (self.context.sink)(Event::Announced(announcement));
@@ -271,7 +274,7 @@ impl Subscriber {
         if let Some(number) = self.lane.wanted.unanswered()
             && std::mem::take(&mut course.is_doubtful)
         {
-            asking.ask_echo(&number.to_string());
+            course.ping(asking, number);
         }
         let OwnChannel { channel, confirmed } = course.own.borrow().clone();
         let waits = !confirmed && course.own_asked.elapsed() >= OWN_INTERVAL;
@@ -299,14 +302,14 @@ impl Subscriber {
     }
 
     /// Asks for what is wanted and not yet asked for, as much as may be asked at once.
-    fn subscribe(&self, asking: &mut Asking) {
+    fn subscribe(&self, asking: &mut Asking, course: &mut Course) {
         while let Some(batch) = self.lane.wanted.next_to_subscribe() {
             self.ask(asking, Verb::Subscribe, &batch.together.iter().collect::<Vec<_>>());
             for channel in &batch.alone {
                 self.ask(asking, Verb::Subscribe, &[channel]);
             }
             // Redis answers in order: with this it has answered all of the batch.
-            asking.ask_echo(&batch.number.to_string());
+            course.ping(asking, batch.number);
         }
     }
 
@@ -340,22 +343,4 @@ impl Subscriber {
 enum Verb {
     Subscribe,
     Unsubscribe,
-}
-
-impl Course {
-    /// The channel of this name in Redis, where it is always subscribed.
-    fn kept(&mut self, name: &[u8], context: &Context) -> Option<&mut Kept> {
-        let name = context.channel(name)?;
-        self.kept.iter_mut().find(|kept| kept.channel.as_str() == name)
-    }
-
-    /// Notes what Redis says of a channel, where that is the node's own.
-    fn own_is(&mut self, name: &[u8], confirmed: bool, context: &Context) {
-        let name = context.channel(name);
-        self.own.send_if_modified(|own| {
-            let changes = name == Some(own.channel.as_str()) && own.confirmed != confirmed;
-            own.confirmed ^= changes;
-            changes
-        });
-    }
 }

@@ -50,6 +50,11 @@ impl Verdict {
     }
 }
 
+/// Is it the code of an error of a server that takes no writes now, and still answers what is read?
+pub fn refuses_writes(code: &str) -> bool {
+    matches!(code, "OOM" | "MISCONF" | "NOREPLICAS" | "READONLY")
+}
+
 impl Cause {
     /// None: asking again would not help.
     pub fn of(code: &str, details: &str) -> Option<Self> {

@@ -4,8 +4,10 @@
 mod interrupted;
 mod plain_sessions;
 mod prefixes;
+mod refused_writes;
 mod restarted;
 mod services;
+mod signed;
 mod streams;
 
 use redis::{FromRedisValue, RedisResult};

@@ -1,7 +1,9 @@
 //! Redis refuses to subscribe: one channel that is forbidden must not mute the others, and what is
 //! refused for a while is asked for again.
 
-use crate::support::client::Client;
+use serde_json::json;
+
+use crate::support::client::{Client, publication};
 use crate::support::eventually;
 use crate::support::node::Node;
 use crate::support::redis::Redis;
@@ -56,6 +58,27 @@ async fn a_right_that_is_missing_is_told_once_with_the_channel_it_is_for() {
         lines.iter().filter(|line| line.contains(&about)).count()
     };
     assert_eq!((told("PUBLISH"), told("SUBSCRIBE")), (1, 1), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn without_functions_nodes_know_each_other_by_a_configured_secret() {
+    let redis = Redis::start().await;
+    let mut connection = redis.connection().await;
+    let mut acl = ::redis::cmd("ACL");
+    acl.arg("SETUSER").arg("gateway").arg("on").arg(">pass").arg("+@all").arg("-fcall");
+    acl.arg("-function").arg("allkeys").arg("allchannels");
+    let _: String = acl.query_async(&mut connection).await.expect("Redis takes the user");
+    let url = redis.url().replace("redis://", "redis://gateway:pass@");
+    let settings = ["broker.secret=an-operators-own-secret"];
+    let (one, other) = (Node::at(&url, &settings).await, Node::at(&url, &settings).await);
+    let mut deaf = Client::json(&one).await;
+    let without_echo = json!({"type": "subscribe", "id": 1, "channel": "news", "echo": false});
+    assert_eq!(deaf.ask(without_echo).await["type"], "subscribed");
+    let mut there = Client::subscribed(&other, "news").await;
+    deaf.publish("news", 1.into()).await;
+    assert_eq!(there.event().await, publication("news", 1));
+    there.publish("news", 2.into()).await;
+    assert_eq!(deaf.event().await, publication("news", 2));
 }
 
 #[tokio::test]

@@ -35,6 +35,36 @@ async fn a_header_line_says_who_sent_it_and_when() {
 }
 
 #[tokio::test]
+async fn nodes_know_each_others_lines_by_a_secret_and_show_it_to_no_client() {
+    let redis = Redis::start().await;
+    // They come at the same moment, to a server that has none.
+    let (one, other) = tokio::join!(Node::on(&redis, &[]), Node::on(&redis, &[]));
+    let mut listener = redis.listener("news").await;
+    let mut keys = Vec::new();
+    for node in [&one, &other] {
+        let mut client = Client::plain(node, "news").await;
+        client.say("hello").await;
+        keys.push(opened(&listener.hears().await).0["key"].clone());
+        assert_eq!(client.hears_text().await, "hello");
+        let mut client = Client::subscribed(node, "news").await;
+        // Only with it a line says who sent it.
+        let line = json!({"user": "ada", "key": keys[0]});
+        redis.publish("news", format!("\u{1e}{line}\n1")).await;
+        let event = client.event().await;
+        assert_eq!((&event["user"], &event["data"]), (&"ada".into(), &1.into()));
+        assert!(event.get("key").is_none(), "{event}");
+        listener.hears().await;
+    }
+    assert_eq!(keys[0], keys[1]);
+    assert_eq!(keys[0].as_str().expect("a text").len(), 22, "128 bits");
+    let secret = keys[0].as_str().expect("a text");
+    for node in [&one, &other] {
+        let lines = node.process.stderr();
+        assert!(!lines.iter().any(|line| line.contains(secret)), "{lines:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_binary_frame_is_marked_and_follows_as_it_is() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;

@@ -82,17 +82,38 @@ async fn a_record_separator_without_a_header_is_payload() {
 #[tokio::test]
 async fn a_header_line_of_a_service_is_read_and_taken_off() {
     let mut fleet = fleet().await;
-    fleet.redis.publish("news", "\u{1e}{\"user\":\"ada\",\"later\":true}\n{\"n\":1}").await;
+    fleet.redis.publish("news", "\u{1e}{\"ts\":1,\"later\":true}\n{\"n\":1}").await;
     assert_eq!(fleet.plain.hears_text().await, r#"{"n":1}"#);
-    let mut wanted = publication("news", json!({"n": 1}));
-    wanted["user"] = "ada".into();
-    assert_eq!(fleet.json.event().await, wanted);
+    assert_eq!(fleet.json.event().await, publication("news", json!({"n": 1})));
 
     fleet.redis.publish("news", "\u{1e}{\"binary\":true}\ntext").await;
     assert_eq!(fleet.plain.hears().await, Message::binary(&b"text"[..]));
 
     fleet.redis.publish("news", "\u{1e}{}\n").await;
     assert_eq!(fleet.plain.hears().await, Message::text(""));
+}
+
+#[tokio::test]
+async fn text_that_a_service_relays_speaks_for_nobody() {
+    let redis = Redis::start().await;
+    let nodes = [Node::on(&redis, &[]).await, Node::on(&redis, &[]).await];
+    let mut deaf = Client::json(&nodes[0]).await;
+    let without_echo = json!({"type": "subscribe", "id": 1, "channel": "news", "echo": false});
+    assert_eq!(deaf.ask(without_echo).await["type"], "subscribed");
+    let mut other = Client::subscribed(&nodes[1], "news").await;
+    let session = deaf.welcome["session"].as_str().expect("a session").to_owned();
+    for (number, key) in (0..).zip([json!(null), "".into(), "guessed".into()]) {
+        let line = json!({"user": "admin", "session": session, "pos": "1-1", "key": key});
+        redis.publish("news", format!("\u{1e}{line}\n{number}")).await;
+        for client in [&mut deaf, &mut other] {
+            assert_eq!(client.event().await, publication("news", number));
+        }
+    }
+    // What the node itself says of a session is believed.
+    deaf.publish("news", 7.into()).await;
+    assert_eq!(other.event().await, publication("news", 7));
+    redis.publish("news", "8").await;
+    assert_eq!(deaf.event().await, publication("news", 8));
 }
 
 #[tokio::test]

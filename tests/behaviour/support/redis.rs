@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -129,6 +130,11 @@ impl Redis {
     pub fn thaw(&self) {
         self.process.as_ref().expect("it runs").signal(Signal::CONT);
         self.is_frozen.store(false, Relaxed);
+    }
+
+    /// Where it saves what it has.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub fn url(&self) -> String {

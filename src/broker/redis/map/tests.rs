@@ -16,6 +16,7 @@ fn context(url: &str) -> Context {
         publish_timeout: Duration::from_secs(2),
         idempotency_window: Duration::from_secs(300),
         rules: Rules::default(),
+        secret: None,
         trust: None,
     };
     let Url::Redis(deployment) = &config.url else { panic!("{url}") };

@@ -1,0 +1,76 @@
+-- Where the idempotency keys of a channel are remembered, and whose they are.
+--
+-- The key is `<prefix>id {<tag>} <channel> <publisher> <id>`. The tag puts it into the slot of the channel's
+-- own key, since a function may touch no other; the spaces keep it out of reach of channels' names.
+
+-- CRC16 as Redis Cluster has it, of one byte: by byte, and the byte by the low half of it, which is
+-- another one for each.
+local crcs, bytes_by_low = nil, nil
+
+local function build_crcs()
+  crcs, bytes_by_low = {}, {}
+  for byte = 0, 255 do
+    local crc = bit.lshift(byte, 8)
+    for _ = 1, 8 do
+      local carry = bit.band(crc, 0x8000) ~= 0
+      crc = bit.band(bit.lshift(crc, 1), 0xFFFF)
+      crc = carry and bit.bxor(crc, 0x1021) or crc
+    end
+    crcs[byte], bytes_by_low[bit.band(crc, 0xFF)] = crc, byte
+  end
+end
+
+local function crc16(text)
+  local crc = 0
+  for at = 1, #text do
+    local byte = bit.bxor(bit.rshift(crc, 8), string.byte(text, at))
+    crc = bit.bxor(bit.band(bit.lshift(crc, 8), 0xFFFF), crcs[byte])
+  end
+  return crc
+end
+
+-- Two bytes that have the slot of `key`, for a key that no tag can spell. Of each CRC there is one pair,
+-- and four CRCs make a slot: one of these is without the brace that would end the tag.
+local function tag_in_slot_of(key)
+  if not crcs then
+    build_crcs()
+  end
+  local crc = crc16(key)
+  for slots = 0, 3 do
+    local wanted = bit.bxor(crc, slots * 0x4000)
+    local second = bytes_by_low[bit.band(wanted, 0xFF)]
+    local high = bit.bxor(bit.rshift(wanted, 8), bit.rshift(crcs[second], 8))
+    local first = bytes_by_low[high]
+    second = bit.bxor(second, bit.rshift(crcs[first], 8))
+    local tag = string.char(first, second)
+    if not string.find(tag, '}', 1, true) then
+      return tag
+    end
+  end
+end
+
+-- A hash tag that lies in the key's slot: the one that it has, or all of it. A key with a brace that closes
+-- none is not its own tag, which matters only on a cluster.
+local function tag_of(key, is_cluster)
+  local open = string.find(key, '{', 1, true)
+  local close = open and string.find(key, '}', open + 1, true)
+  if close and close > open + 1 then
+    return string.sub(key, open + 1, close - 1)
+  elseif is_cluster and string.find(key, '}', 1, true) then
+    return tag_in_slot_of(key)
+  end
+  return key
+end
+
+-- Whose idempotency keys they are: a user's, a session's that has none, or those of all services.
+local function publisher_of(header)
+  local fields = cjson.decode(header)
+  local user, session = fields.user, fields.session
+  -- With their length, so that no name and key together look like others.
+  if type(user) == 'string' then
+    return 'user ' .. #user .. ' ' .. user .. ' '
+  elseif type(session) == 'string' then
+    return 'session ' .. #session .. ' ' .. session .. ' '
+  end
+  return 'service '
+end

@@ -1,0 +1,188 @@
+//! A server that takes no writes is read from all the same: nobody is locked out who only wants to know
+//! what was published before.
+
+use serde_json::{Value, json};
+
+use super::super::{Position, publication, publish, publish_all, resume, subscribe, subscribed};
+use super::answer;
+use crate::support::client::{self, Client};
+use crate::support::eventually;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+const RULES: &str = r#"rules=[
+    {pattern="h:*",history={size=50,age="10m"}},{pattern="p:*",presence=true},{pattern="**"}]"#;
+
+/// Why a server refuses.
+#[derive(Clone, Copy)]
+enum Refusal {
+    Memory,
+    Replicas,
+    Disk,
+}
+
+impl Refusal {
+    async fn begins(self, redis: &Redis) {
+        match self {
+            Self::Memory => set(redis, "maxmemory", "1").await,
+            Self::Replicas => set(redis, "min-replicas-to-write", "1").await,
+            Self::Disk => {
+                set(redis, "save", "3600 1").await;
+                // What it saves cannot be given its name.
+                std::fs::create_dir(redis.directory().join("dump.rdb")).expect("a directory");
+                saves(redis, "err").await;
+            }
+        }
+    }
+
+    async fn ends(self, redis: &Redis) {
+        match self {
+            Self::Memory => set(redis, "maxmemory", "0").await,
+            Self::Replicas => set(redis, "min-replicas-to-write", "0").await,
+            Self::Disk => {
+                std::fs::remove_dir(redis.directory().join("dump.rdb")).expect("it is there");
+                saves(redis, "ok").await;
+            }
+        }
+    }
+}
+
+async fn set(redis: &Redis, name: &str, value: &str) {
+    redis.ask::<String>(&["CONFIG", "SET", name, value]).await;
+}
+
+async fn saves(redis: &Redis, outcome: &str) {
+    redis.ask::<String>(&["BGSAVE"]).await;
+    eventually("the server to have tried to save", async || {
+        let status = redis.info("persistence", "rdb_last_bgsave_status").await;
+        (status.as_deref() == Some(outcome)).then_some(())
+    })
+    .await;
+}
+
+async fn asked(client: &mut Client, what: &str, channel: &str, since: Option<Position>) -> Value {
+    let since = since.map(|position| position.to_string());
+    client.ask(json!({"type": what, "id": 6, "channel": channel, "since": since})).await
+}
+
+async fn all_is_read(refusal: Refusal) {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[RULES]).await;
+    let mut there = Client::json(&node).await;
+    let before = subscribe(&mut there, "h:1").await;
+    let last = publish_all(&mut there, "h:1", 1..=3).await;
+    there.subscribe("p:1").await;
+    let members = json!([{"user": null, "sessions": 1}]);
+    eventually("presence to be kept", async || {
+        let answer = there.ask(json!({"type": "presence", "id": 5, "channel": "p:1"})).await;
+        (answer["members"] == members).then_some(())
+    })
+    .await;
+    refusal.begins(&redis).await;
+
+    let refused = json!({"type": "publish", "id": 2, "channel": "h:1", "data": 4});
+    assert_eq!(there.ask(refused).await["code"], "unavailable");
+    // A client of a node that was there, and one of a node that has just been started.
+    let restarted = Node::on(&redis, &[RULES]).await;
+    restarted.becomes_ready().await;
+    for node in [&node, &restarted] {
+        let mut client = Client::json(node).await;
+        let answer = resume(&mut client, "h:1", before).await;
+        assert_eq!(answer, subscribed("h:1", last, true));
+        for number in 1..=3 {
+            let due = publication("h:1", number, before.plus(number));
+            assert_eq!(client.event().await, due);
+        }
+        let history = asked(&mut client, "history", "h:1", Some(before.plus(1))).await;
+        let numbers: Vec<_> = history["publications"].as_array().expect("a list").iter().collect();
+        assert_eq!((numbers.len(), &history["recovered"]), (2, &true.into()), "{history}");
+        let history = asked(&mut client, "history", "h:none", Some(before)).await;
+        assert_eq!(history["recovered"], false, "{history}");
+        assert_eq!(asked(&mut client, "presence", "p:1", None).await["members"], members);
+        client.subscribe("news").await;
+        redis.publish("news", "5").await;
+        assert_eq!(client.event().await, client::publication("news", 5));
+    }
+    assert_eq!(there.event().await["data"], 1);
+    let mut early = Client::json(&restarted).await;
+    subscribe(&mut early, "h:new").await;
+    for node in [&node, &restarted] {
+        let lines = node.process.stderr();
+        let is_misnamed = |line: &&String| line.contains("\"command\":\"SUBSCRIBE\"");
+        assert_eq!(lines.iter().find(is_misnamed), None);
+    }
+
+    refusal.ends(&redis).await;
+    // Whoever came to an empty channel meanwhile has missed nothing, and knows it.
+    let first = publish(&mut there, "h:new", 1).await;
+    assert_eq!(early.event().await, publication("h:new", 1, first));
+    assert_eq!(publish(&mut there, "h:1", 4).await, last.plus(1));
+}
+
+#[tokio::test]
+async fn a_server_without_memory_is_read_from() {
+    all_is_read(Refusal::Memory).await;
+}
+
+#[tokio::test]
+async fn a_server_without_its_replicas_is_read_from() {
+    all_is_read(Refusal::Replicas).await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_save_is_read_from() {
+    all_is_read(Refusal::Disk).await;
+}
+
+#[tokio::test]
+async fn what_waits_to_be_written_holds_up_no_channel_without_history() {
+    let redis = Redis::start().await;
+    // Longer than the test waits for anything.
+    let node = Node::on(&redis, &[RULES, "broker.publish_timeout=60s"]).await;
+    node.becomes_ready().await;
+    set(&redis, "min-replicas-to-write", "1").await;
+    let mut waiting = Vec::new();
+    for number in 0..4 {
+        let mut client = Client::json(&node).await;
+        for id in 0..60 {
+            let channel = format!("h:{number}");
+            let command = json!({"type": "publish", "id": id, "channel": channel, "data": id});
+            client.command(command).await;
+        }
+        waiting.push(client);
+    }
+    let mut client = Client::subscribed(&node, "news").await;
+    for number in 0..3 {
+        client.publish("news", number.into()).await;
+        assert_eq!(client.event().await, client::publication("news", number));
+    }
+    // The node's own publications are among those that are not held up.
+    let probed = "tidegate_broker_probe_rtt_seconds_count";
+    let before = node.metric(probed).await;
+    eventually("the probe to come back", async || {
+        (node.metric(probed).await > before + 1.).then_some(())
+    })
+    .await;
+    set(&redis, "min-replicas-to-write", "0").await;
+    for client in &mut waiting {
+        for id in 0..60 {
+            assert_eq!(client.answer(id).await["type"], "published");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replica_answers_what_is_only_read() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[RULES]).await;
+    let mut client = Client::json(&node).await;
+    let last = publish(&mut client, "h:1", 1).await;
+    redis.ask::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let ends = async |channel: &str| {
+        let key = format!("tidegate:{channel}");
+        answer::<Option<String>>(&redis, &["FCALL", "tidegate_last", "1", &key]).await
+    };
+    assert_eq!(ends("h:1").await, Ok(Some(last.to_string())));
+    assert_eq!(ends("h:none").await, Ok(Some("0-0".to_owned())));
+    assert_eq!(ends("news").await, Ok(None));
+}

@@ -1,0 +1,64 @@
+//! What the functions publish is signed, and stays believed whatever happens to the server.
+
+use super::super::{RULES, publication, publish, subscribe};
+use super::answer;
+use crate::support::client::Client;
+use crate::support::eventually;
+use crate::support::fleet::Fleet;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+/// The secret that a server's functions sign with.
+async fn secret(redis: &Redis) -> Option<String> {
+    answer::<String>(redis, &["FCALL", "tidegate_secret", "0"]).await.ok()
+}
+
+#[tokio::test]
+async fn a_server_that_lost_its_functions_gets_the_secret_again() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut there, "h:1").await;
+    let first = secret(fleet.server()).await;
+    assert!(first.is_some());
+    fleet.server().ask::<String>(&["FUNCTION", "FLUSH"]).await;
+    // Nobody need ask for it.
+    let again =
+        eventually("the secret to be there again", async || secret(fleet.server()).await.map(Some))
+            .await;
+    assert_eq!(again, first);
+    assert_eq!(publish(&mut here, "h:1", 1).await, before.plus(1));
+    assert_eq!(there.event().await, publication("h:1", 1, before.plus(1)));
+}
+
+#[tokio::test]
+async fn another_secret_is_learnt_without_a_new_connection() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut there, "h:1").await;
+    // An operator restores the functions of another server.
+    let library = "#!lua name=tidegate_secret\nredis.register_function{function_name='tidegate_secret',\
+                   callback=function() return '0123456789abcdefghijkl' end,flags={'no-writes'}}";
+    fleet.server().ask::<String>(&["FUNCTION", "LOAD", "REPLACE", library]).await;
+    let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
+    // A node that comes now has the functions sign with it.
+    let late = Node::on(fleet.server(), &[RULES]).await;
+    late.becomes_ready().await;
+    let code: redis::Value = fleet.server().ask(&list).await;
+    assert!(format!("{code:?}").contains("0123456789abcdefghijkl"));
+    let mut line = fleet.server().listener("news").await;
+    for node in [a, b] {
+        let mut client = Client::json(node).await;
+        eventually("the node to sign with it", async || {
+            client.publish("news", 1.into()).await;
+            let message = String::from_utf8(line.hears().await).expect("a text");
+            message.contains("0123456789abcdefghijkl").then_some(())
+        })
+        .await;
+    }
+    assert_eq!(publish(&mut here, "h:1", 1).await, before.plus(1));
+    assert_eq!(there.event().await, publication("h:1", 1, before.plus(1)));
+    let mut last = Client::json(&late).await;
+    assert_eq!(subscribe(&mut last, "h:1").await, before.plus(1));
+}
