@@ -2,7 +2,7 @@
 # make test   installs what the tests need and runs them all
 # make check  the fast loop: format, lints, unit tests
 
-.PHONY: run check test docs bench chaos rolling abuse fuzz deny autobahn load setup clean
+.PHONY: run check test docs bench chaos random rolling abuse fuzz deny autobahn load setup clean
 .DEFAULT_GOAL := check
 
 export K6_NO_USAGE_REPORT = true
@@ -13,7 +13,7 @@ run:
 check:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	cargo test --lib --test architecture --test docs --test chaos_checker --test rolling_proof --test properties
+	cargo test --lib --test architecture --test docs --test chaos_checker --test random_operations_audit --test rolling_proof --test properties
 
 setup:
 	tests/setup.sh
@@ -27,12 +27,18 @@ test: setup check
 	tests/manifests.sh
 	tests/stack.sh
 	CHAOS=short cargo test --test chaos
+	SEEDS=12 PARALLEL=2 cargo test --test random_operations
 	ROLLING=short cargo test --test rolling
 
 # Everything breaks while everybody talks: no gap without a gap message. All faults take about a quarter of
 # an hour; `CHAOS=short` a minute and a half, `FAULT=name` runs one, `SEED=number` repeats a run.
 chaos: setup
 	CHAOS=$(or $(CHAOS),long) cargo test --test chaos
+
+# Every operation of clients, publishers and operators mixed with every fault, drawn from seeds, and the clients'
+# journals audited: about half an hour. `SEED=number SEEDS=1` tries one again, `SHRINK=1` narrows a finding down.
+random: setup
+	SEEDS=$(or $(SEEDS),300) PARALLEL=$(or $(PARALLEL),2) cargo test --test random_operations
 
 # Three nodes behind HAProxy are restarted one after the other under 3,000 clients, and nobody notices: about
 # two minutes. `ROLLING=short`, as in `make test`, has 300 clients and takes twenty seconds.

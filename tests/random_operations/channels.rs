@@ -1,0 +1,85 @@
+//! The channels of a run and the rules that nodes have for them.
+
+use std::fmt::Write;
+
+/// A channel by its place in [`all`].
+pub type ChannelNumber = usize;
+
+/// What its rule keeps, and what the operations do with that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// No history.
+    Plain,
+    /// More history than any fault makes a client miss.
+    Long,
+    /// A history so short that a client that was away may find it trimmed.
+    Short,
+    /// A stream that expires a second after the last publication.
+    Expiring,
+    /// A long history whose stream is deleted or trimmed now and then.
+    Deleted,
+    /// A history that reloads switch on and off, and resize.
+    Toggled,
+}
+
+impl Kind {
+    /// Its rule keeps history at every moment.
+    pub fn keeps_history(self) -> bool {
+        !matches!(self, Self::Plain | Self::Toggled)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub name: String,
+    pub kind: Kind,
+}
+
+/// All channels of a run.
+pub fn all() -> Vec<Channel> {
+    let kinds = [
+        ("n:1", Kind::Plain),
+        ("n:2", Kind::Plain),
+        ("h:1", Kind::Long),
+        ("h:2", Kind::Long),
+        ("s:1", Kind::Short),
+        ("e:1", Kind::Expiring),
+        ("e:2", Kind::Expiring),
+        ("d:1", Kind::Deleted),
+        ("t:1", Kind::Toggled),
+        ("t:2", Kind::Toggled),
+    ];
+    kinds.map(|(name, kind)| Channel { name: name.to_owned(), kind }).to_vec()
+}
+
+/// What the rule of the toggled channels says of history, in the order of [`settings`]' variants.
+const TOGGLED: &[Option<usize>] = &[Some(1000), None, Some(20), None, Some(5000)];
+
+/// Variants of the rules that reloads choose from.
+pub const VARIANTS: usize = TOGGLED.len();
+
+/// The outbound queue of every connection: small, so that a client that does not read is soon closed.
+pub const QUEUE_BYTES_MAX: usize = 256 << 10;
+
+/// A node's configuration file with a variant of the rules.
+pub fn settings(variant: usize) -> String {
+    let mut text = format!(
+        "[drain]\ndelay = \"100ms\"\nperiod = \"500ms\"\n[session]\nqueue_bytes_max = \"{QUEUE_BYTES_MAX}B\"\n"
+    );
+    let mut rule = |pattern: &str, history: Option<(usize, &str)>| {
+        let _ = write!(
+            text,
+            "[[rules]]\npattern = \"{pattern}\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n"
+        );
+        if let Some((size, age)) = history {
+            let _ = writeln!(text, "history = {{ size = {size}, age = \"{age}\" }}");
+        }
+    };
+    rule("n:*", None);
+    rule("h:*", Some((20_000, "10m")));
+    rule("s:*", Some((10, "10m")));
+    rule("e:*", Some((1000, "1s")));
+    rule("d:*", Some((5000, "10m")));
+    rule("t:*", TOGGLED[variant].map(|size| (size, "10m")));
+    text
+}

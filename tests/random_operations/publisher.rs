@@ -1,0 +1,222 @@
+//! A publisher that does not subscribe: numbers what it sends, one at a time, by one of all ways.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisResult, Value};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::backoff::Backoff;
+use crate::doors::{Doors, Socket};
+use crate::http_post::post;
+use crate::journal::{Outcome, Way};
+use crate::log::{Position, PublisherNumber};
+use crate::push::{Body, Push};
+use crate::record::OpenLedger;
+
+/// The longest wait for an answer: beyond what a node takes to say `unavailable`.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
+
+/// How often one publication is sent at most.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// Longer than a stream of an expiring channel lives without publications: an eighth more than a second.
+const SILENCE: std::ops::Range<u64> = 1150..2200;
+
+pub struct Publisher {
+    pub number: PublisherNumber,
+    pub channel: String,
+    pub way: Way,
+    pub pause: Duration,
+    pub burst: Option<u32>,
+    pub keyed: bool,
+    pub doors: Doors,
+    /// Of Redis; none with the memory broker.
+    pub redis: Option<String>,
+    pub ledger: OpenLedger,
+    pub random: StdRng,
+    pub socket: Option<Socket>,
+    pub connection: Option<MultiplexedConnection>,
+}
+
+impl Publisher {
+    pub fn new(
+        number: PublisherNumber,
+        plan: (&crate::plan::Publisher, u64),
+        channel: &str,
+        (doors, redis): (Doors, Option<String>),
+        ledger: OpenLedger,
+    ) -> Self {
+        let (plan, seed) = plan;
+        Self {
+            number,
+            channel: channel.to_owned(),
+            way: plan.way,
+            pause: plan.pause,
+            burst: plan.burst,
+            keyed: plan.keyed,
+            doors,
+            redis,
+            ledger,
+            random: StdRng::seed_from_u64(seed),
+            socket: None,
+            connection: None,
+        }
+    }
+
+    /// Publishes until it is told to stop.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut left = self.burst;
+        loop {
+            let mut pause = self.pause.mul_f64(self.random.random_range(0.2..1.8));
+            if let Some(burst) = self.burst
+                && left == Some(0)
+            {
+                left = Some(self.random.random_range(1..=burst));
+                pause = Duration::from_millis(self.random.random_range(SILENCE));
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            self.publish().await;
+            left = left.map(|it| it - 1);
+        }
+    }
+
+    /// One publication. Returns its number, and whether it was taken.
+    pub async fn publish(&mut self) -> (u64, bool) {
+        let number = self.ledger.begin(None);
+        let padding = self.random.random_range(0..120);
+        let payload = Body { p: self.number, n: number }.text(padding);
+        let key = self.keyed.then(|| format!("{}-{number}", self.number));
+        let mut backoff = Backoff::default();
+        let mut attempts = 1;
+        loop {
+            let answered = match timeout(ANSWER_TIME_MAX, self.send(&payload, key.as_deref())).await
+            {
+                Ok(answered) => answered,
+                Err(_) => Err("no answer".to_owned()),
+            };
+            if let Ok(position) = answered {
+                self.ledger.end(number, Outcome::Taken(position));
+                // A key is there so that it may be sent twice.
+                if key.is_some() && self.random.random_bool(0.03) {
+                    self.ledger.again(number);
+                    let _ = timeout(ANSWER_TIME_MAX, self.send(&payload, key.as_deref())).await;
+                }
+                return (number, true);
+            }
+            self.socket = None;
+            self.connection = None;
+            if key.is_none() || attempts == ATTEMPTS_MAX {
+                self.ledger.end(number, Outcome::Doubtful);
+                sleep(backoff.next(&mut self.random)).await;
+                return (number, false);
+            }
+            sleep(backoff.next(&mut self.random)).await;
+            self.ledger.again(number);
+            attempts += 1;
+        }
+    }
+
+    async fn send(&mut self, payload: &str, key: Option<&str>) -> Result<Option<Position>, String> {
+        match self.way {
+            Way::Json | Way::Plain => self.send_json(payload, key).await,
+            Way::Api => {
+                let door = self.doors.any(&mut self.random);
+                let path = format!("/api/publish/{}", self.channel);
+                post(door.internal, &path, payload).await
+            }
+            Way::Function | Way::Publish | Way::PublishWithHeader => {
+                self.send_to_redis(payload, key).await
+            }
+        }
+    }
+
+    async fn send_json(
+        &mut self,
+        payload: &str,
+        key: Option<&str>,
+    ) -> Result<Option<Position>, String> {
+        let mut socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => self.doors.open(&mut self.random, "/ws", false).await?.1,
+        };
+        let key = key.map_or(String::new(), |key| format!(r#","idempotency_key":"{key}""#));
+        let channel = &self.channel;
+        let id: u32 = self.random.random();
+        let command = format!(
+            r#"{{"type":"publish","id":{id},"channel":"{channel}","data":{payload}{key}}}"#
+        );
+        let broken = |error: tokio_tungstenite::tungstenite::Error| error.to_string();
+        socket.send(Message::text(command)).await.map_err(broken)?;
+        loop {
+            let message = socket.next().await.ok_or("ended")?.map_err(broken)?;
+            let text = match message {
+                Message::Text(text) => text,
+                Message::Close(_) => return Err("closed".to_owned()),
+                _ => continue,
+            };
+            let push = Push::parse(text.as_str()).ok_or_else(|| format!("odd: {text}"))?;
+            if push.id == Some(id.into()) {
+                self.socket = Some(socket);
+                return match push.kind.as_ref() {
+                    "published" => Ok(push.position),
+                    _ => Err(push.message.unwrap_or_default().into_owned()),
+                };
+            }
+        }
+    }
+
+    async fn send_to_redis(
+        &mut self,
+        payload: &str,
+        key: Option<&str>,
+    ) -> Result<Option<Position>, String> {
+        let name = format!("tidegate:{}", self.channel);
+        let mut command = Cmd::new();
+        match self.way {
+            Way::Function => {
+                command.arg("FCALL").arg("tidegate_publish").arg(1).arg(name).arg(payload);
+                if let Some(key) = key {
+                    command.arg(format!(r#"{{"id":"{key}"}}"#));
+                }
+            }
+            Way::PublishWithHeader => {
+                let header = r#"{"user":"service","binary":false}"#;
+                command.arg("PUBLISH").arg(name).arg(format!("\u{1e}{header}\n{payload}"));
+            }
+            _ => {
+                command.arg("PUBLISH").arg(name).arg(payload);
+            }
+        }
+        let answer = self.ask(&command).await.map_err(|error| error.to_string())?;
+        match answer {
+            Value::Int(_) | Value::Nil => Ok(None),
+            answer => {
+                let text: String =
+                    redis::from_redis_value(answer).map_err(|error| error.to_string())?;
+                Position::parse(&text).map(Some).ok_or_else(|| format!("{text:?} is no position"))
+            }
+        }
+    }
+
+    async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let url = self.redis.clone().expect("this way has a Redis");
+                redis::Client::open(url)?.get_multiplexed_async_connection().await?
+            }
+        };
+        let value = command.query_async(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(value)
+    }
+}
