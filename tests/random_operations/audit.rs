@@ -1,12 +1,18 @@
 //! Says from the journals alone whether the promises were kept: in order, once, missing only with a gap
 //! told, `recovered: true` only if it is true, nothing outside a subscription.
 //!
-//! What a publication without history, a doubtful publication, or a plain `PUBLISH` into a channel with
-//! history is promised is less, and the audit asks for no more: `audit/reader.rs` says where.
+//! Of a channel without history, a doubtful publication, and a plain `PUBLISH` into a channel with history
+//! less is promised, and the audit asks for no more: `missing` says what.
 
 // Spelt out, because `proof.rs` takes this file from where it is too.
+#[path = "audit/delivery.rs"]
+mod delivery;
+#[path = "audit/missing.rs"]
+mod missing;
 #[path = "audit/reader.rs"]
 mod reader;
+#[path = "audit/slow.rs"]
+mod slow;
 #[path = "audit/subscription.rs"]
 mod subscription;
 #[path = "audit/table.rs"]
@@ -16,7 +22,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::channels::Channel;
-use crate::journal::{Entry, Journal, Ledger, Outcome};
+use crate::journal::{Entry, Journal, Ledger, Outcome, Publication};
 use reader::Reader;
 use table::Table;
 
@@ -52,6 +58,8 @@ pub enum Kind {
     Stray,
     /// `subscribed` told a position before what the connection had already got of the channel.
     Behind,
+    /// A client that reads was closed as slow.
+    Slow,
     /// A gap was told where nothing can be missing.
     NeedlessGap,
     /// Something else that the contract rules out.
@@ -92,14 +100,12 @@ impl Verdict {
 pub fn audit(run: &Run) -> Verdict {
     let mut verdict = Verdict::default();
     let table = Table::new(run, &mut verdict.findings);
-    for ledger in run.ledgers {
-        let taken = |it: &&_| {
-            matches!(it, &&crate::journal::Publication { outcome: Outcome::Taken(_), .. })
-        };
-        verdict.published += ledger.publications.iter().filter(taken).count();
-    }
+    let taken = |it: &&Publication| matches!(it.outcome, Outcome::Taken(_));
+    let publications = run.ledgers.iter().flat_map(|ledger| &ledger.publications);
+    verdict.published = publications.filter(taken).count();
     for (client, journal) in run.journals.iter().enumerate() {
         verdict.findings.extend(oddities(journal, run));
+        verdict.findings.extend(slow::closes(journal, run));
         let channels: BTreeSet<_> =
             journal.entries.iter().filter_map(|(_, it)| it.channel()).collect();
         for channel in channels {

@@ -1,16 +1,16 @@
 //! A json client: one connection after another, each with the operations of its role.
 
+mod commands;
+mod hearing;
 mod plain;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -20,7 +20,6 @@ use crate::doors::{Doors, Socket};
 use crate::journal::{Entry, Outcome};
 use crate::log::{Position, PublisherNumber};
 use crate::plan::Role;
-use crate::push::{Body, Push};
 use crate::record::{OpenLedger, Record};
 
 /// Silence after which a connection is given up. Pings go out all the time.
@@ -248,219 +247,6 @@ impl Client {
             Role::Plain { .. } => {}
         }
         Ok(false)
-    }
-
-    /// Leaves a channel or comes back to it, or both at once.
-    async fn toggle(&mut self, socket: &mut Socket) -> Result<(), Error> {
-        let channel = self.any_channel();
-        if self.states[&channel].wants {
-            self.unsubscribe(socket, channel).await?;
-            if self.random.random_bool(0.5) {
-                return Ok(());
-            }
-        }
-        let since = match self.random.random_range(..10u32) {
-            0 => self.since(channel),
-            1 => self.states[&channel].last,
-            _ => None,
-        };
-        self.subscribe(socket, channel, since).await
-    }
-
-    /// Asks for every channel that the client wants and has not asked for.
-    async fn subscribe_all(&mut self, socket: &mut Socket) -> Result<(), Error> {
-        let missing: Vec<ChannelNumber> =
-            self.wanted.iter().copied().filter(|it| !self.states[it].wants).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if missing.len() == 1 || !self.echo || self.random.random_bool(0.5) {
-            for channel in missing {
-                let since = self.since(channel);
-                self.subscribe(socket, channel, since).await?;
-            }
-            return Ok(());
-        }
-        self.id += 1;
-        let mut list = Map::new();
-        for channel in missing {
-            let since = self.since(channel);
-            self.asks(channel, since, true);
-            let name = self.channels[channel].name.clone();
-            list.insert(name, since.map_or(Value::Null, |it| it.to_string().into()));
-        }
-        let command = json!({"type": "subscribe", "id": self.id, "channels": list});
-        self.say(socket, command.to_string()).await
-    }
-
-    async fn subscribe(
-        &mut self,
-        socket: &mut Socket,
-        channel: ChannelNumber,
-        since: Option<Position>,
-    ) -> Result<(), Error> {
-        self.id += 1;
-        self.asks(channel, since, self.echo);
-        let mut command = json!({"type": "subscribe", "id": self.id});
-        command["channel"] = self.channels[channel].name.clone().into();
-        if let Some(since) = since {
-            command["since"] = since.to_string().into();
-        }
-        if !self.echo {
-            command["echo"] = false.into();
-        }
-        self.say(socket, command.to_string()).await
-    }
-
-    fn asks(&mut self, channel: ChannelNumber, since: Option<Position>, echo: bool) {
-        let id = self.id;
-        self.write(Entry::Subscribe { id, channel, since, echo });
-        let state = self.states.get_mut(&channel).expect("it is wanted");
-        state.wants = true;
-        state.asked.push((id, since));
-    }
-
-    async fn unsubscribe(
-        &mut self,
-        socket: &mut Socket,
-        channel: ChannelNumber,
-    ) -> Result<(), Error> {
-        self.id += 1;
-        self.write(Entry::Unsubscribe { id: self.id, channel });
-        self.states.get_mut(&channel).expect("it is wanted").wants = false;
-        let name = &self.channels[channel].name;
-        let command = json!({"type": "unsubscribe", "id": self.id, "channel": name});
-        self.say(socket, command.to_string()).await
-    }
-
-    async fn publish(&mut self, socket: &mut Socket, pending: &mut Pending) -> Result<(), Error> {
-        let Some(pen) = self.pen.clone() else { return Ok(()) };
-        let number = pen.ledger.begin(Some(self.connections - 1));
-        self.id += 1;
-        pending.insert(self.id, number);
-        let payload = Body { p: pen.publisher, n: number }.text(self.random.random_range(0..120));
-        let (id, name) = (self.id, &self.channels[pen.channel].name);
-        let command =
-            format!(r#"{{"type":"publish","id":{id},"channel":"{name}","data":{payload}}}"#);
-        self.say(socket, command).await
-    }
-
-    async fn say(&mut self, socket: &mut Socket, text: String) -> Result<(), Error> {
-        match timeout(SILENCE_MAX, socket.send(Message::text(text))).await {
-            Ok(sent) => sent,
-            Err(_) => Err(Error::Io(std::io::ErrorKind::TimedOut.into())),
-        }
-    }
-
-    fn any_channel(&mut self) -> ChannelNumber {
-        *self.wanted.choose(&mut self.random).expect("a client wants something")
-    }
-
-    /// Where to come back from: mostly the last position, as a good client does.
-    fn since(&mut self, channel: ChannelNumber) -> Option<Position> {
-        let state = &self.states[&channel];
-        let last = state.last?;
-        if *self.settle.borrow() || !matches!(self.role, Role::Resumer | Role::Toggler) {
-            return Some(last);
-        }
-        match self.random.random_range(..20u32) {
-            0..11 => Some(last),
-            11..15 => state.past.choose(&mut self.random).copied(),
-            15 => Some(Position { seq: last.seq + self.random.random_range(1..30), ..last }),
-            16 => {
-                let moved: u64 = self.random.random_range(1..1_000_000_000);
-                Some(Position { epoch: last.epoch ^ moved, ..last })
-            }
-            _ => None,
-        }
-    }
-
-    fn hear(&mut self, text: &str, pending: &mut Pending) {
-        let Some(push) = Push::parse(text) else { return self.write(Entry::Odd(text.to_owned())) };
-        let channel = push.channel.as_deref().and_then(|name| self.number(name));
-        match (push.kind.as_ref(), channel) {
-            ("publication", Some(channel)) => {
-                let Some(body) = push.data else { return self.write(Entry::Odd(text.to_owned())) };
-                if let Some(position) = push.position {
-                    self.comes_to(channel, position);
-                }
-                let name = (body.p, body.n);
-                self.write(Entry::Publication { channel, name, position: push.position });
-            }
-            ("subscribed", Some(channel)) => {
-                let (id, position, recovered) = (push.id, push.position, push.recovered);
-                self.is_subscribed(channel, id, position, recovered);
-                self.write(Entry::Subscribed { id, channel, position, recovered });
-            }
-            ("unsubscribed", Some(channel)) => {
-                self.write(Entry::Unsubscribed { id: push.id, channel });
-            }
-            ("gap", Some(channel)) => {
-                let reason = push.reason.unwrap_or_default().into_owned();
-                self.write(Entry::Gap { channel, reason });
-            }
-            ("published", _) => {
-                let number = push.id.and_then(|id| pending.remove(&id));
-                match (number, &self.pen) {
-                    (Some(number), Some(pen)) => {
-                        pen.ledger.end(number, Outcome::Taken(push.position));
-                    }
-                    _ => self.write(Entry::Odd(text.to_owned())),
-                }
-            }
-            ("error", channel) => self.is_refused(channel, &push, text, pending),
-            ("welcome" | "pong" | "reconnect", _) => {}
-            _ => self.write(Entry::Odd(text.to_owned())),
-        }
-    }
-
-    fn is_subscribed(
-        &mut self,
-        channel: ChannelNumber,
-        id: Option<u64>,
-        position: Option<Position>,
-        recovered: Option<bool>,
-    ) {
-        let state = self.states.get_mut(&channel).expect("it is wanted");
-        let at = state.asked.iter().position(|(asked, _)| Some(*asked) == id);
-        let since = at.and_then(|at| state.asked.remove(at).1);
-        match (recovered, since) {
-            (Some(true), since) => state.last = since,
-            // That of a repeated one counts where there was none.
-            (None, None) if state.last.is_some() => {}
-            _ => state.last = position,
-        }
-    }
-
-    fn is_refused(
-        &mut self,
-        channel: Option<ChannelNumber>,
-        push: &Push<'_>,
-        text: &str,
-        pending: &mut Pending,
-    ) {
-        let why = push.message.as_deref().unwrap_or_default().to_owned();
-        if let Some(number) = push.id.and_then(|id| pending.remove(&id)) {
-            let pen = self.pen.as_ref().expect("it has published");
-            return pen.ledger.end(number, Outcome::Doubtful);
-        }
-        let Some(channel) = channel else { return self.write(Entry::Odd(text.to_owned())) };
-        let state = self.states.get_mut(&channel).expect("it is wanted");
-        state.asked.retain(|(asked, _)| Some(*asked) != push.id);
-        let (is_live, waits) = (self.is_live(channel), !self.states[&channel].asked.is_empty());
-        self.states.get_mut(&channel).expect("it is wanted").wants = is_live || waits;
-        self.write(Entry::Refused { id: push.id, channel, why });
-    }
-
-    fn comes_to(&mut self, channel: ChannelNumber, position: Position) {
-        let state = self.states.get_mut(&channel).expect("it is wanted");
-        state.last = Some(position);
-        if state.past.len() < REMEMBERED_MAX {
-            state.past.push(position);
-        } else {
-            let at = self.random.random_range(..REMEMBERED_MAX);
-            state.past[at] = position;
-        }
     }
 
     fn is_live(&self, channel: ChannelNumber) -> bool {

@@ -24,12 +24,14 @@ pub enum Way {
     Publish,
     /// `PUBLISH` with a header line before the payload.
     PublishWithHeader,
+    /// The same, and the line claims a position and another's session.
+    PublishForged,
 }
 
 impl Way {
     /// Does it append to the history of a channel that keeps one?
     pub fn appends(self) -> bool {
-        !matches!(self, Self::Publish | Self::PublishWithHeader)
+        !matches!(self, Self::Publish | Self::PublishWithHeader | Self::PublishForged)
     }
 }
 
@@ -59,6 +61,8 @@ pub struct Publication {
     pub begun: Instant,
     /// When the answer came, or the publisher gave up.
     pub ended: Option<Instant>,
+    /// Of the payload.
+    pub bytes: usize,
     /// How often it was sent, always with the same idempotency key.
     pub attempts: u32,
     pub outcome: Outcome,

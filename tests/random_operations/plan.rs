@@ -59,6 +59,8 @@ pub struct Publisher {
     pub burst: Option<u32>,
     /// With an idempotency key, and what failed is sent again.
     pub keyed: bool,
+    /// Now and then one is larger than a connection's queue may be.
+    pub large: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -132,7 +134,8 @@ impl Plan {
             Broker::Memory => 1,
             _ => random.random_range(2..=3),
         };
-        let mut maker = Maker { channels: channels::all(), broker, nodes, time, random };
+        let forges = random.random_bool(0.3);
+        let mut maker = Maker { channels: channels::all(), broker, nodes, time, forges, random };
         let mut all = maker.publishers();
         all.extend(maker.clients());
         all.extend(maker.faults());
@@ -182,6 +185,8 @@ struct Maker {
     broker: Broker,
     nodes: usize,
     time: Duration,
+    /// What services relay poses as header lines.
+    forges: bool,
     random: StdRng,
 }
 
@@ -207,7 +212,7 @@ impl Maker {
                 Way::Function,
                 Way::Function,
                 Way::Publish,
-                Way::PublishWithHeader,
+                if self.forges { Way::PublishForged } else { Way::PublishWithHeader },
             ],
         };
         let way = *ways.choose(&mut self.random).expect("there are ways");
@@ -218,6 +223,7 @@ impl Maker {
             pause: self.millis(8, 45),
             burst: expires.then(|| self.random.random_range(1..=6)),
             keyed: matches!(way, Way::Json | Way::Function) && self.random.random_bool(0.6),
+            large: way == Way::Function && self.random.random_bool(0.1),
         }
     }
 
@@ -324,7 +330,12 @@ impl fmt::Display for Plan {
                     it.way,
                     it.pause,
                     it.burst.map_or(String::new(), |burst| format!(", in bursts of {burst}")),
-                    if it.keyed { ", with keys" } else { "" },
+                    match (it.keyed, it.large) {
+                        (false, false) => "",
+                        (true, false) => ", with keys",
+                        (false, true) => ", some large",
+                        (true, true) => ", with keys, some large",
+                    },
                 ),
                 What::Client(it) => {
                     let names: Vec<&str> =

@@ -131,7 +131,14 @@ impl Cast {
         let way = if plan.broker == Broker::Memory { Way::Api } else { Way::Function };
         for channel in 0..cast.channels.len() {
             let pause = Duration::ZERO;
-            let last = crate::plan::Publisher { channel, way, pause, burst: None, keyed: true };
+            let last = crate::plan::Publisher {
+                channel,
+                way,
+                pause,
+                burst: None,
+                keyed: true,
+                large: false,
+            };
             let last = cast.publisher(&last, plan.seed, stage);
             cast.last.push(last);
         }

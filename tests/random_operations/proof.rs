@@ -5,6 +5,7 @@
 
 #[allow(dead_code, reason = "what only `main.rs` uses")]
 mod audit;
+mod case;
 #[allow(dead_code, reason = "what only `main.rs` uses")]
 mod channels;
 #[allow(dead_code, reason = "what only `main.rs` uses")]
@@ -13,191 +14,10 @@ mod journal;
 #[path = "../chaos/log.rs"]
 mod log;
 
-use std::time::{Duration, Instant};
-
-use audit::{Kind, Run, audit};
-use channels::Channel;
-use journal::{Entry, Journal, Ledger, Outcome, Plain, Publication, Way};
+use audit::Kind;
+use case::{Case, EPOCH, elsewhere, place};
+use journal::{Entry, Outcome, Publication, Way};
 use log::Position;
-
-const EPOCH: u64 = 5;
-
-/// Publisher 0 sends 1 to 9 on channel 0, one each second, all taken at once; on a channel with history
-/// number n stands at n.
-struct Case {
-    channel: Channel,
-    begun: Instant,
-    ledgers: Vec<Ledger>,
-    journal: Journal,
-    amnesia: bool,
-    interrupted: bool,
-    settled: bool,
-    id: u64,
-}
-
-impl Case {
-    fn on(kind: channels::Kind) -> Self {
-        let begun = Instant::now();
-        let keeps = kind.keeps_history();
-        let publications = (1..=9).map(|number| Publication {
-            begun: begun + Duration::from_secs(number),
-            ended: Some(begun + Duration::from_secs(number)),
-            attempts: 1,
-            outcome: Outcome::Taken(keeps.then(|| place(number))),
-            connection: None,
-        });
-        let publications = publications.collect();
-        let ledger = Ledger { channel: 0, way: Way::Json, client: None, publications };
-        Self {
-            channel: Channel { name: "news".to_owned(), kind },
-            begun,
-            ledgers: vec![ledger],
-            journal: Journal { client: "she".to_owned(), ..Journal::default() },
-            amnesia: false,
-            interrupted: false,
-            settled: true,
-            id: 0,
-        }
-        .event(0, Entry::Opened { node: "a node".to_owned() })
-    }
-
-    fn plain_channel() -> Self {
-        Self::on(channels::Kind::Plain).subscribes(0, None).subscribed(0, None, None)
-    }
-
-    /// Subscribed before anything was published.
-    fn history() -> Self {
-        Self::on(channels::Kind::Long).subscribes(0, None).subscribed(0, Some(0), None)
-    }
-
-    fn event(mut self, at: u64, entry: Entry) -> Self {
-        self.journal.entries.push((self.begun + Duration::from_secs(at), entry));
-        self
-    }
-
-    fn subscribes(mut self, at: u64, since: Option<u64>) -> Self {
-        self.id += 1;
-        let (id, since) = (self.id, since.map(place));
-        self.event(at, Entry::Subscribe { id, channel: 0, since, echo: true })
-    }
-
-    /// The answer to the last `subscribe`.
-    fn subscribed(self, at: u64, position: Option<u64>, recovered: Option<bool>) -> Self {
-        self.subscribed_at(at, position.map(place), recovered)
-    }
-
-    fn subscribed_at(self, at: u64, position: Option<Position>, recovered: Option<bool>) -> Self {
-        let id = Some(self.id);
-        self.event(at, Entry::Subscribed { id, channel: 0, position, recovered })
-    }
-
-    fn unsubscribed(mut self, at: u64) -> Self {
-        self.id += 1;
-        let id = self.id;
-        self.event(at, Entry::Unsubscribe { id, channel: 0 })
-            .event(at, Entry::Unsubscribed { id: Some(id), channel: 0 })
-    }
-
-    fn gets(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
-        for number in numbers {
-            let position = self.channel.kind.keeps_history().then(|| place(number));
-            self = self.gets_at(number, position);
-        }
-        self
-    }
-
-    fn gets_at(self, number: u64, position: Option<Position>) -> Self {
-        self.event(number, Entry::Publication { channel: 0, name: (0, number), position })
-    }
-
-    fn gap(self, at: u64) -> Self {
-        self.event(at, Entry::Gap { channel: 0, reason: "a reason".to_owned() })
-    }
-
-    /// Comes back on another connection.
-    fn back(self, at: u64) -> Self {
-        self.event(at, Entry::Closed { why: "a reason".to_owned() })
-            .event(at, Entry::Opened { node: "a node".to_owned() })
-    }
-
-    fn opened_plain(mut self, since: Option<u64>, recovered: Option<bool>, closes: bool) -> Self {
-        self.journal.entries.clear();
-        let plain = Plain {
-            node: "a node".to_owned(),
-            channel: 0,
-            since: since.map(place),
-            echo: true,
-            closes_at_gap: closes,
-            position: since.map(place),
-            recovered,
-        };
-        self.event(0, Entry::OpenedPlain(Box::new(plain)))
-    }
-
-    fn sent(mut self, number: usize, change: impl FnOnce(&mut Publication)) -> Self {
-        change(&mut self.ledgers[0].publications[number - 1]);
-        self
-    }
-
-    fn doubtful(self, number: usize) -> Self {
-        self.sent(number, |it| it.outcome = Outcome::Doubtful)
-    }
-
-    fn by(mut self, way: Way) -> Self {
-        self.ledgers[0].way = way;
-        self
-    }
-
-    fn amnesia(mut self) -> Self {
-        self.amnesia = true;
-        self
-    }
-
-    fn interrupted(mut self) -> Self {
-        self.interrupted = true;
-        self
-    }
-
-    fn ends_early(mut self) -> Self {
-        self.settled = false;
-        self
-    }
-
-    /// Kinds of findings, each with its count.
-    fn finds(&self) -> Vec<(Kind, usize)> {
-        let journal = Journal { settled: self.settled, ..self.journal.clone() };
-        let verdict = audit(&Run {
-            channels: std::slice::from_ref(&self.channel),
-            ledgers: &self.ledgers,
-            journals: std::slice::from_ref(&journal),
-            begun: self.begun,
-            amnesia: self.amnesia,
-            interrupted: self.interrupted,
-        });
-        let mut kinds: Vec<Kind> = verdict.findings.iter().map(|it| it.kind).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        kinds.into_iter().map(|kind| (kind, verdict.count(kind))).collect()
-    }
-
-    #[track_caller]
-    fn is_clean(&self) {
-        assert_eq!(self.finds(), []);
-    }
-
-    #[track_caller]
-    fn has(&self, kind: Kind, count: usize) {
-        assert_eq!(self.finds(), [(kind, count)]);
-    }
-}
-
-fn place(seq: u64) -> Position {
-    Position { epoch: EPOCH, seq }
-}
-
-fn elsewhere(seq: u64) -> Position {
-    Position { epoch: EPOCH + 1, seq }
-}
 
 #[test]
 fn all_in_order_is_clean() {
@@ -479,6 +299,32 @@ fn one_position_is_one_publication_and_positions_follow_the_publisher() {
 #[test]
 fn a_publication_of_a_history_comes_with_its_position() {
     let finds = Case::history().gets(1..=8).gets_at(9, None).finds();
+    assert!(finds.iter().any(|(kind, _)| *kind == Kind::Breach), "{finds:?}");
+}
+
+#[test]
+fn a_client_that_reads_is_never_too_slow() {
+    let closed = |case: Case| {
+        let case = case.gets(1..=9).event(9, Entry::Closed { why: "4008 slow".to_owned() });
+        case.ends_early()
+    };
+    closed(Case::plain_channel()).has(Kind::Slow, 1);
+    let large = |it: &mut Publication| it.bytes = 1 << 20;
+    closed(Case::plain_channel().sent(8, large)).has(Kind::Slow, 1);
+    let many = (1..=9)
+        .fold(Case::plain_channel(), |case, number| case.sent(number, |it| it.bytes = 100_000));
+    closed(many).is_clean();
+    closed(Case::plain_channel().event(0, Entry::Paused(true))).is_clean();
+}
+
+#[test]
+fn what_was_relayed_claims_no_position() {
+    let relayed = || {
+        let case = Case::history().by(Way::PublishForged);
+        (1..=9).fold(case, |case, number| case.sent(number, |it| it.outcome = Outcome::Taken(None)))
+    };
+    (1..=9).fold(relayed(), |case, number| case.gets_at(number, None)).is_clean();
+    let finds = relayed().gets_at(1, Some(elsewhere(7))).ends_early().finds();
     assert!(finds.iter().any(|(kind, _)| *kind == Kind::Breach), "{finds:?}");
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::backoff::Backoff;
+use crate::channels::QUEUE_BYTES_MAX;
 use crate::doors::{Doors, Socket};
 use crate::http_post::post;
 use crate::journal::{Outcome, Way};
@@ -35,6 +36,7 @@ pub struct Publisher {
     pub pause: Duration,
     pub burst: Option<u32>,
     pub keyed: bool,
+    pub large: bool,
     pub doors: Doors,
     /// Of Redis; none with the memory broker.
     pub redis: Option<String>,
@@ -60,6 +62,7 @@ impl Publisher {
             pause: plan.pause,
             burst: plan.burst,
             keyed: plan.keyed,
+            large: plan.large,
             doors,
             redis,
             ledger,
@@ -92,8 +95,12 @@ impl Publisher {
     /// One publication. Returns its number, and whether it was taken.
     pub async fn publish(&mut self) -> (u64, bool) {
         let number = self.ledger.begin(None);
-        let padding = self.random.random_range(0..120);
+        let padding = match self.large && self.random.random_bool(0.02) {
+            true => QUEUE_BYTES_MAX + self.random.random_range(0..QUEUE_BYTES_MAX),
+            false => self.random.random_range(0..120),
+        };
         let payload = Body { p: self.number, n: number }.text(padding);
+        self.ledger.has_bytes(number, payload.len());
         let key = self.keyed.then(|| format!("{}-{number}", self.number));
         let mut backoff = Backoff::default();
         let mut attempts = 1;
@@ -133,9 +140,7 @@ impl Publisher {
                 let path = format!("/api/publish/{}", self.channel);
                 post(door.internal, &path, payload).await
             }
-            Way::Function | Way::Publish | Way::PublishWithHeader => {
-                self.send_to_redis(payload, key).await
-            }
+            _ => self.send_to_redis(payload, key).await,
         }
     }
 
@@ -192,6 +197,10 @@ impl Publisher {
                 let header = r#"{"user":"service","binary":false}"#;
                 command.arg("PUBLISH").arg(name).arg(format!("\u{1e}{header}\n{payload}"));
             }
+            Way::PublishForged => {
+                let header = self.forged_header();
+                command.arg("PUBLISH").arg(name).arg(format!("\u{1e}{header}\n{payload}"));
+            }
             _ => {
                 command.arg("PUBLISH").arg(name).arg(payload);
             }
@@ -205,6 +214,17 @@ impl Publisher {
                 Position::parse(&text).map(Some).ok_or_else(|| format!("{text:?} is no position"))
             }
         }
+    }
+
+    /// Of the newest epoch that there can be, or of one that may be now.
+    fn forged_header(&mut self) -> String {
+        let epoch: u64 = match self.random.random_bool(0.5) {
+            true => u64::MAX,
+            false => self.random.random_range(1_700_000_000_000_000_000..1_900_000_000_000_000_000),
+        };
+        let seq: u64 = self.random.random_range(0..50);
+        let previous = format!("{}-{seq}", epoch - 1);
+        format!(r#"{{"user":"admin","pos":"{epoch}-{}","prev":"{previous}"}}"#, seq + 1)
     }
 
     async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {

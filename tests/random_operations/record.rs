@@ -57,11 +57,16 @@ impl OpenLedger {
         ledger.publications.push(Publication {
             begun: Instant::now(),
             ended: None,
+            bytes: 0,
             attempts: 1,
             outcome: Outcome::Doubtful,
             connection,
         });
         ledger.publications.len() as u64
+    }
+
+    pub fn has_bytes(&self, number: u64, bytes: usize) {
+        self.lock().publications[number as usize - 1].bytes = bytes;
     }
 
     pub fn again(&self, number: u64) {

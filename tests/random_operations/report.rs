@@ -7,7 +7,7 @@ use crate::audit::{Finding, Kind, Verdict};
 /// Findings of one kind shown in full, a run.
 const SHOWN_MAX: usize = 2;
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Loss,
     Kind::FalseRecovery,
     Kind::Twice,
@@ -15,6 +15,7 @@ const KINDS: [Kind; 10] = [
     Kind::Stale,
     Kind::Stray,
     Kind::Behind,
+    Kind::Slow,
     Kind::NeedlessGap,
     Kind::Breach,
     Kind::Unsettled,

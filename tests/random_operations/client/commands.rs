@@ -1,0 +1,147 @@
+//! What a client sends.
+
+use futures_util::SinkExt;
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::{Client, Pending, SILENCE_MAX};
+use crate::channels::ChannelNumber;
+use crate::doors::Socket;
+use crate::journal::Entry;
+use crate::log::Position;
+use crate::plan::Role;
+use crate::push::Body;
+
+impl Client {
+    /// Leaves a channel or comes back to it, or both at once.
+    pub(super) async fn toggle(&mut self, socket: &mut Socket) -> Result<(), Error> {
+        let channel = self.any_channel();
+        if self.states[&channel].wants {
+            self.unsubscribe(socket, channel).await?;
+            if self.random.random_bool(0.5) {
+                return Ok(());
+            }
+        }
+        let since = match self.random.random_range(..10u32) {
+            0 => self.since(channel),
+            1 => self.states[&channel].last,
+            _ => None,
+        };
+        self.subscribe(socket, channel, since).await
+    }
+
+    /// Asks for every channel that the client wants and has not asked for.
+    pub(super) async fn subscribe_all(&mut self, socket: &mut Socket) -> Result<(), Error> {
+        let missing: Vec<ChannelNumber> =
+            self.wanted.iter().copied().filter(|it| !self.states[it].wants).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if missing.len() == 1 || !self.echo || self.random.random_bool(0.5) {
+            for channel in missing {
+                let since = self.since(channel);
+                self.subscribe(socket, channel, since).await?;
+            }
+            return Ok(());
+        }
+        self.id += 1;
+        let mut list = Map::new();
+        for channel in missing {
+            let since = self.since(channel);
+            self.asks(channel, since, true);
+            let name = self.channels[channel].name.clone();
+            list.insert(name, since.map_or(Value::Null, |it| it.to_string().into()));
+        }
+        let command = json!({"type": "subscribe", "id": self.id, "channels": list});
+        self.say(socket, command.to_string()).await
+    }
+
+    pub(super) async fn subscribe(
+        &mut self,
+        socket: &mut Socket,
+        channel: ChannelNumber,
+        since: Option<Position>,
+    ) -> Result<(), Error> {
+        self.id += 1;
+        self.asks(channel, since, self.echo);
+        let mut command = json!({"type": "subscribe", "id": self.id});
+        command["channel"] = self.channels[channel].name.clone().into();
+        if let Some(since) = since {
+            command["since"] = since.to_string().into();
+        }
+        if !self.echo {
+            command["echo"] = false.into();
+        }
+        self.say(socket, command.to_string()).await
+    }
+
+    fn asks(&mut self, channel: ChannelNumber, since: Option<Position>, echo: bool) {
+        let id = self.id;
+        self.write(Entry::Subscribe { id, channel, since, echo });
+        let state = self.states.get_mut(&channel).expect("it is wanted");
+        state.wants = true;
+        state.asked.push((id, since));
+    }
+
+    pub(super) async fn unsubscribe(
+        &mut self,
+        socket: &mut Socket,
+        channel: ChannelNumber,
+    ) -> Result<(), Error> {
+        self.id += 1;
+        self.write(Entry::Unsubscribe { id: self.id, channel });
+        self.states.get_mut(&channel).expect("it is wanted").wants = false;
+        let name = &self.channels[channel].name;
+        let command = json!({"type": "unsubscribe", "id": self.id, "channel": name});
+        self.say(socket, command.to_string()).await
+    }
+
+    pub(super) async fn publish(
+        &mut self,
+        socket: &mut Socket,
+        pending: &mut Pending,
+    ) -> Result<(), Error> {
+        let Some(pen) = self.pen.clone() else { return Ok(()) };
+        let number = pen.ledger.begin(Some(self.connections - 1));
+        self.id += 1;
+        pending.insert(self.id, number);
+        let payload = Body { p: pen.publisher, n: number }.text(self.random.random_range(0..120));
+        let (id, name) = (self.id, &self.channels[pen.channel].name);
+        let command =
+            format!(r#"{{"type":"publish","id":{id},"channel":"{name}","data":{payload}}}"#);
+        self.say(socket, command).await
+    }
+
+    pub(super) async fn say(&mut self, socket: &mut Socket, text: String) -> Result<(), Error> {
+        match timeout(SILENCE_MAX, socket.send(Message::text(text))).await {
+            Ok(sent) => sent,
+            Err(_) => Err(Error::Io(std::io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    pub(super) fn any_channel(&mut self) -> ChannelNumber {
+        *self.wanted.choose(&mut self.random).expect("a client wants something")
+    }
+
+    /// Where to come back from: mostly the last position, as a good client does.
+    fn since(&mut self, channel: ChannelNumber) -> Option<Position> {
+        let state = &self.states[&channel];
+        let last = state.last?;
+        if *self.settle.borrow() || !matches!(self.role, Role::Resumer | Role::Toggler) {
+            return Some(last);
+        }
+        match self.random.random_range(..20u32) {
+            0..11 => Some(last),
+            11..15 => state.past.choose(&mut self.random).copied(),
+            15 => Some(Position { seq: last.seq + self.random.random_range(1..30), ..last }),
+            16 => {
+                let moved: u64 = self.random.random_range(1..1_000_000_000);
+                Some(Position { epoch: last.epoch ^ moved, ..last })
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a client hears.
+
+use rand::Rng;
+
+use super::{Client, Pending, REMEMBERED_MAX};
+use crate::channels::ChannelNumber;
+use crate::journal::{Entry, Outcome};
+use crate::log::Position;
+use crate::push::Push;
+
+impl Client {
+    pub(super) fn hear(&mut self, text: &str, pending: &mut Pending) {
+        let Some(push) = Push::parse(text) else { return self.write(Entry::Odd(text.to_owned())) };
+        let channel = push.channel.as_deref().and_then(|name| self.number(name));
+        match (push.kind.as_ref(), channel) {
+            ("publication", Some(channel)) => {
+                let Some(body) = push.data else { return self.write(Entry::Odd(text.to_owned())) };
+                if let Some(position) = push.position {
+                    self.comes_to(channel, position);
+                }
+                let name = (body.p, body.n);
+                self.write(Entry::Publication { channel, name, position: push.position });
+            }
+            ("subscribed", Some(channel)) => {
+                let (id, position, recovered) = (push.id, push.position, push.recovered);
+                self.is_subscribed(channel, id, position, recovered);
+                self.write(Entry::Subscribed { id, channel, position, recovered });
+            }
+            ("unsubscribed", Some(channel)) => {
+                self.write(Entry::Unsubscribed { id: push.id, channel });
+            }
+            ("gap", Some(channel)) => {
+                let reason = push.reason.unwrap_or_default().into_owned();
+                self.write(Entry::Gap { channel, reason });
+            }
+            ("published", _) => {
+                let number = push.id.and_then(|id| pending.remove(&id));
+                match (number, &self.pen) {
+                    (Some(number), Some(pen)) => {
+                        pen.ledger.end(number, Outcome::Taken(push.position));
+                    }
+                    _ => self.write(Entry::Odd(text.to_owned())),
+                }
+            }
+            ("error", channel) => self.is_refused(channel, &push, text, pending),
+            ("welcome" | "pong" | "reconnect", _) => {}
+            _ => self.write(Entry::Odd(text.to_owned())),
+        }
+    }
+
+    fn is_subscribed(
+        &mut self,
+        channel: ChannelNumber,
+        id: Option<u64>,
+        position: Option<Position>,
+        recovered: Option<bool>,
+    ) {
+        let state = self.states.get_mut(&channel).expect("it is wanted");
+        let at = state.asked.iter().position(|(asked, _)| Some(*asked) == id);
+        let since = at.and_then(|at| state.asked.remove(at).1);
+        match (recovered, since) {
+            (Some(true), since) => state.last = since,
+            // That of a repeated one counts where there was none.
+            (None, None) if state.last.is_some() => {}
+            _ => state.last = position,
+        }
+    }
+
+    fn is_refused(
+        &mut self,
+        channel: Option<ChannelNumber>,
+        push: &Push<'_>,
+        text: &str,
+        pending: &mut Pending,
+    ) {
+        let why = push.message.as_deref().unwrap_or_default().to_owned();
+        if let Some(number) = push.id.and_then(|id| pending.remove(&id)) {
+            let pen = self.pen.as_ref().expect("it has published");
+            return pen.ledger.end(number, Outcome::Doubtful);
+        }
+        let Some(channel) = channel else { return self.write(Entry::Odd(text.to_owned())) };
+        let state = self.states.get_mut(&channel).expect("it is wanted");
+        state.asked.retain(|(asked, _)| Some(*asked) != push.id);
+        let (is_live, waits) = (self.is_live(channel), !self.states[&channel].asked.is_empty());
+        self.states.get_mut(&channel).expect("it is wanted").wants = is_live || waits;
+        self.write(Entry::Refused { id: push.id, channel, why });
+    }
+
+    fn comes_to(&mut self, channel: ChannelNumber, position: Position) {
+        let state = self.states.get_mut(&channel).expect("it is wanted");
+        state.last = Some(position);
+        if state.past.len() < REMEMBERED_MAX {
+            state.past.push(position);
+        } else {
+            let at = self.random.random_range(..REMEMBERED_MAX);
+            state.past[at] = position;
+        }
+    }
+}
