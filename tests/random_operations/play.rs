@@ -240,8 +240,10 @@ fn keep(plan: &Plan, stage: &Stage, run: &Run, verdict: &Verdict, end: Instant) 
     for (place, (node, lines)) in stage.logs().into_iter().enumerate() {
         write(format!("{place}-node-{node}.log"), lines.join("\n"));
     }
+    // Of a run that does not come to rest, everything may tell why.
+    let all = verdict.count(Kind::Unsettled) > 0;
     for journal in run.journals {
-        if verdict.findings.iter().any(|it| it.client == journal.client) {
+        if all || verdict.findings.iter().any(|it| it.client == journal.client) {
             let since = |at: &Instant| at.duration_since(run.begun);
             let lines =
                 journal.entries.iter().map(|(at, it)| it.line(since(at), run.channels) + "\n");

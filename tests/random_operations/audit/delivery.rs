@@ -51,14 +51,15 @@ impl Reader<'_> {
         publication: &Publication,
     ) -> bool {
         let Some(before) = self.come.insert(name, position) else { return true };
-        // What is sent again may come again where no history knows the key, or the key is that of a
-        // session that is gone.
-        let is_forgotten = match self.kind() {
-            channels::Kind::Long => self.run.amnesia || self.run.ledgers[name.0].way == Way::Json,
-            _ => true,
-        };
-        let same_place = before.is_some() && before == position;
-        if publication.attempts > 1 && is_forgotten && !same_place {
+        // What is sent again may come again where no history knows the key. Only services keep theirs over
+        // connections.
+        let is_known = self.kind() == channels::Kind::Long
+            && self.run.ledgers[name.0].way == Way::Function
+            && !self.run.amnesia;
+        // A plain client is told no positions.
+        let is_plain = self.subscription.as_ref().is_some_and(|it| it.plain);
+        let same_place = before.is_some() && before == position && !is_plain;
+        if publication.attempts > 1 && !is_known && !same_place {
             return true;
         }
         let place = |it: Option<Position>| it.map_or("-".to_owned(), |it| it.to_string());
