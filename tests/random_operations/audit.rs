@@ -7,6 +7,8 @@
 // Spelt out, because `proof.rs` takes this file from where it is too.
 #[path = "audit/delivery.rs"]
 mod delivery;
+#[path = "audit/history.rs"]
+mod history;
 #[path = "audit/missing.rs"]
 mod missing;
 #[path = "audit/reader.rs"]

@@ -52,6 +52,8 @@ pub struct Client {
     pub settle: watch::Receiver<bool>,
     pub random: StdRng,
     states: HashMap<ChannelNumber, State>,
+    /// Of each `history` that is not answered: since where.
+    questions: HashMap<u64, Option<Position>>,
     /// Counts connections, from 1.
     connections: usize,
     id: u64,
@@ -93,6 +95,7 @@ impl Client {
             settle,
             random: StdRng::seed_from_u64(seed),
             states: states.collect(),
+            questions: HashMap::new(),
             connections: 0,
             id: 0,
             echo: true,
@@ -137,6 +140,7 @@ impl Client {
             state.wants = false;
             state.asked.clear();
         }
+        self.questions.clear();
         self.echo = self.role != Role::Talker || self.random.random_bool(0.5);
         self.subscribe_all(socket).await?;
         let mut heard = Instant::now();
@@ -215,6 +219,9 @@ impl Client {
                 if self.random.random_bool(0.05) {
                     let channel = self.any_channel();
                     self.unsubscribe(socket, channel).await?;
+                }
+                if self.random.random_bool(0.2) {
+                    self.ask_history(socket).await?;
                 }
             }
             Role::Toggler => self.toggle(socket).await?,

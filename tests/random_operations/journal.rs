@@ -114,6 +114,8 @@ pub enum Entry {
         name: Name,
         position: Option<Position>,
     },
+    /// The answer to `history`.
+    History(Box<Excerpt>),
     Gap {
         channel: ChannelNumber,
         reason: String,
@@ -132,6 +134,16 @@ pub enum Entry {
     },
     /// What nothing here explains.
     Odd(String),
+}
+
+/// What `history` was asked and answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Excerpt {
+    pub channel: ChannelNumber,
+    pub since: Option<Position>,
+    pub publications: Vec<(Position, Name)>,
+    pub position: Option<Position>,
+    pub recovered: Option<bool>,
 }
 
 /// How a plain connection was opened.
@@ -159,6 +171,7 @@ impl Entry {
             | Self::Gap { channel, .. }
             | Self::Refused { channel, .. } => Some(*channel),
             Self::OpenedPlain(plain) => Some(plain.channel),
+            Self::History(excerpt) => Some(excerpt.channel),
             _ => None,
         }
     }
@@ -193,6 +206,15 @@ impl Entry {
             Self::Publication { name: (publisher, count), position, .. } => {
                 format!("{at:9.4} {name} publication {publisher}/{count} at {}", shown(*position))
             }
+            Self::History(it) => format!(
+                "{at:9.4} {name} history since {}: {} publications, {} to {}, at {}{}",
+                shown(it.since),
+                it.publications.len(),
+                shown(it.publications.first().map(|first| first.0)),
+                shown(it.publications.last().map(|last| last.0)),
+                shown(it.position),
+                told(it.recovered),
+            ),
             Self::Gap { reason, .. } => format!("{at:9.4} {name} gap: {reason}"),
             Self::Refused { id, why, .. } => {
                 format!("{at:9.4} {name} refused {}: {why}", number(*id))

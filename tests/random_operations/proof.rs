@@ -16,7 +16,7 @@ mod log;
 
 use audit::Kind;
 use case::{Case, EPOCH, elsewhere, place};
-use journal::{Entry, Outcome, Publication, Way};
+use journal::{Entry, Excerpt, Outcome, Publication, Way};
 use log::Position;
 
 #[test]
@@ -326,6 +326,24 @@ fn what_was_relayed_claims_no_position() {
     (1..=9).fold(relayed(), |case, number| case.gets_at(number, None)).is_clean();
     let finds = relayed().gets_at(1, Some(elsewhere(7))).ends_early().finds();
     assert!(finds.iter().any(|(kind, _)| *kind == Kind::Breach), "{finds:?}");
+}
+
+#[test]
+fn a_history_is_in_order_whole_and_says_whether_something_is_missing() {
+    let answer = |since: Option<u64>, numbers: &[u64], recovered: Option<bool>| {
+        let publications: Vec<_> = numbers.iter().map(|it| (place(*it), (0, *it))).collect();
+        let position = publications.last().map(|it| it.0);
+        let since = since.map(place);
+        let excerpt = Excerpt { channel: 0, since, publications, position, recovered };
+        Case::history().gets(1..=9).event(10, Entry::History(Box::new(excerpt)))
+    };
+    answer(None, &[5, 6, 7, 8, 9], None).is_clean();
+    answer(Some(6), &[7, 8, 9], Some(true)).is_clean();
+    answer(Some(6), &[8, 9], Some(true)).has(Kind::FalseRecovery, 1);
+    answer(Some(6), &[8, 9], Some(false)).has(Kind::NeedlessGap, 1);
+    answer(None, &[5, 7, 8, 9], None).has(Kind::Loss, 1);
+    answer(None, &[5, 6, 6], None).has(Kind::Disorder, 1);
+    answer(Some(6), &[6, 7, 8, 9], Some(true)).has(Kind::Stale, 1);
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Record {
             Entry::OpenedPlain(plain) => {
                 self.live.insert(plain.channel);
             }
-            Entry::Unsubscribe { channel, .. } | Entry::Refused { id: None, channel, .. } => {
+            Entry::Unsubscribed { channel, .. } | Entry::Refused { id: None, channel, .. } => {
                 self.live.remove(channel);
             }
             Entry::Closed { .. } => self.live.clear(),

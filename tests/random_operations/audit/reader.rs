@@ -84,6 +84,7 @@ impl<'a> Reader<'a> {
                 self.subscription = None;
             }
             Entry::Gap { .. } => self.gap(at, when),
+            Entry::History(excerpt) => self.history(at, excerpt),
             Entry::Publication { name, position, .. } => self.publication(at, *name, *position),
             Entry::Closed { .. } => {
                 self.finish(at, false);
@@ -205,12 +206,15 @@ impl<'a> Reader<'a> {
         subscription.floor = position.max(self.furthest);
         self.verdict.gaps += 1;
         let needless = self.kind() == channels::Kind::Long && !self.run.amnesia;
-        // Of a position that the client did not make up.
-        let was_told = self.told.is_some_and(|it| it.epoch == since.epoch && since <= it);
-        if needless && recovered == Some(false) && was_told {
+        if needless && recovered == Some(false) && self.was_told(since) {
             let what = format!("not recovered since {since}, though Redis kept the history");
             self.find(Kind::NeedlessGap, at, 1, what);
         }
+    }
+
+    /// The client did not make the position up.
+    pub(super) fn was_told(&self, position: Position) -> bool {
+        self.told.is_some_and(|it| it.epoch == position.epoch && position <= it)
     }
 
     /// `recovered: true` of what never was a position, or of one that lies ahead.

@@ -46,27 +46,31 @@ impl<'a> Table<'a> {
                 last = Some((name.1, position));
             }
         }
-        for journal in run.journals {
-            for (_, entry) in &journal.entries {
-                let (channel, position, name) = match entry {
-                    Entry::Publication { channel, name, position } => {
-                        (channel, position, Some(name))
-                    }
-                    Entry::Subscribed { channel, position, .. } => (channel, position, None),
-                    _ => continue,
-                };
-                let Some(position) = *position else { continue };
-                match name {
-                    None => table.tell(*channel, position),
-                    Some(name) => {
-                        if let Err(what) = table.put(*channel, position, *name) {
-                            findings.push(about(run, *channel, Kind::Breach, what));
-                        }
-                    }
-                }
-            }
+        for (_, entry) in run.journals.iter().flat_map(|journal| &journal.entries) {
+            table.hear(run, entry, findings);
         }
         table
+    }
+
+    /// Takes down what a client was told.
+    fn hear(&mut self, run: &Run, entry: &Entry, findings: &mut Vec<Finding>) {
+        let mut put = |channel, position, name| {
+            if let Err(what) = self.put(channel, position, name) {
+                findings.push(about(run, channel, Kind::Breach, what));
+            }
+        };
+        match entry {
+            Entry::Publication { channel, name, position: Some(position) } => {
+                put(*channel, *position, *name);
+            }
+            Entry::History(excerpt) => {
+                excerpt.publications.iter().for_each(|it| put(excerpt.channel, it.0, it.1));
+            }
+            Entry::Subscribed { channel, position: Some(position), .. } => {
+                self.tell(*channel, *position);
+            }
+            _ => {}
+        }
     }
 
     fn tell(&mut self, channel: ChannelNumber, position: Position) {

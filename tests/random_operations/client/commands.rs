@@ -115,6 +115,24 @@ impl Client {
         self.say(socket, command).await
     }
 
+    /// Reads what followed some position, or the newest.
+    pub(super) async fn ask_history(&mut self, socket: &mut Socket) -> Result<(), Error> {
+        let channel = self.any_channel();
+        let state = &self.states[&channel];
+        let since = match self.random.random_bool(0.5) {
+            true => state.past.choose(&mut self.random).copied().or(state.last),
+            false => None,
+        };
+        self.id += 1;
+        self.questions.insert(self.id, since);
+        let mut command = json!({"type": "history", "id": self.id, "limit": 1000});
+        command["channel"] = self.channels[channel].name.clone().into();
+        if let Some(since) = since {
+            command["since"] = since.to_string().into();
+        }
+        self.say(socket, command.to_string()).await
+    }
+
     pub(super) async fn say(&mut self, socket: &mut Socket, text: String) -> Result<(), Error> {
         match timeout(SILENCE_MAX, socket.send(Message::text(text))).await {
             Ok(sent) => sent,

@@ -1,10 +1,11 @@
 //! What a client hears.
 
 use rand::Rng;
+use serde_json::Value;
 
 use super::{Client, Pending, REMEMBERED_MAX};
 use crate::channels::ChannelNumber;
-use crate::journal::{Entry, Outcome};
+use crate::journal::{Entry, Excerpt, Name, Outcome};
 use crate::log::Position;
 use crate::push::Push;
 
@@ -28,6 +29,13 @@ impl Client {
             }
             ("unsubscribed", Some(channel)) => {
                 self.write(Entry::Unsubscribed { id: push.id, channel });
+            }
+            ("history", Some(channel)) => {
+                let since = push.id.and_then(|id| self.questions.remove(&id)).flatten();
+                self.write(match excerpt(text, channel, since) {
+                    Some(excerpt) => Entry::History(Box::new(excerpt)),
+                    None => Entry::Odd(text.to_owned()),
+                });
             }
             ("gap", Some(channel)) => {
                 let reason = push.reason.unwrap_or_default().into_owned();
@@ -78,11 +86,15 @@ impl Client {
             let pen = self.pen.as_ref().expect("it has published");
             return pen.ledger.end(number, Outcome::Doubtful);
         }
+        if push.id.is_some_and(|id| self.questions.remove(&id).is_some()) {
+            return;
+        }
         let Some(channel) = channel else { return self.write(Entry::Odd(text.to_owned())) };
         let state = self.states.get_mut(&channel).expect("it is wanted");
         state.asked.retain(|(asked, _)| Some(*asked) != push.id);
         let (is_live, waits) = (self.is_live(channel), !self.states[&channel].asked.is_empty());
-        self.states.get_mut(&channel).expect("it is wanted").wants = is_live || waits;
+        let state = self.states.get_mut(&channel).expect("it is wanted");
+        state.wants = state.wants && (is_live || waits);
         self.write(Entry::Refused { id: push.id, channel, why });
     }
 
@@ -96,4 +108,21 @@ impl Client {
             state.past[at] = position;
         }
     }
+}
+
+fn excerpt(text: &str, channel: ChannelNumber, since: Option<Position>) -> Option<Excerpt> {
+    let answer: Value = serde_json::from_str(text).ok()?;
+    let position = |of: &Value| of["position"].as_str().and_then(Position::parse);
+    let publication = |it: &Value| -> Option<(Position, Name)> {
+        let publisher = usize::try_from(it["data"]["p"].as_u64()?).ok()?;
+        Some((position(it)?, (publisher, it["data"]["n"].as_u64()?)))
+    };
+    let publications = answer["publications"].as_array()?.iter().map(publication);
+    Some(Excerpt {
+        channel,
+        since,
+        publications: publications.collect::<Option<_>>()?,
+        position: position(&answer),
+        recovered: answer["recovered"].as_bool(),
+    })
 }
