@@ -57,6 +57,8 @@ struct Order {
     /// The first seed, and how many.
     seed: u64,
     seeds: u64,
+    /// How often each is run. Nodes and Redis have their own time, so no run is like another.
+    times: u64,
     /// Runs at a time.
     parallel: usize,
     time: Duration,
@@ -64,8 +66,8 @@ struct Order {
     operations: usize,
     /// Parts that are left out.
     without: Vec<usize>,
-    /// What was found is narrowed down.
-    shrink: bool,
+    /// What was found is narrowed down: findings of this kind, or `1` for any.
+    shrink: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -110,11 +112,12 @@ impl Order {
         Ok(Self {
             seed: number("SEED")?.unwrap_or(drawn),
             seeds: seeds.unwrap_or(1),
+            times: number("TIMES")?.unwrap_or(1),
             parallel: number("PARALLEL")?.unwrap_or(1).clamp(1, 16) as usize,
             time: Duration::from_millis(number("MILLISECONDS")?.unwrap_or(5000)),
             operations: number("OPS")?.map_or(usize::MAX, |it| it as usize),
             without: parts.collect::<Result<_, _>>()?,
-            shrink: number("SHRINK")?.is_some_and(|it| it > 0),
+            shrink: std::env::var("SHRINK").ok().filter(|it| !it.is_empty()),
         })
     }
 
@@ -127,7 +130,8 @@ impl Order {
 async fn run(order: Order) -> ExitCode {
     let begun = Instant::now();
     println!("SEED={} SEEDS={} PARALLEL={}", order.seed, order.seeds, order.parallel);
-    let seeds = order.seed..order.seed + order.seeds;
+    let each = |seed| std::iter::repeat_n(seed, order.times as usize);
+    let seeds = (order.seed..order.seed + order.seeds).flat_map(each);
     // In this one task: what waits for conditions here cannot move between threads.
     let mut runs = stream::iter(seeds)
         .map(|seed| AssertUnwindSafe(one(&order, seed)).catch_unwind().map(move |it| (seed, it)))
@@ -153,8 +157,11 @@ async fn run(order: Order) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     bad.sort_unstable();
+    bad.dedup();
     println!("{} seeds with findings: {bad:?}", bad.len());
-    println!("again: SEED=number make random; narrower: OPS=parts, WITHOUT=part,part, SHRINK=1");
+    println!(
+        "again: SEED=number SEEDS=1 TIMES=10 make random; narrower: OPS=parts, WITHOUT=part,part, SHRINK=1"
+    );
     ExitCode::FAILURE
 }
 
@@ -165,8 +172,8 @@ async fn one(order: &Order, seed: u64) -> Outcome {
     println!("seed {seed:>10}  {}", report::summary(verdict));
     if let Some(logs) = &outcome.logs {
         println!("{}the logs and the plan are in {}", report::details(verdict), logs.display());
-        if order.shrink {
-            let small = shrink::shrink(&plan, verdict).await;
+        if let Some(kind) = &order.shrink {
+            let small = shrink::shrink(&plan, verdict, kind).await;
             println!("what the finding needs:\n{small}");
         }
     }

@@ -55,7 +55,6 @@ fn a_gap_explains_what_lies_before_it_and_nothing_after() {
 
 #[test]
 fn a_gap_where_nothing_can_be_missing_is_found() {
-    Case::plain_channel().gets(1..=3).gap(4).gets(4..=9).has(Kind::NeedlessGap, 1);
     Case::history().interrupted().gets(1..=3).gap(4).gets(4..=9).has(Kind::NeedlessGap, 1);
     let told = Case::history().gets(1..=3).back(4).subscribes(4, Some(3));
     told.subscribed(4, Some(3), Some(false)).gets(4..=9).has(Kind::NeedlessGap, 1);

@@ -15,8 +15,10 @@ const TRIES: usize = 2;
 /// Most runs in all.
 const RUNS_MAX: usize = 60;
 
-pub async fn shrink(plan: &Plan, verdict: &Verdict) -> Plan {
-    let kinds: BTreeSet<_> = verdict.findings.iter().map(|it| it.kind).collect();
+/// `kind` names the kind of findings that are looked for, or is `1` for any that were found.
+pub async fn shrink(plan: &Plan, verdict: &Verdict, kind: &str) -> Plan {
+    let kinds = verdict.findings.iter().map(|it| it.kind);
+    let kinds: BTreeSet<_> = kinds.filter(|it| kind == "1" || format!("{it:?}") == kind).collect();
     let mut plan = plan.clone();
     let (mut runs, mut size) = (0, plan.parts.len().div_ceil(2));
     while size > 0 {

@@ -15,6 +15,8 @@ pub struct Table<'a> {
     positions: HashMap<Name, Vec<Position>>,
     /// Epochs that a node or Redis ever told of a channel.
     epochs: HashSet<(ChannelNumber, u64)>,
+    /// Channels of which a client was told a gap.
+    gaps: HashSet<ChannelNumber>,
 }
 
 impl<'a> Table<'a> {
@@ -24,6 +26,7 @@ impl<'a> Table<'a> {
             places: vec![BTreeMap::new(); run.channels.len()],
             positions: HashMap::new(),
             epochs: HashSet::new(),
+            gaps: HashSet::new(),
         };
         for (publisher, ledger) in run.ledgers.iter().enumerate() {
             let mut last: Option<(u64, Position)> = None;
@@ -68,6 +71,9 @@ impl<'a> Table<'a> {
             }
             Entry::Subscribed { channel, position: Some(position), .. } => {
                 self.tell(*channel, *position);
+            }
+            Entry::Gap { channel, .. } => {
+                self.gaps.insert(*channel);
             }
             _ => {}
         }
@@ -127,6 +133,10 @@ impl<'a> Table<'a> {
         let start = if is_empty { Unbounded } else { Excluded(after) };
         let range = self.places[channel].range((start, if is_empty { Unbounded } else { end }));
         range.filter(move |_| !is_empty).map(|(position, name)| (*position, *name))
+    }
+
+    pub fn has_gap(&self, channel: ChannelNumber) -> bool {
+        self.gaps.contains(&channel)
     }
 
     pub fn knows_epoch(&self, channel: ChannelNumber, position: Position) -> bool {
