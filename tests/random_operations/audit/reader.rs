@@ -137,11 +137,8 @@ impl<'a> Reader<'a> {
         let Some((since, echo)) = asked else {
             return self.find(Kind::Breach, at, 1, "subscribed, and never asked for".to_owned());
         };
-        if self.kind().keeps_history() && position.is_none() {
-            self.find(Kind::Breach, at, 1, "subscribed without a position".to_owned());
-        }
         if let Some(subscription) = &mut self.subscription {
-            // Asked for again: it changes nothing, and tells where the channel stands.
+            // Asked for again: it changes nothing, and tells where the channel stands, if it can.
             let latest = subscription.latest;
             subscription.floor = subscription.floor.max(position);
             if subscription.last.is_none() {
@@ -154,6 +151,9 @@ impl<'a> Reader<'a> {
                 self.find(Kind::Behind, at, 1, what);
             }
             return;
+        }
+        if self.kind().keeps_history() && position.is_none() {
+            self.find(Kind::Breach, at, 1, "subscribed without a position".to_owned());
         }
         if since.is_some() != recovered.is_some() {
             let what = format!("subscribed since {since:?} and recovered is {recovered:?}");
