@@ -354,3 +354,43 @@ fn what_nobody_sent_or_no_operation_explains_is_a_breach() {
     let refused = Entry::Refused { id: None, channel: 0, why: "over".to_owned() };
     Case::plain_channel().gets(1..=3).event(3, refused).gets([4]).has(Kind::Stray, 1);
 }
+
+#[test]
+fn what_an_earlier_epoch_had_before_a_client_came_is_not_missing_unless_it_resumed() {
+    let case = || {
+        let case = Case::on(channels::Kind::Expiring);
+        let case = case.sent(2, |it| it.outcome = Outcome::Taken(Some(elsewhere(1))));
+        (3..=9).fold(case, |case, number| {
+            let position = Position { epoch: EPOCH + 2, seq: number - 2 };
+            case.sent(number as usize, |it| it.outcome = Outcome::Taken(Some(position)))
+        })
+    };
+    let later = |case: Case| {
+        (3..=9).fold(case, |case, number| {
+            case.gets_at(number, Some(Position { epoch: EPOCH + 2, seq: number - 2 }))
+        })
+    };
+    // The node stands at 1, though 2 was there before the client came.
+    let came = |at| case().subscribes(at, None).subscribed(at, Some(1), None);
+    later(came(3)).is_clean();
+    later(came(2)).has(Kind::Loss, 1);
+    let resumed = case().subscribes(0, None).subscribed(0, Some(0), None).gets([1]);
+    let resumed = resumed.back(3).subscribes(3, Some(1)).subscribed(3, Some(1), Some(true));
+    later(resumed).has(Kind::FalseRecovery, 1);
+}
+
+#[test]
+fn what_stands_in_no_history_is_not_missing_after_a_resume_if_it_came_before() {
+    let case = |numbers: &[u64]| {
+        let case = Case::on(channels::Kind::Toggled).subscribes(0, None);
+        let case = case.subscribed(0, Some(0), None).sent(1, |it| {
+            it.outcome = Outcome::Taken(Some(place(1)));
+        });
+        let case = case.gets_at(1, Some(place(1)));
+        let case = numbers.iter().fold(case, |case, number| case.gets_at(*number, None));
+        let case = case.back(5).subscribes(5, Some(1)).subscribed(5, Some(1), Some(true));
+        (5..=9).fold(case, |case, number| case.gets_at(number, None))
+    };
+    case(&[2, 3, 4]).is_clean();
+    case(&[2]).has(Kind::Loss, 2);
+}

@@ -28,7 +28,9 @@ impl Reader<'_> {
         if !subscription.echo && self.is_own(ledger, publication) {
             return self.find(Kind::Breach, at, 1, format!("its own {shown} came"));
         }
-        let position = told.or(self.table.position(name).filter(|_| subscription.plain));
+        // A plain client is told none; where it was sent twice, which of the two came is not known.
+        let inferred = subscription.plain && publication.attempts == 1;
+        let position = told.or(self.table.position(name).filter(|_| inferred));
         if self.once(at, name, position, publication) {
             if let Some(position) = position {
                 self.place(at, &shown, position, told.is_some());
@@ -38,6 +40,7 @@ impl Reader<'_> {
         let Some(subscription) = &mut self.subscription else { return };
         subscription.something_came = true;
         subscription.got.insert(name);
+        self.ever.insert(name);
         let newest = subscription.newest.entry(name.0).or_default();
         *newest = (*newest).max(name.1);
     }
@@ -56,9 +59,7 @@ impl Reader<'_> {
         let is_known = self.kind() == channels::Kind::Long
             && self.run.ledgers[name.0].way == Way::Function
             && !self.run.amnesia;
-        // A plain client is told no positions.
-        let is_plain = self.subscription.as_ref().is_some_and(|it| it.plain);
-        let same_place = before.is_some() && before == position && !is_plain;
+        let same_place = before.is_some() && before == position;
         if publication.attempts > 1 && !is_known && !same_place {
             return true;
         }
@@ -78,7 +79,8 @@ impl Reader<'_> {
     fn place(&mut self, at: usize, shown: &str, position: Position, told: bool) {
         let Some(subscription) = &mut self.subscription else { return };
         let (latest, floor) = (subscription.latest, subscription.floor);
-        let (last, missing) = (subscription.last, subscription.complete);
+        let (last, complete) = (subscription.last, subscription.complete);
+        let recovered = subscription.recovered;
         if latest.is_none_or(|it| it < position) {
             subscription.latest = Some(position);
         }
@@ -94,8 +96,9 @@ impl Reader<'_> {
             let what = format!("{shown} at {position} came, and {floor} was told before");
             return self.find(Kind::Stale, at, 1, what);
         }
-        if let Some(last) = last.filter(|_| missing) {
-            self.follows(at, last, position, told);
+        let comes_in = latest.is_none() && !recovered;
+        if let Some(last) = last.filter(|_| complete) {
+            self.follows(at, (last, position), told, comes_in);
         }
     }
 

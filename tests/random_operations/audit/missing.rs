@@ -17,8 +17,15 @@ const AROUND: usize = 8;
 const NAMED_MAX: usize = 12;
 
 impl Reader<'_> {
-    /// Nothing that is known to stand between two that came after each other is missing.
-    pub(super) fn follows(&mut self, at: usize, last: Position, position: Position, strict: bool) {
+    /// Nothing that is known to stand between two that came after each other is missing. `strict`: nor what
+    /// is not known. `comes_in`: the first of them is where a subscription begins that was not recovered.
+    pub(super) fn follows(
+        &mut self,
+        at: usize,
+        (last, position): (Position, Position),
+        strict: bool,
+        comes_in: bool,
+    ) {
         let mut missing: Vec<(Position, Name)> =
             self.table.between(self.channel, last, Some(position)).collect();
         let Some(subscription) = &self.subscription else { return };
@@ -26,7 +33,15 @@ impl Reader<'_> {
         let first = if last.epoch == position.epoch { last.seq + 1 } else { 1 };
         let known = missing.iter().filter(|(it, _)| it.epoch == position.epoch).count() as u64;
         let unknown = position.seq.saturating_sub(first).saturating_sub(known);
-        missing.retain(|(_, name)| self.is_due(*name));
+        // A client that was told that something may be missing up to now loses nothing with what another
+        // epoch had before.
+        let begun = subscription.begun;
+        let is_past = |place: &Position, name: Name| {
+            let publication = self.table.publication(self.channel, name);
+            let before = publication.is_some_and(|it| it.begun < begun);
+            comes_in && before && place.epoch != last.epoch
+        };
+        missing.retain(|(place, name)| self.is_due(*name) && !is_past(place, *name));
         let unknown = if strict && subscription.echo { unknown as usize } else { 0 };
         if missing.is_empty() && unknown == 0 {
             return;
@@ -42,7 +57,9 @@ impl Reader<'_> {
         let publication = self.table.publication(self.channel, name);
         let own = publication.is_some_and(|it| self.is_own(&self.run.ledgers[name.0], it));
         let known = subscription.got.contains(&name) || subscription.missing.contains(&name);
-        (subscription.echo || !own) && !known
+        // What stands in no history comes once, on whatever connection.
+        let came = self.table.position(name).is_none() && self.ever.contains(&name);
+        (subscription.echo || !own) && !known && !came
     }
 
     /// A stretch is over: what was published in it and taken came, as far as something later shows that

@@ -1,6 +1,6 @@
 //! What one client saw of one channel, held against what was published.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::subscription::Subscription;
@@ -25,6 +25,8 @@ pub struct Reader<'a> {
     pub(super) subscription: Option<Subscription>,
     /// All that came on this connection and may not come again.
     pub(super) come: HashMap<Name, Option<Position>>,
+    /// All that came on any connection.
+    pub(super) ever: HashSet<Name>,
     /// The furthest position that came on this connection.
     pub(super) furthest: Option<Position>,
     /// The highest number of each publisher on this connection.
@@ -52,6 +54,7 @@ impl<'a> Reader<'a> {
             asked: HashMap::new(),
             subscription: None,
             come: HashMap::new(),
+            ever: HashSet::new(),
             furthest: None,
             newest: HashMap::new(),
             told: None,
