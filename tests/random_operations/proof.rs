@@ -310,6 +310,7 @@ fn a_client_that_reads_is_never_too_slow() {
     closed(Case::plain_channel()).has(Kind::Slow, 1);
     let large = |it: &mut Publication| it.bytes = 1 << 20;
     closed(Case::plain_channel().sent(8, large)).has(Kind::Slow, 1);
+    closed(Case::plain_channel().sent(7, large).sent(8, large)).is_clean();
     let many = (1..=9)
         .fold(Case::plain_channel(), |case, number| case.sent(number, |it| it.bytes = 100_000));
     closed(many).is_clean();
