@@ -1,7 +1,7 @@
 //! A channel's subscribers: cheap to walk without a lock, cheap to join and to leave even when
 //! there are a hundred thousand of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::outbound::Outbound;
 use crate::protocol::Encoding;
@@ -27,6 +27,9 @@ pub struct Subscribers {
     /// Sorted by number, since numbers only grow.
     places: Arc<Vec<Place>>,
     holes: usize,
+    /// Earlier lists that were being walked when they were copied. Boxed, as few channels ever have any.
+    #[expect(clippy::box_collection, reason = "a channel has one word for it, not three")]
+    walked: Option<Box<Vec<Weak<Vec<Place>>>>>,
 }
 
 #[derive(Clone)]
@@ -42,7 +45,7 @@ impl Subscribers {
     }
 
     pub fn add(&mut self, number: u64, subscriber: Subscriber) {
-        let places = Arc::make_mut(&mut self.places);
+        let places = self.places_mut();
         debug_assert!(places.last().is_none_or(|last| last.number < number));
         if places.is_empty() {
             // Most channels have one subscriber; a vector's first growth would make room for four.
@@ -54,10 +57,10 @@ impl Subscribers {
     /// Removes the very subscription with this number, if it is still there.
     pub fn remove(&mut self, number: u64) -> Option<Subscriber> {
         let at = self.places.binary_search_by_key(&number, |place| place.number).ok()?;
-        let places = Arc::make_mut(&mut self.places);
-        let removed = places[at].subscriber.take()?;
+        let removed = self.places_mut()[at].subscriber.take()?;
         self.holes += 1;
-        if self.holes * 2 > places.len() {
+        if self.holes * 2 > self.places.len() {
+            let places = self.places_mut();
             places.retain(|place| place.subscriber.is_some());
             places.shrink_to(places.len() * 2);
             self.holes = 0;
@@ -67,7 +70,22 @@ impl Subscribers {
 
     /// Is a publication on its way to them?
     pub fn is_walked(&self) -> bool {
-        Arc::strong_count(&self.places) > 1
+        let mut earlier = self.walked.iter().flat_map(|earlier| earlier.iter());
+        Arc::strong_count(&self.places) > 1 || earlier.any(|list| list.strong_count() > 0)
+    }
+
+    /// The list to be changed: a copy where it is being walked.
+    fn places_mut(&mut self) -> &mut Vec<Place> {
+        if let Some(earlier) = &mut self.walked {
+            earlier.retain(|list| list.strong_count() > 0);
+            if earlier.is_empty() {
+                self.walked = None;
+            }
+        }
+        if Arc::strong_count(&self.places) > 1 {
+            self.walked.get_or_insert_default().push(Arc::downgrade(&self.places));
+        }
+        Arc::make_mut(&mut self.places)
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -87,5 +105,32 @@ impl Snapshot {
     /// Each with the number of its subscription.
     pub fn numbered(&self) -> impl Iterator<Item = (u64, &Subscriber)> {
         self.0.iter().filter_map(|place| Some((place.number, place.subscriber.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publication::{NodeId, SessionId};
+
+    #[test]
+    fn a_list_is_walked_until_the_last_walk_ends_also_while_others_join_and_leave() {
+        let session = SessionId { node: NodeId::random(), number: 1 };
+        let outbound = Arc::new(Outbound::new(session, 1000));
+        let subscriber =
+            Subscriber { outbound, encoding: Encoding::Plain, echo: true, closes_on_gap: false };
+        let mut subscribers = Subscribers::default();
+        subscribers.add(1, subscriber.clone());
+        assert!(!subscribers.is_walked());
+        let first = subscribers.snapshot();
+        subscribers.add(2, subscriber.clone());
+        let second = subscribers.snapshot();
+        subscribers.remove(1);
+        drop(second);
+        assert!(subscribers.is_walked(), "the first walk goes on");
+        subscribers.add(3, subscriber);
+        drop(first);
+        assert!(!subscribers.is_walked());
+        assert_eq!(subscribers.snapshot().numbered().count(), 2);
     }
 }

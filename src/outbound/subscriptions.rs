@@ -9,6 +9,7 @@ pub(super) struct Subscriptions {
     /// Most connections have one; it needs no memory of its own.
     first: u64,
     /// Sorted. None where there are no others.
+    #[expect(clippy::box_collection, reason = "a connection has one word for it, not three")]
     others: Option<Box<Vec<u64>>>,
 }
 
