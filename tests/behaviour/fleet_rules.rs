@@ -8,6 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::client::Client;
+use crate::support::cluster::Cluster;
 use crate::support::eventually;
 use crate::support::node::{Node, outcome, tidegate};
 use crate::support::process::{Process, Signal};
@@ -33,11 +34,14 @@ struct Reloaded {
 
 impl Reloaded {
     async fn on(redis: &Redis, rules: &str) -> Self {
+        Self::at(&redis.url(), rules).await
+    }
+
+    async fn at(url: &str, rules: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("tidegate.toml");
         std::fs::write(&path, rules).expect("the file is written");
-        let broker = format!("broker.url={}", redis.url());
-        let node = Node::configured(&path, &[&broker]).await;
+        let node = Node::configured(&path, &[&format!("broker.url={url}")]).await;
         node.becomes_ready().await;
         Self { node, path, _directory: directory }
     }
@@ -129,7 +133,17 @@ async fn a_command_publishes_where_no_node_has_installed_anything() {
 #[tokio::test]
 async fn nodes_follow_rules_that_another_node_brings_and_begin_one_history() {
     let redis = Redis::start().await;
-    let (first, second) = (Reloaded::on(&redis, OFF).await, Reloaded::on(&redis, OFF).await);
+    follow_rules_and_begin_one_history(&redis.url()).await;
+}
+
+#[tokio::test]
+async fn nodes_of_a_cluster_do_so_too() {
+    let cluster = Cluster::of_masters().await;
+    follow_rules_and_begin_one_history(&cluster.url()).await;
+}
+
+async fn follow_rules_and_begin_one_history(url: &str) {
+    let (first, second) = (Reloaded::at(url, OFF).await, Reloaded::at(url, OFF).await);
     let mut here = Client::json(&first.node).await;
     let mut there = Client::json(&second.node).await;
     assert_eq!(publish(&mut there, "h", 0).await, None);
