@@ -27,7 +27,7 @@ pub use self::redis::{Secret, Url};
 #[doc(hidden)]
 pub use self::redis::{header, resp};
 pub use self::revocation::{Known, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
-pub use self::survey::{Answers, Forbidden, Master, Need, Reading, Survey};
+pub use self::survey::{Answers, Forbidden, Master, Need, Reading, RulesFound, Survey};
 use crate::publication::{Change, Channel, NodeId, Position, Publication, User};
 use crate::rules::Rules;
 use crate::settings::{Section, Settings};
@@ -49,6 +49,9 @@ pub struct Config {
     pub trust: Option<Trust>,
 }
 
+/// The prefix of fleets that name none.
+const PREFIX: &str = "tidegate:";
+
 impl Config {
     pub fn read(settings: &mut Settings) -> Self {
         let idempotency_window = settings.section("history").duration(
@@ -69,13 +72,15 @@ impl Config {
         );
         let prefix = section.parsed(
             "prefix",
-            Some("tidegate:"),
+            Some(PREFIX),
             "at most 64 bytes without white space",
             |text| {
                 (text.len() <= 64 && !text.contains(char::is_whitespace)).then(|| text.to_owned())
             },
             String::clone,
-            "Channel `news` is the Redis channel `<prefix>news`.",
+            "Channel `news` is the Redis channel `<prefix>news`. Each fleet needs its own where several \
+             share a server, whatever their databases; with a database other than 0 in `broker.url` it is \
+             not the default.",
         );
         let secret = section.parsed(
             "secret",
@@ -88,6 +93,17 @@ impl Config {
              same on all nodes.",
         );
         let url = url.unwrap_or(Url::Memory);
+        if url.database() != 0 && prefix.as_deref() == Some(PREFIX) {
+            section.fault(
+                "prefix",
+                format!(
+                    "must be another than {PREFIX:?} where broker.url names a database other than 0, here \
+                     {0}: pub/sub and functions belong to the whole server, so fleets that share one need a \
+                     prefix each, such as \"tidegate{0}:\"",
+                    url.database()
+                ),
+            );
+        }
         let trust = trust(&mut section, &url);
         Self {
             url,
@@ -240,6 +256,15 @@ pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
         Url::Memory => Arc::new(memory::Memory::start(config, sink)),
         Url::Redis(deployment) => Arc::new(redis::Redis::start(config, deployment, node, sink)),
+    }
+}
+
+/// The broker of the configuration for a command that takes part in a running fleet for a while and changes
+/// nothing of it.
+pub fn visit(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
+    match &config.url {
+        Url::Memory => Arc::new(memory::Memory::start(config, sink)),
+        Url::Redis(deployment) => Arc::new(redis::Redis::visit(config, deployment, node, sink)),
     }
 }
 

@@ -6,6 +6,7 @@ mod brake;
 mod table;
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -41,6 +42,13 @@ const HOLDS_MAX_INTERVALS: u32 = 2 * HOLDS_INTERVALS;
 /// How long the last word of a node that ends may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long another node may go by other rules before that is told: longer than a fleet takes to read new
+/// ones.
+const MISMATCH_LASTS: Duration = Duration::from_secs(30);
+
+/// Most nodes that a line of the log names.
+const NAMED_MAX: usize = 20;
+
 /// How often the node looks at itself among the others.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -51,16 +59,20 @@ pub struct Fleet(Arc<Parts>);
 struct Parts {
     node: NodeId,
     others: Mutex<Table>,
+    /// What this node says of its own rules, as it came back. 0: it has not yet.
+    rules: AtomicU64,
 }
 
 impl Fleet {
     pub fn new(node: NodeId) -> Self {
-        Self(Arc::new(Parts { node, others: Mutex::default() }))
+        Self(Arc::new(Parts { node, others: Mutex::default(), rules: AtomicU64::new(0) }))
     }
 
     /// A node has told of itself.
     pub fn hear(&self, announcement: Announcement) {
-        if announcement.node != self.0.node {
+        if announcement.node == self.0.node {
+            self.0.rules.store(announcement.rules.unwrap_or(0), Ordering::Relaxed);
+        } else {
             let mut others = self.others();
             let holds_max = interval_among(others.len() + 1) * HOLDS_MAX_INTERVALS;
             others.hear(announcement, holds_max, Instant::now());
@@ -119,6 +131,7 @@ impl Fleet {
         let mut look = interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut balance = Balance::default();
+        let mut other_rules = Vec::new();
         loop {
             look.tick().await;
             let (own, now) = (hub.registry().connection_count(), Instant::now());
@@ -126,6 +139,11 @@ impl Fleet {
                 let mut others = self.others();
                 others.forget_silent(now);
                 telemetry::fleet(others.len() + 1, others.connections().saturating_add(own as u64));
+                let rules = self.0.rules.load(Ordering::Relaxed);
+                if rules != 0 {
+                    let differ = others.with_other_rules(rules, MISMATCH_LASTS, now);
+                    tell_of_other_rules(&mut other_rules, differ);
+                }
                 others.serving()
             };
             if drain.phase() != Phase::Serving || drain.is_shedding() {
@@ -143,12 +161,26 @@ impl Fleet {
             stage,
             connections: hub.registry().connection_count() as u64,
             holds_ms: holds.as_millis() as u64,
+            // The broker knows.
+            rules: None,
         }
     }
 
     fn others(&self) -> MutexGuard<'_, Table> {
         self.0.others.lock().expect("no code panics while it holds the fleet's lock")
     }
+}
+
+/// `known`: the nodes that had other rules when it was last told.
+fn tell_of_other_rules(known: &mut Vec<NodeId>, now: Vec<NodeId>) {
+    telemetry::nodes_with_other_rules(now.len());
+    if now.iter().any(|node| !known.contains(node)) {
+        let named = now.iter().take(NAMED_MAX).map(NodeId::to_string);
+        telemetry::rules_differ_between_nodes(&named.collect::<Vec<_>>().join(", "));
+    } else if now.is_empty() && !known.is_empty() {
+        telemetry::rules_agree_again("nodes");
+    }
+    *known = now;
 }
 
 /// How often each of so many nodes speaks.
@@ -182,7 +214,13 @@ mod tests {
     fn what_it_says_itself_does_not_count_twice() {
         let node = NodeId::random();
         let fleet = Fleet::new(node);
-        let said = Announcement { node, stage: Stage::Serving, connections: 5, holds_ms: 1000 };
+        let said = Announcement {
+            node,
+            stage: Stage::Serving,
+            connections: 5,
+            holds_ms: 1000,
+            rules: None,
+        };
         fleet.hear(said);
         assert_eq!(fleet.others().len(), 0);
         fleet.hear(Announcement { node: NodeId::random(), ..said });

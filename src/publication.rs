@@ -103,6 +103,9 @@ pub struct Publication {
     /// The last position of the history that this one's epoch goes on from. None: it goes on within
     /// its epoch, or from nothing.
     pub previous: Option<Position>,
+    /// It is the first of an epoch that began because other rules hold: between the last one and this,
+    /// publications may stand in no history.
+    pub rules_changed: bool,
 }
 
 impl Publication {
@@ -148,6 +151,7 @@ impl Publication {
             traceparent: None,
             position: None,
             previous: None,
+            rules_changed: false,
         }
     }
 }

@@ -99,6 +99,8 @@ READY = ("Readiness and drains", [
           limits=[1.5], runbook="TidegateConnectionsUneven"),
     lines("Nodes that each node knows of", "Itself included. All should say the same; one that says fewer uses another Redis or prefix.",
           [target(f"max by (instance) ({of('fleet_nodes')})", NODE)], runbook="TidegateFleetDisagrees"),
+    lines("Others with other rules", "Redis, or so many nodes. 0: the rules are one for the whole fleet.",
+          [target(f"max by (instance, with) ({of('rules_mismatch')})", "{{instance}} {{with}}")], runbook="TidegateRulesMismatch"),
     lines("Closed by drains", "Connections a second that were asked to go elsewhere, by drains and to rebalance.",
           [target(rate("connections_closed_total", 'reason=~"drain|rebalance"', by="reason"), "{{reason}}")], unit="reqps"),
 ])

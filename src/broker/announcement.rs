@@ -1,4 +1,5 @@
-//! What nodes tell each other of themselves: how many connections each has, and whether it stays.
+//! What nodes tell each other of themselves: how many connections each has, whether it stays, and
+//! which rules it goes by.
 
 use futures_util::future::BoxFuture;
 
@@ -13,6 +14,9 @@ pub struct Announcement {
     pub connections: u64,
     /// How long it holds, in milliseconds: by then the node says it anew, or is gone.
     pub holds_ms: u64,
+    /// Tells the node's rules for Redis from others; the broker fills it in. None: the node says nothing
+    /// of them, as those of earlier versions, or has none.
+    pub rules: Option<u64>,
 }
 
 /// Where a node is in its life, as far as others care.

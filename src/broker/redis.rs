@@ -16,6 +16,7 @@ mod call;
 mod companion;
 mod context;
 mod feed;
+mod following;
 mod functions;
 #[doc(hidden)]
 pub mod header;
@@ -33,6 +34,7 @@ pub mod resp;
 mod revocation;
 mod revoking;
 mod roster;
+mod routing;
 mod secret;
 mod server;
 mod slot;
@@ -48,7 +50,7 @@ mod wanted;
 
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 
 use self::context::Context;
 use self::lane::Lane;
@@ -76,6 +78,16 @@ impl Redis {
         topology::start(&context, deployment);
         let revoking = revoking::run(context.clone());
         vital::spawn("revocations", async { match revoking.await {} });
+        let following = following::run(context.clone());
+        vital::spawn("fleet's rules", async { match following.await {} });
+        Self(context)
+    }
+
+    /// The same for one that publishes and subscribes for a while, and changes nothing of the fleet: it
+    /// installs no functions and no rules, and tells nodes nothing.
+    pub fn visit(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
+        let context = Arc::new(Context::new(config, deployment, node, sink).visiting());
+        topology::start(&context, deployment);
         Self(context)
     }
 
@@ -134,13 +146,7 @@ impl Broker for Redis {
         let context = &self.0;
         let library = context.library.get().with_rules(rules);
         context.library.replace(library);
-        let installs = context.map.lanes().into_iter().map(move |lane| async move {
-            // Who cannot be asked now is told when it is connected again.
-            if let Err(error) = lane.install(&context.library.current()).await {
-                telemetry::broker_did_not_answer(&error);
-            }
-        });
-        Box::pin(async move { _ = join_all(installs).await })
+        Box::pin(context.bring_rules())
     }
 
     fn ready(&self) -> Result<(), String> {

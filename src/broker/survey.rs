@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::publication::NodeId;
+
 /// The masters of a deployment, and what each says of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Survey {
@@ -31,6 +33,10 @@ pub struct Answers {
     pub settings: BTreeMap<&'static str, Reading<String>>,
     /// Is the library of functions there?
     pub has_functions: Reading<bool>,
+    /// Whose rules they have for this fleet.
+    pub rules: Reading<RulesFound>,
+    /// Nodes that announced other rules than the configuration's while it was listened: some of them.
+    pub nodes_with_other_rules: Vec<NodeId>,
     /// From a `PING` to its answer, the median of some.
     pub round_trip: Duration,
     /// How far the server's clock is ahead of this one's, in milliseconds.
@@ -39,6 +45,17 @@ pub struct Answers {
     pub forbidden: Vec<Forbidden>,
     /// How long a publication took to come back to who published it. Err: it did not.
     pub relay: Result<Duration, String>,
+}
+
+/// The rules of this configuration's prefix, as the functions have them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RulesFound {
+    /// No node has installed any.
+    None,
+    /// Those of this configuration.
+    Same,
+    /// Others. `installed_by`: a node and its host, empty where it did not say; `database`: that node's.
+    Others { installed_by: String, database: i64 },
 }
 
 /// What was read, or why it could not be.

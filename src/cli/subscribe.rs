@@ -100,7 +100,7 @@ async fn follow(
     output: Output,
 ) -> anyhow::Result<()> {
     let (events, mut queue) = mpsc::channel(EVENTS_MAX);
-    let broker = broker::connect(&config.broker, NodeId::random(), sink(events));
+    let broker = broker::visit(&config.broker, NodeId::random(), sink(events));
     for (channel, follower) in &mut followers {
         let subscribing = broker.subscribe(channel).await;
         subscribing

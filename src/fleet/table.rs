@@ -23,25 +23,44 @@ struct Node {
     stays: bool,
     connections: u64,
     holds_until: Instant,
+    rules: Option<u64>,
+    /// Since when its rules have been others than this node's, without interruption.
+    differs_since: Option<Instant>,
 }
 
 impl Table {
     /// `holds_max`: how long it holds at most, whatever it says itself.
     pub fn hear(&mut self, announcement: Announcement, holds_max: Duration, now: Instant) {
-        let Announcement { node, stage, connections, holds_ms } = announcement;
+        let Announcement { node, stage, connections, holds_ms, rules } = announcement;
         if stage == Stage::Gone {
             self.0.remove(&node);
         } else if self.0.len() < NODES_MAX || self.0.contains_key(&node) {
             let holds_until = now + Duration::from_millis(holds_ms).min(holds_max);
             let stays = stage == Stage::Serving;
             let connections = connections.min(CONNECTIONS_MAX);
-            self.0.insert(node, Node { stays, connections, holds_until });
+            let differs_since = self.0.get(&node).and_then(|known| known.differs_since);
+            let told = Node { stays, connections, holds_until, rules, differs_since };
+            self.0.insert(node, told);
         }
     }
 
     /// Forgets nodes that have said nothing for longer than what they said holds.
     pub fn forget_silent(&mut self, now: Instant) {
         self.0.retain(|_, node| node.holds_until > now);
+    }
+
+    /// The nodes whose rules have been others than `own` for so long, by name.
+    pub fn with_other_rules(&mut self, own: u64, lasting: Duration, now: Instant) -> Vec<NodeId> {
+        let mut others = Vec::new();
+        for (id, node) in &mut self.0 {
+            if node.rules.is_none_or(|rules| rules == own) {
+                node.differs_since = None;
+            } else if now.duration_since(*node.differs_since.get_or_insert(now)) >= lasting {
+                others.push(*id);
+            }
+        }
+        others.sort_unstable();
+        others
     }
 
     pub fn len(&self) -> usize {
@@ -69,7 +88,7 @@ mod tests {
     const HOLDS_MAX: Duration = Duration::from_secs(16);
 
     fn said(node: NodeId, stage: Stage, connections: u64) -> Announcement {
-        Announcement { node, stage, connections, holds_ms: 7000 }
+        Announcement { node, stage, connections, holds_ms: 7000, rules: None }
     }
 
     #[test]
@@ -88,6 +107,27 @@ mod tests {
         assert_eq!((table.len(), table.connections()), (1, 12));
         table.forget_silent(at(12));
         assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn nodes_with_other_rules_are_named_once_that_lasts() {
+        let (mut table, start) = (Table::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let lasting = Duration::from_secs(30);
+        let [same, old, other] = [(); 3].map(|()| NodeId::random());
+        let mut say = |other_rules, seconds| {
+            for (node, rules) in [(same, Some(1)), (old, None), (other, Some(other_rules))] {
+                let said = Announcement { rules, ..said(node, Stage::Serving, 1) };
+                table.hear(said, HOLDS_MAX, at(seconds));
+            }
+            table.with_other_rules(1, lasting, at(seconds))
+        };
+        assert_eq!(say(2, 0), []);
+        assert_eq!(say(2, 29), [], "so it is while a fleet is given new rules");
+        assert_eq!(say(3, 30), [other]);
+        assert_eq!(say(1, 31), []);
+        assert_eq!(say(2, 32), [], "it begins anew");
+        assert_eq!(say(2, 62), [other]);
     }
 
     #[test]

@@ -184,7 +184,11 @@ impl Tail {
             (Some(last), Some(end)) if end > last => return Next::Page(last),
             (Some(last), end) if end == Some(last) => {}
             (Some(_), end) => {
-                reading.late |= end.is_none();
+                if end.is_none() {
+                    reading.late = true;
+                    // Where they stood, nobody comes back to: it keeps none any more.
+                    reading.held.iter_mut().for_each(|held| held.position = None);
+                }
                 self.cursor.fall_back(end, items);
             }
             // What came since the channel flows is for those who subscribe already.
@@ -345,6 +349,7 @@ impl Reading {
 /// history that is gone.
 fn missing(publication: &Publication, last: Position) -> &'static str {
     match publication.position {
+        _ if publication.rules_changed => RULES_CHANGED,
         Some(position) if position.epoch == last.epoch => TRIMMED,
         _ => LOST,
     }
@@ -357,9 +362,10 @@ fn before(publication: &Publication) -> Option<Position> {
 }
 
 /// On a connection that held, is it the first of a new history? The old one is gone from Redis;
-/// nothing was missed for it.
+/// nothing was missed for it. Where other rules began it, that is not sure.
 fn begins_anew(publication: &Publication, last: Position) -> bool {
     publication.previous.is_none()
+        && !publication.rules_changed
         && publication.position.is_some_and(|it| it.epoch > last.epoch && it.seq <= 1)
 }
 

@@ -90,13 +90,39 @@ impl Pattern {
                 Part::Literal(literal) => lua.extend(literal.chars().flat_map(|character| {
                     LUA_MAGIC.contains(character).then_some('%').into_iter().chain([character])
                 })),
-                Part::User => lua.push_str("[^:/ ]+"),
-                Part::Within => lua.push_str("[^:/ ]*"),
-                Part::Across => lua.push_str("[^ ]*"),
+                Part::User => lua.push_str(LUA_USER),
+                Part::Within => lua.push_str(LUA_WITHIN),
+                Part::Across => lua.push_str(LUA_ACROSS),
             }
         }
         lua.push('$');
         lua
+    }
+
+    /// The pattern that [`Pattern::lua`] made this of. None: none did.
+    pub fn from_lua(lua: &str) -> Option<Self> {
+        let mut rest = lua.strip_prefix('^')?.strip_suffix('$')?;
+        let mut text = String::new();
+        while let Some(first) = rest.chars().next() {
+            let wildcard = LUA_WILDCARDS.iter().find(|(written, _)| rest.starts_with(written));
+            let length = match (wildcard, first) {
+                (Some((written, part)), _) => {
+                    text.push_str(part);
+                    written.len()
+                }
+                (None, '%') => {
+                    let literal = rest[1..].chars().next()?;
+                    text.push(literal);
+                    1 + literal.len_utf8()
+                }
+                (None, literal) => {
+                    text.push(literal);
+                    literal.len_utf8()
+                }
+            };
+            rest = &rest[length..];
+        }
+        Self::parse(&text).ok().filter(|pattern| pattern.lua() == lua)
     }
 
     /// How many wildcards Lua tries against each other. One that an end of a segment follows has only
@@ -181,6 +207,13 @@ impl Step {
 }
 
 const USER: &str = "{user}";
+
+const LUA_USER: &str = "[^:/ ]+";
+const LUA_WITHIN: &str = "[^:/ ]*";
+const LUA_ACROSS: &str = "[^ ]*";
+
+/// Lua's, and what they stand for.
+const LUA_WILDCARDS: [(&str, &str); 3] = [(LUA_USER, USER), (LUA_WITHIN, "*"), (LUA_ACROSS, "**")];
 
 const LUA_MAGIC: &str = "^$()%.[]*+-?";
 

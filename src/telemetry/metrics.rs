@@ -100,6 +100,10 @@ pub(super) const SPANS_FAILED: &str = "failed";
 pub(super) const SPANS_DROPPED: &str = "dropped";
 pub(super) const SPANS_LIMITED: &str = "limited";
 
+/// The values of the `with` label for rules that differ.
+pub(super) const WITH_REDIS: &str = "redis";
+pub(super) const WITH_NODES: &str = "nodes";
+
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 /// The value of the `action` label for a slow consumer that was closed.
@@ -145,6 +149,7 @@ pub(super) struct Metrics {
     pub drain_phase: IntGauge,
     pub fleet_nodes: IntGauge,
     pub fleet_connections: IntGauge,
+    pub rules_mismatch: IntGaugeVec,
     pub event_loop_lag: Histogram,
     pub unready: [IntGauge; Unready::COUNT],
     pub revocations: IntGauge,
@@ -221,6 +226,16 @@ impl Metrics {
         );
         for listener in LISTENERS {
             tls_files_refused.with_label_values(&[listener]);
+        }
+        let rules_mismatch = add.gauges(
+            "rules_mismatch",
+            "Others that have gone for more than 30 s by other rules for Redis than this node does: \
+             `redis`, 1 where those installed there are; `nodes`, so many other nodes. Histories, the \
+             idempotency window and the database count, not who may do what.",
+            &["with"],
+        );
+        for with in [WITH_REDIS, WITH_NODES] {
+            rules_mismatch.with_label_values(&[with]);
         }
         let spans = add.counters(
             "trace_spans_total",
@@ -320,6 +335,7 @@ impl Metrics {
                 "fleet_nodes",
                 "Nodes that this node knows of, itself included; those too that drain.",
             ),
+            rules_mismatch,
             fleet_connections: add.gauge(
                 "fleet_connections",
                 "Connections of all these nodes, as they told within the last seconds.",

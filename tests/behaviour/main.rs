@@ -13,6 +13,7 @@ mod config;
 mod doctor;
 mod drain;
 mod edge;
+mod fleet_rules;
 mod handshake;
 mod heartbeat;
 mod history;

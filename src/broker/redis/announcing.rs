@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 
 use super::Redis;
 use crate::broker::{Announcement, Announcing, Broker, Stage, Unavailable};
-use crate::publication::{Channel, Publication};
+use crate::publication::{Channel, NodeId, Publication};
 
 /// The Redis channel on which nodes tell of themselves. No user's channel: it has spaces.
 pub fn channel() -> Channel {
@@ -19,8 +19,23 @@ pub fn is_channel(name: &str) -> bool {
 
 const NAME: &str = "fleet of nodes";
 
+/// What a node says there that has installed rules in Redis.
+pub fn news(node: NodeId) -> String {
+    format!("{node} {NEWS}")
+}
+
+/// The node that said so. None: it is something else.
+pub fn told_news(message: &[u8]) -> Option<NodeId> {
+    let (node, rest) = std::str::from_utf8(message).ok()?.split_once(' ')?;
+    node.parse().ok().filter(|_| rest.split(' ').next() == Some(NEWS))
+}
+
+const NEWS: &str = "rules";
+
 impl Announcing for Redis {
     fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>> {
+        let rules = Some(self.0.library.get().hash());
+        let announcement = Announcement { rules, ..announcement };
         let publication = Publication::bare(Bytes::from(written(announcement)));
         let receipt = self.publish(channel(), publication);
         Box::pin(async { receipt.await.map(|_| ()) })
@@ -28,13 +43,14 @@ impl Announcing for Redis {
 }
 
 fn written(announcement: Announcement) -> String {
-    let Announcement { node, stage, connections, holds_ms } = announcement;
+    let Announcement { node, stage, connections, holds_ms, rules } = announcement;
     let stage = match stage {
         Stage::Serving => "serving",
         Stage::Leaving => "leaving",
         Stage::Gone => "gone",
     };
-    format!("{node} {stage} {connections} {holds_ms}")
+    let rules = rules.map(|hash| format!(" {hash:016x}")).unwrap_or_default();
+    format!("{node} {stage} {connections} {holds_ms}{rules}")
 }
 
 /// What a message on the channel says. None: nothing that a node wrote. Later versions may add words.
@@ -48,20 +64,23 @@ pub fn told(message: &[u8]) -> Option<Announcement> {
         _ => return None,
     };
     let (connections, holds_ms) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    Some(Announcement { node, stage, connections, holds_ms })
+    // Nodes of earlier versions do not say it.
+    let rules = words.next().and_then(|word| u64::from_str_radix(word, 16).ok());
+    Some(Announcement { node, stage, connections, holds_ms, rules })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publication::NodeId;
-
     #[test]
     fn what_is_written_is_read_and_what_is_none_is_left() {
         for stage in [Stage::Serving, Stage::Leaving, Stage::Gone] {
             let node = NodeId::random();
-            let said = Announcement { node, stage, connections: 12_345, holds_ms: 7000 };
+            let rules = Some(0x0123_4567_89ab_cdef);
+            let said = Announcement { node, stage, connections: 12_345, holds_ms: 7000, rules };
             assert_eq!(told(written(said).as_bytes()), Some(said));
+            let silent = Announcement { rules: None, ..said };
+            assert_eq!(told(written(silent).as_bytes()), Some(silent));
             assert_eq!(told(format!("{} more", written(said)).as_bytes()), Some(said));
         }
         for other in [
@@ -76,5 +95,9 @@ mod tests {
             assert_eq!(told(other.as_bytes()), None, "{other}");
         }
         assert_eq!(told(b"\xff"), None);
+        let node = NodeId::random();
+        let word = news(node);
+        assert_eq!((told_news(word.as_bytes()), told(word.as_bytes())), (Some(node), None));
+        assert_eq!(told_news(format!("{node} serving 5 5").as_bytes()), None);
     }
 }

@@ -1,11 +1,14 @@
 //! Questions to the functions, many in one go, each to the master that has its channel.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::{Cmd, Pipeline, RedisError, Value};
 use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
 
 use super::lane::Lane;
+use super::routing::PastHistory;
 use super::verdict::{self, Cause};
 use super::{Redis, SILENT};
 use crate::broker::{Page, Unavailable};
@@ -16,6 +19,11 @@ use super::history;
 
 /// Most questions in one pipeline, so that live traffic gets its turn between two of them.
 const CALLS_MAX: usize = 250;
+
+/// How long a master that cannot answer yet is asked again, and how often. Other rules take effect
+/// within that time.
+const BUSY_TIME_MAX: Duration = Duration::from_millis(1500);
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 const REFUSED: Unavailable = Unavailable("redis refused the question");
 
@@ -61,6 +69,7 @@ impl Redis {
         let mut pipeline = Pipeline::with_capacity(commands.len());
         commands.iter().for_each(|command| _ = pipeline.add_command((*command).clone()));
         let mut installed = false;
+        let began = Instant::now();
         loop {
             let answers = match lane.query_each(&pipeline).await {
                 Ok(answers) => answers,
@@ -75,9 +84,14 @@ impl Redis {
             });
             if cause == Some(Cause::NoFunction) && !installed {
                 installed = true;
-                if lane.install(&self.0.library.current()).await.is_ok() {
+                let changes_nothing = self.0.is_visitor;
+                if !changes_nothing && self.0.install(lane, &PastHistory::default()).await.is_ok() {
                     continue;
                 }
+            }
+            if cause == Some(Cause::Busy) && began.elapsed() < BUSY_TIME_MAX {
+                sleep(BUSY_PAUSE).await;
+                continue;
             }
             if let Some(error) = refusal.filter(|_| cause.is_none()) {
                 telemetry::broker_refused("FCALL", "", error);

@@ -6,10 +6,12 @@ use std::time::Duration;
 use ::redis::RedisConnectionInfo;
 use tokio::sync::Notify;
 
+use super::following::Following;
 use super::functions::Library;
 use super::map::Map;
 use super::presence::Calls;
 use super::revoking::Desk;
+use super::routing::Routing;
 use super::secret::Secrets;
 use super::state::State;
 use super::tally::Tally;
@@ -27,6 +29,10 @@ pub struct Context {
     pub rules: Rules,
     pub library: Live<Library>,
     pub secrets: Arc<Secrets>,
+    pub routing: Routing,
+    pub following: Following,
+    /// It takes part for a moment, as a command does, and changes nothing of the fleet.
+    pub is_visitor: bool,
     pub presence: Calls,
     pub revoking: Desk,
     pub login: RedisConnectionInfo,
@@ -48,7 +54,7 @@ impl Context {
         let tally = Arc::<Tally>::default();
         let is_sharded = matches!(deployment.masters, Masters::Cluster { .. });
         let publish = if is_sharded { "SPUBLISH" } else { "PUBLISH" };
-        let library = Library::new(config, publish);
+        let library = Library::new(config, publish, deployment.login.db(), node);
         let map = Map::new(is_sharded, prefix.clone(), config.publish_timeout, tally.clone());
         Self {
             node,
@@ -56,6 +62,9 @@ impl Context {
             rules: config.rules.clone(),
             secrets: library.secrets.clone(),
             library: Live::new(library),
+            routing: Routing::default(),
+            following: Following::default(),
+            is_visitor: false,
             presence: Calls::new(prefix.clone(), node, publish),
             revoking: Desk::default(),
             login: deployment.login.clone(),
@@ -68,6 +77,11 @@ impl Context {
             tally,
             doubt: Arc::default(),
         }
+    }
+
+    /// The same for one that only visits.
+    pub fn visiting(self) -> Self {
+        Self { is_visitor: true, ..self }
     }
 
     /// The channel's name in Redis.
@@ -92,7 +106,20 @@ impl Context {
     }
 
     /// Does the channel keep history? The nodes' own never do, whatever the rules say of their names.
+    /// For a visitor it is as the fleet has it, not as its own configuration does.
     pub fn keeps_history(&self, channel: &str) -> bool {
-        !Channel::is_internal(channel) && self.rules.of(channel).history.is_some()
+        if Channel::is_internal(channel) {
+            return false;
+        }
+        match self.is_visitor && self.routing.is_known() {
+            true => self.routing.appends(channel),
+            false => self.rules.of(channel).history.is_some(),
+        }
+    }
+
+    /// Does what is published on the channel go to the function that appends?
+    pub fn appends(&self, channel: &str) -> bool {
+        self.keeps_history(channel)
+            || !Channel::is_internal(channel) && self.routing.appends(channel)
     }
 }

@@ -3,21 +3,26 @@
 //! A fleet is whoever shares a `broker.prefix`. Function names belong to a whole Redis, so fleets
 //! that share one share the library too: a node puts its own rules beside those it finds there.
 
+mod interruptions;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
 use serde::{Deserialize, Serialize};
 
+use self::interruptions::kept_since;
+use super::routing::{PastHistory, RuleList};
 use super::secret::{Secret, Secrets};
-use crate::broker::Config;
+use crate::broker::{Config, RulesFound};
+use crate::publication::NodeId;
 use crate::rules::Rules;
 
 /// Grows with every change of the code. A library of a later version is left alone: it knows all
 /// that an earlier one did.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 pub const NAME: &str = "tidegate";
 
@@ -32,9 +37,14 @@ const REVOCATIONS: &str = super::revocation::FUNCTIONS;
 /// Longest time an idempotency key or an entry is kept, as Redis takes it, in milliseconds.
 const MILLIS_MAX: u128 = 1 << 48;
 
+/// How long after they were installed other rules take effect: as long as it takes all nodes to hear of
+/// them and to append where they are to. The functions believe no time that is further away.
+const SETTLE_MILLIS: u64 = 1000;
+const SETTLE_MILLIS_MAX: u64 = 2 * SETTLE_MILLIS;
+
 /// What the functions are told of one fleet.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-struct Fleet {
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Fleet {
     /// The command that publishes: `PUBLISH`, or `SPUBLISH` on a cluster.
     publish: String,
     /// How long an idempotency key is remembered, in milliseconds.
@@ -48,6 +58,25 @@ struct Fleet {
     /// When the node started that brought them, in milliseconds: of two nodes with other rules, as
     /// while a fleet is given new ones, the later one's count.
     since: u64,
+    /// The database of the node that brought them: pub/sub and functions belong to the whole server.
+    #[serde(default)]
+    database: i64,
+    /// The node that brought them, and its host.
+    #[serde(default)]
+    installed_by: String,
+    /// From when on the rules hold, in milliseconds of the server's clock; until then, those of `before`.
+    #[serde(default)]
+    from: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Kept>,
+}
+
+/// Rules, and since when each has kept history, as in [`Fleet`].
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+struct Kept {
+    rules: Vec<(String, u32, u64)>,
+    #[serde(default)]
+    kept_since: Vec<u64>,
 }
 
 type Fleets = BTreeMap<String, Fleet>;
@@ -56,7 +85,7 @@ type Fleets = BTreeMap<String, Fleet>;
 #[derive(Clone, Debug)]
 pub struct Library {
     prefix: String,
-    /// Its `kept_since` is what this node itself knows: other times count where they are later.
+    /// As this node's configuration has it.
     fleet: Fleet,
     /// The fleet as it was last found or installed: a server without the library, as one that has just
     /// joined a cluster, has the channels' histories from one that had it.
@@ -65,15 +94,28 @@ pub struct Library {
     pub secrets: Arc<Secrets>,
 }
 
+/// What a server has of this node's fleet.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// None: no node has installed its rules there.
+    pub fleet: Option<Fleet>,
+    /// The server's clock when it was read, in milliseconds.
+    pub now: u64,
+    /// The library was loaded: other nodes are to look at it again.
+    pub is_new: bool,
+}
+
 impl Library {
-    /// `publish`: the command that publishes.
-    pub fn new(config: &Config, publish: &str) -> Self {
+    /// `publish`: the command that publishes. `node`: the one that brings the rules.
+    pub fn new(config: &Config, publish: &str, database: i64, node: NodeId) -> Self {
         let fleet = Fleet {
             publish: publish.to_owned(),
             window: millis(config.idempotency_window),
             rules: rules_of(&config.rules),
-            kept_since: Vec::new(),
             since: now(),
+            database,
+            installed_by: format!("{node} on {}", host()),
+            ..Fleet::default()
         };
         let secrets = Arc::new(Secrets::new(config.secret.clone()));
         Self { prefix: config.prefix.clone(), fleet, known: Arc::default(), secrets }
@@ -81,67 +123,149 @@ impl Library {
 
     /// The same with the rules as they are now.
     pub fn with_rules(&self, rules: &Rules) -> Self {
-        let rules = rules_of(rules);
-        // The same rules are no newer for being read again: those of a later node still count.
-        let since = if rules == self.fleet.rules && self.fleet.since > 0 {
-            self.fleet.since
-        } else {
-            now()
-        };
-        let mut fleet = Fleet { rules, since, ..self.fleet.clone() };
-        fleet.kept_since = kept_since(&self.fleet, &fleet.rules, since);
+        let mut fleet = Fleet { rules: rules_of(rules), ..self.fleet.clone() };
+        // The same rules are no newer for being read again: those of a later node still count. Others
+        // are newer than all this node knows, whatever the nodes' clocks say.
+        if fleet.rules != self.fleet.rules {
+            let known = self.known().as_ref().map_or(0, |known| known.since);
+            fleet.since = now().max(known.saturating_add(1));
+        }
         Self { fleet, ..self.clone() }
     }
 
-    /// Installs the functions where they are missing, or older than these.
-    pub async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    /// The rules of this node's configuration.
+    pub fn rules(&self) -> RuleList {
+        self.fleet.rules()
+    }
+
+    /// Rules as Redis would have them.
+    pub fn list(rules: &Rules) -> RuleList {
+        RuleList::new(&rules_of(rules), &[])
+    }
+
+    /// Tells rules of one node from those of another: the same for the same, on every host and in every
+    /// version.
+    pub fn hash(&self) -> u64 {
+        let Fleet { publish, window, rules, database, .. } = &self.fleet;
+        let text = serde_json::to_vec(&(publish, window, rules, database));
+        // FNV-1a.
+        text.expect("texts and numbers are always JSON")
+            .into_iter()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            })
+    }
+
+    /// Is it what this node's configuration says?
+    pub fn is_as_configured(&self, fleet: &Fleet) -> bool {
+        fleet.says_the_same(&self.fleet)
+    }
+
+    /// Reads what is there, and changes nothing.
+    pub async fn read(&self, connection: &mut MultiplexedConnection) -> RedisResult<Found> {
+        let (text, now) = look(connection).await?;
+        Ok(Found { fleet: text.as_deref().and_then(|text| self.find(text)), now, is_new: false })
+    }
+
+    /// This fleet, in the text of a library.
+    fn find(&self, text: &str) -> Option<Fleet> {
+        parse(text).and_then(|(_, mut fleets)| fleets.remove(&self.prefix))
+    }
+
+    /// Whose rules the answer of `FUNCTION LIST … WITHCODE` has.
+    pub fn found_in(&self, answer: &Value) -> RulesFound {
+        match library_code(answer).as_deref().and_then(|text| self.find(text)) {
+            None => RulesFound::None,
+            Some(fleet) if self.is_as_configured(&fleet) => RulesFound::Same,
+            Some(Fleet { installed_by, database, .. }) => {
+                RulesFound::Others { installed_by, database }
+            }
+        }
+    }
+
+    /// Installs the functions where they are missing, or older than these; and answers whose rules are
+    /// there then. `past`: what this node has published past the history meanwhile.
+    pub async fn install(
+        &self,
+        connection: &mut MultiplexedConnection,
+        past: &PastHistory,
+    ) -> RedisResult<Found> {
         let secret = self.secrets.install(connection).await?;
-        let mut ask = ::redis::pipe();
-        ask.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").cmd("TIME");
+        let mut found = Found::default();
+        // What was published past the history was so by then.
+        let mut past_until = None;
         for _ in 0..TRIES {
-            let (found, (seconds, micros)): (Value, (u64, u64)) =
-                ask.query_async(connection).await?;
-            // Epochs go by the server's clock.
-            let now = now().max(seconds.saturating_mul(1000).saturating_add(micros / 1000));
-            let found = library_code(&found);
-            let Some(text) = self.to_load_signing(&secret, found.as_deref(), now) else { break };
+            let (text, now) = look(connection).await?;
+            found.now = now;
+            let past_until = *past_until.get_or_insert(now);
+            let (fleet, new) = self.to_load(text.as_deref(), now, past, past_until);
+            found.fleet = fleet;
+            let Some(text) = to_load_signing(&secret, text.as_deref(), new) else { break };
+            found.is_new = true;
             let mut load = ::redis::cmd("FUNCTION");
             load.arg("LOAD").arg("REPLACE").arg(text);
             let () = load.query_async(connection).await?;
             // And look again: another fleet's node may have done the same at the same time.
         }
-        Ok(())
+        Ok(found)
     }
 
-    /// The library's text with the server's secret, where the one that is there will not do.
-    fn to_load_signing(&self, secret: &Secret, found: Option<&str>, now: u64) -> Option<String> {
-        let is_current = |text: &&str| parse(text).is_some_and(|(version, _)| version == VERSION);
-        let loaded = self.to_load(found, now);
-        let text = loaded.or_else(|| found.filter(is_current).map(str::to_owned))?;
-        let text = signing_with(secret, &text);
-        (Some(&*text) != found).then_some(text)
-    }
-
-    /// The library's text, where the one that is there will not do.
-    fn to_load(&self, found: Option<&str>, now: u64) -> Option<String> {
+    /// This fleet as it is to be there; and the library's text, where the one that is there will not do.
+    fn to_load(
+        &self,
+        found: Option<&str>,
+        now: u64,
+        past: &PastHistory,
+        past_until: u64,
+    ) -> (Option<Fleet>, Option<String>) {
         let (version, mut fleets) = found.and_then(parse).unwrap_or_default();
+        let theirs = fleets.remove(&self.prefix);
         if version > VERSION {
-            return None;
+            return (theirs, None);
         }
-        let mut known = self.known.lock().expect("no code panics while it holds the lock");
-        let theirs = fleets.get(&self.prefix);
-        let ours = match theirs.or(known.as_ref()) {
+        let mut known = self.known();
+        let mut ours = match theirs.as_ref().or(known.as_ref()) {
             Some(theirs) => self.fleet.after(theirs, now),
             None => Fleet { kept_since: vec![now; self.fleet.rules.len()], ..self.fleet.clone() },
         };
+        ours.interrupt(past, past_until);
         *known = Some(ours.clone());
-        if theirs == Some(&ours) && version == VERSION {
-            return None;
+        if theirs.as_ref() == Some(&ours) && version == VERSION {
+            return (Some(ours), None);
         }
-        fleets.insert(self.prefix.clone(), ours);
-        Some(write(&fleets))
+        fleets.insert(self.prefix.clone(), ours.clone());
+        (Some(ours), Some(write(&fleets)))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Fleet>> {
+        self.known.lock().expect("no code panics while it holds the lock")
     }
 }
+
+/// The library's text with the server's secret, where the one that is there will not do. `new`: the text that is
+/// to be loaded, where it has other rules.
+fn to_load_signing(secret: &Secret, found: Option<&str>, new: Option<String>) -> Option<String> {
+    let is_current = |text: &&str| parse(text).is_some_and(|(version, _)| version == VERSION);
+    let text = new.or_else(|| found.filter(is_current).map(str::to_owned))?;
+    let text = signing_with(secret, &text);
+    (Some(&*text) != found).then_some(text)
+}
+
+/// The library's text, and the server's clock in milliseconds.
+async fn look(connection: &mut MultiplexedConnection) -> RedisResult<(Option<String>, u64)> {
+    let mut ask = ::redis::pipe();
+    ask.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").cmd("TIME");
+    let (found, (seconds, micros)): (Value, (u64, u64)) = ask.query_async(connection).await?;
+    Ok((library_code(&found), seconds.saturating_mul(1000).saturating_add(micros / 1000)))
+}
+
+/// This machine's name, for operators who look for it.
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().take(HOST_CHARACTERS_MAX).collect()
+}
+
+const HOST_CHARACTERS_MAX: usize = 64;
 
 fn rules_of(rules: &Rules) -> Vec<(String, u32, u64)> {
     let rules = rules.current();
@@ -163,80 +287,64 @@ fn millis(duration: Duration) -> u64 {
 
 impl Fleet {
     fn says_the_same(&self, other: &Self) -> bool {
-        let (since, kept_since) = (self.since, self.kept_since.clone());
-        *self == Self { since, kept_since, ..other.clone() }
+        let of = |it: &Self| (it.publish.clone(), it.window, it.rules.clone(), it.database);
+        of(self) == of(other)
+    }
+
+    /// The rules, whether they hold already or not.
+    pub fn rules(&self) -> RuleList {
+        RuleList::new(&self.rules, &self.kept_since)
+    }
+
+    /// The rules that hold until those of [`Fleet::rules`] do, and for how long, in milliseconds. None:
+    /// those do.
+    pub fn rules_before(&self, now: u64) -> Option<(RuleList, u64)> {
+        let before = self.before.as_ref()?;
+        let left = self.from.saturating_sub(now);
+        let rules = || RuleList::new(&before.rules, &before.kept_since);
+        // The server of another clock may have said it.
+        (1..=SETTLE_MILLIS_MAX).contains(&left).then(|| (rules(), left))
+    }
+
+    /// The node that brought them, and its host.
+    pub fn installed_by(&self) -> &str {
+        &self.installed_by
     }
 
     /// What is to be installed where `theirs` is.
     fn after(&self, theirs: &Self, now: u64) -> Self {
-        let same = theirs.says_the_same(self);
-        if theirs.since > self.since && !same {
+        if theirs.since >= self.since || theirs.says_the_same(self) {
             return theirs.clone();
         }
-        let since = if same { theirs.since } else { self.since };
-        let mut kept_since = match same {
-            true => (0..theirs.rules.len()).map(|at| theirs.kept_since(at)).collect(),
-            false => kept_since(theirs, &self.rules, now),
+        let before = match theirs.before.as_ref().filter(|_| theirs.rules_before(now).is_some()) {
+            Some(before) => before.clone(),
+            None => Kept { rules: theirs.rules.clone(), kept_since: theirs.kept_since.clone() },
         };
-        for (at, kept_since) in kept_since.iter_mut().enumerate() {
-            *kept_since = self.kept_since(at).max(*kept_since);
-        }
-        Self { since, kept_since, ..self.clone() }
+        let from = now.saturating_add(SETTLE_MILLIS);
+        let kept_since = kept_since(&before, &self.rules, from);
+        Self { kept_since, from, before: Some(before), ..self.clone() }
     }
 
+    /// History was interrupted until then for some channels, as far as rules that hold keep it.
+    fn interrupt(&mut self, past: &PastHistory, until: u64) {
+        if past.is_empty() || self.rules_before(until).is_some() {
+            return;
+        }
+        let rules = self.rules();
+        self.kept_since.resize(self.rules.len(), 0);
+        for (at, kept_since) in self.kept_since.iter_mut().enumerate() {
+            if *kept_since < until && past.concerns(&rules, at) {
+                *kept_since = until;
+            }
+        }
+    }
+}
+
+impl Kept {
     /// Since when the rule at this place has kept history.
     fn kept_since(&self, at: usize) -> u64 {
         self.kept_since.get(at).copied().unwrap_or(0)
     }
-}
-
-/// Since when the channels of each of the rules have had history, if until `now` they had it by
-/// `before`. A channel goes by the first rule that matches, so more than one may have been about them.
-fn kept_since(before: &Fleet, rules: &[(String, u32, u64)], now: u64) -> Vec<u64> {
-    let of_rule = |(at, (pattern, size, _)): (usize, &(String, u32, u64))| {
-        if *size == 0 {
-            return 0;
-        }
-        // Whatever came behind this one was about none of them.
-        let Some(all) = before.rules.iter().position(|(other, ..)| covers(other, pattern)) else {
-            return now;
-        };
-        let since = |at: usize| if before.rules[at].1 == 0 { now } else { before.kept_since(at) };
-        let is_about = |other: &str| {
-            !are_apart(other, pattern)
-                && !rules[..at].iter().any(|(earlier, ..)| covers(earlier, other))
-        };
-        let later = (0..all).filter(|&before_it| since(before_it) > since(all));
-        let later = later.filter(|&before_it| is_about(&before.rules[before_it].0));
-        later.map(since).fold(since(all), u64::max)
-    };
-    rules.iter().enumerate().map(of_rule).collect()
-}
-
-/// What ends a Lua pattern that takes everything from there on.
-const REST: &str = "[^ ]*$";
-
-/// Surely matches all that `other` matches. Both are Lua patterns.
-fn covers(pattern: &str, other: &str) -> bool {
-    let start = pattern.strip_suffix(REST).filter(|start| *start == literal(pattern));
-    pattern == other || start.is_some_and(|start| literal(other).starts_with(start))
-}
-
-/// Surely no text is matched by both.
-fn are_apart(one: &str, other: &str) -> bool {
-    let (one, other) = (literal(one), literal(other));
-    !one.starts_with(other) && !other.starts_with(one)
-}
-
-/// What a Lua pattern begins with, up to its first wildcard.
-fn literal(pattern: &str) -> &str {
-    let mut escaped = false;
-    let end = pattern.find(|character| {
-        let is_wildcard = character == '[' && !escaped;
-        escaped = character == '%' && !escaped;
-        is_wildcard
-    });
-    &pattern[..end.unwrap_or(pattern.len())]
 }
 
 /// How the line begins that holds the fleets.
@@ -302,155 +410,4 @@ fn library_code(answer: &Value) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: u64 = 1000;
-
-    fn library(prefix: &str, size: u32, since: u64) -> Library {
-        of_rules(prefix, &[("^h:[^ ]*$", size)], since)
-    }
-
-    fn of_rules(prefix: &str, rules: &[(&str, u32)], since: u64) -> Library {
-        let rules = rules.iter().map(|(pattern, size)| ((*pattern).to_owned(), *size, 600_000));
-        let fleet = Fleet {
-            publish: "PUBLISH".to_owned(),
-            window: 300_000,
-            rules: rules.collect(),
-            kept_since: Vec::new(),
-            since,
-        };
-        let (known, secrets) = (Arc::default(), Arc::new(Secrets::new(None)));
-        Library { prefix: prefix.to_owned(), fleet, known, secrets }
-    }
-
-    /// What of it is installed where nothing was.
-    fn first(library: &Library) -> Fleet {
-        let kept_since = vec![NOW; library.fleet.rules.len()];
-        Fleet { kept_since, ..library.fleet.clone() }
-    }
-
-    /// Nodes with these rules start one after another: since when the last one's are kept.
-    fn one_by_one(all: &[&[(&str, u32)]]) -> Vec<u64> {
-        let mut text: Option<String> = None;
-        for (number, rules) in all.iter().enumerate() {
-            let number = number as u64;
-            let installed = of_rules("a:", rules, number).to_load(text.as_deref(), NOW + number);
-            text = installed.or(text);
-        }
-        parse(&text.unwrap()).unwrap().1["a:"].kept_since.clone()
-    }
-
-    #[test]
-    fn of_two_nodes_with_other_rules_the_later_ones_count() {
-        let text = library("a:", 5, 100).to_load(None, NOW).unwrap();
-        assert_eq!(library("a:", 5, 200).to_load(Some(&text), NOW), None);
-        assert_eq!(library("a:", 6, 99).to_load(Some(&text), NOW), None);
-        let newer = library("a:", 6, 101).to_load(Some(&text), NOW).unwrap();
-        assert!(newer.contains("[[\"^h:[^ ]*$\",6,600000]]"), "{newer}");
-    }
-
-    #[test]
-    fn fleets_that_share_a_redis_keep_each_others_rules() {
-        let text = library("a:", 5, 100).to_load(None, NOW).unwrap();
-        let both = library("b:", 7, 1).to_load(Some(&text), NOW).unwrap();
-        let (_, fleets) = parse(&both).unwrap();
-        assert_eq!(fleets["a:"], first(&library("a:", 5, 100)));
-        assert_eq!(fleets["b:"], first(&library("b:", 7, 1)));
-    }
-
-    #[test]
-    fn a_later_version_is_left_alone_and_an_earlier_one_replaced() {
-        let text = library("a:", 5, 100).to_load(None, NOW).unwrap();
-        let this = format!("-- version {VERSION}\n");
-        let later = text.replace(&this, "-- version 999\n");
-        assert_eq!(library("b:", 5, 100).to_load(Some(&later), NOW), None);
-        let earlier = text.replace(&this, "-- version 0\n");
-        assert!(library("a:", 5, 100).to_load(Some(&earlier), NOW).is_some());
-    }
-
-    #[test]
-    fn no_pattern_ends_the_text_it_stands_in() {
-        let mut hostile = library("a:", 5, 100);
-        hostile.fleet.rules[0].0 = "^x]=]\"\\\n$".to_owned();
-        let text = hostile.to_load(None, NOW).unwrap();
-        assert_eq!(parse(&text).unwrap().1["a:"], first(&hostile));
-    }
-
-    #[test]
-    fn functions_sign_with_the_secret_of_their_server() {
-        let node = library("a:", 5, 100);
-        let secret = |text: &str| node.secrets.learn(text.as_bytes()).unwrap();
-        let (one, other) = (secret("0123456789abcdefghijkl"), secret("ABCDEFGHIJ-_9876543210"));
-        let text = node.to_load_signing(&one, None, NOW).unwrap();
-        assert!(text.contains("\nlocal SECRET = '0123456789abcdefghijkl'\n"), "{text}");
-        assert_eq!(node.to_load_signing(&one, Some(&text), NOW), None);
-        let again = node.to_load_signing(&other, Some(&text), NOW).unwrap();
-        assert_eq!(again, text.replace(one.as_str(), other.as_str()));
-        // A library of before knew no secret; what a later one does with it is not known here.
-        let this = format!("-- version {VERSION}\n");
-        let before = text.replace(&format!("local SECRET = '{}'\n", one.as_str()), "");
-        let before = before.replace(&this, "-- version 3\n");
-        assert_eq!(node.to_load_signing(&one, Some(&before), NOW), Some(text.clone()));
-        let later = text.replace(&this, "-- version 999\n");
-        assert_eq!(node.to_load_signing(&other, Some(&later), NOW), None);
-    }
-
-    #[test]
-    fn history_that_was_not_kept_in_between_is_kept_since_it_is_again() {
-        let (on, off): (&[_], &[_]) = (&[("^h$", 5)], &[("^h$", 0)]);
-        assert_eq!(one_by_one(&[on]), [NOW]);
-        assert_eq!(one_by_one(&[on, off, on]), [NOW + 2]);
-        assert_eq!(one_by_one(&[on, &[("^k$", 5)], on]), [NOW + 2]);
-        let all: &[_] = &[("^[^ ]*$", 5)];
-        // A rule before it took some of its channels away for a while.
-        assert_eq!(one_by_one(&[all, &[("^h$", 0), ("^[^ ]*$", 5)], all]), [NOW + 2]);
-        assert_eq!(one_by_one(&[&[("^h[^:/ ]*$", 0), all[0]], &[("^h1$", 5), all[0]]])[0], NOW + 1);
-    }
-
-    #[test]
-    fn restarts_and_other_sizes_and_orders_interrupt_nothing() {
-        let (h, k, all) = (("^h%[[^ ]*$", 5), ("^k$", 5), ("^[^ ]*$", 5));
-        assert_eq!(one_by_one(&[&[h, k], &[h, k]]), [NOW, NOW]);
-        assert_eq!(one_by_one(&[&[h, k], &[(k.0, 6), (h.0, 7)]]), [NOW, NOW]);
-        assert_eq!(one_by_one(&[&[h, ("^k$", 0)], &[("^k$", 0), h]]), [0, NOW]);
-        // What is taken out of a larger rule, and goes back into it.
-        assert_eq!(one_by_one(&[&[all], &[h, all], &[all]]), [NOW]);
-        assert_eq!(one_by_one(&[&[("^k$", 0), all], &[h, ("^k$", 0), all]]), [NOW, 0, NOW]);
-    }
-
-    #[test]
-    fn what_nobody_noted_is_kept_since_ever() {
-        let text = library("a:", 5, 100).to_load(None, NOW).unwrap();
-        let old = text.replace(r#""kept_since":[1000],"#, "");
-        let old = old.replace(&format!("-- version {VERSION}\n"), "-- version 2\n");
-        assert_ne!(old, text);
-        for size in [5, 6] {
-            let new = library("a:", size, 200).to_load(Some(&old), NOW).unwrap();
-            assert_eq!(parse(&new).unwrap().1["a:"].kept_since, [0]);
-        }
-        let both = library("b:", 5, 200).to_load(Some(&old), NOW).unwrap();
-        assert_eq!(parse(&both).unwrap().1["a:"].rules, library("a:", 5, 100).fleet.rules);
-    }
-
-    #[test]
-    fn a_node_tells_of_an_interruption_that_redis_never_heard_of() {
-        let node = library("a:", 5, 100);
-        let text = node.to_load(None, NOW).unwrap();
-        let off = Library { fleet: library("a:", 0, 200).fleet, ..node.clone() };
-        let mut on = library("a:", 5, 300).fleet;
-        on.kept_since = kept_since(&off.fleet, &on.rules, NOW + 7);
-        let on = Library { fleet: on, ..node };
-        let told = on.to_load(Some(&text), NOW + 9).unwrap();
-        assert_eq!(parse(&told).unwrap().1["a:"].kept_since, [NOW + 7]);
-        assert_eq!(on.to_load(Some(&told), NOW + 9), None);
-    }
-
-    #[test]
-    fn a_server_without_the_library_is_told_since_when() {
-        let node = library("a:", 5, 100);
-        node.to_load(None, NOW).unwrap();
-        let elsewhere = node.to_load(None, NOW + 9).unwrap();
-        assert_eq!(parse(&elsewhere).unwrap().1["a:"].kept_since, [NOW]);
-    }
-}
+mod tests;

@@ -40,6 +40,8 @@ struct Header<'a> {
     pos: Option<Cow<'a, str>>,
     #[serde(skip_serializing, borrow)]
     prev: Option<Cow<'a, str>>,
+    #[serde(skip_serializing)]
+    rules_changed: bool,
     /// The server's secret.
     #[serde(skip_serializing_if = "Option::is_none", borrow)]
     key: Option<Cow<'a, str>>,
@@ -73,6 +75,7 @@ fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, ke
         binary: publication.kind == Kind::Binary,
         pos: None,
         prev: None,
+        rules_changed: false,
         key: key.map(Cow::Borrowed),
     };
     serde_json::to_writer(bytes, &header).expect("a vector takes every header");
@@ -114,6 +117,7 @@ fn publication(header: &Header<'_>, payload: Bytes, is_believed: bool) -> Public
         publication.user = header.user.as_deref().map(Into::into);
         publication.position = position(&header.pos);
         publication.previous = position(&header.prev);
+        publication.rules_changed = header.rules_changed;
     }
     publication
 }

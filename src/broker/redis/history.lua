@@ -9,6 +9,10 @@
 -- was and goes on. An epoch that began before its rule kept history is over, as if the stream were gone:
 -- what was published in between stands nowhere.
 --
+-- Other rules hold from a time of this server's clock on, a moment after they were installed, so that all
+-- nodes hear of them before: a node that does not know them yet would publish past the history. An epoch
+-- that begins because the one before is over says so in its first entry: "rules_changed".
+--
 -- Age goes by this server's clock. Every eighth of it, the newest position is marked with the time;
 -- what stands before a mark that is too old is trimmed.
 
@@ -22,6 +26,10 @@ local FIELDS = { id = 'string', ts = 'number', node = 'string', session = 'strin
 -- What ends a header line. It carries the server's secret, by which nodes know that a function or a node
 -- wrote the line, and not somebody whose text a service relays.
 local LINE_END = ',"key":"' .. SECRET .. '"}\n'
+
+-- How far away, in milliseconds, the time may be from which rules hold. What is further was said by the
+-- clock of another server.
+local SETTLE_MAX = 2000
 
 -- What is remembered of a channel between calls. Lost at any time, it is found out again.
 local channels = {}
@@ -77,9 +85,22 @@ local function remember(key, channel)
   return channel
 end
 
+-- The rule that keeps the channel's history, and since when it has; or nil. `of`: a fleet, or the rules
+-- that it had before.
+local function kept_by(of, name)
+  for i, rule in ipairs(of.rules) do
+    if string.match(name, rule[1]) then
+      if rule[2] > 0 then
+        return rule, of.kept_since and of.kept_since[i] or 0
+      end
+      return nil
+    end
+  end
+end
+
 local function channel_of(key)
   local channel = channels[key]
-  if channel then
+  if channel and not (channel.holds_until and now_ms() >= channel.holds_until) then
     return channel
   end
   local fleet, name, prefix = fleet_of(key)
@@ -87,15 +108,20 @@ local function channel_of(key)
     return nil
   end
   channel = { publish = fleet.publish, window = fleet.window, marks = {}, touch_at = 0 }
-  for i, rule in ipairs(fleet.rules) do
-    if string.match(name, rule[1]) then
-      if rule[2] > 0 then
-        channel.kept_since = fleet.kept_since and fleet.kept_since[i] or 0
-        -- As text: a number is written out anew for every command.
-        channel.size, channel.age = string.format('%.0f', rule[2]), rule[3]
-      end
-      break
+  local rule, kept_since = kept_by(fleet, name)
+  if fleet.before then
+    local left = fleet.from - now_ms()
+    if left > 0 and left <= SETTLE_MAX then
+      local later_since = kept_since
+      rule, kept_since = kept_by(fleet.before, name)
+      channel.holds_until = fleet.from
+      channel.changes = kept_since ~= later_since
     end
+  end
+  if rule then
+    channel.kept_since = kept_since
+    -- As text: a number is written out anew for every command.
+    channel.size, channel.age = string.format('%.0f', rule[2]), rule[3]
   end
   channel.ids = prefix .. 'id {' .. tag_of(key, fleet.publish == 'SPUBLISH') .. '} ' .. name .. ' '
   return remember(key, channel)
@@ -144,6 +170,7 @@ local function find_epoch(key, channel)
   local epoch = last and string.match(last, '^%d+')
   local over = last and is_over(channel, last)
   if over then
+    channel.rules_changed = true
     -- Nobody reads from the one into the other: there is something missing between them.
     redis.call('XTRIM', key, 'MAXLEN', 0)
   elseif epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage) then
@@ -176,6 +203,12 @@ local function touch(key, channel, told, position)
   trim(key, channel, now)
 end
 
+-- Says in the header that it begins an epoch because other rules hold, once.
+local function with_rules_changed(channel, header)
+  channel.rules_changed = nil
+  return string.sub(header, 1, -2) .. ',"rules_changed":true}'
+end
+
 -- header: a JSON object of at least one field, without line breaks. id: '' or the idempotency key. now:
 -- the caller's clock, in milliseconds.
 local function append(key, channel, payload, header, id, now)
@@ -188,12 +221,18 @@ local function append(key, channel, payload, header, id, now)
   if before then
     return before
   end
+  if channel.rules_changed then
+    header = with_rules_changed(channel, header)
+  end
   local position = channel.next and redis.pcall('XADD', key, 'NOMKSTREAM',
     'MAXLEN', '~', channel.size, channel.next, 'h', header, 'p', payload)
   if not position or type(position) == 'table' then
     -- The stream is gone, or another server has appended to it meanwhile.
     local next, previous = find_epoch(key, channel)
     remember(key, channel)
+    if channel.rules_changed then
+      header = with_rules_changed(channel, header)
+    end
     if previous then
       header = string.sub(header, 1, -2) .. ',"prev":"' .. previous .. '"}'
     end
@@ -219,8 +258,8 @@ local function checked(header, now)
   if not ok or type(fields) ~= 'table' or not string.match(header, '^%s*{.*}%s*$') then
     return nil, 'the header must be a JSON object'
   end
-  if fields.pos ~= nil or fields.prev ~= nil then
-    return nil, 'the header must not have pos or prev: they are for Redis to say'
+  if fields.pos ~= nil or fields.prev ~= nil or fields.rules_changed ~= nil then
+    return nil, 'the header must not have pos, prev or rules_changed: they are for Redis to say'
   end
   local written = {}
   for name, kind in pairs(FIELDS) do
@@ -292,6 +331,9 @@ local function position(keys)
   local channel = channel_of(key)
   if not channel then
     return unknown(key)
+  end
+  if channel.changes then
+    return redis.error_reply('TRYAGAIN other rules for the history are about to hold')
   end
   if not channel.size then
     return false

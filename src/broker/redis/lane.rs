@@ -10,9 +10,11 @@ use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
 use tokio::sync::{Notify, watch};
 
 use super::context::Context;
-use super::functions::Library;
+use super::following::Turns;
+use super::functions::{Found, Library};
 use super::line::Line;
 use super::link::{Link, Pool, QuestionError};
+use super::routing::PastHistory;
 use super::secret::{Secret, Secrets};
 use super::server::{Address, Server};
 use super::state::LaneState;
@@ -41,6 +43,10 @@ pub struct Lane {
     pub secret: Live<Option<Secret>>,
     /// The server is no master: the subscribed connection is worth nothing either.
     pub demoted: Notify,
+    /// Held while publications are with Redis.
+    pub flight: tokio::sync::Mutex<()>,
+    /// Its rules turned to others.
+    pub turns: Turns,
     pool: Pool,
     retired: watch::Sender<bool>,
     /// Somebody should look which servers are masters.
@@ -82,6 +88,8 @@ impl Lane {
             state: context.state.add(number, address.clone()),
             secret: Live::default(),
             demoted: Notify::new(),
+            flight: tokio::sync::Mutex::default(),
+            turns: Turns::default(),
             retired: watch::Sender::new(false),
             doubt: context.doubt.clone(),
         })
@@ -126,9 +134,14 @@ impl Lane {
         answer
     }
 
-    /// Installs the functions where they are missing.
-    pub async fn install(&self, library: &Library) -> Result<(), QuestionError> {
-        self.pool.install(library).await
+    /// Installs the functions where they are missing, or only reads them, as [`Library`] does.
+    pub async fn install(
+        &self,
+        library: &Library,
+        past: &PastHistory,
+        only_reads: bool,
+    ) -> Result<Found, QuestionError> {
+        self.pool.install(library, past, only_reads).await
     }
 
     /// Asks several questions in one go; each has its own answer.

@@ -13,7 +13,8 @@ use ::redis::{
 use deadpool_redis::{PoolConfig, PoolError, Runtime, Timeouts};
 use tokio::time::Instant;
 
-use super::functions::Library;
+use super::functions::{Found, Library};
+use super::routing::PastHistory;
 use super::server::Server;
 use crate::tls;
 
@@ -113,11 +114,19 @@ impl Pool {
         .await
     }
 
-    /// Installs the functions where they are missing.
-    pub async fn install(&self, library: &Library) -> Result<(), QuestionError> {
+    /// Installs the functions where they are missing, or only reads them.
+    pub async fn install(
+        &self,
+        library: &Library,
+        past: &PastHistory,
+        only_reads: bool,
+    ) -> Result<Found, QuestionError> {
         bounded(async {
             let mut connection = self.0.get().await?;
-            Ok(library.install(&mut connection).await?)
+            Ok(match only_reads {
+                true => library.read(&mut connection).await?,
+                false => library.install(&mut connection, past).await?,
+            })
         })
         .await
     }

@@ -11,11 +11,13 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::announcing;
 use super::context::Context;
+use super::functions::Found;
 use super::header;
 use super::lane::Lane;
 use super::line::{Most, Queued};
 use super::link::Backoff;
 use super::replicas::{REPLICA_TIMEOUT, Replicas};
+use super::routing::PastHistory;
 use super::secret::{self, Secret};
 use super::state::Part;
 use super::verdict::{Cause, Verdict};
@@ -145,13 +147,23 @@ impl Publisher {
         }
     }
 
-    /// Installs the functions.
+    /// Installs the functions, and takes up the rules there. A visitor takes them as they are.
     async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let installed = self.context.library.current().install(connection).await;
-        if let Err(error) = &installed {
-            telemetry::broker_refused("FUNCTION LOAD", "", error);
+        let library = self.context.library.current();
+        let found = match self.context.is_visitor {
+            true => library.read(connection).await,
+            false => library.install(connection, &PastHistory::default()).await,
+        };
+        match found {
+            Ok(found) => {
+                self.context.learn_and_tell(&self.lane, &found);
+                Ok(())
+            }
+            Err(error) => {
+                telemetry::broker_refused("FUNCTION LOAD", "", &error);
+                Err(error)
+            }
         }
-        installed
     }
 
     /// Installs the functions that turned out to be missing. Where Redis refuses them, whoever
@@ -160,6 +172,10 @@ impl Publisher {
         match timeout(PREPARE_TIMEOUT, self.install(connection)).await {
             Ok(Ok(())) => self.lacks_until = None,
             Ok(Err(error)) if error.is_io_error() => return Err(error.to_string()),
+            Ok(Err(_)) if self.context.is_visitor => {
+                // As if there were none: what a visitor publishes goes out plainly.
+                self.context.learn_and_tell(&self.lane, &Found::default());
+            }
             Ok(Err(_)) => self.lacks_until = Some(Instant::now() + LACKING_PAUSE),
             Err(_) => return Err("no answer".to_owned()),
         }
@@ -184,6 +200,9 @@ impl Publisher {
         let mut role_asked = Instant::now();
         loop {
             self.lane.line.news().await;
+            // Whoever turns to other rules waits for what goes out by those from before.
+            let lane = self.lane.clone();
+            let _flight = lane.flight.lock().await;
             let mut flight = Flight(self.context.map.take(&self.lane, BATCH));
             let Some(oldest) = flight.0.first() else { continue };
             let asked = Instant::now();
@@ -245,7 +264,7 @@ impl Publisher {
 
     /// Is any of them appended to a history?
     fn appends(&self, batch: &[Queued]) -> bool {
-        batch.iter().any(|queued| self.context.keeps_history(queued.item.channel.as_str()))
+        batch.iter().any(|queued| self.context.appends(queued.item.channel.as_str()))
     }
 
     /// `key`: what the header line of a publication that goes past the functions is signed with.
@@ -253,7 +272,7 @@ impl Publisher {
         let Context { map, node, .. } = &*self.context;
         let (channel, publication) = (&queued.item.channel, &queued.item.publication);
         let name = self.context.name(channel);
-        if self.context.keeps_history(channel.as_str()) {
+        if self.context.appends(channel.as_str()) {
             let id = publication.id.as_deref().unwrap_or_default();
             let millis = publication.sent_at.map(|micros| (micros / 1000).to_string());
             pipeline
@@ -266,6 +285,9 @@ impl Publisher {
                 .arg(id)
                 .arg(millis.unwrap_or_default());
         } else {
+            if !Channel::is_internal(channel.as_str()) {
+                self.context.routing.published_plainly(channel);
+            }
             let command = if map.is_sharded() { "SPUBLISH" } else { "PUBLISH" };
             pipeline.cmd(command).arg(name).arg(header::write(publication, *node, key));
         }

@@ -23,6 +23,7 @@ use super::presence;
 use super::probe::{self, OwnChannel, Prober};
 use super::resp::Said;
 use super::revocation;
+use super::routing::{PastHistory, Turn};
 use super::secret;
 use super::slot::Slot;
 use super::state::Part;
@@ -45,6 +46,7 @@ const OWN_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What a gap is put down to.
 const RECONNECTED: &str = "broker_reconnected";
+const RULES_CHANGED: &str = "rules_changed";
 const TOO_LARGE: &str = "publication_too_large";
 
 /// Listens for ever, whatever happens to the connection.
@@ -104,7 +106,11 @@ impl Subscriber {
             own_asked: Instant::now(),
             own: watch::Sender::new(own),
             probed: watch::Sender::new(0),
-            kept: [revocation::channel(), announcing::channel()].map(Kept::new),
+            kept: match self.context.is_visitor {
+                // What nodes tell each other is not for it.
+                true => Vec::new(),
+                false => [revocation::channel(), announcing::channel()].map(Kept::new).into(),
+            },
         };
         course.kept.iter_mut().for_each(|kept| self.keep(&mut asking, kept));
         self.subscribe(&mut asking, &mut course);
@@ -152,9 +158,9 @@ impl Subscriber {
                 Err(error) => error,
             };
             match Cause::of_line(&error) {
-                Some(Cause::NoFunction) if !is_again => {
+                Some(Cause::NoFunction) if !is_again && !self.context.is_visitor => {
                     // What is wrong with it the publisher tells: it does the same.
-                    let _ = self.lane.install(&self.context.library.current()).await;
+                    let _ = self.context.install(&self.lane, &PastHistory::default()).await;
                 }
                 Some(Cause::Busy | Cause::Moved) => {
                     return Err(Lost::Unready(String::from_utf8_lossy(&error).into_owned()));
@@ -181,6 +187,10 @@ impl Subscriber {
                 if announcing::is_channel(channel) {
                     if let Some(announcement) = announcing::told(&publication.payload) {
                         (self.context.sink)(Event::Announced(announcement));
+                    } else if announcing::told_news(&publication.payload)
+                        .is_some_and(|node| node != self.context.node)
+                    {
+                        self.context.following.news.notify_one();
                     }
                     return;
                 }
@@ -208,6 +218,10 @@ impl Subscriber {
                     kept.pause = OWN_INTERVAL;
                     if revocation::is_channel(kept.channel.as_str()) {
                         self.context.revoking.subscribed.notify_one();
+                    }
+                    if announcing::is_channel(kept.channel.as_str()) {
+                        // What was said before went past this node.
+                        self.context.following.news.notify_one();
                     }
                 }
                 if let Some(channel) = self.channel(channel)
@@ -271,6 +285,7 @@ impl Subscriber {
             self.ask(asking, Verb::Unsubscribe, &channels.iter().collect::<Vec<_>>());
         }
         self.lane.wanted.retry();
+        self.lane.turns.due(Instant::now()).iter().for_each(|turn| self.turn(turn));
         if let Some(number) = self.lane.wanted.unanswered()
             && std::mem::take(&mut course.is_doubtful)
         {
@@ -283,6 +298,19 @@ impl Subscriber {
             course.own.send_replace(self.ask_own(asking));
         }
         course.kept.iter_mut().for_each(|kept| self.keep(asking, kept));
+    }
+
+    /// Has the hub look again at channels whose history begins or ends by other rules than the node's own.
+    fn turn(&self, turn: &Turn) {
+        let own = self.context.library.get().rules();
+        let is_meant = |channel: &Channel| {
+            let name = channel.as_str();
+            !Channel::is_internal(name) && own.kept_since(name).is_some() && turn.is_about(name)
+        };
+        for channel in self.lane.wanted.confirmed(is_meant) {
+            let interrupted = Some(RULES_CHANGED);
+            (self.context.sink)(Event::Subscribed { channel: &channel, interrupted });
+        }
     }
 
     /// Asks for a channel that is always subscribed, where it is the lane's and not confirmed.

@@ -3,13 +3,14 @@
 
 mod permits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Pipeline, RedisError, Value};
-use futures_util::future::join_all;
+use bytes::Bytes;
+use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout};
 
 use super::context::Context;
@@ -18,8 +19,8 @@ use super::lane::Lane;
 use super::resp::Said;
 use super::topology;
 use super::url::Deployment;
-use super::{SILENT, functions};
-use crate::broker::{Answers, Config, Master, Reading, Survey};
+use super::{SILENT, announcing, functions, header};
+use crate::broker::{Answers, Config, Master, Reading, Stage, Survey};
 use crate::publication::NodeId;
 
 /// Most masters that are asked.
@@ -27,6 +28,12 @@ const MASTERS_MAX: usize = 64;
 
 /// How long all answers to one batch of questions may take together.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long it is listened to what nodes announce: each of a small fleet does within two seconds.
+const LISTEN_TIME: Duration = Duration::from_millis(2500);
+
+/// Most nodes with other rules that are named.
+const NODES_MAX: usize = 10;
 
 /// How often the way to the server and back is measured.
 const PINGS: usize = 5;
@@ -67,14 +74,25 @@ async fn answers(context: &Context, lane: &Lane) -> Result<Answers, String> {
     let mut connection = lane.link.open().await.map_err(|error| error.to_string())?;
     let round_trip = round_trip(&mut connection).await?;
     let mut answers = ask(&mut connection, &questions()).await?.into_iter();
+    let mut nodes = BTreeSet::new();
     let mut next = || answers.next().unwrap_or(Value::Nil);
+    let (info, library) = (next(), next().extract_error().map_err(|error| words(&error)));
+    let (forbidden, heard) = join(
+        permits::forbidden(context, lane, &mut connection),
+        // Whoever may not listen learns it with the rest.
+        async { timeout(LISTEN_TIME, listen(context, lane, &mut nodes)).await },
+    )
+    .await;
+    drop(heard);
     Ok(Answers {
-        info: text(next()).map(|text| fields(&text)),
-        has_functions: is_listed(next()),
+        info: text(info).map(|text| fields(&text)),
+        has_functions: library.as_ref().map(is_listed).map_err(Clone::clone),
+        rules: library.map(|library| context.library.get().found_in(&library)),
         settings: SETTINGS.map(|name| (name, text(next()))).into(),
         round_trip,
         clock_ahead_millis: clock_ahead(&mut connection).await,
-        forbidden: permits::forbidden(context, lane, &mut connection).await?,
+        forbidden: forbidden?,
+        nodes_with_other_rules: nodes.into_iter().collect(),
         relay: relay(context, lane, &mut connection).await,
     })
 }
@@ -82,7 +100,7 @@ async fn answers(context: &Context, lane: &Lane) -> Result<Answers, String> {
 fn questions() -> Pipeline {
     let mut questions = Pipeline::new();
     questions.cmd("INFO");
-    questions.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(functions::NAME);
+    questions.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(functions::NAME).arg("WITHCODE");
     for name in SETTINGS {
         questions.cmd("CONFIG").arg("GET").arg(name);
     }
@@ -159,6 +177,33 @@ async fn relay(
     timeout(2 * ANSWER_TIMEOUT, relaying).await.unwrap_or_else(|_| Err(silent()))
 }
 
+/// Listens to what nodes tell each other, until the connection ends or the caller has enough: some name rules
+/// that are not those of the configuration.
+async fn listen(context: &Context, lane: &Lane, others: &mut BTreeSet<NodeId>) -> Result<(), Lost> {
+    let channel = announcing::channel();
+    if !context.map.owns(lane, &channel) {
+        return Ok(());
+    }
+    let own = context.library.get().hash();
+    let (mut feed, mut asking) = feed::open(&lane.server).await?;
+    let subscribe = if context.map.is_sharded() { "SSUBSCRIBE" } else { "SUBSCRIBE" };
+    asking.ask(subscribe, &[context.name(&channel)]);
+    asking.write().await?;
+    loop {
+        let reading = feed.read(|said, _| {
+            let Said::Message { payload, .. } = said else { return };
+            let told = header::read(Bytes::copy_from_slice(payload), |_| false).payload;
+            let told = announcing::told(&told).filter(|told| told.stage != Stage::Gone);
+            if let Some(told) = told.filter(|told| told.rules.is_some_and(|rules| rules != own))
+                && others.len() < NODES_MAX
+            {
+                others.insert(told.node);
+            }
+        });
+        reading.await?;
+    }
+}
+
 /// Reads until it is said, or an error is.
 async fn heard(feed: &mut feed::Feed, is_it: impl Fn(&Said<'_>) -> bool) -> Result<(), String> {
     let mut answer = None;
@@ -194,9 +239,8 @@ fn text(answer: Value) -> Reading<String> {
 }
 
 /// Does a list have anything in it?
-fn is_listed(answer: Value) -> Reading<bool> {
-    let answer = answer.extract_error().map_err(|error| words(&error))?;
-    Ok(matches!(answer, Value::Array(listed) if !listed.is_empty()))
+fn is_listed(answer: &Value) -> bool {
+    matches!(answer, Value::Array(listed) if !listed.is_empty())
 }
 
 /// What the server said, without the crate's words around it.

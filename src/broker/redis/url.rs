@@ -87,6 +87,14 @@ impl Url {
         matches!(self, Self::Redis(deployment) if deployment.is_encrypted)
     }
 
+    /// The number of the database. Redis keeps keys in it; pub/sub and functions belong to all of them.
+    pub fn database(&self) -> i64 {
+        match self {
+            Self::Memory => 0,
+            Self::Redis(deployment) => deployment.login.db(),
+        }
+    }
+
     /// Is it a cluster?
     pub fn is_cluster(&self) -> bool {
         matches!(self, Self::Redis(Deployment { masters: Masters::Cluster { .. }, .. }))

@@ -251,6 +251,16 @@ impl Wanted {
         true
     }
 
+    /// Those of the confirmed channels that are meant.
+    pub fn confirmed(&self, is_meant: impl Fn(&Channel) -> bool) -> Vec<Channel> {
+        let channels = self.lock();
+        let confirmed = channels
+            .entries
+            .iter()
+            .filter(|(channel, entry)| entry.standing == Standing::Confirmed && is_meant(channel));
+        confirmed.map(|(channel, _)| channel.clone()).collect()
+    }
+
     /// The channels nobody has come back to. They are no longer wanted when this returns; wanted
     /// again, they are asked for again after what is done with this list.
     pub fn next_to_unsubscribe(&self) -> Vec<Channel> {

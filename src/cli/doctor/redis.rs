@@ -3,6 +3,7 @@
 mod acl;
 mod buffers;
 mod keeping;
+mod rules;
 mod server;
 
 use super::finding::{Finding, Level, Part};
@@ -105,6 +106,7 @@ fn of_master(master: &Master, config: &Config) -> Vec<Finding> {
             let mut findings = server::findings(answers, config);
             findings.extend(buffers::findings(answers, config));
             findings.extend(keeping::findings(answers, config));
+            findings.extend(rules::findings(answers, config));
             findings.extend(acl::findings(answers, config));
             findings
         }
@@ -184,7 +186,7 @@ pub mod tests {
 
     use super::super::host::tests::config;
     use super::*;
-    use crate::broker::Answers;
+    use crate::broker::{Answers, RulesFound};
 
     pub const HISTORY: &str =
         r#"rules=[{pattern="chat:*",history={size=5,age="1m"},presence=true}]"#;
@@ -219,6 +221,8 @@ pub mod tests {
             info: Ok(all.into_iter().map(text).collect()),
             settings: given.into_iter().map(|(name, value)| (name, Ok(value.to_owned()))).collect(),
             has_functions: Ok(true),
+            rules: Ok(RulesFound::Same),
+            nodes_with_other_rules: Vec::new(),
             round_trip: Duration::from_micros(200),
             clock_ahead_millis: Ok(3),
             forbidden: Vec::new(),

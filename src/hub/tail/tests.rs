@@ -360,3 +360,26 @@ fn a_rule_that_begins_to_keep_history_takes_nothing_from_those_who_subscribe_alr
     items.extend(released(&mut tail));
     assert_eq!(publications(&items), [Some(at(1, 4)), Some(at(1, 5))]);
 }
+
+#[test]
+fn an_epoch_that_other_rules_began_is_told_as_a_gap_also_on_a_connection_that_held() {
+    let first = Publication { rules_changed: true, ..kept(2, 1) };
+    let mut tail = live(at(1, 5));
+    assert!(matches!(tail.arrive(first.clone()), Arrived::Read(_)));
+    let mut items = Vec::new();
+    assert_eq!(tail.page(vec![first.clone()], true, &mut items), Next::Release);
+    assert_eq!(items, [Item::Gap(RULES_CHANGED)]);
+    assert_eq!(released(&mut tail), [Item::Publication(first)]);
+    assert_eq!(tail.last(), Some(at(2, 1)));
+}
+
+#[test]
+fn nobody_comes_back_to_what_was_held_when_the_history_ended() {
+    let mut tail = interrupted(at(1, 5));
+    tail.arrive(kept(1, 6));
+    let mut items = Vec::new();
+    assert_eq!(tail.ends_at(None, &mut items), Next::Release);
+    assert_eq!(items, [Item::Gap(LOST)]);
+    assert_eq!(publications(&released(&mut tail)), [None]);
+    assert_eq!((tail.last(), tail.is_live()), (None, true));
+}

@@ -139,6 +139,18 @@ fn agrees_with_its_meaning() {
 }
 
 #[test]
+fn what_was_written_for_redis_is_read_back() {
+    for pattern in ["a", "chat:*", "**", "user:{user}:*/**", "a.b-c[%]^$()+?", "é:*x"] {
+        let pattern = Pattern::parse(pattern).unwrap();
+        let read = Pattern::from_lua(&pattern.lua()).expect("a node wrote it");
+        assert_eq!(read.as_str(), pattern.as_str());
+    }
+    for other in ["", "chat", "^chat", "chat$", "^a*$", "^%", "^[a-z]$", "^%a$b"] {
+        assert!(Pattern::from_lua(other).is_none(), "{other}");
+    }
+}
+
+#[test]
 fn user_is_that_very_user_where_there_is_one() {
     let matches =
         |pattern, channel, user| Pattern::parse(pattern).unwrap().matches_for(channel, user);

@@ -29,7 +29,7 @@ pub struct Course {
     pub own: watch::Sender<OwnChannel>,
     /// The number of the last probe that came back.
     pub probed: watch::Sender<u64>,
-    pub kept: [Kept; 2],
+    pub kept: Vec<Kept>,
 }
 
 /// A channel that is subscribed for as long as its slot is the lane's, whatever else is wanted.
@@ -110,7 +110,7 @@ mod tests {
             own_asked: Instant::now(),
             own: watch::Sender::new(OwnChannel { channel: channel.clone(), confirmed: false }),
             probed: watch::Sender::new(0),
-            kept: [Kept::new(channel.clone()), Kept::new(channel)],
+            kept: vec![Kept::new(channel.clone()), Kept::new(channel)],
         }
     }
 

@@ -1,0 +1,60 @@
+//! Whose rules Redis goes by: pub/sub and functions belong to the whole server, so whoever has the same
+//! `broker.prefix` there shares them, whatever the database.
+
+use super::super::finding::Finding;
+use crate::broker::{Answers, RulesFound};
+use crate::config::Config;
+
+const WHY: &str = "Redis keeps the histories that the rules installed last say, for all who share the prefix: \
+    others may be kept too short, too long or not at all";
+
+const REMEDY: &str = "where those are the fleet's, run this with its configuration; else a broker.prefix of its own \
+    for each fleet, and then restart one node whose rules are right: the rules of the node that started last \
+    count";
+
+pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match &answers.rules {
+        Ok(RulesFound::Same) => {
+            findings.push(Finding::ok("rules", "those of this configuration are installed"));
+        }
+        Ok(RulesFound::Others { installed_by, database }) => {
+            let by = if installed_by.is_empty() { "a node" } else { installed_by.as_str() };
+            let measured = format!(
+                "others than this configuration's are installed under {:?}: by {by}, for database {database}",
+                config.broker.prefix
+            );
+            findings.push(Finding::warning("rules", measured, WHY, REMEDY));
+        }
+        // The first node installs them; what the user may not read is told with its permissions.
+        Ok(RulesFound::None) | Err(_) => {}
+    }
+    let others: Vec<_> = answers.nodes_with_other_rules.iter().map(ToString::to_string).collect();
+    if !others.is_empty() {
+        let measured = format!("other rules than this configuration's: {}", others.join(", "));
+        findings.push(Finding::warning("nodes' rules", measured, WHY, REMEDY));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::finding::Level;
+    use super::super::tests::{HISTORY, answers, level};
+    use super::*;
+    use crate::publication::NodeId;
+
+    #[test]
+    fn rules_of_another_fleet_are_told_whether_redis_or_nodes_have_them() {
+        let mut found = answers(&[], &[]);
+        assert_eq!(level(found.clone(), &[HISTORY], "rules"), Some(Level::Ok));
+        assert_eq!(level(found.clone(), &[HISTORY], "nodes' rules"), None);
+        found.nodes_with_other_rules.push(NodeId::random());
+        assert_eq!(level(found.clone(), &[HISTORY], "nodes' rules"), Some(Level::Warning));
+        let installed_by = "0123456789ab on staging-1".to_owned();
+        found.rules = Ok(RulesFound::Others { installed_by, database: 3 });
+        assert_eq!(level(found.clone(), &[HISTORY], "rules"), Some(Level::Warning));
+        found.rules = Ok(RulesFound::None);
+        assert_eq!(level(found, &[HISTORY], "rules"), None);
+    }
+}

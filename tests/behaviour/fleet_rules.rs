@@ -1,0 +1,304 @@
+//! The rules of a fleet in Redis: one for all nodes, changed at one moment, and by nothing but nodes.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use redis::Value;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::client::Client;
+use crate::support::cluster::Cluster;
+use crate::support::eventually;
+use crate::support::node::{Node, outcome, tidegate};
+use crate::support::process::{Process, Signal};
+use crate::support::redis::Redis;
+
+const ON: &str = r#"rules=[{pattern="h",history={size=1000,age="10m"}},{pattern="**"}]"#;
+const OFF: &str = r#"rules=[{pattern="**"}]"#;
+
+/// The library as it is installed now. None: there is none.
+async fn functions(redis: &Redis) -> Option<String> {
+    let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
+    let libraries: Vec<HashMap<String, Value>> = redis.ask(&list).await;
+    let code = libraries.into_iter().next()?.remove("library_code").expect("it has a text");
+    Some(redis::from_redis_value(code).expect("a text is a string"))
+}
+
+/// A node whose rules are in a file, to be reloaded.
+struct Reloaded {
+    node: Node,
+    path: PathBuf,
+    _directory: TempDir,
+}
+
+impl Reloaded {
+    async fn on(redis: &Redis, rules: &str) -> Self {
+        Self::at(&redis.url(), rules).await
+    }
+
+    async fn at(url: &str, rules: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("tidegate.toml");
+        std::fs::write(&path, rules).expect("the file is written");
+        let node = Node::configured(&path, &[&format!("broker.url={url}")]).await;
+        node.becomes_ready().await;
+        Self { node, path, _directory: directory }
+    }
+
+    async fn reload(&self, rules: &str) {
+        let metric = "tidegate_config_reloads_total{outcome=\"taken_up\"}";
+        let before = self.node.metric(metric).await;
+        std::fs::write(&self.path, rules).expect("the file is written");
+        self.node.signal(Signal::HUP);
+        let is_done = async || (self.node.metric(metric).await > before).then_some(());
+        eventually("a reload", is_done).await;
+    }
+}
+
+/// Publishes; where it stands, if it is kept.
+async fn publish(client: &mut Client, channel: &str, data: u64) -> Option<String> {
+    let command = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
+    let answer = client.ask(command).await;
+    assert_eq!(answer["type"], "published", "{answer}");
+    answer["position"].as_str().map(str::to_owned)
+}
+
+/// What somebody is told who comes back with this position.
+async fn recovered(node: &Node, since: &str) -> serde_json::Value {
+    let mut client = Client::json(node).await;
+    let command = json!({"type": "subscribe", "id": 1, "channel": "h", "since": since});
+    client.ask(command).await["recovered"].clone()
+}
+
+fn epoch(position: &str) -> &str {
+    position.split('-').next().expect("a position")
+}
+
+#[tokio::test]
+async fn no_command_changes_the_rules_of_a_running_fleet() {
+    let redis = Redis::start().await;
+    let node = Node::on(&redis, &[ON]).await;
+    let installed = functions(&redis).await.expect("a node has installed them");
+    let mut client = Client::json(&node).await;
+    let first = publish(&mut client, "h", 1).await.expect("a position");
+    let broker = format!("broker.url={}", redis.url());
+    let mut subscribe = Process::spawn(
+        "tidegate subscribe",
+        tidegate(&["subscribe", "h", "--set", &broker, "--set", OFF]),
+    );
+    eventually("a subscription", async || (redis.subscribers("h").await == 1).then_some(())).await;
+    let commands: [&[&str]; 4] = [
+        &["publish", "h", "of a command"],
+        &["check"],
+        &["explain", "--channel", "h"],
+        &["doctor"],
+    ];
+    for command in commands {
+        // Without rules, and with others than the fleet's.
+        for rules in [OFF, r#"rules=[{pattern="h",history={size=1,age="1s"}}]"#] {
+            let arguments = [command, &["--set", &broker, "--set", rules]].concat();
+            let ended = outcome(tidegate(&arguments)).await;
+            assert!(ended.status.success(), "{ended:?}");
+            let is_same = functions(&redis).await.as_ref() == Some(&installed);
+            assert!(is_same, "{command:?} has changed the functions");
+        }
+    }
+    eventually("a line", async || subscribe.stdout().first().cloned()).await;
+    subscribe.signal(Signal::INT);
+    assert_eq!(subscribe.exit_code().await, 0);
+    assert_eq!(functions(&redis).await, Some(installed));
+    // What the command published stands in the history, and the history goes on.
+    let answer = client.ask(json!({"type": "history", "id": 3, "channel": "h"})).await;
+    let kept = answer["publications"].as_array().expect("a list");
+    let texts = kept.iter().filter(|it| it["text"] == "of a command").count();
+    assert_eq!((kept.len(), texts), (3, 2), "{answer}");
+    let last = publish(&mut client, "h", 2).await.expect("a position");
+    assert_eq!(epoch(&last), epoch(&first));
+    assert_eq!(recovered(&node, &first).await, true);
+}
+
+#[tokio::test]
+async fn a_command_publishes_where_no_node_has_installed_anything() {
+    let redis = Redis::start().await;
+    let mut listener = redis.listener("h").await;
+    let broker = format!("broker.url={}", redis.url());
+    let command = ["publish", "h", "alone", "--set", &broker, "--set", ON];
+    let ended = outcome(tidegate(&command)).await;
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(listener.hears().await.ends_with(b"alone"));
+    assert_eq!(functions(&redis).await, None, "a command installs nothing");
+}
+
+#[tokio::test]
+async fn nodes_follow_rules_that_another_node_brings_and_begin_one_history() {
+    let redis = Redis::start().await;
+    follow_rules_and_begin_one_history(&redis.url()).await;
+}
+
+#[tokio::test]
+async fn nodes_of_a_cluster_do_so_too() {
+    let cluster = Cluster::of_masters().await;
+    follow_rules_and_begin_one_history(&cluster.url()).await;
+}
+
+async fn follow_rules_and_begin_one_history(url: &str) {
+    let (first, second) = (Reloaded::at(url, OFF).await, Reloaded::at(url, OFF).await);
+    let mut here = Client::json(&first.node).await;
+    let mut there = Client::json(&second.node).await;
+    assert_eq!(publish(&mut there, "h", 0).await, None);
+    let mut data = 0;
+    let mut publish_by_turns = async || {
+        data += 1;
+        let client = if data % 2 == 0 { &mut here } else { &mut there };
+        publish(client, "h", data).await
+    };
+    let publishing = async {
+        let mut positions = Vec::new();
+        // Until long after both have been reloaded.
+        while positions.iter().flatten().count() < 600 {
+            positions.push(publish_by_turns().await);
+        }
+        positions
+    };
+    let reloading = async {
+        first.reload(ON).await;
+        second.reload(ON).await;
+    };
+    let (positions, ()) = tokio::join!(publishing, reloading);
+    // From one moment on all are kept, whoever published them and whatever its own rules say.
+    let kept: Vec<_> = positions.iter().skip_while(|it| it.is_none()).collect();
+    assert!(kept.iter().all(|it| it.is_some()), "some went past the history: {positions:?}");
+    let epochs: Vec<_> = kept.iter().flat_map(|it| it.as_deref()).map(epoch).collect();
+    assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "another history began: {epochs:?}");
+    let start = kept[0].as_deref().expect("a position");
+    for node in [&first.node, &second.node] {
+        eventually("all since then", async || (recovered(node, start).await == true).then_some(()))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_was_away_when_rules_changed_has_its_histories_begin_anew() {
+    let redis = Redis::start().await;
+    let (first, second) = (Reloaded::on(&redis, OFF).await, Reloaded::on(&redis, OFF).await);
+    let mut here = Client::json(&first.node).await;
+    let mut there = Client::json(&second.node).await;
+    let mut listener = redis.listener("h").await;
+    second.node.signal(Signal::STOP);
+    first.reload(ON).await;
+    let start = eventually("a history", async || publish(&mut here, "h", 1).await).await;
+    // They wait in the node's sockets, and are there before the news of other rules is.
+    for data in 0..50 {
+        let command = json!({"type": "publish", "id": data, "channel": "h", "data": data});
+        there.command(command).await;
+    }
+    second.node.signal(Signal::CONT);
+    let mut went_past = false;
+    for data in 0..50 {
+        went_past |= there.answer(data).await["position"].is_null();
+    }
+    drop(listener.hears().await);
+    if went_past {
+        // Never true, from the time on that the node knows.
+        eventually("a history that began anew", async || {
+            let next = publish(&mut here, "h", 2).await.expect("a position");
+            (epoch(&next) != epoch(&start)).then_some(())
+        })
+        .await;
+        assert_eq!(recovered(&first.node, &start).await, false);
+    } else {
+        assert_eq!(recovered(&first.node, &start).await, true);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_all_is_there_once_another_node_has_switched_history_off() {
+    let redis = Redis::start().await;
+    let (first, second) = (Reloaded::on(&redis, ON).await, Reloaded::on(&redis, ON).await);
+    let mut client = Client::json(&second.node).await;
+    let mut listener = Client::json(&second.node).await;
+    listener.ask(json!({"type": "subscribe", "id": 1, "channel": "h"})).await;
+    let since = publish(&mut client, "h", 1).await.expect("a position");
+    assert_eq!(recovered(&second.node, &since).await, true);
+    first.reload(OFF).await;
+    // The other node's own rules keep history still.
+    let is_kept_past = async || publish(&mut client, "h", 2).await.is_none().then_some(());
+    eventually("what is published to be kept no more", is_kept_past).await;
+    assert_eq!(recovered(&second.node, &since).await, false);
+}
+
+#[tokio::test]
+async fn a_fleet_with_the_same_prefix_is_told_by_doctor_whatever_its_database() {
+    let redis = Redis::start().await;
+    let prefix = "broker.prefix=shared:";
+    let own = Node::on(&redis, &[ON, prefix]).await;
+    let doctor = async |database: u32, rules: &str| {
+        let broker = format!("broker.url={}/{database}", redis.url());
+        let command = ["doctor", "--set", &broker, "--set", prefix, "--set", rules];
+        String::from_utf8(outcome(tidegate(&command)).await.stdout).expect("it is text")
+    };
+    let well = doctor(0, ON).await;
+    assert!(well.contains("those of this configuration are installed"), "{well}");
+    assert!(!well.contains("other rules than"), "{well}");
+    let staging = Node::at(&format!("{}/3", redis.url()), &[ON, prefix]).await;
+    staging.becomes_ready().await;
+    let by = functions(&redis).await.expect("they are there");
+    assert!(by.contains("\"database\":3"), "the later one has replaced them");
+    let ill = doctor(0, ON).await;
+    assert!(ill.contains("for database 3"), "{ill}");
+    // The other way round, the nodes that are left tell.
+    let ill = doctor(3, ON).await;
+    assert!(
+        ill.contains("those of this configuration") && ill.contains("other rules than"),
+        "{ill}"
+    );
+    assert_eq!(own.metric("tidegate_rules_mismatch").await, 0.0, "there from the start");
+}
+
+#[tokio::test]
+async fn a_staging_copy_that_replaces_the_rules_is_told_of_by_metric_and_log() {
+    let redis = Redis::start().await;
+    let own = Node::on(&redis, &[ON]).await;
+    let staging = Node::on(&redis, &[OFF]).await;
+    let redis_differs = "tidegate_rules_mismatch{with=\"redis\"}";
+    // They last for longer than one patience before they are told.
+    for node in [redis_differs, "tidegate_rules_mismatch{with=\"nodes\"}"] {
+        let is_told = async || (own.metric(node).await == 1.0).then_some(());
+        if tokio::time::timeout(std::time::Duration::from_secs(19), async {
+            while is_told().await.is_none() {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        })
+        .await
+        .is_err()
+        {
+            eventually("other rules to be told", is_told).await;
+        }
+    }
+    assert_eq!(staging.metric(redis_differs).await, 0.0, "they are its own");
+    let name = |node: &Node| {
+        let log = node.process.stderr().join("\n");
+        let after = log.split("node=").nth(1).or_else(|| log.split("\"node\":\"").nth(1));
+        after.expect("it says its name").chars().take(12).collect::<String>()
+    };
+    let (log, other) = (own.process.stderr().join("\n"), name(&staging));
+    assert!(log.contains(&format!("{other} on ")), "who installed them: {other} in {log}");
+    assert!(log.matches(&other).count() >= 2, "and who goes by others: {other} in {log}");
+}
+
+#[tokio::test]
+async fn a_database_needs_a_prefix_of_its_own() {
+    let refused = ["check", "--set", "broker.url=redis://127.0.0.1/3"];
+    let ended = outcome(tidegate(&refused)).await;
+    assert_eq!(ended.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("broker.prefix") && said.contains("\"tidegate3:\""), "{said}");
+    for (url, prefix) in
+        [("redis://127.0.0.1/3", "tidegate3:"), ("redis://127.0.0.1/0", "tidegate:")]
+    {
+        let (url, prefix) = (format!("broker.url={url}"), format!("broker.prefix={prefix}"));
+        let ended = outcome(tidegate(&["check", "--set", &url, "--set", &prefix])).await;
+        assert!(ended.status.success(), "{ended:?}");
+    }
+}
