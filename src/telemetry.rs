@@ -445,6 +445,16 @@ pub fn broker_refused(command: &'static str, channel: &str, error: &dyn Display)
     }
 }
 
+/// A publication was refused, as Redis would have ended the connection for it. Told once for each limit.
+pub fn broker_takes_no_more_than(limit: usize, bytes: usize) {
+    tracing::warn!(
+        limit_bytes = limit,
+        bytes,
+        "a publication is larger than redis takes and was refused: raise proto-max-bulk-len and \
+         client-query-buffer-limit there, or lower session.message_bytes_max"
+    );
+}
+
 /// The node's own publication came back from the broker.
 pub fn broker_probed(round_trip: Duration) {
     METRICS.broker_probe_rtt.observe(round_trip.as_secs_f64());

@@ -21,6 +21,7 @@ mod functions;
 pub mod header;
 mod history;
 mod lane;
+mod limits;
 mod line;
 mod link;
 mod map;

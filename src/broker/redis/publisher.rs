@@ -13,13 +13,14 @@ use super::announcing;
 use super::context::Context;
 use super::header;
 use super::lane::Lane;
+use super::limits::Limits;
 use super::line::{Most, Queued};
 use super::link::Backoff;
 use super::replicas::{REPLICA_TIMEOUT, Replicas};
 use super::secret::{self, Secret};
 use super::state::Part;
 use super::verdict::{Cause, Verdict};
-use crate::broker::Unavailable;
+use crate::broker::{TOO_LARGE, Unavailable};
 use crate::publication::Channel;
 use crate::telemetry;
 
@@ -62,6 +63,7 @@ pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
         refused: false,
         asked_again: 0,
         replicas: Replicas::default(),
+        limits: Limits::default(),
         lacks_until: None,
     };
     let lane = publisher.lane.clone();
@@ -105,6 +107,7 @@ struct Publisher {
     /// How many batches in a row had something that goes out again.
     asked_again: u32,
     replicas: Replicas,
+    limits: Limits,
     /// Redis refused the functions, and is not asked to take them again before.
     lacks_until: Option<Instant>,
 }
@@ -127,12 +130,15 @@ impl Publisher {
         let preparing = async {
             let mut role = Pipeline::new();
             role.cmd("ROLE");
-            let answers = connection.req_packed_commands(&role, 0, 1).await;
+            this.limits = Limits::default();
+            this.limits.ask(&mut role);
+            let answers = connection.req_packed_commands(&role, 0, role.len()).await;
             let answers = answers.map_err(|error| error.to_string())?;
             if answers.first().is_some_and(is_replica) {
                 return Err(REPLICA.to_owned());
             }
             this.replicas = Replicas::of(answers.first());
+            this.limits.learn(answers.get(1..).unwrap_or_default());
             // Without them channels without history work all the same.
             let _ = this.install(&mut connection).await;
             let answer = secret::question().query_async(&mut connection).await;
@@ -185,12 +191,13 @@ impl Publisher {
         loop {
             self.lane.line.news().await;
             let mut flight = Flight(self.context.map.take(&self.lane, BATCH));
+            let secret = self.lane.secret.current();
+            let key = (*secret).as_ref().or(self.context.secrets.configured()).map(Secret::as_str);
+            refuse_too_large(&mut self.limits, &self.context, &mut flight.0, key);
             let Some(oldest) = flight.0.first() else { continue };
             let asked = Instant::now();
             let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
             let mut pipeline = Pipeline::with_capacity(flight.0.len() + 1);
-            let secret = self.lane.secret.current();
-            let key = (*secret).as_ref().or(self.context.secrets.configured()).map(Secret::as_str);
             flight.0.iter().for_each(|queued| self.ask(&mut pipeline, queued, key));
             let waits = self.replicas.are_waited_for() && self.appends(&flight.0);
             if waits {
@@ -198,6 +205,7 @@ impl Publisher {
             }
             let asks_role = role_asked + ROLE_INTERVAL <= asked;
             if asks_role {
+                self.limits.ask(&mut pipeline);
                 // It changes where an operator replaces the functions by others.
                 pipeline.add_command(secret::question()).cmd("ROLE");
                 role_asked = asked;
@@ -221,6 +229,8 @@ impl Publisher {
             if asks_role {
                 self.replicas.counted(answers.last());
                 is_lacking = self.learn_secret(answers.iter().nth_back(1).unwrap_or(&Value::Nil));
+                let of_limits = flight.0.len() + usize::from(waits);
+                self.limits.learn(answers.get(of_limits..).unwrap_or_default());
             }
             let batch = std::mem::take(&mut flight.0);
             match self.answer(batch, &answers, confirmed) {
@@ -335,6 +345,28 @@ impl Publisher {
         let pause = AGAIN_PAUSE * 2u32.pow(self.asked_again.min(6));
         self.asked_again += 1;
         sleep(pause.min(AGAIN_PAUSE_MAX)).await;
+    }
+}
+
+/// Answers what the server would end the connection for, and leaves the others.
+fn refuse_too_large(
+    limits: &mut Limits,
+    context: &Context,
+    batch: &mut Vec<Queued>,
+    key: Option<&str>,
+) {
+    let mut excess = None;
+    let refused: Vec<_> = batch
+        .extract_if(.., |queued| {
+            let bytes = limits.excess(queued, context, key);
+            excess = bytes.or(excess);
+            bytes.is_some()
+        })
+        .collect();
+    refused.into_iter().for_each(|queued| queued.item.answer(Err(TOO_LARGE)));
+    if let (Some(bytes), false) = (excess, limits.is_told) {
+        limits.is_told = true;
+        telemetry::broker_takes_no_more_than(limits.argument_bytes(), bytes);
     }
 }
 

@@ -32,13 +32,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const PINGS: usize = 5;
 
 /// What is asked of `CONFIG GET`, one by one, as Redis before 7 takes a single name.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 10] = [
     "appendonly",
     "client-output-buffer-limit",
+    "client-query-buffer-limit",
     "maxclients",
     "maxmemory",
     "maxmemory-policy",
     "min-replicas-to-write",
+    "proto-max-bulk-len",
     "tcp-keepalive",
     "timeout",
 ];

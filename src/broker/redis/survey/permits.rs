@@ -24,11 +24,10 @@ const PRESENCE: &[Need] = &[Need::Presence];
 const REVOCATIONS: &[Need] = &[Need::Revocations];
 
 /// With one server, or sentinels. `<channel>` exists nowhere.
-const ATTEMPTS: [Attempt; 33] = [
+const ATTEMPTS: [Attempt; 32] = [
     ("client|setname", ALL, "CLIENT SETNAME tidegate-doctor"),
     ("role", ALL, "ROLE"),
     ("ping", ALL, "PING"),
-    ("unwatch", ALL, "UNWATCH"),
     ("function|list", KEEPING, "FUNCTION LIST LIBRARYNAME tidegate"),
     // No library begins like this.
     ("function|load", KEEPING, "FUNCTION LOAD nothing"),
