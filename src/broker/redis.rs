@@ -25,6 +25,7 @@ mod limits;
 mod line;
 mod link;
 mod map;
+mod moving;
 mod presence;
 mod probe;
 mod publisher;

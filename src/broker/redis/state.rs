@@ -21,6 +21,8 @@ pub struct LaneState {
 struct Standings {
     masters: Standing,
     lanes: Vec<LaneStandings>,
+    /// Why channels of slots that move cannot be used. None: they can, or there are none.
+    moves: Option<String>,
     /// It has been told how the first attempt went.
     told: bool,
 }
@@ -80,7 +82,8 @@ impl Standings {
     /// The first thing that does not work, and why.
     fn fault(&self) -> Option<String> {
         let masters = self.masters.fault("it is not known which redis is the master");
-        masters.or_else(|| self.lanes.iter().find_map(LaneStandings::fault))
+        let lanes = || self.lanes.iter().find_map(LaneStandings::fault);
+        masters.or_else(lanes).or_else(|| self.moves.clone())
     }
 
     /// Has an attempt said something?
@@ -116,6 +119,18 @@ impl State {
     /// It is not known.
     pub fn masters_unknown(&self, why: &dyn Display) {
         self.change(|it| it.masters = Standing::Fails(why.to_string()));
+    }
+
+    /// Channels of slots that move can be used, or none moves.
+    pub fn moves_work(&self) {
+        if self.lock().moves.is_some() {
+            self.change(|it| it.moves = None);
+        }
+    }
+
+    /// They cannot.
+    pub fn moves_fail(&self, why: &dyn Display) {
+        self.change(|it| it.moves = Some(format!("a slot that redis moves cannot be used: {why}")));
     }
 
     /// A master more, of which nothing works so far.
@@ -175,6 +190,17 @@ impl LaneState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_that_cannot_be_used_is_a_reason_of_its_own() {
+        let state = Arc::new(State::default());
+        state.masters_known();
+        state.moves_fail(&"host:2: no answer");
+        let fault = "a slot that redis moves cannot be used: host:2: no answer";
+        assert_eq!(state.ready(), Err(fault.to_owned()));
+        state.moves_work();
+        assert_eq!(state.ready(), Ok(()));
+    }
 
     #[test]
     fn it_is_ready_while_all_parts_of_all_masters_work_and_says_why_not() {

@@ -22,7 +22,7 @@ use super::map::Layout;
 use super::server::{Address, Server};
 use super::url::{Deployment, Masters};
 use crate::tls::Trust;
-use crate::vital;
+use crate::{telemetry, vital};
 
 /// How long a server may take to say who is master, from connecting to its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -102,6 +102,10 @@ async fn watch<S: Source>(context: Arc<Context>, mut source: S) {
             Ok(layout) => {
                 backoff = Backoff::default();
                 if layout != known {
+                    if layout.moving != known.moving {
+                        telemetry::slots_move(layout.moving.len());
+                    }
+                    let _still = context.detours.write().await;
                     follow(&context, &layout);
                     known = layout;
                 }
@@ -127,6 +131,9 @@ fn follow(context: &Arc<Context>, layout: &Layout) {
     let applied = context.map.apply(layout, |address| Lane::new(address, context));
     applied.new.iter().for_each(|lane| lane.start(context));
     applied.retired.iter().for_each(|lane| lane.retire());
+    if layout.moving.is_empty() {
+        context.state.moves_work();
+    }
     // From now on what waits for a master waits for one that Redis is about to name.
     context.map.nowhere.line.set_stuck(None);
     match layout.owners.iter().filter(|owner| owner.is_none()).count() {

@@ -78,7 +78,7 @@ impl Url {
             _ => None,
         };
         if let Some(query) = query {
-            parameters::check(query)?;
+            return Err(parameters::refusal(query));
         }
         let (masters, login) = parsed.ok_or_else(forms)?;
         let is_encrypted = scheme.starts_with("rediss");
@@ -262,6 +262,7 @@ mod tests {
     fn parameters_are_refused_by_name_and_never_by_value() {
         for (query, says) in [
             ("ssl=true", "ssl"),
+            ("ssl=true&db=3", "redis://host/3"),
             ("db=3", "redis://host/3"),
             ("password=hush", "before the host"),
             ("protocl=resp3", "protocl"),

@@ -63,7 +63,11 @@ const ATTEMPTS: [Attempt; 32] = [
 
 /// Beside them. Subscribing is tried by the relay.
 const OF_ONE: [Attempt; 1] = [("pubsub|numsub", ALL, "PUBSUB NUMSUB <channel>")];
-const OF_CLUSTER: [Attempt; 4] = [
+const OF_CLUSTER: [Attempt; 7] = [
+    // What a slot that moves takes.
+    ("asking", KEEPING, "ASKING"),
+    ("migrate", KEEPING, "MIGRATE 127.0.0.1 1 <channel> 0 1"),
+    ("hkeys", PRESENCE, "HKEYS <channel>"),
     ("spublish", ALL, "SPUBLISH <channel> nothing"),
     ("pubsub|shardnumsub", ALL, "PUBSUB SHARDNUMSUB <channel>"),
     ("cluster|slots", ALL, "CLUSTER SLOTS"),

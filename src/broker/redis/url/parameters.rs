@@ -25,23 +25,23 @@ const INSTEAD: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Fails with what is wrong; a value may be a secret, and so may all that is no plain name.
-pub fn check(query: &str) -> Result<(), String> {
-    for parameter in query.split('&') {
-        let name = parameter.split_once('=').map(|(name, _)| name);
-        let Some(name) = name.filter(|name| is_plain(name) && !query.contains('@')) else {
-            return Err(
-                "takes no parameters after a ?; a ? in a password is written %3F".to_owned()
-            );
-        };
+/// Most of them that are told of.
+const TOLD_MAX: usize = 8;
+
+/// What is wrong with each. Values may be secrets, and so may all that is no plain name.
+pub fn refusal(query: &str) -> String {
+    let names = query.split('&').map(|parameter| parameter.split_once('=').map(|(name, _)| name));
+    let names: Option<Vec<_>> = names.map(|name| name.filter(|name| is_plain(name))).collect();
+    let Some(names) = names.filter(|_| !query.contains('@')) else {
+        return "takes no parameters after a ?; a ? in a password is written %3F".to_owned();
+    };
+    let told = names.into_iter().take(TOLD_MAX).map(|name| {
         let lower = name.to_ascii_lowercase();
         let known = INSTEAD.iter().find(|(names, _)| names.contains(&lower.as_str()));
-        return Err(match known {
-            Some((_, instead)) => format!("takes no parameter {name}: {instead}"),
-            None => format!("takes no parameter {name}, and no other"),
-        });
-    }
-    Ok(())
+        let instead = known.map_or("there are none", |(_, instead)| instead);
+        format!("takes no parameter {name}: {instead}")
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 fn is_plain(name: &str) -> bool {
