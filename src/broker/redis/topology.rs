@@ -109,6 +109,10 @@ async fn watch<S: Source>(context: Arc<Context>, mut source: S) {
                     follow(&context, &layout);
                     known = layout;
                 }
+                match known.moving.is_empty() {
+                    true => context.state.moves_work(),
+                    false => context.state.moves_age(),
+                }
                 S::INTERVAL
             }
             Err(why) => {
@@ -131,9 +135,6 @@ fn follow(context: &Arc<Context>, layout: &Layout) {
     let applied = context.map.apply(layout, |address| Lane::new(address, context));
     applied.new.iter().for_each(|lane| lane.start(context));
     applied.retired.iter().for_each(|lane| lane.retire());
-    if layout.moving.is_empty() {
-        context.state.moves_work();
-    }
     // From now on what waits for a master waits for one that Redis is about to name.
     context.map.nowhere.line.set_stuck(None);
     match layout.owners.iter().filter(|owner| owner.is_none()).count() {

@@ -308,7 +308,10 @@ async fn what_cannot_be_served_is_told_by_readiness_and_log_until_it_can() {
     let told = node.get("/readyz").await;
     assert_eq!(told.status, 503);
     assert!(told.text().contains("a slot that redis moves cannot be used"), "{}", told.text());
-    let lines = node.process.stderr();
-    assert!(lines.iter().any(|line| line.contains("a slot that redis moves cannot be used")));
+    eventually("the log to tell it", async || {
+        let lines = node.process.stderr();
+        lines.iter().any(|it| it.contains("a slot that redis moves cannot be used")).then_some(())
+    })
+    .await;
     stage.end().await;
 }
