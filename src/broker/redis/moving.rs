@@ -152,10 +152,8 @@ impl Detour {
         }
         for (to, places) in asked {
             // What was published with these keys before must be found where they are looked for.
-            for keys in places.iter().map(|at| id_keys(context, &batch[*at])) {
-                if !keys.is_empty() {
-                    _ = hand_over(context, connection, &to, &keys, deadline).await;
-                }
+            for key in places.iter().filter_map(|at| id_key(context, &batch[*at])) {
+                _ = hand_over(context, connection, &to, &[key], deadline).await;
             }
             self.ask(context, &to, batch, &places, answered, deadline).await;
         }
@@ -301,23 +299,22 @@ pub fn stays(context: &Context, to: &Address, why: &str) {
     context.state.moves_fail(&why);
 }
 
-/// Where the functions keep the publication's idempotency key: as this node's library names it, and as one does
-/// that keeps the keys of publishers apart, which another node may have installed.
-fn id_keys(context: &Context, queued: &Queued) -> Vec<String> {
+/// Where the functions keep the publication's idempotency key (`idempotency.lua`). None: it has none, or its
+/// channel's name has a brace that closes none, whose key is known to the functions alone.
+fn id_key(context: &Context, queued: &Queued) -> Option<String> {
     let publication = &queued.item.publication;
-    let Some(id) = publication.id.as_deref() else { return Vec::new() };
+    let id = publication.id.as_deref()?;
     let publisher = match (&publication.user, publication.session) {
-        (Some(user), _) => format!("user {} {user} ", user.len()),
+        (Some(user), _) => format!("user {} {user}", user.len()),
         (None, Some(session)) => {
             let session = session.to_string();
-            format!("session {} {session} ", session.len())
+            format!("session {} {session}", session.len())
         }
-        (None, None) => "service ".to_owned(),
+        (None, None) => "service".to_owned(),
     };
     let of_channel = companion(&context.prefix, "id", &context.name(&queued.item.channel));
-    let keys = [format!("{of_channel} {id}"), format!("{of_channel} {publisher}{id}")];
-    // A name with a brace that closes none has no such key in its slot.
-    keys.into_iter().filter(|key| slot::of(key.as_bytes()) == queued.slot).collect()
+    let key = format!("{of_channel} {publisher} {id}");
+    (slot::of(key.as_bytes()) == queued.slot).then_some(key)
 }
 
 #[cfg(test)]
