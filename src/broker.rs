@@ -62,7 +62,7 @@ impl Config {
              channels with history.",
         );
         let mut section = settings.section("broker");
-        let url = section.parsed(
+        let url = section.explained(
             "url",
             Some("memory:"),
             Url::FORMS,
@@ -92,7 +92,7 @@ impl Config {
              Redis. Only for a Redis that has no functions, or a user that may not call and load them; then the \
              same on all nodes.",
         );
-        let url = url.unwrap_or(Url::Memory);
+        let url = with_sentinel_login(&mut section, url.unwrap_or(Url::Memory));
         if url.database() != 0 && prefix.as_deref() == Some(PREFIX) {
             section.fault(
                 "prefix",
@@ -125,6 +125,41 @@ impl Config {
     /// Which channels keep history.
     pub fn with_rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
+    }
+}
+
+/// The sentinels' own login. One that nobody would ask for is a fault, as its owner has something else in
+/// mind than is done.
+fn with_sentinel_login(section: &mut Section<'_>, url: Url) -> Url {
+    let user = section.parsed(
+        "sentinel_user",
+        None,
+        "the name of a user",
+        |text| (!text.is_empty()).then(|| text.to_owned()),
+        |_| "***".to_owned(),
+        "The user that nodes log in as at the sentinels, with `broker.sentinel_password`. Not set: the \
+         sentinels' default user.",
+    );
+    let password = section.parsed(
+        "sentinel_password",
+        None,
+        "a password",
+        |text| (!text.is_empty()).then(|| text.to_owned()),
+        |_| "***".to_owned(),
+        "The password of the sentinels, where `broker.url` is `redis+sentinel://` or alike. Not set: they \
+         are asked without a login, and where they want one with that of `broker.url`.",
+    );
+    let keys = ["sentinel_user", "sentinel_password"];
+    if !url.has_sentinels() {
+        for key in keys.into_iter().filter(|key| section.is_given(key)).collect::<Vec<_>>() {
+            section.fault(key, "has no use, as broker.url names no sentinels");
+        }
+    } else if section.is_given(keys[0]) && !section.is_given(keys[1]) {
+        section.fault(keys[0], "has no use without broker.sentinel_password");
+    }
+    match password {
+        Some(password) => url.with_sentinel_login(user, password),
+        None => url,
     }
 }
 
@@ -188,6 +223,11 @@ pub type Sink = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub &'static str);
+
+/// The broker will never take it, as it is too large; the others are not affected.
+pub const TOO_LARGE: Unavailable = Unavailable(
+    "the publication is larger than redis takes (proto-max-bulk-len, client-query-buffer-limit)",
+);
 
 /// Which part of a channel's history is read, a page at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ pub enum Close {
     Unsupported(&'static str),
     /// A text was not UTF-8.
     Utf8,
-    /// A message or frame was larger than `session.message_bytes_max`.
+    /// A message or frame was larger than `session.message_bytes_max`, or than the broker takes.
     TooLarge,
     /// Too many bad commands.
     Policy(&'static str),
@@ -91,7 +91,9 @@ impl Close {
             Self::Protocol(what) | Self::Unsupported(what) | Self::Policy(what) => what,
             Self::Unauthorized(why) => why,
             Self::Utf8 => "a text message is not UTF-8",
-            Self::TooLarge => "the message is larger than session.message_bytes_max",
+            Self::TooLarge => {
+                "the message is larger than session.message_bytes_max or than redis takes"
+            }
             Self::Internal => "a fault in the node: reconnect with backoff",
             Self::Drain { .. } => "the node drains: reconnect",
             Self::Rebalance { .. } => "connections are shared out anew: reconnect",

@@ -47,6 +47,7 @@ pub mod vital;
 
 pub mod telemetry;
 
+pub mod dial;
 pub mod limits;
 
 pub mod close;

@@ -34,7 +34,7 @@ pub use self::rights::TooMany;
 use self::state::{Action, Beat, State};
 pub use self::users::{Entered, Refusal, Users};
 use crate::auth::access::Right;
-use crate::broker::Unavailable;
+use crate::broker::{TOO_LARGE, Unavailable};
 use crate::close::Close;
 use crate::drain;
 use crate::frame;
@@ -394,11 +394,15 @@ impl Session {
     }
 
     fn unavailable(&mut self, id: Option<i64>, channel: Option<String>, why: Unavailable) {
-        let error = ReplyError { id, channel, code: Code::Unavailable, message: why.to_string() };
+        let (code, close) = match why {
+            TOO_LARGE => (Code::TooLarge, Close::TooLarge),
+            _ => (Code::Unavailable, Close::Unavailable),
+        };
+        let error = ReplyError { id, channel, code, message: why.to_string() };
         match self.state.protocol() {
             // It cannot be told which frame was lost, so the connection says it by its end.
             Protocol::Plain { .. } => {
-                self.outbound.close(Close::Unavailable);
+                self.outbound.close(close);
             }
             Protocol::Json => self.reply(&Reply::Error(error)),
         }

@@ -476,6 +476,29 @@ pub fn broker_refused(command: &'static str, channel: &str, error: &dyn Display)
     }
 }
 
+/// So many slots of the cluster are on their way to another master; 0: none any more.
+pub fn slots_move(slots: usize) {
+    tracing::info!(slots, "redis moves slots from master to master");
+}
+
+/// The channels of a slot that is on its way cannot all be served. Told when it begins, and then once a minute.
+pub fn slot_is_stuck(why: &dyn Display) {
+    match refusals::is_due("MIGRATE", "", Instant::now()) {
+        true => tracing::warn!(%why, "a slot that redis moves cannot be used"),
+        false => tracing::debug!(%why, "a slot that redis moves cannot be used"),
+    }
+}
+
+/// A publication was refused, as Redis would have ended the connection for it. Told once for each limit.
+pub fn broker_takes_no_more_than(limit: usize, bytes: usize) {
+    tracing::warn!(
+        limit_bytes = limit,
+        bytes,
+        "a publication is larger than redis takes and was refused: raise proto-max-bulk-len and \
+         client-query-buffer-limit there, or lower session.message_bytes_max"
+    );
+}
+
 /// The node's own publication came back from the broker.
 pub fn broker_probed(round_trip: Duration) {
     METRICS.broker_probe_rtt.observe(round_trip.as_secs_f64());

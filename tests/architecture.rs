@@ -19,7 +19,7 @@ const STOREYS: &[&[&str]] = &[
     &["listener", "outbound", "tls"],
     &["vital"],
     &["telemetry"],
-    &["limits"],
+    &["dial", "limits"],
     &["close", "frame", "live", "publication", "rules", "settings"],
 ];
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{Answer, Parts, disconnect, drain, error, explain, object, top};
+use crate::broker::TOO_LARGE;
 use crate::hub::Hub;
 use crate::presence::Presence;
 use crate::publication::{Channel, Kind, Members, Publication, Traceparent};
@@ -128,6 +129,7 @@ async fn publish(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> 
         Ok(Some(position)) => {
             object(StatusCode::ACCEPTED, &json!({"position": position.to_string()}))
         }
+        Err(TOO_LARGE) => error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &TOO_LARGE.to_string()),
         Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &why.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! Asking for the keys of one section, kind by kind.
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -240,6 +241,26 @@ impl<'a> Section<'a> {
         let faults = self.settings.faults.len();
         let it = self.text(key, default, allowed, parse, show, doc);
         self.settings.faults[faults..].iter_mut().for_each(|fault| fault.value = None);
+        it
+    }
+
+    /// The same where `parse` fails with what is wrong, in words that quote no value.
+    pub fn explained<T>(
+        &mut self,
+        key: &str,
+        default: Option<&str>,
+        allowed: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+        show: impl Fn(&T) -> String,
+        doc: &'static str,
+    ) -> Option<T> {
+        let faults = self.settings.faults.len();
+        let why = RefCell::new(None);
+        let parse = |text: &str| parse(text).map_err(|what| *why.borrow_mut() = Some(what)).ok();
+        let it = self.parsed(key, default, allowed, parse, show, doc);
+        for fault in &mut self.settings.faults[faults..] {
+            fault.what = why.take().unwrap_or_else(|| std::mem::take(&mut fault.what));
+        }
         it
     }
 

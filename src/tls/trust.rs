@@ -14,8 +14,6 @@ use super::start;
 #[derive(Clone, Debug)]
 pub struct Trust {
     pub config: Arc<ClientConfig>,
-    /// The certificates of its file, for those who want them as they were read. None: the system's.
-    pub pem: Option<Arc<[u8]>>,
 }
 
 impl Trust {
@@ -23,16 +21,16 @@ impl Trust {
     /// file.
     pub fn read(ca_file: Option<&Path>) -> io::Result<Self> {
         start();
-        let (roots, pem) = match ca_file {
+        let roots = match ca_file {
             Some(file) => {
                 let named = |error| io::Error::other(format!("{}: {error}", file.display()));
                 let pem = std::fs::read(file).map_err(named)?;
-                (roots(&pem).map_err(named)?, Some(pem.into()))
+                roots(&pem).map_err(named)?
             }
-            None => (system_roots()?, None),
+            None => system_roots()?,
         };
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { config: Arc::new(config), pem })
+        Ok(Self { config: Arc::new(config) })
     }
 }
 
@@ -83,9 +81,9 @@ mod tests {
     }
 
     #[test]
-    fn authorities_of_a_file_are_read_and_kept() {
+    fn authorities_of_a_file_are_read() {
         let pem = [certificate(), certificate()].concat();
-        assert_eq!(read(pem.as_bytes()).unwrap().pem.as_deref(), Some(pem.as_bytes()));
+        assert!(read(pem.as_bytes()).is_ok());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Redis is a cluster: channels are shared out among its masters, and follow their slots.
 
+mod moving;
+
 use serde_json::json;
 
 use crate::support::client::{Client, publication};
@@ -24,6 +26,16 @@ async fn two_nodes(cluster: &Cluster) -> [Node; 2] {
 async fn hears_gap(client: &mut Client) {
     let gap = json!({"type": "gap", "channel": "news", "reason": GAP_REASON});
     assert_eq!(client.event().await, gap);
+}
+
+/// The next event that is no gap: where a slot takes its time to move, there is one at its beginning too.
+async fn hears_publication(client: &mut Client) -> serde_json::Value {
+    loop {
+        let event = client.event().await;
+        if event["type"] != "gap" {
+            return event;
+        }
+    }
 }
 
 #[tokio::test]
@@ -74,11 +86,11 @@ async fn a_slot_that_moves_is_followed_and_has_a_gap() {
         hears_gap(&mut here).await;
         hears_gap(&mut there).await;
         here.publish("news", turn.into()).await;
-        assert_eq!(there.event().await, publication("news", turn));
-        assert_eq!(here.event().await, publication("news", turn));
+        assert_eq!(hears_publication(&mut there).await, publication("news", turn));
+        assert_eq!(hears_publication(&mut here).await, publication("news", turn));
         cluster.publish("news", "\"service\"").await;
-        assert_eq!(there.event().await, publication("news", "service"));
-        assert_eq!(here.event().await, publication("news", "service"));
+        assert_eq!(hears_publication(&mut there).await, publication("news", "service"));
+        assert_eq!(hears_publication(&mut here).await, publication("news", "service"));
     }
     for node in &nodes {
         node.becomes_ready().await;

@@ -222,7 +222,7 @@ async fn a_user_who_may_little_is_told_what_is_missing() {
     let redis = Redis::start().await;
     let (least, address) = (
         "on >hush resetchannels &tidegate:* +hello +client|setname +client|setinfo +publish +subscribe \
-         +unsubscribe +pubsub|numsub +role +ping +unwatch",
+         +unsubscribe +pubsub|numsub +role +ping",
         redis.address,
     );
     let rules: Vec<&str> = ["ACL", "SETUSER", "gate"].into_iter().chain(least.split(' ')).collect();

@@ -1,12 +1,14 @@
 //! Redis goes away and comes back; connections stay, and nobody is left in the dark.
 
 mod absent;
+mod addresses;
 mod hanging;
 mod interrupted;
 mod many;
 mod refused;
 mod restarted;
 mod silent;
+mod too_large;
 
 use crate::support::client::{Client, publication};
 use crate::support::node::Node;

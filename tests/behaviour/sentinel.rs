@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::{Client, publication};
 use crate::support::node::Node;
-use crate::support::sentinel::Sentinel;
+use crate::support::redis::Redis;
+use crate::support::sentinel::{SERVICE, Sentinel, Watcher};
 use crate::support::{GAP_REASON, eventually};
 
 /// How soon after the sentinels have a new master everything works again.
@@ -77,4 +78,42 @@ async fn an_old_master_that_wakes_up_is_not_used_again() {
     assert_eq!((subscribers(old).await, subscribers(new).await), (0, 2));
     here.publish("news", "last".into()).await;
     assert_eq!(there.event().await, publication("news", "last"));
+}
+
+/// The sentinel wants a login that Redis does not have.
+const GUARDED: &str = "user default off\nuser gate on >hush ~* &* +@all";
+
+#[tokio::test]
+async fn sentinels_have_a_login_of_their_own() {
+    let redis = Redis::start().await;
+    let () = redis.ask(&["CONFIG", "SET", "requirepass", "other"]).await;
+    let sentinel = Watcher::start(redis.address, GUARDED);
+    let url = format!("redis+sentinel://:other@{}/{SERVICE}", sentinel.address);
+    let login = ["broker.sentinel_user=gate", "broker.sentinel_password=hush"];
+    let node = Node::at(&url, &login).await;
+    node.becomes_ready().await;
+    let mut client = Client::subscribed(&node, "news").await;
+    client.publish("news", "in".into()).await;
+    assert_eq!(client.event().await, publication("news", "in"));
+}
+
+#[tokio::test]
+async fn a_sentinel_that_refuses_the_login_is_named_and_no_password_is() {
+    let redis = Redis::start().await;
+    let sentinel = Watcher::start(redis.address, GUARDED);
+    let url = format!("redis+sentinel://{}/{SERVICE}", sentinel.address);
+    let wrong = ["broker.sentinel_user=gate", "broker.sentinel_password=wrong-one"];
+    for (settings, says) in
+        [(&wrong[..], "authentication failed"), (&[], "broker.sentinel_password")]
+    {
+        let node = Node::at(&url, settings).await;
+        eventually("the reason to be told", async || {
+            let told = node.get("/readyz").await.text();
+            let named = told.contains(&format!("{}: ", sentinel.address));
+            (named && told.contains(says)).then_some(())
+        })
+        .await;
+        let lines = node.process.stderr().join("\n");
+        assert!(!lines.contains("wrong-one"), "{lines}");
+    }
 }

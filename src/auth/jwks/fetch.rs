@@ -12,14 +12,17 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::Address;
 use super::document::Useless;
+use crate::dial::dial;
 
 /// Longest time for all of it.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest time for connecting, so that the error can say which address did not answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Largest document, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 << 10;
@@ -56,7 +59,7 @@ pub async fn fetch(address: &Address) -> Result<Answer, FetchError> {
 }
 
 async fn connect_and_ask(address: &Address) -> Result<Answer, FetchError> {
-    let stream = TcpStream::connect((address.host(), address.port())).await;
+    let stream = dial(address.host(), address.port(), CONNECT_TIMEOUT).await;
     let stream = stream.map_err(FetchError::Connect)?;
     let Some(tls) = &address.tls else { return ask(address, stream).await };
     let name = ServerName::try_from(address.host().to_owned())

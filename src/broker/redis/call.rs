@@ -8,9 +8,10 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::lane::Lane;
+use super::link::QuestionError;
 use super::routing::PastHistory;
 use super::verdict::{self, Cause};
-use super::{Redis, SILENT};
+use super::{Redis, SILENT, moving, presence, slot};
 use crate::broker::{Page, Unavailable};
 use crate::publication::{Channel, Publication};
 use crate::telemetry;
@@ -24,6 +25,13 @@ const CALLS_MAX: usize = 250;
 /// within that time.
 const BUSY_TIME_MAX: Duration = Duration::from_millis(1500);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Most steps of following one question to where its keys are, and the pause where it is not known yet.
+const MOVES_MAX: usize = 8;
+const MOVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// After so long the questions of one pipeline that are left are not followed.
+const FOLLOW_TIMEOUT: Duration = Duration::from_secs(2);
 
 const REFUSED: Unavailable = Unavailable("redis refused the question");
 
@@ -79,9 +87,7 @@ impl Redis {
                 }
             };
             let refusal = answers.iter().find_map(|answer| answer.as_ref().err());
-            let cause = refusal.and_then(|error| {
-                Cause::of(error.code().unwrap_or_default(), error.detail().unwrap_or_default())
-            });
+            let cause = refusal.and_then(cause_of);
             if cause == Some(Cause::NoFunction) && !installed {
                 installed = true;
                 let changes_nothing = self.0.is_visitor;
@@ -96,6 +102,7 @@ impl Redis {
             if let Some(error) = refusal.filter(|_| cause.is_none()) {
                 telemetry::broker_refused("FCALL", "", error);
             }
+            let answers = self.follow(lane, commands, answers).await;
             return answers.into_iter().map(|answer| answer.map_err(|error| why(&error))).collect();
         }
     }
@@ -123,6 +130,112 @@ impl Redis {
         answers
     }
 
+    /// Asks once more for what is of a slot on its way to another master: there, or here after what it needs has
+    /// been moved on.
+    async fn follow(
+        &self,
+        lane: &Lane,
+        commands: &[&Cmd],
+        mut answers: Vec<Result<Value, RedisError>>,
+    ) -> Vec<Result<Value, RedisError>> {
+        let begun = Instant::now();
+        for (command, answer) in commands.iter().zip(&mut answers) {
+            for _ in 0..MOVES_MAX {
+                let Err(error) = answer else { break };
+                if begun.elapsed() >= FOLLOW_TIMEOUT {
+                    break;
+                }
+                let next = match cause_of(error) {
+                    Some(Cause::Asked) => self.ask_there(lane, command, error).await,
+                    Some(Cause::Split) => self.ask_together(lane, command).await,
+                    _ => break,
+                };
+                match next {
+                    Some(next) => *answer = next,
+                    None => sleep(MOVE_PAUSE).await,
+                }
+            }
+        }
+        answers
+    }
+
+    /// Asks the master that an `ASK` points at. None: it is not known yet.
+    async fn ask_there(
+        &self,
+        lane: &Lane,
+        command: &Cmd,
+        ask: &RedisError,
+    ) -> Option<Result<Value, RedisError>> {
+        let there =
+            moving::target_of(ask, &lane.address).and_then(|address| self.0.map.lane_at(&address));
+        let Some(there) = there else {
+            lane.doubt();
+            return None;
+        };
+        let asked = [moving::with_one_key(command)];
+        let mut answer = there.query_asking(&asked).await.ok()?.pop()?;
+        if answer.as_ref().is_err_and(|error| cause_of(error) == Some(Cause::NoFunction)) {
+            if self.0.is_visitor {
+                return Some(answer);
+            }
+            self.0.install(&there, &PastHistory::default()).await.ok()?;
+            answer = there.query_asking(&asked).await.ok()?.pop()?;
+        }
+        match &answer {
+            Ok(_) => self.0.state.moves_work(),
+            Err(error) if cause_of(error).is_none() => {
+                moving::is_refused(&self.0, &there.address, error);
+            }
+            Err(_) => {}
+        }
+        Some(answer)
+    }
+
+    /// Has the keys that a call needs moved on, and asks again. None: it is not known where to.
+    async fn ask_together(&self, lane: &Lane, command: &Cmd) -> Option<Result<Value, RedisError>> {
+        let mut keys = moving::keys(command);
+        let first = keys.first()?.clone();
+        let Some(to) = self.0.map.importing(slot::of(first.as_bytes())) else {
+            lane.doubt();
+            return None;
+        };
+        // Those of all nodes that are in the channel.
+        let nodes: Vec<String> = match presence::is_key(&self.0.prefix, &first) {
+            true => lane.query(::redis::cmd("HKEYS").arg(&first)).await.unwrap_or_default(),
+            false => Vec::new(),
+        };
+        keys.extend(nodes.iter().map(|node| format!("{first} {node}")));
+        keys.sort_unstable();
+        keys.dedup();
+        let moved = lane.query::<Value>(&moving::migrate(&to.address, &self.0.login, &keys)).await;
+        if let Err(error) = moved {
+            moving::stays(&self.0, &to.address, &error.to_string());
+        }
+        let mut again = Pipeline::new();
+        again.add_command(command.clone());
+        lane.query_each(&again).await.ok()?.pop()
+    }
+
+    /// Asks for one key of the channel, wherever it is while its slot moves.
+    pub(super) async fn question(
+        &self,
+        lane: &Lane,
+        command: &Cmd,
+    ) -> Result<Value, QuestionError> {
+        let mut answer = lane.query::<Value>(command).await;
+        for _ in 0..MOVES_MAX {
+            let Err(QuestionError::Redis(error)) = &answer else { break };
+            if cause_of(error) != Some(Cause::Asked) {
+                break;
+            }
+            match self.ask_there(lane, command, error).await {
+                Some(next) => answer = next.map_err(QuestionError::Redis),
+                None => sleep(MOVE_PAUSE).await,
+            }
+        }
+        answer
+    }
+
     /// A page of a channel's history. Redis has trimmed what is too old.
     pub(super) async fn page(
         &self,
@@ -135,7 +248,7 @@ impl Redis {
         }
         let lane = self.0.map.lane(&channel).ok_or(SILENT)?;
         let command = history::page_command(&self.0.name(&channel), page, count);
-        let answer: Value = lane.query(&command).await.map_err(|error| {
+        let answer = self.question(&lane, &command).await.map_err(|error| {
             telemetry::broker_did_not_answer(&error);
             SILENT
         })?;
@@ -148,4 +261,8 @@ fn why(error: &RedisError) -> Unavailable {
         true => TAKES_NO_WRITES,
         false => REFUSED,
     }
+}
+
+fn cause_of(error: &RedisError) -> Option<Cause> {
+    Cause::of(error.code().unwrap_or_default(), error.detail().unwrap_or_default())
 }

@@ -1,10 +1,10 @@
 //! What all lanes of the broker share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::RedisConnectionInfo;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
 use super::following::Following;
 use super::functions::Library;
@@ -17,7 +17,7 @@ use super::state::State;
 use super::tally::Tally;
 use super::url::{Deployment, Masters};
 use crate::broker::queue::Intake;
-use crate::broker::{Config, Sink};
+use crate::broker::{Config, Event, Sink};
 use crate::live::Live;
 use crate::publication::{Channel, NodeId};
 use crate::rules::Rules;
@@ -46,6 +46,11 @@ pub struct Context {
     pub tally: Arc<Tally>,
     /// Somebody has seen a sign that the masters have changed.
     pub doubt: Arc<Notify>,
+    /// Read while publications are on their way round to a master that their slots move to: the map stands still
+    /// meanwhile, or newer ones would go there straight and overtake them.
+    pub detours: RwLock<()>,
+    /// While slots move, one channel is heard of two masters: one of them at a time.
+    turn: Mutex<()>,
 }
 
 impl Context {
@@ -76,12 +81,22 @@ impl Context {
             state: Arc::default(),
             tally,
             doubt: Arc::default(),
+            detours: RwLock::default(),
+            turn: Mutex::default(),
         }
     }
 
     /// The same for one that only visits.
     pub fn visiting(self) -> Self {
         Self { is_visitor: true, ..self }
+    }
+
+    /// Hands an event of a channel to the hub.
+    pub fn hand_on(&self, event: Event<'_>) {
+        // Whoever panicked with it has ended the process.
+        let turn = || self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.map.has_moves().then(turn);
+        (self.sink)(event);
     }
 
     /// The channel's name in Redis.

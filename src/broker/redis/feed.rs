@@ -8,9 +8,9 @@ use tokio::time::timeout;
 
 use super::resp::{self, Malformed, Said};
 use super::server::Server;
-use super::socket::{self, Reading, Writing};
+use super::socket::{self, Reading, Socket, Writing};
 
-/// How long connecting and greeting may take together.
+/// How long each of connecting, TLS, and the greeting may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes that are read at a time: a burst, after which what was delivered is written.
@@ -53,10 +53,8 @@ pub struct Asking {
 
 /// Connects, and greets with `HELLO 3`.
 pub async fn open(server: &Server) -> Result<(Feed, Asking), Lost> {
-    match timeout(OPEN_TIMEOUT, connect(server)).await {
-        Ok(opened) => opened,
-        Err(_) => Err(Lost::Silent),
-    }
+    let socket = socket::open(server, OPEN_TIMEOUT).await?;
+    timeout(OPEN_TIMEOUT, greet(server, socket)).await.unwrap_or(Err(Lost::Silent))
 }
 
 /// Asks for one thing and waits for the answer: text, or an error as the server wrote it. For a
@@ -89,8 +87,8 @@ pub async fn ask(
     }
 }
 
-async fn connect(server: &Server) -> Result<(Feed, Asking), Lost> {
-    let (read, write) = socket::open(server).await?;
+async fn greet(server: &Server, socket: Socket) -> Result<(Feed, Asking), Lost> {
+    let (read, write) = socket.split();
     let mut feed = Feed { stream: read, carry: Vec::new(), skip: 0 };
     let mut asking = Asking { stream: write, out: Vec::new(), written: 0 };
     asking.greet(&server.login);

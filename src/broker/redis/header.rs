@@ -15,7 +15,7 @@ use crate::publication::{Kind, NodeId, Publication};
 const MARK: u8 = 0x1E;
 
 /// Longest header line that is looked for.
-const HEADER_BYTES_MAX: usize = 4096;
+pub const HEADER_BYTES_MAX: usize = 4096;
 
 /// The fields of the contract, all optional.
 #[derive(Default, Deserialize, Serialize)]

@@ -134,6 +134,23 @@ impl Lane {
         answer
     }
 
+    /// Asks for keys of a slot that is on its way here: each question for its own. They declare one key each.
+    pub async fn query_asking(
+        &self,
+        questions: &[Cmd],
+    ) -> Result<Vec<Result<Value, RedisError>>, QuestionError> {
+        let mut pipeline = Pipeline::with_capacity(2 * questions.len());
+        for question in questions {
+            pipeline.cmd("ASKING").add_command(question.clone());
+        }
+        let mut answers = self.query_each(&pipeline).await?.into_iter();
+        let mut each = Vec::with_capacity(questions.len());
+        while let (Some(asking), Some(answer)) = (answers.next(), answers.next()) {
+            each.push(asking.and(answer));
+        }
+        Ok(each)
+    }
+
     /// Installs the functions where they are missing, or only reads them, as [`Library`] does.
     pub async fn install(
         &self,

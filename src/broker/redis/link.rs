@@ -1,87 +1,94 @@
 //! Connections for commands, with the settings that matter: no Nagle, bounded waits.
 
-use std::error::Error;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline,
-    RedisError, RedisResult, Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
 };
-use deadpool_redis::{PoolConfig, PoolError, Runtime, Timeouts};
-use tokio::time::Instant;
+use deadpool::Runtime;
+use deadpool::managed::{
+    Manager, Metrics, PoolConfig, PoolError, RecycleError, RecycleResult, Timeouts,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
 
 use super::functions::{Found, Library};
 use super::routing::PastHistory;
 use super::server::Server;
-use crate::tls;
+use super::socket::{self, Socket};
 
-/// How long a connection may take to be made and greeted.
+/// How long each step of making a connection may take: connecting, TLS, and the greeting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a question may take, from waiting for a pooled connection to the answer.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The same for the connections of the pool: who asks is to learn what was wrong with them.
+const POOLED_CONNECT_TIMEOUT: Duration = QUESTION_TIMEOUT.checked_div(2).unwrap();
+
 /// Connections for questions. They are rare: publications and subscriptions do not use the pool.
 const POOL_SIZE: usize = 2;
 
 /// The server, and how to reach it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Link {
-    client: Client,
+    server: Server,
 }
 
 impl Link {
     pub fn new(server: &Server) -> Self {
-        Self { client: server.client() }
+        Self { server: server.clone() }
     }
 
     /// A connection for commands. Waits for answers are the caller's to bound.
-    ///
-    /// The crate bounds only the TCP connect: a server that accepts and then says nothing would
-    /// hold the greeting for ever.
     pub async fn open(&self) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(None);
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(|error| self.explained(error)),
-            Err(_) => Err(self.explained(io::Error::from(io::ErrorKind::TimedOut).into())),
+        self.open_within(CONNECT_TIMEOUT).await
+    }
+
+    /// The same; `within`: how long each step may take. The socket is made here and not by the crate,
+    /// which takes the first address of a name and waits for that one alone.
+    pub async fn open_within(&self, within: Duration) -> RedisResult<MultiplexedConnection> {
+        match socket::open(&self.server, within).await? {
+            Socket::Plain(stream) => self.greet(stream, within).await,
+            Socket::Tls(stream) => self.greet(stream, within).await,
         }
     }
 
-    /// A failed TLS handshake, or greeting, in words; other errors as they are.
-    fn explained(&self, error: RedisError) -> RedisError {
-        if error.kind() == ErrorKind::Parse {
-            return io::Error::other("what answers there does not speak Redis").into();
-        }
-        let cause = error.source().and_then(|it| it.downcast_ref::<Arc<dyn Error + Send + Sync>>());
-        let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
-        let info = self.client.get_connection_info();
-        let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-        match cause.and_then(tls::explanation) {
-            Some(words) => io::Error::other(words).into(),
-            // Redis without TLS takes the handshake for the beginning of a line.
-            None if is_encrypted && error.is_timeout() => {
-                let words = "timed out; so does a server that does not speak TLS on this port";
-                io::Error::new(io::ErrorKind::TimedOut, words).into()
+    /// The crate waits for the greeting for ever.
+    async fn greet(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        within: Duration,
+    ) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let greeting = MultiplexedConnection::new_with_config(&self.server.login, stream, config);
+        match timeout(within, greeting).await {
+            Ok(Ok((connection, driver))) => {
+                // It ends with the connection, or with the last who holds it.
+                tokio::spawn(driver);
+                Ok(connection)
             }
-            None => error,
+            Ok(Err(error)) if error.kind() == ErrorKind::Parse => {
+                Err(io::Error::other("what answers there does not speak Redis").into())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "timed out: it is connected but silent",
+            )
+            .into()),
         }
     }
 
     pub fn pool(&self) -> Pool {
-        let info = self.client.get_connection_info().clone();
-        let manager = deadpool_redis::Manager::new(info).expect("a checked connection info opens");
         let timeouts = Timeouts {
             wait: Some(QUESTION_TIMEOUT),
             create: Some(QUESTION_TIMEOUT),
             recycle: Some(QUESTION_TIMEOUT),
         };
-        let pool = deadpool_redis::Pool::builder(manager)
+        let pool = deadpool::managed::Pool::builder(Connector(self.clone()))
             .config(PoolConfig { max_size: POOL_SIZE, timeouts, ..PoolConfig::default() })
             .runtime(Runtime::Tokio1)
             .build()
@@ -90,15 +97,43 @@ impl Link {
     }
 }
 
+/// Makes the connections of a pool.
+#[derive(Debug)]
+struct Connector(Link);
+
+impl Manager for Connector {
+    type Type = MultiplexedConnection;
+    type Error = RedisError;
+
+    async fn create(&self) -> RedisResult<MultiplexedConnection> {
+        self.0.open_within(POOLED_CONNECT_TIMEOUT).await
+    }
+
+    /// One that does not answer, or not to this question, is thrown away.
+    async fn recycle(
+        &self,
+        connection: &mut MultiplexedConnection,
+        uses: &Metrics,
+    ) -> RecycleResult<RedisError> {
+        let number = uses.recycle_count.to_string();
+        let mut ping = ::redis::cmd("PING");
+        let answer: String = ping.arg(&number).query_async(connection).await?;
+        match answer == number {
+            true => Ok(()),
+            false => Err(RecycleError::message("its answers belong to other questions")),
+        }
+    }
+}
+
 /// Connections for questions and their answers.
 #[derive(Clone)]
-pub struct Pool(deadpool_redis::Pool);
+pub struct Pool(deadpool::managed::Pool<Connector>);
 
 /// Why a question was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum QuestionError {
     #[error("no connection: {0}")]
-    Pool(#[from] PoolError),
+    Pool(#[from] PoolError<RedisError>),
     #[error(transparent)]
     Redis(#[from] RedisError),
     #[error("no answer within {QUESTION_TIMEOUT:?}")]
@@ -109,7 +144,7 @@ impl Pool {
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QuestionError> {
         bounded(async {
             let mut connection = self.0.get().await?;
-            Ok(command.query_async(&mut connection).await?)
+            Ok(command.query_async(&mut *connection).await?)
         })
         .await
     }
@@ -144,7 +179,7 @@ impl Pool {
 async fn bounded<T>(
     asking: impl Future<Output = Result<T, QuestionError>>,
 ) -> Result<T, QuestionError> {
-    tokio::time::timeout(QUESTION_TIMEOUT, asking).await.map_err(|_| QuestionError::Timeout)?
+    timeout(QUESTION_TIMEOUT, asking).await.map_err(|_| QuestionError::Timeout)?
 }
 
 /// Pauses between attempts, for ever: doubling from 50 ms to 1 s, each cut by up to half at random so

@@ -3,8 +3,8 @@
 //! Behind one lock, held for a few lines: whoever hands something in does so while the map stands
 //! still, so that what moves to another master is followed by what is newer, and never overtaken.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -30,12 +30,14 @@ pub struct Layout {
     pub masters: Vec<Address>,
     /// For each slot the place of its master in `masters`; a single entry where there are no slots.
     pub owners: Vec<Option<u16>>,
+    /// Slots that are on their way from their master to the one of this place in `masters`.
+    pub moving: BTreeMap<Slot, u16>,
 }
 
 impl Layout {
     /// One master has all channels.
     pub fn one(master: Address) -> Self {
-        Self { masters: vec![master], owners: vec![Some(0)] }
+        Self { masters: vec![master], owners: vec![Some(0)], moving: BTreeMap::new() }
     }
 }
 
@@ -48,11 +50,14 @@ pub struct Map {
     takers: Box<[AtomicU32]>,
     prefix: Arc<str>,
     is_sharded: bool,
+    has_moves: AtomicBool,
 }
 
 struct Routes {
     lanes: Vec<Arc<Lane>>,
     owners: Vec<Option<u16>>,
+    /// As in [`Layout::moving`].
+    moving: BTreeMap<Slot, u16>,
 }
 
 /// Some channels of a list, each with its place there.
@@ -69,7 +74,8 @@ impl Map {
     /// A map that knows no master yet.
     pub fn new(is_sharded: bool, prefix: Arc<str>, timeout: Duration, tally: Arc<Tally>) -> Self {
         let slots = if is_sharded { SLOTS } else { 1 };
-        let routes = Routes { lanes: Vec::new(), owners: vec![None; slots] };
+        let routes =
+            Routes { lanes: Vec::new(), owners: vec![None; slots], moving: BTreeMap::new() };
         let nowhere = Place { line: Line::new(timeout), wanted: Wanted::new(timeout, tally) };
         Self {
             routes: RwLock::new(routes),
@@ -77,7 +83,13 @@ impl Map {
             takers: (0..slots).map(|_| AtomicU32::new(Lane::NONE)).collect(),
             prefix,
             is_sharded,
+            has_moves: AtomicBool::new(false),
         }
+    }
+
+    /// Is any slot on its way to another master?
+    pub fn has_moves(&self) -> bool {
+        self.has_moves.load(Ordering::Relaxed)
     }
 
     /// Do masters share the channels out among them?
@@ -107,15 +119,23 @@ impl Map {
         put.unwrap_or_else(|why| Receipt::now(Err(why)))
     }
 
+    /// While the slot moves, it is wanted of both masters: what a function appends at the new one, it
+    /// publishes there, and what has no key is published at the old one.
     pub fn subscribe(&self, channel: &Channel) -> Receipt<()> {
         let slot = self.slot(channel);
         let routes = self.read();
+        if let Some(importing) = routes.importing(slot) {
+            drop(importing.wanted.subscribe(channel));
+        }
         self.place(&routes, slot).wanted.subscribe(channel)
     }
 
     pub fn unsubscribe(&self, channel: &Channel) {
         let slot = self.slot(channel);
         let routes = self.read();
+        if let Some(importing) = routes.importing(slot) {
+            importing.wanted.unsubscribe(channel);
+        }
         self.place(&routes, slot).wanted.unsubscribe(channel);
     }
 
@@ -176,7 +196,36 @@ impl Map {
         routes.is_owner(lane, slot)
     }
 
-    /// A channel of the node's own that is this lane's.
+    /// Has this lane's master any slot? One may be given its first.
+    pub fn has_slots(&self, lane: &Lane) -> bool {
+        let routes = self.read();
+        let number = |owner: u16| routes.lanes[usize::from(owner)].number;
+        routes.owners.iter().flatten().any(|owner| number(*owner) == lane.number)
+    }
+
+    /// Is the slot this lane's?
+    pub fn owns_slot(&self, lane: u32, slot: Slot) -> bool {
+        let routes = self.read();
+        let owner = routes.owners[usize::from(slot)];
+        owner.is_some_and(|owner| routes.lanes[usize::from(owner)].number == lane)
+    }
+
+    /// Is the channel's slot on its way to this lane's master?
+    pub fn imports(&self, lane: &Lane, slot: Slot) -> bool {
+        self.read().importing(slot).is_some_and(|importing| importing.number == lane.number)
+    }
+
+    /// The lane that the slot is on its way to.
+    pub fn importing(&self, slot: Slot) -> Option<Arc<Lane>> {
+        self.read().importing(slot).cloned()
+    }
+
+    /// The lane of the master at this address.
+    pub fn lane_at(&self, address: &Address) -> Option<Arc<Lane>> {
+        self.read().lanes.iter().find(|lane| lane.address == *address).cloned()
+    }
+
+    /// A channel of the node's own that is this lane's, which must have slots.
     pub fn probe(&self, lane: &Lane, node: NodeId) -> Channel {
         let mut probes = (0..PROBES_MAX).map(|number| Channel::of_probe(node, number));
         // A lane without slots is about to be retired.
@@ -199,7 +248,8 @@ impl Map {
                 lane
             }));
         }
-        let next = Routes { lanes, owners: layout.owners.clone() };
+        let moving = layout.moving.clone();
+        let next = Routes { lanes, owners: layout.owners.clone(), moving };
         for (index, lane) in routes.lanes.iter().enumerate() {
             self.move_out(&routes, &next, Some(index as u16), lane);
             if !next.lanes.iter().any(|it| it.number == lane.number) {
@@ -207,6 +257,9 @@ impl Map {
             }
         }
         self.move_out(&routes, &next, None, &self.nowhere);
+        // Before anything can be heard of a second master.
+        self.has_moves.store(!next.moving.is_empty(), Ordering::Relaxed);
+        self.accompany(&routes, &next);
         *routes = next;
         applied
     }
@@ -241,6 +294,28 @@ impl Map {
         }
     }
 
+    /// Wants what is wanted of slots that have begun to move of the master they move to as well, and no
+    /// longer where they have ceased to. What was published there before may have been missed.
+    fn accompany(&self, routes: &Routes, next: &Routes) {
+        let number = |routes: &Routes, slot| routes.importing(slot).map(|lane| lane.number);
+        for slot in routes.moving.keys().chain(next.moving.keys()).copied().collect::<BTreeSet<_>>()
+        {
+            if number(routes, slot) == number(next, slot) {
+                continue;
+            }
+            let channels = self.place(next, slot).wanted.channels(|it| self.slot(it) == slot);
+            // Who has become the owner has taken them over.
+            let owner = next.owners[usize::from(slot)].map(|it| next.lanes[usize::from(it)].number);
+            let before = routes.importing(slot).filter(|lane| Some(lane.number) != owner);
+            if let Some(lane) = before {
+                channels.iter().for_each(|channel| lane.wanted.unsubscribe(channel));
+            }
+            if let Some(lane) = next.importing(slot) {
+                lane.wanted.accompany(channels);
+            }
+        }
+    }
+
     fn place<'a>(&'a self, routes: &'a Routes, slot: Slot) -> &'a Place {
         self.place_of(routes, routes.owners[usize::from(slot)])
     }
@@ -258,6 +333,10 @@ impl Map {
 }
 
 impl Routes {
+    fn importing(&self, slot: Slot) -> Option<&Arc<Lane>> {
+        self.moving.get(&slot).map(|lane| &self.lanes[usize::from(*lane)])
+    }
+
     fn is_owner(&self, lane: &Lane, slot: Slot) -> bool {
         let owner = self.owners[usize::from(slot)];
         owner.is_some_and(|owner| self.lanes[usize::from(owner)].number == lane.number)

@@ -5,7 +5,8 @@
 -- to the Redis channel of the same name.
 -- KEYS[2], `KEYS[1] .. ' ' .. node`: a hash of the node's members, user -> sessions, where a user is
 -- written `=name` and no user `-`. Other nodes' hashes are reached by the same rule; all have one
--- hash tag, so they lie in one slot.
+-- hash tag, so they lie in one slot. KEYS[2] may be left out: a master that imports the slot takes several keys
+-- only if all of them are there.
 --
 -- Joins and leaves count every node that has not been removed, alive or not: a user of a crashed
 -- node has not left yet, and so joins nowhere else anew.
@@ -102,7 +103,7 @@ do
   -- then user and sessions, any number of times; 0 sessions: the user left this node.
   -- Answers what was known of the node: known, forgotten or removed.
   local function update(keys, args)
-    local channel, own = keys[1], keys[2]
+    local channel, own = keys[1], keys[2] or members_key(keys[1], args[1])
     local node, ttl, publish = args[1], tonumber(args[2]), args[3]
     local users = {}
     for at = 5, #args, 2 do
@@ -146,7 +147,7 @@ do
   -- the node has written, or -1 where it does not know.
   -- Answers what was known of the node, and 1 where members of dead nodes are left: call again.
   local function refresh(keys, args)
-    local channel, own = keys[1], keys[2]
+    local channel, own = keys[1], keys[2] or members_key(keys[1], args[1])
     local node, ttl, publish = args[1], tonumber(args[2]), args[3]
     local written, count = tonumber(args[4]), redis.call('HLEN', own)
     local now, nodes = now_ms(), nodes_of(channel)

@@ -84,6 +84,11 @@ impl Calls {
     }
 }
 
+/// Is it the key of a channel's nodes?
+pub fn is_key(prefix: &str, key: &str) -> bool {
+    key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(&format!("{WHAT} {{")))
+}
+
 /// What a write was answered.
 pub fn standing(answer: Value) -> Result<Standing, ParsingError> {
     match String::from_redis_value(answer)?.as_str() {

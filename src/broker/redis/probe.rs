@@ -48,6 +48,13 @@ impl Prober<'_> {
         let mut seen = Instant::now();
         for number in 1.. {
             let sent = Instant::now();
+            if !self.context.map.has_slots(self.lane) {
+                // It is about to be given some, or given up.
+                seen = sent;
+                self.lane.state.works(Part::Probe);
+                sleep(INTERVAL).await;
+                continue;
+            }
             let confirmed = self.own.wait_for(|own| own.confirmed);
             // Where Redis does not confirm it, the publication tells what Redis is up to.
             let _ = timeout(AWAY_MAX, confirmed).await;

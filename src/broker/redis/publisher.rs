@@ -1,7 +1,7 @@
 //! Publishing to one master: what waits in its line goes out as one pipeline over one connection,
 //! so that batches grow by themselves under load and publications of a channel keep their order.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +14,16 @@ use super::context::Context;
 use super::functions::Found;
 use super::header;
 use super::lane::Lane;
+use super::limits::Limits;
 use super::line::{Most, Queued};
 use super::link::Backoff;
+use super::moving::{Answered, Detour};
 use super::replicas::{REPLICA_TIMEOUT, Replicas};
 use super::routing::PastHistory;
 use super::secret::{self, Secret};
 use super::state::Part;
 use super::verdict::{Cause, Verdict};
-use crate::broker::Unavailable;
+use crate::broker::{TOO_LARGE, Unavailable};
 use crate::publication::Channel;
 use crate::telemetry;
 
@@ -45,12 +47,15 @@ const LACKING_PAUSE: Duration = Duration::from_secs(5);
 const AGAIN_PAUSE: Duration = Duration::from_millis(10);
 const AGAIN_PAUSE_MAX: Duration = Duration::from_millis(200);
 
-const UNANSWERED: Unavailable =
+pub const UNANSWERED: Unavailable =
     Unavailable("redis did not answer: the publication may or may not have gone out");
 const UNCONFIRMED: Unavailable =
     Unavailable("redis took the publication and no replica confirmed it: it may be lost");
 const OVERTAKEN: Unavailable =
     Unavailable("redis refused the publication and took a later one of its channel");
+
+pub const SPLIT: Unavailable =
+    Unavailable("redis is half way through moving the channel to another master");
 
 const LACKING: Unavailable = Unavailable("redis lacks the functions that history needs");
 
@@ -64,6 +69,8 @@ pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
         refused: false,
         asked_again: 0,
         replicas: Replicas::default(),
+        limits: Limits::default(),
+        detour: Detour::default(),
         lacks_until: None,
     };
     let lane = publisher.lane.clone();
@@ -107,6 +114,8 @@ struct Publisher {
     /// How many batches in a row had something that goes out again.
     asked_again: u32,
     replicas: Replicas,
+    limits: Limits,
+    detour: Detour,
     /// Redis refused the functions, and is not asked to take them again before.
     lacks_until: Option<Instant>,
 }
@@ -129,12 +138,15 @@ impl Publisher {
         let preparing = async {
             let mut role = Pipeline::new();
             role.cmd("ROLE");
-            let answers = connection.req_packed_commands(&role, 0, 1).await;
+            this.limits = Limits::default();
+            this.limits.ask(&mut role);
+            let answers = connection.req_packed_commands(&role, 0, role.len()).await;
             let answers = answers.map_err(|error| error.to_string())?;
             if answers.first().is_some_and(is_replica) {
                 return Err(REPLICA.to_owned());
             }
             this.replicas = Replicas::of(answers.first());
+            this.limits.learn(answers.get(1..).unwrap_or_default());
             // Without them channels without history work all the same.
             let _ = this.install(&mut connection).await;
             let answer = secret::question().query_async(&mut connection).await;
@@ -204,19 +216,21 @@ impl Publisher {
             let lane = self.lane.clone();
             let _flight = lane.flight.lock().await;
             let mut flight = Flight(self.context.map.take(&self.lane, BATCH));
+            let secret = self.lane.secret.current();
+            let key = (*secret).as_ref().or(self.context.secrets.configured()).map(Secret::as_str);
+            refuse_too_large(&mut self.limits, &self.context, &mut flight.0, key);
             let Some(oldest) = flight.0.first() else { continue };
             let asked = Instant::now();
             let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
             let mut pipeline = Pipeline::with_capacity(flight.0.len() + 1);
-            let secret = self.lane.secret.current();
-            let key = (*secret).as_ref().or(self.context.secrets.configured()).map(Secret::as_str);
-            flight.0.iter().for_each(|queued| self.ask(&mut pipeline, queued, key));
+            flight.0.iter().for_each(|queued| ask(&self.context, &mut pipeline, queued, key));
             let waits = self.replicas.are_waited_for() && self.appends(&flight.0);
             if waits {
                 pipeline.cmd("WAIT").arg(1).arg(REPLICA_TIMEOUT.as_millis() as u64);
             }
             let asks_role = role_asked + ROLE_INTERVAL <= asked;
             if asks_role {
+                self.limits.ask(&mut pipeline);
                 // It changes where an operator replaces the functions by others.
                 pipeline.add_command(secret::question()).cmd("ROLE");
                 role_asked = asked;
@@ -240,9 +254,12 @@ impl Publisher {
             if asks_role {
                 self.replicas.counted(answers.last());
                 is_lacking = self.learn_secret(answers.iter().nth_back(1).unwrap_or(&Value::Nil));
+                let of_limits = flight.0.len() + usize::from(waits);
+                self.limits.learn(answers.get(of_limits..).unwrap_or_default());
             }
+            let answered = self.judge(&mut connection, &flight.0, answers, deadline).await;
             let batch = std::mem::take(&mut flight.0);
-            match self.answer(batch, &answers, confirmed) {
+            match self.answer(batch, answered, confirmed) {
                 None if is_lacking => match self.mend(&mut connection).await {
                     Ok(()) => {}
                     Err(why) => return Lost { asked, why },
@@ -267,60 +284,65 @@ impl Publisher {
         batch.iter().any(|queued| self.context.appends(queued.item.channel.as_str()))
     }
 
-    /// `key`: what the header line of a publication that goes past the functions is signed with.
-    fn ask(&self, pipeline: &mut Pipeline, queued: &Queued, key: Option<&str>) {
-        let Context { map, node, .. } = &*self.context;
-        let (channel, publication) = (&queued.item.channel, &queued.item.publication);
-        let name = self.context.name(channel);
-        if self.context.appends(channel.as_str()) {
-            let id = publication.id.as_deref().unwrap_or_default();
-            let millis = publication.sent_at.map(|micros| (micros / 1000).to_string());
-            pipeline
-                .cmd("FCALL")
-                .arg("tidegate_append")
-                .arg(1)
-                .arg(name)
-                .arg(&publication.payload[..])
-                .arg(header::object(publication, *node))
-                .arg(id)
-                .arg(millis.unwrap_or_default());
-        } else {
-            if !Channel::is_internal(channel.as_str()) {
-                self.context.routing.published_plainly(channel);
-            }
-            let command = if map.is_sharded() { "SPUBLISH" } else { "PUBLISH" };
-            pipeline.cmd(command).arg(name).arg(header::write(publication, *node, key));
-        }
-    }
-
-    /// Tells each publisher. What may go out again stands first in line again, unless a later one
-    /// of its channel has gone out: then it is too late. Returns why something is to go out again.
-    ///
-    /// `confirmed`: what was appended to histories is on a replica, as far as there are any.
-    fn answer(&mut self, batch: Vec<Queued>, answers: &[Value], confirmed: bool) -> Option<Cause> {
+    /// What the answers mean; of slots that move, those of the masters that they move to.
+    async fn judge(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        batch: &[Queued],
+        answers: Vec<Value>,
+        deadline: Instant,
+    ) -> Answered {
         let lacks = self.is_refused_functions();
         let verdict = |answer| match Verdict::of(answer) {
             Verdict::Later(Cause::NoFunction) if lacks => Verdict::Refused(LACKING),
             verdict => verdict,
         };
         let verdicts: Vec<_> = answers.iter().map(verdict).collect();
-        self.tell_refusal(&batch, &verdicts, answers);
+        let mut answered = Answered { answers, verdicts, elsewhere: HashMap::new() };
+        let moves = |(at, _): &(usize, &Queued)| {
+            matches!(answered.verdicts.get(*at), Some(Verdict::Later(Cause::Asked | Cause::Split)))
+        };
+        let mut moving = batch.iter().enumerate().filter(moves).peekable();
+        if moving.peek().is_some() {
+            if moving.any(|(_, queued)| self.context.map.importing(queued.slot).is_none()) {
+                self.lane.doubt();
+            }
+            let (first, detour) = ((&*self.lane, connection), &mut self.detour);
+            detour.take(&self.context, first, batch, &mut answered, deadline).await;
+        }
+        answered
+    }
+
+    /// Tells each publisher. What may go out again stands first in line again, unless a later one
+    /// of its channel has gone out: then it is too late. Returns why something is to go out again.
+    ///
+    /// `confirmed`: what was appended to histories here is on a replica, as far as there are any.
+    fn answer(&mut self, batch: Vec<Queued>, answered: Answered, confirmed: bool) -> Option<Cause> {
+        let Answered { answers, verdicts, elsewhere } = answered;
+        self.tell_refusal(&batch, &verdicts, &answers);
         let cause = verdicts.iter().take(batch.len()).find_map(|verdict| match verdict {
             Verdict::Later(cause) => Some(*cause),
             _ => None,
         });
         let mut taken: HashSet<Channel> = HashSet::new();
         let mut again = Vec::new();
-        for (queued, verdict) in batch.into_iter().zip(verdicts).rev() {
+        for (at, (queued, verdict)) in batch.into_iter().zip(verdicts).enumerate().rev() {
             match verdict {
                 Verdict::Taken(position) => {
                     if cause.is_some() {
                         taken.insert(queued.item.channel.clone());
                     }
+                    let confirmed = elsewhere.get(&at).copied().unwrap_or(confirmed);
                     let answer = if confirmed { Ok(position) } else { Err(UNCONFIRMED) };
                     queued.item.answer(position.map_or(Ok(None), |_| answer));
                 }
-                Verdict::Refused(why) => queued.item.answer(Err(why)),
+                Verdict::Refused(why) => {
+                    if why == UNANSWERED {
+                        // It may have been taken.
+                        taken.insert(queued.item.channel.clone());
+                    }
+                    queued.item.answer(Err(why));
+                }
                 Verdict::Later(_) if taken.contains(&queued.item.channel) => {
                     queued.item.answer(Err(OVERTAKEN));
                 }
@@ -339,7 +361,10 @@ impl Publisher {
         let mut each = batch.iter().zip(verdicts.iter().zip(answers));
         let refusal = each.find(|(_, (verdict, _))| {
             // That masters change is told elsewhere.
-            !matches!(verdict, Verdict::Taken(_) | Verdict::Later(Cause::Moved))
+            !matches!(
+                verdict,
+                Verdict::Taken(_) | Verdict::Later(Cause::Moved | Cause::Asked | Cause::Split)
+            )
         });
         if let (Some((queued, (_, error))), false) = (refusal, self.refused) {
             let channel = &queued.item.channel;
@@ -357,6 +382,56 @@ impl Publisher {
         let pause = AGAIN_PAUSE * 2u32.pow(self.asked_again.min(6));
         self.asked_again += 1;
         sleep(pause.min(AGAIN_PAUSE_MAX)).await;
+    }
+}
+
+/// Answers what the server would end the connection for, and leaves the others.
+fn refuse_too_large(
+    limits: &mut Limits,
+    context: &Context,
+    batch: &mut Vec<Queued>,
+    key: Option<&str>,
+) {
+    let mut excess = None;
+    let refused: Vec<_> = batch
+        .extract_if(.., |queued| {
+            let bytes = limits.excess(queued, context, key);
+            excess = bytes.or(excess);
+            bytes.is_some()
+        })
+        .collect();
+    refused.into_iter().for_each(|queued| queued.item.answer(Err(TOO_LARGE)));
+    if let (Some(bytes), false) = (excess, limits.is_told) {
+        limits.is_told = true;
+        telemetry::broker_takes_no_more_than(limits.argument_bytes(), bytes);
+    }
+}
+
+/// Adds the command that publishes.
+///
+/// `key`: what the header line of a publication that goes past the functions is signed with.
+pub fn ask(context: &Context, pipeline: &mut Pipeline, queued: &Queued, key: Option<&str>) {
+    let Context { map, node, .. } = context;
+    let (channel, publication) = (&queued.item.channel, &queued.item.publication);
+    let name = context.name(channel);
+    if context.appends(channel.as_str()) {
+        let id = publication.id.as_deref().unwrap_or_default();
+        let millis = publication.sent_at.map(|micros| (micros / 1000).to_string());
+        pipeline
+            .cmd("FCALL")
+            .arg("tidegate_append")
+            .arg(1)
+            .arg(name)
+            .arg(&publication.payload[..])
+            .arg(header::object(publication, *node))
+            .arg(id)
+            .arg(millis.unwrap_or_default());
+    } else {
+        if !Channel::is_internal(channel.as_str()) {
+            context.routing.published_plainly(channel);
+        }
+        let command = if map.is_sharded() { "SPUBLISH" } else { "PUBLISH" };
+        pipeline.cmd(command).arg(name).arg(header::write(publication, *node, key));
     }
 }
 

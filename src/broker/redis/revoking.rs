@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{RedisError, Value};
+use ::redis::RedisError;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
@@ -141,7 +141,7 @@ impl Redis {
         let channel = revocation::channel();
         let lane = self.0.map.lane(&channel).ok_or(SILENT)?;
         let command = revocation::read(&self.0.name(&channel), number);
-        let answer: Value = lane.query(&command).await.map_err(|error| {
+        let answer = self.question(&lane, &command).await.map_err(|error| {
             match &error {
                 QuestionError::Redis(refusal) if is_lasting(refusal) => {
                     telemetry::broker_refused("ZRANGE", &self.0.name(&channel), refusal);

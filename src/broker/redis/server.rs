@@ -3,11 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ::redis::io::tcp::TcpSettings;
-use ::redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    TlsCertificates,
-};
+use ::redis::RedisConnectionInfo;
 
 use crate::tls::Trust;
 
@@ -58,31 +54,9 @@ pub struct Server {
     pub trust: Option<Trust>,
 }
 
-impl Server {
-    /// As the crate wants it.
-    pub fn client(&self) -> Client {
-        let client = match &self.trust {
-            None => Client::open(self.info()),
-            Some(trust) => {
-                let root_cert = trust.pem.as_deref().map(<[u8]>::to_vec);
-                let certificates = TlsCertificates { client_tls: None, root_cert };
-                Client::build_with_tls(self.info(), certificates)
-            }
-        };
-        client.expect("a checked connection info opens, with certificates that were read before")
-    }
-
-    /// Without Nagle's algorithm.
-    fn info(&self) -> ConnectionInfo {
-        let (host, port) = (self.address.host.to_string(), self.address.port);
-        let address = match &self.trust {
-            None => ConnectionAddr::Tcp(host, port),
-            Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
-        };
-        let info = address.into_connection_info();
-        info.expect("an address is a connection info")
-            .set_redis_settings(self.login.clone())
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true))
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)
     }
 }
 

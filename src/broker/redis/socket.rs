@@ -1,16 +1,28 @@
-//! The socket of the subscribed connection, in two halves: TCP as it is, or TLS over it.
+//! A socket to a server: TCP as it is, or TLS over it. The subscribed connection reads and writes its two
+//! halves; connections for commands are the crate's, over the whole.
 
 use std::io;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::server::{Address, Server};
+use crate::dial::dial;
 use crate::tls;
+
+/// Redis without TLS takes the handshake for the beginning of a line, and waits for its end.
+const NO_HANDSHAKE: &str = "timed out; so does a server that does not speak TLS on this port";
+
+pub enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
 
 /// What is read of. Halves of TLS share a lock, which TCP's do without.
 pub enum Reading {
@@ -24,23 +36,37 @@ pub enum Writing {
     Tls(WriteHalf<TlsStream<TcpStream>>),
 }
 
-/// Connects; with TLS, the server has shown that it is who it should be.
-pub async fn open(server: &Server) -> io::Result<(Reading, Writing)> {
+/// Connects; with TLS, the server has shown that it is who it should be. `within`: how long each of
+/// connecting and the handshake may take.
+pub async fn open(server: &Server, within: Duration) -> io::Result<Socket> {
     let Address { host, port } = &server.address;
-    let stream = TcpStream::connect((&**host, *port)).await?;
-    stream.set_nodelay(true)?;
-    let Some(trust) = &server.trust else {
-        let (read, write) = stream.into_split();
-        return Ok((Reading::Plain(read), Writing::Plain(write)));
-    };
+    let stream = dial(host, *port, within).await?;
+    let Some(trust) = &server.trust else { return Ok(Socket::Plain(stream)) };
     let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
     let handshake = TlsConnector::from(trust.config.clone()).connect(name, stream);
-    let stream = handshake.await.map_err(|error| match tls::explanation(&error) {
-        Some(words) => io::Error::new(error.kind(), words),
-        None => error,
-    })?;
-    let (read, write) = tokio::io::split(stream);
-    Ok((Reading::Tls(read), Writing::Tls(write)))
+    match timeout(within, handshake).await {
+        Ok(Ok(stream)) => Ok(Socket::Tls(Box::new(stream))),
+        Ok(Err(error)) => Err(match tls::explanation(&error) {
+            Some(words) => io::Error::new(error.kind(), words),
+            None => error,
+        }),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, NO_HANDSHAKE)),
+    }
+}
+
+impl Socket {
+    pub fn split(self) -> (Reading, Writing) {
+        match self {
+            Self::Plain(stream) => {
+                let (read, write) = stream.into_split();
+                (Reading::Plain(read), Writing::Plain(write))
+            }
+            Self::Tls(stream) => {
+                let (read, write) = tokio::io::split(*stream);
+                (Reading::Tls(read), Writing::Tls(write))
+            }
+        }
+    }
 }
 
 impl Reading {

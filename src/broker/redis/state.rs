@@ -2,9 +2,15 @@
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::server::Address;
 use crate::telemetry;
+
+/// How long it counts that a channel of a slot that moves could not be used.
+const MOVES_TOLD: Duration = Duration::from_secs(30);
 
 /// All that must work: the masters are known, and three things of each.
 #[derive(Debug, Default)]
@@ -21,6 +27,8 @@ pub struct LaneState {
 struct Standings {
     masters: Standing,
     lanes: Vec<LaneStandings>,
+    /// Why channels of slots that move cannot be used, and when that was seen. None: they can, or there are none.
+    moves: Option<(String, Instant)>,
     /// It has been told how the first attempt went.
     told: bool,
 }
@@ -80,7 +88,9 @@ impl Standings {
     /// The first thing that does not work, and why.
     fn fault(&self) -> Option<String> {
         let masters = self.masters.fault("it is not known which redis is the master");
-        masters.or_else(|| self.lanes.iter().find_map(LaneStandings::fault))
+        let lanes = || self.lanes.iter().find_map(LaneStandings::fault);
+        let moves = || self.moves.as_ref().map(|(why, _)| why.clone());
+        masters.or_else(lanes).or_else(moves)
     }
 
     /// Has an attempt said something?
@@ -116,6 +126,27 @@ impl State {
     /// It is not known.
     pub fn masters_unknown(&self, why: &dyn Display) {
         self.change(|it| it.masters = Standing::Fails(why.to_string()));
+    }
+
+    /// Channels of slots that move can be used, or none moves.
+    pub fn moves_work(&self) {
+        if self.lock().moves.is_some() {
+            self.change(|it| it.moves = None);
+        }
+    }
+
+    /// They cannot.
+    pub fn moves_fail(&self, why: &dyn Display) {
+        let why = format!("a slot that redis moves cannot be used: {why}");
+        self.change(|it| it.moves = Some((why, Instant::now())));
+    }
+
+    /// Forgets that they cannot where nobody has seen it for a while: nobody may have tried again.
+    pub fn moves_age(&self) {
+        let is_old = |(_, at): &(String, Instant)| at.elapsed() >= MOVES_TOLD;
+        if self.lock().moves.as_ref().is_some_and(is_old) {
+            self.moves_work();
+        }
     }
 
     /// A master more, of which nothing works so far.
@@ -175,6 +206,23 @@ impl LaneState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_that_cannot_be_used_is_a_reason_of_its_own() {
+        let state = Arc::new(State::default());
+        state.masters_known();
+        state.moves_fail(&"host:2: no answer");
+        let fault = "a slot that redis moves cannot be used: host:2: no answer";
+        assert_eq!(state.ready(), Err(fault.to_owned()));
+        state.moves_work();
+        assert_eq!(state.ready(), Ok(()));
+        state.moves_fail(&"host:2: no answer");
+        state.moves_age();
+        assert_eq!(state.ready(), Err(fault.to_owned()));
+        tokio::time::advance(MOVES_TOLD).await;
+        state.moves_age();
+        assert_eq!(state.ready(), Ok(()), "nobody has tried since");
+    }
 
     #[test]
     fn it_is_ready_while_all_parts_of_all_masters_work_and_says_why_not() {

@@ -181,7 +181,7 @@ impl Subscriber {
                     }
                     return;
                 }
-                let mut publication = header::read(Bytes::copy_from_slice(payload), |key| {
+                let publication = header::read(Bytes::copy_from_slice(payload), |key| {
                     self.context.secrets.knows(key)
                 });
                 if announcing::is_channel(channel) {
@@ -200,16 +200,11 @@ impl Subscriber {
                 }
                 if let Some(told) = self.context.presence.channel_of(channel) {
                     if let Some((user, change)) = presence::change(&publication.payload) {
-                        (self.context.sink)(Event::Presence { channel: told, user, change });
+                        self.context.hand_on(Event::Presence { channel: told, user, change });
                     }
                     return;
                 }
-                if publication.position.is_some() && !self.context.keeps_history(channel) {
-                    // Somebody's own words: there is no history that it could stand in.
-                    publication.position = None;
-                    publication.previous = None;
-                }
-                (self.context.sink)(Event::Publication { channel, publication, more });
+                self.context.hand_on(Event::Publication { channel, publication, more });
             }
             Said::Subscribed { channel } => {
                 course.own_is(channel, true, &self.context);
@@ -227,8 +222,13 @@ impl Subscriber {
                 if let Some(channel) = self.channel(channel)
                     && let Some(interrupted) = self.lane.wanted.confirm(&channel)
                 {
-                    let interrupted = interrupted.then_some(RECONNECTED);
-                    (self.context.sink)(Event::Subscribed { channel: &channel, interrupted });
+                    // While its slot comes here, others may have appended to its history before.
+                    let imported = self.imports(&channel);
+                    let behind = imported && self.context.keeps_history(channel.as_str());
+                    if !imported || interrupted || behind {
+                        let interrupted = (interrupted || behind).then_some(RECONNECTED);
+                        self.context.hand_on(Event::Subscribed { channel: &channel, interrupted });
+                    }
                 }
             }
             Said::Unsubscribed { channel } => {
@@ -246,7 +246,7 @@ impl Subscriber {
             }
             Said::TooLarge { channel, .. } => {
                 if let Some(channel) = self.channel(channel) {
-                    (self.context.sink)(Event::Gap { channel: &channel, reason: TOO_LARGE });
+                    self.context.hand_on(Event::Gap { channel: &channel, reason: TOO_LARGE });
                 }
             }
             Said::Error(error) => {
@@ -293,7 +293,8 @@ impl Subscriber {
         }
         let OwnChannel { channel, confirmed } = course.own.borrow().clone();
         let waits = !confirmed && course.own_asked.elapsed() >= OWN_INTERVAL;
-        if waits || !self.context.map.owns(&self.lane, &channel) {
+        let is_over = waits || !self.context.map.owns(&self.lane, &channel);
+        if is_over && self.context.map.has_slots(&self.lane) {
             course.own_asked = Instant::now();
             course.own.send_replace(self.ask_own(asking));
         }
@@ -316,7 +317,8 @@ impl Subscriber {
     /// Asks for a channel that is always subscribed, where it is the lane's and not confirmed.
     fn keep(&self, asking: &mut Asking, kept: &mut Kept) {
         let is_due = kept.asked.is_none_or(|asked| asked.elapsed() >= kept.pause);
-        if !kept.confirmed && is_due && self.context.map.owns(&self.lane, &kept.channel) {
+        let is_here = |channel| self.context.map.owns(&self.lane, channel) || self.imports(channel);
+        if !kept.confirmed && is_due && is_here(&kept.channel) {
             kept.asked = Some(Instant::now());
             self.ask(asking, Verb::Subscribe, &[&kept.channel]);
         }
@@ -324,6 +326,12 @@ impl Subscriber {
 
     /// Asks for a channel of the node's own, for the probe.
     fn ask_own(&self, asking: &mut Asking) -> OwnChannel {
+        if !self.context.map.has_slots(&self.lane) {
+            return OwnChannel {
+                channel: Channel::of_probe(self.context.node, 0),
+                confirmed: false,
+            };
+        }
         let channel = self.context.map.probe(&self.lane, self.context.node);
         self.ask(asking, Verb::Subscribe, &[&channel]);
         OwnChannel { channel, confirmed: false }
@@ -354,7 +362,17 @@ impl Subscriber {
             (Verb::Subscribe, true) => "SSUBSCRIBE",
             (Verb::Unsubscribe, true) => "SUNSUBSCRIBE",
         };
-        by_slot.values().for_each(|names| asking.ask(command, names));
+        for (slot, names) in &by_slot {
+            if self.context.map.imports(&self.lane, *slot) {
+                asking.ask("ASKING", &[]);
+            }
+            asking.ask(command, names);
+        }
+    }
+
+    /// Is the channel's slot on its way to this master?
+    fn imports(&self, channel: &Channel) -> bool {
+        self.context.map.imports(&self.lane, self.context.map.slot(channel))
     }
 
     /// The channel of a name in Redis.

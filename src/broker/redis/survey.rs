@@ -39,13 +39,15 @@ const NODES_MAX: usize = 10;
 const PINGS: usize = 5;
 
 /// What is asked of `CONFIG GET`, one by one, as Redis before 7 takes a single name.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 10] = [
     "appendonly",
     "client-output-buffer-limit",
+    "client-query-buffer-limit",
     "maxclients",
     "maxmemory",
     "maxmemory-policy",
     "min-replicas-to-write",
+    "proto-max-bulk-len",
     "tcp-keepalive",
     "timeout",
 ];
@@ -55,6 +57,10 @@ pub async fn survey(config: &Config, deployment: &Deployment) -> Result<Survey, 
     let context = Context::new(config, deployment, NodeId::random(), Arc::new(|_| {}));
     let mut layout =
         topology::look(&context, deployment).await.map_err(|unknown| unknown.to_string())?;
+    // One that is about to be given its first slot has no channel to be tried.
+    let serving = layout.owners.iter().flatten().map(|owner| usize::from(*owner) + 1).max();
+    layout.masters.truncate(serving.unwrap_or(0));
+    layout.moving.clear();
     let slots_unserved = layout.owners.iter().filter(|owner| owner.is_none()).count();
     let masters_unasked = layout.masters.len().saturating_sub(MASTERS_MAX);
     layout.masters.truncate(MASTERS_MAX);

@@ -22,13 +22,22 @@ use super::map::Layout;
 use super::server::{Address, Server};
 use super::url::{Deployment, Masters};
 use crate::tls::Trust;
-use crate::vital;
+use crate::{telemetry, vital};
 
 /// How long a server may take to say who is master, from connecting to its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long each step of connecting may take of that, so that the error can say which one failed.
+const CONNECT_TIMEOUT: Duration = ANSWER_TIMEOUT.checked_mul(3).unwrap().checked_div(4).unwrap();
+
 /// How much longer the rest is waited for once most have answered.
 const REST_TIMEOUT: Duration = Duration::from_millis(100);
+
+const WANTS_LOGIN: &str =
+    "it wants a login: of sentinels broker.sentinel_password, of others the one in broker.url";
+
+/// Most of those who do not answer that are told of.
+const TOLD_MAX: usize = 4;
 
 /// The least pause between two looks, however many lanes doubt what is known.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -55,7 +64,8 @@ pub fn start(context: &Arc<Context>, deployment: &Deployment) {
         Masters::Single(address) => follow(context, &Layout::one(address)),
         Masters::Sentinel { sentinels, service } => {
             vital::spawn("nowhere", expire(context.clone()));
-            vital::spawn("topology", watch(context.clone(), Sentinel::new(sentinels, service)));
+            let sentinel = Sentinel::new(sentinels, service, deployment);
+            vital::spawn("topology", watch(context.clone(), sentinel));
         }
         Masters::Cluster { nodes } => {
             vital::spawn("nowhere", expire(context.clone()));
@@ -69,7 +79,7 @@ pub async fn look(context: &Context, deployment: &Deployment) -> Result<Layout, 
     match deployment.masters.clone() {
         Masters::Single(address) => Ok(Layout::one(address)),
         Masters::Sentinel { sentinels, service } => {
-            Sentinel::new(sentinels, service).look(context).await
+            Sentinel::new(sentinels, service, deployment).look(context).await
         }
         Masters::Cluster { nodes } => Cluster::new(nodes).look(context).await,
     }
@@ -92,8 +102,16 @@ async fn watch<S: Source>(context: Arc<Context>, mut source: S) {
             Ok(layout) => {
                 backoff = Backoff::default();
                 if layout != known {
+                    if layout.moving != known.moving {
+                        telemetry::slots_move(layout.moving.len());
+                    }
+                    let _still = context.detours.write().await;
                     follow(&context, &layout);
                     known = layout;
+                }
+                match known.moving.is_empty() {
+                    true => context.state.moves_work(),
+                    false => context.state.moves_age(),
                 }
                 S::INTERVAL
             }
@@ -184,7 +202,7 @@ impl Panel {
             });
         }
         let mut answers = Vec::new();
-        let mut why = String::new();
+        let mut why = Vec::new();
         let mut deadline = Instant::now() + 2 * ANSWER_TIMEOUT;
         while let Ok(Some(Ok((of, answer)))) = timeout_at(deadline, asking.join_next()).await {
             match answer {
@@ -192,13 +210,16 @@ impl Panel {
                     self.connections.insert(of.clone(), connection);
                     answers.push(Answer { of, values });
                 }
-                Err(error) => why = format!("{of}: {error}"),
+                Err(error) => why.push(format!("{of}: {error}")),
             }
             if answers.len() >= enough {
                 deadline = deadline.min(Instant::now() + REST_TIMEOUT);
             }
         }
-        if answers.is_empty() { Err(Unknown::Unanswered(why)) } else { Ok(answers) }
+        // Always in one order, so that the same is not told again.
+        why.sort();
+        why.truncate(TOLD_MAX);
+        if answers.is_empty() { Err(Unknown::Unanswered(why.join("; "))) } else { Ok(answers) }
     }
 }
 
@@ -216,13 +237,13 @@ async fn ask_one(
     }
     for server in servers {
         let opened = async {
-            let mut connection = Link::new(server).open().await?;
+            let mut connection = Link::new(server).open_within(CONNECT_TIMEOUT).await?;
             let values = connection.req_packed_commands(questions, 0, questions.len()).await?;
             Ok::<_, RedisError>((connection, values))
         };
         match opened.await {
             Ok((_, values)) if values.iter().any(wants_login) => {
-                why = "it wants a login".to_owned();
+                why = WANTS_LOGIN.to_owned();
             }
             Ok(answered) => return Ok(answered),
             Err(error) => why = error.to_string(),

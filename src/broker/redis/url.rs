@@ -4,6 +4,8 @@ use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
 use super::server::Address;
 
+mod parameters;
+
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
@@ -23,6 +25,8 @@ pub enum Url {
 pub struct Deployment {
     pub masters: Masters,
     pub login: RedisConnectionInfo,
+    /// How to log in at the sentinels. None: without, and where that is not enough with `login`.
+    pub sentinel_login: Option<RedisConnectionInfo>,
     /// Everything is asked over TLS, sentinels included.
     pub is_encrypted: bool,
     masked: String,
@@ -59,27 +63,43 @@ impl Url {
         or redis+cluster://[[user]:password@]host[:port],…; \
         with TLS rediss://, rediss+sentinel:// or rediss+cluster://";
 
-    /// None: the text is in none of the [`Url::FORMS`].
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Fails with what is wrong, in words that quote no credentials.
+    pub fn parse(text: &str) -> Result<Self, String> {
         if text == "memory:" {
-            return Some(Self::Memory);
+            return Ok(Self::Memory);
         }
-        let (scheme, rest) = text.split_once("://")?;
-        let (masters, login) = match scheme {
-            "redis" | "rediss" => single(rest)?,
-            "redis+sentinel" | "rediss+sentinel" => sentinel(rest)?,
-            "redis+cluster" | "rediss+cluster" => cluster(rest)?,
-            _ => return None,
+        let forms = || format!("must be {}", Self::FORMS);
+        let (scheme, rest) = text.split_once("://").ok_or_else(forms)?;
+        let (place, query) = rest.split_once('?').map_or((rest, None), |(a, b)| (a, Some(b)));
+        let parsed = match scheme {
+            "redis" | "rediss" => single(place),
+            "redis+sentinel" | "rediss+sentinel" => sentinel(place),
+            "redis+cluster" | "rediss+cluster" => cluster(place),
+            _ => None,
         };
+        if let Some(query) = query {
+            return Err(parameters::refusal(query));
+        }
+        let (masters, login) = parsed.ok_or_else(forms)?;
         let is_encrypted = scheme.starts_with("rediss");
-        let masked = match rest.rsplit_once('@') {
-            None => text.to_owned(),
-            Some((credentials, place)) => {
-                let user = credentials.split(':').next().unwrap_or_default();
-                format!("{scheme}://{user}:***@{place}")
-            }
+        let masked = match place.rsplit_once('@') {
+            None => format!("{scheme}://{place}"),
+            // A user may be a secret too: some services give out a token as one.
+            Some((_, hosts)) => format!("{scheme}://***@{hosts}"),
         };
-        Some(Self::Redis(Deployment { masters, login, is_encrypted, masked }))
+        let sentinel_login = None;
+        Ok(Self::Redis(Deployment { masters, login, sentinel_login, is_encrypted, masked }))
+    }
+
+    /// With a login of their own for the sentinels.
+    pub fn with_sentinel_login(self, user: Option<String>, password: String) -> Self {
+        let Self::Redis(deployment) = self else { return self };
+        let login = RedisConnectionInfo::default().set_password(password);
+        let login = match user {
+            Some(user) => login.set_username(user),
+            None => login,
+        };
+        Self::Redis(Deployment { sentinel_login: Some(login), ..deployment })
     }
 
     /// Does it ask for TLS?
@@ -95,12 +115,17 @@ impl Url {
         }
     }
 
+    /// Is it asked of sentinels where the master is?
+    pub fn has_sentinels(&self) -> bool {
+        matches!(self, Self::Redis(Deployment { masters: Masters::Sentinel { .. }, .. }))
+    }
+
     /// Is it a cluster?
     pub fn is_cluster(&self) -> bool {
         matches!(self, Self::Redis(Deployment { masters: Masters::Cluster { .. }, .. }))
     }
 
-    /// As it may be shown: without the password.
+    /// As it may be shown: without credentials.
     pub fn masked(&self) -> String {
         match self {
             Self::Memory => "memory:".to_owned(),
@@ -162,22 +187,23 @@ mod tests {
 
     fn deployment(text: &str) -> Deployment {
         match Url::parse(text) {
-            Some(Url::Redis(deployment)) => deployment,
+            Ok(Url::Redis(deployment)) => deployment,
             other => panic!("{text}: {other:?}"),
         }
     }
 
     #[test]
-    fn passwords_are_masked() {
+    fn credentials_are_masked() {
         let masked = |text| Url::parse(text).unwrap().masked();
         assert_eq!(masked("redis://127.0.0.1:6379/2"), "redis://127.0.0.1:6379/2");
-        assert_eq!(masked("redis://:p%40ss@host"), "redis://:***@host");
-        assert_eq!(masked("redis://ada:hush@host:1"), "redis://ada:***@host:1");
+        assert_eq!(masked("redis://:p%40ss@host"), "redis://***@host");
+        assert_eq!(masked("redis://ada:hush@host:1"), "redis://***@host:1");
         assert_eq!(
             masked("redis+sentinel://ada:hush@a,b:1/main/3"),
-            "redis+sentinel://ada:***@a,b:1/main/3"
+            "redis+sentinel://***@a,b:1/main/3"
         );
-        assert_eq!(masked("redis+cluster://:hush@a,b"), "redis+cluster://:***@a,b");
+        assert_eq!(masked("redis://token@host"), "redis://***@host");
+        assert_eq!(masked("redis+cluster://:hush@a,b"), "redis+cluster://***@a,b");
     }
 
     #[test]
@@ -236,7 +262,44 @@ mod tests {
             "redis+cluster://a,",
             "redis+cluster://a/1",
         ] {
-            assert!(Url::parse(text).is_none(), "{text}");
+            assert!(Url::parse(text).is_err_and(|why| why.starts_with("must be ")), "{text}");
         }
+    }
+
+    #[test]
+    fn parameters_are_refused_by_name_and_never_by_value() {
+        for (query, says) in [
+            ("ssl=true", "ssl"),
+            ("ssl=true&db=3", "redis://host/3"),
+            ("db=3", "redis://host/3"),
+            ("password=hush", "before the host"),
+            ("protocl=resp3", "protocl"),
+            ("timeout=hush", "timeout"),
+            ("protocol=resp3", "protocol"),
+        ] {
+            for form in ["redis://h", "rediss://me:hush@h/2", "redis+cluster://a,b"] {
+                let why = Url::parse(&format!("{form}?{query}")).unwrap_err();
+                assert!(why.contains(says) && !why.contains("hush"), "{query}: {why}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_parameter_is_not_quoted() {
+        for text in ["redis://:pa?hush@host", "redis://host?hush", "redis://:hush=x?hush=@host"] {
+            let why = Url::parse(text).unwrap_err();
+            assert!(!why.contains("hush") && why.contains("%3F"), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn sentinels_may_have_a_login_of_their_own() {
+        let url = Url::parse("redis+sentinel://ada:p@a/main").unwrap();
+        let Url::Redis(it) = url.with_sentinel_login(Some("bo".into()), "q".into()) else {
+            panic!("it is Redis");
+        };
+        let login = it.sentinel_login.unwrap();
+        assert_eq!((login.username(), login.password()), (Some("bo"), Some("q")));
+        assert_eq!((it.login.username(), it.login.password()), (Some("ada"), Some("p")));
     }
 }

@@ -21,6 +21,10 @@ pub enum Verdict {
 pub enum Cause {
     /// Another server is the master, or may be.
     Moved,
+    /// The slot is on its way to another master, and the key is there, or nowhere.
+    Asked,
+    /// The slot is on its way to another master, and the keys are not all at one of the two.
+    Split,
     /// The server cannot yet; it will.
     Busy,
     /// It does not know the functions, or not this fleet's rules.
@@ -59,8 +63,12 @@ impl Cause {
     /// None: asking again would not help.
     pub fn of(code: &str, details: &str) -> Option<Self> {
         match code {
-            "MOVED" | "ASK" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Some(Self::Moved),
-            "LOADING" | "TRYAGAIN" | "NOREPLICAS" => Some(Self::Busy),
+            "ASK" => Some(Self::Asked),
+            "TRYAGAIN" => Some(Self::Split),
+            // Of a key that a function found missing.
+            "ERR" if details.contains("non local key") => Some(Self::Split),
+            "MOVED" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Some(Self::Moved),
+            "LOADING" | "NOREPLICAS" => Some(Self::Busy),
             // Another fleet brought its rules at the same time, and was later.
             "TIDEGATE" => Some(Self::NoFunction),
             "ERR" if details.contains("Function not found") => Some(Self::NoFunction),
@@ -101,12 +109,13 @@ mod tests {
         assert_eq!(of("$-1\r\n"), Verdict::Taken(None));
         for (reply, cause) in [
             ("-MOVED 3999 127.0.0.1:6381\r\n", Cause::Moved),
-            ("-ASK 3999 127.0.0.1:6381\r\n", Cause::Moved),
+            ("-ASK 3999 127.0.0.1:6381\r\n", Cause::Asked),
             ("-READONLY You can't write against a read only replica.\r\n", Cause::Moved),
             ("-CLUSTERDOWN The cluster is down\r\n", Cause::Moved),
             ("-MASTERDOWN Link with MASTER is down\r\n", Cause::Moved),
             ("-LOADING Redis is loading the dataset in memory\r\n", Cause::Busy),
-            ("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Cause::Busy),
+            ("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Cause::Split),
+            ("-ERR Script attempted to access a non local key in a cluster node\r\n", Cause::Split),
             ("-NOREPLICAS Not enough good replicas to write.\r\n", Cause::Busy),
             ("-ERR Function not found\r\n", Cause::NoFunction),
             (

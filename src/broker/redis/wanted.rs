@@ -308,11 +308,41 @@ impl Wanted {
         moved
     }
 
+    /// The channels that `which` says and that are still wanted.
+    pub fn channels(&self, which: impl Fn(&Channel) -> bool) -> Vec<Channel> {
+        let channels = self.lock();
+        let wanted = channels.entries.iter().filter(|(_, entry)| entry.left_at.is_none());
+        wanted.map(|(channel, _)| channel).filter(|channel| which(channel)).cloned().collect()
+    }
+
+    /// Wants channels of this master too. They count as interrupted, as something may have been published
+    /// here before.
+    pub fn accompany(&self, more: Vec<Channel>) {
+        let mut channels = self.lock();
+        for channel in more {
+            let entry = channels.entries.entry(channel.clone()).or_default();
+            entry.left_at = None;
+            if entry.standing == Standing::Fresh {
+                entry.gap = true;
+                channels.fresh.push_back(channel);
+            }
+        }
+        self.changed.notify_one();
+        self.count(&mut channels);
+    }
+
     /// Takes in channels that were wanted of another master. They count as interrupted where they
     /// had been confirmed there.
     pub fn join(&self, moved: Vec<(Channel, Entry)>) {
         let mut channels = self.lock();
-        for (channel, entry) in moved {
+        for (channel, mut entry) in moved {
+            // It was wanted here too while its slot moved. Redis ends such a subscription.
+            if let Some(mut before) = channels.entries.remove(&channel) {
+                channels.confirmed -= usize::from(before.standing == Standing::Confirmed);
+                before.interrupt();
+                entry.gap |= before.gap;
+                entry.waiting.append(&mut before.waiting);
+            }
             let waiting = entry.waiting.iter().map(|(deadline, _)| (*deadline, channel.clone()));
             channels.deadlines.extend(waiting);
             channels.fresh.push_back(channel.clone());

@@ -15,7 +15,7 @@ pub struct Config {
 
 impl Config {
     pub fn read(section: &mut Section<'_>) -> Self {
-        let endpoint = section.text(
+        let endpoint = section.parsed(
             "otlp_endpoint",
             None,
             "http://HOST:PORT of a collector's OTLP/gRPC receiver, such as http://127.0.0.1:4317 \

@@ -4,9 +4,11 @@
 use std::error::Error;
 use std::time::Duration;
 
+use hyper::Uri;
+use hyper_util::rt::TokioIo;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
@@ -15,7 +17,10 @@ use opentelemetry_sdk::trace::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 
+use crate::dial::dial;
 use crate::publication::NodeId;
 use crate::telemetry::metrics::{METRICS, SPANS_DROPPED, SPANS_EXPORTED, SPANS_FAILED};
 
@@ -32,6 +37,9 @@ const BATCH_DELAY: Duration = Duration::from_millis(200);
 /// How long the collector may take over one request, tried again or not.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long connecting to it may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How long a node that stops waits for the collector to take the last spans.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -44,7 +52,8 @@ pub struct Unexportable(#[source] Box<dyn Error + Send + Sync>);
 
 /// Starts the exporting, on the current runtime; spans of the tracer go there.
 pub(super) fn start(endpoint: &str, node: NodeId) -> Result<(SdkTracer, Exporting), Unexportable> {
-    let builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+    let channel = channel(endpoint).map_err(|error| Unexportable(error.into()))?;
+    let builder = SpanExporter::builder().with_tonic().with_channel(channel);
     let mut exporter =
         builder.with_timeout(EXPORT_TIMEOUT).build().map_err(|error| Unexportable(error.into()))?;
     let resource = Resource::builder().with_service_name("tidegate").with_attributes([
@@ -62,6 +71,18 @@ pub(super) fn start(endpoint: &str, node: NodeId) -> Result<(SdkTracer, Exportin
         .with_span_processor(Queue(queue))
         .build();
     Ok((provider.tracer("tidegate"), Exporting(Some((stop, task)))))
+}
+
+/// Connects when there is something to send, and again when it is lost. The crate's own connector waits for
+/// each address of a name in turn.
+fn channel(endpoint: &str) -> Result<Channel, tonic::transport::Error> {
+    let connector = service_fn(async |uri: Uri| {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or_default();
+        dial(host, port, CONNECT_TIMEOUT).await.map(TokioIo::new)
+    });
+    let endpoint = Endpoint::from_shared(endpoint.to_owned())?.timeout(EXPORT_TIMEOUT);
+    Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
 /// The exporting of a node, which ends with [`Exporting::finish`].

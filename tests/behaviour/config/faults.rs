@@ -1,6 +1,6 @@
 //! All faults at once, each with what helps to mend it; exit code 2, before anything is bound.
 
-use super::{line, run, stderr};
+use super::{line, run, stderr, stdout};
 
 #[tokio::test]
 async fn are_all_shown_with_key_origin_and_bounds() {
@@ -93,5 +93,28 @@ async fn a_file_that_cannot_be_read_is_named() {
         let ended = run(&["check", "--config", file], &[]).await;
         assert_eq!(ended.status.code(), Some(2), "{file}: {}", stderr(&ended));
         assert!(stderr(&ended).contains(file.as_str()), "{file}: {}", stderr(&ended));
+    }
+}
+
+#[tokio::test]
+async fn of_addresses_name_what_is_wrong_and_quote_no_credentials() {
+    for (setting, says) in [
+        ("broker.url=redis://ada:hush@host?ssl=true", "ssl"),
+        ("broker.url=redis://:hush@host?db=3", "redis://host/3"),
+        ("broker.url=redis://host?password=hush", "password"),
+        ("broker.url=redis://host?hush", "%3F"),
+        ("broker.url=redis://:pa?hush@host", "%3F"),
+        ("broker.url=rediss+cluster://:hush@host?readonly=yes", "readonly"),
+        ("broker.url=http://ada:hush@host", "redis://"),
+        ("broker.sentinel_password=hush", "names no sentinels"),
+        ("telemetry.otlp_endpoint=http://ada:hush@host:4317", "http://HOST:PORT"),
+        ("auth.keys=[{jwks=\"https://ada:hush@host/keys\"}]", "jwks"),
+    ] {
+        let ended = run(&["check", "--set", setting], &[]).await;
+        assert_eq!(ended.status.code(), Some(2), "{setting}");
+        let text = stderr(&ended);
+        let key = setting.split('=').next().expect("a key");
+        assert!(text.contains(key) && text.contains(says), "{setting}: {text}");
+        assert!(!text.contains("hush") && !stdout(&ended).contains("hush"), "{text}");
     }
 }

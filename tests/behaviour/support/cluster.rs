@@ -67,17 +67,8 @@ impl Cluster {
     async fn start(replicas_each: usize, authority: Option<&Authority>) -> Self {
         let (mut servers, mut encrypted) = (Vec::new(), Vec::new());
         for _ in 0..MASTERS * (1 + replicas_each) {
-            // On 10,000 above its own, the port that servers use among themselves might not be free.
-            let bus = free_address().port().to_string();
-            let settings = [
-                ["--cluster-enabled", "yes"],
-                ["--cluster-node-timeout", NODE_TIMEOUT_MILLIS],
-                ["--cluster-announce-ip", "127.0.0.1"],
-                ["--cluster-port", &bus],
-                // Replicas that wait for each other are not ready to take over for seconds.
-                ["--repl-diskless-sync-delay", "0"],
-            ];
-            let settings = settings.concat();
+            let settings = settings();
+            let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
             let mut server = match authority {
                 None => Redis::absent_with(&settings),
                 Some(authority) => {
@@ -164,26 +155,79 @@ impl Cluster {
 
     /// Gives a channel's slot to another master, with all its keys, as resharding does.
     pub async fn migrate(&self, channel: &str, to: usize) {
+        let from = self.begin_move(channel, to).await;
+        self.end_move(channel, from, to).await;
+    }
+
+    /// One more, which has no slot; returns its index.
+    pub async fn add_server(&mut self) -> usize {
+        let settings = settings();
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let mut server = Redis::absent_with(&settings);
+        server.run().await;
+        let (address, bus) = (self.servers[0].address, bus_port(&self.servers[0]).await);
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let _: Value = server.ask(&["CLUSTER", "MEET", &host, &port, &bus]).await;
+        self.servers.push(server);
+        eventually("a server to be met by all", async || {
+            for server in &self.servers {
+                let seen = members(server).await?;
+                let is_known = seen.len() == self.servers.len() && !seen.iter().any(|it| it.fails);
+                (is_known && is_ok(server).await).then_some(())?;
+            }
+            Some(())
+        })
+        .await;
+        self.servers.len() - 1
+    }
+
+    /// The slot stays where it is after all.
+    pub async fn call_off_move(&self, channel: &str, from: usize, to: usize) {
+        let slot = self.slot(channel).await.to_string();
+        for server in [from, to] {
+            let _: Value = self.servers[server].ask(&["CLUSTER", "SETSLOT", &slot, "STABLE"]).await;
+        }
+    }
+
+    /// From now on a channel's slot is on its way, and all its keys are still where they were. Returns from where.
+    pub async fn begin_move(&self, channel: &str, to: usize) -> usize {
         let from = self.master_of(channel).await;
         let slot = self.slot(channel).await.to_string();
-        let members = eventually("a server to answer", async || members(self.any()).await).await;
-        let id = |server: usize| {
-            let address = self.servers[server].address;
-            let member = members.iter().find(|it| it.address == address);
-            member.expect("a server is a member").id.as_str()
-        };
-        let set_slot = async |server: usize, state: &str, other: &str| {
-            let words = ["CLUSTER", "SETSLOT", &slot, state, other];
-            let _: Value = self.servers[server].ask(&words).await;
-        };
-        set_slot(to, "IMPORTING", id(from)).await;
-        set_slot(from, "MIGRATING", id(to)).await;
+        let (from_id, to_id) = (self.id(from).await, self.id(to).await);
+        self.set_slot(to, &slot, "IMPORTING", &from_id).await;
+        self.set_slot(from, &slot, "MIGRATING", &to_id).await;
+        from
+    }
+
+    /// The key of the channel's name goes along; returns whether it was there.
+    pub async fn move_key(&self, channel: &str, from: usize, to: usize) -> bool {
+        let target = self.servers[to].address;
+        let (host, port) = (target.ip().to_string(), target.port().to_string());
+        let key = format!("tidegate:{channel}");
+        let words = ["MIGRATE", &host, &port, &key, "0", "5000"];
+        let answer: String = self.servers[from].ask(&words).await;
+        answer == "OK"
+    }
+
+    /// The slot has arrived, with all that was left.
+    pub async fn end_move(&self, channel: &str, from: usize, to: usize) {
+        let slot = self.slot(channel).await.to_string();
         self.move_keys(&slot, from, to).await;
+        let id = self.id(to).await;
         // The new master first, so that there is no moment in which nobody has it.
         let others = self.masters().await.into_iter().filter(|it| *it != from && *it != to);
         for server in [to, from].into_iter().chain(others) {
-            set_slot(server, "NODE", id(to)).await;
+            self.set_slot(server, &slot, "NODE", &id).await;
         }
+    }
+
+    async fn set_slot(&self, server: usize, slot: &str, state: &str, other: &str) {
+        let words = ["CLUSTER", "SETSLOT", slot, state, other];
+        let _: Value = self.servers[server].ask(&words).await;
+    }
+
+    async fn id(&self, server: usize) -> String {
+        self.servers[server].ask(&["CLUSTER", "MYID"]).await
     }
 
     /// A service that publishes, at the server that has the channel.
@@ -245,6 +289,26 @@ impl Cluster {
     fn index(&self, address: SocketAddr) -> Option<usize> {
         self.servers.iter().position(|it| it.address == address)
     }
+}
+
+fn settings() -> Vec<String> {
+    // On 10,000 above its own, the port that servers use among themselves might not be free.
+    let bus = free_address().port().to_string();
+    let settings = [
+        ["--cluster-enabled", "yes"],
+        ["--cluster-node-timeout", NODE_TIMEOUT_MILLIS],
+        ["--cluster-announce-ip", "127.0.0.1"],
+        ["--cluster-port", &bus],
+        // Replicas that wait for each other are not ready to take over for seconds.
+        ["--repl-diskless-sync-delay", "0"],
+    ];
+    settings.concat().into_iter().map(str::to_owned).collect()
+}
+
+/// Where a server is spoken to by the others.
+async fn bus_port(server: &Redis) -> String {
+    let (_, port): (String, String) = server.ask(&["CONFIG", "GET", "cluster-port"]).await;
+    port
 }
 
 async fn is_ok(server: &Redis) -> bool {

@@ -78,6 +78,19 @@ impl Node {
         node
     }
 
+    /// A node that has another hosts file, in a mount namespace of its own.
+    pub async fn with_hosts(hosts: &Path, url: &str, settings: &[&str]) -> Self {
+        let node = tidegate(&["serve"]);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]);
+        command.arg(hosts).arg(node.get_program()).args(node.get_args());
+        for (name, _) in node.get_envs() {
+            command.env_remove(name);
+        }
+        let broker = format!("broker.url={url}");
+        Self::spawn(command, &[&[broker.as_str()], settings].concat()).await
+    }
+
     async fn start(settings: &[&str]) -> Self {
         Self::spawn(tidegate(&["serve"]), settings).await
     }

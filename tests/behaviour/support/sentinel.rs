@@ -31,8 +31,8 @@ pub struct Sentinel {
     watchers: Vec<Watcher>,
 }
 
-struct Watcher {
-    address: SocketAddr,
+pub struct Watcher {
+    pub address: SocketAddr,
     _process: Process,
     _directory: TempDir,
 }
@@ -55,7 +55,7 @@ impl Sentinel {
         for replica in &servers[1..] {
             eventually("a replica to follow", async || follows(replica).await.then_some(())).await;
         }
-        let watchers = (0..SENTINELS).map(|_| Watcher::start(master)).collect();
+        let watchers = (0..SENTINELS).map(|_| Watcher::start(master, "")).collect();
         let sentinel = Self { servers, watchers };
         sentinel.is_complete().await;
         sentinel
@@ -139,7 +139,8 @@ impl Sentinel {
 }
 
 impl Watcher {
-    fn start(master: SocketAddr) -> Self {
+    /// One sentinel of this master, with `more` lines in its settings.
+    pub fn start(master: SocketAddr, more: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let address = free_address();
         let settings = format!(
@@ -147,7 +148,7 @@ impl Watcher {
              sentinel monitor {SERVICE} {} {} 2\n\
              sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MILLIS}\n\
              sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MILLIS}\n\
-             sentinel parallel-syncs {SERVICE} 1\n",
+             sentinel parallel-syncs {SERVICE} 1\n{more}\n",
             address.port(),
             directory.path().display(),
             master.ip(),

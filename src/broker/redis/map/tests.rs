@@ -48,7 +48,11 @@ fn layout(b_has_news: bool) -> Layout {
     if b_has_news {
         owners[usize::from(slot::of(b"tidegate:news"))] = Some(1);
     }
-    Layout { masters: masters[..if b_has_news { 2 } else { 1 }].to_vec(), owners }
+    Layout {
+        masters: masters[..if b_has_news { 2 } else { 1 }].to_vec(),
+        owners,
+        ..Layout::default()
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,11 +24,10 @@ const PRESENCE: &[Need] = &[Need::Presence];
 const REVOCATIONS: &[Need] = &[Need::Revocations];
 
 /// With one server, or sentinels. `<channel>` exists nowhere.
-const ATTEMPTS: [Attempt; 33] = [
+const ATTEMPTS: [Attempt; 32] = [
     ("client|setname", ALL, "CLIENT SETNAME tidegate-doctor"),
     ("role", ALL, "ROLE"),
     ("ping", ALL, "PING"),
-    ("unwatch", ALL, "UNWATCH"),
     ("function|list", KEEPING, "FUNCTION LIST LIBRARYNAME tidegate"),
     // No library begins like this.
     ("function|load", KEEPING, "FUNCTION LOAD nothing"),
@@ -64,7 +63,11 @@ const ATTEMPTS: [Attempt; 33] = [
 
 /// Beside them. Subscribing is tried by the relay.
 const OF_ONE: [Attempt; 1] = [("pubsub|numsub", ALL, "PUBSUB NUMSUB <channel>")];
-const OF_CLUSTER: [Attempt; 4] = [
+const OF_CLUSTER: [Attempt; 7] = [
+    // What a slot that moves takes.
+    ("asking", KEEPING, "ASKING"),
+    ("migrate", KEEPING, "MIGRATE 127.0.0.1 1 <channel> 0 1"),
+    ("hkeys", PRESENCE, "HKEYS <channel>"),
     ("spublish", ALL, "SPUBLISH <channel> nothing"),
     ("pubsub|shardnumsub", ALL, "PUBSUB SHARDNUMSUB <channel>"),
     ("cluster|slots", ALL, "CLUSTER SLOTS"),

@@ -11,7 +11,7 @@ use super::{Answer, Panel, Source, Unknown, text};
 use crate::broker::redis::context::Context;
 use crate::broker::redis::map::Layout;
 use crate::broker::redis::server::Address;
-use crate::broker::redis::slot::SLOTS;
+use crate::broker::redis::slot::{SLOTS, Slot};
 
 /// Most nodes that are asked at a time. The masters known last come first.
 const ASKED_MAX: usize = 16;
@@ -72,8 +72,9 @@ impl Source for Cluster {
         self.replicas.dedup();
         let mut claims = vec![None; SLOTS];
         answers.iter().for_each(|answer| add_claims(&mut claims, answer));
-        let layout = self.epochs.settle(claims, answers.len() >= enough).to_layout()?;
+        let mut layout = self.epochs.settle(claims, answers.len() >= enough).to_layout()?;
         self.masters.clone_from(&layout.masters);
+        answers.iter().for_each(|answer| add_moves(&mut layout, answer));
         Ok(layout)
     }
 }
@@ -109,6 +110,48 @@ fn add_claims(claims: &mut [Claim], answer: &Answer) {
             }
         }
     }
+}
+
+/// Adds the slots that a master is giving away: only it says so, as `[<slot>->-<id>]`. They stay its own
+/// until they have been given, so it is believed only of those.
+fn add_moves(layout: &mut Layout, answer: &Answer) {
+    let [slots, nodes] = &answer.values[..] else { return };
+    let Some(nodes) = text(nodes) else { return };
+    let Some(own) = nodes.lines().find(|line| line.contains("myself")) else { return };
+    let own_id = own.split(' ').next();
+    let giving = own.split(' ').filter_map(|word| {
+        let (slot, id) = word.strip_prefix('[')?.strip_suffix(']')?.split_once("->-")?;
+        Some((slot.parse::<Slot>().ok()?, id))
+    });
+    for (slot, id) in giving {
+        let address = |id| address_of(slots, id, &answer.of).or_else(|| written_address(nodes, id));
+        let owner = layout.owners.get(usize::from(slot)).copied().flatten();
+        let owner = owner.map(|owner| layout.masters[usize::from(owner)].clone());
+        let (Some(owner), Some(to)) = (owner, address(id)) else { continue };
+        if own_id.and_then(address).is_none_or(|own| own != owner) {
+            continue;
+        }
+        let there = layout.masters.iter().position(|master| *master == to);
+        let to = there.unwrap_or_else(|| {
+            layout.masters.push(to);
+            layout.masters.len() - 1
+        });
+        layout.moving.insert(slot, to as u16);
+    }
+}
+
+/// The address of a master that has slots, as clients are to see it.
+fn address_of(slots: &Value, id: &str, asked: &Address) -> Option<Address> {
+    let Value::Array(ranges) = slots else { return None };
+    let mut masters = ranges.iter().filter_map(|it| range(it, asked));
+    masters.find(|(_, _, master, _)| *master == id).map(|(.., address)| address)
+}
+
+/// The address of any node, out of `<id> <host>:<port>@<bus>[,<name>] …`.
+fn written_address(nodes: &str, id: &str) -> Option<Address> {
+    let line = nodes.lines().find(|line| line.split(' ').next() == Some(id))?;
+    let (host, port) = line.split(' ').nth(1)?.split('@').next()?.rsplit_once(':')?;
+    (!host.is_empty()).then_some(Address::new(host, port.parse().ok()?))
 }
 
 /// First and last slot, and their master's id and address.
@@ -188,6 +231,29 @@ mod tests {
             assert_eq!(claims[5], Some((2, Address::new("10.0.0.2", 7001))));
             assert_eq!(claims[10], None);
         }
+    }
+
+    #[test]
+    fn a_slot_that_is_given_away_is_its_masters_own_word() {
+        let (a, b) = (named("10.0.0.1", 7000, "a"), named("10.0.0.2", 7001, "b"));
+        let mut giver = answer(
+            &[(0, 4, a.clone()), (5, 9, b.clone())],
+            "a 10.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-4 [3->-c] [4->-b] [9->-c]\n\
+             b 10.0.0.2:7001@17001 master - 0 0 2 connected 5-9\n\
+             c 10.0.0.3:7002@17002,name master - 0 0 0 connected\n",
+        );
+        giver.of = Address::new("10.0.0.1", 7000);
+        let mut taker = answer(
+            &[(0, 4, a), (5, 9, b)],
+            "b 10.0.0.2:7001@17001 myself,master - 0 0 2 connected 5-9 [4-<-a]\n",
+        );
+        taker.of = Address::new("10.0.0.2", 7001);
+        let masters = vec![Address::new("10.0.0.1", 7000), Address::new("10.0.0.2", 7001)];
+        let owners = (0..10).map(|slot| Some(u16::from(slot > 4))).collect();
+        let mut layout = Layout { masters, owners, ..Layout::default() };
+        [giver, taker].iter().for_each(|answer| add_moves(&mut layout, answer));
+        assert_eq!(layout.masters[2], Address::new("10.0.0.3", 7002), "it has no slot so far");
+        assert_eq!(layout.moving, [(3, 2), (4, 1)].into());
     }
 
     #[test]

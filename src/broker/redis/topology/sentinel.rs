@@ -7,6 +7,7 @@ use ::redis::{Pipeline, RedisConnectionInfo, Value};
 use super::super::context::Context;
 use super::super::map::Layout;
 use super::super::server::Address;
+use super::super::url::Deployment;
 use super::epochs::Epochs;
 use super::{Panel, Source, Unknown, text};
 
@@ -14,13 +15,20 @@ use super::{Panel, Source, Unknown, text};
 pub struct Sentinel {
     sentinels: Vec<Address>,
     service: String,
+    /// Tried in turn.
+    logins: Vec<RedisConnectionInfo>,
     panel: Panel,
     epochs: Epochs,
 }
 
 impl Sentinel {
-    pub fn new(sentinels: Vec<Address>, service: String) -> Self {
-        Self { sentinels, service, panel: Panel::default(), epochs: Epochs::new(1) }
+    pub fn new(sentinels: Vec<Address>, service: String, deployment: &Deployment) -> Self {
+        let logins = match &deployment.sentinel_login {
+            Some(login) => vec![login.clone()],
+            // Those without one of their own seldom want a login; where they do, it is Redis' own.
+            None => vec![RedisConnectionInfo::default(), deployment.login.clone().set_db(0)],
+        };
+        Self { sentinels, service, logins, panel: Panel::default(), epochs: Epochs::new(1) }
     }
 
     /// Both in one go, so that they belong together: only the second names the new master as soon
@@ -37,12 +45,10 @@ impl Source for Sentinel {
     const INTERVAL: Duration = Duration::from_secs(1);
 
     async fn look(&mut self, context: &Context) -> Result<Layout, Unknown> {
-        // Sentinels seldom want a login; where they do, it is Redis' own.
-        let logins = [RedisConnectionInfo::default(), context.login.clone().set_db(0)];
         let all = self.sentinels.len();
         let most = all / 2 + 1;
         let (trust, questions) = (&context.trust, self.questions());
-        let asked = self.panel.ask(&self.sentinels, &logins, trust, questions, most);
+        let asked = self.panel.ask(&self.sentinels, &self.logins, trust, questions, most);
         let answers = asked.await?;
         let claims = answers.iter().filter_map(|answer| claim(&answer.values));
         let Some((epoch, master)) = claims.max_by_key(|(epoch, _)| *epoch) else {

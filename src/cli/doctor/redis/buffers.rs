@@ -12,6 +12,9 @@ const DEFAULT: Limit = Limit { hard: 32 << 20, soft: 8 << 20, seconds: 60 };
 /// Below it a pause that any system makes cuts a busy node off.
 const HARD_MIN: usize = 4 << 20;
 
+/// What goes to Redis with a payload at most: the header line, and what Redis' buffer holds beside.
+const BESIDE_PAYLOAD: usize = 68 << 10;
+
 /// `client-output-buffer-limit` of subscribers. 0 bytes: none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limit {
@@ -25,8 +28,13 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
     if let Some(why) = refused("client-output-buffer-limit") {
         return vec![unreadable("CONFIG GET", why, "+config|get")];
     }
-    let checks =
-        [output_buffer(answers, config), cut_off(answers), timeout(answers), keepalive(answers)];
+    let checks = [
+        output_buffer(answers, config),
+        cut_off(answers),
+        largest(answers, config),
+        timeout(answers),
+        keepalive(answers),
+    ];
     checks.into_iter().flatten().collect()
 }
 
@@ -79,6 +87,27 @@ fn cut_off(answers: &Answers) -> Option<Finding> {
                       whether it was nodes";
         Finding::warning("output buffers", format!("{times} connections were cut off"), why, remedy)
     })
+}
+
+/// A publication that Redis takes in no piece is refused, where its publisher was promised more.
+fn largest(answers: &Answers, config: &Config) -> Option<Finding> {
+    let bulk: usize = setting(answers, "proto-max-bulk-len")?;
+    let buffer: usize = setting(answers, "client-query-buffer-limit").filter(|it| *it > 0)?;
+    let promised = config.session.message_bytes_max;
+    let needed = promised + BESIDE_PAYLOAD;
+    let level = if bulk.min(buffer) < needed { Level::Warning } else { Level::Ok };
+    let measured = format!(
+        "proto-max-bulk-len {}, client-query-buffer-limit {}; session.message_bytes_max {}",
+        bytes(bulk),
+        bytes(buffer),
+        bytes(promised)
+    );
+    let why = "a larger publication is answered too_large, though clients may send it";
+    let remedy = format!(
+        "CONFIG SET proto-max-bulk-len and client-query-buffer-limit to {needed} or more, or a smaller \
+         session.message_bytes_max"
+    );
+    Some(Finding::new(level, "largest publication", measured, why, remedy))
 }
 
 /// Redis counts no subscriber as idle, and the other connection of a node is used once a second.
@@ -150,5 +179,22 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].level, found[0].subject.as_str()), (Level::Hint, "CONFIG GET"));
         assert!(found[0].remedy.contains("+config|get"), "{found:?}");
+    }
+
+    #[test]
+    fn a_redis_that_takes_less_than_clients_may_send_is_told() {
+        let of = |bulk: &str, buffer: &str| {
+            let settings = [("proto-max-bulk-len", bulk), ("client-query-buffer-limit", buffer)];
+            let limit = ("client-output-buffer-limit", "normal 0 0 0 slave 1 1 1 pubsub 0 0 0");
+            let settings = [&settings[..], &[limit]].concat();
+            level(
+                answers(&[], &settings),
+                &["session.message_bytes_max=2MiB"],
+                "largest publication",
+            )
+        };
+        assert_eq!(of("536870912", "1073741824"), Some(Level::Ok));
+        assert_eq!(of("1048576", "1073741824"), Some(Level::Warning));
+        assert_eq!(of("536870912", "1048576"), Some(Level::Warning));
     }
 }

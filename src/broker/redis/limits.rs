@@ -1,0 +1,130 @@
+//! How large a publication one server takes. A larger one is refused here: the server would end the
+//! connection, and with it all other publications on their way.
+
+use ::redis::{Pipeline, Value};
+
+use super::context::Context;
+use super::header;
+use super::line::Queued;
+
+/// What Redis has by default, and every server that does not let itself be asked is taken to have.
+const BULK_BYTES_DEFAULT: usize = 512 << 20;
+
+/// What is asked of `CONFIG GET`, one by one, as some servers take a single name.
+const SETTINGS: [&str; 2] = ["proto-max-bulk-len", "client-query-buffer-limit"];
+
+/// How much more than an argument the server's buffer for one connection holds at a time: what is read
+/// with it, and what it was grown by.
+const QUERY_BUFFER_SLACK: usize = 64 << 10;
+
+#[derive(Debug)]
+pub struct Limits {
+    /// Largest argument of a command.
+    argument_bytes: usize,
+    /// Not once the server has refused to say: each refusal would stand in its log.
+    is_asked: bool,
+    /// That something was too large has been told.
+    pub is_told: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { argument_bytes: BULK_BYTES_DEFAULT, is_asked: true, is_told: false }
+    }
+}
+
+impl Limits {
+    /// Adds the questions.
+    pub fn ask(&self, pipeline: &mut Pipeline) {
+        if self.is_asked {
+            for setting in SETTINGS {
+                pipeline.cmd("CONFIG").arg("GET").arg(setting);
+            }
+        }
+    }
+
+    /// The answers to what [`Limits::ask`] added stand first in the list.
+    pub fn learn(&mut self, answers: &[Value]) {
+        let (true, [bulk, buffer, ..]) = (self.is_asked, answers) else { return };
+        if matches!(bulk, Value::ServerError(_)) {
+            *self = Self { is_asked: false, ..Self::default() };
+            return;
+        }
+        let buffer = number(buffer).filter(|bytes| *bytes > 0);
+        let buffer = buffer.map(|bytes| bytes.saturating_sub(QUERY_BUFFER_SLACK));
+        let argument_bytes =
+            number(bulk).unwrap_or(BULK_BYTES_DEFAULT).min(buffer.unwrap_or(usize::MAX));
+        if argument_bytes != self.argument_bytes {
+            *self = Self { argument_bytes, ..Self::default() };
+        }
+    }
+
+    /// How many bytes the server would have to take of it at once, where that is too many.
+    /// `key`: what its header line is signed with.
+    pub fn excess(&self, queued: &Queued, context: &Context, key: Option<&str>) -> Option<usize> {
+        let publication = &queued.item.publication;
+        let payload = publication.payload.len();
+        if payload.saturating_add(header::HEADER_BYTES_MAX) <= self.argument_bytes {
+            return None;
+        }
+        let bytes = match context.appends(queued.item.channel.as_str()) {
+            true => payload,
+            false => header::write(publication, context.node, key).len(),
+        };
+        (bytes > self.argument_bytes).then_some(bytes)
+    }
+
+    pub fn argument_bytes(&self) -> usize {
+        self.argument_bytes
+    }
+}
+
+/// Of `["proto-max-bulk-len", "536870912"]`, or the same as a map.
+fn number(answer: &Value) -> Option<usize> {
+    let text = match answer {
+        Value::Array(pair) => pair.get(1)?,
+        Value::Map(pairs) => &pairs.first()?.1,
+        _ => return None,
+    };
+    match text {
+        Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        Value::SimpleString(digits) => digits.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(of_each: [&str; 2]) -> Vec<Value> {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let pairs = SETTINGS.iter().zip(of_each);
+        pairs.map(|(name, value)| Value::Array(vec![bulk(name), bulk(value)])).collect()
+    }
+
+    #[test]
+    fn the_smaller_of_the_two_counts() {
+        let mut limits = Limits::default();
+        limits.learn(&answers(["1048576", "1073741824"]));
+        assert_eq!(limits.argument_bytes, 1 << 20);
+        limits.learn(&answers(["536870912", "1048576"]));
+        assert_eq!(limits.argument_bytes, (1 << 20) - QUERY_BUFFER_SLACK);
+        limits.learn(&answers(["536870912", "0"]));
+        assert_eq!(limits.argument_bytes, 512 << 20);
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_is_taken_to_be_like_most_and_not_asked_again() {
+        let mut limits = Limits::default();
+        limits.learn(&answers(["1048576", "0"]));
+        let refusal = ::redis::parse_redis_value(b"-NOPERM no\r\n").unwrap();
+        limits.learn(&[refusal.clone(), refusal]);
+        assert_eq!(limits.argument_bytes, BULK_BYTES_DEFAULT);
+        let mut questions = Pipeline::new();
+        limits.ask(&mut questions);
+        assert!(questions.is_empty());
+        limits.learn(&answers(["1", "1"]));
+        assert_eq!(limits.argument_bytes, BULK_BYTES_DEFAULT, "these answer something else");
+    }
+}

@@ -1,0 +1,236 @@
+//! Connecting to a host that may have several addresses. They are tried one after another, the next one
+//! while those before it are still silent, and the first that answers is taken (RFC 8305, "happy
+//! eyeballs"): an address that swallows what is sent to it costs a moment, not the connection.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long an address may stay silent before the next one is tried beside it. Less where there are so
+/// many that the last one's turn would come too late.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Most addresses of a host that are tried.
+const ADDRESSES_MAX: usize = 16;
+
+/// Most names that are looked up at a time. A look-up is a call of the system's resolver on a thread of its
+/// own, and lasts as long as that likes, also after nobody waits for it any more.
+static LOOKUPS: Semaphore = Semaphore::const_new(16);
+
+/// Connects, without Nagle's algorithm. `within`: how long it may take, from asking for the addresses of
+/// the name on. The error names each address that was tried, and what happened there.
+pub async fn dial(host: &str, port: u16, within: Duration) -> io::Result<TcpStream> {
+    let begun = Instant::now();
+    let addresses = resolve(host, port, begun, within).await?;
+    let stream = race(&addresses, begun, within).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The addresses of a host, in the order in which they are to be tried. `host`: a name, or an IP address
+/// without brackets.
+async fn resolve(
+    host: &str,
+    port: u16,
+    begun: Instant,
+    within: Duration,
+) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let name = host.to_owned();
+    let looking = async {
+        let permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
+        // A task, since the look-up goes on when it is given up, and keeps its permit till then.
+        let lookup = tokio::spawn(async move {
+            let found = lookup_host((name.as_str(), port)).await.map(Vec::from_iter);
+            drop(permit);
+            found
+        });
+        lookup.await.map_err(io::Error::other)?
+    };
+    let addresses = match timeout_at(begun + within, looking).await {
+        Ok(found) => found.map_err(|error| named(error.kind(), host, &error))?,
+        Err(_) => {
+            let why = format!("the name was not resolved within {within:?}");
+            return Err(named(io::ErrorKind::TimedOut, host, &why));
+        }
+    };
+    if addresses.is_empty() {
+        return Err(named(io::ErrorKind::NotFound, host, &"the name has no address"));
+    }
+    Ok(interleaved(addresses))
+}
+
+/// IPv6 and IPv4 in turn, each family in the resolver's order, beginning with the one it prefers.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let prefers_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == prefers_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut turns = Vec::new();
+    while turns.len() < ADDRESSES_MAX {
+        let before = turns.len();
+        turns.extend(first.next());
+        turns.extend(second.next());
+        if turns.len() == before {
+            break;
+        }
+    }
+    turns.truncate(ADDRESSES_MAX);
+    turns
+}
+
+/// Tries all addresses until one answers.
+async fn race(addresses: &[SocketAddr], begun: Instant, within: Duration) -> io::Result<TcpStream> {
+    // The last one's turn comes when half of the time is left.
+    let stagger = STAGGER.min(within / 2 / u32::try_from(addresses.len()).unwrap_or(u32::MAX));
+    let mut waiting = addresses.iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failures = Vec::new();
+    loop {
+        match waiting.next() {
+            Some(address) => attempts.push(attempt(*address, begun + within)),
+            None if attempts.is_empty() => return Err(failed(&failures, within)),
+            None => {}
+        }
+        tokio::select! {
+            Some((address, outcome)) = attempts.next() => match outcome {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failures.push((address, error)),
+            },
+            () = sleep(stagger), if waiting.len() > 0 => {}
+        }
+    }
+}
+
+async fn attempt(address: SocketAddr, deadline: Instant) -> (SocketAddr, io::Result<TcpStream>) {
+    let outcome = timeout_at(deadline, TcpStream::connect(address)).await;
+    (address, outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+}
+
+/// What happened at each address.
+fn failed(failures: &[(SocketAddr, io::Error)], within: Duration) -> io::Error {
+    let mut text = String::new();
+    for (address, error) in failures {
+        let separator = if text.is_empty() { "" } else { "; " };
+        let told = match error.kind() {
+            io::ErrorKind::TimedOut => {
+                write!(text, "{separator}{address}: no answer within {within:?}")
+            }
+            _ => write!(text, "{separator}{address}: {error}"),
+        };
+        told.expect("a text takes all that is written to it");
+    }
+    let kind = failures.last().map_or(io::ErrorKind::NotFound, |(_, error)| error.kind());
+    io::Error::new(kind, text)
+}
+
+fn named(kind: io::ErrorKind, host: &str, why: &dyn std::fmt::Display) -> io::Error {
+    io::Error::new(kind, format!("{host}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(5);
+
+    /// An address that swallows what is sent to it: nobody accepts there, and the backlog is full.
+    struct BlackHole {
+        address: SocketAddr,
+        _listener: Socket,
+        _backlog: Vec<Socket>,
+    }
+
+    impl BlackHole {
+        fn new() -> Self {
+            let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            listener.bind(&any.into()).unwrap();
+            listener.listen(1).unwrap();
+            let address = listener.local_addr().unwrap().as_socket().unwrap();
+            // Linux takes one more than it was told; the rest stay without an answer.
+            let fill = |_| {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                let _ = socket.connect(&address.into());
+                socket
+            };
+            Self { address, _listener: listener, _backlog: (0..4).map(fill).collect() }
+        }
+    }
+
+    fn refusing() -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_does_not_keep_the_next_one_from_being_taken() {
+        let (silent, listener) = (BlackHole::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let good = listener.local_addr().unwrap();
+        let begun = Instant::now();
+        let stream = race(&[silent.address, good], begun, WITHIN).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert!(begun.elapsed() < WITHIN / 2, "the silent one was not waited for");
+    }
+
+    #[tokio::test]
+    async fn one_that_refuses_is_followed_by_the_next_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let addresses: Vec<_> = (0..10).map(|_| refusing()).chain([good]).collect();
+        let begun = Instant::now();
+        let stream = race(&addresses, begun, WITHIN).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert!(begun.elapsed() < 8 * STAGGER, "nobody waits after a refusal");
+    }
+
+    #[tokio::test]
+    async fn the_last_of_many_silent_ones_has_its_turn_in_time() {
+        let silent = BlackHole::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let mut addresses = vec![silent.address; ADDRESSES_MAX - 1];
+        addresses.push(good);
+        let within = Duration::from_secs(2);
+        assert!(race(&addresses, Instant::now(), within).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_error_names_each_address_and_what_happened_there() {
+        let (silent, refusing) = (BlackHole::new(), refusing());
+        let within = Duration::from_millis(300);
+        let error = race(&[silent.address, refusing], Instant::now(), within).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&format!("{}: no answer within 300ms", silent.address)), "{text}");
+        assert!(text.contains(&format!("{refusing}: Connection refused")), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_name_without_an_address_is_named() {
+        let error = dial("no-such-host.invalid", 1, WITHIN).await.unwrap_err().to_string();
+        assert!(error.starts_with("no-such-host.invalid: "), "{error}");
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let of = |texts: &[&str]| texts.iter().map(|it| it.parse().unwrap()).collect::<Vec<_>>();
+        let found = of(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "10.0.0.2:1"]);
+        let turns = of(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"]);
+        assert_eq!(interleaved(found), turns);
+        assert!(interleaved(vec!["10.0.0.1:1".parse().unwrap(); 99]).len() == ADDRESSES_MAX);
+    }
+}
