@@ -121,19 +121,19 @@ impl Context {
     }
 
     /// Does the channel keep history? The nodes' own never do, whatever the rules say of their names.
-    /// For a visitor it is as the fleet has it, not as its own configuration does.
+    /// For a visitor it does also where only the fleet's rules in Redis say so.
     pub fn keeps_history(&self, channel: &str) -> bool {
-        if Channel::is_internal(channel) {
-            return false;
-        }
-        match self.is_visitor && self.routing.is_known() {
-            true => self.routing.appends(channel),
-            false => self.rules.of(channel).history.is_some(),
-        }
+        let is_kept = || self.rules.of(channel).history.is_some();
+        !Channel::is_internal(channel)
+            && (is_kept() || self.is_visitor && self.routing.appends(channel))
     }
 
-    /// Does what is published on the channel go to the function that appends?
+    /// Does what is published on the channel go to the function that appends? A visitor goes by the rules
+    /// in Redis alone, once it knows them.
     pub fn appends(&self, channel: &str) -> bool {
+        if self.is_visitor && self.routing.is_known() {
+            return !Channel::is_internal(channel) && self.routing.appends(channel);
+        }
         self.keeps_history(channel)
             || !Channel::is_internal(channel) && self.routing.appends(channel)
     }
