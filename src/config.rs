@@ -303,4 +303,28 @@ mod tests {
             Config::load(&flags(&["broker.url=reddis://user:hush@127.0.0.1"])).unwrap_err();
         assert!(!faults.to_string().contains("hush"), "{faults}");
     }
+
+    /// The texts that stand in place of what a key takes.
+    const WRONG: [&str; 4] =
+        ["\"hush\"", "[\"hush\", 1]", "{ hush = \"hush-hush\" }", "4815162342.5"];
+
+    #[test]
+    fn no_fault_of_any_key_quotes_its_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("wrong.toml");
+        for known in Config::load(&Sources::default()).unwrap().known {
+            for wrong in WRONG {
+                let text = match known.key.split_once("[].") {
+                    Some((list, key)) => format!("{list} = [{{ {key} = {wrong} }}]"),
+                    None => format!("{} = {wrong}", known.key.trim_end_matches("[]")),
+                };
+                std::fs::write(&file, &text).unwrap();
+                let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+                let Err(faults) = Config::load(&sources) else { continue };
+                // The name of a key is no value.
+                let faults = faults.to_string().replace(".hush (", " (");
+                assert!(!faults.contains("hush") && !faults.contains("4815"), "{text}: {faults}");
+            }
+        }
+    }
 }
