@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -181,11 +181,7 @@ impl Internal {
             }
             ("/readyz", &Method::GET | &Method::HEAD) => Readiness::of(&self.parts).answer(),
             ("/metrics", &Method::GET | &Method::HEAD) => self.metrics(),
-            ("/healthz" | "/readyz" | "/metrics", _) => error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "allowed here: GET, HEAD",
-            ),
+            ("/healthz" | "/readyz" | "/metrics", _) => not_allowed("GET, HEAD"),
             (path, _) if path.starts_with("/api/") => {
                 if let Some(refusal) = self.refusal(&request) {
                     return refusal;
@@ -238,4 +234,11 @@ fn object(status: StatusCode, body: &Value) -> Answer {
 
 fn error(status: StatusCode, code: &str, message: &str) -> Answer {
     object(status, &json!({"error": {"code": code, "message": message}}))
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let message = format!("allowed here: {allowed}");
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message);
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
 }

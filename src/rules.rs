@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use access::Access;
-pub use pattern::{InvalidPattern, Pattern};
+pub use pattern::{InvalidPattern, Pattern, is_segment};
 
 use crate::live::Live;
 use crate::settings::{Section, Settings};

@@ -127,6 +127,14 @@ pub fn secret_is_short(kid: Option<&str>) {
     tracing::warn!(kid, "a secret of auth.keys has less than 32 bytes");
 }
 
+/// An issuer's keys come over plain `http` from another host.
+pub fn jwks_is_exposed(address: &str) {
+    tracing::warn!(
+        address,
+        "the keys of auth.keys come over http: whoever can exchange them on the way makes tokens; use https"
+    );
+}
+
 /// An issuer's keys were fetched: for the first time, others than before, or again at last.
 pub fn jwks_fetched(address: &dyn Display, keys: usize) {
     tracing::info!(%address, keys, "keys fetched");
