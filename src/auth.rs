@@ -103,6 +103,9 @@ impl Checker {
         let Config { mode, timeout, terms, keys: sources, .. } = config;
         let (mut keys, mut issuers) = (Vec::new(), Vec::new());
         let sources = sources.iter().filter(|_| *mode == Mode::Token);
+        if *mode == Mode::Token {
+            config.exposed_jwks().for_each(|address| telemetry::jwks_is_exposed(&address));
+        }
         for source in sources {
             match source {
                 Source::Key { key, is_short, .. } => {

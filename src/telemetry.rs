@@ -100,6 +100,20 @@ pub fn reloaded(why: &str, changed: &[String], fixed: &[String]) {
     }
 }
 
+/// Most lines of one reload that say what was widened.
+const WIDENED_MAX: usize = 20;
+
+/// New settings let more people do something than the old ones. Said before they are in force: a file that
+/// was cut short may do so, and whoever reads the log should look.
+pub fn rights_widened(widened: &[String]) {
+    for what in widened.iter().take(WIDENED_MAX) {
+        tracing::warn!(what, "the new configuration lets more people in");
+    }
+    if let Some(more @ 1..) = widened.len().checked_sub(WIDENED_MAX) {
+        tracing::warn!(more, "the new configuration lets more people in, in so many ways more");
+    }
+}
+
 /// New settings have faults; the old ones go on.
 pub fn reload_refused(why: &str, faults: &dyn Display) {
     METRICS.config_refused.set(1);

@@ -111,6 +111,7 @@ async fn faults_are_all_shown_with_the_rule_the_origin_and_what_is_allowed() {
         pattern = "chat:*"
         history = { size = 200000, age = "10m" }
         subscribe = "friends"
+        publish = "token"
     "#;
     std::fs::write(&file, content).expect("it is written");
     let file = file.to_str().expect("text");
