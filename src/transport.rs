@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::addresses::Visit;
 use self::admission::{Admission, Place};
-pub use self::admission::{RESERVED_FILES, open_file_limit, tell_of_places};
+pub use self::admission::{OWN_FILES, RESERVED_FILES, open_file_limit, tell_of_places};
 use self::client::Peer;
 pub use self::demo::{Demo, Publishing};
 use self::networks::Networks;

@@ -41,13 +41,15 @@ pub enum Rejected {
     Token,
     /// No rule lets this session do it.
     Forbidden,
+    /// The internal listener answers as many connections as it may.
+    InternalConnections,
     /// The node drains, and the request came on a connection from before.
     Draining,
 }
 
 impl Rejected {
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 20] = [
+    pub const EACH: [Self; 21] = [
         Self::Origin,
         Self::BadRequest,
         Self::ConnectionsMax,
@@ -67,6 +69,7 @@ impl Rejected {
         Self::JsonDepth,
         Self::Token,
         Self::Forbidden,
+        Self::InternalConnections,
         Self::Draining,
     ];
 
@@ -92,6 +95,7 @@ impl Rejected {
             Self::JsonDepth => "json_depth",
             Self::Token => "token",
             Self::Forbidden => "forbidden",
+            Self::InternalConnections => "internal_connections",
             Self::Draining => "draining",
         }
     }
