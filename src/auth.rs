@@ -90,6 +90,15 @@ impl Auth {
         }
     }
 
+    /// The wall clock stepped. What was fetched may be older than it seems, as while a machine was suspended,
+    /// so the issuers are asked again.
+    pub fn clock_stepped(&self) {
+        for issuer in &self.0.current().issuers {
+            // What is returned need not be waited for.
+            drop(issuer.again());
+        }
+    }
+
     /// From here on tokens are checked by this configuration.
     pub fn replace(&self, config: &Config) {
         let before = self.0.current();

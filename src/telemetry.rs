@@ -141,6 +141,15 @@ pub fn secret_is_short(kid: Option<&str>) {
     tracing::warn!(kid, "a secret of auth.keys has less than 32 bytes");
 }
 
+/// The wall clock went so many milliseconds further than time did.
+pub fn clock_stepped(millis: i64) {
+    METRICS.clock_steps.inc();
+    tracing::warn!(
+        millis,
+        "the wall clock stepped; sessions end when their tokens say by the new time"
+    );
+}
+
 /// An issuer's keys come over plain `http` from another host.
 pub fn jwks_is_exposed(address: &str) {
     tracing::warn!(

@@ -1,7 +1,7 @@
 //! A session's rules without I/O: a message or a moment goes in, what to do comes out.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -120,6 +120,11 @@ impl State {
     /// From here on the session belongs to somebody else, or to the same for longer.
     pub fn belong_to(&mut self, bearer: Bearer) {
         self.bearer = bearer;
+    }
+
+    /// The wall clock may have stepped.
+    pub fn follow_clock(&mut self, now: Instant, wall: SystemTime) {
+        self.bearer.follow_clock(now, wall);
     }
 
     /// May it do this on the channel?
