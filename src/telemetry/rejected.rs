@@ -25,6 +25,8 @@ pub enum Rejected {
     HandshakeRatePerIp,
     /// `limits.publications_per_second` is exceeded.
     PublicationRate,
+    /// `limits.new_channels_per_second` is exceeded.
+    NewChannelRate,
     /// `limits.commands_per_second` is exceeded.
     CommandRate,
     /// `limits.bytes_per_second` is exceeded.
@@ -49,7 +51,7 @@ pub enum Rejected {
 
 impl Rejected {
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 21] = [
+    pub const EACH: [Self; 22] = [
         Self::Origin,
         Self::BadRequest,
         Self::ConnectionsMax,
@@ -61,6 +63,7 @@ impl Rejected {
         Self::HandshakeRate,
         Self::HandshakeRatePerIp,
         Self::PublicationRate,
+        Self::NewChannelRate,
         Self::CommandRate,
         Self::ByteRate,
         Self::Memory,
@@ -87,6 +90,7 @@ impl Rejected {
             Self::HandshakeRate => "handshake_rate",
             Self::HandshakeRatePerIp => "handshake_rate_per_ip",
             Self::PublicationRate => "publication_rate",
+            Self::NewChannelRate => "new_channel_rate",
             Self::CommandRate => "command_rate",
             Self::ByteRate => "byte_rate",
             Self::Memory => "memory",
