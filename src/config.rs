@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub use self::bound::Bound;
 pub use self::ignored::ignored;
 use crate::rules::Rules;
-use crate::settings::{Faults, Known, ListenAddress, Settings};
+use crate::settings::{Faults, Known, Settings};
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
 /// Where settings may come from, beside the defaults. Later ones win.

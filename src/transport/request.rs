@@ -136,7 +136,7 @@ async fn upgrade(
         None => None,
         Some(text) => Some(text.parse().map_err(|error| bad_request(format!("since: {error}")))?),
     };
-    let closes_on_gap = match query(request, "gap").filter(|_| channel.is_some()) {
+    let closes_on_gap = match query(request, "gap").filter(|_| channel.is_some()).as_deref() {
         None => false,
         Some("close") => true,
         Some(_) => return Err(bad_request("gap: there is `close`, or leave it out")),
