@@ -90,6 +90,15 @@ impl Auth {
         }
     }
 
+    /// The wall clock stepped. What was fetched may be older than it seems, as while a machine was suspended,
+    /// so the issuers are asked again.
+    pub fn clock_stepped(&self) {
+        for issuer in &self.0.current().issuers {
+            // What is returned need not be waited for.
+            drop(issuer.again());
+        }
+    }
+
     /// From here on tokens are checked by this configuration.
     pub fn replace(&self, config: &Config) {
         let before = self.0.current();
@@ -103,6 +112,9 @@ impl Checker {
         let Config { mode, timeout, terms, keys: sources, .. } = config;
         let (mut keys, mut issuers) = (Vec::new(), Vec::new());
         let sources = sources.iter().filter(|_| *mode == Mode::Token);
+        if *mode == Mode::Token {
+            config.exposed_jwks().for_each(|address| telemetry::jwks_is_exposed(&address));
+        }
         for source in sources {
             match source {
                 Source::Key { key, is_short, .. } => {

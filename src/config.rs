@@ -1,13 +1,15 @@
 //! Defaults, file, environment and flags become one checked [`Config`], made of each room's own.
 
+mod bound;
 mod ignored;
 mod layers;
 
 use std::path::PathBuf;
 
+pub use self::bound::Bound;
 pub use self::ignored::ignored;
 use crate::rules::Rules;
-use crate::settings::{Faults, Known, ListenAddress, Settings};
+use crate::settings::{Faults, Known, Settings};
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
 /// Where settings may come from, beside the defaults. Later ones win.
@@ -110,6 +112,9 @@ impl Config {
         let telemetry = telemetry::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
         let rules = Rules::read(&mut settings, auth.mode != auth::Mode::None);
+        if let Some(bound) = bound {
+            bound.guard_rules(&mut settings, &rules);
+        }
         let is_loopback = server.listen.ip().is_loopback();
         let mut known = settings.finish()?;
         for left_open in known.iter_mut().filter(|known| known.key == "demo" && demo.is_none()) {
@@ -160,51 +165,6 @@ impl Config {
             });
         }
         toml
-    }
-}
-
-/// What a node that runs cannot change, or must not lose by mistake.
-#[derive(Clone, Debug)]
-pub struct Bound {
-    /// Where it listens, whatever the configuration says now.
-    listen: ListenAddress,
-    takes_tokens: bool,
-    has_api_key: bool,
-}
-
-impl Bound {
-    pub fn of(config: &Config) -> Self {
-        let mut bound =
-            Self { listen: config.server.listen, takes_tokens: false, has_api_key: false };
-        bound.follow(config);
-        bound
-    }
-
-    /// These are in force from here on.
-    pub fn follow(&mut self, config: &Config) {
-        self.takes_tokens = config.auth.mode == auth::Mode::Token;
-        self.has_api_key = config.internal.api_key.is_some();
-    }
-
-    /// What would open the node without anybody having said so is a fault.
-    fn guard(
-        &self,
-        settings: &mut Settings,
-        auth: &auth::Config,
-        internal: &internal::Config,
-        is_empty: bool,
-    ) {
-        if is_empty {
-            settings.fault("", "the file is empty");
-        }
-        let is_said = settings.is_given("auth.mode");
-        if self.takes_tokens && auth.mode == auth::Mode::None && !is_said {
-            let what = "auth.keys are gone; write auth.mode = \"none\" if nobody has to prove who they are";
-            settings.fault("auth.mode", what);
-        }
-        if self.has_api_key && internal.api_key.is_none() {
-            settings.fault("internal.api_key", "is gone; to do without one takes a restart");
-        }
     }
 }
 
@@ -302,5 +262,29 @@ mod tests {
         let faults =
             Config::load(&flags(&["broker.url=reddis://user:hush@127.0.0.1"])).unwrap_err();
         assert!(!faults.to_string().contains("hush"), "{faults}");
+    }
+
+    /// The texts that stand in place of what a key takes.
+    const WRONG: [&str; 4] =
+        ["\"hush\"", "[\"hush\", 1]", "{ hush = \"hush-hush\" }", "4815162342.5"];
+
+    #[test]
+    fn no_fault_of_any_key_quotes_its_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("wrong.toml");
+        for known in Config::load(&Sources::default()).unwrap().known {
+            for wrong in WRONG {
+                let text = match known.key.split_once("[].") {
+                    Some((list, key)) => format!("{list} = [{{ {key} = {wrong} }}]"),
+                    None => format!("{} = {wrong}", known.key.trim_end_matches("[]")),
+                };
+                std::fs::write(&file, &text).unwrap();
+                let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+                let Err(faults) = Config::load(&sources) else { continue };
+                // The name of a key is no value.
+                let faults = faults.to_string().replace(".hush (", " (");
+                assert!(!faults.contains("hush") && !faults.contains("4815"), "{text}: {faults}");
+            }
+        }
     }
 }

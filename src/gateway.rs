@@ -30,7 +30,7 @@ use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::{self, Context, Users};
 use crate::transport::{Demo, Public, Publishing, tell_of_places};
-use crate::{broker, listener, telemetry, tls, vital};
+use crate::{broker, clock, listener, telemetry, tls, vital};
 
 /// What a session that leaves waits beyond `broker.publish_timeout`, so that it hears of a publication
 /// that timed out.
@@ -117,6 +117,11 @@ impl Gateway {
             internal: Live::new(config.internal.clone()),
             drain: Live::new(config.drain.clone()),
         };
+        let (stepping, checking) = (hub.clone(), followers.auth.clone());
+        clock::watch(move || {
+            checking.clock_stepped();
+            stepping.registry().nudge_all();
+        });
         let drain = Drain::new(followers.drain.clone(), leave_timeout);
         let Followers { auth, limits, server, .. } = &followers;
         let inside = followers.internal.clone();

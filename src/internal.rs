@@ -3,6 +3,7 @@
 
 mod api;
 mod callers;
+mod connections;
 mod disconnect;
 mod drain;
 mod explain;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,8 +25,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 pub use self::api::BODY_BYTES_MAX as PUBLICATION_BYTES_MAX;
+use self::connections::{Connections, Place};
 use self::readiness::Readiness;
 use crate::auth::Auth;
 use crate::drain::Drain;
@@ -41,7 +44,7 @@ use crate::settings::{ListenAddress, Section, Settings};
 use crate::telemetry::{self, Rejected};
 use crate::tls;
 
-/// How long a request's head may take to arrive.
+/// How long a request's head may take to arrive, and so how long a connection may idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The `[internal]` section.
@@ -127,13 +130,14 @@ pub struct Parts {
 pub struct Internal {
     parts: Parts,
     config: Live<Config>,
+    connections: Arc<Connections>,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Internal {
     pub fn new(config: Live<Config>, parts: Parts) -> Self {
-        Self { parts, config }
+        Self { parts, config, connections: Arc::default() }
     }
 
     /// What `/readyz` would answer now.
@@ -143,28 +147,46 @@ impl Internal {
 
     /// Accepts for ever.
     pub async fn serve(self: Arc<Self>, listener: Listener) -> Infallible {
-        listener::accept(listener, |stream, _| {
-            tokio::spawn(self.clone().connection(stream));
+        listener::accept(listener, |stream, peer| {
+            match self.connections.enter(peer.ip(), Instant::now()) {
+                Some(place) => _ = tokio::spawn(self.clone().connection(stream, place)),
+                None => telemetry::rejected(
+                    Rejected::InternalConnections,
+                    &"the internal listener answers as many as it may",
+                ),
+            }
         })
         .await
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, place: Place) {
+        tokio::select! {
+            () = place.told_to_leave() => {}
+            () = self.speak(stream, &place) => {}
+        }
+    }
+
+    async fn speak(&self, stream: TcpStream, place: &Place) {
         let tls = self.config.get().tls.clone();
         match tls {
-            None => self.serve_on(stream).await,
+            None => self.serve_on(stream, place).await,
             Some(tls) => {
                 if let Some(stream) = tls.accept(stream, HEADER_TIMEOUT).await {
-                    self.serve_on(stream).await;
+                    self.serve_on(stream, place).await;
                 }
             }
         }
     }
 
-    async fn serve_on(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let service = service_fn(|request| {
-            let internal = self.clone();
-            async move { Ok::<_, Infallible>(internal.answer(request).await) }
+    async fn serve_on(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place) {
+        let service = service_fn(async |request| {
+            if !place.begins() {
+                // The connection is closed in a moment: what is not begun may be asked again elsewhere.
+                std::future::pending::<()>().await;
+            }
+            let answer = self.answer(request).await;
+            place.waits(Instant::now());
+            Ok::<_, Infallible>(answer)
         });
         // How a caller's connection ends is the caller's affair.
         let _ = http1::Builder::new()
@@ -181,11 +203,7 @@ impl Internal {
             }
             ("/readyz", &Method::GET | &Method::HEAD) => Readiness::of(&self.parts).answer(),
             ("/metrics", &Method::GET | &Method::HEAD) => self.metrics(),
-            ("/healthz" | "/readyz" | "/metrics", _) => error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "allowed here: GET, HEAD",
-            ),
+            ("/healthz" | "/readyz" | "/metrics", _) => not_allowed("GET, HEAD"),
             (path, _) if path.starts_with("/api/") => {
                 if let Some(refusal) = self.refusal(&request) {
                     return refusal;
@@ -238,4 +256,11 @@ fn object(status: StatusCode, body: &Value) -> Answer {
 
 fn error(status: StatusCode, code: &str, message: &str) -> Answer {
     object(status, &json!({"error": {"code": code, "message": message}}))
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let message = format!("allowed here: {allowed}");
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message);
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
 }

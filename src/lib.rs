@@ -34,6 +34,7 @@ pub mod presence;
 
 pub mod auth;
 pub mod broker;
+pub mod clock;
 pub mod drain;
 pub mod lag;
 pub mod memory;

@@ -10,6 +10,9 @@ use std::time::Duration;
 use crate::live::Live;
 use crate::settings::Settings;
 
+/// Channels that a connection may use for the first time at once, whatever it may a second.
+pub const NEW_CHANNELS_BURST: usize = 1000;
+
 /// The limits as they are now.
 pub type Limits = Live<Config>;
 
@@ -22,8 +25,10 @@ pub struct Config {
     pub connections_per_user: usize,
     pub handshakes_per_second: usize,
     pub handshakes_per_second_per_ip: usize,
-    /// Of one connection, as the next two.
+    /// Of one connection, as the next three.
     pub publications_per_second: usize,
+    /// Channels that it uses for the first time, with [`NEW_CHANNELS_BURST`] at once.
+    pub new_channels_per_second: usize,
     pub commands_per_second: usize,
     pub bytes_per_second: usize,
     /// Bytes. 0: nine tenths of what the system lets the process have.
@@ -74,11 +79,20 @@ impl Config {
             ),
             publications_per_second: section.number(
                 "publications_per_second",
-                0,
+                1000,
                 many.clone(),
                 "Most publications a second that one connection may send, with a second's worth at \
-                 once. More are answered `rate_limited`; who goes on is closed with 4029. 0: no \
-                 limit.",
+                 once. More are answered `rate_limited`; who goes on, and on the plain protocol whoever \
+                 exceeds it, is closed with 4029. 0: no limit.",
+            ),
+            new_channels_per_second: section.number(
+                "new_channels_per_second",
+                100,
+                many.clone(),
+                "Most channels a second that one connection may publish or subscribe to for the first \
+                 time, with 1000 at once, or `session.channels_max` if that is more: each may cost \
+                 memory in Redis for as long as its history is kept. The last 1024 are remembered. \
+                 Exceeded, the same. 0: no limit.",
             ),
             commands_per_second: section.number(
                 "commands_per_second",

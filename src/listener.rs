@@ -13,6 +13,9 @@ use tokio::time::{Instant, sleep};
 use crate::settings::ListenAddress;
 use crate::telemetry;
 
+/// Most connections of the internal listener at one time.
+pub const INTERNAL_CONNECTIONS_MAX: usize = 64;
+
 /// Connections the kernel keeps for us while we are busy; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 

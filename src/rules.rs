@@ -3,6 +3,7 @@
 
 mod access;
 mod pattern;
+mod widened;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use access::Access;
-pub use pattern::{InvalidPattern, Pattern};
+pub use pattern::{InvalidPattern, Pattern, is_segment};
+pub use widened::Widened;
 
 use crate::live::Live;
 use crate::settings::{Section, Settings};
@@ -39,6 +41,8 @@ pub struct Table {
 pub struct Rule {
     pub pattern: Pattern,
     pub policy: Policy,
+    /// Was it written who may do what, rather than left open?
+    pub says_access: bool,
 }
 
 /// What a node does for a channel. Of itself: keeps nothing, delivers every publication, and lets
@@ -212,7 +216,18 @@ impl Rule {
              `{user}`, only that very user. Left open: `anyone`, or `token` where \
              `auth.mode = \"token\"`.",
         );
-        let publish = Access::read(section, "publish", tokens, "Who may publish: the same.");
+        let publish = Access::read(
+            section,
+            "publish",
+            tokens,
+            "Who may publish: the same. Given where `subscribe` is, and only there.",
+        );
+        for (key, other) in [("subscribe", "publish"), ("publish", "subscribe")] {
+            // What a file that was cut short has lost must not be what anyone may do.
+            if section.is_given(other) && !section.is_given(key) {
+                section.fault(key, format!("must be given where {other} is: {}", Access::WORDS));
+            }
+        }
         let history = History::read(section);
         let presence = section.flag(
             "presence",
@@ -229,7 +244,8 @@ impl Rule {
         );
         let presence = presence.unwrap_or_default();
         let policy = Policy { subscribe, publish, history, presence, delivery };
-        Some(Self { pattern: pattern?, policy })
+        let says_access = section.is_given("subscribe");
+        Some(Self { pattern: pattern?, policy, says_access })
     }
 }
 

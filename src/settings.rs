@@ -9,6 +9,7 @@ mod given;
 mod known;
 mod listen_address;
 mod section;
+mod syntax;
 mod tables;
 mod unit;
 
@@ -19,6 +20,7 @@ pub use given::Given;
 pub use known::Known;
 pub use listen_address::{InvalidListenAddress, ListenAddress};
 pub use section::Section;
+pub use syntax::Unreadable;
 pub use unit::read_duration;
 
 /// The origin of what nobody said.
@@ -52,7 +54,7 @@ impl Settings {
     /// `origin`: of the key where it was not given.
     fn fault_from(&mut self, key: String, origin: &str, what: String) {
         let origin = self.given.get(&key).map_or(origin, |(_, origin)| origin).to_owned();
-        self.faults.push(Fault { key, value: None, origin, what });
+        self.faults.push(Fault { key, origin, what });
     }
 
     /// Was the key written out, rather than left at its default?
@@ -75,7 +77,7 @@ impl Settings {
             if !names.contains(key.as_str()) {
                 let what = fault::unknown(key, &names);
                 let origin = origin.clone();
-                self.faults.push(Fault { key: key.clone(), value: None, origin, what });
+                self.faults.push(Fault { key: key.clone(), origin, what });
             }
         }
         match self.faults.is_empty() {
@@ -124,7 +126,7 @@ mod tests {
         ask(&mut settings);
         let faults = settings.finish().unwrap_err().to_string();
         for part in [
-            "session.ping_interval = 25 (test.toml): must be a duration with its unit",
+            "session.ping_interval (test.toml): is a number; must be a duration with its unit",
             "1s to 1m",
             "session.queue_byte_max (test.toml): no such key; did you mean session.queue_bytes_max?",
             "sesion.ping_interval (test.toml): no such key; did you mean session.ping_interval?",

@@ -131,6 +131,20 @@ pub fn reloaded(why: &str, changed: &[String], fixed: &[String]) {
     }
 }
 
+/// Most lines of one reload that say what was widened.
+const WIDENED_MAX: usize = 20;
+
+/// New settings let more people do something than the old ones. Said before they are in force: a file that
+/// was cut short may do so, and whoever reads the log should look.
+pub fn rights_widened(widened: &[String]) {
+    for what in widened.iter().take(WIDENED_MAX) {
+        tracing::warn!(what, "the new configuration lets more people in");
+    }
+    if let Some(more @ 1..) = widened.len().checked_sub(WIDENED_MAX) {
+        tracing::warn!(more, "the new configuration lets more people in, in so many ways more");
+    }
+}
+
 /// New settings have faults; the old ones go on.
 pub fn reload_refused(why: &str, faults: &dyn Display) {
     METRICS.config_refused.set(1);
@@ -156,6 +170,23 @@ pub fn internal_is_open(listen: ListenAddress) {
 /// A secret that could be guessed: RFC 7518 wants 32 bytes for HS256.
 pub fn secret_is_short(kid: Option<&str>) {
     tracing::warn!(kid, "a secret of auth.keys has less than 32 bytes");
+}
+
+/// The wall clock went so many milliseconds further than time did.
+pub fn clock_stepped(millis: i64) {
+    METRICS.clock_steps.inc();
+    tracing::warn!(
+        millis,
+        "the wall clock stepped; sessions end when their tokens say by the new time"
+    );
+}
+
+/// An issuer's keys come over plain `http` from another host.
+pub fn jwks_is_exposed(address: &str) {
+    tracing::warn!(
+        address,
+        "the keys of auth.keys come over http: whoever can exchange them on the way makes tokens; use https"
+    );
 }
 
 /// An issuer's keys were fetched: for the first time, others than before, or again at last.

@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::addresses::Visit;
 use self::admission::{Admission, Place};
-pub use self::admission::{RESERVED_FILES, open_file_limit, tell_of_places};
+pub use self::admission::{OWN_FILES, RESERVED_FILES, open_file_limit, tell_of_places};
 use self::client::Peer;
 pub use self::demo::{Demo, Publishing};
 use self::networks::Networks;
@@ -68,8 +68,9 @@ impl Config {
             "origins",
             "a list of hosts, such as example.com, *.example.com or https://example.com:8443, or \"*\"",
             origin::is_pattern,
-            "Pages of other hosts that may connect; those of the same host always may. `*` lets \
-             every page in. Clients that are no browsers send no origin and are not asked.",
+            "Pages of other hosts that may connect; those of the same host and port always may, and \
+             where `listen` is loopback those of loopback hosts on any port, but of no other name. \
+             `*` lets every page in. Clients that are no browsers send no origin and are not asked.",
         );
         let trusted_proxies = section.list(
             "trusted_proxies",
@@ -108,6 +109,8 @@ pub struct Public {
     context: Arc<Context>,
     server: Live<Config>,
     demo: Option<Demo>,
+    /// Can only this host reach the listener, whatever the configuration says by now?
+    on_loopback: bool,
     admission: Arc<Admission>,
     drain: Drain,
 }
@@ -140,7 +143,9 @@ impl Public {
         context: Arc<Context>,
         drain: Drain,
     ) -> Self {
-        Self { context, server, demo, admission: Admission::new(limits, memory), drain }
+        let on_loopback = server.get().listen.ip().is_loopback();
+        let admission = Admission::new(limits, memory);
+        Self { context, server, demo, on_loopback, admission, drain }
     }
 
     /// Would the next client be refused because there are as many as may be?

@@ -15,7 +15,7 @@ const STOREYS: &[&[&str]] = &[
     &["fleet", "session"],
     &["hub"],
     &["presence"],
-    &["auth", "broker", "drain", "lag", "memory", "protocol"],
+    &["auth", "broker", "clock", "drain", "lag", "memory", "protocol"],
     &["listener", "outbound", "tls"],
     &["vital"],
     &["telemetry"],

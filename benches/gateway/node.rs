@@ -38,6 +38,8 @@ impl Node {
             format!("broker.url={}", redis.url()),
             "demo=false".into(),
             "telemetry.log_level=warn".into(),
+            // A few connections stand for many.
+            "limits.publications_per_second=0".into(),
         ] {
             command.arg("--set").arg(setting);
         }

@@ -1,7 +1,7 @@
 //! Whether a session may do something on a channel, by the rules and by its token.
 
 use super::Identity;
-use crate::rules::{Access, Pattern, Policy, Rule, Table};
+use crate::rules::{Access, Pattern, Policy, Rule, Table, is_segment};
 
 /// What somebody wants to do on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum Ground<'a> {
     NotListed,
     /// `{user}` in the rule is somebody else, or the token has no user.
     OtherUser,
+    /// The token's user has a character in its name that `{user}` never matches.
+    UnfitUser,
 }
 
 impl Ground<'_> {
@@ -100,7 +102,11 @@ pub fn decide<'a>(
         (Access::Nobody, _) => Ground::Nobody,
         (_, None) if rule.is_some_and(|(_, rule)| rule.pattern.names_user()) => Ground::NoToken,
         (_, Some(_)) if rule.is_some_and(|(_, rule)| !is_theirs(&rule.pattern)) => {
-            Ground::OtherUser
+            if user.is_some_and(|user| !is_segment(user)) {
+                Ground::UnfitUser
+            } else {
+                Ground::OtherUser
+            }
         }
         (Access::Anyone, _) => Ground::Anyone,
         (_, None) => Ground::NoToken,
@@ -112,11 +118,17 @@ pub fn decide<'a>(
             match listed {
                 Some(pattern) => Ground::Lists(pattern),
                 None if at_connect => Ground::Channels,
+                None if is_missed(right.listed(identity), user) => Ground::UnfitUser,
                 None => Ground::NotListed,
             }
         }
     };
     Decision { rule, access, ground }
+}
+
+/// Could one of the patterns have been meant for this user, whose name `{user}` never matches?
+fn is_missed(listed: &[Pattern], user: Option<&str>) -> bool {
+    user.is_some_and(|user| !is_segment(user)) && listed.iter().any(Pattern::names_user)
 }
 
 #[cfg(test)]

@@ -88,6 +88,14 @@ impl Config {
         }
     }
 
+    /// Issuers whose keys come in the clear from another host: whoever can exchange them there makes tokens.
+    pub fn exposed_jwks(&self) -> impl Iterator<Item = String> {
+        self.keys.iter().filter_map(|source| match source {
+            Source::Jwks(jwks) if jwks.address.is_exposed() => Some(jwks.address.to_string()),
+            _ => None,
+        })
+    }
+
     /// The key that checks what the signer signs.
     pub fn key_of(&self, signer: &Signer) -> Option<&Key> {
         match self.source_of(signer)? {

@@ -99,6 +99,11 @@ fn answer(decision: &Decision<'_>, table: &Table) -> String {
         Ground::NoToken => "; there is no valid token".to_owned(),
         Ground::NotListed => "; the token does not list it".to_owned(),
         Ground::OtherUser => "; {user} in its pattern is not the token's user".to_owned(),
+        Ground::UnfitUser => {
+            "; the token's user has a space, : or / in its name, and {user} never \
+             matches such a name, as it would reach into other segments"
+                .to_owned()
+        }
     };
     let answer = if decision.ground.allows() { "yes" } else { "no" };
     format!("{answer}: {says}{because}")
@@ -151,6 +156,19 @@ mod tests {
             ],
         );
         says("user:u2", &u1, &["subscribe  no: ", "{user} in its pattern is not", "lets nobody\n"]);
+        let unfit = |listed: &str| {
+            let subscribe = Box::new([Pattern::parse(listed).unwrap()]);
+            Shown::Token(Ok(Identity {
+                user: Some("auth0/u1".into()),
+                subscribe,
+                ..Identity::default()
+            }))
+        };
+        let why = ["subscribe  no: ", "has a space, : or / in its name, and {user} never"];
+        let (by_rule, by_token) = (unfit("chat:*"), unfit("chat:{user}"));
+        says("user:auth0/u1", &by_rule, &["rule       none matches\n"]);
+        says("user:auth0", &by_rule, &why);
+        says("chat:1", &by_token, &why);
         says("chat:1", &stranger, &["none given", "there is no valid token"]);
         says("other", &u1, &["rule       none matches\n", "what none matches is for nobody"]);
         says("chat:1", &Shown::Token(Err(Refused("x"))), &["refused: x; its connection"]);

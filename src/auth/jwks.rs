@@ -7,7 +7,7 @@ mod fetch;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -55,8 +55,9 @@ pub struct Fetched {
     /// Grows by one whenever the keys change.
     pub version: u64,
     body: Bytes,
-    /// When they no longer count; None: there are none.
-    stale_at: Option<Instant>,
+    /// When they no longer count, by either clock: while a machine is suspended only one of them goes on. None:
+    /// there are none.
+    stale_at: Option<(Instant, SystemTime)>,
 }
 
 /// A running task that keeps keys fresh. It ends when this is dropped.
@@ -200,14 +201,16 @@ impl Task {
             telemetry::jwks_fetched(&self.jwks.address, keys.len());
         }
         self.failures = 0;
-        let stale_at = Some(Instant::now() + fresh + STALE_MAX);
+        let lasts = fresh + STALE_MAX;
+        let stale_at = Some((Instant::now() + lasts, SystemTime::now() + lasts));
         self.fetched.replace(Fetched { keys, version, body: answer.body, stale_at });
         Ok(fresh)
     }
 
     fn forget_stale(&self) {
         let before = self.fetched.current();
-        if before.stale_at.is_some_and(|stale_at| stale_at <= Instant::now()) {
+        let is_over = |(at, wall)| at <= Instant::now() || wall <= SystemTime::now();
+        if before.stale_at.is_some_and(is_over) {
             telemetry::jwks_stale(&self.jwks.address);
             let version = before.version + 1;
             self.fetched.replace(Fetched { version, ..Fetched::default() });

@@ -199,12 +199,13 @@ fn of_file(
     let bytes = match contents(Path::new(file)) {
         Ok(bytes) => bytes,
         Err(error) => {
-            section.fault("file", format!("{file} cannot be read: {error}"));
+            // Not the path: it is no path where somebody wrote the secret itself.
+            section.fault("file", format!("names a file that cannot be read: {error}"));
             return None;
         }
     };
     let source = Source::of_file(kid, algorithm, &bytes);
-    source.map_err(|error| section.fault("file", format!("the key in {file} {error}"))).ok()
+    source.map_err(|error| section.fault("file", format!("the key in the file {error}"))).ok()
 }
 
 fn of_jwks(

@@ -1,7 +1,7 @@
 //! File, environment and flags, merged by the `config` crate into one flat map of keys that each
 //! remember where they came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use ::config::{
@@ -9,7 +9,7 @@ use ::config::{
 };
 
 use super::Sources;
-use crate::settings::{Fault, Given};
+use crate::settings::{Fault, Given, Unreadable};
 
 pub(super) const PREFIX: &str = "TIDEGATE";
 pub(super) const SEPARATOR: &str = "__";
@@ -40,7 +40,13 @@ pub fn merge(sources: &Sources) -> (BTreeMap<String, (Given, String)>, Vec<Fault
                 });
             }
         }
-        Err(error) => faults.push(Fault::of_layer("configuration", error.to_string())),
+        Err(ConfigError::PathParse { .. }) => {
+            let what =
+                format!("a variable that begins with {PREFIX}{SEPARATOR} is named like no key");
+            faults.push(Fault::of_layer("environment", what));
+        }
+        // Its words may quote a value.
+        Err(_) => faults.push(Fault::of_layer("configuration", "it cannot be put together")),
     }
     (flat, faults)
 }
@@ -58,7 +64,7 @@ fn file(path: &Path) -> Result<File<FileSourceString, FileFormat>, String> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let file = File::from_str(&text, format);
-    file.collect().map_err(|error| error.to_string())?;
+    file.collect().map_err(|error| unreadable(&error, &text))?;
     Ok(file)
 }
 
@@ -84,6 +90,18 @@ pub fn empty_tables(path: &Path) -> Vec<String> {
     empty
 }
 
+/// Names the place and the key there, and quotes nothing else of the text.
+fn unreadable(error: &ConfigError, text: &str) -> String {
+    let error = Unreadable::new(error, text);
+    let known = super::Config::load(&Sources::default()).map(|it| it.known).unwrap_or_default();
+    let words = known.iter().flat_map(|known| known.key.split(['.', '[', ']']));
+    let words: BTreeSet<&str> = words.filter(|word| !word.is_empty()).collect();
+    match error.key(text, |word| words.contains(word)) {
+        Some(key) => format!("{error} (at the key {key})"),
+        None => error.to_string(),
+    }
+}
+
 /// Names the very file, variable or flag.
 fn origin(key: &str, layer: Option<&str>, sources: &Sources) -> String {
     match (layer, &sources.file) {
@@ -102,10 +120,10 @@ impl Flags {
 
     fn parse(flags: &[String], faults: &mut Vec<Fault>) -> Self {
         let mut values = Map::new();
-        for flag in flags {
+        for (i, flag) in flags.iter().enumerate() {
             let Some((key, value)) = flag.split_once('=').filter(|(key, _)| is_key(key)) else {
                 let what = "must be section.key=value, such as broker.url=redis://127.0.0.1:6379";
-                faults.push(Fault::of_layer(format!("--set {flag}"), what));
+                faults.push(Fault::of_layer(format!("--set, number {}", i + 1), what));
                 continue;
             };
             let origin = Self::ORIGIN.to_owned();

@@ -1,6 +1,8 @@
 //! New settings for a node that runs: read and checked whole, then taken up, or refused while the old
 //! go on.
 
+mod widened;
+
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
@@ -100,6 +102,7 @@ impl Reload {
         };
         self.refused = None;
         config::ignored(&self.sources).iter().for_each(|what| telemetry::setting_ignored(what));
+        telemetry::rights_widened(&self.widened(&config));
         let changed = changed(&self.known, &config.known);
         let (live, fixed): (Vec<_>, Vec<_>) =
             changed.into_iter().partition(|key| Config::is_live(key));
@@ -117,6 +120,13 @@ impl Reload {
     async fn look(&self) -> u64 {
         let files = self.files.clone();
         off_the_runtime(move || trace(&files)).await
+    }
+
+    /// What the new settings let more people do than those in force.
+    fn widened(&self, config: &Config) -> Vec<String> {
+        let (old, new) = (self.followers.hub.rules().current(), config.rules.current());
+        let rules = new.widened_from(&old).into_iter().map(|widened| widened.to_string());
+        rules.chain(widened::settings(&self.known, &config.known)).collect()
     }
 
     /// The same faults are told once.

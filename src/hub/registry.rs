@@ -301,6 +301,11 @@ impl Registry {
                 }
             }
         }
+        self.nudge_all();
+    }
+
+    /// Has every session look whether it may still be and do what it does.
+    pub fn nudge_all(&self) {
         self.connections().iter().for_each(|connection| connection.nudge());
     }
 

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Answer, Parts, disconnect, drain, error, explain, object, top};
+use super::{Answer, Parts, disconnect, drain, error, explain, not_allowed, object, top};
 use crate::broker::TOO_LARGE;
 use crate::hub::Hub;
 use crate::presence::Presence;
@@ -191,11 +191,6 @@ async fn channels(hub: &Hub) -> Answer {
         })
         .collect();
     object(StatusCode::OK, &json!({"channels": list, "total": total}))
-}
-
-fn not_allowed(allowed: &str) -> Answer {
-    let message = format!("allowed here: {allowed}");
-    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
 }
 
 #[cfg(test)]

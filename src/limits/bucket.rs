@@ -19,11 +19,22 @@ impl Bucket {
     /// worth is let pass from a full bucket, which then owes it. `per_second` may change between
     /// calls; 0: no limit.
     pub fn take(&mut self, amount: usize, per_second: usize, now: Instant) -> bool {
+        self.take_within(amount, per_second, per_second, now)
+    }
+
+    /// The same with `burst` at once instead of a second's worth.
+    pub fn take_within(
+        &mut self,
+        amount: usize,
+        per_second: usize,
+        burst: usize,
+        now: Instant,
+    ) -> bool {
         if per_second == 0 {
             return true;
         }
-        let (amount, full) = (amount as f64, per_second as f64);
-        self.fill(full, now);
+        let (amount, full) = (amount as f64, burst as f64);
+        self.fill(per_second as f64, full, now);
         if self.left < amount.min(full) {
             return false;
         }
@@ -33,14 +44,14 @@ impl Bucket {
 
     /// Is it as it would be if it had never been taken from?
     pub fn is_full(&mut self, per_second: usize, now: Instant) -> bool {
-        self.fill(per_second as f64, now);
+        self.fill(per_second as f64, per_second as f64, now);
         self.left >= per_second as f64
     }
 
-    fn fill(&mut self, full: f64, now: Instant) {
+    fn fill(&mut self, per_second: f64, full: f64, now: Instant) {
         let seconds = now.saturating_duration_since(self.filled_at).as_secs_f64();
         self.filled_at = self.filled_at.max(now);
-        self.left = (self.left + seconds * full).min(full);
+        self.left = (self.left + seconds * per_second).min(full);
     }
 }
 
@@ -59,6 +70,17 @@ mod tests {
         assert!(bucket.take(1, 10, at(0.11)));
         assert!(!bucket.take(1, 10, at(0.11)));
         assert!(!bucket.is_full(10, at(0.9)) && bucket.is_full(10, at(2.)));
+    }
+
+    #[test]
+    fn a_burst_may_be_more_than_a_second_s_worth() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(30, start);
+        assert!((0..30).all(|_| bucket.take_within(1, 10, 30, start)));
+        assert!(!bucket.take_within(1, 10, 30, start));
+        let later = start + Duration::from_secs(2);
+        assert!((0..20).all(|_| bucket.take_within(1, 10, 30, later)));
+        assert!(!bucket.take_within(1, 10, 30, later));
     }
 
     #[test]

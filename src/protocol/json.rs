@@ -2,6 +2,7 @@
 
 mod command;
 mod depth;
+mod readable;
 
 use std::io::Write;
 
@@ -9,11 +10,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 pub use command::{decode, id_of};
 pub use depth::exceeds;
+use readable::is_readable;
 
 use super::{Push, Reply, ReplyError};
 use crate::frame;
@@ -209,8 +210,7 @@ fn object(publication: &Publication) -> Box<RawValue> {
 fn write_fields(out: &mut Vec<u8>, publication: &Publication) {
     let payload = &publication.payload[..];
     match std::str::from_utf8(payload) {
-        // Asked of the text: of mere bytes serde takes any for a string's.
-        Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+        Ok(text) if is_readable(text) => {
             out.extend_from_slice(br#""data":"#);
             out.extend_from_slice(payload);
         }
@@ -257,6 +257,8 @@ mod tests {
             (b"say \"hi\"\n", r#""text":"say \"hi\"\n""#),
             (b"", r#""text":"""#),
             (b"{\"a\":", r#""text":"{\"a\":""#),
+            (b"1e999", r#""text":"1e999""#),
+            (b"\"\\ud83d\"", r#""text":"\"\\ud83d\"""#),
             (b"\xff\x00", r#""base64":"/wA=""#),
             (b"\"\xff\"", r#""base64":"Iv8i""#),
         ] {

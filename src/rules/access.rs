@@ -21,6 +21,8 @@ impl Access {
         ("nobody", Self::Nobody),
     ];
 
+    pub(super) const WORDS: &str = "anyone, user, token or nobody";
+
     /// `tokens`: do clients prove who they are? What is not said is then for tokens that list it.
     pub(super) fn read(
         section: &mut Section<'_>,
@@ -30,6 +32,16 @@ impl Access {
     ) -> Self {
         let default = if tokens { "token" } else { "anyone" };
         section.choice(key, default, &Self::CHOICES, doc)
+    }
+
+    /// Larger for more people.
+    pub(super) fn breadth(self) -> u8 {
+        match self {
+            Self::Nobody => 0,
+            Self::Token => 1,
+            Self::User => 2,
+            Self::Anyone => 3,
+        }
     }
 
     pub fn as_str(self) -> &'static str {

@@ -58,8 +58,7 @@ impl Pattern {
         if !self.names_user() {
             return self.matches(channel);
         }
-        // A name that ends a segment, or goes on in the next one, would reach into another's channels.
-        let fits = |user: &&str| user.len() <= channel.len() && !user.contains([':', '/', ' ']);
+        let fits = |user: &&str| user.len() <= channel.len() && is_segment(user);
         let Some(user) = user.filter(fits) else { return false };
         self.behind_prefix(channel).is_some_and(|rest| {
             let steps = steps(&self.text[self.prefix..], Some(user));
@@ -138,6 +137,12 @@ impl Pattern {
         }
         depth.max(open)
     }
+}
+
+/// Can `{user}` be this user? A name that ends a segment, or goes on in the next one, would reach into
+/// another's channels.
+pub fn is_segment(user: &str) -> bool {
+    !user.contains([':', '/', ' '])
 }
 
 /// What the text stands for. `user`: who `{user}` is; anybody where there is none.

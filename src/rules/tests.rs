@@ -8,7 +8,7 @@ fn read(list: &str) -> Result<Rules, String> {
 }
 
 /// The rules, or all faults as text.
-fn read_with(list: &str, tokens: bool) -> Result<Rules, String> {
+pub(super) fn read_with(list: &str, tokens: bool) -> Result<Rules, String> {
     let given = (Given::Text(list.to_owned()), "--set rules".to_owned());
     let mut settings = Settings::new(BTreeMap::from([("rules".to_owned(), given)]), Vec::new());
     let rules = Rules::read(&mut settings, tokens);
@@ -57,19 +57,19 @@ fn every_fault_is_shown_with_its_rule() {
     )
     .unwrap_err();
     for line in [
-        "rules[0].history.size = 0 (--set rules): must be a whole number, 1 to 100000",
-        "rules[0].history.age = \"31d\" (--set rules): must be a duration with its unit \
+        "rules[0].history.size (--set rules): is a number; must be a whole number, 1 to 100000",
+        "rules[0].history.age (--set rules): is a text of another form; must be a duration with its unit \
          (ms, s, m, h, d), 1s to 30d",
         "rules[0].presense (--set rules): no such key; did you mean rules[0].presence?",
         "rules[1].pattern (--set rules): rules[0] has the same and comes first",
         "rules[2].pattern (--set rules): must be given: 1 to 255 bytes",
         "rules[2].history.age (--set rules): must be given where history.size is",
-        "rules[2].subscribe = \"users\" (--set rules): must be one of anyone, user, token, nobody",
-        "rules[2].publish = \"no\" (--set rules): must be one of anyone, user, token, nobody",
-        "rules[3].pattern = \"a b\" (--set rules): must be 1 to 255 bytes",
-        "rules[3].delivery = \"sometimes\" (--set rules): must be one of every, latest",
-        "rules[3].presence = \"perhaps\" (--set rules): must be true or false",
-        "rules[4].pattern = \"{name}\" (--set rules): must be 1 to 255 bytes",
+        "rules[2].subscribe (--set rules): is a text of another form; must be one of anyone, user, token, nobody",
+        "rules[2].publish (--set rules): is a text of another form; must be one of anyone, user, token, nobody",
+        "rules[3].pattern (--set rules): is a text of another form; must be 1 to 255 bytes",
+        "rules[3].delivery (--set rules): is a text of another form; must be one of every, latest",
+        "rules[3].presence (--set rules): is a text of another form; must be true or false",
+        "rules[4].pattern (--set rules): is a text of another form; must be 1 to 255 bytes",
         "rules[4].history.size (--set rules): must be given where history.age is",
         "rules[4].history.sise (--set rules): no such key; did you mean rules[4].history.size?",
         "rules[5].pattern (--set rules): has too many wildcards",
@@ -109,16 +109,29 @@ fn what_nobody_spoke_of_is_denied_as_soon_as_anything_was_said() {
         let policy = rules.of(channel);
         (policy.subscribe, policy.publish)
     };
-    let list =
-        r#"[{ pattern = "news", publish = "nobody" }, { pattern = "chat:*", subscribe = "user" }]"#;
+    let list = r#"[{ pattern = "news", subscribe = "anyone", publish = "nobody" }, { pattern = "chat:*" },
+            { pattern = "hall", subscribe = "user", publish = "token" }]"#;
     let open = read(list).unwrap();
     assert_eq!(access(&open, "news"), (Access::Anyone, Access::Nobody));
     assert_eq!(access(&open, "other"), (Access::Nobody, Access::Nobody));
     let guarded = read_with(list, true).unwrap();
-    assert_eq!(access(&guarded, "news"), (Access::Token, Access::Nobody));
-    assert_eq!(access(&guarded, "chat:1"), (Access::User, Access::Token));
+    assert_eq!(access(&open, "chat:1"), (Access::Anyone, Access::Anyone));
+    assert_eq!(access(&guarded, "chat:1"), (Access::Token, Access::Token));
+    assert_eq!(access(&guarded, "hall"), (Access::User, Access::Token));
     assert_eq!(access(&guarded, "other"), (Access::Nobody, Access::Nobody));
     assert_eq!(access(&read("[]").unwrap(), "x"), (Access::Anyone, Access::Anyone));
     assert_eq!(access(&read_with("[]", true).unwrap(), "x"), (Access::Token, Access::Token));
-    assert!(open.current().lets_anyone() && !guarded.current().lets_anyone());
+    let closed = read_with(r#"[{ pattern = "chat:*" }]"#, true).unwrap();
+    assert!(open.current().lets_anyone() && !closed.current().lets_anyone());
+}
+
+/// A file that was cut short within a rule may have lost one of them.
+#[test]
+fn both_rights_are_given_or_neither() {
+    for (given, missing) in [("subscribe", "publish"), ("publish", "subscribe")] {
+        let list = format!(r#"[{{ pattern = "a", {given} = "nobody" }}]"#);
+        let faults = read(&list).unwrap_err();
+        let line = format!("rules[0].{missing} (--set rules): must be given where {given} is");
+        assert!(faults.contains(&line), "{line:?} is not in {faults}");
+    }
 }

@@ -35,9 +35,15 @@ impl Bearer {
     }
 
     pub fn of(identity: Arc<Identity>, entered: Option<Entered>, now: Instant) -> Self {
-        let left = time_left(&identity).filter(|left| *left < NEVER);
-        let ends_at = left.map(|left| now + left);
+        let ends_at = end(&identity, now, SystemTime::now());
         Self { identity: Some(identity), _entered: entered.map(Box::new), tokens: true, ends_at }
+    }
+
+    /// The wall clock may have stepped: a token's end is a moment of that clock.
+    pub fn follow_clock(&mut self, now: Instant, wall: SystemTime) {
+        if let Some(identity) = &self.identity {
+            self.ends_at = end(identity, now, wall);
+        }
     }
 
     /// Is a stranger one for another time than this, or in another way?
@@ -76,9 +82,15 @@ impl Bearer {
     }
 }
 
-/// How long the token is still good for.
-pub fn time_left(identity: &Identity) -> Option<Duration> {
-    Some(identity.ends_at?.duration_since(SystemTime::now()).unwrap_or_default())
+/// When the token's time is over, by the clock that sessions wait by.
+fn end(identity: &Identity, now: Instant, wall: SystemTime) -> Option<Instant> {
+    let left = time_left(identity, wall).filter(|left| *left < NEVER);
+    left.map(|left| now + left)
+}
+
+/// How long the token is still good for at that time.
+pub fn time_left(identity: &Identity, wall: SystemTime) -> Option<Duration> {
+    Some(identity.ends_at?.duration_since(wall).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -97,6 +109,26 @@ mod tests {
         let over = stranger.over(now + Duration::from_secs(1));
         assert!(matches!(over, Some(Close::Unauthorized(_))));
         assert_eq!(Bearer::stranger(true, None, now).ends_at(), None);
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_moves_the_end() {
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        let true_time = SystemTime::now();
+        let ends_at = Some(true_time + Duration::from_secs(60));
+        let identity = Arc::new(Identity { ends_at, ..Identity::default() });
+        for wrong in [true_time - hour, true_time + hour] {
+            let mut bearer = Bearer::of(identity.clone(), None, now);
+            bearer.follow_clock(now, wrong);
+            assert_eq!(bearer.over(now).is_some(), wrong > true_time);
+            assert_eq!(bearer.over(now + 2 * Duration::from_secs(60)).is_some(), wrong > true_time);
+            bearer.follow_clock(now, true_time);
+            assert_eq!(bearer.over(now + Duration::from_secs(59)), None);
+            assert_eq!(bearer.over(now + Duration::from_secs(61)), Some(Close::Expired));
+        }
+        let mut stranger = Bearer::stranger(true, Some(hour), now);
+        stranger.follow_clock(now, true_time + 2 * hour);
+        assert_eq!(stranger.over(now), None, "patience is no moment of the wall clock");
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Config {
                 1..=100_000,
                 "How deep the objects and lists of a json command may be nested, its payload \
                  included: it goes on to others, whose parsers may not stand more. A deeper one is \
-                 a `bad_request`.",
+                 a `bad_request`; so is `data` of more than 124 levels, whatever stands here.",
             ),
         }
     }

@@ -1,10 +1,14 @@
 //! How much a client may send a second: a warning first, then the end.
 
+mod known;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::limits::{Bucket, Config, Limits};
+use self::known::Known;
+use crate::limits::{Bucket, Config, Limits, NEW_CHANNELS_BURST};
+use crate::publication::Channel;
 use crate::telemetry::{self, Rejected};
 
 /// How long a client that was warned may take to slow down.
@@ -16,12 +20,17 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(10);
 /// Refusals in a row that are let pass within the warning, where the limit is lower.
 const REFUSALS_MIN: u32 = 10;
 
+/// Channels that a session may use before it is counted: most sessions never use more, and cost nothing.
+const UNCOUNTED_CHANNELS: u8 = 16;
+
 /// What a client has sent, as far as there are limits for it.
 #[derive(Debug)]
 pub struct Rates {
     limits: Limits,
-    /// None while nothing is limited: most sessions of most nodes.
+    /// None while nothing of it is limited: most sessions of most nodes.
     kept: Option<Box<Kept>>,
+    /// How many channels it may still use uncounted.
+    uncounted: u8,
 }
 
 #[derive(Debug)]
@@ -29,6 +38,8 @@ struct Kept {
     publications: Bucket,
     commands: Bucket,
     bytes: Bucket,
+    channels: Bucket,
+    known: Known,
     warned_at: Option<Instant>,
     refused_at: Instant,
     refusals: u32,
@@ -42,6 +53,8 @@ pub enum Kind {
     Commands,
     /// Of its messages.
     Bytes,
+    /// That it uses for the first time.
+    Channels,
 }
 
 /// It is too much.
@@ -55,7 +68,37 @@ pub enum Excess {
 
 impl Rates {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, kept: None }
+        Self { limits, kept: None, uncounted: UNCOUNTED_CHANNELS }
+    }
+
+    /// Counts a channel, unless the client used it lately. `channels_max`: so many it may have, and so many
+    /// it may ask for at once.
+    pub fn open(
+        &mut self,
+        channel: &Channel,
+        channels_max: usize,
+        now: Instant,
+    ) -> Result<(), Excess> {
+        let limits = self.limits.get();
+        let per_second = limits.new_channels_per_second;
+        if per_second == 0 || self.uncounted > 0 {
+            self.uncounted = self.uncounted.saturating_sub(1);
+            return Ok(());
+        }
+        let burst = NEW_CHANNELS_BURST.max(channels_max);
+        let kept = self.kept.get_or_insert_with(|| Box::new(Kept::new(&limits, now)));
+        if kept.known.contains(channel) {
+            return Ok(());
+        }
+        if kept.channels.take_within(1, per_second, burst, now) {
+            kept.known.add(channel);
+            return Ok(());
+        }
+        telemetry::rejected(Kind::Channels.reason(), &"a connection uses too many new channels");
+        match limits.dry_run {
+            true => Ok(()),
+            false => Err(kept.refuse(Kind::Channels, per_second, now)),
+        }
     }
 
     /// Counts so many of a kind.
@@ -83,6 +126,9 @@ impl Kept {
             publications: Bucket::full(limits.publications_per_second, now),
             commands: Bucket::full(limits.commands_per_second, now),
             bytes: Bucket::full(limits.bytes_per_second, now),
+            // The first look cuts it to the burst, which is not known here.
+            channels: Bucket::full(usize::MAX, now),
+            known: Known::default(),
             warned_at: None,
             refused_at: now,
             refusals: 0,
@@ -94,6 +140,7 @@ impl Kept {
             Kind::Publications => &mut self.publications,
             Kind::Commands => &mut self.commands,
             Kind::Bytes => &mut self.bytes,
+            Kind::Channels => &mut self.channels,
         }
     }
 
@@ -122,6 +169,7 @@ impl Kind {
             Self::Publications => limits.publications_per_second,
             Self::Commands => limits.commands_per_second,
             Self::Bytes => limits.bytes_per_second,
+            Self::Channels => limits.new_channels_per_second,
         }
     }
 
@@ -130,6 +178,7 @@ impl Kind {
             Self::Publications => "limits.publications_per_second",
             Self::Commands => "limits.commands_per_second",
             Self::Bytes => "limits.bytes_per_second",
+            Self::Channels => "limits.new_channels_per_second",
         }
     }
 
@@ -138,6 +187,7 @@ impl Kind {
             Self::Publications => Rejected::PublicationRate,
             Self::Commands => Rejected::CommandRate,
             Self::Bytes => Rejected::ByteRate,
+            Self::Channels => Rejected::NewChannelRate,
         }
     }
 }
@@ -177,6 +227,34 @@ mod tests {
         assert!(matches!(flood(at(0.)), Err(Excess::Warn(_))));
         assert!(matches!(flood(at(20.)), Err(Excess::Warn(_))), "long after");
         assert_eq!(flood(at(21.5)), Err(Excess::Close), "too soon");
+    }
+
+    #[test]
+    fn channels_that_are_new_are_counted_and_known_ones_are_not() {
+        let limits = Config { new_channels_per_second: 10, ..Config::default() };
+        let (mut rates, start) = (Rates::new(Limits::new(limits)), Instant::now());
+        let channel = |number: usize| Channel::new(&format!("c:{number}")).unwrap();
+        let mut open = |number, at| rates.open(&channel(number), 128, at);
+        let free = NEW_CHANNELS_BURST + usize::from(UNCOUNTED_CHANNELS);
+        assert!((0..free).all(|number| open(number, start).is_ok()));
+        let Err(Excess::Warn(why)) = open(free, start) else { panic!("no warning") };
+        assert!(why.contains("limits.new_channels_per_second = 10"), "{why}");
+        assert!((0..5000).all(|_| open(free - 1, start).is_ok()), "it is known");
+        let later = start + Duration::from_secs(1);
+        assert!((free..free + 10).all(|number| open(number, later).is_ok()));
+        assert_eq!(open(free + 10, later), Err(Excess::Close));
+    }
+
+    #[test]
+    fn so_many_channels_as_one_may_have_are_no_flood() {
+        let (new_channels_per_second, publications_per_second) = (1, 5);
+        let limits =
+            Config { new_channels_per_second, publications_per_second, ..Config::default() };
+        let (mut rates, now) = (Rates::new(Limits::new(limits)), Instant::now());
+        let channel = |number: usize| Channel::new(&format!("c:{number}")).unwrap();
+        // What it did before makes no difference.
+        assert!(rates.count(Kind::Publications, 1, now).is_ok());
+        assert!((0..10_000).all(|number| rates.open(&channel(number), 10_000, now).is_ok()));
     }
 
     #[test]

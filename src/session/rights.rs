@@ -2,6 +2,7 @@
 //! the rules do.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -134,7 +135,7 @@ impl Session {
         };
         self.bad_tokens = 0;
         let (before, user) = (self.state.bearer().user(), identity.user.clone());
-        let expires_in = time_left(&identity);
+        let expires_in = time_left(&identity, SystemTime::now());
         self.state.belong_to(Bearer::of(identity, entered, Instant::now()));
         self.reply(&Reply::Authenticated { id, user: user.clone(), expires_in });
         self.leave_forbidden();
@@ -185,8 +186,10 @@ impl Session {
         errors.iter().for_each(|error| self.reply(error));
     }
 
-    /// The rules may be others now: what they no longer allow ends, and presence is as they say.
+    /// The rules may be others now: what they no longer allow ends, and presence is as they say. The wall clock
+    /// may be another too: the token ends when it says.
     pub(super) fn follow_settings(&mut self) {
+        self.state.follow_clock(Instant::now(), SystemTime::now());
         let bearer = self.state.bearer();
         let tokens = self.context.auth.is_on();
         let patience = self.context.patience();

@@ -1,7 +1,7 @@
 //! A session's rules without I/O: a message or a moment goes in, what to do comes out.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -122,6 +122,11 @@ impl State {
         self.bearer = bearer;
     }
 
+    /// The wall clock may have stepped.
+    pub fn follow_clock(&mut self, now: Instant, wall: SystemTime) {
+        self.bearer.follow_clock(now, wall);
+    }
+
     /// May it do this on the channel?
     pub fn check(&self, right: Right, channel: &Channel) -> Result<(), Denied> {
         self.bearer.check(&self.rules, right, channel)
@@ -163,7 +168,8 @@ impl State {
                     match rate {
                         Ok(()) => {
                             self.bad_commands = 0;
-                            self.command(command, &mut subscribed, &is_subscribed, &mut actions);
+                            let so_far = (&mut subscribed, &is_subscribed, now);
+                            self.command(command, so_far, &mut actions);
                         }
                         Err(excess) => actions.push(self.exceed(&command, excess)),
                     }
@@ -192,14 +198,20 @@ impl State {
     }
 
     fn command(
-        &self,
+        &mut self,
         command: Command,
-        subscribed: &mut usize,
-        is_subscribed: &impl Fn(&Channel) -> bool,
+        (subscribed, is_subscribed, now): (&mut usize, &impl Fn(&Channel) -> bool, Instant),
         actions: &mut Vec<Action>,
     ) {
         if let Err(denied) = self.allow(&command) {
             actions.push(self.deny(&command, denied));
+            return;
+        }
+        if let Some(channel) = self.begun(&command, *subscribed)
+            && !is_subscribed(channel)
+            && let Err(excess) = self.rates.open(channel, self.config.channels_max, now)
+        {
+            actions.push(self.exceed(&command, excess));
             return;
         }
         let action = match command {
@@ -228,6 +240,19 @@ impl State {
             Command::Ping { id } => Action::Reply(Reply::Pong { id }),
         };
         actions.push(action);
+    }
+
+    /// The channel that a command could be the first of anybody to use. None: it begins none.
+    fn begun<'a>(&self, command: &'a Command, subscribed: usize) -> Option<&'a Channel> {
+        match (command, &self.protocol) {
+            // It has just the one.
+            (_, Protocol::Plain { .. }) => None,
+            (Command::Publish { channel, .. }, _) => Some(channel),
+            (Command::Subscribe { channel, .. }, _) if subscribed < self.config.channels_max => {
+                Some(channel)
+            }
+            _ => None,
+        }
     }
 
     pub fn too_many_channels(&self) -> String {

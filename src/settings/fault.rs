@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// One fault.
+/// One fault. It quotes no value: what stands at the wrong key may be a secret.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub key: String,
-    /// As it was written; None where the key itself is the fault.
-    pub value: Option<String>,
     /// A file's path, an environment variable, a flag, or `default`.
     pub origin: String,
     pub what: String,
@@ -21,17 +19,16 @@ pub struct Faults(pub Vec<Fault>);
 impl Fault {
     /// A fault of a whole layer, such as a file that cannot be read.
     pub fn of_layer(origin: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { key: String::new(), value: None, origin: origin.into(), what: what.into() }
+        Self { key: String::new(), origin: origin.into(), what: what.into() }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, value, origin, what } = self;
-        match (key.as_str(), value) {
-            ("", _) => write!(f, "{origin}: {what}"),
-            (_, Some(value)) => write!(f, "{key} = {value} ({origin}): {what}"),
-            (_, None) => write!(f, "{key} ({origin}): {what}"),
+        let Self { key, origin, what } = self;
+        match key.as_str() {
+            "" => write!(f, "{origin}: {what}"),
+            _ => write!(f, "{key} ({origin}): {what}"),
         }
     }
 }

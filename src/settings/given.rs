@@ -1,9 +1,10 @@
 //! A value as a layer gave it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use ::config::{File, FileFormat, Map, Source, Value, ValueKind};
+
+use super::Unreadable;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Given {
@@ -13,8 +14,8 @@ pub enum Given {
     Flag(bool),
     List(Vec<String>),
     Tables(Vec<Table>),
-    /// Something no key takes, as it was written, such as a list of both texts and tables.
-    Other(String),
+    /// Something no key takes, such as a list of both texts and tables.
+    Other,
 }
 
 /// Key to value; the keys of tables within it are joined by dots.
@@ -36,7 +37,7 @@ impl Given {
             ValueKind::Float(number) => Self::Fraction(*number),
             ValueKind::String(text) => Self::Text(text.clone()),
             ValueKind::Array(items) => Self::list(items),
-            other => Self::Other(other.to_string()),
+            _ => Self::Other,
         };
         take(key, given, value.origin());
     }
@@ -52,7 +53,7 @@ impl Given {
         });
         let list = texts.collect::<Option<_>>().map(Self::List);
         let list = list.or_else(|| tables.collect::<Option<_>>().map(Self::Tables));
-        list.unwrap_or_else(|| Self::Other(ValueKind::Array(items.to_vec()).to_string()))
+        list.unwrap_or(Self::Other)
     }
 
     /// The tables of a list: as a file has them, or as TOML in the text of a variable or a flag.
@@ -77,7 +78,7 @@ fn table(values: &Map<String, Value>) -> Table {
         match &value.kind {
             // Of nothing, nothing would be left, and whoever wrote it meant something.
             ValueKind::Table(inner) if inner.is_empty() => {
-                table.insert(name.clone(), Given::Other("{}".to_owned()));
+                table.insert(name.clone(), Given::Other);
             }
             _ => Given::each(name.clone(), value, &mut |key, given, _| {
                 table.insert(key, given);
@@ -88,30 +89,28 @@ fn table(values: &Map<String, Value>) -> Table {
 }
 
 fn of_toml(text: &str) -> Result<Given, String> {
-    let read = File::from_str(&format!("it = {text}"), FileFormat::Toml).collect();
-    let values = read.map_err(|error| without_quotes(&error.to_string()))?;
+    // On a line of its own, so that lines and columns behind it are those of the text.
+    let text = format!("it = {text}");
+    let read = File::from_str(&text, FileFormat::Toml).collect();
+    let values = read.map_err(|error| Unreadable::new(&error, &text).to_string())?;
     match values.get("it").map(|value| &value.kind) {
         Some(ValueKind::Array(items)) if values.len() == 1 => Ok(Given::list(items)),
         _ => Err("it is something else".to_owned()),
     }
 }
 
-/// What is wrong with a TOML text; the place is told by quoting it.
-fn without_quotes(error: &str) -> String {
-    let lines = error.lines().skip(1).filter(|line| !line.contains('|'));
-    lines.collect::<Vec<_>>().join(", ")
-}
-
-impl fmt::Display for Given {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Given {
+    /// What it is, in words that do not quote it.
+    pub fn kind(&self) -> &'static str {
         match self {
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Fraction(number) => write!(f, "{number}"),
-            Self::Flag(flag) => write!(f, "{flag}"),
-            Self::List(items) => write!(f, "{items:?}"),
-            Self::Tables(tables) => write!(f, "[{} tables]", tables.len()),
-            Self::Other(text) => f.write_str(text),
+            Self::Text(text) if text.is_empty() => "an empty text",
+            Self::Text(_) => "a text of another form",
+            Self::Number(_) => "a number",
+            Self::Fraction(_) => "a fraction",
+            Self::Flag(_) => "a flag",
+            Self::List(_) => "a list of texts",
+            Self::Tables(_) => "a list of tables",
+            Self::Other => "something else",
         }
     }
 }

@@ -228,7 +228,7 @@ impl<'a> Section<'a> {
         self.ask(key, default, allowed.to_owned(), doc, parse, |it| quoted(&show(it)))
     }
 
-    /// The same of a text that may hold a secret: `show` masks it, faults leave it out.
+    /// The same of a text that may hold a secret, which `show` masks.
     pub fn parsed<T>(
         &mut self,
         key: &str,
@@ -238,10 +238,7 @@ impl<'a> Section<'a> {
         show: impl Fn(&T) -> String,
         doc: &'static str,
     ) -> Option<T> {
-        let faults = self.settings.faults.len();
-        let it = self.text(key, default, allowed, parse, show, doc);
-        self.settings.faults[faults..].iter_mut().for_each(|fault| fault.value = None);
-        it
+        self.text(key, default, allowed, parse, show, doc)
     }
 
     /// The same where `parse` fails with what is wrong, in words that quote no value.
@@ -310,9 +307,8 @@ impl<'a> Section<'a> {
                 None => {
                     self.settings.faults.push(Fault {
                         key: key.clone(),
-                        value: Some(given.to_string()),
                         origin: origin.clone(),
-                        what: format!("must be {allowed}"),
+                        what: format!("is {}; must be {allowed}", given.kind()),
                     });
                     (fallback, DEFAULT.to_owned())
                 }

@@ -139,6 +139,7 @@ pub(super) struct Metrics {
     pub history_resumes: IntCounterVec,
     pub rejected: IntCounterVec,
     pub config_reloads: IntCounterVec,
+    pub clock_steps: IntCounter,
     pub config_refused: IntGauge,
     pub tls_reloads: IntCounterVec,
     pub tls_files_refused: IntGaugeVec,
@@ -308,6 +309,10 @@ impl Metrics {
             rejected,
             spans,
             config_reloads: reloads,
+            clock_steps: add.counter(
+                "clock_steps_total",
+                "Times the wall clock stepped by half a second or more.",
+            ),
             config_refused: add.gauge(
                 "config_refused",
                 "1 while the configuration in the file is refused, and the one from before is in force.",

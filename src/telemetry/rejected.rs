@@ -25,6 +25,8 @@ pub enum Rejected {
     HandshakeRatePerIp,
     /// `limits.publications_per_second` is exceeded.
     PublicationRate,
+    /// `limits.new_channels_per_second` is exceeded.
+    NewChannelRate,
     /// `limits.commands_per_second` is exceeded.
     CommandRate,
     /// `limits.bytes_per_second` is exceeded.
@@ -41,13 +43,15 @@ pub enum Rejected {
     Token,
     /// No rule lets this session do it.
     Forbidden,
+    /// The internal listener answers as many connections as it may.
+    InternalConnections,
     /// The node drains, and the request came on a connection from before.
     Draining,
 }
 
 impl Rejected {
     /// One of each, for metrics that start at zero.
-    pub const EACH: [Self; 20] = [
+    pub const EACH: [Self; 22] = [
         Self::Origin,
         Self::BadRequest,
         Self::ConnectionsMax,
@@ -59,6 +63,7 @@ impl Rejected {
         Self::HandshakeRate,
         Self::HandshakeRatePerIp,
         Self::PublicationRate,
+        Self::NewChannelRate,
         Self::CommandRate,
         Self::ByteRate,
         Self::Memory,
@@ -67,6 +72,7 @@ impl Rejected {
         Self::JsonDepth,
         Self::Token,
         Self::Forbidden,
+        Self::InternalConnections,
         Self::Draining,
     ];
 
@@ -84,6 +90,7 @@ impl Rejected {
             Self::HandshakeRate => "handshake_rate",
             Self::HandshakeRatePerIp => "handshake_rate_per_ip",
             Self::PublicationRate => "publication_rate",
+            Self::NewChannelRate => "new_channel_rate",
             Self::CommandRate => "command_rate",
             Self::ByteRate => "byte_rate",
             Self::Memory => "memory",
@@ -92,6 +99,7 @@ impl Rejected {
             Self::JsonDepth => "json_depth",
             Self::Token => "token",
             Self::Forbidden => "forbidden",
+            Self::InternalConnections => "internal_connections",
             Self::Draining => "draining",
         }
     }

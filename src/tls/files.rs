@@ -107,7 +107,8 @@ impl Files {
 fn contents(key: &'static str, path: &Path) -> Result<Vec<u8>, Fault> {
     let fault = |what: &dyn std::fmt::Display| Fault {
         key,
-        what: format!("cannot be read: {}: {what}", path.display()),
+        // Not the path: it is no path where somebody wrote the key itself.
+        what: format!("names a file that cannot be read: {what}"),
     };
     let mut bytes = Vec::new();
     let reading = File::open(path)
@@ -152,7 +153,7 @@ impl Contents {
         let fault = |what| Fault { key: CERT, what };
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.cert).collect();
         match chain {
-            Err(error) => Err(fault(format!("is no sound PEM: {error}"))),
+            Err(error) => Err(fault(format!("is no sound PEM: {}", unsound(&error)))),
             Ok(chain) if chain.is_empty() => Err(fault("holds no certificate in PEM".into())),
             Ok(chain) => Ok(chain),
         }
@@ -167,7 +168,7 @@ impl Contents {
         }
         PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| match error {
             pem::Error::NoItemsFound => fault("holds no private key in PEM".into()),
-            error => fault(format!("is no sound PEM: {error}")),
+            error => fault(format!("is no sound PEM: {}", unsound(&error))),
         })
     }
 
@@ -175,6 +176,18 @@ impl Contents {
     fn is_encrypted(&self) -> bool {
         let marks = [&b"BEGIN ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
         marks.iter().any(|mark| self.key.windows(mark.len()).any(|part| part == *mark))
+    }
+}
+
+/// What is wrong with a PEM text. Its own words quote the line, which may be a part of a key.
+pub(super) fn unsound(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no end",
+        pem::Error::IllegalSectionStart { .. } => "a line that begins a section is broken",
+        pem::Error::Base64Decode(_) => "what is in a section is no base64",
+        pem::Error::NoItemsFound => "it has no section of the right kind",
+        pem::Error::SectionTooLarge => "a section is too large",
+        _ => "it cannot be read",
     }
 }
 

@@ -11,11 +11,15 @@ use tokio::time::Instant;
 use super::addresses::{Addresses, Visit};
 use super::refusal::Refusal;
 use crate::limits::{Bucket, Limits};
+use crate::listener::INTERNAL_CONNECTIONS_MAX;
 use crate::memory::Memory;
 use crate::telemetry;
 
 /// Descriptors kept back for Redis, listeners, files, and for saying no to one client too many.
-pub const RESERVED_FILES: usize = 64;
+pub const OWN_FILES: usize = 64;
+
+/// Those and the internal listener's, so that it is answered on while the node is full of clients.
+pub const RESERVED_FILES: usize = OWN_FILES + INTERNAL_CONNECTIONS_MAX;
 
 /// Raises the open-file limit as far as the system lets us, and returns it.
 pub fn open_file_limit() -> usize {

@@ -80,6 +80,7 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
         .timer(TokioTimer::new())
         .header_read_timeout(deadline.saturating_duration_since(Instant::now()))
         .max_buf_size(request::HEAD_BYTES_MAX)
+        .max_headers(request::HEAD_LINES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     // hyper bounds the reading of a head, not the writing of an answer nobody takes.
     let patience = handshake_timeout * 3;

@@ -1,6 +1,7 @@
 //! Which web pages may connect. A browser sends the page's origin and cannot be made to lie, so
 //! this is what keeps other people's pages out.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use hyper::HeaderMap;
@@ -49,9 +50,9 @@ impl Origins {
         self.0.contains(&Pattern::Any)
     }
 
-    /// May a request with these headers connect? Without an `Origin` it is from no page.
-    /// `through_proxy`: a trusted one, which may have been asked for another host than the node is.
-    pub fn allow(&self, headers: &HeaderMap, through_proxy: bool) -> bool {
+    /// May a request with these headers, which came on such a connection, connect? Without an `Origin` it
+    /// is from no page.
+    pub fn allow(&self, headers: &HeaderMap, way: Way) -> bool {
         let Some(origin) = headers.get(ORIGIN) else { return true };
         if self.allow_any() {
             return true;
@@ -59,15 +60,64 @@ impl Origins {
         let Some(origin) = lower_case(origin) else { return false };
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let (host, port) = host_and_port(authority);
-        let named = |name| {
+        let page = Site { scheme, host, port };
+        let asked_for = |name| {
             let hosts = headers.get(name).and_then(lower_case).unwrap_or_default();
             let first = hosts.split(',').next().unwrap_or_default().trim();
-            !first.is_empty() && host_and_port(first).0 == host
+            !first.is_empty() && page.is_of(first, way.is_tls && !way.through_proxy)
         };
-        named(HOST)
-            || (through_proxy && named(FORWARDED_HOST))
-            || self.0.iter().any(|pattern| pattern.matches(scheme, host, port))
+        let is_own = match way.on_loopback && !way.through_proxy {
+            // Anybody can have a name point here, so of names only the host's own counts.
+            true => is_loopback(host) || (is_address(host) && asked_for(HOST)),
+            false => asked_for(HOST) || (way.through_proxy && asked_for(FORWARDED_HOST)),
+        };
+        is_own || self.0.iter().any(|pattern| pattern.matches(scheme, host, port))
     }
+}
+
+/// How a request came here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way {
+    /// By a trusted proxy, which may have been asked for another host than the node is.
+    pub through_proxy: bool,
+    /// To a listener that only this host can reach.
+    pub on_loopback: bool,
+    /// Over TLS that this node speaks itself.
+    pub is_tls: bool,
+}
+
+/// Where a page is from.
+struct Site<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl Site<'_> {
+    /// Is it of the same host and port as what was asked for? Without a port that is the default of the
+    /// scheme, which only `is_tls` tells: a proxy may speak TLS for the node.
+    fn is_of(&self, asked_for: &str, is_tls: bool) -> bool {
+        let (host, port) = host_and_port(asked_for);
+        let own = default_port(self.scheme);
+        let asked = port.or(if is_tls { default_port("https") } else { own });
+        host == self.host && asked == self.port.or(own)
+    }
+}
+
+/// Is it this very host by any of the names that nobody else can have?
+fn is_loopback(host: &str) -> bool {
+    let is_name = host == "localhost" || host.ends_with(".localhost");
+    is_name || address(host).is_some_and(|it| it.to_canonical().is_loopback())
+}
+
+/// A page at an address is of who has it: no name was looked up.
+fn is_address(host: &str) -> bool {
+    address(host).is_some()
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
+    bare.parse().ok()
 }
 
 impl Pattern {
@@ -145,18 +195,77 @@ mod tests {
         headers.insert(ORIGIN, origin.parse().unwrap());
         headers.insert(FORWARDED_HOST, forwarded.parse().unwrap());
         let origins: Vec<String> = origins.iter().map(|it| (*it).to_owned()).collect();
-        Origins::new(&origins).allow(&headers, through_proxy)
+        Origins::new(&origins).allow(&headers, Way { through_proxy, ..Way::default() })
     }
 
     fn allowed(origins: &[&str], origin: &str) -> bool {
         asked(origins, origin, "", true)
     }
 
+    fn is_own(host: &str, origin: &str, way: Way) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        headers.insert(ORIGIN, origin.parse().unwrap());
+        Origins::new(&[]).allow(&headers, way)
+    }
+
+    #[test]
+    fn another_port_is_another_host() {
+        let (plain, tls) = (Way::default(), Way { is_tls: true, ..Way::default() });
+        let proxy = Way { through_proxy: true, ..tls };
+        for (host, origin, way, allowed) in [
+            // A proxy may speak TLS for the node, which cannot tell.
+            ("example.com", "https://example.com", plain, true),
+            ("example.com", "http://example.com", plain, true),
+            ("example.com:443", "https://example.com", plain, true),
+            ("example.com:80", "https://example.com", plain, false),
+            ("example.com", "https://example.com:8443", plain, false),
+            ("example.com", "https://example.com:443", plain, true),
+            ("example.com:8443", "https://example.com:8443", plain, true),
+            ("example.com:8080", "http://example.com:3000", plain, false),
+            ("example.com:8080", "http://example.com", plain, false),
+            ("EXAMPLE.com", "https://example.COM", plain, true),
+            ("[2001:db8::1]:80", "http://[2001:db8::1]", plain, true),
+            // Where the node speaks TLS itself, no port is 443.
+            ("example.com", "https://example.com", tls, true),
+            ("example.com", "http://example.com", tls, false),
+            ("example.com", "http://example.com", proxy, true),
+            ("example.com", "app://example.com", plain, true),
+        ] {
+            assert_eq!(is_own(host, origin, way), allowed, "{host} {origin} {way:?}");
+        }
+    }
+
+    #[test]
+    fn on_loopback_no_name_counts_but_that_of_the_host() {
+        let local = Way { on_loopback: true, ..Way::default() };
+        for (host, origin, allowed) in [
+            ("evil.example", "http://evil.example", false),
+            ("evil.example:8080", "http://evil.example:8080", false),
+            ("localhost.evil.example:8080", "http://localhost.evil.example:8080", false),
+            ("127.0.0.1.evil.example:8080", "http://127.0.0.1.evil.example:8080", false),
+            ("127.0.0.1:8080", "http://localhost:3000", true),
+            ("localhost:8080", "http://127.0.0.1:5173", true),
+            ("localhost:8080", "http://app.localhost:5173", true),
+            ("localhost:8080", "https://[::1]:5173", true),
+            ("localhost:8080", "null", false),
+            ("192.0.2.1:8080", "http://192.0.2.1:8080", true),
+            ("192.0.2.1:8080", "http://192.0.2.1:3000", false),
+        ] {
+            assert_eq!(is_own(host, origin, local), allowed, "{host} {origin}");
+        }
+        // A trusted proxy on the same host speaks for its own name.
+        let proxy = Way { through_proxy: true, ..local };
+        assert!(is_own("www.example", "https://www.example", proxy));
+    }
+
     #[test]
     fn the_same_host_may_connect_and_others_only_when_listed() {
-        assert!(allowed(&[], "https://chat.example.com"));
-        assert!(allowed(&[], "http://CHAT.example.com:3000"));
+        assert!(allowed(&[], "https://chat.example.com:8080"));
+        assert!(allowed(&[], "http://CHAT.example.com:8080"));
         for other in [
+            "https://chat.example.com",
+            "http://chat.example.com:3000",
             "https://example.com",
             "https://evil.com",
             "null",
@@ -195,12 +304,13 @@ mod tests {
         assert!(asked(&[], page, "WWW.example.com:443, inner", true));
         assert!(!asked(&[], page, "www.example.com", false));
         assert!(!asked(&[], page, "inner, www.example.com", true));
-        assert!(asked(&[], "https://chat.example.com", "www.example.com", true));
+        assert!(asked(&[], "https://chat.example.com:8080", "www.example.com", true));
+        assert!(!asked(&[], "https://www.example.com:8443", "www.example.com", true));
     }
 
     #[test]
     fn a_request_of_no_page_is_not_asked() {
-        assert!(Origins::new(&[]).allow(&HeaderMap::new(), false));
+        assert!(Origins::new(&[]).allow(&HeaderMap::new(), Way::default()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Answering one request of the public listener: the demo page, an upgrade, or a clear refusal.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use fastwebsockets::upgrade;
 use http_body_util::Full;
@@ -12,6 +14,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
 use super::client::Peer;
+use super::origin::Way;
 use super::{Public, credentials};
 use crate::protocol::{JSON_SUBPROTOCOL, Protocol};
 use crate::publication::{Channel, Traceparent};
@@ -23,6 +26,9 @@ const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Most bytes of a request's head; more is answered 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Most lines of a request's head; more is answered 431 too. Browsers send some 20, and proxies add theirs.
+pub const HEAD_LINES_MAX: usize = 256;
 
 /// Where the channel of a plain session stands, and whether its `since` was honoured.
 const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
@@ -115,30 +121,22 @@ async fn upgrade(
     if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
         return Err(bad_request("Sec-WebSocket-Key must be 16 bytes in base64"));
     }
-    if !public.server.get().origins.allow(headers, peer.is_proxy()) {
-        return Err(Refused {
-            status: StatusCode::FORBIDDEN,
-            code: "forbidden",
-            message: "the page's origin is neither this host nor in server.origins".into(),
-            header: None,
-            reason: Rejected::Origin,
-        });
-    }
+    check_origin(public, headers, peer)?;
     let (protocol, subprotocol) = match channel {
         Some(name) => {
-            let asked = credentials::subprotocols(headers).any(|it| it == PLAIN.as_bytes());
             let channel = channel_of_path(name)?;
             let traceparent = traceparent(headers).map(Box::new);
-            (Protocol::Plain { channel, traceparent }, asked.then_some(PLAIN))
+            let subprotocol = choose_subprotocol(headers, PLAIN)?;
+            (Protocol::Plain { channel, traceparent }, subprotocol)
         }
-        None => (Protocol::Json, choose_subprotocol(headers)?),
+        None => (Protocol::Json, choose_subprotocol(headers, JSON_SUBPROTOCOL)?),
     };
     let echo = query(request, "echo").is_none_or(|echo| echo != "false");
     let since = match query(request, "since").filter(|_| channel.is_some()) {
         None => None,
         Some(text) => Some(text.parse().map_err(|error| bad_request(format!("since: {error}")))?),
     };
-    let closes_on_gap = match query(request, "gap").filter(|_| channel.is_some()) {
+    let closes_on_gap = match query(request, "gap").filter(|_| channel.is_some()).as_deref() {
         None => false,
         Some("close") => true,
         Some(_) => return Err(bad_request("gap: there is `close`, or leave it out")),
@@ -170,6 +168,25 @@ async fn upgrade(
     Ok(Answer::Session(response, Box::new(session)))
 }
 
+fn check_origin(public: &Public, headers: &HeaderMap, peer: Peer) -> Result<(), Refused> {
+    let server = public.server.get();
+    let way = Way {
+        through_proxy: peer.is_proxy(),
+        on_loopback: public.on_loopback,
+        is_tls: server.tls.is_some(),
+    };
+    match server.origins.allow(headers, way) {
+        true => Ok(()),
+        false => Err(Refused {
+            status: StatusCode::FORBIDDEN,
+            code: "forbidden",
+            message: "the page's origin is neither this host and port nor in server.origins".into(),
+            header: None,
+            reason: Rejected::Origin,
+        }),
+    }
+}
+
 /// Whoever stands in front may take the bytes behind the head for one, where we take them for frames.
 fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING)
@@ -197,18 +214,19 @@ fn switching(headers: &HeaderMap, subprotocol: Option<&'static str>) -> Response
     response
 }
 
-/// The first of the client's subprotocols that the node speaks; json when none is asked for.
-fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, Refused> {
+/// The one that the path speaks, where the client offers it among others; none where it offers nothing.
+fn choose_subprotocol(
+    headers: &HeaderMap,
+    spoken: &'static str,
+) -> Result<Option<&'static str>, Refused> {
     let mut asked = credentials::subprotocols(headers).peekable();
     if asked.peek().is_none() {
         return Ok(None);
     }
-    match asked.any(|name| name == JSON_SUBPROTOCOL.as_bytes()) {
-        true => Ok(Some(JSON_SUBPROTOCOL)),
+    match asked.any(|name| name == spoken.as_bytes()) {
+        true => Ok(Some(spoken)),
         false => {
-            let message =
-                format!("Sec-WebSocket-Protocol must offer {JSON_SUBPROTOCOL}, or nothing");
-            Err(bad_request(message))
+            Err(bad_request(format!("Sec-WebSocket-Protocol must offer {spoken}, or nothing")))
         }
     }
 }
@@ -225,9 +243,11 @@ fn channel_of_path(name: &str) -> Result<Channel, Refused> {
     Channel::new(&name).map_err(|error| bad_request(error.to_string()))
 }
 
-fn query<'a>(request: &'a Request<Incoming>, name: &str) -> Option<&'a str> {
+/// A parameter of the query, percent-decoded. What is no UTF-8 comes out as what nothing takes.
+fn query<'a>(request: &'a Request<Incoming>, name: &str) -> Option<Cow<'a, str>> {
     let pairs = request.uri().query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    let value = pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)?;
+    Some(percent_decode_str(value).decode_utf8_lossy())
 }
 
 /// RFC 6455 section 4.1: sixteen bytes in base64.

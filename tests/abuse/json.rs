@@ -70,25 +70,34 @@ async fn mistakes_are_answered_and_violations_end_one_connection() {
     victim.survives().await;
 }
 
-/// Payloads are others' affair: what is JSON goes on as it is, to any depth that is allowed.
+/// What is JSON to everybody goes on as it is; what some reader would refuse is refused here, however much
+/// of it there is.
 #[tokio::test]
-async fn deep_and_huge_payloads_arrive_as_they_are() {
+async fn deep_and_huge_payloads_arrive_as_they_are_or_not_at_all() {
     let mut victim = Victim::on_redis(&["session.json_depth_max=100000"]).await;
     let mut publisher = Client::json(&victim.node).await;
     let mut subscriber = Client::subscribed(&victim.node, "deep").await;
-    for data in [
-        "[".repeat(DEPTH) + &"]".repeat(DEPTH),
-        r#"{"a":"#.repeat(DEPTH / 3) + "1" + &"}".repeat(DEPTH / 3),
-        "9".repeat(50_000),
-        "1e999999999".into(),
-        r#""\ud800""#.into(),
+    for (data, code) in [
+        ("[".repeat(DEPTH) + &"]".repeat(DEPTH), "bad_request"),
+        (r#"{"a":"#.repeat(DEPTH / 3) + "1" + &"}".repeat(DEPTH / 3), "bad_request"),
+        ("9".repeat(50_000), "bad_request"),
+        ("1e999999999".into(), "bad_request"),
+        (r#""\ud800""#.into(), "bad_request"),
+        ("[".repeat(124) + &"]".repeat(124), ""),
+        (format!("0.{}", "9".repeat(50_000)), ""),
+        (r#""\ud83d\ude00""#.into(), ""),
     ] {
         publisher
             .say(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))
             .await;
-        assert_eq!(publisher.answer(1).await, json!({"type": "published", "id": 1}));
-        let Message::Text(heard) = subscriber.hears().await else { panic!("no text") };
-        assert!(heard.as_str().contains(&data), "it arrives as it is");
+        let answer = publisher.answer(1).await;
+        if code.is_empty() {
+            assert_eq!(answer, json!({"type": "published", "id": 1}));
+            let Message::Text(heard) = subscriber.hears().await else { panic!("no text") };
+            assert!(heard.as_str().contains(&data), "it arrives as it is");
+        } else {
+            assert_eq!(answer["code"], code, "{answer}");
+        }
         victim.serves().await;
     }
     publisher.close().await;
@@ -102,7 +111,7 @@ async fn what_is_nested_too_deep_reaches_nobody() {
     let victim = Victim::on_redis(&[]).await;
     let mut publisher = Client::json(&victim.node).await;
     let mut subscriber = Client::subscribed(&victim.node, "deep").await;
-    for (depth, outcome) in [(127, "published"), (128, "error"), (DEPTH, "error")] {
+    for (depth, outcome) in [(124, "published"), (125, "error"), (DEPTH, "error")] {
         let data = "[".repeat(depth) + &"]".repeat(depth);
         publisher
             .say(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))

@@ -57,7 +57,9 @@ impl Victim {
     async fn start(redis: Option<Redis>, settings: &[&str]) -> Self {
         raise_open_file_limit();
         let alone = ALONE.lock().await;
-        let settings = [&["telemetry.log_level=debug"], settings].concat();
+        // What is to be withstood must come in.
+        let open = ["limits.publications_per_second=0", "limits.new_channels_per_second=0"];
+        let settings = [&["telemetry.log_level=debug"][..], &open, settings].concat();
         let node = match &redis {
             Some(redis) => Node::on(redis, &settings).await,
             None => Node::alone(&settings).await,

@@ -69,7 +69,7 @@ import socket
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*(s.getsockname()[1] for s in sockets))')
   "$1" serve --set server.listen="127.0.0.1:$port" --set internal.listen="127.0.0.1:$internal" \
-    --set session.message_bytes_max=32MiB --set session.queue_bytes_max=128MiB > "$home/node.log" 2>&1 &
+    --set session.message_bytes_max=32MiB --set session.queue_bytes_max=128MiB --set limits.publications_per_second=0 > "$home/node.log" 2>&1 &
   node=$!
   trap 'kill "$node" 2>/dev/null; wait "$node" || true' EXIT
   until "$1" health --set internal.listen="127.0.0.1:$internal" >/dev/null 2>&1; do

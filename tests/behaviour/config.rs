@@ -9,6 +9,7 @@ mod ignored;
 mod layers;
 mod listen;
 mod rules;
+mod secrets;
 mod shell;
 mod token;
 

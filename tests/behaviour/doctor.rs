@@ -267,8 +267,8 @@ async fn too_few_open_files_are_a_problem_for_those_who_want_more() {
     };
     let short = limited(1000).await;
     assert_eq!((short.code, short.level("open files")), (Some(1), "problem"));
-    assert!(short.of("open files")["measured"].to_string().contains("room for 448 connections"));
-    assert_eq!(limited(448).await.level("open files"), "ok");
+    assert!(short.of("open files")["measured"].to_string().contains("room for 384 connections"));
+    assert_eq!(limited(384).await.level("open files"), "ok");
 }
 
 #[tokio::test]

@@ -188,7 +188,10 @@ async fn other_paths_and_methods_are_refused_as_json() {
         assert_eq!(response.status, 404, "{path}");
         assert_eq!(response.json()["error"]["code"], "not_found");
     }
-    for path in ["/metrics", "/healthz", "/readyz"] {
-        assert_eq!(node.post(path, &[], b"").await.status, 405, "{path}");
+    for path in ["/metrics", "/healthz", "/readyz", "/api/channels", "/api/top"] {
+        let answer = node.post(path, &[], b"").await;
+        assert_eq!(answer.status, 405, "{path}");
+        let allowed = if path.starts_with("/api/") { "GET" } else { "GET, HEAD" };
+        assert_eq!(answer.header("allow"), Some(allowed), "{path}");
     }
 }

@@ -1,5 +1,7 @@
 //! New settings for a node that runs.
 
+mod widened;
+
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -78,14 +80,20 @@ async fn a_bad_configuration_is_refused_with_its_faults_and_the_old_goes_on() {
     let file = File::new(&rules(r#"{ pattern = "old" }"#));
     let node = file.node(&[]).await;
     let mut client = Client::subscribed(&node, "old").await;
-    for bad in ["rules = [{ patern = \"new\" }]", "[session]\nchannels_max = 0", "no toml at all"] {
+    for bad in [
+        "rules = [{ patern = \"new\" }]",
+        "[session]\nchannels_max = 0",
+        "no toml at all",
+        "[internal]\napi_key = \"hunter2",
+    ] {
         file.reload(&node, bad, "refused").await;
         assert_eq!(node.metric("tidegate_config_refused").await, 1.0);
     }
     let log = node.process.stderr().join("\n");
-    for fault in ["did you mean", "session.channels_max"] {
+    for fault in ["did you mean", "session.channels_max", "line 2, column"] {
         assert!(log.contains(fault), "{fault:?} is not in the log:\n{log}");
     }
+    assert!(!log.contains("hunter2"), "a secret is in the log:\n{log}");
     client.publish("old", json!(1)).await;
     assert_eq!(client.event().await, publication("old", 1));
     node.becomes_ready().await;
@@ -357,7 +365,9 @@ async fn a_subscription_that_waits_while_the_rules_change_is_checked_once_more()
     let since = format!("{epoch}-100");
     let command = json!({"type": "subscribe", "id": 2, "channel": "a", "since": since});
     client.command(command).await;
-    let denied = rules(&format!(r#"{{ pattern = "a", {history}, subscribe = "nobody" }}"#));
+    let denied = rules(&format!(
+        r#"{{ pattern = "a", {history}, subscribe = "nobody", publish = "anyone" }}"#
+    ));
     file.reload(&node, &denied, "taken_up").await;
     assert_eq!(client.answer(2).await["code"], "forbidden");
 }

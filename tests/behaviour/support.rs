@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod client;
+pub mod clock;
 pub mod cluster;
 pub mod collector;
 pub mod fleet;

@@ -1,6 +1,7 @@
 //! Where an issuer publishes its keys.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::Uri;
@@ -46,6 +47,13 @@ impl Address {
     /// Its host, as a resolver takes it.
     pub fn host(&self) -> &str {
         self.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Do its keys come in the clear, over a network where others may exchange them?
+    pub fn is_exposed(&self) -> bool {
+        let is_local = |ip: IpAddr| ip.to_canonical().is_loopback();
+        let host = self.host();
+        self.tls.is_none() && host != "localhost" && !host.parse().is_ok_and(is_local)
     }
 
     pub fn port(&self) -> u16 {

@@ -68,6 +68,7 @@ fn headers_are_heeded_only_so_far() {
         (r#"{"alg":"HS256","jku":"http://evil","jwk":{"kty":"oct","k":"AA"},"x5u":"x"}"#, None),
         (r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, Some(Refused::CRITICAL)),
         (r#"{"alg":"HS256","crit":[]}"#, Some(Refused::CRITICAL)),
+        (r#"{"alg":"HS256","crit":null}"#, Some(Refused::CRITICAL)),
         (r#"{"alg":"none"}"#, Some(Refused::ALGORITHM)),
         (r#"{"alg":"None"}"#, Some(Refused::ALGORITHM)),
         (r#"{"alg":"hs256"}"#, Some(Refused::ALGORITHM)),

@@ -53,7 +53,7 @@ fn open_files(facts: &Facts, config: &Config) -> Finding {
             many(wanted)
         ),
         None => {
-            "each connection is a file, and 64 are kept for the rest; beyond that, clients are \
+            "each connection is a file, and 128 are kept for the rest; beyond that, clients are \
                  answered 503"
                 .to_owned()
         }
@@ -135,14 +135,14 @@ pub mod tests {
             open_files_of(&Facts { open_files, nr_open: Some(1 << 20), ..facts() }, flags)
         };
         assert_eq!(with(1024, &[]).level, Level::Warning);
-        assert_eq!(with(1024, &["limits.connections_max=960"]).level, Level::Ok);
+        assert_eq!(with(1024, &["limits.connections_max=896"]).level, Level::Ok);
         assert_eq!(with(1 << 20, &[]).level, Level::Ok);
         let short = with(1024, &["limits.connections_max=50000"]);
         assert_eq!(short.level, Level::Problem);
-        assert!(short.measured.contains("room for 960 connections"), "{short:?}");
-        assert!(short.remedy.contains("LimitNOFILE=50064"), "{short:?}");
+        assert!(short.measured.contains("room for 896 connections"), "{short:?}");
+        assert!(short.remedy.contains("LimitNOFILE=50128"), "{short:?}");
         let large = with(1024, &["limits.connections_max=5000000"]);
-        assert!(large.remedy.contains("fs.nr_open=5000064"), "{large:?}");
+        assert!(large.remedy.contains("fs.nr_open=5000128"), "{large:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod server;
 use super::finding::{Finding, Level, Part};
 use crate::broker::{Master, Survey, Url};
 use crate::config::Config;
-use crate::transport::{RESERVED_FILES, open_file_limit};
+use crate::transport::{OWN_FILES, RESERVED_FILES, open_file_limit};
 
 /// Connections of a node to a master, at most (docs/OPERATING.md, "Redis").
 const CONNECTIONS_PER_MASTER: usize = 5;
@@ -68,10 +68,10 @@ fn found(survey: &Survey, config: &Config) -> Vec<Part> {
 /// What a node keeps back for Redis has room for ten masters; and no setting lets clients have that.
 fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> {
     let needed = masters * CONNECTIONS_PER_MASTER + OTHER_FILES;
-    if needed <= RESERVED_FILES {
+    if needed <= OWN_FILES {
         return None;
     }
-    let fits = open_files.saturating_sub(needed);
+    let fits = open_files.saturating_sub(needed + RESERVED_FILES - OWN_FILES);
     let kept_for_clients = open_files.saturating_sub(RESERVED_FILES);
     let connections_max = match config.limits.connections_max {
         0 => kept_for_clients,
@@ -86,7 +86,7 @@ fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> 
         Finding::warning(
             "files for masters",
             format!(
-                "{masters} masters may take {needed} open files; {RESERVED_FILES} are kept for them"
+                "{masters} masters may take {needed} open files; {OWN_FILES} are kept for them"
             ),
             "a node that is full of clients could not connect to Redis again",
             remedy,
@@ -258,11 +258,11 @@ pub mod tests {
         assert_eq!(level(1, "50000"), None);
         assert_eq!(level(11, "50000"), Some(Level::Warning));
         assert_eq!(level(11, "0"), Some(Level::Warning));
-        assert_eq!(level(11, "955"), None);
-        assert_eq!(level(11, "956"), Some(Level::Warning));
+        assert_eq!(level(11, "891"), None);
+        assert_eq!(level(11, "892"), Some(Level::Warning));
         let told = files(11, 1024, &config(&[])).unwrap();
         assert_eq!(told.measured, "11 masters may take 69 open files; 64 are kept for them");
-        assert_eq!(told.remedy, "limits.connections_max = 955, or more open files");
+        assert_eq!(told.remedy, "limits.connections_max = 891, or more open files");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::readable::is_readable_json;
 use crate::close::Close;
 use crate::protocol::{Code, Command, Id, Message, Refusal, ReplyError, Token};
 use crate::publication::{Channel, Kind, Position, Publication};
@@ -208,8 +209,12 @@ fn position(text: &str) -> Result<Position, String> {
     text.parse().map_err(|error| format!("since: {error}"))
 }
 
+const UNREADABLE: &str = "data holds what strict readers of JSON refuse: half a surrogate pair, a \
+    number beyond a double, or more than 124 levels of nesting";
+
 fn publication(written: &Written<'_>) -> Result<Publication, String> {
     let (kind, payload) = match (written.data, &written.text, &written.base64) {
+        (Some(data), None, None) if !is_readable_json(data.get()) => return Err(UNREADABLE.into()),
         (Some(data), None, None) => (Kind::Text, data.get().as_bytes().to_vec()),
         (None, Some(text), None) => (Kind::Text, text.as_bytes().to_vec()),
         (None, None, Some(base64)) => {

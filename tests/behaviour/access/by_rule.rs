@@ -52,7 +52,7 @@ async fn without_rules_a_token_lists_all_that_its_bearer_may_do() {
 
 #[tokio::test]
 async fn without_tokens_what_no_rule_is_about_is_for_nobody() {
-    let rules = r#"rules=[{ pattern = "open" }, { pattern = "news", publish = "nobody" }]"#;
+    let rules = r#"rules=[{ pattern = "open" }, { pattern = "news", subscribe = "anyone", publish = "nobody" }]"#;
     let node = Node::alone(&[rules]).await;
     let mut client = Client::subscribed(&node, "open").await;
     client.subscribe("news").await;

@@ -4,7 +4,11 @@ use serde_json::json;
 
 use super::guarded;
 use crate::support::client::Client;
+use crate::support::clock::Clock;
+use crate::support::node::Node;
 use crate::support::token::{self, now};
+
+const OPEN_TO_TOKENS: &str = r#"rules=[{ pattern = "chat:*" }]"#;
 
 #[tokio::test]
 async fn an_expired_token_closes_within_a_second_of_its_end() {
@@ -55,4 +59,36 @@ async fn who_is_turned_away_gets_nothing_done() {
     client.is_closed(4001).await;
     listener.publish("open", json!("next")).await;
     assert_eq!(listener.event().await["data"], "next");
+}
+
+/// A node may start before its clock is right, and a resumed machine's is set forward.
+#[tokio::test]
+async fn a_session_ends_when_its_token_says_by_a_clock_that_was_put_right() {
+    const HOUR: i64 = 3600;
+    let clock = Clock::ahead_by(-HOUR);
+    let node = Node::with_environment(clock.environment(), &[token::KEYS, OPEN_TO_TOKENS]).await;
+    let claims = json!({"sub": "u1", "subscribe": ["chat:1"]});
+    let short = token::token(60.0, claims.clone());
+    let long = token::token(3.0 * 3600.0, claims);
+    let open = async |path: &str| Client::open(&node, path).await;
+    let mut ends = [
+        open(&format!("/ws?token={short}")).await,
+        open(&format!("/ws/chat:1?token={short}")).await,
+    ];
+    let mut stays = open(&format!("/ws?token={long}")).await;
+    stays.subscribe("chat:1").await;
+    // To this node the short one is good for an hour and a minute; two minutes later by the right clock it is not.
+    clock.set_ahead_by(120);
+    for client in &mut ends {
+        let frame = client.is_closed().await;
+        assert_eq!(u16::from(frame.code), 4001);
+        assert!(frame.reason.contains("expired"), "{}", frame.reason);
+    }
+    assert_eq!(stays.ask(json!({"type": "ping", "id": 9})).await["type"], "pong");
+    // What held a moment ago is looked at again, too.
+    let mut late = open(&format!("/ws?token={short}")).await;
+    assert_eq!(u16::from(late.is_closed().await.code), 4001);
+    assert!(node.metric("tidegate_clock_steps_total").await >= 1.0);
+    clock.set_ahead_by(4 * HOUR);
+    assert_eq!(u16::from(stays.is_closed().await.code), 4001);
 }

@@ -54,6 +54,52 @@ async fn too_many_publications_are_refused_with_a_warning_and_then_closed_with_4
     assert!(node.metric(&rejected("publication_rate")).await > f64::from(refused));
 }
 
+/// Publishes to one channel after the other, some at a time, until `count` are answered or the connection is
+/// closed. Returns how many were published and how many refused.
+async fn publish_to_new_channels(client: &mut Client, count: usize) -> (usize, usize) {
+    const AT_ONCE: usize = 50;
+    let (mut published, mut refused) = (0, 0);
+    for first in (0..count).step_by(AT_ONCE) {
+        for id in first..first + AT_ONCE {
+            let command =
+                json!({"type": "publish", "id": id, "channel": format!("h:{id}"), "data": 1});
+            if client.try_say(command.to_string()).await.is_err() {
+                return (published, refused);
+            }
+        }
+        for _ in 0..AT_ONCE {
+            match client.try_event().await {
+                Some(answer) if answer["type"] == "published" => published += 1,
+                Some(answer) => {
+                    assert_eq!(answer["code"], "rate_limited", "{answer}");
+                    let message = answer["message"].as_str().expect("text");
+                    assert!(message.contains("limits.new_channels_per_second"), "{message}");
+                    refused += 1;
+                }
+                None => return (published, refused),
+            }
+        }
+    }
+    (published, refused)
+}
+
+/// Each of them would stand in Redis for as long as its history is kept.
+#[tokio::test]
+async fn new_channels_are_bounded_unless_that_is_switched_off() {
+    const FLOOD: usize = 3000;
+    const UNBOUNDED: &str = "limits.publications_per_second=0";
+    let rules = r#"rules=[{ pattern = "h:*", history = { size = 10, age = "1m" } }]"#;
+    let slowly = "limits.new_channels_per_second=1";
+    let node = Node::alone(&[rules, UNBOUNDED, slowly]).await;
+    let mut client = Client::json(&node).await;
+    let (published, refused) = publish_to_new_channels(&mut client, FLOOD).await;
+    assert!((1000..1200).contains(&published) && refused > 0, "{published}, {refused} refused");
+    assert!(node.metric(&rejected("new_channel_rate")).await >= refused as f64);
+    let off = Node::alone(&[rules, UNBOUNDED, "limits.new_channels_per_second=0"]).await;
+    let mut client = Client::json(&off).await;
+    assert_eq!(publish_to_new_channels(&mut client, FLOOD).await, (FLOOD, 0));
+}
+
 #[tokio::test]
 async fn a_plain_client_and_one_that_only_pings_are_closed_with_4029() {
     let settings = ["limits.publications_per_second=5", "limits.commands_per_second=5"];

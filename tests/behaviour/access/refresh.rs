@@ -53,7 +53,8 @@ async fn a_new_token_keeps_the_connection_and_what_is_still_allowed() {
 
 #[tokio::test]
 async fn who_becomes_somebody_is_present_as_such() {
-    let rules = r#"rules=[{ pattern = "hall", subscribe = "anyone", presence = true }]"#;
+    let rules =
+        r#"rules=[{ pattern = "hall", subscribe = "anyone", publish = "token", presence = true }]"#;
     let node = crate::support::node::Node::alone(&[token::KEYS, rules, "presence.grace=0s"]).await;
     let mut client = Client::json(&node).await;
     client.ask(json!({"type": "subscribe", "id": 1, "channel": "hall"})).await;

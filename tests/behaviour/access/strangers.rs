@@ -44,7 +44,7 @@ async fn who_shows_no_token_in_time_is_closed_with_4001() {
 
 #[tokio::test]
 async fn where_something_is_for_anyone_a_stranger_may_stay() {
-    let rules = r#"rules=[{ pattern = "news", subscribe = "anyone" }]"#;
+    let rules = r#"rules=[{ pattern = "news", subscribe = "anyone", publish = "token" }]"#;
     let node = Node::alone(&[KEYS, rules, "auth.timeout=100ms"]).await;
     let mut stranger = Client::subscribed(&node, "news").await;
     let refused = json!({"type": "publish", "id": 1, "channel": "news", "data": 1});

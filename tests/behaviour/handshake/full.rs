@@ -53,8 +53,8 @@ async fn those_who_only_wait_hold_no_descriptors() {
 
 #[tokio::test]
 async fn more_than_there_are_files_for_are_told_so_and_probes_are_answered() {
-    /// Of which 64 are kept back.
-    const FILES: u64 = 128;
+    /// Of which 128 are kept back.
+    const FILES: u64 = 192;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, "[limits]\nconnections_max = 50\n").expect("it is written");
@@ -67,7 +67,7 @@ async fn more_than_there_are_files_for_are_told_so_and_probes_are_answered() {
     std::fs::write(&file, "[limits]\nconnections_max = 50000\n").expect("it is written");
     node.signal(Signal::HUP);
     let told = eventually("it to say that they are too many", async || told()).await;
-    for number in ["\"connections_max\":50000", "\"places\":64", "50064 open files"] {
+    for number in ["\"connections_max\":50000", "\"places\":64", "50128 open files"] {
         assert!(told.contains(number), "{number} is not in {told}");
     }
     node.metric_becomes(r#"tidegate_config_reloads_total{outcome="taken_up"}"#, 1.).await;
@@ -81,6 +81,37 @@ async fn more_than_there_are_files_for_are_told_so_and_probes_are_answered() {
     }
     assert_eq!(node.metric("tidegate_connections").await, 64.);
     assert_eq!(node.metric(r#"tidegate_rejected_total{reason="accept"}"#).await, 0.);
+}
+
+#[tokio::test]
+async fn probes_are_answered_while_others_hold_the_internal_listener_and_the_node_is_full() {
+    const FILES: u64 = 192;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("tidegate.toml");
+    std::fs::write(&file, "").expect("it is written");
+    let node = Node::with_open_files(FILES, &file, &[]).await;
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        clients.push(Raw::open(&node, "/ws/news").await);
+    }
+    // They say nothing, or half a request, or have had an answer and stay.
+    let mut idle = Vec::new();
+    for number in 0..300 {
+        let mut raw = Raw::connect_internal(&node).await;
+        let said = ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"];
+        let _ = raw.try_send(said[number % 3]).await;
+        idle.push(raw);
+        if number % 20 == 0 {
+            for path in ["/healthz", "/readyz"] {
+                assert_eq!(node.get(path).await.status, 200, "{path} beside {number} idle ones");
+            }
+        }
+    }
+    assert_refused(&answer(&node, upgrade("/ws/news", "")).await, 503);
+    assert!(node.metric("process_open_fds").await < FILES as f64);
+    assert_eq!(node.metric(r#"tidegate_rejected_total{reason="accept"}"#).await, 0.);
+    clients.truncate(0);
+    drop(idle);
 }
 
 #[tokio::test]

@@ -13,34 +13,62 @@ async fn status(node: &Node, origin: &str) -> u16 {
     response.status
 }
 
+/// A node that others can reach, and so has a name.
+async fn reachable(settings: &[&str]) -> Node {
+    let open = ["server.listen=0.0.0.0:0", "auth.mode=none"];
+    Node::alone(&[&open[..], settings].concat()).await
+}
+
 #[tokio::test]
-async fn those_of_the_same_host_may_and_foreign_ones_may_not() {
-    let node = Node::alone(&[]).await;
-    for own in ["http://gateway", "https://gateway", "http://GATEWAY:3000"] {
+async fn those_of_the_same_host_and_port_may_and_foreign_ones_may_not() {
+    let node = reachable(&[]).await;
+    for own in ["http://gateway", "https://gateway", "http://GATEWAY:80", "https://gateway:443"] {
         assert_eq!(status(&node, own).await, 101, "{own}");
     }
-    for foreign in
-        ["https://evil.example", "https://gateway.evil.example", "https://notgateway", "null"]
-    {
+    for foreign in [
+        "https://evil.example",
+        "https://gateway.evil.example",
+        "https://notgateway",
+        "http://gateway:3000",
+        "https://gateway:8443",
+        "null",
+    ] {
         assert_eq!(status(&node, foreign).await, 403, "{foreign}");
     }
     let rejected = r#"tidegate_rejected_total{reason="origin"}"#;
-    assert_eq!(node.metric(rejected).await, 4.);
+    assert_eq!(node.metric(rejected).await, 6.);
+}
+
+/// A page may let its own name point to a visitor's loopback; its origin is then the host that it asks.
+#[tokio::test]
+async fn on_loopback_those_of_loopback_hosts_may_and_those_of_other_names_may_not() {
+    let node = Node::alone(&[]).await;
+    for own in
+        ["http://localhost:3000", "http://127.0.0.1:5173", "https://[::1]", "http://localhost"]
+    {
+        assert_eq!(status(&node, own).await, 101, "{own}");
+    }
+    for foreign in ["http://gateway", "http://evil.example", "http://localhost.evil.example"] {
+        let rebound = foreign.trim_start_matches("http://");
+        let request = upgrade("/ws/news", &format!("Origin: {foreign}\r\n"))
+            .replace("Host: gateway", &format!("Host: {rebound}"));
+        assert_refused(&answer(&node, request).await, 403);
+    }
 }
 
 #[tokio::test]
 async fn listed_ones_may() {
     let listed = "server.origins=https://app.example,*.friends.example";
-    let node = Node::alone(&[listed]).await;
-    for (origin, answered) in [
-        ("https://app.example", 101),
-        ("http://app.example", 403),
-        ("https://one.friends.example", 101),
-        ("https://friends.example.evil.example", 403),
-        ("http://gateway", 101),
-        ("https://evil.example", 403),
-    ] {
-        assert_eq!(status(&node, origin).await, answered, "{origin}");
+    for node in [Node::alone(&[listed]).await, reachable(&[listed]).await] {
+        for (origin, answered) in [
+            ("https://app.example", 101),
+            ("http://app.example", 403),
+            ("https://one.friends.example", 101),
+            ("https://friends.example.evil.example", 403),
+            ("https://evil.example", 403),
+        ] {
+            assert_eq!(status(&node, origin).await, answered, "{origin}");
+        }
     }
 }
 

@@ -86,10 +86,21 @@ async fn bad_channel_names_are_bad_requests() {
 #[tokio::test]
 async fn unknown_subprotocols_are_bad_requests() {
     let node = Node::alone(&[]).await;
-    for list in ["unheard.of", "tidegate.v2.json", "a, b"] {
+    for list in ["unheard.of", "tidegate.v2.json", "a, b", "bearer.abc"] {
         let more = format!("Sec-WebSocket-Protocol: {list}\r\n");
         assert_refused(&answer(&node, upgrade("/ws", &more)).await, 400);
+        assert_refused(&answer(&node, upgrade("/ws/news", &more)).await, 400);
     }
+    let other = "Sec-WebSocket-Protocol: tidegate.v1.json\r\n";
+    assert_refused(&answer(&node, upgrade("/ws/news", other)).await, 400);
+}
+
+#[tokio::test]
+async fn a_head_of_many_short_lines_is_answered_and_one_of_too_many_is_told() {
+    let node = Node::alone(&[]).await;
+    let lines = |count: usize| upgrade("/ws/news", &"X-A: b\r\n".repeat(count));
+    assert_eq!(answer(&node, lines(240)).await.status, 101);
+    assert_eq!(answer(&node, lines(260)).await.status, 431);
 }
 
 #[tokio::test]

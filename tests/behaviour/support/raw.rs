@@ -93,6 +93,11 @@ impl Raw {
         Self { stream: http::connect(node.public).await, received: Vec::new() }
     }
 
+    /// To the internal listener.
+    pub async fn connect_internal(node: &Node) -> Self {
+        Self { stream: http::connect(node.internal).await, received: Vec::new() }
+    }
+
     pub async fn open(node: &Node, path: &str) -> Self {
         Self::connect(node).await.upgraded(path).await
     }

@@ -31,7 +31,9 @@ async fn large_messages_go_both_ways() {
 #[tokio::test]
 async fn many_messages_arrive_in_order_on_each() {
     let authority = Authority::new();
-    let node = node(&authority, &["session.queue_bytes_max=16MiB"]).await;
+    let node =
+        node(&authority, &["session.queue_bytes_max=16MiB", "limits.publications_per_second=0"])
+            .await;
     let trusting = Trusting::new(&authority);
     let mut publisher = trusting.open(&node, "/ws").await.welcomed().await;
     let mut subscribers = Vec::new();

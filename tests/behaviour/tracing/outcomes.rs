@@ -12,7 +12,7 @@ use crate::support::redis::Redis;
 #[tokio::test]
 async fn a_publication_that_no_rule_allows() {
     let collector = Collector::start().await;
-    let rules = r#"rules=[{ pattern = "news", publish = "nobody" }, { pattern = "**" }]"#;
+    let rules = r#"rules=[{ pattern = "news", subscribe = "anyone", publish = "nobody" }, { pattern = "**" }]"#;
     let node = node(&collector, "0.0", &[rules]).await;
     let mut client = Client::json(&node).await;
     assert_eq!(publish(&mut client, &traceparent("01")).await["code"], "forbidden");

@@ -5,10 +5,9 @@ use crate::auth::Mode;
 use crate::config::Config;
 
 pub fn findings(config: &Config) -> Vec<Finding> {
-    [auth(config), api(config), origins(config), proxies(config), proxy_headers(config)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let found =
+        [auth(config), api(config), origins(config), proxies(config), proxy_headers(config)];
+    found.into_iter().flatten().chain(jwks(config)).collect()
 }
 
 fn is_open(config: &Config) -> bool {
@@ -100,6 +99,14 @@ fn proxy_headers(config: &Config) -> Option<Finding> {
     })
 }
 
+/// Keys that somebody on the way could exchange.
+fn jwks(config: &Config) -> impl Iterator<Item = Finding> {
+    config.auth.exposed_jwks().map(|address| {
+        let why = "whoever stands between can put keys of their own there, and so make any token";
+        Finding::warning("issuer's keys", format!("{address} over http"), why, "an https address")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::level;
@@ -125,6 +132,21 @@ mod tests {
         assert_eq!(open(&keyed, "internal listener"), Some(Level::Ok));
         assert_eq!(open(&["server.origins=*"], "origins"), Some(Level::Warning));
         assert_eq!(open(&["server.origins=example.com"], "origins"), None);
+    }
+
+    #[test]
+    fn keys_that_come_in_the_clear_from_elsewhere_are_told() {
+        for (address, expected) in [
+            ("http://issuer.example/keys", Some(Level::Warning)),
+            ("http://192.0.2.1/keys", Some(Level::Warning)),
+            ("http://localhost:8000/keys", None),
+            ("http://127.0.0.1/keys", None),
+            ("http://[::1]:1/keys", None),
+            ("https://issuer.example/keys", None),
+        ] {
+            let keys = format!(r#"auth.keys=[{{ jwks = "{address}" }}]"#);
+            assert_eq!(level(&[&keys], "issuer's keys"), expected, "{address}");
+        }
     }
 
     #[test]

@@ -1,0 +1,123 @@
+//! Steps of the wall clock. Deadlines of tokens are moments of the wall clock, and a session waits for its own
+//! by the monotonic one, which never steps: when the two part, whoever computed the one from the other is
+//! told to do so again.
+//!
+//! A node starts with its clock wrong before there is a time service, and a virtual machine that was suspended
+//! resumes with its clock behind or has it set forward.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{telemetry, vital};
+
+/// How often the two clocks are compared, and so how late a step is noticed at most.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Clocks that part by less than this since the last step are kept in order by a time service.
+const STEP_MIN: Duration = Duration::from_millis(500);
+
+/// Compares the clocks for ever, and tells at each step, and once more at the next look: what was computed
+/// during the first may have been computed from the old time.
+pub fn watch(stepped: impl Fn() + Send + 'static) {
+    let mut steps = Steps::new(Reading::now());
+    vital::spawn("wall clock", async move {
+        let mut look = interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut once_more = false;
+        loop {
+            look.tick().await;
+            let step = steps.look(Reading::now());
+            if let Some(by) = step {
+                telemetry::clock_stepped(by);
+            }
+            if step.is_some() || once_more {
+                stepped();
+            }
+            once_more = step.is_some();
+        }
+    });
+}
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Reading {
+    fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: SystemTime::now() }
+    }
+
+    /// Milliseconds by which the wall clock went further than the monotonic one since `before`.
+    fn ahead_of(self, before: Self) -> i64 {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let wall = |it: Self| millis(it.wall.duration_since(UNIX_EPOCH).unwrap_or_default());
+        let passed = millis(self.monotonic.saturating_duration_since(before.monotonic));
+        wall(self).saturating_sub(wall(before)).saturating_sub(passed)
+    }
+}
+
+/// How far the clocks have parted since the last step.
+#[derive(Debug)]
+struct Steps {
+    since: Reading,
+}
+
+impl Steps {
+    fn new(since: Reading) -> Self {
+        Self { since }
+    }
+
+    /// By how many milliseconds the wall clock stepped. None: it did not.
+    fn look(&mut self, now: Reading) -> Option<i64> {
+        let by = now.ahead_of(self.since);
+        (by.unsigned_abs() >= STEP_MIN.as_millis() as u64).then(|| {
+            self.since = now;
+            by
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Moves on by so much of either clock.
+    fn after(reading: Reading, monotonic: Duration, wall: i64) -> Reading {
+        let step = Duration::from_millis(wall.unsigned_abs());
+        let wall = if wall < 0 { reading.wall - step } else { reading.wall + step };
+        Reading { monotonic: reading.monotonic + monotonic, wall }
+    }
+
+    #[test]
+    fn a_step_is_told_once_in_either_direction() {
+        let start = Reading::now();
+        let mut steps = Steps::new(start);
+        let later = after(start, SECOND, 1000);
+        assert_eq!(steps.look(later), None);
+        let forward = after(later, SECOND, 3_601_000);
+        assert_eq!(steps.look(forward), Some(3_600_000));
+        let on = after(forward, SECOND, 1000);
+        assert_eq!(steps.look(on), None);
+        assert_eq!(steps.look(after(on, SECOND, -7_199_000)), Some(-7_200_000));
+    }
+
+    #[test]
+    fn a_suspension_is_a_step_and_small_ones_add_up() {
+        let start = Reading::now();
+        let mut steps = Steps::new(start);
+        assert_eq!(steps.look(after(start, Duration::ZERO, 600_000)), Some(600_000));
+        let mut now = steps.since;
+        let look = |_| {
+            now = after(now, SECOND, 1010);
+            steps.look(now)
+        };
+        let told: Vec<_> = (0..100).filter_map(look).collect();
+        assert_eq!(told, [500, 500]);
+    }
+}

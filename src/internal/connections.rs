@@ -1,0 +1,171 @@
+//! How many connections the internal listener has at one time, and which of them has to go for a new one.
+//!
+//! Whoever reaches the listener may open as many as it likes and say nothing, and a probe must be answered
+//! all the same. So there is room for everybody, at the expense of whoever has waited longest without asking.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::listener::INTERNAL_CONNECTIONS_MAX;
+
+/// Of those, so many are for callers on this host, as most probes are.
+const LOCAL_RESERVED: usize = 8;
+
+/// The connections of the listener.
+#[derive(Debug, Default)]
+pub struct Connections(Mutex<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    next: u64,
+    /// By number.
+    open: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    is_local: bool,
+    /// None: it is being answered, and so is not to be closed.
+    waits_since: Option<Instant>,
+    leave: Arc<Notify>,
+}
+
+/// A connection's place, given back by its drop.
+#[derive(Debug)]
+pub struct Place {
+    connections: Arc<Connections>,
+    number: u64,
+    leave: Arc<Notify>,
+}
+
+impl Connections {
+    /// A place for a connection from this address. None: all are taken by such as are being answered.
+    pub fn enter(self: &Arc<Self>, from: IpAddr, now: Instant) -> Option<Place> {
+        let is_local = from.to_canonical().is_loopback();
+        let room = INTERNAL_CONNECTIONS_MAX - if is_local { 0 } else { LOCAL_RESERVED };
+        let mut list = self.list();
+        if list.open.len() >= room {
+            list.make_room()?;
+        }
+        let (number, leave) = (list.next, Arc::new(Notify::new()));
+        list.next += 1;
+        let entry = Entry { is_local, waits_since: Some(now), leave: leave.clone() };
+        list.open.insert(number, entry);
+        Some(Place { connections: self.clone(), number, leave })
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.0.lock().expect("no code panics while it holds the list")
+    }
+}
+
+impl List {
+    /// Sends the one away that has waited longest, those of other hosts first. None: all are being answered.
+    fn make_room(&mut self) -> Option<()> {
+        let waiting = self.open.iter().filter(|(_, entry)| entry.waits_since.is_some());
+        let longest = waiting.min_by_key(|(_, entry)| (entry.is_local, entry.waits_since));
+        let number = *longest?.0;
+        // It may take a moment to be gone. Its place is free at once.
+        self.open.remove(&number)?.leave.notify_one();
+        Some(())
+    }
+}
+
+impl Place {
+    /// Resolves when the connection is to be closed for another one.
+    pub async fn told_to_leave(&self) {
+        self.leave.notified().await;
+    }
+
+    /// A request has come. False: the connection was told to leave before, and it must not be begun.
+    pub fn begins(&self) -> bool {
+        self.set(None)
+    }
+
+    /// It has been answered.
+    pub fn waits(&self, now: Instant) {
+        self.set(Some(now));
+    }
+
+    fn set(&self, waits_since: Option<Instant>) -> bool {
+        let mut list = self.connections.list();
+        let entry = list.open.get_mut(&self.number);
+        entry.map(|entry| entry.waits_since = waits_since).is_some()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.list().open.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn leaves(place: &Place) -> bool {
+        place.told_to_leave().now_or_never().is_some()
+    }
+
+    fn fill(
+        connections: &Arc<Connections>,
+        from: IpAddr,
+        count: usize,
+        now: Instant,
+    ) -> Vec<Place> {
+        let after = |number: usize| now + Duration::from_millis(number as u64);
+        let entered = (0..count).map(|number| connections.enter(from, after(number)));
+        entered.collect::<Option<_>>().unwrap()
+    }
+
+    #[test]
+    fn the_one_that_has_waited_longest_goes_for_a_new_one() {
+        let (connections, now) = (Arc::new(Connections::default()), Instant::now());
+        let places = fill(&connections, HERE, INTERNAL_CONNECTIONS_MAX, now);
+        assert!(places[0].begins());
+        let later = now + Duration::from_secs(1);
+        places[1].waits(later);
+        assert!(connections.enter(HERE, later).is_some());
+        let left: Vec<_> = (0..places.len()).filter(|number| leaves(&places[*number])).collect();
+        assert_eq!(left, [2]);
+        assert!(!places[2].begins() && places[3].begins());
+    }
+
+    #[test]
+    fn callers_of_this_host_come_first() {
+        let (connections, now) = (Arc::new(Connections::default()), Instant::now());
+        let local = fill(&connections, HERE, LOCAL_RESERVED, now);
+        let room = INTERNAL_CONNECTIONS_MAX - 2 * LOCAL_RESERVED;
+        let others = fill(&connections, ELSEWHERE, room, now);
+        // What is kept for this host is not for others.
+        let another = connections.enter(ELSEWHERE, now).unwrap();
+        assert!(leaves(&others[0]) && !local.iter().any(leaves));
+        for place in others.iter().chain([&another]) {
+            place.begins();
+        }
+        assert!(fill(&connections, HERE, LOCAL_RESERVED, now).iter().all(|place| !leaves(place)));
+    }
+
+    #[test]
+    fn while_all_are_being_answered_none_is_let_in_and_none_goes() {
+        let (connections, now) = (Arc::new(Connections::default()), Instant::now());
+        let mut places = fill(&connections, HERE, INTERNAL_CONNECTIONS_MAX, now);
+        assert!(places.iter().all(Place::begins));
+        assert!(connections.enter(HERE, now).is_none());
+        assert!(!places.iter().any(leaves));
+        places.pop();
+        assert!(connections.enter(HERE, now).is_some());
+    }
+}
