@@ -106,6 +106,8 @@ pub struct Publication {
     /// It is the first of an epoch that began because other rules hold: between the last one and this,
     /// publications may stand in no history.
     pub rules_changed: bool,
+    /// A node or its functions vouch for what is known of it: without a position, its history does not have it.
+    pub signed: bool,
 }
 
 impl Publication {
@@ -152,6 +154,7 @@ impl Publication {
             position: None,
             previous: None,
             rules_changed: false,
+            signed: false,
         }
     }
 }

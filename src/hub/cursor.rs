@@ -31,6 +31,9 @@ pub struct Cursor {
     /// no history.
     floor: Option<Position>,
     recent: Option<Recent>,
+    /// Went to where a history has just begun, while what came before it may still be on its way to those who
+    /// subscribe already. It is let through until the first of the new history comes.
+    is_fresh: bool,
 }
 
 /// Positions of one epoch, both ends included.
@@ -78,6 +81,9 @@ impl Cursor {
     pub fn place_of(&self, publication: &Publication) -> Place {
         match (publication.position, self.last) {
             (None, _) => Place::Nowhere,
+            (Some(position), Some(last)) if self.is_fresh && position.epoch < last.epoch => {
+                Place::Nowhere
+            }
             (Some(position), Some(last)) if position <= last => Place::Behind,
             (Some(_), Some(last)) if publication.follows(last) => Place::Next,
             (Some(_), None) => Place::Next,
@@ -97,6 +103,7 @@ impl Cursor {
             self.first = publication.position.map_or(0, |it| it.seq);
         }
         self.last = publication.position;
+        self.is_fresh = false;
         self.check();
         is_new
     }
@@ -117,6 +124,27 @@ impl Cursor {
         is_new
     }
 
+    /// Goes to where a history has just begun, for subscribers who have got everything directly so far.
+    pub fn start_fresh(&mut self, last: Option<Position>) {
+        debug_assert!(last.is_none_or(|last| last.seq == 0));
+        self.restart(last);
+        self.is_fresh = true;
+    }
+
+    /// What was on its way when the history had just begun may not come any more. True: subscribers are to be told.
+    pub fn end_fresh(&mut self) -> bool {
+        std::mem::take(&mut self.is_fresh)
+    }
+
+    /// A publication stands in no history. Where a node or its functions say so, Redis keeps none at the moment: a
+    /// client that resumes from before it would miss it.
+    pub fn pass_by(&mut self, publication: Publication) -> Publication {
+        if publication.signed {
+            self.floor = self.floor.max(self.last);
+        }
+        Publication { position: None, ..publication }
+    }
+
     /// Takes a publication with a position that the history does not have: the stream may be gone, or it was
     /// never there. It is delivered behind a gap and without its position. None: it was before.
     pub fn pass_aside(&mut self, publication: Publication) -> Option<Publication> {
@@ -135,6 +163,7 @@ impl Cursor {
         self.remember_epoch();
         self.last = last;
         self.first = last.map_or(0, |last| last.seq.saturating_add(1));
+        self.is_fresh = false;
         self.recent = None;
     }
 

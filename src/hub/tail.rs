@@ -157,7 +157,7 @@ impl Tail {
             return Arrived::Nothing;
         }
         match self.cursor.place_of(&publication) {
-            Place::Nowhere => Arrived::Deliver(publication),
+            Place::Nowhere => Arrived::Deliver(self.cursor.pass_by(publication)),
             Place::Behind => Arrived::Nothing,
             Place::Next if self.cursor.advance(&publication) => Arrived::Deliver(publication),
             Place::Next => Arrived::Nothing,
@@ -180,6 +180,9 @@ impl Tail {
     pub fn ends_at(&mut self, end: Option<Position>, items: &mut Vec<Item>) -> Next {
         let Some(reading) = &mut self.reading else { return Next::Done };
         reading.target = end;
+        if reading.interrupted && self.cursor.end_fresh() {
+            items.push(Item::Gap(RULES_CHANGED));
+        }
         match (self.cursor.last(), end) {
             (Some(last), Some(end)) if end > last => return Next::Page(last),
             (Some(last), end) if end == Some(last) => {}
@@ -193,6 +196,7 @@ impl Tail {
             }
             // What came since the channel flows is for those who subscribe already.
             (None, Some(_)) if reading.holds_unbroken() => {}
+            (None, end) if reading.may_start_fresh(end) => self.cursor.start_fresh(end),
             (None, end) => {
                 // Subscribers may miss what is on its way, and what came before the channel was held.
                 items.extend(reading.late.then_some(Item::Gap(RULES_CHANGED)));
@@ -232,6 +236,9 @@ impl Tail {
         }
         match self.last() {
             Some(last) if !is_end => return Next::Page(last),
+            last if target > last && held.is_none() && reading.may_start_fresh(target) => {
+                self.cursor.start_fresh(target);
+            }
             last if target > last => {
                 // It was there a moment ago, and is trimmed by now; or another history has begun.
                 let is_same = target.map(|it| it.epoch) == last.map(|it| it.epoch);
@@ -257,6 +264,7 @@ impl Tail {
         let plain_lost = std::mem::take(&mut reading.plain_lost);
         items.extend(plain_lost.then_some(Item::Gap(CROWDED)));
         if std::mem::take(&mut reading.overflown) {
+            items.extend(self.cursor.end_fresh().then_some(Item::Gap(RULES_CHANGED)));
             self.reading = Some(reading);
             return self.last().map_or(Next::Release, Next::Page);
         }
@@ -284,7 +292,9 @@ impl Tail {
         let mut told = false;
         while let Some(publication) = held.pop_front() {
             match self.cursor.place_of(&publication) {
-                Place::Nowhere => items.push(Item::Publication(publication)),
+                Place::Nowhere => {
+                    items.push(Item::Publication(self.cursor.pass_by(publication)));
+                }
                 Place::Behind => {}
                 Place::Next => {
                     reading.advanced = true;
@@ -331,6 +341,11 @@ impl Reading {
     fn holds_unbroken(&self) -> bool {
         let held = || self.held.iter().any(|held| held.position.is_some());
         !self.interrupted && !self.overflown && held()
+    }
+
+    /// Has the history just begun, and did everything before it come directly to those who subscribe?
+    fn may_start_fresh(&self, end: Option<Position>) -> bool {
+        self.late && !self.interrupted && !self.overflown && end.is_some_and(|end| end.seq == 0)
     }
 
     fn hold(&mut self, publication: Publication) {

@@ -118,6 +118,7 @@ fn publication(header: &Header<'_>, payload: Bytes, is_believed: bool) -> Public
         publication.position = position(&header.pos);
         publication.previous = position(&header.prev);
         publication.rules_changed = header.rules_changed;
+        publication.signed = true;
     }
     publication
 }

@@ -350,6 +350,18 @@ fn a_rule_that_begins_to_keep_history_takes_nothing_from_those_who_subscribe_alr
     items.extend(released(&mut tail));
     assert_eq!(publications(&items), [None, Some(at(1, 1))]);
 
+    // It has just begun: what is on its way still comes, as it stands in no history any more.
+    let mut tail = Tail::late(None);
+    tail.open();
+    let mut items = Vec::new();
+    tail.ends_at(Some(at(2, 0)), &mut items);
+    items.extend(released(&mut tail));
+    assert_eq!(items, []);
+    let straggler = Publication { position: None, ..kept(1, 9) };
+    assert_eq!(tail.arrive(kept(1, 9)), Arrived::Deliver(straggler));
+    assert_eq!(tail.arrive(kept(2, 1)), Arrived::Deliver(kept(2, 1)));
+    assert_eq!(tail.arrive(kept(1, 10)), Arrived::Nothing);
+
     // They got 1-3 before; 1-4 and 1-5 are on their way.
     let mut tail = Tail::late(Some(at(1, 3)));
     tail.open();
@@ -359,6 +371,19 @@ fn a_rule_that_begins_to_keep_history_takes_nothing_from_those_who_subscribe_alr
     tail.page(vec![kept(1, 4), kept(1, 5)], true, &mut items);
     items.extend(released(&mut tail));
     assert_eq!(publications(&items), [Some(at(1, 4)), Some(at(1, 5))]);
+}
+
+#[test]
+fn what_a_node_published_past_the_history_lets_no_client_resume_from_before_it() {
+    let history = History { size: 10, age: std::time::Duration::from_secs(60) };
+    let mut tail = live(at(1, 5));
+    let by_a_service = plain();
+    assert_eq!(tail.arrive(by_a_service.clone()), Arrived::Deliver(by_a_service));
+    assert!(matches!(tail.cursor.since(at(1, 5), history), Since::Yes(_)));
+    tail.arrive(Publication { signed: true, ..plain() });
+    assert!(matches!(tail.cursor.since(at(1, 5), history), Since::No));
+    tail.arrive(kept(1, 6));
+    assert!(matches!(tail.cursor.since(at(1, 6), history), Since::Yes(_)));
 }
 
 #[test]
