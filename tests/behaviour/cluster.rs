@@ -15,7 +15,10 @@ const TURNS: u64 = 300;
 const BURST: u64 = 50;
 
 async fn two_nodes(cluster: &Cluster) -> [Node; 2] {
-    let nodes = [Node::at(&cluster.url(), &[]).await, Node::at(&cluster.url(), &[]).await];
+    // Many are published at once.
+    let settings = ["limits.publications_per_second=0"];
+    let node = async || Node::at(&cluster.url(), &settings).await;
+    let nodes = [node().await, node().await];
     for node in &nodes {
         node.becomes_ready().await;
     }

@@ -95,7 +95,11 @@ impl Redis {
                     continue;
                 }
             }
-            if cause == Some(Cause::Busy) && began.elapsed() < BUSY_TIME_MAX {
+            // One that takes no writes is asked again without them instead.
+            let takes_no_writes =
+                refusal.and_then(RedisError::code).is_some_and(verdict::refuses_writes);
+            let is_busy = cause == Some(Cause::Busy) && !takes_no_writes;
+            if is_busy && began.elapsed() < BUSY_TIME_MAX {
                 sleep(BUSY_PAUSE).await;
                 continue;
             }

@@ -333,7 +333,7 @@ local function position(keys)
     return unknown(key)
   end
   if channel.changes then
-    return redis.error_reply('TRYAGAIN other rules for the history are about to hold')
+    return redis.error_reply('TURNING other rules for the history are about to hold')
   end
   if not channel.size then
     return false

@@ -68,7 +68,8 @@ impl Cause {
             // Of a key that a function found missing.
             "ERR" if details.contains("non local key") => Some(Self::Split),
             "MOVED" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Some(Self::Moved),
-            "LOADING" | "NOREPLICAS" => Some(Self::Busy),
+            // TURNING: of our own function, shortly before other rules hold.
+            "LOADING" | "NOREPLICAS" | "TURNING" => Some(Self::Busy),
             // Another fleet brought its rules at the same time, and was later.
             "TIDEGATE" => Some(Self::NoFunction),
             "ERR" if details.contains("Function not found") => Some(Self::NoFunction),
@@ -116,6 +117,7 @@ mod tests {
             ("-LOADING Redis is loading the dataset in memory\r\n", Cause::Busy),
             ("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Cause::Split),
             ("-ERR Script attempted to access a non local key in a cluster node\r\n", Cause::Split),
+            ("-TURNING other rules for the history are about to hold\r\n", Cause::Busy),
             ("-NOREPLICAS Not enough good replicas to write.\r\n", Cause::Busy),
             ("-ERR Function not found\r\n", Cause::NoFunction),
             (

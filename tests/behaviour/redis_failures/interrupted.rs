@@ -73,6 +73,7 @@ async fn a_plain_client_that_asked_for_it_is_closed_at_a_gap() {
         assert_eq!(u16::from(close.code), 1013);
         assert!(close.reason.contains("missing"), "{}", close.reason);
     }
+    node.becomes_ready().await;
     let mut again = Client::plain(&node, "news?gap=close").await;
     redis.publish("news", "after").await;
     assert_eq!(again.hears_text().await, "after");

@@ -98,7 +98,15 @@ async fn the_log_is_as_it_is_without_traces() {
         assert!(line.get("span").is_none() && line.get("spans").is_none(), "{line}");
         // The words of whom the exporter is made of begin otherwise than ours.
         let message = line["message"].as_str().expect("a message");
-        let ours = ["listening", "broker", "connection closed", "draining", "rejected", "stopped"];
+        let ours = [
+            "listening",
+            "demo page",
+            "broker",
+            "connection closed",
+            "draining",
+            "rejected",
+            "stopped",
+        ];
         assert!(ours.iter().any(|it| message.starts_with(it)), "{line}");
     }
 }
