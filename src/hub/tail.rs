@@ -139,14 +139,20 @@ impl Tail {
     /// ends.
     pub fn interrupt(&mut self) -> u64 {
         self.reading_number = next_reading();
-        // What was held came before what is missing now, and stands in the history.
         let has_subscribers = self.is_live();
-        let before = self.reading.take().unwrap_or_default();
-        let plain_lost = before.plain_lost || before.held.iter().any(|it| it.position.is_none());
+        let mut before = self.reading.take().unwrap_or_default();
+        // What else was held came before what is missing now, and is read from the history.
+        before.held.retain(|held| held.position.is_none());
         let late = before.late || has_subscribers && self.last().is_none();
-        let interrupted = late || self.last().is_some();
-        self.reading =
-            Some(Reading { begun: true, plain_lost, interrupted, late, ..Reading::default() });
+        self.reading = Some(Reading {
+            begun: true,
+            held_bytes: before.held.iter().map(|held| held.payload.len()).sum(),
+            held: before.held,
+            plain_lost: before.plain_lost,
+            interrupted: late || self.last().is_some(),
+            late,
+            ..Reading::default()
+        });
         self.reading_number
     }
 

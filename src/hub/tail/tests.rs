@@ -374,6 +374,20 @@ fn a_rule_that_begins_to_keep_history_takes_nothing_from_those_who_subscribe_alr
 }
 
 #[test]
+fn what_stands_in_no_history_waits_also_while_the_broker_is_away_again() {
+    let mut tail = interrupted(at(1, 5));
+    tail.arrive(kept(1, 6));
+    tail.arrive(plain());
+    tail.interrupt();
+    tail.arrive(kept(1, 8));
+    let mut items = Vec::new();
+    assert_eq!(tail.ends_at(Some(at(1, 8)), &mut items), Next::Page(at(1, 5)));
+    tail.page(vec![kept(1, 6), kept(1, 7), kept(1, 8)], true, &mut items);
+    items.extend(released(&mut tail));
+    assert_eq!(publications(&items), [Some(at(1, 6)), Some(at(1, 7)), None, Some(at(1, 8))]);
+}
+
+#[test]
 fn what_a_node_published_past_the_history_lets_no_client_resume_from_before_it() {
     let history = History { size: 10, age: std::time::Duration::from_secs(60) };
     let mut tail = live(at(1, 5));
