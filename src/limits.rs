@@ -79,7 +79,7 @@ impl Config {
             ),
             publications_per_second: section.number(
                 "publications_per_second",
-                1000,
+                10_000,
                 many.clone(),
                 "Most publications a second that one connection may send, with a second's worth at \
                  once. More are answered `rate_limited`; who goes on, and on the plain protocol whoever \
