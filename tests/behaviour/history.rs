@@ -4,6 +4,7 @@
 mod at_random;
 mod commands;
 mod crowd;
+mod forced_failover;
 mod forgotten;
 mod idempotency;
 mod neighbours;

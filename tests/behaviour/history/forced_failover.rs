@@ -1,0 +1,128 @@
+//! A replica that takes over without asking its master, while the master still takes publications.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::{LONG, subscribe};
+use crate::support::client::Client;
+use crate::support::cluster::Cluster;
+use crate::support::eventually;
+use crate::support::node::Node;
+use crate::support::redis::Redis;
+
+const FAILOVERS: u64 = 4;
+
+/// Publications that are answered, one way or the other, between two of them.
+const BETWEEN: u64 = 150;
+
+/// How long a replica that asks for votes is given, and how often it asks.
+const VOTE_TIME: Duration = Duration::from_secs(4);
+const TRIES_MAX: u32 = 5;
+
+/// How many publications are on their way at a time.
+const IN_FLIGHT: u64 = 16;
+
+/// Publishes numbers until there is nobody to tell how many were answered.
+async fn publish_on(mut client: Client, answered: watch::Sender<u64>) {
+    let mut next = 0;
+    while !answered.is_closed() {
+        for number in next..next + IN_FLIGHT {
+            let data = json!({"type": "publish", "id": 2, "channel": "h:1", "data": number});
+            client.command(data).await;
+        }
+        for _ in 0..IN_FLIGHT {
+            client.answer(2).await;
+        }
+        next += IN_FLIGHT;
+        answered.send_replace(next);
+    }
+}
+
+/// The replica of a master of the cluster.
+async fn replica_of<'a>(cluster: &'a Cluster, master: &Redis) -> &'a Redis {
+    let port = master.address.port().to_string();
+    eventually("a replica that is in step", async || {
+        for server in &cluster.servers {
+            let of = server.info("replication", "master_port").await;
+            let link = server.info("replication", "master_link_status").await;
+            if of.as_ref() == Some(&port) && link.as_deref() == Some("up") {
+                return Some(server);
+            }
+        }
+        None
+    })
+    .await
+}
+
+/// A replica takes over the channel. It asks again where the other masters would not vote for it so soon.
+async fn take_over(cluster: &Cluster) {
+    let old = cluster.master_of("h:1").await;
+    let replica = replica_of(cluster, &cluster.servers[old]).await;
+    for _ in 0..TRIES_MAX {
+        let _: String = replica.ask(&["CLUSTER", "FAILOVER", "FORCE"]).await;
+        if timeout(VOTE_TIME, cluster.fails_over_from(old, "h:1")).await.is_ok() {
+            return;
+        }
+    }
+    panic!("no replica takes over");
+}
+
+/// Hears publications until the one that ends it; none comes twice, and none after a later one.
+async fn hears_each_once(mut client: Client) -> usize {
+    let (mut numbers, mut positions) = (HashSet::new(), HashSet::new());
+    loop {
+        let event = client.event().await;
+        match event["type"].as_str() {
+            Some("publication") if event["data"] == "end" => return numbers.len(),
+            Some("publication") => {
+                let number = event["data"].as_u64().expect("a number");
+                assert!(numbers.insert(number), "twice: {event}");
+                if let Some(position) = event["position"].as_str() {
+                    assert!(positions.insert(position.to_owned()), "a position twice: {event}");
+                }
+            }
+            Some("gap") => {}
+            _ => panic!("{event}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_forced_failover_brings_no_publication_twice() {
+    let cluster = Cluster::with_replicas().await;
+    let node = async || Node::at(&cluster.url(), &[LONG]).await;
+    let nodes = [node().await, node().await];
+    let mut hearing = Vec::new();
+    for node in &nodes {
+        node.becomes_ready().await;
+        let mut client = Client::json(node).await;
+        subscribe(&mut client, "h:1").await;
+        hearing.push(tokio::spawn(hears_each_once(client)));
+    }
+    let (answered, mut progress) = watch::channel(0);
+    let publishing = tokio::spawn(publish_on(Client::json(&nodes[0]).await, answered));
+    for turn in 1..=FAILOVERS {
+        let due = progress.borrow().max(turn * BETWEEN) + BETWEEN;
+        progress.wait_for(|it| *it >= due).await.expect("it goes on");
+        take_over(&cluster).await;
+    }
+    drop(progress);
+    publishing.await.expect("it publishes to the end");
+    for node in &nodes {
+        node.becomes_ready().await;
+    }
+    let mut last = Client::json(&nodes[0]).await;
+    let end = json!({"type": "publish", "id": 3, "channel": "h:1", "data": "end"});
+    eventually("the end to be published", async || {
+        (last.ask(end.clone()).await["type"] == "published").then_some(())
+    })
+    .await;
+    for client in hearing {
+        let heard = client.await.expect("each once");
+        assert!(heard as u64 > BETWEEN, "{heard}");
+    }
+}
