@@ -84,7 +84,13 @@ fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, ke
 /// What came from Redis, whoever published it. `is_secret` tells the secrets of the fleet's servers.
 pub fn read(bytes: Bytes, is_secret: impl Fn(&str) -> bool) -> Publication {
     let Some((header, payload_at)) = header(&bytes) else {
-        return Publication::bare(bytes);
+        return match behind_secret(&bytes, is_secret) {
+            // Its writer is known, and what it says of the publication is not.
+            Some(payload_at) => {
+                Publication { signed: true, ..Publication::bare(bytes.slice(payload_at..)) }
+            }
+            None => Publication::bare(bytes),
+        };
     };
     let is_believed = header.key.as_deref().is_some_and(is_secret);
     publication(&header, bytes.slice(payload_at..), is_believed)
@@ -133,6 +139,19 @@ fn header(bytes: &[u8]) -> Option<(Header<'_>, usize)> {
     Some((header, end + 2))
 }
 
+/// Where the payload begins behind a line that holds a secret and is no header that a node can read. Such a
+/// line must reach no client: with the secret, a client could write lines that nodes believe.
+fn behind_secret(bytes: &[u8], is_secret: impl Fn(&str) -> bool) -> Option<usize> {
+    const KEY: &[u8] = br#""key":""#;
+    let line = bytes.strip_prefix(&[MARK])?;
+    let end = line.iter().position(|byte| *byte == b'\n')?;
+    // It is the last of the fields, whoever writes them.
+    let fields = line[..end].strip_suffix(br#""}"#)?;
+    let begin = fields.windows(KEY.len()).rposition(|some| some == KEY)?;
+    let text = std::str::from_utf8(&fields[begin + KEY.len()..]).ok()?;
+    is_secret(text).then_some(end + 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +174,7 @@ mod tests {
                 sent_at: Some(1_763_000_000_000_000),
                 id: Some("once".into()),
                 traceparent: Traceparent::sampled([7; 16], [9; 8]),
+                signed: true,
                 ..Publication::new(Bytes::from_static(b"line\nline"), kind)
             };
             assert_eq!(read(write(&publication, node, Some(KEY))), publication);
@@ -205,11 +225,25 @@ mod tests {
             session: Some(SessionId { node, number: 7 }),
             position: "1763-1".parse().ok(),
             previous: "1700-9".parse().ok(),
+            signed: true,
             ..bare
         };
         assert_eq!(publication, expected);
         let odd = read(format!("\x1e{{\"pos\":\"soon\",\"session\":\"w\",\"key\":\"{KEY}\"}}\nhi"));
-        assert_eq!(odd, Publication::bare(Bytes::from_static(b"hi")));
+        let bare = Publication::bare(Bytes::from_static(b"hi"));
+        assert_eq!(odd, Publication { signed: true, ..bare });
+    }
+
+    #[test]
+    fn a_line_with_the_secret_is_never_a_payload() {
+        let hi = Publication { signed: true, ..Publication::bare(Bytes::from_static(b"hi")) };
+        let long = "x".repeat(HEADER_BYTES_MAX);
+        for fields in [&br#""ts":-0"#[..], b"\"id\":\"\xff\"", b"no JSON", long.as_bytes()] {
+            let line = [b"\x1e{", fields, b",\"key\":\"", KEY.as_bytes(), b"\"}\nhi"].concat();
+            assert_eq!(read(&line), hi);
+        }
+        let other = b"\x1e{\"ts\":-0,\"key\":\"0123456789abcdefghijkL\"}\nhi";
+        assert_eq!(read(other), Publication::bare(Bytes::from_static(other)));
     }
 
     #[test]

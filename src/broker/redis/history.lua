@@ -251,6 +251,28 @@ local function append(key, channel, payload, header, id, now)
   return position
 end
 
+-- Sequences of more than one byte, as UTF-8 has them.
+local UTF8_SEQUENCES = {
+  '[\194-\223][\128-\191]',
+  '\224[\160-\191][\128-\191]',
+  '[\225-\236\238\239][\128-\191][\128-\191]',
+  '\237[\128-\159][\128-\191]',
+  '\240[\144-\191][\128-\191][\128-\191]',
+  '[\241-\243][\128-\191][\128-\191][\128-\191]',
+  '\244[\128-\143][\128-\191][\128-\191]',
+}
+
+-- JSON is UTF-8, and nodes read no other. cjson takes any bytes.
+local function is_utf8(text)
+  for _, sequence in ipairs(UTF8_SEQUENCES) do
+    if not string.find(text, '[\128-\255]') then
+      return true
+    end
+    text = string.gsub(text, sequence, ' ')
+  end
+  return not string.find(text, '[\128-\255]')
+end
+
 -- The header of a service, written anew of the fields that mean something: nodes must be able to read
 -- it. Answers also the id; or nil and what is wrong.
 local function checked(header, now)
@@ -271,7 +293,11 @@ local function checked(header, now)
       if kind == 'number' and not (field >= 0 and field % 1 == 0 and field < 1e16) then
         return nil, name .. ' in the header must be whole microseconds since 1970'
       end
-      local text = kind == 'number' and string.format('%.0f', field) or cjson.encode(field)
+      if kind == 'string' and not is_utf8(field) then
+        return nil, name .. ' in the header must be UTF-8'
+      end
+      -- With 0 added, as -0 is none of the numbers that nodes read.
+      local text = kind == 'number' and string.format('%.0f', field + 0) or cjson.encode(field)
       written[#written + 1] = '"' .. name .. '":' .. text
     end
   end

@@ -121,6 +121,34 @@ async fn a_header_that_is_none_is_refused_and_nothing_is_published() {
 }
 
 #[tokio::test]
+async fn a_header_that_nodes_cannot_read_is_not_published_and_brings_the_secret_to_no_client() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, _] = fleet.nodes();
+    let mut clients = [Client::json(a).await, Client::subscribed(a, "news").await];
+    subscribe(&mut clients[0], "h:1").await;
+    let mut connection = fleet.server().connection().await;
+    for (client, key) in clients.iter_mut().zip([KEY, "tidegate:news"]) {
+        let mut publish = async |header: &[u8]| {
+            let mut command = ::redis::cmd("FCALL");
+            command.arg("tidegate_publish").arg(1).arg(key).arg("hi").arg(header);
+            command.query_async::<Option<String>>(&mut connection).await
+        };
+        for bytes in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"]
+        {
+            for field in ["id", "user"] {
+                let header = [b"{\"", field.as_bytes(), b"\":\"", bytes, b"\"}"].concat();
+                let error = publish(&header).await.expect_err("it is no UTF-8").to_string();
+                assert!(error.contains("must be UTF-8"), "{error}");
+            }
+        }
+        for header in [r#"{"ts":-0}"#, r#"{"ts":5,"user":"ä€😀\ud7ff"}"#] {
+            publish(header.as_bytes()).await.expect("it is published");
+            assert_eq!(client.event().await["text"], "hi");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_plain_publish_is_relayed_and_stands_in_no_history() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
