@@ -53,8 +53,19 @@ impl Settings {
 
     /// `origin`: of the key where it was not given.
     fn fault_from(&mut self, key: String, origin: &str, what: String) {
-        let origin = self.given.get(&key).map_or(origin, |(_, origin)| origin).to_owned();
+        let of_key = self.given.get(&key).map(|(_, origin)| origin.as_str());
+        let origin = of_key.or_else(|| self.origin_of_list(&key)).unwrap_or(origin).to_owned();
         self.faults.push(Fault { key, origin, what });
+    }
+
+    /// Where the list came from, which is no longer given once its tables have been read.
+    fn origin_of_list(&self, list: &str) -> Option<&str> {
+        let is_in_it = |known: &&Known| {
+            let rest = known.key.strip_prefix(list);
+            !known.is_schema() && rest.is_some_and(|rest| rest.starts_with('['))
+        };
+        let mut origins = self.known.iter().filter(is_in_it).map(|known| known.origin.as_str());
+        origins.find(|origin| *origin != DEFAULT)
     }
 
     /// Was the key written out, rather than left at its default?

@@ -167,12 +167,14 @@ fn command_line_reference() {
          `tidegate completion SHELL` a script that completes commands and options.\n\n\
          Every command writes what was asked for to standard output and everything else to standard error, one clear line \
          each. Exit codes: 0 success, 2 configuration or usage, 1 anything else.\n\n\
-         `publish` and `subscribe` go through `broker.url` as any service does, so they need Redis; what the channels \
-         keep they take from the rules of the configuration, so give them the nodes' own (`--config FILE`). \
-         `publish --http URL` asks a node instead, and needs neither. With `--json` a publication is one object a line, \
+         `publish` and `subscribe` go through `broker.url` as any service does, so they need Redis. What the channels \
+         keep, `publish` takes from the rules that the nodes have installed there, and `subscribe`, to catch up, from those of \
+         the configuration: give it the nodes' own (`--config FILE`). `publish --http URL` asks a node instead, and needs \
+         neither. With `--json` a publication is one object a line, \
          `{\"type\":\"publication\",\"channel\":…,\"data\"|\"text\"|\"base64\":…,\"position\":…,\"user\":…,\"time\":…}`, \
          as in the json protocol ([PROTOCOL.md](PROTOCOL.md)), and where publications may be missing there is \
-         `{\"type\":\"gap\",\"channel\":…,\"reason\":…}`.\n",
+         `{\"type\":\"gap\",\"channel\":…,\"reason\":…}`: for the protocol's reasons, or `output_too_slow`, where \
+         standard output was not read in time and the channel has no history to read it from again.\n",
     );
     let mut tidegate = tidegate::cli::command().term_width(100);
     tidegate.build();

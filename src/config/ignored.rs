@@ -69,16 +69,19 @@ impl Keys {
     fn suggestion_for_variable(&self, name: &str) -> String {
         let words = joined(name[PREFIX.len()..].trim_start_matches('_'));
         let keys: Vec<String> = self.0.iter().map(|key| joined(key)).collect();
-        // `TIDEGATE_LISTEN` lacks the section.
-        let lacks_section = || self.0.iter().find(|key| key.ends_with(&format!(".{words}")));
         let near = nearest(&words, keys.iter().map(String::as_str))
-            .and_then(|near| self.0.iter().find(|key| joined(key) == near))
-            .or_else(lacks_section);
-        match near {
-            Some(key) => {
-                format!("is no setting and has no effect; did you mean {}?", variable(key))
+            .and_then(|near| self.0.iter().find(|key| joined(key) == near));
+        // `TIDEGATE_LISTEN` lacks the section, of which there may be several.
+        let lacks_section = || self.0.iter().filter(|key| key.ends_with(&format!(".{words}")));
+        let meant: Vec<String> = match near {
+            Some(key) => vec![variable(key)],
+            None => lacks_section().map(|key| variable(key)).collect(),
+        };
+        match meant.as_slice() {
+            [] => format!("is no setting and has no effect; {REFERENCE}"),
+            meant => {
+                format!("is no setting and has no effect; did you mean {}?", meant.join(" or "))
             }
-            None => format!("is no setting and has no effect; {REFERENCE}"),
         }
     }
 
@@ -124,6 +127,9 @@ mod tests {
             let expected = format!("{name}: is no setting and has no effect; did you mean {near}?");
             assert_eq!(said, [expected]);
         }
+        let [said] = &of_variables(&["TIDEGATE_LISTEN"])[..] else { panic!("one warning") };
+        let both = "did you mean TIDEGATE__INTERNAL__LISTEN or TIDEGATE__SERVER__LISTEN?";
+        assert!(said.ends_with(both), "{said}");
         let said = of_variables(&["TIDEGATE_HOME"]);
         assert_eq!(said.len(), 1);
         assert!(said[0].contains(REFERENCE) && !said[0].contains("hush"), "{said:?}");

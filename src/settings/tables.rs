@@ -114,6 +114,17 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_the_whole_list_names_where_it_came_from() {
+        let mut settings = settings(&[("keys", "[{ secret = \"hush\" }]")]);
+        read(&mut settings);
+        settings.fault("keys", "is no good");
+        settings.fault("others", "are not there");
+        let faults = settings.finish().unwrap_err().to_string();
+        assert!(faults.contains("keys (--set): is no good"), "{faults}");
+        assert!(faults.contains("others (default): are not there"), "{faults}");
+    }
+
+    #[test]
     fn what_cannot_be_read_is_not_quoted() {
         for list in ["[{ secret = \"hush }]", "hush", "[\"hush\"]", "[{ secret = hush }]"] {
             let mut settings = settings(&[("keys", list)]);
