@@ -39,8 +39,9 @@ pub fn check(bytes: &[u8]) {
 
 fn round_trip(sent: &Publication) {
     let node = NodeId::random();
-    assert_eq!(&read(write(sent, node, Some("key")).into(), |key| key == "key"), sent);
-    assert_eq!(&read_entry(&object(sent, node), &sent.payload), sent);
+    let signed = Publication { signed: true, ..sent.clone() };
+    assert_eq!(read(write(sent, node, Some("key")).into(), |key| key == "key"), signed);
+    assert_eq!(read_entry(&object(sent, node), &sent.payload), signed);
 }
 
 /// As clients and tokens may give one.

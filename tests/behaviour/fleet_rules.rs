@@ -89,17 +89,19 @@ async fn no_command_changes_the_rules_of_a_running_fleet() {
     );
     eventually("a subscription", async || (redis.subscribers("h").await == 1).then_some(())).await;
     let commands: [&[&str]; 4] = [
-        &["publish", "h", "of a command"],
+        &["publish", "h", "of a command", "--json"],
         &["check"],
         &["explain", "--channel", "h"],
         &["doctor"],
     ];
     for command in commands {
-        // Without rules, and with others than the fleet's.
-        for rules in [OFF, r#"rules=[{pattern="h",history={size=1,age="1s"}}]"#] {
+        // Without rules, with others than the fleet's, and with its own.
+        for rules in [OFF, r#"rules=[{pattern="h",history={size=1,age="1s"}}]"#, ON] {
             let arguments = [command, &["--set", &broker, "--set", rules]].concat();
             let ended = outcome(tidegate(&arguments)).await;
             assert!(ended.status.success(), "{ended:?}");
+            let stands = String::from_utf8_lossy(&ended.stdout).contains("\"position\"");
+            assert_eq!(stands, command[0] == "publish", "{rules}: {ended:?}");
             let is_same = functions(&redis).await.as_ref() == Some(&installed);
             assert!(is_same, "{command:?} has changed the functions");
         }
@@ -112,7 +114,7 @@ async fn no_command_changes_the_rules_of_a_running_fleet() {
     let answer = client.ask(json!({"type": "history", "id": 3, "channel": "h"})).await;
     let kept = answer["publications"].as_array().expect("a list");
     let texts = kept.iter().filter(|it| it["text"] == "of a command").count();
-    assert_eq!((kept.len(), texts), (3, 2), "{answer}");
+    assert_eq!((kept.len(), texts), (4, 3), "{answer}");
     let last = publish(&mut client, "h", 2).await.expect("a position");
     assert_eq!(epoch(&last), epoch(&first));
     assert_eq!(recovered(&node, &first).await, true);

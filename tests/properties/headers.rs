@@ -37,11 +37,12 @@ fn what_is_written_is_read() {
     holds(1000, publication(), |sent| {
         let node = NodeId::random();
         let written = write(&sent, node, Some(KEY));
-        prop_assert_eq!(&read(written.clone().into(), |key| key == KEY), &sent);
+        let signed = Publication { signed: true, ..sent.clone() };
+        prop_assert_eq!(&read(written.clone().into(), |key| key == KEY), &signed);
         // To whoever does not know the secret it is the same, of nobody.
         let of_nobody = Publication { user: None, session: None, ..sent.clone() };
         prop_assert_eq!(&read(written.into(), |_| false), &of_nobody);
-        prop_assert_eq!(&read_entry(&object(&sent, node), &sent.payload), &sent);
+        prop_assert_eq!(&read_entry(&object(&sent, node), &sent.payload), &signed);
         Ok(())
     });
 }

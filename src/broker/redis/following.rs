@@ -90,7 +90,12 @@ impl Context {
 
     /// The same, and has the hub hear of it in time.
     pub fn learn_and_tell(&self, lane: &Lane, found: &Found) {
-        if let Some(turn) = self.learn(lane, found, &Library::list(&self.rules)) {
+        // A visitor goes by none of its own.
+        let own = match self.is_visitor {
+            true => RuleList::default(),
+            false => Library::list(&self.rules),
+        };
+        if let Some(turn) = self.learn(lane, found, &own) {
             lane.turns.add(turn, Instant::now());
         }
     }
