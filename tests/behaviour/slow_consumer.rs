@@ -12,6 +12,8 @@ const PUBLICATIONS_MAX: usize = 4000;
 
 const PAYLOAD_BYTES: usize = 16 << 10;
 
+const LARGE_BYTES: usize = 12 << 20;
+
 #[tokio::test]
 async fn it_is_closed_with_4008_and_everybody_else_gets_everything() {
     let node = Node::alone(&["session.queue_bytes_max=64KiB"]).await;
@@ -110,14 +112,15 @@ async fn one_that_reads_gets_publications_larger_than_its_queue_and_what_follows
     let node = Node::on(&redis, &["session.queue_bytes_max=64KiB"]).await;
     let mut connection = redis.connection().await;
     let mut client = Client::plain(&node, "news").await;
-    let large = "x".repeat(3 << 20);
+    // More than the system's buffers hold.
+    let large = "x".repeat(LARGE_BYTES);
     for _ in 0..3 {
         let mut burst = ::redis::pipe();
         for payload in [large.as_str(), "small", &large, "small", "small"] {
             burst.cmd("PUBLISH").arg("tidegate:news").arg(payload);
         }
         let _: Vec<u64> = burst.query_async(&mut connection).await.expect("Redis publishes");
-        for length in [3 << 20, 5, 3 << 20, 5, 5] {
+        for length in [LARGE_BYTES, 5, LARGE_BYTES, 5, 5] {
             assert_eq!(client.hears_text().await.len(), length);
         }
     }

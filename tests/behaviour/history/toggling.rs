@@ -80,6 +80,11 @@ async fn a_repeated_subscribe_answers_the_position_of_what_was_delivered_before_
     let fleet = broker.fleet(&[LONG]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(b).await;
+    // A publication comes to them first.
+    let mut staying = Vec::new();
+    for _ in 0..STAYING {
+        staying.push(Client::plain(a, "h:1").await);
+    }
     let mut client = Client::json(a).await;
     let mut last = subscribe(&mut client, "h:1").await;
     let end = last.plus(PUBLICATIONS);
@@ -98,4 +103,5 @@ async fn a_repeated_subscribe_answers_the_position_of_what_was_delivered_before_
         }
     }
     publishing.await.expect("all is published");
+    drop(staying);
 }

@@ -8,6 +8,7 @@ use super::super::{
 use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::fleet::Fleet;
+use crate::support::process::Signal;
 
 const KEY: &str = "tidegate:h:1";
 
@@ -112,4 +113,30 @@ async fn functions_that_were_flushed_are_installed_again() {
         (answer["type"] == "subscribed").then_some(())
     })
     .await;
+}
+
+/// It ended, a publication began another, and that one was gone too by the time the node looked.
+#[tokio::test]
+async fn nobody_resumes_over_a_publication_whose_stream_is_gone_again() {
+    let fleet = Fleet::redis(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let redis = fleet.server();
+    let mut client = Client::json(a).await;
+    subscribe(&mut client, "h:1").await;
+    let first = publish(&mut Client::json(b).await, "h:1", 1).await;
+    assert_eq!(client.event().await, publication("h:1", 1, first));
+    a.signal(Signal::STOP);
+    let _: u64 = redis.ask(&["DEL", KEY]).await;
+    let _: String = redis.ask(&["FCALL", "tidegate_publish", "1", KEY, "2"]).await;
+    let _: u64 = redis.ask(&["DEL", KEY]).await;
+    a.signal(Signal::CONT);
+    let gap = client.event().await;
+    assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("history_lost")));
+    assert_eq!(client.event().await["data"], 2);
+    for node in [a, b] {
+        let answer = resume(&mut Client::json(node).await, "h:1", first).await;
+        assert_eq!(answer["recovered"], false, "2 would be missing: {answer}");
+    }
+    let next = publish(&mut Client::json(b).await, "h:1", 3).await;
+    assert_eq!(client.event().await, publication("h:1", 3, next));
 }
