@@ -10,6 +10,7 @@ use crate::directory::Directory;
 use crate::log::Channel;
 use crate::support::eventually;
 use crate::support::node::Node;
+use crate::support::token::KEYS;
 
 /// Publications a long history keeps: more than any fault lets a client miss.
 const LONG_HISTORY: usize = 50_000;
@@ -128,5 +129,6 @@ fn settings() -> String {
     let size = |size: usize| format!("history = {{ size = {size}, age = \"10m\" }}\n");
     let (long, short) = (size(LONG_HISTORY), size(SHORT_HISTORY));
     let rules = [rule("h:*", &long), rule("s:*", &short), rule("n:*", "")].concat();
-    format!("[drain]\ndelay = \"300ms\"\nperiod = \"1s\"\n{rules}")
+    // With users, as a key of a session without one ends with its connection.
+    format!("{KEYS}\n[drain]\ndelay = \"300ms\"\nperiod = \"1s\"\n{rules}")
 }

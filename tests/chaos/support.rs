@@ -18,5 +18,7 @@ pub mod process;
 pub mod redis;
 #[path = "../behaviour/support/sentinel.rs"]
 pub mod sentinel;
+#[path = "../behaviour/support/token.rs"]
+pub mod token;
 
 pub use patience::{eventually, soon};

@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::support::node::Node;
 use crate::support::process::Signal;
 use crate::support::redis::{Redis, free_address};
+use crate::support::token::KEYS;
 
 pub const NODES: usize = 3;
 
@@ -109,7 +110,7 @@ fn settings(plan: Plan) -> String {
         false => String::new(),
     };
     format!(
-        "[drain]\ndelay = \"{delay}s\"\nperiod = \"{period}s\"\nreconnects_per_second = {cap}\n\
+        "{KEYS}\n[drain]\ndelay = \"{delay}s\"\nperiod = \"{period}s\"\nreconnects_per_second = {cap}\n\
          [[rules]]\npattern = \"**\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n{history}"
     )
 }

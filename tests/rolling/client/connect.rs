@@ -8,12 +8,15 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::push::Push;
+use crate::support::token;
 
 /// An open json session, and the name of its node. Fails, saying why, where there is none to be had.
 pub async fn connect(front: SocketAddr) -> Result<(String, WebSocketStream<TcpStream>), String> {
     let stream = TcpStream::connect(front).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let handshake = tokio_tungstenite::client_async(format!("ws://{front}/ws"), stream);
+    // Of a user, as a key of a session without one ends with its connection.
+    let url = format!("ws://{front}/ws?token={}", token::of("a user", &[]));
+    let handshake = tokio_tungstenite::client_async(url, stream);
     let (mut socket, _) = handshake.await.map_err(|error| match error {
         Error::Http(response) => {
             let body = response.body().as_deref().unwrap_or_default();
