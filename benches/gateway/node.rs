@@ -32,6 +32,8 @@ impl Node {
         let binary = std::env::var("TIDEGATE_BINARY")
             .unwrap_or_else(|_| env!("CARGO_BIN_EXE_tidegate").into());
         let mut command = cores.command(binary);
+        // It is no setting of the node, which would warn of it.
+        command.env_remove("TIDEGATE_BINARY");
         for setting in [
             format!("server.listen={address}"),
             format!("internal.listen={internal}"),
