@@ -64,8 +64,8 @@ struct State {
     bytes: usize,
     /// How far `bytes` may exceed the bound, for a backlog that is not yet written.
     allowance: usize,
-    /// The same for publications larger than the bound, and how many there were since the queue was last
-    /// empty.
+    /// The same for publications larger than the bound, and how many there were since the queue last held
+    /// no more than the bound.
     oversized_bytes: usize,
     oversized: u8,
     subscriptions: Subscriptions,
@@ -158,7 +158,7 @@ impl Outbound {
         self.lock().subscriptions.add(subscription);
     }
 
-    /// From here on no frame of the subscription is taken, whoever is about to push one. What waits of it
+    /// From here on no frame of the subscription is taken, also of a delivery that is under way. What waits of it
     /// beside the queue is dropped too, unless the connection is being closed: what a polite close leaves
     /// in the queue is still written.
     pub fn end(&self, subscription: u64) {
@@ -185,6 +185,10 @@ impl Outbound {
         let mut state = self.lock();
         if !state.subscriptions.contains(subscription) {
             return Ok(Pushed::Ended);
+        }
+        if state.bytes <= self.bytes_max {
+            // None that is larger than the bound waits any more, also where the queue never runs empty.
+            (state.oversized, state.oversized_bytes) = (0, 0);
         }
         let size = cost(&frame);
         state.queue(frame, self.bytes_max)?;

@@ -1,7 +1,7 @@
 //! Where this node stands in one channel's history. The only owner of that position: every step that
 //! could part it from the truth in Redis is a method here.
 //!
-//! Invariants, checked in debug builds and by a property test against a model:
+//! Invariants, which a property test holds against a model; debug assertions guard the single steps:
 //! - no position is delivered twice;
 //! - a publication that does not follow the one before it is delivered behind a gap only;
 //! - a client is resumed from a position only if everything that was delivered behind it is known.
@@ -124,7 +124,7 @@ impl Cursor {
         is_new
     }
 
-    /// Goes to where a history has just begun, for subscribers who have got everything directly so far.
+    /// Goes to where a history has just begun, for subscribers that have got everything directly so far.
     pub fn start_fresh(&mut self, last: Option<Position>) {
         debug_assert!(last.is_none_or(|last| last.seq == 0));
         self.restart(last);

@@ -253,7 +253,7 @@ impl Registry {
         self.flushers.flush(to_flush, bytes);
     }
 
-    /// Queues a frame of a subscription. Full is only who has been written to and did not take it.
+    /// Queues a frame of a subscription. Fails only where the socket was written to and did not take enough.
     fn push(&self, outbound: &Outbound, number: u64, frame: Bytes) -> Result<Pushed, Full> {
         let pushed = outbound.push(number, frame.clone());
         if pushed.is_ok() || !outbound.is_in_line() {

@@ -195,12 +195,12 @@ impl Tail {
             (Some(_), end) => {
                 if end.is_none() {
                     reading.late = true;
-                    // Where they stood, nobody comes back to: it keeps none any more.
+                    // Redis keeps no history any more: no client can resume from their positions.
                     reading.held.iter_mut().for_each(|held| held.position = None);
                 }
                 self.cursor.fall_back(end, items);
             }
-            // What came since the channel flows is for those who subscribe already.
+            // Subscribers that are there already get what came since the channel flows.
             (None, Some(_)) if reading.holds_unbroken() => {}
             (None, end) if reading.may_start_fresh(end) => self.cursor.start_fresh(end),
             (None, end) => {
@@ -349,7 +349,7 @@ impl Reading {
         !self.interrupted && !self.overflown && held()
     }
 
-    /// Has the history just begun, and did everything before it come directly to those who subscribe?
+    /// Has the history just begun, and did subscribers get everything before it directly?
     fn may_start_fresh(&self, end: Option<Position>) -> bool {
         self.late && !self.interrupted && !self.overflown && end.is_some_and(|end| end.seq == 0)
     }

@@ -116,6 +116,21 @@ fn once_everything_is_written_frames_larger_than_the_bound_count_anew() {
 }
 
 #[test]
+fn frames_larger_than_the_bound_count_anew_also_where_the_queue_never_runs_empty() {
+    let outbound = outbound(100);
+    let (large, small) = (Bytes::from(vec![0; 1000]), Bytes::from(vec![0; 60]));
+    let mut batch = Batch::default();
+    assert!(outbound.push(ANY, large).is_ok());
+    assert!(take(&outbound, &mut batch).is_ready());
+    assert!(outbound.push(ANY, small.clone()).is_ok());
+    write(&mut batch);
+    // The large one is out, and a small one waits.
+    assert!(take(&outbound, &mut batch).is_ready());
+    assert!(outbound.push(ANY, small.clone()).is_ok());
+    assert_eq!(outbound.push(ANY, small), Err(Full), "room for one that is gone is not given");
+}
+
+#[test]
 fn a_subscription_that_has_ended_takes_nothing_whoever_pushes() {
     let outbound = outbound(1000);
     outbound.end(2);

@@ -413,7 +413,7 @@ fn an_epoch_that_other_rules_began_is_told_as_a_gap_also_on_a_connection_that_he
 }
 
 #[test]
-fn nobody_comes_back_to_what_was_held_when_the_history_ended() {
+fn what_was_held_when_the_history_ended_is_delivered_without_a_position() {
     let mut tail = interrupted(at(1, 5));
     tail.arrive(kept(1, 6));
     let mut items = Vec::new();
