@@ -11,7 +11,7 @@
 //! 7. [`outbound`]: the bounded queue to one socket.
 //! 8. [`transport`] again: all that is queued leaves in one write.
 //!
-//! Rooms in reading order; each imports only from those below it (`tests/architecture.rs`).
+//! Rooms in reading order; each imports only from those below it (`tests/architecture/`).
 
 #![forbid(unsafe_code)]
 // A panic belongs to a broken invariant, and `expect` says in words why it holds.
