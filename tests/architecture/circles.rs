@@ -45,16 +45,16 @@ fn called(tree: &Tree, module: &Module) -> BTreeSet<(String, String)> {
     let mut called = BTreeSet::new();
     for block in &module.impls {
         let of_type = |module: &Module| tree.target(module, std::slice::from_ref(&block.of));
-        let Some(of) = of_type(module) else { continue };
-        let methods = |module: &Module| -> BTreeSet<String> {
-            let blocks = module.impls.iter().filter(|other| other.of == block.of);
-            blocks.flat_map(|block| block.methods.iter().cloned()).collect()
-        };
-        let own = methods(module);
-        for other in tree.modules().filter(|other| of_type(other).as_ref() == Some(&of)) {
-            let theirs = methods(other);
-            let calls = block.calls.difference(&own).filter(|call| theirs.contains(*call));
-            called.extend(calls.map(|call| (other.file.clone(), format!("{}::{call}", block.of))));
+        let own = module.methods(&block.of);
+        for other in tree.modules() {
+            let theirs = other.methods(&block.of);
+            let calls =
+                block.calls.iter().filter(|call| theirs.contains(call) && !own.contains(call));
+            let calls: Vec<_> = calls.collect();
+            if !calls.is_empty() && of_type(module).is_some() && of_type(other) == of_type(module) {
+                let methods = calls.iter().map(|call| format!("{}::{call}", block.of));
+                called.extend(methods.map(|method| (other.file.clone(), method)));
+            }
         }
     }
     called

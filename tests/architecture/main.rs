@@ -4,6 +4,8 @@
 mod circles;
 mod known;
 mod module;
+mod protocols;
+mod sizes;
 mod tokens;
 mod tree;
 

@@ -66,6 +66,12 @@ impl Module {
         self.words.contains(name)
     }
 
+    /// The methods that a type of this name has here.
+    pub fn methods(&self, of: &str) -> BTreeSet<&String> {
+        let blocks = self.impls.iter().filter(|block| block.of == of);
+        blocks.flat_map(|block| &block.methods).collect()
+    }
+
     fn import(&mut self, tokens: &[Token<'_>], at: usize) -> usize {
         let length = tokens[at..].iter().take_while(|token| token.text != ";").count();
         let public = at > 0 && ["pub", ")"].contains(&tokens[at - 1].text);

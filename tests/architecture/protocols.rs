@@ -1,0 +1,111 @@
+//! What differs between protocols is said in their own room: no other names one of them, but the table of routes.
+
+use std::collections::BTreeSet;
+
+use crate::known::NAMING_PROTOCOLS;
+use crate::module::{Module, Path};
+use crate::tree::{Target, Tree};
+
+/// The rooms of the protocols there are, and their variants.
+const PROTOCOLS: &[(&str, &str)] = &[("json", "Json"), ("plain", "Plain"), ("sse", "Sse")];
+
+/// Enums of these names have a variant for each protocol wherever they stand; of others, those of the room `protocol`.
+const ENUMS: &[&str] = &["Encoding", "Protocol"];
+
+/// Where paths and subprotocols lead to a protocol.
+const ROUTES: &str = "transport/routes.rs";
+
+/// The protocols that the module names, as it names them.
+fn named(tree: &Tree, module: &Module) -> BTreeSet<String> {
+    let imports = module.imports.iter().map(|import| &import.path);
+    let concrete = imports.chain(&module.paths).filter(|path| is_concrete(tree, module, path));
+    concrete.map(|path| path.join("::")).collect()
+}
+
+fn is_concrete(tree: &Tree, module: &Module, path: &Path) -> bool {
+    let variant = path.windows(2).any(|pair| {
+        let is_variant = PROTOCOLS.iter().any(|(_, variant)| pair[1] == *variant);
+        is_variant && is_enum(tree, module, &pair[0])
+    });
+    let home = match tree.target(module, path) {
+        Some(Target::Item(home, _) | Target::Module(home)) => home,
+        None => return variant,
+    };
+    let room = home.first().is_some_and(|room| room == "protocol")
+        && home.get(1).is_some_and(|room| PROTOCOLS.iter().any(|(protocol, _)| room == protocol));
+    variant || room
+}
+
+/// Whether the word is an enum of protocols, also by a name that the module gave it.
+fn is_enum(tree: &Tree, module: &Module, word: &String) -> bool {
+    if word == "Self" {
+        return ENUMS.iter().any(|name| module.definitions.contains(*name));
+    }
+    match tree.target(module, std::slice::from_ref(word)) {
+        Some(Target::Item(home, item)) => {
+            ENUMS.contains(&item.as_str()) || home.first().is_some_and(|room| room == "protocol")
+        }
+        _ => ENUMS.contains(&word.as_str()),
+    }
+}
+
+fn may_name(file: &str) -> bool {
+    file == "protocol.rs" || file.starts_with("protocol/") || file == ROUTES
+}
+
+#[test]
+fn only_the_protocols_and_the_table_of_routes_name_a_protocol() {
+    let tree = Tree::of_source();
+    let mut faults = Vec::new();
+    for module in tree.modules().filter(|module| !may_name(&module.file)) {
+        let named = named(&tree, module);
+        let is_known = NAMING_PROTOCOLS.contains(&module.file.as_str());
+        match (named.is_empty(), is_known) {
+            (false, false) => faults.push(format!("{} names {named:?}", module.file)),
+            (true, true) => faults.push(format!("{} is listed but names none", module.file)),
+            _ => {}
+        }
+    }
+    let gone = |known: &&&str| tree.modules().all(|module| module.file != **known);
+    faults.extend(
+        NAMING_PROTOCOLS.iter().filter(gone).map(|file| format!("{file} is listed but gone")),
+    );
+    assert!(
+        faults.is_empty(),
+        "a protocol is named outside protocol/ and {ROUTES}:\n{}",
+        faults.join("\n")
+    );
+}
+
+#[test]
+fn a_protocol_is_seen_under_every_name() {
+    let tree = Tree::of(&[
+        ("lib.rs", "pub mod hub; pub mod protocol; pub mod log;"),
+        ("protocol.rs", "pub mod json; pub enum Protocol { Json, Plain } pub use json::Reply;"),
+        ("protocol/json.rs", "pub struct Reply; pub fn push() {}"),
+        (
+            "hub.rs",
+            "use crate::protocol::{self, Protocol as P, Protocol, json, Reply};
+             fn f() { P::Plain; protocol::Protocol::Json; Protocol::of(); json::push(); }",
+        ),
+        (
+            "log.rs",
+            "enum Lines { Json } impl Lines { fn f() { Self::Json; Lines::Json; serde::json::to(); } }",
+        ),
+    ]);
+    let of_file = |file: &str| {
+        let module = tree.modules().find(|module| module.file == file).expect("it is there");
+        named(&tree, module).into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of_file("hub.rs"),
+        [
+            "P::Plain",
+            "crate::protocol::Reply",
+            "crate::protocol::json",
+            "json::push",
+            "protocol::Protocol::Json"
+        ]
+    );
+    assert_eq!(of_file("log.rs"), [""; 0]);
+}

@@ -1,0 +1,129 @@
+//! Files and functions of `src/` stay small enough to be read at once.
+
+use std::fs;
+
+use crate::known::LONG_FILES;
+use crate::tokens::{Token, nesting, tokens};
+use crate::{source_directory, sources};
+
+const FILE_LINES_MEDIAN: usize = 150;
+const FILE_LINES_MAX: usize = 400;
+/// At most one function in twenty is longer.
+const FUNCTION_LINES_P95: usize = 30;
+
+/// A length in lines, and what is that long.
+type Lengths = Vec<(usize, String)>;
+
+fn files() -> Lengths {
+    let files = sources(&source_directory()).into_iter().map(|path| {
+        let source = fs::read_to_string(&path).expect("a source is text");
+        let file = path.strip_prefix(source_directory()).expect("it was found there");
+        (source.lines().count(), file.display().to_string())
+    });
+    ordered(files.collect())
+}
+
+/// All functions with a body that are no tests', nested ones too.
+fn functions() -> Lengths {
+    let mut functions = Lengths::new();
+    for path in sources(&source_directory()) {
+        let file = path.strip_prefix(source_directory()).expect("it was found there").display();
+        if is_tests(&file.to_string()) {
+            continue;
+        }
+        let source = fs::read_to_string(&path).expect("a source is text");
+        let in_file = lengths(&tokens(&source)).into_iter();
+        functions.extend(in_file.map(|(lines, name)| (lines, format!("{file}: {name}"))));
+    }
+    ordered(functions)
+}
+
+/// `hub/tail/tests/model.rs` is part of the tests of `hub/tail.rs`.
+fn is_tests(file: &str) -> bool {
+    file.split('/').any(|part| part.trim_end_matches(".rs") == "tests")
+}
+
+fn lengths(tokens: &[Token<'_>]) -> Lengths {
+    let functions = tokens.windows(2).enumerate().filter_map(|(at, pair)| {
+        let is_function = pair[0].text == "fn" && pair[1].is_word();
+        let last = is_function.then(|| end(&tokens[at..])).flatten()?;
+        Some((last.line - pair[0].line + 1, pair[1].text.to_owned()))
+    });
+    functions.collect()
+}
+
+/// The `}` of the function's body; nothing if it has none.
+fn end<'a>(function: &[Token<'a>]) -> Option<Token<'a>> {
+    let mut depth = 0;
+    for token in function {
+        depth += nesting(token.text);
+        match token.text {
+            ";" if depth == 0 => return None,
+            "}" if depth == 0 => return Some(*token),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn ordered(mut lengths: Lengths) -> Lengths {
+    lengths.sort();
+    lengths
+}
+
+/// The length that `percent` of all stay within.
+fn percentile(lengths: &Lengths, percent: usize) -> usize {
+    lengths[(lengths.len() * percent).div_ceil(100) - 1].0
+}
+
+fn longest(lengths: &Lengths, above: usize) -> String {
+    let long = lengths.iter().rev().filter(|(lines, _)| *lines > above);
+    long.map(|(lines, what)| format!("    {lines:4} {what}\n")).collect()
+}
+
+#[test]
+fn half_of_all_files_are_short() {
+    let files = files();
+    let median = percentile(&files, 50);
+    println!("{} files, median {median} lines", files.len());
+    assert!(median <= FILE_LINES_MEDIAN, "median {median} lines, not {FILE_LINES_MEDIAN} at most");
+}
+
+#[test]
+fn no_file_is_long() {
+    let files = files();
+    let long: Vec<_> = files.iter().filter(|(lines, _)| *lines > FILE_LINES_MAX).collect();
+    let known = |file: &String| LONG_FILES.contains(&file.as_str());
+    let unknown = long.iter().filter(|(_, file)| !known(file)).count();
+    let short_now: Vec<_> =
+        LONG_FILES.iter().filter(|known| !long.iter().any(|(_, file)| file == *known)).collect();
+    let all = longest(&files, FILE_LINES_MAX);
+    assert_eq!(unknown, 0, "more than {FILE_LINES_MAX} lines:\n{all}known are {LONG_FILES:?}");
+    assert!(short_now.is_empty(), "short now, or gone, so no longer to be listed: {short_now:?}");
+}
+
+#[test]
+fn nineteen_functions_in_twenty_fit_a_screen() {
+    let functions = functions();
+    let [median, p95] = [50, 95].map(|percent| percentile(&functions, percent));
+    let all = longest(&functions, FUNCTION_LINES_P95);
+    println!(
+        "{} functions: median {median} lines, p95 {p95}; the longest:\n{all}",
+        functions.len()
+    );
+    assert!(
+        p95 <= FUNCTION_LINES_P95,
+        "median {median}, p95 {p95} lines, not {FUNCTION_LINES_P95} at most:\n{all}"
+    );
+}
+
+#[test]
+fn a_function_is_as_long_as_its_lines() {
+    let source = "trait T {\n    fn none(&self) -> [u8; 4];\n}\nfn short() {}\nconst fn long<F>(f: F)\nwhere\n    \
+                  F: Fn() -> u8,\n{\n    fn within() {\n        \"}\"\n    }\n    // }\n    f()\n}\n\
+                  #[cfg(test)]\nmod tests {\n    fn test() {}\n}\n";
+    let seen = lengths(&tokens(source));
+    let seen: Vec<(usize, &str)> =
+        seen.iter().map(|(lines, name)| (*lines, name.as_str())).collect();
+    assert_eq!(seen, [(1, "short"), (10, "long"), (3, "within")]);
+}
