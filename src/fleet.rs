@@ -15,15 +15,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use self::balance::{Balance, Step};
 pub use self::table::NODES_MAX;
 use self::table::Table;
+use crate::backoff::{Backoff, jittered};
 use crate::broker::{Announcement, Stage};
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
 use crate::publication::NodeId;
 use crate::{telemetry, vital};
 
-/// How often a node tells the others how many connections it has; cut by up to half at random, so that
-/// they do not all speak at once.
+/// How often a node tells the others how many connections it has.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The part by which an interval is cut at most, so that the nodes do not all announce at once.
+const JITTER: f64 = 0.5;
 
 /// Most announcements of all nodes together a second, each of which goes to all of them: where there are
 /// more nodes than that allows, each speaks less often.
@@ -118,10 +121,9 @@ impl Fleet {
                 Ok(()) => 0,
                 Err(_) => (failures + 1).min(DOUBLINGS_MAX),
             };
-            let pause = every.mul_f64(rand::random_range(0.5..=1.0)) * 2u32.pow(failures);
-            let pause = pause.min(every.max(REFUSED_PAUSE_MAX));
+            let pauses = Backoff::new(jittered(every, JITTER), every.max(REFUSED_PAUSE_MAX));
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(pauses.pause_after(failures)) => {}
                 () = drain.reached(Phase::Leaving), if !leaves => {}
             }
         }

@@ -51,6 +51,7 @@ pub mod telemetry;
 pub mod dial;
 pub mod limits;
 
+pub mod backoff;
 pub mod close;
 pub mod frame;
 pub mod live;

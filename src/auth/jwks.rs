@@ -19,6 +19,7 @@ pub use document::{Useless, keys};
 use fetch::{FetchError, fetch};
 
 use super::{Algorithm, Key};
+use crate::backoff::{Backoff, jittered};
 use crate::live::Live;
 use crate::telemetry;
 
@@ -33,9 +34,12 @@ const REFRESH_AT: f64 = 0.8;
 /// How long keys that are no longer fresh count on, while the issuer cannot be reached.
 const STALE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Pauses between tries that fail: from, doubling, up to.
-const RETRY_MIN: Duration = Duration::from_secs(1);
+/// Pauses between fetches that fail.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), RETRY_MAX);
+
+/// The part by which each pause is cut at most, so that nodes that started together do not fetch together for ever.
+const JITTER: f64 = 0.1;
 
 /// Strangers with keys unheard of cannot make a node ask more often.
 pub const WANTED_INTERVAL: Duration = Duration::from_secs(10);
@@ -93,7 +97,7 @@ impl Fetching {
             fetched: fetched.clone(),
             wanted: wanted.clone(),
             progress: sender,
-            failures: 0,
+            retry: RETRY,
         };
         let task = tokio::spawn(task.run());
         Self { jwks: jwks.clone(), fetched, wanted, progress, task }
@@ -142,8 +146,8 @@ struct Task {
     fetched: Live<Fetched>,
     wanted: Arc<Notify>,
     progress: watch::Sender<Progress>,
-    /// Fetches that have failed since the last that did not.
-    failures: u32,
+    /// Counts the fetches that have failed since the last that did not.
+    retry: Backoff,
 }
 
 impl Task {
@@ -154,10 +158,9 @@ impl Task {
             let pause = match self.fetch().await {
                 Ok(fresh) => fresh.mul_f64(REFRESH_AT),
                 Err(error) => {
-                    telemetry::jwks_failed(&self.jwks.address, &error, self.failures == 0);
-                    let doubled = RETRY_MIN.saturating_mul(1 << self.failures.min(10));
-                    self.failures = self.failures.saturating_add(1);
-                    doubled.min(RETRY_MAX)
+                    let is_first = self.retry.failures() == 0;
+                    telemetry::jwks_failed(&self.jwks.address, &error, is_first);
+                    self.retry.next_pause()
                 }
             };
             self.forget_stale();
@@ -167,8 +170,7 @@ impl Task {
                 progress.is_fetching = false;
                 progress.may_begin_at = may_begin_at;
             });
-            // Nodes that started together do not ask together for ever.
-            let again = Instant::now() + pause.mul_f64(rand::random_range(0.9..1.));
+            let again = Instant::now() + jittered(pause, JITTER);
             self.pause(again, may_begin_at).await;
         }
     }
@@ -197,10 +199,10 @@ impl Task {
             true => (before.keys.clone(), before.version),
             false => (keys(&answer.body, self.jwks.only)?, before.version + 1),
         };
-        if !is_same || self.failures > 0 {
+        if !is_same || self.retry.failures() > 0 {
             telemetry::jwks_fetched(&self.jwks.address, keys.len());
         }
-        self.failures = 0;
+        self.retry.reset();
         let lasts = fresh + STALE_MAX;
         let stale_at = Some((Instant::now() + lasts, SystemTime::now() + lasts));
         self.fetched.replace(Fetched { keys, version, body: answer.body, stale_at });

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::publication::NodeId;
 
 /// How often the wait is doubled: at most, a step follows the last one after 32 times as long as the first.
@@ -56,7 +57,7 @@ impl Brake {
             }
             Some(_) => {}
         }
-        after * 2u32.pow(self.doublings)
+        Backoff::new(after, longest).pause_after(self.doublings)
     }
 
     /// So many are to be shed now.

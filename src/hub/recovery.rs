@@ -13,6 +13,7 @@ use tokio::time::{interval, sleep};
 use super::recent::BACKLOG_BYTES_MAX;
 use super::registry::Registry;
 use super::tail::Next;
+use crate::backoff::Backoff;
 use crate::broker::{Broker, PAGE_MAX, Page};
 use crate::publication::{Channel, Position, Publication};
 use crate::vital;
@@ -23,9 +24,8 @@ const OPEN_BATCH_MAX: usize = 500;
 /// Most questions for positions, and most channels that are read, at the same time.
 const READS_MAX: usize = 8;
 
-/// The pauses before something that failed is tried again: doubling, for as long as it is wanted.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LONGEST: Duration = Duration::from_secs(2);
+/// The pauses before a read that failed is tried again, for as long as it is wanted.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// How soon it is looked again whether what went before has been told to all subscribers.
 const TELLING_PAUSE: Duration = Duration::from_millis(5);
@@ -116,11 +116,6 @@ pub fn start(registry: Arc<Registry>, broker: Arc<dyn Broker>) {
     });
 }
 
-/// The pause after so many tries in vain.
-fn pause(tries: Tries) -> Duration {
-    (RETRY_FIRST * 2u32.pow(tries.min(6))).min(RETRY_LONGEST)
-}
-
 struct Recovery {
     registry: Arc<Registry>,
     broker: Arc<dyn Broker>,
@@ -159,7 +154,8 @@ impl Recovery {
                 },
                 Err(why) => {
                     self.registry.reading_failed(&channel, reading, why);
-                    self.clone().again(Work::Open(channel, reading, tries + 1), pause(tries));
+                    self.clone()
+                        .again(Work::Open(channel, reading, tries + 1), RETRY.pause_after(tries));
                 }
             }
         }
@@ -182,7 +178,10 @@ impl Recovery {
                 }
                 Err(why) => {
                     self.registry.reading_failed(&channel, reading, why);
-                    return self.again(Work::CatchUp(channel, reading, tries + 1), pause(tries));
+                    return self.again(
+                        Work::CatchUp(channel, reading, tries + 1),
+                        RETRY.pause_after(tries),
+                    );
                 }
             }
         }
