@@ -58,3 +58,4 @@ pub mod live;
 pub mod publication;
 pub mod rules;
 pub mod settings;
+pub mod sharded;

@@ -1,17 +1,14 @@
 //! Whose sessions are on this node: to count them, and to end them when the user is disconnected.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::auth::{Identity, Revocations, is_until};
 use crate::close::Close;
 use crate::outbound::Outbound;
 use crate::publication::User;
-
-/// Slices of the users, so that sessions seldom meet at one lock.
-const SHARDS: usize = 64;
+use crate::sharded::{Sharded, shrink};
 
 /// The sessions of each user on this node, and whose tokens are revoked. Cheap to clone; all clones
 /// are one.
@@ -19,8 +16,7 @@ const SHARDS: usize = 64;
 pub struct Users(Arc<Shared>);
 
 struct Shared {
-    shards: [Mutex<HashMap<Arc<str>, Sessions>>; SHARDS],
-    hasher: RandomState,
+    shards: Sharded<HashMap<Arc<str>, Sessions>>,
     revocations: Revocations,
 }
 
@@ -48,11 +44,7 @@ pub enum Refusal {
 
 impl Users {
     pub fn new(revocations: Revocations) -> Self {
-        Self(Arc::new(Shared {
-            shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
-            revocations,
-        }))
+        Self(Arc::new(Shared { shards: Sharded::default(), revocations }))
     }
 
     /// Takes a session in as its user's; given back by the guard's drop. None: it has no user.
@@ -100,7 +92,7 @@ impl Users {
         outbound: Arc<Outbound>,
         max: usize,
     ) -> Result<Entered, Refusal> {
-        let mut shard = self.shard(&user);
+        let mut shard = self.0.shards.of(&*user);
         if shard.get(&user).map_or(0, Sessions::len) >= max {
             return Err(Refusal::Full);
         }
@@ -111,7 +103,7 @@ impl Users {
 
     /// How many sessions the user has here.
     pub fn count(&self, user: &str) -> usize {
-        self.shard(user).get(user).map_or(0, Sessions::len)
+        self.0.shards.of(user).get(user).map_or(0, Sessions::len)
     }
 
     /// From here on the user's tokens issued until `before`, in Unix milliseconds, are refused, and
@@ -127,7 +119,7 @@ impl Users {
 
     /// Closes the user's sessions whose tokens were issued until `before`. Returns how many.
     pub fn revoked(&self, user: &str, before: u64) -> usize {
-        let shard = self.shard(user);
+        let shard = self.0.shards.of(user);
         let over = shard.get(user).map(|sessions| sessions.until(before)).unwrap_or_default();
         drop(shard);
         over.into_iter().filter(|outbound| outbound.close(Close::Revoked)).count()
@@ -138,22 +130,13 @@ impl Users {
     }
 
     fn leave(&self, user: &str, place: usize) {
-        let mut shard = self.shard(user);
+        let mut shard = self.0.shards.of(user);
         let Some(sessions) = shard.get_mut(user) else { return };
         sessions.remove(place);
         if sessions.len() == 0 {
             shard.remove(user);
-            if shard.len() * 4 < shard.capacity() {
-                let room = shard.len() * 2;
-                // A flood of users must not hold its memory for good.
-                shard.shrink_to(room);
-            }
+            shrink(&mut shard);
         }
-    }
-
-    fn shard(&self, user: &str) -> MutexGuard<'_, HashMap<Arc<str>, Sessions>> {
-        let at = self.0.hasher.hash_one(user) as usize % SHARDS;
-        self.0.shards[at].lock().expect("no code panics while it holds the users' lock")
     }
 }
 

@@ -1,16 +1,16 @@
 //! How many connections each client address has, and how fast it makes them.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::limits::Bucket;
+use crate::sharded::Sharded;
 
-/// Slices of the table, so that handshakes seldom meet at one lock.
+/// Shards of the table, so that handshakes seldom meet at one lock.
 const SHARDS: usize = 32;
 
 /// Most addresses that are measured at a time, some 20 MB of them. More are let pass unmeasured: the
@@ -26,8 +26,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The addresses that have connections, or had handshakes within the last second.
 pub struct Addresses {
-    shards: [Mutex<Shard>; SHARDS],
-    hasher: RandomState,
+    shards: Sharded<Shard, SHARDS>,
 }
 
 #[derive(Default)]
@@ -78,14 +77,13 @@ pub struct Visit {
 
 impl Addresses {
     pub fn new() -> Arc<Self> {
-        let shards = std::array::from_fn(|_| Mutex::default());
-        Arc::new(Self { shards, hasher: RandomState::new() })
+        Arc::new(Self { shards: Sharded::default() })
     }
 
     /// Takes one handshake; false where the address has had its `per_second`.
     pub fn take(&self, address: IpAddr, per_second: usize, now: Instant) -> bool {
         let address = address.into();
-        let mut shard = self.shard(address);
+        let mut shard = self.shards.of(&address);
         let entry = shard.entry(address, per_second, now);
         entry.is_none_or(|entry| entry.bucket.take(1, per_second, now))
     }
@@ -99,7 +97,7 @@ impl Addresses {
         now: Instant,
     ) -> Result<Option<Visit>, Full> {
         let address = address.into();
-        let mut shard = self.shard(address);
+        let mut shard = self.shards.of(&address);
         let Some(entry) = shard.entry(address, per_second, now) else { return Ok(None) };
         if entry.connections >= connections_max {
             return Err(Full);
@@ -108,14 +106,9 @@ impl Addresses {
         Ok(Some(Visit { addresses: self.clone(), address }))
     }
 
-    fn shard(&self, address: Address) -> MutexGuard<'_, Shard> {
-        let shard = self.hasher.hash_one(address) as usize % SHARDS;
-        self.shards[shard].lock().expect("no code panics while it holds a lock of the addresses")
-    }
-
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap().entries.len()).sum()
+        self.shards.each().map(|shard| shard.entries.len()).sum()
     }
 }
 
@@ -146,7 +139,7 @@ impl Shard {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut shard = self.addresses.shard(self.address);
+        let mut shard = self.addresses.shards.of(&self.address);
         if let Some(entry) = shard.entries.get_mut(&self.address) {
             // What else is left of it is swept when there are many.
             entry.connections -= 1;

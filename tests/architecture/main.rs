@@ -28,7 +28,7 @@ const STOREYS: &[&[&str]] = &[
     &["vital"],
     &["telemetry"],
     &["dial", "limits"],
-    &["backoff", "close", "frame", "live", "publication", "rules", "settings"],
+    &["backoff", "close", "frame", "live", "publication", "rules", "settings", "sharded"],
 ];
 
 /// Imports within a storey that are meant: the nouns build on each other.

@@ -48,7 +48,7 @@ fn who_leaves_makes_room_and_the_last_one_leaves_nothing() {
     assert_eq!(users.count("ada"), 2);
     drop((second, third));
     assert_eq!(users.count("ada"), 0);
-    assert!(users.0.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    assert!(users.0.shards.each().all(|shard| shard.is_empty()));
 }
 
 #[test]
