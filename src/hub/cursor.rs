@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
+use super::item::{Item, LOST};
 use super::recent::{Kept, Recent, Since};
-use super::tail::Item;
 use crate::publication::{Position, Publication};
 use crate::rules::History;
 
@@ -171,7 +171,7 @@ impl Cursor {
     /// before it began another; then no client is resumed until it has caught up.
     pub fn fall_back(&mut self, end: Option<Position>, items: &mut Vec<Item>) {
         debug_assert!(end < self.last);
-        items.push(Item::Gap(super::tail::LOST));
+        items.push(Item::Gap(LOST));
         self.restart(end);
     }
 

@@ -1,13 +1,13 @@
-//! One slice of the channels. Plain data; whoever calls holds the lock.
+//! One shard of the channels. Plain data; the caller holds the lock.
 
 use std::collections::HashMap;
 
-use super::registry::ChannelCount;
 use super::subscribers::{Snapshot, Subscriber, Subscribers};
 use super::tail::Tail;
-use super::top::Tally;
+use super::tally::Tally;
 use crate::publication::{Channel, Position};
 use crate::rules::{Delivery, Policy, Rules};
+use crate::sharded::shrink;
 
 /// Channel to who listens.
 #[derive(Default)]
@@ -28,6 +28,13 @@ struct Entry {
     keeps_history: bool,
     /// The last position that its subscribers got while there was no tail.
     seen: Option<Position>,
+}
+
+/// A channel and how many local sessions subscribe to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelCount {
+    pub channel: Channel,
+    pub subscribers: usize,
 }
 
 /// What follows of new rules for a channel that somebody wants.
@@ -121,10 +128,7 @@ impl Shard {
         let last = entry.interests == 0;
         if last {
             self.channels.remove(channel);
-            if self.channels.len() * 4 < self.channels.capacity() {
-                // A flood of channels must not hold its memory for good.
-                self.channels.shrink_to(self.channels.len() * 2);
-            }
+            shrink(&mut self.channels);
         }
         last
     }

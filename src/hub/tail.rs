@@ -4,26 +4,18 @@
 //! Invariant: what a tail lets through is in order and never twice; where it cannot say that nothing
 //! is missing, it says [`Item::Gap`].
 
+mod reading;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
+use self::reading::Reading;
 use super::cursor::{Cursor, Place};
+use super::item::{CROWDED, Item, LOST, RULES_CHANGED, TRIMMED};
 use crate::broker::Unavailable;
 use crate::publication::{Position, Publication};
-
-/// Publications that wait while a channel catches up; beyond them they are read again.
-const HELD_MAX: usize = 10_000;
-
-/// The same in payload bytes.
-const HELD_BYTES_MAX: usize = 4 << 20;
-
-/// What a gap is put down to.
-const TRIMMED: &str = "history_trimmed";
-pub const LOST: &str = "history_lost";
-const CROWDED: &str = "too_many_publications";
-const RULES_CHANGED: &str = "rules_changed";
 
 /// One channel's standing.
 pub struct Tail {
@@ -37,27 +29,6 @@ pub struct Tail {
     opening: Vec<oneshot::Sender<Result<(), Unavailable>>>,
 }
 
-#[derive(Default)]
-struct Reading {
-    /// Has somebody been asked to read?
-    begun: bool,
-    held: VecDeque<Publication>,
-    held_bytes: usize,
-    /// What was held was dropped, so that it must be read once more.
-    overflown: bool,
-    /// What was dropped held publications that stand in no history.
-    plain_lost: bool,
-    /// Where the history ended when it was asked.
-    target: Option<Position>,
-    /// The broker was away: publications may have been missed.
-    interrupted: bool,
-    /// Held publications went on from what was read.
-    advanced: bool,
-    /// The channel had subscribers before it had a position, as its rule has just begun to keep history. Up to
-    /// then they got everything directly, and nothing may go missing on the way from the one to the other.
-    late: bool,
-}
-
 /// What is to be done with what arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arrived {
@@ -66,13 +37,6 @@ pub enum Arrived {
     Nothing,
     /// It waits, and what is missing before it is to be read.
     Read(u64),
-}
-
-/// What is to be told to subscribers, in order.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Item {
-    Publication(Publication),
-    Gap(&'static str),
 }
 
 /// What comes after a step of a reading.
@@ -338,30 +302,6 @@ impl Tail {
     pub fn fail(&mut self, why: Unavailable) {
         for waiting in self.opening.drain(..) {
             let _ = waiting.send(Err(why));
-        }
-    }
-}
-
-impl Reading {
-    /// Is all that came since the channel flows at hand, and does some of it stand in the history?
-    fn holds_unbroken(&self) -> bool {
-        let held = || self.held.iter().any(|held| held.position.is_some());
-        !self.interrupted && !self.overflown && held()
-    }
-
-    /// Has the history just begun, and did subscribers get everything before it directly?
-    fn may_start_fresh(&self, end: Option<Position>) -> bool {
-        self.late && !self.interrupted && !self.overflown && end.is_some_and(|end| end.seq == 0)
-    }
-
-    fn hold(&mut self, publication: Publication) {
-        self.held_bytes += publication.payload.len();
-        self.held.push_back(publication);
-        if self.held.len() > HELD_MAX || self.held_bytes > HELD_BYTES_MAX {
-            self.plain_lost |= self.held.iter().any(|held| held.position.is_none());
-            self.overflown = true;
-            self.held = VecDeque::new();
-            self.held_bytes = 0;
         }
     }
 }

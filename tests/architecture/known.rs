@@ -77,16 +77,6 @@ config/layers.rs
 gateway.rs
 gateway/leaving.rs
 
-hub/catching_up.rs
-hub/recovery.rs
-hub/registry.rs
-hub/shard.rs
-hub/top.rs
-hub/top/tally.rs
-
-hub/cursor.rs
-hub/tail.rs
-
 internal.rs
 internal/api.rs
 internal/disconnect.rs
@@ -129,8 +119,6 @@ transport/socket.rs
 pub const LONG_FILES: &[&str] = &[
     "broker/redis/functions.rs",
     "broker/redis/publisher.rs",
-    "hub/registry.rs",
-    "hub/tail/tests.rs",
     "outbound.rs",
     "session.rs",
     "session/state.rs",

@@ -1,8 +1,9 @@
 mod model;
+mod resuming;
+mod rules;
 
-use super::super::recent::Since;
+use super::reading::HELD_MAX;
 use super::*;
-use crate::rules::History;
 use bytes::Bytes;
 
 fn at(epoch: u64, seq: u64) -> Position {
@@ -276,46 +277,6 @@ async fn who_waits_for_the_opening_is_answered() {
 }
 
 #[test]
-fn clients_go_on_from_what_is_kept_since_they_came() {
-    let history = History { size: 10, age: std::time::Duration::from_secs(60) };
-    let mut tail = live(at(1, 5));
-    let Since::Yes(none) = tail.cursor.since(at(1, 5), history) else {
-        panic!("nothing is missing")
-    };
-    assert!(none.is_empty());
-    assert!(matches!(tail.cursor.since(at(1, 6), history), Since::Ahead), "it has not come yet");
-    assert!(matches!(tail.cursor.since(at(1, 3), history), Since::Load(_)));
-    assert!(matches!(tail.cursor.since(at(1, 2), history), Since::Read(_)), "it is being read");
-    tail.arrive(kept(1, 6));
-    let recent = tail.cursor.recent().unwrap();
-    recent.loaded(vec![kept(1, 6), kept(1, 5), kept(1, 4), kept(1, 3)], true);
-    let mut after = |seq| match tail.cursor.since(at(1, seq), history) {
-        Since::Yes(backlog) => Some(backlog.iter().map(|kept| kept.position().seq).collect()),
-        _ => None::<Vec<_>>,
-    };
-    assert_eq!(after(2), Some(vec![3, 4, 5, 6]));
-    assert_eq!(after(4), Some(vec![5, 6]));
-    assert_eq!(after(6), Some(vec![]));
-    assert_eq!(after(1), None, "2 is gone");
-}
-
-#[test]
-fn a_publication_whose_stream_is_gone_again_lets_no_client_resume_from_before_it() {
-    let history = History { size: 10, age: std::time::Duration::from_secs(60) };
-    let mut tail = live(at(1, 5));
-    // Another epoch began; by the time it is asked for, its stream has expired too.
-    does_not_believe(&mut tail, kept(2, 1));
-    assert!(matches!(tail.cursor.since(at(1, 5), history), Since::No), "2-1 would be missing");
-    assert!(tail.cursor.after(at(1, 5)).is_none());
-    // The next epoch leads on.
-    assert!(matches!(tail.arrive(kept(3, 1)), Arrived::Read(_)));
-    let mut items = Vec::new();
-    tail.page(vec![kept(3, 1)], true, &mut items);
-    released(&mut tail);
-    assert!(matches!(tail.cursor.since(at(3, 1), history), Since::Yes(_)));
-}
-
-#[test]
 fn what_a_promoted_server_receives_late_is_not_delivered_again() {
     let mut tail = live(at(1, 8));
     [9, 10].into_iter().for_each(|seq| drop(tail.arrive(kept(1, seq))));
@@ -332,48 +293,6 @@ fn what_a_promoted_server_receives_late_is_not_delivered_again() {
 }
 
 #[test]
-fn a_rule_that_begins_to_keep_history_takes_nothing_from_those_who_subscribe_already() {
-    // The history is at 1-7, and nothing tells whether subscribers got that much: they are told.
-    let mut tail = Tail::late(None);
-    tail.open();
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(1, 7)), &mut items);
-    assert_eq!(items, [Item::Gap(RULES_CHANGED)]);
-
-    // Its first publications come while it is asked for: nothing can be missing.
-    let mut tail = Tail::late(None);
-    tail.open();
-    tail.arrive(plain());
-    tail.arrive(kept(1, 1));
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(1, 2)), &mut items);
-    items.extend(released(&mut tail));
-    assert_eq!(publications(&items), [None, Some(at(1, 1))]);
-
-    // It has just begun: what is on its way still comes, as it stands in no history any more.
-    let mut tail = Tail::late(None);
-    tail.open();
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(2, 0)), &mut items);
-    items.extend(released(&mut tail));
-    assert_eq!(items, []);
-    let straggler = Publication { position: None, ..kept(1, 9) };
-    assert_eq!(tail.arrive(kept(1, 9)), Arrived::Deliver(straggler));
-    assert_eq!(tail.arrive(kept(2, 1)), Arrived::Deliver(kept(2, 1)));
-    assert_eq!(tail.arrive(kept(1, 10)), Arrived::Nothing);
-
-    // They got 1-3 before; 1-4 and 1-5 are on their way.
-    let mut tail = Tail::late(Some(at(1, 3)));
-    tail.open();
-    tail.arrive(kept(1, 5));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(1, 5)), &mut items), Next::Page(at(1, 3)));
-    tail.page(vec![kept(1, 4), kept(1, 5)], true, &mut items);
-    items.extend(released(&mut tail));
-    assert_eq!(publications(&items), [Some(at(1, 4)), Some(at(1, 5))]);
-}
-
-#[test]
 fn what_stands_in_no_history_waits_also_while_the_broker_is_away_again() {
     let mut tail = interrupted(at(1, 5));
     tail.arrive(kept(1, 6));
@@ -385,31 +304,6 @@ fn what_stands_in_no_history_waits_also_while_the_broker_is_away_again() {
     tail.page(vec![kept(1, 6), kept(1, 7), kept(1, 8)], true, &mut items);
     items.extend(released(&mut tail));
     assert_eq!(publications(&items), [Some(at(1, 6)), Some(at(1, 7)), None, Some(at(1, 8))]);
-}
-
-#[test]
-fn what_a_node_published_past_the_history_lets_no_client_resume_from_before_it() {
-    let history = History { size: 10, age: std::time::Duration::from_secs(60) };
-    let mut tail = live(at(1, 5));
-    let by_a_service = plain();
-    assert_eq!(tail.arrive(by_a_service.clone()), Arrived::Deliver(by_a_service));
-    assert!(matches!(tail.cursor.since(at(1, 5), history), Since::Yes(_)));
-    tail.arrive(Publication { signed: true, ..plain() });
-    assert!(matches!(tail.cursor.since(at(1, 5), history), Since::No));
-    tail.arrive(kept(1, 6));
-    assert!(matches!(tail.cursor.since(at(1, 6), history), Since::Yes(_)));
-}
-
-#[test]
-fn an_epoch_that_other_rules_began_is_told_as_a_gap_also_on_a_connection_that_held() {
-    let first = Publication { rules_changed: true, ..kept(2, 1) };
-    let mut tail = live(at(1, 5));
-    assert!(matches!(tail.arrive(first.clone()), Arrived::Read(_)));
-    let mut items = Vec::new();
-    assert_eq!(tail.page(vec![first.clone()], true, &mut items), Next::Release);
-    assert_eq!(items, [Item::Gap(RULES_CHANGED)]);
-    assert_eq!(released(&mut tail), [Item::Publication(first)]);
-    assert_eq!(tail.last(), Some(at(2, 1)));
 }
 
 #[test]

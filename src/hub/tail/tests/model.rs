@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 
 use super::*;
+use crate::hub::recent::Since;
+use crate::rules::History;
 
 #[derive(Clone, Debug)]
 enum Step {

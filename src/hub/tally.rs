@@ -1,9 +1,36 @@
-//! What the channels of one shard have carried of late. Plain data; whoever calls holds the shard's lock.
+//! What the channels of one shard have carried of late. Plain data; the caller holds the shard's lock.
+//!
+//! Publications and bytes are counted where a publication finds its subscribers, under the lock that is held
+//! there anyway, by the hash that is known there anyway. So there are only channels that somebody here listens
+//! to. What is read from history for who comes back is not counted.
+//!
+//! Each of `telemetry.top_channels` counters costs at most 1.3 KB, four times a name of 255 bytes with its
+//! numbers: for two measures, in two windows. It is no memory before there is a channel to count.
+
+mod sketch;
+mod windows;
 
 use std::mem::swap;
 
-use super::sketch::Sketch;
-use super::{Busy, By};
+use self::sketch::Sketch;
+pub use self::windows::Windows;
+
+/// What channels are busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Publications to channels that somebody here listens to.
+    Publications,
+    /// Bytes of their payloads, once for each subscriber: what the node has to send.
+    Bytes,
+}
+
+/// A busy channel: the truth is `count`, or less by at most `error`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busy {
+    pub channel: String,
+    pub count: u64,
+    pub error: u64,
+}
 
 /// Two windows: the one that runs, and the whole one before it.
 #[derive(Debug, Default)]

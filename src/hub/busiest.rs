@@ -1,0 +1,63 @@
+//! Which channels of this node are the busiest: for somebody who asks at night what is so hot.
+//!
+//! What channels carry is counted ([`Tally`](super::tally::Tally)); subscribers are counted by walking the channels.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use super::channels::Channels;
+use super::shard::ChannelCount;
+use super::tally::{Busy, By};
+
+/// The busiest channels, the busiest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busiest {
+    pub channels: Vec<Busy>,
+    /// Of all channels, exactly.
+    pub total: u64,
+    /// The time that was counted.
+    pub covered: Duration,
+}
+
+/// None: nothing is counted.
+pub fn busiest(channels: &Channels, by: By, channels_max: usize) -> Option<Busiest> {
+    let now = Instant::now();
+    let window = channels.windows().number(now);
+    let (mut busiest, mut total) = (Vec::new(), 0u64);
+    for mut shard in channels.shards() {
+        let tally = shard.tally();
+        if !tally.is_on() {
+            return None;
+        }
+        let (busy, all) = tally.busy(by, window);
+        busiest.extend(busy);
+        total = total.saturating_add(all);
+    }
+    busiest.sort_unstable_by(|a, b| (b.count, &a.channel).cmp(&(a.count, &b.channel)));
+    busiest.truncate(channels_max);
+    Some(Busiest { channels: busiest, total, covered: channels.windows().covered(now) })
+}
+
+/// The channels with the most local subscribers, those with the most first; and how many subscriptions
+/// all channels have.
+pub fn most_subscribed(channels: &Channels, channels_max: usize) -> (Vec<ChannelCount>, usize) {
+    // The least of those that are kept is on top. A node may have a million channels.
+    let (mut most, mut total) = (BinaryHeap::new(), 0);
+    for shard in channels.shards() {
+        for (channel, subscribers) in shard.subscribed() {
+            total += subscribers;
+            let least = most.peek().map_or(0, |Reverse((least, _))| *least);
+            if most.len() < channels_max || subscribers > least {
+                most.push(Reverse((subscribers, channel.clone())));
+            }
+            if most.len() > channels_max {
+                most.pop();
+            }
+        }
+    }
+    let count = |Reverse((subscribers, channel))| ChannelCount { channel, subscribers };
+    let mut most: Vec<_> = most.into_iter().map(count).collect();
+    most.sort_unstable_by(|a, b| (b.subscribers, &a.channel).cmp(&(a.subscribers, &b.channel)));
+    (most, total)
+}

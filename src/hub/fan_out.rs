@@ -1,0 +1,148 @@
+//! Delivery to a channel's subscribers: encoded once, put in line for each one's socket. Holds no lock while
+//! it walks them, and never waits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use super::subscribers::Snapshot;
+use crate::close::Close;
+use crate::outbound::{AtOnce, Flushers, Full, Outbound, Pushed};
+use crate::protocol::{Encoded, Encoding, Push};
+use crate::publication::Publication;
+use crate::rules::Delivery;
+use crate::telemetry;
+
+/// Subscribers of a channel up to which a publication is written where it is delivered.
+const AT_ONCE_MAX: usize = 1024;
+
+/// Puts frames in line, and the tasks that write what is not written at once.
+#[derive(Default)]
+pub struct FanOut {
+    flushers: Arc<Flushers>,
+}
+
+impl FanOut {
+    /// Starts the tasks that write what is delivered, on the current runtime.
+    pub fn start_flushers(&self) {
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        self.flushers.start(workers);
+    }
+
+    /// Puts a publication in line for each of the subscribers. Never waits.
+    ///
+    /// Where no `more` follows, it is written while each subscriber's data is at hand: one walk
+    /// instead of two. A burst is put in line first, and a large channel left to the flushers.
+    pub fn hand_out(
+        &self,
+        channel: &str,
+        subscribers: &Snapshot,
+        delivery: Delivery,
+        publication: &Publication,
+        more: bool,
+        received: Instant,
+    ) {
+        let trace = telemetry::relay_began(channel, publication);
+        let mut encoded = Encoded::new(channel, publication);
+        let mut delivered = [0; Encoding::COUNT];
+        let mut to_flush = Vec::new();
+        let mut at_once = (!more && subscribers.places() <= AT_ONCE_MAX).then(AtOnce::default);
+        let mut skipped = 0;
+        for (number, subscriber) in subscribers.numbered() {
+            let own = publication.session == Some(subscriber.outbound.session());
+            if own && !subscriber.echo {
+                continue;
+            }
+            let frame = encoded.frame(subscriber.encoding);
+            let pushed = match delivery {
+                Delivery::Every => self.push(&subscriber.outbound, number, frame),
+                Delivery::Latest => {
+                    let latest = subscriber.outbound.push_latest(number, frame);
+                    skipped += u64::from(latest.skipped);
+                    Ok(latest.pushed)
+                }
+            };
+            match pushed {
+                Err(Full) => {
+                    close_slow(&subscriber.outbound);
+                    continue;
+                }
+                Ok(Pushed::Flush) => match &mut at_once {
+                    Some(at_once) => at_once.write(&subscriber.outbound),
+                    None => to_flush.push(subscriber.outbound.clone()),
+                },
+                Ok(Pushed::Covered) => {}
+                Ok(Pushed::Ended) => continue,
+            }
+            delivered[subscriber.encoding.label() as usize] += 1;
+            if own {
+                subscriber.outbound.echoed();
+            }
+        }
+        if at_once.is_none() {
+            self.flushers.flush(to_flush, publication.payload.len());
+        }
+        if skipped > 0 {
+            telemetry::publications_skipped(skipped);
+        }
+        telemetry::publication_relayed(trace, delivered, received.elapsed(), age(publication));
+    }
+
+    /// Tells all subscribers of a channel something that is no publication.
+    pub fn push_to_all(&self, subscribers: &Snapshot, push: &Push<'_>) {
+        let mut to_flush = Vec::new();
+        let mut frames: [Option<Option<Bytes>>; Encoding::COUNT] = Default::default();
+        let mut bytes = 0;
+        for (number, subscriber) in subscribers.numbered() {
+            let frame = frames[subscriber.encoding as usize]
+                .get_or_insert_with(|| subscriber.encoding.push(push));
+            let Some(frame) = frame.clone() else {
+                if subscriber.closes_on_gap && matches!(push, Push::Gap { .. }) {
+                    subscriber.outbound.close(Close::Gap);
+                }
+                continue;
+            };
+            bytes = frame.len();
+            match self.push(&subscriber.outbound, number, frame) {
+                Err(Full) => close_slow(&subscriber.outbound),
+                Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
+                Ok(Pushed::Covered | Pushed::Ended) => {}
+            }
+        }
+        self.flushers.flush(to_flush, bytes);
+    }
+
+    /// Queues a frame of a subscription. Fails only where the socket was written to and did not take enough.
+    fn push(&self, outbound: &Outbound, number: u64, frame: Bytes) -> Result<Pushed, Full> {
+        let pushed = outbound.push(number, frame.clone());
+        if pushed.is_ok() || !outbound.is_in_line() {
+            return pushed;
+        }
+        self.flushers.write_line();
+        match outbound.push(number, frame.clone()) {
+            // Another thread is writing it this very moment: it is not slow yet.
+            Err(Full) if outbound.is_in_line() => {
+                outbound.push_beyond(number, frame);
+                Ok(Pushed::Covered)
+            }
+            pushed => pushed,
+        }
+    }
+}
+
+fn close_slow(outbound: &Outbound) {
+    if outbound.close(Close::Slow) {
+        telemetry::slow_consumer_closed();
+    }
+}
+
+/// An older publication was stamped by a broken clock, or in another unit.
+const AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// How long ago the first node took the publication. Clocks differ: never less than nothing.
+fn age(publication: &Publication) -> Option<Duration> {
+    let sent_at = Duration::from_micros(publication.sent_at?);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(now.saturating_sub(sent_at)).filter(|age| *age < AGE_MAX)
+}

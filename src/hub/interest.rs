@@ -1,0 +1,168 @@
+//! A channel that a session asks for, until it subscribes, and its subscription.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
+
+use super::parts::Parts;
+use super::recent::Since;
+use super::registry::Registry;
+use super::resuming::{self, Word};
+use super::subscribers::Subscriber;
+use crate::broker::{Receipt, Unavailable};
+use crate::publication::{Channel, Position};
+
+/// How often an interest waits for a history to be read. What is read may be dropped again before
+/// it is looked at, when the broker is interrupted.
+const READS_MAX: u32 = 3;
+
+/// How often, and how long each time, an interest waits for this node to come to where the client
+/// is: as long as a busy node may be behind another one.
+const BEHIND_MAX: u32 = 20;
+const BEHIND_PAUSE: Duration = Duration::from_millis(25);
+
+/// A channel that was asked for; resolves when the broker has confirmed it, and where it keeps
+/// history, when this node knows how far that goes and has what follows the position it was asked
+/// for with.
+pub struct Interest {
+    step: Step,
+    since: Option<Position>,
+    reads: u32,
+    waits: u32,
+    claim: Claim,
+}
+
+enum Step {
+    Confirming(Receipt<()>),
+    Opening(oneshot::Receiver<Result<(), Unavailable>>),
+    Loading(oneshot::Receiver<Unavailable>),
+    /// Another node was quicker to deliver what the client has.
+    Behind(Pin<Box<Sleep>>),
+    Ready,
+}
+
+impl Interest {
+    /// From here on the broker is subscribed to the channel, as long as there is an interest or a subscription.
+    pub(super) fn new(parts: Arc<Parts>, channel: Channel, since: Option<Position>) -> Self {
+        let receipt = parts.registry.channels.add_interest(&channel, &*parts.broker);
+        let claim = Claim { parts, channel };
+        Self { step: Step::Confirming(receipt), since, reads: 0, waits: 0, claim }
+    }
+
+    pub fn channel(&self) -> &Channel {
+        &self.claim.channel
+    }
+
+    /// From here on the subscriber gets what is published; `say` is told first where it comes in and
+    /// what it has missed.
+    pub fn subscribe(self, subscriber: Subscriber, say: &mut dyn FnMut(Word<'_>)) -> Subscription {
+        let echo = subscriber.echo;
+        let Claim { parts, channel } = &self.claim;
+        let number = resuming::join(&parts.registry, channel, subscriber, self.since, say);
+        Subscription { number, echo, claim: self.claim }
+    }
+
+    fn opening(&self) -> Step {
+        match resuming::opened(self.claim.registry(), &self.claim.channel) {
+            Some(opened) => Step::Opening(opened),
+            None => self.loading(),
+        }
+    }
+
+    fn loading(&self) -> Step {
+        let Some(since) = self.since.filter(|_| self.reads < READS_MAX) else { return Step::Ready };
+        match resuming::since(self.claim.registry(), &self.claim.channel, since) {
+            Since::Yes(_) | Since::No => Step::Ready,
+            Since::Ahead if self.waits < BEHIND_MAX => Step::Behind(Box::pin(sleep(BEHIND_PAUSE))),
+            Since::Ahead => Step::Ready,
+            Since::Read(loaded) | Since::Load(loaded) => Step::Loading(loaded),
+        }
+    }
+}
+
+impl Future for Interest {
+    type Output = Result<(), Unavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let next = match &mut self.step {
+                Step::Confirming(receipt) => match ready!(Pin::new(receipt).poll(cx)) {
+                    Ok(()) => self.opening(),
+                    Err(why) => return Poll::Ready(Err(why)),
+                },
+                Step::Opening(opened) => match ready!(Pin::new(opened).poll(cx)) {
+                    Ok(Ok(())) => self.loading(),
+                    Ok(Err(why)) => return Poll::Ready(Err(why)),
+                    // The channel was dropped; a claim prevents that.
+                    Err(_) => self.opening(),
+                },
+                Step::Loading(loaded) => {
+                    if let Ok(why) = ready!(Pin::new(loaded).poll(cx)) {
+                        return Poll::Ready(Err(why));
+                    }
+                    self.reads += 1;
+                    self.loading()
+                }
+                Step::Behind(pause) => {
+                    ready!(pause.as_mut().poll(cx));
+                    self.waits += 1;
+                    self.loading()
+                }
+                Step::Ready => return Poll::Ready(Ok(())),
+            };
+            self.step = next;
+        }
+    }
+}
+
+/// A session's place among a channel's subscribers. Left by its drop.
+pub struct Subscription {
+    number: u64,
+    echo: bool,
+    claim: Claim,
+}
+
+impl Subscription {
+    pub fn channel(&self) -> &Channel {
+        &self.claim.channel
+    }
+
+    /// What its outbound queue knows it by.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Does the session get what it publishes there itself?
+    pub fn echo(&self) -> bool {
+        self.echo
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.claim.registry().channels.remove_subscriber(&self.claim.channel, self.number);
+    }
+}
+
+/// A claim on a channel: while there is one, the broker is subscribed. Given back by its drop.
+struct Claim {
+    parts: Arc<Parts>,
+    channel: Channel,
+}
+
+impl Claim {
+    fn registry(&self) -> &Registry {
+        &self.parts.registry
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Parts { registry, broker } = &*self.parts;
+        registry.channels.remove_interest(&self.channel, &**broker);
+    }
+}

@@ -1,0 +1,179 @@
+//! Catching up from history without gap or repeat. Each step takes the channel's lock for a few lines, lets its
+//! [`Tail`] decide, and tells the subscribers of that moment what it says.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::backoff::Backoff;
+use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
+use crate::hub::item::Item;
+use crate::hub::recovery_queue::{Tries, Work};
+use crate::hub::registry::Registry;
+use crate::hub::subscribers::Snapshot;
+use crate::hub::tail::{Next, Tail};
+use crate::protocol::Push;
+use crate::publication::{Channel, Position};
+
+/// The pauses before a read that failed is tried again, for as long as it is wanted.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+
+/// How soon it is looked again whether what went before has been told to all subscribers.
+const TELLING_PAUSE: Duration = Duration::from_millis(5);
+
+/// Reads what channels have missed. Cheap to clone.
+#[derive(Clone)]
+pub struct CatchUp {
+    pub registry: Arc<Registry>,
+    pub broker: Arc<dyn Broker>,
+}
+
+impl CatchUp {
+    /// Asks where the histories end, and catches up where something was missed.
+    pub async fn open(self, channels: Vec<(Channel, u64, Tries)>) {
+        let names = channels.iter().map(|(channel, ..)| channel.clone()).collect();
+        let ends = self.broker.positions(names).await;
+        for ((channel, reading, tries), end) in channels.into_iter().zip(ends) {
+            match end {
+                Ok(end) => match self.step(&channel, reading, |tail, it| tail.ends_at(end, it)) {
+                    Next::Done => {}
+                    Next::Release => self.clone().release(channel, reading),
+                    Next::Page(_) => self.add(Work::CatchUp(channel, reading, 0)),
+                    Next::Later => {
+                        self.clone().again(Work::Open(channel, reading, tries), TELLING_PAUSE);
+                    }
+                },
+                Err(why) => {
+                    self.failed(&channel, reading, why);
+                    self.clone()
+                        .again(Work::Open(channel, reading, tries + 1), RETRY.pause_after(tries));
+                }
+            }
+        }
+    }
+
+    /// Reads page after page of what was missed. A channel that fails gives its turn to others.
+    pub async fn catch_up(self, channel: Channel, reading: u64, tries: Tries) {
+        while let Some(after) = self.reads_after(&channel, reading) {
+            match self.broker.history(channel.clone(), Page::After(after), PAGE_MAX).await {
+                Ok(page) => {
+                    let is_end = page.len() < PAGE_MAX;
+                    match self.step(&channel, reading, |tail, it| tail.page(page, is_end, it)) {
+                        Next::Page(_) => {}
+                        Next::Release => return self.release(channel, reading),
+                        Next::Done => return,
+                        Next::Later => {
+                            return self.again(Work::CatchUp(channel, reading, 0), TELLING_PAUSE);
+                        }
+                    }
+                }
+                Err(why) => {
+                    self.failed(&channel, reading, why);
+                    return self.again(
+                        Work::CatchUp(channel, reading, tries + 1),
+                        RETRY.pause_after(tries),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Lets go of what came meanwhile.
+    pub fn release(self, channel: Channel, reading: u64) {
+        loop {
+            match self.step(&channel, reading, Tail::release) {
+                Next::Release => {}
+                Next::Done => return,
+                Next::Page(_) => return self.add(Work::CatchUp(channel, reading, 0)),
+                Next::Later => {
+                    return self.again(Work::Release(channel, reading), TELLING_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn add(&self, work: Work) {
+        self.registry.recovery_queue.add(work);
+    }
+
+    /// Puts a piece of work back into the queue after a pause, if it is still wanted then.
+    fn again(self, work: Work, pause: Duration) {
+        tokio::spawn(async move {
+            sleep(pause).await;
+            let wanted = match &work {
+                Work::Open(channel, reading, _)
+                | Work::CatchUp(channel, reading, _)
+                | Work::Release(channel, reading) => self.is_reading(channel, *reading),
+                Work::Load(_) => true,
+            };
+            if wanted {
+                self.add(work);
+            }
+        });
+    }
+
+    fn is_reading(&self, channel: &Channel, reading: u64) -> bool {
+        let channels = &self.registry.channels;
+        channels.with_tail(channel, |tail, _| tail.is_reading(reading)).unwrap_or(false)
+    }
+
+    /// From where on the channel is to be read. None: this reading no longer counts.
+    fn reads_after(&self, channel: &Channel, reading: u64) -> Option<Position> {
+        let channels = &self.registry.channels;
+        let last = |tail: &mut Tail| tail.last().filter(|_| tail.is_reading(reading));
+        channels.with_tail(channel, |tail, _| last(tail)).flatten()
+    }
+
+    fn failed(&self, channel: &Channel, reading: u64, why: Unavailable) {
+        self.registry.channels.with_tail(channel, |tail, _| {
+            if tail.is_reading(reading) {
+                tail.fail(why);
+            }
+        });
+    }
+
+    /// One step of a reading, and what it lets through.
+    fn step(
+        &self,
+        channel: &Channel,
+        reading: u64,
+        step: impl FnOnce(&mut Tail, &mut Vec<Item>) -> Next,
+    ) -> Next {
+        let received = Instant::now();
+        let channels = &self.registry.channels;
+        let mut items = Vec::new();
+        let stepped = channels.with_tail(channel, |tail, subscribers| {
+            if !tail.is_reading(reading) {
+                return None;
+            }
+            if std::mem::replace(&mut tail.telling, true) {
+                return Some((Next::Later, None));
+            }
+            Some((step(tail, &mut items), Some(subscribers.snapshot())))
+        });
+        let Some((next, subscribers)) = stepped.flatten() else { return Next::Done };
+        let Some(subscribers) = subscribers else { return next };
+        self.tell(channel, &subscribers, items, received);
+        channels.with_tail(channel, |tail, _| tail.telling = false);
+        next
+    }
+
+    fn tell(&self, channel: &Channel, subscribers: &Snapshot, items: Vec<Item>, received: Instant) {
+        let delivery = self.registry.channels.rules().of(channel.as_str()).delivery;
+        let (name, fan_out) = (channel.as_str(), &self.registry.fan_out);
+        let mut left = items.len();
+        for item in items {
+            left -= 1;
+            match item {
+                Item::Gap(reason) => {
+                    fan_out.push_to_all(subscribers, &Push::Gap { channel: name, reason });
+                }
+                Item::Publication(publication) => {
+                    let more = left > 0;
+                    fan_out.hand_out(name, subscribers, delivery, &publication, more, received);
+                }
+            }
+        }
+    }
+}

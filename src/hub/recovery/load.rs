@@ -1,0 +1,48 @@
+//! Reads a channel's history backwards, as far as those who resume it need.
+
+use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
+use crate::hub::recent::BACKLOG_BYTES_MAX;
+use crate::hub::registry::Registry;
+use crate::publication::{Channel, Position, Publication};
+
+pub async fn load(registry: &Registry, broker: &dyn Broker, channel: Channel) {
+    let channels = &registry.channels;
+    let range = channels.with_tail(&channel, |tail, _| tail.cursor.recent()?.range()).flatten();
+    let read = match range {
+        Some((start, wanted)) => read(broker, &channel, start, wanted).await,
+        // It begins with what is there already.
+        None => Ok((Vec::new(), true)),
+    };
+    channels.with_tail(&channel, |tail, _| match (tail.cursor.recent(), read) {
+        (Some(recent), Ok((newest_first, is_all))) => recent.loaded(newest_first, is_all),
+        (Some(recent), Err(why)) => recent.failed(why),
+        (None, _) => {}
+    });
+}
+
+/// Reads from `start` on, back to `wanted`: newest first, and whether nothing comes before it, or nothing that a
+/// client may get.
+async fn read(
+    broker: &dyn Broker,
+    channel: &Channel,
+    start: Position,
+    wanted: Position,
+) -> Result<(Vec<Publication>, bool), Unavailable> {
+    let mut newest_first: Vec<Publication> = Vec::new();
+    let mut bytes = 0;
+    let mut page = Page::Before(Position { seq: start.seq.saturating_add(1), ..start });
+    loop {
+        let some = broker.history(channel.clone(), page, PAGE_MAX).await?;
+        let is_end = some.len() < PAGE_MAX;
+        bytes += some.iter().map(|publication| publication.payload.len()).sum::<usize>();
+        newest_first.extend(some);
+        let first = newest_first.last().and_then(|publication| publication.position);
+        page = match first {
+            _ if is_end || bytes > BACKLOG_BYTES_MAX => return Ok((newest_first, true)),
+            // One more than is wanted, so that it is known where the chain begins.
+            Some(first) if first <= wanted => return Ok((newest_first, false)),
+            Some(first) => Page::Before(first),
+            None => return Ok((newest_first, true)),
+        };
+    }
+}
