@@ -11,9 +11,9 @@ run:
 	cargo run --release
 
 check:
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	cargo test --lib --test architecture --test docs --test chaos_checker --test random_operations_audit --test rolling_proof --test properties
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --lib --test architecture --test docs --test properties
 
 setup:
 	tests/setup.sh

@@ -1,9 +1,9 @@
 //! Channel names: by the million, and with a meaning elsewhere.
 
 use serde_json::{Value, json};
+use testkit::client::{Client, publication};
 
 use super::many;
-use super::support::client::{Client, publication};
 use super::victim::Victim;
 
 /// Channels of one command, and publications before their answers are read.

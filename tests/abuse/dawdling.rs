@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use testkit::raw::{BINARY, FIN, Raw, head, upgrade};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::many;
-use super::support::raw::{BINARY, FIN, Raw, head, upgrade};
 use super::victim::Victim;
 
 /// Between two bytes.

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use testkit::raw::{CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, text, upgrade};
 use tokio::task::JoinSet;
 
 use super::many;
-use super::support::raw::{CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, text, upgrade};
 use super::victim::Victim;
 
 const FLOODERS: usize = 8;

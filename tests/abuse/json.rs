@@ -1,10 +1,10 @@
 //! Texts that are hard to read.
 
 use serde_json::{Value, json};
+use testkit::client::{Client, Message};
+use testkit::raw::{FIN, Raw, TEXT, frame, text};
 
 use super::many;
-use super::support::client::{Client, Message};
-use super::support::raw::{FIN, Raw, TEXT, frame, text};
 use super::victim::Victim;
 
 const DEPTH: usize = 20_000;

@@ -1,12 +1,11 @@
 //! Words for the operator's log: none of a client's gets there, so none can pretend to be a line of it.
 
 use serde_json::json;
-
-use super::support::client::Client;
-use super::support::http;
-use super::support::node::Node;
-use super::support::process::Signal;
-use super::support::raw::{FIN, Raw, TEXT, frame, upgrade};
+use testkit::client::Client;
+use testkit::http;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::raw::{FIN, Raw, TEXT, frame, upgrade};
 
 const WORD: &str = "mallory";
 

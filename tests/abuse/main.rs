@@ -6,7 +6,6 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `open_files` | room for thousands of clients |
 //! | `victim` | the node, the healthy pair, and what must hold in the end |
 //! | `requests` | HTTP that is none, or two at once |
 //! | `dawdling` | those who say nothing, or one byte at a time |
@@ -22,10 +21,7 @@ mod dawdling;
 mod frames;
 mod json;
 mod log;
-mod open_files;
 mod requests;
-#[allow(dead_code, reason = "other tests use the rest")]
-mod support;
 mod victim;
 
 /// How many of something: ten times as many where there is time.

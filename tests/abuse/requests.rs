@@ -1,7 +1,8 @@
 //! Requests that are none, two at once, or something else to whoever stands in front.
 
+use testkit::raw::{Raw, close, upgrade};
+
 use super::many;
-use super::support::raw::{Raw, close, upgrade};
 use super::victim::Victim;
 
 /// What must become of a request.

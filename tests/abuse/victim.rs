@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::open_files::raise_open_file_limit;
+use testkit::process::Signal;
+use testkit::redis::Redis;
 use tokio::sync::{Mutex, MutexGuard};
-
-use crate::open_files::raise_open_file_limit;
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::redis::Redis;
 
 /// One victim at a time: what others cost it would be measured too.
 static ALONE: Mutex<()> = Mutex::const_new(());

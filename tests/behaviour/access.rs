@@ -9,8 +9,8 @@ mod secret;
 mod server_side;
 mod strangers;
 
-use crate::support::node::Node;
-use crate::support::token::KEYS;
+use testkit::node::Node;
+use testkit::token::KEYS;
 
 /// What most stories here are about.
 const RULES: &str = r#"rules=[

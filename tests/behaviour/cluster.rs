@@ -3,11 +3,10 @@
 mod moving;
 
 use serde_json::json;
-
-use crate::support::client::{Client, publication};
-use crate::support::cluster::{Cluster, MASTERS};
-use crate::support::node::Node;
-use crate::support::{GAP_REASON, eventually};
+use testkit::client::{Client, publication};
+use testkit::cluster::{Cluster, MASTERS};
+use testkit::node::Node;
+use testkit::{GAP_REASON, eventually};
 
 const CHANNELS: usize = 12;
 

@@ -15,7 +15,7 @@ mod token;
 
 use std::process::Output;
 
-use crate::support::node::{outcome, tidegate};
+use testkit::node::{outcome, tidegate};
 
 /// Runs the command in this environment.
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {

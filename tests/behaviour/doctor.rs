@@ -5,14 +5,13 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use testkit::authority::Authority;
+use testkit::cluster::{Cluster, MASTERS};
+use testkit::eventually;
+use testkit::node::{outcome, tidegate};
+use testkit::redis::{Redis, free_address};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-
-use crate::support::authority::Authority;
-use crate::support::cluster::{Cluster, MASTERS};
-use crate::support::eventually;
-use crate::support::node::{outcome, tidegate};
-use crate::support::redis::{Redis, free_address};
 
 const HISTORY: &str = r#"rules=[{pattern="h:*",history={size=9,age="1m"}}]"#;
 
@@ -202,7 +201,7 @@ async fn whoever_is_not_the_redis_that_was_meant_is_told_from_one_that_is_away()
 
 #[tokio::test]
 async fn an_authoritys_own_certificate_is_told_from_a_servers() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let identity = authority.signs_authority("authority");
     let path = |path: &Path| path.to_str().expect("a path").to_owned();
     let shown = ["--tls-cert-file", &path(&identity.cert), "--tls-key-file", &path(&identity.key)];

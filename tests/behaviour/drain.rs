@@ -7,14 +7,13 @@ mod terminal;
 
 use std::time::{Duration, Instant};
 
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::raw::{Raw, upgrade};
+use testkit::redis::Redis;
 use tokio::net::TcpStream;
-
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::raw::{Raw, upgrade};
-use crate::support::redis::Redis;
 
 const CLIENTS: usize = 40;
 

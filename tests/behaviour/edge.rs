@@ -7,9 +7,9 @@ mod memory;
 mod origin;
 mod proxy_header;
 
-use crate::support::http::Response;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, upgrade};
+use testkit::http::Response;
+use testkit::node::Node;
+use testkit::raw::{Raw, upgrade};
 
 /// The answer to these bytes.
 async fn answer(node: &Node, request: impl AsRef<[u8]>) -> Response {

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use redis::Value;
 use serde_json::json;
 use tempfile::TempDir;
-
-use crate::support::client::Client;
-use crate::support::cluster::Cluster;
-use crate::support::eventually;
-use crate::support::node::{Node, outcome, tidegate};
-use crate::support::process::{Process, Signal};
-use crate::support::redis::Redis;
+use testkit::client::Client;
+use testkit::cluster::Cluster;
+use testkit::eventually;
+use testkit::node::{Node, outcome, tidegate};
+use testkit::process::{Process, Signal};
+use testkit::redis::Redis;
 
 const ON: &str = r#"rules=[{pattern="h",history={size=1000,age="10m"}},{pattern="**"}]"#;
 const OFF: &str = r#"rules=[{pattern="**"}]"#;

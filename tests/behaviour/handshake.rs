@@ -7,9 +7,9 @@ mod full;
 mod origin;
 mod refused;
 
-use crate::support::http::Response;
-use crate::support::node::Node;
-use crate::support::raw::Raw;
+use testkit::http::Response;
+use testkit::node::Node;
+use testkit::raw::Raw;
 
 /// The answer to these bytes.
 async fn answer(node: &Node, request: impl AsRef<[u8]>) -> Response {

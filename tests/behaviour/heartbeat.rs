@@ -1,9 +1,9 @@
 //! Pings find out who is still there.
 
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::raw::{FIN, PING, PONG, Raw, frame, text};
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::raw::{FIN, PING, PONG, Raw, frame, text};
 
 const OFTEN: &str = "session.ping_interval=200ms";
 

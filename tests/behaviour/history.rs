@@ -18,8 +18,7 @@ mod toggling;
 use std::fmt;
 
 use serde_json::{Value, json};
-
-use crate::support::client::Client;
+use testkit::client::Client;
 
 /// Channels `h:…` keep their last 50 publications, all others none.
 const RULES: &str = r#"rules=[{pattern="h:*",history={size=50,age="10m"}},{pattern="**"}]"#;

@@ -7,11 +7,10 @@ mod top;
 use std::collections::BTreeSet;
 use std::process::Stdio;
 
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::redis::Redis;
 use tokio::io::AsyncWriteExt;
-
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 /// Every metric of the contract that there is something to count for so far.
 const METRICS: [&str; 35] = [

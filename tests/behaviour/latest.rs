@@ -2,10 +2,9 @@
 //! when it reads again.
 
 use serde_json::{Value, json};
-
-use crate::support::client::Client;
-use crate::support::fleet::{Broker, of_simple_brokers};
-use crate::support::raw::{Raw, text};
+use testkit::client::Client;
+use testkit::fleet::{Broker, of_simple_brokers};
+use testkit::raw::{Raw, text};
 
 of_simple_brokers!(who_stops_reading_later_hears_the_newest, who_keeps_up_hears_every_one,);
 

@@ -7,12 +7,11 @@ use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
 use serde_json::{Value, json};
-
-use crate::support::client::Client;
-use crate::support::node::{Node, outcome, tidegate};
-use crate::support::process::Signal;
-use crate::support::raw::Raw;
-use crate::support::{eventually, soon};
+use testkit::client::Client;
+use testkit::node::{Node, outcome, tidegate};
+use testkit::process::Signal;
+use testkit::raw::Raw;
+use testkit::{eventually, soon};
 
 const DROPPED: &str = "tidegate_log_lines_dropped_total";
 

@@ -4,9 +4,6 @@
 //! process, and spoken to through its sockets, its arguments and its signals. Only [`rules`] asks the library, what a pattern
 //! is in Lua, as that is for Redis.
 
-#[allow(dead_code, reason = "the chaos suite uses the rest")]
-mod support;
-
 mod access;
 mod cluster;
 mod config;

@@ -5,12 +5,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-
-use crate::support::client::{Client, publication};
-use crate::support::eventually;
-use crate::support::fleet::{Broker, Fleet, of_every_broker};
-use crate::support::node::Node;
-use crate::support::redis::{Listener, Redis};
+use testkit::client::{Client, publication};
+use testkit::eventually;
+use testkit::fleet::{Broker, Fleet, of_every_broker};
+use testkit::node::Node;
+use testkit::redis::{Listener, Redis};
 
 of_every_broker!(
     sessions_of_all_nodes_and_protocols_are_counted,

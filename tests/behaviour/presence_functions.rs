@@ -6,9 +6,8 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue};
 use serde_json::{Value, json};
-
-use crate::support::redis::{Listener, Redis};
-use crate::support::{eventually, soon};
+use testkit::redis::{Listener, Redis};
+use testkit::{eventually, soon};
 
 const FUNCTIONS: &str = include_str!("../../src/broker/redis/presence.lua");
 

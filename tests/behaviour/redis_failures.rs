@@ -10,9 +10,9 @@ mod restarted;
 mod silent;
 mod too_large;
 
-use crate::support::client::{Client, publication};
-use crate::support::node::Node;
-use crate::support::{GAP_REASON, eventually};
+use testkit::client::{Client, publication};
+use testkit::node::Node;
+use testkit::{GAP_REASON, eventually};
 
 /// The next event is a gap of this channel.
 async fn hears_gap(client: &mut Client, channel: &str) {

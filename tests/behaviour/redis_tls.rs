@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use serde_json::json;
-
-use crate::support::authority::Authority;
-use crate::support::client::{Client, publication};
-use crate::support::cluster::Cluster;
-use crate::support::eventually;
-use crate::support::node::{Node, outcome, tidegate};
-use crate::support::process::{Process, Signal};
-use crate::support::redis::{Redis, free_address};
+use testkit::authority::Authority;
+use testkit::client::{Client, publication};
+use testkit::cluster::Cluster;
+use testkit::eventually;
+use testkit::node::{Node, outcome, tidegate};
+use testkit::process::{Process, Signal};
+use testkit::redis::{Redis, free_address};
 
 const RULES: &str = "[[rules]]\npattern = \"h:*\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n\
     presence = true\nhistory = { size = 100, age = \"10m\" }\n\n\
@@ -50,7 +49,7 @@ async fn reason(node: &Node, part: &str) {
 
 #[tokio::test]
 async fn everything_works_through_tls() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let server = Server::start(&authority).await;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
@@ -95,7 +94,7 @@ async fn everything_works_through_tls() {
 
 #[tokio::test]
 async fn the_command_line_speaks_tls() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let server = Server::start(&authority).await;
     let (url, trust) = (format!("broker.url={}", server.url()), trusting(&authority));
     let settings = ["--set", &url, "--set", &trust];
@@ -115,12 +114,12 @@ async fn the_command_line_speaks_tls() {
 
 #[tokio::test]
 async fn a_server_that_is_not_trusted_is_not_used_and_the_reason_is_said() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::create(), Authority::create());
     let server = Server::start(&authority).await;
     let node = Node::at(&server.url(), &[&trusting(&other)]).await;
     reason(&node, "its certificate is not trusted: no authority that is trusted here").await;
-    let logged = node.process.stderr().join("\n");
-    assert!(logged.contains("its certificate is not trusted"), "{logged}");
+    let logged = || node.process.stderr().join("\n").contains("its certificate is not trusted");
+    eventually("the reason to be logged", async || logged().then_some(())).await;
 
     let ended = outcome(tidegate(&[
         "publish",
@@ -139,7 +138,7 @@ async fn a_server_that_is_not_trusted_is_not_used_and_the_reason_is_said() {
 
 #[tokio::test]
 async fn a_certificate_for_another_host_is_not_trusted() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let identity = authority.signs_for("elsewhere", &["redis.example"]);
     let (mut redis, encrypted) = Redis::absent_with_tls(
         &authority,
@@ -157,14 +156,14 @@ async fn a_certificate_for_another_host_is_not_trusted() {
 
 #[tokio::test]
 async fn a_server_without_tls_is_not_used() {
-    let (authority, redis) = (Authority::new(), Redis::start().await);
+    let (authority, redis) = (Authority::create(), Redis::start().await);
     let node = Node::at(&format!("rediss://{}", redis.address), &[&trusting(&authority)]).await;
     reason(&node, "does not speak TLS on this port").await;
 }
 
 #[tokio::test]
 async fn authorities_that_cannot_be_used_are_faults() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     for (url, ca_file, part) in [
         ("rediss://127.0.0.1", "/nowhere/ca.pem", "No such file"),
         ("rediss://127.0.0.1", "Cargo.toml", "holds no certificate"),
@@ -180,7 +179,7 @@ async fn authorities_that_cannot_be_used_are_faults() {
 
 #[tokio::test]
 async fn a_cluster_is_asked_published_to_and_heard_through_tls() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let cluster = Cluster::with_tls(&authority).await;
     assert!(cluster.url().starts_with("rediss+cluster://"));
     let (url, trust) = (cluster.url(), trusting(&authority));
@@ -202,7 +201,7 @@ async fn a_cluster_is_asked_published_to_and_heard_through_tls() {
 
 #[tokio::test]
 async fn sentinels_are_asked_through_tls() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let server = Server::start(&authority).await;
     let identity = authority.signs("sentinel");
     let directory = tempfile::tempdir().expect("a temporary directory");

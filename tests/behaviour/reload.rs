@@ -6,14 +6,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tempfile::TempDir;
-
-use crate::support::client::{Client, publication};
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::raw::{Raw, upgrade};
-use crate::support::redis::Redis;
-use crate::support::token::{self, KEYS, SECRET};
+use testkit::client::{Client, publication};
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::raw::{Raw, upgrade};
+use testkit::redis::Redis;
+use testkit::token::{self, KEYS, SECRET};
 
 /// A node's configuration file.
 struct File {

@@ -6,14 +6,13 @@ mod sessions;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-
-use crate::support::cluster::{Cluster, MASTERS};
-use crate::support::fleet::{Broker, of_every_broker};
-use crate::support::node::Node;
-use crate::support::proxy::Proxy;
-use crate::support::redis::Redis;
-use crate::support::sentinel::Sentinel;
-use crate::support::{eventually, soon};
+use testkit::cluster::{Cluster, MASTERS};
+use testkit::fleet::{Broker, of_every_broker};
+use testkit::node::Node;
+use testkit::proxy::Proxy;
+use testkit::redis::Redis;
+use testkit::sentinel::Sentinel;
+use testkit::{eventually, soon};
 
 /// Where revocations lie in Redis, without the prefix.
 const KEY: &str = "revoked users";
@@ -71,7 +70,7 @@ async fn what_is_no_user_is_refused(broker: Broker) {
         assert_eq!(response.json()["error"]["code"], "bad_request");
     }
     assert_eq!(disconnect(node, "ada").await, 401);
-    let get = crate::support::http::request(node.internal, "GET", "/api/disconnect", &key, b"");
+    let get = testkit::http::request(node.internal, "GET", "/api/disconnect", &key, b"");
     assert_eq!(get.await.status, 405);
     assert_eq!(node.metric(KNOWN).await, 0.);
 }

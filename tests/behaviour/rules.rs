@@ -3,10 +3,9 @@
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
+use testkit::redis::Redis;
+use testkit::soon;
 use tidegate::rules::Pattern;
-
-use crate::support::redis::Redis;
-use crate::support::soon;
 
 /// Whether Lua inside Redis finds that each pattern matches its name.
 async fn lua(redis: &mut MultiplexedConnection, pairs: &[(Pattern, String)]) -> Vec<bool> {

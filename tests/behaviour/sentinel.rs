@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::client::{Client, publication};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
-use crate::support::sentinel::{SERVICE, Sentinel, Watcher};
-use crate::support::{GAP_REASON, eventually};
+use testkit::client::{Client, publication};
+use testkit::node::Node;
+use testkit::redis::Redis;
+use testkit::sentinel::{SERVICE, Sentinel, Watcher};
+use testkit::{GAP_REASON, eventually};
 
 /// How soon after the sentinels have a new master everything works again.
 const AFTER_FAILOVER_MAX: Duration = Duration::from_secs(6);

@@ -1,9 +1,9 @@
 //! A subscriber that stops reading is closed, and delays nobody.
 
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::raw::{Frame, Raw, text};
-use crate::support::redis::Redis;
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::raw::{Frame, Raw, text};
+use testkit::redis::Redis;
 
 const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
 

@@ -7,8 +7,8 @@ mod internal;
 mod rotated;
 mod sessions;
 
-use crate::support::authority::{Authority, Identity};
-use crate::support::node::Node;
+use testkit::authority::{Authority, Identity};
+use testkit::node::Node;
 
 /// A node whose public listener shows a certificate of `authority`.
 async fn node(authority: &Authority, settings: &[&str]) -> Node {

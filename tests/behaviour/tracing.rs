@@ -7,10 +7,9 @@ mod parents;
 mod sampling;
 
 use serde_json::{Value, json};
-
-use crate::support::client::Client;
-use crate::support::collector::Collector;
-use crate::support::node::Node;
+use testkit::client::Client;
+use testkit::collector::Collector;
+use testkit::node::Node;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";

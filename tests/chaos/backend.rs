@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::service::Whereabouts;
-use crate::support::cluster::Cluster;
-use crate::support::network::Network;
-use crate::support::redis::Redis;
-use crate::support::sentinel::{SERVICE, Sentinel};
+use testkit::cluster::Cluster;
+use testkit::network::Network;
+use testkit::redis::Redis;
+use testkit::sentinel::{SERVICE, Sentinel};
+use testkit::service::Whereabouts;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use testkit::token;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::subscriber::Build;
-use crate::support::token;
 
 /// The longest a client waits for an upgrade.
 const UPGRADE_TIME_MAX: Duration = Duration::from_secs(5);

@@ -4,13 +4,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use testkit::eventually;
+use testkit::log::Channel;
+use testkit::node::Node;
+use testkit::token::KEYS;
 
 use crate::backend::Backend;
 use crate::directory::Directory;
-use crate::log::Channel;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::token::KEYS;
 
 /// Publications a long history keeps: more than any fault lets a client miss.
 const LONG_HISTORY: usize = 50_000;

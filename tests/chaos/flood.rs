@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use crate::log::{Channel, ChannelNumber, Publication, PublisherNumber, Sent};
-use crate::push::Body;
-use crate::service::Service;
+use testkit::log::{Channel, ChannelNumber, Publication, PublisherNumber, Sent};
+use testkit::publisher::Publish;
+use testkit::push::Body;
+use testkit::service::Service;
 
 pub struct Flood {
     number: PublisherNumber,

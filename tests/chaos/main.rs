@@ -5,33 +5,23 @@
 //! | --- | --- |
 //! | `plan` | what is to run |
 //! | `stage` `backend` `fleet` `directory` | what a fault strikes: Redis, nodes, where clients find them |
-//! | `publisher` `node_client` `service` `flood` | who publishes, and how |
-//! | `subscriber` `push` `backoff` | who listens, as a good client does |
+//! | `node_client` `flood` | who publishes, beside the services of `testkit` |
+//! | `subscriber` | who listens, as a good client does |
 //! | `fault` | the faults, one function each |
-//! | `log` `record` `checker` | what all of them wrote down, and what it proves; `proof` tests the checker |
 //! | `table` | the outcome |
+//!
+//! What all of them write down, and the checker that says what it proves, are in `testkit`, with the checker's tests.
 
 mod backend;
-mod backoff;
-mod checker;
 mod directory;
 mod fault;
 mod fleet;
 mod flood;
-mod log;
 mod node_client;
 mod plan;
-mod publisher;
-#[allow(dead_code, reason = "other suites use the rest")]
-mod push;
-mod record;
-mod service;
 mod stage;
 mod subscriber;
-#[allow(dead_code, reason = "other tests use the rest")]
-mod support;
 mod table;
-mod until;
 
 use std::collections::HashSet;
 use std::fs;
@@ -41,10 +31,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use futures_util::FutureExt;
+use testkit::checker::{Logs, Verdict, check};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::Setup;
-use crate::checker::{Logs, Verdict, check};
 use crate::fault::{FAULTS, Fault};
 use crate::plan::{Length, Plan};
 use crate::stage::Stage;
@@ -168,7 +158,7 @@ fn keep_logs(fault: &Fault, setup: Setup, stage: &Stage, verdict: &Verdict) -> S
     for (place, (node, lines)) in stage.fleet.logs().into_iter().enumerate() {
         keep(format!("{place}-node-{node}.log"), lines);
     }
-    let named: HashSet<&str> = verdict.findings.iter().map(|it| it.subscriber.as_str()).collect();
+    let named: HashSet<&str> = verdict.findings.iter().map(|it| it.client.as_str()).collect();
     for seen in stage.seen() {
         if named.contains(seen.name.as_str()) || verdict.findings.is_empty() {
             let since = |at: &Instant| at.duration_since(stage.begun);

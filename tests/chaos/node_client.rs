@@ -5,15 +5,15 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use testkit::log::{Channel, Position};
+use testkit::publisher::{Publish, Unacknowledged};
+use testkit::push::Push;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::directory::Directory;
-use crate::log::{Channel, Position};
-use crate::publisher::Unacknowledged;
-use crate::push::Push;
 use crate::subscriber::Build;
 
 /// The longest wait for an answer: beyond what a node takes to say `unavailable`.
@@ -31,8 +31,10 @@ impl NodeClient {
     pub fn new(directory: Directory, seed: u64) -> Self {
         Self { directory, random: StdRng::seed_from_u64(seed), socket: None, id: 0 }
     }
+}
 
-    pub async fn publish(
+impl Publish for NodeClient {
+    async fn publish(
         &mut self,
         channel: &Channel,
         payload: &str,

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use testkit::log::{Channel, ChannelNumber, Seen, Sent};
+use testkit::node::Node;
+use testkit::publisher::{Pace, Publisher};
+use testkit::service::Service;
+use testkit::until;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::backend::{Backend, Setup};
 use crate::fleet::{self, Fleet};
 use crate::flood::Flood;
-use crate::log::{Channel, ChannelNumber, Seen, Sent};
 use crate::node_client::NodeClient;
 use crate::plan::Length;
-use crate::publisher::{Pace, Publisher, Way};
-use crate::service::Service;
 use crate::subscriber::{Build, Subscriber, seed_of};
-use crate::support::node::Node;
-use crate::until::until;
 
 const NODES: usize = 3;
 const SUBSCRIBERS: usize = 240;
@@ -116,12 +116,14 @@ impl Stage {
             for place in 0..=CLIENTS_EACH {
                 let number = self.publishers.len();
                 let seed = seed_of(seed, 10_000 + number);
-                let way = match place < CLIENTS_EACH {
-                    true => Way::Node(NodeClient::new(self.fleet.directory.clone(), seed).into()),
-                    false => Way::Service(Service::new(self.backend.whereabouts(), seed).into()),
-                };
                 let (channel, pace) = ((channel, it.clone()), self.pace.subscribe());
-                self.publishers.push(Publisher::start(number, channel, way, pace, seed));
+                self.publishers.push(if place < CLIENTS_EACH {
+                    let client = NodeClient::new(self.fleet.directory.clone(), seed);
+                    Publisher::start(number, channel, client, pace, seed)
+                } else {
+                    let service = Service::new(self.backend.whereabouts(), seed);
+                    Publisher::start(number, channel, service, pace, seed)
+                });
             }
         }
         for (channel, it) in self.channels.iter().enumerate().filter(|(_, it)| it.flooded) {

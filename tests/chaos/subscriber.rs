@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use testkit::backoff::Backoff;
+use testkit::log::{Channel, ChannelNumber, Event, PublisherNumber, Seen};
+use testkit::record::Record;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::backoff::Backoff;
 use crate::directory::Directory;
-use crate::log::{Channel, ChannelNumber, Event, PublisherNumber, Seen};
-use crate::record::Record;
 use client::Client;
 
 pub struct Subscriber {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::checker::{Finding, Kind, Verdict};
+use testkit::checker::{Kind, Verdict};
+use testkit::finding::shown;
 
 /// Findings of one kind shown in full, a row.
 const FINDINGS_MAX: usize = 3;
@@ -71,15 +72,8 @@ impl Row {
                     text += &format!("{title}: {why}\n");
                 }
                 for kind in [Kind::Loss, Kind::Duplicate, Kind::Disorder, Kind::Breach] {
-                    let of_kind = run.verdict.findings.iter().filter(|it| it.kind == kind);
-                    let all: Vec<&Finding> = of_kind.collect();
-                    for finding in all.iter().take(FINDINGS_MAX) {
-                        text += &format!("{title}: {finding}");
-                    }
-                    if all.len() > FINDINGS_MAX {
-                        text +=
-                            &format!("{title}: {kind:?} {} more times\n", all.len() - FINDINGS_MAX);
-                    }
+                    let title = format!("{title}: ");
+                    text += &shown(&run.verdict.findings, &kind, FINDINGS_MAX, &title);
                 }
                 if let Some(logs) = &run.logs {
                     text += &format!("{title}: the logs are in {logs}\n");
@@ -87,13 +81,6 @@ impl Row {
             }
         }
         text
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "{:?}: {} on {}: {}", self.kind, self.subscriber, self.channel, self.what)?;
-        self.around.iter().try_for_each(|line| writeln!(f, "    {line}"))
     }
 }
 

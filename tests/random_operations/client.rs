@@ -11,14 +11,14 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use testkit::audit::channels::{Channel, ChannelNumber};
+use testkit::audit::journal::{Entry, Outcome};
+use testkit::log::{Position, PublisherNumber};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::channels::{Channel, ChannelNumber};
 use crate::doors::{Doors, Socket};
-use crate::journal::{Entry, Outcome};
-use crate::log::{Position, PublisherNumber};
 use crate::plan::Role;
 use crate::record::{OpenLedger, Record};
 

@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
+use testkit::log::Position;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use crate::log::Position;
 
 /// Publishes a body. Ok: it was taken, at the position where one is told.
 pub async fn post(to: SocketAddr, path: &str, body: &str) -> Result<Option<Position>, String> {

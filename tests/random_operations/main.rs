@@ -5,42 +5,26 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `plan` `channels` | what a seed makes of it |
+//! | `plan` | what a seed makes of it |
 //! | `stage` `doors` | Redis and nodes, what breaks, where clients find them |
 //! | `client` `publisher` `http_post` | who listens, and who publishes |
-//! | `journal` `record` | what they write down |
-//! | `audit` | what that proves; `proof` tests it |
+//! | `record` | what they write down |
 //! | `play` | one run |
 //! | `shrink` | which parts of a plan a finding needs |
 //! | `report` | the outcome |
+//!
+//! Channels, journals and the audit, which says what they prove, are in `testkit`.
 
-mod audit;
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../chaos/backoff.rs"]
-mod backoff;
-mod channels;
 mod client;
 mod doors;
 mod http_post;
-mod journal;
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../chaos/log.rs"]
-mod log;
 mod plan;
 mod play;
 mod publisher;
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../chaos/push.rs"]
-mod push;
 mod record;
 mod report;
 mod shrink;
 mod stage;
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../chaos/support.rs"]
-mod support;
-#[path = "../chaos/until.rs"]
-mod until;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;

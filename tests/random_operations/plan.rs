@@ -10,9 +10,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-
-use crate::channels::{self, Channel, ChannelNumber, Kind};
-use crate::journal::Way;
+use testkit::audit::channels::{self, Channel, ChannelNumber, Kind};
+use testkit::audit::journal::Way;
 
 /// What carries publications between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use testkit::audit::channels::{self, Channel, ChannelNumber};
+use testkit::audit::journal::{Journal, Ledger, Way};
+use testkit::audit::{Finding, Kind, Run, Verdict, audit};
+use testkit::until;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::audit::{Finding, Kind, Run, Verdict, audit};
-use crate::channels::{self, Channel, ChannelNumber};
 use crate::client::{Client, Pen};
-use crate::journal::{Journal, Ledger, Way};
 use crate::plan::{Broker, Plan, Role, What};
 use crate::publisher::Publisher;
 use crate::record::{OpenLedger, Record};
 use crate::stage::Stage;
-use crate::until::until;
 
 /// The longest that clients may take to be subscribed again after everything was healed.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(15);

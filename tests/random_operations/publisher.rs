@@ -7,17 +7,17 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, Value};
+use testkit::audit::channels::QUEUE_BYTES_MAX;
+use testkit::audit::journal::{Outcome, Way};
+use testkit::backoff::Backoff;
+use testkit::log::{Position, PublisherNumber};
+use testkit::push::{Body, Push};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::backoff::Backoff;
-use crate::channels::QUEUE_BYTES_MAX;
 use crate::doors::{Doors, Socket};
 use crate::http_post::post;
-use crate::journal::{Outcome, Way};
-use crate::log::{Position, PublisherNumber};
-use crate::push::{Body, Push};
 use crate::record::OpenLedger;
 
 /// The longest wait for an answer: beyond what a node takes to say `unavailable`.

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use crate::channels::ChannelNumber;
-use crate::journal::{Entry, Journal, Ledger, Outcome, Publication, Way};
-use crate::log::PublisherNumber;
+use testkit::audit::channels::ChannelNumber;
+use testkit::audit::journal::{Entry, Journal, Ledger, Outcome, Publication, Way};
+use testkit::log::PublisherNumber;
 
 /// A client's journal, and what the run waits for.
 #[derive(Default)]

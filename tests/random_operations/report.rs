@@ -1,8 +1,7 @@
 //! How findings are shown.
 
-use std::fmt;
-
-use crate::audit::{Finding, Kind, Verdict};
+use testkit::audit::{Kind, Verdict};
+use testkit::finding::shown;
 
 /// Findings of one kind shown in full, a run.
 const SHOWN_MAX: usize = 2;
@@ -21,13 +20,6 @@ const KINDS: [Kind; 11] = [
     Kind::Unsettled,
 ];
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "{:?}: {} on {}: {}", self.kind, self.client, self.channel, self.what)?;
-        self.around.iter().try_for_each(|line| writeln!(f, "    {line}"))
-    }
-}
-
 /// One line: how much was tried, and what was found.
 pub fn summary(verdict: &Verdict) -> String {
     let mut text = format!(
@@ -45,15 +37,5 @@ pub fn summary(verdict: &Verdict) -> String {
 
 /// The first findings of each kind, in full.
 pub fn details(verdict: &Verdict) -> String {
-    let mut text = String::new();
-    for kind in KINDS {
-        let all: Vec<&Finding> = verdict.findings.iter().filter(|it| it.kind == kind).collect();
-        for finding in all.iter().take(SHOWN_MAX) {
-            text += &finding.to_string();
-        }
-        if all.len() > SHOWN_MAX {
-            text += &format!("{kind:?}: {} more times\n", all.len() - SHOWN_MAX);
-        }
-    }
-    text
+    KINDS.iter().map(|kind| shown(&verdict.findings, kind, SHOWN_MAX, "")).collect()
 }

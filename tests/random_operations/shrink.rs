@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::audit::Verdict;
+use testkit::audit::Verdict;
+
 use crate::plan::{Plan, What};
 use crate::play::{play, without};
 

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use testkit::audit::channels::{self, Channel, settings};
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::redis::{Redis, ask};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::channels::{self, Channel, settings};
 use crate::doors::{Door, Doors};
 use crate::plan::{Broker, Fault, Plan};
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::redis::{Redis, ask};
 
 /// The longest wait for an answer of a Redis that may hang.
 const ANSWER_TIME_MAX: Duration = Duration::from_millis(300);

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::process::Process;
+use testkit::redis::free_address;
+use testkit::{eventually, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-
-use crate::support::process::Process;
-use crate::support::redis::free_address;
-use crate::support::{eventually, soon};
 
 /// What it is told: the same as in deploy/compose.yaml. `HAPROXY_CFG` names another file, with the same
 /// addresses in it: `:8080`, `node-1:8080` with its internal port 9090, and so on.

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use testkit::log::{Channel, ChannelNumber, PublisherNumber, Seen};
+use testkit::record::Record;
+use testkit::until;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::client::{Author, Client};
-use crate::log::{Channel, ChannelNumber, PublisherNumber, Seen};
 use crate::node_client::{NodeClient, Order};
 use crate::plan::Plan;
-use crate::record::Record;
 use crate::tally::Tally;
-use crate::until::until;
 
 /// Clients that come at once in the beginning.
 const BATCH: usize = 50;

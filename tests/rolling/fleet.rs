@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::redis::{Redis, free_address};
+use testkit::token::KEYS;
 use tokio::time::sleep;
 
 use crate::plan::Plan;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::redis::{Redis, free_address};
-use crate::support::token::KEYS;
 
 pub const NODES: usize = 3;
 

@@ -9,57 +9,30 @@
 //! | `stage` `fleet` `balancer` | Redis, nodes, HAProxy, and who publishes |
 //! | `crowd` `client` `node_client` | the clients, who resume as good ones do, and publish |
 //! | `restart` `watch` | one node leaves; what the others show meanwhile |
-//! | `curve` `away` `tally` | what is counted |
+//! | `tally` | what is counted |
 //! | `report` | the outcome |
 //!
-//! Publishers, logs and the checker are those of `tests/chaos`; `proof` tests what is this suite's own.
+//! Publishers, logs, the checker and the measures are in `testkit`.
 
-mod away;
-#[path = "../chaos/backoff.rs"]
-mod backoff;
 mod balancer;
-#[path = "../chaos/checker.rs"]
-mod checker;
 mod client;
 mod crowd;
-mod curve;
 mod fleet;
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../chaos/log.rs"]
-mod log;
 mod node_client;
-#[path = "../abuse/open_files.rs"]
-mod open_files;
 mod plan;
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../chaos/publisher.rs"]
-mod publisher;
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../chaos/push.rs"]
-mod push;
-#[path = "../chaos/record.rs"]
-mod record;
 mod report;
 mod restart;
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../chaos/service.rs"]
-mod service;
 mod stage;
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../chaos/support.rs"]
-mod support;
 mod tally;
-#[path = "../chaos/until.rs"]
-mod until;
 mod watch;
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
 
+use testkit::checker::{Logs, check};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::balancer::Balancer;
-use crate::checker::{Logs, check};
 use crate::fleet::NODES;
 use crate::plan::Plan;
 use crate::report::{Away, Report};
@@ -78,7 +51,7 @@ fn main() -> ExitCode {
         println!("skipped: haproxy is not on PATH");
         return ExitCode::SUCCESS;
     }
-    open_files::raise_open_file_limit();
+    testkit::open_files::raise_open_file_limit();
     println!("SEED={} ROLLING={}", plan.seed, plan.length.name());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use testkit::log::{Channel, Position};
+use testkit::publisher::{Publish, Unacknowledged};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-
-use crate::log::{Channel, Position};
-use crate::publisher::Unacknowledged;
 
 /// The longest wait for an answer: a client may be away when it is asked.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
@@ -23,8 +22,8 @@ pub struct Order {
 
 pub struct NodeClient(pub mpsc::Sender<Order>);
 
-impl NodeClient {
-    pub async fn publish(
+impl Publish for NodeClient {
+    async fn publish(
         &mut self,
         channel: &Channel,
         payload: &str,

@@ -3,11 +3,12 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::away::{absences, quantile};
+use testkit::away::{absences, quantile};
+use testkit::checker::{Finding, Kind, Verdict};
+use testkit::curve::{Curve, WINDOW};
+use testkit::log::{Seen, Sent};
+
 use crate::balancer::Trouble;
-use crate::checker::{Finding, Kind, Verdict};
-use crate::curve::{Curve, WINDOW};
-use crate::log::{Seen, Sent};
 use crate::plan::Plan;
 use crate::restart::Restart;
 use crate::tally::Faults;
@@ -96,8 +97,8 @@ impl Report {
                 faults.push(format!("{kind:?}: {publications}, found {} times", all.len()));
             }
             for finding in all.iter().take(FINDINGS_MAX) {
-                let Finding { subscriber, channel, what, around, .. } = finding;
-                faults.push(format!("    {subscriber} on {channel}: {what}"));
+                let Finding { client, channel, what, around, .. } = finding;
+                faults.push(format!("    {client} on {channel}: {what}"));
                 faults.extend(around.iter().map(|line| format!("        {line}")));
             }
         }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use testkit::away::quantile;
+use testkit::curve::{Curve, peak};
 use tokio::time::sleep;
 
-use crate::away::quantile;
-use crate::curve::{Curve, peak};
 use crate::fleet::NODES;
 use crate::stage::Stage;
 use crate::watch::{Watch, Watched};

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use testkit::log::{Channel, Sent};
+use testkit::publisher::{Pace, Publish, Publisher};
+use testkit::redis::Redis;
+use testkit::service::{Service, Whereabouts};
+use testkit::until;
 use tokio::sync::watch;
 
 use crate::balancer::Balancer;
 use crate::crowd::Crowd;
 use crate::fleet::Fleet;
-use crate::log::{Channel, Sent};
 use crate::plan::Plan;
-use crate::publisher::{Pace, Publisher, Way};
-use crate::service::{Service, Whereabouts};
-use crate::support::redis::Redis;
-use crate::until::until;
 
 /// Clients that publish to the channel that all have; of every other channel there is one.
 const CLIENTS: usize = 2;
@@ -61,16 +61,16 @@ impl Stage {
         let rooms = self.channels.len() - 1;
         for number in 0..rooms + CLIENTS {
             let channel = if number < rooms { number + 1 } else { 0 };
-            self.add(channel, Way::Node(self.crowd.hand(number).into()), plan);
+            self.add(channel, self.crowd.hand(number), plan);
         }
         for channel in (0..self.channels.len()).step_by(SERVICE_EVERY) {
             let seed = plan.seed.wrapping_sub(channel as u64);
             let service = Service::new(Whereabouts::At(self.redis.address), seed);
-            self.add(channel, Way::Service(service.into()), plan);
+            self.add(channel, service, plan);
         }
     }
 
-    fn add(&mut self, channel: usize, way: Way, plan: Plan) {
+    fn add(&mut self, channel: usize, way: impl Publish, plan: Plan) {
         let number = self.publishers.len();
         // A service cannot publish into a history that there is not.
         let it = Channel { history: plan.history, ..self.channels[channel].clone() };

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use testkit::curve::Curve;
+use testkit::node::metrics;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-
-use crate::curve::Curve;
-use crate::support::node::metrics;
 
 /// Between one look and the next.
 const INTERVAL: Duration = Duration::from_millis(250);

@@ -1,11 +1,11 @@
 //! What rules let whom do.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::node::{Node, outcome, tidegate};
+use testkit::token::{self, KEYS};
 
 use super::guarded;
-use crate::support::client::Client;
-use crate::support::node::{Node, outcome, tidegate};
-use crate::support::token::{self, KEYS};
 
 /// A json client that showed this token with its upgrade.
 async fn bearer(node: &Node, token: &str) -> Client {

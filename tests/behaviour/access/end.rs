@@ -1,12 +1,12 @@
 //! The end of a token's time.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::clock::Clock;
+use testkit::node::Node;
+use testkit::token::{self, now};
 
 use super::guarded;
-use crate::support::client::Client;
-use crate::support::clock::Clock;
-use crate::support::node::Node;
-use crate::support::token::{self, now};
 
 const OPEN_TO_TOKENS: &str = r#"rules=[{ pattern = "chat:*" }]"#;
 
@@ -46,9 +46,9 @@ async fn a_token_that_never_ends_needs_to_be_allowed() {
 
 #[tokio::test]
 async fn who_is_turned_away_gets_nothing_done() {
-    use crate::support::raw::{Raw, text, upgrade};
+    use testkit::raw::{Raw, text, upgrade};
     let rules = r#"rules=[{ pattern = "open", subscribe = "anyone", publish = "anyone" }]"#;
-    let node = crate::support::node::Node::alone(&[token::KEYS, rules]).await;
+    let node = testkit::node::Node::alone(&[token::KEYS, rules]).await;
     let mut listener = Client::subscribed(&node, "open").await;
     let expired = token::token(-60.0, json!({"sub": "u1"}));
     let mut client = Raw::connect(&node).await;

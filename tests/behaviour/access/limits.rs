@@ -1,12 +1,12 @@
 //! What one connection, or one user, may do at most.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::raw::{Raw, frame, upgrade};
+use testkit::token;
 
 use super::guarded;
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, frame, upgrade};
-use crate::support::token;
 
 /// Whatever comes before, it is closed with this code.
 async fn ends_with(client: &mut Raw, code: u16) {
@@ -146,7 +146,7 @@ async fn a_user_has_so_many_connections_to_a_node() {
     assert_eq!(stranger.ask(command.clone()).await["code"], "limit_reached");
     assert_eq!(node.metric(&rejected("connections_per_user")).await, 2.0);
     first.close().await;
-    crate::support::eventually("a place", async || {
+    testkit::eventually("a place", async || {
         (stranger.ask(command.clone()).await["type"] == "authenticated").then_some(())
     })
     .await;
@@ -166,6 +166,6 @@ async fn bad_commands_count_as_others_do_and_quote_little_of_what_was_sent() {
     assert!(answer.to_string().len() < 2000, "{} bytes", answer.to_string().len());
     let mut flood = Raw::open(&node, "/ws").await;
     flood.message().await;
-    flood.send(crate::support::raw::text("{}").repeat(80)).await;
+    flood.send(testkit::raw::text("{}").repeat(80)).await;
     ends_with(&mut flood, 4029).await;
 }

@@ -1,12 +1,12 @@
 //! The plain protocol, whose only words are the close codes; and the ways to carry a token.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::raw::{Raw, text, upgrade};
+use testkit::token::{self, KEYS};
 
 use super::guarded;
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, text, upgrade};
-use crate::support::token::{self, KEYS};
 
 async fn closes(node: &Node, path: &str, code: u16) {
     let mut client = Client::open(node, path).await;

@@ -1,10 +1,10 @@
 //! A new token on the same connection.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::token;
 
 use super::guarded;
-use crate::support::client::Client;
-use crate::support::token;
 
 async fn authenticate(client: &mut Client, seconds: f64, claims: Value) {
     let token = token::token(seconds, claims);
@@ -55,7 +55,7 @@ async fn a_new_token_keeps_the_connection_and_what_is_still_allowed() {
 async fn who_becomes_somebody_is_present_as_such() {
     let rules =
         r#"rules=[{ pattern = "hall", subscribe = "anyone", publish = "token", presence = true }]"#;
-    let node = crate::support::node::Node::alone(&[token::KEYS, rules, "presence.grace=0s"]).await;
+    let node = testkit::node::Node::alone(&[token::KEYS, rules, "presence.grace=0s"]).await;
     let mut client = Client::json(&node).await;
     client.ask(json!({"type": "subscribe", "id": 1, "channel": "hall"})).await;
     let members = json!({"type": "presence", "id": 2, "channel": "hall"});

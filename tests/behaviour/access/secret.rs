@@ -1,11 +1,11 @@
 //! A token is seen by nobody.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::raw::{Raw, upgrade};
+use testkit::token;
 
 use super::guarded;
-use crate::support::client::Client;
-use crate::support::raw::{Raw, upgrade};
-use crate::support::token;
 
 #[tokio::test]
 async fn a_token_is_in_no_log_no_metric_and_no_answer() {

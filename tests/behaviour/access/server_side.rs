@@ -1,11 +1,11 @@
 //! Subscriptions that the token brings.
 
 use serde_json::json;
+use testkit::client::{Client, publication};
+use testkit::node::Node;
+use testkit::token::{self, KEYS};
 
 use super::guarded;
-use crate::support::client::{Client, publication};
-use crate::support::node::Node;
-use crate::support::token::{self, KEYS};
 
 #[tokio::test]
 async fn the_channels_of_a_token_are_subscribed_at_connect() {

@@ -1,11 +1,11 @@
 //! Who has shown no token.
 
 use serde_json::{Value, json};
+use testkit::client::{Client, publication};
+use testkit::node::Node;
+use testkit::token::{self, KEYS};
 
 use super::guarded;
-use crate::support::client::{Client, publication};
-use crate::support::node::Node;
-use crate::support::token::{self, KEYS};
 
 /// The error without what names the command.
 fn without_channel(mut error: Value) -> Value {

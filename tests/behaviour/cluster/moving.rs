@@ -2,11 +2,10 @@
 //! as ever, whichever of their keys have gone along.
 
 use serde_json::{Value, json};
-
-use crate::support::client::Client;
-use crate::support::cluster::{Cluster, MASTERS};
-use crate::support::eventually;
-use crate::support::node::Node;
+use testkit::client::Client;
+use testkit::cluster::{Cluster, MASTERS};
+use testkit::eventually;
+use testkit::node::Node;
 
 const RULES: &str =
     r#"rules=[{pattern="h:*",presence=true,history={size=100,age="10m"}},{pattern="**"}]"#;

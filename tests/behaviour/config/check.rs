@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::process::Stdio;
 
+use testkit::node::tidegate;
+use testkit::soon;
+
 use super::{line, run, stderr, stdout};
-use crate::support::node::tidegate;
-use crate::support::soon;
 
 #[tokio::test]
 async fn prints_the_effective_values_and_where_they_came_from() {

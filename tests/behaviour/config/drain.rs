@@ -3,10 +3,10 @@
 use std::process::Output;
 
 use serde_json::Value;
+use testkit::client::Client;
+use testkit::node::Node;
 
 use super::{run, stderr};
-use crate::support::client::Client;
-use crate::support::node::Node;
 
 const KEY: &str = "internal.api_key=hush-hush";
 

@@ -1,8 +1,9 @@
 //! `tidegate explain --node` and `GET /api/explain`: what a running node goes by.
 
+use testkit::node::Node;
+use testkit::token::{self, KEYS};
+
 use super::{run, stderr, stdout};
-use crate::support::node::Node;
-use crate::support::token::{self, KEYS};
 
 const KEY: &str = "internal.api_key=hush-hush";
 const RULES: &str = r#"rules=[{ pattern = "chat:*", history = { size = 5, age = "1m" } }, { pattern = "user:{user}" }]"#;

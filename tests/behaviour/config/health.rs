@@ -2,9 +2,10 @@
 
 use std::process::Output;
 
+use testkit::node::Node;
+use testkit::redis::Redis;
+
 use super::{run, stderr};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 async fn health(node: &Node, more: &[&str]) -> Output {
     let internal = format!("internal.listen={}", node.internal);

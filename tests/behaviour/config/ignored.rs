@@ -1,8 +1,9 @@
 //! What looks like a setting, is none, and so has no effect: a warning each, never a fault.
 
+use testkit::eventually;
+use testkit::node::Node;
+
 use super::{run, stderr, stdout};
-use crate::support::eventually;
-use crate::support::node::Node;
 
 const VARIABLES: [(&str, &str); 3] =
     [("TIDEGATE_SERVER_LISTEN", "hush"), ("TIDEGATE_HOME", "hush"), ("TIDEGATE", "hush")];

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use testkit::client::Client;
+use testkit::node::{Node, outcome, tidegate};
+
 use super::{line, run, stderr, stdout};
-use crate::support::client::Client;
-use crate::support::node::{Node, outcome, tidegate};
 
 const TOML: &str = r#"
 demo = false

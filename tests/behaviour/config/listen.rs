@@ -2,9 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use testkit::http;
+use testkit::node::Node;
+
 use super::{run, stderr};
-use crate::support::http;
-use crate::support::node::Node;
 
 /// Does the host have IPv6 at all?
 fn has_ipv6() -> bool {

@@ -2,10 +2,10 @@
 
 use std::process::Stdio;
 
+use testkit::soon;
 use tokio::io::AsyncWriteExt;
 
 use super::{run, stderr, stdout};
-use crate::support::soon;
 
 #[tokio::test]
 async fn bash_takes_the_script_and_completes_commands_and_options() {

@@ -1,10 +1,10 @@
 //! `POST /api/drain`: what SIGTERM does, and a share of the connections for those who scale up.
 
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::raw::Raw;
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::raw::Raw;
 
 const CLIENTS: usize = 20;
 

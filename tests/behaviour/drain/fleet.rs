@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::fleet::Fleet;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::redis::Redis;
 use tokio::time::sleep;
-
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::fleet::Fleet;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::redis::Redis;
 
 const NODES: &str = "tidegate_fleet_nodes";
 const CONNECTIONS: &str = "tidegate_fleet_connections";

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::raw::Raw;
-use crate::support::redis::Redis;
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::raw::Raw;
+use testkit::redis::Redis;
 
 const CLIENTS: usize = 60;
 const PUBLICATIONS: i64 = 10;

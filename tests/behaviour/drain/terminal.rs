@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::raw::Raw;
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::raw::Raw;
 
 /// What a drain may take on a busy machine; by its settings it would take hours.
 const SOON: Duration = Duration::from_secs(6);

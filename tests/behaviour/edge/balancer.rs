@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use tempfile::TempDir;
-
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::http;
-use crate::support::node::Node;
-use crate::support::process::Process;
-use crate::support::raw::upgrade;
-use crate::support::redis::free_address;
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::http;
+use testkit::node::Node;
+use testkit::process::Process;
+use testkit::raw::upgrade;
+use testkit::redis::free_address;
 
 /// HAProxy before a node. `server` is what it says of it beside the address.
 struct Balancer {

@@ -1,7 +1,8 @@
 //! Who a client is by address. It shows in whom a limit on addresses counts.
 
+use testkit::node::Node;
+
 use super::status_from;
-use crate::support::node::Node;
 
 const LIMITED: &str = "limits.handshakes_per_second_per_ip=1";
 const PROXY: &str = "127.0.0.2";
@@ -56,7 +57,7 @@ async fn a_trusted_proxy_brings_many() {
 
 #[tokio::test]
 async fn one_connection_of_a_proxy_may_bring_several_clients() {
-    use crate::support::raw::{Raw, upgrade};
+    use testkit::raw::{Raw, upgrade};
     let node = Node::alone(&[LIMITED, "server.trusted_proxies=127.0.0.2"]).await;
     let mut proxy = Raw::from(&node, PROXY).await;
     for (client, status) in [(1, 404), (2, 404), (1, 429)] {

@@ -1,10 +1,11 @@
 //! The limits on connections and on handshakes: refusal, release, and a dry run.
 
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::raw::{Raw, upgrade};
+
 use super::{is_refused, rejected, status_from};
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, upgrade};
 
 const ONE: &str = "127.0.0.3";
 const TWO: &str = "127.0.0.4";

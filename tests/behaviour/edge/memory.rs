@@ -1,10 +1,11 @@
 //! `limits.memory_max`: near it nobody new comes in, above it those leave for whom the most is kept.
 
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::raw::{BINARY, FIN, Raw, frame, upgrade};
+
 use super::{answer, is_refused};
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::raw::{BINARY, FIN, Raw, frame, upgrade};
 
 const RESIDENT: &str = "process_resident_memory_bytes";
 const SHED: &str = r#"tidegate_connections_closed_total{reason="overloaded"}"#;

@@ -1,7 +1,8 @@
 //! The host that a page may be of, where a proxy asks the node for another.
 
+use testkit::node::Node;
+
 use super::status_from;
-use crate::support::node::Node;
 
 const PROXY: &str = "127.0.0.2";
 const PAGE: &str = "Origin: https://www.example\r\n";

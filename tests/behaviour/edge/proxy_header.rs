@@ -1,9 +1,10 @@
 //! `server.proxy_protocol`: a TCP balancer says whose connection it is.
 
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::raw::{Raw, text, upgrade};
+
 use super::rejected;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, text, upgrade};
 
 const ON: &str = "server.proxy_protocol=true";
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";

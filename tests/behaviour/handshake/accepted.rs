@@ -1,10 +1,11 @@
 //! Upgrades, and what comes right behind them.
 
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::raw::{Frame, Raw, close, text, upgrade};
+use testkit::redis::Redis;
+
 use super::answer;
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::raw::{Frame, Raw, close, text, upgrade};
-use crate::support::redis::Redis;
 
 #[tokio::test]
 async fn the_answer_is_the_rfcs() {

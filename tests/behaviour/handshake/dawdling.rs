@@ -1,9 +1,9 @@
 //! Handshakes that dawdle are cut off after `server.handshake_timeout`.
 
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, upgrade};
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::raw::{Raw, upgrade};
 
 const TIMEOUT: &str = "server.handshake_timeout=500ms";
 

@@ -1,10 +1,9 @@
 //! The demo page.
 
 use serde_json::{Value, json};
-
-use crate::support::http;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::http;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 #[tokio::test]
 async fn is_served_on_loopback_and_trusts_nothing_from_elsewhere() {

@@ -1,11 +1,12 @@
 //! `limits.connections_max`: one too many is told so, and may come when another has left.
 
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::raw::{Raw, upgrade};
+
 use super::{answer, assert_refused};
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::raw::{Raw, upgrade};
 
 #[tokio::test]
 async fn one_too_many_is_told_to_try_later() {

@@ -1,8 +1,9 @@
 //! Which pages may connect.
 
+use testkit::node::Node;
+use testkit::raw::upgrade;
+
 use super::{answer, assert_refused};
-use crate::support::node::Node;
-use crate::support::raw::upgrade;
 
 async fn status(node: &Node, origin: &str) -> u16 {
     let request = upgrade("/ws/news", &format!("Origin: {origin}\r\n"));

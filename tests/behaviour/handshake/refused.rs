@@ -1,9 +1,10 @@
 //! Requests that are no upgrade, or ask for one in a wrong way.
 
+use testkit::http;
+use testkit::node::Node;
+use testkit::raw::{Raw, upgrade};
+
 use super::{answer, assert_refused};
-use crate::support::http;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, upgrade};
 
 #[tokio::test]
 async fn unknown_paths_are_not_found() {

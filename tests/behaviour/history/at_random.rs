@@ -7,13 +7,13 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::fleet::{Broker, Fleet, of_broker, of_every_broker};
+use testkit::soon;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{LONG, Position, subscribe};
-use crate::support::client::Client;
-use crate::support::fleet::{Broker, Fleet, of_broker, of_every_broker};
-use crate::support::soon;
 
 of_every_broker!(
     many_who_are_away_for_a_moment_miss_nothing,

@@ -1,10 +1,10 @@
 //! `history`: reading what was published without subscribing.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::fleet::{Broker, of_every_broker};
 
 use super::{LONG, Position, RULES, SIZE_SLACK, publish, publish_all, subscribe};
-use crate::support::client::Client;
-use crate::support::fleet::{Broker, of_every_broker};
 
 of_every_broker!(
     the_newest_are_read_oldest_first,

@@ -1,11 +1,11 @@
 //! All clients of a node come back at once: they share one reading of the history.
 
 use futures_util::future::join_all;
+use testkit::client::Client;
+use testkit::fleet::{Broker, Fleet, of_simple_brokers};
+use testkit::node::Node;
 
 use super::{LONG, publication, publish_all, resume, subscribe, subscribed};
-use crate::support::client::Client;
-use crate::support::fleet::{Broker, Fleet, of_simple_brokers};
-use crate::support::node::Node;
 
 of_simple_brokers!(they_all_miss_nothing_and_the_history_is_read_once);
 

@@ -4,15 +4,15 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::cluster::Cluster;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::redis::Redis;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{LONG, subscribe};
-use crate::support::client::Client;
-use crate::support::cluster::Cluster;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 const FAILOVERS: u64 = 4;
 

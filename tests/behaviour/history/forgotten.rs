@@ -2,14 +2,14 @@
 //! then what is new.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::fleet::{Broker, of_every_broker};
+use testkit::node::Node;
 
 use super::{
     Position, RULES, SIZE_SLACK, publication, publish, publish_all, resume, subscribe, subscribed,
 };
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::fleet::{Broker, of_every_broker};
-use crate::support::node::Node;
 
 of_every_broker!(
     one_of_another_epoch_or_the_future_is_not_recovered,

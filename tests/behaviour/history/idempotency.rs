@@ -1,13 +1,13 @@
 //! The same idempotency key is published once, so that a publisher may try again.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::fleet::{Broker, Fleet, of_every_broker};
+use testkit::node::Node;
+use testkit::token::{self, KEYS};
 
 use super::{Position, RULES, publication, publish, subscribe};
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::fleet::{Broker, Fleet, of_every_broker};
-use crate::support::node::Node;
-use crate::support::token::{self, KEYS};
 
 of_every_broker!(
     a_key_is_published_once_on_whichever_node,

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use redis::Value;
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 use super::{RULES, publication, publish, subscribe};
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 /// The text of the functions as they are installed now.
 async fn functions(redis: &Redis) -> String {

@@ -11,9 +11,8 @@ mod signed;
 mod streams;
 
 use redis::{FromRedisValue, RedisResult};
-
-use crate::support::redis::{Redis, ask};
-use crate::support::soon;
+use testkit::redis::{Redis, ask};
+use testkit::soon;
 
 /// What Redis answers to a service.
 async fn answer<T: FromRedisValue>(redis: &Redis, command: &[&str]) -> RedisResult<T> {

@@ -1,13 +1,13 @@
 //! The plain protocol resumes by its address, and says in the handshake where it comes in.
 
 use serde_json::json;
+use testkit::client::{Client, Message};
+use testkit::fleet::{Broker, of_every_broker};
+use testkit::http;
+use testkit::node::Node;
+use testkit::raw::{Raw, upgrade};
 
 use super::{Position, RULES, publish, publish_all, subscribe};
-use crate::support::client::{Client, Message};
-use crate::support::fleet::{Broker, of_every_broker};
-use crate::support::http;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, upgrade};
 
 of_every_broker!(
     what_was_missed_comes_as_frames_as_it_was,

@@ -1,10 +1,10 @@
 //! Every publication of a channel with history has its place, and says so.
 
 use serde_json::{Value, json};
+use testkit::client::{self, Client};
+use testkit::fleet::{Broker, of_every_broker};
 
 use super::{Position, RULES, publication, publish, subscribe};
-use crate::support::client::{self, Client};
-use crate::support::fleet::{Broker, of_every_broker};
 
 of_every_broker!(
     they_grow_by_one_and_are_the_same_for_all,

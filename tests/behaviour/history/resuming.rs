@@ -2,12 +2,12 @@
 //! new.
 
 use serde_json::{Value, json};
+use testkit::client::{self, Client};
+use testkit::fleet::{Broker, of_every_broker};
 
 use super::{
     LONG, Position, RULES, publication, publish, publish_all, resume, subscribe, subscribed,
 };
-use crate::support::client::{self, Client};
-use crate::support::fleet::{Broker, of_every_broker};
 
 of_every_broker!(
     what_was_missed_comes_first_and_then_what_is_new,

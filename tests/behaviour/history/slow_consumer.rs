@@ -1,12 +1,12 @@
 //! Who was closed as slow comes back with its position, and has lost nothing.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::fleet::{Broker, of_every_broker};
+use testkit::node::Node;
+use testkit::raw::{BINARY, CLOSE, Raw, text};
 
 use super::{LONG, Position, publication, publish, resume, subscribed};
-use crate::support::client::Client;
-use crate::support::fleet::{Broker, of_every_broker};
-use crate::support::node::Node;
-use crate::support::raw::{BINARY, CLOSE, Raw, text};
 
 of_every_broker!(it_goes_on_where_it_was_cut_off, more_was_missed_than_any_queue_holds);
 

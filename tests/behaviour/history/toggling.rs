@@ -2,10 +2,10 @@
 //! much is published.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::fleet::{Broker, of_every_broker};
 
 use super::{LONG, Position, publish_all, resume, subscribe};
-use crate::support::client::Client;
-use crate::support::fleet::{Broker, of_every_broker};
 
 of_every_broker!(
     who_leaves_and_comes_back_gets_each_publication_once_and_in_order,

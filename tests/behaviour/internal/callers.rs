@@ -1,9 +1,8 @@
 //! Web pages have no business at the internal listener, whatever their visitor can reach.
 
+use testkit::http;
+use testkit::node::Node;
 use tokio::io::AsyncWriteExt;
-
-use crate::support::http;
-use crate::support::node::Node;
 
 const PAGE: (&str, &str) = ("Origin", "https://elsewhere.example");
 const REFUSED: &str = r#"tidegate_rejected_total{reason="origin"}"#;

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::http;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::redis::Redis;
 use tokio::time::sleep;
-
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::http;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::redis::Redis;
 
 const REASONS: [&str; 4] = ["broker", "drain", "memory", "lag"];
 

@@ -1,10 +1,9 @@
 //! `/api/top`: what is hot on this node.
 
 use serde_json::{Value, json};
-
-use crate::support::client::Client;
-use crate::support::fleet::{Broker, of_simple_brokers};
-use crate::support::node::Node;
+use testkit::client::Client;
+use testkit::fleet::{Broker, of_simple_brokers};
+use testkit::node::Node;
 
 of_simple_brokers!(the_busiest_channels_come_first);
 
@@ -117,7 +116,7 @@ async fn it_can_be_switched_off_and_needs_the_key() {
     let key = [("Authorization", "Bearer hush")];
     let ask = async |by: &str| {
         let path = format!("/api/top?by={by}");
-        crate::support::http::request(node.internal, "GET", &path, &key, b"").await
+        testkit::http::request(node.internal, "GET", &path, &key, b"").await
     };
     let response = ask("bytes").await;
     assert_eq!(response.status, 404);

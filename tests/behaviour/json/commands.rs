@@ -1,10 +1,9 @@
 //! Every command and its answer.
 
 use serde_json::{Value, json};
-
-use crate::support::client::{Client, Message, publication};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::{Client, Message, publication};
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 #[tokio::test]
 async fn the_welcome_says_where_one_is_and_how_often_it_pings() {

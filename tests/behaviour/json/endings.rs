@@ -1,9 +1,8 @@
 //! What the json protocol cannot answer ends the connection.
 
 use serde_json::json;
-
-use crate::support::client::{Client, Message};
-use crate::support::node::Node;
+use testkit::client::{Client, Message};
+use testkit::node::Node;
 
 #[tokio::test]
 async fn what_is_no_json_object_closes_with_1003() {

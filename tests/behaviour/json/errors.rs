@@ -1,9 +1,8 @@
 //! What a client does wrong is answered; the connection stays.
 
 use serde_json::{Value, json};
-
-use crate::support::client::{Client, publication};
-use crate::support::node::Node;
+use testkit::client::{Client, publication};
+use testkit::node::Node;
 
 async fn assert_refused(client: &mut Client, command: Value, code: &str, temporary: bool) {
     let answer = client.ask(command.clone()).await;

@@ -1,11 +1,10 @@
 //! Commands sent without waiting for answers.
 
 use serde_json::{Value, json};
-
-use crate::support::client::{Client, publication};
-use crate::support::node::Node;
-use crate::support::raw::{FIN, Raw, TEXT, text};
-use crate::support::redis::Redis;
+use testkit::client::{Client, publication};
+use testkit::node::Node;
+use testkit::raw::{FIN, Raw, TEXT, text};
+use testkit::redis::Redis;
 
 async fn event(raw: &mut Raw) -> Value {
     let frame = raw.frame().await;

@@ -1,11 +1,11 @@
 //! Redis is not there yet when the node starts.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 use super::{is_subscribed_again, relays};
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 const TIMEOUT: &str = "broker.publish_timeout=300ms";
 

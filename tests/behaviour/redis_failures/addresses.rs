@@ -5,11 +5,11 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 use super::relays;
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 /// As many as stay without an answer whatever the system adds to the backlog.
 const CONNECTIONS: usize = 8;
@@ -81,7 +81,7 @@ async fn each_address_that_failed_is_told_with_what_happened_there() {
         format!("[::1]:{port}: no answer within"),
         format!("127.0.0.1:{port}: Connection refused"),
     ];
-    crate::support::eventually("both addresses to be told", async || {
+    testkit::eventually("both addresses to be told", async || {
         let told = node.get("/readyz").await.text();
         wanted.iter().all(|part| told.contains(part)).then_some(())
     })

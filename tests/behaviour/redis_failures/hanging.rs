@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use testkit::client::{Client, publication};
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 use super::relays;
-use crate::support::client::{Client, publication};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 /// What a busy machine may add to a time that a node keeps.
 const SLACK: Duration = Duration::from_secs(1);

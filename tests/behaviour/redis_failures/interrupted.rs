@@ -1,11 +1,12 @@
 //! The subscribed connection is cut in the middle of a stream.
 
+use testkit::client::{Client, Message, publication};
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::raw::{Raw, upgrade};
+use testkit::redis::Redis;
+
 use super::{hears_gap, relays};
-use crate::support::client::{Client, Message, publication};
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, upgrade};
-use crate::support::redis::Redis;
 
 /// The last number of the stream.
 const LAST: u64 = 2000;

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::redis::Redis;
 use tokio::time::sleep;
-
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 const CLIENTS: usize = 10;
 const COMMANDS_PER_CLIENT: usize = 10;

@@ -2,11 +2,10 @@
 //! refused for a while is asked for again.
 
 use serde_json::json;
-
-use crate::support::client::{Client, publication};
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::{Client, publication};
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 #[tokio::test]
 async fn one_forbidden_channel_mutes_no_other() {

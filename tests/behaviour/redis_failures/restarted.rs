@@ -1,11 +1,11 @@
 //! Redis dies, and another takes its place.
 
 use serde_json::{Map, Value, json};
+use testkit::client::{Client, publication};
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 use super::{hears_gap, is_subscribed_again, relays};
-use crate::support::client::{Client, publication};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 const TIMEOUT: &str = "broker.publish_timeout=300ms";
 

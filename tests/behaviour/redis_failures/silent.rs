@@ -1,10 +1,11 @@
 //! A subscription dies without a sound: the connection stands, and nothing comes.
 
+use testkit::client::{Client, publication};
+use testkit::node::Node;
+use testkit::proxy::Proxy;
+use testkit::redis::Redis;
+
 use super::hears_gap;
-use crate::support::client::{Client, publication};
-use crate::support::node::Node;
-use crate::support::proxy::Proxy;
-use crate::support::redis::Redis;
 
 #[tokio::test]
 async fn it_is_found_by_the_nodes_own_probe_and_renewed() {

@@ -1,11 +1,10 @@
 //! Redis takes less than clients may send: who sends too much is told, and nobody else notices.
 
 use serde_json::json;
-
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 /// The least that Redis lets itself be set to.
 const LIMIT: &str = "1048576";

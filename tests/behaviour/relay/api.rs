@@ -1,11 +1,10 @@
 //! The internal listener's API: publishing without a WebSocket, and what a node carries.
 
 use serde_json::{Value, json};
-
-use crate::support::client::{Client, Message, publication};
-use crate::support::http;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::{Client, Message, publication};
+use testkit::http;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 #[tokio::test]
 async fn publish_reaches_sockets_on_every_node() {

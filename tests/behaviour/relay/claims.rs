@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 async fn subscribers_become(redis: &Redis, channel: &str, count: u64) {
     let what = format!("{channel} to have {count} subscribers in Redis");

@@ -7,13 +7,12 @@ mod slow_reader;
 use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
+use testkit::client::{Client, Message};
+use testkit::node::{Node, outcome, tidegate};
+use testkit::process::{Process, Signal};
+use testkit::redis::Redis;
+use testkit::{eventually, soon};
 use tokio::io::AsyncWriteExt;
-
-use crate::support::client::{Client, Message};
-use crate::support::node::{Node, outcome, tidegate};
-use crate::support::process::{Process, Signal};
-use crate::support::redis::Redis;
-use crate::support::{eventually, soon};
 
 #[tokio::test]
 async fn publish_reaches_sockets_on_every_node() {

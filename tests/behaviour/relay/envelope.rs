@@ -3,10 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-
-use crate::support::client::{Client, Message};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::{Client, Message};
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 /// The header's fields, and the payload.
 fn opened(message: &[u8]) -> (Value, &[u8]) {

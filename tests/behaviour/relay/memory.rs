@@ -1,9 +1,8 @@
 //! The memory broker, which is one node by itself, keeps the same contract.
 
 use serde_json::json;
-
-use crate::support::client::{Client, Message, publication};
-use crate::support::node::Node;
+use testkit::client::{Client, Message, publication};
+use testkit::node::Node;
 
 #[tokio::test]
 async fn frames_arrive_as_they_are() {

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use serde_json::json;
-
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 const CHANNELS: usize = 10;
 const PUBLISHERS_PER_NODE: usize = 2;

@@ -1,8 +1,8 @@
 //! From client to client over two nodes.
 
-use crate::support::client::{Client, Message};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::{Client, Message};
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 fn payloads() -> Vec<Message> {
     vec![

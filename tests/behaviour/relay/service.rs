@@ -1,10 +1,9 @@
 //! Plain `PUBLISH` by any service, no library, no envelope.
 
 use serde_json::json;
-
-use crate::support::client::{Client, Message, publication};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::{Client, Message, publication};
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 struct Fleet {
     redis: Redis,

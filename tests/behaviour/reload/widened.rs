@@ -1,10 +1,10 @@
 //! Files that would let more people in: what was meant is told, and what was cut short is refused.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::eventually;
 
 use super::{File, rules};
-use crate::support::client::Client;
-use crate::support::eventually;
 
 /// Rights that grow are told in the log, whoever wrote the file.
 #[tokio::test]

@@ -3,10 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::redis::aio::MultiplexedConnection;
+use testkit::redis::{Listener, Redis};
+use testkit::soon;
 
 use super::KEY;
-use crate::support::redis::{Listener, Redis};
-use crate::support::soon;
 
 const FUNCTIONS: &str = include_str!("../../../src/broker/redis/revocations.lua");
 

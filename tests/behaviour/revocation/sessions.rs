@@ -4,11 +4,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-
-use crate::support::client::Client;
-use crate::support::fleet::{Broker, of_broker};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
+use testkit::client::Client;
+use testkit::fleet::{Broker, of_broker};
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
 

@@ -1,11 +1,10 @@
 //! The close handshake, both ways.
 
 use serde_json::{Value, json};
-
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::raw::{BINARY, CLOSE, FIN, Frame, Raw, close, frame, text};
-use crate::support::redis::Redis;
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::raw::{BINARY, CLOSE, FIN, Frame, Raw, close, frame, text};
+use testkit::redis::Redis;
 
 #[tokio::test]
 async fn a_close_is_echoed_with_its_code_and_ends_the_connection() {

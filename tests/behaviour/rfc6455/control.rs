@@ -1,7 +1,7 @@
 //! Pings are answered at once, whatever else is going on; pongs nobody asked for are let pass.
 
-use crate::support::node::Node;
-use crate::support::raw::{CONTINUATION, FIN, Frame, PING, PONG, Raw, TEXT, frame, text};
+use testkit::node::Node;
+use testkit::raw::{CONTINUATION, FIN, Frame, PING, PONG, Raw, TEXT, frame, text};
 
 #[tokio::test]
 async fn a_ping_comes_back_with_its_payload() {

@@ -1,8 +1,8 @@
 //! Fragments are joined, and bytes may come as they like.
 
-use crate::support::client::{Client, Message};
-use crate::support::node::Node;
-use crate::support::raw::{BINARY, CONTINUATION, FIN, Frame, PING, Raw, TEXT, frame, text};
+use testkit::client::{Client, Message};
+use testkit::node::Node;
+use testkit::raw::{BINARY, CONTINUATION, FIN, Frame, PING, Raw, TEXT, frame, text};
 
 #[tokio::test]
 async fn fragments_arrive_as_one_frame() {

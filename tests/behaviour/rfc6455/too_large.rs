@@ -1,10 +1,9 @@
 //! Messages beyond `session.message_bytes_max`: 1009, before they are buffered.
 
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::raw::{BINARY, CONTINUATION, FIN, Frame, Raw, TEXT, frame, head, text};
 use tokio::join;
-
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::raw::{BINARY, CONTINUATION, FIN, Frame, Raw, TEXT, frame, head, text};
 
 const MAX: usize = 64 << 10;
 

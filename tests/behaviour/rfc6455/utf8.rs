@@ -1,7 +1,7 @@
 //! A text is UTF-8, whole, also across fragments: 1007.
 
-use crate::support::node::Node;
-use crate::support::raw::{CONTINUATION, FIN, Frame, PING, Raw, TEXT, close, frame};
+use testkit::node::Node;
+use testkit::raw::{CONTINUATION, FIN, Frame, PING, Raw, TEXT, close, frame};
 
 const TRUNCATED: &[u8] = b"\xce\xba\xe1\xbd";
 

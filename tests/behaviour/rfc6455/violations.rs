@@ -1,8 +1,8 @@
 //! Frames that no client may send: 1002, then the end, and nobody else is troubled.
 
-use crate::support::client::Client;
-use crate::support::node::Node;
-use crate::support::raw::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, text};
+use testkit::client::Client;
+use testkit::node::Node;
+use testkit::raw::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, text};
 
 fn violations() -> Vec<(String, Vec<u8>)> {
     let mut all = vec![

@@ -1,15 +1,16 @@
 //! Listeners that ask their clients for a certificate.
 
 use rustls::version::{TLS12, TLS13};
+use testkit::authority::Authority;
+use testkit::eventually;
+use testkit::trusting::Trusting;
 
 use super::{node, refused};
-use crate::support::authority::Authority;
-use crate::support::eventually;
-use crate::support::trusting::Trusting;
 
 #[tokio::test]
 async fn only_those_with_a_certificate_of_the_named_authority_come_in() {
-    let [authority, clients, other] = [Authority::new(), Authority::new(), Authority::new()];
+    let [authority, clients, other] =
+        [Authority::create(), Authority::create(), Authority::create()];
     let client_ca = format!("server.tls.client_ca={}", clients.file().display());
     let node = node(&authority, &[&client_ca]).await;
     let trusting = Trusting::new(&authority);

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use testkit::authority::Authority;
+use testkit::node::{outcome, tidegate};
+
 use super::shows;
-use crate::support::authority::Authority;
-use crate::support::node::{outcome, tidegate};
 
 async fn faults(settings: &[String]) -> String {
     let mut command = tidegate(&["check"]);
@@ -19,7 +20,7 @@ async fn faults(settings: &[String]) -> String {
 
 #[tokio::test]
 async fn are_all_named_for_both_listeners() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let (one, two) = (authority.signs("one"), authority.signs("two"));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let written = |name: &str, contents: &str| {

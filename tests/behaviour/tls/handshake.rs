@@ -2,19 +2,19 @@
 
 use rustls::ProtocolVersion;
 use rustls::version::{TLS12, TLS13};
+use testkit::authority::Authority;
+use testkit::client::{Client, Error};
+use testkit::http::connect;
+use testkit::raw::{Raw, upgrade};
+use testkit::trusting::Trusting;
+use testkit::{eventually, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{node, refused};
-use crate::support::authority::Authority;
-use crate::support::client::{Client, Error};
-use crate::support::http::connect;
-use crate::support::raw::{Raw, upgrade};
-use crate::support::trusting::Trusting;
-use crate::support::{eventually, soon};
 
 #[tokio::test]
 async fn both_versions_are_spoken() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let node = node(&authority, &[]).await;
     for (version, spoken) in
         [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)]
@@ -32,7 +32,7 @@ async fn both_versions_are_spoken() {
 
 #[tokio::test]
 async fn http_1_1_is_chosen_and_who_offers_only_others_is_refused() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let node = node(&authority, &[]).await;
     let trusting = Trusting::new(&authority);
     let stream = trusting.clone().offering(&["h2", "http/1.1"]).connect(node.public).await;
@@ -46,7 +46,7 @@ async fn http_1_1_is_chosen_and_who_offers_only_others_is_refused() {
 
 #[tokio::test]
 async fn plain_http_is_cut_off_and_counted() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let node = node(&authority, &[]).await;
     let mut raw = Raw::connect(&node).await;
     raw.send(upgrade("/ws/news", "")).await;
@@ -57,7 +57,7 @@ async fn plain_http_is_cut_off_and_counted() {
 
 #[tokio::test]
 async fn who_dawdles_is_cut_off_and_counted() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let node = node(&authority, &["server.handshake_timeout=300ms"]).await;
     let mut silent = Raw::connect(&node).await;
     let mut halfway = Raw::connect(&node).await;
@@ -81,7 +81,7 @@ async fn who_dawdles_is_cut_off_and_counted() {
 #[tokio::test]
 async fn refusals_are_told_within_tls() {
     for (limit, status) in [("connections_max", 503), ("connections_per_ip", 429)] {
-        let authority = Authority::new();
+        let authority = Authority::create();
         let node = node(&authority, &[&format!("limits.{limit}=1")]).await;
         let trusting = Trusting::new(&authority);
         let mut client = trusting.plain(&node, "news").await;
@@ -99,7 +99,7 @@ async fn refusals_are_told_within_tls() {
 #[tokio::test]
 async fn who_comes_too_fast_is_cut_off_before_a_handshake_costs_anything() {
     const RATE: &str = r#"tidegate_rejected_total{reason="handshake_rate"}"#;
-    let authority = Authority::new();
+    let authority = Authority::create();
     let node = node(&authority, &["limits.handshakes_per_second=1"]).await;
     let trusting = Trusting::new(&authority);
     eventually("a handshake too many", async || {
@@ -111,7 +111,7 @@ async fn who_comes_too_fast_is_cut_off_before_a_handshake_costs_anything() {
 
 #[tokio::test]
 async fn it_comes_behind_the_proxys_header() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let node = node(&authority, &["server.proxy_protocol=true"]).await;
     let trusting = Trusting::new(&authority);
     let mut stream = connect(node.public).await;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::Output;
 
+use testkit::authority::{Authority, Identity};
+use testkit::node::{Node, outcome, tidegate};
+use testkit::trusting::Trusting;
+
 use super::shows;
-use crate::support::authority::{Authority, Identity};
-use crate::support::node::{Node, outcome, tidegate};
-use crate::support::trusting::Trusting;
 
 struct Stage {
     authority: Authority,
@@ -16,7 +17,7 @@ struct Stage {
 
 impl Stage {
     async fn new(more: &[&str]) -> Self {
-        let authority = Authority::new();
+        let authority = Authority::create();
         let identity = authority.signs("internal");
         let mut settings = shows("internal", &identity).to_vec();
         settings.extend(more.iter().map(|it| it.replace("{ca}", &path(&authority.file()))));

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
+use testkit::authority::{Authority, Identity};
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::trusting::{Trusting, shown};
 
 use super::{refused, shows};
-use crate::support::authority::{Authority, Identity};
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::trusting::{Trusting, shown};
 
 const REPLACED: &str = r#"tidegate_tls_reloads_total{outcome="replaced"}"#;
 const REFUSED: &str = r#"tidegate_tls_reloads_total{outcome="refused"}"#;
@@ -57,7 +57,7 @@ fn certificate(identity: &Identity) -> CertificateDer<'static> {
 
 #[tokio::test]
 async fn new_handshakes_get_the_new_one_and_connections_live_on() {
-    let (authority, volume) = (Authority::new(), Volume::new());
+    let (authority, volume) = (Authority::create(), Volume::new());
     authority.signs_into(&volume.directory("..1"), "node", &["localhost"]);
     volume.swaps("..1");
     let settings = shows("server", &volume.identity());
@@ -111,7 +111,7 @@ async fn new_handshakes_get_the_new_one_and_connections_live_on() {
 
 #[tokio::test]
 async fn clients_of_an_authority_that_was_taken_away_stay_out() {
-    let (authority, old, new) = (Authority::new(), Authority::new(), Authority::new());
+    let (authority, old, new) = (Authority::create(), Authority::create(), Authority::create());
     let directory = tempfile::tempdir().expect("a temporary directory");
     let client_ca = directory.path().join("clients.pem");
     std::fs::write(&client_ca, old.pem()).expect("it is written");

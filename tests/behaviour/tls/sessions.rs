@@ -1,20 +1,20 @@
 //! Sessions over TLS are sessions like any other.
 
 use serde_json::json;
+use testkit::authority::Authority;
+use testkit::client::{Client, Message, publication};
+use testkit::process::Signal;
+use testkit::raw::{text, upgrade};
+use testkit::soon;
+use testkit::trusting::Trusting;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::node;
-use crate::support::authority::Authority;
-use crate::support::client::{Client, Message, publication};
-use crate::support::process::Signal;
-use crate::support::raw::{text, upgrade};
-use crate::support::soon;
-use crate::support::trusting::Trusting;
 
 #[tokio::test]
 async fn large_messages_go_both_ways() {
     const BYTES: usize = 3 << 20;
-    let authority = Authority::new();
+    let authority = Authority::create();
     let settings = ["session.message_bytes_max=4MiB", "session.queue_bytes_max=16MiB"];
     let node = node(&authority, &settings).await;
     let trusting = Trusting::new(&authority);
@@ -30,7 +30,7 @@ async fn large_messages_go_both_ways() {
 
 #[tokio::test]
 async fn many_messages_arrive_in_order_on_each() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let node =
         node(&authority, &["session.queue_bytes_max=16MiB", "limits.publications_per_second=0"])
             .await;
@@ -56,7 +56,7 @@ async fn many_messages_arrive_in_order_on_each() {
 
 #[tokio::test]
 async fn what_comes_right_behind_the_request_is_heard() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let node = node(&authority, &[]).await;
     let mut stream = Trusting::new(&authority).connect(node.public).await;
     let early = [upgrade("/ws/news", "").as_bytes(), &text("early"), &text("birds")].concat();
@@ -73,7 +73,7 @@ async fn what_comes_right_behind_the_request_is_heard() {
 async fn a_slow_consumer_is_closed_with_4008_and_everybody_else_gets_everything() {
     const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
     const PUBLICATIONS_MAX: usize = 4000;
-    let authority = Authority::new();
+    let authority = Authority::create();
     let node = node(&authority, &["session.queue_bytes_max=64KiB"]).await;
     let trusting = Trusting::new(&authority);
     let stream = trusting.narrow(node.public).await;
@@ -95,7 +95,7 @@ async fn a_slow_consumer_is_closed_with_4008_and_everybody_else_gets_everything(
 
 #[tokio::test]
 async fn a_drain_closes_with_1012() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let settings = ["drain.delay=0s", "drain.period=200ms"];
     let mut node = node(&authority, &settings).await;
     let trusting = Trusting::new(&authority);

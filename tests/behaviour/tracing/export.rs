@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::collector::{Collector, settings};
+use testkit::node::{Node, outcome, tidegate};
+use testkit::process::Signal;
+use testkit::redis::free_address;
 use tokio::net::TcpListener;
 
 use super::{node, publish, traceparent};
-use crate::support::client::Client;
-use crate::support::collector::{Collector, settings};
-use crate::support::node::{Node, outcome, tidegate};
-use crate::support::process::Signal;
-use crate::support::redis::free_address;
 
 /// More than a node waits for a collector when it stops, and less than would make an orchestrator kill it.
 const EXIT_MAX: Duration = Duration::from_secs(8);
@@ -55,8 +55,7 @@ async fn a_collector_that_hangs_holds_nobody_up() {
     let mut client = Client::subscribed(&node, "news").await;
     publish(&mut client, &traceparent("01")).await;
     // It is being sent, to somebody who listens and says nothing.
-    let (_held, _) =
-        crate::support::soon("the node", listener.accept()).await.expect("it connects");
+    let (_held, _) = testkit::soon("the node", listener.accept()).await.expect("it connects");
     // And this one is next in line: to wait for both would take twice as long as for one.
     publish(&mut client, &traceparent("01")).await;
     for number in 0..100 {

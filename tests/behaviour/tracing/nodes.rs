@@ -1,12 +1,12 @@
 //! One publication, one trace, however many nodes it passes.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::collector::{CONSUMER, Collector, PRODUCER, Span};
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 use super::{SPAN, TRACE, publish, traceparent};
-use crate::support::client::Client;
-use crate::support::collector::{CONSUMER, Collector, PRODUCER, Span};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 async fn fleet(redis: &Redis, collector: &Collector) -> [Node; 2] {
     let settings = collector.settings("0.0");

@@ -1,13 +1,13 @@
 //! What did not work stands in its span.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::collector::Collector;
+use testkit::node::Node;
+use testkit::raw::{Raw, upgrade};
+use testkit::redis::Redis;
 
 use super::{node, publish, traceparent};
-use crate::support::client::Client;
-use crate::support::collector::Collector;
-use crate::support::node::Node;
-use crate::support::raw::{Raw, upgrade};
-use crate::support::redis::Redis;
 
 #[tokio::test]
 async fn a_publication_that_no_rule_allows() {
@@ -63,7 +63,7 @@ async fn a_handshake_that_is_refused() {
         assert_eq!(raw.response().await.status.to_string(), status);
         let find =
             async || collector.spans().into_iter().find(|it| it.attribute("url.path") == path);
-        let span = crate::support::eventually("its span", find).await;
+        let span = testkit::eventually("its span", find).await;
         assert_eq!(span.attribute("http.response.status_code"), status);
         assert_eq!(span.attribute("error.type"), error);
         assert!(span.error.is_some());

@@ -1,11 +1,11 @@
 //! Where the trace of a request comes from.
 
 use serde_json::json;
+use testkit::client::Client;
+use testkit::collector::{Collector, SERVER, Span};
+use testkit::raw::{Raw, text, upgrade};
 
 use super::{SPAN, TRACE, node, publish, traceparent};
-use crate::support::client::Client;
-use crate::support::collector::{Collector, SERVER, Span};
-use crate::support::raw::{Raw, text, upgrade};
 
 #[tokio::test]
 async fn an_upgrade_s_is_that_of_its_handshake_and_of_what_a_plain_session_publishes() {

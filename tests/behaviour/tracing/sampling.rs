@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::collector::Collector;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::process::Signal;
+use testkit::redis::Redis;
 
 use super::{TRACE, node, publish, traceparent};
-use crate::support::client::Client;
-use crate::support::collector::Collector;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::process::Signal;
-use crate::support::redis::Redis;
 
 #[tokio::test]
 async fn by_default_only_what_comes_with_a_sampled_parent() {

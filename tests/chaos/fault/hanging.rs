@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use testkit::process::Signal;
+
 use crate::stage::Stage;
-use crate::support::process::Signal;
 
 /// Longer than nodes wait for it.
 pub async fn redis(stage: &mut Stage) -> Instant {

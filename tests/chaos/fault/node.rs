@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use testkit::process::Signal;
+
 use crate::stage::Stage;
-use crate::support::process::Signal;
 
 const AWAY: Duration = Duration::from_secs(1);
 

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use testkit::redis::Redis;
+
 use crate::stage::Stage;
-use crate::support::redis::Redis;
 
 /// A crash. Recovery counts from the moment that all sentinels know the new master.
 pub async fn master_killed(stage: &mut Stage) -> Instant {

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use testkit::process::Signal;
+
 use crate::stage::Stage;
 use crate::subscriber::Subscriber;
-use crate::support::process::Signal;
 
 const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
 

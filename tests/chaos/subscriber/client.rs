@@ -7,6 +7,10 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rand::rngs::StdRng;
 use serde_json::{Map, Value, json};
+use testkit::backoff::Backoff;
+use testkit::log::{Channel, ChannelNumber, Event, Position};
+use testkit::push::Push;
+use testkit::record::Record;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -14,11 +18,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Build;
-use crate::backoff::Backoff;
 use crate::directory::Directory;
-use crate::log::{Channel, ChannelNumber, Event, Position};
-use crate::push::Push;
-use crate::record::Record;
 
 /// Silence after which a node is asked for a sign of life, and then given up.
 const SILENCE_MAX: Duration = Duration::from_secs(6);

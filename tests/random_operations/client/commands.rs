@@ -4,16 +4,16 @@ use futures_util::SinkExt;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde_json::{Map, Value, json};
+use testkit::audit::channels::ChannelNumber;
+use testkit::audit::journal::Entry;
+use testkit::log::Position;
+use testkit::push::Body;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{Client, Pending, SILENCE_MAX};
-use crate::channels::ChannelNumber;
 use crate::doors::Socket;
-use crate::journal::Entry;
-use crate::log::Position;
 use crate::plan::Role;
-use crate::push::Body;
 
 impl Client {
     /// Leaves a channel or comes back to it, or both at once.

@@ -2,12 +2,12 @@
 
 use rand::Rng;
 use serde_json::Value;
+use testkit::audit::channels::ChannelNumber;
+use testkit::audit::journal::{Entry, Excerpt, Name, Outcome};
+use testkit::log::Position;
+use testkit::push::Push;
 
 use super::{Client, Pending, REMEMBERED_MAX};
-use crate::channels::ChannelNumber;
-use crate::journal::{Entry, Excerpt, Name, Outcome};
-use crate::log::Position;
-use crate::push::Push;
 
 impl Client {
     pub(super) fn hear(&mut self, text: &str, pending: &mut Pending) {

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use rand::Rng;
+use testkit::audit::journal::{Entry, Plain};
+use testkit::log::Position;
+use testkit::push::Body;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{Client, PAUSE_MAX, PING_INTERVAL, SILENCE_MAX};
 use crate::doors::Socket;
-use crate::journal::{Entry, Plain};
-use crate::log::Position;
-use crate::push::Body;
 
 impl Client {
     pub(super) async fn run_plain(&mut self, publishes: bool) {

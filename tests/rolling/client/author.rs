@@ -1,11 +1,11 @@
 //! What a client publishes, one at a time. After each reconnect it sends its last publication once more,
 //! acknowledged or not, as a client does that cannot know: it must be known again by its key.
 
+use testkit::log::Position;
+use testkit::publisher::Unacknowledged;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::log::Position;
 use crate::node_client::Order;
-use crate::publisher::Unacknowledged;
 
 pub struct Author {
     orders: mpsc::Receiver<Order>,

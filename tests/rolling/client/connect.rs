@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 
 use futures_util::StreamExt;
+use testkit::push::Push;
+use testkit::token;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
-
-use crate::push::Push;
-use crate::support::token;
 
 /// An open json session, and the name of its node. Fails, saying why, where there is none to be had.
 pub async fn connect(front: SocketAddr) -> Result<(String, WebSocketStream<TcpStream>), String> {

@@ -1,16 +1,16 @@
 //! The subscribed connection is cut, or dies without a sound, while publications flow.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::fleet::{Broker, Fleet};
+use testkit::node::Node;
+use testkit::proxy::Proxy;
+use testkit::redis::Redis;
+use testkit::{eventually, soon};
 use tokio::sync::watch;
 
 use super::super::at_random::Play;
 use super::super::{LONG, Position, publish, publish_all, subscribe};
-use crate::support::client::Client;
-use crate::support::fleet::{Broker, Fleet};
-use crate::support::node::Node;
-use crate::support::proxy::Proxy;
-use crate::support::redis::Redis;
-use crate::support::{eventually, soon};
 
 /// Everybody comes and goes, and the subscribed connections are cut again and again.
 #[tokio::test]

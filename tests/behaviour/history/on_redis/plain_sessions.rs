@@ -1,11 +1,12 @@
 //! A plain session cannot be told of a gap: it is caught up, or closed where it asked for that.
 
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::redis::Redis;
+
 use super::super::{LONG, RULES, publish, subscribe};
 use super::answer;
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 const TIMEOUT: &str = "broker.publish_timeout=300ms";
 

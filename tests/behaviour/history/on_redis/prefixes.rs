@@ -1,9 +1,10 @@
 //! Fleets that share one Redis, each with a prefix of its own.
 
+use testkit::client::{self, Client};
+use testkit::node::Node;
+use testkit::redis::Redis;
+
 use super::super::{publication, publish, resume, subscribe, subscribed};
-use crate::support::client::{self, Client};
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 #[tokio::test]
 async fn both_keep_the_history_of_their_own_rules() {

@@ -2,13 +2,13 @@
 //! what was published before.
 
 use serde_json::{Value, json};
+use testkit::client::{self, Client};
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 use super::super::{Position, publication, publish, publish_all, resume, subscribe, subscribed};
 use super::answer;
-use crate::support::client::{self, Client};
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 const RULES: &str = r#"rules=[
     {pattern="h:*",history={size=50,age="10m"}},{pattern="p:*",presence=true},{pattern="**"}]"#;

@@ -1,13 +1,13 @@
 //! Redis dies: with what it had on disk, or with nothing.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::Node;
+use testkit::redis::Redis;
 
 use super::super::{LONG, Position, RULES, publish, publish_all, resume, subscribe, subscribed};
 use super::answer;
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 const TIMEOUT: &str = "broker.publish_timeout=300ms";
 

@@ -2,12 +2,12 @@
 
 use redis::RedisResult;
 use serde_json::json;
+use testkit::client::{self, Client};
+use testkit::fleet::Fleet;
+use testkit::redis::Redis;
 
 use super::super::{Position, RULES, publication, publish, resume, subscribe, subscribed};
 use super::answer;
-use crate::support::client::{self, Client};
-use crate::support::fleet::Fleet;
-use crate::support::redis::Redis;
 
 const KEY: &str = "tidegate:h:1";
 

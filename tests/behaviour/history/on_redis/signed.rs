@@ -1,12 +1,13 @@
 //! What the functions publish is signed, and stays believed whatever happens to the server.
 
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::fleet::Fleet;
+use testkit::node::Node;
+use testkit::redis::Redis;
+
 use super::super::{RULES, publication, publish, subscribe};
 use super::answer;
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::fleet::Fleet;
-use crate::support::node::Node;
-use crate::support::redis::Redis;
 
 /// The secret that a server's functions sign with.
 async fn secret(redis: &Redis) -> Option<String> {

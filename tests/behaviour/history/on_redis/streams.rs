@@ -1,14 +1,14 @@
 //! A history is a stream that anybody can read, and that may be gone.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::fleet::Fleet;
+use testkit::process::Signal;
 
 use super::super::{
     Position, RULES, SIZE_SLACK, publication, publish, publish_all, resume, subscribe, subscribed,
 };
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::fleet::Fleet;
-use crate::support::process::Signal;
 
 const KEY: &str = "tidegate:h:1";
 

@@ -1,13 +1,13 @@
 //! `tidegate subscribe` on a channel with history: `--since`, and what is missing after an interruption.
 
 use serde_json::{Value, json};
+use testkit::client::Client;
+use testkit::eventually;
+use testkit::node::{Node, outcome, tidegate};
+use testkit::process::Process;
+use testkit::redis::Redis;
 
 use super::{objects, stderr, timeless};
-use crate::support::client::Client;
-use crate::support::eventually;
-use crate::support::node::{Node, outcome, tidegate};
-use crate::support::process::Process;
-use crate::support::redis::Redis;
 
 const RULES: &str = r#"rules=[{ pattern = "h:*", history = { size = 100, age = "10m" } }]"#;
 

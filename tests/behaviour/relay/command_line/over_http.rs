@@ -1,10 +1,11 @@
 //! `tidegate publish --http`: through a node's API, with no Redis at all.
 
+use testkit::authority::Authority;
+use testkit::client::{Client, Message};
+use testkit::node::Node;
+use testkit::redis::free_address;
+
 use super::{given, stderr};
-use crate::support::authority::Authority;
-use crate::support::client::{Client, Message};
-use crate::support::node::Node;
-use crate::support::redis::free_address;
 
 const KEY: &str = "internal.api_key=hush-hush";
 const RULES: &str = r#"rules=[{ pattern = "h:*", history = { size = 5, age = "1m" } }]"#;
@@ -73,7 +74,7 @@ async fn an_address_of_no_node_is_told_in_one_line() {
 
 #[tokio::test]
 async fn over_tls_the_nodes_certificate_is_checked() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let identity = authority.signs("internal");
     let tls = [
         format!("internal.tls.cert={}", identity.cert.display()),
@@ -91,7 +92,7 @@ async fn over_tls_the_nodes_certificate_is_checked() {
     assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
     assert_eq!(client.hears_text().await, "x");
 
-    let other = Authority::new();
+    let other = Authority::create();
     let ca = other.file().display().to_string();
     let ended = given(&[&publish[..], &["--ca-file", &ca]].concat(), b"").await;
     assert_eq!(ended.status.code(), Some(1), "{}", stderr(&ended));

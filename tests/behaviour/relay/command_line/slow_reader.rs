@@ -4,12 +4,11 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use testkit::node::tidegate;
+use testkit::redis::Redis;
+use testkit::{eventually, soon};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-
-use crate::support::node::tidegate;
-use crate::support::redis::Redis;
-use crate::support::{eventually, soon};
 
 /// More than the pipe and the queue hold together.
 const COUNT: u64 = 40_000;

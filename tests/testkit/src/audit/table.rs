@@ -1,0 +1,162 @@
+//! Which publication stands at which position, from all journals and ledgers together.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
+
+use super::{Finding, Kind, Run};
+use crate::audit::channels::ChannelNumber;
+use crate::audit::journal::{Entry, Ledger, Name, Outcome, Publication};
+use crate::log::Position;
+
+pub struct Table<'a> {
+    ledgers: &'a [Ledger],
+    /// By channel.
+    places: Vec<BTreeMap<Position, Name>>,
+    positions: HashMap<Name, Vec<Position>>,
+    /// Epochs that a node or Redis ever told of a channel.
+    epochs: HashSet<(ChannelNumber, u64)>,
+    /// Channels of which a client was told a gap.
+    gaps: HashSet<ChannelNumber>,
+}
+
+impl<'a> Table<'a> {
+    pub fn new(run: &Run<'a>, findings: &mut Vec<Finding>) -> Self {
+        let mut table = Self {
+            ledgers: run.ledgers,
+            places: vec![BTreeMap::new(); run.channels.len()],
+            positions: HashMap::new(),
+            epochs: HashSet::new(),
+            gaps: HashSet::new(),
+        };
+        for (publisher, ledger) in run.ledgers.iter().enumerate() {
+            let mut last: Option<(u64, Position)> = None;
+            for (index, publication) in ledger.publications.iter().enumerate() {
+                let Outcome::Taken(Some(position)) = publication.outcome else { continue };
+                let name = (publisher, index as u64 + 1);
+                if let Err(what) = table.put(ledger.channel, position, name) {
+                    findings.push(about(run, ledger.channel, Kind::Breach, what));
+                }
+                if publication.attempts > 1 {
+                    continue;
+                }
+                if let Some((number, before)) = last.filter(|(_, it)| *it >= position) {
+                    let what = format!(
+                        "publisher {publisher} was told {before} for {number} and then {position} for {}",
+                        name.1
+                    );
+                    findings.push(about(run, ledger.channel, Kind::Disorder, what));
+                }
+                last = Some((name.1, position));
+            }
+        }
+        for (_, entry) in run.journals.iter().flat_map(|journal| &journal.entries) {
+            table.hear(run, entry, findings);
+        }
+        table
+    }
+
+    /// Takes down what a client was told.
+    fn hear(&mut self, run: &Run, entry: &Entry, findings: &mut Vec<Finding>) {
+        let mut put = |channel, position, name| {
+            if let Err(what) = self.put(channel, position, name) {
+                findings.push(about(run, channel, Kind::Breach, what));
+            }
+        };
+        match entry {
+            Entry::Publication { channel, name, position: Some(position) } => {
+                put(*channel, *position, *name);
+            }
+            Entry::History(excerpt) => {
+                excerpt.publications.iter().for_each(|it| put(excerpt.channel, it.0, it.1));
+            }
+            Entry::Subscribed { channel, position: Some(position), .. } => {
+                self.tell(*channel, *position);
+            }
+            Entry::Gap { channel, .. } => {
+                self.gaps.insert(*channel);
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, channel: ChannelNumber, position: Position) {
+        self.epochs.insert((channel, position.epoch));
+    }
+
+    /// Fails where the position is another publication's.
+    fn put(
+        &mut self,
+        channel: ChannelNumber,
+        position: Position,
+        name: Name,
+    ) -> Result<(), String> {
+        self.tell(channel, position);
+        let first = *self.places[channel].entry(position).or_insert(name);
+        if first != name {
+            return Err(format!("{position} is {}/{} and {}/{}", first.0, first.1, name.0, name.1));
+        }
+        let all = self.positions.entry(name).or_default();
+        if !all.contains(&position) {
+            all.push(position);
+        }
+        Ok(())
+    }
+
+    pub fn publication(&self, channel: ChannelNumber, name: Name) -> Option<&'a Publication> {
+        let ledger = self.ledgers.get(name.0).filter(|it| it.channel == channel)?;
+        ledger.publications.get(usize::try_from(name.1).ok()?.checked_sub(1)?)
+    }
+
+    /// Where the publication stands, if that is one position for certain.
+    pub fn position(&self, name: Name) -> Option<Position> {
+        match self.positions.get(&name)?.as_slice() {
+            [position] => Some(*position),
+            _ => None,
+        }
+    }
+
+    pub fn at(&self, channel: ChannelNumber, position: Position) -> Option<Name> {
+        self.places[channel].get(&position).copied()
+    }
+
+    /// Publications between two positions, both left out.
+    pub fn between(
+        &self,
+        channel: ChannelNumber,
+        after: Position,
+        before: Option<Position>,
+    ) -> impl Iterator<Item = (Position, Name)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let end = before.map_or(Unbounded, Excluded);
+        // Nothing lies between two of which the first is not smaller.
+        let is_empty = before.is_some_and(|before| before <= after);
+        let start = if is_empty { Unbounded } else { Excluded(after) };
+        let range = self.places[channel].range((start, if is_empty { Unbounded } else { end }));
+        range.filter(move |_| !is_empty).map(|(position, name)| (*position, *name))
+    }
+
+    pub fn has_gap(&self, channel: ChannelNumber) -> bool {
+        self.gaps.contains(&channel)
+    }
+
+    pub fn knows_epoch(&self, channel: ChannelNumber, position: Position) -> bool {
+        self.epochs.contains(&(channel, position.epoch))
+    }
+
+    /// When the publication at the position was certainly in the history.
+    pub fn stood_at(&self, channel: ChannelNumber, position: Position) -> Option<Instant> {
+        let publication = self.publication(channel, self.at(channel, position)?)?;
+        publication.ended.filter(|_| matches!(publication.outcome, Outcome::Taken(_)))
+    }
+}
+
+fn about(run: &Run, channel: ChannelNumber, kind: Kind, what: String) -> Finding {
+    Finding {
+        kind,
+        client: "all".to_owned(),
+        channel: run.channels[channel].name.clone(),
+        count: 1,
+        what,
+        around: Vec::new(),
+    }
+}

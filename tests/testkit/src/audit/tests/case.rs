@@ -1,0 +1,198 @@
+//! A made-up run of one client and one publisher.
+
+use std::time::{Duration, Instant};
+
+use crate::audit::channels::{self, Channel};
+use crate::audit::journal::{Entry, Journal, Ledger, Outcome, Plain, Publication, Way};
+use crate::audit::{Kind, Run, audit};
+use crate::log::Position;
+
+pub const EPOCH: u64 = 5;
+
+/// Publisher 0 sends 1 to 9 on channel 0, one each second, all taken at once; on a channel with history
+/// number n stands at n.
+pub struct Case {
+    channel: Channel,
+    begun: Instant,
+    pub ledgers: Vec<Ledger>,
+    pub journal: Journal,
+    amnesia: bool,
+    interrupted: bool,
+    settled: bool,
+    pub id: u64,
+}
+
+impl Case {
+    pub fn on(kind: channels::Kind) -> Self {
+        let begun = Instant::now();
+        let keeps = kind.keeps_history();
+        let publications = (1..=9).map(|number| Publication {
+            begun: begun + Duration::from_secs(number),
+            ended: Some(begun + Duration::from_secs(number)),
+            bytes: 100,
+            attempts: 1,
+            outcome: Outcome::Taken(keeps.then(|| place(number))),
+            connection: None,
+        });
+        let publications = publications.collect();
+        let ledger = Ledger { channel: 0, way: Way::Json, client: None, publications };
+        Self {
+            channel: Channel { name: "news".to_owned(), kind },
+            begun,
+            ledgers: vec![ledger],
+            journal: Journal { client: "she".to_owned(), ..Journal::default() },
+            amnesia: false,
+            interrupted: false,
+            settled: true,
+            id: 0,
+        }
+        .event(0, Entry::Opened { node: "a node".to_owned() })
+    }
+
+    pub fn plain_channel() -> Self {
+        Self::on(channels::Kind::Plain).subscribes(0, None).subscribed(0, None, None)
+    }
+
+    /// Subscribed before anything was published.
+    pub fn history() -> Self {
+        Self::on(channels::Kind::Long).subscribes(0, None).subscribed(0, Some(0), None)
+    }
+
+    pub fn event(mut self, at: u64, entry: Entry) -> Self {
+        self.journal.entries.push((self.begun + Duration::from_secs(at), entry));
+        self
+    }
+
+    pub fn subscribes(mut self, at: u64, since: Option<u64>) -> Self {
+        self.id += 1;
+        let (id, since) = (self.id, since.map(place));
+        self.event(at, Entry::Subscribe { id, channel: 0, since, echo: true })
+    }
+
+    /// The answer to the last `subscribe`.
+    pub fn subscribed(self, at: u64, position: Option<u64>, recovered: Option<bool>) -> Self {
+        self.subscribed_at(at, position.map(place), recovered)
+    }
+
+    pub fn subscribed_at(
+        self,
+        at: u64,
+        position: Option<Position>,
+        recovered: Option<bool>,
+    ) -> Self {
+        let id = Some(self.id);
+        self.event(at, Entry::Subscribed { id, channel: 0, position, recovered })
+    }
+
+    pub fn unsubscribed(mut self, at: u64) -> Self {
+        self.id += 1;
+        let id = self.id;
+        self.event(at, Entry::Unsubscribe { id, channel: 0 })
+            .event(at, Entry::Unsubscribed { id: Some(id), channel: 0 })
+    }
+
+    pub fn gets(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
+        for number in numbers {
+            let position = self.channel.kind.keeps_history().then(|| place(number));
+            self = self.gets_at(number, position);
+        }
+        self
+    }
+
+    pub fn gets_at(self, number: u64, position: Option<Position>) -> Self {
+        self.event(number, Entry::Publication { channel: 0, name: (0, number), position })
+    }
+
+    pub fn gap(self, at: u64) -> Self {
+        self.event(at, Entry::Gap { channel: 0, reason: "a reason".to_owned() })
+    }
+
+    /// Comes back on another connection.
+    pub fn back(self, at: u64) -> Self {
+        self.event(at, Entry::Closed { why: "a reason".to_owned() })
+            .event(at, Entry::Opened { node: "a node".to_owned() })
+    }
+
+    pub fn opened_plain(
+        mut self,
+        since: Option<u64>,
+        recovered: Option<bool>,
+        closes: bool,
+    ) -> Self {
+        self.journal.entries.clear();
+        let plain = Plain {
+            node: "a node".to_owned(),
+            channel: 0,
+            since: since.map(place),
+            echo: true,
+            closes_at_gap: closes,
+            position: since.map(place),
+            recovered,
+        };
+        self.event(0, Entry::OpenedPlain(Box::new(plain)))
+    }
+
+    pub fn sent(mut self, number: usize, change: impl FnOnce(&mut Publication)) -> Self {
+        change(&mut self.ledgers[0].publications[number - 1]);
+        self
+    }
+
+    pub fn doubtful(self, number: usize) -> Self {
+        self.sent(number, |it| it.outcome = Outcome::Doubtful)
+    }
+
+    pub fn by(mut self, way: Way) -> Self {
+        self.ledgers[0].way = way;
+        self
+    }
+
+    pub fn amnesia(mut self) -> Self {
+        self.amnesia = true;
+        self
+    }
+
+    pub fn interrupted(mut self) -> Self {
+        self.interrupted = true;
+        self
+    }
+
+    pub fn ends_early(mut self) -> Self {
+        self.settled = false;
+        self
+    }
+
+    /// Kinds of findings, each with its count.
+    pub fn finds(&self) -> Vec<(Kind, usize)> {
+        let journal = Journal { settled: self.settled, ..self.journal.clone() };
+        let verdict = audit(&Run {
+            channels: std::slice::from_ref(&self.channel),
+            ledgers: &self.ledgers,
+            journals: std::slice::from_ref(&journal),
+            begun: self.begun,
+            amnesia: self.amnesia,
+            interrupted: self.interrupted,
+        });
+        let mut kinds: Vec<Kind> = verdict.findings.iter().map(|it| it.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds.into_iter().map(|kind| (kind, verdict.count(kind))).collect()
+    }
+
+    #[track_caller]
+    pub fn is_clean(&self) {
+        assert_eq!(self.finds(), []);
+    }
+
+    #[track_caller]
+    pub fn has(&self, kind: Kind, count: usize) {
+        assert_eq!(self.finds(), [(kind, count)]);
+    }
+}
+
+pub fn place(seq: u64) -> Position {
+    Position { epoch: EPOCH, seq }
+}
+
+pub fn elsewhere(seq: u64) -> Position {
+    Position { epoch: EPOCH + 1, seq }
+}

@@ -1,0 +1,69 @@
+//! How long clients were away, as their logs have it.
+
+use std::time::Duration;
+
+use crate::log::{Event, Seen};
+
+/// From each close of a client to the confirmation of the last of its `channels` on the next connection.
+pub fn absences(seen: &Seen, channels: usize) -> Vec<Duration> {
+    let mut absences = Vec::new();
+    let mut away = None;
+    for (at, event) in &seen.events {
+        match (event, &mut away) {
+            (Event::Closed { .. }, away) => *away = Some((*at, channels)),
+            (Event::Subscribed { .. }, Some((since, missing))) => {
+                *missing -= 1;
+                if *missing == 0 {
+                    absences.push(at.duration_since(*since));
+                    away = None;
+                }
+            }
+            _ => {}
+        }
+    }
+    absences
+}
+
+/// The value that this part of all is at most; 0 of nothing.
+pub fn quantile(sorted: &[Duration], part: f64) -> Duration {
+    let at = (sorted.len() as f64 * part).ceil() as usize;
+    sorted.get(at.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn an_absence_ends_with_the_last_subscription() {
+        let begun = Instant::now();
+        let subscribed =
+            |channel| Event::Subscribed { channel, since: None, position: None, recovered: None };
+        let closed = || Event::Closed { why: "1012".to_owned() };
+        let events = [
+            (0., subscribed(0)),
+            (0., subscribed(1)),
+            (10., closed()),
+            (12., subscribed(1)),
+            (13., subscribed(0)),
+            (20., closed()),
+            (21., subscribed(0)),
+        ];
+        let events = events.map(|(at, event)| (begun + seconds(at), event));
+        let seen = Seen { name: "she".to_owned(), events: events.to_vec() };
+        assert_eq!(absences(&seen, 2), [seconds(3.)]);
+    }
+
+    #[test]
+    fn quantiles_are_of_those_that_are_there() {
+        let hundred: Vec<_> = (1..=100).map(|it| seconds(f64::from(it))).collect();
+        assert_eq!([0.5, 0.99, 1.].map(|it| quantile(&hundred, it)), [50., 99., 100.].map(seconds));
+        assert_eq!(quantile(&[], 0.5), Duration::ZERO);
+    }
+}

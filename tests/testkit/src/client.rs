@@ -1,0 +1,214 @@
+//! A client that keeps the rules: what a browser or a library does.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::handshake::client::Response;
+
+pub use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+pub use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::http::connect;
+use crate::node::Node;
+use crate::soon;
+
+/// Most handshakes of a client that is cut off in them.
+const HANDSHAKES_MAX: u32 = 20;
+
+pub struct Client<S = TcpStream> {
+    socket: WebSocketStream<S>,
+    /// Of the json protocol: heard while waiting for an answer.
+    passed_by: VecDeque<Value>,
+    /// Of the json protocol.
+    pub welcome: Value,
+    /// What its handshake was answered with.
+    pub response: Response,
+}
+
+impl Client {
+    pub async fn plain(node: &Node, channel: &str) -> Self {
+        Self::open(node, &format!("/ws/{channel}")).await
+    }
+
+    pub async fn json(node: &Node) -> Self {
+        Self::open(node, "/ws").await.welcomed().await
+    }
+
+    /// Tries again where it is cut off before it is answered, as real clients do. Thousands of clients
+    /// in one process need it on a busy machine: some send their request only when the node has
+    /// stopped waiting for it.
+    pub async fn insistent(node: &Node) -> Self {
+        for _ in 1..HANDSHAKES_MAX {
+            match Self::try_open(node, "/ws").await {
+                Ok(client) => return client.welcomed().await,
+                Err(Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete)) => {}
+                Err(error) => panic!("the upgrade is refused: {error}"),
+            }
+        }
+        Self::json(node).await
+    }
+
+    pub async fn subscribed(node: &Node, channel: &str) -> Self {
+        let mut client = Self::json(node).await;
+        client.subscribe(channel).await;
+        client
+    }
+
+    pub async fn open(node: &Node, path: &str) -> Self {
+        Self::try_open(node, path).await.expect("the upgrade is accepted")
+    }
+
+    async fn try_open(node: &Node, path: &str) -> Result<Self, Error> {
+        Self::try_through(node.public, path).await
+    }
+
+    /// Through what stands before a node.
+    pub async fn through(address: SocketAddr, path: &str) -> Self {
+        Self::try_through(address, path).await.expect("the upgrade is accepted")
+    }
+
+    async fn try_through(address: SocketAddr, path: &str) -> Result<Self, Error> {
+        Self::try_over(connect(address).await, address, path).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Comes on a stream to the address that is there already.
+    pub async fn try_over(stream: S, address: SocketAddr, path: &str) -> Result<Self, Error> {
+        let url = format!("ws://{address}{path}");
+        let request = url.into_client_request().expect("a url");
+        let handshake = tokio_tungstenite::client_async(request, stream);
+        let (socket, response) = soon("a handshake", handshake).await?;
+        Ok(Self { socket, passed_by: VecDeque::new(), welcome: Value::Null, response })
+    }
+
+    pub async fn welcomed(mut self) -> Self {
+        self.welcome = self.event().await;
+        self
+    }
+
+    pub async fn say(&mut self, message: impl Into<Message>) {
+        soon("a message to go out", self.socket.send(message.into())).await.expect("it is sent");
+    }
+
+    /// Says what the node may not want to hear to its end.
+    pub async fn try_say(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        soon("a message to go out", self.socket.send(message.into())).await
+    }
+
+    /// The next text or binary message.
+    pub async fn hears(&mut self) -> Message {
+        match self.next().await {
+            Message::Close(frame) => panic!("closed with {frame:?}"),
+            message => message,
+        }
+    }
+
+    pub async fn hears_text(&mut self) -> String {
+        match self.hears().await {
+            Message::Text(text) => text.as_str().to_owned(),
+            other => panic!("no text: {other:?}"),
+        }
+    }
+
+    /// The close frame. What was sent before it is dropped.
+    pub async fn is_closed(&mut self) -> CloseFrame {
+        loop {
+            if let Message::Close(frame) = self.next().await {
+                return frame.expect("a node says why");
+            }
+        }
+    }
+
+    pub async fn close(mut self) {
+        soon("a close", self.socket.close(None)).await.expect("the close goes out");
+        while let Some(Ok(_)) = soon("the end", self.socket.next()).await {}
+    }
+
+    /// The next object, or None once the connection is over, whichever way.
+    pub async fn try_event(&mut self) -> Option<Value> {
+        if let Some(event) = self.passed_by.pop_front() {
+            return Some(event);
+        }
+        loop {
+            match soon("a message", self.socket.next()).await? {
+                Ok(Message::Text(text)) => return serde_json::from_str(&text).ok(),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(_) | Err(_) => return None,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Message {
+        loop {
+            let message = soon("a message", self.socket.next()).await;
+            let message = message.expect("a close frame comes first").expect("the node behaves");
+            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                return message;
+            }
+        }
+    }
+}
+
+/// The json protocol.
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub async fn command(&mut self, command: Value) {
+        self.say(command.to_string()).await;
+    }
+
+    /// The next object.
+    pub async fn event(&mut self) -> Value {
+        match self.passed_by.pop_front() {
+            Some(event) => event,
+            None => self.receive().await,
+        }
+    }
+
+    /// The answer to the command with this id; what else comes meanwhile is kept for `event`.
+    pub async fn answer(&mut self, id: i64) -> Value {
+        if let Some(at) = self.passed_by.iter().position(|event| event["id"] == id) {
+            return self.passed_by.remove(at).expect("it was just found");
+        }
+        loop {
+            let event = self.receive().await;
+            if event["id"] == id {
+                return event;
+            }
+            self.passed_by.push_back(event);
+        }
+    }
+
+    /// A command's answer.
+    pub async fn ask(&mut self, command: Value) -> Value {
+        let id = command["id"].as_i64().expect("an id, to know the answer by");
+        self.command(command).await;
+        self.answer(id).await
+    }
+
+    pub async fn subscribe(&mut self, channel: &str) {
+        let answer = self.ask(json!({"type": "subscribe", "id": 1, "channel": channel})).await;
+        assert_eq!(answer, json!({"type": "subscribed", "id": 1, "channel": channel}));
+    }
+
+    pub async fn publish(&mut self, channel: &str, data: Value) {
+        let command = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
+        assert_eq!(self.ask(command).await, json!({"type": "published", "id": 2}));
+    }
+
+    async fn receive(&mut self) -> Value {
+        let text = self.hears_text().await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+    }
+}
+
+/// What a json client hears of a payload that is JSON.
+pub fn publication(channel: &str, data: impl Into<Value>) -> Value {
+    json!({"type": "publication", "channel": channel, "data": data.into()})
+}

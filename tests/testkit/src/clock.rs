@@ -1,0 +1,43 @@
+//! A wall clock that a test sets, of one node alone.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/clock.c");
+
+/// The clock, and what a node must be started with to go by it.
+pub struct Clock {
+    file: File,
+    directory: TempDir,
+}
+
+impl Clock {
+    /// Ahead of the true time by so many seconds.
+    pub fn ahead_by(seconds: i64) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let library = directory.path().join("clock.so");
+        // The C compiler that the program's cryptography is built with.
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(SOURCE).arg("-ldl");
+        assert!(compiler.status().expect("a C compiler runs").success(), "it compiles");
+        let path = directory.path().join("ahead");
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let clock = Self { file: file.expect("a file"), directory };
+        clock.set_ahead_by(seconds);
+        clock
+    }
+
+    /// Steps to this.
+    pub fn set_ahead_by(&self, seconds: i64) {
+        self.file.write_all_at(&seconds.to_ne_bytes(), 0).expect("it is written");
+    }
+
+    pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        let path = |name| self.directory.path().join(name);
+        [("LD_PRELOAD", path("clock.so")), ("TEST_CLOCK", path("ahead"))]
+    }
+}

@@ -1,0 +1,344 @@
+//! A Redis Cluster of three masters, each with a replica where somebody has to take over.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::{Arc, Weak};
+
+use ::redis::Value;
+use tokio::sync::Mutex;
+
+use crate::authority::Authority;
+use crate::eventually;
+use crate::node::outcome;
+use crate::redis::{Redis, ask, free_address};
+
+pub const MASTERS: usize = 3;
+
+/// A master is gone for the others after so long.
+const NODE_TIMEOUT_MILLIS: &str = "2000";
+
+/// Keys that move to another server at a time.
+const KEYS_MAX: &str = "100";
+
+pub struct Cluster {
+    pub servers: Vec<Redis>,
+    /// Where they speak TLS too, one each, or none at all.
+    encrypted: Vec<SocketAddr>,
+}
+
+/// A line of `CLUSTER NODES`.
+struct Member {
+    address: SocketAddr,
+    is_master: bool,
+    fails: bool,
+    /// First and last, both included.
+    slots: Vec<(u16, u16)>,
+}
+
+impl Cluster {
+    pub async fn of_masters() -> Self {
+        Self::start(0, None).await
+    }
+
+    /// Its servers speak TLS with each other and with whoever comes to [`Cluster::url`].
+    pub async fn with_tls(authority: &Authority) -> Self {
+        Self::start(0, Some(authority)).await
+    }
+
+    pub async fn with_replicas() -> Self {
+        Self::start(1, None).await
+    }
+
+    /// One without replicas, for all tests that run meanwhile and leave it as it is. Channels need a
+    /// `broker.prefix`.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(cluster) = shared.upgrade() {
+            return cluster;
+        }
+        let cluster = Arc::new(Self::of_masters().await);
+        *shared = Arc::downgrade(&cluster);
+        cluster
+    }
+
+    /// All slots are served, and the replicas have what their masters have.
+    async fn start(replicas_each: usize, authority: Option<&Authority>) -> Self {
+        let (mut servers, mut encrypted) = (Vec::new(), Vec::new());
+        for _ in 0..MASTERS * (1 + replicas_each) {
+            let settings = settings();
+            let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+            let mut server = match authority {
+                None => Redis::absent_with(&settings),
+                Some(authority) => {
+                    let settings = [&settings[..], &["--tls-cluster", "yes"]].concat();
+                    let (server, address) = Redis::absent_with_tls(authority, &settings);
+                    encrypted.push(address);
+                    server
+                }
+            };
+            server.run().await;
+            servers.push(server);
+        }
+        let mut create = Command::new("redis-cli");
+        if let Some(authority) = authority {
+            create.arg("--tls").arg("--cacert").arg(authority.file());
+        }
+        create.args(["--cluster", "create"]);
+        let plain: Vec<SocketAddr> = servers.iter().map(|it| it.address).collect();
+        let addresses = if encrypted.is_empty() { &plain } else { &encrypted };
+        create.args(addresses.iter().map(SocketAddr::to_string));
+        create.args(["--cluster-replicas", &replicas_each.to_string(), "--cluster-yes"]);
+        let created = outcome(create).await;
+        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
+        let cluster = Self { servers, encrypted };
+        cluster.is_complete().await;
+        cluster
+    }
+
+    /// Names two servers: nodes find the others by themselves.
+    pub fn url(&self) -> String {
+        let (scheme, addresses) = match self.encrypted.is_empty() {
+            true => ("redis", self.servers.iter().map(|it| it.address).collect()),
+            false => ("rediss", self.encrypted.clone()),
+        };
+        let hosts: Vec<String> = addresses.iter().take(2).map(SocketAddr::to_string).collect();
+        format!("{scheme}+cluster://{}", hosts.join(","))
+    }
+
+    /// The master of a channel, once all that answer agree: an index into `servers`.
+    pub async fn master_of(&self, channel: &str) -> usize {
+        let slot = self.slot(channel).await;
+        eventually("servers to agree on a master", async || self.agreed_owner(slot).await).await
+    }
+
+    /// Those that are masters now, by index.
+    pub async fn masters(&self) -> Vec<usize> {
+        let members = eventually("a server to answer", async || members(self.any()).await).await;
+        let masters = members.iter().filter(|it| it.is_master && !it.fails);
+        masters.filter_map(|it| self.index(it.address)).collect()
+    }
+
+    /// Somebody else serves the channel, and all that answer agree on who; returns who.
+    pub async fn fails_over_from(&self, old: usize, channel: &str) -> usize {
+        let slot = self.slot(channel).await;
+        eventually("a failover", async || {
+            for server in self.answering() {
+                is_ok(server).await.then_some(())?;
+            }
+            self.agreed_owner(slot).await.filter(|new| *new != old)
+        })
+        .await
+    }
+
+    /// Every server says that all is well, and each replica is in step with its master.
+    pub async fn is_complete(&self) {
+        eventually("a whole cluster", async || {
+            for server in &self.servers {
+                let seen = members(server).await?;
+                let masters = seen.iter().filter(|it| it.is_master).count();
+                let is_whole = seen.len() == self.servers.len() && masters == MASTERS;
+                if !is_whole || seen.iter().any(|it| it.fails) || !is_ok(server).await {
+                    return None;
+                }
+                let is_master = server.info("replication", "role").await? == "master";
+                let link = server.info("replication", "master_link_status").await;
+                if !is_master && link.as_deref() != Some("up") {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
+    /// Gives a channel's slot to another master, with all its keys, as resharding does.
+    pub async fn migrate(&self, channel: &str, to: usize) {
+        let from = self.begin_move(channel, to).await;
+        self.end_move(channel, from, to).await;
+    }
+
+    /// One more, which has no slot; returns its index.
+    pub async fn add_server(&mut self) -> usize {
+        let settings = settings();
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let mut server = Redis::absent_with(&settings);
+        server.run().await;
+        let (address, bus) = (self.servers[0].address, bus_port(&self.servers[0]).await);
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let _: Value = server.ask(&["CLUSTER", "MEET", &host, &port, &bus]).await;
+        self.servers.push(server);
+        eventually("a server to be met by all", async || {
+            for server in &self.servers {
+                let seen = members(server).await?;
+                let is_known = seen.len() == self.servers.len() && !seen.iter().any(|it| it.fails);
+                (is_known && is_ok(server).await).then_some(())?;
+            }
+            Some(())
+        })
+        .await;
+        self.servers.len() - 1
+    }
+
+    /// The slot stays where it is after all.
+    pub async fn call_off_move(&self, channel: &str, from: usize, to: usize) {
+        let slot = self.slot(channel).await.to_string();
+        for server in [from, to] {
+            let _: Value = self.servers[server].ask(&["CLUSTER", "SETSLOT", &slot, "STABLE"]).await;
+        }
+    }
+
+    /// From now on a channel's slot is on its way, and all its keys are still where they were. Returns from where.
+    pub async fn begin_move(&self, channel: &str, to: usize) -> usize {
+        let from = self.master_of(channel).await;
+        let slot = self.slot(channel).await.to_string();
+        let (from_id, to_id) = (self.id(from).await, self.id(to).await);
+        self.set_slot(to, &slot, "IMPORTING", &from_id).await;
+        self.set_slot(from, &slot, "MIGRATING", &to_id).await;
+        from
+    }
+
+    /// The key of the channel's name goes along; returns whether it was there.
+    pub async fn move_key(&self, channel: &str, from: usize, to: usize) -> bool {
+        let target = self.servers[to].address;
+        let (host, port) = (target.ip().to_string(), target.port().to_string());
+        let key = format!("tidegate:{channel}");
+        let words = ["MIGRATE", &host, &port, &key, "0", "5000"];
+        let answer: String = self.servers[from].ask(&words).await;
+        answer == "OK"
+    }
+
+    /// The slot has arrived, with all that was left.
+    pub async fn end_move(&self, channel: &str, from: usize, to: usize) {
+        let slot = self.slot(channel).await.to_string();
+        self.move_keys(&slot, from, to).await;
+        let id = self.id(to).await;
+        // The new master first, so that there is no moment in which nobody has it.
+        let others = self.masters().await.into_iter().filter(|it| *it != from && *it != to);
+        for server in [to, from].into_iter().chain(others) {
+            self.set_slot(server, &slot, "NODE", &id).await;
+        }
+    }
+
+    async fn set_slot(&self, server: usize, slot: &str, state: &str, other: &str) {
+        let words = ["CLUSTER", "SETSLOT", slot, state, other];
+        let _: Value = self.servers[server].ask(&words).await;
+    }
+
+    async fn id(&self, server: usize) -> String {
+        self.servers[server].ask(&["CLUSTER", "MYID"]).await
+    }
+
+    /// A service that publishes, at the server that has the channel.
+    pub async fn publish(&self, channel: &str, payload: &str) {
+        let master = self.master_of(channel).await;
+        let words = ["SPUBLISH", &format!("tidegate:{channel}"), payload];
+        let _: u64 = self.servers[master].ask(&words).await;
+    }
+
+    /// How many nodes subscribe to the channel, counted over all servers that answer.
+    pub async fn subscribers(&self, channel: &str) -> u64 {
+        let mut sum = 0;
+        for server in self.answering() {
+            let words = ["PUBSUB", "SHARDNUMSUB", &format!("tidegate:{channel}")];
+            let (_, count): (String, u64) = server.ask(&words).await;
+            sum += count;
+        }
+        sum
+    }
+
+    async fn move_keys(&self, slot: &str, from: usize, to: usize) {
+        let target = self.servers[to].address;
+        let (host, port) = (target.ip().to_string(), target.port().to_string());
+        loop {
+            let words = ["CLUSTER", "GETKEYSINSLOT", slot, KEYS_MAX];
+            let keys: Vec<String> = self.servers[from].ask(&words).await;
+            if keys.is_empty() {
+                break;
+            }
+            let mut migrate = vec!["MIGRATE", &host, &port, "", "0", "5000", "KEYS"];
+            migrate.extend(keys.iter().map(String::as_str));
+            let _: Value = self.servers[from].ask(&migrate).await;
+        }
+    }
+
+    /// The slot of a channel, as it is on Redis.
+    async fn slot(&self, channel: &str) -> u16 {
+        self.any().ask(&["CLUSTER", "KEYSLOT", &format!("tidegate:{channel}")]).await
+    }
+
+    /// None while not all that answer name the same.
+    async fn agreed_owner(&self, slot: u16) -> Option<usize> {
+        let mut named = Vec::new();
+        for server in self.answering() {
+            let members = members(server).await?;
+            named.push(self.index(owner(&members, slot)?.address)?);
+        }
+        named.windows(2).all(|pair| pair[0] == pair[1]).then_some(named[0])
+    }
+
+    fn answering(&self) -> impl Iterator<Item = &Redis> {
+        self.servers.iter().filter(|it| it.answers())
+    }
+
+    fn any(&self) -> &Redis {
+        self.answering().next().expect("one server answers")
+    }
+
+    fn index(&self, address: SocketAddr) -> Option<usize> {
+        self.servers.iter().position(|it| it.address == address)
+    }
+}
+
+fn settings() -> Vec<String> {
+    // On 10,000 above its own, the port that servers use among themselves might not be free.
+    let bus = free_address().port().to_string();
+    let settings = [
+        ["--cluster-enabled", "yes"],
+        ["--cluster-node-timeout", NODE_TIMEOUT_MILLIS],
+        ["--cluster-announce-ip", "127.0.0.1"],
+        ["--cluster-port", &bus],
+        // Replicas that wait for each other are not ready to take over for seconds.
+        ["--repl-diskless-sync-delay", "0"],
+    ];
+    settings.concat().into_iter().map(str::to_owned).collect()
+}
+
+/// Where a server is spoken to by the others.
+async fn bus_port(server: &Redis) -> String {
+    let (_, port): (String, String) = server.ask(&["CONFIG", "GET", "cluster-port"]).await;
+    port
+}
+
+async fn is_ok(server: &Redis) -> bool {
+    let info: Option<String> = ask(server.address, &["CLUSTER", "INFO"]).await.ok();
+    info.is_some_and(|info| info.contains("cluster_state:ok"))
+}
+
+/// The cluster as one server sees it. None while it loads what its master has.
+async fn members(server: &Redis) -> Option<Vec<Member>> {
+    let text: String = ask(server.address, &["CLUSTER", "NODES"]).await.ok()?;
+    Some(text.lines().filter_map(member).collect())
+}
+
+fn owner(members: &[Member], slot: u16) -> Option<&Member> {
+    let has = |member: &&Member| member.slots.iter().any(|(a, b)| (*a..=*b).contains(&slot));
+    members.iter().filter(|it| it.is_master && !it.fails).find(has)
+}
+
+fn member(line: &str) -> Option<Member> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [_, address, flags, _, _, _, _, link, slots @ ..] = words.as_slice() else { return None };
+    let flags: Vec<&str> = flags.split(',').collect();
+    let range = |word: &&str| {
+        let (first, last) = word.split_once('-').unwrap_or((word, word));
+        // A slot on its way is written in brackets, and counts where it is.
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    Some(Member {
+        address: address.split('@').next()?.parse().ok()?,
+        is_master: flags.contains(&"master"),
+        fails: flags.iter().any(|it| it.starts_with("fail")) || *link == "disconnected",
+        slots: slots.iter().filter_map(range).collect(),
+    })
+}

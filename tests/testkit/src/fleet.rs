@@ -1,0 +1,158 @@
+//! Nodes that serve the same channels, over whichever broker: one contract for all of them.
+
+use crate::cluster::Cluster;
+use crate::node::Node;
+use crate::redis::Redis;
+use crate::sentinel::Sentinel;
+
+/// What carries publications between the nodes.
+#[derive(Clone, Copy)]
+pub enum Broker {
+    Memory,
+    Redis,
+    Sentinel,
+    Cluster,
+}
+
+impl Broker {
+    pub async fn fleet(self, settings: &[&str]) -> Fleet {
+        match self {
+            Self::Memory => Fleet::memory(settings).await,
+            Self::Redis => Fleet::redis(settings).await,
+            Self::Sentinel => Fleet::sentinel(settings).await,
+            Self::Cluster => Fleet::cluster(settings).await,
+        }
+    }
+}
+
+pub struct Fleet {
+    nodes: Vec<Node>,
+    servers: Servers,
+}
+
+enum Servers {
+    None,
+    One(Redis),
+    Sentinel(Sentinel),
+    Cluster(Cluster),
+}
+
+impl Fleet {
+    /// A node by itself.
+    pub async fn memory(settings: &[&str]) -> Self {
+        Self { nodes: vec![Node::alone(settings).await], servers: Servers::None }
+    }
+
+    /// Two nodes on one Redis.
+    pub async fn redis(settings: &[&str]) -> Self {
+        let redis = Redis::start().await;
+        Self::at(&redis.url(), settings, Servers::One(redis)).await
+    }
+
+    pub async fn sentinel(settings: &[&str]) -> Self {
+        let sentinel = Sentinel::start().await;
+        Self::at(&sentinel.url(), settings, Servers::Sentinel(sentinel)).await
+    }
+
+    pub async fn cluster(settings: &[&str]) -> Self {
+        let cluster = Cluster::of_masters().await;
+        Self::at(&cluster.url(), settings, Servers::Cluster(cluster)).await
+    }
+
+    async fn at(url: &str, settings: &[&str], servers: Servers) -> Self {
+        let nodes = vec![Node::at(url, settings).await, Node::at(url, settings).await];
+        for node in &nodes {
+            node.becomes_ready().await;
+        }
+        Self { nodes, servers }
+    }
+
+    /// Two nodes, or twice the same where there is but one.
+    pub fn nodes(&self) -> [&Node; 2] {
+        let (first, last) = (self.nodes.first(), self.nodes.last());
+        [first.expect("a fleet has a node"), last.expect("a fleet has a node")]
+    }
+
+    /// Ends the first of two nodes at once, as a crash would. A node by itself stays.
+    pub fn lose_node(&mut self) {
+        if self.nodes.len() > 1 {
+            self.nodes.remove(0);
+        }
+    }
+
+    /// The Redis of a fleet that has one.
+    pub fn server(&self) -> &Redis {
+        match &self.servers {
+            Servers::One(redis) => redis,
+            _ => panic!("a fleet on one Redis"),
+        }
+    }
+
+    /// All its Redis servers.
+    pub fn servers(&self) -> &[Redis] {
+        match &self.servers {
+            Servers::None => &[],
+            Servers::One(redis) => std::slice::from_ref(redis),
+            Servers::Sentinel(sentinel) => &sentinel.servers,
+            Servers::Cluster(cluster) => &cluster.servers,
+        }
+    }
+
+    /// A service publishes with a mere `PUBLISH` or `SPUBLISH`. False: there is no Redis to do it on.
+    pub async fn publish_plainly(&self, channel: &str, payload: &str) -> bool {
+        match &self.servers {
+            Servers::None => return false,
+            Servers::One(redis) => _ = redis.publish(channel, payload).await,
+            Servers::Sentinel(sentinel) => {
+                let master = sentinel.master().await;
+                sentinel.servers[master].publish(channel, payload).await;
+            }
+            Servers::Cluster(cluster) => cluster.publish(channel, payload).await,
+        }
+        true
+    }
+
+    /// A metric's value, summed over all nodes.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let mut sum = 0.;
+        for node in &self.nodes {
+            sum += node.metric(name).await;
+        }
+        sum
+    }
+}
+
+/// Tells each of the stories of every broker. What sentinels guard is one Redis: the stories of
+/// `sentinel::` are those that it could make a difference to.
+#[macro_export]
+macro_rules! of_every_broker {
+    ($($story:ident),+ $(,)?) => {
+        $crate::of_broker!(memory, Memory, $($story),+);
+        $crate::of_broker!(redis, Redis, $($story),+);
+        $crate::of_broker!(cluster, Cluster, $($story),+);
+    };
+}
+
+/// Tells each of the stories of one broker.
+#[macro_export]
+macro_rules! of_broker {
+    ($name:ident, $broker:ident, $($story:ident),+ $(,)?) => {
+        mod $name {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story($crate::fleet::Broker::$broker).await;
+            })+
+        }
+    };
+}
+
+/// Tells each of the stories of the two brokers that start in no time: memory and a single Redis.
+#[macro_export]
+macro_rules! of_simple_brokers {
+    ($($story:ident),+ $(,)?) => {
+        $crate::of_broker!(memory, Memory, $($story),+);
+        $crate::of_broker!(redis, Redis, $($story),+);
+    };
+}
+
+pub use crate::{of_broker, of_every_broker, of_simple_brokers};

@@ -1,0 +1,141 @@
+//! A child process: what it prints is kept, and it ends with whoever holds it.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
+use std::thread;
+
+use rustix::process::{
+    Pid, Resource, Rlimit, getrlimit, kill_process, prlimit, set_parent_process_death_signal,
+};
+
+pub use rustix::process::Signal;
+
+use crate::eventually;
+
+pub struct Process {
+    name: String,
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+    /// Is standard error left unread?
+    unread: Unread,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+type Unread = Arc<(Mutex<bool>, Condvar)>;
+
+impl Process {
+    /// It also ends when this process does, so that nothing outlives tests that are killed.
+    pub fn spawn(name: &str, command: Command) -> Self {
+        Self::spawn_with_input(name, command, Stdio::null())
+    }
+
+    /// The same, with this as its standard input.
+    pub fn spawn_with_input(name: &str, mut command: Command, input: Stdio) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child =
+            start(command).unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let unread = Unread::default();
+        let stdout = lines_of(child.stdout.take().expect("stdout is piped"), Unread::default());
+        let stderr = lines_of(child.stderr.take().expect("stderr is piped"), unread.clone());
+        Self { name: name.to_owned(), child, stdout, stderr, unread }
+    }
+
+    /// Leaves standard error unread from now on, or reads it again: a pipe, which is full at some time.
+    pub fn leave_stderr_unread(&self, unread: bool) {
+        *self.unread.0.lock().unwrap() = unread;
+        self.unread.1.notify_all();
+    }
+
+    /// The lines printed so far.
+    pub fn stdout(&self) -> Vec<String> {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    pub fn stderr(&self) -> Vec<String> {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal)
+            .unwrap_or_else(|error| panic!("signalling {}: {error}", self.name));
+    }
+
+    /// From now on it may have only so many files open; what is open stays.
+    pub fn limits_open_files(&self, files: u64) {
+        let pid = Pid::from_child(&self.child);
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(files), maximum })
+            .unwrap_or_else(|error| panic!("limiting {}: {error}", self.name));
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
+    }
+
+    /// The exit code; panics if a signal ended it.
+    pub async fn exit_code(&mut self) -> i32 {
+        let what = format!("{} to end", self.name);
+        let status = eventually(&what, async || self.has_ended()).await;
+        status.code().unwrap_or_else(|| panic!("{} ended by {status}", self.name))
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        // Fails only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("--- stderr of {}:", self.name);
+            self.stderr().iter().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// Starts it from a thread that stays. A test's own would not do: the system ends a child with the
+/// thread that started it, and what tests share outlives the first of them.
+fn start(mut command: Command) -> io::Result<Child> {
+    type Order = (Command, mpsc::Sender<io::Result<Child>>);
+    static ORDERS: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
+        let (orders, taken) = mpsc::channel::<Order>();
+        thread::spawn(move || {
+            for (mut command, answer) in taken {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        orders
+    });
+    // SAFETY: between fork and exec there is one system call, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
+    let (answer, child) = mpsc::channel();
+    ORDERS.send((command, answer)).expect("the thread stays");
+    child.recv().expect("every order is answered")
+}
+
+fn lines_of(output: impl Read + Send + 'static, unread: Unread) -> Lines {
+    let lines = Lines::default();
+    let kept = lines.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            kept.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+            drop(unread.1.wait_while(unread.0.lock().unwrap(), |unread| *unread));
+        }
+    });
+    lines
+}

@@ -1,0 +1,249 @@
+//! A Redis server of the test's own, without persistence unless it is asked for.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use ::redis::aio::{MultiplexedConnection, PubSub};
+use ::redis::{AsyncConnectionConfig, FromRedisValue, RedisResult};
+use futures_util::StreamExt;
+use tempfile::TempDir;
+
+use crate::authority::Authority;
+use crate::network::Network;
+use crate::process::{Process, Signal};
+use crate::{eventually, soon};
+
+/// Below the ports that systems give to outgoing connections, so that a server that is started again
+/// finds its port free.
+const PORTS: Range<u16> = 16_400..32_700;
+
+pub struct Redis {
+    pub address: SocketAddr,
+    directory: TempDir,
+    process: Option<Process>,
+    is_frozen: AtomicBool,
+    arguments: Vec<String>,
+    /// What goes before `redis-server`: how to enter the network it runs in.
+    entrance: Vec<String>,
+}
+
+impl Redis {
+    pub async fn start() -> Self {
+        let mut redis = Self::absent();
+        redis.run().await;
+        redis
+    }
+
+    /// A server that is yet to come: it has its port, and nobody listens there.
+    pub fn absent() -> Self {
+        Self::absent_with(&[])
+    }
+
+    /// The same, with arguments of redis-server that it has whenever it runs.
+    pub fn absent_with(arguments: &[&str]) -> Self {
+        Self::at(free_address(), &[], &[&["--bind", "127.0.0.1"], arguments].concat())
+    }
+
+    /// A server that also speaks TLS, at the port that comes second, with a certificate of `authority`.
+    /// Tests ask it without.
+    pub fn absent_with_tls(authority: &Authority, arguments: &[&str]) -> (Self, SocketAddr) {
+        let identity = authority.signs("redis");
+        let encrypted = free_address();
+        let port = encrypted.port().to_string();
+        let path = |path: &std::path::Path| path.to_str().expect("a path").to_owned();
+        let (cert, key, ca) = (path(&identity.cert), path(&identity.key), path(&authority.file()));
+        let tls = ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key];
+        let trust = ["--tls-ca-cert-file", &ca, "--tls-auth-clients", "no"];
+        (Self::absent_with(&[&tls[..], &trust, arguments].concat()), encrypted)
+    }
+
+    /// A server within a network of its own, reached through every link of it.
+    pub fn absent_within(network: &Network, reached: Ipv4Addr, arguments: &[&str]) -> Self {
+        let open: &[&str] = &["--bind", "0.0.0.0", "--protected-mode", "no"];
+        let address = SocketAddr::from((reached, 6379));
+        Self::at(address, &network.entrance(), &[open, arguments].concat())
+    }
+
+    fn at(address: SocketAddr, entrance: &[String], arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
+        let entrance = entrance.to_vec();
+        let is_frozen = AtomicBool::new(false);
+        Self { address, directory, process: None, is_frozen, arguments, entrance }
+    }
+
+    pub async fn run(&mut self) {
+        self.run_with(&[]).await;
+    }
+
+    /// Runs it with more arguments this time.
+    pub async fn run_with(&mut self, more: &[String]) {
+        let mut words = self.entrance.clone();
+        words.push("redis-server".to_owned());
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .args(["--port", &self.address.port().to_string()])
+            .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
+            .arg("--dir")
+            .arg(self.directory.path())
+            .args(&self.arguments)
+            .args(more);
+        let mut process = Process::spawn("redis-server", command);
+        eventually("redis-server to answer PING", async || {
+            assert!(process.has_ended().is_none(), "{:?}", process.stdout());
+            answers_ping(self.address).then_some(())
+        })
+        .await;
+        self.process = Some(process);
+        self.is_frozen = AtomicBool::new(false);
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// It runs, and does not hang.
+    pub fn answers(&self) -> bool {
+        self.is_running() && !self.is_frozen.load(Relaxed)
+    }
+
+    /// It hangs: connected, and silent.
+    pub fn freeze(&self) {
+        self.process.as_ref().expect("it runs").signal(Signal::STOP);
+        self.is_frozen.store(true, Relaxed);
+    }
+
+    pub fn thaw(&self) {
+        self.process.as_ref().expect("it runs").signal(Signal::CONT);
+        self.is_frozen.store(false, Relaxed);
+    }
+
+    /// Where it saves what it has.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    pub async fn connection(&self) -> MultiplexedConnection {
+        soon("a connection to Redis", connect(self.address)).await.expect("Redis is there")
+    }
+
+    /// Asks it anything that it will answer.
+    pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let answer = ask(self.address, words).await;
+        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// A field of `INFO`. None also where it does not answer: a server that changes its role hangs up.
+    pub async fn info(&self, section: &str, field: &str) -> Option<String> {
+        let text: String = soon("INFO", ask(self.address, &["INFO", section])).await.ok()?;
+        let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
+        text.lines().find_map(value)
+    }
+
+    /// A service that publishes; returns how many nodes and services got it.
+    pub async fn publish(&self, channel: &str, payload: impl AsRef<[u8]>) -> u64 {
+        let mut connection = self.connection().await;
+        let mut command = ::redis::cmd("PUBLISH");
+        command.arg(format!("tidegate:{channel}")).arg(payload.as_ref());
+        soon("PUBLISH", command.query_async(&mut connection)).await.expect("Redis publishes")
+    }
+
+    /// How many connections subscribe to the channel, as Redis knows it.
+    pub async fn subscribers(&self, channel: &str) -> u64 {
+        let mut connection = self.connection().await;
+        let mut command = ::redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg(format!("tidegate:{channel}"));
+        let counts: Vec<(String, u64)> =
+            soon("NUMSUB", command.query_async(&mut connection)).await.expect("Redis counts");
+        counts[0].1
+    }
+
+    /// Cuts off all who subscribe; returns how many. Sentinels stay: without each other's word they
+    /// may take a living master for dead.
+    pub async fn kill_subscribers(&self) -> u64 {
+        let clients: String = self.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+        let mut killed = 0;
+        for client in clients.lines().filter(|client| !client.contains(" name=sentinel-")) {
+            let id = client.split(' ').find_map(|field| field.strip_prefix("id="));
+            killed += self.ask::<u64>(&["CLIENT", "KILL", "ID", id.expect("an id")]).await;
+        }
+        killed
+    }
+
+    /// A service that subscribes.
+    pub async fn listener(&self, channel: &str) -> Listener {
+        let client = ::redis::Client::open(self.url()).expect("a url");
+        let mut pubsub =
+            soon("a connection to Redis", client.get_async_pubsub()).await.expect("Redis is there");
+        let subscribing = pubsub.subscribe(format!("tidegate:{channel}"));
+        soon("SUBSCRIBE", subscribing).await.expect("Redis subscribes");
+        Listener(pubsub)
+    }
+}
+
+pub struct Listener(PubSub);
+
+impl Listener {
+    /// The next message, as it is on Redis.
+    pub async fn hears(&mut self) -> Vec<u8> {
+        let message = soon("a message of Redis", self.0.on_message().next()).await;
+        message.expect("the connection lasts").get_payload_bytes().to_vec()
+    }
+}
+
+/// Asks a server, or a sentinel, that may not have an answer now.
+pub async fn ask<T: FromRedisValue>(address: SocketAddr, words: &[&str]) -> RedisResult<T> {
+    let mut command = ::redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    let asking = async { command.query_async(&mut connect(address).await?).await };
+    soon(words[0], asking).await
+}
+
+async fn connect(address: SocketAddr) -> RedisResult<MultiplexedConnection> {
+    let client = ::redis::Client::open(format!("redis://{address}"))?;
+    // What takes too long is found by whoever waits for it.
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+fn answers_ping(address: SocketAddr) -> bool {
+    let ping = || -> std::io::Result<[u8; 5]> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    };
+    ping().is_ok_and(|answer| &answer == b"+PONG")
+}
+
+/// An address that no other test of this process gets, and nobody listens on now.
+pub fn free_address() -> SocketAddr {
+    static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    loop {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(PORTS)));
+        if TcpListener::bind(address).is_ok() && TAKEN.lock().unwrap().insert(address.port()) {
+            return address;
+        }
+    }
+}

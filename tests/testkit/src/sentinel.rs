@@ -1,0 +1,174 @@
+//! A master, two replicas and three sentinels that watch over them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::{Arc, Weak};
+
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::eventually;
+use crate::process::Process;
+use crate::redis::{Redis, ask, free_address};
+
+const SERVERS: usize = 3;
+const SENTINELS: usize = 3;
+
+/// What the sentinels call the master.
+pub const SERVICE: &str = "mymaster";
+
+/// The sentinels agree that the master is gone after so long.
+const DOWN_AFTER_MILLIS: u32 = 1000;
+
+/// An election without a winner is held again after twice as long, so that there may be several within
+/// the patience of a test; the steps of a failover each have as long, also on a busy machine.
+const FAILOVER_TIMEOUT_MILLIS: u32 = 3000;
+
+pub struct Sentinel {
+    /// The master comes first until there is a failover.
+    pub servers: Vec<Redis>,
+    watchers: Vec<Watcher>,
+}
+
+pub struct Watcher {
+    pub address: SocketAddr,
+    _process: Process,
+    _directory: TempDir,
+}
+
+impl Sentinel {
+    /// All know each other, and the replicas have what the master has.
+    pub async fn start() -> Self {
+        // Replicas that wait for each other would delay the start by seconds.
+        let arguments = ["--repl-diskless-sync-delay", "0"];
+        let mut servers: Vec<Redis> =
+            (0..SERVERS).map(|_| Redis::absent_with(&arguments)).collect();
+        let master = servers[0].address;
+        for (number, server) in servers.iter_mut().enumerate() {
+            match number {
+                0 => server.run().await,
+                _ => server.run_with(&replica_of(master)).await,
+            }
+        }
+        // Before sentinels come: those that miss a replica look again only after ten seconds.
+        for replica in &servers[1..] {
+            eventually("a replica to follow", async || follows(replica).await.then_some(())).await;
+        }
+        let watchers = (0..SENTINELS).map(|_| Watcher::start(master, "")).collect();
+        let sentinel = Self { servers, watchers };
+        sentinel.is_complete().await;
+        sentinel
+    }
+
+    /// One for all tests that run meanwhile and leave it as it is. Channels need a `broker.prefix`.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Sentinel>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(sentinel) = shared.upgrade() {
+            return sentinel;
+        }
+        let sentinel = Arc::new(Self::start().await);
+        *shared = Arc::downgrade(&sentinel);
+        sentinel
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<String> = self.sentinels().iter().map(ToString::to_string).collect();
+        format!("redis+sentinel://{}/{SERVICE}", hosts.join(","))
+    }
+
+    pub fn sentinels(&self) -> Vec<SocketAddr> {
+        self.watchers.iter().map(|it| it.address).collect()
+    }
+
+    /// Who is master, once all sentinels agree: an index into `servers`.
+    pub async fn master(&self) -> usize {
+        eventually("sentinels to agree on a master", async || self.agreed_master().await).await
+    }
+
+    /// Every sentinel knows of another master than this one, and that one knows it too; returns which.
+    pub async fn fails_over_from(&self, old: usize) -> usize {
+        eventually("a failover", async || {
+            let new = self.agreed_master().await.filter(|new| *new != old)?;
+            let role = self.servers[new].info("replication", "role").await;
+            (role.as_deref() == Some("master")).then_some(new)
+        })
+        .await
+    }
+
+    /// A server that was killed comes back, empty, as a replica of whoever is master now.
+    pub async fn bring_back(&mut self, server: usize) {
+        let master = self.servers[self.master().await].address;
+        self.servers[server].run_with(&replica_of(master)).await;
+    }
+
+    /// Two sentinels beside each, two replicas, and both of them in step with the master.
+    pub async fn is_complete(&self) {
+        eventually("master, replicas and sentinels to know each other", async || {
+            for watcher in &self.watchers {
+                let question = ["SENTINEL", "MASTER", SERVICE];
+                let fields: Vec<String> = ask(watcher.address, &question).await.ok()?;
+                let has = |name: &str, value: &str| fields.chunks(2).any(|it| it == [name, value]);
+                if !has("num-other-sentinels", "2") || !has("num-slaves", "2") {
+                    return None;
+                }
+            }
+            let master = self.agreed_master().await?;
+            for (_, server) in self.servers.iter().enumerate().filter(|(it, _)| *it != master) {
+                if !follows(server).await {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+
+    /// None while not all sentinels name the same.
+    async fn agreed_master(&self) -> Option<usize> {
+        let mut named = Vec::new();
+        for watcher in &self.watchers {
+            let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
+            let [host, port]: [String; 2] = ask(watcher.address, &question).await.ok()?;
+            let address: SocketAddr = format!("{host}:{port}").parse().ok()?;
+            named.push(self.servers.iter().position(|it| it.address == address)?);
+        }
+        named.windows(2).all(|pair| pair[0] == pair[1]).then_some(named[0])
+    }
+}
+
+impl Watcher {
+    /// One sentinel of this master, with `more` lines in its settings.
+    pub fn start(master: SocketAddr, more: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let address = free_address();
+        let settings = format!(
+            "port {}\nbind 127.0.0.1\ndir {}\n\
+             sentinel monitor {SERVICE} {} {} 2\n\
+             sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MILLIS}\n\
+             sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MILLIS}\n\
+             sentinel parallel-syncs {SERVICE} 1\n{more}\n",
+            address.port(),
+            directory.path().display(),
+            master.ip(),
+            master.port(),
+        );
+        let file = directory.path().join("sentinel.conf");
+        fs::write(&file, settings).expect("the settings are written");
+        // Debian's redis-server has no redis-sentinel beside it.
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel");
+        let process = Process::spawn("redis-sentinel", command);
+        Self { address, _process: process, _directory: directory }
+    }
+}
+
+fn replica_of(master: SocketAddr) -> [String; 3] {
+    ["--replicaof".to_owned(), master.ip().to_string(), master.port().to_string()]
+}
+
+/// Whether it is a replica that has what its master has.
+async fn follows(server: &Redis) -> bool {
+    server.info("replication", "master_link_status").await.as_deref() == Some("up")
+}

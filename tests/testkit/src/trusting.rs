@@ -1,0 +1,119 @@
+//! A client's side of TLS: whom it trusts, what it offers, and what it shows.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use crate::authority::{Authority, Identity};
+use crate::client::Client;
+use crate::node::Node;
+use crate::{http, soon};
+
+/// On the heap, as it is large.
+pub type Stream = Box<tokio_rustls::client::TlsStream<TcpStream>>;
+
+/// Trusts one authority.
+#[derive(Clone)]
+pub struct Trusting {
+    roots: RootCertStore,
+    versions: Vec<&'static SupportedProtocolVersion>,
+    alpn: Vec<Vec<u8>>,
+    identity: Option<Identity>,
+}
+
+impl Trusting {
+    pub fn new(authority: &Authority) -> Self {
+        let mut roots = RootCertStore::empty();
+        let pem = authority.pem();
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+        roots.add(certificate).expect("an authority");
+        Self { roots, versions: rustls::ALL_VERSIONS.to_vec(), alpn: Vec::new(), identity: None }
+    }
+
+    /// Speaks this version only.
+    pub fn only(mut self, version: &'static SupportedProtocolVersion) -> Self {
+        self.versions = vec![version];
+        self
+    }
+
+    pub fn offering(mut self, protocols: &[&str]) -> Self {
+        self.alpn = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
+        self
+    }
+
+    /// Shows a certificate when asked for one.
+    pub fn showing(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    pub async fn connect(&self, address: SocketAddr) -> Stream {
+        self.try_connect(address).await.expect("the handshake succeeds")
+    }
+
+    /// What a server of TLS 1.3 has against a client comes only with the first that is read.
+    pub async fn try_connect(&self, address: SocketAddr) -> std::io::Result<Stream> {
+        self.handshake(http::connect(address).await).await
+    }
+
+    /// One whose system takes next to nothing for it.
+    pub async fn narrow(&self, address: SocketAddr) -> Stream {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let stream = soon("a connection", socket.connect(address)).await;
+        self.handshake(stream.expect("somebody listens")).await.expect("the handshake succeeds")
+    }
+
+    pub async fn plain(&self, node: &Node, channel: &str) -> Client<Stream> {
+        self.open(node, &format!("/ws/{channel}")).await
+    }
+
+    pub async fn open(&self, node: &Node, path: &str) -> Client<Stream> {
+        let stream = self.connect(node.public).await;
+        Client::try_over(stream, node.public, path).await.expect("the upgrade is accepted")
+    }
+
+    /// Asks with HTTP; all that is answered till the end.
+    pub async fn get(&self, address: SocketAddr, path: &str) -> std::io::Result<String> {
+        let mut stream = self.try_connect(address).await?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        soon("an answer", stream.read_to_string(&mut answer)).await?;
+        Ok(answer)
+    }
+
+    /// Shakes hands on a stream on which something may have been said already.
+    pub async fn handshake(&self, stream: TcpStream) -> std::io::Result<Stream> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&self.versions)
+            .expect("a version")
+            .with_root_certificates(self.roots.clone());
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(Identity { cert, key }) => {
+                let chain = vec![CertificateDer::from_pem_file(cert).expect("a certificate")];
+                let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+                builder.with_client_auth_cert(chain, key).expect("they belong together")
+            }
+        };
+        config.alpn_protocols.clone_from(&self.alpn);
+        let name = ServerName::try_from("localhost").expect("a name");
+        let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        Ok(Box::new(soon("a TLS handshake", Box::pin(handshake)).await?))
+    }
+}
+
+/// The certificate that the other side showed.
+pub fn shown(stream: &Stream) -> CertificateDer<'static> {
+    let (_, session) = stream.get_ref();
+    session.peer_certificates().expect("it showed one")[0].clone().into_owned()
+}
