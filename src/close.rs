@@ -1,8 +1,9 @@
-//! Why a connection ends: one table of codes, texts and metric labels (RFC 6455 section 7.4).
+//! Why a connection ends: one table of texts and metric labels. How a reason is said on the wire is for the
+//! protocol to know.
 
 use std::time::Duration;
 
-/// Why a connection ends. The code tells the client whether to come back.
+/// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
     /// The client said so; its code is echoed. None: its close frame carried no code.
@@ -50,27 +51,6 @@ pub enum Close {
 }
 
 impl Close {
-    /// The code of the close frame. None: it carries no body, or there is none to send.
-    pub fn code(self) -> Option<u16> {
-        Some(match self {
-            Self::Client(code) => return code,
-            Self::Lost => return None,
-            Self::Protocol(_) => 1002,
-            Self::Unsupported(_) => 1003,
-            Self::Utf8 => 1007,
-            Self::Policy(_) => 1008,
-            Self::TooLarge => 1009,
-            Self::Internal => 1011,
-            Self::Drain { .. } | Self::Rebalance { .. } => 1012,
-            Self::Unavailable | Self::Gap | Self::KeysUnavailable | Self::Overloaded => 1013,
-            Self::Unauthorized(_) | Self::Expired | Self::Revoked => 4001,
-            Self::Forbidden => 4003,
-            Self::Slow => 4008,
-            Self::PongTimeout => 4009,
-            Self::RateLimited => 4029,
-        })
-    }
-
     /// How long the client is to wait before it comes back, where it is told.
     pub fn reconnects_after(self) -> Option<Duration> {
         match self {
@@ -84,7 +64,8 @@ impl Close {
         matches!(self, Self::Slow | Self::Overloaded)
     }
 
-    /// The text of the close frame: at most 123 bytes (RFC 6455 section 5.5.1).
+    /// What the client is told: at most 123 bytes, as a WebSocket's close frame has no room for more
+    /// (RFC 6455 section 5.5.1).
     pub fn text(self) -> &'static str {
         match self {
             Self::Client(_) | Self::Lost => "",

@@ -108,7 +108,7 @@ impl Drop for Membership {
 mod tests {
     use super::*;
     use crate::broker::{self, Config, Url};
-    use crate::protocol::Encoding;
+    use crate::protocol::Format;
     use crate::publication::NodeId;
     use bytes::Bytes;
     use std::time::Duration;
@@ -131,7 +131,7 @@ mod tests {
     fn subscriber(number: u64, echo: bool) -> Subscriber {
         let session = SessionId { node: NodeId::random(), number };
         let outbound = Arc::new(Outbound::new(session, 1 << 20));
-        Subscriber { outbound, encoding: Encoding::Plain, echo, closes_on_gap: false }
+        Subscriber { outbound, format: Format::Plain, echo, closes_on_gap: false }
     }
 
     async fn subscribe(hub: &Hub, name: &str, subscriber: &Subscriber) -> Subscription {

@@ -38,7 +38,6 @@ pub mod clock;
 pub mod drain;
 pub mod lag;
 pub mod memory;
-pub mod protocol;
 
 pub mod listener;
 pub mod outbound;
@@ -50,10 +49,11 @@ pub mod telemetry;
 
 pub mod dial;
 pub mod limits;
+pub mod protocol;
 
 pub mod backoff;
 pub mod close;
-pub mod frame;
+pub mod framing;
 pub mod live;
 pub mod publication;
 pub mod rules;

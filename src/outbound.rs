@@ -26,6 +26,7 @@ use self::latest::Newest;
 use self::subscriptions::Subscriptions;
 use crate::close::Close;
 use crate::publication::SessionId;
+use crate::telemetry;
 
 /// What a queued frame costs beside its bytes, so that a flood of tiny frames is bounded too.
 const FRAME_OVERHEAD_BYTES: usize = size_of::<Bytes>();
@@ -262,6 +263,21 @@ impl Outbound {
             state.writer = Writer::Connection;
         }
         Ok(())
+    }
+
+    /// Queues a frame from the connection's own task that must not be left out: where there is no room for it, the
+    /// connection is closed as slow.
+    pub fn say(&self, frame: Bytes) {
+        if self.push_own(frame) == Err(Full) {
+            self.close_slow();
+        }
+    }
+
+    /// Ends the connection, as its client does not take what is sent.
+    pub fn close_slow(&self) {
+        if self.close(Close::Slow) {
+            telemetry::slow_consumer_closed();
+        }
     }
 
     /// Asks the session to end for this reason once it has answered what its client asked for. False:

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use log::{Config, FlushLog, flush_log, last_words, log_warnings, set_log_level, start_log};
 use metrics::METRICS;
-pub use metrics::{Levels, Protocol, Unready, exposition};
+pub use metrics::{Levels, Unready, exposition};
 pub use panics::watch_panics;
 pub use rejected::Rejected;
 use trace::Asker;
@@ -24,6 +24,7 @@ pub use trace::{
 };
 
 use crate::close::Close;
+use crate::protocol::Format;
 use crate::publication::{Channel, NodeId, Position, Publication};
 use crate::settings::ListenAddress;
 
@@ -229,17 +230,21 @@ pub fn stopped(remaining: usize) {
 }
 
 /// A handshake was answered and its connection handed to a session.
-pub fn connection_opened(protocol: Protocol, handshake: Duration) {
-    METRICS.connections[protocol as usize].inc();
+pub fn connection_opened(format: Format, handshake: Duration) {
+    METRICS.connections[format as usize].inc();
     METRICS.connections_opened.inc();
     METRICS.handshake_duration.observe(handshake.as_secs_f64());
 }
 
 /// A session ended.
-pub fn connection_closed(protocol: Protocol, close: Close) {
-    METRICS.connections[protocol as usize].dec();
+pub fn connection_closed(format: Format, close: Close) {
+    METRICS.connections[format as usize].dec();
     METRICS.connections_closed.with_label_values(&[close.label()]).inc();
-    tracing::debug!(reason = close.label(), code = close.code(), "connection closed");
+    let code = match close {
+        Close::Client(code) => code,
+        _ => None,
+    };
+    tracing::debug!(reason = close.label(), code, "connection closed");
 }
 
 /// Somebody was refused; `why` is for the log. It may name the client's address, and never holds what
@@ -361,11 +366,11 @@ pub fn sent_bytes(bytes: usize) {
 
 /// A client asked for a publication, which goes on to the broker.
 pub fn publication_received(
-    protocol: Protocol,
+    format: Format,
     channel: &Channel,
     publication: &mut Publication,
 ) -> Trace {
-    METRICS.publications_received[protocol as usize].inc();
+    METRICS.publications_received[format as usize].inc();
     trace::publish_began(channel, publication, Asker::Client)
 }
 
@@ -398,7 +403,7 @@ pub fn relay_began(channel: &str, publication: &Publication) -> Trace {
 /// It was handed to them.
 pub fn publication_relayed(
     trace: Trace,
-    delivered: [u64; Protocol::COUNT],
+    delivered: [u64; Format::COUNT],
     relay: Duration,
     delivery: Option<Duration>,
 ) {
@@ -439,8 +444,8 @@ pub fn history_resumed(recovered: bool) {
 }
 
 /// A client that came back got what it had missed.
-pub fn publications_recovered(protocol: Protocol, count: usize) {
-    METRICS.publications_delivered[protocol as usize].inc_by(count as u64);
+pub fn publications_recovered(format: Format, count: usize) {
+    METRICS.publications_delivered[format as usize].inc_by(count as u64);
 }
 
 /// A subscriber's outbound queue was full and its connection is being closed.

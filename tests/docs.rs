@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate::close::Close;
 use tidegate::config::{Config, Sources};
+use tidegate::protocol::Format;
 use tidegate::settings::Known;
 use tidegate::telemetry::{Levels, exposition};
 
@@ -258,7 +259,10 @@ fn labels(exposition: &str, name: &str) -> String {
 fn protocol_page_names_every_close_code() {
     let page = fs::read_to_string(path("docs/PROTOCOL.md")).expect("docs/PROTOCOL.md is there");
     for close in Close::EACH {
-        if let Some(code) = close.code() {
+        // A close frame's payload begins with its code.
+        let frame = Format::Json.close(close).expect("it says why it ends");
+        if let Some([high, low]) = frame.get(2..4) {
+            let code = u16::from_be_bytes([*high, *low]);
             assert!(page.contains(&code.to_string()), "docs/PROTOCOL.md does not name {code}");
         }
     }

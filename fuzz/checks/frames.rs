@@ -2,8 +2,7 @@
 
 use tidegate::close::Close;
 use tidegate::publication::Kind;
-use tidegate::session::Event;
-use tidegate::transport::Decoder;
+use tidegate::transport::{Decoder, Incoming};
 
 /// Most bytes that wait for the rest of a head or of a control frame.
 const CARRIED_BYTES_MAX: usize = 131;
@@ -19,7 +18,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// All that the stream says, up to and with its end.
-pub fn events(stream: &[u8], piece: usize, message_bytes_max: usize) -> Vec<Event> {
+pub fn events(stream: &[u8], piece: usize, message_bytes_max: usize) -> Vec<Incoming> {
     let mut decoder = Decoder::new(message_bytes_max);
     let (mut events, mut carry) = (Vec::new(), Vec::new());
     for piece in stream.chunks(piece) {
@@ -29,7 +28,7 @@ pub fn events(stream: &[u8], piece: usize, message_bytes_max: usize) -> Vec<Even
             carry.drain(..taken);
             let Some(event) = event else { break };
             look(&event, message_bytes_max);
-            let is_end = matches!(event, Event::Close(_) | Event::Violation(_));
+            let is_end = matches!(event, Incoming::Close(_) | Incoming::Violation(_));
             events.push(event);
             if is_end {
                 return events;
@@ -41,18 +40,18 @@ pub fn events(stream: &[u8], piece: usize, message_bytes_max: usize) -> Vec<Even
 }
 
 /// What holds for every event, whatever was sent.
-fn look(event: &Event, message_bytes_max: usize) {
+fn look(event: &Incoming, message_bytes_max: usize) {
     match event {
-        Event::Message(message) => {
+        Incoming::Message(message) => {
             assert!(message.payload.len() <= message_bytes_max);
             let is_text = std::str::from_utf8(&message.payload).is_ok();
             assert!(message.kind == Kind::Binary || is_text, "a text that is no UTF-8");
         }
-        Event::Ping(payload) | Event::Pong(payload) => assert!(payload.len() <= 125),
-        Event::Close(code) => assert!(code.is_none_or(|code| (1000..5000).contains(&code))),
-        Event::Violation(close) => {
+        Incoming::Ping(payload) | Incoming::Pong(payload) => assert!(payload.len() <= 125),
+        Incoming::Close(code) => assert!(code.is_none_or(|code| (1000..5000).contains(&code))),
+        Incoming::Violation(close) => {
             assert!(matches!(close, Close::Protocol(_) | Close::Utf8 | Close::TooLarge));
         }
-        Event::End(_) | Event::Nudge => panic!("the decoder says no such thing: {event:?}"),
+        Incoming::Lost => panic!("the decoder says no such thing"),
     }
 }

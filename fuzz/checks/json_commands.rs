@@ -3,9 +3,8 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use tidegate::protocol::{
-    Command, Encoding, Excerpt, Message, Protocol, Refusal, Reply, ReplyError,
-};
+use tidegate::protocol::json::Json;
+use tidegate::protocol::{Command, Excerpt, Format, Message, Reply, ReplyError, Speak, Unreadable};
 use tidegate::publication::{Kind, Publication};
 
 /// The bytes are one message: a text where they are UTF-8.
@@ -16,7 +15,7 @@ pub fn check(bytes: &[u8]) {
     let is_object = text.is_some_and(|text| {
         serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object())
     });
-    match Protocol::Json.decode(message) {
+    match Json.decode(message, usize::MAX) {
         Ok(outcomes) => {
             assert!(!outcomes.is_empty(), "a command without an outcome");
             for outcome in outcomes {
@@ -26,8 +25,8 @@ pub fn check(bytes: &[u8]) {
                 }
             }
         }
-        Err(Refusal::Answer(error)) => answer(error),
-        Err(Refusal::Close(_)) => assert!(!is_object, "an object is answered"),
+        Err(Unreadable::Answer(error) | Unreadable::TooDeep(error)) => answer(error),
+        Err(Unreadable::Close(_)) => assert!(!is_object, "an object is answered"),
     }
 }
 
@@ -36,7 +35,7 @@ fn look(command: Command) {
     let Command::Publish { id, channel, publication } = command else { return };
     let is_text = std::str::from_utf8(&publication.payload).is_ok();
     assert!(publication.kind == Kind::Binary || is_text);
-    is_json(&Encoding::Json.publication(channel.as_str(), &publication));
+    is_json(&Format::Json.publication(channel.as_str(), &publication));
     let bare = Publication::bare(publication.payload.clone());
     let excerpt = Excerpt { publications: vec![publication, bare], ..Excerpt::default() };
     said(&Reply::History { id, channel, excerpt });
@@ -48,7 +47,7 @@ fn answer(error: ReplyError) {
 }
 
 fn said(reply: &Reply) {
-    is_json(&Protocol::Json.reply(reply).expect("the json protocol has words for all"));
+    is_json(&Json.reply(reply).expect("the json protocol has words for all"));
 }
 
 /// A frame's payload is one object of JSON, of any depth and with numbers of any size.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::subscribers::Snapshot;
 use crate::close::Close;
 use crate::outbound::{AtOnce, Flushers, Full, Outbound, Pushed};
-use crate::protocol::{Encoded, Encoding, Push};
+use crate::protocol::{Encoded, Format, Push};
 use crate::publication::Publication;
 use crate::rules::Delivery;
 use crate::telemetry;
@@ -45,7 +45,7 @@ impl FanOut {
     ) {
         let trace = telemetry::relay_began(channel, publication);
         let mut encoded = Encoded::new(channel, publication);
-        let mut delivered = [0; Encoding::COUNT];
+        let mut delivered = [0; Format::COUNT];
         let mut to_flush = Vec::new();
         let mut at_once = (!more && subscribers.places() <= AT_ONCE_MAX).then(AtOnce::default);
         let mut skipped = 0;
@@ -54,7 +54,7 @@ impl FanOut {
             if own && !subscriber.echo {
                 continue;
             }
-            let frame = encoded.frame(subscriber.encoding);
+            let frame = encoded.bytes(subscriber.format);
             let pushed = match delivery {
                 Delivery::Every => self.push(&subscriber.outbound, number, frame),
                 Delivery::Latest => {
@@ -65,7 +65,7 @@ impl FanOut {
             };
             match pushed {
                 Err(Full) => {
-                    close_slow(&subscriber.outbound);
+                    subscriber.outbound.close_slow();
                     continue;
                 }
                 Ok(Pushed::Flush) => match &mut at_once {
@@ -75,7 +75,7 @@ impl FanOut {
                 Ok(Pushed::Covered) => {}
                 Ok(Pushed::Ended) => continue,
             }
-            delivered[subscriber.encoding.label() as usize] += 1;
+            delivered[subscriber.format as usize] += 1;
             if own {
                 subscriber.outbound.echoed();
             }
@@ -92,11 +92,11 @@ impl FanOut {
     /// Tells all subscribers of a channel something that is no publication.
     pub fn push_to_all(&self, subscribers: &Snapshot, push: &Push<'_>) {
         let mut to_flush = Vec::new();
-        let mut frames: [Option<Option<Bytes>>; Encoding::COUNT] = Default::default();
+        let mut frames: [Option<Option<Bytes>>; Format::COUNT] = Default::default();
         let mut bytes = 0;
         for (number, subscriber) in subscribers.numbered() {
-            let frame = frames[subscriber.encoding as usize]
-                .get_or_insert_with(|| subscriber.encoding.push(push));
+            let frame = frames[subscriber.format as usize]
+                .get_or_insert_with(|| subscriber.format.push(push));
             let Some(frame) = frame.clone() else {
                 if subscriber.closes_on_gap && matches!(push, Push::Gap { .. }) {
                     subscriber.outbound.close(Close::Gap);
@@ -105,7 +105,7 @@ impl FanOut {
             };
             bytes = frame.len();
             match self.push(&subscriber.outbound, number, frame) {
-                Err(Full) => close_slow(&subscriber.outbound),
+                Err(Full) => subscriber.outbound.close_slow(),
                 Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
                 Ok(Pushed::Covered | Pushed::Ended) => {}
             }
@@ -128,12 +128,6 @@ impl FanOut {
             }
             pushed => pushed,
         }
-    }
-}
-
-fn close_slow(outbound: &Outbound) {
-    if outbound.close(Close::Slow) {
-        telemetry::slow_consumer_closed();
     }
 }
 

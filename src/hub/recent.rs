@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::broker::Unavailable;
-use crate::protocol::Encoding;
+use crate::protocol::Format;
 use crate::publication::{Position, Publication};
 use crate::rules::History;
 
@@ -44,7 +44,7 @@ static TOTAL_BYTES: AtomicUsize = AtomicUsize::new(0);
 pub struct Kept {
     pub publication: Publication,
     position: Position,
-    frames: [OnceLock<Bytes>; Encoding::COUNT],
+    frames: [OnceLock<Bytes>; Format::COUNT],
 }
 
 impl Kept {
@@ -53,9 +53,9 @@ impl Kept {
         Some(Arc::new(Self { publication, position, frames: Default::default() }))
     }
 
-    pub fn frame(&self, channel: &str, encoding: Encoding) -> Bytes {
-        let frame = &self.frames[encoding as usize];
-        frame.get_or_init(|| encoding.publication(channel, &self.publication)).clone()
+    pub fn frame(&self, channel: &str, format: Format) -> Bytes {
+        let frame = &self.frames[format as usize];
+        frame.get_or_init(|| format.publication(channel, &self.publication)).clone()
     }
 
     pub fn position(&self) -> Position {

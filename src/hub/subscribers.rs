@@ -4,13 +4,13 @@
 use std::sync::{Arc, Weak};
 
 use crate::outbound::Outbound;
-use crate::protocol::Encoding;
+use crate::protocol::Format;
 
 /// One session's listening to one channel.
 #[derive(Clone)]
 pub struct Subscriber {
     pub outbound: Arc<Outbound>,
-    pub encoding: Encoding,
+    pub format: Format,
     /// Does it get what its own session published?
     pub echo: bool,
     /// Is its connection closed at a gap, as its protocol has no words for one?
@@ -118,7 +118,7 @@ mod tests {
         let session = SessionId { node: NodeId::random(), number: 1 };
         let outbound = Arc::new(Outbound::new(session, 1000));
         let subscriber =
-            Subscriber { outbound, encoding: Encoding::Plain, echo: true, closes_on_gap: false };
+            Subscriber { outbound, format: Format::Plain, echo: true, closes_on_gap: false };
         let mut subscribers = Subscribers::default();
         subscribers.add(1, subscriber.clone());
         assert!(!subscribers.is_walked());

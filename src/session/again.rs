@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::close::Close;
 use crate::hub::Hub;
 use crate::outbound::Outbound;
-use crate::protocol::{Code, Id, Protocol, Reply, ReplyError};
+use crate::protocol::{Code, Id, Protocol, Reply, ReplyError, Speak};
 use crate::publication::{Channel, Position};
-use crate::telemetry;
 
 /// How often, and how long each time, a moment is waited for in which no publication of the channel is on its
 /// way to its subscribers. After that the answer has no position.
@@ -38,20 +36,17 @@ pub async fn answer(
     let answer = |position: Option<Position>| {
         // What it got of it before is not known here.
         let recovered = since.map(|since| Some(since) == position);
-        Reply::Subscribed { id, channel: channel.clone(), position, recovered }
+        Reply::Subscribed { id: id.clone(), channel: channel.clone(), position, recovered }
     };
     for _ in 0..TRIES_MAX {
         if !outbound.has(subscription) {
             let message = "no longer subscribed: the rules or the token changed".to_owned();
             let (channel, code) = (Some(channel.to_string()), Code::Forbidden);
-            return Some(Reply::Error(ReplyError { id, channel, code, message }));
+            return Some(Reply::Error(ReplyError { id: id.clone(), channel, code, message }));
         }
         let is_settled = hub.when_settled(&channel, |position| {
-            let frame = protocol.reply(&answer(position));
-            if frame.is_some_and(|frame| outbound.push_own(frame).is_err())
-                && outbound.close(Close::Slow)
-            {
-                telemetry::slow_consumer_closed();
+            if let Some(frame) = protocol.reply(&answer(position)) {
+                outbound.say(frame);
             }
         });
         if is_settled {

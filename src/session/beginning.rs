@@ -6,15 +6,16 @@ use tokio::time::Instant;
 
 use super::bearer::Bearer;
 use super::in_flight::InFlight;
+use super::joined::Standing;
 use super::rights::{self, TooMany, Unfit};
-use super::state::State;
+use super::state::{State, close_of};
 use super::{Context, Session};
 use crate::auth::access::Right;
 use crate::auth::{Identity, Refused};
 use crate::close::Close;
 use crate::hub::Subscriber;
 use crate::outbound::Outbound;
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, Speak};
 use crate::publication::{Channel, Position};
 use crate::telemetry::{self, Rejected};
 
@@ -23,25 +24,16 @@ pub struct Beginning {
     pub protocol: Protocol,
     /// What became of the client's token. None: it showed none.
     pub token: Option<Result<Identity, Refused>>,
-    /// Does a plain session get its own publications?
+    /// Does a session that is bound to a channel get its own publications?
     pub echo: bool,
-    /// Where a plain session resumes.
+    /// Where it resumes.
     pub since: Option<Position>,
-    /// Is a plain session closed at a gap? It cannot be told of one.
+    /// Is it closed at a gap, where its protocol has no words for one?
     pub closes_on_gap: bool,
 }
 
-/// Where a session comes into a channel.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
-    /// Where the channel stands. None: it keeps no history.
-    pub position: Option<Position>,
-    /// Some where the client gave a position: does it miss nothing?
-    pub recovered: Option<bool>,
-}
-
 impl Session {
-    /// Begins a session before its handshake is answered. A plain one is subscribed by then, so
+    /// Begins a session before its handshake is answered. One that is bound to a channel is subscribed by then, so
     /// that an open connection misses nothing; where the broker is away it is not waited for.
     ///
     /// A session that may not be is begun all the same, and ends with the word why: a browser cannot
@@ -54,10 +46,7 @@ impl Session {
     ) -> Result<(Self, Standing), TooMany> {
         let Beginning { protocol, token, echo, since, closes_on_gap } = beginning;
         let outbound = Arc::new(Outbound::new(context.next(), context.config.queue_bytes_max));
-        let channel = match &protocol {
-            Protocol::Plain { channel, .. } => Some(channel.clone()),
-            Protocol::Json => None,
-        };
+        let channel = protocol.channel().cloned();
         let (now, rules, limits) =
             (Instant::now(), context.hub.rules().clone(), context.limits.clone());
         let admitted = token.map(|token| {
@@ -77,39 +66,39 @@ impl Session {
         };
         let mut session = Self {
             _membership: context.hub.join(outbound.clone()),
-            state: State::new(protocol, context.config.clone(), rules, limits, bearer, now),
+            state: State::new(protocol, context.config.clone(), rules, limits, bearer),
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
             leaving: None,
             echoes_due: 0,
             bad_tokens: 0,
             owed: 0,
-            waiting: None,
             outbound,
             context,
         };
         let standing = match channel.filter(|_| session.outbound.closing().is_none()) {
             Some(channel) => {
                 let subscriber = Subscriber { closes_on_gap, ..session.subscriber(echo) };
-                session.begin_plain(channel, subscriber, since).await
+                session.begin_bound(channel, subscriber, since).await
             }
             None => Standing::default(),
         };
         Ok((session, standing))
     }
 
-    /// Whoever may only publish gets nothing; whoever may do nothing is told to go.
-    async fn begin_plain(
+    /// A session that may only publish gets nothing; one that may do nothing is told to go.
+    async fn begin_bound(
         &mut self,
         channel: Channel,
         subscriber: Subscriber,
         since: Option<Position>,
     ) -> Standing {
-        if let Err(denied) = self.state.check(Right::Subscribe, &channel) {
-            if self.state.check(Right::Publish, &channel).is_err() {
-                telemetry::rejected(Rejected::Forbidden, &denied);
-                self.outbound.close(self.state.close_of(denied));
-            }
+        if let Err(denied) = self.state.check_bound(&channel) {
+            telemetry::rejected(Rejected::Forbidden, &denied);
+            self.outbound.close(close_of(denied));
+            return Standing::default();
+        }
+        if self.state.check(Right::Subscribe, &channel).is_err() {
             return Standing::default();
         }
         let mut interest = self.context.hub.interest(channel, since);
@@ -123,6 +112,6 @@ impl Session {
             return Standing::default();
         }
         self.subscriptions.reserve_exact(1);
-        self.subscribe(interest, subscriber, |_| None)
+        self.subscribe(None, interest, subscriber)
     }
 }

@@ -18,7 +18,7 @@ pub async fn read(
 ) -> Reply {
     let refuse = |code, message| {
         let channel = Some(channel.to_string());
-        Reply::Error(ReplyError { id, channel, code, message })
+        Reply::Error(ReplyError { id: id.clone(), channel, code, message })
     };
     if hub.rules().of(channel.as_str()).history.is_none() {
         return refuse(Code::NotFound, hub.rules().keeps_no("history", channel.as_str()));

@@ -110,7 +110,7 @@ impl InFlight {
                 Some(Waiting::Publish { id, receipt, started, trace }) => {
                     let answer = ready!(Pin::new(receipt).poll(cx));
                     let trace = std::mem::take(trace);
-                    let done = Done::Published { id: *id, started: *started, trace, answer };
+                    let done = Done::Published { id: id.take(), started: *started, trace, answer };
                     self.waiting.pop_front();
                     done
                 }
@@ -122,7 +122,7 @@ impl InFlight {
                 }
                 Some(Waiting::Authentication { id, checking }) => {
                     let answer = ready!(checking.as_mut().poll(cx));
-                    let id = *id;
+                    let id = id.take();
                     self.waiting.pop_front();
                     self.asking = false;
                     Done::Authenticated { id, answer }

@@ -9,7 +9,7 @@ use crate::rules::Rules;
 pub async fn read(presence: Presence, rules: Rules, id: Option<Id>, channel: Channel) -> Reply {
     let refuse = |code, message| {
         let channel = Some(channel.to_string());
-        Reply::Error(ReplyError { id, channel, code, message })
+        Reply::Error(ReplyError { id: id.clone(), channel, code, message })
     };
     if !rules.of(channel.as_str()).presence {
         return refuse(Code::NotFound, rules.keeps_no("presence", channel.as_str()));

@@ -1,7 +1,7 @@
-//! A session's rules without I/O: a message or a moment goes in, what to do comes out.
+//! A session's rules without I/O: a message goes in, what to do comes out.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -11,8 +11,8 @@ use super::rates::{Excess, Kind, Rates};
 use crate::auth::access::{Denied, Right};
 use crate::close::Close;
 use crate::limits::Limits;
-use crate::protocol::{Code, Command, Id, Message, Protocol, Refusal, Reply, ReplyError, Token};
-use crate::publication::{Channel, Position, Publication};
+use crate::protocol::{Code, Command, Message, Protocol, Reply, ReplyError, Speak, Unreadable};
+use crate::publication::Channel;
 use crate::rules::Rules;
 use crate::telemetry::{self, Rejected};
 
@@ -22,50 +22,10 @@ const BAD_COMMANDS_MAX: u32 = 100;
 /// What is to be done about a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    Publish {
-        id: Option<Id>,
-        channel: Channel,
-        publication: Publication,
-    },
-    Subscribe {
-        id: Option<Id>,
-        channel: Channel,
-        since: Option<Position>,
-        echo: bool,
-    },
-    /// It is subscribed already.
-    SubscribeAgain {
-        id: Option<Id>,
-        channel: Channel,
-        since: Option<Position>,
-    },
-    Unsubscribe(Channel),
-    History {
-        id: Option<Id>,
-        channel: Channel,
-        since: Option<Position>,
-        limit: usize,
-    },
-    Presence {
-        id: Option<Id>,
-        channel: Channel,
-    },
-    Authenticate {
-        id: Option<Id>,
-        token: Token,
-    },
+    /// The command is allowed.
+    Do(Command),
     Reply(Reply),
     Close(Close),
-}
-
-/// What is to be done at a moment.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Beat {
-    /// Send a ping with this payload.
-    Ping([u8; 4]),
-    /// The session ends: nothing was heard since the last ping, or its token's time is over.
-    End(Close),
-    Wait,
 }
 
 /// What a session knows beside its socket.
@@ -76,37 +36,17 @@ pub struct State {
     rates: Rates,
     config: Arc<Config>,
     bad_commands: u32,
-    next_ping: Instant,
-    /// When the last ping went out.
-    pinged_at: Instant,
-    pings: u32,
-    /// When the last frame came in.
-    heard_at: Instant,
 }
 
 impl State {
-    /// The first ping comes after half to one interval, at random, so that those of clients who
-    /// came together are spread.
     pub fn new(
         protocol: Protocol,
         config: Arc<Config>,
         rules: Rules,
         limits: Limits,
         bearer: Bearer,
-        now: Instant,
     ) -> Self {
-        Self {
-            protocol,
-            rules,
-            bearer,
-            rates: Rates::new(limits),
-            bad_commands: 0,
-            next_ping: now + config.ping_interval.mul_f64(rand::random_range(0.5..1.0)),
-            pinged_at: now,
-            pings: 0,
-            heard_at: now,
-            config,
-        }
+        Self { protocol, rules, bearer, rates: Rates::new(limits), bad_commands: 0, config }
     }
 
     pub fn protocol(&self) -> &Protocol {
@@ -132,8 +72,8 @@ impl State {
         self.bearer.check(&self.rules, right, channel)
     }
 
-    /// A frame came in that is none of the protocol's. Some: one too many.
-    pub fn count_frame(&mut self, now: Instant) -> Option<Close> {
+    /// The client sent a heartbeat of its own. Some: one too many.
+    pub fn count_heartbeat(&mut self, now: Instant) -> Option<Close> {
         self.rates.count(Kind::Commands, 1, now).err().map(|_| Close::RateLimited)
     }
 
@@ -147,49 +87,30 @@ impl State {
         now: Instant,
     ) -> Vec<Action> {
         let too_much = self.rates.count(Kind::Bytes, message.payload.len(), now).err();
-        let too_deep = self.protocol.too_deep(&message, self.config.json_depth_max);
-        let outcomes = match (self.protocol.decode(message), too_deep) {
-            (Err(Refusal::Close(close)), _) => return vec![Action::Close(close)],
-            (_, Some(error)) => {
+        let outcomes = match self.protocol.decode(message, self.config.json_depth_max) {
+            Ok(outcomes) => outcomes,
+            Err(Unreadable::Answer(error)) => vec![Err(error)],
+            Err(Unreadable::TooDeep(error)) => {
                 telemetry::rejected(Rejected::JsonDepth, &error.message);
                 vec![Err(error)]
             }
-            (Ok(outcomes), None) => outcomes,
-            (Err(Refusal::Answer(error)), None) => vec![Err(error)],
+            Err(Unreadable::Close(close)) => return vec![Action::Close(close)],
         };
         let mut actions = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
-            match outcome {
-                Ok(command) => {
-                    let rate = match &too_much {
-                        Some(excess) => Err(excess.clone()),
-                        None => self.rates.count(kind(&command), 1, now),
-                    };
-                    match rate {
-                        Ok(()) => {
-                            self.bad_commands = 0;
-                            let so_far = (&mut subscribed, &is_subscribed, now);
-                            self.command(command, so_far, &mut actions);
-                        }
-                        Err(excess) => actions.push(self.exceed(&command, excess)),
-                    }
+            let kind = outcome.as_ref().map_or(Kind::Commands, kind);
+            let rate = match &too_much {
+                Some(excess) => Err(excess.clone()),
+                None => self.rates.count(kind, 1, now),
+            };
+            actions.push(match (outcome, rate) {
+                (Ok(command), Ok(())) => {
+                    self.bad_commands = 0;
+                    self.command(command, &mut subscribed, &is_subscribed, now)
                 }
-                Err(error) => {
-                    self.bad_commands += u32::from(error.code == Code::BadRequest);
-                    let rate = match &too_much {
-                        Some(excess) => Err(excess.clone()),
-                        None => self.rates.count(Kind::Commands, 1, now),
-                    };
-                    actions.push(match rate {
-                        Ok(()) => Action::Reply(Reply::Error(error)),
-                        Err(Excess::Warn(message)) => {
-                            let code = Code::RateLimited;
-                            Action::Reply(Reply::Error(ReplyError { code, message, ..error }))
-                        }
-                        Err(Excess::Close) => Action::Close(Close::RateLimited),
-                    });
-                }
-            }
+                (Ok(command), Err(excess)) => self.exceed(&command, excess),
+                (Err(error), rate) => self.bad_command(error, rate),
+            });
         }
         if self.bad_commands > BAD_COMMANDS_MAX {
             actions.push(Action::Close(Close::Policy("too many bad commands in a row")));
@@ -197,58 +118,49 @@ impl State {
         actions
     }
 
+    fn bad_command(&mut self, error: ReplyError, rate: Result<(), Excess>) -> Action {
+        self.bad_commands += u32::from(error.code == Code::BadRequest);
+        match rate {
+            Ok(()) => Action::Reply(Reply::Error(error)),
+            Err(excess) => self.too_fast(excess, error),
+        }
+    }
+
     fn command(
         &mut self,
         command: Command,
-        (subscribed, is_subscribed, now): (&mut usize, &impl Fn(&Channel) -> bool, Instant),
-        actions: &mut Vec<Action>,
-    ) {
+        subscribed: &mut usize,
+        is_subscribed: &impl Fn(&Channel) -> bool,
+        now: Instant,
+    ) -> Action {
         if let Err(denied) = self.allow(&command) {
-            actions.push(self.deny(&command, denied));
-            return;
+            return self.deny(&command, denied);
         }
         if let Some(channel) = self.begun(&command, *subscribed)
             && !is_subscribed(channel)
             && let Err(excess) = self.rates.open(channel, self.config.channels_max, now)
         {
-            actions.push(self.exceed(&command, excess));
-            return;
+            return self.exceed(&command, excess);
         }
-        let action = match command {
-            Command::Auth { id, token } => Action::Authenticate { id, token },
-            Command::Publish { id, channel, publication } => {
-                Action::Publish { id, channel, publication }
+        if let Command::Subscribe { channel, .. } = &command
+            && !is_subscribed(channel)
+        {
+            if *subscribed >= self.config.channels_max {
+                let error = command.error(Code::LimitReached, self.too_many_channels());
+                return Action::Reply(Reply::Error(error));
             }
-            Command::Subscribe { id, channel, since, .. } if is_subscribed(&channel) => {
-                Action::SubscribeAgain { id, channel, since }
-            }
-            Command::History { id, channel, since, limit } => {
-                Action::History { id, channel, since, limit }
-            }
-            Command::Presence { id, channel } => Action::Presence { id, channel },
-            Command::Subscribe { .. } if *subscribed >= self.config.channels_max => {
-                Action::Reply(command.refuse(Code::LimitReached, self.too_many_channels()))
-            }
-            Command::Subscribe { id, channel, since, echo } => {
-                *subscribed += 1;
-                Action::Subscribe { id, channel, since, echo }
-            }
-            Command::Unsubscribe { id, channel } => {
-                actions.push(Action::Unsubscribe(channel.clone()));
-                Action::Reply(Reply::Unsubscribed { id, channel })
-            }
-            Command::Ping { id } => Action::Reply(Reply::Pong { id }),
-        };
-        actions.push(action);
+            *subscribed += 1;
+        }
+        Action::Do(command)
     }
 
     /// The channel that a command could be the first of anybody to use. None: it begins none.
     fn begun<'a>(&self, command: &'a Command, subscribed: usize) -> Option<&'a Channel> {
-        match (command, &self.protocol) {
+        match command {
             // It has just the one.
-            (_, Protocol::Plain { .. }) => None,
-            (Command::Publish { channel, .. }, _) => Some(channel),
-            (Command::Subscribe { channel, .. }, _) if subscribed < self.config.channels_max => {
+            _ if self.protocol.channel().is_some() => None,
+            Command::Publish { channel, .. } => Some(channel),
+            Command::Subscribe { channel, .. } if subscribed < self.config.channels_max => {
                 Some(channel)
             }
             _ => None,
@@ -259,11 +171,12 @@ impl State {
         format!("at most {} channels a connection", self.config.channels_max)
     }
 
-    /// How a denied plain session ends.
-    pub fn close_of(&self, denied: Denied) -> Close {
-        match denied {
-            Denied::Unauthorized => Close::Unauthorized("this channel needs a token"),
-            Denied::Forbidden => Close::Forbidden,
+    /// May a session that is bound to a channel be? It may if there is something that it may do there.
+    pub fn check_bound(&self, channel: &Channel) -> Result<(), Denied> {
+        let subscribes = self.check(Right::Subscribe, channel);
+        match self.protocol.publishes() && self.check(Right::Publish, channel).is_ok() {
+            true => Ok(()),
+            false => subscribes,
         }
     }
 
@@ -281,65 +194,27 @@ impl State {
     fn deny(&self, command: &Command, denied: Denied) -> Action {
         telemetry::rejected(Rejected::Forbidden, &denied);
         tell_of_refusal(command, code_of(denied));
-        match self.protocol {
-            Protocol::Plain { .. } => Action::Close(self.close_of(denied)),
-            Protocol::Json => Action::Reply(command.refuse(code_of(denied), denied.to_string())),
-        }
+        self.refuse(command.error(code_of(denied), denied.to_string()), close_of(denied))
     }
 
-    /// A plain client has no words for a warning, and what it sent must not be lost without one.
     fn exceed(&self, command: &Command, excess: Excess) -> Action {
         tell_of_refusal(command, Code::RateLimited);
-        match (excess, &self.protocol) {
-            (Excess::Warn(why), Protocol::Json) => {
-                Action::Reply(command.refuse(Code::RateLimited, why))
+        self.too_fast(excess, command.error(Code::RateLimited, String::new()))
+    }
+
+    /// `error`: that of the command.
+    fn too_fast(&self, excess: Excess, error: ReplyError) -> Action {
+        match excess {
+            Excess::Warn(message) => {
+                let error = ReplyError { code: Code::RateLimited, message, ..error };
+                self.refuse(error, Close::RateLimited)
             }
-            _ => Action::Close(Close::RateLimited),
+            Excess::Close => Action::Close(Close::RateLimited),
         }
     }
 
-    /// A frame came in, whichever.
-    pub fn heard(&mut self, now: Instant) {
-        self.heard_at = now;
-    }
-
-    /// A pong came in. The round trip, where it answers the last ping.
-    pub fn pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
-        (self.pings > 0 && payload == self.pings.to_be_bytes()).then(|| now - self.pinged_at)
-    }
-
-    /// When [`State::beat`] is to be called next.
-    pub fn next_beat(&self) -> Instant {
-        let beat = match self.awaits_pong() {
-            true => self.next_ping.min(self.pinged_at + self.config.pong_timeout),
-            false => self.next_ping,
-        };
-        self.bearer.ends_at().map_or(beat, |end| end.min(beat))
-    }
-
-    pub fn beat(&mut self, now: Instant) -> Beat {
-        if self.awaits_pong() && now >= self.pinged_at + self.config.pong_timeout {
-            return Beat::End(Close::PongTimeout);
-        }
-        if let Some(close) = self.bearer.over(now) {
-            return Beat::End(close);
-        }
-        if now < self.next_ping {
-            return Beat::Wait;
-        }
-        self.next_ping = now + self.config.ping_interval;
-        if self.awaits_pong() {
-            // Another ping would put off the end of a dead connection.
-            return Beat::Wait;
-        }
-        self.pinged_at = now;
-        self.pings = self.pings.wrapping_add(1);
-        Beat::Ping(self.pings.to_be_bytes())
-    }
-
-    /// Was nothing heard since the last ping?
-    fn awaits_pong(&self) -> bool {
-        self.pings > 0 && self.heard_at <= self.pinged_at
+    fn refuse(&self, error: ReplyError, close: Close) -> Action {
+        self.protocol.refuse(error, close).map_or_else(Action::Close, Action::Reply)
     }
 }
 
@@ -357,7 +232,7 @@ fn kind(command: &Command) -> Kind {
     }
 }
 
-/// How a json client is told.
+/// How a client is told that may not do something.
 pub fn code_of(denied: Denied) -> Code {
     match denied {
         Denied::Unauthorized => Code::Unauthorized,
@@ -365,93 +240,13 @@ pub fn code_of(denied: Denied) -> Code {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::publication::Kind;
-    use bytes::Bytes;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn state(protocol: Protocol) -> State {
-        let config = Config {
-            ping_interval: 25 * SECOND,
-            pong_timeout: 10 * SECOND,
-            message_bytes_max: 1,
-            queue_bytes_max: 1,
-            channels_max: 2,
-            json_depth_max: 128,
-        };
-        let (rules, limits) = (Rules::default(), Limits::default());
-        State::new(protocol, Arc::new(config), rules, limits, Bearer::default(), Instant::now())
-    }
-
-    fn say(state: &mut State, text: &str, subscribed: usize) -> Vec<Action> {
-        let payload = Bytes::copy_from_slice(text.as_bytes());
-        state.message(Message { kind: Kind::Text, payload }, subscribed, |_| false, Instant::now())
-    }
-
-    #[test]
-    fn a_plain_frame_is_a_publication_as_it_is() {
-        let channel = Channel::new("a").unwrap();
-        let mut state = state(Protocol::Plain { channel: channel.clone(), traceparent: None });
-        let publication = Publication::new(Bytes::from_static(b"{]"), Kind::Text);
-        assert_eq!(say(&mut state, "{]", 1), [Action::Publish { id: None, channel, publication }]);
-    }
-
-    #[test]
-    fn channels_beyond_the_limit_are_refused_each_by_name() {
-        let text = r#"{"type":"subscribe","id":1,"channels":{"a":null,"b":null,"c":null}}"#;
-        let actions = say(&mut state(Protocol::Json), text, 1);
-        assert!(matches!(actions[0], Action::Subscribe { .. }));
-        for (action, name) in actions[1..].iter().zip(["b", "c"]) {
-            let Action::Reply(Reply::Error(error)) = action else { panic!("{action:?}") };
-            assert_eq!((error.code, error.channel.as_deref().unwrap()), (Code::LimitReached, name));
-        }
-    }
-
-    #[test]
-    fn bad_commands_are_answered_until_there_are_too_many_in_a_row() {
-        let mut state = state(Protocol::Json);
-        for _ in 0..BAD_COMMANDS_MAX {
-            assert_eq!(say(&mut state, "{}", 0).len(), 1);
-        }
-        say(&mut state, r#"{"type":"ping"}"#, 0);
-        for _ in 0..BAD_COMMANDS_MAX {
-            assert_eq!(say(&mut state, "{}", 0).len(), 1);
-        }
-        assert!(matches!(say(&mut state, "{}", 0)[1], Action::Close(Close::Policy(_))));
-    }
-
-    #[test]
-    fn what_is_well_formed_and_not_there_is_no_bad_command() {
-        let mut state = state(Protocol::Json);
-        for _ in 0..=BAD_COMMANDS_MAX {
-            assert_eq!(say(&mut state, r#"{"type":"history","channel":"a"}"#, 0).len(), 1);
-        }
-    }
-
-    #[test]
-    fn a_ping_is_due_every_interval_and_silence_after_one_is_death() {
-        let mut state = state(Protocol::Json);
-        let first = state.next_beat();
-        assert_eq!(state.beat(first - SECOND), Beat::Wait);
-        assert_eq!(state.beat(first), Beat::Ping(1u32.to_be_bytes()));
-        assert_eq!(state.pong(&1u32.to_be_bytes(), first + SECOND), Some(SECOND));
-        state.heard(first + SECOND);
-        assert_eq!(state.next_beat(), first + 25 * SECOND);
-        assert_eq!(state.beat(first + 25 * SECOND), Beat::Ping(2u32.to_be_bytes()));
-        assert_eq!(state.next_beat(), first + 35 * SECOND);
-        assert_eq!(state.beat(first + 35 * SECOND), Beat::End(Close::PongTimeout));
-    }
-
-    #[test]
-    fn any_frame_counts_as_life_and_a_forged_pong_measures_nothing() {
-        let mut state = state(Protocol::Json);
-        let first = state.next_beat();
-        state.beat(first);
-        assert_eq!(state.pong(b"what?", first + SECOND), None);
-        state.heard(first + 9 * SECOND);
-        assert_eq!(state.beat(first + 10 * SECOND), Beat::Wait);
+/// How a session ends that may not do what it is there for.
+pub fn close_of(denied: Denied) -> Close {
+    match denied {
+        Denied::Unauthorized => Close::Unauthorized("this channel needs a token"),
+        Denied::Forbidden => Close::Forbidden,
     }
 }
+
+#[cfg(test)]
+mod tests;

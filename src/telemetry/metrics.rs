@@ -11,25 +11,7 @@ use prometheus::{
 
 use super::Rejected;
 use crate::close::Close;
-
-/// Values of the `protocol` label that sessions have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    Plain,
-    Json,
-}
-
-impl Protocol {
-    pub const COUNT: usize = 2;
-    const EACH: [Self; Self::COUNT] = [Self::Plain, Self::Json];
-
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Json => "json",
-        }
-    }
-}
+use crate::protocol::Format;
 
 /// What may keep a node from being ready: values of the `reason` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +35,6 @@ impl Unready {
         }
     }
 }
-
-/// The value of the `transport` label of every session so far.
-const WEBSOCKET: &str = "websocket";
 
 /// The value of the `protocol` label for what came in at the internal listener.
 const API: &str = "api";
@@ -118,12 +97,12 @@ const SECONDS: [f64; 19] = [
 
 pub(super) struct Metrics {
     registry: Registry,
-    pub connections: [IntGauge; Protocol::COUNT],
+    pub connections: [IntGauge; Format::COUNT],
     pub connections_opened: IntCounter,
     pub connections_closed: IntCounterVec,
-    pub publications_received: [IntCounter; Protocol::COUNT],
+    pub publications_received: [IntCounter; Format::COUNT],
     pub api_publications_received: IntCounter,
-    pub publications_delivered: [IntCounter; Protocol::COUNT],
+    pub publications_delivered: [IntCounter; Format::COUNT],
     pub received_bytes: IntCounter,
     pub sent_bytes: IntCounter,
     pub subscriptions: IntGauge,
@@ -267,14 +246,14 @@ impl Metrics {
             .register(Box::new(ProcessCollector::for_self()))
             .expect("each name is registered once");
         Self {
-            connections: Protocol::EACH
-                .map(|it| connections.with_label_values(&[WEBSOCKET, it.label()])),
+            connections: Format::EACH
+                .map(|it| connections.with_label_values(&[it.framing(), it.label()])),
             connections_opened: add.counter("connections_opened_total", "Connections opened."),
             connections_closed: closed,
-            publications_received: Protocol::EACH
+            publications_received: Format::EACH
                 .map(|it| received.with_label_values(&[it.label()])),
             api_publications_received: received.with_label_values(&[API]),
-            publications_delivered: Protocol::EACH
+            publications_delivered: Format::EACH
                 .map(|it| delivered.with_label_values(&[it.label()])),
             received_bytes: add.counter("received_bytes_total", "Bytes read from clients."),
             sent_bytes: add.counter("sent_bytes_total", "Bytes written to clients."),

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 
 use crate::close::Close;
+use crate::protocol::Format;
 use crate::session::{Connection, Session};
 use crate::telemetry;
 
@@ -17,14 +18,14 @@ pub fn converse<P: Send>(
     mut connection: impl Connection,
     place: P,
 ) -> impl Future<Output = ()> + Send {
-    struct Counted(telemetry::Protocol, Close);
+    struct Counted(Format, Close);
     impl Drop for Counted {
         fn drop(&mut self) {
             telemetry::connection_closed(self.0, self.1);
         }
     }
     async move {
-        let mut counted = Counted(session.protocol(), Close::Internal);
+        let mut counted = Counted(session.format(), Close::Internal);
         let outbound = session.outbound().clone();
         // `Err`: it panicked, which has been logged. What it held is dropped by then.
         let ended = AssertUnwindSafe(session.run(&mut connection)).catch_unwind().await;

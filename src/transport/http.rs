@@ -9,36 +9,23 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
 use super::addresses::Visit;
 use super::client::Peer;
 use super::converse::converse;
+use super::public::Public;
 use super::refusal::Refusal;
 use super::request::{self, Answer};
+use super::stream::Stream;
+use super::visitor::Visitor;
 use super::websocket::WebSocket;
-use super::{Public, Visitor};
-use crate::outbound::Wire;
 use crate::session::Session;
 use crate::telemetry::{self, Rejected};
-use crate::tls::Encrypted;
 
 /// How long the end of a connection without a session may take.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What HTTP, and then a session, is spoken on.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// What a flusher may write to at once. None: only the connection can write.
-    fn wire(&self) -> Option<Arc<dyn Wire>>;
-}
-
-/// What TLS has taken must go out in its order, so nobody else writes.
-impl Stream for Encrypted {
-    fn wire(&self) -> Option<Arc<dyn Wire>> {
-        None
-    }
-}
 
 /// Answers requests until one of them becomes a session, which then gets a task of its own: what the
 /// handshake needed is given back while the connection idles.
@@ -93,14 +80,14 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
     let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));
     match (ended, upgrade.session) {
         (Ok(parts), Some((session, named))) => {
-            telemetry::connection_opened(session.protocol(), accepted.elapsed());
+            telemetry::connection_opened(session.format(), accepted.elapsed());
             let stream = parts.io.into_inner();
             if let Some(wire) = stream.wire() {
                 session.attach(wire);
             }
             // What the client sent right behind its request. hyper's buffer is not kept for it.
             let early = parts.read_buf.to_vec();
-            let connection = WebSocket::new(stream, early, session.message_bytes_max());
+            let connection = WebSocket::new(stream, early, session.format(), session.config());
             tokio::spawn(converse(session, connection, (place, visit.or(named))));
         }
         (Ok(parts), None) => {

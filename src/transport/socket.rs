@@ -10,7 +10,7 @@ use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::http::Stream;
+use super::stream::Stream;
 use crate::outbound::Wire;
 
 /// A shared TCP stream.

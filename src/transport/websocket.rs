@@ -1,24 +1,27 @@
-//! A WebSocket on a socket: reads when there is something to read, writes all that is queued in
-//! one go, and holds no buffer while it idles.
+//! A WebSocket on a socket: reads when there is something to read, answers and sends heartbeats, writes all that is
+//! queued in one go, and holds no buffer while it idles.
 
 mod decoder;
-mod write;
+pub mod handshake;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-pub use self::decoder::Decoder;
-use self::write::write_batch;
+pub use self::decoder::{Decoder, Incoming};
+use super::heartbeat::{Beat, Heartbeat};
+use super::writer::Writer;
 use crate::close::Close;
-use crate::frame;
-use crate::outbound::{Batch, Outbound};
-use crate::session::{Connection, Event};
+use crate::framing::websocket;
+use crate::outbound::Outbound;
+use crate::protocol::Format;
+use crate::session::{Config, Connection, Event};
 use crate::telemetry;
 
 /// Most bytes of one read. One such buffer a thread serves all connections.
@@ -34,10 +37,10 @@ const READ: usize = TURN / 2;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client that was told to go may take to agree.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long one that broke the rules, or has been silent, may.
-const FAREWELL_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
+const CLOSE_HANDSHAKE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Reading happens within one poll, so one buffer a thread is enough for all its connections.
@@ -52,9 +55,9 @@ pub struct WebSocket<S> {
     carry: Vec<u8>,
     /// How much of `carry` has been decoded.
     decoded: usize,
-    batch: Batch,
-    /// Something was written since it was last all flushed.
-    owes_flush: bool,
+    writer: Writer,
+    heartbeat: Heartbeat,
+    format: Format,
     hearing: Hearing,
     /// How much was done since the socket was empty, or others had a turn.
     done: usize,
@@ -72,52 +75,74 @@ enum Hearing {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
     /// `early`: what the client sent right behind its request.
-    pub fn new(stream: S, early: Vec<u8>, message_bytes_max: usize) -> Self {
+    pub fn new(stream: S, early: Vec<u8>, format: Format, config: &Arc<Config>) -> Self {
         Self {
             stream,
-            decoder: Decoder::new(message_bytes_max),
+            decoder: Decoder::new(config.message_bytes_max),
             carry: early,
             decoded: 0,
-            batch: Batch::default(),
-            owes_flush: false,
+            writer: Writer::default(),
+            heartbeat: Heartbeat::new(config.clone(), Instant::now()),
+            format,
             hearing: Hearing::Frames,
             done: 0,
         }
     }
 
-    /// The next event of what has been read already.
-    fn carried(&mut self) -> Option<Event> {
+    /// The next of what has been read already.
+    fn carried(&mut self) -> Option<Incoming> {
         if self.carry.is_empty() {
             return None;
         }
-        let (taken, event) = self.decoder.decode(&mut self.carry[self.decoded..]);
+        let (taken, incoming) = self.decoder.decode(&mut self.carry[self.decoded..]);
         self.decoded += taken;
         if self.decoded == self.carry.len() {
             self.carry = Vec::new();
             self.decoded = 0;
-        } else if event.is_none() {
+        } else if incoming.is_none() {
             // What is left is the beginning of a frame, a few bytes.
             self.carry.drain(..self.decoded);
             self.carry.shrink_to_fit();
             self.decoded = 0;
         }
-        event.map(|event| self.note(event))
+        incoming.map(|incoming| self.note(incoming))
     }
 
-    fn note(&mut self, event: Event) -> Event {
-        match event {
-            Event::Close(_) | Event::End(_) => self.hearing = Hearing::Nothing,
-            Event::Violation(_) => {
+    fn note(&mut self, incoming: Incoming) -> Incoming {
+        match incoming {
+            Incoming::Close(_) | Incoming::Lost => self.hearing = Hearing::Nothing,
+            Incoming::Violation(_) => {
                 self.hearing = Hearing::Noise;
                 self.carry = Vec::new();
             }
             _ => {}
         }
-        event
+        incoming
     }
 
-    /// Reads once from the socket, if it is its turn. `None`: something was read, but no whole event.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+    /// What the session is told of what came in. None: it is the transport's own affair.
+    fn event(&mut self, incoming: Incoming, outbound: &Outbound) -> Option<Event> {
+        self.heartbeat.heard();
+        Some(match incoming {
+            Incoming::Message(message) => Event::Message(message),
+            Incoming::Ping(payload) => {
+                outbound.say(websocket::pong(&payload));
+                Event::Heartbeat
+            }
+            Incoming::Pong(payload) => {
+                if let Some(round_trip) = self.heartbeat.pong(&payload, Instant::now()) {
+                    telemetry::pong_received(round_trip);
+                }
+                return None;
+            }
+            Incoming::Close(code) => Event::Close(code),
+            Incoming::Violation(close) => Event::Violation(close),
+            Incoming::Lost => Event::End(Close::Lost),
+        })
+    }
+
+    /// Reads once from the socket, if it is its turn. `None`: something was read, but nothing whole.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
         ready!(self.poll_turn(cx));
         let read = self.poll_read_once(cx);
         self.done = if read.is_ready() { self.done + READ } else { 0 };
@@ -134,14 +159,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
         Poll::Pending
     }
 
-    fn poll_read_once(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+    fn poll_read_once(&mut self, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
             let bytes = buffer.filled_mut();
             if read.is_err() || bytes.is_empty() {
-                self.hearing = Hearing::Nothing;
-                return Poll::Ready(Some(Event::End(Close::Lost)));
+                return Poll::Ready(Some(self.note(Incoming::Lost)));
             }
             telemetry::received_bytes(bytes.len());
             if self.hearing == Hearing::Noise {
@@ -151,53 +175,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
                 self.carry.extend_from_slice(bytes);
                 return Poll::Ready(self.carried());
             }
-            let (taken, event) = self.decoder.decode(bytes);
+            let (taken, incoming) = self.decoder.decode(bytes);
             self.carry.extend_from_slice(&bytes[taken..]);
-            Poll::Ready(event.map(|event| self.note(event)))
+            Poll::Ready(incoming.map(|incoming| self.note(incoming)))
         })
-    }
-
-    /// Writes what is queued. Ready: the connection is to end.
-    fn poll_write(&mut self, cx: &mut Context<'_>, outbound: &Outbound) -> Poll<Close> {
-        loop {
-            if self.batch.frames.is_empty()
-                && !self.owes_flush
-                && let Err(close) = ready!(outbound.poll_take(cx, &mut self.batch))
-            {
-                return Poll::Ready(close);
-            }
-            // Also when all frames are through: TLS may hold the last bytes, and nobody else asks.
-            self.owes_flush = true;
-            match write_batch(&mut self.stream, cx, &mut self.batch) {
-                Poll::Ready(Ok(())) => self.owes_flush = false,
-                Poll::Ready(Err(_)) => return Poll::Ready(Close::Lost),
-                Poll::Pending => return outbound.poll_closing(cx),
-            }
-        }
-    }
-
-    /// Writes what is still queued and the close frame. False: the socket is broken.
-    async fn say_farewell(&mut self, close: Close, outbound: &Outbound) -> bool {
-        if close.drops_queue() {
-            // Only what is half out must be finished; the rest is what it was too slow for.
-            self.batch.truncate_to_frame();
-        }
-        loop {
-            if !self.write_all().await {
-                return false;
-            }
-            if poll_fn(|cx| outbound.poll_take(cx, &mut self.batch)).await.is_err() {
-                break;
-            }
-        }
-        self.batch.frames.push_back(frame::close(close));
-        self.write_all().await
-    }
-
-    /// False: the socket is broken.
-    async fn write_all(&mut self) -> bool {
-        let (stream, batch) = (&mut self.stream, &mut self.batch);
-        poll_fn(|cx| write_batch(stream, cx, batch)).await.is_ok()
     }
 
     /// Reads and drops what comes until the client's close frame or end. To close a socket with
@@ -221,25 +202,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         if outbound.take_nudge() {
             return Poll::Ready(Event::Nudge);
         }
-        // What was read together is answered together: no write before it is all decoded.
-        if reading && !self.carry.is_empty() {
-            ready!(self.poll_turn(cx));
-            if let Some(event) = self.carried() {
-                self.done += 1;
-                return Poll::Ready(event);
-            }
-        }
-        if let Poll::Ready(close) = self.poll_write(cx, outbound) {
-            return Poll::Ready(Event::End(close));
-        }
-        if !reading {
-            return Poll::Pending;
-        }
         loop {
-            if let Some(event) = ready!(self.poll_read(cx)) {
+            // What was read together is answered together: no write before it is all decoded.
+            if reading && !self.carry.is_empty() {
+                ready!(self.poll_turn(cx));
+                if let Some(incoming) = self.carried() {
+                    self.done += 1;
+                    match self.event(incoming, outbound) {
+                        Some(event) => return Poll::Ready(event),
+                        None => continue,
+                    }
+                }
+            }
+            if let Poll::Ready(close) = self.writer.poll_write(&mut self.stream, cx, outbound) {
+                return Poll::Ready(Event::End(close));
+            }
+            if !reading {
+                return Poll::Pending;
+            }
+            if let Some(incoming) = ready!(self.poll_read(cx))
+                && let Some(event) = self.event(incoming, outbound)
+            {
                 return Poll::Ready(event);
             }
         }
+    }
+
+    fn next_beat(&self) -> Instant {
+        self.heartbeat.next()
+    }
+
+    fn beat(&mut self, now: Instant, excused: bool, outbound: &Outbound) -> Option<Close> {
+        if excused {
+            self.heartbeat.heard();
+        }
+        match self.heartbeat.beat(now) {
+            Beat::Ping(payload) => outbound.say(websocket::ping(&payload)),
+            Beat::Dead(close) => return Some(close),
+            Beat::Wait => {}
+        }
+        None
     }
 
     async fn close(&mut self, close: Close, outbound: &Outbound) {
@@ -249,26 +251,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         outbound.close(close);
         let patience = match close {
             // What it has half written is wanted back.
-            Close::Overloaded => FAREWELL_TIMEOUT_SHORT,
+            Close::Overloaded => CLOSE_HANDSHAKE_TIMEOUT_SHORT,
             _ => CLOSE_TIMEOUT,
         };
-        let farewell = timeout(patience, self.say_farewell(close, outbound));
-        if farewell.await != Ok(true) {
+        let last = self.format.close(close);
+        let rest = self.writer.write_rest(&mut self.stream, close, outbound, last);
+        if timeout(patience, rest).await != Ok(true) {
             return;
         }
         if self.hearing == Hearing::Noise {
             // Its answer would not be understood: the socket ends as soon as the reason is out.
-            let _ = timeout(FAREWELL_TIMEOUT_SHORT, self.stream.shutdown()).await;
+            let _ = timeout(CLOSE_HANDSHAKE_TIMEOUT_SHORT, self.stream.shutdown()).await;
         }
         let patience = match close {
-            Close::Client(_) | Close::Slow | Close::Unavailable => FAREWELL_TIMEOUT,
-            Close::Drain { .. } | Close::Rebalance { .. } => FAREWELL_TIMEOUT,
-            _ => FAREWELL_TIMEOUT_SHORT,
+            Close::Client(_) | Close::Slow | Close::Unavailable => CLOSE_HANDSHAKE_TIMEOUT,
+            Close::Drain { .. } | Close::Rebalance { .. } => CLOSE_HANDSHAKE_TIMEOUT,
+            _ => CLOSE_HANDSHAKE_TIMEOUT_SHORT,
         };
         // Out of patience or not, the socket is closed now.
         let _ = timeout(patience, self.hear_out()).await;
         // Over TLS there is a last word, which nobody may take.
-        let _ = timeout(FAREWELL_TIMEOUT_SHORT, self.stream.shutdown()).await;
+        let _ = timeout(CLOSE_HANDSHAKE_TIMEOUT_SHORT, self.stream.shutdown()).await;
     }
 }
 

@@ -89,15 +89,6 @@ outbound.rs
 outbound/batch.rs
 outbound/latest.rs
 
-protocol.rs
-protocol/json.rs
-protocol/json/command.rs
-protocol/plain.rs
-
-session.rs
-session/beginning.rs
-session/rights.rs
-
 settings.rs
 settings/section.rs
 
@@ -108,30 +99,8 @@ telemetry/trace/span.rs
 
 tls/files.rs
 tls/trust.rs
-
-transport.rs
-transport/http.rs
-transport/request.rs
-transport/socket.rs
 ";
 
 /// Files of `src/` of more than 400 lines.
-pub const LONG_FILES: &[&str] = &[
-    "broker/redis/functions.rs",
-    "broker/redis/publisher.rs",
-    "outbound.rs",
-    "session.rs",
-    "session/state.rs",
-    "telemetry.rs",
-    "telemetry/metrics.rs",
-];
-
-/// Files of `src/` that name a protocol though it is not theirs to know.
-pub const NAMING_PROTOCOLS: &[&str] = &[
-    "session.rs",
-    "session/beginning.rs",
-    "session/rights.rs",
-    "session/state.rs",
-    "telemetry/metrics.rs",
-    "transport/request.rs",
-];
+pub const LONG_FILES: &[&str] =
+    &["broker/redis/functions.rs", "broker/redis/publisher.rs", "outbound.rs", "telemetry.rs"];

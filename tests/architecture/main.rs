@@ -23,17 +23,17 @@ const STOREYS: &[&[&str]] = &[
     &["fleet", "session"],
     &["hub"],
     &["presence"],
-    &["auth", "broker", "clock", "drain", "lag", "memory", "protocol"],
+    &["auth", "broker", "clock", "drain", "lag", "memory"],
     &["listener", "outbound", "tls"],
     &["vital"],
     &["telemetry"],
-    &["dial", "limits"],
-    &["backoff", "close", "frame", "live", "publication", "rules", "settings", "sharded"],
+    &["dial", "limits", "protocol"],
+    &["backoff", "close", "framing", "live", "publication", "rules", "settings", "sharded"],
 ];
 
 /// Imports within a storey that are meant: the nouns build on each other.
 const BESIDE: &[(&str, &str)] =
-    &[("frame", "close"), ("frame", "publication"), ("rules", "live"), ("rules", "settings")];
+    &[("framing", "publication"), ("rules", "live"), ("rules", "settings")];
 
 /// Names that say nothing about what they own.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "manager", "common", "misc"];

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::known::NAMING_PROTOCOLS;
 use crate::module::{Module, Path};
 use crate::tree::{Target, Tree};
+use tidegate::protocol::Format;
 
-/// The rooms of the protocols there are, and their variants.
-const PROTOCOLS: &[(&str, &str)] = &[("json", "Json"), ("plain", "Plain"), ("sse", "Sse")];
+/// The room of each, which is called as its label in the metrics is, and its variant.
+fn protocols() -> impl Iterator<Item = (&'static str, String)> {
+    Format::EACH.into_iter().map(|format| (format.label(), format!("{format:?}")))
+}
 
 /// Enums of these names have a variant for each protocol wherever they stand; of others, those of the room `protocol`.
 const ENUMS: &[&str] = &["Encoding", "Protocol"];
@@ -24,7 +26,7 @@ fn named(tree: &Tree, module: &Module) -> BTreeSet<String> {
 
 fn is_concrete(tree: &Tree, module: &Module, path: &Path) -> bool {
     let variant = path.windows(2).any(|pair| {
-        let is_variant = PROTOCOLS.iter().any(|(_, variant)| pair[1] == *variant);
+        let is_variant = protocols().any(|(_, variant)| pair[1] == variant);
         is_variant && is_enum(tree, module, &pair[0])
     });
     let home = match tree.target(module, path) {
@@ -32,7 +34,7 @@ fn is_concrete(tree: &Tree, module: &Module, path: &Path) -> bool {
         None => return variant,
     };
     let room = home.first().is_some_and(|room| room == "protocol")
-        && home.get(1).is_some_and(|room| PROTOCOLS.iter().any(|(protocol, _)| room == protocol));
+        && home.get(1).is_some_and(|room| protocols().any(|(protocol, _)| room == protocol));
     variant || room
 }
 
@@ -59,17 +61,10 @@ fn only_the_protocols_and_the_table_of_routes_name_a_protocol() {
     let mut faults = Vec::new();
     for module in tree.modules().filter(|module| !may_name(&module.file)) {
         let named = named(&tree, module);
-        let is_known = NAMING_PROTOCOLS.contains(&module.file.as_str());
-        match (named.is_empty(), is_known) {
-            (false, false) => faults.push(format!("{} names {named:?}", module.file)),
-            (true, true) => faults.push(format!("{} is listed but names none", module.file)),
-            _ => {}
+        if !named.is_empty() {
+            faults.push(format!("{} names {named:?}", module.file));
         }
     }
-    let gone = |known: &&&str| tree.modules().all(|module| module.file != **known);
-    faults.extend(
-        NAMING_PROTOCOLS.iter().filter(gone).map(|file| format!("{file} is listed but gone")),
-    );
     assert!(
         faults.is_empty(),
         "a protocol is named outside protocol/ and {ROUTES}:\n{}",

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate::protocol::{Command, Message, Protocol};
+use tidegate::protocol::json::Json;
+use tidegate::protocol::{Command, Id, Message, Speak};
 use tidegate::publication::{Channel, Kind, Position, Publication};
 
 use super::channels::channel;
@@ -46,6 +47,7 @@ fn publish() -> impl Strategy<Value = Written> {
             let mut fields = vec![("type", json!("publish")), ("channel", json!(channel)), field];
             optional(&mut fields, "id", id.map(Value::from));
             optional(&mut fields, "idempotency_key", key.clone().map(Value::from));
+            let id = id.map(Id::from);
             let publication = Publication {
                 id: key.map(Into::into),
                 ..Publication::new(Bytes::from(bytes), kind)
@@ -66,6 +68,7 @@ fn others() -> impl Strategy<Value = Written> {
             if which > 0 {
                 fields.push(("channel", json!(name)));
             }
+            let id = id.map(Id::from);
             let written = |at: Position| Value::from(at.to_string());
             let (kind, command) = match which {
                 0 => ("ping", Command::Ping { id }),
@@ -101,7 +104,7 @@ fn a_command_is_read_as_it_was_written() {
             fields.map(|(name, value)| format!(" {} :\t{value}\n", json!(name))).collect();
         let text = format!("\r\n{{{}}} ", fields.join(","));
         let message = Message { kind: Kind::Text, payload: Bytes::from(text.clone()) };
-        prop_assert_eq!(Protocol::Json.decode(message), Ok(vec![Ok(command)]), "{}", text);
+        prop_assert_eq!(Json.decode(message, usize::MAX), Ok(vec![Ok(command)]), "{}", text);
         Ok(())
     });
 }

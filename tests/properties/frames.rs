@@ -5,10 +5,10 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tidegate::frame;
+use tidegate::framing::websocket;
 use tidegate::protocol::Message;
 use tidegate::publication::Kind;
-use tidegate::session::Event;
+use tidegate::transport::Incoming;
 
 use super::anything::frames::events;
 use super::holds;
@@ -53,7 +53,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 type Control = (bool, Vec<u8>);
 
 impl Sent {
-    fn write(&self, bytes: &mut Vec<u8>, expected: &mut Vec<Event>) {
+    fn write(&self, bytes: &mut Vec<u8>, expected: &mut Vec<Incoming>) {
         let mut cuts: Vec<usize> =
             self.cuts.iter().map(|cut| cut.0.index(self.payload.len() + 1)).collect();
         cuts.sort_unstable();
@@ -64,7 +64,11 @@ impl Sent {
             if let Some((is_ping, payload)) = control {
                 masked(bytes, FIN | if *is_ping { PING } else { PONG }, payload, self.mask);
                 let payload = Bytes::copy_from_slice(payload);
-                expected.push(if *is_ping { Event::Ping(payload) } else { Event::Pong(payload) });
+                expected.push(if *is_ping {
+                    Incoming::Ping(payload)
+                } else {
+                    Incoming::Pong(payload)
+                });
             }
             (from, opcode) = (to, CONTINUATION);
         }
@@ -91,8 +95,8 @@ fn masked(bytes: &mut Vec<u8>, first: u8, payload: &[u8], mask: [u8; 4]) {
     bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-fn message(kind: Kind, payload: &[u8]) -> Event {
-    Event::Message(Message { kind, payload: Bytes::copy_from_slice(payload) })
+fn message(kind: Kind, payload: &[u8]) -> Incoming {
+    Incoming::Message(Message { kind, payload: Bytes::copy_from_slice(payload) })
 }
 
 #[test]
@@ -112,7 +116,7 @@ fn what_a_node_writes_is_a_frame_of_every_size() {
     for size in (0..300).chain(65_530..65_540).chain([MESSAGE_BYTES_MAX]) {
         let payload = vec![b'x'; size];
         for kind in [Kind::Text, Kind::Binary] {
-            let mut bytes = frame::message(kind, &payload).to_vec();
+            let mut bytes = websocket::message(kind, &payload).to_vec();
             let head = bytes.len() - size;
             bytes[1] |= 0x80;
             bytes.splice(head..head, [0; 4]);

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::readable::is_readable_json;
 use crate::close::Close;
-use crate::protocol::{Code, Command, Id, Message, Refusal, ReplyError, Token};
+use crate::protocol::{Code, Command, Decoded, Id, Message, ReplyError, Token, Unreadable};
 use crate::publication::{Channel, Kind, Position, Publication};
 
 /// Longest `idempotency_key`, in bytes.
@@ -34,7 +34,7 @@ type Asked = Vec<(String, Option<String>)>;
 struct Written<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
-    id: Option<Id>,
+    id: Option<i64>,
     #[serde(borrow)]
     channel: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "in_order")]
@@ -56,6 +56,12 @@ struct Written<'a> {
     traceparent: Option<Cow<'a, str>>,
     #[serde(borrow)]
     token: Option<Cow<'a, str>>,
+}
+
+impl Written<'_> {
+    fn id(&self) -> Option<Id> {
+        self.id.map(Id::from)
+    }
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -88,9 +94,11 @@ fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Asked>,
     deserializer.deserialize_map(InOrder).map(Some)
 }
 
-pub fn decode(message: &Message) -> Result<Vec<Result<Command, ReplyError>>, Refusal> {
+pub fn decode(message: &Message) -> Decoded {
     if message.kind == Kind::Binary {
-        return Err(Refusal::Close(Close::Unsupported("the json protocol has text frames only")));
+        return Err(Unreadable::Close(Close::Unsupported(
+            "the json protocol has text frames only",
+        )));
     }
     // serde would read an array into a struct, field by field.
     let is_object = message.payload.trim_ascii_start().starts_with(b"{");
@@ -99,8 +107,8 @@ pub fn decode(message: &Message) -> Result<Vec<Result<Command, ReplyError>>, Ref
         Err(error) if is_object => return Err(malformed(&message.payload, &error)),
         _ => return Err(NOT_AN_OBJECT),
     };
-    let id = written.id;
-    let refuse = |what: String| Refusal::Answer(bad_request(id, what));
+    let id = written.id();
+    let refuse = |what: String| Unreadable::Answer(bad_request(written.id(), what));
     match &*written.kind {
         "subscribe" => subscribe(&written).map_err(refuse),
         "unsubscribe" => {
@@ -136,10 +144,11 @@ pub fn decode(message: &Message) -> Result<Vec<Result<Command, ReplyError>>, Ref
     }
 }
 
-const NOT_AN_OBJECT: Refusal = Refusal::Close(Close::Unsupported("a message is one JSON object"));
+const NOT_AN_OBJECT: Unreadable =
+    Unreadable::Close(Close::Unsupported("a message is one JSON object"));
 
 /// Tells a JSON object with a wrong field from what is no JSON at all.
-fn malformed(payload: &[u8], error: &serde_json::Error) -> Refusal {
+fn malformed(payload: &[u8], error: &serde_json::Error) -> Unreadable {
     if serde_json::from_slice::<IgnoredAny>(payload).is_err() {
         return NOT_AN_OBJECT;
     }
@@ -149,16 +158,16 @@ fn malformed(payload: &[u8], error: &serde_json::Error) -> Refusal {
     let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
     // It quotes what was sent, and an answer is not to be larger than that.
     let end = what.floor_char_boundary(MISTAKE_BYTES_MAX);
-    Refusal::Answer(bad_request(id, what[..end].to_owned()))
+    Unreadable::Answer(bad_request(id, what[..end].to_owned()))
 }
 
 /// The number of a command of which nothing else is known to be right.
 pub fn id_of(payload: &[u8]) -> Option<Id> {
     #[derive(Deserialize)]
     struct OnlyId {
-        id: Option<Id>,
+        id: Option<i64>,
     }
-    serde_json::from_slice::<OnlyId>(payload).ok()?.id
+    serde_json::from_slice::<OnlyId>(payload).ok()?.id.map(Id::from)
 }
 
 fn bad_request(id: Option<Id>, message: String) -> ReplyError {
@@ -166,10 +175,10 @@ fn bad_request(id: Option<Id>, message: String) -> ReplyError {
 }
 
 fn subscribe(written: &Written<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
-    let (id, echo) = (written.id, written.echo.unwrap_or(true));
+    let echo = written.echo.unwrap_or(true);
     let command = |channel: Channel, since: Option<&str>| {
         let since = since.map(position).transpose()?;
-        Ok(Command::Subscribe { id, channel, since, echo })
+        Ok(Command::Subscribe { id: written.id(), channel, since, echo })
     };
     match &written.channels {
         None => Ok(vec![Ok(command(channel(written)?, written.since.as_deref())?)]),
@@ -185,7 +194,7 @@ fn subscribe(written: &Written<'_>) -> Result<Vec<Result<Command, ReplyError>>, 
                     .and_then(|channel| command(channel, since.as_deref()))
                     .map_err(|what| ReplyError {
                         channel: Some(name.clone()),
-                        ..bad_request(id, what)
+                        ..bad_request(written.id(), what)
                     })
             })
             .collect()),
@@ -239,13 +248,13 @@ fn publication(written: &Written<'_>) -> Result<Publication, String> {
 mod tests {
     use super::*;
 
-    fn decode_text(text: &str) -> Result<Vec<Result<Command, ReplyError>>, Refusal> {
+    fn decode_text(text: &str) -> Decoded {
         decode(&Message { kind: Kind::Text, payload: Bytes::copy_from_slice(text.as_bytes()) })
     }
 
     fn answer(text: &str) -> ReplyError {
         match decode_text(text) {
-            Err(Refusal::Answer(error)) => error,
+            Err(Unreadable::Answer(error)) => error,
             other => panic!("{text} gave {other:?}"),
         }
     }
@@ -282,7 +291,7 @@ mod tests {
             (r#"{"type":"auth","id":7}"#, "token is missing"),
         ] {
             let error = answer(text);
-            assert_eq!((error.id, error.code), (Some(7), Code::BadRequest), "{text}");
+            assert_eq!((error.id, error.code), (Some(7.into()), Code::BadRequest), "{text}");
             assert!(error.message.contains(part), "{text} gave {:?}", error.message);
         }
         assert_eq!(answer(r#"{"type":"ping","id":"one"}"#).id, None);
@@ -324,9 +333,14 @@ mod tests {
         assert_eq!(
             outcomes[..2],
             [
-                Ok(Command::Subscribe { id: Some(2), channel: channel("b"), since, echo: true }),
                 Ok(Command::Subscribe {
-                    id: Some(2),
+                    id: Some(2.into()),
+                    channel: channel("b"),
+                    since,
+                    echo: true
+                }),
+                Ok(Command::Subscribe {
+                    id: Some(2.into()),
                     channel: channel("a"),
                     since: None,
                     echo: true

@@ -6,8 +6,8 @@ use tracing::{Span, field, info_span};
 
 use super::{Asker, Kind, TARGET, TRACING, Trace};
 use crate::close::Close;
+use crate::protocol::Format;
 use crate::publication::{Channel, Position, Publication, Traceparent};
-use crate::telemetry::Protocol;
 
 /// `messaging.system` of all of them.
 const SYSTEM: &str = "tidegate";
@@ -39,18 +39,18 @@ pub fn handshake_began(path: &str, parent: Option<Traceparent>) -> Trace {
     })
 }
 
-/// It was answered. `protocol`: with a session, and `close`: that ends at once, as a browser cannot read
+/// It was answered. `format`: with a session, and `close`: that ends at once, as a browser cannot read
 /// the status of a refusal.
 pub fn handshake_answered(
     trace: Trace,
     status: StatusCode,
-    protocol: Option<Protocol>,
+    format: Option<Format>,
     close: Option<Close>,
 ) {
     let Some(span) = trace.0 else { return };
     span.record("http.response.status_code", i64::from(status.as_u16()));
-    if let Some(protocol) = protocol {
-        span.record("tidegate.protocol", protocol.label());
+    if let Some(format) = format {
+        span.record("tidegate.protocol", format.label());
     }
     match close {
         Some(close) => fail(&span, close.label(), "the session ended as it began"),

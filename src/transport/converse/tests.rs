@@ -3,6 +3,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::Instant;
 
 use super::*;
 use crate::auth::{self, Auth, Revocations};
@@ -11,7 +12,7 @@ use crate::hub::{Hub, Registry};
 use crate::limits::Limits;
 use crate::outbound::Outbound;
 use crate::presence::{self, Presence};
-use crate::protocol::Protocol;
+use crate::protocol::plain::Plain;
 use crate::publication::{Channel, NodeId};
 use crate::rules::Rules;
 use crate::session::{self, Beginning, Context, Event, Users};
@@ -32,6 +33,14 @@ impl Connection for Faulty {
             Poll::Ready(Event::Message(_)) => panic!("a fault in the node, for this test"),
             poll => poll,
         }
+    }
+
+    fn next_beat(&self) -> Instant {
+        self.0.next_beat()
+    }
+
+    fn beat(&mut self, now: Instant, excused: bool, outbound: &Outbound) -> Option<Close> {
+        self.0.beat(now, excused, outbound)
     }
 
     async fn close(&mut self, close: Close, outbound: &Outbound) {
@@ -64,10 +73,14 @@ fn node() -> Arc<Context> {
 
 async fn session(node: &Arc<Context>) -> Box<Session> {
     let channel = Channel::new("news").unwrap();
-    let protocol = Protocol::Plain { channel, traceparent: None };
+    let protocol = Plain { channel, traceparent: None }.into();
     let beginning =
         Beginning { protocol, token: None, echo: true, since: None, closes_on_gap: false };
     Box::new(Session::begin(node.clone(), beginning).await.unwrap().0)
+}
+
+fn websocket(node: &Context, stream: DuplexStream) -> WebSocket<DuplexStream> {
+    WebSocket::new(stream, Vec::new(), Format::Plain, &node.config)
 }
 
 /// A text frame of a client whose mask is zero.
@@ -79,17 +92,16 @@ fn text(text: &str) -> Vec<u8> {
 async fn a_panic_ends_its_own_session_and_its_client_is_told() {
     let node = node();
     let (mut unlucky, theirs) = duplex(1000);
-    let faulty = Faulty(WebSocket::new(theirs, Vec::new(), 1000));
+    let faulty = Faulty(websocket(&node, theirs));
     let ended = tokio::spawn(converse(session(&node).await, faulty, ()));
     let (mut other, theirs) = duplex(1000);
-    let sound = WebSocket::new(theirs, Vec::new(), 1000);
+    let sound = websocket(&node, theirs);
     tokio::spawn(converse(session(&node).await, sound, ()));
 
     unlucky.write_all(&text("break")).await.unwrap();
     let mut close = [0; 4];
     unlucky.read_exact(&mut close).await.unwrap();
-    let code = Close::Internal.code().unwrap().to_be_bytes();
-    assert_eq!((close[0], &close[2..]), (0x88, &code[..]));
+    assert_eq!((close[0], &close[2..]), (0x88, &1011u16.to_be_bytes()[..]));
     drop(unlucky);
     ended.await.unwrap();
     let internal = r#"tidegate_connections_closed_total{reason="internal"} 1"#;
@@ -110,10 +122,10 @@ async fn who_takes_nothing_is_gone_soon_after_it_was_asked_to_leave() {
     let (_client, theirs) = duplex(10);
     let session = session(&node).await;
     let outbound = session.outbound().clone();
-    let stuck = WebSocket::new(theirs, Vec::new(), 1000);
+    let stuck = websocket(&node, theirs);
     let ended = tokio::spawn(converse(session, stuck, ()));
     outbound.push_own(vec![0; 1000].into()).unwrap();
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     assert!(outbound.ask_to_leave(Close::Drain { after: Duration::ZERO }));
     ended.await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());

@@ -9,12 +9,25 @@ use fastwebsockets::unmask;
 use crate::close::Close;
 use crate::protocol::Message;
 use crate::publication::Kind;
-use crate::session::Event;
 
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
-/// Turns bytes into events. Holds what of a message has come so far, and nothing between messages.
+/// What a client's frames say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming {
+    Message(Message),
+    Ping(Bytes),
+    Pong(Bytes),
+    /// With the code of the close frame, where it carries one. Nothing follows.
+    Close(Option<u16>),
+    /// A rule was broken; nothing after it can be understood.
+    Violation(Close),
+    /// The stream broke or ended. Never of the decoder.
+    Lost,
+}
+
+/// Turns bytes into what they say. Holds what of a message has come so far, and nothing between messages.
 pub struct Decoder {
     message_bytes_max: usize,
     partial: Option<Box<Partial>>,
@@ -44,24 +57,24 @@ impl Decoder {
         Self { message_bytes_max, partial: None }
     }
 
-    /// Takes bytes off the front of `input`; returns how many, and the first event they make.
+    /// Takes bytes off the front of `input`; returns how many, and the first that they make.
     ///
-    /// Without an event all of `input` is taken, but for the beginning of a head or of a control
-    /// frame: at most 131 bytes. After [`Event::Violation`] the stream means nothing any more.
-    pub fn decode(&mut self, input: &mut [u8]) -> (usize, Option<Event>) {
+    /// Without one, all of `input` is taken, but for the beginning of a head or of a control
+    /// frame: at most 131 bytes. After [`Incoming::Violation`] the stream means nothing any more.
+    pub fn decode(&mut self, input: &mut [u8]) -> (usize, Option<Incoming>) {
         let mut taken = 0;
         loop {
             match self.step(&mut input[taken..]) {
                 Ok((0, None)) => return (taken, None),
                 Ok((more, None)) => taken += more,
                 Ok((more, event)) => return (taken + more, event),
-                Err(close) => return (input.len(), Some(Event::Violation(close))),
+                Err(close) => return (input.len(), Some(Incoming::Violation(close))),
             }
         }
     }
 
     /// Takes a piece of a frame. Nothing taken: more bytes are needed.
-    fn step(&mut self, input: &mut [u8]) -> Result<(usize, Option<Event>), Close> {
+    fn step(&mut self, input: &mut [u8]) -> Result<(usize, Option<Incoming>), Close> {
         if let Some(partial) = &mut self.partial
             && partial.frame.came < partial.frame.length
         {
@@ -100,7 +113,7 @@ impl Decoder {
     }
 
     /// The message, once its last frame is whole.
-    fn finish(&mut self) -> Option<Event> {
+    fn finish(&mut self) -> Option<Incoming> {
         let partial = self.partial.as_ref()?;
         let frame = &partial.frame;
         if !frame.last || frame.came < frame.length {
@@ -108,9 +121,9 @@ impl Decoder {
         }
         let partial = self.partial.take()?;
         if partial.kind == Kind::Text && partial.valid < partial.payload.len() {
-            return Some(Event::Violation(Close::Utf8));
+            return Some(Incoming::Violation(Close::Utf8));
         }
-        Some(Event::Message(Message { kind: partial.kind, payload: partial.payload.into() }))
+        Some(Incoming::Message(Message { kind: partial.kind, payload: partial.payload.into() }))
     }
 }
 
@@ -137,15 +150,15 @@ impl Partial {
     }
 }
 
-fn whole(kind: Kind, payload: &[u8]) -> Result<Event, Close> {
+fn whole(kind: Kind, payload: &[u8]) -> Result<Incoming, Close> {
     if kind == Kind::Text && std::str::from_utf8(payload).is_err() {
         return Err(Close::Utf8);
     }
-    Ok(Event::Message(Message { kind, payload: Bytes::copy_from_slice(payload) }))
+    Ok(Incoming::Message(Message { kind, payload: Bytes::copy_from_slice(payload) }))
 }
 
 /// A control frame, once it is whole.
-fn control(head: &Head, input: &mut [u8]) -> Result<(usize, Option<Event>), Close> {
+fn control(head: &Head, input: &mut [u8]) -> Result<(usize, Option<Incoming>), Close> {
     if !head.last {
         return Err(Close::Protocol("a fragmented control frame"));
     }
@@ -159,9 +172,9 @@ fn control(head: &Head, input: &mut [u8]) -> Result<(usize, Option<Event>), Clos
     let payload = &mut input[head.bytes..end];
     unmask(payload, head.mask);
     let event = match head.opcode {
-        Opcode::Ping => Event::Ping(Bytes::copy_from_slice(payload)),
-        Opcode::Pong => Event::Pong(Bytes::copy_from_slice(payload)),
-        _ => Event::Close(close_code(payload)?),
+        Opcode::Ping => Incoming::Ping(Bytes::copy_from_slice(payload)),
+        Opcode::Pong => Incoming::Pong(Bytes::copy_from_slice(payload)),
+        _ => Incoming::Close(close_code(payload)?),
     };
     Ok((end, Some(event)))
 }

@@ -6,6 +6,11 @@ use tokio::io::{AsyncReadExt, BufWriter, duplex};
 use super::*;
 use crate::outbound::{Latest, Pushed};
 use crate::publication::{NodeId, SessionId};
+use crate::settings::Settings;
+
+fn config() -> Arc<Config> {
+    Arc::new(Config::read(&mut Settings::default()))
+}
 
 #[tokio::test]
 async fn others_get_a_turn_while_a_client_floods() {
@@ -15,7 +20,8 @@ async fn others_get_a_turn_while_a_client_floods() {
     {
         let flood = [&[0x01, 0x80, 0, 0, 0, 0][..], &frame.repeat(1 << 20)].concat();
         let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
-        let mut socket = WebSocket::new(std::io::Cursor::new(flood), Vec::new(), 1000);
+        let mut socket =
+            WebSocket::new(std::io::Cursor::new(flood), Vec::new(), Format::Plain, &config());
         let mut turns = 1;
         loop {
             match socket.poll_event(&mut cx, &outbound, true) {
@@ -33,7 +39,7 @@ async fn a_client_that_does_not_read_gets_the_newest_when_it_does() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
     outbound.begin(1);
-    let mut socket = WebSocket::new(node, Vec::new(), 1000);
+    let mut socket = WebSocket::new(node, Vec::new(), Format::Plain, &config());
     let mut cx = Context::from_waker(Waker::noop());
     let latest = |skipped| Latest { pushed: Pushed::Covered, skipped };
     let push = |text: &'static str| outbound.push_latest(1, Bytes::from_static(text.as_bytes()));
@@ -59,7 +65,7 @@ async fn what_a_stream_holds_back_is_flushed_although_no_frame_follows() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
     // Like TLS, it takes more than the socket does, and sends the rest only when it is asked.
-    let mut socket = WebSocket::new(BufWriter::new(node), Vec::new(), 1000);
+    let mut socket = WebSocket::new(BufWriter::new(node), Vec::new(), Format::Plain, &config());
     let mut cx = Context::from_waker(Waker::noop());
     outbound.push_own(Bytes::from_static(b"held back")).unwrap();
     let mut heard = Vec::new();

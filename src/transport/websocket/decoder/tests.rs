@@ -25,7 +25,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Feeds the bytes in pieces of `step`, as a socket would, up to and with the first end.
-fn events(bytes: &[u8], step: usize) -> Vec<Event> {
+fn events(bytes: &[u8], step: usize) -> Vec<Incoming> {
     let mut decoder = Decoder::new(1000);
     let (mut events, mut carry) = (Vec::new(), Vec::new());
     for piece in bytes.chunks(step) {
@@ -34,7 +34,7 @@ fn events(bytes: &[u8], step: usize) -> Vec<Event> {
             let (taken, event) = decoder.decode(&mut carry);
             carry.drain(..taken);
             match event {
-                Some(event @ (Event::Violation(_) | Event::Close(_))) => {
+                Some(event @ (Incoming::Violation(_) | Incoming::Close(_))) => {
                     events.push(event);
                     return events;
                 }
@@ -48,7 +48,7 @@ fn events(bytes: &[u8], step: usize) -> Vec<Event> {
 }
 
 /// In one piece, byte by byte and in between: always the same.
-fn decode(bytes: &[u8]) -> Vec<Event> {
+fn decode(bytes: &[u8]) -> Vec<Incoming> {
     let whole = events(bytes, usize::MAX);
     for step in [1, 2, 3, 7, 64] {
         assert_eq!(events(bytes, step), whole, "in pieces of {step}");
@@ -56,13 +56,13 @@ fn decode(bytes: &[u8]) -> Vec<Event> {
     whole
 }
 
-fn message(kind: Kind, payload: &[u8]) -> Event {
-    Event::Message(Message { kind, payload: Bytes::copy_from_slice(payload) })
+fn message(kind: Kind, payload: &[u8]) -> Incoming {
+    Incoming::Message(Message { kind, payload: Bytes::copy_from_slice(payload) })
 }
 
 fn ends(bytes: &[u8]) -> Close {
     match decode(bytes).pop() {
-        Some(Event::Violation(close)) => close,
+        Some(Incoming::Violation(close)) => close,
         other => panic!("{bytes:02x?} gave {other:?}"),
     }
 }
@@ -85,10 +85,10 @@ fn messages_come_whole_or_in_fragments_with_control_frames_between() {
         [
             message(Kind::Text, "héllo".as_bytes()),
             message(Kind::Binary, &[0xff; 300]),
-            Event::Ping(Bytes::from_static(b"ping")),
+            Incoming::Ping(Bytes::from_static(b"ping")),
             message(Kind::Text, "€".as_bytes()),
             message(Kind::Text, b""),
-            Event::Close(Some(1000)),
+            Incoming::Close(Some(1000)),
         ]
     );
 }
@@ -180,11 +180,11 @@ async fn agrees_with_fastwebsockets() {
             let frame = reference.read_frame().await.expect("the stream is valid");
             let payload = Bytes::copy_from_slice(&frame.payload);
             let expected = match frame.opcode {
-                OpCode::Text => Event::Message(Message { kind: Kind::Text, payload }),
-                OpCode::Binary => Event::Message(Message { kind: Kind::Binary, payload }),
-                OpCode::Ping => Event::Ping(payload),
-                OpCode::Pong => Event::Pong(payload),
-                OpCode::Close => Event::Close(Some(1000)),
+                OpCode::Text => Incoming::Message(Message { kind: Kind::Text, payload }),
+                OpCode::Binary => Incoming::Message(Message { kind: Kind::Binary, payload }),
+                OpCode::Ping => Incoming::Ping(payload),
+                OpCode::Pong => Incoming::Pong(payload),
+                OpCode::Close => Incoming::Close(Some(1000)),
                 OpCode::Continuation => panic!("none was sent"),
             };
             assert_eq!(event, expected, "seed {seed}");

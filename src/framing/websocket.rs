@@ -4,7 +4,6 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Payload};
 
-use crate::close::Close;
 use crate::publication::Kind;
 
 /// Bytes of the longest head of a server's frame, as fastwebsockets' `fmt_head` wants them.
@@ -28,12 +27,12 @@ pub fn pong(payload: &[u8]) -> Bytes {
     encode(OpCode::Pong, payload)
 }
 
-/// The close frame that says why. Without a code its body is empty.
-pub fn close(close: Close) -> Bytes {
-    let mut body = BytesMut::with_capacity(2 + close.text().len());
-    if let Some(code) = close.code() {
+/// A close frame (section 5.5.1). `text`: at most 123 bytes. Without a code its body is empty.
+pub fn close(code: Option<u16>, text: &str) -> Bytes {
+    let mut body = BytesMut::with_capacity(2 + text.len());
+    if let Some(code) = code {
         body.put_u16(code);
-        body.put_slice(close.text().as_bytes());
+        body.put_slice(text.as_bytes());
     }
     encode(OpCode::Close, &body)
 }
@@ -61,8 +60,8 @@ mod tests {
 
     #[test]
     fn close_frames_carry_code_and_text_or_nothing() {
-        assert_eq!(&close(Close::Client(None))[..], b"\x88\x00");
-        assert_eq!(&close(Close::Client(Some(3000)))[..], b"\x88\x02\x0b\xb8");
-        assert_eq!(&close(Close::Slow)[2..4], 4008u16.to_be_bytes());
+        assert_eq!(&close(None, "")[..], b"\x88\x00");
+        assert_eq!(&close(Some(3000), "")[..], b"\x88\x02\x0b\xb8");
+        assert_eq!(&close(Some(4008), "slow")[..], b"\x88\x06\x0f\xa8slow");
     }
 }

@@ -1,0 +1,96 @@
+//! What a client asks for.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{Code, Id, ReplyError};
+use crate::publication::{Channel, Kind, Position, Publication};
+
+/// One message of the client, its fragments joined. Text is UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub kind: Kind,
+    pub payload: Bytes,
+}
+
+/// A command of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Subscribe {
+        id: Option<Id>,
+        channel: Channel,
+        since: Option<Position>,
+        echo: bool,
+    },
+    Unsubscribe {
+        id: Option<Id>,
+        channel: Channel,
+    },
+    Publish {
+        id: Option<Id>,
+        channel: Channel,
+        publication: Publication,
+    },
+    /// `limit`: most publications of the answer; the newest, or with `since` those right after it.
+    History {
+        id: Option<Id>,
+        channel: Channel,
+        since: Option<Position>,
+        limit: usize,
+    },
+    Presence {
+        id: Option<Id>,
+        channel: Channel,
+    },
+    Auth {
+        id: Option<Id>,
+        token: Token,
+    },
+    Ping {
+        id: Option<Id>,
+    },
+}
+
+/// A token as the client sent it. Whoever prints it sees nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+impl Command {
+    /// What the client named it by.
+    pub fn id(&self) -> Option<&Id> {
+        match self {
+            Self::Subscribe { id, .. }
+            | Self::Unsubscribe { id, .. }
+            | Self::Publish { id, .. }
+            | Self::History { id, .. }
+            | Self::Presence { id, .. }
+            | Self::Auth { id, .. }
+            | Self::Ping { id } => id.as_ref(),
+        }
+    }
+
+    /// The channel it is about.
+    pub fn channel(&self) -> Option<&Channel> {
+        match self {
+            Self::Subscribe { channel, .. }
+            | Self::Unsubscribe { channel, .. }
+            | Self::Publish { channel, .. }
+            | Self::History { channel, .. }
+            | Self::Presence { channel, .. } => Some(channel),
+            Self::Auth { .. } | Self::Ping { .. } => None,
+        }
+    }
+
+    /// Why it is not done.
+    pub fn error(&self, code: Code, message: String) -> ReplyError {
+        let channel = self.channel().map(Channel::to_string);
+        ReplyError { id: self.id().cloned(), channel, code, message }
+    }
+}

@@ -1,0 +1,43 @@
+//! Formats: how publications and pushes are written, each once for all subscribers who share the format.
+
+/// A codec and a framing together: the key under which encoded bytes are shared, and the label under which sessions
+/// are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Payloads as they are, in WebSocket frames.
+    Plain,
+    /// JSON objects in text frames of a WebSocket.
+    Json,
+}
+
+impl Format {
+    pub const EACH: [Self; 2] = [Self::Plain, Self::Json];
+    pub const COUNT: usize = Self::EACH.len();
+
+    /// The value of the `protocol` label of metrics and traces.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Json => "json",
+        }
+    }
+
+    /// The value of the `transport` label.
+    pub fn framing(self) -> &'static str {
+        match self {
+            Self::Plain | Self::Json => "websocket",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_format_stands_at_its_own_place_in_the_caches() {
+        for (place, format) in Format::EACH.into_iter().enumerate() {
+            assert_eq!(format as usize, place);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Publications as JSON objects.
+
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::value::RawValue;
+
+use super::readable::is_readable;
+use crate::publication::Publication;
+
+/// A publication of the channel as a JSON object.
+pub fn publication(channel: &str, publication: &Publication) -> Vec<u8> {
+    let mut out = Vec::with_capacity(publication.payload.len() + channel.len() + 96);
+    out.extend_from_slice(br#"{"type":"publication","channel":"#);
+    write_string(&mut out, channel);
+    out.push(b',');
+    write_fields(&mut out, publication);
+    out
+}
+
+/// A publication of a list, which says itself of which channel it is.
+pub fn object(publication: &Publication) -> Box<RawValue> {
+    let mut out = vec![b'{'];
+    write_fields(&mut out, publication);
+    let text = String::from_utf8(out).expect("what is written is UTF-8");
+    RawValue::from_string(text).expect("what is written is JSON")
+}
+
+/// All fields but the channel, and the end of the object. The payload goes in as it is where it is
+/// JSON, so that its numbers and key order survive.
+fn write_fields(out: &mut Vec<u8>, publication: &Publication) {
+    let payload = &publication.payload[..];
+    match std::str::from_utf8(payload) {
+        Ok(text) if is_readable(text) => {
+            out.extend_from_slice(br#""data":"#);
+            out.extend_from_slice(payload);
+        }
+        Ok(text) => {
+            out.extend_from_slice(br#""text":"#);
+            write_string(out, text);
+        }
+        Err(_) => {
+            out.extend_from_slice(br#""base64":"#);
+            write_string(out, &BASE64.encode(payload));
+        }
+    }
+    if let Some(position) = publication.position {
+        write!(out, r#","position":"{position}""#).expect("a vector takes every number");
+    }
+    if let Some(user) = &publication.user {
+        out.extend_from_slice(br#","user":"#);
+        write_string(out, user);
+    }
+    out.push(b'}');
+}
+
+fn write_string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a vector takes every string");
+}

@@ -1,0 +1,177 @@
+//! Replies and pushes as JSON objects.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::publication::object;
+use crate::protocol::{Id, Push, Reply, ReplyError};
+use crate::publication::{Change, Member, Position};
+
+/// A reply or push as it is written.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Written<'a> {
+    Welcome {
+        session: &'a str,
+        node: &'a str,
+        ping_interval_ms: u64,
+    },
+    Subscribed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+        channel: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recovered: Option<bool>,
+    },
+    Unsubscribed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+        channel: &'a str,
+    },
+    Published {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
+    },
+    History {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+        channel: &'a str,
+        publications: Vec<Box<RawValue>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recovered: Option<bool>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
+    },
+    Presence {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+        channel: &'a str,
+        members: Vec<WrittenMember<'a>>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        truncated: bool,
+    },
+    Authenticated {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+        user: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_in_ms: Option<u64>,
+    },
+    Join {
+        channel: &'a str,
+        user: Option<&'a str>,
+    },
+    Leave {
+        channel: &'a str,
+        user: Option<&'a str>,
+    },
+    Pong {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+    },
+    Gap {
+        channel: &'a str,
+        reason: &'a str,
+    },
+    Reconnect {
+        after_ms: u64,
+        reason: &'a str,
+    },
+    Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a Id>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        channel: Option<&'a str>,
+        code: &'a str,
+        message: &'a str,
+        temporary: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct WrittenMember<'a> {
+    user: Option<&'a str>,
+    sessions: u32,
+}
+
+/// A reply as a JSON object.
+pub fn reply(reply: &Reply) -> Vec<u8> {
+    write(&match reply {
+        Reply::Subscribed { id, channel, position, recovered } => Written::Subscribed {
+            id: id.as_ref(),
+            channel: channel.as_str(),
+            position: text(position),
+            recovered: *recovered,
+        },
+        Reply::Unsubscribed { id, channel } => {
+            Written::Unsubscribed { id: id.as_ref(), channel: channel.as_str() }
+        }
+        Reply::Published { id, position } => {
+            Written::Published { id: id.as_ref(), position: text(position) }
+        }
+        Reply::Presence { id, channel, members } => Written::Presence {
+            id: id.as_ref(),
+            channel: channel.as_str(),
+            members: members.list.iter().map(member).collect(),
+            truncated: members.truncated,
+        },
+        Reply::History { id, channel, excerpt } => Written::History {
+            id: id.as_ref(),
+            channel: channel.as_str(),
+            publications: excerpt.publications.iter().map(object).collect(),
+            position: text(&excerpt.position),
+            recovered: excerpt.recovered,
+            more: excerpt.more,
+        },
+        Reply::Authenticated { id, user, expires_in } => Written::Authenticated {
+            id: id.as_ref(),
+            user: user.as_deref(),
+            expires_in_ms: expires_in.map(|left| left.as_millis() as u64),
+        },
+        Reply::Pong { id } => Written::Pong { id: id.as_ref() },
+        Reply::Error(ReplyError { id, channel, code, message }) => Written::Error {
+            id: id.as_ref(),
+            channel: channel.as_deref(),
+            code: code.as_str(),
+            message,
+            temporary: code.is_temporary(),
+        },
+    })
+}
+
+/// A push as a JSON object.
+pub fn push(push: &Push<'_>) -> Vec<u8> {
+    write(&match push {
+        Push::Welcome { session, node, ping_interval_ms } => {
+            Written::Welcome { session, node, ping_interval_ms: *ping_interval_ms }
+        }
+        Push::Gap { channel, reason } => Written::Gap { channel, reason },
+        Push::Reconnect { after, reason } => {
+            Written::Reconnect { after_ms: after.as_millis() as u64, reason }
+        }
+        Push::Presence { channel, user, change: Change::Join } => {
+            Written::Join { channel, user: user.as_deref() }
+        }
+        Push::Presence { channel, user, change: Change::Leave } => {
+            Written::Leave { channel, user: user.as_deref() }
+        }
+    })
+}
+
+fn member(member: &Member) -> WrittenMember<'_> {
+    WrittenMember { user: member.user.as_deref(), sessions: member.sessions }
+}
+
+fn text(position: &Option<Position>) -> Option<String> {
+    position.map(|position| position.to_string())
+}
+
+fn write(written: &Written<'_>) -> Vec<u8> {
+    serde_json::to_vec(written).expect("texts and numbers are always JSON")
+}

@@ -1,0 +1,102 @@
+//! What commands are answered with.
+
+use std::time::Duration;
+
+use super::Id;
+use crate::publication::{Channel, Members, Position, Publication, User};
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Subscribed {
+        id: Option<Id>,
+        channel: Channel,
+        /// Where the channel stands. None: it keeps no history.
+        position: Option<Position>,
+        recovered: Option<bool>,
+    },
+    Unsubscribed {
+        id: Option<Id>,
+        channel: Channel,
+    },
+    Published {
+        id: Option<Id>,
+        position: Option<Position>,
+    },
+    History {
+        id: Option<Id>,
+        channel: Channel,
+        excerpt: Excerpt,
+    },
+    Presence {
+        id: Option<Id>,
+        channel: Channel,
+        members: Members,
+    },
+    Authenticated {
+        id: Option<Id>,
+        user: User,
+        /// None: the token never expires.
+        expires_in: Option<Duration>,
+    },
+    Pong {
+        id: Option<Id>,
+    },
+    Error(ReplyError),
+}
+
+/// A part of a channel's history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Excerpt {
+    /// Oldest first.
+    pub publications: Vec<Publication>,
+    /// How far it reaches.
+    pub position: Option<Position>,
+    /// Some where it was to follow a position: does nothing stand between?
+    pub recovered: Option<bool>,
+    /// Was more left out than was asked for?
+    pub more: bool,
+}
+
+/// A command that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyError {
+    pub id: Option<Id>,
+    /// The name as it was given: it may be none.
+    pub channel: Option<String>,
+    pub code: Code,
+    pub message: String,
+}
+
+/// The error codes of the json protocol and of HTTP answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    TooLarge,
+    RateLimited,
+    LimitReached,
+    Unavailable,
+}
+
+impl Code {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::TooLarge => "too_large",
+            Self::RateLimited => "rate_limited",
+            Self::LimitReached => "limit_reached",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// Would the same command do better later?
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Self::Unavailable | Self::RateLimited)
+    }
+}

@@ -1,0 +1,147 @@
+//! What changes for a session when it shows a token, and when the rules change.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::bearer::{Bearer, time_left};
+use super::in_flight::Checked;
+use super::joined::Joined;
+use super::rights::{Unfit, admit, denial};
+use super::state::{close_of, code_of};
+use crate::auth::access::Right;
+use crate::close::Close;
+use crate::protocol::{Code, Id, Reply, ReplyError, Speak, Token};
+use crate::publication::User;
+use crate::telemetry;
+
+/// Tokens in a row that cannot be accepted: to check one costs more than anything else a client may ask.
+const BAD_TOKENS_MAX: u8 = 10;
+
+impl Session {
+    /// Begins to check a token. What the client sends next waits for it.
+    pub(super) fn authenticate(&mut self, id: Option<Id>, token: Token) {
+        let auth = self.context.auth.clone();
+        if !auth.is_on() {
+            let message = "this node takes no tokens: auth.mode is none".to_owned();
+            let error = ReplyError { id, channel: None, code: Code::BadRequest, message };
+            return self.reply(&Reply::Error(error));
+        }
+        self.in_flight.authenticate(id, Box::pin(async move { auth.identify(&token.0).await }));
+    }
+
+    /// A token was checked. One that is not accepted changes nothing.
+    pub(super) fn authenticated(&mut self, id: Option<Id>, answer: Checked) {
+        let admitted = answer.map_err(Unfit::Token).and_then(|identity| {
+            let before = self.state.bearer().user();
+            let entered = admit(&self.context, &identity, &self.outbound, before)?;
+            Ok((Arc::new(identity), entered))
+        });
+        let (identity, entered) = match admitted {
+            Ok(admitted) => admitted,
+            Err(unfit) => {
+                telemetry::rejected(unfit.reason(), &unfit);
+                let (code, message) = (unfit.code(), unfit.to_string());
+                let error = ReplyError { id, channel: None, code, message };
+                self.reply(&Reply::Error(error));
+                // An issuer that is away, or a full node, is not the client's doing.
+                self.bad_tokens += u8::from(code == Code::Unauthorized);
+                if self.bad_tokens > BAD_TOKENS_MAX {
+                    self.leave_for(Close::Unauthorized("too many tokens in a row"));
+                }
+                return;
+            }
+        };
+        self.bad_tokens = 0;
+        let (before, user) = (self.state.bearer().user(), identity.user.clone());
+        let expires_in = time_left(&identity, SystemTime::now());
+        self.state.belong_to(Bearer::of(identity, entered, Instant::now()));
+        self.reply(&Reply::Authenticated { id, user: user.clone(), expires_in });
+        self.leave_forbidden();
+        if before != user {
+            self.be_present_as(&user);
+        }
+        self.subscribe_listed();
+    }
+
+    /// Subscribes to the channels that the token says, as far as it is not and there is room.
+    pub(super) fn subscribe_listed(&mut self) {
+        let Some(identity) = self.state.bearer().identity().cloned() else { return };
+        for channel in &identity.channels {
+            let has = |joined: &Joined| joined.subscription.channel() == channel;
+            if self.subscriptions.iter().any(has) {
+                continue;
+            }
+            let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
+            if let Err(denied) = self.state.check(Right::Subscribe, channel) {
+                self.reply(&denial(None, channel, denied));
+            } else if subscribed >= self.context.config.channels_max {
+                let (name, message) = (channel.to_string(), self.state.too_many_channels());
+                let (channel, code) = (Some(name), Code::LimitReached);
+                self.reply(&Reply::Error(ReplyError { id: None, channel, code, message }));
+            } else {
+                let interest = self.context.hub.interest(channel.clone(), None);
+                self.in_flight.subscribe(None, interest, true);
+            }
+        }
+    }
+
+    /// Ends the subscriptions that are no longer allowed, with a word each.
+    pub(super) fn leave_forbidden(&mut self) {
+        let mut errors = Vec::new();
+        let state = &self.state;
+        self.subscriptions.retain(|joined| {
+            let channel = joined.subscription.channel();
+            let Err(denied) = state.check(Right::Subscribe, channel) else { return true };
+            let (channel, code) = (Some(channel.to_string()), code_of(denied));
+            let message = format!("no longer subscribed: {denied}");
+            errors.push(Reply::Error(ReplyError { id: None, channel, code, message }));
+            false
+        });
+        if !errors.is_empty() {
+            // What it published there may no longer come back: none is waited for.
+            self.echoes_due = self.outbound.echoes();
+        }
+        errors.iter().for_each(|error| self.reply(error));
+    }
+
+    /// The rules may be others now: what they no longer allow ends, and presence is as they say. The wall clock
+    /// may be another too: the token ends when it says.
+    pub(super) fn follow_settings(&mut self) {
+        self.state.follow_clock(Instant::now(), SystemTime::now());
+        let bearer = self.state.bearer();
+        let tokens = self.context.auth.is_on();
+        let patience = self.context.patience();
+        if bearer.identity().is_none() && bearer.is_otherwise(tokens, patience) {
+            self.state.belong_to(Bearer::stranger(tokens, patience, Instant::now()));
+        }
+        if let Some(channel) = self.state.protocol().channel()
+            && let Err(denied) = self.state.check_bound(channel)
+        {
+            self.outbound.close(close_of(denied));
+            return;
+        }
+        self.leave_forbidden();
+        for joined in &mut self.subscriptions {
+            let channel = joined.subscription.channel();
+            let keeps = self.context.hub.rules().of(channel.as_str()).presence;
+            if keeps != joined.present.is_some() {
+                let user = self.state.bearer().user();
+                let enter = || Box::new(self.context.presence.enter(channel.clone(), user));
+                joined.present = keeps.then(enter);
+            }
+        }
+    }
+
+    /// It is somebody else's now: the others see one come and another leave.
+    fn be_present_as(&mut self, user: &User) {
+        for joined in &mut self.subscriptions {
+            if let Some(present) = &mut joined.present {
+                let channel = joined.subscription.channel().clone();
+                **present = self.context.presence.enter(channel, user.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a client's messages have the session do, and what becomes of it.
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::Session;
+use super::in_flight::Done;
+use super::state::Action;
+use super::{history, presence, rights};
+use crate::auth::access::Right;
+use crate::broker::{TOO_LARGE, Unavailable};
+use crate::close::Close;
+use crate::hub::Interest;
+use crate::protocol::{Code, Command, Id, Message, Reply, ReplyError, Speak};
+use crate::publication::{Channel, Publication};
+use crate::telemetry;
+
+impl Session {
+    /// Does what a message asks for.
+    pub(super) fn message(&mut self, message: Message, now: Instant) {
+        let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
+        let is_subscribed =
+            |channel: &Channel| self.subscriptions.iter().any(|it| it.is_of(channel));
+        for action in self.state.message(message, subscribed, is_subscribed, now) {
+            match action {
+                Action::Do(command) => self.perform(command, now),
+                Action::Reply(reply) => self.reply(&reply),
+                Action::Close(close) => {
+                    self.leave_for(close);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Does what a command asks for, which is allowed.
+    fn perform(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Publish { id, channel, publication } => {
+                self.publish(id, channel, publication, now);
+            }
+            Command::Subscribe { id, channel, since, .. }
+                if self.subscriptions.iter().any(|it| it.is_of(&channel)) =>
+            {
+                self.subscribe_again(id, channel, since);
+            }
+            Command::Subscribe { id, channel, since, echo } => {
+                let interest = self.context.hub.interest(channel, since);
+                self.in_flight.subscribe(id, interest, echo);
+            }
+            Command::Unsubscribe { id, channel } => {
+                // What was published there may no longer come back: none is waited for.
+                self.echoes_due = self.outbound.echoes();
+                self.subscriptions.retain(|joined| !joined.is_of(&channel));
+                self.reply(&Reply::Unsubscribed { id, channel });
+            }
+            Command::History { id, channel, since, limit } => {
+                let reading = history::read(self.context.hub.clone(), id, channel, since, limit);
+                self.in_flight.ask(Box::pin(reading.map(Some)));
+            }
+            Command::Presence { id, channel } => {
+                let (presence, rules) = (&self.context.presence, self.context.hub.rules());
+                let reading = presence::read(presence.clone(), rules.clone(), id, channel);
+                self.in_flight.ask(Box::pin(reading.map(Some)));
+            }
+            Command::Auth { id, token } => self.authenticate(id, token),
+            Command::Ping { id } => self.reply(&Reply::Pong { id }),
+        }
+    }
+
+    fn publish(
+        &mut self,
+        id: Option<Id>,
+        channel: Channel,
+        publication: Publication,
+        now: Instant,
+    ) {
+        let mut own = self.subscriptions.iter().filter(|it| it.is_of(&channel));
+        let echo = own.next().is_some_and(|own| own.subscription.echo());
+        self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
+        let mut publication = self.signed(publication);
+        let trace = telemetry::publication_received(self.format(), &channel, &mut publication);
+        let receipt = self.context.hub.publish(channel, publication);
+        self.in_flight.publish(id, receipt, now, trace);
+    }
+
+    /// Says who sent it and when.
+    fn signed(&self, publication: Publication) -> Publication {
+        let (session, user) = (Some(self.outbound.session()), self.state.bearer().user());
+        Publication { session, user, ..publication.sent_now() }
+    }
+
+    /// The broker has answered the oldest of what was asked.
+    pub(super) fn finish(&mut self, done: Done) {
+        match done {
+            Done::Published { id, started, trace, answer } => {
+                let told = answer.map_err(|why| why.0);
+                telemetry::publication_answered(trace, started.elapsed(), told);
+                match answer {
+                    Ok(position) => self.reply(&Reply::Published { id, position }),
+                    Err(unavailable) => {
+                        // Nobody knows what comes back of those in flight: none is waited for.
+                        self.echoes_due = self.outbound.echoes();
+                        self.unavailable(id, None, unavailable);
+                    }
+                }
+            }
+            Done::Answered(reply) => reply.iter().for_each(|reply| self.reply(reply)),
+            Done::Authenticated { id, answer } => self.authenticated(id, answer),
+            Done::Subscribed { id, interest, echo, answer } => match answer {
+                Ok(()) => self.subscribed(id, interest, echo),
+                Err(unavailable) => {
+                    self.unavailable(id, Some(interest.channel().to_string()), unavailable);
+                }
+            },
+        }
+    }
+
+    /// The broker brings the channel's publications.
+    fn subscribed(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
+        // The rules may have changed while it was waited for.
+        match self.state.check(Right::Subscribe, interest.channel()) {
+            Err(denied) => self.reply(&rights::denial(id, interest.channel(), denied)),
+            Ok(()) => _ = self.subscribe(id, interest, self.subscriber(echo)),
+        }
+    }
+
+    fn unavailable(&self, id: Option<Id>, channel: Option<String>, why: Unavailable) {
+        let (code, close) = match why {
+            TOO_LARGE => (Code::TooLarge, Close::TooLarge),
+            _ => (Code::Unavailable, Close::Unavailable),
+        };
+        let error = ReplyError { id, channel, code, message: why.to_string() };
+        match self.state.protocol().refuse(error, close) {
+            Ok(reply) => self.reply(&reply),
+            Err(close) => _ = self.outbound.close(close),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::protocol::json::Json;
+use crate::protocol::plain::Plain;
+use crate::publication::{Kind, Publication};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn state(protocol: impl Into<Protocol>) -> State {
+    let config = Config {
+        ping_interval: 25 * SECOND,
+        pong_timeout: 10 * SECOND,
+        message_bytes_max: 1,
+        queue_bytes_max: 1,
+        channels_max: 2,
+        json_depth_max: 128,
+    };
+    let (rules, limits) = (Rules::default(), Limits::default());
+    State::new(protocol.into(), Arc::new(config), rules, limits, Bearer::default())
+}
+
+fn say(state: &mut State, text: &str, subscribed: usize) -> Vec<Action> {
+    let payload = Bytes::copy_from_slice(text.as_bytes());
+    state.message(Message { kind: Kind::Text, payload }, subscribed, |_| false, Instant::now())
+}
+
+#[test]
+fn a_plain_frame_is_a_publication_as_it_is() {
+    let channel = Channel::new("a").unwrap();
+    let mut state = state(Plain { channel: channel.clone(), traceparent: None });
+    let publication = Publication::new(Bytes::from_static(b"{]"), Kind::Text);
+    let command = Command::Publish { id: None, channel, publication };
+    assert_eq!(say(&mut state, "{]", 1), [Action::Do(command)]);
+}
+
+#[test]
+fn channels_beyond_the_limit_are_refused_each_by_name() {
+    let text = r#"{"type":"subscribe","id":1,"channels":{"a":null,"b":null,"c":null}}"#;
+    let actions = say(&mut state(Json), text, 1);
+    assert!(matches!(actions[0], Action::Do(Command::Subscribe { .. })));
+    for (action, name) in actions[1..].iter().zip(["b", "c"]) {
+        let Action::Reply(Reply::Error(error)) = action else { panic!("{action:?}") };
+        assert_eq!((error.code, error.channel.as_deref().unwrap()), (Code::LimitReached, name));
+    }
+}
+
+#[test]
+fn bad_commands_are_answered_until_there_are_too_many_in_a_row() {
+    let mut state = state(Json);
+    for _ in 0..BAD_COMMANDS_MAX {
+        assert_eq!(say(&mut state, "{}", 0).len(), 1);
+    }
+    say(&mut state, r#"{"type":"ping"}"#, 0);
+    for _ in 0..BAD_COMMANDS_MAX {
+        assert_eq!(say(&mut state, "{}", 0).len(), 1);
+    }
+    assert!(matches!(say(&mut state, "{}", 0)[1], Action::Close(Close::Policy(_))));
+}
+
+#[test]
+fn what_is_well_formed_and_not_there_is_no_bad_command() {
+    let mut state = state(Json);
+    for _ in 0..=BAD_COMMANDS_MAX {
+        assert_eq!(say(&mut state, r#"{"type":"history","channel":"a"}"#, 0).len(), 1);
+    }
+}

@@ -1,0 +1,76 @@
+//! How a session subscribes to a channel.
+
+use super::Session;
+use super::again::{self, Again};
+use super::joined::{Joined, Standing};
+use crate::close::Close;
+use crate::hub::{Interest, Subscriber, Word};
+use crate::protocol::{Id, Push, Reply};
+use crate::publication::{Channel, Position};
+use crate::telemetry;
+
+impl Session {
+    /// One that is told of gaps, where the format has words for them.
+    pub(super) fn subscriber(&self, echo: bool) -> Subscriber {
+        let (outbound, format) = (self.outbound.clone(), self.format());
+        Subscriber { outbound, format, echo, closes_on_gap: false }
+    }
+
+    /// Adds it to the channel's subscribers, with the answer and what it missed before anything
+    /// else.
+    pub(super) fn subscribe(
+        &mut self,
+        id: Option<Id>,
+        interest: Interest,
+        subscriber: Subscriber,
+    ) -> Standing {
+        let Subscriber { format, echo, closes_on_gap, .. } = subscriber;
+        let channel = interest.channel().clone();
+        let mut standing = Standing::default();
+        let subscription = interest.subscribe(subscriber, &mut |word| match word {
+            Word::Subscribed { position, recovered } => {
+                standing = Standing { position, recovered };
+                if let Some(recovered) = recovered {
+                    telemetry::history_resumed(recovered);
+                }
+                let (id, channel) = (id.clone(), channel.clone());
+                self.reply(&Reply::Subscribed { id, channel, position, recovered });
+            }
+            Word::Backlog(backlog) => {
+                let session = Some(self.outbound.session());
+                let due = backlog.iter().filter(|it| echo || it.publication.session != session);
+                telemetry::publications_recovered(format, due.clone().count());
+                let frames = due.map(|kept| kept.frame(channel.as_str(), format));
+                self.outbound.push_backlog(frames);
+            }
+            Word::Gap(reason) => {
+                let gap = Push::Gap { channel: channel.as_str(), reason };
+                match format.push(&gap) {
+                    Some(frame) => self.outbound.say(frame),
+                    None if closes_on_gap => _ = self.outbound.close(Close::Gap),
+                    None => {}
+                }
+            }
+        });
+        let present = self.context.hub.rules().of(channel.as_str()).presence.then(|| {
+            let user = self.state.bearer().user();
+            Box::new(self.context.presence.enter(channel, user))
+        });
+        self.subscriptions.push(Joined { subscription, present });
+        standing
+    }
+
+    pub(super) fn subscribe_again(
+        &mut self,
+        id: Option<Id>,
+        channel: Channel,
+        since: Option<Position>,
+    ) {
+        // It was found there a moment ago.
+        let Some(joined) = self.subscriptions.iter().find(|it| it.is_of(&channel)) else { return };
+        let again = Again { id, channel, since, subscription: joined.subscription.number() };
+        let (hub, outbound) = (self.context.hub.clone(), self.outbound.clone());
+        let answer = again::answer(again, hub, outbound, self.state.protocol().clone());
+        self.in_flight.ask(Box::pin(answer));
+    }
+}

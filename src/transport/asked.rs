@@ -1,0 +1,77 @@
+//! What a request says beside its path: its query, and what of it belongs to the session that it asks for.
+
+use std::borrow::Cow;
+
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+use super::refused::Refused;
+use crate::protocol::Protocol;
+use crate::publication::{Channel, Position, Traceparent};
+
+/// Of the W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// A request whose path is known.
+pub struct Asked<'a> {
+    /// As it stands in the path, percent-encoded. None: the path has no channel.
+    pub channel: Option<&'a str>,
+    pub query: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+}
+
+/// The session that it asks for.
+pub struct Wanted {
+    pub protocol: Protocol,
+    /// Does a session that is bound to a channel get its own publications?
+    pub echo: bool,
+    /// Where it resumes.
+    pub since: Option<Position>,
+    /// Is it closed at a gap?
+    pub closes_on_gap: bool,
+}
+
+impl Wanted {
+    pub fn new(protocol: impl Into<Protocol>) -> Self {
+        Self { protocol: protocol.into(), echo: true, since: None, closes_on_gap: false }
+    }
+}
+
+impl Asked<'_> {
+    /// The channel of the path.
+    pub fn channel(&self) -> Result<Channel, Refused> {
+        let name = self.channel.unwrap_or_default();
+        // What follows a percent sign is left alone where it is not hexadecimal; no client means that.
+        let digits = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+        if !name.split('%').skip(1).all(digits) {
+            return Err(Refused::bad_request("the channel's percent-encoding is broken"));
+        }
+        let name = percent_decode_str(name).decode_utf8().map_err(|_| {
+            Refused::bad_request("a channel name is UTF-8, percent-encoded where a path needs it")
+        })?;
+        Channel::new(&name).map_err(|error| Refused::bad_request(error.to_string()))
+    }
+
+    /// A parameter of the query, percent-decoded. What is no UTF-8 comes out as what nothing takes.
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut pairs = self.query?.split('&').filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(key, _)| *key == name)?;
+        Some(percent_decode_str(value).decode_utf8_lossy())
+    }
+
+    /// The trace that the request belongs to.
+    pub fn traceparent(&self) -> Option<Traceparent> {
+        traceparent(self.headers)
+    }
+}
+
+/// The trace that a request with these headers belongs to.
+pub fn traceparent(headers: &HeaderMap) -> Option<Traceparent> {
+    Traceparent::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
+}
+
+/// A position that was given as the parameter or header `name`.
+pub fn position(name: &str, text: &str) -> Result<Position, Refused> {
+    text.parse().map_err(|error| Refused::bad_request(format!("{name}: {error}")))
+}

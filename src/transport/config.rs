@@ -1,0 +1,65 @@
+//! What operators may set of the public listener.
+
+use std::time::Duration;
+
+use super::networks::{self, Networks};
+use super::origin::{self, Origins};
+use crate::settings::{ListenAddress, Settings};
+use crate::tls;
+
+/// The `[server]` section.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: ListenAddress,
+    pub origins: Origins,
+    /// Whose word counts on who a client is.
+    pub trusted_proxies: Networks,
+    pub proxy_protocol: bool,
+    pub handshake_timeout: Duration,
+    /// None: clients come without TLS.
+    pub tls: Option<tls::Server>,
+}
+
+impl Config {
+    pub fn read(settings: &mut Settings) -> Self {
+        let mut section = settings.section("server");
+        let listen = section.address("listen", "127.0.0.1:8080", "The public listener.");
+        let origins = section.list(
+            "origins",
+            "a list of hosts, such as example.com, *.example.com or https://example.com:8443, or \"*\"",
+            origin::is_pattern,
+            "Pages of other hosts that may connect; those of the same host and port always may, and \
+             where `listen` is loopback those of loopback hosts on any port, but of no other name. \
+             `*` lets every page in. Clients that are no browsers send no origin and are not asked.",
+        );
+        let trusted_proxies = section.list(
+            "trusted_proxies",
+            "a list of IP addresses and CIDR networks, such as 10.0.0.0/8 or 2001:db8::1",
+            networks::is_network,
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Host` are believed, and who alone may \
+             send a PROXY header.",
+        );
+        let proxy_protocol = section.flag(
+            "proxy_protocol",
+            Some(false),
+            "Every connection begins with a PROXY header, version 1 or 2, as a TCP balancer sends \
+             it. Without `trusted_proxies` it is believed of everybody.",
+        );
+        let handshake_timeout = section.duration(
+            "handshake_timeout",
+            "10s",
+            Duration::from_millis(100)..=Duration::from_secs(600),
+            "A connection whose request has not arrived whole by then is cut off; TLS and a PROXY \
+             header count in.",
+        );
+        let tls = tls::Server::read(&mut section);
+        Self {
+            listen,
+            origins: Origins::new(&origins),
+            trusted_proxies: Networks::new(&trusted_proxies),
+            proxy_protocol: proxy_protocol.unwrap_or_default(),
+            handshake_timeout,
+            tls,
+        }
+    }
+}

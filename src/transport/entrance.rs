@@ -1,0 +1,125 @@
+//! From an accepted socket to its requests: who is let in, and who is turned away.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::Config;
+use super::client::Peer;
+use super::http;
+use super::proxy_header;
+use super::public::Public;
+use super::refusal::{self, Refusal};
+use super::socket::Socket;
+use super::visitor::Visitor;
+use crate::listener::{self, Listener};
+use crate::telemetry::{self, Rejected};
+
+/// A connection that may not.
+enum Turned {
+    /// It is told so.
+    Away(Refusal, Option<IpAddr>),
+    /// It is cut off: what it sent is not what this listener speaks.
+    CutOff,
+}
+
+impl Public {
+    /// Accepts for ever.
+    pub async fn serve(self: Arc<Self>, listener: Listener) -> Infallible {
+        listener::accept(listener, |stream, peer| {
+            tokio::spawn(self.clone().handshake(stream, peer));
+        })
+        .await
+    }
+
+    /// From an accepted socket to its requests.
+    async fn handshake(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
+        match self.enter(&mut stream, peer).await {
+            Ok(visitor) => {
+                let tls = self.server.get().tls.clone();
+                let left = visitor.deadline.saturating_duration_since(Instant::now());
+                match tls {
+                    None => http::serve(self, Socket::new(stream), visitor).await,
+                    Some(tls) => {
+                        // In a box, because a task is as large as the largest thing it ever waits
+                        // for; so is what follows.
+                        if let Some(stream) = Box::pin(tls.accept(stream, left)).await {
+                            http::serve(self, stream, visitor).await;
+                        }
+                    }
+                }
+            }
+            Err(Turned::Away(refusal, client)) => {
+                refusal.count(client);
+                if let Some(_telling) = self.admission.telling() {
+                    Box::pin(self.tell(refusal, stream)).await;
+                }
+            }
+            Err(Turned::CutOff) => {}
+        }
+    }
+
+    /// Says why, within TLS where the client speaks it.
+    async fn tell(&self, refusal: Refusal, stream: TcpStream) {
+        let server = self.server.current();
+        match &server.tls {
+            None => refusal.tell(stream).await,
+            // Its header may not have been read.
+            Some(_) if server.proxy_protocol => {}
+            Some(tls) => {
+                // A handshake of TLS costs what rates are there to save.
+                if !refusal.is_of_rate()
+                    && self.admission.handshake().is_ok()
+                    && let Some(stream) = tls.accept(stream, refusal::REFUSAL_TIMEOUT).await
+                {
+                    refusal.tell(stream).await;
+                }
+            }
+        }
+    }
+
+    /// All that is asked of a connection before its own bytes are looked at.
+    async fn enter(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<Visitor, Turned> {
+        let accepted = Instant::now();
+        let server = self.server.current();
+        let deadline = accepted + server.handshake_timeout;
+        let away = |client| move |refusal| Turned::Away(refusal, client);
+        let place = self.admission.place().map_err(away(None))?;
+        let mut peer = Peer::of_socket(peer.ip(), &server.trusted_proxies);
+        if server.proxy_protocol {
+            // In a box, because a task is as large as the largest thing it ever waits for.
+            peer = Box::pin(behind(stream, peer, &server, deadline)).await?;
+        }
+        let visit = match peer.client() {
+            Some(client) => self.admission.visit(client).map_err(away(Some(client)))?,
+            None => None,
+        };
+        self.admission.handshake().map_err(away(peer.client()))?;
+        Ok(Visitor { peer, place, visit, accepted, deadline })
+    }
+}
+
+/// Who is at the other end of the balancer that `peer` is.
+async fn behind(
+    stream: &mut TcpStream,
+    peer: Peer,
+    server: &Config,
+    deadline: Instant,
+) -> Result<Peer, Turned> {
+    let cut_off = |why: &dyn Display| {
+        telemetry::rejected(Rejected::ProxyProtocol, why);
+        Turned::CutOff
+    };
+    if !peer.is_proxy() && !server.trusted_proxies.is_empty() {
+        return Err(cut_off(&"the peer is not in server.trusted_proxies"));
+    }
+    match timeout_at(deadline, proxy_header::read(stream)).await {
+        Ok(Ok(header)) => Ok(peer.behind(header, &server.trusted_proxies)),
+        Ok(Err(error)) => Err(cut_off(&error)),
+        Err(_) => Err(cut_off(&"no PROXY header in time")),
+    }
+}

@@ -1,0 +1,103 @@
+//! Which path and subprotocol leads to which protocol, on which transport: the one table of it.
+
+use super::asked::{Asked, Wanted, position};
+use super::refused::Refused;
+use crate::protocol::{json, plain};
+
+/// A path of the public listener.
+pub struct Route {
+    /// `{channel}` at its end stands for all that follows, slashes too.
+    pub path: &'static str,
+    pub transport: Transport,
+    /// What is spoken there. The first, where the client names none.
+    pub spoken: &'static [Spoken],
+}
+
+/// A protocol of a path.
+pub struct Spoken {
+    /// Its name in `Sec-WebSocket-Protocol`. None: it has none.
+    pub subprotocol: Option<&'static str>,
+    /// The session that a request asks for.
+    pub wanted: fn(&Asked<'_>) -> Result<Wanted, Refused>,
+}
+
+/// What carries a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// After an upgrade (RFC 6455).
+    WebSocket,
+}
+
+pub const ROUTES: &[Route] = &[
+    Route {
+        path: "/ws",
+        transport: Transport::WebSocket,
+        spoken: &[Spoken { subprotocol: Some(json::SUBPROTOCOL), wanted: json }],
+    },
+    Route {
+        path: "/ws/{channel}",
+        transport: Transport::WebSocket,
+        spoken: &[Spoken { subprotocol: Some(plain::SUBPROTOCOL), wanted: plain }],
+    },
+];
+
+/// The route of a path, and the channel in it, percent-encoded.
+pub fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
+    ROUTES.iter().find_map(|route| match route.path.strip_suffix("{channel}") {
+        Some(before) => Some((route, Some(path.strip_prefix(before)?))),
+        None => (route.path == path).then_some((route, None)),
+    })
+}
+
+/// All paths, in a sentence.
+pub fn paths() -> String {
+    let paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+    match paths.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+fn json(_: &Asked<'_>) -> Result<Wanted, Refused> {
+    Ok(Wanted::new(json::Json))
+}
+
+fn plain(asked: &Asked<'_>) -> Result<Wanted, Refused> {
+    let traceparent = asked.traceparent().map(Box::new);
+    let protocol = plain::Plain { channel: asked.channel()?, traceparent };
+    let since = asked.query("since").map(|text| position("since", &text)).transpose()?;
+    let closes_on_gap = match asked.query("gap").as_deref() {
+        None => false,
+        Some("close") => true,
+        Some(_) => {
+            return Err(Refused::bad_request("gap: there is `close`, or leave it out"));
+        }
+    };
+    let echo = asked.query("echo").is_none_or(|echo| echo != "false");
+    Ok(Wanted { echo, since, closes_on_gap, ..Wanted::new(protocol) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_its_route_and_channel() {
+        let found = |path| find(path).map(|(route, channel)| (route.path, channel));
+        assert_eq!(found("/ws"), Some(("/ws", None)));
+        assert_eq!(found("/ws/"), Some(("/ws/{channel}", Some(""))));
+        assert_eq!(found("/ws/a/b%20"), Some(("/ws/{channel}", Some("a/b%20"))));
+        assert_eq!(found("/wsx"), None);
+        assert_eq!(found("/"), None);
+    }
+
+    #[test]
+    fn what_is_spoken_on_a_path_can_be_told_apart() {
+        for route in ROUTES {
+            let names = route.spoken.iter().map(|spoken| spoken.subprotocol);
+            let distinct: std::collections::HashSet<_> = names.collect();
+            assert_eq!(distinct.len(), route.spoken.len(), "{}", route.path);
+        }
+    }
+}

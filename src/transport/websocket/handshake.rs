@@ -1,0 +1,83 @@
+//! The handshake of a WebSocket (RFC 6455 section 4.2).
+
+use bytes::Bytes;
+use fastwebsockets::upgrade;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
+};
+use hyper::{HeaderMap, Request, Response, Version};
+
+use crate::session::Standing;
+use crate::transport::refused::Refused;
+
+/// Where the channel of a session that is bound to one stands, and whether its `since` was honoured.
+const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
+const RECOVERED: HeaderName = HeaderName::from_static("tidegate-recovered");
+
+/// Is it a request for a WebSocket that can be answered?
+pub fn check(request: &Request<Incoming>) -> Result<(), Refused> {
+    let headers = request.headers();
+    if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
+        let message = "this is a WebSocket: ask for an upgrade over HTTP/1.1";
+        return Err(Refused::upgrade_required(message));
+    }
+    if headers.get_all(HOST).iter().count() != 1 {
+        return Err(Refused::bad_request("Host must be given, and once"));
+    }
+    if has_body(headers) {
+        return Err(Refused::bad_request("an upgrade has no body"));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Refused::upgrade_required("Sec-WebSocket-Version must be 13"));
+    }
+    if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return Err(Refused::bad_request("Sec-WebSocket-Key must be 16 bytes in base64"));
+    }
+    Ok(())
+}
+
+/// A proxy in front may take the bytes behind the head for a body, where they are taken for frames here.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
+}
+
+/// RFC 6455 section 4.1: sixteen bytes in base64.
+fn is_key(value: &HeaderValue) -> bool {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let mut bytes = [0; 18];
+    STANDARD.decode_slice(value.as_bytes().trim_ascii(), &mut bytes) == Ok(16)
+}
+
+/// `101`, with the key's answer made by fastwebsockets. `headers`: of a request that [`check`] let pass.
+pub fn accept(
+    headers: &HeaderMap,
+    subprotocol: Option<&'static str>,
+    standing: Standing,
+) -> Response<Full<Bytes>> {
+    let mut asked = Request::new(());
+    for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
+        if let Some(value) = headers.get(&name) {
+            asked.headers_mut().insert(name, value.clone());
+        }
+    }
+    let (response, _) = upgrade::upgrade(&mut asked).expect("key and version were just checked");
+    let mut response = response.map(|_| Full::default());
+    if let Some(subprotocol) = subprotocol {
+        let value = HeaderValue::from_static(subprotocol);
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    let mut tell = |name, value: Option<String>| {
+        if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    // A plain client has no other words for it.
+    tell(POSITION, standing.position.map(|position| position.to_string()));
+    tell(RECOVERED, standing.recovered.map(|recovered| recovered.to_string()));
+    response
+}

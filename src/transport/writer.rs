@@ -1,0 +1,100 @@
+//! Writing what an outbound queue holds, as much at once as the kernel takes.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+
+use crate::close::Close;
+use crate::outbound::{Batch, Outbound};
+use crate::telemetry;
+
+/// The connection's side of its outbound queue.
+#[derive(Default)]
+pub struct Writer {
+    batch: Batch,
+    /// Something was written since it was last all flushed.
+    owes_flush: bool,
+}
+
+impl Writer {
+    /// Writes what is queued. Ready: the connection is to end.
+    pub fn poll_write<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        outbound: &Outbound,
+    ) -> Poll<Close> {
+        loop {
+            if self.batch.frames.is_empty()
+                && !self.owes_flush
+                && let Err(close) = ready!(outbound.poll_take(cx, &mut self.batch))
+            {
+                return Poll::Ready(close);
+            }
+            // Also when all frames are through: TLS may hold the last bytes, and nobody else asks.
+            self.owes_flush = true;
+            match write_batch(stream, cx, &mut self.batch) {
+                Poll::Ready(Ok(())) => self.owes_flush = false,
+                Poll::Ready(Err(_)) => return Poll::Ready(Close::Lost),
+                Poll::Pending => return outbound.poll_closing(cx),
+            }
+        }
+    }
+
+    /// Writes what is still queued, and then the `last` bytes. False: the socket is broken.
+    pub async fn write_rest<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        close: Close,
+        outbound: &Outbound,
+        last: Option<Bytes>,
+    ) -> bool {
+        if close.drops_queue() {
+            // Only what is half out must be finished; the rest is what it was too slow for.
+            self.batch.truncate_to_frame();
+        }
+        loop {
+            if !self.write_all(stream).await {
+                return false;
+            }
+            if poll_fn(|cx| outbound.poll_take(cx, &mut self.batch)).await.is_err() {
+                break;
+            }
+        }
+        self.batch.frames.extend(last);
+        self.write_all(stream).await
+    }
+
+    /// False: the socket is broken.
+    async fn write_all<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> bool {
+        poll_fn(|cx| write_batch(stream, cx, &mut self.batch)).await.is_ok()
+    }
+}
+
+/// Writes the whole batch in as few writes as the kernel lets us. Pending leaves the batch such that
+/// the next call goes on.
+fn write_batch<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    batch: &mut Batch,
+) -> Poll<io::Result<()>> {
+    while !batch.frames.is_empty() {
+        let write = batch.write_next(
+            |slices| Pin::new(&mut *stream).poll_write_vectored(cx, slices),
+            |write| match write {
+                Poll::Ready(Ok(bytes)) => *bytes,
+                _ => 0,
+            },
+        );
+        match ready!(write)? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            bytes => telemetry::sent_bytes(bytes),
+        }
+    }
+    // Over TLS the last bytes may sit in a buffer till somebody asks.
+    Pin::new(stream).poll_flush(cx)
+}
