@@ -48,6 +48,7 @@ pub mod vital;
 pub mod telemetry;
 
 pub mod dial;
+pub mod http;
 pub mod limits;
 pub mod protocol;
 

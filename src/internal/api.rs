@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::CONTENT_TYPE;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -13,17 +13,15 @@ use tokio::time::timeout;
 
 use super::{Answer, Parts, disconnect, drain, error, explain, not_allowed, object, top};
 use crate::broker::TOO_LARGE;
+use crate::http::{self, Query};
 use crate::hub::Hub;
 use crate::presence::Presence;
-use crate::publication::{Channel, Kind, Members, Publication, Traceparent};
+use crate::publication::{Channel, Kind, Members, Publication};
 use crate::rules::Rules;
 use crate::telemetry;
 
 /// Largest body of a publication.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-
-/// Of the W3C Trace Context.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,6 +33,7 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
     let Parts { hub, presence, users, rules, .. } = parts;
     let (head, body) = request.into_parts();
     let (path, method) = (head.uri.path(), &head.method);
+    let query = Query::new(head.uri.query());
     if path == "/api/channels" {
         return match *method {
             Method::GET => channels(hub).await,
@@ -43,7 +42,7 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
     }
     if path == "/api/top" {
         return match *method {
-            Method::GET => top::answer(hub.registry(), head.uri.query()),
+            Method::GET => top::answer(hub.registry(), query),
             _ => not_allowed("GET"),
         };
     }
@@ -51,20 +50,20 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
         return match *method {
             Method::GET => {
                 let revocations = users.revocations();
-                explain::answer(&parts.auth, revocations, rules, head.uri.query()).await
+                explain::answer(&parts.auth, revocations, rules, query).await
             }
             _ => not_allowed("GET"),
         };
     }
     if path == "/api/disconnect" {
         return match *method {
-            Method::POST => disconnect::answer(hub.broker(), users, head.uri.query()).await,
+            Method::POST => disconnect::answer(hub.broker(), users, query).await,
             _ => not_allowed("POST"),
         };
     }
     if path == "/api/drain" {
         return match *method {
-            Method::POST => drain::answer(&parts.drain, hub, head.uri.query()),
+            Method::POST => drain::answer(&parts.drain, hub, query),
             _ => not_allowed("POST"),
         };
     }
@@ -90,12 +89,7 @@ pub(super) async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer 
 
 /// Does the request carry the key? Takes as long for a wrong key as for a right one.
 pub fn carries_key(headers: &HeaderMap, key: &str) -> bool {
-    const SCHEME: &[u8] = b"Bearer ";
-    let given = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.as_bytes().split_at_checked(SCHEME.len()));
-    let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
-    let given = given.map_or(&[][..], |(_, key)| key);
+    let given = http::bearer(headers).unwrap_or_default();
     let differing = given.iter().zip(key.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     given.len() == key.len() && differing == 0
 }
@@ -119,8 +113,7 @@ async fn publish(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> 
         true => Publication::new(payload, Kind::Binary),
         false => Publication::bare(payload),
     };
-    publication.traceparent =
-        Traceparent::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes));
+    publication.traceparent = http::traceparent(headers);
     let trace = telemetry::api_publication_received(&channel, &mut publication);
     let answer = hub.publish(channel, publication.sent_now()).await;
     telemetry::api_publication_answered(trace, answer.map_err(|why| why.0));
@@ -195,6 +188,8 @@ async fn channels(hub: &Hub) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::AUTHORIZATION;
+
     use super::*;
     use crate::publication::Member;
 

@@ -3,12 +3,12 @@
 use std::time::SystemTime;
 
 use hyper::StatusCode;
-use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::{Answer, error, object};
 use crate::auth::unix_millis;
 use crate::broker::{Broker, Revocation};
+use crate::http::Query;
 use crate::session::Users;
 use crate::telemetry;
 
@@ -17,8 +17,8 @@ const USER_BYTES_MAX: usize = 255;
 
 /// Here at once, and through the broker everywhere. Where the broker cannot, what was done here stays,
 /// and 503 says that the other nodes may not know.
-pub(super) async fn answer(broker: &dyn Broker, users: &Users, query: Option<&str>) -> Answer {
-    let user = match user(query.unwrap_or_default()) {
+pub(super) async fn answer(broker: &dyn Broker, users: &Users, query: Query<'_>) -> Answer {
+    let user = match user(query) {
         Ok(user) => user,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", why),
     };
@@ -36,12 +36,9 @@ pub(super) async fn answer(broker: &dyn Broker, users: &Users, query: Option<&st
 }
 
 /// The user that the query names, exactly once; or why it is none.
-fn user(query: &str) -> Result<String, &'static str> {
-    let mut named = query.split('&').filter_map(|pair| pair.strip_prefix("user="));
-    let (Some(name), None) = (named.next(), named.next()) else {
-        return Err("give one user: ?user=USER");
-    };
-    let name = percent_decode_str(name).decode_utf8().map_err(|_| "a user's name is UTF-8")?;
+fn user(query: Query<'_>) -> Result<String, &'static str> {
+    let name = query.only("user").ok().flatten().ok_or("give one user: ?user=USER")?;
+    let name = name.decoded().map_err(|_| "a user's name is UTF-8")?;
     let fits = (1..=USER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
     match fits {
         true => Ok(name.into_owned()),
@@ -52,6 +49,10 @@ fn user(query: &str) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn user(query: &str) -> Result<String, &'static str> {
+        super::user(Query::new(Some(query)))
+    }
 
     #[test]
     fn one_user_is_named_and_percent_decoded() {

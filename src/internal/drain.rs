@@ -5,13 +5,14 @@ use serde_json::json;
 
 use super::{Answer, error, object};
 use crate::drain::{Busy, Drain, Phase};
+use crate::http::Query;
 use crate::hub::Hub;
 use crate::telemetry;
 
 /// Without a query the node leaves as on SIGTERM, and asking again changes nothing. `percent=P` sends
 /// that share of its oldest connections away, and the node stays.
-pub(super) fn answer(drain: &Drain, hub: &Hub, query: Option<&str>) -> Answer {
-    match percent(query.unwrap_or_default()) {
+pub(super) fn answer(drain: &Drain, hub: &Hub, query: Query<'_>) -> Answer {
+    match percent(query) {
         Ok(None) => leave(drain, hub),
         Ok(Some(percent)) => shed(drain, hub, percent),
         Err(why) => error(StatusCode::BAD_REQUEST, "bad_request", why),
@@ -49,19 +50,20 @@ fn shed(drain: &Drain, hub: &Hub, percent: usize) -> Answer {
 }
 
 /// The percentage that the query gives. None: it has none.
-fn percent(query: &str) -> Result<Option<usize>, &'static str> {
-    let mut given = None;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let Some(value) = pair.strip_prefix("percent=").filter(|_| given.is_none()) else {
-            return Err("give nothing, and the node leaves, or one percentage: ?percent=10");
-        };
-        // Where a number is parsed `+5` is one.
-        let digits = value.bytes().all(|byte| byte.is_ascii_digit()).then_some(value);
-        let percent =
-            digits.and_then(|it| it.parse().ok()).filter(|percent| (1..=100).contains(percent));
-        given = Some(percent.ok_or("percent is a whole number from 1 to 100")?);
+fn percent(query: Query<'_>) -> Result<Option<usize>, &'static str> {
+    const ONE_OR_NONE: &str = "give nothing, and the node leaves, or one percentage: ?percent=10";
+    let mut pairs = query.pairs();
+    let value = match pairs.next() {
+        None => return Ok(None),
+        Some(("percent", Some(value))) => value,
+        Some(_) => return Err(ONE_OR_NONE),
+    };
+    let percent = value.whole_number().filter(|percent| (1..=100).contains(percent));
+    let percent = percent.ok_or("percent is a whole number from 1 to 100")?;
+    match pairs.next() {
+        None => Ok(Some(percent)),
+        Some(_) => Err(ONE_OR_NONE),
     }
-    Ok(given)
 }
 
 #[cfg(test)]
@@ -73,7 +75,7 @@ mod tests {
         for (query, given) in
             [("", None), ("&", None), ("percent=1", Some(1)), ("percent=100", Some(100))]
         {
-            assert_eq!(percent(query), Ok(given), "{query}");
+            assert_eq!(percent(Query::new(Some(query))), Ok(given), "{query}");
         }
         for query in [
             "percent",
@@ -89,7 +91,7 @@ mod tests {
             "percent=10&force=1",
             "10",
         ] {
-            assert!(percent(query).is_err(), "{query}");
+            assert!(percent(Query::new(Some(query))).is_err(), "{query}");
         }
     }
 }

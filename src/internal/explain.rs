@@ -1,12 +1,14 @@
 //! `/api/explain`: which rule of this node decides about a channel, who may do what there, and why.
 
+use std::borrow::Cow;
+
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use percent_encoding::percent_decode_str;
 
 use super::{Answer, error};
 use crate::auth::explanation::{Shown, explain};
 use crate::auth::{Auth, Refused, Revocations};
+use crate::http::{Parameter, Query, Repeated};
 use crate::publication::Channel;
 use crate::rules::Rules;
 
@@ -21,9 +23,8 @@ pub(super) async fn answer(
     auth: &Auth,
     revocations: &Revocations,
     rules: &Rules,
-    query: Option<&str>,
+    query: Query<'_>,
 ) -> Answer {
-    let query = query.unwrap_or_default();
     let (channel, token) = match (value(query, "channel"), value(query, "token")) {
         (Ok(Some(channel)), Ok(token)) => (channel, token),
         (Ok(None), _) => return refused("give one channel: ?channel=CHANNEL"),
@@ -47,17 +48,10 @@ pub(super) async fn answer(
 }
 
 /// What the query says of `name`. None: nothing.
-fn value(query: &str, name: &str) -> Result<Option<String>, &'static str> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value);
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => match percent_decode_str(value).decode_utf8() {
-            Ok(value) => Ok(Some(value.into_owned())),
-            Err(_) => Err("channel and token are UTF-8"),
-        },
-        (Some(_), Some(_)) => Err("give channel and token once each"),
-    }
+fn value<'a>(query: Query<'a>, name: &str) -> Result<Option<Cow<'a, str>>, &'static str> {
+    let value = query.only(name).map_err(|Repeated| "give channel and token once each")?;
+    let decoded = value.map(Parameter::decoded).transpose();
+    decoded.map_err(|_| "channel and token are UTF-8")
 }
 
 fn refused(why: &str) -> Answer {

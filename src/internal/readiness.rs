@@ -78,13 +78,8 @@ impl Check {
 
 fn drains(drain: &Drain) -> Check {
     let phase = drain.phase();
-    let name = match phase {
-        Phase::Serving => "serving",
-        Phase::Leaving => "leaving",
-        Phase::Draining => "draining",
-    };
     let why = (phase != Phase::Serving).then(|| "draining".to_owned());
-    Check { of: Unready::Drain, why, figures: json!({"phase": name}) }
+    Check { of: Unready::Drain, why, figures: json!({"phase": phase.name()}) }
 }
 
 fn reaches(hub: &Hub) -> Check {

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Answer, error, object};
+use crate::http::{Parameter, Query, Repeated};
 use crate::hub::{By, Registry};
 
 /// How many channels are answered, unless it is said.
@@ -27,8 +28,8 @@ const MEASURES: [(&str, Measure); 3] = [
     ("subscribers", Measure::Subscribers),
 ];
 
-pub(super) fn answer(registry: &Registry, query: Option<&str>) -> Answer {
-    let (by, measure, limit) = match asked(query.unwrap_or_default()) {
+pub(super) fn answer(registry: &Registry, query: Query<'_>) -> Answer {
+    let (by, measure, limit) = match asked(query) {
         Ok(asked) => asked,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
     };
@@ -61,35 +62,27 @@ fn channel(name: &str, count: u64, error: u64) -> Value {
 }
 
 /// What the query asks for, and how many of it; or what is allowed.
-fn asked(query: &str) -> Result<(&'static str, Measure, usize), String> {
-    let by =
-        one(query, "by").and_then(|word| MEASURES.iter().find(|(name, _)| Some(*name) == word));
-    let Some((by, measure)) = by else {
+fn asked(query: Query<'_>) -> Result<(&'static str, Measure, usize), String> {
+    let by = query.only("by").ok().flatten().map(Parameter::as_sent);
+    let Some((by, measure)) = MEASURES.iter().find(|(name, _)| Some(*name) == by) else {
         return Err("by is one of publications, bytes, subscribers: ?by=publications".to_owned());
     };
-    let limit = one(query, "limit").and_then(|given| match given {
-        None => Some(LIMIT),
-        // Where a number is parsed `+5` is one.
-        Some(number) if !number.bytes().all(|byte| byte.is_ascii_digit()) => None,
-        Some(number) => number.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)),
-    });
+    let limit = match query.only("limit") {
+        Ok(None) => Some(LIMIT),
+        Ok(Some(limit)) => limit.whole_number().filter(|limit| (1..=LIMIT_MAX).contains(limit)),
+        Err(Repeated) => None,
+    };
     let limit = limit.ok_or_else(|| format!("limit is a whole number, 1 to {LIMIT_MAX}"))?;
     Ok((by, *measure, limit))
-}
-
-/// What the query says of a key. None: it says more than one thing.
-fn one<'a>(query: &'a str, key: &str) -> Option<Option<&'a str>> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let mut said = pairs.filter(|(name, _)| *name == key).map(|(_, value)| value);
-    match (said.next(), said.next()) {
-        (said, None) => Some(said),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn asked(query: &str) -> Result<(&'static str, Measure, usize), String> {
+        super::asked(Query::new(Some(query)))
+    }
 
     #[test]
     fn a_query_names_one_measure_and_at_most_one_limit() {

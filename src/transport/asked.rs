@@ -3,21 +3,18 @@
 use std::borrow::Cow;
 
 use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use super::refused::Refused;
+use crate::http::{self, Parameter, Query};
 use crate::protocol::Protocol;
 use crate::publication::{Channel, Position, Traceparent};
-
-/// Of the W3C Trace Context.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request whose path is known.
 pub struct Asked<'a> {
     /// As it stands in the path, percent-encoded. None: the path has no channel.
     pub channel: Option<&'a str>,
-    pub query: Option<&'a str>,
+    pub query: Query<'a>,
     pub headers: &'a HeaderMap,
 }
 
@@ -55,20 +52,13 @@ impl Asked<'_> {
 
     /// A parameter of the query, percent-decoded. What is no UTF-8 comes out as what nothing takes.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
-        let mut pairs = self.query?.split('&').filter_map(|pair| pair.split_once('='));
-        let (_, value) = pairs.find(|(key, _)| *key == name)?;
-        Some(percent_decode_str(value).decode_utf8_lossy())
+        self.query.first(name).map(Parameter::decoded_lossy)
     }
 
     /// The trace that the request belongs to.
     pub fn traceparent(&self) -> Option<Traceparent> {
-        traceparent(self.headers)
+        http::traceparent(self.headers)
     }
-}
-
-/// The trace that a request with these headers belongs to.
-pub fn traceparent(headers: &HeaderMap) -> Option<Traceparent> {
-    Traceparent::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
 }
 
 /// A position that was given as the parameter or header `name`.

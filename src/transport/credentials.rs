@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 
 use hyper::HeaderMap;
-use hyper::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
-use percent_encoding::percent_decode_str;
+use hyper::header::SEC_WEBSOCKET_PROTOCOL;
+
+use crate::http::{self, Parameter, Query};
 
 /// How the subprotocol begins that carries a token. A browser can send nothing else with an upgrade.
 pub const BEARER: &[u8] = b"bearer.";
@@ -13,26 +14,16 @@ pub const BEARER: &[u8] = b"bearer.";
 /// The token of a request, the first of the three ways that is used. None: it has none.
 ///
 /// What is no text comes out as one that no key has signed.
-pub fn token<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Cow<'a, str>> {
-    let header = headers.get(AUTHORIZATION).map(|value| scheme(value.as_bytes()));
-    let bytes = header.flatten().or_else(|| of_subprotocol(headers));
-    bytes.map(String::from_utf8_lossy).or_else(|| of_query(query?))
-}
-
-/// What stands behind `Bearer `. Of any other scheme: none, as it is not for us.
-fn scheme(value: &[u8]) -> Option<&[u8]> {
-    const SCHEME: &[u8] = b"Bearer ";
-    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
-    scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim_ascii())
+pub fn token<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Option<Cow<'a, str>> {
+    let header = http::bearer(headers).map(<[u8]>::trim_ascii);
+    let bytes = header.or_else(|| of_subprotocol(headers));
+    bytes
+        .map(String::from_utf8_lossy)
+        .or_else(|| query.first("token").map(Parameter::decoded_lossy))
 }
 
 fn of_subprotocol(headers: &HeaderMap) -> Option<&[u8]> {
     subprotocols(headers).find_map(|name| name.strip_prefix(BEARER))
-}
-
-fn of_query(query: &str) -> Option<Cow<'_, str>> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix("token="))?;
-    Some(percent_decode_str(value).decode_utf8_lossy())
 }
 
 /// The names in `Sec-WebSocket-Protocol`, in the client's order.
@@ -44,7 +35,13 @@ pub fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::AUTHORIZATION;
+
     use super::*;
+
+    fn token<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Cow<'a, str>> {
+        super::token(headers, Query::new(query))
+    }
 
     fn headers(pairs: &[(hyper::header::HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()

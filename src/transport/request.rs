@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response};
 
-use super::asked::{Asked, Wanted, traceparent};
+use super::asked::{Asked, Wanted};
 use super::client::Peer;
 use super::credentials;
 use super::origin::Way;
@@ -13,6 +13,7 @@ use super::public::Public;
 use super::refused::Refused;
 use super::routes::{self, Route, Spoken, Transport};
 use super::websocket::handshake;
+use crate::http::{self, Query};
 use crate::session::{Beginning, Session};
 use crate::telemetry::{self, Trace};
 
@@ -33,7 +34,7 @@ pub enum Answer {
 pub fn begin_trace(request: &Request<Incoming>) -> Trace {
     let path = request.uri().path();
     match routes::find(path) {
-        Some(_) => telemetry::handshake_began(path, traceparent(request.headers())),
+        Some(_) => telemetry::handshake_began(path, http::traceparent(request.headers())),
         None => Trace::default(),
     }
 }
@@ -84,10 +85,11 @@ async fn begin(
     }
     check_origin(public, headers, peer)?;
     let (spoken, named) = choose(headers, route)?;
-    let asked = Asked { channel, query: request.uri().query(), headers };
+    let query = Query::new(request.uri().query());
+    let asked = Asked { channel, query, headers };
     let Wanted { protocol, echo, since, closes_on_gap } = (spoken.wanted)(&asked)?;
     let context = public.context.clone();
-    let token = match credentials::token(headers, request.uri().query()) {
+    let token = match credentials::token(headers, query) {
         Some(token) if public.context.takes_tokens() => Some(public.context.identify(&token).await),
         // Where there are no tokens, one that is shown means nothing.
         _ => None,

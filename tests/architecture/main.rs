@@ -27,7 +27,7 @@ const STOREYS: &[&[&str]] = &[
     &["listener", "outbound", "tls"],
     &["vital"],
     &["telemetry"],
-    &["dial", "limits", "protocol"],
+    &["dial", "http", "limits", "protocol"],
     &["backoff", "close", "framing", "live", "publication", "rules", "settings", "sharded"],
 ];
 

@@ -1,0 +1,49 @@
+//! What both listeners read of an HTTP request: its query, its `Authorization: Bearer`, its trace context.
+
+mod query;
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+
+pub use self::query::{Parameter, Query, Repeated};
+use crate::publication::Traceparent;
+
+/// Of the W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What stands behind `Bearer ` in `Authorization`. None: there is no such header, or it has another scheme.
+pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"Bearer ";
+    let (scheme, credentials) =
+        headers.get(AUTHORIZATION)?.as_bytes().split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(credentials)
+}
+
+/// The trace context that the request carries. None: it carries none, or several.
+pub fn traceparent(headers: &HeaderMap) -> Option<Traceparent> {
+    Traceparent::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authorization(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn credentials_stand_behind_bearer_in_any_case() {
+        for (value, credentials) in [
+            ("Bearer a.b.c", Some("a.b.c")),
+            ("bearer a b ", Some("a b ")),
+            ("BEARER ", Some("")),
+            ("Bearer", None),
+            ("Basic abc", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(&authorization(value)), credentials.map(str::as_bytes), "{value}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}
