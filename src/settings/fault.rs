@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use strsim::levenshtein;
+
 /// One fault. It quotes no value: what stands at the wrong key may be a secret.
 #[derive(Clone, Debug)]
 pub struct Fault {
@@ -56,24 +58,8 @@ pub fn unknown(key: &str, known: &BTreeSet<&str>) -> String {
 
 /// The known key with the fewest edits, unless it is mostly another word.
 pub fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known.map(|candidate| (edits(key, candidate), candidate)).min()?;
+    let near = known.map(|candidate| (levenshtein(key, candidate), candidate)).min()?;
     (near.0 <= key.len().max(3) / 3).then_some(near.1)
-}
-
-/// Levenshtein distance, by rows.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -81,16 +67,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edits_are_counted() {
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("same", "same"), 0);
-    }
-
-    #[test]
     fn a_far_word_has_no_neighbour() {
         let near = |key| nearest(key, ["server.listen", "demo"].into_iter());
         assert_eq!(near("server.lsten"), Some("server.listen"));
+        assert_eq!(nearest("dämönstr", ["demonstr"].into_iter()), Some("demonstr"));
+        assert_eq!(nearest("", ["abcd"].into_iter()), None);
+        // As many edits: the first by name.
+        assert_eq!(nearest("demi", ["demo", "deme"].into_iter()), Some("deme"));
         assert_eq!(near("rules"), None);
     }
 }
