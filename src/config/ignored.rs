@@ -1,7 +1,7 @@
 //! What was written as if it were a setting and has no effect: it is no fault, as it may be meant for somebody
 //! else, but the operator who mistyped a name has to hear of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{self, PREFIX, SEPARATOR};
 use super::{Config, Sources};
@@ -51,44 +51,45 @@ fn is_service_link(name: &str) -> bool {
         || name.match_indices("_PORT").any(|(at, found)| is_port(&name[at + found.len()..]))
 }
 
-/// The keys there are, without the marks of lists: `rules.pattern`.
-struct Keys(BTreeSet<String>);
+/// The keys there are, without the marks of lists (`rules.pattern`), each with the variable that sets it.
+struct Keys(BTreeMap<String, String>);
 
 impl Keys {
     fn of(known: &[Known]) -> Self {
-        Self(known.iter().map(|known| known.key.replace("[]", "")).collect())
+        let key = |known: &Known| (known.key.replace("[]", ""), variable(&known.key));
+        Self(known.iter().map(key).collect())
     }
 
     /// Is it a key, or a section that has some?
     fn has(&self, name: &str) -> bool {
         let section = format!("{name}.");
-        self.0.contains(name) || self.0.iter().any(|key| key.starts_with(&section))
+        self.0.contains_key(name) || self.0.keys().any(|key| key.starts_with(&section))
     }
 
     /// `TIDEGATE_SERVER_LISTEN` is compared by the words alone, however they are joined.
     fn suggestion_for_variable(&self, name: &str) -> String {
         let words = joined(name[PREFIX.len()..].trim_start_matches('_'));
-        let keys: Vec<String> = self.0.iter().map(|key| joined(key)).collect();
-        let near = nearest(&words, keys.iter().map(String::as_str))
-            .and_then(|near| self.0.iter().find(|key| joined(key) == near));
+        let keys: Vec<String> = self.0.keys().map(|key| joined(key)).collect();
+        let near = nearest(&words, keys.iter().map(String::as_str));
         // `TIDEGATE_LISTEN` lacks the section, of which there may be several.
-        let lacks_section = || self.0.iter().filter(|key| key.ends_with(&format!(".{words}")));
-        let meant: Vec<String> = match near {
-            Some(key) => vec![variable(key)],
-            None => lacks_section().map(|key| variable(key)).collect(),
+        let section = format!(".{words}");
+        let is_meant = |key: &str| match near {
+            Some(near) => joined(key) == near,
+            None => key.ends_with(&section),
         };
-        match meant.as_slice() {
-            [] => format!("is no setting and has no effect; {REFERENCE}"),
-            meant => {
-                format!("is no setting and has no effect; did you mean {}?", meant.join(" or "))
-            }
+        let meant = self.0.iter().filter(|(key, _)| is_meant(key));
+        let meant: BTreeSet<&str> = meant.map(|(_, variable)| variable.as_str()).collect();
+        if meant.is_empty() {
+            return format!("is no setting and has no effect; {REFERENCE}");
         }
+        let meant = Vec::from_iter(meant).join(" or ");
+        format!("is no setting and has no effect; did you mean {meant}?")
     }
 
     fn suggestion_for_table(&self, table: &str) -> String {
         let sections =
-            self.0.iter().filter_map(|key| key.split_once('.')).map(|(section, _)| section);
-        match nearest(table, sections.chain(self.0.iter().map(String::as_str))) {
+            self.0.keys().filter_map(|key| key.split_once('.')).map(|(section, _)| section);
+        match nearest(table, sections.chain(self.0.keys().map(String::as_str))) {
             Some(near) => format!("{table} is empty and no section; did you mean {near}?"),
             None => format!("{table} is empty and no section; {REFERENCE}"),
         }
@@ -99,7 +100,9 @@ fn joined(name: &str) -> String {
     name.to_ascii_lowercase().replace(['.', '-'], "_").replace(SEPARATOR, "_")
 }
 
+/// The variable that sets a key. A variable sets a list as a whole, so for `rules[].pattern` it is that of `rules`.
 fn variable(key: &str) -> String {
+    let (key, _) = key.split_once("[]").unwrap_or((key, ""));
     format!("{PREFIX}{SEPARATOR}{}", key.replace('.', SEPARATOR).to_uppercase())
 }
 
@@ -122,6 +125,9 @@ mod tests {
             ("TIDEGATE_API_KEY", "TIDEGATE__INTERNAL__API_KEY"),
             ("TIDEGATE_BROKER_PREFIXX", "TIDEGATE__BROKER__PREFIX"),
             ("tidegate_demo", "TIDEGATE__DEMO"),
+            ("TIDEGATE_AUTH_KEYS_SECRET", "TIDEGATE__AUTH__KEYS"),
+            ("TIDEGATE_SECRET", "TIDEGATE__AUTH__KEYS or TIDEGATE__BROKER__SECRET"),
+            ("TIDEGATE_PATTERN", "TIDEGATE__RULES"),
         ] {
             let said = of_variables(&[name]);
             let expected = format!("{name}: is no setting and has no effect; did you mean {near}?");
