@@ -102,6 +102,13 @@ impl Standings {
 
 impl LaneStandings {
     fn fault(&self) -> Option<String> {
+        let [publisher, subscriber, _] = &self.parts;
+        if *subscriber != Standing::Works
+            && let Some(fault) =
+                publisher.fault(format_args!("redis at {} cannot be used", self.address))
+        {
+            return Some(fault);
+        }
         let mut standings = Part::EACH.iter().zip(&self.parts);
         standings.find_map(|(part, it)| {
             it.fault(format_args!("redis at {} {}", self.address, part.fault()))
@@ -238,6 +245,16 @@ mod tests {
         assert_eq!(state.ready(), Ok(()));
         b.fails(Part::Subscriber, &"connection refused");
         let fault = "redis at host:2 cannot be subscribed to: connection refused";
+        assert_eq!(state.ready(), Err(fault.to_owned()));
+        b.fails(Part::Publisher, &"connection refused");
+        let fault = "redis at host:2 cannot be used: connection refused";
+        assert_eq!(
+            state.ready(),
+            Err(fault.to_owned()),
+            "a subscriber is told of more than publishing"
+        );
+        b.works(Part::Subscriber);
+        let fault = "redis at host:2 cannot be published to: connection refused";
         assert_eq!(state.ready(), Err(fault.to_owned()));
         b.remove();
         assert_eq!(state.ready(), Ok(()));
