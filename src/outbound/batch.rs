@@ -5,7 +5,8 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::{SPARE_FRAMES_MAX, Wire, cost};
+use super::frames::{cost, drop_unbegun, give_back_room};
+use super::wire::Wire;
 
 /// Frames in one write where few wait, as they mostly do.
 const FEW: usize = 16;
@@ -79,14 +80,11 @@ impl Batch {
     }
 
     pub(super) fn give_back_room(&mut self) {
-        if self.frames.capacity() > SPARE_FRAMES_MAX {
-            self.frames = VecDeque::new();
-        }
+        give_back_room(&mut self.frames);
     }
 
     /// Drops all but the frame that is half out.
     pub fn truncate_to_frame(&mut self) {
-        let half_out = usize::from(self.front_written > 0);
-        self.gone += self.frames.drain(half_out..).map(|frame| cost(&frame)).sum::<usize>();
+        self.gone += drop_unbegun(&mut self.frames, self.front_written);
     }
 }

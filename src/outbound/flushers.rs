@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
-use super::{Batch, Outbound};
+use super::Outbound;
+use super::batch::Batch;
 use crate::{telemetry, vital};
 
 /// Connections that a flusher writes to before other tasks get a turn: a few milliseconds. While

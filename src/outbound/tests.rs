@@ -1,5 +1,11 @@
 mod latest;
+mod machine;
 
+use std::io::{self, IoSlice};
+use std::task::Waker;
+
+use super::beyond::OVERSIZED_MAX;
+use super::frames::cost;
 use super::*;
 use crate::publication::NodeId;
 

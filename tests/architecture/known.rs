@@ -85,10 +85,6 @@ internal/explain.rs
 internal/readiness.rs
 internal/top.rs
 
-outbound.rs
-outbound/batch.rs
-outbound/latest.rs
-
 settings.rs
 settings/section.rs
 
@@ -103,4 +99,4 @@ tls/trust.rs
 
 /// Files of `src/` of more than 400 lines.
 pub const LONG_FILES: &[&str] =
-    &["broker/redis/functions.rs", "broker/redis/publisher.rs", "outbound.rs", "telemetry.rs"];
+    &["broker/redis/functions.rs", "broker/redis/publisher.rs", "telemetry.rs"];

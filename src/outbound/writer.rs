@@ -1,0 +1,59 @@
+//! Which task writes what waits. Each transition is a method here.
+//!
+//! | from | when | to |
+//! | --- | --- | --- |
+//! | `Idle` | a delivery queues a frame, and flushers have a wire | `Flusher` |
+//! | `Idle` | a delivery queues a frame, and they have none | `Connection` |
+//! | `Idle` | the session queues a frame itself | `Connection` |
+//! | `Flusher` | the socket takes less than it was given | `Blocked` |
+//! | `Connection` | the socket takes less than it was given | `Blocked` |
+//! | `Blocked` | the connection has written some of what it took | `Connection` |
+//! | any | all is written | `Idle` |
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writer {
+    /// None: nothing waits, and nothing is being written.
+    #[default]
+    Idle,
+    /// A flusher, which has the outbound in line or is writing it.
+    Flusher,
+    /// The connection's own task.
+    Connection,
+    /// The connection's own task, under back-pressure: the socket took less than it was given, and the connection
+    /// has not written that yet.
+    Blocked,
+}
+
+impl Writer {
+    pub fn is_connection(self) -> bool {
+        matches!(self, Self::Connection | Self::Blocked)
+    }
+
+    /// A frame was queued. Some: the writer that begins, and must be told unless it is the one that queued the frame.
+    ///
+    /// `has_wire`: can flushers write to the socket, and are they to do it?
+    pub fn queued(&mut self, has_wire: impl FnOnce() -> bool) -> Option<Self> {
+        if *self != Self::Idle {
+            return None;
+        }
+        *self = if has_wire() { Self::Flusher } else { Self::Connection };
+        Some(*self)
+    }
+
+    /// The socket took less than it was given: the connection waits for it to have room.
+    pub fn blocked(&mut self) {
+        *self = Self::Blocked;
+    }
+
+    /// The connection has written some of what it took.
+    pub fn advanced(&mut self) {
+        if *self == Self::Blocked {
+            *self = Self::Connection;
+        }
+    }
+
+    /// All is written.
+    pub fn rest(&mut self) {
+        *self = Self::Idle;
+    }
+}
