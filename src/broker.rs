@@ -2,8 +2,8 @@
 //! order the broker has it; nothing goes past the broker to local subscribers.
 
 mod announcement;
-mod attendance;
 mod memory;
+mod presence;
 mod queue;
 mod redis;
 mod revocation;
@@ -19,13 +19,13 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 pub use self::announcement::{Announcement, Announcing, Stage};
-pub use self::attendance::{
+pub use self::presence::{
     ATTENDANCES_MAX, Attendance, MEMBERS_MAX, Presences, RENEWALS_MAX, Renewal, Standing,
 };
 pub use self::redis::{Secret, Url};
 /// For the fuzz targets.
 #[doc(hidden)]
-pub use self::redis::{header, resp};
+pub use self::redis::{connection::resp, header};
 pub use self::revocation::{Known, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
 pub use self::survey::{Answers, Forbidden, Master, Need, Reading, RulesFound, Survey};
 use crate::publication::{Change, Channel, NodeId, Position, Publication, User};

@@ -1,6 +1,6 @@
 //! The broker of one node by itself: the default, under the same contract as Redis.
 
-mod announcing;
+mod announcement;
 mod history;
 mod presence;
 mod revocation;

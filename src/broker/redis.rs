@@ -11,51 +11,34 @@
 //! errors, or lose in silence. The subscriber also reads for itself (`resp.rs` says why).
 //! Questions (history, presence, revocations, `PUBSUB NUMSUB`) go through a small pool.
 
-mod announcing;
-mod call;
+mod announcement;
 mod companion;
+pub mod connection;
 mod context;
-mod feed;
-mod following;
 mod functions;
 #[doc(hidden)]
 pub mod header;
 mod history;
-mod lane;
-mod limits;
-mod line;
-mod link;
-mod map;
+mod lanes;
 mod moving;
 mod presence;
-mod probe;
-mod publisher;
-mod replicas;
-#[doc(hidden)]
-pub mod resp;
+mod publishing;
+mod questions;
 mod revocation;
-mod revoking;
-mod roster;
-mod routing;
+mod rules;
 mod secret;
-mod server;
-mod slot;
-mod socket;
 mod state;
-mod subscriber;
+mod subscribing;
 mod survey;
-mod tally;
 mod topology;
 mod url;
-mod verdict;
-mod wanted;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
 use self::context::Context;
-use self::lane::Lane;
+use self::lanes::lane::Lane;
 pub use self::secret::Secret;
 pub use self::survey::survey;
 pub use self::url::{Deployment, Url};
@@ -78,9 +61,9 @@ impl Redis {
     pub fn start(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
         let context = Arc::new(Context::new(config, deployment, node, sink));
         topology::start(&context, deployment);
-        let revoking = revoking::run(context.clone());
+        let revoking = revocation::run(context.clone());
         vital::spawn("revocations", async { match revoking.await {} });
-        let following = following::run(context.clone());
+        let following = rules::following::run(context.clone());
         vital::spawn("fleet's rules", async { match following.await {} });
         Self(context)
     }
@@ -175,7 +158,7 @@ impl Broker for Redis {
     ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
         Box::pin(async move {
             let answers = self.ends(&channels).await;
-            let position = |answer| history::position(&answer).ok_or(NOT_UNDERSTOOD);
+            let position = |answer| history::calls::position(&answer).ok_or(NOT_UNDERSTOOD);
             answers.into_iter().map(|answer| answer.and_then(position)).collect()
         })
     }

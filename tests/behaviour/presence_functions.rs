@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testkit::redis::{Listener, Redis};
 use testkit::{eventually, soon};
 
-const FUNCTIONS: &str = include_str!("../../src/broker/redis/presence.lua");
+const FUNCTIONS: &str = include_str!("../../src/broker/redis/functions/presence.lua");
 
 /// The channel's key, and the Redis channel of its joins and leaves.
 const KEY: &str = "tidegate:presence {tidegate:news} news";

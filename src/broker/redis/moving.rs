@@ -11,17 +11,17 @@ use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Arg, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::companion::companion;
-use super::context::Context;
-use super::lane::Lane;
-use super::line::Queued;
-use super::link::Link;
-use super::publisher;
-use super::replicas::{REPLICA_TIMEOUT, Replicas};
-use super::routing::PastHistory;
-use super::server::{Address, Server};
-use super::slot;
-use super::verdict::{Cause, Verdict};
+use crate::broker::redis::companion::companion;
+use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::connection::server::{Address, Server};
+use crate::broker::redis::context::Context;
+use crate::broker::redis::lanes::lane::Lane;
+use crate::broker::redis::lanes::slot;
+use crate::broker::redis::publishing::line::Queued;
+use crate::broker::redis::publishing::publisher;
+use crate::broker::redis::publishing::replicas::{REPLICA_TIMEOUT, Replicas};
+use crate::broker::redis::publishing::verdict::{Cause, Verdict};
+use crate::broker::redis::rules::routing::PastHistory;
 use crate::telemetry;
 
 /// How long each step of connecting to the new master, and making it ready, may take: publications for

@@ -1,117 +1,174 @@
-//! Revocations in Redis: one sorted set, the calls that write and read it, and the messages that
-//! tell of new ones. No I/O.
+//! Keeps the node in step with the revocations in Redis: all are read whenever their channel has
+//! been subscribed (again), and the latest now and then, so that a message that was lost heals.
 
+pub mod calls;
+
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, FromRedisValue, ParsingError, Value};
+use ::redis::RedisError;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::super::{REVOCATIONS_MAX, Revocation};
-use crate::publication::Channel;
+use crate::broker::redis::NOT_UNDERSTOOD;
+use crate::broker::redis::Redis;
+use crate::broker::redis::SILENT;
+use crate::broker::redis::connection::link::QuestionError;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::publishing::verdict::Cause;
+use crate::broker::redis::revocation::calls::{PAGE_MAX, WRITES_MAX};
+use crate::broker::{
+    Event, Known, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking, Unavailable,
+};
+use crate::telemetry;
 
-/// The function, as a part of the library's text.
-pub const FUNCTIONS: &str = include_str!("revocations.lua");
+/// How often the latest revocations are read again, and all of them: cut by up to half at random, so
+/// that the nodes of a fleet do not ask in one instant.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
+const RELOAD_ALL_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Most revocations read in one command, a fraction of a millisecond of Redis' time.
-pub const PAGE_MAX: usize = 1000;
+/// How much older than the latest what is read again may be: more than the nodes' clocks differ, since
+/// each stamps what it was asked for.
+const OVERLAP: Duration = Duration::from_secs(300);
 
-/// Most revocations written in one call, which takes Redis a millisecond or two.
-pub const WRITES_MAX: usize = 250;
+/// Pauses before Redis is asked again when it could not answer: the first, and the longest.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// The Redis channel on which revocations are told, and the key that keeps them.
-pub fn channel() -> Channel {
-    Channel::internal(NAME)
+/// Between two calls that write revocations again, so that others get their turn at Redis.
+const WRITES_PAUSE: Duration = Duration::from_millis(5);
+
+/// Pages of one reading: what may be there, and as many again for what is added meanwhile.
+const PAGES_MAX: usize = 2 * REVOCATIONS_MAX / PAGE_MAX;
+
+const TOO_MANY: Unavailable = Unavailable("too many revocations at once");
+
+/// What the broker has at hand for revocations.
+pub struct Desk {
+    /// Their channel was subscribed: what was told before went past this node.
+    pub subscribed: Notify,
+    /// Places for those that are being handed to Redis.
+    places: Semaphore,
 }
 
-/// Is it the channel's name, without the prefix?
-pub fn is_channel(name: &str) -> bool {
-    name == NAME
-}
-
-const NAME: &str = "revoked users";
-
-/// Writes up to [`WRITES_MAX`] and publishes those that are new. `publish`: the command for that.
-pub fn write(key: &str, publish: &str, revocations: &[Revocation]) -> Cmd {
-    let keep = revocations.iter().map(|it| it.keep).max().unwrap_or(Duration::ZERO);
-    let mut call = ::redis::cmd("FCALL");
-    call.arg("tidegate_revoke").arg(1).arg(key);
-    call.arg(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)).arg(REVOCATIONS_MAX).arg(publish);
-    for Revocation { user, before, .. } in revocations {
-        call.arg(&**user).arg(before);
+impl Default for Desk {
+    fn default() -> Self {
+        Self { subscribed: Notify::new(), places: Semaphore::new(REVOKING_MAX) }
     }
-    call
 }
 
-/// Reads the page of this number, latest first. Answered by what [`page`] reads.
-///
-/// By rank from the top: what is added or renewed meanwhile moves the rest down, so a later page may
-/// have some of the one before, but nothing is passed over.
-pub fn read(key: &str, number: usize) -> Cmd {
-    let first = number * PAGE_MAX;
-    let mut call = ::redis::cmd("ZRANGE");
-    call.arg(key).arg(first).arg(first + PAGE_MAX - 1).arg("REV").arg("WITHSCORES");
-    call
+impl Revoking for Redis {
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Unavailable>> {
+        Box::pin(async move {
+            let _place = self.0.revoking.places.try_acquire().map_err(|_| TOO_MANY)?;
+            self.write_revocations(&[revocation]).await
+        })
+    }
 }
 
-/// Users and times of a page, latest first.
-pub fn page(answer: Value) -> Result<Vec<(String, u64)>, ParsingError> {
-    let entries = <Vec<(Vec<u8>, f64)>>::from_redis_value(answer)?;
-    // A name that is no text is nobody's.
-    let entry =
-        |(user, before): (Vec<u8>, f64)| Some((String::from_utf8(user).ok()?, before as u64));
-    Ok(entries.into_iter().filter_map(entry).collect())
-}
-
-/// What a message on the channel says: user and time. None: nothing that the function wrote.
-pub fn told(message: &[u8]) -> Option<(&str, u64)> {
-    let (before, user) = std::str::from_utf8(message).ok()?.split_once(' ')?;
-    Some((user, before.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(call: &Cmd) -> String {
-        let word = |argument: ::redis::Arg<&[u8]>| match argument {
-            ::redis::Arg::Simple(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-            other => panic!("{other:?}"),
+/// Reads what is to be read, for ever.
+pub async fn run(context: Arc<Context>) -> Infallible {
+    let mut reader = Reader { redis: Redis(context), seen: 0 };
+    let mut all_at = Instant::now();
+    let mut failures = 0;
+    loop {
+        let pause = match failures {
+            0 => RELOAD_INTERVAL,
+            _ => (RETRY_PAUSE * 2u32.pow(failures.min(8) - 1)).min(RETRY_PAUSE_MAX),
         };
-        call.args_iter().map(word).collect::<Vec<_>>().join("|")
-    }
-
-    #[test]
-    fn calls_name_the_one_key() {
-        let revocation = |user: &str, before, keep| Revocation {
-            user: user.into(),
-            before,
-            keep: Duration::from_secs(keep),
-        };
-        let some = [revocation("ada", 1000, 7), revocation("b o", 2000, 9)];
-        let expected =
-            format!("FCALL|tidegate_revoke|1|t:k|9000|{REVOCATIONS_MAX}|PUBLISH|ada|1000|b o|2000");
-        assert_eq!(words(&write("t:k", "PUBLISH", &some)), expected);
-        assert_eq!(words(&read("t:k", 2)), "ZRANGE|t:k|2000|2999|REV|WITHSCORES");
-    }
-
-    #[test]
-    fn pages_are_read_in_the_forms_of_both_protocols() {
-        let bulk = |text: &str| Value::BulkString(text.into());
-        let flat = Value::Array(vec![bulk("ada"), bulk("1763735000123"), bulk("b o"), bulk("5")]);
-        let expected = [("ada".to_owned(), 1_763_735_000_123), ("b o".to_owned(), 5)];
-        assert_eq!(page(flat).unwrap(), expected);
-        let pair = |user: &str, before| Value::Array(vec![bulk(user), Value::Double(before)]);
-        let pairs = vec![pair("ada", 1_763_735_000_123.), pair("b o", 5.)];
-        assert_eq!(page(Value::Array(pairs)).unwrap(), expected);
-        let foreign = Value::Array(vec![Value::BulkString(vec![0xff]), bulk("5")]);
-        assert_eq!(page(foreign).unwrap(), []);
-        assert!(page(bulk("OK")).is_err());
-    }
-
-    #[test]
-    fn messages_are_read_and_what_is_none_is_left() {
-        assert_eq!(told(b"1763735000123 a b"), Some(("a b", 1_763_735_000_123)));
-        for other in [&b""[..], b"5", b"ada 5", b"-5 ada", b"5 \xff"] {
-            assert_eq!(told(other), None);
+        let subscribed = reader.redis.0.revoking.subscribed.notified();
+        if timeout(jittered(pause), subscribed).await.is_ok() {
+            all_at = Instant::now();
+        }
+        let all = all_at <= Instant::now();
+        match reader.read(all).await {
+            Ok(()) if all => {
+                (all_at, failures) = (Instant::now() + jittered(RELOAD_ALL_INTERVAL), 0);
+            }
+            Ok(()) => failures = 0,
+            Err(Unavailable(_)) => failures += 1,
         }
     }
+}
+
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+struct Reader {
+    redis: Redis,
+    /// The latest revocation of what was read whole, in Unix milliseconds.
+    seen: u64,
+}
+
+impl Reader {
+    /// Reads all revocations, or the latest, and hands them on; of all of them, what is missing in
+    /// Redis is written again.
+    async fn read(&mut self, all: bool) -> Result<(), Unavailable> {
+        let since = match all {
+            true => 0,
+            false => self.seen.saturating_sub(OVERLAP.as_millis() as u64),
+        };
+        let (mut known, mut latest) = (Known::new(), self.seen);
+        for number in 0..PAGES_MAX {
+            let page = self.redis.revocations(number).await?;
+            let is_last = page.len() < PAGE_MAX || page.last().is_none_or(|(_, it)| *it < since);
+            for (user, before) in page {
+                latest = latest.max(before);
+                (self.redis.0.sink)(Event::Revoked { user: &user, before });
+                if all {
+                    known.entry(user.into()).or_insert(before);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        self.seen = latest;
+        if all {
+            let mut missing = Vec::new();
+            (self.redis.0.sink)(Event::RevocationsRead { known: &known, missing: &mut missing });
+            for some in missing.chunks(WRITES_MAX) {
+                self.redis.write_revocations(some).await?;
+                sleep(WRITES_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Redis {
+    /// The page of this number, latest first.
+    async fn revocations(&self, number: usize) -> Result<Vec<(String, u64)>, Unavailable> {
+        let channel = calls::channel();
+        let lane = self.0.map.lane(&channel).ok_or(SILENT)?;
+        let command = calls::read(&self.0.name(&channel), number);
+        let answer = self.question(&lane, &command).await.map_err(|error| {
+            match &error {
+                QuestionError::Redis(refusal) if is_lasting(refusal) => {
+                    telemetry::broker_refused("ZRANGE", &self.0.name(&channel), refusal);
+                }
+                _ => telemetry::broker_did_not_answer(&error),
+            }
+            SILENT
+        })?;
+        calls::page(answer).map_err(|_| NOT_UNDERSTOOD)
+    }
+
+    /// Writes up to [`WRITES_MAX`] and tells all nodes of those that are new.
+    async fn write_revocations(&self, some: &[Revocation]) -> Result<(), Unavailable> {
+        let channel = calls::channel();
+        let publish = if self.0.map.is_sharded() { "SPUBLISH" } else { "PUBLISH" };
+        let call = calls::write(&self.0.name(&channel), publish, some);
+        let answer = self.call_each(vec![(channel, call)]).await.pop();
+        answer.unwrap_or(Err(NOT_UNDERSTOOD)).map(|_| ())
+    }
+}
+
+/// Did Redis say something that asking again does not mend?
+fn is_lasting(error: &RedisError) -> bool {
+    let cause = |code| Cause::of(code, error.detail().unwrap_or_default());
+    error.code().is_some_and(|code| cause(code).is_none())
 }

@@ -13,7 +13,7 @@ use ::redis::{Cmd, RedisError, RedisResult};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::verdict::Cause;
+use crate::broker::redis::publishing::verdict::Cause;
 use crate::live::Live;
 
 /// Most secrets that are believed. Servers have different ones only where nodes began at the same time

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::server::Address;
+use crate::broker::redis::connection::server::Address;
 use crate::telemetry;
 
 /// How long it counts that a channel of a slot that moves could not be used.

@@ -13,13 +13,16 @@ use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout};
 
-use super::context::Context;
-use super::feed::{self, Lost};
-use super::lane::Lane;
-use super::resp::Said;
-use super::topology;
-use super::url::Deployment;
-use super::{SILENT, announcing, functions, header};
+use crate::broker::redis::SILENT;
+use crate::broker::redis::announcement;
+use crate::broker::redis::connection::feed::{self, Lost};
+use crate::broker::redis::connection::resp::Said;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::functions::library;
+use crate::broker::redis::header;
+use crate::broker::redis::lanes::lane::Lane;
+use crate::broker::redis::topology;
+use crate::broker::redis::url::Deployment;
 use crate::broker::{Answers, Config, Master, Reading, Stage, Survey};
 use crate::publication::NodeId;
 
@@ -106,7 +109,7 @@ async fn answers(context: &Context, lane: &Lane) -> Result<Answers, String> {
 fn questions() -> Pipeline {
     let mut questions = Pipeline::new();
     questions.cmd("INFO");
-    questions.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(functions::NAME).arg("WITHCODE");
+    questions.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(library::NAME).arg("WITHCODE");
     for name in SETTINGS {
         questions.cmd("CONFIG").arg("GET").arg(name);
     }
@@ -186,7 +189,7 @@ async fn relay(
 /// Listens to what nodes tell each other, until the connection ends or the caller has enough: some name rules
 /// that are not those of the configuration.
 async fn listen(context: &Context, lane: &Lane, others: &mut BTreeSet<NodeId>) -> Result<(), Lost> {
-    let channel = announcing::channel();
+    let channel = announcement::channel();
     if !context.map.owns(lane, &channel) {
         return Ok(());
     }
@@ -199,7 +202,7 @@ async fn listen(context: &Context, lane: &Lane, others: &mut BTreeSet<NodeId>) -
         let reading = feed.read(|said, _| {
             let Said::Message { payload, .. } = said else { return };
             let told = header::read(Bytes::copy_from_slice(payload), |_| false).payload;
-            let told = announcing::told(&told).filter(|told| told.stage != Stage::Gone);
+            let told = announcement::told(&told).filter(|told| told.stage != Stage::Gone);
             if let Some(told) = told.filter(|told| told.rules.is_some_and(|rules| rules != own))
                 && others.len() < NODES_MAX
             {

@@ -15,12 +15,12 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::cluster::Cluster;
 use self::sentinel::Sentinel;
-use super::context::Context;
-use super::lane::{Lane, Place};
-use super::link::{Backoff, Link};
-use super::map::Layout;
-use super::server::{Address, Server};
-use super::url::{Deployment, Masters};
+use crate::broker::redis::connection::link::{Backoff, Link};
+use crate::broker::redis::connection::server::{Address, Server};
+use crate::broker::redis::context::Context;
+use crate::broker::redis::lanes::lane::{Lane, Place};
+use crate::broker::redis::lanes::map::Layout;
+use crate::broker::redis::url::{Deployment, Masters};
 use crate::tls::Trust;
 use crate::{telemetry, vital};
 

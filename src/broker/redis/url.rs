@@ -2,7 +2,7 @@
 
 use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
-use super::server::Address;
+use crate::broker::redis::connection::server::Address;
 
 mod parameters;
 

@@ -8,7 +8,7 @@ use testkit::soon;
 
 use super::KEY;
 
-const FUNCTIONS: &str = include_str!("../../../src/broker/redis/revocations.lua");
+const FUNCTIONS: &str = include_str!("../../../src/broker/redis/functions/revocations.lua");
 
 const HOUR_MILLIS: u64 = 3_600_000;
 

@@ -1,6 +1,6 @@
 //! Since when each rule has kept history without interruption, told from the rules before it.
 
-use super::Kept;
+use super::library::Kept;
 
 /// Since when the channels of each of the rules have had history, if until `now` they had it by
 /// `before`. A channel goes by the first rule that matches, so more than one may have been about them.

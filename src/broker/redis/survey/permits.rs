@@ -8,7 +8,7 @@ use ::redis::{Pipeline, Value};
 
 use super::ask;
 use crate::broker::redis::context::Context;
-use crate::broker::redis::lane::Lane;
+use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::{Forbidden, Need};
 
 /// Stands for the channel, and the key of its name, in an attempt. No client can have a channel of this name.

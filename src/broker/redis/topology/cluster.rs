@@ -8,10 +8,10 @@ use ::redis::{Pipeline, Value};
 
 use super::epochs::{Claim, Epochs};
 use super::{Answer, Panel, Source, Unknown, text};
+use crate::broker::redis::connection::server::Address;
 use crate::broker::redis::context::Context;
-use crate::broker::redis::map::Layout;
-use crate::broker::redis::server::Address;
-use crate::broker::redis::slot::{SLOTS, Slot};
+use crate::broker::redis::lanes::map::Layout;
+use crate::broker::redis::lanes::slot::{SLOTS, Slot};
 
 /// Most nodes that are asked at a time. The masters known last come first.
 const ASKED_MAX: usize = 16;

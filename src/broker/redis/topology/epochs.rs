@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Unknown;
-use crate::broker::redis::map::Layout;
-use crate::broker::redis::server::Address;
+use crate::broker::redis::connection::server::Address;
+use crate::broker::redis::lanes::map::Layout;
 
 /// Who owns a slot, and since which epoch.
 pub type Claim = Option<(u64, Address)>;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use ::redis::{Pipeline, RedisConnectionInfo, Value};
 
-use super::super::context::Context;
-use super::super::map::Layout;
-use super::super::server::Address;
-use super::super::url::Deployment;
 use super::epochs::Epochs;
 use super::{Panel, Source, Unknown, text};
+use crate::broker::redis::connection::server::Address;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::lanes::map::Layout;
+use crate::broker::redis::url::Deployment;
 
 /// The sentinels, and what they have said so far.
 pub struct Sentinel {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::functions::{Fleet, Found};
+use crate::broker::redis::functions::library::{Fleet, Found};
 use crate::live::Live;
 use crate::publication::Channel;
 use crate::rules::Pattern;

@@ -14,12 +14,12 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::announcing;
-use super::context::Context;
-use super::functions::{Fleet, Found, Library};
-use super::lane::Lane;
-use super::link::QuestionError;
-use super::routing::{PastHistory, RuleList, Turn};
+use crate::broker::redis::announcement;
+use crate::broker::redis::connection::link::QuestionError;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::functions::library::{Fleet, Found, Library};
+use crate::broker::redis::lanes::lane::Lane;
+use crate::broker::redis::rules::routing::{PastHistory, RuleList, Turn};
 use crate::publication::Publication;
 use crate::telemetry;
 
@@ -81,9 +81,9 @@ impl Context {
             self.following.news.notify_one();
         }
         if found.is_new && !self.is_visitor {
-            let news = Publication::bare(announcing::news(self.node).into());
+            let news = Publication::bare(announcement::news(self.node).into());
             // Who does not hear it looks by itself. Nobody waits for it.
-            drop(self.map.publish(&self.intake, announcing::channel(), news));
+            drop(self.map.publish(&self.intake, announcement::channel(), news));
         }
         turn
     }

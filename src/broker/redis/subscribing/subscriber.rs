@@ -1,8 +1,6 @@
 //! One master's subscribed connection: reconciles what is wanted with what Redis has confirmed,
 //! hands on what Redis pushes, and finds out when Redis has gone silent.
 
-mod course;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,23 +10,23 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use self::course::{Course, Kept};
-use super::announcing;
-use super::context::Context;
-use super::feed::{self, Asking, Feed, Lost};
-use super::header;
-use super::lane::Lane;
-use super::link::Backoff;
-use super::presence;
-use super::probe::{self, OwnChannel, Prober};
-use super::resp::Said;
-use super::revocation;
-use super::routing::{PastHistory, Turn};
-use super::secret;
-use super::slot::Slot;
-use super::state::Part;
-use super::verdict::Cause;
+use super::course::{Course, Kept, OWN_INTERVAL};
 use crate::broker::Event;
+use crate::broker::redis::announcement;
+use crate::broker::redis::connection::feed::{self, Asking, Feed, Lost};
+use crate::broker::redis::connection::link::Backoff;
+use crate::broker::redis::connection::resp::Said;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::header;
+use crate::broker::redis::lanes::lane::Lane;
+use crate::broker::redis::lanes::slot::Slot;
+use crate::broker::redis::presence::calls as presence;
+use crate::broker::redis::publishing::verdict::Cause;
+use crate::broker::redis::revocation::calls as revocation;
+use crate::broker::redis::rules::routing::{PastHistory, Turn};
+use crate::broker::redis::secret;
+use crate::broker::redis::state::Part;
+use crate::broker::redis::subscribing::probe::{self, OwnChannel, Prober};
 use crate::publication::Channel;
 use crate::telemetry;
 
@@ -37,9 +35,6 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Commands to leave channels that are asked at a tick: who leaves can wait, others may not.
 const LEAVES_PER_TICK_MAX: usize = 4;
-
-/// How long a channel of the nodes' own may stay unconfirmed before it is asked for again.
-const OWN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest pause before one that was refused is asked for again; each refusal doubles it.
 const OWN_PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -59,7 +54,7 @@ pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
 }
 
 /// Answers those who wait too long for a subscription, whether there is a connection or not.
-pub async fn expire(wanted: &super::wanted::Wanted) -> Infallible {
+pub async fn expire(wanted: &crate::broker::redis::subscribing::wanted::Wanted) -> Infallible {
     loop {
         sleep(TICK).await;
         wanted.expire();
@@ -109,7 +104,7 @@ impl Subscriber {
             kept: match self.context.is_visitor {
                 // What nodes tell each other is not for it.
                 true => Vec::new(),
-                false => [revocation::channel(), announcing::channel()].map(Kept::new).into(),
+                false => [revocation::channel(), announcement::channel()].map(Kept::new).into(),
             },
         };
         course.kept.iter_mut().for_each(|kept| self.keep(&mut asking, kept));
@@ -184,10 +179,10 @@ impl Subscriber {
                 let publication = header::read(Bytes::copy_from_slice(payload), |key| {
                     self.context.secrets.knows(key)
                 });
-                if announcing::is_channel(channel) {
-                    if let Some(announcement) = announcing::told(&publication.payload) {
+                if announcement::is_channel(channel) {
+                    if let Some(announcement) = announcement::told(&publication.payload) {
                         (self.context.sink)(Event::Announced(announcement));
-                    } else if announcing::told_news(&publication.payload)
+                    } else if announcement::told_news(&publication.payload)
                         .is_some_and(|node| node != self.context.node)
                     {
                         self.context.following.news.notify_one();
@@ -214,7 +209,7 @@ impl Subscriber {
                     if revocation::is_channel(kept.channel.as_str()) {
                         self.context.revoking.subscribed.notify_one();
                     }
-                    if announcing::is_channel(kept.channel.as_str()) {
+                    if announcement::is_channel(kept.channel.as_str()) {
                         // What was said before went past this node.
                         self.context.following.news.notify_one();
                     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use ::redis::RedisConnectionInfo;
 use tokio::time::timeout;
 
-use super::resp::{self, Malformed, Said};
-use super::server::Server;
-use super::socket::{self, Reading, Socket, Writing};
+use crate::broker::redis::connection::resp::{self, Malformed, Said};
+use crate::broker::redis::connection::server::Server;
+use crate::broker::redis::connection::socket::{self, Reading, Socket, Writing};
 
 /// How long each of connecting, TLS, and the greeting may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);

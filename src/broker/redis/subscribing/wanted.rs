@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::tally::Tally;
-use super::{CHANNELS_PER_COMMAND_MAX, Receipt, Unavailable};
+use crate::broker::redis::CHANNELS_PER_COMMAND_MAX;
+use crate::broker::redis::subscribing::tally::Tally;
+use crate::broker::{Receipt, Unavailable};
 use crate::publication::Channel;
 
 /// How long a channel is kept after its last local subscriber left: a page reload costs nothing.

@@ -7,16 +7,20 @@ use ::redis::{Cmd, Pipeline, RedisError, Value};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::lane::Lane;
-use super::link::QuestionError;
-use super::routing::PastHistory;
-use super::verdict::{self, Cause};
-use super::{Redis, SILENT, moving, presence, slot};
+use crate::broker::redis::Redis;
+use crate::broker::redis::SILENT;
+use crate::broker::redis::connection::link::QuestionError;
+use crate::broker::redis::lanes::lane::Lane;
+use crate::broker::redis::lanes::slot;
+use crate::broker::redis::moving;
+use crate::broker::redis::presence::calls as presence;
+use crate::broker::redis::publishing::verdict::{self, Cause};
+use crate::broker::redis::rules::routing::PastHistory;
 use crate::broker::{Page, Unavailable};
 use crate::publication::{Channel, Publication};
 use crate::telemetry;
 
-use super::history;
+use crate::broker::redis::history::calls as history;
 
 /// Most questions in one pipeline, so that live traffic gets its turn between two of them.
 const CALLS_MAX: usize = 250;

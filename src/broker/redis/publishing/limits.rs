@@ -3,9 +3,9 @@
 
 use ::redis::{Pipeline, Value};
 
-use super::context::Context;
-use super::header;
-use super::line::Queued;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::header;
+use crate::broker::redis::publishing::line::Queued;
 
 /// What Redis has by default, and every server that does not let itself be asked is taken to have.
 const BULK_BYTES_DEFAULT: usize = 512 << 20;

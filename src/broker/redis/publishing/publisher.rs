@@ -9,20 +9,20 @@ use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Pipeline, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::announcing;
-use super::context::Context;
-use super::functions::Found;
-use super::header;
-use super::lane::Lane;
-use super::limits::Limits;
-use super::line::{Most, Queued};
-use super::link::Backoff;
-use super::moving::{Answered, Detour};
-use super::replicas::{REPLICA_TIMEOUT, Replicas};
-use super::routing::PastHistory;
-use super::secret::{self, Secret};
-use super::state::Part;
-use super::verdict::{Cause, Verdict};
+use crate::broker::redis::announcement;
+use crate::broker::redis::connection::link::Backoff;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::functions::library::Found;
+use crate::broker::redis::header;
+use crate::broker::redis::lanes::lane::Lane;
+use crate::broker::redis::moving::{Answered, Detour};
+use crate::broker::redis::publishing::limits::Limits;
+use crate::broker::redis::publishing::line::{Most, Queued};
+use crate::broker::redis::publishing::replicas::{REPLICA_TIMEOUT, Replicas};
+use crate::broker::redis::publishing::verdict::{Cause, Verdict};
+use crate::broker::redis::rules::routing::PastHistory;
+use crate::broker::redis::secret::{self, Secret};
+use crate::broker::redis::state::Part;
 use crate::broker::{TOO_LARGE, Unavailable};
 use crate::publication::Channel;
 use crate::telemetry;
@@ -370,7 +370,7 @@ impl Publisher {
             let channel = &queued.item.channel;
             // Users' channels are not logged.
             let is_own =
-                announcing::is_channel(channel.as_str()) || Channel::is_probe(channel.as_str());
+                announcement::is_channel(channel.as_str()) || Channel::is_probe(channel.as_str());
             let own = is_own.then(|| self.context.name(channel));
             let error = format_args!("{error:?}");
             telemetry::broker_refused("PUBLISH", &own.unwrap_or_default(), &error);

@@ -14,10 +14,10 @@ use deadpool::managed::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
-use super::functions::{Found, Library};
-use super::routing::PastHistory;
-use super::server::Server;
-use super::socket::{self, Socket};
+use crate::broker::redis::connection::server::Server;
+use crate::broker::redis::connection::socket::{self, Socket};
+use crate::broker::redis::functions::library::{Found, Library};
+use crate::broker::redis::rules::routing::PastHistory;
 
 /// How long each step of making a connection may take: connecting, TLS, and the greeting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use super::lane::{Lane, Place};
-use super::line::{Line, Most, Queued};
-use super::server::Address;
-use super::slot::{self, SLOTS, Slot};
-use super::tally::Tally;
-use super::wanted::Wanted;
 use crate::broker::queue::Intake;
+use crate::broker::redis::connection::server::Address;
+use crate::broker::redis::lanes::lane::{Lane, Place};
+use crate::broker::redis::lanes::slot::{self, SLOTS, Slot};
+use crate::broker::redis::publishing::line::{Line, Most, Queued};
+use crate::broker::redis::subscribing::tally::Tally;
+use crate::broker::redis::subscribing::wanted::Wanted;
 use crate::broker::{Receipt, Unavailable};
 use crate::publication::{Channel, NodeId, Position, Publication};
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::server::{Address, Server};
+use crate::broker::redis::connection::server::{Address, Server};
 use crate::dial::dial;
 use crate::tls;
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::OWN_INTERVAL;
+use crate::broker::redis::connection::feed::Asking;
+use crate::broker::redis::connection::resp::Said;
 use crate::broker::redis::context::Context;
-use crate::broker::redis::feed::Asking;
-use crate::broker::redis::probe::{self, OwnChannel};
-use crate::broker::redis::resp::Said;
+use crate::broker::redis::subscribing::probe::{self, OwnChannel};
 use crate::publication::Channel;
 use crate::telemetry;
+
+/// How long a channel of the nodes' own may stay unconfirmed before it is asked for again.
+pub const OWN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Most `PING`s that are remembered. A server that is busy with a script refuses them and all else in the
 /// same words, so those that it did not answer are forgotten by and by.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::Redis;
+use crate::broker::redis::Redis;
 use crate::broker::{Announcement, Announcing, Broker, Stage, Unavailable};
 use crate::publication::{Channel, NodeId, Publication};
 

@@ -1,0 +1,8 @@
+//! Connections to one server: where it is, the socket, RESP3 as it is read from a subscribed connection, and
+//! connections for commands.
+
+pub mod feed;
+pub mod link;
+pub mod resp;
+pub mod server;
+pub mod socket;

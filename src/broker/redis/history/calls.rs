@@ -1,0 +1,76 @@
+//! A channel's history as Redis keeps it: what is asked, and what the answers mean.
+
+use ::redis::{Cmd, Value};
+
+use crate::broker::Page;
+use crate::broker::redis::header;
+use crate::publication::{Position, Publication};
+
+/// The functions that say where a history ends. The first begins it where there is none; the second
+/// writes nothing, and then answers the position before all others.
+pub const POSITION: &str = "tidegate_position";
+pub const LAST: &str = "tidegate_last";
+
+pub fn end_command(function: &str, key: &str) -> Cmd {
+    let mut command = ::redis::cmd("FCALL");
+    command.arg(function).arg(1).arg(key);
+    command
+}
+
+/// The answer of the functions: a position, or nil. None: it is neither.
+pub fn position(answer: &Value) -> Option<Option<Position>> {
+    match answer {
+        Value::Nil => Some(None),
+        Value::BulkString(text) => Some(Some(std::str::from_utf8(text).ok()?.parse().ok()?)),
+        Value::SimpleString(text) => Some(Some(text.parse().ok()?)),
+        _ => None,
+    }
+}
+
+/// One page of the stream, `XRANGE` or `XREVRANGE`.
+pub fn page_command(key: &str, page: Page, count: usize) -> Cmd {
+    let mut command = match page {
+        Page::After(_) => ::redis::cmd("XRANGE"),
+        Page::Before(_) | Page::Newest => ::redis::cmd("XREVRANGE"),
+    };
+    command.arg(key);
+    match page {
+        Page::After(after) => command.arg(format!("({after}")).arg("+"),
+        Page::Before(before) => command.arg(format!("({before}")).arg("-"),
+        Page::Newest => command.arg("+").arg("-"),
+    };
+    command.arg("COUNT").arg(count);
+    command
+}
+
+/// The entries of a page.
+pub fn publications(answer: Value) -> Vec<Publication> {
+    let Value::Array(entries) = answer else { return Vec::new() };
+    entries.into_iter().filter_map(publication).collect()
+}
+
+/// An entry, whoever appended it: one without the fields that the functions write is a publication
+/// without a payload, since it has its place in the order.
+fn publication(entry: Value) -> Option<Publication> {
+    let Value::Array(mut parts) = entry else { return None };
+    let (fields, id) = (parts.pop()?, parts.pop()?);
+    let position = position(&id)??;
+    let (mut object, mut payload) = (Vec::new(), Vec::new());
+    if let Value::Array(fields) = fields {
+        let mut fields = fields.into_iter();
+        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+            match (name, value) {
+                (Value::BulkString(name), Value::BulkString(value)) if name == b"h" => {
+                    object = value;
+                }
+                (Value::BulkString(name), Value::BulkString(value)) if name == b"p" => {
+                    payload = value;
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut publication = header::read_entry(&object, &payload);
+    publication.position = Some(position);
+    Some(publication)
+}

@@ -1,0 +1,4 @@
+//! The rules that the fleet has in Redis: keeping in step with them, and what is appended by them.
+
+pub mod following;
+pub mod routing;
