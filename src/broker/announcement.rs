@@ -3,7 +3,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::Unavailable;
+use crate::broker::unavailable::Unavailable;
 use crate::publication::NodeId;
 
 /// What a node says of itself.
@@ -32,7 +32,7 @@ pub enum Stage {
 
 /// Carries announcements to all nodes.
 pub trait Announcing {
-    /// Tells every node, this one too, by an [`Event::Announced`](super::Event::Announced). Kept nowhere:
+    /// Tells every node, this one too, by an [`Event::Announced`](super::event::Event::Announced). Kept nowhere:
     /// who is not there does not hear it.
     fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>>;
 }

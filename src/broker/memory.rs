@@ -1,20 +1,27 @@
 //! The broker of one node by itself: the default, under the same contract as Redis.
 
-mod announcement;
 mod history;
 mod presence;
-mod revocation;
 
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 
 use self::history::{Appended, Histories};
 use super::queue::{Item, LATE, Queue};
-use super::{Broker, Config, Event, Page, Receipt, Sink, Unavailable};
-use crate::publication::{Channel, Position, Publication};
+use crate::broker::announcement::{Announcement, Announcing};
+use crate::broker::config::Config;
+use crate::broker::contract::{Broker, Page};
+use crate::broker::event::{Event, Sink};
+use crate::broker::presence::{Attendance, Presences, Renewal, Standing};
+use crate::broker::receipt::Receipt;
+use crate::broker::revocation::{Revocation, Revoking};
+use crate::broker::unavailable::Unavailable;
+use crate::publication::{Channel, Members, Position, Publication};
 use crate::rules::Rules;
 use crate::{telemetry, vital};
 
@@ -42,7 +49,7 @@ struct Relay {
 
 impl Memory {
     pub fn start(config: &Config, sink: Sink) -> Self {
-        let (queue, mut items) = Queue::new(config.publish_timeout);
+        let (queue, items) = Queue::new(config.publish_timeout);
         let histories: Arc<Mutex<Histories>> = Arc::default();
         let presence = presence::Table::new(sink.clone());
         let relay = Relay {
@@ -51,32 +58,35 @@ impl Memory {
             histories: histories.clone(),
             idempotency_window: config.idempotency_window,
         };
-        vital::spawn("memory broker", async move {
-            let mut batch = Vec::with_capacity(BATCH_MAX);
-            let mut sweep = interval(SWEEP_INTERVAL);
-            loop {
-                tokio::select! {
-                    count = items.recv_many(&mut batch, BATCH_MAX) => {
-                        if count == 0 {
-                            return;
-                        }
-                        let mut left = batch.len();
-                        for item in batch.drain(..) {
-                            left -= 1;
-                            relay.publish(item, left > 0);
-                        }
-                        tokio::task::yield_now().await;
-                    }
-                    _ = sweep.tick() => locked(&relay.histories).sweep(Instant::now()),
-                }
-            }
-        });
+        vital::spawn("memory broker", relay.run(items));
         telemetry::broker_connected();
         Self { queue, rules: config.rules.clone(), histories, presence, sink }
     }
 }
 
 impl Relay {
+    /// Relays for as long as there is a queue.
+    async fn run(self, mut items: mpsc::Receiver<Item>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut sweep = interval(SWEEP_INTERVAL);
+        loop {
+            tokio::select! {
+                count = items.recv_many(&mut batch, BATCH_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                    let mut left = batch.len();
+                    for item in batch.drain(..) {
+                        left -= 1;
+                        self.publish(item, left > 0);
+                    }
+                    tokio::task::yield_now().await;
+                }
+                _ = sweep.tick() => locked(&self.histories).sweep(Instant::now()),
+            }
+        }
+    }
+
     fn publish(&self, item: Item, more: bool) {
         if item.is_late() {
             item.answer(Err(LATE));
@@ -126,7 +136,7 @@ impl Broker for Memory {
     /// They are looked at for each publication; only what is no longer kept is forgotten here.
     fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()> {
         locked(&self.histories).keep_those_of(rules);
-        Box::pin(std::future::ready(()))
+        Box::pin(ready(()))
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -134,7 +144,7 @@ impl Broker for Memory {
     }
 
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>> {
-        Box::pin(std::future::ready(Ok(vec![1; channels.len()])))
+        Box::pin(ready(Ok(vec![1; channels.len()])))
     }
 
     fn positions(
@@ -148,7 +158,7 @@ impl Broker for Memory {
             Some(histories.position(channel, kept, now))
         };
         let positions = channels.iter().map(position).map(Ok).collect();
-        Box::pin(std::future::ready(positions))
+        Box::pin(ready(positions))
     }
 
     fn history(
@@ -158,7 +168,46 @@ impl Broker for Memory {
         count: usize,
     ) -> BoxFuture<'_, Result<Vec<Publication>, Unavailable>> {
         let page = locked(&self.histories).page(&channel, page, count, Instant::now());
-        Box::pin(std::future::ready(Ok(page)))
+        Box::pin(ready(Ok(page)))
+    }
+}
+
+impl Presences for Memory {
+    fn write_members<'a>(
+        &'a self,
+        _: Duration,
+        attendances: &'a [Attendance],
+    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+        attendances.iter().for_each(|attendance| self.presence.write(attendance));
+        Box::pin(ready(vec![Ok(Standing::Known); attendances.len()]))
+    }
+
+    fn renew_members<'a>(
+        &'a self,
+        _: Duration,
+        renewals: &'a [Renewal],
+    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+        Box::pin(ready(vec![Ok(Standing::Known); renewals.len()]))
+    }
+
+    fn members(&self, channel: Channel) -> BoxFuture<'_, Result<Members, Unavailable>> {
+        Box::pin(ready(Ok(self.presence.members(&channel))))
+    }
+}
+
+/// The only node is told. It keeps revocations itself.
+impl Revoking for Memory {
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Unavailable>> {
+        (self.sink)(Event::Revoked { user: &revocation.user, before: revocation.before });
+        Box::pin(ready(Ok(())))
+    }
+}
+
+/// The only node hears its own.
+impl Announcing for Memory {
+    fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>> {
+        (self.sink)(Event::Announced(announcement));
+        Box::pin(ready(Ok(())))
     }
 }
 

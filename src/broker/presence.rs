@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::Unavailable;
+use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Member, Members};
 
 /// Most members in all attendances of one call, so that the broker is never busy with one for long.
@@ -60,7 +60,7 @@ pub trait Presences {
     /// their order. `Unavailable`: it may have been written all the same.
     ///
     /// Whoever comes to the first session of the fleet, or leaves the last, becomes an
-    /// [`Event::Presence`](super::Event::Presence) on every node that wants the channel.
+    /// [`Event::Presence`](super::event::Event::Presence) on every node that wants the channel.
     fn write_members<'a>(
         &'a self,
         ttl: Duration,

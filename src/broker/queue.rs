@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{Receipt, Unavailable};
+use crate::broker::receipt::Receipt;
+use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Position, Publication};
 
 /// Bytes beyond which sessions stop reading from their clients. A burst is held back by TCP and not

@@ -23,49 +23,62 @@ mod lanes;
 mod moving;
 mod presence;
 mod publishing;
+mod pubsub;
 mod questions;
 mod revocation;
 mod rules;
-mod secret;
+pub mod secret;
 mod state;
 mod subscribing;
-mod survey;
+pub mod survey;
+mod tasks;
 mod topology;
-mod url;
+pub mod url;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use self::context::Context;
-use self::lanes::lane::Lane;
-pub use self::secret::Secret;
-pub use self::survey::survey;
-pub use self::url::{Deployment, Url};
-use super::{Broker, Config, PAGE_MAX, Page, Receipt, Sink, Unavailable};
-use crate::publication::{Channel, NodeId, Position, Publication};
+use self::history::History;
+use self::presence::Presence;
+use self::questions::Questions;
+use self::revocation::Revocations;
+use self::revocation::reading;
+use self::rules::{following, installing};
+use self::subscribing::nodes;
+use self::url::Deployment;
+use super::announcement::{Announcement, Announcing};
+use super::config::Config;
+use super::contract::{Broker, PAGE_MAX, Page};
+use super::event::Sink;
+use super::presence::{Attendance, Presences, Renewal, Standing};
+use super::receipt::Receipt;
+use super::revocation::{Revocation, Revoking};
+use super::unavailable::Unavailable;
+use crate::publication::{Channel, Members, NodeId, Position, Publication};
 use crate::rules::Rules;
-use crate::{telemetry, vital};
+use crate::vital;
 
-/// Most channels in one question or command, so that Redis is never busy with one for long.
-const CHANNELS_PER_COMMAND_MAX: usize = 1000;
-
-const SILENT: Unavailable = Unavailable("redis does not answer");
-const NOT_UNDERSTOOD: Unavailable = Unavailable("redis answered what is no answer to the question");
-
-/// The broker that is Redis.
-pub struct Redis(Arc<Context>);
+/// The broker that is Redis: its parts, and what they share.
+pub struct Redis {
+    context: Arc<Context>,
+    history: History,
+    presence: Presence,
+    revocations: Revocations,
+}
 
 impl Redis {
     /// Returns at once, whether Redis is there or not: the tasks connect, and try again for ever.
     pub fn start(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
         let context = Arc::new(Context::new(config, deployment, node, sink));
         topology::start(&context, deployment);
-        let revoking = revocation::run(context.clone());
-        vital::spawn("revocations", async { match revoking.await {} });
-        let following = rules::following::run(context.clone());
+        let reading = reading::run(context.clone());
+        vital::spawn("revocations", async { match reading.await {} });
+        let following = following::run(context.clone());
         vital::spawn("fleet's rules", async { match following.await {} });
-        Self(context)
+        Self::of(context)
     }
 
     /// The same for one that publishes and subscribes for a while, and changes nothing of the fleet: it
@@ -73,94 +86,66 @@ impl Redis {
     pub fn visit(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
         let context = Arc::new(Context::new(config, deployment, node, sink).visiting());
         topology::start(&context, deployment);
-        Self(context)
+        Self::of(context)
     }
 
-    /// How many nodes subscribe to each of these channels of one lane.
-    async fn nodes_of(
-        &self,
-        lane: &Lane,
-        channels: &[(usize, &Channel)],
-    ) -> Result<Vec<u64>, Unavailable> {
-        let count = if self.0.map.is_sharded() { "SHARDNUMSUB" } else { "NUMSUB" };
-        let mut nodes = Vec::with_capacity(channels.len());
-        for some in channels.chunks(CHANNELS_PER_COMMAND_MAX) {
-            let mut command = ::redis::cmd("PUBSUB");
-            command.arg(count);
-            for (_, channel) in some {
-                command.arg(self.0.name(channel));
-            }
-            let counts: Vec<(Vec<u8>, u64)> = lane.query(&command).await.map_err(|error| {
-                telemetry::broker_refused("PUBSUB NUMSUB", "", &error);
-                SILENT
-            })?;
-            nodes.extend(counts.into_iter().map(|(_, subscribers)| subscribers));
+    fn of(context: Arc<Context>) -> Self {
+        let questions = Questions { context: context.clone() };
+        Self {
+            context,
+            history: History { questions: questions.clone() },
+            presence: Presence { questions: questions.clone() },
+            revocations: Revocations::new(questions),
         }
-        Ok(nodes)
     }
 }
 
 impl Broker for Redis {
     fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
-        self.0.map.publish(&self.0.intake, channel, publication)
+        self.context.publish(channel, publication)
     }
 
     fn has_room(&self) -> bool {
-        self.0.intake.has_room()
+        self.context.intake.has_room()
     }
 
     fn room(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.0.intake.room())
+        Box::pin(self.context.intake.room())
     }
 
     fn subscribe(&self, channel: &Channel) -> Receipt<()> {
-        if let Some(roster) = self.0.roster_of(channel) {
+        if self.context.keeps_presence(channel) {
             // Who comes and goes is told there. Nobody waits for that.
-            drop(self.0.map.subscribe(&roster));
+            drop(self.context.map.subscribe(&self.context.presence_channel(channel)));
         }
-        self.0.map.subscribe(channel)
+        self.context.map.subscribe(channel)
     }
 
     fn unsubscribe(&self, channel: &Channel) {
         // Whether its rule keeps presence now or did when it was subscribed.
-        self.0.map.unsubscribe(&self.0.roster(channel));
-        self.0.map.unsubscribe(channel);
+        self.context.map.unsubscribe(&self.context.presence_channel(channel));
+        self.context.map.unsubscribe(channel);
     }
 
     fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()> {
-        let context = &self.0;
-        let library = context.library.get().with_rules(rules);
-        context.library.replace(library);
-        Box::pin(context.bring_rules())
+        let library = self.context.library.get().with_rules(rules);
+        self.context.library.replace(library);
+        Box::pin(installing::bring(&self.context))
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.0.state.ready()
+        self.context.state.ready()
     }
 
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>> {
-        Box::pin(async move {
-            let mut nodes = vec![0; channels.len()];
-            for (lane, channels) in self.0.map.by_lane(&channels) {
-                let lane = lane.ok_or(SILENT)?;
-                let counts = self.nodes_of(&lane, &channels).await?;
-                for ((at, _), count) in channels.iter().zip(counts) {
-                    nodes[*at] = count;
-                }
-            }
-            Ok(nodes)
-        })
+        Box::pin(async move { nodes::nodes(&self.context, &channels).await })
     }
 
     fn positions(
         &self,
         channels: Vec<Channel>,
     ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>> {
-        Box::pin(async move {
-            let answers = self.ends(&channels).await;
-            let position = |answer| history::calls::position(&answer).ok_or(NOT_UNDERSTOOD);
-            answers.into_iter().map(|answer| answer.and_then(position)).collect()
-        })
+        Box::pin(async move { self.history.positions(&channels).await })
     }
 
     fn history(
@@ -169,6 +154,44 @@ impl Broker for Redis {
         page: Page,
         count: usize,
     ) -> BoxFuture<'_, Result<Vec<Publication>, Unavailable>> {
-        Box::pin(self.page(channel, page, count.min(PAGE_MAX)))
+        Box::pin(self.history.page(channel, page, count.min(PAGE_MAX)))
+    }
+}
+
+impl Presences for Redis {
+    fn write_members<'a>(
+        &'a self,
+        ttl: Duration,
+        attendances: &'a [Attendance],
+    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+        Box::pin(self.presence.write(ttl, attendances))
+    }
+
+    fn renew_members<'a>(
+        &'a self,
+        ttl: Duration,
+        renewals: &'a [Renewal],
+    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+        Box::pin(self.presence.renew(ttl, renewals))
+    }
+
+    fn members(&self, channel: Channel) -> BoxFuture<'_, Result<Members, Unavailable>> {
+        Box::pin(self.presence.members(channel))
+    }
+}
+
+impl Revoking for Redis {
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Unavailable>> {
+        Box::pin(self.revocations.revoke(revocation))
+    }
+}
+
+impl Announcing for Redis {
+    fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>> {
+        let rules = Some(self.context.library.get().hash());
+        let message = announcement::written(Announcement { rules, ..announcement });
+        let publication = Publication::bare(message.into());
+        let receipt = self.publish(announcement::channel(), publication);
+        Box::pin(async { receipt.await.map(|_| ()) })
     }
 }

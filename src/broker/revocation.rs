@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::Unavailable;
+use crate::broker::unavailable::Unavailable;
 
 /// Most revocations the broker keeps. Beyond it the oldest give way.
 pub const REVOCATIONS_MAX: usize = 1 << 18;
@@ -28,7 +28,7 @@ pub struct Revocation {
 /// What is known of revocations: user to the moment, in Unix milliseconds.
 pub type Known = HashMap<Arc<str>, u64>;
 
-/// Keeps revocations. Each becomes an [`Event::Revoked`](super::Event::Revoked) on every node, when
+/// Keeps revocations. Each becomes an [`Event::Revoked`](super::event::Event::Revoked) on every node, when
 /// it is made and again whenever the node has come (back) to the broker.
 pub trait Revoking {
     /// Keeps the revocation and tells every node; the latest time of a user counts. `Unavailable`: it

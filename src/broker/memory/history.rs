@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::broker::{PAGE_MAX, Page};
+use crate::broker::contract::{PAGE_MAX, Page};
 use crate::publication::{Channel, Position, Publication, Publisher};
 use crate::rules::{History, Rules};
 

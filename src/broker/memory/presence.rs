@@ -1,16 +1,10 @@
 //! Who is in a channel, where there is one node: a table.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::ready;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-
-use super::super::{
-    Attendance, Event, MEMBERS_MAX, Presences, Renewal, Sink, Standing, Unavailable,
-};
-use super::Memory;
+use crate::broker::event::{Event, Sink};
+use crate::broker::presence::{Attendance, MEMBERS_MAX};
 use crate::publication::{Change, Channel, Member, Members, User};
 
 /// The members of all channels, with their sessions.
@@ -24,7 +18,7 @@ impl Table {
         Self { channels: Mutex::default(), sink }
     }
 
-    fn write(&self, attendance: &Attendance) {
+    pub fn write(&self, attendance: &Attendance) {
         let changes = self.apply(attendance);
         // Not under the lock: the sink writes to sockets.
         for (user, change) in changes.into_iter().filter(|_| attendance.announce) {
@@ -55,7 +49,8 @@ impl Table {
         changes
     }
 
-    fn members(&self, channel: &Channel) -> Members {
+    /// At most [`MEMBERS_MAX`].
+    pub fn members(&self, channel: &Channel) -> Members {
         let channels = self.channels();
         let Some(users) = channels.get(channel) else { return Members::default() };
         let list = users.iter().take(MEMBERS_MAX);
@@ -65,28 +60,5 @@ impl Table {
 
     fn channels(&self) -> MutexGuard<'_, HashMap<Channel, BTreeMap<User, u32>>> {
         self.channels.lock().expect("no code panics while it holds this lock")
-    }
-}
-
-impl Presences for Memory {
-    fn write_members<'a>(
-        &'a self,
-        _: Duration,
-        attendances: &'a [Attendance],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
-        attendances.iter().for_each(|attendance| self.presence.write(attendance));
-        Box::pin(ready(vec![Ok(Standing::Known); attendances.len()]))
-    }
-
-    fn renew_members<'a>(
-        &'a self,
-        _: Duration,
-        renewals: &'a [Renewal],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
-        Box::pin(ready(vec![Ok(Standing::Known); renewals.len()]))
-    }
-
-    fn members(&self, channel: Channel) -> BoxFuture<'_, Result<Members, Unavailable>> {
-        Box::pin(ready(Ok(self.presence.members(&channel))))
     }
 }

@@ -1,11 +1,7 @@
 //! Announcements in Redis: publications on one channel that all nodes subscribe to. Nothing is kept.
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-
-use crate::broker::redis::Redis;
-use crate::broker::{Announcement, Announcing, Broker, Stage, Unavailable};
-use crate::publication::{Channel, NodeId, Publication};
+use crate::broker::announcement::{Announcement, Stage};
+use crate::publication::{Channel, NodeId};
 
 /// The Redis channel on which nodes tell of themselves. No user's channel: it has spaces.
 pub fn channel() -> Channel {
@@ -32,17 +28,8 @@ pub fn told_news(message: &[u8]) -> Option<NodeId> {
 
 const NEWS: &str = "rules";
 
-impl Announcing for Redis {
-    fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>> {
-        let rules = Some(self.0.library.get().hash());
-        let announcement = Announcement { rules, ..announcement };
-        let publication = Publication::bare(Bytes::from(written(announcement)));
-        let receipt = self.publish(channel(), publication);
-        Box::pin(async { receipt.await.map(|_| ()) })
-    }
-}
-
-fn written(announcement: Announcement) -> String {
+/// The message that says so.
+pub fn written(announcement: Announcement) -> String {
     let Announcement { node, stage, connections, holds_ms, rules } = announcement;
     let stage = match stage {
         Stage::Serving => "serving",

@@ -6,44 +6,50 @@ use std::time::Duration;
 use ::redis::RedisConnectionInfo;
 use tokio::sync::{Notify, RwLock};
 
+use super::connection::server::{Address, Server};
+use super::functions::library::Library;
+use super::lanes::lane::{Lane, Shared};
+use super::lanes::map::Map;
+use super::presence::calls::Calls;
+use super::pubsub::PubSub;
+use super::rules::routing::Routing;
+use super::secret::Secrets;
+use super::state::State;
+use super::subscribing::tally::Tally;
+use super::url::{Deployment, Masters};
+use crate::broker::config::Config;
+use crate::broker::event::{Event, Sink};
 use crate::broker::queue::Intake;
-use crate::broker::redis::functions::library::Library;
-use crate::broker::redis::lanes::map::Map;
-use crate::broker::redis::presence::calls::Calls;
-use crate::broker::redis::revocation::Desk;
-use crate::broker::redis::rules::following::Following;
-use crate::broker::redis::rules::routing::Routing;
-use crate::broker::redis::secret::Secrets;
-use crate::broker::redis::state::State;
-use crate::broker::redis::subscribing::tally::Tally;
-use crate::broker::redis::url::{Deployment, Masters};
-use crate::broker::{Config, Event, Sink};
+use crate::broker::receipt::Receipt;
 use crate::live::Live;
-use crate::publication::{Channel, NodeId};
+use crate::publication::{Channel, NodeId, Position, Publication};
 use crate::rules::Rules;
 use crate::tls::Trust;
 
 pub struct Context {
     pub node: NodeId,
     pub prefix: Arc<str>,
+    pub pubsub: PubSub,
     pub rules: Rules,
     pub library: Live<Library>,
     pub secrets: Arc<Secrets>,
     pub routing: Routing,
-    pub following: Following,
+    /// The rules in Redis may have changed.
+    pub rules_news: Notify,
     /// It takes part for a moment, as a command does, and changes nothing of the fleet.
     pub is_visitor: bool,
     pub presence: Calls,
-    pub revoking: Desk,
+    /// The channel of revocations was subscribed: what was told before went past this node.
+    pub revocations_subscribed: Notify,
     pub login: RedisConnectionInfo,
     /// None: servers are spoken to without TLS.
     pub trust: Option<Trust>,
-    pub publish_timeout: Duration,
+    publish_timeout: Duration,
     pub sink: Sink,
     pub intake: Intake,
     pub map: Map,
     pub state: Arc<State>,
-    pub tally: Arc<Tally>,
+    tally: Arc<Tally>,
     /// Somebody has seen a sign that the masters have changed.
     pub doubt: Arc<Notify>,
     /// Read while publications are on their way round to a master that their slots move to: the map stands still
@@ -57,27 +63,29 @@ impl Context {
     pub fn new(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
         let prefix: Arc<str> = config.prefix.as_str().into();
         let tally = Arc::<Tally>::default();
-        let is_sharded = matches!(deployment.masters, Masters::Cluster { .. });
-        let publish = if is_sharded { "SPUBLISH" } else { "PUBLISH" };
-        let library = Library::new(config, publish, deployment.login.db(), node);
-        let map = Map::new(is_sharded, prefix.clone(), config.publish_timeout, tally.clone());
+        let pubsub = match deployment.masters {
+            Masters::Cluster { .. } => PubSub::Sharded,
+            Masters::Single(_) | Masters::Sentinel { .. } => PubSub::Plain,
+        };
+        let library = Library::new(config, pubsub.publish(), deployment.login.db(), node);
         Self {
             node,
             prefix: prefix.clone(),
+            pubsub,
             rules: config.rules.clone(),
             secrets: library.secrets.clone(),
             library: Live::new(library),
             routing: Routing::default(),
-            following: Following::default(),
+            rules_news: Notify::new(),
             is_visitor: false,
-            presence: Calls::new(prefix.clone(), node, publish),
-            revoking: Desk::default(),
+            presence: Calls::new(prefix.clone(), node, pubsub.publish()),
+            revocations_subscribed: Notify::new(),
             login: deployment.login.clone(),
             trust: config.trust.clone(),
             publish_timeout: config.publish_timeout,
             sink,
             intake: Intake::new(config.publish_timeout),
-            map,
+            map: Map::new(pubsub, prefix, config.publish_timeout, tally.clone()),
             state: Arc::default(),
             tally,
             doubt: Arc::default(),
@@ -89,6 +97,27 @@ impl Context {
     /// The same for one that only visits.
     pub fn visiting(self) -> Self {
         Self { is_visitor: true, ..self }
+    }
+
+    /// The server at this address, with the login of all masters.
+    pub fn server(&self, address: &Address) -> Server {
+        Server { address: address.clone(), login: self.login.clone(), trust: self.trust.clone() }
+    }
+
+    /// A lane to the master at this address. Its tasks are not started.
+    pub fn lane(&self, address: &Address) -> Arc<Lane> {
+        let shared = Shared {
+            takers: &self.map.takers,
+            tally: &self.tally,
+            state: &self.state,
+            doubt: &self.doubt,
+        };
+        Lane::new(self.server(address), self.publish_timeout, shared)
+    }
+
+    /// Puts a publication in line at the channel's master.
+    pub fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
+        self.map.publish(&self.intake, channel, publication)
     }
 
     /// Hands an event of a channel to the hub.
@@ -110,14 +139,14 @@ impl Context {
     }
 
     /// The channel of Redis on which a channel's joins and leaves are told.
-    pub fn roster(&self, channel: &Channel) -> Channel {
+    pub fn presence_channel(&self, channel: &Channel) -> Channel {
         let name = self.presence.key(channel.as_str());
         Channel::internal(name.strip_prefix(&*self.prefix).unwrap_or(&name))
     }
 
-    /// The same, where the channel's rule keeps presence.
-    pub fn roster_of(&self, channel: &Channel) -> Option<Channel> {
-        self.rules.of(channel.as_str()).presence.then(|| self.roster(channel))
+    /// Does the channel's rule keep presence?
+    pub fn keeps_presence(&self, channel: &Channel) -> bool {
+        self.rules.of(channel.as_str()).presence
     }
 
     /// Does the channel keep history? The nodes' own never do, whatever the rules say of their names.

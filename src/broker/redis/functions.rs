@@ -1,4 +1,6 @@
 //! The library of Redis Functions: its Lua, and how it gets into Redis.
 
-mod interruptions;
+pub mod code;
+pub mod fleet;
+mod kept;
 pub mod library;

@@ -2,4 +2,6 @@
 
 pub mod lane;
 pub mod map;
+pub mod place;
 pub mod slot;
+pub mod takers;

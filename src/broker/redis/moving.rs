@@ -3,33 +3,13 @@
 //! nowhere yet, is asked of the new one (`ASK`, answered by `ASKING`). Keys that are needed together and
 //! would be at both are moved on, as the resharding is about to: there is no other way to use them.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
-use std::time::Duration;
 
-use ::redis::aio::{ConnectionLike, MultiplexedConnection};
-use ::redis::{Arg, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value};
-use tokio::time::{Instant, timeout, timeout_at};
+use ::redis::{Arg, Cmd, RedisConnectionInfo, RedisError};
 
-use crate::broker::redis::companion::companion;
-use crate::broker::redis::connection::link::Link;
-use crate::broker::redis::connection::server::{Address, Server};
-use crate::broker::redis::context::Context;
-use crate::broker::redis::lanes::lane::Lane;
-use crate::broker::redis::lanes::slot;
-use crate::broker::redis::publishing::line::Queued;
-use crate::broker::redis::publishing::publisher;
-use crate::broker::redis::publishing::replicas::{REPLICA_TIMEOUT, Replicas};
-use crate::broker::redis::publishing::verdict::{Cause, Verdict};
-use crate::broker::redis::rules::routing::PastHistory;
+use super::connection::server::Address;
+use super::state::State;
 use crate::telemetry;
-
-/// How long each step of connecting to the new master, and making it ready, may take: publications for
-/// other masters wait meanwhile.
-const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// How long one that could not be reached is left alone.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a transfer of keys may stand still, in milliseconds.
 const MIGRATE_TIMEOUT_MILLIS: u64 = 1000;
@@ -91,233 +71,18 @@ fn words(call: &Cmd) -> Vec<&[u8]> {
     call.args_iter().filter_map(word).collect()
 }
 
-/// The way for publications to masters that slots move to: a connection to each, for one publisher.
-#[derive(Default)]
-pub struct Detour {
-    remotes: HashMap<Address, Remote>,
-    /// Until when one that could not be reached is left alone.
-    away: HashMap<Address, Instant>,
-}
-
-struct Remote {
-    connection: MultiplexedConnection,
-    replicas: Replicas,
-}
-
-/// What a batch was answered.
-pub struct Answered {
-    pub answers: Vec<Value>,
-    pub verdicts: Vec<Verdict>,
-    /// Of those that were asked of another master, whether a replica of it has them.
-    pub elsewhere: HashMap<usize, bool>,
-}
-
-impl Detour {
-    /// Asks other masters for what the one that was asked first says is theirs, in the order of the batch, and puts
-    /// their answers in place of its. What cannot be done now goes out again.
-    pub async fn take(
-        &mut self,
-        context: &Context,
-        first: (&Lane, &mut MultiplexedConnection),
-        batch: &[Queued],
-        answered: &mut Answered,
-        deadline: Instant,
-    ) {
-        let (lane, connection) = first;
-        let _still = context.detours.read().await;
-        let mut asked: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
-        for (at, queued) in batch.iter().enumerate() {
-            if !context.map.owns_slot(lane.number, queued.slot) {
-                // It has moved meanwhile, and is put in line there.
-                continue;
-            }
-            match answered.verdicts[at] {
-                Verdict::Later(Cause::Asked) => {
-                    if let Value::ServerError(error) = &answered.answers[at]
-                        && let Some(to) = target(error.details().unwrap_or_default(), &lane.address)
-                    {
-                        asked.entry(to).or_default().push(at);
-                    }
-                }
-                Verdict::Later(Cause::Split) => {
-                    let key = context.name(&queued.item.channel);
-                    if let Some(to) = context.map.importing(queued.slot)
-                        && !hand_over(context, connection, &to.address, &[key], deadline).await
-                    {
-                        answered.verdicts[at] = Verdict::Refused(publisher::SPLIT);
-                    }
-                }
-                _ => {}
-            }
-        }
-        for (to, places) in asked {
-            // What was published with these keys before must be found where they are looked for.
-            for key in places.iter().filter_map(|at| id_key(context, &batch[*at])) {
-                _ = hand_over(context, connection, &to, &[key], deadline).await;
-            }
-            self.ask(context, &to, batch, &places, answered, deadline).await;
-        }
-    }
-
-    async fn ask(
-        &mut self,
-        context: &Context,
-        to: &Address,
-        batch: &[Queued],
-        places: &[usize],
-        answered: &mut Answered,
-        deadline: Instant,
-    ) {
-        let Some(mut remote) = self.remote(context, to).await else { return };
-        let mut pipeline = Pipeline::with_capacity(2 * places.len() + 2);
-        for at in places {
-            pipeline.cmd("ASKING");
-            publisher::ask(context, &mut pipeline, &batch[*at], None);
-        }
-        let waits = remote.replicas.are_waited_for();
-        if waits {
-            pipeline.cmd("WAIT").arg(1).arg(REPLICA_TIMEOUT.as_millis() as u64);
-        }
-        pipeline.cmd("ROLE");
-        let asking = remote.connection.req_packed_commands(&pipeline, 0, pipeline.len());
-        let Ok(Ok(mut answers)) = timeout_at(deadline, asking).await else {
-            for at in places {
-                answered.verdicts[*at] = Verdict::Refused(publisher::UNANSWERED);
-            }
-            context.state.moves_fail(&format_args!("{to} does not answer"));
-            return;
-        };
-        remote.replicas.counted(answers.last());
-        let is_confirmed = |answer: Option<&Value>| matches!(answer, Some(Value::Int(1..)));
-        let confirmed =
-            !waits || remote.replicas.waited(is_confirmed(answers.get(2 * places.len())));
-        let (mut lacks, mut refused) = (false, false);
-        for (number, at) in places.iter().enumerate() {
-            if let Some(Value::ServerError(error)) = answers.get(2 * number) {
-                is_refused(context, to, &format_args!("{error:?}"));
-                answered.verdicts[*at] = Verdict::Refused(publisher::SPLIT);
-                refused = true;
-                continue;
-            }
-            let Some(answer) = answers.get_mut(2 * number + 1) else { continue };
-            answered.verdicts[*at] = Verdict::of(answer);
-            answered.answers[*at] = std::mem::replace(answer, Value::Nil);
-            answered.elsewhere.insert(*at, confirmed);
-            if answered.verdicts[*at] == Verdict::Later(Cause::NoFunction) {
-                // The functions are installed with the next connection.
-                answered.verdicts[*at] = Verdict::Later(Cause::Asked);
-                lacks = true;
-            }
-        }
-        if !refused {
-            context.state.moves_work();
-        }
-        if !lacks {
-            self.remotes.insert(to.clone(), remote);
-        }
-    }
-
-    /// The connection to this master. None: there is none now.
-    async fn remote(&mut self, context: &Context, to: &Address) -> Option<Remote> {
-        if let Some(remote) = self.remotes.remove(to) {
-            return Some(remote);
-        }
-        let now = Instant::now();
-        self.away.retain(|_, until| *until > now);
-        if self.away.contains_key(to) {
-            return None;
-        }
-        let server = Server {
-            address: to.clone(),
-            login: context.login.clone(),
-            trust: context.trust.clone(),
-        };
-        match open(&server, context).await {
-            Ok(remote) => Some(remote),
-            Err(why) => {
-                telemetry::slot_is_stuck(&format_args!("{to}: {why}"));
-                context.state.moves_fail(&format_args!("{to}: {why}"));
-                self.away.insert(to.clone(), Instant::now() + RETRY_PAUSE);
-                None
-            }
-        }
-    }
-}
-
-/// A connection to a master that has the functions.
-async fn open(server: &Server, context: &Context) -> Result<Remote, String> {
-    let opened = Link::new(server).open_within(OPEN_TIMEOUT).await;
-    let mut connection = opened.map_err(|error| error.to_string())?;
-    let preparing = async {
-        let mut role = Pipeline::new();
-        role.cmd("ROLE");
-        let answers = connection.req_packed_commands(&role, 0, 1).await?;
-        if !context.is_visitor {
-            let library = context.library.current();
-            library.install(&mut connection, &PastHistory::default()).await?;
-        }
-        Ok::<_, RedisError>(Replicas::of(answers.first()))
-    };
-    match timeout(OPEN_TIMEOUT, preparing).await {
-        Ok(Ok(replicas)) => Ok(Remote { connection, replicas }),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer".to_owned()),
-    }
-}
-
-/// Moves keys on. False: they stay.
-async fn hand_over(
-    context: &Context,
-    connection: &mut MultiplexedConnection,
-    to: &Address,
-    keys: &[String],
-    deadline: Instant,
-) -> bool {
-    let mut pipeline = Pipeline::new();
-    pipeline.add_command(migrate(to, &context.login, keys));
-    let asking = connection.req_packed_commands(&pipeline, 0, 1);
-    let why = match timeout_at(deadline, asking).await {
-        Ok(Ok(answers)) => match answers.first() {
-            Some(Value::ServerError(error)) => format!("{error:?}"),
-            _ => return true,
-        },
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer".to_owned(),
-    };
-    stays(context, to, &why);
-    false
-}
-
 /// Tells that a master does not let itself be asked for what is on its way to it.
-pub fn is_refused(context: &Context, to: &Address, error: &dyn Display) {
+pub fn is_refused(state: &State, to: &Address, error: &dyn Display) {
     let why = format!("{to} refuses to be asked: {error}");
     telemetry::slot_is_stuck(&why);
-    context.state.moves_fail(&why);
+    state.moves_fail(&why);
 }
 
 /// Tells that keys could not be moved on.
-pub fn stays(context: &Context, to: &Address, why: &str) {
+pub fn stays(state: &State, to: &Address, why: &str) {
     let why = format!("its keys cannot be moved on to {to}: {why}");
     telemetry::slot_is_stuck(&why);
-    context.state.moves_fail(&why);
-}
-
-/// Where the functions keep the publication's idempotency key (`idempotency.lua`). None: it has none, or its
-/// channel's name has a brace that closes none, whose key is known to the functions alone.
-fn id_key(context: &Context, queued: &Queued) -> Option<String> {
-    let publication = &queued.item.publication;
-    let id = publication.id.as_deref()?;
-    let publisher = match (&publication.user, publication.session) {
-        (Some(user), _) => format!("user {} {user}", user.len()),
-        (None, Some(session)) => {
-            let session = session.to_string();
-            format!("session {} {session}", session.len())
-        }
-        (None, None) => "service".to_owned(),
-    };
-    let of_channel = companion(&context.prefix, "id", &context.name(&queued.item.channel));
-    let key = format!("{of_channel} {publisher} {id}");
-    (slot::of(key.as_bytes()) == queued.slot).then_some(key)
+    state.moves_fail(&why);
 }
 
 #[cfg(test)]

@@ -5,83 +5,76 @@ pub mod calls;
 use std::time::Duration;
 
 use ::redis::{Cmd, Value};
-use futures_util::future::BoxFuture;
 
-use crate::broker::redis::NOT_UNDERSTOOD;
-use crate::broker::redis::Redis;
-use crate::broker::redis::presence::calls::ROUNDS_MAX;
-use crate::broker::{Attendance, Presences, Renewal, Standing, Unavailable};
+use self::calls::ROUNDS_MAX;
+use super::questions::{NOT_UNDERSTOOD, Questions};
+use crate::broker::presence::{Attendance, Renewal, Standing};
+use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Members};
 
-impl Redis {
-    /// The question and the name by which its master is found.
-    fn roster_call(&self, channel: &Channel, call: Cmd) -> (Channel, Cmd) {
-        (self.0.roster(channel), call)
+/// Writes, renews and reads the members of channels.
+pub struct Presence {
+    pub questions: Questions,
+}
+
+impl Presence {
+    pub async fn write(
+        &self,
+        ttl: Duration,
+        attendances: &[Attendance],
+    ) -> Vec<Result<Standing, Unavailable>> {
+        let calls = attendances.iter().map(|attendance| {
+            let call = self.questions.context.presence.write(ttl, attendance);
+            self.call(&attendance.channel, call)
+        });
+        let answers = self.questions.call_each(calls.collect()).await;
+        let standing = |answer: Value| calls::standing(answer).map_err(|_| NOT_UNDERSTOOD);
+        answers.into_iter().map(|answer| answer.and_then(standing)).collect()
     }
 
-    async fn renew(&self, ttl: Duration, renewal: &Renewal) -> Result<Standing, Unavailable> {
-        let mut standing = None;
+    pub async fn renew(
+        &self,
+        ttl: Duration,
+        renewals: &[Renewal],
+    ) -> Vec<Result<Standing, Unavailable>> {
+        let calls = renewals.iter().map(|renewal| self.renewing(ttl, renewal));
+        let answers = self.questions.call_each(calls.collect()).await;
+        let mut standings = Vec::with_capacity(renewals.len());
+        for (renewal, answer) in renewals.iter().zip(answers) {
+            let renewed =
+                answer.and_then(|answer| calls::renewed(answer).map_err(|_| NOT_UNDERSTOOD));
+            if renewed.as_ref().is_ok_and(|renewed| renewed.more) {
+                // Members of dead nodes are left. What they are told does not wait for anything.
+                let _ = self.renew_again(ttl, renewal).await;
+            }
+            standings.push(renewed.map(|renewed| renewed.standing));
+        }
+        standings
+    }
+
+    async fn renew_again(&self, ttl: Duration, renewal: &Renewal) -> Result<(), Unavailable> {
         for _ in 0..ROUNDS_MAX {
-            let call = self.0.presence.renew(ttl, renewal);
-            let call = self.roster_call(&renewal.channel, call);
-            let answer = self.call_each(vec![call]).await.pop().unwrap_or(Err(NOT_UNDERSTOOD))?;
-            let renewed = calls::renewed(answer).map_err(|_| NOT_UNDERSTOOD)?;
-            // What the first round found counts: it has put it right.
-            standing.get_or_insert(renewed.standing);
-            if !renewed.more {
+            let (channel, call) = self.renewing(ttl, renewal);
+            let answer = self.questions.call(channel, call).await?;
+            if !calls::renewed(answer).map_err(|_| NOT_UNDERSTOOD)?.more {
                 break;
             }
         }
-        standing.ok_or(NOT_UNDERSTOOD)
-    }
-}
-
-impl Presences for Redis {
-    fn write_members<'a>(
-        &'a self,
-        ttl: Duration,
-        attendances: &'a [Attendance],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
-        Box::pin(async move {
-            let calls = attendances.iter().map(|attendance| {
-                let call = self.0.presence.write(ttl, attendance);
-                self.roster_call(&attendance.channel, call)
-            });
-            let answers = self.call_each(calls.collect()).await;
-            let standing = |answer: Value| calls::standing(answer).map_err(|_| NOT_UNDERSTOOD);
-            answers.into_iter().map(|answer| answer.and_then(standing)).collect()
-        })
+        Ok(())
     }
 
-    fn renew_members<'a>(
-        &'a self,
-        ttl: Duration,
-        renewals: &'a [Renewal],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
-        Box::pin(async move {
-            let calls = renewals.iter().map(|renewal| {
-                self.roster_call(&renewal.channel, self.0.presence.renew(ttl, renewal))
-            });
-            let answers = self.call_each(calls.collect()).await;
-            let mut standings = Vec::with_capacity(renewals.len());
-            for (renewal, answer) in renewals.iter().zip(answers) {
-                let renewed =
-                    answer.and_then(|answer| calls::renewed(answer).map_err(|_| NOT_UNDERSTOOD));
-                if renewed.as_ref().is_ok_and(|renewed| renewed.more) {
-                    // Members of dead nodes are left. What they are told does not wait for anything.
-                    let _ = self.renew(ttl, renewal).await;
-                }
-                standings.push(renewed.map(|renewed| renewed.standing));
-            }
-            standings
-        })
+    pub async fn members(&self, channel: Channel) -> Result<Members, Unavailable> {
+        let (name, call) = self.call(&channel, self.questions.context.presence.members(&channel));
+        let answer = self.questions.call(name, call).await?;
+        calls::members(answer).map_err(|_| NOT_UNDERSTOOD)
     }
 
-    fn members(&self, channel: Channel) -> BoxFuture<'_, Result<Members, Unavailable>> {
-        Box::pin(async move {
-            let call = self.roster_call(&channel, self.0.presence.members(&channel));
-            let answer = self.call_each(vec![call]).await.pop().unwrap_or(Err(NOT_UNDERSTOOD))?;
-            calls::members(answer).map_err(|_| NOT_UNDERSTOOD)
-        })
+    fn renewing(&self, ttl: Duration, renewal: &Renewal) -> (Channel, Cmd) {
+        self.call(&renewal.channel, self.questions.context.presence.renew(ttl, renewal))
+    }
+
+    /// The question, and the name by which its master is found.
+    fn call(&self, channel: &Channel, call: Cmd) -> (Channel, Cmd) {
+        (self.questions.context.presence_channel(channel), call)
     }
 }

@@ -1,7 +1,12 @@
 //! Publications on their way to one master, and what its answers mean for them.
 
-pub mod limits;
+mod batch;
+mod command;
+mod detour;
+mod limits;
 pub mod line;
+mod outcomes;
 pub mod publisher;
-pub mod replicas;
-pub mod verdict;
+mod replicas;
+mod upkeep;
+mod verdict;

@@ -13,7 +13,7 @@ use ::redis::{Cmd, RedisError, RedisResult};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use crate::broker::redis::publishing::verdict::Cause;
+use crate::broker::redis::connection::cause::Cause;
 use crate::live::Live;
 
 /// Most secrets that are believed. Servers have different ones only where nodes began at the same time
@@ -157,8 +157,7 @@ fn load(secret: &Secret) -> Cmd {
 
 /// Does the server know no such function?
 fn is_missing(error: &RedisError) -> bool {
-    let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-    Cause::of(code, detail) == Some(Cause::NoFunction)
+    Cause::of_error(error) == Some(Cause::NoFunction)
 }
 
 #[cfg(test)]

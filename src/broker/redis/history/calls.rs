@@ -2,7 +2,7 @@
 
 use ::redis::{Cmd, Value};
 
-use crate::broker::Page;
+use crate::broker::contract::Page;
 use crate::broker::redis::header;
 use crate::publication::{Position, Publication};
 

@@ -5,30 +5,33 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
 use tokio::sync::{Notify, watch};
 
-use crate::broker::redis::connection::link::{Link, Pool, QuestionError};
+use super::place::Place;
+use super::takers::{NO_LANE, Takers};
+use crate::broker::redis::connection::cause::Cause;
+use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::connection::pool::{Pool, QuestionError, bounded};
 use crate::broker::redis::connection::server::{Address, Server};
-use crate::broker::redis::context::Context;
 use crate::broker::redis::functions::library::{Found, Library};
-use crate::broker::redis::publishing::line::Line;
-use crate::broker::redis::publishing::publisher;
-use crate::broker::redis::publishing::verdict::Cause;
-use crate::broker::redis::rules::following::Turns;
-use crate::broker::redis::rules::routing::PastHistory;
+use crate::broker::redis::publishing::line::{Most, Queued};
+use crate::broker::redis::rules::past::PastHistory;
+use crate::broker::redis::rules::turns::Turns;
 use crate::broker::redis::secret::{Secret, Secrets};
-use crate::broker::redis::state::LaneState;
-use crate::broker::redis::subscribing::subscriber;
-use crate::broker::redis::subscribing::wanted::Wanted;
+use crate::broker::redis::state::{LaneState, State};
+use crate::broker::redis::subscribing::tally::Tally;
 use crate::live::Live;
-use crate::vital;
 
-/// Where publications wait to go out, and channels to be subscribed.
-pub struct Place {
-    pub line: Line,
-    pub wanted: Wanted,
+/// What lanes share of the broker.
+pub struct Shared<'a> {
+    pub takers: &'a Arc<Takers>,
+    pub tally: &'a Arc<Tally>,
+    pub state: &'a Arc<State>,
+    /// As [`Lane::doubt`] notifies it.
+    pub doubt: &'a Arc<Notify>,
 }
 
 /// One master's lane.
@@ -37,6 +40,7 @@ pub struct Lane {
     pub number: u32,
     pub address: Address,
     pub place: Arc<Place>,
+    takers: Arc<Takers>,
     pub server: Server,
     pub link: Link,
     pub state: LaneState,
@@ -63,45 +67,43 @@ impl Deref for Lane {
 }
 
 impl Lane {
-    /// The number of no lane.
-    pub const NONE: u32 = 0;
-
-    pub fn new(address: &Address, context: &Context) -> Arc<Self> {
-        static NUMBERS: AtomicU32 = AtomicU32::new(Lane::NONE + 1);
+    /// `timeout`: how long publications and subscriptions may wait.
+    pub fn new(server: Server, timeout: Duration, shared: Shared<'_>) -> Arc<Self> {
+        static NUMBERS: AtomicU32 = AtomicU32::new(NO_LANE + 1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let server = Server {
-            address: address.clone(),
-            login: context.login.clone(),
-            trust: context.trust.clone(),
-        };
         let link = Link::new(&server);
-        let timeout = context.publish_timeout;
+        let address = server.address.clone();
         Arc::new(Self {
             number,
-            address: address.clone(),
-            place: Arc::new(Place {
-                line: Line::new(timeout),
-                wanted: Wanted::new(timeout, context.tally.clone()),
-            }),
+            state: shared.state.add(number, address.clone()),
+            address,
+            place: Arc::new(Place::new(timeout, shared.tally.clone())),
+            takers: shared.takers.clone(),
             server,
-            pool: link.pool(),
+            pool: Pool::new(&link),
             link,
-            state: context.state.add(number, address.clone()),
             secret: Live::default(),
             demoted: Notify::new(),
             flight: tokio::sync::Mutex::default(),
             turns: Turns::default(),
             retired: watch::Sender::new(false),
-            doubt: context.doubt.clone(),
+            doubt: shared.doubt.clone(),
         })
     }
 
-    /// Starts its tasks; they run until it is retired.
-    pub fn start(self: &Arc<Self>, context: &Arc<Context>) {
-        let publishing = publisher::run(self.clone(), context.clone());
-        vital::spawn("publisher", self.clone().until_retired(publishing));
-        let subscribing = subscriber::run(self.clone(), context.clone());
-        vital::spawn("subscriber", self.clone().until_retired(subscribing));
+    /// Runs a task of the lane until it is retired.
+    pub async fn until_retired(self: Arc<Self>, task: impl Future<Output = ()>) {
+        let mut retired = self.retired.subscribe();
+        tokio::select! {
+            () = task => {}
+            // Its sender is this lane.
+            _ = retired.wait_for(|retired| *retired) => {}
+        }
+    }
+
+    /// Takes the publications that are next.
+    pub fn take(&self, most: Most) -> Vec<Queued> {
+        self.line.take(most, |slot| self.takers.took(slot, self.number))
     }
 
     /// Ends it: its connections are closed. What waited for it has been taken over.
@@ -159,7 +161,14 @@ impl Lane {
         past: &PastHistory,
         only_reads: bool,
     ) -> Result<Found, QuestionError> {
-        self.pool.install(library, past, only_reads).await
+        bounded(async {
+            let mut connection = self.pool.get().await?;
+            Ok(match only_reads {
+                true => library.read(&mut connection).await?,
+                false => library.install(&mut connection, past).await?,
+            })
+        })
+        .await
     }
 
     /// Asks several questions in one go; each has its own answer.
@@ -174,18 +183,8 @@ impl Lane {
         }
         Ok(answers)
     }
-
-    async fn until_retired(self: Arc<Self>, task: impl Future<Output = ()>) {
-        let mut retired = self.retired.subscribe();
-        tokio::select! {
-            () = task => {}
-            // Its sender is this lane.
-            _ = retired.wait_for(|retired| *retired) => {}
-        }
-    }
 }
 
 fn is_moved(error: &RedisError) -> bool {
-    let cause = Cause::of(error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-    cause == Some(Cause::Moved)
+    Cause::of_error(error) == Some(Cause::Moved)
 }

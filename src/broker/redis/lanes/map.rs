@@ -4,18 +4,22 @@
 //! still, so that what moves to another master is followed by what is newer, and never overtaken.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::broker::queue::Intake;
+use crate::broker::receipt::Receipt;
 use crate::broker::redis::connection::server::Address;
-use crate::broker::redis::lanes::lane::{Lane, Place};
+use crate::broker::redis::lanes::lane::Lane;
+use crate::broker::redis::lanes::place::Place;
 use crate::broker::redis::lanes::slot::{self, SLOTS, Slot};
-use crate::broker::redis::publishing::line::{Line, Most, Queued};
+use crate::broker::redis::lanes::takers::Takers;
+use crate::broker::redis::publishing::line::Queued;
+use crate::broker::redis::pubsub::PubSub;
 use crate::broker::redis::subscribing::tally::Tally;
-use crate::broker::redis::subscribing::wanted::Wanted;
-use crate::broker::{Receipt, Unavailable};
+use crate::broker::redis::topology::layout::Layout;
+use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, NodeId, Position, Publication};
 
 const OVERTAKEN: Unavailable =
@@ -24,32 +28,15 @@ const OVERTAKEN: Unavailable =
 /// Names that are tried until one lies in a slot of the master: enough for a single slot.
 const PROBES_MAX: u32 = 1 << 20;
 
-/// Who owns which slot, as Redis says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
-    pub masters: Vec<Address>,
-    /// For each slot the place of its master in `masters`; a single entry where there are no slots.
-    pub owners: Vec<Option<u16>>,
-    /// Slots that are on their way from their master to the one of this place in `masters`.
-    pub moving: BTreeMap<Slot, u16>,
-}
-
-impl Layout {
-    /// One master has all channels.
-    pub fn one(master: Address) -> Self {
-        Self { masters: vec![master], owners: vec![Some(0)], moving: BTreeMap::new() }
-    }
-}
-
 /// The masters, and which channels are theirs.
 pub struct Map {
     routes: RwLock<Routes>,
     /// Where publications and channels wait that no master owns.
     pub nowhere: Arc<Place>,
-    /// The lane that was the last to take publications of a slot off its line.
-    takers: Box<[AtomicU32]>,
+    /// The lanes note in it what they take.
+    pub takers: Arc<Takers>,
     prefix: Arc<str>,
-    is_sharded: bool,
+    pubsub: PubSub,
     has_moves: AtomicBool,
 }
 
@@ -72,17 +59,17 @@ pub struct Applied {
 
 impl Map {
     /// A map that knows no master yet.
-    pub fn new(is_sharded: bool, prefix: Arc<str>, timeout: Duration, tally: Arc<Tally>) -> Self {
-        let slots = if is_sharded { SLOTS } else { 1 };
+    pub fn new(pubsub: PubSub, prefix: Arc<str>, timeout: Duration, tally: Arc<Tally>) -> Self {
+        let slots = if pubsub.is_sharded() { SLOTS } else { 1 };
         let routes =
             Routes { lanes: Vec::new(), owners: vec![None; slots], moving: BTreeMap::new() };
-        let nowhere = Place { line: Line::new(timeout), wanted: Wanted::new(timeout, tally) };
+        let nowhere = Place::new(timeout, tally);
         Self {
             routes: RwLock::new(routes),
             nowhere: Arc::new(nowhere),
-            takers: (0..slots).map(|_| AtomicU32::new(Lane::NONE)).collect(),
+            takers: Arc::new(Takers::new(slots)),
             prefix,
-            is_sharded,
+            pubsub,
             has_moves: AtomicBool::new(false),
         }
     }
@@ -92,13 +79,8 @@ impl Map {
         self.has_moves.load(Ordering::Relaxed)
     }
 
-    /// Do masters share the channels out among them?
-    pub fn is_sharded(&self) -> bool {
-        self.is_sharded
-    }
-
     pub fn slot(&self, channel: &Channel) -> Slot {
-        match self.is_sharded {
+        match self.pubsub.is_sharded() {
             true => slot::of(&[self.prefix.as_bytes(), channel.as_str().as_bytes()].concat()),
             false => 0,
         }
@@ -139,16 +121,9 @@ impl Map {
         self.place(&routes, slot).wanted.unsubscribe(channel);
     }
 
-    /// Takes what is next for a lane.
-    pub fn take(&self, lane: &Lane, most: Most) -> Vec<Queued> {
-        lane.line.take(most, |slot| {
-            self.takers[usize::from(slot)].store(lane.number, Ordering::Relaxed);
-        })
-    }
-
-    /// Puts publications that `lane` took and Redis did not do in line again, before all newer ones
+    /// Puts publications that the lane of this number took and Redis did not do in line again, before all newer ones
     /// of their channels. Where a newer one has gone out elsewhere meanwhile, it is too late.
-    pub fn put_back(&self, lane: &Lane, items: Vec<Queued>) {
+    pub fn put_back(&self, lane: u32, items: Vec<Queued>) {
         let routes = self.read();
         let mut by_owner: HashMap<Option<u16>, Vec<Queued>> = HashMap::new();
         for queued in items {
@@ -157,9 +132,7 @@ impl Map {
         for (owner, items) in by_owner {
             let line = &self.place_of(&routes, owner).line;
             // Asked under the line's lock, which whoever takes holds too.
-            let overtaken = line.put_back(items, |queued| {
-                self.takers[usize::from(queued.slot)].load(Ordering::Relaxed) == lane.number
-            });
+            let overtaken = line.put_back(items, |queued| self.takers.is_last(queued.slot, lane));
             overtaken.into_iter().for_each(|queued| queued.item.answer(Err(OVERTAKEN)));
         }
     }

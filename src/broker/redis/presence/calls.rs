@@ -8,12 +8,9 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, ParsingError, Value};
 use serde::Deserialize;
 
+use crate::broker::presence::{Attendance, MEMBERS_MAX, Renewal, Standing};
 use crate::broker::redis::companion::companion;
-use crate::broker::{Attendance, MEMBERS_MAX, Renewal, Standing};
 use crate::publication::{Change, Channel, Member, Members, NodeId, User};
-
-/// The functions, as a part of the library's text.
-pub const FUNCTIONS: &str = include_str!("../functions/presence.lua");
 
 /// Most renewals of one channel behind each other, while members of dead nodes are left. Beyond it
 /// the next node's renewal goes on.

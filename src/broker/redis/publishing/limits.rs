@@ -6,6 +6,8 @@ use ::redis::{Pipeline, Value};
 use crate::broker::redis::context::Context;
 use crate::broker::redis::header;
 use crate::broker::redis::publishing::line::Queued;
+use crate::broker::unavailable::TOO_LARGE;
+use crate::telemetry;
 
 /// What Redis has by default, and every server that does not let itself be asked is taken to have.
 const BULK_BYTES_DEFAULT: usize = 512 << 20;
@@ -24,7 +26,7 @@ pub struct Limits {
     /// Not once the server has refused to say: each refusal would stand in its log.
     is_asked: bool,
     /// That something was too large has been told.
-    pub is_told: bool,
+    is_told: bool,
 }
 
 impl Default for Limits {
@@ -59,9 +61,29 @@ impl Limits {
         }
     }
 
+    /// Answers what the server would end the connection for, and leaves the others.
+    /// `key`: what their header lines are signed with.
+    pub fn refuse_too_large(
+        &mut self,
+        batch: &mut Vec<Queued>,
+        context: &Context,
+        key: Option<&str>,
+    ) {
+        let mut excess = None;
+        let refused = batch.extract_if(.., |queued| {
+            let bytes = self.excess(queued, context, key);
+            excess = bytes.or(excess);
+            bytes.is_some()
+        });
+        refused.for_each(|queued| queued.item.answer(Err(TOO_LARGE)));
+        if let (Some(bytes), false) = (excess, self.is_told) {
+            self.is_told = true;
+            telemetry::broker_takes_no_more_than(self.argument_bytes, bytes);
+        }
+    }
+
     /// How many bytes the server would have to take of it at once, where that is too many.
-    /// `key`: what its header line is signed with.
-    pub fn excess(&self, queued: &Queued, context: &Context, key: Option<&str>) -> Option<usize> {
+    fn excess(&self, queued: &Queued, context: &Context, key: Option<&str>) -> Option<usize> {
         let publication = &queued.item.publication;
         let payload = publication.payload.len();
         if payload.saturating_add(header::HEADER_BYTES_MAX) <= self.argument_bytes {
@@ -72,10 +94,6 @@ impl Limits {
             false => header::write(publication, context.node, key).len(),
         };
         (bytes > self.argument_bytes).then_some(bytes)
-    }
-
-    pub fn argument_bytes(&self) -> usize {
-        self.argument_bytes
     }
 }
 

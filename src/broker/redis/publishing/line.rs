@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::broker::Unavailable;
 use crate::broker::queue::{Item, LATE};
 use crate::broker::redis::lanes::slot::Slot;
+use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
 
 const STUCK: Unavailable = Unavailable("the broker takes no publications");

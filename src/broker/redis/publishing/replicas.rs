@@ -89,6 +89,17 @@ fn offset_of(replica: &Value) -> Option<u64> {
     }
 }
 
+/// Does `ROLE` say that the server is a replica? A server that does not answer it, for want of permission, is believed to be
+/// what its address promises.
+pub fn is_replica(role: &Value) -> bool {
+    let Value::Array(parts) = role else { return false };
+    match parts.first() {
+        Some(Value::BulkString(role)) => role == b"slave",
+        Some(Value::SimpleString(role)) => role == "slave",
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

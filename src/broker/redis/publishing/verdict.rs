@@ -2,8 +2,15 @@
 
 use ::redis::{ServerError, Value};
 
-use crate::broker::Unavailable;
+use crate::broker::redis::connection::cause::Cause;
+use crate::broker::unavailable::Unavailable;
 use crate::publication::Position;
+
+pub const UNANSWERED: Unavailable =
+    Unavailable("redis did not answer: the publication may or may not have gone out");
+
+pub const SPLIT: Unavailable =
+    Unavailable("redis is half way through moving the channel to another master");
 
 /// What is to become of a publication that Redis has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,21 +21,6 @@ pub enum Verdict {
     Refused(Unavailable),
     /// It was surely not published, and may be again.
     Later(Cause),
-}
-
-/// Why Redis did not do it now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Another server is the master, or may be.
-    Moved,
-    /// The slot is on its way to another master, and the key is there, or nowhere.
-    Asked,
-    /// The slot is on its way to another master, and the keys are not all at one of the two.
-    Split,
-    /// The server cannot yet; it will.
-    Busy,
-    /// It does not know the functions, or not this fleet's rules.
-    NoFunction,
 }
 
 impl Verdict {
@@ -51,37 +43,6 @@ impl Verdict {
             (None, "BUSY") => refused("redis is busy with a script"),
             (None, _) => refused("redis refused the publication"),
         }
-    }
-}
-
-/// Is it the code of an error of a server that takes no writes now, and still answers what is read?
-pub fn refuses_writes(code: &str) -> bool {
-    matches!(code, "OOM" | "MISCONF" | "NOREPLICAS" | "READONLY")
-}
-
-impl Cause {
-    /// None: asking again would not help.
-    pub fn of(code: &str, details: &str) -> Option<Self> {
-        match code {
-            "ASK" => Some(Self::Asked),
-            "TRYAGAIN" => Some(Self::Split),
-            // Of a key that a function found missing.
-            "ERR" if details.contains("non local key") => Some(Self::Split),
-            "MOVED" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Some(Self::Moved),
-            // TURNING: of our own function, shortly before other rules hold.
-            "LOADING" | "NOREPLICAS" | "TURNING" => Some(Self::Busy),
-            // Another fleet brought its rules at the same time, and was later.
-            "TIDEGATE" => Some(Self::NoFunction),
-            "ERR" if details.contains("Function not found") => Some(Self::NoFunction),
-            _ => None,
-        }
-    }
-
-    /// Of an error as the server wrote it.
-    pub fn of_line(error: &[u8]) -> Option<Self> {
-        let error = std::str::from_utf8(error).ok()?;
-        let (code, details) = error.split_once(' ').unwrap_or((error, ""));
-        Self::of(code, details)
     }
 }
 

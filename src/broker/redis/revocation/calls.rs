@@ -5,11 +5,8 @@ use std::time::Duration;
 
 use ::redis::{Cmd, FromRedisValue, ParsingError, Value};
 
-use crate::broker::{REVOCATIONS_MAX, Revocation};
+use crate::broker::revocation::{REVOCATIONS_MAX, Revocation};
 use crate::publication::Channel;
-
-/// The function, as a part of the library's text.
-pub const FUNCTIONS: &str = include_str!("../functions/revocations.lua");
 
 /// Most revocations read in one command, a fraction of a millisecond of Redis' time.
 pub const PAGE_MAX: usize = 1000;

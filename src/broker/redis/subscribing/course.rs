@@ -16,6 +16,9 @@ use crate::telemetry;
 /// How long a channel of the nodes' own may stay unconfirmed before it is asked for again.
 pub const OWN_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Longest pause before one that was refused is asked for again; each refusal doubles it.
+const OWN_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// Most `PING`s that are remembered. A server that is busy with a script refuses them and all else in the
 /// same words, so those that it did not answer are forgotten by and by.
 const PINGS_MAX: usize = 16;
@@ -50,6 +53,18 @@ impl Kept {
 }
 
 impl Course {
+    /// A connection that has just been asked for these.
+    pub fn new(own: OwnChannel, kept: Vec<Kept>) -> Self {
+        Self {
+            is_doubtful: false,
+            pings: VecDeque::new(),
+            own_asked: Instant::now(),
+            own: watch::Sender::new(own),
+            probed: watch::Sender::new(0),
+            kept,
+        }
+    }
+
     /// Asks for a word that says that all before it has been answered.
     pub fn ping(&mut self, asking: &mut Asking, number: u64) {
         if self.pings.len() == PINGS_MAX {
@@ -82,6 +97,15 @@ impl Course {
         self.kept.iter_mut().find(|kept| kept.channel.as_str() == name)
     }
 
+    /// Has those of the kept that were asked for and are not confirmed asked for later, and says which they are.
+    pub fn refuse_kept(&mut self) -> impl Iterator<Item = &Channel> {
+        let refused = self.kept.iter_mut().filter(|kept| kept.asked.is_some() && !kept.confirmed);
+        refused.map(|kept| {
+            kept.pause = (kept.pause * 2).min(OWN_PAUSE_MAX);
+            &kept.channel
+        })
+    }
+
     /// Notes what Redis says of a channel, where that is the node's own.
     pub fn own_is(&mut self, name: &[u8], confirmed: bool, context: &Context) {
         let name = context.channel(name);
@@ -105,15 +129,8 @@ mod tests {
     use super::*;
 
     fn course(pings: &[u64]) -> Course {
-        let channel = Channel::internal("a b");
-        Course {
-            is_doubtful: false,
-            pings: pings.iter().copied().collect(),
-            own_asked: Instant::now(),
-            own: watch::Sender::new(OwnChannel { channel: channel.clone(), confirmed: false }),
-            probed: watch::Sender::new(0),
-            kept: vec![Kept::new(channel.clone()), Kept::new(channel)],
-        }
+        let own = OwnChannel { channel: Channel::internal("a b"), confirmed: false };
+        Course { pings: pings.iter().copied().collect(), ..Course::new(own, Vec::new()) }
     }
 
     #[test]

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::broker::Unavailable;
 use crate::broker::redis::connection::feed::Lost;
 use crate::broker::redis::context::Context;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::publishing::line::Queued;
 use crate::broker::redis::state::Part;
+use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Publication};
 use crate::telemetry;
 

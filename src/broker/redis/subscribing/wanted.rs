@@ -1,17 +1,21 @@
 //! The channels this node wants of one master: the truth that the subscriber task reconciles with
 //! what Redis has confirmed, whatever happens to the connection.
 
+mod entry;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::broker::redis::CHANNELS_PER_COMMAND_MAX;
-use crate::broker::redis::subscribing::tally::Tally;
-use crate::broker::{Receipt, Unavailable};
+use self::entry::{Entry, Standing};
+use super::tally::Tally;
+use crate::broker::receipt::Receipt;
+use crate::broker::redis::pubsub::CHANNELS_PER_COMMAND_MAX;
+use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
 
 /// How long a channel is kept after its last local subscriber left: a page reload costs nothing.
@@ -20,10 +24,6 @@ const LEAVE_DELAY: Duration = Duration::from_secs(1);
 /// Batches that are asked before Redis has answered the first of them. What comes between them is
 /// read, so a node that asks for very many channels stays as quick as ever.
 const BATCHES_MAX: usize = 2;
-
-/// Pauses before a refused channel is asked for again: the first, and the longest.
-const REFUSED_PAUSE: Duration = Duration::from_millis(100);
-const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 const UNCONFIRMED: Unavailable = Unavailable("redis did not confirm the subscription in time");
 
@@ -54,29 +54,6 @@ struct Channels {
     confirmed: usize,
     /// Wanted and confirmed, as the tally has them.
     told: (usize, usize),
-}
-
-/// A channel that is wanted, and who waits for it.
-#[derive(Default)]
-pub struct Entry {
-    standing: Standing,
-    /// It was confirmed and has been interrupted since.
-    gap: bool,
-    /// How often Redis refused it in a row. Such a channel is asked for by itself, since Redis
-    /// refuses a whole command for one channel that it forbids.
-    refusals: u32,
-    left_at: Option<Instant>,
-    waiting: Vec<(Instant, oneshot::Sender<Result<(), Unavailable>>)>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
-    #[default]
-    Fresh,
-    /// In the batch of this number.
-    Asked(u64),
-    Refused,
-    Confirmed,
 }
 
 /// What is to be asked of Redis now.
@@ -377,22 +354,6 @@ impl Wanted {
 
     fn lock(&self) -> MutexGuard<'_, Channels> {
         self.state.lock().expect("no code panics while it holds the wanted channels' lock")
-    }
-}
-
-impl Entry {
-    /// It is to be asked for again, from the start.
-    fn interrupt(&mut self) {
-        self.gap |= self.standing == Standing::Confirmed;
-        self.standing = Standing::Fresh;
-    }
-
-    /// Returns how long to wait before it is asked for again.
-    fn refuse(&mut self) -> Duration {
-        self.standing = Standing::Refused;
-        let pause = REFUSED_PAUSE * 2u32.pow(self.refusals.min(6));
-        self.refusals += 1;
-        pause.min(REFUSED_PAUSE_MAX)
     }
 }
 

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Pipeline, Value};
 
-use super::ask;
+use super::asking::ask;
 use crate::broker::redis::context::Context;
 use crate::broker::redis::lanes::lane::Lane;
-use crate::broker::{Forbidden, Need};
+use crate::broker::survey::{Forbidden, Need};
 
 /// Stands for the channel, and the key of its name, in an attempt. No client can have a channel of this name.
 const CHANNEL: &str = "<channel>";
@@ -80,7 +80,7 @@ pub async fn forbidden(
     lane: &Lane,
     connection: &mut MultiplexedConnection,
 ) -> Result<Vec<Forbidden>, String> {
-    let more: &[Attempt] = if context.map.is_sharded() { &OF_CLUSTER } else { &OF_ONE };
+    let more: &[Attempt] = if context.pubsub.is_sharded() { &OF_CLUSTER } else { &OF_ONE };
     let attempts: Vec<_> = ATTEMPTS.iter().chain(more).collect();
     let channel = context.name(&context.map.probe(lane, context.node));
     let mut pipeline = Pipeline::new();

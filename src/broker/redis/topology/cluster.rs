@@ -7,10 +7,11 @@ use std::time::Duration;
 use ::redis::{Pipeline, Value};
 
 use super::epochs::{Claim, Epochs};
-use super::{Answer, Panel, Source, Unknown, text};
+use super::layout::Layout;
+use super::panel::{Answer, Panel, text};
+use super::source::{Source, Unknown};
 use crate::broker::redis::connection::server::Address;
 use crate::broker::redis::context::Context;
-use crate::broker::redis::lanes::map::Layout;
 use crate::broker::redis::lanes::slot::{SLOTS, Slot};
 
 /// Most nodes that are asked at a time. The masters known last come first.

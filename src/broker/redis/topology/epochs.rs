@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Unknown;
+use super::layout::Layout;
+use super::source::Unknown;
 use crate::broker::redis::connection::server::Address;
-use crate::broker::redis::lanes::map::Layout;
 
 /// Who owns a slot, and since which epoch.
 pub type Claim = Option<(u64, Address)>;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use ::redis::{Pipeline, RedisConnectionInfo, Value};
 
 use super::epochs::Epochs;
-use super::{Panel, Source, Unknown, text};
+use super::layout::Layout;
+use super::panel::{Panel, text};
+use super::source::{Source, Unknown};
 use crate::broker::redis::connection::server::Address;
 use crate::broker::redis::context::Context;
-use crate::broker::redis::lanes::map::Layout;
 use crate::broker::redis::url::Deployment;
 
 /// The sentinels, and what they have said so far.

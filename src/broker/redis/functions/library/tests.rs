@@ -1,4 +1,6 @@
 use super::*;
+use crate::broker::redis::functions::fleet::{SETTLE_MILLIS, SETTLE_MILLIS_MAX};
+use crate::broker::redis::secret::Secret;
 
 const NOW: u64 = 1000;
 

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::broker::config::Config;
 use crate::broker::redis::context::Context;
-use crate::broker::{Config, Url};
+use crate::broker::redis::publishing::line::Most;
+use crate::broker::redis::url::Url;
 use crate::rules::Rules;
 
 const ALL: Most = Most { publications: 100, bytes: 1 << 20 };
@@ -29,11 +31,11 @@ fn channel(name: &str) -> Channel {
 
 fn publish(context: &Context, name: &str, text: &str) -> Receipt<Option<Position>> {
     let payload = Publication::bare(Bytes::copy_from_slice(text.as_bytes()));
-    context.map.publish(&context.intake, channel(name), payload)
+    context.publish(channel(name), payload)
 }
 
 fn apply(context: &Context, layout: &Layout) -> Applied {
-    context.map.apply(layout, |address| Lane::new(address, context))
+    context.map.apply(layout, |address| context.lane(address))
 }
 
 fn texts(batch: &[Queued]) -> Vec<String> {
@@ -63,8 +65,8 @@ async fn what_waits_for_a_master_to_be_known_goes_to_it_in_order() {
     let _last = publish(&context, "news", "3");
     let applied = apply(&context, &layout(true));
     let [a, b] = &applied.new[..] else { panic!("two lanes") };
-    assert_eq!(texts(&context.map.take(a, ALL)), ["2"]);
-    assert_eq!(texts(&context.map.take(b, ALL)), ["1", "3"]);
+    assert_eq!(texts(&a.take(ALL)), ["2"]);
+    assert_eq!(texts(&b.take(ALL)), ["1", "3"]);
     assert_eq!(b.wanted.next_to_subscribe().unwrap().together, [channel("news")]);
     b.wanted.confirm(&channel("news"));
     assert_eq!(subscribed.await, Ok(()));
@@ -75,14 +77,14 @@ async fn a_slot_that_moves_takes_along_what_waits_before_what_is_newer() {
     let context = context("redis+cluster://host");
     let a = apply(&context, &layout(false)).new.remove(0);
     let _receipts = [publish(&context, "news", "1"), publish(&context, "sport", "2")];
-    let taken = context.map.take(&a, ALL);
+    let taken = a.take(ALL);
     let _second = publish(&context, "news", "3");
     let b = apply(&context, &layout(true)).new.remove(0);
     let _third = publish(&context, "news", "4");
     // What Redis said of the first ones comes late, but nothing newer has gone out.
-    context.map.put_back(&a, taken);
-    assert_eq!(texts(&context.map.take(&a, ALL)), ["2"]);
-    assert_eq!(texts(&context.map.take(&b, ALL)), ["1", "3", "4"]);
+    context.map.put_back(a.number, taken);
+    assert_eq!(texts(&a.take(ALL)), ["2"]);
+    assert_eq!(texts(&b.take(ALL)), ["1", "3", "4"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,12 +92,12 @@ async fn what_a_newer_one_has_overtaken_at_another_master_does_not_go_out_again(
     let context = context("redis+cluster://host");
     let a = apply(&context, &layout(false)).new.remove(0);
     let first = publish(&context, "news", "1");
-    let taken = context.map.take(&a, ALL);
+    let taken = a.take(ALL);
     let b = apply(&context, &layout(true)).new.remove(0);
     let _second = publish(&context, "news", "2");
-    assert_eq!(texts(&context.map.take(&b, ALL)), ["2"]);
-    context.map.put_back(&a, taken);
-    assert!(context.map.take(&b, ALL).is_empty());
+    assert_eq!(texts(&b.take(ALL)), ["2"]);
+    context.map.put_back(a.number, taken);
+    assert!(b.take(ALL).is_empty());
     assert_eq!(first.await, Err(OVERTAKEN));
 }
 
@@ -111,7 +113,7 @@ async fn another_master_takes_over_everything_and_the_old_lane_is_retired() {
     assert_eq!(applied.retired.len(), 1);
     let new = &applied.new[0];
     assert!(old.line.take(ALL, |_| {}).is_empty());
-    assert_eq!(texts(&context.map.take(new, ALL)), ["1"]);
+    assert_eq!(texts(&new.take(ALL)), ["1"]);
     assert_eq!(new.wanted.next_to_subscribe().unwrap().together, [channel("news")]);
     assert_eq!(new.wanted.confirm(&channel("news")), Some(true), "it was interrupted");
     assert!(apply(&context, &Layout::one(Address::new("host", 2))).new.is_empty());

@@ -1,5 +1,6 @@
 //! What is asked of Redis, and what becomes of its answers.
 
+use super::entry::REFUSED_PAUSE;
 use super::*;
 
 fn channel(name: &str) -> Channel {

@@ -1,6 +1,22 @@
 //! Since when each rule has kept history without interruption, told from the rules before it.
 
-use super::library::Kept;
+use serde::{Deserialize, Serialize};
+
+/// Rules, and since when each has kept history.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Kept {
+    pub rules: Vec<(String, u32, u64)>,
+    /// In milliseconds. Before version 3 nobody noted it: then since ever.
+    #[serde(default)]
+    pub kept_since: Vec<u64>,
+}
+
+impl Kept {
+    /// Since when the rule at this place has kept history.
+    fn kept_since(&self, at: usize) -> u64 {
+        self.kept_since.get(at).copied().unwrap_or(0)
+    }
+}
 
 /// Since when the channels of each of the rules have had history, if until `now` they had it by
 /// `before`. A channel goes by the first rule that matches, so more than one may have been about them.

@@ -1,0 +1,166 @@
+//! The `[broker]` section.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::broker::redis::secret::Secret;
+use crate::broker::redis::url::Url;
+use crate::rules::Rules;
+use crate::settings::{Section, Settings};
+use crate::tls::Trust;
+
+/// The `[broker]` section.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub url: Url,
+    pub prefix: String,
+    pub publish_timeout: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency_window: Duration,
+    /// What nodes' header lines are known by where Redis may not be asked for one.
+    pub secret: Option<Secret>,
+    /// Which channels keep history.
+    pub rules: Rules,
+    /// Whose word counts for who Redis is. None: it is spoken to without TLS.
+    pub trust: Option<Trust>,
+}
+
+/// The prefix of fleets that name none.
+const PREFIX: &str = "tidegate:";
+
+impl Config {
+    pub fn read(settings: &mut Settings) -> Self {
+        let idempotency_window = settings.section("history").duration(
+            "idempotency_window",
+            "5m",
+            Duration::from_secs(1)..=Duration::from_secs(24 * 3600),
+            "A publication with the same idempotency key is published once within it. Holds for \
+             channels with history.",
+        );
+        let mut section = settings.section("broker");
+        let url = section.explained(
+            "url",
+            Some("memory:"),
+            Url::FORMS,
+            Url::parse,
+            Url::masked,
+            "What carries publications between nodes. `memory:` is one node by itself.",
+        );
+        let prefix = section.parsed(
+            "prefix",
+            Some(PREFIX),
+            "at most 64 bytes without white space",
+            |text| {
+                (text.len() <= 64 && !text.contains(char::is_whitespace)).then(|| text.to_owned())
+            },
+            String::clone,
+            "Channel `news` is the Redis channel `<prefix>news`. Each fleet needs its own where several \
+             share a server, whatever their databases; with a database other than 0 in `broker.url` it is \
+             not the default.",
+        );
+        let secret = section.parsed(
+            "secret",
+            None,
+            Secret::ALLOWED,
+            Secret::parse,
+            |_| "***".to_owned(),
+            "What the header lines of this fleet's nodes are known by, in place of the secret that nodes keep in \
+             Redis. Only for a Redis that has no functions, or a user that may not call and load them; then the \
+             same on all nodes.",
+        );
+        let url = with_sentinel_login(&mut section, url.unwrap_or(Url::Memory));
+        if url.database() != 0 && prefix.as_deref() == Some(PREFIX) {
+            section.fault(
+                "prefix",
+                format!(
+                    "must be another than {PREFIX:?} where broker.url names a database other than 0, here \
+                     {0}: pub/sub and functions belong to the whole server, so fleets that share one need a \
+                     prefix each, such as \"tidegate{0}:\"",
+                    url.database()
+                ),
+            );
+        }
+        let trust = trust(&mut section, &url);
+        Self {
+            url,
+            trust,
+            prefix: prefix.unwrap_or_default(),
+            publish_timeout: section.duration(
+                "publish_timeout",
+                "2s",
+                Duration::from_millis(50)..=Duration::from_secs(60),
+                "A publication the broker has not taken after so long is answered `unavailable`. It \
+                 may still arrive: the answer can be what was lost.",
+            ),
+            idempotency_window,
+            secret,
+            rules: Rules::default(),
+        }
+    }
+
+    /// Which channels keep history.
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+}
+
+/// The sentinels' own login. One that nobody would ask for is a fault, as its owner has something else in
+/// mind than is done.
+fn with_sentinel_login(section: &mut Section<'_>, url: Url) -> Url {
+    let user = section.parsed(
+        "sentinel_user",
+        None,
+        "the name of a user",
+        |text| (!text.is_empty()).then(|| text.to_owned()),
+        |_| "***".to_owned(),
+        "The user that nodes log in as at the sentinels, with `broker.sentinel_password`. Not set: the \
+         sentinels' default user.",
+    );
+    let password = section.parsed(
+        "sentinel_password",
+        None,
+        "a password",
+        |text| (!text.is_empty()).then(|| text.to_owned()),
+        |_| "***".to_owned(),
+        "The password of the sentinels, where `broker.url` is `redis+sentinel://` or alike. Not set: they \
+         are asked without a login, and where they want one with that of `broker.url`.",
+    );
+    let keys = ["sentinel_user", "sentinel_password"];
+    if !url.has_sentinels() {
+        for key in keys.into_iter().filter(|key| section.is_given(key)).collect::<Vec<_>>() {
+            section.fault(key, "has no use, as broker.url names no sentinels");
+        }
+    } else if section.is_given(keys[0]) && !section.is_given(keys[1]) {
+        section.fault(keys[0], "has no use without broker.sentinel_password");
+    }
+    match password {
+        Some(password) => url.with_sentinel_login(user, password),
+        None => url,
+    }
+}
+
+/// Whom the connections to Redis trust. A certificate authority that would not be asked is a fault: who
+/// names one takes it that what is said is encrypted.
+fn trust(section: &mut Section<'_>, url: &Url) -> Option<Trust> {
+    let ca_file = section.text(
+        "ca_file",
+        None,
+        "the path of a file",
+        |text| (!text.is_empty()).then(|| PathBuf::from(text)),
+        |path| path.display().to_string(),
+        "The certificate authorities that Redis' certificates are checked against, in PEM, where \
+         `broker.url` is `rediss://` or alike. Not set: those of the system.",
+    );
+    match (url, ca_file) {
+        (url, ca_file) if url.is_encrypted() => match Trust::read(ca_file.as_deref()) {
+            Ok(trust) => return Some(trust),
+            Err(error) => section.fault("ca_file", error.to_string()),
+        },
+        (Url::Redis(_), Some(_)) => section.fault(
+            "ca_file",
+            "has no use, as broker.url is without TLS; write rediss:// there, or leave this out",
+        ),
+        _ => {}
+    }
+    None
+}

@@ -1,0 +1,35 @@
+//! The command that publishes.
+
+use ::redis::Pipeline;
+
+use super::line::Queued;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::header;
+use crate::publication::Channel;
+
+/// Adds it.
+///
+/// `key`: what the header line of a publication that goes past the functions is signed with.
+pub fn add(context: &Context, pipeline: &mut Pipeline, queued: &Queued, key: Option<&str>) {
+    let (channel, publication) = (&queued.item.channel, &queued.item.publication);
+    let name = context.name(channel);
+    if context.appends(channel.as_str()) {
+        let id = publication.id.as_deref().unwrap_or_default();
+        let millis = publication.sent_at.map(|micros| (micros / 1000).to_string());
+        pipeline
+            .cmd("FCALL")
+            .arg("tidegate_append")
+            .arg(1)
+            .arg(name)
+            .arg(&publication.payload[..])
+            .arg(header::object(publication, context.node))
+            .arg(id)
+            .arg(millis.unwrap_or_default());
+    } else {
+        if !Channel::is_internal(channel.as_str()) {
+            context.routing.plain.published(channel);
+        }
+        let line = header::write(publication, context.node, key);
+        pipeline.cmd(context.pubsub.publish()).arg(name).arg(line);
+    }
+}

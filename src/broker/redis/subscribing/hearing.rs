@@ -1,0 +1,159 @@
+//! What one master says on its subscribed connection, and to whom it is handed on.
+
+use bytes::Bytes;
+
+use super::course::{Course, OWN_INTERVAL};
+use super::probe;
+use crate::broker::event::Event;
+use crate::broker::redis::announcement;
+use crate::broker::redis::connection::cause::Cause;
+use crate::broker::redis::connection::resp::Said;
+use crate::broker::redis::context::Context;
+use crate::broker::redis::header;
+use crate::broker::redis::lanes::lane::Lane;
+use crate::broker::redis::presence::calls as presence;
+use crate::broker::redis::revocation::calls as revocation;
+use crate::broker::redis::rules::turns::Turn;
+use crate::publication::{Channel, Publication};
+use crate::telemetry;
+
+/// What a gap is put down to.
+const RECONNECTED: &str = "broker_reconnected";
+const RULES_CHANGED: &str = "rules_changed";
+const TOO_LARGE: &str = "publication_too_large";
+
+/// Hands it on.
+#[derive(Clone, Copy)]
+pub struct Hearing<'a> {
+    pub lane: &'a Lane,
+    pub context: &'a Context,
+}
+
+impl Hearing<'_> {
+    /// `more`: more was read behind it.
+    pub fn hear(self, said: Said<'_>, more: bool, course: &mut Course) {
+        match said {
+            Said::Message { channel, payload } => self.message(channel, payload, more, course),
+            Said::Subscribed { channel } => self.subscribed(channel, course),
+            Said::Unsubscribed { channel } => self.unsubscribed(channel, course),
+            Said::TooLarge { channel, .. } => {
+                if let Some(channel) = self.channel(channel) {
+                    self.context.hand_on(Event::Gap { channel: &channel, reason: TOO_LARGE });
+                }
+            }
+            Said::Error(error) => {
+                course.is_doubtful = true;
+                match Cause::of_line(error) {
+                    Some(Cause::Moved) => self.lane.doubt(),
+                    _ => self.refused(error, course),
+                }
+            }
+            Said::Greeted { .. } | Said::Echoed(_) | Said::Other => {}
+        }
+    }
+
+    fn message(self, name: &[u8], payload: &[u8], more: bool, course: &mut Course) {
+        let Some(channel) = self.context.channel(name) else { return };
+        if revocation::is_channel(channel) {
+            if let Some((user, before)) = revocation::told(payload) {
+                (self.context.sink)(Event::Revoked { user, before });
+            }
+            return;
+        }
+        let publication =
+            header::read(Bytes::copy_from_slice(payload), |key| self.context.secrets.knows(key));
+        if announcement::is_channel(channel) {
+            self.announced(&publication);
+        } else if Channel::is_probe(channel) {
+            course.probed.send_replace(probe::number(&publication.payload));
+        } else if let Some(told) = self.context.presence.channel_of(channel) {
+            if let Some((user, change)) = presence::change(&publication.payload) {
+                self.context.hand_on(Event::Presence { channel: told, user, change });
+            }
+        } else {
+            self.context.hand_on(Event::Publication { channel, publication, more });
+        }
+    }
+
+    fn announced(self, publication: &Publication) {
+        if let Some(announcement) = announcement::told(&publication.payload) {
+            (self.context.sink)(Event::Announced(announcement));
+        } else if announcement::told_news(&publication.payload)
+            .is_some_and(|node| node != self.context.node)
+        {
+            self.context.rules_news.notify_one();
+        }
+    }
+
+    fn subscribed(self, name: &[u8], course: &mut Course) {
+        course.own_is(name, true, self.context);
+        if let Some(kept) = course.kept(name, self.context) {
+            kept.confirmed = true;
+            kept.pause = OWN_INTERVAL;
+            // What was said before went past this node.
+            if revocation::is_channel(kept.channel.as_str()) {
+                self.context.revocations_subscribed.notify_one();
+            }
+            if announcement::is_channel(kept.channel.as_str()) {
+                self.context.rules_news.notify_one();
+            }
+        }
+        if let Some(channel) = self.channel(name)
+            && let Some(interrupted) = self.lane.wanted.confirm(&channel)
+        {
+            let map = &self.context.map;
+            // While its slot comes here, others may have appended to its history before.
+            let imported = map.imports(self.lane, map.slot(&channel));
+            let behind = imported && self.context.keeps_history(channel.as_str());
+            if !imported || interrupted || behind {
+                let interrupted = (interrupted || behind).then_some(RECONNECTED);
+                self.context.hand_on(Event::Subscribed { channel: &channel, interrupted });
+            }
+        }
+    }
+
+    fn unsubscribed(self, name: &[u8], course: &mut Course) {
+        course.own_is(name, false, self.context);
+        if let Some(kept) = course.kept(name, self.context) {
+            kept.confirmed = false;
+            self.lane.doubt();
+        }
+        if let Some(channel) = self.channel(name)
+            && self.lane.wanted.interrupted(&channel)
+        {
+            // The channel's slot has gone to another master.
+            self.lane.doubt();
+        }
+    }
+
+    /// Redis refuses to subscribe something. It does not say what, but what of the nodes' own is not confirmed
+    /// is among it.
+    fn refused(self, error: &[u8], course: &mut Course) {
+        let names: Vec<_> =
+            course.refuse_kept().map(|channel| self.context.name(channel)).collect();
+        let error = String::from_utf8_lossy(error);
+        telemetry::broker_refused("SUBSCRIBE", &names.join(", "), &error);
+    }
+
+    /// Has the hub look again at channels whose history begins or ends by other rules than the node's own.
+    pub fn turn(self, turn: &Turn) {
+        let own = self.context.library.get().rules();
+        let is_meant = |channel: &Channel| {
+            let name = channel.as_str();
+            !Channel::is_internal(name) && own.kept_since(name).is_some() && turn.is_about(name)
+        };
+        for channel in self.lane.wanted.confirmed(is_meant) {
+            let interrupted = Some(RULES_CHANGED);
+            (self.context.sink)(Event::Subscribed { channel: &channel, interrupted });
+        }
+    }
+
+    /// The channel of a name in Redis.
+    fn channel(self, name: &[u8]) -> Option<Channel> {
+        let name = self.context.channel(name)?;
+        match Channel::is_internal(name) {
+            true => Some(Channel::internal(name)),
+            false => Channel::new(name).ok(),
+        }
+    }
+}

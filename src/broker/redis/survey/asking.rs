@@ -1,0 +1,68 @@
+//! Questions to one master, and the texts of its answers.
+
+use std::time::Duration;
+
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::{Pipeline, RedisError, Value};
+use tokio::time::timeout;
+
+use crate::broker::redis::questions::SILENT;
+use crate::broker::survey::Reading;
+
+/// How long all answers to one batch of questions may take together.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Each question has its own answer, [`Value::ServerError`] among them.
+pub async fn ask(
+    connection: &mut MultiplexedConnection,
+    questions: &Pipeline,
+) -> Result<Vec<Value>, String> {
+    let asking = connection.req_packed_commands(questions, 0, questions.len());
+    match timeout(ANSWER_TIMEOUT, asking).await {
+        Ok(answers) => answers.map_err(|error| error.to_string()),
+        Err(_) => Err(SILENT.to_string()),
+    }
+}
+
+/// The text of an answer; of several, the last one's: `CONFIG GET` says the name first.
+pub fn text(answer: Value) -> Reading<String> {
+    match answer.extract_error().map_err(|error| words(&error))? {
+        Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text),
+        Value::Int(number) => Ok(number.to_string()),
+        Value::Array(mut values) => values.pop().map_or(Ok(String::new()), text),
+        Value::Map(mut pairs) => pairs.pop().map_or(Ok(String::new()), |(_, value)| text(value)),
+        Value::Nil => Ok(String::new()),
+        other => Err(format!("an answer that is none to the question: {other:?}")),
+    }
+}
+
+/// What the server said, without the crate's words around it.
+pub fn words(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn answers_are_read_in_both_protocols_forms() {
+        let list = Value::Array(vec![bulk("timeout"), bulk("0")]);
+        let map = Value::Map(vec![(bulk("timeout"), bulk("0"))]);
+        assert_eq!([text(list), text(map)], [Ok("0".to_owned()), Ok("0".to_owned())]);
+        assert_eq!(
+            text(Value::Array(Vec::new())),
+            Ok(String::new()),
+            "Redis knows no such setting"
+        );
+        assert!(text(Value::Boolean(true)).is_err());
+    }
+}
