@@ -30,44 +30,11 @@ const PREFIX: &str = "tidegate:";
 
 impl Config {
     pub fn read(settings: &mut Settings) -> Self {
-        let idempotency_window = settings.section("history").duration(
-            "idempotency_window",
-            "5m",
-            Duration::from_secs(1)..=Duration::from_secs(24 * 3600),
-            "A publication with the same idempotency key is published once within it. Holds for \
-             channels with history.",
-        );
+        let idempotency_window = idempotency_window(settings);
         let mut section = settings.section("broker");
-        let url = section.explained(
-            "url",
-            Some("memory:"),
-            Url::FORMS,
-            Url::parse,
-            Url::masked,
-            "What carries publications between nodes. `memory:` is one node by itself.",
-        );
-        let prefix = section.parsed(
-            "prefix",
-            Some(PREFIX),
-            "at most 64 bytes without white space",
-            |text| {
-                (text.len() <= 64 && !text.contains(char::is_whitespace)).then(|| text.to_owned())
-            },
-            String::clone,
-            "Channel `news` is the Redis channel `<prefix>news`. Each fleet needs its own where several \
-             share a server, whatever their databases; with a database other than 0 in `broker.url` it is \
-             not the default.",
-        );
-        let secret = section.parsed(
-            "secret",
-            None,
-            Secret::ALLOWED,
-            Secret::parse,
-            |_| "***".to_owned(),
-            "What the header lines of this fleet's nodes are known by, in place of the secret that nodes keep in \
-             Redis. Only for a Redis that has no functions, or a user that may not call and load them; then the \
-             same on all nodes.",
-        );
+        let url = url(&mut section);
+        let prefix = prefix(&mut section);
+        let secret = secret(&mut section);
         let url = with_sentinel_login(&mut section, url.unwrap_or(Url::Memory));
         if url.database() != 0 && prefix.as_deref() == Some(PREFIX) {
             section.fault(
@@ -102,6 +69,55 @@ impl Config {
     pub fn with_rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
     }
+}
+
+fn idempotency_window(settings: &mut Settings) -> Duration {
+    settings.section("history").duration(
+        "idempotency_window",
+        "5m",
+        Duration::from_secs(1)..=Duration::from_secs(24 * 3600),
+        "A publication with the same idempotency key is published once within it. Holds for \
+         channels with history.",
+    )
+}
+
+fn url(section: &mut Section<'_>) -> Option<Url> {
+    section.explained(
+        "url",
+        Some("memory:"),
+        Url::FORMS,
+        Url::parse,
+        Url::masked,
+        "What carries publications between nodes. `memory:` is one node by itself.",
+    )
+}
+
+fn prefix(section: &mut Section<'_>) -> Option<String> {
+    section.parsed(
+        "prefix",
+        Some(PREFIX),
+        "at most 64 bytes without white space",
+        |text| {
+            (text.len() <= 64 && !text.contains(char::is_whitespace)).then(|| text.to_owned())
+        },
+        String::clone,
+        "Channel `news` is the Redis channel `<prefix>news`. Each fleet needs its own where several \
+         share a server, whatever their databases; with a database other than 0 in `broker.url` it is \
+         not the default.",
+    )
+}
+
+fn secret(section: &mut Section<'_>) -> Option<Secret> {
+    section.parsed(
+        "secret",
+        None,
+        Secret::ALLOWED,
+        Secret::parse,
+        |_| "***".to_owned(),
+        "What the header lines of this fleet's nodes are known by, in place of the secret that nodes keep in \
+         Redis. Only for a Redis that has no functions, or a user that may not call and load them; then the \
+         same on all nodes.",
+    )
 }
 
 /// The sentinels' own login. One that nobody would ask for is a fault, as its owner has something else in

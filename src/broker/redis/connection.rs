@@ -5,6 +5,7 @@ pub mod cause;
 pub mod feed;
 pub mod link;
 pub mod pool;
+pub mod reconnecting;
 pub mod resp;
 pub mod server;
 pub mod socket;

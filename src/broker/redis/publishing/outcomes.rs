@@ -46,17 +46,11 @@ impl Outcomes {
     ) -> Option<Cause> {
         let Answered { answers, verdicts, elsewhere } = answered;
         self.tell_refusal(&batch, &verdicts, &answers);
-        let cause = verdicts.iter().take(batch.len()).find_map(|verdict| match verdict {
-            Verdict::Later(cause) => Some(*cause),
-            _ => None,
-        });
+        let cause = verdicts.iter().take(batch.len()).find_map(|verdict| verdict.cause());
         let mut taken: HashSet<Channel> = HashSet::new();
         let mut again = Vec::new();
         for (at, (queued, verdict)) in batch.into_iter().zip(verdicts).enumerate().rev() {
-            // Of the latter it is not known.
-            let is_taken = matches!(verdict, Verdict::Taken(_)) && cause.is_some()
-                || verdict == Verdict::Refused(UNANSWERED);
-            if is_taken {
+            if cause.is_some() && may_be_taken(verdict) {
                 taken.insert(queued.item.channel.clone());
             }
             match verdict {
@@ -100,4 +94,8 @@ impl Outcomes {
         }
         self.refused = refusal.is_some();
     }
+}
+
+fn may_be_taken(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Taken(_) | Verdict::Refused(UNANSWERED))
 }

@@ -17,8 +17,9 @@ use super::outcomes::Outcomes;
 use super::replicas::{REPLICA_TIMEOUT, Replicas, is_replica};
 use super::upkeep::Upkeep;
 use super::verdict::{UNANSWERED, Verdict};
+use crate::backoff::Backoff;
 use crate::broker::redis::connection::cause::Cause;
-use crate::broker::redis::connection::link::Backoff;
+use crate::broker::redis::connection::reconnecting::Reconnecting;
 use crate::broker::redis::context::Context;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::secret::{self, Secret};
@@ -39,9 +40,8 @@ const ROLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a new connection may take to be made ready for publishing.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pauses before what Redis could not do yet goes out again: the first, and the longest.
-const AGAIN_PAUSE: Duration = Duration::from_millis(10);
-const AGAIN_PAUSE_MAX: Duration = Duration::from_millis(200);
+/// Before what Redis could not do yet goes out again.
+const AGAIN_PAUSE: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(200));
 
 const LACKING: Unavailable = Unavailable("redis lacks the functions that history needs");
 
@@ -50,7 +50,7 @@ const REPLICA: &str = "it is a replica";
 /// Publishes what stands in the lane's line, for ever.
 pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
     let mut publisher = Publisher::new(lane.clone(), context);
-    let mut backoff = Backoff::default();
+    let mut reconnecting = Reconnecting::default();
     loop {
         let connected = tokio::select! {
             connected = publisher.connect() => connected,
@@ -58,7 +58,7 @@ pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
         };
         let why = match connected {
             Ok(connection) => {
-                backoff.connected();
+                reconnecting.connected();
                 lane.state.works(Part::Publisher);
                 lane.line.set_stuck(None);
                 let Lost { asked, why } = publisher.publish(connection).await;
@@ -70,7 +70,7 @@ pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
         lane.state.fails(Part::Publisher, &why);
         lane.doubt();
         tokio::select! {
-            () = sleep(backoff.next()) => telemetry::broker_reconnecting(),
+            () = sleep(reconnecting.next_pause()) => telemetry::broker_reconnecting(),
             never = lane.line.expire() => match never {},
         }
     }
@@ -85,8 +85,8 @@ struct Lost {
 struct Publisher {
     lane: Arc<Lane>,
     context: Arc<Context>,
-    /// How many batches in a row had something that goes out again.
-    asked_again: u32,
+    /// Counts the batches in a row that had something that goes out again.
+    again: Backoff,
     /// When the server was last asked what it is.
     role_asked: Instant,
     replicas: Replicas,
@@ -109,7 +109,7 @@ impl Drop for Flight {
 impl Publisher {
     fn new(lane: Arc<Lane>, context: Arc<Context>) -> Self {
         Self {
-            asked_again: 0,
+            again: AGAIN_PAUSE,
             role_asked: Instant::now(),
             replicas: Replicas::default(),
             limits: Limits::default(),
@@ -252,16 +252,14 @@ impl Publisher {
         match cause {
             None if is_lacking => return self.upkeep.mend(connection).await,
             None => {
-                self.asked_again = 0;
+                self.again.reset();
                 return Ok(());
             }
             Some(Cause::NoFunction) => self.upkeep.mend(connection).await?,
             Some(Cause::Moved) => self.lane.doubt(),
             Some(Cause::Asked | Cause::Split | Cause::Busy) => {}
         }
-        let pause = AGAIN_PAUSE * 2u32.pow(self.asked_again.min(6));
-        self.asked_again += 1;
-        sleep(pause.min(AGAIN_PAUSE_MAX)).await;
+        sleep(self.again.next_pause()).await;
         Ok(())
     }
 }

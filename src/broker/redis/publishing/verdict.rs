@@ -33,6 +33,14 @@ impl Verdict {
         }
     }
 
+    /// Why it is to go out again. None: it is not.
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Later(cause) => Some(cause),
+            Self::Taken(_) | Self::Refused(_) => None,
+        }
+    }
+
     fn of_error(error: &ServerError) -> Self {
         let cause = Cause::of(error.code(), error.details().unwrap_or_default());
         match (cause, error.code()) {

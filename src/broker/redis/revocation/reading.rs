@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Revocations;
 use super::calls::{PAGE_MAX, WRITES_MAX};
+use crate::backoff::{Backoff, jittered};
 use crate::broker::event::Event;
 use crate::broker::redis::context::Context;
 use crate::broker::redis::questions::Questions;
@@ -24,9 +25,12 @@ const RELOAD_ALL_INTERVAL: Duration = Duration::from_secs(600);
 /// each stamps what it was asked for.
 const OVERLAP: Duration = Duration::from_secs(300);
 
-/// Pauses before Redis is asked again when it could not answer: the first, and the longest.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Before Redis is asked again when it could not answer.
+const RETRY_PAUSE: Backoff =
+    Backoff::new(Duration::from_millis(250), Duration::from_secs(30)).with_jitter(JITTER);
+
+/// By how much pauses are cut at most, at random.
+const JITTER: f64 = 0.5;
 
 /// Between two calls that write revocations again, so that others get their turn at Redis.
 const WRITES_PAUSE: Duration = Duration::from_millis(5);
@@ -39,29 +43,25 @@ pub async fn run(context: Arc<Context>) -> Infallible {
     let revocations = Revocations::new(Questions { context: context.clone() });
     let mut reader = Reader { revocations, context: context.clone(), seen: 0 };
     let mut all_at = Instant::now();
-    let mut failures = 0;
+    let mut retry = RETRY_PAUSE;
+    let mut pause = jittered(RELOAD_INTERVAL, JITTER);
     loop {
-        let pause = match failures {
-            0 => RELOAD_INTERVAL,
-            _ => (RETRY_PAUSE * 2u32.pow(failures.min(8) - 1)).min(RETRY_PAUSE_MAX),
-        };
         let subscribed = context.revocations_subscribed.notified();
-        if timeout(jittered(pause), subscribed).await.is_ok() {
+        if timeout(pause, subscribed).await.is_ok() {
             all_at = Instant::now();
         }
         let all = all_at <= Instant::now();
         match reader.read(all).await {
-            Ok(()) if all => {
-                (all_at, failures) = (Instant::now() + jittered(RELOAD_ALL_INTERVAL), 0);
+            Ok(()) => {
+                retry.reset();
+                pause = jittered(RELOAD_INTERVAL, JITTER);
+                if all {
+                    all_at = Instant::now() + jittered(RELOAD_ALL_INTERVAL, JITTER);
+                }
             }
-            Ok(()) => failures = 0,
-            Err(Unavailable(_)) => failures += 1,
+            Err(Unavailable(_)) => pause = retry.next_pause(),
         }
     }
-}
-
-fn jittered(time: Duration) -> Duration {
-    time.mul_f64(rand::random_range(0.5..=1.0))
 }
 
 struct Reader {

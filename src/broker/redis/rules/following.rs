@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::installing::install;
 use super::mismatch::Mismatch;
 use super::past::PastHistory;
+use crate::backoff::jittered;
 use crate::broker::redis::connection::pool::QuestionError;
 use crate::broker::redis::context::Context;
 use crate::broker::redis::functions::fleet::Fleet;
@@ -38,7 +39,7 @@ pub async fn run(context: Arc<Context>) -> Infallible {
     let mut is_settled = true;
     loop {
         let pause = if is_settled { CHECK_INTERVAL } else { UNSETTLED_INTERVAL };
-        let pause = pause.mul_f64(rand::random_range(0.5..=1.0));
+        let pause = jittered(pause, 0.5);
         // Whether there is news or not.
         let _ = timeout(pause, context.rules_news.notified()).await;
         let lanes = context.map.lanes();

@@ -61,11 +61,10 @@ impl Commands<'_> {
 
     /// Asks for a channel that is always subscribed, where it is the lane's and not confirmed.
     pub fn keep(self, asking: &mut Asking, kept: &mut Kept) {
-        let is_due = kept.asked.is_none_or(|asked| asked.elapsed() >= kept.pause);
         let map = &self.context.map;
         let is_here =
             |channel| map.owns(self.lane, channel) || map.imports(self.lane, map.slot(channel));
-        if !kept.confirmed && is_due && is_here(&kept.channel) {
+        if !kept.confirmed && kept.is_due() && is_here(&kept.channel) {
             kept.asked = Some(Instant::now());
             self.ask(asking, self.context.pubsub.subscribe(), [&kept.channel]);
         }

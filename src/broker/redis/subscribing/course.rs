@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::broker::redis::connection::feed::Asking;
 use crate::broker::redis::connection::resp::Said;
 use crate::broker::redis::context::Context;
@@ -16,8 +17,8 @@ use crate::telemetry;
 /// How long a channel of the nodes' own may stay unconfirmed before it is asked for again.
 pub const OWN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Longest pause before one that was refused is asked for again; each refusal doubles it.
-const OWN_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Before one that was refused is asked for again.
+const OWN_PAUSE: Backoff = Backoff::new(OWN_INTERVAL, Duration::from_secs(30));
 
 /// Most `PING`s that are remembered. A server that is busy with a script refuses them and all else in the
 /// same words, so those that it did not answer are forgotten by and by.
@@ -42,13 +43,23 @@ pub struct Kept {
     pub channel: Channel,
     pub confirmed: bool,
     pub asked: Option<Instant>,
-    /// Until it is asked for again.
-    pub pause: Duration,
+    /// How often Redis refused it in a row.
+    refusals: u32,
 }
 
 impl Kept {
     pub fn new(channel: Channel) -> Self {
-        Self { channel, confirmed: false, asked: None, pause: OWN_INTERVAL }
+        Self { channel, confirmed: false, asked: None, refusals: 0 }
+    }
+
+    /// Is it to be asked for now, if it is not confirmed?
+    pub fn is_due(&self) -> bool {
+        self.asked.is_none_or(|asked| asked.elapsed() >= OWN_PAUSE.pause_after(self.refusals))
+    }
+
+    pub fn confirm(&mut self) {
+        self.confirmed = true;
+        self.refusals = 0;
     }
 }
 
@@ -101,7 +112,7 @@ impl Course {
     pub fn refuse_kept(&mut self) -> impl Iterator<Item = &Channel> {
         let refused = self.kept.iter_mut().filter(|kept| kept.asked.is_some() && !kept.confirmed);
         refused.map(|kept| {
-            kept.pause = (kept.pause * 2).min(OWN_PAUSE_MAX);
+            kept.refusals = kept.refusals.saturating_add(1);
             &kept.channel
         })
     }

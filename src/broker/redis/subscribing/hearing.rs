@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::course::{Course, OWN_INTERVAL};
+use super::course::Course;
 use super::probe;
 use crate::broker::event::Event;
 use crate::broker::redis::announcement;
@@ -88,8 +88,7 @@ impl Hearing<'_> {
     fn subscribed(self, name: &[u8], course: &mut Course) {
         course.own_is(name, true, self.context);
         if let Some(kept) = course.kept(name, self.context) {
-            kept.confirmed = true;
-            kept.pause = OWN_INTERVAL;
+            kept.confirm();
             // What was said before went past this node.
             if revocation::is_channel(kept.channel.as_str()) {
                 self.context.revocations_subscribed.notify_one();

@@ -15,7 +15,7 @@ use super::wanted::Wanted;
 use crate::broker::redis::announcement;
 use crate::broker::redis::connection::cause::Cause;
 use crate::broker::redis::connection::feed::{self, Asking, Feed, Lost};
-use crate::broker::redis::connection::link::Backoff;
+use crate::broker::redis::connection::reconnecting::Reconnecting;
 use crate::broker::redis::context::Context;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::revocation::calls as revocation;
@@ -52,11 +52,11 @@ struct Subscriber<'a> {
 
 impl Subscriber<'_> {
     async fn listen(&self) -> Infallible {
-        let mut backoff = Backoff::default();
+        let mut reconnecting = Reconnecting::default();
         loop {
             let Err(why) = match feed::open(&self.lane.server).await {
                 Ok((feed, asking)) => {
-                    backoff.connected();
+                    reconnecting.connected();
                     self.serve(feed, asking).await
                 }
                 Err(why) => Err(why),
@@ -66,7 +66,7 @@ impl Subscriber<'_> {
             self.lane.state.fails(Part::Subscriber, &why);
             self.lane.state.fails(Part::Probe, &"");
             self.lane.doubt();
-            sleep(backoff.next()).await;
+            sleep(reconnecting.next_pause()).await;
             telemetry::broker_reconnecting();
         }
     }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::layout::Layout;
 use super::source::Source;
-use crate::broker::redis::connection::link::Backoff;
+use crate::broker::redis::connection::reconnecting::PAUSE;
 use crate::broker::redis::context::Context;
 use crate::broker::redis::lanes::place::Place;
 use crate::broker::redis::tasks;
@@ -21,12 +21,12 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Looks for ever; what is known stays in use while nobody answers.
 pub async fn watch<S: Source>(context: Arc<Context>, mut source: S) {
-    let mut backoff = Backoff::default();
+    let mut backoff = PAUSE;
     let mut known = Layout::default();
     loop {
         let pause = match source.look(&context).await {
             Ok(layout) => {
-                backoff = Backoff::default();
+                backoff.reset();
                 if layout != known {
                     if layout.moving != known.moving {
                         telemetry::slots_move(layout.moving.len());
@@ -45,7 +45,7 @@ pub async fn watch<S: Source>(context: Arc<Context>, mut source: S) {
                 if known.masters.is_empty() {
                     context.state.masters_unknown(&why);
                 }
-                backoff.next()
+                backoff.next_pause()
             }
         };
         sleep(LOOK_PAUSE).await;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::broker::unavailable::Unavailable;
 
-/// Pauses before a refused channel is asked for again: the first, and the longest.
-pub const REFUSED_PAUSE: Duration = Duration::from_millis(100);
-const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Before a refused channel is asked for again.
+pub const REFUSED_PAUSE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// A channel that is wanted, and who waits for it.
 #[derive(Default)]
@@ -44,8 +44,8 @@ impl Entry {
     /// Returns how long to wait before it is asked for again.
     pub fn refuse(&mut self) -> Duration {
         self.standing = Standing::Refused;
-        let pause = REFUSED_PAUSE * 2u32.pow(self.refusals.min(6));
-        self.refusals += 1;
-        pause.min(REFUSED_PAUSE_MAX)
+        let pause = REFUSED_PAUSE.pause_after(self.refusals);
+        self.refusals = self.refusals.saturating_add(1);
+        pause
     }
 }
