@@ -16,86 +16,14 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::writer::{LogQueue, Report};
+use super::config::{Config, Format};
 use super::metrics::METRICS;
-use super::trace;
-use crate::settings::Settings;
 
 /// How long the end of a process waits for its last lines to be written.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a panic waits for its line to be written: another panic may follow that ends the process.
 const PANIC_LINE_TIMEOUT: Duration = Duration::from_millis(50);
-
-/// Most counters of `telemetry.top_channels`: 5.3 MB, at most.
-const TOP_CHANNELS_MAX: usize = 4096;
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Text on a terminal, else JSON.
-    Auto,
-    Text,
-    Json,
-}
-
-/// The `[telemetry]` section.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub log_level: LevelFilter,
-    pub log_format: Format,
-    pub traces: trace::Config,
-    /// Counters for the busiest channels. 0: nothing is counted.
-    pub top_channels: usize,
-}
-
-impl Config {
-    pub fn read(settings: &mut Settings) -> Self {
-        let mut section = settings.section("telemetry");
-        Self {
-            log_level: section.choice(
-                "log_level",
-                "info",
-                &[
-                    ("error", LevelFilter::ERROR),
-                    ("warn", LevelFilter::WARN),
-                    ("info", LevelFilter::INFO),
-                    ("debug", LevelFilter::DEBUG),
-                    ("trace", LevelFilter::TRACE),
-                ],
-                "Least important lines that are logged. `error`: somebody must act; `warn`: may look.",
-            ),
-            log_format: section.choice(
-                "log_format",
-                "auto",
-                &[("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)],
-                "`text` for people, `json` for machines; `auto` asks whether stderr is a terminal.",
-            ),
-            traces: trace::Config::read(&mut section),
-            top_channels: section.number(
-                "top_channels",
-                512,
-                0..=TOP_CHANNELS_MAX,
-                "Counters for the busiest channels (`GET /api/top`), as many again for their bytes: \
-                 with more, more of them are counted exactly. Rounded up to a multiple of 64, at most 1.3 KB \
-                 each. 0: nothing is counted.",
-            ),
-        }
-    }
-}
-
-impl Config {
-    /// For commands that tell what went wrong in words of their own: nothing below `error` is logged.
-    pub fn quiet(&mut self) {
-        self.log_level = self.log_level.min(LevelFilter::ERROR);
-    }
-
-    /// For commands that somebody runs by hand: lines, unless JSON was asked for.
-    pub fn for_people(&mut self) {
-        if self.log_format == Format::Auto {
-            self.log_format = Format::Text;
-        }
-    }
-}
 
 /// Starts the log of this process. Only the first call counts.
 pub fn start_log(config: &Config) {
@@ -141,12 +69,20 @@ struct Dropped;
 
 impl Report for Dropped {
     fn dropped(&self, lines: u64) {
-        METRICS.log_lines_dropped.inc_by(lines);
+        METRICS.node.log_lines_dropped.inc_by(lines);
     }
 
     fn tell(&self, lines: u64) {
-        super::log_lines_dropped(lines);
+        lines_dropped(lines);
     }
+}
+
+/// Log lines were dropped while standard error was not read, or could not be written to.
+fn lines_dropped(lines: u64) {
+    tracing::warn!(
+        lines,
+        "log lines were dropped here: standard error was not read, or not writable"
+    );
 }
 
 /// Writes what this process has to say last, beside the log, and waits a bounded time for it.
@@ -182,7 +118,7 @@ impl Drop for FlushLog {
 }
 
 /// The crates that send traces write a line for every frame of every request, at `debug`. What went wrong
-/// is told by [`super::traces_not_taken`].
+/// is told by the exporting of traces.
 const EXPORTING: [&str; 5] = ["h2", "hyper", "opentelemetry", "tonic", "tower"];
 
 fn lines_of(level: LevelFilter) -> Targets {

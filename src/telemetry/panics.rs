@@ -11,7 +11,7 @@ pub fn watch_panics() {
 }
 
 fn panicked(panic: &PanicHookInfo<'_>) {
-    METRICS.panics.inc();
+    METRICS.node.panics.inc();
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or_default();
@@ -35,7 +35,7 @@ mod tests {
         static ONE: Mutex<()> = Mutex::new(());
         static WORDS: Mutex<&str> = Mutex::new("");
         let _one = ONE.lock().unwrap();
-        let (before, me) = (METRICS.panics.get(), thread::current().id());
+        let (before, me) = (METRICS.node.panics.get(), thread::current().id());
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
             panicked(panic);
@@ -46,7 +46,7 @@ mod tests {
         }));
         let caught = panic::catch_unwind(panic);
         panic::set_hook(usual);
-        assert!(caught.is_err() && METRICS.panics.get() > before);
+        assert!(caught.is_err() && METRICS.node.panics.get() > before);
         *WORDS.lock().unwrap()
     }
 

@@ -6,17 +6,12 @@
 
 mod config;
 mod export;
+mod ratio;
 mod span;
+mod tracer;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
-
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId};
-use tokio::time::Instant;
-use tracing::dispatcher::{self, Dispatch};
 use tracing::level_filters::LevelFilter;
-use tracing::{Metadata, Span};
-use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
+use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -25,56 +20,10 @@ pub use self::config::Config;
 pub use self::export::{Exporting, Unexportable};
 pub use self::span::{handshake_answered, handshake_began, publication_refused};
 pub(super) use self::span::{publish_answered, publish_began, relay_began, relay_ended};
-use super::metrics::{METRICS, SPANS_LIMITED};
-use crate::limits::Bucket;
-use crate::publication::{NodeId, Traceparent};
-
-/// Spans of one kind that a node makes in a second, at most; the others are not made, and counted.
-/// Whoever traces everything, or sends a sampled `traceparent` with everything, gets no more.
-pub const SPANS_PER_SECOND_MAX: usize = 1000;
-
-/// Spans a second that clients bring about with sampled `traceparent`s of their own, at most: they
-/// leave room for what the node chooses.
-pub const FORCED_SPANS_PER_SECOND_MAX: usize = 100;
-
-/// The target of the node's spans.
-const TARGET: &str = "tidegate::trace";
-
-/// Something that happens, traced or not. Dropped, it is over.
-#[derive(Debug, Default)]
-pub struct Trace(Option<Box<Span>>);
-
-/// What there are spans of.
-#[derive(Clone, Copy)]
-enum Kind {
-    Handshake,
-    Publish,
-    Relay,
-}
-
-impl Kind {
-    const COUNT: usize = 3;
-}
-
-/// Whose word it is that something is to be traced.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asker {
-    /// A client's, who may be anybody.
-    Client,
-    /// A service's or another node's.
-    Fleet,
-}
-
-/// What is needed to trace. None: nothing is traced.
-static TRACING: OnceLock<Tracing> = OnceLock::new();
-
-struct Tracing {
-    subscriber: Dispatch,
-    ratio: Ratio,
-    /// Of each kind.
-    budgets: [Mutex<Bucket>; Kind::COUNT],
-    forced: Mutex<Bucket>,
-}
+pub(super) use self::tracer::Asker;
+pub use self::tracer::Trace;
+use self::tracer::{TARGET, TRACING, Tracing};
+use crate::publication::NodeId;
 
 /// Starts to trace what the configuration asks for. Only the first call of a process counts. To be
 /// called within a runtime, which the exporting then runs on.
@@ -91,14 +40,8 @@ pub fn start_tracing(config: &Config, node: NodeId) -> Result<Exporting, Unexpor
         .with_tracked_inactivity(false);
     // Says that it wants nothing else, so that it costs nothing else anything.
     let only_ours = Targets::new().with_target(TARGET, LevelFilter::INFO);
-    let now = Instant::now();
-    let bucket = |per_second| Mutex::new(Bucket::full(per_second, now));
-    let tracing = Tracing {
-        subscriber: Dispatch::new(Registry::default().with(only_ours).with(layer)),
-        ratio: Ratio::default(),
-        budgets: std::array::from_fn(|_| bucket(SPANS_PER_SECOND_MAX)),
-        forced: bucket(FORCED_SPANS_PER_SECOND_MAX),
-    };
+    let subscriber = Registry::default().with(only_ours).with(layer);
+    let tracing = Tracing::new(subscriber.into());
     tracing.ratio.set(config.ratio);
     // Fails only where tracing was started before, as tests in one process may do.
     _ = TRACING.set(tracing);
@@ -109,128 +52,5 @@ pub fn start_tracing(config: &Config, node: NodeId) -> Result<Exporting, Unexpor
 pub fn set_trace_ratio(ratio: f64) {
     if let Some(tracing) = TRACING.get() {
         tracing.ratio.set(ratio);
-    }
-}
-
-impl Tracing {
-    /// Is it to be traced? A parent decides by its own flag.
-    fn wants(&self, kind: Kind, parent: Option<Traceparent>, asker: Asker) -> bool {
-        match parent {
-            None => self.ratio.hits() && self.has_room(kind, Asker::Fleet),
-            Some(parent) => parent.is_sampled() && self.has_room(kind, asker),
-        }
-    }
-
-    /// Takes a span's worth of what there may be. A client's comes out of two purses.
-    fn has_room(&self, kind: Kind, asker: Asker) -> bool {
-        let take = |bucket: &Mutex<Bucket>, per_second| {
-            let mut bucket = bucket.lock().expect("no code panics while it holds a bucket's lock");
-            bucket.take(1, per_second, Instant::now())
-        };
-        let may = asker == Asker::Fleet || take(&self.forced, FORCED_SPANS_PER_SECOND_MAX);
-        let has_room = may && take(&self.budgets[kind as usize], SPANS_PER_SECOND_MAX);
-        if !has_room {
-            METRICS.spans(SPANS_LIMITED, 1);
-        }
-        has_room
-    }
-
-    /// Makes a span that follows `parent`, or begins a trace.
-    fn span(&self, parent: Option<Traceparent>, make: impl FnOnce() -> Span) -> Trace {
-        let span = dispatcher::with_default(&self.subscriber, make);
-        debug_assert!(span.metadata().map(Metadata::target) == Some(TARGET), "{span:?}");
-        if let Some(parent) = parent {
-            let context = SpanContext::new(
-                TraceId::from_bytes(parent.trace()),
-                SpanId::from_bytes(parent.span()),
-                TraceFlags::SAMPLED,
-                true,
-                // Vendors' own `tracestate` is not carried.
-                Default::default(),
-            );
-            let context = opentelemetry::Context::new().with_remote_span_context(context);
-            // Fails only where the span has begun or has no layer.
-            _ = span.set_parent(context);
-        }
-        Trace(Some(Box::new(span)))
-    }
-}
-
-impl Trace {
-    /// What follows is a child of this span.
-    fn traceparent(&self) -> Option<Traceparent> {
-        let context = self.0.as_ref()?.context();
-        let span = context.span();
-        let context = span.span_context();
-        Traceparent::sampled(context.trace_id().to_bytes(), context.span_id().to_bytes())
-    }
-}
-
-/// A part of all, as the highest number that hits of those that are drawn.
-#[derive(Default)]
-struct Ratio(AtomicU64);
-
-impl Ratio {
-    fn set(&self, ratio: f64) {
-        // The cast saturates: 1.0 is the largest number.
-        self.0.store((ratio * 2f64.powi(64)) as u64, Ordering::Relaxed);
-    }
-
-    fn hits(&self) -> bool {
-        match self.0.load(Ordering::Relaxed) {
-            0 => false,
-            u64::MAX => true,
-            highest => rand::random::<u64>() < highest,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ratio_hits_as_often_as_it_says() {
-        let ratio = Ratio::default();
-        let hits = |part| {
-            ratio.set(part);
-            (0..10_000).filter(|_| ratio.hits()).count()
-        };
-        assert_eq!((hits(0.), hits(1.)), (0, 10_000));
-        // Twelve standard deviations to each side.
-        assert!((1900..=3100).contains(&hits(0.25)));
-    }
-
-    fn tracing() -> Tracing {
-        let full = |per_second| Mutex::new(Bucket::full(per_second, Instant::now()));
-        Tracing {
-            subscriber: Dispatch::none(),
-            ratio: Ratio::default(),
-            budgets: std::array::from_fn(|_| full(SPANS_PER_SECOND_MAX)),
-            forced: full(FORCED_SPANS_PER_SECOND_MAX),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_clients_ask_for_is_bounded_and_leaves_room() {
-        let tracing = tracing();
-        let sampled = Traceparent::sampled([1; 16], [1; 8]);
-        let made = |kind, asker| (0..5000).filter(|_| tracing.wants(kind, sampled, asker)).count();
-        assert_eq!(made(Kind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
-        assert_eq!(made(Kind::Handshake, Asker::Client), 0, "of both together");
-        let rest = SPANS_PER_SECOND_MAX - FORCED_SPANS_PER_SECOND_MAX;
-        assert_eq!(made(Kind::Publish, Asker::Fleet), rest);
-        assert_eq!(made(Kind::Relay, Asker::Fleet), SPANS_PER_SECOND_MAX);
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        assert_eq!(made(Kind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
-    }
-
-    #[test]
-    fn a_parent_that_is_not_sampled_decides() {
-        let tracing = tracing();
-        tracing.ratio.set(1.);
-        let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00".parse().ok();
-        assert!(unsampled.is_some() && !tracing.wants(Kind::Publish, unsampled, Asker::Client));
-        assert!(tracing.wants(Kind::Publish, None, Asker::Client));
     }
 }

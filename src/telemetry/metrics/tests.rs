@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::adder::SECONDS;
 use super::*;
 
 /// Names, with kind and help.

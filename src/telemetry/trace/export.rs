@@ -22,7 +22,8 @@ use tower::service_fn;
 
 use crate::dial::dial;
 use crate::publication::NodeId;
-use crate::telemetry::metrics::{METRICS, SPANS_DROPPED, SPANS_EXPORTED, SPANS_FAILED};
+use crate::telemetry::metrics::METRICS;
+use crate::telemetry::metrics::spans::{DROPPED, EXPORTED, FAILED};
 
 /// Most spans that wait to be sent, some 2 KB each; more are dropped and counted.
 pub const SPANS_QUEUED_MAX: usize = 4096;
@@ -102,7 +103,7 @@ impl Exporting {
         _ = stop.send(());
         if timeout(FLUSH_TIMEOUT, &mut task).await.is_err() {
             task.abort();
-            crate::telemetry::traces_left_behind(FLUSH_TIMEOUT);
+            left_behind(FLUSH_TIMEOUT);
         }
     }
 }
@@ -116,7 +117,7 @@ impl SpanProcessor for Queue {
 
     fn on_end(&self, span: SpanData) {
         if self.0.try_send(span).is_err() {
-            METRICS.spans(SPANS_DROPPED, 1);
+            METRICS.spans.count(DROPPED, 1);
         }
     }
 
@@ -183,18 +184,36 @@ impl Export {
         };
         match &why {
             None => {
-                METRICS.spans(SPANS_EXPORTED, count);
+                METRICS.spans.count(EXPORTED, count);
                 if self.is_failing {
-                    crate::telemetry::traces_taken_again(&self.endpoint);
+                    taken_again(&self.endpoint);
                 }
             }
             Some(why) => {
-                METRICS.spans(SPANS_FAILED, count);
-                crate::telemetry::traces_not_taken(&self.endpoint, why, !self.is_failing);
+                METRICS.spans.count(FAILED, count);
+                not_taken(&self.endpoint, why, !self.is_failing);
             }
         }
         self.is_failing = why.is_some();
     }
+}
+
+/// The collector does not take traces. `first`: it did the last time.
+fn not_taken(endpoint: &str, why: &str, first: bool) {
+    match first {
+        true => tracing::warn!(endpoint, why, "the collector takes no traces; spans are lost"),
+        false => tracing::debug!(endpoint, why, "the collector takes no traces"),
+    }
+}
+
+/// It takes them again.
+fn taken_again(endpoint: &str) {
+    tracing::info!(endpoint, "the collector takes traces again");
+}
+
+/// The node stops, and the collector did not take what was left.
+fn left_behind(waited: Duration) {
+    tracing::warn!(seconds = waited.as_secs_f64(), "the collector did not take the last spans");
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use hyper::StatusCode;
 use tracing::{Span, field, info_span};
 
-use super::{Asker, Kind, TARGET, TRACING, Trace};
+use super::tracer::{Asker, Kind, TARGET, TRACING, Trace};
 use crate::close::Close;
 use crate::protocol::Format;
 use crate::publication::{Channel, Position, Publication, Traceparent};

@@ -1,0 +1,72 @@
+//! Connections: opened and closed, refused, slow, and the bytes on them.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::metrics::METRICS;
+use super::metrics::connections::SLOW_CLOSED;
+use super::rejected::Rejected;
+use crate::close::Close;
+use crate::protocol::Format;
+
+/// A handshake was answered and its connection handed to a session.
+pub fn connection_opened(format: Format, handshake: Duration) {
+    METRICS.connections.open[format as usize].inc();
+    METRICS.connections.opened.inc();
+    METRICS.connections.handshake_duration.observe(handshake.as_secs_f64());
+}
+
+/// A session ended.
+pub fn connection_closed(format: Format, close: Close) {
+    METRICS.connections.open[format as usize].dec();
+    METRICS.connections.closed.with_label_values(&[close.label()]).inc();
+    let code = match close {
+        Close::Client(code) => code,
+        _ => None,
+    };
+    tracing::debug!(reason = close.label(), code, "connection closed");
+}
+
+/// Somebody was refused; `why` is for the log. It may name the client's address, and never holds what
+/// the client sent.
+pub fn rejected(reason: Rejected, why: &dyn Display) {
+    METRICS.connections.rejected.with_label_values(&[reason.label()]).inc();
+    tracing::debug!(reason = reason.label(), %why, "rejected");
+}
+
+/// `accept` failed in a way that lasts; the listener pauses. `first`: it has not failed for a while.
+pub fn accept_failed(error: &std::io::Error, first: bool) {
+    METRICS.connections.rejected.with_label_values(&[Rejected::Accept.label()]).inc();
+    match first {
+        true => {
+            tracing::warn!(%error, "cannot accept connections; raise the open-file limit or add nodes");
+        }
+        false => tracing::debug!(%error, "cannot accept connections"),
+    }
+}
+
+/// It has not failed for a while, and somebody came in.
+pub fn accept_recovered() {
+    tracing::info!("connections are accepted again");
+}
+
+/// Bytes came in from a client.
+pub fn received_bytes(bytes: usize) {
+    METRICS.connections.received_bytes.inc_by(bytes as u64);
+}
+
+/// Bytes went out to a client.
+pub fn sent_bytes(bytes: usize) {
+    METRICS.connections.sent_bytes.inc_by(bytes as u64);
+}
+
+/// A subscriber's outbound queue was full and its connection is being closed.
+pub fn slow_consumer_closed() {
+    METRICS.connections.slow_consumers.with_label_values(&[SLOW_CLOSED]).inc();
+    tracing::debug!("slow consumer closed");
+}
+
+/// A pong came back.
+pub fn pong_received(round_trip: Duration) {
+    METRICS.connections.ping_rtt.observe(round_trip.as_secs_f64());
+}

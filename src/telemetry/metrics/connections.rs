@@ -1,0 +1,76 @@
+//! Metrics of connections, of what is refused and of tokens that are revoked.
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+use super::adder::Adder;
+use crate::close::Close;
+use crate::protocol::Format;
+use crate::telemetry::rejected::Rejected;
+
+/// The value of the `action` label for a slow consumer that was closed.
+pub const SLOW_CLOSED: &str = "closed";
+
+pub struct Connections {
+    pub open: [IntGauge; Format::COUNT],
+    pub opened: IntCounter,
+    pub closed: IntCounterVec,
+    pub handshake_duration: Histogram,
+    pub ping_rtt: Histogram,
+    pub received_bytes: IntCounter,
+    pub sent_bytes: IntCounter,
+    pub outbound_queue_bytes: IntGauge,
+    pub slow_consumers: IntCounterVec,
+    pub rejected: IntCounterVec,
+    pub revocations: IntGauge,
+}
+
+impl Connections {
+    pub fn new(add: &Adder<'_>) -> Self {
+        Self {
+            open: open(add),
+            opened: add.counter("connections_opened_total", "Connections opened."),
+            closed: add.counters(
+                "connections_closed_total",
+                "Connections that ended.",
+                "reason",
+                Close::EACH.map(Close::label),
+            ),
+            handshake_duration: add.histogram(
+                "handshake_duration_seconds",
+                "From an accepted socket to its answered upgrade.",
+            ),
+            ping_rtt: add.histogram("ping_rtt_seconds", "Round trips of WebSocket pings."),
+            received_bytes: add.counter("received_bytes_total", "Bytes read from clients."),
+            sent_bytes: add.counter("sent_bytes_total", "Bytes written to clients."),
+            outbound_queue_bytes: add.gauge(
+                "outbound_queue_bytes",
+                "Bytes that wait for slow sockets, all connections together.",
+            ),
+            slow_consumers: add.counters(
+                "slow_consumers_total",
+                "Subscribers that could not keep up, by what was done about it.",
+                "action",
+                [SLOW_CLOSED],
+            ),
+            rejected: rejected(add),
+            revocations: add.gauge(
+                "revocations",
+                "Users who were disconnected and whose tokens issued until then are refused.",
+            ),
+        }
+    }
+}
+
+fn open(add: &Adder<'_>) -> [IntGauge; Format::COUNT] {
+    let open = add.gauges("connections", "Open connections.", &["transport", "protocol"]);
+    Format::EACH.map(|it| open.with_label_values(&[it.framing(), it.label()]))
+}
+
+fn rejected(add: &Adder<'_>) -> IntCounterVec {
+    add.counters(
+        "rejected_total",
+        "Connections and requests refused; with `limits.dry_run`, also those that would have been.",
+        "reason",
+        Rejected::EACH.map(Rejected::label),
+    )
+}

@@ -1,0 +1,71 @@
+//! Metrics of the node itself: what it is, what it has, and whether it is well.
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::adder::Adder;
+use crate::telemetry::unready::Unready;
+
+pub struct Node {
+    pub drain_phase: IntGauge,
+    pub unready: [IntGauge; Unready::COUNT],
+    pub memory_max: IntGauge,
+    pub event_loop_lag: Histogram,
+    pub clock_steps: IntCounter,
+    pub panics: IntCounter,
+    pub log_lines_dropped: IntCounter,
+}
+
+impl Node {
+    pub fn new(add: &Adder<'_>) -> Self {
+        facts(add);
+        Self {
+            drain_phase: add.gauge(
+                "drain_phase",
+                "0 while the node serves, 1 while it is not ready but still accepts, 2 while it closes \
+                 its connections.",
+            ),
+            unready: unready(add),
+            memory_max: add.gauge(
+                "memory_max_bytes",
+                "Most memory of the process before it sheds connections.",
+            ),
+            event_loop_lag: add.histogram(
+                "event_loop_lag_seconds",
+                "How late the event loop ran what was due, looked at every 100 ms. About a \
+                 millisecond is the timer's own.",
+            ),
+            clock_steps: add.counter(
+                "clock_steps_total",
+                "Times the wall clock stepped by half a second or more.",
+            ),
+            panics: add.counter(
+                "panics_total",
+                "Faults of the program itself, each in the log; one in a session ends that session.",
+            ),
+            log_lines_dropped: add.counter(
+                "log_lines_dropped_total",
+                "Log lines that were dropped because standard error was not read in time, or not writable.",
+            ),
+        }
+    }
+}
+
+/// What does not change while it runs.
+fn facts(add: &Adder<'_>) {
+    add.gauges("build_info", "The version of this node; always 1.", &["version"])
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1);
+    // As many as Tokio starts workers: a control group's quota counts.
+    let cpus = std::thread::available_parallelism().map_or(1, |it| it.get() as i64);
+    add.gauge("cpus", "CPUs that the node may use, and so what its CPU time is measured against.")
+        .set(cpus);
+}
+
+fn unready(add: &Adder<'_>) -> [IntGauge; Unready::COUNT] {
+    let unready = add.gauges(
+        "unready",
+        "1 while this keeps the node from being ready for more clients.",
+        &["reason"],
+    );
+    Unready::EACH.map(|it| unready.with_label_values(&[it.label()]))
+}

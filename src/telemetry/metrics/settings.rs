@@ -1,0 +1,53 @@
+//! Metrics of settings and TLS files.
+
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::adder::Adder;
+
+/// Values of the `outcome` label of a reload.
+pub const TAKEN_UP: &str = "taken_up";
+/// Values of the `outcome` label: TLS files that changed are in use, or cannot be.
+pub const REPLACED: &str = "replaced";
+pub const REFUSED: &str = "refused";
+
+/// Values of the `listener` label, as the sections of the configuration are called.
+const LISTENERS: [&str; 2] = ["server", "internal"];
+
+pub struct Settings {
+    pub reloads: IntCounterVec,
+    pub refused: IntGauge,
+    pub tls_reloads: IntCounterVec,
+    pub tls_files_refused: IntGaugeVec,
+}
+
+impl Settings {
+    pub fn new(add: &Adder<'_>) -> Self {
+        let tls_files_refused = add.gauges(
+            "tls_files_refused",
+            "1 while a listener's TLS files cannot be used, and those from before stay in use.",
+            &["listener"],
+        );
+        for listener in LISTENERS {
+            tls_files_refused.with_label_values(&[listener]);
+        }
+        Self {
+            reloads: add.counters(
+                "config_reloads_total",
+                "Times the configuration was read again, by whether it was taken up.",
+                "outcome",
+                [TAKEN_UP, REFUSED],
+            ),
+            refused: add.gauge(
+                "config_refused",
+                "1 while the configuration in the file is refused, and the one from before is in force.",
+            ),
+            tls_reloads: add.counters(
+                "tls_reloads_total",
+                "Times that a listener's TLS files had changed, by whether they could be used.",
+                "outcome",
+                [REPLACED, REFUSED],
+            ),
+            tls_files_refused,
+        }
+    }
+}

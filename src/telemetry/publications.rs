@@ -1,0 +1,80 @@
+//! Publications on their way through the node, and those that clients missed.
+
+use std::time::Duration;
+
+use super::metrics::METRICS;
+use super::metrics::publications::{LOST, RECOVERED};
+use super::trace::{self, Asker, Trace};
+use crate::protocol::Format;
+use crate::publication::{Channel, Position, Publication};
+
+/// A client asked for a publication, which goes on to the broker.
+pub fn publication_received(
+    format: Format,
+    channel: &Channel,
+    publication: &mut Publication,
+) -> Trace {
+    METRICS.publications.received[format as usize].inc();
+    trace::publish_began(channel, publication, Asker::Client)
+}
+
+/// A service asked for a publication at the internal listener.
+pub fn api_publication_received(channel: &Channel, publication: &mut Publication) -> Trace {
+    METRICS.publications.api_received.inc();
+    trace::publish_began(channel, publication, Asker::Fleet)
+}
+
+/// The broker answered a client's publication.
+pub fn publication_answered(
+    trace: Trace,
+    since_received: Duration,
+    answer: Result<Option<Position>, &'static str>,
+) {
+    METRICS.publications.publish_duration.observe(since_received.as_secs_f64());
+    trace::publish_answered(trace, answer);
+}
+
+/// The broker answered a service's.
+pub fn api_publication_answered(trace: Trace, answer: Result<Option<Position>, &'static str>) {
+    trace::publish_answered(trace, answer);
+}
+
+/// The broker brought a publication, which is to be handed to its local subscribers.
+pub fn relay_began(channel: &str, publication: &Publication) -> Trace {
+    trace::relay_began(channel, publication)
+}
+
+/// It was handed to them.
+pub fn publication_relayed(
+    trace: Trace,
+    delivered: [u64; Format::COUNT],
+    relay: Duration,
+    delivery: Option<Duration>,
+) {
+    for (counter, delivered) in METRICS.publications.delivered.iter().zip(delivered) {
+        if delivered > 0 {
+            counter.inc_by(delivered);
+        }
+    }
+    METRICS.publications.relay_duration.observe(relay.as_secs_f64());
+    if let Some(delivery) = delivery {
+        METRICS.publications.delivery_duration.observe(delivery.as_secs_f64());
+    }
+    trace::relay_ended(trace, delivered.iter().sum());
+}
+
+/// A client came back with a position. `recovered`: it misses nothing.
+pub fn history_resumed(recovered: bool) {
+    let outcome = if recovered { RECOVERED } else { LOST };
+    METRICS.publications.history_resumes.with_label_values(&[outcome]).inc();
+}
+
+/// A client that came back got what it had missed.
+pub fn publications_recovered(format: Format, count: usize) {
+    METRICS.publications.delivered[format as usize].inc_by(count as u64);
+}
+
+/// So many publications of `latest` channels gave way to newer ones before their sockets had room.
+pub fn publications_skipped(count: u64) {
+    METRICS.publications.skipped.inc_by(count);
+}
