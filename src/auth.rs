@@ -8,18 +8,20 @@ pub mod explanation;
 mod identity;
 mod jwks;
 mod key;
+mod key_table;
 mod pem;
 mod refused;
 mod revocations;
 mod seen;
 mod sign;
 mod source;
+mod terms;
 mod token;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use check::{KEYS_TRIED_MAX, Terms, check};
+pub use check::{KEYS_TRIED_MAX, check};
 pub use claims::{CHANNELS_MAX, PATTERNS_MAX};
 pub use config::{Config, KEYS_MAX, Mode};
 pub use identity::Identity;
@@ -29,6 +31,7 @@ pub use refused::Refused;
 pub use revocations::{Revocations, is_until, unix_millis};
 pub use sign::{NewClaims, Signer, Unsigned};
 pub use source::{SECRET_BYTES_GOOD, Source};
+pub use terms::Terms;
 pub use token::TOKEN_BYTES_MAX;
 
 use self::token::Token;

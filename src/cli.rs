@@ -1,37 +1,36 @@
 //! The command line: one file a command.
 
+mod argument;
 mod asking;
+mod broker;
 mod check;
 mod completion;
 mod doctor;
 mod drain;
 mod examples;
 mod explain;
+mod failure;
 mod health;
 mod line;
 mod man;
 mod node_api;
+mod print;
 mod publish;
+mod runtime;
 mod serve;
 mod subscribe;
 mod token;
 
-use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::broker::{Broker, Unavailable};
+pub use self::failure::Failure;
+use self::failure::{EXIT_CONFIGURATION, EXIT_FAILURE};
+use self::print::warn;
 use crate::config::{self, Config, Sources};
-use crate::settings::Faults;
 use crate::{telemetry, tls};
-
-/// The exit code for a configuration that cannot be used; clap's own for arguments is the same.
-const EXIT_CONFIGURATION: u8 = 2;
-
-/// The exit code for everything else that went wrong.
-const EXIT_FAILURE: u8 = 1;
 
 /// A horizontally scalable WebSocket gateway with Redis fan-out.
 #[derive(Parser)]
@@ -103,22 +102,6 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The configuration, or an argument, cannot be used.
-    #[error("{0}")]
-    Configuration(String),
-    #[error("{0:#}")]
-    Other(#[from] anyhow::Error),
-}
-
-impl From<Faults> for Failure {
-    fn from(faults: Faults) -> Self {
-        Self::Configuration(faults.to_string())
-    }
-}
-
 /// Runs what the arguments of this process ask for.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
@@ -139,9 +122,9 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn run_command(command: Command, sources: &Sources) -> Result<ExitCode, Failure> {
-    let load = || load(sources, &command);
-    match &command {
+fn run_command(asked: Command, sources: &Sources) -> Result<ExitCode, Failure> {
+    let load = || load(sources, &asked);
+    match &asked {
         Command::Serve => serve::run(load()?, sources),
         Command::Check => check::run(&load()?),
         Command::Explain(arguments) if arguments.is_of_node() => {
@@ -157,8 +140,8 @@ fn run_command(command: Command, sources: &Sources) -> Result<ExitCode, Failure>
         Command::Token(arguments) => token::run(&load()?, arguments),
         Command::Health { ready } => health::run(&config::entrance(sources)?, *ready),
         Command::Drain { percent } => drain::run(&config::entrance_to_api(sources)?, *percent),
-        Command::Completion(arguments) => completion::run(arguments),
-        Command::Man(arguments) => man::run(arguments),
+        Command::Completion(arguments) => completion::run(arguments, command()),
+        Command::Man(arguments) => man::run(arguments, command()),
     }
 }
 
@@ -190,56 +173,4 @@ fn load(sources: &Sources, command: &Command) -> Result<Config, Failure> {
         false => warn(),
     }
     Ok(config)
-}
-
-/// Says what is no failure, and not what was meant either.
-fn warn(what: &str) {
-    eprintln!("tidegate: warning: {what}");
-}
-
-/// Writes to standard output. That its reader has gone is no failure: it has enough.
-fn print(output: impl AsRef<[u8]>) -> anyhow::Result<()> {
-    use anyhow::Context;
-    let mut out = std::io::stdout().lock();
-    match out.write_all(output.as_ref()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.context("cannot write to standard output"),
-    }
-}
-
-/// A runtime for commands that need the network for a moment.
-fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    use anyhow::Context;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.context("cannot start the runtime")?)
-}
-
-/// Refuses the memory broker, which ends with this process and reaches nobody.
-fn needs_redis(config: &Config) -> Result<(), Failure> {
-    match config.broker.url {
-        crate::broker::Url::Memory => Err(Failure::Configuration(
-            "broker.url is memory:, which reaches this process only; \
-             name the nodes' Redis, such as --set broker.url=redis://127.0.0.1:6379"
-                .into(),
-        )),
-        crate::broker::Url::Redis(_) => Ok(()),
-    }
-}
-
-/// What the broker said, with what is wrong with it where that is known.
-fn because(error: Unavailable, broker: &dyn Broker) -> anyhow::Error {
-    match broker.ready() {
-        Ok(()) => error.into(),
-        Err(why) => anyhow::Error::msg(why),
-    }
-}
-
-/// An argument that cannot be used.
-fn wrong(what: impl Into<String>) -> Failure {
-    Failure::Configuration(what.into())
-}
-
-fn channel(name: &str) -> Result<crate::publication::Channel, Failure> {
-    crate::publication::Channel::new(name)
-        .map_err(|invalid| Failure::Configuration(format!("{name:?}: {invalid}")))
 }

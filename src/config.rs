@@ -1,63 +1,26 @@
 //! Defaults, file, environment and flags become one checked [`Config`], made of each room's own.
 
 mod bound;
+mod checked;
+mod file;
 mod ignored;
 mod layers;
+mod sources;
 
 use std::path::PathBuf;
 
 pub use self::bound::Bound;
+pub use self::checked::Config;
 pub use self::ignored::ignored;
+pub use self::sources::Sources;
 use crate::rules::Rules;
 use crate::settings::{Faults, Known, Settings};
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
-/// Where settings may come from, beside the defaults. Later ones win.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    /// TOML or YAML, by its ending.
-    pub file: Option<PathBuf>,
-    /// Variables, `TIDEGATE__SECTION__KEY`; taken from the process by [`Sources::with_environment`].
-    pub environment: Vec<(String, String)>,
-    /// `section.key=value`, as `--set` was given.
-    pub flags: Vec<String>,
-}
-
-impl Sources {
-    /// Adds the process's own environment.
-    pub fn with_environment(mut self) -> Self {
-        // Not `vars()`, which panics on a variable that is not Unicode, whoever set it.
-        self.environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        self
-    }
-}
-
-/// A checked configuration: nothing in it needs checking again.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub demo: bool,
-    pub server: transport::Config,
-    pub limits: limits::Config,
-    pub internal: internal::Config,
-    pub broker: broker::Config,
-    pub session: session::Config,
-    pub auth: auth::Config,
-    pub presence: presence::Config,
-    pub drain: drain::Config,
-    pub telemetry: telemetry::Config,
-    pub rules: Rules,
-    /// Where it was read from: when one of them changes, so may the configuration.
-    pub files: Vec<PathBuf>,
-    /// Every key with its effective value, for `tidegate check` and the reference.
-    pub known: Vec<Known>,
-}
-
 /// Where a node of these sources is asked how it is. Nothing else is read: the probe of a node that
 /// does without a certificate that was renewed badly must not fail over it.
 pub fn entrance(sources: &Sources) -> Result<internal::Entrance, Faults> {
-    let (given, faults) = layers::merge(sources);
+    let (given, faults) = layers::merge(sources, known);
     let mut settings = Settings::new(given, faults);
     let entrance = internal::Entrance::read(&mut settings);
     settings.faultless()?;
@@ -66,7 +29,7 @@ pub fn entrance(sources: &Sources) -> Result<internal::Entrance, Faults> {
 
 /// Where a node of these sources is told what to do.
 pub fn entrance_to_api(sources: &Sources) -> Result<internal::Entrance, Faults> {
-    let (given, faults) = layers::merge(sources);
+    let (given, faults) = layers::merge(sources, known);
     let mut settings = Settings::new(given, faults);
     let entrance = internal::Entrance::read(&mut settings).with_api_key(&mut settings);
     settings.faultless()?;
@@ -86,7 +49,7 @@ impl Config {
     }
 
     fn read(sources: &Sources, bound: Option<&Bound>) -> Result<Self, Faults> {
-        let (given, faults) = layers::merge(sources);
+        let (given, faults) = layers::merge(sources, known);
         let is_empty = sources.file.is_some() && given.is_empty();
         let mut settings = Settings::new(given, faults);
         let demo = settings.section("").flag(
@@ -137,53 +100,12 @@ impl Config {
             known,
         })
     }
-
-    /// Does a node that runs follow a change of this key?
-    pub fn is_live(key: &str) -> bool {
-        LIVE.iter().any(|live| match live.strip_suffix('*') {
-            Some(prefix) => key.starts_with(prefix),
-            None => key == *live,
-        })
-    }
-
-    /// The effective configuration as TOML, each value with where it came from, secrets masked.
-    pub fn effective(&self) -> String {
-        let mut toml = String::new();
-        let mut section = "";
-        for known in self.known.iter().filter(|known| !known.is_schema()) {
-            let (name, key) = known.split();
-            if name != section {
-                toml.push_str(&match name.split_once('[') {
-                    Some((list, _)) => format!("\n[[{list}]]\n"),
-                    None => format!("\n[{name}]\n"),
-                });
-                section = name;
-            }
-            toml.push_str(&match known.effective.as_str() {
-                "" => format!("# {key} is not set\n"),
-                value => format!("{key} = {value}  # {}\n", known.origin),
-            });
-        }
-        toml
-    }
 }
 
-/// The keys that a node follows while it runs; the others need a restart.
-const LIVE: &[&str] = &[
-    "rules*",
-    "auth.*",
-    "limits.*",
-    "drain.*",
-    "server.handshake_timeout",
-    "server.origins",
-    "server.proxy_protocol",
-    "server.tls.*",
-    "server.trusted_proxies",
-    "internal.api_key",
-    "internal.tls.*",
-    "telemetry.log_level",
-    "telemetry.trace_ratio",
-];
+/// All keys there are.
+fn known() -> Vec<Known> {
+    Config::load(&Sources::default()).map(|config| config.known).unwrap_or_default()
+}
 
 /// The last part of keys that name files whose content is a setting.
 const FILE_KEYS: [&str; 5] = ["file", "ca_file", "cert", "key", "client_ca"];

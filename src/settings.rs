@@ -41,11 +41,6 @@ impl Settings {
         Self { given, faults, ..Self::default() }
     }
 
-    /// The keys of `[name]`; of the top where `name` is empty.
-    pub fn section(&mut self, name: &'static str) -> Section<'_> {
-        Section::new(self, name.to_owned(), DEFAULT.to_owned())
-    }
-
     /// A fault between several keys, which no single one shows.
     pub fn fault(&mut self, key: &str, what: impl Into<String>) {
         self.fault_from(key.to_owned(), DEFAULT, what.into());

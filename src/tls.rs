@@ -3,6 +3,7 @@
 
 mod anybody;
 mod files;
+mod pem;
 mod server;
 mod trust;
 

@@ -1,26 +1,14 @@
 //! Whether a token holds: no I/O, no clock of its own, and no panic whatever the token.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::claims::Claims;
+use super::terms::Terms;
 use super::token::Token;
 use super::{Identity, Key, Refused};
 
 /// Most keys a token is tried with: whoever sends it decides how often we compute.
 pub const KEYS_TRIED_MAX: usize = 16;
-
-/// What a token must say beside its signature.
-#[derive(Clone, Debug, Default)]
-pub struct Terms {
-    /// The claim `iss` must be this. None: it may be anything.
-    pub issuer: Option<String>,
-    /// The claim `aud` must name one of these. Empty: it may be anything.
-    pub audience: Vec<String>,
-    /// How far this node's clock and the issuer's may be apart.
-    pub leeway: Duration,
-    /// Is a token without `exp` refused?
-    pub require_expiry: bool,
-}
 
 /// Whose token it is at the time `now`, and what it lets its bearer do.
 pub fn check<'k>(

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::terms::Terms;
 use super::token::object;
-use super::{Identity, Refused, Terms};
+use super::{Identity, Refused};
 use crate::publication::{Channel, User};
 use crate::rules::Pattern;
 
@@ -71,21 +72,7 @@ enum Audience {
 impl Claims {
     pub fn parse(json: &[u8], terms: &Terms) -> Result<Self, Refused> {
         let written: Written<'_> = object(json).ok_or(Refused::CLAIMS)?;
-        if terms.issuer.is_some() {
-            let issuer: Option<String> = read(written.iss, Refused::ISS)?;
-            if issuer != terms.issuer {
-                return Err(Refused::ISS);
-            }
-        }
-        if !terms.audience.is_empty() {
-            let audience = match read(written.aud, Refused::AUD)?.ok_or(Refused::AUD)? {
-                Audience::One(one) => vec![one],
-                Audience::Many(many) => many,
-            };
-            if !audience.iter().any(|name| terms.audience.contains(name)) {
-                return Err(Refused::AUD);
-            }
-        }
+        written.meets(terms)?;
         let claims = Self {
             user: user(written.sub)?,
             subscribe: patterns(written.subscribe, Refused::SUBSCRIBE)?,
@@ -123,6 +110,28 @@ impl Claims {
             ends_at: ends_at.map(time),
             issued_at: self.issued.map(|date| time(date.min(now))),
         })
+    }
+}
+
+impl Written<'_> {
+    /// Is it of the issuer, and for the audience, that the terms name?
+    fn meets(&self, terms: &Terms) -> Result<(), Refused> {
+        if terms.issuer.is_some() {
+            let issuer: Option<String> = read(self.iss, Refused::ISS)?;
+            if issuer != terms.issuer {
+                return Err(Refused::ISS);
+            }
+        }
+        if !terms.audience.is_empty() {
+            let audience = match read(self.aud, Refused::AUD)?.ok_or(Refused::AUD)? {
+                Audience::One(one) => vec![one],
+                Audience::Many(many) => many,
+            };
+            if !audience.iter().any(|name| terms.audience.contains(name)) {
+                return Err(Refused::AUD);
+            }
+        }
+        Ok(())
     }
 }
 

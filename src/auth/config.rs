@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::source::{self, Source};
-use super::{Key, Signer, Terms};
+use super::source::Source;
+use super::terms::Terms;
+use super::{Key, Signer, key_table};
 use crate::settings::{ListenAddress, Settings};
 
 /// Most keys of a configuration. A rotation needs two.
@@ -48,34 +49,8 @@ impl Config {
         );
         let (terms, timeout, revocation_age) = terms(settings);
         // Last: in TOML, a list of tables follows everything else.
-        let keys = source::read(settings, KEYS_MAX);
-        match mode {
-            Mode::None if !listen.ip().is_loopback() && !settings.is_given("auth.mode") => {
-                settings.fault(
-                    "auth.mode",
-                    format!(
-                        "server.listen = {listen} is reachable from elsewhere and nobody has to \
-                         prove who they are; configure auth.keys, or write auth.mode = \"none\" if \
-                         that is meant"
-                    ),
-                );
-            }
-            Mode::Token
-                if !listen.ip().is_loopback() && keys.iter().flatten().any(Source::is_short) =>
-            {
-                settings.fault(
-                    "auth.keys",
-                    "has an HS256 secret of fewer than 32 bytes, which whoever has a token can guess; \
-                     make one with openssl rand -base64 32",
-                );
-            }
-            // Keys with faults have been told of.
-            Mode::Token if keys.is_empty() => settings.fault(
-                "auth.mode",
-                "is \"token\", and there are no auth.keys to check tokens with",
-            ),
-            _ => {}
-        }
+        let keys = key_table::read(settings, KEYS_MAX);
+        check(settings, mode, listen, &keys);
         Self { mode, terms, timeout, revocation_age, keys: keys.into_iter().flatten().collect() }
     }
 
@@ -111,6 +86,36 @@ impl Config {
 
     fn source_of(&self, signer: &Signer) -> Option<&Source> {
         self.keys.iter().find(|source| source.signer().is_some_and(|it| std::ptr::eq(it, signer)))
+    }
+}
+
+/// Faults of the mode and the keys together. Beyond loopback a node must not be open, nor have secrets that can be guessed, by
+/// mistake.
+fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Option<Source>]) {
+    match mode {
+        Mode::None if !listen.ip().is_loopback() && !settings.is_given("auth.mode") => {
+            settings.fault(
+                "auth.mode",
+                format!(
+                    "server.listen = {listen} is reachable from elsewhere and nobody has to \
+                     prove who they are; configure auth.keys, or write auth.mode = \"none\" if \
+                     that is meant"
+                ),
+            );
+        }
+        Mode::Token
+            if !listen.ip().is_loopback() && keys.iter().flatten().any(Source::is_short) =>
+        {
+            settings.fault(
+                "auth.keys",
+                "has an HS256 secret of fewer than 32 bytes, which whoever has a token can guess; \
+                 make one with openssl rand -base64 32",
+            );
+        }
+        // Keys with faults have been told of.
+        Mode::Token if keys.is_empty() => settings
+            .fault("auth.mode", "is \"token\", and there are no auth.keys to check tokens with"),
+        _ => {}
     }
 }
 

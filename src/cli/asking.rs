@@ -10,7 +10,9 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::{Failure, node_api, print};
+use super::failure::Failure;
+use super::node_api;
+use super::print::print;
 use crate::internal::Entrance;
 use crate::settings::ListenAddress;
 use crate::tls;

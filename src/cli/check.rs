@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, print};
+use super::failure::Failure;
+use super::print::print;
 use crate::config::Config;
 
 pub fn run(config: &Config) -> Result<ExitCode, Failure> {

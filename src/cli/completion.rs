@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Failure, examples, print};
+use super::examples;
+use super::failure::Failure;
+use super::print::print;
 
 #[derive(Args)]
 #[command(after_help = examples::COMPLETION)]
@@ -14,9 +16,9 @@ pub struct Arguments {
     shell: Shell,
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &Arguments, mut tidegate: Command) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut super::command(), "tidegate", &mut script);
+    clap_complete::generate(arguments.shell, &mut tidegate, "tidegate", &mut script);
     print(script)?;
     Ok(ExitCode::SUCCESS)
 }

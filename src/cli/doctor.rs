@@ -12,7 +12,9 @@ mod sizes;
 use std::process::ExitCode;
 
 use self::finding::{Finding, Level, Part};
-use super::{EXIT_FAILURE, Failure, print, small_runtime};
+use super::failure::{EXIT_FAILURE, Failure};
+use super::print::print;
+use super::runtime::small_runtime;
 use crate::broker;
 use crate::config::Config;
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::Failure;
 use super::asking::ask;
+use super::failure::Failure;
 use crate::internal::Entrance;
 
 /// Returns as soon as the node has begun. None: all clients, and the node ends.

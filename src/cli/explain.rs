@@ -7,8 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::argument::channel;
+use super::examples;
+use super::failure::Failure;
 use super::node_api::NodeApi;
-use super::{Failure, channel, examples, print, small_runtime};
+use super::print::print;
+use super::runtime::small_runtime;
 use crate::auth::Auth;
 use crate::auth::explanation::{Shown, explain};
 use crate::config::{self, Config, Sources};

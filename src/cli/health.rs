@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::Failure;
 use super::asking::ask;
+use super::failure::Failure;
 use crate::internal::Entrance;
 
 pub fn run(entrance: &Entrance, ready: bool) -> Result<ExitCode, Failure> {

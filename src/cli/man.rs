@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::{Failure, examples, print, wrong};
+use super::argument::wrong;
+use super::examples;
+use super::failure::Failure;
+use super::print::print;
 
 #[derive(Args)]
 #[command(after_help = examples::MAN)]
@@ -15,8 +18,8 @@ pub struct Arguments {
     command: Option<String>,
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let mut page = super::command();
+pub fn run(arguments: &Arguments, tidegate: Command) -> Result<ExitCode, Failure> {
+    let mut page = tidegate;
     // Gives each command its full name too.
     page.build();
     if let Some(name) = &arguments.command {

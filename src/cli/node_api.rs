@@ -21,7 +21,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{Failure, wrong};
+use super::argument::wrong;
+use super::failure::Failure;
 use crate::publication::{Channel, Kind, Publication};
 use crate::tls;
 

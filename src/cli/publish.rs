@@ -10,8 +10,13 @@ use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 
+use super::argument::{channel, wrong};
+use super::broker::{because, needs_redis};
+use super::failure::Failure;
 use super::node_api::NodeApi;
-use super::{Failure, because, channel, examples, line, needs_redis, print, small_runtime, wrong};
+use super::print::print;
+use super::runtime::small_runtime;
+use super::{examples, line};
 use crate::broker;
 use crate::config::{self, Config, Sources};
 use crate::internal::PUBLICATION_BYTES_MAX;

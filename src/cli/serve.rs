@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::config::{Config, Sources};
 use crate::gateway::{Gateway, signalled};
 

@@ -14,7 +14,11 @@ use tokio::sync::mpsc;
 
 use self::follower::Follower;
 use self::output::{Format, Output};
-use super::{Failure, because, channel, examples, needs_redis, small_runtime, wrong};
+use super::argument::{channel, wrong};
+use super::broker::{because, needs_redis};
+use super::examples;
+use super::failure::Failure;
+use super::runtime::small_runtime;
 use crate::broker::{self, Event};
 use crate::config::Config;
 use crate::publication::{Channel, NodeId, Position, Publication};

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use clap::Args;
 
-use super::{Failure, channel, examples, print, warn, wrong};
+use super::argument::{channel, wrong};
+use super::examples;
+use super::failure::Failure;
+use super::print::{print, warn};
 use crate::auth::{self, NewClaims, SECRET_BYTES_GOOD};
 use crate::config::Config;
 use crate::rules::Pattern;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Config;
+use super::checked::Config;
 use crate::rules::{Rule, Rules, Table};
 use crate::settings::{ListenAddress, Settings};
 use crate::{auth, internal};

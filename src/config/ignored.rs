@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layers::{self, PREFIX, SEPARATOR};
-use super::{Config, Sources};
+use super::layers::{PREFIX, SEPARATOR};
+use super::{Config, Sources, file};
 use crate::settings::{Fault, Known, nearest};
 
 /// Says where the keys are listed, for names that are like none of them.
@@ -21,7 +21,7 @@ pub fn ignored(sources: &Sources) -> Vec<Fault> {
         .filter(|name| is_ours(name) && !(is_in_kubernetes && is_service_link(name)))
         .map(|name| Fault::of_layer(name, keys.suggestion_for_variable(name)));
     let tables = sources.file.iter().flat_map(|path| {
-        let tables = layers::empty_tables(path).into_iter();
+        let tables = file::empty_tables(path).into_iter();
         let unknown = tables.filter(|table| !keys.has(table));
         unknown.map(|table| {
             Fault::of_layer(path.display().to_string(), keys.suggestion_for_table(&table))

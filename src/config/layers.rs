@@ -1,25 +1,28 @@
 //! File, environment and flags, merged by the `config` crate into one flat map of keys that each
 //! remember where they came from.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use ::config::{
-    ConfigError, Environment, File, FileFormat, FileSourceString, Map, Source, Value, ValueKind,
-};
+use ::config::{ConfigError, Environment, Map, Source, Value};
 
-use super::Sources;
-use crate::settings::{Fault, Given, Unreadable};
+use super::file;
+use super::sources::Sources;
+use crate::settings::{Fault, Given, Known};
 
 pub(super) const PREFIX: &str = "TIDEGATE";
 pub(super) const SEPARATOR: &str = "__";
 
 /// `section.key` to value and origin, and the faults of whole layers, which are left out.
-pub fn merge(sources: &Sources) -> (BTreeMap<String, (Given, String)>, Vec<Fault>) {
+///
+/// `known`: all keys there are, of which a fault in the file names the one it is at.
+pub fn merge(
+    sources: &Sources,
+    known: fn() -> Vec<Known>,
+) -> (BTreeMap<String, (Given, String)>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut builder = ::config::Config::builder();
     if let Some(path) = &sources.file {
-        match file(path) {
+        match file::read(path, known) {
             Ok(file) => builder = builder.add_source(file),
             Err(what) => faults.push(Fault::of_layer(path.display().to_string(), what)),
         }
@@ -49,57 +52,6 @@ pub fn merge(sources: &Sources) -> (BTreeMap<String, (Given, String)>, Vec<Fault
         Err(_) => faults.push(Fault::of_layer("configuration", "it cannot be put together")),
     }
     (flat, faults)
-}
-
-/// Read here rather than by the crate, which would name it relative to wherever we run.
-fn file(path: &Path) -> Result<File<FileSourceString, FileFormat>, String> {
-    let format = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("toml") => FileFormat::Toml,
-        Some("yaml" | "yml") => FileFormat::Yaml,
-        _ => {
-            return Err(
-                "a configuration file is TOML or YAML and ends in .toml, .yaml or .yml".into()
-            );
-        }
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let file = File::from_str(&text, format);
-    file.collect().map_err(|error| unreadable(&error, &text))?;
-    Ok(file)
-}
-
-/// The tables of the file with nothing in them, and what has no value at all, which are no keys in
-/// [`merge`]. None where it cannot be read: [`merge`] tells that.
-pub fn empty_tables(path: &Path) -> Vec<String> {
-    fn walk(key: String, value: &Value, empty: &mut Vec<String>) {
-        match &value.kind {
-            ValueKind::Table(table) if !table.is_empty() => {
-                for (name, value) in table {
-                    walk(format!("{key}.{name}"), value, empty);
-                }
-            }
-            ValueKind::Table(_) | ValueKind::Nil => empty.push(key),
-            _ => {}
-        }
-    }
-    let mut empty = Vec::new();
-    for (key, value) in file(path).ok().and_then(|file| file.collect().ok()).unwrap_or_default() {
-        walk(key, &value, &mut empty);
-    }
-    empty.sort();
-    empty
-}
-
-/// Names the place and the key there, and quotes nothing else of the text.
-fn unreadable(error: &ConfigError, text: &str) -> String {
-    let error = Unreadable::new(error, text);
-    let known = super::Config::load(&Sources::default()).map(|it| it.known).unwrap_or_default();
-    let words = known.iter().flat_map(|known| known.key.split(['.', '[', ']']));
-    let words: BTreeSet<&str> = words.filter(|word| !word.is_empty()).collect();
-    match error.key(text, |word| words.contains(word)) {
-        Some(key) => format!("{error} (at the key {key})"),
-        None => error.to_string(),
-    }
 }
 
 /// Names the very file, variable or flag.

@@ -1,4 +1,4 @@
-//! Who may ask `/api` without a key: a service or a person, but no web page.
+//! Who may ask `/api`: with a key, whoever has it; without one, a service or a person, but no web page.
 //!
 //! The node trusts whoever reaches the internal listener, and the browser of whoever works on its host does:
 //! any page may have it send a `POST` that needs no leave, here or to a name that its author lets point here.
@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 
+use crate::http::bearer;
 use crate::settings::ListenAddress;
 
 /// Browsers say here whose page asks; no page can change it.
@@ -16,6 +17,13 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const IS_A_PAGE: &str = "web pages may not ask this: set internal.api_key, and carry it";
 const IS_ANOTHER_HOST: &str =
     "Host must be an IP address or localhost here: set internal.api_key, and carry it";
+
+/// Does the request carry the key? Takes as long for a wrong key as for a right one.
+pub fn carry_key(headers: &HeaderMap, key: &str) -> bool {
+    let given = bearer(headers).unwrap_or_default();
+    let differing = given.iter().zip(key.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    given.len() == key.len() && differing == 0
+}
 
 /// Fails with why a request with these headers, which carries no key, is refused on the listener.
 pub fn check(headers: &HeaderMap, listen: ListenAddress) -> Result<(), &'static str> {
@@ -42,6 +50,8 @@ fn names_no_other(host: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::AUTHORIZATION;
+
     use super::*;
 
     const LOOPBACK: &str = "127.0.0.1:9090";
@@ -50,6 +60,23 @@ mod tests {
         let headers = headers.iter().cloned();
         let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
         check(&headers.collect(), listen.parse().unwrap())
+    }
+
+    #[test]
+    fn only_the_very_key_opens() {
+        let headers = |value: &str| HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+        let key = "0123456789abcdef";
+        assert!(carry_key(&headers("Bearer 0123456789abcdef"), key));
+        for wrong in [
+            "",
+            "Bearer ",
+            "Bearer 0123456789abcdeF",
+            "Bearer 0123456789abcdef0",
+            "0123456789abcdef",
+        ] {
+            assert!(!carry_key(&headers(wrong), key), "{wrong}");
+        }
+        assert!(!carry_key(&HeaderMap::new(), key));
     }
 
     #[test]

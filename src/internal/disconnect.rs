@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::{Answer, error, object};
+use super::answer::{Answer, error, object};
 use crate::auth::unix_millis;
 use crate::broker::{Broker, Revocation};
 use crate::http::Query;

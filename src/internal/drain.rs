@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::{Answer, error, object};
+use super::answer::{Answer, error, object};
 use crate::drain::{Busy, Drain, Phase};
 use crate::http::Query;
 use crate::hub::Hub;

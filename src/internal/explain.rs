@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 
-use super::{Answer, error};
+use super::answer::{Answer, error};
 use crate::auth::explanation::{Shown, explain};
 use crate::auth::{Auth, Refused, Revocations};
 use crate::http::{Parameter, Query, Repeated};

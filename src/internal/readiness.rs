@@ -6,7 +6,8 @@
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Parts, object};
+use super::answer::{Answer, object};
+use super::parts::Parts;
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
 use crate::lag::Lag;

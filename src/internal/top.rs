@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, error, object};
+use super::answer::{Answer, error, object};
 use crate::http::{Parameter, Query, Repeated};
 use crate::hub::{By, Registry};
 

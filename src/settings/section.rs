@@ -15,6 +15,13 @@ pub struct Section<'a> {
     origin: String,
 }
 
+impl Settings {
+    /// The keys of `[name]`; of the top where `name` is empty.
+    pub fn section(&mut self, name: &'static str) -> Section<'_> {
+        Section::new(self, name.to_owned(), DEFAULT.to_owned())
+    }
+}
+
 impl<'a> Section<'a> {
     pub(super) fn new(settings: &'a mut Settings, name: String, origin: String) -> Self {
         Self { settings, name, origin }

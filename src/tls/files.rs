@@ -12,8 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{Error, ServerConfig};
 
+use super::pem::{roots, unsound};
 use super::start;
-use super::trust::roots;
 use crate::settings::Section;
 
 /// Most bytes of one file.
@@ -176,18 +176,6 @@ impl Contents {
     fn is_encrypted(&self) -> bool {
         let marks = [&b"BEGIN ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
         marks.iter().any(|mark| self.key.windows(mark.len()).any(|part| part == *mark))
-    }
-}
-
-/// What is wrong with a PEM text. Its own words quote the line, which may be a part of a key.
-pub(super) fn unsound(error: &pem::Error) -> &'static str {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "a section has no end",
-        pem::Error::IllegalSectionStart { .. } => "a line that begins a section is broken",
-        pem::Error::Base64Decode(_) => "what is in a section is no base64",
-        pem::Error::NoItemsFound => "it has no section of the right kind",
-        pem::Error::SectionTooLarge => "a section is too large",
-        _ => "it cannot be read",
     }
 }
 

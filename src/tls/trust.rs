@@ -4,11 +4,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::files::unsound;
+use super::pem::roots;
 use super::start;
 
 /// Whom a connection made by this node trusts.
@@ -40,22 +38,6 @@ impl Trust {
 /// The same, for those who only connect.
 pub fn client(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
     Ok(Trust::read(ca_file)?.config)
-}
-
-/// The certificates of a PEM text, each an authority that is trusted.
-pub(super) fn roots(pem: &[u8]) -> io::Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate
-            .map_err(|error| io::Error::other(format!("is no sound PEM: {}", unsound(&error))))?;
-        roots
-            .add(certificate)
-            .map_err(|error| io::Error::other(format!("holds what cannot be trusted: {error}")))?;
-    }
-    if roots.is_empty() {
-        return Err(io::Error::other("holds no certificate in PEM"));
-    }
-    Ok(roots)
 }
 
 fn system_roots() -> io::Result<RootCertStore> {

@@ -3,8 +3,10 @@
 mod facts;
 mod memory;
 mod network;
+mod room;
 
 pub use self::facts::Facts;
+use self::room::{room, wanted};
 use super::finding::{Finding, Level};
 use super::sizes::{ROOM_MIN, many};
 use crate::config::Config;
@@ -19,22 +21,8 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// How bad it is that there is room for so many connections.
-fn room(fits: usize, config: &Config) -> Level {
-    match config.limits.connections_max {
-        0 if fits < ROOM_MIN => Level::Warning,
-        wanted if fits < wanted => Level::Problem,
-        _ => Level::Ok,
-    }
-}
-
 /// Open files that are enough for most, where nobody said how many connections there are to be.
 const FILES_UNASKED: usize = 65_536;
-
-/// So many connections are meant to be had. None: nobody said.
-fn wanted(config: &Config) -> Option<usize> {
-    Some(config.limits.connections_max).filter(|wanted| *wanted > 0)
-}
 
 fn open_files(facts: &Facts, config: &Config) -> Finding {
     let fits = facts.open_files.saturating_sub(RESERVED_FILES);

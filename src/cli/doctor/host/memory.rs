@@ -2,7 +2,8 @@
 
 use super::super::finding::{Finding, Level};
 use super::super::sizes::{KERNEL_BYTES, bytes, connection_bytes, many};
-use super::{Facts, room, wanted};
+use super::facts::Facts;
+use super::room::{room, wanted};
 use crate::config::Config;
 
 /// What the node has without connections, with room for its rules, histories that are read and the like.

@@ -2,7 +2,8 @@
 
 use super::super::finding::{Finding, Level};
 use super::super::sizes::{bytes, many};
-use super::{Facts, room, wanted};
+use super::facts::Facts;
+use super::room::{room, wanted};
 use crate::config::Config;
 
 /// What Linux has by default since 5.4.

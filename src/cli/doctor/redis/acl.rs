@@ -1,7 +1,7 @@
 //! What the user may not do, and whether anybody will miss it.
 
 use super::super::finding::Finding;
-use super::{keeps_history, keeps_presence};
+use super::needs::{keeps_history, keeps_presence};
 use crate::broker::{Answers, Need, Url};
 use crate::config::Config;
 

@@ -2,8 +2,9 @@
 
 use super::super::finding::{Finding, Level};
 use super::super::sizes::bytes;
+use super::needs::{keeps_history, keeps_presence};
 use super::server::{info, setting};
-use super::{keeps_history, keeps_presence};
+
 use crate::broker::{Answers, Url};
 use crate::config::Config;
 

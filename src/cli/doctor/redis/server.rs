@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::finding::{Finding, Level};
 use super::super::sizes::many;
-use super::CONNECTIONS_PER_MASTER;
+use super::needs::CONNECTIONS_PER_MASTER;
 use crate::broker::{Answers, Reading};
 use crate::config::Config;
 

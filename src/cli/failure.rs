@@ -1,0 +1,25 @@
+//! Why a command fails, and the exit codes.
+
+use crate::settings::Faults;
+
+/// The exit code for a configuration that cannot be used; clap's own for arguments is the same.
+pub const EXIT_CONFIGURATION: u8 = 2;
+
+/// The exit code for everything else that went wrong.
+pub const EXIT_FAILURE: u8 = 1;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration, or an argument, cannot be used.
+    #[error("{0}")]
+    Configuration(String),
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self::Configuration(faults.to_string())
+    }
+}

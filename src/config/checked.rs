@@ -1,0 +1,75 @@
+//! The checked configuration: each room's own, and every key with where its value came from.
+
+use std::path::PathBuf;
+
+use crate::rules::Rules;
+use crate::settings::Known;
+use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
+
+/// A checked configuration: nothing in it needs checking again.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub demo: bool,
+    pub server: transport::Config,
+    pub limits: limits::Config,
+    pub internal: internal::Config,
+    pub broker: broker::Config,
+    pub session: session::Config,
+    pub auth: auth::Config,
+    pub presence: presence::Config,
+    pub drain: drain::Config,
+    pub telemetry: telemetry::Config,
+    pub rules: Rules,
+    /// Where it was read from: when one of them changes, so may the configuration.
+    pub files: Vec<PathBuf>,
+    /// Every key with its effective value, for `tidegate check` and the reference.
+    pub known: Vec<Known>,
+}
+
+impl Config {
+    /// Does a node that runs follow a change of this key?
+    pub fn is_live(key: &str) -> bool {
+        LIVE.iter().any(|live| match live.strip_suffix('*') {
+            Some(prefix) => key.starts_with(prefix),
+            None => key == *live,
+        })
+    }
+
+    /// The effective configuration as TOML, each value with where it came from, secrets masked.
+    pub fn effective(&self) -> String {
+        let mut toml = String::new();
+        let mut section = "";
+        for known in self.known.iter().filter(|known| !known.is_schema()) {
+            let (name, key) = known.split();
+            if name != section {
+                toml.push_str(&match name.split_once('[') {
+                    Some((list, _)) => format!("\n[[{list}]]\n"),
+                    None => format!("\n[{name}]\n"),
+                });
+                section = name;
+            }
+            toml.push_str(&match known.effective.as_str() {
+                "" => format!("# {key} is not set\n"),
+                value => format!("{key} = {value}  # {}\n", known.origin),
+            });
+        }
+        toml
+    }
+}
+
+/// The keys that a node follows while it runs; the others need a restart.
+const LIVE: &[&str] = &[
+    "rules*",
+    "auth.*",
+    "limits.*",
+    "drain.*",
+    "server.handshake_timeout",
+    "server.origins",
+    "server.proxy_protocol",
+    "server.tls.*",
+    "server.trusted_proxies",
+    "internal.api_key",
+    "internal.tls.*",
+    "telemetry.log_level",
+    "telemetry.trace_ratio",
+];

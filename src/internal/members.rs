@@ -1,0 +1,57 @@
+//! `/api/presence`: who is in a channel.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, error, object};
+use super::channel::of_path;
+use crate::presence::Presence;
+use crate::publication::{Channel, Members};
+use crate::rules::Rules;
+
+/// Who is in the channel, over all nodes.
+pub async fn answer(presence: &Presence, rules: &Rules, name: &str) -> Answer {
+    let channel = match of_path(name) {
+        Ok(channel) => channel,
+        Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
+    };
+    if !rules.of(channel.as_str()).presence {
+        let message = rules.keeps_no("presence", channel.as_str());
+        return error(StatusCode::NOT_FOUND, "not_found", &message);
+    }
+    match presence.members(channel.clone()).await {
+        Ok(members) => object(StatusCode::OK, &list(&channel, &members)),
+        Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &why.to_string()),
+    }
+}
+
+/// Members as they are answered; `truncated` only where some are missing.
+fn list(channel: &Channel, members: &Members) -> Value {
+    let list = members.list.iter();
+    let list = list.map(|it| json!({"user": it.user.as_deref(), "sessions": it.sessions}));
+    let mut answer = json!({"channel": channel.as_str(), "members": list.collect::<Vec<_>>()});
+    if members.truncated {
+        answer["truncated"] = true.into();
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publication::Member;
+
+    #[test]
+    fn members_are_listed_and_a_part_says_that_it_is_one() {
+        let channel = Channel::new("chat:1").unwrap();
+        let member = |user: Option<&str>, sessions| Member { user: user.map(Into::into), sessions };
+        let members =
+            Members { list: vec![member(None, 3), member(Some("u1"), 2)], truncated: false };
+        let expected = json!({"channel": "chat:1", "members": [
+            {"user": null, "sessions": 3}, {"user": "u1", "sessions": 2},
+        ]});
+        assert_eq!(list(&channel, &members), expected);
+        let part = list(&channel, &Members { truncated: true, ..members });
+        assert_eq!(part["truncated"], true);
+    }
+}

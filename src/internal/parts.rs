@@ -1,0 +1,21 @@
+//! What of the node the internal listener answers from.
+
+use crate::auth::Auth;
+use crate::drain::Drain;
+use crate::hub::Hub;
+use crate::lag::Lag;
+use crate::memory::Memory;
+use crate::presence::Presence;
+use crate::rules::Rules;
+use crate::session::Users;
+
+pub struct Parts {
+    pub hub: Hub,
+    pub presence: Presence,
+    pub users: Users,
+    pub auth: Auth,
+    pub rules: Rules,
+    pub drain: Drain,
+    pub memory: Memory,
+    pub lag: Lag,
+}
