@@ -182,13 +182,8 @@ impl Gateway {
 /// The demo page, whose address is told to those who start the node.
 fn demo(config: &Config, public: SocketAddr, internal: SocketAddr) -> Demo {
     telemetry::demo(&url(public, config.server.tls.is_some()));
-    let command = match &config.broker.url {
-        broker::Url::Memory => None,
-        url if url.is_cluster() => Some("SPUBLISH"),
-        broker::Url::Redis(_) => Some("PUBLISH"),
-    };
     Demo::new(&Publishing {
-        command,
+        command: config.broker.url.publish_command(),
         prefix: config.broker.prefix.clone(),
         api: url(internal, config.internal.tls.is_some()),
         needs_key: config.internal.api_key.is_some(),

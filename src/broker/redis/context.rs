@@ -16,7 +16,7 @@ use super::rules::routing::Routing;
 use super::secret::Secrets;
 use super::state::State;
 use super::subscribing::tally::Tally;
-use super::url::{Deployment, Masters};
+use super::url::Deployment;
 use crate::broker::config::Config;
 use crate::broker::event::{Event, Sink};
 use crate::broker::queue::Intake;
@@ -63,10 +63,7 @@ impl Context {
     pub fn new(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
         let prefix: Arc<str> = config.prefix.as_str().into();
         let tally = Arc::<Tally>::default();
-        let pubsub = match deployment.masters {
-            Masters::Cluster { .. } => PubSub::Sharded,
-            Masters::Single(_) | Masters::Sentinel { .. } => PubSub::Plain,
-        };
+        let pubsub = deployment.pubsub();
         let library = Library::new(config, pubsub.publish(), deployment.login.db(), node);
         Self {
             node,

@@ -3,6 +3,7 @@
 use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
 use crate::broker::redis::connection::server::Address;
+use crate::broker::redis::pubsub::PubSub;
 
 mod parameters;
 
@@ -53,6 +54,13 @@ impl Deployment {
     /// Is it one server, which nobody replaces?
     pub fn is_single(&self) -> bool {
         matches!(self.masters, Masters::Single(_))
+    }
+
+    pub fn pubsub(&self) -> PubSub {
+        match self.masters {
+            Masters::Cluster { .. } => PubSub::Sharded,
+            Masters::Single(_) | Masters::Sentinel { .. } => PubSub::Plain,
+        }
     }
 }
 
@@ -122,7 +130,15 @@ impl Url {
 
     /// Is it a cluster?
     pub fn is_cluster(&self) -> bool {
-        matches!(self, Self::Redis(Deployment { masters: Masters::Cluster { .. }, .. }))
+        matches!(self, Self::Redis(deployment) if deployment.pubsub().is_sharded())
+    }
+
+    /// The command that a service publishes with. None: no service can.
+    pub fn publish_command(&self) -> Option<&'static str> {
+        match self {
+            Self::Memory => None,
+            Self::Redis(deployment) => Some(deployment.pubsub().publish()),
+        }
     }
 
     /// As it may be shown: without credentials.
@@ -225,6 +241,15 @@ mod tests {
         let nodes = vec![Address::new("a", PORT), Address::new("b", 7001)];
         assert_eq!(it.masters, Masters::Cluster { nodes });
         assert_eq!((it.login.username(), it.login.password()), (None, None));
+    }
+
+    #[test]
+    fn services_publish_with_the_command_of_the_deployment() {
+        let command = |text| Url::parse(text).unwrap().publish_command();
+        assert_eq!(command("memory:"), None);
+        assert_eq!(command("redis://host"), Some("PUBLISH"));
+        assert_eq!(command("redis+sentinel://a/main"), Some("PUBLISH"));
+        assert_eq!(command("redis+cluster://a"), Some("SPUBLISH"));
     }
 
     #[test]
