@@ -18,11 +18,16 @@ use crate::publication::{Change, Channel, Publication, User};
 use crate::rules::Rules;
 use crate::telemetry;
 
-/// The channels and connections of this node.
+/// The channels and connections of this node. Each part guards its own data; what needs several of them is a method
+/// here, or a function of a file above it: [`resuming`](super::resuming) lets a subscriber in,
+/// [`recovery`](super::recovery) reads what a channel has missed.
 pub struct Registry {
+    /// Locked for a few lines at a time, one shard each.
     pub(super) channels: Channels,
     pub(super) connections: Connections,
+    /// Holds no lock of the others while it delivers.
     pub(super) fan_out: FanOut,
+    /// What is to be read from history, until a task of `recovery` takes it.
     pub(super) recovery_queue: RecoveryQueue,
 }
 
