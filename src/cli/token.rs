@@ -10,7 +10,7 @@ use super::argument::{channel, wrong};
 use super::examples;
 use super::failure::Failure;
 use super::print::{print, warn};
-use crate::auth::{self, NewClaims, SECRET_BYTES_GOOD};
+use crate::auth::{self, NewClaims, SECRET_BYTES_GOOD, Terms};
 use crate::config::Config;
 use crate::rules::Pattern;
 use crate::settings::read_duration;
@@ -43,39 +43,23 @@ pub struct Arguments {
 }
 
 pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { user, subscribe, publish, channel: channels, ttl, kid } = arguments.clone();
-    let ttl = read_duration(&ttl)
+    let ttl = read_duration(&arguments.ttl)
         .filter(|ttl| (Duration::from_secs(1)..=TTL_MAX).contains(ttl))
         .ok_or_else(|| wrong("--ttl is a duration with its unit, such as 1h, 1s to 3650d"))?;
-    let signer = config.auth.signer(kid.as_deref()).ok_or_else(|| match &kid {
+    let kid = arguments.kid.as_deref();
+    let signer = config.auth.signer(kid).ok_or_else(|| match kid {
         Some(kid) => wrong(format!("no key of auth.keys with the kid {kid:?} can sign")),
         None => {
             wrong("no key of auth.keys can sign: that takes a secret, or a private key in a file")
         }
     })?;
-    for text in subscribe.iter().chain(&publish) {
-        Pattern::parse(text).map_err(|invalid| wrong(format!("{text:?}: {invalid}")))?;
-    }
-    for name in &channels {
-        channel(name)?;
-    }
     let now = SystemTime::now();
-    let seconds = now.duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
-    let terms = &config.auth.terms;
-    let claims = NewClaims {
-        sub: user,
-        iat: seconds,
-        exp: seconds + ttl.as_secs(),
-        iss: terms.issuer.clone(),
-        aud: terms.audience.first().cloned(),
-        subscribe,
-        publish,
-        channels,
-    };
+    let claims = claims(arguments, &config.auth.terms, ttl, now)?;
     let token = signer.token(&claims).context("cannot sign")?;
     // A node would refuse it for the same reason.
     let key = config.auth.key_of(signer);
-    auth::check(&token, key.into_iter(), terms, now).map_err(|refused| wrong(refused.0))?;
+    let checked = auth::check(&token, key.into_iter(), &config.auth.terms, now);
+    checked.map_err(|refused| wrong(refused.0))?;
     if config.auth.is_short(signer) {
         warn(&format!(
             "the secret has fewer than {SECRET_BYTES_GOOD} bytes, so that whoever has a token can guess it, and a node \
@@ -84,4 +68,31 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     }
     print(format!("{token}\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the token says: of the issuer and the audience, what the nodes want of it.
+fn claims(
+    arguments: &Arguments,
+    terms: &Terms,
+    ttl: Duration,
+    now: SystemTime,
+) -> Result<NewClaims, Failure> {
+    let Arguments { user, subscribe, publish, channel: channels, .. } = arguments.clone();
+    for text in subscribe.iter().chain(&publish) {
+        Pattern::parse(text).map_err(|invalid| wrong(format!("{text:?}: {invalid}")))?;
+    }
+    for name in &channels {
+        channel(name)?;
+    }
+    let seconds = now.duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
+    Ok(NewClaims {
+        sub: user,
+        iat: seconds,
+        exp: seconds + ttl.as_secs(),
+        iss: terms.issuer.clone(),
+        aud: terms.audience.first().cloned(),
+        subscribe,
+        publish,
+        channels,
+    })
 }

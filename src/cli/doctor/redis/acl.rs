@@ -16,53 +16,56 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
         (Need::Presence, keeps_presence(config)),
         (Need::Revocations, true),
     ];
-    let mut findings = Vec::new();
-    for (need, _) in needs.into_iter().filter(|(_, is_needed)| *is_needed) {
-        let rules = answers.forbidden.iter().filter(|it| it.need == need);
-        let rules: Vec<&str> = rules.map(|it| it.rule.as_str()).collect();
-        if rules.is_empty() {
-            continue;
-        }
-        let rules = rules.join(" ");
-        // A shell would take `|`, `&`, `~` and `*` for its own.
-        let quoted: Vec<_> = rules.split(' ').map(|rule| format!("'{rule}'")).collect();
-        let remedy = format!(
-            "ACL SETUSER {user} {}, and the same in redis.conf, or ACL SAVE where Redis has an ACL file",
-            quoted.join(" ")
-        );
-        let measured = format!("{user} may not: {rules}");
-        findings.push(match need {
-            Need::Everything => Finding::problem(
-                "permissions",
-                measured,
-                "nodes need these for everything they do",
-                remedy,
-            ),
-            Need::History => Finding::problem(
-                "permissions, history",
-                measured,
-                "publishing to channels with history, and resuming them, is answered unavailable",
-                remedy,
-            ),
-            Need::Presence => Finding::problem(
-                "permissions, presence",
-                measured,
-                "who is in a channel is not known beyond one node",
-                remedy,
-            ),
-            Need::Revocations => Finding::warning(
-                "permissions, disconnect",
-                measured,
-                "a user that is disconnected stays connected to other nodes, and revoked tokens count again \
-                 after a restart",
-                remedy,
-            ),
-        });
-    }
+    let needed = needs.into_iter().filter(|(_, is_needed)| *is_needed);
+    let mut findings: Vec<_> =
+        needed.filter_map(|(need, _)| lacking(need, &user, answers)).collect();
     if findings.is_empty() {
         findings.push(Finding::ok("permissions", format!("{user} may do all that nodes do")));
     }
     findings
+}
+
+/// None: the user may do all that this needs.
+fn lacking(need: Need, user: &str, answers: &Answers) -> Option<Finding> {
+    let rules = answers.forbidden.iter().filter(|it| it.need == need);
+    let rules: Vec<&str> = rules.map(|it| it.rule.as_str()).collect();
+    if rules.is_empty() {
+        return None;
+    }
+    let rules = rules.join(" ");
+    // A shell would take `|`, `&`, `~` and `*` for its own.
+    let quoted: Vec<_> = rules.split(' ').map(|rule| format!("'{rule}'")).collect();
+    let remedy = format!(
+        "ACL SETUSER {user} {}, and the same in redis.conf, or ACL SAVE where Redis has an ACL file",
+        quoted.join(" ")
+    );
+    let measured = format!("{user} may not: {rules}");
+    let (subject, why) = words(need);
+    Some(match need {
+        Need::Everything | Need::History | Need::Presence => {
+            Finding::problem(subject, measured, why, remedy)
+        }
+        Need::Revocations => Finding::warning(subject, measured, why, remedy),
+    })
+}
+
+/// What it is called in the report, and what comes of its lack.
+fn words(need: Need) -> (&'static str, &'static str) {
+    match need {
+        Need::Everything => ("permissions", "nodes need these for everything they do"),
+        Need::History => (
+            "permissions, history",
+            "publishing to channels with history, and resuming them, is answered unavailable",
+        ),
+        Need::Presence => {
+            ("permissions, presence", "who is in a channel is not known beyond one node")
+        }
+        Need::Revocations => (
+            "permissions, disconnect",
+            "a user that is disconnected stays connected to other nodes, and revoked tokens count again \
+             after a restart",
+        ),
+    }
 }
 
 #[cfg(test)]
