@@ -18,17 +18,9 @@ check:
 setup:
 	tests/setup.sh
 
-# Real nodes and a real Redis throughout. tests/real.sh prints what was skipped, and why. Behaviour is mostly
-# waited for, so more tests run at a time than there are cores.
-test: setup check
-	cargo test --test behaviour -- --test-threads=3
-	cargo test --test abuse
-	tests/real.sh
-	tests/manifests.sh
-	tests/stack.sh
-	CHAOS=short cargo test --test chaos
-	SEEDS=12 PARALLEL=2 cargo test --test random_operations
-	ROLLING=short cargo test --test rolling
+# Real nodes and a real Redis throughout. The suites print what was skipped, and why, and tests/all.sh what each took.
+test:
+	tests/all.sh
 
 # Everything breaks while everybody talks: no gap without a gap message. All faults take about a quarter of
 # an hour; `CHAOS=short` a minute and a half, `FAULT=name` runs one, `SEED=number` repeats a run.

@@ -205,7 +205,8 @@ async fn history_that_is_switched_off_and_on_repeats_no_publication() {
     }
     file.reload(&node, &on, "taken_up").await;
     publish(5).await;
-    assert_eq!(client.event().await["data"], 5);
+    let event = client.event().await;
+    assert_eq!(event["data"], 5, "{event}");
 }
 
 #[tokio::test]

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# All tests, as CI runs them: real nodes and a real Redis throughout. Ends with the first stage that fails, and with what
+# each stage took. Two stages run side by side where one of them mostly waits and neither measures.
+#
+#   tests/all.sh             (`make test`)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scratch=$(mktemp -d)
+declare -A beside=()
+
+finish() {
+  status=$?
+  # Each has a process group of its own.
+  for pid in "${beside[@]}"; do kill -- -"$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  printf '\n%6s  %s\n' seconds stage
+  cat "$scratch/times" 2>/dev/null || true
+  printf '%6s  %s\n' "$SECONDS" "$([ $status -eq 0 ] && echo "all of it" || echo "until a stage failed")"
+  rm -rf "$scratch"
+  exit $status
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# stage NAME COMMAND…: runs it, and takes the time.
+stage() {
+  local name=$1 begun=$SECONDS
+  shift
+  echo "=== $name"
+  "$@"
+  printf '%6s  %s\n' $((SECONDS - begun)) "$name" >>"$scratch/times"
+}
+
+# begin NAME COMMAND…: the same in the background; what it prints is kept until `join NAME`.
+begin() {
+  set -m
+  stage "$@" >"$scratch/$1.out" 2>&1 &
+  beside[$1]=$!
+  set +m
+}
+
+join() {
+  local status=0
+  wait "${beside[$1]}" || status=$?
+  unset "beside[$1]"
+  cat "$scratch/$1.out"
+  [ $status -eq 0 ] || { echo "$1 failed" >&2; exit $status; }
+}
+
+# What is compiled has no use for what is installed. In front is what may ask for a password.
+begin check make check
+stage setup tests/setup.sh
+join check
+# All suites at once, as their compilers share the cores.
+stage "compiling the suites" cargo test --workspace --no-run
+
+# Behaviour is mostly waited for, so more tests run at a time than there are cores.
+begin manifests tests/manifests.sh
+stage behaviour cargo test --test behaviour -- --test-threads=3
+join manifests
+
+# Both measure, so each has the machine for itself.
+stage abuse cargo test --test abuse
+stage stack tests/stack.sh
+
+begin real tests/real.sh
+stage chaos env CHAOS=short cargo test --test chaos
+stage "random operations" env SEEDS=12 PARALLEL=2 cargo test --test random_operations
+stage rolling env ROLLING=short cargo test --test rolling
+join real
