@@ -59,6 +59,11 @@ impl Close {
         }
     }
 
+    /// Is it for what the node cannot reach right now, and no fault of the client or of what it asked for?
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::Unavailable | Self::KeysUnavailable)
+    }
+
     /// Is what waits for the client dropped, because it is what the connection is closed for?
     pub fn drops_queue(self) -> bool {
         matches!(self, Self::Slow | Self::Overloaded)

@@ -2,11 +2,11 @@
 
 mod command;
 mod depth;
-mod publication;
+pub(super) mod publication;
 mod readable;
 #[cfg(test)]
 mod tests;
-mod written;
+pub(super) mod written;
 
 use bytes::Bytes;
 

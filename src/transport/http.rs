@@ -1,9 +1,10 @@
 //! HTTP on a stream, until one of its requests becomes a session.
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +19,7 @@ use super::converse::converse;
 use super::public::Public;
 use super::refusal::Refusal;
 use super::request::{self, Answer};
+use super::response::{self, Response};
 use super::stream::Stream;
 use super::visitor::Visitor;
 use super::websocket::WebSocket;
@@ -35,35 +37,26 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
     let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
     let service = service_fn(|request: Request<Incoming>| {
         let (public, upgrade) = (public.clone(), upgrade.clone());
-        async move {
-            let trace = request::begin_trace(&request);
-            let admitted = public.admit(peer, request.headers());
-            let (answer, visit) = match admitted {
-                Ok(visit) => (request::answer(&public, &request, peer).await, visit),
-                Err(refusal) => (Answer::Response(refusal.into()), None),
-            };
-            // Asked afterwards too: a session that has begun by then is among those that are told to go,
-            // and one that began later was told by nobody.
-            let answer = match public.check_phase() {
-                Err(refusal) if matches!(answer, Answer::Session(..)) => {
-                    refusal.count(None);
-                    Answer::Response(refusal.into())
-                }
-                _ => answer,
-            };
-            answer.end_trace(trace);
+        // In a box, so that the connection can be taken apart whatever becomes of the request.
+        Box::pin(async move {
+            let (answer, visit) = answer(&public, &request, peer).await;
             let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
             upgrade.answered = true;
-            Ok::<_, Infallible>(match answer {
-                Answer::Response(response) => response,
+            match answer {
+                Answer::Response(response) => Ok(response),
                 Answer::Session(response, session) => {
-                    upgrade.session = Some((session, visit));
-                    response
+                    upgrade.begun = Some(Begun { session, visit, head: None });
+                    Ok(response)
                 }
-            })
-        }
+                Answer::Stream(response, session) => {
+                    let head = Some(response::head(&response));
+                    upgrade.begun = Some(Begun { session, visit, head });
+                    Err(HandedOver)
+                }
+            }
+        })
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(deadline.saturating_duration_since(Instant::now()))
         .max_buf_size(request::HEAD_BYTES_MAX)
@@ -71,26 +64,34 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
         .serve_connection(TokioIo::new(stream), service);
     // hyper bounds the reading of a head, not the writing of an answer nobody takes.
     let patience = handshake_timeout * 3;
-    let Ok(ended) = timeout(patience, connection.without_shutdown()).await else {
+    let serving = poll_fn(|cx| connection.poll_without_shutdown(cx));
+    let Ok(ended) = timeout(patience, serving).await else {
         if !upgrade.lock().expect("the service is done with it").answered {
             telemetry::rejected(Rejected::Handshake, &"no upgrade in time");
         }
         return;
     };
+    let parts = connection.into_parts();
     let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));
-    match (ended, upgrade.session) {
-        (Ok(parts), Some((session, named))) => {
-            telemetry::connection_opened(session.format(), accepted.elapsed());
-            let stream = parts.io.into_inner();
-            if let Some(wire) = stream.wire() {
-                session.attach(wire);
-            }
+    match (ended, upgrade.begun) {
+        (Ok(()), Some(begun)) => {
             // What the client sent right behind its request. hyper's buffer is not kept for it.
             let early = parts.read_buf.to_vec();
+            let Begun { session, visit: named, .. } = begun;
+            let stream = attach(&session, parts.io.into_inner(), accepted);
             let connection = WebSocket::new(stream, early, session.format(), session.config());
             tokio::spawn(converse(session, connection, (place, visit.or(named))));
         }
-        (Ok(parts), None) => {
+        (Err(_), Some(Begun { session, visit: named, head: Some(head) })) => {
+            let mut stream = parts.io.into_inner();
+            // A client that does not take so little is gone.
+            if let Ok(Ok(())) = timeout(handshake_timeout, write(&mut stream, &head)).await {
+                let stream = attach(&session, stream, accepted);
+                let connection = Response::new(stream, session.format(), session.config());
+                tokio::spawn(converse(session, connection, (place, visit.or(named))));
+            }
+        }
+        (Ok(()), None) => {
             // Over TLS there is a last word, which nobody may take. Whether the client hears of the end is its own affair.
             let _ = timeout(SHUTDOWN_TIMEOUT, parts.io.into_inner().shutdown()).await;
         }
@@ -99,6 +100,47 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
         }
         (Err(_), _) => {}
     }
+}
+
+/// Answers one request, and counts its client for as long as the session lasts that it begins.
+async fn answer(
+    public: &Public,
+    request: &Request<Incoming>,
+    peer: Peer,
+) -> (Answer, Option<Visit>) {
+    let trace = request::begin_trace(request);
+    let admitted = public.admit(peer, request.headers());
+    let (answer, visit) = match admitted {
+        Ok(visit) => (request::answer(public, request, peer).await, visit),
+        Err(refusal) => (Answer::Response(refusal.into()), None),
+    };
+    // Asked afterwards too: a session that has begun by then is among those that are told to go,
+    // and one that began later was told by nobody.
+    let answer = match public.check_phase() {
+        Err(refusal) if answer.session().is_some() => {
+            refusal.count(None);
+            Answer::Response(refusal.into())
+        }
+        _ => answer,
+    };
+    answer.end_trace(trace);
+    (answer, visit)
+}
+
+/// From here on the session is its connection's, and flushers may write to it.
+fn attach<S: Stream>(session: &Session, stream: S, accepted: Instant) -> S {
+    telemetry::connection_opened(session.format(), accepted.elapsed());
+    if let Some(wire) = stream.wire() {
+        session.attach(wire);
+    }
+    stream
+}
+
+async fn write(stream: &mut impl Stream, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await?;
+    telemetry::sent_bytes(bytes.len());
+    Ok(())
 }
 
 impl Public {
@@ -117,6 +159,20 @@ impl Public {
 /// What became of a connection's requests.
 #[derive(Default)]
 struct Upgrade {
-    session: Option<(Box<Session>, Option<Visit>)>,
+    begun: Option<Begun>,
     answered: bool,
 }
+
+/// A session that has the connection next.
+struct Begun {
+    session: Box<Session>,
+    /// None: its client was counted when the connection was accepted.
+    visit: Option<Visit>,
+    /// The answer's head where hyper does not write it, as the session's own bytes are its body.
+    head: Option<Bytes>,
+}
+
+/// Ends hyper's part in a connection without an answer of its.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection belongs to a session")]
+struct HandedOver;

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    UPGRADE, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
+use crate::close::Close;
 use crate::session::TooMany;
 use crate::telemetry::{self, Rejected};
 
@@ -66,6 +67,21 @@ impl Refused {
             header: None,
             reason: Rejected::Origin,
         }
+    }
+
+    /// Of a session that ended as it began, which has been counted.
+    pub fn of_close(close: Close) -> Self {
+        let again = Some((RETRY_AFTER, RETRY_AFTER_SECONDS));
+        let (status, code, header) = match close {
+            Close::Unauthorized(_) | Close::Expired | Close::Revoked => {
+                let header = Some((WWW_AUTHENTICATE, "Bearer"));
+                (StatusCode::UNAUTHORIZED, "unauthorized", header)
+            }
+            Close::Forbidden => (StatusCode::FORBIDDEN, "forbidden", None),
+            Close::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", again),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", again),
+        };
+        Self { status, code, header, ..Self::bad_request(close.text()) }
     }
 
     /// Counts it.

@@ -7,14 +7,16 @@ use hyper::{HeaderMap, Method, Request, Response};
 
 use super::asked::{Asked, Wanted};
 use super::client::Peer;
+use super::cors;
 use super::credentials;
 use super::origin::Way;
 use super::public::Public;
 use super::refused::Refused;
+use super::response;
 use super::routes::{self, Route, Spoken, Transport};
 use super::websocket::handshake;
 use crate::http::{self, Query};
-use crate::session::{Beginning, Session};
+use crate::session::{Beginning, Session, Standing};
 use crate::telemetry::{self, Trace};
 
 /// Most bytes of a request's head; more is answered 431.
@@ -26,26 +28,42 @@ pub const HEAD_LINES_MAX: usize = 256;
 /// A request's answer.
 pub enum Answer {
     Response(Response<Full<Bytes>>),
-    /// After the response's head the connection belongs to the session.
+    /// After the response the connection belongs to the session.
     Session(Response<Full<Bytes>>, Box<Session>),
+    /// What the session says is the response's body.
+    Stream(Response<Full<Bytes>>, Box<Session>),
 }
 
-/// A trace of the request, where it asks for a session and is to be traced.
+/// A trace of the request, where it asks for a session, or for something so like one that it may be a mistake,
+/// and is to be traced.
 pub fn begin_trace(request: &Request<Incoming>) -> Trace {
     let path = request.uri().path();
-    match routes::find(path) {
-        Some(_) => telemetry::handshake_began(path, http::traceparent(request.headers())),
-        None => Trace::default(),
+    match routes::is_near(path) {
+        true => telemetry::handshake_began(path, http::traceparent(request.headers())),
+        false => Trace::default(),
     }
 }
 
 impl Answer {
+    /// The session that has begun.
+    pub fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Response(_) => None,
+            Self::Session(_, session) | Self::Stream(_, session) => Some(session),
+        }
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        let (Self::Response(response) | Self::Session(response, _) | Self::Stream(response, _)) =
+            self;
+        response.headers_mut()
+    }
+
     pub fn end_trace(&self, trace: Trace) {
-        let (status, session) = match self {
-            Self::Response(response) => (response.status(), None),
-            Self::Session(response, session) => (response.status(), Some(session)),
-        };
-        let format = session.map(|session| session.format());
+        let (Self::Response(response) | Self::Session(response, _) | Self::Stream(response, _)) =
+            self;
+        let (status, session) = (response.status(), self.session());
+        let format = session.map(Session::format);
         let close = session.and_then(|session| session.outbound().closing());
         telemetry::handshake_answered(trace, status, format, close);
     }
@@ -59,7 +77,7 @@ pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) ->
             _ => Err(Refused::method_not_allowed("GET, HEAD")),
         },
         (path, _) => match routes::find(path) {
-            Some((route, channel)) => begin(public, request, (route, channel), peer).await,
+            Some(found) => on_route(public, request, found, peer).await,
             None => Err(Refused::not_found(&routes::paths())),
         },
     };
@@ -69,23 +87,61 @@ pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) ->
     })
 }
 
-/// Begins the session that a request asks for.
-async fn begin(
+/// Answers a request of a path that there is.
+async fn on_route(
     public: &Public,
     request: &Request<Incoming>,
     (route, channel): (&Route, Option<&str>),
     peer: Peer,
 ) -> Result<Answer, Refused> {
     let headers = request.headers();
-    if request.method() != Method::GET {
-        return Err(Refused::method_not_allowed("GET"));
+    match route.transport {
+        Transport::WebSocket if request.method() != Method::GET => {
+            Err(Refused::method_not_allowed("GET"))
+        }
+        Transport::WebSocket => {
+            handshake::check(request)?;
+            check_origin(public, headers, peer)?;
+            let (spoken, name) = choose(headers, route)?;
+            let (session, standing) = begin(public, request, channel, spoken).await?;
+            Ok(Answer::Session(handshake::accept(headers, name, standing), session))
+        }
+        Transport::Response { content_type } => {
+            check_origin(public, headers, peer)?;
+            let mut answer = match *request.method() {
+                Method::GET => match begin(public, request, channel, &route.spoken[0]).await {
+                    Ok((session, _)) => stream(session, content_type),
+                    Err(refused) => {
+                        refused.count();
+                        Answer::Response(refused.into())
+                    }
+                },
+                Method::OPTIONS => Answer::Response(cors::preflight("GET")),
+                _ => return Err(Refused::method_not_allowed("GET, OPTIONS")),
+            };
+            cors::let_read(headers, answer.headers_mut());
+            Ok(answer)
+        }
     }
-    if route.transport == Transport::WebSocket {
-        handshake::check(request)?;
+}
+
+/// The answer that goes on. Where the session ended as it began, this can still be said by a status; but a browser
+/// never comes back after one, so what may pass is said as the stream's end.
+fn stream(session: Box<Session>, content_type: &'static str) -> Answer {
+    match session.outbound().closing() {
+        Some(close) if !close.may_pass() => Answer::Response(Refused::of_close(close).into()),
+        _ => Answer::Stream(response::accept(content_type), session),
     }
-    check_origin(public, headers, peer)?;
-    let (spoken, named) = choose(headers, route)?;
-    let query = Query::new(request.uri().query());
+}
+
+/// Begins the session that a request asks for.
+async fn begin(
+    public: &Public,
+    request: &Request<Incoming>,
+    channel: Option<&str>,
+    spoken: &Spoken,
+) -> Result<(Box<Session>, Standing), Refused> {
+    let (headers, query) = (request.headers(), Query::new(request.uri().query()));
     let asked = Asked { channel, query, headers };
     let Wanted { protocol, echo, since, closes_on_gap } = (spoken.wanted)(&asked)?;
     let context = public.context.clone();
@@ -96,8 +152,7 @@ async fn begin(
     };
     let beginning = Beginning { protocol, token, echo, since, closes_on_gap };
     let (session, standing) = Session::begin(context, beginning).await?;
-    let response = handshake::accept(headers, named, standing);
-    Ok(Answer::Session(response, Box::new(session)))
+    Ok((Box::new(session), standing))
 }
 
 fn check_origin(public: &Public, headers: &HeaderMap, peer: Peer) -> Result<(), Refused> {

@@ -26,6 +26,9 @@ pub struct Spoken {
 pub enum Transport {
     /// After an upgrade (RFC 6455).
     WebSocket,
+    /// The body of an HTTP answer that goes on until one side ends it.
+    #[expect(dead_code, reason = "no protocol is spoken on it yet")]
+    Response { content_type: &'static str },
 }
 
 pub const ROUTES: &[Route] = &[
@@ -46,6 +49,14 @@ pub fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
     ROUTES.iter().find_map(|route| match route.path.strip_suffix("{channel}") {
         Some(before) => Some((route, Some(path.strip_prefix(before)?))),
         None => (route.path == path).then_some((route, None)),
+    })
+}
+
+/// Does the path begin as one that there is?
+pub fn is_near(path: &str) -> bool {
+    ROUTES.iter().any(|route| {
+        let second = route.path.match_indices('/').nth(1);
+        path.starts_with(second.map_or(route.path, |(at, _)| &route.path[..at]))
     })
 }
 
@@ -90,6 +101,7 @@ mod tests {
         assert_eq!(found("/ws/a/b%20"), Some(("/ws/{channel}", Some("a/b%20"))));
         assert_eq!(found("/wsx"), None);
         assert_eq!(found("/"), None);
+        assert!(is_near("/wsx") && !is_near("/") && !is_near("/favicon.ico"));
     }
 
     #[test]

@@ -1,0 +1,179 @@
+//! An HTTP answer that goes on until one side ends it: its body is what the outbound queue holds.
+//!
+//! The body ends with the connection (RFC 9112 section 6.3), so that all answers of a format share the same bytes,
+//! which flushers write straight to the sockets as they do for a WebSocket.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout};
+
+use super::writer::Writer;
+use crate::close::Close;
+use crate::outbound::Outbound;
+use crate::protocol::Format;
+use crate::session::{Config, Connection, Event};
+use crate::telemetry;
+
+/// Most bytes that a client may send behind its request: it has nothing to say there.
+const UNASKED_BYTES_MAX: usize = 16 << 10;
+
+/// Has nginx pass on what comes at once.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Bytes of one read.
+const READ_BYTES: usize = 512;
+
+/// How long what is queued may take to get out.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same where what is half written is wanted back, and how long the client may take to close too.
+const CLOSE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
+
+/// A connection whose request is being answered.
+pub struct Response<S> {
+    stream: S,
+    writer: Writer,
+    format: Format,
+    config: Arc<Config>,
+    next_beat: Instant,
+    /// Bytes that came behind the request.
+    unasked: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Response<S> {
+    pub fn new(stream: S, format: Format, config: &Arc<Config>) -> Self {
+        let config = config.clone();
+        // Spread, so that clients that came together are not all written to at once.
+        let first = config.ping_interval.mul_f64(rand::random_range(0.5..1.0));
+        let next_beat = Instant::now() + first;
+        Self { stream, writer: Writer::default(), format, config, next_beat, unasked: 0 }
+    }
+
+    /// Reads and drops. Ready: the client is gone, or has said too much.
+    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+        loop {
+            let mut bytes = [0; READ_BYTES];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            let count = buffer.filled().len();
+            if read.is_err() || count == 0 {
+                return Poll::Ready(Close::Lost);
+            }
+            telemetry::received_bytes(count);
+            self.unasked += count;
+            if self.unasked > UNASKED_BYTES_MAX {
+                return Poll::Ready(Close::Protocol("nothing is to be sent here"));
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
+    fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbound: &Outbound,
+        reading: bool,
+    ) -> Poll<Event> {
+        if outbound.take_nudge() {
+            return Poll::Ready(Event::Nudge);
+        }
+        if let Poll::Ready(close) = self.writer.poll_write(&mut self.stream, cx, outbound) {
+            return Poll::Ready(Event::End(close));
+        }
+        if !reading {
+            return Poll::Pending;
+        }
+        self.poll_unasked(cx).map(Event::End)
+    }
+
+    fn next_beat(&self) -> Instant {
+        self.next_beat
+    }
+
+    /// The client answers nothing: a dead one is found by TCP, as what is written to it is not acknowledged.
+    fn beat(&mut self, now: Instant, _: bool, outbound: &Outbound) -> Option<Close> {
+        if now >= self.next_beat {
+            self.next_beat = now + self.config.ping_interval;
+            if let Some(heartbeat) = self.format.heartbeat() {
+                outbound.say(heartbeat);
+            }
+        }
+        None
+    }
+
+    async fn close(&mut self, close: Close, outbound: &Outbound) {
+        if close == Close::Lost {
+            return;
+        }
+        outbound.close(close);
+        let patience = match close {
+            Close::Overloaded => CLOSE_TIMEOUT_SHORT,
+            _ => CLOSE_TIMEOUT,
+        };
+        let last = self.format.close(close);
+        let rest = self.writer.write_rest(&mut self.stream, close, outbound, last);
+        if timeout(patience, rest).await != Ok(true) {
+            return;
+        }
+        let ending = async {
+            let _ = self.stream.shutdown().await;
+            // To close a socket with unread bytes resets it, and the client might lose the last ones of the answer.
+            std::future::poll_fn(|cx| self.poll_unasked(cx)).await
+        };
+        // Out of patience or not, the socket is closed now.
+        let _ = timeout(CLOSE_TIMEOUT_SHORT, ending).await;
+    }
+}
+
+/// The head of an answer whose body goes on: nothing keeps it, and proxies pass it on as it comes.
+pub fn accept(content_type: &'static str) -> hyper::Response<Full<Bytes>> {
+    let mut response = hyper::Response::new(Full::default());
+    let headers = response.headers_mut();
+    for (name, value) in
+        [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store"), (ACCEL_BUFFERING, "no")]
+    {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The bytes of the head of an answer whose body ends with the connection.
+pub fn head<B>(response: &hyper::Response<B>) -> Bytes {
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    let mut line = |name: &[u8], value: &[u8]| {
+        for piece in [name, b": ", value, b"\r\n"] {
+            head.extend_from_slice(piece);
+        }
+    };
+    for (name, value) in response.headers() {
+        line(name.as_str().as_bytes(), value.as_bytes());
+    }
+    line(b"connection", b"close");
+    line(b"date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    head.extend_from_slice(b"\r\n");
+    head.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_with_an_empty_line_and_says_that_the_connection_ends_the_body() {
+        let head = head(&accept("text/plain"));
+        let text = str::from_utf8(&head).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"), "{text}");
+        assert!(text.contains("\r\nconnection: close\r\ndate: "), "{text}");
+        assert!(text.ends_with(" GMT\r\n\r\n"));
+    }
+}
