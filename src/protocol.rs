@@ -14,6 +14,7 @@ pub mod plain;
 mod push;
 mod reply;
 mod speak;
+pub mod sse;
 
 use bytes::Bytes;
 
@@ -33,6 +34,7 @@ use crate::publication::{Channel, Publication};
 formats! {
     Plain => plain::Frames,
     Json => json::Frames,
+    Sse => sse::Events,
 }
 
 protocols! {
@@ -40,4 +42,6 @@ protocols! {
     Plain(plain::Plain),
     /// JSON objects in text frames.
     Json(json::Json),
+    /// One channel, read only.
+    Sse(sse::Sse),
 }

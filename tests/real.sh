@@ -89,15 +89,20 @@ part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
 part "the demo page in Chromium, two nodes" \
   node tests/browser/demo.mjs "$a" "$b"
 
-# As the README starts it.
-public=$(free_port) internal=$(free_port)
+# As the README starts it, and one more.
 rules=$(sed -n "s/^ *--set '\(rules=.*\)' &$/\1/p" README.md)
-"$binary" --set server.listen=127.0.0.1:"$public" --set internal.listen=127.0.0.1:"$internal" \
-  --set broker.url=redis://127.0.0.1:"$redis_port" --set broker.prefix=readme: --set "$rules" 2>"$scratch/node-e.log" &
-children+=($!)
-until_ok 10 "$binary" health --ready --set internal.listen=127.0.0.1:"$internal"
+for name in f e; do
+  other=${public-} public=$(free_port) internal=$(free_port)
+  "$binary" --set server.listen=127.0.0.1:"$public" --set internal.listen=127.0.0.1:"$internal" \
+    --set broker.url=redis://127.0.0.1:"$redis_port" --set broker.prefix=readme: --set "$rules" 2>"$scratch/node-$name.log" &
+  children+=($!)
+  until_ok 10 "$binary" health --ready --set internal.listen=127.0.0.1:"$internal"
+done
 part "the README's JavaScript in the demo page's console" \
   node tests/browser/readme.mjs "http://127.0.0.1:$public" "http://127.0.0.1:$internal"
+
+part "EventSource in Chromium, two nodes" \
+  node tests/browser/sse.mjs "http://127.0.0.1:$public" "http://127.0.0.1:$internal" "http://127.0.0.1:$other"
 
 part "load tests: k6, rolling restart, seeded faults" env TIDEGATE="$binary" tests/load.sh
 

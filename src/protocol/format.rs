@@ -8,10 +8,12 @@ pub enum Format {
     Plain,
     /// JSON objects in text frames of a WebSocket.
     Json,
+    /// Payloads as they are, in Server-Sent Events.
+    Sse,
 }
 
 impl Format {
-    pub const EACH: [Self; 2] = [Self::Plain, Self::Json];
+    pub const EACH: [Self; 3] = [Self::Plain, Self::Json, Self::Sse];
     pub const COUNT: usize = Self::EACH.len();
 
     /// The value of the `protocol` label of metrics and traces.
@@ -19,6 +21,7 @@ impl Format {
         match self {
             Self::Plain => "plain",
             Self::Json => "json",
+            Self::Sse => "sse",
         }
     }
 
@@ -26,6 +29,7 @@ impl Format {
     pub fn framing(self) -> &'static str {
         match self {
             Self::Plain | Self::Json => "websocket",
+            Self::Sse => "sse",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, Wanted, position};
 use super::refused::Refused;
-use crate::protocol::{json, plain};
+use crate::protocol::{json, plain, sse};
 
 /// A path of the public listener.
 pub struct Route {
@@ -27,7 +27,6 @@ pub enum Transport {
     /// After an upgrade (RFC 6455).
     WebSocket,
     /// The body of an HTTP answer that goes on until one side ends it.
-    #[expect(dead_code, reason = "no protocol is spoken on it yet")]
     Response { content_type: &'static str },
 }
 
@@ -41,6 +40,11 @@ pub const ROUTES: &[Route] = &[
         path: "/ws/{channel}",
         transport: Transport::WebSocket,
         spoken: &[Spoken { subprotocol: Some(plain::SUBPROTOCOL), wanted: plain }],
+    },
+    Route {
+        path: "/sse/{channel}",
+        transport: Transport::Response { content_type: sse::CONTENT_TYPE },
+        spoken: &[Spoken { subprotocol: None, wanted: sse }],
     },
 ];
 
@@ -89,6 +93,20 @@ fn plain(asked: &Asked<'_>) -> Result<Wanted, Refused> {
     Ok(Wanted { echo, since, closes_on_gap, ..Wanted::new(protocol) })
 }
 
+/// `Last-Event-ID` is of a browser that comes back by itself, and then later than what stands in its address.
+fn sse(asked: &Asked<'_>) -> Result<Wanted, Refused> {
+    const LAST_EVENT_ID: &str = "last_event_id";
+    let protocol = sse::Sse { channel: asked.channel()? };
+    let header = asked.headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
+    let since = match (header, asked.query(LAST_EVENT_ID)) {
+        (Some(header), _) => Some(position("Last-Event-ID", header)?),
+        (None, Some(text)) => Some(position(LAST_EVENT_ID, &text)?),
+        (None, None) => None,
+    };
+    // A client that cannot be subscribed at once comes back, rather than miss something unknown.
+    Ok(Wanted { since, closes_on_gap: true, ..Wanted::new(protocol) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +119,7 @@ mod tests {
         assert_eq!(found("/ws/a/b%20"), Some(("/ws/{channel}", Some("a/b%20"))));
         assert_eq!(found("/wsx"), None);
         assert_eq!(found("/"), None);
-        assert!(is_near("/wsx") && !is_near("/") && !is_near("/favicon.ico"));
+        assert!(is_near("/wsx") && is_near("/sse") && !is_near("/") && !is_near("/favicon.ico"));
     }
 
     #[test]

@@ -29,5 +29,6 @@ mod rfc6455;
 mod rules;
 mod sentinel;
 mod slow_consumer;
+mod sse;
 mod tls;
 mod tracing;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::soon;
@@ -73,7 +73,8 @@ pub async fn response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Response 
     response
 }
 
-async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Response {
+/// Reads the head of a response; what follows it stays in `buffer`.
+pub async fn head(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Response {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|it| it == b"\r\n\r\n") {
             break at + 4;
@@ -93,6 +94,16 @@ async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Response {
         headers: headers.collect(),
         body: Vec::new(),
     }
+}
+
+/// Reads the body of a response whose head was read.
+pub async fn with_body(
+    mut stream: TcpStream,
+    mut buffer: Vec<u8>,
+    mut response: Response,
+) -> Response {
+    read_body(&mut stream, &mut buffer, &mut response).await;
+    response
 }
 
 async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, response: &mut Response) {

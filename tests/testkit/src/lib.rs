@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `node` `process` `redis` `sentinel` `cluster` `fleet` | what is started, and ends with its test |
 //! | `network` `proxy` `clock` | what stands between them, and can fail |
-//! | `client` `raw` `http` `trusting` `authority` `token` | who speaks to a node: by the rules, or against them |
+//! | `client` `event_stream` `raw` `http` `trusting` `authority` `token` | who speaks to a node: by the rules, or against them |
 //! | `collector` | where a node exports its spans |
 //! | `patience` `until` `open_files` | waiting for a condition; room for thousands of clients |
 //! | `publisher` `service` `push` `backoff` | who publishes and listens while things break |
@@ -23,6 +23,7 @@ pub mod clock;
 pub mod cluster;
 pub mod collector;
 pub mod curve;
+pub mod event_stream;
 pub mod finding;
 pub mod fleet;
 pub mod http;

@@ -1,0 +1,154 @@
+//! Server-Sent Events: the publications of one channel, for a client that only reads.
+
+use bytes::Bytes;
+
+use super::json::written;
+use super::{Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Unreadable};
+use crate::close::Close;
+use crate::framing::sse::{COMMENT, Event};
+use crate::publication::{Channel, Kind, Publication};
+
+/// Of the answer that carries the events.
+pub const CONTENT_TYPE: &str = "text/event-stream";
+
+/// Between these many milliseconds, drawn for each connection, a client waits before it comes back, so that those of a
+/// node that is gone do not come all at once.
+const RETRY_MS: std::ops::Range<u64> = 1000..3000;
+
+/// Why a client that resumes is told `gap`: what follows its position is gone.
+const NOT_RECOVERED: &str = "not_recovered";
+
+/// A session of one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sse {
+    pub channel: Channel,
+}
+
+impl Speak for Sse {
+    fn decode(&self, _: Message, _: usize) -> Decoded {
+        Err(Unreadable::Close(Close::Unsupported("nothing is to be sent here")))
+    }
+
+    /// The stream begins with how long to wait before coming back and, where nothing that was missed follows, with the
+    /// position from which to resume then. Such a block has no data, so it is no event to a page.
+    fn reply(&self, reply: &Reply) -> Option<Bytes> {
+        let Reply::Subscribed { channel, position, recovered, .. } = reply else { return None };
+        let mut first = Event::default().retry(rand::random_range(RETRY_MS));
+        if let Some(position) = position.filter(|_| *recovered != Some(true)) {
+            first = first.id(&position.to_string());
+        }
+        if *recovered == Some(false) {
+            let gap = Push::Gap { channel: channel.as_str(), reason: NOT_RECOVERED };
+            first = first.name("gap").data(&written::push(&gap));
+        }
+        Some(first.end())
+    }
+
+    fn refuse(&self, _: ReplyError, close: Close) -> Result<Reply, Close> {
+        Err(close)
+    }
+
+    fn format(&self) -> Format {
+        Format::Sse
+    }
+
+    fn channel(&self) -> Option<&Channel> {
+        Some(&self.channel)
+    }
+
+    fn publishes(&self) -> bool {
+        false
+    }
+
+    fn subscribes_listed(&self) -> bool {
+        false
+    }
+}
+
+/// Payloads as they are, each the data of an event.
+pub struct Events;
+
+impl Encode for Events {
+    fn publication(_: &str, publication: &Publication) -> Bytes {
+        let mut event = Event::default();
+        if let Some(position) = publication.position {
+            event = event.id(&position.to_string());
+        }
+        match publication.kind {
+            Kind::Text => event.data(&publication.payload).end(),
+            Kind::Binary => {
+                use base64::Engine;
+                let base64 = base64::engine::general_purpose::STANDARD.encode(&publication.payload);
+                event.name("binary").data(base64.as_bytes()).end()
+            }
+        }
+    }
+
+    fn push(push: &Push<'_>) -> Option<Bytes> {
+        let event = match push {
+            Push::Gap { .. } => Event::default().name("gap"),
+            Push::Reconnect { after, .. } => {
+                Event::default().retry(after.as_millis() as u64).name("reconnect")
+            }
+            Push::Welcome { .. } | Push::Presence { .. } => return None,
+        };
+        Some(event.data(&written::push(push)).end())
+    }
+
+    fn heartbeat() -> Option<Bytes> {
+        Some(Bytes::from_static(COMMENT))
+    }
+
+    /// A browser comes back by itself; what may pass by then is told apart from what ends for good.
+    fn close(close: Close) -> Option<Bytes> {
+        let after = std::time::Duration::from_millis(rand::random_range(RETRY_MS));
+        let again = Push::Reconnect { after, reason: close.label() };
+        close.may_pass().then(|| Self::push(&again)).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publication::Position;
+
+    fn text(bytes: Option<Bytes>) -> String {
+        String::from_utf8(bytes.unwrap().to_vec()).unwrap()
+    }
+
+    fn first(position: Option<Position>, recovered: Option<bool>) -> String {
+        let channel = Channel::new("a").unwrap();
+        let reply = Reply::Subscribed { id: None, channel: channel.clone(), position, recovered };
+        let text = text(Sse { channel }.reply(&reply));
+        let (retry, rest) = text.split_once('\n').unwrap();
+        assert!(RETRY_MS.contains(&retry.strip_prefix("retry: ").unwrap().parse().unwrap()));
+        rest.to_owned()
+    }
+
+    #[test]
+    fn a_stream_begins_with_the_position_unless_what_was_missed_follows() {
+        let position = Some(Position { epoch: 7, seq: 5 });
+        assert_eq!(first(None, None), "\n");
+        assert_eq!(first(position, None), "id: 7-5\n\n");
+        assert_eq!(first(position, Some(true)), "\n");
+        let gap = r#"{"type":"gap","channel":"a","reason":"not_recovered"}"#;
+        assert_eq!(first(position, Some(false)), format!("id: 7-5\nevent: gap\ndata: {gap}\n\n"));
+    }
+
+    #[test]
+    fn a_publication_is_an_event_and_binary_is_base64() {
+        let position = Some(Position { epoch: 7, seq: 5 });
+        let kept = Publication { position, ..Publication::bare("{\n}".into()) };
+        let binary = Publication::bare(Bytes::from_static(b"\xff\x00"));
+        let event = |publication: &Publication| text(Some(Events::publication("a", publication)));
+        assert_eq!(event(&kept), "id: 7-5\ndata: {\ndata: }\n\n");
+        assert_eq!(event(&binary), "event: binary\ndata: /wA=\n\n");
+    }
+
+    #[test]
+    fn only_what_may_pass_is_said_at_the_end() {
+        assert_eq!(Events::close(Close::Expired), None);
+        let end = text(Events::close(Close::Unavailable));
+        assert!(end.starts_with("retry: ") && end.contains("\nevent: reconnect\ndata: {"), "{end}");
+    }
+}

@@ -1,0 +1,87 @@
+// A browser's EventSource on two nodes, from a page of another origin: it gets what is published, and after it was told to go
+// it comes back by itself and misses nothing.
+//
+//   (cd tests/browser && npm ci)
+//   node tests/browser/sse.mjs URL_OF_NODE URL_OF_ITS_INTERNAL_LISTENER URL_OF_ANOTHER_NODE
+//
+// The nodes share a Redis and keep history of chat:*, as the README's rule has it. CHROMIUM names another browser than
+// /usr/bin/chromium. Exit code 0: all held; 1: something did not.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import http from 'node:http';
+import os from 'node:os';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+
+const [node, internal, other] = process.argv.slice(2).map((url) => url.replace(/\/$/, ''));
+if (!other) { console.error('usage: node sse.mjs URL_OF_NODE URL_OF_ITS_INTERNAL_LISTENER URL_OF_ANOTHER_NODE'); process.exit(1); }
+
+const TIMEOUT = 20_000; // milliseconds, for each condition
+const CHANNEL = 'chat:sse';
+
+// A page that is of neither node.
+const pages = http.createServer((_, answer) => { answer.setHeader('content-type', 'text/html'); answer.end('<title>EventSource</title>'); });
+await new Promise((listening) => pages.listen(0, '127.0.0.1', listening));
+
+const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-sse-'));
+const browser = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+  headless: true,
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+
+async function publish(text) {
+  const { status } = await fetch(`${internal}/api/publish/${CHANNEL}`, { method: 'POST', body: text });
+  assert.equal(status, 202);
+}
+
+let failed = false;
+try {
+  const page = await browser.newPage();
+  await page.goto(`http://127.0.0.1:${pages.address().port}/`, { timeout: TIMEOUT });
+  await page.evaluate((urls) => {
+    window.streams = urls.map((url) => {
+      const seen = { opened: 0, data: [], told: [] };
+      const stream = new EventSource(url);
+      stream.onopen = () => { seen.opened += 1; };
+      stream.onmessage = (event) => seen.data.push(event.data);
+      for (const name of ['gap', 'reconnect']) stream.addEventListener(name, (event) => seen.told.push(JSON.parse(event.data)));
+      return seen;
+    });
+  }, [node, other].map((url) => `${url}/sse/${CHANNEL}`));
+  const until = async (what, condition) => {
+    try { await page.waitForFunction(condition, undefined, { timeout: TIMEOUT }); } catch (error) {
+      throw new Error(`${what}: ${JSON.stringify(await page.evaluate(() => window.streams))}`, { cause: error });
+    }
+  };
+
+  await until('both are open', () => window.streams.every((it) => it.opened === 1));
+  await publish('first');
+  await publish('two\nlines');
+  await until('both hear it', () => window.streams.every((it) => it.data.length === 2));
+  console.log('ok    what is published arrives on both nodes');
+
+  const { status } = await fetch(`${internal}/api/drain?percent=100`, { method: 'POST' });
+  assert.ok(status < 300, `drain: ${status}`);
+  await until('it is told to go', () => window.streams[0].told.length === 1);
+  await publish('while it was away');
+  await until('it comes back', () => window.streams[0].opened === 2);
+  await publish('last');
+  await until('both hear the last', () => window.streams.every((it) => it.data.at(-1) === 'last'));
+  const streams = await page.evaluate(() => window.streams);
+  for (const { data } of streams) assert.deepEqual(data, ['first', 'two\nlines', 'while it was away', 'last'], 'in order, once');
+  const [{ type, reason, after_ms: after }] = streams[0].told;
+  assert.deepEqual([type, reason], ['reconnect', 'rebalance']);
+  assert.ok(after > 0);
+  assert.deepEqual(streams[1].told, [], 'the other node was not asked');
+  console.log('ok    told to go, it comes back by itself, and misses nothing');
+} catch (error) {
+  failed = true;
+  console.log(`FAIL  ${error.stack}`);
+} finally {
+  await browser.close();
+  pages.close();
+  fs.rmSync(profile, { recursive: true, force: true, maxRetries: 3 });
+}
+process.exit(failed ? 1 : 0);

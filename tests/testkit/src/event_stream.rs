@@ -1,0 +1,166 @@
+//! A client of Server-Sent Events, which reads them as the HTML standard says (section 9.2.6).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::http::{self, Response};
+use crate::node::Node;
+use crate::soon;
+
+/// An open stream.
+pub struct EventStream<S = TcpStream> {
+    stream: S,
+    received: Vec<u8>,
+    coming: VecDeque<Event>,
+    /// Of the event that is being read.
+    name: String,
+    data: String,
+    /// What a browser would send as `Last-Event-ID`.
+    pub last_id: String,
+    /// Milliseconds, as the node said last.
+    pub retry: Option<u64>,
+    pub comments: usize,
+}
+
+/// An event as a page sees it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Event {
+    pub name: String,
+    pub data: String,
+    pub id: String,
+}
+
+impl Event {
+    /// What the node says itself.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl EventStream {
+    /// One that the node accepts.
+    pub async fn open(node: &Node, path: &str) -> Self {
+        Self::resumed(node, path, "").await
+    }
+
+    /// Goes on behind a position.
+    pub async fn resumed(node: &Node, path: &str, last_id: &str) -> Self {
+        let header = match last_id {
+            "" => String::new(),
+            last_id => format!("Last-Event-ID: {last_id}\r\n"),
+        };
+        let opened = Self::ask(node.public, path, &header).await;
+        opened.unwrap_or_else(|refused| panic!("refused: {refused:?}"))
+    }
+
+    /// `headers`: lines, each with its end. Fails with the answer that is no stream.
+    pub async fn ask(address: SocketAddr, path: &str, headers: &str) -> Result<Self, Response> {
+        let mut stream = http::connect(address).await;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("the request goes out");
+        let mut received = Vec::new();
+        let response = http::head(&mut stream, &mut received).await;
+        match response.header("content-length") {
+            None => Ok(Self::of(stream, received, &response)),
+            Some(_) => Err(http::with_body(stream, received, response).await),
+        }
+    }
+
+    /// One whose system takes next to nothing for it.
+    pub async fn narrow(node: &Node, path: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let stream = soon("a connection", socket.connect(node.public)).await.expect("it listens");
+        Self::over(stream, path).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
+    /// On a connection of whatever kind.
+    pub async fn over(mut stream: S, path: &str) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("the request goes out");
+        let mut received = Vec::new();
+        let response = http::head(&mut stream, &mut received).await;
+        Self::of(stream, received, &response)
+    }
+
+    fn of(stream: S, received: Vec<u8>, response: &Response) -> Self {
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.header("content-type"), Some("text/event-stream"));
+        let (name, data, last_id) = Default::default();
+        let coming = VecDeque::new();
+        let mut events =
+            Self { stream, received, coming, name, data, last_id, retry: None, comments: 0 };
+        // Some may have come together with the head.
+        events.lines();
+        events
+    }
+
+    /// Sends what no client of the kind sends.
+    pub async fn pour(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// The next event.
+    pub async fn event(&mut self) -> Event {
+        self.try_event().await.expect("the stream goes on")
+    }
+
+    /// None: the stream has ended.
+    pub async fn try_event(&mut self) -> Option<Event> {
+        while self.coming.is_empty() {
+            if !self.read().await {
+                return None;
+            }
+        }
+        self.coming.pop_front()
+    }
+
+    /// Reads on until something has come that is no event.
+    pub async fn until(&mut self, is_there: impl Fn(&Self) -> bool) {
+        while !is_there(self) {
+            assert!(self.read().await, "the stream ended");
+        }
+    }
+
+    /// False: there is no more.
+    async fn read(&mut self) -> bool {
+        let read = soon("an event", self.stream.read_buf(&mut self.received)).await;
+        self.lines();
+        read.is_ok_and(|read| read > 0)
+    }
+
+    /// Takes the lines that have come whole.
+    fn lines(&mut self) {
+        while let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.received.drain(..=end).collect();
+            self.line(str::from_utf8(&line[..end]).expect("a stream is UTF-8"));
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "" if line.is_empty() => self.dispatch(),
+            "" => self.comments += 1,
+            "event" => value.clone_into(&mut self.name),
+            "data" => self.data += &format!("{value}\n"),
+            "id" => value.clone_into(&mut self.last_id),
+            "retry" => self.retry = Some(value.parse().expect("milliseconds")),
+            _ => panic!("no field of the standard: {line}"),
+        }
+    }
+
+    fn dispatch(&mut self) {
+        let (name, mut data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
+        if data.pop().is_some() {
+            self.coming.push_back(Event { name, data, id: self.last_id.clone() });
+        }
+    }
+}
