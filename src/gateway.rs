@@ -2,9 +2,8 @@
 
 mod leaving;
 mod reload;
+mod stop;
 
-use std::future::pending;
-use std::io::{IsTerminal, stderr, stdin};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::leaving::Leaving;
 use self::reload::{Followers, Reload};
+pub use self::stop::{Stop, signalled};
 use crate::auth::{Auth, Mode, Revocations};
 use crate::broker::{Event, Revocation, Sink};
 use crate::config::{Config, Sources};
@@ -35,26 +35,6 @@ use crate::{broker, clock, listener, telemetry, tls, vital};
 /// What a session that leaves waits beyond `broker.publish_timeout`, so that it hears of a publication
 /// that timed out.
 const LEAVE_MARGIN: Duration = Duration::from_millis(500);
-
-/// Why the node is to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// SIGTERM: an orchestrator, whose balancers have yet to hear of it.
-    Terminate,
-    /// SIGINT, to a process that no terminal belongs to.
-    Interrupt,
-    /// SIGINT with a terminal: somebody at a keyboard, who waits.
-    TerminalInterrupt,
-}
-
-impl Stop {
-    fn signal(self) -> &'static str {
-        match self {
-            Self::Terminate => "SIGTERM",
-            Self::Interrupt | Self::TerminalInterrupt => "SIGINT",
-        }
-    }
-}
 
 /// A node with its listeners bound.
 pub struct Gateway {
@@ -215,39 +195,3 @@ fn sink(hub: Sink, users: Users, fleet: Fleet) -> Sink {
         event => hub(event),
     })
 }
-
-/// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
-///
-/// From this call on, not only when it is waited for, no signal ends the process by itself: a node that
-/// has just begun to serve may be told to stop.
-pub fn signalled() -> anyhow::Result<impl Future<Output = Stop>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let mut next = async move || {
-        tokio::select! {
-            Some(()) = terminate.recv() => Stop::Terminate,
-            Some(()) = interrupt.recv() => interrupted(),
-            else => pending().await,
-        }
-    };
-    Ok(async move {
-        let first = next().await;
-        tokio::spawn(async move {
-            next().await;
-            telemetry::stopped_at_once();
-            telemetry::flush_log();
-            std::process::exit(EXIT_STOPPED_AT_ONCE);
-        });
-        first
-    })
-}
-
-fn interrupted() -> Stop {
-    match stdin().is_terminal() || stderr().is_terminal() {
-        true => Stop::TerminalInterrupt,
-        false => Stop::Interrupt,
-    }
-}
-
-/// The exit code of a node that was told twice and so did not drain.
-const EXIT_STOPPED_AT_ONCE: i32 = 1;

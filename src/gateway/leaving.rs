@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-use super::Stop;
+use super::stop::Stop;
 use crate::drain::{Drain, LEAVE_MAX, Phase};
 use crate::fleet::Fleet;
 use crate::hub::Hub;

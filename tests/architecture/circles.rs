@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::known::CIRCLES;
 use crate::module::{Import, Module};
 use crate::tree::{Target, Tree};
 
@@ -99,29 +98,8 @@ fn described(circle: &BTreeSet<String>, needs: &Needs) -> String {
 fn no_file_needs_a_file_that_needs_it() {
     let needs = needs(&Tree::of_source());
     let circles = circles(&needs);
-    let known: Vec<BTreeSet<&str>> =
-        CIRCLES.split("\n\n").map(|circle| circle.split_whitespace().collect()).collect();
-    let is_within = |circle: &BTreeSet<String>, known: &BTreeSet<&str>| {
-        circle.iter().all(|file| known.contains(file.as_str()))
-    };
-    let mut faults = String::new();
-    for circle in &circles {
-        if !known.iter().any(|known| is_within(circle, known)) {
-            faults += &described(circle, &needs);
-        }
-    }
-    for known in &known {
-        let within = circles.iter().filter(|circle| is_within(circle, known)).flatten();
-        let within: BTreeSet<&str> = within.map(String::as_str).collect();
-        for file in known.difference(&within) {
-            writeln!(faults, "{file} is listed but no longer in its circle")
-                .expect("a string grows");
-        }
-    }
-    assert!(
-        faults.is_empty(),
-        "files of src/ need each other (tests/architecture/known.rs):\n{faults}"
-    );
+    let faults: String = circles.iter().map(|circle| described(circle, &needs)).collect();
+    assert!(faults.is_empty(), "files of src/ need each other:\n{faults}");
 }
 
 fn needs_of(files: &[(&str, &str)]) -> Vec<String> {

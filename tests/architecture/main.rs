@@ -2,7 +2,6 @@
 //! no word of the glossary is used for something else.
 
 mod circles;
-mod known;
 mod module;
 mod protocols;
 mod sizes;

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use crate::known::LONG_FILES;
 use crate::tokens::{Token, nesting, tokens};
 use crate::{source_directory, sources};
 
@@ -91,15 +90,8 @@ fn half_of_all_files_are_short() {
 
 #[test]
 fn no_file_is_long() {
-    let files = files();
-    let long: Vec<_> = files.iter().filter(|(lines, _)| *lines > FILE_LINES_MAX).collect();
-    let known = |file: &String| LONG_FILES.contains(&file.as_str());
-    let unknown = long.iter().filter(|(_, file)| !known(file)).count();
-    let short_now: Vec<_> =
-        LONG_FILES.iter().filter(|known| !long.iter().any(|(_, file)| file == *known)).collect();
-    let all = longest(&files, FILE_LINES_MAX);
-    assert_eq!(unknown, 0, "more than {FILE_LINES_MAX} lines:\n{all}known are {LONG_FILES:?}");
-    assert!(short_now.is_empty(), "short now, or gone, so no longer to be listed: {short_now:?}");
+    let all = longest(&files(), FILE_LINES_MAX);
+    assert!(all.is_empty(), "more than {FILE_LINES_MAX} lines:\n{all}");
 }
 
 #[test]
