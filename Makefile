@@ -2,7 +2,7 @@
 # make test   installs what the tests need and runs them all
 # make check  the fast loop: format, lints, unit tests
 
-.PHONY: run check test docs bench chaos random rolling abuse fuzz deny autobahn load setup clean
+.PHONY: run check lint unit test docs bench chaos random rolling abuse fuzz deny autobahn load setup clean
 .DEFAULT_GOAL := check
 
 export K6_NO_USAGE_REPORT = true
@@ -10,9 +10,13 @@ export K6_NO_USAGE_REPORT = true
 run:
 	cargo run --release
 
-check:
+check: lint unit
+
+lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+unit:
 	cargo test --workspace --lib --test architecture --test docs --test properties
 
 setup:

@@ -49,17 +49,20 @@ join() {
   [ $status -eq 0 ] || { echo "$1 failed" >&2; exit $status; }
 }
 
-# What is compiled has no use for what is installed. In front is what may ask for a password.
-begin check make check
+# What is compiled has no use for what is installed. In front is what may ask for a password. All suites at once, as
+# their compilers share the cores.
+begin compiling cargo test --workspace --no-run
 stage setup tests/setup.sh
-join check
-# All suites at once, as their compilers share the cores.
-stage "compiling the suites" cargo test --workspace --no-run
+join compiling
+stage unit make unit
 
-# Behaviour is mostly waited for, so more tests run at a time than there are cores.
+# Behaviour is mostly waited for, so more tests run at a time than there are cores, and the lints have a directory of their
+# own, as cargo lets one build at a time into one.
+begin lint env CARGO_TARGET_DIR=target/lint nice make lint
 begin manifests tests/manifests.sh
 stage behaviour cargo test --test behaviour -- --test-threads=3
 join manifests
+join lint
 
 # Both measure, so each has the machine for itself.
 stage abuse cargo test --test abuse
