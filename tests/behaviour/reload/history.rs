@@ -201,12 +201,23 @@ async fn history_that_is_switched_off_and_on_repeats_no_publication() {
     publish(4).await;
     // Until here they came without a position, and are not to come again with one.
     for data in 1..=4 {
-        assert_eq!(client.event().await["data"], data);
+        assert_eq!(next_publication(&mut client).await["data"], data);
     }
     file.reload(&node, &on, "taken_up").await;
     publish(5).await;
-    let event = client.event().await;
+    let event = next_publication(&mut client).await;
     assert_eq!(event["data"], 5, "{event}");
+}
+
+/// A node that finds rules in force before it knew them says that something may be missing: on a busy machine it does.
+async fn next_publication(client: &mut Client) -> serde_json::Value {
+    loop {
+        let event = client.event().await;
+        match &event["type"] {
+            told if told == "gap" => assert_eq!(event["reason"], "rules_changed", "{event}"),
+            _ => return event,
+        }
+    }
 }
 
 #[tokio::test]
