@@ -73,6 +73,22 @@ impl Origins {
         };
         is_own || self.0.iter().any(|pattern| pattern.matches(scheme, host, port))
     }
+
+    /// The same for a request that a page may send without an `Origin`, as browsers do for what a page reads of its own
+    /// host. On loopback anybody can have a name point here, so a name that is neither the host's own nor listed is
+    /// taken for that of a page from elsewhere.
+    pub fn allow_reading(&self, headers: &HeaderMap, way: Way) -> bool {
+        if headers.contains_key(ORIGIN) || !way.on_loopback || way.through_proxy {
+            return self.allow(headers, way);
+        }
+        let asked_for = headers.get(HOST).and_then(lower_case).unwrap_or_default();
+        let (host, port) = host_and_port(&asked_for);
+        let scheme = if way.is_tls { "https" } else { "http" };
+        host.is_empty()
+            || is_loopback(host)
+            || is_address(host)
+            || self.0.iter().any(|pattern| pattern.matches(scheme, host, port))
+    }
 }
 
 /// How a request came here.
@@ -328,5 +344,24 @@ mod tests {
         for bad in ["", "*.", "exa mple.com", "https://example.com/path", "a*b", "://a", ":80"] {
             assert!(!is_pattern(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn without_an_origin_a_node_on_loopback_is_read_by_no_name_that_somebody_else_may_have() {
+        let reads = |host: &str, origins: &[&str], on_loopback| {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            let origins: Vec<String> = origins.iter().map(|it| (*it).to_owned()).collect();
+            let way = Way { on_loopback, ..Way::default() };
+            Origins::new(&origins).allow_reading(&headers, way)
+        };
+        for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "app.localhost", "10.0.0.1"]
+        {
+            assert!(reads(host, &[], true), "{host}");
+        }
+        assert!(!reads("evil.example:8080", &[], true));
+        assert!(reads("evil.example:8080", &[], false));
+        assert!(reads("dev.example:8080", &["dev.example"], true));
+        assert!(reads("dev.example:8080", &["*"], true));
+        assert!(Origins::new(&[]).allow_reading(&HeaderMap::new(), Way::default()));
     }
 }

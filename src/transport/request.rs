@@ -9,7 +9,7 @@ use super::asked::{Asked, Wanted};
 use super::client::Peer;
 use super::cors;
 use super::credentials;
-use super::origin::Way;
+use super::origin::{Origins, Way};
 use super::public::Public;
 use super::refused::Refused;
 use super::response;
@@ -101,13 +101,13 @@ async fn on_route(
         }
         Transport::WebSocket => {
             handshake::check(request)?;
-            check_origin(public, headers, peer)?;
+            check_origin(public, headers, peer, Origins::allow)?;
             let (spoken, name) = choose(headers, route)?;
             let (session, standing) = begin(public, request, channel, spoken).await?;
             Ok(Answer::Session(handshake::accept(headers, name, standing), session))
         }
         Transport::Response { content_type } => {
-            check_origin(public, headers, peer)?;
+            check_origin(public, headers, peer, Origins::allow_reading)?;
             let mut answer = match *request.method() {
                 Method::GET => match begin(public, request, channel, &route.spoken[0]).await {
                     Ok((session, _)) => stream(session, content_type),
@@ -155,14 +155,20 @@ async fn begin(
     Ok((Box::new(session), standing))
 }
 
-fn check_origin(public: &Public, headers: &HeaderMap, peer: Peer) -> Result<(), Refused> {
+/// `allow`: whether a page of the origin may do what the request is for.
+fn check_origin(
+    public: &Public,
+    headers: &HeaderMap,
+    peer: Peer,
+    allow: impl Fn(&Origins, &HeaderMap, Way) -> bool,
+) -> Result<(), Refused> {
     let server = public.server.get();
     let way = Way {
         through_proxy: peer.is_proxy(),
         on_loopback: public.on_loopback,
         is_tls: server.tls.is_some(),
     };
-    server.origins.allow(headers, way).then_some(()).ok_or_else(Refused::origin)
+    allow(&server.origins, headers, way).then_some(()).ok_or_else(Refused::origin)
 }
 
 /// What the client wants to speak, of what the route has, and the name to answer with: that which the client

@@ -76,7 +76,7 @@ async fn pages_of_allowed_origins_can_read_and_others_get_nothing() {
     let node = Node::alone(&["server.origins=app.example"]).await;
     let allowed = "Origin: https://app.example\r\n";
     let mut raw = Raw::connect(&node).await;
-    let head = format!("GET /sse/news HTTP/1.1\r\nHost: node\r\n{allowed}\r\n");
+    let head = format!("GET /sse/news HTTP/1.1\r\nHost: localhost\r\n{allowed}\r\n");
     raw.send(head).await;
     let response = raw.response().await;
     assert_eq!(response.status, 200);
@@ -100,6 +100,17 @@ async fn pages_of_allowed_origins_can_read_and_others_get_nothing() {
     let headers = answer.header("access-control-allow-headers").expect("which may be sent");
     assert!(headers.contains("last-event-id") && headers.contains("authorization"));
     assert_eq!(preflight("https://elsewhere.example").await.status, 403);
+}
+
+/// A page whose own host's name was made to point here sends no `Origin` with what it reads.
+#[tokio::test]
+async fn a_node_on_loopback_is_not_read_by_the_name_of_another_host() {
+    let node = Node::alone(&[]).await;
+    for (host, status) in [("localhost", 200), ("evil.example", 403)] {
+        let mut raw = Raw::connect(&node).await;
+        raw.send(format!("GET /sse/news HTTP/1.1\r\nHost: {host}:8080\r\n\r\n")).await;
+        assert_eq!(raw.response().await.status, status, "{host}");
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ pub struct EventStream<S = TcpStream> {
     /// Of the event that is being read.
     name: String,
     data: String,
+    id: String,
     /// What a browser would send as `Last-Event-ID`.
     pub last_id: String,
     /// Milliseconds, as the node said last.
@@ -92,10 +93,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
     fn of(stream: S, received: Vec<u8>, response: &Response) -> Self {
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(response.header("content-type"), Some("text/event-stream"));
-        let (name, data, last_id) = Default::default();
+        let (name, data, id, last_id) = Default::default();
         let coming = VecDeque::new();
         let mut events =
-            Self { stream, received, coming, name, data, last_id, retry: None, comments: 0 };
+            Self { stream, received, coming, name, data, id, last_id, retry: None, comments: 0 };
         // Some may have come together with the head.
         events.lines();
         events
@@ -151,13 +152,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
             "" => self.comments += 1,
             "event" => value.clone_into(&mut self.name),
             "data" => self.data += &format!("{value}\n"),
-            "id" => value.clone_into(&mut self.last_id),
+            "id" => value.clone_into(&mut self.id),
             "retry" => self.retry = Some(value.parse().expect("milliseconds")),
             _ => panic!("no field of the standard: {line}"),
         }
     }
 
     fn dispatch(&mut self) {
+        // Only now: a stream that is cut off within an event has not brought it.
+        self.id.clone_into(&mut self.last_id);
         let (name, mut data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
         if data.pop().is_some() {
             self.coming.push_back(Event { name, data, id: self.last_id.clone() });
