@@ -3,6 +3,7 @@
 use serde_json::json;
 use testkit::authority::Authority;
 use testkit::client::{Client, Message, publication};
+use testkit::event_stream::EventStream;
 use testkit::process::Signal;
 use testkit::raw::{text, upgrade};
 use testkit::soon;
@@ -109,4 +110,19 @@ async fn a_drain_closes_with_1012() {
     }
     drop(clients);
     assert_eq!(node.process.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_of_events_is_written_and_flushed_as_it_comes() {
+    let authority = Authority::create();
+    let node =
+        node(&authority, &["session.ping_interval=200ms", "session.message_bytes_max=1MiB"]).await;
+    let stream = Trusting::new(&authority).connect(node.public).await;
+    let mut events = EventStream::over(stream, "/sse/news").await;
+    let mut publisher = Trusting::new(&authority).plain(&node, "news").await;
+    for payload in ["one", "two", &"x".repeat(100_000), "last"] {
+        publisher.say(payload).await;
+        assert_eq!(events.event().await.data, payload);
+    }
+    events.until(|events| events.comments >= 2).await;
 }
