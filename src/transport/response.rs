@@ -30,11 +30,8 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 /// Bytes of one read.
 const READ_BYTES: usize = 512;
 
-/// How long what is queued may take to get out.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The same where what is half written is wanted back, and how long the client may take to close too.
-const CLOSE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
+/// How long the client may take to close too.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection whose request is being answered.
 pub struct Response<S> {
@@ -113,14 +110,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
         if close == Close::Lost {
             return;
         }
-        outbound.close(close);
-        let patience = match close {
-            Close::Overloaded => CLOSE_TIMEOUT_SHORT,
-            _ => CLOSE_TIMEOUT,
-        };
         let last = self.format.close(close);
-        let rest = self.writer.write_rest(&mut self.stream, close, outbound, last);
-        if timeout(patience, rest).await != Ok(true) {
+        if !self.writer.write_rest(&mut self.stream, close, outbound, last).await {
             return;
         }
         let ending = async {
@@ -129,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
             std::future::poll_fn(|cx| self.poll_unasked(cx)).await
         };
         // Out of patience or not, the socket is closed now.
-        let _ = timeout(CLOSE_TIMEOUT_SHORT, ending).await;
+        let _ = timeout(CLOSE_TIMEOUT, ending).await;
     }
 }
 

@@ -33,9 +33,6 @@ const TURN: usize = 64;
 /// How many of them a read counts for: it may bring ten thousand fragments, and no event.
 const READ: usize = TURN / 2;
 
-/// How long what is queued, and the close frame, may take to get out.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long a client that was told to go may take to agree.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -248,15 +245,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         if close == Close::Lost {
             return;
         }
-        outbound.close(close);
-        let patience = match close {
-            // What it has half written is wanted back.
-            Close::Overloaded => CLOSE_HANDSHAKE_TIMEOUT_SHORT,
-            _ => CLOSE_TIMEOUT,
-        };
         let last = self.format.close(close);
-        let rest = self.writer.write_rest(&mut self.stream, close, outbound, last);
-        if timeout(patience, rest).await != Ok(true) {
+        if !self.writer.write_rest(&mut self.stream, close, outbound, last).await {
             return;
         }
         if self.hearing == Hearing::Noise {

@@ -4,13 +4,21 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use tokio::time::timeout;
 
 use crate::close::Close;
 use crate::outbound::{Batch, Outbound};
 use crate::telemetry;
+
+/// How long what is queued, and the last bytes, may take to get out.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same where memory is short.
+const CLOSE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
 
 /// The connection's side of its outbound queue.
 #[derive(Default)]
@@ -45,8 +53,26 @@ impl Writer {
         }
     }
 
-    /// Writes what is still queued, and then the `last` bytes. False: the socket is broken.
+    /// Ends the queue for this reason, and writes what is still in it and then the `last` bytes. False: the socket is
+    /// broken, or has not taken them in time.
     pub async fn write_rest<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        close: Close,
+        outbound: &Outbound,
+        last: Option<Bytes>,
+    ) -> bool {
+        outbound.close(close);
+        let patience = match close {
+            // What it has half written is wanted back.
+            Close::Overloaded => CLOSE_TIMEOUT_SHORT,
+            _ => CLOSE_TIMEOUT,
+        };
+        let writing = self.write_all_rest(stream, close, outbound, last);
+        timeout(patience, writing).await == Ok(true)
+    }
+
+    async fn write_all_rest<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         close: Close,
