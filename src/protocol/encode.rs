@@ -8,7 +8,7 @@ use crate::publication::Publication;
 
 /// Writes bytes as they go to a socket.
 ///
-/// Nothing has a default: whoever adds a format is asked each question.
+/// Nothing has a default: a new format must answer each question.
 pub trait Encode {
     /// A publication of the channel.
     fn publication(channel: &str, publication: &Publication) -> Bytes;

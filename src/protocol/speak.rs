@@ -8,7 +8,7 @@ use crate::publication::Channel;
 
 /// Everything in which one protocol differs from another, as a session sees it.
 ///
-/// Nothing has a default: whoever adds a protocol is asked each question.
+/// Nothing has a default: a new protocol must answer each question.
 pub trait Speak {
     /// Reads one message. A message may hold several commands, each with an outcome of its own.
     /// `depth_max`: how deep a message may be nested, where the protocol nests.

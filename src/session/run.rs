@@ -65,7 +65,7 @@ impl Session {
                 timer.as_mut().reset(look);
             }
         };
-        // What others send from here on is for nobody.
+        // What is published from here on does not reach this session.
         self.subscriptions.clear();
         // In a box, because a task is as large as the largest thing it ever waits for.
         Box::pin(connection.close(close, &self.outbound)).await;

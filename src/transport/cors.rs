@@ -1,5 +1,5 @@
 //! What a page of another origin may do with an answer (the Fetch standard, section 3.2). Which pages there are is
-//! for `server.origins` to say; whoever is not among them is refused before.
+//! for `server.origins` to say; a page that is not among them is refused before.
 
 use bytes::Bytes;
 use http_body_util::Full;

@@ -43,7 +43,7 @@ impl Writer {
             {
                 return Poll::Ready(close);
             }
-            // Also when all frames are through: TLS may hold the last bytes, and nobody else asks.
+            // Also when all frames are through: TLS may hold the last bytes until it is asked to flush.
             self.owes_flush = true;
             match write_batch(stream, cx, &mut self.batch) {
                 Poll::Ready(Ok(())) => self.owes_flush = false,
@@ -68,31 +68,23 @@ impl Writer {
             Close::Overloaded => CLOSE_TIMEOUT_SHORT,
             _ => CLOSE_TIMEOUT,
         };
-        let writing = self.write_all_rest(stream, close, outbound, last);
-        timeout(patience, writing).await == Ok(true)
-    }
-
-    async fn write_all_rest<S: AsyncWrite + Unpin>(
-        &mut self,
-        stream: &mut S,
-        close: Close,
-        outbound: &Outbound,
-        last: Option<Bytes>,
-    ) -> bool {
         if close.drops_queue() {
             // Only what is half out must be finished; the rest is what it was too slow for.
             self.batch.truncate_to_frame();
         }
-        loop {
-            if !self.write_all(stream).await {
-                return false;
+        let writing = async {
+            loop {
+                if !self.write_all(stream).await {
+                    return false;
+                }
+                if poll_fn(|cx| outbound.poll_take(cx, &mut self.batch)).await.is_err() {
+                    break;
+                }
             }
-            if poll_fn(|cx| outbound.poll_take(cx, &mut self.batch)).await.is_err() {
-                break;
-            }
-        }
-        self.batch.frames.extend(last);
-        self.write_all(stream).await
+            self.batch.frames.extend(last);
+            self.write_all(stream).await
+        };
+        timeout(patience, writing).await == Ok(true)
     }
 
     /// False: the socket is broken.
