@@ -50,7 +50,7 @@ abuse: setup
 docs:
 	UPDATE_DOCS=1 cargo test --test docs
 
-# The measurements of docs/OPERATING.md, as ratios, a hundred thousand channels subscribed again, and
+# The measurements of docs/operating/sizing.md, as ratios, a hundred thousand channels subscribed again, and
 # what a token check costs; about six minutes on two cores.
 bench: setup
 	cargo bench --bench gateway

@@ -4,7 +4,7 @@
 # tests, the chart's values and the Grafana dashboard, all begin with the one line of deploy/runbooks.
 #
 #   k8s/alerts.sh                     writes
-#   k8s/alerts.sh --runbooks ADDRESS  puts where your docs/OPERATING.md can be read into deploy/runbooks, and writes
+#   k8s/alerts.sh --runbooks ADDRESS  puts where your docs/operating/runbooks.md can be read into deploy/runbooks, and writes
 #   k8s/alerts.sh --check             only says whether they are as they would be written
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,7 +37,7 @@ linked() { sed "s|\(runbook_url: \)[^#]*#|\1$2#|" "$1"; }
 linked_source() { linked "$source" "$(cat "$setting")"; }
 linked_tests() { linked "$tests" "$(cat "$setting")"; }
 # The chart puts its own value in its place.
-chart_of() { linked "$source" docs/OPERATING.md; }
+chart_of() { linked "$source" docs/operating/runbooks.md; }
 values_of() { sed "s|^\(  runbooks: \).*|\1$(cat "$setting")|" "$values"; }
 
 # made: each file that is written here, and what makes it. Sources first.
@@ -57,7 +57,7 @@ write() {
 case ${1:-} in
   '') write ;;
   --runbooks)
-    [[ ${2:-} =~ ^https?://[^[:space:]\|\&\\#\"\']+$ ]] || { echo "k8s/alerts.sh: --runbooks takes an address, such as https://wiki.example.com/OPERATING.md" >&2; exit 2; }
+    [[ ${2:-} =~ ^https?://[^[:space:]\|\&\\#\"\']+$ ]] || { echo "k8s/alerts.sh: --runbooks takes an address, such as https://wiki.example.com/runbooks.md" >&2; exit 2; }
     echo "$2" >"$setting"
     write
     ;;

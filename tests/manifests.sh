@@ -146,7 +146,7 @@ part "the image's configuration" image_configuration
 
 # In a copy: what is rendered by kustomize and Helm, what Prometheus reads and what Grafana shows has the address.
 runbooks() {
-  local copy=$scratch/copy address=https://wiki.example.com/tidegate/OPERATING.md alerts name
+  local copy=$scratch/copy address=https://wiki.example.com/tidegate/runbooks.md alerts name
   mkdir "$copy"
   cp -r deploy k8s "$copy"
   "$copy/k8s/alerts.sh" --runbooks "$address"
@@ -162,7 +162,7 @@ runbooks() {
     fi
   done
   grep -q "\"query\": \"$address\"" "$copy/deploy/grafana/dashboards/tidegate.json"
-  refuses "takes an address" "$copy/k8s/alerts.sh" --runbooks docs/OPERATING.md
+  refuses "takes an address" "$copy/k8s/alerts.sh" --runbooks docs/operating/runbooks.md
 }
 
 if [ -e deploy/prometheus/alerts.yml ]; then

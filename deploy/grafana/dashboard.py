@@ -15,7 +15,7 @@ from panels import heatmap, laid_out, lines, now, stat, states, table, target, t
 
 FILE = Path(__file__).parent / "dashboards" / "tidegate.json"
 
-# Where docs/OPERATING.md can be read, for the links to runbooks; k8s/alerts.sh puts the same into the alerts.
+# Where docs/operating/runbooks.md can be read, for the links to runbooks; k8s/alerts.sh puts the same into the alerts.
 RUNBOOKS = (Path(__file__).parent.parent / "runbooks").read_text().strip()
 
 # What the variables at the top have chosen.
@@ -209,7 +209,7 @@ def dashboard():
         "schemaVersion": 39, "version": 1, "editable": True, "graphTooltip": 1, "refresh": "30s", "timezone": "browser",
         "time": {"from": "now-1h", "to": "now"}, "annotations": {"list": []},
         "links": [{"title": "Runbooks", "type": "link", "url": "${runbooks}#runbooks", "targetBlank": True, "icon": "doc",
-                   "asDropdown": False, "includeVars": False, "keepTime": False, "tags": [], "tooltip": "docs/OPERATING.md"}],
+                   "asDropdown": False, "includeVars": False, "keepTime": False, "tags": [], "tooltip": "docs/operating/runbooks.md"}],
         "templating": {"list": [
             {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "hide": 0, "refresh": 1,
              "includeAll": False, "multi": False, "options": [], "current": {}},
@@ -217,7 +217,7 @@ def dashboard():
             variable("job", "Fleet", of='tidegate_build_info{namespace=~"$namespace"}'),
             variable("instance", "Node", of='tidegate_build_info{namespace=~"$namespace",job=~"$job"}'),
             {"name": "runbooks", "label": "Runbooks at", "type": "textbox", "query": RUNBOOKS, "hide": 0,
-             "description": "Where your docs/OPERATING.md can be read; the panels' links begin with it.",
+             "description": "Where your docs/operating/runbooks.md can be read; the panels' links begin with it.",
              "current": {"text": RUNBOOKS, "value": RUNBOOKS}, "options": []},
         ]},
         "panels": laid_out([FIRST, READY, CONNECTIONS, PUBLICATIONS, SLOW, BROKER, PROCESS, CHANGES]),

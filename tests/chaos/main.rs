@@ -1,5 +1,5 @@
 //! Chaos: real nodes, a real Redis and hundreds of clients, while things break. The promise that is
-//! checked: **no gap without a gap message**. `docs/OPERATING.md` says how to run it.
+//! checked: **no gap without a gap message**. `docs/operating/testing.md` says how to run it.
 //!
 //! | file | holds |
 //! | --- | --- |

@@ -1,6 +1,6 @@
 //! Random operations: real nodes on a real Redis, with every operation of clients, publishers and operators
 //! mixed with every fault, drawn from a seed. Afterwards the journals of all clients are audited: in order,
-//! once, missing only with a gap told, `recovered: true` only if it is true. `docs/OPERATING.md` says how
+//! once, missing only with a gap told, `recovered: true` only if it is true. `docs/operating/testing.md` says how
 //! to run it.
 //!
 //! | file | holds |

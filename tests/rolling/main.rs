@@ -1,7 +1,7 @@
 //! A rolling restart: three real nodes behind a real HAProxy are restarted one after the other, while
 //! thousands of clients listen and some of them publish. What is checked: **nobody notices**. Nothing is
 //! lost, nothing comes twice, no handshake fails, and the rate at which clients come back stays below
-//! what was configured. `docs/OPERATING.md` says how to run it.
+//! what was configured. `docs/operating/testing.md` says how to run it.
 //!
 //! | file | holds |
 //! | --- | --- |

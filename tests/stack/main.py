@@ -69,7 +69,7 @@ class Written:
         self.groups = yaml.safe_load((local.DEPLOY / "prometheus/alerts.yml").read_text())["groups"]
         self.tests = yaml.safe_load((local.DEPLOY / "prometheus/alerts_test.yml").read_text())["tests"]
         self.dashboard = json.loads((local.DEPLOY / "grafana/dashboards/tidegate.json").read_text())
-        self.operating = (ROOT / "docs/OPERATING.md").read_text()
+        self.runbook_page = (ROOT / "docs/operating/runbooks.md").read_text()
         self.runbooks = (local.DEPLOY / "runbooks").read_text().strip()
 
 
@@ -83,7 +83,7 @@ async def files(written):
     }.items():
         await check(what, asyncio.to_thread(succeeds, *command))
     await check("compose.yaml, its overrides and what they mount", lambda: nothing_in(compose.faults()))
-    await check("alerts, runbooks and links", lambda: nothing_in(paper.runbook_faults(written.groups, written.operating, written.dashboard, written.runbooks)))
+    await check("alerts, runbooks and links", lambda: nothing_in(paper.runbook_faults(written.groups, written.runbook_page, written.dashboard, written.runbooks)))
     await check("every alert is tested, both ways", lambda: nothing_in(paper.alert_test_faults(written.groups, written.tests)))
 
 

@@ -11,10 +11,10 @@ def anchors(markdown):
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-def runbook_faults(groups, operating, dashboard, address="docs/OPERATING.md"):
+def runbook_faults(groups, page, dashboard, address="docs/operating/runbooks.md"):
     """Each alert has a runbook, each runbook an alert, and each panel's link ends somewhere. `address`: where they can be read."""
     faults = []
-    there = anchors(operating)
+    there = anchors(page)
     names = set()
     for rule in (rule for group in groups for rule in group["rules"] if "alert" in rule):
         name = rule["alert"]
@@ -23,13 +23,13 @@ def runbook_faults(groups, operating, dashboard, address="docs/OPERATING.md"):
         if rule["annotations"].get("runbook_url") != expected:
             faults.append(f"{name}: its runbook_url is not {expected}")
         if name.lower() not in there:
-            faults.append(f"{name}: docs/OPERATING.md has no runbook")
+            faults.append(f"{name}: docs/operating/runbooks.md has no runbook")
         for field in ("summary", "description"):
             if not rule["annotations"].get(field):
                 faults.append(f"{name}: no {field}")
         if rule["labels"].get("severity") not in ("critical", "warning", "info"):
             faults.append(f"{name}: no severity")
-    for heading in re.findall(r"^### (Tidegate\w+)$", operating, re.M):
+    for heading in re.findall(r"^## (Tidegate\w+)$", page, re.M):
         if heading not in names:
             faults.append(f"a runbook for {heading}, which is no alert")
     for panel in dashboard["panels"]:

@@ -48,14 +48,14 @@ def alerts(written, scraped):
     rule(renamed, "TidegatePanics")["alert"] = "TidegatePanicking"
     linked = copy.deepcopy(written.dashboard)
     panel(linked)["links"][0]["url"] += "-not"
-    heading = "### TidegatePanics\n"
+    heading = "## TidegatePanics\n"
     return {
         "an alert on no metric": lambda: queries.alert_faults(groups, scraped)[0],
         "an alert without a test": lambda: paper.alert_test_faults(renamed, written.tests),
         "a metric that the busy fleet lacks": lambda: paper.alert_test_faults(groups, written.tests),
-        "an alert without a runbook": lambda: paper.runbook_faults(renamed, written.operating, written.dashboard),
-        "a runbook that is gone": lambda: paper.runbook_faults(written.groups, written.operating.replace(heading, ""), written.dashboard),
-        "a link that ends nowhere": lambda: paper.runbook_faults(written.groups, written.operating, linked),
+        "an alert without a runbook": lambda: paper.runbook_faults(renamed, written.runbook_page, written.dashboard),
+        "a runbook that is gone": lambda: paper.runbook_faults(written.groups, written.runbook_page.replace(heading, ""), written.dashboard),
+        "a link that ends nowhere": lambda: paper.runbook_faults(written.groups, written.runbook_page, linked),
     }
 
 

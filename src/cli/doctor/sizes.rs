@@ -1,4 +1,4 @@
-//! What a connection takes, as measured (docs/OPERATING.md, "Sizing"), and numbers as people read them.
+//! What a connection takes, as measured (docs/operating/sizing.md), and numbers as people read them.
 
 use crate::config::Config;
 

@@ -9,7 +9,7 @@ use crate::config::Config;
 /// What the node has without connections, with room for its rules, histories that are read and the like.
 const BASE_BYTES: usize = 64 << 20;
 
-/// Of 100 bytes that the process may have, so many are used before it refuses (docs/OPERATING.md, "Limits").
+/// Of 100 bytes that the process may have, so many are used before it refuses (docs/operating/limits.md).
 const USABLE_PERCENT: usize = 85;
 
 /// Slow consumers that may fill the memory; fewer are a risk that is soon met.

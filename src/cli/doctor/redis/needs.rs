@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 
-/// Connections of a node to a master, at most (docs/OPERATING.md, "Redis").
+/// Connections of a node to a master, at most (docs/operating/redis.md).
 pub const CONNECTIONS_PER_MASTER: usize = 5;
 
 /// Does a rule keep history?
