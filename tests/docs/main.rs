@@ -2,6 +2,7 @@
 //! anew; the tests here only compare.
 
 mod pages;
+mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
