@@ -1,6 +1,6 @@
-//! Redis is a cluster: channels are shared out among its masters, and follow their slots.
+//! Redis Cluster: channels are spread over the masters, and the nodes follow a slot when it moves.
 
-mod moving;
+mod slot_migration;
 
 use serde_json::json;
 use testkit::client::{Client, publication};
@@ -14,7 +14,7 @@ const TURNS: u64 = 300;
 const BURST: u64 = 50;
 
 async fn two_nodes(cluster: &Cluster) -> [Node; 2] {
-    // Many are published at once.
+    // The tests publish faster than the default limit.
     let settings = ["limits.publications_per_second=0"];
     let node = async || Node::at(&cluster.url(), &settings).await;
     let nodes = [node().await, node().await];
@@ -24,14 +24,14 @@ async fn two_nodes(cluster: &Cluster) -> [Node; 2] {
     nodes
 }
 
-/// The next event is a gap of `news`.
-async fn hears_gap(client: &mut Client) {
+/// Asserts that the next event is a gap of `news`.
+async fn expect_gap(client: &mut Client) {
     let gap = json!({"type": "gap", "channel": "news", "reason": GAP_REASON});
     assert_eq!(client.event().await, gap);
 }
 
-/// The next event that is no gap: where a slot takes its time to move, there is one at its beginning too.
-async fn hears_publication(client: &mut Client) -> serde_json::Value {
+/// The next event other than a gap: a slot that moves slowly causes a gap when the move begins, too.
+async fn next_publication(client: &mut Client) -> serde_json::Value {
     loop {
         let event = client.event().await;
         if event["type"] != "gap" {
@@ -41,7 +41,7 @@ async fn hears_publication(client: &mut Client) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn channels_of_all_masters_are_relayed_in_order() {
+async fn nodes_relay_the_channels_of_all_cluster_masters_in_order() {
     let cluster = Cluster::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let names: Vec<_> = (0..CHANNELS).map(|number| format!("room:{number}")).collect();
@@ -51,7 +51,7 @@ async fn channels_of_all_masters_are_relayed_in_order() {
         masters.insert(cluster.master_of(name).await);
         there.subscribe(name).await;
     }
-    assert_eq!(masters.len(), MASTERS, "the names lie at all masters");
+    assert_eq!(masters.len(), MASTERS, "the channels are not spread over all masters");
     for number in 0..20 {
         for name in &names {
             let publish = json!({"type": "publish", "id": 2, "channel": name, "data": number});
@@ -76,7 +76,7 @@ async fn channels_of_all_masters_are_relayed_in_order() {
 }
 
 #[tokio::test]
-async fn a_slot_that_moves_is_followed_and_has_a_gap() {
+async fn subscribers_follow_a_cluster_slot_that_moves_and_get_a_gap() {
     let cluster = Cluster::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
@@ -85,14 +85,14 @@ async fn a_slot_that_moves_is_followed_and_has_a_gap() {
     for turn in 1..=3 {
         let to = (from + turn) % MASTERS;
         cluster.migrate("news", to).await;
-        hears_gap(&mut here).await;
-        hears_gap(&mut there).await;
+        expect_gap(&mut here).await;
+        expect_gap(&mut there).await;
         here.publish("news", turn.into()).await;
-        assert_eq!(hears_publication(&mut there).await, publication("news", turn));
-        assert_eq!(hears_publication(&mut here).await, publication("news", turn));
+        assert_eq!(next_publication(&mut there).await, publication("news", turn));
+        assert_eq!(next_publication(&mut here).await, publication("news", turn));
         cluster.publish("news", "\"service\"").await;
-        assert_eq!(hears_publication(&mut there).await, publication("news", "service"));
-        assert_eq!(hears_publication(&mut here).await, publication("news", "service"));
+        assert_eq!(next_publication(&mut there).await, publication("news", "service"));
+        assert_eq!(next_publication(&mut here).await, publication("news", "service"));
     }
     for node in &nodes {
         node.becomes_ready().await;
@@ -100,14 +100,14 @@ async fn a_slot_that_moves_is_followed_and_has_a_gap() {
 }
 
 #[tokio::test]
-async fn the_nodes_own_channel_follows_its_masters_slots_and_costs_nobody_a_gap() {
+async fn moving_the_slot_of_a_nodes_probe_channel_causes_no_gap_for_clients() {
     const PROBES: &str = "tidegate_broker_probe_rtt_seconds_count";
     let cluster = Cluster::of_masters().await;
     let [node, _] = two_nodes(&cluster).await;
     let mut client = Client::subscribed(&node, "news").await;
     let id = client.welcome["node"].as_str().expect("the node's name").to_owned();
     let before = node.metric("tidegate_broker_reconnects_total").await;
-    // Those in use are among them, but for very unlikely names.
+    // The probe channels in use are almost certainly among these twelve.
     for number in 0..12 {
         let own = format!("probe {number} {id}");
         let from = cluster.master_of(&own).await;
@@ -115,10 +115,12 @@ async fn the_nodes_own_channel_follows_its_masters_slots_and_costs_nobody_a_gap(
             cluster.migrate(&own, (from + 1) % MASTERS).await;
         }
     }
-    // Longer than a silence that would condemn a connection.
+    // Longer than the silence after which the node gives up a Redis connection.
     let probes = node.metric(PROBES).await + 24.;
-    eventually("probes to come back", async || (node.metric(PROBES).await >= probes).then_some(()))
-        .await;
+    eventually("the node to receive its probes", async || {
+        (node.metric(PROBES).await >= probes).then_some(())
+    })
+    .await;
     node.becomes_ready().await;
     assert_eq!(node.metric("tidegate_broker_reconnects_total").await, before);
     cluster.publish("news", "1").await;
@@ -126,7 +128,7 @@ async fn the_nodes_own_channel_follows_its_masters_slots_and_costs_nobody_a_gap(
 }
 
 #[tokio::test]
-async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
+async fn publications_keep_their_order_while_their_cluster_slot_moves() {
     let cluster = Cluster::of_masters().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::json(&nodes[0]).await;
@@ -134,7 +136,7 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
     let from = cluster.master_of("news").await;
     let publishing = async {
         for turn in 0..TURNS {
-            // Many at a time are on their way when the slot moves.
+            // Many publications are in flight when the slot moves.
             for number in 0..BURST {
                 let data = turn * BURST + number;
                 let publish = json!({"type": "publish", "id": 2, "channel": "news", "data": data});
@@ -152,7 +154,7 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
         }
     };
     let (mut here, ()) = tokio::join!(publishing, moving);
-    eventually("the last one to arrive", async || {
+    eventually("one subscription on the slot's new master", async || {
         here.publish("news", json!("last")).await;
         (cluster.subscribers("news").await == 1).then_some(())
     })
@@ -166,7 +168,7 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
         } else if event["data"] == "end" {
             break;
         } else if let Some(number) = event["data"].as_u64() {
-            assert!(number >= next, "{number} comes twice or too late");
+            assert!(number >= next, "{number} arrived twice or out of order");
             next = number + 1;
         }
     }
@@ -174,7 +176,7 @@ async fn publications_go_on_while_a_slot_moves_and_keep_their_order() {
 }
 
 #[tokio::test]
-async fn an_old_master_that_wakes_up_is_not_used_again() {
+async fn nodes_do_not_use_an_old_cluster_master_that_resumes_after_a_failover() {
     let cluster = Cluster::with_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
@@ -182,7 +184,7 @@ async fn an_old_master_that_wakes_up_is_not_used_again() {
     let old = cluster.master_of("news").await;
     cluster.servers[old].freeze();
     for client in [&mut here, &mut there] {
-        hears_gap(client).await;
+        expect_gap(client).await;
     }
     cluster.fails_over_from(old, "news").await;
     cluster.servers[old].thaw();
@@ -198,7 +200,7 @@ async fn an_old_master_that_wakes_up_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn a_master_dies_and_its_replica_takes_over() {
+async fn clients_get_a_gap_and_resume_when_a_cluster_replica_replaces_its_dead_master() {
     let mut cluster = Cluster::with_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
@@ -208,8 +210,8 @@ async fn a_master_dies_and_its_replica_takes_over() {
     for node in &nodes {
         node.becomes_unready().await;
     }
-    hears_gap(&mut here).await;
-    hears_gap(&mut there).await;
+    expect_gap(&mut here).await;
+    expect_gap(&mut there).await;
     for node in &nodes {
         node.becomes_ready().await;
     }

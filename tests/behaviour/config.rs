@@ -1,16 +1,16 @@
-//! Where settings come from, and what is said of those that cannot be used.
+//! Configuration sources, faults, and the commands that read the configuration.
 
 mod check;
+mod completion_and_man;
 mod drain;
 mod explain;
 mod faults;
 mod health;
-mod ignored;
+mod ignored_settings;
 mod layers;
-mod listen;
+mod listen_addresses;
 mod rules;
 mod secrets;
-mod shell;
 mod token;
 
 use std::process::Output;
@@ -32,7 +32,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
 
-/// The line that tells of a key.
+/// The line that begins with this key.
 fn line<'a>(text: &'a str, key: &str) -> &'a str {
     let found = text.lines().find(|line| line.trim_start().starts_with(key));
     found.unwrap_or_else(|| panic!("no line of {key} in:\n{text}"))

@@ -1,4 +1,4 @@
-//! `tidegate doctor`: each fault that is put in is found, and what it says to do mends it.
+//! `tidegate doctor` finds each fault that a test causes, and the remedy that it prints removes the fault.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +21,7 @@ struct Report {
 }
 
 impl Report {
-    /// All findings of this subject, one a master.
+    /// All findings of this subject, one for each master.
     fn all(&self, subject: &str) -> Vec<&Value> {
         let parts = self.json["parts"].as_array().expect("parts");
         let findings = parts.iter().flat_map(|part| part["findings"].as_array().expect("findings"));
@@ -30,25 +30,25 @@ impl Report {
 
     fn of(&self, subject: &str) -> &Value {
         let found = self.all(subject);
-        found.first().unwrap_or_else(|| panic!("nothing of {subject:?} in {:#}", self.json))
+        found.first().unwrap_or_else(|| panic!("no finding of {subject:?} in {:#}", self.json))
     }
 
     fn level(&self, subject: &str) -> &str {
         self.of(subject)["level"].as_str().expect("a level")
     }
 
-    /// The command that it gives, word by word, without what is said behind it.
+    /// The arguments of the command in the finding's remedy, without the explanation behind it.
     fn command(&self, subject: &str) -> Vec<String> {
-        let remedy = self.of(subject)["do"].as_str().expect("something to do");
+        let remedy = self.of(subject)["do"].as_str().expect("a remedy");
         let command = remedy.split(", and the same").next().expect("a command");
-        let mut words = Vec::new();
+        let mut arguments = Vec::new();
         for (at, quoted) in command.split('\'').enumerate() {
             match at % 2 {
-                0 => words.extend(quoted.split_whitespace().map(str::to_owned)),
-                _ => words.push(quoted.to_owned()),
+                0 => arguments.extend(quoted.split_whitespace().map(str::to_owned)),
+                _ => arguments.push(quoted.to_owned()),
             }
         }
-        words
+        arguments
     }
 }
 
@@ -68,33 +68,33 @@ fn url(redis: &Redis) -> String {
     format!("broker.url={}", redis.url())
 }
 
-/// Does as the report says.
-async fn obey(redis: &Redis, report: &Report, subject: &str) {
+/// Runs the command that the report recommends.
+async fn apply_remedy(redis: &Redis, report: &Report, subject: &str) {
     let command = report.command(subject);
-    let words: Vec<&str> = command.iter().map(String::as_str).collect();
-    let () = redis.ask(&words).await;
+    let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+    let () = redis.ask(&arguments).await;
 }
 
 #[tokio::test]
-async fn people_read_it_by_part_with_a_sum_at_the_end() {
+async fn doctor_prints_findings_by_part_and_ends_with_a_summary() {
     let output = outcome(tidegate(&["doctor", "--set", "session.ping_interval=60s"])).await;
     let text = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.starts_with("Host\n") && text.contains("\nConfiguration\n"), "{text}");
     assert!(text.contains("  warning  ping interval") && text.contains("nginx (60s)"), "{text}");
-    let sum = text.lines().last().expect("a sum");
-    assert!(sum.starts_with("0 problems, ") && sum.ends_with(" ok"), "{sum}");
+    let summary = text.lines().last().expect("a summary");
+    assert!(summary.starts_with("0 problems, ") && summary.ends_with(" ok"), "{summary}");
 }
 
 #[tokio::test]
-async fn a_configuration_with_faults_is_code_2() {
+async fn doctor_exits_with_2_on_a_configuration_fault() {
     let output = outcome(tidegate(&["doctor", "--set", "session.ping_interval=never"])).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
 }
 
 #[tokio::test]
-async fn faults_of_redis_are_found_and_mended_by_what_it_says() {
+async fn doctor_finds_redis_faults_and_its_remedies_remove_them() {
     let mut redis = Redis::absent();
     let faults = [
         ["--maxmemory", "100mb"],
@@ -105,30 +105,33 @@ async fn faults_of_redis_are_found_and_mended_by_what_it_says() {
     ];
     redis.run_with(&faults.concat().iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()).await;
     let url = url(&redis);
-    let ill = doctor(&[&url, HISTORY]).await;
-    assert_eq!(ill.code, Some(1));
+    let faulty = doctor(&[&url, HISTORY]).await;
+    assert_eq!(faulty.code, Some(1));
     for subject in ["maxmemory-policy", "output buffer limit", "replicas"] {
-        assert_eq!(ill.level(subject), "problem", "{:#}", ill.json);
+        assert_eq!(faulty.level(subject), "problem", "{:#}", faulty.json);
     }
-    assert_eq!((ill.level("quiet connections"), ill.level("persistence")), ("warning", "hint"));
+    assert_eq!(
+        (faulty.level("quiet connections"), faulty.level("persistence")),
+        ("warning", "hint")
+    );
     for subject in ["maxmemory-policy", "output buffer limit", "quiet connections", "persistence"] {
-        obey(&redis, &ill, subject).await;
+        apply_remedy(&redis, &faulty, subject).await;
     }
     let () = redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
-    let well = doctor(&[&url, HISTORY]).await;
-    let of_redis = well.json["parts"][1]["findings"].as_array().expect("findings");
-    // How long an answer takes is this machine's affair.
+    let healthy = doctor(&[&url, HISTORY]).await;
+    let of_redis = healthy.json["parts"][1]["findings"].as_array().expect("findings");
+    // The round trip time depends on the test machine.
     let mut others = of_redis.iter().filter(|it| it["subject"] != "round trip");
-    assert!(others.all(|it| it["level"] == "ok"), "{:#}", well.json);
-    assert_eq!(well.code, Some(0), "{:#}", well.json);
-    // It has looked, and left nothing behind.
+    assert!(others.all(|it| it["level"] == "ok"), "{:#}", healthy.json);
+    assert_eq!(healthy.code, Some(0), "{:#}", healthy.json);
+    // `doctor` leaves no key and no function in Redis.
     assert_eq!(redis.ask::<u64>(&["DBSIZE"]).await, 0);
     assert_eq!(redis.ask::<Vec<String>>(&["FUNCTION", "LIST"]).await, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_replica_is_no_redis_for_a_node() {
-    // It gives its data to the first replica at once.
+async fn doctor_reports_a_replica_as_a_problem_and_counts_a_masters_replicas() {
+    // The master starts the replication at once instead of waiting for further replicas.
     let mut master = Redis::absent_with(&["--repl-diskless-sync-delay", "0"]);
     master.run().await;
     let mut replica = Redis::absent();
@@ -148,12 +151,12 @@ async fn a_replica_is_no_redis_for_a_node() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_away_or_hangs_is_told_of_in_time() {
-    let nobody = free_address();
+async fn doctor_reports_a_redis_that_refuses_connections_or_hangs() {
+    let unused = free_address();
     for (url, subject) in [
-        (format!("broker.url=redis://{nobody}"), "connection"),
-        (format!("broker.url=redis+sentinel://{nobody}/main"), "masters"),
-        (format!("broker.url=redis+cluster://{nobody}"), "masters"),
+        (format!("broker.url=redis://{unused}"), "connection"),
+        (format!("broker.url=redis+sentinel://{unused}/main"), "masters"),
+        (format!("broker.url=redis+cluster://{unused}"), "masters"),
     ] {
         let report = doctor(&[&url]).await;
         assert_eq!((report.code, report.level(subject)), (Some(1), "problem"));
@@ -166,26 +169,26 @@ async fn a_redis_that_is_away_or_hangs_is_told_of_in_time() {
     assert_eq!((report.code, report.level("connection")), (Some(1), "problem"));
 }
 
-/// Somebody who says this to everyone, and hangs up.
-async fn stranger(words: &'static str) -> SocketAddr {
+/// A server that sends this text on every connection and closes it.
+async fn server_that_sends(text: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // Whoever asked is read first: else what was not read resets the connection.
-            let mut asked = [0; 1024];
-            let _ = stream.read(&mut asked).await;
-            let _ = stream.write_all(words.as_bytes()).await;
+            // Closing a socket with unread input would reset the connection.
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(text.as_bytes()).await;
         }
     });
     address
 }
 
 #[tokio::test]
-async fn whoever_is_not_the_redis_that_was_meant_is_told_from_one_that_is_away() {
+async fn doctor_tells_a_server_that_is_not_the_configured_kind_from_an_absent_one() {
     let redis = Redis::start().await;
-    let http = stranger("HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    let silent = stranger("").await;
+    let http = server_that_sends("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let silent = server_that_sends("").await;
     for (url, subject, measured, remedy) in [
         (format!("redis://{http}"), "connection", "does not speak Redis", "another host or port"),
         (format!("redis://{silent}"), "connection", "", "it wants TLS: rediss://"),
@@ -200,7 +203,7 @@ async fn whoever_is_not_the_redis_that_was_meant_is_told_from_one_that_is_away()
 }
 
 #[tokio::test]
-async fn an_authoritys_own_certificate_is_told_from_a_servers() {
+async fn doctor_reports_an_authority_certificate_used_as_a_server_certificate() {
     let authority = Authority::create();
     let identity = authority.signs_authority("authority");
     let path = |path: &Path| path.to_str().expect("a path").to_owned();
@@ -217,7 +220,7 @@ async fn an_authoritys_own_certificate_is_told_from_a_servers() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_little_is_told_what_is_missing() {
+async fn doctor_names_the_permissions_that_a_redis_user_lacks() {
     let redis = Redis::start().await;
     let (least, address) = (
         "on >hush resetchannels &tidegate:* +hello +client|setname +client|setinfo +publish +subscribe \
@@ -232,29 +235,29 @@ async fn a_user_who_may_little_is_told_what_is_missing() {
     let least = doctor(&[&url]).await;
     assert_eq!(least.code, Some(0), "{:#}", least.json);
     assert_eq!((least.level("INFO"), least.level("CONFIG GET")), ("hint", "hint"));
-    assert!(least.of("INFO")["do"].as_str().expect("something to do").contains("+info"));
+    assert!(least.of("INFO")["do"].as_str().expect("a remedy").contains("+info"));
     assert_eq!(least.level("permissions, disconnect"), "warning");
     assert_eq!(least.level("publish and subscribe"), "ok");
 
-    let ill = doctor(&[&url, HISTORY]).await;
-    assert_eq!((ill.code, ill.level("permissions, history")), (Some(1), "problem"));
-    // Redis names the missing keys only to those who may run the command.
-    obey(&redis, &ill, "permissions, history").await;
+    let faulty = doctor(&[&url, HISTORY]).await;
+    assert_eq!((faulty.code, faulty.level("permissions, history")), (Some(1), "problem"));
+    // Redis names missing key permissions only to users that may run the command.
+    apply_remedy(&redis, &faulty, "permissions, history").await;
     let keys = doctor(&[&url, HISTORY]).await;
     assert_eq!(keys.command("permissions, history")[3..], ["~tidegate:*"]);
     let remedy = keys.of("permissions, history")["do"].to_string();
     assert!(remedy.contains("gate '~tidegate:*', ") && remedy.contains("ACL SAVE"), "{remedy}");
-    obey(&redis, &keys, "permissions, history").await;
+    apply_remedy(&redis, &keys, "permissions, history").await;
     assert!(doctor(&[&url, HISTORY]).await.all("permissions, history").is_empty());
 
-    let stranger = doctor(&[&format!("broker.url=redis://gate:wrong@{address}")]).await;
-    assert_eq!((stranger.code, stranger.level("connection")), (Some(1), "problem"));
-    let remedy = stranger.of("connection")["do"].to_string();
+    let wrong_password = doctor(&[&format!("broker.url=redis://gate:wrong@{address}")]).await;
+    assert_eq!((wrong_password.code, wrong_password.level("connection")), (Some(1), "problem"));
+    let remedy = wrong_password.of("connection")["do"].to_string();
     assert!(remedy.contains("password") && !remedy.contains("wrong@"), "{remedy}");
 }
 
 #[tokio::test]
-async fn too_few_open_files_are_a_problem_for_those_who_want_more() {
+async fn doctor_reports_an_open_file_limit_too_low_for_connections_max() {
     let limited = |connections: usize| {
         let mut command = Command::new("sh");
         let run = format!(
@@ -264,23 +267,23 @@ async fn too_few_open_files_are_a_problem_for_those_who_want_more() {
         command.args(["-c", &run]);
         report(command)
     };
-    let short = limited(1000).await;
-    assert_eq!((short.code, short.level("open files")), (Some(1), "problem"));
-    assert!(short.of("open files")["measured"].to_string().contains("room for 384 connections"));
+    let too_low = limited(1000).await;
+    assert_eq!((too_low.code, too_low.level("open files")), (Some(1), "problem"));
+    assert!(too_low.of("open files")["measured"].to_string().contains("room for 384 connections"));
     assert_eq!(limited(384).await.level("open files"), "ok");
 }
 
 #[tokio::test]
-async fn each_master_of_a_cluster_is_asked() {
+async fn doctor_checks_each_master_of_a_cluster() {
     let cluster = Cluster::shared().await;
     let report = doctor(&[&format!("broker.url={}", cluster.url())]).await;
     assert_eq!(report.code, Some(0), "{:#}", report.json);
-    let well = report.all("all else");
-    assert_eq!(well.len(), MASTERS);
-    let all = |subject| well.iter().all(|it| it["measured"].to_string().contains(subject));
+    let healthy = report.all("all else");
+    assert_eq!(healthy.len(), MASTERS);
+    let all = |subject| healthy.iter().all(|it| it["measured"].to_string().contains(subject));
     assert!(all("publish and subscribe") && all("permissions"), "{:#}", report.json);
-    // None has a replica.
+    // No master has a replica.
     assert_eq!(report.all("replicas").len(), MASTERS);
     let one = format!("broker.url={}", cluster.servers[0].url());
-    assert_eq!(doctor(&[&one]).await.level("role"), "problem", "it is part of a cluster");
+    assert_eq!(doctor(&[&one]).await.level("role"), "problem", "the server is part of a cluster");
 }

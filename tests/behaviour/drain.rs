@@ -1,6 +1,6 @@
-//! Leaving politely: not ready, no longer accepting, everybody told to go, a bit at a time.
+//! Draining: the node becomes unready, accepts no more connections, and closes its connections over a period.
 
-mod asked;
+mod api;
 mod fleet;
 mod reconnect;
 mod terminal;
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 const CLIENTS: usize = 40;
 
 #[tokio::test]
-async fn all_are_closed_with_1012_spread_over_the_period_and_the_node_exits_0() {
+async fn a_drain_closes_all_connections_with_1012_over_the_period_and_the_node_exits_with_0() {
     let mut node = Node::alone(&["drain.delay=0s", "drain.period=1s"]).await;
     let mut closing = Vec::new();
     for number in 0..CLIENTS {
@@ -40,20 +40,20 @@ async fn all_are_closed_with_1012_spread_over_the_period_and_the_node_exits_0() 
     }
     times.sort();
     let spread = times[CLIENTS - 1] - times[0];
-    assert!(spread >= Duration::from_millis(500), "all within {spread:?}");
+    assert!(spread >= Duration::from_millis(500), "all were closed within {spread:?}");
     let widest = times.windows(2).map(|pair| pair[1] - pair[0]).max().expect("there are pairs");
-    assert!(widest < Duration::from_millis(500), "{widest:?} without a close, then many at once");
+    assert!(widest < Duration::from_millis(500), "no connection was closed for {widest:?}");
     assert_eq!(node.process.exit_code().await, 0);
 }
 
 #[tokio::test]
-async fn after_sigterm_it_is_unready_at_once_and_still_serves_for_the_delay() {
+async fn after_sigterm_a_node_is_unready_at_once_and_still_serves_during_the_delay() {
     let mut node = Node::alone(&["drain.delay=2s", "drain.period=100ms"]).await;
     let mut client = Client::plain(&node, "news").await;
-    let told = Instant::now();
+    let signalled = Instant::now();
     node.signal(Signal::TERM);
     node.becomes_unready().await;
-    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+    assert!(signalled.elapsed() < Duration::from_secs(1), "{:?}", signalled.elapsed());
     let answer = node.get("/readyz").await.json();
     assert!(answer["reasons"][0].as_str().expect("a reason").contains("drain"), "{answer}");
     assert_eq!(node.get("/healthz").await.status, 200);
@@ -63,14 +63,18 @@ async fn after_sigterm_it_is_unready_at_once_and_still_serves_for_the_delay() {
     assert_eq!(late.hears_text().await, "still served");
 
     assert_eq!(u16::from(client.is_closed().await.code), 1012);
-    assert!(told.elapsed() >= Duration::from_secs(2), "closed after {:?}", told.elapsed());
+    assert!(
+        signalled.elapsed() >= Duration::from_secs(2),
+        "closed after {:?}",
+        signalled.elapsed()
+    );
     assert_eq!(u16::from(late.is_closed().await.code), 1012);
     drop((client, late));
     assert_eq!(node.process.exit_code().await, 0);
 }
 
 #[tokio::test]
-async fn new_connections_are_refused_once_it_closes() {
+async fn a_draining_node_refuses_new_connections_after_the_delay() {
     let node = Node::alone(&["drain.delay=0s", "drain.period=10s"]).await;
     let _clients = [Client::plain(&node, "news").await, Client::plain(&node, "news").await];
     node.signal(Signal::TERM);
@@ -78,11 +82,11 @@ async fn new_connections_are_refused_once_it_closes() {
         TcpStream::connect(node.public).await.is_err().then_some(())
     })
     .await;
-    assert!(!node.is_ready().await, "and the internal listener still answers");
+    assert!(!node.is_ready().await, "the internal listener must still answer, with 503");
 }
 
 #[tokio::test]
-async fn sigint_skips_the_delay() {
+async fn sigint_skips_the_drain_delay() {
     let mut node = Node::alone(&["drain.delay=1h", "drain.period=100ms"]).await;
     let mut client = Client::plain(&node, "news").await;
     node.signal(Signal::INT);
@@ -92,7 +96,7 @@ async fn sigint_skips_the_delay() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_ends_a_draining_node_at_once() {
     for second in [Signal::TERM, Signal::INT] {
         let mut node = Node::alone(&["drain.delay=1h", "drain.period=1h"]).await;
         let mut raw = Raw::open(&node, "/ws/news").await;
@@ -105,7 +109,7 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_answer_holds_nobody_up() {
+async fn a_client_that_does_not_answer_the_close_does_not_delay_the_nodes_exit() {
     let mut node = Node::alone(&["drain.delay=0s", "drain.period=100ms"]).await;
     let mut raw = Raw::open(&node, "/ws/news").await;
     node.signal(Signal::TERM);
@@ -114,44 +118,44 @@ async fn a_client_that_does_not_answer_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn without_connections_it_is_gone_at_once() {
+async fn a_node_without_connections_exits_at_once_when_it_drains() {
     let mut node = Node::alone(&["drain.delay=0s", "drain.period=1h"]).await;
     node.signal(Signal::TERM);
     assert_eq!(node.process.exit_code().await, 0);
 }
 
 #[tokio::test]
-async fn a_fleet_goes_on_without_the_one_that_left() {
+async fn a_fleet_keeps_delivering_after_one_of_its_nodes_drained() {
     let redis = Redis::start().await;
     let mut a = Node::on(&redis, &["drain.delay=0s", "drain.period=100ms"]).await;
     let b = Node::on(&redis, &[]).await;
-    let mut leaving = Client::plain(&a, "news").await;
-    let mut staying = Client::plain(&b, "news").await;
+    let mut draining = Client::plain(&a, "news").await;
+    let mut remaining = Client::plain(&b, "news").await;
     a.signal(Signal::TERM);
-    assert_eq!(u16::from(leaving.is_closed().await.code), 1012);
-    drop(leaving);
+    assert_eq!(u16::from(draining.is_closed().await.code), 1012);
+    drop(draining);
     assert_eq!(a.process.exit_code().await, 0);
     let mut returned = Client::plain(&b, "news").await;
     returned.say("back").await;
-    assert_eq!(staying.hears_text().await, "back");
+    assert_eq!(remaining.hears_text().await, "back");
     assert_eq!(redis.subscribers("news").await, 1);
 }
 
 #[tokio::test]
-async fn a_request_on_a_connection_from_before_is_sent_elsewhere() {
+async fn a_draining_node_answers_upgrades_on_open_http_connections_with_503_and_closes() {
     let mut node = Node::alone(&["drain.delay=1h", "drain.period=4s"]).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         clients.push(Client::plain(&node, "news").await);
     }
-    // One has been used, of a balancer that keeps some open; nothing was asked on the other.
+    // A balancer keeps idle connections to the node: one has carried a request, the other has not.
     let (mut used, mut unused) = (Raw::connect(&node).await, Raw::connect(&node).await);
     let page = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     used.send(page).await;
     assert_eq!(used.response().await.status, 200);
     assert_eq!(node.post("/api/drain", &[], b"").await.status, 202);
     used.send(page).await;
-    assert_eq!(used.response().await.status, 200, "it is still served for the delay");
+    assert_eq!(used.response().await.status, 200, "a request during the delay");
     node.signal(Signal::INT);
     node.metric_becomes("tidegate_drain_phase", 2.).await;
     for connection in [&mut used, &mut unused] {

@@ -1,9 +1,9 @@
-//! Who may come to the public listener, from where, and how many of them.
+//! The public listener: client addresses behind proxies, and limits on connections and handshakes.
 
 mod balancer;
 mod client_address;
 mod limits;
-mod memory;
+mod memory_max;
 mod origin;
 mod proxy_header;
 
@@ -11,22 +11,22 @@ use testkit::http::Response;
 use testkit::node::Node;
 use testkit::raw::{Raw, upgrade};
 
-/// The answer to these bytes.
+/// The answer to this request.
 async fn answer(node: &Node, request: impl AsRef<[u8]>) -> Response {
     let mut raw = Raw::connect(node).await;
     raw.send(request).await;
     raw.response().await
 }
 
-/// The status of an upgrade, asked for from this address with more header lines, each with its `\r\n`.
+/// The status of an upgrade requested from this address with more header lines, each with its `\r\n`.
 async fn status_from(node: &Node, address: &str, more: &str) -> u16 {
     let mut raw = Raw::from(node, address).await;
-    // It may be refused before this is on its way.
+    // The node may refuse the connection before it has read the request.
     let _ = raw.try_send(upgrade("/ws/news", more)).await;
     raw.response().await.status
 }
 
-fn is_refused(response: &Response, status: u16, code: &str) {
+fn assert_refused(response: &Response, status: u16, code: &str) {
     assert_eq!(response.status, status, "{response:?}");
     assert_eq!(response.header("content-type"), Some("application/json"));
     let seconds: u32 = response.header("retry-after").expect("when to retry").parse().unwrap();

@@ -1,4 +1,4 @@
-//! The rules of a fleet in Redis: one for all nodes, changed at one moment, and by nothing but nodes.
+//! The rules of a fleet in Redis: the same for all nodes, replaced atomically, and only by nodes.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use testkit::redis::Redis;
 const ON: &str = r#"rules=[{pattern="h",history={size=1000,age="10m"}},{pattern="**"}]"#;
 const OFF: &str = r#"rules=[{pattern="**"}]"#;
 
-/// The library as it is installed now. None: there is none.
+/// The code of the installed function library. None: it is not installed.
 async fn functions(redis: &Redis) -> Option<String> {
     let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
     let libraries: Vec<HashMap<String, Value>> = redis.ask(&list).await;
@@ -55,7 +55,7 @@ impl Reloaded {
     }
 }
 
-/// Publishes; where it stands, if it is kept.
+/// Publishes, and returns the position if the channel keeps history.
 async fn publish(client: &mut Client, channel: &str, data: u64) -> Option<String> {
     let command = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
     let answer = client.ask(command).await;
@@ -63,7 +63,7 @@ async fn publish(client: &mut Client, channel: &str, data: u64) -> Option<String
     answer["position"].as_str().map(str::to_owned)
 }
 
-/// What somebody is told who comes back with this position.
+/// The value of `recovered` for a client that resumes from this position.
 async fn recovered(node: &Node, since: &str) -> serde_json::Value {
     let mut client = Client::json(node).await;
     let command = json!({"type": "subscribe", "id": 1, "channel": "h", "since": since});
@@ -75,7 +75,7 @@ fn epoch(position: &str) -> &str {
 }
 
 #[tokio::test]
-async fn no_command_changes_the_rules_of_a_running_fleet() {
+async fn no_command_line_tool_changes_the_rules_of_a_running_fleet() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[ON]).await;
     let installed = functions(&redis).await.expect("a node has installed them");
@@ -94,13 +94,13 @@ async fn no_command_changes_the_rules_of_a_running_fleet() {
         &["doctor"],
     ];
     for command in commands {
-        // Without rules, with others than the fleet's, and with its own.
+        // Without rules, with rules other than the fleet's, and with the fleet's.
         for rules in [OFF, r#"rules=[{pattern="h",history={size=1,age="1s"}}]"#, ON] {
             let arguments = [command, &["--set", &broker, "--set", rules]].concat();
             let ended = outcome(tidegate(&arguments)).await;
             assert!(ended.status.success(), "{ended:?}");
-            let stands = String::from_utf8_lossy(&ended.stdout).contains("\"position\"");
-            assert_eq!(stands, command[0] == "publish", "{rules}: {ended:?}");
+            let has_position = String::from_utf8_lossy(&ended.stdout).contains("\"position\"");
+            assert_eq!(has_position, command[0] == "publish", "{rules}: {ended:?}");
             let is_same = functions(&redis).await.as_ref() == Some(&installed);
             assert!(is_same, "{command:?} has changed the functions");
         }
@@ -109,7 +109,7 @@ async fn no_command_changes_the_rules_of_a_running_fleet() {
     subscribe.signal(Signal::INT);
     assert_eq!(subscribe.exit_code().await, 0);
     assert_eq!(functions(&redis).await, Some(installed));
-    // What the command published stands in the history, and the history goes on.
+    // The history holds the command's publications and continues in the same epoch.
     let answer = client.ask(json!({"type": "history", "id": 3, "channel": "h"})).await;
     let kept = answer["publications"].as_array().expect("a list");
     let texts = kept.iter().filter(|it| it["text"] == "of a command").count();
@@ -120,7 +120,7 @@ async fn no_command_changes_the_rules_of_a_running_fleet() {
 }
 
 #[tokio::test]
-async fn a_command_publishes_where_no_node_has_installed_anything() {
+async fn the_publish_command_works_without_installed_functions_and_installs_none() {
     let redis = Redis::start().await;
     let mut listener = redis.listener("h").await;
     let broker = format!("broker.url={}", redis.url());
@@ -128,24 +128,24 @@ async fn a_command_publishes_where_no_node_has_installed_anything() {
     let ended = outcome(tidegate(&command)).await;
     assert!(ended.status.success(), "{ended:?}");
     assert!(listener.hears().await.ends_with(b"alone"));
-    // Neither the fleet's functions nor the one that tells the secret.
+    // Neither the fleet's functions nor the function that returns the fleet's secret.
     let libraries: Vec<Value> = redis.ask(&["FUNCTION", "LIST"]).await;
-    assert_eq!(libraries, [], "a command installs nothing");
+    assert_eq!(libraries, [], "the command installed functions");
 }
 
 #[tokio::test]
-async fn nodes_follow_rules_that_another_node_brings_and_begin_one_history() {
+async fn nodes_on_redis_adopt_rules_installed_by_another_node_and_begin_one_history() {
     let redis = Redis::start().await;
-    follow_rules_and_begin_one_history(&redis.url()).await;
+    adopt_rules_and_begin_one_history(&redis.url()).await;
 }
 
 #[tokio::test]
-async fn nodes_of_a_cluster_do_so_too() {
+async fn nodes_on_a_cluster_adopt_rules_installed_by_another_node_and_begin_one_history() {
     let cluster = Cluster::of_masters().await;
-    follow_rules_and_begin_one_history(&cluster.url()).await;
+    adopt_rules_and_begin_one_history(&cluster.url()).await;
 }
 
-async fn follow_rules_and_begin_one_history(url: &str) {
+async fn adopt_rules_and_begin_one_history(url: &str) {
     let (first, second) = (Reloaded::at(url, OFF).await, Reloaded::at(url, OFF).await);
     let mut here = Client::json(&first.node).await;
     let mut there = Client::json(&second.node).await;
@@ -158,7 +158,7 @@ async fn follow_rules_and_begin_one_history(url: &str) {
     };
     let publishing = async {
         let mut positions = Vec::new();
-        // Until long after both have been reloaded.
+        // Until long after both nodes have reloaded.
         while positions.iter().flatten().count() < 600 {
             positions.push(publish_by_turns().await);
         }
@@ -169,20 +169,26 @@ async fn follow_rules_and_begin_one_history(url: &str) {
         second.reload(ON).await;
     };
     let (positions, ()) = tokio::join!(publishing, reloading);
-    // From one moment on all are kept, whoever published them and whatever its own rules say.
+    // From one moment on Redis keeps all publications, whichever node publishes them and whatever that node's own rules
+    // are.
     let kept: Vec<_> = positions.iter().skip_while(|it| it.is_none()).collect();
-    assert!(kept.iter().all(|it| it.is_some()), "some went past the history: {positions:?}");
+    assert!(
+        kept.iter().all(|it| it.is_some()),
+        "publications are missing from the history: {positions:?}"
+    );
     let epochs: Vec<_> = kept.iter().flat_map(|it| it.as_deref()).map(epoch).collect();
-    assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "another history began: {epochs:?}");
+    assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "a second history began: {epochs:?}");
     let start = kept[0].as_deref().expect("a position");
     for node in [&first.node, &second.node] {
-        eventually("all since then", async || (recovered(node, start).await == true).then_some(()))
-            .await;
+        eventually("a complete history", async || {
+            (recovered(node, start).await == true).then_some(())
+        })
+        .await;
     }
 }
 
 #[tokio::test]
-async fn a_node_that_was_away_when_rules_changed_has_its_histories_begin_anew() {
+async fn publications_of_a_node_paused_during_a_rules_change_begin_a_new_history() {
     let redis = Redis::start().await;
     let (first, second) = (Reloaded::on(&redis, OFF).await, Reloaded::on(&redis, OFF).await);
     let mut here = Client::json(&first.node).await;
@@ -191,20 +197,20 @@ async fn a_node_that_was_away_when_rules_changed_has_its_histories_begin_anew() 
     second.node.signal(Signal::STOP);
     first.reload(ON).await;
     let start = eventually("a history", async || publish(&mut here, "h", 1).await).await;
-    // They wait in the node's sockets, and are there before the news of other rules is.
+    // These commands are in the node's socket before the message about the new rules is.
     for data in 0..50 {
         let command = json!({"type": "publish", "id": data, "channel": "h", "data": data});
         there.command(command).await;
     }
     second.node.signal(Signal::CONT);
-    let mut went_past = false;
+    let mut bypassed_history = false;
     for data in 0..50 {
-        went_past |= there.answer(data).await["position"].is_null();
+        bypassed_history |= there.answer(data).await["position"].is_null();
     }
     drop(listener.hears().await);
-    if went_past {
-        // Never true, from the time on that the node knows.
-        eventually("a history that began anew", async || {
+    if bypassed_history {
+        // Once the node has learned of the rules, `recovered` is never true for the older position.
+        eventually("a new epoch", async || {
             let next = publish(&mut here, "h", 2).await.expect("a position");
             (epoch(&next) != epoch(&start)).then_some(())
         })
@@ -216,7 +222,7 @@ async fn a_node_that_was_away_when_rules_changed_has_its_histories_begin_anew() 
 }
 
 #[tokio::test]
-async fn nobody_is_told_that_all_is_there_once_another_node_has_switched_history_off() {
+async fn no_client_is_recovered_after_another_node_has_switched_history_off() {
     let redis = Redis::start().await;
     let (first, second) = (Reloaded::on(&redis, ON).await, Reloaded::on(&redis, ON).await);
     let mut client = Client::json(&second.node).await;
@@ -225,14 +231,14 @@ async fn nobody_is_told_that_all_is_there_once_another_node_has_switched_history
     let since = publish(&mut client, "h", 1).await.expect("a position");
     assert_eq!(recovered(&second.node, &since).await, true);
     first.reload(OFF).await;
-    // The other node's own rules keep history still.
-    let is_kept_past = async || publish(&mut client, "h", 2).await.is_none().then_some(());
-    eventually("what is published to be kept no more", is_kept_past).await;
+    // The rules of the second node still keep history.
+    let is_not_kept = async || publish(&mut client, "h", 2).await.is_none().then_some(());
+    eventually("a publication that is not kept", is_not_kept).await;
     assert_eq!(recovered(&second.node, &since).await, false);
 }
 
 #[tokio::test]
-async fn a_fleet_with_the_same_prefix_is_told_by_doctor_whatever_its_database() {
+async fn doctor_reports_a_fleet_with_the_same_prefix_in_another_database() {
     let redis = Redis::start().await;
     let prefix = "broker.prefix=shared:";
     let own = Node::on(&redis, &[ON, prefix]).await;
@@ -241,62 +247,76 @@ async fn a_fleet_with_the_same_prefix_is_told_by_doctor_whatever_its_database() 
         let command = ["doctor", "--set", &broker, "--set", prefix, "--set", rules];
         String::from_utf8(outcome(tidegate(&command)).await.stdout).expect("it is text")
     };
-    let well = doctor(0, ON).await;
-    assert!(well.contains("those of this configuration are installed"), "{well}");
-    assert!(!well.contains("other rules than"), "{well}");
+    let healthy = doctor(0, ON).await;
+    assert!(healthy.contains("those of this configuration are installed"), "{healthy}");
+    assert!(!healthy.contains("other rules than"), "{healthy}");
     let staging = Node::at(&format!("{}/3", redis.url()), &[ON, prefix]).await;
     staging.becomes_ready().await;
-    let by = functions(&redis).await.expect("they are there");
-    assert!(by.contains("\"database\":3"), "the later one has replaced them");
-    let ill = doctor(0, ON).await;
-    assert!(ill.contains("for database 3"), "{ill}");
-    // The other way round, the nodes that are left tell.
-    let ill = doctor(3, ON).await;
+    let by = functions(&redis).await.expect("the functions are installed");
+    assert!(by.contains("\"database\":3"), "the later node has not replaced the rules");
+    let faulty = doctor(0, ON).await;
+    assert!(faulty.contains("for database 3"), "{faulty}");
+    // For the other database, `doctor` finds the difference in the messages of the remaining nodes.
+    let faulty = doctor(3, ON).await;
     assert!(
-        ill.contains("those of this configuration") && ill.contains("other rules than"),
-        "{ill}"
+        faulty.contains("those of this configuration") && faulty.contains("other rules than"),
+        "{faulty}"
     );
-    assert_eq!(own.metric("tidegate_rules_mismatch").await, 0.0, "there from the start");
+    assert_eq!(
+        own.metric("tidegate_rules_mismatch").await,
+        0.0,
+        "the metric exists from the start"
+    );
 }
 
 #[tokio::test]
-async fn a_staging_copy_that_replaces_the_rules_is_told_of_by_metric_and_log() {
+async fn a_metric_and_the_log_report_that_another_node_replaced_the_rules() {
     let redis = Redis::start().await;
     let own = Node::on(&redis, &[ON]).await;
     let staging = Node::on(&redis, &[OFF]).await;
     let redis_differs = "tidegate_rules_mismatch{with=\"redis\"}";
-    // They last for longer than one patience before they are told.
+    // A node reports a difference only after it has lasted for longer than `eventually` waits.
     for node in [redis_differs, "tidegate_rules_mismatch{with=\"nodes\"}"] {
-        let is_told = async || (own.metric(node).await == 1.0).then_some(());
+        let is_reported = async || (own.metric(node).await == 1.0).then_some(());
         if tokio::time::timeout(std::time::Duration::from_secs(19), async {
-            while is_told().await.is_none() {
+            while is_reported().await.is_none() {
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
         })
         .await
         .is_err()
         {
-            eventually("other rules to be told", is_told).await;
+            eventually("the difference to be reported", is_reported).await;
         }
     }
-    assert_eq!(staging.metric(redis_differs).await, 0.0, "they are its own");
+    assert_eq!(
+        staging.metric(redis_differs).await,
+        0.0,
+        "the installed rules are the staging node's"
+    );
     let name = |node: &Node| {
         let log = node.process.stderr().join("\n");
         let after = log.split("node=").nth(1).or_else(|| log.split("\"node\":\"").nth(1));
-        after.expect("it says its name").chars().take(12).collect::<String>()
+        after.expect("the log names the node").chars().take(12).collect::<String>()
     };
     let (log, other) = (own.process.stderr().join("\n"), name(&staging));
-    assert!(log.contains(&format!("{other} on ")), "who installed them: {other} in {log}");
-    assert!(log.matches(&other).count() >= 2, "and who goes by others: {other} in {log}");
+    assert!(
+        log.contains(&format!("{other} on ")),
+        "the log does not name {other}, which installed the rules: {log}"
+    );
+    assert!(
+        log.matches(&other).count() >= 2,
+        "the log does not name {other}, which uses other rules: {log}"
+    );
 }
 
 #[tokio::test]
-async fn a_database_needs_a_prefix_of_its_own() {
+async fn a_database_other_than_0_requires_a_prefix_of_its_own() {
     let refused = ["check", "--set", "broker.url=redis://127.0.0.1/3"];
     let ended = outcome(tidegate(&refused)).await;
     assert_eq!(ended.status.code(), Some(2));
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(said.contains("broker.prefix") && said.contains("\"tidegate3:\""), "{said}");
+    let fault = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(fault.contains("broker.prefix") && fault.contains("\"tidegate3:\""), "{fault}");
     for (url, prefix) in
         [("redis://127.0.0.1/3", "tidegate3:"), ("redis://127.0.0.1/0", "tidegate:")]
     {

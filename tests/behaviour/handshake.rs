@@ -1,17 +1,17 @@
-//! What becomes a WebSocket, and how the rest is refused.
+//! WebSocket upgrades: accepted, refused, and timed out.
 
 mod accepted;
-mod dawdling;
+mod connections_max;
 mod demo;
-mod full;
 mod origin;
 mod refused;
+mod timeout;
 
 use testkit::http::Response;
 use testkit::node::Node;
 use testkit::raw::Raw;
 
-/// The answer to these bytes.
+/// The answer to this request.
 async fn answer(node: &Node, request: impl AsRef<[u8]>) -> Response {
     let mut raw = Raw::connect(node).await;
     raw.send(request).await;

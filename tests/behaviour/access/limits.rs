@@ -1,4 +1,4 @@
-//! What one connection, or one user, may do at most.
+//! Limits of one connection and of one user.
 
 use serde_json::json;
 use testkit::client::Client;
@@ -6,10 +6,10 @@ use testkit::node::Node;
 use testkit::raw::{Raw, frame, upgrade};
 use testkit::token;
 
-use super::guarded;
+use super::node_requiring_tokens;
 
-/// Whatever comes before, it is closed with this code.
-async fn ends_with(client: &mut Raw, code: u16) {
+/// Skips other frames until the close frame, which must carry this code.
+async fn is_closed_with(client: &mut Raw, code: u16) {
     loop {
         let frame = client.frame().await;
         if frame.first == 0x88 {
@@ -23,11 +23,11 @@ fn rejected(reason: &str) -> String {
 }
 
 #[tokio::test]
-async fn too_many_publications_are_refused_with_a_warning_and_then_closed_with_4029() {
+async fn publications_above_the_rate_limit_are_refused_and_then_the_session_is_closed_with_4029() {
     let node = Node::alone(&["limits.publications_per_second=5"]).await;
     let mut client = Client::json(&node).await;
     let (mut published, mut refused) = (0, 0);
-    // Until it is closed.
+    // Until the node closes the connection.
     for id in 0.. {
         let command = json!({"type": "publish", "id": id, "channel": "a", "data": id}).to_string();
         if client.try_say(command).await.is_err() {
@@ -54,8 +54,8 @@ async fn too_many_publications_are_refused_with_a_warning_and_then_closed_with_4
     assert!(node.metric(&rejected("publication_rate")).await > f64::from(refused));
 }
 
-/// Publishes to one channel after the other, some at a time, until `count` are answered or the connection is
-/// closed. Returns how many were published and how many refused.
+/// Publishes to `count` new channels in batches, until all are answered or the connection is closed. Returns how many
+/// publications were accepted and how many refused.
 async fn publish_to_new_channels(client: &mut Client, count: usize) -> (usize, usize) {
     const AT_ONCE: usize = 50;
     let (mut published, mut refused) = (0, 0);
@@ -83,14 +83,14 @@ async fn publish_to_new_channels(client: &mut Client, count: usize) -> (usize, u
     (published, refused)
 }
 
-/// Each of them would stand in Redis for as long as its history is kept.
+/// Redis would store each new channel's history for its whole `age`.
 #[tokio::test]
-async fn new_channels_are_bounded_unless_that_is_switched_off() {
+async fn new_channels_with_history_are_rate_limited_unless_the_limit_is_zero() {
     const FLOOD: usize = 3000;
     const UNBOUNDED: &str = "limits.publications_per_second=0";
     let rules = r#"rules=[{ pattern = "h:*", history = { size = 10, age = "1m" } }]"#;
-    let slowly = "limits.new_channels_per_second=1";
-    let node = Node::alone(&[rules, UNBOUNDED, slowly]).await;
+    let one_a_second = "limits.new_channels_per_second=1";
+    let node = Node::alone(&[rules, UNBOUNDED, one_a_second]).await;
     let mut client = Client::json(&node).await;
     let (published, refused) = publish_to_new_channels(&mut client, FLOOD).await;
     assert!((1000..1200).contains(&published) && refused > 0, "{published}, {refused} refused");
@@ -101,19 +101,19 @@ async fn new_channels_are_bounded_unless_that_is_switched_off() {
 }
 
 #[tokio::test]
-async fn a_plain_client_and_one_that_only_pings_are_closed_with_4029() {
+async fn plain_frames_and_pings_above_the_rate_limits_close_the_connection_with_4029() {
     let settings = ["limits.publications_per_second=5", "limits.commands_per_second=5"];
     let node = Node::alone(&settings).await;
     let mut plain = Raw::open(&node, "/ws/a").await;
     plain.send(frame(0x81, b"x").repeat(50)).await;
-    ends_with(&mut plain, 4029).await;
+    is_closed_with(&mut plain, 4029).await;
     let mut pings = Raw::open(&node, "/ws/a").await;
     pings.send(frame(0x89, b"x").repeat(50)).await;
-    ends_with(&mut pings, 4029).await;
+    is_closed_with(&mut pings, 4029).await;
 }
 
 #[tokio::test]
-async fn bytes_are_counted_and_a_dry_run_lets_them_pass() {
+async fn bytes_above_the_rate_limit_are_refused_but_only_counted_in_a_dry_run() {
     let node = Node::alone(&["limits.bytes_per_second=1KiB"]).await;
     let mut client = Client::json(&node).await;
     let large = json!({"type": "publish", "id": 1, "channel": "a", "data": "x".repeat(800)});
@@ -128,8 +128,8 @@ async fn bytes_are_counted_and_a_dry_run_lets_them_pass() {
 }
 
 #[tokio::test]
-async fn a_user_has_so_many_connections_to_a_node() {
-    let node = guarded(&["limits.connections_per_user=2"]).await;
+async fn a_users_connections_above_connections_per_user_are_refused_until_one_closes() {
+    let node = node_requiring_tokens(&["limits.connections_per_user=2"]).await;
     let path = |user| format!("/ws?token={}", token::of(user, &["chat:1"]));
     let first = Client::open(&node, &path("u1")).await;
     let _second = Client::open(&node, &path("u1")).await;
@@ -140,22 +140,22 @@ async fn a_user_has_so_many_connections_to_a_node() {
     assert!(response.header("retry-after").is_some());
     assert!(response.text().contains("limit_reached"), "{}", response.text());
     let _other = Client::open(&node, &path("u2")).await;
-    // In band too, where a connection is left as it was.
-    let mut stranger = Client::json(&node).await;
+    // The limit also holds for the `auth` command, which then leaves the connection as it was.
+    let mut anonymous = Client::json(&node).await;
     let command = json!({"type": "auth", "id": 1, "token": token::of("u1", &["chat:1"])});
-    assert_eq!(stranger.ask(command.clone()).await["code"], "limit_reached");
+    assert_eq!(anonymous.ask(command.clone()).await["code"], "limit_reached");
     assert_eq!(node.metric(&rejected("connections_per_user")).await, 2.0);
     first.close().await;
-    testkit::eventually("a place", async || {
-        (stranger.ask(command.clone()).await["type"] == "authenticated").then_some(())
+    testkit::eventually("the user's connection slot to be free", async || {
+        (anonymous.ask(command.clone()).await["type"] == "authenticated").then_some(())
     })
     .await;
-    // Again for itself is no second one.
-    assert_eq!(stranger.ask(command).await["type"], "authenticated");
+    // A second `auth` of the same connection does not count as another connection.
+    assert_eq!(anonymous.ask(command).await["type"], "authenticated");
 }
 
 #[tokio::test]
-async fn bad_commands_count_as_others_do_and_quote_little_of_what_was_sent() {
+async fn bad_commands_count_against_the_rate_limit_and_errors_quote_little_of_the_input() {
     let settings = ["limits.commands_per_second=5", "limits.bytes_per_second=100KiB"];
     let node = Node::alone(&settings).await;
     let mut client = Client::json(&node).await;
@@ -167,5 +167,5 @@ async fn bad_commands_count_as_others_do_and_quote_little_of_what_was_sent() {
     let mut flood = Raw::open(&node, "/ws").await;
     flood.message().await;
     flood.send(testkit::raw::text("{}").repeat(80)).await;
-    ends_with(&mut flood, 4029).await;
+    is_closed_with(&mut flood, 4029).await;
 }

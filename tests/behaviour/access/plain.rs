@@ -1,4 +1,4 @@
-//! The plain protocol, whose only words are the close codes; and the ways to carry a token.
+//! Access in the plain protocol, which reports refusals only by close codes; and the ways to send a token.
 
 use serde_json::json;
 use testkit::client::Client;
@@ -6,45 +6,46 @@ use testkit::node::Node;
 use testkit::raw::{Raw, text, upgrade};
 use testkit::token::{self, KEYS};
 
-use super::guarded;
+use super::node_requiring_tokens;
 
-async fn closes(node: &Node, path: &str, code: u16) {
+async fn is_closed_with(node: &Node, path: &str, code: u16) {
     let mut client = Client::open(node, path).await;
     assert_eq!(u16::from(client.is_closed().await.code), code, "{path}");
 }
 
 #[tokio::test]
-async fn who_may_not_is_told_by_the_close_code_after_the_upgrade() {
-    let node = guarded(&[]).await;
+async fn a_client_without_access_is_closed_with_4001_or_4003_after_the_upgrade() {
+    let node = node_requiring_tokens(&[]).await;
     let u1 = token::of("u1", &["chat:1"]);
-    closes(&node, "/ws/chat:1", 4001).await;
-    closes(&node, "/ws/chat:1?token=nonsense", 4001).await;
-    closes(&node, "/ws?token=nonsense", 4001).await;
-    closes(&node, &format!("/ws/chat:2?token={u1}"), 4003).await;
-    closes(&node, &format!("/ws/nowhere?token={u1}"), 4003).await;
+    is_closed_with(&node, "/ws/chat:1", 4001).await;
+    is_closed_with(&node, "/ws/chat:1?token=nonsense", 4001).await;
+    is_closed_with(&node, "/ws?token=nonsense", 4001).await;
+    is_closed_with(&node, &format!("/ws/chat:2?token={u1}"), 4003).await;
+    is_closed_with(&node, &format!("/ws/nowhere?token={u1}"), 4003).await;
     node.metric_becomes("tidegate_connections_closed_total{reason=\"unauthorized\"}", 3.0).await;
     node.metric_becomes("tidegate_connections_closed_total{reason=\"forbidden\"}", 2.0).await;
 }
 
 #[tokio::test]
-async fn who_may_only_listen_is_closed_when_it_publishes_and_who_may_only_publish_hears_nothing() {
+async fn a_subscribe_only_client_that_publishes_is_closed_and_a_publish_only_client_receives_nothing()
+ {
     let rules = r#"rules=[{ pattern = "*", subscribe = "token", publish = "token" }]"#;
     let node = Node::alone(&[KEYS, rules]).await;
-    let listens = token::token(60.0, json!({"subscribe": ["news"]}));
-    let publishes = token::token(60.0, json!({"publish": ["news"]}));
-    let mut listener = Client::open(&node, &format!("/ws/news?token={listens}")).await;
-    let mut publisher = Client::open(&node, &format!("/ws/news?token={publishes}")).await;
+    let subscribe_only = token::token(60.0, json!({"subscribe": ["news"]}));
+    let publish_only = token::token(60.0, json!({"publish": ["news"]}));
+    let mut subscriber = Client::open(&node, &format!("/ws/news?token={subscribe_only}")).await;
+    let mut publisher = Client::open(&node, &format!("/ws/news?token={publish_only}")).await;
     publisher.say("first").await;
-    assert_eq!(listener.hears_text().await, "first");
-    listener.say("not mine to say").await;
-    assert_eq!(u16::from(listener.is_closed().await.code), 4003);
+    assert_eq!(subscriber.hears_text().await, "first");
+    subscriber.say("not allowed").await;
+    assert_eq!(u16::from(subscriber.is_closed().await.code), 4003);
     publisher.close().await;
     assert_eq!(node.metric("tidegate_publications_delivered_total{protocol=\"plain\"}").await, 1.0);
 }
 
 #[tokio::test]
-async fn a_token_is_carried_by_header_query_or_subprotocol() {
-    let node = guarded(&[]).await;
+async fn a_token_is_accepted_from_the_header_the_query_and_the_subprotocol() {
+    let node = node_requiring_tokens(&[]).await;
     let token = token::of("u1", &["chat:1"]);
     let header = format!("Authorization: Bearer {token}\r\n");
     let json = format!("Sec-WebSocket-Protocol: bearer.{token}, tidegate.v1.json\r\n");
@@ -61,21 +62,21 @@ async fn a_token_is_carried_by_header_query_or_subprotocol() {
         let response = client.response().await;
         assert_eq!(response.status, 101, "{path}");
         assert_eq!(response.header("sec-websocket-protocol"), subprotocol, "{path}");
-        let said = r#"{"type":"publish","id":1,"channel":"chat:1","data":1}"#;
-        client.send(text(said)).await;
-        let heard = loop {
-            let heard = String::from_utf8(client.message().await.payload.clone()).expect("text");
-            if !heard.contains("welcome") {
-                break heard;
+        let sent = r#"{"type":"publish","id":1,"channel":"chat:1","data":1}"#;
+        client.send(text(sent)).await;
+        let received = loop {
+            let received = String::from_utf8(client.message().await.payload.clone()).expect("text");
+            if !received.contains("welcome") {
+                break received;
             }
         };
-        assert!(heard == said || heard.contains("published"), "{path}: {heard}");
+        assert!(received == sent || received.contains("published"), "{path}: {received}");
     }
 }
 
 #[tokio::test]
-async fn only_a_token_is_no_subprotocol() {
-    let node = guarded(&[]).await;
+async fn a_subprotocol_list_that_holds_only_a_token_is_refused_with_400() {
+    let node = node_requiring_tokens(&[]).await;
     let mut client = Raw::connect(&node).await;
     let token = token::of("u1", &["chat:1"]);
     client.send(upgrade("/ws", &format!("Sec-WebSocket-Protocol: bearer.{token}\r\n"))).await;

@@ -9,7 +9,7 @@ use testkit::soon;
 use super::{line, run, stderr, stdout};
 
 #[tokio::test]
-async fn prints_the_effective_values_and_where_they_came_from() {
+async fn check_prints_the_effective_values_and_their_sources() {
     let flags = ["check", "--set", "session.ping_interval=7s"];
     let checked = run(&flags, &[("TIDEGATE__DRAIN__PERIOD", "3s")]).await;
     assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
@@ -23,7 +23,7 @@ async fn prints_the_effective_values_and_where_they_came_from() {
 }
 
 #[tokio::test]
-async fn prints_the_documented_defaults() {
+async fn check_prints_the_documented_defaults() {
     let text = stdout(&run(&["check"], &[]).await);
     for (section, key, value) in [
         ("server", "listen", "\"127.0.0.1:8080\""),
@@ -50,7 +50,7 @@ async fn prints_the_documented_defaults() {
 }
 
 #[tokio::test]
-async fn masks_secrets() {
+async fn check_masks_secrets() {
     let checked = run(
         &["check", "--set", "broker.url=redis://ada:hush@127.0.0.1:6379"],
         &[("TIDEGATE__INTERNAL__API_KEY", "hush-hush-hush-hush")],
@@ -63,7 +63,7 @@ async fn masks_secrets() {
 }
 
 #[tokio::test]
-async fn what_it_prints_is_a_configuration_that_can_be_used() {
+async fn check_prints_a_configuration_that_a_node_can_load() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("effective.toml");
     let first = run(&["check", "--set", "session.ping_interval=7s"], &[]).await;
@@ -74,7 +74,7 @@ async fn what_it_prints_is_a_configuration_that_can_be_used() {
 }
 
 #[tokio::test]
-async fn help_and_version_are_there() {
+async fn every_command_prints_help_and_the_program_prints_its_version() {
     let help = run(&["--help"], &[]).await;
     assert_eq!(help.status.code(), Some(0));
     for word in
@@ -101,8 +101,8 @@ async fn help_and_version_are_there() {
     assert!(stdout(&version).contains(env!("CARGO_PKG_VERSION")));
 }
 
-/// The exit code of a command whose standard output is this, and what it says.
-async fn outcome_onto(output: Stdio, arguments: &[&str]) -> (Option<i32>, String) {
+/// Runs a command with this standard output; its exit code and standard error.
+async fn run_with_stdout(output: Stdio, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::from(tidegate(arguments));
     command.stdout(output).stderr(Stdio::piped()).kill_on_drop(true);
     let running = command.spawn().expect("tidegate starts").wait_with_output();
@@ -111,20 +111,20 @@ async fn outcome_onto(output: Stdio, arguments: &[&str]) -> (Option<i32>, String
 }
 
 #[tokio::test]
-async fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() {
+async fn unwritable_output_is_exit_code_1_and_a_closed_pipe_is_exit_code_0() {
     for arguments in [&["check"][..], &["doctor"], &["explain", "--channel", "a"]] {
         let full = File::options().write(true).open("/dev/full").expect("Linux has it");
-        let (code, said) = outcome_onto(full.into(), arguments).await;
-        assert_eq!(code, Some(1), "{arguments:?}: {said}");
-        assert!(said.starts_with("tidegate: cannot write to standard output"), "{said}");
+        let (code, message) = run_with_stdout(full.into(), arguments).await;
+        assert_eq!(code, Some(1), "{arguments:?}: {message}");
+        assert!(message.starts_with("tidegate: cannot write to standard output"), "{message}");
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
-        assert_eq!(outcome_onto(writer.into(), arguments).await, (Some(0), String::new()));
+        assert_eq!(run_with_stdout(writer.into(), arguments).await, (Some(0), String::new()));
     }
 }
 
 #[tokio::test]
-async fn shows_no_part_of_credentials() {
+async fn check_prints_no_part_of_a_urls_credentials() {
     for url in ["redis://token@host/2", "redis+sentinel://token:token@a,b/main"] {
         let url = format!("broker.url={url}");
         let mut flags = vec!["check", "--set", url.as_str(), "--set", "broker.prefix=two:"];

@@ -16,11 +16,11 @@ async fn drain(node: &Node, more: &[&str]) -> Output {
 }
 
 fn answer(ended: &Output) -> Value {
-    serde_json::from_slice(&ended.stdout).expect("it prints what the node says")
+    serde_json::from_slice(&ended.stdout).expect("the command prints the node's answer")
 }
 
 #[tokio::test]
-async fn a_node_leaves() {
+async fn drain_stops_the_node_and_closes_its_connections_with_1012() {
     let mut node = Node::alone(&["drain.delay=0s", "drain.period=100ms", KEY]).await;
     let mut client = Client::plain(&node, "news").await;
     let ended = drain(&node, &["--set", KEY]).await;
@@ -31,7 +31,7 @@ async fn a_node_leaves() {
 }
 
 #[tokio::test]
-async fn a_share_leaves_and_the_node_stays() {
+async fn drain_percent_closes_a_share_of_the_connections_and_the_node_stays_ready() {
     let node = Node::alone(&["drain.period=100ms"]).await;
     let mut oldest = Client::plain(&node, "news").await;
     let mut other = Client::plain(&node, "news").await;
@@ -45,18 +45,21 @@ async fn a_share_leaves_and_the_node_stays() {
 }
 
 #[tokio::test]
-async fn without_the_key_it_is_refused_with_code_1() {
+async fn drain_without_the_api_key_is_refused_with_exit_code_1() {
     let node = Node::alone(&[KEY]).await;
     let ended = drain(&node, &[]).await;
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(answer(&ended)["error"]["code"], "unauthorized");
-    let said = stderr(&ended);
-    assert!(said.starts_with("tidegate: unauthorized: ") && said.lines().count() == 1, "{said}");
+    let message = stderr(&ended);
+    assert!(
+        message.starts_with("tidegate: unauthorized: ") && message.lines().count() == 1,
+        "{message}"
+    );
     assert!(node.is_ready().await);
 }
 
 #[tokio::test]
-async fn a_percentage_beyond_a_hundred_is_code_2() {
+async fn drain_with_more_than_100_percent_is_exit_code_2() {
     let node = Node::alone(&[]).await;
     let ended = drain(&node, &["--percent", "101"]).await;
     assert_eq!(ended.status.code(), Some(2));

@@ -1,4 +1,4 @@
-//! `tidegate explain --node` and `GET /api/explain`: what a running node goes by.
+//! `tidegate explain --node` and `GET /api/explain`: the rules and tokens of a running node.
 
 use testkit::node::Node;
 use testkit::token::{self, KEYS};
@@ -9,7 +9,7 @@ const KEY: &str = "internal.api_key=hush-hush";
 const RULES: &str = r#"rules=[{ pattern = "chat:*", history = { size = 5, age = "1m" } }, { pattern = "user:{user}" }]"#;
 
 #[tokio::test]
-async fn a_node_says_the_same_as_its_configuration() {
+async fn a_node_explains_access_as_the_command_does_from_the_same_configuration() {
     let node = Node::alone(&[KEYS, RULES, KEY]).await;
     let url = format!("http://{}", node.internal);
     let token = token::of("u1", &["chat:1", "a b c"]);
@@ -35,18 +35,18 @@ async fn a_node_says_the_same_as_its_configuration() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_node_has_revoked_is_told() {
+async fn explain_reports_a_token_that_the_node_has_revoked() {
     let node = Node::alone(&[KEYS]).await;
     let (url, token) = (format!("http://{}", node.internal), token::of("u1", &["a"]));
     let asked = ["explain", "--channel", "a", "--token", &token, "--node", &url];
     assert!(stdout(&run(&asked, &[]).await).contains("subscribe  yes"));
     assert_eq!(node.post("/api/disconnect?user=u1", &[], b"").await.status, 202);
-    let said = stdout(&run(&asked, &[]).await);
-    assert!(said.contains("the token is revoked") && said.contains("subscribe  no"), "{said}");
+    let text = stdout(&run(&asked, &[]).await);
+    assert!(text.contains("the token is revoked") && text.contains("subscribe  no"), "{text}");
 }
 
 #[tokio::test]
-async fn without_the_key_or_a_channel_the_node_refuses() {
+async fn explain_is_refused_without_the_api_key_or_without_one_valid_channel() {
     let node = Node::alone(&[KEY]).await;
     let url = format!("http://{}", node.internal);
     let ended = run(&["explain", "--channel", "a", "--node", &url], &[]).await;

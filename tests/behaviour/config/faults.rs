@@ -1,9 +1,9 @@
-//! All faults at once, each with what helps to mend it; exit code 2, before anything is bound.
+//! Configuration faults: all are shown at once, each with a hint; exit code 2 before anything is bound.
 
 use super::{line, run, stderr, stdout};
 
 #[tokio::test]
-async fn are_all_shown_with_key_origin_and_bounds() {
+async fn all_faults_are_shown_at_once_with_key_source_and_bounds() {
     let ended = run(
         &[
             "check",
@@ -37,7 +37,7 @@ async fn are_all_shown_with_key_origin_and_bounds() {
 }
 
 #[tokio::test]
-async fn keep_a_node_from_starting() {
+async fn a_node_with_a_configuration_fault_exits_with_2() {
     for arguments in [&["serve"][..], &[]] {
         let flags = ["--set", "server.listen=nowhere"];
         let ended = run(&[arguments, &flags].concat(), &[]).await;
@@ -47,7 +47,7 @@ async fn keep_a_node_from_starting() {
 }
 
 #[tokio::test]
-async fn an_open_node_must_be_asked_for() {
+async fn a_public_address_without_authentication_is_a_fault_unless_auth_mode_is_none() {
     let open = ["check", "--set", "server.listen=0.0.0.0:8080"];
     let ended = run(&open, &[]).await;
     assert_eq!(ended.status.code(), Some(2));
@@ -61,7 +61,7 @@ async fn an_open_node_must_be_asked_for() {
 }
 
 #[tokio::test]
-async fn arguments_that_cannot_be_used_are_code_2_too() {
+async fn invalid_arguments_are_exit_code_2() {
     for arguments in [
         &["dance"][..],
         &["check", "--set", "no equals sign"],
@@ -83,7 +83,7 @@ async fn arguments_that_cannot_be_used_are_code_2_too() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_named() {
+async fn an_unreadable_configuration_file_is_named_in_the_fault() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = |name: &str| directory.path().join(name).to_str().expect("text").to_owned();
     let (missing, broken, strange) = (path("missing.toml"), path("broken.toml"), path("odd.ini"));
@@ -97,8 +97,8 @@ async fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
-async fn of_addresses_name_what_is_wrong_and_quote_no_credentials() {
-    for (setting, says) in [
+async fn faults_of_urls_name_the_problem_and_quote_no_credentials() {
+    for (setting, part) in [
         ("broker.url=redis://ada:hush@host?ssl=true", "ssl"),
         ("broker.url=redis://:hush@host?db=3", "redis://host/3"),
         ("broker.url=redis://host?password=hush", "password"),
@@ -114,7 +114,7 @@ async fn of_addresses_name_what_is_wrong_and_quote_no_credentials() {
         assert_eq!(ended.status.code(), Some(2), "{setting}");
         let text = stderr(&ended);
         let key = setting.split('=').next().expect("a key");
-        assert!(text.contains(key) && text.contains(says), "{setting}: {text}");
+        assert!(text.contains(key) && text.contains(part), "{setting}: {text}");
         assert!(!text.contains("hush") && !stdout(&ended).contains("hush"), "{text}");
     }
 }

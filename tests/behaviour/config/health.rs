@@ -1,4 +1,4 @@
-//! `tidegate health`, and what a process says by its exit code.
+//! `tidegate health`, and the exit code of a node whose port is taken.
 
 use std::process::Output;
 
@@ -13,21 +13,21 @@ async fn health(node: &Node, more: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn of_a_node_that_lives_and_is_ready() {
+async fn health_and_health_ready_are_exit_code_0_for_a_ready_node() {
     let node = Node::alone(&[]).await;
     assert_eq!(health(&node, &[]).await.status.code(), Some(0));
     assert_eq!(health(&node, &["--ready"]).await.status.code(), Some(0));
 }
 
 #[tokio::test]
-async fn of_a_node_that_lives_and_is_not_ready() {
+async fn health_is_exit_code_0_and_health_ready_1_for_an_unready_node() {
     let node = Node::unready_on(&Redis::absent(), &[]).await;
     assert_eq!(health(&node, &[]).await.status.code(), Some(0));
     assert_eq!(health(&node, &["--ready"]).await.status.code(), Some(1));
 }
 
 #[tokio::test]
-async fn of_no_node_at_all() {
+async fn health_is_exit_code_1_and_names_the_address_where_no_node_runs() {
     let mut node = Node::alone(&[]).await;
     node.process.kill();
     for more in [&[][..], &["--ready"]] {
@@ -38,7 +38,7 @@ async fn of_no_node_at_all() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_code_1_and_named() {
+async fn a_node_whose_port_is_taken_exits_with_1_and_names_the_address() {
     let node = Node::alone(&[]).await;
     for (taken, other) in
         [("server.listen", "internal.listen"), ("internal.listen", "server.listen")]

@@ -32,7 +32,7 @@ server:
 "#;
 
 #[tokio::test]
-async fn each_wins_over_those_before_it() {
+async fn set_overrides_environment_which_overrides_file_which_overrides_defaults() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for (name, content) in [("a.toml", TOML), ("a.yaml", YAML), ("a.yml", YAML)] {
         let file = directory.path().join(name);
@@ -61,7 +61,7 @@ async fn each_wins_over_those_before_it() {
 }
 
 #[tokio::test]
-async fn a_files_values_are_known_by_its_path_wherever_the_command_runs() {
+async fn check_names_the_file_of_a_value_whatever_the_working_directory() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (inner, beside) = (directory.path().join("inner"), directory.path().join("beside"));
     std::fs::create_dir(&inner).and(std::fs::create_dir(&beside)).expect("directories");
@@ -85,7 +85,7 @@ async fn a_files_values_are_known_by_its_path_wherever_the_command_runs() {
 }
 
 #[tokio::test]
-async fn numbers_and_flags_of_environment_and_flags_are_read_too() {
+async fn numbers_booleans_and_lists_are_parsed_from_the_environment_and_set() {
     let environment = [("TIDEGATE__SESSION__CHANNELS_MAX", "9"), ("TIDEGATE__DEMO", "false")];
     let origins = "server.origins=app.example, other.example";
     let checked = run(&["check", "--set", origins], &environment).await;
@@ -97,14 +97,14 @@ async fn numbers_and_flags_of_environment_and_flags_are_read_too() {
 }
 
 #[tokio::test]
-async fn other_peoples_variables_are_no_fault() {
+async fn unknown_variables_that_begin_with_tidegate_are_no_fault() {
     let environment = [("TIDEGATE_HOME", "/somewhere"), ("TIDEGATE", "x")];
     let checked = run(&["check"], &environment).await;
     assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
 }
 
 #[tokio::test]
-async fn a_running_node_goes_by_them() {
+async fn a_running_node_uses_a_value_from_set() {
     let node = Node::alone(&["session.ping_interval=3s"]).await;
     assert_eq!(Client::json(&node).await.welcome["ping_interval_ms"], 3000);
 }

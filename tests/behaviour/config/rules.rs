@@ -1,4 +1,4 @@
-//! `[[rules]]`: from every layer, printed by `tidegate check`, and their faults.
+//! `[[rules]]` from every configuration source, as `tidegate check` prints them, and their faults.
 
 use super::{line, run, stderr, stdout};
 
@@ -46,7 +46,7 @@ const LINES: [&str; 14] = [
     "delivery = \"latest\"",
 ];
 
-/// The lines of the rules, without origins; they are the last.
+/// The lines of the rules, which `check` prints last, without their sources.
 fn rules(checked: &str) -> Vec<&str> {
     let (_, rules) = checked.split_once("\n[[rules]]\n").expect("there are rules");
     let keys = rules.lines().filter(|line| !line.is_empty() && *line != "[[rules]]");
@@ -54,7 +54,7 @@ fn rules(checked: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn come_from_files_of_both_kinds_and_are_printed_as_one_that_can_be_used() {
+async fn rules_load_from_toml_and_yaml_and_are_printed_as_a_loadable_configuration() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for (name, content) in [("a.toml", TOML), ("a.yaml", YAML)] {
         let file = directory.path().join(name);
@@ -76,7 +76,7 @@ async fn come_from_files_of_both_kinds_and_are_printed_as_one_that_can_be_used()
 }
 
 #[tokio::test]
-async fn of_the_environment_and_of_flags_are_toml_and_replace_those_before_them() {
+async fn rules_from_the_environment_and_set_are_toml_and_replace_the_files_rules() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("a.toml");
     std::fs::write(&file, "[[rules]]\npattern = \"news\"\n").expect("it is written");
@@ -98,7 +98,7 @@ async fn of_the_environment_and_of_flags_are_toml_and_replace_those_before_them(
 }
 
 #[tokio::test]
-async fn faults_are_all_shown_with_the_rule_the_origin_and_what_is_allowed() {
+async fn all_faults_of_rules_are_shown_with_rule_source_and_allowed_values() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("a.toml");
     let content = r#"
@@ -134,7 +134,7 @@ async fn faults_are_all_shown_with_the_rule_the_origin_and_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn what_is_no_list_says_how_to_write_one() {
+async fn rules_that_are_no_list_are_a_fault_that_shows_the_syntax() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("a.toml");
     std::fs::write(&file, "[rules]\npattern = \"chat:*\"\n").expect("it is written");

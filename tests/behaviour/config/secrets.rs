@@ -1,11 +1,11 @@
-//! No error quotes what a file, a variable or a flag says: it names the place, and what is allowed there.
+//! No error quotes the content of a file, a variable or a flag: it names the place and the allowed values.
 
 use super::{run, stderr};
 
 const SECRET: &str = "hunter2-hunter2";
 
-/// Texts that are no TOML, with the place and the key that the error names.
-const NO_TOML: [(&str, &str, &str); 8] = [
+/// Texts of invalid TOML, with the place and the key that the error names.
+const INVALID_TOML: [(&str, &str, &str); 8] = [
     ("[internal]\napi_key = \"hunter2-hunter2\n", "line 2, column", "api_key"),
     ("[internal]\napi_key = hunter2-hunter2\n", "line 2, column 11", "api_key"),
     ("[internal]\napi_key = 'hunter2-hunter2' x\n", "line 2, column", "api_key"),
@@ -16,7 +16,7 @@ const NO_TOML: [(&str, &str, &str); 8] = [
     ("[internal]\napi_key = 27182818284590452353602874\n", "line 2, column 11", "api_key"),
 ];
 
-const NO_YAML: [(&str, &str, &str); 6] = [
+const INVALID_YAML: [(&str, &str, &str); 6] = [
     ("internal:\n  api_key: \"hunter2-hunter2\n", "line", "api_key"),
     ("internal:\n  api_key: @hunter2-hunter2\n", "line 2, column", "api_key"),
     ("internal:\n  api_key: hunter2-hunter2: x\n", "line 2, column", "api_key"),
@@ -26,26 +26,26 @@ const NO_YAML: [(&str, &str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn are_in_no_error_of_a_text_that_cannot_be_read() {
+async fn errors_of_invalid_toml_and_yaml_quote_no_secret() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for (name, texts) in [("bad.toml", &NO_TOML[..]), ("bad.yaml", &NO_YAML[..])] {
+    for (name, texts) in [("bad.toml", &INVALID_TOML[..]), ("bad.yaml", &INVALID_YAML[..])] {
         let path = directory.path().join(name);
         let path = path.to_str().expect("text");
         for (text, place, key) in texts {
             std::fs::write(path, text).expect("it is written");
             let ended = run(&["serve", "--config", path], &[]).await;
-            let told = stderr(&ended);
-            assert_eq!(ended.status.code(), Some(2), "{text}: {told}");
-            assert!(!told.contains("hunter2") && !told.contains("27182"), "{text}: {told}");
+            let errors = stderr(&ended);
+            assert_eq!(ended.status.code(), Some(2), "{text}: {errors}");
+            assert!(!errors.contains("hunter2") && !errors.contains("27182"), "{text}: {errors}");
             for part in [path, place, key] {
-                assert!(told.contains(part), "{part:?} of {text}: {told}");
+                assert!(errors.contains(part), "{part:?} of {text}: {errors}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn are_in_no_error_of_a_variable_or_a_flag() {
+async fn errors_of_variables_and_flags_quote_no_secret() {
     let list = format!("[{{ alg = \"HS256\", secret = \"{SECRET} }}]");
     let ended = run(
         &["check", "--set", SECRET, "--set", &format!("session.ping_interval={SECRET}")],
@@ -57,9 +57,9 @@ async fn are_in_no_error_of_a_variable_or_a_flag() {
         ],
     )
     .await;
-    let told = stderr(&ended);
-    assert_eq!(ended.status.code(), Some(2), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    let errors = stderr(&ended);
+    assert_eq!(ended.status.code(), Some(2), "{errors}");
+    assert!(!errors.contains("hunter2"), "{errors}");
     for part in [
         "--set, number 1",
         "session.ping_interval",
@@ -68,12 +68,12 @@ async fn are_in_no_error_of_a_variable_or_a_flag() {
         "broker.url",
         "server.tls.cert",
     ] {
-        assert!(told.contains(part), "{part:?}: {told}");
+        assert!(errors.contains(part), "{part:?}: {errors}");
     }
 }
 
 #[tokio::test]
-async fn are_in_no_error_of_a_file_that_holds_a_key() {
+async fn errors_of_certificate_and_key_files_quote_no_secret() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("key.pem");
     let path = path.to_str().expect("text");
@@ -99,13 +99,13 @@ async fn are_in_no_error_of_a_file_that_holds_a_key() {
                 &[],
             )
             .await;
-            let told = stderr(&ended);
-            // Bytes may be shown as numbers too.
+            let errors = stderr(&ended);
+            // An error might print the bytes as numbers.
             let bytes = format!("{:?}", b"hunter2");
             let bytes = bytes.trim_matches(['[', ']']);
-            assert_eq!(ended.status.code(), Some(2), "{told}");
-            assert!(!told.contains("hunter2") && !told.contains(bytes), "{told}");
-            assert!(told.contains("auth.keys[0].file"), "{told}");
+            assert_eq!(ended.status.code(), Some(2), "{errors}");
+            assert!(!errors.contains("hunter2") && !errors.contains(bytes), "{errors}");
+            assert!(errors.contains("auth.keys[0].file"), "{errors}");
         }
     }
 }

@@ -23,13 +23,13 @@ async fn token(arguments: &[&str]) -> Result<(Value, Value), String> {
     let out = stdout(&ended);
     let token = out.strip_suffix('\n').expect("a line");
     let parts: Vec<&str> = token.split('.').collect();
-    assert_eq!(parts.len(), 3, "nothing but a token: {out}");
+    assert_eq!(parts.len(), 3, "the output is not a lone token: {out}");
     let json = |part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
     Ok((json(parts[0]), json(parts[1])))
 }
 
 #[tokio::test]
-async fn says_what_it_was_asked_for_and_what_nodes_require() {
+async fn a_signed_token_holds_the_requested_claims_and_those_that_nodes_require() {
     let (header, mut claims) = token(&[
         "--user",
         "ada",
@@ -65,7 +65,7 @@ async fn says_what_it_was_asked_for_and_what_nodes_require() {
 }
 
 #[tokio::test]
-async fn is_not_made_where_a_node_would_refuse_it_or_nothing_can_sign() {
+async fn no_token_is_signed_that_a_node_would_refuse_or_without_a_signing_key() {
     for (arguments, why) in [
         (&["--user", "ada", "--kid", "c"][..], "\"c\" can sign"),
         (&["--user", "ada", "--set", "auth.keys=[]", "--set", "auth.mode=none"], "can sign"),
@@ -81,20 +81,23 @@ async fn is_not_made_where_a_node_would_refuse_it_or_nothing_can_sign() {
 }
 
 #[tokio::test]
-async fn a_secret_that_can_be_guessed_is_warned_of_and_signs_all_the_same() {
+async fn a_short_secret_signs_a_token_with_a_warning() {
     let keys = |secret: &str| format!(r#"auth.keys=[{{ alg = "HS256", secret = "{secret}" }}]"#);
     let short = keys(&"x".repeat(31));
     let ended = run(&["token", "--user", "ada", "--set", &short], &[]).await;
     assert_eq!(ended.status.code(), Some(0));
     assert_eq!(stdout(&ended).trim_end().split('.').count(), 3, "{}", stdout(&ended));
-    let said = stderr(&ended);
-    assert!(said.starts_with("tidegate: warning: ") && said.contains("32 bytes"), "{said}");
-    assert!(!said.contains("xxx") && said.lines().count() == 1, "{said}");
+    let warning = stderr(&ended);
+    assert!(
+        warning.starts_with("tidegate: warning: ") && warning.contains("32 bytes"),
+        "{warning}"
+    );
+    assert!(!warning.contains("xxx") && warning.lines().count() == 1, "{warning}");
     let long = keys(&"x".repeat(32));
     assert_eq!(stderr(&run(&["token", "--user", "ada", "--set", &long], &[]).await), "");
-    // What signs counts, not what else there is.
+    // Only the key that signs is checked.
     let both = r#"auth.keys=[{ kid = "a", alg = "HS256", secret = "short" },
-        { kid = "b", alg = "HS256", secret = "long enough to be guessed by nobody at all" }]"#;
+        { kid = "b", alg = "HS256", secret = "long enough that no warning is expected" }]"#;
     let both = both.replace('\n', " ");
     let ended = run(&["token", "--user", "ada", "--kid", "b", "--set", &both], &[]).await;
     assert_eq!(stderr(&ended), "");

@@ -1,4 +1,4 @@
-//! What nodes know of each other, and the shedding of what one has too many.
+//! The nodes' fleet messages, and shedding by a node that has more connections than the mean.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const CONNECTIONS: &str = "tidegate_fleet_connections";
 const CLIENTS: usize = 60;
 
 #[tokio::test]
-async fn a_node_by_itself_knows_itself() {
+async fn a_node_without_redis_counts_itself_and_its_connections() {
     let node = Node::alone(&[]).await;
     let _client = Client::plain(&node, "news").await;
     node.metric_becomes(NODES, 1.).await;
@@ -24,7 +24,7 @@ async fn a_node_by_itself_knows_itself() {
 }
 
 #[tokio::test]
-async fn nodes_know_each_other_until_they_leave_or_crash() {
+async fn nodes_count_each_other_until_a_node_drains_or_crashes() {
     let redis = Redis::start().await;
     let a = Node::on(&redis, &[]).await;
     let mut b = Node::on(&redis, &["drain.delay=0s", "drain.period=100ms"]).await;
@@ -44,7 +44,7 @@ async fn nodes_know_each_other_until_they_leave_or_crash() {
 }
 
 #[tokio::test]
-async fn so_do_those_behind_sentinels_and_on_a_cluster() {
+async fn nodes_count_each_other_with_sentinels_and_on_a_cluster() {
     for fleet in [Fleet::sentinel(&[]).await, Fleet::cluster(&[]).await] {
         let [a, b] = fleet.nodes();
         a.metric_becomes(NODES, 2.).await;
@@ -53,7 +53,7 @@ async fn so_do_those_behind_sentinels_and_on_a_cluster() {
 }
 
 #[tokio::test]
-async fn nobody_can_speak_for_a_node_on_a_channel_of_its_name() {
+async fn clients_and_the_api_cannot_publish_on_the_channel_of_fleet_messages() {
     let redis = Redis::start().await;
     let a = Node::on(&redis, &[]).await;
     let mut client = Client::json(&a).await;
@@ -65,21 +65,21 @@ async fn nobody_can_speak_for_a_node_on_a_channel_of_its_name() {
     let answer = a.post("/api/publish/fleet%20of%20nodes", &[], b"0123456789ab serving 9 9").await;
     assert_eq!(answer.status, 400);
     let b = Node::on(&redis, &[]).await;
-    // By now what was said before would have come.
+    // A forged fleet message would have arrived by now.
     a.metric_becomes(NODES, 2.).await;
     b.metric_becomes(CONNECTIONS, 1.).await;
     assert_eq!(a.metric(NODES).await, 2.);
 }
 
 #[tokio::test]
-async fn one_that_takes_no_more_has_no_share_that_others_would_shed_for() {
+async fn nodes_do_not_shed_connections_for_a_node_that_is_full_or_unready() {
     let redis = Redis::start().await;
     let settings = ["drain.rebalance_percent=20", "drain.rebalance_after=3s"];
     let full = ["drain.rebalance_percent=20", "limits.connections_max=1"];
-    let short = ["drain.rebalance_percent=20", "limits.memory_max=24MiB"];
+    let low_on_memory = ["drain.rebalance_percent=20", "limits.memory_max=24MiB"];
     let full = Node::on(&redis, &full).await;
-    let short = Node::unready_on(&redis, &short).await;
-    let _the_only_one = Client::plain(&full, "news").await;
+    let low_on_memory = Node::unready_on(&redis, &low_on_memory).await;
+    let _only_client = Client::plain(&full, "news").await;
     let even = [Node::on(&redis, &settings).await, Node::on(&redis, &settings).await];
     let mut clients = Vec::new();
     for node in &even {
@@ -88,14 +88,14 @@ async fn one_that_takes_no_more_has_no_share_that_others_would_shed_for() {
     for number in 0..2 * CLIENTS {
         clients.push(Client::plain(&even[number % 2], "news").await);
     }
-    assert!(!short.is_ready().await && full.is_ready().await);
+    assert!(!low_on_memory.is_ready().await && full.is_ready().await);
     for node in &even {
         node.metric_becomes(CONNECTIONS, (2 * CLIENTS + 1) as f64).await;
-        // Looks at itself twice a second: more than long enough to have begun.
-        let probed = "tidegate_broker_probe_rtt_seconds_count";
-        let before = node.metric(probed).await;
-        eventually("some seconds of its life", async || {
-            (node.metric(probed).await >= before + 5.).then_some(())
+        // The node evaluates the fleet twice a second: five probes are more than enough for shedding to begin.
+        let probes = "tidegate_broker_probe_rtt_seconds_count";
+        let before = node.metric(probes).await;
+        eventually("five probes", async || {
+            (node.metric(probes).await >= before + 5.).then_some(())
         })
         .await;
     }
@@ -107,9 +107,9 @@ async fn one_that_takes_no_more_has_no_share_that_others_would_shed_for() {
 }
 
 #[tokio::test]
-async fn a_node_with_too_many_sheds_down_to_the_mean() {
+async fn a_node_with_more_connections_than_the_mean_sheds_down_to_it() {
     let redis = Redis::start().await;
-    // Pings, so that those who stay hear something.
+    // Pings, so that the clients that stay receive frames.
     let settings =
         ["drain.rebalance_percent=20", "drain.rebalance_after=3s", "session.ping_interval=5s"];
     let a = Node::on(&redis, &settings).await;
@@ -124,7 +124,7 @@ async fn a_node_with_too_many_sheds_down_to_the_mean() {
             while let Some(event) = client.try_event().await {
                 if event["type"] == "reconnect" {
                     assert_eq!(event["reason"], "rebalance");
-                    let after = event["after_ms"].as_u64().expect("how long to wait");
+                    let after = event["after_ms"].as_u64().expect("after_ms is a number");
                     assert_eq!(u16::from(client.is_closed().await.code), 1012);
                     sleep(Duration::from_millis(after)).await;
                     client = Client::through(elsewhere, "/ws").await.welcomed().await;

@@ -1,4 +1,4 @@
-//! What clients are told: when to be back, and that what they asked for was done.
+//! What a draining node sends its clients: when to reconnect, and the answers to their last commands.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const CLIENTS: usize = 60;
 const PUBLICATIONS: i64 = 10;
 
 #[tokio::test]
-async fn json_clients_are_told_to_come_back_below_the_cap() {
+async fn the_reconnect_times_of_drained_json_clients_keep_to_reconnects_per_second() {
     let settings = ["drain.delay=0s", "drain.period=1s", "drain.reconnects_per_second=20"];
     let mut node = Node::alone(&settings).await;
     let mut leaving = Vec::new();
@@ -21,34 +21,37 @@ async fn json_clients_are_told_to_come_back_below_the_cap() {
         let mut client = Client::subscribed(&node, "news").await;
         leaving.push(tokio::spawn(async move {
             let reconnect = client.event().await;
-            let told = Instant::now();
+            let received = Instant::now();
             assert_eq!(reconnect["type"], "reconnect");
             assert_eq!(reconnect["reason"], "drain");
-            let after = reconnect["after_ms"].as_u64().expect("how long to wait");
+            let after = reconnect["after_ms"].as_u64().expect("after_ms is a number");
             assert_eq!(u16::from(client.is_closed().await.code), 1012);
-            (told, told + Duration::from_millis(after))
+            (received, received + Duration::from_millis(after))
         }));
     }
     node.signal(Signal::TERM);
-    let (mut told, mut back) = (Vec::new(), Vec::new());
+    let (mut received, mut back) = (Vec::new(), Vec::new());
     for client in leaving {
-        let (told_at, back_at) = client.await.expect("it is told");
-        told.push(told_at);
+        let (received_at, back_at) = client.await.expect("the client's task ends");
+        received.push(received_at);
         back.push(back_at);
     }
-    told.sort();
+    received.sort();
     back.sort();
-    assert!(told[CLIENTS - 1] - told[0] < Duration::from_secs(2), "the period is one second");
-    // 60 at 20 a second are three seconds; this machine may be late, but never by that much.
+    assert!(
+        received[CLIENTS - 1] - received[0] < Duration::from_secs(2),
+        "the reconnect events took longer than the period of one second"
+    );
+    // 60 clients at 20 a second take three seconds; half a second is the tolerance for a busy machine.
     let spread = back[CLIENTS - 1] - back[0];
-    assert!(spread >= Duration::from_millis(2500), "all are back within {spread:?}");
-    let most = back.windows(31).map(|some| some[30] - some[0]).min().expect("there are as many");
-    assert!(most >= Duration::from_secs(1), "31 are back within {most:?}");
+    assert!(spread >= Duration::from_millis(2500), "all 60 reconnect within {spread:?}");
+    let most = back.windows(31).map(|some| some[30] - some[0]).min().expect("more than 31 clients");
+    assert!(most >= Duration::from_secs(1), "31 reconnect within {most:?}");
     assert_eq!(node.process.exit_code().await, 0);
 }
 
 #[tokio::test]
-async fn plain_clients_hear_nothing_but_the_close() {
+async fn a_drained_plain_client_receives_only_the_close_frame() {
     let node = Node::alone(&["drain.delay=0s", "drain.period=100ms"]).await;
     let mut raw = Raw::open(&node, "/ws/news").await;
     node.signal(Signal::TERM);
@@ -56,13 +59,13 @@ async fn plain_clients_hear_nothing_but_the_close() {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_is_answered_first() {
+async fn a_draining_node_answers_earlier_commands_before_it_sends_reconnect() {
     let redis = Redis::start().await;
     let settings = ["drain.delay=0s", "drain.period=100ms", "broker.publish_timeout=10s"];
     let mut node = Node::on(&redis, &settings).await;
     let mut client = Client::subscribed(&node, "news").await;
     redis.freeze();
-    publishes(&mut client, &node).await;
+    send_publications(&mut client, &node).await;
     node.signal(Signal::TERM);
     node.metric_becomes("tidegate_drain_phase", 2.).await;
     let late = json!({"type": "publish", "id": 99, "channel": "news", "data": 99});
@@ -71,30 +74,33 @@ async fn what_was_asked_for_is_answered_first() {
     for number in 0..PUBLICATIONS {
         assert_eq!(client.answer(number).await["type"], "published", "{number}");
     }
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     loop {
         let event = client.event().await;
         match event["type"].as_str() {
-            Some("publication") => heard.push(event["data"].as_i64().expect("a number")),
+            Some("publication") => received.push(event["data"].as_i64().expect("a number")),
             Some("reconnect") => break,
             _ => panic!("{event}"),
         }
     }
     let all: Vec<i64> = (0..PUBLICATIONS).collect();
-    assert_eq!(heard, all, "its own, and none that it said when it was told to go");
+    assert_eq!(
+        received, all,
+        "the client's publications from before the drain, and none from after"
+    );
     assert_eq!(u16::from(client.is_closed().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
 }
 
 #[tokio::test]
-async fn a_broker_that_hangs_is_not_waited_for_beyond_its_time() {
+async fn a_draining_node_waits_for_a_hanging_redis_for_publish_timeout_at_most() {
     let redis = Redis::start().await;
     let settings = ["drain.delay=0s", "drain.period=100ms", "broker.publish_timeout=1s"];
     let mut node = Node::on(&redis, &settings).await;
     let mut client = Client::json(&node).await;
     redis.freeze();
-    publishes(&mut client, &node).await;
+    send_publications(&mut client, &node).await;
     node.signal(Signal::TERM);
     for number in 0..PUBLICATIONS {
         assert_eq!(client.answer(number).await["code"], "unavailable", "{number}");
@@ -106,7 +112,7 @@ async fn a_broker_that_hangs_is_not_waited_for_beyond_its_time() {
 }
 
 #[tokio::test]
-async fn those_whom_the_broker_held_up_do_not_come_back_all_at_once() {
+async fn clients_whose_drain_a_hanging_redis_delayed_get_spread_reconnect_times() {
     let redis = Redis::start().await;
     let settings = ["drain.delay=0s", "drain.period=1s", "broker.publish_timeout=2s"];
     let mut node = Node::on(&redis, &settings).await;
@@ -124,35 +130,39 @@ async fn those_whom_the_broker_held_up_do_not_come_back_all_at_once() {
     let mut after = Vec::new();
     for client in &mut clients {
         assert_eq!(client.answer(1).await["code"], "unavailable");
-        after.push(client.event().await["after_ms"].as_u64().expect("how long to wait"));
+        after.push(client.event().await["after_ms"].as_u64().expect("after_ms is a number"));
     }
     after.sort();
-    // They hear it within a moment of each other, when the time of the plan is over.
+    // The events arrive almost together, after the planned period, so the delays themselves must be spread.
     let spread = after[CLIENTS - 1] - after[0];
-    assert!(spread >= 300, "all are back within {spread} ms");
+    assert!(spread >= 300, "all reconnect within {spread} ms");
     drop(clients);
     assert_eq!(node.process.exit_code().await, 0);
 }
 
 #[tokio::test]
-async fn a_long_publish_timeout_does_not_make_the_node_late() {
+async fn a_long_publish_timeout_does_not_delay_a_drained_nodes_exit() {
     let redis = Redis::start().await;
     let settings = ["drain.delay=0s", "drain.period=100ms", "broker.publish_timeout=60s"];
     let mut node = Node::on(&redis, &settings).await;
     let mut client = Client::json(&node).await;
     redis.freeze();
-    publishes(&mut client, &node).await;
-    let told = Instant::now();
+    send_publications(&mut client, &node).await;
+    let signalled = Instant::now();
     node.signal(Signal::TERM);
-    assert_eq!(client.event().await["type"], "reconnect", "and no word of the publications");
+    assert_eq!(client.event().await["type"], "reconnect", "an answer to a publication");
     assert_eq!(u16::from(client.is_closed().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
-    assert!(told.elapsed() < Duration::from_secs(10), "gone after {:?}", told.elapsed());
+    assert!(
+        signalled.elapsed() < Duration::from_secs(10),
+        "exited after {:?}",
+        signalled.elapsed()
+    );
 }
 
-/// Sends publications that the node has read when this returns; Redis cannot answer them.
-async fn publishes(client: &mut Client, node: &Node) {
+/// Sends publications while Redis is frozen, and returns when the node has read them.
+async fn send_publications(client: &mut Client, node: &Node) {
     for number in 0..PUBLICATIONS {
         let command = json!({"type": "publish", "id": number, "channel": "news", "data": number});
         client.command(command).await;

@@ -1,4 +1,4 @@
-//! Somebody at a keyboard stops a node: it is gone within a moment, and says what it waits for.
+//! SIGINT at a terminal ends a node within seconds; a draining node logs what it waits for.
 
 use std::time::{Duration, Instant};
 
@@ -9,31 +9,31 @@ use testkit::node::Node;
 use testkit::process::Signal;
 use testkit::raw::Raw;
 
-/// What a drain may take on a busy machine; by its settings it would take hours.
-const SOON: Duration = Duration::from_secs(6);
+/// The longest that a drain may take on a busy machine; with `HOURS_OF_DRAIN` and no terminal it would take hours.
+const DRAIN_MAX: Duration = Duration::from_secs(6);
 
-const SLOW: [&str; 2] = ["drain.delay=1h", "drain.period=1h"];
+const HOURS_OF_DRAIN: [&str; 2] = ["drain.delay=1h", "drain.period=1h"];
 
 #[tokio::test]
-async fn ctrl_c_at_a_terminal_ends_a_node_with_idle_connections_within_a_moment() {
-    let (mut node, terminal) = Node::at_terminal(&SLOW).await;
+async fn ctrl_c_at_a_terminal_drains_a_node_with_idle_connections_within_seconds() {
+    let (mut node, terminal) = Node::at_terminal(&HOURS_OF_DRAIN).await;
     let mut idle = [Client::plain(&node, "news").await, Client::subscribed(&node, "news").await];
-    // This one does not even answer the close.
-    let mut deaf = Raw::open(&node, "/ws/news").await;
-    let told = Instant::now();
+    // This client does not answer the close frame.
+    let mut unresponsive = Raw::open(&node, "/ws/news").await;
+    let signalled = Instant::now();
     node.signal(Signal::INT);
     for client in &mut idle {
         assert_eq!(u16::from(client.is_closed().await.code), 1012);
     }
-    assert_eq!(deaf.frame().await.close_code(), 1012);
+    assert_eq!(unresponsive.frame().await.close_code(), 1012);
     drop(idle);
     assert_eq!(node.process.exit_code().await, 0);
-    assert!(told.elapsed() < SOON, "{:?}", told.elapsed());
+    assert!(signalled.elapsed() < DRAIN_MAX, "{:?}", signalled.elapsed());
     drop(terminal);
 }
 
 #[tokio::test]
-async fn ctrl_c_at_a_terminal_hurries_a_drain_that_was_asked_for() {
+async fn ctrl_c_at_a_terminal_ends_a_drain_requested_by_the_api_within_seconds() {
     let (mut node, terminal) = Node::at_terminal(&["drain.delay=0s", "drain.period=1h"]).await;
     let mut idle = [Client::plain(&node, "news").await, Client::plain(&node, "news").await];
     assert_eq!(node.post("/api/drain", &[], b"").await.status, 202);
@@ -48,12 +48,12 @@ async fn ctrl_c_at_a_terminal_hurries_a_drain_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn both_signals_say_what_is_waited_for_and_until_when() {
+async fn sigterm_and_sigint_log_the_draining_connections_and_the_longest_wait() {
     for (signal, name, delay) in [(Signal::TERM, "SIGTERM", 3600.), (Signal::INT, "SIGINT", 0.)] {
-        let mut node = Node::alone(&SLOW).await;
+        let mut node = Node::alone(&HOURS_OF_DRAIN).await;
         let _idle = [Client::plain(&node, "news").await, Client::plain(&node, "news").await];
         node.signal(signal);
-        let line = eventually("the drain to be told", async || {
+        let line = eventually("the drain to be logged", async || {
             let lines = node.process.stderr();
             let line = lines.iter().find(|line| line.contains("draining: waiting"))?;
             Some(serde_json::from_str::<Value>(line).expect("JSON"))
@@ -63,7 +63,7 @@ async fn both_signals_say_what_is_waited_for_and_until_when() {
         assert_eq!(line["delay_seconds"], delay, "{line}");
         let longest = line["longest_seconds"].as_f64().expect("a number");
         assert!(longest >= delay + 3600. && longest < delay + 3620., "{line}");
-        eventually("it to be told again", async || {
+        eventually("the drain to be logged again", async || {
             let lines = node.process.stderr();
             lines.iter().any(|line| line.contains("still draining")).then_some(())
         })

@@ -1,4 +1,4 @@
-//! Behind a real HAProxy.
+//! A node behind a real HAProxy.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use testkit::process::Process;
 use testkit::raw::upgrade;
 use testkit::redis::free_address;
 
-/// HAProxy before a node. `server` is what it says of it beside the address.
+/// HAProxy before a node.
 struct Balancer {
     address: SocketAddr,
     _process: Process,
@@ -21,7 +21,8 @@ struct Balancer {
 }
 
 impl Balancer {
-    /// None: there is no HAProxy here.
+    /// `server` holds HAProxy's configuration lines for the node, with `NODE` for its address. None: HAProxy is not
+    /// installed.
     async fn before(node: &Node, mode: &str, server: &str) -> Option<Self> {
         if Command::new("haproxy").arg("-v").output().is_err() {
             eprintln!("skipped: haproxy is not on PATH");
@@ -50,22 +51,22 @@ impl Balancer {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         socket
             .bind(format!("{from}:0").parse().expect("an address"))
-            .expect("all of 127/8 is here");
+            .expect("all of 127/8 is local");
         let mut stream = socket.connect(self.address).await.expect("haproxy listens");
         use tokio::io::AsyncWriteExt;
-        // It may be refused before this is on its way.
+        // The node may refuse the connection before it has read the request.
         let _ = stream.write_all(upgrade("/ws/news", "").as_bytes()).await;
         http::response(&mut stream, &mut Vec::new()).await.status
     }
 }
 
-async fn tells_clients_apart(settings: &[&str], mode: &str, server: &str) {
+async fn distinguishes_clients(settings: &[&str], mode: &str, server: &str) {
     let mut all = vec!["limits.connections_per_ip=1"];
     all.extend_from_slice(settings);
     let node = Node::alone(&all).await;
     let Some(balancer) = Balancer::before(&node, mode, server).await else { return };
-    // What was only a knock is over.
-    eventually("the first to come in", async || {
+    // The connection that only probed whether HAProxy listens may still count for 127.0.0.1.
+    eventually("the first client to be accepted", async || {
         (balancer.status_from("127.0.0.3").await == 101).then_some(())
     })
     .await;
@@ -73,7 +74,7 @@ async fn tells_clients_apart(settings: &[&str], mode: &str, server: &str) {
         assert_eq!(balancer.status_from(from).await, 101, "{from}");
     }
     let stays = Client::through(balancer.address, "/ws/news").await;
-    let refused = eventually("one too many to be told", async || {
+    let refused = eventually("a second connection of a client to be refused", async || {
         let status = balancer.status_from("127.0.0.1").await;
         (status != 101).then_some(status)
     })
@@ -83,20 +84,20 @@ async fn tells_clients_apart(settings: &[&str], mode: &str, server: &str) {
 }
 
 #[tokio::test]
-async fn that_sends_headers_of_version_2() {
+async fn a_node_tells_clients_apart_by_haproxys_proxy_headers_of_version_2() {
     let settings = ["server.proxy_protocol=true", "server.trusted_proxies=127.0.0.0/30"];
-    tells_clients_apart(&settings, "tcp", "server node NODE send-proxy-v2").await;
+    distinguishes_clients(&settings, "tcp", "server node NODE send-proxy-v2").await;
 }
 
 #[tokio::test]
-async fn that_sends_headers_of_version_1() {
-    tells_clients_apart(&["server.proxy_protocol=true"], "tcp", "server node NODE send-proxy")
+async fn a_node_tells_clients_apart_by_haproxys_proxy_headers_of_version_1() {
+    distinguishes_clients(&["server.proxy_protocol=true"], "tcp", "server node NODE send-proxy")
         .await;
 }
 
 #[tokio::test]
-async fn that_appends_to_x_forwarded_for() {
+async fn a_node_tells_clients_apart_by_haproxys_x_forwarded_for() {
     let settings = ["server.trusted_proxies=127.0.0.1"];
     let server = "option forwardfor\n server node NODE source 127.0.0.1";
-    tells_clients_apart(&settings, "http", server).await;
+    distinguishes_clients(&settings, "http", server).await;
 }

@@ -1,4 +1,4 @@
-//! The host that a page may be of, where a proxy asks the node for another.
+//! The host that an origin is compared with behind a proxy that changes the Host header.
 
 use testkit::node::Node;
 
@@ -8,7 +8,7 @@ const PROXY: &str = "127.0.0.2";
 const PAGE: &str = "Origin: https://www.example\r\n";
 
 #[tokio::test]
-async fn a_trusted_proxy_says_which_host_it_was_asked_for() {
+async fn an_origin_is_compared_with_the_x_forwarded_host_of_a_trusted_proxy() {
     let node = Node::alone(&["server.trusted_proxies=127.0.0.2"]).await;
     for (from, more, status) in [
         (PROXY, "X-Forwarded-Host: www.example\r\n", 101),

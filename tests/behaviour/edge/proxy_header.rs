@@ -1,4 +1,4 @@
-//! `server.proxy_protocol`: a TCP balancer says whose connection it is.
+//! `server.proxy_protocol`: a TCP balancer sends the client's address in a PROXY header.
 
 use testkit::eventually;
 use testkit::node::Node;
@@ -13,7 +13,7 @@ fn line(last: u8) -> Vec<u8> {
     format!("PROXY TCP4 192.0.2.{last} 198.51.100.1 51234 443\r\n").into()
 }
 
-/// Version 2, with something of the balancer's own behind the addresses.
+/// A header of version 2 with a TLV behind the addresses.
 fn block(last: u8) -> Vec<u8> {
     let addresses = [192, 0, 2, last, 198, 51, 100, 1, 200, 0, 1, 187];
     [SIGNATURE, &[0x21, 0x11, 0, 17], &addresses, &[4, 0, 2, 0, 0]].concat()
@@ -27,7 +27,7 @@ async fn status(node: &Node, from: &str, header: &[u8], more: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn clients_are_whom_it_names() {
+async fn a_proxy_header_identifies_the_client() {
     let node = Node::alone(&[ON, "limits.handshakes_per_second_per_ip=1"]).await;
     let v6 = |last: u8| format!("PROXY TCP6 2001:db8::{last}:1:1:1:1 ::1 51234 443\r\n");
     for (number, (first, second)) in
@@ -36,14 +36,14 @@ async fn clients_are_whom_it_names() {
         assert_eq!(status(&node, "127.0.0.2", first, "").await, 101, "{number}");
         assert_eq!(status(&node, "127.0.0.2", second, "").await, 429, "{number}");
     }
-    // Those of the balancer itself, and those it does not know, are the balancer's.
+    // Headers for the balancer's own and for unknown connections identify the balancer as the client.
     let local = [SIGNATURE, &[0x20, 0, 0, 0]].concat();
     assert_eq!(status(&node, "127.0.0.3", b"PROXY UNKNOWN\r\n", "").await, 101);
     assert_eq!(status(&node, "127.0.0.3", &local, "").await, 429);
 }
 
 #[tokio::test]
-async fn nothing_behind_it_is_lost_however_it_is_cut() {
+async fn bytes_behind_a_proxy_header_are_not_lost_wherever_it_is_split() {
     let node = Node::alone(&[ON]).await;
     for header in [line(1), block(1)] {
         let all = [&header[..], upgrade("/ws/news", "").as_bytes(), &text("early")].concat();
@@ -58,12 +58,12 @@ async fn nothing_behind_it_is_lost_however_it_is_cut() {
 }
 
 #[tokio::test]
-async fn without_one_nobody_comes_in() {
+async fn a_connection_without_a_valid_proxy_header_is_closed() {
     let node = Node::alone(&[ON]).await;
     let too_long = [SIGNATURE, &[0x21, 0x11, 0xFF, 0xFF], &[0; 2000]].concat();
     let garbage: [&[u8]; 6] = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"PROXY TCP4 nobody\r\n",
+        b"PROXY TCP4 garbage\r\n",
         b"\0",
         &[SIGNATURE, &[0x11, 0x11, 0, 12], &[0; 12]].concat(),
         &[&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat(),
@@ -79,7 +79,7 @@ async fn without_one_nobody_comes_in() {
 }
 
 #[tokio::test]
-async fn a_slow_one_is_cut_off() {
+async fn a_proxy_header_that_exceeds_the_handshake_timeout_is_cut_off() {
     let node = Node::alone(&[ON, "server.handshake_timeout=500ms"]).await;
     for sent in [&b""[..], b"P", &SIGNATURE[..5], b"PROXY TCP4 192.0.2.1"] {
         let mut raw = Raw::connect(&node).await;
@@ -90,36 +90,36 @@ async fn a_slow_one_is_cut_off() {
     let mut raw = Raw::connect(&node).await;
     let mut bytes = b"PROXY UNKNOWN ".iter().chain(std::iter::repeat(&b'x'));
     let mut sent = 0;
-    eventually("the byte that nobody takes", async || {
+    eventually("a byte that cannot be written", async || {
         sent += 1;
-        // Slower than the longest line is allowed to be.
+        // Slow enough that the timeout ends before the longest allowed line is complete.
         let byte = if sent % 2 == 0 { bytes.next() } else { None };
         let byte = byte.map(|byte| vec![*byte]).unwrap_or_default();
         raw.try_send(byte).await.is_err().then_some(())
     })
     .await;
     assert_eq!(node.metric(&rejected("proxy_protocol")).await, 5.);
-    // The request has no more time than what the header left of it.
+    // Header and request share one timeout.
     let mut raw = Raw::connect(&node).await;
     raw.send(line(1)).await;
     raw.is_cut_off().await;
 }
 
 #[tokio::test]
-async fn only_trusted_proxies_may_send_one() {
+async fn a_proxy_header_from_an_untrusted_address_is_refused() {
     let settings =
         [ON, "server.trusted_proxies=127.0.0.2", "limits.handshakes_per_second_per_ip=1"];
     let node = Node::alone(&settings).await;
-    let mut stranger = Raw::from(&node, "127.0.0.3").await;
-    let _ = stranger.try_send(line(1)).await;
-    assert!(stranger.is_cut_off().await.is_empty());
+    let mut untrusted = Raw::from(&node, "127.0.0.3").await;
+    let _ = untrusted.try_send(line(1)).await;
+    assert!(untrusted.is_cut_off().await.is_empty());
     assert_eq!(node.metric(&rejected("proxy_protocol")).await, 1.);
-    // The balancer passes on what its client wrote, which may be anything.
+    // The client wrote the X-Forwarded-For that the balancer passes on, so it is ignored.
     let more = "X-Forwarded-For: 198.51.100.1\r\n";
     assert_eq!(status(&node, "127.0.0.2", &line(1), more).await, 101);
     assert_eq!(status(&node, "127.0.0.2", &line(2), more).await, 101);
     assert_eq!(status(&node, "127.0.0.2", &line(2), "").await, 429);
-    // One before it that is trusted itself names its client.
+    // X-Forwarded-For counts where the PROXY header names a trusted proxy.
     let proxy = b"PROXY TCP4 127.0.0.2 198.51.100.1 51234 443\r\n";
     assert_eq!(status(&node, "127.0.0.2", proxy, more).await, 101);
     assert_eq!(status(&node, "127.0.0.2", proxy, more).await, 429);

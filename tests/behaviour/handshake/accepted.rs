@@ -1,4 +1,4 @@
-//! Upgrades, and what comes right behind them.
+//! Accepted upgrades, and frames that follow them immediately.
 
 use testkit::client::Client;
 use testkit::node::Node;
@@ -8,7 +8,7 @@ use testkit::redis::Redis;
 use super::answer;
 
 #[tokio::test]
-async fn the_answer_is_the_rfcs() {
+async fn an_upgrade_is_answered_as_rfc_6455_requires() {
     let node = Node::alone(&[]).await;
     for path in ["/ws/news", "/ws", "/ws/news?echo=false", "/ws/news?unheard=of"] {
         let response = answer(&node, upgrade(path, "")).await;
@@ -24,7 +24,7 @@ async fn the_answer_is_the_rfcs() {
 }
 
 #[tokio::test]
-async fn header_names_and_values_are_read_as_http_has_them() {
+async fn upgrade_headers_are_matched_without_regard_to_case_and_white_space() {
     let node = Node::alone(&[]).await;
     let request = "GET /ws/news HTTP/1.1\r\nhost: gateway\r\nconnection: keep-alive, UPGRADE\r\n\
                    upgrade: WebSocket\r\nsec-websocket-version: 13\r\n\
@@ -36,7 +36,7 @@ async fn header_names_and_values_are_read_as_http_has_them() {
 }
 
 #[tokio::test]
-async fn the_subprotocol_is_echoed() {
+async fn the_answer_names_the_supported_subprotocol_that_the_client_offered() {
     let node = Node::alone(&[]).await;
     for more in [
         "Sec-WebSocket-Protocol: tidegate.v1.json\r\n",
@@ -53,7 +53,7 @@ async fn the_subprotocol_is_echoed() {
 }
 
 #[tokio::test]
-async fn frames_right_behind_the_handshake_are_not_lost() {
+async fn frames_in_the_same_segment_as_the_upgrade_are_published() {
     let redis = Redis::start().await;
     for node in [Node::alone(&[]).await, Node::on(&redis, &[]).await] {
         let mut subscriber = Client::plain(&node, "news").await;
@@ -71,7 +71,7 @@ async fn frames_right_behind_the_handshake_are_not_lost() {
 }
 
 #[tokio::test]
-async fn half_a_frame_behind_the_handshake_is_kept() {
+async fn a_partial_frame_in_the_same_segment_as_the_upgrade_is_completed() {
     let node = Node::alone(&[]).await;
     let mut raw = Raw::connect(&node).await;
     let frame = text("hello");
@@ -83,7 +83,7 @@ async fn half_a_frame_behind_the_handshake_is_kept() {
 }
 
 #[tokio::test]
-async fn channel_names_are_percent_decoded_and_may_hold_slashes() {
+async fn channel_names_in_paths_are_percent_decoded_and_may_contain_slashes() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let long = "x".repeat(255);
@@ -98,13 +98,13 @@ async fn channel_names_are_percent_decoded_and_may_hold_slashes() {
         (&format!("/ws/{long}"), &long),
     ] {
         let mut raw = Raw::open(&node, path).await;
-        assert_eq!(redis.publish(channel, path).await, 1, "{path} is not {channel}");
+        assert_eq!(redis.publish(channel, path).await, 1, "no subscriber of {channel} by {path}");
         raw.hears_text(path).await;
     }
 }
 
 #[tokio::test]
-async fn a_refused_request_may_be_followed_by_a_good_one() {
+async fn an_upgrade_is_accepted_on_a_connection_whose_earlier_request_was_refused() {
     let node = Node::alone(&[]).await;
     let mut raw = Raw::connect(&node).await;
     raw.send("GET /nothing HTTP/1.1\r\nHost: gateway\r\n\r\n").await;

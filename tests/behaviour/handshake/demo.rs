@@ -6,7 +6,7 @@ use testkit::node::Node;
 use testkit::redis::Redis;
 
 #[tokio::test]
-async fn is_served_on_loopback_and_trusts_nothing_from_elsewhere() {
+async fn the_demo_page_is_served_on_loopback_and_loads_nothing_from_other_hosts() {
     let node = Node::alone(&[]).await;
     let page = http::get(node.public, "/").await;
     assert_eq!(page.status, 200);
@@ -24,20 +24,20 @@ async fn is_served_on_loopback_and_trusts_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn is_not_there_where_it_is_off() {
+async fn the_demo_page_is_not_found_where_demo_is_off() {
     let node = Node::alone(&["demo=false"]).await;
     assert_eq!(http::get(node.public, "/").await.status, 404);
 }
 
-/// What the page knows of its node.
+/// The facts about its node that the page embeds.
 async fn facts(node: &Node) -> Value {
     let page = http::get(node.public, "/").await.text();
-    let (_, rest) = page.split_once("id=\"facts\">").expect("the facts stand in the page");
+    let (_, rest) = page.split_once("id=\"facts\">").expect("the page embeds the facts");
     serde_json::from_str(rest.split('<').next().expect("they end")).expect("they are JSON")
 }
 
 #[tokio::test]
-async fn says_how_to_publish_on_this_very_node() {
+async fn the_demo_page_embeds_how_to_publish_on_its_node() {
     let node = Node::alone(&[]).await;
     let api = format!("http://{}/", node.internal);
     let due = json!({"command": null, "prefix": "tidegate:", "api": api, "needs_key": false});
@@ -53,12 +53,12 @@ async fn says_how_to_publish_on_this_very_node() {
 }
 
 #[tokio::test]
-async fn has_an_address_that_the_log_names() {
+async fn the_log_names_the_demo_pages_address_where_demo_is_on() {
     let node = Node::alone(&[]).await;
     let url = format!("http://{}/", node.public);
-    let told =
+    let logged =
         node.process.stderr().iter().any(|line| line.contains("demo page") && line.contains(&url));
-    assert!(told, "{:?}", node.process.stderr());
+    assert!(logged, "{:?}", node.process.stderr());
     let node = Node::alone(&["demo=false"]).await;
     assert!(!node.process.stderr().iter().any(|line| line.contains("demo page")));
 }

@@ -1,4 +1,4 @@
-//! Handshakes that dawdle are cut off after `server.handshake_timeout`.
+//! `server.handshake_timeout` ends handshakes that take too long.
 
 use testkit::client::Client;
 use testkit::eventually;
@@ -8,7 +8,7 @@ use testkit::raw::{Raw, upgrade};
 const TIMEOUT: &str = "server.handshake_timeout=500ms";
 
 #[tokio::test]
-async fn when_nothing_is_sent() {
+async fn a_connection_that_sends_nothing_is_cut_off_after_the_handshake_timeout() {
     let node = Node::alone(&[TIMEOUT]).await;
     let mut silent = [Raw::connect(&node).await, Raw::connect(&node).await];
     for raw in &mut silent {
@@ -17,7 +17,7 @@ async fn when_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn when_half_a_head_is_sent() {
+async fn a_connection_that_sends_half_a_request_is_cut_off_after_the_handshake_timeout() {
     let node = Node::alone(&[TIMEOUT]).await;
     let head = upgrade("/ws/news", "");
     for end in [1, 20, head.len() - 1] {
@@ -28,12 +28,12 @@ async fn when_half_a_head_is_sent() {
 }
 
 #[tokio::test]
-async fn when_it_comes_one_byte_at_a_time() {
+async fn a_request_sent_byte_by_byte_is_cut_off_after_the_handshake_timeout() {
     let node = Node::alone(&[TIMEOUT]).await;
     let mut raw = Raw::connect(&node).await;
     let endless = "GET /ws/news HTTP/1.1\r\nHost: gateway\r\nX-Padding: ".to_owned();
     let mut bytes = endless.bytes().chain(std::iter::repeat(b'x'));
-    eventually("the byte that nobody takes", async || {
+    eventually("a byte that cannot be written", async || {
         let byte = bytes.next().expect("it is endless");
         raw.try_send([byte]).await.is_err().then_some(())
     })
@@ -41,7 +41,7 @@ async fn when_it_comes_one_byte_at_a_time() {
 }
 
 #[tokio::test]
-async fn when_it_stays_after_a_refusal_and_says_nothing() {
+async fn a_connection_idle_after_a_refused_request_is_cut_off_after_the_handshake_timeout() {
     let node = Node::alone(&[TIMEOUT]).await;
     let mut raw = Raw::connect(&node).await;
     raw.send("GET /nothing HTTP/1.1\r\nHost: gateway\r\n\r\n").await;
@@ -50,26 +50,26 @@ async fn when_it_stays_after_a_refusal_and_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_session_is_not_measured_by_it() {
+async fn the_handshake_timeout_does_not_end_a_session() {
     let node = Node::alone(&[TIMEOUT]).await;
     let mut client = Client::plain(&node, "news").await;
-    // Cut off after the client came: by then the client's time would be over too.
+    // This connection began after the client's, so the client's timeout has passed when it is cut off.
     Raw::connect(&node).await.is_cut_off().await;
     client.say("still here").await;
     assert_eq!(client.hears_text().await, "still here");
 }
 
 #[tokio::test]
-async fn those_who_dawdle_take_no_place_for_good() {
+async fn timed_out_handshakes_free_their_connection_slots() {
     let node = Node::alone(&[TIMEOUT, "limits.connections_max=3"]).await;
-    let mut dawdling = Vec::new();
+    let mut slow = Vec::new();
     for _ in 0..5 {
-        dawdling.push(Raw::connect(&node).await);
+        slow.push(Raw::connect(&node).await);
     }
-    for raw in &mut dawdling {
+    for raw in &mut slow {
         raw.is_cut_off().await;
     }
     let mut client = Client::plain(&node, "news").await;
-    client.say("room again").await;
-    assert_eq!(client.hears_text().await, "room again");
+    client.say("accepted").await;
+    assert_eq!(client.hears_text().await, "accepted");
 }

@@ -7,19 +7,19 @@ use testkit::node::Node;
 
 use super::{run, stderr};
 
-/// Does the host have IPv6 at all?
+/// Whether the host supports IPv6.
 fn has_ipv6() -> bool {
     std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// The addresses of loopback, in both families where there are two.
+/// The loopback addresses of the IP families that the host supports.
 fn loopback(port: u16) -> Vec<SocketAddr> {
     let second = has_ipv6().then(|| (Ipv6Addr::LOCALHOST, port).into());
     [Some((Ipv4Addr::LOCALHOST, port).into()), second].into_iter().flatten().collect()
 }
 
 #[tokio::test]
-async fn a_name_and_a_bare_port_are_listened_on_in_both_families() {
+async fn localhost_and_a_bare_port_are_bound_in_both_ip_families() {
     for listen in ["localhost:0", ":0"] {
         let settings = [
             &format!("server.listen={listen}")[..],
@@ -32,7 +32,7 @@ async fn a_name_and_a_bare_port_are_listened_on_in_both_families() {
             assert_eq!(http::get(address, "/healthz").await.status, 200, "{listen}: {address}");
         }
         for address in loopback(node.public.port()) {
-            // A request that is none of the node's is answered all the same.
+            // A 404 shows that the public listener answers.
             assert_eq!(http::get(address, "/nowhere").await.status, 404, "{listen}: {address}");
         }
         let asked =
@@ -43,12 +43,12 @@ async fn a_name_and_a_bare_port_are_listened_on_in_both_families() {
 }
 
 #[tokio::test]
-async fn every_address_without_authentication_must_be_asked_for_and_localhost_need_not() {
+async fn a_bare_port_requires_auth_mode_none_written_out_and_localhost_does_not() {
     let open = ["check", "--set", "server.listen=:8080"];
     let ended = run(&open, &[]).await;
     assert_eq!(ended.status.code(), Some(2));
-    let said = stderr(&ended);
-    assert!(said.contains("auth.mode") && said.contains("server.listen = :8080"), "{said}");
+    let fault = stderr(&ended);
+    assert!(fault.contains("auth.mode") && fault.contains("server.listen = :8080"), "{fault}");
     assert_eq!(
         run(&[&open[..], &["--set", "auth.mode=none"]].concat(), &[]).await.status.code(),
         Some(0)
@@ -59,7 +59,7 @@ async fn every_address_without_authentication_must_be_asked_for_and_localhost_ne
 }
 
 #[tokio::test]
-async fn two_listeners_on_one_port_are_a_fault_however_they_are_written() {
+async fn two_listeners_on_one_port_are_a_fault_in_every_notation() {
     let both = ["--set", "server.listen=localhost:9090", "--set", "internal.listen=127.0.0.1:9090"];
     let ended = run(&[&["check"], &both[..]].concat(), &[]).await;
     assert_eq!(ended.status.code(), Some(2));
@@ -67,7 +67,7 @@ async fn two_listeners_on_one_port_are_a_fault_however_they_are_written() {
 }
 
 #[tokio::test]
-async fn other_names_and_bare_numbers_are_refused_with_what_is_allowed() {
+async fn other_host_names_and_bare_numbers_are_faults_that_name_an_allowed_address() {
     for listen in ["example.com:8080", "8080", "localhost", "*:8080", ":99999"] {
         let ended = run(&["check", "--set", &format!("server.listen={listen}")], &[]).await;
         assert_eq!(ended.status.code(), Some(2), "{listen}");

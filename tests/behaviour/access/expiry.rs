@@ -1,4 +1,4 @@
-//! The end of a token's time.
+//! Token expiry.
 
 use serde_json::json;
 use testkit::client::Client;
@@ -6,14 +6,14 @@ use testkit::clock::Clock;
 use testkit::node::Node;
 use testkit::token::{self, now};
 
-use super::guarded;
+use super::node_requiring_tokens;
 
 const OPEN_TO_TOKENS: &str = r#"rules=[{ pattern = "chat:*" }]"#;
 
 #[tokio::test]
-async fn an_expired_token_closes_within_a_second_of_its_end() {
-    let node = guarded(&[]).await;
-    let ends_at = now() + 1.5;
+async fn a_connection_is_closed_within_a_second_of_its_tokens_expiry() {
+    let node = node_requiring_tokens(&[]).await;
+    let expires_at = now() + 1.5;
     let token = token::token(1.5, json!({"sub": "u1", "subscribe": ["chat:1"]}));
     let mut json = Client::open(&node, &format!("/ws?token={token}")).await;
     let mut plain = Client::open(&node, &format!("/ws/chat:1?token={token}")).await;
@@ -21,7 +21,11 @@ async fn an_expired_token_closes_within_a_second_of_its_end() {
         let frame = client.is_closed().await;
         assert_eq!(u16::from(frame.code), 4001);
         assert!(frame.reason.contains("expired"), "{}", frame.reason);
-        assert!((0.0..1.0).contains(&(now() - ends_at)), "{} s after its end", now() - ends_at);
+        assert!(
+            (0.0..1.0).contains(&(now() - expires_at)),
+            "{} s after its expiry",
+            now() - expires_at
+        );
     }
     node.metric_becomes("tidegate_connections_closed_total{reason=\"expired\"}", 2.0).await;
     let late = token::token(-60.0, json!({"sub": "u1", "subscribe": ["chat:1"]}));
@@ -32,38 +36,38 @@ async fn an_expired_token_closes_within_a_second_of_its_end() {
 }
 
 #[tokio::test]
-async fn a_token_that_never_ends_needs_to_be_allowed() {
+async fn a_token_without_expiry_is_refused_unless_require_expiry_is_off() {
     let claims = json!({"sub": "u1", "subscribe": ["chat:1"], "exp": null});
-    let strict = guarded(&[]).await;
+    let strict = node_requiring_tokens(&[]).await;
     let mut client =
         Client::open(&strict, &format!("/ws?token={}", token::token(0.0, claims.clone()))).await;
     assert_eq!(u16::from(client.is_closed().await.code), 4001);
-    let lenient = guarded(&["auth.require_expiry=false"]).await;
+    let lenient = node_requiring_tokens(&["auth.require_expiry=false"]).await;
     let mut client = Client::json(&lenient).await;
     let command = json!({"type": "auth", "id": 1, "token": token::token(0.0, claims)});
     assert_eq!(client.ask(command).await, json!({"type": "authenticated", "id": 1, "user": "u1"}));
 }
 
 #[tokio::test]
-async fn who_is_turned_away_gets_nothing_done() {
+async fn a_frame_sent_along_with_an_expired_token_is_not_published() {
     use testkit::raw::{Raw, text, upgrade};
     let rules = r#"rules=[{ pattern = "open", subscribe = "anyone", publish = "anyone" }]"#;
     let node = testkit::node::Node::alone(&[token::KEYS, rules]).await;
-    let mut listener = Client::subscribed(&node, "open").await;
+    let mut subscriber = Client::subscribed(&node, "open").await;
     let expired = token::token(-60.0, json!({"sub": "u1"}));
     let mut client = Raw::connect(&node).await;
     let mut bytes = upgrade(&format!("/ws/open?token={expired}"), "").into_bytes();
-    bytes.extend_from_slice(&text("of somebody who was turned away"));
+    bytes.extend_from_slice(&text("sent with an expired token"));
     client.send(bytes).await;
     assert_eq!(client.response().await.status, 101);
     client.is_closed(4001).await;
-    listener.publish("open", json!("next")).await;
-    assert_eq!(listener.event().await["data"], "next");
+    subscriber.publish("open", json!("next")).await;
+    assert_eq!(subscriber.event().await["data"], "next");
 }
 
-/// A node may start before its clock is right, and a resumed machine's is set forward.
+/// A node may start before its host's clock is set, and a resumed machine's clock is set forward.
 #[tokio::test]
-async fn a_session_ends_when_its_token_says_by_a_clock_that_was_put_right() {
+async fn after_the_clock_is_set_forward_a_session_ends_when_its_token_expires_by_it() {
     const HOUR: i64 = 3600;
     let clock = Clock::ahead_by(-HOUR);
     let node = Node::with_environment(clock.environment(), &[token::KEYS, OPEN_TO_TOKENS]).await;
@@ -77,7 +81,8 @@ async fn a_session_ends_when_its_token_says_by_a_clock_that_was_put_right() {
     ];
     let mut stays = open(&format!("/ws?token={long}")).await;
     stays.subscribe("chat:1").await;
-    // To this node the short one is good for an hour and a minute; two minutes later by the right clock it is not.
+    // By this node's clock the short token is valid for an hour and a minute; by the corrected clock it expired a minute
+    // ago.
     clock.set_ahead_by(120);
     for client in &mut ends {
         let frame = client.is_closed().await;
@@ -85,7 +90,7 @@ async fn a_session_ends_when_its_token_says_by_a_clock_that_was_put_right() {
         assert!(frame.reason.contains("expired"), "{}", frame.reason);
     }
     assert_eq!(stays.ask(json!({"type": "ping", "id": 9})).await["type"], "pong");
-    // What held a moment ago is looked at again, too.
+    // A token that was accepted before the clock was set is verified again.
     let mut late = open(&format!("/ws?token={short}")).await;
     assert_eq!(u16::from(late.is_closed().await.code), 4001);
     assert!(node.metric("tidegate_clock_steps_total").await >= 1.0);

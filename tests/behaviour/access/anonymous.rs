@@ -1,13 +1,13 @@
-//! Who has shown no token.
+//! Sessions without a token.
 
 use serde_json::{Value, json};
 use testkit::client::{Client, publication};
 use testkit::node::Node;
 use testkit::token::{self, KEYS};
 
-use super::guarded;
+use super::node_requiring_tokens;
 
-/// The error without what names the command.
+/// The error without its channel.
 fn without_channel(mut error: Value) -> Value {
     let fields = error.as_object_mut().expect("an error is an object");
     fields.remove("channel");
@@ -15,8 +15,8 @@ fn without_channel(mut error: Value) -> Value {
 }
 
 #[tokio::test]
-async fn all_that_a_stranger_is_refused_looks_the_same() {
-    let node = guarded(&[]).await;
+async fn an_anonymous_session_gets_the_same_error_whichever_rule_matches_or_none() {
+    let node = node_requiring_tokens(&[]).await;
     let mut client = Client::json(&node).await;
     let mut errors = Vec::new();
     for channel in ["chat:1", "user:u1", "lobby", "there:is:no:such:rule"] {
@@ -29,13 +29,13 @@ async fn all_that_a_stranger_is_refused_looks_the_same() {
     assert_eq!((&first["type"], &first["code"]), (&json!("error"), &json!("unauthorized")));
     assert!(errors.iter().all(|error| error == first), "{errors:#?}");
     let pong = client.ask(json!({"type": "ping", "id": 2})).await;
-    assert_eq!(pong, json!({"type": "pong", "id": 2}), "the connection stays open");
+    assert_eq!(pong, json!({"type": "pong", "id": 2}), "the node closed the connection");
     assert_eq!(node.metric("tidegate_rejected_total{reason=\"forbidden\"}").await, 16.0);
 }
 
 #[tokio::test]
-async fn who_shows_no_token_in_time_is_closed_with_4001() {
-    let node = guarded(&["auth.timeout=500ms"]).await;
+async fn a_session_that_sends_no_token_within_auth_timeout_is_closed_with_4001() {
+    let node = node_requiring_tokens(&["auth.timeout=500ms"]).await;
     let mut client = Client::json(&node).await;
     let frame = client.is_closed().await;
     assert_eq!(u16::from(frame.code), 4001);
@@ -43,39 +43,36 @@ async fn who_shows_no_token_in_time_is_closed_with_4001() {
 }
 
 #[tokio::test]
-async fn where_something_is_for_anyone_a_stranger_may_stay() {
+async fn an_anonymous_session_stays_open_where_a_rule_allows_anyone_something() {
     let rules = r#"rules=[{ pattern = "news", subscribe = "anyone", publish = "token" }]"#;
     let node = Node::alone(&[KEYS, rules, "auth.timeout=100ms"]).await;
-    let mut stranger = Client::subscribed(&node, "news").await;
+    let mut anonymous = Client::subscribed(&node, "news").await;
     let refused = json!({"type": "publish", "id": 1, "channel": "news", "data": 1});
-    assert_eq!(stranger.ask(refused).await["code"], "unauthorized");
-    // Long past its time, as it takes this token longer to end.
+    assert_eq!(anonymous.ask(refused).await["code"], "unauthorized");
+    // Far beyond `auth.timeout`, because the token expires later than that.
     let token = token::token(1.0, json!({"sub": "u1", "publish": ["news"]}));
-    let mut bearer = Client::json(&node).await;
-    bearer.ask(json!({"type": "auth", "id": 1, "token": token})).await;
-    bearer.publish("news", json!("first")).await;
-    assert_eq!(u16::from(bearer.is_closed().await.code), 4001);
+    let mut authenticated = Client::json(&node).await;
+    authenticated.ask(json!({"type": "auth", "id": 1, "token": token})).await;
+    authenticated.publish("news", json!("first")).await;
+    assert_eq!(u16::from(authenticated.is_closed().await.code), 4001);
     let mut event = publication("news", "first");
     event["user"] = json!("u1");
-    assert_eq!(stranger.event().await, event);
-    assert_eq!(stranger.ask(json!({"type": "ping", "id": 2})).await["type"], "pong");
+    assert_eq!(anonymous.event().await, event);
+    assert_eq!(anonymous.ask(json!({"type": "ping", "id": 2})).await["type"], "pong");
 }
 
 #[tokio::test]
-async fn a_token_in_band_opens_what_it_lists() {
-    let node = guarded(&[]).await;
+async fn an_auth_command_grants_the_channels_its_token_lists() {
+    let node = node_requiring_tokens(&[]).await;
     let mut client = Client::json(&node).await;
-    // All in one go: what follows the token waits for it.
+    // All in one burst: the node handles the later commands after it has verified the token.
     let token = token::of("u1", &["chat:1"]);
     client.command(json!({"type": "auth", "id": 1, "token": token})).await;
     client.command(json!({"type": "subscribe", "id": 2, "channel": "chat:1"})).await;
     client.command(json!({"type": "subscribe", "id": 3, "channel": "chat:2"})).await;
-    let authenticated = client.answer(1).await;
-    assert_eq!(
-        (&authenticated["type"], &authenticated["user"]),
-        (&json!("authenticated"), &json!("u1"))
-    );
-    let left = authenticated["expires_in_ms"].as_u64().expect("it expires");
+    let answer = client.answer(1).await;
+    assert_eq!((&answer["type"], &answer["user"]), (&json!("authenticated"), &json!("u1")));
+    let left = answer["expires_in_ms"].as_u64().expect("expires_in_ms is a number");
     assert!((3_500_000..=3_600_000).contains(&left), "{left}");
     assert_eq!(client.answer(2).await["type"], "subscribed");
     let error = client.answer(3).await;
@@ -83,8 +80,8 @@ async fn a_token_in_band_opens_what_it_lists() {
 }
 
 #[tokio::test]
-async fn a_bad_token_in_band_is_answered_and_changes_nothing() {
-    let node = guarded(&[]).await;
+async fn an_auth_command_with_an_invalid_token_gets_an_error_and_keeps_the_old_identity() {
+    let node = node_requiring_tokens(&[]).await;
     let mut client = Client::json(&node).await;
     let good = token::of("u1", &["chat:1"]);
     client.ask(json!({"type": "auth", "id": 1, "token": good})).await;
@@ -105,7 +102,7 @@ async fn a_bad_token_in_band_is_answered_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn without_tokens_an_auth_command_is_told_so() {
+async fn an_auth_command_on_a_node_without_authentication_is_a_bad_request() {
     let node = Node::alone(&[]).await;
     let mut client = Client::json(&node).await;
     let error = client.ask(json!({"type": "auth", "id": 1, "token": "x"})).await;
@@ -114,8 +111,8 @@ async fn without_tokens_an_auth_command_is_told_so() {
 }
 
 #[tokio::test]
-async fn who_tries_one_token_after_the_other_is_closed_with_4001() {
-    let node = guarded(&[]).await;
+async fn a_session_that_sends_eleven_invalid_tokens_is_closed_with_4001() {
+    let node = node_requiring_tokens(&[]).await;
     let mut client = Client::json(&node).await;
     for id in 1..=10 {
         let error = client.ask(json!({"type": "auth", "id": id, "token": "x"})).await;

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use super::{run, stderr, stdout};
 
 #[tokio::test]
-async fn bash_takes_the_script_and_completes_commands_and_options() {
+async fn bash_completes_commands_and_options_with_the_generated_script() {
     let script = stdout(&run(&["completion", "bash"], &[]).await);
     let ask = r#"
         complete_line() {
@@ -22,7 +22,7 @@ async fn bash_takes_the_script_and_completes_commands_and_options() {
     "#;
     let mut bash = tokio::process::Command::new("bash");
     bash.args(["--norc", "-s"]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut bash = bash.spawn().expect("bash is there");
+    let mut bash = bash.spawn().expect("bash is installed");
     let mut stdin = bash.stdin.take().expect("stdin is piped");
     stdin
         .write_all([script.as_bytes(), ask.as_bytes()].concat().as_slice())
@@ -34,7 +34,7 @@ async fn bash_takes_the_script_and_completes_commands_and_options() {
 }
 
 #[tokio::test]
-async fn every_shell_has_a_script_and_others_are_refused_by_name() {
+async fn completion_prints_a_script_for_each_shell_and_refuses_unknown_shells() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ended = run(&["completion", shell], &[]).await;
         assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
@@ -46,7 +46,7 @@ async fn every_shell_has_a_script_and_others_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn there_is_a_manual_page_of_tidegate_and_of_each_command() {
+async fn man_prints_a_page_for_tidegate_and_for_each_command() {
     let page = stdout(&run(&["man"], &[]).await);
     for part in [".TH tidegate 1", "tidegate\\-publish(1)", "Exit codes"] {
         assert!(page.contains(part), "{part:?} is not in:\n{page}");
@@ -60,9 +60,9 @@ async fn there_is_a_manual_page_of_tidegate_and_of_each_command() {
     assert_eq!(stderr(&ended).lines().count(), 1, "{}", stderr(&ended));
 }
 
-/// Neither reads the configuration: a shell's start-up files run one, whatever the environment holds.
+/// A shell's start-up files run `tidegate completion`, whatever the environment holds.
 #[tokio::test]
-async fn a_configuration_with_faults_is_none_of_their_business() {
+async fn completion_and_man_succeed_with_an_invalid_configuration() {
     let faulty = [("TIDEGATE__NO_SUCH", "key")];
     for arguments in [&["completion", "bash"][..], &["man"]] {
         assert_eq!(run(arguments, &faulty).await.status.code(), Some(0));

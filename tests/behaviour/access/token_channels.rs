@@ -1,14 +1,14 @@
-//! Subscriptions that the token brings.
+//! Subscriptions from the `channels` claim of a token.
 
 use serde_json::json;
 use testkit::client::{Client, publication};
 use testkit::node::Node;
 use testkit::token::{self, KEYS};
 
-use super::guarded;
+use super::node_requiring_tokens;
 
 #[tokio::test]
-async fn the_channels_of_a_token_are_subscribed_at_connect() {
+async fn the_node_subscribes_a_session_to_its_tokens_channels_on_connect() {
     let node = Node::alone(&[KEYS]).await;
     let claims = json!({"sub": "u1", "channels": ["inbox:1", "inbox:2"]});
     let token = token::token(60.0, claims);
@@ -19,7 +19,7 @@ async fn the_channels_of_a_token_are_subscribed_at_connect() {
     }
     assert_eq!(node.post("/api/publish/inbox:2", &[], b"5").await.status, 202);
     assert_eq!(client.event().await, publication("inbox:2", 5));
-    // It may leave one and come back.
+    // The client may unsubscribe from one of them and subscribe again.
     client.ask(json!({"type": "unsubscribe", "id": 1, "channel": "inbox:2"})).await;
     client.subscribe("inbox:2").await;
     let other = json!({"type": "subscribe", "id": 2, "channel": "inbox:3"});
@@ -27,8 +27,8 @@ async fn the_channels_of_a_token_are_subscribed_at_connect() {
 }
 
 #[tokio::test]
-async fn one_that_a_rule_denies_is_an_error_and_the_others_stay() {
-    let node = guarded(&["session.channels_max=1"]).await;
+async fn a_token_channel_that_a_rule_denies_is_answered_with_an_error_and_the_others_are_kept() {
+    let node = node_requiring_tokens(&["session.channels_max=1"]).await;
     let claims = json!({"sub": "u1", "channels": ["user:u2", "chat:1", "chat:2"]});
     let token = token::token(60.0, claims);
     let mut client = Client::open(&node, &format!("/ws?token={token}")).await;
@@ -40,7 +40,7 @@ async fn one_that_a_rule_denies_is_an_error_and_the_others_stay() {
         }
     }
     let found = |name: &str| events.iter().find(|event| event["channel"] == name);
-    assert_eq!(found("user:u2").expect("a word for each")["code"], "forbidden");
-    assert_eq!(found("chat:2").expect("a word for each")["code"], "limit_reached");
-    assert_eq!(found("chat:1").expect("a word for each")["type"], "subscribed");
+    assert_eq!(found("user:u2").expect("one event per channel")["code"], "forbidden");
+    assert_eq!(found("chat:2").expect("one event per channel")["code"], "limit_reached");
+    assert_eq!(found("chat:1").expect("one event per channel")["type"], "subscribed");
 }

@@ -1,39 +1,39 @@
-//! `limits.memory_max`: near it nobody new comes in, above it those leave for whom the most is kept.
+//! `limits.memory_max`: near it the node refuses new connections, above it it closes those with the most queued bytes.
 
 use testkit::client::Client;
 use testkit::eventually;
 use testkit::node::Node;
 use testkit::raw::{BINARY, FIN, Raw, frame, upgrade};
 
-use super::{answer, is_refused};
+use super::{answer, assert_refused};
 
 const RESIDENT: &str = "process_resident_memory_bytes";
 const SHED: &str = r#"tidegate_connections_closed_total{reason="overloaded"}"#;
-const OWED: &str = "tidegate_outbound_queue_bytes";
-/// Less owed than before by so much: some were shed. Nothing else brings it down here.
-const OWED_DROP_BYTES: f64 = 10e6;
+const QUEUED: &str = "tidegate_outbound_queue_bytes";
+/// A drop of the queued bytes by this much shows that connections were shed; nothing else reduces them here.
+const QUEUED_DROP_BYTES: f64 = 10e6;
 
 const REFUSED: &str = r#"tidegate_rejected_total{reason="memory"}"#;
 
-/// What the node may use beyond what it does when idle.
+/// The memory that the node may use beyond that of an idle one.
 const ROOM_MIB: usize = 160;
 
 /// Subscribers that do not read.
 const SLOW: usize = 12;
 
-/// Large enough for a piece of memory of its own: smaller ones lie together, and those that are freed
-/// come back with the last of their neighbours.
+/// Large enough for a memory mapping of its own: the allocator returns smaller blocks to the system only when their
+/// neighbours are free too.
 const PAYLOAD_BYTES: usize = 800 << 10;
 
-/// Far more than there is room for.
+/// Far more rounds than fit into `ROOM_MIB`.
 const ROUNDS_MAX: usize = 2000;
 
-/// A node that may use so many MiB more than one that idles, and how many bytes that is.
+/// A node that may use `mib` MiB more than an idle one, and its `memory_max` in bytes.
 async fn node_with_room(mib: usize) -> (Node, f64) {
     let idle = Node::alone(&[]).await.metric(RESIDENT).await;
     let max = (idle as usize >> 20) + mib;
     let memory_max = format!("limits.memory_max={max}MiB");
-    // Those that do not read do not answer pings either.
+    // Subscribers that do not read do not answer pings either.
     let settings = [
         &memory_max,
         "session.message_bytes_max=1MiB",
@@ -46,7 +46,7 @@ async fn node_with_room(mib: usize) -> (Node, f64) {
 }
 
 /// Publishes until connections are shed, to the first half of the channels twice as often as to the
-/// others. Meanwhile the node stays below its ceiling, serves a healthy client, and refuses others.
+/// others. Meanwhile the node stays below `max` bytes, serves a healthy client, and refuses new connections.
 async fn flood(node: &Node, max: f64, channels: &[String]) {
     let mut healthy = Client::plain(node, "healthy").await;
     let mut publishers = Vec::new();
@@ -56,7 +56,7 @@ async fn flood(node: &Node, max: f64, channels: &[String]) {
     let often = channels.len().div_ceil(2);
     let mut turns = (0..often).chain(0..channels.len()).cycle();
     let payload = frame(FIN | BINARY, &vec![b'x'; PAYLOAD_BYTES]);
-    let (mut was_refused, mut was_shed, mut owed_before) = (false, false, 0.);
+    let (mut was_refused, mut was_shed, mut queued_before) = (false, false, 0.);
     for round in 0..ROUNDS_MAX {
         if !was_shed {
             let turn = turns.next().expect("it is a cycle");
@@ -66,18 +66,21 @@ async fn flood(node: &Node, max: f64, channels: &[String]) {
         assert_eq!(healthy.hears_text().await, "still here");
         let resident = node.metric(RESIDENT).await;
         assert!(resident < max, "{resident} of {max} in round {round}");
-        // Counted they are when they have ended, dropped what they are owed is at once.
-        let owed = node.metric(OWED).await;
-        was_shed |= owed_before - owed > OWED_DROP_BYTES;
-        owed_before = owed;
+        // The node frees the queue of a shed connection at once, and counts the connection when it has ended.
+        let queued = node.metric(QUEUED).await;
+        was_shed |= queued_before - queued > QUEUED_DROP_BYTES;
+        queued_before = queued;
         if !node.is_ready().await {
             let response = answer(node, upgrade("/ws/news", "")).await;
             if response.status != 101 {
-                is_refused(&response, 503, "limit_reached");
+                assert_refused(&response, 503, "limit_reached");
                 was_refused = true;
             }
         } else {
-            assert!(!was_shed || was_refused, "nobody was refused before the node was ready again");
+            assert!(
+                !was_shed || was_refused,
+                "no connection was refused before the node was ready again"
+            );
         }
         if was_shed && was_refused {
             assert!(node.metric(REFUSED).await >= 1.);
@@ -85,11 +88,11 @@ async fn flood(node: &Node, max: f64, channels: &[String]) {
             return;
         }
     }
-    panic!("nobody has been shed");
+    panic!("no connection was shed");
 }
 
 #[tokio::test]
-async fn those_for_whom_the_most_is_kept_leave_and_the_node_lives_on() {
+async fn above_memory_max_the_node_closes_the_connections_with_the_most_queued_bytes() {
     let (node, max) = node_with_room(ROOM_MIB).await;
     let channels: Vec<_> = (0..SLOW).map(|number| format!("slow-{number}")).collect();
     let mut slow = Vec::new();
@@ -98,23 +101,26 @@ async fn those_for_whom_the_most_is_kept_leave_and_the_node_lives_on() {
     }
     flood(&node, max, &channels).await;
     node.becomes_ready().await;
-    let shed = eventually("those that were shed to be gone", async || {
+    let shed = eventually("the shed connections to be closed", async || {
         let shed = node.metric(SHED).await;
         let left = node.metric("tidegate_connections").await;
         (shed > 0. && left == SLOW as f64 - shed).then_some(shed)
     })
     .await;
     assert!(shed <= (SLOW / 2) as f64, "{shed} of {SLOW} were shed");
-    // Those that owed less are still there.
+    // The connections with fewer queued bytes are still open.
     let left = node.get("/api/channels").await.text();
     for channel in &channels[SLOW / 2..] {
-        assert!(left.contains(&format!("\"{channel}\"")), "{channel} owed less: {left}");
+        assert!(
+            left.contains(&format!("\"{channel}\"")),
+            "{channel} had fewer queued bytes: {left}"
+        );
     }
 }
 
-/// They all owe the same bytes, which come back with the last of them.
+/// Their queues share the payloads, whose memory is freed with the last of the closed connections.
 #[tokio::test]
-async fn subscribers_of_one_channel_leave_until_it_helps() {
+async fn above_memory_max_the_node_closes_subscribers_of_one_channel_until_memory_is_freed() {
     let (node, max) = node_with_room(ROOM_MIB).await;
     let mut slow = Vec::new();
     for _ in 0..4 * SLOW {

@@ -1,23 +1,23 @@
-//! What rules let whom do.
+//! Which commands rules and tokens allow.
 
 use serde_json::json;
 use testkit::client::Client;
 use testkit::node::{Node, outcome, tidegate};
 use testkit::token::{self, KEYS};
 
-use super::guarded;
+use super::node_requiring_tokens;
 
-/// A json client that showed this token with its upgrade.
-async fn bearer(node: &Node, token: &str) -> Client {
+/// A json client that sent this token in its upgrade request.
+async fn client_with_token(node: &Node, token: &str) -> Client {
     let mut client = Client::open(node, &format!("/ws?token={token}")).await;
     assert_eq!(client.event().await["type"], "welcome");
     client
 }
 
 #[tokio::test]
-async fn each_may_do_what_the_first_rule_and_its_token_say() {
-    let node = guarded(&[]).await;
-    let mut u1 = bearer(&node, &token::of("u1", &["chat:{user}", "other"])).await;
+async fn the_first_matching_rule_and_the_token_decide_what_a_client_may_do() {
+    let node = node_requiring_tokens(&[]).await;
+    let mut u1 = client_with_token(&node, &token::of("u1", &["chat:{user}", "other"])).await;
     for (command, channel, outcome) in [
         ("subscribe", "user:u1", "subscribed"),
         ("subscribe", "user:u2", "forbidden"),
@@ -28,7 +28,7 @@ async fn each_may_do_what_the_first_rule_and_its_token_say() {
         ("history", "chat:u2", "forbidden"),
         ("presence", "chat:u2", "forbidden"),
         ("subscribe", "lobby", "subscribed"),
-        // The token lists it, but rules decide, and none is about it.
+        // The token lists this channel, but rules decide, and none matches it.
         ("subscribe", "other", "forbidden"),
         ("publish", "other", "forbidden"),
     ] {
@@ -40,10 +40,10 @@ async fn each_may_do_what_the_first_rule_and_its_token_say() {
 }
 
 #[tokio::test]
-async fn without_rules_a_token_lists_all_that_its_bearer_may_do() {
+async fn without_rules_a_client_may_do_exactly_what_its_token_lists() {
     let node = Node::alone(&[KEYS]).await;
     let token = token::token(60.0, json!({"subscribe": ["a:*"], "publish": ["b"]}));
-    let mut client = bearer(&node, &token).await;
+    let mut client = client_with_token(&node, &token).await;
     client.subscribe("a:1").await;
     client.publish("b", json!(1)).await;
     let refused = json!({"type": "publish", "id": 9, "channel": "a:1", "data": 1});
@@ -51,7 +51,7 @@ async fn without_rules_a_token_lists_all_that_its_bearer_may_do() {
 }
 
 #[tokio::test]
-async fn without_tokens_what_no_rule_is_about_is_for_nobody() {
+async fn without_authentication_a_channel_that_no_rule_matches_is_forbidden() {
     let rules = r#"rules=[{ pattern = "open" }, { pattern = "news", subscribe = "anyone", publish = "nobody" }]"#;
     let node = Node::alone(&[rules]).await;
     let mut client = Client::subscribed(&node, "open").await;
@@ -64,13 +64,13 @@ async fn without_tokens_what_no_rule_is_about_is_for_nobody() {
 }
 
 #[tokio::test]
-async fn users_are_known_to_each_other_in_presence() {
-    let node = guarded(&[]).await;
-    let mut u1 = bearer(&node, &token::of("u1", &["chat:*"])).await;
+async fn join_events_and_presence_name_the_users_of_a_channel() {
+    let node = node_requiring_tokens(&[]).await;
+    let mut u1 = client_with_token(&node, &token::of("u1", &["chat:*"])).await;
     u1.ask(json!({"type": "subscribe", "id": 1, "channel": "lobby"})).await;
-    // Its own join may come before or after the answer.
+    // Its own join may arrive before or after the answer.
     assert_eq!(u1.event().await, json!({"type": "join", "channel": "lobby", "user": "u1"}));
-    let mut u2 = bearer(&node, &token::of("u2", &["chat:*"])).await;
+    let mut u2 = client_with_token(&node, &token::of("u2", &["chat:*"])).await;
     u2.ask(json!({"type": "subscribe", "id": 1, "channel": "lobby"})).await;
     assert_eq!(u1.event().await, json!({"type": "join", "channel": "lobby", "user": "u2"}));
     let members = u1.ask(json!({"type": "presence", "id": 2, "channel": "lobby"})).await;
@@ -79,7 +79,7 @@ async fn users_are_known_to_each_other_in_presence() {
 }
 
 #[tokio::test]
-async fn the_command_line_makes_tokens_and_explains() {
+async fn the_command_line_signs_tokens_and_explains_access() {
     let run = async |arguments: &[&str]| {
         let rules = r#"rules=[{ pattern = "chat:*" }]"#;
         let arguments = [arguments, &["--set", KEYS, "--set", rules]].concat();
@@ -93,9 +93,9 @@ async fn the_command_line_makes_tokens_and_explains() {
     assert!(mine.contains("subscribe  yes") && mine.contains("publish    no"), "{mine}");
     let other = run(&["explain", "--channel", "chat:2", "--token", token]).await;
     assert!(other.contains("subscribe  no"), "{other}");
-    assert!(!other.contains(token), "a token is not for the screen");
-    let stranger = run(&["explain", "--channel", "news"]).await;
-    assert!(stranger.contains("none matches"), "{stranger}");
+    assert!(!other.contains(token), "explain prints the token");
+    let anonymous = run(&["explain", "--channel", "news"]).await;
+    assert!(anonymous.contains("none matches"), "{anonymous}");
     let node = Node::alone(&[KEYS]).await;
-    bearer(&node, token).await.subscribe("chat:1").await;
+    client_with_token(&node, token).await.subscribe("chat:1").await;
 }

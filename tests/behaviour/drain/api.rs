@@ -1,4 +1,4 @@
-//! `POST /api/drain`: what SIGTERM does, and a share of the connections for those who scale up.
+//! `POST /api/drain` drains the node as SIGTERM does, or closes a share of its connections (after scaling up).
 
 use testkit::client::Client;
 use testkit::eventually;
@@ -9,10 +9,10 @@ use testkit::raw::Raw;
 const CLIENTS: usize = 20;
 
 #[tokio::test]
-async fn it_drains_as_on_sigterm_which_may_follow() {
+async fn post_drain_drains_the_node_as_sigterm_does_and_a_sigterm_may_follow() {
     let mut node = Node::alone(&["drain.delay=200ms", "drain.period=1s"]).await;
     let mut client = Client::json(&node).await;
-    for asked in 0..2 {
+    for request in 0..2 {
         let answer = node.post("/api/drain", &[], b"").await;
         assert_eq!(answer.status, 202);
         let answer = answer.json();
@@ -20,8 +20,8 @@ async fn it_drains_as_on_sigterm_which_may_follow() {
         assert_eq!(answer["connections"], 1);
         assert_eq!((&answer["delay_ms"], &answer["period_ms"]), (&200.into(), &1000.into()));
         assert!(!node.is_ready().await);
-        if asked == 0 {
-            // As an orchestrator does whose hook before the stop has ended.
+        if request == 0 {
+            // An orchestrator sends SIGTERM after its pre-stop hook has requested the drain.
             node.signal(Signal::TERM);
         }
     }
@@ -32,7 +32,7 @@ async fn it_drains_as_on_sigterm_which_may_follow() {
 }
 
 #[tokio::test]
-async fn somebody_at_a_keyboard_ends_the_delay_of_a_drain_that_was_asked_for() {
+async fn sigint_ends_the_delay_of_a_drain_requested_by_the_api() {
     let mut node = Node::alone(&["drain.delay=1h", "drain.period=100ms"]).await;
     let mut client = Client::plain(&node, "news").await;
     assert_eq!(node.post("/api/drain", &[], b"").await.status, 202);
@@ -43,14 +43,14 @@ async fn somebody_at_a_keyboard_ends_the_delay_of_a_drain_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_second_signal_still_ends_it_at_once() {
+async fn a_second_signal_ends_a_drain_requested_by_the_api_at_once() {
     let mut node = Node::alone(&["drain.delay=1h", "drain.period=1h"]).await;
     let mut raw = Raw::open(&node, "/ws/news").await;
     assert_eq!(node.post("/api/drain", &[], b"").await.status, 202);
     node.signal(Signal::TERM);
-    eventually("the signal to be heard", async || {
-        let heard = |line: &String| line.contains("draining already");
-        node.process.stderr().iter().any(heard).then_some(())
+    eventually("the signal to be logged", async || {
+        let is_logged = |line: &String| line.contains("draining already");
+        node.process.stderr().iter().any(is_logged).then_some(())
     })
     .await;
     node.signal(Signal::TERM);
@@ -59,7 +59,7 @@ async fn a_second_signal_still_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_share_of_the_oldest_is_told_to_come_back_and_the_node_stays() {
+async fn post_drain_percent_closes_the_oldest_connections_and_the_node_stays_ready() {
     let node = Node::alone(&["drain.period=1s"]).await;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
@@ -70,19 +70,19 @@ async fn a_share_of_the_oldest_is_told_to_come_back_and_the_node_stays() {
     let expected = serde_json::json!({"connections": 20, "shedding": 5, "period_ms": 1000});
     assert_eq!(answer.json(), expected);
     assert_eq!(node.post("/api/drain?percent=1", &[], b"").await.status, 409);
-    let mut staying = clients.split_off(5);
+    let mut remaining = clients.split_off(5);
     for mut client in clients {
         let reconnect = client.event().await;
         assert_eq!(reconnect["type"], "reconnect");
         assert_eq!(reconnect["reason"], "rebalance");
-        assert!(reconnect["after_ms"].as_u64().expect("how long to wait") <= 30_000);
+        assert!(reconnect["after_ms"].as_u64().expect("after_ms is a number") <= 30_000);
         assert_eq!(u16::from(client.is_closed().await.code), 1012);
     }
     node.metric_becomes("tidegate_connections_closed_total{reason=\"rebalance\"}", 5.).await;
     assert_eq!(node.metric("tidegate_connections").await, 15.);
     assert_eq!(node.metric("tidegate_drain_phase").await, 0.);
     assert!(node.is_ready().await);
-    for client in &mut staying {
+    for client in &mut remaining {
         client.publish("news", true.into()).await;
     }
     eventually("another share to be shed", async || {
@@ -93,7 +93,7 @@ async fn a_share_of_the_oldest_is_told_to_come_back_and_the_node_stays() {
 }
 
 #[tokio::test]
-async fn what_is_no_share_is_refused_and_changes_nothing() {
+async fn post_drain_refuses_an_invalid_percent_and_the_node_stays_ready() {
     let node = Node::alone(&[]).await;
     for query in ["percent=0", "percent=101", "percent=ten", "percent=1&percent=1", "after=1"] {
         let answer = node.post(&format!("/api/drain?{query}"), &[], b"").await;
@@ -105,7 +105,7 @@ async fn what_is_no_share_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn its_settings_may_change_while_the_node_runs() {
+async fn a_reload_changes_the_drain_period_of_a_running_node() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
     let configure = |period: &str| {
@@ -116,7 +116,7 @@ async fn its_settings_may_change_while_the_node_runs() {
     node.becomes_ready().await;
     configure("7s");
     node.signal(Signal::HUP);
-    eventually("the new period to count", async || {
+    eventually("the new period to be used", async || {
         let answer = node.post("/api/drain?percent=1", &[], b"").await.json();
         (answer["period_ms"] == 7000).then_some(())
     })

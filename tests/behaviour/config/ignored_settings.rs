@@ -1,4 +1,4 @@
-//! What looks like a setting, is none, and so has no effect: a warning each, never a fault.
+//! Names that resemble settings but have no effect: one warning each, never a fault.
 
 use testkit::eventually;
 use testkit::node::Node;
@@ -9,27 +9,27 @@ const VARIABLES: [(&str, &str); 3] =
     [("TIDEGATE_SERVER_LISTEN", "hush"), ("TIDEGATE_HOME", "hush"), ("TIDEGATE", "hush")];
 
 #[tokio::test]
-async fn variables_are_named_with_the_setting_that_is_near_and_without_their_values() {
+async fn commands_warn_of_unknown_variables_with_the_nearest_setting_and_without_values() {
     for arguments in [&["check"][..], &["doctor"], &["explain", "--channel", "a"]] {
         let ended = run(arguments, &VARIABLES).await;
-        let said = stderr(&ended);
-        assert_eq!(ended.status.code(), run(arguments, &[]).await.status.code(), "{said}");
+        let warnings = stderr(&ended);
+        assert_eq!(ended.status.code(), run(arguments, &[]).await.status.code(), "{warnings}");
         let expected = [
             "tidegate: warning: TIDEGATE_HOME: is no setting and has no effect; docs/CONFIG.md lists them all",
             "tidegate: warning: TIDEGATE_SERVER_LISTEN: is no setting and has no effect; did you mean \
              TIDEGATE__SERVER__LISTEN?",
         ];
-        let mut lines: Vec<&str> = said.lines().collect();
+        let mut lines: Vec<&str> = warnings.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, expected);
-        assert!(!said.contains("hush") && !stdout(&ended).contains("hush"));
+        assert!(!warnings.contains("hush") && !stdout(&ended).contains("hush"));
     }
     // Probes run every few seconds.
     assert!(!stderr(&run(&["health"], &VARIABLES).await).contains("warning"));
 }
 
 #[tokio::test]
-async fn a_fault_that_comes_of_it_is_told_with_it() {
+async fn a_fault_caused_by_a_misspelt_variable_is_shown_with_its_warning() {
     let open = ["check", "--set", "server.listen=0.0.0.0:8080"];
     let ended = run(&open, &[("TIDEGATE_AUTH_MODE", "none")]).await;
     assert_eq!(ended.status.code(), Some(2));
@@ -37,7 +37,7 @@ async fn a_fault_that_comes_of_it_is_told_with_it() {
 }
 
 #[tokio::test]
-async fn a_node_logs_them() {
+async fn a_node_logs_a_warning_for_an_unknown_empty_section() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("a.toml");
     std::fs::write(&file, "[sesion]\n[drain]\n").expect("it is written");
@@ -51,7 +51,7 @@ async fn a_node_logs_them() {
 }
 
 #[tokio::test]
-async fn empty_tables_of_no_section_are_named_in_both_languages() {
+async fn check_warns_of_unknown_empty_sections_in_toml_and_yaml() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for (name, text) in [("a.toml", "[sesion]\n[auth]\n"), ("a.yaml", "sesion:\nauth: {}\n")] {
         let file = directory.path().join(name);
