@@ -16,9 +16,9 @@ async fn each_name_once_subscribed_and_left_again() {
     for batch in 0..many(200) {
         let names: Vec<String> = (0..AT_ONCE).map(|it| format!("flood:{batch}:{it}")).collect();
         let channels: Value = names.iter().map(|name| (name.clone(), Value::Null)).collect();
-        client.command(json!({"type": "subscribe", "id": 1, "channels": channels})).await;
+        client.send_command(json!({"type": "subscribe", "id": 1, "channels": channels})).await;
         for name in &names {
-            client.command(json!({"type": "unsubscribe", "id": 2, "channel": name})).await;
+            client.send_command(json!({"type": "unsubscribe", "id": 2, "channel": name})).await;
         }
         for _ in 0..2 * AT_ONCE {
             let answer = client.event().await;
@@ -41,8 +41,8 @@ async fn the_same_names_over_and_over_by_many() {
         storm.spawn(async move {
             for round in 0..many(300) {
                 let name = format!("storm:{}", round % 8);
-                client.ask(json!({"type": "subscribe", "id": 1, "channel": name})).await;
-                client.ask(json!({"type": "unsubscribe", "id": 2, "channel": name})).await;
+                client.request(json!({"type": "subscribe", "id": 1, "channel": name})).await;
+                client.request(json!({"type": "unsubscribe", "id": 2, "channel": name})).await;
             }
             client.close().await;
         });
@@ -64,7 +64,7 @@ async fn each_name_published_to_once() {
         for number in 0..AT_ONCE {
             let channel = format!("flood:{batch}:{number}");
             client
-                .command(json!({"type": "publish", "id": 1, "channel": channel, "data": 1}))
+                .send_command(json!({"type": "publish", "id": 1, "channel": channel, "data": 1}))
                 .await;
         }
         for _ in 0..AT_ONCE {
@@ -111,7 +111,7 @@ async fn names_with_a_meaning_elsewhere_mean_nothing_here() {
     {
         for kind in ["subscribe", "publish", "history", "presence", "unsubscribe"] {
             let command = json!({"type": kind, "id": 3, "channel": name, "data": 1});
-            assert_eq!(client.ask(command).await["code"], "bad_request", "{kind} {name:?}");
+            assert_eq!(client.request(command).await["code"], "bad_request", "{kind} {name:?}");
         }
     }
     let redis = victim.redis.as_ref().expect("it is on Redis");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::raw::{BINARY, FIN, Raw, head, upgrade};
+use testkit::raw::{BINARY, FIN, RawClient, head, upgrade};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -18,12 +18,12 @@ async fn thousands_who_connect_and_say_nothing() {
     let mut silent = Vec::new();
     for _ in 0..10 {
         for _ in 0..many(100) {
-            silent.push(Raw::connect(&victim.node).await);
+            silent.push(RawClient::connect(&victim.node).await);
         }
         victim.serves().await;
     }
     for mut raw in silent {
-        assert!(raw.is_cut_off().await.is_empty(), "nothing was asked");
+        assert!(raw.read_to_end().await.is_empty(), "nothing was asked");
     }
     victim.survives().await;
 }
@@ -33,7 +33,7 @@ async fn handshakes_byte_by_byte() {
     let mut victim = Victim::alone(&["server.handshake_timeout=3s"]).await;
     let mut dawdling = JoinSet::new();
     for _ in 0..many(300) {
-        let raw = Raw::connect(&victim.node).await;
+        let raw = RawClient::connect(&victim.node).await;
         dawdling.spawn(dribble(raw, upgrade("/ws/news", &"X: y\r\n".repeat(100)).into_bytes()));
     }
     while !dawdling.is_empty() {
@@ -54,7 +54,7 @@ async fn frames_byte_by_byte() {
     let mut victim = Victim::alone(&pings).await;
     let mut dawdling = JoinSet::new();
     for _ in 0..many(200) {
-        let raw = Raw::open(&victim.node, "/ws/news").await;
+        let raw = RawClient::open(&victim.node, "/ws/news").await;
         let bytes = [head(FIN | BINARY, 60_000), vec![b'x'; 60_000]].concat();
         dawdling.spawn(dribble(raw, bytes));
     }
@@ -78,7 +78,7 @@ async fn those_who_fall_silent() {
     let mut victim = Victim::alone(&settings).await;
     let mut silent = Vec::new();
     for _ in 0..many(300) {
-        silent.push(Raw::narrow(&victim.node, "/ws/healthy").await);
+        silent.push(RawClient::with_small_buffer(&victim.node, "/ws/healthy").await);
     }
     for _ in 0..20 {
         victim.serves().await;
@@ -89,12 +89,12 @@ async fn those_who_fall_silent() {
 }
 
 /// Until nobody listens any more; returns what was heard.
-async fn dribble(mut raw: Raw, bytes: Vec<u8>) -> Vec<u8> {
+async fn dribble(mut raw: RawClient, bytes: Vec<u8>) -> Vec<u8> {
     for byte in bytes {
         if raw.try_send([byte]).await.is_err() {
             break;
         }
         sleep(PAUSE).await;
     }
-    raw.is_cut_off().await
+    raw.read_to_end().await
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::raw::{CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, text, upgrade};
+use testkit::raw::{CONTINUATION, FIN, PING, PONG, RawClient, TEXT, frame, text, upgrade};
 use tokio::task::JoinSet;
 
 use super::many;
@@ -27,12 +27,12 @@ async fn flood(
 ) -> usize {
     let mut flooders = JoinSet::new();
     for _ in 0..FLOODERS {
-        let mut raw = Raw::narrow(&victim.node, path).await;
+        let mut raw = RawClient::with_small_buffer(&victim.node, path).await;
         raw.send(opening).await;
         let chunk = piece.repeat(CHUNK_BYTES.div_ceil(piece.len()));
         flooders.spawn(async move {
             for _ in 0..bytes.div_ceil(CHUNK_BYTES) {
-                if raw.pour(&chunk).await.is_err() {
+                if raw.send_without_deadline(&chunk).await.is_err() {
                     return true;
                 }
             }
@@ -118,20 +118,20 @@ async fn ends_of_every_kind() {
     let request = upgrade("/ws/ends", "");
     for round in 0..many(100) {
         // In the middle of a request, of a frame, and between two.
-        let mut raw = Raw::connect(&victim.node).await;
+        let mut raw = RawClient::connect(&victim.node).await;
         raw.send(&request[..round % request.len()]).await;
         match round % 3 {
             0 => drop(raw),
             1 => raw.reset().await,
-            _ => raw.says_no_more().await,
+            _ => raw.half_close().await,
         }
-        let mut raw = Raw::open(&victim.node, "/ws/ends").await;
+        let mut raw = RawClient::open(&victim.node, "/ws/ends").await;
         let frame = text("a frame that may be whole");
         raw.send(&frame[..round % (frame.len() + 1)]).await;
         match round % 3 {
             0 => drop(raw),
             1 => raw.reset().await,
-            _ => raw.says_no_more().await,
+            _ => raw.half_close().await,
         }
         victim.serves().await;
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::client::{Client, Message};
-use testkit::raw::{FIN, Raw, TEXT, frame, text};
+use testkit::raw::{FIN, RawClient, TEXT, frame, text};
 
 use super::many;
 use super::victim::Victim;
@@ -53,17 +53,17 @@ async fn mistakes_are_answered_and_violations_end_one_connection() {
     for _ in 0..many(3) {
         let mut client = Client::json(&victim.node).await;
         for mistake in mistakes() {
-            client.say(mistake.as_str()).await;
+            client.send(mistake.as_str()).await;
             let answer = client.event().await;
             let shown: String = mistake.chars().take(60).collect();
             assert_eq!(answer["code"], "bad_request", "{shown} gave {answer}");
         }
         client.close().await;
         for (bytes, code) in violations() {
-            let mut raw = Raw::open(&victim.node, "/ws").await;
+            let mut raw = RawClient::open(&victim.node, "/ws").await;
             raw.message().await;
             raw.send(bytes).await;
-            raw.is_closed(code).await;
+            raw.expect_close(code).await;
         }
         victim.serves().await;
     }
@@ -88,12 +88,12 @@ async fn deep_and_huge_payloads_arrive_as_they_are_or_not_at_all() {
         (r#""\ud83d\ude00""#.into(), ""),
     ] {
         publisher
-            .say(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))
+            .send(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))
             .await;
         let answer = publisher.answer(1).await;
         if code.is_empty() {
             assert_eq!(answer, json!({"type": "published", "id": 1}));
-            let Message::Text(heard) = subscriber.hears().await else { panic!("no text") };
+            let Message::Text(heard) = subscriber.receive().await else { panic!("no text") };
             assert!(heard.as_str().contains(&data), "it arrives as it is");
         } else {
             assert_eq!(answer["code"], code, "{answer}");
@@ -114,14 +114,14 @@ async fn what_is_nested_too_deep_reaches_nobody() {
     for (depth, outcome) in [(124, "published"), (125, "error"), (DEPTH, "error")] {
         let data = "[".repeat(depth) + &"]".repeat(depth);
         publisher
-            .say(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))
+            .send(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))
             .await;
         let answer = publisher.answer(1).await;
         assert_eq!(answer["type"], outcome, "{depth}: {answer}");
     }
     publisher.publish("deep", json!("last")).await;
-    assert!(subscriber.hears_text().await.contains("[[["), "the one that was not too deep");
-    assert!(subscriber.hears_text().await.contains("last"), "and then this one");
+    assert!(subscriber.receive_text().await.contains("[[["), "the one that was not too deep");
+    assert!(subscriber.receive_text().await.contains("last"), "and then this one");
     publisher.close().await;
     subscriber.close().await;
     victim.survives().await;
@@ -133,7 +133,7 @@ async fn a_list_of_thousands_of_channels_is_answered_one_by_one_or_ends_the_conn
     for _ in 0..many(3) {
         let channels: Value = (0..2000).map(|it| (format!("list:{it}"), Value::Null)).collect();
         let command = json!({"type": "subscribe", "id": 1, "channels": channels}).to_string();
-        let mut raw = Raw::open(&victim.node, "/ws").await;
+        let mut raw = RawClient::open(&victim.node, "/ws").await;
         raw.send(text(&command)).await;
         let (mut subscribed, mut refused) = (0, 0);
         raw.message().await;

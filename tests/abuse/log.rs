@@ -5,7 +5,7 @@ use testkit::client::Client;
 use testkit::http;
 use testkit::node::Node;
 use testkit::process::Signal;
-use testkit::raw::{FIN, Raw, TEXT, frame, upgrade};
+use testkit::raw::{FIN, RawClient, TEXT, frame, upgrade};
 
 const WORD: &str = "mallory";
 
@@ -15,7 +15,7 @@ const ESCAPE: char = '\u{1b}';
 async fn no_word_of_a_client_is_in_the_log() {
     for format in ["json", "text"] {
         let format = format!("telemetry.log_format={format}");
-        let mut node = Node::alone(&["telemetry.log_level=debug", &format]).await;
+        let mut node = Node::standalone(&["telemetry.log_level=debug", &format]).await;
         for request in [
             upgrade(&format!("/ws/{WORD}%0A%1B[2J"), ""),
             upgrade(&format!("/ws/{WORD}?since={WORD}%0A"), ""),
@@ -25,7 +25,7 @@ async fn no_word_of_a_client_is_in_the_log() {
             upgrade("/ws", "").replace("dGhl", WORD),
             format!("{WORD}\u{1b}[2J\n{{\"level\":\"ERROR\"}}\r\n\r\n"),
         ] {
-            let mut raw = Raw::connect(&node).await;
+            let mut raw = RawClient::connect(&node).await;
             raw.send(request).await;
             raw.response().await;
         }
@@ -35,13 +35,13 @@ async fn no_word_of_a_client_is_in_the_log() {
         for channel in [WORD.to_owned(), format!("{WORD}\n"), format!("{WORD}\u{1b}[2J")] {
             for kind in ["subscribe", "publish", "history", WORD] {
                 let command = json!({"type": kind, "id": 1, "channel": channel, "data": WORD});
-                client.ask(command).await;
+                client.request(command).await;
             }
         }
         client.close().await;
-        let mut raw = Raw::open(&node, &format!("/ws/{WORD}")).await;
+        let mut raw = RawClient::open(&node, &format!("/ws/{WORD}")).await;
         raw.send(frame(FIN | TEXT, b"mallory\xff")).await;
-        raw.is_cut_off().await;
+        raw.read_to_end().await;
         node.signal(Signal::INT);
         assert_eq!(node.process.exit_code().await, 0);
         let log = node.process.stderr();

@@ -1,6 +1,6 @@
 //! Requests that are none, two at once, or something else to whoever stands in front.
 
-use testkit::raw::{Raw, close, upgrade};
+use testkit::raw::{RawClient, close, upgrade};
 
 use super::many;
 use super::victim::Victim;
@@ -59,13 +59,13 @@ fn shapes() -> Vec<(&'static str, String, Fate)> {
 async fn each_is_refused_or_answered_once() {
     let mut victim = Victim::alone(&["server.handshake_timeout=1s"]).await;
     for (name, request, fate) in shapes() {
-        let mut raw = Raw::connect(&victim.node).await;
+        let mut raw = RawClient::connect(&victim.node).await;
         // It may be cut off before it has said all.
         let _ = raw.try_send(&request).await;
         if matches!(fate, Fate::Once) {
             let _ = raw.try_send(close(1000, b"")).await;
         }
-        let heard = raw.is_cut_off().await;
+        let heard = raw.read_to_end().await;
         let answers =
             heard.windows(9).filter(|it| it.starts_with(b"HTTP/1.") && it[8] == b' ').count();
         let is_upgraded = heard.starts_with(b"HTTP/1.1 101");
@@ -89,7 +89,7 @@ async fn bombs_of_lines_and_bytes() {
     for _ in 0..many(20) {
         let mut bombs = Vec::new();
         for (_, request, _) in shapes().into_iter().filter(|shape| shape.1.len() > 10_000) {
-            let mut raw = Raw::connect(&victim.node).await;
+            let mut raw = RawClient::connect(&victim.node).await;
             let _ = raw.try_send(&request.repeat(20)).await;
             bombs.push(raw);
         }

@@ -61,7 +61,7 @@ impl Victim {
         let settings = [&["telemetry.log_level=debug"][..], &open, settings].concat();
         let node = match &redis {
             Some(redis) => Node::on(redis, &settings).await,
-            None => Node::alone(&settings).await,
+            None => Node::standalone(&settings).await,
         };
         let publisher = Client::plain(&node, "healthy").await;
         let subscriber = Client::plain(&node, "healthy").await;
@@ -157,10 +157,10 @@ impl Victim {
         self.said += 1;
         let text = self.said.to_string();
         let start = Instant::now();
-        self.publisher.say(text.as_str()).await;
-        assert_eq!(self.subscriber.hears_text().await, text);
+        self.publisher.send(text.as_str()).await;
+        assert_eq!(self.subscriber.receive_text().await, text);
         let took = start.elapsed();
-        assert_eq!(self.publisher.hears_text().await, text);
+        assert_eq!(self.publisher.receive_text().await, text);
         took
     }
 

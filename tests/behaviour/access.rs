@@ -22,5 +22,5 @@ const RULES: &str = r#"rules=[
 async fn node_requiring_tokens(settings: &[&str]) -> Node {
     let mut all = vec![KEYS, RULES];
     all.extend_from_slice(settings);
-    Node::alone(&all).await
+    Node::standalone(&all).await
 }

@@ -16,10 +16,10 @@ const BURST: u64 = 50;
 async fn two_nodes(cluster: &Cluster) -> [Node; 2] {
     // The tests publish faster than the default limit.
     let settings = ["limits.publications_per_second=0"];
-    let node = async || Node::at(&cluster.url(), &settings).await;
+    let node = async || Node::start_at(&cluster.url(), &settings).await;
     let nodes = [node().await, node().await];
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     nodes
 }
@@ -42,7 +42,7 @@ async fn next_publication(client: &mut Client) -> serde_json::Value {
 
 #[tokio::test]
 async fn nodes_relay_the_channels_of_all_cluster_masters_in_order() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Cluster::without_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let names: Vec<_> = (0..CHANNELS).map(|number| format!("room:{number}")).collect();
     let mut masters = std::collections::HashSet::new();
@@ -55,7 +55,7 @@ async fn nodes_relay_the_channels_of_all_cluster_masters_in_order() {
     for number in 0..20 {
         for name in &names {
             let publish = json!({"type": "publish", "id": 2, "channel": name, "data": number});
-            here.command(publish).await;
+            here.send_command(publish).await;
         }
     }
     let mut next = std::collections::HashMap::new();
@@ -77,7 +77,7 @@ async fn nodes_relay_the_channels_of_all_cluster_masters_in_order() {
 
 #[tokio::test]
 async fn subscribers_follow_a_cluster_slot_that_moves_and_get_a_gap() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Cluster::without_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -95,14 +95,14 @@ async fn subscribers_follow_a_cluster_slot_that_moves_and_get_a_gap() {
         assert_eq!(next_publication(&mut here).await, publication("news", "service"));
     }
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
 }
 
 #[tokio::test]
 async fn moving_the_slot_of_a_nodes_probe_channel_causes_no_gap_for_clients() {
     const PROBES: &str = "tidegate_broker_probe_rtt_seconds_count";
-    let cluster = Cluster::of_masters().await;
+    let cluster = Cluster::without_replicas().await;
     let [node, _] = two_nodes(&cluster).await;
     let mut client = Client::subscribed(&node, "news").await;
     let id = client.welcome["node"].as_str().expect("the node's name").to_owned();
@@ -121,7 +121,7 @@ async fn moving_the_slot_of_a_nodes_probe_channel_causes_no_gap_for_clients() {
         (node.metric(PROBES).await >= probes).then_some(())
     })
     .await;
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     assert_eq!(node.metric("tidegate_broker_reconnects_total").await, before);
     cluster.publish("news", "1").await;
     assert_eq!(client.event().await, publication("news", 1));
@@ -129,7 +129,7 @@ async fn moving_the_slot_of_a_nodes_probe_channel_causes_no_gap_for_clients() {
 
 #[tokio::test]
 async fn publications_keep_their_order_while_their_cluster_slot_moves() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Cluster::without_replicas().await;
     let nodes = two_nodes(&cluster).await;
     let mut here = Client::json(&nodes[0]).await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -140,7 +140,7 @@ async fn publications_keep_their_order_while_their_cluster_slot_moves() {
             for number in 0..BURST {
                 let data = turn * BURST + number;
                 let publish = json!({"type": "publish", "id": 2, "channel": "news", "data": data});
-                here.command(publish).await;
+                here.send_command(publish).await;
             }
             for number in 0..BURST {
                 assert_eq!(here.answer(2).await["type"], "published", "{turn} {number}");
@@ -186,11 +186,11 @@ async fn nodes_do_not_use_an_old_cluster_master_that_resumes_after_a_failover() 
     for client in [&mut here, &mut there] {
         expect_gap(client).await;
     }
-    cluster.fails_over_from(old, "news").await;
+    cluster.wait_for_failover(old, "news").await;
     cluster.servers[old].thaw();
-    cluster.is_complete().await;
+    cluster.wait_until_complete().await;
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     assert_eq!(cluster.subscribers("news").await, 2);
     for number in 0..20 {
@@ -208,12 +208,12 @@ async fn clients_get_a_gap_and_resume_when_a_cluster_replica_replaces_its_dead_m
     let old = cluster.master_of("news").await;
     cluster.servers[old].kill();
     for node in &nodes {
-        node.becomes_unready().await;
+        node.wait_until_unready().await;
     }
     expect_gap(&mut here).await;
     expect_gap(&mut there).await;
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     here.publish("news", "after".into()).await;
     assert_eq!(there.event().await, publication("news", "after"));

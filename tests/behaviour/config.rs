@@ -15,13 +15,13 @@ mod token;
 
 use std::process::Output;
 
-use testkit::node::{outcome, tidegate};
+use testkit::node::{run_to_end, tidegate};
 
 /// Runs the command in this environment.
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = tidegate(arguments);
     command.envs(environment.iter().copied());
-    outcome(command).await
+    run_to_end(command).await
 }
 
 fn stdout(output: &Output) -> String {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use testkit::authority::Authority;
 use testkit::cluster::{Cluster, MASTERS};
 use testkit::eventually;
-use testkit::node::{outcome, tidegate};
+use testkit::node::{run_to_end, tidegate};
 use testkit::redis::{Redis, free_address};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -58,7 +58,7 @@ async fn doctor(settings: &[&str]) -> Report {
 }
 
 async fn report(command: Command) -> Report {
-    let output = outcome(command).await;
+    let output = run_to_end(command).await;
     let json = serde_json::from_slice(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
     Report { code: output.status.code(), json: json.unwrap_or_else(|_| panic!("{stderr}")) }
@@ -72,12 +72,12 @@ fn url(redis: &Redis) -> String {
 async fn apply_remedy(redis: &Redis, report: &Report, subject: &str) {
     let command = report.command(subject);
     let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-    let () = redis.ask(&arguments).await;
+    let () = redis.query(&arguments).await;
 }
 
 #[tokio::test]
 async fn doctor_prints_findings_by_part_and_ends_with_a_summary() {
-    let output = outcome(tidegate(&["doctor", "--set", "session.ping_interval=60s"])).await;
+    let output = run_to_end(tidegate(&["doctor", "--set", "session.ping_interval=60s"])).await;
     let text = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.starts_with("Host\n") && text.contains("\nConfiguration\n"), "{text}");
@@ -88,14 +88,14 @@ async fn doctor_prints_findings_by_part_and_ends_with_a_summary() {
 
 #[tokio::test]
 async fn doctor_exits_with_2_on_a_configuration_fault() {
-    let output = outcome(tidegate(&["doctor", "--set", "session.ping_interval=never"])).await;
+    let output = run_to_end(tidegate(&["doctor", "--set", "session.ping_interval=never"])).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
 }
 
 #[tokio::test]
 async fn doctor_finds_redis_faults_and_its_remedies_remove_them() {
-    let mut redis = Redis::absent();
+    let mut redis = Redis::stopped();
     let faults = [
         ["--maxmemory", "100mb"],
         ["--maxmemory-policy", "allkeys-lru"],
@@ -117,7 +117,7 @@ async fn doctor_finds_redis_faults_and_its_remedies_remove_them() {
     for subject in ["maxmemory-policy", "output buffer limit", "quiet connections", "persistence"] {
         apply_remedy(&redis, &faulty, subject).await;
     }
-    let () = redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    let () = redis.query(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
     let healthy = doctor(&[&url, HISTORY]).await;
     let of_redis = healthy.json["parts"][1]["findings"].as_array().expect("findings");
     // The round trip time depends on the test machine.
@@ -125,16 +125,16 @@ async fn doctor_finds_redis_faults_and_its_remedies_remove_them() {
     assert!(others.all(|it| it["level"] == "ok"), "{:#}", healthy.json);
     assert_eq!(healthy.code, Some(0), "{:#}", healthy.json);
     // `doctor` leaves no key and no function in Redis.
-    assert_eq!(redis.ask::<u64>(&["DBSIZE"]).await, 0);
-    assert_eq!(redis.ask::<Vec<String>>(&["FUNCTION", "LIST"]).await, Vec::<String>::new());
+    assert_eq!(redis.query::<u64>(&["DBSIZE"]).await, 0);
+    assert_eq!(redis.query::<Vec<String>>(&["FUNCTION", "LIST"]).await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn doctor_reports_a_replica_as_a_problem_and_counts_a_masters_replicas() {
     // The master starts the replication at once instead of waiting for further replicas.
-    let mut master = Redis::absent_with(&["--repl-diskless-sync-delay", "0"]);
+    let mut master = Redis::stopped_with(&["--repl-diskless-sync-delay", "0"]);
     master.run().await;
-    let mut replica = Redis::absent();
+    let mut replica = Redis::stopped();
     let of = [master.address.ip().to_string(), master.address.port().to_string()];
     replica.run_with(&["--replicaof".to_owned(), of[0].clone(), of[1].clone()]).await;
     let report = doctor(&[&url(&replica)]).await;
@@ -205,12 +205,12 @@ async fn doctor_tells_a_server_that_is_not_the_configured_kind_from_an_absent_on
 #[tokio::test]
 async fn doctor_reports_an_authority_certificate_used_as_a_server_certificate() {
     let authority = Authority::create();
-    let identity = authority.signs_authority("authority");
+    let identity = authority.issue_authority("authority");
     let path = |path: &Path| path.to_str().expect("a path").to_owned();
     let shown = ["--tls-cert-file", &path(&identity.cert), "--tls-key-file", &path(&identity.key)];
-    let (mut redis, encrypted) = Redis::absent_with_tls(&authority, &shown);
+    let (mut redis, encrypted) = Redis::stopped_with_tls(&authority, &shown);
     redis.run().await;
-    let trusted = format!("broker.ca_file={}", authority.file().display());
+    let trusted = format!("broker.ca_file={}", authority.certificate_file().display());
     let report = doctor(&[&format!("broker.url=rediss://{encrypted}"), &trusted]).await;
     let found = report.of("connection");
     let measured = found["measured"].to_string();
@@ -230,7 +230,7 @@ async fn doctor_names_the_permissions_that_a_redis_user_lacks() {
     let rules: Vec<&str> = ["ACL", "SETUSER", "gate"].into_iter().chain(least.split(' ')).collect();
     // Before 7.2 there is no CLIENT SETINFO.
     let rules: Vec<&str> = rules.into_iter().filter(|it| *it != "+client|setinfo").collect();
-    let () = redis.ask(&rules).await;
+    let () = redis.query(&rules).await;
     let url = format!("broker.url=redis://gate:hush@{address}");
     let least = doctor(&[&url]).await;
     assert_eq!(least.code, Some(0), "{:#}", least.json);

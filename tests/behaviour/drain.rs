@@ -11,7 +11,7 @@ use testkit::client::Client;
 use testkit::eventually;
 use testkit::node::Node;
 use testkit::process::Signal;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 use testkit::redis::Redis;
 use tokio::net::TcpStream;
 
@@ -19,7 +19,7 @@ const CLIENTS: usize = 40;
 
 #[tokio::test]
 async fn a_drain_closes_all_connections_with_1012_over_the_period_and_the_node_exits_with_0() {
-    let mut node = Node::alone(&["drain.delay=0s", "drain.period=1s"]).await;
+    let mut node = Node::standalone(&["drain.delay=0s", "drain.period=1s"]).await;
     let mut closing = Vec::new();
     for number in 0..CLIENTS {
         let mut client = match number % 2 {
@@ -27,7 +27,7 @@ async fn a_drain_closes_all_connections_with_1012_over_the_period_and_the_node_e
             _ => Client::subscribed(&node, "news").await,
         };
         closing.push(tokio::spawn(async move {
-            let code = u16::from(client.is_closed().await.code);
+            let code = u16::from(client.receive_close().await.code);
             (code, Instant::now())
         }));
     }
@@ -48,34 +48,34 @@ async fn a_drain_closes_all_connections_with_1012_over_the_period_and_the_node_e
 
 #[tokio::test]
 async fn after_sigterm_a_node_is_unready_at_once_and_still_serves_during_the_delay() {
-    let mut node = Node::alone(&["drain.delay=2s", "drain.period=100ms"]).await;
+    let mut node = Node::standalone(&["drain.delay=2s", "drain.period=100ms"]).await;
     let mut client = Client::plain(&node, "news").await;
     let signalled = Instant::now();
     node.signal(Signal::TERM);
-    node.becomes_unready().await;
+    node.wait_until_unready().await;
     assert!(signalled.elapsed() < Duration::from_secs(1), "{:?}", signalled.elapsed());
     let answer = node.get("/readyz").await.json();
     assert!(answer["reasons"][0].as_str().expect("a reason").contains("drain"), "{answer}");
     assert_eq!(node.get("/healthz").await.status, 200);
 
     let mut late = Client::plain(&node, "news").await;
-    client.say("still served").await;
-    assert_eq!(late.hears_text().await, "still served");
+    client.send("still served").await;
+    assert_eq!(late.receive_text().await, "still served");
 
-    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert_eq!(u16::from(client.receive_close().await.code), 1012);
     assert!(
         signalled.elapsed() >= Duration::from_secs(2),
         "closed after {:?}",
         signalled.elapsed()
     );
-    assert_eq!(u16::from(late.is_closed().await.code), 1012);
+    assert_eq!(u16::from(late.receive_close().await.code), 1012);
     drop((client, late));
     assert_eq!(node.process.exit_code().await, 0);
 }
 
 #[tokio::test]
 async fn a_draining_node_refuses_new_connections_after_the_delay() {
-    let node = Node::alone(&["drain.delay=0s", "drain.period=10s"]).await;
+    let node = Node::standalone(&["drain.delay=0s", "drain.period=10s"]).await;
     let _clients = [Client::plain(&node, "news").await, Client::plain(&node, "news").await];
     node.signal(Signal::TERM);
     eventually("connections to be refused", async || {
@@ -87,10 +87,10 @@ async fn a_draining_node_refuses_new_connections_after_the_delay() {
 
 #[tokio::test]
 async fn sigint_skips_the_drain_delay() {
-    let mut node = Node::alone(&["drain.delay=1h", "drain.period=100ms"]).await;
+    let mut node = Node::standalone(&["drain.delay=1h", "drain.period=100ms"]).await;
     let mut client = Client::plain(&node, "news").await;
     node.signal(Signal::INT);
-    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert_eq!(u16::from(client.receive_close().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
 }
@@ -98,20 +98,20 @@ async fn sigint_skips_the_drain_delay() {
 #[tokio::test]
 async fn a_second_signal_ends_a_draining_node_at_once() {
     for second in [Signal::TERM, Signal::INT] {
-        let mut node = Node::alone(&["drain.delay=1h", "drain.period=1h"]).await;
-        let mut raw = Raw::open(&node, "/ws/news").await;
+        let mut node = Node::standalone(&["drain.delay=1h", "drain.period=1h"]).await;
+        let mut raw = RawClient::open(&node, "/ws/news").await;
         node.signal(Signal::TERM);
-        node.becomes_unready().await;
+        node.wait_until_unready().await;
         node.signal(second);
         node.process.exit_code().await;
-        raw.is_cut_off().await;
+        raw.read_to_end().await;
     }
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_answer_the_close_does_not_delay_the_nodes_exit() {
-    let mut node = Node::alone(&["drain.delay=0s", "drain.period=100ms"]).await;
-    let mut raw = Raw::open(&node, "/ws/news").await;
+    let mut node = Node::standalone(&["drain.delay=0s", "drain.period=100ms"]).await;
+    let mut raw = RawClient::open(&node, "/ws/news").await;
     node.signal(Signal::TERM);
     assert_eq!(raw.frame().await.close_code(), 1012);
     assert_eq!(node.process.exit_code().await, 0);
@@ -119,7 +119,7 @@ async fn a_client_that_does_not_answer_the_close_does_not_delay_the_nodes_exit()
 
 #[tokio::test]
 async fn a_node_without_connections_exits_at_once_when_it_drains() {
-    let mut node = Node::alone(&["drain.delay=0s", "drain.period=1h"]).await;
+    let mut node = Node::standalone(&["drain.delay=0s", "drain.period=1h"]).await;
     node.signal(Signal::TERM);
     assert_eq!(node.process.exit_code().await, 0);
 }
@@ -132,24 +132,24 @@ async fn a_fleet_keeps_delivering_after_one_of_its_nodes_drained() {
     let mut draining = Client::plain(&a, "news").await;
     let mut remaining = Client::plain(&b, "news").await;
     a.signal(Signal::TERM);
-    assert_eq!(u16::from(draining.is_closed().await.code), 1012);
+    assert_eq!(u16::from(draining.receive_close().await.code), 1012);
     drop(draining);
     assert_eq!(a.process.exit_code().await, 0);
     let mut returned = Client::plain(&b, "news").await;
-    returned.say("back").await;
-    assert_eq!(remaining.hears_text().await, "back");
+    returned.send("back").await;
+    assert_eq!(remaining.receive_text().await, "back");
     assert_eq!(redis.subscribers("news").await, 1);
 }
 
 #[tokio::test]
 async fn a_draining_node_answers_upgrades_on_open_http_connections_with_503_and_closes() {
-    let mut node = Node::alone(&["drain.delay=1h", "drain.period=4s"]).await;
+    let mut node = Node::standalone(&["drain.delay=1h", "drain.period=4s"]).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         clients.push(Client::plain(&node, "news").await);
     }
     // A balancer keeps idle connections to the node: one has carried a request, the other has not.
-    let (mut used, mut unused) = (Raw::connect(&node).await, Raw::connect(&node).await);
+    let (mut used, mut unused) = (RawClient::connect(&node).await, RawClient::connect(&node).await);
     let page = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     used.send(page).await;
     assert_eq!(used.response().await.status, 200);
@@ -157,7 +157,7 @@ async fn a_draining_node_answers_upgrades_on_open_http_connections_with_503_and_
     used.send(page).await;
     assert_eq!(used.response().await.status, 200, "a request during the delay");
     node.signal(Signal::INT);
-    node.metric_becomes("tidegate_drain_phase", 2.).await;
+    node.wait_for_metric("tidegate_drain_phase", 2.).await;
     for connection in [&mut used, &mut unused] {
         connection.send(upgrade("/ws/news", "")).await;
         let answer = connection.response().await;
@@ -165,11 +165,11 @@ async fn a_draining_node_answers_upgrades_on_open_http_connections_with_503_and_
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(answer.header("connection"), Some("close"));
         assert_eq!(answer.json()["error"]["code"], "unavailable");
-        connection.ends().await;
+        connection.expect_end().await;
     }
     assert_eq!(node.metric("tidegate_rejected_total{reason=\"draining\"}").await, 2.);
     for client in &mut clients {
-        assert_eq!(u16::from(client.is_closed().await.code), 1012);
+        assert_eq!(u16::from(client.receive_close().await.code), 1012);
     }
     drop(clients);
     assert_eq!(node.process.exit_code().await, 0);

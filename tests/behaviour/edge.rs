@@ -9,18 +9,18 @@ mod proxy_header;
 
 use testkit::http::Response;
 use testkit::node::Node;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 
 /// The answer to this request.
 async fn answer(node: &Node, request: impl AsRef<[u8]>) -> Response {
-    let mut raw = Raw::connect(node).await;
+    let mut raw = RawClient::connect(node).await;
     raw.send(request).await;
     raw.response().await
 }
 
 /// The status of an upgrade requested from this address with more header lines, each with its `\r\n`.
 async fn status_from(node: &Node, address: &str, more: &str) -> u16 {
-    let mut raw = Raw::from(node, address).await;
+    let mut raw = RawClient::connect_from(node, address).await;
     // The node may refuse the connection before it has read the request.
     let _ = raw.try_send(upgrade("/ws/news", more)).await;
     raw.response().await.status

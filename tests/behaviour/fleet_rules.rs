@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use testkit::client::Client;
 use testkit::cluster::Cluster;
 use testkit::eventually;
-use testkit::node::{Node, outcome, tidegate};
+use testkit::node::{Node, run_to_end, tidegate};
 use testkit::process::{Process, Signal};
 use testkit::redis::Redis;
 
@@ -19,7 +19,7 @@ const OFF: &str = r#"rules=[{pattern="**"}]"#;
 /// The code of the installed function library. None: it is not installed.
 async fn functions(redis: &Redis) -> Option<String> {
     let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
-    let libraries: Vec<HashMap<String, Value>> = redis.ask(&list).await;
+    let libraries: Vec<HashMap<String, Value>> = redis.query(&list).await;
     let code = libraries.into_iter().next()?.remove("library_code").expect("it has a text");
     Some(redis::from_redis_value(code).expect("a text is a string"))
 }
@@ -40,8 +40,8 @@ impl Reloaded {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("tidegate.toml");
         std::fs::write(&path, rules).expect("the file is written");
-        let node = Node::configured(&path, &[&format!("broker.url={url}")]).await;
-        node.becomes_ready().await;
+        let node = Node::with_config_file(&path, &[&format!("broker.url={url}")]).await;
+        node.wait_until_ready().await;
         Self { node, path, _directory: directory }
     }
 
@@ -58,7 +58,7 @@ impl Reloaded {
 /// Publishes, and returns the position if the channel keeps history.
 async fn publish(client: &mut Client, channel: &str, data: u64) -> Option<String> {
     let command = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
-    let answer = client.ask(command).await;
+    let answer = client.request(command).await;
     assert_eq!(answer["type"], "published", "{answer}");
     answer["position"].as_str().map(str::to_owned)
 }
@@ -67,7 +67,7 @@ async fn publish(client: &mut Client, channel: &str, data: u64) -> Option<String
 async fn recovered(node: &Node, since: &str) -> serde_json::Value {
     let mut client = Client::json(node).await;
     let command = json!({"type": "subscribe", "id": 1, "channel": "h", "since": since});
-    client.ask(command).await["recovered"].clone()
+    client.request(command).await["recovered"].clone()
 }
 
 fn epoch(position: &str) -> &str {
@@ -97,7 +97,7 @@ async fn no_command_line_tool_changes_the_rules_of_a_running_fleet() {
         // Without rules, with rules other than the fleet's, and with the fleet's.
         for rules in [OFF, r#"rules=[{pattern="h",history={size=1,age="1s"}}]"#, ON] {
             let arguments = [command, &["--set", &broker, "--set", rules]].concat();
-            let ended = outcome(tidegate(&arguments)).await;
+            let ended = run_to_end(tidegate(&arguments)).await;
             assert!(ended.status.success(), "{ended:?}");
             let has_position = String::from_utf8_lossy(&ended.stdout).contains("\"position\"");
             assert_eq!(has_position, command[0] == "publish", "{rules}: {ended:?}");
@@ -110,7 +110,7 @@ async fn no_command_line_tool_changes_the_rules_of_a_running_fleet() {
     assert_eq!(subscribe.exit_code().await, 0);
     assert_eq!(functions(&redis).await, Some(installed));
     // The history holds the command's publications and continues in the same epoch.
-    let answer = client.ask(json!({"type": "history", "id": 3, "channel": "h"})).await;
+    let answer = client.request(json!({"type": "history", "id": 3, "channel": "h"})).await;
     let kept = answer["publications"].as_array().expect("a list");
     let texts = kept.iter().filter(|it| it["text"] == "of a command").count();
     assert_eq!((kept.len(), texts), (4, 3), "{answer}");
@@ -122,14 +122,14 @@ async fn no_command_line_tool_changes_the_rules_of_a_running_fleet() {
 #[tokio::test]
 async fn the_publish_command_works_without_installed_functions_and_installs_none() {
     let redis = Redis::start().await;
-    let mut listener = redis.listener("h").await;
+    let mut listener = redis.subscriber("h").await;
     let broker = format!("broker.url={}", redis.url());
     let command = ["publish", "h", "alone", "--set", &broker, "--set", ON];
-    let ended = outcome(tidegate(&command)).await;
+    let ended = run_to_end(tidegate(&command)).await;
     assert!(ended.status.success(), "{ended:?}");
-    assert!(listener.hears().await.ends_with(b"alone"));
+    assert!(listener.receive().await.ends_with(b"alone"));
     // Neither the fleet's functions nor the function that returns the fleet's secret.
-    let libraries: Vec<Value> = redis.ask(&["FUNCTION", "LIST"]).await;
+    let libraries: Vec<Value> = redis.query(&["FUNCTION", "LIST"]).await;
     assert_eq!(libraries, [], "the command installed functions");
 }
 
@@ -141,7 +141,7 @@ async fn nodes_on_redis_adopt_rules_installed_by_another_node_and_begin_one_hist
 
 #[tokio::test]
 async fn nodes_on_a_cluster_adopt_rules_installed_by_another_node_and_begin_one_history() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Cluster::without_replicas().await;
     adopt_rules_and_begin_one_history(&cluster.url()).await;
 }
 
@@ -193,21 +193,21 @@ async fn publications_of_a_node_paused_during_a_rules_change_begin_a_new_history
     let (first, second) = (Reloaded::on(&redis, OFF).await, Reloaded::on(&redis, OFF).await);
     let mut here = Client::json(&first.node).await;
     let mut there = Client::json(&second.node).await;
-    let mut listener = redis.listener("h").await;
+    let mut listener = redis.subscriber("h").await;
     second.node.signal(Signal::STOP);
     first.reload(ON).await;
     let start = eventually("a history", async || publish(&mut here, "h", 1).await).await;
     // These commands are in the node's socket before the message about the new rules is.
     for data in 0..50 {
         let command = json!({"type": "publish", "id": data, "channel": "h", "data": data});
-        there.command(command).await;
+        there.send_command(command).await;
     }
     second.node.signal(Signal::CONT);
     let mut bypassed_history = false;
     for data in 0..50 {
         bypassed_history |= there.answer(data).await["position"].is_null();
     }
-    drop(listener.hears().await);
+    drop(listener.receive().await);
     if bypassed_history {
         // Once the node has learned of the rules, `recovered` is never true for the older position.
         eventually("a new epoch", async || {
@@ -227,7 +227,7 @@ async fn no_client_is_recovered_after_another_node_has_switched_history_off() {
     let (first, second) = (Reloaded::on(&redis, ON).await, Reloaded::on(&redis, ON).await);
     let mut client = Client::json(&second.node).await;
     let mut listener = Client::json(&second.node).await;
-    listener.ask(json!({"type": "subscribe", "id": 1, "channel": "h"})).await;
+    listener.request(json!({"type": "subscribe", "id": 1, "channel": "h"})).await;
     let since = publish(&mut client, "h", 1).await.expect("a position");
     assert_eq!(recovered(&second.node, &since).await, true);
     first.reload(OFF).await;
@@ -245,13 +245,13 @@ async fn doctor_reports_a_fleet_with_the_same_prefix_in_another_database() {
     let doctor = async |database: u32, rules: &str| {
         let broker = format!("broker.url={}/{database}", redis.url());
         let command = ["doctor", "--set", &broker, "--set", prefix, "--set", rules];
-        String::from_utf8(outcome(tidegate(&command)).await.stdout).expect("it is text")
+        String::from_utf8(run_to_end(tidegate(&command)).await.stdout).expect("it is text")
     };
     let healthy = doctor(0, ON).await;
     assert!(healthy.contains("those of this configuration are installed"), "{healthy}");
     assert!(!healthy.contains("other rules than"), "{healthy}");
-    let staging = Node::at(&format!("{}/3", redis.url()), &[ON, prefix]).await;
-    staging.becomes_ready().await;
+    let staging = Node::start_at(&format!("{}/3", redis.url()), &[ON, prefix]).await;
+    staging.wait_until_ready().await;
     let by = functions(&redis).await.expect("the functions are installed");
     assert!(by.contains("\"database\":3"), "the later node has not replaced the rules");
     let faulty = doctor(0, ON).await;
@@ -313,7 +313,7 @@ async fn a_metric_and_the_log_report_that_another_node_replaced_the_rules() {
 #[tokio::test]
 async fn a_database_other_than_0_requires_a_prefix_of_its_own() {
     let refused = ["check", "--set", "broker.url=redis://127.0.0.1/3"];
-    let ended = outcome(tidegate(&refused)).await;
+    let ended = run_to_end(tidegate(&refused)).await;
     assert_eq!(ended.status.code(), Some(2));
     let fault = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(fault.contains("broker.prefix") && fault.contains("\"tidegate3:\""), "{fault}");
@@ -321,7 +321,7 @@ async fn a_database_other_than_0_requires_a_prefix_of_its_own() {
         [("redis://127.0.0.1/3", "tidegate3:"), ("redis://127.0.0.1/0", "tidegate:")]
     {
         let (url, prefix) = (format!("broker.url={url}"), format!("broker.prefix={prefix}"));
-        let ended = outcome(tidegate(&["check", "--set", &url, "--set", &prefix])).await;
+        let ended = run_to_end(tidegate(&["check", "--set", &url, "--set", &prefix])).await;
         assert!(ended.status.success(), "{ended:?}");
     }
 }

@@ -9,11 +9,11 @@ mod timeout;
 
 use testkit::http::Response;
 use testkit::node::Node;
-use testkit::raw::Raw;
+use testkit::raw::RawClient;
 
 /// The answer to this request.
 async fn answer(node: &Node, request: impl AsRef<[u8]>) -> Response {
-    let mut raw = Raw::connect(node).await;
+    let mut raw = RawClient::connect(node).await;
     raw.send(request).await;
     raw.response().await
 }

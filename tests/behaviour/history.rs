@@ -63,7 +63,7 @@ impl fmt::Display for Position {
 async fn publish(client: &mut Client, channel: &str, data: impl Into<Value>) -> Position {
     let data = data.into();
     let command = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
-    let answer = client.ask(command).await;
+    let answer = client.request(command).await;
     assert_eq!(answer["type"], "published", "{answer}");
     Position::of(&answer)
 }
@@ -83,7 +83,7 @@ async fn publish_all(
 
 /// Subscribes; where the channel stands.
 async fn subscribe(client: &mut Client, channel: &str) -> Position {
-    let answer = client.ask(json!({"type": "subscribe", "id": 1, "channel": channel})).await;
+    let answer = client.request(json!({"type": "subscribe", "id": 1, "channel": channel})).await;
     let position = Position::of(&answer);
     let due = json!({
         "type": "subscribed", "id": 1, "channel": channel, "position": position.to_string(),
@@ -95,7 +95,9 @@ async fn subscribe(client: &mut Client, channel: &str) -> Position {
 /// Subscribes to go on from a position. The next event is the answer.
 async fn resume(client: &mut Client, channel: &str, since: Position) -> Value {
     let since = since.to_string();
-    client.command(json!({"type": "subscribe", "id": 1, "channel": channel, "since": since})).await;
+    client
+        .send_command(json!({"type": "subscribe", "id": 1, "channel": channel, "since": since}))
+        .await;
     client.event().await
 }
 

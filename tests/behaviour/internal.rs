@@ -60,7 +60,7 @@ fn full_name(metric: &str) -> String {
 
 #[tokio::test]
 async fn every_metric_is_there_from_the_start_at_zero() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let response = node.get("/metrics").await;
     assert!(response.header("content-type").expect("a type").starts_with("text/plain"));
     let text = response.text();
@@ -87,7 +87,7 @@ async fn every_metric_is_there_from_the_start_at_zero() {
 
 #[tokio::test]
 async fn labels_are_there_from_the_start() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for sample in [
         r#"connections{protocol="plain",transport="websocket"}"#,
         r#"connections{protocol="json",transport="websocket"}"#,
@@ -112,12 +112,12 @@ async fn what_happens_is_counted() {
     let before = series(&node).await;
     let mut plain = Client::plain(&node, "secret-channel").await;
     let mut json = Client::subscribed(&node, "secret-channel").await;
-    plain.say("one").await;
+    plain.send("one").await;
     json.event().await;
-    plain.hears().await;
+    plain.receive().await;
     json.publish("secret-channel", 2.into()).await;
     json.event().await;
-    plain.hears().await;
+    plain.receive().await;
     for (metric, value) in [
         (r#"connections{protocol="plain",transport="websocket"}"#, 1.),
         (r#"connections{protocol="json",transport="websocket"}"#, 1.),
@@ -136,7 +136,7 @@ async fn what_happens_is_counted() {
         ("delivery_duration_seconds_count", 2.),
         ("broker_up", 1.),
     ] {
-        node.metric_becomes(&full_name(metric), value).await;
+        node.wait_for_metric(&full_name(metric), value).await;
     }
     assert!(node.metric("tidegate_received_bytes_total").await > 0.);
     assert!(node.metric("tidegate_sent_bytes_total").await > 0.);
@@ -145,9 +145,9 @@ async fn what_happens_is_counted() {
 
     plain.close().await;
     drop(json);
-    node.metric_becomes("tidegate_connections", 0.).await;
-    node.metric_becomes("tidegate_connections_closed_total", 2.).await;
-    node.metric_becomes("tidegate_subscriptions", 0.).await;
+    node.wait_for_metric("tidegate_connections", 0.).await;
+    node.wait_for_metric("tidegate_connections_closed_total", 2.).await;
+    node.wait_for_metric("tidegate_subscriptions", 0.).await;
     assert_eq!(series(&node).await, before, "no series came or went with what happened");
 }
 
@@ -160,10 +160,10 @@ async fn series(node: &Node) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn prometheus_own_tool_finds_no_fault() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::plain(&node, "news").await;
-    client.say("something to count").await;
-    client.hears().await;
+    client.send("something to count").await;
+    client.receive().await;
     let metrics = node.get("/metrics").await.body;
     let mut command = tokio::process::Command::new("promtool");
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -181,7 +181,7 @@ async fn prometheus_own_tool_finds_no_fault() {
 
 #[tokio::test]
 async fn other_paths_and_methods_are_refused_as_json() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for path in ["/", "/ws/news", "/api", "/api/", "/nothing"] {
         let response = node.get(path).await;
         assert_eq!(response.status, 404, "{path}");

@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 use testkit::client::Client;
-use testkit::fleet::{Broker, of_simple_brokers};
-use testkit::raw::{Raw, text};
+use testkit::fleet::{Broker, for_simple_brokers};
+use testkit::raw::{RawClient, text};
 
-of_simple_brokers!(who_stops_reading_later_hears_the_newest, who_keeps_up_hears_every_one,);
+for_simple_brokers!(who_stops_reading_later_hears_the_newest, who_keeps_up_hears_every_one,);
 
 const RULES: &str = r#"rules=[{pattern="price:*",delivery="latest"},{pattern="**"}]"#;
 const SKIPPED: &str = "tidegate_publications_skipped_total";
@@ -20,10 +20,10 @@ const PAYLOAD_BYTES: usize = 16 << 10;
 async fn who_stops_reading_later_hears_the_newest(broker: Broker) {
     let fleet = broker.fleet(&[RULES, "session.queue_bytes_max=64KiB"]).await;
     let [a, b] = fleet.nodes();
-    let mut slow = Raw::narrow(a, "/ws").await;
+    let mut slow = RawClient::with_small_buffer(a, "/ws").await;
     slow.message().await;
     slow.send(text(r#"{"type":"subscribe","id":1,"channel":"price:1"}"#)).await;
-    slow.hears_text(r#"{"type":"subscribed","id":1,"channel":"price:1"}"#).await;
+    slow.expect_text(r#"{"type":"subscribed","id":1,"channel":"price:1"}"#).await;
     let mut publisher = Client::json(b).await;
     let filler = "x".repeat(PAYLOAD_BYTES);
     let mut sent = 0;
@@ -44,9 +44,9 @@ async fn who_stops_reading_later_hears_the_newest(broker: Broker) {
         last = number;
     }
     publisher.publish("price:1", json!("live")).await;
-    slow.hears_text(r#"{"type":"publication","channel":"price:1","data":"live"}"#).await;
+    slow.expect_text(r#"{"type":"publication","channel":"price:1","data":"live"}"#).await;
     assert_eq!(fleet.metric(SLOW).await, 0.);
-    a.metric_becomes("tidegate_outbound_queue_bytes", 0.).await;
+    a.wait_for_metric("tidegate_outbound_queue_bytes", 0.).await;
 }
 
 async fn who_keeps_up_hears_every_one(broker: Broker) {

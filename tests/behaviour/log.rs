@@ -8,17 +8,17 @@ use std::process::{Command, Stdio};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use testkit::client::Client;
-use testkit::node::{Node, outcome, tidegate};
+use testkit::node::{Node, run_to_end, tidegate};
 use testkit::process::Signal;
-use testkit::raw::Raw;
+use testkit::raw::RawClient;
 use testkit::{eventually, soon};
 
 const DROPPED: &str = "tidegate_log_lines_dropped_total";
 
 /// Makes a node log more than there is room for while standard error is not read.
 async fn log_is_full(node: &Node) {
-    node.process.leave_stderr_unread(true);
-    let mut raw = Raw::connect(node).await;
+    node.process.pause_stderr(true);
+    let mut raw = RawClient::connect(node).await;
     eventually("log lines to be dropped", async || {
         for _ in 0..200 {
             raw.send("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -33,18 +33,18 @@ async fn log_is_full(node: &Node) {
 
 #[tokio::test]
 async fn a_log_that_nobody_reads_holds_no_node_up() {
-    let node = Node::alone(&["telemetry.log_level=trace"]).await;
+    let node = Node::standalone(&["telemetry.log_level=trace"]).await;
     assert_eq!(node.metric(DROPPED).await, 0.);
     log_is_full(&node).await;
     assert_eq!(node.get("/healthz").await.status, 200);
     let mut clients = Vec::new();
     for _ in 0..17 {
         let mut client = Client::json(&node).await;
-        let pong = client.ask(json!({"type": "ping", "id": 1})).await;
+        let pong = client.request(json!({"type": "ping", "id": 1})).await;
         assert_eq!(pong, json!({"type": "pong", "id": 1}));
         clients.push(client);
     }
-    node.process.leave_stderr_unread(false);
+    node.process.pause_stderr(false);
     let told = eventually("the node to tell what it dropped", async || {
         let told: Vec<Value> = node
             .process
@@ -68,11 +68,12 @@ async fn a_log_that_nobody_reads_holds_no_node_up() {
 #[tokio::test]
 async fn a_node_whose_log_nobody_reads_drains_and_ends_in_time() {
     let mut node =
-        Node::alone(&["telemetry.log_level=trace", "drain.delay=0s", "drain.period=100ms"]).await;
+        Node::standalone(&["telemetry.log_level=trace", "drain.delay=0s", "drain.period=100ms"])
+            .await;
     let mut client = Client::plain(&node, "news").await;
     log_is_full(&node).await;
     node.signal(Signal::TERM);
-    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert_eq!(u16::from(client.receive_close().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
 }
@@ -91,7 +92,7 @@ async fn a_configuration_error_is_no_reason_to_wait_for_ever() {
 
 #[tokio::test]
 async fn the_last_lines_are_written_before_it_ends() {
-    let faulty = outcome(tidegate(&["serve", "--set", "no.such=key"])).await;
+    let faulty = run_to_end(tidegate(&["serve", "--set", "no.such=key"])).await;
     assert!(String::from_utf8_lossy(&faulty.stderr).contains("no.such"));
     let ended = |node: Node, last: &'static str| async move {
         eventually(last, async || {
@@ -99,13 +100,13 @@ async fn the_last_lines_are_written_before_it_ends() {
         })
         .await;
     };
-    let mut node = Node::alone(&["drain.delay=0s"]).await;
+    let mut node = Node::standalone(&["drain.delay=0s"]).await;
     node.signal(Signal::TERM);
     assert_eq!(node.process.exit_code().await, 0);
     ended(node, "\"stopped\"").await;
-    let mut node = Node::alone(&["drain.delay=1h"]).await;
+    let mut node = Node::standalone(&["drain.delay=1h"]).await;
     node.signal(Signal::TERM);
-    node.becomes_unready().await;
+    node.wait_until_unready().await;
     node.signal(Signal::TERM);
     assert_eq!(node.process.exit_code().await, 1);
     ended(node, "stopped at once").await;
@@ -117,7 +118,7 @@ async fn a_file_that_cannot_be_read_to_its_end_holds_up_only_the_reload() {
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, "[drain]\ndelay = \"0s\"\nperiod = \"100ms\"\n").unwrap();
     let mut node = Node::with_one_worker(&file).await;
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     let mut client = Client::json(&node).await;
     // Reading a pipe waits for its other end, as reading a file waits for a server that is away.
     let pipe = directory.path().join("pipe");
@@ -125,11 +126,11 @@ async fn a_file_that_cannot_be_read_to_its_end_holds_up_only_the_reload() {
     assert!(made.success());
     std::fs::rename(&pipe, &file).unwrap();
     let held = eventually("the node to read the file", async || write_end(&file)).await;
-    let pong = client.ask(json!({"type": "ping", "id": 1})).await;
+    let pong = client.request(json!({"type": "ping", "id": 1})).await;
     assert_eq!(pong, json!({"type": "pong", "id": 1}));
     assert_eq!(node.get("/healthz").await.status, 200);
     node.signal(Signal::TERM);
-    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert_eq!(u16::from(client.receive_close().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
     drop(held);

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::client::{Client, publication};
 use testkit::eventually;
-use testkit::fleet::{Broker, Fleet, of_every_broker};
+use testkit::fleet::{Broker, Fleet, for_every_broker};
 use testkit::node::Node;
-use testkit::redis::{Listener, Redis};
+use testkit::redis::{Redis, RedisSubscriber};
 
-of_every_broker!(
+for_every_broker!(
     sessions_of_all_nodes_and_protocols_are_counted,
     what_it_did_before_is_in_the_answer,
     only_the_first_session_joins,
@@ -27,7 +27,7 @@ const NO_GRACE: &str = "presence.grace=0s";
 
 /// The members of a channel, as a session asks.
 async fn asked(client: &mut Client, channel: &str) -> Value {
-    let mut answer = client.ask(json!({"type": "presence", "id": 5, "channel": channel})).await;
+    let mut answer = client.request(json!({"type": "presence", "id": 5, "channel": channel})).await;
     let members = answer["members"].take();
     let due = json!({"type": "presence", "id": 5, "channel": channel, "members": null});
     assert_eq!(answer, due);
@@ -77,7 +77,7 @@ async fn sessions_of_all_nodes_and_protocols_are_counted(broker: Broker) {
 
     plain.close().await;
     becomes(&fleet, "p:1", 2).await;
-    here.ask(json!({"type": "unsubscribe", "id": 3, "channel": "p:1"})).await;
+    here.request(json!({"type": "unsubscribe", "id": 3, "channel": "p:1"})).await;
     becomes(&fleet, "p:1", 1).await;
     // As one that lost its network, not as one that says good-bye.
     drop(there);
@@ -94,7 +94,7 @@ async fn what_it_did_before_is_in_the_answer(broker: Broker) {
     for _ in 0..20 {
         client.subscribe("p:1").await;
         assert_eq!(asked(&mut client, "p:1").await, sessions(1));
-        client.ask(json!({"type": "unsubscribe", "id": 3, "channel": "p:1"})).await;
+        client.request(json!({"type": "unsubscribe", "id": 3, "channel": "p:1"})).await;
         assert_eq!(asked(&mut client, "p:1").await, sessions(0));
     }
 }
@@ -107,7 +107,7 @@ async fn only_the_first_session_joins(broker: Broker) {
     assert_eq!(first.event().await, json!({"type": "join", "channel": "p:1", "user": null}));
     let mut second = Client::subscribed(b, "p:1").await;
     becomes(&fleet, "p:1", 2).await;
-    second.ask(json!({"type": "unsubscribe", "id": 3, "channel": "p:1"})).await;
+    second.request(json!({"type": "unsubscribe", "id": 3, "channel": "p:1"})).await;
     becomes(&fleet, "p:1", 1).await;
     second.publish("p:1", json!("next")).await;
     assert_eq!(first.event().await, publication("p:1", "next"));
@@ -138,7 +138,7 @@ async fn where_none_is_kept_it_is_not_found(broker: Broker) {
     let [a, _] = fleet.nodes();
     let mut client = Client::json(a).await;
     for (channel, why) in [("h:1", r#"the rule "h:*""#), ("news", r#"the rule "news""#)] {
-        let answer = client.ask(json!({"type": "presence", "id": 5, "channel": channel})).await;
+        let answer = client.request(json!({"type": "presence", "id": 5, "channel": channel})).await;
         assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("not_found")));
         assert_eq!((&answer["channel"], &answer["temporary"]), (&json!(channel), &json!(false)));
         let response = a.get(&format!("/api/presence/{channel}")).await;
@@ -156,19 +156,19 @@ async fn where_none_is_kept_it_is_not_found(broker: Broker) {
 }
 
 /// The joins and leaves of a channel, as they are on Redis.
-async fn told(redis: &Redis, channel: &str) -> Listener {
-    redis.listener(&format!("presence {{tidegate:{channel}}} {channel}")).await
+async fn told(redis: &Redis, channel: &str) -> RedisSubscriber {
+    redis.subscriber(&format!("presence {{tidegate:{channel}}} {channel}")).await
 }
 
-async fn hears(listener: &mut Listener, change: &str) {
-    let message: Value = serde_json::from_slice(&listener.hears().await).expect("it is JSON");
+async fn hears(listener: &mut RedisSubscriber, change: &str) {
+    let message: Value = serde_json::from_slice(&listener.receive().await).expect("it is JSON");
     assert_eq!(message, json!({"change": change, "user": null}));
 }
 
 /// The next to be told is this, and nothing was before.
-async fn hears_nothing(redis: &Redis, listener: &mut Listener, channel: &str) {
+async fn hears_nothing(redis: &Redis, listener: &mut RedisSubscriber, channel: &str) {
     redis.publish(&format!("presence {{tidegate:{channel}}} {channel}"), "mark").await;
-    assert_eq!(listener.hears().await, b"mark");
+    assert_eq!(listener.receive().await, b"mark");
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn the_sessions_of_a_node_that_crashed_are_gone_within_the_ttl() {
     hears(&mut both, "join").await;
     hears(&mut only, "join").await;
 
-    fleet.lose_node();
+    fleet.kill_node();
     let crashed = Instant::now();
     becomes(&fleet, "p:1", 1).await;
     becomes(&fleet, "p:2", 0).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue};
 use serde_json::{Value, json};
-use testkit::redis::{Listener, Redis};
+use testkit::redis::{Redis, RedisSubscriber};
 use testkit::{eventually, soon};
 
 const FUNCTIONS: &str = include_str!("../../src/broker/redis/functions/presence.lua");
@@ -24,14 +24,14 @@ const SHORT: Duration = Duration::from_secs(2);
 struct Scene {
     redis: Redis,
     connection: MultiplexedConnection,
-    told: Listener,
+    told: RedisSubscriber,
 }
 
 impl Scene {
     async fn new() -> Self {
         let redis = Redis::start().await;
         let connection = redis.connection().await;
-        let told = redis.listener("presence {tidegate:news} news").await;
+        let told = redis.subscriber("presence {tidegate:news} news").await;
         let mut scene = Self { redis, connection, told };
         let library = format!("#!lua name=presence\n{FUNCTIONS}");
         let name: String = scene.ask(::redis::cmd("FUNCTION").arg("LOAD").arg(library)).await;
@@ -105,7 +105,8 @@ impl Scene {
 
     /// The next join or leave. Whatever should not have been told would be in its place.
     async fn is_told(&mut self, change: &str, user: Option<&str>) {
-        let message: Value = serde_json::from_slice(&self.told.hears().await).expect("it is JSON");
+        let message: Value =
+            serde_json::from_slice(&self.told.receive().await).expect("it is JSON");
         assert_eq!(message, json!({"change": change, "user": user}));
     }
 
@@ -125,7 +126,7 @@ fn counts(members: &[(&str, u32)]) -> Vec<(String, u32)> {
 async fn members_are_kept_by_a_server_without_memory_and_nobody_joins() {
     let mut scene = Scene::new().await;
     scene.write("a", LONG, &[("=ada", 1)]).await;
-    let _: String = scene.redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let _: String = scene.redis.query(&["CONFIG", "SET", "maxmemory", "1"]).await;
     assert_eq!(scene.refresh_of("a", 1).await, "known");
     assert_eq!(scene.members().await, [("=ada".to_owned(), 1)]);
     let mut call = Scene::call("update", "a", LONG);
@@ -172,11 +173,11 @@ async fn many_change_at_once_and_names_are_told_as_they_are() {
 #[tokio::test]
 async fn plain_subscribers_of_the_channel_see_nothing_of_it() {
     let mut scene = Scene::new().await;
-    let mut service = scene.redis.listener("news").await;
+    let mut service = scene.redis.subscriber("news").await;
     scene.write("a", LONG, &[("=ada", 1)]).await;
     scene.is_told("join", Some("ada")).await;
     scene.redis.publish("news", "payload").await;
-    assert_eq!(service.hears().await, b"payload");
+    assert_eq!(service.receive().await, b"payload");
 }
 
 #[tokio::test]
@@ -265,7 +266,7 @@ async fn removing_many_takes_several_bounded_calls() {
     assert_eq!(scene.refresh_until_done("b", LONG).await, 2);
     let mut leaves = std::collections::BTreeSet::new();
     for _ in 0..2500 {
-        let message: Value = serde_json::from_slice(&scene.told.hears().await).expect("JSON");
+        let message: Value = serde_json::from_slice(&scene.told.receive().await).expect("JSON");
         assert_eq!(message["change"], "leave");
         leaves.insert(message["user"].to_string());
     }

@@ -8,7 +8,7 @@ use testkit::authority::Authority;
 use testkit::client::{Client, publication};
 use testkit::cluster::Cluster;
 use testkit::eventually;
-use testkit::node::{Node, outcome, tidegate};
+use testkit::node::{Node, run_to_end, tidegate};
 use testkit::process::{Process, Signal};
 use testkit::redis::{Redis, free_address};
 
@@ -23,7 +23,7 @@ struct Server {
 
 impl Server {
     async fn start(authority: &Authority) -> Self {
-        let (mut redis, encrypted) = Redis::absent_with_tls(authority, &[]);
+        let (mut redis, encrypted) = Redis::stopped_with_tls(authority, &[]);
         redis.run().await;
         Self { redis, encrypted }
     }
@@ -34,7 +34,7 @@ impl Server {
 }
 
 fn trusting(authority: &Authority) -> String {
-    format!("broker.ca_file={}", authority.file().display())
+    format!("broker.ca_file={}", authority.certificate_file().display())
 }
 
 /// Why a node is not ready, once it is known.
@@ -56,10 +56,12 @@ async fn everything_works_through_tls() {
     std::fs::write(&file, RULES).expect("the rules are written");
     let (url, trust) = (format!("broker.url={}", server.url()), trusting(&authority));
     let settings = [url.as_str(), &trust];
-    let nodes =
-        [Node::configured(&file, &settings).await, Node::configured(&file, &settings).await];
-    nodes[0].becomes_ready().await;
-    nodes[1].becomes_ready().await;
+    let nodes = [
+        Node::with_config_file(&file, &settings).await,
+        Node::with_config_file(&file, &settings).await,
+    ];
+    nodes[0].wait_until_ready().await;
+    nodes[1].wait_until_ready().await;
 
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -76,16 +78,16 @@ async fn everything_works_through_tls() {
     assert_eq!(there.event().await, publication("news", large));
 
     let publish = json!({"type": "publish", "id": 3, "channel": "h:1", "data": 1});
-    assert_eq!(here.ask(publish).await["type"], "published");
+    assert_eq!(here.request(publish).await["type"], "published");
     let history = json!({"type": "history", "id": 4, "channel": "h:1"});
-    assert_eq!(there.ask(history).await["publications"][0]["data"], 1);
+    assert_eq!(there.request(history).await["publications"][0]["data"], 1);
 
     let channels: Vec<String> = (0..100).map(|number| format!("room:{number}")).collect();
     for channel in &channels {
         there.subscribe(channel).await;
     }
     server.redis.kill_subscribers().await;
-    nodes[1].metric_becomes("tidegate_subscriptions_confirmed", 101.).await;
+    nodes[1].wait_for_metric("tidegate_subscriptions_confirmed", 101.).await;
     eventually("a node to be subscribed again", async || {
         (server.redis.subscribers("room:99").await == 1).then_some(())
     })
@@ -104,7 +106,8 @@ async fn the_command_line_speaks_tls() {
         (server.redis.subscribers("news").await == 1).then_some(())
     })
     .await;
-    let ended = outcome(tidegate(&[&["publish", "news", "héllo"][..], &settings].concat())).await;
+    let ended =
+        run_to_end(tidegate(&[&["publish", "news", "héllo"][..], &settings].concat())).await;
     assert!(ended.status.success(), "{ended:?}");
     let line = eventually("a line", async || subscribe.stdout().first().cloned()).await;
     assert_eq!(line, "héllo");
@@ -116,12 +119,12 @@ async fn the_command_line_speaks_tls() {
 async fn a_server_that_is_not_trusted_is_not_used_and_the_reason_is_said() {
     let (authority, other) = (Authority::create(), Authority::create());
     let server = Server::start(&authority).await;
-    let node = Node::at(&server.url(), &[&trusting(&other)]).await;
+    let node = Node::start_at(&server.url(), &[&trusting(&other)]).await;
     reason(&node, "its certificate is not trusted: no authority that is trusted here").await;
     let logged = || node.process.stderr().join("\n").contains("its certificate is not trusted");
     eventually("the reason to be logged", async || logged().then_some(())).await;
 
-    let ended = outcome(tidegate(&[
+    let ended = run_to_end(tidegate(&[
         "publish",
         "news",
         "x",
@@ -139,8 +142,8 @@ async fn a_server_that_is_not_trusted_is_not_used_and_the_reason_is_said() {
 #[tokio::test]
 async fn a_certificate_for_another_host_is_not_trusted() {
     let authority = Authority::create();
-    let identity = authority.signs_for("elsewhere", &["redis.example"]);
-    let (mut redis, encrypted) = Redis::absent_with_tls(
+    let identity = authority.issue_for("elsewhere", &["redis.example"]);
+    let (mut redis, encrypted) = Redis::stopped_with_tls(
         &authority,
         &[
             "--tls-cert-file",
@@ -150,14 +153,15 @@ async fn a_certificate_for_another_host_is_not_trusted() {
         ],
     );
     redis.run().await;
-    let node = Node::at(&format!("rediss://{encrypted}"), &[&trusting(&authority)]).await;
+    let node = Node::start_at(&format!("rediss://{encrypted}"), &[&trusting(&authority)]).await;
     reason(&node, "not valid for name").await;
 }
 
 #[tokio::test]
 async fn a_server_without_tls_is_not_used() {
     let (authority, redis) = (Authority::create(), Redis::start().await);
-    let node = Node::at(&format!("rediss://{}", redis.address), &[&trusting(&authority)]).await;
+    let node =
+        Node::start_at(&format!("rediss://{}", redis.address), &[&trusting(&authority)]).await;
     reason(&node, "does not speak TLS on this port").await;
 }
 
@@ -167,10 +171,14 @@ async fn authorities_that_cannot_be_used_are_faults() {
     for (url, ca_file, part) in [
         ("rediss://127.0.0.1", "/nowhere/ca.pem", "No such file"),
         ("rediss://127.0.0.1", "Cargo.toml", "holds no certificate"),
-        ("redis://127.0.0.1", authority.file().to_str().expect("a path"), "without TLS"),
+        (
+            "redis://127.0.0.1",
+            authority.certificate_file().to_str().expect("a path"),
+            "without TLS",
+        ),
     ] {
         let (url, ca_file) = (format!("broker.url={url}"), format!("broker.ca_file={ca_file}"));
-        let ended = outcome(tidegate(&["check", "--set", &url, "--set", &ca_file])).await;
+        let ended = run_to_end(tidegate(&["check", "--set", &url, "--set", &ca_file])).await;
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(2), "{said}");
         assert!(said.contains("broker.ca_file") && said.contains(part), "{said}");
@@ -183,9 +191,9 @@ async fn a_cluster_is_asked_published_to_and_heard_through_tls() {
     let cluster = Cluster::with_tls(&authority).await;
     assert!(cluster.url().starts_with("rediss+cluster://"));
     let (url, trust) = (cluster.url(), trusting(&authority));
-    let nodes = [Node::at(&url, &[&trust]).await, Node::at(&url, &[&trust]).await];
-    nodes[0].becomes_ready().await;
-    nodes[1].becomes_ready().await;
+    let nodes = [Node::start_at(&url, &[&trust]).await, Node::start_at(&url, &[&trust]).await];
+    nodes[0].wait_until_ready().await;
+    nodes[1].wait_until_ready().await;
     let mut here = Client::json(&nodes[0]).await;
     let mut there = Client::json(&nodes[1]).await;
     // Enough names for every master to have some.
@@ -203,7 +211,7 @@ async fn a_cluster_is_asked_published_to_and_heard_through_tls() {
 async fn sentinels_are_asked_through_tls() {
     let authority = Authority::create();
     let server = Server::start(&authority).await;
-    let identity = authority.signs("sentinel");
+    let identity = authority.issue("sentinel");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let sentinel = free_address();
     let settings = format!(
@@ -215,7 +223,7 @@ async fn sentinels_are_asked_through_tls() {
         directory.path().display(),
         identity.cert.display(),
         identity.key.display(),
-        authority.file().display(),
+        authority.certificate_file().display(),
         server.encrypted.port(),
     );
     let file = directory.path().join("sentinel.conf");
@@ -225,8 +233,8 @@ async fn sentinels_are_asked_through_tls() {
     let _sentinel = Process::spawn("redis-sentinel", command);
 
     let url = format!("rediss+sentinel://{sentinel}/main");
-    let node = Node::at(&url, &[&trusting(&authority)]).await;
-    node.becomes_ready().await;
+    let node = Node::start_at(&url, &[&trusting(&authority)]).await;
+    node.wait_until_ready().await;
     let mut client = Client::subscribed(&node, "news").await;
     client.publish("news", 1.into()).await;
     assert_eq!(client.event().await, publication("news", 1));

@@ -11,7 +11,7 @@ use testkit::client::{Client, publication};
 use testkit::eventually;
 use testkit::node::Node;
 use testkit::process::Signal;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 use testkit::token::{self, KEYS, SECRET};
 
 /// A node's configuration file.
@@ -34,8 +34,8 @@ impl File {
     }
 
     async fn node(&self, settings: &[&str]) -> Node {
-        let node = Node::configured(&self.path, settings).await;
-        node.becomes_ready().await;
+        let node = Node::with_config_file(&self.path, settings).await;
+        node.wait_until_ready().await;
         node
     }
 
@@ -62,16 +62,16 @@ async fn what_new_rules_no_longer_allow_ends_and_what_they_allow_begins() {
     let mut plain = Client::plain(&node, "old").await;
     let mut stays = Client::plain(&node, "both").await;
     let refused = json!({"type": "subscribe", "id": 5, "channel": "new"});
-    assert_eq!(json.ask(refused).await["code"], "forbidden");
+    assert_eq!(json.request(refused).await["code"], "forbidden");
     file.reload(&node, &rules(r#"{ pattern = "new" }, { pattern = "both" }"#), "taken_up").await;
-    assert_eq!(u16::from(plain.is_closed().await.code), 4003);
+    assert_eq!(u16::from(plain.receive_close().await.code), 4003);
     let ended = json.event().await;
     assert_eq!((&ended["type"], &ended["channel"]), (&json!("error"), &json!("old")));
     assert_eq!(ended["code"], "forbidden");
     json.subscribe("new").await;
     json.publish("both", json!("still here")).await;
     assert_eq!(json.event().await, publication("both", "still here"));
-    assert_eq!(stays.hears_text().await, "\"still here\"");
+    assert_eq!(stays.receive_text().await, "\"still here\"");
 }
 
 #[tokio::test]
@@ -95,10 +95,10 @@ async fn a_bad_configuration_is_refused_with_its_faults_and_the_old_goes_on() {
     assert!(!log.contains("hunter2"), "a secret is in the log:\n{log}");
     client.publish("old", json!(1)).await;
     assert_eq!(client.event().await, publication("old", 1));
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     // As it was, it is a good one.
     file.write(&rules(r#"{ pattern = "old" }"#));
-    node.metric_becomes("tidegate_config_refused", 0.0).await;
+    node.wait_for_metric("tidegate_config_refused", 0.0).await;
 }
 
 #[tokio::test]
@@ -107,11 +107,11 @@ async fn a_changed_file_is_taken_up_without_a_signal_and_a_restart_is_asked_for_
     let file = File::new("[limits]\npublications_per_second = 1000\n");
     let node = file.node(&[]).await;
     file.write("[limits]\npublications_per_second = 1\n[session]\nchannels_max = 7\n");
-    node.metric_becomes("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
+    node.wait_for_metric("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
     let mut client = Client::json(&node).await;
     client.publish("a", json!(1)).await;
     let second = json!({"type": "publish", "id": 3, "channel": "a", "data": 1});
-    assert_eq!(client.ask(second).await["code"], "rate_limited");
+    assert_eq!(client.request(second).await["code"], "rate_limited");
     let log = node.process.stderr().join("\n");
     assert!(log.contains("session.channels_max") && log.contains("restart"), "{log}");
     assert!(log.contains("limits.publications_per_second"), "{log}");
@@ -131,13 +131,13 @@ async fn keys_are_rotated_without_dropping_anyone() {
     let mut early = Client::open(&node, &format!("/ws/a?token={old}")).await;
     file.reload(&node, &keys(&[SECRET, NEXT]), "taken_up").await;
     let mut client = Client::open(&node, &format!("/ws/a?token={new}")).await;
-    client.say("by the new key").await;
-    assert_eq!(early.hears_text().await, "by the new key");
+    client.send("by the new key").await;
+    assert_eq!(early.receive_text().await, "by the new key");
     file.reload(&node, &keys(&[NEXT]), "taken_up").await;
     let mut late = Client::open(&node, &format!("/ws/a?token={old}")).await;
-    assert_eq!(u16::from(late.is_closed().await.code), 4001);
-    early.say("still here").await;
-    assert_eq!(early.hears_text().await, "still here");
+    assert_eq!(u16::from(late.receive_close().await.code), 4001);
+    early.send("still here").await;
+    assert_eq!(early.receive_text().await, "still here");
 }
 
 #[tokio::test]
@@ -146,12 +146,12 @@ async fn a_key_file_that_changes_is_read_again() {
     let secret = directory.path().join("secret");
     std::fs::write(&secret, "a first secret, long enough for all").expect("it is written");
     let keys = format!(r#"auth.keys=[{{ alg = "HS256", file = "{}" }}]"#, secret.display());
-    let node = Node::alone(&[&keys]).await;
+    let node = Node::standalone(&[&keys]).await;
     std::fs::write(&secret, SECRET).expect("it is written");
-    node.metric_becomes("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
+    node.wait_for_metric("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
     let mut client = Client::json(&node).await;
-    let command = json!({"type": "auth", "id": 1, "token": token::of("u1", &[])});
-    assert_eq!(client.ask(command).await["type"], "authenticated");
+    let command = json!({"type": "auth", "id": 1, "token": token::for_user("u1", &[])});
+    assert_eq!(client.request(command).await["type"], "authenticated");
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn origins_and_the_log_level_change_too() {
     let file = File::new("[server]\norigins = [\"one.example\"]\n");
     let node = file.node(&[]).await;
     let status = async |origin: &str| {
-        let mut client = Raw::connect(&node).await;
+        let mut client = RawClient::connect(&node).await;
         client.send(upgrade("/ws", &format!("Origin: https://{origin}\r\n"))).await;
         client.response().await.status
     };
@@ -177,11 +177,11 @@ async fn origins_and_the_log_level_change_too() {
 async fn a_token_s_sessions_stay_when_nothing_of_theirs_changes() {
     let file = File::new("[limits]\nconnections_per_user = 5\n");
     let node = file.node(&[KEYS]).await;
-    let token = token::of("u1", &["a"]);
+    let token = token::for_user("u1", &["a"]);
     let mut client = Client::open(&node, &format!("/ws/a?token={token}")).await;
     file.reload(&node, "[limits]\nconnections_per_user = 6\n", "taken_up").await;
-    client.say("here").await;
-    assert_eq!(client.hears_text().await, "here");
+    client.send("here").await;
+    assert_eq!(client.receive_text().await, "here");
 }
 
 #[tokio::test]
@@ -191,12 +191,12 @@ async fn a_subscription_that_waits_while_the_rules_change_is_checked_once_more()
     let node = file.node(&[]).await;
     let mut client = Client::json(&node).await;
     let published = json!({"type": "publish", "id": 1, "channel": "a", "data": 1});
-    let position = client.ask(published).await["position"].as_str().expect("one").to_owned();
+    let position = client.request(published).await["position"].as_str().expect("one").to_owned();
     let (epoch, _) = position.split_once('-').expect("a position");
     // Ahead of where the channel is: the node waits for it to come there.
     let since = format!("{epoch}-100");
     let command = json!({"type": "subscribe", "id": 2, "channel": "a", "since": since});
-    client.command(command).await;
+    client.send_command(command).await;
     let denied = rules(&format!(
         r#"{{ pattern = "a", {history}, subscribe = "nobody", publish = "anyone" }}"#
     ));
@@ -215,15 +215,15 @@ async fn a_file_that_was_cut_short_opens_nothing() {
     for short in ["", "\n", "demo = true\n", "[auth]\nkeys = []\n"] {
         file.reload(&node, short, "refused").await;
         let mut stranger = Client::open(&node, "/ws/a").await;
-        assert_eq!(u16::from(stranger.is_closed().await.code), 4001, "{short:?}");
+        assert_eq!(u16::from(stranger.receive_close().await.code), 4001, "{short:?}");
         assert_eq!(node.post("/api/disconnect?user=u1", &[], b"").await.status, 401, "{short:?}");
     }
     // Said in so many words, it is meant.
     let open = "[auth]\nmode = \"none\"\n[internal]\napi_key = \"0123456789abcdef\"\n";
     file.reload(&node, open, "taken_up").await;
     let mut anyone = Client::plain(&node, "a").await;
-    anyone.say("in").await;
-    assert_eq!(anyone.hears_text().await, "in");
+    anyone.send("in").await;
+    assert_eq!(anyone.receive_text().await, "in");
 }
 
 #[tokio::test]
@@ -238,7 +238,7 @@ async fn what_was_refused_is_taken_up_when_what_it_lacked_is_there() {
     );
     file.reload(&node, &content, "refused").await;
     file.write("[limits]\nconnections_per_user = 1\n");
-    node.metric_becomes("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
+    node.wait_for_metric("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
     assert_eq!(node.metric("tidegate_config_reloads_total{outcome=\"refused\"}").await, 1.0);
 }
 
@@ -252,6 +252,6 @@ async fn anonymous_clients_are_closed_with_4001_once_keys_are_configured() {
         "[auth]\ntimeout = \"300ms\"\nkeys = [{{ alg = \"HS256\", secret = \"{SECRET}\" }}]\n"
     );
     file.reload(&node, &keys, "taken_up").await;
-    assert_eq!(u16::from(plain.is_closed().await.code), 4001);
-    assert_eq!(u16::from(json.is_closed().await.code), 4001, "its time is over");
+    assert_eq!(u16::from(plain.receive_close().await.code), 4001);
+    assert_eq!(u16::from(json.receive_close().await.code), 4001, "its time is over");
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use testkit::cluster::{Cluster, MASTERS};
-use testkit::fleet::{Broker, of_every_broker};
+use testkit::fleet::{Broker, for_every_broker};
 use testkit::node::Node;
 use testkit::proxy::Proxy;
 use testkit::redis::Redis;
@@ -24,7 +24,7 @@ const KNOWN: &str = "tidegate_revocations";
 /// Between the two, with room for a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(8);
 
-of_every_broker!(every_node_hears_of_it_at_once, what_is_no_user_is_refused);
+for_every_broker!(every_node_hears_of_it_at_once, what_is_no_user_is_refused);
 
 async fn disconnect(node: &Node, user: &str) -> u16 {
     node.post(&format!("/api/disconnect?user={user}"), &[], b"").await.status
@@ -32,7 +32,7 @@ async fn disconnect(node: &Node, user: &str) -> u16 {
 
 /// The node knows of so many revocations.
 async fn knows(node: &Node, count: usize) {
-    node.metric_becomes(KNOWN, count as f64).await;
+    node.wait_for_metric(KNOWN, count as f64).await;
 }
 
 /// Every node that is disconnected from hears of it without reading again.
@@ -105,7 +105,7 @@ async fn while_redis_is_away_it_holds_here_and_is_told_later() {
     let mut redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     redis.kill();
-    a.becomes_unready().await;
+    a.wait_until_unready().await;
     let response = a.post("/api/disconnect?user=ada", &[], b"").await;
     assert_eq!(response.status, 503);
     assert_eq!(response.json()["error"]["code"], "unavailable");
@@ -129,7 +129,7 @@ async fn what_redis_has_forgotten_is_written_again() {
     redis.run().await;
     let key = format!("tidegate:{KEY}");
     eventually("all to be written again", async || {
-        (redis.ask::<u64>(&["ZCARD", &key]).await == 600).then_some(())
+        (redis.query::<u64>(&["ZCARD", &key]).await == 600).then_some(())
     })
     .await;
     let late = Node::on(&redis, &[]).await;
@@ -139,10 +139,10 @@ async fn what_redis_has_forgotten_is_written_again() {
 #[tokio::test]
 async fn a_node_that_was_deaf_meanwhile_learns_of_it() {
     let redis = Redis::start().await;
-    let proxy = Proxy::before(&redis).await;
+    let proxy = Proxy::in_front_of(&redis).await;
     let near = Node::on(&redis, &[]).await;
-    let far = Node::at(&proxy.url(), &[]).await;
-    far.becomes_ready().await;
+    let far = Node::start_at(&proxy.url(), &[]).await;
+    far.wait_until_ready().await;
     all_hear(&[&near, &far], "ada", 1).await;
     proxy.mute_subscribers();
     assert_eq!(disconnect(&near, "bo").await, 202);
@@ -179,10 +179,11 @@ async fn a_hundred_thousand_are_read_without_keeping_redis_busy() {
 
 #[tokio::test]
 async fn a_slot_that_moves_is_followed() {
-    let cluster = Cluster::of_masters().await;
-    let nodes = [Node::at(&cluster.url(), &[]).await, Node::at(&cluster.url(), &[]).await];
+    let cluster = Cluster::without_replicas().await;
+    let nodes =
+        [Node::start_at(&cluster.url(), &[]).await, Node::start_at(&cluster.url(), &[]).await];
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     all_hear(&[&nodes[0], &nodes[1]], "user0", 1).await;
     let from = cluster.master_of(KEY).await;
@@ -201,28 +202,29 @@ async fn a_slot_that_moves_is_followed() {
         knows(&nodes[1], turn + 1).await;
         assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
     }
-    let late = Node::at(&cluster.url(), &[]).await;
+    let late = Node::start_at(&cluster.url(), &[]).await;
     knows(&late, 4).await;
 }
 
 #[tokio::test]
 async fn a_failover_loses_none() {
     let mut sentinel = Sentinel::start().await;
-    let nodes = [Node::at(&sentinel.url(), &[]).await, Node::at(&sentinel.url(), &[]).await];
+    let nodes =
+        [Node::start_at(&sentinel.url(), &[]).await, Node::start_at(&sentinel.url(), &[]).await];
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     all_hear(&[&nodes[0], &nodes[1]], "ada", 1).await;
     let old = sentinel.master().await;
     sentinel.servers[old].kill();
-    nodes[0].becomes_unready().await;
+    nodes[0].wait_until_unready().await;
     assert_eq!(disconnect(&nodes[0], "bo").await, 503);
-    sentinel.fails_over_from(old).await;
+    sentinel.wait_for_failover(old).await;
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
         knows(node, 2).await;
     }
     all_hear(&[&nodes[1], &nodes[0]], "cy", 3).await;
-    let late = Node::at(&sentinel.url(), &[]).await;
+    let late = Node::start_at(&sentinel.url(), &[]).await;
     knows(&late, 3).await;
 }

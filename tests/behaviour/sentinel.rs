@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use testkit::client::{Client, publication};
 use testkit::node::Node;
 use testkit::redis::Redis;
-use testkit::sentinel::{SERVICE, Sentinel, Watcher};
+use testkit::sentinel::{SERVICE, Sentinel, SentinelProcess};
 use testkit::{GAP_REASON, eventually};
 
 /// How soon after the sentinels have a new master everything works again.
@@ -18,7 +18,7 @@ async fn relays_again(from: &mut Client, to: &mut Client) {
     eventually("a publication to be taken", async || {
         let publish =
             serde_json::json!({"type": "publish", "id": 2, "channel": "news", "data": "after"});
-        (from.ask(publish).await["type"] == "published").then_some(())
+        (from.request(publish).await["type"] == "published").then_some(())
     })
     .await;
     let after = publication("news", "after");
@@ -28,9 +28,10 @@ async fn relays_again(from: &mut Client, to: &mut Client) {
 #[tokio::test]
 async fn a_master_dies_and_another_takes_its_place() {
     let mut sentinel = Sentinel::start().await;
-    let nodes = [Node::at(&sentinel.url(), &[]).await, Node::at(&sentinel.url(), &[]).await];
+    let nodes =
+        [Node::start_at(&sentinel.url(), &[]).await, Node::start_at(&sentinel.url(), &[]).await];
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -40,13 +41,13 @@ async fn a_master_dies_and_another_takes_its_place() {
     let old = sentinel.master().await;
     sentinel.servers[old].kill();
     for node in &nodes {
-        node.becomes_unready().await;
+        node.wait_until_unready().await;
     }
-    sentinel.fails_over_from(old).await;
+    sentinel.wait_for_failover(old).await;
     let since = Instant::now();
     relays_again(&mut here, &mut there).await;
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     assert!(since.elapsed() < AFTER_FAILOVER_MAX, "{:?}", since.elapsed());
 }
@@ -54,20 +55,21 @@ async fn a_master_dies_and_another_takes_its_place() {
 #[tokio::test]
 async fn an_old_master_that_wakes_up_is_not_used_again() {
     let sentinel = Sentinel::start().await;
-    let nodes = [Node::at(&sentinel.url(), &[]).await, Node::at(&sentinel.url(), &[]).await];
+    let nodes =
+        [Node::start_at(&sentinel.url(), &[]).await, Node::start_at(&sentinel.url(), &[]).await];
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
 
     let old = sentinel.master().await;
     sentinel.servers[old].freeze();
-    let new = sentinel.fails_over_from(old).await;
+    let new = sentinel.wait_for_failover(old).await;
     relays_again(&mut here, &mut there).await;
     sentinel.servers[old].thaw();
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     eventually("the old master to be a replica", async || {
         let role = sentinel.servers[old].info("replication", "role").await?;
@@ -86,12 +88,12 @@ const GUARDED: &str = "user default off\nuser gate on >hush ~* &* +@all";
 #[tokio::test]
 async fn sentinels_have_a_login_of_their_own() {
     let redis = Redis::start().await;
-    let () = redis.ask(&["CONFIG", "SET", "requirepass", "other"]).await;
-    let sentinel = Watcher::start(redis.address, GUARDED);
+    let () = redis.query(&["CONFIG", "SET", "requirepass", "other"]).await;
+    let sentinel = SentinelProcess::start(redis.address, GUARDED);
     let url = format!("redis+sentinel://:other@{}/{SERVICE}", sentinel.address);
     let login = ["broker.sentinel_user=gate", "broker.sentinel_password=hush"];
-    let node = Node::at(&url, &login).await;
-    node.becomes_ready().await;
+    let node = Node::start_at(&url, &login).await;
+    node.wait_until_ready().await;
     let mut client = Client::subscribed(&node, "news").await;
     client.publish("news", "in".into()).await;
     assert_eq!(client.event().await, publication("news", "in"));
@@ -100,13 +102,13 @@ async fn sentinels_have_a_login_of_their_own() {
 #[tokio::test]
 async fn a_sentinel_that_refuses_the_login_is_named_and_no_password_is() {
     let redis = Redis::start().await;
-    let sentinel = Watcher::start(redis.address, GUARDED);
+    let sentinel = SentinelProcess::start(redis.address, GUARDED);
     let url = format!("redis+sentinel://{}/{SERVICE}", sentinel.address);
     let wrong = ["broker.sentinel_user=gate", "broker.sentinel_password=wrong-one"];
     for (settings, says) in
         [(&wrong[..], "authentication failed"), (&[], "broker.sentinel_password")]
     {
-        let node = Node::at(&url, settings).await;
+        let node = Node::start_at(&url, settings).await;
         eventually("the reason to be told", async || {
             let told = node.get("/readyz").await.text();
             let named = told.contains(&format!("{}: ", sentinel.address));

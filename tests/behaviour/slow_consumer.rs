@@ -2,7 +2,7 @@
 
 use testkit::client::Client;
 use testkit::node::Node;
-use testkit::raw::{Frame, Raw, text};
+use testkit::raw::{Frame, RawClient, text};
 use testkit::redis::Redis;
 
 const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
@@ -16,8 +16,8 @@ const LARGE_BYTES: usize = 12 << 20;
 
 #[tokio::test]
 async fn it_is_closed_with_4008_and_everybody_else_gets_everything() {
-    let node = Node::alone(&["session.queue_bytes_max=64KiB"]).await;
-    let mut slow = Raw::narrow(&node, "/ws/news").await;
+    let node = Node::standalone(&["session.queue_bytes_max=64KiB"]).await;
+    let mut slow = RawClient::with_small_buffer(&node, "/ws/news").await;
     let mut publisher = Client::plain(&node, "news").await;
     let mut subscribers = [Client::plain(&node, "news").await, Client::plain(&node, "news").await];
     let payload = |number: usize| format!("{number} {}", "x".repeat(PAYLOAD_BYTES));
@@ -25,10 +25,10 @@ async fn it_is_closed_with_4008_and_everybody_else_gets_everything() {
     let mut sent = 0;
     while node.metric(SLOW).await == 0. {
         for _ in 0..20 {
-            publisher.say(payload(sent)).await;
-            assert_eq!(publisher.hears_text().await, payload(sent));
+            publisher.send(payload(sent)).await;
+            assert_eq!(publisher.receive_text().await, payload(sent));
             for subscriber in &mut subscribers {
-                assert_eq!(subscriber.hears_text().await, payload(sent));
+                assert_eq!(subscriber.receive_text().await, payload(sent));
             }
             sent += 1;
         }
@@ -47,33 +47,33 @@ async fn it_is_closed_with_4008_and_everybody_else_gets_everything() {
         heard += 1;
     };
     assert_eq!(close.close_code(), 4008, "after {heard} of {sent} in order");
-    slow.ends().await;
+    slow.expect_end().await;
     assert!(heard < sent);
     assert_eq!(node.metric(SLOW).await, 1.);
-    node.metric_becomes("tidegate_connections", 3.).await;
-    node.metric_becomes("tidegate_outbound_queue_bytes", 0.).await;
+    node.wait_for_metric("tidegate_connections", 3.).await;
+    node.wait_for_metric("tidegate_outbound_queue_bytes", 0.).await;
 }
 
 #[tokio::test]
 async fn one_that_never_reads_again_is_let_go_all_the_same() {
-    let node = Node::alone(&["session.queue_bytes_max=64KiB"]).await;
-    let _slow = Raw::narrow(&node, "/ws/news").await;
+    let node = Node::standalone(&["session.queue_bytes_max=64KiB"]).await;
+    let _slow = RawClient::with_small_buffer(&node, "/ws/news").await;
     let mut publisher = Client::plain(&node, "news").await;
     let payload = "x".repeat(PAYLOAD_BYTES);
     for _ in 0..PUBLICATIONS_MAX {
-        publisher.say(payload.as_str()).await;
-        publisher.hears().await;
+        publisher.send(payload.as_str()).await;
+        publisher.receive().await;
         if node.metric(SLOW).await == 1. {
             break;
         }
     }
-    node.metric_becomes("tidegate_connections", 1.).await;
+    node.wait_for_metric("tidegate_connections", 1.).await;
 }
 
 #[tokio::test]
 async fn answers_to_a_client_that_does_not_read_them_are_bounded_too() {
-    let node = Node::alone(&["session.queue_bytes_max=16KiB"]).await;
-    let mut greedy = Raw::narrow(&node, "/ws").await;
+    let node = Node::standalone(&["session.queue_bytes_max=16KiB"]).await;
+    let mut greedy = RawClient::with_small_buffer(&node, "/ws").await;
     let ping = text(r#"{"type":"ping","id":1234567890}"#);
     let pings = ping.repeat(10_000);
     let mut sent = 0;
@@ -83,7 +83,7 @@ async fn answers_to_a_client_that_does_not_read_them_are_bounded_too() {
             break;
         }
     }
-    node.metric_becomes(SLOW, 1.).await;
+    node.wait_for_metric(SLOW, 1.).await;
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn one_that_reads_is_not_taken_for_slow_however_large_the_burst() {
         }
         let _: Vec<u64> = burst.query_async(&mut connection).await.expect("Redis publishes");
         for number in 0..count {
-            assert_eq!(client.hears_text().await.len(), bytes, "{number} of {count}");
+            assert_eq!(client.receive_text().await.len(), bytes, "{number} of {count}");
         }
     }
     assert_eq!(node.metric(SLOW).await, 0.);
@@ -121,7 +121,7 @@ async fn one_that_reads_gets_publications_larger_than_its_queue_and_what_follows
         }
         let _: Vec<u64> = burst.query_async(&mut connection).await.expect("Redis publishes");
         for length in [LARGE_BYTES, 5, LARGE_BYTES, 5, 5] {
-            assert_eq!(client.hears_text().await.len(), length);
+            assert_eq!(client.receive_text().await.len(), length);
         }
     }
     assert_eq!(node.metric(SLOW).await, 0.);

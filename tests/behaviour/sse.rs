@@ -4,12 +4,12 @@ mod access;
 mod end;
 
 use testkit::client::Client;
-use testkit::event_stream::{Event, EventStream};
-use testkit::fleet::{Broker, Fleet, of_every_broker};
+use testkit::event_stream::{EventStream, SseEvent};
+use testkit::fleet::{Broker, Fleet, for_every_broker};
 use testkit::node::Node;
-use testkit::raw::{BINARY, FIN, Raw, frame};
+use testkit::raw::{BINARY, FIN, RawClient, frame};
 
-of_every_broker!(
+for_every_broker!(
     a_publication_is_an_event_as_it_is,
     a_client_that_comes_back_elsewhere_misses_nothing_and_gets_nothing_twice,
     a_position_that_is_gone_is_a_gap,
@@ -18,8 +18,8 @@ of_every_broker!(
 const HISTORY: &str = r#"rules=[{pattern="h:*",history={size=10,age="10m"}},{pattern="**"}]"#;
 
 /// An event of a channel without history.
-fn event(name: &str, data: &str) -> Event {
-    Event { name: name.to_owned(), data: data.to_owned(), id: String::new() }
+fn event(name: &str, data: &str) -> SseEvent {
+    SseEvent { name: name.to_owned(), data: data.to_owned(), id: String::new() }
 }
 
 /// Has a service publish these on a channel with history, one after the other.
@@ -46,7 +46,7 @@ async fn a_publication_is_an_event_as_it_is(broker: Broker) {
     let [a, b] = fleet.nodes();
     let mut streams =
         [EventStream::open(a, "/sse/news").await, EventStream::open(b, "/sse/news").await];
-    let mut publisher = Raw::open(b, "/ws/news").await;
+    let mut publisher = RawClient::open(b, "/ws/news").await;
     let json = r#"{"b":1.0, "a":"ü"}"#;
     for payload in [json, "", " two\nlines", "last"] {
         publisher.send(testkit::raw::text(payload)).await;
@@ -63,15 +63,15 @@ async fn a_publication_is_an_event_as_it_is(broker: Broker) {
     let label = r#"tidegate_connections{protocol="sse",transport="sse"}"#;
     assert_eq!(fleet.metric(label).await, 2.);
     drop(streams);
-    a.metric_becomes(label, 0.).await;
-    b.metric_becomes(label, 0.).await;
+    a.wait_for_metric(label, 0.).await;
+    b.wait_for_metric(label, 0.).await;
 }
 
 async fn a_client_that_comes_back_elsewhere_misses_nothing_and_gets_nothing_twice(broker: Broker) {
     let fleet = broker.fleet(&[HISTORY]).await;
     let [a, b] = fleet.nodes();
     let mut stream = EventStream::open(a, "/sse/h:1").await;
-    stream.until(|stream| !stream.last_id.is_empty()).await;
+    stream.read_until(|stream| !stream.last_id.is_empty()).await;
     let begin = stream.last_id.clone();
     publish_all(b, "h:1", 1..=3).await;
     let third = hears_all(&mut stream, 1..=3).await;
@@ -79,11 +79,11 @@ async fn a_client_that_comes_back_elsewhere_misses_nothing_and_gets_nothing_twic
     publish_all(a, "h:1", 4..=6).await;
 
     // From the position before the first publication too.
-    let mut from_header = EventStream::resumed(b, "/sse/h:1", &third).await;
+    let mut from_header = EventStream::open_after(b, "/sse/h:1", &third).await;
     let path = format!("/sse/h:1?last_event_id={begin}");
     let mut from_query = EventStream::open(b, &path).await;
     // A browser that comes back by itself has an old address.
-    let mut from_both = EventStream::resumed(a, &path, &third).await;
+    let mut from_both = EventStream::open_after(a, &path, &third).await;
     hears_all(&mut from_query, 1..=3).await;
     for stream in [&mut from_header, &mut from_query, &mut from_both] {
         hears_all(stream, 4..=6).await;
@@ -99,15 +99,15 @@ async fn a_position_that_is_gone_is_a_gap(broker: Broker) {
     let [a, b] = fleet.nodes();
     publish_all(a, "h:1", 1..=1).await;
     for (path, last_id) in [("/sse/h:1", "1-1"), ("/sse/h:1?last_event_id=1-1", "")] {
-        let mut stream = EventStream::resumed(b, path, last_id).await;
+        let mut stream = EventStream::open_after(b, path, last_id).await;
         is_gap(&stream.event().await, "h:1", "not_recovered");
         assert_ne!(stream.last_id, "1-1", "the next time it goes on from here");
     }
-    let mut stream = EventStream::resumed(a, "/sse/news", "1-1").await;
+    let mut stream = EventStream::open_after(a, "/sse/news", "1-1").await;
     is_gap(&stream.event().await, "news", "not_recovered");
 }
 
-fn is_gap(event: &Event, channel: &str, reason: &str) {
+fn is_gap(event: &SseEvent, channel: &str, reason: &str) {
     assert_eq!(event.name, "gap");
     let wanted = serde_json::json!({ "type": "gap", "channel": channel, "reason": reason });
     assert_eq!(event.json(), wanted);
@@ -129,12 +129,13 @@ async fn an_interruption_is_a_gap_without_history_and_none_with_it() {
 
 #[tokio::test]
 async fn a_comment_keeps_an_idle_stream_alive_and_retry_is_said_first() {
-    let node = Node::alone(&["session.ping_interval=100ms", "session.pong_timeout=100ms"]).await;
+    let node =
+        Node::standalone(&["session.ping_interval=100ms", "session.pong_timeout=100ms"]).await;
     let mut stream = EventStream::open(&node, "/sse/news").await;
-    stream.until(|stream| stream.comments >= 5).await;
+    stream.read_until(|stream| stream.comments >= 5).await;
     let retry = stream.retry.expect("how long to wait before coming back");
     assert!((1000..3000).contains(&retry), "{retry}");
     let mut publisher = Client::plain(&node, "news").await;
-    publisher.say("still here").await;
+    publisher.send("still here").await;
     assert_eq!(stream.event().await, event("", "still here"));
 }

@@ -12,9 +12,9 @@ use testkit::node::Node;
 
 /// A node whose public listener shows a certificate of `authority`.
 async fn node(authority: &Authority, settings: &[&str]) -> Node {
-    let shown = shows("server", &authority.signs("node"));
+    let shown = shows("server", &authority.issue("node"));
     let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
-    Node::alone(&[&shown, settings].concat()).await
+    Node::standalone(&[&shown, settings].concat()).await
 }
 
 /// The settings for a listener to show this certificate.

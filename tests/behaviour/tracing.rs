@@ -24,7 +24,7 @@ async fn node(collector: &Collector, ratio: &str, more: &[&str]) -> Node {
     let settings = collector.settings(ratio);
     let settings: Vec<&str> =
         settings.iter().map(String::as_str).chain(more.iter().copied()).collect();
-    Node::alone(&settings).await
+    Node::standalone(&settings).await
 }
 
 /// Publishes on `news`, with a trace.
@@ -32,5 +32,5 @@ async fn publish(client: &mut Client, traceparent: &str) -> Value {
     let command = json!({
         "type": "publish", "id": 3, "channel": "news", "data": 1, "traceparent": traceparent,
     });
-    client.ask(command).await
+    client.request(command).await
 }

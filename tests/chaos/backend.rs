@@ -6,7 +6,7 @@ use testkit::cluster::Cluster;
 use testkit::network::Network;
 use testkit::redis::Redis;
 use testkit::sentinel::{SERVICE, Sentinel};
-use testkit::service::Whereabouts;
+use testkit::service::RedisAddress;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
@@ -45,14 +45,14 @@ impl Backend {
         Ok(match setup {
             Setup::Alone => Self::Alone(Redis::start().await),
             Setup::Durable => {
-                let mut redis = Redis::absent_with(&["--appendonly", "yes"]);
+                let mut redis = Redis::stopped_with(&["--appendonly", "yes"]);
                 redis.run().await;
                 Self::Alone(redis)
             }
             Setup::Linked => {
                 // The last one is for the suite and is never cut.
                 let network = Network::with_links(nodes + 1).await?;
-                let mut redis = Redis::absent_within(&network, network.address(nodes), &[]);
+                let mut redis = Redis::stopped_within(&network, network.address(nodes), &[]);
                 redis.run().await;
                 Self::Linked(redis, network)
             }
@@ -74,16 +74,16 @@ impl Backend {
     }
 
     /// Where services look for it.
-    pub fn whereabouts(&self) -> Whereabouts {
+    pub fn whereabouts(&self) -> RedisAddress {
         let addresses = |servers: &[Redis]| -> Vec<SocketAddr> {
             servers.iter().map(|it| it.address).collect()
         };
         match self {
-            Self::Alone(redis) | Self::Linked(redis, _) => Whereabouts::At(redis.address),
+            Self::Alone(redis) | Self::Linked(redis, _) => RedisAddress::At(redis.address),
             Self::Sentinel(sentinel) => {
-                Whereabouts::Sentinels { sentinels: sentinel.sentinels(), service: SERVICE }
+                RedisAddress::Sentinels { sentinels: sentinel.addresses(), service: SERVICE }
             }
-            Self::Cluster(cluster) => Whereabouts::Cluster(addresses(&cluster.servers)),
+            Self::Cluster(cluster) => RedisAddress::Cluster(addresses(&cluster.servers)),
         }
     }
 

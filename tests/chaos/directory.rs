@@ -59,8 +59,8 @@ async fn upgrade(
     }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
-    let request =
-        format!("ws://{address}/ws?token={}", token::of("a user", &[])).into_client_request()?;
+    let request = format!("ws://{address}/ws?token={}", token::for_user("a user", &[]))
+        .into_client_request()?;
     let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
     Ok(socket)
 }

@@ -48,7 +48,7 @@ impl Fleet {
             fleet.nodes.push(node);
         }
         for node in &fleet.nodes {
-            node.becomes_ready().await;
+            node.wait_until_ready().await;
         }
         fleet
     }
@@ -56,7 +56,7 @@ impl Fleet {
     /// A new node in the place of one that ended, or is about to: it is ready, and clients know of it.
     pub async fn replace(&mut self, number: usize) -> Node {
         let node = self.node(number).await;
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
         self.directory.set(number, node.public);
         let old = std::mem::replace(&mut self.nodes[number], node);
         self.past.push((number, old.process.stderr()));
@@ -79,7 +79,7 @@ impl Fleet {
     pub async fn is_unready(&self, nodes: &[usize]) {
         let began = Instant::now();
         for node in nodes {
-            self.nodes[*node].becomes_unready().await;
+            self.nodes[*node].wait_until_unready().await;
         }
         let took = began.elapsed();
         assert!(took < UNREADY_MAX, "nodes without Redis were ready for {took:?} more");
@@ -99,7 +99,7 @@ impl Fleet {
 
     async fn node(&self, number: usize) -> Node {
         let url = format!("broker.url={}", self.urls[number]);
-        Node::configured(&self.file.path().join("nodes.toml"), &[&url]).await
+        Node::with_config_file(&self.file.path().join("nodes.toml"), &[&url]).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use testkit::log::{Channel, ChannelNumber, Publication, PublisherNumber, Sent};
 use testkit::publisher::Publish;
-use testkit::push::Body;
+use testkit::server_message::Payload;
 use testkit::service::Service;
 
 pub struct Flood {
@@ -32,7 +32,7 @@ impl Flood {
     pub async fn send(&mut self, count: usize, bytes: usize) {
         for _ in 0..count {
             let number = self.sent.publications.len() as u64 + 1;
-            let payload = Body { p: self.number, n: number }.text(bytes);
+            let payload = Payload { p: self.number, n: number }.text(bytes);
             let mut publication = Publication {
                 begun: Instant::now(),
                 attempts: 1,

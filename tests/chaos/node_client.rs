@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use testkit::log::{Channel, Position};
 use testkit::publisher::{Publish, Unacknowledged};
-use testkit::push::Push;
+use testkit::server_message::ServerMessage;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -78,7 +78,7 @@ async fn answer(
             Message::Close(_) => return Err("closed".to_owned()),
             _ => continue,
         };
-        let push = Push::parse(text.as_str()).ok_or_else(|| format!("odd: {text}"))?;
+        let push = ServerMessage::parse(text.as_str()).ok_or_else(|| format!("odd: {text}"))?;
         if push.id == Some(id) {
             return Ok(match push.kind.as_ref() {
                 "published" => Ok(push.position),

@@ -10,7 +10,7 @@ use testkit::log::{Channel, ChannelNumber, Seen, Sent};
 use testkit::node::Node;
 use testkit::publisher::{Pace, Publisher};
 use testkit::service::Service;
-use testkit::until;
+use testkit::wait_until;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -164,7 +164,8 @@ impl Stage {
         moment: Instant,
     ) -> Result<(Duration, Duration), String> {
         let first = |it: &Publisher| it.acknowledged_after(moment);
-        if !until(CATCH_UP_MAX, || self.publishers.iter().all(|it| first(it).is_some())).await {
+        if !wait_until(CATCH_UP_MAX, || self.publishers.iter().all(|it| first(it).is_some())).await
+        {
             let silent = self.publishers.iter().find(|it| first(it).is_none());
             return Err(silent.map_or_else(String::new, |it| self.silenced(it)));
         }
@@ -187,13 +188,13 @@ impl Stage {
             self.asked += 1;
             self.pace.send_modify(|pace| pace.asked = self.asked);
             let done = || self.publishers.iter().all(|it| it.has_done(self.asked));
-            if !until(CATCH_UP_MAX, done).await {
+            if !wait_until(CATCH_UP_MAX, done).await {
                 return Err("some publishers did not end".to_owned());
             }
             if let Some(silenced) = self.publishers.iter().find(|it| it.last().is_none()) {
                 return Err(self.silenced(silenced));
             }
-            if until(LAST_ROUND_MAX, || self.all_have_everything()).await {
+            if wait_until(LAST_ROUND_MAX, || self.all_have_everything()).await {
                 break;
             }
         }
@@ -201,7 +202,7 @@ impl Stage {
     }
 
     async fn all_live(&self) -> Result<(), String> {
-        match until(CATCH_UP_MAX, || self.subscribers.iter().all(Subscriber::is_live)).await {
+        match wait_until(CATCH_UP_MAX, || self.subscribers.iter().all(Subscriber::is_live)).await {
             true => Ok(()),
             false => {
                 let away = self.subscribers.iter().filter(|it| !it.is_live());

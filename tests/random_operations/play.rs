@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use testkit::audit::channels::{self, Channel, ChannelNumber};
 use testkit::audit::journal::{Journal, Ledger, Way};
 use testkit::audit::{Finding, Kind, Run, Verdict, audit};
-use testkit::until;
+use testkit::wait_until;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -160,7 +160,7 @@ impl Cast {
         while self.publishers.join_next().await.is_some() {}
         let mut newest: HashMap<ChannelNumber, (usize, u64)> = HashMap::new();
         for _ in 0..LAST_MAX {
-            if !until(SETTLE_TIME_MAX, || self.away().is_empty()).await {
+            if !wait_until(SETTLE_TIME_MAX, || self.away().is_empty()).await {
                 return self
                     .away()
                     .iter()
@@ -178,7 +178,7 @@ impl Cast {
                 }
                 newest.insert(channel, (publisher.number, number));
             }
-            if until(LAST_TIME_MAX, || self.behind(&newest).is_empty()).await {
+            if wait_until(LAST_TIME_MAX, || self.behind(&newest).is_empty()).await {
                 return Vec::new();
             }
         }

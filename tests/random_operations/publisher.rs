@@ -11,7 +11,7 @@ use testkit::audit::channels::QUEUE_BYTES_MAX;
 use testkit::audit::journal::{Outcome, Way};
 use testkit::backoff::Backoff;
 use testkit::log::{Position, PublisherNumber};
-use testkit::push::{Body, Push};
+use testkit::server_message::{Payload, ServerMessage};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -99,7 +99,7 @@ impl Publisher {
             true => QUEUE_BYTES_MAX + self.random.random_range(0..QUEUE_BYTES_MAX),
             false => self.random.random_range(0..120),
         };
-        let payload = Body { p: self.number, n: number }.text(padding);
+        let payload = Payload { p: self.number, n: number }.text(padding);
         self.ledger.has_bytes(number, payload.len());
         let key = self.keyed.then(|| format!("{}-{number}", self.number));
         let mut backoff = Backoff::default();
@@ -168,7 +168,7 @@ impl Publisher {
                 Message::Close(_) => return Err("closed".to_owned()),
                 _ => continue,
             };
-            let push = Push::parse(text.as_str()).ok_or_else(|| format!("odd: {text}"))?;
+            let push = ServerMessage::parse(text.as_str()).ok_or_else(|| format!("odd: {text}"))?;
             if push.id == Some(id.into()) {
                 self.socket = Some(socket);
                 return match push.kind.as_ref() {

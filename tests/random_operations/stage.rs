@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use testkit::audit::channels::{self, Channel, settings};
 use testkit::node::Node;
 use testkit::process::Signal;
-use testkit::redis::{Redis, ask};
+use testkit::redis::{Redis, query};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::doors::{Door, Doors};
@@ -54,7 +54,7 @@ impl Stage {
             Broker::Memory => None,
             Broker::Redis => Some(Redis::start().await),
             Broker::DurableRedis => {
-                let mut redis = Redis::absent_with(&["--appendonly", "yes"]);
+                let mut redis = Redis::stopped_with(&["--appendonly", "yes"]);
                 redis.run().await;
                 Some(redis)
             }
@@ -75,14 +75,14 @@ impl Stage {
             stage.places.push(Place { node, file, runs: true });
         }
         for place in &stage.places {
-            place.node.becomes_ready().await;
+            place.node.wait_until_ready().await;
         }
         stage
     }
 
     async fn start(&self, file: &std::path::Path) -> Node {
         let url = self.redis.as_ref().map_or("memory:".to_owned(), Redis::url);
-        Node::configured(file, &[&format!("broker.url={url}")]).await
+        Node::with_config_file(file, &[&format!("broker.url={url}")]).await
     }
 
     pub fn redis_url(&self) -> Option<String> {
@@ -121,7 +121,7 @@ impl Stage {
                 self.signal(node, Signal::HUP);
             }
             Step::StopRedis => {
-                if let Some(redis) = self.redis.as_ref().filter(|it| it.answers()) {
+                if let Some(redis) = self.redis.as_ref().filter(|it| it.is_responsive()) {
                     redis.freeze();
                 }
             }
@@ -184,10 +184,10 @@ impl Stage {
             }
             _ => return,
         };
-        let Some(redis) = self.redis.as_ref().filter(|it| it.answers()) else { return };
+        let Some(redis) = self.redis.as_ref().filter(|it| it.is_responsive()) else { return };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         // A Redis that is paused may take it later, or never: the operation is lost then.
-        let _ = timeout(ANSWER_TIME_MAX, ask::<redis::Value>(redis.address, &words)).await;
+        let _ = timeout(ANSWER_TIME_MAX, query::<redis::Value>(redis.address, &words)).await;
     }
 
     async fn heal(&mut self) {
@@ -211,7 +211,7 @@ impl Stage {
         let mut lines = self.logs().into_iter().flat_map(|(_, lines)| lines);
         let panic = lines.find(|line| line.contains("panicked"));
         let ended = self.places.iter_mut().filter(|place| place.runs);
-        let ended: Vec<_> = ended.filter_map(|place| place.node.process.has_ended()).collect();
+        let ended: Vec<_> = ended.filter_map(|place| place.node.process.exit_status()).collect();
         panic.or_else(|| Some(format!("a node ended: {}", ended.first()?)))
     }
 }

@@ -60,7 +60,7 @@ impl Balancer {
         }
         let mut process = Process::spawn("haproxy", command);
         eventually("haproxy to listen", async || {
-            assert!(process.has_ended().is_none(), "haproxy: {}", process.stderr().join("\n"));
+            assert!(process.exit_status().is_none(), "haproxy: {}", process.stderr().join("\n"));
             let both = (TcpStream::connect(front).await, UnixStream::connect(&admin).await);
             (both.0.is_ok() && both.1.is_ok()).then_some(())
         })

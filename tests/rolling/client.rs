@@ -16,8 +16,8 @@ use rand::rngs::StdRng;
 use serde_json::{Map, Value, json};
 use testkit::log::{Channel, ChannelNumber, Event, Position};
 use testkit::publisher::Unacknowledged;
-use testkit::push::Push;
 use testkit::record::Record;
+use testkit::server_message::ServerMessage;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -133,7 +133,9 @@ impl Client {
     }
 
     fn hear(&mut self, text: &str) {
-        let Some(push) = Push::parse(text) else { return self.write(Event::Odd(text.to_owned())) };
+        let Some(push) = ServerMessage::parse(text) else {
+            return self.write(Event::Odd(text.to_owned()));
+        };
         let channel = push.channel.as_deref().and_then(|name| self.number(name));
         match (push.kind.as_ref(), channel) {
             ("publication", Some(channel)) => {

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use testkit::log::{Channel, ChannelNumber, PublisherNumber, Seen};
 use testkit::record::Record;
-use testkit::until;
+use testkit::wait_until;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -75,7 +75,7 @@ impl Crowd {
 
     /// Whether all come to be subscribed to all of theirs within this time.
     pub async fn is_live(&self, time: Duration) -> bool {
-        until(time, || self.members.iter().all(|it| it.record().is_live(&it.channels))).await
+        wait_until(time, || self.members.iter().all(|it| it.record().is_live(&it.channels))).await
     }
 
     /// Every client of the channel got this number of the publisher.

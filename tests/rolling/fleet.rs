@@ -54,7 +54,7 @@ impl Fleet {
             fleet.nodes.push(node);
         }
         for node in &fleet.nodes {
-            node.becomes_ready().await;
+            node.wait_until_ready().await;
         }
         fleet
     }
@@ -68,7 +68,7 @@ impl Fleet {
     pub async fn leaves(&mut self, number: usize) -> Result<Duration, String> {
         let (node, begun) = (&mut self.nodes[number], Instant::now());
         loop {
-            match node.process.has_ended() {
+            match node.process.exit_status() {
                 Some(status) if status.success() => return Ok(begun.elapsed()),
                 Some(status) => return Err(format!("node {} ended by {status}", number + 1)),
                 None if begun.elapsed() > self.leave_max => {
@@ -82,7 +82,7 @@ impl Fleet {
     /// A new node in the place of one that ended; it is ready.
     pub async fn replace(&mut self, number: usize) {
         let node = self.node(number).await;
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
         let old = std::mem::replace(&mut self.nodes[number], node);
         self.past.extend(old.process.stderr());
     }
@@ -98,7 +98,7 @@ impl Fleet {
         let public = format!("server.listen={public}");
         let internal = format!("internal.listen={internal}");
         let file = self.file.path().join("nodes.toml");
-        Node::configured(&file, &[&self.broker, &public, &internal]).await
+        Node::with_config_file(&file, &[&self.broker, &public, &internal]).await
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use testkit::away::{absences, quantile};
 use testkit::checker::{Finding, Kind, Verdict};
 use testkit::curve::{Curve, WINDOW};
+use testkit::downtime::{downtimes, quantile};
 use testkit::log::{Seen, Sent};
 
 use crate::balancer::Trouble;
@@ -46,7 +46,7 @@ pub struct Away(Vec<Duration>);
 
 impl Away {
     pub fn of(all: &[Seen], channels: usize) -> Self {
-        let mut away: Vec<_> = all.iter().flat_map(|seen| absences(seen, channels)).collect();
+        let mut away: Vec<_> = all.iter().flat_map(|seen| downtimes(seen, channels)).collect();
         away.sort();
         Self(away)
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use testkit::away::quantile;
 use testkit::curve::{Curve, peak};
+use testkit::downtime::quantile;
 use tokio::time::sleep;
 
 use crate::fleet::NODES;
@@ -58,8 +58,8 @@ impl Restart {
         let whole = begun.elapsed();
         let survivors = others.zip(watch.end().await).collect();
         let returns = stage.crowd.tally.returns_since(begun);
-        let told = Curve::of_moments(returns.iter().map(|it| it.due.duration_since(begun)));
-        let back = Curve::of_moments(returns.iter().map(|it| it.open.duration_since(begun)));
+        let told = Curve::from_timestamps(returns.iter().map(|it| it.due.duration_since(begun)));
+        let back = Curve::from_timestamps(returns.iter().map(|it| it.open.duration_since(begun)));
         let mut late: Vec<_> = returns.iter().map(|it| it.open.duration_since(it.due)).collect();
         late.sort();
         let late = quantile(&late, 0.99);

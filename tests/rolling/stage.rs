@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use testkit::log::{Channel, Sent};
 use testkit::publisher::{Pace, Publish, Publisher};
 use testkit::redis::Redis;
-use testkit::service::{Service, Whereabouts};
-use testkit::until;
+use testkit::service::{RedisAddress, Service};
+use testkit::wait_until;
 use tokio::sync::watch;
 
 use crate::balancer::Balancer;
@@ -65,7 +65,7 @@ impl Stage {
         }
         for channel in (0..self.channels.len()).step_by(SERVICE_EVERY) {
             let seed = plan.seed.wrapping_sub(channel as u64);
-            let service = Service::new(Whereabouts::At(self.redis.address), seed);
+            let service = Service::new(RedisAddress::At(self.redis.address), seed);
             self.add(channel, service, plan);
         }
     }
@@ -83,7 +83,7 @@ impl Stage {
     /// a publisher does not end; what a client lacks is for the checker to name.
     pub async fn settle(&self) -> Result<(), String> {
         self.pace.send_modify(|pace| *pace = Pace { pause: None, asked: 1 });
-        if !until(CATCH_UP_MAX, || self.publishers.iter().all(|it| it.has_done(1))).await {
+        if !wait_until(CATCH_UP_MAX, || self.publishers.iter().all(|it| it.has_done(1))).await {
             return Err("some publishers did not end".to_owned());
         }
         if let Some(silenced) = self.publishers.iter().find(|it| it.last().is_none()) {
@@ -93,7 +93,7 @@ impl Stage {
         let has = |it: &Publisher| {
             it.last().is_some_and(|last| self.crowd.has(it.channel(), it.number, last))
         };
-        until(CATCH_UP_MAX, || self.publishers.iter().all(has)).await;
+        wait_until(CATCH_UP_MAX, || self.publishers.iter().all(has)).await;
         Ok(())
     }
 

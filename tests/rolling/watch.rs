@@ -39,7 +39,7 @@ struct Look {
 impl Watched {
     /// Handshakes that ended well.
     pub fn opened(&self) -> Curve {
-        Curve::of_looks(self.looks.iter().map(|it| (it.at, it.opened)))
+        Curve::from_samples(self.looks.iter().map(|it| (it.at, it.opened)))
     }
 
     /// The most connections it had.

@@ -18,7 +18,7 @@ async fn a_connection_is_closed_within_a_second_of_its_tokens_expiry() {
     let mut json = Client::open(&node, &format!("/ws?token={token}")).await;
     let mut plain = Client::open(&node, &format!("/ws/chat:1?token={token}")).await;
     for client in [&mut json, &mut plain] {
-        let frame = client.is_closed().await;
+        let frame = client.receive_close().await;
         assert_eq!(u16::from(frame.code), 4001);
         assert!(frame.reason.contains("expired"), "{}", frame.reason);
         assert!(
@@ -27,10 +27,10 @@ async fn a_connection_is_closed_within_a_second_of_its_tokens_expiry() {
             now() - expires_at
         );
     }
-    node.metric_becomes("tidegate_connections_closed_total{reason=\"expired\"}", 2.0).await;
+    node.wait_for_metric("tidegate_connections_closed_total{reason=\"expired\"}", 2.0).await;
     let late = token::token(-60.0, json!({"sub": "u1", "subscribe": ["chat:1"]}));
     let mut client = Client::open(&node, &format!("/ws?token={late}")).await;
-    let frame = client.is_closed().await;
+    let frame = client.receive_close().await;
     assert_eq!(u16::from(frame.code), 4001);
     assert!(frame.reason.contains("expired"), "{}", frame.reason);
 }
@@ -41,26 +41,29 @@ async fn a_token_without_expiry_is_refused_unless_require_expiry_is_off() {
     let strict = node_requiring_tokens(&[]).await;
     let mut client =
         Client::open(&strict, &format!("/ws?token={}", token::token(0.0, claims.clone()))).await;
-    assert_eq!(u16::from(client.is_closed().await.code), 4001);
+    assert_eq!(u16::from(client.receive_close().await.code), 4001);
     let lenient = node_requiring_tokens(&["auth.require_expiry=false"]).await;
     let mut client = Client::json(&lenient).await;
     let command = json!({"type": "auth", "id": 1, "token": token::token(0.0, claims)});
-    assert_eq!(client.ask(command).await, json!({"type": "authenticated", "id": 1, "user": "u1"}));
+    assert_eq!(
+        client.request(command).await,
+        json!({"type": "authenticated", "id": 1, "user": "u1"})
+    );
 }
 
 #[tokio::test]
 async fn a_frame_sent_along_with_an_expired_token_is_not_published() {
-    use testkit::raw::{Raw, text, upgrade};
+    use testkit::raw::{RawClient, text, upgrade};
     let rules = r#"rules=[{ pattern = "open", subscribe = "anyone", publish = "anyone" }]"#;
-    let node = testkit::node::Node::alone(&[token::KEYS, rules]).await;
+    let node = testkit::node::Node::standalone(&[token::KEYS, rules]).await;
     let mut subscriber = Client::subscribed(&node, "open").await;
     let expired = token::token(-60.0, json!({"sub": "u1"}));
-    let mut client = Raw::connect(&node).await;
+    let mut client = RawClient::connect(&node).await;
     let mut bytes = upgrade(&format!("/ws/open?token={expired}"), "").into_bytes();
     bytes.extend_from_slice(&text("sent with an expired token"));
     client.send(bytes).await;
     assert_eq!(client.response().await.status, 101);
-    client.is_closed(4001).await;
+    client.expect_close(4001).await;
     subscriber.publish("open", json!("next")).await;
     assert_eq!(subscriber.event().await["data"], "next");
 }
@@ -85,15 +88,15 @@ async fn after_the_clock_is_set_forward_a_session_ends_when_its_token_expires_by
     // ago.
     clock.set_ahead_by(120);
     for client in &mut ends {
-        let frame = client.is_closed().await;
+        let frame = client.receive_close().await;
         assert_eq!(u16::from(frame.code), 4001);
         assert!(frame.reason.contains("expired"), "{}", frame.reason);
     }
-    assert_eq!(stays.ask(json!({"type": "ping", "id": 9})).await["type"], "pong");
+    assert_eq!(stays.request(json!({"type": "ping", "id": 9})).await["type"], "pong");
     // A token that was accepted before the clock was set is verified again.
     let mut late = open(&format!("/ws?token={short}")).await;
-    assert_eq!(u16::from(late.is_closed().await.code), 4001);
+    assert_eq!(u16::from(late.receive_close().await.code), 4001);
     assert!(node.metric("tidegate_clock_steps_total").await >= 1.0);
     clock.set_ahead_by(4 * HOUR);
-    assert_eq!(u16::from(stays.is_closed().await.code), 4001);
+    assert_eq!(u16::from(stays.receive_close().await.code), 4001);
 }

@@ -3,42 +3,42 @@
 use serde_json::json;
 use testkit::client::Client;
 use testkit::node::Node;
-use testkit::raw::{Raw, text, upgrade};
+use testkit::raw::{RawClient, text, upgrade};
 use testkit::token::{self, KEYS};
 
 use super::node_requiring_tokens;
 
 async fn is_closed_with(node: &Node, path: &str, code: u16) {
     let mut client = Client::open(node, path).await;
-    assert_eq!(u16::from(client.is_closed().await.code), code, "{path}");
+    assert_eq!(u16::from(client.receive_close().await.code), code, "{path}");
 }
 
 #[tokio::test]
 async fn a_client_without_access_is_closed_with_4001_or_4003_after_the_upgrade() {
     let node = node_requiring_tokens(&[]).await;
-    let u1 = token::of("u1", &["chat:1"]);
+    let u1 = token::for_user("u1", &["chat:1"]);
     is_closed_with(&node, "/ws/chat:1", 4001).await;
     is_closed_with(&node, "/ws/chat:1?token=nonsense", 4001).await;
     is_closed_with(&node, "/ws?token=nonsense", 4001).await;
     is_closed_with(&node, &format!("/ws/chat:2?token={u1}"), 4003).await;
     is_closed_with(&node, &format!("/ws/nowhere?token={u1}"), 4003).await;
-    node.metric_becomes("tidegate_connections_closed_total{reason=\"unauthorized\"}", 3.0).await;
-    node.metric_becomes("tidegate_connections_closed_total{reason=\"forbidden\"}", 2.0).await;
+    node.wait_for_metric("tidegate_connections_closed_total{reason=\"unauthorized\"}", 3.0).await;
+    node.wait_for_metric("tidegate_connections_closed_total{reason=\"forbidden\"}", 2.0).await;
 }
 
 #[tokio::test]
 async fn a_subscribe_only_client_that_publishes_is_closed_and_a_publish_only_client_receives_nothing()
  {
     let rules = r#"rules=[{ pattern = "*", subscribe = "token", publish = "token" }]"#;
-    let node = Node::alone(&[KEYS, rules]).await;
+    let node = Node::standalone(&[KEYS, rules]).await;
     let subscribe_only = token::token(60.0, json!({"subscribe": ["news"]}));
     let publish_only = token::token(60.0, json!({"publish": ["news"]}));
     let mut subscriber = Client::open(&node, &format!("/ws/news?token={subscribe_only}")).await;
     let mut publisher = Client::open(&node, &format!("/ws/news?token={publish_only}")).await;
-    publisher.say("first").await;
-    assert_eq!(subscriber.hears_text().await, "first");
-    subscriber.say("not allowed").await;
-    assert_eq!(u16::from(subscriber.is_closed().await.code), 4003);
+    publisher.send("first").await;
+    assert_eq!(subscriber.receive_text().await, "first");
+    subscriber.send("not allowed").await;
+    assert_eq!(u16::from(subscriber.receive_close().await.code), 4003);
     publisher.close().await;
     assert_eq!(node.metric("tidegate_publications_delivered_total{protocol=\"plain\"}").await, 1.0);
 }
@@ -46,7 +46,7 @@ async fn a_subscribe_only_client_that_publishes_is_closed_and_a_publish_only_cli
 #[tokio::test]
 async fn a_token_is_accepted_from_the_header_the_query_and_the_subprotocol() {
     let node = node_requiring_tokens(&[]).await;
-    let token = token::of("u1", &["chat:1"]);
+    let token = token::for_user("u1", &["chat:1"]);
     let header = format!("Authorization: Bearer {token}\r\n");
     let json = format!("Sec-WebSocket-Protocol: bearer.{token}, tidegate.v1.json\r\n");
     let plain = format!("Sec-WebSocket-Protocol: tidegate.v1.plain, bearer.{token}\r\n");
@@ -57,7 +57,7 @@ async fn a_token_is_accepted_from_the_header_the_query_and_the_subprotocol() {
         ("/ws".to_owned(), &json, Some("tidegate.v1.json")),
         ("/ws/chat:1".to_owned(), &plain, Some("tidegate.v1.plain")),
     ] {
-        let mut client = Raw::connect(&node).await;
+        let mut client = RawClient::connect(&node).await;
         client.send(upgrade(&path, more)).await;
         let response = client.response().await;
         assert_eq!(response.status, 101, "{path}");
@@ -77,8 +77,8 @@ async fn a_token_is_accepted_from_the_header_the_query_and_the_subprotocol() {
 #[tokio::test]
 async fn a_subprotocol_list_that_holds_only_a_token_is_refused_with_400() {
     let node = node_requiring_tokens(&[]).await;
-    let mut client = Raw::connect(&node).await;
-    let token = token::of("u1", &["chat:1"]);
+    let mut client = RawClient::connect(&node).await;
+    let token = token::for_user("u1", &["chat:1"]);
     client.send(upgrade("/ws", &format!("Sec-WebSocket-Protocol: bearer.{token}\r\n"))).await;
     let response = client.response().await;
     assert_eq!(response.status, 400);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use testkit::client::Client;
-use testkit::node::{Node, outcome, tidegate};
+use testkit::node::{Node, run_to_end, tidegate};
 use testkit::token::{self, KEYS};
 
 use super::node_requiring_tokens;
@@ -17,7 +17,7 @@ async fn client_with_token(node: &Node, token: &str) -> Client {
 #[tokio::test]
 async fn the_first_matching_rule_and_the_token_decide_what_a_client_may_do() {
     let node = node_requiring_tokens(&[]).await;
-    let mut u1 = client_with_token(&node, &token::of("u1", &["chat:{user}", "other"])).await;
+    let mut u1 = client_with_token(&node, &token::for_user("u1", &["chat:{user}", "other"])).await;
     for (command, channel, outcome) in [
         ("subscribe", "user:u1", "subscribed"),
         ("subscribe", "user:u2", "forbidden"),
@@ -33,7 +33,7 @@ async fn the_first_matching_rule_and_the_token_decide_what_a_client_may_do() {
         ("publish", "other", "forbidden"),
     ] {
         let asked = json!({"type": command, "id": 1, "channel": channel, "data": 1});
-        let answer = u1.ask(asked).await;
+        let answer = u1.request(asked).await;
         let found = if answer["type"] == "error" { &answer["code"] } else { &answer["type"] };
         assert_eq!(found, outcome, "{command} {channel}: {answer}");
     }
@@ -41,39 +41,39 @@ async fn the_first_matching_rule_and_the_token_decide_what_a_client_may_do() {
 
 #[tokio::test]
 async fn without_rules_a_client_may_do_exactly_what_its_token_lists() {
-    let node = Node::alone(&[KEYS]).await;
+    let node = Node::standalone(&[KEYS]).await;
     let token = token::token(60.0, json!({"subscribe": ["a:*"], "publish": ["b"]}));
     let mut client = client_with_token(&node, &token).await;
     client.subscribe("a:1").await;
     client.publish("b", json!(1)).await;
     let refused = json!({"type": "publish", "id": 9, "channel": "a:1", "data": 1});
-    assert_eq!(client.ask(refused).await["code"], "forbidden");
+    assert_eq!(client.request(refused).await["code"], "forbidden");
 }
 
 #[tokio::test]
 async fn without_authentication_a_channel_that_no_rule_matches_is_forbidden() {
     let rules = r#"rules=[{ pattern = "open" }, { pattern = "news", subscribe = "anyone", publish = "nobody" }]"#;
-    let node = Node::alone(&[rules]).await;
+    let node = Node::standalone(&[rules]).await;
     let mut client = Client::subscribed(&node, "open").await;
     client.subscribe("news").await;
     client.publish("open", json!(1)).await;
     for (command, channel) in [("publish", "news"), ("publish", "other"), ("subscribe", "other")] {
         let asked = json!({"type": command, "id": 9, "channel": channel, "data": 1});
-        assert_eq!(client.ask(asked).await["code"], "forbidden", "{command} {channel}");
+        assert_eq!(client.request(asked).await["code"], "forbidden", "{command} {channel}");
     }
 }
 
 #[tokio::test]
 async fn join_events_and_presence_name_the_users_of_a_channel() {
     let node = node_requiring_tokens(&[]).await;
-    let mut u1 = client_with_token(&node, &token::of("u1", &["chat:*"])).await;
-    u1.ask(json!({"type": "subscribe", "id": 1, "channel": "lobby"})).await;
+    let mut u1 = client_with_token(&node, &token::for_user("u1", &["chat:*"])).await;
+    u1.request(json!({"type": "subscribe", "id": 1, "channel": "lobby"})).await;
     // Its own join may arrive before or after the answer.
     assert_eq!(u1.event().await, json!({"type": "join", "channel": "lobby", "user": "u1"}));
-    let mut u2 = client_with_token(&node, &token::of("u2", &["chat:*"])).await;
-    u2.ask(json!({"type": "subscribe", "id": 1, "channel": "lobby"})).await;
+    let mut u2 = client_with_token(&node, &token::for_user("u2", &["chat:*"])).await;
+    u2.request(json!({"type": "subscribe", "id": 1, "channel": "lobby"})).await;
     assert_eq!(u1.event().await, json!({"type": "join", "channel": "lobby", "user": "u2"}));
-    let members = u1.ask(json!({"type": "presence", "id": 2, "channel": "lobby"})).await;
+    let members = u1.request(json!({"type": "presence", "id": 2, "channel": "lobby"})).await;
     let expected = json!([{"user": "u1", "sessions": 1}, {"user": "u2", "sessions": 1}]);
     assert_eq!(members["members"], expected);
 }
@@ -83,7 +83,7 @@ async fn the_command_line_signs_tokens_and_explains_access() {
     let run = async |arguments: &[&str]| {
         let rules = r#"rules=[{ pattern = "chat:*" }]"#;
         let arguments = [arguments, &["--set", KEYS, "--set", rules]].concat();
-        let output = outcome(tidegate(&arguments)).await;
+        let output = run_to_end(tidegate(&arguments)).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("it prints text")
     };
@@ -96,6 +96,6 @@ async fn the_command_line_signs_tokens_and_explains_access() {
     assert!(!other.contains(token), "explain prints the token");
     let anonymous = run(&["explain", "--channel", "news"]).await;
     assert!(anonymous.contains("none matches"), "{anonymous}");
-    let node = Node::alone(&[KEYS]).await;
+    let node = Node::standalone(&[KEYS]).await;
     client_with_token(&node, token).await.subscribe("chat:1").await;
 }

@@ -9,7 +9,7 @@ use super::node_requiring_tokens;
 
 #[tokio::test]
 async fn the_node_subscribes_a_session_to_its_tokens_channels_on_connect() {
-    let node = Node::alone(&[KEYS]).await;
+    let node = Node::standalone(&[KEYS]).await;
     let claims = json!({"sub": "u1", "channels": ["inbox:1", "inbox:2"]});
     let token = token::token(60.0, claims);
     let mut client = Client::open(&node, &format!("/ws?token={token}")).await;
@@ -20,10 +20,10 @@ async fn the_node_subscribes_a_session_to_its_tokens_channels_on_connect() {
     assert_eq!(node.post("/api/publish/inbox:2", &[], b"5").await.status, 202);
     assert_eq!(client.event().await, publication("inbox:2", 5));
     // The client may unsubscribe from one of them and subscribe again.
-    client.ask(json!({"type": "unsubscribe", "id": 1, "channel": "inbox:2"})).await;
+    client.request(json!({"type": "unsubscribe", "id": 1, "channel": "inbox:2"})).await;
     client.subscribe("inbox:2").await;
     let other = json!({"type": "subscribe", "id": 2, "channel": "inbox:3"});
-    assert_eq!(client.ask(other).await["code"], "forbidden");
+    assert_eq!(client.request(other).await["code"], "forbidden");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use testkit::client::Client;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 use testkit::token;
 
 use super::node_requiring_tokens;
@@ -10,23 +10,23 @@ use super::node_requiring_tokens;
 #[tokio::test]
 async fn no_log_line_metric_or_answer_contains_a_token() {
     let node = node_requiring_tokens(&["telemetry.log_level=trace"]).await;
-    let good = token::of("u1", &["chat:1"]);
+    let good = token::for_user("u1", &["chat:1"]);
     let forged = token::signed("another secret of the right length!", 60.0, json!({"sub": "u1"}));
     let mut answers = String::new();
     for token in [&good, &forged] {
         for path in ["/ws", "/ws/chat:1", "/ws/chat:2", "/nowhere", "/ws/a%20b"] {
-            let mut client = Raw::connect(&node).await;
+            let mut client = RawClient::connect(&node).await;
             client.send(upgrade(&format!("{path}?token={token}"), "Origin: http://evil\r\n")).await;
             answers.push_str(&client.response().await.text());
-            let mut client = Raw::connect(&node).await;
+            let mut client = RawClient::connect(&node).await;
             client.send(upgrade(&format!("{path}?token={token}"), "")).await;
             answers.push_str(&client.response().await.text());
         }
         let mut client = Client::json(&node).await;
-        let answer = client.ask(json!({"type": "auth", "id": 1, "token": token})).await;
+        let answer = client.request(json!({"type": "auth", "id": 1, "token": token})).await;
         answers.push_str(&answer.to_string());
     }
-    node.metric_becomes("tidegate_rejected_total{reason=\"origin\"}", 8.0).await;
+    node.wait_for_metric("tidegate_rejected_total{reason=\"origin\"}", 8.0).await;
     answers.push_str(&node.get("/metrics").await.text());
     let log = node.process.stderr().join("\n");
     assert!(log.contains("rejected"), "the log does not record the rejections:\n{log}");

@@ -16,13 +16,13 @@ const OTHER: &str = "h:{x}b";
 const WITHOUT_HISTORY: &str = "{x}news";
 
 async fn subscribe(client: &mut Client, channel: &str) {
-    let answer = client.ask(json!({"type": "subscribe", "id": 4, "channel": channel})).await;
+    let answer = client.request(json!({"type": "subscribe", "id": 4, "channel": channel})).await;
     assert_eq!(answer["type"], "subscribed", "{answer}");
 }
 
 async fn publish(client: &mut Client, channel: &str, data: u64) {
     let publish = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
-    let answer = client.ask(publish).await;
+    let answer = client.request(publish).await;
     assert_eq!(answer["type"], "published", "{answer}");
 }
 
@@ -52,16 +52,16 @@ struct Migration {
 
 impl Migration {
     async fn begin() -> Self {
-        let cluster = Cluster::of_masters().await;
+        let cluster = Cluster::without_replicas().await;
         let url = cluster.url();
         let to = (cluster.master_of(CHANNEL).await + 1) % MASTERS;
         Self::begin_at(cluster, &url, to).await
     }
 
     async fn begin_at(cluster: Cluster, url: &str, to: usize) -> Self {
-        let nodes = [Node::at(url, &[RULES]).await, Node::at(url, &[RULES]).await];
+        let nodes = [Node::start_at(url, &[RULES]).await, Node::start_at(url, &[RULES]).await];
         for node in &nodes {
-            node.becomes_ready().await;
+            node.wait_until_ready().await;
         }
         let here = Client::json(&nodes[0]).await;
         let mut there = Client::json(&nodes[1]).await;
@@ -94,14 +94,14 @@ impl Migration {
     /// Asserts that the history holds all publications, and that a client that resumes from the first misses none.
     async fn history_is_complete(&mut self) {
         let question = json!({"type": "history", "id": 9, "channel": CHANNEL, "limit": 100});
-        let history = self.here.ask(question).await;
+        let history = self.here.request(question).await;
         let read = history["publications"].as_array().expect("a list").clone();
         let data: Vec<Value> = read.iter().map(|it| it["data"].clone()).collect();
         assert_eq!(data, (0..self.next).map(Value::from).collect::<Vec<_>>());
         let mut back = Client::json(&self.nodes[0]).await;
         let since = &read[0]["position"];
         let resume = json!({"type": "subscribe", "id": 3, "channel": CHANNEL, "since": since});
-        let answer = back.ask(resume).await;
+        let answer = back.request(resume).await;
         assert_eq!(answer["recovered"], true, "{answer}");
         for number in 1..self.next {
             assert_eq!(receive(&mut back).await["data"], number);
@@ -124,7 +124,7 @@ impl Migration {
 
     async fn are_ready(&self) {
         for node in &self.nodes {
-            node.becomes_ready().await;
+            node.wait_until_ready().await;
         }
     }
 
@@ -160,7 +160,7 @@ async fn a_history_whose_stream_is_migrated_continues_on_the_new_master() {
 
 #[tokio::test]
 async fn a_history_continues_on_a_new_server_that_gets_its_first_slot() {
-    let mut cluster = Cluster::of_masters().await;
+    let mut cluster = Cluster::without_replicas().await;
     let to = cluster.add_server().await;
     let url = cluster.url();
     let mut migration = Migration::begin_at(cluster, &url, to).await;
@@ -177,7 +177,7 @@ async fn a_history_continues_on_a_new_server_that_gets_its_first_slot() {
 async fn a_history_is_complete_after_its_slots_migration_is_cancelled() {
     let mut migration = Migration::begin().await;
     migration.relay(2).await;
-    migration.cluster.call_off_move(CHANNEL, migration.from, migration.to).await;
+    migration.cluster.cancel_move(CHANNEL, migration.from, migration.to).await;
     migration.relay(5).await;
     migration.history_is_complete().await;
     migration.are_ready().await;
@@ -191,7 +191,7 @@ async fn a_history_loses_no_publication_when_its_stream_is_migrated_during_publi
         for number in 0..20 {
             let data = migration.next + number;
             let publish = json!({"type": "publish", "id": 2, "channel": CHANNEL, "data": data});
-            migration.here.command(publish).await;
+            migration.here.send_command(publish).await;
         }
         if round == 5 {
             assert!(migration.cluster.move_key(CHANNEL, from, to).await);
@@ -229,10 +229,10 @@ async fn an_idempotency_key_publishes_once_while_its_slot_is_in_migration() {
     // A new key cannot be written on the old master, which holds the history.
     for id in ["one", "two"] {
         let data = migration.next;
-        let first = migration.here.ask(with_key(id, data)).await;
+        let first = migration.here.request(with_key(id, data)).await;
         assert_eq!(first["type"], "published", "{first}");
         migration.receive(1).await;
-        assert_eq!(migration.here.ask(with_key(id, 99)).await["position"], first["position"]);
+        assert_eq!(migration.here.request(with_key(id, 99)).await["position"], first["position"]);
     }
     migration.relay(2).await;
     migration.history_is_complete().await;
@@ -248,13 +248,13 @@ async fn an_idempotency_key_from_before_the_migration_still_deduplicates_after_i
     let publish = json!({
         "type": "publish", "id": 5, "channel": CHANNEL, "data": data, "idempotency_key": "before",
     });
-    let first = migration.here.ask(publish.clone()).await;
+    let first = migration.here.request(publish.clone()).await;
     assert_eq!(first["type"], "published", "{first}");
     migration.receive(1).await;
     let back = migration.from;
     let from = migration.cluster.begin_move(CHANNEL, back).await;
     assert!(migration.cluster.move_key(CHANNEL, from, back).await);
-    assert_eq!(migration.here.ask(publish).await["position"], first["position"]);
+    assert_eq!(migration.here.request(publish).await["position"], first["position"]);
     migration.relay(2).await;
 }
 
@@ -263,7 +263,7 @@ async fn presence_counts_sessions_that_join_and_leave_during_a_slot_migration() 
     let mut migration = Migration::begin().await;
     let members = json!({"type": "presence", "id": 6, "channel": CHANNEL});
     let sessions = async |client: &mut Client| {
-        let answer = client.ask(members.clone()).await;
+        let answer = client.request(members.clone()).await;
         answer["members"][0]["sessions"].as_u64()
     };
     eventually("one session", async || {
@@ -288,10 +288,10 @@ async fn presence_counts_sessions_that_join_and_leave_during_a_slot_migration() 
 
 #[tokio::test]
 async fn readiness_and_log_report_a_slot_in_migration_that_the_node_may_not_use() {
-    let cluster = Cluster::of_masters().await;
+    let cluster = Cluster::without_replicas().await;
     for server in &cluster.servers {
         let rules = ["ACL", "SETUSER", "gate", "on", ">hush", "~*", "&*", "+@all", "-migrate"];
-        let () = server.ask(&rules).await;
+        let () = server.query(&rules).await;
     }
     let url = cluster.url().replace("://", "://gate:hush@");
     let to = (cluster.master_of(CHANNEL).await + 1) % MASTERS;
@@ -302,7 +302,7 @@ async fn readiness_and_log_report_a_slot_in_migration_that_the_node_may_not_use(
         "type": "publish", "id": 5, "channel": CHANNEL, "data": data, "idempotency_key": "one",
     });
     eventually("the publication to be refused", async || {
-        let answer = migration.here.ask(publish.clone()).await;
+        let answer = migration.here.request(publish.clone()).await;
         let why = answer["message"].as_str()?;
         (answer["code"] == "unavailable" && why.contains("half way")).then_some(())
     })

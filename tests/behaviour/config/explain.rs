@@ -10,10 +10,10 @@ const RULES: &str = r#"rules=[{ pattern = "chat:*", history = { size = 5, age = 
 
 #[tokio::test]
 async fn a_node_explains_access_as_the_command_does_from_the_same_configuration() {
-    let node = Node::alone(&[KEYS, RULES, KEY]).await;
+    let node = Node::standalone(&[KEYS, RULES, KEY]).await;
     let url = format!("http://{}", node.internal);
-    let token = token::of("u1", &["chat:1", "a b c"]);
-    let good = token::of("ü/1&", &["chat:1"]);
+    let token = token::for_user("u1", &["chat:1", "a b c"]);
+    let good = token::for_user("ü/1&", &["chat:1"]);
     for (channel, token) in [
         ("chat:1", None),
         ("chat:1", Some(&good)),
@@ -36,8 +36,8 @@ async fn a_node_explains_access_as_the_command_does_from_the_same_configuration(
 
 #[tokio::test]
 async fn explain_reports_a_token_that_the_node_has_revoked() {
-    let node = Node::alone(&[KEYS]).await;
-    let (url, token) = (format!("http://{}", node.internal), token::of("u1", &["a"]));
+    let node = Node::standalone(&[KEYS]).await;
+    let (url, token) = (format!("http://{}", node.internal), token::for_user("u1", &["a"]));
     let asked = ["explain", "--channel", "a", "--token", &token, "--node", &url];
     assert!(stdout(&run(&asked, &[]).await).contains("subscribe  yes"));
     assert_eq!(node.post("/api/disconnect?user=u1", &[], b"").await.status, 202);
@@ -47,12 +47,12 @@ async fn explain_reports_a_token_that_the_node_has_revoked() {
 
 #[tokio::test]
 async fn explain_is_refused_without_the_api_key_or_without_one_valid_channel() {
-    let node = Node::alone(&[KEY]).await;
+    let node = Node::standalone(&[KEY]).await;
     let url = format!("http://{}", node.internal);
     let ended = run(&["explain", "--channel", "a", "--node", &url], &[]).await;
     assert_eq!(ended.status.code(), Some(1));
     assert!(stderr(&ended).contains("unauthorized"), "{}", stderr(&ended));
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for query in ["", "?token=x", "?channel=a&channel=b", "?channel=a%20b", "?channel=%ff"] {
         let answer = node.get(&format!("/api/explain{query}")).await;
         assert_eq!(answer.status, 400, "{query}: {}", answer.text());

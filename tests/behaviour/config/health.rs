@@ -14,21 +14,21 @@ async fn health(node: &Node, more: &[&str]) -> Output {
 
 #[tokio::test]
 async fn health_and_health_ready_are_exit_code_0_for_a_ready_node() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     assert_eq!(health(&node, &[]).await.status.code(), Some(0));
     assert_eq!(health(&node, &["--ready"]).await.status.code(), Some(0));
 }
 
 #[tokio::test]
 async fn health_is_exit_code_0_and_health_ready_1_for_an_unready_node() {
-    let node = Node::unready_on(&Redis::absent(), &[]).await;
+    let node = Node::start_on(&Redis::stopped(), &[]).await;
     assert_eq!(health(&node, &[]).await.status.code(), Some(0));
     assert_eq!(health(&node, &["--ready"]).await.status.code(), Some(1));
 }
 
 #[tokio::test]
 async fn health_is_exit_code_1_and_names_the_address_where_no_node_runs() {
-    let mut node = Node::alone(&[]).await;
+    let mut node = Node::standalone(&[]).await;
     node.process.kill();
     for more in [&[][..], &["--ready"]] {
         let ended = health(&node, more).await;
@@ -39,7 +39,7 @@ async fn health_is_exit_code_1_and_names_the_address_where_no_node_runs() {
 
 #[tokio::test]
 async fn a_node_whose_port_is_taken_exits_with_1_and_names_the_address() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for (taken, other) in
         [("server.listen", "internal.listen"), ("internal.listen", "server.listen")]
     {

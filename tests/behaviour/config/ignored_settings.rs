@@ -41,7 +41,7 @@ async fn a_node_logs_a_warning_for_an_unknown_empty_section() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("a.toml");
     std::fs::write(&file, "[sesion]\n[drain]\n").expect("it is written");
-    let node = Node::configured(&file, &[]).await;
+    let node = Node::with_config_file(&file, &[]).await;
     let line = eventually("a warning", async || {
         node.process.stderr().into_iter().find(|line| line.contains("sesion"))
     })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use testkit::client::Client;
-use testkit::node::{Node, outcome, tidegate};
+use testkit::node::{Node, run_to_end, tidegate};
 
 use super::{line, run, stderr, stdout};
 
@@ -78,7 +78,7 @@ async fn check_names_the_file_of_a_value_whatever_the_working_directory() {
     ] {
         let mut command = tidegate(&["check", "--config", path]);
         command.current_dir(from);
-        let text = stdout(&outcome(command).await);
+        let text = stdout(&run_to_end(command).await);
         let line = line(&text, "ping_interval");
         assert!(line.contains("a.toml"), "{path} from {}: {line}", from.display());
     }
@@ -105,6 +105,6 @@ async fn unknown_variables_that_begin_with_tidegate_are_no_fault() {
 
 #[tokio::test]
 async fn a_running_node_uses_a_value_from_set() {
-    let node = Node::alone(&["session.ping_interval=3s"]).await;
+    let node = Node::standalone(&["session.ping_interval=3s"]).await;
     assert_eq!(Client::json(&node).await.welcome["ping_interval_ms"], 3000);
 }

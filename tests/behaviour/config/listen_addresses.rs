@@ -27,7 +27,7 @@ async fn localhost_and_a_bare_port_are_bound_in_both_ip_families() {
             "auth.mode=none",
             "internal.api_key=hush-hush",
         ];
-        let node = Node::alone(&settings).await;
+        let node = Node::standalone(&settings).await;
         for address in loopback(node.internal.port()) {
             assert_eq!(http::get(address, "/healthz").await.status, 200, "{listen}: {address}");
         }

@@ -17,10 +17,10 @@ const CLIENTS: usize = 60;
 
 #[tokio::test]
 async fn a_node_without_redis_counts_itself_and_its_connections() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let _client = Client::plain(&node, "news").await;
-    node.metric_becomes(NODES, 1.).await;
-    node.metric_becomes(CONNECTIONS, 1.).await;
+    node.wait_for_metric(NODES, 1.).await;
+    node.wait_for_metric(CONNECTIONS, 1.).await;
 }
 
 #[tokio::test]
@@ -31,24 +31,24 @@ async fn nodes_count_each_other_until_a_node_drains_or_crashes() {
     let mut c = Node::on(&redis, &[]).await;
     let (_here, there) = (Client::plain(&a, "news").await, Client::plain(&b, "news").await);
     for node in [&a, &b, &c] {
-        node.metric_becomes(NODES, 3.).await;
-        node.metric_becomes(CONNECTIONS, 2.).await;
+        node.wait_for_metric(NODES, 3.).await;
+        node.wait_for_metric(CONNECTIONS, 2.).await;
     }
     drop(there);
     b.signal(Signal::TERM);
     assert_eq!(b.process.exit_code().await, 0);
-    a.metric_becomes(NODES, 2.).await;
+    a.wait_for_metric(NODES, 2.).await;
     c.process.kill();
-    a.metric_becomes(NODES, 1.).await;
-    a.metric_becomes(CONNECTIONS, 1.).await;
+    a.wait_for_metric(NODES, 1.).await;
+    a.wait_for_metric(CONNECTIONS, 1.).await;
 }
 
 #[tokio::test]
 async fn nodes_count_each_other_with_sentinels_and_on_a_cluster() {
     for fleet in [Fleet::sentinel(&[]).await, Fleet::cluster(&[]).await] {
         let [a, b] = fleet.nodes();
-        a.metric_becomes(NODES, 2.).await;
-        b.metric_becomes(NODES, 2.).await;
+        a.wait_for_metric(NODES, 2.).await;
+        b.wait_for_metric(NODES, 2.).await;
     }
 }
 
@@ -60,14 +60,14 @@ async fn clients_and_the_api_cannot_publish_on_the_channel_of_fleet_messages() {
     for name in ["fleet of nodes", "fleet\u{a0}of\u{a0}nodes"] {
         let data = "0123456789ab serving 1000 600000";
         let command = json!({"type": "publish", "id": 1, "channel": name, "text": data});
-        assert_eq!(client.ask(command).await["type"], "error", "{name}");
+        assert_eq!(client.request(command).await["type"], "error", "{name}");
     }
     let answer = a.post("/api/publish/fleet%20of%20nodes", &[], b"0123456789ab serving 9 9").await;
     assert_eq!(answer.status, 400);
     let b = Node::on(&redis, &[]).await;
     // A forged fleet message would have arrived by now.
-    a.metric_becomes(NODES, 2.).await;
-    b.metric_becomes(CONNECTIONS, 1.).await;
+    a.wait_for_metric(NODES, 2.).await;
+    b.wait_for_metric(CONNECTIONS, 1.).await;
     assert_eq!(a.metric(NODES).await, 2.);
 }
 
@@ -78,19 +78,19 @@ async fn nodes_do_not_shed_connections_for_a_node_that_is_full_or_unready() {
     let full = ["drain.rebalance_percent=20", "limits.connections_max=1"];
     let low_on_memory = ["drain.rebalance_percent=20", "limits.memory_max=24MiB"];
     let full = Node::on(&redis, &full).await;
-    let low_on_memory = Node::unready_on(&redis, &low_on_memory).await;
+    let low_on_memory = Node::start_on(&redis, &low_on_memory).await;
     let _only_client = Client::plain(&full, "news").await;
     let even = [Node::on(&redis, &settings).await, Node::on(&redis, &settings).await];
     let mut clients = Vec::new();
     for node in &even {
-        node.metric_becomes(NODES, 4.).await;
+        node.wait_for_metric(NODES, 4.).await;
     }
     for number in 0..2 * CLIENTS {
         clients.push(Client::plain(&even[number % 2], "news").await);
     }
     assert!(!low_on_memory.is_ready().await && full.is_ready().await);
     for node in &even {
-        node.metric_becomes(CONNECTIONS, (2 * CLIENTS + 1) as f64).await;
+        node.wait_for_metric(CONNECTIONS, (2 * CLIENTS + 1) as f64).await;
         // The node evaluates the fleet twice a second: five probes are more than enough for shedding to begin.
         let probes = "tidegate_broker_probe_rtt_seconds_count";
         let before = node.metric(probes).await;
@@ -125,18 +125,18 @@ async fn a_node_with_more_connections_than_the_mean_sheds_down_to_it() {
                 if event["type"] == "reconnect" {
                     assert_eq!(event["reason"], "rebalance");
                     let after = event["after_ms"].as_u64().expect("after_ms is a number");
-                    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+                    assert_eq!(u16::from(client.receive_close().await.code), 1012);
                     sleep(Duration::from_millis(after)).await;
-                    client = Client::through(elsewhere, "/ws").await.welcomed().await;
+                    client = Client::open_at(elsewhere, "/ws").await.with_welcome().await;
                 }
             }
         });
     }
     let half = (CLIENTS / 2) as f64;
-    b.metric_becomes("tidegate_connections", half).await;
-    a.metric_becomes("tidegate_connections", half).await;
+    b.wait_for_metric("tidegate_connections", half).await;
+    a.wait_for_metric("tidegate_connections", half).await;
     for node in [&a, &b] {
-        node.metric_becomes(CONNECTIONS, CLIENTS as f64).await;
+        node.wait_for_metric(CONNECTIONS, CLIENTS as f64).await;
     }
     let shed = "tidegate_connections_closed_total{reason=\"rebalance\"}";
     assert_eq!((a.metric(shed).await, b.metric(shed).await), (half, 0.));

@@ -6,7 +6,7 @@ use serde_json::json;
 use testkit::client::Client;
 use testkit::node::Node;
 use testkit::process::Signal;
-use testkit::raw::Raw;
+use testkit::raw::RawClient;
 use testkit::redis::Redis;
 
 const CLIENTS: usize = 60;
@@ -15,7 +15,7 @@ const PUBLICATIONS: i64 = 10;
 #[tokio::test]
 async fn the_reconnect_times_of_drained_json_clients_keep_to_reconnects_per_second() {
     let settings = ["drain.delay=0s", "drain.period=1s", "drain.reconnects_per_second=20"];
-    let mut node = Node::alone(&settings).await;
+    let mut node = Node::standalone(&settings).await;
     let mut leaving = Vec::new();
     for _ in 0..CLIENTS {
         let mut client = Client::subscribed(&node, "news").await;
@@ -25,7 +25,7 @@ async fn the_reconnect_times_of_drained_json_clients_keep_to_reconnects_per_seco
             assert_eq!(reconnect["type"], "reconnect");
             assert_eq!(reconnect["reason"], "drain");
             let after = reconnect["after_ms"].as_u64().expect("after_ms is a number");
-            assert_eq!(u16::from(client.is_closed().await.code), 1012);
+            assert_eq!(u16::from(client.receive_close().await.code), 1012);
             (received, received + Duration::from_millis(after))
         }));
     }
@@ -52,8 +52,8 @@ async fn the_reconnect_times_of_drained_json_clients_keep_to_reconnects_per_seco
 
 #[tokio::test]
 async fn a_drained_plain_client_receives_only_the_close_frame() {
-    let node = Node::alone(&["drain.delay=0s", "drain.period=100ms"]).await;
-    let mut raw = Raw::open(&node, "/ws/news").await;
+    let node = Node::standalone(&["drain.delay=0s", "drain.period=100ms"]).await;
+    let mut raw = RawClient::open(&node, "/ws/news").await;
     node.signal(Signal::TERM);
     assert_eq!(raw.frame().await.close_code(), 1012);
 }
@@ -67,9 +67,9 @@ async fn a_draining_node_answers_earlier_commands_before_it_sends_reconnect() {
     redis.freeze();
     send_publications(&mut client, &node).await;
     node.signal(Signal::TERM);
-    node.metric_becomes("tidegate_drain_phase", 2.).await;
+    node.wait_for_metric("tidegate_drain_phase", 2.).await;
     let late = json!({"type": "publish", "id": 99, "channel": "news", "data": 99});
-    client.command(late).await;
+    client.send_command(late).await;
     redis.thaw();
     for number in 0..PUBLICATIONS {
         assert_eq!(client.answer(number).await["type"], "published", "{number}");
@@ -88,7 +88,7 @@ async fn a_draining_node_answers_earlier_commands_before_it_sends_reconnect() {
         received, all,
         "the client's publications from before the drain, and none from after"
     );
-    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert_eq!(u16::from(client.receive_close().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
 }
@@ -106,7 +106,7 @@ async fn a_draining_node_waits_for_a_hanging_redis_for_publish_timeout_at_most()
         assert_eq!(client.answer(number).await["code"], "unavailable", "{number}");
     }
     assert_eq!(client.event().await["type"], "reconnect");
-    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert_eq!(u16::from(client.receive_close().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
 }
@@ -122,10 +122,12 @@ async fn clients_whose_drain_a_hanging_redis_delayed_get_spread_reconnect_times(
     }
     redis.freeze();
     for client in &mut clients {
-        client.command(json!({"type": "publish", "id": 1, "channel": "news", "data": 1})).await;
+        client
+            .send_command(json!({"type": "publish", "id": 1, "channel": "news", "data": 1}))
+            .await;
     }
     let received = "tidegate_publications_received_total{protocol=\"json\"}";
-    node.metric_becomes(received, CLIENTS as f64).await;
+    node.wait_for_metric(received, CLIENTS as f64).await;
     node.signal(Signal::TERM);
     let mut after = Vec::new();
     for client in &mut clients {
@@ -151,7 +153,7 @@ async fn a_long_publish_timeout_does_not_delay_a_drained_nodes_exit() {
     let signalled = Instant::now();
     node.signal(Signal::TERM);
     assert_eq!(client.event().await["type"], "reconnect", "an answer to a publication");
-    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert_eq!(u16::from(client.receive_close().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
     assert!(
@@ -165,8 +167,8 @@ async fn a_long_publish_timeout_does_not_delay_a_drained_nodes_exit() {
 async fn send_publications(client: &mut Client, node: &Node) {
     for number in 0..PUBLICATIONS {
         let command = json!({"type": "publish", "id": number, "channel": "news", "data": number});
-        client.command(command).await;
+        client.send_command(command).await;
     }
     let received = "tidegate_publications_received_total{protocol=\"json\"}";
-    node.metric_becomes(received, PUBLICATIONS as f64).await;
+    node.wait_for_metric(received, PUBLICATIONS as f64).await;
 }

@@ -63,7 +63,7 @@ impl Balancer {
 async fn distinguishes_clients(settings: &[&str], mode: &str, server: &str) {
     let mut all = vec!["limits.connections_per_ip=1"];
     all.extend_from_slice(settings);
-    let node = Node::alone(&all).await;
+    let node = Node::standalone(&all).await;
     let Some(balancer) = Balancer::before(&node, mode, server).await else { return };
     // The connection that only probed whether HAProxy listens may still count for 127.0.0.1.
     eventually("the first client to be accepted", async || {
@@ -73,7 +73,7 @@ async fn distinguishes_clients(settings: &[&str], mode: &str, server: &str) {
     for from in ["127.0.0.4", "127.0.0.5"] {
         assert_eq!(balancer.status_from(from).await, 101, "{from}");
     }
-    let stays = Client::through(balancer.address, "/ws/news").await;
+    let stays = Client::open_at(balancer.address, "/ws/news").await;
     let refused = eventually("a second connection of a client to be refused", async || {
         let status = balancer.status_from("127.0.0.1").await;
         (status != 101).then_some(status)

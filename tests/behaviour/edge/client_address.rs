@@ -10,7 +10,7 @@ const PROXY: &str = "127.0.0.2";
 /// Whether a new node counts both requests for the same client.
 async fn count_as_one(proxies: &str, first: (&str, &str), second: (&str, &str)) -> bool {
     let proxies = format!("server.trusted_proxies={proxies}");
-    let node = Node::alone(&[LIMITED, &proxies]).await;
+    let node = Node::standalone(&[LIMITED, &proxies]).await;
     let mut last = 101;
     for (from, more) in [first, second] {
         assert_eq!(last, 101, "the first request must be accepted");
@@ -57,9 +57,9 @@ async fn x_forwarded_for_from_a_trusted_proxy_identifies_the_client() {
 
 #[tokio::test]
 async fn requests_on_one_proxy_connection_are_counted_by_their_own_x_forwarded_for() {
-    use testkit::raw::{Raw, upgrade};
-    let node = Node::alone(&[LIMITED, "server.trusted_proxies=127.0.0.2"]).await;
-    let mut proxy = Raw::from(&node, PROXY).await;
+    use testkit::raw::{RawClient, upgrade};
+    let node = Node::standalone(&[LIMITED, "server.trusted_proxies=127.0.0.2"]).await;
+    let mut proxy = RawClient::connect_from(&node, PROXY).await;
     for (client, status) in [(1, 404), (2, 404), (1, 429)] {
         let more = format!("X-Forwarded-For: 192.0.2.{client}\r\n");
         proxy.send(upgrade("/nothing", &more)).await;

@@ -3,7 +3,7 @@
 use testkit::client::Client;
 use testkit::eventually;
 use testkit::node::Node;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 
 use super::{assert_refused, rejected, status_from};
 
@@ -12,22 +12,22 @@ const OTHER_CLIENT: &str = "127.0.0.4";
 const PROXY: &str = "127.0.0.2";
 
 /// A connection on which the node accepted an upgrade.
-async fn accepted(node: &Node, from: &str, more: &str) -> Raw {
-    let mut raw = Raw::from(node, from).await;
+async fn accepted(node: &Node, from: &str, more: &str) -> RawClient {
+    let mut raw = RawClient::connect_from(node, from).await;
     raw.send(upgrade("/ws/news", more)).await;
     assert_eq!(raw.response().await.status, 101, "from {from}");
     raw
 }
 
 async fn refused_with(node: &Node, from: &str, more: &str, status: u16, code: &str) {
-    let mut raw = Raw::from(node, from).await;
+    let mut raw = RawClient::connect_from(node, from).await;
     let _ = raw.try_send(upgrade("/ws/news", more)).await;
     assert_refused(&raw.response().await, status, code);
 }
 
 #[tokio::test]
 async fn connections_per_ip_limits_each_address_and_frees_the_slot_on_disconnect() {
-    let node = Node::alone(&["limits.connections_per_ip=2"]).await;
+    let node = Node::standalone(&["limits.connections_per_ip=2"]).await;
     let first = accepted(&node, CLIENT, "").await;
     let _second = accepted(&node, CLIENT, "").await;
     refused_with(&node, CLIENT, "", 429, "limit_reached").await;
@@ -41,7 +41,7 @@ async fn connections_per_ip_limits_each_address_and_frees_the_slot_on_disconnect
 #[tokio::test]
 async fn connections_per_ip_limits_each_client_behind_a_proxy_and_frees_the_slot() {
     let settings = ["limits.connections_per_ip=1", "server.trusted_proxies=127.0.0.2"];
-    let node = Node::alone(&settings).await;
+    let node = Node::standalone(&settings).await;
     let line = |last| format!("X-Forwarded-For: 192.0.2.{last}\r\n");
     let first = accepted(&node, PROXY, &line(1)).await;
     let _second = accepted(&node, PROXY, &line(2)).await;
@@ -53,7 +53,7 @@ async fn connections_per_ip_limits_each_client_behind_a_proxy_and_frees_the_slot
     })
     .await;
     // A request that becomes no session takes no slot.
-    let mut raw = Raw::from(&node, PROXY).await;
+    let mut raw = RawClient::connect_from(&node, PROXY).await;
     raw.send(upgrade("/nothing", &line(3))).await;
     assert_eq!(raw.response().await.status, 404);
     let _third = accepted(&node, PROXY, &line(3)).await;
@@ -61,7 +61,7 @@ async fn connections_per_ip_limits_each_client_behind_a_proxy_and_frees_the_slot
 
 #[tokio::test]
 async fn handshakes_per_second_per_ip_limits_each_address() {
-    let node = Node::alone(&["limits.handshakes_per_second_per_ip=3"]).await;
+    let node = Node::standalone(&["limits.handshakes_per_second_per_ip=3"]).await;
     let mut statuses = Vec::new();
     while statuses.last() != Some(&429) {
         statuses.push(status_from(&node, CLIENT, "").await);
@@ -78,7 +78,7 @@ async fn handshakes_per_second_per_ip_limits_each_address() {
 
 #[tokio::test]
 async fn handshakes_per_second_limits_all_addresses_together() {
-    let node = Node::alone(&["limits.handshakes_per_second=3"]).await;
+    let node = Node::standalone(&["limits.handshakes_per_second=3"]).await;
     let from = |number: usize| format!("127.0.1.{}", number % 250 + 1);
     let mut entered = 0;
     while status_from(&node, &from(entered), "").await == 101 {
@@ -88,7 +88,7 @@ async fn handshakes_per_second_limits_all_addresses_together() {
     assert!(entered >= 3);
     assert!(node.metric(&rejected("handshake_rate")).await >= 1.);
     eventually("a refusal with Retry-After", async || {
-        let mut raw = Raw::from(&node, CLIENT).await;
+        let mut raw = RawClient::connect_from(&node, CLIENT).await;
         let _ = raw.try_send(upgrade("/ws/news", "")).await;
         let response = raw.response().await;
         let is_over = response.status != 101;
@@ -109,7 +109,7 @@ async fn a_dry_run_counts_connections_and_handshakes_above_the_limits_and_accept
         "limits.handshakes_per_second_per_ip=1",
         "limits.dry_run=true",
     ];
-    let node = Node::alone(&settings).await;
+    let node = Node::standalone(&settings).await;
     let mut entered = Vec::new();
     for reason in ["connections_per_ip", "handshake_rate", "handshake_rate_per_ip"] {
         while node.metric(&rejected(reason)).await == 0. {
@@ -117,12 +117,12 @@ async fn a_dry_run_counts_connections_and_handshakes_above_the_limits_and_accept
             assert!(entered.len() < 1000, "{reason} is never counted");
         }
     }
-    node.metric_becomes("tidegate_connections", entered.len() as f64).await;
+    node.wait_for_metric("tidegate_connections", entered.len() as f64).await;
 }
 
 #[tokio::test]
 async fn a_dry_run_does_not_lift_connections_max() {
-    let node = Node::alone(&["limits.connections_max=1", "limits.dry_run=true"]).await;
+    let node = Node::standalone(&["limits.connections_max=1", "limits.dry_run=true"]).await;
     let _first = accepted(&node, CLIENT, "").await;
     refused_with(&node, OTHER_CLIENT, "", 503, "limit_reached").await;
 }
@@ -130,15 +130,15 @@ async fn a_dry_run_does_not_lift_connections_max() {
 /// Refused connections that stay open take slots only for a short time: those of sessions and those of refusals.
 #[tokio::test]
 async fn the_node_closes_a_flood_of_refused_connections_that_stay_open() {
-    let node = Node::alone(&["limits.connections_per_ip=1"]).await;
+    let node = Node::standalone(&["limits.connections_per_ip=1"]).await;
     let _first = accepted(&node, CLIENT, "").await;
     let mut refused = Vec::new();
     for _ in 0..200 {
-        refused.push(Raw::from(&node, CLIENT).await);
+        refused.push(RawClient::connect_from(&node, CLIENT).await);
     }
     let mut healthy = Client::plain(&node, "news").await;
-    healthy.say("undisturbed").await;
-    assert_eq!(healthy.hears_text().await, "undisturbed");
+    healthy.send("undisturbed").await;
+    assert_eq!(healthy.receive_text().await, "undisturbed");
     eventually("the refused connections to be closed", async || {
         (node.metric("process_open_fds").await < 40.).then_some(())
     })

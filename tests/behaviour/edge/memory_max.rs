@@ -3,7 +3,7 @@
 use testkit::client::Client;
 use testkit::eventually;
 use testkit::node::Node;
-use testkit::raw::{BINARY, FIN, Raw, frame, upgrade};
+use testkit::raw::{BINARY, FIN, RawClient, frame, upgrade};
 
 use super::{answer, assert_refused};
 
@@ -30,7 +30,7 @@ const ROUNDS_MAX: usize = 2000;
 
 /// A node that may use `mib` MiB more than an idle one, and its `memory_max` in bytes.
 async fn node_with_room(mib: usize) -> (Node, f64) {
-    let idle = Node::alone(&[]).await.metric(RESIDENT).await;
+    let idle = Node::standalone(&[]).await.metric(RESIDENT).await;
     let max = (idle as usize >> 20) + mib;
     let memory_max = format!("limits.memory_max={max}MiB");
     // Subscribers that do not read do not answer pings either.
@@ -40,8 +40,8 @@ async fn node_with_room(mib: usize) -> (Node, f64) {
         "session.queue_bytes_max=1GiB",
         "session.pong_timeout=10m",
     ];
-    let node = Node::alone(&settings).await;
-    node.metric_becomes("tidegate_memory_max_bytes", (max << 20) as f64).await;
+    let node = Node::standalone(&settings).await;
+    node.wait_for_metric("tidegate_memory_max_bytes", (max << 20) as f64).await;
     (node, (max << 20) as f64)
 }
 
@@ -51,7 +51,7 @@ async fn flood(node: &Node, max: f64, channels: &[String]) {
     let mut healthy = Client::plain(node, "healthy").await;
     let mut publishers = Vec::new();
     for channel in channels {
-        publishers.push(Raw::open(node, &format!("/ws/{channel}?echo=false")).await);
+        publishers.push(RawClient::open(node, &format!("/ws/{channel}?echo=false")).await);
     }
     let often = channels.len().div_ceil(2);
     let mut turns = (0..often).chain(0..channels.len()).cycle();
@@ -62,8 +62,8 @@ async fn flood(node: &Node, max: f64, channels: &[String]) {
             let turn = turns.next().expect("it is a cycle");
             publishers[turn].send(&payload).await;
         }
-        healthy.say("still here").await;
-        assert_eq!(healthy.hears_text().await, "still here");
+        healthy.send("still here").await;
+        assert_eq!(healthy.receive_text().await, "still here");
         let resident = node.metric(RESIDENT).await;
         assert!(resident < max, "{resident} of {max} in round {round}");
         // The node frees the queue of a shed connection at once, and counts the connection when it has ended.
@@ -97,10 +97,10 @@ async fn above_memory_max_the_node_closes_the_connections_with_the_most_queued_b
     let channels: Vec<_> = (0..SLOW).map(|number| format!("slow-{number}")).collect();
     let mut slow = Vec::new();
     for channel in &channels {
-        slow.push(Raw::narrow(&node, &format!("/ws/{channel}")).await);
+        slow.push(RawClient::with_small_buffer(&node, &format!("/ws/{channel}")).await);
     }
     flood(&node, max, &channels).await;
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     let shed = eventually("the shed connections to be closed", async || {
         let shed = node.metric(SHED).await;
         let left = node.metric("tidegate_connections").await;
@@ -124,9 +124,9 @@ async fn above_memory_max_the_node_closes_subscribers_of_one_channel_until_memor
     let (node, max) = node_with_room(ROOM_MIB).await;
     let mut slow = Vec::new();
     for _ in 0..4 * SLOW {
-        slow.push(Raw::narrow(&node, "/ws/slow").await);
+        slow.push(RawClient::with_small_buffer(&node, "/ws/slow").await);
     }
     flood(&node, max, &["slow".to_owned()]).await;
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     Client::plain(&node, "news").await.close().await;
 }

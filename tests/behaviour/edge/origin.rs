@@ -9,7 +9,7 @@ const PAGE: &str = "Origin: https://www.example\r\n";
 
 #[tokio::test]
 async fn an_origin_is_compared_with_the_x_forwarded_host_of_a_trusted_proxy() {
-    let node = Node::alone(&["server.trusted_proxies=127.0.0.2"]).await;
+    let node = Node::standalone(&["server.trusted_proxies=127.0.0.2"]).await;
     for (from, more, status) in [
         (PROXY, "X-Forwarded-Host: www.example\r\n", 101),
         (PROXY, "X-Forwarded-Host: WWW.example:443, inner.example\r\n", 101),

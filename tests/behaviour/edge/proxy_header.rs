@@ -2,7 +2,7 @@
 
 use testkit::eventually;
 use testkit::node::Node;
-use testkit::raw::{Raw, text, upgrade};
+use testkit::raw::{RawClient, text, upgrade};
 
 use super::rejected;
 
@@ -21,14 +21,14 @@ fn block(last: u8) -> Vec<u8> {
 
 /// The status of an upgrade behind a header.
 async fn status(node: &Node, from: &str, header: &[u8], more: &str) -> u16 {
-    let mut raw = Raw::from(node, from).await;
+    let mut raw = RawClient::connect_from(node, from).await;
     let _ = raw.try_send([header, upgrade("/ws/news", more).as_bytes()].concat()).await;
     raw.response().await.status
 }
 
 #[tokio::test]
 async fn a_proxy_header_identifies_the_client() {
-    let node = Node::alone(&[ON, "limits.handshakes_per_second_per_ip=1"]).await;
+    let node = Node::standalone(&[ON, "limits.handshakes_per_second_per_ip=1"]).await;
     let v6 = |last: u8| format!("PROXY TCP6 2001:db8::{last}:1:1:1:1 ::1 51234 443\r\n");
     for (number, (first, second)) in
         [(line(1), block(1)), (block(2), line(2)), (v6(1).into(), v6(1).into())].iter().enumerate()
@@ -44,22 +44,22 @@ async fn a_proxy_header_identifies_the_client() {
 
 #[tokio::test]
 async fn bytes_behind_a_proxy_header_are_not_lost_wherever_it_is_split() {
-    let node = Node::alone(&[ON]).await;
+    let node = Node::standalone(&[ON]).await;
     for header in [line(1), block(1)] {
         let all = [&header[..], upgrade("/ws/news", "").as_bytes(), &text("early")].concat();
         for cut in [1, 11, 12, 13, 16, 20, header.len() - 1, header.len(), header.len() + 1] {
-            let mut raw = Raw::connect(&node).await;
+            let mut raw = RawClient::connect(&node).await;
             raw.send(&all[..cut]).await;
             raw.send(&all[cut..]).await;
             assert_eq!(raw.response().await.status, 101, "cut at {cut}");
-            raw.hears_text("early").await;
+            raw.expect_text("early").await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_connection_without_a_valid_proxy_header_is_closed() {
-    let node = Node::alone(&[ON]).await;
+    let node = Node::standalone(&[ON]).await;
     let too_long = [SIGNATURE, &[0x21, 0x11, 0xFF, 0xFF], &[0; 2000]].concat();
     let garbage: [&[u8]; 6] = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -70,24 +70,24 @@ async fn a_connection_without_a_valid_proxy_header_is_closed() {
         &too_long,
     ];
     for bytes in garbage {
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         let _ = raw.try_send(bytes).await;
-        assert!(raw.is_cut_off().await.is_empty());
+        assert!(raw.read_to_end().await.is_empty());
     }
-    node.metric_becomes(&rejected("proxy_protocol"), garbage.len() as f64).await;
+    node.wait_for_metric(&rejected("proxy_protocol"), garbage.len() as f64).await;
     assert_eq!(status(&node, "127.0.0.2", &line(1), "").await, 101);
 }
 
 #[tokio::test]
 async fn a_proxy_header_that_exceeds_the_handshake_timeout_is_cut_off() {
-    let node = Node::alone(&[ON, "server.handshake_timeout=500ms"]).await;
+    let node = Node::standalone(&[ON, "server.handshake_timeout=500ms"]).await;
     for sent in [&b""[..], b"P", &SIGNATURE[..5], b"PROXY TCP4 192.0.2.1"] {
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         raw.send(sent).await;
-        assert!(raw.is_cut_off().await.is_empty());
+        assert!(raw.read_to_end().await.is_empty());
     }
     // One byte at a time does not help either.
-    let mut raw = Raw::connect(&node).await;
+    let mut raw = RawClient::connect(&node).await;
     let mut bytes = b"PROXY UNKNOWN ".iter().chain(std::iter::repeat(&b'x'));
     let mut sent = 0;
     eventually("a byte that cannot be written", async || {
@@ -100,19 +100,19 @@ async fn a_proxy_header_that_exceeds_the_handshake_timeout_is_cut_off() {
     .await;
     assert_eq!(node.metric(&rejected("proxy_protocol")).await, 5.);
     // Header and request share one timeout.
-    let mut raw = Raw::connect(&node).await;
+    let mut raw = RawClient::connect(&node).await;
     raw.send(line(1)).await;
-    raw.is_cut_off().await;
+    raw.read_to_end().await;
 }
 
 #[tokio::test]
 async fn a_proxy_header_from_an_untrusted_address_is_refused() {
     let settings =
         [ON, "server.trusted_proxies=127.0.0.2", "limits.handshakes_per_second_per_ip=1"];
-    let node = Node::alone(&settings).await;
-    let mut untrusted = Raw::from(&node, "127.0.0.3").await;
+    let node = Node::standalone(&settings).await;
+    let mut untrusted = RawClient::connect_from(&node, "127.0.0.3").await;
     let _ = untrusted.try_send(line(1)).await;
-    assert!(untrusted.is_cut_off().await.is_empty());
+    assert!(untrusted.read_to_end().await.is_empty());
     assert_eq!(node.metric(&rejected("proxy_protocol")).await, 1.);
     // The client wrote the X-Forwarded-For that the balancer passes on, so it is ignored.
     let more = "X-Forwarded-For: 198.51.100.1\r\n";

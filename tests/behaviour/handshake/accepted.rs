@@ -2,14 +2,14 @@
 
 use testkit::client::Client;
 use testkit::node::Node;
-use testkit::raw::{Frame, Raw, close, text, upgrade};
+use testkit::raw::{Frame, RawClient, close, text, upgrade};
 use testkit::redis::Redis;
 
 use super::answer;
 
 #[tokio::test]
 async fn an_upgrade_is_answered_as_rfc_6455_requires() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for path in ["/ws/news", "/ws", "/ws/news?echo=false", "/ws/news?unheard=of"] {
         let response = answer(&node, upgrade(path, "")).await;
         assert_eq!(response.status, 101);
@@ -25,7 +25,7 @@ async fn an_upgrade_is_answered_as_rfc_6455_requires() {
 
 #[tokio::test]
 async fn upgrade_headers_are_matched_without_regard_to_case_and_white_space() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let request = "GET /ws/news HTTP/1.1\r\nhost: gateway\r\nconnection: keep-alive, UPGRADE\r\n\
                    upgrade: WebSocket\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key:   dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -37,13 +37,13 @@ async fn upgrade_headers_are_matched_without_regard_to_case_and_white_space() {
 
 #[tokio::test]
 async fn the_answer_names_the_supported_subprotocol_that_the_client_offered() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for more in [
         "Sec-WebSocket-Protocol: tidegate.v1.json\r\n",
         "Sec-WebSocket-Protocol: unheard.of, tidegate.v1.json\r\n",
         "Sec-WebSocket-Protocol: unheard.of\r\nSec-WebSocket-Protocol: tidegate.v1.json\r\n",
     ] {
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         raw.send(upgrade("/ws", more)).await;
         let response = raw.response().await;
         assert_eq!(response.status, 101);
@@ -55,31 +55,31 @@ async fn the_answer_names_the_supported_subprotocol_that_the_client_offered() {
 #[tokio::test]
 async fn frames_in_the_same_segment_as_the_upgrade_are_published() {
     let redis = Redis::start().await;
-    for node in [Node::alone(&[]).await, Node::on(&redis, &[]).await] {
+    for node in [Node::standalone(&[]).await, Node::on(&redis, &[]).await] {
         let mut subscriber = Client::plain(&node, "news").await;
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         let frames: Vec<u8> = (0..50).flat_map(|number| text(&number.to_string())).collect();
         raw.send([upgrade("/ws/news", "").as_bytes(), &frames].concat()).await;
         assert_eq!(raw.response().await.status, 101);
         for number in 0..50 {
             assert_eq!(raw.frame().await, Frame::text(&number.to_string()));
-            assert_eq!(subscriber.hears_text().await, number.to_string());
+            assert_eq!(subscriber.receive_text().await, number.to_string());
         }
         raw.send(close(1000, b"")).await;
-        raw.is_closed(1000).await;
+        raw.expect_close(1000).await;
     }
 }
 
 #[tokio::test]
 async fn a_partial_frame_in_the_same_segment_as_the_upgrade_is_completed() {
-    let node = Node::alone(&[]).await;
-    let mut raw = Raw::connect(&node).await;
+    let node = Node::standalone(&[]).await;
+    let mut raw = RawClient::connect(&node).await;
     let frame = text("hello");
     let (front, back) = frame.split_at(3);
     raw.send([upgrade("/ws/news", "").as_bytes(), front].concat()).await;
     assert_eq!(raw.response().await.status, 101);
     raw.send(back).await;
-    raw.hears_text("hello").await;
+    raw.expect_text("hello").await;
 }
 
 #[tokio::test]
@@ -97,20 +97,20 @@ async fn channel_names_in_paths_are_percent_decoded_and_may_contain_slashes() {
         ("/ws/a+b", "a+b"),
         (&format!("/ws/{long}"), &long),
     ] {
-        let mut raw = Raw::open(&node, path).await;
+        let mut raw = RawClient::open(&node, path).await;
         assert_eq!(redis.publish(channel, path).await, 1, "no subscriber of {channel} by {path}");
-        raw.hears_text(path).await;
+        raw.expect_text(path).await;
     }
 }
 
 #[tokio::test]
 async fn an_upgrade_is_accepted_on_a_connection_whose_earlier_request_was_refused() {
-    let node = Node::alone(&[]).await;
-    let mut raw = Raw::connect(&node).await;
+    let node = Node::standalone(&[]).await;
+    let mut raw = RawClient::connect(&node).await;
     raw.send("GET /nothing HTTP/1.1\r\nHost: gateway\r\n\r\n").await;
     assert_eq!(raw.response().await.status, 404);
     raw.send(upgrade("/ws/news", "")).await;
     assert_eq!(raw.response().await.status, 101);
     raw.send(text("hello")).await;
-    raw.hears_text("hello").await;
+    raw.expect_text("hello").await;
 }

@@ -4,13 +4,13 @@ use testkit::client::Client;
 use testkit::eventually;
 use testkit::node::Node;
 use testkit::process::Signal;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 
 use super::{answer, assert_refused};
 
 #[tokio::test]
 async fn one_too_many_is_told_to_try_later() {
-    let node = Node::alone(&["limits.connections_max=2"]).await;
+    let node = Node::standalone(&["limits.connections_max=2"]).await;
     let mut first = Client::plain(&node, "news").await;
     let second = Client::json(&node).await;
     for path in ["/ws/news", "/ws"] {
@@ -30,16 +30,16 @@ async fn one_too_many_is_told_to_try_later() {
         (response.status == 101).then_some(())
     })
     .await;
-    first.say("untroubled").await;
-    assert_eq!(first.hears_text().await, "untroubled");
+    first.send("untroubled").await;
+    assert_eq!(first.receive_text().await, "untroubled");
 }
 
 #[tokio::test]
 async fn those_who_only_wait_hold_no_descriptors() {
-    let node = Node::alone(&["limits.connections_max=2"]).await;
+    let node = Node::standalone(&["limits.connections_max=2"]).await;
     let mut open = Vec::new();
     for _ in 0..60 {
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         // Some are cut off right away: there are places for a few refusals only.
         let _ = raw.try_send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
         open.push(raw);
@@ -71,10 +71,10 @@ async fn more_than_there_are_files_for_are_told_so_and_probes_are_answered() {
     for number in ["\"connections_max\":50000", "\"places\":64", "50128 open files"] {
         assert!(told.contains(number), "{number} is not in {told}");
     }
-    node.metric_becomes(r#"tidegate_config_reloads_total{outcome="taken_up"}"#, 1.).await;
+    node.wait_for_metric(r#"tidegate_config_reloads_total{outcome="taken_up"}"#, 1.).await;
     let mut clients = Vec::new();
     for _ in 0..64 {
-        clients.push(Raw::open(&node, "/ws/news").await);
+        clients.push(RawClient::open(&node, "/ws/news").await);
     }
     for _ in 0..80 {
         assert_refused(&answer(&node, upgrade("/ws/news", "")).await, 503);
@@ -93,12 +93,12 @@ async fn probes_are_answered_while_others_hold_the_internal_listener_and_the_nod
     let node = Node::with_open_files(FILES, &file, &[]).await;
     let mut clients = Vec::new();
     for _ in 0..64 {
-        clients.push(Raw::open(&node, "/ws/news").await);
+        clients.push(RawClient::open(&node, "/ws/news").await);
     }
     // They say nothing, or half a request, or have had an answer and stay.
     let mut idle = Vec::new();
     for number in 0..300 {
-        let mut raw = Raw::connect_internal(&node).await;
+        let mut raw = RawClient::connect_internal(&node).await;
         let said = ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"];
         let _ = raw.try_send(said[number % 3]).await;
         idle.push(raw);
@@ -117,17 +117,17 @@ async fn probes_are_answered_while_others_hold_the_internal_listener_and_the_nod
 
 #[tokio::test]
 async fn a_shortage_of_files_is_told_once_and_so_is_its_end() {
-    let node = Node::alone(&["telemetry.log_level=debug"]).await;
+    let node = Node::standalone(&["telemetry.log_level=debug"]).await;
     let told = |level: &str, what: &str| {
         let lines = node.process.stderr();
         lines.iter().filter(|line| line.contains(level) && line.contains(what)).count()
     };
     const SHORT: &str = "cannot accept connections";
-    node.process.limits_open_files(5);
-    let mut waiting = Raw::connect(&node).await;
+    node.process.limit_open_files(5);
+    let mut waiting = RawClient::connect(&node).await;
     eventually("several attempts", async || (told("DEBUG", SHORT) > 3).then_some(())).await;
     assert_eq!(told("WARN", SHORT), 1);
-    node.process.limits_open_files(1000);
+    node.process.limit_open_files(1000);
     waiting.send(upgrade("/ws/news", "")).await;
     assert_eq!(waiting.response().await.status, 101);
     eventually("the end to be told", async || {

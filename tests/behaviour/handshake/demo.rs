@@ -7,7 +7,7 @@ use testkit::redis::Redis;
 
 #[tokio::test]
 async fn the_demo_page_is_served_on_loopback_and_loads_nothing_from_other_hosts() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let page = http::get(node.public, "/").await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
@@ -25,7 +25,7 @@ async fn the_demo_page_is_served_on_loopback_and_loads_nothing_from_other_hosts(
 
 #[tokio::test]
 async fn the_demo_page_is_not_found_where_demo_is_off() {
-    let node = Node::alone(&["demo=false"]).await;
+    let node = Node::standalone(&["demo=false"]).await;
     assert_eq!(http::get(node.public, "/").await.status, 404);
 }
 
@@ -38,7 +38,7 @@ async fn facts(node: &Node) -> Value {
 
 #[tokio::test]
 async fn the_demo_page_embeds_how_to_publish_on_its_node() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let api = format!("http://{}/", node.internal);
     let due = json!({"command": null, "prefix": "tidegate:", "api": api, "needs_key": false});
     assert_eq!(facts(&node).await, due);
@@ -54,11 +54,11 @@ async fn the_demo_page_embeds_how_to_publish_on_its_node() {
 
 #[tokio::test]
 async fn the_log_names_the_demo_pages_address_where_demo_is_on() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let url = format!("http://{}/", node.public);
     let logged =
         node.process.stderr().iter().any(|line| line.contains("demo page") && line.contains(&url));
     assert!(logged, "{:?}", node.process.stderr());
-    let node = Node::alone(&["demo=false"]).await;
+    let node = Node::standalone(&["demo=false"]).await;
     assert!(!node.process.stderr().iter().any(|line| line.contains("demo page")));
 }

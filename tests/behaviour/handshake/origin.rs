@@ -17,7 +17,7 @@ async fn status(node: &Node, origin: &str) -> u16 {
 /// A node that others can reach, and so has a name.
 async fn reachable(settings: &[&str]) -> Node {
     let open = ["server.listen=0.0.0.0:0", "auth.mode=none"];
-    Node::alone(&[&open[..], settings].concat()).await
+    Node::standalone(&[&open[..], settings].concat()).await
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn those_of_the_same_host_and_port_may_and_foreign_ones_may_not() {
 /// A page may let its own name point to a visitor's loopback; its origin is then the host that it asks.
 #[tokio::test]
 async fn on_loopback_those_of_loopback_hosts_may_and_those_of_other_names_may_not() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for own in
         ["http://localhost:3000", "http://127.0.0.1:5173", "https://[::1]", "http://localhost"]
     {
@@ -60,7 +60,7 @@ async fn on_loopback_those_of_loopback_hosts_may_and_those_of_other_names_may_no
 #[tokio::test]
 async fn listed_ones_may() {
     let listed = "server.origins=https://app.example,*.friends.example";
-    for node in [Node::alone(&[listed]).await, reachable(&[listed]).await] {
+    for node in [Node::standalone(&[listed]).await, reachable(&[listed]).await] {
         for (origin, answered) in [
             ("https://app.example", 101),
             ("http://app.example", 403),
@@ -75,7 +75,7 @@ async fn listed_ones_may() {
 
 #[tokio::test]
 async fn any_may_where_it_is_written_out() {
-    let node = Node::alone(&["server.origins=*"]).await;
+    let node = Node::standalone(&["server.origins=*"]).await;
     for origin in ["https://evil.example", "null"] {
         assert_eq!(status(&node, origin).await, 101);
     }
@@ -83,6 +83,6 @@ async fn any_may_where_it_is_written_out() {
 
 #[tokio::test]
 async fn a_client_that_is_no_page_is_not_asked() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     assert_eq!(answer(&node, upgrade("/ws/news", "")).await.status, 101);
 }

@@ -2,13 +2,13 @@
 
 use testkit::http;
 use testkit::node::Node;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 
 use super::{answer, assert_refused};
 
 #[tokio::test]
 async fn unknown_paths_are_not_found() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for path in
         ["/nothing", "/wsx", "/wsx/news", "/ws%2Fnews", "/metrics", "/readyz", "/api/channels"]
     {
@@ -19,7 +19,7 @@ async fn unknown_paths_are_not_found() {
 
 #[tokio::test]
 async fn other_methods_are_told_which_are_allowed() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for path in ["/ws", "/ws/news"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
             let response = http::request(node.public, method, path, &[], b"").await;
@@ -34,7 +34,7 @@ async fn other_methods_are_told_which_are_allowed() {
 
 #[tokio::test]
 async fn what_asks_for_no_upgrade_is_told_to() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for request in [
         "GET /ws/news HTTP/1.1\r\nHost: gateway\r\n\r\n".to_owned(),
         upgrade("/ws/news", "").replace("Upgrade: websocket\r\n", ""),
@@ -51,7 +51,7 @@ async fn what_asks_for_no_upgrade_is_told_to() {
 
 #[tokio::test]
 async fn other_versions_are_told_the_one_there_is() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let version = "Sec-WebSocket-Version: 13\r\n";
     for other in ["Sec-WebSocket-Version: 8\r\n", "Sec-WebSocket-Version: 14\r\n", ""] {
         let response = answer(&node, upgrade("/ws/news", "").replace(version, other)).await;
@@ -62,7 +62,7 @@ async fn other_versions_are_told_the_one_there_is() {
 
 #[tokio::test]
 async fn bad_keys_are_bad_requests() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for bad in [
         "",
@@ -77,7 +77,7 @@ async fn bad_keys_are_bad_requests() {
 
 #[tokio::test]
 async fn bad_channel_names_are_bad_requests() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let long = format!("/ws/{}", "x".repeat(256));
     for path in ["/ws/", "/ws/a%20b", "/ws/a%00b", "/ws/a%0Ab", "/ws/%FF", "/ws/%C2%A0", &long] {
         assert_refused(&answer(&node, upgrade(path, "")).await, 400);
@@ -86,7 +86,7 @@ async fn bad_channel_names_are_bad_requests() {
 
 #[tokio::test]
 async fn unknown_subprotocols_are_bad_requests() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for list in ["unheard.of", "tidegate.v2.json", "a, b", "bearer.abc"] {
         let more = format!("Sec-WebSocket-Protocol: {list}\r\n");
         assert_refused(&answer(&node, upgrade("/ws", &more)).await, 400);
@@ -98,7 +98,7 @@ async fn unknown_subprotocols_are_bad_requests() {
 
 #[tokio::test]
 async fn a_head_of_many_short_lines_is_answered_and_one_of_too_many_is_told() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let lines = |count: usize| upgrade("/ws/news", &"X-A: b\r\n".repeat(count));
     assert_eq!(answer(&node, lines(240)).await.status, 101);
     assert_eq!(answer(&node, lines(260)).await.status, 431);
@@ -106,14 +106,14 @@ async fn a_head_of_many_short_lines_is_answered_and_one_of_too_many_is_told() {
 
 #[tokio::test]
 async fn heads_without_end_are_cut() {
-    let node = Node::alone(&["server.handshake_timeout=10m"]).await;
+    let node = Node::standalone(&["server.handshake_timeout=10m"]).await;
     let padding = format!("X-Padding: {}\r\n", "x".repeat(1000));
     for head in [padding.repeat(1000), "x".repeat(1_000_000), "a:\r\n".repeat(10_000)] {
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         raw.send("GET /ws/news HTTP/1.1\r\nHost: gateway\r\n").await;
         // It may be cut off while this is on its way.
         let _ = raw.try_send(&head).await;
-        let heard = raw.is_cut_off().await;
+        let heard = raw.read_to_end().await;
         assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 431"), "{heard:?}");
     }
     assert_eq!(http::get(node.public, "/").await.status, 200, "others are served");
@@ -121,13 +121,13 @@ async fn heads_without_end_are_cut() {
 
 #[tokio::test]
 async fn what_is_no_http_is_cut_off_or_told() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for bytes in
         ["\x16\x03\x01\x02\x00\x01\x00\x01\u{1}", "hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"]
     {
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         raw.send(bytes).await;
-        let heard = raw.is_cut_off().await;
+        let heard = raw.read_to_end().await;
         assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 4"), "{heard:?}");
     }
 }

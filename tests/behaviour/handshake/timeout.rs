@@ -3,34 +3,34 @@
 use testkit::client::Client;
 use testkit::eventually;
 use testkit::node::Node;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 
 const TIMEOUT: &str = "server.handshake_timeout=500ms";
 
 #[tokio::test]
 async fn a_connection_that_sends_nothing_is_cut_off_after_the_handshake_timeout() {
-    let node = Node::alone(&[TIMEOUT]).await;
-    let mut silent = [Raw::connect(&node).await, Raw::connect(&node).await];
+    let node = Node::standalone(&[TIMEOUT]).await;
+    let mut silent = [RawClient::connect(&node).await, RawClient::connect(&node).await];
     for raw in &mut silent {
-        raw.is_cut_off().await;
+        raw.read_to_end().await;
     }
 }
 
 #[tokio::test]
 async fn a_connection_that_sends_half_a_request_is_cut_off_after_the_handshake_timeout() {
-    let node = Node::alone(&[TIMEOUT]).await;
+    let node = Node::standalone(&[TIMEOUT]).await;
     let head = upgrade("/ws/news", "");
     for end in [1, 20, head.len() - 1] {
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         raw.send(&head[..end]).await;
-        raw.is_cut_off().await;
+        raw.read_to_end().await;
     }
 }
 
 #[tokio::test]
 async fn a_request_sent_byte_by_byte_is_cut_off_after_the_handshake_timeout() {
-    let node = Node::alone(&[TIMEOUT]).await;
-    let mut raw = Raw::connect(&node).await;
+    let node = Node::standalone(&[TIMEOUT]).await;
+    let mut raw = RawClient::connect(&node).await;
     let endless = "GET /ws/news HTTP/1.1\r\nHost: gateway\r\nX-Padding: ".to_owned();
     let mut bytes = endless.bytes().chain(std::iter::repeat(b'x'));
     eventually("a byte that cannot be written", async || {
@@ -42,34 +42,34 @@ async fn a_request_sent_byte_by_byte_is_cut_off_after_the_handshake_timeout() {
 
 #[tokio::test]
 async fn a_connection_idle_after_a_refused_request_is_cut_off_after_the_handshake_timeout() {
-    let node = Node::alone(&[TIMEOUT]).await;
-    let mut raw = Raw::connect(&node).await;
+    let node = Node::standalone(&[TIMEOUT]).await;
+    let mut raw = RawClient::connect(&node).await;
     raw.send("GET /nothing HTTP/1.1\r\nHost: gateway\r\n\r\n").await;
     assert_eq!(raw.response().await.status, 404);
-    raw.is_cut_off().await;
+    raw.read_to_end().await;
 }
 
 #[tokio::test]
 async fn the_handshake_timeout_does_not_end_a_session() {
-    let node = Node::alone(&[TIMEOUT]).await;
+    let node = Node::standalone(&[TIMEOUT]).await;
     let mut client = Client::plain(&node, "news").await;
     // This connection began after the client's, so the client's timeout has passed when it is cut off.
-    Raw::connect(&node).await.is_cut_off().await;
-    client.say("still here").await;
-    assert_eq!(client.hears_text().await, "still here");
+    RawClient::connect(&node).await.read_to_end().await;
+    client.send("still here").await;
+    assert_eq!(client.receive_text().await, "still here");
 }
 
 #[tokio::test]
 async fn timed_out_handshakes_free_their_connection_slots() {
-    let node = Node::alone(&[TIMEOUT, "limits.connections_max=3"]).await;
+    let node = Node::standalone(&[TIMEOUT, "limits.connections_max=3"]).await;
     let mut slow = Vec::new();
     for _ in 0..5 {
-        slow.push(Raw::connect(&node).await);
+        slow.push(RawClient::connect(&node).await);
     }
     for raw in &mut slow {
-        raw.is_cut_off().await;
+        raw.read_to_end().await;
     }
     let mut client = Client::plain(&node, "news").await;
-    client.say("accepted").await;
-    assert_eq!(client.hears_text().await, "accepted");
+    client.send("accepted").await;
+    assert_eq!(client.receive_text().await, "accepted");
 }

@@ -8,19 +8,19 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use testkit::client::Client;
-use testkit::fleet::{Broker, Fleet, of_broker, of_every_broker};
+use testkit::fleet::{Broker, Fleet, for_broker, for_every_broker};
 use testkit::soon;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{LONG, Position, subscribe};
 
-of_every_broker!(
+for_every_broker!(
     many_who_are_away_for_a_moment_miss_nothing,
     some_who_are_away_for_long_miss_nothing,
 );
 
-of_broker!(sentinel, Sentinel, many_who_are_away_for_a_moment_miss_nothing);
+for_broker!(sentinel, Sentinel, many_who_are_away_for_a_moment_miss_nothing);
 
 const CHANNEL: &str = "h:1";
 
@@ -145,7 +145,7 @@ async fn publish(
     for number in 0..count {
         let text = format!("{name} {number}");
         let command = json!({"type": "publish", "id": 1, "channel": CHANNEL, "text": text});
-        let position = Position::of(&client.ask(command).await);
+        let position = Position::of(&client.request(command).await);
         progress.send_if_modified(|reached| {
             let is_further = position > *reached;
             *reached = position.max(*reached);
@@ -160,7 +160,7 @@ async fn publish(
 async fn publish_past_history(fleet: &Fleet, reached: &watch::Receiver<Position>, last: Position) {
     let mut number = 0;
     while *reached.borrow() < last {
-        if !fleet.publish_plainly(CHANNEL, &format!("plain {number}")).await {
+        if !fleet.publish_on_redis(CHANNEL, &format!("plain {number}")).await {
             return;
         }
         number += 1;
@@ -185,7 +185,7 @@ impl Listener {
             let mut client = Client::json(node).await;
             let since = at.to_string();
             let command = json!({"type": "subscribe", "id": 1, "channel": CHANNEL, "since": since});
-            client.command(command).await;
+            client.send_command(command).await;
             let subscribed = client.event().await;
             if subscribed["code"] == "unavailable" {
                 continue;

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use testkit::client::Client;
-use testkit::fleet::{Broker, of_every_broker};
+use testkit::fleet::{Broker, for_every_broker};
 
 use super::{LONG, Position, RULES, SIZE_SLACK, publish, publish_all, subscribe};
 
-of_every_broker!(
+for_every_broker!(
     the_newest_are_read_oldest_first,
     what_follows_a_position_is_read_page_by_page,
     an_answer_is_cut_where_it_grows_too_large,
@@ -22,7 +22,7 @@ async fn history(client: &mut Client, fields: Value) -> Value {
     for (name, value) in fields.as_object().expect("an object") {
         command[name] = value.clone();
     }
-    client.ask(command).await
+    client.request(command).await
 }
 
 /// The answer with these numbers, the first of which stands at `first`.

@@ -2,12 +2,12 @@
 
 use futures_util::future::join_all;
 use testkit::client::Client;
-use testkit::fleet::{Broker, Fleet, of_simple_brokers};
+use testkit::fleet::{Broker, Fleet, for_simple_brokers};
 use testkit::node::Node;
 
 use super::{LONG, publication, publish_all, resume, subscribe, subscribed};
 
-of_simple_brokers!(they_all_miss_nothing_and_the_history_is_read_once);
+for_simple_brokers!(they_all_miss_nothing_and_the_history_is_read_once);
 
 const CLIENTS: usize = 1000;
 
@@ -28,7 +28,7 @@ async fn they_all_miss_nothing_and_the_history_is_read_once(broker: Broker) {
     });
     let clients = clients.await;
     assert!(clients.iter().all(|(_, at)| *at == before));
-    fleet.lose_node();
+    fleet.kill_node();
     drop(clients);
     let last = publish_all(&mut publisher, "h:1", 1..=MISSED).await;
 
@@ -55,7 +55,7 @@ async fn they_all_miss_nothing_and_the_history_is_read_once(broker: Broker) {
 
 /// Lives the story with every client at the same time; what became of each.
 async fn all<T>(node: &Node, story: impl AsyncFn(Client) -> T) -> Vec<T> {
-    let lives = (0..CLIENTS).map(async |_| story(Client::insistent(node).await).await);
+    let lives = (0..CLIENTS).map(async |_| story(Client::json_with_retries(node).await).await);
     join_all(lives).await
 }
 

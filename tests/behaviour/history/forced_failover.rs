@@ -32,7 +32,7 @@ async fn publish_on(mut client: Client, answered: watch::Sender<u64>) {
     while !answered.is_closed() {
         for number in next..next + IN_FLIGHT {
             let data = json!({"type": "publish", "id": 2, "channel": "h:1", "data": number});
-            client.command(data).await;
+            client.send_command(data).await;
         }
         for _ in 0..IN_FLIGHT {
             client.answer(2).await;
@@ -63,8 +63,8 @@ async fn take_over(cluster: &Cluster) {
     let old = cluster.master_of("h:1").await;
     let replica = replica_of(cluster, &cluster.servers[old]).await;
     for _ in 0..TRIES_MAX {
-        let _: String = replica.ask(&["CLUSTER", "FAILOVER", "FORCE"]).await;
-        if timeout(VOTE_TIME, cluster.fails_over_from(old, "h:1")).await.is_ok() {
+        let _: String = replica.query(&["CLUSTER", "FAILOVER", "FORCE"]).await;
+        if timeout(VOTE_TIME, cluster.wait_for_failover(old, "h:1")).await.is_ok() {
             return;
         }
     }
@@ -94,11 +94,11 @@ async fn hears_each_once(mut client: Client) -> usize {
 #[tokio::test]
 async fn a_forced_failover_brings_no_publication_twice() {
     let cluster = Cluster::with_replicas().await;
-    let node = async || Node::at(&cluster.url(), &[LONG]).await;
+    let node = async || Node::start_at(&cluster.url(), &[LONG]).await;
     let nodes = [node().await, node().await];
     let mut hearing = Vec::new();
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
         let mut client = Client::json(node).await;
         subscribe(&mut client, "h:1").await;
         hearing.push(tokio::spawn(hears_each_once(client)));
@@ -113,12 +113,12 @@ async fn a_forced_failover_brings_no_publication_twice() {
     drop(progress);
     publishing.await.expect("it publishes to the end");
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     let mut last = Client::json(&nodes[0]).await;
     let end = json!({"type": "publish", "id": 3, "channel": "h:1", "data": "end"});
     eventually("the end to be published", async || {
-        (last.ask(end.clone()).await["type"] == "published").then_some(())
+        (last.request(end.clone()).await["type"] == "published").then_some(())
     })
     .await;
     for client in hearing {

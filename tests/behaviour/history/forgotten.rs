@@ -4,14 +4,14 @@
 use serde_json::json;
 use testkit::client::Client;
 use testkit::eventually;
-use testkit::fleet::{Broker, of_every_broker};
+use testkit::fleet::{Broker, for_every_broker};
 use testkit::node::Node;
 
 use super::{
     Position, RULES, SIZE_SLACK, publication, publish, publish_all, resume, subscribe, subscribed,
 };
 
-of_every_broker!(
+for_every_broker!(
     one_of_another_epoch_or_the_future_is_not_recovered,
     what_was_trimmed_by_size_is_not_recovered,
     what_is_too_old_is_not_recovered,
@@ -113,7 +113,7 @@ async fn a_history_that_is_over_begins_another_epoch(broker: Broker) {
     assert_eq!(listener.event().await, publication("h:1", 1, first));
     let history = json!({"type": "history", "id": 6, "channel": "h:1"});
     eventually("the history to be over", async || {
-        let answer = publisher.ask(history.clone()).await;
+        let answer = publisher.request(history.clone()).await;
         assert_eq!(answer["type"], "history", "{answer}");
         (Position::of(&answer).epoch != first.epoch).then_some(())
     })
@@ -161,7 +161,7 @@ async fn what_is_no_position_is_a_bad_request(broker: Broker) {
     ] {
         for kind in ["subscribe", "history"] {
             let command = json!({"type": kind, "id": 1, "channel": "h:1", "since": since});
-            let answer = client.ask(command).await;
+            let answer = client.request(command).await;
             assert_eq!(answer["code"], "bad_request", "{kind} since {since}: {answer}");
         }
     }

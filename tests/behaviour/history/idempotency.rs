@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use testkit::client::Client;
 use testkit::eventually;
-use testkit::fleet::{Broker, Fleet, of_every_broker};
+use testkit::fleet::{Broker, Fleet, for_every_broker};
 use testkit::node::Node;
 use testkit::token::{self, KEYS};
 
 use super::{Position, RULES, publication, publish, subscribe};
 
-of_every_broker!(
+for_every_broker!(
     a_key_is_published_once_on_whichever_node,
     tries_at_the_same_time_are_one,
     a_key_holds_for_its_channel,
@@ -25,8 +25,8 @@ const OPEN: &str = r#"rules=[
 
 /// A connection of this user.
 async fn of_user(node: &Node, user: &str) -> Client {
-    let path = format!("/ws?token={}", token::of(user, &[]));
-    Client::open(node, &path).await.welcomed().await
+    let path = format!("/ws?token={}", token::for_user(user, &[]));
+    Client::open(node, &path).await.with_welcome().await
 }
 
 /// What is heard of ada's.
@@ -48,14 +48,17 @@ async fn a_key_is_published_once_on_whichever_node(broker: Broker) {
     let [a, b] = fleet.nodes();
     let (mut here, mut there) = (of_user(a, "ada").await, of_user(b, "ada").await);
     let before = subscribe(&mut there, "h:1").await;
-    let first = here.ask(keyed("h:1", "k", 1)).await;
+    let first = here.request(keyed("h:1", "k", 1)).await;
     let due = json!({"type": "published", "id": 2, "position": before.plus(1).to_string()});
     assert_eq!(first, due);
-    assert_eq!(here.ask(keyed("h:1", "k", "again")).await, first);
-    assert_eq!(there.ask(keyed("h:1", "k", "elsewhere")).await, first);
+    assert_eq!(here.request(keyed("h:1", "k", "again")).await, first);
+    assert_eq!(there.request(keyed("h:1", "k", "elsewhere")).await, first);
     // Another one is new, also where it only looks alike.
     for (number, key) in [(2, "K"), (3, "k "), (4, " k"), (5, "kk")] {
-        assert_eq!(Position::of(&here.ask(keyed("h:1", key, number)).await), before.plus(number));
+        assert_eq!(
+            Position::of(&here.request(keyed("h:1", key, number)).await),
+            before.plus(number)
+        );
     }
     // One without a key is always new.
     assert_eq!(publish(&mut here, "h:1", 6).await, before.plus(6));
@@ -76,7 +79,7 @@ async fn tries_at_the_same_time_are_one(broker: Broker) {
     }
     for turn in 1..=20 {
         for publisher in &mut publishers {
-            publisher.command(keyed("h:1", &format!("turn {turn}"), turn)).await;
+            publisher.send_command(keyed("h:1", &format!("turn {turn}"), turn)).await;
         }
         for publisher in &mut publishers {
             assert_eq!(Position::of(&publisher.answer(2).await), before.plus(turn));
@@ -92,8 +95,8 @@ async fn a_key_holds_for_its_channel(broker: Broker) {
     let [a, b] = fleet.nodes();
     let (mut one, mut two) = (Client::json(a).await, Client::json(b).await);
     let (first, second) = (subscribe(&mut one, "h:1").await, subscribe(&mut two, "h:2").await);
-    assert_eq!(Position::of(&one.ask(keyed("h:1", "k", 1)).await), first.plus(1));
-    assert_eq!(Position::of(&one.ask(keyed("h:2", "k", 1)).await), second.plus(1));
+    assert_eq!(Position::of(&one.request(keyed("h:1", "k", 1)).await), first.plus(1));
+    assert_eq!(Position::of(&one.request(keyed("h:2", "k", 1)).await), second.plus(1));
     assert_eq!(two.event().await, publication("h:2", 1, second.plus(1)));
 }
 
@@ -111,11 +114,11 @@ async fn a_key_holds_for_its_publisher(broker: Broker) {
     ];
     for _ in 0..2 {
         for (number, (publisher, key)) in (1..).zip(&mut publishers) {
-            let answer = publisher.ask(keyed("h:1", key, number)).await;
+            let answer = publisher.request(keyed("h:1", key, number)).await;
             assert_eq!(Position::of(&answer), before.plus(number));
         }
     }
-    let answer = of_user(b, "ada").await.ask(keyed("h:1", "order-42", "again")).await;
+    let answer = of_user(b, "ada").await.request(keyed("h:1", "order-42", "again")).await;
     assert_eq!(Position::of(&answer), before.plus(1));
 }
 
@@ -134,9 +137,9 @@ async fn a_key_holds_whatever_braces_the_channels_name_has(broker: Broker) {
     for channel in odd {
         // One with a brace of its own in the key.
         for key in ["k", "{k}", "}"] {
-            let first = client.ask(keyed(&channel, key, 1)).await;
+            let first = client.request(keyed(&channel, key, 1)).await;
             assert_eq!(first["type"], "published", "{channel} {key}: {first}");
-            assert_eq!(client.ask(keyed(&channel, key, 2)).await, first, "{channel} {key}");
+            assert_eq!(client.request(keyed(&channel, key, 2)).await, first, "{channel} {key}");
         }
     }
 }
@@ -148,10 +151,10 @@ async fn services_have_their_own_keys() {
     let before = subscribe(&mut Client::json(a).await, "h:1").await;
     let service = async |header: &str| {
         let command = ["FCALL", "tidegate_publish", "1", "tidegate:h:1", "1", header];
-        Position::parse(&fleet.server().ask::<String>(&command).await)
+        Position::parse(&fleet.server().query::<String>(&command).await)
     };
     let mut ada = of_user(a, "ada").await;
-    let of_ada = Position::of(&ada.ask(keyed("h:1", "k", 1)).await);
+    let of_ada = Position::of(&ada.request(keyed("h:1", "k", 1)).await);
     assert_eq!(of_ada, before.plus(1));
     assert_eq!(service(r#"{"id":"k"}"#).await, before.plus(2));
     assert_eq!(service(r#"{"id":"k"}"#).await, before.plus(2));
@@ -164,9 +167,9 @@ async fn a_key_is_forgotten_after_the_window(broker: Broker) {
     let fleet = broker.fleet(&[RULES, "history.idempotency_window=1s"]).await;
     let [a, _] = fleet.nodes();
     let mut client = Client::json(a).await;
-    let first = Position::of(&client.ask(keyed("h:1", "k", 1)).await);
+    let first = Position::of(&client.request(keyed("h:1", "k", 1)).await);
     let again = eventually("a key to be forgotten", async || {
-        let position = Position::of(&client.ask(keyed("h:1", "k", 2)).await);
+        let position = Position::of(&client.request(keyed("h:1", "k", 2)).await);
         (position != first).then_some(position)
     })
     .await;

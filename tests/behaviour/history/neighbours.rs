@@ -12,7 +12,7 @@ use super::{RULES, publication, publish, subscribe};
 /// The text of the functions as they are installed now.
 async fn functions(redis: &Redis) -> String {
     let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
-    let mut libraries: Vec<HashMap<String, Value>> = redis.ask(&list).await;
+    let mut libraries: Vec<HashMap<String, Value>> = redis.query(&list).await;
     let code = libraries[0].remove("library_code").expect("it has a text");
     redis::from_redis_value(code).expect("a text is a string")
 }
@@ -26,14 +26,14 @@ async fn one_whose_rules_were_written_over_brings_them_again() {
     // As where both looked at the same time, and the first one wrote last.
     let load = ["FUNCTION", "LOAD", "REPLACE", &of_the_first];
 
-    let _: String = redis.ask(&load).await;
+    let _: String = redis.query(&load).await;
     for node in [&first, &second] {
         let mut publisher = Client::json(node).await;
         let position = publish(&mut publisher, "h:1", 1).await;
         let mut client = Client::json(node).await;
         assert_eq!(subscribe(&mut client, "h:1").await, position);
     }
-    let _: String = redis.ask(&load).await;
+    let _: String = redis.query(&load).await;
     for node in [&first, &second] {
         let mut client = Client::json(node).await;
         let before = subscribe(&mut client, "h:2").await;

@@ -11,10 +11,10 @@ mod signed;
 mod streams;
 
 use redis::{FromRedisValue, RedisResult};
-use testkit::redis::{Redis, ask};
+use testkit::redis::{Redis, query};
 use testkit::soon;
 
 /// What Redis answers to a service.
 async fn answer<T: FromRedisValue>(redis: &Redis, command: &[&str]) -> RedisResult<T> {
-    soon("an answer of Redis", ask(redis.address, command)).await
+    soon("an answer of Redis", query(redis.address, command)).await
 }

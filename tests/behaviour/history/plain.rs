@@ -2,14 +2,14 @@
 
 use serde_json::json;
 use testkit::client::{Client, Message};
-use testkit::fleet::{Broker, of_every_broker};
+use testkit::fleet::{Broker, for_every_broker};
 use testkit::http;
 use testkit::node::Node;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 
 use super::{Position, RULES, publish, publish_all, subscribe};
 
-of_every_broker!(
+for_every_broker!(
     what_was_missed_comes_as_frames_as_it_was,
     the_handshake_says_where_it_comes_in,
     a_browsers_first_frames_do_not_overtake_what_it_missed,
@@ -31,21 +31,21 @@ async fn what_was_missed_comes_as_frames_as_it_was(broker: Broker) {
     ];
     let mut live = Client::plain(b, "h:1").await;
     for frame in &frames {
-        publisher.say(frame.clone()).await;
-        assert_eq!(live.hears().await, *frame);
+        publisher.send(frame.clone()).await;
+        assert_eq!(live.receive().await, *frame);
     }
     for (missed, node) in (0..=frames.len()).flat_map(|missed| [(missed, a), (missed, b)]) {
         let since = before.plus((frames.len() - missed) as u64);
         let mut client = Client::plain(node, &format!("h:1?since={since}&echo=false")).await;
         for frame in &frames[frames.len() - missed..] {
-            assert_eq!(client.hears().await, *frame);
+            assert_eq!(client.receive().await, *frame);
         }
     }
     let encoded = before.plus(5).to_string().replace('-', "%2D");
     let mut client = Client::plain(b, &format!("h:1?since={encoded}")).await;
-    assert_eq!(client.hears().await, frames[5]);
-    publisher.say("new").await;
-    assert_eq!(client.hears_text().await, "new");
+    assert_eq!(client.receive().await, frames[5]);
+    publisher.send("new").await;
+    assert_eq!(client.receive_text().await, "new");
 }
 
 /// What a handshake with this path says: the position, and whether it is recovered.
@@ -82,18 +82,18 @@ async fn a_browsers_first_frames_do_not_overtake_what_it_missed(broker: Broker) 
     let before = subscribe(&mut Client::json(a).await, "h:1").await;
     publish_all(&mut publisher, "h:1", 1..=40).await;
     let mut client = Client::plain(b, &format!("h:1?since={before}")).await;
-    client.say("own").await;
+    client.send("own").await;
     for number in 1..=40 {
-        assert_eq!(client.hears_text().await, number.to_string());
+        assert_eq!(client.receive_text().await, number.to_string());
     }
-    assert_eq!(client.hears_text().await, "own");
+    assert_eq!(client.receive_text().await, "own");
 }
 
 async fn what_is_no_position_is_refused(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, _] = fleet.nodes();
     for since in ["", "1", "1-", "-1", "a-b", "1-2-3", "99999999999999999999-1"] {
-        let mut raw = Raw::connect(a).await;
+        let mut raw = RawClient::connect(a).await;
         raw.send(upgrade(&format!("/ws/h:1?since={since}"), "")).await;
         let response = raw.response().await;
         assert_eq!(response.status, 400, "since={since}");

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use testkit::client::{self, Client};
-use testkit::fleet::{Broker, of_every_broker};
+use testkit::fleet::{Broker, for_every_broker};
 
 use super::{Position, RULES, publication, publish, subscribe};
 
-of_every_broker!(
+for_every_broker!(
     they_grow_by_one_and_are_the_same_for_all,
     each_channel_counts_for_itself,
     channels_without_history_have_none,

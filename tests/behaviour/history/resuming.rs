@@ -3,13 +3,13 @@
 
 use serde_json::{Value, json};
 use testkit::client::{self, Client};
-use testkit::fleet::{Broker, of_every_broker};
+use testkit::fleet::{Broker, for_every_broker};
 
 use super::{
     LONG, Position, RULES, publication, publish, publish_all, resume, subscribe, subscribed,
 };
 
-of_every_broker!(
+for_every_broker!(
     what_was_missed_comes_first_and_then_what_is_new,
     nothing_was_missed_at_the_current_position,
     more_than_a_page_was_missed,
@@ -35,7 +35,7 @@ async fn what_was_missed_comes_first_and_then_what_is_new(broker: Broker) {
             let due = publication("h:1", number, first.plus(number - 1));
             assert_eq!(client.event().await, due, "{missed} were missed");
         }
-        client.command(json!({"type": "ping", "id": 9})).await;
+        client.send_command(json!({"type": "ping", "id": 9})).await;
         assert_eq!(client.event().await["type"], "pong");
     }
     let mut client = Client::json(b).await;
@@ -108,7 +108,7 @@ async fn payloads_come_as_they_were(broker: Broker) {
         command["type"] = "publish".into();
         command["channel"] = "h:1".into();
         command["id"] = 2.into();
-        assert_eq!(publisher.ask(command).await["type"], "published");
+        assert_eq!(publisher.request(command).await["type"], "published");
     }
     let mut heard = Vec::new();
     for due in &payloads {
@@ -137,7 +137,7 @@ async fn several_channels_at_once_each_with_its_position(broker: Broker) {
         "h:1": one.to_string(), "news": null, "h:2": two.to_string(), "h:3": null,
         "h:4": "no position",
     });
-    client.command(json!({"type": "subscribe", "id": 1, "channels": channels})).await;
+    client.send_command(json!({"type": "subscribe", "id": 1, "channels": channels})).await;
     let mut answers: Vec<Value> = Vec::new();
     for _ in 0..5 {
         answers.push(client.answer(1).await);
@@ -168,7 +168,7 @@ async fn one_that_unsubscribed_resumes_on_the_same_connection(broker: Broker) {
     for turn in 0..5 {
         let at = before.plus(turn * 2);
         let unsubscribe = json!({"type": "unsubscribe", "id": 3, "channel": "h:1"});
-        assert_eq!(client.ask(unsubscribe).await["type"], "unsubscribed");
+        assert_eq!(client.request(unsubscribe).await["type"], "unsubscribed");
         publish(&mut publisher, "h:1", "missed").await;
         assert_eq!(resume(&mut client, "h:1", at).await, subscribed("h:1", at.plus(1), true));
         assert_eq!(client.event().await, publication("h:1", "missed", at.plus(1)));
@@ -185,15 +185,15 @@ async fn without_echo_ones_own_are_not_resumed(broker: Broker) {
         let since = since.map(|since| since.to_string());
         json!({"type": "subscribe", "id": 1, "channel": "h:1", "since": since, "echo": false})
     };
-    let before = Position::of(&quiet.ask(subscribe(None)).await);
+    let before = Position::of(&quiet.request(subscribe(None)).await);
     publish(&mut quiet, "h:1", "own").await;
     publish(&mut other, "h:1", "live").await;
     assert_eq!(quiet.event().await, publication("h:1", "live", before.plus(2)));
 
-    quiet.ask(json!({"type": "unsubscribe", "id": 3, "channel": "h:1"})).await;
+    quiet.request(json!({"type": "unsubscribe", "id": 3, "channel": "h:1"})).await;
     publish(&mut quiet, "h:1", "own").await;
     publish(&mut other, "h:1", "missed").await;
-    let answer = quiet.ask(subscribe(Some(before.plus(2)))).await;
+    let answer = quiet.request(subscribe(Some(before.plus(2)))).await;
     assert_eq!(answer, subscribed("h:1", before.plus(4), true));
     assert_eq!(quiet.event().await, publication("h:1", "missed", before.plus(4)));
     publish(&mut quiet, "h:1", "own").await;

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 use testkit::client::Client;
-use testkit::fleet::{Broker, of_every_broker};
+use testkit::fleet::{Broker, for_every_broker};
 use testkit::node::Node;
-use testkit::raw::{BINARY, CLOSE, Raw, text};
+use testkit::raw::{BINARY, CLOSE, RawClient, text};
 
 use super::{LONG, Position, publication, publish, resume, subscribed};
 
-of_every_broker!(it_goes_on_where_it_was_cut_off, more_was_missed_than_any_queue_holds);
+for_every_broker!(it_goes_on_where_it_was_cut_off, more_was_missed_than_any_queue_holds);
 
 const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
 
@@ -20,7 +20,7 @@ const PAYLOAD_BYTES: usize = 16 << 10;
 async fn it_goes_on_where_it_was_cut_off(broker: Broker) {
     let fleet = broker.fleet(&[LONG, "session.queue_bytes_max=64KiB"]).await;
     let [a, b] = fleet.nodes();
-    let mut slow = Raw::narrow(a, "/ws").await;
+    let mut slow = RawClient::with_small_buffer(a, "/ws").await;
     slow.message().await;
     slow.send(text(r#"{"type":"subscribe","id":1,"channel":"h:1"}"#)).await;
     let answer: Value = serde_json::from_slice(&slow.message().await.payload).expect("JSON");
@@ -80,7 +80,7 @@ async fn more_was_missed_than_any_queue_holds(broker: Broker) {
 #[tokio::test]
 async fn who_takes_nothing_of_what_it_missed_is_closed_with_4009() {
     let beats = ["session.ping_interval=500ms", "session.pong_timeout=500ms"];
-    let node = Node::alone(&[&[LONG][..], &beats].concat()).await;
+    let node = Node::standalone(&[&[LONG][..], &beats].concat()).await;
     let mut publisher = Client::json(&node).await;
     let filler = "x".repeat(60_000);
     let first = publish(&mut publisher, "h:1", 0).await;
@@ -88,11 +88,11 @@ async fn who_takes_nothing_of_what_it_missed_is_closed_with_4009() {
         publish(&mut publisher, "h:1", json!([number, filler])).await;
     }
     publisher.close().await;
-    let mut vanished = Raw::narrow(&node, "/ws").await;
+    let mut vanished = RawClient::with_small_buffer(&node, "/ws").await;
     let since = first.to_string();
     let command = json!({"type": "subscribe", "id": 1, "channel": "h:1", "since": since});
     vanished.send(text(&command.to_string())).await;
     // It never reads again, and the channel is quiet.
     let closed = r#"tidegate_connections_closed_total{reason="pong_timeout"}"#;
-    node.metric_becomes(closed, 1.).await;
+    node.wait_for_metric(closed, 1.).await;
 }

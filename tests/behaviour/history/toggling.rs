@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 use testkit::client::Client;
-use testkit::fleet::{Broker, of_every_broker};
+use testkit::fleet::{Broker, for_every_broker};
 
 use super::{LONG, Position, publish_all, resume, subscribe};
 
-of_every_broker!(
+for_every_broker!(
     who_leaves_and_comes_back_gets_each_publication_once_and_in_order,
     a_repeated_subscribe_answers_the_position_of_what_was_delivered_before_it,
 );
@@ -34,7 +34,7 @@ async fn toggle(mut client: Client, before: Position) {
             }
             last = following(client.event().await, last);
         }
-        client.command(json!({"type": "unsubscribe", "id": 3, "channel": "h:1"})).await;
+        client.send_command(json!({"type": "unsubscribe", "id": 3, "channel": "h:1"})).await;
         loop {
             let event = client.event().await;
             if event["type"] == "unsubscribed" {
@@ -72,7 +72,7 @@ async fn who_leaves_and_comes_back_gets_each_publication_once_and_in_order(broke
         client.await.expect("it heard what was due");
     }
     for client in &mut staying {
-        assert_eq!(client.hears_text().await, "1");
+        assert_eq!(client.receive_text().await, "1");
     }
 }
 
@@ -92,12 +92,12 @@ async fn a_repeated_subscribe_answers_the_position_of_what_was_delivered_before_
         publish_all(&mut publisher, "h:1", 1..=PUBLICATIONS).await;
     });
     let again = json!({"type": "subscribe", "id": 4, "channel": "h:1"});
-    client.command(again.clone()).await;
+    client.send_command(again.clone()).await;
     while last != end {
         let event = client.event().await;
         if event["type"] == "subscribed" {
             assert_eq!(Position::of(&event), last);
-            client.command(again.clone()).await;
+            client.send_command(again.clone()).await;
         } else {
             last = following(event, last);
         }

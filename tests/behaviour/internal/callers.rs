@@ -9,7 +9,7 @@ const REFUSED: &str = r#"tidegate_rejected_total{reason="origin"}"#;
 
 #[tokio::test]
 async fn no_page_stops_a_node_or_publishes() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let cross_site = ("Sec-Fetch-Site", "cross-site");
     let asked = ["/api/drain", "/api/publish/news", "/api/disconnect?user=u", "/api/channels"];
     for path in asked {
@@ -26,7 +26,7 @@ async fn no_page_stops_a_node_or_publishes() {
 
 #[tokio::test]
 async fn nor_does_one_whose_name_points_to_loopback() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let status = async |host: &str| {
         let mut stream = http::connect(node.internal).await;
         let request = format!("GET /api/channels HTTP/1.1\r\nHost: {host}:9090\r\n\r\n");
@@ -40,7 +40,7 @@ async fn nor_does_one_whose_name_points_to_loopback() {
 
 #[tokio::test]
 async fn whoever_carries_the_key_may_be_a_page() {
-    let node = Node::alone(&["internal.api_key=key"]).await;
+    let node = Node::standalone(&["internal.api_key=key"]).await;
     let publish = async |headers: &[(&str, &str)]| {
         node.post("/api/publish/news", headers, b"mine").await.status
     };

@@ -35,7 +35,7 @@ async fn is_unready_for(node: &Node, reason: &str) -> Value {
 
 #[tokio::test]
 async fn a_node_that_is_ready_shows_its_figures() {
-    let node = Node::alone(&["limits.memory_max=10GiB"]).await;
+    let node = Node::standalone(&["limits.memory_max=10GiB"]).await;
     let answer = eventually("a first measure", async || {
         let answer = node.get("/readyz").await.json();
         (answer["checks"]["lag"]["max_ms"] == 1000.).then_some(answer)
@@ -59,18 +59,18 @@ async fn a_node_that_is_ready_shows_its_figures() {
 
 #[tokio::test]
 async fn without_redis_it_is_the_broker() {
-    let redis = Redis::absent();
-    let node = Node::unready_on(&redis, &[]).await;
-    node.becomes_unready().await;
+    let redis = Redis::stopped();
+    let node = Node::start_on(&redis, &[]).await;
+    node.wait_until_unready().await;
     let answer = is_unready_for(&node, "broker").await;
     assert!(answer["reasons"][0].as_str().expect("a reason").starts_with("broker: "), "{answer}");
 }
 
 #[tokio::test]
 async fn while_it_leaves_it_is_the_drain() {
-    let node = Node::alone(&["drain.delay=1h"]).await;
+    let node = Node::standalone(&["drain.delay=1h"]).await;
     node.signal(Signal::TERM);
-    node.becomes_unready().await;
+    node.wait_until_unready().await;
     let answer = is_unready_for(&node, "drain").await;
     assert_eq!(answer["checks"]["drain"]["phase"], "leaving");
 }
@@ -81,8 +81,8 @@ async fn near_its_ceiling_it_is_the_memory() {
     let settings = tempfile::tempdir().expect("a directory");
     let file = settings.path().join("tidegate.toml");
     std::fs::write(&file, "limits.memory_max = \"1MiB\"").expect("the file is written");
-    let node = Node::configured(&file, &[]).await;
-    node.becomes_unready().await;
+    let node = Node::with_config_file(&file, &[]).await;
+    node.wait_until_unready().await;
     let answer = is_unready_for(&node, "memory").await;
     assert_eq!(answer["checks"]["memory"]["max_bytes"], 1u64 << 20);
 }
@@ -96,7 +96,7 @@ async fn how_much_lag_is_too_much_may_change_while_it_runs() {
         std::fs::write(&file, text).expect("the file is written");
     };
     allow("2s");
-    let node = Node::configured(&file, &[]).await;
+    let node = Node::with_config_file(&file, &[]).await;
     let allows = async |millis: f64| {
         eventually("the limit to be followed", async || {
             let lag = node.get("/readyz").await.json()["checks"]["lag"].clone();
@@ -116,7 +116,7 @@ async fn how_much_lag_is_too_much_may_change_while_it_runs() {
 async fn a_node_that_gets_no_processor_lags_and_is_well_again_after_it() {
     const AWAY: Duration = Duration::from_millis(600);
     const THERE: Duration = Duration::from_millis(20);
-    let node = Arc::new(Node::alone(&["limits.event_loop_lag_max=400ms"]).await);
+    let node = Arc::new(Node::standalone(&["limits.event_loop_lag_max=400ms"]).await);
     let mut client = Client::plain(&node, "news").await;
 
     // One pause is over when it is noticed.
@@ -141,18 +141,18 @@ async fn a_node_that_gets_no_processor_lags_and_is_well_again_after_it() {
             sleep(THERE).await;
         }
     });
-    node.becomes_unready().await;
+    node.wait_until_unready().await;
     enough.store(true, Ordering::Relaxed);
     throttling.await.expect("it ends with the node running");
 
     let answer = is_unready_for(&node, "lag").await;
     assert!(answer["reasons"][0].as_str().expect("a reason").starts_with("lag: "), "{answer}");
     assert!(answer["checks"]["lag"]["peak_ms"].as_f64() > Some(400.), "{answer}");
-    client.say("who comes is served all the same").await;
-    assert_eq!(client.hears_text().await, "who comes is served all the same");
+    client.send("who comes is served all the same").await;
+    assert_eq!(client.receive_text().await, "who comes is served all the same");
     Client::plain(&node, "news").await.close().await;
 
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     let said = |words: &str| node.process.stderr().iter().filter(|it| it.contains(words)).count();
     assert_eq!(said("the event loop lags"), 1, "one line");
     assert_eq!(said("the event loop runs in time again"), 1);

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use testkit::client::Client;
-use testkit::fleet::{Broker, of_simple_brokers};
+use testkit::fleet::{Broker, for_simple_brokers};
 use testkit::node::Node;
 
-of_simple_brokers!(the_busiest_channels_come_first);
+for_simple_brokers!(the_busiest_channels_come_first);
 
 /// A channel, its publications of a payload of so many bytes, its subscribers.
 const CHANNELS: [(&str, usize, usize, usize); 3] =
@@ -58,7 +58,7 @@ async fn the_busiest_channels_come_first(broker: Broker) {
     assert_eq!(answer["channels"], list(&[("quiet", 3), ("weighty", 2)]));
     assert_eq!(answer["total"], 6);
     kept.remove(0);
-    node.metric_becomes("tidegate_subscriptions", 3.).await;
+    node.wait_for_metric("tidegate_subscriptions", 3.).await;
     let answer = top(node, "by=subscribers").await;
     assert_eq!(answer["channels"], list(&[("weighty", 2), ("chatty", 1)]));
     let answer = top(node, "by=publications&limit=3").await;
@@ -67,7 +67,7 @@ async fn the_busiest_channels_come_first(broker: Broker) {
 
 #[tokio::test]
 async fn with_few_counters_the_error_is_told() {
-    let node = Node::alone(&["telemetry.top_channels=1"]).await;
+    let node = Node::standalone(&["telemetry.top_channels=1"]).await;
     let mut client = Client::json(&node).await;
     // One counter for each of the 64 shards: of so many channels, some share one.
     for number in 0..100 {
@@ -93,7 +93,7 @@ async fn with_few_counters_the_error_is_told() {
 
 #[tokio::test]
 async fn what_cannot_be_asked_is_refused_with_what_can() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for (query, allowed) in [
         ("", "publications, bytes, subscribers"),
         ("?by=noise", "publications, bytes, subscribers"),
@@ -111,7 +111,7 @@ async fn what_cannot_be_asked_is_refused_with_what_can() {
 
 #[tokio::test]
 async fn it_can_be_switched_off_and_needs_the_key() {
-    let node = Node::alone(&["telemetry.top_channels=0", "internal.api_key=hush"]).await;
+    let node = Node::standalone(&["telemetry.top_channels=0", "internal.api_key=hush"]).await;
     assert_eq!(node.get("/api/top?by=bytes").await.status, 401);
     let key = [("Authorization", "Bearer hush")];
     let ask = async |by: &str| {

@@ -7,7 +7,7 @@ use testkit::redis::Redis;
 
 #[tokio::test]
 async fn the_welcome_says_where_one_is_and_how_often_it_pings() {
-    let node = Node::alone(&["session.ping_interval=7s"]).await;
+    let node = Node::standalone(&["session.ping_interval=7s"]).await;
     let (one, two) = (Client::json(&node).await, Client::json(&node).await);
     assert_eq!(one.welcome["type"], "welcome");
     assert_eq!(one.welcome["ping_interval_ms"], 7000);
@@ -18,9 +18,9 @@ async fn the_welcome_says_where_one_is_and_how_often_it_pings() {
 
 #[tokio::test]
 async fn subscribe_to_one_channel() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
-    let answer = client.ask(json!({"type": "subscribe", "id": 9, "channel": "news"})).await;
+    let answer = client.request(json!({"type": "subscribe", "id": 9, "channel": "news"})).await;
     assert_eq!(answer, json!({"type": "subscribed", "id": 9, "channel": "news"}));
     client.publish("news", json!(1)).await;
     assert_eq!(client.event().await, publication("news", 1));
@@ -32,7 +32,7 @@ async fn subscribe_to_many_is_answered_one_by_one() {
     let node = Node::on(&redis, &[]).await;
     let mut client = Client::json(&node).await;
     let channels = json!({"news": null, "sport": null, "no good": null, "chat:1": null});
-    client.command(json!({"type": "subscribe", "id": 3, "channels": channels})).await;
+    client.send_command(json!({"type": "subscribe", "id": 3, "channels": channels})).await;
     let mut subscribed = Vec::new();
     let mut refused = 0;
     for _ in 0..4 {
@@ -56,7 +56,7 @@ async fn subscribe_to_many_is_answered_one_by_one() {
 
 #[tokio::test]
 async fn subscribing_again_is_answered_and_delivers_once() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.subscribe("news").await;
     for number in 0..2 {
@@ -67,12 +67,12 @@ async fn subscribing_again_is_answered_and_delivers_once() {
 
 #[tokio::test]
 async fn without_history_nothing_is_recovered() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     let since = json!({"type": "subscribe", "id": 1, "channel": "news", "since": "1763-41"});
-    assert_eq!(client.ask(since).await["recovered"], false);
+    assert_eq!(client.request(since).await["recovered"], false);
     let channels = json!({"chat:1": "1763-41", "sport": null});
-    client.command(json!({"type": "subscribe", "id": 2, "channels": channels})).await;
+    client.send_command(json!({"type": "subscribe", "id": 2, "channels": channels})).await;
     for _ in 0..2 {
         let answer = client.answer(2).await;
         assert_eq!(answer["type"], "subscribed");
@@ -86,7 +86,7 @@ async fn without_history_nothing_is_recovered() {
 
 #[tokio::test]
 async fn publish_data_text_and_base64() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut plain = Client::plain(&node, "news").await;
     let mut client = Client::subscribed(&node, "news").await;
     for (payload, frame, heard) in [
@@ -99,8 +99,8 @@ async fn publish_data_text_and_base64() {
     ] {
         let mut command = json!({"type": "publish", "id": 4, "channel": "news"});
         merge(&mut command, &payload);
-        assert_eq!(client.ask(command).await, json!({"type": "published", "id": 4}));
-        assert_eq!(plain.hears().await, frame);
+        assert_eq!(client.request(command).await, json!({"type": "published", "id": 4}));
+        assert_eq!(plain.receive().await, frame);
         let mut wanted = json!({"type": "publication", "channel": "news"});
         merge(&mut wanted, &heard.unwrap_or(payload));
         assert_eq!(client.event().await, wanted);
@@ -114,10 +114,10 @@ fn merge(object: &mut Value, more: &Value) {
 
 #[tokio::test]
 async fn unsubscribe_ends_the_publications_of_one_channel() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.subscribe("sport").await;
-    let answer = client.ask(json!({"type": "unsubscribe", "id": 3, "channel": "news"})).await;
+    let answer = client.request(json!({"type": "unsubscribe", "id": 3, "channel": "news"})).await;
     assert_eq!(answer, json!({"type": "unsubscribed", "id": 3, "channel": "news"}));
     client.publish("news", json!("for nobody")).await;
     client.publish("sport", json!("1:0")).await;
@@ -130,7 +130,7 @@ async fn echo_false_leaves_out_ones_own_on_that_channel() {
     let node = Node::on(&redis, &[]).await;
     let mut quiet = Client::json(&node).await;
     let silent = json!({"type": "subscribe", "id": 1, "channel": "news", "echo": false});
-    assert_eq!(quiet.ask(silent).await["type"], "subscribed");
+    assert_eq!(quiet.request(silent).await["type"], "subscribed");
     quiet.subscribe("sport").await;
     let mut other = Client::subscribed(&node, "news").await;
 
@@ -144,29 +144,29 @@ async fn echo_false_leaves_out_ones_own_on_that_channel() {
 
 #[tokio::test]
 async fn ping_is_answered_with_pong() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     assert_eq!(
-        client.ask(json!({"type": "ping", "id": 8})).await,
+        client.request(json!({"type": "ping", "id": 8})).await,
         json!({"type": "pong", "id": 8})
     );
-    client.command(json!({"type": "ping"})).await;
+    client.send_command(json!({"type": "ping"})).await;
     assert_eq!(client.event().await, json!({"type": "pong"}));
 }
 
 #[tokio::test]
 async fn ids_come_back_as_they_were_given() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     for id in [0, -1, 1, i64::from(i32::MAX) + 1, (1 << 53) - 1] {
-        assert_eq!(client.ask(json!({"type": "ping", "id": id})).await["id"], id);
+        assert_eq!(client.request(json!({"type": "ping", "id": id})).await["id"], id);
     }
 }
 
 #[tokio::test]
 async fn fields_of_newer_clients_are_let_pass() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     let newer = json!({"type": "subscribe", "id": 1, "channel": "news", "since_time": 5});
-    assert_eq!(client.ask(newer).await["type"], "subscribed");
+    assert_eq!(client.request(newer).await["type"], "subscribed");
 }

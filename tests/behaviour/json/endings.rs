@@ -6,37 +6,37 @@ use testkit::node::Node;
 
 #[tokio::test]
 async fn what_is_no_json_object_closes_with_1003() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for text in ["", "hello", "[]", "null", "42", r#"{"type":"ping""#, r#"{"type":"ping"} x"#] {
         let mut client = Client::json(&node).await;
-        client.say(text).await;
-        assert_eq!(u16::from(client.is_closed().await.code), 1003, "{text:?}");
+        client.send(text).await;
+        assert_eq!(u16::from(client.receive_close().await.code), 1003, "{text:?}");
     }
 }
 
 #[tokio::test]
 async fn a_binary_frame_closes_with_1003() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for payload in [&br#"{"type":"ping","id":1}"#[..], b""] {
         let mut client = Client::json(&node).await;
-        client.say(Message::binary(payload)).await;
-        assert_eq!(u16::from(client.is_closed().await.code), 1003);
+        client.send(Message::binary(payload)).await;
+        assert_eq!(u16::from(client.receive_close().await.code), 1003);
     }
 }
 
 #[tokio::test]
 async fn more_than_a_hundred_bad_commands_in_a_row_close_with_1008() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     for round in 0..2 {
         for number in 0..100 {
-            client.command(json!({"type": "dance", "id": number})).await;
+            client.send_command(json!({"type": "dance", "id": number})).await;
             assert_eq!(client.answer(number).await["code"], "bad_request", "round {round}");
         }
-        assert_eq!(client.ask(json!({"type": "ping", "id": 1})).await["type"], "pong");
+        assert_eq!(client.request(json!({"type": "ping", "id": 1})).await["type"], "pong");
     }
     for _ in 0..101 {
-        client.command(json!({"type": "dance"})).await;
+        client.send_command(json!({"type": "dance"})).await;
     }
-    assert_eq!(u16::from(client.is_closed().await.code), 1008);
+    assert_eq!(u16::from(client.receive_close().await.code), 1008);
 }

@@ -5,7 +5,7 @@ use testkit::client::{Client, publication};
 use testkit::node::Node;
 
 async fn assert_refused(client: &mut Client, command: Value, code: &str, temporary: bool) {
-    let answer = client.ask(command.clone()).await;
+    let answer = client.request(command.clone()).await;
     assert_eq!(answer["type"], "error", "{command} gave {answer}");
     assert_eq!(answer["code"], code, "{command} gave {answer}");
     assert_eq!(answer["temporary"], temporary, "{command} gave {answer}");
@@ -15,7 +15,7 @@ async fn assert_refused(client: &mut Client, command: Value, code: &str, tempora
 
 #[tokio::test]
 async fn bad_requests() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::subscribed(&node, "news").await;
     let long = "x".repeat(256);
     for command in [
@@ -50,10 +50,10 @@ async fn bad_requests() {
 
 #[tokio::test]
 async fn an_id_that_is_no_integer_is_an_error_without_one() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     for id in [json!("one"), json!(1.5), json!([1])] {
-        client.command(json!({"type": "ping", "id": id})).await;
+        client.send_command(json!({"type": "ping", "id": id})).await;
         let answer = client.event().await;
         assert_eq!((&answer["type"], &answer["code"]), (&"error".into(), &"bad_request".into()));
         assert_eq!(answer.get("id"), None);
@@ -62,7 +62,7 @@ async fn an_id_that_is_no_integer_is_an_error_without_one() {
 
 #[tokio::test]
 async fn history_and_presence_that_no_rule_keeps_are_not_found() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     for kind in ["history", "presence"] {
         let command = json!({"type": kind, "id": 5, "channel": "chat:1"});
@@ -72,22 +72,22 @@ async fn history_and_presence_that_no_rule_keeps_are_not_found() {
 
 #[tokio::test]
 async fn more_channels_than_allowed_reach_the_limit() {
-    let node = Node::alone(&["session.channels_max=2"]).await;
+    let node = Node::standalone(&["session.channels_max=2"]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.subscribe("sport").await;
     let third = json!({"type": "subscribe", "id": 3, "channel": "chat:1"});
     assert_refused(&mut client, third.clone(), "limit_reached", false).await;
     client.subscribe("news").await;
-    client.ask(json!({"type": "unsubscribe", "id": 4, "channel": "sport"})).await;
-    assert_eq!(client.ask(third).await["type"], "subscribed");
+    client.request(json!({"type": "unsubscribe", "id": 4, "channel": "sport"})).await;
+    assert_eq!(client.request(third).await["type"], "subscribed");
 }
 
 #[tokio::test]
 async fn a_list_beyond_the_limit_is_refused_by_name() {
-    let node = Node::alone(&["session.channels_max=2"]).await;
+    let node = Node::standalone(&["session.channels_max=2"]).await;
     let mut client = Client::json(&node).await;
     let channels = json!({"a": null, "b": null, "c": null});
-    client.command(json!({"type": "subscribe", "id": 3, "channels": channels})).await;
+    client.send_command(json!({"type": "subscribe", "id": 3, "channels": channels})).await;
     let mut answers = Vec::new();
     for _ in 0..3 {
         answers.push(client.answer(3).await);

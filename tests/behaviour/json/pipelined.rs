@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use testkit::client::{Client, publication};
 use testkit::node::Node;
-use testkit::raw::{FIN, Raw, TEXT, text};
+use testkit::raw::{FIN, RawClient, TEXT, text};
 use testkit::redis::Redis;
 
-async fn event(raw: &mut Raw) -> Value {
+async fn event(raw: &mut RawClient) -> Value {
     let frame = raw.frame().await;
     assert_eq!(frame.first, FIN | TEXT);
     serde_json::from_slice(&frame.payload).expect("JSON")
@@ -15,8 +15,8 @@ async fn event(raw: &mut Raw) -> Value {
 #[tokio::test]
 async fn subscribe_and_publish_in_one_segment_hears_its_own() {
     let redis = Redis::start().await;
-    for node in [Node::on(&redis, &[]).await, Node::alone(&[]).await] {
-        let mut raw = Raw::open(&node, "/ws").await;
+    for node in [Node::on(&redis, &[]).await, Node::standalone(&[]).await] {
+        let mut raw = RawClient::open(&node, "/ws").await;
         assert_eq!(event(&mut raw).await["type"], "welcome");
         let subscribe = json!({"type": "subscribe", "id": 1, "channel": "news"});
         let publish = json!({"type": "publish", "id": 2, "channel": "news", "data": "mine"});
@@ -31,15 +31,15 @@ async fn subscribe_and_publish_in_one_segment_hears_its_own() {
 #[tokio::test]
 async fn five_hundred_publications_are_answered_in_order() {
     let redis = Redis::start().await;
-    for node in [Node::on(&redis, &[]).await, Node::alone(&[]).await] {
+    for node in [Node::on(&redis, &[]).await, Node::standalone(&[]).await] {
         let mut subscriber = Client::plain(&node, "news").await;
-        let mut raw = Raw::open(&node, "/ws").await;
+        let mut raw = RawClient::open(&node, "/ws").await;
         assert_eq!(event(&mut raw).await["type"], "welcome");
         let command = |id| json!({"type": "publish", "id": id, "channel": "news", "data": id});
         raw.send((0..500).flat_map(|id| text(&command(id).to_string())).collect::<Vec<u8>>()).await;
         for id in 0..500 {
             assert_eq!(event(&mut raw).await, json!({"type": "published", "id": id}));
-            assert_eq!(subscriber.hears_text().await, id.to_string());
+            assert_eq!(subscriber.receive_text().await, id.to_string());
         }
     }
 }
@@ -48,7 +48,7 @@ async fn five_hundred_publications_are_answered_in_order() {
 async fn answers_keep_the_order_of_the_commands() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
-    let mut raw = Raw::open(&node, "/ws").await;
+    let mut raw = RawClient::open(&node, "/ws").await;
     assert_eq!(event(&mut raw).await["type"], "welcome");
     let commands: Vec<Value> = (0..30)
         .map(|id| match id % 3 {

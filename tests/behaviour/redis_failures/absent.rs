@@ -11,20 +11,20 @@ const TIMEOUT: &str = "broker.publish_timeout=300ms";
 
 #[tokio::test]
 async fn the_node_starts_unready_and_becomes_ready() {
-    let mut redis = Redis::absent();
-    let node = Node::unready_on(&redis, &[TIMEOUT]).await;
+    let mut redis = Redis::stopped();
+    let node = Node::start_on(&redis, &[TIMEOUT]).await;
     assert!(!node.is_ready().await);
     assert_eq!(node.get("/healthz").await.status, 200);
     let mut plain = Client::plain(&node, "news").await;
     let mut json = Client::json(&node).await;
-    let refused = json.ask(json!({"type": "subscribe", "id": 1, "channel": "news"})).await;
+    let refused = json.request(json!({"type": "subscribe", "id": 1, "channel": "news"})).await;
     assert_eq!((&refused["type"], &refused["code"]), (&"error".into(), &"unavailable".into()));
 
     redis.run().await;
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     is_subscribed_again(&node, 1.).await;
     redis.publish("news", "at last").await;
-    assert_eq!(plain.hears_text().await, "at last");
+    assert_eq!(plain.receive_text().await, "at last");
     json.subscribe("news").await;
     let mut other = Client::subscribed(&node, "news").await;
     relays(&mut other, &mut json, "news", "hello").await;
@@ -32,10 +32,10 @@ async fn the_node_starts_unready_and_becomes_ready() {
 
 #[tokio::test]
 async fn channels_that_came_and_went_meanwhile_are_forgotten() {
-    let redis = Redis::absent();
-    let node = Node::unready_on(&redis, &[TIMEOUT]).await;
+    let redis = Redis::stopped();
+    let node = Node::start_on(&redis, &[TIMEOUT]).await;
     for number in 0..50 {
         Client::plain(&node, &format!("passing:{number}")).await.close().await;
     }
-    node.metric_becomes("tidegate_subscriptions_wanted", 0.).await;
+    node.wait_for_metric("tidegate_subscriptions_wanted", 0.).await;
 }

@@ -56,7 +56,7 @@ async fn the_next_one_is_taken_while_the_first_is_silent() {
         Node::with_hosts(hosts.path(), &url, &[]).await,
     ];
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
@@ -66,7 +66,7 @@ async fn the_next_one_is_taken_while_the_first_is_silent() {
 
 #[tokio::test]
 async fn each_address_that_failed_is_told_with_what_happened_there() {
-    let redis = Redis::absent();
+    let redis = Redis::stopped();
     let port = redis.address.port();
     let hole = match black_hole(port) {
         Ok(hole) if may_mount() => hole,

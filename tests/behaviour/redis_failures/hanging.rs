@@ -23,13 +23,13 @@ async fn publishing_is_answered_unavailable_in_time_and_the_connection_stays() {
     for _ in 0..3 {
         let asked = Instant::now();
         let publish = json!({"type": "publish", "id": 3, "channel": "news", "data": 1});
-        let answer = client.ask(publish).await;
+        let answer = client.request(publish).await;
         assert_eq!((&answer["code"], &answer["temporary"]), (&"unavailable".into(), &true.into()));
         assert!(asked.elapsed() < Duration::from_millis(500) + SLACK, "{:?}", asked.elapsed());
     }
-    let answer = client.ask(json!({"type": "subscribe", "id": 4, "channel": "sport"})).await;
+    let answer = client.request(json!({"type": "subscribe", "id": 4, "channel": "sport"})).await;
     assert_eq!((&answer["code"], &answer["channel"]), (&"unavailable".into(), &"sport".into()));
-    assert_eq!(client.ask(json!({"type": "ping", "id": 5})).await["type"], "pong");
+    assert_eq!(client.request(json!({"type": "ping", "id": 5})).await["type"], "pong");
     let response = node.post("/api/publish/news", &[], b"1").await;
     assert_eq!((response.status, &response.json()["error"]["code"]), (503, &"unavailable".into()));
     redis.thaw();
@@ -41,8 +41,8 @@ async fn a_plain_frame_that_cannot_be_handed_over_closes_with_1013() {
     let node = Node::on(&redis, &[TIMEOUT]).await;
     let mut client = Client::plain(&node, "news").await;
     redis.freeze();
-    client.say("into the void").await;
-    assert_eq!(u16::from(client.is_closed().await.code), 1013);
+    client.send("into the void").await;
+    assert_eq!(u16::from(client.receive_close().await.code), 1013);
     redis.thaw();
 }
 
@@ -52,7 +52,7 @@ async fn the_node_says_that_it_is_not_ready_and_why() {
     let node = Node::on(&redis, &[]).await;
     let frozen = Instant::now();
     redis.freeze();
-    node.becomes_unready().await;
+    node.wait_until_unready().await;
     assert!(frozen.elapsed() < Duration::from_secs(5) + SLACK, "{:?}", frozen.elapsed());
     let answer = node.get("/readyz").await.json();
     assert_eq!(answer["ready"], false);
@@ -60,7 +60,7 @@ async fn the_node_says_that_it_is_not_ready_and_why() {
     assert_eq!(node.metric("tidegate_broker_up").await, 0.);
     assert_eq!(node.get("/healthz").await.status, 200, "the process lives all the same");
     redis.thaw();
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     assert_eq!(node.metric("tidegate_broker_up").await, 1.);
 }
 
@@ -78,7 +78,7 @@ async fn nothing_is_missing_afterwards_without_a_gap() {
         command.query_async::<u64>(&mut service).await
     });
     for node in &nodes {
-        node.becomes_unready().await;
+        node.wait_until_unready().await;
     }
     redis.thaw();
     publishing.await.expect("no panic").expect("Redis takes it in the end");
@@ -87,7 +87,7 @@ async fn nothing_is_missing_afterwards_without_a_gap() {
         assert!(event["type"] == "gap" || event == publication("news", "while it hung"), "{event}");
     }
     for node in &nodes {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     relays(&mut here, &mut there, "news", "after").await;
 }

@@ -3,7 +3,7 @@
 use testkit::client::{Client, Message, publication};
 use testkit::eventually;
 use testkit::node::Node;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 use testkit::redis::Redis;
 
 use super::{hears_gap, relays};
@@ -26,7 +26,7 @@ async fn json_subscribers_hear_of_a_gap_and_then_what_is_new() {
     relays(&mut here, &mut there, "news", "after").await;
     assert_eq!(here.event().await, publication("news", "after"));
     for node in [&a, &b] {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
         assert!(node.metric("tidegate_broker_reconnects_total").await >= 1.);
     }
 }
@@ -57,7 +57,7 @@ async fn plain_clients_stay_and_hear_what_is_new() {
     redis.kill_subscribers().await;
     hears_gap(&mut json, "news").await;
     redis.publish("news", "after").await;
-    assert_eq!(plain.hears_text().await, "after");
+    assert_eq!(plain.receive_text().await, "after");
 }
 
 #[tokio::test]
@@ -67,36 +67,36 @@ async fn a_plain_client_that_asked_for_it_is_closed_at_a_gap() {
     let mut closing = Client::plain(&node, "news?gap=close").await;
     let mut elsewhere = Client::plain(&node, "sport?gap=close&echo=false").await;
     redis.publish("news", "before").await;
-    assert_eq!(closing.hears_text().await, "before");
+    assert_eq!(closing.receive_text().await, "before");
     redis.kill_subscribers().await;
     for client in [&mut closing, &mut elsewhere] {
-        let close = client.is_closed().await;
+        let close = client.receive_close().await;
         assert_eq!(u16::from(close.code), 1013);
         assert!(close.reason.contains("missing"), "{}", close.reason);
     }
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     let mut again = Client::plain(&node, "news?gap=close").await;
     redis.publish("news", "after").await;
-    assert_eq!(again.hears_text().await, "after");
+    assert_eq!(again.receive_text().await, "after");
 }
 
 #[tokio::test]
 async fn a_plain_client_that_wants_no_gap_is_not_let_in_while_redis_is_away() {
-    let node = Node::unready_on(&Redis::absent(), &[]).await;
+    let node = Node::start_on(&Redis::stopped(), &[]).await;
     let mut closing = Client::plain(&node, "news?gap=close").await;
-    assert_eq!(u16::from(closing.is_closed().await.code), 1013);
+    assert_eq!(u16::from(closing.receive_close().await.code), 1013);
     let mut staying = Client::plain(&node, "news").await;
-    staying.say(Message::Ping("still there".into())).await;
+    staying.send(Message::Ping("still there".into())).await;
     let open = "tidegate_connections{protocol=\"plain\",transport=\"websocket\"}";
-    node.metric_becomes(open, 1.).await;
+    node.wait_for_metric(open, 1.).await;
     let closed = "tidegate_connections_closed_total{reason=\"unavailable\"}";
-    node.metric_becomes(closed, 1.).await;
+    node.wait_for_metric(closed, 1.).await;
 }
 
 #[tokio::test]
 async fn a_plain_client_that_asks_for_what_there_is_not_is_refused() {
-    let node = Node::alone(&[]).await;
-    let mut raw = Raw::connect(&node).await;
+    let node = Node::standalone(&[]).await;
+    let mut raw = RawClient::connect(&node).await;
     raw.send(upgrade("/ws/news?gap=tell", "")).await;
     assert_eq!(raw.response().await.status, 400);
 }

@@ -16,8 +16,8 @@ async fn one_forbidden_channel_mutes_no_other() {
     acl.arg("&tidegate:ok*").arg("&tidegate:probe*");
     let _: String = acl.query_async(&mut connection).await.expect("Redis takes the user");
     let url = redis.url().replace("redis://", "redis://gateway:pass@");
-    let node = Node::at(&url, &["broker.publish_timeout=300ms"]).await;
-    node.becomes_ready().await;
+    let node = Node::start_at(&url, &["broker.publish_timeout=300ms"]).await;
+    node.wait_until_ready().await;
 
     let mut allowed = Client::subscribed(&node, "ok1").await;
     let forbidden = Client::plain(&node, "forbidden").await;
@@ -32,7 +32,7 @@ async fn one_forbidden_channel_mutes_no_other() {
 
     allowed.subscribe("ok2").await;
     forbidden.close().await;
-    node.metric_becomes("tidegate_subscriptions_wanted", 2.).await;
+    node.wait_for_metric("tidegate_subscriptions_wanted", 2.).await;
 }
 
 #[tokio::test]
@@ -44,8 +44,8 @@ async fn a_right_that_is_missing_is_told_once_with_the_channel_it_is_for() {
     acl.arg("~*").arg("&tidegate:revo*").arg("&tidegate:probe*");
     let _: String = acl.query_async(&mut connection).await.expect("Redis takes the user");
     let url = redis.url().replace("redis://", "redis://gateway:pass@");
-    let node = Node::at(&url, &[]).await;
-    node.becomes_ready().await;
+    let node = Node::start_at(&url, &[]).await;
+    node.wait_until_ready().await;
     let probed = "tidegate_broker_probe_rtt_seconds_count";
     eventually("some seconds of its life", async || {
         (node.metric(probed).await >= 8.).then_some(())
@@ -69,10 +69,11 @@ async fn without_functions_nodes_know_each_other_by_a_configured_secret() {
     let _: String = acl.query_async(&mut connection).await.expect("Redis takes the user");
     let url = redis.url().replace("redis://", "redis://gateway:pass@");
     let settings = ["broker.secret=an-operators-own-secret"];
-    let (one, other) = (Node::at(&url, &settings).await, Node::at(&url, &settings).await);
+    let (one, other) =
+        (Node::start_at(&url, &settings).await, Node::start_at(&url, &settings).await);
     let mut deaf = Client::json(&one).await;
     let without_echo = json!({"type": "subscribe", "id": 1, "channel": "news", "echo": false});
-    assert_eq!(deaf.ask(without_echo).await["type"], "subscribed");
+    assert_eq!(deaf.request(without_echo).await["type"], "subscribed");
     let mut there = Client::subscribed(&other, "news").await;
     deaf.publish("news", 1.into()).await;
     assert_eq!(there.event().await, publication("news", 1));
@@ -95,7 +96,7 @@ async fn what_is_refused_while_redis_is_busy_is_asked_for_again() {
         // It is killed; till then it keeps Redis busy.
         let _ = script.query_async::<::redis::Value>(&mut connection).await;
     });
-    node.becomes_unready().await;
+    node.wait_until_unready().await;
     let mut client = Client::plain(&node, "news").await;
     let mut kill = ::redis::cmd("SCRIPT");
     kill.arg("KILL");
@@ -106,5 +107,5 @@ async fn what_is_refused_while_redis_is_busy_is_asked_for_again() {
     })
     .await;
     redis.publish("news", "after").await;
-    assert_eq!(client.hears_text().await, "after");
+    assert_eq!(client.receive_text().await, "after");
 }

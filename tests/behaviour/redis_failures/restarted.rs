@@ -19,19 +19,19 @@ async fn connections_stay_and_go_on_after_a_gap() {
 
     redis.kill();
     for node in [&a, &b] {
-        node.becomes_unready().await;
+        node.wait_until_unready().await;
         assert!(node.get("/readyz").await.json()["reasons"][0].is_string());
     }
     let publish = json!({"type": "publish", "id": 3, "channel": "news", "data": 1});
-    assert_eq!(here.ask(publish).await["code"], "unavailable");
-    assert_eq!(there.ask(json!({"type": "ping", "id": 4})).await["type"], "pong");
+    assert_eq!(here.request(publish).await["code"], "unavailable");
+    assert_eq!(there.request(json!({"type": "ping", "id": 4})).await["type"], "pong");
 
     redis.run().await;
     hears_gap(&mut here, "news").await;
     hears_gap(&mut there, "news").await;
-    a.becomes_ready().await;
+    a.wait_until_ready().await;
     relays(&mut here, &mut there, "news", "after").await;
-    assert_eq!(plain.hears_text().await, "\"after\"");
+    assert_eq!(plain.receive_text().await, "\"after\"");
 }
 
 #[tokio::test]
@@ -39,12 +39,12 @@ async fn who_connects_meanwhile_hears_what_is_new() {
     let mut redis = Redis::start().await;
     let node = Node::on(&redis, &[TIMEOUT]).await;
     redis.kill();
-    node.becomes_unready().await;
+    node.wait_until_unready().await;
     let mut plain = Client::plain(&node, "news").await;
     redis.run().await;
     is_subscribed_again(&node, 1.).await;
     redis.publish("news", "after").await;
-    assert_eq!(plain.hears_text().await, "after");
+    assert_eq!(plain.receive_text().await, "after");
 }
 
 #[tokio::test]
@@ -53,8 +53,8 @@ async fn a_plain_frame_meanwhile_closes_with_1013() {
     let node = Node::on(&redis, &[TIMEOUT]).await;
     let mut client = Client::plain(&node, "news").await;
     redis.kill();
-    client.say("into the void").await;
-    assert_eq!(u16::from(client.is_closed().await.code), 1013);
+    client.send("into the void").await;
+    assert_eq!(u16::from(client.receive_close().await.code), 1013);
 }
 
 #[tokio::test]
@@ -66,14 +66,14 @@ async fn two_thousand_channels_are_all_subscribed_again() {
     for (half, client) in clients.iter_mut().enumerate() {
         let name = |number: usize| (format!("room:{}", half * 1000 + number), Value::Null);
         let channels: Map<_, _> = (0..1000).map(name).collect();
-        client.command(json!({"type": "subscribe", "id": 1, "channels": channels})).await;
+        client.send_command(json!({"type": "subscribe", "id": 1, "channels": channels})).await;
         for _ in 0..1000 {
             assert_eq!(client.answer(1).await["type"], "subscribed");
         }
     }
     is_subscribed_again(&node, 2000.).await;
     redis.kill();
-    node.metric_becomes("tidegate_subscriptions_confirmed", 0.).await;
+    node.wait_for_metric("tidegate_subscriptions_confirmed", 0.).await;
     redis.run().await;
     is_subscribed_again(&node, 2000.).await;
     for (half, client) in clients.iter_mut().enumerate() {

@@ -10,19 +10,19 @@ use super::hears_gap;
 #[tokio::test]
 async fn it_is_found_by_the_nodes_own_probe_and_renewed() {
     let redis = Redis::start().await;
-    let proxy = Proxy::before(&redis).await;
-    let node = Node::at(&proxy.url(), &[]).await;
-    node.becomes_ready().await;
+    let proxy = Proxy::in_front_of(&redis).await;
+    let node = Node::start_at(&proxy.url(), &[]).await;
+    node.wait_until_ready().await;
     let mut client = Client::subscribed(&node, "news").await;
     redis.publish("news", "1").await;
     assert_eq!(client.event().await, publication("news", 1));
 
     proxy.mute_subscribers();
     redis.publish("news", "2").await;
-    node.becomes_unready().await;
+    node.wait_until_unready().await;
     hears_gap(&mut client, "news").await;
     redis.publish("news", "3").await;
     assert_eq!(client.event().await, publication("news", 3));
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     assert!(node.metric("tidegate_broker_probe_rtt_seconds_count").await >= 1.);
 }

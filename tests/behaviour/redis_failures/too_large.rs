@@ -17,7 +17,7 @@ const LARGE: [&str; 3] = [
 
 async fn limited(setting: &str) -> Redis {
     let redis = Redis::start().await;
-    let () = redis.ask(&["CONFIG", "SET", setting, LIMIT]).await;
+    let () = redis.query(&["CONFIG", "SET", setting, LIMIT]).await;
     redis
 }
 
@@ -33,7 +33,7 @@ async fn harms_nobody_else(redis: &Redis) {
     let before = node.metric("tidegate_broker_reconnects_total").await;
     for number in 0..20 {
         greedy
-            .command(json!({"type": "publish", "id": 7, "channel": "big", "data": large()}))
+            .send_command(json!({"type": "publish", "id": 7, "channel": "big", "data": large()}))
             .await;
         others.publish("news", number.into()).await;
         assert_eq!(others.event().await["data"], number);
@@ -63,15 +63,15 @@ async fn a_limit_that_is_changed_counts_from_then_on() {
     let node = Node::on(&redis, &LARGE).await;
     let mut client = Client::json(&node).await;
     let publish = json!({"type": "publish", "id": 7, "channel": "big", "data": large()});
-    assert_eq!(client.ask(publish.clone()).await["type"], "published");
-    let () = redis.ask(&["CONFIG", "SET", "proto-max-bulk-len", LIMIT]).await;
+    assert_eq!(client.request(publish.clone()).await["type"], "published");
+    let () = redis.query(&["CONFIG", "SET", "proto-max-bulk-len", LIMIT]).await;
     eventually("it to be refused by the node", async || {
-        (client.ask(publish.clone()).await["code"] == "too_large").then_some(())
+        (client.request(publish.clone()).await["code"] == "too_large").then_some(())
     })
     .await;
-    let () = redis.ask(&["CONFIG", "SET", "proto-max-bulk-len", "536870912"]).await;
+    let () = redis.query(&["CONFIG", "SET", "proto-max-bulk-len", "536870912"]).await;
     eventually("it to be taken again", async || {
-        (client.ask(publish.clone()).await["type"] == "published").then_some(())
+        (client.request(publish.clone()).await["type"] == "published").then_some(())
     })
     .await;
 }
@@ -81,6 +81,6 @@ async fn a_plain_client_is_closed_as_for_any_message_that_is_too_large() {
     let redis = limited("proto-max-bulk-len").await;
     let node = Node::on(&redis, &LARGE).await;
     let mut client = Client::plain(&node, "big").await;
-    client.say(large()).await;
-    assert_eq!(u16::from(client.is_closed().await.code), 1009);
+    client.send(large()).await;
+    assert_eq!(u16::from(client.receive_close().await.code), 1009);
 }

@@ -15,21 +15,21 @@ async fn publish_reaches_sockets_on_every_node() {
 
     let response = a.post("/api/publish/chat:1%2Froom", &[], br#"{"n":1}"#).await;
     assert_eq!(response.status, 202, "{response:?}");
-    assert_eq!(plain.hears_text().await, r#"{"n":1}"#);
+    assert_eq!(plain.receive_text().await, r#"{"n":1}"#);
     assert_eq!(json.event().await, publication("chat:1/room", json!({"n": 1})));
 
     let bytes = [("Content-Type", "application/octet-stream")];
     assert_eq!(b.post("/api/publish/chat:1/room", &bytes, b"bytes").await.status, 202);
-    assert_eq!(plain.hears().await, Message::binary(&b"bytes"[..]));
+    assert_eq!(plain.receive().await, Message::binary(&b"bytes"[..]));
     assert_eq!(json.event().await["text"], "bytes");
 
     assert_eq!(a.post("/api/publish/chat:1/room", &[], b"").await.status, 202);
-    assert_eq!(plain.hears().await, Message::text(""));
+    assert_eq!(plain.receive().await, Message::text(""));
 }
 
 #[tokio::test]
 async fn publish_says_what_is_wrong() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let too_large = vec![b'x'; (1 << 20) + 1];
     for (path, body, status) in [
         ("/api/publish/a%20b", &b"x"[..], 400),
@@ -64,7 +64,7 @@ async fn channels_are_listed_with_their_subscribers_and_nodes() {
 
 #[tokio::test]
 async fn presence_is_asked_of_channels_that_keep_it() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for (path, status, code) in [
         ("/api/presence/news", 404, "not_found"),
         ("/api/presence/a%20b", 400, "bad_request"),
@@ -85,7 +85,7 @@ async fn channels_of(node: &Node) -> Value {
 #[tokio::test]
 async fn a_key_is_asked_for_where_one_is_set() {
     let key = "0123456789abcdef-secret";
-    let node = Node::alone(&[&format!("internal.api_key={key}")]).await;
+    let node = Node::standalone(&[&format!("internal.api_key={key}")]).await;
     let mut client = Client::plain(&node, "news").await;
     let right = format!("Bearer {key}");
     for wrong in [None, Some("Bearer 0123456789abcdef-secreT"), Some("Bearer "), Some(key)] {
@@ -99,7 +99,7 @@ async fn a_key_is_asked_for_where_one_is_set() {
     let response = http::request(node.internal, "GET", "/api/channels", &headers, b"").await;
     assert_eq!(response.status, 200);
     assert_eq!(node.post("/api/publish/news", &headers, b"signed").await.status, 202);
-    assert_eq!(client.hears_text().await, "signed");
+    assert_eq!(client.receive_text().await, "signed");
     for open in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(node.get(open).await.status, 200, "{open} needs no key");
     }

@@ -25,7 +25,7 @@ async fn once_a_node_however_many_listen() {
     assert_eq!(redis.subscribers("news").await, 2);
     assert_eq!(redis.publish("news", "1").await, 2);
     for client in &mut crowd {
-        client.hears().await;
+        client.receive().await;
     }
 }
 
@@ -37,14 +37,14 @@ async fn it_is_left_about_a_second_after_the_last() {
     let mut json = Client::subscribed(&node, "news").await;
 
     plain.close().await;
-    node.metric_becomes("tidegate_subscriptions", 1.).await;
+    node.wait_for_metric("tidegate_subscriptions", 1.).await;
     let left = Instant::now();
-    json.ask(json!({"type": "unsubscribe", "id": 5, "channel": "news"})).await;
+    json.request(json!({"type": "unsubscribe", "id": 5, "channel": "news"})).await;
     assert_eq!(redis.subscribers("news").await, 1, "who comes back within a second costs nothing");
     subscribers_become(&redis, "news", 0).await;
     assert!(left.elapsed() >= Duration::from_millis(900), "left after {:?}", left.elapsed());
     assert!(left.elapsed() < Duration::from_secs(5), "left after {:?}", left.elapsed());
-    node.metric_becomes("tidegate_channels", 0.).await;
+    node.wait_for_metric("tidegate_channels", 0.).await;
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn who_comes_after_it_was_left_hears_again() {
     for round in 0..2 {
         let mut client = Client::plain(&node, "news").await;
         redis.publish("news", format!("round {round}")).await;
-        assert_eq!(client.hears_text().await, format!("round {round}"));
+        assert_eq!(client.receive_text().await, format!("round {round}"));
         client.close().await;
         subscribers_become(&redis, "news", 0).await;
     }
@@ -65,6 +65,6 @@ async fn a_client_that_vanishes_is_forgotten() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     drop(Client::plain(&node, "news").await);
-    node.metric_becomes("tidegate_connections", 0.).await;
+    node.wait_for_metric("tidegate_connections", 0.).await;
     subscribers_become(&redis, "news", 0).await;
 }

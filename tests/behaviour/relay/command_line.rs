@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 use testkit::client::{Client, Message};
-use testkit::node::{Node, outcome, tidegate};
+use testkit::node::{Node, run_to_end, tidegate};
 use testkit::process::{Process, Signal};
 use testkit::redis::Redis;
 use testkit::{eventually, soon};
@@ -20,10 +20,10 @@ async fn publish_reaches_sockets_on_every_node() {
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut clients = [Client::plain(&a, "news").await, Client::plain(&b, "news").await];
     let broker = format!("broker.url={}", redis.url());
-    let ended = outcome(tidegate(&["publish", "news", "héllo", "--set", &broker])).await;
+    let ended = run_to_end(tidegate(&["publish", "news", "héllo", "--set", &broker])).await;
     assert!(ended.status.success(), "{ended:?}");
     for client in &mut clients {
-        assert_eq!(client.hears().await, Message::text("héllo"));
+        assert_eq!(client.receive().await, Message::text("héllo"));
     }
 }
 
@@ -68,7 +68,7 @@ async fn publish_reads_standard_input_as_it_is() {
     for arguments in [&["publish", "news", "-"][..], &["publish", "news"]] {
         let ended = given(&[arguments, &["--set", &broker]].concat(), b"\xffline\n").await;
         assert!(ended.status.success(), "{ended:?}");
-        assert_eq!(client.hears().await, Message::binary(&b"\xffline\n"[..]));
+        assert_eq!(client.receive().await, Message::binary(&b"\xffline\n"[..]));
     }
 }
 
@@ -94,10 +94,10 @@ async fn publish_refuses_a_payload_that_is_empty_by_mistake_or_too_large() {
     }
     let empty = ["publish", "news", "", "--allow-empty"];
     assert!(given(&[&empty, &small[..]].concat(), b"").await.status.success());
-    assert_eq!(client.hears().await, Message::text(""));
+    assert_eq!(client.receive().await, Message::text(""));
     let whole = given(&[&["publish", "news", "-"], &small[..]].concat(), &[b'x'; 1024]).await;
     assert!(whole.status.success(), "{whole:?}");
-    assert_eq!(client.hears_text().await.len(), 1024);
+    assert_eq!(client.receive_text().await.len(), 1024);
 }
 
 #[tokio::test]
@@ -141,11 +141,11 @@ async fn publish_and_subscribe_print_one_json_object_a_line_whatever_the_payload
 
 #[tokio::test]
 async fn without_their_redis_publish_and_subscribe_fail_with_one_line() {
-    let redis = Redis::absent();
+    let redis = Redis::stopped();
     let broker = format!("broker.url={}", redis.url());
     let redis = ["--set", &broker, "--set", "broker.publish_timeout=200ms"];
     for command in [&["publish", "news", "x"][..], &["subscribe", "news"]] {
-        let ended = outcome(tidegate(&[command, &redis].concat())).await;
+        let ended = run_to_end(tidegate(&[command, &redis].concat())).await;
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
         let said = stderr(&ended);
         let expected = format!("tidegate: cannot {} ", command[0]);
@@ -165,8 +165,8 @@ async fn subscribe_prints_a_line_for_each_publication_until_it_is_interrupted() 
         .await;
 
     let mut client = Client::plain(&node, "news").await;
-    client.say("of a client").await;
-    client.hears().await;
+    client.send("of a client").await;
+    client.receive().await;
     redis.publish("news", r#"{"of":"a service"}"#).await;
     eventually("two lines", async || (subscribe.stdout().len() >= 2).then_some(())).await;
     assert_eq!(subscribe.stdout(), ["of a client", r#"{"of":"a service"}"#]);

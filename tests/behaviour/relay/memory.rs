@@ -6,7 +6,7 @@ use testkit::node::Node;
 
 #[tokio::test]
 async fn frames_arrive_as_they_are() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut sender = Client::plain(&node, "news").await;
     let mut other = Client::plain(&node, "news").await;
     let mut quiet = Client::plain(&node, "news?echo=false").await;
@@ -16,20 +16,20 @@ async fn frames_arrive_as_they_are() {
         Message::text("\u{1e}{\"user\":\"root\"}\npayload"),
         Message::binary(vec![0xFF; 60_000]),
     ] {
-        sender.say(payload.clone()).await;
+        sender.send(payload.clone()).await;
         for client in [&mut sender, &mut other, &mut quiet] {
-            assert_eq!(client.hears().await, payload);
+            assert_eq!(client.receive().await, payload);
         }
     }
-    quiet.say("of the quiet one").await;
-    assert_eq!(other.hears_text().await, "of the quiet one");
-    other.say("after it").await;
-    assert_eq!(quiet.hears_text().await, "after it");
+    quiet.send("of the quiet one").await;
+    assert_eq!(other.receive_text().await, "of the quiet one");
+    other.send("after it").await;
+    assert_eq!(quiet.receive_text().await, "after it");
 }
 
 #[tokio::test]
 async fn json_sessions_publish_and_hear() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.publish("news", json!({"n": 1})).await;
     assert_eq!(client.event().await, publication("news", json!({"n": 1})));
@@ -37,11 +37,11 @@ async fn json_sessions_publish_and_hear() {
 
 #[tokio::test]
 async fn nodes_by_themselves_share_nothing() {
-    let (a, b) = (Node::alone(&[]).await, Node::alone(&[]).await);
+    let (a, b) = (Node::standalone(&[]).await, Node::standalone(&[]).await);
     let mut here = Client::plain(&a, "news").await;
     let mut there = Client::plain(&b, "news").await;
-    here.say("here").await;
-    assert_eq!(here.hears_text().await, "here");
-    there.say("there").await;
-    assert_eq!(there.hears_text().await, "there");
+    here.send("here").await;
+    assert_eq!(here.receive_text().await, "here");
+    there.send("there").await;
+    assert_eq!(there.receive_text().await, "there");
 }

@@ -20,7 +20,9 @@ async fn publish(mut client: Client, name: usize) {
             let text = format!("{name} {number}");
             let id = number as i64;
             client
-                .command(json!({"type": "publish", "id": id, "channel": channel, "text": text}))
+                .send_command(
+                    json!({"type": "publish", "id": id, "channel": channel, "text": text}),
+                )
                 .await;
         }
     }
@@ -35,7 +37,7 @@ async fn publish(mut client: Client, name: usize) {
 async fn hear_all(mut client: Client, publishers: usize) -> Vec<String> {
     let mut heard = Vec::new();
     while heard.len() < publishers * PUBLICATIONS {
-        heard.push(client.hears_text().await);
+        heard.push(client.receive_text().await);
     }
     heard
 }
@@ -88,7 +90,7 @@ async fn on_two_nodes() {
 
 #[tokio::test]
 async fn on_one_node_by_itself() {
-    numbered_publications_on(&[Node::alone(&[]).await]).await;
+    numbered_publications_on(&[Node::standalone(&[]).await]).await;
 }
 
 #[tokio::test]
@@ -102,6 +104,6 @@ async fn an_answered_publication_comes_before_a_later_one_of_anybody() {
         publisher.publish("room", json!(turn)).await;
     }
     for turn in 0..50 {
-        assert_eq!(subscriber.hears_text().await, turn.to_string());
+        assert_eq!(subscriber.receive_text().await, turn.to_string());
     }
 }

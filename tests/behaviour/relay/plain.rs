@@ -25,9 +25,9 @@ async fn every_frame_arrives_as_it_is_everywhere_and_at_its_sender() {
     let mut beside = Client::plain(&a, "news").await;
     let mut elsewhere = Client::plain(&b, "news").await;
     for payload in payloads() {
-        sender.say(payload.clone()).await;
+        sender.send(payload.clone()).await;
         for client in [&mut sender, &mut beside, &mut elsewhere] {
-            assert_eq!(client.hears().await, payload);
+            assert_eq!(client.receive().await, payload);
         }
     }
 }
@@ -39,13 +39,13 @@ async fn a_json_session_and_a_plain_one_hear_each_other() {
     let mut plain = Client::plain(&a, "news").await;
     let mut json = Client::subscribed(&b, "news").await;
 
-    plain.say("not json").await;
+    plain.send("not json").await;
     let event = json.event().await;
     assert_eq!((&event["text"], &event["data"]), (&"not json".into(), &().into()));
-    plain.hears().await;
+    plain.receive().await;
 
     json.publish("news", serde_json::json!({"any": "json"})).await;
-    assert_eq!(plain.hears_text().await, r#"{"any":"json"}"#);
+    assert_eq!(plain.receive_text().await, r#"{"any":"json"}"#);
 }
 
 #[tokio::test]
@@ -54,10 +54,10 @@ async fn echo_false_leaves_out_ones_own_and_nothing_else() {
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut quiet = Client::plain(&a, "news?echo=false").await;
     let mut other = Client::plain(&b, "news").await;
-    quiet.say("of the quiet one").await;
-    assert_eq!(other.hears_text().await, "of the quiet one");
-    other.say("of the other").await;
-    assert_eq!(quiet.hears_text().await, "of the other");
+    quiet.send("of the quiet one").await;
+    assert_eq!(other.receive_text().await, "of the quiet one");
+    other.send("of the other").await;
+    assert_eq!(quiet.receive_text().await, "of the other");
 }
 
 #[tokio::test]
@@ -66,8 +66,8 @@ async fn channels_keep_to_themselves() {
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut news = Client::plain(&a, "news").await;
     let mut newsletter = Client::plain(&b, "news:letter").await;
-    news.say("for news").await;
-    assert_eq!(news.hears_text().await, "for news");
-    newsletter.say("for the letter").await;
-    assert_eq!(newsletter.hears_text().await, "for the letter");
+    news.send("for news").await;
+    assert_eq!(news.receive_text().await, "for news");
+    newsletter.send("for the letter").await;
+    assert_eq!(newsletter.receive_text().await, "for the letter");
 }

@@ -26,7 +26,7 @@ async fn switched_on(redis: Option<&Redis>) {
     let position = eventually("a position", async || {
         published += 1;
         let command = json!({"type": "publish", "id": 2, "channel": "a", "data": published});
-        client.ask(command).await["position"].as_str().map(str::to_owned)
+        client.request(command).await["position"].as_str().map(str::to_owned)
     })
     .await;
     let mut heard = 0;
@@ -41,19 +41,19 @@ async fn switched_on(redis: Option<&Redis>) {
             _ => panic!("{event}"),
         }
     }
-    let history = client.ask(json!({"type": "history", "id": 3, "channel": "a"})).await;
+    let history = client.request(json!({"type": "history", "id": 3, "channel": "a"})).await;
     assert_eq!(history["position"], json!(position));
     let members = json!({"type": "presence", "id": 4, "channel": "a"});
     eventually("its presence", async || {
-        let members = client.ask(members.clone()).await;
+        let members = client.request(members.clone()).await;
         (members["members"] == json!([{"user": null, "sessions": 1}])).then_some(())
     })
     .await;
     // And off again: it goes on.
     file.reload(&node, &before, "taken_up").await;
-    let answer = client.ask(json!({"type": "history", "id": 5, "channel": "a"})).await;
+    let answer = client.request(json!({"type": "history", "id": 5, "channel": "a"})).await;
     assert_eq!(answer["code"], "not_found");
-    client.ask(json!({"type": "publish", "id": 6, "channel": "a", "data": "after"})).await;
+    client.request(json!({"type": "publish", "id": 6, "channel": "a", "data": "after"})).await;
     loop {
         let event = client.event().await;
         if event["data"] == "after" {
@@ -78,7 +78,8 @@ async fn history_and_presence_are_switched_on_and_off_under_a_subscriber_on_redi
 async fn published(client: &mut Client, data: u64, is_kept: bool) -> Option<String> {
     let command = json!({"type": "publish", "id": 2, "channel": "a", "data": data});
     eventually("what is published to be kept, or not", async || {
-        let position = client.ask(command.clone()).await["position"].as_str().map(str::to_owned);
+        let position =
+            client.request(command.clone()).await["position"].as_str().map(str::to_owned);
         (position.is_some() == is_kept).then_some(position)
     })
     .await
@@ -88,7 +89,7 @@ async fn published(client: &mut Client, data: u64, is_kept: bool) -> Option<Stri
 async fn recovered(node: &Node, since: &str) -> serde_json::Value {
     let mut client = Client::json(node).await;
     let command = json!({"type": "subscribe", "id": 1, "channel": "a", "since": since});
-    client.ask(command).await["recovered"].clone()
+    client.request(command).await["recovered"].clone()
 }
 
 /// Who was away while nothing was kept is told so, whether somebody else listened or not.
@@ -106,7 +107,7 @@ async fn switched_off_for_a_while(redis: Option<&Redis>, is_heard: bool) {
     let mut client = Client::json(&node).await;
     let mut listener = Client::json(&node).await;
     if is_heard {
-        listener.ask(json!({"type": "subscribe", "id": 1, "channel": "a"})).await;
+        listener.request(json!({"type": "subscribe", "id": 1, "channel": "a"})).await;
     }
     let first = published(&mut client, 1, true).await.expect("a position");
     // Another size and another order are the same history.
@@ -122,7 +123,7 @@ async fn switched_off_for_a_while(redis: Option<&Redis>, is_heard: bool) {
     let last = published(&mut client, 4, true).await.expect("a position");
     assert_eq!(recovered(&node, &first).await, false);
     assert_eq!(recovered(&node, &last).await, true);
-    let answer = client.ask(json!({"type": "history", "id": 3, "channel": "a"})).await;
+    let answer = client.request(json!({"type": "history", "id": 3, "channel": "a"})).await;
     assert!(answer["publications"].as_array().expect("a list").iter().all(|it| it["data"] == 4));
     if is_heard {
         let mut heard = Vec::new();
@@ -186,11 +187,11 @@ async fn history_that_is_switched_off_and_on_repeats_no_publication() {
     let url = format!("broker.url={}", redis.url());
     let (node, elsewhere) = (file.node(&[&url]).await, other.node(&[&url]).await);
     let mut client = Client::json(&node).await;
-    client.ask(json!({"type": "subscribe", "id": 1, "channel": "a"})).await;
+    client.request(json!({"type": "subscribe", "id": 1, "channel": "a"})).await;
     let mut publisher = Client::json(&elsewhere).await;
     let mut publish = async |data: u64| {
         let command = json!({"type": "publish", "id": data, "channel": "a", "data": data});
-        assert_eq!(publisher.ask(command).await["type"], "published");
+        assert_eq!(publisher.request(command).await["type"], "published");
     };
     publish(1).await;
     file.reload(&node, &off, "taken_up").await;
@@ -230,7 +231,7 @@ async fn rules_that_are_read_again_do_not_displace_newer_ones_in_redis() {
     let url = format!("broker.url={}", redis.url());
     let (behind, ahead) = (old.node(&[&url]).await, new.node(&[&url]).await);
     let library = async || {
-        let list: redis::Value = redis.ask(&["FUNCTION", "LIST", "WITHCODE"]).await;
+        let list: redis::Value = redis.query(&["FUNCTION", "LIST", "WITHCODE"]).await;
         format!("{list:?}")
     };
     new.reload(&ahead, &kept(77), "taken_up").await;
@@ -238,6 +239,6 @@ async fn rules_that_are_read_again_do_not_displace_newer_ones_in_redis() {
         .await;
     old.reload(&behind, &kept(10), "taken_up").await;
     let mut client = Client::json(&behind).await;
-    client.ask(json!({"type": "publish", "id": 1, "channel": "a", "data": 1})).await;
+    client.request(json!({"type": "publish", "id": 1, "channel": "a", "data": 1})).await;
     assert!(library().await.contains(",77,"), "the same rules again are no newer ones");
 }

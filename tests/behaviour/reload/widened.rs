@@ -43,7 +43,7 @@ async fn a_file_that_was_cut_within_its_rules_opens_nothing() {
         let cut = &whole[..whole.find(end).expect("it is there")];
         file.reload(&node, cut, "refused").await;
         let mut client = Client::json(&node).await;
-        let answer = client.ask(json!({"type": "subscribe", "id": 5, "channel": "a"})).await;
+        let answer = client.request(json!({"type": "subscribe", "id": 5, "channel": "a"})).await;
         assert_eq!(answer["code"], "forbidden", "{end}: {answer}");
     }
     // Said in so many words, it is meant.

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::redis::aio::MultiplexedConnection;
-use testkit::redis::{Listener, Redis};
+use testkit::redis::{Redis, RedisSubscriber};
 use testkit::soon;
 
 use super::KEY;
@@ -15,7 +15,7 @@ const HOUR_MILLIS: u64 = 3_600_000;
 struct Scene {
     redis: Redis,
     connection: MultiplexedConnection,
-    told: Listener,
+    told: RedisSubscriber,
     key: String,
 }
 
@@ -23,8 +23,8 @@ impl Scene {
     async fn new() -> Self {
         let redis = Redis::start().await;
         let library = format!("#!lua name=revocations\n{FUNCTIONS}");
-        let _: String = redis.ask(&["FUNCTION", "LOAD", &library]).await;
-        let (connection, told) = (redis.connection().await, redis.listener(KEY).await);
+        let _: String = redis.query(&["FUNCTION", "LOAD", &library]).await;
+        let (connection, told) = (redis.connection().await, redis.subscriber(KEY).await);
         Self { redis, connection, told, key: format!("tidegate:{KEY}") }
     }
 
@@ -39,12 +39,12 @@ impl Scene {
     /// Users and times, earliest first.
     async fn kept(&self) -> Vec<(String, u64)> {
         let pairs: Vec<(String, f64)> =
-            self.redis.ask(&["ZRANGE", &self.key, "0", "-1", "WITHSCORES"]).await;
+            self.redis.query(&["ZRANGE", &self.key, "0", "-1", "WITHSCORES"]).await;
         pairs.into_iter().map(|(user, before)| (user, before as u64)).collect()
     }
 
     async fn hears(&mut self, expected: &str) {
-        assert_eq!(String::from_utf8_lossy(&self.told.hears().await), expected);
+        assert_eq!(String::from_utf8_lossy(&self.told.receive().await), expected);
     }
 }
 
@@ -74,7 +74,7 @@ async fn what_is_over_goes_and_in_the_end_the_key_itself() {
     scene.revoke(HOUR_MILLIS, 10, &[("ada", now)]).await;
     let users: Vec<_> = scene.kept().await.into_iter().map(|(user, _)| user).collect();
     assert_eq!(users, ["ada", "young"]);
-    let left: u64 = scene.redis.ask(&["PTTL", &scene.key]).await;
+    let left: u64 = scene.redis.query(&["PTTL", &scene.key]).await;
     assert!((HOUR_MILLIS / 2..=HOUR_MILLIS).contains(&left), "{left}");
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use testkit::client::Client;
-use testkit::fleet::{Broker, of_broker};
+use testkit::fleet::{Broker, for_broker};
 use testkit::node::Node;
 use testkit::redis::Redis;
 
@@ -40,11 +40,11 @@ async fn connect(node: &Node, token: &str) -> Client {
 
 async fn is_accepted(client: &mut Client) {
     assert_eq!(client.event().await["type"], "welcome");
-    assert_eq!(client.ask(json!({"type": "ping", "id": 8})).await["type"], "pong");
+    assert_eq!(client.request(json!({"type": "ping", "id": 8})).await["type"], "pong");
 }
 
 async fn is_revoked(client: &mut Client) {
-    let frame = client.is_closed().await;
+    let frame = client.receive_close().await;
     assert_eq!(
         (u16::from(frame.code), frame.reason.contains("revoked")),
         (4001, true),
@@ -59,9 +59,9 @@ async fn disconnect(node: &Node, user: &str) -> Value {
     response.json()
 }
 
-of_broker!(memory, Memory, all_sessions_of_the_user_and_no_others_are_closed, old_tokens_stay_out);
-of_broker!(redis, Redis, all_sessions_of_the_user_and_no_others_are_closed, old_tokens_stay_out);
-of_broker!(
+for_broker!(memory, Memory, all_sessions_of_the_user_and_no_others_are_closed, old_tokens_stay_out);
+for_broker!(redis, Redis, all_sessions_of_the_user_and_no_others_are_closed, old_tokens_stay_out);
+for_broker!(
     cluster,
     Cluster,
     all_sessions_of_the_user_and_no_others_are_closed,
@@ -86,7 +86,7 @@ async fn all_sessions_of_the_user_and_no_others_are_closed(broker: Broker) {
     }
     assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
     for client in &mut bos {
-        assert_eq!(client.ask(json!({"type": "ping", "id": 9})).await["type"], "pong");
+        assert_eq!(client.request(json!({"type": "ping", "id": 9})).await["type"], "pong");
     }
 }
 
@@ -94,7 +94,7 @@ async fn old_tokens_stay_out(broker: Broker) {
     let fleet = broker.fleet(&AUTH).await;
     let [a, b] = fleet.nodes();
     disconnect(a, "ada").await;
-    b.metric_becomes(super::KNOWN, 1.).await;
+    b.wait_for_metric(super::KNOWN, 1.).await;
     for node in [a, b] {
         for old in [Some(seconds_ago(9)), None] {
             is_revoked(&mut connect(node, &token("ada", old)).await).await;
@@ -107,24 +107,24 @@ async fn old_tokens_stay_out(broker: Broker) {
 
 #[tokio::test]
 async fn the_token_a_session_showed_last_decides() {
-    let node = Node::alone(&AUTH).await;
+    let node = Node::standalone(&AUTH).await;
     let auth = |issued| json!({"type": "auth", "id": 7, "token": token("ada", Some(issued))});
     let (old, young) = (auth(seconds_ago(9)), auth(seconds_ago(0) + 2));
     let [mut stays, mut renewed] = [Client::json(&node).await, Client::json(&node).await];
     for client in [&mut stays, &mut renewed] {
-        assert_eq!(client.ask(old.clone()).await["type"], "authenticated");
+        assert_eq!(client.request(old.clone()).await["type"], "authenticated");
     }
-    assert_eq!(renewed.ask(young.clone()).await["type"], "authenticated");
+    assert_eq!(renewed.request(young.clone()).await["type"], "authenticated");
     // A session that is there is older than the disconnect, however young its token says it is.
     assert_eq!(disconnect(&node, "ada").await["disconnected"], 2);
     is_revoked(&mut stays).await;
     is_revoked(&mut renewed).await;
     // An old one is refused and changes nothing.
     let mut again = Client::json(&node).await;
-    assert_eq!(again.ask(young).await["type"], "authenticated");
-    let refused = again.ask(old).await;
+    assert_eq!(again.request(young).await["type"], "authenticated");
+    let refused = again.request(old).await;
     assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("unauthorized")));
-    assert_eq!(again.ask(json!({"type": "ping", "id": 1})).await["type"], "pong");
+    assert_eq!(again.request(json!({"type": "ping", "id": 1})).await["type"], "pong");
 }
 
 #[tokio::test]
@@ -134,6 +134,6 @@ async fn a_node_that_starts_later_refuses_old_tokens_once_it_has_read_of_them() 
     disconnect(&first, "ada").await;
     drop(first);
     let late = Node::on(&redis, &AUTH).await;
-    late.metric_becomes(super::KNOWN, 1.).await;
+    late.wait_for_metric(super::KNOWN, 1.).await;
     is_revoked(&mut connect(&late, &token("ada", Some(seconds_ago(9)))).await).await;
 }

@@ -2,37 +2,37 @@
 
 use testkit::client::Client;
 use testkit::node::Node;
-use testkit::raw::{BINARY, CONTINUATION, FIN, Frame, Raw, TEXT, frame, head, text};
+use testkit::raw::{BINARY, CONTINUATION, FIN, Frame, RawClient, TEXT, frame, head, text};
 use tokio::join;
 
 const MAX: usize = 64 << 10;
 
 #[tokio::test]
 async fn the_head_alone_is_enough() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for length in [MAX as u64 + 1, 1 << 30, i64::MAX as u64] {
         for first in [FIN | TEXT, BINARY] {
-            let mut raw = Raw::open(&node, "/ws/news").await;
+            let mut raw = RawClient::open(&node, "/ws/news").await;
             raw.send(head(first, length)).await;
-            raw.is_closed(1009).await;
+            raw.expect_close(1009).await;
         }
     }
 }
 
 #[tokio::test]
 async fn fragments_count_together() {
-    let node = Node::alone(&["session.message_bytes_max=1KiB"]).await;
-    let mut raw = Raw::open(&node, "/ws/news").await;
+    let node = Node::standalone(&["session.message_bytes_max=1KiB"]).await;
+    let mut raw = RawClient::open(&node, "/ws/news").await;
     raw.send(frame(BINARY, &[b'x'; 1000])).await;
     raw.send(frame(CONTINUATION, &[b'x'; 24])).await;
     raw.send(head(FIN | CONTINUATION, 1)).await;
-    raw.is_closed(1009).await;
+    raw.expect_close(1009).await;
 }
 
 #[tokio::test]
 async fn the_largest_message_passes() {
-    let node = Node::alone(&[]).await;
-    let mut raw = Raw::open(&node, "/ws/news").await;
+    let node = Node::standalone(&[]).await;
+    let mut raw = RawClient::open(&node, "/ws/news").await;
     let whole = "x".repeat(MAX);
     raw.send(text(&whole)).await;
     assert_eq!(raw.frame().await, Frame::text(&whole));
@@ -43,21 +43,21 @@ async fn the_largest_message_passes() {
 
 #[tokio::test]
 async fn a_client_that_sends_all_of_it_learns_why_it_was_closed() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for megabytes in [1, 8] {
         let mut client = Client::plain(&node, "news").await;
-        let sent = client.try_say("x".repeat(megabytes << 20)).await;
-        let code = client.is_closed().await.code;
+        let sent = client.try_send("x".repeat(megabytes << 20)).await;
+        let code = client.receive_close().await.code;
         assert_eq!(u16::from(code), 1009, "after sending ended with {sent:?}");
     }
 }
 
 #[tokio::test]
 async fn other_connections_go_on() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut bystander = Client::plain(&node, "news").await;
-    let mut raw = Raw::open(&node, "/ws/sport").await;
-    let ((), ()) = join!(raw.send(head(FIN | TEXT, 1 << 20)), bystander.say("hello"));
-    raw.is_closed(1009).await;
-    assert_eq!(bystander.hears_text().await, "hello");
+    let mut raw = RawClient::open(&node, "/ws/sport").await;
+    let ((), ()) = join!(raw.send(head(FIN | TEXT, 1 << 20)), bystander.send("hello"));
+    raw.expect_close(1009).await;
+    assert_eq!(bystander.receive_text().await, "hello");
 }

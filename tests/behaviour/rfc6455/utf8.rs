@@ -1,13 +1,13 @@
 //! A text is UTF-8, whole, also across fragments: 1007.
 
 use testkit::node::Node;
-use testkit::raw::{CONTINUATION, FIN, Frame, PING, Raw, TEXT, close, frame};
+use testkit::raw::{CONTINUATION, FIN, Frame, PING, RawClient, TEXT, close, frame};
 
 const TRUNCATED: &[u8] = b"\xce\xba\xe1\xbd";
 
 #[tokio::test]
 async fn text_that_is_not_is_closed_with_1007() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for (what, bytes) in [
         ("a byte that begins nothing", frame(FIN | TEXT, b"hello \xff")),
         ("a surrogate", frame(FIN | TEXT, b"\xed\xa0\x80")),
@@ -29,26 +29,26 @@ async fn text_that_is_not_is_closed_with_1007() {
         ("in a close reason", close(1000, b"\xff")),
         ("half a character in a close reason", close(1000, TRUNCATED)),
     ] {
-        let mut raw = Raw::open(&node, "/ws/news").await;
+        let mut raw = RawClient::open(&node, "/ws/news").await;
         raw.send(bytes).await;
         assert_eq!(raw.frame().await.close_code(), 1007, "{what}");
-        raw.ends().await;
+        raw.expect_end().await;
     }
 }
 
 #[tokio::test]
 async fn a_bad_fragment_is_enough_and_the_rest_need_not_come() {
-    let node = Node::alone(&[]).await;
-    let mut raw = Raw::open(&node, "/ws/news").await;
+    let node = Node::standalone(&[]).await;
+    let mut raw = RawClient::open(&node, "/ws/news").await;
     raw.send(frame(TEXT, b"good")).await;
     raw.send(frame(CONTINUATION, b"bad \xff")).await;
-    raw.is_closed(1007).await;
+    raw.expect_close(1007).await;
 }
 
 #[tokio::test]
 async fn characters_may_be_cut_anywhere() {
-    let node = Node::alone(&[]).await;
-    let mut raw = Raw::open(&node, "/ws/news").await;
+    let node = Node::standalone(&[]).await;
+    let mut raw = RawClient::open(&node, "/ws/news").await;
     let text = "κόσμε 🌊";
     for piece in 1..=4 {
         let mut bytes = frame(TEXT, b"");

@@ -2,7 +2,7 @@
 
 use testkit::client::Client;
 use testkit::node::Node;
-use testkit::raw::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, Raw, TEXT, frame, text};
+use testkit::raw::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RawClient, TEXT, frame, text};
 
 fn violations() -> Vec<(String, Vec<u8>)> {
     let mut all = vec![
@@ -51,40 +51,40 @@ fn violations() -> Vec<(String, Vec<u8>)> {
 
 #[tokio::test]
 async fn each_is_closed_with_1002_and_troubles_nobody_else() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut bystander = Client::plain(&node, "news").await;
     let violations = violations();
     for (what, bytes) in &violations {
-        let mut raw = Raw::open(&node, "/ws/sport?echo=false").await;
+        let mut raw = RawClient::open(&node, "/ws/sport?echo=false").await;
         raw.send(bytes).await;
         let code = raw.frame().await.close_code();
         assert_eq!(code, 1002, "{what}");
-        raw.ends().await;
-        bystander.say(what.as_str()).await;
-        assert_eq!(bystander.hears_text().await, *what);
+        raw.expect_end().await;
+        bystander.send(what.as_str()).await;
+        assert_eq!(bystander.receive_text().await, *what);
     }
     let closed = r#"tidegate_connections_closed_total{reason="protocol"}"#;
-    node.metric_becomes(closed, violations.len() as f64).await;
-    node.metric_becomes("tidegate_connections", 1.).await;
+    node.wait_for_metric(closed, violations.len() as f64).await;
+    node.wait_for_metric("tidegate_connections", 1.).await;
 }
 
 #[tokio::test]
 async fn what_came_before_is_published_and_what_comes_after_is_not() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut bystander = Client::plain(&node, "news").await;
-    let mut raw = Raw::open(&node, "/ws/news?echo=false").await;
+    let mut raw = RawClient::open(&node, "/ws/news?echo=false").await;
     let unmasked = vec![FIN | TEXT, 1, b'x'];
     raw.send([text("before"), unmasked, text("after")].concat()).await;
     assert_eq!(raw.frame().await.close_code(), 1002);
-    assert_eq!(bystander.hears_text().await, "before");
-    bystander.say("next").await;
-    assert_eq!(bystander.hears_text().await, "next");
+    assert_eq!(bystander.receive_text().await, "before");
+    bystander.send("next").await;
+    assert_eq!(bystander.receive_text().await, "next");
 }
 
 #[tokio::test]
 async fn the_close_frame_says_what_was_wrong() {
-    let node = Node::alone(&[]).await;
-    let mut raw = Raw::open(&node, "/ws/news").await;
+    let node = Node::standalone(&[]).await;
+    let mut raw = RawClient::open(&node, "/ws/news").await;
     raw.send([FIN | TEXT, 2, b'h', b'i']).await;
     let frame = raw.frame().await;
     let reason = std::str::from_utf8(&frame.payload[2..]).expect("a reason is UTF-8");

@@ -4,7 +4,7 @@ use serde_json::json;
 use testkit::event_stream::EventStream;
 use testkit::http::{Response, request};
 use testkit::node::Node;
-use testkit::raw::Raw;
+use testkit::raw::RawClient;
 use testkit::token::{self, KEYS};
 
 const RULES: &str = r#"rules=[
@@ -13,11 +13,11 @@ const RULES: &str = r#"rules=[
     { pattern = "inbox", subscribe = "nobody", publish = "anyone" }]"#;
 
 async fn guarded(settings: &[&str]) -> Node {
-    Node::alone(&[&[KEYS, RULES], settings].concat()).await
+    Node::standalone(&[&[KEYS, RULES], settings].concat()).await
 }
 
 async fn refused(node: &Node, path: &str, headers: &str) -> Response {
-    match EventStream::ask(node.public, path, headers).await {
+    match EventStream::request(node.public, path, headers).await {
         Err(refused) => refused,
         Ok(_) => panic!("{path} was let in"),
     }
@@ -30,11 +30,13 @@ fn code(response: &Response) -> String {
 #[tokio::test]
 async fn a_token_in_the_header_or_the_query_opens_and_its_lack_is_a_status() {
     let node = guarded(&[]).await;
-    let token = token::of("ada", &["chat:1"]);
+    let token = token::for_user("ada", &["chat:1"]);
     let bearer = format!("Authorization: Bearer {token}\r\n");
     for path in ["/sse/lobby", "/sse/chat:1"] {
-        assert!(EventStream::ask(node.public, path, &bearer).await.is_ok());
-        assert!(EventStream::ask(node.public, &format!("{path}?token={token}"), "").await.is_ok());
+        assert!(EventStream::request(node.public, path, &bearer).await.is_ok());
+        assert!(
+            EventStream::request(node.public, &format!("{path}?token={token}"), "").await.is_ok()
+        );
         let refused = refused(&node, path, "").await;
         assert_eq!((refused.status, code(&refused)), (401, "unauthorized".to_owned()));
         assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
@@ -46,7 +48,7 @@ async fn a_token_in_the_header_or_the_query_opens_and_its_lack_is_a_status() {
         assert_eq!((forbidden.status, code(&forbidden)), (403, "forbidden".to_owned()), "{path}");
     }
     // What was refused left nothing behind.
-    node.metric_becomes("tidegate_connections", 0.).await;
+    node.wait_for_metric("tidegate_connections", 0.).await;
     let rejected = r#"tidegate_rejected_total{reason="forbidden"}"#;
     assert!(node.metric(rejected).await >= 4.);
 }
@@ -64,7 +66,7 @@ async fn a_stream_ends_with_its_token_and_the_next_is_refused() {
 #[tokio::test]
 async fn a_disconnected_user_loses_its_streams() {
     let node = guarded(&[]).await;
-    let path = format!("/sse/lobby?token={}", token::of("ada", &[]));
+    let path = format!("/sse/lobby?token={}", token::for_user("ada", &[]));
     let mut stream = EventStream::open(&node, &path).await;
     assert_eq!(node.post("/api/disconnect?user=ada", &[], b"").await.status, 202);
     assert_eq!(stream.try_event().await, None);
@@ -73,9 +75,9 @@ async fn a_disconnected_user_loses_its_streams() {
 
 #[tokio::test]
 async fn pages_of_allowed_origins_can_read_and_others_get_nothing() {
-    let node = Node::alone(&["server.origins=app.example"]).await;
+    let node = Node::standalone(&["server.origins=app.example"]).await;
     let allowed = "Origin: https://app.example\r\n";
-    let mut raw = Raw::connect(&node).await;
+    let mut raw = RawClient::connect(&node).await;
     let head = format!("GET /sse/news HTTP/1.1\r\nHost: localhost\r\n{allowed}\r\n");
     raw.send(head).await;
     let response = raw.response().await;
@@ -105,9 +107,9 @@ async fn pages_of_allowed_origins_can_read_and_others_get_nothing() {
 /// A page whose own host's name was made to point here sends no `Origin` with what it reads.
 #[tokio::test]
 async fn a_node_on_loopback_is_not_read_by_the_name_of_another_host() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     for (host, status) in [("localhost", 200), ("evil.example", 403)] {
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         raw.send(format!("GET /sse/news HTTP/1.1\r\nHost: {host}:8080\r\n\r\n")).await;
         assert_eq!(raw.response().await.status, status, "{host}");
     }
@@ -115,7 +117,7 @@ async fn a_node_on_loopback_is_not_read_by_the_name_of_another_host() {
 
 #[tokio::test]
 async fn bad_requests_are_told_what_is_wrong() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let post = request(node.public, "POST", "/sse/news", &[], b"x").await;
     assert_eq!((post.status, post.header("allow")), (405, Some("GET, OPTIONS")));
     for (path, headers, named) in [
@@ -133,16 +135,16 @@ async fn bad_requests_are_told_what_is_wrong() {
 #[tokio::test]
 async fn limits_count_streams_as_connections() {
     let node = guarded(&["limits.connections_per_user=1"]).await;
-    let path = format!("/sse/lobby?token={}", token::of("ada", &[]));
+    let path = format!("/sse/lobby?token={}", token::for_user("ada", &[]));
     let first = EventStream::open(&node, &path).await;
     let second = refused(&node, &path, "").await;
     assert_eq!((second.status, code(&second)), (429, "limit_reached".to_owned()));
     assert!(second.header("retry-after").is_some());
     drop(first);
-    node.metric_becomes("tidegate_connections", 0.).await;
+    node.wait_for_metric("tidegate_connections", 0.).await;
     EventStream::open(&node, &path).await;
 
-    let node = Node::alone(&["limits.connections_max=1"]).await;
+    let node = Node::standalone(&["limits.connections_max=1"]).await;
     let _first = EventStream::open(&node, "/sse/news").await;
     let second = refused(&node, "/sse/news", "").await;
     assert_eq!(second.status, 503);

@@ -5,7 +5,7 @@ use testkit::event_stream::EventStream;
 use testkit::eventually;
 use testkit::node::Node;
 use testkit::process::Signal;
-use testkit::raw::Raw;
+use testkit::raw::RawClient;
 use testkit::redis::Redis;
 
 use super::event;
@@ -17,7 +17,7 @@ const PUBLICATIONS_MAX: usize = 4000;
 
 #[tokio::test]
 async fn a_node_that_drains_says_when_to_come_back_and_exits() {
-    let mut node = Node::alone(&["drain.delay=0s", "drain.period=1s"]).await;
+    let mut node = Node::standalone(&["drain.delay=0s", "drain.period=1s"]).await;
     let mut streams = Vec::new();
     for _ in 0..10 {
         streams.push(EventStream::open(&node, "/sse/news").await);
@@ -36,16 +36,16 @@ async fn a_node_that_drains_says_when_to_come_back_and_exits() {
 
 #[tokio::test]
 async fn a_slow_one_is_cut_off_and_counted_and_delays_no_other() {
-    let node = Node::alone(&["session.queue_bytes_max=64KiB"]).await;
-    let mut slow = EventStream::narrow(&node, "/sse/news").await;
+    let node = Node::standalone(&["session.queue_bytes_max=64KiB"]).await;
+    let mut slow = EventStream::with_small_buffer(&node, "/sse/news").await;
     let mut prompt = EventStream::open(&node, "/sse/news").await;
     let mut publisher = Client::plain(&node, "news").await;
     let payload = |number: usize| format!("{number} {}", "x".repeat(16 << 10));
     let mut sent = 0;
     while node.metric(SLOW).await == 0. {
         for _ in 0..20 {
-            publisher.say(payload(sent)).await;
-            assert_eq!(publisher.hears_text().await, payload(sent));
+            publisher.send(payload(sent)).await;
+            assert_eq!(publisher.receive_text().await, payload(sent));
             assert_eq!(prompt.event().await, event("", &payload(sent)));
             sent += 1;
         }
@@ -57,20 +57,20 @@ async fn a_slow_one_is_cut_off_and_counted_and_delays_no_other() {
         heard += 1;
     }
     assert!(heard < sent);
-    node.metric_becomes("tidegate_connections", 2.).await;
-    node.metric_becomes("tidegate_outbound_queue_bytes", 0.).await;
+    node.wait_for_metric("tidegate_connections", 2.).await;
+    node.wait_for_metric("tidegate_outbound_queue_bytes", 0.).await;
 }
 
 #[tokio::test]
 async fn while_redis_is_away_a_browser_is_sent_for_later_and_not_refused_for_good() {
-    let mut redis = Redis::absent();
-    let node = Node::unready_on(&redis, &[]).await;
+    let mut redis = Redis::stopped();
+    let node = Node::start_on(&redis, &[]).await;
     let mut stream = EventStream::open(&node, "/sse/news").await;
     let told = stream.event().await;
     assert_eq!((told.name.as_str(), &told.json()["reason"]), ("reconnect", &"unavailable".into()));
     assert_eq!(stream.try_event().await, None);
     redis.run().await;
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     let mut stream = EventStream::open(&node, "/sse/news").await;
     redis.publish("news", "here again").await;
     assert_eq!(stream.event().await, event("", "here again"));
@@ -78,13 +78,13 @@ async fn while_redis_is_away_a_browser_is_sent_for_later_and_not_refused_for_goo
 
 #[tokio::test]
 async fn a_client_that_sends_on_and_on_is_cut_off() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let mut stream = EventStream::open(&node, "/sse/news").await;
     let closed = r#"tidegate_connections_closed_total{reason="protocol"}"#;
     // It may be reset while it sends.
-    let pouring = async { while stream.pour(&[b'x'; 1024]).await.is_ok() {} };
-    tokio::join!(pouring, node.metric_becomes(closed, 1.));
-    node.metric_becomes("tidegate_connections", 0.).await;
+    let pouring = async { while stream.send(&[b'x'; 1024]).await.is_ok() {} };
+    tokio::join!(pouring, node.wait_for_metric(closed, 1.));
+    node.wait_for_metric("tidegate_connections", 0.).await;
 }
 
 #[tokio::test]
@@ -94,15 +94,15 @@ async fn one_that_leaves_is_gone_at_once_and_its_channel_with_it() {
     let stream = EventStream::open(&node, "/sse/news").await;
     assert_eq!(redis.subscribers("news").await, 1);
     drop(stream);
-    node.metric_becomes("tidegate_connections", 0.).await;
+    node.wait_for_metric("tidegate_connections", 0.).await;
     let gone = async || (redis.subscribers("news").await == 0).then_some(());
     eventually("the channel to be left", gone).await;
 }
 
 #[tokio::test]
 async fn a_proxy_that_speaks_http_1_0_gets_the_stream_too() {
-    let node = Node::alone(&[]).await;
-    let mut raw = Raw::connect(&node).await;
+    let node = Node::standalone(&[]).await;
+    let mut raw = RawClient::connect(&node).await;
     raw.send("GET /sse/news HTTP/1.0\r\n\r\n").await;
     let response = raw.response().await;
     assert_eq!((response.status, response.header("connection")), (200, Some("close")));

@@ -3,7 +3,7 @@
 use rustls::version::{TLS12, TLS13};
 use testkit::authority::Authority;
 use testkit::eventually;
-use testkit::trusting::Trusting;
+use testkit::tls_client::TlsClient;
 
 use super::{node, refused};
 
@@ -11,19 +11,19 @@ use super::{node, refused};
 async fn only_those_with_a_certificate_of_the_named_authority_come_in() {
     let [authority, clients, other] =
         [Authority::create(), Authority::create(), Authority::create()];
-    let client_ca = format!("server.tls.client_ca={}", clients.file().display());
+    let client_ca = format!("server.tls.client_ca={}", clients.certificate_file().display());
     let node = node(&authority, &[&client_ca]).await;
-    let trusting = Trusting::new(&authority);
+    let trusting = TlsClient::new(&authority);
     let mut refusals = 0.;
     for version in [&TLS12, &TLS13] {
-        let trusting = trusting.clone().only(version);
-        let known = trusting.clone().showing(clients.signs("client"));
+        let trusting = trusting.clone().with_version(version);
+        let known = trusting.clone().with_certificate(clients.issue("client"));
         let mut client = known.plain(&node, "news").await;
-        client.say("it is me").await;
-        assert_eq!(client.hears_text().await, "it is me");
+        client.send("it is me").await;
+        assert_eq!(client.receive_text().await, "it is me");
         for (stranger, alert) in [
             (trusting.clone(), "CertificateRequired HandshakeFailure"),
-            (trusting.clone().showing(other.signs("client")), "UnknownCA DecryptError"),
+            (trusting.clone().with_certificate(other.issue("client")), "UnknownCA DecryptError"),
         ] {
             let refusal = stranger.get(node.public, "/").await.unwrap_err().to_string();
             let is_said = alert.split(' ').any(|alert| refusal.contains(alert));

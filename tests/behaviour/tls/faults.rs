@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use testkit::authority::Authority;
-use testkit::node::{outcome, tidegate};
+use testkit::node::{run_to_end, tidegate};
 
 use super::shows;
 
@@ -12,7 +12,7 @@ async fn faults(settings: &[String]) -> String {
     for setting in settings {
         command.arg("--set").arg(setting);
     }
-    let ended = outcome(command).await;
+    let ended = run_to_end(command).await;
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(2), "{settings:?} {said}");
     said
@@ -21,7 +21,7 @@ async fn faults(settings: &[String]) -> String {
 #[tokio::test]
 async fn are_all_named_for_both_listeners() {
     let authority = Authority::create();
-    let (one, two) = (authority.signs("one"), authority.signs("two"));
+    let (one, two) = (authority.issue("one"), authority.issue("two"));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let written = |name: &str, contents: &str| {
         let path = directory.path().join(name);
@@ -46,7 +46,11 @@ async fn are_all_named_for_both_listeners() {
         for (settings, key, what) in [
             (vec![set("cert", &one.cert)], "key", "is missing"),
             (vec![set("key", &one.key)], "cert", "is missing"),
-            (vec![set("client_ca", &authority.file())], "client_ca", "has no use without"),
+            (
+                vec![set("client_ca", &authority.certificate_file())],
+                "client_ca",
+                "has no use without",
+            ),
             (pair(nowhere, &one.key), "cert", "cannot be read: No such file"),
             (pair(&one.cert, nowhere), "key", "cannot be read: No such file"),
             (pair(&one.cert, &two.key), "key", "is not the key to the certificate"),

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Output;
 
 use testkit::authority::{Authority, Identity};
-use testkit::node::{Node, outcome, tidegate};
-use testkit::trusting::Trusting;
+use testkit::node::{Node, run_to_end, tidegate};
+use testkit::tls_client::TlsClient;
 
 use super::shows;
 
@@ -18,14 +18,15 @@ struct Stage {
 impl Stage {
     async fn new(more: &[&str]) -> Self {
         let authority = Authority::create();
-        let identity = authority.signs("internal");
+        let identity = authority.issue("internal");
         let mut settings = shows("internal", &identity).to_vec();
-        settings.extend(more.iter().map(|it| it.replace("{ca}", &path(&authority.file()))));
+        settings
+            .extend(more.iter().map(|it| it.replace("{ca}", &path(&authority.certificate_file()))));
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("tidegate.toml");
         std::fs::write(&file, "").expect("it is written");
         let all: Vec<&str> = settings.iter().map(String::as_str).collect();
-        let node = Node::configured(&file, &all).await;
+        let node = Node::with_config_file(&file, &all).await;
         Self { authority, node, settings }
     }
 
@@ -35,7 +36,7 @@ impl Stage {
         for setting in settings {
             command.arg("--set").arg(setting);
         }
-        outcome(command).await
+        run_to_end(command).await
     }
 }
 
@@ -46,14 +47,14 @@ fn path(path: &Path) -> String {
 #[tokio::test]
 async fn it_is_asked_through_tls_and_health_takes_whatever_certificate_it_shows() {
     let stage = Stage::new(&[]).await;
-    let trusting = Trusting::new(&stage.authority);
+    let trusting = TlsClient::new(&stage.authority);
     let answer = trusting.get(stage.node.internal, "/healthz").await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let ended = stage.health(&stage.settings).await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 
     // Of the same authority, and yet another's.
-    let other: Identity = stage.authority.signs("other");
+    let other: Identity = stage.authority.issue("other");
     let ended = stage.health(&shows("internal", &other)).await;
     assert_eq!(ended.status.code(), Some(0), "one that was renewed badly ends no node: {ended:?}");
     let ended = stage.health(&[]).await;
@@ -63,9 +64,9 @@ async fn it_is_asked_through_tls_and_health_takes_whatever_certificate_it_shows(
 #[tokio::test]
 async fn health_shows_the_nodes_own_certificate_where_one_is_asked_for() {
     let stage = Stage::new(&["internal.tls.client_ca={ca}"]).await;
-    let stranger = Trusting::new(&stage.authority);
+    let stranger = TlsClient::new(&stage.authority);
     assert!(stranger.get(stage.node.internal, "/healthz").await.is_err());
-    let known = stranger.showing(stage.authority.signs("prometheus"));
+    let known = stranger.with_certificate(stage.authority.issue("prometheus"));
     let answer = known.get(stage.node.internal, "/metrics").await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let ended = stage.health(&stage.settings).await;

@@ -7,7 +7,7 @@ use testkit::event_stream::EventStream;
 use testkit::process::Signal;
 use testkit::raw::{text, upgrade};
 use testkit::soon;
-use testkit::trusting::Trusting;
+use testkit::tls_client::TlsClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::node;
@@ -18,14 +18,14 @@ async fn large_messages_go_both_ways() {
     let authority = Authority::create();
     let settings = ["session.message_bytes_max=4MiB", "session.queue_bytes_max=16MiB"];
     let node = node(&authority, &settings).await;
-    let trusting = Trusting::new(&authority);
+    let trusting = TlsClient::new(&authority);
     let mut here = trusting.plain(&node, "news").await;
     let mut there = trusting.plain(&node, "news").await;
     let payload: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
     for _ in 0..3 {
-        here.say(payload.clone()).await;
-        assert_eq!(here.hears().await, Message::binary(payload.clone()));
-        assert_eq!(there.hears().await, Message::binary(payload.clone()));
+        here.send(payload.clone()).await;
+        assert_eq!(here.receive().await, Message::binary(payload.clone()));
+        assert_eq!(there.receive().await, Message::binary(payload.clone()));
     }
 }
 
@@ -35,17 +35,17 @@ async fn many_messages_arrive_in_order_on_each() {
     let node =
         node(&authority, &["session.queue_bytes_max=16MiB", "limits.publications_per_second=0"])
             .await;
-    let trusting = Trusting::new(&authority);
-    let mut publisher = trusting.open(&node, "/ws").await.welcomed().await;
+    let trusting = TlsClient::new(&authority);
+    let mut publisher = trusting.open(&node, "/ws").await.with_welcome().await;
     let mut subscribers = Vec::new();
     for _ in 0..5 {
-        let mut subscriber = trusting.open(&node, "/ws").await.welcomed().await;
+        let mut subscriber = trusting.open(&node, "/ws").await.with_welcome().await;
         subscriber.subscribe("news").await;
         subscribers.push(subscriber);
     }
     for number in 0..2000 {
         let data = json!({"number": number, "padding": "x".repeat(number % 700)});
-        publisher.command(json!({"type": "publish", "channel": "news", "data": data})).await;
+        publisher.send_command(json!({"type": "publish", "channel": "news", "data": data})).await;
     }
     for subscriber in &mut subscribers {
         for number in 0..2000 {
@@ -59,7 +59,7 @@ async fn many_messages_arrive_in_order_on_each() {
 async fn what_comes_right_behind_the_request_is_heard() {
     let authority = Authority::create();
     let node = node(&authority, &[]).await;
-    let mut stream = Trusting::new(&authority).connect(node.public).await;
+    let mut stream = TlsClient::new(&authority).connect(node.public).await;
     let early = [upgrade("/ws/news", "").as_bytes(), &text("early"), &text("birds")].concat();
     stream.write_all(&early).await.expect("it goes out");
     stream.flush().await.expect("it goes out");
@@ -76,8 +76,8 @@ async fn a_slow_consumer_is_closed_with_4008_and_everybody_else_gets_everything(
     const PUBLICATIONS_MAX: usize = 4000;
     let authority = Authority::create();
     let node = node(&authority, &["session.queue_bytes_max=64KiB"]).await;
-    let trusting = Trusting::new(&authority);
-    let stream = trusting.narrow(node.public).await;
+    let trusting = TlsClient::new(&authority);
+    let stream = trusting.connect_with_small_buffer(node.public).await;
     let slow = Client::try_over(stream, node.public, "/ws/news").await;
     let mut slow = slow.expect("the upgrade is accepted");
     let mut publisher = trusting.plain(&node, "news").await;
@@ -85,13 +85,13 @@ async fn a_slow_consumer_is_closed_with_4008_and_everybody_else_gets_everything(
     let mut sent = 0;
     while node.metric(SLOW).await == 0. {
         for _ in 0..20 {
-            publisher.say(payload(sent)).await;
-            assert_eq!(publisher.hears_text().await, payload(sent));
+            publisher.send(payload(sent)).await;
+            assert_eq!(publisher.receive_text().await, payload(sent));
             sent += 1;
         }
         assert!(sent < PUBLICATIONS_MAX, "it does not read and has still not been closed");
     }
-    assert_eq!(u16::from(slow.is_closed().await.code), 4008);
+    assert_eq!(u16::from(slow.receive_close().await.code), 4008);
 }
 
 #[tokio::test]
@@ -99,14 +99,14 @@ async fn a_drain_closes_with_1012() {
     let authority = Authority::create();
     let settings = ["drain.delay=0s", "drain.period=200ms"];
     let mut node = node(&authority, &settings).await;
-    let trusting = Trusting::new(&authority);
+    let trusting = TlsClient::new(&authority);
     let mut clients = Vec::new();
     for _ in 0..10 {
         clients.push(trusting.plain(&node, "news").await);
     }
     node.signal(Signal::TERM);
     for client in &mut clients {
-        assert_eq!(u16::from(client.is_closed().await.code), 1012);
+        assert_eq!(u16::from(client.receive_close().await.code), 1012);
     }
     drop(clients);
     assert_eq!(node.process.exit_code().await, 0);
@@ -117,12 +117,12 @@ async fn a_stream_of_events_is_written_and_flushed_as_it_comes() {
     let authority = Authority::create();
     let node =
         node(&authority, &["session.ping_interval=200ms", "session.message_bytes_max=1MiB"]).await;
-    let stream = Trusting::new(&authority).connect(node.public).await;
+    let stream = TlsClient::new(&authority).connect(node.public).await;
     let mut events = EventStream::over(stream, "/sse/news").await;
-    let mut publisher = Trusting::new(&authority).plain(&node, "news").await;
+    let mut publisher = TlsClient::new(&authority).plain(&node, "news").await;
     for payload in ["one", "two", &"x".repeat(100_000), "last"] {
-        publisher.say(payload).await;
+        publisher.send(payload).await;
         assert_eq!(events.event().await.data, payload);
     }
-    events.until(|events| events.comments >= 2).await;
+    events.read_until(|events| events.comments >= 2).await;
 }

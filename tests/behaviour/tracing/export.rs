@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::client::Client;
 use testkit::collector::{Collector, settings};
-use testkit::node::{Node, outcome, tidegate};
+use testkit::node::{Node, run_to_end, tidegate};
 use testkit::process::Signal;
 use testkit::redis::free_address;
 use tokio::net::TcpListener;
@@ -28,10 +28,13 @@ async fn what_was_last_arrives_before_the_node_exits() {
         publish(&mut client, &traceparent("01")).await;
     }
     node.signal(Signal::TERM);
-    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert_eq!(u16::from(client.receive_close().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
-    assert_eq!((collector.named("publish").len(), collector.named("relay").len()), (3, 3));
+    assert_eq!(
+        (collector.spans_named("publish").len(), collector.spans_named("relay").len()),
+        (3, 3)
+    );
 }
 
 #[tokio::test]
@@ -40,7 +43,7 @@ async fn without_a_collector_a_node_serves_and_stops_and_says_it_once() {
     let mut client = Client::json(&node).await;
     for failed in [1., 2.] {
         publish(&mut client, &traceparent("01")).await;
-        node.metric_becomes("tidegate_trace_spans_total{outcome=\"failed\"}", failed).await;
+        node.wait_for_metric("tidegate_trace_spans_total{outcome=\"failed\"}", failed).await;
     }
     stops_in_time(&mut node, client).await;
     let told = node.process.stderr();
@@ -69,13 +72,13 @@ async fn a_collector_that_hangs_holds_nobody_up() {
 /// A node whose spans go to nobody.
 async fn lonely(address: SocketAddr) -> Node {
     let settings = settings(address, "0.0");
-    Node::alone(&[&settings[0], &settings[1], AT_ONCE[0], AT_ONCE[1]]).await
+    Node::standalone(&[&settings[0], &settings[1], AT_ONCE[0], AT_ONCE[1]]).await
 }
 
 async fn stops_in_time(node: &mut Node, mut client: Client) {
     let told = Instant::now();
     node.signal(Signal::TERM);
-    assert_eq!(u16::from(client.is_closed().await.code), 1012);
+    assert_eq!(u16::from(client.receive_close().await.code), 1012);
     drop(client);
     assert_eq!(node.process.exit_code().await, 0);
     assert!(told.elapsed() < EXIT_MAX, "{:?} to stop", told.elapsed());
@@ -88,7 +91,7 @@ async fn the_log_is_as_it_is_without_traces() {
         node(&collector, "1.0", &["telemetry.log_level=debug", AT_ONCE[0], AT_ONCE[1]]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.publish("news", json!(0)).await;
-    let [_] = collector.gets("relay").await;
+    let [_] = collector.wait_for_spans("relay").await;
     stops_in_time(&mut node, client).await;
     let lines = node.process.stderr();
     assert!(lines.iter().any(|line| line.contains("connection closed")), "{lines:#?}");
@@ -113,7 +116,7 @@ async fn the_log_is_as_it_is_without_traces() {
 #[tokio::test]
 async fn a_bad_endpoint_or_ratio_keeps_a_node_from_starting() {
     let bad = ["telemetry.otlp_endpoint=https://127.0.0.1:4317", "telemetry.trace_ratio=1.5"];
-    let ended = outcome(tidegate(&["check", "--set", bad[0], "--set", bad[1]])).await;
+    let ended = run_to_end(tidegate(&["check", "--set", bad[0], "--set", bad[1]])).await;
     assert_eq!(ended.status.code(), Some(2));
     let text = String::from_utf8_lossy(&ended.stderr).into_owned();
     for part in

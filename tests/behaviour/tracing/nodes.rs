@@ -23,7 +23,7 @@ fn header(message: &[u8]) -> Value {
 async fn a_publication_is_traced_from_its_publisher_to_every_node_that_delivers_it() {
     let (redis, collector) = (Redis::start().await, Collector::start().await);
     let [a, b] = fleet(&redis, &collector).await;
-    let mut service = redis.listener("news").await;
+    let mut service = redis.subscriber("news").await;
     let mut publisher = Client::subscribed(&a, "news").await;
     let mut subscribers =
         [Client::subscribed(&b, "news").await, Client::subscribed(&b, "news").await];
@@ -33,7 +33,7 @@ async fn a_publication_is_traced_from_its_publisher_to_every_node_that_delivers_
         assert_eq!(subscriber.event().await["data"], 1);
     }
 
-    let [sent] = collector.gets("publish").await;
+    let [sent] = collector.wait_for_spans("publish").await;
     assert_eq!((&*sent.trace, &*sent.parent, sent.kind), (TRACE, SPAN, PRODUCER));
     assert_eq!(sent.node(), publisher.welcome["node"]);
     assert_eq!(sent.error, None);
@@ -50,7 +50,7 @@ async fn a_publication_is_traced_from_its_publisher_to_every_node_that_delivers_
     assert_eq!(sent.resource["service.name"], "tidegate");
     assert_eq!(sent.resource["service.version"], env!("CARGO_PKG_VERSION"));
 
-    let mut relays: [Span; 2] = collector.gets("relay").await;
+    let mut relays: [Span; 2] = collector.wait_for_spans("relay").await;
     relays.sort_by_key(|span| span.attribute("tidegate.subscribers").to_owned());
     for (relay, node, count) in
         [(&relays[0], &publisher.welcome, "1"), (&relays[1], &subscribers[0].welcome, "2")]
@@ -62,7 +62,7 @@ async fn a_publication_is_traced_from_its_publisher_to_every_node_that_delivers_
     }
     assert_ne!(relays[0].node(), relays[1].node());
     // Whoever reads the header line goes on from the node's own span.
-    assert_eq!(header(&service.hears().await)["traceparent"], sent.traceparent());
+    assert_eq!(header(&service.receive().await)["traceparent"], sent.traceparent());
 }
 
 #[tokio::test]
@@ -74,12 +74,12 @@ async fn a_service_that_publishes_with_a_header_line_is_followed_on_every_node()
     let line = json!({"traceparent": traceparent("01")});
     redis.publish("news", format!("\u{1e}{line}\nhello")).await;
     for client in &mut clients {
-        assert_eq!(client.hears_text().await, "hello");
+        assert_eq!(client.receive_text().await, "hello");
     }
-    let relays: [Span; 2] = collector.gets("relay").await;
+    let relays: [Span; 2] = collector.wait_for_spans("relay").await;
     assert!(relays.iter().all(|it| it.trace == TRACE && it.parent == SPAN), "{relays:#?}");
     assert_ne!(relays[0].node(), relays[1].node());
-    assert!(collector.named("publish").is_empty(), "no node published it");
+    assert!(collector.spans_named("publish").is_empty(), "no node published it");
 }
 
 #[tokio::test]
@@ -89,15 +89,15 @@ async fn a_trace_goes_into_history_and_out_of_it() {
     let rules = r#"rules=[{ pattern = "**", history = { size = 9, age = "1m" } }]"#;
     let node = Node::on(&redis, &[&settings[0], rules]).await;
     let mut client = Client::json(&node).await;
-    client.ask(json!({"type": "subscribe", "id": 1, "channel": "news"})).await;
+    client.request(json!({"type": "subscribe", "id": 1, "channel": "news"})).await;
     let answer = publish(&mut client, &traceparent("01")).await;
-    let [sent] = collector.gets("publish").await;
+    let [sent] = collector.wait_for_spans("publish").await;
     assert_eq!(sent.attribute("messaging.message.id"), answer["position"]);
-    let [relay] = collector.gets("relay").await;
+    let [relay] = collector.wait_for_spans("relay").await;
     assert_eq!(relay.parent, sent.id);
     assert_eq!(relay.attribute("messaging.message.id"), answer["position"]);
     let entries: Vec<(String, Vec<String>)> =
-        redis.ask(&["XRANGE", "tidegate:news", "-", "+"]).await;
+        redis.query(&["XRANGE", "tidegate:news", "-", "+"]).await;
     let entry: Value = serde_json::from_str(&entries[0].1[1]).expect("a header");
     assert_eq!(entry["traceparent"], sent.traceparent());
 }

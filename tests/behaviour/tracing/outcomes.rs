@@ -4,7 +4,7 @@ use serde_json::json;
 use testkit::client::Client;
 use testkit::collector::Collector;
 use testkit::node::Node;
-use testkit::raw::{Raw, upgrade};
+use testkit::raw::{RawClient, upgrade};
 use testkit::redis::Redis;
 
 use super::{node, publish, traceparent};
@@ -16,7 +16,7 @@ async fn a_publication_that_no_rule_allows() {
     let node = node(&collector, "0.0", &[rules]).await;
     let mut client = Client::json(&node).await;
     assert_eq!(publish(&mut client, &traceparent("01")).await["code"], "forbidden");
-    let [span] = collector.gets("publish").await;
+    let [span] = collector.wait_for_spans("publish").await;
     assert_eq!(span.attribute("error.type"), "forbidden");
     assert!(span.error.is_some());
 }
@@ -28,7 +28,7 @@ async fn a_publication_that_comes_too_fast() {
     let mut client = Client::json(&node).await;
     client.publish("news", json!(0)).await;
     assert_eq!(publish(&mut client, &traceparent("01")).await["code"], "rate_limited");
-    let [span] = collector.gets("publish").await;
+    let [span] = collector.wait_for_spans("publish").await;
     assert_eq!(span.attribute("error.type"), "rate_limited");
 }
 
@@ -41,7 +41,7 @@ async fn a_publication_that_the_broker_does_not_take() {
     redis.freeze();
     let answer = publish(&mut client, &traceparent("01")).await;
     assert_eq!(answer["code"], "unavailable");
-    let [span] = collector.gets("publish").await;
+    let [span] = collector.wait_for_spans("publish").await;
     assert_eq!(span.attribute("error.type"), "unavailable");
     assert_eq!(span.error.as_deref(), answer["message"].as_str());
     assert!(span.nanoseconds >= 50_000_000, "it shows how long it was waited for: {span:#?}");
@@ -58,7 +58,7 @@ async fn a_handshake_that_is_refused() {
         // A browser cannot read a status, so this one is accepted and closed.
         ("/ws/secret", "", "101", "forbidden"),
     ] {
-        let mut raw = Raw::connect(&node).await;
+        let mut raw = RawClient::connect(&node).await;
         raw.send(upgrade(path, header)).await;
         assert_eq!(raw.response().await.status.to_string(), status);
         let find =

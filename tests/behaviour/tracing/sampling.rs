@@ -16,11 +16,11 @@ use super::{TRACE, node, publish, traceparent};
 async fn by_default_only_what_comes_with_a_sampled_parent() {
     let collector = Collector::start().await;
     let endpoint = &collector.settings("0")[0];
-    let node = Node::alone(&[endpoint]).await;
+    let node = Node::standalone(&[endpoint]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.publish("news", json!(0)).await;
     assert_eq!(publish(&mut client, &traceparent("01")).await["type"], "published");
-    let [_] = collector.gets("relay").await;
+    let [_] = collector.wait_for_spans("relay").await;
     let strangers = collector.spans().into_iter().filter(|span| span.trace != TRACE);
     assert_eq!(strangers.count(), 0);
 }
@@ -30,29 +30,29 @@ async fn with_a_ratio_of_one_everything_begins_a_trace_but_what_its_parent_does_
     let (redis, collector) = (Redis::start().await, Collector::start().await);
     let settings = collector.settings("1.0");
     let node = Node::on(&redis, &[&settings[0], &settings[1]]).await;
-    let mut service = redis.listener("news").await;
+    let mut service = redis.subscriber("news").await;
     let mut client = Client::subscribed(&node, "news").await;
-    let [handshake] = collector.gets("handshake").await;
+    let [handshake] = collector.wait_for_spans("handshake").await;
     assert!(handshake.parent.is_empty());
 
     let unsampled = traceparent("00");
     assert_eq!(publish(&mut client, &unsampled).await["type"], "published");
-    let message = service.hears().await;
+    let message = service.receive().await;
     let header = message[1..].split(|byte| *byte == b'\n').next().expect("a line");
     let header: Value = serde_json::from_slice(header).expect("a header");
     assert_eq!(header["traceparent"], unsampled, "it passes as it came");
 
     client.publish("news", json!(0)).await;
-    let [sent] = collector.gets("publish").await;
+    let [sent] = collector.wait_for_spans("publish").await;
     assert!(sent.parent.is_empty() && sent.trace != TRACE && sent.trace != handshake.trace);
-    let [relay] = collector.gets("relay").await;
+    let [relay] = collector.wait_for_spans("relay").await;
     assert_eq!((&relay.trace, &relay.parent), (&sent.trace, &sent.id));
 
     // What a service publishes without a trace has none: each node would begin another.
     redis.publish("news", "plainly").await;
     client.publish("news", json!(0)).await;
     let relays = eventually("another relay", async || {
-        Some(collector.named("relay")).filter(|relays| relays.len() > 1)
+        Some(collector.spans_named("relay")).filter(|relays| relays.len() > 1)
     });
     assert!(relays.await.iter().all(|relay| !relay.parent.is_empty()));
 }
@@ -67,15 +67,15 @@ async fn the_ratio_can_be_changed_while_a_node_runs() {
         std::fs::write(&file, text).expect("the file is written");
     };
     write(0.0);
-    let node = Node::configured(&file, &[&collector.settings("0")[0]]).await;
+    let node = Node::with_config_file(&file, &[&collector.settings("0")[0]]).await;
     let mut client = Client::json(&node).await;
     client.publish("news", json!(0)).await;
     write(1.0);
     node.signal(Signal::HUP);
-    node.metric_becomes("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.).await;
+    node.wait_for_metric("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.).await;
     client.publish("news", json!(0)).await;
-    let [_] = collector.gets("publish").await;
-    assert!(collector.named("handshake").is_empty(), "it was before");
+    let [_] = collector.wait_for_spans("publish").await;
+    assert!(collector.spans_named("handshake").is_empty(), "it was before");
 }
 
 /// As many a second as clients can bring about.
@@ -91,7 +91,7 @@ async fn who_forces_a_trace_on_every_publication_gets_some() {
         .to_string();
     let begun = Instant::now();
     for _ in 0..1000 {
-        client.say(command.as_str()).await;
+        client.send(command.as_str()).await;
     }
     client.publish("news", json!("the last")).await;
     let limited = node.metric("tidegate_trace_spans_total{outcome=\"limited\"}").await;
@@ -100,7 +100,7 @@ async fn who_forces_a_trace_on_every_publication_gets_some() {
     let most = FORCED_MAX * (1. + begun.elapsed().as_secs_f64());
     assert!((FORCED_MAX..=most).contains(&made), "{made} of 1000 were traced, and not {most}");
     eventually("the others", async || {
-        (collector.named("publish").len() as f64 == made).then_some(())
+        (collector.spans_named("publish").len() as f64 == made).then_some(())
     })
     .await;
 }

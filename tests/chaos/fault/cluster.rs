@@ -10,7 +10,7 @@ pub async fn master_killed(stage: &mut Stage) -> Instant {
     let cluster = stage.backend.cluster();
     let old = cluster.master_of(&channel).await;
     cluster.servers[old].kill();
-    cluster.fails_over_from(old, &channel).await;
+    cluster.wait_for_failover(old, &channel).await;
     Instant::now()
 }
 
@@ -19,7 +19,7 @@ pub async fn bring_back(stage: &mut Stage) {
     let cluster = stage.backend.cluster();
     let old = cluster.servers.iter_mut().find(|it| !it.is_running());
     old.expect("one was killed").run().await;
-    cluster.is_complete().await;
+    cluster.wait_until_complete().await;
 }
 
 /// The slot of every channel moves to another master.

@@ -18,6 +18,6 @@ async fn cut(stage: &Stage, nodes: &[usize]) -> Instant {
     nodes.iter().for_each(|node| stage.backend.network().cut(*node));
     stage.fleet.is_unready(nodes).await;
     stage.go_on(stage.length.outage().saturating_sub(began.elapsed())).await;
-    nodes.iter().for_each(|node| stage.backend.network().mend(*node));
+    nodes.iter().for_each(|node| stage.backend.network().restore(*node));
     Instant::now()
 }

@@ -28,7 +28,7 @@ pub async fn full(stage: &mut Stage) -> Instant {
 
 async fn limit_memory(stage: &Stage, bytes: &str) {
     for redis in stage.backend.servers() {
-        let _: () = redis.ask(&["CONFIG", "SET", "maxmemory", bytes]).await;
+        let _: () = redis.query(&["CONFIG", "SET", "maxmemory", bytes]).await;
     }
 }
 
@@ -36,7 +36,7 @@ async fn limit_memory(stage: &Stage, bytes: &str) {
 pub async fn functions_flushed(stage: &mut Stage) -> Instant {
     for _ in 0..TIMES {
         for redis in stage.backend.masters().await {
-            let _: () = redis.ask(&["FUNCTION", "FLUSH"]).await;
+            let _: () = redis.query(&["FUNCTION", "FLUSH"]).await;
         }
         stage.go_on(AGAIN_AFTER).await;
     }

@@ -11,7 +11,7 @@ pub async fn master_killed(stage: &mut Stage) -> Instant {
     let sentinel = stage.backend.sentinel();
     let old = sentinel.master().await;
     sentinel.servers[old].kill();
-    sentinel.fails_over_from(old).await;
+    sentinel.wait_for_failover(old).await;
     Instant::now()
 }
 
@@ -19,8 +19,8 @@ pub async fn master_killed(stage: &mut Stage) -> Instant {
 pub async fn bring_back(stage: &mut Stage) {
     let sentinel = stage.backend.sentinel();
     let old = sentinel.servers.iter().position(|it| !it.is_running());
-    sentinel.bring_back(old.expect("one was killed")).await;
-    sentinel.is_complete().await;
+    sentinel.restart_as_replica(old.expect("one was killed")).await;
+    sentinel.wait_until_complete().await;
 }
 
 /// It stands still, and believes to be master when it goes on.
@@ -28,7 +28,7 @@ pub async fn master_hangs(stage: &mut Stage) -> Instant {
     let sentinel = stage.backend.sentinel();
     let old = sentinel.master().await;
     sentinel.servers[old].freeze();
-    sentinel.fails_over_from(old).await;
+    sentinel.wait_for_failover(old).await;
     Instant::now()
 }
 
@@ -38,5 +38,5 @@ pub async fn thaw(stage: &mut Stage) {
     let sentinel = stage.backend.sentinel();
     // Those that run on are not harmed by it.
     sentinel.servers.iter().for_each(Redis::thaw);
-    sentinel.is_complete().await;
+    sentinel.wait_until_complete().await;
 }

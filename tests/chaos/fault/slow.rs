@@ -65,11 +65,11 @@ pub async fn node(stage: &mut Stage) -> Instant {
 
 async fn limit(stage: &mut Stage, limit: &str) {
     let redis = stage.backend.alone();
-    let _: () = redis.ask(&["CONFIG", "SET", "client-output-buffer-limit", limit]).await;
+    let _: () = redis.query(&["CONFIG", "SET", "client-output-buffer-limit", limit]).await;
 }
 
 /// How many connections are subscribed.
 async fn subscribed(stage: &mut Stage) -> usize {
-    let list: String = stage.backend.alone().ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+    let list: String = stage.backend.alone().query(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
     list.lines().count()
 }

@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use serde_json::{Map, Value, json};
 use testkit::backoff::Backoff;
 use testkit::log::{Channel, ChannelNumber, Event, Position};
-use testkit::push::Push;
 use testkit::record::Record;
+use testkit::server_message::ServerMessage;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -119,7 +119,7 @@ impl Client {
 
     /// Returns a channel that could not be subscribed now.
     fn hear(&mut self, text: &str) -> Option<ChannelNumber> {
-        let Some(push) = Push::parse(text) else {
+        let Some(push) = ServerMessage::parse(text) else {
             self.write(Event::Odd(text.to_owned()));
             return None;
         };

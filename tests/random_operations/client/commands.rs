@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use testkit::audit::channels::ChannelNumber;
 use testkit::audit::journal::Entry;
 use testkit::log::Position;
-use testkit::push::Body;
+use testkit::server_message::Payload;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -108,7 +108,8 @@ impl Client {
         let number = pen.ledger.begin(Some(self.connections - 1));
         self.id += 1;
         pending.insert(self.id, number);
-        let payload = Body { p: pen.publisher, n: number }.text(self.random.random_range(0..120));
+        let payload =
+            Payload { p: pen.publisher, n: number }.text(self.random.random_range(0..120));
         let (id, name) = (self.id, &self.channels[pen.channel].name);
         let command =
             format!(r#"{{"type":"publish","id":{id},"channel":"{name}","data":{payload}}}"#);

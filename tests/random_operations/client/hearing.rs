@@ -5,13 +5,15 @@ use serde_json::Value;
 use testkit::audit::channels::ChannelNumber;
 use testkit::audit::journal::{Entry, Excerpt, Name, Outcome};
 use testkit::log::Position;
-use testkit::push::Push;
+use testkit::server_message::ServerMessage;
 
 use super::{Client, Pending, REMEMBERED_MAX};
 
 impl Client {
     pub(super) fn hear(&mut self, text: &str, pending: &mut Pending) {
-        let Some(push) = Push::parse(text) else { return self.write(Entry::Odd(text.to_owned())) };
+        let Some(push) = ServerMessage::parse(text) else {
+            return self.write(Entry::Odd(text.to_owned()));
+        };
         let channel = push.channel.as_deref().and_then(|name| self.number(name));
         match (push.kind.as_ref(), channel) {
             ("publication", Some(channel)) => {
@@ -77,7 +79,7 @@ impl Client {
     fn is_refused(
         &mut self,
         channel: Option<ChannelNumber>,
-        push: &Push<'_>,
+        push: &ServerMessage<'_>,
         text: &str,
         pending: &mut Pending,
     ) {

@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use rand::Rng;
 use testkit::audit::journal::{Entry, Plain};
 use testkit::log::Position;
-use testkit::push::Body;
+use testkit::server_message::Payload;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -104,7 +104,7 @@ impl Client {
 
     fn hear_plain(&self, text: &str) {
         let channel = self.wanted[0];
-        match serde_json::from_str::<Body>(text) {
+        match serde_json::from_str::<Payload>(text) {
             Ok(body) => {
                 let name = (body.p, body.n);
                 self.write(Entry::Publication { channel, name, position: None });
@@ -116,7 +116,8 @@ impl Client {
     async fn publish_plain(&mut self, socket: &mut Socket) -> Result<(), Error> {
         let Some(pen) = self.pen.clone() else { return Ok(()) };
         let number = pen.ledger.begin(Some(self.connections - 1));
-        let payload = Body { p: pen.publisher, n: number }.text(self.random.random_range(0..120));
+        let payload =
+            Payload { p: pen.publisher, n: number }.text(self.random.random_range(0..120));
         send(socket, Message::text(payload)).await
     }
 }

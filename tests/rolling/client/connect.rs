@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use futures_util::StreamExt;
-use testkit::push::Push;
+use testkit::server_message::ServerMessage;
 use testkit::token;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -14,7 +14,7 @@ pub async fn connect(front: SocketAddr) -> Result<(String, WebSocketStream<TcpSt
     let stream = TcpStream::connect(front).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     // Of a user, as a key of a session without one ends with its connection.
-    let url = format!("ws://{front}/ws?token={}", token::of("a user", &[]));
+    let url = format!("ws://{front}/ws?token={}", token::for_user("a user", &[]));
     let handshake = tokio_tungstenite::client_async(url, stream);
     let (mut socket, _) = handshake.await.map_err(|error| match error {
         Error::Http(response) => {
@@ -26,7 +26,7 @@ pub async fn connect(front: SocketAddr) -> Result<(String, WebSocketStream<TcpSt
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => {
-                let node = Push::parse(text.as_str()).and_then(|push| push.node);
+                let node = ServerMessage::parse(text.as_str()).and_then(|push| push.node);
                 let node = node.ok_or_else(|| format!("no welcome: {text}"))?;
                 return Ok((node.into_owned(), socket));
             }

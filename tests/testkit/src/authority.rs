@@ -32,7 +32,7 @@ impl Authority {
     }
 
     /// Its own certificate.
-    pub fn file(&self) -> PathBuf {
+    pub fn certificate_file(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }
 
@@ -41,26 +41,26 @@ impl Authority {
     }
 
     /// Signs for whoever is on loopback.
-    pub fn signs(&self, name: &str) -> Identity {
-        self.signs_for(name, &["localhost", "127.0.0.1"])
+    pub fn issue(&self, name: &str) -> Identity {
+        self.issue_for(name, &["localhost", "127.0.0.1"])
     }
 
-    pub fn signs_for(&self, name: &str, hosts: &[&str]) -> Identity {
-        self.signs_into(self.directory.path(), name, hosts)
+    pub fn issue_for(&self, name: &str, hosts: &[&str]) -> Identity {
+        self.issue_into(self.directory.path(), name, hosts)
     }
 
     /// The same, as files of another directory: `<name>.pem` and `<name>.key`.
-    pub fn signs_into(&self, directory: &Path, name: &str, hosts: &[&str]) -> Identity {
-        self.sign(directory, name, hosts, IsCa::NoCa)
+    pub fn issue_into(&self, directory: &Path, name: &str, hosts: &[&str]) -> Identity {
+        self.sign_in(directory, name, hosts, IsCa::NoCa)
     }
 
     /// A certificate for loopback that may itself sign others.
-    pub fn signs_authority(&self, name: &str) -> Identity {
+    pub fn issue_authority(&self, name: &str) -> Identity {
         let is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        self.sign(self.directory.path(), name, &["localhost", "127.0.0.1"], is_ca)
+        self.sign_in(self.directory.path(), name, &["localhost", "127.0.0.1"], is_ca)
     }
 
-    fn sign(&self, directory: &Path, name: &str, hosts: &[&str], is_ca: IsCa) -> Identity {
+    fn sign_in(&self, directory: &Path, name: &str, hosts: &[&str], is_ca: IsCa) -> Identity {
         let key = key();
         let mut params = named(name);
         params.is_ca = is_ca;

@@ -25,7 +25,7 @@ const HANDSHAKES_MAX: u32 = 20;
 pub struct Client<S = TcpStream> {
     socket: WebSocketStream<S>,
     /// Of the json protocol: heard while waiting for an answer.
-    passed_by: VecDeque<Value>,
+    unclaimed: VecDeque<Value>,
     /// Of the json protocol.
     pub welcome: Value,
     /// What its handshake was answered with.
@@ -38,16 +38,16 @@ impl Client {
     }
 
     pub async fn json(node: &Node) -> Self {
-        Self::open(node, "/ws").await.welcomed().await
+        Self::open(node, "/ws").await.with_welcome().await
     }
 
     /// Tries again where it is cut off before it is answered, as real clients do. Thousands of clients
     /// in one process need it on a busy machine: some send their request only when the node has
     /// stopped waiting for it.
-    pub async fn insistent(node: &Node) -> Self {
+    pub async fn json_with_retries(node: &Node) -> Self {
         for _ in 1..HANDSHAKES_MAX {
             match Self::try_open(node, "/ws").await {
-                Ok(client) => return client.welcomed().await,
+                Ok(client) => return client.with_welcome().await,
                 Err(Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete)) => {}
                 Err(error) => panic!("the upgrade is refused: {error}"),
             }
@@ -66,15 +66,15 @@ impl Client {
     }
 
     async fn try_open(node: &Node, path: &str) -> Result<Self, Error> {
-        Self::try_through(node.public, path).await
+        Self::try_open_at(node.public, path).await
     }
 
     /// Through what stands before a node.
-    pub async fn through(address: SocketAddr, path: &str) -> Self {
-        Self::try_through(address, path).await.expect("the upgrade is accepted")
+    pub async fn open_at(address: SocketAddr, path: &str) -> Self {
+        Self::try_open_at(address, path).await.expect("the upgrade is accepted")
     }
 
-    async fn try_through(address: SocketAddr, path: &str) -> Result<Self, Error> {
+    async fn try_open_at(address: SocketAddr, path: &str) -> Result<Self, Error> {
         Self::try_over(connect(address).await, address, path).await
     }
 }
@@ -86,40 +86,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let request = url.into_client_request().expect("a url");
         let handshake = tokio_tungstenite::client_async(request, stream);
         let (socket, response) = soon("a handshake", handshake).await?;
-        Ok(Self { socket, passed_by: VecDeque::new(), welcome: Value::Null, response })
+        Ok(Self { socket, unclaimed: VecDeque::new(), welcome: Value::Null, response })
     }
 
-    pub async fn welcomed(mut self) -> Self {
+    pub async fn with_welcome(mut self) -> Self {
         self.welcome = self.event().await;
         self
     }
 
-    pub async fn say(&mut self, message: impl Into<Message>) {
+    pub async fn send(&mut self, message: impl Into<Message>) {
         soon("a message to go out", self.socket.send(message.into())).await.expect("it is sent");
     }
 
     /// Says what the node may not want to hear to its end.
-    pub async fn try_say(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+    pub async fn try_send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         soon("a message to go out", self.socket.send(message.into())).await
     }
 
     /// The next text or binary message.
-    pub async fn hears(&mut self) -> Message {
+    pub async fn receive(&mut self) -> Message {
         match self.next().await {
             Message::Close(frame) => panic!("closed with {frame:?}"),
             message => message,
         }
     }
 
-    pub async fn hears_text(&mut self) -> String {
-        match self.hears().await {
+    pub async fn receive_text(&mut self) -> String {
+        match self.receive().await {
             Message::Text(text) => text.as_str().to_owned(),
             other => panic!("no text: {other:?}"),
         }
     }
 
     /// The close frame. What was sent before it is dropped.
-    pub async fn is_closed(&mut self) -> CloseFrame {
+    pub async fn receive_close(&mut self) -> CloseFrame {
         loop {
             if let Message::Close(frame) = self.next().await {
                 return frame.expect("a node says why");
@@ -134,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The next object, or None once the connection is over, whichever way.
     pub async fn try_event(&mut self) -> Option<Value> {
-        if let Some(event) = self.passed_by.pop_front() {
+        if let Some(event) = self.unclaimed.pop_front() {
             return Some(event);
         }
         loop {
@@ -159,51 +159,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
 /// The json protocol.
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    pub async fn command(&mut self, command: Value) {
-        self.say(command.to_string()).await;
+    pub async fn send_command(&mut self, command: Value) {
+        self.send(command.to_string()).await;
     }
 
     /// The next object.
     pub async fn event(&mut self) -> Value {
-        match self.passed_by.pop_front() {
+        match self.unclaimed.pop_front() {
             Some(event) => event,
-            None => self.receive().await,
+            None => self.receive_json().await,
         }
     }
 
     /// The answer to the command with this id; what else comes meanwhile is kept for `event`.
     pub async fn answer(&mut self, id: i64) -> Value {
-        if let Some(at) = self.passed_by.iter().position(|event| event["id"] == id) {
-            return self.passed_by.remove(at).expect("it was just found");
+        if let Some(at) = self.unclaimed.iter().position(|event| event["id"] == id) {
+            return self.unclaimed.remove(at).expect("it was just found");
         }
         loop {
-            let event = self.receive().await;
+            let event = self.receive_json().await;
             if event["id"] == id {
                 return event;
             }
-            self.passed_by.push_back(event);
+            self.unclaimed.push_back(event);
         }
     }
 
     /// A command's answer.
-    pub async fn ask(&mut self, command: Value) -> Value {
+    pub async fn request(&mut self, command: Value) -> Value {
         let id = command["id"].as_i64().expect("an id, to know the answer by");
-        self.command(command).await;
+        self.send_command(command).await;
         self.answer(id).await
     }
 
     pub async fn subscribe(&mut self, channel: &str) {
-        let answer = self.ask(json!({"type": "subscribe", "id": 1, "channel": channel})).await;
+        let answer = self.request(json!({"type": "subscribe", "id": 1, "channel": channel})).await;
         assert_eq!(answer, json!({"type": "subscribed", "id": 1, "channel": channel}));
     }
 
     pub async fn publish(&mut self, channel: &str, data: Value) {
         let command = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
-        assert_eq!(self.ask(command).await, json!({"type": "published", "id": 2}));
+        assert_eq!(self.request(command).await, json!({"type": "published", "id": 2}));
     }
 
-    async fn receive(&mut self) -> Value {
-        let text = self.hears_text().await;
+    async fn receive_json(&mut self) -> Value {
+        let text = self.receive_text().await;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
     }
 }

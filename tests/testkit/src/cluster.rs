@@ -9,8 +9,8 @@ use tokio::sync::Mutex;
 
 use crate::authority::Authority;
 use crate::eventually;
-use crate::node::outcome;
-use crate::redis::{Redis, ask, free_address};
+use crate::node::run_to_end;
+use crate::redis::{Redis, free_address, query};
 
 pub const MASTERS: usize = 3;
 
@@ -36,7 +36,7 @@ struct Member {
 }
 
 impl Cluster {
-    pub async fn of_masters() -> Self {
+    pub async fn without_replicas() -> Self {
         Self::start(0, None).await
     }
 
@@ -57,7 +57,7 @@ impl Cluster {
         if let Some(cluster) = shared.upgrade() {
             return cluster;
         }
-        let cluster = Arc::new(Self::of_masters().await);
+        let cluster = Arc::new(Self::without_replicas().await);
         *shared = Arc::downgrade(&cluster);
         cluster
     }
@@ -69,10 +69,10 @@ impl Cluster {
             let settings = settings();
             let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
             let mut server = match authority {
-                None => Redis::absent_with(&settings),
+                None => Redis::stopped_with(&settings),
                 Some(authority) => {
                     let settings = [&settings[..], &["--tls-cluster", "yes"]].concat();
-                    let (server, address) = Redis::absent_with_tls(authority, &settings);
+                    let (server, address) = Redis::stopped_with_tls(authority, &settings);
                     encrypted.push(address);
                     server
                 }
@@ -82,17 +82,17 @@ impl Cluster {
         }
         let mut create = Command::new("redis-cli");
         if let Some(authority) = authority {
-            create.arg("--tls").arg("--cacert").arg(authority.file());
+            create.arg("--tls").arg("--cacert").arg(authority.certificate_file());
         }
         create.args(["--cluster", "create"]);
         let plain: Vec<SocketAddr> = servers.iter().map(|it| it.address).collect();
         let addresses = if encrypted.is_empty() { &plain } else { &encrypted };
         create.args(addresses.iter().map(SocketAddr::to_string));
         create.args(["--cluster-replicas", &replicas_each.to_string(), "--cluster-yes"]);
-        let created = outcome(create).await;
+        let created = run_to_end(create).await;
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
         let cluster = Self { servers, encrypted };
-        cluster.is_complete().await;
+        cluster.wait_until_complete().await;
         cluster
     }
 
@@ -120,7 +120,7 @@ impl Cluster {
     }
 
     /// Somebody else serves the channel, and all that answer agree on who; returns who.
-    pub async fn fails_over_from(&self, old: usize, channel: &str) -> usize {
+    pub async fn wait_for_failover(&self, old: usize, channel: &str) -> usize {
         let slot = self.slot(channel).await;
         eventually("a failover", async || {
             for server in self.answering() {
@@ -132,7 +132,7 @@ impl Cluster {
     }
 
     /// Every server says that all is well, and each replica is in step with its master.
-    pub async fn is_complete(&self) {
+    pub async fn wait_until_complete(&self) {
         eventually("a whole cluster", async || {
             for server in &self.servers {
                 let seen = members(server).await?;
@@ -162,11 +162,11 @@ impl Cluster {
     pub async fn add_server(&mut self) -> usize {
         let settings = settings();
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        let mut server = Redis::absent_with(&settings);
+        let mut server = Redis::stopped_with(&settings);
         server.run().await;
         let (address, bus) = (self.servers[0].address, bus_port(&self.servers[0]).await);
         let (host, port) = (address.ip().to_string(), address.port().to_string());
-        let _: Value = server.ask(&["CLUSTER", "MEET", &host, &port, &bus]).await;
+        let _: Value = server.query(&["CLUSTER", "MEET", &host, &port, &bus]).await;
         self.servers.push(server);
         eventually("a server to be met by all", async || {
             for server in &self.servers {
@@ -181,10 +181,11 @@ impl Cluster {
     }
 
     /// The slot stays where it is after all.
-    pub async fn call_off_move(&self, channel: &str, from: usize, to: usize) {
+    pub async fn cancel_move(&self, channel: &str, from: usize, to: usize) {
         let slot = self.slot(channel).await.to_string();
         for server in [from, to] {
-            let _: Value = self.servers[server].ask(&["CLUSTER", "SETSLOT", &slot, "STABLE"]).await;
+            let _: Value =
+                self.servers[server].query(&["CLUSTER", "SETSLOT", &slot, "STABLE"]).await;
         }
     }
 
@@ -204,7 +205,7 @@ impl Cluster {
         let (host, port) = (target.ip().to_string(), target.port().to_string());
         let key = format!("tidegate:{channel}");
         let words = ["MIGRATE", &host, &port, &key, "0", "5000"];
-        let answer: String = self.servers[from].ask(&words).await;
+        let answer: String = self.servers[from].query(&words).await;
         answer == "OK"
     }
 
@@ -222,18 +223,18 @@ impl Cluster {
 
     async fn set_slot(&self, server: usize, slot: &str, state: &str, other: &str) {
         let words = ["CLUSTER", "SETSLOT", slot, state, other];
-        let _: Value = self.servers[server].ask(&words).await;
+        let _: Value = self.servers[server].query(&words).await;
     }
 
     async fn id(&self, server: usize) -> String {
-        self.servers[server].ask(&["CLUSTER", "MYID"]).await
+        self.servers[server].query(&["CLUSTER", "MYID"]).await
     }
 
     /// A service that publishes, at the server that has the channel.
     pub async fn publish(&self, channel: &str, payload: &str) {
         let master = self.master_of(channel).await;
         let words = ["SPUBLISH", &format!("tidegate:{channel}"), payload];
-        let _: u64 = self.servers[master].ask(&words).await;
+        let _: u64 = self.servers[master].query(&words).await;
     }
 
     /// How many nodes subscribe to the channel, counted over all servers that answer.
@@ -241,7 +242,7 @@ impl Cluster {
         let mut sum = 0;
         for server in self.answering() {
             let words = ["PUBSUB", "SHARDNUMSUB", &format!("tidegate:{channel}")];
-            let (_, count): (String, u64) = server.ask(&words).await;
+            let (_, count): (String, u64) = server.query(&words).await;
             sum += count;
         }
         sum
@@ -252,19 +253,19 @@ impl Cluster {
         let (host, port) = (target.ip().to_string(), target.port().to_string());
         loop {
             let words = ["CLUSTER", "GETKEYSINSLOT", slot, KEYS_MAX];
-            let keys: Vec<String> = self.servers[from].ask(&words).await;
+            let keys: Vec<String> = self.servers[from].query(&words).await;
             if keys.is_empty() {
                 break;
             }
             let mut migrate = vec!["MIGRATE", &host, &port, "", "0", "5000", "KEYS"];
             migrate.extend(keys.iter().map(String::as_str));
-            let _: Value = self.servers[from].ask(&migrate).await;
+            let _: Value = self.servers[from].query(&migrate).await;
         }
     }
 
     /// The slot of a channel, as it is on Redis.
     async fn slot(&self, channel: &str) -> u16 {
-        self.any().ask(&["CLUSTER", "KEYSLOT", &format!("tidegate:{channel}")]).await
+        self.any().query(&["CLUSTER", "KEYSLOT", &format!("tidegate:{channel}")]).await
     }
 
     /// None while not all that answer name the same.
@@ -278,7 +279,7 @@ impl Cluster {
     }
 
     fn answering(&self) -> impl Iterator<Item = &Redis> {
-        self.servers.iter().filter(|it| it.answers())
+        self.servers.iter().filter(|it| it.is_responsive())
     }
 
     fn any(&self) -> &Redis {
@@ -306,18 +307,18 @@ fn settings() -> Vec<String> {
 
 /// Where a server is spoken to by the others.
 async fn bus_port(server: &Redis) -> String {
-    let (_, port): (String, String) = server.ask(&["CONFIG", "GET", "cluster-port"]).await;
+    let (_, port): (String, String) = server.query(&["CONFIG", "GET", "cluster-port"]).await;
     port
 }
 
 async fn is_ok(server: &Redis) -> bool {
-    let info: Option<String> = ask(server.address, &["CLUSTER", "INFO"]).await.ok();
+    let info: Option<String> = query(server.address, &["CLUSTER", "INFO"]).await.ok();
     info.is_some_and(|info| info.contains("cluster_state:ok"))
 }
 
 /// The cluster as one server sees it. None while it loads what its master has.
 async fn members(server: &Redis) -> Option<Vec<Member>> {
-    let text: String = ask(server.address, &["CLUSTER", "NODES"]).await.ok()?;
+    let text: String = query(server.address, &["CLUSTER", "NODES"]).await.ok()?;
     Some(text.lines().filter_map(member).collect())
 }
 

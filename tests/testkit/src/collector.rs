@@ -89,14 +89,14 @@ impl Collector {
     }
 
     /// Those of one name.
-    pub fn named(&self, name: &str) -> Vec<Span> {
+    pub fn spans_named(&self, name: &str) -> Vec<Span> {
         self.spans().into_iter().filter(|span| span.name == name).collect()
     }
 
     /// Waits for so many spans of one name.
-    pub async fn gets<const COUNT: usize>(&self, name: &str) -> [Span; COUNT] {
+    pub async fn wait_for_spans<const COUNT: usize>(&self, name: &str) -> [Span; COUNT] {
         let what = format!("{COUNT} spans {name}");
-        let named = async || Some(self.named(name)).filter(|named| named.len() >= COUNT);
+        let named = async || Some(self.spans_named(name)).filter(|named| named.len() >= COUNT);
         let named = eventually(&what, named).await;
         named.try_into().unwrap_or_else(|more| panic!("more than {what}: {more:#?}"))
     }

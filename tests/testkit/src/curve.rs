@@ -14,12 +14,12 @@ pub struct Curve(Vec<(Duration, f64)>);
 
 impl Curve {
     /// Of looks at a counter, in the order of time. Between two looks it is taken to have grown evenly.
-    pub fn of_looks(looks: impl IntoIterator<Item = (Duration, f64)>) -> Self {
+    pub fn from_samples(looks: impl IntoIterator<Item = (Duration, f64)>) -> Self {
         Self(looks.into_iter().collect())
     }
 
     /// Of the moments at which something happened, in any order.
-    pub fn of_moments(moments: impl IntoIterator<Item = Duration>) -> Self {
+    pub fn from_timestamps(moments: impl IntoIterator<Item = Duration>) -> Self {
         let mut moments: Vec<_> = moments.into_iter().collect();
         moments.sort();
         let steps = moments.into_iter().zip(0_u32..);
@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn the_peak_is_that_of_the_worst_second() {
-        let even = Curve::of_moments(moments(&[10, 10, 10, 10]));
+        let even = Curve::from_timestamps(moments(&[10, 10, 10, 10]));
         assert!((9.0..=11.).contains(&peak(&[even]).0));
-        let storm = Curve::of_moments(moments(&[10, 10, 200, 10]));
+        let storm = Curve::from_timestamps(moments(&[10, 10, 200, 10]));
         let (highest, when) = peak(&[storm]);
         assert!((195.0..=205.).contains(&highest), "{highest}");
         assert!((1.9..=2.1).contains(&when.as_secs_f64()), "{when:?}");
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_storm_that_spans_two_seconds_is_seen_whole() {
         let storm = (0..100).map(|it| seconds(2.95 + f64::from(it) * 0.001));
-        assert_eq!(peak(&[Curve::of_moments(storm)]).0, 100.);
+        assert_eq!(peak(&[Curve::from_timestamps(storm)]).0, 100.);
     }
 
     #[test]
@@ -105,13 +105,13 @@ mod tests {
         // Four looks a second: nothing, then sixty at once.
         let looks = [0., 0., 0., 60., 60., 60., 60., 60.];
         let looks = looks.iter().zip(0_u32..).map(|(count, it)| (seconds(0.25) * it, 5. + count));
-        assert_eq!(peak(&[Curve::of_looks(looks)]).0, 60.);
+        assert_eq!(peak(&[Curve::from_samples(looks)]).0, 60.);
     }
 
     #[test]
     fn nodes_are_added_up_at_the_same_time() {
-        let early = || Curve::of_moments(moments(&[50, 0, 0]));
-        let late = Curve::of_moments(moments(&[0, 0, 50]));
+        let early = || Curve::from_timestamps(moments(&[50, 0, 0]));
+        let late = Curve::from_timestamps(moments(&[0, 0, 50]));
         assert!(peak(&[early(), late]).0 < 60.);
         assert!(peak(&[early(), early()]).0 > 90.);
         assert_eq!(peak(&[]).0, 0.);

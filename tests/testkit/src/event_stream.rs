@@ -15,7 +15,7 @@ use crate::soon;
 pub struct EventStream<S = TcpStream> {
     stream: S,
     received: Vec<u8>,
-    coming: VecDeque<Event>,
+    queued: VecDeque<SseEvent>,
     /// Of the event that is being read.
     name: String,
     data: String,
@@ -29,13 +29,13 @@ pub struct EventStream<S = TcpStream> {
 
 /// An event as a page sees it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct SseEvent {
     pub name: String,
     pub data: String,
     pub id: String,
 }
 
-impl Event {
+impl SseEvent {
     /// What the node says itself.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -45,21 +45,21 @@ impl Event {
 impl EventStream {
     /// One that the node accepts.
     pub async fn open(node: &Node, path: &str) -> Self {
-        Self::resumed(node, path, "").await
+        Self::open_after(node, path, "").await
     }
 
     /// Goes on behind a position.
-    pub async fn resumed(node: &Node, path: &str, last_id: &str) -> Self {
+    pub async fn open_after(node: &Node, path: &str, last_id: &str) -> Self {
         let header = match last_id {
             "" => String::new(),
             last_id => format!("Last-Event-ID: {last_id}\r\n"),
         };
-        let opened = Self::ask(node.public, path, &header).await;
+        let opened = Self::request(node.public, path, &header).await;
         opened.unwrap_or_else(|refused| panic!("refused: {refused:?}"))
     }
 
     /// `headers`: lines, each with its end. Fails with the answer that is no stream.
-    pub async fn ask(address: SocketAddr, path: &str, headers: &str) -> Result<Self, Response> {
+    pub async fn request(address: SocketAddr, path: &str, headers: &str) -> Result<Self, Response> {
         let mut stream = http::connect(address).await;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.expect("the request goes out");
@@ -72,7 +72,7 @@ impl EventStream {
     }
 
     /// One whose system takes next to nothing for it.
-    pub async fn narrow(node: &Node, path: &str) -> Self {
+    pub async fn with_small_buffer(node: &Node, path: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
         let stream = soon("a connection", socket.connect(node.public)).await.expect("it listens");
@@ -95,35 +95,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
         assert_eq!(response.header("content-type"), Some("text/event-stream"));
         let (name, data, id, last_id) = Default::default();
         let coming = VecDeque::new();
-        let mut events =
-            Self { stream, received, coming, name, data, id, last_id, retry: None, comments: 0 };
+        let mut events = Self {
+            stream,
+            received,
+            queued: coming,
+            name,
+            data,
+            id,
+            last_id,
+            retry: None,
+            comments: 0,
+        };
         // Some may have come together with the head.
         events.lines();
         events
     }
 
     /// Sends what no client of the kind sends.
-    pub async fn pour(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
     /// The next event.
-    pub async fn event(&mut self) -> Event {
+    pub async fn event(&mut self) -> SseEvent {
         self.try_event().await.expect("the stream goes on")
     }
 
     /// None: the stream has ended.
-    pub async fn try_event(&mut self) -> Option<Event> {
-        while self.coming.is_empty() {
+    pub async fn try_event(&mut self) -> Option<SseEvent> {
+        while self.queued.is_empty() {
             if !self.read().await {
                 return None;
             }
         }
-        self.coming.pop_front()
+        self.queued.pop_front()
     }
 
     /// Reads on until something has come that is no event.
-    pub async fn until(&mut self, is_there: impl Fn(&Self) -> bool) {
+    pub async fn read_until(&mut self, is_there: impl Fn(&Self) -> bool) {
         while !is_there(self) {
             assert!(self.read().await, "the stream ended");
         }
@@ -163,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
         self.id.clone_into(&mut self.last_id);
         let (name, mut data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
         if data.pop().is_some() {
-            self.coming.push_back(Event { name, data, id: self.last_id.clone() });
+            self.queued.push_back(SseEvent { name, data, id: self.last_id.clone() });
         }
     }
 }

@@ -40,7 +40,7 @@ enum Servers {
 impl Fleet {
     /// A node by itself.
     pub async fn memory(settings: &[&str]) -> Self {
-        Self { nodes: vec![Node::alone(settings).await], servers: Servers::None }
+        Self { nodes: vec![Node::standalone(settings).await], servers: Servers::None }
     }
 
     /// Two nodes on one Redis.
@@ -55,14 +55,14 @@ impl Fleet {
     }
 
     pub async fn cluster(settings: &[&str]) -> Self {
-        let cluster = Cluster::of_masters().await;
+        let cluster = Cluster::without_replicas().await;
         Self::at(&cluster.url(), settings, Servers::Cluster(cluster)).await
     }
 
     async fn at(url: &str, settings: &[&str], servers: Servers) -> Self {
-        let nodes = vec![Node::at(url, settings).await, Node::at(url, settings).await];
+        let nodes = vec![Node::start_at(url, settings).await, Node::start_at(url, settings).await];
         for node in &nodes {
-            node.becomes_ready().await;
+            node.wait_until_ready().await;
         }
         Self { nodes, servers }
     }
@@ -74,7 +74,7 @@ impl Fleet {
     }
 
     /// Ends the first of two nodes at once, as a crash would. A node by itself stays.
-    pub fn lose_node(&mut self) {
+    pub fn kill_node(&mut self) {
         if self.nodes.len() > 1 {
             self.nodes.remove(0);
         }
@@ -99,7 +99,7 @@ impl Fleet {
     }
 
     /// A service publishes with a mere `PUBLISH` or `SPUBLISH`. False: there is no Redis to do it on.
-    pub async fn publish_plainly(&self, channel: &str, payload: &str) -> bool {
+    pub async fn publish_on_redis(&self, channel: &str, payload: &str) -> bool {
         match &self.servers {
             Servers::None => return false,
             Servers::One(redis) => _ = redis.publish(channel, payload).await,
@@ -125,17 +125,17 @@ impl Fleet {
 /// Tells each of the stories of every broker. What sentinels guard is one Redis: the stories of
 /// `sentinel::` are those that it could make a difference to.
 #[macro_export]
-macro_rules! of_every_broker {
+macro_rules! for_every_broker {
     ($($story:ident),+ $(,)?) => {
-        $crate::of_broker!(memory, Memory, $($story),+);
-        $crate::of_broker!(redis, Redis, $($story),+);
-        $crate::of_broker!(cluster, Cluster, $($story),+);
+        $crate::for_broker!(memory, Memory, $($story),+);
+        $crate::for_broker!(redis, Redis, $($story),+);
+        $crate::for_broker!(cluster, Cluster, $($story),+);
     };
 }
 
 /// Tells each of the stories of one broker.
 #[macro_export]
-macro_rules! of_broker {
+macro_rules! for_broker {
     ($name:ident, $broker:ident, $($story:ident),+ $(,)?) => {
         mod $name {
             $(#[tokio::test]
@@ -148,11 +148,11 @@ macro_rules! of_broker {
 
 /// Tells each of the stories of the two brokers that start in no time: memory and a single Redis.
 #[macro_export]
-macro_rules! of_simple_brokers {
+macro_rules! for_simple_brokers {
     ($($story:ident),+ $(,)?) => {
-        $crate::of_broker!(memory, Memory, $($story),+);
-        $crate::of_broker!(redis, Redis, $($story),+);
+        $crate::for_broker!(memory, Memory, $($story),+);
+        $crate::for_broker!(redis, Redis, $($story),+);
     };
 }
 
-pub use crate::{of_broker, of_every_broker, of_simple_brokers};
+pub use crate::{for_broker, for_every_broker, for_simple_brokers};

@@ -1,21 +1,21 @@
-//! What the suites of `tests/` share. It knows a node as they do: as a process, by what it answers.
+//! Code that the test suites in `tests/` share. It uses a node as a client does: as a process that
+//! answers on its listeners.
 //!
-//! | module | holds |
+//! | modules | contents |
 //! | --- | --- |
-//! | `node` `process` `redis` `sentinel` `cluster` `fleet` | what is started, and ends with its test |
-//! | `network` `proxy` `clock` | what stands between them, and can fail |
-//! | `client` `event_stream` `raw` `http` `trusting` `authority` `token` | who speaks to a node: by the rules, or against them |
-//! | `collector` | where a node exports its spans |
-//! | `patience` `until` `open_files` | waiting for a condition; room for thousands of clients |
-//! | `publisher` `service` `push` `backoff` | who publishes and listens while things break |
-//! | `log` `record` `checker` | what they write down, and what it proves |
-//! | `audit` | the same for every operation of clients; `audit::journal` is what they write down |
-//! | `finding` | what checker and audit find |
-//! | `curve` `away` | how often something happened, and how long clients were away |
+//! | `node` `process` `redis` `sentinel` `cluster` `fleet` | processes that a test starts; they end with the test |
+//! | `network` `proxy` `clock` | fault injection: networks, connections and clocks that a test can break |
+//! | `client` `event_stream` `raw` `http` `tls_client` `authority` `token` | clients of a node, within and outside the protocols |
+//! | `collector` | the OpenTelemetry collector that nodes export spans to |
+//! | `waiting` `wait_until` `open_files` | waiting for a condition; the open-file limit for thousands of clients |
+//! | `publisher` `service` `server_message` `backoff` | publishers and subscribers that keep running during faults |
+//! | `log` `record` `checker` | the log of each publisher and subscriber, and the check of the delivery guarantees |
+//! | `audit` | the same check for every client operation, from `audit::journal` |
+//! | `finding` | violations that checker and audit report |
+//! | `curve` `downtime` | event rates over time, and how long clients were disconnected |
 
 pub mod audit;
 pub mod authority;
-pub mod away;
 pub mod backoff;
 pub mod checker;
 pub mod client;
@@ -23,6 +23,7 @@ pub mod clock;
 pub mod cluster;
 pub mod collector;
 pub mod curve;
+pub mod downtime;
 pub mod event_stream;
 pub mod finding;
 pub mod fleet;
@@ -31,22 +32,22 @@ pub mod log;
 pub mod network;
 pub mod node;
 pub mod open_files;
-mod patience;
 pub mod process;
 pub mod proxy;
 pub mod publisher;
-pub mod push;
 pub mod raw;
 pub mod record;
 pub mod redis;
 pub mod sentinel;
+pub mod server_message;
 pub mod service;
+pub mod tls_client;
 pub mod token;
-pub mod trusting;
-mod until;
+mod wait_until;
+mod waiting;
 
-pub use patience::{eventually, soon};
-pub use until::until;
+pub use wait_until::wait_until;
+pub use waiting::{eventually, soon};
 
-/// What subscribers are told of an interruption.
+/// The reason of the `gap` that subscribers receive after the node lost its connection to Redis.
 pub const GAP_REASON: &str = "broker_reconnected";

@@ -51,7 +51,7 @@ impl Network {
     }
 
     /// The words before a command that is to run within.
-    pub fn entrance(&self) -> Vec<String> {
+    pub fn enter_command(&self) -> Vec<String> {
         let target = self.holder.id().to_string();
         ["nsenter", "--target", &target, "--net"].map(str::to_owned).to_vec()
     }
@@ -61,7 +61,7 @@ impl Network {
         self.ip_within(&format!("link set port{link} nomaster")).expect("a link is cut");
     }
 
-    pub fn mend(&self, link: usize) {
+    pub fn restore(&self, link: usize) {
         let command = format!("link set port{link} master bridge{link}");
         self.ip_within(&command).expect("a link is mended");
     }
@@ -92,7 +92,7 @@ impl Network {
     }
 
     fn ip_within(&self, command: &str) -> Result<(), String> {
-        let entrance = self.entrance();
+        let entrance = self.enter_command();
         let mut words: Vec<&str> = entrance[1..].iter().map(String::as_str).collect();
         words.push("ip");
         words.extend(command.split(' '));

@@ -24,26 +24,26 @@ pub struct Node {
 
 impl Node {
     /// A node by itself, with the memory broker.
-    pub async fn alone(settings: &[&str]) -> Self {
+    pub async fn standalone(settings: &[&str]) -> Self {
         let node = Self::start(settings).await;
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
         node
     }
 
     /// A node of a fleet.
     pub async fn on(redis: &Redis, settings: &[&str]) -> Self {
-        let node = Self::unready_on(redis, settings).await;
-        node.becomes_ready().await;
+        let node = Self::start_on(redis, settings).await;
+        node.wait_until_ready().await;
         node
     }
 
     /// A node of a fleet whose Redis may not be there yet.
-    pub async fn unready_on(redis: &Redis, settings: &[&str]) -> Self {
-        Self::at(&redis.url(), settings).await
+    pub async fn start_on(redis: &Redis, settings: &[&str]) -> Self {
+        Self::start_at(&redis.url(), settings).await
     }
 
     /// A node of a fleet whose Redis is at `url`.
-    pub async fn at(url: &str, settings: &[&str]) -> Self {
+    pub async fn start_at(url: &str, settings: &[&str]) -> Self {
         let broker = format!("broker.url={url}");
         let mut all = vec![broker.as_str()];
         all.extend_from_slice(settings);
@@ -51,7 +51,7 @@ impl Node {
     }
 
     /// A node with a configuration file; it may not be ready yet.
-    pub async fn configured(file: &Path, settings: &[&str]) -> Self {
+    pub async fn with_config_file(file: &Path, settings: &[&str]) -> Self {
         let mut command = tidegate(&["serve", "--config"]);
         command.arg(file);
         Self::spawn(command, settings).await
@@ -72,7 +72,7 @@ impl Node {
         let mut command = tidegate(&["serve"]);
         command.envs(environment);
         let node = Self::spawn(command, settings).await;
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
         node
     }
 
@@ -86,7 +86,7 @@ impl Node {
             command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
         }
         let node = Self::spawn(command, settings).await;
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
         node
     }
 
@@ -115,7 +115,7 @@ impl Node {
         let name = name.to_str().expect("it is text");
         let input = File::options().read(true).write(true).open(name).expect("it opens");
         let node = Self::spawn_with_input(tidegate(&["serve"]), settings, input.into()).await;
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
         (node, keyboard)
     }
 
@@ -132,7 +132,7 @@ impl Node {
         }
         let mut process = Process::spawn_with_input("tidegate serve", command, input);
         let (public, internal) = eventually("a node to listen", async || {
-            assert!(process.has_ended().is_none(), "the node ended instead of listening");
+            assert!(process.exit_status().is_none(), "the node ended instead of listening");
             process.stderr().iter().find_map(|line| addresses(line))
         })
         .await;
@@ -143,11 +143,11 @@ impl Node {
         self.process.signal(signal);
     }
 
-    pub async fn becomes_ready(&self) {
+    pub async fn wait_until_ready(&self) {
         eventually("a node to be ready", async || self.is_ready().await.then_some(())).await;
     }
 
-    pub async fn becomes_unready(&self) {
+    pub async fn wait_until_unready(&self) {
         eventually("a node to be unready", async || (!self.is_ready().await).then_some(())).await;
     }
 
@@ -175,7 +175,7 @@ impl Node {
     }
 
     /// Waits for a metric to reach a value.
-    pub async fn metric_becomes(&self, name: &str, value: f64) {
+    pub async fn wait_for_metric(&self, name: &str, value: f64) {
         let what = format!("{name} to be {value}");
         eventually(&what, async || (self.metric(name).await == value).then_some(())).await;
     }
@@ -217,7 +217,7 @@ fn beside_tests() -> PathBuf {
 }
 
 /// Runs a command that ends by itself.
-pub async fn outcome(command: Command) -> Output {
+pub async fn run_to_end(command: Command) -> Output {
     let mut command = tokio::process::Command::from(command);
     soon("tidegate to end", command.kill_on_drop(true).output()).await.expect("tidegate starts")
 }

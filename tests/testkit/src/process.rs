@@ -20,11 +20,11 @@ pub struct Process {
     stdout: Lines,
     stderr: Lines,
     /// Is standard error left unread?
-    unread: Unread,
+    paused: Paused,
 }
 
 type Lines = Arc<Mutex<Vec<String>>>;
-type Unread = Arc<(Mutex<bool>, Condvar)>;
+type Paused = Arc<(Mutex<bool>, Condvar)>;
 
 impl Process {
     /// It also ends when this process does, so that nothing outlives tests that are killed.
@@ -37,16 +37,16 @@ impl Process {
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             start(command).unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        let unread = Unread::default();
-        let stdout = lines_of(child.stdout.take().expect("stdout is piped"), Unread::default());
+        let unread = Paused::default();
+        let stdout = lines_of(child.stdout.take().expect("stdout is piped"), Paused::default());
         let stderr = lines_of(child.stderr.take().expect("stderr is piped"), unread.clone());
-        Self { name: name.to_owned(), child, stdout, stderr, unread }
+        Self { name: name.to_owned(), child, stdout, stderr, paused: unread }
     }
 
     /// Leaves standard error unread from now on, or reads it again: a pipe, which is full at some time.
-    pub fn leave_stderr_unread(&self, unread: bool) {
-        *self.unread.0.lock().unwrap() = unread;
-        self.unread.1.notify_all();
+    pub fn pause_stderr(&self, unread: bool) {
+        *self.paused.0.lock().unwrap() = unread;
+        self.paused.1.notify_all();
     }
 
     /// The lines printed so far.
@@ -65,7 +65,7 @@ impl Process {
     }
 
     /// From now on it may have only so many files open; what is open stays.
-    pub fn limits_open_files(&self, files: u64) {
+    pub fn limit_open_files(&self, files: u64) {
         let pid = Pid::from_child(&self.child);
         let maximum = getrlimit(Resource::Nofile).maximum;
         prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(files), maximum })
@@ -77,14 +77,14 @@ impl Process {
         self.child.id()
     }
 
-    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be waited for")
     }
 
     /// The exit code; panics if a signal ended it.
     pub async fn exit_code(&mut self) -> i32 {
         let what = format!("{} to end", self.name);
-        let status = eventually(&what, async || self.has_ended()).await;
+        let status = eventually(&what, async || self.exit_status()).await;
         status.code().unwrap_or_else(|| panic!("{} ended by {status}", self.name))
     }
 
@@ -128,7 +128,7 @@ fn start(mut command: Command) -> io::Result<Child> {
     child.recv().expect("every order is answered")
 }
 
-fn lines_of(output: impl Read + Send + 'static, unread: Unread) -> Lines {
+fn lines_of(output: impl Read + Send + 'static, unread: Paused) -> Lines {
     let lines = Lines::default();
     let kept = lines.clone();
     thread::spawn(move || {

@@ -19,7 +19,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub async fn before(redis: &Redis) -> Self {
+    pub async fn in_front_of(redis: &Redis) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let (to, muted) = (redis.address, Arc::new(AtomicBool::new(false)));

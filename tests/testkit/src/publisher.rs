@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::backoff::Backoff;
 use crate::log::{Channel, ChannelNumber, Position, Publication, PublisherNumber, Sent};
-use crate::push::Body;
+use crate::server_message::Payload;
 
 /// How long one number is tried. What is given up then counts as not acknowledged.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(40);
@@ -165,7 +165,7 @@ impl<P: Publish> Author<P> {
             record.sent.publications.push(publication);
             record.sent.publications.len() as u64
         };
-        let payload = Body { p: self.number, n: number }.text(PADDING);
+        let payload = Payload { p: self.number, n: number }.text(PADDING);
         let key = format!("{:x}-{}-{number}", self.run, self.number);
         while begun.elapsed() < GIVEN_UP_AFTER {
             self.last(|it| it.attempts += 1);

@@ -83,12 +83,12 @@ pub fn upgrade(path: &str, more: &str) -> String {
     )
 }
 
-pub struct Raw {
+pub struct RawClient {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
-impl Raw {
+impl RawClient {
     pub async fn connect(node: &Node) -> Self {
         Self { stream: http::connect(node.public).await, received: Vec::new() }
     }
@@ -103,7 +103,7 @@ impl Raw {
     }
 
     /// One whose address is `from`, of the loopback network.
-    pub async fn from(node: &Node, from: &str) -> Self {
+    pub async fn connect_from(node: &Node, from: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket
             .bind(format!("{from}:0").parse().expect("an address"))
@@ -114,7 +114,7 @@ impl Raw {
     }
 
     /// One whose system takes next to nothing for it.
-    pub async fn narrow(node: &Node, path: &str) -> Self {
+    pub async fn with_small_buffer(node: &Node, path: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
         let connecting = socket.connect(node.public);
@@ -141,7 +141,7 @@ impl Raw {
     }
 
     /// The same of a flood, which takes as long as the node holds it back.
-    pub async fn pour(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    pub async fn send_without_deadline(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await
     }
 
@@ -151,9 +151,9 @@ impl Raw {
     }
 
     /// Says nothing more, but listens.
-    pub async fn says_no_more(mut self) {
+    pub async fn half_close(mut self) {
         self.stream.shutdown().await.expect("the sending half closes");
-        self.is_cut_off().await;
+        self.read_to_end().await;
     }
 
     pub async fn response(&mut self) -> Response {
@@ -183,26 +183,26 @@ impl Raw {
         }
     }
 
-    pub async fn hears_text(&mut self, payload: &str) {
+    pub async fn expect_text(&mut self, payload: &str) {
         assert_eq!(self.frame().await, Frame::text(payload));
     }
 
     /// The end of the connection, without a reset, and nothing before it.
-    pub async fn ends(&mut self) {
+    pub async fn expect_end(&mut self) {
         while self.read().await.expect("no reset") > 0 {}
         assert!(self.received.is_empty(), "{:?} before the end", self.received);
     }
 
     /// The connection ends, whichever way.
-    pub async fn is_cut_off(&mut self) -> Vec<u8> {
+    pub async fn read_to_end(&mut self) -> Vec<u8> {
         while self.read().await.is_ok_and(|read| read > 0) {}
         std::mem::take(&mut self.received)
     }
 
     /// A close frame with this code, and the end.
-    pub async fn is_closed(&mut self, code: u16) {
+    pub async fn expect_close(&mut self, code: u16) {
         assert_eq!(self.message().await.close_code(), code);
-        self.ends().await;
+        self.expect_end().await;
     }
 
     async fn read(&mut self) -> std::io::Result<usize> {

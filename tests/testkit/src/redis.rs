@@ -32,44 +32,45 @@ pub struct Redis {
     is_frozen: AtomicBool,
     arguments: Vec<String>,
     /// What goes before `redis-server`: how to enter the network it runs in.
-    entrance: Vec<String>,
+    enter_command: Vec<String>,
 }
 
 impl Redis {
     pub async fn start() -> Self {
-        let mut redis = Self::absent();
+        let mut redis = Self::stopped();
         redis.run().await;
         redis
     }
 
     /// A server that is yet to come: it has its port, and nobody listens there.
-    pub fn absent() -> Self {
-        Self::absent_with(&[])
+    pub fn stopped() -> Self {
+        Self::stopped_with(&[])
     }
 
     /// The same, with arguments of redis-server that it has whenever it runs.
-    pub fn absent_with(arguments: &[&str]) -> Self {
+    pub fn stopped_with(arguments: &[&str]) -> Self {
         Self::at(free_address(), &[], &[&["--bind", "127.0.0.1"], arguments].concat())
     }
 
     /// A server that also speaks TLS, at the port that comes second, with a certificate of `authority`.
     /// Tests ask it without.
-    pub fn absent_with_tls(authority: &Authority, arguments: &[&str]) -> (Self, SocketAddr) {
-        let identity = authority.signs("redis");
+    pub fn stopped_with_tls(authority: &Authority, arguments: &[&str]) -> (Self, SocketAddr) {
+        let identity = authority.issue("redis");
         let encrypted = free_address();
         let port = encrypted.port().to_string();
         let path = |path: &std::path::Path| path.to_str().expect("a path").to_owned();
-        let (cert, key, ca) = (path(&identity.cert), path(&identity.key), path(&authority.file()));
+        let (cert, key, ca) =
+            (path(&identity.cert), path(&identity.key), path(&authority.certificate_file()));
         let tls = ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key];
         let trust = ["--tls-ca-cert-file", &ca, "--tls-auth-clients", "no"];
-        (Self::absent_with(&[&tls[..], &trust, arguments].concat()), encrypted)
+        (Self::stopped_with(&[&tls[..], &trust, arguments].concat()), encrypted)
     }
 
     /// A server within a network of its own, reached through every link of it.
-    pub fn absent_within(network: &Network, reached: Ipv4Addr, arguments: &[&str]) -> Self {
+    pub fn stopped_within(network: &Network, reached: Ipv4Addr, arguments: &[&str]) -> Self {
         let open: &[&str] = &["--bind", "0.0.0.0", "--protected-mode", "no"];
         let address = SocketAddr::from((reached, 6379));
-        Self::at(address, &network.entrance(), &[open, arguments].concat())
+        Self::at(address, &network.enter_command(), &[open, arguments].concat())
     }
 
     fn at(address: SocketAddr, entrance: &[String], arguments: &[&str]) -> Self {
@@ -77,7 +78,7 @@ impl Redis {
         let arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
         let entrance = entrance.to_vec();
         let is_frozen = AtomicBool::new(false);
-        Self { address, directory, process: None, is_frozen, arguments, entrance }
+        Self { address, directory, process: None, is_frozen, arguments, enter_command: entrance }
     }
 
     pub async fn run(&mut self) {
@@ -86,7 +87,7 @@ impl Redis {
 
     /// Runs it with more arguments this time.
     pub async fn run_with(&mut self, more: &[String]) {
-        let mut words = self.entrance.clone();
+        let mut words = self.enter_command.clone();
         words.push("redis-server".to_owned());
         let mut command = Command::new(&words[0]);
         command
@@ -99,7 +100,7 @@ impl Redis {
             .args(more);
         let mut process = Process::spawn("redis-server", command);
         eventually("redis-server to answer PING", async || {
-            assert!(process.has_ended().is_none(), "{:?}", process.stdout());
+            assert!(process.exit_status().is_none(), "{:?}", process.stdout());
             answers_ping(self.address).then_some(())
         })
         .await;
@@ -117,7 +118,7 @@ impl Redis {
     }
 
     /// It runs, and does not hang.
-    pub fn answers(&self) -> bool {
+    pub fn is_responsive(&self) -> bool {
         self.is_running() && !self.is_frozen.load(Relaxed)
     }
 
@@ -146,14 +147,14 @@ impl Redis {
     }
 
     /// Asks it anything that it will answer.
-    pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        let answer = ask(self.address, words).await;
+    pub async fn query<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let answer = query(self.address, words).await;
         answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// A field of `INFO`. None also where it does not answer: a server that changes its role hangs up.
     pub async fn info(&self, section: &str, field: &str) -> Option<String> {
-        let text: String = soon("INFO", ask(self.address, &["INFO", section])).await.ok()?;
+        let text: String = soon("INFO", query(self.address, &["INFO", section])).await.ok()?;
         let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
         text.lines().find_map(value)
     }
@@ -179,38 +180,38 @@ impl Redis {
     /// Cuts off all who subscribe; returns how many. Sentinels stay: without each other's word they
     /// may take a living master for dead.
     pub async fn kill_subscribers(&self) -> u64 {
-        let clients: String = self.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+        let clients: String = self.query(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
         let mut killed = 0;
         for client in clients.lines().filter(|client| !client.contains(" name=sentinel-")) {
             let id = client.split(' ').find_map(|field| field.strip_prefix("id="));
-            killed += self.ask::<u64>(&["CLIENT", "KILL", "ID", id.expect("an id")]).await;
+            killed += self.query::<u64>(&["CLIENT", "KILL", "ID", id.expect("an id")]).await;
         }
         killed
     }
 
     /// A service that subscribes.
-    pub async fn listener(&self, channel: &str) -> Listener {
+    pub async fn subscriber(&self, channel: &str) -> RedisSubscriber {
         let client = ::redis::Client::open(self.url()).expect("a url");
         let mut pubsub =
             soon("a connection to Redis", client.get_async_pubsub()).await.expect("Redis is there");
         let subscribing = pubsub.subscribe(format!("tidegate:{channel}"));
         soon("SUBSCRIBE", subscribing).await.expect("Redis subscribes");
-        Listener(pubsub)
+        RedisSubscriber(pubsub)
     }
 }
 
-pub struct Listener(PubSub);
+pub struct RedisSubscriber(PubSub);
 
-impl Listener {
+impl RedisSubscriber {
     /// The next message, as it is on Redis.
-    pub async fn hears(&mut self) -> Vec<u8> {
+    pub async fn receive(&mut self) -> Vec<u8> {
         let message = soon("a message of Redis", self.0.on_message().next()).await;
         message.expect("the connection lasts").get_payload_bytes().to_vec()
     }
 }
 
 /// Asks a server, or a sentinel, that may not have an answer now.
-pub async fn ask<T: FromRedisValue>(address: SocketAddr, words: &[&str]) -> RedisResult<T> {
+pub async fn query<T: FromRedisValue>(address: SocketAddr, words: &[&str]) -> RedisResult<T> {
     let mut command = ::redis::cmd(words[0]);
     command.arg(&words[1..]);
     let asking = async { command.query_async(&mut connect(address).await?).await };

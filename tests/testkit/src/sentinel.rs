@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use crate::eventually;
 use crate::process::Process;
-use crate::redis::{Redis, ask, free_address};
+use crate::redis::{Redis, free_address, query};
 
 const SERVERS: usize = 3;
 const SENTINELS: usize = 3;
@@ -28,10 +28,10 @@ const FAILOVER_TIMEOUT_MILLIS: u32 = 3000;
 pub struct Sentinel {
     /// The master comes first until there is a failover.
     pub servers: Vec<Redis>,
-    watchers: Vec<Watcher>,
+    sentinels: Vec<SentinelProcess>,
 }
 
-pub struct Watcher {
+pub struct SentinelProcess {
     pub address: SocketAddr,
     _process: Process,
     _directory: TempDir,
@@ -43,7 +43,7 @@ impl Sentinel {
         // Replicas that wait for each other would delay the start by seconds.
         let arguments = ["--repl-diskless-sync-delay", "0"];
         let mut servers: Vec<Redis> =
-            (0..SERVERS).map(|_| Redis::absent_with(&arguments)).collect();
+            (0..SERVERS).map(|_| Redis::stopped_with(&arguments)).collect();
         let master = servers[0].address;
         for (number, server) in servers.iter_mut().enumerate() {
             match number {
@@ -55,9 +55,9 @@ impl Sentinel {
         for replica in &servers[1..] {
             eventually("a replica to follow", async || follows(replica).await.then_some(())).await;
         }
-        let watchers = (0..SENTINELS).map(|_| Watcher::start(master, "")).collect();
-        let sentinel = Self { servers, watchers };
-        sentinel.is_complete().await;
+        let watchers = (0..SENTINELS).map(|_| SentinelProcess::start(master, "")).collect();
+        let sentinel = Self { servers, sentinels: watchers };
+        sentinel.wait_until_complete().await;
         sentinel
     }
 
@@ -74,12 +74,12 @@ impl Sentinel {
     }
 
     pub fn url(&self) -> String {
-        let hosts: Vec<String> = self.sentinels().iter().map(ToString::to_string).collect();
+        let hosts: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
         format!("redis+sentinel://{}/{SERVICE}", hosts.join(","))
     }
 
-    pub fn sentinels(&self) -> Vec<SocketAddr> {
-        self.watchers.iter().map(|it| it.address).collect()
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sentinels.iter().map(|it| it.address).collect()
     }
 
     /// Who is master, once all sentinels agree: an index into `servers`.
@@ -88,7 +88,7 @@ impl Sentinel {
     }
 
     /// Every sentinel knows of another master than this one, and that one knows it too; returns which.
-    pub async fn fails_over_from(&self, old: usize) -> usize {
+    pub async fn wait_for_failover(&self, old: usize) -> usize {
         eventually("a failover", async || {
             let new = self.agreed_master().await.filter(|new| *new != old)?;
             let role = self.servers[new].info("replication", "role").await;
@@ -98,17 +98,17 @@ impl Sentinel {
     }
 
     /// A server that was killed comes back, empty, as a replica of whoever is master now.
-    pub async fn bring_back(&mut self, server: usize) {
+    pub async fn restart_as_replica(&mut self, server: usize) {
         let master = self.servers[self.master().await].address;
         self.servers[server].run_with(&replica_of(master)).await;
     }
 
     /// Two sentinels beside each, two replicas, and both of them in step with the master.
-    pub async fn is_complete(&self) {
+    pub async fn wait_until_complete(&self) {
         eventually("master, replicas and sentinels to know each other", async || {
-            for watcher in &self.watchers {
+            for watcher in &self.sentinels {
                 let question = ["SENTINEL", "MASTER", SERVICE];
-                let fields: Vec<String> = ask(watcher.address, &question).await.ok()?;
+                let fields: Vec<String> = query(watcher.address, &question).await.ok()?;
                 let has = |name: &str, value: &str| fields.chunks(2).any(|it| it == [name, value]);
                 if !has("num-other-sentinels", "2") || !has("num-slaves", "2") {
                     return None;
@@ -128,9 +128,9 @@ impl Sentinel {
     /// None while not all sentinels name the same.
     async fn agreed_master(&self) -> Option<usize> {
         let mut named = Vec::new();
-        for watcher in &self.watchers {
+        for watcher in &self.sentinels {
             let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
-            let [host, port]: [String; 2] = ask(watcher.address, &question).await.ok()?;
+            let [host, port]: [String; 2] = query(watcher.address, &question).await.ok()?;
             let address: SocketAddr = format!("{host}:{port}").parse().ok()?;
             named.push(self.servers.iter().position(|it| it.address == address)?);
         }
@@ -138,7 +138,7 @@ impl Sentinel {
     }
 }
 
-impl Watcher {
+impl SentinelProcess {
     /// One sentinel of this master, with `more` lines in its settings.
     pub fn start(master: SocketAddr, more: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");

@@ -20,7 +20,7 @@ const REDIRECTS_MAX: usize = 5;
 
 /// Where a service looks for the Redis to publish to.
 #[derive(Clone)]
-pub enum Whereabouts {
+pub enum RedisAddress {
     At(SocketAddr),
     /// Any of these knows the master.
     Sentinels {
@@ -32,13 +32,13 @@ pub enum Whereabouts {
 }
 
 pub struct Service {
-    whereabouts: Whereabouts,
+    whereabouts: RedisAddress,
     random: StdRng,
     connection: Option<MultiplexedConnection>,
 }
 
 impl Service {
-    pub fn new(whereabouts: Whereabouts, seed: u64) -> Self {
+    pub fn new(whereabouts: RedisAddress, seed: u64) -> Self {
         Self { whereabouts, random: StdRng::seed_from_u64(seed), connection: None }
     }
 
@@ -50,7 +50,7 @@ impl Service {
                 command.arg("FCALL").arg("tidegate_publish").arg(1).arg(name).arg(payload);
                 command.arg(format!(r#"{{"id":"{key}"}}"#));
             }
-            (false, Whereabouts::Cluster(_)) => {
+            (false, RedisAddress::Cluster(_)) => {
                 command.arg("SPUBLISH").arg(name).arg(payload);
             }
             (false, _) => {
@@ -97,11 +97,11 @@ impl Service {
 
     async fn locate(&mut self) -> RedisResult<SocketAddr> {
         match &self.whereabouts {
-            Whereabouts::At(address) => Ok(*address),
-            Whereabouts::Cluster(all) => {
+            RedisAddress::At(address) => Ok(*address),
+            RedisAddress::Cluster(all) => {
                 Ok(*all.choose(&mut self.random).expect("a cluster has servers"))
             }
-            Whereabouts::Sentinels { sentinels, service } => {
+            RedisAddress::Sentinels { sentinels, service } => {
                 let number = self.random.random_range(..sentinels.len());
                 let mut connection = connect(sentinels[number]).await?;
                 let mut question = redis::cmd("SENTINEL");

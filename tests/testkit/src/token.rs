@@ -30,6 +30,6 @@ pub fn signed(secret: &str, seconds: f64, claims: Value) -> String {
 }
 
 /// A user's token for an hour, that lists these channels for both.
-pub fn of(user: &str, channels: &[&str]) -> String {
+pub fn for_user(user: &str, channels: &[&str]) -> String {
     token(3600.0, json!({"sub": user, "subscribe": channels, "publish": channels}))
 }

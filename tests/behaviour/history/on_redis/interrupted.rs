@@ -101,10 +101,10 @@ async fn a_publication_that_may_be_lost_can_be_tried_again() {
             "idempotency_key": number.to_string(),
         });
         fleet.server().freeze();
-        assert_eq!(publisher.ask(command.clone()).await["code"], "unavailable");
+        assert_eq!(publisher.request(command.clone()).await["code"], "unavailable");
         fleet.server().thaw();
         let answer = eventually("Redis to be back", async || {
-            let answer = publisher.ask(command.clone()).await;
+            let answer = publisher.request(command.clone()).await;
             (answer["type"] == "published").then_some(answer)
         });
         assert_eq!(Position::of(&answer.await), before.plus(number));
@@ -116,9 +116,9 @@ async fn a_publication_that_may_be_lost_can_be_tried_again() {
 #[tokio::test]
 async fn a_subscription_that_died_silently_is_caught_up() {
     let redis = Redis::start().await;
-    let proxy = Proxy::before(&redis).await;
-    let deaf = Node::at(&proxy.url(), &[LONG]).await;
-    deaf.becomes_ready().await;
+    let proxy = Proxy::in_front_of(&redis).await;
+    let deaf = Node::start_at(&proxy.url(), &[LONG]).await;
+    deaf.wait_until_ready().await;
     let well = Node::on(&redis, &[LONG]).await;
     let mut client = Client::json(&deaf).await;
     let before = subscribe(&mut client, "h:1").await;

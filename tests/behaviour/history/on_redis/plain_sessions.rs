@@ -29,7 +29,7 @@ async fn fcall(redis: &Redis, numbers: std::ops::Range<u64>) {
 
 #[tokio::test]
 async fn it_is_caught_up_in_order_and_once_after_cuts_hangs_and_restarts_of_redis() {
-    let mut redis = Redis::absent_with(&DURABLE);
+    let mut redis = Redis::stopped_with(&DURABLE);
     redis.run().await;
     let node = Node::on(&redis, &[LONG, TIMEOUT]).await;
     let mut clients =
@@ -40,7 +40,7 @@ async fn it_is_caught_up_in_order_and_once_after_cuts_hangs_and_restarts_of_redi
             0 => _ = redis.kill_subscribers().await,
             1 => {
                 redis.freeze();
-                node.becomes_unready().await;
+                node.wait_until_unready().await;
                 redis.thaw();
             }
             _ => {
@@ -52,11 +52,11 @@ async fn it_is_caught_up_in_order_and_once_after_cuts_hangs_and_restarts_of_redi
         fcall(&redis, next..next + PART).await;
         for number in next..next + PART {
             for client in &mut clients {
-                assert_eq!(client.hears_text().await, number.to_string());
+                assert_eq!(client.receive_text().await, number.to_string());
             }
         }
         next += PART;
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     assert_eq!(node.metric("tidegate_connections_closed_total").await, 0.);
 }
@@ -71,19 +71,19 @@ async fn where_history_is_lost_the_one_that_asked_for_it_is_closed() {
     let mut staying = Client::plain(&node, "h:1").await;
     publish(&mut json, "h:1", "before").await;
     for client in [&mut closing, &mut staying] {
-        assert_eq!(client.hears_text().await, r#""before""#);
+        assert_eq!(client.receive_text().await, r#""before""#);
     }
     json.event().await;
     redis.kill();
-    node.becomes_unready().await;
+    node.wait_until_unready().await;
     redis.run().await;
     let gap = json.event().await;
     assert_eq!((&gap["type"], &gap["reason"]), (&"gap".into(), &"history_lost".into()));
-    let close = closing.is_closed().await;
+    let close = closing.receive_close().await;
     assert_eq!(u16::from(close.code), 1013);
     assert!(close.reason.contains("missing"), "{}", close.reason);
-    node.metric_becomes("tidegate_connections_closed_total{reason=\"gap\"}", 1.).await;
-    node.becomes_ready().await;
+    node.wait_for_metric("tidegate_connections_closed_total{reason=\"gap\"}", 1.).await;
+    node.wait_until_ready().await;
     publish(&mut json, "h:1", "after").await;
-    assert_eq!(staying.hears_text().await, r#""after""#);
+    assert_eq!(staying.receive_text().await, r#""after""#);
 }

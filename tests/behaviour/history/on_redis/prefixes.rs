@@ -22,7 +22,7 @@ async fn both_keep_the_history_of_their_own_rules() {
     of_us.publish("h:1", "past".into()).await;
     assert_eq!(of_us.event().await, client::publication("h:1", "past"));
     let command = ["FCALL", "tidegate_publish", "1", "us:k:1", "1"];
-    assert_eq!(redis.ask::<String>(&command).await, in_us.plus(2).to_string());
+    assert_eq!(redis.query::<String>(&command).await, in_us.plus(2).to_string());
     let mut client = Client::json(&eu).await;
     let last = in_eu.plus(1);
     assert_eq!(resume(&mut client, "h:1", in_eu).await, subscribed("h:1", last, true));

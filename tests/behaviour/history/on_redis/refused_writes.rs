@@ -48,11 +48,11 @@ impl Refusal {
 }
 
 async fn set(redis: &Redis, name: &str, value: &str) {
-    redis.ask::<String>(&["CONFIG", "SET", name, value]).await;
+    redis.query::<String>(&["CONFIG", "SET", name, value]).await;
 }
 
 async fn saves(redis: &Redis, outcome: &str) {
-    redis.ask::<String>(&["BGSAVE"]).await;
+    redis.query::<String>(&["BGSAVE"]).await;
     eventually("the server to have tried to save", async || {
         let status = redis.info("persistence", "rdb_last_bgsave_status").await;
         (status.as_deref() == Some(outcome)).then_some(())
@@ -62,7 +62,7 @@ async fn saves(redis: &Redis, outcome: &str) {
 
 async fn asked(client: &mut Client, what: &str, channel: &str, since: Option<Position>) -> Value {
     let since = since.map(|position| position.to_string());
-    client.ask(json!({"type": what, "id": 6, "channel": channel, "since": since})).await
+    client.request(json!({"type": what, "id": 6, "channel": channel, "since": since})).await
 }
 
 async fn all_is_read(refusal: Refusal) {
@@ -74,17 +74,17 @@ async fn all_is_read(refusal: Refusal) {
     there.subscribe("p:1").await;
     let members = json!([{"user": null, "sessions": 1}]);
     eventually("presence to be kept", async || {
-        let answer = there.ask(json!({"type": "presence", "id": 5, "channel": "p:1"})).await;
+        let answer = there.request(json!({"type": "presence", "id": 5, "channel": "p:1"})).await;
         (answer["members"] == members).then_some(())
     })
     .await;
     refusal.begins(&redis).await;
 
     let refused = json!({"type": "publish", "id": 2, "channel": "h:1", "data": 4});
-    assert_eq!(there.ask(refused).await["code"], "unavailable");
+    assert_eq!(there.request(refused).await["code"], "unavailable");
     // A client of a node that was there, and one of a node that has just been started.
     let restarted = Node::on(&redis, &[RULES]).await;
-    restarted.becomes_ready().await;
+    restarted.wait_until_ready().await;
     for node in [&node, &restarted] {
         let mut client = Client::json(node).await;
         let answer = resume(&mut client, "h:1", before).await;
@@ -139,7 +139,7 @@ async fn what_waits_to_be_written_holds_up_no_channel_without_history() {
     let redis = Redis::start().await;
     // Longer than the test waits for anything.
     let node = Node::on(&redis, &[RULES, "broker.publish_timeout=60s"]).await;
-    node.becomes_ready().await;
+    node.wait_until_ready().await;
     set(&redis, "min-replicas-to-write", "1").await;
     let mut waiting = Vec::new();
     for number in 0..4 {
@@ -147,7 +147,7 @@ async fn what_waits_to_be_written_holds_up_no_channel_without_history() {
         for id in 0..60 {
             let channel = format!("h:{number}");
             let command = json!({"type": "publish", "id": id, "channel": channel, "data": id});
-            client.command(command).await;
+            client.send_command(command).await;
         }
         waiting.push(client);
     }
@@ -177,7 +177,7 @@ async fn a_replica_answers_what_is_only_read() {
     let node = Node::on(&redis, &[RULES]).await;
     let mut client = Client::json(&node).await;
     let last = publish(&mut client, "h:1", 1).await;
-    redis.ask::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    redis.query::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
     let ends = async |channel: &str| {
         let key = format!("tidegate:{channel}");
         answer::<Option<String>>(&redis, &["FCALL", "tidegate_last", "1", &key]).await

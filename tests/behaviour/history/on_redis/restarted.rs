@@ -27,12 +27,12 @@ async fn with_nothing_left_clients_are_told() {
     }
 
     redis.kill();
-    a.becomes_unready().await;
+    a.wait_until_unready().await;
     redis.run().await;
     let gap = json!({"type": "gap", "channel": "h:1", "reason": "history_lost"});
     assert_eq!(live.event().await, gap);
     for node in [&a, &b] {
-        node.becomes_ready().await;
+        node.wait_until_ready().await;
     }
     let mut late = Client::json(&b).await;
     let answer = resume(&mut late, "h:1", old).await;
@@ -48,7 +48,7 @@ async fn with_nothing_left_clients_are_told() {
 
 #[tokio::test]
 async fn with_all_on_disk_nothing_is_missing() {
-    let mut redis = Redis::absent_with(&DURABLE);
+    let mut redis = Redis::stopped_with(&DURABLE);
     redis.run().await;
     let settings = [LONG, TIMEOUT];
     let nodes = [Node::on(&redis, &settings).await, Node::on(&redis, &settings).await];

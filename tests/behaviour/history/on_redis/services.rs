@@ -14,7 +14,7 @@ const KEY: &str = "tidegate:h:1";
 /// Publishes as a service would; where it stands.
 async fn fcall(redis: &Redis, arguments: &[&str]) -> Position {
     let command = [&["FCALL", "tidegate_publish", "1", KEY], arguments].concat();
-    Position::parse(&redis.ask::<String>(&command).await)
+    Position::parse(&redis.query::<String>(&command).await)
 }
 
 #[tokio::test]
@@ -79,15 +79,15 @@ async fn a_channel_without_history_has_no_position() {
     let [a, _] = fleet.nodes();
     let mut subscriber = Client::subscribed(a, "news").await;
     let command = ["FCALL", "tidegate_publish", "1", "tidegate:news", "1"];
-    assert_eq!(fleet.server().ask::<Option<String>>(&command).await, None);
+    assert_eq!(fleet.server().query::<Option<String>>(&command).await, None);
     assert_eq!(subscriber.event().await, client::publication("news", 1));
     // Its payload is no header, and its header is believed.
     let text = "\u{1e}{\"binary\":true}\nforged";
     let command = ["FCALL", "tidegate_publish", "1", "tidegate:news", text];
-    assert_eq!(fleet.server().ask::<Option<String>>(&command).await, None);
+    assert_eq!(fleet.server().query::<Option<String>>(&command).await, None);
     assert_eq!(subscriber.event().await["text"], text);
     let command = ["FCALL", "tidegate_publish", "1", "tidegate:news", "2", r#"{"user":"ada"}"#];
-    assert_eq!(fleet.server().ask::<Option<String>>(&command).await, None);
+    assert_eq!(fleet.server().query::<Option<String>>(&command).await, None);
     assert_eq!(subscriber.event().await["user"], "ada");
 }
 

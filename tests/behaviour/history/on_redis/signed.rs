@@ -22,7 +22,7 @@ async fn a_server_that_lost_its_functions_gets_the_secret_again() {
     let before = subscribe(&mut there, "h:1").await;
     let first = secret(fleet.server()).await;
     assert!(first.is_some());
-    fleet.server().ask::<String>(&["FUNCTION", "FLUSH"]).await;
+    fleet.server().query::<String>(&["FUNCTION", "FLUSH"]).await;
     // Nobody need ask for it.
     let again =
         eventually("the secret to be there again", async || secret(fleet.server()).await.map(Some))
@@ -41,19 +41,19 @@ async fn another_secret_is_learnt_without_a_new_connection() {
     // An operator restores the functions of another server.
     let library = "#!lua name=tidegate_secret\nredis.register_function{function_name='tidegate_secret',\
                    callback=function() return '0123456789abcdefghijkl' end,flags={'no-writes'}}";
-    fleet.server().ask::<String>(&["FUNCTION", "LOAD", "REPLACE", library]).await;
+    fleet.server().query::<String>(&["FUNCTION", "LOAD", "REPLACE", library]).await;
     let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
     // A node that comes now has the functions sign with it.
     let late = Node::on(fleet.server(), &[RULES]).await;
-    late.becomes_ready().await;
-    let code: redis::Value = fleet.server().ask(&list).await;
+    late.wait_until_ready().await;
+    let code: redis::Value = fleet.server().query(&list).await;
     assert!(format!("{code:?}").contains("0123456789abcdefghijkl"));
-    let mut line = fleet.server().listener("news").await;
+    let mut line = fleet.server().subscriber("news").await;
     for node in [a, b] {
         let mut client = Client::json(node).await;
         eventually("the node to sign with it", async || {
             client.publish("news", 1.into()).await;
-            let message = String::from_utf8(line.hears().await).expect("a text");
+            let message = String::from_utf8(line.receive().await).expect("a text");
             message.contains("0123456789abcdefghijkl").then_some(())
         })
         .await;

@@ -22,7 +22,8 @@ async fn its_entries_have_the_positions_for_ids() {
         let position = publish(&mut publishers[number % 2], "h:1", number as u64).await;
         due.push((position.to_string(), number.to_string()));
     }
-    let entries: Vec<(String, Vec<String>)> = fleet.server().ask(&["XRANGE", KEY, "-", "+"]).await;
+    let entries: Vec<(String, Vec<String>)> =
+        fleet.server().query(&["XRANGE", KEY, "-", "+"]).await;
     let found: Vec<_> = entries
         .into_iter()
         .map(|(id, fields)| {
@@ -46,16 +47,16 @@ async fn it_is_trimmed_by_size_and_expires_by_itself() {
     let mut longest = 0;
     for turn in 0..10 {
         publish_all(&mut publisher, "h:1", 1..=40).await;
-        let length: u64 = fleet.server().ask(&["XLEN", KEY]).await;
+        let length: u64 = fleet.server().query(&["XLEN", KEY]).await;
         assert!(length >= 40 && (turn == 0 || length >= 50), "{length} in turn {turn}");
         longest = longest.max(length);
     }
     assert!(longest <= 50 + SIZE_SLACK, "{longest}");
-    let expires: i64 = fleet.server().ask(&["PTTL", KEY]).await;
+    let expires: i64 = fleet.server().query(&["PTTL", KEY]).await;
     assert!((0..=2 * 10 * 60 * 1000).contains(&expires), "{expires} ms");
-    let keys: Vec<String> = fleet.server().ask(&["KEYS", "*"]).await;
+    let keys: Vec<String> = fleet.server().query(&["KEYS", "*"]).await;
     for key in keys {
-        let expires: i64 = fleet.server().ask(&["PTTL", &key]).await;
+        let expires: i64 = fleet.server().query(&["PTTL", &key]).await;
         assert!(key.starts_with("tidegate:") && expires > 0, "{key} stays for ever");
     }
 }
@@ -71,7 +72,7 @@ async fn where_it_was_deleted_another_epoch_begins() {
     let old = publish(&mut publisher, "h:1", 2).await;
     assert_eq!(live.event().await, publication("h:1", 2, old));
 
-    assert_eq!(fleet.server().ask::<u64>(&["DEL", KEY]).await, 1);
+    assert_eq!(fleet.server().query::<u64>(&["DEL", KEY]).await, 1);
     let next = publish(&mut publisher, "h:1", 3).await;
     assert!(next.epoch > old.epoch, "{next} after {old}");
     // Who was there missed nothing.
@@ -94,10 +95,10 @@ async fn functions_that_were_flushed_are_installed_again() {
     let (mut publisher, mut live) = (Client::json(a).await, Client::json(b).await);
     let before = subscribe(&mut live, "h:1").await;
     for number in 1..=3 {
-        fleet.server().ask::<String>(&["FUNCTION", "FLUSH"]).await;
+        fleet.server().query::<String>(&["FUNCTION", "FLUSH"]).await;
         let command = json!({"type": "publish", "id": 2, "channel": "h:1", "data": number});
         let answer = eventually("the functions to be there again", async || {
-            let answer = publisher.ask(command.clone()).await;
+            let answer = publisher.request(command.clone()).await;
             let is_there = answer["type"] == "published";
             assert!(is_there || answer["code"] == "unavailable", "{answer}");
             is_there.then_some(answer)
@@ -107,9 +108,9 @@ async fn functions_that_were_flushed_are_installed_again() {
         assert_eq!(live.event().await, publication("h:1", number, before.plus(number)));
     }
     // Also for who only reads, and who comes new to a channel.
-    fleet.server().ask::<String>(&["FUNCTION", "FLUSH"]).await;
+    fleet.server().query::<String>(&["FUNCTION", "FLUSH"]).await;
     eventually("a channel to be opened", async || {
-        let answer = live.ask(json!({"type": "subscribe", "id": 1, "channel": "h:2"})).await;
+        let answer = live.request(json!({"type": "subscribe", "id": 1, "channel": "h:2"})).await;
         (answer["type"] == "subscribed").then_some(())
     })
     .await;
@@ -126,9 +127,9 @@ async fn nobody_resumes_over_a_publication_whose_stream_is_gone_again() {
     let first = publish(&mut Client::json(b).await, "h:1", 1).await;
     assert_eq!(client.event().await, publication("h:1", 1, first));
     a.signal(Signal::STOP);
-    let _: u64 = redis.ask(&["DEL", KEY]).await;
-    let _: String = redis.ask(&["FCALL", "tidegate_publish", "1", KEY, "2"]).await;
-    let _: u64 = redis.ask(&["DEL", KEY]).await;
+    let _: u64 = redis.query(&["DEL", KEY]).await;
+    let _: String = redis.query(&["FCALL", "tidegate_publish", "1", KEY, "2"]).await;
+    let _: u64 = redis.query(&["DEL", KEY]).await;
     a.signal(Signal::CONT);
     let gap = client.event().await;
     assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("history_lost")));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::client::Client;
 use testkit::eventually;
-use testkit::node::{Node, outcome, tidegate};
+use testkit::node::{Node, run_to_end, tidegate};
 use testkit::process::Process;
 use testkit::redis::Redis;
 
@@ -29,7 +29,7 @@ impl Stage {
     /// Where the publication stands.
     async fn publish(&mut self, data: u64) -> String {
         let command = json!({"type": "publish", "id": 1, "channel": "h:1", "data": data});
-        let answer = self.client.ask(command).await;
+        let answer = self.client.request(command).await;
         answer["position"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
@@ -150,7 +150,7 @@ async fn since_is_refused_where_there_is_no_history_and_for_several_channels() {
         (&["h:1", "--since", "yesterday"], "a position is two whole numbers"),
     ] {
         let command = ["subscribe", "--set", broker, "--set", RULES];
-        let ended = outcome(tidegate(&[&command, arguments].concat())).await;
+        let ended = run_to_end(tidegate(&[&command, arguments].concat())).await;
         assert_eq!(ended.status.code(), Some(2), "{ended:?}");
         assert!(stderr(&ended).contains(why), "{}", stderr(&ended));
     }

@@ -12,7 +12,7 @@ const RULES: &str = r#"rules=[{ pattern = "h:*", history = { size = 5, age = "1m
 
 #[tokio::test]
 async fn it_reaches_the_nodes_clients_and_prints_the_position() {
-    let node = Node::alone(&[RULES]).await;
+    let node = Node::standalone(&[RULES]).await;
     let (url, name) = (format!("http://{}", node.internal), "h:é%?#");
     let mut client = Client::plain(&node, "h:%C3%A9%25%3F%23").await;
     for (payload, message) in [
@@ -21,7 +21,7 @@ async fn it_reaches_the_nodes_clients_and_prints_the_position() {
     ] {
         let ended = given(&["publish", name, "-", "--http", &url], payload).await;
         assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
-        assert_eq!(client.hears().await, message);
+        assert_eq!(client.receive().await, message);
         let position = String::from_utf8(ended.stdout).expect("text");
         let (epoch, seq) = position.trim_end().split_once('-').expect("a position");
         assert!(epoch.parse::<u64>().is_ok() && seq.parse::<u64>().is_ok(), "{position}");
@@ -34,14 +34,14 @@ async fn it_reaches_the_nodes_clients_and_prints_the_position() {
 
 #[tokio::test]
 async fn the_key_comes_from_the_configuration_or_an_option_and_a_refusal_is_told_in_words() {
-    let node = Node::alone(&[KEY]).await;
+    let node = Node::standalone(&[KEY]).await;
     let mut client = Client::plain(&node, "news").await;
     let url = format!("http://{}", node.internal);
     let publish = ["publish", "news", "x", "--http", &url];
     for key in [&["--set", KEY][..], &["--api-key", "hush-hush"]] {
         let ended = given(&[&publish[..], key].concat(), b"").await;
         assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
-        assert_eq!(client.hears_text().await, "x");
+        assert_eq!(client.receive_text().await, "x");
     }
     for key in [&[][..], &["--api-key", "wrong-key"]] {
         let ended = given(&[&publish[..], key].concat(), b"").await;
@@ -54,7 +54,7 @@ async fn the_key_comes_from_the_configuration_or_an_option_and_a_refusal_is_told
 
 #[tokio::test]
 async fn an_address_of_no_node_is_told_in_one_line() {
-    let node = Node::alone(&[]).await;
+    let node = Node::standalone(&[]).await;
     let (absent, public) = (free_address(), node.public);
     for (url, code, why) in [
         (format!("http://{absent}"), 1, format!("http://{absent}: cannot connect: ")),
@@ -75,7 +75,7 @@ async fn an_address_of_no_node_is_told_in_one_line() {
 #[tokio::test]
 async fn over_tls_the_nodes_certificate_is_checked() {
     let authority = Authority::create();
-    let identity = authority.signs("internal");
+    let identity = authority.issue("internal");
     let tls = [
         format!("internal.tls.cert={}", identity.cert.display()),
         format!("internal.tls.key={}", identity.key.display()),
@@ -83,17 +83,17 @@ async fn over_tls_the_nodes_certificate_is_checked() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, "").expect("it is written");
-    let node = Node::configured(&file, &[&tls[0], &tls[1]]).await;
+    let node = Node::with_config_file(&file, &[&tls[0], &tls[1]]).await;
     let mut client = Client::plain(&node, "news").await;
     let url = format!("https://localhost:{}", node.internal.port());
-    let ca = authority.file().display().to_string();
+    let ca = authority.certificate_file().display().to_string();
     let publish = ["publish", "news", "x", "--http", &url];
     let ended = given(&[&publish[..], &["--ca-file", &ca]].concat(), b"").await;
     assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
-    assert_eq!(client.hears_text().await, "x");
+    assert_eq!(client.receive_text().await, "x");
 
     let other = Authority::create();
-    let ca = other.file().display().to_string();
+    let ca = other.certificate_file().display().to_string();
     let ended = given(&[&publish[..], &["--ca-file", &ca]].concat(), b"").await;
     assert_eq!(ended.status.code(), Some(1), "{}", stderr(&ended));
     assert!(stderr(&ended).contains("certificate"), "{}", stderr(&ended));

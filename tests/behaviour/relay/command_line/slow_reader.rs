@@ -28,7 +28,7 @@ async fn stuck(redis: &Redis) -> Child {
         }
     };
     hears("subscribed to news").await;
-    redis.ask::<()>(&["EVAL", PUBLISH_ALL, "1", "tidegate:news", &COUNT.to_string()]).await;
+    redis.query::<()>(&["EVAL", PUBLISH_ALL, "1", "tidegate:news", &COUNT.to_string()]).await;
     hears("standard output is too slow").await;
     // Nobody reads that either from here on; it has said what it had to say.
     tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });

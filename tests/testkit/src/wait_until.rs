@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Whether it came to be so in time.
-pub async fn until(time: Duration, mut so: impl FnMut() -> bool) -> bool {
+pub async fn wait_until(time: Duration, mut so: impl FnMut() -> bool) -> bool {
     let looking = async {
         while !so() {
             sleep(LOOK_INTERVAL).await;

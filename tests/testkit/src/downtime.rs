@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::log::{Event, Seen};
 
 /// From each close of a client to the confirmation of the last of its `channels` on the next connection.
-pub fn absences(seen: &Seen, channels: usize) -> Vec<Duration> {
+pub fn downtimes(seen: &Seen, channels: usize) -> Vec<Duration> {
     let mut absences = Vec::new();
     let mut away = None;
     for (at, event) in &seen.events {
@@ -57,7 +57,7 @@ mod tests {
         ];
         let events = events.map(|(at, event)| (begun + seconds(at), event));
         let seen = Seen { name: "she".to_owned(), events: events.to_vec() };
-        assert_eq!(absences(&seen, 2), [seconds(3.)]);
+        assert_eq!(downtimes(&seen, 2), [seconds(3.)]);
     }
 
     #[test]

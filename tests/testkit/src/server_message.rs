@@ -7,13 +7,13 @@ use serde::{Deserialize, Deserializer};
 use crate::log::{Position, PublisherNumber};
 
 #[derive(Deserialize)]
-pub struct Push<'a> {
+pub struct ServerMessage<'a> {
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
     pub id: Option<u64>,
     #[serde(borrow)]
     pub channel: Option<Cow<'a, str>>,
-    pub data: Option<Body>,
+    pub data: Option<Payload>,
     #[serde(default, deserialize_with = "position")]
     pub position: Option<Position>,
     pub recovered: Option<bool>,
@@ -31,19 +31,19 @@ pub struct Push<'a> {
 
 /// The payload of every publication here. Padding is not looked at.
 #[derive(Deserialize)]
-pub struct Body {
+pub struct Payload {
     pub p: PublisherNumber,
     pub n: u64,
 }
 
-impl Body {
+impl Payload {
     /// The payload, with `padding` more bytes.
     pub fn text(&self, padding: usize) -> String {
         format!(r#"{{"p":{},"n":{},"pad":"{}"}}"#, self.p, self.n, "x".repeat(padding))
     }
 }
 
-impl<'a> Push<'a> {
+impl<'a> ServerMessage<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }

@@ -16,18 +16,18 @@ use crate::node::Node;
 use crate::{http, soon};
 
 /// On the heap, as it is large.
-pub type Stream = Box<tokio_rustls::client::TlsStream<TcpStream>>;
+pub type TlsStream = Box<tokio_rustls::client::TlsStream<TcpStream>>;
 
 /// Trusts one authority.
 #[derive(Clone)]
-pub struct Trusting {
+pub struct TlsClient {
     roots: RootCertStore,
     versions: Vec<&'static SupportedProtocolVersion>,
     alpn: Vec<Vec<u8>>,
     identity: Option<Identity>,
 }
 
-impl Trusting {
+impl TlsClient {
     pub fn new(authority: &Authority) -> Self {
         let mut roots = RootCertStore::empty();
         let pem = authority.pem();
@@ -37,44 +37,44 @@ impl Trusting {
     }
 
     /// Speaks this version only.
-    pub fn only(mut self, version: &'static SupportedProtocolVersion) -> Self {
+    pub fn with_version(mut self, version: &'static SupportedProtocolVersion) -> Self {
         self.versions = vec![version];
         self
     }
 
-    pub fn offering(mut self, protocols: &[&str]) -> Self {
+    pub fn with_alpn(mut self, protocols: &[&str]) -> Self {
         self.alpn = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         self
     }
 
     /// Shows a certificate when asked for one.
-    pub fn showing(mut self, identity: Identity) -> Self {
+    pub fn with_certificate(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
     }
 
-    pub async fn connect(&self, address: SocketAddr) -> Stream {
+    pub async fn connect(&self, address: SocketAddr) -> TlsStream {
         self.try_connect(address).await.expect("the handshake succeeds")
     }
 
     /// What a server of TLS 1.3 has against a client comes only with the first that is read.
-    pub async fn try_connect(&self, address: SocketAddr) -> std::io::Result<Stream> {
+    pub async fn try_connect(&self, address: SocketAddr) -> std::io::Result<TlsStream> {
         self.handshake(http::connect(address).await).await
     }
 
     /// One whose system takes next to nothing for it.
-    pub async fn narrow(&self, address: SocketAddr) -> Stream {
+    pub async fn connect_with_small_buffer(&self, address: SocketAddr) -> TlsStream {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
         let stream = soon("a connection", socket.connect(address)).await;
         self.handshake(stream.expect("somebody listens")).await.expect("the handshake succeeds")
     }
 
-    pub async fn plain(&self, node: &Node, channel: &str) -> Client<Stream> {
+    pub async fn plain(&self, node: &Node, channel: &str) -> Client<TlsStream> {
         self.open(node, &format!("/ws/{channel}")).await
     }
 
-    pub async fn open(&self, node: &Node, path: &str) -> Client<Stream> {
+    pub async fn open(&self, node: &Node, path: &str) -> Client<TlsStream> {
         let stream = self.connect(node.public).await;
         Client::try_over(stream, node.public, path).await.expect("the upgrade is accepted")
     }
@@ -91,7 +91,7 @@ impl Trusting {
     }
 
     /// Shakes hands on a stream on which something may have been said already.
-    pub async fn handshake(&self, stream: TcpStream) -> std::io::Result<Stream> {
+    pub async fn handshake(&self, stream: TcpStream) -> std::io::Result<TlsStream> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions)
@@ -113,7 +113,7 @@ impl Trusting {
 }
 
 /// The certificate that the other side showed.
-pub fn shown(stream: &Stream) -> CertificateDer<'static> {
+pub fn peer_certificate(stream: &TlsStream) -> CertificateDer<'static> {
     let (_, session) = stream.get_ref();
     session.peer_certificates().expect("it showed one")[0].clone().into_owned()
 }
