@@ -7,6 +7,7 @@ mod protocols;
 mod sizes;
 mod tokens;
 mod tree;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -20,7 +20,8 @@ pub fn tokens(source: &str) -> Vec<Token<'_>> {
     without_tests(all_tokens(source))
 }
 
-fn all_tokens(source: &str) -> Vec<Token<'_>> {
+/// The tokens of `source`, those of tests included.
+pub fn all_tokens(source: &str) -> Vec<Token<'_>> {
     let (mut tokens, mut at, mut line) = (Vec::new(), 0, 1);
     while let Some(next) = source[at..].chars().next() {
         let rest = &source[at..];
