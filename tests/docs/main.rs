@@ -259,14 +259,17 @@ fn labels(exposition: &str, name: &str) -> String {
 }
 
 #[test]
-fn protocol_page_names_every_close_code() {
-    let page = fs::read_to_string(path("docs/PROTOCOL.md")).expect("docs/PROTOCOL.md is there");
+fn close_codes_page_names_every_close_code() {
+    let page = fs::read_to_string(path("docs/protocol/close-codes.md")).expect("the page is there");
     for close in Close::EACH {
         // A close frame's payload begins with its code.
         let frame = Format::Json.close(close).expect("it says why it ends");
         if let Some([high, low]) = frame.get(2..4) {
             let code = u16::from_be_bytes([*high, *low]);
-            assert!(page.contains(&code.to_string()), "docs/PROTOCOL.md does not name {code}");
+            assert!(
+                page.contains(&code.to_string()),
+                "docs/protocol/close-codes.md does not name {code}"
+            );
         }
     }
 }

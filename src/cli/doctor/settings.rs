@@ -16,7 +16,7 @@ const KUBERNETES_GRACE: Duration = Duration::from_secs(30);
 /// The same of systemd.
 const SYSTEMD_GRACE: Duration = Duration::from_secs(90);
 
-/// What closing takes after `drain.delay` and `drain.period`, with some to spare (docs/operating/upgrades.md, "Stopping a
+/// What closing takes after `drain.delay` and `drain.period`, with some to spare (docs/operating/upgrades.md, "Stop a
 /// node").
 const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
