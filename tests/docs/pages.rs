@@ -69,8 +69,7 @@ fn pages() -> BTreeMap<PathBuf, Page> {
             let name = entry.file_name().to_string_lossy().into_owned();
             let file = directory.join(&name);
             let kind = entry.file_type().expect("an entry has a type");
-            if kind.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules"
-            {
+            if kind.is_dir() && ![".git", "target", "node_modules"].contains(&&*name) {
                 directories.push(file);
             } else if kind.is_file() && name.ends_with(".md") {
                 let page = Page::read(&file);
