@@ -1,4 +1,4 @@
-//! Pings find out who is still there.
+//! Pings find connections whose client is gone.
 
 use testkit::client::Client;
 use testkit::eventually;
@@ -7,7 +7,7 @@ use testkit::raw::{FIN, PING, PONG, RawClient, frame, text};
 
 const OFTEN: &str = "session.ping_interval=200ms";
 
-/// The next ping, and what it carries.
+/// Asserts that the next frame is a ping, and returns its payload.
 async fn ping(raw: &mut RawClient) -> Vec<u8> {
     let frame = raw.frame().await;
     assert_eq!(frame.first, FIN | PING, "{frame:?}");
@@ -15,10 +15,10 @@ async fn ping(raw: &mut RawClient) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn pongs_keep_a_connection_alive_and_are_measured() {
+async fn pongs_keep_a_connection_open_and_their_round_trip_is_measured() {
     let node = Node::standalone(&[OFTEN, "session.pong_timeout=2s"]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
-    // Longer than the timeout together.
+    // Together longer than the timeout.
     for _ in 0..15 {
         let payload = ping(&mut raw).await;
         raw.send(frame(FIN | PONG, &payload)).await;
@@ -28,7 +28,7 @@ async fn pongs_keep_a_connection_alive_and_are_measured() {
 }
 
 #[tokio::test]
-async fn any_frame_counts_as_life() {
+async fn any_frame_from_the_client_keeps_a_connection_open() {
     let node = Node::standalone(&[OFTEN, "session.pong_timeout=2s"]).await;
     let mut raw = RawClient::open(&node, "/ws/news?echo=false").await;
     for _ in 0..15 {
@@ -40,7 +40,7 @@ async fn any_frame_counts_as_life() {
 }
 
 #[tokio::test]
-async fn silence_is_closed_with_4009() {
+async fn a_connection_that_sends_nothing_after_a_ping_is_closed_with_4009() {
     let node = Node::standalone(&[OFTEN, "session.pong_timeout=300ms"]).await;
     for path in ["/ws/news", "/ws"] {
         let mut raw = RawClient::open(&node, path).await;
@@ -55,15 +55,15 @@ async fn silence_is_closed_with_4009() {
 }
 
 #[tokio::test]
-async fn a_library_that_answers_pings_stays_for_long() {
+async fn a_client_library_that_answers_pings_stays_connected() {
     let node = Node::standalone(&["session.ping_interval=100ms", "session.pong_timeout=2s"]).await;
     let mut client = Client::plain(&node, "news").await;
-    let mut listening = tokio::spawn(async move { client.receive_text().await });
-    let answered = async || {
-        let seen = node.metric("tidegate_ping_rtt_seconds_count").await;
-        (seen >= 25. || listening.is_finished()).then_some(())
+    let mut receiving = tokio::spawn(async move { client.receive_text().await });
+    let are_measured = async || {
+        let count = node.metric("tidegate_ping_rtt_seconds_count").await;
+        (count >= 25. || receiving.is_finished()).then_some(())
     };
-    eventually("25 pongs", answered).await;
-    node.post("/api/publish/news", &[], b"still here?").await;
-    assert_eq!((&mut listening).await.expect("it stays"), "still here?");
+    eventually("25 pongs", are_measured).await;
+    node.post("/api/publish/news", &[], b"after 25 pings").await;
+    assert_eq!((&mut receiving).await.expect("the client stays connected"), "after 25 pings");
 }

@@ -1,19 +1,18 @@
-//! What was published before: where a publication stands, coming back without losing any, and
-//! reading what there was.
+//! Channel history: positions of publications, resuming without loss, and the `history` command.
 
-mod at_random;
 mod commands;
-mod crowd;
 mod forced_failover;
-mod forgotten;
 mod idempotency;
-mod neighbours;
 mod on_redis;
 mod plain;
 mod positions;
-mod resuming;
+mod random_disconnects;
+mod resume;
+mod shared_functions;
+mod simultaneous_resumes;
 mod slow_consumer;
 mod toggling;
+mod unrecoverable_positions;
 
 use std::fmt;
 
@@ -23,13 +22,13 @@ use testkit::client::Client;
 /// Channels `h:…` keep their last 50 publications, all others none.
 const RULES: &str = r#"rules=[{pattern="h:*",history={size=50,age="10m"}},{pattern="**"}]"#;
 
-/// The same, long enough for whoever is away for a while.
+/// The same with 5000 publications, enough for clients that are disconnected for a while.
 const LONG: &str = r#"rules=[{pattern="h:*",history={size=5000,age="10m"}},{pattern="**"}]"#;
 
-/// What a history may keep beyond its size.
+/// The most publications that a history may keep beyond its size.
 const SIZE_SLACK: u64 = 100;
 
-/// Where a publication stands, as a client reads it.
+/// The position of a publication, as a client reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Position {
     epoch: u64,
@@ -47,7 +46,7 @@ impl Position {
         Self { epoch: epoch.parse().expect("an epoch"), seq: seq.parse().expect("a seq") }
     }
 
-    /// So many publications later.
+    /// The position `count` publications later.
     fn plus(self, count: u64) -> Self {
         Self { seq: self.seq + count, ..self }
     }
@@ -59,7 +58,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Publishes on a channel with history; where the publication stands.
+/// Publishes on a channel with history, and returns the position.
 async fn publish(client: &mut Client, channel: &str, data: impl Into<Value>) -> Position {
     let data = data.into();
     let command = json!({"type": "publish", "id": 2, "channel": channel, "data": data});
@@ -68,7 +67,7 @@ async fn publish(client: &mut Client, channel: &str, data: impl Into<Value>) -> 
     Position::of(&answer)
 }
 
-/// Publishes these numbers; where the last one stands.
+/// Publishes these numbers, and returns the last one's position.
 async fn publish_all(
     client: &mut Client,
     channel: &str,
@@ -81,7 +80,7 @@ async fn publish_all(
     last.expect("at least one number")
 }
 
-/// Subscribes; where the channel stands.
+/// Subscribes, and returns the channel's position.
 async fn subscribe(client: &mut Client, channel: &str) -> Position {
     let answer = client.request(json!({"type": "subscribe", "id": 1, "channel": channel})).await;
     let position = Position::of(&answer);
@@ -92,7 +91,7 @@ async fn subscribe(client: &mut Client, channel: &str) -> Position {
     position
 }
 
-/// Subscribes to go on from a position. The next event is the answer.
+/// Subscribes with `since`, and returns the next event, which is the answer.
 async fn resume(client: &mut Client, channel: &str, since: Position) -> Value {
     let since = since.to_string();
     client
@@ -101,7 +100,7 @@ async fn resume(client: &mut Client, channel: &str, since: Position) -> Value {
     client.event().await
 }
 
-/// The answer to [`resume`].
+/// The expected answer to [`resume`].
 fn subscribed(channel: &str, position: Position, recovered: bool) -> Value {
     json!({
         "type": "subscribed", "id": 1, "channel": channel, "position": position.to_string(),
@@ -109,7 +108,7 @@ fn subscribed(channel: &str, position: Position, recovered: bool) -> Value {
     })
 }
 
-/// What a json client hears of a payload that is JSON.
+/// The expected event for a JSON payload.
 fn publication(channel: &str, data: impl Into<Value>, position: Position) -> Value {
     json!({
         "type": "publication", "channel": channel, "data": data.into(),

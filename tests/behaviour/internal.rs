@@ -1,4 +1,4 @@
-//! The internal listener: metrics, readiness, what is hot.
+//! The internal listener: metrics, readiness, and the busiest channels.
 
 mod callers;
 mod readiness;
@@ -12,7 +12,7 @@ use testkit::node::Node;
 use testkit::redis::Redis;
 use tokio::io::AsyncWriteExt;
 
-/// Every metric of the contract that there is something to count for so far.
+/// The metrics that every node exports.
 const METRICS: [&str; 35] = [
     "connections",
     "connections_opened_total",
@@ -59,7 +59,7 @@ fn full_name(metric: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_metric_is_there_from_the_start_at_zero() {
+async fn every_metric_is_exported_from_the_start_with_value_zero() {
     let node = Node::standalone(&[]).await;
     let response = node.get("/metrics").await;
     assert!(response.header("content-type").expect("a type").starts_with("text/plain"));
@@ -77,7 +77,7 @@ async fn every_metric_is_there_from_the_start_at_zero() {
         };
         match metric {
             "broker_up" | "build_info" => assert_eq!(value, 1., "{name}"),
-            // A node measures that from its first moment on.
+            // A node measures this from its start.
             "event_loop_lag_seconds" => {}
             it if it.starts_with("process_") => {}
             _ => assert_eq!(value, 0., "{name}"),
@@ -86,7 +86,7 @@ async fn every_metric_is_there_from_the_start_at_zero() {
 }
 
 #[tokio::test]
-async fn labels_are_there_from_the_start() {
+async fn labelled_metrics_are_exported_from_the_start_with_value_zero() {
     let node = Node::standalone(&[]).await;
     for sample in [
         r#"connections{protocol="plain",transport="websocket"}"#,
@@ -106,7 +106,7 @@ async fn labels_are_there_from_the_start() {
 }
 
 #[tokio::test]
-async fn what_happens_is_counted() {
+async fn connections_and_publications_are_counted_without_new_series() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let before = series(&node).await;
@@ -141,14 +141,14 @@ async fn what_happens_is_counted() {
     assert!(node.metric("tidegate_received_bytes_total").await > 0.);
     assert!(node.metric("tidegate_sent_bytes_total").await > 0.);
     let text = node.get("/metrics").await.text();
-    assert!(!text.contains("secret-channel"), "no label carries a channel's name");
+    assert!(!text.contains("secret-channel"), "a label carries a channel's name");
 
     plain.close().await;
     drop(json);
     node.wait_for_metric("tidegate_connections", 0.).await;
     node.wait_for_metric("tidegate_connections_closed_total", 2.).await;
     node.wait_for_metric("tidegate_subscriptions", 0.).await;
-    assert_eq!(series(&node).await, before, "no series came or went with what happened");
+    assert_eq!(series(&node).await, before, "the set of series changed");
 }
 
 /// The names of all samples, with their labels.
@@ -159,7 +159,7 @@ async fn series(node: &Node) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn prometheus_own_tool_finds_no_fault() {
+async fn promtool_finds_no_fault_in_the_metrics() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::plain(&node, "news").await;
     client.send("something to count").await;
@@ -175,12 +175,12 @@ async fn prometheus_own_tool_finds_no_fault() {
     stdin.write_all(&metrics).await.expect("promtool reads");
     drop(stdin);
     let ended = promtool.wait_with_output().await.expect("promtool ends");
-    let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
-    assert!(ended.status.success() && said.is_empty(), "{}: {said}", ended.status);
+    let output = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+    assert!(ended.status.success() && output.is_empty(), "{}: {output}", ended.status);
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_are_refused_as_json() {
+async fn unknown_paths_and_methods_are_refused_with_json_errors() {
     let node = Node::standalone(&[]).await;
     for path in ["/", "/ws/news", "/api", "/api/", "/nothing"] {
         let response = node.get(path).await;

@@ -1,6 +1,6 @@
 //! The json protocol: one JSON object a text frame.
 
 mod commands;
-mod endings;
 mod errors;
+mod fatal_errors;
 mod pipelined;

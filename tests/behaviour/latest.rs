@@ -1,12 +1,15 @@
-//! A channel whose delivery is `latest`: who stops reading keeps its connection, and hears the newest
-//! when it reads again.
+//! Channels with `delivery = "latest"`: a subscriber that stops reading stays connected, and receives the newest
+//! publication when it reads again.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
 use testkit::fleet::{Broker, for_simple_brokers};
 use testkit::raw::{RawClient, text};
 
-for_simple_brokers!(who_stops_reading_later_hears_the_newest, who_keeps_up_hears_every_one,);
+for_simple_brokers!(
+    a_latest_subscriber_that_stops_reading_receives_the_newest_when_it_resumes,
+    a_latest_subscriber_that_keeps_up_receives_every_publication,
+);
 
 const RULES: &str = r#"rules=[{pattern="price:*",delivery="latest"},{pattern="**"}]"#;
 const SKIPPED: &str = "tidegate_publications_skipped_total";
@@ -17,7 +20,9 @@ const PUBLICATIONS_MAX: u64 = 4000;
 
 const PAYLOAD_BYTES: usize = 16 << 10;
 
-async fn who_stops_reading_later_hears_the_newest(broker: Broker) {
+async fn a_latest_subscriber_that_stops_reading_receives_the_newest_when_it_resumes(
+    broker: Broker,
+) {
     let fleet = broker.fleet(&[RULES, "session.queue_bytes_max=64KiB"]).await;
     let [a, b] = fleet.nodes();
     let mut slow = RawClient::with_small_buffer(a, "/ws").await;
@@ -32,7 +37,7 @@ async fn who_stops_reading_later_hears_the_newest(broker: Broker) {
             sent += 1;
             publisher.publish("price:1", json!([sent, filler])).await;
         }
-        assert!(sent < PUBLICATIONS_MAX, "nothing has been skipped");
+        assert!(sent < PUBLICATIONS_MAX, "no publication was skipped");
     }
 
     let mut last = 0;
@@ -49,7 +54,7 @@ async fn who_stops_reading_later_hears_the_newest(broker: Broker) {
     a.wait_for_metric("tidegate_outbound_queue_bytes", 0.).await;
 }
 
-async fn who_keeps_up_hears_every_one(broker: Broker) {
+async fn a_latest_subscriber_that_keeps_up_receives_every_publication(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut subscriber = Client::subscribed(a, "price:1").await;

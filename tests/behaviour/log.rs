@@ -1,4 +1,4 @@
-//! What a node does when its log, a file or a name server does not answer: it serves on.
+//! A node keeps serving while its log is not read or its configuration file cannot be read.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -15,8 +15,8 @@ use testkit::{eventually, soon};
 
 const DROPPED: &str = "tidegate_log_lines_dropped_total";
 
-/// Makes a node log more than there is room for while standard error is not read.
-async fn log_is_full(node: &Node) {
+/// Stops reading standard error, and makes the node log until it drops lines.
+async fn fill_log(node: &Node) {
     node.process.pause_stderr(true);
     let mut raw = RawClient::connect(node).await;
     eventually("log lines to be dropped", async || {
@@ -32,10 +32,10 @@ async fn log_is_full(node: &Node) {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_holds_no_node_up() {
+async fn a_node_whose_log_is_not_read_keeps_serving_and_counts_dropped_lines() {
     let node = Node::standalone(&["telemetry.log_level=trace"]).await;
     assert_eq!(node.metric(DROPPED).await, 0.);
-    log_is_full(&node).await;
+    fill_log(&node).await;
     assert_eq!(node.get("/healthz").await.status, 200);
     let mut clients = Vec::new();
     for _ in 0..17 {
@@ -45,33 +45,33 @@ async fn a_log_that_nobody_reads_holds_no_node_up() {
         clients.push(client);
     }
     node.process.pause_stderr(false);
-    let told = eventually("the node to tell what it dropped", async || {
-        let told: Vec<Value> = node
+    let reports = eventually("the node to report the dropped lines", async || {
+        let reports: Vec<Value> = node
             .process
             .stderr()
             .iter()
             .filter(|line| line.contains("log lines were dropped"))
-            .map(|line| serde_json::from_str(line).expect("it is a line as the others"))
+            .map(|line| serde_json::from_str(line).expect("a JSON line like the others"))
             .collect();
-        (!told.is_empty()).then_some(told)
+        (!reports.is_empty()).then_some(reports)
     })
     .await;
-    assert_eq!(told.len(), 1, "in one line: {told:?}");
-    assert_eq!(told[0]["lines"].as_f64(), Some(node.metric(DROPPED).await));
+    assert_eq!(reports.len(), 1, "one line: {reports:?}");
+    assert_eq!(reports[0]["lines"].as_f64(), Some(node.metric(DROPPED).await));
     node.signal(Signal::HUP);
-    eventually("the log to go on", async || {
+    eventually("the log to continue", async || {
         node.process.stderr().iter().any(|line| line.contains("SIGHUP")).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_node_whose_log_nobody_reads_drains_and_ends_in_time() {
+async fn a_node_whose_log_is_not_read_drains_and_exits_in_time() {
     let mut node =
         Node::standalone(&["telemetry.log_level=trace", "drain.delay=0s", "drain.period=100ms"])
             .await;
     let mut client = Client::plain(&node, "news").await;
-    log_is_full(&node).await;
+    fill_log(&node).await;
     node.signal(Signal::TERM);
     assert_eq!(u16::from(client.receive_close().await.code), 1012);
     drop(client);
@@ -79,7 +79,7 @@ async fn a_node_whose_log_nobody_reads_drains_and_ends_in_time() {
 }
 
 #[tokio::test]
-async fn a_configuration_error_is_no_reason_to_wait_for_ever() {
+async fn a_node_with_a_configuration_fault_exits_though_its_log_is_not_read() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fill(&mut writer);
     let mut command = tidegate(&["serve", "--set", "no.such=key"]);
@@ -91,7 +91,7 @@ async fn a_configuration_error_is_no_reason_to_wait_for_ever() {
 }
 
 #[tokio::test]
-async fn the_last_lines_are_written_before_it_ends() {
+async fn a_node_writes_its_last_log_lines_before_it_exits() {
     let faulty = run_to_end(tidegate(&["serve", "--set", "no.such=key"])).await;
     assert!(String::from_utf8_lossy(&faulty.stderr).contains("no.such"));
     let ended = |node: Node, last: &'static str| async move {
@@ -113,16 +113,16 @@ async fn the_last_lines_are_written_before_it_ends() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_to_its_end_holds_up_only_the_reload() {
+async fn a_configuration_file_whose_read_blocks_delays_only_the_reload() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, "[drain]\ndelay = \"0s\"\nperiod = \"100ms\"\n").unwrap();
     let mut node = Node::with_one_worker(&file).await;
     node.wait_until_ready().await;
     let mut client = Client::json(&node).await;
-    // Reading a pipe waits for its other end, as reading a file waits for a server that is away.
+    // Reading a pipe blocks until the other end writes, as reading a file blocks while its file server is unreachable.
     let pipe = directory.path().join("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is installed");
     assert!(made.success());
     std::fs::rename(&pipe, &file).unwrap();
     let held = eventually("the node to read the file", async || write_end(&file)).await;
@@ -136,7 +136,7 @@ async fn a_file_that_cannot_be_read_to_its_end_holds_up_only_the_reload() {
     drop(held);
 }
 
-/// Of a pipe that somebody reads.
+/// The write end of the pipe. None: no process reads it.
 fn write_end(pipe: &std::path::Path) -> Option<File> {
     let opened = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(pipe);
     match opened {
@@ -148,13 +148,16 @@ fn write_end(pipe: &std::path::Path) -> Option<File> {
 
 const O_NONBLOCK: i32 = 0o4000;
 
-/// Writes until there is no room.
+/// Writes until the pipe is full.
 fn fill(pipe: &mut std::io::PipeWriter) {
     // A second description of the same pipe, so that the child's own is blocking.
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
-    let mut other =
-        OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path).expect("it opens again");
+    let mut other = OpenOptions::new()
+        .write(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path)
+        .expect("the pipe opens a second time");
     loop {
         match other.write(&[b'.'; 1]) {
             Ok(_) => {}

@@ -1,8 +1,7 @@
-//! What users, services and operators can rely on, asked of real nodes and a real Redis.
+//! The behaviour that users, services and operators can rely on, tested with real nodes and a real Redis.
 //!
-//! Each module is a part of the contract. Nothing here knows the node's insides: it is started as a
-//! process, and spoken to through its sockets, its arguments and its signals. Only [`rules`] asks the library, what a pattern
-//! is in Lua, as that is for Redis.
+//! Each module covers a part of the contract. The tests do not use the node's internals: they start it as a process and
+//! use its sockets, arguments and signals. Only [`rules`] calls the library, to compare patterns in Rust and Lua.
 
 mod access;
 mod cluster;

@@ -1,4 +1,4 @@
-//! Redis over TLS: one server, sentinels, a cluster; and what is wrong is said.
+//! Redis over TLS: one server, sentinels and a cluster; and the reasons that nodes report when it fails.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -33,12 +33,12 @@ impl Server {
     }
 }
 
-fn trusting(authority: &Authority) -> String {
+fn ca_file_setting(authority: &Authority) -> String {
     format!("broker.ca_file={}", authority.certificate_file().display())
 }
 
-/// Why a node is not ready, once it is known.
-async fn reason(node: &Node, part: &str) {
+/// Waits until `/readyz` reports a reason that contains this text.
+async fn is_unready_because(node: &Node, part: &str) {
     eventually(&format!("a reason with {part:?}"), async || {
         let answer = node.get("/readyz").await;
         assert_eq!(answer.status, 503, "{}", answer.text());
@@ -48,13 +48,13 @@ async fn reason(node: &Node, part: &str) {
 }
 
 #[tokio::test]
-async fn everything_works_through_tls() {
+async fn relaying_history_and_resubscribing_work_with_redis_over_tls() {
     let authority = Authority::create();
     let server = Server::start(&authority).await;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, RULES).expect("the rules are written");
-    let (url, trust) = (format!("broker.url={}", server.url()), trusting(&authority));
+    let (url, trust) = (format!("broker.url={}", server.url()), ca_file_setting(&authority));
     let settings = [url.as_str(), &trust];
     let nodes = [
         Node::with_config_file(&file, &settings).await,
@@ -69,10 +69,10 @@ async fn everything_works_through_tls() {
         here.publish("news", number.into()).await;
         assert_eq!(there.event().await, publication("news", number));
     }
-    server.redis.publish("news", "\"of a service\"").await;
-    assert_eq!(there.event().await, publication("news", "of a service"));
+    server.redis.publish("news", "\"service\"").await;
+    assert_eq!(there.event().await, publication("news", "service"));
 
-    // Far beyond what TLS takes at a time, both ways.
+    // Larger than a TLS record, in both directions.
     let large = "x".repeat(60_000);
     here.publish("news", large.clone().into()).await;
     assert_eq!(there.event().await, publication("news", large));
@@ -95,10 +95,10 @@ async fn everything_works_through_tls() {
 }
 
 #[tokio::test]
-async fn the_command_line_speaks_tls() {
+async fn publish_and_subscribe_commands_work_with_redis_over_tls() {
     let authority = Authority::create();
     let server = Server::start(&authority).await;
-    let (url, trust) = (format!("broker.url={}", server.url()), trusting(&authority));
+    let (url, trust) = (format!("broker.url={}", server.url()), ca_file_setting(&authority));
     let settings = ["--set", &url, "--set", &trust];
     let command = tidegate(&[&["subscribe", "news"][..], &settings].concat());
     let mut subscribe = Process::spawn("tidegate subscribe", command);
@@ -116,11 +116,12 @@ async fn the_command_line_speaks_tls() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_trusted_is_not_used_and_the_reason_is_said() {
+async fn a_redis_with_an_untrusted_certificate_is_refused_and_the_reason_reported() {
     let (authority, other) = (Authority::create(), Authority::create());
     let server = Server::start(&authority).await;
-    let node = Node::start_at(&server.url(), &[&trusting(&other)]).await;
-    reason(&node, "its certificate is not trusted: no authority that is trusted here").await;
+    let node = Node::start_at(&server.url(), &[&ca_file_setting(&other)]).await;
+    is_unready_because(&node, "its certificate is not trusted: no authority that is trusted here")
+        .await;
     let logged = || node.process.stderr().join("\n").contains("its certificate is not trusted");
     eventually("the reason to be logged", async || logged().then_some(())).await;
 
@@ -131,16 +132,16 @@ async fn a_server_that_is_not_trusted_is_not_used_and_the_reason_is_said() {
         "--set",
         &format!("broker.url={}", server.url()),
         "--set",
-        &trusting(&other),
+        &ca_file_setting(&other),
     ]))
     .await;
     assert_eq!(ended.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(said.contains("its certificate is not trusted"), "{said}");
+    let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(errors.contains("its certificate is not trusted"), "{errors}");
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_host_is_not_trusted() {
+async fn a_redis_with_a_certificate_for_another_host_is_refused() {
     let authority = Authority::create();
     let identity = authority.issue_for("elsewhere", &["redis.example"]);
     let (mut redis, encrypted) = Redis::stopped_with_tls(
@@ -153,20 +154,22 @@ async fn a_certificate_for_another_host_is_not_trusted() {
         ],
     );
     redis.run().await;
-    let node = Node::start_at(&format!("rediss://{encrypted}"), &[&trusting(&authority)]).await;
-    reason(&node, "not valid for name").await;
+    let node =
+        Node::start_at(&format!("rediss://{encrypted}"), &[&ca_file_setting(&authority)]).await;
+    is_unready_because(&node, "not valid for name").await;
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_not_used() {
+async fn a_redis_without_tls_is_refused_on_a_rediss_url() {
     let (authority, redis) = (Authority::create(), Redis::start().await);
     let node =
-        Node::start_at(&format!("rediss://{}", redis.address), &[&trusting(&authority)]).await;
-    reason(&node, "does not speak TLS on this port").await;
+        Node::start_at(&format!("rediss://{}", redis.address), &[&ca_file_setting(&authority)])
+            .await;
+    is_unready_because(&node, "does not speak TLS on this port").await;
 }
 
 #[tokio::test]
-async fn authorities_that_cannot_be_used_are_faults() {
+async fn an_unusable_broker_ca_file_is_a_configuration_fault() {
     let authority = Authority::create();
     for (url, ca_file, part) in [
         ("rediss://127.0.0.1", "/nowhere/ca.pem", "No such file"),
@@ -179,24 +182,24 @@ async fn authorities_that_cannot_be_used_are_faults() {
     ] {
         let (url, ca_file) = (format!("broker.url={url}"), format!("broker.ca_file={ca_file}"));
         let ended = run_to_end(tidegate(&["check", "--set", &url, "--set", &ca_file])).await;
-        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert_eq!(ended.status.code(), Some(2), "{said}");
-        assert!(said.contains("broker.ca_file") && said.contains(part), "{said}");
+        let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(2), "{errors}");
+        assert!(errors.contains("broker.ca_file") && errors.contains(part), "{errors}");
     }
 }
 
 #[tokio::test]
-async fn a_cluster_is_asked_published_to_and_heard_through_tls() {
+async fn a_cluster_over_tls_relays_the_channels_of_all_masters() {
     let authority = Authority::create();
     let cluster = Cluster::with_tls(&authority).await;
     assert!(cluster.url().starts_with("rediss+cluster://"));
-    let (url, trust) = (cluster.url(), trusting(&authority));
+    let (url, trust) = (cluster.url(), ca_file_setting(&authority));
     let nodes = [Node::start_at(&url, &[&trust]).await, Node::start_at(&url, &[&trust]).await];
     nodes[0].wait_until_ready().await;
     nodes[1].wait_until_ready().await;
     let mut here = Client::json(&nodes[0]).await;
     let mut there = Client::json(&nodes[1]).await;
-    // Enough names for every master to have some.
+    // Enough channels that every master has some.
     for number in 0..12 {
         let channel = format!("room:{number}");
         there.subscribe(&channel).await;
@@ -208,7 +211,7 @@ async fn a_cluster_is_asked_published_to_and_heard_through_tls() {
 }
 
 #[tokio::test]
-async fn sentinels_are_asked_through_tls() {
+async fn a_node_finds_its_master_through_sentinels_over_tls() {
     let authority = Authority::create();
     let server = Server::start(&authority).await;
     let identity = authority.issue("sentinel");
@@ -233,7 +236,7 @@ async fn sentinels_are_asked_through_tls() {
     let _sentinel = Process::spawn("redis-sentinel", command);
 
     let url = format!("rediss+sentinel://{sentinel}/main");
-    let node = Node::start_at(&url, &[&trusting(&authority)]).await;
+    let node = Node::start_at(&url, &[&ca_file_setting(&authority)]).await;
     node.wait_until_ready().await;
     let mut client = Client::subscribed(&node, "news").await;
     client.publish("news", 1.into()).await;

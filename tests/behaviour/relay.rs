@@ -1,10 +1,10 @@
-//! What one client sends, and what services publish, reaches every subscriber as it is.
+//! Publications of clients and services reach every subscriber unchanged.
 
 mod api;
-mod claims;
 mod command_line;
 mod envelope;
 mod memory;
 mod order;
 mod plain;
 mod service;
+mod subscriptions;

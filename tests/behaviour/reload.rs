@@ -1,7 +1,7 @@
-//! New settings for a node that runs.
+//! Reloading the configuration of a running node.
 
 mod history;
-mod widened;
+mod wider_access;
 
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ impl File {
         node
     }
 
-    /// Writes it and has the node read it.
+    /// Writes the file, sends SIGHUP, and waits until the node counts a reload with this outcome.
     async fn reload(&self, node: &Node, content: &str, outcome: &str) {
         let metric = format!("tidegate_config_reloads_total{{outcome=\"{outcome}\"}}");
         let before = node.metric(&metric).await;
@@ -54,13 +54,13 @@ fn rules(list: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_new_rules_no_longer_allow_ends_and_what_they_allow_begins() {
+async fn reloaded_rules_end_forbidden_subscriptions_and_allow_new_ones() {
     let file = File::new(&rules(r#"{ pattern = "old" }, { pattern = "both" }"#));
     let node = file.node(&[]).await;
     let mut json = Client::subscribed(&node, "old").await;
     json.subscribe("both").await;
     let mut plain = Client::plain(&node, "old").await;
-    let mut stays = Client::plain(&node, "both").await;
+    let mut unaffected = Client::plain(&node, "both").await;
     let refused = json!({"type": "subscribe", "id": 5, "channel": "new"});
     assert_eq!(json.request(refused).await["code"], "forbidden");
     file.reload(&node, &rules(r#"{ pattern = "new" }, { pattern = "both" }"#), "taken_up").await;
@@ -71,18 +71,18 @@ async fn what_new_rules_no_longer_allow_ends_and_what_they_allow_begins() {
     json.subscribe("new").await;
     json.publish("both", json!("still here")).await;
     assert_eq!(json.event().await, publication("both", "still here"));
-    assert_eq!(stays.receive_text().await, "\"still here\"");
+    assert_eq!(unaffected.receive_text().await, "\"still here\"");
 }
 
 #[tokio::test]
-async fn a_bad_configuration_is_refused_with_its_faults_and_the_old_goes_on() {
+async fn an_invalid_configuration_is_refused_with_its_faults_and_the_old_stays_in_use() {
     let file = File::new(&rules(r#"{ pattern = "old" }"#));
     let node = file.node(&[]).await;
     let mut client = Client::subscribed(&node, "old").await;
     for bad in [
         "rules = [{ patern = \"new\" }]",
         "[session]\nchannels_max = 0",
-        "no toml at all",
+        "invalid toml",
         "[internal]\napi_key = \"hunter2",
     ] {
         file.reload(&node, bad, "refused").await;
@@ -96,14 +96,13 @@ async fn a_bad_configuration_is_refused_with_its_faults_and_the_old_goes_on() {
     client.publish("old", json!(1)).await;
     assert_eq!(client.event().await, publication("old", 1));
     node.wait_until_ready().await;
-    // As it was, it is a good one.
+    // The original file is valid again.
     file.write(&rules(r#"{ pattern = "old" }"#));
     node.wait_for_metric("tidegate_config_refused", 0.0).await;
 }
 
 #[tokio::test]
-async fn a_changed_file_is_taken_up_without_a_signal_and_a_restart_is_asked_for_where_it_takes_one()
-{
+async fn a_changed_file_is_loaded_without_a_signal_and_the_log_names_keys_that_need_a_restart() {
     let file = File::new("[limits]\npublications_per_second = 1000\n");
     let node = file.node(&[]).await;
     file.write("[limits]\npublications_per_second = 1\n[session]\nchannels_max = 7\n");
@@ -118,7 +117,7 @@ async fn a_changed_file_is_taken_up_without_a_signal_and_a_restart_is_asked_for_
 }
 
 #[tokio::test]
-async fn keys_are_rotated_without_dropping_anyone() {
+async fn rotating_keys_closes_no_connection_and_ends_the_old_keys_validity() {
     const NEXT: &str = "the next secret, of thirty-two bytes";
     let keys = |secrets: &[&str]| {
         let keys = secrets.iter().map(|it| format!(r#"{{ alg = "HS256", secret = "{it}" }}"#));
@@ -131,8 +130,8 @@ async fn keys_are_rotated_without_dropping_anyone() {
     let mut early = Client::open(&node, &format!("/ws/a?token={old}")).await;
     file.reload(&node, &keys(&[SECRET, NEXT]), "taken_up").await;
     let mut client = Client::open(&node, &format!("/ws/a?token={new}")).await;
-    client.send("by the new key").await;
-    assert_eq!(early.receive_text().await, "by the new key");
+    client.send("with the new key").await;
+    assert_eq!(early.receive_text().await, "with the new key");
     file.reload(&node, &keys(&[NEXT]), "taken_up").await;
     let mut late = Client::open(&node, &format!("/ws/a?token={old}")).await;
     assert_eq!(u16::from(late.receive_close().await.code), 4001);
@@ -141,7 +140,7 @@ async fn keys_are_rotated_without_dropping_anyone() {
 }
 
 #[tokio::test]
-async fn a_key_file_that_changes_is_read_again() {
+async fn a_changed_key_file_is_loaded_without_a_signal() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secret = directory.path().join("secret");
     std::fs::write(&secret, "a first secret, long enough for all").expect("it is written");
@@ -155,7 +154,7 @@ async fn a_key_file_that_changes_is_read_again() {
 }
 
 #[tokio::test]
-async fn origins_and_the_log_level_change_too() {
+async fn a_reload_changes_origins_and_the_log_level() {
     let file = File::new("[server]\norigins = [\"one.example\"]\n");
     let node = file.node(&[]).await;
     let status = async |origin: &str| {
@@ -174,18 +173,18 @@ async fn origins_and_the_log_level_change_too() {
 }
 
 #[tokio::test]
-async fn a_token_s_sessions_stay_when_nothing_of_theirs_changes() {
+async fn a_reload_that_changes_no_access_keeps_authenticated_sessions() {
     let file = File::new("[limits]\nconnections_per_user = 5\n");
     let node = file.node(&[KEYS]).await;
     let token = token::for_user("u1", &["a"]);
     let mut client = Client::open(&node, &format!("/ws/a?token={token}")).await;
     file.reload(&node, "[limits]\nconnections_per_user = 6\n", "taken_up").await;
-    client.send("here").await;
-    assert_eq!(client.receive_text().await, "here");
+    client.send("still here").await;
+    assert_eq!(client.receive_text().await, "still here");
 }
 
 #[tokio::test]
-async fn a_subscription_that_waits_while_the_rules_change_is_checked_once_more() {
+async fn a_subscription_that_waits_during_a_reload_is_checked_against_the_new_rules() {
     let history = r#"history = { size = 10, age = "1m" }"#;
     let file = File::new(&rules(&format!(r#"{{ pattern = "a", {history} }}"#)));
     let node = file.node(&[]).await;
@@ -193,7 +192,7 @@ async fn a_subscription_that_waits_while_the_rules_change_is_checked_once_more()
     let published = json!({"type": "publish", "id": 1, "channel": "a", "data": 1});
     let position = client.request(published).await["position"].as_str().expect("one").to_owned();
     let (epoch, _) = position.split_once('-').expect("a position");
-    // Ahead of where the channel is: the node waits for it to come there.
+    // A position ahead of the channel's last one: the node waits until the channel reaches it.
     let since = format!("{epoch}-100");
     let command = json!({"type": "subscribe", "id": 2, "channel": "a", "since": since});
     client.send_command(command).await;
@@ -205,20 +204,24 @@ async fn a_subscription_that_waits_while_the_rules_change_is_checked_once_more()
 }
 
 #[tokio::test]
-async fn a_file_that_was_cut_short_opens_nothing() {
-    let guarded = format!(
+async fn a_truncated_file_without_keys_is_refused_and_access_stays_restricted() {
+    let restricted = format!(
         "[auth]\nkeys = [{{ alg = \"HS256\", secret = \"{SECRET}\" }}]\n\
          [internal]\napi_key = \"0123456789abcdef\"\n"
     );
-    let file = File::new(&guarded);
+    let file = File::new(&restricted);
     let node = file.node(&[]).await;
-    for short in ["", "\n", "demo = true\n", "[auth]\nkeys = []\n"] {
-        file.reload(&node, short, "refused").await;
-        let mut stranger = Client::open(&node, "/ws/a").await;
-        assert_eq!(u16::from(stranger.receive_close().await.code), 4001, "{short:?}");
-        assert_eq!(node.post("/api/disconnect?user=u1", &[], b"").await.status, 401, "{short:?}");
+    for truncated in ["", "\n", "demo = true\n", "[auth]\nkeys = []\n"] {
+        file.reload(&node, truncated, "refused").await;
+        let mut anonymous = Client::open(&node, "/ws/a").await;
+        assert_eq!(u16::from(anonymous.receive_close().await.code), 4001, "{truncated:?}");
+        assert_eq!(
+            node.post("/api/disconnect?user=u1", &[], b"").await.status,
+            401,
+            "{truncated:?}"
+        );
     }
-    // Said in so many words, it is meant.
+    // `auth.mode = "none"` written out is intended.
     let open = "[auth]\nmode = \"none\"\n[internal]\napi_key = \"0123456789abcdef\"\n";
     file.reload(&node, open, "taken_up").await;
     let mut anyone = Client::plain(&node, "a").await;
@@ -227,7 +230,7 @@ async fn a_file_that_was_cut_short_opens_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_refused_is_taken_up_when_what_it_lacked_is_there() {
+async fn a_refused_configuration_is_loaded_once_its_fault_is_removed() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secret = directory.path().join("secret");
     let file = File::new("");
@@ -243,7 +246,7 @@ async fn what_was_refused_is_taken_up_when_what_it_lacked_is_there() {
 }
 
 #[tokio::test]
-async fn anonymous_clients_are_closed_with_4001_once_keys_are_configured() {
+async fn anonymous_clients_are_closed_with_4001_after_a_reload_configures_keys() {
     let file = File::new("");
     let node = file.node(&[]).await;
     let mut json = Client::json(&node).await;
@@ -253,5 +256,5 @@ async fn anonymous_clients_are_closed_with_4001_once_keys_are_configured() {
     );
     file.reload(&node, &keys, "taken_up").await;
     assert_eq!(u16::from(plain.receive_close().await.code), 4001);
-    assert_eq!(u16::from(json.receive_close().await.code), 4001, "its time is over");
+    assert_eq!(u16::from(json.receive_close().await.code), 4001, "auth.timeout is over");
 }

@@ -1,4 +1,4 @@
-//! Users are disconnected: on every node, at once, and also where a node was away meanwhile.
+//! Disconnecting users: all nodes learn of a revocation at once, or later if they were disconnected from Redis.
 
 mod functions;
 mod sessions;
@@ -14,29 +14,32 @@ use testkit::redis::Redis;
 use testkit::sentinel::Sentinel;
 use testkit::{eventually, soon};
 
-/// Where revocations lie in Redis, without the prefix.
+/// The Redis key of the revocations, without the prefix.
 const KEY: &str = "revoked users";
 
-/// How many users are revoked, as a node knows it.
+/// The metric for the number of revocations that a node knows.
 const KNOWN: &str = "tidegate_revocations";
 
-/// What is told at once is known within a second; what is only read again, after 15 s at the least.
-/// Between the two, with room for a busy machine.
+/// A published revocation reaches a node within a second, one that it only reads again after at least 15 s. This bound
+/// lies between the two, with tolerance for a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(8);
 
-for_every_broker!(every_node_hears_of_it_at_once, what_is_no_user_is_refused);
+for_every_broker!(
+    a_revocation_reaches_every_node_at_once,
+    a_disconnect_without_one_valid_user_is_refused
+);
 
 async fn disconnect(node: &Node, user: &str) -> u16 {
     node.post(&format!("/api/disconnect?user={user}"), &[], b"").await.status
 }
 
-/// The node knows of so many revocations.
+/// Waits until the node knows this number of revocations.
 async fn knows(node: &Node, count: usize) {
     node.wait_for_metric(KNOWN, count as f64).await;
 }
 
-/// Every node that is disconnected from hears of it without reading again.
-async fn all_hear(nodes: &[&Node], user: &str, count: usize) {
+/// Disconnects the user on the first node, and asserts that all nodes learn of it without reading again.
+async fn disconnect_reaches(nodes: &[&Node], user: &str, count: usize) {
     let since = Instant::now();
     assert_eq!(disconnect(nodes[0], user).await, 202);
     for node in nodes {
@@ -45,7 +48,7 @@ async fn all_hear(nodes: &[&Node], user: &str, count: usize) {
     assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
 }
 
-async fn every_node_hears_of_it_at_once(broker: Broker) {
+async fn a_revocation_reaches_every_node_at_once(broker: Broker) {
     let fleet = broker.fleet(&[]).await;
     let [a, b] = fleet.nodes();
     let response = a.post("/api/disconnect?user=a%20b%2F%C3%A9", &[], b"").await;
@@ -54,12 +57,12 @@ async fn every_node_hears_of_it_at_once(broker: Broker) {
     for node in [a, b] {
         knows(node, 1).await;
     }
-    all_hear(&[b, a], "bo", 2).await;
-    all_hear(&[a, b], "bo", 2).await;
-    all_hear(&[a, b], "cy", 3).await;
+    disconnect_reaches(&[b, a], "bo", 2).await;
+    disconnect_reaches(&[a, b], "bo", 2).await;
+    disconnect_reaches(&[a, b], "cy", 3).await;
 }
 
-async fn what_is_no_user_is_refused(broker: Broker) {
+async fn a_disconnect_without_one_valid_user_is_refused(broker: Broker) {
     let fleet = broker.fleet(&["internal.api_key=0123456789abcdef"]).await;
     let [node, _] = fleet.nodes();
     let key = [("authorization", "Bearer 0123456789abcdef")];
@@ -76,7 +79,7 @@ async fn what_is_no_user_is_refused(broker: Broker) {
 }
 
 #[tokio::test]
-async fn a_node_that_starts_later_knows() {
+async fn a_node_that_starts_later_knows_earlier_revocations() {
     let redis = Redis::start().await;
     let first = Node::on(&redis, &[]).await;
     for user in ["ada", "bo", "cy"] {
@@ -90,18 +93,18 @@ async fn a_node_that_starts_later_knows() {
 }
 
 #[tokio::test]
-async fn a_fleet_with_another_prefix_does_not_hear_of_it() {
+async fn a_fleet_with_another_prefix_does_not_get_a_revocation() {
     let redis = Redis::start().await;
     let (here, there) =
         (Node::on(&redis, &[]).await, Node::on(&redis, &["broker.prefix=other:"]).await);
     assert_eq!(disconnect(&here, "ada").await, 202);
     knows(&here, 1).await;
-    all_hear(&[&there], "bo", 1).await;
+    disconnect_reaches(&[&there], "bo", 1).await;
     assert_eq!(here.metric(KNOWN).await, 1.);
 }
 
 #[tokio::test]
-async fn while_redis_is_away_it_holds_here_and_is_told_later() {
+async fn a_revocation_while_redis_is_down_holds_on_its_node_and_reaches_others_later() {
     let mut redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     redis.kill();
@@ -112,12 +115,12 @@ async fn while_redis_is_away_it_holds_here_and_is_told_later() {
     assert_eq!(a.metric(KNOWN).await, 1.);
     assert_eq!(b.metric(KNOWN).await, 0.);
     redis.run().await;
-    // Nobody asked again: the node itself brings it.
+    // The node publishes the revocation without a second request.
     knows(&b, 1).await;
 }
 
 #[tokio::test]
-async fn what_redis_has_forgotten_is_written_again() {
+async fn nodes_write_revocations_again_that_redis_has_lost() {
     let mut redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     for number in 0..600 {
@@ -128,7 +131,7 @@ async fn what_redis_has_forgotten_is_written_again() {
     redis.kill();
     redis.run().await;
     let key = format!("tidegate:{KEY}");
-    eventually("all to be written again", async || {
+    eventually("all revocations to be written again", async || {
         (redis.query::<u64>(&["ZCARD", &key]).await == 600).then_some(())
     })
     .await;
@@ -137,13 +140,13 @@ async fn what_redis_has_forgotten_is_written_again() {
 }
 
 #[tokio::test]
-async fn a_node_that_was_deaf_meanwhile_learns_of_it() {
+async fn a_node_whose_subscription_was_muted_learns_of_a_revocation_later() {
     let redis = Redis::start().await;
     let proxy = Proxy::in_front_of(&redis).await;
     let near = Node::on(&redis, &[]).await;
     let far = Node::start_at(&proxy.url(), &[]).await;
     far.wait_until_ready().await;
-    all_hear(&[&near, &far], "ada", 1).await;
+    disconnect_reaches(&[&near, &far], "ada", 1).await;
     proxy.mute_subscribers();
     assert_eq!(disconnect(&near, "bo").await, 202);
     knows(&near, 2).await;
@@ -151,24 +154,25 @@ async fn a_node_that_was_deaf_meanwhile_learns_of_it() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_are_read_without_keeping_redis_busy() {
+async fn a_node_reads_a_hundred_thousand_revocations_in_short_redis_commands() {
     const MANY: usize = 100_000;
     let redis = Redis::start().await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.expect("it is later").as_millis() as usize;
+    let now = now.expect("the clock is after 1970").as_millis() as usize;
     let mut connection = redis.connection().await;
     for chunk in (0..MANY).collect::<Vec<_>>().chunks(1000) {
         let mut add = ::redis::cmd("ZADD");
         add.arg(format!("tidegate:{KEY}"));
         for number in chunk {
-            // Several at a time have the same.
+            // Seven users share each time.
             add.arg(now - number / 7).arg(format!("user-{number}"));
         }
         let _: u64 = soon("ZADD", add.query_async(&mut connection)).await.expect("Redis adds");
     }
     let node = Node::on(&redis, &[]).await;
     knows(&node, MANY).await;
-    let stats = redis.info("commandstats", "cmdstat_zrange").await.expect("it was asked");
+    let stats =
+        redis.info("commandstats", "cmdstat_zrange").await.expect("the node has called ZRANGE");
     let field = |name: &str| {
         let value = stats.split(',').find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
         value.and_then(|it| it.parse::<f64>().ok()).expect("a number")
@@ -178,23 +182,23 @@ async fn a_hundred_thousand_are_read_without_keeping_redis_busy() {
 }
 
 #[tokio::test]
-async fn a_slot_that_moves_is_followed() {
+async fn revocations_reach_all_nodes_after_their_cluster_slot_moved() {
     let cluster = Cluster::without_replicas().await;
     let nodes =
         [Node::start_at(&cluster.url(), &[]).await, Node::start_at(&cluster.url(), &[]).await];
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    all_hear(&[&nodes[0], &nodes[1]], "user0", 1).await;
+    disconnect_reaches(&[&nodes[0], &nodes[1]], "user0", 1).await;
     let from = cluster.master_of(KEY).await;
     for turn in 1..=3 {
         cluster.migrate(KEY, (from + turn) % MASTERS).await;
-        eventually("both to listen there", async || {
+        eventually("both nodes to subscribe on the new master", async || {
             (cluster.subscribers(KEY).await == 2).then_some(())
         })
         .await;
         let user = format!("user{turn}");
-        eventually("it to be taken", async || {
+        eventually("the revocation to be accepted", async || {
             (disconnect(&nodes[0], &user).await == 202).then_some(())
         })
         .await;
@@ -207,14 +211,14 @@ async fn a_slot_that_moves_is_followed() {
 }
 
 #[tokio::test]
-async fn a_failover_loses_none() {
+async fn a_sentinel_failover_loses_no_revocation() {
     let mut sentinel = Sentinel::start().await;
     let nodes =
         [Node::start_at(&sentinel.url(), &[]).await, Node::start_at(&sentinel.url(), &[]).await];
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    all_hear(&[&nodes[0], &nodes[1]], "ada", 1).await;
+    disconnect_reaches(&[&nodes[0], &nodes[1]], "ada", 1).await;
     let old = sentinel.master().await;
     sentinel.servers[old].kill();
     nodes[0].wait_until_unready().await;
@@ -224,7 +228,7 @@ async fn a_failover_loses_none() {
         node.wait_until_ready().await;
         knows(node, 2).await;
     }
-    all_hear(&[&nodes[1], &nodes[0]], "cy", 3).await;
+    disconnect_reaches(&[&nodes[1], &nodes[0]], "cy", 3).await;
     let late = Node::start_at(&sentinel.url(), &[]).await;
     knows(&late, 3).await;
 }

@@ -1,4 +1,4 @@
-//! RFC 6455 to the letter, one broken rule at a time.
+//! Conformance to RFC 6455, rule by rule.
 
 mod closing;
 mod control;

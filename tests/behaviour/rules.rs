@@ -1,4 +1,4 @@
-//! What a rule's pattern means, inside Redis as on a node.
+//! A rule's pattern matches the same channels in Redis as on a node.
 
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -7,7 +7,7 @@ use testkit::redis::Redis;
 use testkit::soon;
 use tidegate::rules::Pattern;
 
-/// Whether Lua inside Redis finds that each pattern matches its name.
+/// Whether each pattern matches its name by Lua in Redis.
 async fn lua(redis: &mut MultiplexedConnection, pairs: &[(Pattern, String)]) -> Vec<bool> {
     let mut command = redis::cmd("EVAL");
     command.arg(
@@ -25,7 +25,7 @@ async fn lua(redis: &mut MultiplexedConnection, pairs: &[(Pattern, String)]) -> 
 }
 
 #[tokio::test]
-async fn a_pattern_means_the_same_in_lua() {
+async fn a_pattern_matches_the_same_names_in_rust_and_lua() {
     let redis = Redis::start().await;
     let mut connection = redis.connection().await;
     let mut matched = 0;
@@ -40,7 +40,7 @@ async fn a_pattern_means_the_same_in_lua() {
             let wildcards = ["*", "*", "**", "{user}", "*", "**", "a", "b", ":", "/"];
             let pattern = text(&[&wildcards[..], &literals].concat(), 1..=5);
             let name = match seed % 2 {
-                // One that likely matches.
+                // A name that likely matches.
                 0 => pattern.replace("{user}", "ab").replace("**", "b/").replace('*', "%a"),
                 _ => text(&["a", "a", "b", ":", "/", "é", ".", "%", "-", " "], 0..=6),
             };
@@ -54,5 +54,5 @@ async fn a_pattern_means_the_same_in_lua() {
             matched += u32::from(found);
         }
     }
-    assert!((2_000..8_000).contains(&matched), "{matched} of 10,000 matched, which tests little");
+    assert!((2_000..8_000).contains(&matched), "{matched} of 10,000 pairs matched");
 }

@@ -1,4 +1,4 @@
-//! Redis is a master that sentinels guard: another takes its place, and clients only hear a gap.
+//! Redis with Sentinel: after a failover clients get a gap and stay connected.
 
 use std::time::{Duration, Instant};
 
@@ -8,25 +8,26 @@ use testkit::redis::Redis;
 use testkit::sentinel::{SERVICE, Sentinel, SentinelProcess};
 use testkit::{GAP_REASON, eventually};
 
-/// How soon after the sentinels have a new master everything works again.
+/// The longest until publishing works again after the sentinels have elected a new master.
 const AFTER_FAILOVER_MAX: Duration = Duration::from_secs(6);
 
-/// What is published arrives again; on the way to that nobody is cut off.
-async fn relays_again(from: &mut Client, to: &mut Client) {
+/// Waits for the gap, and then until a publication arrives; neither client may be disconnected meanwhile.
+async fn relay_resumes(from: &mut Client, to: &mut Client) {
     let gap = serde_json::json!({"type": "gap", "channel": "news", "reason": GAP_REASON});
     eventually("a gap", async || (to.event().await == gap).then_some(())).await;
-    eventually("a publication to be taken", async || {
+    eventually("a publication to be accepted", async || {
         let publish =
             serde_json::json!({"type": "publish", "id": 2, "channel": "news", "data": "after"});
         (from.request(publish).await["type"] == "published").then_some(())
     })
     .await;
     let after = publication("news", "after");
-    eventually("it to arrive", async || (to.event().await == after).then_some(())).await;
+    eventually("the publication to arrive", async || (to.event().await == after).then_some(()))
+        .await;
 }
 
 #[tokio::test]
-async fn a_master_dies_and_another_takes_its_place() {
+async fn clients_get_a_gap_and_resume_when_a_replica_replaces_a_dead_master() {
     let mut sentinel = Sentinel::start().await;
     let nodes =
         [Node::start_at(&sentinel.url(), &[]).await, Node::start_at(&sentinel.url(), &[]).await];
@@ -45,7 +46,7 @@ async fn a_master_dies_and_another_takes_its_place() {
     }
     sentinel.wait_for_failover(old).await;
     let since = Instant::now();
-    relays_again(&mut here, &mut there).await;
+    relay_resumes(&mut here, &mut there).await;
     for node in &nodes {
         node.wait_until_ready().await;
     }
@@ -53,7 +54,7 @@ async fn a_master_dies_and_another_takes_its_place() {
 }
 
 #[tokio::test]
-async fn an_old_master_that_wakes_up_is_not_used_again() {
+async fn nodes_do_not_use_an_old_master_that_resumes_after_a_failover() {
     let sentinel = Sentinel::start().await;
     let nodes =
         [Node::start_at(&sentinel.url(), &[]).await, Node::start_at(&sentinel.url(), &[]).await];
@@ -66,7 +67,7 @@ async fn an_old_master_that_wakes_up_is_not_used_again() {
     let old = sentinel.master().await;
     sentinel.servers[old].freeze();
     let new = sentinel.wait_for_failover(old).await;
-    relays_again(&mut here, &mut there).await;
+    relay_resumes(&mut here, &mut there).await;
     sentinel.servers[old].thaw();
     for node in &nodes {
         node.wait_until_ready().await;
@@ -82,14 +83,14 @@ async fn an_old_master_that_wakes_up_is_not_used_again() {
     assert_eq!(there.event().await, publication("news", "last"));
 }
 
-/// The sentinel wants a login that Redis does not have.
-const GUARDED: &str = "user default off\nuser gate on >hush ~* &* +@all";
+/// The sentinel requires a login that differs from that of Redis.
+const WITH_LOGIN: &str = "user default off\nuser gate on >hush ~* &* +@all";
 
 #[tokio::test]
-async fn sentinels_have_a_login_of_their_own() {
+async fn a_node_uses_separate_logins_for_sentinels_and_redis() {
     let redis = Redis::start().await;
     let () = redis.query(&["CONFIG", "SET", "requirepass", "other"]).await;
-    let sentinel = SentinelProcess::start(redis.address, GUARDED);
+    let sentinel = SentinelProcess::start(redis.address, WITH_LOGIN);
     let url = format!("redis+sentinel://:other@{}/{SERVICE}", sentinel.address);
     let login = ["broker.sentinel_user=gate", "broker.sentinel_password=hush"];
     let node = Node::start_at(&url, &login).await;
@@ -100,19 +101,19 @@ async fn sentinels_have_a_login_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_sentinel_that_refuses_the_login_is_named_and_no_password_is() {
+async fn a_sentinel_that_refuses_the_login_is_reported_without_the_password() {
     let redis = Redis::start().await;
-    let sentinel = SentinelProcess::start(redis.address, GUARDED);
+    let sentinel = SentinelProcess::start(redis.address, WITH_LOGIN);
     let url = format!("redis+sentinel://{}/{SERVICE}", sentinel.address);
     let wrong = ["broker.sentinel_user=gate", "broker.sentinel_password=wrong-one"];
-    for (settings, says) in
+    for (settings, expected) in
         [(&wrong[..], "authentication failed"), (&[], "broker.sentinel_password")]
     {
         let node = Node::start_at(&url, settings).await;
-        eventually("the reason to be told", async || {
-            let told = node.get("/readyz").await.text();
-            let named = told.contains(&format!("{}: ", sentinel.address));
-            (named && told.contains(says)).then_some(())
+        eventually("the reason to be reported", async || {
+            let reasons = node.get("/readyz").await.text();
+            let names_sentinel = reasons.contains(&format!("{}: ", sentinel.address));
+            (names_sentinel && reasons.contains(expected)).then_some(())
         })
         .await;
         let lines = node.process.stderr().join("\n");

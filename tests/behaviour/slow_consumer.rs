@@ -1,4 +1,4 @@
-//! A subscriber that stops reading is closed, and delays nobody.
+//! A subscriber that stops reading is closed, and does not delay others.
 
 use testkit::client::Client;
 use testkit::node::Node;
@@ -15,7 +15,7 @@ const PAYLOAD_BYTES: usize = 16 << 10;
 const LARGE_BYTES: usize = 12 << 20;
 
 #[tokio::test]
-async fn it_is_closed_with_4008_and_everybody_else_gets_everything() {
+async fn a_slow_consumer_is_closed_with_4008_and_others_receive_every_publication() {
     let node = Node::standalone(&["session.queue_bytes_max=64KiB"]).await;
     let mut slow = RawClient::with_small_buffer(&node, "/ws/news").await;
     let mut publisher = Client::plain(&node, "news").await;
@@ -32,30 +32,27 @@ async fn it_is_closed_with_4008_and_everybody_else_gets_everything() {
             }
             sent += 1;
         }
-        assert!(
-            sent < PUBLICATIONS_MAX,
-            "a subscriber that does not read has still not been closed"
-        );
+        assert!(sent < PUBLICATIONS_MAX, "the slow consumer was not closed");
     }
 
-    let mut heard = 0;
+    let mut received = 0;
     let close = loop {
         let frame = slow.frame().await;
-        if frame != Frame::text(&payload(heard)) {
+        if frame != Frame::text(&payload(received)) {
             break frame;
         }
-        heard += 1;
+        received += 1;
     };
-    assert_eq!(close.close_code(), 4008, "after {heard} of {sent} in order");
+    assert_eq!(close.close_code(), 4008, "after {received} of {sent} in order");
     slow.expect_end().await;
-    assert!(heard < sent);
+    assert!(received < sent);
     assert_eq!(node.metric(SLOW).await, 1.);
     node.wait_for_metric("tidegate_connections", 3.).await;
     node.wait_for_metric("tidegate_outbound_queue_bytes", 0.).await;
 }
 
 #[tokio::test]
-async fn one_that_never_reads_again_is_let_go_all_the_same() {
+async fn a_slow_consumer_that_never_reads_the_close_frame_is_removed() {
     let node = Node::standalone(&["session.queue_bytes_max=64KiB"]).await;
     let _slow = RawClient::with_small_buffer(&node, "/ws/news").await;
     let mut publisher = Client::plain(&node, "news").await;
@@ -71,15 +68,15 @@ async fn one_that_never_reads_again_is_let_go_all_the_same() {
 }
 
 #[tokio::test]
-async fn answers_to_a_client_that_does_not_read_them_are_bounded_too() {
+async fn a_client_that_does_not_read_its_answers_is_closed_as_slow() {
     let node = Node::standalone(&["session.queue_bytes_max=16KiB"]).await;
-    let mut greedy = RawClient::with_small_buffer(&node, "/ws").await;
+    let mut client = RawClient::with_small_buffer(&node, "/ws").await;
     let ping = text(r#"{"type":"ping","id":1234567890}"#);
     let pings = ping.repeat(10_000);
     let mut sent = 0;
     while node.metric(SLOW).await == 0. && sent < 300 {
         sent += 1;
-        if greedy.try_send(&pings).await.is_err() {
+        if client.try_send(&pings).await.is_err() {
             break;
         }
     }
@@ -87,7 +84,7 @@ async fn answers_to_a_client_that_does_not_read_them_are_bounded_too() {
 }
 
 #[tokio::test]
-async fn one_that_reads_is_not_taken_for_slow_however_large_the_burst() {
+async fn a_subscriber_that_reads_is_not_closed_as_slow_during_large_bursts() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut connection = redis.connection().await;
@@ -107,7 +104,7 @@ async fn one_that_reads_is_not_taken_for_slow_however_large_the_burst() {
 }
 
 #[tokio::test]
-async fn one_that_reads_gets_publications_larger_than_its_queue_and_what_follows_them() {
+async fn a_subscriber_that_reads_receives_publications_larger_than_its_queue() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &["session.queue_bytes_max=64KiB"]).await;
     let mut connection = redis.connection().await;

@@ -1,24 +1,25 @@
-//! TLS of the listeners.
+//! TLS of the public and the internal listener.
 
-mod clients;
+mod certificate_rotation;
+mod client_certificates;
 mod faults;
 mod handshake;
 mod internal;
-mod rotated;
 mod sessions;
 
 use testkit::authority::{Authority, Identity};
 use testkit::node::Node;
 
-/// A node whose public listener shows a certificate of `authority`.
+/// A node whose public listener uses a certificate of `authority`.
 async fn node(authority: &Authority, settings: &[&str]) -> Node {
-    let shown = shows("server", &authority.issue("node"));
-    let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
-    Node::standalone(&[&shown, settings].concat()).await
+    let settings_of_certificate = tls_settings("server", &authority.issue("node"));
+    let settings_of_certificate: Vec<&str> =
+        settings_of_certificate.iter().map(String::as_str).collect();
+    Node::standalone(&[&settings_of_certificate, settings].concat()).await
 }
 
-/// The settings for a listener to show this certificate.
-fn shows(section: &str, identity: &Identity) -> [String; 2] {
+/// The settings for a listener to use this certificate.
+fn tls_settings(section: &str, identity: &Identity) -> [String; 2] {
     [
         format!("{section}.tls.cert={}", identity.cert.display()),
         format!("{section}.tls.key={}", identity.key.display()),

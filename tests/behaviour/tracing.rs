@@ -1,4 +1,4 @@
-//! Traces, as a collector gets them of real nodes.
+//! Traces that real nodes export to a collector.
 
 mod export;
 mod nodes;
@@ -14,12 +14,12 @@ use testkit::node::Node;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 
-/// A `traceparent` of that trace.
+/// A `traceparent` of `TRACE` and `SPAN`.
 fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{SPAN}-{flags}")
 }
 
-/// A node by itself that exports to the collector.
+/// A standalone node that exports to the collector.
 async fn node(collector: &Collector, ratio: &str, more: &[&str]) -> Node {
     let settings = collector.settings(ratio);
     let settings: Vec<&str> =
@@ -27,7 +27,7 @@ async fn node(collector: &Collector, ratio: &str, more: &[&str]) -> Node {
     Node::standalone(&settings).await
 }
 
-/// Publishes on `news`, with a trace.
+/// Publishes on `news` with this `traceparent`.
 async fn publish(client: &mut Client, traceparent: &str) -> Value {
     let command = json!({
         "type": "publish", "id": 3, "channel": "news", "data": 1, "traceparent": traceparent,

@@ -1,4 +1,4 @@
-//! `limits.connections_max`: one too many is told so, and may come when another has left.
+//! `limits.connections_max`, and the limit on open files.
 
 use testkit::client::Client;
 use testkit::eventually;
@@ -9,7 +9,7 @@ use testkit::raw::{RawClient, upgrade};
 use super::{answer, assert_refused};
 
 #[tokio::test]
-async fn one_too_many_is_told_to_try_later() {
+async fn an_upgrade_above_connections_max_is_refused_with_503_until_a_connection_closes() {
     let node = Node::standalone(&["limits.connections_max=2"]).await;
     let mut first = Client::plain(&node, "news").await;
     let second = Client::json(&node).await;
@@ -25,27 +25,27 @@ async fn one_too_many_is_told_to_try_later() {
     assert!(node.is_ready().await || node.get("/healthz").await.status == 200);
 
     second.close().await;
-    eventually("room again", async || {
+    eventually("a free slot", async || {
         let response = answer(&node, upgrade("/ws/news", "")).await;
         (response.status == 101).then_some(())
     })
     .await;
-    first.send("untroubled").await;
-    assert_eq!(first.receive_text().await, "untroubled");
+    first.send("undisturbed").await;
+    assert_eq!(first.receive_text().await, "undisturbed");
 }
 
 #[tokio::test]
-async fn those_who_only_wait_hold_no_descriptors() {
+async fn connections_above_connections_max_that_stay_open_are_closed() {
     let node = Node::standalone(&["limits.connections_max=2"]).await;
     let mut open = Vec::new();
     for _ in 0..60 {
         let mut raw = RawClient::connect(&node).await;
-        // Some are cut off right away: there are places for a few refusals only.
+        // Some are cut off immediately: the node sends only a few refusals at a time.
         let _ = raw.try_send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
         open.push(raw);
     }
-    // Two places, and what the node has open anyway.
-    eventually("the refused to be gone", async || {
+    // Two sessions' sockets, and the descriptors of an idle node.
+    eventually("the refused connections to be closed", async || {
         (node.metric("process_open_fds").await < 30.).then_some(())
     })
     .await;
@@ -53,23 +53,23 @@ async fn those_who_only_wait_hold_no_descriptors() {
 }
 
 #[tokio::test]
-async fn more_than_there_are_files_for_are_told_so_and_probes_are_answered() {
-    /// Of which 128 are kept back.
+async fn a_connections_max_above_the_open_file_limit_is_logged_and_refused_with_503() {
+    /// The node reserves 128 of them.
     const FILES: u64 = 192;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, "[limits]\nconnections_max = 50\n").expect("it is written");
     let node = Node::with_open_files(FILES, &file, &[]).await;
-    let told = || {
+    let warning = || {
         let lines = node.process.stderr();
         lines.into_iter().find(|line| line.contains("limits.connections_max is beyond"))
     };
-    assert_eq!(told(), None);
+    assert_eq!(warning(), None);
     std::fs::write(&file, "[limits]\nconnections_max = 50000\n").expect("it is written");
     node.signal(Signal::HUP);
-    let told = eventually("it to say that they are too many", async || told()).await;
+    let warning = eventually("the warning about open files", async || warning()).await;
     for number in ["\"connections_max\":50000", "\"places\":64", "50128 open files"] {
-        assert!(told.contains(number), "{number} is not in {told}");
+        assert!(warning.contains(number), "{number} is not in {warning}");
     }
     node.wait_for_metric(r#"tidegate_config_reloads_total{outcome="taken_up"}"#, 1.).await;
     let mut clients = Vec::new();
@@ -85,7 +85,7 @@ async fn more_than_there_are_files_for_are_told_so_and_probes_are_answered() {
 }
 
 #[tokio::test]
-async fn probes_are_answered_while_others_hold_the_internal_listener_and_the_node_is_full() {
+async fn a_full_node_answers_probes_while_idle_connections_hold_the_internal_listener() {
     const FILES: u64 = 192;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
@@ -95,12 +95,12 @@ async fn probes_are_answered_while_others_hold_the_internal_listener_and_the_nod
     for _ in 0..64 {
         clients.push(RawClient::open(&node, "/ws/news").await);
     }
-    // They say nothing, or half a request, or have had an answer and stay.
+    // They send nothing, half a request, or a whole request and stay connected.
     let mut idle = Vec::new();
     for number in 0..300 {
         let mut raw = RawClient::connect_internal(&node).await;
-        let said = ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"];
-        let _ = raw.try_send(said[number % 3]).await;
+        let requests = ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"];
+        let _ = raw.try_send(requests[number % 3]).await;
         idle.push(raw);
         if number % 20 == 0 {
             for path in ["/healthz", "/readyz"] {
@@ -116,24 +116,24 @@ async fn probes_are_answered_while_others_hold_the_internal_listener_and_the_nod
 }
 
 #[tokio::test]
-async fn a_shortage_of_files_is_told_once_and_so_is_its_end() {
+async fn a_shortage_of_open_files_and_its_end_are_each_logged_once() {
     let node = Node::standalone(&["telemetry.log_level=debug"]).await;
-    let told = |level: &str, what: &str| {
+    let logged = |level: &str, what: &str| {
         let lines = node.process.stderr();
         lines.iter().filter(|line| line.contains(level) && line.contains(what)).count()
     };
-    const SHORT: &str = "cannot accept connections";
+    const SHORTAGE: &str = "cannot accept connections";
     node.process.limit_open_files(5);
     let mut waiting = RawClient::connect(&node).await;
-    eventually("several attempts", async || (told("DEBUG", SHORT) > 3).then_some(())).await;
-    assert_eq!(told("WARN", SHORT), 1);
+    eventually("several attempts", async || (logged("DEBUG", SHORTAGE) > 3).then_some(())).await;
+    assert_eq!(logged("WARN", SHORTAGE), 1);
     node.process.limit_open_files(1000);
     waiting.send(upgrade("/ws/news", "")).await;
     assert_eq!(waiting.response().await.status, 101);
-    eventually("the end to be told", async || {
+    eventually("the end of the shortage to be logged", async || {
         assert_eq!(answer(&node, upgrade("/ws/news", "")).await.status, 101);
-        (told("INFO", "accepted again") > 0).then_some(())
+        (logged("INFO", "accepted again") > 0).then_some(())
     })
     .await;
-    assert_eq!((told("WARN", SHORT), told("INFO", "accepted again")), (1, 1));
+    assert_eq!((logged("WARN", SHORTAGE), logged("INFO", "accepted again")), (1, 1));
 }

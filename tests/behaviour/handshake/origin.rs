@@ -1,4 +1,4 @@
-//! Which pages may connect.
+//! The origins from which a node accepts upgrades.
 
 use testkit::node::Node;
 use testkit::raw::upgrade;
@@ -14,14 +14,14 @@ async fn status(node: &Node, origin: &str) -> u16 {
     response.status
 }
 
-/// A node that others can reach, and so has a name.
+/// A node on all addresses, which other hosts can reach by a name.
 async fn reachable(settings: &[&str]) -> Node {
     let open = ["server.listen=0.0.0.0:0", "auth.mode=none"];
     Node::standalone(&[&open[..], settings].concat()).await
 }
 
 #[tokio::test]
-async fn those_of_the_same_host_and_port_may_and_foreign_ones_may_not() {
+async fn origins_of_the_same_host_and_port_are_accepted_and_foreign_origins_get_403() {
     let node = reachable(&[]).await;
     for own in ["http://gateway", "https://gateway", "http://GATEWAY:80", "https://gateway:443"] {
         assert_eq!(status(&node, own).await, 101, "{own}");
@@ -40,9 +40,10 @@ async fn those_of_the_same_host_and_port_may_and_foreign_ones_may_not() {
     assert_eq!(node.metric(rejected).await, 6.);
 }
 
-/// A page may let its own name point to a visitor's loopback; its origin is then the host that it asks.
+/// DNS rebinding: a page's own host name may resolve to the visitor's loopback address, and then its origin equals the
+/// Host header.
 #[tokio::test]
-async fn on_loopback_those_of_loopback_hosts_may_and_those_of_other_names_may_not() {
+async fn on_loopback_origins_of_loopback_hosts_are_accepted_and_other_names_get_403() {
     let node = Node::standalone(&[]).await;
     for own in
         ["http://localhost:3000", "http://127.0.0.1:5173", "https://[::1]", "http://localhost"]
@@ -58,7 +59,7 @@ async fn on_loopback_those_of_loopback_hosts_may_and_those_of_other_names_may_no
 }
 
 #[tokio::test]
-async fn listed_ones_may() {
+async fn origins_listed_in_server_origins_are_accepted_and_others_get_403() {
     let listed = "server.origins=https://app.example,*.friends.example";
     for node in [Node::standalone(&[listed]).await, reachable(&[listed]).await] {
         for (origin, answered) in [
@@ -74,7 +75,7 @@ async fn listed_ones_may() {
 }
 
 #[tokio::test]
-async fn any_may_where_it_is_written_out() {
+async fn every_origin_is_accepted_where_server_origins_is_an_asterisk() {
     let node = Node::standalone(&["server.origins=*"]).await;
     for origin in ["https://evil.example", "null"] {
         assert_eq!(status(&node, origin).await, 101);
@@ -82,7 +83,7 @@ async fn any_may_where_it_is_written_out() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_no_page_is_not_asked() {
+async fn an_upgrade_without_an_origin_is_accepted() {
     let node = Node::standalone(&[]).await;
     assert_eq!(answer(&node, upgrade("/ws/news", "")).await.status, 101);
 }

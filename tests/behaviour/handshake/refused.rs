@@ -1,4 +1,4 @@
-//! Requests that are no upgrade, or ask for one in a wrong way.
+//! Requests that are no upgrades or invalid ones.
 
 use testkit::http;
 use testkit::node::Node;
@@ -7,7 +7,7 @@ use testkit::raw::{RawClient, upgrade};
 use super::{answer, assert_refused};
 
 #[tokio::test]
-async fn unknown_paths_are_not_found() {
+async fn unknown_paths_are_answered_with_404() {
     let node = Node::standalone(&[]).await;
     for path in
         ["/nothing", "/wsx", "/wsx/news", "/ws%2Fnews", "/metrics", "/readyz", "/api/channels"]
@@ -18,7 +18,7 @@ async fn unknown_paths_are_not_found() {
 }
 
 #[tokio::test]
-async fn other_methods_are_told_which_are_allowed() {
+async fn other_methods_are_answered_with_405_and_the_allowed_methods() {
     let node = Node::standalone(&[]).await;
     for path in ["/ws", "/ws/news"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
@@ -33,7 +33,7 @@ async fn other_methods_are_told_which_are_allowed() {
 }
 
 #[tokio::test]
-async fn what_asks_for_no_upgrade_is_told_to() {
+async fn requests_without_upgrade_headers_are_answered_with_426_and_the_protocol() {
     let node = Node::standalone(&[]).await;
     for request in [
         "GET /ws/news HTTP/1.1\r\nHost: gateway\r\n\r\n".to_owned(),
@@ -50,7 +50,7 @@ async fn what_asks_for_no_upgrade_is_told_to() {
 }
 
 #[tokio::test]
-async fn other_versions_are_told_the_one_there_is() {
+async fn other_websocket_versions_are_answered_with_426_and_version_13() {
     let node = Node::standalone(&[]).await;
     let version = "Sec-WebSocket-Version: 13\r\n";
     for other in ["Sec-WebSocket-Version: 8\r\n", "Sec-WebSocket-Version: 14\r\n", ""] {
@@ -61,7 +61,7 @@ async fn other_versions_are_told_the_one_there_is() {
 }
 
 #[tokio::test]
-async fn bad_keys_are_bad_requests() {
+async fn invalid_websocket_keys_are_answered_with_400() {
     let node = Node::standalone(&[]).await;
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for bad in [
@@ -76,7 +76,7 @@ async fn bad_keys_are_bad_requests() {
 }
 
 #[tokio::test]
-async fn bad_channel_names_are_bad_requests() {
+async fn invalid_channel_names_are_answered_with_400() {
     let node = Node::standalone(&[]).await;
     let long = format!("/ws/{}", "x".repeat(256));
     for path in ["/ws/", "/ws/a%20b", "/ws/a%00b", "/ws/a%0Ab", "/ws/%FF", "/ws/%C2%A0", &long] {
@@ -85,7 +85,7 @@ async fn bad_channel_names_are_bad_requests() {
 }
 
 #[tokio::test]
-async fn unknown_subprotocols_are_bad_requests() {
+async fn unsupported_subprotocols_are_answered_with_400() {
     let node = Node::standalone(&[]).await;
     for list in ["unheard.of", "tidegate.v2.json", "a, b", "bearer.abc"] {
         let more = format!("Sec-WebSocket-Protocol: {list}\r\n");
@@ -97,7 +97,7 @@ async fn unknown_subprotocols_are_bad_requests() {
 }
 
 #[tokio::test]
-async fn a_head_of_many_short_lines_is_answered_and_one_of_too_many_is_told() {
+async fn a_request_with_240_header_lines_is_accepted_and_with_260_answered_with_431() {
     let node = Node::standalone(&[]).await;
     let lines = |count: usize| upgrade("/ws/news", &"X-A: b\r\n".repeat(count));
     assert_eq!(answer(&node, lines(240)).await.status, 101);
@@ -105,29 +105,33 @@ async fn a_head_of_many_short_lines_is_answered_and_one_of_too_many_is_told() {
 }
 
 #[tokio::test]
-async fn heads_without_end_are_cut() {
+async fn requests_whose_headers_are_too_long_are_answered_with_431_or_cut_off() {
     let node = Node::standalone(&["server.handshake_timeout=10m"]).await;
     let padding = format!("X-Padding: {}\r\n", "x".repeat(1000));
     for head in [padding.repeat(1000), "x".repeat(1_000_000), "a:\r\n".repeat(10_000)] {
         let mut raw = RawClient::connect(&node).await;
         raw.send("GET /ws/news HTTP/1.1\r\nHost: gateway\r\n").await;
-        // It may be cut off while this is on its way.
+        // The node may cut the connection off while this is being sent.
         let _ = raw.try_send(&head).await;
-        let heard = raw.read_to_end().await;
-        assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 431"), "{heard:?}");
+        let answer = raw.read_to_end().await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{answer:?}");
     }
-    assert_eq!(http::get(node.public, "/").await.status, 200, "others are served");
+    assert_eq!(
+        http::get(node.public, "/").await.status,
+        200,
+        "the node no longer serves other clients"
+    );
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_cut_off_or_told() {
+async fn bytes_that_are_no_http_are_answered_with_an_error_or_cut_off() {
     let node = Node::standalone(&[]).await;
     for bytes in
         ["\x16\x03\x01\x02\x00\x01\x00\x01\u{1}", "hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"]
     {
         let mut raw = RawClient::connect(&node).await;
         raw.send(bytes).await;
-        let heard = raw.read_to_end().await;
-        assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 4"), "{heard:?}");
+        let answer = raw.read_to_end().await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
     }
 }

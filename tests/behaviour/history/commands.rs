@@ -1,4 +1,4 @@
-//! `history`: reading what was published without subscribing.
+//! The `history` command: reading publications without subscribing.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
@@ -7,16 +7,16 @@ use testkit::fleet::{Broker, for_every_broker};
 use super::{LONG, Position, RULES, SIZE_SLACK, publish, publish_all, subscribe};
 
 for_every_broker!(
-    the_newest_are_read_oldest_first,
-    what_follows_a_position_is_read_page_by_page,
-    an_answer_is_cut_where_it_grows_too_large,
-    a_channel_nobody_published_on_is_empty,
-    what_was_trimmed_is_not_pretended_to_be_there,
-    a_limit_out_of_range_is_a_bad_request,
-    a_channel_without_history_is_not_found,
+    history_without_since_returns_the_newest_publications_oldest_first,
+    history_with_since_returns_the_following_publications_page_by_page,
+    a_history_answer_is_limited_in_bytes_and_marked_with_more,
+    history_of_a_channel_without_publications_is_empty_with_a_position,
+    history_since_a_trimmed_position_is_not_recovered,
+    history_with_a_limit_out_of_range_is_a_bad_request,
+    history_of_a_channel_without_history_is_not_found,
 );
 
-/// Asks with these fields.
+/// Sends the `history` command with these fields.
 async fn history(client: &mut Client, fields: Value) -> Value {
     let mut command = json!({"type": "history", "id": 6, "channel": "h:1"});
     for (name, value) in fields.as_object().expect("an object") {
@@ -25,7 +25,7 @@ async fn history(client: &mut Client, fields: Value) -> Value {
     client.request(command).await
 }
 
-/// The answer with these numbers, the first of which stands at `first`.
+/// The expected answer with these numbers, the first of which has the position `first`.
 fn excerpt(numbers: std::ops::RangeInclusive<u64>, first: Position) -> Value {
     let (start, count) = (*numbers.start(), numbers.clone().count() as u64);
     let publication =
@@ -37,21 +37,21 @@ fn excerpt(numbers: std::ops::RangeInclusive<u64>, first: Position) -> Value {
     })
 }
 
-/// The same, as an answer to one with `since`.
+/// The same answer to a command with `since`.
 fn since(excerpt: Value, recovered: bool) -> Value {
     let mut excerpt = excerpt;
     excerpt["recovered"] = recovered.into();
     excerpt
 }
 
-/// The same, as a part of what there is.
+/// The same answer where more publications follow.
 fn more(excerpt: Value) -> Value {
     let mut excerpt = excerpt;
     excerpt["more"] = true.into();
     excerpt
 }
 
-async fn the_newest_are_read_oldest_first(broker: Broker) {
+async fn history_without_since_returns_the_newest_publications_oldest_first(broker: Broker) {
     let fleet = broker.fleet(&[LONG]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -64,7 +64,7 @@ async fn the_newest_are_read_oldest_first(broker: Broker) {
         let answer = history(&mut client, json!({"limit": 1})).await;
         assert_eq!(answer, excerpt(300..=300, first.plus(299)));
         let answer = history(&mut client, json!({})).await;
-        assert_eq!(answer, excerpt(201..=300, first.plus(200)), "100 unless told");
+        assert_eq!(answer, excerpt(201..=300, first.plus(200)), "the default limit is 100");
         let answer = history(&mut client, json!({"limit": 129})).await;
         assert_eq!(answer, excerpt(172..=300, first.plus(171)), "more than a page");
         let answer = history(&mut client, json!({"limit": 1000})).await;
@@ -72,7 +72,7 @@ async fn the_newest_are_read_oldest_first(broker: Broker) {
     }
 }
 
-async fn what_follows_a_position_is_read_page_by_page(broker: Broker) {
+async fn history_with_since_returns_the_following_publications_page_by_page(broker: Broker) {
     let fleet = broker.fleet(&[LONG]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -102,7 +102,7 @@ async fn what_follows_a_position_is_read_page_by_page(broker: Broker) {
     }
 }
 
-async fn an_answer_is_cut_where_it_grows_too_large(broker: Broker) {
+async fn a_history_answer_is_limited_in_bytes_and_marked_with_more(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -111,7 +111,7 @@ async fn an_answer_is_cut_where_it_grows_too_large(broker: Broker) {
     for _ in 0..20 {
         publish(&mut publisher, "h:1", payload.as_str()).await;
     }
-    // Who goes on from each answer gets them all.
+    // A client that continues from each answer's position gets all publications.
     let mut client = Client::json(b).await;
     let (mut at, mut answers) = (before, 0);
     loop {
@@ -129,15 +129,15 @@ async fn an_answer_is_cut_where_it_grows_too_large(broker: Broker) {
         }
     }
     assert_eq!(at, before.plus(20));
-    assert!(answers > 1, "1.2 MB in one answer");
-    // Of the newest, the oldest are left out.
+    assert!(answers > 1, "1.2 MB arrived in one answer");
+    // Without `since`, the answer omits the oldest publications.
     let answer = history(&mut client, json!({})).await;
     assert_eq!((Position::of(&answer), &answer["more"]), (at, &json!(true)));
     let publications = answer["publications"].as_array().expect("a list");
-    assert_eq!(Position::of(publications.last().expect("one at least")), at);
+    assert_eq!(Position::of(publications.last().expect("at least one")), at);
 }
 
-async fn a_channel_nobody_published_on_is_empty(broker: Broker) {
+async fn history_of_a_channel_without_publications_is_empty_with_a_position(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut client = Client::json(a).await;
@@ -148,13 +148,13 @@ async fn a_channel_nobody_published_on_is_empty(broker: Broker) {
         "position": position.to_string(),
     });
     assert_eq!(answer, due);
-    // It is a place to go on from.
+    // A client can continue from this position.
     assert_eq!(publish(&mut Client::json(b).await, "h:1", 1).await, position.plus(1));
     let answer = history(&mut client, json!({"since": position.to_string()})).await;
     assert_eq!(answer, since(excerpt(1..=1, position.plus(1)), true));
 }
 
-async fn what_was_trimmed_is_not_pretended_to_be_there(broker: Broker) {
+async fn history_since_a_trimmed_position_is_not_recovered(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -173,7 +173,7 @@ async fn what_was_trimmed_is_not_pretended_to_be_there(broker: Broker) {
     assert_eq!((&answer["recovered"], &answer["publications"]), (&json!(false), &json!([])));
 }
 
-async fn a_limit_out_of_range_is_a_bad_request(broker: Broker) {
+async fn history_with_a_limit_out_of_range_is_a_bad_request(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, _] = fleet.nodes();
     let mut client = Client::json(a).await;
@@ -185,7 +185,7 @@ async fn a_limit_out_of_range_is_a_bad_request(broker: Broker) {
     assert_eq!(history(&mut client, json!({"limit": 1000})).await["type"], "history");
 }
 
-async fn a_channel_without_history_is_not_found(broker: Broker) {
+async fn history_of_a_channel_without_history_is_not_found(broker: Broker) {
     let rules = r#"rules=[{pattern="h:*",history={size=50,age="10m"}},{pattern="p:*",presence=true},{pattern="news"}]"#;
     let fleet = broker.fleet(&[rules]).await;
     let [a, _] = fleet.nodes();

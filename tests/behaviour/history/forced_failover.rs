@@ -1,4 +1,4 @@
-//! A replica that takes over without asking its master, while the master still takes publications.
+//! A replica that takes over without its master's consent, while the master still accepts publications.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use super::{LONG, subscribe};
 
 const FAILOVERS: u64 = 4;
 
-/// Publications that are answered, one way or the other, between two of them.
+/// Publications that are answered, with success or an error, between two failovers.
 const BETWEEN: u64 = 150;
 
-/// How long a replica that asks for votes is given, and how often it asks.
+/// How long the test waits for a failover, and how often it requests one.
 const VOTE_TIME: Duration = Duration::from_secs(4);
 const TRIES_MAX: u32 = 5;
 
-/// How many publications are on their way at a time.
+/// Publications in flight at a time.
 const IN_FLIGHT: u64 = 16;
 
-/// Publishes numbers until there is nobody to tell how many were answered.
+/// Publishes numbers until the receiver of the count of answers is dropped.
 async fn publish_on(mut client: Client, answered: watch::Sender<u64>) {
     let mut next = 0;
     while !answered.is_closed() {
@@ -45,7 +45,7 @@ async fn publish_on(mut client: Client, answered: watch::Sender<u64>) {
 /// The replica of a master of the cluster.
 async fn replica_of<'a>(cluster: &'a Cluster, master: &Redis) -> &'a Redis {
     let port = master.address.port().to_string();
-    eventually("a replica that is in step", async || {
+    eventually("a synchronized replica", async || {
         for server in &cluster.servers {
             let of = server.info("replication", "master_port").await;
             let link = server.info("replication", "master_link_status").await;
@@ -58,7 +58,8 @@ async fn replica_of<'a>(cluster: &'a Cluster, master: &Redis) -> &'a Redis {
     .await
 }
 
-/// A replica takes over the channel. It asks again where the other masters would not vote for it so soon.
+/// Makes a replica take over the channel's slot. It retries because the other masters may refuse their vote so soon after
+/// the last election.
 async fn take_over(cluster: &Cluster) {
     let old = cluster.master_of("h:1").await;
     let replica = replica_of(cluster, &cluster.servers[old]).await;
@@ -71,8 +72,8 @@ async fn take_over(cluster: &Cluster) {
     panic!("no replica takes over");
 }
 
-/// Hears publications until the one that ends it; none comes twice, and none after a later one.
-async fn hears_each_once(mut client: Client) -> usize {
+/// Receives publications until "end", asserts that none arrives twice, and returns how many arrived.
+async fn receive_each_once(mut client: Client) -> usize {
     let (mut numbers, mut positions) = (HashSet::new(), HashSet::new());
     loop {
         let event = client.event().await;
@@ -80,9 +81,12 @@ async fn hears_each_once(mut client: Client) -> usize {
             Some("publication") if event["data"] == "end" => return numbers.len(),
             Some("publication") => {
                 let number = event["data"].as_u64().expect("a number");
-                assert!(numbers.insert(number), "twice: {event}");
+                assert!(numbers.insert(number), "arrived twice: {event}");
                 if let Some(position) = event["position"].as_str() {
-                    assert!(positions.insert(position.to_owned()), "a position twice: {event}");
+                    assert!(
+                        positions.insert(position.to_owned()),
+                        "a position arrived twice: {event}"
+                    );
                 }
             }
             Some("gap") => {}
@@ -92,26 +96,26 @@ async fn hears_each_once(mut client: Client) -> usize {
 }
 
 #[tokio::test]
-async fn a_forced_failover_brings_no_publication_twice() {
+async fn a_forced_cluster_failover_delivers_no_publication_twice() {
     let cluster = Cluster::with_replicas().await;
     let node = async || Node::start_at(&cluster.url(), &[LONG]).await;
     let nodes = [node().await, node().await];
-    let mut hearing = Vec::new();
+    let mut receiving = Vec::new();
     for node in &nodes {
         node.wait_until_ready().await;
         let mut client = Client::json(node).await;
         subscribe(&mut client, "h:1").await;
-        hearing.push(tokio::spawn(hears_each_once(client)));
+        receiving.push(tokio::spawn(receive_each_once(client)));
     }
     let (answered, mut progress) = watch::channel(0);
     let publishing = tokio::spawn(publish_on(Client::json(&nodes[0]).await, answered));
     for turn in 1..=FAILOVERS {
         let due = progress.borrow().max(turn * BETWEEN) + BETWEEN;
-        progress.wait_for(|it| *it >= due).await.expect("it goes on");
+        progress.wait_for(|it| *it >= due).await.expect("the publisher still runs");
         take_over(&cluster).await;
     }
     drop(progress);
-    publishing.await.expect("it publishes to the end");
+    publishing.await.expect("the publisher ends without a panic");
     for node in &nodes {
         node.wait_until_ready().await;
     }
@@ -121,8 +125,8 @@ async fn a_forced_failover_brings_no_publication_twice() {
         (last.request(end.clone()).await["type"] == "published").then_some(())
     })
     .await;
-    for client in hearing {
-        let heard = client.await.expect("each once");
-        assert!(heard as u64 > BETWEEN, "{heard}");
+    for client in receiving {
+        let count = client.await.expect("each publication arrives once");
+        assert!(count as u64 > BETWEEN, "{count}");
     }
 }

@@ -1,4 +1,4 @@
-//! The same idempotency key is published once, so that a publisher may try again.
+//! A publication with an idempotency key is published once, so that a publisher may retry.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
@@ -10,26 +10,26 @@ use testkit::token::{self, KEYS};
 use super::{Position, RULES, publication, publish, subscribe};
 
 for_every_broker!(
-    a_key_is_published_once_on_whichever_node,
-    tries_at_the_same_time_are_one,
-    a_key_holds_for_its_channel,
-    a_key_holds_for_its_publisher,
-    a_key_holds_whatever_braces_the_channels_name_has,
-    a_key_is_forgotten_after_the_window,
+    an_idempotency_key_is_published_once_whichever_node_receives_it,
+    simultaneous_publications_with_one_idempotency_key_are_published_once,
+    an_idempotency_key_is_scoped_to_its_channel,
+    an_idempotency_key_is_scoped_to_its_publisher,
+    an_idempotency_key_works_with_braces_in_the_channel_name_and_the_key,
+    an_idempotency_key_can_be_published_again_after_the_window,
 );
 
-/// The same rules, for those who have a token and those who have none.
-const OPEN: &str = r#"rules=[
+/// The same rules, for clients with and without a token.
+const OPEN_RULES: &str = r#"rules=[
     {pattern="h:*",history={size=50,age="10m"},subscribe="anyone",publish="anyone"},
     {pattern="**",subscribe="anyone",publish="anyone"}]"#;
 
-/// A connection of this user.
-async fn of_user(node: &Node, user: &str) -> Client {
+/// A client authenticated as this user.
+async fn client_of(node: &Node, user: &str) -> Client {
     let path = format!("/ws?token={}", token::for_user(user, &[]));
     Client::open(node, &path).await.with_welcome().await
 }
 
-/// What is heard of ada's.
+/// The expected event for a publication of the user ada.
 fn of_ada(data: impl Into<Value>, position: Position) -> Value {
     let mut event = publication("h:1", data, position);
     event["user"] = "ada".into();
@@ -43,24 +43,24 @@ fn keyed(channel: &str, key: &str, data: impl Into<Value>) -> Value {
     })
 }
 
-async fn a_key_is_published_once_on_whichever_node(broker: Broker) {
-    let fleet = broker.fleet(&[OPEN, KEYS]).await;
+async fn an_idempotency_key_is_published_once_whichever_node_receives_it(broker: Broker) {
+    let fleet = broker.fleet(&[OPEN_RULES, KEYS]).await;
     let [a, b] = fleet.nodes();
-    let (mut here, mut there) = (of_user(a, "ada").await, of_user(b, "ada").await);
+    let (mut here, mut there) = (client_of(a, "ada").await, client_of(b, "ada").await);
     let before = subscribe(&mut there, "h:1").await;
     let first = here.request(keyed("h:1", "k", 1)).await;
     let due = json!({"type": "published", "id": 2, "position": before.plus(1).to_string()});
     assert_eq!(first, due);
     assert_eq!(here.request(keyed("h:1", "k", "again")).await, first);
     assert_eq!(there.request(keyed("h:1", "k", "elsewhere")).await, first);
-    // Another one is new, also where it only looks alike.
+    // Keys are compared byte by byte: each of these is a different key.
     for (number, key) in [(2, "K"), (3, "k "), (4, " k"), (5, "kk")] {
         assert_eq!(
             Position::of(&here.request(keyed("h:1", key, number)).await),
             before.plus(number)
         );
     }
-    // One without a key is always new.
+    // Publications without a key are never deduplicated.
     assert_eq!(publish(&mut here, "h:1", 6).await, before.plus(6));
     assert_eq!(publish(&mut here, "h:1", 7).await, before.plus(7));
     for number in 1..=7 {
@@ -68,14 +68,14 @@ async fn a_key_is_published_once_on_whichever_node(broker: Broker) {
     }
 }
 
-async fn tries_at_the_same_time_are_one(broker: Broker) {
-    let fleet = broker.fleet(&[OPEN, KEYS]).await;
+async fn simultaneous_publications_with_one_idempotency_key_are_published_once(broker: Broker) {
+    let fleet = broker.fleet(&[OPEN_RULES, KEYS]).await;
     let [a, b] = fleet.nodes();
-    let mut listener = Client::json(b).await;
-    let before = subscribe(&mut listener, "h:1").await;
+    let mut subscriber = Client::json(b).await;
+    let before = subscribe(&mut subscriber, "h:1").await;
     let mut publishers = Vec::new();
     for number in 0..10 {
-        publishers.push(of_user([a, b][number % 2], "ada").await);
+        publishers.push(client_of([a, b][number % 2], "ada").await);
     }
     for turn in 1..=20 {
         for publisher in &mut publishers {
@@ -86,11 +86,11 @@ async fn tries_at_the_same_time_are_one(broker: Broker) {
         }
     }
     for turn in 1..=20 {
-        assert_eq!(listener.event().await, of_ada(turn, before.plus(turn)));
+        assert_eq!(subscriber.event().await, of_ada(turn, before.plus(turn)));
     }
 }
 
-async fn a_key_holds_for_its_channel(broker: Broker) {
+async fn an_idempotency_key_is_scoped_to_its_channel(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut one, mut two) = (Client::json(a).await, Client::json(b).await);
@@ -100,15 +100,15 @@ async fn a_key_holds_for_its_channel(broker: Broker) {
     assert_eq!(two.event().await, publication("h:2", 1, second.plus(1)));
 }
 
-async fn a_key_holds_for_its_publisher(broker: Broker) {
-    let fleet = broker.fleet(&[OPEN, KEYS]).await;
+async fn an_idempotency_key_is_scoped_to_its_publisher(broker: Broker) {
+    let fleet = broker.fleet(&[OPEN_RULES, KEYS]).await;
     let [a, b] = fleet.nodes();
     let before = subscribe(&mut Client::json(a).await, "h:1").await;
-    // Two users, one whose name and key together read like another's, and two who have no name.
+    // Two users, a user whose name and key concatenate to another's, and two anonymous publishers.
     let mut publishers = [
-        (of_user(a, "ada").await, "order-42"),
-        (of_user(b, "bo").await, "order-42"),
-        (of_user(a, "ada order").await, "-42"),
+        (client_of(a, "ada").await, "order-42"),
+        (client_of(b, "bo").await, "order-42"),
+        (client_of(a, "ada order").await, "-42"),
         (Client::json(a).await, "order-42"),
         (Client::json(b).await, "order-42"),
     ];
@@ -118,11 +118,11 @@ async fn a_key_holds_for_its_publisher(broker: Broker) {
             assert_eq!(Position::of(&answer), before.plus(number));
         }
     }
-    let answer = of_user(b, "ada").await.request(keyed("h:1", "order-42", "again")).await;
+    let answer = client_of(b, "ada").await.request(keyed("h:1", "order-42", "again")).await;
     assert_eq!(Position::of(&answer), before.plus(1));
 }
 
-async fn a_key_holds_whatever_braces_the_channels_name_has(broker: Broker) {
+async fn an_idempotency_key_works_with_braces_in_the_channel_name_and_the_key(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, _] = fleet.nodes();
     let mut client = Client::json(a).await;
@@ -135,7 +135,7 @@ async fn a_key_holds_whatever_braces_the_channels_name_has(broker: Broker) {
         "h:{".to_owned(),
     ]);
     for channel in odd {
-        // One with a brace of its own in the key.
+        // Keys with and without braces.
         for key in ["k", "{k}", "}"] {
             let first = client.request(keyed(&channel, key, 1)).await;
             assert_eq!(first["type"], "published", "{channel} {key}: {first}");
@@ -145,30 +145,30 @@ async fn a_key_holds_whatever_braces_the_channels_name_has(broker: Broker) {
 }
 
 #[tokio::test]
-async fn services_have_their_own_keys() {
-    let fleet = Fleet::redis(&[OPEN, KEYS]).await;
+async fn idempotency_keys_of_services_are_scoped_apart_from_those_of_users() {
+    let fleet = Fleet::redis(&[OPEN_RULES, KEYS]).await;
     let [a, _] = fleet.nodes();
     let before = subscribe(&mut Client::json(a).await, "h:1").await;
     let service = async |header: &str| {
         let command = ["FCALL", "tidegate_publish", "1", "tidegate:h:1", "1", header];
         Position::parse(&fleet.server().query::<String>(&command).await)
     };
-    let mut ada = of_user(a, "ada").await;
+    let mut ada = client_of(a, "ada").await;
     let of_ada = Position::of(&ada.request(keyed("h:1", "k", 1)).await);
     assert_eq!(of_ada, before.plus(1));
     assert_eq!(service(r#"{"id":"k"}"#).await, before.plus(2));
     assert_eq!(service(r#"{"id":"k"}"#).await, before.plus(2));
     assert_eq!(service(r#"{"id":"k","user":"bo"}"#).await, before.plus(3));
-    // A service that speaks for a user takes up what the user began.
+    // A service that names a user shares that user's keys.
     assert_eq!(service(r#"{"id":"k","user":"ada"}"#).await, of_ada);
 }
 
-async fn a_key_is_forgotten_after_the_window(broker: Broker) {
+async fn an_idempotency_key_can_be_published_again_after_the_window(broker: Broker) {
     let fleet = broker.fleet(&[RULES, "history.idempotency_window=1s"]).await;
     let [a, _] = fleet.nodes();
     let mut client = Client::json(a).await;
     let first = Position::of(&client.request(keyed("h:1", "k", 1)).await);
-    let again = eventually("a key to be forgotten", async || {
+    let again = eventually("a key to expire", async || {
         let position = Position::of(&client.request(keyed("h:1", "k", 2)).await);
         (position != first).then_some(position)
     })

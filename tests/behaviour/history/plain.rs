@@ -1,4 +1,4 @@
-//! The plain protocol resumes by its address, and says in the handshake where it comes in.
+//! The plain protocol resumes by `?since=`, and the handshake's response headers carry the position.
 
 use serde_json::json;
 use testkit::client::{Client, Message};
@@ -10,13 +10,13 @@ use testkit::raw::{RawClient, upgrade};
 use super::{Position, RULES, publish, publish_all, subscribe};
 
 for_every_broker!(
-    what_was_missed_comes_as_frames_as_it_was,
-    the_handshake_says_where_it_comes_in,
-    a_browsers_first_frames_do_not_overtake_what_it_missed,
-    what_is_no_position_is_refused,
+    a_resumed_plain_client_receives_the_missed_frames_unchanged,
+    the_handshake_of_a_plain_client_carries_position_and_recovered,
+    a_plain_clients_own_frames_arrive_after_those_it_missed,
+    a_plain_handshake_with_an_invalid_position_is_answered_with_400,
 );
 
-async fn what_was_missed_comes_as_frames_as_it_was(broker: Broker) {
+async fn a_resumed_plain_client_receives_the_missed_frames_unchanged(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let before = subscribe(&mut Client::json(a).await, "h:1").await;
@@ -25,7 +25,7 @@ async fn what_was_missed_comes_as_frames_as_it_was(broker: Broker) {
         Message::text("hello"),
         Message::text(""),
         Message::binary(vec![0x00, 0xFF, 0x1E, b'\n']),
-        Message::binary(&b"text all the same"[..]),
+        Message::binary(&b"text in a binary frame"[..]),
         Message::text("\u{1e}{\"binary\":true}\nforged"),
         Message::text("x".repeat(60_000)),
     ];
@@ -48,8 +48,8 @@ async fn what_was_missed_comes_as_frames_as_it_was(broker: Broker) {
     assert_eq!(client.receive_text().await, "new");
 }
 
-/// What a handshake with this path says: the position, and whether it is recovered.
-async fn standing(node: &Node, path: &str) -> (Option<Position>, Option<String>) {
+/// The values of the handshake's headers `tidegate-position` and `tidegate-recovered`.
+async fn position_headers(node: &Node, path: &str) -> (Option<Position>, Option<String>) {
     let client = Client::plain(node, path).await;
     let header = |name: &str| {
         let value = client.response.headers().get(name)?;
@@ -59,7 +59,7 @@ async fn standing(node: &Node, path: &str) -> (Option<Position>, Option<String>)
     (position, header("tidegate-recovered"))
 }
 
-async fn the_handshake_says_where_it_comes_in(broker: Broker) {
+async fn the_handshake_of_a_plain_client_carries_position_and_recovered(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -67,15 +67,18 @@ async fn the_handshake_says_where_it_comes_in(broker: Broker) {
     let last = publish_all(&mut publisher, "h:1", 2..=3).await;
     for node in [a, b] {
         let (recovered, lost) = (Some("true".to_owned()), Some("false".to_owned()));
-        assert_eq!(standing(node, "h:1").await, (Some(last), None));
-        assert_eq!(standing(node, &format!("h:1?since={first}")).await, (Some(last), recovered));
-        assert_eq!(standing(node, "h:1?since=1-1").await, (Some(last), lost.clone()));
-        assert_eq!(standing(node, "news").await, (None, None));
-        assert_eq!(standing(node, "news?since=1-1").await, (None, lost));
+        assert_eq!(position_headers(node, "h:1").await, (Some(last), None));
+        assert_eq!(
+            position_headers(node, &format!("h:1?since={first}")).await,
+            (Some(last), recovered)
+        );
+        assert_eq!(position_headers(node, "h:1?since=1-1").await, (Some(last), lost.clone()));
+        assert_eq!(position_headers(node, "news").await, (None, None));
+        assert_eq!(position_headers(node, "news?since=1-1").await, (None, lost));
     }
 }
 
-async fn a_browsers_first_frames_do_not_overtake_what_it_missed(broker: Broker) {
+async fn a_plain_clients_own_frames_arrive_after_those_it_missed(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -89,7 +92,7 @@ async fn a_browsers_first_frames_do_not_overtake_what_it_missed(broker: Broker) 
     assert_eq!(client.receive_text().await, "own");
 }
 
-async fn what_is_no_position_is_refused(broker: Broker) {
+async fn a_plain_handshake_with_an_invalid_position_is_answered_with_400(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, _] = fleet.nodes();
     for since in ["", "1", "1-", "-1", "a-b", "1-2-3", "99999999999999999999-1"] {

@@ -1,4 +1,4 @@
-//! Every publication of a channel with history has its place, and says so.
+//! Every publication of a channel with history carries its position.
 
 use serde_json::{Value, json};
 use testkit::client::{self, Client};
@@ -7,13 +7,13 @@ use testkit::fleet::{Broker, for_every_broker};
 use super::{Position, RULES, publication, publish, subscribe};
 
 for_every_broker!(
-    they_grow_by_one_and_are_the_same_for_all,
-    each_channel_counts_for_itself,
-    channels_without_history_have_none,
-    a_publication_over_http_has_one,
+    positions_grow_by_one_and_are_the_same_for_all_subscribers,
+    each_channel_has_its_own_sequence_of_positions,
+    publications_of_channels_without_history_carry_no_position,
+    a_publication_through_the_api_returns_its_position,
 );
 
-async fn they_grow_by_one_and_are_the_same_for_all(broker: Broker) {
+async fn positions_grow_by_one_and_are_the_same_for_all_subscribers(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
@@ -35,7 +35,7 @@ async fn they_grow_by_one_and_are_the_same_for_all(broker: Broker) {
     assert_eq!(late.event().await, publication("h:1", 21, before.plus(21)));
 }
 
-async fn each_channel_counts_for_itself(broker: Broker) {
+async fn each_channel_has_its_own_sequence_of_positions(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
@@ -44,7 +44,7 @@ async fn each_channel_counts_for_itself(broker: Broker) {
     assert_eq!(publish(&mut there, "h:2", 2).await, two.plus(1));
 }
 
-async fn channels_without_history_have_none(broker: Broker) {
+async fn publications_of_channels_without_history_carry_no_position(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut subscriber = Client::subscribed(a, "news").await;
@@ -57,7 +57,7 @@ async fn channels_without_history_have_none(broker: Broker) {
     assert_eq!(subscriber.event().await, client::publication("h:1:2", 2));
 }
 
-async fn a_publication_over_http_has_one(broker: Broker) {
+async fn a_publication_through_the_api_returns_its_position(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut subscriber = Client::json(a).await;

@@ -1,4 +1,4 @@
-//! Who was closed as slow comes back with its position, and has lost nothing.
+//! A client that was closed as a slow consumer resumes from its position without loss.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
@@ -8,7 +8,10 @@ use testkit::raw::{BINARY, CLOSE, RawClient, text};
 
 use super::{LONG, Position, publication, publish, resume, subscribed};
 
-for_every_broker!(it_goes_on_where_it_was_cut_off, more_was_missed_than_any_queue_holds);
+for_every_broker!(
+    a_closed_slow_consumer_resumes_without_missing_a_publication,
+    a_resumed_client_receives_more_bytes_than_its_outbound_queue_holds
+);
 
 const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
 
@@ -17,7 +20,7 @@ const PUBLICATIONS_MAX: u64 = 2000;
 
 const PAYLOAD_BYTES: usize = 16 << 10;
 
-async fn it_goes_on_where_it_was_cut_off(broker: Broker) {
+async fn a_closed_slow_consumer_resumes_without_missing_a_publication(broker: Broker) {
     let fleet = broker.fleet(&[LONG, "session.queue_bytes_max=64KiB"]).await;
     let [a, b] = fleet.nodes();
     let mut slow = RawClient::with_small_buffer(a, "/ws").await;
@@ -33,31 +36,31 @@ async fn it_goes_on_where_it_was_cut_off(broker: Broker) {
             sent += 1;
             publish(&mut publisher, "h:1", json!([sent, filler])).await;
         }
-        assert!(sent < PUBLICATIONS_MAX, "it has still not been closed");
+        assert!(sent < PUBLICATIONS_MAX, "the slow consumer was not closed");
     }
-    let mut heard = 0;
+    let mut received = 0;
     loop {
         let frame = slow.message().await;
         if frame.first & (BINARY | CLOSE) == CLOSE {
             assert_eq!(frame.close_code(), 4008);
             break;
         }
-        heard += 1;
+        received += 1;
         let event: Value = serde_json::from_slice(&frame.payload).expect("JSON");
-        let due = publication("h:1", json!([heard, filler]), before.plus(heard));
+        let due = publication("h:1", json!([received, filler]), before.plus(received));
         assert_eq!(event, due);
     }
-    assert!(heard < sent);
+    assert!(received < sent);
     let mut back = Client::json(b).await;
-    let answer = resume(&mut back, "h:1", before.plus(heard)).await;
+    let answer = resume(&mut back, "h:1", before.plus(received)).await;
     assert_eq!(answer, subscribed("h:1", before.plus(sent), true));
-    for number in heard + 1..=sent {
+    for number in received + 1..=sent {
         let due = publication("h:1", json!([number, filler]), before.plus(number));
         assert_eq!(back.event().await, due);
     }
 }
 
-async fn more_was_missed_than_any_queue_holds(broker: Broker) {
+async fn a_resumed_client_receives_more_bytes_than_its_outbound_queue_holds(broker: Broker) {
     let fleet = broker.fleet(&[LONG]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -78,9 +81,9 @@ async fn more_was_missed_than_any_queue_holds(broker: Broker) {
 }
 
 #[tokio::test]
-async fn who_takes_nothing_of_what_it_missed_is_closed_with_4009() {
-    let beats = ["session.ping_interval=500ms", "session.pong_timeout=500ms"];
-    let node = Node::standalone(&[&[LONG][..], &beats].concat()).await;
+async fn a_resumed_client_that_reads_nothing_is_closed_after_the_pong_timeout() {
+    let heartbeat = ["session.ping_interval=500ms", "session.pong_timeout=500ms"];
+    let node = Node::standalone(&[&[LONG][..], &heartbeat].concat()).await;
     let mut publisher = Client::json(&node).await;
     let filler = "x".repeat(60_000);
     let first = publish(&mut publisher, "h:1", 0).await;
@@ -88,11 +91,11 @@ async fn who_takes_nothing_of_what_it_missed_is_closed_with_4009() {
         publish(&mut publisher, "h:1", json!([number, filler])).await;
     }
     publisher.close().await;
-    let mut vanished = RawClient::with_small_buffer(&node, "/ws").await;
+    let mut unresponsive = RawClient::with_small_buffer(&node, "/ws").await;
     let since = first.to_string();
     let command = json!({"type": "subscribe", "id": 1, "channel": "h:1", "since": since});
-    vanished.send(text(&command.to_string())).await;
-    // It never reads again, and the channel is quiet.
+    unresponsive.send(text(&command.to_string())).await;
+    // The client never reads again, and nothing more is published.
     let closed = r#"tidegate_connections_closed_total{reason="pong_timeout"}"#;
     node.wait_for_metric(closed, 1.).await;
 }

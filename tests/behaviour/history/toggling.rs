@@ -1,5 +1,5 @@
-//! Channels that are left and joined again on the same connection, again and again, while others stay and
-//! much is published.
+//! Clients that unsubscribe and subscribe again and again on one connection, while others stay subscribed and
+//! publications flow.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
@@ -8,26 +8,26 @@ use testkit::fleet::{Broker, for_every_broker};
 use super::{LONG, Position, publish_all, resume, subscribe};
 
 for_every_broker!(
-    who_leaves_and_comes_back_gets_each_publication_once_and_in_order,
-    a_repeated_subscribe_answers_the_position_of_what_was_delivered_before_it,
+    a_client_that_toggles_its_subscription_gets_each_publication_once_and_in_order,
+    a_repeated_subscribe_answers_the_position_of_the_last_delivered_publication,
 );
 
-/// Subscribers that stay, so that a publication is on its way for a while.
+/// Subscribers that stay, so that delivering a publication takes a while.
 const STAYING: usize = 150;
 
 const TOGGLING: usize = 12;
 
 const PUBLICATIONS: u64 = 1200;
 
-/// Toggles until it has the last publication.
+/// Unsubscribes and resumes until the client has received the last publication.
 async fn toggle(mut client: Client, before: Position) {
     let mut last = before;
     let mut rounds = 0;
     while last != before.plus(PUBLICATIONS) {
         let answer = resume(&mut client, "h:1", last).await;
-        assert_eq!(answer["type"], "subscribed", "nothing comes before it: {answer}");
+        assert_eq!(answer["type"], "subscribed", "an event arrived before the answer: {answer}");
         assert_eq!(answer["recovered"], true, "{answer}");
-        // What was missed and a few more; none where it is at the end.
+        // Receives up to three publications, none after the last one.
         for _ in 0..rounds % 4 {
             if last == before.plus(PUBLICATIONS) {
                 break;
@@ -50,11 +50,17 @@ async fn toggle(mut client: Client, before: Position) {
 /// The position of a publication that must be the next one.
 fn following(event: Value, last: Position) -> Position {
     assert_eq!(event["type"], "publication", "{event}");
-    assert_eq!(Position::of(&event), last.plus(1), "twice, missing or out of order");
+    assert_eq!(
+        Position::of(&event),
+        last.plus(1),
+        "a publication is duplicated, missing or out of order"
+    );
     last.plus(1)
 }
 
-async fn who_leaves_and_comes_back_gets_each_publication_once_and_in_order(broker: Broker) {
+async fn a_client_that_toggles_its_subscription_gets_each_publication_once_and_in_order(
+    broker: Broker,
+) {
     let fleet = broker.fleet(&[LONG]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(b).await;
@@ -69,18 +75,20 @@ async fn who_leaves_and_comes_back_gets_each_publication_once_and_in_order(broke
     }
     publish_all(&mut publisher, "h:1", 1..=PUBLICATIONS).await;
     for client in toggling {
-        client.await.expect("it heard what was due");
+        client.await.expect("the client received all publications");
     }
     for client in &mut staying {
         assert_eq!(client.receive_text().await, "1");
     }
 }
 
-async fn a_repeated_subscribe_answers_the_position_of_what_was_delivered_before_it(broker: Broker) {
+async fn a_repeated_subscribe_answers_the_position_of_the_last_delivered_publication(
+    broker: Broker,
+) {
     let fleet = broker.fleet(&[LONG]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(b).await;
-    // A publication comes to them first.
+    // The node delivers a publication to these subscribers first.
     let mut staying = Vec::new();
     for _ in 0..STAYING {
         staying.push(Client::plain(a, "h:1").await);
@@ -102,6 +110,6 @@ async fn a_repeated_subscribe_answers_the_position_of_what_was_delivered_before_
             last = following(event, last);
         }
     }
-    publishing.await.expect("all is published");
+    publishing.await.expect("the publisher ends without a panic");
     drop(staying);
 }

@@ -1,4 +1,4 @@
-//! Web pages have no business at the internal listener, whatever their visitor can reach.
+//! The internal listener refuses requests of web pages, which may reach it through their visitor's browser.
 
 use testkit::http;
 use testkit::node::Node;
@@ -8,24 +8,24 @@ const PAGE: (&str, &str) = ("Origin", "https://elsewhere.example");
 const REFUSED: &str = r#"tidegate_rejected_total{reason="origin"}"#;
 
 #[tokio::test]
-async fn no_page_stops_a_node_or_publishes() {
+async fn requests_of_web_pages_to_the_api_get_403() {
     let node = Node::standalone(&[]).await;
     let cross_site = ("Sec-Fetch-Site", "cross-site");
-    let asked = ["/api/drain", "/api/publish/news", "/api/disconnect?user=u", "/api/channels"];
-    for path in asked {
+    let paths = ["/api/drain", "/api/publish/news", "/api/disconnect?user=u", "/api/channels"];
+    for path in paths {
         for header in [PAGE, cross_site] {
             let answer = node.post(path, &[header], b"").await;
             assert_eq!(answer.status, 403, "{path} with {header:?}");
             assert_eq!(answer.json()["error"]["code"], "forbidden");
         }
     }
-    assert_eq!(node.metric(REFUSED).await, 2. * asked.len() as f64);
+    assert_eq!(node.metric(REFUSED).await, 2. * paths.len() as f64);
     assert!(node.is_ready().await);
     assert_eq!(node.post("/api/publish/news", &[], b"mine").await.status, 202);
 }
 
 #[tokio::test]
-async fn nor_does_one_whose_name_points_to_loopback() {
+async fn a_request_whose_host_is_another_name_for_loopback_gets_403() {
     let node = Node::standalone(&[]).await;
     let status = async |host: &str| {
         let mut stream = http::connect(node.internal).await;
@@ -39,7 +39,7 @@ async fn nor_does_one_whose_name_points_to_loopback() {
 }
 
 #[tokio::test]
-async fn whoever_carries_the_key_may_be_a_page() {
+async fn a_web_pages_request_with_the_api_key_is_accepted() {
     let node = Node::standalone(&["internal.api_key=key"]).await;
     let publish = async |headers: &[(&str, &str)]| {
         node.post("/api/publish/news", headers, b"mine").await.status

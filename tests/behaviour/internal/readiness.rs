@@ -1,4 +1,4 @@
-//! `/readyz` says why, and `tidegate_unready` says the same; `/healthz` is not concerned.
+//! `/readyz` and `tidegate_unready` report why a node is unready; `/healthz` stays 200.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,8 @@ use tokio::time::sleep;
 
 const REASONS: [&str; 4] = ["broker", "drain", "memory", "lag"];
 
-/// The node's answer, which must be 503 for this reason and no other; and the metrics say so too.
-async fn is_unready_for(node: &Node, reason: &str) -> Value {
+/// The answer of `/readyz`, which must be 503 for this reason alone; the metrics must agree.
+async fn assert_unready_for(node: &Node, reason: &str) -> Value {
     let answer = node.get("/readyz").await;
     assert_eq!(answer.status, 503);
     let answer = answer.json();
@@ -34,9 +34,9 @@ async fn is_unready_for(node: &Node, reason: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_node_that_is_ready_shows_its_figures() {
+async fn readyz_of_a_ready_node_reports_the_figures_of_all_checks() {
     let node = Node::standalone(&["limits.memory_max=10GiB"]).await;
-    let answer = eventually("a first measure", async || {
+    let answer = eventually("the first measurement of lag", async || {
         let answer = node.get("/readyz").await.json();
         (answer["checks"]["lag"]["max_ms"] == 1000.).then_some(answer)
     })
@@ -58,37 +58,37 @@ async fn a_node_that_is_ready_shows_its_figures() {
 }
 
 #[tokio::test]
-async fn without_redis_it_is_the_broker() {
+async fn a_node_without_redis_is_unready_for_the_broker() {
     let redis = Redis::stopped();
     let node = Node::start_on(&redis, &[]).await;
     node.wait_until_unready().await;
-    let answer = is_unready_for(&node, "broker").await;
+    let answer = assert_unready_for(&node, "broker").await;
     assert!(answer["reasons"][0].as_str().expect("a reason").starts_with("broker: "), "{answer}");
 }
 
 #[tokio::test]
-async fn while_it_leaves_it_is_the_drain() {
+async fn a_draining_node_is_unready_for_the_drain() {
     let node = Node::standalone(&["drain.delay=1h"]).await;
     node.signal(Signal::TERM);
     node.wait_until_unready().await;
-    let answer = is_unready_for(&node, "drain").await;
+    let answer = assert_unready_for(&node, "drain").await;
     assert_eq!(answer["checks"]["drain"]["phase"], "leaving");
 }
 
 #[tokio::test]
-async fn near_its_ceiling_it_is_the_memory() {
-    // More than that it has before anybody comes, and so is never ready.
+async fn a_node_near_memory_max_is_unready_for_memory() {
+    // An idle node uses more than this, so it never becomes ready.
     let settings = tempfile::tempdir().expect("a directory");
     let file = settings.path().join("tidegate.toml");
     std::fs::write(&file, "limits.memory_max = \"1MiB\"").expect("the file is written");
     let node = Node::with_config_file(&file, &[]).await;
     node.wait_until_unready().await;
-    let answer = is_unready_for(&node, "memory").await;
+    let answer = assert_unready_for(&node, "memory").await;
     assert_eq!(answer["checks"]["memory"]["max_bytes"], 1u64 << 20);
 }
 
 #[tokio::test]
-async fn how_much_lag_is_too_much_may_change_while_it_runs() {
+async fn a_reload_changes_event_loop_lag_max_of_a_running_node() {
     let settings = tempfile::tempdir().expect("a directory");
     let file = settings.path().join("tidegate.toml");
     let allow = |max: &str| {
@@ -98,7 +98,7 @@ async fn how_much_lag_is_too_much_may_change_while_it_runs() {
     allow("2s");
     let node = Node::with_config_file(&file, &[]).await;
     let allows = async |millis: f64| {
-        eventually("the limit to be followed", async || {
+        eventually("the limit to be used", async || {
             let lag = node.get("/readyz").await.json()["checks"]["lag"].clone();
             (lag["max_ms"] == millis && lag["ok"] == true).then_some(())
         })
@@ -110,50 +110,49 @@ async fn how_much_lag_is_too_much_may_change_while_it_runs() {
     allows(0.).await;
 }
 
-/// A processor that is taken away again and again, as beyond a container's CPU limit: nothing of what is due
-/// then runs in time.
+/// The node is stopped again and again, as a container above its CPU limit is, so its tasks run late.
 #[tokio::test]
-async fn a_node_that_gets_no_processor_lags_and_is_well_again_after_it() {
-    const AWAY: Duration = Duration::from_millis(600);
-    const THERE: Duration = Duration::from_millis(20);
+async fn a_node_that_is_throttled_is_unready_for_lag_and_becomes_ready_afterwards() {
+    const STOPPED: Duration = Duration::from_millis(600);
+    const RUNNING: Duration = Duration::from_millis(20);
     let node = Arc::new(Node::standalone(&["limits.event_loop_lag_max=400ms"]).await);
     let mut client = Client::plain(&node, "news").await;
 
-    // One pause is over when it is noticed.
+    // A single pause is over when the node notices it.
     node.signal(Signal::STOP);
-    sleep(AWAY).await;
+    sleep(STOPPED).await;
     node.signal(Signal::CONT);
-    let late = r#"tidegate_event_loop_lag_seconds_bucket{le="0.5"}"#;
+    let below_pause = r#"tidegate_event_loop_lag_seconds_bucket{le="0.5"}"#;
     eventually("the pause to be measured", async || {
         let all = node.metric("tidegate_event_loop_lag_seconds_count").await;
-        (node.metric(late).await < all).then_some(())
+        (node.metric(below_pause).await < all).then_some(())
     })
     .await;
-    assert!(node.is_ready().await, "one pause is no lag");
+    assert!(node.is_ready().await, "a single pause must not make the node unready");
 
     let enough = Arc::new(AtomicBool::new(false));
     let (throttled, ended) = (node.clone(), enough.clone());
     let throttling = tokio::spawn(async move {
         while !ended.load(Ordering::Relaxed) {
             throttled.signal(Signal::STOP);
-            sleep(AWAY).await;
+            sleep(STOPPED).await;
             throttled.signal(Signal::CONT);
-            sleep(THERE).await;
+            sleep(RUNNING).await;
         }
     });
     node.wait_until_unready().await;
     enough.store(true, Ordering::Relaxed);
-    throttling.await.expect("it ends with the node running");
+    throttling.await.expect("the throttling ends with the node running");
 
-    let answer = is_unready_for(&node, "lag").await;
+    let answer = assert_unready_for(&node, "lag").await;
     assert!(answer["reasons"][0].as_str().expect("a reason").starts_with("lag: "), "{answer}");
     assert!(answer["checks"]["lag"]["peak_ms"].as_f64() > Some(400.), "{answer}");
-    client.send("who comes is served all the same").await;
-    assert_eq!(client.receive_text().await, "who comes is served all the same");
+    client.send("still served").await;
+    assert_eq!(client.receive_text().await, "still served");
     Client::plain(&node, "news").await.close().await;
 
     node.wait_until_ready().await;
-    let said = |words: &str| node.process.stderr().iter().filter(|it| it.contains(words)).count();
-    assert_eq!(said("the event loop lags"), 1, "one line");
-    assert_eq!(said("the event loop runs in time again"), 1);
+    let logged = |text: &str| node.process.stderr().iter().filter(|it| it.contains(text)).count();
+    assert_eq!(logged("the event loop lags"), 1, "one line");
+    assert_eq!(logged("the event loop runs in time again"), 1);
 }

@@ -1,13 +1,13 @@
-//! `/api/top`: what is hot on this node.
+//! `/api/top`: the busiest channels of a node.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
 use testkit::fleet::{Broker, for_simple_brokers};
 use testkit::node::Node;
 
-for_simple_brokers!(the_busiest_channels_come_first);
+for_simple_brokers!(top_lists_the_busiest_channels_of_the_node_first);
 
-/// A channel, its publications of a payload of so many bytes, its subscribers.
+/// A channel, the number of its publications, the bytes of each payload, and the number of its subscribers.
 const CHANNELS: [(&str, usize, usize, usize); 3] =
     [("quiet", 2, 10, 3), ("chatty", 9, 1, 1), ("weighty", 4, 1000, 2)];
 
@@ -23,7 +23,7 @@ fn list(expected: &[(&str, u64)]) -> Value {
     expected.iter().map(channel).collect::<Vec<_>>().into()
 }
 
-async fn the_busiest_channels_come_first(broker: Broker) {
+async fn top_lists_the_busiest_channels_of_the_node_first(broker: Broker) {
     let fleet = broker.fleet(&[]).await;
     let [node, other] = fleet.nodes();
     let mut kept = Vec::new();
@@ -41,8 +41,8 @@ async fn the_busiest_channels_come_first(broker: Broker) {
         }
         kept.push(clients);
     }
-    // Nobody here listens, so it costs this node nothing.
-    assert_eq!(other.post("/api/publish/unheard", &[], b"x").await.status, 202);
+    // No session of this node is subscribed, so the node does not count this publication.
+    assert_eq!(other.post("/api/publish/unsubscribed", &[], b"x").await.status, 202);
 
     let answer = top(node, "by=publications").await;
     assert_eq!(answer["channels"], list(&[("chatty", 9), ("weighty", 4), ("quiet", 2)]));
@@ -62,14 +62,17 @@ async fn the_busiest_channels_come_first(broker: Broker) {
     let answer = top(node, "by=subscribers").await;
     assert_eq!(answer["channels"], list(&[("weighty", 2), ("chatty", 1)]));
     let answer = top(node, "by=publications&limit=3").await;
-    assert_eq!(answer["channels"][2]["channel"], "quiet", "it was busy, whoever is left");
+    assert_eq!(
+        answer["channels"][2]["channel"], "quiet",
+        "a channel without subscribers still counts for its publications"
+    );
 }
 
 #[tokio::test]
-async fn with_few_counters_the_error_is_told() {
+async fn top_reports_the_error_of_its_counts_where_channels_share_counters() {
     let node = Node::standalone(&["telemetry.top_channels=1"]).await;
     let mut client = Client::json(&node).await;
-    // One counter for each of the 64 shards: of so many channels, some share one.
+    // One counter for each of the 64 shards, so some of the 100 channels share one.
     for number in 0..100 {
         let channel = format!("c:{number}");
         client.subscribe(&channel).await;
@@ -83,7 +86,7 @@ async fn with_few_counters_the_error_is_told() {
     let channels = answer["channels"].as_array().expect("channels");
     assert!(channels.len() <= 64, "{}", channels.len());
     let number = |it: &Value, key: &str| it[key].as_u64().expect("a number");
-    assert!(channels.iter().any(|it| number(it, "error") > 0), "some replaced others");
+    assert!(channels.iter().any(|it| number(it, "error") > 0), "no channel shared a counter");
     for it in channels {
         let truth = if it["channel"] == "c:0" { 40 } else { 1 };
         let (count, error) = (number(it, "count"), number(it, "error"));
@@ -92,7 +95,7 @@ async fn with_few_counters_the_error_is_told() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_refused_with_what_can() {
+async fn an_invalid_query_of_top_is_refused_with_the_allowed_values() {
     let node = Node::standalone(&[]).await;
     for (query, allowed) in [
         ("", "publications, bytes, subscribers"),
@@ -110,7 +113,7 @@ async fn what_cannot_be_asked_is_refused_with_what_can() {
 }
 
 #[tokio::test]
-async fn it_can_be_switched_off_and_needs_the_key() {
+async fn top_can_be_switched_off_and_requires_the_api_key() {
     let node = Node::standalone(&["telemetry.top_channels=0", "internal.api_key=hush"]).await;
     assert_eq!(node.get("/api/top?by=bytes").await.status, 401);
     let key = [("Authorization", "Bearer hush")];
@@ -121,5 +124,5 @@ async fn it_can_be_switched_off_and_needs_the_key() {
     let response = ask("bytes").await;
     assert_eq!(response.status, 404);
     assert!(response.text().contains("telemetry.top_channels"), "{}", response.text());
-    assert_eq!(ask("subscribers").await.status, 200, "which costs nothing until it is asked");
+    assert_eq!(ask("subscribers").await.status, 200, "the list by subscribers needs no counters");
 }

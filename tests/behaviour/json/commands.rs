@@ -1,4 +1,4 @@
-//! Every command and its answer.
+//! The commands of the json protocol and their answers.
 
 use serde_json::{Value, json};
 use testkit::client::{Client, Message, publication};
@@ -6,7 +6,7 @@ use testkit::node::Node;
 use testkit::redis::Redis;
 
 #[tokio::test]
-async fn the_welcome_says_where_one_is_and_how_often_it_pings() {
+async fn the_welcome_names_the_session_the_node_and_the_ping_interval() {
     let node = Node::standalone(&["session.ping_interval=7s"]).await;
     let (one, two) = (Client::json(&node).await, Client::json(&node).await);
     assert_eq!(one.welcome["type"], "welcome");
@@ -17,7 +17,7 @@ async fn the_welcome_says_where_one_is_and_how_often_it_pings() {
 }
 
 #[tokio::test]
-async fn subscribe_to_one_channel() {
+async fn subscribe_is_answered_with_subscribed_and_publications_follow() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     let answer = client.request(json!({"type": "subscribe", "id": 9, "channel": "news"})).await;
@@ -27,7 +27,7 @@ async fn subscribe_to_one_channel() {
 }
 
 #[tokio::test]
-async fn subscribe_to_many_is_answered_one_by_one() {
+async fn subscribe_to_several_channels_is_answered_for_each_channel() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut client = Client::json(&node).await;
@@ -55,7 +55,7 @@ async fn subscribe_to_many_is_answered_one_by_one() {
 }
 
 #[tokio::test]
-async fn subscribing_again_is_answered_and_delivers_once() {
+async fn a_repeated_subscribe_is_answered_and_delivers_each_publication_once() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.subscribe("news").await;
@@ -66,7 +66,7 @@ async fn subscribing_again_is_answered_and_delivers_once() {
 }
 
 #[tokio::test]
-async fn without_history_nothing_is_recovered() {
+async fn subscribe_with_since_on_a_channel_without_history_is_not_recovered() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     let since = json!({"type": "subscribe", "id": 1, "channel": "news", "since": "1763-41"});
@@ -79,17 +79,17 @@ async fn without_history_nothing_is_recovered() {
         let recovered = answer.get("recovered");
         match answer["channel"].as_str() {
             Some("chat:1") => assert_eq!(recovered, Some(&Value::Bool(false))),
-            _ => assert_eq!(recovered, None, "nobody asked for it"),
+            _ => assert_eq!(recovered, None, "there was no `since`"),
         }
     }
 }
 
 #[tokio::test]
-async fn publish_data_text_and_base64() {
+async fn publish_sends_data_text_and_base64_as_matching_frames() {
     let node = Node::standalone(&[]).await;
     let mut plain = Client::plain(&node, "news").await;
     let mut client = Client::subscribed(&node, "news").await;
-    for (payload, frame, heard) in [
+    for (payload, frame, received) in [
         (json!({"data": {"b": [1, null]}}), Message::text(r#"{"b":[1,null]}"#), None),
         (json!({"data": null}), Message::text("null"), None),
         (json!({"text": "say \"hi\"\n"}), Message::text("say \"hi\"\n"), None),
@@ -101,9 +101,9 @@ async fn publish_data_text_and_base64() {
         merge(&mut command, &payload);
         assert_eq!(client.request(command).await, json!({"type": "published", "id": 4}));
         assert_eq!(plain.receive().await, frame);
-        let mut wanted = json!({"type": "publication", "channel": "news"});
-        merge(&mut wanted, &heard.unwrap_or(payload));
-        assert_eq!(client.event().await, wanted);
+        let mut expected = json!({"type": "publication", "channel": "news"});
+        merge(&mut expected, &received.unwrap_or(payload));
+        assert_eq!(client.event().await, expected);
     }
 }
 
@@ -113,19 +113,19 @@ fn merge(object: &mut Value, more: &Value) {
 }
 
 #[tokio::test]
-async fn unsubscribe_ends_the_publications_of_one_channel() {
+async fn unsubscribe_ends_the_publications_of_that_channel_only() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.subscribe("sport").await;
     let answer = client.request(json!({"type": "unsubscribe", "id": 3, "channel": "news"})).await;
     assert_eq!(answer, json!({"type": "unsubscribed", "id": 3, "channel": "news"}));
-    client.publish("news", json!("for nobody")).await;
+    client.publish("news", json!("not delivered")).await;
     client.publish("sport", json!("1:0")).await;
     assert_eq!(client.event().await, publication("sport", "1:0"));
 }
 
 #[tokio::test]
-async fn echo_false_leaves_out_ones_own_on_that_channel() {
+async fn echo_false_omits_the_sessions_own_publications_on_that_channel_only() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut quiet = Client::json(&node).await;
@@ -134,16 +134,16 @@ async fn echo_false_leaves_out_ones_own_on_that_channel() {
     quiet.subscribe("sport").await;
     let mut other = Client::subscribed(&node, "news").await;
 
-    quiet.publish("news", json!("of the quiet one")).await;
-    assert_eq!(other.event().await, publication("news", "of the quiet one"));
+    quiet.publish("news", json!("own")).await;
+    assert_eq!(other.event().await, publication("news", "own"));
     quiet.publish("sport", json!("echoed")).await;
     assert_eq!(quiet.event().await, publication("sport", "echoed"));
-    other.publish("news", json!("of the other")).await;
-    assert_eq!(quiet.event().await, publication("news", "of the other"));
+    other.publish("news", json!("other")).await;
+    assert_eq!(quiet.event().await, publication("news", "other"));
 }
 
 #[tokio::test]
-async fn ping_is_answered_with_pong() {
+async fn a_ping_command_is_answered_with_pong() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     assert_eq!(
@@ -155,7 +155,7 @@ async fn ping_is_answered_with_pong() {
 }
 
 #[tokio::test]
-async fn ids_come_back_as_they_were_given() {
+async fn answers_carry_the_id_of_their_command_unchanged() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     for id in [0, -1, 1, i64::from(i32::MAX) + 1, (1 << 53) - 1] {
@@ -164,7 +164,7 @@ async fn ids_come_back_as_they_were_given() {
 }
 
 #[tokio::test]
-async fn fields_of_newer_clients_are_let_pass() {
+async fn unknown_fields_of_a_command_are_ignored() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     let newer = json!({"type": "subscribe", "id": 1, "channel": "news", "since_time": 5});

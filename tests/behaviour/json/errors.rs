@@ -1,4 +1,4 @@
-//! What a client does wrong is answered; the connection stays.
+//! Errors that are answered and leave the connection open.
 
 use serde_json::{Value, json};
 use testkit::client::{Client, publication};
@@ -10,11 +10,11 @@ async fn assert_refused(client: &mut Client, command: Value, code: &str, tempora
     assert_eq!(answer["code"], code, "{command} gave {answer}");
     assert_eq!(answer["temporary"], temporary, "{command} gave {answer}");
     let message = answer["message"].as_str().expect("a message");
-    assert!(message.len() > 10, "{message:?} helps nobody");
+    assert!(message.len() > 10, "{message:?} is too short to help");
 }
 
 #[tokio::test]
-async fn bad_requests() {
+async fn invalid_commands_are_answered_with_bad_request_and_the_session_continues() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::subscribed(&node, "news").await;
     let long = "x".repeat(256);
@@ -40,16 +40,16 @@ async fn bad_requests() {
         json!({"type": "publish", "id": 7, "channel": "a", "base64": "not base64!"}),
         json!({"type": "presence", "id": 7}),
         json!({"type": "history", "id": 7}),
-        json!({"type": "auth", "id": 7, "token": "none is taken here"}),
+        json!({"type": "auth", "id": 7, "token": "auth.mode is none"}),
     ] {
         assert_refused(&mut client, command, "bad_request", false).await;
     }
-    client.publish("news", json!("all the same")).await;
-    assert_eq!(client.event().await, publication("news", "all the same"));
+    client.publish("news", json!("after the errors")).await;
+    assert_eq!(client.event().await, publication("news", "after the errors"));
 }
 
 #[tokio::test]
-async fn an_id_that_is_no_integer_is_an_error_without_one() {
+async fn a_command_whose_id_is_no_integer_gets_an_error_without_id() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     for id in [json!("one"), json!(1.5), json!([1])] {
@@ -61,7 +61,7 @@ async fn an_id_that_is_no_integer_is_an_error_without_one() {
 }
 
 #[tokio::test]
-async fn history_and_presence_that_no_rule_keeps_are_not_found() {
+async fn history_and_presence_without_a_rule_that_keeps_them_are_not_found() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     for kind in ["history", "presence"] {
@@ -71,7 +71,7 @@ async fn history_and_presence_that_no_rule_keeps_are_not_found() {
 }
 
 #[tokio::test]
-async fn more_channels_than_allowed_reach_the_limit() {
+async fn a_subscription_above_channels_max_gets_limit_reached_until_one_ends() {
     let node = Node::standalone(&["session.channels_max=2"]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.subscribe("sport").await;
@@ -83,7 +83,7 @@ async fn more_channels_than_allowed_reach_the_limit() {
 }
 
 #[tokio::test]
-async fn a_list_beyond_the_limit_is_refused_by_name() {
+async fn a_channel_list_above_channels_max_gets_an_error_that_names_the_channel() {
     let node = Node::standalone(&["session.channels_max=2"]).await;
     let mut client = Client::json(&node).await;
     let channels = json!({"a": null, "b": null, "c": null});

@@ -1,4 +1,4 @@
-//! Commands sent without waiting for answers.
+//! Commands that a client sends without waiting for answers.
 
 use serde_json::{Value, json};
 use testkit::client::{Client, publication};
@@ -13,7 +13,7 @@ async fn event(raw: &mut RawClient) -> Value {
 }
 
 #[tokio::test]
-async fn subscribe_and_publish_in_one_segment_hears_its_own() {
+async fn a_client_that_pipelines_subscribe_and_publish_receives_its_own_publication() {
     let redis = Redis::start().await;
     for node in [Node::on(&redis, &[]).await, Node::standalone(&[]).await] {
         let mut raw = RawClient::open(&node, "/ws").await;
@@ -29,7 +29,7 @@ async fn subscribe_and_publish_in_one_segment_hears_its_own() {
 }
 
 #[tokio::test]
-async fn five_hundred_publications_are_answered_in_order() {
+async fn five_hundred_pipelined_publications_are_answered_in_order() {
     let redis = Redis::start().await;
     for node in [Node::on(&redis, &[]).await, Node::standalone(&[]).await] {
         let mut subscriber = Client::plain(&node, "news").await;
@@ -45,7 +45,7 @@ async fn five_hundred_publications_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn answers_keep_the_order_of_the_commands() {
+async fn answers_to_pipelined_commands_keep_the_order_of_the_commands() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut raw = RawClient::open(&node, "/ws").await;

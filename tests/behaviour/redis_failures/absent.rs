@@ -1,16 +1,16 @@
-//! Redis is not there yet when the node starts.
+//! A node starts before its Redis.
 
 use serde_json::json;
 use testkit::client::Client;
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-use super::{is_subscribed_again, relays};
+use super::{becomes_subscribed, relay};
 
 const TIMEOUT: &str = "broker.publish_timeout=300ms";
 
 #[tokio::test]
-async fn the_node_starts_unready_and_becomes_ready() {
+async fn a_node_that_starts_without_redis_becomes_ready_when_redis_starts() {
     let mut redis = Redis::stopped();
     let node = Node::start_on(&redis, &[TIMEOUT]).await;
     assert!(!node.is_ready().await);
@@ -22,16 +22,16 @@ async fn the_node_starts_unready_and_becomes_ready() {
 
     redis.run().await;
     node.wait_until_ready().await;
-    is_subscribed_again(&node, 1.).await;
+    becomes_subscribed(&node, 1.).await;
     redis.publish("news", "at last").await;
     assert_eq!(plain.receive_text().await, "at last");
     json.subscribe("news").await;
     let mut other = Client::subscribed(&node, "news").await;
-    relays(&mut other, &mut json, "news", "hello").await;
+    relay(&mut other, &mut json, "news", "hello").await;
 }
 
 #[tokio::test]
-async fn channels_that_came_and_went_meanwhile_are_forgotten() {
+async fn channels_unsubscribed_before_redis_starts_are_not_wanted_any_more() {
     let redis = Redis::stopped();
     let node = Node::start_on(&redis, &[TIMEOUT]).await;
     for number in 0..50 {

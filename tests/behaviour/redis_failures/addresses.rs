@@ -1,4 +1,4 @@
-//! Redis' name has several addresses, and the first swallows what is sent to it.
+//! The host name of Redis has several addresses, and the first does not answer.
 
 use std::io::Write as _;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -9,13 +9,13 @@ use testkit::client::Client;
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-use super::relays;
+use super::relay;
 
-/// As many as stay without an answer whatever the system adds to the backlog.
+/// More connections than the system's backlog accepts, so that the next one gets no answer.
 const CONNECTIONS: usize = 8;
 
-/// Nobody accepts at this port of the IPv6 loopback, and its backlog is full. Fails, saying why, where
-/// there is none.
+/// A listener on this port of the IPv6 loopback that never accepts and whose backlog is full. Fails with the reason
+/// where there is no IPv6.
 fn black_hole(port: u16) -> Result<Vec<Socket>, String> {
     let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
     let socket = || Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
@@ -32,14 +32,14 @@ fn black_hole(port: u16) -> Result<Vec<Socket>, String> {
     Ok(all)
 }
 
-/// May this user mount anything, in a place of its own?
+/// Whether this user may mount files in a mount namespace of its own.
 fn may_mount() -> bool {
     let tried = Command::new("unshare").args(["--mount", "true"]).output();
     tried.is_ok_and(|tried| tried.status.success())
 }
 
 #[tokio::test]
-async fn the_next_one_is_taken_while_the_first_is_silent() {
+async fn a_node_connects_to_the_second_address_of_redis_when_the_first_does_not_answer() {
     let redis = Redis::start().await;
     let port = redis.address.port();
     let hole = match black_hole(port) {
@@ -60,12 +60,12 @@ async fn the_next_one_is_taken_while_the_first_is_silent() {
     }
     let mut here = Client::subscribed(&nodes[0], "news").await;
     let mut there = Client::subscribed(&nodes[1], "news").await;
-    relays(&mut here, &mut there, "news", "by the second address").await;
+    relay(&mut here, &mut there, "news", "by the second address").await;
     drop(hole);
 }
 
 #[tokio::test]
-async fn each_address_that_failed_is_told_with_what_happened_there() {
+async fn readyz_names_each_failed_address_of_redis_with_its_error() {
     let redis = Redis::stopped();
     let port = redis.address.port();
     let hole = match black_hole(port) {
@@ -77,13 +77,13 @@ async fn each_address_that_failed_is_told_with_what_happened_there() {
     hosts.write_all(b"::1 redis.test\n127.0.0.1 redis.test localhost\n").expect("it is written");
     let url = format!("redis://redis.test:{port}");
     let node = Node::with_hosts(hosts.path(), &url, &[]).await;
-    let wanted = [
+    let expected = [
         format!("[::1]:{port}: no answer within"),
         format!("127.0.0.1:{port}: Connection refused"),
     ];
-    testkit::eventually("both addresses to be told", async || {
-        let told = node.get("/readyz").await.text();
-        wanted.iter().all(|part| told.contains(part)).then_some(())
+    testkit::eventually("both addresses in the reasons", async || {
+        let reasons = node.get("/readyz").await.text();
+        expected.iter().all(|part| reasons.contains(part)).then_some(())
     })
     .await;
     drop(hole);

@@ -1,4 +1,4 @@
-//! Redis hangs: connected, and silent.
+//! Redis hangs: its connections stay open, but it does not answer.
 
 use std::time::{Duration, Instant};
 
@@ -7,25 +7,25 @@ use testkit::client::{Client, publication};
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-use super::relays;
+use super::relay;
 
-/// What a busy machine may add to a time that a node keeps.
+/// Tolerance for a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
 
 const TIMEOUT: &str = "broker.publish_timeout=500ms";
 
 #[tokio::test]
-async fn publishing_is_answered_unavailable_in_time_and_the_connection_stays() {
+async fn while_redis_hangs_commands_are_answered_unavailable_within_publish_timeout() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[TIMEOUT]).await;
     let mut client = Client::subscribed(&node, "news").await;
     redis.freeze();
     for _ in 0..3 {
-        let asked = Instant::now();
+        let sent = Instant::now();
         let publish = json!({"type": "publish", "id": 3, "channel": "news", "data": 1});
         let answer = client.request(publish).await;
         assert_eq!((&answer["code"], &answer["temporary"]), (&"unavailable".into(), &true.into()));
-        assert!(asked.elapsed() < Duration::from_millis(500) + SLACK, "{:?}", asked.elapsed());
+        assert!(sent.elapsed() < Duration::from_millis(500) + SLACK, "{:?}", sent.elapsed());
     }
     let answer = client.request(json!({"type": "subscribe", "id": 4, "channel": "sport"})).await;
     assert_eq!((&answer["code"], &answer["channel"]), (&"unavailable".into(), &"sport".into()));
@@ -36,18 +36,18 @@ async fn publishing_is_answered_unavailable_in_time_and_the_connection_stays() {
 }
 
 #[tokio::test]
-async fn a_plain_frame_that_cannot_be_handed_over_closes_with_1013() {
+async fn while_redis_hangs_a_plain_frame_closes_the_connection_with_1013() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[TIMEOUT]).await;
     let mut client = Client::plain(&node, "news").await;
     redis.freeze();
-    client.send("into the void").await;
+    client.send("not published").await;
     assert_eq!(u16::from(client.receive_close().await.code), 1013);
     redis.thaw();
 }
 
 #[tokio::test]
-async fn the_node_says_that_it_is_not_ready_and_why() {
+async fn a_node_whose_redis_hangs_is_unready_with_the_reason_until_it_answers() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let frozen = Instant::now();
@@ -58,14 +58,14 @@ async fn the_node_says_that_it_is_not_ready_and_why() {
     assert_eq!(answer["ready"], false);
     assert!(answer["reasons"][0].as_str().expect("a reason").contains("redis"), "{answer}");
     assert_eq!(node.metric("tidegate_broker_up").await, 0.);
-    assert_eq!(node.get("/healthz").await.status, 200, "the process lives all the same");
+    assert_eq!(node.get("/healthz").await.status, 200, "the process is alive");
     redis.thaw();
     node.wait_until_ready().await;
     assert_eq!(node.metric("tidegate_broker_up").await, 1.);
 }
 
 #[tokio::test]
-async fn nothing_is_missing_afterwards_without_a_gap() {
+async fn after_redis_hung_subscribers_receive_the_publication_or_a_gap() {
     let redis = Redis::start().await;
     let nodes = [Node::on(&redis, &[TIMEOUT]).await, Node::on(&redis, &[TIMEOUT]).await];
     let mut here = Client::subscribed(&nodes[0], "news").await;
@@ -81,7 +81,7 @@ async fn nothing_is_missing_afterwards_without_a_gap() {
         node.wait_until_unready().await;
     }
     redis.thaw();
-    publishing.await.expect("no panic").expect("Redis takes it in the end");
+    publishing.await.expect("no panic").expect("Redis accepts the publication after the hang");
     for client in [&mut here, &mut there] {
         let event = client.event().await;
         assert!(event["type"] == "gap" || event == publication("news", "while it hung"), "{event}");
@@ -89,5 +89,5 @@ async fn nothing_is_missing_afterwards_without_a_gap() {
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    relays(&mut here, &mut there, "news", "after").await;
+    relay(&mut here, &mut there, "news", "after").await;
 }

@@ -1,4 +1,4 @@
-//! The subscribed connection is cut in the middle of a stream.
+//! The subscribed Redis connection is closed while publications flow.
 
 use testkit::client::{Client, Message, publication};
 use testkit::eventually;
@@ -6,24 +6,24 @@ use testkit::node::Node;
 use testkit::raw::{RawClient, upgrade};
 use testkit::redis::Redis;
 
-use super::{hears_gap, relays};
+use super::{expect_gap, relay};
 
 /// The last number of the stream.
 const LAST: u64 = 2000;
 
 #[tokio::test]
-async fn json_subscribers_hear_of_a_gap_and_then_what_is_new() {
+async fn after_a_killed_subscription_json_clients_get_a_gap_and_then_new_publications() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut here = Client::subscribed(&a, "news").await;
     let mut there = Client::subscribed(&b, "news").await;
-    relays(&mut here, &mut there, "news", "before").await;
+    relay(&mut here, &mut there, "news", "before").await;
     assert_eq!(here.event().await, publication("news", "before"));
 
     assert!(redis.kill_subscribers().await >= 2);
-    hears_gap(&mut here, "news").await;
-    hears_gap(&mut there, "news").await;
-    relays(&mut here, &mut there, "news", "after").await;
+    expect_gap(&mut here, "news").await;
+    expect_gap(&mut there, "news").await;
+    relay(&mut here, &mut there, "news", "after").await;
     assert_eq!(here.event().await, publication("news", "after"));
     for node in [&a, &b] {
         node.wait_until_ready().await;
@@ -32,7 +32,7 @@ async fn json_subscribers_hear_of_a_gap_and_then_what_is_new() {
 }
 
 #[tokio::test]
-async fn every_channel_has_its_gap() {
+async fn after_a_killed_subscription_each_channel_of_a_client_gets_its_own_gap() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut client = Client::subscribed(&node, "news").await;
@@ -49,19 +49,19 @@ async fn every_channel_has_its_gap() {
 }
 
 #[tokio::test]
-async fn plain_clients_stay_and_hear_what_is_new() {
+async fn after_a_killed_subscription_plain_clients_stay_open_and_get_new_publications() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut plain = Client::plain(&node, "news").await;
     let mut json = Client::subscribed(&node, "news").await;
     redis.kill_subscribers().await;
-    hears_gap(&mut json, "news").await;
+    expect_gap(&mut json, "news").await;
     redis.publish("news", "after").await;
     assert_eq!(plain.receive_text().await, "after");
 }
 
 #[tokio::test]
-async fn a_plain_client_that_asked_for_it_is_closed_at_a_gap() {
+async fn a_plain_client_with_gap_close_is_closed_with_1013_at_a_gap() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut closing = Client::plain(&node, "news?gap=close").await;
@@ -81,12 +81,12 @@ async fn a_plain_client_that_asked_for_it_is_closed_at_a_gap() {
 }
 
 #[tokio::test]
-async fn a_plain_client_that_wants_no_gap_is_not_let_in_while_redis_is_away() {
+async fn a_plain_client_with_gap_close_is_refused_with_1013_while_redis_is_down() {
     let node = Node::start_on(&Redis::stopped(), &[]).await;
     let mut closing = Client::plain(&node, "news?gap=close").await;
     assert_eq!(u16::from(closing.receive_close().await.code), 1013);
-    let mut staying = Client::plain(&node, "news").await;
-    staying.send(Message::Ping("still there".into())).await;
+    let mut open_client = Client::plain(&node, "news").await;
+    open_client.send(Message::Ping("still there".into())).await;
     let open = "tidegate_connections{protocol=\"plain\",transport=\"websocket\"}";
     node.wait_for_metric(open, 1.).await;
     let closed = "tidegate_connections_closed_total{reason=\"unavailable\"}";
@@ -94,7 +94,7 @@ async fn a_plain_client_that_wants_no_gap_is_not_let_in_while_redis_is_away() {
 }
 
 #[tokio::test]
-async fn a_plain_client_that_asks_for_what_there_is_not_is_refused() {
+async fn an_unknown_value_of_gap_is_answered_with_400() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::connect(&node).await;
     raw.send(upgrade("/ws/news?gap=tell", "")).await;
@@ -102,7 +102,7 @@ async fn a_plain_client_that_asks_for_what_there_is_not_is_refused() {
 }
 
 #[tokio::test]
-async fn in_a_stream_nothing_is_missing_without_a_gap() {
+async fn one_interruption_of_a_stream_of_publications_causes_one_gap() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut client = Client::subscribed(&node, "news").await;
@@ -120,7 +120,7 @@ async fn in_a_stream_nothing_is_missing_without_a_gap() {
     redis.kill_subscribers().await;
     let subscribed = async || (redis.subscribers("news").await == 1).then_some(());
     eventually("the channel to be subscribed again", subscribed).await;
-    stream.await.expect("the stream goes on");
+    stream.await.expect("the publisher ends without a panic");
     redis.publish("news", LAST.to_string()).await;
 
     let (mut next, mut jumps, mut gaps) = (100, 0, 0);
@@ -131,7 +131,7 @@ async fn in_a_stream_nothing_is_missing_without_a_gap() {
             continue;
         }
         let number = event["data"].as_u64().expect("a number");
-        assert!(number >= next, "{number} comes twice or too late");
+        assert!(number >= next, "{number} arrived twice or out of order");
         jumps += u32::from(number > next);
         next = number + 1;
     }

@@ -1,16 +1,16 @@
-//! Redis dies, and another takes its place.
+//! Redis is killed and starts again without its data.
 
 use serde_json::{Map, Value, json};
 use testkit::client::{Client, publication};
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-use super::{hears_gap, is_subscribed_again, relays};
+use super::{becomes_subscribed, expect_gap, relay};
 
 const TIMEOUT: &str = "broker.publish_timeout=300ms";
 
 #[tokio::test]
-async fn connections_stay_and_go_on_after_a_gap() {
+async fn client_connections_survive_a_restart_of_redis_with_a_gap() {
     let mut redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[TIMEOUT]).await, Node::on(&redis, &[TIMEOUT]).await);
     let mut here = Client::subscribed(&a, "news").await;
@@ -27,38 +27,38 @@ async fn connections_stay_and_go_on_after_a_gap() {
     assert_eq!(there.request(json!({"type": "ping", "id": 4})).await["type"], "pong");
 
     redis.run().await;
-    hears_gap(&mut here, "news").await;
-    hears_gap(&mut there, "news").await;
+    expect_gap(&mut here, "news").await;
+    expect_gap(&mut there, "news").await;
     a.wait_until_ready().await;
-    relays(&mut here, &mut there, "news", "after").await;
+    relay(&mut here, &mut there, "news", "after").await;
     assert_eq!(plain.receive_text().await, "\"after\"");
 }
 
 #[tokio::test]
-async fn who_connects_meanwhile_hears_what_is_new() {
+async fn a_client_that_connects_while_redis_is_down_receives_later_publications() {
     let mut redis = Redis::start().await;
     let node = Node::on(&redis, &[TIMEOUT]).await;
     redis.kill();
     node.wait_until_unready().await;
     let mut plain = Client::plain(&node, "news").await;
     redis.run().await;
-    is_subscribed_again(&node, 1.).await;
+    becomes_subscribed(&node, 1.).await;
     redis.publish("news", "after").await;
     assert_eq!(plain.receive_text().await, "after");
 }
 
 #[tokio::test]
-async fn a_plain_frame_meanwhile_closes_with_1013() {
+async fn while_redis_is_down_a_plain_frame_closes_the_connection_with_1013() {
     let mut redis = Redis::start().await;
     let node = Node::on(&redis, &[TIMEOUT]).await;
     let mut client = Client::plain(&node, "news").await;
     redis.kill();
-    client.send("into the void").await;
+    client.send("not published").await;
     assert_eq!(u16::from(client.receive_close().await.code), 1013);
 }
 
 #[tokio::test]
-async fn two_thousand_channels_are_all_subscribed_again() {
+async fn two_thousand_channels_are_subscribed_again_after_a_restart_of_redis() {
     let mut redis = Redis::start().await;
     let node = Node::on(&redis, &["session.channels_max=1000", "session.message_bytes_max=1MiB"]);
     let node = node.await;
@@ -71,11 +71,11 @@ async fn two_thousand_channels_are_all_subscribed_again() {
             assert_eq!(client.answer(1).await["type"], "subscribed");
         }
     }
-    is_subscribed_again(&node, 2000.).await;
+    becomes_subscribed(&node, 2000.).await;
     redis.kill();
     node.wait_for_metric("tidegate_subscriptions_confirmed", 0.).await;
     redis.run().await;
-    is_subscribed_again(&node, 2000.).await;
+    becomes_subscribed(&node, 2000.).await;
     for (half, client) in clients.iter_mut().enumerate() {
         for _ in 0..1000 {
             assert_eq!(client.event().await["type"], "gap");

@@ -1,4 +1,4 @@
-//! The internal listener's API: publishing without a WebSocket, and what a node carries.
+//! The internal listener's API: publishing, and the lists of channels and members.
 
 use serde_json::{Value, json};
 use testkit::client::{Client, Message, publication};
@@ -7,7 +7,7 @@ use testkit::node::Node;
 use testkit::redis::Redis;
 
 #[tokio::test]
-async fn publish_reaches_sockets_on_every_node() {
+async fn a_publication_through_the_api_reaches_clients_on_every_node() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut plain = Client::plain(&a, "chat:1/room").await;
@@ -28,7 +28,7 @@ async fn publish_reaches_sockets_on_every_node() {
 }
 
 #[tokio::test]
-async fn publish_says_what_is_wrong() {
+async fn invalid_api_requests_are_refused_with_a_json_error() {
     let node = Node::standalone(&[]).await;
     let too_large = vec![b'x'; (1 << 20) + 1];
     for (path, body, status) in [
@@ -49,21 +49,21 @@ async fn publish_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn channels_are_listed_with_their_subscribers_and_nodes() {
+async fn api_channels_lists_channels_with_their_subscribers_and_nodes() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let _news = [Client::plain(&a, "news").await, Client::plain(&a, "news").await];
     let _sport = [Client::plain(&a, "sport").await, Client::plain(&b, "sport").await];
     let channels = channels_of(&a).await;
-    let wanted = json!([
+    let expected = json!([
         {"channel": "news", "subscribers": 2, "nodes": 1},
         {"channel": "sport", "subscribers": 1, "nodes": 2},
     ]);
-    assert_eq!(channels, wanted);
+    assert_eq!(channels, expected);
 }
 
 #[tokio::test]
-async fn presence_is_asked_of_channels_that_keep_it() {
+async fn api_presence_of_a_channel_without_presence_is_not_found() {
     let node = Node::standalone(&[]).await;
     for (path, status, code) in [
         ("/api/presence/news", 404, "not_found"),
@@ -83,7 +83,7 @@ async fn channels_of(node: &Node) -> Value {
 }
 
 #[tokio::test]
-async fn a_key_is_asked_for_where_one_is_set() {
+async fn the_api_requires_the_configured_key_and_probes_do_not() {
     let key = "0123456789abcdef-secret";
     let node = Node::standalone(&[&format!("internal.api_key={key}")]).await;
     let mut client = Client::plain(&node, "news").await;
@@ -101,6 +101,6 @@ async fn a_key_is_asked_for_where_one_is_set() {
     assert_eq!(node.post("/api/publish/news", &headers, b"signed").await.status, 202);
     assert_eq!(client.receive_text().await, "signed");
     for open in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(node.get(open).await.status, 200, "{open} needs no key");
+        assert_eq!(node.get(open).await.status, 200, "{open} must not require the key");
     }
 }

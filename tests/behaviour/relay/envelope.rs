@@ -1,4 +1,4 @@
-//! What a node publishes on Redis: a header line, then the payload as it is.
+//! The format of a node's publication on Redis: a header line, then the payload unchanged.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,15 +7,15 @@ use testkit::client::{Client, Message};
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-/// The header's fields, and the payload.
-fn opened(message: &[u8]) -> (Value, &[u8]) {
+/// The header as JSON, and the payload.
+fn split_header(message: &[u8]) -> (Value, &[u8]) {
     assert_eq!(message.first(), Some(&0x1E), "{message:?}");
     let end = message.iter().position(|byte| *byte == b'\n').expect("a line");
     (serde_json::from_slice(&message[1..end]).expect("a JSON object"), &message[end + 1..])
 }
 
 #[tokio::test]
-async fn a_header_line_says_who_sent_it_and_when() {
+async fn a_header_line_holds_node_session_and_time_of_the_publication() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut listener = redis.subscriber("news").await;
@@ -25,7 +25,7 @@ async fn a_header_line_says_who_sent_it_and_when() {
     let before = micros();
     client.publish("news", json!({"a": "line\nbreak"})).await;
     let message = listener.receive().await;
-    let (header, payload) = opened(&message);
+    let (header, payload) = split_header(&message);
     assert_eq!(payload, br#"{"a":"line\nbreak"}"#);
     assert_eq!(header["node"], client.welcome["node"]);
     assert_eq!(header["session"], client.welcome["session"]);
@@ -34,19 +34,19 @@ async fn a_header_line_says_who_sent_it_and_when() {
 }
 
 #[tokio::test]
-async fn nodes_know_each_others_lines_by_a_secret_and_show_it_to_no_client() {
+async fn nodes_trust_header_lines_by_a_shared_secret_that_no_client_receives() {
     let redis = Redis::start().await;
-    // They come at the same moment, to a server that has none.
+    // Both nodes start at the same time, on a Redis without a secret.
     let (one, other) = tokio::join!(Node::on(&redis, &[]), Node::on(&redis, &[]));
     let mut listener = redis.subscriber("news").await;
     let mut keys = Vec::new();
     for node in [&one, &other] {
         let mut client = Client::plain(node, "news").await;
         client.send("hello").await;
-        keys.push(opened(&listener.receive().await).0["key"].clone());
+        keys.push(split_header(&listener.receive().await).0["key"].clone());
         assert_eq!(client.receive_text().await, "hello");
         let mut client = Client::subscribed(node, "news").await;
-        // Only with it a line says who sent it.
+        // A line's `user` counts only with the secret.
         let line = json!({"user": "ada", "key": keys[0]});
         redis.publish("news", format!("\u{1e}{line}\n1")).await;
         let event = client.event().await;
@@ -64,22 +64,22 @@ async fn nodes_know_each_others_lines_by_a_secret_and_show_it_to_no_client() {
 }
 
 #[tokio::test]
-async fn a_binary_frame_is_marked_and_follows_as_it_is() {
+async fn a_binary_frame_is_marked_in_the_header_and_its_payload_is_unchanged() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut listener = redis.subscriber("news").await;
     let mut client = Client::plain(&node, "news").await;
-    for payload in [&b"\x1e{}\n\xff\x00"[..], b"text all the same", b""] {
+    for payload in [&b"\x1e{}\n\xff\x00"[..], b"text in a binary frame", b""] {
         client.send(Message::binary(payload)).await;
         let message = listener.receive().await;
-        let (header, after) = opened(&message);
+        let (header, after) = split_header(&message);
         assert_eq!((&header["binary"], after), (&true.into(), payload));
         assert_eq!(client.receive().await, Message::binary(payload));
     }
 }
 
 #[tokio::test]
-async fn what_looks_like_a_header_is_safe_behind_the_nodes_own() {
+async fn a_payload_that_resembles_a_header_line_arrives_unchanged() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut client = Client::plain(&node, "news").await;
@@ -89,7 +89,7 @@ async fn what_looks_like_a_header_is_safe_behind_the_nodes_own() {
 }
 
 #[tokio::test]
-async fn idempotency_key_and_trace_context_travel_along() {
+async fn a_header_line_carries_idempotency_key_and_trace_context() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut listener = redis.subscriber("news").await;
@@ -101,16 +101,16 @@ async fn idempotency_key_and_trace_context_travel_along() {
     });
     assert_eq!(client.request(command).await["type"], "published");
     let message = listener.receive().await;
-    let (header, _) = opened(&message);
+    let (header, _) = split_header(&message);
     assert_eq!((&header["id"], &header["traceparent"]), (&"order-7".into(), &traceparent.into()));
 }
 
 #[tokio::test]
-async fn the_prefix_is_configurable() {
+async fn a_node_uses_the_configured_channel_prefix_in_redis() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &["broker.prefix=tidegate:eu:"]).await;
     let mut client = Client::plain(&node, "news").await;
     assert_eq!(redis.publish("eu:news", "for Europe").await, 1);
     assert_eq!(client.receive_text().await, "for Europe");
-    assert_eq!(redis.publish("news", "for nobody").await, 0);
+    assert_eq!(redis.publish("news", "for no node").await, 0);
 }

@@ -1,11 +1,11 @@
-//! The memory broker, which is one node by itself, keeps the same contract.
+//! The memory broker, for one node without Redis, keeps the same contract.
 
 use serde_json::json;
 use testkit::client::{Client, Message, publication};
 use testkit::node::Node;
 
 #[tokio::test]
-async fn frames_arrive_as_they_are() {
+async fn frames_arrive_unchanged_through_the_memory_broker() {
     let node = Node::standalone(&[]).await;
     let mut sender = Client::plain(&node, "news").await;
     let mut other = Client::plain(&node, "news").await;
@@ -21,14 +21,14 @@ async fn frames_arrive_as_they_are() {
             assert_eq!(client.receive().await, payload);
         }
     }
-    quiet.send("of the quiet one").await;
-    assert_eq!(other.receive_text().await, "of the quiet one");
-    other.send("after it").await;
-    assert_eq!(quiet.receive_text().await, "after it");
+    quiet.send("own").await;
+    assert_eq!(other.receive_text().await, "own");
+    other.send("next").await;
+    assert_eq!(quiet.receive_text().await, "next");
 }
 
 #[tokio::test]
-async fn json_sessions_publish_and_hear() {
+async fn a_json_session_receives_its_own_publication_through_the_memory_broker() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::subscribed(&node, "news").await;
     client.publish("news", json!({"n": 1})).await;
@@ -36,7 +36,7 @@ async fn json_sessions_publish_and_hear() {
 }
 
 #[tokio::test]
-async fn nodes_by_themselves_share_nothing() {
+async fn nodes_with_memory_brokers_share_no_publications() {
     let (a, b) = (Node::standalone(&[]).await, Node::standalone(&[]).await);
     let mut here = Client::plain(&a, "news").await;
     let mut there = Client::plain(&b, "news").await;

@@ -1,4 +1,4 @@
-//! Nothing lost, nothing twice, in order, and the same order for all.
+//! No publication is lost or duplicated, and all subscribers see the same order.
 
 use std::collections::HashMap;
 
@@ -34,18 +34,18 @@ async fn publish(mut client: Client, name: usize) {
     }
 }
 
-async fn hear_all(mut client: Client, publishers: usize) -> Vec<String> {
-    let mut heard = Vec::new();
-    while heard.len() < publishers * PUBLICATIONS {
-        heard.push(client.receive_text().await);
+async fn receive_all(mut client: Client, publishers: usize) -> Vec<String> {
+    let mut received = Vec::new();
+    while received.len() < publishers * PUBLICATIONS {
+        received.push(client.receive_text().await);
     }
-    heard
+    received
 }
 
-/// Each publisher's numbers came whole and in order.
-fn assert_whole(heard: &[String], publishers: usize) {
+/// Asserts that each publisher's numbers are complete and in order.
+fn assert_complete(received: &[String], publishers: usize) {
     let mut next: HashMap<&str, usize> = HashMap::new();
-    for text in heard {
+    for text in received {
         let (publisher, number) = text.split_once(' ').expect("a name and a number");
         let due = next.entry(publisher).or_default();
         assert_eq!(number, due.to_string(), "of publisher {publisher}");
@@ -54,14 +54,14 @@ fn assert_whole(heard: &[String], publishers: usize) {
     assert_eq!(next.len(), publishers);
 }
 
-async fn numbered_publications_on(nodes: &[Node]) {
+async fn assert_one_order_on(nodes: &[Node]) {
     let publishers = nodes.len() * PUBLISHERS_PER_NODE;
-    let mut hearing = Vec::new();
+    let mut receiving = Vec::new();
     for channel in 0..CHANNELS {
         for node in nodes {
             for _ in 0..SUBSCRIBERS_PER_NODE {
                 let client = Client::plain(node, &format!("room:{channel}")).await;
-                hearing.push((channel, tokio::spawn(hear_all(client, publishers))));
+                receiving.push((channel, tokio::spawn(receive_all(client, publishers))));
             }
         }
     }
@@ -74,27 +74,27 @@ async fn numbered_publications_on(nodes: &[Node]) {
         done.await.expect("every publication is answered");
     }
     let mut order: HashMap<usize, Vec<String>> = HashMap::new();
-    for (channel, heard) in hearing {
-        let heard = heard.await.expect("every publication arrives");
-        assert_whole(&heard, publishers);
-        let first = order.entry(channel).or_insert_with(|| heard.clone());
-        assert_eq!(*first, heard, "subscribers of room:{channel} saw different orders");
+    for (channel, received) in receiving {
+        let received = received.await.expect("every publication arrives");
+        assert_complete(&received, publishers);
+        let first = order.entry(channel).or_insert_with(|| received.clone());
+        assert_eq!(*first, received, "subscribers of room:{channel} saw different orders");
     }
 }
 
 #[tokio::test]
-async fn on_two_nodes() {
+async fn all_subscribers_of_two_nodes_receive_all_publications_in_the_same_order() {
     let redis = Redis::start().await;
-    numbered_publications_on(&[Node::on(&redis, &[]).await, Node::on(&redis, &[]).await]).await;
+    assert_one_order_on(&[Node::on(&redis, &[]).await, Node::on(&redis, &[]).await]).await;
 }
 
 #[tokio::test]
-async fn on_one_node_by_itself() {
-    numbered_publications_on(&[Node::standalone(&[]).await]).await;
+async fn all_subscribers_of_one_node_receive_all_publications_in_the_same_order() {
+    assert_one_order_on(&[Node::standalone(&[]).await]).await;
 }
 
 #[tokio::test]
-async fn an_answered_publication_comes_before_a_later_one_of_anybody() {
+async fn an_acknowledged_publication_arrives_before_later_ones_of_other_publishers() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut subscriber = Client::plain(&a, "room").await;

@@ -1,4 +1,4 @@
-//! From client to client over two nodes.
+//! Publications of plain and json clients on two nodes.
 
 use testkit::client::{Client, Message};
 use testkit::node::Node;
@@ -18,22 +18,22 @@ fn payloads() -> Vec<Message> {
 }
 
 #[tokio::test]
-async fn every_frame_arrives_as_it_is_everywhere_and_at_its_sender() {
+async fn every_plain_frame_arrives_unchanged_on_both_nodes_and_at_its_sender() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut sender = Client::plain(&a, "news").await;
-    let mut beside = Client::plain(&a, "news").await;
-    let mut elsewhere = Client::plain(&b, "news").await;
+    let mut same_node = Client::plain(&a, "news").await;
+    let mut other_node = Client::plain(&b, "news").await;
     for payload in payloads() {
         sender.send(payload.clone()).await;
-        for client in [&mut sender, &mut beside, &mut elsewhere] {
+        for client in [&mut sender, &mut same_node, &mut other_node] {
             assert_eq!(client.receive().await, payload);
         }
     }
 }
 
 #[tokio::test]
-async fn a_json_session_and_a_plain_one_hear_each_other() {
+async fn a_json_session_and_a_plain_session_receive_each_others_publications() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut plain = Client::plain(&a, "news").await;
@@ -49,25 +49,25 @@ async fn a_json_session_and_a_plain_one_hear_each_other() {
 }
 
 #[tokio::test]
-async fn echo_false_leaves_out_ones_own_and_nothing_else() {
+async fn a_plain_client_with_echo_false_receives_all_publications_but_its_own() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut quiet = Client::plain(&a, "news?echo=false").await;
     let mut other = Client::plain(&b, "news").await;
-    quiet.send("of the quiet one").await;
-    assert_eq!(other.receive_text().await, "of the quiet one");
-    other.send("of the other").await;
-    assert_eq!(quiet.receive_text().await, "of the other");
+    quiet.send("own").await;
+    assert_eq!(other.receive_text().await, "own");
+    other.send("other").await;
+    assert_eq!(quiet.receive_text().await, "other");
 }
 
 #[tokio::test]
-async fn channels_keep_to_themselves() {
+async fn a_client_receives_publications_of_its_channel_only() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut news = Client::plain(&a, "news").await;
     let mut newsletter = Client::plain(&b, "news:letter").await;
     news.send("for news").await;
     assert_eq!(news.receive_text().await, "for news");
-    newsletter.send("for the letter").await;
-    assert_eq!(newsletter.receive_text().await, "for the letter");
+    newsletter.send("for news:letter").await;
+    assert_eq!(newsletter.receive_text().await, "for news:letter");
 }

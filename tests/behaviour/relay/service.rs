@@ -1,4 +1,4 @@
-//! Plain `PUBLISH` by any service, no library, no envelope.
+//! Plain `PUBLISH` by services, with and without a header line.
 
 use serde_json::json;
 use testkit::client::{Client, Message, publication};
@@ -22,18 +22,18 @@ async fn fleet() -> Fleet {
 }
 
 #[tokio::test]
-async fn text_is_a_text_frame_and_text_in_json() {
+async fn a_services_text_arrives_as_a_text_frame_and_as_text_in_json() {
     let mut fleet = fleet().await;
     for text in ["hello", "", "Grüße, 世界 🌊", "{not quite", &"x".repeat(60_000)] {
         assert_eq!(fleet.redis.publish("news", text).await, 2);
         assert_eq!(fleet.plain.receive().await, Message::text(text));
-        let wanted = json!({"type": "publication", "channel": "news", "text": text});
-        assert_eq!(fleet.json.event().await, wanted);
+        let expected = json!({"type": "publication", "channel": "news", "text": text});
+        assert_eq!(fleet.json.event().await, expected);
     }
 }
 
 #[tokio::test]
-async fn json_is_data_in_json() {
+async fn a_services_json_arrives_as_data_in_json() {
     let mut fleet = fleet().await;
     for data in [json!({"a": [1, 2.5, null]}), json!(42), json!("text"), json!(null)] {
         fleet.redis.publish("news", data.to_string()).await;
@@ -43,7 +43,7 @@ async fn json_is_data_in_json() {
 }
 
 #[tokio::test]
-async fn numbers_and_white_space_of_json_survive() {
+async fn a_services_json_keeps_its_numbers_and_white_space() {
     let mut fleet = fleet().await;
     let exact = r#"{ "n": 12345678901234567890.10,  "e":1e300 }"#;
     fleet.redis.publish("news", exact).await;
@@ -53,16 +53,16 @@ async fn numbers_and_white_space_of_json_survive() {
 }
 
 #[tokio::test]
-async fn bytes_are_a_binary_frame_and_base64_in_json() {
+async fn a_services_binary_payload_arrives_as_a_binary_frame_and_as_base64_in_json() {
     let mut fleet = fleet().await;
     fleet.redis.publish("news", b"\xff\x00\xfe").await;
     assert_eq!(fleet.plain.receive().await, Message::binary(&b"\xff\x00\xfe"[..]));
-    let wanted = json!({"type": "publication", "channel": "news", "base64": "/wD+"});
-    assert_eq!(fleet.json.event().await, wanted);
+    let expected = json!({"type": "publication", "channel": "news", "base64": "/wD+"});
+    assert_eq!(fleet.json.event().await, expected);
 }
 
 #[tokio::test]
-async fn a_record_separator_without_a_header_is_payload() {
+async fn a_services_record_separator_without_a_valid_header_is_payload() {
     let mut fleet = fleet().await;
     for payload in [
         "\u{1e}",
@@ -79,7 +79,7 @@ async fn a_record_separator_without_a_header_is_payload() {
 }
 
 #[tokio::test]
-async fn a_header_line_of_a_service_is_read_and_taken_off() {
+async fn a_services_header_line_is_parsed_and_removed() {
     let mut fleet = fleet().await;
     fleet.redis.publish("news", "\u{1e}{\"ts\":1,\"later\":true}\n{\"n\":1}").await;
     assert_eq!(fleet.plain.receive_text().await, r#"{"n":1}"#);
@@ -93,30 +93,30 @@ async fn a_header_line_of_a_service_is_read_and_taken_off() {
 }
 
 #[tokio::test]
-async fn text_that_a_service_relays_speaks_for_nobody() {
+async fn a_services_header_line_without_the_secret_sets_no_user_session_or_position() {
     let redis = Redis::start().await;
     let nodes = [Node::on(&redis, &[]).await, Node::on(&redis, &[]).await];
-    let mut deaf = Client::json(&nodes[0]).await;
-    let without_echo = json!({"type": "subscribe", "id": 1, "channel": "news", "echo": false});
-    assert_eq!(deaf.request(without_echo).await["type"], "subscribed");
+    let mut without_echo = Client::json(&nodes[0]).await;
+    let subscribe = json!({"type": "subscribe", "id": 1, "channel": "news", "echo": false});
+    assert_eq!(without_echo.request(subscribe).await["type"], "subscribed");
     let mut other = Client::subscribed(&nodes[1], "news").await;
-    let session = deaf.welcome["session"].as_str().expect("a session").to_owned();
+    let session = without_echo.welcome["session"].as_str().expect("a session").to_owned();
     for (number, key) in (0..).zip([json!(null), "".into(), "guessed".into()]) {
         let line = json!({"user": "admin", "session": session, "pos": "1-1", "key": key});
         redis.publish("news", format!("\u{1e}{line}\n{number}")).await;
-        for client in [&mut deaf, &mut other] {
+        for client in [&mut without_echo, &mut other] {
             assert_eq!(client.event().await, publication("news", number));
         }
     }
-    // What the node itself says of a session is believed.
-    deaf.publish("news", 7.into()).await;
+    // The session in a node's own header line counts, so the publisher without echo does not receive 7.
+    without_echo.publish("news", 7.into()).await;
     assert_eq!(other.event().await, publication("news", 7));
     redis.publish("news", "8").await;
-    assert_eq!(deaf.event().await, publication("news", 8));
+    assert_eq!(without_echo.event().await, publication("news", 8));
 }
 
 #[tokio::test]
-async fn a_million_bytes_of_a_service_arrive() {
+async fn a_services_payload_of_a_million_bytes_arrives() {
     let mut fleet = fleet().await;
     let large = "x".repeat(1_000_000);
     fleet.redis.publish("news", &large).await;

@@ -1,4 +1,4 @@
-//! What a disconnect does to sessions and tokens.
+//! The effect of a disconnect on sessions and tokens.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,15 +16,15 @@ const KEYS: &str =
 
 const AUTH: [&str; 2] = ["auth.mode=token", KEYS];
 
-/// How soon sessions on all nodes are closed, with room for a busy machine.
+/// The longest until sessions on all nodes are closed, with tolerance for a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 fn seconds_ago(seconds: u64) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
     now.as_secs() - seconds
 }
 
-/// A token of the user, that says when it was issued where `issued` is some.
+/// A token of the user, with `iat` if `issued` is some.
 fn token(user: &str, issued: Option<u64>) -> String {
     let mut claims = json!({"sub": user, "exp": seconds_ago(0) + 600, "subscribe": ["**"]});
     if let Some(issued) = issued {
@@ -52,23 +52,33 @@ async fn is_revoked(client: &mut Client) {
     );
 }
 
-/// Returns the answer.
+/// Disconnects the user, and returns the answer.
 async fn disconnect(node: &Node, user: &str) -> Value {
     let response = node.post(&format!("/api/disconnect?user={user}"), &[], b"").await;
     assert_eq!(response.status, 202);
     response.json()
 }
 
-for_broker!(memory, Memory, all_sessions_of_the_user_and_no_others_are_closed, old_tokens_stay_out);
-for_broker!(redis, Redis, all_sessions_of_the_user_and_no_others_are_closed, old_tokens_stay_out);
+for_broker!(
+    memory,
+    Memory,
+    a_disconnect_closes_all_sessions_of_the_user_and_no_others,
+    after_a_disconnect_older_tokens_are_refused_and_newer_ones_accepted
+);
+for_broker!(
+    redis,
+    Redis,
+    a_disconnect_closes_all_sessions_of_the_user_and_no_others,
+    after_a_disconnect_older_tokens_are_refused_and_newer_ones_accepted
+);
 for_broker!(
     cluster,
     Cluster,
-    all_sessions_of_the_user_and_no_others_are_closed,
-    old_tokens_stay_out
+    a_disconnect_closes_all_sessions_of_the_user_and_no_others,
+    after_a_disconnect_older_tokens_are_refused_and_newer_ones_accepted
 );
 
-async fn all_sessions_of_the_user_and_no_others_are_closed(broker: Broker) {
+async fn a_disconnect_closes_all_sessions_of_the_user_and_no_others(broker: Broker) {
     let fleet = broker.fleet(&AUTH).await;
     let [a, b] = fleet.nodes();
     let (ada, bo) = (token("ada", Some(seconds_ago(9))), token("bo", Some(seconds_ago(9))));
@@ -79,8 +89,8 @@ async fn all_sessions_of_the_user_and_no_others_are_closed(broker: Broker) {
         is_accepted(client).await;
     }
     let since = Instant::now();
-    let here = if a.internal == b.internal { 3 } else { 1 };
-    assert_eq!(disconnect(a, "ada").await, json!({"user": "ada", "disconnected": here}));
+    let local = if a.internal == b.internal { 3 } else { 1 };
+    assert_eq!(disconnect(a, "ada").await, json!({"user": "ada", "disconnected": local}));
     for client in &mut adas {
         is_revoked(client).await;
     }
@@ -90,7 +100,7 @@ async fn all_sessions_of_the_user_and_no_others_are_closed(broker: Broker) {
     }
 }
 
-async fn old_tokens_stay_out(broker: Broker) {
+async fn after_a_disconnect_older_tokens_are_refused_and_newer_ones_accepted(broker: Broker) {
     let fleet = broker.fleet(&AUTH).await;
     let [a, b] = fleet.nodes();
     disconnect(a, "ada").await;
@@ -99,36 +109,36 @@ async fn old_tokens_stay_out(broker: Broker) {
         for old in [Some(seconds_ago(9)), None] {
             is_revoked(&mut connect(node, &token("ada", old)).await).await;
         }
-        // Issued later: `iat` may lie a little ahead, as clocks differ.
+        // Issued later: `iat` may be slightly ahead, because clocks differ.
         is_accepted(&mut connect(node, &token("ada", Some(seconds_ago(0) + 2))).await).await;
         is_accepted(&mut connect(node, &token("bo", None)).await).await;
     }
 }
 
 #[tokio::test]
-async fn the_token_a_session_showed_last_decides() {
+async fn a_disconnect_closes_every_session_and_refuses_old_tokens_in_auth_commands() {
     let node = Node::standalone(&AUTH).await;
     let auth = |issued| json!({"type": "auth", "id": 7, "token": token("ada", Some(issued))});
-    let (old, young) = (auth(seconds_ago(9)), auth(seconds_ago(0) + 2));
-    let [mut stays, mut renewed] = [Client::json(&node).await, Client::json(&node).await];
-    for client in [&mut stays, &mut renewed] {
+    let (old, new) = (auth(seconds_ago(9)), auth(seconds_ago(0) + 2));
+    let [mut old_token, mut renewed] = [Client::json(&node).await, Client::json(&node).await];
+    for client in [&mut old_token, &mut renewed] {
         assert_eq!(client.request(old.clone()).await["type"], "authenticated");
     }
-    assert_eq!(renewed.request(young.clone()).await["type"], "authenticated");
-    // A session that is there is older than the disconnect, however young its token says it is.
+    assert_eq!(renewed.request(new.clone()).await["type"], "authenticated");
+    // A session that exists is older than the disconnect, even if its token's `iat` is later.
     assert_eq!(disconnect(&node, "ada").await["disconnected"], 2);
-    is_revoked(&mut stays).await;
+    is_revoked(&mut old_token).await;
     is_revoked(&mut renewed).await;
-    // An old one is refused and changes nothing.
+    // An old token is refused and leaves the session as it is.
     let mut again = Client::json(&node).await;
-    assert_eq!(again.request(young).await["type"], "authenticated");
+    assert_eq!(again.request(new).await["type"], "authenticated");
     let refused = again.request(old).await;
     assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("unauthorized")));
     assert_eq!(again.request(json!({"type": "ping", "id": 1})).await["type"], "pong");
 }
 
 #[tokio::test]
-async fn a_node_that_starts_later_refuses_old_tokens_once_it_has_read_of_them() {
+async fn a_node_that_starts_later_refuses_old_tokens_after_it_has_read_the_revocations() {
     let redis = Redis::start().await;
     let first = Node::on(&redis, &AUTH).await;
     disconnect(&first, "ada").await;

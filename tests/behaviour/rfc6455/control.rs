@@ -1,38 +1,38 @@
-//! Pings are answered at once, whatever else is going on; pongs nobody asked for are let pass.
+//! Pings are answered at once, also within a fragmented message; unsolicited pongs are ignored.
 
 use testkit::node::Node;
 use testkit::raw::{CONTINUATION, FIN, Frame, PING, PONG, RawClient, TEXT, frame, text};
 
 #[tokio::test]
-async fn a_ping_comes_back_with_its_payload() {
+async fn a_ping_is_answered_with_a_pong_of_the_same_payload() {
     let node = Node::standalone(&[]).await;
     for path in ["/ws/news", "/ws"] {
         let mut raw = RawClient::open(&node, path).await;
         for payload in [&b""[..], b"hello", b"\xff\x00", &[b'x'; 125]] {
             raw.send(frame(FIN | PING, payload)).await;
-            let mut heard = raw.frame().await;
-            if heard.first == FIN | TEXT {
-                // The welcome.
-                heard = raw.frame().await;
+            let mut received = raw.frame().await;
+            if received.first == FIN | TEXT {
+                // The first frame is the welcome.
+                received = raw.frame().await;
             }
-            assert_eq!(heard, Frame::pong(payload));
+            assert_eq!(received, Frame::pong(payload));
         }
     }
 }
 
 #[tokio::test]
-async fn also_in_the_middle_of_a_message() {
+async fn a_ping_between_fragments_is_answered_before_the_message_ends() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     raw.send(frame(TEXT, b"one ")).await;
-    raw.send(frame(FIN | PING, b"still there?")).await;
-    assert_eq!(raw.frame().await, Frame::pong(b"still there?"));
+    raw.send(frame(FIN | PING, b"payload")).await;
+    assert_eq!(raw.frame().await, Frame::pong(b"payload"));
     raw.send(frame(FIN | CONTINUATION, b"two")).await;
     raw.expect_text("one two").await;
 }
 
 #[tokio::test]
-async fn also_with_an_end_of_the_message_in_the_same_segment() {
+async fn pings_between_fragments_in_one_segment_are_answered() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     let bytes = [
@@ -43,17 +43,17 @@ async fn also_with_an_end_of_the_message_in_the_same_segment() {
         frame(FIN | CONTINUATION, b"three"),
     ];
     raw.send(bytes.concat()).await;
-    let heard = [raw.frame().await, raw.frame().await, raw.frame().await];
-    let pongs: Vec<_> = heard.iter().filter(|frame| frame.first == FIN | PONG).collect();
+    let received = [raw.frame().await, raw.frame().await, raw.frame().await];
+    let pongs: Vec<_> = received.iter().filter(|frame| frame.first == FIN | PONG).collect();
     assert_eq!(pongs, [&Frame::pong(b"1"), &Frame::pong(b"2")]);
-    assert!(heard.contains(&Frame::text("one two three")));
+    assert!(received.contains(&Frame::text("one two three")));
 }
 
 #[tokio::test]
-async fn a_pong_nobody_asked_for_is_let_pass() {
+async fn an_unsolicited_pong_is_ignored() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
-    for payload in [&b""[..], b"unasked", &[0xFF; 125]] {
+    for payload in [&b""[..], b"unsolicited", &[0xFF; 125]] {
         raw.send(frame(FIN | PONG, payload)).await;
     }
     raw.send(text("hello")).await;

@@ -1,11 +1,11 @@
-//! Fragments are joined, and bytes may come as they like.
+//! Fragments are joined, and frames may be split over segments in any way.
 
 use testkit::client::{Client, Message};
 use testkit::node::Node;
 use testkit::raw::{BINARY, CONTINUATION, FIN, Frame, PING, RawClient, TEXT, frame, text};
 
 #[tokio::test]
-async fn fragments_arrive_as_one_frame() {
+async fn a_fragmented_message_is_delivered_as_one_frame() {
     let node = Node::standalone(&[]).await;
     let mut subscriber = Client::plain(&node, "news").await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
@@ -23,7 +23,7 @@ async fn fragments_arrive_as_one_frame() {
 }
 
 #[tokio::test]
-async fn a_thousand_fragments_are_one_message() {
+async fn a_thousand_fragments_are_joined_to_one_message() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     let mut bytes = frame(TEXT, b"");
@@ -36,7 +36,7 @@ async fn a_thousand_fragments_are_one_message() {
 }
 
 #[tokio::test]
-async fn frames_may_come_one_byte_at_a_time() {
+async fn frames_sent_byte_by_byte_are_read() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     let long = "x".repeat(130);
@@ -45,17 +45,18 @@ async fn frames_may_come_one_byte_at_a_time() {
     for byte in frames {
         raw.send([byte]).await;
     }
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for _ in 0..4 {
-        heard.push(raw.frame().await);
+        received.push(raw.frame().await);
     }
-    for wanted in [Frame::text("hello"), Frame::text(&long), Frame::pong(b"hey"), Frame::text("")] {
-        assert!(heard.contains(&wanted), "{wanted:?} is not in {heard:?}");
+    for expected in [Frame::text("hello"), Frame::text(&long), Frame::pong(b"hey"), Frame::text("")]
+    {
+        assert!(received.contains(&expected), "{expected:?} is not in {received:?}");
     }
 }
 
 #[tokio::test]
-async fn many_frames_may_come_in_one_segment() {
+async fn a_thousand_frames_in_one_segment_are_read() {
     let node = Node::standalone(&["limits.publications_per_second=0"]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     raw.send((0..1000).flat_map(|n| text(&n.to_string())).collect::<Vec<u8>>()).await;

@@ -1,4 +1,4 @@
-//! Messages beyond `session.message_bytes_max`: 1009, before they are buffered.
+//! Messages larger than `session.message_bytes_max` are closed with 1009 before they are buffered.
 
 use testkit::client::Client;
 use testkit::node::Node;
@@ -8,7 +8,7 @@ use tokio::join;
 const MAX: usize = 64 << 10;
 
 #[tokio::test]
-async fn the_head_alone_is_enough() {
+async fn a_frame_header_that_announces_too_large_a_message_is_closed_with_1009() {
     let node = Node::standalone(&[]).await;
     for length in [MAX as u64 + 1, 1 << 30, i64::MAX as u64] {
         for first in [FIN | TEXT, BINARY] {
@@ -20,7 +20,7 @@ async fn the_head_alone_is_enough() {
 }
 
 #[tokio::test]
-async fn fragments_count_together() {
+async fn fragments_that_together_exceed_the_limit_are_closed_with_1009() {
     let node = Node::standalone(&["session.message_bytes_max=1KiB"]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     raw.send(frame(BINARY, &[b'x'; 1000])).await;
@@ -30,7 +30,7 @@ async fn fragments_count_together() {
 }
 
 #[tokio::test]
-async fn the_largest_message_passes() {
+async fn a_message_of_exactly_the_largest_size_is_delivered() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     let whole = "x".repeat(MAX);
@@ -42,7 +42,7 @@ async fn the_largest_message_passes() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_all_of_it_learns_why_it_was_closed() {
+async fn a_client_that_sends_a_whole_too_large_message_receives_the_close_frame() {
     let node = Node::standalone(&[]).await;
     for megabytes in [1, 8] {
         let mut client = Client::plain(&node, "news").await;
@@ -53,7 +53,7 @@ async fn a_client_that_sends_all_of_it_learns_why_it_was_closed() {
 }
 
 #[tokio::test]
-async fn other_connections_go_on() {
+async fn a_too_large_message_does_not_affect_other_connections() {
     let node = Node::standalone(&[]).await;
     let mut bystander = Client::plain(&node, "news").await;
     let mut raw = RawClient::open(&node, "/ws/sport").await;

@@ -1,4 +1,4 @@
-//! A text is UTF-8, whole, also across fragments: 1007.
+//! Text messages that are not valid UTF-8, also across fragments, are closed with 1007.
 
 use testkit::node::Node;
 use testkit::raw::{CONTINUATION, FIN, Frame, PING, RawClient, TEXT, close, frame};
@@ -6,7 +6,7 @@ use testkit::raw::{CONTINUATION, FIN, Frame, PING, RawClient, TEXT, close, frame
 const TRUNCATED: &[u8] = b"\xce\xba\xe1\xbd";
 
 #[tokio::test]
-async fn text_that_is_not_is_closed_with_1007() {
+async fn text_that_is_no_utf8_is_closed_with_1007() {
     let node = Node::standalone(&[]).await;
     for (what, bytes) in [
         ("a byte that begins nothing", frame(FIN | TEXT, b"hello \xff")),
@@ -37,7 +37,7 @@ async fn text_that_is_not_is_closed_with_1007() {
 }
 
 #[tokio::test]
-async fn a_bad_fragment_is_enough_and_the_rest_need_not_come() {
+async fn an_invalid_fragment_is_closed_with_1007_before_the_message_ends() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     raw.send(frame(TEXT, b"good")).await;
@@ -46,7 +46,7 @@ async fn a_bad_fragment_is_enough_and_the_rest_need_not_come() {
 }
 
 #[tokio::test]
-async fn characters_may_be_cut_anywhere() {
+async fn characters_split_between_fragments_are_joined() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     let text = "κόσμε 🌊";

@@ -1,4 +1,4 @@
-//! Frames that no client may send: 1002, then the end, and nobody else is troubled.
+//! Frames that violate the protocol are closed with 1002 and do not affect other connections.
 
 use testkit::client::Client;
 use testkit::node::Node;
@@ -50,7 +50,7 @@ fn violations() -> Vec<(String, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn each_is_closed_with_1002_and_troubles_nobody_else() {
+async fn each_protocol_violation_is_closed_with_1002_and_affects_no_other_connection() {
     let node = Node::standalone(&[]).await;
     let mut bystander = Client::plain(&node, "news").await;
     let violations = violations();
@@ -69,7 +69,7 @@ async fn each_is_closed_with_1002_and_troubles_nobody_else() {
 }
 
 #[tokio::test]
-async fn what_came_before_is_published_and_what_comes_after_is_not() {
+async fn frames_before_a_violation_are_published_and_frames_after_it_are_not() {
     let node = Node::standalone(&[]).await;
     let mut bystander = Client::plain(&node, "news").await;
     let mut raw = RawClient::open(&node, "/ws/news?echo=false").await;
@@ -82,7 +82,7 @@ async fn what_came_before_is_published_and_what_comes_after_is_not() {
 }
 
 #[tokio::test]
-async fn the_close_frame_says_what_was_wrong() {
+async fn the_close_frame_for_a_violation_carries_a_reason() {
     let node = Node::standalone(&[]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     raw.send([FIN | TEXT, 2, b'h', b'i']).await;

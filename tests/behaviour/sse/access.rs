@@ -1,4 +1,4 @@
-//! Who gets a stream: tokens, origins, limits, and requests that ask for none.
+//! Access to event streams: tokens, origins, limits, and invalid requests.
 
 use serde_json::json;
 use testkit::event_stream::EventStream;
@@ -12,14 +12,14 @@ const RULES: &str = r#"rules=[
     { pattern = "chat:*", subscribe = "token", publish = "nobody" },
     { pattern = "inbox", subscribe = "nobody", publish = "anyone" }]"#;
 
-async fn guarded(settings: &[&str]) -> Node {
+async fn node_requiring_tokens(settings: &[&str]) -> Node {
     Node::standalone(&[&[KEYS, RULES], settings].concat()).await
 }
 
 async fn refused(node: &Node, path: &str, headers: &str) -> Response {
     match EventStream::request(node.public, path, headers).await {
         Err(refused) => refused,
-        Ok(_) => panic!("{path} was let in"),
+        Ok(_) => panic!("{path} was accepted"),
     }
 }
 
@@ -28,12 +28,12 @@ fn code(response: &Response) -> String {
 }
 
 #[tokio::test]
-async fn a_token_in_the_header_or_the_query_opens_and_its_lack_is_a_status() {
-    let node = guarded(&[]).await;
+async fn an_event_stream_accepts_a_token_by_header_or_query_and_else_answers_401_or_403() {
+    let node = node_requiring_tokens(&[]).await;
     let token = token::for_user("ada", &["chat:1"]);
-    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let header = format!("Authorization: Bearer {token}\r\n");
     for path in ["/sse/lobby", "/sse/chat:1"] {
-        assert!(EventStream::request(node.public, path, &bearer).await.is_ok());
+        assert!(EventStream::request(node.public, path, &header).await.is_ok());
         assert!(
             EventStream::request(node.public, &format!("{path}?token={token}"), "").await.is_ok()
         );
@@ -44,18 +44,18 @@ async fn a_token_in_the_header_or_the_query_opens_and_its_lack_is_a_status() {
     let bad = refused(&node, "/sse/lobby?token=x", "").await;
     assert_eq!((bad.status, code(&bad)), (401, "unauthorized".to_owned()));
     for path in ["/sse/chat:2", "/sse/inbox"] {
-        let forbidden = refused(&node, path, &bearer).await;
+        let forbidden = refused(&node, path, &header).await;
         assert_eq!((forbidden.status, code(&forbidden)), (403, "forbidden".to_owned()), "{path}");
     }
-    // What was refused left nothing behind.
+    // Refused requests leave no connection behind.
     node.wait_for_metric("tidegate_connections", 0.).await;
     let rejected = r#"tidegate_rejected_total{reason="forbidden"}"#;
     assert!(node.metric(rejected).await >= 4.);
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_token_and_the_next_is_refused() {
-    let node = guarded(&["auth.leeway=0s"]).await;
+async fn an_event_stream_ends_when_its_token_expires_and_a_new_one_gets_401() {
+    let node = node_requiring_tokens(&["auth.leeway=0s"]).await;
     let token = token::token(2., json!({ "sub": "ada" }));
     let path = format!("/sse/lobby?token={token}");
     let mut stream = EventStream::open(&node, &path).await;
@@ -64,8 +64,8 @@ async fn a_stream_ends_with_its_token_and_the_next_is_refused() {
 }
 
 #[tokio::test]
-async fn a_disconnected_user_loses_its_streams() {
-    let node = guarded(&[]).await;
+async fn a_disconnect_ends_the_users_event_streams() {
+    let node = node_requiring_tokens(&[]).await;
     let path = format!("/sse/lobby?token={}", token::for_user("ada", &[]));
     let mut stream = EventStream::open(&node, &path).await;
     assert_eq!(node.post("/api/disconnect?user=ada", &[], b"").await.status, 202);
@@ -74,7 +74,7 @@ async fn a_disconnected_user_loses_its_streams() {
 }
 
 #[tokio::test]
-async fn pages_of_allowed_origins_can_read_and_others_get_nothing() {
+async fn cors_allows_event_streams_to_pages_of_allowed_origins_only() {
     let node = Node::standalone(&["server.origins=app.example"]).await;
     let allowed = "Origin: https://app.example\r\n";
     let mut raw = RawClient::connect(&node).await;
@@ -84,14 +84,14 @@ async fn pages_of_allowed_origins_can_read_and_others_get_nothing() {
     assert_eq!(response.status, 200);
     assert_eq!(response.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(response.header("vary"), Some("origin"));
-    // A page can read why, too.
+    // The page can read the error, too.
     let bad = refused(&node, "/sse/news?last_event_id=x", allowed).await;
     assert_eq!(
         (bad.status, bad.header("access-control-allow-origin")),
         (400, Some("https://app.example"))
     );
-    let elsewhere = refused(&node, "/sse/news", "Origin: https://elsewhere.example\r\n").await;
-    assert_eq!((elsewhere.status, elsewhere.header("access-control-allow-origin")), (403, None));
+    let foreign = refused(&node, "/sse/news", "Origin: https://foreign.example\r\n").await;
+    assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (403, None));
 
     let preflight = async |origin: &str| {
         let headers = [("Origin", origin), ("Access-Control-Request-Headers", "last-event-id")];
@@ -99,14 +99,14 @@ async fn pages_of_allowed_origins_can_read_and_others_get_nothing() {
     };
     let answer = preflight("https://app.example").await;
     assert_eq!(answer.status, 204);
-    let headers = answer.header("access-control-allow-headers").expect("which may be sent");
+    let headers = answer.header("access-control-allow-headers").expect("the allowed headers");
     assert!(headers.contains("last-event-id") && headers.contains("authorization"));
-    assert_eq!(preflight("https://elsewhere.example").await.status, 403);
+    assert_eq!(preflight("https://foreign.example").await.status, 403);
 }
 
-/// A page whose own host's name was made to point here sends no `Origin` with what it reads.
+/// DNS rebinding: a page whose host name resolves to loopback sends no `Origin` with a same-origin GET.
 #[tokio::test]
-async fn a_node_on_loopback_is_not_read_by_the_name_of_another_host() {
+async fn on_loopback_an_event_stream_for_another_host_name_gets_403() {
     let node = Node::standalone(&[]).await;
     for (host, status) in [("localhost", 200), ("evil.example", 403)] {
         let mut raw = RawClient::connect(&node).await;
@@ -116,7 +116,7 @@ async fn a_node_on_loopback_is_not_read_by_the_name_of_another_host() {
 }
 
 #[tokio::test]
-async fn bad_requests_are_told_what_is_wrong() {
+async fn invalid_event_stream_requests_are_answered_with_an_error_that_names_the_fault() {
     let node = Node::standalone(&[]).await;
     let post = request(node.public, "POST", "/sse/news", &[], b"x").await;
     assert_eq!((post.status, post.header("allow")), (405, Some("GET, OPTIONS")));
@@ -133,8 +133,8 @@ async fn bad_requests_are_told_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn limits_count_streams_as_connections() {
-    let node = guarded(&["limits.connections_per_user=1"]).await;
+async fn event_streams_count_against_the_connection_limits() {
+    let node = node_requiring_tokens(&["limits.connections_per_user=1"]).await;
     let path = format!("/sse/lobby?token={}", token::for_user("ada", &[]));
     let first = EventStream::open(&node, &path).await;
     let second = refused(&node, &path, "").await;

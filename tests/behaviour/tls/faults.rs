@@ -1,11 +1,11 @@
-//! Half a configuration never starts, and what is wrong is named.
+//! Faults of the TLS settings: a node with one does not start.
 
 use std::path::Path;
 
 use testkit::authority::Authority;
 use testkit::node::{run_to_end, tidegate};
 
-use super::shows;
+use super::tls_settings;
 
 async fn faults(settings: &[String]) -> String {
     let mut command = tidegate(&["check"]);
@@ -13,13 +13,13 @@ async fn faults(settings: &[String]) -> String {
         command.arg("--set").arg(setting);
     }
     let ended = run_to_end(command).await;
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert_eq!(ended.status.code(), Some(2), "{settings:?} {said}");
-    said
+    let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(2), "{settings:?} {errors}");
+    errors
 }
 
 #[tokio::test]
-async fn are_all_named_for_both_listeners() {
+async fn faults_of_tls_settings_name_the_key_and_the_problem_for_both_listeners() {
     let authority = Authority::create();
     let (one, two) = (authority.issue("one"), authority.issue("two"));
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -41,8 +41,8 @@ async fn are_all_named_for_both_listeners() {
     for section in ["server", "internal"] {
         let set = |key: &str, path: &Path| format!("{section}.tls.{key}={}", path.display());
         let pair = |cert: &Path, key: &Path| vec![set("cert", cert), set("key", key)];
-        let mut strangers = shows(section, &one).to_vec();
-        strangers.push(set("client_ca", &one.key));
+        let mut wrong_client_ca = tls_settings(section, &one).to_vec();
+        wrong_client_ca.push(set("client_ca", &one.key));
         for (settings, key, what) in [
             (vec![set("cert", &one.cert)], "key", "is missing"),
             (vec![set("key", &one.key)], "cert", "is missing"),
@@ -60,12 +60,12 @@ async fn are_all_named_for_both_listeners() {
             (pair(&one.cert, &no_key), "key", "cannot be used"),
             (pair(&garbled, &one.key), "cert", "holds no certificate that can be used"),
             (pair(&cut, &one.key), "cert", "is no sound PEM"),
-            (strangers, "client_ca", "holds no certificate in PEM"),
+            (wrong_client_ca, "client_ca", "holds no certificate in PEM"),
         ] {
-            let said = faults(&settings).await;
+            let errors = faults(&settings).await;
             let key = format!("{section}.tls.{key}");
-            let named = said.lines().find(|line| line.contains(&key));
-            assert!(named.is_some_and(|line| line.contains(what)), "{key} {what:?}: {said}");
+            let fault = errors.lines().find(|line| line.contains(&key));
+            assert!(fault.is_some_and(|line| line.contains(what)), "{key} {what:?}: {errors}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which handshakes succeed, and what becomes of those that do not.
+//! TLS handshakes: versions, ALPN, failures and limits.
 
 use rustls::ProtocolVersion;
 use rustls::version::{TLS12, TLS13};
@@ -13,15 +13,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{node, refused};
 
 #[tokio::test]
-async fn both_versions_are_spoken() {
+async fn a_node_accepts_tls_1_2_and_tls_1_3() {
     let authority = Authority::create();
     let node = node(&authority, &[]).await;
-    for (version, spoken) in
+    for (version, expected) in
         [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)]
     {
         let trusting = TlsClient::new(&authority).with_version(version);
         let stream = trusting.connect(node.public).await;
-        assert_eq!(stream.get_ref().1.protocol_version(), Some(spoken));
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(expected));
         let mut client = trusting.plain(&node, "news").await;
         client.send("héllo").await;
         assert_eq!(client.receive_text().await, "héllo");
@@ -31,7 +31,7 @@ async fn both_versions_are_spoken() {
 }
 
 #[tokio::test]
-async fn http_1_1_is_chosen_and_who_offers_only_others_is_refused() {
+async fn alpn_selects_http_1_1_and_refuses_clients_that_offer_only_others() {
     let authority = Authority::create();
     let node = node(&authority, &[]).await;
     let trusting = TlsClient::new(&authority);
@@ -41,47 +41,54 @@ async fn http_1_1_is_chosen_and_who_offers_only_others_is_refused() {
     assert_eq!(stream.get_ref().1.alpn_protocol(), None);
     let refusal = trusting.with_alpn(&["h2"]).try_connect(node.public).await.unwrap_err();
     assert!(refusal.to_string().contains("NoApplicationProtocol"), "{refusal}");
-    eventually("it to be counted", async || (refused(&node).await == 1.).then_some(())).await;
+    eventually("the refusal to be counted", async || (refused(&node).await == 1.).then_some(()))
+        .await;
 }
 
 #[tokio::test]
-async fn plain_http_is_cut_off_and_counted() {
+async fn plain_http_on_a_tls_listener_is_cut_off_and_counted() {
     let authority = Authority::create();
     let node = node(&authority, &[]).await;
     let mut raw = RawClient::connect(&node).await;
     raw.send(upgrade("/ws/news", "")).await;
     let answer = raw.read_to_end().await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-    eventually("it to be counted", async || (refused(&node).await == 1.).then_some(())).await;
-}
-
-#[tokio::test]
-async fn a_handshake_that_exceeds_its_timeout_is_cut_off_and_counted() {
-    let authority = Authority::create();
-    let node = node(&authority, &["server.handshake_timeout=300ms"]).await;
-    let mut silent = RawClient::connect(&node).await;
-    let mut halfway = RawClient::connect(&node).await;
-    // The head of a record that is to be a handshake, and the beginning of what it holds.
-    halfway.send([0x16, 3, 1, 2, 0, 1, 0, 1]).await;
-    silent.read_to_end().await;
-    halfway.read_to_end().await;
-    // The node counts a handshake after it has closed the socket.
-    eventually("both to be counted", async || (refused(&node).await == 2.).then_some(())).await;
-
-    // With the handshake done, the request has its own time.
-    let mut stream = TlsClient::new(&authority).connect(node.public).await;
-    let mut nothing = Vec::new();
-    // Whether it ends with a word of TLS is not promised.
-    let _ = soon("the end", stream.read_to_end(&mut nothing)).await;
-    assert!(nothing.is_empty());
-    assert_eq!(refused(&node).await, 2.);
-    let rejected = r#"tidegate_rejected_total{reason="handshake"}"#;
-    eventually("it to be counted", async || (node.metric(rejected).await == 1.).then_some(()))
+    eventually("the refusal to be counted", async || (refused(&node).await == 1.).then_some(()))
         .await;
 }
 
 #[tokio::test]
-async fn refusals_are_told_within_tls() {
+async fn a_tls_handshake_that_exceeds_its_timeout_is_cut_off_and_counted() {
+    let authority = Authority::create();
+    let node = node(&authority, &["server.handshake_timeout=300ms"]).await;
+    let mut silent = RawClient::connect(&node).await;
+    let mut halfway = RawClient::connect(&node).await;
+    // The header of a handshake record, and the first bytes of its content.
+    halfway.send([0x16, 3, 1, 2, 0, 1, 0, 1]).await;
+    silent.read_to_end().await;
+    halfway.read_to_end().await;
+    // The node counts a handshake after it has closed the socket.
+    eventually("both handshakes to be counted", async || {
+        (refused(&node).await == 2.).then_some(())
+    })
+    .await;
+
+    // After the TLS handshake, the request has a timeout of its own.
+    let mut stream = TlsClient::new(&authority).connect(node.public).await;
+    let mut nothing = Vec::new();
+    // The connection may end with or without a TLS close_notify.
+    let _ = soon("the end of the stream", stream.read_to_end(&mut nothing)).await;
+    assert!(nothing.is_empty());
+    assert_eq!(refused(&node).await, 2.);
+    let rejected = r#"tidegate_rejected_total{reason="handshake"}"#;
+    eventually("the refusal to be counted", async || {
+        (node.metric(rejected).await == 1.).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_above_a_limit_get_an_http_error_over_tls() {
     for (limit, status) in [("connections_max", 503), ("connections_per_ip", 429)] {
         let authority = Authority::create();
         let node = node(&authority, &[&format!("limits.{limit}=1")]).await;
@@ -99,12 +106,12 @@ async fn refusals_are_told_within_tls() {
 }
 
 #[tokio::test]
-async fn who_comes_too_fast_is_cut_off_before_a_handshake_costs_anything() {
+async fn a_connection_above_the_handshake_rate_is_cut_off_before_the_tls_handshake() {
     const RATE: &str = r#"tidegate_rejected_total{reason="handshake_rate"}"#;
     let authority = Authority::create();
     let node = node(&authority, &["limits.handshakes_per_second=1"]).await;
     let trusting = TlsClient::new(&authority);
-    eventually("a handshake too many", async || {
+    eventually("a connection to be refused", async || {
         trusting.try_connect(node.public).await.is_err().then_some(())
     })
     .await;
@@ -112,13 +119,13 @@ async fn who_comes_too_fast_is_cut_off_before_a_handshake_costs_anything() {
 }
 
 #[tokio::test]
-async fn it_comes_behind_the_proxys_header() {
+async fn a_tls_handshake_follows_the_proxy_header() {
     let authority = Authority::create();
     let node = node(&authority, &["server.proxy_protocol=true"]).await;
     let trusting = TlsClient::new(&authority);
     let mut stream = connect(node.public).await;
     let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 443\r\n";
-    stream.write_all(header).await.expect("it goes out");
+    stream.write_all(header).await.expect("the header is sent");
     let stream = trusting.handshake(stream).await.expect("the handshake succeeds");
     let client = Client::try_over(stream, node.public, "/ws/news").await;
     let mut client = client.expect("the upgrade is accepted");

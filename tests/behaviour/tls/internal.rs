@@ -1,4 +1,4 @@
-//! The internal listener with TLS, and the probe that knows its certificate.
+//! The internal listener with TLS, and `tidegate health` as its probe.
 
 use std::path::Path;
 use std::process::Output;
@@ -7,19 +7,19 @@ use testkit::authority::{Authority, Identity};
 use testkit::node::{Node, run_to_end, tidegate};
 use testkit::tls_client::TlsClient;
 
-use super::shows;
+use super::tls_settings;
 
-struct Stage {
+struct Fixture {
     authority: Authority,
     node: Node,
     settings: Vec<String>,
 }
 
-impl Stage {
+impl Fixture {
     async fn new(more: &[&str]) -> Self {
         let authority = Authority::create();
         let identity = authority.issue("internal");
-        let mut settings = shows("internal", &identity).to_vec();
+        let mut settings = tls_settings("internal", &identity).to_vec();
         settings
             .extend(more.iter().map(|it| it.replace("{ca}", &path(&authority.certificate_file()))));
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -45,39 +45,43 @@ fn path(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn it_is_asked_through_tls_and_health_takes_whatever_certificate_it_shows() {
-    let stage = Stage::new(&[]).await;
-    let trusting = TlsClient::new(&stage.authority);
-    let answer = trusting.get(stage.node.internal, "/healthz").await.expect("an answer");
+async fn health_over_tls_accepts_every_certificate_of_the_internal_listener() {
+    let fixture = Fixture::new(&[]).await;
+    let trusting = TlsClient::new(&fixture.authority);
+    let answer = trusting.get(fixture.node.internal, "/healthz").await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let ended = stage.health(&stage.settings).await;
+    let ended = fixture.health(&fixture.settings).await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 
-    // Of the same authority, and yet another's.
-    let other: Identity = stage.authority.issue("other");
-    let ended = stage.health(&shows("internal", &other)).await;
-    assert_eq!(ended.status.code(), Some(0), "one that was renewed badly ends no node: {ended:?}");
-    let ended = stage.health(&[]).await;
+    // A certificate of the same authority, but not the one that the node uses.
+    let other: Identity = fixture.authority.issue("other");
+    let ended = fixture.health(&tls_settings("internal", &other)).await;
+    assert_eq!(
+        ended.status.code(),
+        Some(0),
+        "a wrongly renewed certificate must not fail the probe: {ended:?}"
+    );
+    let ended = fixture.health(&[]).await;
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
 }
 
 #[tokio::test]
-async fn health_shows_the_nodes_own_certificate_where_one_is_asked_for() {
-    let stage = Stage::new(&["internal.tls.client_ca={ca}"]).await;
-    let stranger = TlsClient::new(&stage.authority);
-    assert!(stranger.get(stage.node.internal, "/healthz").await.is_err());
-    let known = stranger.with_certificate(stage.authority.issue("prometheus"));
-    let answer = known.get(stage.node.internal, "/metrics").await.expect("an answer");
+async fn health_sends_the_nodes_own_certificate_where_a_client_certificate_is_required() {
+    let fixture = Fixture::new(&["internal.tls.client_ca={ca}"]).await;
+    let without_certificate = TlsClient::new(&fixture.authority);
+    assert!(without_certificate.get(fixture.node.internal, "/healthz").await.is_err());
+    let known = without_certificate.with_certificate(fixture.authority.issue("prometheus"));
+    let answer = known.get(fixture.node.internal, "/metrics").await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let ended = stage.health(&stage.settings).await;
+    let ended = fixture.health(&fixture.settings).await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
 #[tokio::test]
-async fn health_does_not_mind_what_the_node_does_without() {
-    let stage = Stage::new(&[]).await;
+async fn health_ignores_faults_of_the_public_listeners_tls_settings() {
+    let fixture = Fixture::new(&[]).await;
     let broken = ["server.tls.cert=/nowhere.pem", "server.tls.key=/nowhere.key"];
     let broken = broken.map(str::to_owned);
-    let ended = stage.health(&[&stage.settings[..], &broken].concat()).await;
+    let ended = fixture.health(&[&fixture.settings[..], &broken].concat()).await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }

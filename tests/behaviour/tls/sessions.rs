@@ -1,4 +1,4 @@
-//! Sessions over TLS are sessions like any other.
+//! WebSocket sessions and event streams over TLS.
 
 use serde_json::json;
 use testkit::authority::Authority;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::node;
 
 #[tokio::test]
-async fn large_messages_go_both_ways() {
+async fn large_messages_are_relayed_over_tls_in_both_directions() {
     const BYTES: usize = 3 << 20;
     let authority = Authority::create();
     let settings = ["session.message_bytes_max=4MiB", "session.queue_bytes_max=16MiB"];
@@ -30,7 +30,7 @@ async fn large_messages_go_both_ways() {
 }
 
 #[tokio::test]
-async fn many_messages_arrive_in_order_on_each() {
+async fn two_thousand_messages_over_tls_arrive_in_order_at_each_subscriber() {
     let authority = Authority::create();
     let node =
         node(&authority, &["session.queue_bytes_max=16MiB", "limits.publications_per_second=0"])
@@ -56,22 +56,22 @@ async fn many_messages_arrive_in_order_on_each() {
 }
 
 #[tokio::test]
-async fn what_comes_right_behind_the_request_is_heard() {
+async fn frames_sent_over_tls_right_after_the_upgrade_request_are_published() {
     let authority = Authority::create();
     let node = node(&authority, &[]).await;
     let mut stream = TlsClient::new(&authority).connect(node.public).await;
-    let early = [upgrade("/ws/news", "").as_bytes(), &text("early"), &text("birds")].concat();
-    stream.write_all(&early).await.expect("it goes out");
-    stream.flush().await.expect("it goes out");
-    let mut heard = Vec::new();
-    while !heard.ends_with(b"\x81\x05early\x81\x05birds") {
-        let read = soon("an answer", stream.read_buf(&mut heard)).await.expect("no reset");
-        assert!(read > 0, "{:?}", String::from_utf8_lossy(&heard));
+    let early = [upgrade("/ws/news", "").as_bytes(), &text("early"), &text("frame")].concat();
+    stream.write_all(&early).await.expect("the bytes are sent");
+    stream.flush().await.expect("the bytes are sent");
+    let mut received = Vec::new();
+    while !received.ends_with(b"\x81\x05early\x81\x05frame") {
+        let read = soon("an answer", stream.read_buf(&mut received)).await.expect("no reset");
+        assert!(read > 0, "{:?}", String::from_utf8_lossy(&received));
     }
 }
 
 #[tokio::test]
-async fn a_slow_consumer_is_closed_with_4008_and_everybody_else_gets_everything() {
+async fn a_slow_consumer_over_tls_is_closed_with_4008_and_delays_no_other() {
     const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
     const PUBLICATIONS_MAX: usize = 4000;
     let authority = Authority::create();
@@ -89,13 +89,13 @@ async fn a_slow_consumer_is_closed_with_4008_and_everybody_else_gets_everything(
             assert_eq!(publisher.receive_text().await, payload(sent));
             sent += 1;
         }
-        assert!(sent < PUBLICATIONS_MAX, "it does not read and has still not been closed");
+        assert!(sent < PUBLICATIONS_MAX, "the slow consumer was not closed");
     }
     assert_eq!(u16::from(slow.receive_close().await.code), 4008);
 }
 
 #[tokio::test]
-async fn a_drain_closes_with_1012() {
+async fn a_drain_closes_tls_connections_with_1012() {
     let authority = Authority::create();
     let settings = ["drain.delay=0s", "drain.period=200ms"];
     let mut node = node(&authority, &settings).await;
@@ -113,7 +113,7 @@ async fn a_drain_closes_with_1012() {
 }
 
 #[tokio::test]
-async fn a_stream_of_events_is_written_and_flushed_as_it_comes() {
+async fn each_event_of_a_stream_over_tls_is_flushed_immediately() {
     let authority = Authority::create();
     let node =
         node(&authority, &["session.ping_interval=200ms", "session.message_bytes_max=1MiB"]).await;

@@ -1,4 +1,4 @@
-//! One publication, one trace, however many nodes it passes.
+//! One publication has one trace across all nodes that deliver it.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
@@ -61,12 +61,12 @@ async fn a_publication_is_traced_from_its_publisher_to_every_node_that_delivers_
         assert_eq!(relay.attribute("messaging.destination.name"), "news");
     }
     assert_ne!(relays[0].node(), relays[1].node());
-    // Whoever reads the header line goes on from the node's own span.
+    // The header line carries the node's own span as the parent for services.
     assert_eq!(header(&service.receive().await)["traceparent"], sent.traceparent());
 }
 
 #[tokio::test]
-async fn a_service_that_publishes_with_a_header_line_is_followed_on_every_node() {
+async fn a_services_trace_in_a_header_line_is_continued_on_every_node() {
     let (redis, collector) = (Redis::start().await, Collector::start().await);
     let nodes = fleet(&redis, &collector).await;
     let mut clients =
@@ -79,11 +79,14 @@ async fn a_service_that_publishes_with_a_header_line_is_followed_on_every_node()
     let relays: [Span; 2] = collector.wait_for_spans("relay").await;
     assert!(relays.iter().all(|it| it.trace == TRACE && it.parent == SPAN), "{relays:#?}");
     assert_ne!(relays[0].node(), relays[1].node());
-    assert!(collector.spans_named("publish").is_empty(), "no node published it");
+    assert!(
+        collector.spans_named("publish").is_empty(),
+        "no node published, so there must be no publish span"
+    );
 }
 
 #[tokio::test]
-async fn a_trace_goes_into_history_and_out_of_it() {
+async fn history_keeps_the_trace_of_a_publication() {
     let (redis, collector) = (Redis::start().await, Collector::start().await);
     let settings = collector.settings("0.0");
     let rules = r#"rules=[{ pattern = "**", history = { size = 9, age = "1m" } }]"#;

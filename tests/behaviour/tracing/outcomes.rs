@@ -1,4 +1,4 @@
-//! What did not work stands in its span.
+//! Errors are recorded in the spans of failed publications and handshakes.
 
 use serde_json::json;
 use testkit::client::Client;
@@ -10,7 +10,7 @@ use testkit::redis::Redis;
 use super::{node, publish, traceparent};
 
 #[tokio::test]
-async fn a_publication_that_no_rule_allows() {
+async fn the_span_of_a_forbidden_publication_has_the_error_type_forbidden() {
     let collector = Collector::start().await;
     let rules = r#"rules=[{ pattern = "news", subscribe = "anyone", publish = "nobody" }, { pattern = "**" }]"#;
     let node = node(&collector, "0.0", &[rules]).await;
@@ -22,7 +22,7 @@ async fn a_publication_that_no_rule_allows() {
 }
 
 #[tokio::test]
-async fn a_publication_that_comes_too_fast() {
+async fn the_span_of_a_rate_limited_publication_has_the_error_type_rate_limited() {
     let collector = Collector::start().await;
     let node = node(&collector, "0.0", &["limits.publications_per_second=1"]).await;
     let mut client = Client::json(&node).await;
@@ -33,7 +33,7 @@ async fn a_publication_that_comes_too_fast() {
 }
 
 #[tokio::test]
-async fn a_publication_that_the_broker_does_not_take() {
+async fn the_span_of_a_publication_redis_did_not_accept_has_the_error_type_unavailable() {
     let (redis, collector) = (Redis::start().await, Collector::start().await);
     let settings = collector.settings("0.0");
     let node = Node::on(&redis, &[&settings[0], "broker.publish_timeout=50ms"]).await;
@@ -44,18 +44,18 @@ async fn a_publication_that_the_broker_does_not_take() {
     let [span] = collector.wait_for_spans("publish").await;
     assert_eq!(span.attribute("error.type"), "unavailable");
     assert_eq!(span.error.as_deref(), answer["message"].as_str());
-    assert!(span.nanoseconds >= 50_000_000, "it shows how long it was waited for: {span:#?}");
+    assert!(span.nanoseconds >= 50_000_000, "the span must cover publish_timeout: {span:#?}");
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_refused() {
+async fn the_span_of_a_refused_handshake_has_the_status_and_the_error_type() {
     let collector = Collector::start().await;
     let rules = r#"rules=[{ pattern = "news" }]"#;
     let node = node(&collector, "1.0", &[rules]).await;
     for (path, header, status, error) in [
         ("/ws/news", "Origin: http://elsewhere.example\r\n", "403", "403"),
         ("/wsx", "", "404", "404"),
-        // A browser cannot read a status, so this one is accepted and closed.
+        // A browser cannot read the status of a refused upgrade, so this upgrade is accepted and then closed.
         ("/ws/secret", "", "101", "forbidden"),
     ] {
         let mut raw = RawClient::connect(&node).await;
@@ -63,7 +63,7 @@ async fn a_handshake_that_is_refused() {
         assert_eq!(raw.response().await.status.to_string(), status);
         let find =
             async || collector.spans().into_iter().find(|it| it.attribute("url.path") == path);
-        let span = testkit::eventually("its span", find).await;
+        let span = testkit::eventually("the handshake's span", find).await;
         assert_eq!(span.attribute("http.response.status_code"), status);
         assert_eq!(span.attribute("error.type"), error);
         assert!(span.error.is_some());

@@ -1,4 +1,4 @@
-//! Where the trace of a request comes from.
+//! The parent span of requests and publications.
 
 use serde_json::json;
 use testkit::client::Client;
@@ -8,7 +8,7 @@ use testkit::raw::{RawClient, text, upgrade};
 use super::{SPAN, TRACE, node, publish, traceparent};
 
 #[tokio::test]
-async fn an_upgrade_s_is_that_of_its_handshake_and_of_what_a_plain_session_publishes() {
+async fn an_upgrades_traceparent_is_the_parent_of_handshake_and_plain_publications() {
     let collector = Collector::start().await;
     let node = node(&collector, "0.0", &[]).await;
     let mut client = RawClient::connect(&node).await;
@@ -30,7 +30,7 @@ async fn an_upgrade_s_is_that_of_its_handshake_and_of_what_a_plain_session_publi
 }
 
 #[tokio::test]
-async fn a_json_session_s_publications_bring_their_own() {
+async fn json_publications_use_their_own_traceparent_and_not_the_upgrades() {
     let collector = Collector::start().await;
     let node = node(&collector, "0.0", &[]).await;
     let mut client = RawClient::connect(&node).await;
@@ -50,7 +50,7 @@ async fn a_json_session_s_publications_bring_their_own() {
 }
 
 #[tokio::test]
-async fn a_service_s_comes_with_its_request_to_the_api() {
+async fn an_api_requests_traceparent_is_the_parent_of_its_publication() {
     let collector = Collector::start().await;
     let node = node(&collector, "0.0", &[]).await;
     let mut client = Client::plain(&node, "news").await;
@@ -64,7 +64,7 @@ async fn a_service_s_comes_with_its_request_to_the_api() {
 }
 
 #[tokio::test]
-async fn one_that_is_invalid_is_as_if_it_were_not_there() {
+async fn an_invalid_or_repeated_traceparent_is_ignored() {
     let collector = Collector::start().await;
     let node = node(&collector, "1.0", &[]).await;
     let mut client = Client::json(&node).await;

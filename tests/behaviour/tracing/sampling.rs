@@ -1,4 +1,4 @@
-//! What is traced and what is not.
+//! Which publications and handshakes are traced.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use testkit::redis::Redis;
 use super::{TRACE, node, publish, traceparent};
 
 #[tokio::test]
-async fn by_default_only_what_comes_with_a_sampled_parent() {
+async fn by_default_only_publications_with_a_sampled_parent_are_traced() {
     let collector = Collector::start().await;
     let endpoint = &collector.settings("0")[0];
     let node = Node::standalone(&[endpoint]).await;
@@ -21,12 +21,12 @@ async fn by_default_only_what_comes_with_a_sampled_parent() {
     client.publish("news", json!(0)).await;
     assert_eq!(publish(&mut client, &traceparent("01")).await["type"], "published");
     let [_] = collector.wait_for_spans("relay").await;
-    let strangers = collector.spans().into_iter().filter(|span| span.trace != TRACE);
-    assert_eq!(strangers.count(), 0);
+    let other_traces = collector.spans().into_iter().filter(|span| span.trace != TRACE);
+    assert_eq!(other_traces.count(), 0);
 }
 
 #[tokio::test]
-async fn with_a_ratio_of_one_everything_begins_a_trace_but_what_its_parent_does_not_trace() {
+async fn with_a_trace_ratio_of_1_all_but_publications_with_an_unsampled_parent_are_traced() {
     let (redis, collector) = (Redis::start().await, Collector::start().await);
     let settings = collector.settings("1.0");
     let node = Node::on(&redis, &[&settings[0], &settings[1]]).await;
@@ -40,7 +40,10 @@ async fn with_a_ratio_of_one_everything_begins_a_trace_but_what_its_parent_does_
     let message = service.receive().await;
     let header = message[1..].split(|byte| *byte == b'\n').next().expect("a line");
     let header: Value = serde_json::from_slice(header).expect("a header");
-    assert_eq!(header["traceparent"], unsampled, "it passes as it came");
+    assert_eq!(
+        header["traceparent"], unsampled,
+        "the unsampled traceparent must be passed on unchanged"
+    );
 
     client.publish("news", json!(0)).await;
     let [sent] = collector.wait_for_spans("publish").await;
@@ -48,8 +51,8 @@ async fn with_a_ratio_of_one_everything_begins_a_trace_but_what_its_parent_does_
     let [relay] = collector.wait_for_spans("relay").await;
     assert_eq!((&relay.trace, &relay.parent), (&sent.trace, &sent.id));
 
-    // What a service publishes without a trace has none: each node would begin another.
-    redis.publish("news", "plainly").await;
+    // A service's publication without a trace is not traced: each node would begin a trace of its own.
+    redis.publish("news", "untraced").await;
     client.publish("news", json!(0)).await;
     let relays = eventually("another relay", async || {
         Some(collector.spans_named("relay")).filter(|relays| relays.len() > 1)
@@ -58,7 +61,7 @@ async fn with_a_ratio_of_one_everything_begins_a_trace_but_what_its_parent_does_
 }
 
 #[tokio::test]
-async fn the_ratio_can_be_changed_while_a_node_runs() {
+async fn a_reload_changes_the_trace_ratio_of_a_running_node() {
     let collector = Collector::start().await;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
@@ -75,14 +78,14 @@ async fn the_ratio_can_be_changed_while_a_node_runs() {
     node.wait_for_metric("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.).await;
     client.publish("news", json!(0)).await;
     let [_] = collector.wait_for_spans("publish").await;
-    assert!(collector.spans_named("handshake").is_empty(), "it was before");
+    assert!(collector.spans_named("handshake").is_empty(), "the handshake preceded the reload");
 }
 
-/// As many a second as clients can bring about.
+/// The most traces that clients can force in a second.
 const FORCED_MAX: f64 = 100.;
 
 #[tokio::test]
-async fn who_forces_a_trace_on_every_publication_gets_some() {
+async fn traces_forced_by_clients_are_limited_per_second() {
     let collector = Collector::start().await;
     let node = node(&collector, "0.0", &[]).await;
     let mut client = Client::json(&node).await;
@@ -93,14 +96,14 @@ async fn who_forces_a_trace_on_every_publication_gets_some() {
     for _ in 0..1000 {
         client.send(command.as_str()).await;
     }
-    client.publish("news", json!("the last")).await;
+    client.publish("news", json!("last")).await;
     let limited = node.metric("tidegate_trace_spans_total{outcome=\"limited\"}").await;
-    let made = 1000. - limited;
-    // A second's worth at once, and then what comes with time.
+    let traced = 1000. - limited;
+    // A token bucket: one second's worth at once, and then as many as the time since allows.
     let most = FORCED_MAX * (1. + begun.elapsed().as_secs_f64());
-    assert!((FORCED_MAX..=most).contains(&made), "{made} of 1000 were traced, and not {most}");
-    eventually("the others", async || {
-        (collector.spans_named("publish").len() as f64 == made).then_some(())
+    assert!((FORCED_MAX..=most).contains(&traced), "{traced} of 1000 were traced, and not {most}");
+    eventually("all traced publications to be exported", async || {
+        (collector.spans_named("publish").len() as f64 == traced).then_some(())
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! The subscribed connection is cut, or dies without a sound, while publications flow.
+//! The subscribed Redis connection is closed, or stops delivering without being closed, while publications flow.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
@@ -9,34 +9,36 @@ use testkit::redis::Redis;
 use testkit::{eventually, soon};
 use tokio::sync::watch;
 
-use super::super::at_random::Play;
+use super::super::random_disconnects::Scenario;
 use super::super::{LONG, Position, publish, publish_all, subscribe};
 
-/// Everybody comes and goes, and the subscribed connections are cut again and again.
+/// Clients disconnect and resume while Redis closes the subscribed connections again and again.
 #[tokio::test]
-async fn who_resumes_meanwhile_misses_nothing() {
-    let play = Play {
+async fn clients_that_resume_while_subscribed_connections_are_killed_miss_nothing() {
+    let scenario = Scenario {
         clients: 50,
         publishers: 4,
         publications_per_publisher: 500,
-        heard_max: 200,
+        received_max: 200,
         missed_max: 200,
     };
     let cut = async |fleet: &Fleet, reached: &watch::Receiver<Position>, last: Position| {
         let mut next = reached.borrow().plus(200);
         while next < last {
-            soon("progress", reached.clone().wait_for(|it| *it >= next)).await.expect("it goes on");
+            soon("progress", reached.clone().wait_for(|it| *it >= next))
+                .await
+                .expect("the publishers still run");
             fleet.server().kill_subscribers().await;
             next = next.plus(200);
         }
     };
-    play.runs(Broker::Redis, cut).await;
+    scenario.run(Broker::Redis, cut).await;
 }
 
 const LAST: u64 = 3000;
 
 #[tokio::test]
-async fn history_is_caught_up_and_other_channels_have_a_gap() {
+async fn after_a_killed_subscription_channels_with_history_are_complete_and_others_get_a_gap() {
     let fleet = Fleet::redis(&[LONG]).await;
     let [a, b] = fleet.nodes();
     let mut before = None;
@@ -47,18 +49,18 @@ async fn history_is_caught_up_and_other_channels_have_a_gap() {
         client.subscribe("news").await;
         subscribers.push(client);
     }
-    let before = before.expect("somebody subscribed");
+    let before = before.expect("at least one subscriber");
     let mut publisher = Client::json(a).await;
     let publishing = tokio::spawn(async move {
         let last = publish_all(&mut publisher, "h:1", 1..=LAST).await;
         (publisher, last)
     });
-    let hearing = subscribers.into_iter().map(|client| tokio::spawn(hear_all(client, before)));
-    let hearing: Vec<_> = hearing.collect();
-    for cut in 1..=5 {
+    let receiving = subscribers.into_iter().map(|client| tokio::spawn(receive_all(client, before)));
+    let receiving: Vec<_> = receiving.collect();
+    for round in 1..=5 {
         eventually("publications to flow", async || {
             let delivered = a.metric("tidegate_publications_delivered_total").await;
-            (delivered as u64 >= cut * LAST / 8).then_some(())
+            (delivered as u64 >= round * LAST / 8).then_some(())
         })
         .await;
         let subscribed = async || (fleet.server().subscribers("h:1").await == 2).then_some(());
@@ -67,14 +69,14 @@ async fn history_is_caught_up_and_other_channels_have_a_gap() {
     }
     let (_, last) = publishing.await.expect("every publication is answered");
     assert_eq!(last, before.plus(LAST));
-    for heard in hearing {
-        let gaps = heard.await.expect("every publication is heard");
+    for client in receiving {
+        let gaps = client.await.expect("every publication arrives");
         assert!((1..=5).contains(&gaps), "{gaps} gaps of a channel without history");
     }
 }
 
-/// Hears all in order; how often it heard of a gap of the other channel.
-async fn hear_all(mut client: Client, before: Position) -> u64 {
+/// Asserts that all publications arrive in order; returns the number of gaps of the other channel.
+async fn receive_all(mut client: Client, before: Position) -> u64 {
     let (mut due, mut gaps) = (1, 0);
     while due <= LAST || gaps == 0 {
         let event = client.event().await;
@@ -90,7 +92,7 @@ async fn hear_all(mut client: Client, before: Position) -> u64 {
 }
 
 #[tokio::test]
-async fn a_publication_that_may_be_lost_can_be_tried_again() {
+async fn a_publication_that_timed_out_is_published_once_when_retried_with_its_key() {
     let fleet = Fleet::redis(&[LONG, "broker.publish_timeout=300ms"]).await;
     let [a, b] = fleet.nodes();
     let (mut publisher, mut subscriber) = (Client::json(a).await, Client::json(b).await);
@@ -114,15 +116,15 @@ async fn a_publication_that_may_be_lost_can_be_tried_again() {
 }
 
 #[tokio::test]
-async fn a_subscription_that_died_silently_is_caught_up() {
+async fn a_subscription_that_silently_stopped_delivering_is_caught_up_from_history() {
     let redis = Redis::start().await;
     let proxy = Proxy::in_front_of(&redis).await;
-    let deaf = Node::start_at(&proxy.url(), &[LONG]).await;
-    deaf.wait_until_ready().await;
-    let well = Node::on(&redis, &[LONG]).await;
-    let mut client = Client::json(&deaf).await;
+    let muted = Node::start_at(&proxy.url(), &[LONG]).await;
+    muted.wait_until_ready().await;
+    let healthy = Node::on(&redis, &[LONG]).await;
+    let mut client = Client::json(&muted).await;
     let before = subscribe(&mut client, "h:1").await;
-    let mut publisher = Client::json(&well).await;
+    let mut publisher = Client::json(&healthy).await;
     proxy.mute_subscribers();
     publish_all(&mut publisher, "h:1", 1..=500).await;
     for number in 1..=500 {

@@ -1,4 +1,4 @@
-//! A plain session cannot be told of a gap: it is caught up, or closed where it asked for that.
+//! The plain protocol has no gap event: a session is caught up from the history, or closed if it set `gap=close`.
 
 use testkit::client::Client;
 use testkit::eventually;
@@ -12,15 +12,15 @@ const TIMEOUT: &str = "broker.publish_timeout=300ms";
 
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
-/// Publications of each part.
-const PART: u64 = 100;
+/// Publications in each round.
+const PER_ROUND: u64 = 100;
 
-/// Publishes the numbers as a service does, each until Redis has taken it.
+/// Publishes the numbers as a service does, and retries each until Redis accepts it.
 async fn fcall(redis: &Redis, numbers: std::ops::Range<u64>) {
     for number in numbers {
         let (payload, header) = (number.to_string(), format!(r#"{{"id":"{number}"}}"#));
         let command = ["FCALL", "tidegate_publish", "1", "tidegate:h:1", &payload, &header];
-        eventually("a publication to be taken", async || {
+        eventually("a publication to be accepted", async || {
             answer::<String>(redis, &command).await.ok()
         })
         .await;
@@ -28,7 +28,7 @@ async fn fcall(redis: &Redis, numbers: std::ops::Range<u64>) {
 }
 
 #[tokio::test]
-async fn it_is_caught_up_in_order_and_once_after_cuts_hangs_and_restarts_of_redis() {
+async fn plain_sessions_are_caught_up_in_order_and_once_after_redis_interruptions() {
     let mut redis = Redis::stopped_with(&DURABLE);
     redis.run().await;
     let node = Node::on(&redis, &[LONG, TIMEOUT]).await;
@@ -48,29 +48,29 @@ async fn it_is_caught_up_in_order_and_once_after_cuts_hangs_and_restarts_of_redi
                 redis.run().await;
             }
         }
-        // The node may not be back yet: these are what it has missed.
-        fcall(&redis, next..next + PART).await;
-        for number in next..next + PART {
+        // The node may not have reconnected yet, so it has to catch up on these.
+        fcall(&redis, next..next + PER_ROUND).await;
+        for number in next..next + PER_ROUND {
             for client in &mut clients {
                 assert_eq!(client.receive_text().await, number.to_string());
             }
         }
-        next += PART;
+        next += PER_ROUND;
         node.wait_until_ready().await;
     }
     assert_eq!(node.metric("tidegate_connections_closed_total").await, 0.);
 }
 
 #[tokio::test]
-async fn where_history_is_lost_the_one_that_asked_for_it_is_closed() {
+async fn lost_history_closes_plain_sessions_with_gap_close_and_no_others() {
     let mut redis = Redis::start().await;
     let node = Node::on(&redis, &[RULES, TIMEOUT]).await;
     let mut json = Client::json(&node).await;
     subscribe(&mut json, "h:1").await;
     let mut closing = Client::plain(&node, "h:1?gap=close").await;
-    let mut staying = Client::plain(&node, "h:1").await;
+    let mut open = Client::plain(&node, "h:1").await;
     publish(&mut json, "h:1", "before").await;
-    for client in [&mut closing, &mut staying] {
+    for client in [&mut closing, &mut open] {
         assert_eq!(client.receive_text().await, r#""before""#);
     }
     json.event().await;
@@ -85,5 +85,5 @@ async fn where_history_is_lost_the_one_that_asked_for_it_is_closed() {
     node.wait_for_metric("tidegate_connections_closed_total{reason=\"gap\"}", 1.).await;
     node.wait_until_ready().await;
     publish(&mut json, "h:1", "after").await;
-    assert_eq!(staying.receive_text().await, r#""after""#);
+    assert_eq!(open.receive_text().await, r#""after""#);
 }

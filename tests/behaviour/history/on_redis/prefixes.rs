@@ -1,4 +1,4 @@
-//! Fleets that share one Redis, each with a prefix of its own.
+//! Fleets with different prefixes that share one Redis.
 
 use testkit::client::{self, Client};
 use testkit::node::Node;
@@ -7,7 +7,7 @@ use testkit::redis::Redis;
 use super::super::{publication, publish, resume, subscribe, subscribed};
 
 #[tokio::test]
-async fn both_keep_the_history_of_their_own_rules() {
+async fn two_fleets_on_one_redis_keep_history_by_their_own_rules() {
     let redis = Redis::start().await;
     let eu = Node::on(&redis, &["broker.prefix=eu:", &rules("h:*")]).await;
     let us = Node::on(&redis, &["broker.prefix=us:", &rules("k:*")]).await;
@@ -17,7 +17,7 @@ async fn both_keep_the_history_of_their_own_rules() {
     assert_eq!(publish(&mut of_us, "k:1", "us").await, in_us.plus(1));
     assert_eq!(of_eu.event().await, publication("h:1", "eu", in_eu.plus(1)));
     assert_eq!(of_us.event().await, publication("k:1", "us", in_us.plus(1)));
-    // What is kept here is not kept there.
+    // Only the first fleet's rules keep history for this channel.
     let mut of_us = Client::subscribed(&us, "h:1").await;
     of_us.publish("h:1", "past".into()).await;
     assert_eq!(of_us.event().await, client::publication("h:1", "past"));

@@ -1,5 +1,4 @@
-//! A server that takes no writes is read from all the same: nobody is locked out who only wants to know
-//! what was published before.
+//! A Redis that refuses writes still serves reads: clients can resume, and read history and presence.
 
 use serde_json::{Value, json};
 use testkit::client::{self, Client};
@@ -13,7 +12,7 @@ use super::answer;
 const RULES: &str = r#"rules=[
     {pattern="h:*",history={size=50,age="10m"}},{pattern="p:*",presence=true},{pattern="**"}]"#;
 
-/// Why a server refuses.
+/// The reason why a Redis server refuses writes.
 #[derive(Clone, Copy)]
 enum Refusal {
     Memory,
@@ -22,26 +21,27 @@ enum Refusal {
 }
 
 impl Refusal {
-    async fn begins(self, redis: &Redis) {
+    async fn begin(self, redis: &Redis) {
         match self {
             Self::Memory => set(redis, "maxmemory", "1").await,
             Self::Replicas => set(redis, "min-replicas-to-write", "1").await,
             Self::Disk => {
                 set(redis, "save", "3600 1").await;
-                // What it saves cannot be given its name.
+                // Redis cannot rename its temporary file over a directory.
                 std::fs::create_dir(redis.directory().join("dump.rdb")).expect("a directory");
-                saves(redis, "err").await;
+                try_to_save(redis, "err").await;
             }
         }
     }
 
-    async fn ends(self, redis: &Redis) {
+    async fn end(self, redis: &Redis) {
         match self {
             Self::Memory => set(redis, "maxmemory", "0").await,
             Self::Replicas => set(redis, "min-replicas-to-write", "0").await,
             Self::Disk => {
-                std::fs::remove_dir(redis.directory().join("dump.rdb")).expect("it is there");
-                saves(redis, "ok").await;
+                std::fs::remove_dir(redis.directory().join("dump.rdb"))
+                    .expect("the directory exists");
+                try_to_save(redis, "ok").await;
             }
         }
     }
@@ -51,7 +51,7 @@ async fn set(redis: &Redis, name: &str, value: &str) {
     redis.query::<String>(&["CONFIG", "SET", name, value]).await;
 }
 
-async fn saves(redis: &Redis, outcome: &str) {
+async fn try_to_save(redis: &Redis, outcome: &str) {
     redis.query::<String>(&["BGSAVE"]).await;
     eventually("the server to have tried to save", async || {
         let status = redis.info("persistence", "rdb_last_bgsave_status").await;
@@ -60,12 +60,12 @@ async fn saves(redis: &Redis, outcome: &str) {
     .await;
 }
 
-async fn asked(client: &mut Client, what: &str, channel: &str, since: Option<Position>) -> Value {
+async fn ask(client: &mut Client, what: &str, channel: &str, since: Option<Position>) -> Value {
     let since = since.map(|position| position.to_string());
     client.request(json!({"type": what, "id": 6, "channel": channel, "since": since})).await
 }
 
-async fn all_is_read(refusal: Refusal) {
+async fn assert_reads_work(refusal: Refusal) {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[RULES]).await;
     let mut there = Client::json(&node).await;
@@ -78,11 +78,11 @@ async fn all_is_read(refusal: Refusal) {
         (answer["members"] == members).then_some(())
     })
     .await;
-    refusal.begins(&redis).await;
+    refusal.begin(&redis).await;
 
     let refused = json!({"type": "publish", "id": 2, "channel": "h:1", "data": 4});
     assert_eq!(there.request(refused).await["code"], "unavailable");
-    // A client of a node that was there, and one of a node that has just been started.
+    // A node from before the refusals, and one that has started since.
     let restarted = Node::on(&redis, &[RULES]).await;
     restarted.wait_until_ready().await;
     for node in [&node, &restarted] {
@@ -93,12 +93,12 @@ async fn all_is_read(refusal: Refusal) {
             let due = publication("h:1", number, before.plus(number));
             assert_eq!(client.event().await, due);
         }
-        let history = asked(&mut client, "history", "h:1", Some(before.plus(1))).await;
+        let history = ask(&mut client, "history", "h:1", Some(before.plus(1))).await;
         let numbers: Vec<_> = history["publications"].as_array().expect("a list").iter().collect();
         assert_eq!((numbers.len(), &history["recovered"]), (2, &true.into()), "{history}");
-        let history = asked(&mut client, "history", "h:none", Some(before)).await;
+        let history = ask(&mut client, "history", "h:none", Some(before)).await;
         assert_eq!(history["recovered"], false, "{history}");
-        assert_eq!(asked(&mut client, "presence", "p:1", None).await["members"], members);
+        assert_eq!(ask(&mut client, "presence", "p:1", None).await["members"], members);
         client.subscribe("news").await;
         redis.publish("news", "5").await;
         assert_eq!(client.event().await, client::publication("news", 5));
@@ -112,30 +112,30 @@ async fn all_is_read(refusal: Refusal) {
         assert_eq!(lines.iter().find(is_misnamed), None);
     }
 
-    refusal.ends(&redis).await;
-    // Whoever came to an empty channel meanwhile has missed nothing, and knows it.
+    refusal.end(&redis).await;
+    // The subscriber of the empty channel has missed nothing, so it gets no gap.
     let first = publish(&mut there, "h:new", 1).await;
     assert_eq!(early.event().await, publication("h:new", 1, first));
     assert_eq!(publish(&mut there, "h:1", 4).await, last.plus(1));
 }
 
 #[tokio::test]
-async fn a_server_without_memory_is_read_from() {
-    all_is_read(Refusal::Memory).await;
+async fn history_and_presence_are_read_from_a_redis_that_is_out_of_memory() {
+    assert_reads_work(Refusal::Memory).await;
 }
 
 #[tokio::test]
-async fn a_server_without_its_replicas_is_read_from() {
-    all_is_read(Refusal::Replicas).await;
+async fn history_and_presence_are_read_from_a_redis_without_enough_replicas() {
+    assert_reads_work(Refusal::Replicas).await;
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_save_is_read_from() {
-    all_is_read(Refusal::Disk).await;
+async fn history_and_presence_are_read_from_a_redis_that_cannot_save() {
+    assert_reads_work(Refusal::Disk).await;
 }
 
 #[tokio::test]
-async fn what_waits_to_be_written_holds_up_no_channel_without_history() {
+async fn publications_that_wait_for_redis_do_not_delay_channels_without_history() {
     let redis = Redis::start().await;
     // Longer than the test waits for anything.
     let node = Node::on(&redis, &[RULES, "broker.publish_timeout=60s"]).await;
@@ -156,11 +156,11 @@ async fn what_waits_to_be_written_holds_up_no_channel_without_history() {
         client.publish("news", number.into()).await;
         assert_eq!(client.event().await, client::publication("news", number));
     }
-    // The node's own publications are among those that are not held up.
-    let probed = "tidegate_broker_probe_rtt_seconds_count";
-    let before = node.metric(probed).await;
-    eventually("the probe to come back", async || {
-        (node.metric(probed).await > before + 1.).then_some(())
+    // The node's probes are not delayed either.
+    let probes = "tidegate_broker_probe_rtt_seconds_count";
+    let before = node.metric(probes).await;
+    eventually("the node to receive its probe", async || {
+        (node.metric(probes).await > before + 1.).then_some(())
     })
     .await;
     set(&redis, "min-replicas-to-write", "0").await;
@@ -172,17 +172,17 @@ async fn what_waits_to_be_written_holds_up_no_channel_without_history() {
 }
 
 #[tokio::test]
-async fn a_replica_answers_what_is_only_read() {
+async fn the_function_for_the_last_position_works_on_a_replica() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[RULES]).await;
     let mut client = Client::json(&node).await;
     let last = publish(&mut client, "h:1", 1).await;
     redis.query::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    let ends = async |channel: &str| {
+    let last_position = async |channel: &str| {
         let key = format!("tidegate:{channel}");
         answer::<Option<String>>(&redis, &["FCALL", "tidegate_last", "1", &key]).await
     };
-    assert_eq!(ends("h:1").await, Ok(Some(last.to_string())));
-    assert_eq!(ends("h:none").await, Ok(Some("0-0".to_owned())));
-    assert_eq!(ends("news").await, Ok(None));
+    assert_eq!(last_position("h:1").await, Ok(Some(last.to_string())));
+    assert_eq!(last_position("h:none").await, Ok(Some("0-0".to_owned())));
+    assert_eq!(last_position("news").await, Ok(None));
 }

@@ -1,4 +1,4 @@
-//! Redis dies: with what it had on disk, or with nothing.
+//! Redis restarts, with and without its data.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
@@ -16,7 +16,7 @@ const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 const LAST: u64 = 600;
 
 #[tokio::test]
-async fn with_nothing_left_clients_are_told() {
+async fn after_redis_lost_its_data_subscribers_get_a_history_lost_gap() {
     let mut redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[RULES, TIMEOUT]).await, Node::on(&redis, &[RULES]).await);
     let mut live = Client::json(&a).await;
@@ -47,7 +47,7 @@ async fn with_nothing_left_clients_are_told() {
 }
 
 #[tokio::test]
-async fn with_all_on_disk_nothing_is_missing() {
+async fn after_restarts_of_a_durable_redis_no_publication_is_missing() {
     let mut redis = Redis::stopped_with(&DURABLE);
     redis.run().await;
     let settings = [LONG, TIMEOUT];
@@ -57,39 +57,39 @@ async fn with_all_on_disk_nothing_is_missing() {
     for client in &mut clients {
         before = Some(subscribe(client, "h:1").await);
     }
-    let before = before.expect("somebody subscribed");
+    let before = before.expect("at least one subscriber");
     let mut first = None;
     for number in 1..=LAST {
         if number % 100 == 50 {
             redis.kill();
             redis.run().await;
         }
-        first = first.or(Some(published(&redis, number).await));
+        first = first.or(Some(publish_as_service(&redis, number).await));
     }
     assert_eq!(first, Some(before.plus(1)));
     for client in clients {
-        hear_all(client, before).await;
+        receive_all(client, before).await;
     }
-    // Positions of before the restarts still lead on.
+    // Clients can resume from positions from before the restarts.
     for node in &nodes {
         let mut late = Client::json(node).await;
         let answer = resume(&mut late, "h:1", before).await;
         assert_eq!(answer["recovered"], true, "{answer}");
-        hear_all(late, before).await;
+        receive_all(late, before).await;
     }
 }
 
-/// A service publishes, and tries again where it got no answer; where it stands.
-async fn published(redis: &Redis, number: u64) -> Position {
+/// Publishes as a service does, retries until there is an answer, and returns the position.
+async fn publish_as_service(redis: &Redis, number: u64) -> Position {
     let (payload, header) = (number.to_string(), format!(r#"{{"id":"{number}"}}"#));
     let command = ["FCALL", "tidegate_publish", "1", "tidegate:h:1", &payload, &header];
-    let position = eventually("a publication to be taken", async || {
+    let position = eventually("a publication to be accepted", async || {
         answer::<String>(redis, &command).await.ok()
     });
     Position::parse(&position.await)
 }
 
-async fn hear_all(mut client: Client, mut at: Position) {
+async fn receive_all(mut client: Client, mut at: Position) {
     for number in 1..=LAST {
         let event = client.event().await;
         assert_eq!((&event["type"], &event["data"]), (&"publication".into(), &Value::from(number)));

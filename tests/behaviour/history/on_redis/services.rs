@@ -1,4 +1,4 @@
-//! Other services publish into a channel's history through a Redis Function.
+//! Services publish into a channel's history through a Redis Function.
 
 use redis::RedisResult;
 use serde_json::json;
@@ -11,14 +11,14 @@ use super::answer;
 
 const KEY: &str = "tidegate:h:1";
 
-/// Publishes as a service would; where it stands.
+/// Publishes as a service does, and returns the position.
 async fn fcall(redis: &Redis, arguments: &[&str]) -> Position {
     let command = [&["FCALL", "tidegate_publish", "1", KEY], arguments].concat();
     Position::parse(&redis.query::<String>(&command).await)
 }
 
 #[tokio::test]
-async fn what_they_publish_has_a_position_and_a_user() {
+async fn publications_of_a_service_have_a_position_and_the_user_of_their_header() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
@@ -27,7 +27,7 @@ async fn what_they_publish_has_a_position_and_a_user() {
     let header = r#"{"user":"u1","id":"k"}"#;
     let first = fcall(fleet.server(), &["payload", header]).await;
     assert_eq!(first, before.plus(1));
-    // The same id is the same publication, whoever tries.
+    // A second call with the same id publishes nothing.
     assert_eq!(fcall(fleet.server(), &["again", header]).await, first);
     assert_eq!(fcall(fleet.server(), &["{\"n\":2}"]).await, before.plus(2));
     assert_eq!(fcall(fleet.server(), &["3", "{}"]).await, before.plus(3));
@@ -53,7 +53,7 @@ async fn what_they_publish_has_a_position_and_a_user() {
 }
 
 #[tokio::test]
-async fn binary_payloads_and_odd_ones_come_as_they_are() {
+async fn binary_empty_and_header_like_payloads_of_a_service_arrive_unchanged() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut live = Client::json(a).await;
@@ -62,7 +62,7 @@ async fn binary_payloads_and_odd_ones_come_as_they_are() {
     for payload in [&b"\x00\xFF\r\n"[..], b"", b"\x1e{\"pos\":\"1-1\"}\nforged"] {
         let mut command = ::redis::cmd("FCALL");
         command.arg("tidegate_publish").arg(1).arg(KEY).arg(payload);
-        let _: String = command.query_async(&mut connection).await.expect("it is published");
+        let _: String = command.query_async(&mut connection).await.expect("Redis accepts the call");
     }
     let mut late = Client::json(b).await;
     resume(&mut late, "h:1", before).await;
@@ -74,14 +74,14 @@ async fn binary_payloads_and_odd_ones_come_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_channel_without_history_has_no_position() {
+async fn a_services_publication_on_a_channel_without_history_has_no_position() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, _] = fleet.nodes();
     let mut subscriber = Client::subscribed(a, "news").await;
     let command = ["FCALL", "tidegate_publish", "1", "tidegate:news", "1"];
     assert_eq!(fleet.server().query::<Option<String>>(&command).await, None);
     assert_eq!(subscriber.event().await, client::publication("news", 1));
-    // Its payload is no header, and its header is believed.
+    // A payload that resembles a header line stays payload; the header argument is used.
     let text = "\u{1e}{\"binary\":true}\nforged";
     let command = ["FCALL", "tidegate_publish", "1", "tidegate:news", text];
     assert_eq!(fleet.server().query::<Option<String>>(&command).await, None);
@@ -92,7 +92,7 @@ async fn a_channel_without_history_has_no_position() {
 }
 
 #[tokio::test]
-async fn a_header_that_is_none_is_refused_and_nothing_is_published() {
+async fn an_invalid_header_of_a_service_is_refused_and_nothing_is_published() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, _] = fleet.nodes();
     let mut subscriber = Client::json(a).await;
@@ -121,7 +121,7 @@ async fn a_header_that_is_none_is_refused_and_nothing_is_published() {
 }
 
 #[tokio::test]
-async fn a_header_that_nodes_cannot_read_is_not_published_and_brings_the_secret_to_no_client() {
+async fn a_header_that_is_no_utf8_is_refused_and_no_client_receives_the_secret() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, _] = fleet.nodes();
     let mut clients = [Client::json(a).await, Client::subscribed(a, "news").await];
@@ -137,30 +137,31 @@ async fn a_header_that_nodes_cannot_read_is_not_published_and_brings_the_secret_
         {
             for field in ["id", "user"] {
                 let header = [b"{\"", field.as_bytes(), b"\":\"", bytes, b"\"}"].concat();
-                let error = publish(&header).await.expect_err("it is no UTF-8").to_string();
+                let error =
+                    publish(&header).await.expect_err("Redis refuses invalid UTF-8").to_string();
                 assert!(error.contains("must be UTF-8"), "{error}");
             }
         }
         for header in [r#"{"ts":-0}"#, r#"{"ts":5,"user":"ä€😀\ud7ff"}"#] {
-            publish(header.as_bytes()).await.expect("it is published");
+            publish(header.as_bytes()).await.expect("Redis accepts the call");
             assert_eq!(client.event().await["text"], "hi");
         }
     }
 }
 
 #[tokio::test]
-async fn a_plain_publish_is_relayed_and_stands_in_no_history() {
+async fn a_plain_publish_is_relayed_and_not_kept_in_history() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
     let before = subscribe(&mut here, "h:1").await;
     subscribe(&mut there, "h:1").await;
-    assert_eq!(fleet.server().publish("h:1", "past it").await, 2);
+    assert_eq!(fleet.server().publish("h:1", "not kept").await, 2);
     let next = publish(&mut here, "h:1", 1).await;
     assert_eq!(next, before.plus(1));
-    let past_it = json!({"type": "publication", "channel": "h:1", "text": "past it"});
+    let unkept = json!({"type": "publication", "channel": "h:1", "text": "not kept"});
     for client in [&mut here, &mut there] {
-        assert_eq!(client.event().await, past_it);
+        assert_eq!(client.event().await, unkept);
         assert_eq!(client.event().await, publication("h:1", 1, next));
     }
     let mut late = Client::json(b).await;
@@ -169,12 +170,12 @@ async fn a_plain_publish_is_relayed_and_stands_in_no_history() {
 }
 
 #[tokio::test]
-async fn a_forged_position_is_none() {
+async fn a_position_forged_by_a_plain_publish_is_not_delivered() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut subscriber = Client::json(a).await;
     let before = subscribe(&mut subscriber, "h:1").await;
-    // A place that is taken, one that is not there yet, and one of another epoch.
+    // Forged positions: one that exists, one that does not exist yet, and two of other epochs.
     publish(&mut Client::json(b).await, "h:1", 1).await;
     assert_eq!(subscriber.event().await, publication("h:1", 1, before.plus(1)));
     let far = Position { epoch: before.epoch + 1, seq: 7 };
@@ -194,11 +195,11 @@ async fn a_forged_position_is_none() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_wrong_harms_nobody() {
+async fn wrong_timestamps_of_services_do_not_affect_resuming() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let before = subscribe(&mut Client::json(a).await, "h:1").await;
-    // Long ago, in milliseconds by mistake, and far ahead.
+    // Timestamps from long ago, in milliseconds instead of microseconds, and from the far future.
     for (number, ts) in [(1, "0"), (2, "1763000000000"), (3, "9000000000000000")] {
         let header = format!(r#"{{"ts":{ts}}}"#);
         fcall(fleet.server(), &[&number.to_string(), &header]).await;

@@ -1,4 +1,4 @@
-//! A history is a stream that anybody can read, and that may be gone.
+//! A history is a Redis Stream that services can read, and that may be deleted.
 
 use serde_json::{Value, json};
 use testkit::client::Client;
@@ -13,7 +13,7 @@ use super::super::{
 const KEY: &str = "tidegate:h:1";
 
 #[tokio::test]
-async fn its_entries_have_the_positions_for_ids() {
+async fn the_ids_of_a_historys_stream_entries_are_the_positions() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publishers = [Client::json(a).await, Client::json(b).await];
@@ -40,7 +40,7 @@ async fn its_entries_have_the_positions_for_ids() {
 }
 
 #[tokio::test]
-async fn it_is_trimmed_by_size_and_expires_by_itself() {
+async fn a_historys_stream_is_trimmed_by_size_and_all_its_keys_expire() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, _] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -57,12 +57,12 @@ async fn it_is_trimmed_by_size_and_expires_by_itself() {
     let keys: Vec<String> = fleet.server().query(&["KEYS", "*"]).await;
     for key in keys {
         let expires: i64 = fleet.server().query(&["PTTL", &key]).await;
-        assert!(key.starts_with("tidegate:") && expires > 0, "{key} stays for ever");
+        assert!(key.starts_with("tidegate:") && expires > 0, "{key} never expires");
     }
 }
 
 #[tokio::test]
-async fn where_it_was_deleted_another_epoch_begins() {
+async fn a_history_whose_stream_was_deleted_begins_a_new_epoch() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut publisher, mut live) = (Client::json(a).await, Client::json(b).await);
@@ -75,7 +75,7 @@ async fn where_it_was_deleted_another_epoch_begins() {
     assert_eq!(fleet.server().query::<u64>(&["DEL", KEY]).await, 1);
     let next = publish(&mut publisher, "h:1", 3).await;
     assert!(next.epoch > old.epoch, "{next} after {old}");
-    // Who was there missed nothing.
+    // The subscriber that stayed connected missed nothing.
     assert_eq!(live.event().await, publication("h:1", 3, next));
     for (since, node) in [(first, a), (first, b), (old, a), (old, b)] {
         let mut client = Client::json(node).await;
@@ -89,7 +89,7 @@ async fn where_it_was_deleted_another_epoch_begins() {
 }
 
 #[tokio::test]
-async fn functions_that_were_flushed_are_installed_again() {
+async fn nodes_install_flushed_functions_again_for_publish_and_subscribe() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut publisher, mut live) = (Client::json(a).await, Client::json(b).await);
@@ -97,28 +97,28 @@ async fn functions_that_were_flushed_are_installed_again() {
     for number in 1..=3 {
         fleet.server().query::<String>(&["FUNCTION", "FLUSH"]).await;
         let command = json!({"type": "publish", "id": 2, "channel": "h:1", "data": number});
-        let answer = eventually("the functions to be there again", async || {
+        let answer = eventually("the functions to be installed again", async || {
             let answer = publisher.request(command.clone()).await;
-            let is_there = answer["type"] == "published";
-            assert!(is_there || answer["code"] == "unavailable", "{answer}");
-            is_there.then_some(answer)
+            let is_published = answer["type"] == "published";
+            assert!(is_published || answer["code"] == "unavailable", "{answer}");
+            is_published.then_some(answer)
         })
         .await;
         assert_eq!(Position::of(&answer), before.plus(number));
         assert_eq!(live.event().await, publication("h:1", number, before.plus(number)));
     }
-    // Also for who only reads, and who comes new to a channel.
+    // The first subscription of a channel, which only reads, has the functions installed too.
     fleet.server().query::<String>(&["FUNCTION", "FLUSH"]).await;
-    eventually("a channel to be opened", async || {
+    eventually("a subscription to succeed", async || {
         let answer = live.request(json!({"type": "subscribe", "id": 1, "channel": "h:2"})).await;
         (answer["type"] == "subscribed").then_some(())
     })
     .await;
 }
 
-/// It ended, a publication began another, and that one was gone too by the time the node looked.
+/// While the node is stopped, the stream is deleted, a publication begins a new one, and that is deleted too.
 #[tokio::test]
-async fn nobody_resumes_over_a_publication_whose_stream_is_gone_again() {
+async fn no_client_recovers_past_a_publication_whose_stream_was_deleted() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let redis = fleet.server();

@@ -7,18 +7,18 @@ use testkit::node::{Node, run_to_end, tidegate};
 use testkit::process::Process;
 use testkit::redis::Redis;
 
-use super::{objects, stderr, timeless};
+use super::{objects, stderr, without_time};
 
 const RULES: &str = r#"rules=[{ pattern = "h:*", history = { size = 100, age = "10m" } }]"#;
 
 /// A Redis, a node, and a client that publishes.
-struct Stage {
+struct Fixture {
     redis: Redis,
     _node: Node,
     client: Client,
 }
 
-impl Stage {
+impl Fixture {
     async fn new() -> Self {
         let redis = Redis::start().await;
         let node = Node::on(&redis, &[RULES]).await;
@@ -26,7 +26,7 @@ impl Stage {
         Self { redis, _node: node, client }
     }
 
-    /// Where the publication stands.
+    /// Publishes, and returns the position.
     async fn publish(&mut self, data: u64) -> String {
         let command = json!({"type": "publish", "id": 1, "channel": "h:1", "data": data});
         let answer = self.client.request(command).await;
@@ -46,7 +46,7 @@ impl Stage {
     }
 }
 
-/// The first lines, as many.
+/// Waits for this number of lines, and returns all lines so far.
 async fn lines(process: &Process, count: usize) -> Vec<Value> {
     let lines = eventually("the lines", async || {
         Some(process.stdout()).filter(|lines| lines.len() >= count)
@@ -64,69 +64,69 @@ fn gap(reason: &str) -> Value {
 }
 
 #[tokio::test]
-async fn since_begins_behind_a_position_and_goes_on_with_what_comes() {
-    let mut stage = Stage::new().await;
+async fn subscribe_since_prints_publications_after_the_position_and_then_new_ones() {
+    let mut fixture = Fixture::new().await;
     let mut positions = Vec::new();
     for data in 0..5 {
-        positions.push(stage.publish(data).await);
+        positions.push(fixture.publish(data).await);
     }
-    let process = stage.subscribe(&["--since", &positions[1]]).await;
+    let process = fixture.subscribe(&["--since", &positions[1]]).await;
     lines(&process, 3).await;
     for data in 5..8 {
-        positions.push(stage.publish(data).await);
+        positions.push(fixture.publish(data).await);
     }
-    let printed = lines(&process, 6).await.into_iter().map(timeless).collect::<Vec<_>>();
+    let printed = lines(&process, 6).await.into_iter().map(without_time).collect::<Vec<_>>();
     let expected = (2..8).map(|data| publication(data, &positions[data as usize]));
     assert_eq!(printed, expected.collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn since_a_position_that_the_history_does_not_lead_on_from_begins_with_a_gap() {
-    let mut stage = Stage::new().await;
-    let first = stage.publish(0).await;
-    // More than the history keeps beyond its size.
+async fn subscribe_since_an_unrecoverable_position_prints_a_gap_first() {
+    let mut fixture = Fixture::new().await;
+    let first = fixture.publish(0).await;
+    // More than the history's size and what it may keep beyond it.
     for data in 1..=300 {
-        stage.publish(data).await;
+        fixture.publish(data).await;
     }
-    let trimmed = stage.subscribe(&["--since", &first]).await;
+    let trimmed = fixture.subscribe(&["--since", &first]).await;
     let printed = lines(&trimmed, 101).await;
     assert_eq!(printed[0], gap("history_trimmed"));
     assert_eq!(printed.last().expect("a line")["data"], 300);
     drop(trimmed);
     eventually("no subscription", async || {
-        (stage.redis.subscribers("h:1").await == 0).then_some(())
+        (fixture.redis.subscribers("h:1").await == 0).then_some(())
     })
     .await;
 
     let (epoch, _) = first.split_once('-').expect("a position");
     let future = format!("{epoch}-999999");
-    let process = stage.subscribe(&["--since", &future]).await;
+    let process = fixture.subscribe(&["--since", &future]).await;
     lines(&process, 1).await;
-    let next = stage.publish(301).await;
+    let next = fixture.publish(301).await;
     let printed = lines(&process, 2).await;
     assert_eq!(printed[0], gap("history_lost"));
-    assert_eq!(timeless(printed[1].clone()), publication(301, &next));
+    assert_eq!(without_time(printed[1].clone()), publication(301, &next));
 }
 
 #[tokio::test]
-async fn what_was_published_during_an_interruption_is_read_from_the_history() {
-    let mut stage = Stage::new().await;
-    let process = stage.subscribe(&[]).await;
-    let mut positions = vec![stage.publish(0).await];
+async fn the_subscribe_command_reads_publications_missed_in_an_interruption_from_history() {
+    let mut fixture = Fixture::new().await;
+    let process = fixture.subscribe(&[]).await;
+    let mut positions = vec![fixture.publish(0).await];
     lines(&process, 1).await;
     for round in 0..5 {
-        stage.redis.kill_subscribers().await;
+        fixture.redis.kill_subscribers().await;
         for data in 1..=10 {
-            positions.push(stage.publish(round * 10 + data).await);
+            positions.push(fixture.publish(round * 10 + data).await);
         }
     }
-    let printed = lines(&process, 51).await.into_iter().map(timeless).collect::<Vec<_>>();
+    let printed = lines(&process, 51).await.into_iter().map(without_time).collect::<Vec<_>>();
     let expected = (0..51).map(|data| publication(data, &positions[data as usize]));
     assert_eq!(printed, expected.collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn an_interruption_on_a_channel_without_history_is_a_gap() {
+async fn the_subscribe_command_prints_a_gap_after_an_interruption_without_history() {
     let redis = Redis::start().await;
     let broker = format!("broker.url={}", redis.url());
     let command = tidegate(&["subscribe", "news", "--json", "--set", &broker]);
@@ -142,7 +142,7 @@ async fn an_interruption_on_a_channel_without_history_is_a_gap() {
 }
 
 #[tokio::test]
-async fn since_is_refused_where_there_is_no_history_and_for_several_channels() {
+async fn subscribe_since_is_refused_without_history_and_for_several_channels() {
     let broker = "broker.url=redis://127.0.0.1:1";
     for (arguments, why) in [
         (&["news", "--since", "7-1"][..], "--config FILE"),

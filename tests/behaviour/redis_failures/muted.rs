@@ -1,14 +1,14 @@
-//! A subscription dies without a sound: the connection stands, and nothing comes.
+//! The subscribed Redis connection stays open but delivers nothing.
 
 use testkit::client::{Client, publication};
 use testkit::node::Node;
 use testkit::proxy::Proxy;
 use testkit::redis::Redis;
 
-use super::hears_gap;
+use super::expect_gap;
 
 #[tokio::test]
-async fn it_is_found_by_the_nodes_own_probe_and_renewed() {
+async fn a_subscription_that_silently_stopped_delivering_is_found_by_the_probe_and_renewed() {
     let redis = Redis::start().await;
     let proxy = Proxy::in_front_of(&redis).await;
     let node = Node::start_at(&proxy.url(), &[]).await;
@@ -20,7 +20,7 @@ async fn it_is_found_by_the_nodes_own_probe_and_renewed() {
     proxy.mute_subscribers();
     redis.publish("news", "2").await;
     node.wait_until_unready().await;
-    hears_gap(&mut client, "news").await;
+    expect_gap(&mut client, "news").await;
     redis.publish("news", "3").await;
     assert_eq!(client.event().await, publication("news", 3));
     node.wait_until_ready().await;

@@ -1,5 +1,5 @@
-//! A position that history no longer leads on from is answered honestly: nothing of the past, and
-//! then what is new.
+//! A position from which the history does not continue is answered with `recovered: false`, without old publications,
+//! and then the subscriber receives the new ones.
 
 use serde_json::json;
 use testkit::client::Client;
@@ -12,16 +12,21 @@ use super::{
 };
 
 for_every_broker!(
-    one_of_another_epoch_or_the_future_is_not_recovered,
-    what_was_trimmed_by_size_is_not_recovered,
-    what_is_too_old_is_not_recovered,
-    a_history_that_is_over_begins_another_epoch,
-    on_a_channel_without_history_nothing_is_recovered,
-    what_is_no_position_is_a_bad_request,
+    a_position_of_another_epoch_or_the_future_is_not_recovered,
+    a_position_trimmed_by_size_is_not_recovered,
+    a_position_older_than_the_historys_age_is_not_recovered,
+    an_expired_history_begins_a_new_epoch_without_a_gap_for_subscribers,
+    since_on_a_channel_without_history_is_not_recovered,
+    an_invalid_position_is_a_bad_request,
 );
 
-/// It is told that some may be missing, hears nothing of the past, and then what is new.
-async fn is_lost(node: &Node, publisher: &mut Client, since: Position, last: Position) -> Position {
+/// Asserts that the answer is not recovered, and that only new publications follow.
+async fn assert_not_recovered(
+    node: &Node,
+    publisher: &mut Client,
+    since: Position,
+    last: Position,
+) -> Position {
     let mut client = Client::json(node).await;
     assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, false));
     let next = publish(publisher, "h:1", "new").await;
@@ -30,7 +35,7 @@ async fn is_lost(node: &Node, publisher: &mut Client, since: Position, last: Pos
     next
 }
 
-async fn one_of_another_epoch_or_the_future_is_not_recovered(broker: Broker) {
+async fn a_position_of_another_epoch_or_the_future_is_not_recovered(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -47,12 +52,12 @@ async fn one_of_another_epoch_or_the_future_is_not_recovered(broker: Broker) {
         Position { epoch, seq: u64::MAX },
     ] {
         for node in [a, b] {
-            last = is_lost(node, &mut publisher, since, last).await;
+            last = assert_not_recovered(node, &mut publisher, since, last).await;
         }
     }
 }
 
-async fn what_was_trimmed_by_size_is_not_recovered(broker: Broker) {
+async fn a_position_trimmed_by_size_is_not_recovered(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -60,7 +65,7 @@ async fn what_was_trimmed_by_size_is_not_recovered(broker: Broker) {
     let count = 50 + SIZE_SLACK + 2;
     let last = publish_all(&mut publisher, "h:1", 2..=count).await;
     for node in [a, b] {
-        // What it is to keep at least is there.
+        // The newest 50 publications are always kept.
         let mut client = Client::json(node).await;
         let since = first.plus(count - 51);
         assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, true));
@@ -69,22 +74,22 @@ async fn what_was_trimmed_by_size_is_not_recovered(broker: Broker) {
             assert_eq!(client.event().await, due);
         }
     }
-    let last = is_lost(a, &mut publisher, first, last).await;
-    is_lost(b, &mut publisher, first, last).await;
+    let last = assert_not_recovered(a, &mut publisher, first, last).await;
+    assert_not_recovered(b, &mut publisher, first, last).await;
 }
 
 const SHORT: &str = r#"rules=[{pattern="h:*",history={size=50,age="1s"}},{pattern="**"}]"#;
 
-async fn what_is_too_old_is_not_recovered(broker: Broker) {
+async fn a_position_older_than_the_historys_age_is_not_recovered(broker: Broker) {
     let fleet = broker.fleet(&[SHORT]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
-    // A subscriber holds the channel, as in a room where somebody always is.
+    // A subscriber on the channel, as on one that is always in use.
     subscribe(&mut Client::json(b).await, "h:1").await;
     let first = publish_all(&mut publisher, "h:1", 1..=3).await;
     for node in [a, b] {
-        eventually("a publication to be forgotten", async || {
-            // The channel lives on.
+        eventually("a publication to expire", async || {
+            // New publications keep the history from expiring as a whole.
             publish(&mut publisher, "h:1", "later").await;
             let mut client = Client::json(node).await;
             let answer = resume(&mut client, "h:1", first).await;
@@ -102,17 +107,17 @@ async fn what_is_too_old_is_not_recovered(broker: Broker) {
     }
 }
 
-async fn a_history_that_is_over_begins_another_epoch(broker: Broker) {
+async fn an_expired_history_begins_a_new_epoch_without_a_gap_for_subscribers(broker: Broker) {
     let fleet = broker.fleet(&[SHORT]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
-    let mut listener = Client::json(b).await;
-    let before = subscribe(&mut listener, "h:1").await;
+    let mut subscriber = Client::json(b).await;
+    let before = subscribe(&mut subscriber, "h:1").await;
     let first = publish(&mut publisher, "h:1", 1).await;
     assert_eq!(first, before.plus(1));
-    assert_eq!(listener.event().await, publication("h:1", 1, first));
+    assert_eq!(subscriber.event().await, publication("h:1", 1, first));
     let history = json!({"type": "history", "id": 6, "channel": "h:1"});
-    eventually("the history to be over", async || {
+    eventually("the history to expire", async || {
         let answer = publisher.request(history.clone()).await;
         assert_eq!(answer["type"], "history", "{answer}");
         (Position::of(&answer).epoch != first.epoch).then_some(())
@@ -120,15 +125,15 @@ async fn a_history_that_is_over_begins_another_epoch(broker: Broker) {
     .await;
     let next = publish(&mut publisher, "h:1", 2).await;
     assert!(next.epoch > first.epoch && next.seq == 1, "{next} after {first}");
-    // Who was there all the time missed nothing, and hears of no gap.
-    assert_eq!(listener.event().await, publication("h:1", 2, next));
+    // The subscriber that stayed connected missed nothing, so it gets no gap.
+    assert_eq!(subscriber.event().await, publication("h:1", 2, next));
     for node in [a, b] {
         let mut client = Client::json(node).await;
         assert_eq!(resume(&mut client, "h:1", before).await, subscribed("h:1", next, false));
     }
 }
 
-async fn on_a_channel_without_history_nothing_is_recovered(broker: Broker) {
+async fn since_on_a_channel_without_history_is_not_recovered(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut client = Client::json(a).await;
@@ -139,7 +144,7 @@ async fn on_a_channel_without_history_nothing_is_recovered(broker: Broker) {
     assert_eq!(client.event().await["data"], "new");
 }
 
-async fn what_is_no_position_is_a_bad_request(broker: Broker) {
+async fn an_invalid_position_is_a_bad_request(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, _] = fleet.nodes();
     let mut client = Client::json(a).await;
@@ -165,9 +170,9 @@ async fn what_is_no_position_is_a_bad_request(broker: Broker) {
             assert_eq!(answer["code"], "bad_request", "{kind} since {since}: {answer}");
         }
     }
-    // It was not subscribed, and goes on as ever.
-    publish(&mut client, "h:1", "unheard").await;
+    // The client was not subscribed, and its connection still works.
+    publish(&mut client, "h:1", "before subscribing").await;
     let position = subscribe(&mut client, "h:1").await;
-    publish(&mut client, "h:1", "heard").await;
-    assert_eq!(client.event().await, publication("h:1", "heard", position.plus(1)));
+    publish(&mut client, "h:1", "after subscribing").await;
+    assert_eq!(client.event().await, publication("h:1", "after subscribing", position.plus(1)));
 }

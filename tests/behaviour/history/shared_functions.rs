@@ -1,4 +1,4 @@
-//! Two fleets with prefixes of their own share a Redis, and so the functions that nodes install there.
+//! Two fleets with different prefixes share one Redis, and so the functions that nodes install there.
 
 use std::collections::HashMap;
 
@@ -9,21 +9,21 @@ use testkit::redis::Redis;
 
 use super::{RULES, publication, publish, subscribe};
 
-/// The text of the functions as they are installed now.
+/// The code of the installed functions.
 async fn functions(redis: &Redis) -> String {
     let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
     let mut libraries: Vec<HashMap<String, Value>> = redis.query(&list).await;
-    let code = libraries[0].remove("library_code").expect("it has a text");
+    let code = libraries[0].remove("library_code").expect("the library has code");
     redis::from_redis_value(code).expect("a text is a string")
 }
 
 #[tokio::test]
-async fn one_whose_rules_were_written_over_brings_them_again() {
+async fn a_node_whose_rules_another_fleet_overwrote_installs_them_again() {
     let redis = Redis::start().await;
     let first = Node::on(&redis, &[RULES, "broker.prefix=first:"]).await;
     let of_the_first = functions(&redis).await;
     let second = Node::on(&redis, &[RULES, "broker.prefix=second:"]).await;
-    // As where both looked at the same time, and the first one wrote last.
+    // As if both nodes had read the functions at the same time, and the first had written last.
     let load = ["FUNCTION", "LOAD", "REPLACE", &of_the_first];
 
     let _: String = redis.query(&load).await;

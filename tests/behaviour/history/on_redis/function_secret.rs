@@ -1,4 +1,5 @@
-//! What the functions publish is signed, and stays believed whatever happens to the server.
+//! The functions sign what they publish with a secret; nodes keep accepting it when the server loses or changes the
+//! secret.
 
 use testkit::client::Client;
 use testkit::eventually;
@@ -9,13 +10,13 @@ use testkit::redis::Redis;
 use super::super::{RULES, publication, publish, subscribe};
 use super::answer;
 
-/// The secret that a server's functions sign with.
+/// The secret with which a server's functions sign.
 async fn secret(redis: &Redis) -> Option<String> {
     answer::<String>(redis, &["FCALL", "tidegate_secret", "0"]).await.ok()
 }
 
 #[tokio::test]
-async fn a_server_that_lost_its_functions_gets_the_secret_again() {
+async fn a_redis_that_lost_its_functions_gets_the_same_secret_again() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
@@ -23,17 +24,18 @@ async fn a_server_that_lost_its_functions_gets_the_secret_again() {
     let first = secret(fleet.server()).await;
     assert!(first.is_some());
     fleet.server().query::<String>(&["FUNCTION", "FLUSH"]).await;
-    // Nobody need ask for it.
-    let again =
-        eventually("the secret to be there again", async || secret(fleet.server()).await.map(Some))
-            .await;
+    // The nodes install it without any client's request.
+    let again = eventually("the secret to be installed again", async || {
+        secret(fleet.server()).await.map(Some)
+    })
+    .await;
     assert_eq!(again, first);
     assert_eq!(publish(&mut here, "h:1", 1).await, before.plus(1));
     assert_eq!(there.event().await, publication("h:1", 1, before.plus(1)));
 }
 
 #[tokio::test]
-async fn another_secret_is_learnt_without_a_new_connection() {
+async fn nodes_adopt_a_changed_secret_without_a_new_connection() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
@@ -43,7 +45,7 @@ async fn another_secret_is_learnt_without_a_new_connection() {
                    callback=function() return '0123456789abcdefghijkl' end,flags={'no-writes'}}";
     fleet.server().query::<String>(&["FUNCTION", "LOAD", "REPLACE", library]).await;
     let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
-    // A node that comes now has the functions sign with it.
+    // A node that starts now installs functions that sign with this secret.
     let late = Node::on(fleet.server(), &[RULES]).await;
     late.wait_until_ready().await;
     let code: redis::Value = fleet.server().query(&list).await;
@@ -51,7 +53,7 @@ async fn another_secret_is_learnt_without_a_new_connection() {
     let mut line = fleet.server().subscriber("news").await;
     for node in [a, b] {
         let mut client = Client::json(node).await;
-        eventually("the node to sign with it", async || {
+        eventually("the node to sign with the new secret", async || {
             client.publish("news", 1.into()).await;
             let message = String::from_utf8(line.receive().await).expect("a text");
             message.contains("0123456789abcdefghijkl").then_some(())

@@ -1,11 +1,11 @@
-//! What the json protocol cannot answer ends the connection.
+//! Errors that close a json connection.
 
 use serde_json::json;
 use testkit::client::{Client, Message};
 use testkit::node::Node;
 
 #[tokio::test]
-async fn what_is_no_json_object_closes_with_1003() {
+async fn a_text_frame_that_is_no_json_object_closes_with_1003() {
     let node = Node::standalone(&[]).await;
     for text in ["", "hello", "[]", "null", "42", r#"{"type":"ping""#, r#"{"type":"ping"} x"#] {
         let mut client = Client::json(&node).await;
@@ -15,7 +15,7 @@ async fn what_is_no_json_object_closes_with_1003() {
 }
 
 #[tokio::test]
-async fn a_binary_frame_closes_with_1003() {
+async fn a_binary_frame_closes_a_json_connection_with_1003() {
     let node = Node::standalone(&[]).await;
     for payload in [&br#"{"type":"ping","id":1}"#[..], b""] {
         let mut client = Client::json(&node).await;
@@ -25,7 +25,7 @@ async fn a_binary_frame_closes_with_1003() {
 }
 
 #[tokio::test]
-async fn more_than_a_hundred_bad_commands_in_a_row_close_with_1008() {
+async fn more_than_a_hundred_consecutive_bad_commands_close_with_1008() {
     let node = Node::standalone(&[]).await;
     let mut client = Client::json(&node).await;
     for round in 0..2 {

@@ -1,4 +1,4 @@
-//! Listeners that ask their clients for a certificate.
+//! Listeners that require a client certificate.
 
 use rustls::version::{TLS12, TLS13};
 use testkit::authority::Authority;
@@ -8,7 +8,7 @@ use testkit::tls_client::TlsClient;
 use super::{node, refused};
 
 #[tokio::test]
-async fn only_those_with_a_certificate_of_the_named_authority_come_in() {
+async fn only_clients_with_a_certificate_of_client_ca_are_accepted() {
     let [authority, clients, other] =
         [Authority::create(), Authority::create(), Authority::create()];
     let client_ca = format!("server.tls.client_ca={}", clients.certificate_file().display());
@@ -19,15 +19,15 @@ async fn only_those_with_a_certificate_of_the_named_authority_come_in() {
         let trusting = trusting.clone().with_version(version);
         let known = trusting.clone().with_certificate(clients.issue("client"));
         let mut client = known.plain(&node, "news").await;
-        client.send("it is me").await;
-        assert_eq!(client.receive_text().await, "it is me");
-        for (stranger, alert) in [
+        client.send("accepted").await;
+        assert_eq!(client.receive_text().await, "accepted");
+        for (untrusted, alert) in [
             (trusting.clone(), "CertificateRequired HandshakeFailure"),
             (trusting.clone().with_certificate(other.issue("client")), "UnknownCA DecryptError"),
         ] {
-            let refusal = stranger.get(node.public, "/").await.unwrap_err().to_string();
-            let is_said = alert.split(' ').any(|alert| refusal.contains(alert));
-            assert!(is_said, "{refusal} instead of {alert}");
+            let refusal = untrusted.get(node.public, "/").await.unwrap_err().to_string();
+            let is_expected = alert.split(' ').any(|alert| refusal.contains(alert));
+            assert!(is_expected, "{refusal} instead of {alert}");
             refusals += 1.;
         }
     }

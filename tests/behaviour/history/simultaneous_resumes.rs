@@ -1,4 +1,4 @@
-//! All clients of a node come back at once: they share one reading of the history.
+//! All clients of a lost node resume at once on another: they share one read of the history.
 
 use futures_util::future::join_all;
 use testkit::client::Client;
@@ -7,22 +7,27 @@ use testkit::node::Node;
 
 use super::{LONG, publication, publish_all, resume, subscribe, subscribed};
 
-for_simple_brokers!(they_all_miss_nothing_and_the_history_is_read_once);
+for_simple_brokers!(
+    a_thousand_clients_that_resume_at_once_miss_nothing_and_share_the_history_reads
+);
 
 const CLIENTS: usize = 1000;
 
-/// More than a page, and less than an outbound queue takes.
+/// More than a page of the history, and less than an outbound queue holds.
 const MISSED: u64 = 150;
 
-/// Readings of a history of [`MISSED`], a page each, and what a change of subscribers may add.
+/// The most reads of a history of [`MISSED`] publications: one for each page, and those that a changed set of
+/// subscribers may add.
 const READS_MAX: u64 = 10;
 
-async fn they_all_miss_nothing_and_the_history_is_read_once(broker: Broker) {
+async fn a_thousand_clients_that_resume_at_once_miss_nothing_and_share_the_history_reads(
+    broker: Broker,
+) {
     let mut fleet = broker.fleet(&[LONG]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(b).await;
     let before = subscribe(&mut Client::json(a).await, "h:1").await;
-    let clients = all(a, async |mut client| {
+    let clients = with_all_clients(a, async |mut client| {
         let at = subscribe(&mut client, "h:1").await;
         (client, at)
     });
@@ -34,7 +39,7 @@ async fn they_all_miss_nothing_and_the_history_is_read_once(broker: Broker) {
 
     let reads = reads(&fleet).await;
     let [_, b] = fleet.nodes();
-    let clients = all(b, async move |mut client| {
+    let clients = with_all_clients(b, async move |mut client| {
         assert_eq!(resume(&mut client, "h:1", before).await, subscribed("h:1", last, true));
         for number in 1..=MISSED {
             let due = publication("h:1", number, before.plus(number));
@@ -44,7 +49,7 @@ async fn they_all_miss_nothing_and_the_history_is_read_once(broker: Broker) {
     });
     let clients = clients.await;
     let reads = self::reads(&fleet).await - reads;
-    assert!(reads <= READS_MAX, "{CLIENTS} clients took {reads} readings");
+    assert!(reads <= READS_MAX, "{CLIENTS} clients caused {reads} reads");
 
     let next = publish_all(&mut publisher, "h:1", 0..=0).await;
     assert_eq!(next, last.plus(1));
@@ -53,13 +58,13 @@ async fn they_all_miss_nothing_and_the_history_is_read_once(broker: Broker) {
     }
 }
 
-/// Lives the story with every client at the same time; what became of each.
-async fn all<T>(node: &Node, story: impl AsyncFn(Client) -> T) -> Vec<T> {
-    let lives = (0..CLIENTS).map(async |_| story(Client::json_with_retries(node).await).await);
-    join_all(lives).await
+/// Runs `scenario` with all clients at the same time, and returns the results.
+async fn with_all_clients<T>(node: &Node, scenario: impl AsyncFn(Client) -> T) -> Vec<T> {
+    let runs = (0..CLIENTS).map(async |_| scenario(Client::json_with_retries(node).await).await);
+    join_all(runs).await
 }
 
-/// How often a history has been read from Redis.
+/// The number of history reads that the Redis servers have counted.
 async fn reads(fleet: &Fleet) -> u64 {
     let mut sum = 0;
     for redis in fleet.servers() {

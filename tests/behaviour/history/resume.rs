@@ -1,5 +1,5 @@
-//! Who comes back with a position gets what was published since, in order and once, and then what is
-//! new.
+//! A client that subscribes with a position gets the publications since then, in order and once, and then the new
+//! ones.
 
 use serde_json::{Value, json};
 use testkit::client::{self, Client};
@@ -10,30 +10,30 @@ use super::{
 };
 
 for_every_broker!(
-    what_was_missed_comes_first_and_then_what_is_new,
-    nothing_was_missed_at_the_current_position,
-    more_than_a_page_was_missed,
-    payloads_come_as_they_were,
-    several_channels_at_once_each_with_its_position,
-    one_that_unsubscribed_resumes_on_the_same_connection,
-    without_echo_ones_own_are_not_resumed,
-    resumes_are_counted,
+    a_resumed_client_receives_the_missed_publications_first_and_then_new_ones,
+    a_client_that_resumes_at_the_current_position_receives_only_new_publications,
+    a_resumed_client_receives_more_publications_than_a_page_of_the_history_holds,
+    a_resumed_client_receives_the_same_payloads_as_a_live_one,
+    several_channels_resume_in_one_command_each_from_its_position,
+    a_client_that_unsubscribed_resumes_on_the_same_connection,
+    a_resumed_client_with_echo_false_does_not_receive_its_own_publications,
+    resumes_are_counted_by_outcome,
 );
 
-async fn what_was_missed_comes_first_and_then_what_is_new(broker: Broker) {
+async fn a_resumed_client_receives_the_missed_publications_first_and_then_new_ones(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
     let first = publish(&mut publisher, "h:1", 1).await;
     let last = publish_all(&mut publisher, "h:1", 2..=10).await;
-    // From every place, on both nodes.
+    // From every position, on both nodes.
     for (missed, node) in (0..10).flat_map(|missed| [(missed, a), (missed, b)]) {
         let mut client = Client::json(node).await;
         let since = Position { seq: last.seq - missed, ..last };
         assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, true));
         for number in 11 - missed..=10 {
             let due = publication("h:1", number, first.plus(number - 1));
-            assert_eq!(client.event().await, due, "{missed} were missed");
+            assert_eq!(client.event().await, due, "after {missed} missed publications");
         }
         client.send_command(json!({"type": "ping", "id": 9})).await;
         assert_eq!(client.event().await["type"], "pong");
@@ -45,22 +45,26 @@ async fn what_was_missed_comes_first_and_then_what_is_new(broker: Broker) {
     assert_eq!(client.event().await, publication("h:1", "new", last.plus(1)));
 }
 
-async fn nothing_was_missed_at_the_current_position(broker: Broker) {
+async fn a_client_that_resumes_at_the_current_position_receives_only_new_publications(
+    broker: Broker,
+) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
-    // Also where nothing has ever been published.
+    // In the first turn nothing has ever been published.
     let empty = subscribe(&mut Client::json(b).await, "h:1").await;
     for turn in 0..3 {
         let mut client = Client::json(b).await;
-        let here = empty.plus(turn);
-        assert_eq!(resume(&mut client, "h:1", here).await, subscribed("h:1", here, true));
+        let current = empty.plus(turn);
+        assert_eq!(resume(&mut client, "h:1", current).await, subscribed("h:1", current, true));
         let next = publish(&mut publisher, "h:1", turn).await;
         assert_eq!(client.event().await, publication("h:1", turn, next));
     }
 }
 
-async fn more_than_a_page_was_missed(broker: Broker) {
+async fn a_resumed_client_receives_more_publications_than_a_page_of_the_history_holds(
+    broker: Broker,
+) {
     let fleet = broker.fleet(&[LONG]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -77,7 +81,7 @@ async fn more_than_a_page_was_missed(broker: Broker) {
     }
 }
 
-/// A publication's payload, in the field it is told in.
+/// A publication's payload, in its field `data`, `text` or `base64`.
 fn payload(event: &Value) -> Value {
     let mut event = event.clone();
     let fields = event.as_object_mut().expect("an object");
@@ -87,7 +91,7 @@ fn payload(event: &Value) -> Value {
     event
 }
 
-async fn payloads_come_as_they_were(broker: Broker) {
+async fn a_resumed_client_receives_the_same_payloads_as_a_live_one(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut live = Client::json(a).await;
@@ -110,22 +114,22 @@ async fn payloads_come_as_they_were(broker: Broker) {
         command["id"] = 2.into();
         assert_eq!(publisher.request(command).await["type"], "published");
     }
-    let mut heard = Vec::new();
+    let mut live_events = Vec::new();
     for due in &payloads {
         let event = live.event().await;
         assert_eq!(&payload(&event), due);
-        heard.push(event);
+        live_events.push(event);
     }
     for node in [a, b] {
         let mut resumed = Client::json(node).await;
         resume(&mut resumed, "h:1", before).await;
-        for due in &heard {
+        for due in &live_events {
             assert_eq!(&resumed.event().await, due);
         }
     }
 }
 
-async fn several_channels_at_once_each_with_its_position(broker: Broker) {
+async fn several_channels_resume_in_one_command_each_from_its_position(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(a).await;
@@ -160,7 +164,7 @@ async fn several_channels_at_once_each_with_its_position(broker: Broker) {
     assert_eq!(client.event().await, publication("h:2", 2, two.plus(1)));
 }
 
-async fn one_that_unsubscribed_resumes_on_the_same_connection(broker: Broker) {
+async fn a_client_that_unsubscribed_resumes_on_the_same_connection(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut client, mut publisher) = (Client::json(a).await, Client::json(b).await);
@@ -177,7 +181,7 @@ async fn one_that_unsubscribed_resumes_on_the_same_connection(broker: Broker) {
     }
 }
 
-async fn without_echo_ones_own_are_not_resumed(broker: Broker) {
+async fn a_resumed_client_with_echo_false_does_not_receive_its_own_publications(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let (mut quiet, mut other) = (Client::json(a).await, Client::json(b).await);
@@ -201,7 +205,7 @@ async fn without_echo_ones_own_are_not_resumed(broker: Broker) {
     assert_eq!(quiet.event().await, publication("h:1", "live", before.plus(6)));
 }
 
-async fn resumes_are_counted(broker: Broker) {
+async fn resumes_are_counted_by_outcome(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let count = async |outcome: &str| {

@@ -1,5 +1,5 @@
-//! Publications flow while everybody drops and comes back: each client's log is the history, no
-//! publication missing, none twice, all in their order.
+//! Clients disconnect and resume at random while publications flow: each client's log must equal the history, with no
+//! publication missing, duplicated or out of order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,47 +16,51 @@ use tokio::task::JoinSet;
 use super::{LONG, Position, subscribe};
 
 for_every_broker!(
-    many_who_are_away_for_a_moment_miss_nothing,
-    some_who_are_away_for_long_miss_nothing,
+    two_hundred_clients_that_resume_after_short_absences_miss_no_publication,
+    twenty_clients_that_resume_after_long_absences_miss_no_publication,
 );
 
-for_broker!(sentinel, Sentinel, many_who_are_away_for_a_moment_miss_nothing);
+for_broker!(
+    sentinel,
+    Sentinel,
+    two_hundred_clients_that_resume_after_short_absences_miss_no_publication
+);
 
 const CHANNEL: &str = "h:1";
 
-pub struct Play {
+pub struct Scenario {
     pub clients: usize,
     pub publishers: usize,
     pub publications_per_publisher: u64,
-    /// Most publications a client hears before it drops, and most that it lets pass.
-    pub heard_max: u64,
+    /// The most publications that a client receives before it disconnects, and the most that it then misses.
+    pub received_max: u64,
     pub missed_max: u64,
 }
 
-async fn many_who_are_away_for_a_moment_miss_nothing(broker: Broker) {
-    let play = Play {
+async fn two_hundred_clients_that_resume_after_short_absences_miss_no_publication(broker: Broker) {
+    let scenario = Scenario {
         clients: 200,
         publishers: 4,
         publications_per_publisher: 150,
-        heard_max: 60,
+        received_max: 60,
         missed_max: 20,
     };
-    play.runs(broker, publish_past_history).await;
+    scenario.run(broker, publish_past_history).await;
 }
 
-async fn some_who_are_away_for_long_miss_nothing(broker: Broker) {
-    let play = Play {
+async fn twenty_clients_that_resume_after_long_absences_miss_no_publication(broker: Broker) {
+    let scenario = Scenario {
         clients: 20,
         publishers: 4,
         publications_per_publisher: 1000,
-        heard_max: 300,
+        received_max: 300,
         // Several pages of the history.
         missed_max: 600,
     };
-    play.runs(broker, publish_past_history).await;
+    scenario.run(broker, publish_past_history).await;
 }
 
-/// What one client heard: payloads by their positions, and those without one.
+/// The payloads that one client received: those with a position, and those without.
 #[derive(Default)]
 struct Log {
     publications: Vec<(Position, String)>,
@@ -64,9 +68,9 @@ struct Log {
     resumes: u64,
 }
 
-impl Play {
-    /// `meanwhile` is told the furthest position that is answered, and the last one.
-    pub async fn runs(
+impl Scenario {
+    /// `meanwhile` receives the highest acknowledged position and the final one.
+    pub async fn run(
         &self,
         broker: Broker,
         meanwhile: impl AsyncFnOnce(&Fleet, &watch::Receiver<Position>, Position),
@@ -76,19 +80,19 @@ impl Play {
         let fleet = Arc::new(broker.fleet(&[LONG]).await);
         let before = subscribe(&mut Client::json(fleet.nodes()[0]).await, CHANNEL).await;
         let last = before.plus(self.publishers as u64 * self.publications_per_publisher);
-        // The furthest position that is answered.
+        // The highest acknowledged position.
         let (progress, reached) = watch::channel(before);
 
         let mut clients = JoinSet::new();
         for number in 0..self.clients {
-            let listener = Listener {
+            let subscriber = Subscriber {
                 fleet: fleet.clone(),
                 random: StdRng::seed_from_u64(seed.wrapping_add(number as u64)),
                 reached: reached.clone(),
-                heard_max: self.heard_max,
+                received_max: self.received_max,
                 missed_max: self.missed_max,
             };
-            clients.spawn(listener.listen(before, last));
+            clients.spawn(subscriber.receive_until(before, last));
         }
         let mut publishers = JoinSet::new();
         for name in 0..self.publishers {
@@ -103,11 +107,11 @@ impl Play {
         }
         let mut resumes = 0;
         while let Some(log) = clients.join_next().await {
-            let log = log.expect("every client hears all");
+            let log = log.expect("every client receives all publications");
             log.assert_is_history(before, &published, seed);
             resumes += log.resumes;
         }
-        assert!(resumes >= self.clients as u64, "{resumes} resumes test little");
+        assert!(resumes >= self.clients as u64, "only {resumes} resumes");
         let lost = r#"tidegate_history_resumes_total{outcome="lost"}"#;
         assert_eq!(fleet.metric(lost).await, 0.);
     }
@@ -130,11 +134,15 @@ impl Log {
         let mut plain = self.plain.clone();
         plain.sort();
         plain.dedup();
-        assert_eq!(plain.len(), self.plain.len(), "seed {seed}: twice one without a position");
+        assert_eq!(
+            plain.len(),
+            self.plain.len(),
+            "seed {seed}: a publication without position arrived twice"
+        );
     }
 }
 
-/// Publishes as fast as it is answered; what stands where.
+/// Publishes `count` texts, one after the other, and returns them with their positions.
 async fn publish(
     mut client: Client,
     name: usize,
@@ -156,7 +164,7 @@ async fn publish(
     published
 }
 
-/// A service that knows nothing of histories, as long as publications flow.
+/// Publishes with plain `PUBLISH`, past the history, until the last publication is acknowledged.
 async fn publish_past_history(fleet: &Fleet, reached: &watch::Receiver<Position>, last: Position) {
     let mut number = 0;
     while *reached.borrow() < last {
@@ -165,20 +173,20 @@ async fn publish_past_history(fleet: &Fleet, reached: &watch::Receiver<Position>
         }
         number += 1;
     }
-    assert!(number > 10, "{number} test little");
+    assert!(number > 10, "only {number} publications past the history");
 }
 
-struct Listener {
+struct Subscriber {
     fleet: Arc<Fleet>,
     random: StdRng,
     reached: watch::Receiver<Position>,
-    heard_max: u64,
+    received_max: u64,
     missed_max: u64,
 }
 
-impl Listener {
-    /// Comes and goes until it has heard the last one.
-    async fn listen(mut self, mut at: Position, last: Position) -> Log {
+impl Subscriber {
+    /// Disconnects and resumes until it has received the last publication.
+    async fn receive_until(mut self, mut at: Position, last: Position) -> Log {
         let mut log = Log::default();
         while at < last {
             let node = self.fleet.nodes()[self.random.random_range(0..2)];
@@ -196,8 +204,8 @@ impl Listener {
                 "since {at}: {subscribed}"
             );
             log.resumes += 1;
-            let patience = self.random.random_range(0..=self.heard_max);
-            at = hear(&mut client, at.plus(patience).min(last), at, &mut log).await;
+            let count = self.random.random_range(0..=self.received_max);
+            at = receive(&mut client, at.plus(count).min(last), at, &mut log).await;
             if self.random.random_bool(0.5) {
                 client.close().await;
             } else {
@@ -205,16 +213,21 @@ impl Listener {
             }
             let missed = at.plus(self.random.random_range(0..=self.missed_max)).min(last);
             let passes = self.reached.wait_for(|reached| *reached >= missed);
-            soon("publications to pass", passes).await.expect("the publishers are there");
+            soon("publications to pass", passes).await.expect("the publishers still run");
         }
         log
     }
 }
 
-/// Hears until it has heard the one at `until`, or is cut off; the last one it heard.
-async fn hear(client: &mut Client, until: Position, mut at: Position, log: &mut Log) -> Position {
+/// Receives until the publication at `until` or the end of the connection; returns the last position received.
+async fn receive(
+    client: &mut Client,
+    until: Position,
+    mut at: Position,
+    log: &mut Log,
+) -> Position {
     while at < until {
-        // Who is too slow is cut off, and resumes.
+        // The node closes slow consumers; the client then resumes.
         let Some(event) = client.try_event().await else { break };
         assert_eq!(event["type"], "publication", "{event}");
         let text = event["text"].as_str().expect("a text").to_owned();

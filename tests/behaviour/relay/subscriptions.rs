@@ -1,4 +1,4 @@
-//! A node subscribes to a channel once, and only while somebody here wants it.
+//! A node subscribes to a Redis channel once, while it has at least one local subscriber.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,23 @@ async fn subscribers_become(redis: &Redis, channel: &str, count: u64) {
 }
 
 #[tokio::test]
-async fn once_a_node_however_many_listen() {
+async fn a_node_subscribes_to_a_redis_channel_once_for_all_its_subscribers() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
-    let mut crowd = Vec::new();
+    let mut clients = Vec::new();
     for _ in 0..5 {
-        crowd.push(Client::plain(&a, "news").await);
-        crowd.push(Client::subscribed(&b, "news").await);
+        clients.push(Client::plain(&a, "news").await);
+        clients.push(Client::subscribed(&b, "news").await);
     }
     assert_eq!(redis.subscribers("news").await, 2);
     assert_eq!(redis.publish("news", "1").await, 2);
-    for client in &mut crowd {
+    for client in &mut clients {
         client.receive().await;
     }
 }
 
 #[tokio::test]
-async fn it_is_left_about_a_second_after_the_last() {
+async fn a_node_unsubscribes_from_redis_about_a_second_after_its_last_subscriber() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let plain = Client::plain(&node, "news").await;
@@ -38,17 +38,25 @@ async fn it_is_left_about_a_second_after_the_last() {
 
     plain.close().await;
     node.wait_for_metric("tidegate_subscriptions", 1.).await;
-    let left = Instant::now();
+    let unsubscribed = Instant::now();
     json.request(json!({"type": "unsubscribe", "id": 5, "channel": "news"})).await;
-    assert_eq!(redis.subscribers("news").await, 1, "who comes back within a second costs nothing");
+    assert_eq!(redis.subscribers("news").await, 1, "the subscription is kept for a second");
     subscribers_become(&redis, "news", 0).await;
-    assert!(left.elapsed() >= Duration::from_millis(900), "left after {:?}", left.elapsed());
-    assert!(left.elapsed() < Duration::from_secs(5), "left after {:?}", left.elapsed());
+    assert!(
+        unsubscribed.elapsed() >= Duration::from_millis(900),
+        "unsubscribed from Redis after {:?}",
+        unsubscribed.elapsed()
+    );
+    assert!(
+        unsubscribed.elapsed() < Duration::from_secs(5),
+        "unsubscribed from Redis after {:?}",
+        unsubscribed.elapsed()
+    );
     node.wait_for_metric("tidegate_channels", 0.).await;
 }
 
 #[tokio::test]
-async fn who_comes_after_it_was_left_hears_again() {
+async fn a_node_subscribes_again_for_a_client_that_connects_later() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     for round in 0..2 {
@@ -61,7 +69,7 @@ async fn who_comes_after_it_was_left_hears_again() {
 }
 
 #[tokio::test]
-async fn a_client_that_vanishes_is_forgotten() {
+async fn a_client_that_disconnects_without_a_close_is_removed_with_its_subscription() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     drop(Client::plain(&node, "news").await);

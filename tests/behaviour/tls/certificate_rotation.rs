@@ -1,4 +1,4 @@
-//! Certificates that are exchanged while the node runs, as Kubernetes exchanges them: the files are
+//! Certificates that are replaced while the node runs, as Kubernetes replaces them: the files are
 //! links through one link to a directory, and that one link is replaced.
 
 use std::os::unix::fs::symlink;
@@ -12,14 +12,14 @@ use testkit::eventually;
 use testkit::node::Node;
 use testkit::tls_client::{TlsClient, peer_certificate};
 
-use super::{refused, shows};
+use super::{refused, tls_settings};
 
 const REPLACED: &str = r#"tidegate_tls_reloads_total{outcome="replaced"}"#;
 const REFUSED: &str = r#"tidegate_tls_reloads_total{outcome="refused"}"#;
 const REFUSED_NOW: &str = r#"tidegate_tls_files_refused{listener="server"}"#;
 const REFUSED_INSIDE: &str = r#"tidegate_tls_files_refused{listener="internal"}"#;
 
-/// A volume that a secret is mounted as.
+/// A volume as which Kubernetes mounts a secret.
 struct Volume(TempDir);
 
 impl Volume {
@@ -36,15 +36,15 @@ impl Volume {
         Identity { cert: path("node.pem"), key: path("node.key") }
     }
 
-    /// A directory for the files of one time.
+    /// Creates a directory for one version of the files.
     fn directory(&self, name: &str) -> PathBuf {
         let directory = self.0.path().join(name);
         std::fs::create_dir(&directory).expect("a directory");
         directory
     }
 
-    /// From here on the files are those of this directory.
-    fn swaps(&self, name: &str) {
+    /// Makes the files those of this directory.
+    fn switch_to(&self, name: &str) {
         let (new, data) = (self.0.path().join("..new"), self.0.path().join("..data"));
         symlink(name, &new).expect("a link");
         std::fs::rename(new, data).expect("the link is replaced");
@@ -56,11 +56,11 @@ fn certificate(identity: &Identity) -> CertificateDer<'static> {
 }
 
 #[tokio::test]
-async fn new_handshakes_get_the_new_one_and_connections_live_on() {
+async fn a_replaced_certificate_is_used_for_new_handshakes_and_keeps_connections() {
     let (authority, volume) = (Authority::create(), Volume::new());
     authority.issue_into(&volume.directory("..1"), "node", &["localhost"]);
-    volume.swaps("..1");
-    let settings = shows("server", &volume.identity());
+    volume.switch_to("..1");
+    let settings = tls_settings("server", &volume.identity());
     let node = Node::standalone(&settings.each_ref().map(String::as_str)).await;
     let trusting = TlsClient::new(&authority);
     let first = certificate(&volume.identity());
@@ -69,11 +69,11 @@ async fn new_handshakes_get_the_new_one_and_connections_live_on() {
     let mut there = trusting.plain(&node, "news").await;
 
     authority.issue_into(&volume.directory("..2"), "node", &["localhost"]);
-    volume.swaps("..2");
+    volume.switch_to("..2");
     let second = certificate(&volume.identity());
     assert_ne!(first, second);
     let mut turns = 0;
-    eventually("the new certificate to be shown", async || {
+    eventually("the new certificate to be used", async || {
         turns += 1;
         here.send(format!("{turns}")).await;
         for client in [&mut here, &mut there] {
@@ -84,21 +84,21 @@ async fn new_handshakes_get_the_new_one_and_connections_live_on() {
     .await;
     node.wait_for_metric(REPLACED, 1.).await;
 
-    // A key that is another's.
+    // A key that does not belong to the certificate.
     let broken = volume.directory("..3");
     authority.issue_into(&broken, "node", &["localhost"]);
     let other = authority.issue("other");
     std::fs::copy(other.key, broken.join("node.key")).expect("a copy");
-    volume.swaps("..3");
+    volume.switch_to("..3");
     node.wait_for_metric(REFUSED, 1.).await;
     assert_eq!((node.metric(REFUSED_NOW).await, node.metric(REFUSED_INSIDE).await), (1., 0.));
-    let told = node.process.stderr().join("\n");
-    assert!(told.contains("tls.key: is not the key to the certificate"), "{told}");
+    let log = node.process.stderr().join("\n");
+    assert!(log.contains("tls.key: is not the key to the certificate"), "{log}");
     assert_eq!(peer_certificate(&trusting.connect(node.public).await), second);
 
     let last = authority.issue_into(&volume.directory("..4"), "node", &["localhost"]);
-    volume.swaps("..4");
-    eventually("the last certificate to be shown", async || {
+    volume.switch_to("..4");
+    eventually("the last certificate to be used", async || {
         (peer_certificate(&trusting.connect(node.public).await) == certificate(&last)).then_some(())
     })
     .await;
@@ -110,14 +110,14 @@ async fn new_handshakes_get_the_new_one_and_connections_live_on() {
 }
 
 #[tokio::test]
-async fn clients_of_an_authority_that_was_taken_away_stay_out() {
+async fn after_client_ca_is_replaced_clients_of_the_old_authority_are_refused() {
     let (authority, old, new) = (Authority::create(), Authority::create(), Authority::create());
     let directory = tempfile::tempdir().expect("a temporary directory");
     let client_ca = directory.path().join("clients.pem");
     std::fs::write(&client_ca, old.pem()).expect("it is written");
-    let [cert, key] = shows("server", &authority.issue("node"));
-    let asks = format!("server.tls.client_ca={}", client_ca.display());
-    let node = Node::standalone(&[&cert, &key, &asks]).await;
+    let [cert, key] = tls_settings("server", &authority.issue("node"));
+    let client_ca_setting = format!("server.tls.client_ca={}", client_ca.display());
+    let node = Node::standalone(&[&cert, &key, &client_ca_setting]).await;
     let trusting = TlsClient::new(&authority);
     let known = trusting.clone().with_certificate(old.issue("client"));
     let mut client = known.plain(&node, "news").await;
@@ -129,7 +129,7 @@ async fn clients_of_an_authority_that_was_taken_away_stay_out() {
         .with_certificate(new.issue("client"))
         .get(node.public, "/")
         .await
-        .expect("it may come in");
+        .expect("the client is accepted");
     client.send("still here").await;
     assert_eq!(client.receive_text().await, "still here");
 }
