@@ -66,7 +66,7 @@ try {
   for (const replMode of [true, false]) {
     const { page, paste, prints } = await open(replMode);
     await paste(plain);
-    await prints('its own words', (value) => value === 'hello, everybody');
+    await prints('its own words', (value) => value === 'hello from the console');
     await paste(json);
     const first = await prints('subscribed', (value) => value?.type === 'subscribed');
     assert.equal(first.recovered, undefined);
@@ -79,7 +79,7 @@ try {
     assert.equal(again.recovered, true);
     await prints('what it missed', (value) => value?.type === 'publication' && value.data === 'missed');
     await paste(plain);
-    await prints('its own words again', (value) => value === 'hello, everybody');
+    await prints('its own words again', (value) => value === 'hello from the console');
     await page.close();
     console.log(`ok    both pieces, and both again, ${replMode ? 'as in the console' : 'as scripts'}`);
   }

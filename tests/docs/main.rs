@@ -274,8 +274,22 @@ fn close_codes_page_names_every_close_code() {
     }
 }
 
+/// What the first screens of README.md have to have, in this order.
+const README_LEADS_WITH: [&str; 8] = [
+    "# Tidegate",
+    "prefers-color-scheme: dark",
+    "make run",
+    "make test",
+    "A fresh machine needs",
+    "docs/images/demo.png",
+    "## Five minutes",
+    "make bench",
+];
+
 #[test]
-fn readme_names_make_run_and_make_test() {
+fn the_readme_leads_with_its_purpose_the_two_commands_and_what_they_need() {
     let readme = fs::read_to_string(path("README.md")).expect("README.md is there");
-    assert!(readme.contains("make run") && readme.contains("make test"));
+    let places = README_LEADS_WITH
+        .map(|text| readme.find(text).unwrap_or_else(|| panic!("README.md does not have {text}")));
+    assert!(places.is_sorted(), "README.md has these in another order: {README_LEADS_WITH:?}");
 }

@@ -51,12 +51,19 @@ fn anchors(lines: &[String]) -> BTreeSet<String> {
         .collect()
 }
 
-/// The targets of `[text](target)`, outside of code spans.
+/// How a link or an image begins, and the character after its target.
+const LINKS: [(&str, char); 4] =
+    [("](", ')'), ("href=\"", '"'), ("src=\"", '"'), ("srcset=\"", '"')];
+
+/// The targets of links and images, in Markdown and in HTML, outside of code spans.
 fn links(lines: &[String]) -> Vec<String> {
     let text = lines.join("\n");
     let without_code: String = text.split('`').step_by(2).collect();
-    let targets = without_code.split("](").skip(1);
-    targets.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned()).collect()
+    let targets = LINKS.iter().flat_map(|(start, end)| {
+        let rests = without_code.split(start).skip(1);
+        rests.filter_map(|rest| rest.split_once(*end)).map(|(target, _)| target.to_owned())
+    });
+    targets.collect()
 }
 
 /// All Markdown files of the repository, by their paths in it.
