@@ -2,7 +2,7 @@
 # make test   installs what the tests need and runs them all
 # make check  the fast loop: format, lints, unit tests
 
-.PHONY: run check lint unit test docs bench chaos random rolling abuse fuzz deny autobahn load setup clean
+.PHONY: run check lint unit check-macos test docs bench chaos random rolling abuse fuzz deny autobahn load setup clean
 .DEFAULT_GOAL := check
 
 export K6_NO_USAGE_REPORT = true
@@ -18,6 +18,10 @@ lint:
 
 unit:
 	cargo test --workspace --lib --test architecture --test docs --test properties
+
+# Type-checks for macOS on any machine; needs `rustup target add aarch64-apple-darwin`.
+check-macos:
+	tests/macos.sh
 
 setup:
 	tests/setup.sh

@@ -54,6 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn this_process_uses_some_of_what_there_is() {
         let used = resident_bytes().unwrap();
         assert!(used > 1 << 20 && used < bytes(), "{used} of {}", bytes());

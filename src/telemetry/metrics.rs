@@ -11,7 +11,6 @@ pub mod spans;
 
 use std::sync::LazyLock;
 
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use self::adder::Adder;
@@ -40,8 +39,7 @@ impl Metrics {
     fn new() -> Self {
         let registry = Registry::new();
         let add = Adder::new(&registry);
-        let process = Box::new(ProcessCollector::for_self());
-        registry.register(process).expect("each name is registered once");
+        register_process(&registry);
         Self {
             broker: Broker::new(&add),
             settings: Settings::new(&add),
@@ -53,6 +51,17 @@ impl Metrics {
             registry,
         }
     }
+}
+
+/// The `process_*` metrics, which the collector reads from Linux's `/proc`; other systems have none of them.
+fn register_process(registry: &Registry) {
+    #[cfg(target_os = "linux")]
+    {
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        registry.register(Box::new(process)).expect("each name is registered once");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = registry;
 }
 
 /// What is counted by walking the node when somebody asks, rather than at every change.

@@ -25,7 +25,12 @@ pub const RESERVED_FILES: usize = OWN_FILES + INTERNAL_CONNECTIONS_MAX;
 pub fn open_file_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+        let current = match limit.maximum {
+            // macOS reports no maximum, and then refuses more than its OPEN_MAX.
+            None if cfg!(target_os = "macos") => limit.current.max(Some(10_240)),
+            maximum => maximum,
+        };
+        let raised = rustix::process::Rlimit { current, ..limit };
         if setrlimit(Resource::Nofile, raised).is_ok() {
             limit = raised;
         }

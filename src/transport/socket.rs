@@ -13,6 +13,13 @@ use tokio::net::TcpStream;
 use super::stream::Stream;
 use crate::outbound::Wire;
 
+/// A write to a closed socket is an error and no SIGPIPE. macOS lacks the flag, but its sockets have `SO_NOSIGPIPE`: socket2
+/// sets it on the listener, and accepted sockets inherit it.
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::empty();
+
 /// A shared TCP stream.
 #[derive(Clone)]
 pub struct Socket(Arc<TcpStream>);
@@ -35,7 +42,7 @@ impl Wire for TcpStream {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = match slices {
             // The kernel takes one buffer quicker than a list of one.
-            [one] => rustix::net::send(self, one, SendFlags::NOSIGNAL),
+            [one] => rustix::net::send(self, one, SEND_FLAGS),
             many => rustix::io::writev(self, many),
         };
         written.map_err(io::Error::from)
