@@ -46,28 +46,29 @@ async fn nodes_relay_the_channels_of_all_cluster_masters_in_order() {
     let nodes = two_nodes(&cluster).await;
     let names: Vec<_> = (0..CHANNELS).map(|number| format!("room:{number}")).collect();
     let mut masters = std::collections::HashSet::new();
-    let (mut here, mut there) = (Client::json(&nodes[0]).await, Client::json(&nodes[1]).await);
+    let (mut client_a, mut client_b) =
+        (Client::json(&nodes[0]).await, Client::json(&nodes[1]).await);
     for name in &names {
         masters.insert(cluster.master_of(name).await);
-        there.subscribe(name).await;
+        client_b.subscribe(name).await;
     }
     assert_eq!(masters.len(), MASTERS, "the channels are not spread over all masters");
     for number in 0..20 {
         for name in &names {
             let publish = json!({"type": "publish", "id": 2, "channel": name, "data": number});
-            here.send_command(publish).await;
+            client_a.send_command(publish).await;
         }
     }
     let mut next = std::collections::HashMap::new();
     for _ in 0..20 * CHANNELS {
-        let event = there.event().await;
+        let event = client_b.event().await;
         let channel = event["channel"].as_str().expect("a channel").to_owned();
-        let due = next.entry(channel.clone()).or_insert(0);
-        assert_eq!(event, publication(&channel, *due));
-        *due += 1;
+        let expected = next.entry(channel.clone()).or_insert(0);
+        assert_eq!(event, publication(&channel, *expected));
+        *expected += 1;
     }
     cluster.publish("room:3", "5").await;
-    assert_eq!(there.event().await, publication("room:3", 5));
+    assert_eq!(client_b.event().await, publication("room:3", 5));
     let list = nodes[1].get("/api/channels").await.json();
     assert!(
         list["channels"].as_array().expect("a list").iter().all(|it| it["nodes"] == 1),
@@ -79,20 +80,20 @@ async fn nodes_relay_the_channels_of_all_cluster_masters_in_order() {
 async fn subscribers_follow_a_cluster_slot_that_moves_and_get_a_gap() {
     let cluster = Cluster::without_replicas().await;
     let nodes = two_nodes(&cluster).await;
-    let mut here = Client::subscribed(&nodes[0], "news").await;
-    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let mut client_a = Client::subscribed(&nodes[0], "news").await;
+    let mut client_b = Client::subscribed(&nodes[1], "news").await;
     let from = cluster.master_of("news").await;
     for turn in 1..=3 {
         let to = (from + turn) % MASTERS;
         cluster.migrate("news", to).await;
-        expect_gap(&mut here).await;
-        expect_gap(&mut there).await;
-        here.publish("news", turn.into()).await;
-        assert_eq!(next_publication(&mut there).await, publication("news", turn));
-        assert_eq!(next_publication(&mut here).await, publication("news", turn));
+        expect_gap(&mut client_a).await;
+        expect_gap(&mut client_b).await;
+        client_a.publish("news", turn.into()).await;
+        assert_eq!(next_publication(&mut client_b).await, publication("news", turn));
+        assert_eq!(next_publication(&mut client_a).await, publication("news", turn));
         cluster.publish("news", "\"service\"").await;
-        assert_eq!(next_publication(&mut there).await, publication("news", "service"));
-        assert_eq!(next_publication(&mut here).await, publication("news", "service"));
+        assert_eq!(next_publication(&mut client_b).await, publication("news", "service"));
+        assert_eq!(next_publication(&mut client_a).await, publication("news", "service"));
     }
     for node in &nodes {
         node.wait_until_ready().await;
@@ -131,8 +132,8 @@ async fn moving_the_slot_of_a_nodes_probe_channel_causes_no_gap_for_clients() {
 async fn publications_keep_their_order_while_their_cluster_slot_moves() {
     let cluster = Cluster::without_replicas().await;
     let nodes = two_nodes(&cluster).await;
-    let mut here = Client::json(&nodes[0]).await;
-    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let mut client_a = Client::json(&nodes[0]).await;
+    let mut client_b = Client::subscribed(&nodes[1], "news").await;
     let from = cluster.master_of("news").await;
     let publishing = async {
         for turn in 0..TURNS {
@@ -140,29 +141,29 @@ async fn publications_keep_their_order_while_their_cluster_slot_moves() {
             for number in 0..BURST {
                 let data = turn * BURST + number;
                 let publish = json!({"type": "publish", "id": 2, "channel": "news", "data": data});
-                here.send_command(publish).await;
+                client_a.send_command(publish).await;
             }
             for number in 0..BURST {
-                assert_eq!(here.answer(2).await["type"], "published", "{turn} {number}");
+                assert_eq!(client_a.answer(2).await["type"], "published", "{turn} {number}");
             }
         }
-        here
+        client_a
     };
     let moving = async {
         for turn in 1..=4 {
             cluster.migrate("news", (from + turn) % MASTERS).await;
         }
     };
-    let (mut here, ()) = tokio::join!(publishing, moving);
+    let (mut client_a, ()) = tokio::join!(publishing, moving);
     eventually("one subscription on the slot's new master", async || {
-        here.publish("news", json!("last")).await;
+        client_a.publish("news", json!("last")).await;
         (cluster.subscribers("news").await == 1).then_some(())
     })
     .await;
-    here.publish("news", json!("end")).await;
+    client_a.publish("news", json!("end")).await;
     let (mut next, mut gaps) = (0, 0);
     loop {
-        let event = there.event().await;
+        let event = client_b.event().await;
         if event["type"] == "gap" {
             gaps += 1;
         } else if event["data"] == "end" {
@@ -179,11 +180,11 @@ async fn publications_keep_their_order_while_their_cluster_slot_moves() {
 async fn nodes_do_not_use_an_old_cluster_master_that_resumes_after_a_failover() {
     let cluster = Cluster::with_replicas().await;
     let nodes = two_nodes(&cluster).await;
-    let mut here = Client::subscribed(&nodes[0], "news").await;
-    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let mut client_a = Client::subscribed(&nodes[0], "news").await;
+    let mut client_b = Client::subscribed(&nodes[1], "news").await;
     let old = cluster.master_of("news").await;
     cluster.servers[old].freeze();
-    for client in [&mut here, &mut there] {
+    for client in [&mut client_a, &mut client_b] {
         expect_gap(client).await;
     }
     cluster.wait_for_failover(old, "news").await;
@@ -194,8 +195,8 @@ async fn nodes_do_not_use_an_old_cluster_master_that_resumes_after_a_failover() 
     }
     assert_eq!(cluster.subscribers("news").await, 2);
     for number in 0..20 {
-        here.publish("news", number.into()).await;
-        assert_eq!(there.event().await, publication("news", number));
+        client_a.publish("news", number.into()).await;
+        assert_eq!(client_b.event().await, publication("news", number));
     }
 }
 
@@ -203,19 +204,19 @@ async fn nodes_do_not_use_an_old_cluster_master_that_resumes_after_a_failover() 
 async fn clients_get_a_gap_and_resume_when_a_cluster_replica_replaces_its_dead_master() {
     let mut cluster = Cluster::with_replicas().await;
     let nodes = two_nodes(&cluster).await;
-    let mut here = Client::subscribed(&nodes[0], "news").await;
-    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let mut client_a = Client::subscribed(&nodes[0], "news").await;
+    let mut client_b = Client::subscribed(&nodes[1], "news").await;
     let old = cluster.master_of("news").await;
     cluster.servers[old].kill();
     for node in &nodes {
         node.wait_until_unready().await;
     }
-    expect_gap(&mut here).await;
-    expect_gap(&mut there).await;
+    expect_gap(&mut client_a).await;
+    expect_gap(&mut client_b).await;
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    here.publish("news", "after".into()).await;
-    assert_eq!(there.event().await, publication("news", "after"));
+    client_a.publish("news", "after".into()).await;
+    assert_eq!(client_b.event().await, publication("news", "after"));
     assert_eq!(cluster.subscribers("news").await, 2);
 }

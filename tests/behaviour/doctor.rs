@@ -15,12 +15,12 @@ use tokio::net::TcpListener;
 
 const HISTORY: &str = r#"rules=[{pattern="h:*",history={size=9,age="1m"}}]"#;
 
-struct Report {
+struct DoctorReport {
     code: Option<i32>,
     json: Value,
 }
 
-impl Report {
+impl DoctorReport {
     /// All findings of this subject, one for each master.
     fn all(&self, subject: &str) -> Vec<&Value> {
         let parts = self.json["parts"].as_array().expect("parts");
@@ -52,16 +52,16 @@ impl Report {
     }
 }
 
-async fn doctor(settings: &[&str]) -> Report {
+async fn doctor(settings: &[&str]) -> DoctorReport {
     let flags = settings.iter().flat_map(|setting| ["--set", setting]);
     report(tidegate(&["doctor", "--json"].into_iter().chain(flags).collect::<Vec<_>>())).await
 }
 
-async fn report(command: Command) -> Report {
+async fn report(command: Command) -> DoctorReport {
     let output = run_to_end(command).await;
     let json = serde_json::from_slice(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    Report { code: output.status.code(), json: json.unwrap_or_else(|_| panic!("{stderr}")) }
+    DoctorReport { code: output.status.code(), json: json.unwrap_or_else(|_| panic!("{stderr}")) }
 }
 
 fn url(redis: &Redis) -> String {
@@ -69,7 +69,7 @@ fn url(redis: &Redis) -> String {
 }
 
 /// Runs the command that the report recommends.
-async fn apply_remedy(redis: &Redis, report: &Report, subject: &str) {
+async fn apply_remedy(redis: &Redis, report: &DoctorReport, subject: &str) {
     let command = report.command(subject);
     let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
     let () = redis.query(&arguments).await;

@@ -25,13 +25,13 @@ async fn functions(redis: &Redis) -> Option<String> {
 }
 
 /// A node whose rules are in a file, to be reloaded.
-struct Reloaded {
+struct ReloadableNode {
     node: Node,
     path: PathBuf,
     _directory: TempDir,
 }
 
-impl Reloaded {
+impl ReloadableNode {
     async fn on(redis: &Redis, rules: &str) -> Self {
         Self::at(&redis.url(), rules).await
     }
@@ -146,14 +146,14 @@ async fn nodes_on_a_cluster_adopt_rules_installed_by_another_node_and_begin_one_
 }
 
 async fn adopt_rules_and_begin_one_history(url: &str) {
-    let (first, second) = (Reloaded::at(url, OFF).await, Reloaded::at(url, OFF).await);
-    let mut here = Client::json(&first.node).await;
-    let mut there = Client::json(&second.node).await;
-    assert_eq!(publish(&mut there, "h", 0).await, None);
+    let (first, second) = (ReloadableNode::at(url, OFF).await, ReloadableNode::at(url, OFF).await);
+    let mut client_a = Client::json(&first.node).await;
+    let mut client_b = Client::json(&second.node).await;
+    assert_eq!(publish(&mut client_b, "h", 0).await, None);
     let mut data = 0;
     let mut publish_by_turns = async || {
         data += 1;
-        let client = if data % 2 == 0 { &mut here } else { &mut there };
+        let client = if data % 2 == 0 { &mut client_a } else { &mut client_b };
         publish(client, "h", data).await
     };
     let publishing = async {
@@ -188,30 +188,31 @@ async fn adopt_rules_and_begin_one_history(url: &str) {
 }
 
 #[tokio::test]
-async fn publications_of_a_node_paused_during_a_rules_change_begin_a_new_history() {
+async fn publications_that_bypassed_history_during_a_rules_change_begin_a_new_history() {
     let redis = Redis::start().await;
-    let (first, second) = (Reloaded::on(&redis, OFF).await, Reloaded::on(&redis, OFF).await);
-    let mut here = Client::json(&first.node).await;
-    let mut there = Client::json(&second.node).await;
+    let (first, second) =
+        (ReloadableNode::on(&redis, OFF).await, ReloadableNode::on(&redis, OFF).await);
+    let mut client_a = Client::json(&first.node).await;
+    let mut client_b = Client::json(&second.node).await;
     let mut listener = redis.subscriber("h").await;
     second.node.signal(Signal::STOP);
     first.reload(ON).await;
-    let start = eventually("a history", async || publish(&mut here, "h", 1).await).await;
+    let start = eventually("a history", async || publish(&mut client_a, "h", 1).await).await;
     // These commands are in the node's socket before the message about the new rules is.
     for data in 0..50 {
         let command = json!({"type": "publish", "id": data, "channel": "h", "data": data});
-        there.send_command(command).await;
+        client_b.send_command(command).await;
     }
     second.node.signal(Signal::CONT);
     let mut bypassed_history = false;
     for data in 0..50 {
-        bypassed_history |= there.answer(data).await["position"].is_null();
+        bypassed_history |= client_b.answer(data).await["position"].is_null();
     }
     drop(listener.receive().await);
     if bypassed_history {
         // Once the node has learned of the rules, `recovered` is never true for the older position.
         eventually("a new epoch", async || {
-            let next = publish(&mut here, "h", 2).await.expect("a position");
+            let next = publish(&mut client_a, "h", 2).await.expect("a position");
             (epoch(&next) != epoch(&start)).then_some(())
         })
         .await;
@@ -224,7 +225,8 @@ async fn publications_of_a_node_paused_during_a_rules_change_begin_a_new_history
 #[tokio::test]
 async fn no_client_is_recovered_after_another_node_has_switched_history_off() {
     let redis = Redis::start().await;
-    let (first, second) = (Reloaded::on(&redis, ON).await, Reloaded::on(&redis, ON).await);
+    let (first, second) =
+        (ReloadableNode::on(&redis, ON).await, ReloadableNode::on(&redis, ON).await);
     let mut client = Client::json(&second.node).await;
     let mut listener = Client::json(&second.node).await;
     listener.request(json!({"type": "subscribe", "id": 1, "channel": "h"})).await;

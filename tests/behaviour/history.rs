@@ -84,10 +84,10 @@ async fn publish_all(
 async fn subscribe(client: &mut Client, channel: &str) -> Position {
     let answer = client.request(json!({"type": "subscribe", "id": 1, "channel": channel})).await;
     let position = Position::of(&answer);
-    let due = json!({
+    let expected = json!({
         "type": "subscribed", "id": 1, "channel": channel, "position": position.to_string(),
     });
-    assert_eq!(answer, due);
+    assert_eq!(answer, expected);
     position
 }
 

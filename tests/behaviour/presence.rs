@@ -29,8 +29,8 @@ const NO_GRACE: &str = "presence.grace=0s";
 async fn members_by_command(client: &mut Client, channel: &str) -> Value {
     let mut answer = client.request(json!({"type": "presence", "id": 5, "channel": channel})).await;
     let members = answer["members"].take();
-    let due = json!({"type": "presence", "id": 5, "channel": channel, "members": null});
-    assert_eq!(answer, due);
+    let expected = json!({"type": "presence", "id": 5, "channel": channel, "members": null});
+    assert_eq!(answer, expected);
     members
 }
 
@@ -53,7 +53,7 @@ fn sessions(count: u32) -> Value {
 }
 
 /// Waits until all nodes report this number of sessions.
-async fn sessions_become(fleet: &Fleet, channel: &str, count: u32) {
+async fn wait_for_sessions(fleet: &Fleet, channel: &str, count: u32) {
     for node in fleet.nodes() {
         eventually(&format!("{count} sessions in {channel}"), async || {
             (members_by_api(node, channel).await == sessions(count)).then_some(())
@@ -65,26 +65,26 @@ async fn sessions_become(fleet: &Fleet, channel: &str, count: u32) {
 async fn presence_counts_the_sessions_of_all_nodes_and_protocols(broker: Broker) {
     let fleet = broker.fleet(&[RULES, NO_GRACE]).await;
     let [a, b] = fleet.nodes();
-    sessions_become(&fleet, "p:1", 0).await;
-    let mut here = Client::subscribed(a, "p:1").await;
-    let there = Client::subscribed(b, "p:1").await;
+    wait_for_sessions(&fleet, "p:1", 0).await;
+    let mut client_a = Client::subscribed(a, "p:1").await;
+    let client_b = Client::subscribed(b, "p:1").await;
     let plain = Client::plain(b, "p:1").await;
-    let elsewhere = Client::subscribed(b, "p:2").await;
-    sessions_become(&fleet, "p:1", 3).await;
-    assert_eq!(members_by_command(&mut here, "p:1").await, sessions(3));
+    let other_channel = Client::subscribed(b, "p:2").await;
+    wait_for_sessions(&fleet, "p:1", 3).await;
+    assert_eq!(members_by_command(&mut client_a, "p:1").await, sessions(3));
     // The session that asks need not be subscribed.
-    assert_eq!(members_by_command(&mut here, "p:2").await, sessions(1));
+    assert_eq!(members_by_command(&mut client_a, "p:2").await, sessions(1));
 
     plain.close().await;
-    sessions_become(&fleet, "p:1", 2).await;
-    here.request(json!({"type": "unsubscribe", "id": 3, "channel": "p:1"})).await;
-    sessions_become(&fleet, "p:1", 1).await;
+    wait_for_sessions(&fleet, "p:1", 2).await;
+    client_a.request(json!({"type": "unsubscribe", "id": 3, "channel": "p:1"})).await;
+    wait_for_sessions(&fleet, "p:1", 1).await;
     // Without a close handshake, as a client that lost its network.
-    drop(there);
-    sessions_become(&fleet, "p:1", 0).await;
-    sessions_become(&fleet, "p:2", 1).await;
-    elsewhere.close().await;
-    sessions_become(&fleet, "p:2", 0).await;
+    drop(client_b);
+    wait_for_sessions(&fleet, "p:1", 0).await;
+    wait_for_sessions(&fleet, "p:2", 1).await;
+    other_channel.close().await;
+    wait_for_sessions(&fleet, "p:2", 0).await;
 }
 
 async fn a_presence_answer_reflects_the_sessions_earlier_commands(broker: Broker) {
@@ -106,9 +106,9 @@ async fn only_the_first_session_of_a_member_causes_a_join_event(broker: Broker) 
     // The session is subscribed before it joins, so it receives its own join.
     assert_eq!(first.event().await, json!({"type": "join", "channel": "p:1", "user": null}));
     let mut second = Client::subscribed(b, "p:1").await;
-    sessions_become(&fleet, "p:1", 2).await;
+    wait_for_sessions(&fleet, "p:1", 2).await;
     second.request(json!({"type": "unsubscribe", "id": 3, "channel": "p:1"})).await;
-    sessions_become(&fleet, "p:1", 1).await;
+    wait_for_sessions(&fleet, "p:1", 1).await;
     second.publish("p:1", json!("next")).await;
     assert_eq!(first.event().await, publication("p:1", "next"));
 }
@@ -124,11 +124,11 @@ async fn a_member_that_returns_within_the_grace_causes_no_leave_event(broker: Br
             assert_ne!(members_by_api(node, "p:1").await, sessions(0));
             client = Client::subscribed(node, "p:1").await;
         }
-        sessions_become(&fleet, "p:1", 1).await;
+        wait_for_sessions(&fleet, "p:1", 1).await;
         client.publish("p:1", json!("next")).await;
         assert_eq!(client.event().await, publication("p:1", "next"));
         client.close().await;
-        sessions_become(&fleet, "p:1", 0).await;
+        wait_for_sessions(&fleet, "p:1", 0).await;
     }
 }
 
@@ -177,16 +177,16 @@ async fn joins_and_leaves_of_the_fleet_are_published_once_on_redis() {
     let redis = fleet.server();
     let [a, b] = fleet.nodes();
     let mut changes = changes(redis, "p:1").await;
-    let here = Client::subscribed(a, "p:1").await;
+    let client_a = Client::subscribed(a, "p:1").await;
     expect_change(&mut changes, "join").await;
-    let there = Client::subscribed(b, "p:1").await;
-    sessions_become(&fleet, "p:1", 2).await;
-    here.close().await;
-    sessions_become(&fleet, "p:1", 1).await;
+    let client_b = Client::subscribed(b, "p:1").await;
+    wait_for_sessions(&fleet, "p:1", 2).await;
+    client_a.close().await;
+    wait_for_sessions(&fleet, "p:1", 1).await;
     expect_no_change(redis, &mut changes, "p:1").await;
-    there.close().await;
+    client_b.close().await;
     expect_change(&mut changes, "leave").await;
-    sessions_become(&fleet, "p:1", 0).await;
+    wait_for_sessions(&fleet, "p:1", 0).await;
     expect_no_change(redis, &mut changes, "p:1").await;
 }
 
@@ -223,21 +223,21 @@ async fn the_sessions_of_a_crashed_node_are_gone_within_presence_ttl() {
     let [a, b] = fleet.nodes();
     let redis = fleet.server();
     let (mut both, mut only) = (changes(redis, "p:1").await, changes(redis, "p:2").await);
-    let _here = [Client::subscribed(a, "p:1").await, Client::subscribed(a, "p:2").await];
-    let there = Client::subscribed(b, "p:1").await;
-    sessions_become(&fleet, "p:1", 2).await;
-    sessions_become(&fleet, "p:2", 1).await;
+    let _client_a = [Client::subscribed(a, "p:1").await, Client::subscribed(a, "p:2").await];
+    let client_b = Client::subscribed(b, "p:1").await;
+    wait_for_sessions(&fleet, "p:1", 2).await;
+    wait_for_sessions(&fleet, "p:2", 1).await;
     expect_change(&mut both, "join").await;
     expect_change(&mut only, "join").await;
 
     fleet.kill_node();
     let crashed = Instant::now();
-    sessions_become(&fleet, "p:1", 1).await;
-    sessions_become(&fleet, "p:2", 0).await;
+    wait_for_sessions(&fleet, "p:1", 1).await;
+    wait_for_sessions(&fleet, "p:2", 0).await;
     assert!(crashed.elapsed() < TTL + SLACK, "{:?}", crashed.elapsed());
     // The member also has a session on the other node.
     let redis = fleet.server();
     expect_no_change(redis, &mut both, "p:1").await;
-    there.close().await;
+    client_b.close().await;
     expect_change(&mut both, "leave").await;
 }

@@ -21,22 +21,22 @@ const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_secs(2);
 
 /// A Redis with the functions, and a listener for the joins and leaves that they publish.
-struct Presence {
+struct PresenceFunctions {
     redis: Redis,
     connection: MultiplexedConnection,
     changes: RedisSubscriber,
 }
 
-impl Presence {
+impl PresenceFunctions {
     async fn new() -> Self {
         let redis = Redis::start().await;
         let connection = redis.connection().await;
         let changes = redis.subscriber("presence {tidegate:news} news").await;
-        let mut presence = Self { redis, connection, changes };
+        let mut functions = Self { redis, connection, changes };
         let library = format!("#!lua name=presence\n{FUNCTIONS}");
-        let name: String = presence.ask(::redis::cmd("FUNCTION").arg("LOAD").arg(library)).await;
+        let name: String = functions.ask(::redis::cmd("FUNCTION").arg("LOAD").arg(library)).await;
         assert_eq!(name, "presence");
-        presence
+        functions
     }
 
     async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> T {
@@ -126,74 +126,74 @@ fn counts(members: &[(&str, u32)]) -> Vec<(String, u32)> {
 
 #[tokio::test]
 async fn a_redis_without_memory_keeps_members_and_refuses_joins() {
-    let mut presence = Presence::new().await;
-    presence.write("a", LONG, &[("=ada", 1)]).await;
-    let _: String = presence.redis.query(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    assert_eq!(presence.refresh_of("a", 1).await, "known");
-    assert_eq!(presence.members().await, [("=ada".to_owned(), 1)]);
-    let mut call = Presence::call("update", "a", LONG);
+    let mut functions = PresenceFunctions::new().await;
+    functions.write("a", LONG, &[("=ada", 1)]).await;
+    let _: String = functions.redis.query(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(functions.refresh_of("a", 1).await, "known");
+    assert_eq!(functions.members().await, [("=ada".to_owned(), 1)]);
+    let mut call = PresenceFunctions::call("update", "a", LONG);
     call.arg(1).arg(&[("=bo", 1)]);
-    let joined: ::redis::RedisResult<String> = call.query_async(&mut presence.connection).await;
+    let joined: ::redis::RedisResult<String> = call.query_async(&mut functions.connection).await;
     assert!(joined.is_err_and(|error| error.code() == Some("OOM")));
 }
 
 #[tokio::test]
 async fn a_user_joins_with_the_first_session_of_the_fleet_and_leaves_with_the_last() {
-    let mut presence = Presence::new().await;
-    assert_eq!(presence.write("a", LONG, &[("=ada", 1)]).await, "forgotten");
-    presence.expect_change("join", Some("ada")).await;
-    assert_eq!(presence.write("a", LONG, &[("=ada", 2)]).await, "known");
-    presence.write("b", LONG, &[("=ada", 1)]).await;
-    assert_eq!(presence.members().await, counts(&[("=ada", 3)]));
-    presence.write("a", LONG, &[("=ada", 0)]).await;
-    assert_eq!(presence.members().await, counts(&[("=ada", 1)]));
-    presence.expect_no_change().await;
-    presence.write("b", LONG, &[("=ada", 0)]).await;
-    presence.expect_change("leave", Some("ada")).await;
-    presence.write("b", LONG, &[("=ada", 0)]).await;
-    presence.expect_no_change().await;
-    assert_eq!(presence.members().await, []);
-    let keys: Vec<String> = presence.ask(::redis::cmd("KEYS").arg("*")).await;
+    let mut functions = PresenceFunctions::new().await;
+    assert_eq!(functions.write("a", LONG, &[("=ada", 1)]).await, "forgotten");
+    functions.expect_change("join", Some("ada")).await;
+    assert_eq!(functions.write("a", LONG, &[("=ada", 2)]).await, "known");
+    functions.write("b", LONG, &[("=ada", 1)]).await;
+    assert_eq!(functions.members().await, counts(&[("=ada", 3)]));
+    functions.write("a", LONG, &[("=ada", 0)]).await;
+    assert_eq!(functions.members().await, counts(&[("=ada", 1)]));
+    functions.expect_no_change().await;
+    functions.write("b", LONG, &[("=ada", 0)]).await;
+    functions.expect_change("leave", Some("ada")).await;
+    functions.write("b", LONG, &[("=ada", 0)]).await;
+    functions.expect_no_change().await;
+    assert_eq!(functions.members().await, []);
+    let keys: Vec<String> = functions.ask(::redis::cmd("KEYS").arg("*")).await;
     assert!(keys.is_empty(), "keys remain: {keys:?}");
 }
 
 #[tokio::test]
 async fn several_members_change_in_one_call_and_user_names_are_published_unchanged() {
-    let mut presence = Presence::new().await;
+    let mut functions = PresenceFunctions::new().await;
     let members = [("-", 2), ("=", 1), ("=-", 1), ("=a \"b\"/\\ü", 4)];
-    presence.write("a", LONG, &members).await;
+    functions.write("a", LONG, &members).await;
     for user in [None, Some(""), Some("-"), Some("a \"b\"/\\ü")] {
-        presence.expect_change("join", user).await;
+        functions.expect_change("join", user).await;
     }
-    assert_eq!(presence.members().await, counts(&members));
-    presence.write("a", LONG, &[("-", 0), ("=bo", 1), ("=", 0)]).await;
-    presence.expect_change("join", Some("bo")).await;
-    presence.expect_change("leave", None).await;
-    presence.expect_change("leave", Some("")).await;
+    assert_eq!(functions.members().await, counts(&members));
+    functions.write("a", LONG, &[("-", 0), ("=bo", 1), ("=", 0)]).await;
+    functions.expect_change("join", Some("bo")).await;
+    functions.expect_change("leave", None).await;
+    functions.expect_change("leave", Some("")).await;
 }
 
 #[tokio::test]
 async fn subscribers_of_the_channel_receive_no_presence_changes() {
-    let mut presence = Presence::new().await;
-    let mut service = presence.redis.subscriber("news").await;
-    presence.write("a", LONG, &[("=ada", 1)]).await;
-    presence.expect_change("join", Some("ada")).await;
-    presence.redis.publish("news", "payload").await;
+    let mut functions = PresenceFunctions::new().await;
+    let mut service = functions.redis.subscriber("news").await;
+    functions.write("a", LONG, &[("=ada", 1)]).await;
+    functions.expect_change("join", Some("ada")).await;
+    functions.redis.publish("news", "payload").await;
     assert_eq!(service.receive().await, b"payload");
 }
 
 #[tokio::test]
 async fn members_of_an_expired_node_leave_unless_they_are_on_another_node() {
-    let mut presence = Presence::new().await;
-    presence.write("crashed", SHORT, &[("=ada", 1), ("=bo", 1)]).await;
-    presence.expect_change("join", Some("ada")).await;
-    presence.expect_change("join", Some("bo")).await;
+    let mut functions = PresenceFunctions::new().await;
+    functions.write("crashed", SHORT, &[("=ada", 1), ("=bo", 1)]).await;
+    functions.expect_change("join", Some("ada")).await;
+    functions.expect_change("join", Some("bo")).await;
     // A node whose time to live does not end during the test.
-    presence.write("alive", LONG, &[("=bo", 1), ("=cy", 1)]).await;
-    presence.expect_change("join", Some("cy")).await;
+    functions.write("alive", LONG, &[("=bo", 1), ("=cy", 1)]).await;
+    functions.expect_change("join", Some("cy")).await;
     eventually("the expired node's members to be removed", async || {
-        let mut connection = presence.redis.connection().await;
-        let mut call = Presence::call("refresh", "alive", LONG);
+        let mut connection = functions.redis.connection().await;
+        let mut call = PresenceFunctions::call("refresh", "alive", LONG);
         call.arg(2);
         let (status, more): (String, bool) =
             call.query_async(&mut connection).await.expect("Redis accepts the call");
@@ -206,97 +206,97 @@ async fn members_of_an_expired_node_leave_unless_they_are_on_another_node() {
         (!exists).then_some(())
     })
     .await;
-    presence.expect_change("leave", Some("ada")).await;
-    presence.expect_no_change().await;
-    assert_eq!(presence.members().await, counts(&[("=bo", 1), ("=cy", 1)]));
+    functions.expect_change("leave", Some("ada")).await;
+    functions.expect_no_change().await;
+    assert_eq!(functions.members().await, counts(&[("=bo", 1), ("=cy", 1)]));
 
-    assert_eq!(presence.refresh("crashed", LONG).await, ("removed".to_owned(), false));
-    assert_eq!(presence.write("crashed", LONG, &[("=ada", 1), ("=bo", 1)]).await, "removed");
-    presence.expect_change("join", Some("ada")).await;
-    presence.expect_no_change().await;
-    assert_eq!(presence.refresh("crashed", LONG).await, ("known".to_owned(), false));
-    assert_eq!(presence.members().await, counts(&[("=ada", 1), ("=bo", 2), ("=cy", 1)]));
+    assert_eq!(functions.refresh("crashed", LONG).await, ("removed".to_owned(), false));
+    assert_eq!(functions.write("crashed", LONG, &[("=ada", 1), ("=bo", 1)]).await, "removed");
+    functions.expect_change("join", Some("ada")).await;
+    functions.expect_no_change().await;
+    assert_eq!(functions.refresh("crashed", LONG).await, ("known".to_owned(), false));
+    assert_eq!(functions.members().await, counts(&[("=ada", 1), ("=bo", 2), ("=cy", 1)]));
 }
 
 /// Moves the time until which a node counts as alive to the past.
-async fn expire(presence: &mut Presence, node: &str) {
-    let _: u64 = presence.ask(::redis::cmd("HSET").arg(KEY).arg(node).arg(1)).await;
+async fn expire(functions: &mut PresenceFunctions, node: &str) {
+    let _: u64 = functions.ask(::redis::cmd("HSET").arg(KEY).arg(node).arg(1)).await;
 }
 
 #[tokio::test]
 async fn a_node_that_was_late_itself_removes_no_other_node() {
-    let mut presence = Presence::new().await;
-    presence.write("a", LONG, &[("=ada", 1)]).await;
-    presence.write("b", LONG, &[("=bo", 1)]).await;
-    presence.expect_change("join", Some("ada")).await;
-    presence.expect_change("join", Some("bo")).await;
-    expire(&mut presence, "a").await;
-    expire(&mut presence, "b").await;
-    assert_eq!(presence.members().await, []);
-    presence.refresh("a", LONG).await;
-    assert_eq!(presence.refresh("b", LONG).await, ("known".to_owned(), false));
-    presence.expect_no_change().await;
-    assert_eq!(presence.members().await, counts(&[("=ada", 1), ("=bo", 1)]));
+    let mut functions = PresenceFunctions::new().await;
+    functions.write("a", LONG, &[("=ada", 1)]).await;
+    functions.write("b", LONG, &[("=bo", 1)]).await;
+    functions.expect_change("join", Some("ada")).await;
+    functions.expect_change("join", Some("bo")).await;
+    expire(&mut functions, "a").await;
+    expire(&mut functions, "b").await;
+    assert_eq!(functions.members().await, []);
+    functions.refresh("a", LONG).await;
+    assert_eq!(functions.refresh("b", LONG).await, ("known".to_owned(), false));
+    functions.expect_no_change().await;
+    assert_eq!(functions.members().await, counts(&[("=ada", 1), ("=bo", 1)]));
 }
 
 #[tokio::test]
 async fn a_user_of_a_late_node_has_not_left_and_so_does_not_join_again() {
-    let mut presence = Presence::new().await;
-    presence.write("late", LONG, &[("=ada", 1)]).await;
-    presence.expect_change("join", Some("ada")).await;
-    expire(&mut presence, "late").await;
-    presence.write("b", LONG, &[("=ada", 1)]).await;
-    presence.write("b", LONG, &[("=ada", 0), ("=bo", 1)]).await;
-    presence.expect_change("join", Some("bo")).await;
-    presence.refresh("b", LONG).await;
-    presence.expect_change("leave", Some("ada")).await;
+    let mut functions = PresenceFunctions::new().await;
+    functions.write("late", LONG, &[("=ada", 1)]).await;
+    functions.expect_change("join", Some("ada")).await;
+    expire(&mut functions, "late").await;
+    functions.write("b", LONG, &[("=ada", 1)]).await;
+    functions.write("b", LONG, &[("=ada", 0), ("=bo", 1)]).await;
+    functions.expect_change("join", Some("bo")).await;
+    functions.refresh("b", LONG).await;
+    functions.expect_change("leave", Some("ada")).await;
 }
 
 #[tokio::test]
 async fn removing_many_members_takes_several_bounded_calls() {
-    let mut presence = Presence::new().await;
+    let mut functions = PresenceFunctions::new().await;
     for chunk in 0..5 {
         let users: Vec<String> = (0..500).map(|n| format!("=u{chunk}-{n}")).collect();
         let members: Vec<(&str, u32)> = users.iter().map(|user| (user.as_str(), 1)).collect();
-        presence.write_silently("crashed", &members).await;
+        functions.write_silently("crashed", &members).await;
     }
-    presence.write_silently("b", &[("=bo", 1)]).await;
-    expire(&mut presence, "crashed").await;
-    let (_, more) = presence.refresh("b", LONG).await;
+    functions.write_silently("b", &[("=bo", 1)]).await;
+    expire(&mut functions, "crashed").await;
+    let (_, more) = functions.refresh("b", LONG).await;
     assert!(more);
     assert_eq!(
-        presence.refresh("crashed", LONG).await.0,
+        functions.refresh("crashed", LONG).await.0,
         "removed",
         "the node counts as removed during the removal"
     );
-    assert_eq!(presence.refresh_until_done("b", LONG).await, 2);
+    assert_eq!(functions.refresh_until_done("b", LONG).await, 2);
     let mut leaves = std::collections::BTreeSet::new();
     for _ in 0..2500 {
         let message: Value =
-            serde_json::from_slice(&presence.changes.receive().await).expect("JSON");
+            serde_json::from_slice(&functions.changes.receive().await).expect("JSON");
         assert_eq!(message["change"], "leave");
         leaves.insert(message["user"].to_string());
     }
     assert_eq!(leaves.len(), 2500, "one leave for each member");
-    presence.expect_no_change().await;
+    functions.expect_no_change().await;
 }
 
 #[tokio::test]
 async fn a_redis_that_lost_members_reports_it_and_accepts_them_without_joins() {
-    let mut presence = Presence::new().await;
-    presence.write("a", LONG, &[("=ada", 1)]).await;
-    presence.expect_change("join", Some("ada")).await;
-    assert_eq!(presence.refresh("a", LONG).await.0, "known");
-    let _: String = presence.ask(&::redis::cmd("FLUSHALL")).await;
-    assert_eq!(presence.refresh("a", LONG).await, ("forgotten".to_owned(), false));
-    assert_eq!(presence.write_silently("a", &[("=ada", 1)]).await, "forgotten");
-    presence.expect_no_change().await;
-    assert_eq!(presence.refresh("a", LONG).await.0, "known");
-    assert_eq!(presence.members().await, counts(&[("=ada", 1)]));
+    let mut functions = PresenceFunctions::new().await;
+    functions.write("a", LONG, &[("=ada", 1)]).await;
+    functions.expect_change("join", Some("ada")).await;
+    assert_eq!(functions.refresh("a", LONG).await.0, "known");
+    let _: String = functions.ask(&::redis::cmd("FLUSHALL")).await;
+    assert_eq!(functions.refresh("a", LONG).await, ("forgotten".to_owned(), false));
+    assert_eq!(functions.write_silently("a", &[("=ada", 1)]).await, "forgotten");
+    functions.expect_no_change().await;
+    assert_eq!(functions.refresh("a", LONG).await.0, "known");
+    assert_eq!(functions.members().await, counts(&[("=ada", 1)]));
 
-    let _: u64 = presence.ask(::redis::cmd("DEL").arg(format!("{KEY} a"))).await;
+    let _: u64 = functions.ask(::redis::cmd("DEL").arg(format!("{KEY} a"))).await;
     assert_eq!(
-        presence.refresh("a", LONG).await.0,
+        functions.refresh("a", LONG).await.0,
         "forgotten",
         "the members are lost, the node's time is not"
     );
@@ -304,39 +304,39 @@ async fn a_redis_that_lost_members_reports_it_and_accepts_them_without_joins() {
 
 #[tokio::test]
 async fn a_join_or_leave_lost_in_a_failover_is_noticed_and_repaired() {
-    let mut presence = Presence::new().await;
-    presence.write_silently("a", &[("=ada", 1), ("=bo", 1)]).await;
-    assert_eq!(presence.refresh_of("a", 2).await, "known");
-    assert_eq!(presence.refresh_of("a", 3).await, "forgotten", "a join was lost");
-    presence.write_silently("a", &[("=ada", 1), ("=bo", 1), ("=cy", 1)]).await;
-    assert_eq!(presence.refresh_of("a", 3).await, "known");
-    assert_eq!(presence.refresh_of("a", 2).await, "forgotten", "a leave was lost");
-    presence.write_silently("a", &[("=ada", 1), ("=bo", 1)]).await;
-    assert_eq!(presence.refresh_of("a", 2).await, "known");
-    assert_eq!(presence.members().await, counts(&[("=ada", 1), ("=bo", 1)]));
-    presence.expect_no_change().await;
+    let mut functions = PresenceFunctions::new().await;
+    functions.write_silently("a", &[("=ada", 1), ("=bo", 1)]).await;
+    assert_eq!(functions.refresh_of("a", 2).await, "known");
+    assert_eq!(functions.refresh_of("a", 3).await, "forgotten", "a join was lost");
+    functions.write_silently("a", &[("=ada", 1), ("=bo", 1), ("=cy", 1)]).await;
+    assert_eq!(functions.refresh_of("a", 3).await, "known");
+    assert_eq!(functions.refresh_of("a", 2).await, "forgotten", "a leave was lost");
+    functions.write_silently("a", &[("=ada", 1), ("=bo", 1)]).await;
+    assert_eq!(functions.refresh_of("a", 2).await, "known");
+    assert_eq!(functions.members().await, counts(&[("=ada", 1), ("=bo", 1)]));
+    functions.expect_no_change().await;
 }
 
 #[tokio::test]
 async fn the_list_of_members_is_bounded_and_reports_that_there_are_more() {
-    let mut presence = Presence::new().await;
+    let mut functions = PresenceFunctions::new().await;
     for node in ["a", "b", "c"] {
         let users: Vec<String> = (0..200).map(|n| format!("={node}{n}")).collect();
         let members: Vec<(&str, u32)> = users.iter().map(|user| (user.as_str(), 1)).collect();
-        presence.write_silently(node, &members).await;
+        functions.write_silently(node, &members).await;
     }
     for (most, expected) in [(600, (600, false)), (599, (599, true)), (1, (1, true))] {
-        let (members, more) = presence.members_of(most).await;
+        let (members, more) = functions.members_of(most).await;
         assert_eq!((members.len(), more), expected);
     }
 }
 
 #[tokio::test]
 async fn all_presence_keys_expire() {
-    let mut presence = Presence::new().await;
-    presence.write("a", LONG, &[("=ada", 1)]).await;
+    let mut functions = PresenceFunctions::new().await;
+    functions.write("a", LONG, &[("=ada", 1)]).await;
     for key in [KEY.to_owned(), format!("{KEY} a")] {
-        let left: i64 = presence.ask(::redis::cmd("PTTL").arg(&key)).await;
+        let left: i64 = functions.ask(::redis::cmd("PTTL").arg(&key)).await;
         let kept = i64::try_from(LONG.as_millis()).unwrap() * 2;
         assert!(left > 0 && left <= kept, "{key}: {left} ms");
     }

@@ -21,13 +21,13 @@ async fn expect_gap(client: &mut Client, channel: &str) {
 }
 
 /// Publishes on one client and asserts that the next event of the other is the publication.
-async fn relay(from: &mut Client, to: &mut Client, channel: &str, data: &str) {
+async fn assert_relayed(from: &mut Client, to: &mut Client, channel: &str, data: &str) {
     from.publish(channel, data.into()).await;
     assert_eq!(to.event().await, publication(channel, data));
 }
 
 /// Waits until Redis has confirmed the subscriptions of all wanted channels.
-async fn becomes_subscribed(node: &Node, channels: f64) {
+async fn wait_until_subscribed(node: &Node, channels: f64) {
     eventually("all channels to be subscribed again", async || {
         let wanted = node.metric("tidegate_subscriptions_wanted").await;
         let confirmed = node.metric("tidegate_subscriptions_confirmed").await;

@@ -16,12 +16,12 @@ const RULES: &str = "[[rules]]\npattern = \"h:*\"\nsubscribe = \"anyone\"\npubli
     presence = true\nhistory = { size = 100, age = \"10m\" }\n\n\
     [[rules]]\npattern = \"**\"\nsubscribe = \"anyone\"\npublish = \"anyone\"\n";
 
-struct Server {
+struct TlsRedis {
     redis: Redis,
     encrypted: SocketAddr,
 }
 
-impl Server {
+impl TlsRedis {
     async fn start(authority: &Authority) -> Self {
         let (mut redis, encrypted) = Redis::stopped_with_tls(authority, &[]);
         redis.run().await;
@@ -38,7 +38,7 @@ fn ca_file_setting(authority: &Authority) -> String {
 }
 
 /// Waits until `/readyz` reports a reason that contains this text.
-async fn is_unready_because(node: &Node, part: &str) {
+async fn wait_for_unready_reason(node: &Node, part: &str) {
     eventually(&format!("a reason with {part:?}"), async || {
         let answer = node.get("/readyz").await;
         assert_eq!(answer.status, 503, "{}", answer.text());
@@ -50,7 +50,7 @@ async fn is_unready_because(node: &Node, part: &str) {
 #[tokio::test]
 async fn relaying_history_and_resubscribing_work_with_redis_over_tls() {
     let authority = Authority::create();
-    let server = Server::start(&authority).await;
+    let server = TlsRedis::start(&authority).await;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, RULES).expect("the rules are written");
@@ -63,28 +63,28 @@ async fn relaying_history_and_resubscribing_work_with_redis_over_tls() {
     nodes[0].wait_until_ready().await;
     nodes[1].wait_until_ready().await;
 
-    let mut here = Client::subscribed(&nodes[0], "news").await;
-    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let mut client_a = Client::subscribed(&nodes[0], "news").await;
+    let mut client_b = Client::subscribed(&nodes[1], "news").await;
     for number in 0..200 {
-        here.publish("news", number.into()).await;
-        assert_eq!(there.event().await, publication("news", number));
+        client_a.publish("news", number.into()).await;
+        assert_eq!(client_b.event().await, publication("news", number));
     }
     server.redis.publish("news", "\"service\"").await;
-    assert_eq!(there.event().await, publication("news", "service"));
+    assert_eq!(client_b.event().await, publication("news", "service"));
 
     // Larger than a TLS record, in both directions.
     let large = "x".repeat(60_000);
-    here.publish("news", large.clone().into()).await;
-    assert_eq!(there.event().await, publication("news", large));
+    client_a.publish("news", large.clone().into()).await;
+    assert_eq!(client_b.event().await, publication("news", large));
 
     let publish = json!({"type": "publish", "id": 3, "channel": "h:1", "data": 1});
-    assert_eq!(here.request(publish).await["type"], "published");
+    assert_eq!(client_a.request(publish).await["type"], "published");
     let history = json!({"type": "history", "id": 4, "channel": "h:1"});
-    assert_eq!(there.request(history).await["publications"][0]["data"], 1);
+    assert_eq!(client_b.request(history).await["publications"][0]["data"], 1);
 
     let channels: Vec<String> = (0..100).map(|number| format!("room:{number}")).collect();
     for channel in &channels {
-        there.subscribe(channel).await;
+        client_b.subscribe(channel).await;
     }
     server.redis.kill_subscribers().await;
     nodes[1].wait_for_metric("tidegate_subscriptions_confirmed", 101.).await;
@@ -97,7 +97,7 @@ async fn relaying_history_and_resubscribing_work_with_redis_over_tls() {
 #[tokio::test]
 async fn publish_and_subscribe_commands_work_with_redis_over_tls() {
     let authority = Authority::create();
-    let server = Server::start(&authority).await;
+    let server = TlsRedis::start(&authority).await;
     let (url, trust) = (format!("broker.url={}", server.url()), ca_file_setting(&authority));
     let settings = ["--set", &url, "--set", &trust];
     let command = tidegate(&[&["subscribe", "news"][..], &settings].concat());
@@ -118,10 +118,13 @@ async fn publish_and_subscribe_commands_work_with_redis_over_tls() {
 #[tokio::test]
 async fn a_redis_with_an_untrusted_certificate_is_refused_and_the_reason_reported() {
     let (authority, other) = (Authority::create(), Authority::create());
-    let server = Server::start(&authority).await;
+    let server = TlsRedis::start(&authority).await;
     let node = Node::start_at(&server.url(), &[&ca_file_setting(&other)]).await;
-    is_unready_because(&node, "its certificate is not trusted: no authority that is trusted here")
-        .await;
+    wait_for_unready_reason(
+        &node,
+        "its certificate is not trusted: no authority that is trusted here",
+    )
+    .await;
     let logged = || node.process.stderr().join("\n").contains("its certificate is not trusted");
     eventually("the reason to be logged", async || logged().then_some(())).await;
 
@@ -156,7 +159,7 @@ async fn a_redis_with_a_certificate_for_another_host_is_refused() {
     redis.run().await;
     let node =
         Node::start_at(&format!("rediss://{encrypted}"), &[&ca_file_setting(&authority)]).await;
-    is_unready_because(&node, "not valid for name").await;
+    wait_for_unready_reason(&node, "not valid for name").await;
 }
 
 #[tokio::test]
@@ -165,7 +168,7 @@ async fn a_redis_without_tls_is_refused_on_a_rediss_url() {
     let node =
         Node::start_at(&format!("rediss://{}", redis.address), &[&ca_file_setting(&authority)])
             .await;
-    is_unready_because(&node, "does not speak TLS on this port").await;
+    wait_for_unready_reason(&node, "does not speak TLS on this port").await;
 }
 
 #[tokio::test]
@@ -197,23 +200,23 @@ async fn a_cluster_over_tls_relays_the_channels_of_all_masters() {
     let nodes = [Node::start_at(&url, &[&trust]).await, Node::start_at(&url, &[&trust]).await];
     nodes[0].wait_until_ready().await;
     nodes[1].wait_until_ready().await;
-    let mut here = Client::json(&nodes[0]).await;
-    let mut there = Client::json(&nodes[1]).await;
+    let mut client_a = Client::json(&nodes[0]).await;
+    let mut client_b = Client::json(&nodes[1]).await;
     // Enough channels that every master has some.
     for number in 0..12 {
         let channel = format!("room:{number}");
-        there.subscribe(&channel).await;
-        here.publish(&channel, number.into()).await;
-        assert_eq!(there.event().await, publication(&channel, number));
+        client_b.subscribe(&channel).await;
+        client_a.publish(&channel, number.into()).await;
+        assert_eq!(client_b.event().await, publication(&channel, number));
     }
     cluster.publish("room:1", "\"service\"").await;
-    assert_eq!(there.event().await, publication("room:1", "service"));
+    assert_eq!(client_b.event().await, publication("room:1", "service"));
 }
 
 #[tokio::test]
 async fn a_node_finds_its_master_through_sentinels_over_tls() {
     let authority = Authority::create();
-    let server = Server::start(&authority).await;
+    let server = TlsRedis::start(&authority).await;
     let identity = authority.issue("sentinel");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let sentinel = free_address();

@@ -15,12 +15,12 @@ use testkit::raw::{RawClient, upgrade};
 use testkit::token::{self, KEYS, SECRET};
 
 /// A node's configuration file.
-struct File {
+struct ConfigFile {
     path: PathBuf,
     _directory: TempDir,
 }
 
-impl File {
+impl ConfigFile {
     fn new(content: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("tidegate.toml");
@@ -55,7 +55,7 @@ fn rules(list: &str) -> String {
 
 #[tokio::test]
 async fn reloaded_rules_end_forbidden_subscriptions_and_allow_new_ones() {
-    let file = File::new(&rules(r#"{ pattern = "old" }, { pattern = "both" }"#));
+    let file = ConfigFile::new(&rules(r#"{ pattern = "old" }, { pattern = "both" }"#));
     let node = file.node(&[]).await;
     let mut json = Client::subscribed(&node, "old").await;
     json.subscribe("both").await;
@@ -76,7 +76,7 @@ async fn reloaded_rules_end_forbidden_subscriptions_and_allow_new_ones() {
 
 #[tokio::test]
 async fn an_invalid_configuration_is_refused_with_its_faults_and_the_old_stays_in_use() {
-    let file = File::new(&rules(r#"{ pattern = "old" }"#));
+    let file = ConfigFile::new(&rules(r#"{ pattern = "old" }"#));
     let node = file.node(&[]).await;
     let mut client = Client::subscribed(&node, "old").await;
     for bad in [
@@ -103,7 +103,7 @@ async fn an_invalid_configuration_is_refused_with_its_faults_and_the_old_stays_i
 
 #[tokio::test]
 async fn a_changed_file_is_loaded_without_a_signal_and_the_log_names_keys_that_need_a_restart() {
-    let file = File::new("[limits]\npublications_per_second = 1000\n");
+    let file = ConfigFile::new("[limits]\npublications_per_second = 1000\n");
     let node = file.node(&[]).await;
     file.write("[limits]\npublications_per_second = 1\n[session]\nchannels_max = 7\n");
     node.wait_for_metric("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
@@ -123,7 +123,7 @@ async fn rotating_keys_closes_no_connection_and_ends_the_old_keys_validity() {
         let keys = secrets.iter().map(|it| format!(r#"{{ alg = "HS256", secret = "{it}" }}"#));
         format!("[auth]\nkeys = [{}]\n", keys.collect::<Vec<_>>().join(", "))
     };
-    let file = File::new(&keys(&[SECRET]));
+    let file = ConfigFile::new(&keys(&[SECRET]));
     let node = file.node(&[]).await;
     let claims = || json!({"sub": "u1", "subscribe": ["a"], "publish": ["a"]});
     let (old, new) = (token::token(60.0, claims()), token::signed(NEXT, 60.0, claims()));
@@ -155,7 +155,7 @@ async fn a_changed_key_file_is_loaded_without_a_signal() {
 
 #[tokio::test]
 async fn a_reload_changes_origins_and_the_log_level() {
-    let file = File::new("[server]\norigins = [\"one.example\"]\n");
+    let file = ConfigFile::new("[server]\norigins = [\"one.example\"]\n");
     let node = file.node(&[]).await;
     let status = async |origin: &str| {
         let mut client = RawClient::connect(&node).await;
@@ -174,7 +174,7 @@ async fn a_reload_changes_origins_and_the_log_level() {
 
 #[tokio::test]
 async fn a_reload_that_changes_no_access_keeps_authenticated_sessions() {
-    let file = File::new("[limits]\nconnections_per_user = 5\n");
+    let file = ConfigFile::new("[limits]\nconnections_per_user = 5\n");
     let node = file.node(&[KEYS]).await;
     let token = token::for_user("u1", &["a"]);
     let mut client = Client::open(&node, &format!("/ws/a?token={token}")).await;
@@ -186,7 +186,7 @@ async fn a_reload_that_changes_no_access_keeps_authenticated_sessions() {
 #[tokio::test]
 async fn a_subscription_that_waits_during_a_reload_is_checked_against_the_new_rules() {
     let history = r#"history = { size = 10, age = "1m" }"#;
-    let file = File::new(&rules(&format!(r#"{{ pattern = "a", {history} }}"#)));
+    let file = ConfigFile::new(&rules(&format!(r#"{{ pattern = "a", {history} }}"#)));
     let node = file.node(&[]).await;
     let mut client = Client::json(&node).await;
     let published = json!({"type": "publish", "id": 1, "channel": "a", "data": 1});
@@ -209,7 +209,7 @@ async fn a_truncated_file_without_keys_is_refused_and_access_stays_restricted() 
         "[auth]\nkeys = [{{ alg = \"HS256\", secret = \"{SECRET}\" }}]\n\
          [internal]\napi_key = \"0123456789abcdef\"\n"
     );
-    let file = File::new(&restricted);
+    let file = ConfigFile::new(&restricted);
     let node = file.node(&[]).await;
     for truncated in ["", "\n", "demo = true\n", "[auth]\nkeys = []\n"] {
         file.reload(&node, truncated, "refused").await;
@@ -233,7 +233,7 @@ async fn a_truncated_file_without_keys_is_refused_and_access_stays_restricted() 
 async fn a_refused_configuration_is_loaded_once_its_fault_is_removed() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secret = directory.path().join("secret");
-    let file = File::new("");
+    let file = ConfigFile::new("");
     let node = file.node(&[KEYS]).await;
     let content = format!(
         "[limits]\nconnections_per_user = 1\n[server.tls]\ncert = \"{0}\"\nkey = \"{0}\"\n",
@@ -247,7 +247,7 @@ async fn a_refused_configuration_is_loaded_once_its_fault_is_removed() {
 
 #[tokio::test]
 async fn anonymous_clients_are_closed_with_4001_after_a_reload_configures_keys() {
-    let file = File::new("");
+    let file = ConfigFile::new("");
     let node = file.node(&[]).await;
     let mut json = Client::json(&node).await;
     let mut plain = Client::plain(&node, "a").await;

@@ -34,16 +34,16 @@ async fn disconnect(node: &Node, user: &str) -> u16 {
 }
 
 /// Waits until the node knows this number of revocations.
-async fn knows(node: &Node, count: usize) {
+async fn wait_for_revocations(node: &Node, count: usize) {
     node.wait_for_metric(KNOWN, count as f64).await;
 }
 
 /// Disconnects the user on the first node, and asserts that all nodes learn of it without reading again.
-async fn disconnect_reaches(nodes: &[&Node], user: &str, count: usize) {
+async fn assert_disconnect_reaches(nodes: &[&Node], user: &str, count: usize) {
     let since = Instant::now();
     assert_eq!(disconnect(nodes[0], user).await, 202);
     for node in nodes {
-        knows(node, count).await;
+        wait_for_revocations(node, count).await;
     }
     assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
 }
@@ -55,11 +55,11 @@ async fn a_revocation_reaches_every_node_at_once(broker: Broker) {
     assert_eq!(response.status, 202);
     assert_eq!(response.json(), json!({"user": "a b/é", "disconnected": 0}));
     for node in [a, b] {
-        knows(node, 1).await;
+        wait_for_revocations(node, 1).await;
     }
-    disconnect_reaches(&[b, a], "bo", 2).await;
-    disconnect_reaches(&[a, b], "bo", 2).await;
-    disconnect_reaches(&[a, b], "cy", 3).await;
+    assert_disconnect_reaches(&[b, a], "bo", 2).await;
+    assert_disconnect_reaches(&[a, b], "bo", 2).await;
+    assert_disconnect_reaches(&[a, b], "cy", 3).await;
 }
 
 async fn a_disconnect_without_one_valid_user_is_refused(broker: Broker) {
@@ -86,21 +86,21 @@ async fn a_node_that_starts_later_knows_earlier_revocations() {
         assert_eq!(disconnect(&first, user).await, 202);
     }
     let second = Node::on(&redis, &[]).await;
-    knows(&second, 3).await;
+    wait_for_revocations(&second, 3).await;
     drop(first);
     let third = Node::on(&redis, &[]).await;
-    knows(&third, 3).await;
+    wait_for_revocations(&third, 3).await;
 }
 
 #[tokio::test]
 async fn a_fleet_with_another_prefix_does_not_get_a_revocation() {
     let redis = Redis::start().await;
-    let (here, there) =
+    let (node, other_fleet) =
         (Node::on(&redis, &[]).await, Node::on(&redis, &["broker.prefix=other:"]).await);
-    assert_eq!(disconnect(&here, "ada").await, 202);
-    knows(&here, 1).await;
-    disconnect_reaches(&[&there], "bo", 1).await;
-    assert_eq!(here.metric(KNOWN).await, 1.);
+    assert_eq!(disconnect(&node, "ada").await, 202);
+    wait_for_revocations(&node, 1).await;
+    assert_disconnect_reaches(&[&other_fleet], "bo", 1).await;
+    assert_eq!(node.metric(KNOWN).await, 1.);
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_revocation_while_redis_is_down_holds_on_its_node_and_reaches_others_l
     assert_eq!(b.metric(KNOWN).await, 0.);
     redis.run().await;
     // The node publishes the revocation without a second request.
-    knows(&b, 1).await;
+    wait_for_revocations(&b, 1).await;
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn nodes_write_revocations_again_that_redis_has_lost() {
         let user = format!("user{number}");
         assert_eq!(disconnect(if number % 2 == 0 { &a } else { &b }, &user).await, 202);
     }
-    knows(&a, 600).await;
+    wait_for_revocations(&a, 600).await;
     redis.kill();
     redis.run().await;
     let key = format!("tidegate:{KEY}");
@@ -136,7 +136,7 @@ async fn nodes_write_revocations_again_that_redis_has_lost() {
     })
     .await;
     let late = Node::on(&redis, &[]).await;
-    knows(&late, 600).await;
+    wait_for_revocations(&late, 600).await;
 }
 
 #[tokio::test]
@@ -146,11 +146,11 @@ async fn a_node_whose_subscription_was_muted_learns_of_a_revocation_later() {
     let near = Node::on(&redis, &[]).await;
     let far = Node::start_at(&proxy.url(), &[]).await;
     far.wait_until_ready().await;
-    disconnect_reaches(&[&near, &far], "ada", 1).await;
+    assert_disconnect_reaches(&[&near, &far], "ada", 1).await;
     proxy.mute_subscribers();
     assert_eq!(disconnect(&near, "bo").await, 202);
-    knows(&near, 2).await;
-    knows(&far, 2).await;
+    wait_for_revocations(&near, 2).await;
+    wait_for_revocations(&far, 2).await;
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn a_node_reads_a_hundred_thousand_revocations_in_short_redis_commands() {
         let _: u64 = soon("ZADD", add.query_async(&mut connection)).await.expect("Redis adds");
     }
     let node = Node::on(&redis, &[]).await;
-    knows(&node, MANY).await;
+    wait_for_revocations(&node, MANY).await;
     let stats =
         redis.info("commandstats", "cmdstat_zrange").await.expect("the node has called ZRANGE");
     let field = |name: &str| {
@@ -189,7 +189,7 @@ async fn revocations_reach_all_nodes_after_their_cluster_slot_moved() {
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    disconnect_reaches(&[&nodes[0], &nodes[1]], "user0", 1).await;
+    assert_disconnect_reaches(&[&nodes[0], &nodes[1]], "user0", 1).await;
     let from = cluster.master_of(KEY).await;
     for turn in 1..=3 {
         cluster.migrate(KEY, (from + turn) % MASTERS).await;
@@ -203,11 +203,11 @@ async fn revocations_reach_all_nodes_after_their_cluster_slot_moved() {
         })
         .await;
         let since = Instant::now();
-        knows(&nodes[1], turn + 1).await;
+        wait_for_revocations(&nodes[1], turn + 1).await;
         assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
     }
     let late = Node::start_at(&cluster.url(), &[]).await;
-    knows(&late, 4).await;
+    wait_for_revocations(&late, 4).await;
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_sentinel_failover_loses_no_revocation() {
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    disconnect_reaches(&[&nodes[0], &nodes[1]], "ada", 1).await;
+    assert_disconnect_reaches(&[&nodes[0], &nodes[1]], "ada", 1).await;
     let old = sentinel.master().await;
     sentinel.servers[old].kill();
     nodes[0].wait_until_unready().await;
@@ -226,9 +226,9 @@ async fn a_sentinel_failover_loses_no_revocation() {
     sentinel.wait_for_failover(old).await;
     for node in &nodes {
         node.wait_until_ready().await;
-        knows(node, 2).await;
+        wait_for_revocations(node, 2).await;
     }
-    disconnect_reaches(&[&nodes[1], &nodes[0]], "cy", 3).await;
+    assert_disconnect_reaches(&[&nodes[1], &nodes[0]], "cy", 3).await;
     let late = Node::start_at(&sentinel.url(), &[]).await;
-    knows(&late, 3).await;
+    wait_for_revocations(&late, 3).await;
 }

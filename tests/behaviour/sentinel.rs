@@ -12,7 +12,7 @@ use testkit::{GAP_REASON, eventually};
 const AFTER_FAILOVER_MAX: Duration = Duration::from_secs(6);
 
 /// Waits for the gap, and then until a publication arrives; neither client may be disconnected meanwhile.
-async fn relay_resumes(from: &mut Client, to: &mut Client) {
+async fn wait_until_relayed(from: &mut Client, to: &mut Client) {
     let gap = serde_json::json!({"type": "gap", "channel": "news", "reason": GAP_REASON});
     eventually("a gap", async || (to.event().await == gap).then_some(())).await;
     eventually("a publication to be accepted", async || {
@@ -34,10 +34,10 @@ async fn clients_get_a_gap_and_resume_when_a_replica_replaces_a_dead_master() {
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    let mut here = Client::subscribed(&nodes[0], "news").await;
-    let mut there = Client::subscribed(&nodes[1], "news").await;
-    here.publish("news", "before".into()).await;
-    assert_eq!(there.event().await, publication("news", "before"));
+    let mut client_a = Client::subscribed(&nodes[0], "news").await;
+    let mut client_b = Client::subscribed(&nodes[1], "news").await;
+    client_a.publish("news", "before".into()).await;
+    assert_eq!(client_b.event().await, publication("news", "before"));
 
     let old = sentinel.master().await;
     sentinel.servers[old].kill();
@@ -46,7 +46,7 @@ async fn clients_get_a_gap_and_resume_when_a_replica_replaces_a_dead_master() {
     }
     sentinel.wait_for_failover(old).await;
     let since = Instant::now();
-    relay_resumes(&mut here, &mut there).await;
+    wait_until_relayed(&mut client_a, &mut client_b).await;
     for node in &nodes {
         node.wait_until_ready().await;
     }
@@ -61,13 +61,13 @@ async fn nodes_do_not_use_an_old_master_that_resumes_after_a_failover() {
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    let mut here = Client::subscribed(&nodes[0], "news").await;
-    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let mut client_a = Client::subscribed(&nodes[0], "news").await;
+    let mut client_b = Client::subscribed(&nodes[1], "news").await;
 
     let old = sentinel.master().await;
     sentinel.servers[old].freeze();
     let new = sentinel.wait_for_failover(old).await;
-    relay_resumes(&mut here, &mut there).await;
+    wait_until_relayed(&mut client_a, &mut client_b).await;
     sentinel.servers[old].thaw();
     for node in &nodes {
         node.wait_until_ready().await;
@@ -79,8 +79,8 @@ async fn nodes_do_not_use_an_old_master_that_resumes_after_a_failover() {
     .await;
     let subscribers = async |place: usize| sentinel.servers[place].subscribers("news").await;
     assert_eq!((subscribers(old).await, subscribers(new).await), (0, 2));
-    here.publish("news", "last".into()).await;
-    assert_eq!(there.event().await, publication("news", "last"));
+    client_a.publish("news", "last".into()).await;
+    assert_eq!(client_b.event().await, publication("news", "last"));
 }
 
 /// The sentinel requires a login that differs from that of Redis.

@@ -27,6 +27,6 @@ fn tls_settings(section: &str, identity: &Identity) -> [String; 2] {
 }
 
 /// Connections whose TLS handshake failed.
-async fn refused(node: &Node) -> f64 {
+async fn tls_refusals(node: &Node) -> f64 {
     node.metric(r#"tidegate_rejected_total{reason="tls"}"#).await
 }

@@ -78,25 +78,25 @@ async fn after_the_clock_is_set_forward_a_session_ends_when_its_token_expires_by
     let short = token::token(60.0, claims.clone());
     let long = token::token(3.0 * 3600.0, claims);
     let open = async |path: &str| Client::open(&node, path).await;
-    let mut ends = [
+    let mut short_lived = [
         open(&format!("/ws?token={short}")).await,
         open(&format!("/ws/chat:1?token={short}")).await,
     ];
-    let mut stays = open(&format!("/ws?token={long}")).await;
-    stays.subscribe("chat:1").await;
+    let mut long_lived = open(&format!("/ws?token={long}")).await;
+    long_lived.subscribe("chat:1").await;
     // By this node's clock the short token is valid for an hour and a minute; by the corrected clock it expired a minute
     // ago.
     clock.set_ahead_by(120);
-    for client in &mut ends {
+    for client in &mut short_lived {
         let frame = client.receive_close().await;
         assert_eq!(u16::from(frame.code), 4001);
         assert!(frame.reason.contains("expired"), "{}", frame.reason);
     }
-    assert_eq!(stays.request(json!({"type": "ping", "id": 9})).await["type"], "pong");
+    assert_eq!(long_lived.request(json!({"type": "ping", "id": 9})).await["type"], "pong");
     // A token that was accepted before the clock was set is verified again.
     let mut late = open(&format!("/ws?token={short}")).await;
     assert_eq!(u16::from(late.receive_close().await.code), 4001);
     assert!(node.metric("tidegate_clock_steps_total").await >= 1.0);
     clock.set_ahead_by(4 * HOUR);
-    assert_eq!(u16::from(stays.receive_close().await.code), 4001);
+    assert_eq!(u16::from(long_lived.receive_close().await.code), 4001);
 }

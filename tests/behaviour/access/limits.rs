@@ -9,7 +9,7 @@ use testkit::token;
 use super::node_requiring_tokens;
 
 /// Skips other frames until the close frame, which must carry this code.
-async fn is_closed_with(client: &mut RawClient, code: u16) {
+async fn expect_close_code(client: &mut RawClient, code: u16) {
     loop {
         let frame = client.frame().await;
         if frame.first == 0x88 {
@@ -106,10 +106,10 @@ async fn plain_frames_and_pings_above_the_rate_limits_close_the_connection_with_
     let node = Node::standalone(&settings).await;
     let mut plain = RawClient::open(&node, "/ws/a").await;
     plain.send(frame(0x81, b"x").repeat(50)).await;
-    is_closed_with(&mut plain, 4029).await;
+    expect_close_code(&mut plain, 4029).await;
     let mut pings = RawClient::open(&node, "/ws/a").await;
     pings.send(frame(0x89, b"x").repeat(50)).await;
-    is_closed_with(&mut pings, 4029).await;
+    expect_close_code(&mut pings, 4029).await;
 }
 
 #[tokio::test]
@@ -167,5 +167,5 @@ async fn bad_commands_count_against_the_rate_limit_and_errors_quote_little_of_th
     let mut flood = RawClient::open(&node, "/ws").await;
     flood.message().await;
     flood.send(testkit::raw::text("{}").repeat(80)).await;
-    is_closed_with(&mut flood, 4029).await;
+    expect_close_code(&mut flood, 4029).await;
 }

@@ -8,7 +8,7 @@ use testkit::token::{self, KEYS};
 
 use super::node_requiring_tokens;
 
-async fn is_closed_with(node: &Node, path: &str, code: u16) {
+async fn assert_closed_with(node: &Node, path: &str, code: u16) {
     let mut client = Client::open(node, path).await;
     assert_eq!(u16::from(client.receive_close().await.code), code, "{path}");
 }
@@ -17,11 +17,11 @@ async fn is_closed_with(node: &Node, path: &str, code: u16) {
 async fn a_client_without_access_is_closed_with_4001_or_4003_after_the_upgrade() {
     let node = node_requiring_tokens(&[]).await;
     let u1 = token::for_user("u1", &["chat:1"]);
-    is_closed_with(&node, "/ws/chat:1", 4001).await;
-    is_closed_with(&node, "/ws/chat:1?token=nonsense", 4001).await;
-    is_closed_with(&node, "/ws?token=nonsense", 4001).await;
-    is_closed_with(&node, &format!("/ws/chat:2?token={u1}"), 4003).await;
-    is_closed_with(&node, &format!("/ws/nowhere?token={u1}"), 4003).await;
+    assert_closed_with(&node, "/ws/chat:1", 4001).await;
+    assert_closed_with(&node, "/ws/chat:1?token=nonsense", 4001).await;
+    assert_closed_with(&node, "/ws?token=nonsense", 4001).await;
+    assert_closed_with(&node, &format!("/ws/chat:2?token={u1}"), 4003).await;
+    assert_closed_with(&node, &format!("/ws/nowhere?token={u1}"), 4003).await;
     node.wait_for_metric("tidegate_connections_closed_total{reason=\"unauthorized\"}", 3.0).await;
     node.wait_for_metric("tidegate_connections_closed_total{reason=\"forbidden\"}", 2.0).await;
 }

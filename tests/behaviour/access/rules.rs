@@ -32,8 +32,8 @@ async fn the_first_matching_rule_and_the_token_decide_what_a_client_may_do() {
         ("subscribe", "other", "forbidden"),
         ("publish", "other", "forbidden"),
     ] {
-        let asked = json!({"type": command, "id": 1, "channel": channel, "data": 1});
-        let answer = u1.request(asked).await;
+        let request = json!({"type": command, "id": 1, "channel": channel, "data": 1});
+        let answer = u1.request(request).await;
         let found = if answer["type"] == "error" { &answer["code"] } else { &answer["type"] };
         assert_eq!(found, outcome, "{command} {channel}: {answer}");
     }
@@ -58,8 +58,8 @@ async fn without_authentication_a_channel_that_no_rule_matches_is_forbidden() {
     client.subscribe("news").await;
     client.publish("open", json!(1)).await;
     for (command, channel) in [("publish", "news"), ("publish", "other"), ("subscribe", "other")] {
-        let asked = json!({"type": command, "id": 9, "channel": channel, "data": 1});
-        assert_eq!(client.request(asked).await["code"], "forbidden", "{command} {channel}");
+        let request = json!({"type": command, "id": 9, "channel": channel, "data": 1});
+        assert_eq!(client.request(request).await["code"], "forbidden", "{command} {channel}");
     }
 }
 

@@ -38,15 +38,15 @@ async fn receive(client: &mut Client) -> Value {
     }
 }
 
-/// A slot in migration, and a client on each of two nodes; `there` subscribed before the migration began.
+/// A slot in migration, and a client on each of two nodes; the subscriber subscribed before the migration began.
 struct Migration {
     cluster: Cluster,
     nodes: [Node; 2],
-    here: Client,
-    there: Client,
+    publisher: Client,
+    subscriber: Client,
     from: usize,
     to: usize,
-    /// The number that `there` must receive next.
+    /// The number that the subscriber must receive next.
     next: u64,
 }
 
@@ -63,10 +63,10 @@ impl Migration {
         for node in &nodes {
             node.wait_until_ready().await;
         }
-        let here = Client::json(&nodes[0]).await;
-        let mut there = Client::json(&nodes[1]).await;
-        subscribe(&mut there, CHANNEL).await;
-        let mut migration = Self { cluster, nodes, here, there, from: 0, to, next: 0 };
+        let publisher = Client::json(&nodes[0]).await;
+        let mut subscriber = Client::json(&nodes[1]).await;
+        subscribe(&mut subscriber, CHANNEL).await;
+        let mut migration = Self { cluster, nodes, publisher, subscriber, from: 0, to, next: 0 };
         migration.relay(3).await;
         migration.from = migration.cluster.begin_move(CHANNEL, to).await;
         migration
@@ -75,14 +75,14 @@ impl Migration {
     /// Publishes `count` numbers and asserts that they arrive once and in order.
     async fn relay(&mut self, count: u64) {
         for number in self.next..self.next + count {
-            publish(&mut self.here, CHANNEL, number).await;
+            publish(&mut self.publisher, CHANNEL, number).await;
         }
         self.receive(count).await;
     }
 
     async fn receive(&mut self, count: u64) {
         for _ in 0..count {
-            let event = receive(&mut self.there).await;
+            let event = receive(&mut self.subscriber).await;
             assert_eq!(
                 (&event["type"], &event["data"]),
                 (&json!("publication"), &json!(self.next))
@@ -92,9 +92,9 @@ impl Migration {
     }
 
     /// Asserts that the history holds all publications, and that a client that resumes from the first misses none.
-    async fn history_is_complete(&mut self) {
+    async fn assert_history_is_complete(&mut self) {
         let question = json!({"type": "history", "id": 9, "channel": CHANNEL, "limit": 100});
-        let history = self.here.request(question).await;
+        let history = self.publisher.request(question).await;
         let read = history["publications"].as_array().expect("a list").clone();
         let data: Vec<Value> = read.iter().map(|it| it["data"].clone()).collect();
         assert_eq!(data, (0..self.next).map(Value::from).collect::<Vec<_>>());
@@ -122,7 +122,7 @@ impl Migration {
         self.receive(1).await;
     }
 
-    async fn are_ready(&self) {
+    async fn wait_until_ready(&self) {
         for node in &self.nodes {
             node.wait_until_ready().await;
         }
@@ -132,8 +132,8 @@ impl Migration {
     async fn finish(&mut self) {
         self.cluster.end_move(CHANNEL, self.from, self.to).await;
         self.relay(5).await;
-        self.history_is_complete().await;
-        self.are_ready().await;
+        self.assert_history_is_complete().await;
+        self.wait_until_ready().await;
     }
 }
 
@@ -141,8 +141,8 @@ impl Migration {
 async fn a_history_whose_stream_is_not_migrated_yet_continues_on_the_old_master() {
     let mut migration = Migration::begin().await;
     migration.relay(5).await;
-    migration.history_is_complete().await;
-    migration.are_ready().await;
+    migration.assert_history_is_complete().await;
+    migration.wait_until_ready().await;
     migration.finish().await;
 }
 
@@ -151,10 +151,10 @@ async fn a_history_whose_stream_is_migrated_continues_on_the_new_master() {
     let mut migration = Migration::begin().await;
     assert!(migration.cluster.move_key(CHANNEL, migration.from, migration.to).await);
     migration.relay(5).await;
-    migration.history_is_complete().await;
+    migration.assert_history_is_complete().await;
     migration.publish_as_service().await;
     migration.relay(2).await;
-    migration.are_ready().await;
+    migration.wait_until_ready().await;
     migration.finish().await;
 }
 
@@ -167,9 +167,9 @@ async fn a_history_continues_on_a_new_server_that_gets_its_first_slot() {
     migration.relay(2).await;
     assert!(migration.cluster.move_key(CHANNEL, migration.from, migration.to).await);
     migration.relay(5).await;
-    migration.history_is_complete().await;
+    migration.assert_history_is_complete().await;
     migration.publish_as_service().await;
-    migration.are_ready().await;
+    migration.wait_until_ready().await;
     migration.finish().await;
 }
 
@@ -179,8 +179,8 @@ async fn a_history_is_complete_after_its_slots_migration_is_cancelled() {
     migration.relay(2).await;
     migration.cluster.cancel_move(CHANNEL, migration.from, migration.to).await;
     migration.relay(5).await;
-    migration.history_is_complete().await;
-    migration.are_ready().await;
+    migration.assert_history_is_complete().await;
+    migration.wait_until_ready().await;
 }
 
 #[tokio::test]
@@ -191,13 +191,13 @@ async fn a_history_loses_no_publication_when_its_stream_is_migrated_during_publi
         for number in 0..20 {
             let data = migration.next + number;
             let publish = json!({"type": "publish", "id": 2, "channel": CHANNEL, "data": data});
-            migration.here.send_command(publish).await;
+            migration.publisher.send_command(publish).await;
         }
         if round == 5 {
             assert!(migration.cluster.move_key(CHANNEL, from, to).await);
         }
         for _ in 0..20 {
-            assert_eq!(migration.here.answer(2).await["type"], "published");
+            assert_eq!(migration.publisher.answer(2).await["type"], "published");
         }
         migration.receive(20).await;
     }
@@ -213,7 +213,7 @@ async fn a_channel_first_used_during_its_slots_migration_delivers_publications()
     subscribe(&mut other, WITHOUT_HISTORY).await;
     for number in 0..5 {
         for channel in [OTHER, WITHOUT_HISTORY] {
-            publish(&mut migration.here, channel, number).await;
+            publish(&mut migration.publisher, channel, number).await;
             let event = receive(&mut other).await;
             assert_eq!((&event["channel"], &event["data"]), (&json!(channel), &json!(number)));
         }
@@ -229,13 +229,16 @@ async fn an_idempotency_key_publishes_once_while_its_slot_is_in_migration() {
     // A new key cannot be written on the old master, which holds the history.
     for id in ["one", "two"] {
         let data = migration.next;
-        let first = migration.here.request(with_key(id, data)).await;
+        let first = migration.publisher.request(with_key(id, data)).await;
         assert_eq!(first["type"], "published", "{first}");
         migration.receive(1).await;
-        assert_eq!(migration.here.request(with_key(id, 99)).await["position"], first["position"]);
+        assert_eq!(
+            migration.publisher.request(with_key(id, 99)).await["position"],
+            first["position"]
+        );
     }
     migration.relay(2).await;
-    migration.history_is_complete().await;
+    migration.assert_history_is_complete().await;
     migration.finish().await;
 }
 
@@ -243,18 +246,18 @@ async fn an_idempotency_key_publishes_once_while_its_slot_is_in_migration() {
 async fn an_idempotency_key_from_before_the_migration_still_deduplicates_after_it() {
     let mut migration = Migration::begin().await;
     migration.cluster.end_move(CHANNEL, migration.from, migration.to).await;
-    migration.are_ready().await;
+    migration.wait_until_ready().await;
     let data = migration.next;
     let publish = json!({
         "type": "publish", "id": 5, "channel": CHANNEL, "data": data, "idempotency_key": "before",
     });
-    let first = migration.here.request(publish.clone()).await;
+    let first = migration.publisher.request(publish.clone()).await;
     assert_eq!(first["type"], "published", "{first}");
     migration.receive(1).await;
     let back = migration.from;
     let from = migration.cluster.begin_move(CHANNEL, back).await;
     assert!(migration.cluster.move_key(CHANNEL, from, back).await);
-    assert_eq!(migration.here.request(publish).await["position"], first["position"]);
+    assert_eq!(migration.publisher.request(publish).await["position"], first["position"]);
     migration.relay(2).await;
 }
 
@@ -267,19 +270,19 @@ async fn presence_counts_sessions_that_join_and_leave_during_a_slot_migration() 
         answer["members"][0]["sessions"].as_u64()
     };
     eventually("one session", async || {
-        (sessions(&mut migration.here).await == Some(1)).then_some(())
+        (sessions(&mut migration.publisher).await == Some(1)).then_some(())
     })
     .await;
     // The first session of its node: its presence key does not exist in Redis yet.
     let mut another = Client::json(&migration.nodes[0]).await;
     subscribe(&mut another, CHANNEL).await;
     eventually("two sessions", async || {
-        (sessions(&mut migration.here).await == Some(2)).then_some(())
+        (sessions(&mut migration.publisher).await == Some(2)).then_some(())
     })
     .await;
     another.close().await;
     eventually("one session again", async || {
-        (sessions(&mut migration.here).await == Some(1)).then_some(())
+        (sessions(&mut migration.publisher).await == Some(1)).then_some(())
     })
     .await;
     migration.relay(2).await;
@@ -302,7 +305,7 @@ async fn readiness_and_log_report_a_slot_in_migration_that_the_node_may_not_use(
         "type": "publish", "id": 5, "channel": CHANNEL, "data": data, "idempotency_key": "one",
     });
     eventually("the publication to be refused", async || {
-        let answer = migration.here.request(publish.clone()).await;
+        let answer = migration.publisher.request(publish.clone()).await;
         let why = answer["message"].as_str()?;
         (answer["code"] == "unavailable" && why.contains("half way")).then_some(())
     })

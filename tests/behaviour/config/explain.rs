@@ -20,12 +20,12 @@ async fn a_node_explains_access_as_the_command_does_from_the_same_configuration(
         ("user:u%2?&", Some(&good)),
         ("chat:1", Some(&token)),
     ] {
-        let mut asked = vec!["explain", "--channel", channel];
-        asked.extend(token.iter().flat_map(|token| ["--token", token]));
+        let mut arguments = vec!["explain", "--channel", channel];
+        arguments.extend(token.iter().flat_map(|token| ["--token", token]));
         let of_file = ["--set", KEYS, "--set", RULES];
-        let by_file = run(&[&asked[..], &of_file].concat(), &[]).await;
+        let by_file = run(&[&arguments[..], &of_file].concat(), &[]).await;
         let at_node = ["--node", &url, "--set", KEY];
-        let by_node = run(&[&asked[..], &at_node].concat(), &[]).await;
+        let by_node = run(&[&arguments[..], &at_node].concat(), &[]).await;
         assert_eq!(by_node.status.code(), Some(0), "{}", stderr(&by_node));
         let expected =
             stdout(&by_file).replace("from --set rules", "from the node's configuration");
@@ -38,10 +38,10 @@ async fn a_node_explains_access_as_the_command_does_from_the_same_configuration(
 async fn explain_reports_a_token_that_the_node_has_revoked() {
     let node = Node::standalone(&[KEYS]).await;
     let (url, token) = (format!("http://{}", node.internal), token::for_user("u1", &["a"]));
-    let asked = ["explain", "--channel", "a", "--token", &token, "--node", &url];
-    assert!(stdout(&run(&asked, &[]).await).contains("subscribe  yes"));
+    let arguments = ["explain", "--channel", "a", "--token", &token, "--node", &url];
+    assert!(stdout(&run(&arguments, &[]).await).contains("subscribe  yes"));
     assert_eq!(node.post("/api/disconnect?user=u1", &[], b"").await.status, 202);
-    let text = stdout(&run(&asked, &[]).await);
+    let text = stdout(&run(&arguments, &[]).await);
     assert!(text.contains("the token is revoked") && text.contains("subscribe  no"), "{text}");
 }
 

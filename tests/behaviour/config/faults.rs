@@ -56,8 +56,8 @@ async fn a_public_address_without_authentication_is_a_fault_unless_auth_mode_is_
         let listen = format!("server.listen={listen}");
         assert_eq!(run(&["serve", "--set", &listen], &[]).await.status.code(), Some(2));
     }
-    let asked = [&open[..], &["--set", "auth.mode=none"]].concat();
-    assert_eq!(run(&asked, &[]).await.status.code(), Some(0));
+    let arguments = [&open[..], &["--set", "auth.mode=none"]].concat();
+    assert_eq!(run(&arguments, &[]).await.status.code(), Some(0));
 }
 
 #[tokio::test]

@@ -35,9 +35,9 @@ async fn localhost_and_a_bare_port_are_bound_in_both_ip_families() {
             // A 404 shows that the public listener answers.
             assert_eq!(http::get(address, "/nowhere").await.status, 404, "{listen}: {address}");
         }
-        let asked =
+        let setting =
             format!("internal.listen={}", listen.replace('0', &node.internal.port().to_string()));
-        let ended = run(&["health", "--set", &asked], &[]).await;
+        let ended = run(&["health", "--set", &setting], &[]).await;
         assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
     }
 }

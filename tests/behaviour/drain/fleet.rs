@@ -29,12 +29,12 @@ async fn nodes_count_each_other_until_a_node_drains_or_crashes() {
     let a = Node::on(&redis, &[]).await;
     let mut b = Node::on(&redis, &["drain.delay=0s", "drain.period=100ms"]).await;
     let mut c = Node::on(&redis, &[]).await;
-    let (_here, there) = (Client::plain(&a, "news").await, Client::plain(&b, "news").await);
+    let (_client_a, client_b) = (Client::plain(&a, "news").await, Client::plain(&b, "news").await);
     for node in [&a, &b, &c] {
         node.wait_for_metric(NODES, 3.).await;
         node.wait_for_metric(CONNECTIONS, 2.).await;
     }
-    drop(there);
+    drop(client_b);
     b.signal(Signal::TERM);
     assert_eq!(b.process.exit_code().await, 0);
     a.wait_for_metric(NODES, 2.).await;
@@ -118,7 +118,7 @@ async fn a_node_with_more_connections_than_the_mean_sheds_down_to_it() {
         clients.push(Client::subscribed(&a, "news").await);
     }
     let b = Node::on(&redis, &settings).await;
-    let elsewhere = b.public;
+    let other_node = b.public;
     for mut client in clients {
         tokio::spawn(async move {
             while let Some(event) = client.try_event().await {
@@ -127,7 +127,7 @@ async fn a_node_with_more_connections_than_the_mean_sheds_down_to_it() {
                     let after = event["after_ms"].as_u64().expect("after_ms is a number");
                     assert_eq!(u16::from(client.receive_close().await.code), 1012);
                     sleep(Duration::from_millis(after)).await;
-                    client = Client::open_at(elsewhere, "/ws").await.with_welcome().await;
+                    client = Client::open_at(other_node, "/ws").await.with_welcome().await;
                 }
             }
         });

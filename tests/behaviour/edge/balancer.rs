@@ -60,7 +60,7 @@ impl Balancer {
     }
 }
 
-async fn distinguishes_clients(settings: &[&str], mode: &str, server: &str) {
+async fn assert_clients_distinguished(settings: &[&str], mode: &str, server: &str) {
     let mut all = vec!["limits.connections_per_ip=1"];
     all.extend_from_slice(settings);
     let node = Node::standalone(&all).await;
@@ -73,31 +73,35 @@ async fn distinguishes_clients(settings: &[&str], mode: &str, server: &str) {
     for from in ["127.0.0.4", "127.0.0.5"] {
         assert_eq!(balancer.status_from(from).await, 101, "{from}");
     }
-    let stays = Client::open_at(balancer.address, "/ws/news").await;
+    let open = Client::open_at(balancer.address, "/ws/news").await;
     let refused = eventually("a second connection of a client to be refused", async || {
         let status = balancer.status_from("127.0.0.1").await;
         (status != 101).then_some(status)
     })
     .await;
     assert_eq!(refused, 429);
-    stays.close().await;
+    open.close().await;
 }
 
 #[tokio::test]
 async fn a_node_tells_clients_apart_by_haproxys_proxy_headers_of_version_2() {
     let settings = ["server.proxy_protocol=true", "server.trusted_proxies=127.0.0.0/30"];
-    distinguishes_clients(&settings, "tcp", "server node NODE send-proxy-v2").await;
+    assert_clients_distinguished(&settings, "tcp", "server node NODE send-proxy-v2").await;
 }
 
 #[tokio::test]
 async fn a_node_tells_clients_apart_by_haproxys_proxy_headers_of_version_1() {
-    distinguishes_clients(&["server.proxy_protocol=true"], "tcp", "server node NODE send-proxy")
-        .await;
+    assert_clients_distinguished(
+        &["server.proxy_protocol=true"],
+        "tcp",
+        "server node NODE send-proxy",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_node_tells_clients_apart_by_haproxys_x_forwarded_for() {
     let settings = ["server.trusted_proxies=127.0.0.1"];
     let server = "option forwardfor\n server node NODE source 127.0.0.1";
-    distinguishes_clients(&settings, "http", server).await;
+    assert_clients_distinguished(&settings, "http", server).await;
 }

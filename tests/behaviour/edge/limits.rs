@@ -12,14 +12,14 @@ const OTHER_CLIENT: &str = "127.0.0.4";
 const PROXY: &str = "127.0.0.2";
 
 /// A connection on which the node accepted an upgrade.
-async fn accepted(node: &Node, from: &str, more: &str) -> RawClient {
+async fn connect_accepted(node: &Node, from: &str, more: &str) -> RawClient {
     let mut raw = RawClient::connect_from(node, from).await;
     raw.send(upgrade("/ws/news", more)).await;
     assert_eq!(raw.response().await.status, 101, "from {from}");
     raw
 }
 
-async fn refused_with(node: &Node, from: &str, more: &str, status: u16, code: &str) {
+async fn assert_refused_with(node: &Node, from: &str, more: &str, status: u16, code: &str) {
     let mut raw = RawClient::connect_from(node, from).await;
     let _ = raw.try_send(upgrade("/ws/news", more)).await;
     assert_refused(&raw.response().await, status, code);
@@ -28,10 +28,10 @@ async fn refused_with(node: &Node, from: &str, more: &str, status: u16, code: &s
 #[tokio::test]
 async fn connections_per_ip_limits_each_address_and_frees_the_slot_on_disconnect() {
     let node = Node::standalone(&["limits.connections_per_ip=2"]).await;
-    let first = accepted(&node, CLIENT, "").await;
-    let _second = accepted(&node, CLIENT, "").await;
-    refused_with(&node, CLIENT, "", 429, "limit_reached").await;
-    let _other = accepted(&node, OTHER_CLIENT, "").await;
+    let first = connect_accepted(&node, CLIENT, "").await;
+    let _second = connect_accepted(&node, CLIENT, "").await;
+    assert_refused_with(&node, CLIENT, "", 429, "limit_reached").await;
+    let _other = connect_accepted(&node, OTHER_CLIENT, "").await;
     assert_eq!(node.metric(&rejected("connections_per_ip")).await, 1.);
     drop(first);
     eventually("a free slot", async || (status_from(&node, CLIENT, "").await == 101).then_some(()))
@@ -43,9 +43,9 @@ async fn connections_per_ip_limits_each_client_behind_a_proxy_and_frees_the_slot
     let settings = ["limits.connections_per_ip=1", "server.trusted_proxies=127.0.0.2"];
     let node = Node::standalone(&settings).await;
     let line = |last| format!("X-Forwarded-For: 192.0.2.{last}\r\n");
-    let first = accepted(&node, PROXY, &line(1)).await;
-    let _second = accepted(&node, PROXY, &line(2)).await;
-    refused_with(&node, PROXY, &line(1), 429, "limit_reached").await;
+    let first = connect_accepted(&node, PROXY, &line(1)).await;
+    let _second = connect_accepted(&node, PROXY, &line(2)).await;
+    assert_refused_with(&node, PROXY, &line(1), 429, "limit_reached").await;
     assert_eq!(node.metric(&rejected("connections_per_ip")).await, 1.);
     drop(first);
     eventually("a free slot", async || {
@@ -56,7 +56,7 @@ async fn connections_per_ip_limits_each_client_behind_a_proxy_and_frees_the_slot
     let mut raw = RawClient::connect_from(&node, PROXY).await;
     raw.send(upgrade("/nothing", &line(3))).await;
     assert_eq!(raw.response().await.status, 404);
-    let _third = accepted(&node, PROXY, &line(3)).await;
+    let _third = connect_accepted(&node, PROXY, &line(3)).await;
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn handshakes_per_second_per_ip_limits_each_address() {
     }
     assert!(statuses.len() > 3 && statuses[..3] == [101; 3], "{statuses:?}");
     assert_eq!(node.metric(&rejected("handshake_rate_per_ip")).await, 1.);
-    accepted(&node, OTHER_CLIENT, "").await;
+    connect_accepted(&node, OTHER_CLIENT, "").await;
     eventually("the next second", async || {
         (status_from(&node, CLIENT, "").await == 101).then_some(())
     })
@@ -113,7 +113,7 @@ async fn a_dry_run_counts_connections_and_handshakes_above_the_limits_and_accept
     let mut entered = Vec::new();
     for reason in ["connections_per_ip", "handshake_rate", "handshake_rate_per_ip"] {
         while node.metric(&rejected(reason)).await == 0. {
-            entered.push(accepted(&node, CLIENT, "").await);
+            entered.push(connect_accepted(&node, CLIENT, "").await);
             assert!(entered.len() < 1000, "{reason} is never counted");
         }
     }
@@ -123,15 +123,15 @@ async fn a_dry_run_counts_connections_and_handshakes_above_the_limits_and_accept
 #[tokio::test]
 async fn a_dry_run_does_not_lift_connections_max() {
     let node = Node::standalone(&["limits.connections_max=1", "limits.dry_run=true"]).await;
-    let _first = accepted(&node, CLIENT, "").await;
-    refused_with(&node, OTHER_CLIENT, "", 503, "limit_reached").await;
+    let _first = connect_accepted(&node, CLIENT, "").await;
+    assert_refused_with(&node, OTHER_CLIENT, "", 503, "limit_reached").await;
 }
 
 /// Refused connections that stay open take slots only for a short time: those of sessions and those of refusals.
 #[tokio::test]
 async fn the_node_closes_a_flood_of_refused_connections_that_stay_open() {
     let node = Node::standalone(&["limits.connections_per_ip=1"]).await;
-    let _first = accepted(&node, CLIENT, "").await;
+    let _first = connect_accepted(&node, CLIENT, "").await;
     let mut refused = Vec::new();
     for _ in 0..200 {
         refused.push(RawClient::connect_from(&node, CLIENT).await);
@@ -144,5 +144,5 @@ async fn the_node_closes_a_flood_of_refused_connections_that_stay_open() {
     })
     .await;
     assert_eq!(node.metric(&rejected("connections_per_ip")).await, 200.);
-    refused_with(&node, CLIENT, "", 429, "limit_reached").await;
+    assert_refused_with(&node, CLIENT, "", 429, "limit_reached").await;
 }

@@ -18,8 +18,8 @@ async fn the_demo_page_is_served_on_loopback_and_loads_nothing_from_other_hosts(
     assert_eq!((head.status, head.header("content-type")), (200, page.header("content-type")));
     let text = page.text();
     assert!(text.to_lowercase().starts_with("<!doctype html>"));
-    for elsewhere in ["src=\"http", "href=\"http://", "@import"] {
-        assert!(!text.contains(elsewhere), "the page loads {elsewhere}");
+    for external in ["src=\"http", "href=\"http://", "@import"] {
+        assert!(!text.contains(external), "the page loads {external}");
     }
 }
 
@@ -40,16 +40,16 @@ async fn facts(node: &Node) -> Value {
 async fn the_demo_page_embeds_how_to_publish_on_its_node() {
     let node = Node::standalone(&[]).await;
     let api = format!("http://{}/", node.internal);
-    let due = json!({"command": null, "prefix": "tidegate:", "api": api, "needs_key": false});
-    assert_eq!(facts(&node).await, due);
+    let expected = json!({"command": null, "prefix": "tidegate:", "api": api, "needs_key": false});
+    assert_eq!(facts(&node).await, expected);
     let redis = Redis::start().await;
     let settings = ["broker.prefix=</script>:", "internal.api_key=0123456789abcdef"];
     let node = Node::on(&redis, &settings).await;
     let api = format!("http://{}/", node.internal);
-    let due = json!({
+    let expected = json!({
         "command": "PUBLISH", "prefix": "</script>:", "api": api, "needs_key": true,
     });
-    assert_eq!(facts(&node).await, due);
+    assert_eq!(facts(&node).await, expected);
 }
 
 #[tokio::test]

@@ -143,11 +143,11 @@ async fn history_of_a_channel_without_publications_is_empty_with_a_position(brok
     let mut client = Client::json(a).await;
     let answer = history(&mut client, json!({})).await;
     let position = Position::of(&answer);
-    let due = json!({
+    let expected = json!({
         "type": "history", "id": 6, "channel": "h:1", "publications": [],
         "position": position.to_string(),
     });
-    assert_eq!(answer, due);
+    assert_eq!(answer, expected);
     // A client can continue from this position.
     assert_eq!(publish(&mut Client::json(b).await, "h:1", 1).await, position.plus(1));
     let answer = history(&mut client, json!({"since": position.to_string()})).await;

@@ -110,8 +110,8 @@ async fn a_forced_cluster_failover_delivers_no_publication_twice() {
     let (answered, mut progress) = watch::channel(0);
     let publishing = tokio::spawn(publish_on(Client::json(&nodes[0]).await, answered));
     for turn in 1..=FAILOVERS {
-        let due = progress.borrow().max(turn * BETWEEN) + BETWEEN;
-        progress.wait_for(|it| *it >= due).await.expect("the publisher still runs");
+        let expected = progress.borrow().max(turn * BETWEEN) + BETWEEN;
+        progress.wait_for(|it| *it >= expected).await.expect("the publisher still runs");
         take_over(&cluster).await;
     }
     drop(progress);

@@ -46,25 +46,25 @@ fn keyed(channel: &str, key: &str, data: impl Into<Value>) -> Value {
 async fn an_idempotency_key_is_published_once_whichever_node_receives_it(broker: Broker) {
     let fleet = broker.fleet(&[OPEN_RULES, KEYS]).await;
     let [a, b] = fleet.nodes();
-    let (mut here, mut there) = (client_of(a, "ada").await, client_of(b, "ada").await);
-    let before = subscribe(&mut there, "h:1").await;
-    let first = here.request(keyed("h:1", "k", 1)).await;
-    let due = json!({"type": "published", "id": 2, "position": before.plus(1).to_string()});
-    assert_eq!(first, due);
-    assert_eq!(here.request(keyed("h:1", "k", "again")).await, first);
-    assert_eq!(there.request(keyed("h:1", "k", "elsewhere")).await, first);
+    let (mut client_a, mut client_b) = (client_of(a, "ada").await, client_of(b, "ada").await);
+    let before = subscribe(&mut client_b, "h:1").await;
+    let first = client_a.request(keyed("h:1", "k", 1)).await;
+    let expected = json!({"type": "published", "id": 2, "position": before.plus(1).to_string()});
+    assert_eq!(first, expected);
+    assert_eq!(client_a.request(keyed("h:1", "k", "again")).await, first);
+    assert_eq!(client_b.request(keyed("h:1", "k", "elsewhere")).await, first);
     // Keys are compared byte by byte: each of these is a different key.
     for (number, key) in [(2, "K"), (3, "k "), (4, " k"), (5, "kk")] {
         assert_eq!(
-            Position::of(&here.request(keyed("h:1", key, number)).await),
+            Position::of(&client_a.request(keyed("h:1", key, number)).await),
             before.plus(number)
         );
     }
     // Publications without a key are never deduplicated.
-    assert_eq!(publish(&mut here, "h:1", 6).await, before.plus(6));
-    assert_eq!(publish(&mut here, "h:1", 7).await, before.plus(7));
+    assert_eq!(publish(&mut client_a, "h:1", 6).await, before.plus(6));
+    assert_eq!(publish(&mut client_a, "h:1", 7).await, before.plus(7));
     for number in 1..=7 {
-        assert_eq!(there.event().await, of_ada(number, before.plus(number)));
+        assert_eq!(client_b.event().await, of_ada(number, before.plus(number)));
     }
 }
 

@@ -16,32 +16,33 @@ for_every_broker!(
 async fn positions_grow_by_one_and_are_the_same_for_all_subscribers(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
-    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
-    let before = subscribe(&mut here, "h:1").await;
-    assert_eq!(subscribe(&mut there, "h:1").await, before);
+    let (mut client_a, mut client_b) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut client_a, "h:1").await;
+    assert_eq!(subscribe(&mut client_b, "h:1").await, before);
     for number in 1..=20 {
-        let publisher = if number % 2 == 0 { &mut here } else { &mut there };
+        let publisher = if number % 2 == 0 { &mut client_a } else { &mut client_b };
         let position = publish(publisher, "h:1", number).await;
         assert_eq!(position, before.plus(number));
     }
     for number in 1..=20 {
-        let due = publication("h:1", number, before.plus(number));
-        assert_eq!(here.event().await, due);
-        assert_eq!(there.event().await, due);
+        let expected = publication("h:1", number, before.plus(number));
+        assert_eq!(client_a.event().await, expected);
+        assert_eq!(client_b.event().await, expected);
     }
     let mut late = Client::json(b).await;
     assert_eq!(subscribe(&mut late, "h:1").await, before.plus(20));
-    assert_eq!(publish(&mut here, "h:1", 21).await, before.plus(21));
+    assert_eq!(publish(&mut client_a, "h:1", 21).await, before.plus(21));
     assert_eq!(late.event().await, publication("h:1", 21, before.plus(21)));
 }
 
 async fn each_channel_has_its_own_sequence_of_positions(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
-    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
-    let (one, two) = (publish(&mut here, "h:1", 1).await, publish(&mut here, "h:2", 1).await);
-    assert_eq!(publish(&mut there, "h:1", 2).await, one.plus(1));
-    assert_eq!(publish(&mut there, "h:2", 2).await, two.plus(1));
+    let (mut client_a, mut client_b) = (Client::json(a).await, Client::json(b).await);
+    let (one, two) =
+        (publish(&mut client_a, "h:1", 1).await, publish(&mut client_a, "h:2", 1).await);
+    assert_eq!(publish(&mut client_b, "h:1", 2).await, one.plus(1));
+    assert_eq!(publish(&mut client_b, "h:2", 2).await, two.plus(1));
 }
 
 async fn publications_of_channels_without_history_carry_no_position(broker: Broker) {
@@ -65,8 +66,8 @@ async fn a_publication_through_the_api_returns_its_position(broker: Broker) {
     let response = b.post("/api/publish/h:1", &[], br#"{"n":1}"#).await;
     assert_eq!(response.status, 202);
     assert_eq!(response.json(), json!({"position": before.plus(1).to_string()}));
-    let due = publication("h:1", json!({"n": 1}), before.plus(1));
-    assert_eq!(subscriber.event().await, due);
+    let expected = publication("h:1", json!({"n": 1}), before.plus(1));
+    assert_eq!(subscriber.event().await, expected);
 
     let bytes = [("Content-Type", "application/octet-stream")];
     let response = b.post("/api/publish/h:1", &bytes, b"\xFF").await;

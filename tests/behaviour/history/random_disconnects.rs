@@ -62,7 +62,7 @@ async fn twenty_clients_that_resume_after_long_absences_miss_no_publication(brok
 
 /// The payloads that one client received: those with a position, and those without.
 #[derive(Default)]
-struct Log {
+struct ReceivedLog {
     publications: Vec<(Position, String)>,
     plain: Vec<String>,
     resumes: u64,
@@ -85,7 +85,7 @@ impl Scenario {
 
         let mut clients = JoinSet::new();
         for number in 0..self.clients {
-            let subscriber = Subscriber {
+            let subscriber = ResumingSubscriber {
                 fleet: fleet.clone(),
                 random: StdRng::seed_from_u64(seed.wrapping_add(number as u64)),
                 reached: reached.clone(),
@@ -117,17 +117,17 @@ impl Scenario {
     }
 }
 
-impl Log {
+impl ReceivedLog {
     fn assert_is_history(
         &self,
         before: Position,
         published: &HashMap<Position, String>,
         seed: u64,
     ) {
-        let mut due = before;
+        let mut expected = before;
         for (position, payload) in &self.publications {
-            due = due.plus(1);
-            assert_eq!(*position, due, "seed {seed}");
+            expected = expected.plus(1);
+            assert_eq!(*position, expected, "seed {seed}");
             assert_eq!(payload, &published[position], "seed {seed}");
         }
         assert_eq!(self.publications.len(), published.len());
@@ -176,7 +176,7 @@ async fn publish_past_history(fleet: &Fleet, reached: &watch::Receiver<Position>
     assert!(number > 10, "only {number} publications past the history");
 }
 
-struct Subscriber {
+struct ResumingSubscriber {
     fleet: Arc<Fleet>,
     random: StdRng,
     reached: watch::Receiver<Position>,
@@ -184,10 +184,10 @@ struct Subscriber {
     missed_max: u64,
 }
 
-impl Subscriber {
+impl ResumingSubscriber {
     /// Disconnects and resumes until it has received the last publication.
-    async fn receive_until(mut self, mut at: Position, last: Position) -> Log {
-        let mut log = Log::default();
+    async fn receive_until(mut self, mut at: Position, last: Position) -> ReceivedLog {
+        let mut log = ReceivedLog::default();
         while at < last {
             let node = self.fleet.nodes()[self.random.random_range(0..2)];
             let mut client = Client::json(node).await;
@@ -224,7 +224,7 @@ async fn receive(
     client: &mut Client,
     until: Position,
     mut at: Position,
-    log: &mut Log,
+    log: &mut ReceivedLog,
 ) -> Position {
     while at < until {
         // The node closes slow consumers; the client then resumes.

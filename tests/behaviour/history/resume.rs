@@ -32,8 +32,8 @@ async fn a_resumed_client_receives_the_missed_publications_first_and_then_new_on
         let since = Position { seq: last.seq - missed, ..last };
         assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, true));
         for number in 11 - missed..=10 {
-            let due = publication("h:1", number, first.plus(number - 1));
-            assert_eq!(client.event().await, due, "after {missed} missed publications");
+            let expected = publication("h:1", number, first.plus(number - 1));
+            assert_eq!(client.event().await, expected, "after {missed} missed publications");
         }
         client.send_command(json!({"type": "ping", "id": 9})).await;
         assert_eq!(client.event().await["type"], "pong");
@@ -115,16 +115,16 @@ async fn a_resumed_client_receives_the_same_payloads_as_a_live_one(broker: Broke
         assert_eq!(publisher.request(command).await["type"], "published");
     }
     let mut live_events = Vec::new();
-    for due in &payloads {
+    for expected in &payloads {
         let event = live.event().await;
-        assert_eq!(&payload(&event), due);
+        assert_eq!(&payload(&event), expected);
         live_events.push(event);
     }
     for node in [a, b] {
         let mut resumed = Client::json(node).await;
         resume(&mut resumed, "h:1", before).await;
-        for due in &live_events {
-            assert_eq!(&resumed.event().await, due);
+        for expected in &live_events {
+            assert_eq!(&resumed.event().await, expected);
         }
     }
 }

@@ -42,8 +42,8 @@ async fn a_thousand_clients_that_resume_at_once_miss_nothing_and_share_the_histo
     let clients = with_all_clients(b, async move |mut client| {
         assert_eq!(resume(&mut client, "h:1", before).await, subscribed("h:1", last, true));
         for number in 1..=MISSED {
-            let due = publication("h:1", number, before.plus(number));
-            assert_eq!(client.event().await, due);
+            let expected = publication("h:1", number, before.plus(number));
+            assert_eq!(client.event().await, expected);
         }
         client
     });

@@ -47,16 +47,16 @@ async fn a_closed_slow_consumer_resumes_without_missing_a_publication(broker: Br
         }
         received += 1;
         let event: Value = serde_json::from_slice(&frame.payload).expect("JSON");
-        let due = publication("h:1", json!([received, filler]), before.plus(received));
-        assert_eq!(event, due);
+        let expected = publication("h:1", json!([received, filler]), before.plus(received));
+        assert_eq!(event, expected);
     }
     assert!(received < sent);
     let mut back = Client::json(b).await;
     let answer = resume(&mut back, "h:1", before.plus(received)).await;
     assert_eq!(answer, subscribed("h:1", before.plus(sent), true));
     for number in received + 1..=sent {
-        let due = publication("h:1", json!([number, filler]), before.plus(number));
-        assert_eq!(back.event().await, due);
+        let expected = publication("h:1", json!([number, filler]), before.plus(number));
+        assert_eq!(back.event().await, expected);
     }
 }
 
@@ -74,8 +74,8 @@ async fn a_resumed_client_receives_more_bytes_than_its_outbound_queue_holds(brok
         let answer = resume(&mut client, "h:1", first).await;
         assert_eq!(answer, subscribed("h:1", first.plus(150), true));
         for number in 1..=150 {
-            let due = publication("h:1", json!([number, filler]), first.plus(number));
-            assert_eq!(client.event().await, due);
+            let expected = publication("h:1", json!([number, filler]), first.plus(number));
+            assert_eq!(client.event().await, expected);
         }
     }
 }

@@ -13,7 +13,7 @@ for_every_broker!(
 );
 
 /// Subscribers that stay, so that delivering a publication takes a while.
-const STAYING: usize = 150;
+const OTHERS: usize = 150;
 
 const TOGGLING: usize = 12;
 
@@ -65,9 +65,9 @@ async fn a_client_that_toggles_its_subscription_gets_each_publication_once_and_i
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(b).await;
     let before = subscribe(&mut Client::json(a).await, "h:1").await;
-    let mut staying = Vec::new();
-    for _ in 0..STAYING {
-        staying.push(Client::plain(a, "h:1").await);
+    let mut others = Vec::new();
+    for _ in 0..OTHERS {
+        others.push(Client::plain(a, "h:1").await);
     }
     let mut toggling = Vec::new();
     for _ in 0..TOGGLING {
@@ -77,7 +77,7 @@ async fn a_client_that_toggles_its_subscription_gets_each_publication_once_and_i
     for client in toggling {
         client.await.expect("the client received all publications");
     }
-    for client in &mut staying {
+    for client in &mut others {
         assert_eq!(client.receive_text().await, "1");
     }
 }
@@ -89,9 +89,9 @@ async fn a_repeated_subscribe_answers_the_position_of_the_last_delivered_publica
     let [a, b] = fleet.nodes();
     let mut publisher = Client::json(b).await;
     // The node delivers a publication to these subscribers first.
-    let mut staying = Vec::new();
-    for _ in 0..STAYING {
-        staying.push(Client::plain(a, "h:1").await);
+    let mut others = Vec::new();
+    for _ in 0..OTHERS {
+        others.push(Client::plain(a, "h:1").await);
     }
     let mut client = Client::json(a).await;
     let mut last = subscribe(&mut client, "h:1").await;
@@ -111,5 +111,5 @@ async fn a_repeated_subscribe_answers_the_position_of_the_last_delivered_publica
         }
     }
     publishing.await.expect("the publisher ends without a panic");
-    drop(staying);
+    drop(others);
 }

@@ -70,8 +70,8 @@ async fn a_position_trimmed_by_size_is_not_recovered(broker: Broker) {
         let since = first.plus(count - 51);
         assert_eq!(resume(&mut client, "h:1", since).await, subscribed("h:1", last, true));
         for number in count - 49..=count {
-            let due = publication("h:1", number, first.plus(number - 1));
-            assert_eq!(client.event().await, due);
+            let expected = publication("h:1", number, first.plus(number - 1));
+            assert_eq!(client.event().await, expected);
         }
     }
     let last = assert_not_recovered(a, &mut publisher, first, last).await;
@@ -138,8 +138,8 @@ async fn since_on_a_channel_without_history_is_not_recovered(broker: Broker) {
     let [a, b] = fleet.nodes();
     let mut client = Client::json(a).await;
     let answer = resume(&mut client, "news", Position { epoch: 1, seq: 1 }).await;
-    let due = json!({"type": "subscribed", "id": 1, "channel": "news", "recovered": false});
-    assert_eq!(answer, due);
+    let expected = json!({"type": "subscribed", "id": 1, "channel": "news", "recovered": false});
+    assert_eq!(answer, expected);
     Client::json(b).await.publish("news", json!("new")).await;
     assert_eq!(client.event().await["data"], "new");
 }

@@ -5,7 +5,7 @@ use testkit::client::Client;
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-use super::{becomes_subscribed, relay};
+use super::{assert_relayed, wait_until_subscribed};
 
 const TIMEOUT: &str = "broker.publish_timeout=300ms";
 
@@ -22,12 +22,12 @@ async fn a_node_that_starts_without_redis_becomes_ready_when_redis_starts() {
 
     redis.run().await;
     node.wait_until_ready().await;
-    becomes_subscribed(&node, 1.).await;
+    wait_until_subscribed(&node, 1.).await;
     redis.publish("news", "at last").await;
     assert_eq!(plain.receive_text().await, "at last");
     json.subscribe("news").await;
     let mut other = Client::subscribed(&node, "news").await;
-    relay(&mut other, &mut json, "news", "hello").await;
+    assert_relayed(&mut other, &mut json, "news", "hello").await;
 }
 
 #[tokio::test]

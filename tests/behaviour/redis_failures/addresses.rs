@@ -9,7 +9,7 @@ use testkit::client::Client;
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-use super::relay;
+use super::assert_relayed;
 
 /// More connections than the system's backlog accepts, so that the next one gets no answer.
 const CONNECTIONS: usize = 8;
@@ -58,9 +58,9 @@ async fn a_node_connects_to_the_second_address_of_redis_when_the_first_does_not_
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    let mut here = Client::subscribed(&nodes[0], "news").await;
-    let mut there = Client::subscribed(&nodes[1], "news").await;
-    relay(&mut here, &mut there, "news", "by the second address").await;
+    let mut client_a = Client::subscribed(&nodes[0], "news").await;
+    let mut client_b = Client::subscribed(&nodes[1], "news").await;
+    assert_relayed(&mut client_a, &mut client_b, "news", "by the second address").await;
     drop(hole);
 }
 

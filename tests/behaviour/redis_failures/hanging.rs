@@ -7,7 +7,7 @@ use testkit::client::{Client, publication};
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-use super::relay;
+use super::assert_relayed;
 
 /// Tolerance for a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
@@ -68,8 +68,8 @@ async fn a_node_whose_redis_hangs_is_unready_with_the_reason_until_it_answers() 
 async fn after_redis_hung_subscribers_receive_the_publication_or_a_gap() {
     let redis = Redis::start().await;
     let nodes = [Node::on(&redis, &[TIMEOUT]).await, Node::on(&redis, &[TIMEOUT]).await];
-    let mut here = Client::subscribed(&nodes[0], "news").await;
-    let mut there = Client::subscribed(&nodes[1], "news").await;
+    let mut client_a = Client::subscribed(&nodes[0], "news").await;
+    let mut client_b = Client::subscribed(&nodes[1], "news").await;
     let mut service = redis.connection().await;
     redis.freeze();
     let publishing = tokio::spawn(async move {
@@ -82,12 +82,12 @@ async fn after_redis_hung_subscribers_receive_the_publication_or_a_gap() {
     }
     redis.thaw();
     publishing.await.expect("no panic").expect("Redis accepts the publication after the hang");
-    for client in [&mut here, &mut there] {
+    for client in [&mut client_a, &mut client_b] {
         let event = client.event().await;
         assert!(event["type"] == "gap" || event == publication("news", "while it hung"), "{event}");
     }
     for node in &nodes {
         node.wait_until_ready().await;
     }
-    relay(&mut here, &mut there, "news", "after").await;
+    assert_relayed(&mut client_a, &mut client_b, "news", "after").await;
 }

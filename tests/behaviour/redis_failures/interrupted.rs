@@ -6,7 +6,7 @@ use testkit::node::Node;
 use testkit::raw::{RawClient, upgrade};
 use testkit::redis::Redis;
 
-use super::{expect_gap, relay};
+use super::{assert_relayed, expect_gap};
 
 /// The last number of the stream.
 const LAST: u64 = 2000;
@@ -15,16 +15,16 @@ const LAST: u64 = 2000;
 async fn after_a_killed_subscription_json_clients_get_a_gap_and_then_new_publications() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
-    let mut here = Client::subscribed(&a, "news").await;
-    let mut there = Client::subscribed(&b, "news").await;
-    relay(&mut here, &mut there, "news", "before").await;
-    assert_eq!(here.event().await, publication("news", "before"));
+    let mut client_a = Client::subscribed(&a, "news").await;
+    let mut client_b = Client::subscribed(&b, "news").await;
+    assert_relayed(&mut client_a, &mut client_b, "news", "before").await;
+    assert_eq!(client_a.event().await, publication("news", "before"));
 
     assert!(redis.kill_subscribers().await >= 2);
-    expect_gap(&mut here, "news").await;
-    expect_gap(&mut there, "news").await;
-    relay(&mut here, &mut there, "news", "after").await;
-    assert_eq!(here.event().await, publication("news", "after"));
+    expect_gap(&mut client_a, "news").await;
+    expect_gap(&mut client_b, "news").await;
+    assert_relayed(&mut client_a, &mut client_b, "news", "after").await;
+    assert_eq!(client_a.event().await, publication("news", "after"));
     for node in [&a, &b] {
         node.wait_until_ready().await;
         assert!(node.metric("tidegate_broker_reconnects_total").await >= 1.);
@@ -65,11 +65,11 @@ async fn a_plain_client_with_gap_close_is_closed_with_1013_at_a_gap() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
     let mut closing = Client::plain(&node, "news?gap=close").await;
-    let mut elsewhere = Client::plain(&node, "sport?gap=close&echo=false").await;
+    let mut other_channel = Client::plain(&node, "sport?gap=close&echo=false").await;
     redis.publish("news", "before").await;
     assert_eq!(closing.receive_text().await, "before");
     redis.kill_subscribers().await;
-    for client in [&mut closing, &mut elsewhere] {
+    for client in [&mut closing, &mut other_channel] {
         let close = client.receive_close().await;
         assert_eq!(u16::from(close.code), 1013);
         assert!(close.reason.contains("missing"), "{}", close.reason);

@@ -70,10 +70,10 @@ async fn without_redis_functions_nodes_authenticate_each_other_by_broker_secret(
     let mut without_echo = Client::json(&one).await;
     let subscribe = json!({"type": "subscribe", "id": 1, "channel": "news", "echo": false});
     assert_eq!(without_echo.request(subscribe).await["type"], "subscribed");
-    let mut there = Client::subscribed(&other, "news").await;
+    let mut client_b = Client::subscribed(&other, "news").await;
     without_echo.publish("news", 1.into()).await;
-    assert_eq!(there.event().await, publication("news", 1));
-    there.publish("news", 2.into()).await;
+    assert_eq!(client_b.event().await, publication("news", 1));
+    client_b.publish("news", 2.into()).await;
     assert_eq!(without_echo.event().await, publication("news", 2));
 }
 

@@ -5,7 +5,7 @@ use testkit::client::{Client, publication};
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-use super::{becomes_subscribed, expect_gap, relay};
+use super::{assert_relayed, expect_gap, wait_until_subscribed};
 
 const TIMEOUT: &str = "broker.publish_timeout=300ms";
 
@@ -13,8 +13,8 @@ const TIMEOUT: &str = "broker.publish_timeout=300ms";
 async fn client_connections_survive_a_restart_of_redis_with_a_gap() {
     let mut redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[TIMEOUT]).await, Node::on(&redis, &[TIMEOUT]).await);
-    let mut here = Client::subscribed(&a, "news").await;
-    let mut there = Client::subscribed(&b, "news").await;
+    let mut client_a = Client::subscribed(&a, "news").await;
+    let mut client_b = Client::subscribed(&b, "news").await;
     let mut plain = Client::plain(&b, "news").await;
 
     redis.kill();
@@ -23,14 +23,14 @@ async fn client_connections_survive_a_restart_of_redis_with_a_gap() {
         assert!(node.get("/readyz").await.json()["reasons"][0].is_string());
     }
     let publish = json!({"type": "publish", "id": 3, "channel": "news", "data": 1});
-    assert_eq!(here.request(publish).await["code"], "unavailable");
-    assert_eq!(there.request(json!({"type": "ping", "id": 4})).await["type"], "pong");
+    assert_eq!(client_a.request(publish).await["code"], "unavailable");
+    assert_eq!(client_b.request(json!({"type": "ping", "id": 4})).await["type"], "pong");
 
     redis.run().await;
-    expect_gap(&mut here, "news").await;
-    expect_gap(&mut there, "news").await;
+    expect_gap(&mut client_a, "news").await;
+    expect_gap(&mut client_b, "news").await;
     a.wait_until_ready().await;
-    relay(&mut here, &mut there, "news", "after").await;
+    assert_relayed(&mut client_a, &mut client_b, "news", "after").await;
     assert_eq!(plain.receive_text().await, "\"after\"");
 }
 
@@ -42,7 +42,7 @@ async fn a_client_that_connects_while_redis_is_down_receives_later_publications(
     node.wait_until_unready().await;
     let mut plain = Client::plain(&node, "news").await;
     redis.run().await;
-    becomes_subscribed(&node, 1.).await;
+    wait_until_subscribed(&node, 1.).await;
     redis.publish("news", "after").await;
     assert_eq!(plain.receive_text().await, "after");
 }
@@ -71,11 +71,11 @@ async fn two_thousand_channels_are_subscribed_again_after_a_restart_of_redis() {
             assert_eq!(client.answer(1).await["type"], "subscribed");
         }
     }
-    becomes_subscribed(&node, 2000.).await;
+    wait_until_subscribed(&node, 2000.).await;
     redis.kill();
     node.wait_for_metric("tidegate_subscriptions_confirmed", 0.).await;
     redis.run().await;
-    becomes_subscribed(&node, 2000.).await;
+    wait_until_subscribed(&node, 2000.).await;
     for (half, client) in clients.iter_mut().enumerate() {
         for _ in 0..1000 {
             assert_eq!(client.event().await["type"], "gap");

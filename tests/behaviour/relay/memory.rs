@@ -38,10 +38,10 @@ async fn a_json_session_receives_its_own_publication_through_the_memory_broker()
 #[tokio::test]
 async fn nodes_with_memory_brokers_share_no_publications() {
     let (a, b) = (Node::standalone(&[]).await, Node::standalone(&[]).await);
-    let mut here = Client::plain(&a, "news").await;
-    let mut there = Client::plain(&b, "news").await;
-    here.send("here").await;
-    assert_eq!(here.receive_text().await, "here");
-    there.send("there").await;
-    assert_eq!(there.receive_text().await, "there");
+    let mut client_a = Client::plain(&a, "news").await;
+    let mut client_b = Client::plain(&b, "news").await;
+    client_a.send("here").await;
+    assert_eq!(client_a.receive_text().await, "here");
+    client_b.send("there").await;
+    assert_eq!(client_b.receive_text().await, "there");
 }

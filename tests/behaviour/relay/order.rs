@@ -47,9 +47,9 @@ fn assert_complete(received: &[String], publishers: usize) {
     let mut next: HashMap<&str, usize> = HashMap::new();
     for text in received {
         let (publisher, number) = text.split_once(' ').expect("a name and a number");
-        let due = next.entry(publisher).or_default();
-        assert_eq!(number, due.to_string(), "of publisher {publisher}");
-        *due += 1;
+        let expected = next.entry(publisher).or_default();
+        assert_eq!(number, expected.to_string(), "of publisher {publisher}");
+        *expected += 1;
     }
     assert_eq!(next.len(), publishers);
 }
@@ -98,9 +98,9 @@ async fn an_acknowledged_publication_arrives_before_later_ones_of_other_publishe
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
     let mut subscriber = Client::plain(&a, "room").await;
-    let (mut here, mut there) = (Client::json(&a).await, Client::json(&b).await);
+    let (mut client_a, mut client_b) = (Client::json(&a).await, Client::json(&b).await);
     for turn in 0..50 {
-        let publisher = if turn % 2 == 0 { &mut here } else { &mut there };
+        let publisher = if turn % 2 == 0 { &mut client_a } else { &mut client_b };
         publisher.publish("room", json!(turn)).await;
     }
     for turn in 0..50 {

@@ -8,7 +8,7 @@ use testkit::eventually;
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-async fn subscribers_become(redis: &Redis, channel: &str, count: u64) {
+async fn wait_for_subscribers(redis: &Redis, channel: &str, count: u64) {
     let what = format!("{channel} to have {count} subscribers in Redis");
     eventually(&what, async || (redis.subscribers(channel).await == count).then_some(())).await;
 }
@@ -41,7 +41,7 @@ async fn a_node_unsubscribes_from_redis_about_a_second_after_its_last_subscriber
     let unsubscribed = Instant::now();
     json.request(json!({"type": "unsubscribe", "id": 5, "channel": "news"})).await;
     assert_eq!(redis.subscribers("news").await, 1, "the subscription is kept for a second");
-    subscribers_become(&redis, "news", 0).await;
+    wait_for_subscribers(&redis, "news", 0).await;
     assert!(
         unsubscribed.elapsed() >= Duration::from_millis(900),
         "unsubscribed from Redis after {:?}",
@@ -64,7 +64,7 @@ async fn a_node_subscribes_again_for_a_client_that_connects_later() {
         redis.publish("news", format!("round {round}")).await;
         assert_eq!(client.receive_text().await, format!("round {round}"));
         client.close().await;
-        subscribers_become(&redis, "news", 0).await;
+        wait_for_subscribers(&redis, "news", 0).await;
     }
 }
 
@@ -74,5 +74,5 @@ async fn a_client_that_disconnects_without_a_close_is_removed_with_its_subscript
     let node = Node::on(&redis, &[]).await;
     drop(Client::plain(&node, "news").await);
     node.wait_for_metric("tidegate_connections", 0.).await;
-    subscribers_become(&redis, "news", 0).await;
+    wait_for_subscribers(&redis, "news", 0).await;
 }

@@ -6,7 +6,7 @@ use testkit::eventually;
 use testkit::node::Node;
 use testkit::redis::Redis;
 
-use super::{File, rules};
+use super::{ConfigFile, rules};
 
 /// Switches history and presence on and off under a subscriber.
 async fn switch_on_and_off(redis: Option<&Redis>) {
@@ -14,7 +14,7 @@ async fn switch_on_and_off(redis: Option<&Redis>) {
         rules(r#"{ pattern = "a" }"#),
         rules(r#"{ pattern = "a", history = { size = 10, age = "1m" }, presence = true }"#),
     );
-    let file = File::new(&before);
+    let file = ConfigFile::new(&before);
     let url = redis.map_or("memory:".to_owned(), Redis::url);
     let node = file.node(&[&format!("broker.url={url}")]).await;
     let mut client = Client::subscribed(&node, "a").await;
@@ -101,7 +101,7 @@ async fn switch_off_for_a_while(redis: Option<&Redis>, has_subscriber: bool) {
     let [a, b] = kept(10);
     let on = rules(&format!("{a}, {b}"));
     let off = rules(r#"{ pattern = "a" }, { pattern = "b" }"#);
-    let file = File::new(&on);
+    let file = ConfigFile::new(&on);
     let url = format!("broker.url={}", redis.map_or("memory:".to_owned(), Redis::url));
     let node = file.node(&[&url]).await;
     let mut client = Client::json(&node).await;
@@ -183,7 +183,7 @@ async fn switching_history_off_and_on_delivers_no_publication_twice() {
         rules(r#"{ pattern = "a", history = { size = 10, age = "1m" } }"#),
     );
     let redis = Redis::start().await;
-    let (file, other) = (File::new(&on), File::new(&on));
+    let (file, other) = (ConfigFile::new(&on), ConfigFile::new(&on));
     let url = format!("broker.url={}", redis.url());
     let (node, other_node) = (file.node(&[&url]).await, other.node(&[&url]).await);
     let mut client = Client::json(&node).await;
@@ -228,7 +228,7 @@ async fn rules_that_are_read_again_do_not_displace_newer_ones_in_redis() {
         rules(&format!(r#"{{ pattern = "a", history = {{ size = {size}, age = "1m" }} }}"#))
     };
     let redis = Redis::start().await;
-    let (old, new) = (File::new(&kept(10)), File::new(&kept(10)));
+    let (old, new) = (ConfigFile::new(&kept(10)), ConfigFile::new(&kept(10)));
     let url = format!("broker.url={}", redis.url());
     let (behind, ahead) = (old.node(&[&url]).await, new.node(&[&url]).await);
     let library = async || {

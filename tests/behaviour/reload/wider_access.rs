@@ -4,14 +4,14 @@ use serde_json::json;
 use testkit::client::Client;
 use testkit::eventually;
 
-use super::{File, rules};
+use super::{ConfigFile, rules};
 
 /// The node cannot know whether the change is intended, so it logs every wider permission.
 #[tokio::test]
 async fn a_reload_that_widens_access_is_logged_as_a_warning() {
     let closed = r#"{ pattern = "a", subscribe = "nobody", publish = "nobody" }"#;
     let open = r#"{ pattern = "a", subscribe = "anyone", publish = "nobody" }"#;
-    let file = File::new(&rules(closed));
+    let file = ConfigFile::new(&rules(closed));
     let node = file.node(&[]).await;
     file.reload(&node, &rules(open), "taken_up").await;
     let is_logged = async |what: &str| {
@@ -37,7 +37,7 @@ async fn a_reload_that_widens_access_is_logged_as_a_warning() {
 async fn a_file_truncated_within_its_rules_is_refused_and_access_stays_restricted() {
     let whole = "[session]\nchannels_max = 5\n[[rules]]\npattern = \"a\"\nsubscribe = \"nobody\"\n\
                  publish = \"nobody\"\n";
-    let file = File::new(whole);
+    let file = ConfigFile::new(whole);
     let node = file.node(&[]).await;
     for end in ["publish", "subscribe", "pattern", "[[rules]]"] {
         let cut = &whole[..whole.find(end).expect("the word is in the file")];

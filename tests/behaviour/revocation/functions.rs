@@ -12,14 +12,14 @@ const FUNCTIONS: &str = include_str!("../../../src/broker/redis/functions/revoca
 
 const HOUR_MILLIS: u64 = 3_600_000;
 
-struct Revocations {
+struct RevocationFunctions {
     redis: Redis,
     connection: MultiplexedConnection,
     published: RedisSubscriber,
     key: String,
 }
 
-impl Revocations {
+impl RevocationFunctions {
     async fn new() -> Self {
         let redis = Redis::start().await;
         let library = format!("#!lua name=revocations\n{FUNCTIONS}");
@@ -57,41 +57,41 @@ fn now() -> u64 {
 
 #[tokio::test]
 async fn the_function_keeps_a_users_latest_revocation_and_publishes_only_new_ones() {
-    let (mut revocations, now) = (Revocations::new().await, now());
-    assert_eq!(revocations.revoke(HOUR_MILLIS, 10, &[("ada", now), ("b o", now - 5)]).await, 2);
-    assert_eq!(revocations.revoke(HOUR_MILLIS, 10, &[("ada", now), ("b o", now - 9)]).await, 0);
-    assert_eq!(revocations.revoke(HOUR_MILLIS, 10, &[("b o", now + 1)]).await, 1);
-    revocations.expect_published(&format!("{now} ada")).await;
-    revocations.expect_published(&format!("{} b o", now - 5)).await;
-    revocations.expect_published(&format!("{} b o", now + 1)).await;
+    let (mut functions, now) = (RevocationFunctions::new().await, now());
+    assert_eq!(functions.revoke(HOUR_MILLIS, 10, &[("ada", now), ("b o", now - 5)]).await, 2);
+    assert_eq!(functions.revoke(HOUR_MILLIS, 10, &[("ada", now), ("b o", now - 9)]).await, 0);
+    assert_eq!(functions.revoke(HOUR_MILLIS, 10, &[("b o", now + 1)]).await, 1);
+    functions.expect_published(&format!("{now} ada")).await;
+    functions.expect_published(&format!("{} b o", now - 5)).await;
+    functions.expect_published(&format!("{} b o", now + 1)).await;
     let expected = [("ada".to_owned(), now), ("b o".to_owned(), now + 1)];
-    assert_eq!(revocations.kept().await, expected);
+    assert_eq!(functions.kept().await, expected);
 }
 
 #[tokio::test]
 async fn the_function_removes_expired_revocations_and_the_key_expires() {
-    let (mut revocations, now) = (Revocations::new().await, now());
+    let (mut functions, now) = (RevocationFunctions::new().await, now());
     let long = 3 * HOUR_MILLIS;
-    revocations.revoke(long, 10, &[("old", now - 2 * HOUR_MILLIS), ("young", now)]).await;
-    assert_eq!(revocations.kept().await.len(), 2);
-    revocations.revoke(HOUR_MILLIS, 10, &[("ada", now)]).await;
-    let users: Vec<_> = revocations.kept().await.into_iter().map(|(user, _)| user).collect();
+    functions.revoke(long, 10, &[("old", now - 2 * HOUR_MILLIS), ("young", now)]).await;
+    assert_eq!(functions.kept().await.len(), 2);
+    functions.revoke(HOUR_MILLIS, 10, &[("ada", now)]).await;
+    let users: Vec<_> = functions.kept().await.into_iter().map(|(user, _)| user).collect();
     assert_eq!(users, ["ada", "young"]);
-    let left: u64 = revocations.redis.query(&["PTTL", &revocations.key]).await;
+    let left: u64 = functions.redis.query(&["PTTL", &functions.key]).await;
     assert!((HOUR_MILLIS / 2..=HOUR_MILLIS).contains(&left), "{left}");
 }
 
 #[tokio::test]
 async fn the_function_removes_the_oldest_revocations_a_bounded_number_at_a_time() {
-    let (mut revocations, now) = (Revocations::new().await, now());
+    let (mut functions, now) = (RevocationFunctions::new().await, now());
     let names: Vec<_> = (0..1500).map(|number| format!("user{number}")).collect();
     let users: Vec<_> = names.iter().zip(now - 1500..).map(|(it, at)| (it.as_str(), at)).collect();
-    revocations.revoke(HOUR_MILLIS, 2000, &users).await;
-    assert_eq!(revocations.kept().await.len(), 1500);
-    revocations.revoke(HOUR_MILLIS, 100, &[("last", now)]).await;
-    assert_eq!(revocations.kept().await.len(), 501);
-    revocations.revoke(HOUR_MILLIS, 100, &[("very last", now + 1)]).await;
-    let kept = revocations.kept().await;
+    functions.revoke(HOUR_MILLIS, 2000, &users).await;
+    assert_eq!(functions.kept().await.len(), 1500);
+    functions.revoke(HOUR_MILLIS, 100, &[("last", now)]).await;
+    assert_eq!(functions.kept().await.len(), 501);
+    functions.revoke(HOUR_MILLIS, 100, &[("very last", now + 1)]).await;
+    let kept = functions.kept().await;
     assert_eq!(kept.len(), 100);
     assert_eq!(kept[98..], [("last".to_owned(), now), ("very last".to_owned(), now + 1)]);
 }

@@ -38,12 +38,12 @@ async fn connect(node: &Node, token: &str) -> Client {
     Client::open(node, &format!("/ws?token={token}")).await
 }
 
-async fn is_accepted(client: &mut Client) {
+async fn assert_accepted(client: &mut Client) {
     assert_eq!(client.event().await["type"], "welcome");
     assert_eq!(client.request(json!({"type": "ping", "id": 8})).await["type"], "pong");
 }
 
-async fn is_revoked(client: &mut Client) {
+async fn assert_revoked(client: &mut Client) {
     let frame = client.receive_close().await;
     assert_eq!(
         (u16::from(frame.code), frame.reason.contains("revoked")),
@@ -86,13 +86,13 @@ async fn a_disconnect_closes_all_sessions_of_the_user_and_no_others(broker: Brok
     let mut adas = [connect(a, &ada).await, connect(b, &ada).await, connect(b, &undated).await];
     let mut bos = [connect(a, &bo).await, connect(b, &bo).await];
     for client in adas.iter_mut().chain(&mut bos) {
-        is_accepted(client).await;
+        assert_accepted(client).await;
     }
     let since = Instant::now();
     let local = if a.internal == b.internal { 3 } else { 1 };
     assert_eq!(disconnect(a, "ada").await, json!({"user": "ada", "disconnected": local}));
     for client in &mut adas {
-        is_revoked(client).await;
+        assert_revoked(client).await;
     }
     assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
     for client in &mut bos {
@@ -107,11 +107,11 @@ async fn after_a_disconnect_older_tokens_are_refused_and_newer_ones_accepted(bro
     b.wait_for_metric(super::KNOWN, 1.).await;
     for node in [a, b] {
         for old in [Some(seconds_ago(9)), None] {
-            is_revoked(&mut connect(node, &token("ada", old)).await).await;
+            assert_revoked(&mut connect(node, &token("ada", old)).await).await;
         }
         // Issued later: `iat` may be slightly ahead, because clocks differ.
-        is_accepted(&mut connect(node, &token("ada", Some(seconds_ago(0) + 2))).await).await;
-        is_accepted(&mut connect(node, &token("bo", None)).await).await;
+        assert_accepted(&mut connect(node, &token("ada", Some(seconds_ago(0) + 2))).await).await;
+        assert_accepted(&mut connect(node, &token("bo", None)).await).await;
     }
 }
 
@@ -127,8 +127,8 @@ async fn a_disconnect_closes_every_session_and_refuses_old_tokens_in_auth_comman
     assert_eq!(renewed.request(new.clone()).await["type"], "authenticated");
     // A session that exists is older than the disconnect, even if its token's `iat` is later.
     assert_eq!(disconnect(&node, "ada").await["disconnected"], 2);
-    is_revoked(&mut old_token).await;
-    is_revoked(&mut renewed).await;
+    assert_revoked(&mut old_token).await;
+    assert_revoked(&mut renewed).await;
     // An old token is refused and leaves the session as it is.
     let mut again = Client::json(&node).await;
     assert_eq!(again.request(new).await["type"], "authenticated");
@@ -145,5 +145,5 @@ async fn a_node_that_starts_later_refuses_old_tokens_after_it_has_read_the_revoc
     drop(first);
     let late = Node::on(&redis, &AUTH).await;
     late.wait_for_metric(super::KNOWN, 1.).await;
-    is_revoked(&mut connect(&late, &token("ada", Some(seconds_ago(9)))).await).await;
+    assert_revoked(&mut connect(&late, &token("ada", Some(seconds_ago(9)))).await).await;
 }

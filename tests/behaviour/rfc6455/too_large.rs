@@ -55,9 +55,9 @@ async fn a_client_that_sends_a_whole_too_large_message_receives_the_close_frame(
 #[tokio::test]
 async fn a_too_large_message_does_not_affect_other_connections() {
     let node = Node::standalone(&[]).await;
-    let mut bystander = Client::plain(&node, "news").await;
+    let mut other = Client::plain(&node, "news").await;
     let mut raw = RawClient::open(&node, "/ws/sport").await;
-    let ((), ()) = join!(raw.send(head(FIN | TEXT, 1 << 20)), bystander.send("hello"));
+    let ((), ()) = join!(raw.send(head(FIN | TEXT, 1 << 20)), other.send("hello"));
     raw.expect_close(1009).await;
-    assert_eq!(bystander.receive_text().await, "hello");
+    assert_eq!(other.receive_text().await, "hello");
 }

@@ -52,7 +52,7 @@ fn violations() -> Vec<(String, Vec<u8>)> {
 #[tokio::test]
 async fn each_protocol_violation_is_closed_with_1002_and_affects_no_other_connection() {
     let node = Node::standalone(&[]).await;
-    let mut bystander = Client::plain(&node, "news").await;
+    let mut other = Client::plain(&node, "news").await;
     let violations = violations();
     for (what, bytes) in &violations {
         let mut raw = RawClient::open(&node, "/ws/sport?echo=false").await;
@@ -60,8 +60,8 @@ async fn each_protocol_violation_is_closed_with_1002_and_affects_no_other_connec
         let code = raw.frame().await.close_code();
         assert_eq!(code, 1002, "{what}");
         raw.expect_end().await;
-        bystander.send(what.as_str()).await;
-        assert_eq!(bystander.receive_text().await, *what);
+        other.send(what.as_str()).await;
+        assert_eq!(other.receive_text().await, *what);
     }
     let closed = r#"tidegate_connections_closed_total{reason="protocol"}"#;
     node.wait_for_metric(closed, violations.len() as f64).await;
@@ -71,14 +71,14 @@ async fn each_protocol_violation_is_closed_with_1002_and_affects_no_other_connec
 #[tokio::test]
 async fn frames_before_a_violation_are_published_and_frames_after_it_are_not() {
     let node = Node::standalone(&[]).await;
-    let mut bystander = Client::plain(&node, "news").await;
+    let mut other = Client::plain(&node, "news").await;
     let mut raw = RawClient::open(&node, "/ws/news?echo=false").await;
     let unmasked = vec![FIN | TEXT, 1, b'x'];
     raw.send([text("before"), unmasked, text("after")].concat()).await;
     assert_eq!(raw.frame().await.close_code(), 1002);
-    assert_eq!(bystander.receive_text().await, "before");
-    bystander.send("next").await;
-    assert_eq!(bystander.receive_text().await, "next");
+    assert_eq!(other.receive_text().await, "before");
+    other.send("next").await;
+    assert_eq!(other.receive_text().await, "next");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use testkit::eventually;
 use testkit::node::Node;
 use testkit::tls_client::{TlsClient, peer_certificate};
 
-use super::{refused, tls_settings};
+use super::{tls_refusals, tls_settings};
 
 const REPLACED: &str = r#"tidegate_tls_reloads_total{outcome="replaced"}"#;
 const REFUSED: &str = r#"tidegate_tls_reloads_total{outcome="refused"}"#;
@@ -65,8 +65,8 @@ async fn a_replaced_certificate_is_used_for_new_handshakes_and_keeps_connections
     let trusting = TlsClient::new(&authority);
     let first = certificate(&volume.identity());
     assert_eq!(peer_certificate(&trusting.connect(node.public).await), first);
-    let mut here = trusting.plain(&node, "news").await;
-    let mut there = trusting.plain(&node, "news").await;
+    let mut client_a = trusting.plain(&node, "news").await;
+    let mut client_b = trusting.plain(&node, "news").await;
 
     authority.issue_into(&volume.directory("..2"), "node", &["localhost"]);
     volume.switch_to("..2");
@@ -75,8 +75,8 @@ async fn a_replaced_certificate_is_used_for_new_handshakes_and_keeps_connections
     let mut turns = 0;
     eventually("the new certificate to be used", async || {
         turns += 1;
-        here.send(format!("{turns}")).await;
-        for client in [&mut here, &mut there] {
+        client_a.send(format!("{turns}")).await;
+        for client in [&mut client_a, &mut client_b] {
             assert_eq!(client.receive_text().await, format!("{turns}"));
         }
         (peer_certificate(&trusting.connect(node.public).await) == second).then_some(())
@@ -104,9 +104,9 @@ async fn a_replaced_certificate_is_used_for_new_handshakes_and_keeps_connections
     .await;
     assert_eq!(node.metric(REFUSED).await, 1.);
     node.wait_for_metric(REFUSED_NOW, 0.).await;
-    here.send("after all that").await;
-    assert_eq!(there.receive_text().await, "after all that");
-    assert_eq!(refused(&node).await, 0.);
+    client_a.send("after all that").await;
+    assert_eq!(client_b.receive_text().await, "after all that");
+    assert_eq!(tls_refusals(&node).await, 0.);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use testkit::authority::Authority;
 use testkit::eventually;
 use testkit::tls_client::TlsClient;
 
-use super::{node, refused};
+use super::{node, tls_refusals};
 
 #[tokio::test]
 async fn only_clients_with_a_certificate_of_client_ca_are_accepted() {
@@ -32,5 +32,5 @@ async fn only_clients_with_a_certificate_of_client_ca_are_accepted() {
         }
     }
     let what = "all refusals to be counted";
-    eventually(what, async || (refused(&node).await == refusals).then_some(())).await;
+    eventually(what, async || (tls_refusals(&node).await == refusals).then_some(())).await;
 }

@@ -10,7 +10,7 @@ use testkit::tls_client::TlsClient;
 use testkit::{eventually, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{node, refused};
+use super::{node, tls_refusals};
 
 #[tokio::test]
 async fn a_node_accepts_tls_1_2_and_tls_1_3() {
@@ -27,7 +27,7 @@ async fn a_node_accepts_tls_1_2_and_tls_1_3() {
         assert_eq!(client.receive_text().await, "héllo");
         client.close().await;
     }
-    assert_eq!(refused(&node).await, 0.);
+    assert_eq!(tls_refusals(&node).await, 0.);
 }
 
 #[tokio::test]
@@ -41,8 +41,10 @@ async fn alpn_selects_http_1_1_and_refuses_clients_that_offer_only_others() {
     assert_eq!(stream.get_ref().1.alpn_protocol(), None);
     let refusal = trusting.with_alpn(&["h2"]).try_connect(node.public).await.unwrap_err();
     assert!(refusal.to_string().contains("NoApplicationProtocol"), "{refusal}");
-    eventually("the refusal to be counted", async || (refused(&node).await == 1.).then_some(()))
-        .await;
+    eventually("the refusal to be counted", async || {
+        (tls_refusals(&node).await == 1.).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -53,8 +55,10 @@ async fn plain_http_on_a_tls_listener_is_cut_off_and_counted() {
     raw.send(upgrade("/ws/news", "")).await;
     let answer = raw.read_to_end().await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-    eventually("the refusal to be counted", async || (refused(&node).await == 1.).then_some(()))
-        .await;
+    eventually("the refusal to be counted", async || {
+        (tls_refusals(&node).await == 1.).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -69,7 +73,7 @@ async fn a_tls_handshake_that_exceeds_its_timeout_is_cut_off_and_counted() {
     halfway.read_to_end().await;
     // The node counts a handshake after it has closed the socket.
     eventually("both handshakes to be counted", async || {
-        (refused(&node).await == 2.).then_some(())
+        (tls_refusals(&node).await == 2.).then_some(())
     })
     .await;
 
@@ -79,7 +83,7 @@ async fn a_tls_handshake_that_exceeds_its_timeout_is_cut_off_and_counted() {
     // The connection may end with or without a TLS close_notify.
     let _ = soon("the end of the stream", stream.read_to_end(&mut nothing)).await;
     assert!(nothing.is_empty());
-    assert_eq!(refused(&node).await, 2.);
+    assert_eq!(tls_refusals(&node).await, 2.);
     let rejected = r#"tidegate_rejected_total{reason="handshake"}"#;
     eventually("the refusal to be counted", async || {
         (node.metric(rejected).await == 1.).then_some(())
@@ -101,7 +105,7 @@ async fn connections_above_a_limit_get_an_http_error_over_tls() {
         }
         client.send("still here").await;
         assert_eq!(client.receive_text().await, "still here");
-        assert_eq!(refused(&node).await, 0.);
+        assert_eq!(tls_refusals(&node).await, 0.);
     }
 }
 

@@ -9,13 +9,13 @@ use testkit::tls_client::TlsClient;
 
 use super::tls_settings;
 
-struct Fixture {
+struct InternalTls {
     authority: Authority,
     node: Node,
     settings: Vec<String>,
 }
 
-impl Fixture {
+impl InternalTls {
     async fn new(more: &[&str]) -> Self {
         let authority = Authority::create();
         let identity = authority.issue("internal");
@@ -46,7 +46,7 @@ fn path(path: &Path) -> String {
 
 #[tokio::test]
 async fn health_over_tls_accepts_every_certificate_of_the_internal_listener() {
-    let fixture = Fixture::new(&[]).await;
+    let fixture = InternalTls::new(&[]).await;
     let trusting = TlsClient::new(&fixture.authority);
     let answer = trusting.get(fixture.node.internal, "/healthz").await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -67,7 +67,7 @@ async fn health_over_tls_accepts_every_certificate_of_the_internal_listener() {
 
 #[tokio::test]
 async fn health_sends_the_nodes_own_certificate_where_a_client_certificate_is_required() {
-    let fixture = Fixture::new(&["internal.tls.client_ca={ca}"]).await;
+    let fixture = InternalTls::new(&["internal.tls.client_ca={ca}"]).await;
     let without_certificate = TlsClient::new(&fixture.authority);
     assert!(without_certificate.get(fixture.node.internal, "/healthz").await.is_err());
     let known = without_certificate.with_certificate(fixture.authority.issue("prometheus"));
@@ -79,7 +79,7 @@ async fn health_sends_the_nodes_own_certificate_where_a_client_certificate_is_re
 
 #[tokio::test]
 async fn health_ignores_faults_of_the_public_listeners_tls_settings() {
-    let fixture = Fixture::new(&[]).await;
+    let fixture = InternalTls::new(&[]).await;
     let broken = ["server.tls.cert=/nowhere.pem", "server.tls.key=/nowhere.key"];
     let broken = broken.map(str::to_owned);
     let ended = fixture.health(&[&fixture.settings[..], &broken].concat()).await;

@@ -19,13 +19,13 @@ async fn large_messages_are_relayed_over_tls_in_both_directions() {
     let settings = ["session.message_bytes_max=4MiB", "session.queue_bytes_max=16MiB"];
     let node = node(&authority, &settings).await;
     let trusting = TlsClient::new(&authority);
-    let mut here = trusting.plain(&node, "news").await;
-    let mut there = trusting.plain(&node, "news").await;
+    let mut client_a = trusting.plain(&node, "news").await;
+    let mut client_b = trusting.plain(&node, "news").await;
     let payload: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
     for _ in 0..3 {
-        here.send(payload.clone()).await;
-        assert_eq!(here.receive().await, Message::binary(payload.clone()));
-        assert_eq!(there.receive().await, Message::binary(payload.clone()));
+        client_a.send(payload.clone()).await;
+        assert_eq!(client_a.receive().await, Message::binary(payload.clone()));
+        assert_eq!(client_b.receive().await, Message::binary(payload.clone()));
     }
 }
 

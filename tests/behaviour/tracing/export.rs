@@ -45,7 +45,7 @@ async fn a_node_without_its_collector_serves_and_exits_in_time_and_logs_it_once(
         publish(&mut client, &traceparent("01")).await;
         node.wait_for_metric("tidegate_trace_spans_total{outcome=\"failed\"}", failed).await;
     }
-    exits_in_time(&mut node, client).await;
+    assert_exits_in_time(&mut node, client).await;
     let lines = node.process.stderr();
     let reports = lines.iter().filter(|line| line.contains("the collector takes no traces"));
     assert_eq!(reports.count(), 1);
@@ -64,7 +64,7 @@ async fn a_collector_that_hangs_does_not_delay_publications_or_the_nodes_exit() 
     for number in 0..100 {
         client.publish("news", json!(number)).await;
     }
-    exits_in_time(&mut node, client).await;
+    assert_exits_in_time(&mut node, client).await;
     let lines = node.process.stderr();
     assert!(lines.iter().any(|line| line.contains("the last spans")), "{lines:#?}");
 }
@@ -75,7 +75,7 @@ async fn node_exporting_to(address: SocketAddr) -> Node {
     Node::standalone(&[&settings[0], &settings[1], AT_ONCE[0], AT_ONCE[1]]).await
 }
 
-async fn exits_in_time(node: &mut Node, mut client: Client) {
+async fn assert_exits_in_time(node: &mut Node, mut client: Client) {
     let signalled = Instant::now();
     node.signal(Signal::TERM);
     assert_eq!(u16::from(client.receive_close().await.code), 1012);
@@ -92,7 +92,7 @@ async fn the_log_of_a_node_that_exports_traces_holds_no_lines_of_the_exporter() 
     let mut client = Client::subscribed(&node, "news").await;
     client.publish("news", json!(0)).await;
     let [_] = collector.wait_for_spans("relay").await;
-    exits_in_time(&mut node, client).await;
+    assert_exits_in_time(&mut node, client).await;
     let lines = node.process.stderr();
     assert!(lines.iter().any(|line| line.contains("connection closed")), "{lines:#?}");
     for line in &lines {

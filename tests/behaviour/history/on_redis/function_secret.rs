@@ -19,8 +19,8 @@ async fn secret(redis: &Redis) -> Option<String> {
 async fn a_redis_that_lost_its_functions_gets_the_same_secret_again() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
-    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
-    let before = subscribe(&mut there, "h:1").await;
+    let (mut client_a, mut client_b) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut client_b, "h:1").await;
     let first = secret(fleet.server()).await;
     assert!(first.is_some());
     fleet.server().query::<String>(&["FUNCTION", "FLUSH"]).await;
@@ -30,16 +30,16 @@ async fn a_redis_that_lost_its_functions_gets_the_same_secret_again() {
     })
     .await;
     assert_eq!(again, first);
-    assert_eq!(publish(&mut here, "h:1", 1).await, before.plus(1));
-    assert_eq!(there.event().await, publication("h:1", 1, before.plus(1)));
+    assert_eq!(publish(&mut client_a, "h:1", 1).await, before.plus(1));
+    assert_eq!(client_b.event().await, publication("h:1", 1, before.plus(1)));
 }
 
 #[tokio::test]
 async fn nodes_adopt_a_changed_secret_without_a_new_connection() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
-    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
-    let before = subscribe(&mut there, "h:1").await;
+    let (mut client_a, mut client_b) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut client_b, "h:1").await;
     // An operator restores the functions of another server.
     let library = "#!lua name=tidegate_secret\nredis.register_function{function_name='tidegate_secret',\
                    callback=function() return '0123456789abcdefghijkl' end,flags={'no-writes'}}";
@@ -60,8 +60,8 @@ async fn nodes_adopt_a_changed_secret_without_a_new_connection() {
         })
         .await;
     }
-    assert_eq!(publish(&mut here, "h:1", 1).await, before.plus(1));
-    assert_eq!(there.event().await, publication("h:1", 1, before.plus(1)));
+    assert_eq!(publish(&mut client_a, "h:1", 1).await, before.plus(1));
+    assert_eq!(client_b.event().await, publication("h:1", 1, before.plus(1)));
     let mut last = Client::json(&late).await;
     assert_eq!(subscribe(&mut last, "h:1").await, before.plus(1));
 }

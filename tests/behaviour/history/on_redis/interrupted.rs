@@ -77,16 +77,19 @@ async fn after_a_killed_subscription_channels_with_history_are_complete_and_othe
 
 /// Asserts that all publications arrive in order; returns the number of gaps of the other channel.
 async fn receive_all(mut client: Client, before: Position) -> u64 {
-    let (mut due, mut gaps) = (1, 0);
-    while due <= LAST || gaps == 0 {
+    let (mut expected, mut gaps) = (1, 0);
+    while expected <= LAST || gaps == 0 {
         let event = client.event().await;
         if event["type"] == "gap" {
             assert_eq!(event["channel"], "news", "{event}");
             gaps += 1;
             continue;
         }
-        assert_eq!((&event["data"], Position::of(&event)), (&json!(due), before.plus(due)));
-        due += 1;
+        assert_eq!(
+            (&event["data"], Position::of(&event)),
+            (&json!(expected), before.plus(expected))
+        );
+        expected += 1;
     }
     gaps
 }

@@ -14,13 +14,13 @@ const RULES: &str = r#"rules=[
 
 /// The reason why a Redis server refuses writes.
 #[derive(Clone, Copy)]
-enum Refusal {
+enum WriteRefusal {
     Memory,
     Replicas,
     Disk,
 }
 
-impl Refusal {
+impl WriteRefusal {
     async fn begin(self, redis: &Redis) {
         match self {
             Self::Memory => set(redis, "maxmemory", "1").await,
@@ -65,23 +65,23 @@ async fn ask(client: &mut Client, what: &str, channel: &str, since: Option<Posit
     client.request(json!({"type": what, "id": 6, "channel": channel, "since": since})).await
 }
 
-async fn assert_reads_work(refusal: Refusal) {
+async fn assert_reads_work(refusal: WriteRefusal) {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[RULES]).await;
-    let mut there = Client::json(&node).await;
-    let before = subscribe(&mut there, "h:1").await;
-    let last = publish_all(&mut there, "h:1", 1..=3).await;
-    there.subscribe("p:1").await;
+    let mut existing = Client::json(&node).await;
+    let before = subscribe(&mut existing, "h:1").await;
+    let last = publish_all(&mut existing, "h:1", 1..=3).await;
+    existing.subscribe("p:1").await;
     let members = json!([{"user": null, "sessions": 1}]);
     eventually("presence to be kept", async || {
-        let answer = there.request(json!({"type": "presence", "id": 5, "channel": "p:1"})).await;
+        let answer = existing.request(json!({"type": "presence", "id": 5, "channel": "p:1"})).await;
         (answer["members"] == members).then_some(())
     })
     .await;
     refusal.begin(&redis).await;
 
     let refused = json!({"type": "publish", "id": 2, "channel": "h:1", "data": 4});
-    assert_eq!(there.request(refused).await["code"], "unavailable");
+    assert_eq!(existing.request(refused).await["code"], "unavailable");
     // A node from before the refusals, and one that has started since.
     let restarted = Node::on(&redis, &[RULES]).await;
     restarted.wait_until_ready().await;
@@ -90,8 +90,8 @@ async fn assert_reads_work(refusal: Refusal) {
         let answer = resume(&mut client, "h:1", before).await;
         assert_eq!(answer, subscribed("h:1", last, true));
         for number in 1..=3 {
-            let due = publication("h:1", number, before.plus(number));
-            assert_eq!(client.event().await, due);
+            let expected = publication("h:1", number, before.plus(number));
+            assert_eq!(client.event().await, expected);
         }
         let history = ask(&mut client, "history", "h:1", Some(before.plus(1))).await;
         let numbers: Vec<_> = history["publications"].as_array().expect("a list").iter().collect();
@@ -103,7 +103,7 @@ async fn assert_reads_work(refusal: Refusal) {
         redis.publish("news", "5").await;
         assert_eq!(client.event().await, client::publication("news", 5));
     }
-    assert_eq!(there.event().await["data"], 1);
+    assert_eq!(existing.event().await["data"], 1);
     let mut early = Client::json(&restarted).await;
     subscribe(&mut early, "h:new").await;
     for node in [&node, &restarted] {
@@ -114,24 +114,24 @@ async fn assert_reads_work(refusal: Refusal) {
 
     refusal.end(&redis).await;
     // The subscriber of the empty channel has missed nothing, so it gets no gap.
-    let first = publish(&mut there, "h:new", 1).await;
+    let first = publish(&mut existing, "h:new", 1).await;
     assert_eq!(early.event().await, publication("h:new", 1, first));
-    assert_eq!(publish(&mut there, "h:1", 4).await, last.plus(1));
+    assert_eq!(publish(&mut existing, "h:1", 4).await, last.plus(1));
 }
 
 #[tokio::test]
 async fn history_and_presence_are_read_from_a_redis_that_is_out_of_memory() {
-    assert_reads_work(Refusal::Memory).await;
+    assert_reads_work(WriteRefusal::Memory).await;
 }
 
 #[tokio::test]
 async fn history_and_presence_are_read_from_a_redis_without_enough_replicas() {
-    assert_reads_work(Refusal::Replicas).await;
+    assert_reads_work(WriteRefusal::Replicas).await;
 }
 
 #[tokio::test]
 async fn history_and_presence_are_read_from_a_redis_that_cannot_save() {
-    assert_reads_work(Refusal::Disk).await;
+    assert_reads_work(WriteRefusal::Disk).await;
 }
 
 #[tokio::test]

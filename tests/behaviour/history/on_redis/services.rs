@@ -21,9 +21,9 @@ async fn fcall(redis: &Redis, arguments: &[&str]) -> Position {
 async fn publications_of_a_service_have_a_position_and_the_user_of_their_header() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
-    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
-    let before = subscribe(&mut here, "h:1").await;
-    subscribe(&mut there, "h:1").await;
+    let (mut client_a, mut client_b) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut client_a, "h:1").await;
+    subscribe(&mut client_b, "h:1").await;
     let header = r#"{"user":"u1","id":"k"}"#;
     let first = fcall(fleet.server(), &["payload", header]).await;
     assert_eq!(first, before.plus(1));
@@ -31,13 +31,13 @@ async fn publications_of_a_service_have_a_position_and_the_user_of_their_header(
     assert_eq!(fcall(fleet.server(), &["again", header]).await, first);
     assert_eq!(fcall(fleet.server(), &["{\"n\":2}"]).await, before.plus(2));
     assert_eq!(fcall(fleet.server(), &["3", "{}"]).await, before.plus(3));
-    assert_eq!(publish(&mut there, "h:1", 4).await, before.plus(4));
+    assert_eq!(publish(&mut client_b, "h:1", 4).await, before.plus(4));
 
     let by_user = json!({
         "type": "publication", "channel": "h:1", "text": "payload", "user": "u1",
         "position": first.to_string(),
     });
-    let due = [
+    let expected = [
         by_user,
         publication("h:1", json!({"n": 2}), before.plus(2)),
         publication("h:1", 3, before.plus(3)),
@@ -45,9 +45,9 @@ async fn publications_of_a_service_have_a_position_and_the_user_of_their_header(
     ];
     let mut late = Client::json(b).await;
     assert_eq!(resume(&mut late, "h:1", before).await, subscribed("h:1", before.plus(4), true));
-    for client in [&mut here, &mut there, &mut late] {
-        for due in &due {
-            assert_eq!(client.event().await, *due);
+    for client in [&mut client_a, &mut client_b, &mut late] {
+        for expected in &expected {
+            assert_eq!(client.event().await, *expected);
         }
     }
 }
@@ -153,14 +153,14 @@ async fn a_header_that_is_no_utf8_is_refused_and_no_client_receives_the_secret()
 async fn a_plain_publish_is_relayed_and_not_kept_in_history() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
-    let (mut here, mut there) = (Client::json(a).await, Client::json(b).await);
-    let before = subscribe(&mut here, "h:1").await;
-    subscribe(&mut there, "h:1").await;
+    let (mut client_a, mut client_b) = (Client::json(a).await, Client::json(b).await);
+    let before = subscribe(&mut client_a, "h:1").await;
+    subscribe(&mut client_b, "h:1").await;
     assert_eq!(fleet.server().publish("h:1", "not kept").await, 2);
-    let next = publish(&mut here, "h:1", 1).await;
+    let next = publish(&mut client_a, "h:1", 1).await;
     assert_eq!(next, before.plus(1));
     let unkept = json!({"type": "publication", "channel": "h:1", "text": "not kept"});
-    for client in [&mut here, &mut there] {
+    for client in [&mut client_a, &mut client_b] {
         assert_eq!(client.event().await, unkept);
         assert_eq!(client.event().await, publication("h:1", 1, next));
     }
@@ -208,7 +208,7 @@ async fn wrong_timestamps_of_services_do_not_affect_resuming() {
     let mut client = Client::json(b).await;
     assert_eq!(resume(&mut client, "h:1", before).await, subscribed("h:1", before.plus(4), true));
     for number in 1..=4 {
-        let due = publication("h:1", number, before.plus(number));
-        assert_eq!(client.event().await, due);
+        let expected = publication("h:1", number, before.plus(number));
+        assert_eq!(client.event().await, expected);
     }
 }

@@ -17,10 +17,10 @@ async fn the_ids_of_a_historys_stream_entries_are_the_positions() {
     let fleet = Fleet::redis(&[RULES]).await;
     let [a, b] = fleet.nodes();
     let mut publishers = [Client::json(a).await, Client::json(b).await];
-    let mut due = Vec::new();
+    let mut expected = Vec::new();
     for number in 0..10 {
         let position = publish(&mut publishers[number % 2], "h:1", number as u64).await;
-        due.push((position.to_string(), number.to_string()));
+        expected.push((position.to_string(), number.to_string()));
     }
     let entries: Vec<(String, Vec<String>)> =
         fleet.server().query(&["XRANGE", KEY, "-", "+"]).await;
@@ -36,7 +36,7 @@ async fn the_ids_of_a_historys_stream_entries_are_the_positions() {
             (id, field("p"))
         })
         .collect();
-    assert_eq!(found, due);
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]

@@ -12,13 +12,13 @@ use super::{objects, stderr, without_time};
 const RULES: &str = r#"rules=[{ pattern = "h:*", history = { size = 100, age = "10m" } }]"#;
 
 /// A Redis, a node, and a client that publishes.
-struct Fixture {
+struct PublishingClient {
     redis: Redis,
     _node: Node,
     client: Client,
 }
 
-impl Fixture {
+impl PublishingClient {
     async fn new() -> Self {
         let redis = Redis::start().await;
         let node = Node::on(&redis, &[RULES]).await;
@@ -65,7 +65,7 @@ fn gap(reason: &str) -> Value {
 
 #[tokio::test]
 async fn subscribe_since_prints_publications_after_the_position_and_then_new_ones() {
-    let mut fixture = Fixture::new().await;
+    let mut fixture = PublishingClient::new().await;
     let mut positions = Vec::new();
     for data in 0..5 {
         positions.push(fixture.publish(data).await);
@@ -82,7 +82,7 @@ async fn subscribe_since_prints_publications_after_the_position_and_then_new_one
 
 #[tokio::test]
 async fn subscribe_since_an_unrecoverable_position_prints_a_gap_first() {
-    let mut fixture = Fixture::new().await;
+    let mut fixture = PublishingClient::new().await;
     let first = fixture.publish(0).await;
     // More than the history's size and what it may keep beyond it.
     for data in 1..=300 {
@@ -110,7 +110,7 @@ async fn subscribe_since_an_unrecoverable_position_prints_a_gap_first() {
 
 #[tokio::test]
 async fn the_subscribe_command_reads_publications_missed_in_an_interruption_from_history() {
-    let mut fixture = Fixture::new().await;
+    let mut fixture = PublishingClient::new().await;
     let process = fixture.subscribe(&[]).await;
     let mut positions = vec![fixture.publish(0).await];
     lines(&process, 1).await;
