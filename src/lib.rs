@@ -1,20 +1,22 @@
-//! Tidegate: a horizontally scalable WebSocket gateway with Redis fan-out.
+//! Tidegate: a WebSocket gateway of equal nodes, with Redis between them.
 //!
-//! The path of a publication, from one client's socket to everybody else's:
+//! The path of a publication, from one client's socket to all subscribers' sockets:
 //!
-//! 1. [`transport`]: a socket becomes frames, frames become messages.
-//! 2. [`session`]: one task a connection; what it may do, and when.
-//! 3. [`protocol`]: a message becomes a command.
-//! 4. [`hub`]: the command becomes a publication, handed to the broker.
-//! 5. [`broker`]: carries it to every node that wants the channel, this one too.
-//! 6. [`hub`] again: encoded once, put in line for each local subscriber.
-//! 7. [`outbound`]: the bounded queue to one socket.
-//! 8. [`transport`] again: all that is queued leaves in one write.
+//! 1. [`transport`] reads the socket and decodes frames.
+//! 2. [`session`], one task for each client, passes each message to its [`protocol`], which parses it into a command.
+//! 3. [`session`] checks limits, and [`auth`] checks access.
+//! 4. [`hub`] hands the publication to the [`broker`].
+//! 5. [`broker`] carries it to every node that has subscribers of the channel, this one included.
+//! 6. [`hub`] encodes it once for each format and queues it for each local subscriber.
+//! 7. [`outbound`] is the bounded queue to one socket.
+//! 8. Flushers of [`outbound`] write all queued frames in one system call; what the socket does not take at once is
+//!    written by [`transport`].
 //!
-//! Rooms in reading order; each imports only from those below it (`tests/architecture/`).
+//! The modules below are in layers, in reading order. Each imports only from layers below its own (`tests/architecture/`).
+//! `docs/ARCHITECTURE.md` has a table of what each module owns and must not know.
 
 #![forbid(unsafe_code)]
-// A panic belongs to a broken invariant, and `expect` says in words why it holds.
+// Only a broken invariant panics, and the text of its `expect` states the invariant.
 #![warn(clippy::unwrap_used, clippy::panic)]
 
 pub mod cli;
