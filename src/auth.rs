@@ -10,13 +10,13 @@ mod jwks;
 mod key;
 mod key_table;
 mod pem;
-mod refused;
+mod required_claims;
 mod revocations;
-mod seen;
 mod sign;
 mod source;
-mod terms;
 mod token;
+mod token_refused;
+mod verified_tokens;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,20 +25,20 @@ pub use check::{KEYS_TRIED_MAX, check};
 pub use claims::{CHANNELS_MAX, PATTERNS_MAX};
 pub use config::{Config, KEYS_MAX, Mode};
 pub use identity::Identity;
-pub use jwks::{Useless, keys as keys_of_jwks};
-pub use key::{Algorithm, InvalidKey, Key};
-pub use refused::Refused;
+pub use jwks::{UnusableKey, keys as keys_of_jwks};
+pub use key::{Algorithm, InvalidKey, VerificationKey};
+pub use required_claims::RequiredClaims;
 pub use revocations::{Revocations, is_until, unix_millis};
 pub use sign::{NewClaims, Signer, Unsigned};
-pub use source::{SECRET_BYTES_GOOD, Source};
-pub use terms::Terms;
+pub use source::{KeySource, SECRET_BYTES_GOOD};
 pub use token::TOKEN_BYTES_MAX;
+pub use token_refused::TokenRefused;
 
-use self::token::Token;
+use self::token::ParsedToken;
 use crate::live::Live;
 use crate::telemetry;
 use jwks::{Fetched, Fetching};
-use seen::{Digest, Seen};
+use verified_tokens::{Digest, VerifiedTokens};
 
 /// Checks tokens. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -49,11 +49,11 @@ pub struct Auth(Live<Checker>);
 struct Checker {
     mode: Mode,
     timeout: Duration,
-    terms: Terms,
+    terms: RequiredClaims,
     /// Those of the configuration itself.
-    keys: Vec<Arc<Key>>,
+    keys: Vec<Arc<VerificationKey>>,
     issuers: Vec<Fetching>,
-    seen: Seen,
+    seen: VerifiedTokens,
 }
 
 impl Auth {
@@ -74,7 +74,7 @@ impl Auth {
 
     /// Whose token it is, and what it lets its bearer do. Waits a bounded time for keys that have
     /// not been fetched.
-    pub async fn identify(&self, token: &str) -> Result<Identity, Refused> {
+    pub async fn identify(&self, token: &str) -> Result<Identity, TokenRefused> {
         let checker = self.0.current();
         match checker.check(token, SystemTime::now()) {
             Err(refused) if checker.may_be_for_want_of_keys(token, refused) => {
@@ -85,7 +85,7 @@ impl Auth {
                 }
                 let checked = checker.check(token, SystemTime::now());
                 checked.map_err(|refused| match checker.may_be_for_want_of_keys(token, refused) {
-                    true if checker.lacks_keys() => Refused::KEYS_UNAVAILABLE,
+                    true if checker.lacks_keys() => TokenRefused::KEYS_UNAVAILABLE,
                     _ => refused,
                 })
             }
@@ -120,25 +120,26 @@ impl Checker {
         }
         for source in sources {
             match source {
-                Source::Key { key, is_short, .. } => {
+                KeySource::Key { key, is_short, .. } => {
                     if *is_short {
                         telemetry::secret_is_short(key.kid.as_deref());
                     }
                     keys.push(key.clone());
                 }
-                Source::Jwks(jwks) => issuers.push(Fetching::start(jwks, before)),
+                KeySource::Jwks(jwks) => issuers.push(Fetching::start(jwks, before)),
             }
         }
-        let (mode, timeout, terms, seen) = (*mode, *timeout, terms.clone(), Seen::default());
+        let (mode, timeout, terms, seen) =
+            (*mode, *timeout, terms.clone(), VerifiedTokens::default());
         Self { mode, timeout, terms, keys, issuers, seen }
     }
 
-    fn check(&self, token: &str, now: SystemTime) -> Result<Identity, Refused> {
+    fn check(&self, token: &str, now: SystemTime) -> Result<Identity, TokenRefused> {
         if self.mode == Mode::None {
-            return Err(Refused::NO_TOKENS);
+            return Err(TokenRefused::NO_TOKENS);
         }
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(Refused::TOO_LONG);
+            return Err(TokenRefused::TOO_LONG);
         }
         let fetched: Vec<Arc<Fetched>> = self.issuers.iter().map(Fetching::fetched).collect();
         let keys = self.keys.iter().chain(fetched.iter().flat_map(|fetched| &fetched.keys));
@@ -157,18 +158,18 @@ impl Checker {
     }
 
     /// Could the token hold with keys that have not been fetched?
-    fn may_be_for_want_of_keys(&self, token: &str, refused: Refused) -> bool {
+    fn may_be_for_want_of_keys(&self, token: &str, refused: TokenRefused) -> bool {
         match refused {
-            Refused::KEY => !self.issuers.is_empty(),
+            TokenRefused::KEY => !self.issuers.is_empty(),
             // One without a kid was tried with those that are there, or it names a key we have.
-            Refused::SIGNATURE => self.lacks_keys() && !self.has_its_key(token),
+            TokenRefused::SIGNATURE => self.lacks_keys() && !self.has_its_key(token),
             _ => false,
         }
     }
 
     /// Does the token name a key of the configuration itself?
     fn has_its_key(&self, token: &str) -> bool {
-        let kid = Token::parse(token).ok().and_then(|token| token.kid);
+        let kid = ParsedToken::parse(token).ok().and_then(|token| token.kid);
         kid.is_some() && self.keys.iter().any(|key| key.kid == kid)
     }
 

@@ -16,28 +16,32 @@ mod unavailable;
 
 use std::sync::Arc;
 
-pub use self::announcement::{Announcement, Announcing, Stage};
+pub use self::announcement::{Announcement, Announcing, NodeStage};
 pub use self::config::Config;
 pub use self::contract::{Broker, PAGE_MAX, Page};
-pub use self::event::{Event, Sink};
+pub use self::event::{BrokerEvent, Sink};
 pub use self::presence::{
-    ATTENDANCES_MAX, Attendance, MEMBERS_MAX, Presences, RENEWALS_MAX, Renewal, Standing,
+    ATTENDANCES_MAX, Attendance, MEMBERS_MAX, MembershipState, Presences, RENEWALS_MAX, Renewal,
 };
 pub use self::receipt::Receipt;
 /// For the fuzz targets.
 #[doc(hidden)]
 pub use self::redis::{connection::resp, header};
 pub use self::redis::{secret::Secret, url::Url};
-pub use self::revocation::{Known, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
-pub use self::survey::{Answers, Forbidden, Master, Need, Reading, RulesFound, Survey};
+pub use self::revocation::{KnownRevocations, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
+pub use self::survey::{
+    Answers, Forbidden, MasterSurvey, RequiredVersion, RulesFound, Survey, SurveyReading,
+};
 pub use self::unavailable::{TOO_LARGE, Unavailable};
 use crate::publication::NodeId;
 
 /// Starts the broker of the configuration; its tasks run on the current runtime.
 pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
-        Url::Memory => Arc::new(memory::Memory::start(config, sink)),
-        Url::Redis(deployment) => Arc::new(redis::Redis::start(config, deployment, node, sink)),
+        Url::Memory => Arc::new(memory::MemoryBroker::start(config, sink)),
+        Url::Redis(deployment) => {
+            Arc::new(redis::RedisBroker::start(config, deployment, node, sink))
+        }
     }
 }
 
@@ -45,8 +49,10 @@ pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
 /// nothing of it.
 pub fn visit(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
-        Url::Memory => Arc::new(memory::Memory::start(config, sink)),
-        Url::Redis(deployment) => Arc::new(redis::Redis::visit(config, deployment, node, sink)),
+        Url::Memory => Arc::new(memory::MemoryBroker::start(config, sink)),
+        Url::Redis(deployment) => {
+            Arc::new(redis::RedisBroker::visit(config, deployment, node, sink))
+        }
     }
 }
 

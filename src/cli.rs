@@ -39,7 +39,7 @@ struct Arguments {
     #[command(flatten)]
     sources: SourceArguments,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 #[derive(Args)]
@@ -53,7 +53,7 @@ struct SourceArguments {
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Runs a node. What is done without a command.
     #[command(after_help = examples::SERVE)]
     Serve,
@@ -109,7 +109,7 @@ pub fn run() -> ExitCode {
     tls::start();
     let SourceArguments { config, set } = arguments.sources;
     let sources = Sources { file: config, flags: set, ..Sources::default() }.with_environment();
-    match run_command(arguments.command.unwrap_or(Command::Serve), &sources) {
+    match run_command(arguments.command.unwrap_or(CliCommand::Serve), &sources) {
         Ok(code) => code,
         Err(failure) => {
             // Not `eprintln!`: standard error may be a pipe that is full and not read.
@@ -122,43 +122,43 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn run_command(asked: Command, sources: &Sources) -> Result<ExitCode, Failure> {
+fn run_command(asked: CliCommand, sources: &Sources) -> Result<ExitCode, Failure> {
     let load = || load(sources, &asked);
     match &asked {
-        Command::Serve => serve::run(load()?, sources),
-        Command::Check => check::run(&load()?),
-        Command::Explain(arguments) if arguments.is_of_node() => {
+        CliCommand::Serve => serve::run(load()?, sources),
+        CliCommand::Check => check::run(&load()?),
+        CliCommand::Explain(arguments) if arguments.is_of_node() => {
             explain::run_at_node(sources, arguments)
         }
-        Command::Explain(arguments) => explain::run(&load()?, arguments),
-        Command::Doctor { json } => doctor::run(&load()?, *json),
-        Command::Publish(arguments) if arguments.is_over_http() => {
+        CliCommand::Explain(arguments) => explain::run(&load()?, arguments),
+        CliCommand::Doctor { json } => doctor::run(&load()?, *json),
+        CliCommand::Publish(arguments) if arguments.is_over_http() => {
             publish::run_over_http(sources, arguments)
         }
-        Command::Publish(arguments) => publish::run(&load()?, arguments),
-        Command::Subscribe(arguments) => subscribe::run(&load()?, arguments),
-        Command::Token(arguments) => token::run(&load()?, arguments),
-        Command::Health { ready } => health::run(&config::entrance(sources)?, *ready),
-        Command::Drain { percent } => drain::run(&config::entrance_to_api(sources)?, *percent),
-        Command::Completion(arguments) => completion::run(arguments, command()),
-        Command::Man(arguments) => man::run(arguments, command()),
+        CliCommand::Publish(arguments) => publish::run(&load()?, arguments),
+        CliCommand::Subscribe(arguments) => subscribe::run(&load()?, arguments),
+        CliCommand::Token(arguments) => token::run(&load()?, arguments),
+        CliCommand::Health { ready } => health::run(&config::entrance(sources)?, *ready),
+        CliCommand::Drain { percent } => drain::run(&config::entrance_to_api(sources)?, *percent),
+        CliCommand::Completion(arguments) => completion::run(arguments, command()),
+        CliCommand::Man(arguments) => man::run(arguments, command()),
     }
 }
 
 /// The configuration, with the log started, and a warning for each thing in it that has no effect.
-fn load(sources: &Sources, command: &Command) -> Result<Config, Failure> {
+fn load(sources: &Sources, command: &CliCommand) -> Result<Config, Failure> {
     let ignored = config::ignored(sources);
     let warn = || ignored.iter().for_each(|what| warn(&what.to_string()));
     // What is missing may be what was mistyped.
     let mut config = Config::load(sources).inspect_err(|_| warn())?;
-    let is_node = matches!(command, Command::Serve);
+    let is_node = matches!(command, CliCommand::Serve);
     // Their own words are enough.
     let is_quiet = matches!(
         command,
-        Command::Doctor { .. }
-            | Command::Publish { .. }
-            | Command::Subscribe { .. }
-            | Command::Token(_)
+        CliCommand::Doctor { .. }
+            | CliCommand::Publish { .. }
+            | CliCommand::Subscribe { .. }
+            | CliCommand::Token(_)
     );
     if is_quiet {
         config.telemetry.quiet();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{telemetry, vital};
+use crate::{critical_tasks, telemetry};
 
 /// How often the two clocks are compared, and so how late a step is noticed at most.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,14 +20,14 @@ const STEP_MIN: Duration = Duration::from_millis(500);
 /// Compares the clocks for ever, and tells at each step, and once more at the next look: what was computed
 /// during the first may have been computed from the old time.
 pub fn watch(stepped: impl Fn() + Send + 'static) {
-    let mut steps = Steps::new(Reading::now());
-    vital::spawn("wall clock", async move {
+    let mut steps = Steps::new(ClockSample::now());
+    critical_tasks::spawn("wall clock", async move {
         let mut look = interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut once_more = false;
         loop {
             look.tick().await;
-            let step = steps.look(Reading::now());
+            let step = steps.look(ClockSample::now());
             if let Some(by) = step {
                 telemetry::clock_stepped(by);
             }
@@ -41,12 +41,12 @@ pub fn watch(stepped: impl Fn() + Send + 'static) {
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct ClockSample {
     monotonic: Instant,
     wall: SystemTime,
 }
 
-impl Reading {
+impl ClockSample {
     fn now() -> Self {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
@@ -63,16 +63,16 @@ impl Reading {
 /// How far the clocks have parted since the last step.
 #[derive(Debug)]
 struct Steps {
-    since: Reading,
+    since: ClockSample,
 }
 
 impl Steps {
-    fn new(since: Reading) -> Self {
+    fn new(since: ClockSample) -> Self {
         Self { since }
     }
 
     /// By how many milliseconds the wall clock stepped. None: it did not.
-    fn look(&mut self, now: Reading) -> Option<i64> {
+    fn look(&mut self, now: ClockSample) -> Option<i64> {
         let by = now.ahead_of(self.since);
         (by.unsigned_abs() >= STEP_MIN.as_millis() as u64).then(|| {
             self.since = now;
@@ -88,15 +88,15 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Moves on by so much of either clock.
-    fn after(reading: Reading, monotonic: Duration, wall: i64) -> Reading {
+    fn after(reading: ClockSample, monotonic: Duration, wall: i64) -> ClockSample {
         let step = Duration::from_millis(wall.unsigned_abs());
         let wall = if wall < 0 { reading.wall - step } else { reading.wall + step };
-        Reading { monotonic: reading.monotonic + monotonic, wall }
+        ClockSample { monotonic: reading.monotonic + monotonic, wall }
     }
 
     #[test]
     fn a_step_is_told_once_in_either_direction() {
-        let start = Reading::now();
+        let start = ClockSample::now();
         let mut steps = Steps::new(start);
         let later = after(start, SECOND, 1000);
         assert_eq!(steps.look(later), None);
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_suspension_is_a_step_and_small_ones_add_up() {
-        let start = Reading::now();
+        let start = ClockSample::now();
         let mut steps = Steps::new(start);
         assert_eq!(steps.look(after(start, Duration::ZERO, 600_000)), Some(600_000));
         let mut now = steps.since;

@@ -1,25 +1,25 @@
 //! Defaults, file, environment and flags become one checked [`Config`], made of each room's own.
 
-mod bound;
 mod checked;
 mod file;
+mod fixed_settings;
 mod ignored;
 mod layers;
 mod sources;
 
 use std::path::PathBuf;
 
-pub use self::bound::Bound;
 pub use self::checked::Config;
+pub use self::fixed_settings::FixedSettings;
 pub use self::ignored::ignored;
 pub use self::sources::Sources;
 use crate::rules::Rules;
-use crate::settings::{Faults, Known, Settings};
+use crate::settings::{KeySpec, Settings, SettingsFaults};
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
 /// Where a node of these sources is asked how it is. Nothing else is read: the probe of a node that
 /// does without a certificate that was renewed badly must not fail over it.
-pub fn entrance(sources: &Sources) -> Result<internal::Entrance, Faults> {
+pub fn entrance(sources: &Sources) -> Result<internal::Entrance, SettingsFaults> {
     let (given, faults) = layers::merge(sources, known);
     let mut settings = Settings::new(given, faults);
     let entrance = internal::Entrance::read(&mut settings);
@@ -28,7 +28,7 @@ pub fn entrance(sources: &Sources) -> Result<internal::Entrance, Faults> {
 }
 
 /// Where a node of these sources is told what to do.
-pub fn entrance_to_api(sources: &Sources) -> Result<internal::Entrance, Faults> {
+pub fn entrance_to_api(sources: &Sources) -> Result<internal::Entrance, SettingsFaults> {
     let (given, faults) = layers::merge(sources, known);
     let mut settings = Settings::new(given, faults);
     let entrance = internal::Entrance::read(&mut settings).with_api_key(&mut settings);
@@ -38,17 +38,17 @@ pub fn entrance_to_api(sources: &Sources) -> Result<internal::Entrance, Faults> 
 
 impl Config {
     /// Reads and checks everything; shows all faults at once.
-    pub fn load(sources: &Sources) -> Result<Self, Faults> {
+    pub fn load(sources: &Sources) -> Result<Self, SettingsFaults> {
         Self::read(sources, None)
     }
 
     /// The same for a node that runs: what it would be less guarded by is a fault, as a file that was
     /// cut short must not open it.
-    pub fn load_again(sources: &Sources, bound: &Bound) -> Result<Self, Faults> {
+    pub fn load_again(sources: &Sources, bound: &FixedSettings) -> Result<Self, SettingsFaults> {
         Self::read(sources, Some(bound))
     }
 
-    fn read(sources: &Sources, bound: Option<&Bound>) -> Result<Self, Faults> {
+    fn read(sources: &Sources, bound: Option<&FixedSettings>) -> Result<Self, SettingsFaults> {
         let (given, faults) = layers::merge(sources, known);
         let is_empty = sources.file.is_some() && given.is_empty();
         let mut settings = Settings::new(given, faults);
@@ -103,7 +103,7 @@ impl Config {
 }
 
 /// All keys there are.
-fn known() -> Vec<Known> {
+fn known() -> Vec<KeySpec> {
     Config::load(&Sources::default()).map(|config| config.known).unwrap_or_default()
 }
 
@@ -111,7 +111,7 @@ fn known() -> Vec<Known> {
 const FILE_KEYS: [&str; 5] = ["file", "ca_file", "cert", "key", "client_ca"];
 
 /// The configuration's own file, and those that its settings name.
-fn files(sources: &Sources, known: &[Known]) -> Vec<PathBuf> {
+fn files(sources: &Sources, known: &[KeySpec]) -> Vec<PathBuf> {
     let named = known.iter().filter(|known| {
         let last = known.key.rsplit('.').next();
         !known.is_schema() && last.is_some_and(|last| FILE_KEYS.contains(&last))

@@ -1,7 +1,7 @@
 //! Leaving politely: the node's phases, who is told to go when, and how long it is to stay away.
 
+mod pacer;
 mod plan;
-mod spread;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,9 +98,9 @@ impl Phase {
 /// The phase, for those who wait on it, and the closing of connections. Cheap to clone; all clones are
 /// one.
 #[derive(Clone)]
-pub struct Drain(Arc<Parts>);
+pub struct Drain(Arc<DrainState>);
 
-struct Parts {
+struct DrainState {
     phase: watch::Sender<Phase>,
     config: Live<Config>,
     /// How long a session that was told to go may wait for the broker.
@@ -110,11 +110,11 @@ struct Parts {
 
 /// Connections are being shed already, or all of them are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Busy;
+pub struct AlreadyShedding;
 
 impl Drain {
     pub fn new(config: Live<Config>, leave_timeout: Duration) -> Self {
-        Self(Arc::new(Parts {
+        Self(Arc::new(DrainState {
             phase: watch::Sender::new(Phase::Serving),
             config,
             leave_timeout: leave_timeout.min(LEAVE_MAX),
@@ -151,41 +151,41 @@ impl Drain {
     pub async fn close_all(&self, connections: Vec<Arc<Outbound>>, period: Duration) {
         let closes = closes_within(period, self.0.leave_timeout);
         let plan = self.plan(connections.len(), closes);
-        let told = spread::shuffled(connections);
-        spread::tell(told, plan, |after| Close::Drain { after }, || true).await;
+        let told = pacer::shuffled(connections);
+        pacer::tell(told, plan, |after| Close::Drain { after }, || true).await;
     }
 
     /// Tells those of the connections at once that have not been told: they came when the others were.
     pub async fn close_late(&self, mut connections: Vec<Arc<Outbound>>) {
         connections.retain(|connection| !connection.is_leaving());
         let plan = Plan::at_once(connections.len(), self.config().reconnects_per_second);
-        let told = spread::shuffled(connections);
-        spread::tell(told, plan, |after| Close::Drain { after }, || true).await;
+        let told = pacer::shuffled(connections);
+        pacer::tell(told, plan, |after| Close::Drain { after }, || true).await;
     }
 
     /// Begins to tell the `count` oldest of the connections to go, spread over `period`, as long as it
     /// `goes_on`; the node stays.
     ///
-    /// Fails with [`Busy`] while others are being told.
+    /// Fails with [`AlreadyShedding`] while others are being told.
     pub fn shed(
         &self,
         connections: Vec<Arc<Outbound>>,
         count: usize,
         period: Duration,
         goes_on: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Result<(), Busy> {
+    ) -> Result<(), AlreadyShedding> {
         let is_free =
             self.phase() == Phase::Serving && !self.0.is_shedding.swap(true, Ordering::AcqRel);
         if !is_free {
-            return Err(Busy);
+            return Err(AlreadyShedding);
         }
         let shedding = Shedding(self.clone());
-        let told = spread::oldest(connections, count);
+        let told = pacer::oldest(connections, count);
         // Nothing ends with the period: all of it may be used.
         let plan = self.plan(told.len(), period);
         tokio::spawn(async move {
             let goes_on = || shedding.0.phase() == Phase::Serving && goes_on();
-            spread::tell(told, plan, |after| Close::Rebalance { after }, goes_on).await;
+            pacer::tell(told, plan, |after| Close::Rebalance { after }, goes_on).await;
         });
         Ok(())
     }
@@ -229,7 +229,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_that_come_late_are_no_herd() {
-        let (drain, connections) = (drain(), spread::tests::connections(2000));
+        let (drain, connections) = (drain(), pacer::tests::connections(2000));
         connections[0].ask_to_leave(Close::Expired);
         drain.close_late(connections.clone()).await;
         let after = |it: &Arc<Outbound>| it.asked_to_leave()?.reconnects_after();
@@ -243,17 +243,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_shedding_at_a_time_and_none_by_a_node_that_leaves() {
-        let (drain, connections) = (drain(), spread::tests::connections(10));
+        let (drain, connections) = (drain(), pacer::tests::connections(10));
         let shed = || drain.shed(connections.clone(), 4, Duration::from_secs(8), || true);
         assert_eq!(shed(), Ok(()));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(shed(), Err(Busy));
+        assert_eq!(shed(), Err(AlreadyShedding));
         tokio::time::sleep(Duration::from_secs(8)).await;
-        assert_eq!(spread::tests::told(&connections), 4);
+        assert_eq!(pacer::tests::told(&connections), 4);
         assert_eq!(shed(), Ok(()));
         drain.enter(Phase::Leaving);
         tokio::time::sleep(Duration::from_secs(20)).await;
-        assert!(spread::tests::told(&connections) <= 5, "it goes on though the node leaves");
-        assert_eq!(shed(), Err(Busy));
+        assert!(pacer::tests::told(&connections) <= 5, "it goes on though the node leaves");
+        assert_eq!(shed(), Err(AlreadyShedding));
     }
 }

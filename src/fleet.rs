@@ -2,7 +2,7 @@
 //! whether this one has more than its share.
 
 mod balance;
-mod brake;
+mod shedding_backoff;
 mod table;
 
 use std::convert::Infallible;
@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use self::balance::{Balance, Step};
+use self::balance::{Balance, SheddingStep};
 pub use self::table::NODES_MAX;
-use self::table::Table;
+use self::table::PeerTable;
 use crate::backoff::{Backoff, jittered};
-use crate::broker::{Announcement, Stage};
+use crate::broker::{Announcement, NodeStage};
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
 use crate::publication::NodeId;
-use crate::{telemetry, vital};
+use crate::{critical_tasks, telemetry};
 
 /// How often a node tells the others how many connections it has.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
@@ -57,18 +57,18 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The fleet as this node knows it. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Fleet(Arc<Parts>);
+pub struct Fleet(Arc<FleetState>);
 
-struct Parts {
+struct FleetState {
     node: NodeId,
-    others: Mutex<Table>,
+    others: Mutex<PeerTable>,
     /// What this node says of its own rules, as it came back. 0: it has not yet.
     rules: AtomicU64,
 }
 
 impl Fleet {
     pub fn new(node: NodeId) -> Self {
-        Self(Arc::new(Parts { node, others: Mutex::default(), rules: AtomicU64::new(0) }))
+        Self(Arc::new(FleetState { node, others: Mutex::default(), rules: AtomicU64::new(0) }))
     }
 
     /// A node has told of itself.
@@ -91,14 +91,14 @@ impl Fleet {
         takes_more: impl Fn() -> bool + Send + Sync + 'static,
     ) {
         let speaking = self.clone().speak(hub.clone(), drain.clone(), takes_more);
-        vital::spawn("fleet", async { match speaking.await {} });
+        critical_tasks::spawn("fleet", async { match speaking.await {} });
         let looking = self.clone().look(hub, drain);
-        vital::spawn("fleet", async { match looking.await {} });
+        critical_tasks::spawn("fleet", async { match looking.await {} });
     }
 
     /// This node's last word to the others, so that they need not wait for its silence.
     pub async fn leave(&self, hub: &Hub) {
-        let said = self.announcement(hub, Stage::Gone, Duration::ZERO);
+        let said = self.announcement(hub, NodeStage::Gone, Duration::ZERO);
         // Who does not hear it finds out by itself.
         let _ = timeout(FAREWELL_TIMEOUT, hub.broker().announce(said)).await;
     }
@@ -114,7 +114,8 @@ impl Fleet {
             let every = interval_among(self.others().len() + 1);
             let leaves = drain.phase() != Phase::Serving;
             // One that no balancer sends anybody must not count among those that have too few.
-            let stage = if leaves || !takes_more() { Stage::Leaving } else { Stage::Serving };
+            let stage =
+                if leaves || !takes_more() { NodeStage::Leaving } else { NodeStage::Serving };
             let said = self.announcement(&hub, stage, every * HOLDS_INTERVALS);
             // A broker that is away is told of elsewhere; the others forget this node meanwhile.
             failures = match hub.broker().announce(said).await {
@@ -157,7 +158,7 @@ impl Fleet {
         }
     }
 
-    fn announcement(&self, hub: &Hub, stage: Stage, holds: Duration) -> Announcement {
+    fn announcement(&self, hub: &Hub, stage: NodeStage, holds: Duration) -> Announcement {
         Announcement {
             node: self.0.node,
             stage,
@@ -168,7 +169,7 @@ impl Fleet {
         }
     }
 
-    fn others(&self) -> MutexGuard<'_, Table> {
+    fn others(&self) -> MutexGuard<'_, PeerTable> {
         self.0.others.lock().expect("no code panics while it holds the fleet's lock")
     }
 }
@@ -190,8 +191,8 @@ fn interval_among(nodes: usize) -> Duration {
     ANNOUNCE_INTERVAL.max(Duration::from_secs(1) * nodes as u32 / ANNOUNCEMENTS_PER_SECOND as u32)
 }
 
-fn shed(step: Step, hub: &Hub, drain: &Drain) {
-    let Step { count, within, keep } = step;
+fn shed(step: SheddingStep, hub: &Hub, drain: &Drain) {
+    let SheddingStep { count, within, keep } = step;
     let counted = hub.clone();
     // Others leave by themselves meanwhile.
     let has_too_many = move || counted.registry().connection_count() > keep;
@@ -218,7 +219,7 @@ mod tests {
         let fleet = Fleet::new(node);
         let said = Announcement {
             node,
-            stage: Stage::Serving,
+            stage: NodeStage::Serving,
             connections: 5,
             holds_ms: 1000,
             rules: None,

@@ -1,7 +1,7 @@
 //! Puts the rooms together and runs them. The only file that knows them all.
 
-mod leaving;
 mod reload;
+mod shutdown;
 mod stop;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,11 +11,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::leaving::Leaving;
 use self::reload::{Followers, Reload};
-pub use self::stop::{Stop, signalled};
+use self::shutdown::Shutdown;
+pub use self::stop::{StopReason, signalled};
 use crate::auth::{Auth, Mode, Revocations};
-use crate::broker::{Event, Revocation, Sink};
+use crate::broker::{BrokerEvent, Revocation, Sink};
 use crate::config::{Config, Sources};
 use crate::drain::Drain;
 use crate::fleet::Fleet;
@@ -25,12 +25,12 @@ use crate::lag::Lag;
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::live::Live;
-use crate::memory::Memory;
+use crate::memory::MemoryMonitor;
 use crate::presence::Presence;
 use crate::publication::NodeId;
-use crate::session::{self, Context, Users};
+use crate::session::{self, SessionContext, Users};
 use crate::transport::{Demo, Public, Publishing, tell_of_places};
-use crate::{broker, clock, listener, telemetry, tls, vital};
+use crate::{broker, clock, critical_tasks, listener, telemetry, tls};
 
 /// What a session that leaves waits beyond `broker.publish_timeout`, so that it hears of a publication
 /// that timed out.
@@ -56,7 +56,7 @@ impl Gateway {
     }
 
     /// Serves until `stop`, then drains.
-    pub async fn run(self, stop: impl Future<Output = Stop>) -> anyhow::Result<()> {
+    pub async fn run(self, stop: impl Future<Output = StopReason>) -> anyhow::Result<()> {
         let Self { config, sources, public, internal } = self;
         let node = NodeId::random();
         let exporting = telemetry::start_tracing(&config.telemetry.traces, node)?;
@@ -106,10 +106,10 @@ impl Gateway {
         let Followers { auth, limits, server, .. } = &followers;
         let inside = followers.internal.clone();
         let shown = server.clone();
-        vital::spawn("tls", tls::watch("server", move || shown.get().tls.clone()));
+        critical_tasks::spawn("tls", tls::watch("server", move || shown.get().tls.clone()));
         let shown = inside.clone();
-        vital::spawn("tls", tls::watch("internal", move || shown.get().tls.clone()));
-        let context = Arc::new(Context::new(session::Parts {
+        critical_tasks::spawn("tls", tls::watch("internal", move || shown.get().tls.clone()));
+        let context = Arc::new(SessionContext::new(session::SessionState {
             hub: hub.clone(),
             presence: presence.clone(),
             auth: auth.clone(),
@@ -120,7 +120,7 @@ impl Gateway {
             node,
         }));
         let watched = hub.clone();
-        let memory = Memory::watch(limits.clone(), move || watched.registry().connections());
+        let memory = MemoryMonitor::watch(limits.clone(), move || watched.registry().connections());
         let lag = Lag::watch(limits.clone());
         let front = Arc::new(Public::new(
             server.clone(),
@@ -133,8 +133,8 @@ impl Gateway {
         let asked = auth.clone();
         Reload::new(sources, &config, followers).start(hangup);
         let serving = front.clone().serve(public);
-        let accepting = vital::spawn("public listener", async { match serving.await {} });
-        let parts = internal::Parts {
+        let accepting = critical_tasks::spawn("public listener", async { match serving.await {} });
+        let parts = internal::InternalState {
             hub: hub.clone(),
             presence,
             users,
@@ -146,12 +146,12 @@ impl Gateway {
         };
         let back = Arc::new(Internal::new(inside, parts));
         let serving = back.clone().serve(internal);
-        vital::spawn("internal listener", async { match serving.await {} });
+        critical_tasks::spawn("internal listener", async { match serving.await {} });
 
         let takes_more = move || back.is_ready() && !front.is_full();
         fleet.start(hub.clone(), drain.clone(), takes_more);
 
-        let leaving = Leaving { drain, hub, fleet, accepting };
+        let leaving = Shutdown { drain, hub, fleet, accepting };
         let remaining = leaving.wait(stop).await;
         exporting.finish().await;
         telemetry::stopped(remaining);
@@ -184,14 +184,14 @@ fn url(mut address: SocketAddr, is_tls: bool) -> String {
 /// for the fleet, the rest for the hub.
 fn sink(hub: Sink, users: Users, fleet: Fleet) -> Sink {
     Arc::new(move |event| match event {
-        Event::Revoked { user, before } => _ = users.revoke(user, before),
-        Event::RevocationsRead { known, missing } => {
+        BrokerEvent::Revoked { user, before } => _ = users.revoke(user, before),
+        BrokerEvent::RevocationsRead { known, missing } => {
             let revocations = users.revocations();
             let keep = revocations.age();
             let forgotten = revocations.missing_in(known).into_iter();
             missing.extend(forgotten.map(|(user, before)| Revocation { user, before, keep }));
         }
-        Event::Announced(announcement) => fleet.hear(announcement),
+        BrokerEvent::Announced(announcement) => fleet.hear(announcement),
         event => hub(event),
     })
 }

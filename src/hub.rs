@@ -3,33 +3,33 @@
 //! each subscriber's socket, and never waits for one.
 
 mod busiest;
+mod channel_cursor;
+mod channel_event;
+mod channel_traffic;
 mod channels;
 mod connections;
-mod cursor;
+mod delivered_positions;
 mod fan_out;
 mod interest;
-mod item;
-mod parts;
-mod recent;
+mod recent_publications;
 mod recovery;
 mod recovery_queue;
 mod registry;
 mod resuming;
 mod shard;
+mod state;
 mod subscribers;
-mod tail;
-mod tally;
 
 use std::sync::Arc;
 
 pub use self::busiest::Busiest;
+pub use self::channel_traffic::{BusyChannel, TrafficMeasure};
 pub use self::interest::{Interest, Subscription};
-use self::parts::Parts;
 pub use self::registry::Registry;
-pub use self::resuming::Word;
+pub use self::resuming::SubscribeEvent;
 pub use self::shard::ChannelCount;
+use self::state::HubState;
 pub use self::subscribers::Subscriber;
-pub use self::tally::{Busy, By};
 use crate::broker::{Broker, Receipt};
 use crate::outbound::Outbound;
 use crate::publication::{Channel, Position, Publication, SessionId};
@@ -37,13 +37,13 @@ use crate::rules::Rules;
 
 /// The node's channels and connections, and the broker behind them. Cheap to clone.
 #[derive(Clone)]
-pub struct Hub(Arc<Parts>);
+pub struct Hub(Arc<HubState>);
 
 impl Hub {
     /// `registry` is what the broker's events were promised to.
     pub fn new(registry: Arc<Registry>, broker: Arc<dyn Broker>) -> Self {
         recovery::start(registry.clone(), broker.clone());
-        Self(Arc::new(Parts { registry, broker }))
+        Self(Arc::new(HubState { registry, broker }))
     }
 
     /// Hands a publication to the broker, which brings it back for the local subscribers too.
@@ -94,7 +94,7 @@ impl Hub {
 
 /// A connection's place among those of the node. Left by its drop.
 pub struct Membership {
-    parts: Arc<Parts>,
+    parts: Arc<HubState>,
     session: SessionId,
 }
 

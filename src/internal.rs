@@ -33,10 +33,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use self::answer::{Answer, error, not_allowed, object};
+use self::answer::{ApiResponse, error, not_allowed, object};
 pub use self::config::{Config, Entrance};
-use self::connections::{Connections, Place};
-pub use self::parts::Parts;
+use self::connections::{ListenerConnections, ListenerSlot};
+pub use self::parts::InternalState;
 pub use self::publish::BODY_BYTES_MAX as PUBLICATION_BYTES_MAX;
 use self::readiness::Readiness;
 use crate::listener::{self, Listener};
@@ -48,13 +48,13 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The internal listener.
 pub struct Internal {
-    parts: Parts,
+    parts: InternalState,
     config: Live<Config>,
-    connections: Arc<Connections>,
+    connections: Arc<ListenerConnections>,
 }
 
 impl Internal {
-    pub fn new(config: Live<Config>, parts: Parts) -> Self {
+    pub fn new(config: Live<Config>, parts: InternalState) -> Self {
         Self { parts, config, connections: Arc::default() }
     }
 
@@ -77,14 +77,14 @@ impl Internal {
         .await
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, place: Place) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, place: ListenerSlot) {
         tokio::select! {
             () = place.told_to_leave() => {}
             () = self.speak(stream, &place) => {}
         }
     }
 
-    async fn speak(&self, stream: TcpStream, place: &Place) {
+    async fn speak(&self, stream: TcpStream, place: &ListenerSlot) {
         let tls = self.config.get().tls.clone();
         match tls {
             None => self.serve_on(stream, place).await,
@@ -96,7 +96,7 @@ impl Internal {
         }
     }
 
-    async fn serve_on(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place) {
+    async fn serve_on(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: &ListenerSlot) {
         let service = service_fn(async |request| {
             if !place.begins() {
                 // The connection is closed in a moment: what is not begun may be asked again elsewhere.
@@ -114,7 +114,7 @@ impl Internal {
             .await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>) -> ApiResponse {
         match (request.uri().path(), request.method()) {
             ("/healthz", &Method::GET | &Method::HEAD) => {
                 object(StatusCode::OK, &json!({"alive": true}))
@@ -138,7 +138,7 @@ impl Internal {
     }
 
     /// The answer to who may not ask `/api`.
-    fn refusal(&self, request: &Request<Incoming>) -> Option<Answer> {
+    fn refusal(&self, request: &Request<Incoming>) -> Option<ApiResponse> {
         let config = self.config.get();
         match &config.api_key {
             Some(key) if callers::carry_key(request.headers(), key) => None,
@@ -154,7 +154,7 @@ impl Internal {
         }
     }
 
-    fn metrics(&self) -> Answer {
+    fn metrics(&self) -> ApiResponse {
         // What is looked at when somebody asks is as it is now.
         Readiness::of(&self.parts).measure();
         let text = telemetry::exposition(self.parts.hub.registry().levels());

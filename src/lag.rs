@@ -25,18 +25,18 @@ use tokio::time::sleep;
 use self::strain::Strain;
 use self::workers::Workers;
 use crate::limits::Limits;
-use crate::{telemetry, vital};
+use crate::{critical_tasks, telemetry};
 
 /// How often it is measured: one timer and two figures of each worker, some microseconds.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How the event loop stands. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Lag(Arc<Mutex<Standing>>);
+pub struct Lag(Arc<Mutex<LagMeasurement>>);
 
 /// What was measured last, and whether that is too much.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
+pub struct LagMeasurement {
     pub lag: Duration,
     /// Zero: there is no limit.
     pub max: Duration,
@@ -68,7 +68,7 @@ impl Lag {
     pub fn watch(limits: Limits) -> Self {
         let lag = Self::default();
         let watched = lag.clone();
-        vital::spawn("event loop lag", async move {
+        critical_tasks::spawn("event loop lag", async move {
             let mut workers = Workers::new(Handle::current().metrics(), Instant::now());
             let mut strain = Strain::default();
             loop {
@@ -80,17 +80,17 @@ impl Lag {
                 let max = limits.get().event_loop_lag_max;
                 strain.look(lag, max);
                 let (peak, is_lagging) = (strain.peak(), strain.is_lagging());
-                watched.note(Standing { lag, max, peak, is_lagging });
+                watched.note(LagMeasurement { lag, max, peak, is_lagging });
             }
         });
         lag
     }
 
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> LagMeasurement {
         *self.lock()
     }
 
-    fn note(&self, now: Standing) {
+    fn note(&self, now: LagMeasurement) {
         telemetry::event_loop_lag(now.lag);
         let before = std::mem::replace(&mut *self.lock(), now);
         match (before.ready(), now.ready()) {
@@ -100,12 +100,12 @@ impl Lag {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Standing> {
+    fn lock(&self) -> MutexGuard<'_, LagMeasurement> {
         self.0.lock().expect("no code panics while it holds the lag's lock")
     }
 }
 
-impl Standing {
+impl LagMeasurement {
     /// Does what is due run soon enough for more clients?
     pub fn ready(&self) -> Result<(), Lagging> {
         match self.is_lagging {

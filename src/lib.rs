@@ -45,7 +45,7 @@ pub mod listener;
 pub mod outbound;
 pub mod tls;
 
-pub mod vital;
+pub mod critical_tasks;
 
 pub mod telemetry;
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use self::pressure::{Pressure, Step};
+use self::pressure::{Pressure, PressureStep};
 pub use self::system::bytes as allowed_bytes;
 use crate::close::Close;
 use crate::limits::Limits;
 use crate::outbound::Outbound;
-use crate::{telemetry, vital};
+use crate::{critical_tasks, telemetry};
 
 /// How often it is measured.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -33,10 +33,10 @@ const LARGE_BYTES: usize = 16 << 20;
 
 /// How the memory stands. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Memory(Arc<Standing>);
+pub struct MemoryMonitor(Arc<MemoryMeasurement>);
 
 #[derive(Debug, Default)]
-struct Standing {
+struct MemoryMeasurement {
     used: AtomicUsize,
     max: AtomicUsize,
     is_short: AtomicBool,
@@ -56,7 +56,7 @@ impl fmt::Display for Short {
     }
 }
 
-impl Memory {
+impl MemoryMonitor {
     /// Starts watching on the current runtime, for ever. `connections`: those of this node, asked
     /// for only when some of them must go.
     pub fn watch(
@@ -65,7 +65,7 @@ impl Memory {
     ) -> Self {
         let memory = Self::default();
         let watched = memory.clone();
-        vital::spawn("memory", async move {
+        critical_tasks::spawn("memory", async move {
             let system = system::bytes();
             let mut pressure = Pressure::default();
             loop {
@@ -77,7 +77,7 @@ impl Memory {
                 let used = system::resident_bytes().unwrap_or(0);
                 let step = pressure.step(used, max);
                 watched.note(used, max, pressure.is_short());
-                if let Step::Shed(bytes) = step {
+                if let PressureStep::Shed(bytes) = step {
                     shed(connections(), bytes, used);
                 }
                 if !pressure.is_short() {

@@ -1,17 +1,17 @@
 //! The bounded queue to one socket. Filled by the hub and by the session's own replies; never waits,
 //! so one slow reader delays nobody.
 //!
-//! Two may empty it, never at once ([`Writer`](writer::Writer)). What the hub delivers is written by a flusher
+//! Two may empty it, never at once ([`Writer`](writer::QueueWriter)). What the hub delivers is written by a flusher
 //! ([`Flushers`]), straight from the task that read the broker: to wake every connection's own task for it costs a
 //! third more. What the socket does not take at once, and what the session itself says, is written
 //! by the connection.
 
 mod batch;
-mod beyond;
 mod end;
 mod flushers;
 mod frames;
 mod latest;
+mod overflow;
 mod pushed;
 mod state;
 mod subscriptions;
@@ -24,12 +24,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-pub use self::batch::Batch;
-pub use self::flushers::{AtOnce, Flushers};
-pub use self::pushed::{Full, Latest, Pushed};
-use self::state::State;
+pub use self::batch::FrameBatch;
+pub use self::flushers::{DirectWrites, Flushers};
+pub use self::pushed::{Latest, Pushed, QueueFull};
+use self::state::QueueState;
 pub use self::wire::Wire;
-use self::writer::Writer;
+use self::writer::QueueWriter;
 use crate::close::Close;
 use crate::publication::SessionId;
 use crate::telemetry;
@@ -43,7 +43,7 @@ pub struct Outbound {
     /// Publications of the session itself that came back to it.
     echoes: AtomicU32,
     nudged: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
 }
 
 impl Outbound {
@@ -76,12 +76,12 @@ impl Outbound {
     }
 
     /// Has the session look at its settings, which have changed.
-    pub fn nudge(&self) {
+    pub fn notify(&self) {
         self.nudged.store(true, Ordering::Release);
         self.lock().wake_connection();
     }
 
-    /// Was it nudged since it was last asked? For the connection, before it waits.
+    /// Was it notifyd since it was last asked? For the connection, before it waits.
     pub fn take_nudge(&self) -> bool {
         self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::Acquire)
     }
@@ -111,11 +111,11 @@ impl Outbound {
 
     /// Queues a frame of a subscription. Never waits.
     ///
-    /// Fails with [`Full`] once `bytes_max` wait. It may be exceeded by one frame; and
-    /// [`OVERSIZED_MAX`](beyond::OVERSIZED_MAX) frames that are larger than the bound do not count, so that what a
+    /// Fails with [`QueueFull`] once `bytes_max` wait. It may be exceeded by one frame; and
+    /// [`OVERSIZED_MAX`](overflow::OVERSIZED_MAX) frames that are larger than the bound do not count, so that what a
     /// service published still arrives, and what follows it too. After [`Outbound::close`] frames are dropped: nothing
     /// follows a close frame.
-    pub fn push(&self, subscription: u64, frame: Bytes) -> Result<Pushed, Full> {
+    pub fn push(&self, subscription: u64, frame: Bytes) -> Result<Pushed, QueueFull> {
         let mut state = self.lock();
         if !state.subscriptions.contains(subscription) {
             return Ok(Pushed::Ended);
@@ -141,7 +141,7 @@ impl Outbound {
     /// Is it a flusher's, which has not come to it? Then it is full because we are slow, not the
     /// client.
     pub fn is_in_line(&self) -> bool {
-        self.lock().writer == Writer::Flusher
+        self.lock().writer == QueueWriter::Flusher
     }
 
     /// Queues a frame beyond the bound, for an outbound that a flusher is writing right now.
@@ -178,14 +178,14 @@ impl Outbound {
     }
 
     /// Queues a frame from the connection's own task, which writes it when it next looks.
-    pub fn push_own(&self, frame: Bytes) -> Result<(), Full> {
+    pub fn push_own(&self, frame: Bytes) -> Result<(), QueueFull> {
         self.lock().push_own(frame, self.bytes_max)
     }
 
     /// Queues a frame from the connection's own task that must not be left out: where there is no room for it, the
     /// connection is closed as slow.
     pub fn say(&self, frame: Bytes) {
-        if self.push_own(frame) == Err(Full) {
+        if self.push_own(frame) == Err(QueueFull) {
             self.close_slow();
         }
     }
@@ -231,7 +231,11 @@ impl Outbound {
     ///
     /// Pending: nothing waits, or a flusher is writing; the task is woken when that changes. `Err`:
     /// nothing waits any more and the connection is to end.
-    pub fn poll_take(&self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), Close>> {
+    pub fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        batch: &mut FrameBatch,
+    ) -> Poll<Result<(), Close>> {
         self.lock().poll_take(cx, batch)
     }
 
@@ -254,7 +258,7 @@ impl Outbound {
     /// For a flusher that was given this outbound: writes all that is queued, and leaves to the
     /// connection what the socket does not take, and the end. Returns the bytes written. `batch` is
     /// the flusher's own, empty before and after.
-    fn flush(&self, batch: &mut Batch) -> usize {
+    fn flush(&self, batch: &mut FrameBatch) -> usize {
         let mut written = 0;
         let mut state = self.lock();
         loop {
@@ -275,7 +279,7 @@ impl Outbound {
         self.wire.get().is_some()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         // A session that panicked while it held the lock has harmed its own queue, which goes with
         // it; others, who deliver to it, go on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,7 +1,7 @@
 //! Who is in a channel. Sessions enter and leave at once; one task tells the broker, many changes in
 //! one call, and renews the node's channels before they expire.
 
-mod roll;
+mod local_presence;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::roll::Roll;
+use self::local_presence::LocalPresence;
 use crate::broker::{Broker, Unavailable};
+use crate::critical_tasks;
 use crate::publication::{Channel, Members, User};
 use crate::settings::Settings;
-use crate::vital;
 
 /// How often a node renews its channels within the time to live. Redis counts a node as alive for
 /// 0.6 of it, so one renewal may be lost, and the next node to renew finds a dead one in time.
@@ -58,12 +58,12 @@ impl Config {
 /// The members that this node has in channels, and the question for those of all nodes. Cheap to
 /// clone.
 #[derive(Clone)]
-pub struct Presence(Arc<Parts>);
+pub struct Presence(Arc<PresenceState>);
 
-struct Parts {
+struct PresenceState {
     broker: Arc<dyn Broker>,
     ttl: Duration,
-    roll: Mutex<Roll>,
+    roll: Mutex<LocalPresence>,
     /// Somebody entered or left.
     changed: Notify,
     /// How many changes the broker has been told of, or could not be.
@@ -73,14 +73,14 @@ struct Parts {
 impl Presence {
     /// Its task runs on the current runtime.
     pub fn start(config: &Config, broker: Arc<dyn Broker>) -> Self {
-        let presence = Self(Arc::new(Parts {
+        let presence = Self(Arc::new(PresenceState {
             broker,
             ttl: config.ttl,
-            roll: Mutex::new(Roll::new(config.grace)),
+            roll: Mutex::new(LocalPresence::new(config.grace)),
             changed: Notify::new(),
             tried: watch::Sender::default(),
         }));
-        vital::spawn("presence", keep(presence.0.clone()));
+        critical_tasks::spawn("presence", keep(presence.0.clone()));
         presence
     }
 
@@ -110,45 +110,45 @@ pub struct Present {
 
 impl Drop for Present {
     fn drop(&mut self) {
-        let Parts { changed, .. } = &*self.presence.0;
+        let PresenceState { changed, .. } = &*self.presence.0;
         self.presence.0.roll().leave(&self.channel, &self.user, Instant::now());
         changed.notify_one();
     }
 }
 
-impl Parts {
-    fn roll(&self) -> MutexGuard<'_, Roll> {
+impl PresenceState {
+    fn roll(&self) -> MutexGuard<'_, LocalPresence> {
         self.roll.lock().expect("no code panics while it holds this lock")
     }
 
     /// Tells the broker of the next changes.
-    async fn write(&self) -> Done {
+    async fn write(&self) -> CallsOutcome {
         let attendances = self.roll().take_changes(Instant::now());
         if attendances.is_empty() {
-            return Done::Nothing;
+            return CallsOutcome::Nothing;
         }
         let answers = self.broker.write_members(self.ttl, &attendances).await;
-        let done = Done::of(&answers);
+        let done = CallsOutcome::of(&answers);
         let tried = self.roll().settle(&attendances, &answers);
         self.tried.send_replace(tried);
         done
     }
 
     /// Renews the next channels.
-    async fn renew(&self) -> Done {
+    async fn renew(&self) -> CallsOutcome {
         let renewals = self.roll().take_stale();
         if renewals.is_empty() {
-            return Done::Nothing;
+            return CallsOutcome::Nothing;
         }
         let answers = self.broker.renew_members(self.ttl, &renewals).await;
         self.roll().settle_renewals(&renewals, &answers);
-        Done::of(&answers)
+        CallsOutcome::of(&answers)
     }
 }
 
 /// What became of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Done {
+enum CallsOutcome {
     /// There was nothing to do.
     Nothing,
     All,
@@ -156,7 +156,7 @@ enum Done {
     Not,
 }
 
-impl Done {
+impl CallsOutcome {
     fn of<T>(answers: &[Result<T, Unavailable>]) -> Self {
         if answers.iter().all(Result::is_ok) { Self::All } else { Self::Not }
     }
@@ -164,7 +164,7 @@ impl Done {
 
 /// Writes and renews in turn, so that neither waits for all of the other. Wakes for a change, the end
 /// of a grace, and the time to renew.
-async fn keep(parts: Arc<Parts>) {
+async fn keep(parts: Arc<PresenceState>) {
     let mut renew_at = Instant::now() + parts.ttl / RENEWALS_PER_TTL;
     loop {
         if Instant::now() >= renew_at {
@@ -172,14 +172,14 @@ async fn keep(parts: Arc<Parts>) {
             renew_at = Instant::now() + parts.ttl / RENEWALS_PER_TTL;
         }
         match [parts.write().await, parts.renew().await] {
-            [Done::Nothing, Done::Nothing] => {
+            [CallsOutcome::Nothing, CallsOutcome::Nothing] => {
                 let wake_at = parts.roll().next_end().map_or(renew_at, |end| end.min(renew_at));
                 tokio::select! {
                     () = parts.changed.notified() => {}
                     () = sleep_until(wake_at) => {}
                 }
             }
-            done if done.contains(&Done::Not) => tokio::time::sleep(RETRY_PAUSE).await,
+            done if done.contains(&CallsOutcome::Not) => tokio::time::sleep(RETRY_PAUSE).await,
             _ => {}
         }
     }

@@ -27,14 +27,14 @@ pub use self::id::Id;
 pub use self::push::Push;
 pub use self::reply::{Code, Excerpt, Reply, ReplyError};
 use self::speak::protocols;
-pub use self::speak::{Decoded, Speak, Unreadable};
+pub use self::speak::{DecodeError, Decoded, Speak};
 use crate::close::Close;
 use crate::publication::{Channel, Publication};
 
 formats! {
-    Plain => plain::Frames,
-    Json => json::Frames,
-    Sse => sse::Events,
+    Plain => plain::PlainFrames,
+    Json => json::JsonFrames,
+    Sse => sse::SseEvents,
 }
 
 protocols! {

@@ -76,7 +76,7 @@ impl fmt::Display for Channel {
 
 /// Whether the sender meant text or bytes. Decides between a text and a binary frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PayloadKind {
     /// Valid UTF-8, by construction of every [`Publication`].
     Text,
     Binary,
@@ -86,7 +86,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
     pub payload: Bytes,
-    pub kind: Kind,
+    pub kind: PayloadKind,
     /// The session that sent it, for `echo: false`. None: another service did.
     pub session: Option<SessionId>,
     /// The authenticated user who sent it.
@@ -114,8 +114,8 @@ impl Publication {
     /// A publication that only its payload is known of. Text where it is UTF-8.
     pub fn bare(payload: Bytes) -> Self {
         let kind = match std::str::from_utf8(&payload) {
-            Ok(_) => Kind::Text,
-            Err(_) => Kind::Binary,
+            Ok(_) => PayloadKind::Text,
+            Err(_) => PayloadKind::Binary,
         };
         Self::new(payload, kind)
     }
@@ -142,7 +142,7 @@ impl Publication {
         next || self.previous == Some(last)
     }
 
-    pub fn new(payload: Bytes, kind: Kind) -> Self {
+    pub fn new(payload: Bytes, kind: PayloadKind) -> Self {
         Self {
             payload,
             kind,
@@ -334,8 +334,11 @@ mod tests {
 
     #[test]
     fn a_bare_payload_is_text_only_when_it_is_utf8() {
-        assert_eq!(Publication::bare(Bytes::from_static("héllo".as_bytes())).kind, Kind::Text);
-        assert_eq!(Publication::bare(Bytes::from_static(b"\xff\x00")).kind, Kind::Binary);
-        assert_eq!(Publication::bare(Bytes::new()).kind, Kind::Text);
+        assert_eq!(
+            Publication::bare(Bytes::from_static("héllo".as_bytes())).kind,
+            PayloadKind::Text
+        );
+        assert_eq!(Publication::bare(Bytes::from_static(b"\xff\x00")).kind, PayloadKind::Binary);
+        assert_eq!(Publication::bare(Bytes::new()).kind, PayloadKind::Text);
     }
 }

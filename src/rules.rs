@@ -27,11 +27,11 @@ pub const LUA_DEPTH_MAX: u32 = 2;
 
 /// The rules as they are now. Cheap to clone; all clones see the same.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Live<Table>);
+pub struct Rules(Live<RuleTable>);
 
 /// All rules of a configuration, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub struct RuleTable {
     rules: Box<[Rule]>,
     /// Who may do what on a channel that none is about.
     otherwise: Access,
@@ -103,7 +103,7 @@ impl Rules {
             // Whoever wrote rules meant them to be all.
             (false, _) => Access::Nobody,
         };
-        Self(Live::new(Table { rules: read.into_iter().flatten().collect(), otherwise }))
+        Self(Live::new(RuleTable { rules: read.into_iter().flatten().collect(), otherwise }))
     }
 
     /// The policy of a channel: that of the first rule that matches, or the default.
@@ -122,22 +122,22 @@ impl Rules {
     }
 
     /// All of them as they are now, for a moment.
-    pub fn get(&self) -> impl Deref<Target = Arc<Table>> + use<> {
+    pub fn get(&self) -> impl Deref<Target = Arc<RuleTable>> + use<> {
         self.0.get()
     }
 
     /// All of them as they are now, to be kept.
-    pub fn current(&self) -> Arc<Table> {
+    pub fn current(&self) -> Arc<RuleTable> {
         self.0.current()
     }
 
     /// From here on all clones have those of `other`.
     pub fn replace(&self, other: &Self) {
-        self.0.replace(Table::clone(&other.current()));
+        self.0.replace(RuleTable::clone(&other.current()));
     }
 }
 
-impl Table {
+impl RuleTable {
     /// The policy of a channel.
     pub fn of(&self, channel: &str) -> Policy {
         self.policy(self.find(channel).map(|(_, rule)| rule))

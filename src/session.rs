@@ -3,21 +3,21 @@
 //! The rules without I/O are in [`state`]; in [`run`] they meet the connection and the clock, and in the files that it
 //! calls the hub. Each field of [`Session`] says which file changes it.
 
-mod again;
 mod authenticating;
-mod bearer;
-mod beginning;
 mod commands;
 mod config;
 mod connection;
 mod context;
 mod ending;
+mod ending_session;
 mod history;
 mod in_flight;
 mod joined;
-mod leaving;
+mod parameters;
 mod presence;
+mod principal;
 mod rates;
+mod repeated_subscribe;
 mod rights;
 mod run;
 mod state;
@@ -26,34 +26,34 @@ mod users;
 
 use std::sync::Arc;
 
-pub use self::beginning::Beginning;
 pub use self::config::Config;
-pub use self::connection::{Connection, Event};
-pub use self::context::{Context, Parts};
+pub use self::connection::{Connection, ConnectionEvent};
+pub use self::context::{SessionContext, SessionState};
+use self::ending_session::EndingSession;
 use self::in_flight::InFlight;
+pub use self::joined::JoinPosition;
 use self::joined::Joined;
-pub use self::joined::Standing;
-use self::leaving::Leaving;
+pub use self::parameters::SessionParameters;
 pub use self::rights::TooMany;
-use self::state::State;
-pub use self::users::{Entered, Refusal, Users};
+use self::state::SubscriptionState;
+pub use self::users::{Entered, UserRefusal, Users};
 use crate::hub::Membership;
 use crate::outbound::{Outbound, Wire};
 use crate::protocol::{Format, Reply, Speak};
 
 /// One client's conversation.
 pub struct Session {
-    context: Arc<Context>,
+    context: Arc<SessionContext>,
     outbound: Arc<Outbound>,
     /// Changed by [`commands`], which asks it what a message means, and by [`authenticating`].
-    state: State,
+    state: SubscriptionState,
     /// Grows by [`subscribing`]; [`commands`] and [`authenticating`] end some.
     subscriptions: Vec<Joined>,
     /// Filled by [`commands`], [`subscribing`] and [`authenticating`], emptied by [`run`].
     in_flight: InFlight,
     /// Of [`ending`]. Some: nothing more is read; what the client asked for before is still seen through. In a
     /// box, as most sessions stay.
-    leaving: Option<Box<Leaving>>,
+    leaving: Option<Box<EndingSession>>,
     /// How many of its own publications are to come back to it, or have. Wraps around. Of [`commands`].
     echoes_due: u32,
     /// Tokens in a row that were not accepted. Of [`authenticating`].

@@ -5,9 +5,9 @@
 //! configuration that `tidegate check` prints, and `docs/CONFIG.md`.
 
 mod fault;
-mod given;
-mod known;
+mod key_spec;
 mod listen_address;
+mod raw_value;
 mod section;
 mod syntax;
 mod tables;
@@ -15,12 +15,12 @@ mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use fault::{Fault, Faults, nearest};
-pub use given::Given;
-pub use known::Known;
+pub use fault::{SettingsFault, SettingsFaults, nearest};
+pub use key_spec::KeySpec;
 pub use listen_address::{InvalidListenAddress, ListenAddress};
+pub use raw_value::RawValue;
 pub use section::Section;
-pub use syntax::Unreadable;
+pub use syntax::SyntaxError;
 pub use unit::read_duration;
 
 /// The origin of what nobody said.
@@ -30,14 +30,14 @@ const DEFAULT: &str = "default";
 #[derive(Debug, Default)]
 pub struct Settings {
     /// Key to value and where it came from.
-    given: BTreeMap<String, (Given, String)>,
-    known: Vec<Known>,
-    faults: Vec<Fault>,
+    given: BTreeMap<String, (RawValue, String)>,
+    known: Vec<KeySpec>,
+    faults: Vec<SettingsFault>,
 }
 
 impl Settings {
     /// `faults`: what was found wrong before any key was asked for.
-    pub fn new(given: BTreeMap<String, (Given, String)>, faults: Vec<Fault>) -> Self {
+    pub fn new(given: BTreeMap<String, (RawValue, String)>, faults: Vec<SettingsFault>) -> Self {
         Self { given, faults, ..Self::default() }
     }
 
@@ -50,12 +50,12 @@ impl Settings {
     fn fault_from(&mut self, key: String, origin: &str, what: String) {
         let of_key = self.given.get(&key).map(|(_, origin)| origin.as_str());
         let origin = of_key.or_else(|| self.origin_of_list(&key)).unwrap_or(origin).to_owned();
-        self.faults.push(Fault { key, origin, what });
+        self.faults.push(SettingsFault { key, origin, what });
     }
 
     /// Where the list came from, which is no longer given once its tables have been read.
     fn origin_of_list(&self, list: &str) -> Option<&str> {
-        let is_in_it = |known: &&Known| {
+        let is_in_it = |known: &&KeySpec| {
             let rest = known.key.strip_prefix(list);
             !known.is_schema() && rest.is_some_and(|rest| rest.starts_with('['))
         };
@@ -69,26 +69,26 @@ impl Settings {
     }
 
     /// The faults of what has been asked for; keys that nobody asked for are none of its business.
-    pub fn faultless(self) -> Result<(), Faults> {
+    pub fn faultless(self) -> Result<(), SettingsFaults> {
         match self.faults.is_empty() {
             true => Ok(()),
-            false => Err(Faults(self.faults)),
+            false => Err(SettingsFaults(self.faults)),
         }
     }
 
     /// All keys that were asked for, in order; or all faults, those of unknown keys included.
-    pub fn finish(mut self) -> Result<Vec<Known>, Faults> {
+    pub fn finish(mut self) -> Result<Vec<KeySpec>, SettingsFaults> {
         let names: BTreeSet<&str> = self.known.iter().map(|known| known.key.as_str()).collect();
         for (key, (_, origin)) in &self.given {
             if !names.contains(key.as_str()) {
                 let what = fault::unknown(key, &names);
                 let origin = origin.clone();
-                self.faults.push(Fault { key: key.clone(), origin, what });
+                self.faults.push(SettingsFault { key: key.clone(), origin, what });
             }
         }
         match self.faults.is_empty() {
             true => Ok(self.known),
-            false => Err(Faults(self.faults)),
+            false => Err(SettingsFaults(self.faults)),
         }
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn settings(given: &[(&str, Given)]) -> Settings {
+    fn settings(given: &[(&str, RawValue)]) -> Settings {
         let given = given
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (value.clone(), "test.toml".to_owned())));
@@ -125,9 +125,9 @@ mod tests {
     #[test]
     fn all_faults_are_shown_at_once_and_name_key_origin_bounds_and_neighbour() {
         let mut settings = settings(&[
-            ("session.ping_interval", Given::Number(25)),
-            ("session.queue_byte_max", Given::Text("1MiB".into())),
-            ("sesion.ping_interval", Given::Text("1s".into())),
+            ("session.ping_interval", RawValue::Number(25)),
+            ("session.queue_byte_max", RawValue::Text("1MiB".into())),
+            ("sesion.ping_interval", RawValue::Text("1s".into())),
         ]);
         ask(&mut settings);
         let faults = settings.finish().unwrap_err().to_string();

@@ -3,10 +3,10 @@
 
 mod addresses;
 mod admission;
-mod asked;
+mod admitted_connection;
 mod client;
 mod config;
-mod converse;
+mod connection_refusal;
 mod cors;
 mod credentials;
 mod demo;
@@ -17,14 +17,14 @@ mod networks;
 mod origin;
 pub mod proxy_header;
 mod public;
-mod refusal;
-mod refused;
 mod request;
+mod request_refused;
 mod response;
+mod routed_request;
 mod routes;
+mod run_session;
 mod socket;
 mod stream;
-mod visitor;
 mod websocket;
 mod writer;
 

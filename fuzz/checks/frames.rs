@@ -1,7 +1,7 @@
 //! What a client sends on a WebSocket: read in pieces, however they are cut, it is what it is in one.
 
 use tidegate::close::Close;
-use tidegate::publication::Kind;
+use tidegate::publication::PayloadKind;
 use tidegate::transport::{Decoder, Incoming};
 
 /// Most bytes that wait for the rest of a head or of a control frame.
@@ -45,7 +45,7 @@ fn look(event: &Incoming, message_bytes_max: usize) {
         Incoming::Message(message) => {
             assert!(message.payload.len() <= message_bytes_max);
             let is_text = std::str::from_utf8(&message.payload).is_ok();
-            assert!(message.kind == Kind::Binary || is_text, "a text that is no UTF-8");
+            assert!(message.kind == PayloadKind::Binary || is_text, "a text that is no UTF-8");
         }
         Incoming::Ping(payload) | Incoming::Pong(payload) => assert!(payload.len() <= 125),
         Incoming::Close(code) => assert!(code.is_none_or(|code| (1000..5000).contains(&code))),

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use tidegate::broker::header::{object, read, read_entry, write};
-use tidegate::publication::{Kind, NodeId, Publication};
+use tidegate::publication::{NodeId, PayloadKind, Publication};
 
 /// Opens a header line.
 const MARK: u8 = 0x1E;
@@ -34,7 +34,7 @@ pub fn check(bytes: &[u8]) {
         ..Publication::bare(Bytes::copy_from_slice(rest))
     };
     round_trip(&sent);
-    round_trip(&Publication { kind: Kind::Binary, ..sent });
+    round_trip(&Publication { kind: PayloadKind::Binary, ..sent });
 }
 
 fn round_trip(sent: &Publication) {
@@ -52,5 +52,5 @@ fn field(bytes: &[u8]) -> Option<std::sync::Arc<str>> {
 
 fn look(publication: &Publication) {
     let is_text = std::str::from_utf8(&publication.payload).is_ok();
-    assert!(publication.kind == Kind::Binary || is_text, "a text that is no UTF-8");
+    assert!(publication.kind == PayloadKind::Binary || is_text, "a text that is no UTF-8");
 }

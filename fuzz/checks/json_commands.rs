@@ -4,13 +4,15 @@
 use bytes::Bytes;
 use serde_json::Value;
 use tidegate::protocol::json::Json;
-use tidegate::protocol::{Command, Excerpt, Format, Message, Reply, ReplyError, Speak, Unreadable};
-use tidegate::publication::{Kind, Publication};
+use tidegate::protocol::{
+    Command, DecodeError, Excerpt, Format, Message, Reply, ReplyError, Speak,
+};
+use tidegate::publication::{PayloadKind, Publication};
 
 /// The bytes are one message: a text where they are UTF-8.
 pub fn check(bytes: &[u8]) {
     let text = std::str::from_utf8(bytes).ok();
-    let kind = if text.is_some() { Kind::Text } else { Kind::Binary };
+    let kind = if text.is_some() { PayloadKind::Text } else { PayloadKind::Binary };
     let message = Message { kind, payload: Bytes::copy_from_slice(bytes) };
     let is_object = text.is_some_and(|text| {
         serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object())
@@ -25,8 +27,8 @@ pub fn check(bytes: &[u8]) {
                 }
             }
         }
-        Err(Unreadable::Answer(error) | Unreadable::TooDeep(error)) => answer(error),
-        Err(Unreadable::Close(_)) => assert!(!is_object, "an object is answered"),
+        Err(DecodeError::Answer(error) | DecodeError::TooDeep(error)) => answer(error),
+        Err(DecodeError::Close(_)) => assert!(!is_object, "an object is answered"),
     }
 }
 
@@ -34,7 +36,7 @@ pub fn check(bytes: &[u8]) {
 fn look(command: Command) {
     let Command::Publish { id, channel, publication } = command else { return };
     let is_text = std::str::from_utf8(&publication.payload).is_ok();
-    assert!(publication.kind == Kind::Binary || is_text);
+    assert!(publication.kind == PayloadKind::Binary || is_text);
     is_json(&Format::Json.publication(channel.as_str(), &publication));
     let bare = Publication::bare(publication.payload.clone());
     let excerpt = Excerpt { publications: vec![publication, bare], ..Excerpt::default() };

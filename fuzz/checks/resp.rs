@@ -1,7 +1,7 @@
 //! What Redis says on a subscribed connection: wherever it is cut, the beginning is either understood
 //! as the whole is, or waited for.
 
-use tidegate::broker::resp::{Malformed, Said, next};
+use tidegate::broker::resp::{InvalidResp, RespMessage, next};
 
 /// The first byte chooses where to cut; the rest is what Redis said.
 pub fn check(bytes: &[u8]) {
@@ -20,7 +20,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-type Outcome<'a> = Result<Option<(Said<'a>, usize)>, Malformed>;
+type Outcome<'a> = Result<Option<(RespMessage<'a>, usize)>, InvalidResp>;
 
 /// What was understood, or found broken, of a beginning stays so, whatever follows.
 fn agrees(beginning: Outcome<'_>, whole: &Outcome<'_>, cut: usize) {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::value::RawValue;
-use tidegate::auth::{Algorithm, Key, Signer, Terms, check as check_token};
+use tidegate::auth::{Algorithm, RequiredClaims, Signer, VerificationKey, check as check_token};
 
 const SECRET: &[u8] = b"a secret of the fuzz target, long enough";
 
@@ -13,8 +13,9 @@ const NOW: Duration = Duration::from_secs(1_780_000_000);
 
 const LEEWAY: Duration = Duration::from_secs(5);
 
-static KEYS: LazyLock<[Key; 2]> =
-    LazyLock::new(|| [Key::secret(None, SECRET), Key::secret(Some("named"), SECRET)]);
+static KEYS: LazyLock<[VerificationKey; 2]> = LazyLock::new(|| {
+    [VerificationKey::secret(None, SECRET), VerificationKey::secret(Some("named"), SECRET)]
+});
 
 static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::secret(Some("named"), SECRET));
 
@@ -23,7 +24,7 @@ static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::secret(Some("named"),
 pub fn check(bytes: &[u8]) {
     let [choice, place, rest @ ..] = bytes else { return };
     let Ok(text) = std::str::from_utf8(rest) else { return };
-    let terms = Terms {
+    let terms = RequiredClaims {
         issuer: (choice & 1 > 0).then(|| "issuer".to_owned()),
         audience: if choice & 2 > 0 { vec!["audience".to_owned()] } else { Vec::new() },
         leeway: LEEWAY,

@@ -1,7 +1,7 @@
 //! Whether a session may do something on a channel, by the rules and by its token.
 
 use super::Identity;
-use crate::rules::{Access, Pattern, Policy, Rule, Table, is_segment};
+use crate::rules::{Access, Pattern, Policy, Rule, RuleTable, is_segment};
 
 /// What somebody wants to do on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +27,12 @@ pub struct Decision<'a> {
     /// The rule that matched, and its place in the list.
     pub rule: Option<(usize, &'a Rule)>,
     pub access: Access,
-    pub ground: Ground<'a>,
+    pub ground: AccessReason<'a>,
 }
 
 /// Why it is allowed or not.
 #[derive(Clone, Copy, Debug)]
-pub enum Ground<'a> {
+pub enum AccessReason<'a> {
     Anyone,
     /// There is a valid token, and any will do.
     HasToken,
@@ -50,7 +50,7 @@ pub enum Ground<'a> {
     UnfitUser,
 }
 
-impl Ground<'_> {
+impl AccessReason<'_> {
     pub fn allows(self) -> bool {
         matches!(self, Self::Anyone | Self::HasToken | Self::Lists(_) | Self::Channels)
     }
@@ -74,7 +74,7 @@ impl Right {
 
 /// May whoever has this identity, or none, do it?
 pub fn check(
-    table: &Table,
+    table: &RuleTable,
     identity: Option<&Identity>,
     right: Right,
     channel: &str,
@@ -89,7 +89,7 @@ pub fn check(
 
 /// The same with its reasons.
 pub fn decide<'a>(
-    table: &'a Table,
+    table: &'a RuleTable,
     identity: Option<&'a Identity>,
     right: Right,
     channel: &str,
@@ -99,27 +99,29 @@ pub fn decide<'a>(
     let user = identity.and_then(|identity| identity.user.as_deref());
     let is_theirs = |pattern: &Pattern| pattern.matches_for(channel, user);
     let ground = match (access, identity) {
-        (Access::Nobody, _) => Ground::Nobody,
-        (_, None) if rule.is_some_and(|(_, rule)| rule.pattern.names_user()) => Ground::NoToken,
+        (Access::Nobody, _) => AccessReason::Nobody,
+        (_, None) if rule.is_some_and(|(_, rule)| rule.pattern.names_user()) => {
+            AccessReason::NoToken
+        }
         (_, Some(_)) if rule.is_some_and(|(_, rule)| !is_theirs(&rule.pattern)) => {
             if user.is_some_and(|user| !is_segment(user)) {
-                Ground::UnfitUser
+                AccessReason::UnfitUser
             } else {
-                Ground::OtherUser
+                AccessReason::OtherUser
             }
         }
-        (Access::Anyone, _) => Ground::Anyone,
-        (_, None) => Ground::NoToken,
-        (Access::User, Some(_)) => Ground::HasToken,
+        (Access::Anyone, _) => AccessReason::Anyone,
+        (_, None) => AccessReason::NoToken,
+        (Access::User, Some(_)) => AccessReason::HasToken,
         (Access::Token, Some(identity)) => {
             let listed = right.listed(identity).iter().find(|pattern| is_theirs(pattern));
             let at_connect = right == Right::Subscribe
                 && identity.channels.iter().any(|listed| listed.as_str() == channel);
             match listed {
-                Some(pattern) => Ground::Lists(pattern),
-                None if at_connect => Ground::Channels,
-                None if is_missed(right.listed(identity), user) => Ground::UnfitUser,
-                None => Ground::NotListed,
+                Some(pattern) => AccessReason::Lists(pattern),
+                None if at_connect => AccessReason::Channels,
+                None if is_missed(right.listed(identity), user) => AccessReason::UnfitUser,
+                None => AccessReason::NotListed,
             }
         }
     };
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
     use crate::publication::Channel;
     use crate::rules::Rules;
-    use crate::settings::{Given, Settings};
+    use crate::settings::{RawValue, Settings};
 
     const RULES: &str = r#"[
         { pattern = "user:{user}", subscribe = "user", publish = "nobody" },
@@ -145,8 +147,8 @@ mod tests {
         { pattern = "lobby", subscribe = "user", publish = "user" },
         { pattern = "desk:{user}", subscribe = "anyone", publish = "anyone" }]"#;
 
-    fn table() -> std::sync::Arc<Table> {
-        let given = [("rules".to_owned(), (Given::Text(RULES.to_owned()), "test".to_owned()))];
+    fn table() -> std::sync::Arc<RuleTable> {
+        let given = [("rules".to_owned(), (RawValue::Text(RULES.to_owned()), "test".to_owned()))];
         Rules::read(&mut Settings::new(given.into(), Vec::new()), true).current()
     }
 

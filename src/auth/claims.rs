@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::terms::Terms;
+use super::required_claims::RequiredClaims;
 use super::token::object;
-use super::{Identity, Refused};
+use super::{Identity, TokenRefused};
 use crate::publication::{Channel, User};
 use crate::rules::Pattern;
 
@@ -40,7 +40,7 @@ pub struct Claims {
 /// As they are written: each is read by itself, so that each fault has its name. Of those that are
 /// there twice none counts. The rest is ignored.
 #[derive(Deserialize)]
-struct Written<'a> {
+struct RawClaims<'a> {
     #[serde(borrow, default)]
     sub: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -64,43 +64,43 @@ struct Written<'a> {
 /// The claim `aud` (RFC 7519, section 4.1.3).
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Audience {
+enum AudienceClaim {
     One(String),
     Many(Vec<String>),
 }
 
 impl Claims {
-    pub fn parse(json: &[u8], terms: &Terms) -> Result<Self, Refused> {
-        let written: Written<'_> = object(json).ok_or(Refused::CLAIMS)?;
+    pub fn parse(json: &[u8], terms: &RequiredClaims) -> Result<Self, TokenRefused> {
+        let written: RawClaims<'_> = object(json).ok_or(TokenRefused::CLAIMS)?;
         written.meets(terms)?;
         let claims = Self {
             user: user(written.sub)?,
-            subscribe: patterns(written.subscribe, Refused::SUBSCRIBE)?,
-            publish: patterns(written.publish, Refused::PUBLISH)?,
+            subscribe: patterns(written.subscribe, TokenRefused::SUBSCRIBE)?,
+            publish: patterns(written.publish, TokenRefused::PUBLISH)?,
             channels: channels(written.channels)?,
-            expires: read(written.exp, Refused::EXP)?,
-            not_before: read(written.nbf, Refused::NBF)?,
-            issued: read(written.iat, Refused::IAT)?,
+            expires: read(written.exp, TokenRefused::EXP)?,
+            not_before: read(written.nbf, TokenRefused::NBF)?,
+            issued: read(written.iat, TokenRefused::IAT)?,
         };
         match claims.expires {
-            None if terms.require_expiry => Err(Refused::NO_EXPIRY),
+            None if terms.require_expiry => Err(TokenRefused::NO_EXPIRY),
             _ => Ok(claims),
         }
     }
 
     /// What they let their bearer do now. `iat` may lie in the future, of a clock that is ahead or in
     /// another unit; a session that begins now is then as old as itself, so that it can be revoked.
-    pub fn identity(&self, leeway: Duration, now: SystemTime) -> Result<Identity, Refused> {
+    pub fn identity(&self, leeway: Duration, now: SystemTime) -> Result<Identity, TokenRefused> {
         let leeway = leeway.as_secs_f64();
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         if self.not_before.is_some_and(|date| date > now + leeway) {
-            return Err(Refused::NOT_YET);
+            return Err(TokenRefused::NOT_YET);
         }
         let ends_at = match self.expires {
             None => None,
             Some(date) if date > now => Some(date),
             Some(date) if date + leeway > now => Some(date + leeway),
-            Some(_) => return Err(Refused::EXPIRED),
+            Some(_) => return Err(TokenRefused::EXPIRED),
         };
         Ok(Identity {
             user: self.user.clone(),
@@ -113,22 +113,22 @@ impl Claims {
     }
 }
 
-impl Written<'_> {
+impl RawClaims<'_> {
     /// Is it of the issuer, and for the audience, that the terms name?
-    fn meets(&self, terms: &Terms) -> Result<(), Refused> {
+    fn meets(&self, terms: &RequiredClaims) -> Result<(), TokenRefused> {
         if terms.issuer.is_some() {
-            let issuer: Option<String> = read(self.iss, Refused::ISS)?;
+            let issuer: Option<String> = read(self.iss, TokenRefused::ISS)?;
             if issuer != terms.issuer {
-                return Err(Refused::ISS);
+                return Err(TokenRefused::ISS);
             }
         }
         if !terms.audience.is_empty() {
-            let audience = match read(self.aud, Refused::AUD)?.ok_or(Refused::AUD)? {
-                Audience::One(one) => vec![one],
-                Audience::Many(many) => many,
+            let audience = match read(self.aud, TokenRefused::AUD)?.ok_or(TokenRefused::AUD)? {
+                AudienceClaim::One(one) => vec![one],
+                AudienceClaim::Many(many) => many,
             };
             if !audience.iter().any(|name| terms.audience.contains(name)) {
-                return Err(Refused::AUD);
+                return Err(TokenRefused::AUD);
             }
         }
         Ok(())
@@ -138,23 +138,26 @@ impl Written<'_> {
 /// A claim's value; None where it is not there, or null.
 fn read<'a, T: Deserialize<'a>>(
     claim: Option<&'a RawValue>,
-    refused: Refused,
-) -> Result<Option<T>, Refused> {
+    refused: TokenRefused,
+) -> Result<Option<T>, TokenRefused> {
     claim.map(|raw| serde_json::from_str(raw.get()).map_err(|_| refused)).transpose()
 }
 
-fn user(claim: Option<&RawValue>) -> Result<User, Refused> {
-    let name: Option<String> = read(claim, Refused::SUB)?;
+fn user(claim: Option<&RawValue>) -> Result<User, TokenRefused> {
+    let name: Option<String> = read(claim, TokenRefused::SUB)?;
     let fits = |name: &str| {
         (1..=USER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
     };
     match name {
-        Some(name) if !fits(&name) => Err(Refused::SUB),
+        Some(name) if !fits(&name) => Err(TokenRefused::SUB),
         name => Ok(name.map(Into::into)),
     }
 }
 
-fn patterns(claim: Option<&RawValue>, refused: Refused) -> Result<Box<[Pattern]>, Refused> {
+fn patterns(
+    claim: Option<&RawValue>,
+    refused: TokenRefused,
+) -> Result<Box<[Pattern]>, TokenRefused> {
     let texts: Vec<String> = read(claim, refused)?.unwrap_or_default();
     if texts.len() > PATTERNS_MAX {
         return Err(refused);
@@ -163,14 +166,14 @@ fn patterns(claim: Option<&RawValue>, refused: Refused) -> Result<Box<[Pattern]>
 }
 
 /// Each channel once, in their order.
-fn channels(claim: Option<&RawValue>) -> Result<Box<[Channel]>, Refused> {
-    let names: Vec<String> = read(claim, Refused::CHANNELS)?.unwrap_or_default();
+fn channels(claim: Option<&RawValue>) -> Result<Box<[Channel]>, TokenRefused> {
+    let names: Vec<String> = read(claim, TokenRefused::CHANNELS)?.unwrap_or_default();
     if names.len() > CHANNELS_MAX {
-        return Err(Refused::CHANNELS);
+        return Err(TokenRefused::CHANNELS);
     }
     let mut seen = HashSet::new();
     let names = names.iter().filter(|name| seen.insert(*name));
-    names.map(|name| Channel::new(name).map_err(|_| Refused::CHANNELS)).collect()
+    names.map(|name| Channel::new(name).map_err(|_| TokenRefused::CHANNELS)).collect()
 }
 
 fn time(date: f64) -> SystemTime {

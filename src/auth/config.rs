@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::source::Source;
-use super::terms::Terms;
-use super::{Key, Signer, key_table};
+use super::required_claims::RequiredClaims;
+use super::source::KeySource;
+use super::{Signer, VerificationKey, key_table};
 use crate::settings::{ListenAddress, Settings};
 
 /// Most keys of a configuration. A rotation needs two.
@@ -24,13 +24,13 @@ pub enum Mode {
 pub struct Config {
     pub mode: Mode,
     /// What a token must say.
-    pub terms: Terms,
+    pub terms: RequiredClaims,
     /// How long a stranger may stay to show a token, where no rule has anything for strangers.
     pub timeout: Duration,
     /// How long a revocation is remembered.
     pub revocation_age: Duration,
     /// What tokens are checked with.
-    pub keys: Vec<Source>,
+    pub keys: Vec<KeySource>,
 }
 
 impl Config {
@@ -56,7 +56,7 @@ impl Config {
 
     /// The key to sign with: the first that can, or the one of that kid.
     pub fn signer(&self, kid: Option<&str>) -> Option<&Signer> {
-        let mut signers = self.keys.iter().filter_map(Source::signer);
+        let mut signers = self.keys.iter().filter_map(KeySource::signer);
         match kid {
             Some(_) => signers.find(|signer| signer.kid.as_deref() == kid),
             None => signers.next(),
@@ -66,32 +66,32 @@ impl Config {
     /// Issuers whose keys come in the clear from another host: whoever can exchange them there makes tokens.
     pub fn exposed_jwks(&self) -> impl Iterator<Item = String> {
         self.keys.iter().filter_map(|source| match source {
-            Source::Jwks(jwks) if jwks.address.is_exposed() => Some(jwks.address.to_string()),
+            KeySource::Jwks(jwks) if jwks.address.is_exposed() => Some(jwks.address.to_string()),
             _ => None,
         })
     }
 
     /// The key that checks what the signer signs.
-    pub fn key_of(&self, signer: &Signer) -> Option<&Key> {
+    pub fn key_of(&self, signer: &Signer) -> Option<&VerificationKey> {
         match self.source_of(signer)? {
-            Source::Key { key, .. } => Some(key),
-            Source::Jwks(_) => None,
+            KeySource::Key { key, .. } => Some(key),
+            KeySource::Jwks(_) => None,
         }
     }
 
     /// Could whoever has a token that the signer signed guess its secret?
     pub fn is_short(&self, signer: &Signer) -> bool {
-        self.source_of(signer).is_some_and(Source::is_short)
+        self.source_of(signer).is_some_and(KeySource::is_short)
     }
 
-    fn source_of(&self, signer: &Signer) -> Option<&Source> {
+    fn source_of(&self, signer: &Signer) -> Option<&KeySource> {
         self.keys.iter().find(|source| source.signer().is_some_and(|it| std::ptr::eq(it, signer)))
     }
 }
 
 /// Faults of the mode and the keys together. Beyond loopback a node must not be open, nor have secrets that can be guessed, by
 /// mistake.
-fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Option<Source>]) {
+fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Option<KeySource>]) {
     match mode {
         Mode::None if !listen.ip().is_loopback() && !settings.is_given("auth.mode") => {
             settings.fault(
@@ -104,7 +104,7 @@ fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Opt
             );
         }
         Mode::Token
-            if !listen.ip().is_loopback() && keys.iter().flatten().any(Source::is_short) =>
+            if !listen.ip().is_loopback() && keys.iter().flatten().any(KeySource::is_short) =>
         {
             settings.fault(
                 "auth.keys",
@@ -119,12 +119,12 @@ fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Opt
     }
 }
 
-fn terms(settings: &mut Settings) -> (Terms, Duration, Duration) {
+fn terms(settings: &mut Settings) -> (RequiredClaims, Duration, Duration) {
     const SECOND: Duration = Duration::from_secs(1);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let mut section = settings.section("auth");
     let name = |text: &str| (!text.is_empty() && text.len() <= 1024).then(|| text.to_owned());
-    let terms = Terms {
+    let terms = RequiredClaims {
         issuer: section.text(
             "issuer",
             None,

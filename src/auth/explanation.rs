@@ -3,19 +3,19 @@
 
 use std::fmt::Write;
 
-use super::access::{self, Decision, Ground, Right};
-use super::{Auth, Identity, Refused};
-use crate::rules::{Access, Delivery, Table};
+use super::access::{self, AccessReason, Decision, Right};
+use super::{Auth, Identity, TokenRefused};
+use crate::rules::{Access, Delivery, RuleTable};
 
 /// The token that was given, and what became of it.
-pub enum Shown {
+pub enum TokenStatus {
     Nothing,
     /// `auth.mode` is `none`.
     Needless,
-    Token(Result<Identity, Refused>),
+    Token(Result<Identity, TokenRefused>),
 }
 
-impl Shown {
+impl TokenStatus {
     /// Asks as a session would.
     pub async fn of(token: Option<&str>, auth: &Auth) -> Self {
         match token {
@@ -48,7 +48,7 @@ impl Shown {
 }
 
 /// A line for each thing that the rules say of the channel. `origin`: where the rules came from.
-pub fn explain(table: &Table, origin: &str, channel: &str, shown: &Shown) -> String {
+pub fn explain(table: &RuleTable, origin: &str, channel: &str, shown: &TokenStatus) -> String {
     let policy = table.of(channel);
     let rule = match table.find(channel) {
         Some((i, rule)) => format!("rules[{i}] {:?}, from {origin}", rule.pattern.as_str()),
@@ -79,7 +79,7 @@ pub fn explain(table: &Table, origin: &str, channel: &str, shown: &Shown) -> Str
     text
 }
 
-fn answer(decision: &Decision<'_>, table: &Table) -> String {
+fn answer(decision: &Decision<'_>, table: &RuleTable) -> String {
     let says = match (decision.rule, decision.access) {
         (Some((i, _)), access) => format!("rules[{i}] lets {}", audience(access)),
         (None, Access::Nobody) => "with rules, what none matches is for nobody".to_owned(),
@@ -92,14 +92,14 @@ fn answer(decision: &Decision<'_>, table: &Table) -> String {
         }
     };
     let because = match decision.ground {
-        Ground::Anyone | Ground::Nobody => String::new(),
-        Ground::HasToken => "; the token is valid".to_owned(),
-        Ground::Lists(pattern) => format!("; the token lists {:?}", pattern.as_str()),
-        Ground::Channels => "; the token has it in channels".to_owned(),
-        Ground::NoToken => "; there is no valid token".to_owned(),
-        Ground::NotListed => "; the token does not list it".to_owned(),
-        Ground::OtherUser => "; {user} in its pattern is not the token's user".to_owned(),
-        Ground::UnfitUser => {
+        AccessReason::Anyone | AccessReason::Nobody => String::new(),
+        AccessReason::HasToken => "; the token is valid".to_owned(),
+        AccessReason::Lists(pattern) => format!("; the token lists {:?}", pattern.as_str()),
+        AccessReason::Channels => "; the token has it in channels".to_owned(),
+        AccessReason::NoToken => "; there is no valid token".to_owned(),
+        AccessReason::NotListed => "; the token does not list it".to_owned(),
+        AccessReason::OtherUser => "; {user} in its pattern is not the token's user".to_owned(),
+        AccessReason::UnfitUser => {
             "; the token's user has a space, : or / in its name, and {user} never \
              matches such a name, as it would reach into other segments"
                 .to_owned()
@@ -122,20 +122,20 @@ fn audience(access: Access) -> &'static str {
 mod tests {
     use super::*;
     use crate::rules::{Pattern, Rules};
-    use crate::settings::{Given, Settings};
+    use crate::settings::{RawValue, Settings};
 
     #[test]
     fn it_says_which_rule_decided_and_why() {
         let list = r#"[{ pattern = "chat:*", history = { size = 5, age = "1m" } },
                        { pattern = "user:{user}", subscribe = "user", publish = "nobody" }]"#;
-        let given = [("rules".to_owned(), (Given::Text(list.to_owned()), "test".to_owned()))];
+        let given = [("rules".to_owned(), (RawValue::Text(list.to_owned()), "test".to_owned()))];
         let rules = Rules::read(&mut Settings::new(given.into(), Vec::new()), true).current();
         let identity = Identity {
             user: Some("u1".into()),
             subscribe: Box::new([Pattern::parse("chat:*").unwrap()]),
             ..Identity::default()
         };
-        let (stranger, u1) = (Shown::Nothing, Shown::Token(Ok(identity)));
+        let (stranger, u1) = (TokenStatus::Nothing, TokenStatus::Token(Ok(identity)));
         let says = |channel, shown, parts: &[&str]| {
             let text = explain(&rules, "a.toml", channel, shown);
             for part in parts {
@@ -158,7 +158,7 @@ mod tests {
         says("user:u2", &u1, &["subscribe  no: ", "{user} in its pattern is not", "lets nobody\n"]);
         let unfit = |listed: &str| {
             let subscribe = Box::new([Pattern::parse(listed).unwrap()]);
-            Shown::Token(Ok(Identity {
+            TokenStatus::Token(Ok(Identity {
                 user: Some("auth0/u1".into()),
                 subscribe,
                 ..Identity::default()
@@ -171,6 +171,10 @@ mod tests {
         says("chat:1", &by_token, &why);
         says("chat:1", &stranger, &["none given", "there is no valid token"]);
         says("other", &u1, &["rule       none matches\n", "what none matches is for nobody"]);
-        says("chat:1", &Shown::Token(Err(Refused("x"))), &["refused: x; its connection"]);
+        says(
+            "chat:1",
+            &TokenStatus::Token(Err(TokenRefused("x"))),
+            &["refused: x; its connection"],
+        );
     }
 }

@@ -13,12 +13,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-pub use address::Address;
+pub use address::JwksUrl;
 use bytes::Bytes;
-pub use document::{Useless, keys};
+pub use document::{UnusableKey, keys};
 use fetch::{FetchError, fetch};
 
-use super::{Algorithm, Key};
+use super::{Algorithm, VerificationKey};
 use crate::backoff::{Backoff, jittered};
 use crate::live::Live;
 use crate::telemetry;
@@ -47,7 +47,7 @@ pub const WANTED_INTERVAL: Duration = Duration::from_secs(10);
 /// A JWKS of the configuration.
 #[derive(Clone, Debug)]
 pub struct Jwks {
-    pub address: Address,
+    pub address: JwksUrl,
     /// None: all of its keys count.
     pub only: Option<Algorithm>,
 }
@@ -55,7 +55,7 @@ pub struct Jwks {
 /// The keys as they were fetched last.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
-    pub keys: Vec<Arc<Key>>,
+    pub keys: Vec<Arc<VerificationKey>>,
     /// Grows by one whenever the keys change.
     pub version: u64,
     body: Bytes,
@@ -92,7 +92,7 @@ impl Fetching {
         let wanted = Arc::new(Notify::new());
         let begin = Progress { rounds: 0, is_fetching: true, may_begin_at: Instant::now() };
         let (sender, progress) = watch::channel(begin);
-        let task = Task {
+        let task = RefreshTask {
             jwks: jwks.clone(),
             fetched: fetched.clone(),
             wanted: wanted.clone(),
@@ -141,7 +141,7 @@ impl Jwks {
 }
 
 /// What the task owns.
-struct Task {
+struct RefreshTask {
     jwks: Jwks,
     fetched: Live<Fetched>,
     wanted: Arc<Notify>,
@@ -150,7 +150,7 @@ struct Task {
     retry: Backoff,
 }
 
-impl Task {
+impl RefreshTask {
     async fn run(mut self) {
         loop {
             let began = Instant::now();

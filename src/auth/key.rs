@@ -20,14 +20,14 @@ pub enum Algorithm {
 }
 
 /// Checks signatures.
-pub struct Key {
+pub struct VerificationKey {
     /// Its name in tokens' headers. None: it is tried for every token of its algorithm.
     pub kid: Option<Box<str>>,
     pub algorithm: Algorithm,
-    kind: Kind,
+    kind: KeyKind,
 }
 
-enum Kind {
+enum KeyKind {
     Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
@@ -37,10 +37,10 @@ enum Kind {
 #[error("{0}")]
 pub struct InvalidKey(pub &'static str);
 
-impl Key {
+impl VerificationKey {
     /// For HS256. The length is the caller's to judge.
     pub fn secret(kid: Option<&str>, secret: &[u8]) -> Self {
-        let kind = Kind::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
+        let kind = KeyKind::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
         Self { kid: kid.map(Into::into), algorithm: Algorithm::HS256, kind }
     }
 
@@ -62,7 +62,7 @@ impl Key {
     }
 
     fn of(kid: Option<&str>, algorithm: Algorithm, key: ParsedPublicKey) -> Self {
-        Self { kid: kid.map(Into::into), algorithm, kind: Kind::Public(key) }
+        Self { kid: kid.map(Into::into), algorithm, kind: KeyKind::Public(key) }
     }
 
     fn rsa(der: &[u8]) -> Result<ParsedPublicKey, InvalidKey> {
@@ -78,13 +78,13 @@ impl Key {
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.kind {
             // Compares in constant time.
-            Kind::Secret(key) => hmac::verify(key, message, signature).is_ok(),
-            Kind::Public(key) => key.verify_sig(message, signature).is_ok(),
+            KeyKind::Secret(key) => hmac::verify(key, message, signature).is_ok(),
+            KeyKind::Public(key) => key.verify_sig(message, signature).is_ok(),
         }
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for VerificationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key")
             .field("kid", &self.kid)

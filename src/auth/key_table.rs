@@ -6,8 +6,8 @@ use std::path::Path;
 
 use hyper::Uri;
 
-use super::jwks::{Address, Jwks};
-use super::source::Source;
+use super::jwks::{Jwks, JwksUrl};
+use super::source::KeySource;
 use super::{Algorithm, pem};
 use crate::settings::{Section, Settings};
 use crate::tls;
@@ -24,12 +24,12 @@ const EXAMPLE: &str =
     r#"[{ kid = "2026-11", alg = "HS256", secret = "32 random bytes or more, as text" }]"#;
 
 /// Each table; None: it has faults.
-pub fn read(settings: &mut Settings, max: usize) -> Vec<Option<Source>> {
+pub fn read(settings: &mut Settings, max: usize) -> Vec<Option<KeySource>> {
     settings.tables("auth.keys", max, EXAMPLE, DOC, table)
 }
 
 /// What a table says, each key by itself.
-struct Said {
+struct KeyTable {
     kid: Option<String>,
     algorithm: Option<Algorithm>,
     secret: Option<String>,
@@ -38,7 +38,7 @@ struct Said {
     ca_file: Option<String>,
 }
 
-impl Said {
+impl KeyTable {
     fn read(section: &mut Section<'_>) -> Self {
         Self {
             kid: kid(section),
@@ -60,8 +60,8 @@ impl Said {
     }
 }
 
-fn table(section: &mut Section<'_>) -> Option<Source> {
-    let Said { kid, algorithm, secret, file, jwks, ca_file } = Said::read(section);
+fn table(section: &mut Section<'_>) -> Option<KeySource> {
+    let KeyTable { kid, algorithm, secret, file, jwks, ca_file } = KeyTable::read(section);
     let way = way(section);
     let is_jwks = way == Some("jwks");
     if !is_jwks && !section.is_given("alg") {
@@ -141,9 +141,9 @@ fn jwks(section: &mut Section<'_>) -> Option<(Uri, bool)> {
     section.parsed(
         "jwks",
         None,
-        Address::ALLOWED,
-        Address::parse,
-        |(uri, _)| Address::shown(uri),
+        JwksUrl::ALLOWED,
+        JwksUrl::parse,
+        |(uri, _)| JwksUrl::shown(uri),
         "Where an issuer publishes its public keys. They are fetched at the start, before they are \
          too old, and when a token names one that is not there.",
     )
@@ -159,13 +159,13 @@ fn of_secret(
     kid: Option<&str>,
     algorithm: Algorithm,
     secret: &str,
-) -> Option<Source> {
+) -> Option<KeySource> {
     if algorithm != Algorithm::HS256 {
         let what = format!("is for HS256; {} takes a key in a file", algorithm.name());
         section.fault("secret", what);
         return None;
     }
-    Some(Source::of_secret(kid, secret.as_bytes()))
+    Some(KeySource::of_secret(kid, secret.as_bytes()))
 }
 
 fn of_file(
@@ -173,7 +173,7 @@ fn of_file(
     kid: Option<&str>,
     algorithm: Algorithm,
     file: &str,
-) -> Option<Source> {
+) -> Option<KeySource> {
     let bytes = match contents(Path::new(file)) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -182,7 +182,7 @@ fn of_file(
             return None;
         }
     };
-    let source = Source::of_file(kid, algorithm, &bytes);
+    let source = KeySource::of_file(kid, algorithm, &bytes);
     source.map_err(|error| section.fault("file", format!("the key in the file {error}"))).ok()
 }
 
@@ -191,7 +191,7 @@ fn of_jwks(
     only: Option<Algorithm>,
     (uri, is_https): (Uri, bool),
     ca_file: Option<&str>,
-) -> Option<Source> {
+) -> Option<KeySource> {
     if only == Some(Algorithm::HS256) {
         section.fault("alg", "is not for jwks: a secret that is published is none");
         return None;
@@ -206,7 +206,7 @@ fn of_jwks(
             }
         },
     };
-    Some(Source::Jwks(Jwks { address: Address { uri, tls }, only }))
+    Some(KeySource::Jwks(Jwks { address: JwksUrl { uri, tls }, only }))
 }
 
 fn contents(path: &Path) -> std::io::Result<Vec<u8>> {

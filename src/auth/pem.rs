@@ -10,7 +10,7 @@ use rustls::server::ParsedCertificate;
 
 use super::key::InvalidKey;
 use super::sign::{Signer, Signing};
-use super::{Algorithm, Key};
+use super::{Algorithm, VerificationKey};
 
 const BEGIN: &str = "-----BEGIN ";
 
@@ -24,9 +24,9 @@ pub fn read(
     kid: Option<&str>,
     algorithm: Algorithm,
     bytes: &[u8],
-) -> Result<(Key, Option<Signer>), InvalidKey> {
+) -> Result<(VerificationKey, Option<Signer>), InvalidKey> {
     let text = std::str::from_utf8(bytes).map_err(|_| InvalidKey("is not in a PEM file"))?;
-    let public = |der: &[u8]| Ok((Key::public(kid, algorithm, der)?, None));
+    let public = |der: &[u8]| Ok((VerificationKey::public(kid, algorithm, der)?, None));
     for (label, der) in sections(text) {
         let der = der.ok_or(InvalidKey("is broken: its PEM is no base64"))?;
         return match label {
@@ -63,7 +63,7 @@ fn private(
     kid: Option<&str>,
     algorithm: Algorithm,
     der: &[u8],
-) -> Result<(Key, Option<Signer>), InvalidKey> {
+) -> Result<(VerificationKey, Option<Signer>), InvalidKey> {
     let (public, signing) = match algorithm {
         Algorithm::HS256 => return Err(InvalidKey("is a private key, and HS256 takes a secret")),
         Algorithm::RS256 => {
@@ -89,6 +89,6 @@ fn private(
             (pair.public_key().as_ref().to_vec(), Signing::Ed(Box::new(pair)))
         }
     };
-    let key = Key::public(kid, algorithm, &public)?;
+    let key = VerificationKey::public(kid, algorithm, &public)?;
     Ok((key, Some(Signer::new(kid, algorithm, signing))))
 }

@@ -18,17 +18,17 @@ const TOLD_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The users who were disconnected, and until when. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
-pub struct Revocations(Arc<Shared>);
+pub struct Revocations(Arc<RevocationsShared>);
 
 #[derive(Debug)]
-struct Shared {
+struct RevocationsShared {
     /// How long a revocation is kept, in milliseconds: as long as a token issued before may live.
     age: AtomicU64,
-    table: RwLock<Table>,
+    table: RwLock<RevocationTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct RevocationTable {
     /// User to revoked-before, in Unix milliseconds.
     users: HashMap<Arc<str>, u64>,
     /// The same by time, to find those that are over.
@@ -40,7 +40,7 @@ struct Table {
 impl Revocations {
     /// `age`: how long a revocation is kept, `auth.revocation_age`.
     pub fn new(age: Duration) -> Self {
-        let shared = Shared { age: AtomicU64::default(), table: RwLock::default() };
+        let shared = RevocationsShared { age: AtomicU64::default(), table: RwLock::default() };
         let revocations = Self(Arc::new(shared));
         revocations.set_age(age);
         revocations
@@ -103,16 +103,16 @@ impl Revocations {
         unix_millis(SystemTime::now()).saturating_sub(self.0.age.load(Ordering::Relaxed))
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Table> {
+    fn read(&self) -> RwLockReadGuard<'_, RevocationTable> {
         self.0.table.read().expect("no code panics while it holds the revocations' lock")
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+    fn write(&self) -> RwLockWriteGuard<'_, RevocationTable> {
         self.0.table.write().expect("no code panics while it holds the revocations' lock")
     }
 }
 
-impl Table {
+impl RevocationTable {
     /// False: a later one is there.
     fn put(&mut self, user: &str, before: u64) -> bool {
         match self.users.get_key_value(user).map(|(user, known)| (user.clone(), *known)) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::jwks::Jwks;
 use super::key::InvalidKey;
-use super::{Algorithm, Key, Signer, pem};
+use super::{Algorithm, Signer, VerificationKey, pem};
 
 /// A secret of fewer bytes is warned of on loopback, and refused elsewhere: HS256 must have as many as
 /// its hash (RFC 7518, section 3.2), or whoever has a token can guess it.
@@ -12,9 +12,9 @@ pub const SECRET_BYTES_GOOD: usize = 32;
 
 /// A table of `[[auth.keys]]`.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum KeySource {
     Key {
-        key: Arc<Key>,
+        key: Arc<VerificationKey>,
         /// None: it is a public key.
         signer: Option<Arc<Signer>>,
         /// Its secret has fewer than [`SECRET_BYTES_GOOD`].
@@ -24,7 +24,7 @@ pub enum Source {
     Jwks(Jwks),
 }
 
-impl Source {
+impl KeySource {
     /// Could whoever has a token guess the secret?
     pub fn is_short(&self) -> bool {
         matches!(self, Self::Key { is_short: true, .. })
@@ -39,7 +39,7 @@ impl Source {
 
     pub fn of_secret(kid: Option<&str>, secret: &[u8]) -> Self {
         Self::Key {
-            key: Arc::new(Key::secret(kid, secret)),
+            key: Arc::new(VerificationKey::secret(kid, secret)),
             signer: Some(Arc::new(Signer::secret(kid, secret))),
             is_short: secret.len() < SECRET_BYTES_GOOD,
         }

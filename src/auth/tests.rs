@@ -26,13 +26,17 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
-fn terms() -> Terms {
-    Terms { leeway: Duration::from_secs(5), require_expiry: true, ..Terms::default() }
+fn terms() -> RequiredClaims {
+    RequiredClaims {
+        leeway: Duration::from_secs(5),
+        require_expiry: true,
+        ..RequiredClaims::default()
+    }
 }
 
 /// A key of ours, and what another maker of tokens signs with.
-struct Pair {
-    key: Key,
+struct SigningPair {
+    key: VerificationKey,
     /// Of the private half, or the secret.
     private: String,
     /// Of the public half; empty for a secret.
@@ -42,13 +46,13 @@ struct Pair {
     signing: EncodingKey,
 }
 
-impl Pair {
+impl SigningPair {
     fn new(algorithm: Algorithm) -> Self {
         use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
         let (theirs, kind) = match algorithm {
             Algorithm::HS256 => {
                 return Self {
-                    key: Key::secret(Some("a"), SECRET),
+                    key: VerificationKey::secret(Some("a"), SECRET),
                     private: String::from_utf8(SECRET.to_vec()).unwrap(),
                     public: String::new(),
                     theirs: jsonwebtoken::Algorithm::HS256,
@@ -97,7 +101,7 @@ impl Pair {
         format!("{message}.{signature}")
     }
 
-    fn checked(&self, token: &str) -> Result<Identity, Refused> {
+    fn checked(&self, token: &str) -> Result<Identity, TokenRefused> {
         check(token, [&self.key].into_iter(), &terms(), now())
     }
 }
@@ -113,6 +117,6 @@ fn claims(over: Value) -> String {
     all.to_string()
 }
 
-fn refused(result: Result<Identity, Refused>) -> Option<Refused> {
+fn refused(result: Result<Identity, TokenRefused>) -> Option<TokenRefused> {
     result.err()
 }

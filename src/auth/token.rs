@@ -7,13 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::{Algorithm, Refused};
+use super::{Algorithm, TokenRefused};
 
 /// Longest token: with its other headers, it has to fit into a request.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 
 /// A token taken apart, nothing of it checked.
-pub struct Token<'a> {
+pub struct ParsedToken<'a> {
     pub algorithm: Algorithm,
     pub kid: Option<Box<str>>,
     /// What was signed.
@@ -26,7 +26,7 @@ pub struct Token<'a> {
 /// What is heeded of a header (RFC 7515, section 4.1). Keys that a token brings along (`jwk`, `jku`,
 /// `x5c`, `x5u`) are ignored as the rest is: only configured ones count.
 #[derive(Deserialize)]
-struct Header<'a> {
+struct TokenHeader<'a> {
     #[serde(borrow)]
     alg: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -40,23 +40,23 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IgnoredA
     IgnoredAny::deserialize(deserializer).map(Some)
 }
 
-impl<'a> Token<'a> {
-    pub fn parse(token: &'a str) -> Result<Self, Refused> {
+impl<'a> ParsedToken<'a> {
+    pub fn parse(token: &'a str) -> Result<Self, TokenRefused> {
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(Refused::TOO_LONG);
+            return Err(TokenRefused::TOO_LONG);
         }
-        let (message, signature) = token.rsplit_once('.').ok_or(Refused::MALFORMED)?;
-        let (header, claims) = message.split_once('.').ok_or(Refused::MALFORMED)?;
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenRefused::MALFORMED)?;
+        let (header, claims) = message.split_once('.').ok_or(TokenRefused::MALFORMED)?;
         if claims.contains('.') {
-            return Err(Refused::MALFORMED);
+            return Err(TokenRefused::MALFORMED);
         }
         let header = decode(header)?;
-        let header: Header<'_> = object(&header).ok_or(Refused::HEADER)?;
+        let header: TokenHeader<'_> = object(&header).ok_or(TokenRefused::HEADER)?;
         if header.crit.is_some() {
-            return Err(Refused::CRITICAL);
+            return Err(TokenRefused::CRITICAL);
         }
         Ok(Self {
-            algorithm: Algorithm::parse(&header.alg).ok_or(Refused::ALGORITHM)?,
+            algorithm: Algorithm::parse(&header.alg).ok_or(TokenRefused::ALGORITHM)?,
             kid: header.kid.map(Into::into),
             message: message.as_bytes(),
             claims,
@@ -65,7 +65,7 @@ impl<'a> Token<'a> {
     }
 
     /// The JSON of its claims.
-    pub fn claims(&self) -> Result<Vec<u8>, Refused> {
+    pub fn claims(&self) -> Result<Vec<u8>, TokenRefused> {
         decode(self.claims)
     }
 }
@@ -77,6 +77,6 @@ pub fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     is_object.then(|| serde_json::from_slice(json).ok())?
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, Refused> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Refused::MALFORMED)
+fn decode(part: &str) -> Result<Vec<u8>, TokenRefused> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenRefused::MALFORMED)
 }

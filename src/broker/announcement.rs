@@ -10,7 +10,7 @@ use crate::publication::NodeId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announcement {
     pub node: NodeId,
-    pub stage: Stage,
+    pub stage: NodeStage,
     pub connections: u64,
     /// How long it holds, in milliseconds: by then the node says it anew, or is gone.
     pub holds_ms: u64,
@@ -21,7 +21,7 @@ pub struct Announcement {
 
 /// Where a node is in its life, as far as others care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum NodeStage {
     /// It takes clients.
     Serving,
     /// It has some, and takes no more: it leaves, is not ready, or is full.
@@ -32,7 +32,7 @@ pub enum Stage {
 
 /// Carries announcements to all nodes.
 pub trait Announcing {
-    /// Tells every node, this one too, by an [`Event::Announced`](super::event::Event::Announced). Kept nowhere:
+    /// Tells every node, this one too, by an [`Event::Announced`](super::event::BrokerEvent::Announced). Kept nowhere:
     /// who is not there does not hear it.
     fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>>;
 }

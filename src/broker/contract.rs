@@ -40,7 +40,7 @@ pub trait Broker: Presences + Revoking + Announcing + Send + Sync {
     fn room(&self) -> BoxFuture<'_, ()>;
 
     /// Wants the channel's publications. Asking again is harmless; the receipt comes once they flow,
-    /// about when [`Event::Subscribed`](super::event::Event::Subscribed) does.
+    /// about when [`Event::Subscribed`](super::event::BrokerEvent::Subscribed) does.
     fn subscribe(&self, channel: &Channel) -> Receipt<()>;
 
     /// No longer wants them. Takes effect a little later, in case somebody returns.

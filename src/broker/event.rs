@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::announcement::Announcement;
-use super::revocation::{Known, Revocation};
+use super::revocation::{KnownRevocations, Revocation};
 use crate::publication::{Change, Channel, Publication, User};
 
 /// What the broker hands to the hub. Whoever takes it must not block.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum BrokerEvent<'a> {
     /// The channel flows from here on. `interrupted`: it did before, and publications of the
     /// meantime were missed, for this reason.
     Subscribed { channel: &'a Channel, interrupted: Option<&'static str> },
@@ -27,11 +27,11 @@ pub enum Event<'a> {
     Revoked { user: &'a str, before: u64 },
     /// The broker has read all revocations it keeps. What it has forgotten goes into `missing`, and
     /// is kept again.
-    RevocationsRead { known: &'a Known, missing: &'a mut Vec<Revocation> },
+    RevocationsRead { known: &'a KnownRevocations, missing: &'a mut Vec<Revocation> },
     /// A node has told of itself; this one's own words come back too. From other tasks than the rest.
     Announced(Announcement),
 }
 
 /// Takes the broker's events, one at a time for each channel; joins and leaves one at a time among
 /// themselves.
-pub type Sink = Arc<dyn Fn(Event<'_>) + Send + Sync>;
+pub type Sink = Arc<dyn Fn(BrokerEvent<'_>) + Send + Sync>;

@@ -12,18 +12,18 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 
 use self::history::{Appended, Histories};
-use super::queue::{Item, LATE, Queue};
+use super::queue::{LATE, PublishQueue, PublishRequest};
 use crate::broker::announcement::{Announcement, Announcing};
 use crate::broker::config::Config;
 use crate::broker::contract::{Broker, Page};
-use crate::broker::event::{Event, Sink};
-use crate::broker::presence::{Attendance, Presences, Renewal, Standing};
+use crate::broker::event::{BrokerEvent, Sink};
+use crate::broker::presence::{Attendance, MembershipState, Presences, Renewal};
 use crate::broker::receipt::Receipt;
 use crate::broker::revocation::{Revocation, Revoking};
 use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Members, Position, Publication};
 use crate::rules::Rules;
-use crate::{telemetry, vital};
+use crate::{critical_tasks, telemetry};
 
 /// Most publications relayed before other tasks get a turn.
 const BATCH_MAX: usize = 64;
@@ -32,11 +32,11 @@ const BATCH_MAX: usize = 64;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One task relays all publications, so that every subscriber sees them in the same order.
-pub struct Memory {
-    queue: Queue,
+pub struct MemoryBroker {
+    queue: PublishQueue,
     rules: Rules,
     histories: Arc<Mutex<Histories>>,
-    presence: presence::Table,
+    presence: presence::MemberTable,
     sink: Sink,
 }
 
@@ -47,18 +47,18 @@ struct Relay {
     idempotency_window: Duration,
 }
 
-impl Memory {
+impl MemoryBroker {
     pub fn start(config: &Config, sink: Sink) -> Self {
-        let (queue, items) = Queue::new(config.publish_timeout);
+        let (queue, items) = PublishQueue::new(config.publish_timeout);
         let histories: Arc<Mutex<Histories>> = Arc::default();
-        let presence = presence::Table::new(sink.clone());
+        let presence = presence::MemberTable::new(sink.clone());
         let relay = Relay {
             sink: sink.clone(),
             rules: config.rules.clone(),
             histories: histories.clone(),
             idempotency_window: config.idempotency_window,
         };
-        vital::spawn("memory broker", relay.run(items));
+        critical_tasks::spawn("memory broker", relay.run(items));
         telemetry::broker_connected();
         Self { queue, rules: config.rules.clone(), histories, presence, sink }
     }
@@ -66,7 +66,7 @@ impl Memory {
 
 impl Relay {
     /// Relays for as long as there is a queue.
-    async fn run(self, mut items: mpsc::Receiver<Item>) {
+    async fn run(self, mut items: mpsc::Receiver<PublishRequest>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut sweep = interval(SWEEP_INTERVAL);
         loop {
@@ -87,7 +87,7 @@ impl Relay {
         }
     }
 
-    fn publish(&self, item: Item, more: bool) {
+    fn publish(&self, item: PublishRequest, more: bool) {
         if item.is_late() {
             item.answer(Err(LATE));
             return;
@@ -109,12 +109,12 @@ impl Relay {
         }
         drop(histories);
         let position = publication.position;
-        (self.sink)(Event::Publication { channel, publication, more });
+        (self.sink)(BrokerEvent::Publication { channel, publication, more });
         item.answer(Ok(position));
     }
 }
 
-impl Broker for Memory {
+impl Broker for MemoryBroker {
     fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
         self.queue.push(channel, publication)
     }
@@ -172,22 +172,22 @@ impl Broker for Memory {
     }
 }
 
-impl Presences for Memory {
+impl Presences for MemoryBroker {
     fn write_members<'a>(
         &'a self,
         _: Duration,
         attendances: &'a [Attendance],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+    ) -> BoxFuture<'a, Vec<Result<MembershipState, Unavailable>>> {
         attendances.iter().for_each(|attendance| self.presence.write(attendance));
-        Box::pin(ready(vec![Ok(Standing::Known); attendances.len()]))
+        Box::pin(ready(vec![Ok(MembershipState::Known); attendances.len()]))
     }
 
     fn renew_members<'a>(
         &'a self,
         _: Duration,
         renewals: &'a [Renewal],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
-        Box::pin(ready(vec![Ok(Standing::Known); renewals.len()]))
+    ) -> BoxFuture<'a, Vec<Result<MembershipState, Unavailable>>> {
+        Box::pin(ready(vec![Ok(MembershipState::Known); renewals.len()]))
     }
 
     fn members(&self, channel: Channel) -> BoxFuture<'_, Result<Members, Unavailable>> {
@@ -196,17 +196,17 @@ impl Presences for Memory {
 }
 
 /// The only node is told. It keeps revocations itself.
-impl Revoking for Memory {
+impl Revoking for MemoryBroker {
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Unavailable>> {
-        (self.sink)(Event::Revoked { user: &revocation.user, before: revocation.before });
+        (self.sink)(BrokerEvent::Revoked { user: &revocation.user, before: revocation.before });
         Box::pin(ready(Ok(())))
     }
 }
 
 /// The only node hears its own.
-impl Announcing for Memory {
+impl Announcing for MemoryBroker {
     fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>> {
-        (self.sink)(Event::Announced(announcement));
+        (self.sink)(BrokerEvent::Announced(announcement));
         Box::pin(ready(Ok(())))
     }
 }

@@ -40,7 +40,7 @@ pub struct Renewal {
 
 /// What the broker knew of this node in a channel when it was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum MembershipState {
     /// The members it wrote are there.
     Known,
     /// Not all are, and nobody was told that they left: Redis started empty or lost writes in a
@@ -60,12 +60,12 @@ pub trait Presences {
     /// their order. `Unavailable`: it may have been written all the same.
     ///
     /// Whoever comes to the first session of the fleet, or leaves the last, becomes an
-    /// [`Event::Presence`](super::event::Event::Presence) on every node that wants the channel.
+    /// [`Event::Presence`](super::event::BrokerEvent::Presence) on every node that wants the channel.
     fn write_members<'a>(
         &'a self,
         ttl: Duration,
         attendances: &'a [Attendance],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>>;
+    ) -> BoxFuture<'a, Vec<Result<MembershipState, Unavailable>>>;
 
     /// Renews what this node wrote in these channels, at most [`RENEWALS_MAX`], and removes what
     /// crashed nodes left there; one answer a channel, in their order.
@@ -73,7 +73,7 @@ pub trait Presences {
         &'a self,
         ttl: Duration,
         renewals: &'a [Renewal],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>>;
+    ) -> BoxFuture<'a, Vec<Result<MembershipState, Unavailable>>>;
 
     /// The channel's members, over all nodes; at most [`MEMBERS_MAX`].
     fn members(&self, channel: Channel) -> BoxFuture<'_, Result<Members, Unavailable>>;

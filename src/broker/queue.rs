@@ -36,8 +36,8 @@ pub struct Intake {
 
 /// Where sessions hand in publications.
 #[derive(Clone, Debug)]
-pub struct Queue {
-    items: mpsc::Sender<Item>,
+pub struct PublishQueue {
+    items: mpsc::Sender<PublishRequest>,
     intake: Intake,
 }
 
@@ -50,7 +50,7 @@ struct Load {
 
 /// A publication on its way, and who waits for the answer.
 #[derive(Debug)]
-pub struct Item {
+pub struct PublishRequest {
     pub channel: Channel,
     pub publication: Publication,
     /// When its publisher is told that it did not get through.
@@ -70,12 +70,12 @@ impl Intake {
         &self,
         channel: Channel,
         publication: Publication,
-    ) -> Result<(Item, Receipt<Option<Position>>), Unavailable> {
+    ) -> Result<(PublishRequest, Receipt<Option<Position>>), Unavailable> {
         let cost = cost(&publication);
         let (sender, receipt) = Receipt::later();
         let before = self.load.bytes.fetch_add(cost, Ordering::Relaxed);
         // From here on the item's drop gives the bytes back, also where it is refused.
-        let item = Item {
+        let item = PublishRequest {
             channel,
             publication,
             deadline: Instant::now() + self.timeout,
@@ -106,9 +106,9 @@ impl Intake {
     }
 }
 
-impl Queue {
+impl PublishQueue {
     /// `timeout`: how long a publication may take from here to the broker's answer.
-    pub fn new(timeout: Duration) -> (Self, mpsc::Receiver<Item>) {
+    pub fn new(timeout: Duration) -> (Self, mpsc::Receiver<PublishRequest>) {
         let (items, receiver) = mpsc::channel(BYTES_MAX / ITEM_OVERHEAD_BYTES);
         (Self { items, intake: Intake::new(timeout) }, receiver)
     }
@@ -135,7 +135,7 @@ impl Queue {
     }
 }
 
-impl Item {
+impl PublishRequest {
     pub fn is_late(&self) -> bool {
         self.deadline <= Instant::now()
     }
@@ -148,7 +148,7 @@ impl Item {
     }
 }
 
-impl Drop for Item {
+impl Drop for PublishRequest {
     fn drop(&mut self) {
         let cost = cost(&self.publication);
         let before = self.load.bytes.fetch_sub(cost, Ordering::Relaxed);
@@ -167,14 +167,14 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn push(queue: &Queue, bytes: usize) -> Receipt<Option<Position>> {
+    fn push(queue: &PublishQueue, bytes: usize) -> Receipt<Option<Position>> {
         let publication = Publication::bare(Bytes::from(vec![b'x'; bytes]));
         queue.push(Channel::new("a").unwrap(), publication)
     }
 
     #[tokio::test]
     async fn refuses_beyond_its_bytes_and_takes_again_once_there_is_room() {
-        let (queue, mut items) = Queue::new(Duration::from_secs(1));
+        let (queue, mut items) = PublishQueue::new(Duration::from_secs(1));
         let first = push(&queue, BYTES_MAX - 1000);
         assert!(push(&queue, 1000).await.is_err());
         items.recv().await.unwrap().answer(Ok(None));
@@ -186,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn refuses_beyond_its_length() {
-        let (queue, _items) = Queue::new(Duration::from_secs(1));
+        let (queue, _items) = PublishQueue::new(Duration::from_secs(1));
         let fit = BYTES_MAX / ITEM_OVERHEAD_BYTES;
         let waiting: Vec<_> = (0..fit).map(|_| push(&queue, 0)).collect();
         assert!(push(&queue, 0).await.is_err());
@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_room_is_told_when_there_is_some() {
-        let (queue, mut items) = Queue::new(Duration::from_secs(1));
+        let (queue, mut items) = PublishQueue::new(Duration::from_secs(1));
         let _first = push(&queue, BYTES_ENOUGH);
         assert!(!queue.has_room());
         let waiting = tokio::spawn({

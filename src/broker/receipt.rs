@@ -9,22 +9,22 @@ use super::unavailable::Unavailable;
 
 /// Resolves when the broker has done what it was asked, or has not in time.
 #[derive(Debug)]
-pub struct Receipt<T>(Answer<T>);
+pub struct Receipt<T>(ReceiptState<T>);
 
 #[derive(Debug)]
-enum Answer<T> {
+enum ReceiptState<T> {
     Now(Result<T, Unavailable>),
     Later(oneshot::Receiver<Result<T, Unavailable>>),
 }
 
 impl<T> Receipt<T> {
     pub fn now(answer: Result<T, Unavailable>) -> Self {
-        Self(Answer::Now(answer))
+        Self(ReceiptState::Now(answer))
     }
 
     pub fn later() -> (oneshot::Sender<Result<T, Unavailable>>, Self) {
         let (sender, receiver) = oneshot::channel();
-        (sender, Self(Answer::Later(receiver)))
+        (sender, Self(ReceiptState::Later(receiver)))
     }
 }
 
@@ -33,8 +33,8 @@ impl<T: Copy + Unpin> Future for Receipt<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Answer::Now(answer) => Poll::Ready(*answer),
-            Answer::Later(receiver) => Pin::new(receiver)
+            ReceiptState::Now(answer) => Poll::Ready(*answer),
+            ReceiptState::Later(receiver) => Pin::new(receiver)
                 .poll(cx)
                 .map(|answer| answer.unwrap_or(Err(Unavailable("the node is stopping")))),
         }

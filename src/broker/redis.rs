@@ -12,7 +12,6 @@
 //! Questions (history, presence, revocations, `PUBSUB NUMSUB`) go through a small pool.
 
 mod announcement;
-mod companion;
 pub mod connection;
 mod context;
 mod functions;
@@ -28,6 +27,7 @@ mod questions;
 mod revocation;
 mod rules;
 pub mod secret;
+mod sibling_key;
 mod state;
 mod subscribing;
 pub mod survey;
@@ -40,11 +40,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use self::context::Context;
-use self::history::History;
-use self::presence::Presence;
+use self::context::RedisContext;
+use self::history::RedisHistory;
+use self::presence::RedisPresence;
 use self::questions::Questions;
-use self::revocation::Revocations;
+use self::revocation::RedisRevocations;
 use self::revocation::reading;
 use self::rules::{following, installing};
 use self::subscribing::nodes;
@@ -53,54 +53,54 @@ use super::announcement::{Announcement, Announcing};
 use super::config::Config;
 use super::contract::{Broker, PAGE_MAX, Page};
 use super::event::Sink;
-use super::presence::{Attendance, Presences, Renewal, Standing};
+use super::presence::{Attendance, MembershipState, Presences, Renewal};
 use super::receipt::Receipt;
 use super::revocation::{Revocation, Revoking};
 use super::unavailable::Unavailable;
+use crate::critical_tasks;
 use crate::publication::{Channel, Members, NodeId, Position, Publication};
 use crate::rules::Rules;
-use crate::vital;
 
 /// The broker that is Redis: its parts, and what they share.
-pub struct Redis {
-    context: Arc<Context>,
-    history: History,
-    presence: Presence,
-    revocations: Revocations,
+pub struct RedisBroker {
+    context: Arc<RedisContext>,
+    history: RedisHistory,
+    presence: RedisPresence,
+    revocations: RedisRevocations,
 }
 
-impl Redis {
+impl RedisBroker {
     /// Returns at once, whether Redis is there or not: the tasks connect, and try again for ever.
     pub fn start(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
-        let context = Arc::new(Context::new(config, deployment, node, sink));
+        let context = Arc::new(RedisContext::new(config, deployment, node, sink));
         topology::start(&context, deployment);
         let reading = reading::run(context.clone());
-        vital::spawn("revocations", async { match reading.await {} });
+        critical_tasks::spawn("revocations", async { match reading.await {} });
         let following = following::run(context.clone());
-        vital::spawn("fleet's rules", async { match following.await {} });
+        critical_tasks::spawn("fleet's rules", async { match following.await {} });
         Self::of(context)
     }
 
     /// The same for one that publishes and subscribes for a while, and changes nothing of the fleet: it
     /// installs no functions and no rules, and tells nodes nothing.
     pub fn visit(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
-        let context = Arc::new(Context::new(config, deployment, node, sink).visiting());
+        let context = Arc::new(RedisContext::new(config, deployment, node, sink).visiting());
         topology::start(&context, deployment);
         Self::of(context)
     }
 
-    fn of(context: Arc<Context>) -> Self {
+    fn of(context: Arc<RedisContext>) -> Self {
         let questions = Questions { context: context.clone() };
         Self {
             context,
-            history: History { questions: questions.clone() },
-            presence: Presence { questions: questions.clone() },
-            revocations: Revocations::new(questions),
+            history: RedisHistory { questions: questions.clone() },
+            presence: RedisPresence { questions: questions.clone() },
+            revocations: RedisRevocations::new(questions),
         }
     }
 }
 
-impl Broker for Redis {
+impl Broker for RedisBroker {
     fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
         self.context.publish(channel, publication)
     }
@@ -158,12 +158,12 @@ impl Broker for Redis {
     }
 }
 
-impl Presences for Redis {
+impl Presences for RedisBroker {
     fn write_members<'a>(
         &'a self,
         ttl: Duration,
         attendances: &'a [Attendance],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+    ) -> BoxFuture<'a, Vec<Result<MembershipState, Unavailable>>> {
         Box::pin(self.presence.write(ttl, attendances))
     }
 
@@ -171,7 +171,7 @@ impl Presences for Redis {
         &'a self,
         ttl: Duration,
         renewals: &'a [Renewal],
-    ) -> BoxFuture<'a, Vec<Result<Standing, Unavailable>>> {
+    ) -> BoxFuture<'a, Vec<Result<MembershipState, Unavailable>>> {
         Box::pin(self.presence.renew(ttl, renewals))
     }
 
@@ -180,13 +180,13 @@ impl Presences for Redis {
     }
 }
 
-impl Revoking for Redis {
+impl Revoking for RedisBroker {
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Unavailable>> {
         Box::pin(self.revocations.revoke(revocation))
     }
 }
 
-impl Announcing for Redis {
+impl Announcing for RedisBroker {
     fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>> {
         let rules = Some(self.context.library.get().hash());
         let message = announcement::written(Announcement { rules, ..announcement });

@@ -26,9 +26,9 @@ pub struct Revocation {
 }
 
 /// What is known of revocations: user to the moment, in Unix milliseconds.
-pub type Known = HashMap<Arc<str>, u64>;
+pub type KnownRevocations = HashMap<Arc<str>, u64>;
 
-/// Keeps revocations. Each becomes an [`Event::Revoked`](super::event::Event::Revoked) on every node, when
+/// Keeps revocations. Each becomes an [`Event::Revoked`](super::event::BrokerEvent::Revoked) on every node, when
 /// it is made and again whenever the node has come (back) to the broker.
 pub trait Revoking {
     /// Keeps the revocation and tells every node; the latest time of a user counts. `Unavailable`: it

@@ -9,7 +9,7 @@ use crate::publication::NodeId;
 /// The masters of a deployment, and what each says of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Survey {
-    pub masters: Vec<Master>,
+    pub masters: Vec<MasterSurvey>,
     /// Slots of a cluster that nobody serves.
     pub slots_unserved: usize,
     /// Masters beyond those, which were not asked.
@@ -18,7 +18,7 @@ pub struct Survey {
 
 /// One master.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Master {
+pub struct MasterSurvey {
     pub address: String,
     /// Err: it cannot be spoken to, and why.
     pub answers: Result<Answers, String>,
@@ -28,19 +28,19 @@ pub struct Master {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answers {
     /// The fields of `INFO`. Err: what it said instead, as for all that follows.
-    pub info: Reading<BTreeMap<String, String>>,
+    pub info: SurveyReading<BTreeMap<String, String>>,
     /// The names asked for, and what `CONFIG GET` says of each.
-    pub settings: BTreeMap<&'static str, Reading<String>>,
+    pub settings: BTreeMap<&'static str, SurveyReading<String>>,
     /// Is the library of functions there?
-    pub has_functions: Reading<bool>,
+    pub has_functions: SurveyReading<bool>,
     /// Whose rules they have for this fleet.
-    pub rules: Reading<RulesFound>,
+    pub rules: SurveyReading<RulesFound>,
     /// Nodes that announced other rules than the configuration's while it was listened: some of them.
     pub nodes_with_other_rules: Vec<NodeId>,
     /// From a `PING` to its answer, the median of some.
     pub round_trip: Duration,
     /// How far the server's clock is ahead of this one's, in milliseconds.
-    pub clock_ahead_millis: Reading<i64>,
+    pub clock_ahead_millis: SurveyReading<i64>,
     /// What the user that is logged in may not do, of what nodes do.
     pub forbidden: Vec<Forbidden>,
     /// How long a publication took to come back to who published it. Err: it did not.
@@ -59,19 +59,19 @@ pub enum RulesFound {
 }
 
 /// What was read, or why it could not be.
-pub type Reading<T> = Result<T, String>;
+pub type SurveyReading<T> = Result<T, String>;
 
 /// Something that the user's ACL does not let it do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Forbidden {
-    pub need: Need,
+    pub need: RequiredVersion,
     /// The rule that would, such as `+fcall` or `~tidegate:*`.
     pub rule: String,
 }
 
 /// What of a node needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
+pub enum RequiredVersion {
     Everything,
     History,
     Presence,

@@ -11,7 +11,7 @@ mod sizes;
 
 use std::process::ExitCode;
 
-use self::finding::{Finding, Level, Part};
+use self::finding::{Finding, Level, ReportSection};
 use super::failure::{EXIT_FAILURE, Failure};
 use super::print::print;
 use super::runtime::small_runtime;
@@ -24,9 +24,12 @@ pub fn run(config: &Config, json: bool) -> Result<ExitCode, Failure> {
     let survey = runtime.block_on(broker::survey(&config.broker));
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
-    let mut parts = vec![Part::new("Host", host::findings(&host::Facts::read(), config))];
+    let mut parts = vec![ReportSection::new("Host", host::findings(&host::Facts::read(), config))];
     parts.extend(redis::parts(survey.as_ref(), config));
-    parts.push(Part::new("Configuration", settings::findings(config, &settings::Around::read())));
+    parts.push(ReportSection::new(
+        "Configuration",
+        settings::findings(config, &settings::Environment::read()),
+    ));
     let text =
         if json { report::json(&parts) } else { report::text(&parts, report::Ink::of_stdout()) };
     print(format!("{text}\n"))?;

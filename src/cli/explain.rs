@@ -14,7 +14,7 @@ use super::node_api::NodeApi;
 use super::print::print;
 use super::runtime::small_runtime;
 use crate::auth::Auth;
-use crate::auth::explanation::{Shown, explain};
+use crate::auth::explanation::{TokenStatus, explain};
 use crate::config::{self, Config, Sources};
 
 #[derive(Args)]
@@ -48,8 +48,8 @@ impl Arguments {
 pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let channel = channel(&arguments.channel)?;
     let token = arguments.token.as_deref();
-    let shown =
-        small_runtime()?.block_on(async { Shown::of(token, &Auth::start(&config.auth)).await });
+    let shown = small_runtime()?
+        .block_on(async { TokenStatus::of(token, &Auth::start(&config.auth)).await });
     let origin = config.known.iter().find(|known| known.key == "rules[0].pattern");
     let origin = origin.map_or("", |known| known.origin.as_str());
     print(explain(&config.rules.current(), origin, channel.as_str(), &shown))?;

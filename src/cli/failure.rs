@@ -1,6 +1,6 @@
 //! Why a command fails, and the exit codes.
 
-use crate::settings::Faults;
+use crate::settings::SettingsFaults;
 
 /// The exit code for a configuration that cannot be used; clap's own for arguments is the same.
 pub const EXIT_CONFIGURATION: u8 = 2;
@@ -18,8 +18,8 @@ pub enum Failure {
     Other(#[from] anyhow::Error),
 }
 
-impl From<Faults> for Failure {
-    fn from(faults: Faults) -> Self {
+impl From<SettingsFaults> for Failure {
+    fn from(faults: SettingsFaults) -> Self {
         Self::Configuration(faults.to_string())
     }
 }

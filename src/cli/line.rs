@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::publication::{Kind, Publication};
+use crate::publication::{PayloadKind, Publication};
 
 /// One line.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Line<'a> {
+enum JsonLine<'a> {
     Publication {
         channel: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,11 +37,11 @@ enum Line<'a> {
 /// The payload is in `data` where it is JSON, else in `text`, and in `base64` where it is binary.
 pub fn of_publication(channel: &str, publication: &Publication) -> Vec<u8> {
     let text = match publication.kind {
-        Kind::Text => std::str::from_utf8(&publication.payload).ok(),
-        Kind::Binary => None,
+        PayloadKind::Text => std::str::from_utf8(&publication.payload).ok(),
+        PayloadKind::Binary => None,
     };
     let data = text.and_then(on_one_line);
-    written(&Line::Publication {
+    written(&JsonLine::Publication {
         channel,
         base64: text.is_none().then(|| BASE64.encode(&publication.payload)),
         text: text.filter(|_| data.is_none()),
@@ -54,7 +54,7 @@ pub fn of_publication(channel: &str, publication: &Publication) -> Vec<u8> {
 
 /// Publications may be missing here.
 pub fn of_gap(channel: &str, reason: &str) -> Vec<u8> {
-    written(&Line::Gap { channel, reason })
+    written(&JsonLine::Gap { channel, reason })
 }
 
 /// The text as it is where every reader takes it for JSON. Line breaks can only stand between its parts.
@@ -64,7 +64,7 @@ fn on_one_line(text: &str) -> Option<Box<RawValue>> {
     RawValue::from_string(text.replace(['\n', '\r'], " ").trim().to_owned()).ok()
 }
 
-fn written(line: &Line<'_>) -> Vec<u8> {
+fn written(line: &JsonLine<'_>) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(line).expect("texts and numbers are always JSON");
     bytes.push(b'\n');
     bytes
@@ -78,14 +78,18 @@ mod tests {
     #[test]
     fn a_payload_is_data_text_or_base64_and_always_on_one_line() {
         for (payload, kind, written) in [
-            (&b"{\"b\":1.0,\r\n  \"a\":2}\n"[..], Kind::Text, "\"data\":{\"b\":1.0,    \"a\":2}"),
-            (b"42", Kind::Text, "\"data\":42"),
-            (b"a\nb", Kind::Text, "\"text\":\"a\\nb\""),
-            (b"", Kind::Text, "\"text\":\"\""),
-            (b"1e999", Kind::Text, "\"text\":\"1e999\""),
-            (b"\"\\ud800\"", Kind::Text, "\"text\":\"\\\"\\\\ud800\\\"\""),
-            (b"42", Kind::Binary, "\"base64\":\"NDI=\""),
-            (b"\xff\x00", Kind::Binary, "\"base64\":\"/wA=\""),
+            (
+                &b"{\"b\":1.0,\r\n  \"a\":2}\n"[..],
+                PayloadKind::Text,
+                "\"data\":{\"b\":1.0,    \"a\":2}",
+            ),
+            (b"42", PayloadKind::Text, "\"data\":42"),
+            (b"a\nb", PayloadKind::Text, "\"text\":\"a\\nb\""),
+            (b"", PayloadKind::Text, "\"text\":\"\""),
+            (b"1e999", PayloadKind::Text, "\"text\":\"1e999\""),
+            (b"\"\\ud800\"", PayloadKind::Text, "\"text\":\"\\\"\\\\ud800\\\"\""),
+            (b"42", PayloadKind::Binary, "\"base64\":\"NDI=\""),
+            (b"\xff\x00", PayloadKind::Binary, "\"base64\":\"/wA=\""),
         ] {
             let publication = Publication::new(Bytes::from_static(payload), kind);
             let line = String::from_utf8(of_publication("a\"b", &publication)).unwrap();

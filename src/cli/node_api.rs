@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 
 use super::argument::wrong;
 use super::failure::Failure;
-use crate::publication::{Channel, Kind, Publication};
+use crate::publication::{Channel, PayloadKind, Publication};
 use crate::tls;
 
 /// Longest time to connect, over TLS too.
@@ -83,7 +83,7 @@ impl NodeApi {
     ) -> anyhow::Result<Bytes> {
         let path = format!("/api/publish/{}", encoded(channel.as_str()));
         let mut request = Request::builder().method(Method::POST).uri(self.path(&path));
-        if publication.kind == Kind::Binary {
+        if publication.kind == PayloadKind::Binary {
             request = request.header(CONTENT_TYPE, "application/octet-stream");
         }
         self.ask(request, publication.payload.clone()).await

@@ -56,13 +56,13 @@ impl Arguments {
     }
 
     /// The payload: the argument, or standard input.
-    fn payload(&self, max: Bound) -> Result<Bytes, Failure> {
+    fn payload(&self, max: PayloadLimit) -> Result<Bytes, Failure> {
         let payload = match &self.payload {
             Some(payload) if payload != "-" => payload.clone().into_bytes(),
             _ => of_standard_input(max.bytes)?,
         };
         if payload.len() > max.bytes {
-            let Bound { name, bytes } = max;
+            let PayloadLimit { name, bytes } = max;
             return Err(wrong(format!("the payload has more than {name} = {bytes} bytes")));
         }
         if payload.is_empty() && !self.allow_empty {
@@ -82,7 +82,7 @@ impl Arguments {
 }
 
 /// Most bytes of a payload, and what sets it.
-struct Bound {
+struct PayloadLimit {
     name: &'static str,
     bytes: usize,
 }
@@ -104,7 +104,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     needs_redis(config)?;
     let channel = channel(&arguments.channel)?;
     let bytes = config.session.message_bytes_max;
-    let payload = arguments.payload(Bound { name: "session.message_bytes_max", bytes })?;
+    let payload = arguments.payload(PayloadLimit { name: "session.message_bytes_max", bytes })?;
     let mut publication = Publication::bare(payload).sent_now();
     small_runtime()?.block_on(async {
         let broker = broker::visit(&config.broker, NodeId::random(), Arc::new(|_| {}));
@@ -125,7 +125,7 @@ pub fn run_over_http(sources: &Sources, arguments: &Arguments) -> Result<ExitCod
         None => config::entrance_to_api(sources)?.api_key,
     };
     let node = NodeApi::new("--http", url, arguments.ca_file.as_deref(), api_key)?;
-    let max = Bound { name: "what a node's API takes", bytes: PUBLICATION_BYTES_MAX };
+    let max = PayloadLimit { name: "what a node's API takes", bytes: PUBLICATION_BYTES_MAX };
     let mut publication = Publication::bare(arguments.payload(max)?);
     let answer = small_runtime()?
         .block_on(node.publish(&channel, &publication))

@@ -13,13 +13,13 @@ use clap::Args;
 use tokio::sync::mpsc;
 
 use self::follower::Follower;
-use self::output::{Format, Output};
+use self::output::{Output, OutputFormat};
 use super::argument::{channel, wrong};
 use super::broker::{because, needs_redis};
 use super::examples;
 use super::failure::Failure;
 use super::runtime::small_runtime;
-use crate::broker::{self, Event};
+use crate::broker::{self, BrokerEvent};
 use crate::config::Config;
 use crate::publication::{Channel, NodeId, Position, Publication};
 use crate::telemetry;
@@ -46,7 +46,7 @@ pub struct Arguments {
 }
 
 /// What the broker told of a channel.
-enum Heard {
+enum ChannelReport {
     Publication(Publication),
     Gap(&'static str),
 }
@@ -59,9 +59,9 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
         keeps_history(config, &channels)?;
     }
     let format = match (json, channels.len()) {
-        (true, _) => Format::Json,
-        (false, 1) => Format::Payload,
-        (false, _) => Format::ChannelAndPayload,
+        (true, _) => OutputFormat::Json,
+        (false, 1) => OutputFormat::Payload,
+        (false, _) => OutputFormat::ChannelAndPayload,
     };
     let follower = |channel: Channel| {
         let history = config.rules.of(channel.as_str()).history;
@@ -121,10 +121,10 @@ async fn follow(
     while let Some((channel, heard)) = queue.recv().await {
         let Some(follower) = followers.get_mut(&channel) else { continue };
         let printed = match heard {
-            Heard::Publication(publication) => {
+            ChannelReport::Publication(publication) => {
                 follower.publication(publication, &*broker, &output).await
             }
-            Heard::Gap(reason) => follower.gap(reason, &*broker, &output).await,
+            ChannelReport::Gap(reason) => follower.gap(reason, &*broker, &output).await,
         };
         match printed {
             // Whoever read our output has enough.
@@ -136,25 +136,25 @@ async fn follow(
 }
 
 /// Hands on what is printed; never blocks. A channel whose events had no room gets a gap before its next one.
-fn sink(events: mpsc::Sender<(Channel, Heard)>) -> broker::Sink {
+fn sink(events: mpsc::Sender<(Channel, ChannelReport)>) -> broker::Sink {
     let lacking = Mutex::new(Vec::<Channel>::new());
     Arc::new(move |event| {
         let (channel, heard) = match event {
-            Event::Publication { channel, publication, .. } => {
+            BrokerEvent::Publication { channel, publication, .. } => {
                 let Ok(channel) = Channel::new(channel) else { return };
-                (channel, Heard::Publication(publication))
+                (channel, ChannelReport::Publication(publication))
             }
-            Event::Subscribed { channel, interrupted: Some(reason) }
-            | Event::Gap { channel, reason } => (channel.clone(), Heard::Gap(reason)),
-            Event::Subscribed { interrupted: None, .. }
-            | Event::Presence { .. }
-            | Event::Revoked { .. }
-            | Event::RevocationsRead { .. }
-            | Event::Announced(_) => return,
+            BrokerEvent::Subscribed { channel, interrupted: Some(reason) }
+            | BrokerEvent::Gap { channel, reason } => (channel.clone(), ChannelReport::Gap(reason)),
+            BrokerEvent::Subscribed { interrupted: None, .. }
+            | BrokerEvent::Presence { .. }
+            | BrokerEvent::Revoked { .. }
+            | BrokerEvent::RevocationsRead { .. }
+            | BrokerEvent::Announced(_) => return,
         };
         let mut lacking = lacking.lock().expect("no code panics while it holds the lock");
         lacking.retain(|channel| {
-            events.try_send((channel.clone(), Heard::Gap(OUTPUT_TOO_SLOW))).is_err()
+            events.try_send((channel.clone(), ChannelReport::Gap(OUTPUT_TOO_SLOW))).is_err()
         });
         if events.try_send((channel.clone(), heard)).is_err() && !lacking.contains(&channel) {
             eprintln!(

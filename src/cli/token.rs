@@ -10,7 +10,7 @@ use super::argument::{channel, wrong};
 use super::examples;
 use super::failure::Failure;
 use super::print::{print, warn};
-use crate::auth::{self, NewClaims, SECRET_BYTES_GOOD, Terms};
+use crate::auth::{self, NewClaims, RequiredClaims, SECRET_BYTES_GOOD};
 use crate::config::Config;
 use crate::rules::Pattern;
 use crate::settings::read_duration;
@@ -73,7 +73,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
 /// What the token says: of the issuer and the audience, what the nodes want of it.
 fn claims(
     arguments: &Arguments,
-    terms: &Terms,
+    terms: &RequiredClaims,
     ttl: Duration,
     now: SystemTime,
 ) -> Result<NewClaims, Failure> {

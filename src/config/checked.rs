@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::rules::Rules;
-use crate::settings::Known;
+use crate::settings::KeySpec;
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
 /// A checked configuration: nothing in it needs checking again.
@@ -23,7 +23,7 @@ pub struct Config {
     /// Where it was read from: when one of them changes, so may the configuration.
     pub files: Vec<PathBuf>,
     /// Every key with its effective value, for `tidegate check` and the reference.
-    pub known: Vec<Known>,
+    pub known: Vec<KeySpec>,
 }
 
 impl Config {

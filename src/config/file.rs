@@ -5,14 +5,14 @@ use std::path::Path;
 
 use ::config::{ConfigError, File, FileFormat, FileSourceString, Source, Value, ValueKind};
 
-use crate::settings::{Known, Unreadable};
+use crate::settings::{KeySpec, SyntaxError};
 
 /// Read here rather than by the crate, which would name it relative to wherever we run.
 ///
 /// `known`: all keys there are, of which a fault names the one that it is at.
 pub fn read(
     path: &Path,
-    known: fn() -> Vec<Known>,
+    known: fn() -> Vec<KeySpec>,
 ) -> Result<File<FileSourceString, FileFormat>, String> {
     let format = match path.extension().and_then(|ending| ending.to_str()) {
         Some("toml") => FileFormat::Toml,
@@ -54,8 +54,8 @@ pub fn empty_tables(path: &Path) -> Vec<String> {
 }
 
 /// Names the place and the key there, and quotes nothing else of the text.
-fn unreadable(error: &ConfigError, text: &str, known: &[Known]) -> String {
-    let error = Unreadable::new(error, text);
+fn unreadable(error: &ConfigError, text: &str, known: &[KeySpec]) -> String {
+    let error = SyntaxError::new(error, text);
     let words = known.iter().flat_map(|known| known.key.split(['.', '[', ']']));
     let words: BTreeSet<&str> = words.filter(|word| !word.is_empty()).collect();
     match error.key(text, |word| words.contains(word)) {

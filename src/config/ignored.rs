@@ -5,26 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{PREFIX, SEPARATOR};
 use super::{Config, Sources, file};
-use crate::settings::{Fault, Known, nearest};
+use crate::settings::{KeySpec, SettingsFault, nearest};
 
 /// Says where the keys are listed, for names that are like none of them.
 const REFERENCE: &str = "docs/CONFIG.md lists them all";
 
 /// Variables that begin with `TIDEGATE_` and are no settings, and empty tables of the file whose names are none
 /// either. Values are never quoted.
-pub fn ignored(sources: &Sources) -> Vec<Fault> {
+pub fn ignored(sources: &Sources) -> Vec<SettingsFault> {
     let defaults = Config::load(&Sources::default()).expect("the defaults are valid");
     let keys = Keys::of(&defaults.known);
     let names = sources.environment.iter().map(|(name, _)| name.as_str());
     let is_in_kubernetes = sources.environment.iter().any(|(name, _)| name == IN_KUBERNETES);
     let variables = names
         .filter(|name| is_ours(name) && !(is_in_kubernetes && is_service_link(name)))
-        .map(|name| Fault::of_layer(name, keys.suggestion_for_variable(name)));
+        .map(|name| SettingsFault::of_layer(name, keys.suggestion_for_variable(name)));
     let tables = sources.file.iter().flat_map(|path| {
         let tables = file::empty_tables(path).into_iter();
         let unknown = tables.filter(|table| !keys.has(table));
         unknown.map(|table| {
-            Fault::of_layer(path.display().to_string(), keys.suggestion_for_table(&table))
+            SettingsFault::of_layer(path.display().to_string(), keys.suggestion_for_table(&table))
         })
     });
     variables.chain(tables).collect()
@@ -55,8 +55,8 @@ fn is_service_link(name: &str) -> bool {
 struct Keys(BTreeMap<String, String>);
 
 impl Keys {
-    fn of(known: &[Known]) -> Self {
-        let key = |known: &Known| (known.key.replace("[]", ""), variable(&known.key));
+    fn of(known: &[KeySpec]) -> Self {
+        let key = |known: &KeySpec| (known.key.replace("[]", ""), variable(&known.key));
         Self(known.iter().map(key).collect())
     }
 
@@ -113,7 +113,7 @@ mod tests {
     fn of_variables(names: &[&str]) -> Vec<String> {
         let environment = names.iter().map(|name| ((*name).to_owned(), "hush".to_owned()));
         let sources = Sources { environment: environment.collect(), ..Sources::default() };
-        ignored(&sources).iter().map(Fault::to_string).collect()
+        ignored(&sources).iter().map(SettingsFault::to_string).collect()
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
             let file = directory.path().join(name);
             std::fs::write(&file, text).unwrap();
             let sources = Sources { file: Some(file), ..Sources::default() };
-            let said: Vec<_> = ignored(&sources).iter().map(Fault::to_string).collect();
+            let said: Vec<_> = ignored(&sources).iter().map(SettingsFault::to_string).collect();
             let parts =
                 ["server.tsl is empty", "sesion is empty and no section; did you mean session?"];
             assert_eq!(said.len(), 3, "{said:?}");

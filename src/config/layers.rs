@@ -7,7 +7,7 @@ use ::config::{ConfigError, Environment, Map, Source, Value};
 
 use super::file;
 use super::sources::Sources;
-use crate::settings::{Fault, Given, Known};
+use crate::settings::{KeySpec, RawValue, SettingsFault};
 
 pub(super) const PREFIX: &str = "TIDEGATE";
 pub(super) const SEPARATOR: &str = "__";
@@ -17,14 +17,14 @@ pub(super) const SEPARATOR: &str = "__";
 /// `known`: all keys there are, of which a fault in the file names the one it is at.
 pub fn merge(
     sources: &Sources,
-    known: fn() -> Vec<Known>,
-) -> (BTreeMap<String, (Given, String)>, Vec<Fault>) {
+    known: fn() -> Vec<KeySpec>,
+) -> (BTreeMap<String, (RawValue, String)>, Vec<SettingsFault>) {
     let mut faults = Vec::new();
     let mut builder = ::config::Config::builder();
     if let Some(path) = &sources.file {
         match file::read(path, known) {
             Ok(file) => builder = builder.add_source(file),
-            Err(what) => faults.push(Fault::of_layer(path.display().to_string(), what)),
+            Err(what) => faults.push(SettingsFault::of_layer(path.display().to_string(), what)),
         }
     }
     let environment = Environment::with_prefix(PREFIX)
@@ -37,7 +37,7 @@ pub fn merge(
     match merged.and_then(|merged| merged.collect()) {
         Ok(merged) => {
             for (key, value) in merged {
-                Given::each(key, &value, &mut |key, given, layer| {
+                RawValue::each(key, &value, &mut |key, given, layer| {
                     let origin = origin(&key, layer, sources);
                     flat.insert(key, (given, origin));
                 });
@@ -46,10 +46,12 @@ pub fn merge(
         Err(ConfigError::PathParse { .. }) => {
             let what =
                 format!("a variable that begins with {PREFIX}{SEPARATOR} is named like no key");
-            faults.push(Fault::of_layer("environment", what));
+            faults.push(SettingsFault::of_layer("environment", what));
         }
         // Its words may quote a value.
-        Err(_) => faults.push(Fault::of_layer("configuration", "it cannot be put together")),
+        Err(_) => {
+            faults.push(SettingsFault::of_layer("configuration", "it cannot be put together"));
+        }
     }
     (flat, faults)
 }
@@ -70,12 +72,12 @@ struct Flags(Map<String, Value>);
 impl Flags {
     const ORIGIN: &str = "--set";
 
-    fn parse(flags: &[String], faults: &mut Vec<Fault>) -> Self {
+    fn parse(flags: &[String], faults: &mut Vec<SettingsFault>) -> Self {
         let mut values = Map::new();
         for (i, flag) in flags.iter().enumerate() {
             let Some((key, value)) = flag.split_once('=').filter(|(key, _)| is_key(key)) else {
                 let what = "must be section.key=value, such as broker.url=redis://127.0.0.1:6379";
-                faults.push(Fault::of_layer(format!("--set, number {}", i + 1), what));
+                faults.push(SettingsFault::of_layer(format!("--set, number {}", i + 1), what));
                 continue;
             };
             let origin = Self::ORIGIN.to_owned();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::brake::Brake;
+use super::shedding_backoff::SheddingBackoff;
 use crate::drain::Config;
 use crate::publication::NodeId;
 
@@ -26,19 +26,19 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 /// For how long the node has had too many, among the same nodes, and whether it helped to shed some.
 #[derive(Debug, Default)]
 pub struct Balance {
-    since: Option<Since>,
-    brake: Brake,
+    since: Option<ImbalanceSince>,
+    brake: SheddingBackoff,
 }
 
 #[derive(Debug)]
-struct Since {
+struct ImbalanceSince {
     at: Instant,
     nodes: Vec<NodeId>,
 }
 
 /// What is to be shed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct SheddingStep {
     pub count: usize,
     pub within: Duration,
     /// What the node is to keep in any case: the mean.
@@ -59,7 +59,7 @@ impl Balance {
         others: &[(NodeId, u64)],
         config: &Config,
         now: Instant,
-    ) -> Option<Step> {
+    ) -> Option<SheddingStep> {
         let mean = mean(own, others);
         let tolerated = (mean.saturating_mul(config.rebalance_percent) / 100).max(EXCESS_MIN);
         let is_off = config.rebalance_percent == 0 || others.is_empty();
@@ -69,7 +69,7 @@ impl Balance {
         }
         let nodes = || others.iter().map(|(node, _)| *node);
         let since = self.since.take().filter(|since| since.nodes.iter().copied().eq(nodes()));
-        let since = since.unwrap_or_else(|| Since { at: now, nodes: nodes().collect() });
+        let since = since.unwrap_or_else(|| ImbalanceSince { at: now, nodes: nodes().collect() });
         let waited = now.saturating_duration_since(since.at);
         // Not before its time, so that those of the last step have arrived when it is judged.
         if waited < config.rebalance_after
@@ -84,7 +84,7 @@ impl Balance {
         let count = (own - mean).min(per_second * STEP_MAX.as_secs() as usize);
         let within = Duration::from_secs_f64(count as f64 / per_second as f64);
         self.brake.tried(others, count, now);
-        Some(Step { count, within, keep: mean })
+        Some(SheddingStep { count, within, keep: mean })
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         config: &Config,
         start: Instant,
         seconds: u64,
-    ) -> Option<(u64, Step)> {
+    ) -> Option<(u64, SheddingStep)> {
         (0..=seconds).find_map(|second| {
             let now = start + Duration::from_secs(second);
             balance.step(own, others, config, now).map(|step| (second, step))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::broker::{Announcement, Stage};
+use crate::broker::{Announcement, NodeStage};
 use crate::publication::NodeId;
 
 /// Most nodes that are kept in mind. Of more, those that came later are not known here.
@@ -16,10 +16,10 @@ pub const CONNECTIONS_MAX: u64 = 10_000_000;
 
 /// The other nodes.
 #[derive(Debug, Default)]
-pub struct Table(HashMap<NodeId, Node>);
+pub struct PeerTable(HashMap<NodeId, PeerNode>);
 
 #[derive(Debug)]
-struct Node {
+struct PeerNode {
     stays: bool,
     connections: u64,
     holds_until: Instant,
@@ -28,18 +28,18 @@ struct Node {
     differs_since: Option<Instant>,
 }
 
-impl Table {
+impl PeerTable {
     /// `holds_max`: how long it holds at most, whatever it says itself.
     pub fn hear(&mut self, announcement: Announcement, holds_max: Duration, now: Instant) {
         let Announcement { node, stage, connections, holds_ms, rules } = announcement;
-        if stage == Stage::Gone {
+        if stage == NodeStage::Gone {
             self.0.remove(&node);
         } else if self.0.len() < NODES_MAX || self.0.contains_key(&node) {
             let holds_until = now + Duration::from_millis(holds_ms).min(holds_max);
-            let stays = stage == Stage::Serving;
+            let stays = stage == NodeStage::Serving;
             let connections = connections.min(CONNECTIONS_MAX);
             let differs_since = self.0.get(&node).and_then(|known| known.differs_since);
-            let told = Node { stays, connections, holds_until, rules, differs_since };
+            let told = PeerNode { stays, connections, holds_until, rules, differs_since };
             self.0.insert(node, told);
         }
     }
@@ -87,21 +87,21 @@ mod tests {
 
     const HOLDS_MAX: Duration = Duration::from_secs(16);
 
-    fn said(node: NodeId, stage: Stage, connections: u64) -> Announcement {
+    fn said(node: NodeId, stage: NodeStage, connections: u64) -> Announcement {
         Announcement { node, stage, connections, holds_ms: 7000, rules: None }
     }
 
     #[test]
     fn nodes_are_known_until_they_leave_or_fall_silent() {
-        let (mut table, start) = (Table::default(), Instant::now());
+        let (mut table, start) = (PeerTable::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let [a, b, c] = [(); 3].map(|()| NodeId::random());
-        table.hear(said(a, Stage::Serving, 10), HOLDS_MAX, at(0));
-        table.hear(said(b, Stage::Serving, 20), HOLDS_MAX, at(0));
-        table.hear(said(c, Stage::Leaving, 5), HOLDS_MAX, at(0));
+        table.hear(said(a, NodeStage::Serving, 10), HOLDS_MAX, at(0));
+        table.hear(said(b, NodeStage::Serving, 20), HOLDS_MAX, at(0));
+        table.hear(said(c, NodeStage::Leaving, 5), HOLDS_MAX, at(0));
         assert_eq!((table.len(), table.connections(), table.serving().len()), (3, 35, 2));
-        table.hear(said(a, Stage::Serving, 12), HOLDS_MAX, at(5));
-        table.hear(said(b, Stage::Gone, 0), HOLDS_MAX, at(5));
+        table.hear(said(a, NodeStage::Serving, 12), HOLDS_MAX, at(5));
+        table.hear(said(b, NodeStage::Gone, 0), HOLDS_MAX, at(5));
         assert_eq!((table.len(), table.serving()), (2, vec![(a, 12)]));
         table.forget_silent(at(8));
         assert_eq!((table.len(), table.connections()), (1, 12));
@@ -111,13 +111,13 @@ mod tests {
 
     #[test]
     fn nodes_with_other_rules_are_named_once_that_lasts() {
-        let (mut table, start) = (Table::default(), Instant::now());
+        let (mut table, start) = (PeerTable::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let lasting = Duration::from_secs(30);
         let [same, old, other] = [(); 3].map(|()| NodeId::random());
         let mut say = |other_rules, seconds| {
             for (node, rules) in [(same, Some(1)), (old, None), (other, Some(other_rules))] {
-                let said = Announcement { rules, ..said(node, Stage::Serving, 1) };
+                let said = Announcement { rules, ..said(node, NodeStage::Serving, 1) };
                 table.hear(said, HOLDS_MAX, at(seconds));
             }
             table.with_other_rules(1, lasting, at(seconds))
@@ -132,18 +132,18 @@ mod tests {
 
     #[test]
     fn no_announcement_takes_more_room_or_time_than_there_is() {
-        let (mut table, now) = (Table::default(), Instant::now());
+        let (mut table, now) = (PeerTable::default(), Instant::now());
         let first = NodeId::random();
         let for_ever = |connections| Announcement {
             holds_ms: u64::MAX,
-            ..said(first, Stage::Serving, connections)
+            ..said(first, NodeStage::Serving, connections)
         };
         table.hear(for_ever(u64::MAX), HOLDS_MAX, now);
         assert_eq!(table.connections(), CONNECTIONS_MAX);
         for _ in 0..2 * NODES_MAX {
-            table.hear(said(NodeId::random(), Stage::Serving, u64::MAX), HOLDS_MAX, now);
+            table.hear(said(NodeId::random(), NodeStage::Serving, u64::MAX), HOLDS_MAX, now);
         }
-        table.hear(said(first, Stage::Serving, 7), HOLDS_MAX, now);
+        table.hear(said(first, NodeStage::Serving, 7), HOLDS_MAX, now);
         let others = (NODES_MAX as u64 - 1) * CONNECTIONS_MAX;
         assert_eq!((table.len(), table.connections()), (NODES_MAX, others + 7));
         assert!(table.serving().contains(&(first, 7)), "those that are known go on being heard");

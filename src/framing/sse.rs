@@ -7,9 +7,9 @@ pub const COMMENT: &[u8] = b":\n\n";
 
 /// An event that is being written.
 #[derive(Default)]
-pub struct Event(Vec<u8>);
+pub struct SseEvent(Vec<u8>);
 
-impl Event {
+impl SseEvent {
     /// The place to resume from: the client sends it back as `Last-Event-ID`.
     pub fn id(mut self, id: &str) -> Self {
         self.line("id", id.as_bytes());
@@ -60,12 +60,12 @@ mod tests {
     use super::*;
 
     fn data(data: &str) -> String {
-        String::from_utf8(Event::default().data(data.as_bytes()).end().to_vec()).unwrap()
+        String::from_utf8(SseEvent::default().data(data.as_bytes()).end().to_vec()).unwrap()
     }
 
     #[test]
     fn an_event_is_its_fields_and_an_empty_line() {
-        let event = Event::default().id("1-2").name("gap").retry(1000).data(b"{}").end();
+        let event = SseEvent::default().id("1-2").name("gap").retry(1000).data(b"{}").end();
         assert_eq!(&event[..], b"id: 1-2\nevent: gap\nretry: 1000\ndata: {}\n\n");
     }
 

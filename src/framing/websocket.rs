@@ -4,16 +4,16 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Payload};
 
-use crate::publication::Kind;
+use crate::publication::PayloadKind;
 
 /// Bytes of the longest head of a server's frame, as fastwebsockets' `fmt_head` wants them.
 const HEAD_BYTES_MAX: usize = 16;
 
 /// A data frame.
-pub fn message(kind: Kind, payload: &[u8]) -> Bytes {
+pub fn message(kind: PayloadKind, payload: &[u8]) -> Bytes {
     match kind {
-        Kind::Text => encode(OpCode::Text, payload),
-        Kind::Binary => encode(OpCode::Binary, payload),
+        PayloadKind::Text => encode(OpCode::Text, payload),
+        PayloadKind::Binary => encode(OpCode::Binary, payload),
     }
 }
 
@@ -52,10 +52,13 @@ mod tests {
 
     #[test]
     fn heads_use_the_shortest_length() {
-        assert_eq!(&message(Kind::Text, b"hi")[..], b"\x81\x02hi");
-        assert_eq!(&message(Kind::Binary, b"")[..], b"\x82\x00");
-        assert_eq!(&message(Kind::Text, &[b'x'; 126])[..4], b"\x81\x7e\x00\x7e");
-        assert_eq!(&message(Kind::Text, &[b'x'; 65536])[..10], b"\x81\x7f\0\0\0\0\0\x01\0\0");
+        assert_eq!(&message(PayloadKind::Text, b"hi")[..], b"\x81\x02hi");
+        assert_eq!(&message(PayloadKind::Binary, b"")[..], b"\x82\x00");
+        assert_eq!(&message(PayloadKind::Text, &[b'x'; 126])[..4], b"\x81\x7e\x00\x7e");
+        assert_eq!(
+            &message(PayloadKind::Text, &[b'x'; 65536])[..10],
+            b"\x81\x7f\0\0\0\0\0\x01\0\0"
+        );
     }
 
     #[test]

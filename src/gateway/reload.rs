@@ -13,13 +13,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::auth::Auth;
-use crate::config::{self, Bound, Config, Sources};
+use crate::config::{self, Config, FixedSettings, Sources};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::session::Users;
-use crate::settings::Known;
-use crate::{drain, internal, telemetry, transport, vital};
+use crate::settings::KeySpec;
+use crate::{critical_tasks, drain, internal, telemetry, transport};
 
 /// How often files are looked at. Their content counts: Kubernetes exchanges a link to a directory,
 /// and the files in it are as old as they were.
@@ -44,13 +44,13 @@ pub struct Reload {
     sources: Sources,
     followers: Followers,
     /// Those that are in force, to tell what is new.
-    known: Vec<Known>,
+    known: Vec<KeySpec>,
     files: Vec<PathBuf>,
     /// Of what the files held when they were last looked at, and when they were last taken up.
     seen: u64,
     trace: u64,
     /// The addresses that are bound, and whether somebody has to prove who they are.
-    bound: Bound,
+    bound: FixedSettings,
     /// What was wrong with the newest configuration, which is tried again until nothing is.
     refused: Option<String>,
 }
@@ -59,7 +59,7 @@ impl Reload {
     pub fn new(sources: Sources, config: &Config, followers: Followers) -> Self {
         let (known, files) = (config.known.clone(), config.files.clone());
         let trace = trace(&files);
-        let bound = Bound::of(config);
+        let bound = FixedSettings::of(config);
         Self { sources, followers, known, files, seen: trace, trace, bound, refused: None }
     }
 
@@ -67,7 +67,7 @@ impl Reload {
     pub fn start(mut self, mut hangup: Signal) {
         let mut look = interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        vital::spawn("reload", async move {
+        critical_tasks::spawn("reload", async move {
             loop {
                 tokio::select! {
                     // None comes only when the runtime ends.
@@ -171,8 +171,8 @@ async fn off_the_runtime<T: Send + 'static>(read: impl FnOnce() -> T + Send + 's
 }
 
 /// Keys whose effective values differ, by name. Of secrets, which are masked, it cannot be told.
-fn changed(old: &[Known], new: &[Known]) -> Vec<String> {
-    let value = |known: &[Known], key: &str| {
+fn changed(old: &[KeySpec], new: &[KeySpec]) -> Vec<String> {
+    let value = |known: &[KeySpec], key: &str| {
         known.iter().find(|it| it.key == key).map(|it| it.effective.clone())
     };
     let all = old.iter().chain(new).filter(|known| !known.is_schema());

@@ -10,7 +10,7 @@ use crate::telemetry;
 
 /// Why the node is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum StopReason {
     /// SIGTERM: an orchestrator, whose balancers have yet to hear of it.
     Terminate,
     /// SIGINT, to a process that no terminal belongs to.
@@ -19,7 +19,7 @@ pub enum Stop {
     TerminalInterrupt,
 }
 
-impl Stop {
+impl StopReason {
     /// The signal's name.
     pub fn signal(self) -> &'static str {
         match self {
@@ -33,12 +33,12 @@ impl Stop {
 ///
 /// From this call on, not only when it is waited for, no signal ends the process by itself: a node that
 /// has just begun to serve may be told to stop.
-pub fn signalled() -> anyhow::Result<impl Future<Output = Stop>> {
+pub fn signalled() -> anyhow::Result<impl Future<Output = StopReason>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut next = async move || {
         tokio::select! {
-            Some(()) = terminate.recv() => Stop::Terminate,
+            Some(()) = terminate.recv() => StopReason::Terminate,
             Some(()) = interrupt.recv() => interrupted(),
             else => pending().await,
         }
@@ -55,10 +55,10 @@ pub fn signalled() -> anyhow::Result<impl Future<Output = Stop>> {
     })
 }
 
-fn interrupted() -> Stop {
+fn interrupted() -> StopReason {
     match stdin().is_terminal() || stderr().is_terminal() {
-        true => Stop::TerminalInterrupt,
-        false => Stop::Interrupt,
+        true => StopReason::TerminalInterrupt,
+        false => StopReason::Interrupt,
     }
 }
 

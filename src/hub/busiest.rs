@@ -1,19 +1,19 @@
 //! Which channels of this node are the busiest: for somebody who asks at night what is so hot.
 //!
-//! What channels carry is counted ([`Tally`](super::tally::Tally)); subscribers are counted by walking the channels.
+//! What channels carry is counted ([`Tally`](super::channel_traffic::ChannelTraffic)); subscribers are counted by walking the channels.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use super::channel_traffic::{BusyChannel, TrafficMeasure};
 use super::channels::Channels;
 use super::shard::ChannelCount;
-use super::tally::{Busy, By};
 
 /// The busiest channels, the busiest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Busiest {
-    pub channels: Vec<Busy>,
+    pub channels: Vec<BusyChannel>,
     /// Of all channels, exactly.
     pub total: u64,
     /// The time that was counted.
@@ -21,7 +21,7 @@ pub struct Busiest {
 }
 
 /// None: nothing is counted.
-pub fn busiest(channels: &Channels, by: By, channels_max: usize) -> Option<Busiest> {
+pub fn busiest(channels: &Channels, by: TrafficMeasure, channels_max: usize) -> Option<Busiest> {
     let now = Instant::now();
     let window = channels.windows().number(now);
     let (mut busiest, mut total) = (Vec::new(), 0u64);

@@ -3,10 +3,10 @@
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::shard::{ChannelCount, Shard};
+use super::channel_cursor::ChannelCursor;
+use super::channel_traffic::{ChannelTraffic, Windows};
+use super::shard::{ChannelCount, ChannelShard};
 use super::subscribers::{Subscriber, Subscribers};
-use super::tail::Tail;
-use super::tally::{Tally, Windows};
 use crate::broker::{Broker, Receipt};
 use crate::publication::{Channel, Position};
 use crate::rules::Rules;
@@ -14,7 +14,7 @@ use crate::sharded::Sharded;
 
 /// The channels of this node, and the rules they go by.
 pub struct Channels {
-    shards: Sharded<Shard>,
+    shards: Sharded<ChannelShard>,
     /// Numbers subscriptions, from 1, so that only the very same one is removed and delivered to.
     subscriptions: AtomicU64,
     rules: Rules,
@@ -34,7 +34,8 @@ impl Channels {
     /// From here on it is counted what they carry, with about so many counters: as many for each shard.
     pub fn count_with(&mut self, counters: usize) {
         for mut shard in self.shards.each() {
-            shard.count_with(Tally::new(counters.div_ceil(Sharded::<Shard>::COUNT)));
+            shard
+                .count_with(ChannelTraffic::new(counters.div_ceil(Sharded::<ChannelShard>::COUNT)));
         }
     }
 
@@ -50,17 +51,17 @@ impl Channels {
         self.shards.hash(channel)
     }
 
-    pub fn shard(&self, channel: &str) -> MutexGuard<'_, Shard> {
+    pub fn shard(&self, channel: &str) -> MutexGuard<'_, ChannelShard> {
         self.shards.of(channel)
     }
 
     /// The shard of the channel whose name has this hash.
-    pub fn shard_of(&self, hash: u64) -> MutexGuard<'_, Shard> {
+    pub fn shard_of(&self, hash: u64) -> MutexGuard<'_, ChannelShard> {
         self.shards.of_hash(hash)
     }
 
     /// One after the other, each locked while it is looked at.
-    pub fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+    pub fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, ChannelShard>> {
         self.shards.each()
     }
 
@@ -69,7 +70,7 @@ impl Channels {
     pub fn with_tail<R>(
         &self,
         channel: &Channel,
-        look: impl FnOnce(&mut Tail, &Subscribers) -> R,
+        look: impl FnOnce(&mut ChannelCursor, &Subscribers) -> R,
     ) -> Option<R> {
         let mut shard = self.shard(channel.as_str());
         let wanted = shard.wanted(channel.as_str())?;
@@ -121,7 +122,7 @@ impl Channels {
         &self,
         channel: &Channel,
         subscriber: Subscriber,
-        greet: impl FnOnce(Option<&mut Tail>),
+        greet: impl FnOnce(Option<&mut ChannelCursor>),
     ) -> u64 {
         let mut shard = self.shard(channel.as_str());
         greet(shard.wanted(channel.as_str()).and_then(|wanted| wanted.tail));

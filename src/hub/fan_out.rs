@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::subscribers::Snapshot;
 use crate::close::Close;
-use crate::outbound::{AtOnce, Flushers, Full, Outbound, Pushed};
+use crate::outbound::{DirectWrites, Flushers, Outbound, Pushed, QueueFull};
 use crate::protocol::{Encoded, Format, Push};
 use crate::publication::Publication;
 use crate::rules::Delivery;
@@ -47,7 +47,8 @@ impl FanOut {
         let mut encoded = Encoded::new(channel, publication);
         let mut delivered = [0; Format::COUNT];
         let mut to_flush = Vec::new();
-        let mut at_once = (!more && subscribers.places() <= AT_ONCE_MAX).then(AtOnce::default);
+        let mut at_once =
+            (!more && subscribers.places() <= AT_ONCE_MAX).then(DirectWrites::default);
         let mut skipped = 0;
         for (number, subscriber) in subscribers.numbered() {
             let own = publication.session == Some(subscriber.outbound.session());
@@ -64,7 +65,7 @@ impl FanOut {
                 }
             };
             match pushed {
-                Err(Full) => {
+                Err(QueueFull) => {
                     subscriber.outbound.close_slow();
                     continue;
                 }
@@ -105,7 +106,7 @@ impl FanOut {
             };
             bytes = frame.len();
             match self.push(&subscriber.outbound, number, frame) {
-                Err(Full) => subscriber.outbound.close_slow(),
+                Err(QueueFull) => subscriber.outbound.close_slow(),
                 Ok(Pushed::Flush) => to_flush.push(subscriber.outbound.clone()),
                 Ok(Pushed::Covered | Pushed::Ended) => {}
             }
@@ -114,7 +115,7 @@ impl FanOut {
     }
 
     /// Queues a frame of a subscription. Fails only where the socket was written to and did not take enough.
-    fn push(&self, outbound: &Outbound, number: u64, frame: Bytes) -> Result<Pushed, Full> {
+    fn push(&self, outbound: &Outbound, number: u64, frame: Bytes) -> Result<Pushed, QueueFull> {
         let pushed = outbound.push(number, frame.clone());
         if pushed.is_ok() || !outbound.is_in_line() {
             return pushed;
@@ -122,7 +123,7 @@ impl FanOut {
         self.flushers.write_line();
         match outbound.push(number, frame.clone()) {
             // Another thread is writing it this very moment: it is not slow yet.
-            Err(Full) if outbound.is_in_line() => {
+            Err(QueueFull) if outbound.is_in_line() => {
                 outbound.push_beyond(number, frame);
                 Ok(Pushed::Covered)
             }

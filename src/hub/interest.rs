@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-use super::parts::Parts;
-use super::recent::Since;
+use super::recent_publications::ResumeCheck;
 use super::registry::Registry;
-use super::resuming::{self, Word};
+use super::resuming::{self, SubscribeEvent};
+use super::state::HubState;
 use super::subscribers::Subscriber;
 use crate::broker::{Receipt, Unavailable};
 use crate::publication::{Channel, Position};
@@ -29,14 +29,14 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(25);
 /// history, when this node knows how far that goes and has what follows the position it was asked
 /// for with.
 pub struct Interest {
-    step: Step,
+    step: InterestStep,
     since: Option<Position>,
     reads: u32,
     waits: u32,
-    claim: Claim,
+    claim: ChannelClaim,
 }
 
-enum Step {
+enum InterestStep {
     Confirming(Receipt<()>),
     Opening(oneshot::Receiver<Result<(), Unavailable>>),
     Loading(oneshot::Receiver<Unavailable>),
@@ -47,10 +47,10 @@ enum Step {
 
 impl Interest {
     /// From here on the broker is subscribed to the channel, as long as there is an interest or a subscription.
-    pub(super) fn new(parts: Arc<Parts>, channel: Channel, since: Option<Position>) -> Self {
+    pub(super) fn new(parts: Arc<HubState>, channel: Channel, since: Option<Position>) -> Self {
         let receipt = parts.registry.channels.add_interest(&channel, &*parts.broker);
-        let claim = Claim { parts, channel };
-        Self { step: Step::Confirming(receipt), since, reads: 0, waits: 0, claim }
+        let claim = ChannelClaim { parts, channel };
+        Self { step: InterestStep::Confirming(receipt), since, reads: 0, waits: 0, claim }
     }
 
     pub fn channel(&self) -> &Channel {
@@ -59,27 +59,35 @@ impl Interest {
 
     /// From here on the subscriber gets what is published; `say` is told first where it comes in and
     /// what it has missed.
-    pub fn subscribe(self, subscriber: Subscriber, say: &mut dyn FnMut(Word<'_>)) -> Subscription {
+    pub fn subscribe(
+        self,
+        subscriber: Subscriber,
+        say: &mut dyn FnMut(SubscribeEvent<'_>),
+    ) -> Subscription {
         let echo = subscriber.echo;
-        let Claim { parts, channel } = &self.claim;
+        let ChannelClaim { parts, channel } = &self.claim;
         let number = resuming::join(&parts.registry, channel, subscriber, self.since, say);
         Subscription { number, echo, claim: self.claim }
     }
 
-    fn opening(&self) -> Step {
+    fn opening(&self) -> InterestStep {
         match resuming::opened(self.claim.registry(), &self.claim.channel) {
-            Some(opened) => Step::Opening(opened),
+            Some(opened) => InterestStep::Opening(opened),
             None => self.loading(),
         }
     }
 
-    fn loading(&self) -> Step {
-        let Some(since) = self.since.filter(|_| self.reads < READS_MAX) else { return Step::Ready };
+    fn loading(&self) -> InterestStep {
+        let Some(since) = self.since.filter(|_| self.reads < READS_MAX) else {
+            return InterestStep::Ready;
+        };
         match resuming::since(self.claim.registry(), &self.claim.channel, since) {
-            Since::Yes(_) | Since::No => Step::Ready,
-            Since::Ahead if self.waits < BEHIND_MAX => Step::Behind(Box::pin(sleep(BEHIND_PAUSE))),
-            Since::Ahead => Step::Ready,
-            Since::Read(loaded) | Since::Load(loaded) => Step::Loading(loaded),
+            ResumeCheck::Yes(_) | ResumeCheck::No => InterestStep::Ready,
+            ResumeCheck::Ahead if self.waits < BEHIND_MAX => {
+                InterestStep::Behind(Box::pin(sleep(BEHIND_PAUSE)))
+            }
+            ResumeCheck::Ahead => InterestStep::Ready,
+            ResumeCheck::Read(loaded) | ResumeCheck::Load(loaded) => InterestStep::Loading(loaded),
         }
     }
 }
@@ -90,29 +98,29 @@ impl Future for Interest {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let next = match &mut self.step {
-                Step::Confirming(receipt) => match ready!(Pin::new(receipt).poll(cx)) {
+                InterestStep::Confirming(receipt) => match ready!(Pin::new(receipt).poll(cx)) {
                     Ok(()) => self.opening(),
                     Err(why) => return Poll::Ready(Err(why)),
                 },
-                Step::Opening(opened) => match ready!(Pin::new(opened).poll(cx)) {
+                InterestStep::Opening(opened) => match ready!(Pin::new(opened).poll(cx)) {
                     Ok(Ok(())) => self.loading(),
                     Ok(Err(why)) => return Poll::Ready(Err(why)),
                     // The channel was dropped; a claim prevents that.
                     Err(_) => self.opening(),
                 },
-                Step::Loading(loaded) => {
+                InterestStep::Loading(loaded) => {
                     if let Ok(why) = ready!(Pin::new(loaded).poll(cx)) {
                         return Poll::Ready(Err(why));
                     }
                     self.reads += 1;
                     self.loading()
                 }
-                Step::Behind(pause) => {
+                InterestStep::Behind(pause) => {
                     ready!(pause.as_mut().poll(cx));
                     self.waits += 1;
                     self.loading()
                 }
-                Step::Ready => return Poll::Ready(Ok(())),
+                InterestStep::Ready => return Poll::Ready(Ok(())),
             };
             self.step = next;
         }
@@ -123,7 +131,7 @@ impl Future for Interest {
 pub struct Subscription {
     number: u64,
     echo: bool,
-    claim: Claim,
+    claim: ChannelClaim,
 }
 
 impl Subscription {
@@ -149,20 +157,20 @@ impl Drop for Subscription {
 }
 
 /// A claim on a channel: while there is one, the broker is subscribed. Given back by its drop.
-struct Claim {
-    parts: Arc<Parts>,
+struct ChannelClaim {
+    parts: Arc<HubState>,
     channel: Channel,
 }
 
-impl Claim {
+impl ChannelClaim {
     fn registry(&self) -> &Registry {
         &self.parts.registry
     }
 }
 
-impl Drop for Claim {
+impl Drop for ChannelClaim {
     fn drop(&mut self) {
-        let Parts { registry, broker } = &*self.parts;
+        let HubState { registry, broker } = &*self.parts;
         registry.channels.remove_interest(&self.channel, &**broker);
     }
 }

@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 use tokio::time::interval;
 
 use self::catch_up::CatchUp;
-use super::recovery_queue::Work;
+use super::recovery_queue::RecoveryTask;
 use super::registry::Registry;
 use crate::broker::Broker;
-use crate::vital;
+use crate::critical_tasks;
 
 /// Most pieces of work that are taken at once, and so most channels in one question for positions.
 const BATCH_MAX: usize = 500;
@@ -30,14 +30,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Starts the tasks, which run as long as the runtime.
 pub fn start(registry: Arc<Registry>, broker: Arc<dyn Broker>) {
     let catch_up = CatchUp { registry: registry.clone(), broker };
-    vital::spawn("recovery", async move {
+    critical_tasks::spawn("recovery", async move {
         let reads = Arc::new(Semaphore::new(READS_MAX));
         loop {
             let work = catch_up.registry.recovery_queue.next(BATCH_MAX).await;
             dispatch(&catch_up, work, &reads);
         }
     });
-    vital::spawn("history sweep", async move {
+    critical_tasks::spawn("history sweep", async move {
         let mut sweep = interval(SWEEP_INTERVAL);
         loop {
             sweep.tick().await;
@@ -47,19 +47,19 @@ pub fn start(registry: Arc<Registry>, broker: Arc<dyn Broker>) {
 }
 
 /// Gives each piece of work a task of its own; the ends of histories are asked for together.
-fn dispatch(catch_up: &CatchUp, work: Vec<Work>, reads: &Arc<Semaphore>) {
+fn dispatch(catch_up: &CatchUp, work: Vec<RecoveryTask>, reads: &Arc<Semaphore>) {
     let mut open = Vec::new();
     for work in work {
         let catch_up = catch_up.clone();
         match work {
-            Work::Open(channel, reading, tries) => open.push((channel, reading, tries)),
-            Work::CatchUp(channel, reading, tries) => {
+            RecoveryTask::Open(channel, reading, tries) => open.push((channel, reading, tries)),
+            RecoveryTask::CatchUp(channel, reading, tries) => {
                 spawn(reads, async move { catch_up.catch_up(channel, reading, tries).await });
             }
-            Work::Release(channel, reading) => {
+            RecoveryTask::Release(channel, reading) => {
                 spawn(reads, async move { catch_up.release(channel, reading) });
             }
-            Work::Load(channel) => spawn(reads, async move {
+            RecoveryTask::Load(channel) => spawn(reads, async move {
                 load::load(&catch_up.registry, &*catch_up.broker, channel).await;
             }),
         }
@@ -74,7 +74,7 @@ fn dispatch(catch_up: &CatchUp, work: Vec<Work>, reads: &Arc<Semaphore>) {
 fn spawn(reads: &Arc<Semaphore>, work: impl Future<Output = ()> + Send + 'static) {
     let reads = reads.clone();
     // A channel whose reading breaks off says nothing any more.
-    vital::spawn("catching up", async move {
+    critical_tasks::spawn("catching up", async move {
         let _permit = reads.acquire_owned().await.expect("the semaphore is never closed");
         work.await;
     });

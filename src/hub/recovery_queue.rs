@@ -13,7 +13,7 @@ pub type Tries = u32;
 
 /// Something to be read. At most one of each kind for a channel at a time, by its tail.
 #[derive(Clone, Debug)]
-pub enum Work {
+pub enum RecoveryTask {
     /// Where does the history end? And then, what follows the last publication?
     Open(Channel, u64, Tries),
     /// What follows the last publication?
@@ -27,18 +27,18 @@ pub enum Work {
 /// What is still to be done. As long as there are channels at most, twice over.
 #[derive(Default)]
 pub struct RecoveryQueue {
-    work: Mutex<VecDeque<Work>>,
+    work: Mutex<VecDeque<RecoveryTask>>,
     more: Notify,
 }
 
 impl RecoveryQueue {
-    pub fn add(&self, work: Work) {
+    pub fn add(&self, work: RecoveryTask) {
         self.lock().push_back(work);
         self.more.notify_one();
     }
 
     /// Waits for some work, and takes at most `count_max` pieces of it.
-    pub async fn next(&self, count_max: usize) -> Vec<Work> {
+    pub async fn next(&self, count_max: usize) -> Vec<RecoveryTask> {
         loop {
             let some: Vec<_> = {
                 let mut work = self.lock();
@@ -52,7 +52,7 @@ impl RecoveryQueue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Work>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<RecoveryTask>> {
         self.work.lock().expect("no code panics while it holds the recovery queue's lock")
     }
 }

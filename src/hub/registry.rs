@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::busiest::{self, Busiest};
+use super::channel_cursor::{ArrivalOutcome, ChannelCursor};
+use super::channel_traffic::TrafficMeasure;
 use super::channels::Channels;
 use super::connections::Connections;
 use super::fan_out::FanOut;
-use super::recovery_queue::{RecoveryQueue, Work};
+use super::recovery_queue::{RecoveryQueue, RecoveryTask};
 use super::shard::ChannelCount;
-use super::tail::{Arrived, Tail};
-use super::tally::By;
-use crate::broker::{Broker, Event, Sink};
+use crate::broker::{Broker, BrokerEvent, Sink};
 use crate::outbound::Outbound;
 use crate::protocol::Push;
 use crate::publication::{Change, Channel, Publication, User};
@@ -55,17 +55,21 @@ impl Registry {
     /// Where a broker puts its events.
     pub fn sink(self: Arc<Self>) -> Sink {
         Arc::new(move |event| match event {
-            Event::Publication { channel, publication, more } => {
+            BrokerEvent::Publication { channel, publication, more } => {
                 self.deliver(channel, publication, more);
             }
-            Event::Subscribed { channel, interrupted: None } => self.open(channel),
-            Event::Subscribed { channel, interrupted: Some(reason) } => {
+            BrokerEvent::Subscribed { channel, interrupted: None } => self.open(channel),
+            BrokerEvent::Subscribed { channel, interrupted: Some(reason) } => {
                 self.interrupted(channel, reason);
             }
-            Event::Gap { channel, reason } => self.push_gap(channel.as_str(), reason),
-            Event::Presence { channel, user, change } => self.push_change(channel, user, change),
+            BrokerEvent::Gap { channel, reason } => self.push_gap(channel.as_str(), reason),
+            BrokerEvent::Presence { channel, user, change } => {
+                self.push_change(channel, user, change);
+            }
             // Whose tokens count and what nodes there are is not for the hub to know.
-            Event::Revoked { .. } | Event::RevocationsRead { .. } | Event::Announced(_) => {}
+            BrokerEvent::Revoked { .. }
+            | BrokerEvent::RevocationsRead { .. }
+            | BrokerEvent::Announced(_) => {}
         })
     }
 
@@ -86,12 +90,12 @@ impl Registry {
                 publication
             }
             Some(tail) => match tail.arrive(publication) {
-                Arrived::Deliver(publication) => publication,
-                Arrived::Nothing => return,
-                Arrived::Read(reading) => {
+                ArrivalOutcome::Deliver(publication) => publication,
+                ArrivalOutcome::Nothing => return,
+                ArrivalOutcome::Read(reading) => {
                     drop(shard);
                     if let Ok(channel) = Channel::new(channel) {
-                        self.recovery_queue.add(Work::CatchUp(channel, reading, 0));
+                        self.recovery_queue.add(RecoveryTask::CatchUp(channel, reading, 0));
                     }
                     return;
                 }
@@ -106,14 +110,16 @@ impl Registry {
     pub(super) fn open(&self, channel: &Channel) {
         let reading = self.channels.with_tail(channel, |tail, _| tail.open()).flatten();
         if let Some(reading) = reading {
-            self.recovery_queue.add(Work::Open(channel.clone(), reading, 0));
+            self.recovery_queue.add(RecoveryTask::Open(channel.clone(), reading, 0));
         }
     }
 
     /// The channel flows again: what was missed is read, or told.
     fn interrupted(&self, channel: &Channel, reason: &'static str) {
         match self.channels.with_tail(channel, |tail, _| tail.interrupt()) {
-            Some(reading) => self.recovery_queue.add(Work::Open(channel.clone(), reading, 0)),
+            Some(reading) => {
+                self.recovery_queue.add(RecoveryTask::Open(channel.clone(), reading, 0));
+            }
             None => self.push_gap(channel.as_str(), reason),
         }
     }
@@ -143,8 +149,9 @@ impl Registry {
                     drop(broker.subscribe(&follow.channel));
                 }
                 let tail = shard.wanted(follow.channel.as_str()).and_then(|wanted| wanted.tail);
-                if let Some(reading) = tail.filter(|_| follow.opened).and_then(Tail::open) {
-                    self.recovery_queue.add(Work::Open(follow.channel, reading, 0));
+                if let Some(reading) = tail.filter(|_| follow.opened).and_then(ChannelCursor::open)
+                {
+                    self.recovery_queue.add(RecoveryTask::Open(follow.channel, reading, 0));
                 }
             }
         }
@@ -153,7 +160,7 @@ impl Registry {
 
     /// Has every session look whether it may still be and do what it does.
     pub fn nudge_all(&self) {
-        self.connections().iter().for_each(|connection| connection.nudge());
+        self.connections().iter().for_each(|connection| connection.notify());
     }
 
     /// All connections, in no order.
@@ -171,7 +178,7 @@ impl Registry {
     }
 
     /// The channels that carried the most of late, the busiest first. None: nothing is counted.
-    pub fn busiest(&self, by: By, channels_max: usize) -> Option<Busiest> {
+    pub fn busiest(&self, by: TrafficMeasure, channels_max: usize) -> Option<Busiest> {
         busiest::busiest(&self.channels, by, channels_max)
     }
 

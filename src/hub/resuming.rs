@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::item::LOST;
-use super::recent::{Kept, Since};
-use super::recovery_queue::Work;
+use super::channel_event::LOST;
+use super::recent_publications::{RecentPublication, ResumeCheck};
+use super::recovery_queue::RecoveryTask;
 use super::registry::Registry;
 use super::subscribers::Subscriber;
 use crate::broker::Unavailable;
@@ -16,11 +16,11 @@ use crate::publication::{Channel, Position};
 const BACKLOG_LOCKED_MAX: usize = 32;
 
 /// What a subscriber is told when it comes in.
-pub enum Word<'a> {
+pub enum SubscribeEvent<'a> {
     /// `recovered`: None where it gave no position; else whether it misses nothing.
     Subscribed { position: Option<Position>, recovered: Option<bool> },
     /// What it has missed, oldest first.
-    Backlog(&'a [Arc<Kept>]),
+    Backlog(&'a [Arc<RecentPublication>]),
     /// What it has missed since it was told that it misses nothing is gone.
     Gap(&'static str),
 }
@@ -36,14 +36,16 @@ pub fn opened(
 }
 
 /// May a client go on from `since`? What it asks for is kept for a while.
-pub fn since(registry: &Registry, channel: &Channel, since: Position) -> Since {
+pub fn since(registry: &Registry, channel: &Channel, since: Position) -> ResumeCheck {
     let channels = &registry.channels;
-    let Some(history) = channels.rules().of(channel.as_str()).history else { return Since::No };
+    let Some(history) = channels.rules().of(channel.as_str()).history else {
+        return ResumeCheck::No;
+    };
     let since = channels.with_tail(channel, |tail, _| tail.cursor.since(since, history));
-    match since.unwrap_or(Since::No) {
-        Since::Load(loaded) => {
-            registry.recovery_queue.add(Work::Load(channel.clone()));
-            Since::Read(loaded)
+    match since.unwrap_or(ResumeCheck::No) {
+        ResumeCheck::Load(loaded) => {
+            registry.recovery_queue.add(RecoveryTask::Load(channel.clone()));
+            ResumeCheck::Read(loaded)
         }
         since => since,
     }
@@ -59,19 +61,19 @@ pub fn join(
     channel: &Channel,
     subscriber: Subscriber,
     from: Option<Position>,
-    say: &mut dyn FnMut(Word<'_>),
+    say: &mut dyn FnMut(SubscribeEvent<'_>),
 ) -> u64 {
     // The session that asked for the channel may not have waited for it to flow.
     registry.open(channel);
     let mut reached = None;
     if let Some(from) = from
-        && let Since::Yes(backlog) = since(registry, channel, from)
+        && let ResumeCheck::Yes(backlog) = since(registry, channel, from)
         && backlog.len() > BACKLOG_LOCKED_MAX
         && let Some(newest) = backlog.last()
     {
         let position = Some(newest.position());
-        say(Word::Subscribed { position, recovered: Some(true) });
-        say(Word::Backlog(&backlog));
+        say(SubscribeEvent::Subscribed { position, recovered: Some(true) });
+        say(SubscribeEvent::Backlog(&backlog));
         reached = position;
     }
     registry.channels.add_subscriber(channel, subscriber, |tail| {
@@ -81,11 +83,11 @@ pub fn join(
         match (reached, &rest) {
             (None, _) => {
                 let recovered = from.map(|_| rest.is_some());
-                say(Word::Subscribed { position, recovered });
+                say(SubscribeEvent::Subscribed { position, recovered });
             }
-            (Some(_), None) => say(Word::Gap(LOST)),
+            (Some(_), None) => say(SubscribeEvent::Gap(LOST)),
             (Some(_), Some(_)) => {}
         }
-        say(Word::Backlog(&rest.unwrap_or_default()));
+        say(SubscribeEvent::Backlog(&rest.unwrap_or_default()));
     })
 }

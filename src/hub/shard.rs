@@ -2,28 +2,28 @@
 
 use std::collections::HashMap;
 
+use super::channel_cursor::ChannelCursor;
+use super::channel_traffic::ChannelTraffic;
 use super::subscribers::{Snapshot, Subscriber, Subscribers};
-use super::tail::Tail;
-use super::tally::Tally;
 use crate::publication::{Channel, Position};
 use crate::rules::{Delivery, Policy, Rules};
 use crate::sharded::shrink;
 
 /// Channel to who listens.
 #[derive(Default)]
-pub struct Shard {
-    channels: HashMap<Channel, Entry>,
-    tally: Tally,
+pub struct ChannelShard {
+    channels: HashMap<Channel, ChannelEntry>,
+    tally: ChannelTraffic,
 }
 
 #[derive(Default)]
-struct Entry {
+struct ChannelEntry {
     /// Claims on the channel: of subscribers, and of sessions about to be some.
     interests: usize,
     subscribers: Subscribers,
     delivery: Delivery,
     /// Where the channel's rule keeps history; where it does no more, until nothing is held.
-    tail: Option<Box<Tail>>,
+    tail: Option<Box<ChannelCursor>>,
     /// Does its rule?
     keeps_history: bool,
     /// The last position that its subscribers got while there was no tail.
@@ -38,7 +38,7 @@ pub struct ChannelCount {
 }
 
 /// What follows of new rules for a channel that somebody wants.
-pub struct Follow {
+pub struct RuleChange {
     pub channel: Channel,
     /// It keeps history from here on.
     pub opened: bool,
@@ -46,17 +46,17 @@ pub struct Follow {
 }
 
 /// A channel that somebody wants, while its shard is locked.
-pub struct Wanted<'a> {
+pub struct LockedChannel<'a> {
     pub subscribers: &'a Subscribers,
     pub delivery: Delivery,
-    pub tail: Option<&'a mut Tail>,
+    pub tail: Option<&'a mut ChannelCursor>,
     /// Where there is no tail: the last position that subscribers got.
     pub seen: &'a mut Option<Position>,
     /// What the shard's channels carry.
-    pub tally: &'a mut Tally,
+    pub tally: &'a mut ChannelTraffic,
 }
 
-impl Entry {
+impl ChannelEntry {
     /// Drops the tail of a channel that keeps no history any more, once nothing is held. A later one
     /// goes on from where it was.
     fn end_tail(&mut self) {
@@ -68,23 +68,23 @@ impl Entry {
     }
 }
 
-impl Shard {
+impl ChannelShard {
     /// The channel's subscribers as they are now. None: nobody wants the channel.
     pub fn subscribers(&self, channel: &str) -> Option<Snapshot> {
         self.channels.get(channel).map(|entry| entry.subscribers.snapshot())
     }
 
     /// None: nobody wants the channel.
-    pub fn wanted(&mut self, channel: &str) -> Option<Wanted<'_>> {
+    pub fn wanted(&mut self, channel: &str) -> Option<LockedChannel<'_>> {
         let entry = self.channels.get_mut(channel)?;
         entry.end_tail();
-        let Entry { subscribers, delivery, tail, seen, .. } = entry;
+        let ChannelEntry { subscribers, delivery, tail, seen, .. } = entry;
         let (tail, tally) = (tail.as_deref_mut(), &mut self.tally);
-        Some(Wanted { subscribers, delivery: *delivery, tail, seen, tally })
+        Some(LockedChannel { subscribers, delivery: *delivery, tail, seen, tally })
     }
 
     /// All channels that keep history here.
-    pub fn tails(&mut self) -> impl Iterator<Item = &mut Tail> {
+    pub fn tails(&mut self) -> impl Iterator<Item = &mut ChannelCursor> {
         self.channels.values_mut().filter_map(|entry| entry.tail.as_deref_mut())
     }
 
@@ -92,12 +92,12 @@ impl Shard {
         match self.channels.get_mut(channel) {
             Some(entry) => entry.interests += 1,
             None => {
-                let entry = Entry {
+                let entry = ChannelEntry {
                     interests: 1,
                     delivery: policy.delivery,
                     tail: policy.history.map(|_| Box::default()),
                     keeps_history: policy.history.is_some(),
-                    ..Entry::default()
+                    ..ChannelEntry::default()
                 };
                 self.channels.insert(channel.clone(), entry);
             }
@@ -105,7 +105,7 @@ impl Shard {
     }
 
     /// Takes up new rules, and says what follows of them, channel by channel.
-    pub fn follow(&mut self, rules: &Rules) -> Vec<Follow> {
+    pub fn follow(&mut self, rules: &Rules) -> Vec<RuleChange> {
         let mut follows = Vec::new();
         for (channel, entry) in &mut self.channels {
             let policy = rules.of(channel.as_str());
@@ -114,9 +114,13 @@ impl Shard {
             entry.end_tail();
             let opened = entry.keeps_history && entry.tail.is_none();
             if opened {
-                entry.tail = Some(Box::new(Tail::late(entry.seen)));
+                entry.tail = Some(Box::new(ChannelCursor::late(entry.seen)));
             }
-            follows.push(Follow { channel: channel.clone(), opened, presence: policy.presence });
+            follows.push(RuleChange {
+                channel: channel.clone(),
+                opened,
+                presence: policy.presence,
+            });
         }
         follows
     }
@@ -147,7 +151,7 @@ impl Shard {
     }
 
     pub fn counts(&self) -> Vec<ChannelCount> {
-        let count = |(channel, entry): (&Channel, &Entry)| ChannelCount {
+        let count = |(channel, entry): (&Channel, &ChannelEntry)| ChannelCount {
             channel: channel.clone(),
             subscribers: entry.subscribers.len(),
         };
@@ -161,12 +165,12 @@ impl Shard {
         counts.filter(|(_, subscribers)| *subscribers > 0)
     }
 
-    pub fn tally(&mut self) -> &mut Tally {
+    pub fn tally(&mut self) -> &mut ChannelTraffic {
         &mut self.tally
     }
 
     /// From here on it is counted what the channels carry.
-    pub fn count_with(&mut self, tally: Tally) {
+    pub fn count_with(&mut self, tally: ChannelTraffic) {
         self.tally = tally;
     }
 

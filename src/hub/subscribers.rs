@@ -25,15 +25,15 @@ pub struct Subscriber {
 #[derive(Default)]
 pub struct Subscribers {
     /// Sorted by number, since numbers only grow.
-    places: Arc<Vec<Place>>,
+    places: Arc<Vec<SubscriberIndex>>,
     holes: usize,
     /// Earlier lists that were being walked when they were copied. Boxed, as few channels ever have any.
     #[expect(clippy::box_collection, reason = "a channel has one word for it, not three")]
-    walked: Option<Box<Vec<Weak<Vec<Place>>>>>,
+    walked: Option<Box<Vec<Weak<Vec<SubscriberIndex>>>>>,
 }
 
 #[derive(Clone)]
-struct Place {
+struct SubscriberIndex {
     number: u64,
     /// None: a hole.
     subscriber: Option<Subscriber>,
@@ -51,7 +51,7 @@ impl Subscribers {
             // Most channels have one subscriber; a vector's first growth would make room for four.
             places.reserve_exact(1);
         }
-        places.push(Place { number, subscriber: Some(subscriber) });
+        places.push(SubscriberIndex { number, subscriber: Some(subscriber) });
     }
 
     /// Removes the very subscription with this number, if it is still there.
@@ -75,7 +75,7 @@ impl Subscribers {
     }
 
     /// The list to be changed: a copy where it is being walked.
-    fn places_mut(&mut self) -> &mut Vec<Place> {
+    fn places_mut(&mut self) -> &mut Vec<SubscriberIndex> {
         if let Some(earlier) = &mut self.walked {
             earlier.retain(|list| list.strong_count() > 0);
             if earlier.is_empty() {
@@ -94,7 +94,7 @@ impl Subscribers {
 }
 
 /// The subscribers of a moment.
-pub struct Snapshot(Arc<Vec<Place>>);
+pub struct Snapshot(Arc<Vec<SubscriberIndex>>);
 
 impl Snapshot {
     /// How many there are at most.

@@ -6,20 +6,20 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-pub type Answer = Response<Full<Bytes>>;
+pub type ApiResponse = Response<Full<Bytes>>;
 
-pub fn object(status: StatusCode, body: &Value) -> Answer {
+pub fn object(status: StatusCode, body: &Value) -> ApiResponse {
     let mut response = Response::new(Full::from(body.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-pub fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+pub fn error(status: StatusCode, code: &str, message: &str) -> ApiResponse {
     object(status, &json!({"error": {"code": code, "message": message}}))
 }
 
-pub fn not_allowed(allowed: &'static str) -> Answer {
+pub fn not_allowed(allowed: &'static str) -> ApiResponse {
     let message = format!("allowed here: {allowed}");
     let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message);
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

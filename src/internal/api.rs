@@ -3,13 +3,13 @@
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
-use super::answer::{Answer, error, not_allowed};
-use super::parts::Parts;
+use super::answer::{ApiResponse, error, not_allowed};
+use super::parts::InternalState;
 use super::{channels, disconnect, drain, explain, members, publish, top};
 use crate::http::Query;
 
 /// What is asked for.
-enum Asked<'a> {
+enum ApiRequest<'a> {
     Channels,
     Top,
     Explain,
@@ -20,7 +20,7 @@ enum Asked<'a> {
     Presence(&'a str),
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ApiRequest<'a> {
     fn of_path(path: &'a str) -> Option<Self> {
         Some(match path.strip_prefix("/api/")? {
             "channels" => Self::Channels,
@@ -45,27 +45,29 @@ impl<'a> Asked<'a> {
     }
 }
 
-pub async fn answer(parts: &Parts, request: Request<Incoming>) -> Answer {
-    let Parts { hub, presence, users, rules, .. } = parts;
+pub async fn answer(parts: &InternalState, request: Request<Incoming>) -> ApiResponse {
+    let InternalState { hub, presence, users, rules, .. } = parts;
     let (head, body) = request.into_parts();
-    let Some(asked) = Asked::of_path(head.uri.path()) else { return not_found() };
+    let Some(asked) = ApiRequest::of_path(head.uri.path()) else { return not_found() };
     let (method, name) = asked.method();
     if head.method != method {
         return not_allowed(name);
     }
     let query = Query::new(head.uri.query());
     match asked {
-        Asked::Channels => channels::answer(hub).await,
-        Asked::Top => top::answer(hub.registry(), query),
-        Asked::Explain => explain::answer(&parts.auth, users.revocations(), rules, query).await,
-        Asked::Disconnect => disconnect::answer(hub.broker(), users, query).await,
-        Asked::Drain => drain::answer(&parts.drain, hub, query),
-        Asked::Publish(channel) => publish::answer(hub, channel, &head.headers, body).await,
-        Asked::Presence(channel) => members::answer(presence, rules, channel).await,
+        ApiRequest::Channels => channels::answer(hub).await,
+        ApiRequest::Top => top::answer(hub.registry(), query),
+        ApiRequest::Explain => {
+            explain::answer(&parts.auth, users.revocations(), rules, query).await
+        }
+        ApiRequest::Disconnect => disconnect::answer(hub.broker(), users, query).await,
+        ApiRequest::Drain => drain::answer(&parts.drain, hub, query),
+        ApiRequest::Publish(channel) => publish::answer(hub, channel, &head.headers, body).await,
+        ApiRequest::Presence(channel) => members::answer(presence, rules, channel).await,
     }
 }
 
-fn not_found() -> Answer {
+fn not_found() -> ApiResponse {
     error(
         StatusCode::NOT_FOUND,
         "not_found",
@@ -80,17 +82,17 @@ mod tests {
 
     #[test]
     fn a_path_is_taken_whole_and_the_rest_of_it_is_a_channel() {
-        let channel = |path| match Asked::of_path(path) {
-            Some(Asked::Publish(channel) | Asked::Presence(channel)) => Some(channel),
+        let channel = |path| match ApiRequest::of_path(path) {
+            Some(ApiRequest::Publish(channel) | ApiRequest::Presence(channel)) => Some(channel),
             _ => None,
         };
         assert_eq!(channel("/api/publish/a/b"), Some("a/b"));
         assert_eq!(channel("/api/presence/"), Some(""));
         for path in ["/api/top", "/api/drain"] {
-            assert!(Asked::of_path(path).is_some(), "{path}");
+            assert!(ApiRequest::of_path(path).is_some(), "{path}");
         }
         for path in ["/api/", "/api/top/", "/api/topp", "/api/publish", "/api/users/a", "/top"] {
-            assert!(Asked::of_path(path).is_none(), "{path}");
+            assert!(ApiRequest::of_path(path).is_none(), "{path}");
         }
     }
 }

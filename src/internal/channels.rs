@@ -3,14 +3,14 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, object};
+use super::answer::{ApiResponse, object};
 use crate::hub::Hub;
 
 /// Most channels in one answer.
 const CHANNELS_MAX: usize = 10_000;
 
 /// The channels of this node, with their local subscribers and how many nodes carry each.
-pub async fn answer(hub: &Hub) -> Answer {
+pub async fn answer(hub: &Hub) -> ApiResponse {
     let mut channels = hub.registry().channels();
     let total = channels.len();
     channels.truncate(CHANNELS_MAX);

@@ -9,7 +9,7 @@ pub struct Config {
     pub listen: ListenAddress,
     pub api_key: Option<String>,
     /// None: callers come without TLS.
-    pub tls: Option<tls::Server>,
+    pub tls: Option<tls::TlsServer>,
 }
 
 impl std::fmt::Debug for Config {
@@ -24,7 +24,7 @@ impl Config {
         Self {
             listen: listen(&mut section),
             api_key: api_key(&mut section),
-            tls: tls::Server::read(&mut section),
+            tls: tls::TlsServer::read(&mut section),
         }
     }
 }

@@ -17,17 +17,17 @@ const LOCAL_RESERVED: usize = 8;
 
 /// The connections of the listener.
 #[derive(Debug, Default)]
-pub struct Connections(Mutex<List>);
+pub struct ListenerConnections(Mutex<List>);
 
 #[derive(Debug, Default)]
 struct List {
     next: u64,
     /// By number.
-    open: BTreeMap<u64, Entry>,
+    open: BTreeMap<u64, ListenerConnection>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct ListenerConnection {
     is_local: bool,
     /// None: it is being answered, and so is not to be closed.
     waits_since: Option<Instant>,
@@ -36,15 +36,15 @@ struct Entry {
 
 /// A connection's place, given back by its drop.
 #[derive(Debug)]
-pub struct Place {
-    connections: Arc<Connections>,
+pub struct ListenerSlot {
+    connections: Arc<ListenerConnections>,
     number: u64,
     leave: Arc<Notify>,
 }
 
-impl Connections {
+impl ListenerConnections {
     /// A place for a connection from this address. None: all are taken by such as are being answered.
-    pub fn enter(self: &Arc<Self>, from: IpAddr, now: Instant) -> Option<Place> {
+    pub fn enter(self: &Arc<Self>, from: IpAddr, now: Instant) -> Option<ListenerSlot> {
         let is_local = from.to_canonical().is_loopback();
         let room = INTERNAL_CONNECTIONS_MAX - if is_local { 0 } else { LOCAL_RESERVED };
         let mut list = self.list();
@@ -53,9 +53,9 @@ impl Connections {
         }
         let (number, leave) = (list.next, Arc::new(Notify::new()));
         list.next += 1;
-        let entry = Entry { is_local, waits_since: Some(now), leave: leave.clone() };
+        let entry = ListenerConnection { is_local, waits_since: Some(now), leave: leave.clone() };
         list.open.insert(number, entry);
-        Some(Place { connections: self.clone(), number, leave })
+        Some(ListenerSlot { connections: self.clone(), number, leave })
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
@@ -75,7 +75,7 @@ impl List {
     }
 }
 
-impl Place {
+impl ListenerSlot {
     /// Resolves when the connection is to be closed for another one.
     pub async fn told_to_leave(&self) {
         self.leave.notified().await;
@@ -98,7 +98,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ListenerSlot {
     fn drop(&mut self) {
         self.connections.list().open.remove(&self.number);
     }
@@ -115,16 +115,16 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
-    fn leaves(place: &Place) -> bool {
+    fn leaves(place: &ListenerSlot) -> bool {
         place.told_to_leave().now_or_never().is_some()
     }
 
     fn fill(
-        connections: &Arc<Connections>,
+        connections: &Arc<ListenerConnections>,
         from: IpAddr,
         count: usize,
         now: Instant,
-    ) -> Vec<Place> {
+    ) -> Vec<ListenerSlot> {
         let after = |number: usize| now + Duration::from_millis(number as u64);
         let entered = (0..count).map(|number| connections.enter(from, after(number)));
         entered.collect::<Option<_>>().unwrap()
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_one_that_has_waited_longest_goes_for_a_new_one() {
-        let (connections, now) = (Arc::new(Connections::default()), Instant::now());
+        let (connections, now) = (Arc::new(ListenerConnections::default()), Instant::now());
         let places = fill(&connections, HERE, INTERNAL_CONNECTIONS_MAX, now);
         assert!(places[0].begins());
         let later = now + Duration::from_secs(1);
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn callers_of_this_host_come_first() {
-        let (connections, now) = (Arc::new(Connections::default()), Instant::now());
+        let (connections, now) = (Arc::new(ListenerConnections::default()), Instant::now());
         let local = fill(&connections, HERE, LOCAL_RESERVED, now);
         let room = INTERNAL_CONNECTIONS_MAX - 2 * LOCAL_RESERVED;
         let others = fill(&connections, ELSEWHERE, room, now);
@@ -160,9 +160,9 @@ mod tests {
 
     #[test]
     fn while_all_are_being_answered_none_is_let_in_and_none_goes() {
-        let (connections, now) = (Arc::new(Connections::default()), Instant::now());
+        let (connections, now) = (Arc::new(ListenerConnections::default()), Instant::now());
         let mut places = fill(&connections, HERE, INTERNAL_CONNECTIONS_MAX, now);
-        assert!(places.iter().all(Place::begins));
+        assert!(places.iter().all(ListenerSlot::begins));
         assert!(connections.enter(HERE, now).is_none());
         assert!(!places.iter().any(leaves));
         places.pop();

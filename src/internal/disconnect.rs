@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::answer::{Answer, error, object};
+use super::answer::{ApiResponse, error, object};
 use crate::auth::unix_millis;
 use crate::broker::{Broker, Revocation};
 use crate::http::Query;
@@ -17,7 +17,7 @@ const USER_BYTES_MAX: usize = 255;
 
 /// Here at once, and through the broker everywhere. Where the broker cannot, what was done here stays,
 /// and 503 says that the other nodes may not know.
-pub(super) async fn answer(broker: &dyn Broker, users: &Users, query: Query<'_>) -> Answer {
+pub(super) async fn answer(broker: &dyn Broker, users: &Users, query: Query<'_>) -> ApiResponse {
     let user = match user(query) {
         Ok(user) => user,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", why),

@@ -3,15 +3,15 @@
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::answer::{Answer, error, object};
-use crate::drain::{Busy, Drain, Phase};
+use super::answer::{ApiResponse, error, object};
+use crate::drain::{AlreadyShedding, Drain, Phase};
 use crate::http::Query;
 use crate::hub::Hub;
 use crate::telemetry;
 
 /// Without a query the node leaves as on SIGTERM, and asking again changes nothing. `percent=P` sends
 /// that share of its oldest connections away, and the node stays.
-pub(super) fn answer(drain: &Drain, hub: &Hub, query: Query<'_>) -> Answer {
+pub(super) fn answer(drain: &Drain, hub: &Hub, query: Query<'_>) -> ApiResponse {
     match percent(query) {
         Ok(None) => leave(drain, hub),
         Ok(Some(percent)) => shed(drain, hub, percent),
@@ -19,7 +19,7 @@ pub(super) fn answer(drain: &Drain, hub: &Hub, query: Query<'_>) -> Answer {
     }
 }
 
-fn leave(drain: &Drain, hub: &Hub) -> Answer {
+fn leave(drain: &Drain, hub: &Hub) -> ApiResponse {
     drain.enter(Phase::Leaving);
     let config = drain.config();
     let body = json!({
@@ -31,7 +31,7 @@ fn leave(drain: &Drain, hub: &Hub) -> Answer {
     object(StatusCode::ACCEPTED, &body)
 }
 
-fn shed(drain: &Drain, hub: &Hub, percent: usize) -> Answer {
+fn shed(drain: &Drain, hub: &Hub, percent: usize) -> ApiResponse {
     let (connections, period) = (hub.registry().connections(), drain.config().period);
     let total = connections.len();
     let count = (total * percent).div_ceil(100);
@@ -42,7 +42,7 @@ fn shed(drain: &Drain, hub: &Hub, percent: usize) -> Answer {
             let body = json!({"connections": total, "shedding": count, "period_ms": period_ms});
             object(StatusCode::ACCEPTED, &body)
         }
-        Err(Busy) => {
+        Err(AlreadyShedding) => {
             let message = "connections are being closed already: the node leaves, or sheds some";
             error(StatusCode::CONFLICT, "conflict", message)
         }

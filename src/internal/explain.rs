@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 
-use super::answer::{Answer, error};
-use crate::auth::explanation::{Shown, explain};
-use crate::auth::{Auth, Refused, Revocations};
+use super::answer::{ApiResponse, error};
+use crate::auth::explanation::{TokenStatus, explain};
+use crate::auth::{Auth, Revocations, TokenRefused};
 use crate::http::{Parameter, Query, Repeated};
 use crate::publication::Channel;
 use crate::rules::Rules;
@@ -15,8 +15,8 @@ use crate::rules::Rules;
 /// What the rules are said to be from.
 const ORIGIN: &str = "the node's configuration";
 
-const REVOKED: Refused =
-    Refused("the token is revoked: its user was disconnected after it was issued");
+const REVOKED: TokenRefused =
+    TokenRefused("the token is revoked: its user was disconnected after it was issued");
 
 /// As text: it is for people. The token is checked as for a session, and nothing is kept of it.
 pub(super) async fn answer(
@@ -24,7 +24,7 @@ pub(super) async fn answer(
     revocations: &Revocations,
     rules: &Rules,
     query: Query<'_>,
-) -> Answer {
+) -> ApiResponse {
     let (channel, token) = match (value(query, "channel"), value(query, "token")) {
         (Ok(Some(channel)), Ok(token)) => (channel, token),
         (Ok(None), _) => return refused("give one channel: ?channel=CHANNEL"),
@@ -34,14 +34,14 @@ pub(super) async fn answer(
         Ok(channel) => channel,
         Err(invalid) => return refused(&invalid.to_string()),
     };
-    let shown = match Shown::of(token.as_deref(), auth).await {
-        Shown::Token(Ok(identity)) if revocations.is_revoked(&identity) => {
-            Shown::Token(Err(REVOKED))
+    let shown = match TokenStatus::of(token.as_deref(), auth).await {
+        TokenStatus::Token(Ok(identity)) if revocations.is_revoked(&identity) => {
+            TokenStatus::Token(Err(REVOKED))
         }
         shown => shown,
     };
     let text = explain(&rules.current(), ORIGIN, channel.as_str(), &shown);
-    let mut answer = Answer::new(text.into());
+    let mut answer = ApiResponse::new(text.into());
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
@@ -54,6 +54,6 @@ fn value<'a>(query: Query<'a>, name: &str) -> Result<Option<Cow<'a, str>>, &'sta
     decoded.map_err(|_| "channel and token are UTF-8")
 }
 
-fn refused(why: &str) -> Answer {
+fn refused(why: &str) -> ApiResponse {
     error(StatusCode::BAD_REQUEST, "bad_request", why)
 }

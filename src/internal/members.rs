@@ -3,14 +3,14 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, error, object};
+use super::answer::{ApiResponse, error, object};
 use super::channel::of_path;
 use crate::presence::Presence;
 use crate::publication::{Channel, Members};
 use crate::rules::Rules;
 
 /// Who is in the channel, over all nodes.
-pub async fn answer(presence: &Presence, rules: &Rules, name: &str) -> Answer {
+pub async fn answer(presence: &Presence, rules: &Rules, name: &str) -> ApiResponse {
     let channel = match of_path(name) {
         Ok(channel) => channel,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),

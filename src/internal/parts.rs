@@ -4,18 +4,18 @@ use crate::auth::Auth;
 use crate::drain::Drain;
 use crate::hub::Hub;
 use crate::lag::Lag;
-use crate::memory::Memory;
+use crate::memory::MemoryMonitor;
 use crate::presence::Presence;
 use crate::rules::Rules;
 use crate::session::Users;
 
-pub struct Parts {
+pub struct InternalState {
     pub hub: Hub,
     pub presence: Presence,
     pub users: Users,
     pub auth: Auth,
     pub rules: Rules,
     pub drain: Drain,
-    pub memory: Memory,
+    pub memory: MemoryMonitor,
     pub lag: Lag,
 }

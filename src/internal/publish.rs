@@ -10,12 +10,12 @@ use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::answer::{Answer, error, object};
+use super::answer::{ApiResponse, error, object};
 use super::channel::of_path;
 use crate::broker::{TOO_LARGE, Unavailable};
 use crate::http;
 use crate::hub::Hub;
-use crate::publication::{Kind, Position, Publication};
+use crate::publication::{PayloadKind, Position, Publication};
 use crate::telemetry;
 
 /// Largest body of a publication.
@@ -24,7 +24,7 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub async fn answer(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> Answer {
+pub async fn answer(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) -> ApiResponse {
     let channel = match of_path(name) {
         Ok(channel) => channel,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
@@ -35,7 +35,7 @@ pub async fn answer(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) 
     };
     let binary = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream");
     let mut publication = match binary {
-        true => Publication::new(payload, Kind::Binary),
+        true => Publication::new(payload, PayloadKind::Binary),
         false => Publication::bare(payload),
     };
     publication.traceparent = http::traceparent(headers);
@@ -46,7 +46,7 @@ pub async fn answer(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) 
 }
 
 /// The body; or how one is refused that is too large, late or cut short.
-async fn payload(body: Incoming) -> Result<Bytes, Answer> {
+async fn payload(body: Incoming) -> Result<Bytes, ApiResponse> {
     let body = timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
     match body.await.unwrap_or_else(|late| Err(late.into())) {
         Ok(body) => Ok(body.to_bytes()),
@@ -58,7 +58,7 @@ async fn payload(body: Incoming) -> Result<Bytes, Answer> {
     }
 }
 
-fn answered(answer: Result<Option<Position>, Unavailable>) -> Answer {
+fn answered(answer: Result<Option<Position>, Unavailable>) -> ApiResponse {
     match answer {
         Ok(None) => object(StatusCode::ACCEPTED, &json!({})),
         Ok(Some(position)) => {

@@ -6,12 +6,12 @@
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, object};
-use super::parts::Parts;
+use super::answer::{ApiResponse, object};
+use super::parts::InternalState;
 use crate::drain::{Drain, Phase};
 use crate::hub::Hub;
 use crate::lag::Lag;
-use crate::memory::Memory;
+use crate::memory::MemoryMonitor;
 use crate::telemetry::{self, Unready};
 
 /// How the node stands at one moment.
@@ -27,8 +27,8 @@ struct Check {
 }
 
 impl Readiness {
-    pub fn of(parts: &Parts) -> Self {
-        let Parts { drain, hub, memory, lag, .. } = parts;
+    pub fn of(parts: &InternalState) -> Self {
+        let InternalState { drain, hub, memory, lag, .. } = parts;
         Self([drains(drain), reaches(hub), has_memory(memory), keeps_up(lag)])
     }
 
@@ -37,7 +37,7 @@ impl Readiness {
     }
 
     /// 200 or 503, with all reasons and all checks.
-    pub fn answer(self) -> Answer {
+    pub fn answer(self) -> ApiResponse {
         let reasons: Vec<String> = self.0.iter().filter_map(Check::reason).collect();
         let is_ready = reasons.is_empty();
         let checks: Map<_, _> =
@@ -87,7 +87,7 @@ fn reaches(hub: &Hub) -> Check {
     Check { of: Unready::Broker, why: hub.broker().ready().err(), figures: json!({}) }
 }
 
-fn has_memory(memory: &Memory) -> Check {
+fn has_memory(memory: &MemoryMonitor) -> Check {
     let why = memory.ready().err().map(|short| short.to_string());
     let now = memory.standing();
     let figures = json!({"used_bytes": now.used, "max_bytes": now.max});

@@ -3,9 +3,9 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, error, object};
+use super::answer::{ApiResponse, error, object};
 use crate::http::{Parameter, Query, Repeated};
-use crate::hub::{By, Registry};
+use crate::hub::{Registry, TrafficMeasure};
 
 /// How many channels are answered, unless it is said.
 const LIMIT: usize = 20;
@@ -17,18 +17,18 @@ const LIMIT_MAX: usize = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measure {
     /// What was carried of late.
-    Carried(By),
+    Carried(TrafficMeasure),
     /// Subscribers as they are now.
     Subscribers,
 }
 
 const MEASURES: [(&str, Measure); 3] = [
-    ("publications", Measure::Carried(By::Publications)),
-    ("bytes", Measure::Carried(By::Bytes)),
+    ("publications", Measure::Carried(TrafficMeasure::Publications)),
+    ("bytes", Measure::Carried(TrafficMeasure::Bytes)),
     ("subscribers", Measure::Subscribers),
 ];
 
-pub(super) fn answer(registry: &Registry, query: Query<'_>) -> Answer {
+pub(super) fn answer(registry: &Registry, query: Query<'_>) -> ApiResponse {
     let (by, measure, limit) = match asked(query) {
         Ok(asked) => asked,
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
@@ -44,7 +44,7 @@ pub(super) fn answer(registry: &Registry, query: Query<'_>) -> Answer {
     }
 }
 
-fn carried(registry: &Registry, by: &str, measure: By, limit: usize) -> Answer {
+fn carried(registry: &Registry, by: &str, measure: TrafficMeasure, limit: usize) -> ApiResponse {
     let Some(busiest) = registry.busiest(measure, limit) else {
         let message = "telemetry.top_channels is 0: nothing is counted";
         return error(StatusCode::NOT_FOUND, "not_found", message);
@@ -86,10 +86,10 @@ mod tests {
 
     #[test]
     fn a_query_names_one_measure_and_at_most_one_limit() {
-        let publications = Measure::Carried(By::Publications);
+        let publications = Measure::Carried(TrafficMeasure::Publications);
         for (query, expected) in [
             ("by=publications", ("publications", publications, LIMIT)),
-            ("limit=1&by=bytes", ("bytes", Measure::Carried(By::Bytes), 1)),
+            ("limit=1&by=bytes", ("bytes", Measure::Carried(TrafficMeasure::Bytes), 1)),
             ("by=subscribers&limit=1000&x=1", ("subscribers", Measure::Subscribers, 1000)),
         ] {
             assert_eq!(asked(query), Ok(expected));

@@ -11,10 +11,10 @@ use tokio::runtime::RuntimeMetrics;
 /// The workers of a runtime as they were last seen.
 pub struct Workers {
     runtime: RuntimeMetrics,
-    seen: Vec<Seen>,
+    seen: Vec<WorkerSample>,
 }
 
-struct Seen {
+struct WorkerSample {
     parks: u64,
     busy: Duration,
     /// When these figures were first seen.
@@ -23,8 +23,11 @@ struct Seen {
 
 impl Workers {
     pub fn new(runtime: RuntimeMetrics, now: Instant) -> Self {
-        let seen =
-            (0..runtime.num_workers()).map(|_| Seen { parks: 0, busy: Duration::ZERO, since: now });
+        let seen = (0..runtime.num_workers()).map(|_| WorkerSample {
+            parks: 0,
+            busy: Duration::ZERO,
+            since: now,
+        });
         Self { seen: seen.collect(), runtime }
     }
 
@@ -37,7 +40,7 @@ impl Workers {
             let busy = self.runtime.worker_total_busy_duration(worker);
             // Each parking and each waking is counted: an odd number is one that sleeps.
             if parks % 2 == 1 || (parks, busy) != (seen.parks, seen.busy) {
-                *seen = Seen { parks, busy, since: now };
+                *seen = WorkerSample { parks, busy, since: now };
             }
             longest = longest.max(now.duration_since(seen.since));
         }

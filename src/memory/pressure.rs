@@ -39,7 +39,7 @@ pub struct Pressure {
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PressureStep {
     Nothing,
     /// Connections that owe so many bytes together are to go.
     Shed(usize),
@@ -47,7 +47,7 @@ pub enum Step {
 
 impl Pressure {
     /// `used` of `max` bytes are in use.
-    pub fn step(&mut self, used: usize, max: usize) -> Step {
+    pub fn step(&mut self, used: usize, max: usize) -> PressureStep {
         let percent = |percent: usize| max / 100 * percent;
         self.is_short = match self.is_short {
             false => used >= percent(SHORT_PERCENT),
@@ -58,20 +58,20 @@ impl Pressure {
         let begins = self.sheds == 0 && used >= percent(SHED_PERCENT);
         if !self.is_short || (self.sheds == 0 && !begins) {
             self.sheds = 0;
-            return Step::Nothing;
+            return PressureStep::Nothing;
         }
         self.looks += 1;
         let grows = used > self.used_then.saturating_add(percent(GROWTH_PERCENT));
         let is_urgent = grows && used >= percent(URGENT_PERCENT);
         if !begins && !is_urgent && self.looks < PATIENCE_LOOKS {
-            return Step::Nothing;
+            return PressureStep::Nothing;
         }
         (self.looks, self.used_then) = (0, used);
         // Subscribers of one channel owe the same bytes: memory comes back with the last of them. So
         // more go each time that it did not help.
         let bytes = (used - percent(AIM_PERCENT)).saturating_mul(1 << (2 * self.sheds));
         self.sheds = (self.sheds + 1).min(STEPS_MAX);
-        Step::Shed(bytes)
+        PressureStep::Shed(bytes)
     }
 
     /// May nobody new come in?
@@ -89,7 +89,7 @@ mod tests {
         let mut pressure = Pressure::default();
         for (used, is_short) in [(849, false), (850, true), (849, true), (800, true), (799, false)]
         {
-            assert_eq!(pressure.step(used, 1000), Step::Nothing);
+            assert_eq!(pressure.step(used, 1000), PressureStep::Nothing);
             assert_eq!(pressure.is_short(), is_short, "at {used}");
         }
     }
@@ -99,22 +99,22 @@ mod tests {
         let mut pressure = Pressure::default();
         let mut looks = |used, times| -> Vec<_> {
             let steps = (0..times).map(|_| pressure.step(used, 1000));
-            steps.filter(|step| *step != Step::Nothing).collect()
+            steps.filter(|step| *step != PressureStep::Nothing).collect()
         };
-        assert_eq!(looks(930, 1), [Step::Shed(180)]);
+        assert_eq!(looks(930, 1), [PressureStep::Shed(180)]);
         assert_eq!(looks(959, PATIENCE_LOOKS - 1), [], "what was shed may yet come back");
-        assert_eq!(looks(930, 1), [Step::Shed(720)]);
-        assert_eq!(looks(960, 1), [Step::Shed(3360)], "it grows");
+        assert_eq!(looks(930, 1), [PressureStep::Shed(720)]);
+        assert_eq!(looks(960, 1), [PressureStep::Shed(3360)], "it grows");
         assert_eq!(looks(979, 1), [], "a little more");
         assert_eq!(looks(850, PATIENCE_LOOKS - 2), []);
         assert_eq!(
             looks(850, 1),
-            [Step::Shed(6400)],
+            [PressureStep::Shed(6400)],
             "it takes nobody in, for those that are left"
         );
         assert_eq!(looks(799, PATIENCE_LOOKS), []);
         assert_eq!(looks(919, PATIENCE_LOOKS), [], "it has not begun");
-        assert_eq!(looks(950, 1), [Step::Shed(200)]);
+        assert_eq!(looks(950, 1), [PressureStep::Shed(200)]);
         assert!(looks(usize::MAX, 10 * PATIENCE_LOOKS).len() >= 10);
     }
 }

@@ -16,14 +16,14 @@ const MANY: usize = 1024;
 
 /// Frames that one writer has taken, and how much of the first one is through.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub struct FrameBatch {
     pub frames: VecDeque<Bytes>,
     pub(super) front_written: usize,
     /// Cost of the frames that went out since it was last settled.
     gone: usize,
 }
 
-impl Batch {
+impl FrameBatch {
     /// Calls `write` with the frames that come next; `bytes` tells how much of them its result says
     /// is written.
     pub fn write_next<R>(

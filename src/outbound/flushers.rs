@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::Outbound;
-use super::batch::Batch;
-use crate::{telemetry, vital};
+use super::batch::FrameBatch;
+use crate::{critical_tasks, telemetry};
 
 /// Connections that a flusher writes to before other tasks get a turn: a few milliseconds. While
 /// more wait, another flusher helps; below it, one core writes with less CPU than two do.
@@ -41,8 +41,8 @@ impl Flushers {
     pub fn start(self: &Arc<Self>, count: usize) {
         for _ in 0..count.max(1) {
             let flushers = self.clone();
-            vital::spawn("flusher", async move {
-                let mut batch = Batch::default();
+            critical_tasks::spawn("flusher", async move {
+                let mut batch = FrameBatch::default();
                 loop {
                     flushers.work.notified().await;
                     while flushers.write_turn(&mut batch) {
@@ -78,12 +78,12 @@ impl Flushers {
 
     /// Writes for all who wait, here and now.
     pub fn write_line(&self) {
-        let mut batch = Batch::default();
+        let mut batch = FrameBatch::default();
         while self.write_turn(&mut batch) {}
     }
 
     /// Writes for some of the connections. True: more wait.
-    fn write_turn(&self, batch: &mut Batch) -> bool {
+    fn write_turn(&self, batch: &mut FrameBatch) -> bool {
         let (turn, more): (Vec<Arc<Outbound>>, bool) = {
             let mut waiting = self.lock();
             let some = waiting.len().min(TURN);
@@ -106,19 +106,19 @@ impl Flushers {
 
 /// Writes right where a publication is delivered, without a flusher.
 #[derive(Default)]
-pub struct AtOnce {
-    batch: Batch,
+pub struct DirectWrites {
+    batch: FrameBatch,
     bytes: usize,
 }
 
-impl AtOnce {
+impl DirectWrites {
     /// Writes what `outbound` was just told to have flushed.
     pub fn write(&mut self, outbound: &Outbound) {
         self.bytes += outbound.flush(&mut self.batch);
     }
 }
 
-impl Drop for AtOnce {
+impl Drop for DirectWrites {
     fn drop(&mut self) {
         telemetry::sent_bytes(self.bytes);
     }

@@ -17,7 +17,7 @@ const PORTION_BYTES: usize = 64 << 10;
 /// The newest publication of each key that waits for room: one for each subscription at most. And how
 /// much of the queue is of such channels, which must not make it full.
 #[derive(Default)]
-pub struct Newest {
+pub struct LatestFrames {
     waiting: BTreeMap<u64, Bytes>,
     /// Cost of `waiting`.
     bytes: usize,
@@ -31,7 +31,7 @@ pub struct Newest {
     taken: usize,
 }
 
-impl Newest {
+impl LatestFrames {
     /// Cost of what waits beside the queue.
     pub fn bytes(&self) -> usize {
         self.bytes

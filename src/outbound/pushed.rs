@@ -2,7 +2,7 @@
 
 /// The queue has no room for the frame; it was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub struct QueueFull;
 
 /// What is to follow a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What an outbound queue holds, and what happens to it. Plain data: the caller holds the lock.
 //!
-//! Two enums say what state it is in, and each owns its transitions: which task writes ([`Writer`]), and how far
+//! Two enums say what state it is in, and each owns its transitions: which task writes ([`QueueWriter`]), and how far
 //! the connection's end has come ([`End`]).
 
 use std::collections::VecDeque;
@@ -9,20 +9,20 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::batch::Batch;
-use super::beyond::Beyond;
+use super::batch::FrameBatch;
 use super::end::End;
 use super::frames::{cost, drop_unbegun, give_back_room};
-use super::latest::Newest;
-use super::pushed::{Full, Latest, Pushed};
+use super::latest::LatestFrames;
+use super::overflow::Overflow;
+use super::pushed::{Latest, Pushed, QueueFull};
 use super::subscriptions::Subscriptions;
-use super::writer::Writer;
+use super::writer::QueueWriter;
 use crate::close::Close;
 
 #[derive(Default)]
-pub struct State {
+pub struct QueueState {
     pub subscriptions: Subscriptions,
-    pub writer: Writer,
+    pub writer: QueueWriter,
     /// Travels beside the queue, never through it: a full queue must not hold back its own end.
     pub end: End,
     frames: VecDeque<Bytes>,
@@ -31,14 +31,14 @@ pub struct State {
     /// Cost of all that was queued and is not yet written, also of what a writer has taken.
     bytes: usize,
     /// None while all of it is written.
-    beyond: Option<Box<Beyond>>,
+    beyond: Option<Box<Overflow>>,
     /// The connection, when it has found nothing to do.
     waiting: Option<Waker>,
 }
 
 /// What goes in.
-impl State {
-    pub fn push(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), Full> {
+impl QueueState {
+    pub fn push(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
         let is_plain = self.bytes < bytes_max && cost(&frame) <= bytes_max && self.beyond.is_none();
         if !is_plain {
             return self.push_unusual(frame, bytes_max);
@@ -49,7 +49,7 @@ impl State {
 
     /// Where the queue is full, something waits beyond its bound, or the frame is larger than that.
     #[cold]
-    fn push_unusual(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), Full> {
+    fn push_unusual(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
         if let Some(beyond) = &mut self.beyond
             && self.bytes <= bytes_max
         {
@@ -90,7 +90,7 @@ impl State {
         self.said();
     }
 
-    pub fn push_own(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), Full> {
+    pub fn push_own(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
         self.queue_within(frame, bytes_max)?;
         self.said();
         Ok(())
@@ -107,11 +107,11 @@ impl State {
 
     /// Sees to it that what was just queued has a writer.
     pub fn find_writer(&mut self, has_wire: impl FnOnce() -> bool) -> Pushed {
-        if self.writer != Writer::Idle || self.frames.is_empty() {
+        if self.writer != QueueWriter::Idle || self.frames.is_empty() {
             return Pushed::Covered;
         }
         match self.writer.queued(has_wire) {
-            Some(Writer::Flusher) => Pushed::Flush,
+            Some(QueueWriter::Flusher) => Pushed::Flush,
             Some(_) => {
                 self.wake_connection();
                 Pushed::Covered
@@ -120,9 +120,9 @@ impl State {
         }
     }
 
-    fn queue_within(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), Full> {
+    fn queue_within(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
         if self.bytes >= bytes_max && self.is_full(bytes_max) {
-            return Err(Full);
+            return Err(QueueFull);
         }
         self.queue(frame);
         Ok(())
@@ -140,7 +140,7 @@ impl State {
         self.newest().put(key, frame)
     }
 
-    fn newest(&mut self) -> &mut Newest {
+    fn newest(&mut self) -> &mut LatestFrames {
         &mut self.beyond.get_or_insert_default().newest
     }
 
@@ -149,9 +149,9 @@ impl State {
     fn must_latest_wait(&self, bytes_max: usize) -> bool {
         let others_wait = || self.beyond.as_ref().is_some_and(|beyond| beyond.newest.waits());
         match self.writer {
-            Writer::Idle | Writer::Flusher => false,
-            Writer::Connection => self.bytes >= bytes_max || others_wait(),
-            Writer::Blocked => true,
+            QueueWriter::Idle | QueueWriter::Flusher => false,
+            QueueWriter::Connection => self.bytes >= bytes_max || others_wait(),
+            QueueWriter::Blocked => true,
         }
     }
 
@@ -168,17 +168,17 @@ impl State {
 }
 
 /// What comes out.
-impl State {
+impl QueueState {
     /// For the connection: settles what `batch` has written, and moves what is to be written next into it.
     pub fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
-        batch: &mut Batch,
+        batch: &mut FrameBatch,
     ) -> Poll<Result<(), Close>> {
         if self.settle(batch) > 0 {
             self.writer.advanced();
         }
-        if self.writer == Writer::Flusher {
+        if self.writer == QueueWriter::Flusher {
             self.wait(cx);
             return Poll::Pending;
         }
@@ -197,7 +197,7 @@ impl State {
     }
 
     /// Moves the queue into the empty `batch`. False: it is empty.
-    pub fn hand_over(&mut self, batch: &mut Batch) -> bool {
+    pub fn hand_over(&mut self, batch: &mut FrameBatch) -> bool {
         if self.frames.is_empty() {
             return false;
         }
@@ -211,7 +211,7 @@ impl State {
 
     /// Puts what a flusher could not write back in front of what came meanwhile, and leaves it to the connection.
     /// False: there is no such thing.
-    pub fn take_back(&mut self, batch: &mut Batch) -> bool {
+    pub fn take_back(&mut self, batch: &mut FrameBatch) -> bool {
         self.settle(batch);
         let is_blocked = !batch.frames.is_empty();
         if self.frames.is_empty() {
@@ -263,7 +263,7 @@ impl State {
             let dropped = drop_unbegun(&mut self.frames, self.front_written);
             self.bytes = self.bytes.saturating_sub(dropped);
             if let Some(beyond) = &mut self.beyond {
-                beyond.newest = Newest::default();
+                beyond.newest = LatestFrames::default();
             }
         }
         if is_first {
@@ -284,7 +284,7 @@ impl State {
     }
 
     /// Moves some of what waits beside the queue into the empty `batch`, if it is its turn.
-    fn hand_over_newest(&mut self, batch: &mut Batch) -> bool {
+    fn hand_over_newest(&mut self, batch: &mut FrameBatch) -> bool {
         let Some(beyond) = &mut self.beyond else { return false };
         let newest = &mut beyond.newest;
         if !newest.has_turn() && !self.frames.is_empty() {
@@ -295,7 +295,7 @@ impl State {
     }
 
     /// Takes what `batch` has written off the books. Returns its cost.
-    fn settle(&mut self, batch: &mut Batch) -> usize {
+    fn settle(&mut self, batch: &mut FrameBatch) -> usize {
         let written = batch.settle();
         self.bytes = self.bytes.saturating_sub(written);
         written
@@ -311,7 +311,7 @@ impl State {
     }
 }
 
-impl State {
+impl QueueState {
     pub fn has_backlog(&self) -> bool {
         self.beyond.as_ref().is_some_and(|beyond| beyond.has_backlog())
     }

@@ -4,8 +4,8 @@ mod machine;
 use std::io::{self, IoSlice};
 use std::task::Waker;
 
-use super::beyond::OVERSIZED_MAX;
 use super::frames::cost;
+use super::overflow::OVERSIZED_MAX;
 use super::*;
 use crate::publication::NodeId;
 
@@ -51,12 +51,12 @@ fn forget(outbound: &Outbound, number: u64) {
     outbound.begin(number);
 }
 
-fn take(outbound: &Outbound, batch: &mut Batch) -> Poll<Result<(), Close>> {
+fn take(outbound: &Outbound, batch: &mut FrameBatch) -> Poll<Result<(), Close>> {
     outbound.poll_take(&mut Context::from_waker(Waker::noop()), batch)
 }
 
 /// Writes the whole batch, as a connection does whose socket has room.
-fn write(batch: &mut Batch) {
+fn write(batch: &mut FrameBatch) {
     while !batch.frames.is_empty() {
         batch.write_next(|slices| slices.iter().map(|slice| slice.len()).sum(), |bytes| *bytes);
     }
@@ -70,12 +70,12 @@ fn frame(bytes: &'static [u8]) -> Bytes {
 fn is_bounded_in_bytes_until_they_are_written() {
     let frame = Bytes::from(vec![0; 100]);
     let outbound = outbound(2 * cost(&frame));
-    let mut batch = Batch::default();
+    let mut batch = FrameBatch::default();
     assert!(outbound.push(ANY, frame.clone()).is_ok());
     assert!(outbound.push(ANY, frame.clone()).is_ok());
-    assert_eq!(outbound.push(ANY, frame.clone()), Err(Full));
+    assert_eq!(outbound.push(ANY, frame.clone()), Err(QueueFull));
     assert!(take(&outbound, &mut batch).is_ready());
-    assert_eq!(outbound.push(ANY, frame.clone()), Err(Full), "taken is not yet written");
+    assert_eq!(outbound.push(ANY, frame.clone()), Err(QueueFull), "taken is not yet written");
     write(&mut batch);
     assert!(take(&outbound, &mut batch).is_pending());
     assert_eq!(outbound.bytes(), 0);
@@ -88,7 +88,7 @@ fn a_queue_may_exceed_its_bound_by_one_frame() {
     let frame = Bytes::from(vec![0; 60]);
     assert!(outbound.push(ANY, frame.clone()).is_ok());
     assert!(outbound.push(ANY, frame).is_ok());
-    assert_eq!(outbound.push(ANY, Bytes::new()), Err(Full));
+    assert_eq!(outbound.push(ANY, Bytes::new()), Err(QueueFull));
 }
 
 #[test]
@@ -100,15 +100,15 @@ fn frames_larger_than_the_bound_leave_room_for_what_follows_them() {
     }
     assert!(outbound.push(ANY, small.clone()).is_ok());
     assert!(outbound.push(ANY, small.clone()).is_ok());
-    assert_eq!(outbound.push(ANY, small), Err(Full), "what follows them is bounded as ever");
-    assert_eq!(outbound.push(ANY, large), Err(Full), "and so is how many of them may wait");
+    assert_eq!(outbound.push(ANY, small), Err(QueueFull), "what follows them is bounded as ever");
+    assert_eq!(outbound.push(ANY, large), Err(QueueFull), "and so is how many of them may wait");
 }
 
 #[test]
 fn once_everything_is_written_frames_larger_than_the_bound_count_anew() {
     let outbound = outbound(100);
     let large = Bytes::from(vec![0; 1000]);
-    let mut batch = Batch::default();
+    let mut batch = FrameBatch::default();
     for _ in 0..3 * OVERSIZED_MAX {
         assert!(outbound.push(ANY, large.clone()).is_ok());
         assert!(take(&outbound, &mut batch).is_ready());
@@ -118,14 +118,14 @@ fn once_everything_is_written_frames_larger_than_the_bound_count_anew() {
     for _ in 0..=OVERSIZED_MAX {
         assert!(outbound.push(ANY, large.clone()).is_ok(), "one may exceed the bound as ever");
     }
-    assert_eq!(outbound.push(ANY, large), Err(Full));
+    assert_eq!(outbound.push(ANY, large), Err(QueueFull));
 }
 
 #[test]
 fn frames_larger_than_the_bound_count_anew_also_where_the_queue_never_runs_empty() {
     let outbound = outbound(100);
     let (large, small) = (Bytes::from(vec![0; 1000]), Bytes::from(vec![0; 60]));
-    let mut batch = Batch::default();
+    let mut batch = FrameBatch::default();
     assert!(outbound.push(ANY, large).is_ok());
     assert!(take(&outbound, &mut batch).is_ready());
     assert!(outbound.push(ANY, small.clone()).is_ok());
@@ -133,7 +133,7 @@ fn frames_larger_than_the_bound_count_anew_also_where_the_queue_never_runs_empty
     // The large one is out, and a small one waits.
     assert!(take(&outbound, &mut batch).is_ready());
     assert!(outbound.push(ANY, small.clone()).is_ok());
-    assert_eq!(outbound.push(ANY, small), Err(Full), "room for one that is gone is not given");
+    assert_eq!(outbound.push(ANY, small), Err(QueueFull), "room for one that is gone is not given");
 }
 
 #[test]
@@ -153,14 +153,14 @@ fn the_first_close_counts_and_a_slow_one_drops_the_queue() {
     outbound.push_own(frame(b"x")).unwrap();
     assert!(outbound.close(Close::Slow));
     assert!(!outbound.close(Close::Expired));
-    let mut batch = Batch::default();
+    let mut batch = FrameBatch::default();
     assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Slow)));
     assert!(batch.frames.is_empty());
 }
 
 #[test]
 fn who_is_asked_to_leave_is_still_told_things_and_any_close_overtakes_that() {
-    let (outbound, mut batch) = (outbound(1000), Batch::default());
+    let (outbound, mut batch) = (outbound(1000), FrameBatch::default());
     assert!(outbound.ask_to_leave(Close::Expired));
     assert!(!outbound.ask_to_leave(Close::Revoked), "once is enough");
     assert!(outbound.take_nudge(), "the session is to look");
@@ -180,7 +180,7 @@ fn a_polite_close_lets_the_queue_out_first() {
     let outbound = outbound(1000);
     outbound.push_own(frame(b"x")).unwrap();
     outbound.close(Close::Expired);
-    let mut batch = Batch::default();
+    let mut batch = FrameBatch::default();
     assert_eq!(take(&outbound, &mut batch), Poll::Ready(Ok(())));
     write(&mut batch);
     assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Expired)));
@@ -192,12 +192,12 @@ fn a_flusher_writes_what_fits_and_leaves_the_rest_in_order_to_the_connection() {
     outbound.attach(tap.clone());
     assert_eq!(outbound.push(ANY, frame(b"first")), Ok(Pushed::Flush));
     assert_eq!(outbound.push(ANY, frame(b"second")), Ok(Pushed::Covered));
-    let mut batch = Batch::default();
+    let mut batch = FrameBatch::default();
     assert!(take(&outbound, &mut batch).is_pending(), "the flusher has it");
     assert_eq!(outbound.flush(&mut batch), 7);
     assert!(batch.frames.is_empty());
     assert_eq!(outbound.push(ANY, frame(b"third")), Ok(Pushed::Covered), "the connection has it");
-    let mut own = Batch::default();
+    let mut own = FrameBatch::default();
     assert!(take(&outbound, &mut own).is_ready());
     *tap.room.lock().unwrap() = 100;
     own.write_to(&*tap);
@@ -212,9 +212,9 @@ fn a_slow_close_keeps_the_frame_that_is_half_out() {
     outbound.attach(tap.clone());
     let _ = outbound.push(ANY, frame(b"first")).unwrap();
     let _ = outbound.push(ANY, frame(b"second")).unwrap();
-    outbound.flush(&mut Batch::default());
+    outbound.flush(&mut FrameBatch::default());
     outbound.close(Close::Slow);
-    let mut batch = Batch::default();
+    let mut batch = FrameBatch::default();
     assert!(take(&outbound, &mut batch).is_ready());
     *tap.room.lock().unwrap() = 100;
     batch.write_to(&*tap);

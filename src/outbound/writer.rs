@@ -11,7 +11,7 @@
 //! | any | all is written | `Idle` |
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Writer {
+pub enum QueueWriter {
     /// None: nothing waits, and nothing is being written.
     #[default]
     Idle,
@@ -24,7 +24,7 @@ pub enum Writer {
     Blocked,
 }
 
-impl Writer {
+impl QueueWriter {
     pub fn is_connection(self) -> bool {
         matches!(self, Self::Connection | Self::Blocked)
     }

@@ -1,23 +1,23 @@
 use super::*;
-use crate::broker::{self, Event, Url};
+use crate::broker::{self, BrokerEvent, Url};
 use crate::publication::{Change, Member, NodeId};
 use crate::rules::Rules;
 
 /// A presence over the memory broker, and what the hub is told.
-struct Scene {
+struct PresenceFixture {
     presence: Presence,
     told: Arc<Mutex<Vec<(String, User, Change)>>>,
 }
 
 const GRACE: Duration = Duration::from_secs(5);
 
-impl Scene {
+impl PresenceFixture {
     fn new() -> Self {
         let told: Arc<Mutex<Vec<_>>> = Arc::default();
         let sink = {
             let told = told.clone();
-            Arc::new(move |event: Event<'_>| {
-                if let Event::Presence { channel, user, change } = event {
+            Arc::new(move |event: BrokerEvent<'_>| {
+                if let BrokerEvent::Presence { channel, user, change } = event {
                     told.lock().unwrap().push((channel.to_owned(), user, change));
                 }
             })
@@ -68,7 +68,7 @@ fn ada() -> Option<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_user_joins_once_is_counted_and_leaves_after_the_grace() {
-    let scene = Scene::new();
+    let scene = PresenceFixture::new();
     let sessions = [scene.enter(Some("ada")), scene.enter(Some("ada"))];
     assert_eq!(scene.members().await, [(ada(), 2)], "who entered before the question is in it");
     assert_eq!(scene.told(), [(ada(), Change::Join)]);
@@ -83,7 +83,7 @@ async fn a_user_joins_once_is_counted_and_leaves_after_the_grace() {
 
 #[tokio::test(start_paused = true)]
 async fn a_short_reconnect_makes_no_leave_and_no_join() {
-    let scene = Scene::new();
+    let scene = PresenceFixture::new();
     let before = scene.enter(Some("ada"));
     scene.members().await;
     scene.told();
@@ -97,7 +97,7 @@ async fn a_short_reconnect_makes_no_leave_and_no_join() {
 
 #[tokio::test(start_paused = true)]
 async fn sessions_without_a_user_are_one_member_and_no_name_is_not_an_empty_one() {
-    let scene = Scene::new();
+    let scene = PresenceFixture::new();
     let _all = [scene.enter(None), scene.enter(Some("")), scene.enter(None)];
     assert_eq!(scene.members().await, [(None, 2), (Some(String::new()), 1)]);
     assert_eq!(scene.told(), [(None, Change::Join), (Some(String::new()), Change::Join)]);
@@ -105,7 +105,7 @@ async fn sessions_without_a_user_are_one_member_and_no_name_is_not_an_empty_one(
 
 #[test]
 fn a_grace_as_long_as_the_ttl_is_a_fault() {
-    let given = |text: &str| crate::settings::Given::Text(text.to_owned());
+    let given = |text: &str| crate::settings::RawValue::Text(text.to_owned());
     let both = [("presence.ttl", given("3s")), ("presence.grace", given("3s"))];
     let both = both.map(|(key, value)| (key.to_owned(), (value, "a test".to_owned())));
     let mut settings = Settings::new(both.into(), Vec::new());

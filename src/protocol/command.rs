@@ -5,12 +5,12 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{Code, Id, ReplyError};
-use crate::publication::{Channel, Kind, Position, Publication};
+use crate::publication::{Channel, PayloadKind, Position, Publication};
 
 /// One message of the client, its fragments joined. Text is UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    pub kind: Kind,
+    pub kind: PayloadKind,
     pub payload: Bytes,
 }
 

@@ -11,10 +11,10 @@ pub(super) mod written;
 use bytes::Bytes;
 
 use super::close_code::close_frame;
-use super::{Code, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Unreadable};
+use super::{Code, DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak};
 use crate::close::Close;
 use crate::framing::websocket;
-use crate::publication::{Channel, Kind, Publication};
+use crate::publication::{Channel, PayloadKind, Publication};
 
 /// The subprotocol that names the json protocol in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "tidegate.v1.json";
@@ -26,9 +26,9 @@ pub struct Json;
 impl Speak for Json {
     fn decode(&self, message: Message, depth_max: usize) -> Decoded {
         match command::decode(&message) {
-            Err(Unreadable::Close(close)) => Err(Unreadable::Close(close)),
+            Err(DecodeError::Close(close)) => Err(DecodeError::Close(close)),
             _ if depth::exceeds(&message.payload, depth_max) => {
-                Err(Unreadable::TooDeep(ReplyError {
+                Err(DecodeError::TooDeep(ReplyError {
                     id: command::id_of(&message.payload),
                     channel: None,
                     code: Code::BadRequest,
@@ -40,7 +40,7 @@ impl Speak for Json {
     }
 
     fn reply(&self, reply: &Reply) -> Option<Bytes> {
-        Some(websocket::message(Kind::Text, &written::reply(reply)))
+        Some(websocket::message(PayloadKind::Text, &written::reply(reply)))
     }
 
     fn refuse(&self, error: ReplyError, _: Close) -> Result<Reply, Close> {
@@ -65,15 +65,15 @@ impl Speak for Json {
 }
 
 /// JSON objects in text frames of a WebSocket.
-pub struct Frames;
+pub struct JsonFrames;
 
-impl Encode for Frames {
+impl Encode for JsonFrames {
     fn publication(channel: &str, publication: &Publication) -> Bytes {
-        websocket::message(Kind::Text, &publication::publication(channel, publication))
+        websocket::message(PayloadKind::Text, &publication::publication(channel, publication))
     }
 
     fn push(push: &Push<'_>) -> Option<Bytes> {
-        Some(websocket::message(Kind::Text, &written::push(push)))
+        Some(websocket::message(PayloadKind::Text, &written::push(push)))
     }
 
     fn heartbeat() -> Option<Bytes> {

@@ -56,9 +56,9 @@ impl Speak for Plain {
 }
 
 /// Publications as they are.
-pub struct Frames;
+pub struct PlainFrames;
 
-impl Encode for Frames {
+impl Encode for PlainFrames {
     fn publication(_: &str, publication: &Publication) -> Bytes {
         websocket::message(publication.kind, &publication.payload)
     }

@@ -35,11 +35,11 @@ pub trait Speak {
 }
 
 /// The commands of one message, each readable or not.
-pub type Decoded = Result<Vec<Result<Command, ReplyError>>, Unreadable>;
+pub type Decoded = Result<Vec<Result<Command, ReplyError>>, DecodeError>;
 
 /// Why a message holds no commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum DecodeError {
     /// Answered; the connection stays open.
     Answer(ReplyError),
     /// Answered too: it is nested deeper than may be.

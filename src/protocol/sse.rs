@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::json::written;
-use super::{Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Unreadable};
+use super::{DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak};
 use crate::close::Close;
-use crate::framing::sse::{COMMENT, Event};
-use crate::publication::{Channel, Kind, Publication};
+use crate::framing::sse::{COMMENT, SseEvent};
+use crate::publication::{Channel, PayloadKind, Publication};
 
 /// Of the answer that carries the events.
 pub const CONTENT_TYPE: &str = "text/event-stream";
@@ -26,14 +26,14 @@ pub struct Sse {
 
 impl Speak for Sse {
     fn decode(&self, _: Message, _: usize) -> Decoded {
-        Err(Unreadable::Close(Close::Unsupported("nothing is to be sent here")))
+        Err(DecodeError::Close(Close::Unsupported("nothing is to be sent here")))
     }
 
     /// The stream begins with how long to wait before coming back and, where nothing that was missed follows, with the
     /// position from which to resume then. Such a block has no data, so it is no event to a page.
     fn reply(&self, reply: &Reply) -> Option<Bytes> {
         let Reply::Subscribed { channel, position, recovered, .. } = reply else { return None };
-        let mut first = Event::default().retry(rand::random_range(RETRY_MS));
+        let mut first = SseEvent::default().retry(rand::random_range(RETRY_MS));
         if let Some(position) = position.filter(|_| *recovered != Some(true)) {
             first = first.id(&position.to_string());
         }
@@ -66,17 +66,17 @@ impl Speak for Sse {
 }
 
 /// Payloads as they are, each the data of an event.
-pub struct Events;
+pub struct SseEvents;
 
-impl Encode for Events {
+impl Encode for SseEvents {
     fn publication(_: &str, publication: &Publication) -> Bytes {
-        let mut event = Event::default();
+        let mut event = SseEvent::default();
         if let Some(position) = publication.position {
             event = event.id(&position.to_string());
         }
         match publication.kind {
-            Kind::Text => event.data(&publication.payload).end(),
-            Kind::Binary => {
+            PayloadKind::Text => event.data(&publication.payload).end(),
+            PayloadKind::Binary => {
                 use base64::Engine;
                 let base64 = base64::engine::general_purpose::STANDARD.encode(&publication.payload);
                 event.name("binary").data(base64.as_bytes()).end()
@@ -86,9 +86,9 @@ impl Encode for Events {
 
     fn push(push: &Push<'_>) -> Option<Bytes> {
         let event = match push {
-            Push::Gap { .. } => Event::default().name("gap"),
+            Push::Gap { .. } => SseEvent::default().name("gap"),
             Push::Reconnect { after, .. } => {
-                Event::default().retry(after.as_millis() as u64).name("reconnect")
+                SseEvent::default().retry(after.as_millis() as u64).name("reconnect")
             }
             Push::Welcome { .. } | Push::Presence { .. } => return None,
         };
@@ -140,15 +140,16 @@ mod tests {
         let position = Some(Position { epoch: 7, seq: 5 });
         let kept = Publication { position, ..Publication::bare("{\n}".into()) };
         let binary = Publication::bare(Bytes::from_static(b"\xff\x00"));
-        let event = |publication: &Publication| text(Some(Events::publication("a", publication)));
+        let event =
+            |publication: &Publication| text(Some(SseEvents::publication("a", publication)));
         assert_eq!(event(&kept), "id: 7-5\ndata: {\ndata: }\n\n");
         assert_eq!(event(&binary), "event: binary\ndata: /wA=\n\n");
     }
 
     #[test]
     fn only_what_may_pass_is_said_at_the_end() {
-        assert_eq!(Events::close(Close::Expired), None);
-        let end = text(Events::close(Close::Unavailable));
+        assert_eq!(SseEvents::close(Close::Expired), None);
+        let end = text(SseEvents::close(Close::Unavailable));
         assert!(end.starts_with("retry: ") && end.contains("\nevent: reconnect\ndata: {"), "{end}");
     }
 }

@@ -15,7 +15,7 @@ pub struct Pattern {
     /// Bytes of `text` before its first wildcard: most channels that do not match differ here.
     prefix: usize,
     /// What must follow them.
-    steps: Box<[Step]>,
+    steps: Box<[MatchStep]>,
 }
 
 /// Why a text is no pattern; the message says what is allowed.
@@ -86,12 +86,14 @@ impl Pattern {
         let mut lua = String::from("^");
         for part in parts(&self.text) {
             match part {
-                Part::Literal(literal) => lua.extend(literal.chars().flat_map(|character| {
-                    LUA_MAGIC.contains(character).then_some('%').into_iter().chain([character])
-                })),
-                Part::User => lua.push_str(LUA_USER),
-                Part::Within => lua.push_str(LUA_WITHIN),
-                Part::Across => lua.push_str(LUA_ACROSS),
+                PatternPart::Literal(literal) => {
+                    lua.extend(literal.chars().flat_map(|character| {
+                        LUA_MAGIC.contains(character).then_some('%').into_iter().chain([character])
+                    }));
+                }
+                PatternPart::User => lua.push_str(LUA_USER),
+                PatternPart::Within => lua.push_str(LUA_WITHIN),
+                PatternPart::Across => lua.push_str(LUA_ACROSS),
             }
         }
         lua.push('$');
@@ -130,9 +132,11 @@ impl Pattern {
         let (mut open, mut depth) = (0, 0);
         for (i, step) in self.steps.iter().enumerate() {
             match (step, self.steps.get(i + 1)) {
-                (Step::Byte(_) | Step::One, _) | (Step::Across, None) => {}
-                (Step::Within, None | Some(Step::Byte(b':' | b'/'))) => depth = depth.max(open + 1),
-                (Step::Within | Step::Across, Some(_)) => open += 1,
+                (MatchStep::Byte(_) | MatchStep::One, _) | (MatchStep::Across, None) => {}
+                (MatchStep::Within, None | Some(MatchStep::Byte(b':' | b'/'))) => {
+                    depth = depth.max(open + 1);
+                }
+                (MatchStep::Within | MatchStep::Across, Some(_)) => open += 1,
             }
         }
         depth.max(open)
@@ -146,22 +150,24 @@ pub fn is_segment(user: &str) -> bool {
 }
 
 /// What the text stands for. `user`: who `{user}` is; anybody where there is none.
-fn steps(text: &str, user: Option<&str>) -> Vec<Step> {
+fn steps(text: &str, user: Option<&str>) -> Vec<MatchStep> {
     let mut steps = Vec::new();
     for part in parts(text) {
         match (part, user) {
-            (Part::Literal(literal), _) => steps.extend(literal.bytes().map(Step::Byte)),
-            (Part::User, Some(user)) => steps.extend(user.bytes().map(Step::Byte)),
-            (Part::User, None) => steps.extend([Step::One, Step::Within]),
-            (Part::Within, _) => steps.push(Step::Within),
-            (Part::Across, _) => steps.push(Step::Across),
+            (PatternPart::Literal(literal), _) => {
+                steps.extend(literal.bytes().map(MatchStep::Byte));
+            }
+            (PatternPart::User, Some(user)) => steps.extend(user.bytes().map(MatchStep::Byte)),
+            (PatternPart::User, None) => steps.extend([MatchStep::One, MatchStep::Within]),
+            (PatternPart::Within, _) => steps.push(MatchStep::Within),
+            (PatternPart::Across, _) => steps.push(MatchStep::Across),
         }
     }
     steps
 }
 
 /// Can the steps match the whole text? `reached`: one place more than there are steps, all false.
-fn can_match(steps: &[Step], reached: &mut [bool], text: &[u8]) -> bool {
+fn can_match(steps: &[MatchStep], reached: &mut [bool], text: &[u8]) -> bool {
     reached[0] = true;
     for (i, step) in steps.iter().enumerate() {
         reached[i + 1] = reached[i] && step.is_run();
@@ -187,7 +193,7 @@ fn can_match(steps: &[Step], reached: &mut [bool], text: &[u8]) -> bool {
 
 /// What matching goes through.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum MatchStep {
     Byte(u8),
     /// One byte within a segment.
     One,
@@ -197,7 +203,7 @@ enum Step {
     Across,
 }
 
-impl Step {
+impl MatchStep {
     fn is_run(self) -> bool {
         matches!(self, Self::Within | Self::Across)
     }
@@ -223,7 +229,7 @@ const LUA_WILDCARDS: [(&str, &str); 3] = [(LUA_USER, USER), (LUA_WITHIN, "*"), (
 const LUA_MAGIC: &str = "^$()%.[]*+-?";
 
 /// What a pattern is written of.
-enum Part<'a> {
+enum PatternPart<'a> {
     Literal(&'a str),
     User,
     Within,
@@ -231,18 +237,18 @@ enum Part<'a> {
 }
 
 /// Stars in a row are one run: more of them match no more, and each would cost.
-fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
+fn parts(text: &str) -> impl Iterator<Item = PatternPart<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let (part, length) = match rest.bytes().take_while(|byte| *byte == b'*').count() {
             0 if rest.is_empty() => return None,
-            0 if rest.starts_with(USER) => (Part::User, USER.len()),
+            0 if rest.starts_with(USER) => (PatternPart::User, USER.len()),
             0 => {
                 let length = rest.find(['*', '{']).unwrap_or(rest.len());
-                (Part::Literal(&rest[..length]), length)
+                (PatternPart::Literal(&rest[..length]), length)
             }
-            1 => (Part::Within, 1),
-            more => (Part::Across, more),
+            1 => (PatternPart::Within, 1),
+            more => (PatternPart::Across, more),
         };
         rest = &rest[length..];
         Some(part)

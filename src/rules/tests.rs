@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::settings::Given;
+use crate::settings::RawValue;
 
 fn read(list: &str) -> Result<Rules, String> {
     read_with(list, false)
@@ -9,7 +9,7 @@ fn read(list: &str) -> Result<Rules, String> {
 
 /// The rules, or all faults as text.
 pub(super) fn read_with(list: &str, tokens: bool) -> Result<Rules, String> {
-    let given = (Given::Text(list.to_owned()), "--set rules".to_owned());
+    let given = (RawValue::Text(list.to_owned()), "--set rules".to_owned());
     let mut settings = Settings::new(BTreeMap::from([("rules".to_owned(), given)]), Vec::new());
     let rules = Rules::read(&mut settings, tokens);
     settings.finish().map(|_| rules).map_err(|faults| faults.to_string())

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Access, Rule, Table};
+use super::{Access, Rule, RuleTable};
 
 /// A right that more people have than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,26 +11,26 @@ pub struct Widened {
     pub pattern: Option<String>,
     /// `subscribe` or `publish`.
     pub right: &'static str,
-    from: Audience,
-    to: Audience,
+    from: AllowedPrincipals,
+    to: AllowedPrincipals,
 }
 
 /// Whom a rule lets do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Audience {
+struct AllowedPrincipals {
     access: Access,
     /// Only the user who stands in the channel's name.
     only_user: bool,
 }
 
-impl Audience {
+impl AllowedPrincipals {
     fn is_wider_than(self, other: Self) -> bool {
         let loses_user = other.only_user && !self.only_user && self.access != Access::Nobody;
         self.access.breadth() > other.access.breadth() || loses_user
     }
 }
 
-impl fmt::Display for Audience {
+impl fmt::Display for AllowedPrincipals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.access.as_str())?;
         match self.only_user && self.access != Access::Nobody {
@@ -50,7 +50,7 @@ impl fmt::Display for Widened {
     }
 }
 
-impl Table {
+impl RuleTable {
     /// What these rules let more people do than the `old` ones. Asked of each pattern, old and new, by a
     /// channel that it matches, so that also counts what a rule that is gone leaves to those behind it.
     pub fn widened_from(&self, old: &Self) -> Vec<Widened> {
@@ -68,15 +68,19 @@ impl Table {
     }
 
     /// Who may subscribe and publish. None: to channels without a rule.
-    fn audiences(&self, channel: Option<&str>) -> [Audience; 2] {
+    fn audiences(&self, channel: Option<&str>) -> [AllowedPrincipals; 2] {
         let rule: Option<&Rule> = channel.and_then(|it| self.find(it)).map(|(_, rule)| rule);
         let policy = self.policy(rule);
         let only_user = rule.is_some_and(|rule| rule.pattern.names_user());
-        [policy.subscribe, policy.publish].map(|access| Audience { access, only_user })
+        [policy.subscribe, policy.publish].map(|access| AllowedPrincipals { access, only_user })
     }
 }
 
-fn wider(pattern: Option<&str>, before: [Audience; 2], now: [Audience; 2]) -> Vec<Widened> {
+fn wider(
+    pattern: Option<&str>,
+    before: [AllowedPrincipals; 2],
+    now: [AllowedPrincipals; 2],
+) -> Vec<Widened> {
     let both = ["subscribe", "publish"].into_iter().zip(before.into_iter().zip(now));
     let wider = both.filter(|(_, (from, to))| to.is_wider_than(*from));
     let pattern = || pattern.map(str::to_owned);

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::Session;
-use super::bearer::{Bearer, time_left};
-use super::in_flight::Checked;
+use super::in_flight::TokenCheck;
 use super::joined::Joined;
-use super::rights::{Unfit, admit, denial};
+use super::principal::{Principal, time_left};
+use super::rights::{PrincipalRefused, admit, denial};
 use super::state::{close_of, code_of};
 use crate::auth::access::Right;
 use crate::close::Close;
@@ -33,8 +33,8 @@ impl Session {
     }
 
     /// A token was checked. One that is not accepted changes nothing.
-    pub(super) fn authenticated(&mut self, id: Option<Id>, answer: Checked) {
-        let admitted = answer.map_err(Unfit::Token).and_then(|identity| {
+    pub(super) fn authenticated(&mut self, id: Option<Id>, answer: TokenCheck) {
+        let admitted = answer.map_err(PrincipalRefused::Token).and_then(|identity| {
             let before = self.state.bearer().user();
             let entered = admit(&self.context, &identity, &self.outbound, before)?;
             Ok((Arc::new(identity), entered))
@@ -57,7 +57,7 @@ impl Session {
         self.bad_tokens = 0;
         let (before, user) = (self.state.bearer().user(), identity.user.clone());
         let expires_in = time_left(&identity, SystemTime::now());
-        self.state.belong_to(Bearer::of(identity, entered, Instant::now()));
+        self.state.belong_to(Principal::of(identity, entered, Instant::now()));
         self.reply(&Reply::Authenticated { id, user: user.clone(), expires_in });
         self.leave_forbidden();
         if before != user {
@@ -115,7 +115,7 @@ impl Session {
         let tokens = self.context.auth.is_on();
         let patience = self.context.patience();
         if bearer.identity().is_none() && bearer.is_otherwise(tokens, patience) {
-            self.state.belong_to(Bearer::stranger(tokens, patience, Instant::now()));
+            self.state.belong_to(Principal::stranger(tokens, patience, Instant::now()));
         }
         if let Some(channel) = self.state.protocol().channel()
             && let Err(denied) = self.state.check_bound(channel)

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::Session;
-use super::in_flight::Done;
+use super::in_flight::CompletedCommand;
 use super::state::Action;
 use super::{history, presence, rights};
 use crate::auth::access::Right;
@@ -91,9 +91,9 @@ impl Session {
     }
 
     /// The broker has answered the oldest of what was asked.
-    pub(super) fn finish(&mut self, done: Done) {
+    pub(super) fn finish(&mut self, done: CompletedCommand) {
         match done {
-            Done::Published { id, started, trace, answer } => {
+            CompletedCommand::Published { id, started, trace, answer } => {
                 let told = answer.map_err(|why| why.0);
                 telemetry::publication_answered(trace, started.elapsed(), told);
                 match answer {
@@ -105,9 +105,9 @@ impl Session {
                     }
                 }
             }
-            Done::Answered(reply) => reply.iter().for_each(|reply| self.reply(reply)),
-            Done::Authenticated { id, answer } => self.authenticated(id, answer),
-            Done::Subscribed { id, interest, echo, answer } => match answer {
+            CompletedCommand::Answered(reply) => reply.iter().for_each(|reply| self.reply(reply)),
+            CompletedCommand::Authenticated { id, answer } => self.authenticated(id, answer),
+            CompletedCommand::Subscribed { id, interest, echo, answer } => match answer {
                 Ok(()) => self.subscribed(id, interest, echo),
                 Err(unavailable) => {
                     self.unavailable(id, Some(interest.channel().to_string()), unavailable);

@@ -19,7 +19,7 @@ pub trait Connection: Send {
         cx: &mut Context<'_>,
         outbound: &Outbound,
         reading: bool,
-    ) -> Poll<Event>;
+    ) -> Poll<ConnectionEvent>;
 
     /// When [`Connection::beat`] is to be called next.
     fn next_beat(&self) -> Instant;
@@ -36,7 +36,7 @@ pub trait Connection: Send {
 
 /// What happens on a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ConnectionEvent {
     Message(Message),
     /// The client sent a heartbeat of its own, which the transport has answered.
     Heartbeat,

@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Config, Users};
-use crate::auth::{Auth, Identity, Refused};
+use crate::auth::{Auth, Identity, TokenRefused};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::presence::Presence;
 use crate::publication::{NodeId, SessionId};
 
 /// What all sessions of a node share.
-pub struct Context {
-    parts: Parts,
+pub struct SessionContext {
+    parts: SessionState,
     /// The number of the next one.
     sessions: AtomicU64,
 }
 
 /// What a session talks to, and what it is told to keep to.
-pub struct Parts {
+pub struct SessionState {
     pub hub: Hub,
     pub presence: Presence,
     pub auth: Auth,
@@ -33,16 +33,16 @@ pub struct Parts {
     pub node: NodeId,
 }
 
-impl Deref for Context {
-    type Target = Parts;
+impl Deref for SessionContext {
+    type Target = SessionState;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &SessionState {
         &self.parts
     }
 }
 
-impl Context {
-    pub fn new(parts: Parts) -> Self {
+impl SessionContext {
+    pub fn new(parts: SessionState) -> Self {
         Self { parts, sessions: AtomicU64::new(1) }
     }
 
@@ -57,7 +57,7 @@ impl Context {
     }
 
     /// Whose token it is.
-    pub async fn identify(&self, token: &str) -> Result<Identity, Refused> {
+    pub async fn identify(&self, token: &str) -> Result<Identity, TokenRefused> {
         self.auth.identify(token).await
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Session;
-use super::leaving::Leaving;
+use super::ending_session::EndingSession;
 use crate::close::Close;
 use crate::drain;
 use crate::protocol::{Push, Speak};
@@ -17,7 +17,7 @@ impl Session {
             leaving.close = close;
             return;
         }
-        let leaving = Leaving::new(close, Instant::now(), self.context.leave_timeout);
+        let leaving = EndingSession::new(close, Instant::now(), self.context.leave_timeout);
         self.leaving = Some(Box::new(leaving));
     }
 

@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::auth::{Identity, Refused};
+use crate::auth::{Identity, TokenRefused};
 use crate::broker::{Receipt, Unavailable};
 use crate::hub::Interest;
 use crate::protocol::{Id, Reply};
@@ -21,23 +21,23 @@ const IN_FLIGHT_MAX: usize = 64;
 /// The waiting commands of one session. Answers come in the order of the commands.
 #[derive(Default)]
 pub struct InFlight {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<PendingCommand>,
     subscribing: usize,
     asking: bool,
 }
 
-enum Waiting {
+enum PendingCommand {
     Publish { id: Option<Id>, receipt: Receipt<Option<Position>>, started: Instant, trace: Trace },
     Subscribe { id: Option<Id>, interest: Interest, echo: bool },
     Question { reading: BoxFuture<'static, Option<Reply>> },
-    Authentication { id: Option<Id>, checking: BoxFuture<'static, Checked> },
+    Authentication { id: Option<Id>, checking: BoxFuture<'static, TokenCheck> },
 }
 
 /// Whose a token is, or why it is not accepted.
-pub type Checked = Result<Identity, Refused>;
+pub type TokenCheck = Result<Identity, TokenRefused>;
 
 /// What the broker has answered.
-pub enum Done {
+pub enum CompletedCommand {
     Published {
         id: Option<Id>,
         started: Instant,
@@ -54,7 +54,7 @@ pub enum Done {
     Answered(Option<Reply>),
     Authenticated {
         id: Option<Id>,
-        answer: Checked,
+        answer: TokenCheck,
     },
 }
 
@@ -66,24 +66,24 @@ impl InFlight {
         started: Instant,
         trace: Trace,
     ) {
-        self.waiting.push_back(Waiting::Publish { id, receipt, started, trace });
+        self.waiting.push_back(PendingCommand::Publish { id, receipt, started, trace });
     }
 
     pub fn subscribe(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
         self.subscribing += 1;
-        self.waiting.push_back(Waiting::Subscribe { id, interest, echo });
+        self.waiting.push_back(PendingCommand::Subscribe { id, interest, echo });
     }
 
     /// A question, such as for history, that resolves to its answer; to None where it has queued it itself.
     pub fn ask(&mut self, reading: BoxFuture<'static, Option<Reply>>) {
         self.asking = true;
-        self.waiting.push_back(Waiting::Question { reading });
+        self.waiting.push_back(PendingCommand::Question { reading });
     }
 
     /// A token is being checked.
-    pub fn authenticate(&mut self, id: Option<Id>, checking: BoxFuture<'static, Checked>) {
+    pub fn authenticate(&mut self, id: Option<Id>, checking: BoxFuture<'static, TokenCheck>) {
         self.asking = true;
-        self.waiting.push_back(Waiting::Authentication { id, checking });
+        self.waiting.push_back(PendingCommand::Authentication { id, checking });
     }
 
     /// May another command be read? Not while a subscription is pending, so that what the client
@@ -103,38 +103,44 @@ impl InFlight {
     }
 
     /// The oldest command, once it is answered. Never resolves while there is none. Cancel safe.
-    pub fn next(&mut self) -> impl Future<Output = Done> {
+    pub fn next(&mut self) -> impl Future<Output = CompletedCommand> {
         std::future::poll_fn(|cx| {
             let done = match self.waiting.front_mut() {
                 None => return Poll::Pending,
-                Some(Waiting::Publish { id, receipt, started, trace }) => {
+                Some(PendingCommand::Publish { id, receipt, started, trace }) => {
                     let answer = ready!(Pin::new(receipt).poll(cx));
                     let trace = std::mem::take(trace);
-                    let done = Done::Published { id: id.take(), started: *started, trace, answer };
+                    let done = CompletedCommand::Published {
+                        id: id.take(),
+                        started: *started,
+                        trace,
+                        answer,
+                    };
                     self.waiting.pop_front();
                     done
                 }
-                Some(Waiting::Question { reading }) => {
+                Some(PendingCommand::Question { reading }) => {
                     let reply = ready!(reading.as_mut().poll(cx));
                     self.waiting.pop_front();
                     self.asking = false;
-                    Done::Answered(reply)
+                    CompletedCommand::Answered(reply)
                 }
-                Some(Waiting::Authentication { id, checking }) => {
+                Some(PendingCommand::Authentication { id, checking }) => {
                     let answer = ready!(checking.as_mut().poll(cx));
                     let id = id.take();
                     self.waiting.pop_front();
                     self.asking = false;
-                    Done::Authenticated { id, answer }
+                    CompletedCommand::Authenticated { id, answer }
                 }
-                Some(Waiting::Subscribe { interest, .. }) => {
+                Some(PendingCommand::Subscribe { interest, .. }) => {
                     let answer = ready!(Pin::new(interest).poll(cx));
-                    let Some(Waiting::Subscribe { id, interest, echo }) = self.waiting.pop_front()
+                    let Some(PendingCommand::Subscribe { id, interest, echo }) =
+                        self.waiting.pop_front()
                     else {
                         return Poll::Pending;
                     };
                     self.subscribing -= 1;
-                    Done::Subscribed { id, interest, echo, answer }
+                    CompletedCommand::Subscribed { id, interest, echo, answer }
                 }
             };
             if self.waiting.is_empty() {

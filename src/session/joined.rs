@@ -19,7 +19,7 @@ impl Joined {
 
 /// Where a session comes into a channel.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
+pub struct JoinPosition {
     /// Where the channel stands. None: it keeps no history.
     pub position: Option<Position>,
     /// Some where the client gave a position: does it miss nothing?

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::known::Known;
+use self::known::KnownChannels;
 use crate::limits::{Bucket, Config, Limits, NEW_CHANNELS_BURST};
 use crate::publication::Channel;
 use crate::telemetry::{self, Rejected};
@@ -28,18 +28,18 @@ const UNCOUNTED_CHANNELS: u8 = 16;
 pub struct Rates {
     limits: Limits,
     /// None while nothing of it is limited: most sessions of most nodes.
-    kept: Option<Box<Kept>>,
+    kept: Option<Box<RateBuckets>>,
     /// How many channels it may still use uncounted.
     uncounted: u8,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct RateBuckets {
     publications: Bucket,
     commands: Bucket,
     bytes: Bucket,
     channels: Bucket,
-    known: Known,
+    known: KnownChannels,
     warned_at: Option<Instant>,
     refused_at: Instant,
     refusals: u32,
@@ -47,7 +47,7 @@ struct Kept {
 
 /// What a client sends more and more of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RateKind {
     Publications,
     /// All other commands, and pings.
     Commands,
@@ -86,7 +86,7 @@ impl Rates {
             return Ok(());
         }
         let burst = NEW_CHANNELS_BURST.max(channels_max);
-        let kept = self.kept.get_or_insert_with(|| Box::new(Kept::new(&limits, now)));
+        let kept = self.kept.get_or_insert_with(|| Box::new(RateBuckets::new(&limits, now)));
         if kept.known.contains(channel) {
             return Ok(());
         }
@@ -94,21 +94,24 @@ impl Rates {
             kept.known.add(channel);
             return Ok(());
         }
-        telemetry::rejected(Kind::Channels.reason(), &"a connection uses too many new channels");
+        telemetry::rejected(
+            RateKind::Channels.reason(),
+            &"a connection uses too many new channels",
+        );
         match limits.dry_run {
             true => Ok(()),
-            false => Err(kept.refuse(Kind::Channels, per_second, now)),
+            false => Err(kept.refuse(RateKind::Channels, per_second, now)),
         }
     }
 
     /// Counts so many of a kind.
-    pub fn count(&mut self, kind: Kind, amount: usize, now: Instant) -> Result<(), Excess> {
+    pub fn count(&mut self, kind: RateKind, amount: usize, now: Instant) -> Result<(), Excess> {
         let limits = self.limits.get();
         let per_second = kind.limit(&limits);
         if per_second == 0 {
             return Ok(());
         }
-        let kept = self.kept.get_or_insert_with(|| Box::new(Kept::new(&limits, now)));
+        let kept = self.kept.get_or_insert_with(|| Box::new(RateBuckets::new(&limits, now)));
         if kept.bucket(kind).take(amount, per_second, now) {
             return Ok(());
         }
@@ -120,7 +123,7 @@ impl Rates {
     }
 }
 
-impl Kept {
+impl RateBuckets {
     fn new(limits: &Config, now: Instant) -> Self {
         Self {
             publications: Bucket::full(limits.publications_per_second, now),
@@ -128,23 +131,23 @@ impl Kept {
             bytes: Bucket::full(limits.bytes_per_second, now),
             // The first look cuts it to the burst, which is not known here.
             channels: Bucket::full(usize::MAX, now),
-            known: Known::default(),
+            known: KnownChannels::default(),
             warned_at: None,
             refused_at: now,
             refusals: 0,
         }
     }
 
-    fn bucket(&mut self, kind: Kind) -> &mut Bucket {
+    fn bucket(&mut self, kind: RateKind) -> &mut Bucket {
         match kind {
-            Kind::Publications => &mut self.publications,
-            Kind::Commands => &mut self.commands,
-            Kind::Bytes => &mut self.bytes,
-            Kind::Channels => &mut self.channels,
+            RateKind::Publications => &mut self.publications,
+            RateKind::Commands => &mut self.commands,
+            RateKind::Bytes => &mut self.bytes,
+            RateKind::Channels => &mut self.channels,
         }
     }
 
-    fn refuse(&mut self, kind: Kind, per_second: usize, now: Instant) -> Excess {
+    fn refuse(&mut self, kind: RateKind, per_second: usize, now: Instant) -> Excess {
         if now.saturating_duration_since(self.refused_at) >= FORGIVEN_AFTER {
             self.warned_at = None;
         }
@@ -163,7 +166,7 @@ impl Kept {
     }
 }
 
-impl Kind {
+impl RateKind {
     fn limit(self, limits: &Config) -> usize {
         match self {
             Self::Publications => limits.publications_per_second,
@@ -205,7 +208,7 @@ mod tests {
     }
 
     fn publish(rates: &mut Rates, now: Instant) -> Result<(), Excess> {
-        rates.count(Kind::Publications, 1, now)
+        rates.count(RateKind::Publications, 1, now)
     }
 
     #[test]
@@ -253,7 +256,7 @@ mod tests {
         let (mut rates, now) = (Rates::new(Limits::new(limits)), Instant::now());
         let channel = |number: usize| Channel::new(&format!("c:{number}")).unwrap();
         // What it did before makes no difference.
-        assert!(rates.count(Kind::Publications, 1, now).is_ok());
+        assert!(rates.count(RateKind::Publications, 1, now).is_ok());
         assert!((0..10_000).all(|number| rates.open(&channel(number), 10_000, now).is_ok()));
     }
 
@@ -261,7 +264,7 @@ mod tests {
     fn other_kinds_and_dry_runs_are_let_pass() {
         let (mut all, mut dry) = (rates(false), rates(true));
         let now = Instant::now();
-        assert!((0..100).all(|_| all.count(Kind::Commands, 1, now).is_ok()));
+        assert!((0..100).all(|_| all.count(RateKind::Commands, 1, now).is_ok()));
         assert!((0..100).all(|_| publish(&mut dry, now).is_ok()));
     }
 }

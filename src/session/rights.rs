@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Context;
+use super::SessionContext;
 use super::state::code_of;
-use super::users::{Entered, Refusal};
+use super::users::{Entered, UserRefusal};
 use crate::auth::access::Denied;
-use crate::auth::{Identity, Refused};
+use crate::auth::{Identity, TokenRefused};
 use crate::close::Close;
 use crate::outbound::Outbound;
 use crate::protocol::{Code, Id, Reply, ReplyError};
@@ -15,9 +15,9 @@ use crate::telemetry::{self, Rejected};
 
 /// Why a session cannot be what a token says.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub enum PrincipalRefused {
     #[error(transparent)]
-    Token(Refused),
+    Token(TokenRefused),
     #[error("the token was revoked: get a new one")]
     Revoked,
     #[error(transparent)]
@@ -29,10 +29,10 @@ pub enum Unfit {
 #[error("this user has as many connections to this node as limits.connections_per_user lets it")]
 pub struct TooMany;
 
-impl Unfit {
+impl PrincipalRefused {
     pub fn code(&self) -> Code {
         match self {
-            Self::Token(Refused::KEYS_UNAVAILABLE) => Code::Unavailable,
+            Self::Token(TokenRefused::KEYS_UNAVAILABLE) => Code::Unavailable,
             Self::Token(_) | Self::Revoked => Code::Unauthorized,
             Self::TooMany(_) => Code::LimitReached,
         }
@@ -49,7 +49,7 @@ impl Unfit {
     pub fn close(&self) -> Close {
         match self {
             // The token may be good: the node cannot tell.
-            Self::Token(Refused::KEYS_UNAVAILABLE) => Close::KeysUnavailable,
+            Self::Token(TokenRefused::KEYS_UNAVAILABLE) => Close::KeysUnavailable,
             Self::Token(refused) => Close::Unauthorized(refused.0),
             Self::Revoked => Close::Revoked,
             Self::TooMany(_) => Close::RateLimited,
@@ -59,11 +59,11 @@ impl Unfit {
 
 /// Counts a session among those of the token's user. `before`: whose it was until now.
 pub fn admit(
-    context: &Context,
+    context: &SessionContext,
     identity: &Identity,
     outbound: &Arc<Outbound>,
     before: User,
-) -> Result<Option<Entered>, Unfit> {
+) -> Result<Option<Entered>, PrincipalRefused> {
     let limits = context.limits.get();
     let max = match limits.connections_per_user {
         // It has a place already, and is given another before it leaves that one.
@@ -72,15 +72,15 @@ pub fn admit(
         max => max,
     };
     let admitted = match context.users.admit(identity, outbound, max) {
-        Err(Refusal::Full) if limits.dry_run => {
+        Err(UserRefusal::Full) if limits.dry_run => {
             telemetry::rejected(Rejected::ConnectionsPerUser, &TooMany);
             context.users.admit(identity, outbound, usize::MAX)
         }
         admitted => admitted,
     };
     admitted.map_err(|refusal| match refusal {
-        Refusal::Revoked => Unfit::Revoked,
-        Refusal::Full => Unfit::TooMany(TooMany),
+        UserRefusal::Revoked => PrincipalRefused::Revoked,
+        UserRefusal::Full => PrincipalRefused::TooMany(TooMany),
     })
 }
 

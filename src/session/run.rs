@@ -4,13 +4,13 @@ use std::future::poll_fn;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Connection, Event, Session};
+use super::{Connection, ConnectionEvent, Session};
 use crate::close::Close;
 use crate::protocol::{Push, Speak};
 
 /// Is something read from the connection, and if not, why not?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+enum ReadState {
     On,
     /// The session ends.
     Ends,
@@ -40,17 +40,17 @@ impl Session {
         let close = loop {
             let reading = self.reading();
             let broker = self.context.hub.broker();
-            let is_on = reading == Reading::On;
+            let is_on = reading == ReadState::On;
             tokio::select! {
                 biased;
                 done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
-                () = async { broker.room().await }, if reading == Reading::Broker => {}
+                () = async { broker.room().await }, if reading == ReadState::Broker => {}
                 event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, is_on)) => {
                     if let Some(close) = self.handle(event) {
                         break close;
                     }
                 }
-                () = poll_fn(|cx| self.outbound.poll_backlog(cx)), if reading == Reading::Backlog => {}
+                () = poll_fn(|cx| self.outbound.poll_backlog(cx)), if reading == ReadState::Backlog => {}
                 () = &mut timer, if self.outbound.closing().is_none() => {
                     self.tick(connection, reading);
                     timer.as_mut().reset(self.next_tick(connection));
@@ -72,17 +72,17 @@ impl Session {
         close
     }
 
-    fn reading(&self) -> Reading {
+    fn reading(&self) -> ReadState {
         if self.leaving.is_some() || self.outbound.closing().is_some() {
-            Reading::Ends
+            ReadState::Ends
         } else if !self.in_flight.has_room() {
-            Reading::InFlight
+            ReadState::InFlight
         } else if !self.context.hub.broker().has_room() {
-            Reading::Broker
+            ReadState::Broker
         } else if self.outbound.has_backlog() {
-            Reading::Backlog
+            ReadState::Backlog
         } else {
-            Reading::On
+            ReadState::On
         }
     }
 
@@ -93,12 +93,12 @@ impl Session {
     }
 
     /// The timer fired: the token's time may be over, or a heartbeat due.
-    fn tick(&mut self, connection: &mut impl Connection, reading: Reading) {
+    fn tick(&mut self, connection: &mut impl Connection, reading: ReadState) {
         let (now, owed) = (Instant::now(), self.outbound.bytes());
         // While reading is paused, a missing pong proves nothing. A client that takes nothing of its backlog is dead
         // all the same.
         let takes = !self.outbound.has_backlog() || owed < self.owed;
-        let excused = reading != Reading::On && takes;
+        let excused = reading != ReadState::On && takes;
         self.owed = owed;
         let end = self.state.bearer().over(now);
         if let Some(close) = end.or_else(|| connection.beat(now, excused, &self.outbound)) {
@@ -118,21 +118,21 @@ impl Session {
     }
 
     /// Some: the conversation is over.
-    fn handle(&mut self, event: Event) -> Option<Close> {
+    fn handle(&mut self, event: ConnectionEvent) -> Option<Close> {
         match event {
-            Event::Message(message) => self.message(message, Instant::now()),
-            Event::Heartbeat => {
+            ConnectionEvent::Message(message) => self.message(message, Instant::now()),
+            ConnectionEvent::Heartbeat => {
                 if let Some(close) = self.state.count_heartbeat(Instant::now()) {
                     self.leave_unless_leaving(close);
                 }
             }
-            Event::Nudge => match self.outbound.asked_to_leave() {
+            ConnectionEvent::Nudge => match self.outbound.asked_to_leave() {
                 Some(close) => self.leave_unless_leaving(close),
                 None => self.follow_settings(),
             },
-            Event::Close(code) => self.leave_for(Close::Client(code)),
-            Event::Violation(close) => self.leave_for(close),
-            Event::End(close) => return Some(close),
+            ConnectionEvent::Close(code) => self.leave_for(Close::Client(code)),
+            ConnectionEvent::Violation(close) => self.leave_for(close),
+            ConnectionEvent::End(close) => return Some(close),
         }
         None
     }

@@ -6,12 +6,12 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::Config;
-use super::bearer::Bearer;
-use super::rates::{Excess, Kind, Rates};
+use super::principal::Principal;
+use super::rates::{Excess, RateKind, Rates};
 use crate::auth::access::{Denied, Right};
 use crate::close::Close;
 use crate::limits::Limits;
-use crate::protocol::{Code, Command, Message, Protocol, Reply, ReplyError, Speak, Unreadable};
+use crate::protocol::{Code, Command, DecodeError, Message, Protocol, Reply, ReplyError, Speak};
 use crate::publication::Channel;
 use crate::rules::Rules;
 use crate::telemetry::{self, Rejected};
@@ -29,22 +29,22 @@ pub enum Action {
 }
 
 /// What a session knows beside its socket.
-pub struct State {
+pub struct SubscriptionState {
     protocol: Protocol,
     rules: Rules,
-    bearer: Bearer,
+    bearer: Principal,
     rates: Rates,
     config: Arc<Config>,
     bad_commands: u32,
 }
 
-impl State {
+impl SubscriptionState {
     pub fn new(
         protocol: Protocol,
         config: Arc<Config>,
         rules: Rules,
         limits: Limits,
-        bearer: Bearer,
+        bearer: Principal,
     ) -> Self {
         Self { protocol, rules, bearer, rates: Rates::new(limits), bad_commands: 0, config }
     }
@@ -53,12 +53,12 @@ impl State {
         &self.protocol
     }
 
-    pub fn bearer(&self) -> &Bearer {
+    pub fn bearer(&self) -> &Principal {
         &self.bearer
     }
 
     /// From here on the session belongs to somebody else, or to the same for longer.
-    pub fn belong_to(&mut self, bearer: Bearer) {
+    pub fn belong_to(&mut self, bearer: Principal) {
         self.bearer = bearer;
     }
 
@@ -74,7 +74,7 @@ impl State {
 
     /// The client sent a heartbeat of its own. Some: one too many.
     pub fn count_heartbeat(&mut self, now: Instant) -> Option<Close> {
-        self.rates.count(Kind::Commands, 1, now).err().map(|_| Close::RateLimited)
+        self.rates.count(RateKind::Commands, 1, now).err().map(|_| Close::RateLimited)
     }
 
     /// What a message asks for. `subscribed`: channels the session has or waits for; `is_subscribed`
@@ -86,19 +86,19 @@ impl State {
         is_subscribed: impl Fn(&Channel) -> bool,
         now: Instant,
     ) -> Vec<Action> {
-        let too_much = self.rates.count(Kind::Bytes, message.payload.len(), now).err();
+        let too_much = self.rates.count(RateKind::Bytes, message.payload.len(), now).err();
         let outcomes = match self.protocol.decode(message, self.config.json_depth_max) {
             Ok(outcomes) => outcomes,
-            Err(Unreadable::Answer(error)) => vec![Err(error)],
-            Err(Unreadable::TooDeep(error)) => {
+            Err(DecodeError::Answer(error)) => vec![Err(error)],
+            Err(DecodeError::TooDeep(error)) => {
                 telemetry::rejected(Rejected::JsonDepth, &error.message);
                 vec![Err(error)]
             }
-            Err(Unreadable::Close(close)) => return vec![Action::Close(close)],
+            Err(DecodeError::Close(close)) => return vec![Action::Close(close)],
         };
         let mut actions = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
-            let kind = outcome.as_ref().map_or(Kind::Commands, kind);
+            let kind = outcome.as_ref().map_or(RateKind::Commands, kind);
             let rate = match &too_much {
                 Some(excess) => Err(excess.clone()),
                 None => self.rates.count(kind, 1, now),
@@ -225,10 +225,10 @@ fn tell_of_refusal(command: &Command, code: Code) {
     }
 }
 
-fn kind(command: &Command) -> Kind {
+fn kind(command: &Command) -> RateKind {
     match command {
-        Command::Publish { .. } => Kind::Publications,
-        _ => Kind::Commands,
+        Command::Publish { .. } => RateKind::Publications,
+        _ => RateKind::Commands,
     }
 }
 

@@ -1,10 +1,10 @@
 //! How a session subscribes to a channel.
 
 use super::Session;
-use super::again::{self, Again};
-use super::joined::{Joined, Standing};
+use super::joined::{JoinPosition, Joined};
+use super::repeated_subscribe::{self, RepeatedSubscribe};
 use crate::close::Close;
-use crate::hub::{Interest, Subscriber, Word};
+use crate::hub::{Interest, SubscribeEvent, Subscriber};
 use crate::protocol::{Id, Push, Reply};
 use crate::publication::{Channel, Position};
 use crate::telemetry;
@@ -23,27 +23,27 @@ impl Session {
         id: Option<Id>,
         interest: Interest,
         subscriber: Subscriber,
-    ) -> Standing {
+    ) -> JoinPosition {
         let Subscriber { format, echo, closes_on_gap, .. } = subscriber;
         let channel = interest.channel().clone();
-        let mut standing = Standing::default();
+        let mut standing = JoinPosition::default();
         let subscription = interest.subscribe(subscriber, &mut |word| match word {
-            Word::Subscribed { position, recovered } => {
-                standing = Standing { position, recovered };
+            SubscribeEvent::Subscribed { position, recovered } => {
+                standing = JoinPosition { position, recovered };
                 if let Some(recovered) = recovered {
                     telemetry::history_resumed(recovered);
                 }
                 let (id, channel) = (id.clone(), channel.clone());
                 self.reply(&Reply::Subscribed { id, channel, position, recovered });
             }
-            Word::Backlog(backlog) => {
+            SubscribeEvent::Backlog(backlog) => {
                 let session = Some(self.outbound.session());
                 let due = backlog.iter().filter(|it| echo || it.publication.session != session);
                 telemetry::publications_recovered(format, due.clone().count());
                 let frames = due.map(|kept| kept.frame(channel.as_str(), format));
                 self.outbound.push_backlog(frames);
             }
-            Word::Gap(reason) => {
+            SubscribeEvent::Gap(reason) => {
                 let gap = Push::Gap { channel: channel.as_str(), reason };
                 match format.push(&gap) {
                     Some(frame) => self.outbound.say(frame),
@@ -68,9 +68,11 @@ impl Session {
     ) {
         // It was found there a moment ago.
         let Some(joined) = self.subscriptions.iter().find(|it| it.is_of(&channel)) else { return };
-        let again = Again { id, channel, since, subscription: joined.subscription.number() };
+        let again =
+            RepeatedSubscribe { id, channel, since, subscription: joined.subscription.number() };
         let (hub, outbound) = (self.context.hub.clone(), self.outbound.clone());
-        let answer = again::answer(again, hub, outbound, self.state.protocol().clone());
+        let answer =
+            repeated_subscribe::answer(again, hub, outbound, self.state.protocol().clone());
         self.in_flight.ask(Box::pin(answer));
     }
 }

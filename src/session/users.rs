@@ -13,9 +13,9 @@ use crate::sharded::{Sharded, shrink};
 /// The sessions of each user on this node, and whose tokens are revoked. Cheap to clone; all clones
 /// are one.
 #[derive(Clone)]
-pub struct Users(Arc<Shared>);
+pub struct Users(Arc<UsersShared>);
 
-struct Shared {
+struct UsersShared {
     shards: Sharded<HashMap<Arc<str>, Sessions>>,
     revocations: Revocations,
 }
@@ -24,18 +24,18 @@ struct Shared {
 /// for one and for a hundred thousand.
 #[derive(Default)]
 struct Sessions {
-    places: Vec<Option<Session>>,
+    places: Vec<Option<UserSession>>,
     holes: Vec<usize>,
 }
 
-struct Session {
+struct UserSession {
     issued_at: Option<SystemTime>,
     outbound: Arc<Outbound>,
 }
 
 /// Why a session may not be its user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum UserRefusal {
     /// The user was disconnected after the token had been issued.
     Revoked,
     /// The user has as many sessions on this node as one may have.
@@ -44,7 +44,7 @@ pub enum Refusal {
 
 impl Users {
     pub fn new(revocations: Revocations) -> Self {
-        Self(Arc::new(Shared { shards: Sharded::default(), revocations }))
+        Self(Arc::new(UsersShared { shards: Sharded::default(), revocations }))
     }
 
     /// Takes a session in as its user's; given back by the guard's drop. None: it has no user.
@@ -59,7 +59,7 @@ impl Users {
         identity: &Identity,
         outbound: &Arc<Outbound>,
         max: usize,
-    ) -> Result<Option<Entered>, Refusal> {
+    ) -> Result<Option<Entered>, UserRefusal> {
         let entered = match &identity.user {
             Some(user) => {
                 Some(self.enter_within(user.clone(), identity.issued_at, outbound.clone(), max)?)
@@ -67,7 +67,7 @@ impl Users {
             None => None,
         };
         match self.0.revocations.is_revoked(identity) {
-            true => Err(Refusal::Revoked),
+            true => Err(UserRefusal::Revoked),
             false => Ok(entered),
         }
     }
@@ -84,19 +84,19 @@ impl Users {
         self.enter_within(user, issued_at, outbound, usize::MAX).expect("there is no bound")
     }
 
-    /// The same, unless the user has `max` sessions here: then [`Refusal::Full`].
+    /// The same, unless the user has `max` sessions here: then [`UserRefusal::Full`].
     pub fn enter_within(
         &self,
         user: Arc<str>,
         issued_at: Option<SystemTime>,
         outbound: Arc<Outbound>,
         max: usize,
-    ) -> Result<Entered, Refusal> {
+    ) -> Result<Entered, UserRefusal> {
         let mut shard = self.0.shards.of(&*user);
         if shard.get(&user).map_or(0, Sessions::len) >= max {
-            return Err(Refusal::Full);
+            return Err(UserRefusal::Full);
         }
-        let place = shard.entry(user.clone()).or_default().add(Session { issued_at, outbound });
+        let place = shard.entry(user.clone()).or_default().add(UserSession { issued_at, outbound });
         drop(shard);
         Ok(Entered { users: self.clone(), user, place })
     }
@@ -145,7 +145,7 @@ impl Sessions {
         self.places.len() - self.holes.len()
     }
 
-    fn add(&mut self, session: Session) -> usize {
+    fn add(&mut self, session: UserSession) -> usize {
         match self.holes.pop() {
             Some(place) => {
                 self.places[place] = Some(session);

@@ -7,7 +7,7 @@ use strsim::levenshtein;
 
 /// One fault. It quotes no value: what stands at the wrong key may be a secret.
 #[derive(Clone, Debug)]
-pub struct Fault {
+pub struct SettingsFault {
     pub key: String,
     /// A file's path, an environment variable, a flag, or `default`.
     pub origin: String,
@@ -16,16 +16,16 @@ pub struct Fault {
 
 /// Every fault of a configuration, never just the first.
 #[derive(Clone, Debug, thiserror::Error)]
-pub struct Faults(pub Vec<Fault>);
+pub struct SettingsFaults(pub Vec<SettingsFault>);
 
-impl Fault {
+impl SettingsFault {
     /// A fault of a whole layer, such as a file that cannot be read.
     pub fn of_layer(origin: impl Into<String>, what: impl Into<String>) -> Self {
         Self { key: String::new(), origin: origin.into(), what: what.into() }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SettingsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, origin, what } = self;
         match key.as_str() {
@@ -35,7 +35,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for SettingsFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
             1 => f.write_str("the configuration has a fault")?,

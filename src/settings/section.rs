@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::fault::Fault;
-use super::{DEFAULT, Given, Known, ListenAddress, Settings, unit};
+use super::fault::SettingsFault;
+use super::{DEFAULT, KeySpec, ListenAddress, RawValue, Settings, unit};
 
 /// One section of the configuration, while its room reads it.
 pub struct Section<'a> {
@@ -61,12 +61,12 @@ impl<'a> Section<'a> {
             unit::write_duration(*allowed.start()),
             unit::write_duration(*allowed.end())
         );
-        let parse = |given: &Given| match given {
-            Given::Text(text) => unit::read_duration(text).filter(|d| allowed.contains(d)),
+        let parse = |given: &RawValue| match given {
+            RawValue::Text(text) => unit::read_duration(text).filter(|d| allowed.contains(d)),
             _ => None,
         };
         let write = |duration: &Duration| quoted(&unit::write_duration(*duration));
-        let default = default.map(|text| Given::Text(text.to_owned()));
+        let default = default.map(|text| RawValue::Text(text.to_owned()));
         self.ask(key, default, words, doc, parse, write)
     }
 
@@ -83,12 +83,12 @@ impl<'a> Section<'a> {
             unit::write_bytes(*allowed.start()),
             unit::write_bytes(*allowed.end())
         );
-        let parse = |given: &Given| match given {
-            Given::Text(text) => unit::read_bytes(text).filter(|bytes| allowed.contains(bytes)),
+        let parse = |given: &RawValue| match given {
+            RawValue::Text(text) => unit::read_bytes(text).filter(|bytes| allowed.contains(bytes)),
             _ => None,
         };
         let write = |bytes: &usize| quoted(&unit::write_bytes(*bytes));
-        self.ask(key, Some(Given::Text(default.to_owned())), words, doc, parse, write)
+        self.ask(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
             .expect("the default of a size is within its bounds")
     }
 
@@ -122,44 +122,52 @@ impl<'a> Section<'a> {
         doc: &'static str,
     ) -> Option<usize> {
         let words = format!("a whole number, {} to {}", allowed.start(), allowed.end());
-        let parse = |given: &Given| {
+        let parse = |given: &RawValue| {
             let number = match given {
-                Given::Number(number) => usize::try_from(*number).ok(),
-                Given::Text(text) => text.parse().ok(),
+                RawValue::Number(number) => usize::try_from(*number).ok(),
+                RawValue::Text(text) => text.parse().ok(),
                 _ => None,
             };
             number.filter(|number| allowed.contains(number))
         };
-        let default = default.map(|it| Given::Number(i64::try_from(it).expect("a default fits")));
+        let default =
+            default.map(|it| RawValue::Number(i64::try_from(it).expect("a default fits")));
         self.ask(key, default, words, doc, parse, usize::to_string)
     }
 
     /// A part of all, from 0.0 for none to 1.0 for every one.
     pub fn part(&mut self, key: &str, default: f64, doc: &'static str) -> f64 {
-        let parse = |given: &Given| {
+        let parse = |given: &RawValue| {
             let part = match given {
-                Given::Fraction(part) => Some(*part),
-                Given::Number(0) => Some(0.),
-                Given::Number(1) => Some(1.),
-                Given::Text(text) => text.parse().ok(),
+                RawValue::Fraction(part) => Some(*part),
+                RawValue::Number(0) => Some(0.),
+                RawValue::Number(1) => Some(1.),
+                RawValue::Text(text) => text.parse().ok(),
                 _ => None,
             };
             part.filter(|part| (0. ..=1.).contains(part))
         };
         let write = |part: &f64| format!("{part:?}");
         let words = "a number, 0.0 to 1.0".to_owned();
-        self.ask(key, Some(Given::Fraction(default)), words, doc, parse, write)
+        self.ask(key, Some(RawValue::Fraction(default)), words, doc, parse, write)
             .expect("the default is a part of all")
     }
 
     /// True or false; None where it was left open and something else decides.
     pub fn flag(&mut self, key: &str, default: Option<bool>, doc: &'static str) -> Option<bool> {
-        let parse = |given: &Given| match given {
-            Given::Flag(flag) => Some(*flag),
-            Given::Text(text) => text.parse().ok(),
+        let parse = |given: &RawValue| match given {
+            RawValue::Flag(flag) => Some(*flag),
+            RawValue::Text(text) => text.parse().ok(),
             _ => None,
         };
-        self.ask(key, default.map(Given::Flag), "true or false".into(), doc, parse, bool::to_string)
+        self.ask(
+            key,
+            default.map(RawValue::Flag),
+            "true or false".into(),
+            doc,
+            parse,
+            bool::to_string,
+        )
     }
 
     /// One of a few words.
@@ -171,27 +179,29 @@ impl<'a> Section<'a> {
         doc: &'static str,
     ) -> T {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let parse = |given: &Given| match given {
-            Given::Text(text) => choices.iter().find(|(word, _)| word == text).map(|(_, it)| *it),
+        let parse = |given: &RawValue| match given {
+            RawValue::Text(text) => {
+                choices.iter().find(|(word, _)| word == text).map(|(_, it)| *it)
+            }
             _ => None,
         };
         let write = |it: &T| {
             quoted(choices.iter().find(|(_, other)| other == it).map_or("", |(word, _)| word))
         };
         let words = format!("one of {}", words.join(", "));
-        self.ask(key, Some(Given::Text(default.to_owned())), words, doc, parse, write)
+        self.ask(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
             .expect("the default is one of the choices")
     }
 
     /// An address and port to listen on.
     pub fn address(&mut self, key: &str, default: &str, doc: &'static str) -> ListenAddress {
         let words = ListenAddress::ALLOWED.to_owned();
-        let parse = |given: &Given| match given {
-            Given::Text(text) => text.parse().ok(),
+        let parse = |given: &RawValue| match given {
+            RawValue::Text(text) => text.parse().ok(),
             _ => None,
         };
         let write = |address: &ListenAddress| quoted(&address.to_string());
-        self.ask(key, Some(Given::Text(default.to_owned())), words, doc, parse, write)
+        self.ask(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
             .expect("the default address parses")
     }
 
@@ -203,17 +213,19 @@ impl<'a> Section<'a> {
         check: impl Fn(&str) -> bool,
         doc: &'static str,
     ) -> Vec<String> {
-        let parse = |given: &Given| {
+        let parse = |given: &RawValue| {
             let items: Vec<String> = match given {
-                Given::List(items) => items.clone(),
-                Given::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
+                RawValue::List(items) => items.clone(),
+                RawValue::Text(text) => {
+                    text.split(',').map(|item| item.trim().to_owned()).collect()
+                }
                 _ => return None,
             };
             let items: Vec<String> = items.into_iter().filter(|item| !item.is_empty()).collect();
             items.iter().all(|item| check(item)).then_some(items)
         };
         let write = |items: &Vec<String>| format!("{items:?}");
-        self.ask(key, Some(Given::List(Vec::new())), allowed.to_owned(), doc, parse, write)
+        self.ask(key, Some(RawValue::List(Vec::new())), allowed.to_owned(), doc, parse, write)
             .expect("an empty list is allowed")
     }
 
@@ -227,11 +239,11 @@ impl<'a> Section<'a> {
         show: impl Fn(&T) -> String,
         doc: &'static str,
     ) -> Option<T> {
-        let parse = |given: &Given| match given {
-            Given::Text(text) => parse(text),
+        let parse = |given: &RawValue| match given {
+            RawValue::Text(text) => parse(text),
             _ => None,
         };
-        let default = default.map(|text| Given::Text(text.to_owned()));
+        let default = default.map(|text| RawValue::Text(text.to_owned()));
         self.ask(key, default, allowed.to_owned(), doc, parse, |it| quoted(&show(it)))
     }
 
@@ -298,10 +310,10 @@ impl<'a> Section<'a> {
     fn ask<T>(
         &mut self,
         key: &str,
-        default: Option<Given>,
+        default: Option<RawValue>,
         allowed: String,
         doc: &'static str,
-        parse: impl Fn(&Given) -> Option<T>,
+        parse: impl Fn(&RawValue) -> Option<T>,
         write: impl Fn(&T) -> String,
     ) -> Option<T> {
         let key = self.full(key);
@@ -312,7 +324,7 @@ impl<'a> Section<'a> {
             Some((given, origin)) => match parse(given) {
                 Some(value) => (Some(value), origin.clone()),
                 None => {
-                    self.settings.faults.push(Fault {
+                    self.settings.faults.push(SettingsFault {
                         key: key.clone(),
                         origin: origin.clone(),
                         what: format!("is {}; must be {allowed}", given.kind()),
@@ -322,7 +334,7 @@ impl<'a> Section<'a> {
             },
         };
         let effective = value.as_ref().map(&write).unwrap_or_default();
-        self.settings.known.push(Known { key, doc, allowed, default, effective, origin });
+        self.settings.known.push(KeySpec { key, doc, allowed, default, effective, origin });
         value
     }
 }

@@ -9,19 +9,19 @@ use yaml_rust2::ScanError;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    place: Option<Place>,
+pub struct SyntaxError {
+    place: Option<LineColumn>,
     what: String,
 }
 
 /// Both from 1; columns are characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct LineColumn {
     line: usize,
     column: usize,
 }
 
-impl Unreadable {
+impl SyntaxError {
     /// `text`: what the error is about.
     pub fn new(error: &ConfigError, text: &str) -> Self {
         let cause = match error {
@@ -30,17 +30,17 @@ impl Unreadable {
         };
         if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<TomlError>()) {
             // The message is made of what the grammar expects; only its display quotes a line.
-            let place = error.span().map(|span| Place::of(span.start, text));
+            let place = error.span().map(|span| LineColumn::of(span.start, text));
             return Self { place, what: error.message().to_owned() };
         }
         if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<ScanError>()) {
             let marker = error.marker();
-            let place = Some(Place { line: marker.line(), column: marker.col() + 1 });
+            let place = Some(LineColumn { line: marker.line(), column: marker.col() + 1 });
             return Self { place, what: unquoted(error.info()).to_owned() };
         }
         let number = DeTable::parse(text).ok().and_then(|table| too_large(table.get_ref()));
         if let Some(span) = number {
-            let place = Some(Place::of(span.start, text));
+            let place = Some(LineColumn::of(span.start, text));
             return Self { place, what: "the number is too large".to_owned() };
         }
         let what = "it must be one table of settings, with texts for keys and finite numbers";
@@ -59,16 +59,16 @@ impl Unreadable {
     }
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Place { line, column }) = self.place {
+        if let Some(LineColumn { line, column }) = self.place {
             write!(f, "line {line}, column {column}: ")?;
         }
         f.write_str(&self.what)
     }
 }
 
-impl Place {
+impl LineColumn {
     fn of(index: usize, text: &str) -> Self {
         let before = text.get(..index).unwrap_or(text);
         let line = before.rsplit('\n').next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Lists of tables, such as `[[rules]]`: each table is read as a section, `rules[0]`.
 
-use super::{Given, Known, Section, Settings};
+use super::{KeySpec, RawValue, Section, Settings};
 
 impl Settings {
     /// What `read` makes of each table of `[[name]]`, of which there are at most `max`.
@@ -41,7 +41,7 @@ impl Settings {
     }
 
     /// The list and where it came from. A table of that name is a fault: `[rules]` for `[[rules]]`.
-    fn take_list(&mut self, name: &str) -> Option<(Given, String)> {
+    fn take_list(&mut self, name: &str) -> Option<(RawValue, String)> {
         let below = format!("{name}.");
         let of_table = self.given.extract_if(.., |key, _| key.starts_with(&below));
         if let Some((_, (_, origin))) = of_table.collect::<Vec<_>>().into_iter().next() {
@@ -59,15 +59,15 @@ fn schema<T>(
     doc: &'static str,
     allowed: &str,
     read: impl Fn(&mut Section<'_>) -> T,
-) -> Vec<Known> {
-    let tables = Given::Text(example.to_owned()).into_tables().expect("the example is a list");
+) -> Vec<KeySpec> {
+    let tables = RawValue::Text(example.to_owned()).into_tables().expect("the example is a list");
     let (list, origin) = (format!("{name}[]"), "example".to_owned());
     let given = tables.into_iter().flatten();
     let given = given.map(|(key, given)| (format!("{list}.{key}"), (given, origin.clone())));
     let mut settings = Settings::new(given.collect(), Vec::new());
     read(&mut Section::new(&mut settings, list.clone(), origin.clone()));
     let (allowed, default) = (allowed.to_owned(), String::new());
-    let all = Known { key: list, doc, allowed, default, effective: example.to_owned(), origin };
+    let all = KeySpec { key: list, doc, allowed, default, effective: example.to_owned(), origin };
     let mut known = settings.finish().expect("the example has no faults");
     known.insert(0, all);
     known
@@ -79,7 +79,7 @@ mod tests {
 
     fn settings(keys: &[(&str, &str)]) -> Settings {
         let given = keys.iter().map(|(key, text)| {
-            ((*key).to_owned(), (Given::Text((*text).to_owned()), "--set".to_owned()))
+            ((*key).to_owned(), (RawValue::Text((*text).to_owned()), "--set".to_owned()))
         });
         Settings::new(given.collect(), Vec::new())
     }
@@ -109,7 +109,7 @@ mod tests {
             ]
         );
         assert_eq!(keys[0].0, ("keys[]", ""));
-        let is_schema: Vec<bool> = known.iter().map(Known::is_schema).collect();
+        let is_schema: Vec<bool> = known.iter().map(KeySpec::is_schema).collect();
         assert_eq!(is_schema, [true, true, true, false, false, false, false]);
     }
 

@@ -10,7 +10,7 @@ const TOP_CHANNELS_MAX: usize = 4096;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum LogFormat {
     /// Text on a terminal, else JSON.
     Auto,
     Text,
@@ -21,7 +21,7 @@ pub enum Format {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub log_level: LevelFilter,
-    pub log_format: Format,
+    pub log_format: LogFormat,
     pub traces: trace::Config,
     /// Counters for the busiest channels. 0: nothing is counted.
     pub top_channels: usize,
@@ -46,7 +46,7 @@ impl Config {
             log_format: section.choice(
                 "log_format",
                 "auto",
-                &[("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)],
+                &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)],
                 "`text` for people, `json` for machines; `auto` asks whether stderr is a terminal.",
             ),
             traces: trace::Config::read(&mut section),
@@ -70,8 +70,8 @@ impl Config {
 
     /// For commands that somebody runs by hand: lines, unless JSON was asked for.
     pub fn for_people(&mut self) {
-        if self.log_format == Format::Auto {
-            self.log_format = Format::Text;
+        if self.log_format == LogFormat::Auto {
+            self.log_format = LogFormat::Text;
         }
     }
 }

@@ -16,7 +16,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::writer::{LogQueue, Report};
-use super::config::{Config, Format};
+use super::config::{Config, LogFormat};
 use super::metrics::METRICS;
 
 /// How long the end of a process waits for its last lines to be written.
@@ -35,9 +35,9 @@ pub fn start_log(config: &Config) {
         .with_target(false)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let text = match config.log_format {
-        Format::Auto => stderr().is_terminal(),
-        Format::Text => true,
-        Format::Json => false,
+        LogFormat::Auto => stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
     };
     let log = tracing_subscriber::registry().with(filter);
     let started = match text {

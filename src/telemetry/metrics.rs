@@ -14,25 +14,25 @@ use std::sync::LazyLock;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use self::adder::Adder;
-use self::broker::Broker;
-use self::connections::Connections;
-use self::fleet::Fleet;
-use self::node::Node;
-use self::publications::Publications;
-use self::settings::Settings;
-use self::spans::Spans;
+use self::broker::BrokerMetrics;
+use self::connections::ConnectionMetrics;
+use self::fleet::FleetMetrics;
+use self::node::NodeMetrics;
+use self::publications::PublicationMetrics;
+use self::settings::SettingsMetrics;
+use self::spans::SpanMetrics;
 
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 pub(super) struct Metrics {
     registry: Registry,
-    pub broker: Broker,
-    pub settings: Settings,
-    pub connections: Connections,
-    pub fleet: Fleet,
-    pub node: Node,
-    pub publications: Publications,
-    pub spans: Spans,
+    pub broker: BrokerMetrics,
+    pub settings: SettingsMetrics,
+    pub connections: ConnectionMetrics,
+    pub fleet: FleetMetrics,
+    pub node: NodeMetrics,
+    pub publications: PublicationMetrics,
+    pub spans: SpanMetrics,
 }
 
 impl Metrics {
@@ -41,13 +41,13 @@ impl Metrics {
         let add = Adder::new(&registry);
         register_process(&registry);
         Self {
-            broker: Broker::new(&add),
-            settings: Settings::new(&add),
-            connections: Connections::new(&add),
-            fleet: Fleet::new(&add),
-            node: Node::new(&add),
-            publications: Publications::new(&add),
-            spans: Spans::new(&add),
+            broker: BrokerMetrics::new(&add),
+            settings: SettingsMetrics::new(&add),
+            connections: ConnectionMetrics::new(&add),
+            fleet: FleetMetrics::new(&add),
+            node: NodeMetrics::new(&add),
+            publications: PublicationMetrics::new(&add),
+            spans: SpanMetrics::new(&add),
             registry,
         }
     }

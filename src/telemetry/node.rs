@@ -68,7 +68,7 @@ pub fn stopped(remaining: usize) {
 pub fn vital_task_panicked(task: &str) {
     tracing::error!(
         task,
-        "a vital task panicked; the node ends so that another can take its place"
+        "a critical task panicked; the node ends so that another can take its place"
     );
 }
 

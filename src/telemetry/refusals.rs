@@ -11,16 +11,16 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const KINDS_MAX: usize = 64;
 
 /// When which kind was last told.
-type Told = HashMap<(&'static str, String), Instant>;
+type LastReported = HashMap<(&'static str, String), Instant>;
 
 /// Is it the first of this command and channel, or the first for a minute?
 pub fn is_due(command: &'static str, channel: &str, now: Instant) -> bool {
-    static TOLD: Mutex<Option<Told>> = Mutex::new(None);
+    static TOLD: Mutex<Option<LastReported>> = Mutex::new(None);
     let mut told = TOLD.lock().expect("no code panics while it holds the lock");
     note(told.get_or_insert_default(), command, channel, now)
 }
 
-fn note(told: &mut Told, command: &'static str, channel: &str, now: Instant) -> bool {
+fn note(told: &mut LastReported, command: &'static str, channel: &str, now: Instant) -> bool {
     let kind = (command, channel.to_owned());
     let is_due = told.get(&kind).is_none_or(|at| now.duration_since(*at) >= INTERVAL);
     if is_due && (told.len() < KINDS_MAX || told.contains_key(&kind)) {
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn the_first_of_each_kind_is_told_and_then_one_a_minute() {
-        let (mut told, start) = (Told::new(), Instant::now());
+        let (mut told, start) = (LastReported::new(), Instant::now());
         let mut at = |seconds, command, channel| {
             note(&mut told, command, channel, start + Duration::from_secs(seconds))
         };

@@ -45,7 +45,7 @@ pub struct Contents {
 /// What is wrong with one of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {what}")]
-pub struct Fault {
+pub struct TlsFileError {
     pub key: &'static str,
     pub what: String,
 }
@@ -94,7 +94,7 @@ impl Files {
         None
     }
 
-    pub fn contents(&self) -> Result<Contents, Fault> {
+    pub fn contents(&self) -> Result<Contents, TlsFileError> {
         let client_ca = self.client_ca.as_deref();
         Ok(Contents {
             cert: contents(CERT, &self.cert)?,
@@ -104,8 +104,8 @@ impl Files {
     }
 }
 
-fn contents(key: &'static str, path: &Path) -> Result<Vec<u8>, Fault> {
-    let fault = |what: &dyn std::fmt::Display| Fault {
+fn contents(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsFileError> {
+    let fault = |what: &dyn std::fmt::Display| TlsFileError {
         key,
         // Not the path: it is no path where somebody wrote the key itself.
         what: format!("names a file that cannot be read: {what}"),
@@ -122,13 +122,13 @@ fn contents(key: &'static str, path: &Path) -> Result<Vec<u8>, Fault> {
 
 impl Contents {
     /// What a listener does with them: TLS 1.2 and 1.3, and the certificate is the key's.
-    pub fn config(&self) -> Result<ServerConfig, Fault> {
+    pub fn config(&self) -> Result<ServerConfig, TlsFileError> {
         start();
         let builder = ServerConfig::builder();
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(pem) => {
-                let fault = |error: &dyn std::fmt::Display| Fault {
+                let fault = |error: &dyn std::fmt::Display| TlsFileError {
                     key: CLIENT_CA,
                     what: error.to_string(),
                 };
@@ -149,8 +149,8 @@ impl Contents {
     }
 
     /// The certificate, and those that signed it.
-    pub fn chain(&self) -> Result<Vec<CertificateDer<'static>>, Fault> {
-        let fault = |what| Fault { key: CERT, what };
+    pub fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+        let fault = |what| TlsFileError { key: CERT, what };
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.cert).collect();
         match chain {
             Err(error) => Err(fault(format!("is no sound PEM: {}", unsound(&error)))),
@@ -159,8 +159,8 @@ impl Contents {
         }
     }
 
-    pub fn key(&self) -> Result<PrivateKeyDer<'static>, Fault> {
-        let fault = |what: String| Fault { key: KEY, what };
+    pub fn key(&self) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+        let fault = |what: String| TlsFileError { key: KEY, what };
         if self.is_encrypted() {
             let what = "is encrypted, and a node has nobody to ask for the passphrase: write it \
                 without one";
@@ -179,14 +179,15 @@ impl Contents {
     }
 }
 
-fn unusable(error: Error) -> Fault {
+fn unusable(error: Error) -> TlsFileError {
     match error {
         Error::InconsistentKeys(_) => {
-            Fault { key: KEY, what: "is not the key to the certificate of tls.cert".into() }
+            TlsFileError { key: KEY, what: "is not the key to the certificate of tls.cert".into() }
         }
-        Error::InvalidCertificate(error) => {
-            Fault { key: CERT, what: format!("holds no certificate that can be used: {error}") }
-        }
-        error => Fault { key: KEY, what: format!("cannot be used: {error}") },
+        Error::InvalidCertificate(error) => TlsFileError {
+            key: CERT,
+            what: format!("holds no certificate that can be used: {error}"),
+        },
+        error => TlsFileError { key: KEY, what: format!("cannot be used: {error}") },
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::files::{Contents, Fault, Files};
+use super::files::{Contents, Files, TlsFileError};
 use crate::live::Live;
 use crate::settings::Section;
 use crate::telemetry::{self, Rejected};
@@ -30,7 +30,7 @@ pub type Encrypted = Box<TlsStream<TcpStream>>;
 
 /// What a listener shows and asks for, as its files had it when last they made sense. Clones share it.
 #[derive(Clone)]
-pub struct Server {
+pub struct TlsServer {
     files: Arc<Files>,
     loaded: Live<Loaded>,
 }
@@ -40,14 +40,14 @@ struct Loaded {
     config: Arc<ServerConfig>,
 }
 
-impl Server {
+impl TlsServer {
     /// Asks a listener's section for its files, and reads them. None: it speaks no TLS, or there is a
     /// fault.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let files = Files::read(section)?;
         match load(&files) {
             Ok(loaded) => Some(Self { files: Arc::new(files), loaded: Live::new(loaded) }),
-            Err(Fault { key, what }) => {
+            Err(TlsFileError { key, what }) => {
                 section.fault(key, what);
                 None
             }
@@ -64,7 +64,7 @@ impl Server {
 
     /// Reads the files again; new handshakes get what they say now, connections stay as they are.
     /// False: they say what they said before. What makes no sense changes nothing.
-    pub fn reload(&self) -> Result<bool, Fault> {
+    pub fn reload(&self) -> Result<bool, TlsFileError> {
         let contents = self.files.contents()?;
         if contents == self.loaded.get().contents {
             return Ok(false);
@@ -94,13 +94,13 @@ impl Server {
     }
 }
 
-impl fmt::Debug for Server {
+impl fmt::Debug for TlsServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.files.fmt(f)
     }
 }
 
-fn load(files: &Files) -> Result<Loaded, Fault> {
+fn load(files: &Files) -> Result<Loaded, TlsFileError> {
     let contents = files.contents()?;
     let config = Arc::new(contents.config()?);
     Ok(Loaded { contents, config })
@@ -121,7 +121,7 @@ async fn leave(mut stream: TcpStream) {
 
 /// Keeps a listener up with its files, for ever; `current` is what it has now. Files that make no
 /// sense are told of once they are found so twice: half of them may just have been exchanged.
-pub async fn watch(listener: &'static str, current: impl Fn() -> Option<Server>) {
+pub async fn watch(listener: &'static str, current: impl Fn() -> Option<TlsServer>) {
     let (mut found, mut told) = (None, None);
     loop {
         sleep(LOOK_INTERVAL).await;

@@ -26,24 +26,24 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The addresses that have connections, or had handshakes within the last second.
 pub struct Addresses {
-    shards: Sharded<Shard, SHARDS>,
+    shards: Sharded<AddressShard, SHARDS>,
 }
 
 #[derive(Default)]
-struct Shard {
-    entries: HashMap<Address, Entry>,
+struct AddressShard {
+    entries: HashMap<ClientAddress, AddressEntry>,
     swept_at: Option<Instant>,
 }
 
 /// What counts as one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Address {
+enum ClientAddress {
     V4(u32),
     /// The first half: whoever has one IPv6 address has all of its /64.
     V6(u64),
 }
 
-impl From<IpAddr> for Address {
+impl From<IpAddr> for ClientAddress {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
@@ -52,13 +52,13 @@ impl From<IpAddr> for Address {
     }
 }
 
-struct Entry {
+struct AddressEntry {
     connections: usize,
     /// Of its handshakes.
     bucket: Bucket,
 }
 
-impl Entry {
+impl AddressEntry {
     /// Would a new one be the same?
     fn says_nothing(&mut self, per_second: usize, now: Instant) -> bool {
         self.connections == 0 && self.bucket.is_full(per_second, now)
@@ -67,12 +67,12 @@ impl Entry {
 
 /// The address has as many connections as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub struct TooManyFromAddress;
 
 /// One connection of an address, given back by its drop.
-pub struct Visit {
+pub struct AddressSlot {
     addresses: Arc<Addresses>,
-    address: Address,
+    address: ClientAddress,
 }
 
 impl Addresses {
@@ -95,15 +95,15 @@ impl Addresses {
         connections_max: usize,
         per_second: usize,
         now: Instant,
-    ) -> Result<Option<Visit>, Full> {
+    ) -> Result<Option<AddressSlot>, TooManyFromAddress> {
         let address = address.into();
         let mut shard = self.shards.of(&address);
         let Some(entry) = shard.entry(address, per_second, now) else { return Ok(None) };
         if entry.connections >= connections_max {
-            return Err(Full);
+            return Err(TooManyFromAddress);
         }
         entry.connections += 1;
-        Ok(Some(Visit { addresses: self.clone(), address }))
+        Ok(Some(AddressSlot { addresses: self.clone(), address }))
     }
 
     #[cfg(test)]
@@ -112,16 +112,21 @@ impl Addresses {
     }
 }
 
-impl Shard {
+impl AddressShard {
     /// None: there is no room for another address.
-    fn entry(&mut self, address: Address, per_second: usize, now: Instant) -> Option<&mut Entry> {
+    fn entry(
+        &mut self,
+        address: ClientAddress,
+        per_second: usize,
+        now: Instant,
+    ) -> Option<&mut AddressEntry> {
         if !self.entries.contains_key(&address) {
             self.sweep(per_second, now);
             if self.entries.len() >= ENTRIES_MAX / SHARDS {
                 return None;
             }
         }
-        let new = || Entry { connections: 0, bucket: Bucket::full(per_second, now) };
+        let new = || AddressEntry { connections: 0, bucket: Bucket::full(per_second, now) };
         Some(self.entries.entry(address).or_insert_with(new))
     }
 
@@ -137,7 +142,7 @@ impl Shard {
     }
 }
 
-impl Drop for Visit {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
         let mut shard = self.addresses.shards.of(&self.address);
         if let Some(entry) = shard.entries.get_mut(&self.address) {

@@ -8,11 +8,11 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::addresses::{Addresses, Visit};
-use super::refusal::Refusal;
+use super::addresses::{AddressSlot, Addresses};
+use super::connection_refusal::ConnectionRefusal;
 use crate::limits::{Bucket, Limits};
 use crate::listener::INTERNAL_CONNECTIONS_MAX;
-use crate::memory::Memory;
+use crate::memory::MemoryMonitor;
 use crate::telemetry;
 
 /// Descriptors kept back for Redis, listeners, files, and for saying no to one client too many.
@@ -58,7 +58,7 @@ const REFUSALS_MAX: usize = 32;
 /// Keeps the limits on connections, as they are at each look.
 pub struct Admission {
     limits: Limits,
-    memory: Memory,
+    memory: MemoryMonitor,
     /// As many as the open-file limit has room for.
     fitting: usize,
     taken: AtomicUsize,
@@ -69,10 +69,10 @@ pub struct Admission {
 }
 
 /// One connection's place, given back by its drop.
-pub struct Place(Arc<Admission>);
+pub struct AdmissionSlot(Arc<Admission>);
 
 impl Admission {
-    pub fn new(limits: Limits, memory: Memory) -> Arc<Self> {
+    pub fn new(limits: Limits, memory: MemoryMonitor) -> Arc<Self> {
         Arc::new(Self {
             fitting: fitting(),
             taken: AtomicUsize::new(0),
@@ -98,48 +98,52 @@ impl Admission {
     }
 
     /// A place for a connection of which nothing is known.
-    pub fn place(self: &Arc<Self>) -> Result<Place, Refusal> {
+    pub fn place(self: &Arc<Self>) -> Result<AdmissionSlot, ConnectionRefusal> {
         if self.memory.is_short() {
-            return Err(Refusal::Memory);
+            return Err(ConnectionRefusal::Memory);
         }
         let places = self.places();
         let one_more = |taken| (taken < places).then_some(taken + 1);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
-            Ok(_) => Ok(Place(self.clone())),
-            Err(_) => Err(Refusal::ConnectionsMax),
+            Ok(_) => Ok(AdmissionSlot(self.clone())),
+            Err(_) => Err(ConnectionRefusal::ConnectionsMax),
         }
     }
 
     /// What one client address may have and do. None: it is not counted.
-    pub fn visit(&self, client: IpAddr) -> Result<Option<Visit>, Refusal> {
+    pub fn visit(&self, client: IpAddr) -> Result<Option<AddressSlot>, ConnectionRefusal> {
         let limits = self.limits.get();
         let (per_second, per_ip) = (limits.handshakes_per_second_per_ip, limits.connections_per_ip);
         let now = Instant::now();
         if per_second > 0 && !self.addresses.take(client, per_second, now) {
-            self.beyond(Refusal::HandshakeRatePerIp, Some(client))?;
+            self.beyond(ConnectionRefusal::HandshakeRatePerIp, Some(client))?;
         }
         if per_ip == 0 {
             return Ok(None);
         }
         let enter = |per_ip| self.addresses.enter(client, per_ip, per_second, now);
         enter(per_ip).or_else(|_| {
-            self.beyond(Refusal::ConnectionsPerIp, Some(client))?;
+            self.beyond(ConnectionRefusal::ConnectionsPerIp, Some(client))?;
             Ok(enter(usize::MAX).unwrap_or(None))
         })
     }
 
     /// One handshake of all that the node may do.
-    pub fn handshake(&self) -> Result<(), Refusal> {
+    pub fn handshake(&self) -> Result<(), ConnectionRefusal> {
         let per_second = self.limits.get().handshakes_per_second;
         let mut bucket = self.bucket.lock().expect("no code panics while it holds the bucket");
         match per_second == 0 || bucket.take(1, per_second, Instant::now()) {
             true => Ok(()),
-            false => self.beyond(Refusal::HandshakeRate, None),
+            false => self.beyond(ConnectionRefusal::HandshakeRate, None),
         }
     }
 
     /// A limit is exceeded: refused, or only counted.
-    fn beyond(&self, refusal: Refusal, client: Option<IpAddr>) -> Result<(), Refusal> {
+    fn beyond(
+        &self,
+        refusal: ConnectionRefusal,
+        client: Option<IpAddr>,
+    ) -> Result<(), ConnectionRefusal> {
         if !self.limits.get().dry_run {
             return Err(refusal);
         }
@@ -153,7 +157,7 @@ impl Admission {
     }
 }
 
-impl Drop for Place {
+impl Drop for AdmissionSlot {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
@@ -168,7 +172,7 @@ mod tests {
 
     fn admission(config: Config) -> (Arc<Admission>, Limits) {
         let limits = Limits::new(config);
-        (Admission::new(limits.clone(), Memory::default()), limits)
+        (Admission::new(limits.clone(), MemoryMonitor::default()), limits)
     }
 
     #[test]
@@ -176,14 +180,14 @@ mod tests {
         let of = |connections_max| Config { connections_max, ..Config::default() };
         let (admission, limits) = admission(of(2));
         let mut held = vec![admission.place().ok(), admission.place().ok()];
-        assert_eq!(admission.place().err(), Some(Refusal::ConnectionsMax));
+        assert_eq!(admission.place().err(), Some(ConnectionRefusal::ConnectionsMax));
         limits.replace(of(3));
         held.push(admission.place().ok());
         assert!(held.iter().all(Option::is_some));
         limits.replace(of(1));
         for _ in 0..2 {
             held.pop();
-            assert_eq!(admission.place().err(), Some(Refusal::ConnectionsMax));
+            assert_eq!(admission.place().err(), Some(ConnectionRefusal::ConnectionsMax));
         }
         held.pop();
         assert!(admission.place().is_ok());
@@ -192,10 +196,10 @@ mod tests {
     #[test]
     fn no_limit_makes_places_that_there_are_no_files_for() {
         let limits = Limits::new(Config { connections_max: usize::MAX, ..Config::default() });
-        let mut admission = Admission::new(limits, Memory::default());
+        let mut admission = Admission::new(limits, MemoryMonitor::default());
         Arc::get_mut(&mut admission).unwrap().fitting = 1;
         let _place = admission.place().unwrap();
-        assert_eq!(admission.place().err(), Some(Refusal::ConnectionsMax));
+        assert_eq!(admission.place().err(), Some(ConnectionRefusal::ConnectionsMax));
     }
 
     #[test]
@@ -206,7 +210,7 @@ mod tests {
         limits.replace(of(1));
         let counted = admission.visit(CLIENT).unwrap();
         assert!(uncounted.is_none() && counted.is_some());
-        assert_eq!(admission.visit(CLIENT).err(), Some(Refusal::ConnectionsPerIp));
+        assert_eq!(admission.visit(CLIENT).err(), Some(ConnectionRefusal::ConnectionsPerIp));
         limits.replace(of(0));
         assert!(admission.visit(CLIENT).is_ok());
         drop((uncounted, counted));
@@ -228,7 +232,7 @@ mod tests {
         assert!(visits.iter().all(|visit| matches!(visit, Ok(Some(_)))));
         assert!((0..3).all(|_| admission.handshake().is_ok()));
         let _place = admission.place();
-        assert_eq!(admission.place().err(), Some(Refusal::ConnectionsMax));
+        assert_eq!(admission.place().err(), Some(ConnectionRefusal::ConnectionsMax));
     }
 
     #[test]
@@ -236,7 +240,7 @@ mod tests {
         let per_second = Config { handshakes_per_second: 2, ..Config::default() };
         let (admission, limits) = admission(per_second);
         assert!(admission.handshake().is_ok() && admission.handshake().is_ok());
-        assert_eq!(admission.handshake(), Err(Refusal::HandshakeRate));
+        assert_eq!(admission.handshake(), Err(ConnectionRefusal::HandshakeRate));
         limits.replace(Config::default());
         assert!((0..1000).all(|_| admission.handshake().is_ok()));
     }

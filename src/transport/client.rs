@@ -6,7 +6,7 @@ use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
 use super::networks::Networks;
-use super::proxy_header::Header;
+use super::proxy_header::ProxyHeader;
 
 /// Each proxy appends the address that it was reached from.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -28,10 +28,10 @@ impl Peer {
 
     /// Of a socket that a PROXY header came on. The proxy that wrote it passes on HTTP as it was
     /// sent, so headers are believed only of a proxy before it.
-    pub fn behind(self, header: Header, proxies: &Networks) -> Self {
+    pub fn behind(self, header: ProxyHeader, proxies: &Networks) -> Self {
         match header {
-            Header::Client(client) => Self::of_socket(client, proxies),
-            Header::Nobody => Self { is_proxy: false, ..self },
+            ProxyHeader::Client(client) => Self::of_socket(client, proxies),
+            ProxyHeader::Nobody => Self { is_proxy: false, ..self },
         }
     }
 
@@ -145,9 +145,12 @@ mod tests {
     fn what_a_proxy_header_names_is_asked_no_further() {
         let balancer = Peer::of_socket("10.0.0.1".parse().unwrap(), &proxies());
         let client = "192.0.2.1".parse().unwrap();
-        assert_eq!(balancer.behind(Header::Client(client), &proxies()).client(), Some(client));
-        assert_eq!(balancer.behind(Header::Nobody, &proxies()).client(), Some(balancer.address));
-        let proxy = Header::Client("10.0.0.2".parse().unwrap());
+        assert_eq!(balancer.behind(ProxyHeader::Client(client), &proxies()).client(), Some(client));
+        assert_eq!(
+            balancer.behind(ProxyHeader::Nobody, &proxies()).client(),
+            Some(balancer.address)
+        );
+        let proxy = ProxyHeader::Client("10.0.0.2".parse().unwrap());
         assert_eq!(balancer.behind(proxy, &proxies()).client(), None);
     }
 

@@ -17,7 +17,7 @@ pub struct Config {
     pub proxy_protocol: bool,
     pub handshake_timeout: Duration,
     /// None: clients come without TLS.
-    pub tls: Option<tls::Server>,
+    pub tls: Option<tls::TlsServer>,
 }
 
 impl Config {
@@ -52,7 +52,7 @@ impl Config {
             "A connection whose request has not arrived whole by then is cut off; TLS and a PROXY \
              header count in.",
         );
-        let tls = tls::Server::read(&mut section);
+        let tls = tls::TlsServer::read(&mut section);
         Self {
             listen,
             origins: Origins::new(&origins),

@@ -9,20 +9,20 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::Config;
+use super::admitted_connection::AdmittedConnection;
 use super::client::Peer;
+use super::connection_refusal::{self, ConnectionRefusal};
 use super::http;
 use super::proxy_header;
 use super::public::Public;
-use super::refusal::{self, Refusal};
-use super::socket::Socket;
-use super::visitor::Visitor;
+use super::socket::SharedSocket;
 use crate::listener::{self, Listener};
 use crate::telemetry::{self, Rejected};
 
 /// A connection that may not.
-enum Turned {
+enum AdmissionError {
     /// It is told so.
-    Away(Refusal, Option<IpAddr>),
+    Away(ConnectionRefusal, Option<IpAddr>),
     /// It is cut off: what it sent is not what this listener speaks.
     CutOff,
 }
@@ -43,7 +43,7 @@ impl Public {
                 let tls = self.server.get().tls.clone();
                 let left = visitor.deadline.saturating_duration_since(Instant::now());
                 match tls {
-                    None => http::serve(self, Socket::new(stream), visitor).await,
+                    None => http::serve(self, SharedSocket::new(stream), visitor).await,
                     Some(tls) => {
                         // In a box, because a task is as large as the largest thing it ever waits
                         // for; so is what follows.
@@ -53,18 +53,18 @@ impl Public {
                     }
                 }
             }
-            Err(Turned::Away(refusal, client)) => {
+            Err(AdmissionError::Away(refusal, client)) => {
                 refusal.count(client);
                 if let Some(_telling) = self.admission.telling() {
                     Box::pin(self.tell(refusal, stream)).await;
                 }
             }
-            Err(Turned::CutOff) => {}
+            Err(AdmissionError::CutOff) => {}
         }
     }
 
     /// Says why, within TLS where the client speaks it.
-    async fn tell(&self, refusal: Refusal, stream: TcpStream) {
+    async fn tell(&self, refusal: ConnectionRefusal, stream: TcpStream) {
         let server = self.server.current();
         match &server.tls {
             None => refusal.tell(stream).await,
@@ -74,7 +74,8 @@ impl Public {
                 // A handshake of TLS costs what rates are there to save.
                 if !refusal.is_of_rate()
                     && self.admission.handshake().is_ok()
-                    && let Some(stream) = tls.accept(stream, refusal::REFUSAL_TIMEOUT).await
+                    && let Some(stream) =
+                        tls.accept(stream, connection_refusal::REFUSAL_TIMEOUT).await
                 {
                     refusal.tell(stream).await;
                 }
@@ -83,11 +84,15 @@ impl Public {
     }
 
     /// All that is asked of a connection before its own bytes are looked at.
-    async fn enter(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<Visitor, Turned> {
+    async fn enter(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+    ) -> Result<AdmittedConnection, AdmissionError> {
         let accepted = Instant::now();
         let server = self.server.current();
         let deadline = accepted + server.handshake_timeout;
-        let away = |client| move |refusal| Turned::Away(refusal, client);
+        let away = |client| move |refusal| AdmissionError::Away(refusal, client);
         let place = self.admission.place().map_err(away(None))?;
         let mut peer = Peer::of_socket(peer.ip(), &server.trusted_proxies);
         if server.proxy_protocol {
@@ -99,7 +104,7 @@ impl Public {
             None => None,
         };
         self.admission.handshake().map_err(away(peer.client()))?;
-        Ok(Visitor { peer, place, visit, accepted, deadline })
+        Ok(AdmittedConnection { peer, place, visit, accepted, deadline })
     }
 }
 
@@ -109,10 +114,10 @@ async fn behind(
     peer: Peer,
     server: &Config,
     deadline: Instant,
-) -> Result<Peer, Turned> {
+) -> Result<Peer, AdmissionError> {
     let cut_off = |why: &dyn Display| {
         telemetry::rejected(Rejected::ProxyProtocol, why);
-        Turned::CutOff
+        AdmissionError::CutOff
     };
     if !peer.is_proxy() && !server.trusted_proxies.is_empty() {
         return Err(cut_off(&"the peer is not in server.trusted_proxies"));

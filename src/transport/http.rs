@@ -13,15 +13,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
-use super::addresses::Visit;
+use super::addresses::AddressSlot;
+use super::admitted_connection::AdmittedConnection;
 use super::client::Peer;
-use super::converse::converse;
+use super::connection_refusal::ConnectionRefusal;
 use super::public::Public;
-use super::refusal::Refusal;
-use super::request::{self, Answer};
+use super::request::{self, RequestOutcome};
 use super::response::{self, Response};
-use super::stream::Stream;
-use super::visitor::Visitor;
+use super::run_session::run_session;
+use super::stream::ClientStream;
 use super::websocket::WebSocket;
 use crate::session::Session;
 use crate::telemetry::{self, Rejected};
@@ -31,8 +31,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers requests until one of them becomes a session, which then gets a task of its own: what the
 /// handshake needed is given back while the connection idles.
-pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
-    let Visitor { peer, place, visit, accepted, deadline } = visitor;
+pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: AdmittedConnection) {
+    let AdmittedConnection { peer, place, visit, accepted, deadline } = visitor;
     let handshake_timeout = public.server.get().handshake_timeout;
     let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
     let service = service_fn(|request: Request<Incoming>| {
@@ -43,14 +43,14 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
             let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
             upgrade.answered = true;
             match answer {
-                Answer::Response(response) => Ok(response),
-                Answer::Session(response, session) => {
-                    upgrade.begun = Some(Begun { session, visit, head: None });
+                RequestOutcome::Response(response) => Ok(response),
+                RequestOutcome::Session(response, session) => {
+                    upgrade.begun = Some(StartedSession { session, visit, head: None });
                     Ok(response)
                 }
-                Answer::Stream(response, session) => {
+                RequestOutcome::Stream(response, session) => {
                     let head = Some(response::head(&response));
-                    upgrade.begun = Some(Begun { session, visit, head });
+                    upgrade.begun = Some(StartedSession { session, visit, head });
                     Err(HandedOver)
                 }
             }
@@ -77,18 +77,18 @@ pub async fn serve(public: Arc<Public>, stream: impl Stream, visitor: Visitor) {
         (Ok(()), Some(begun)) => {
             // What the client sent right behind its request. hyper's buffer is not kept for it.
             let early = parts.read_buf.to_vec();
-            let Begun { session, visit: named, .. } = begun;
+            let StartedSession { session, visit: named, .. } = begun;
             let stream = attach(&session, parts.io.into_inner(), accepted);
             let connection = WebSocket::new(stream, early, session.format(), session.config());
-            tokio::spawn(converse(session, connection, (place, visit.or(named))));
+            tokio::spawn(run_session(session, connection, (place, visit.or(named))));
         }
-        (Err(_), Some(Begun { session, visit: named, head: Some(head) })) => {
+        (Err(_), Some(StartedSession { session, visit: named, head: Some(head) })) => {
             let mut stream = parts.io.into_inner();
             // A client that does not take so little is gone.
             if let Ok(Ok(())) = timeout(handshake_timeout, write(&mut stream, &head)).await {
                 let stream = attach(&session, stream, accepted);
                 let connection = Response::new(stream, session.format(), session.config());
-                tokio::spawn(converse(session, connection, (place, visit.or(named))));
+                tokio::spawn(run_session(session, connection, (place, visit.or(named))));
             }
         }
         (Ok(()), None) => {
@@ -107,19 +107,19 @@ async fn answer(
     public: &Public,
     request: &Request<Incoming>,
     peer: Peer,
-) -> (Answer, Option<Visit>) {
+) -> (RequestOutcome, Option<AddressSlot>) {
     let trace = request::begin_trace(request);
     let admitted = public.admit(peer, request.headers());
     let (answer, visit) = match admitted {
         Ok(visit) => (request::answer(public, request, peer).await, visit),
-        Err(refusal) => (Answer::Response(refusal.into()), None),
+        Err(refusal) => (RequestOutcome::Response(refusal.into()), None),
     };
     // Asked afterwards too: a session that has begun by then is among those that are told to go,
     // and one that began later was told by nobody.
     let answer = match public.check_phase() {
         Err(refusal) if answer.session().is_some() => {
             refusal.count(None);
-            Answer::Response(refusal.into())
+            RequestOutcome::Response(refusal.into())
         }
         _ => answer,
     };
@@ -128,7 +128,7 @@ async fn answer(
 }
 
 /// From here on the session is its connection's, and flushers may write to it.
-fn attach<S: Stream>(session: &Session, stream: S, accepted: Instant) -> S {
+fn attach<S: ClientStream>(session: &Session, stream: S, accepted: Instant) -> S {
     telemetry::connection_opened(session.format(), accepted.elapsed());
     if let Some(wire) = stream.wire() {
         session.attach(wire);
@@ -136,7 +136,7 @@ fn attach<S: Stream>(session: &Session, stream: S, accepted: Instant) -> S {
     stream
 }
 
-async fn write(stream: &mut impl Stream, bytes: &[u8]) -> std::io::Result<()> {
+async fn write(stream: &mut impl ClientStream, bytes: &[u8]) -> std::io::Result<()> {
     stream.write_all(bytes).await?;
     stream.flush().await?;
     telemetry::sent_bytes(bytes.len());
@@ -146,7 +146,11 @@ async fn write(stream: &mut impl Stream, bytes: &[u8]) -> std::io::Result<()> {
 impl Public {
     /// Counts the client of a request that came through a trusted proxy; others were counted when
     /// they were accepted. Fails while the node drains.
-    fn admit(&self, peer: Peer, headers: &HeaderMap) -> Result<Option<Visit>, Refusal> {
+    fn admit(
+        &self,
+        peer: Peer,
+        headers: &HeaderMap,
+    ) -> Result<Option<AddressSlot>, ConnectionRefusal> {
         self.check_phase().inspect_err(|refusal| refusal.count(None))?;
         if !peer.is_proxy() {
             return Ok(None);
@@ -159,15 +163,15 @@ impl Public {
 /// What became of a connection's requests.
 #[derive(Default)]
 struct Upgrade {
-    begun: Option<Begun>,
+    begun: Option<StartedSession>,
     answered: bool,
 }
 
 /// A session that has the connection next.
-struct Begun {
+struct StartedSession {
     session: Box<Session>,
     /// None: its client was counted when the connection was accepted.
-    visit: Option<Visit>,
+    visit: Option<AddressSlot>,
     /// The answer's head where hyper does not write it, as the session's own bytes are its body.
     head: Option<Bytes>,
 }

@@ -12,10 +12,10 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The pages of other hosts that may connect.
 #[derive(Clone, Debug)]
-pub struct Origins(Vec<Pattern>);
+pub struct Origins(Vec<OriginPattern>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
+enum OriginPattern {
     Any,
     Page {
         /// None: any.
@@ -36,7 +36,7 @@ enum Host {
 
 /// May this stand in `server.origins`?
 pub fn is_pattern(text: &str) -> bool {
-    text.parse::<Pattern>().is_ok()
+    text.parse::<OriginPattern>().is_ok()
 }
 
 impl Origins {
@@ -47,12 +47,12 @@ impl Origins {
 
     /// May every page connect?
     pub fn allow_any(&self) -> bool {
-        self.0.contains(&Pattern::Any)
+        self.0.contains(&OriginPattern::Any)
     }
 
     /// May a request with these headers, which came on such a connection, connect? Without an `Origin` it
     /// is from no page.
-    pub fn allow(&self, headers: &HeaderMap, way: Way) -> bool {
+    pub fn allow(&self, headers: &HeaderMap, way: RequestPath) -> bool {
         let Some(origin) = headers.get(ORIGIN) else { return true };
         if self.allow_any() {
             return true;
@@ -60,7 +60,7 @@ impl Origins {
         let Some(origin) = lower_case(origin) else { return false };
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let (host, port) = host_and_port(authority);
-        let page = Site { scheme, host, port };
+        let page = PageOrigin { scheme, host, port };
         let asked_for = |name| {
             let hosts = headers.get(name).and_then(lower_case).unwrap_or_default();
             let first = hosts.split(',').next().unwrap_or_default().trim();
@@ -77,7 +77,7 @@ impl Origins {
     /// The same for a request that a page may send without an `Origin`, as browsers do for what a page reads of its own
     /// host. On loopback anybody can have a name point here, so a name that is neither the host's own nor listed is
     /// taken for that of a page from elsewhere.
-    pub fn allow_reading(&self, headers: &HeaderMap, way: Way) -> bool {
+    pub fn allow_reading(&self, headers: &HeaderMap, way: RequestPath) -> bool {
         if headers.contains_key(ORIGIN) || !way.on_loopback || way.through_proxy {
             return self.allow(headers, way);
         }
@@ -93,7 +93,7 @@ impl Origins {
 
 /// How a request came here.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Way {
+pub struct RequestPath {
     /// By a trusted proxy, which may have been asked for another host than the node is.
     pub through_proxy: bool,
     /// To a listener that only this host can reach.
@@ -103,13 +103,13 @@ pub struct Way {
 }
 
 /// Where a page is from.
-struct Site<'a> {
+struct PageOrigin<'a> {
     scheme: &'a str,
     host: &'a str,
     port: Option<u16>,
 }
 
-impl Site<'_> {
+impl PageOrigin<'_> {
     /// Is it of the same host and port as what was asked for? Without a port that is the default of the
     /// scheme, which only `is_tls` tells: a proxy may speak TLS for the node.
     fn is_of(&self, asked_for: &str, is_tls: bool) -> bool {
@@ -136,7 +136,7 @@ fn address(host: &str) -> Option<IpAddr> {
     bare.parse().ok()
 }
 
-impl Pattern {
+impl OriginPattern {
     fn matches(&self, of_scheme: &str, of_host: &str, of_port: Option<u16>) -> bool {
         let Self::Page { scheme, host, port } = self else { return true };
         let is_host = match host {
@@ -153,7 +153,7 @@ impl Pattern {
     }
 }
 
-impl FromStr for Pattern {
+impl FromStr for OriginPattern {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -211,14 +211,15 @@ mod tests {
         headers.insert(ORIGIN, origin.parse().unwrap());
         headers.insert(FORWARDED_HOST, forwarded.parse().unwrap());
         let origins: Vec<String> = origins.iter().map(|it| (*it).to_owned()).collect();
-        Origins::new(&origins).allow(&headers, Way { through_proxy, ..Way::default() })
+        Origins::new(&origins)
+            .allow(&headers, RequestPath { through_proxy, ..RequestPath::default() })
     }
 
     fn allowed(origins: &[&str], origin: &str) -> bool {
         asked(origins, origin, "", true)
     }
 
-    fn is_own(host: &str, origin: &str, way: Way) -> bool {
+    fn is_own(host: &str, origin: &str, way: RequestPath) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
         headers.insert(ORIGIN, origin.parse().unwrap());
@@ -227,8 +228,9 @@ mod tests {
 
     #[test]
     fn another_port_is_another_host() {
-        let (plain, tls) = (Way::default(), Way { is_tls: true, ..Way::default() });
-        let proxy = Way { through_proxy: true, ..tls };
+        let (plain, tls) =
+            (RequestPath::default(), RequestPath { is_tls: true, ..RequestPath::default() });
+        let proxy = RequestPath { through_proxy: true, ..tls };
         for (host, origin, way, allowed) in [
             // A proxy may speak TLS for the node, which cannot tell.
             ("example.com", "https://example.com", plain, true),
@@ -254,7 +256,7 @@ mod tests {
 
     #[test]
     fn on_loopback_no_name_counts_but_that_of_the_host() {
-        let local = Way { on_loopback: true, ..Way::default() };
+        let local = RequestPath { on_loopback: true, ..RequestPath::default() };
         for (host, origin, allowed) in [
             ("evil.example", "http://evil.example", false),
             ("evil.example:8080", "http://evil.example:8080", false),
@@ -271,7 +273,7 @@ mod tests {
             assert_eq!(is_own(host, origin, local), allowed, "{host} {origin}");
         }
         // A trusted proxy on the same host speaks for its own name.
-        let proxy = Way { through_proxy: true, ..local };
+        let proxy = RequestPath { through_proxy: true, ..local };
         assert!(is_own("www.example", "https://www.example", proxy));
     }
 
@@ -326,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_request_of_no_page_is_not_asked() {
-        assert!(Origins::new(&[]).allow(&HeaderMap::new(), Way::default()));
+        assert!(Origins::new(&[]).allow(&HeaderMap::new(), RequestPath::default()));
     }
 
     #[test]
@@ -351,7 +353,7 @@ mod tests {
         let reads = |host: &str, origins: &[&str], on_loopback| {
             let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
             let origins: Vec<String> = origins.iter().map(|it| (*it).to_owned()).collect();
-            let way = Way { on_loopback, ..Way::default() };
+            let way = RequestPath { on_loopback, ..RequestPath::default() };
             Origins::new(&origins).allow_reading(&headers, way)
         };
         for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "app.localhost", "10.0.0.1"]
@@ -362,6 +364,6 @@ mod tests {
         assert!(reads("evil.example:8080", &[], false));
         assert!(reads("dev.example:8080", &["dev.example"], true));
         assert!(reads("dev.example:8080", &["*"], true));
-        assert!(Origins::new(&[]).allow_reading(&HeaderMap::new(), Way::default()));
+        assert!(Origins::new(&[]).allow_reading(&HeaderMap::new(), RequestPath::default()));
     }
 }

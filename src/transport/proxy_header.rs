@@ -25,7 +25,7 @@ const FIXED_BYTES: usize = 16;
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header {
+pub enum ProxyHeader {
     /// The balancer was reached from there.
     Client(IpAddr),
     /// It speaks for itself (`LOCAL`, as for health checks), or does not know (`UNKNOWN`).
@@ -35,11 +35,11 @@ pub enum Header {
 /// The bytes are no PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no PROXY header: {0}")]
-pub struct Malformed(&'static str);
+pub struct InvalidProxyHeader(&'static str);
 
 /// Reads the header that a connection begins with, and not a byte more. Waits as long as it takes;
 /// fails where the bytes are no header, or end within it.
-pub async fn read(stream: &mut TcpStream) -> io::Result<Header> {
+pub async fn read(stream: &mut TcpStream) -> io::Result<ProxyHeader> {
     let mut bytes = [0; HEADER_BYTES_MAX];
     let mut filled = 0;
     loop {
@@ -60,47 +60,48 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<Header> {
 
 /// The header that `bytes` begin with, and where it ends. None: it is not whole yet, and shorter than
 /// [`HEADER_BYTES_MAX`].
-pub fn parse(bytes: &[u8]) -> Result<Option<(usize, Header)>, Malformed> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader> {
     let begins_with = |word: &[u8]| bytes.iter().zip(word).all(|(byte, of_word)| byte == of_word);
     if begins_with(WORD) {
         return line(bytes);
     }
     match begins_with(SIGNATURE) {
         true => block(bytes),
-        false => Err(Malformed("it begins otherwise")),
+        false => Err(InvalidProxyHeader("it begins otherwise")),
     }
 }
 
 /// Version 1: `PROXY TCP4 192.0.2.1 198.51.100.1 51234 443\r\n`.
-fn line(bytes: &[u8]) -> Result<Option<(usize, Header)>, Malformed> {
+fn line(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader> {
     let bytes = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
     let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
         return match bytes.len() {
-            LINE_BYTES_MAX => Err(Malformed("its line is too long")),
+            LINE_BYTES_MAX => Err(InvalidProxyHeader("its line is too long")),
             _ => Ok(None),
         };
     };
-    let words = std::str::from_utf8(&bytes[..end]).map_err(|_| Malformed("it is no text"))?;
+    let words =
+        std::str::from_utf8(&bytes[..end]).map_err(|_| InvalidProxyHeader("it is no text"))?;
     let words: Vec<&str> = words.split(' ').skip(1).collect();
     let header = match words[..] {
-        ["UNKNOWN", ..] => Header::Nobody,
+        ["UNKNOWN", ..] => ProxyHeader::Nobody,
         ["TCP4", from, to, from_port, to_port] => {
             let client: Ipv4Addr = number(from)?;
             let _: (Ipv4Addr, u16, u16) = (number(to)?, number(from_port)?, number(to_port)?);
-            Header::Client(client.into())
+            ProxyHeader::Client(client.into())
         }
         ["TCP6", from, to, from_port, to_port] => {
             let client: Ipv6Addr = number(from)?;
             let _: (Ipv6Addr, u16, u16) = (number(to)?, number(from_port)?, number(to_port)?);
-            Header::Client(client.into())
+            ProxyHeader::Client(client.into())
         }
-        _ => return Err(Malformed("its line is none of those known")),
+        _ => return Err(InvalidProxyHeader("its line is none of those known")),
     };
     Ok(Some((end + 2, header)))
 }
 
-fn number<T: std::str::FromStr>(word: &str) -> Result<T, Malformed> {
-    let broken = Malformed("an address or a port is broken");
+fn number<T: std::str::FromStr>(word: &str) -> Result<T, InvalidProxyHeader> {
+    let broken = InvalidProxyHeader("an address or a port is broken");
     match word.starts_with('+') {
         true => Err(broken),
         false => word.parse().map_err(|_| broken),
@@ -108,34 +109,34 @@ fn number<T: std::str::FromStr>(word: &str) -> Result<T, Malformed> {
 }
 
 /// Version 2, in binary.
-fn block(bytes: &[u8]) -> Result<Option<(usize, Header)>, Malformed> {
+fn block(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader> {
     let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED_BYTES>() else { return Ok(None) };
     let [.., command, family, high, low] = *fixed;
     let length = usize::from(u16::from_be_bytes([high, low]));
     if command >> 4 != 2 {
-        return Err(Malformed("its version is neither 1 nor 2"));
+        return Err(InvalidProxyHeader("its version is neither 1 nor 2"));
     }
     if FIXED_BYTES + length > HEADER_BYTES_MAX {
-        return Err(Malformed("it is too long"));
+        return Err(InvalidProxyHeader("it is too long"));
     }
     let Some(rest) = rest.get(..length) else { return Ok(None) };
-    let short = Malformed("it is too short for its addresses");
+    let short = InvalidProxyHeader("it is too short for its addresses");
     let header = match (command & 0xF, family) {
-        (0, _) => Header::Nobody,
+        (0, _) => ProxyHeader::Nobody,
         // TCP over IPv4, then over IPv6: source, destination, ports.
         (1, 0x11) => {
             let addresses = rest.first_chunk::<12>().ok_or(short)?;
             let [a, b, c, d, ..] = *addresses;
-            Header::Client(Ipv4Addr::new(a, b, c, d).into())
+            ProxyHeader::Client(Ipv4Addr::new(a, b, c, d).into())
         }
         (1, 0x21) => {
             let addresses = rest.first_chunk::<36>().ok_or(short)?;
             let source: [u8; 16] = *addresses.first_chunk().expect("it is longer");
-            Header::Client(Ipv6Addr::from(source).into())
+            ProxyHeader::Client(Ipv6Addr::from(source).into())
         }
         // Not of a TCP connection over IP.
-        (1, _) => Header::Nobody,
-        _ => return Err(Malformed("its command is unknown")),
+        (1, _) => ProxyHeader::Nobody,
+        _ => return Err(InvalidProxyHeader("its command is unknown")),
     };
     Ok(Some((FIXED_BYTES + length, header)))
 }

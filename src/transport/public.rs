@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use super::Config;
 use super::admission::Admission;
+use super::connection_refusal::ConnectionRefusal;
 use super::demo::Demo;
-use super::refusal::Refusal;
 use crate::drain::{Drain, Phase};
 use crate::limits::Limits;
 use crate::live::Live;
-use crate::memory::Memory;
-use crate::session::Context;
+use crate::memory::MemoryMonitor;
+use crate::session::SessionContext;
 
 /// The public listener: what every connection needs to be answered.
 pub struct Public {
-    pub(super) context: Arc<Context>,
+    pub(super) context: Arc<SessionContext>,
     pub(super) server: Live<Config>,
     pub(super) demo: Option<Demo>,
     /// Can only this host reach the listener, whatever the configuration says by now?
@@ -27,9 +27,9 @@ impl Public {
     pub fn new(
         server: Live<Config>,
         limits: Limits,
-        memory: Memory,
+        memory: MemoryMonitor,
         demo: Option<Demo>,
-        context: Arc<Context>,
+        context: Arc<SessionContext>,
         drain: Drain,
     ) -> Self {
         let on_loopback = server.get().listen.ip().is_loopback();
@@ -43,10 +43,10 @@ impl Public {
     }
 
     /// Nobody new is let in once connections are being closed, on whatever connection it asks.
-    pub(super) fn check_phase(&self) -> Result<(), Refusal> {
+    pub(super) fn check_phase(&self) -> Result<(), ConnectionRefusal> {
         match self.drain.phase() {
             Phase::Serving | Phase::Leaving => Ok(()),
-            Phase::Draining => Err(Refusal::Draining),
+            Phase::Draining => Err(ConnectionRefusal::Draining),
         }
     }
 }

@@ -5,18 +5,18 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response};
 
-use super::asked::{Asked, Wanted};
 use super::client::Peer;
 use super::cors;
 use super::credentials;
-use super::origin::{Origins, Way};
+use super::origin::{Origins, RequestPath};
 use super::public::Public;
-use super::refused::Refused;
+use super::request_refused::RequestRefused;
 use super::response;
+use super::routed_request::{RoutedRequest, SessionRequest};
 use super::routes::{self, Route, Spoken, Transport};
 use super::websocket::handshake;
 use crate::http::{self, Query};
-use crate::session::{Beginning, Session, Standing};
+use crate::session::{JoinPosition, Session, SessionParameters};
 use crate::telemetry::{self, Trace};
 
 /// Most bytes of a request's head; more is answered 431.
@@ -26,7 +26,7 @@ pub const HEAD_BYTES_MAX: usize = 16 << 10;
 pub const HEAD_LINES_MAX: usize = 256;
 
 /// A request's answer.
-pub enum Answer {
+pub enum RequestOutcome {
     Response(Response<Full<Bytes>>),
     /// After the response the connection belongs to the session.
     Session(Response<Full<Bytes>>, Box<Session>),
@@ -44,7 +44,7 @@ pub fn begin_trace(request: &Request<Incoming>) -> Trace {
     }
 }
 
-impl Answer {
+impl RequestOutcome {
     /// The session that has begun.
     pub fn session(&self) -> Option<&Session> {
         match self {
@@ -69,21 +69,21 @@ impl Answer {
     }
 }
 
-pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) -> Answer {
+pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) -> RequestOutcome {
     let method = request.method();
     let answered = match (request.uri().path(), &public.demo) {
         ("/", Some(demo)) => match *method {
-            Method::GET | Method::HEAD => Ok(Answer::Response(demo.response())),
-            _ => Err(Refused::method_not_allowed("GET, HEAD")),
+            Method::GET | Method::HEAD => Ok(RequestOutcome::Response(demo.response())),
+            _ => Err(RequestRefused::method_not_allowed("GET, HEAD")),
         },
         (path, _) => match routes::find(path) {
             Some(found) => on_route(public, request, found, peer).await,
-            None => Err(Refused::not_found(&routes::paths())),
+            None => Err(RequestRefused::not_found(&routes::paths())),
         },
     };
     answered.unwrap_or_else(|refused| {
         refused.count();
-        Answer::Response(refused.into())
+        RequestOutcome::Response(refused.into())
     })
 }
 
@@ -93,18 +93,18 @@ async fn on_route(
     request: &Request<Incoming>,
     (route, channel): (&Route, Option<&str>),
     peer: Peer,
-) -> Result<Answer, Refused> {
+) -> Result<RequestOutcome, RequestRefused> {
     let headers = request.headers();
     match route.transport {
         Transport::WebSocket if request.method() != Method::GET => {
-            Err(Refused::method_not_allowed("GET"))
+            Err(RequestRefused::method_not_allowed("GET"))
         }
         Transport::WebSocket => {
             handshake::check(request)?;
             check_origin(public, headers, peer, Origins::allow)?;
             let (spoken, name) = choose(headers, route)?;
             let (session, standing) = begin(public, request, channel, spoken).await?;
-            Ok(Answer::Session(handshake::accept(headers, name, standing), session))
+            Ok(RequestOutcome::Session(handshake::accept(headers, name, standing), session))
         }
         Transport::Response { content_type } => {
             check_origin(public, headers, peer, Origins::allow_reading)?;
@@ -113,11 +113,11 @@ async fn on_route(
                     Ok((session, _)) => stream(session, content_type),
                     Err(refused) => {
                         refused.count();
-                        Answer::Response(refused.into())
+                        RequestOutcome::Response(refused.into())
                     }
                 },
-                Method::OPTIONS => Answer::Response(cors::preflight("GET")),
-                _ => return Err(Refused::method_not_allowed("GET, OPTIONS")),
+                Method::OPTIONS => RequestOutcome::Response(cors::preflight("GET")),
+                _ => return Err(RequestRefused::method_not_allowed("GET, OPTIONS")),
             };
             cors::let_read(headers, answer.headers_mut());
             Ok(answer)
@@ -127,10 +127,12 @@ async fn on_route(
 
 /// The answer that goes on. Where the session ended as it began, this can still be said by a status; but a browser
 /// never comes back after one, so what may pass is said as the stream's end.
-fn stream(session: Box<Session>, content_type: &'static str) -> Answer {
+fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
     match session.outbound().closing() {
-        Some(close) if !close.may_pass() => Answer::Response(Refused::of_close(close).into()),
-        _ => Answer::Stream(response::accept(content_type), session),
+        Some(close) if !close.may_pass() => {
+            RequestOutcome::Response(RequestRefused::of_close(close).into())
+        }
+        _ => RequestOutcome::Stream(response::accept(content_type), session),
     }
 }
 
@@ -140,17 +142,17 @@ async fn begin(
     request: &Request<Incoming>,
     channel: Option<&str>,
     spoken: &Spoken,
-) -> Result<(Box<Session>, Standing), Refused> {
+) -> Result<(Box<Session>, JoinPosition), RequestRefused> {
     let (headers, query) = (request.headers(), Query::new(request.uri().query()));
-    let asked = Asked { channel, query, headers };
-    let Wanted { protocol, echo, since, closes_on_gap } = (spoken.wanted)(&asked)?;
+    let asked = RoutedRequest { channel, query, headers };
+    let SessionRequest { protocol, echo, since, closes_on_gap } = (spoken.wanted)(&asked)?;
     let context = public.context.clone();
     let token = match credentials::token(headers, query) {
         Some(token) if public.context.takes_tokens() => Some(public.context.identify(&token).await),
         // Where there are no tokens, one that is shown means nothing.
         _ => None,
     };
-    let beginning = Beginning { protocol, token, echo, since, closes_on_gap };
+    let beginning = SessionParameters { protocol, token, echo, since, closes_on_gap };
     let (session, standing) = Session::begin(context, beginning).await?;
     Ok((Box::new(session), standing))
 }
@@ -160,15 +162,15 @@ fn check_origin(
     public: &Public,
     headers: &HeaderMap,
     peer: Peer,
-    allow: impl Fn(&Origins, &HeaderMap, Way) -> bool,
-) -> Result<(), Refused> {
+    allow: impl Fn(&Origins, &HeaderMap, RequestPath) -> bool,
+) -> Result<(), RequestRefused> {
     let server = public.server.get();
-    let way = Way {
+    let way = RequestPath {
         through_proxy: peer.is_proxy(),
         on_loopback: public.on_loopback,
         is_tls: server.tls.is_some(),
     };
-    allow(&server.origins, headers, way).then_some(()).ok_or_else(Refused::origin)
+    allow(&server.origins, headers, way).then_some(()).ok_or_else(RequestRefused::origin)
 }
 
 /// What the client wants to speak, of what the route has, and the name to answer with: that which the client
@@ -176,7 +178,7 @@ fn check_origin(
 fn choose<'a>(
     headers: &HeaderMap,
     route: &'a Route,
-) -> Result<(&'a Spoken, Option<&'static str>), Refused> {
+) -> Result<(&'a Spoken, Option<&'static str>), RequestRefused> {
     let mut offered = credentials::subprotocols(headers).peekable();
     if offered.peek().is_none() {
         return Ok((&route.spoken[0], None));
@@ -189,7 +191,7 @@ fn choose<'a>(
         Some(spoken) => Ok((spoken, spoken.subprotocol)),
         None => {
             let names: Vec<_> = route.spoken.iter().filter_map(|it| it.subprotocol).collect();
-            Err(Refused::bad_request(format!(
+            Err(RequestRefused::bad_request(format!(
                 "Sec-WebSocket-Protocol must offer {}, or nothing",
                 names.join(" or ")
             )))

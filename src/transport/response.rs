@@ -14,11 +14,11 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
-use super::writer::Writer;
+use super::writer::ConnectionWriter;
 use crate::close::Close;
 use crate::outbound::Outbound;
 use crate::protocol::Format;
-use crate::session::{Config, Connection, Event};
+use crate::session::{Config, Connection, ConnectionEvent};
 use crate::telemetry;
 
 /// Most bytes that a client may send behind its request: it has nothing to say there.
@@ -36,7 +36,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection whose request is being answered.
 pub struct Response<S> {
     stream: S,
-    writer: Writer,
+    writer: ConnectionWriter,
     format: Format,
     config: Arc<Config>,
     next_beat: Instant,
@@ -50,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Response<S> {
         // Spread, so that clients that came together are not all written to at once.
         let first = config.ping_interval.mul_f64(rand::random_range(0.5..1.0));
         let next_beat = Instant::now() + first;
-        Self { stream, writer: Writer::default(), format, config, next_beat, unasked: 0 }
+        Self { stream, writer: ConnectionWriter::default(), format, config, next_beat, unasked: 0 }
     }
 
     /// Reads and drops. Ready: the client is gone, or has said too much.
@@ -78,17 +78,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
         cx: &mut Context<'_>,
         outbound: &Outbound,
         reading: bool,
-    ) -> Poll<Event> {
+    ) -> Poll<ConnectionEvent> {
         if outbound.take_nudge() {
-            return Poll::Ready(Event::Nudge);
+            return Poll::Ready(ConnectionEvent::Nudge);
         }
         if let Poll::Ready(close) = self.writer.poll_write(&mut self.stream, cx, outbound) {
-            return Poll::Ready(Event::End(close));
+            return Poll::Ready(ConnectionEvent::End(close));
         }
         if !reading {
             return Poll::Pending;
         }
-        self.poll_unasked(cx).map(Event::End)
+        self.poll_unasked(cx).map(ConnectionEvent::End)
     }
 
     fn next_beat(&self) -> Instant {

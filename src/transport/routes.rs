@@ -1,7 +1,7 @@
 //! Which path and subprotocol leads to which protocol, on which transport: the one table of it.
 
-use super::asked::{Asked, Wanted, position};
-use super::refused::Refused;
+use super::request_refused::RequestRefused;
+use super::routed_request::{RoutedRequest, SessionRequest, position};
 use crate::protocol::{json, plain, sse};
 
 /// A path of the public listener.
@@ -18,7 +18,7 @@ pub struct Spoken {
     /// Its name in `Sec-WebSocket-Protocol`. None: it has none.
     pub subprotocol: Option<&'static str>,
     /// The session that a request asks for.
-    pub wanted: fn(&Asked<'_>) -> Result<Wanted, Refused>,
+    pub wanted: fn(&RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused>,
 }
 
 /// What carries a session.
@@ -74,11 +74,11 @@ pub fn paths() -> String {
     }
 }
 
-fn json(_: &Asked<'_>) -> Result<Wanted, Refused> {
-    Ok(Wanted::new(json::Json))
+fn json(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    Ok(SessionRequest::new(json::Json))
 }
 
-fn plain(asked: &Asked<'_>) -> Result<Wanted, Refused> {
+fn plain(asked: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let traceparent = asked.traceparent().map(Box::new);
     let protocol = plain::Plain { channel: asked.channel()?, traceparent };
     let since = asked.query("since").map(|text| position("since", &text)).transpose()?;
@@ -86,15 +86,15 @@ fn plain(asked: &Asked<'_>) -> Result<Wanted, Refused> {
         None => false,
         Some("close") => true,
         Some(_) => {
-            return Err(Refused::bad_request("gap: there is `close`, or leave it out"));
+            return Err(RequestRefused::bad_request("gap: there is `close`, or leave it out"));
         }
     };
     let echo = asked.query("echo").is_none_or(|echo| echo != "false");
-    Ok(Wanted { echo, since, closes_on_gap, ..Wanted::new(protocol) })
+    Ok(SessionRequest { echo, since, closes_on_gap, ..SessionRequest::new(protocol) })
 }
 
 /// `Last-Event-ID` is of a browser that comes back by itself, and then later than what stands in its address.
-fn sse(asked: &Asked<'_>) -> Result<Wanted, Refused> {
+fn sse(asked: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     const LAST_EVENT_ID: &str = "last_event_id";
     let protocol = sse::Sse { channel: asked.channel()? };
     let header = asked.headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
@@ -104,7 +104,7 @@ fn sse(asked: &Asked<'_>) -> Result<Wanted, Refused> {
         (None, None) => None,
     };
     // A client that cannot be subscribed at once comes back, rather than miss something unknown.
-    Ok(Wanted { since, closes_on_gap: true, ..Wanted::new(protocol) })
+    Ok(SessionRequest { since, closes_on_gap: true, ..SessionRequest::new(protocol) })
 }
 
 #[cfg(test)]

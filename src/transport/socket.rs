@@ -10,7 +10,7 @@ use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::stream::Stream;
+use super::stream::ClientStream;
 use crate::outbound::Wire;
 
 /// A write to a closed socket is an error and no SIGPIPE. macOS lacks the flag, but its sockets have `SO_NOSIGPIPE`: socket2
@@ -22,15 +22,15 @@ const SEND_FLAGS: SendFlags = SendFlags::empty();
 
 /// A shared TCP stream.
 #[derive(Clone)]
-pub struct Socket(Arc<TcpStream>);
+pub struct SharedSocket(Arc<TcpStream>);
 
-impl Socket {
+impl SharedSocket {
     pub fn new(stream: TcpStream) -> Self {
         Self(Arc::new(stream))
     }
 }
 
-impl Stream for Socket {
+impl ClientStream for SharedSocket {
     fn wire(&self) -> Option<Arc<dyn Wire>> {
         Some(self.0.clone())
     }
@@ -49,7 +49,7 @@ impl Wire for TcpStream {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for SharedSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -81,7 +81,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for SharedSocket {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

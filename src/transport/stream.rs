@@ -8,13 +8,13 @@ use crate::outbound::Wire;
 use crate::tls::Encrypted;
 
 /// A stream of bytes to a client.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// What a flusher may write to at once. None: only the connection can write.
     fn wire(&self) -> Option<Arc<dyn Wire>>;
 }
 
 /// What TLS has taken must go out in its order, so nobody else writes.
-impl Stream for Encrypted {
+impl ClientStream for Encrypted {
     fn wire(&self) -> Option<Arc<dyn Wire>> {
         None
     }

@@ -16,12 +16,12 @@ use tokio::time::{Instant, timeout};
 
 pub use self::decoder::{Decoder, Incoming};
 use super::heartbeat::{Beat, Heartbeat};
-use super::writer::Writer;
+use super::writer::ConnectionWriter;
 use crate::close::Close;
 use crate::framing::websocket;
 use crate::outbound::Outbound;
 use crate::protocol::Format;
-use crate::session::{Config, Connection, Event};
+use crate::session::{Config, Connection, ConnectionEvent};
 use crate::telemetry;
 
 /// Most bytes of one read. One such buffer a thread serves all connections.
@@ -52,17 +52,17 @@ pub struct WebSocket<S> {
     carry: Vec<u8>,
     /// How much of `carry` has been decoded.
     decoded: usize,
-    writer: Writer,
+    writer: ConnectionWriter,
     heartbeat: Heartbeat,
     format: Format,
-    hearing: Hearing,
+    hearing: ReceiveState,
     /// How much was done since the socket was empty, or others had a turn.
     done: usize,
 }
 
 /// What is still to be heard of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hearing {
+enum ReceiveState {
     Frames,
     /// It broke a rule: what follows means nothing, but is to be read away before the socket closes.
     Noise,
@@ -78,10 +78,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             decoder: Decoder::new(config.message_bytes_max),
             carry: early,
             decoded: 0,
-            writer: Writer::default(),
+            writer: ConnectionWriter::default(),
             heartbeat: Heartbeat::new(config.clone(), Instant::now()),
             format,
-            hearing: Hearing::Frames,
+            hearing: ReceiveState::Frames,
             done: 0,
         }
     }
@@ -107,9 +107,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
 
     fn note(&mut self, incoming: Incoming) -> Incoming {
         match incoming {
-            Incoming::Close(_) | Incoming::Lost => self.hearing = Hearing::Nothing,
+            Incoming::Close(_) | Incoming::Lost => self.hearing = ReceiveState::Nothing,
             Incoming::Violation(_) => {
-                self.hearing = Hearing::Noise;
+                self.hearing = ReceiveState::Noise;
                 self.carry = Vec::new();
             }
             _ => {}
@@ -118,13 +118,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
     }
 
     /// What the session is told of what came in. None: it is the transport's own affair.
-    fn event(&mut self, incoming: Incoming, outbound: &Outbound) -> Option<Event> {
+    fn event(&mut self, incoming: Incoming, outbound: &Outbound) -> Option<ConnectionEvent> {
         self.heartbeat.heard();
         Some(match incoming {
-            Incoming::Message(message) => Event::Message(message),
+            Incoming::Message(message) => ConnectionEvent::Message(message),
             Incoming::Ping(payload) => {
                 outbound.say(websocket::pong(&payload));
-                Event::Heartbeat
+                ConnectionEvent::Heartbeat
             }
             Incoming::Pong(payload) => {
                 if let Some(round_trip) = self.heartbeat.pong(&payload, Instant::now()) {
@@ -132,9 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
                 }
                 return None;
             }
-            Incoming::Close(code) => Event::Close(code),
-            Incoming::Violation(close) => Event::Violation(close),
-            Incoming::Lost => Event::End(Close::Lost),
+            Incoming::Close(code) => ConnectionEvent::Close(code),
+            Incoming::Violation(close) => ConnectionEvent::Violation(close),
+            Incoming::Lost => ConnectionEvent::End(Close::Lost),
         })
     }
 
@@ -165,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
                 return Poll::Ready(Some(self.note(Incoming::Lost)));
             }
             telemetry::received_bytes(bytes.len());
-            if self.hearing == Hearing::Noise {
+            if self.hearing == ReceiveState::Noise {
                 return Poll::Ready(None);
             }
             if !self.carry.is_empty() {
@@ -180,8 +180,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
 
     /// Reads and drops what comes until the client's close frame or end. To close a socket with
     /// unread bytes resets it, and the client might lose the close frame.
-    async fn hear_out(&mut self) {
-        while self.hearing != Hearing::Nothing {
+    async fn drain_input(&mut self) {
+        while self.hearing != ReceiveState::Nothing {
             if self.carried().is_none() {
                 poll_fn(|cx| self.poll_read(cx).map(drop)).await;
             }
@@ -195,9 +195,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         cx: &mut Context<'_>,
         outbound: &Outbound,
         reading: bool,
-    ) -> Poll<Event> {
+    ) -> Poll<ConnectionEvent> {
         if outbound.take_nudge() {
-            return Poll::Ready(Event::Nudge);
+            return Poll::Ready(ConnectionEvent::Nudge);
         }
         loop {
             // What was read together is answered together: no write before it is all decoded.
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
                 }
             }
             if let Poll::Ready(close) = self.writer.poll_write(&mut self.stream, cx, outbound) {
-                return Poll::Ready(Event::End(close));
+                return Poll::Ready(ConnectionEvent::End(close));
             }
             if !reading {
                 return Poll::Pending;
@@ -249,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         if !self.writer.write_rest(&mut self.stream, close, outbound, last).await {
             return;
         }
-        if self.hearing == Hearing::Noise {
+        if self.hearing == ReceiveState::Noise {
             // Its answer would not be understood: the socket ends as soon as the reason is out.
             let _ = timeout(CLOSE_HANDSHAKE_TIMEOUT_SHORT, self.stream.shutdown()).await;
         }
@@ -259,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
             _ => CLOSE_HANDSHAKE_TIMEOUT_SHORT,
         };
         // Out of patience or not, the socket is closed now.
-        let _ = timeout(patience, self.hear_out()).await;
+        let _ = timeout(patience, self.drain_input()).await;
         // Over TLS there is a last word, which nobody may take.
         let _ = timeout(CLOSE_HANDSHAKE_TIMEOUT_SHORT, self.stream.shutdown()).await;
     }

@@ -11,7 +11,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
 use crate::close::Close;
-use crate::outbound::{Batch, Outbound};
+use crate::outbound::{FrameBatch, Outbound};
 use crate::telemetry;
 
 /// How long what is queued, and the last bytes, may take to get out.
@@ -22,13 +22,13 @@ const CLOSE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
 
 /// The connection's side of its outbound queue.
 #[derive(Default)]
-pub struct Writer {
-    batch: Batch,
+pub struct ConnectionWriter {
+    batch: FrameBatch,
     /// Something was written since it was last all flushed.
     owes_flush: bool,
 }
 
-impl Writer {
+impl ConnectionWriter {
     /// Writes what is queued. Ready: the connection is to end.
     pub fn poll_write<S: AsyncWrite + Unpin>(
         &mut self,
@@ -98,7 +98,7 @@ impl Writer {
 fn write_batch<S: AsyncWrite + Unpin>(
     stream: &mut S,
     cx: &mut Context<'_>,
-    batch: &mut Batch,
+    batch: &mut FrameBatch,
 ) -> Poll<io::Result<()>> {
     while !batch.frames.is_empty() {
         let write = batch.write_next(

@@ -25,7 +25,7 @@ const STOREYS: &[&[&str]] = &[
     &["presence"],
     &["auth", "broker", "clock", "drain", "lag", "memory"],
     &["listener", "outbound", "tls"],
-    &["vital"],
+    &["critical_tasks"],
     &["telemetry"],
     &["dial", "http", "limits", "protocol"],
     &["backoff", "close", "framing", "live", "publication", "rules", "settings", "sharded"],

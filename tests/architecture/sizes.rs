@@ -37,7 +37,7 @@ fn functions() -> Lengths {
     ordered(functions)
 }
 
-/// `hub/tail/tests/model.rs` is part of the tests of `hub/tail.rs`.
+/// `hub/channel_cursor/tests/model.rs` is part of the tests of `hub/channel_cursor.rs`.
 fn is_tests(file: &str) -> bool {
     file.split('/').any(|part| part.trim_end_matches(".rs") == "tests")
 }

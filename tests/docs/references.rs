@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::fs;
 
 use tidegate::config::{Config, Sources};
-use tidegate::settings::Known;
+use tidegate::settings::KeySpec;
 use tidegate::telemetry::{Levels, exposition};
 
 use super::path;
@@ -22,13 +22,13 @@ fn assert_is_as_generated(name: &str, generated: &str) {
     assert!(written == generated, "{name} is not what the code says; run `make docs`");
 }
 
-fn known() -> Vec<Known> {
+fn known() -> Vec<KeySpec> {
     Config::load(&Sources::default()).expect("the defaults are valid").known
 }
 
 /// Keys by section, in the order the code reads them.
-fn sections() -> Vec<(String, Vec<Known>)> {
-    let mut sections: Vec<(String, Vec<Known>)> = Vec::new();
+fn sections() -> Vec<(String, Vec<KeySpec>)> {
+    let mut sections: Vec<(String, Vec<KeySpec>)> = Vec::new();
     for known in known() {
         let section = known.split().0.to_owned();
         match sections.last_mut() {
@@ -63,7 +63,7 @@ fn the_config_page_lists_every_key_of_the_code() {
         write!(text, "\n## {title}\n").unwrap();
         let (lists, keys): (Vec<_>, Vec<_>) =
             keys.into_iter().partition(|known| known.split().1.is_empty());
-        for Known { doc, allowed, effective, .. } in &lists {
+        for KeySpec { doc, allowed, effective, .. } in &lists {
             let name = section.trim_end_matches("[]");
             let (flag, variable) =
                 (format!("--set '{name}=…'"), name.to_uppercase().replace('.', "__"));
@@ -122,7 +122,7 @@ fn the_default_configuration_file_has_every_key_with_its_default() {
 }
 
 /// A table of a list that is empty by default, behind `#`.
-fn example(keys: &[Known]) -> String {
+fn example(keys: &[KeySpec]) -> String {
     let mut text = String::new();
     for known in keys {
         let (list, key) = known.split();

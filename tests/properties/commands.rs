@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate::protocol::json::Json;
 use tidegate::protocol::{Command, Id, Message, Speak};
-use tidegate::publication::{Channel, Kind, Position, Publication};
+use tidegate::publication::{Channel, PayloadKind, Position, Publication};
 
 use super::channels::channel;
 use super::holds;
@@ -24,18 +24,18 @@ fn optional(fields: &mut Vec<(&'static str, Value)>, name: &'static str, value: 
     fields.extend(value.map(|value| (name, value)));
 }
 
-fn payload() -> impl Strategy<Value = ((&'static str, Value), (Vec<u8>, Kind))> {
+fn payload() -> impl Strategy<Value = ((&'static str, Value), (Vec<u8>, PayloadKind))> {
     use base64::Engine;
-    let text =
-        any::<String>().prop_map(|text| (("text", json!(text)), (text.into_bytes(), Kind::Text)));
+    let text = any::<String>()
+        .prop_map(|text| (("text", json!(text)), (text.into_bytes(), PayloadKind::Text)));
     let binary = vec(any::<u8>(), 0..50).prop_map(|bytes| {
         let base64 = base64::engine::general_purpose::STANDARD.encode(&bytes);
-        (("base64", json!(base64)), (bytes, Kind::Binary))
+        (("base64", json!(base64)), (bytes, PayloadKind::Binary))
     });
     let data = any::<(String, i64, bool)>().prop_map(|(text, number, flag)| {
         let data = json!({ text.as_str(): [number, flag, null, text] });
         let bytes = data.to_string().into_bytes();
-        (("data", data), (bytes, Kind::Text))
+        (("data", data), (bytes, PayloadKind::Text))
     });
     prop_oneof![text, binary, data]
 }
@@ -103,7 +103,7 @@ fn a_command_is_read_as_it_was_written() {
         let fields: Vec<String> =
             fields.map(|(name, value)| format!(" {} :\t{value}\n", json!(name))).collect();
         let text = format!("\r\n{{{}}} ", fields.join(","));
-        let message = Message { kind: Kind::Text, payload: Bytes::from(text.clone()) };
+        let message = Message { kind: PayloadKind::Text, payload: Bytes::from(text.clone()) };
         prop_assert_eq!(Json.decode(message, usize::MAX), Ok(vec![Ok(command)]), "{}", text);
         Ok(())
     });

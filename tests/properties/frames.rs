@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tidegate::framing::websocket;
 use tidegate::protocol::Message;
-use tidegate::publication::Kind;
+use tidegate::publication::PayloadKind;
 use tidegate::transport::Incoming;
 
 use super::anything::frames::events;
@@ -25,7 +25,7 @@ const FIN: u8 = 0x80;
 /// A message and how it is cut; before each fragment a control frame may come.
 #[derive(Clone, Debug)]
 struct Sent {
-    kind: Kind,
+    kind: PayloadKind,
     payload: Vec<u8>,
     cuts: Vec<(Index, Option<Control>)>,
     mask: [u8; 4],
@@ -41,8 +41,10 @@ fn sent() -> impl Strategy<Value = Sent> {
     let payload =
         (any::<bool>(), size, any::<u8>()).prop_map(|(is_text, size, byte)| match is_text {
             // Three bytes a character, so that cuts fall within one.
-            true => (Kind::Text, "€".repeat(size / 3).into_bytes()),
-            false => (Kind::Binary, (0..size).map(|at| (at as u8).wrapping_mul(byte)).collect()),
+            true => (PayloadKind::Text, "€".repeat(size / 3).into_bytes()),
+            false => {
+                (PayloadKind::Binary, (0..size).map(|at| (at as u8).wrapping_mul(byte)).collect())
+            }
         });
     let control = proptest::option::of((any::<bool>(), vec(any::<u8>(), 0..=125)));
     (payload, vec((any::<Index>(), control), 0..5), any::<[u8; 4]>())
@@ -57,7 +59,7 @@ impl Sent {
         let mut cuts: Vec<usize> =
             self.cuts.iter().map(|cut| cut.0.index(self.payload.len() + 1)).collect();
         cuts.sort_unstable();
-        let mut opcode = if self.kind == Kind::Text { TEXT } else { BINARY };
+        let mut opcode = if self.kind == PayloadKind::Text { TEXT } else { BINARY };
         let mut from = 0;
         for (to, (_, control)) in cuts.into_iter().zip(&self.cuts) {
             masked(bytes, opcode, &self.payload[from..to], self.mask);
@@ -95,7 +97,7 @@ fn masked(bytes: &mut Vec<u8>, first: u8, payload: &[u8], mask: [u8; 4]) {
     bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-fn message(kind: Kind, payload: &[u8]) -> Incoming {
+fn message(kind: PayloadKind, payload: &[u8]) -> Incoming {
     Incoming::Message(Message { kind, payload: Bytes::copy_from_slice(payload) })
 }
 
@@ -115,7 +117,7 @@ fn what_was_sent_is_what_is_heard() {
 fn what_a_node_writes_is_a_frame_of_every_size() {
     for size in (0..300).chain(65_530..65_540).chain([MESSAGE_BYTES_MAX]) {
         let payload = vec![b'x'; size];
-        for kind in [Kind::Text, Kind::Binary] {
+        for kind in [PayloadKind::Text, PayloadKind::Binary] {
             let mut bytes = websocket::message(kind, &payload).to_vec();
             let head = bytes.len() - size;
             bytes[1] |= 0x80;

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use tidegate::broker::header::{object, read, read_entry, write};
-use tidegate::publication::{Kind, NodeId, Publication, SessionId, Traceparent};
+use tidegate::publication::{NodeId, PayloadKind, Publication, SessionId, Traceparent};
 
 use super::holds;
 
@@ -24,7 +24,7 @@ fn publication() -> impl Strategy<Value = Publication> {
     (payload, any::<bool>(), of(any::<u64>()), of(any::<u64>()), field(), field(), trace).prop_map(
         |(payload, is_binary, session, sent_at, id, user, trace)| {
             let bare = Publication::bare(Bytes::from(payload));
-            let kind = if is_binary { Kind::Binary } else { bare.kind };
+            let kind = if is_binary { PayloadKind::Binary } else { bare.kind };
             let session = session.map(|number| SessionId { node: NodeId::random(), number });
             let traceparent = trace.and_then(|(trace, span)| Traceparent::sampled(trace, span));
             Publication { kind, session, sent_at, id, user, traceparent, ..bare }

@@ -12,17 +12,17 @@ const BYTES_MAX: usize = 2048;
 
 /// An address of a JWKS. Shown without its query, which may hold a secret.
 #[derive(Clone)]
-pub struct Address {
+pub struct JwksUrl {
     pub uri: Uri,
     /// None: `http`.
     pub tls: Option<Arc<ClientConfig>>,
 }
 
-impl Address {
+impl JwksUrl {
     pub const ALLOWED: &str = "an address such as https://issuer/.well-known/jwks.json, without a \
         user and without a fragment";
 
-    /// The address's URI, and whether it is `https`; None: it is not [`Address::ALLOWED`].
+    /// The address's URI, and whether it is `https`; None: it is not [`JwksUrl::ALLOWED`].
     pub fn parse(text: &str) -> Option<(Uri, bool)> {
         if text.len() > BYTES_MAX || text.contains('#') {
             return None;
@@ -61,13 +61,13 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for JwksUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&Self::shown(&self.uri))
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for JwksUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

@@ -10,14 +10,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::auth::token::object;
-use crate::auth::{Algorithm, Key};
+use crate::auth::{Algorithm, VerificationKey};
 
 /// Most keys of a document, those that are of no use included.
 pub const KEYS_MAX: usize = 100;
 
 /// Why a document is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Useless {
+pub enum UnusableKey {
     #[error("the answer is no JWK Set")]
     NoJwks,
     #[error("the JWK Set has more than {KEYS_MAX} keys")]
@@ -49,22 +49,25 @@ struct Jwk {
 
 /// The keys of a document that can check tokens, of `only` one algorithm where it is given. The
 /// others are left out, as section 5 demands.
-pub fn keys(json: &[u8], only: Option<Algorithm>) -> Result<Vec<Arc<Key>>, Useless> {
-    let document: Document<'_> = object(json).ok_or(Useless::NoJwks)?;
+pub fn keys(
+    json: &[u8],
+    only: Option<Algorithm>,
+) -> Result<Vec<Arc<VerificationKey>>, UnusableKey> {
+    let document: Document<'_> = object(json).ok_or(UnusableKey::NoJwks)?;
     if document.keys.len() > KEYS_MAX {
-        return Err(Useless::TooMany);
+        return Err(UnusableKey::TooMany);
     }
     let read = |raw: &&RawValue| serde_json::from_str(raw.get()).ok().and_then(|jwk| key(&jwk));
     let keys = document.keys.iter().filter_map(read);
     let keys: Vec<_> =
         keys.filter(|key| only.is_none_or(|only| key.algorithm == only)).map(Arc::new).collect();
     match keys.is_empty() {
-        true => Err(Useless::NoKeys),
+        true => Err(UnusableKey::NoKeys),
         false => Ok(keys),
     }
 }
 
-fn key(jwk: &Jwk) -> Option<Key> {
+fn key(jwk: &Jwk) -> Option<VerificationKey> {
     let checks = jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
     if jwk.usage.as_ref().is_some_and(|usage| usage != "sig") || !checks {
         return None;
@@ -82,7 +85,7 @@ fn key(jwk: &Jwk) -> Option<Key> {
     if jwk.alg.as_deref().is_some_and(|alg| !names.contains(&alg)) {
         return None;
     }
-    Key::public(jwk.kid.as_deref(), algorithm, &der).ok()
+    VerificationKey::public(jwk.kid.as_deref(), algorithm, &der).ok()
 }
 
 fn rsa(jwk: &Jwk) -> Option<Vec<u8>> {

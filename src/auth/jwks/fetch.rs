@@ -14,8 +14,8 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-use super::Address;
-use super::document::Useless;
+use super::JwksUrl;
+use super::document::UnusableKey;
 use crate::dial::dial;
 
 /// Longest time for all of it.
@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const BODY_BYTES_MAX: usize = 256 << 10;
 
 /// What was answered.
-pub struct Answer {
+pub struct FetchResponse {
     pub body: Bytes,
     /// How long it may be kept, where the issuer says so.
     pub max_age: Option<Duration>,
@@ -48,17 +48,17 @@ pub enum FetchError {
     #[error("the answer has more than 256 KiB")]
     TooLarge,
     #[error("{0}")]
-    Useless(#[from] Useless),
+    Useless(#[from] UnusableKey),
 }
 
 /// Asks once.
-pub async fn fetch(address: &Address) -> Result<Answer, FetchError> {
+pub async fn fetch(address: &JwksUrl) -> Result<FetchResponse, FetchError> {
     // On the heap: the future holds a TLS handshake.
     let asking = Box::pin(connect_and_ask(address));
     tokio::time::timeout(TIMEOUT, asking).await.unwrap_or(Err(FetchError::Timeout))
 }
 
-async fn connect_and_ask(address: &Address) -> Result<Answer, FetchError> {
+async fn connect_and_ask(address: &JwksUrl) -> Result<FetchResponse, FetchError> {
     let stream = dial(address.host(), address.port(), CONNECT_TIMEOUT).await;
     let stream = stream.map_err(FetchError::Connect)?;
     let Some(tls) = &address.tls else { return ask(address, stream).await };
@@ -69,9 +69,9 @@ async fn connect_and_ask(address: &Address) -> Result<Answer, FetchError> {
 }
 
 async fn ask(
-    address: &Address,
+    address: &JwksUrl,
     stream: impl AsyncRead + AsyncWrite + Unpin,
-) -> Result<Answer, FetchError> {
+) -> Result<FetchResponse, FetchError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let uri = &address.uri;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -97,7 +97,7 @@ async fn ask(
                 FetchError::TooLarge
             }
         })?;
-        Ok(Answer { body: body.to_bytes(), max_age })
+        Ok(FetchResponse { body: body.to_bytes(), max_age })
     };
     match future::select(std::pin::pin!(exchange), std::pin::pin!(connection)).await {
         Either::Left((answer, _)) => answer,

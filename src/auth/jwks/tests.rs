@@ -12,11 +12,11 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::auth::sign::Signing;
-use crate::auth::{Auth, Config, Identity, Mode, Refused, Signer, Source, Terms};
+use crate::auth::{Auth, Config, Identity, KeySource, Mode, RequiredClaims, Signer, TokenRefused};
 
 /// What the issuer answers with: everything behind the status line's version, or nothing at all.
 #[derive(Clone)]
-enum Reply {
+enum IssuerReply {
     Text(String),
     /// The text, and then nothing more.
     Stall(&'static str),
@@ -25,12 +25,12 @@ enum Reply {
 
 struct Issuer {
     url: String,
-    reply: Arc<Mutex<Reply>>,
+    reply: Arc<Mutex<IssuerReply>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Issuer {
-    async fn start(reply: Reply) -> Self {
+    async fn start(reply: IssuerReply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks.json?secret=hush", listener.local_addr().unwrap());
         let reply = Arc::new(Mutex::new(reply));
@@ -48,9 +48,9 @@ impl Issuer {
                     asked.fetch_add(1, Ordering::SeqCst);
                     let reply = reply.lock().unwrap().clone();
                     match reply {
-                        Reply::Text(text) => _ = stream.write_all(text.as_bytes()).await,
-                        Reply::HangUp => {}
-                        Reply::Stall(text) => {
+                        IssuerReply::Text(text) => _ = stream.write_all(text.as_bytes()).await,
+                        IssuerReply::HangUp => {}
+                        IssuerReply::Stall(text) => {
                             _ = stream.write_all(text.as_bytes()).await;
                             std::future::pending::<()>().await;
                         }
@@ -65,55 +65,58 @@ impl Issuer {
         self.asked.load(Ordering::SeqCst)
     }
 
-    fn answers(&self, reply: Reply) {
+    fn answers(&self, reply: IssuerReply) {
         *self.reply.lock().unwrap() = reply;
     }
 
     fn jwks(&self) -> Jwks {
-        let (uri, _) = Address::parse(&self.url).unwrap();
-        Jwks { address: Address { uri, tls: None }, only: None }
+        let (uri, _) = JwksUrl::parse(&self.url).unwrap();
+        Jwks { address: JwksUrl { uri, tls: None }, only: None }
     }
 
     fn config(&self) -> Config {
         let second = Duration::from_secs(1);
         Config {
             mode: Mode::Token,
-            terms: Terms { require_expiry: false, ..Terms::default() },
+            terms: RequiredClaims { require_expiry: false, ..RequiredClaims::default() },
             timeout: second,
             revocation_age: second,
-            keys: vec![Source::Jwks(self.jwks())],
+            keys: vec![KeySource::Jwks(self.jwks())],
         }
     }
 }
 
 /// A key of an issuer, and what its tokens are signed with.
-struct Pair {
+struct IssuerKey {
     kid: &'static str,
     jwk: Value,
     signer: Signer,
 }
 
-fn pair(kid: &'static str) -> Pair {
+fn pair(kid: &'static str) -> IssuerKey {
     let pair = Ed25519KeyPair::generate().unwrap();
     let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "use": "sig", "x": x });
     let signer = Signer::new(Some(kid), Algorithm::EdDSA, Signing::Ed(Box::new(pair)));
-    Pair { kid, jwk, signer }
+    IssuerKey { kid, jwk, signer }
 }
 
-impl Pair {
+impl IssuerKey {
     fn token(&self) -> String {
         self.signer.token(&json!({ "sub": self.kid })).unwrap()
     }
 }
 
-fn publishing(pairs: &[&Pair], headers: &str) -> Reply {
+fn publishing(pairs: &[&IssuerKey], headers: &str) -> IssuerReply {
     let keys: Vec<_> = pairs.iter().map(|pair| pair.jwk.clone()).collect();
     let body = json!({ "keys": keys }).to_string();
-    Reply::Text(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len()))
+    IssuerReply::Text(format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    ))
 }
 
-fn user(identified: Result<Identity, Refused>) -> Result<String, Refused> {
+fn user(identified: Result<Identity, TokenRefused>) -> Result<String, TokenRefused> {
     identified.map(|identity| identity.user.unwrap().to_string())
 }
 
@@ -130,7 +133,7 @@ async fn the_first_token_waits_for_the_keys() {
     let auth = Auth::start(&issuer.config());
     assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
     let other = pair("ada");
-    assert_eq!(user(auth.identify(&other.token()).await), Err(Refused::SIGNATURE));
+    assert_eq!(user(auth.identify(&other.token()).await), Err(TokenRefused::SIGNATURE));
     assert_eq!(issuer.asked(), 1);
 }
 
@@ -141,7 +144,11 @@ async fn a_key_that_rotates_in_is_fetched_once_for_all_who_wait() {
     let auth = Auth::start(&issuer.config());
     assert_eq!(user(auth.identify(&old.token()).await), Ok("old".into()));
     issuer.answers(publishing(&[&old, &new], ""));
-    assert_eq!(user(auth.identify(&new.token()).await), Err(Refused::KEY), "asked a moment ago");
+    assert_eq!(
+        user(auth.identify(&new.token()).await),
+        Err(TokenRefused::KEY),
+        "asked a moment ago"
+    );
     tokio::time::pause();
     tokio::time::advance(WANTED_INTERVAL).await;
     tokio::time::resume();
@@ -155,7 +162,7 @@ async fn a_key_that_rotates_in_is_fetched_once_for_all_who_wait() {
         let (_, rest) = stranger.split_once('.').unwrap();
         let header = json!({ "alg": "EdDSA", "kid": i.to_string() }).to_string();
         let stranger = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
-        assert_eq!(user(auth.identify(&stranger).await), Err(Refused::KEY));
+        assert_eq!(user(auth.identify(&stranger).await), Err(TokenRefused::KEY));
     }
     assert_eq!(issuer.asked(), 2);
     // A key that rotates out no longer counts, however often its tokens were seen.
@@ -165,9 +172,9 @@ async fn a_key_that_rotates_in_is_fetched_once_for_all_who_wait() {
     tokio::time::advance(WANTED_INTERVAL).await;
     tokio::time::resume();
     let unheard = pair("unheard of");
-    assert_eq!(user(auth.identify(&unheard.token()).await), Err(Refused::KEY));
+    assert_eq!(user(auth.identify(&unheard.token()).await), Err(TokenRefused::KEY));
     assert_eq!(issuer.asked(), 3);
-    assert_eq!(user(auth.identify(&old.token()).await), Err(Refused::KEY));
+    assert_eq!(user(auth.identify(&old.token()).await), Err(TokenRefused::KEY));
     assert_eq!(user(auth.identify(&new.token()).await), Ok("new".into()));
 }
 
@@ -178,7 +185,7 @@ async fn an_issuer_that_is_away_keeps_its_keys_for_a_day() {
         Issuer::start(publishing(&[&ada], "Cache-Control: public, max-age=3600\r\n")).await;
     let auth = Auth::start(&issuer.config());
     assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
-    issuer.answers(Reply::HangUp);
+    issuer.answers(IssuerReply::HangUp);
     let checker = auth.0.current();
     let fetching = &checker.issuers[0];
     tokio::time::pause();
@@ -193,7 +200,7 @@ async fn an_issuer_that_is_away_keeps_its_keys_for_a_day() {
     tokio::time::advance(STALE_MAX + RETRY_MAX).await;
     tokio::time::resume();
     rounds(fetching, 3).await;
-    assert_eq!(user(auth.identify(&ada.token()).await), Err(Refused::KEYS_UNAVAILABLE));
+    assert_eq!(user(auth.identify(&ada.token()).await), Err(TokenRefused::KEYS_UNAVAILABLE));
     // And counts again once it is back.
     issuer.answers(publishing(&[&ada], ""));
     tokio::time::pause();
@@ -205,17 +212,17 @@ async fn an_issuer_that_is_away_keeps_its_keys_for_a_day() {
 #[tokio::test]
 async fn an_issuer_that_was_never_there_is_waited_for_and_named() {
     let ada = pair("ada");
-    let issuer = Issuer::start(Reply::Stall("")).await;
+    let issuer = Issuer::start(IssuerReply::Stall("")).await;
     let auth = Auth::start(&issuer.config());
     tokio::time::pause();
     let began = Instant::now();
-    assert_eq!(user(auth.identify(&ada.token()).await), Err(Refused::KEYS_UNAVAILABLE));
+    assert_eq!(user(auth.identify(&ada.token()).await), Err(TokenRefused::KEYS_UNAVAILABLE));
     assert!(began.elapsed() <= fetch::TIMEOUT + Duration::from_millis(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn answers_that_are_of_no_use_are_told_apart() {
-    let body = |head: &str, body: &str| Reply::Text(format!("HTTP/1.1 {head}\r\n\r\n{body}"));
+    let body = |head: &str, body: &str| IssuerReply::Text(format!("HTTP/1.1 {head}\r\n\r\n{body}"));
     let large = format!("{{\"keys\":[]{}}}", " ".repeat(fetch::BODY_BYTES_MAX));
     let many = format!("{{\"keys\":[{}1]}}", "1,".repeat(document::KEYS_MAX));
     for (reply, expected) in [
@@ -225,8 +232,8 @@ async fn answers_that_are_of_no_use_are_told_apart() {
         (body("200 OK", "<html>"), "no JWK Set"),
         (body("200 OK", &many), "more than 100 keys"),
         (body("200 OK", "{\"keys\":[]}"), "no key"),
-        (Reply::HangUp, "cannot be read"),
-        (Reply::Text("SSH-2.0\r\n\r\n".into()), "cannot be read"),
+        (IssuerReply::HangUp, "cannot be read"),
+        (IssuerReply::Text("SSH-2.0\r\n\r\n".into()), "cannot be read"),
     ] {
         let issuer = Issuer::start(reply).await;
         let address = issuer.jwks().address;
@@ -239,7 +246,8 @@ async fn answers_that_are_of_no_use_are_told_apart() {
 
 #[tokio::test]
 async fn a_body_without_end_is_given_up() {
-    let issuer = Issuer::start(Reply::Stall("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{")).await;
+    let issuer =
+        Issuer::start(IssuerReply::Stall("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{")).await;
     tokio::time::pause();
     let began = Instant::now();
     let fetched = fetch(&issuer.jwks().address).await;
@@ -269,11 +277,11 @@ async fn a_configuration_that_is_read_again_keeps_the_keys() {
     let issuer = Issuer::start(publishing(&[&ada], "")).await;
     let auth = Auth::start(&issuer.config());
     assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
-    issuer.answers(Reply::Stall(""));
+    issuer.answers(IssuerReply::Stall(""));
     auth.replace(&issuer.config());
     assert_eq!(user(auth.identify(&ada.token()).await), Ok("ada".into()));
     auth.replace(&Config { mode: Mode::None, ..issuer.config() });
-    assert_eq!(user(auth.identify(&ada.token()).await), Err(Refused::NO_TOKENS));
+    assert_eq!(user(auth.identify(&ada.token()).await), Err(TokenRefused::NO_TOKENS));
     assert!(!auth.is_on());
 }
 
@@ -304,9 +312,9 @@ async fn an_issuer_with_tls_is_believed_by_its_certificate_only() {
         }
     });
     let ask = async |host: &str, tls| {
-        let (uri, is_https) = Address::parse(&format!("https://{host}:{port}/")).unwrap();
+        let (uri, is_https) = JwksUrl::parse(&format!("https://{host}:{port}/")).unwrap();
         assert!(is_https);
-        fetch(&Address { uri, tls: Some(tls) }).await.map(|answer| answer.body)
+        fetch(&JwksUrl { uri, tls: Some(tls) }).await.map(|answer| answer.body)
     };
     assert_eq!(ask("localhost", tls.clone()).await.unwrap(), "{}");
     let elsewhere = ask("127.0.0.1", tls).await.unwrap_err().to_string();

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::*;
-use crate::settings::{Given, Settings};
+use crate::settings::{RawValue, Settings};
 
 /// The section as flags have it, and what `tidegate check` would print of it.
 fn load(flags: &[String], listen: &str) -> Result<(Config, String), String> {
     let given = flags.iter().map(|flag| {
         let (key, value) = flag.split_once('=').unwrap();
-        (key.to_owned(), (Given::Text(value.to_owned()), "--set".to_owned()))
+        (key.to_owned(), (RawValue::Text(value.to_owned()), "--set".to_owned()))
     });
     let mut settings = Settings::new(given.collect(), Vec::new());
     let config = Config::read(&mut settings, listen.parse().unwrap());
@@ -66,7 +66,7 @@ fn a_mode_that_nobody_can_mean_is_a_fault() {
 #[test]
 fn each_fault_of_a_key_is_named_and_quotes_no_secret() {
     let directory = tempfile::tempdir().unwrap();
-    let pair = Pair::new(Algorithm::ES256);
+    let pair = SigningPair::new(Algorithm::ES256);
     let public = file(directory.path(), &pair.public);
     let short = file(directory.path(), "\n");
     let large = file(directory.path(), vec![b'x'; 70_000]);
@@ -106,7 +106,7 @@ fn each_fault_of_a_key_is_named_and_quotes_no_secret() {
 #[test]
 fn keys_of_files_and_addresses_are_taken() {
     let directory = tempfile::tempdir().unwrap();
-    let pair = Pair::new(Algorithm::EdDSA);
+    let pair = SigningPair::new(Algorithm::EdDSA);
     let private = file(directory.path(), &pair.private);
     let secret = file(directory.path(), [SECRET, b"\r\n"].concat());
     let tables = [
@@ -120,9 +120,9 @@ fn keys_of_files_and_addresses_are_taken() {
     assert!(!effective.contains("hush") && !format!("{config:?}").contains("hush"));
     assert_eq!(config.signer(None).unwrap().kid.as_deref(), Some("ed"));
     assert!(config.signer(Some("none")).is_none());
-    let [_, Source::Key { key, is_short, .. }, Source::Jwks(_)] = &config.keys[..] else {
+    let [_, KeySource::Key { key, is_short, .. }, KeySource::Jwks(_)] = &config.keys[..] else {
         panic!("{:?}", config.keys);
     };
-    let token = Pair::new(Algorithm::HS256).signed(r#"{"alg":"HS256"}"#, &claims(json!({})));
+    let token = SigningPair::new(Algorithm::HS256).signed(r#"{"alg":"HS256"}"#, &claims(json!({})));
     assert!(check(&token, [&**key].into_iter(), &terms(), now()).is_ok() && !is_short);
 }

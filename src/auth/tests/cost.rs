@@ -28,16 +28,17 @@ fn a_check_costs() {
     });
     println!("algorithm, µs: checked, seen before, by jsonwebtoken");
     for algorithm in Algorithm::EACH {
-        let pair = Pair::new(algorithm);
+        let pair = SigningPair::new(algorithm);
         let token = pair.token(&claims.to_string());
         let checked = micros(|| {
             black_box(check(&token, [&pair.key].into_iter(), &terms(), now())).unwrap();
         });
-        let (seen, digest) = (seen::Seen::default(), seen::Digest::of(&token));
+        let (seen, digest) =
+            (verified_tokens::VerifiedTokens::default(), verified_tokens::Digest::of(&token));
         let verified = check::verified(&token, [&pair.key].into_iter(), &terms()).unwrap();
         seen.put(digest, 0, Arc::new(verified), token.len());
         let seen_before = micros(|| {
-            let claims = seen.get(seen::Digest::of(&token), 0).unwrap();
+            let claims = seen.get(verified_tokens::Digest::of(&token), 0).unwrap();
             black_box(claims.identity(Duration::ZERO, now())).unwrap();
         });
         let mut validation = Validation::new(pair.theirs);

@@ -11,7 +11,7 @@ fn texts(patterns: &[Pattern]) -> Vec<&str> {
 #[test]
 fn tokens_of_another_maker_hold_with_every_algorithm() {
     for algorithm in Algorithm::EACH {
-        let pair = Pair::new(algorithm);
+        let pair = SigningPair::new(algorithm);
         let token = pair.token(&claims(json!({
             "iat": NOW - 1, "subscribe": ["chat:*", "user:{user}"], "publish": ["chat:1"],
             "channels": ["news", "chat:1", "news"], "scope": { "any": [1] }, "azp": null,
@@ -29,7 +29,7 @@ fn tokens_of_another_maker_hold_with_every_algorithm() {
 
 #[test]
 fn a_session_ends_with_its_token_or_a_leeway_later_where_that_has_passed() {
-    let pair = Pair::new(Algorithm::HS256);
+    let pair = SigningPair::new(Algorithm::HS256);
     let ends = |exp: Value| {
         let identity = pair.checked(&pair.token(&claims(json!({ "exp": exp }))))?;
         Ok(identity.ends_at.unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs_f64())
@@ -39,8 +39,8 @@ fn a_session_ends_with_its_token_or_a_leeway_later_where_that_has_passed() {
     assert_eq!(ends(json!(now + 0.25)), at(0.25));
     assert_eq!(ends(json!(NOW)), at(5.));
     assert_eq!(ends(json!(NOW - 4)), at(1.));
-    assert_eq!(ends(json!(NOW - 5)), Err(Refused::EXPIRED));
-    assert_eq!(ends(json!(0)), Err(Refused::EXPIRED));
+    assert_eq!(ends(json!(NOW - 5)), Err(TokenRefused::EXPIRED));
+    assert_eq!(ends(json!(0)), Err(TokenRefused::EXPIRED));
     let year_9999 = 253_402_300_799.;
     for far in [json!(1e15), json!(u64::MAX), json!(f64::MAX)] {
         assert_eq!(ends(far), Ok(year_9999));
@@ -49,7 +49,7 @@ fn a_session_ends_with_its_token_or_a_leeway_later_where_that_has_passed() {
 
 #[test]
 fn times_are_taken_with_the_leeway_and_any_iat_is_taken() {
-    let pair = Pair::new(Algorithm::HS256);
+    let pair = SigningPair::new(Algorithm::HS256);
     for over in [
         json!({ "nbf": NOW + 5 }),
         json!({ "nbf": NOW as f64 + 4.9 }),
@@ -64,17 +64,17 @@ fn times_are_taken_with_the_leeway_and_any_iat_is_taken() {
 
 #[test]
 fn a_token_may_name_nobody_and_never_end_where_that_is_configured() {
-    let pair = Pair::new(Algorithm::HS256);
-    let terms = Terms { require_expiry: false, ..terms() };
+    let pair = SigningPair::new(Algorithm::HS256);
+    let terms = RequiredClaims { require_expiry: false, ..terms() };
     let identity = check(&pair.token("{}"), [&pair.key].into_iter(), &terms, now()).unwrap();
     assert!(identity.user.is_none() && identity.ends_at.is_none());
-    assert_eq!(refused(pair.checked(&pair.token("{}"))), Some(Refused::NO_EXPIRY));
+    assert_eq!(refused(pair.checked(&pair.token("{}"))), Some(TokenRefused::NO_EXPIRY));
 }
 
 #[test]
 fn issuer_and_audience_must_be_as_configured() {
-    let pair = Pair::new(Algorithm::HS256);
-    let terms = Terms {
+    let pair = SigningPair::new(Algorithm::HS256);
+    let terms = RequiredClaims {
         issuer: Some("https://issuer".into()),
         audience: vec!["gateway".into(), "tidegate".into()],
         ..terms()
@@ -82,14 +82,14 @@ fn issuer_and_audience_must_be_as_configured() {
     for (iss, aud, expected) in [
         (json!("https://issuer"), json!("tidegate"), None),
         (json!("https://issuer"), json!(["other", "gateway"]), None),
-        (json!("https://issuer/"), json!("tidegate"), Some(Refused::ISS)),
-        (json!(null), json!("tidegate"), Some(Refused::ISS)),
-        (json!(["https://issuer"]), json!("tidegate"), Some(Refused::ISS)),
-        (json!("https://issuer"), json!("Tidegate"), Some(Refused::AUD)),
-        (json!("https://issuer"), json!([]), Some(Refused::AUD)),
-        (json!("https://issuer"), json!([1, "tidegate"]), Some(Refused::AUD)),
-        (json!("https://issuer"), json!(null), Some(Refused::AUD)),
-        (json!("https://issuer"), json!({ "tidegate": 1 }), Some(Refused::AUD)),
+        (json!("https://issuer/"), json!("tidegate"), Some(TokenRefused::ISS)),
+        (json!(null), json!("tidegate"), Some(TokenRefused::ISS)),
+        (json!(["https://issuer"]), json!("tidegate"), Some(TokenRefused::ISS)),
+        (json!("https://issuer"), json!("Tidegate"), Some(TokenRefused::AUD)),
+        (json!("https://issuer"), json!([]), Some(TokenRefused::AUD)),
+        (json!("https://issuer"), json!([1, "tidegate"]), Some(TokenRefused::AUD)),
+        (json!("https://issuer"), json!(null), Some(TokenRefused::AUD)),
+        (json!("https://issuer"), json!({ "tidegate": 1 }), Some(TokenRefused::AUD)),
     ] {
         let token = pair.token(&claims(json!({ "iss": iss, "aud": aud })));
         let checked = check(&token, [&pair.key].into_iter(), &terms, now());

@@ -20,30 +20,31 @@ fn a_kid_names_its_key_and_keys_without_one_are_tried_beside_it() {
         let signer = Signer::secret(kid, secret.as_bytes());
         signer.token(&json!({ "exp": NOW + 60 })).unwrap()
     };
-    let checked = |keys: &[Key], token: &str| refused(check(token, keys.iter(), &terms(), now()));
-    let named = |kid: &str, i: usize| Key::secret(Some(kid), secrets[i].as_bytes());
-    let nameless = |i: usize| Key::secret(None, secrets[i].as_bytes());
+    let checked =
+        |keys: &[VerificationKey], token: &str| refused(check(token, keys.iter(), &terms(), now()));
+    let named = |kid: &str, i: usize| VerificationKey::secret(Some(kid), secrets[i].as_bytes());
+    let nameless = |i: usize| VerificationKey::secret(None, secrets[i].as_bytes());
     let keys = [named("old", 0), named("new", 1), nameless(2)];
     assert_eq!(checked(&keys, &token(&secrets[0], Some("old"))), None);
     assert_eq!(checked(&keys, &token(&secrets[1], Some("new"))), None);
-    assert_eq!(checked(&keys, &token(&secrets[1], Some("old"))), Some(Refused::SIGNATURE));
+    assert_eq!(checked(&keys, &token(&secrets[1], Some("old"))), Some(TokenRefused::SIGNATURE));
     assert_eq!(checked(&keys, &token(&secrets[2], Some("other"))), None);
     assert_eq!(checked(&keys, &token(&secrets[2], None)), None);
     assert_eq!(checked(&keys, &token(&secrets[1], None)), None);
-    assert_eq!(checked(&keys[..2], &token(&secrets[1], Some("other"))), Some(Refused::KEY));
+    assert_eq!(checked(&keys[..2], &token(&secrets[1], Some("other"))), Some(TokenRefused::KEY));
     // However many there are, one that is named is tried first, and only so many are tried.
-    let mut many: Vec<Key> = (0..KEYS_TRIED_MAX).map(nameless).collect();
+    let mut many: Vec<VerificationKey> = (0..KEYS_TRIED_MAX).map(nameless).collect();
     many.push(nameless(30));
     many.push(named("last", 31));
     assert_eq!(checked(&many, &token(&secrets[31], Some("last"))), None);
     assert_eq!(checked(&many, &token(&secrets[KEYS_TRIED_MAX - 1], None)), None);
-    assert_eq!(checked(&many, &token(&secrets[30], None)), Some(Refused::SIGNATURE));
+    assert_eq!(checked(&many, &token(&secrets[30], None)), Some(TokenRefused::SIGNATURE));
 }
 
 #[test]
 fn a_private_key_in_a_file_signs_what_its_public_half_checks() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
-        let pair = Pair::new(algorithm);
+        let pair = SigningPair::new(algorithm);
         let (key, signer) = pem::read(Some("a"), algorithm, pair.private.as_bytes()).unwrap();
         let token = signer.unwrap().token(&json!({ "sub": "ada", "exp": NOW + 60 })).unwrap();
         assert!(pair.checked(&token).is_ok(), "{algorithm:?}");
@@ -85,7 +86,7 @@ fn what_is_no_key_of_the_algorithm_is_told_apart() {
     let weak: PublicKeyX509Der<'_> = weak.as_der().unwrap();
     let weak = pem_of("PUBLIC KEY", weak.as_ref());
     let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
-    let ed = Pair::new(Algorithm::EdDSA);
+    let ed = SigningPair::new(Algorithm::EdDSA);
     for (algorithm, pem, why) in [
         (Algorithm::RS256, weak.as_str(), "less than 2048 bits"),
         (Algorithm::RS256, &ed.public, "no RSA key"),
@@ -138,12 +139,12 @@ fn a_jwk_set_gives_the_keys_that_can_check_tokens() {
     let set = |keys: &[Value]| json!({ "keys": keys }).to_string();
     for jwk in &bad {
         let keys = keys_of_jwks(set(std::slice::from_ref(jwk)).as_bytes(), None);
-        assert_eq!(keys.unwrap_err(), Useless::NoKeys, "{jwk}");
+        assert_eq!(keys.unwrap_err(), UnusableKey::NoKeys, "{jwk}");
     }
     let more =
         [with(json!({ "use": "sig", "alg": "Ed25519" })), with(json!({ "key_ops": ["verify"] }))];
     let all = [&bad[..], &more[..]].concat();
     assert_eq!(keys_of_jwks(set(&all).as_bytes(), None).unwrap().len(), 2);
     let only = keys_of_jwks(set(&all).as_bytes(), Some(Algorithm::RS256));
-    assert_eq!(only.unwrap_err(), Useless::NoKeys);
+    assert_eq!(only.unwrap_err(), UnusableKey::NoKeys);
 }

@@ -4,28 +4,28 @@ use super::*;
 
 #[test]
 fn each_wrong_claim_is_named() {
-    let pair = Pair::new(Algorithm::HS256);
+    let pair = SigningPair::new(Algorithm::HS256);
     for (over, expected) in [
-        (json!({ "sub": 7 }), Refused::SUB),
-        (json!({ "sub": "" }), Refused::SUB),
-        (json!({ "sub": "a\nb" }), Refused::SUB),
-        (json!({ "sub": "x".repeat(256) }), Refused::SUB),
-        (json!({ "exp": "soon" }), Refused::EXP),
-        (json!({ "exp": null }), Refused::NO_EXPIRY),
-        (json!({ "exp": -1 }), Refused::EXPIRED),
-        (json!({ "exp": -1e300 }), Refused::EXPIRED),
-        (json!({ "nbf": NOW + 6 }), Refused::NOT_YET),
-        (json!({ "nbf": 1e300 }), Refused::NOT_YET),
-        (json!({ "nbf": [] }), Refused::NBF),
-        (json!({ "iat": "2026" }), Refused::IAT),
-        (json!({ "subscribe": "chat" }), Refused::SUBSCRIBE),
-        (json!({ "subscribe": ["a b"] }), Refused::SUBSCRIBE),
-        (json!({ "subscribe": ["{other}"] }), Refused::SUBSCRIBE),
-        (json!({ "subscribe": vec!["a"; PATTERNS_MAX + 1] }), Refused::SUBSCRIBE),
-        (json!({ "publish": [1] }), Refused::PUBLISH),
-        (json!({ "publish": vec!["a"; PATTERNS_MAX + 1] }), Refused::PUBLISH),
-        (json!({ "channels": [""] }), Refused::CHANNELS),
-        (json!({ "channels": vec!["a"; CHANNELS_MAX + 1] }), Refused::CHANNELS),
+        (json!({ "sub": 7 }), TokenRefused::SUB),
+        (json!({ "sub": "" }), TokenRefused::SUB),
+        (json!({ "sub": "a\nb" }), TokenRefused::SUB),
+        (json!({ "sub": "x".repeat(256) }), TokenRefused::SUB),
+        (json!({ "exp": "soon" }), TokenRefused::EXP),
+        (json!({ "exp": null }), TokenRefused::NO_EXPIRY),
+        (json!({ "exp": -1 }), TokenRefused::EXPIRED),
+        (json!({ "exp": -1e300 }), TokenRefused::EXPIRED),
+        (json!({ "nbf": NOW + 6 }), TokenRefused::NOT_YET),
+        (json!({ "nbf": 1e300 }), TokenRefused::NOT_YET),
+        (json!({ "nbf": [] }), TokenRefused::NBF),
+        (json!({ "iat": "2026" }), TokenRefused::IAT),
+        (json!({ "subscribe": "chat" }), TokenRefused::SUBSCRIBE),
+        (json!({ "subscribe": ["a b"] }), TokenRefused::SUBSCRIBE),
+        (json!({ "subscribe": ["{other}"] }), TokenRefused::SUBSCRIBE),
+        (json!({ "subscribe": vec!["a"; PATTERNS_MAX + 1] }), TokenRefused::SUBSCRIBE),
+        (json!({ "publish": [1] }), TokenRefused::PUBLISH),
+        (json!({ "publish": vec!["a"; PATTERNS_MAX + 1] }), TokenRefused::PUBLISH),
+        (json!({ "channels": [""] }), TokenRefused::CHANNELS),
+        (json!({ "channels": vec!["a"; CHANNELS_MAX + 1] }), TokenRefused::CHANNELS),
     ] {
         let token = pair.token(&claims(over.clone()));
         assert_eq!(refused(pair.checked(&token)), Some(expected), "{over}");
@@ -36,7 +36,7 @@ fn each_wrong_claim_is_named() {
 
 #[test]
 fn claims_are_one_object_that_has_each_once() {
-    let pair = Pair::new(Algorithm::HS256);
+    let pair = SigningPair::new(Algorithm::HS256);
     for claims in [
         r#"{"sub":"ada","exp":9999999999,"sub":"eve"}"#,
         r#"{"exp":9999999999,"exp":1}"#,
@@ -47,12 +47,12 @@ fn claims_are_one_object_that_has_each_once() {
         "",
     ] {
         let checked = pair.checked(&pair.token(claims));
-        assert_eq!(refused(checked), Some(Refused::CLAIMS), "{claims}");
+        assert_eq!(refused(checked), Some(TokenRefused::CLAIMS), "{claims}");
     }
     for (claims, expected) in [
-        (r#"{"exp":1e400}"#, Refused::EXP),
-        (r#"{"exp":9999999999,"sub":"\ud800"}"#, Refused::SUB),
-        (r#"{"exp":9999999999,"sub":"\u0000"}"#, Refused::SUB),
+        (r#"{"exp":1e400}"#, TokenRefused::EXP),
+        (r#"{"exp":9999999999,"sub":"\ud800"}"#, TokenRefused::SUB),
+        (r#"{"exp":9999999999,"sub":"\u0000"}"#, TokenRefused::SUB),
     ] {
         assert_eq!(refused(pair.checked(&pair.token(claims))), Some(expected), "{claims}");
     }
@@ -60,29 +60,29 @@ fn claims_are_one_object_that_has_each_once() {
 
 #[test]
 fn headers_are_heeded_only_so_far() {
-    let pair = Pair::new(Algorithm::HS256);
+    let pair = SigningPair::new(Algorithm::HS256);
     for (header, expected) in [
         (r#"{"alg":"HS256"}"#, None),
         (r#"{"alg":"HS256","kid":null}"#, None),
         // What a token brings along to be checked with is ignored.
         (r#"{"alg":"HS256","jku":"http://evil","jwk":{"kty":"oct","k":"AA"},"x5u":"x"}"#, None),
-        (r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, Some(Refused::CRITICAL)),
-        (r#"{"alg":"HS256","crit":[]}"#, Some(Refused::CRITICAL)),
-        (r#"{"alg":"HS256","crit":null}"#, Some(Refused::CRITICAL)),
-        (r#"{"alg":"none"}"#, Some(Refused::ALGORITHM)),
-        (r#"{"alg":"None"}"#, Some(Refused::ALGORITHM)),
-        (r#"{"alg":"hs256"}"#, Some(Refused::ALGORITHM)),
-        (r#"{"alg":"HS512"}"#, Some(Refused::ALGORITHM)),
-        (r#"{"alg":"PS256"}"#, Some(Refused::ALGORITHM)),
-        (r#"{"alg":""}"#, Some(Refused::ALGORITHM)),
-        (r#"{"alg":7}"#, Some(Refused::HEADER)),
-        (r#"{"alg":"HS256","alg":"none"}"#, Some(Refused::HEADER)),
-        (r#"{"alg":"HS256","kid":7}"#, Some(Refused::HEADER)),
-        (r#"["HS256"]"#, Some(Refused::HEADER)),
-        (r#"{"kid":"a"}"#, Some(Refused::HEADER)),
-        ("", Some(Refused::HEADER)),
-        (r#"{"alg":"HS256","kid":"b"}"#, Some(Refused::KEY)),
-        (r#"{"alg":"RS256","kid":"a"}"#, Some(Refused::KEY)),
+        (r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, Some(TokenRefused::CRITICAL)),
+        (r#"{"alg":"HS256","crit":[]}"#, Some(TokenRefused::CRITICAL)),
+        (r#"{"alg":"HS256","crit":null}"#, Some(TokenRefused::CRITICAL)),
+        (r#"{"alg":"none"}"#, Some(TokenRefused::ALGORITHM)),
+        (r#"{"alg":"None"}"#, Some(TokenRefused::ALGORITHM)),
+        (r#"{"alg":"hs256"}"#, Some(TokenRefused::ALGORITHM)),
+        (r#"{"alg":"HS512"}"#, Some(TokenRefused::ALGORITHM)),
+        (r#"{"alg":"PS256"}"#, Some(TokenRefused::ALGORITHM)),
+        (r#"{"alg":""}"#, Some(TokenRefused::ALGORITHM)),
+        (r#"{"alg":7}"#, Some(TokenRefused::HEADER)),
+        (r#"{"alg":"HS256","alg":"none"}"#, Some(TokenRefused::HEADER)),
+        (r#"{"alg":"HS256","kid":7}"#, Some(TokenRefused::HEADER)),
+        (r#"["HS256"]"#, Some(TokenRefused::HEADER)),
+        (r#"{"kid":"a"}"#, Some(TokenRefused::HEADER)),
+        ("", Some(TokenRefused::HEADER)),
+        (r#"{"alg":"HS256","kid":"b"}"#, Some(TokenRefused::KEY)),
+        (r#"{"alg":"RS256","kid":"a"}"#, Some(TokenRefused::KEY)),
     ] {
         let checked = pair.checked(&pair.signed(header, &claims(json!({}))));
         assert_eq!(refused(checked), expected, "{header}");
@@ -91,57 +91,57 @@ fn headers_are_heeded_only_so_far() {
 
 #[test]
 fn none_is_no_algorithm_whatever_the_signature() {
-    let pair = Pair::new(Algorithm::HS256);
+    let pair = SigningPair::new(Algorithm::HS256);
     for signature in ["", "AA"] {
         let message = format!("{}.{}", encode(r#"{"alg":"none"}"#), encode(claims(json!({}))));
         let checked = pair.checked(&format!("{message}.{signature}"));
-        assert_eq!(refused(checked), Some(Refused::ALGORITHM));
+        assert_eq!(refused(checked), Some(TokenRefused::ALGORITHM));
     }
     let message = format!("{}.{}", encode(pair.header()), encode(claims(json!({}))));
-    assert_eq!(refused(pair.checked(&format!("{message}."))), Some(Refused::SIGNATURE));
+    assert_eq!(refused(pair.checked(&format!("{message}."))), Some(TokenRefused::SIGNATURE));
 }
 
 /// Whoever has the public key, which is everybody, signs with its bytes as if they were a secret.
 #[test]
 fn a_public_key_is_never_a_secret() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
-        let pair = Pair::new(algorithm);
+        let pair = SigningPair::new(algorithm);
         let header = r#"{"alg":"HS256","kid":"a"}"#;
         let message = format!("{}.{}", encode(header), encode(claims(json!({}))));
         let secret = EncodingKey::from_secret(pair.public.as_bytes());
         let hs256 = jsonwebtoken::Algorithm::HS256;
         let signature = crypto::sign(message.as_bytes(), &secret, hs256).unwrap();
         let forged = format!("{message}.{signature}");
-        assert_eq!(refused(pair.checked(&forged)), Some(Refused::KEY));
-        let secret = Key::secret(Some("a"), SECRET);
+        assert_eq!(refused(pair.checked(&forged)), Some(TokenRefused::KEY));
+        let secret = VerificationKey::secret(Some("a"), SECRET);
         let keys = [&pair.key, &secret];
         let checked = check(&forged, keys.into_iter(), &terms(), now());
-        assert_eq!(refused(checked), Some(Refused::SIGNATURE));
+        assert_eq!(refused(checked), Some(TokenRefused::SIGNATURE));
     }
 }
 
 #[test]
 fn a_changed_token_does_not_hold() {
     for algorithm in Algorithm::EACH {
-        let pair = Pair::new(algorithm);
+        let pair = SigningPair::new(algorithm);
         let token = pair.token(&claims(json!({})));
         let parts: Vec<&str> = token.split('.').collect();
         let other = encode(claims(json!({ "sub": "eve" })));
         let eve = format!("{}.{other}.{}", parts[0], parts[2]);
-        assert_eq!(refused(pair.checked(&eve)), Some(Refused::SIGNATURE));
-        let stranger = Pair::new(algorithm).token(&claims(json!({})));
+        assert_eq!(refused(pair.checked(&eve)), Some(TokenRefused::SIGNATURE));
+        let stranger = SigningPair::new(algorithm).token(&claims(json!({})));
         if algorithm != Algorithm::HS256 {
-            assert_eq!(refused(pair.checked(&stranger)), Some(Refused::SIGNATURE));
+            assert_eq!(refused(pair.checked(&stranger)), Some(TokenRefused::SIGNATURE));
         }
         // Half of it, in whole groups of base64.
         let short = format!("{}.{}.{}", parts[0], parts[1], &parts[2][..parts[2].len() / 8 * 4]);
-        assert_eq!(refused(pair.checked(&short)), Some(Refused::SIGNATURE));
+        assert_eq!(refused(pair.checked(&short)), Some(TokenRefused::SIGNATURE));
     }
 }
 
 #[test]
 fn a_token_has_three_parts_of_base64url_and_an_end() {
-    let pair = Pair::new(Algorithm::HS256);
+    let pair = SigningPair::new(Algorithm::HS256);
     let token = pair.token(&claims(json!({})));
     let (message, signature) = token.rsplit_once('.').unwrap();
     for bad in [
@@ -157,16 +157,16 @@ fn a_token_has_three_parts_of_base64url_and_an_end() {
         &token.replacen('.', "+.", 1),
     ] {
         let why = refused(pair.checked(bad)).unwrap();
-        assert!([Refused::MALFORMED, Refused::HEADER].contains(&why), "{bad:?}: {why}");
+        assert!([TokenRefused::MALFORMED, TokenRefused::HEADER].contains(&why), "{bad:?}: {why}");
     }
     let long = pair.token(&claims(json!({ "padding": "x".repeat(TOKEN_BYTES_MAX) })));
-    assert_eq!(refused(pair.checked(&long)), Some(Refused::TOO_LONG));
+    assert_eq!(refused(pair.checked(&long)), Some(TokenRefused::TOO_LONG));
 }
 
 /// base64 whose last character has bits to spare could be written in several ways.
 #[test]
 fn a_token_can_be_written_in_one_way_only() {
-    let pair = Pair::new(Algorithm::HS256);
+    let pair = SigningPair::new(Algorithm::HS256);
     let token = pair.token(&claims(json!({})));
     let last = token.chars().last().unwrap();
     let others = ('a'..='z').chain('A'..='Z').chain('0'..='9').filter(|other| *other != last);

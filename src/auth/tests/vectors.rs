@@ -6,10 +6,10 @@ use super::*;
 const CLAIMS: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
 const EXP: u64 = 1_300_819_380;
 
-fn of_jwk(jwk: Value, token: &str) -> Result<Identity, Refused> {
+fn of_jwk(jwk: Value, token: &str) -> Result<Identity, TokenRefused> {
     let keys = keys_of_jwks(json!({ "keys": [jwk] }).to_string().as_bytes(), None).unwrap();
     let now = UNIX_EPOCH + Duration::from_secs(EXP - 1);
-    let terms = Terms { issuer: Some("joe".into()), ..terms() };
+    let terms = RequiredClaims { issuer: Some("joe".into()), ..terms() };
     check(token, keys.iter().map(|key| &**key), &terms, now)
 }
 
@@ -19,7 +19,7 @@ fn rfc_7515_a_1_hs256() {
     let secret = URL_SAFE_NO_PAD.decode(
         "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
     );
-    let key = Key::secret(None, &secret.unwrap());
+    let key = VerificationKey::secret(None, &secret.unwrap());
     let token = format!(
         "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.{CLAIMS}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     );
@@ -27,7 +27,7 @@ fn rfc_7515_a_1_hs256() {
     let identity = check(&token, [&key].into_iter(), &terms(), at(EXP - 1)).unwrap();
     assert_eq!(identity.ends_at, Some(at(EXP)));
     let later = check(&token, [&key].into_iter(), &terms(), now());
-    assert_eq!(refused(later), Some(Refused::EXPIRED));
+    assert_eq!(refused(later), Some(TokenRefused::EXPIRED));
 }
 
 #[test]
@@ -53,5 +53,5 @@ fn rfc_8037_a_4_eddsa() {
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
     let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
     // Its signature is right, and what it signs is a sentence.
-    assert_eq!(refused(of_jwk(jwk, token)), Some(Refused::CLAIMS));
+    assert_eq!(refused(of_jwk(jwk, token)), Some(TokenRefused::CLAIMS));
 }

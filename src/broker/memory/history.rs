@@ -20,20 +20,20 @@ const IDS_MAX: usize = 1_000_000;
 /// All channels' histories. Plain data; whoever calls holds the lock.
 #[derive(Default)]
 pub struct Histories {
-    streams: HashMap<Channel, Stream>,
+    streams: HashMap<Channel, HistoryStream>,
     /// Those of them in which nothing has ever been.
     empty: usize,
     /// The last epoch that was begun: another one is never the same.
     epoch: u64,
-    ids: HashMap<Key, Position>,
+    ids: HashMap<IdempotencyKey, Position>,
     /// When each was used, oldest first.
-    ids_used: VecDeque<(Instant, Key)>,
+    ids_used: VecDeque<(Instant, IdempotencyKey)>,
 }
 
 /// An idempotency key, whose it is, and of which channel.
-type Key = (Channel, Publisher, Arc<str>);
+type IdempotencyKey = (Channel, Publisher, Arc<str>);
 
-struct Stream {
+struct HistoryStream {
     last: Position,
     entries: VecDeque<(Instant, Publication)>,
     kept: History,
@@ -115,7 +115,7 @@ impl Histories {
         self.retain(|_, stream| !stream.is_over(now));
     }
 
-    fn retain(&mut self, keep: impl Fn(&Channel, &Stream) -> bool) {
+    fn retain(&mut self, keep: impl Fn(&Channel, &HistoryStream) -> bool) {
         self.streams.retain(|channel, stream| keep(channel, stream));
         self.streams.shrink_to(self.streams.len() * 2);
         self.empty = self.streams.values().filter(|stream| stream.last.seq == 0).count();
@@ -128,7 +128,7 @@ impl Histories {
         self.retain(|channel, _| rules.of(channel.as_str()).history.is_some());
     }
 
-    fn stream(&mut self, channel: &Channel, kept: History, now: Instant) -> &mut Stream {
+    fn stream(&mut self, channel: &Channel, kept: History, now: Instant) -> &mut HistoryStream {
         if self.empty >= EMPTY_MAX {
             self.retain(|_, stream| stream.last.seq > 0);
         }
@@ -137,7 +137,7 @@ impl Histories {
             let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             *epoch = (*epoch + 1).max(u64::try_from(clock.as_micros()).unwrap_or(u64::MAX));
             let last = Position { epoch: *epoch, seq: 0 };
-            Stream { last, entries: VecDeque::new(), kept, touched: now }
+            HistoryStream { last, entries: VecDeque::new(), kept, touched: now }
         };
         let stream = streams.entry(channel.clone()).or_insert_with(|| {
             *empty += 1;
@@ -161,7 +161,7 @@ impl Histories {
     }
 }
 
-impl Stream {
+impl HistoryStream {
     fn trim(&mut self, now: Instant) {
         let size = self.kept.size as usize;
         while let Some((at, _)) = self.entries.front()

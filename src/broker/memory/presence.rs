@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::broker::event::{Event, Sink};
+use crate::broker::event::{BrokerEvent, Sink};
 use crate::broker::presence::{Attendance, MEMBERS_MAX};
 use crate::publication::{Change, Channel, Member, Members, User};
 
 /// The members of all channels, with their sessions.
-pub struct Table {
+pub struct MemberTable {
     channels: Mutex<HashMap<Channel, BTreeMap<User, u32>>>,
     sink: Sink,
 }
 
-impl Table {
+impl MemberTable {
     pub fn new(sink: Sink) -> Self {
         Self { channels: Mutex::default(), sink }
     }
@@ -23,7 +23,7 @@ impl Table {
         // Not under the lock: the sink writes to sockets.
         for (user, change) in changes.into_iter().filter(|_| attendance.announce) {
             let channel = attendance.channel.as_str();
-            (self.sink)(Event::Presence { channel, user, change });
+            (self.sink)(BrokerEvent::Presence { channel, user, change });
         }
     }
 

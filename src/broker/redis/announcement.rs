@@ -1,6 +1,6 @@
 //! Announcements in Redis: publications on one channel that all nodes subscribe to. Nothing is kept.
 
-use crate::broker::announcement::{Announcement, Stage};
+use crate::broker::announcement::{Announcement, NodeStage};
 use crate::publication::{Channel, NodeId};
 
 /// The Redis channel on which nodes tell of themselves. No user's channel: it has spaces.
@@ -32,9 +32,9 @@ const NEWS: &str = "rules";
 pub fn written(announcement: Announcement) -> String {
     let Announcement { node, stage, connections, holds_ms, rules } = announcement;
     let stage = match stage {
-        Stage::Serving => "serving",
-        Stage::Leaving => "leaving",
-        Stage::Gone => "gone",
+        NodeStage::Serving => "serving",
+        NodeStage::Leaving => "leaving",
+        NodeStage::Gone => "gone",
     };
     let rules = rules.map(|hash| format!(" {hash:016x}")).unwrap_or_default();
     format!("{node} {stage} {connections} {holds_ms}{rules}")
@@ -45,9 +45,9 @@ pub fn told(message: &[u8]) -> Option<Announcement> {
     let mut words = std::str::from_utf8(message).ok()?.split(' ');
     let node = words.next()?.parse().ok()?;
     let stage = match words.next()? {
-        "serving" => Stage::Serving,
-        "leaving" => Stage::Leaving,
-        "gone" => Stage::Gone,
+        "serving" => NodeStage::Serving,
+        "leaving" => NodeStage::Leaving,
+        "gone" => NodeStage::Gone,
         _ => return None,
     };
     let (connections, holds_ms) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     #[test]
     fn what_is_written_is_read_and_what_is_none_is_left() {
-        for stage in [Stage::Serving, Stage::Leaving, Stage::Gone] {
+        for stage in [NodeStage::Serving, NodeStage::Leaving, NodeStage::Gone] {
             let node = NodeId::random();
             let rules = Some(0x0123_4567_89ab_cdef);
             let said = Announcement { node, stage, connections: 12_345, holds_ms: 7000, rules };

@@ -6,19 +6,19 @@ use std::time::Duration;
 use ::redis::RedisConnectionInfo;
 use tokio::sync::{Notify, RwLock};
 
-use super::connection::server::{Address, Server};
+use super::connection::server::{RedisServer, ServerAddress};
 use super::functions::library::Library;
-use super::lanes::lane::{Lane, Shared};
-use super::lanes::map::Map;
-use super::presence::calls::Calls;
+use super::lanes::lane::{Lane, LaneShared};
+use super::lanes::lane_map::LaneMap;
+use super::presence::calls::PresenceCalls;
 use super::pubsub::PubSub;
 use super::rules::routing::Routing;
 use super::secret::Secrets;
-use super::state::State;
-use super::subscribing::tally::Tally;
+use super::state::BrokerState;
+use super::subscribing::subscription_counts::SubscriptionCounts;
 use super::url::Deployment;
 use crate::broker::config::Config;
-use crate::broker::event::{Event, Sink};
+use crate::broker::event::{BrokerEvent, Sink};
 use crate::broker::queue::Intake;
 use crate::broker::receipt::Receipt;
 use crate::live::Live;
@@ -26,7 +26,7 @@ use crate::publication::{Channel, NodeId, Position, Publication};
 use crate::rules::Rules;
 use crate::tls::Trust;
 
-pub struct Context {
+pub struct RedisContext {
     pub node: NodeId,
     pub prefix: Arc<str>,
     pub pubsub: PubSub,
@@ -38,7 +38,7 @@ pub struct Context {
     pub rules_news: Notify,
     /// It takes part for a moment, as a command does, and changes nothing of the fleet.
     pub is_visitor: bool,
-    pub presence: Calls,
+    pub presence: PresenceCalls,
     /// The channel of revocations was subscribed: what was told before went past this node.
     pub revocations_subscribed: Notify,
     pub login: RedisConnectionInfo,
@@ -47,9 +47,9 @@ pub struct Context {
     publish_timeout: Duration,
     pub sink: Sink,
     pub intake: Intake,
-    pub map: Map,
-    pub state: Arc<State>,
-    tally: Arc<Tally>,
+    pub map: LaneMap,
+    pub state: Arc<BrokerState>,
+    tally: Arc<SubscriptionCounts>,
     /// Somebody has seen a sign that the masters have changed.
     pub doubt: Arc<Notify>,
     /// Read while publications are on their way round to a master that their slots move to: the map stands still
@@ -59,10 +59,10 @@ pub struct Context {
     turn: Mutex<()>,
 }
 
-impl Context {
+impl RedisContext {
     pub fn new(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
         let prefix: Arc<str> = config.prefix.as_str().into();
-        let tally = Arc::<Tally>::default();
+        let tally = Arc::<SubscriptionCounts>::default();
         let pubsub = deployment.pubsub();
         let library = Library::new(config, pubsub.publish(), deployment.login.db(), node);
         Self {
@@ -75,14 +75,14 @@ impl Context {
             routing: Routing::default(),
             rules_news: Notify::new(),
             is_visitor: false,
-            presence: Calls::new(prefix.clone(), node, pubsub.publish()),
+            presence: PresenceCalls::new(prefix.clone(), node, pubsub.publish()),
             revocations_subscribed: Notify::new(),
             login: deployment.login.clone(),
             trust: config.trust.clone(),
             publish_timeout: config.publish_timeout,
             sink,
             intake: Intake::new(config.publish_timeout),
-            map: Map::new(pubsub, prefix, config.publish_timeout, tally.clone()),
+            map: LaneMap::new(pubsub, prefix, config.publish_timeout, tally.clone()),
             state: Arc::default(),
             tally,
             doubt: Arc::default(),
@@ -97,13 +97,17 @@ impl Context {
     }
 
     /// The server at this address, with the login of all masters.
-    pub fn server(&self, address: &Address) -> Server {
-        Server { address: address.clone(), login: self.login.clone(), trust: self.trust.clone() }
+    pub fn server(&self, address: &ServerAddress) -> RedisServer {
+        RedisServer {
+            address: address.clone(),
+            login: self.login.clone(),
+            trust: self.trust.clone(),
+        }
     }
 
     /// A lane to the master at this address. Its tasks are not started.
-    pub fn lane(&self, address: &Address) -> Arc<Lane> {
-        let shared = Shared {
+    pub fn lane(&self, address: &ServerAddress) -> Arc<Lane> {
+        let shared = LaneShared {
             takers: &self.map.takers,
             tally: &self.tally,
             state: &self.state,
@@ -118,7 +122,7 @@ impl Context {
     }
 
     /// Hands an event of a channel to the hub.
-    pub fn hand_on(&self, event: Event<'_>) {
+    pub fn hand_on(&self, event: BrokerEvent<'_>) {
         // Whoever panicked with it has ended the process.
         let turn = || self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let _turn = self.map.has_moves().then(turn);

@@ -2,5 +2,5 @@
 
 pub mod code;
 pub mod fleet;
-mod kept;
 pub mod library;
+mod rule_starts;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::publication::{Kind, NodeId, Publication};
+use crate::publication::{NodeId, PayloadKind, Publication};
 
 /// Opens a header line: ASCII's record separator, which begins no text that people write.
 const MARK: u8 = 0x1E;
@@ -20,7 +20,7 @@ pub const HEADER_BYTES_MAX: usize = 4096;
 /// The fields of the contract, all optional.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
-struct Header<'a> {
+struct PublicationHeader<'a> {
     #[serde(skip_serializing_if = "Option::is_none", borrow)]
     id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,14 +65,14 @@ pub fn object(publication: &Publication, node: NodeId) -> Vec<u8> {
 }
 
 fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, key: Option<&str>) {
-    let header = Header {
+    let header = PublicationHeader {
         id: publication.id.as_deref().map(Cow::Borrowed),
         ts: publication.sent_at,
         node: Some(node.to_string().into()),
         session: publication.session.map(|session| session.to_string().into()),
         user: publication.user.as_deref().map(Cow::Borrowed),
         traceparent: publication.traceparent.map(|it| it.to_string().into()),
-        binary: publication.kind == Kind::Binary,
+        binary: publication.kind == PayloadKind::Binary,
         pos: None,
         prev: None,
         rules_changed: false,
@@ -109,9 +109,9 @@ pub fn read_entry(object: &[u8], payload: &[u8]) -> Publication {
 }
 
 /// `is_believed`: also who sent it, and where it stands.
-fn publication(header: &Header<'_>, payload: Bytes, is_believed: bool) -> Publication {
+fn publication(header: &PublicationHeader<'_>, payload: Bytes, is_believed: bool) -> Publication {
     let mut publication = match header.binary {
-        true => Publication::new(payload, Kind::Binary),
+        true => Publication::new(payload, PayloadKind::Binary),
         false => Publication::bare(payload),
     };
     publication.id = header.id.as_deref().map(Into::into);
@@ -130,7 +130,7 @@ fn publication(header: &Header<'_>, payload: Bytes, is_believed: bool) -> Public
 }
 
 /// The header, and where the payload begins.
-fn header(bytes: &[u8]) -> Option<(Header<'_>, usize)> {
+fn header(bytes: &[u8]) -> Option<(PublicationHeader<'_>, usize)> {
     let line = bytes.strip_prefix(&[MARK])?;
     let end = line.iter().take(HEADER_BYTES_MAX).position(|byte| *byte == b'\n')?;
     // serde would read an array into a struct, field by field.
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let node = NodeId::random();
-        for kind in [Kind::Text, Kind::Binary] {
+        for kind in [PayloadKind::Text, PayloadKind::Binary] {
             let publication = Publication {
                 session: Some(SessionId { node, number: 7 }),
                 user: Some("ada \"l\"".into()),
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(publication.traceparent, trace.parse().ok());
         assert_eq!(publication.id.as_deref(), Some("a"));
         assert_eq!(read("\x1e{\"traceparent\":\"my own\"}\nhi").traceparent, None);
-        assert_eq!(read("\x1e{\"binary\":true}\nhi").kind, Kind::Binary);
+        assert_eq!(read("\x1e{\"binary\":true}\nhi").kind, PayloadKind::Binary);
     }
 
     #[test]
@@ -265,6 +265,6 @@ mod tests {
 
     #[test]
     fn bytes_marked_as_text_that_are_not_utf8_are_binary_all_the_same() {
-        assert_eq!(read(b"\x1e{}\n\xff").kind, Kind::Binary);
+        assert_eq!(read(b"\x1e{}\n\xff").kind, PayloadKind::Binary);
     }
 }

@@ -11,11 +11,11 @@ use crate::publication::{Channel, Position, Publication};
 use crate::telemetry;
 
 /// Reads the histories of channels.
-pub struct History {
+pub struct RedisHistory {
     pub questions: Questions,
 }
 
-impl History {
+impl RedisHistory {
     /// Where the history of each of these channels ends, in their order. None: Redis keeps none of it.
     pub async fn positions(
         &self,

@@ -7,8 +7,8 @@ use std::fmt::Display;
 
 use ::redis::{Arg, Cmd, RedisConnectionInfo, RedisError};
 
-use super::connection::server::Address;
-use super::state::State;
+use super::connection::server::ServerAddress;
+use super::state::BrokerState;
 use crate::telemetry;
 
 /// How long a transfer of keys may stand still, in milliseconds.
@@ -16,19 +16,19 @@ const MIGRATE_TIMEOUT_MILLIS: u64 = 1000;
 
 /// Where an `ASK` points: `3999 127.0.0.1:6381`. A server that does not know how clients see the other leaves the
 /// host out; then it is its own.
-pub fn target(details: &str, of: &Address) -> Option<Address> {
+pub fn target(details: &str, of: &ServerAddress) -> Option<ServerAddress> {
     let (host, port) = details.split(' ').nth(1)?.rsplit_once(':')?;
     let host = if host.is_empty() { &of.host } else { host };
-    Some(Address::new(host, port.parse().ok()?))
+    Some(ServerAddress::new(host, port.parse().ok()?))
 }
 
 /// The same of an answer that is an error.
-pub fn target_of(error: &RedisError, of: &Address) -> Option<Address> {
+pub fn target_of(error: &RedisError, of: &ServerAddress) -> Option<ServerAddress> {
     (error.code() == Some("ASK")).then(|| target(error.detail()?, of))?
 }
 
 /// Moves keys of one slot on to the master that it moves to. Those that are not there are passed over.
-pub fn migrate(to: &Address, login: &RedisConnectionInfo, keys: &[String]) -> Cmd {
+pub fn migrate(to: &ServerAddress, login: &RedisConnectionInfo, keys: &[String]) -> Cmd {
     let mut command = ::redis::cmd("MIGRATE");
     command.arg(&*to.host).arg(to.port).arg("").arg(0).arg(MIGRATE_TIMEOUT_MILLIS);
     match (login.username(), login.password()) {
@@ -72,14 +72,14 @@ fn words(call: &Cmd) -> Vec<&[u8]> {
 }
 
 /// Tells that a master does not let itself be asked for what is on its way to it.
-pub fn is_refused(state: &State, to: &Address, error: &dyn Display) {
+pub fn is_refused(state: &BrokerState, to: &ServerAddress, error: &dyn Display) {
     let why = format!("{to} refuses to be asked: {error}");
     telemetry::slot_is_stuck(&why);
     state.moves_fail(&why);
 }
 
 /// Tells that keys could not be moved on.
-pub fn stays(state: &State, to: &Address, why: &str) {
+pub fn stays(state: &BrokerState, to: &ServerAddress, why: &str) {
     let why = format!("its keys cannot be moved on to {to}: {why}");
     telemetry::slot_is_stuck(&why);
     state.moves_fail(&why);
@@ -96,10 +96,10 @@ mod tests {
 
     #[test]
     fn an_ask_points_at_a_server() {
-        let of = Address::new("10.0.0.1", 7000);
-        assert_eq!(target("3999 10.0.0.2:7001", &of), Some(Address::new("10.0.0.2", 7001)));
-        assert_eq!(target("3999 fd00::2:7001", &of), Some(Address::new("fd00::2", 7001)));
-        assert_eq!(target("3999 :7001", &of), Some(Address::new("10.0.0.1", 7001)));
+        let of = ServerAddress::new("10.0.0.1", 7000);
+        assert_eq!(target("3999 10.0.0.2:7001", &of), Some(ServerAddress::new("10.0.0.2", 7001)));
+        assert_eq!(target("3999 fd00::2:7001", &of), Some(ServerAddress::new("fd00::2", 7001)));
+        assert_eq!(target("3999 :7001", &of), Some(ServerAddress::new("10.0.0.1", 7001)));
         for bad in ["", "3999", "3999 host", "3999 host:x"] {
             assert_eq!(target(bad, &of), None, "{bad}");
         }
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn keys_are_moved_on_with_the_login_of_the_cluster() {
-        let (to, keys) = (Address::new("h", 1), ["a".to_owned(), "b".to_owned()]);
+        let (to, keys) = (ServerAddress::new("h", 1), ["a".to_owned(), "b".to_owned()]);
         let login = RedisConnectionInfo::default();
         let begin = "MIGRATE h 1  0 1000";
         assert_eq!(text(&migrate(&to, &login, &keys)), format!("{begin} KEYS a b"));

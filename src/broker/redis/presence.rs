@@ -8,21 +8,21 @@ use ::redis::{Cmd, Value};
 
 use self::calls::ROUNDS_MAX;
 use super::questions::{NOT_UNDERSTOOD, Questions};
-use crate::broker::presence::{Attendance, Renewal, Standing};
+use crate::broker::presence::{Attendance, MembershipState, Renewal};
 use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Members};
 
 /// Writes, renews and reads the members of channels.
-pub struct Presence {
+pub struct RedisPresence {
     pub questions: Questions,
 }
 
-impl Presence {
+impl RedisPresence {
     pub async fn write(
         &self,
         ttl: Duration,
         attendances: &[Attendance],
-    ) -> Vec<Result<Standing, Unavailable>> {
+    ) -> Vec<Result<MembershipState, Unavailable>> {
         let calls = attendances.iter().map(|attendance| {
             let call = self.questions.context.presence.write(ttl, attendance);
             self.call(&attendance.channel, call)
@@ -36,7 +36,7 @@ impl Presence {
         &self,
         ttl: Duration,
         renewals: &[Renewal],
-    ) -> Vec<Result<Standing, Unavailable>> {
+    ) -> Vec<Result<MembershipState, Unavailable>> {
         let calls = renewals.iter().map(|renewal| self.renewing(ttl, renewal));
         let answers = self.questions.call_each(calls.collect()).await;
         let mut standings = Vec::with_capacity(renewals.len());

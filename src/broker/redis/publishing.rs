@@ -2,11 +2,11 @@
 
 mod batch;
 mod command;
-mod detour;
+mod function_installer;
 mod limits;
-pub mod line;
+pub mod master_queue;
 mod outcomes;
+mod publish_outcome;
 pub mod publisher;
+mod redirects;
 mod replicas;
-mod upkeep;
-mod verdict;

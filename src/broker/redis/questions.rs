@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 use self::moved::Moved;
 use super::connection::cause::{Cause, refuses_writes};
 use super::connection::pool::QuestionError;
-use super::context::Context;
+use super::context::RedisContext;
 use super::lanes::lane::Lane;
+use super::rules::bypassed_history::BypassedHistory;
 use super::rules::installing::install;
-use super::rules::past::PastHistory;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
 use crate::telemetry;
@@ -40,7 +40,7 @@ pub const TAKES_NO_WRITES: Unavailable = Unavailable("redis takes no writes now"
 /// Asks them, also while slots move and where the functions are missing.
 #[derive(Clone)]
 pub struct Questions {
-    pub context: Arc<Context>,
+    pub context: Arc<RedisContext>,
 }
 
 impl Questions {
@@ -124,7 +124,7 @@ impl Questions {
     /// Installs the functions. False: they could not be, or that is not for a visitor to do.
     async fn has_installed(&self, lane: &Lane) -> bool {
         !self.context.is_visitor
-            && install(&self.context, lane, &PastHistory::default()).await.is_ok()
+            && install(&self.context, lane, &BypassedHistory::default()).await.is_ok()
     }
 }
 

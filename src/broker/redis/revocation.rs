@@ -16,13 +16,13 @@ use crate::telemetry;
 const TOO_MANY: Unavailable = Unavailable("too many revocations at once");
 
 /// Writes and reads the revocations that Redis keeps.
-pub struct Revocations {
+pub struct RedisRevocations {
     questions: Questions,
     /// Places for those that are being handed to Redis.
     places: Semaphore,
 }
 
-impl Revocations {
+impl RedisRevocations {
     pub fn new(questions: Questions) -> Self {
         Self { questions, places: Semaphore::new(REVOKING_MAX) }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::broker::redis::connection::server::Address;
+use crate::broker::redis::connection::server::ServerAddress;
 use crate::telemetry;
 
 /// How long it counts that a channel of a slot that moves could not be used.
@@ -14,19 +14,19 @@ const MOVES_TOLD: Duration = Duration::from_secs(30);
 
 /// All that must work: the masters are known, and three things of each.
 #[derive(Debug, Default)]
-pub struct State(Mutex<Standings>);
+pub struct BrokerState(Mutex<ComponentStates>);
 
 /// A master's part of the state.
 #[derive(Clone, Debug)]
 pub struct LaneState {
-    state: Arc<State>,
+    state: Arc<BrokerState>,
     lane: u32,
 }
 
 #[derive(Debug, Default)]
-struct Standings {
-    masters: Standing,
-    lanes: Vec<LaneStandings>,
+struct ComponentStates {
+    masters: ComponentState,
+    lanes: Vec<LaneComponentStates>,
     /// Why channels of slots that move cannot be used, and when that was seen. None: they can, or there are none.
     moves: Option<(String, Instant)>,
     /// It has been told how the first attempt went.
@@ -34,14 +34,14 @@ struct Standings {
 }
 
 #[derive(Debug)]
-struct LaneStandings {
+struct LaneComponentStates {
     lane: u32,
-    address: Address,
-    parts: [Standing; 3],
+    address: ServerAddress,
+    parts: [ComponentState; 3],
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Standing {
+enum ComponentState {
     /// Nothing has been heard of it so far.
     #[default]
     Untried,
@@ -52,7 +52,7 @@ enum Standing {
 
 /// One of the things that must work of a master, each reported by the task that sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum LaneComponent {
     /// The connection that publishes.
     Publisher,
     /// The connection that is subscribed; all that is wanted has been asked for.
@@ -61,7 +61,7 @@ pub enum Part {
     Probe,
 }
 
-impl Part {
+impl LaneComponent {
     const EACH: [Self; 3] = [Self::Publisher, Self::Subscriber, Self::Probe];
 
     fn fault(self) -> &'static str {
@@ -73,7 +73,7 @@ impl Part {
     }
 }
 
-impl Standing {
+impl ComponentState {
     /// `fault`, and why where that is known. None: it works.
     fn fault(&self, fault: impl Display) -> Option<String> {
         match self {
@@ -84,11 +84,11 @@ impl Standing {
     }
 }
 
-impl Standings {
+impl ComponentStates {
     /// The first thing that does not work, and why.
     fn fault(&self) -> Option<String> {
         let masters = self.masters.fault("it is not known which redis is the master");
-        let lanes = || self.lanes.iter().find_map(LaneStandings::fault);
+        let lanes = || self.lanes.iter().find_map(LaneComponentStates::fault);
         let moves = || self.moves.as_ref().map(|(why, _)| why.clone());
         masters.or_else(lanes).or_else(moves)
     }
@@ -96,27 +96,27 @@ impl Standings {
     /// Has an attempt said something?
     fn has_failed(&self) -> bool {
         let parts = self.lanes.iter().flat_map(|lane| &lane.parts);
-        parts.chain([&self.masters]).any(|it| matches!(it, Standing::Fails(_)))
+        parts.chain([&self.masters]).any(|it| matches!(it, ComponentState::Fails(_)))
     }
 }
 
-impl LaneStandings {
+impl LaneComponentStates {
     fn fault(&self) -> Option<String> {
         let [publisher, subscriber, _] = &self.parts;
-        if *subscriber != Standing::Works
+        if *subscriber != ComponentState::Works
             && let Some(fault) =
                 publisher.fault(format_args!("redis at {} cannot be used", self.address))
         {
             return Some(fault);
         }
-        let mut standings = Part::EACH.iter().zip(&self.parts);
+        let mut standings = LaneComponent::EACH.iter().zip(&self.parts);
         standings.find_map(|(part, it)| {
             it.fault(format_args!("redis at {} {}", self.address, part.fault()))
         })
     }
 }
 
-impl State {
+impl BrokerState {
     /// Can the broker be used? If not, why.
     pub fn ready(&self) -> Result<(), String> {
         match self.lock().fault() {
@@ -127,12 +127,12 @@ impl State {
 
     /// It is known which servers are masters.
     pub fn masters_known(&self) {
-        self.change(|it| _ = std::mem::replace(&mut it.masters, Standing::Works));
+        self.change(|it| _ = std::mem::replace(&mut it.masters, ComponentState::Works));
     }
 
     /// It is not known.
     pub fn masters_unknown(&self, why: &dyn Display) {
-        self.change(|it| it.masters = Standing::Fails(why.to_string()));
+        self.change(|it| it.masters = ComponentState::Fails(why.to_string()));
     }
 
     /// Channels of slots that move can be used, or none moves.
@@ -157,13 +157,13 @@ impl State {
     }
 
     /// A master more, of which nothing works so far.
-    pub fn add(self: &Arc<Self>, lane: u32, address: Address) -> LaneState {
+    pub fn add(self: &Arc<Self>, lane: u32, address: ServerAddress) -> LaneState {
         let parts = Default::default();
-        self.change(|it| it.lanes.push(LaneStandings { lane, address, parts }));
+        self.change(|it| it.lanes.push(LaneComponentStates { lane, address, parts }));
         LaneState { state: self.clone(), lane }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Standings)) {
+    fn change(&self, change: impl FnOnce(&mut ComponentStates)) {
         let mut standings = self.lock();
         let before = standings.fault();
         change(&mut standings);
@@ -181,19 +181,19 @@ impl State {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Standings> {
+    fn lock(&self) -> MutexGuard<'_, ComponentStates> {
         self.0.lock().expect("no code panics while it holds the state lock")
     }
 }
 
 impl LaneState {
-    pub fn works(&self, part: Part) {
-        self.set(part, Standing::Works);
+    pub fn works(&self, part: LaneComponent) {
+        self.set(part, ComponentState::Works);
     }
 
     /// `why`: what the attempt said; empty where there is nothing to say.
-    pub fn fails(&self, part: Part, why: &dyn Display) {
-        self.set(part, Standing::Fails(why.to_string()));
+    pub fn fails(&self, part: LaneComponent, why: &dyn Display) {
+        self.set(part, ComponentState::Fails(why.to_string()));
     }
 
     /// The server is no master any more, and nothing is asked of it.
@@ -201,7 +201,7 @@ impl LaneState {
         self.state.change(|it| it.lanes.retain(|lane| lane.lane != self.lane));
     }
 
-    fn set(&self, part: Part, standing: Standing) {
+    fn set(&self, part: LaneComponent, standing: ComponentState) {
         self.state.change(|it| {
             if let Some(lane) = it.lanes.iter_mut().find(|lane| lane.lane == self.lane) {
                 lane.parts[part as usize] = standing;
@@ -216,7 +216,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slot_that_cannot_be_used_is_a_reason_of_its_own() {
-        let state = Arc::new(State::default());
+        let state = Arc::new(BrokerState::default());
         state.masters_known();
         state.moves_fail(&"host:2: no answer");
         let fault = "a slot that redis moves cannot be used: host:2: no answer";
@@ -233,32 +233,32 @@ mod tests {
 
     #[test]
     fn it_is_ready_while_all_parts_of_all_masters_work_and_says_why_not() {
-        let state = Arc::new(State::default());
+        let state = Arc::new(BrokerState::default());
         let fault = "it is not known which redis is the master";
         assert_eq!(state.ready(), Err(fault.to_owned()));
         state.masters_known();
-        let [a, b] = [1, 2].map(|lane| state.add(lane, Address::new("host", lane as u16)));
+        let [a, b] = [1, 2].map(|lane| state.add(lane, ServerAddress::new("host", lane as u16)));
         for lane in [&a, &b] {
             assert!(state.ready().is_err());
-            Part::EACH.iter().for_each(|part| lane.works(*part));
+            LaneComponent::EACH.iter().for_each(|part| lane.works(*part));
         }
         assert_eq!(state.ready(), Ok(()));
-        b.fails(Part::Subscriber, &"connection refused");
+        b.fails(LaneComponent::Subscriber, &"connection refused");
         let fault = "redis at host:2 cannot be subscribed to: connection refused";
         assert_eq!(state.ready(), Err(fault.to_owned()));
-        b.fails(Part::Publisher, &"connection refused");
+        b.fails(LaneComponent::Publisher, &"connection refused");
         let fault = "redis at host:2 cannot be used: connection refused";
         assert_eq!(
             state.ready(),
             Err(fault.to_owned()),
             "a subscriber is told of more than publishing"
         );
-        b.works(Part::Subscriber);
+        b.works(LaneComponent::Subscriber);
         let fault = "redis at host:2 cannot be published to: connection refused";
         assert_eq!(state.ready(), Err(fault.to_owned()));
         b.remove();
         assert_eq!(state.ready(), Ok(()));
-        b.works(Part::Probe);
+        b.works(LaneComponent::Probe);
         assert_eq!(state.ready(), Ok(()));
     }
 }

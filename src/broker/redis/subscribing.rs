@@ -1,10 +1,10 @@
 //! The channels that are wanted of one master, and whether they are truly live.
 
 mod commands;
-mod course;
-mod hearing;
+mod connection_state;
+mod dispatcher;
 pub mod nodes;
 mod probe;
 pub mod subscriber;
-pub mod tally;
-pub mod wanted;
+pub mod subscription_counts;
+pub mod subscription_queue;

@@ -16,14 +16,14 @@ use tokio::time::{Instant, timeout};
 
 use self::asking::{ask, text, words};
 use self::listening::{LISTEN_TIME, listen, relay};
-use super::context::Context;
+use super::context::RedisContext;
 use super::functions::code;
 use super::lanes::lane::Lane;
 use super::topology;
 use super::topology::layout::Layout;
 use super::url::Deployment;
 use crate::broker::config::Config;
-use crate::broker::survey::{Answers, Master, Reading, Survey};
+use crate::broker::survey::{Answers, MasterSurvey, Survey, SurveyReading};
 use crate::publication::NodeId;
 
 /// Most masters that are asked.
@@ -48,7 +48,7 @@ const SETTINGS: [&str; 10] = [
 
 /// Finds the masters and asks them all at once.
 pub async fn survey(config: &Config, deployment: &Deployment) -> Result<Survey, String> {
-    let context = Context::new(config, deployment, NodeId::random(), Arc::new(|_| {}));
+    let context = RedisContext::new(config, deployment, NodeId::random(), Arc::new(|_| {}));
     let mut layout =
         topology::look(&context, deployment).await.map_err(|unknown| unknown.to_string())?;
     let slots_unserved = layout.owners.iter().filter(|owner| owner.is_none()).count();
@@ -57,7 +57,7 @@ pub async fn survey(config: &Config, deployment: &Deployment) -> Result<Survey, 
     let lanes = context.map.lanes();
     let asking = lanes.iter().map(|lane| async {
         let answers = answers(&context, lane).await;
-        Master { address: lane.address.to_string(), answers }
+        MasterSurvey { address: lane.address.to_string(), answers }
     });
     Ok(Survey { masters: join_all(asking).await, slots_unserved, masters_unasked })
 }
@@ -76,7 +76,7 @@ fn limit(layout: &mut Layout) -> usize {
 }
 
 /// Err: the server cannot be spoken to at all.
-async fn answers(context: &Context, lane: &Lane) -> Result<Answers, String> {
+async fn answers(context: &RedisContext, lane: &Lane) -> Result<Answers, String> {
     let mut connection = lane.link.open().await.map_err(|error| error.to_string())?;
     let round_trip = round_trip(&mut connection).await?;
     let mut answers = ask(&mut connection, &questions()).await?.into_iter();
@@ -128,7 +128,7 @@ async fn round_trip(connection: &mut MultiplexedConnection) -> Result<Duration, 
 }
 
 /// Compared with the middle of the time that the answer took.
-async fn clock_ahead(connection: &mut MultiplexedConnection) -> Reading<i64> {
+async fn clock_ahead(connection: &mut MultiplexedConnection) -> SurveyReading<i64> {
     let mut question = Pipeline::new();
     question.cmd("TIME");
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::context::Context;
+use super::context::RedisContext;
 use super::lanes::lane::Lane;
 use super::publishing::publisher;
 use super::subscribing::subscriber;
-use crate::vital;
+use crate::critical_tasks;
 
 /// Starts them; they run until the lane is retired.
-pub fn start(lane: &Arc<Lane>, context: &Arc<Context>) {
+pub fn start(lane: &Arc<Lane>, context: &Arc<RedisContext>) {
     let publishing = publisher::run(lane.clone(), context.clone());
-    vital::spawn("publisher", lane.clone().until_retired(publishing));
+    critical_tasks::spawn("publisher", lane.clone().until_retired(publishing));
     let subscribing = subscriber::run(lane.clone(), context.clone());
-    vital::spawn("subscriber", lane.clone().until_retired(subscribing));
+    critical_tasks::spawn("subscriber", lane.clone().until_retired(subscribing));
 }

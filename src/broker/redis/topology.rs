@@ -3,8 +3,8 @@
 mod cluster;
 mod epochs;
 pub mod layout;
-mod panel;
 mod sentinel;
+mod server_poll;
 mod source;
 mod watching;
 
@@ -13,30 +13,33 @@ use std::sync::Arc;
 use self::cluster::Cluster;
 use self::layout::Layout;
 use self::sentinel::Sentinel;
-use self::source::{Source, Unknown};
+use self::source::{TopologySource, UnknownTopology};
 use self::watching::{expire, follow, watch};
-use super::context::Context;
+use super::context::RedisContext;
 use super::url::{Deployment, Masters};
-use crate::vital;
+use crate::critical_tasks;
 
 /// Starts the lanes of the masters; where these can change, also the task that follows them.
-pub fn start(context: &Arc<Context>, deployment: &Deployment) {
+pub fn start(context: &Arc<RedisContext>, deployment: &Deployment) {
     match deployment.masters.clone() {
         Masters::Single(address) => follow(context, &Layout::one(address)),
         Masters::Sentinel { sentinels, service } => {
-            vital::spawn("nowhere", expire(context.clone()));
+            critical_tasks::spawn("nowhere", expire(context.clone()));
             let sentinel = Sentinel::new(sentinels, service, deployment);
-            vital::spawn("topology", watch(context.clone(), sentinel));
+            critical_tasks::spawn("topology", watch(context.clone(), sentinel));
         }
         Masters::Cluster { nodes } => {
-            vital::spawn("nowhere", expire(context.clone()));
-            vital::spawn("topology", watch(context.clone(), Cluster::new(nodes)));
+            critical_tasks::spawn("nowhere", expire(context.clone()));
+            critical_tasks::spawn("topology", watch(context.clone(), Cluster::new(nodes)));
         }
     }
 }
 
 /// Asks once which servers are masters.
-pub async fn look(context: &Context, deployment: &Deployment) -> Result<Layout, Unknown> {
+pub async fn look(
+    context: &RedisContext,
+    deployment: &Deployment,
+) -> Result<Layout, UnknownTopology> {
     match deployment.masters.clone() {
         Masters::Single(address) => Ok(Layout::one(address)),
         Masters::Sentinel { sentinels, service } => {

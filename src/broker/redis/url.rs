@@ -2,7 +2,7 @@
 
 use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
-use crate::broker::redis::connection::server::Address;
+use crate::broker::redis::connection::server::ServerAddress;
 use crate::broker::redis::pubsub::PubSub;
 
 mod parameters;
@@ -37,11 +37,11 @@ pub struct Deployment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Masters {
     /// One server, always at this address.
-    Single(Address),
+    Single(ServerAddress),
     /// One server at a time; these sentinels know which.
-    Sentinel { sentinels: Vec<Address>, service: String },
+    Sentinel { sentinels: Vec<ServerAddress>, service: String },
     /// Several servers that share the channels; some of them are known.
-    Cluster { nodes: Vec<Address> },
+    Cluster { nodes: Vec<ServerAddress> },
 }
 
 impl std::fmt::Debug for Deployment {
@@ -160,7 +160,7 @@ fn single(rest: &str) -> Option<(Masters, RedisConnectionInfo)> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // A list is for the other forms; here it would be a name that never resolves.
     let one = !host.contains(',');
-    one.then(|| (Masters::Single(Address::new(host, *port)), info.redis_settings().clone()))
+    one.then(|| (Masters::Single(ServerAddress::new(host, *port)), info.redis_settings().clone()))
 }
 
 fn sentinel(rest: &str) -> Option<(Masters, RedisConnectionInfo)> {
@@ -185,9 +185,9 @@ fn credentials(rest: &str) -> (&str, &str) {
     rest.rsplit_once('@').unwrap_or(("", rest))
 }
 
-fn addresses(list: &str, default_port: u16) -> Option<Vec<Address>> {
+fn addresses(list: &str, default_port: u16) -> Option<Vec<ServerAddress>> {
     let addresses: Option<Vec<_>> =
-        list.split(',').map(|text| Address::parse(text, default_port)).collect();
+        list.split(',').map(|text| ServerAddress::parse(text, default_port)).collect();
     addresses.filter(|addresses| addresses.len() <= ADDRESSES_MAX)
 }
 
@@ -226,9 +226,9 @@ mod tests {
     fn sentinels_have_a_service_and_their_own_port() {
         let it = deployment("redis+sentinel://ada:p%40ss@a,b:1,[::1]/main/3");
         let sentinels = vec![
-            Address::new("a", SENTINEL_PORT),
-            Address::new("b", 1),
-            Address::new("::1", SENTINEL_PORT),
+            ServerAddress::new("a", SENTINEL_PORT),
+            ServerAddress::new("b", 1),
+            ServerAddress::new("::1", SENTINEL_PORT),
         ];
         assert_eq!(it.masters, Masters::Sentinel { sentinels, service: "main".to_owned() });
         assert_eq!((it.login.username(), it.login.password()), (Some("ada"), Some("p@ss")));
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_cluster_is_known_by_some_of_its_nodes() {
         let it = deployment("redis+cluster://a,b:7001");
-        let nodes = vec![Address::new("a", PORT), Address::new("b", 7001)];
+        let nodes = vec![ServerAddress::new("a", PORT), ServerAddress::new("b", 7001)];
         assert_eq!(it.masters, Masters::Cluster { nodes });
         assert_eq!((it.login.username(), it.login.password()), (None, None));
     }

@@ -79,12 +79,12 @@ impl Finding {
 
 /// Findings under one heading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Part {
+pub struct ReportSection {
     pub title: String,
     pub findings: Vec<Finding>,
 }
 
-impl Part {
+impl ReportSection {
     pub fn new(title: impl Into<String>, findings: Vec<Finding>) -> Self {
         Self { title: title.into(), findings }
     }

@@ -8,8 +8,8 @@ mod rules;
 mod server;
 
 use self::needs::CONNECTIONS_PER_MASTER;
-use super::finding::{Finding, Level, Part};
-use crate::broker::{Master, Survey, Url};
+use super::finding::{Finding, Level, ReportSection};
+use crate::broker::{MasterSurvey, Survey, Url};
 use crate::config::Config;
 use crate::transport::{OWN_FILES, RESERVED_FILES, open_file_limit};
 
@@ -17,7 +17,7 @@ use crate::transport::{OWN_FILES, RESERVED_FILES, open_file_limit};
 const OTHER_FILES: usize = 14;
 
 /// None: there is no Redis.
-pub fn parts(survey: Option<&Result<Survey, String>>, config: &Config) -> Vec<Part> {
+pub fn parts(survey: Option<&Result<Survey, String>>, config: &Config) -> Vec<ReportSection> {
     let url = config.broker.url.masked();
     match survey {
         None => Vec::new(),
@@ -30,13 +30,13 @@ pub fn parts(survey: Option<&Result<Survey, String>>, config: &Config) -> Vec<Pa
                     format!("see that broker.url is right and that they run: {url}")
                 }),
             );
-            vec![Part::new("Redis", vec![finding])]
+            vec![ReportSection::new("Redis", vec![finding])]
         }
         Some(Ok(survey)) => found(survey, config),
     }
 }
 
-fn found(survey: &Survey, config: &Config) -> Vec<Part> {
+fn found(survey: &Survey, config: &Config) -> Vec<ReportSection> {
     let mut parts = Vec::new();
     if survey.slots_unserved > 0 {
         let finding = Finding::problem(
@@ -45,21 +45,24 @@ fn found(survey: &Survey, config: &Config) -> Vec<Part> {
             "channels of these slots answer unavailable, and the node is not ready",
             "redis-cli --cluster check, then --cluster fix",
         );
-        parts.push(Part::new("Redis, the cluster", vec![finding]));
+        parts.push(ReportSection::new("Redis, the cluster", vec![finding]));
     }
     let masters = survey.masters.len() + survey.masters_unasked;
     if let Some(finding) = files(masters, open_file_limit(), config) {
-        parts.push(Part::new("Redis, its masters", vec![finding]));
+        parts.push(ReportSection::new("Redis, its masters", vec![finding]));
     }
     let several = survey.masters.len() > 1;
     for master in &survey.masters {
         let findings = of_master(master, config);
         let findings = if several { with_well_ones_counted(findings) } else { findings };
-        parts.push(Part::new(format!("Redis {}", master.address), findings));
+        parts.push(ReportSection::new(format!("Redis {}", master.address), findings));
     }
     if survey.masters_unasked > 0 {
         let left = format!("{} masters were not asked", survey.masters_unasked);
-        parts.push(Part::new("Redis, the rest", vec![Finding::hint("masters", left, "", "")]));
+        parts.push(ReportSection::new(
+            "Redis, the rest",
+            vec![Finding::hint("masters", left, "", "")],
+        ));
     }
     parts
 }
@@ -93,7 +96,7 @@ fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> 
     })
 }
 
-fn of_master(master: &Master, config: &Config) -> Vec<Finding> {
+fn of_master(master: &MasterSurvey, config: &Config) -> Vec<Finding> {
     match &master.answers {
         Err(why) => vec![Finding::problem(
             "connection",

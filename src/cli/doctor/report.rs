@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stdout};
 
 use serde_json::json;
 
-use super::finding::{Finding, Level, Part};
+use super::finding::{Finding, Level, ReportSection};
 
 /// Longest line.
 const COLUMNS: usize = 100;
@@ -47,7 +47,7 @@ impl Ink {
 }
 
 /// One finding a line; why and what to do below those that are not well; a sum at the end.
-pub fn text(parts: &[Part], ink: Ink) -> String {
+pub fn text(parts: &[ReportSection], ink: Ink) -> String {
     let mut text = String::new();
     for part in parts {
         writeln!(text, "{}", part.title).expect("a text takes every line");
@@ -99,7 +99,7 @@ fn write_wrapped(text: &mut String, start: &str, indent: usize, words: &str) {
     text.push('\n');
 }
 
-fn sum(parts: &[Part]) -> String {
+fn sum(parts: &[ReportSection]) -> String {
     let counted = LEVELS.map(|level| match (level, count(parts, level)) {
         (Level::Ok, number) => format!("{number} ok"),
         (level, 1) => format!("1 {}", name(level)),
@@ -108,7 +108,7 @@ fn sum(parts: &[Part]) -> String {
     counted.join(", ")
 }
 
-fn count(parts: &[Part], level: Level) -> usize {
+fn count(parts: &[ReportSection], level: Level) -> usize {
     parts.iter().flat_map(|part| &part.findings).filter(|finding| finding.level == level).count()
 }
 
@@ -122,7 +122,7 @@ fn name(level: Level) -> &'static str {
 }
 
 /// `{"parts":[{"title":…,"findings":[{"level":…,"subject":…,"measured":…,"why":…,"do":…}]}],"problems":0,…}`
-pub fn json(parts: &[Part]) -> String {
+pub fn json(parts: &[ReportSection]) -> String {
     let [problems, warnings, hints, _] = LEVELS.map(|level| count(parts, level));
     let report =
         json!({ "parts": parts, "problems": problems, "warnings": warnings, "hints": hints });
@@ -133,12 +133,12 @@ pub fn json(parts: &[Part]) -> String {
 mod tests {
     use super::*;
 
-    fn parts() -> Vec<Part> {
+    fn parts() -> Vec<ReportSection> {
         let long = "so many words that they do not fit a line and go on below the first of them, where \
                     they are easy to read";
         vec![
-            Part::new("Host", vec![Finding::ok("open files", "room for 5")]),
-            Part::new(
+            ReportSection::new("Host", vec![Finding::ok("open files", "room for 5")]),
+            ReportSection::new(
                 "Redis",
                 vec![Finding::warning("persistence", "off", long, "CONFIG SET x y")],
             ),

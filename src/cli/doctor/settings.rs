@@ -40,17 +40,17 @@ const TRACE_RATIO_MAX: f64 = 0.1;
 
 /// What stands around the node.
 #[derive(Clone, Copy, Debug)]
-pub struct Around {
+pub struct Environment {
     pub is_in_kubernetes: bool,
 }
 
-impl Around {
+impl Environment {
     pub fn read() -> Self {
         Self { is_in_kubernetes: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() }
     }
 }
 
-pub fn findings(config: &Config, around: &Around) -> Vec<Finding> {
+pub fn findings(config: &Config, around: &Environment) -> Vec<Finding> {
     let mut findings = vec![ping(config), pong(config), stopping(config, around)];
     findings.extend(broker(config, around));
     findings.push(publish_timeout(config));
@@ -102,7 +102,7 @@ fn pong(config: &Config) -> Finding {
     Finding::new(level, "pong timeout", measured, why, "session.pong_timeout = \"10s\"")
 }
 
-fn stopping(config: &Config, around: &Around) -> Finding {
+fn stopping(config: &Config, around: &Environment) -> Finding {
     let takes = config.drain.delay + config.drain.period;
     let needed = (takes + AFTER_DRAIN).as_secs();
     let measured = format!("drain.delay and drain.period take {takes:?}");
@@ -123,7 +123,7 @@ fn stopping(config: &Config, around: &Around) -> Finding {
     Finding::new(level, "stopping", measured, why, remedy)
 }
 
-fn broker(config: &Config, around: &Around) -> Option<Finding> {
+fn broker(config: &Config, around: &Environment) -> Option<Finding> {
     if !matches!(config.broker.url, Url::Memory) {
         return None;
     }
@@ -221,13 +221,13 @@ pub mod tests {
     }
 
     fn found(flags: &[&str], is_in_kubernetes: bool, subject: &str) -> Option<Finding> {
-        let found = findings(&config(flags), &Around { is_in_kubernetes });
+        let found = findings(&config(flags), &Environment { is_in_kubernetes });
         found.into_iter().find(|finding| finding.subject == subject)
     }
 
     #[test]
     fn the_defaults_are_well() {
-        let found = findings(&config(&[]), &Around { is_in_kubernetes: false });
+        let found = findings(&config(&[]), &Environment { is_in_kubernetes: false });
         assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
     }
 

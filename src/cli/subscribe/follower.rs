@@ -20,7 +20,7 @@ pub struct Follower {
 
 /// Where a publication stands, seen from the last one that was printed.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum FollowerPosition {
     /// It was printed before.
     Before,
     Next,
@@ -53,15 +53,17 @@ impl Follower {
         output: &Output,
     ) -> io::Result<()> {
         let mut place = self.place(&publication);
-        if let (Place::Beyond, Some(last)) = (&place, self.last) {
+        if let (FollowerPosition::Beyond, Some(last)) = (&place, self.last) {
             // Where it cannot be read, the publication is still beyond.
             _ = self.read_on(last, broker, output).await?;
             place = self.place(&publication);
         }
         match place {
-            Place::Before => return Ok(()),
-            Place::Next => {}
-            Place::Beyond => output.gap(&self.channel, missing(&publication, self.last)).await?,
+            FollowerPosition::Before => return Ok(()),
+            FollowerPosition::Next => {}
+            FollowerPosition::Beyond => {
+                output.gap(&self.channel, missing(&publication, self.last)).await?;
+            }
         }
         self.print(&[publication], output).await
     }
@@ -82,11 +84,11 @@ impl Follower {
         output.gap(&self.channel, reason).await
     }
 
-    fn place(&self, publication: &Publication) -> Place {
+    fn place(&self, publication: &Publication) -> FollowerPosition {
         match (publication.position, self.last) {
-            (Some(position), Some(last)) if position <= last => Place::Before,
-            (Some(_), Some(last)) if !publication.follows(last) => Place::Beyond,
-            _ => Place::Next,
+            (Some(position), Some(last)) if position <= last => FollowerPosition::Before,
+            (Some(_), Some(last)) if !publication.follows(last) => FollowerPosition::Beyond,
+            _ => FollowerPosition::Next,
         }
     }
 
@@ -125,7 +127,7 @@ impl Follower {
             };
             let is_end = page.len() < PAGE_MAX;
             for part in page.chunk_by(|one, next| one.position.is_some_and(|it| next.follows(it))) {
-                if self.place(&part[0]) == Place::Beyond {
+                if self.place(&part[0]) == FollowerPosition::Beyond {
                     output.gap(&self.channel, missing(&part[0], self.last)).await?;
                 }
                 self.print(part, output).await?;

@@ -7,7 +7,7 @@ use crate::publication::{Channel, Publication};
 
 /// How a publication is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// As it is, and a line feed.
     Payload,
     /// The same behind its channel and a tab.
@@ -17,11 +17,11 @@ pub enum Format {
 }
 
 pub struct Output {
-    format: Format,
+    format: OutputFormat,
 }
 
 impl Output {
-    pub fn new(format: Format) -> Self {
+    pub fn new(format: OutputFormat) -> Self {
         Self { format }
     }
 
@@ -38,8 +38,8 @@ impl Output {
     /// Publications may be missing here. Only JSON has a place for that beside them.
     pub async fn gap(&self, channel: &Channel, reason: &str) -> io::Result<()> {
         match self.format {
-            Format::Json => write(line::of_gap(channel.as_str(), reason)).await,
-            Format::Payload | Format::ChannelAndPayload => {
+            OutputFormat::Json => write(line::of_gap(channel.as_str(), reason)).await,
+            OutputFormat::Payload | OutputFormat::ChannelAndPayload => {
                 eprintln!("tidegate: publications of {channel} may be missing ({reason})");
                 Ok(())
             }
@@ -49,9 +49,9 @@ impl Output {
     fn line(&self, channel: &Channel, publication: &Publication) -> Vec<u8> {
         let payload = &publication.payload[..];
         match self.format {
-            Format::Json => line::of_publication(channel.as_str(), publication),
-            Format::Payload => [payload, b"\n"].concat(),
-            Format::ChannelAndPayload => {
+            OutputFormat::Json => line::of_publication(channel.as_str(), publication),
+            OutputFormat::Payload => [payload, b"\n"].concat(),
+            OutputFormat::ChannelAndPayload => {
                 [channel.as_str().as_bytes(), b"\t", payload, b"\n"].concat()
             }
         }

@@ -1,6 +1,6 @@
 //! Settings that let more people in than those before them. Of rules, the rules themselves tell.
 
-use crate::settings::Known;
+use crate::settings::KeySpec;
 
 /// How a key's new value may be wider than its old one. Both are as `tidegate check` prints them.
 type IsWider = fn(old: &str, new: &str) -> bool;
@@ -17,8 +17,8 @@ const WIDER: [(&str, IsWider); 7] = [
 ];
 
 /// Each such key with its old and its new value.
-pub fn settings(old: &[Known], new: &[Known]) -> Vec<String> {
-    let value = |known: &Known| (known.key.clone(), known.effective.clone());
+pub fn settings(old: &[KeySpec], new: &[KeySpec]) -> Vec<String> {
+    let value = |known: &KeySpec| (known.key.clone(), known.effective.clone());
     let old: std::collections::HashMap<_, _> = old.iter().map(value).collect();
     let changed = new.iter().filter_map(|new| {
         let old = old.get(&new.key)?;

@@ -1,5 +1,5 @@
 //! Catching up from history without gap or repeat. Each step takes the channel's lock for a few lines, lets its
-//! [`Tail`] decide, and tells the subscribers of that moment what it says.
+//! [`ChannelCursor`] decide, and tells the subscribers of that moment what it says.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use tokio::time::sleep;
 
 use crate::backoff::Backoff;
 use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
-use crate::hub::item::Item;
-use crate::hub::recovery_queue::{Tries, Work};
+use crate::hub::channel_cursor::{ChannelCursor, RecoveryStep};
+use crate::hub::channel_event::ChannelEvent;
+use crate::hub::recovery_queue::{RecoveryTask, Tries};
 use crate::hub::registry::Registry;
 use crate::hub::subscribers::Snapshot;
-use crate::hub::tail::{Next, Tail};
 use crate::protocol::Push;
 use crate::publication::{Channel, Position};
 
@@ -37,17 +37,20 @@ impl CatchUp {
         for ((channel, reading, tries), end) in channels.into_iter().zip(ends) {
             match end {
                 Ok(end) => match self.step(&channel, reading, |tail, it| tail.ends_at(end, it)) {
-                    Next::Done => {}
-                    Next::Release => self.clone().release(channel, reading),
-                    Next::Page(_) => self.add(Work::CatchUp(channel, reading, 0)),
-                    Next::Later => {
-                        self.clone().again(Work::Open(channel, reading, tries), TELLING_PAUSE);
+                    RecoveryStep::Done => {}
+                    RecoveryStep::Release => self.clone().release(channel, reading),
+                    RecoveryStep::Page(_) => self.add(RecoveryTask::CatchUp(channel, reading, 0)),
+                    RecoveryStep::Later => {
+                        self.clone()
+                            .again(RecoveryTask::Open(channel, reading, tries), TELLING_PAUSE);
                     }
                 },
                 Err(why) => {
                     self.failed(&channel, reading, why);
-                    self.clone()
-                        .again(Work::Open(channel, reading, tries + 1), RETRY.pause_after(tries));
+                    self.clone().again(
+                        RecoveryTask::Open(channel, reading, tries + 1),
+                        RETRY.pause_after(tries),
+                    );
                 }
             }
         }
@@ -60,18 +63,19 @@ impl CatchUp {
                 Ok(page) => {
                     let is_end = page.len() < PAGE_MAX;
                     match self.step(&channel, reading, |tail, it| tail.page(page, is_end, it)) {
-                        Next::Page(_) => {}
-                        Next::Release => return self.release(channel, reading),
-                        Next::Done => return,
-                        Next::Later => {
-                            return self.again(Work::CatchUp(channel, reading, 0), TELLING_PAUSE);
+                        RecoveryStep::Page(_) => {}
+                        RecoveryStep::Release => return self.release(channel, reading),
+                        RecoveryStep::Done => return,
+                        RecoveryStep::Later => {
+                            return self
+                                .again(RecoveryTask::CatchUp(channel, reading, 0), TELLING_PAUSE);
                         }
                     }
                 }
                 Err(why) => {
                     self.failed(&channel, reading, why);
                     return self.again(
-                        Work::CatchUp(channel, reading, tries + 1),
+                        RecoveryTask::CatchUp(channel, reading, tries + 1),
                         RETRY.pause_after(tries),
                     );
                 }
@@ -82,30 +86,32 @@ impl CatchUp {
     /// Lets go of what came meanwhile.
     pub fn release(self, channel: Channel, reading: u64) {
         loop {
-            match self.step(&channel, reading, Tail::release) {
-                Next::Release => {}
-                Next::Done => return,
-                Next::Page(_) => return self.add(Work::CatchUp(channel, reading, 0)),
-                Next::Later => {
-                    return self.again(Work::Release(channel, reading), TELLING_PAUSE);
+            match self.step(&channel, reading, ChannelCursor::release) {
+                RecoveryStep::Release => {}
+                RecoveryStep::Done => return,
+                RecoveryStep::Page(_) => {
+                    return self.add(RecoveryTask::CatchUp(channel, reading, 0));
+                }
+                RecoveryStep::Later => {
+                    return self.again(RecoveryTask::Release(channel, reading), TELLING_PAUSE);
                 }
             }
         }
     }
 
-    fn add(&self, work: Work) {
+    fn add(&self, work: RecoveryTask) {
         self.registry.recovery_queue.add(work);
     }
 
     /// Puts a piece of work back into the queue after a pause, if it is still wanted then.
-    fn again(self, work: Work, pause: Duration) {
+    fn again(self, work: RecoveryTask, pause: Duration) {
         tokio::spawn(async move {
             sleep(pause).await;
             let wanted = match &work {
-                Work::Open(channel, reading, _)
-                | Work::CatchUp(channel, reading, _)
-                | Work::Release(channel, reading) => self.is_reading(channel, *reading),
-                Work::Load(_) => true,
+                RecoveryTask::Open(channel, reading, _)
+                | RecoveryTask::CatchUp(channel, reading, _)
+                | RecoveryTask::Release(channel, reading) => self.is_reading(channel, *reading),
+                RecoveryTask::Load(_) => true,
             };
             if wanted {
                 self.add(work);
@@ -121,7 +127,7 @@ impl CatchUp {
     /// From where on the channel is to be read. None: this reading no longer counts.
     fn reads_after(&self, channel: &Channel, reading: u64) -> Option<Position> {
         let channels = &self.registry.channels;
-        let last = |tail: &mut Tail| tail.last().filter(|_| tail.is_reading(reading));
+        let last = |tail: &mut ChannelCursor| tail.last().filter(|_| tail.is_reading(reading));
         channels.with_tail(channel, |tail, _| last(tail)).flatten()
     }
 
@@ -138,8 +144,8 @@ impl CatchUp {
         &self,
         channel: &Channel,
         reading: u64,
-        step: impl FnOnce(&mut Tail, &mut Vec<Item>) -> Next,
-    ) -> Next {
+        step: impl FnOnce(&mut ChannelCursor, &mut Vec<ChannelEvent>) -> RecoveryStep,
+    ) -> RecoveryStep {
         let received = Instant::now();
         let channels = &self.registry.channels;
         let mut items = Vec::new();
@@ -148,28 +154,34 @@ impl CatchUp {
                 return None;
             }
             if std::mem::replace(&mut tail.telling, true) {
-                return Some((Next::Later, None));
+                return Some((RecoveryStep::Later, None));
             }
             Some((step(tail, &mut items), Some(subscribers.snapshot())))
         });
-        let Some((next, subscribers)) = stepped.flatten() else { return Next::Done };
+        let Some((next, subscribers)) = stepped.flatten() else { return RecoveryStep::Done };
         let Some(subscribers) = subscribers else { return next };
         self.tell(channel, &subscribers, items, received);
         channels.with_tail(channel, |tail, _| tail.telling = false);
         next
     }
 
-    fn tell(&self, channel: &Channel, subscribers: &Snapshot, items: Vec<Item>, received: Instant) {
+    fn tell(
+        &self,
+        channel: &Channel,
+        subscribers: &Snapshot,
+        items: Vec<ChannelEvent>,
+        received: Instant,
+    ) {
         let delivery = self.registry.channels.rules().of(channel.as_str()).delivery;
         let (name, fan_out) = (channel.as_str(), &self.registry.fan_out);
         let mut left = items.len();
         for item in items {
             left -= 1;
             match item {
-                Item::Gap(reason) => {
+                ChannelEvent::Gap(reason) => {
                     fan_out.push_to_all(subscribers, &Push::Gap { channel: name, reason });
                 }
-                Item::Publication(publication) => {
+                ChannelEvent::Publication(publication) => {
                     let more = left > 0;
                     fan_out.hand_out(name, subscribers, delivery, &publication, more, received);
                 }

@@ -1,7 +1,7 @@
 //! Reads a channel's history backwards, as far as those who resume it need.
 
 use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
-use crate::hub::recent::BACKLOG_BYTES_MAX;
+use crate::hub::recent_publications::BACKLOG_BYTES_MAX;
 use crate::hub::registry::Registry;
 use crate::publication::{Channel, Position, Publication};
 

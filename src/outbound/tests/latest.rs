@@ -8,7 +8,7 @@ use super::*;
 struct Client {
     outbound: Outbound,
     tap: Arc<Tap>,
-    batch: Batch,
+    batch: FrameBatch,
 }
 
 impl Client {
@@ -20,7 +20,7 @@ impl Client {
 
     fn without_wire(bytes_max: usize, room: usize) -> Self {
         let (outbound, tap) = (outbound(bytes_max), Tap::with_room(room));
-        Self { outbound, tap, batch: Batch::default() }
+        Self { outbound, tap, batch: FrameBatch::default() }
     }
 
     /// One whose socket has refused the end of a first frame, which is `xx`.
@@ -33,7 +33,7 @@ impl Client {
     }
 
     fn flush(&self) {
-        self.outbound.flush(&mut Batch::default());
+        self.outbound.flush(&mut FrameBatch::default());
     }
 
     /// What the connection's task does: writes till the socket blocks or nothing is left.
@@ -70,7 +70,7 @@ impl Client {
 }
 
 /// Some: the socket blocks, and the connection looks whether it is to end.
-fn write_batch(outbound: &Outbound, tap: &Tap, batch: &mut Batch) -> Option<Option<Close>> {
+fn write_batch(outbound: &Outbound, tap: &Tap, batch: &mut FrameBatch) -> Option<Option<Close>> {
     batch.write_to(tap);
     if batch.frames.is_empty() {
         return None;
@@ -158,7 +158,7 @@ fn it_makes_the_queue_full_for_nobody_else() {
     assert_eq!(client.outbound.push(ANY, Bytes::from(vec![b'-'; 60])), Ok(Pushed::Covered));
     assert_eq!(
         client.outbound.push(ANY, frame(b"more")),
-        Err(Full),
+        Err(QueueFull),
         "the others are bounded as ever"
     );
     client.write_with_room(1 << 20);

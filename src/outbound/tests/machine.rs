@@ -13,7 +13,7 @@ use crate::outbound::end::End;
 const BYTES_MAX: usize = 200;
 
 #[derive(Clone, Debug)]
-enum Event {
+enum QueueEvent {
     /// Of so many bytes.
     Push(usize),
     PushLatest(u64),
@@ -31,26 +31,26 @@ enum Event {
     EndSubscription(u64),
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = QueueEvent> {
     prop_oneof![
-        4 => (0..300usize).prop_map(Event::Push),
-        4 => (1..4u64).prop_map(Event::PushLatest),
-        1 => Just(Event::PushBeyond),
-        1 => Just(Event::PushOwn),
-        1 => (0..3usize).prop_map(Event::PushBacklog),
-        6 => Just(Event::Flush),
-        8 => (1..200usize).prop_map(Event::Written),
-        6 => Just(Event::Take),
-        3 => Just(Event::Stuck),
-        1 => Just(Event::Ask),
-        1 => prop_oneof![Just(Close::Slow), Just(Close::Expired)].prop_map(Event::Close),
-        1 => (1..4u64).prop_map(Event::EndSubscription),
+        4 => (0..300usize).prop_map(QueueEvent::Push),
+        4 => (1..4u64).prop_map(QueueEvent::PushLatest),
+        1 => Just(QueueEvent::PushBeyond),
+        1 => Just(QueueEvent::PushOwn),
+        1 => (0..3usize).prop_map(QueueEvent::PushBacklog),
+        6 => Just(QueueEvent::Flush),
+        8 => (1..200usize).prop_map(QueueEvent::Written),
+        6 => Just(QueueEvent::Take),
+        3 => Just(QueueEvent::Stuck),
+        1 => Just(QueueEvent::Ask),
+        1 => prop_oneof![Just(Close::Slow), Just(Close::Expired)].prop_map(QueueEvent::Close),
+        1 => (1..4u64).prop_map(QueueEvent::EndSubscription),
     ]
 }
 
 /// What a step shows of itself, beside the states.
 #[derive(Debug, Default)]
-struct Seen {
+struct ObservedEffect {
     /// What a delivery pushed must be flushed by its caller.
     flush: bool,
     /// The socket took less than it was given.
@@ -62,17 +62,24 @@ struct Seen {
 }
 
 /// `writer.rs`' table.
-fn next(writer: Writer, event: &Event, seen: &Seen, has_wire: bool) -> &'static [Writer] {
-    use Writer::{Blocked, Connection, Flusher, Idle};
+fn next(
+    writer: QueueWriter,
+    event: &QueueEvent,
+    seen: &ObservedEffect,
+    has_wire: bool,
+) -> &'static [QueueWriter] {
+    use QueueWriter::{Blocked, Connection, Flusher, Idle};
     match (event, writer) {
         (_, Connection | Blocked) if seen.rested => &[Idle],
         (_, Flusher) if seen.rested => &[Idle],
         (_, Flusher | Connection | Blocked) if seen.blocked => &[Blocked],
         (_, Blocked) if seen.advanced => &[Connection],
         // A frame that a closing queue drops needs no writer.
-        (Event::Push(_) | Event::PushLatest(_), Idle) if has_wire => &[Flusher, Idle],
-        (Event::Push(_) | Event::PushLatest(_), Idle) => &[Connection, Idle],
-        (Event::PushBeyond | Event::PushOwn | Event::PushBacklog(_), Idle) => &[Connection, Idle],
+        (QueueEvent::Push(_) | QueueEvent::PushLatest(_), Idle) if has_wire => &[Flusher, Idle],
+        (QueueEvent::Push(_) | QueueEvent::PushLatest(_), Idle) => &[Connection, Idle],
+        (QueueEvent::PushBeyond | QueueEvent::PushOwn | QueueEvent::PushBacklog(_), Idle) => {
+            &[Connection, Idle]
+        }
         (_, Idle) => &[Idle],
         (_, Flusher) => &[Flusher],
         (_, Connection) => &[Connection],
@@ -80,37 +87,37 @@ fn next(writer: Writer, event: &Event, seen: &Seen, has_wire: bool) -> &'static 
     }
 }
 
-struct Calls(AtomicUsize);
+struct ConnectionCalls(AtomicUsize);
 
-impl Wake for Calls {
+impl Wake for ConnectionCalls {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// A queue, its flusher, and its connection, whose task sleeps from a `Pending` until it is woken.
-struct World {
-    state: State,
+struct QueueModel {
+    state: QueueState,
     has_wire: bool,
     in_line: bool,
-    flusher: Batch,
-    connection: Batch,
+    flusher: FrameBatch,
+    connection: FrameBatch,
     /// The connection has written something that the queue does not know of yet.
     has_written: bool,
-    calls: Arc<Calls>,
+    calls: Arc<ConnectionCalls>,
     asleep_since: Option<usize>,
 }
 
-impl World {
+impl QueueModel {
     fn new(has_wire: bool) -> Self {
         Self {
-            state: State::default(),
+            state: QueueState::default(),
             has_wire,
             in_line: false,
-            flusher: Batch::default(),
-            connection: Batch::default(),
+            flusher: FrameBatch::default(),
+            connection: FrameBatch::default(),
             has_written: false,
-            calls: Arc::new(Calls(AtomicUsize::new(0))),
+            calls: Arc::new(ConnectionCalls(AtomicUsize::new(0))),
             asleep_since: None,
         }
     }
@@ -119,73 +126,75 @@ impl World {
         self.calls.0.load(Ordering::Relaxed)
     }
 
-    fn pushed(&mut self, pushed: Pushed) -> Seen {
+    fn pushed(&mut self, pushed: Pushed) -> ObservedEffect {
         self.in_line |= pushed == Pushed::Flush;
-        Seen { flush: pushed == Pushed::Flush, ..Seen::default() }
+        ObservedEffect { flush: pushed == Pushed::Flush, ..ObservedEffect::default() }
     }
 
     /// None: that cannot happen now.
-    fn step(&mut self, event: &Event) -> Option<Seen> {
+    fn step(&mut self, event: &QueueEvent) -> Option<ObservedEffect> {
         let (waker, has_wire) = (Waker::from(self.calls.clone()), self.has_wire);
         let cx = &mut Context::from_waker(&waker);
         let frame = |bytes| Bytes::from(vec![b'-'; bytes]);
-        let mut seen = Seen::default();
+        let mut seen = ObservedEffect::default();
         match *event {
-            Event::Push(bytes) => {
+            QueueEvent::Push(bytes) => {
                 let is_full = self.state.push(frame(bytes), BYTES_MAX).is_err();
                 assert!(!is_full || self.state.bytes() >= BYTES_MAX);
                 let pushed = self.state.find_writer(|| has_wire);
                 return Some(self.pushed(pushed));
             }
-            Event::PushLatest(key) => {
+            QueueEvent::PushLatest(key) => {
                 let latest = self.state.push_latest(key, frame(9), BYTES_MAX, || has_wire);
                 return Some(self.pushed(latest.pushed));
             }
-            Event::PushBeyond => {
+            QueueEvent::PushBeyond => {
                 self.state.queue(frame(9));
                 let pushed = self.state.find_writer(|| false);
                 return Some(self.pushed(pushed));
             }
-            Event::PushOwn => {
+            QueueEvent::PushOwn => {
                 self.asleep_since = None;
                 let _ = self.state.push_own(frame(9), BYTES_MAX);
             }
-            Event::PushBacklog(count) => {
+            QueueEvent::PushBacklog(count) => {
                 self.asleep_since = None;
                 self.state.push_backlog((0..count).map(|_| frame(300)));
             }
-            Event::Flush if self.in_line && self.flusher.frames.is_empty() => {
+            QueueEvent::Flush if self.in_line && self.flusher.frames.is_empty() => {
                 if !self.state.hand_over(&mut self.flusher) {
                     self.state.flushed();
                     (self.in_line, seen.rested) = (false, true);
                 }
             }
-            Event::Written(bytes) if !self.flusher.frames.is_empty() => {
+            QueueEvent::Written(bytes) if !self.flusher.frames.is_empty() => {
                 write(&mut self.flusher, bytes);
                 seen.blocked = self.state.take_back(&mut self.flusher);
                 self.in_line = !seen.blocked;
             }
-            Event::Written(bytes) if !self.connection.frames.is_empty() => {
+            QueueEvent::Written(bytes) if !self.connection.frames.is_empty() => {
                 write(&mut self.connection, bytes);
                 // The socket has woken it.
                 (self.has_written, self.asleep_since) = (true, None);
             }
-            Event::Take if self.connection.frames.is_empty() => {
-                let is_flushers = self.state.writer == Writer::Flusher;
+            QueueEvent::Take if self.connection.frames.is_empty() => {
+                let is_flushers = self.state.writer == QueueWriter::Flusher;
                 let taken = self.state.poll_take(cx, &mut self.connection);
                 seen.advanced = std::mem::take(&mut self.has_written) && !is_flushers;
                 seen.rested = !is_flushers && taken != Poll::Ready(Ok(()));
                 self.asleep_since = taken.is_pending().then(|| self.calls());
             }
-            Event::Stuck if !self.connection.frames.is_empty() => {
+            QueueEvent::Stuck if !self.connection.frames.is_empty() => {
                 let closing = self.state.poll_closing(cx);
                 seen.blocked = true;
                 self.asleep_since = closing.is_pending().then(|| self.calls());
             }
-            Event::Ask => drop(self.state.end.ask(Close::Expired)),
-            Event::Close(close) => drop(self.state.close(close)),
-            Event::EndSubscription(key) => self.state.end_subscription(key),
-            Event::Flush | Event::Written(_) | Event::Take | Event::Stuck => return None,
+            QueueEvent::Ask => drop(self.state.end.ask(Close::Expired)),
+            QueueEvent::Close(close) => drop(self.state.close(close)),
+            QueueEvent::EndSubscription(key) => self.state.end_subscription(key),
+            QueueEvent::Flush | QueueEvent::Written(_) | QueueEvent::Take | QueueEvent::Stuck => {
+                return None;
+            }
         }
         Some(seen)
     }
@@ -196,7 +205,7 @@ impl World {
         let waits_for_socket = !self.connection.frames.is_empty();
         if is_asleep && !waits_for_socket {
             prop_assert!(!self.state.writer.is_connection(), "nothing writes what is queued");
-            let is_left = self.state.end.is_closing() && self.state.writer == Writer::Idle;
+            let is_left = self.state.end.is_closing() && self.state.writer == QueueWriter::Idle;
             prop_assert!(!is_left, "nothing closes the connection");
         }
         if is_asleep && waits_for_socket {
@@ -207,7 +216,7 @@ impl World {
 }
 
 /// Writes so many bytes, and at least one.
-fn write(batch: &mut Batch, bytes: usize) {
+fn write(batch: &mut FrameBatch, bytes: usize) {
     batch.write_next(
         |slices| slices.iter().map(|slice| slice.len()).sum::<usize>().min(bytes),
         |written| *written,
@@ -222,20 +231,20 @@ fn stage(end: End) -> u8 {
     }
 }
 
-fn check(has_wire: bool, events: &[Event]) -> TestCaseResult {
-    let mut world = World::new(has_wire);
+fn check(has_wire: bool, events: &[QueueEvent]) -> TestCaseResult {
+    let mut world = QueueModel::new(has_wire);
     for event in events {
         let (writer, end) = (world.state.writer, world.state.end);
         let Some(seen) = world.step(event) else { continue };
         let after = world.state.writer;
         let allowed = next(writer, event, &seen, has_wire);
         prop_assert!(allowed.contains(&after), "{writer:?} to {after:?} at {event:?}: {seen:?}");
-        prop_assert_eq!(seen.flush, writer == Writer::Idle && after == Writer::Flusher);
+        prop_assert_eq!(seen.flush, writer == QueueWriter::Idle && after == QueueWriter::Flusher);
         prop_assert!(stage(world.state.end) >= stage(end), "{:?} after {end:?}", world.state.end);
         if stage(world.state.end) == stage(end) {
             prop_assert_eq!(world.state.end, end, "the first reason counts");
         }
-        if after == Writer::Idle && !world.state.end.is_closing() {
+        if after == QueueWriter::Idle && !world.state.end.is_closing() {
             prop_assert_eq!((world.state.bytes(), world.state.has_backlog()), (0, false));
         }
         world.check_sleep()?;

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use super::readable::is_readable_json;
 use crate::close::Close;
-use crate::protocol::{Code, Command, Decoded, Id, Message, ReplyError, Token, Unreadable};
-use crate::publication::{Channel, Kind, Position, Publication};
+use crate::protocol::{Code, Command, DecodeError, Decoded, Id, Message, ReplyError, Token};
+use crate::publication::{Channel, PayloadKind, Position, Publication};
 
 /// Longest `idempotency_key`, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -27,18 +27,18 @@ const HISTORY_LIMIT: usize = 100;
 const HISTORY_LIMIT_MAX: usize = 1000;
 
 /// Channels and the positions to resume from, in the client's order: they are answered in it.
-type Asked = Vec<(String, Option<String>)>;
+type RequestedChannels = Vec<(String, Option<String>)>;
 
 /// A command as it is written. Unknown fields are let pass, for clients newer than the node.
 #[derive(Deserialize)]
-struct Written<'a> {
+struct RawCommand<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
     id: Option<i64>,
     #[serde(borrow)]
     channel: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "in_order")]
-    channels: Option<Asked>,
+    channels: Option<RequestedChannels>,
     #[serde(borrow)]
     since: Option<Cow<'a, str>>,
     echo: Option<bool>,
@@ -58,7 +58,7 @@ struct Written<'a> {
     token: Option<Cow<'a, str>>,
 }
 
-impl Written<'_> {
+impl RawCommand<'_> {
     fn id(&self) -> Option<Id> {
         self.id.map(Id::from)
     }
@@ -68,11 +68,13 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Asked>, D::Error> {
+fn in_order<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<RequestedChannels>, D::Error> {
     struct InOrder;
 
     impl<'de> Visitor<'de> for InOrder {
-        type Value = Asked;
+        type Value = RequestedChannels;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object of channels, each with a position or null")
@@ -95,20 +97,20 @@ fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Asked>,
 }
 
 pub fn decode(message: &Message) -> Decoded {
-    if message.kind == Kind::Binary {
-        return Err(Unreadable::Close(Close::Unsupported(
+    if message.kind == PayloadKind::Binary {
+        return Err(DecodeError::Close(Close::Unsupported(
             "the json protocol has text frames only",
         )));
     }
     // serde would read an array into a struct, field by field.
     let is_object = message.payload.trim_ascii_start().starts_with(b"{");
-    let written = match serde_json::from_slice::<Written<'_>>(&message.payload) {
+    let written = match serde_json::from_slice::<RawCommand<'_>>(&message.payload) {
         Ok(written) if is_object => written,
         Err(error) if is_object => return Err(malformed(&message.payload, &error)),
         _ => return Err(NOT_AN_OBJECT),
     };
     let id = written.id();
-    let refuse = |what: String| Unreadable::Answer(bad_request(written.id(), what));
+    let refuse = |what: String| DecodeError::Answer(bad_request(written.id(), what));
     match &*written.kind {
         "subscribe" => subscribe(&written).map_err(refuse),
         "unsubscribe" => {
@@ -144,11 +146,11 @@ pub fn decode(message: &Message) -> Decoded {
     }
 }
 
-const NOT_AN_OBJECT: Unreadable =
-    Unreadable::Close(Close::Unsupported("a message is one JSON object"));
+const NOT_AN_OBJECT: DecodeError =
+    DecodeError::Close(Close::Unsupported("a message is one JSON object"));
 
 /// Tells a JSON object with a wrong field from what is no JSON at all.
-fn malformed(payload: &[u8], error: &serde_json::Error) -> Unreadable {
+fn malformed(payload: &[u8], error: &serde_json::Error) -> DecodeError {
     if serde_json::from_slice::<IgnoredAny>(payload).is_err() {
         return NOT_AN_OBJECT;
     }
@@ -158,7 +160,7 @@ fn malformed(payload: &[u8], error: &serde_json::Error) -> Unreadable {
     let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
     // It quotes what was sent, and an answer is not to be larger than that.
     let end = what.floor_char_boundary(MISTAKE_BYTES_MAX);
-    Unreadable::Answer(bad_request(id, what[..end].to_owned()))
+    DecodeError::Answer(bad_request(id, what[..end].to_owned()))
 }
 
 /// The number of a command of which nothing else is known to be right.
@@ -174,7 +176,7 @@ fn bad_request(id: Option<Id>, message: String) -> ReplyError {
     ReplyError { id, channel: None, code: Code::BadRequest, message }
 }
 
-fn subscribe(written: &Written<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
+fn subscribe(written: &RawCommand<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
     let echo = written.echo.unwrap_or(true);
     let command = |channel: Channel, since: Option<&str>| {
         let since = since.map(position).transpose()?;
@@ -201,7 +203,7 @@ fn subscribe(written: &Written<'_>) -> Result<Vec<Result<Command, ReplyError>>, 
     }
 }
 
-fn channel(written: &Written<'_>) -> Result<Channel, String> {
+fn channel(written: &RawCommand<'_>) -> Result<Channel, String> {
     let name = written.channel.as_ref().ok_or("channel is missing")?;
     Channel::new(name).map_err(|error| error.to_string())
 }
@@ -221,14 +223,14 @@ fn position(text: &str) -> Result<Position, String> {
 const UNREADABLE: &str = "data holds what strict readers of JSON refuse: half a surrogate pair, a \
     number beyond a double, or more than 124 levels of nesting";
 
-fn publication(written: &Written<'_>) -> Result<Publication, String> {
+fn publication(written: &RawCommand<'_>) -> Result<Publication, String> {
     let (kind, payload) = match (written.data, &written.text, &written.base64) {
         (Some(data), None, None) if !is_readable_json(data.get()) => return Err(UNREADABLE.into()),
-        (Some(data), None, None) => (Kind::Text, data.get().as_bytes().to_vec()),
-        (None, Some(text), None) => (Kind::Text, text.as_bytes().to_vec()),
+        (Some(data), None, None) => (PayloadKind::Text, data.get().as_bytes().to_vec()),
+        (None, Some(text), None) => (PayloadKind::Text, text.as_bytes().to_vec()),
         (None, None, Some(base64)) => {
             let bytes = BASE64.decode(base64.as_bytes());
-            (Kind::Binary, bytes.map_err(|error| format!("base64: {error}"))?)
+            (PayloadKind::Binary, bytes.map_err(|error| format!("base64: {error}"))?)
         }
         _ => return Err("give the payload in one of data (JSON), text and base64".into()),
     };
@@ -249,12 +251,15 @@ mod tests {
     use super::*;
 
     fn decode_text(text: &str) -> Decoded {
-        decode(&Message { kind: Kind::Text, payload: Bytes::copy_from_slice(text.as_bytes()) })
+        decode(&Message {
+            kind: PayloadKind::Text,
+            payload: Bytes::copy_from_slice(text.as_bytes()),
+        })
     }
 
     fn answer(text: &str) -> ReplyError {
         match decode_text(text) {
-            Err(Unreadable::Answer(error)) => error,
+            Err(DecodeError::Answer(error)) => error,
             other => panic!("{text} gave {other:?}"),
         }
     }
@@ -300,7 +305,7 @@ mod tests {
     #[test]
     fn payloads_are_taken_as_they_were_written() {
         let data = published(r#"{"type":"publish","channel":"a","data":{"b": 1.0}}"#);
-        assert_eq!((&data.payload[..], data.kind), (&br#"{"b": 1.0}"#[..], Kind::Text));
+        assert_eq!((&data.payload[..], data.kind), (&br#"{"b": 1.0}"#[..], PayloadKind::Text));
         assert_eq!(
             &published(r#"{"type":"publish","channel":"a","data":null}"#).payload[..],
             b"null"
@@ -308,7 +313,7 @@ mod tests {
         let text = published(r#"{"type":"publish","channel":"a","text":"h\u00e9"}"#);
         assert_eq!(&text.payload[..], "hé".as_bytes());
         let binary = published(r#"{"type":"publish","channel":"a","base64":"/wA="}"#);
-        assert_eq!((&binary.payload[..], binary.kind), (&b"\xff\x00"[..], Kind::Binary));
+        assert_eq!((&binary.payload[..], binary.kind), (&b"\xff\x00"[..], PayloadKind::Binary));
     }
 
     #[test]

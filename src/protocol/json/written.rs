@@ -10,7 +10,7 @@ use crate::publication::{Change, Member, Position};
 /// A reply or push as it is written.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Written<'a> {
+enum JsonMessage<'a> {
     Welcome {
         session: &'a str,
         node: &'a str,
@@ -52,7 +52,7 @@ enum Written<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a Id>,
         channel: &'a str,
-        members: Vec<WrittenMember<'a>>,
+        members: Vec<JsonMember<'a>>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         truncated: bool,
     },
@@ -95,7 +95,7 @@ enum Written<'a> {
 }
 
 #[derive(Serialize)]
-struct WrittenMember<'a> {
+struct JsonMember<'a> {
     user: Option<&'a str>,
     sessions: u32,
 }
@@ -103,25 +103,25 @@ struct WrittenMember<'a> {
 /// A reply as a JSON object.
 pub fn reply(reply: &Reply) -> Vec<u8> {
     write(&match reply {
-        Reply::Subscribed { id, channel, position, recovered } => Written::Subscribed {
+        Reply::Subscribed { id, channel, position, recovered } => JsonMessage::Subscribed {
             id: id.as_ref(),
             channel: channel.as_str(),
             position: text(position),
             recovered: *recovered,
         },
         Reply::Unsubscribed { id, channel } => {
-            Written::Unsubscribed { id: id.as_ref(), channel: channel.as_str() }
+            JsonMessage::Unsubscribed { id: id.as_ref(), channel: channel.as_str() }
         }
         Reply::Published { id, position } => {
-            Written::Published { id: id.as_ref(), position: text(position) }
+            JsonMessage::Published { id: id.as_ref(), position: text(position) }
         }
-        Reply::Presence { id, channel, members } => Written::Presence {
+        Reply::Presence { id, channel, members } => JsonMessage::Presence {
             id: id.as_ref(),
             channel: channel.as_str(),
             members: members.list.iter().map(member).collect(),
             truncated: members.truncated,
         },
-        Reply::History { id, channel, excerpt } => Written::History {
+        Reply::History { id, channel, excerpt } => JsonMessage::History {
             id: id.as_ref(),
             channel: channel.as_str(),
             publications: excerpt.publications.iter().map(object).collect(),
@@ -129,13 +129,13 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
             recovered: excerpt.recovered,
             more: excerpt.more,
         },
-        Reply::Authenticated { id, user, expires_in } => Written::Authenticated {
+        Reply::Authenticated { id, user, expires_in } => JsonMessage::Authenticated {
             id: id.as_ref(),
             user: user.as_deref(),
             expires_in_ms: expires_in.map(|left| left.as_millis() as u64),
         },
-        Reply::Pong { id } => Written::Pong { id: id.as_ref() },
-        Reply::Error(ReplyError { id, channel, code, message }) => Written::Error {
+        Reply::Pong { id } => JsonMessage::Pong { id: id.as_ref() },
+        Reply::Error(ReplyError { id, channel, code, message }) => JsonMessage::Error {
             id: id.as_ref(),
             channel: channel.as_deref(),
             code: code.as_str(),
@@ -149,29 +149,29 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
 pub fn push(push: &Push<'_>) -> Vec<u8> {
     write(&match push {
         Push::Welcome { session, node, ping_interval_ms } => {
-            Written::Welcome { session, node, ping_interval_ms: *ping_interval_ms }
+            JsonMessage::Welcome { session, node, ping_interval_ms: *ping_interval_ms }
         }
-        Push::Gap { channel, reason } => Written::Gap { channel, reason },
+        Push::Gap { channel, reason } => JsonMessage::Gap { channel, reason },
         Push::Reconnect { after, reason } => {
-            Written::Reconnect { after_ms: after.as_millis() as u64, reason }
+            JsonMessage::Reconnect { after_ms: after.as_millis() as u64, reason }
         }
         Push::Presence { channel, user, change: Change::Join } => {
-            Written::Join { channel, user: user.as_deref() }
+            JsonMessage::Join { channel, user: user.as_deref() }
         }
         Push::Presence { channel, user, change: Change::Leave } => {
-            Written::Leave { channel, user: user.as_deref() }
+            JsonMessage::Leave { channel, user: user.as_deref() }
         }
     })
 }
 
-fn member(member: &Member) -> WrittenMember<'_> {
-    WrittenMember { user: member.user.as_deref(), sessions: member.sessions }
+fn member(member: &Member) -> JsonMember<'_> {
+    JsonMember { user: member.user.as_deref(), sessions: member.sessions }
 }
 
 fn text(position: &Option<Position>) -> Option<String> {
     position.map(|position| position.to_string())
 }
 
-fn write(written: &Written<'_>) -> Vec<u8> {
+fn write(written: &JsonMessage<'_>) -> Vec<u8> {
     serde_json::to_vec(written).expect("texts and numbers are always JSON")
 }

@@ -13,13 +13,13 @@ static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Eight bytes a channel, and none before the first.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownChannels {
     hashes: Vec<u64>,
     /// Where the newest stands.
     newest: usize,
 }
 
-impl Known {
+impl KnownChannels {
     /// Was it used lately? The one that was added last is found at once.
     pub fn contains(&self, channel: &Channel) -> bool {
         let hash = HASHER.hash_one(channel);
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn the_oldest_is_forgotten_first() {
         let channel = |number: usize| Channel::new(&format!("c:{number}")).unwrap();
-        let mut known = Known::default();
+        let mut known = KnownChannels::default();
         for number in 0..CHANNELS_MAX {
             assert!(!known.contains(&channel(number)));
             known.add(&channel(number));

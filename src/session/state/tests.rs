@@ -5,11 +5,11 @@ use bytes::Bytes;
 use super::*;
 use crate::protocol::json::Json;
 use crate::protocol::plain::Plain;
-use crate::publication::{Kind, Publication};
+use crate::publication::{PayloadKind, Publication};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn state(protocol: impl Into<Protocol>) -> State {
+fn state(protocol: impl Into<Protocol>) -> SubscriptionState {
     let config = Config {
         ping_interval: 25 * SECOND,
         pong_timeout: 10 * SECOND,
@@ -19,19 +19,24 @@ fn state(protocol: impl Into<Protocol>) -> State {
         json_depth_max: 128,
     };
     let (rules, limits) = (Rules::default(), Limits::default());
-    State::new(protocol.into(), Arc::new(config), rules, limits, Bearer::default())
+    SubscriptionState::new(protocol.into(), Arc::new(config), rules, limits, Principal::default())
 }
 
-fn say(state: &mut State, text: &str, subscribed: usize) -> Vec<Action> {
+fn say(state: &mut SubscriptionState, text: &str, subscribed: usize) -> Vec<Action> {
     let payload = Bytes::copy_from_slice(text.as_bytes());
-    state.message(Message { kind: Kind::Text, payload }, subscribed, |_| false, Instant::now())
+    state.message(
+        Message { kind: PayloadKind::Text, payload },
+        subscribed,
+        |_| false,
+        Instant::now(),
+    )
 }
 
 #[test]
 fn a_plain_frame_is_a_publication_as_it_is() {
     let channel = Channel::new("a").unwrap();
     let mut state = state(Plain { channel: channel.clone(), traceparent: None });
-    let publication = Publication::new(Bytes::from_static(b"{]"), Kind::Text);
+    let publication = Publication::new(Bytes::from_static(b"{]"), PayloadKind::Text);
     let command = Command::Publish { id: None, channel, publication };
     assert_eq!(say(&mut state, "{]", 1), [Action::Do(command)]);
 }

@@ -41,7 +41,7 @@ fn who_leaves_makes_room_and_the_last_one_leaves_nothing() {
     let users = users();
     let enter = |number| users.enter_within("ada".into(), None, outbound(number), 2);
     let (first, second) = (enter(1).unwrap(), enter(2).unwrap());
-    assert_eq!(enter(3).err(), Some(Refusal::Full));
+    assert_eq!(enter(3).err(), Some(UserRefusal::Full));
     drop(first);
     assert_eq!(users.count("ada"), 1);
     let third = enter(4).unwrap();
@@ -79,11 +79,11 @@ fn a_revoked_token_is_not_admitted_and_nobody_without_a_user_counts() {
         ..Identity::default()
     };
     users.revoke("ada", before);
-    assert_eq!(users.admit(&ada(old), &outbound(1), 1).err(), Some(Refusal::Revoked));
+    assert_eq!(users.admit(&ada(old), &outbound(1), 1).err(), Some(UserRefusal::Revoked));
     assert_eq!(users.count("ada"), 0, "who is refused is not counted");
     let admitted = users.admit(&ada(young), &outbound(2), 1).unwrap();
     assert_eq!(admitted.as_ref().and_then(Entered::user).as_deref(), Some("ada"));
-    assert_eq!(users.admit(&ada(young), &outbound(3), 1).err(), Some(Refusal::Full));
+    assert_eq!(users.admit(&ada(young), &outbound(3), 1).err(), Some(UserRefusal::Full));
     assert!(users.admit(&Identity::default(), &outbound(4), 0).unwrap().is_none());
 }
 

@@ -32,10 +32,10 @@ pub trait Report: Send + 'static {
 
 /// The queue before the writer thread. All clones are one.
 #[derive(Clone)]
-pub struct LogQueue(Arc<Shared>);
+pub struct LogQueue(Arc<LogShared>);
 
-struct Shared {
-    state: Mutex<State>,
+struct LogShared {
+    state: Mutex<LogState>,
     /// There is something to write.
     filled: Condvar,
     /// All is written.
@@ -44,7 +44,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct State {
+struct LogState {
     bytes: Vec<u8>,
     lines: u64,
     /// Lines that found no room since the writer last took some.
@@ -60,7 +60,7 @@ thread_local! {
 impl LogQueue {
     /// Starts the thread that writes to `output`.
     pub fn start(output: impl Write + Send + 'static, report: impl Report + Sync) -> Self {
-        let queue = Self(Arc::new(Shared {
+        let queue = Self(Arc::new(LogShared {
             state: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
@@ -90,13 +90,13 @@ impl LogQueue {
 
     /// Waits until all is written, for at most `timeout`. False: the time was over first.
     pub fn flush(&self, timeout: Duration) -> bool {
-        let waits = |state: &mut State| state.is_pending() || state.is_writing;
+        let waits = |state: &mut LogState| state.is_pending() || state.is_writing;
         let waited = self.0.emptied.wait_timeout_while(self.0.lock(), timeout, waits);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
 
-impl Shared {
+impl LogShared {
     fn write_to(&self, mut output: impl Write) {
         OWN.set(Some(Vec::new()));
         let mut bytes = Vec::new();
@@ -140,13 +140,13 @@ impl Shared {
         (std::mem::take(&mut state.lines), std::mem::take(&mut state.dropped))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LogState> {
         // It is whole whenever it is released.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl LogState {
     fn is_pending(&self) -> bool {
         !self.bytes.is_empty() || self.dropped > 0
     }

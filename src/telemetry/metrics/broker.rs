@@ -4,7 +4,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::adder::Adder;
 
-pub struct Broker {
+pub struct BrokerMetrics {
     pub up: IntGauge,
     pub reconnects: IntCounter,
     pub probe_rtt: Histogram,
@@ -12,7 +12,7 @@ pub struct Broker {
     pub subscriptions_confirmed: IntGauge,
 }
 
-impl Broker {
+impl BrokerMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         Self {
             up: add.gauge("broker_up", "1 while the broker can be used."),

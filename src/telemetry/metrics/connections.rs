@@ -10,7 +10,7 @@ use crate::telemetry::rejected::Rejected;
 /// The value of the `action` label for a slow consumer that was closed.
 pub const SLOW_CLOSED: &str = "closed";
 
-pub struct Connections {
+pub struct ConnectionMetrics {
     pub open: [IntGauge; Format::COUNT],
     pub opened: IntCounter,
     pub closed: IntCounterVec,
@@ -24,7 +24,7 @@ pub struct Connections {
     pub revocations: IntGauge,
 }
 
-impl Connections {
+impl ConnectionMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         Self {
             open: open(add),

@@ -8,13 +8,13 @@ use super::adder::Adder;
 pub const WITH_REDIS: &str = "redis";
 pub const WITH_NODES: &str = "nodes";
 
-pub struct Fleet {
+pub struct FleetMetrics {
     pub nodes: IntGauge,
     pub connections: IntGauge,
     pub rules_mismatch: IntGaugeVec,
 }
 
-impl Fleet {
+impl FleetMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         let rules_mismatch = add.gauges(
             "rules_mismatch",

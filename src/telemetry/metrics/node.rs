@@ -5,7 +5,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::adder::Adder;
 use crate::telemetry::unready::Unready;
 
-pub struct Node {
+pub struct NodeMetrics {
     pub drain_phase: IntGauge,
     pub unready: [IntGauge; Unready::COUNT],
     pub memory_max: IntGauge,
@@ -15,7 +15,7 @@ pub struct Node {
     pub log_lines_dropped: IntCounter,
 }
 
-impl Node {
+impl NodeMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         facts(add);
         Self {

@@ -12,7 +12,7 @@ const API: &str = "api";
 pub const RECOVERED: &str = "recovered";
 pub const LOST: &str = "lost";
 
-pub struct Publications {
+pub struct PublicationMetrics {
     pub received: [IntCounter; Format::COUNT],
     pub api_received: IntCounter,
     pub delivered: [IntCounter; Format::COUNT],
@@ -25,7 +25,7 @@ pub struct Publications {
     pub subscriptions: IntGauge,
 }
 
-impl Publications {
+impl PublicationMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         let protocols = Format::EACH.map(Format::label);
         let received = add.counters(

@@ -13,14 +13,14 @@ pub const REFUSED: &str = "refused";
 /// Values of the `listener` label, as the sections of the configuration are called.
 const LISTENERS: [&str; 2] = ["server", "internal"];
 
-pub struct Settings {
+pub struct SettingsMetrics {
     pub reloads: IntCounterVec,
     pub refused: IntGauge,
     pub tls_reloads: IntCounterVec,
     pub tls_files_refused: IntGaugeVec,
 }
 
-impl Settings {
+impl SettingsMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         let tls_files_refused = add.gauges(
             "tls_files_refused",

@@ -11,9 +11,9 @@ pub const FAILED: &str = "failed";
 pub const DROPPED: &str = "dropped";
 pub const LIMITED: &str = "limited";
 
-pub struct Spans(IntCounterVec);
+pub struct SpanMetrics(IntCounterVec);
 
-impl Spans {
+impl SpanMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         Self(add.counters(
             "trace_spans_total",

@@ -69,7 +69,7 @@ pub(super) fn start(endpoint: &str, node: NodeId) -> Result<(SdkTracer, Exportin
     let provider = SdkTracerProvider::builder()
         // Whoever makes a span has decided that it is wanted.
         .with_sampler(Sampler::AlwaysOn)
-        .with_span_processor(Queue(queue))
+        .with_span_processor(SpanQueue(queue))
         .build();
     Ok((provider.tracer("tidegate"), Exporting(Some((stop, task)))))
 }
@@ -110,9 +110,9 @@ impl Exporting {
 
 /// The way in. Never waits.
 #[derive(Debug)]
-struct Queue(mpsc::Sender<SpanData>);
+struct SpanQueue(mpsc::Sender<SpanData>);
 
-impl SpanProcessor for Queue {
+impl SpanProcessor for SpanQueue {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
@@ -232,7 +232,7 @@ mod tests {
         };
         let before = dropped();
         let (queue, mut spans) = mpsc::channel(2);
-        let provider = SdkTracerProvider::builder().with_span_processor(Queue(queue)).build();
+        let provider = SdkTracerProvider::builder().with_span_processor(SpanQueue(queue)).build();
         let tracer = provider.tracer("test");
         for number in 0..5 {
             drop(tracer.start(number.to_string()));

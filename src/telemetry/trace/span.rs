@@ -4,7 +4,7 @@
 use hyper::StatusCode;
 use tracing::{Span, field, info_span};
 
-use super::tracer::{Asker, Kind, TARGET, TRACING, Trace};
+use super::tracer::{Asker, SpanKind, TARGET, TRACING, Trace};
 use crate::close::Close;
 use crate::protocol::Format;
 use crate::publication::{Channel, Position, Publication, Traceparent};
@@ -19,7 +19,7 @@ const PATH_BYTES_MAX: usize = 1024;
 /// A client asked for a WebSocket.
 pub fn handshake_began(path: &str, parent: Option<Traceparent>) -> Trace {
     let Some(tracing) = TRACING.get() else { return Trace::default() };
-    if !tracing.wants(Kind::Handshake, parent, Asker::Client) {
+    if !tracing.wants(SpanKind::Handshake, parent, Asker::Client) {
         return Trace::default();
     }
     tracing.span(parent, || {
@@ -97,7 +97,7 @@ pub fn publication_refused(channel: &Channel, publication: &Publication, code: &
 
 fn publish(channel: &Channel, publication: &Publication, asker: Asker) -> Trace {
     let Some(tracing) = TRACING.get() else { return Trace::default() };
-    if !tracing.wants(Kind::Publish, publication.traceparent, asker) {
+    if !tracing.wants(SpanKind::Publish, publication.traceparent, asker) {
         return Trace::default();
     }
     tracing.span(publication.traceparent, || {
@@ -130,7 +130,7 @@ pub(in crate::telemetry) fn relay_began(channel: &str, publication: &Publication
 
 fn relay(channel: &str, publication: &Publication, parent: Traceparent) -> Trace {
     let Some(tracing) = TRACING.get() else { return Trace::default() };
-    if !tracing.wants(Kind::Relay, Some(parent), Asker::Fleet) {
+    if !tracing.wants(SpanKind::Relay, Some(parent), Asker::Fleet) {
         return Trace::default();
     }
     tracing.span(Some(parent), || {

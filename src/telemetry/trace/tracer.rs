@@ -31,13 +31,13 @@ pub struct Trace(pub(super) Option<Box<Span>>);
 
 /// What there are spans of.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub enum SpanKind {
     Handshake,
     Publish,
     Relay,
 }
 
-impl Kind {
+impl SpanKind {
     const COUNT: usize = 3;
 }
 
@@ -57,7 +57,7 @@ pub struct Tracing {
     subscriber: Dispatch,
     pub ratio: Ratio,
     /// Of each kind.
-    budgets: [Mutex<Bucket>; Kind::COUNT],
+    budgets: [Mutex<Bucket>; SpanKind::COUNT],
     forced: Mutex<Bucket>,
 }
 
@@ -75,7 +75,7 @@ impl Tracing {
     }
 
     /// Is it to be traced? A parent decides by its own flag.
-    pub fn wants(&self, kind: Kind, parent: Option<Traceparent>, asker: Asker) -> bool {
+    pub fn wants(&self, kind: SpanKind, parent: Option<Traceparent>, asker: Asker) -> bool {
         match parent {
             None => self.ratio.hits() && self.has_room(kind, Asker::Fleet),
             Some(parent) => parent.is_sampled() && self.has_room(kind, asker),
@@ -83,7 +83,7 @@ impl Tracing {
     }
 
     /// Takes a span's worth of what there may be. A client's comes out of two purses.
-    fn has_room(&self, kind: Kind, asker: Asker) -> bool {
+    fn has_room(&self, kind: SpanKind, asker: Asker) -> bool {
         let take = |bucket: &Mutex<Bucket>, per_second| {
             let mut bucket = bucket.lock().expect("no code panics while it holds a bucket's lock");
             bucket.take(1, per_second, Instant::now())
@@ -140,13 +140,13 @@ mod tests {
         let tracing = tracing();
         let sampled = Traceparent::sampled([1; 16], [1; 8]);
         let made = |kind, asker| (0..5000).filter(|_| tracing.wants(kind, sampled, asker)).count();
-        assert_eq!(made(Kind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
-        assert_eq!(made(Kind::Handshake, Asker::Client), 0, "of both together");
+        assert_eq!(made(SpanKind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
+        assert_eq!(made(SpanKind::Handshake, Asker::Client), 0, "of both together");
         let rest = SPANS_PER_SECOND_MAX - FORCED_SPANS_PER_SECOND_MAX;
-        assert_eq!(made(Kind::Publish, Asker::Fleet), rest);
-        assert_eq!(made(Kind::Relay, Asker::Fleet), SPANS_PER_SECOND_MAX);
+        assert_eq!(made(SpanKind::Publish, Asker::Fleet), rest);
+        assert_eq!(made(SpanKind::Relay, Asker::Fleet), SPANS_PER_SECOND_MAX);
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        assert_eq!(made(Kind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
+        assert_eq!(made(SpanKind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
         let tracing = tracing();
         tracing.ratio.set(1.);
         let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00".parse().ok();
-        assert!(unsampled.is_some() && !tracing.wants(Kind::Publish, unsampled, Asker::Client));
-        assert!(tracing.wants(Kind::Publish, None, Asker::Client));
+        assert!(unsampled.is_some() && !tracing.wants(SpanKind::Publish, unsampled, Asker::Client));
+        assert!(tracing.wants(SpanKind::Publish, None, Asker::Client));
     }
 }

@@ -7,12 +7,12 @@ fn block_of(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     [&SIGNATURE[..], &[command, family], &length, rest].concat()
 }
 
-fn client(address: &str) -> Header {
-    Header::Client(address.parse().unwrap())
+fn client(address: &str) -> ProxyHeader {
+    ProxyHeader::Client(address.parse().unwrap())
 }
 
 /// Some of every kind, with what they say.
-fn good() -> Vec<(Vec<u8>, Header)> {
+fn good() -> Vec<(Vec<u8>, ProxyHeader)> {
     let line = |text: &str| text.as_bytes().to_vec();
     let (v4, v6) = ([192, 0, 2, 1, 198, 51, 100, 1, 1, 2, 3, 4], Ipv6Addr::LOCALHOST.octets());
     let v6 = [&v6[..], &v6[..], &[1, 2, 3, 4]].concat();
@@ -21,12 +21,12 @@ fn good() -> Vec<(Vec<u8>, Header)> {
         (line("PROXY TCP4 192.0.2.1 198.51.100.1 51234 443\r\n"), client("192.0.2.1")),
         (line("PROXY TCP6 2001:db8::1 ::1 51234 443\r\n"), client("2001:db8::1")),
         (line(&format!("PROXY TCP6 {longest} {longest} 65535 65535\r\n")), client(longest)),
-        (line("PROXY UNKNOWN\r\n"), Header::Nobody),
-        (line(&format!("PROXY UNKNOWN {longest} {longest} 65535 65535\r\n")), Header::Nobody),
-        (block_of(0x20, 0, &[]), Header::Nobody),
-        (block_of(0x20, 0x11, &v4), Header::Nobody),
-        (block_of(0x21, 0x00, b"whatever"), Header::Nobody),
-        (block_of(0x21, 0x31, &[0; 216]), Header::Nobody),
+        (line("PROXY UNKNOWN\r\n"), ProxyHeader::Nobody),
+        (line(&format!("PROXY UNKNOWN {longest} {longest} 65535 65535\r\n")), ProxyHeader::Nobody),
+        (block_of(0x20, 0, &[]), ProxyHeader::Nobody),
+        (block_of(0x20, 0x11, &v4), ProxyHeader::Nobody),
+        (block_of(0x21, 0x00, b"whatever"), ProxyHeader::Nobody),
+        (block_of(0x21, 0x31, &[0; 216]), ProxyHeader::Nobody),
         (block_of(0x21, 0x11, &v4), client("192.0.2.1")),
         (block_of(0x21, 0x11, &[&v4[..], &[4, 0, 2, 9, 9]].concat()), client("192.0.2.1")),
         (block_of(0x21, 0x21, &v6), client("::1")),

@@ -8,7 +8,7 @@ use fastwebsockets::unmask;
 
 use crate::close::Close;
 use crate::protocol::Message;
-use crate::publication::Kind;
+use crate::publication::PayloadKind;
 
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
@@ -35,7 +35,7 @@ pub struct Decoder {
 
 /// A message that has not come whole.
 struct Partial {
-    kind: Kind,
+    kind: PayloadKind,
     payload: Vec<u8>,
     /// Bytes of a text's payload that are known to be UTF-8.
     valid: usize,
@@ -98,7 +98,8 @@ impl Decoder {
             (Opcode::Continuation, Some(partial)) => partial.frame = frame,
             (_, Some(_)) => return Err(Close::Protocol("a message within another")),
             (opcode, none) => {
-                let kind = if opcode == Opcode::Text { Kind::Text } else { Kind::Binary };
+                let kind =
+                    if opcode == Opcode::Text { PayloadKind::Text } else { PayloadKind::Binary };
                 let end = head.bytes + length;
                 if head.last && input.len() >= end {
                     let payload = &mut input[head.bytes..end];
@@ -120,7 +121,7 @@ impl Decoder {
             return None;
         }
         let partial = self.partial.take()?;
-        if partial.kind == Kind::Text && partial.valid < partial.payload.len() {
+        if partial.kind == PayloadKind::Text && partial.valid < partial.payload.len() {
             return Some(Incoming::Violation(Close::Utf8));
         }
         Some(Incoming::Message(Message { kind: partial.kind, payload: partial.payload.into() }))
@@ -138,7 +139,7 @@ impl Partial {
         unmask(bytes, mask);
         frame.came += some;
         self.payload.extend_from_slice(bytes);
-        if self.kind == Kind::Text {
+        if self.kind == PayloadKind::Text {
             match std::str::from_utf8(&self.payload[self.valid..]) {
                 Ok(_) => self.valid = self.payload.len(),
                 // The rest of a character may still come.
@@ -150,8 +151,8 @@ impl Partial {
     }
 }
 
-fn whole(kind: Kind, payload: &[u8]) -> Result<Incoming, Close> {
-    if kind == Kind::Text && std::str::from_utf8(payload).is_err() {
+fn whole(kind: PayloadKind, payload: &[u8]) -> Result<Incoming, Close> {
+    if kind == PayloadKind::Text && std::str::from_utf8(payload).is_err() {
         return Err(Close::Utf8);
     }
     Ok(Incoming::Message(Message { kind, payload: Bytes::copy_from_slice(payload) }))

@@ -10,31 +10,31 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Request, Response, Version};
 
-use crate::session::Standing;
-use crate::transport::refused::Refused;
+use crate::session::JoinPosition;
+use crate::transport::request_refused::RequestRefused;
 
 /// Where the channel of a session that is bound to one stands, and whether its `since` was honoured.
 const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
 const RECOVERED: HeaderName = HeaderName::from_static("tidegate-recovered");
 
 /// Is it a request for a WebSocket that can be answered?
-pub fn check(request: &Request<Incoming>) -> Result<(), Refused> {
+pub fn check(request: &Request<Incoming>) -> Result<(), RequestRefused> {
     let headers = request.headers();
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
         let message = "this is a WebSocket: ask for an upgrade over HTTP/1.1";
-        return Err(Refused::upgrade_required(message));
+        return Err(RequestRefused::upgrade_required(message));
     }
     if headers.get_all(HOST).iter().count() != 1 {
-        return Err(Refused::bad_request("Host must be given, and once"));
+        return Err(RequestRefused::bad_request("Host must be given, and once"));
     }
     if has_body(headers) {
-        return Err(Refused::bad_request("an upgrade has no body"));
+        return Err(RequestRefused::bad_request("an upgrade has no body"));
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(Refused::upgrade_required("Sec-WebSocket-Version must be 13"));
+        return Err(RequestRefused::upgrade_required("Sec-WebSocket-Version must be 13"));
     }
     if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
-        return Err(Refused::bad_request("Sec-WebSocket-Key must be 16 bytes in base64"));
+        return Err(RequestRefused::bad_request("Sec-WebSocket-Key must be 16 bytes in base64"));
     }
     Ok(())
 }
@@ -57,7 +57,7 @@ fn is_key(value: &HeaderValue) -> bool {
 pub fn accept(
     headers: &HeaderMap,
     subprotocol: Option<&'static str>,
-    standing: Standing,
+    standing: JoinPosition,
 ) -> Response<Full<Bytes>> {
     let mut asked = Request::new(());
     for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {

@@ -26,7 +26,7 @@ async fn others_get_a_turn_while_a_client_floods() {
         loop {
             match socket.poll_event(&mut cx, &outbound, true) {
                 Poll::Pending => turns += 1,
-                Poll::Ready(Event::End(_)) => break,
+                Poll::Ready(ConnectionEvent::End(_)) => break,
                 Poll::Ready(_) => {}
             }
         }

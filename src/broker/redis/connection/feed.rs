@@ -6,9 +6,9 @@ use std::time::Duration;
 use ::redis::RedisConnectionInfo;
 use tokio::time::timeout;
 
-use crate::broker::redis::connection::resp::{self, Malformed, Said};
-use crate::broker::redis::connection::server::Server;
-use crate::broker::redis::connection::socket::{self, Reading, Socket, Writing};
+use crate::broker::redis::connection::resp::{self, InvalidResp, RespMessage};
+use crate::broker::redis::connection::server::RedisServer;
+use crate::broker::redis::connection::socket::{self, RedisSocket, SocketReader, SocketWriter};
 
 /// How long each of connecting, TLS, and the greeting may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -18,7 +18,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Why a connection is given up.
 #[derive(Debug, thiserror::Error)]
-pub enum Lost {
+pub enum FeedLost {
     #[error("redis closed the connection")]
     Closed,
     #[error("redis is connected but silent")]
@@ -30,14 +30,14 @@ pub enum Lost {
     #[error("redis is not ready: {0}")]
     Unready(String),
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] InvalidResp),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 /// The reading half.
 pub struct Feed {
-    stream: Reading,
+    stream: SocketReader,
     /// Read and not yet understood: the beginning of one message at most, after [`Feed::read`].
     carry: Vec<u8>,
     /// Bytes still to come of a message that is thrown away.
@@ -46,15 +46,15 @@ pub struct Feed {
 
 /// The writing half. Commands wait in it until Redis takes them.
 pub struct Asking {
-    stream: Writing,
+    stream: SocketWriter,
     out: Vec<u8>,
     written: usize,
 }
 
 /// Connects, and greets with `HELLO 3`.
-pub async fn open(server: &Server) -> Result<(Feed, Asking), Lost> {
+pub async fn open(server: &RedisServer) -> Result<(Feed, Asking), FeedLost> {
     let socket = socket::open(server, OPEN_TIMEOUT).await?;
-    timeout(OPEN_TIMEOUT, greet(server, socket)).await.unwrap_or(Err(Lost::Silent))
+    timeout(OPEN_TIMEOUT, greet(server, socket)).await.unwrap_or(Err(FeedLost::Silent))
 }
 
 /// Asks for one thing and waits for the answer: text, or an error as the server wrote it. For a
@@ -63,7 +63,7 @@ pub async fn ask(
     feed: &mut Feed,
     asking: &mut Asking,
     words: &[&str],
-) -> Result<Result<Vec<u8>, Vec<u8>>, Lost> {
+) -> Result<Result<Vec<u8>, Vec<u8>>, FeedLost> {
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
     resp::write_command(&mut asking.out, words.into_iter());
     let answering = async {
@@ -72,8 +72,8 @@ pub async fn ask(
         while answer.is_none() {
             feed.read(|said, _| {
                 answer = Some(match said {
-                    Said::Echoed(text) => Ok(text.to_vec()),
-                    Said::Error(error) => Err(error.to_vec()),
+                    RespMessage::Echoed(text) => Ok(text.to_vec()),
+                    RespMessage::Error(error) => Err(error.to_vec()),
                     _ => Ok(Vec::new()),
                 });
             })
@@ -83,11 +83,11 @@ pub async fn ask(
     };
     match timeout(OPEN_TIMEOUT, answering).await {
         Ok(answered) => answered,
-        Err(_) => Err(Lost::Silent),
+        Err(_) => Err(FeedLost::Silent),
     }
 }
 
-async fn greet(server: &Server, socket: Socket) -> Result<(Feed, Asking), Lost> {
+async fn greet(server: &RedisServer, socket: RedisSocket) -> Result<(Feed, Asking), FeedLost> {
     let (read, write) = socket.split();
     let mut feed = Feed { stream: read, carry: Vec::new(), skip: 0 };
     let mut asking = Asking { stream: write, out: Vec::new(), written: 0 };
@@ -97,10 +97,10 @@ async fn greet(server: &Server, socket: Socket) -> Result<(Feed, Asking), Lost> 
     while answer.is_none() {
         feed.read(|said, _| {
             answer = Some(match said {
-                Said::Error(error) => {
-                    Err(Lost::Refused(String::from_utf8_lossy(error).into_owned()))
+                RespMessage::Error(error) => {
+                    Err(FeedLost::Refused(String::from_utf8_lossy(error).into_owned()))
                 }
-                Said::Greeted { replica: true } => Err(Lost::Replica),
+                RespMessage::Greeted { replica: true } => Err(FeedLost::Replica),
                 _ => Ok(()),
             });
         })
@@ -112,16 +112,19 @@ async fn greet(server: &Server, socket: Socket) -> Result<(Feed, Asking), Lost> 
 impl Feed {
     /// Reads once and hands all that was said whole to `take`, which is also told whether more was
     /// read behind it. Cancel safe: nothing is taken before it is handed on.
-    pub async fn read(&mut self, mut take: impl FnMut(Said<'_>, bool)) -> Result<(), Lost> {
+    pub async fn read(
+        &mut self,
+        mut take: impl FnMut(RespMessage<'_>, bool),
+    ) -> Result<(), FeedLost> {
         self.carry.reserve(READ_BYTES);
         if self.stream.read(&mut self.carry).await? == 0 {
-            return Err(Lost::Closed);
+            return Err(FeedLost::Closed);
         }
         let mut at = self.skipped();
         while at < self.carry.len()
             && let Some((said, taken)) = resp::next(&self.carry[at..])?
         {
-            if let Said::TooLarge { rest, .. } = said {
+            if let RespMessage::TooLarge { rest, .. } = said {
                 self.skip = rest;
             }
             at += taken;
@@ -165,7 +168,7 @@ impl Asking {
         resp::write_command(&mut self.out, words.into_iter());
     }
 
-    /// Asks for a [`Said::Echoed`], which tells that all that was asked before has been answered.
+    /// Asks for a [`RespMessage::Echoed`], which tells that all that was asked before has been answered.
     pub fn ask_echo(&mut self, text: &str) {
         resp::write_command(&mut self.out, [&b"PING"[..], text.as_bytes()].into_iter());
     }
@@ -176,7 +179,7 @@ impl Asking {
     }
 
     /// Sends what waits. Cancel safe.
-    pub async fn write(&mut self) -> Result<(), Lost> {
+    pub async fn write(&mut self) -> Result<(), FeedLost> {
         while self.written < self.out.len() {
             self.written += self.stream.write(&self.out[self.written..]).await?;
         }

@@ -8,8 +8,8 @@ use ::redis::{AsyncConnectionConfig, ErrorKind, RedisResult};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use crate::broker::redis::connection::server::Server;
-use crate::broker::redis::connection::socket::{self, Socket};
+use crate::broker::redis::connection::server::RedisServer;
+use crate::broker::redis::connection::socket::{self, RedisSocket};
 
 /// How long each step of making a connection may take: connecting, TLS, and the greeting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,11 +17,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The server, and how to reach it.
 #[derive(Clone, Debug)]
 pub struct Link {
-    server: Server,
+    server: RedisServer,
 }
 
 impl Link {
-    pub fn new(server: &Server) -> Self {
+    pub fn new(server: &RedisServer) -> Self {
         Self { server: server.clone() }
     }
 
@@ -34,8 +34,8 @@ impl Link {
     /// which takes the first address of a name and waits for that one alone.
     pub async fn open_within(&self, within: Duration) -> RedisResult<MultiplexedConnection> {
         match socket::open(&self.server, within).await? {
-            Socket::Plain(stream) => self.greet(stream, within).await,
-            Socket::Tls(stream) => self.greet(stream, within).await,
+            RedisSocket::Plain(stream) => self.greet(stream, within).await,
+            RedisSocket::Tls(stream) => self.greet(stream, within).await,
         }
     }
 

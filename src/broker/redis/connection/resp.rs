@@ -6,7 +6,7 @@
 
 /// One thing Redis said.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said<'a> {
+pub enum RespMessage<'a> {
     Message {
         channel: &'a [u8],
         payload: &'a [u8],
@@ -48,15 +48,15 @@ const DEPTH_MAX: usize = 8;
 /// What came is not RESP3; nothing after it can be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("redis said something that is not RESP3")]
-pub struct Malformed;
+pub struct InvalidResp;
 
 /// The first thing in `bytes`, and how many of them it takes. `None`: it has not come whole.
-pub fn next(bytes: &[u8]) -> Result<Option<(Said<'_>, usize)>, Malformed> {
-    let mut reader = Reader { bytes, at: 0 };
+pub fn next(bytes: &[u8]) -> Result<Option<(RespMessage<'_>, usize)>, InvalidResp> {
+    let mut reader = RespReader { bytes, at: 0 };
     match reader.said() {
         Ok(said) => Ok(Some((said, reader.at))),
-        Err(Stop::Incomplete) => Ok(None),
-        Err(Stop::Malformed) => Err(Malformed),
+        Err(ParseStop::Incomplete) => Ok(None),
+        Err(ParseStop::Malformed) => Err(InvalidResp),
     }
 }
 
@@ -70,77 +70,77 @@ pub fn write_command<'a>(out: &mut Vec<u8>, words: impl ExactSizeIterator<Item =
     }
 }
 
-enum Stop {
+enum ParseStop {
     Incomplete,
     Malformed,
 }
 
-struct Reader<'a> {
+struct RespReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn said(&mut self) -> Result<Said<'a>, Stop> {
+impl<'a> RespReader<'a> {
+    fn said(&mut self) -> Result<RespMessage<'a>, ParseStop> {
         let (kind, line) = self.line()?;
         match kind {
             b'>' => self.push(length(line)?),
-            b'-' => Ok(Said::Error(line)),
-            b'!' => Ok(Said::Error(self.bulk_rest(length(line)?)?)),
-            b'$' => Ok(Said::Echoed(self.bulk_rest(length(line)?)?)),
+            b'-' => Ok(RespMessage::Error(line)),
+            b'!' => Ok(RespMessage::Error(self.bulk_rest(length(line)?)?)),
+            b'$' => Ok(RespMessage::Echoed(self.bulk_rest(length(line)?)?)),
             b'%' => self.greeting(length(line)?),
-            _ => self.skip(kind, line, DEPTH_MAX).map(|()| Said::Other),
+            _ => self.skip(kind, line, DEPTH_MAX).map(|()| RespMessage::Other),
         }
     }
 
-    fn push(&mut self, words: usize) -> Result<Said<'a>, Stop> {
+    fn push(&mut self, words: usize) -> Result<RespMessage<'a>, ParseStop> {
         let kind = self.bulk()?;
         match (kind, words) {
             (b"message" | b"smessage", 3) => {
                 let channel = self.bulk()?;
-                let (b'$', line) = self.line()? else { return Err(Stop::Malformed) };
+                let (b'$', line) = self.line()? else { return Err(ParseStop::Malformed) };
                 let bytes = length(line)?;
                 if bytes > PAYLOAD_BYTES_MAX {
-                    return Ok(Said::TooLarge {
+                    return Ok(RespMessage::TooLarge {
                         channel,
                         rest: bytes.saturating_add(b"\r\n".len()),
                     });
                 }
-                Ok(Said::Message { channel, payload: self.bulk_rest(bytes)? })
+                Ok(RespMessage::Message { channel, payload: self.bulk_rest(bytes)? })
             }
             (b"subscribe" | b"ssubscribe", 3) => {
                 let channel = self.bulk()?;
                 self.value(DEPTH_MAX)?;
-                Ok(Said::Subscribed { channel })
+                Ok(RespMessage::Subscribed { channel })
             }
             (b"unsubscribe" | b"sunsubscribe", 3) => {
                 let channel = self.bulk()?;
                 self.value(DEPTH_MAX)?;
-                Ok(Said::Unsubscribed { channel })
+                Ok(RespMessage::Unsubscribed { channel })
             }
             _ => {
                 for _ in 1..words {
                     self.value(DEPTH_MAX)?;
                 }
-                Ok(Said::Other)
+                Ok(RespMessage::Other)
             }
         }
     }
 
     /// Names and values; that of `role` says what the server is.
-    fn greeting(&mut self, fields: usize) -> Result<Said<'a>, Stop> {
-        fields.checked_mul(2).ok_or(Stop::Malformed)?;
+    fn greeting(&mut self, fields: usize) -> Result<RespMessage<'a>, ParseStop> {
+        fields.checked_mul(2).ok_or(ParseStop::Malformed)?;
         let mut replica = false;
         for _ in 0..fields {
             let name = self.text()?;
             let value = self.text()?;
             replica |= name == Some(b"role") && value == Some(b"replica");
         }
-        Ok(Said::Greeted { replica })
+        Ok(RespMessage::Greeted { replica })
     }
 
     /// A value; None where it is no text.
-    fn text(&mut self) -> Result<Option<&'a [u8]>, Stop> {
+    fn text(&mut self) -> Result<Option<&'a [u8]>, ParseStop> {
         match self.line()? {
             (b'$', line) => Ok(Some(self.bulk_rest(length(line)?)?)),
             (b'+', line) => Ok(Some(line)),
@@ -149,55 +149,55 @@ impl<'a> Reader<'a> {
     }
 
     /// The type byte and the rest of a line.
-    fn line(&mut self) -> Result<(u8, &'a [u8]), Stop> {
+    fn line(&mut self) -> Result<(u8, &'a [u8]), ParseStop> {
         let rest = &self.bytes[self.at..];
         let Some(end) = rest.iter().take(LINE_BYTES_MAX).position(|byte| *byte == b'\n') else {
             let too_long = rest.len() >= LINE_BYTES_MAX;
-            return Err(if too_long { Stop::Malformed } else { Stop::Incomplete });
+            return Err(if too_long { ParseStop::Malformed } else { ParseStop::Incomplete });
         };
         self.at += end + 1;
         match &rest[..end] {
             [kind, line @ .., b'\r'] => Ok((*kind, line)),
-            _ => Err(Stop::Malformed),
+            _ => Err(ParseStop::Malformed),
         }
     }
 
-    fn bulk(&mut self) -> Result<&'a [u8], Stop> {
+    fn bulk(&mut self) -> Result<&'a [u8], ParseStop> {
         match self.line()? {
             (b'$', line) => self.bulk_rest(length(line)?),
-            _ => Err(Stop::Malformed),
+            _ => Err(ParseStop::Malformed),
         }
     }
 
-    fn bulk_rest(&mut self, bytes: usize) -> Result<&'a [u8], Stop> {
-        let end = self.at.checked_add(bytes).ok_or(Stop::Malformed)?;
-        let whole = end.checked_add(b"\r\n".len()).ok_or(Stop::Malformed)?;
+    fn bulk_rest(&mut self, bytes: usize) -> Result<&'a [u8], ParseStop> {
+        let end = self.at.checked_add(bytes).ok_or(ParseStop::Malformed)?;
+        let whole = end.checked_add(b"\r\n".len()).ok_or(ParseStop::Malformed)?;
         match self.bytes.get(end..whole) {
             Some(b"\r\n") => {
                 let bulk = &self.bytes[self.at..end];
                 self.at = whole;
                 Ok(bulk)
             }
-            Some(_) => Err(Stop::Malformed),
-            None => Err(Stop::Incomplete),
+            Some(_) => Err(ParseStop::Malformed),
+            None => Err(ParseStop::Incomplete),
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<(), Stop> {
+    fn value(&mut self, depth: usize) -> Result<(), ParseStop> {
         let (kind, line) = self.line()?;
         self.skip(kind, line, depth)
     }
 
-    fn skip(&mut self, kind: u8, line: &[u8], depth: usize) -> Result<(), Stop> {
+    fn skip(&mut self, kind: u8, line: &[u8], depth: usize) -> Result<(), ParseStop> {
         let values = match kind {
             b'$' | b'=' | b'!' => return self.bulk_rest(length(line)?).map(drop),
             b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => 0,
             b'*' | b'~' | b'>' => length(line)?,
-            b'%' | b'|' => length(line)?.checked_mul(2).ok_or(Stop::Malformed)?,
-            _ => return Err(Stop::Malformed),
+            b'%' | b'|' => length(line)?.checked_mul(2).ok_or(ParseStop::Malformed)?,
+            _ => return Err(ParseStop::Malformed),
         };
         if values > 0 && depth == 0 {
-            return Err(Stop::Malformed);
+            return Err(ParseStop::Malformed);
         }
         for _ in 0..values {
             self.value(depth - 1)?;
@@ -206,9 +206,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn length(digits: &[u8]) -> Result<usize, Stop> {
-    let text = std::str::from_utf8(digits).map_err(|_| Stop::Malformed)?;
-    text.parse().map_err(|_| Stop::Malformed)
+fn length(digits: &[u8]) -> Result<usize, ParseStop> {
+    let text = std::str::from_utf8(digits).map_err(|_| ParseStop::Malformed)?;
+    text.parse().map_err(|_| ParseStop::Malformed)
 }
 
 #[cfg(test)]
@@ -243,18 +243,18 @@ mod tests {
         assert_eq!(
             said,
             [
-                Said::Greeted { replica: false },
-                Said::Greeted { replica: true },
-                Said::Subscribed { channel: b"news" },
-                Said::Message { channel: b"news", payload: b"a\r\n" },
-                Said::Unsubscribed { channel: b"news" },
-                Said::Echoed(b"17"),
-                Said::Other,
-                Said::Subscribed { channel: b"news" },
-                Said::Message { channel: b"news", payload: b"lin\r\ne\xff\x00" },
-                Said::Unsubscribed { channel: b"news" },
-                Said::Message { channel: b"news", payload: b"" },
-                Said::Error(b"NOPERM no"),
+                RespMessage::Greeted { replica: false },
+                RespMessage::Greeted { replica: true },
+                RespMessage::Subscribed { channel: b"news" },
+                RespMessage::Message { channel: b"news", payload: b"a\r\n" },
+                RespMessage::Unsubscribed { channel: b"news" },
+                RespMessage::Echoed(b"17"),
+                RespMessage::Other,
+                RespMessage::Subscribed { channel: b"news" },
+                RespMessage::Message { channel: b"news", payload: b"lin\r\ne\xff\x00" },
+                RespMessage::Unsubscribed { channel: b"news" },
+                RespMessage::Message { channel: b"news", payload: b"" },
+                RespMessage::Error(b"NOPERM no"),
             ]
         );
     }
@@ -272,16 +272,16 @@ mod tests {
             b"$18446744073709551615\r\n",
             b"%18446744073709551615\r\n",
         ] {
-            assert_eq!(next(bytes), Err(Malformed), "{:?}", String::from_utf8_lossy(bytes));
+            assert_eq!(next(bytes), Err(InvalidResp), "{:?}", String::from_utf8_lossy(bytes));
         }
-        assert_eq!(next(&[b'+'; LINE_BYTES_MAX]), Err(Malformed));
+        assert_eq!(next(&[b'+'; LINE_BYTES_MAX]), Err(InvalidResp));
     }
 
     #[test]
     fn a_message_that_is_too_large_is_told_by_its_head() {
         let head = b">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$20000000\r\nxx";
         let (said, taken) = next(head).unwrap().unwrap();
-        assert_eq!(said, Said::TooLarge { channel: b"news", rest: 20_000_002 });
+        assert_eq!(said, RespMessage::TooLarge { channel: b"news", rest: 20_000_002 });
         assert_eq!(&head[taken..], b"xx");
     }
 

@@ -9,12 +9,12 @@ use crate::tls::Trust;
 
 /// Host name or IP address, and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address {
+pub struct ServerAddress {
     pub host: Arc<str>,
     pub port: u16,
 }
 
-impl Address {
+impl ServerAddress {
     pub fn new(host: &str, port: u16) -> Self {
         Self { host: host.into(), port }
     }
@@ -36,7 +36,7 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
             true => write!(f, "[{}]:{}", self.host, self.port),
@@ -47,14 +47,14 @@ impl fmt::Display for Address {
 
 /// A server of the deployment.
 #[derive(Clone)]
-pub struct Server {
-    pub address: Address,
+pub struct RedisServer {
+    pub address: ServerAddress,
     pub login: RedisConnectionInfo,
     /// Whose word counts for who it is. None: it is spoken to without TLS.
     pub trust: Option<Trust>,
 }
 
-impl fmt::Debug for Server {
+impl fmt::Debug for RedisServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)
     }
@@ -67,12 +67,12 @@ mod tests {
     #[test]
     fn addresses_are_written_as_they_are_read() {
         for text in ["redis.example:7000", "127.0.0.1:1", "[::1]:26379"] {
-            assert_eq!(Address::parse(text, 1).unwrap().to_string(), text);
+            assert_eq!(ServerAddress::parse(text, 1).unwrap().to_string(), text);
         }
-        assert_eq!(Address::parse("host", 26379), Some(Address::new("host", 26379)));
-        assert_eq!(Address::parse("[::1]", 6379), Some(Address::new("::1", 6379)));
+        assert_eq!(ServerAddress::parse("host", 26379), Some(ServerAddress::new("host", 26379)));
+        assert_eq!(ServerAddress::parse("[::1]", 6379), Some(ServerAddress::new("::1", 6379)));
         for bad in ["", ":1", "host:", "host:x", "host:70000", "::1", "[::1", "[::1]x", "a b"] {
-            assert_eq!(Address::parse(bad, 1), None, "{bad:?}");
+            assert_eq!(ServerAddress::parse(bad, 1), None, "{bad:?}");
         }
     }
 }

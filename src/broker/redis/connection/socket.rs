@@ -12,40 +12,40 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::broker::redis::connection::server::{Address, Server};
+use crate::broker::redis::connection::server::{RedisServer, ServerAddress};
 use crate::dial::dial;
 use crate::tls;
 
 /// Redis without TLS takes the handshake for the beginning of a line, and waits for its end.
 const NO_HANDSHAKE: &str = "timed out; so does a server that does not speak TLS on this port";
 
-pub enum Socket {
+pub enum RedisSocket {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// What is read of. Halves of TLS share a lock, which TCP's do without.
-pub enum Reading {
+pub enum SocketReader {
     Plain(OwnedReadHalf),
     Tls(ReadHalf<TlsStream<TcpStream>>),
 }
 
 /// What is written to.
-pub enum Writing {
+pub enum SocketWriter {
     Plain(OwnedWriteHalf),
     Tls(WriteHalf<TlsStream<TcpStream>>),
 }
 
 /// Connects; with TLS, the server has shown that it is who it should be. `within`: how long each of
 /// connecting and the handshake may take.
-pub async fn open(server: &Server, within: Duration) -> io::Result<Socket> {
-    let Address { host, port } = &server.address;
+pub async fn open(server: &RedisServer, within: Duration) -> io::Result<RedisSocket> {
+    let ServerAddress { host, port } = &server.address;
     let stream = dial(host, *port, within).await?;
-    let Some(trust) = &server.trust else { return Ok(Socket::Plain(stream)) };
+    let Some(trust) = &server.trust else { return Ok(RedisSocket::Plain(stream)) };
     let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
     let handshake = TlsConnector::from(trust.config.clone()).connect(name, stream);
     match timeout(within, handshake).await {
-        Ok(Ok(stream)) => Ok(Socket::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => Ok(RedisSocket::Tls(Box::new(stream))),
         Ok(Err(error)) => Err(match tls::explanation(&error) {
             Some(words) => io::Error::new(error.kind(), words),
             None => error,
@@ -54,22 +54,22 @@ pub async fn open(server: &Server, within: Duration) -> io::Result<Socket> {
     }
 }
 
-impl Socket {
-    pub fn split(self) -> (Reading, Writing) {
+impl RedisSocket {
+    pub fn split(self) -> (SocketReader, SocketWriter) {
         match self {
             Self::Plain(stream) => {
                 let (read, write) = stream.into_split();
-                (Reading::Plain(read), Writing::Plain(write))
+                (SocketReader::Plain(read), SocketWriter::Plain(write))
             }
             Self::Tls(stream) => {
                 let (read, write) = tokio::io::split(*stream);
-                (Reading::Tls(read), Writing::Tls(write))
+                (SocketReader::Tls(read), SocketWriter::Tls(write))
             }
         }
     }
 }
 
-impl Reading {
+impl SocketReader {
     /// Appends what has come, at most the room that `to` has. 0: the end. Cancel safe.
     pub async fn read(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
         match self {
@@ -79,7 +79,7 @@ impl Reading {
     }
 }
 
-impl Writing {
+impl SocketWriter {
     /// Takes some of it. Cancel safe.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {

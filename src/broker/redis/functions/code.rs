@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ::redis::Value;
 
-use super::fleet::Fleet;
+use super::fleet::LibraryFleet;
 use crate::broker::redis::secret::Secret;
 
 /// Grows with every change of the code. A library of a later version is left alone: it knows all
@@ -19,7 +19,7 @@ const PRESENCE: &str = include_str!("presence.lua");
 const REVOCATIONS: &str = include_str!("revocations.lua");
 
 /// Each under its prefix.
-pub type Fleets = BTreeMap<String, Fleet>;
+pub type Fleets = BTreeMap<String, LibraryFleet>;
 
 /// The library's text with the server's secret, where the one that is there will not do. `new`: the text that is
 /// to be loaded, where it has other rules.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::kept::{Kept, kept_since};
-use crate::broker::redis::rules::past::PastHistory;
+use super::rule_starts::{RuleStarts, kept_since};
+use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::rule_list::RuleList;
 use crate::rules::Rules;
 
@@ -19,7 +19,7 @@ pub const SETTLE_MILLIS_MAX: u64 = 2 * SETTLE_MILLIS;
 
 /// One fleet, as it stands in the text of the library.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Fleet {
+pub struct LibraryFleet {
     /// The command that publishes: `PUBLISH`, or `SPUBLISH` on a cluster.
     pub publish: String,
     /// How long an idempotency key is remembered, in milliseconds.
@@ -43,10 +43,10 @@ pub struct Fleet {
     #[serde(default)]
     pub from: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Kept>,
+    pub before: Option<RuleStarts>,
 }
 
-impl Fleet {
+impl LibraryFleet {
     pub fn says_the_same(&self, other: &Self) -> bool {
         let of = |it: &Self| (it.publish.clone(), it.window, it.rules.clone(), it.database);
         of(self) == of(other)
@@ -57,7 +57,7 @@ impl Fleet {
         RuleList::new(&self.rules, &self.kept_since)
     }
 
-    /// The rules that hold until those of [`Fleet::rules`] do, and for how long, in milliseconds. None:
+    /// The rules that hold until those of [`LibraryFleet::rules`] do, and for how long, in milliseconds. None:
     /// those do.
     pub fn rules_before(&self, now: u64) -> Option<(RuleList, u64)> {
         let before = self.before.as_ref()?;
@@ -92,7 +92,9 @@ impl Fleet {
         }
         let before = match theirs.before.as_ref().filter(|_| theirs.rules_before(now).is_some()) {
             Some(before) => before.clone(),
-            None => Kept { rules: theirs.rules.clone(), kept_since: theirs.kept_since.clone() },
+            None => {
+                RuleStarts { rules: theirs.rules.clone(), kept_since: theirs.kept_since.clone() }
+            }
         };
         let from = now.saturating_add(SETTLE_MILLIS);
         let kept_since = kept_since(&before, &self.rules, from);
@@ -100,7 +102,7 @@ impl Fleet {
     }
 
     /// History was interrupted until then for some channels, as far as rules that hold keep it.
-    pub fn interrupt(&mut self, past: &PastHistory, until: u64) {
+    pub fn interrupt(&mut self, past: &BypassedHistory, until: u64) {
         if past.is_empty() || self.rules_before(until).is_some() {
             return;
         }
@@ -119,7 +121,7 @@ pub fn list_of(rules: &Rules) -> RuleList {
     RuleList::new(&rules_of(rules), &[])
 }
 
-/// Rules as the functions are told them, as in [`Fleet`].
+/// Rules as the functions are told them, as in [`LibraryFleet`].
 pub fn rules_of(rules: &Rules) -> Vec<(String, u32, u64)> {
     let rules = rules.current();
     let rules = rules.iter().map(|rule| match rule.policy.history {

@@ -10,9 +10,9 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
 
 use super::code::{self, NAME, VERSION, library_code, parse, to_load_signing};
-use super::fleet::{Fleet, millis, rules_of};
+use super::fleet::{LibraryFleet, millis, rules_of};
 use crate::broker::config::Config;
-use crate::broker::redis::rules::past::PastHistory;
+use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::rule_list::RuleList;
 use crate::broker::redis::secret::Secrets;
 use crate::broker::survey::RulesFound;
@@ -27,10 +27,10 @@ const TRIES: usize = 4;
 pub struct Library {
     prefix: String,
     /// As this node's configuration has it.
-    fleet: Fleet,
+    fleet: LibraryFleet,
     /// The fleet as it was last found or installed: a server without the library, as one that has just
     /// joined a cluster, has the channels' histories from one that had it.
-    known: Arc<Mutex<Option<Fleet>>>,
+    known: Arc<Mutex<Option<LibraryFleet>>>,
     /// The functions sign with the secret of the server that they run in.
     pub secrets: Arc<Secrets>,
 }
@@ -39,7 +39,7 @@ pub struct Library {
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// None: no node has installed its rules there.
-    pub fleet: Option<Fleet>,
+    pub fleet: Option<LibraryFleet>,
     /// The server's clock when it was read, in milliseconds.
     pub now: u64,
     /// The library was loaded: other nodes are to look at it again.
@@ -49,14 +49,14 @@ pub struct Found {
 impl Library {
     /// `publish`: the command that publishes. `node`: the one that brings the rules.
     pub fn new(config: &Config, publish: &str, database: i64, node: NodeId) -> Self {
-        let fleet = Fleet {
+        let fleet = LibraryFleet {
             publish: publish.to_owned(),
             window: millis(config.idempotency_window),
             rules: rules_of(&config.rules),
             since: now(),
             database,
             installed_by: format!("{node} on {}", host()),
-            ..Fleet::default()
+            ..LibraryFleet::default()
         };
         let secrets = Arc::new(Secrets::new(config.secret.clone()));
         Self { prefix: config.prefix.clone(), fleet, known: Arc::default(), secrets }
@@ -64,7 +64,7 @@ impl Library {
 
     /// The same with the rules as they are now.
     pub fn with_rules(&self, rules: &Rules) -> Self {
-        let mut fleet = Fleet { rules: rules_of(rules), ..self.fleet.clone() };
+        let mut fleet = LibraryFleet { rules: rules_of(rules), ..self.fleet.clone() };
         // The same rules are no newer for being read again: those of a later node still count. Others
         // are newer than all this node knows, whatever the nodes' clocks say.
         if fleet.rules != self.fleet.rules {
@@ -79,13 +79,13 @@ impl Library {
         self.fleet.rules()
     }
 
-    /// Tells this node's rules from those of another, as [`Fleet::hash`] does.
+    /// Tells this node's rules from those of another, as [`LibraryFleet::hash`] does.
     pub fn hash(&self) -> u64 {
         self.fleet.hash()
     }
 
     /// Is it what this node's configuration says?
-    pub fn is_as_configured(&self, fleet: &Fleet) -> bool {
+    pub fn is_as_configured(&self, fleet: &LibraryFleet) -> bool {
         fleet.says_the_same(&self.fleet)
     }
 
@@ -96,7 +96,7 @@ impl Library {
     }
 
     /// This fleet, in the text of a library.
-    fn find(&self, text: &str) -> Option<Fleet> {
+    fn find(&self, text: &str) -> Option<LibraryFleet> {
         parse(text).and_then(|(_, mut fleets)| fleets.remove(&self.prefix))
     }
 
@@ -105,7 +105,7 @@ impl Library {
         match library_code(answer).as_deref().and_then(|text| self.find(text)) {
             None => RulesFound::None,
             Some(fleet) if self.is_as_configured(&fleet) => RulesFound::Same,
-            Some(Fleet { installed_by, database, .. }) => {
+            Some(LibraryFleet { installed_by, database, .. }) => {
                 RulesFound::Others { installed_by, database }
             }
         }
@@ -116,7 +116,7 @@ impl Library {
     pub async fn install(
         &self,
         connection: &mut MultiplexedConnection,
-        past: &PastHistory,
+        past: &BypassedHistory,
     ) -> RedisResult<Found> {
         let secret = self.secrets.install(connection).await?;
         let mut found = Found::default();
@@ -143,9 +143,9 @@ impl Library {
         &self,
         found: Option<&str>,
         now: u64,
-        past: &PastHistory,
+        past: &BypassedHistory,
         past_until: u64,
-    ) -> (Option<Fleet>, Option<String>) {
+    ) -> (Option<LibraryFleet>, Option<String>) {
         let (version, mut fleets) = found.and_then(parse).unwrap_or_default();
         let theirs = fleets.remove(&self.prefix);
         if version > VERSION {
@@ -154,7 +154,9 @@ impl Library {
         let mut known = self.known();
         let mut ours = match theirs.as_ref().or(known.as_ref()) {
             Some(theirs) => self.fleet.after(theirs, now),
-            None => Fleet { kept_since: vec![now; self.fleet.rules.len()], ..self.fleet.clone() },
+            None => {
+                LibraryFleet { kept_since: vec![now; self.fleet.rules.len()], ..self.fleet.clone() }
+            }
         };
         ours.interrupt(past, past_until);
         *known = Some(ours.clone());
@@ -165,7 +167,7 @@ impl Library {
         (Some(ours), Some(code::write(&fleets)))
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Fleet>> {
+    fn known(&self) -> MutexGuard<'_, Option<LibraryFleet>> {
         self.known.lock().expect("no code panics while it holds the lock")
     }
 }

@@ -10,26 +10,26 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
 use tokio::sync::{Notify, watch};
 
-use super::place::Place;
-use super::takers::{NO_LANE, Takers};
+use super::slot_owners::{NO_LANE, SlotOwners};
+use super::slot_queues::SlotQueues;
 use crate::broker::redis::connection::cause::Cause;
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pool::{Pool, QuestionError, bounded};
-use crate::broker::redis::connection::server::{Address, Server};
+use crate::broker::redis::connection::server::{RedisServer, ServerAddress};
 use crate::broker::redis::functions::library::{Found, Library};
-use crate::broker::redis::publishing::line::{Most, Queued};
-use crate::broker::redis::rules::past::PastHistory;
-use crate::broker::redis::rules::turns::Turns;
+use crate::broker::redis::publishing::master_queue::{BatchMax, QueuedPublication};
+use crate::broker::redis::rules::bypassed_history::BypassedHistory;
+use crate::broker::redis::rules::rule_changes::RuleChanges;
 use crate::broker::redis::secret::{Secret, Secrets};
-use crate::broker::redis::state::{LaneState, State};
-use crate::broker::redis::subscribing::tally::Tally;
+use crate::broker::redis::state::{BrokerState, LaneState};
+use crate::broker::redis::subscribing::subscription_counts::SubscriptionCounts;
 use crate::live::Live;
 
 /// What lanes share of the broker.
-pub struct Shared<'a> {
-    pub takers: &'a Arc<Takers>,
-    pub tally: &'a Arc<Tally>,
-    pub state: &'a Arc<State>,
+pub struct LaneShared<'a> {
+    pub takers: &'a Arc<SlotOwners>,
+    pub tally: &'a Arc<SubscriptionCounts>,
+    pub state: &'a Arc<BrokerState>,
     /// As [`Lane::doubt`] notifies it.
     pub doubt: &'a Arc<Notify>,
 }
@@ -38,10 +38,10 @@ pub struct Shared<'a> {
 pub struct Lane {
     /// Counts up; no two lanes of a process share it.
     pub number: u32,
-    pub address: Address,
-    pub place: Arc<Place>,
-    takers: Arc<Takers>,
-    pub server: Server,
+    pub address: ServerAddress,
+    pub place: Arc<SlotQueues>,
+    takers: Arc<SlotOwners>,
+    pub server: RedisServer,
     pub link: Link,
     pub state: LaneState,
     /// What the server's functions sign with. None: it is not known.
@@ -51,7 +51,7 @@ pub struct Lane {
     /// Held while publications are with Redis.
     pub flight: tokio::sync::Mutex<()>,
     /// Its rules turned to others.
-    pub turns: Turns,
+    pub turns: RuleChanges,
     pool: Pool,
     retired: watch::Sender<bool>,
     /// Somebody should look which servers are masters.
@@ -59,16 +59,16 @@ pub struct Lane {
 }
 
 impl Deref for Lane {
-    type Target = Place;
+    type Target = SlotQueues;
 
-    fn deref(&self) -> &Place {
+    fn deref(&self) -> &SlotQueues {
         &self.place
     }
 }
 
 impl Lane {
     /// `timeout`: how long publications and subscriptions may wait.
-    pub fn new(server: Server, timeout: Duration, shared: Shared<'_>) -> Arc<Self> {
+    pub fn new(server: RedisServer, timeout: Duration, shared: LaneShared<'_>) -> Arc<Self> {
         static NUMBERS: AtomicU32 = AtomicU32::new(NO_LANE + 1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let link = Link::new(&server);
@@ -77,7 +77,7 @@ impl Lane {
             number,
             state: shared.state.add(number, address.clone()),
             address,
-            place: Arc::new(Place::new(timeout, shared.tally.clone())),
+            place: Arc::new(SlotQueues::new(timeout, shared.tally.clone())),
             takers: shared.takers.clone(),
             server,
             pool: Pool::new(&link),
@@ -85,7 +85,7 @@ impl Lane {
             secret: Live::default(),
             demoted: Notify::new(),
             flight: tokio::sync::Mutex::default(),
-            turns: Turns::default(),
+            turns: RuleChanges::default(),
             retired: watch::Sender::new(false),
             doubt: shared.doubt.clone(),
         })
@@ -102,7 +102,7 @@ impl Lane {
     }
 
     /// Takes the publications that are next.
-    pub fn take(&self, most: Most) -> Vec<Queued> {
+    pub fn take(&self, most: BatchMax) -> Vec<QueuedPublication> {
         self.line.take(most, |slot| self.takers.took(slot, self.number))
     }
 
@@ -113,7 +113,7 @@ impl Lane {
     }
 
     /// Asks for a look at which servers are masters.
-    pub fn doubt(&self) {
+    pub fn request_refresh(&self) {
         self.doubt.notify_one();
     }
 
@@ -132,7 +132,7 @@ impl Lane {
         if let Err(QuestionError::Redis(error)) = &answer
             && is_moved(error)
         {
-            self.doubt();
+            self.request_refresh();
         }
         answer
     }
@@ -158,7 +158,7 @@ impl Lane {
     pub async fn install(
         &self,
         library: &Library,
-        past: &PastHistory,
+        past: &BypassedHistory,
         only_reads: bool,
     ) -> Result<Found, QuestionError> {
         bounded(async {
@@ -179,7 +179,7 @@ impl Lane {
         let answers = self.pool.query_each(questions).await?;
         let answers: Vec<_> = answers.into_iter().map(Value::extract_error).collect();
         if answers.iter().any(|answer| answer.as_ref().is_err_and(is_moved)) {
-            self.doubt();
+            self.request_refresh();
         }
         Ok(answers)
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, ParsingError, Value};
 use serde::Deserialize;
 
-use crate::broker::presence::{Attendance, MEMBERS_MAX, Renewal, Standing};
-use crate::broker::redis::companion::companion;
+use crate::broker::presence::{Attendance, MEMBERS_MAX, MembershipState, Renewal};
+use crate::broker::redis::sibling_key::sibling_key;
 use crate::publication::{Change, Channel, Member, Members, NodeId, User};
 
 /// Most renewals of one channel behind each other, while members of dead nodes are left. Beyond it
@@ -20,13 +20,13 @@ const WHAT: &str = "presence";
 
 /// Builds the calls of one node.
 #[derive(Clone, Debug)]
-pub struct Calls {
+pub struct PresenceCalls {
     prefix: Arc<str>,
     node: String,
     publish: &'static str,
 }
 
-impl Calls {
+impl PresenceCalls {
     /// `publish`: the command that tells of joins and leaves, `PUBLISH` or, on a cluster, `SPUBLISH`.
     pub fn new(prefix: Arc<str>, node: NodeId, publish: &'static str) -> Self {
         Self { prefix, node: node.to_string(), publish }
@@ -34,7 +34,7 @@ impl Calls {
 
     /// The channel's key, which is also the Redis channel of its joins and leaves.
     pub fn key(&self, channel: &str) -> String {
-        companion(&self.prefix, WHAT, &format!("{}{channel}", self.prefix))
+        sibling_key(&self.prefix, WHAT, &format!("{}{channel}", self.prefix))
     }
 
     /// The channel whose joins and leaves this Redis channel, without the prefix, carries. None: it
@@ -87,11 +87,11 @@ pub fn is_key(prefix: &str, key: &str) -> bool {
 }
 
 /// What a write was answered.
-pub fn standing(answer: Value) -> Result<Standing, ParsingError> {
+pub fn standing(answer: Value) -> Result<MembershipState, ParsingError> {
     match String::from_redis_value(answer)?.as_str() {
-        "known" => Ok(Standing::Known),
-        "forgotten" => Ok(Standing::Forgotten),
-        "removed" => Ok(Standing::Removed),
+        "known" => Ok(MembershipState::Known),
+        "forgotten" => Ok(MembershipState::Forgotten),
+        "removed" => Ok(MembershipState::Removed),
         _ => Err("no standing of a node".into()),
     }
 }
@@ -99,7 +99,7 @@ pub fn standing(answer: Value) -> Result<Standing, ParsingError> {
 /// What a renewal was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewed {
-    pub standing: Standing,
+    pub standing: MembershipState,
     /// Members of dead nodes are left: renew again, at most [`ROUNDS_MAX`] times.
     pub more: bool,
 }
@@ -143,20 +143,20 @@ fn user(field: &[u8]) -> Option<User> {
 /// wrote.
 pub fn change(message: &[u8]) -> Option<(User, Change)> {
     #[derive(Deserialize)]
-    struct Message {
-        change: Word,
+    struct ChangeMessage {
+        change: ChangeKind,
         user: Option<String>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "lowercase")]
-    enum Word {
+    enum ChangeKind {
         Join,
         Leave,
     }
-    let message: Message = serde_json::from_slice(message).ok()?;
+    let message: ChangeMessage = serde_json::from_slice(message).ok()?;
     let change = match message.change {
-        Word::Join => Change::Join,
-        Word::Leave => Change::Leave,
+        ChangeKind::Join => Change::Join,
+        ChangeKind::Leave => Change::Leave,
     };
     Some((message.user.map(Into::into), change))
 }
@@ -165,8 +165,8 @@ pub fn change(message: &[u8]) -> Option<(User, Change)> {
 mod tests {
     use super::*;
 
-    fn calls() -> Calls {
-        Calls::new("tidegate:".into(), NodeId::random(), "PUBLISH")
+    fn calls() -> PresenceCalls {
+        PresenceCalls::new("tidegate:".into(), NodeId::random(), "PUBLISH")
     }
 
     fn words(call: &Cmd) -> Vec<String> {
@@ -217,11 +217,11 @@ mod tests {
 
     #[test]
     fn standings_are_read_and_nothing_else_is() {
-        assert_eq!(standing(bulk("known")).unwrap(), Standing::Known);
-        assert_eq!(standing(bulk("removed")).unwrap(), Standing::Removed);
+        assert_eq!(standing(bulk("known")).unwrap(), MembershipState::Known);
+        assert_eq!(standing(bulk("removed")).unwrap(), MembershipState::Removed);
         assert!(standing(bulk("elsewhere")).is_err());
         let answer = Value::Array(vec![bulk("forgotten"), Value::Int(1)]);
-        let expected = Renewed { standing: Standing::Forgotten, more: true };
+        let expected = Renewed { standing: MembershipState::Forgotten, more: true };
         assert_eq!(renewed(answer).unwrap(), expected);
         assert!(renewed(Value::Nil).is_err());
     }

@@ -5,22 +5,26 @@ use ::redis::{Pipeline, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::command;
-use super::limits::Limits;
-use super::line::Queued;
+use super::limits::BatchLimits;
+use super::master_queue::QueuedPublication;
 use super::replicas::REPLICA_TIMEOUT;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::secret;
 
-pub struct Batch {
+pub struct PublishBatch {
     pipeline: Pipeline,
     publications: usize,
     waits: bool,
     asks_role: bool,
 }
 
-impl Batch {
+impl PublishBatch {
     /// `key`: as in [`command::add`].
-    pub fn new(context: &Context, publications: &[Queued], key: Option<&str>) -> Self {
+    pub fn new(
+        context: &RedisContext,
+        publications: &[QueuedPublication],
+        key: Option<&str>,
+    ) -> Self {
         let mut pipeline = Pipeline::with_capacity(publications.len() + 1);
         for queued in publications {
             command::add(context, &mut pipeline, queued, key);
@@ -36,7 +40,7 @@ impl Batch {
 
     /// Asks what the server is: its limits, its secret, which changes where an operator replaces the functions by
     /// others, and its role. To be called last.
-    pub fn ask_role(&mut self, limits: &Limits) {
+    pub fn ask_role(&mut self, limits: &BatchLimits) {
         limits.ask(&mut self.pipeline);
         self.pipeline.add_command(secret::question()).cmd("ROLE");
         self.asks_role = true;

@@ -2,15 +2,20 @@
 
 use ::redis::Pipeline;
 
-use super::line::Queued;
-use crate::broker::redis::context::Context;
+use super::master_queue::QueuedPublication;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::header;
 use crate::publication::Channel;
 
 /// Adds it.
 ///
 /// `key`: what the header line of a publication that goes past the functions is signed with.
-pub fn add(context: &Context, pipeline: &mut Pipeline, queued: &Queued, key: Option<&str>) {
+pub fn add(
+    context: &RedisContext,
+    pipeline: &mut Pipeline,
+    queued: &QueuedPublication,
+    key: Option<&str>,
+) {
     let (channel, publication) = (&queued.item.channel, &queued.item.publication);
     let name = context.name(channel);
     if context.appends(channel.as_str()) {

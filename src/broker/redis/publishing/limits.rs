@@ -3,9 +3,9 @@
 
 use ::redis::{Pipeline, Value};
 
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::header;
-use crate::broker::redis::publishing::line::Queued;
+use crate::broker::redis::publishing::master_queue::QueuedPublication;
 use crate::broker::unavailable::TOO_LARGE;
 use crate::telemetry;
 
@@ -20,7 +20,7 @@ const SETTINGS: [&str; 2] = ["proto-max-bulk-len", "client-query-buffer-limit"];
 const QUERY_BUFFER_SLACK: usize = 64 << 10;
 
 #[derive(Debug)]
-pub struct Limits {
+pub struct BatchLimits {
     /// Largest argument of a command.
     argument_bytes: usize,
     /// Not once the server has refused to say: each refusal would stand in its log.
@@ -29,13 +29,13 @@ pub struct Limits {
     is_told: bool,
 }
 
-impl Default for Limits {
+impl Default for BatchLimits {
     fn default() -> Self {
         Self { argument_bytes: BULK_BYTES_DEFAULT, is_asked: true, is_told: false }
     }
 }
 
-impl Limits {
+impl BatchLimits {
     /// Adds the questions.
     pub fn ask(&self, pipeline: &mut Pipeline) {
         if self.is_asked {
@@ -45,7 +45,7 @@ impl Limits {
         }
     }
 
-    /// The answers to what [`Limits::ask`] added stand first in the list.
+    /// The answers to what [`BatchLimits::ask`] added stand first in the list.
     pub fn learn(&mut self, answers: &[Value]) {
         let (true, [bulk, buffer, ..]) = (self.is_asked, answers) else { return };
         if matches!(bulk, Value::ServerError(_)) {
@@ -65,8 +65,8 @@ impl Limits {
     /// `key`: what their header lines are signed with.
     pub fn refuse_too_large(
         &mut self,
-        batch: &mut Vec<Queued>,
-        context: &Context,
+        batch: &mut Vec<QueuedPublication>,
+        context: &RedisContext,
         key: Option<&str>,
     ) {
         let mut excess = None;
@@ -83,7 +83,12 @@ impl Limits {
     }
 
     /// How many bytes the server would have to take of it at once, where that is too many.
-    fn excess(&self, queued: &Queued, context: &Context, key: Option<&str>) -> Option<usize> {
+    fn excess(
+        &self,
+        queued: &QueuedPublication,
+        context: &RedisContext,
+        key: Option<&str>,
+    ) -> Option<usize> {
         let publication = &queued.item.publication;
         let payload = publication.payload.len();
         if payload.saturating_add(header::HEADER_BYTES_MAX) <= self.argument_bytes {
@@ -123,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_smaller_of_the_two_counts() {
-        let mut limits = Limits::default();
+        let mut limits = BatchLimits::default();
         limits.learn(&answers(["1048576", "1073741824"]));
         assert_eq!(limits.argument_bytes, 1 << 20);
         limits.learn(&answers(["536870912", "1048576"]));
@@ -134,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_say_is_taken_to_be_like_most_and_not_asked_again() {
-        let mut limits = Limits::default();
+        let mut limits = BatchLimits::default();
         limits.learn(&answers(["1048576", "0"]));
         let refusal = ::redis::parse_redis_value(b"-NOPERM no\r\n").unwrap();
         limits.learn(&[refusal.clone(), refusal]);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use ::redis::Value;
 
-use super::detour::Answered;
-use super::line::Queued;
-use super::verdict::{UNANSWERED, Verdict};
+use super::master_queue::QueuedPublication;
+use super::publish_outcome::{PublishOutcome, UNANSWERED};
+use super::redirects::BatchAnswers;
 use crate::broker::redis::announcement;
 use crate::broker::redis::connection::cause::Cause;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
@@ -24,13 +24,13 @@ const OVERTAKEN: Unavailable =
 /// Tells them.
 pub struct Outcomes {
     lane: Arc<Lane>,
-    context: Arc<Context>,
+    context: Arc<RedisContext>,
     /// Redis refused something of the last batch.
     refused: bool,
 }
 
 impl Outcomes {
-    pub fn new(lane: Arc<Lane>, context: Arc<Context>) -> Self {
+    pub fn new(lane: Arc<Lane>, context: Arc<RedisContext>) -> Self {
         Self { lane, context, refused: false }
     }
 
@@ -40,11 +40,11 @@ impl Outcomes {
     /// `confirmed`: what was appended to histories here is on a replica, as far as there are any.
     pub fn tell(
         &mut self,
-        batch: Vec<Queued>,
-        answered: Answered,
+        batch: Vec<QueuedPublication>,
+        answered: BatchAnswers,
         confirmed: bool,
     ) -> Option<Cause> {
-        let Answered { answers, verdicts, elsewhere } = answered;
+        let BatchAnswers { answers, verdicts, elsewhere } = answered;
         self.tell_refusal(&batch, &verdicts, &answers);
         let cause = verdicts.iter().take(batch.len()).find_map(|verdict| verdict.cause());
         let mut taken: HashSet<Channel> = HashSet::new();
@@ -54,16 +54,16 @@ impl Outcomes {
                 taken.insert(queued.item.channel.clone());
             }
             match verdict {
-                Verdict::Taken(None) => queued.item.answer(Ok(None)),
-                Verdict::Taken(position) => {
+                PublishOutcome::Taken(None) => queued.item.answer(Ok(None)),
+                PublishOutcome::Taken(position) => {
                     let confirmed = elsewhere.get(&at).copied().unwrap_or(confirmed);
                     queued.item.answer(if confirmed { Ok(position) } else { Err(UNCONFIRMED) });
                 }
-                Verdict::Refused(why) => queued.item.answer(Err(why)),
-                Verdict::Later(_) if taken.contains(&queued.item.channel) => {
+                PublishOutcome::Refused(why) => queued.item.answer(Err(why)),
+                PublishOutcome::Later(_) if taken.contains(&queued.item.channel) => {
                     queued.item.answer(Err(OVERTAKEN));
                 }
-                Verdict::Later(_) => again.push(queued),
+                PublishOutcome::Later(_) => again.push(queued),
             }
         }
         if !again.is_empty() {
@@ -74,13 +74,19 @@ impl Outcomes {
     }
 
     /// Tells the first of Redis' refusals in a row: there may be thousands a second.
-    fn tell_refusal(&mut self, batch: &[Queued], verdicts: &[Verdict], answers: &[Value]) {
+    fn tell_refusal(
+        &mut self,
+        batch: &[QueuedPublication],
+        verdicts: &[PublishOutcome],
+        answers: &[Value],
+    ) {
         let mut each = batch.iter().zip(verdicts.iter().zip(answers));
         let refusal = each.find(|(_, (verdict, _))| {
             // That masters change is told elsewhere.
             !matches!(
                 verdict,
-                Verdict::Taken(_) | Verdict::Later(Cause::Moved | Cause::Asked | Cause::Split)
+                PublishOutcome::Taken(_)
+                    | PublishOutcome::Later(Cause::Moved | Cause::Asked | Cause::Split)
             )
         });
         if let (Some((queued, (_, error))), false) = (refusal, self.refused) {
@@ -96,6 +102,6 @@ impl Outcomes {
     }
 }
 
-fn may_be_taken(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Taken(_) | Verdict::Refused(UNANSWERED))
+fn may_be_taken(verdict: PublishOutcome) -> bool {
+    matches!(verdict, PublishOutcome::Taken(_) | PublishOutcome::Refused(UNANSWERED))
 }

@@ -9,26 +9,26 @@ use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Pipeline, Value};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::batch::{AboutServer, Batch};
-use super::detour::{Answered, Detour, Trip};
-use super::limits::Limits;
-use super::line::{Most, Queued};
+use super::batch::{AboutServer, PublishBatch};
+use super::function_installer::FunctionInstaller;
+use super::limits::BatchLimits;
+use super::master_queue::{BatchMax, QueuedPublication};
 use super::outcomes::Outcomes;
+use super::publish_outcome::{PublishOutcome, UNANSWERED};
+use super::redirects::{BatchAnswers, RedirectedBatch, Redirects};
 use super::replicas::{REPLICA_TIMEOUT, Replicas, is_replica};
-use super::upkeep::Upkeep;
-use super::verdict::{UNANSWERED, Verdict};
 use crate::backoff::Backoff;
 use crate::broker::redis::connection::cause::Cause;
 use crate::broker::redis::connection::reconnecting::Reconnecting;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::secret::{self, Secret};
-use crate::broker::redis::state::Part;
+use crate::broker::redis::state::LaneComponent;
 use crate::broker::unavailable::Unavailable;
 use crate::telemetry;
 
 /// What goes out in one pipeline. The crate's connection keeps a buffer as large as the largest.
-const BATCH: Most = Most { publications: 512, bytes: 256 << 10 };
+const BATCH: BatchMax = BatchMax { publications: 512, bytes: 256 << 10 };
 
 /// The least time Redis is given, also for a batch whose deadline is nearly over: a connection just
 /// made again must not be given up for publications that waited for it.
@@ -48,8 +48,8 @@ const LACKING: Unavailable = Unavailable("redis lacks the functions that history
 const REPLICA: &str = "it is a replica";
 
 /// Publishes what stands in the lane's line, for ever.
-pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
-    let mut publisher = Publisher::new(lane.clone(), context);
+pub async fn run(lane: Arc<Lane>, context: Arc<RedisContext>) {
+    let mut publisher = RedisPublisher::new(lane.clone(), context);
     let mut reconnecting = Reconnecting::default();
     loop {
         let connected = tokio::select! {
@@ -59,16 +59,16 @@ pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
         let why = match connected {
             Ok(connection) => {
                 reconnecting.connected();
-                lane.state.works(Part::Publisher);
+                lane.state.works(LaneComponent::Publisher);
                 lane.line.set_stuck(None);
-                let Lost { asked, why } = publisher.publish(connection).await;
+                let PublisherLost { asked, why } = publisher.publish(connection).await;
                 lane.line.set_stuck(Some(asked));
                 why
             }
             Err(why) => why,
         };
-        lane.state.fails(Part::Publisher, &why);
-        lane.doubt();
+        lane.state.fails(LaneComponent::Publisher, &why);
+        lane.request_refresh();
         tokio::select! {
             () = sleep(reconnecting.next_pause()) => telemetry::broker_reconnecting(),
             never = lane.line.expire() => match never {},
@@ -77,44 +77,44 @@ pub async fn run(lane: Arc<Lane>, context: Arc<Context>) {
 }
 
 /// The connection broke, or Redis hangs or is no master.
-struct Lost {
+struct PublisherLost {
     asked: Instant,
     why: String,
 }
 
-struct Publisher {
+struct RedisPublisher {
     lane: Arc<Lane>,
-    context: Arc<Context>,
+    context: Arc<RedisContext>,
     /// Counts the batches in a row that had something that goes out again.
     again: Backoff,
     /// When the server was last asked what it is.
     role_asked: Instant,
     replicas: Replicas,
-    limits: Limits,
-    upkeep: Upkeep,
-    detour: Detour,
+    limits: BatchLimits,
+    upkeep: FunctionInstaller,
+    detour: Redirects,
     outcomes: Outcomes,
 }
 
 /// Publications that Redis has been handed and has not answered. Whoever gives up waiting, even by
 /// being dropped, tells them so.
-struct Flight(Vec<Queued>);
+struct UnansweredBatch(Vec<QueuedPublication>);
 
-impl Drop for Flight {
+impl Drop for UnansweredBatch {
     fn drop(&mut self) {
         self.0.drain(..).for_each(|queued| queued.item.answer(Err(UNANSWERED)));
     }
 }
 
-impl Publisher {
-    fn new(lane: Arc<Lane>, context: Arc<Context>) -> Self {
+impl RedisPublisher {
+    fn new(lane: Arc<Lane>, context: Arc<RedisContext>) -> Self {
         Self {
             again: AGAIN_PAUSE,
             role_asked: Instant::now(),
             replicas: Replicas::default(),
-            limits: Limits::default(),
-            upkeep: Upkeep::new(lane.clone(), context.clone()),
-            detour: Detour::default(),
+            limits: BatchLimits::default(),
+            upkeep: FunctionInstaller::new(lane.clone(), context.clone()),
+            detour: Redirects::default(),
             outcomes: Outcomes::new(lane.clone(), context.clone()),
             lane,
             context,
@@ -133,7 +133,7 @@ impl Publisher {
     async fn prepare(&mut self, connection: &mut MultiplexedConnection) -> Result<(), String> {
         let mut role = Pipeline::new();
         role.cmd("ROLE");
-        self.limits = Limits::default();
+        self.limits = BatchLimits::default();
         self.limits.ask(&mut role);
         let answers = connection.req_packed_commands(&role, 0, role.len()).await;
         let answers = answers.map_err(|error| error.to_string())?;
@@ -150,7 +150,7 @@ impl Publisher {
         Ok(())
     }
 
-    async fn publish(&mut self, mut connection: MultiplexedConnection) -> Lost {
+    async fn publish(&mut self, mut connection: MultiplexedConnection) -> PublisherLost {
         let lane = self.lane.clone();
         loop {
             lane.line.news().await;
@@ -163,15 +163,18 @@ impl Publisher {
     }
 
     /// Publishes what is next in line, as much as goes out at once.
-    async fn publish_next(&mut self, connection: &mut MultiplexedConnection) -> Result<(), Lost> {
-        let mut flight = Flight(self.lane.take(BATCH));
+    async fn publish_next(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), PublisherLost> {
+        let mut flight = UnansweredBatch(self.lane.take(BATCH));
         let secret = self.lane.secret.current();
         let key = (*secret).as_ref().or(self.context.secrets.configured()).map(Secret::as_str);
         self.limits.refuse_too_large(&mut flight.0, &self.context, key);
         let Some(oldest) = flight.0.first() else { return Ok(()) };
         let asked = Instant::now();
         let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
-        let lost = |why| Lost { asked, why };
+        let lost = |why| PublisherLost { asked, why };
         let batch = self.batch(&flight.0, key, asked);
         let answers = batch.ask(connection, deadline).await.map_err(lost)?;
         let about = batch.about_server(&answers);
@@ -189,8 +192,13 @@ impl Publisher {
     }
 
     /// The pipeline for these publications.
-    fn batch(&self, publications: &[Queued], key: Option<&str>, now: Instant) -> Batch {
-        let mut batch = Batch::new(&self.context, publications, key);
+    fn batch(
+        &self,
+        publications: &[QueuedPublication],
+        key: Option<&str>,
+        now: Instant,
+    ) -> PublishBatch {
+        let mut batch = PublishBatch::new(&self.context, publications, key);
         if self.replicas.are_waited_for() && self.appends(publications) {
             batch.wait_for_replica();
         }
@@ -201,7 +209,7 @@ impl Publisher {
     }
 
     /// Is any of them appended to a history?
-    fn appends(&self, batch: &[Queued]) -> bool {
+    fn appends(&self, batch: &[QueuedPublication]) -> bool {
         batch.iter().any(|queued| self.context.appends(queued.item.channel.as_str()))
     }
 
@@ -217,26 +225,30 @@ impl Publisher {
     async fn judge(
         &mut self,
         connection: &mut MultiplexedConnection,
-        batch: &[Queued],
+        batch: &[QueuedPublication],
         answers: Vec<Value>,
         deadline: Instant,
-    ) -> Answered {
+    ) -> BatchAnswers {
         let lacks = self.upkeep.is_refused();
-        let verdict = |answer| match Verdict::of(answer) {
-            Verdict::Later(Cause::NoFunction) if lacks => Verdict::Refused(LACKING),
+        let verdict = |answer| match PublishOutcome::of(answer) {
+            PublishOutcome::Later(Cause::NoFunction) if lacks => PublishOutcome::Refused(LACKING),
             verdict => verdict,
         };
         let verdicts: Vec<_> = answers.iter().map(verdict).collect();
-        let mut answered = Answered { answers, verdicts, elsewhere: HashMap::new() };
-        let moves = |(at, _): &(usize, &Queued)| {
-            matches!(answered.verdicts.get(*at), Some(Verdict::Later(Cause::Asked | Cause::Split)))
+        let mut answered = BatchAnswers { answers, verdicts, elsewhere: HashMap::new() };
+        let moves = |(at, _): &(usize, &QueuedPublication)| {
+            matches!(
+                answered.verdicts.get(*at),
+                Some(PublishOutcome::Later(Cause::Asked | Cause::Split))
+            )
         };
         let mut moving = batch.iter().enumerate().filter(moves).peekable();
         if moving.peek().is_some() {
             if moving.any(|(_, queued)| self.context.map.importing(queued.slot).is_none()) {
-                self.lane.doubt();
+                self.lane.request_refresh();
             }
-            let trip = Trip { context: &self.context, lane: &self.lane, batch, deadline };
+            let trip =
+                RedirectedBatch { context: &self.context, lane: &self.lane, batch, deadline };
             self.detour.take(&trip, connection, &mut answered).await;
         }
         answered
@@ -256,7 +268,7 @@ impl Publisher {
                 return Ok(());
             }
             Some(Cause::NoFunction) => self.upkeep.mend(connection).await?,
-            Some(Cause::Moved) => self.lane.doubt(),
+            Some(Cause::Moved) => self.lane.request_refresh(),
             Some(Cause::Asked | Cause::Split | Cause::Busy) => {}
         }
         sleep(self.again.next_pause()).await;

@@ -8,13 +8,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::broker::redis::connection::cause::Cause;
 use crate::broker::redis::connection::pool::QuestionError;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::lanes::slot;
 use crate::broker::redis::moving;
 use crate::broker::redis::presence::calls::is_key;
+use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::installing::install;
-use crate::broker::redis::rules::past::PastHistory;
 
 /// Most steps of following one question to where its keys are, and the pause where it is not known yet.
 const MOVES_MAX: usize = 8;
@@ -25,7 +25,7 @@ const FOLLOW_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is asked again of one master's questions. `lane`: the one that was asked first.
 pub struct Moved<'a> {
-    pub context: &'a Context,
+    pub context: &'a RedisContext,
     pub lane: &'a Lane,
 }
 
@@ -81,7 +81,7 @@ impl Moved<'_> {
     ) -> Option<Result<Value, RedisError>> {
         let to = moving::target_of(ask, &self.lane.address);
         let Some(there) = to.and_then(|address| self.context.map.lane_at(&address)) else {
-            self.lane.doubt();
+            self.lane.request_refresh();
             return None;
         };
         let asked = [moving::with_one_key(command)];
@@ -90,7 +90,7 @@ impl Moved<'_> {
             if self.context.is_visitor {
                 return Some(answer);
             }
-            install(self.context, &there, &PastHistory::default()).await.ok()?;
+            install(self.context, &there, &BypassedHistory::default()).await.ok()?;
             answer = there.query_asking(&asked).await.ok()?.pop()?;
         }
         match &answer {
@@ -108,7 +108,7 @@ impl Moved<'_> {
         let mut keys = moving::keys(command);
         let first = keys.first()?.clone();
         let Some(to) = self.context.map.importing(slot::of(first.as_bytes())) else {
-            self.lane.doubt();
+            self.lane.request_refresh();
             return None;
         };
         // Those of all nodes that are in the channel.

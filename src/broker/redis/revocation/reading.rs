@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Revocations;
+use super::RedisRevocations;
 use super::calls::{PAGE_MAX, WRITES_MAX};
 use crate::backoff::{Backoff, jittered};
-use crate::broker::event::Event;
-use crate::broker::redis::context::Context;
+use crate::broker::event::BrokerEvent;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::questions::Questions;
-use crate::broker::revocation::{Known, REVOCATIONS_MAX};
+use crate::broker::revocation::{KnownRevocations, REVOCATIONS_MAX};
 use crate::broker::unavailable::Unavailable;
 
 /// How often the latest revocations are read again, and all of them: cut by up to half at random, so
@@ -39,9 +39,9 @@ const WRITES_PAUSE: Duration = Duration::from_millis(5);
 const PAGES_MAX: usize = 2 * REVOCATIONS_MAX / PAGE_MAX;
 
 /// Reads what is to be read, for ever.
-pub async fn run(context: Arc<Context>) -> Infallible {
-    let revocations = Revocations::new(Questions { context: context.clone() });
-    let mut reader = Reader { revocations, context: context.clone(), seen: 0 };
+pub async fn run(context: Arc<RedisContext>) -> Infallible {
+    let revocations = RedisRevocations::new(Questions { context: context.clone() });
+    let mut reader = RevocationReader { revocations, context: context.clone(), seen: 0 };
     let mut all_at = Instant::now();
     let mut retry = RETRY_PAUSE;
     let mut pause = jittered(RELOAD_INTERVAL, JITTER);
@@ -64,14 +64,14 @@ pub async fn run(context: Arc<Context>) -> Infallible {
     }
 }
 
-struct Reader {
-    revocations: Revocations,
-    context: Arc<Context>,
+struct RevocationReader {
+    revocations: RedisRevocations,
+    context: Arc<RedisContext>,
     /// The latest revocation of what was read whole, in Unix milliseconds.
     seen: u64,
 }
 
-impl Reader {
+impl RevocationReader {
     /// Reads all revocations, or the latest, and hands them on; of all of them, what is missing in
     /// Redis is written again.
     async fn read(&mut self, all: bool) -> Result<(), Unavailable> {
@@ -79,13 +79,13 @@ impl Reader {
             true => 0,
             false => self.seen.saturating_sub(OVERLAP.as_millis() as u64),
         };
-        let (mut known, mut latest) = (Known::new(), self.seen);
+        let (mut known, mut latest) = (KnownRevocations::new(), self.seen);
         for number in 0..PAGES_MAX {
             let page = self.revocations.page(number).await?;
             let is_last = page.len() < PAGE_MAX || page.last().is_none_or(|(_, it)| *it < since);
             for (user, before) in page {
                 latest = latest.max(before);
-                (self.context.sink)(Event::Revoked { user: &user, before });
+                (self.context.sink)(BrokerEvent::Revoked { user: &user, before });
                 if all {
                     known.entry(user.into()).or_insert(before);
                 }
@@ -99,9 +99,9 @@ impl Reader {
     }
 
     /// Has the node compare what it knows, and writes what Redis has forgotten.
-    async fn write_missing(&self, known: &Known) -> Result<(), Unavailable> {
+    async fn write_missing(&self, known: &KnownRevocations) -> Result<(), Unavailable> {
         let mut missing = Vec::new();
-        (self.context.sink)(Event::RevocationsRead { known, missing: &mut missing });
+        (self.context.sink)(BrokerEvent::RevocationsRead { known, missing: &mut missing });
         for some in missing.chunks(WRITES_MAX) {
             self.revocations.write(some).await?;
             sleep(WRITES_PAUSE).await;

@@ -13,13 +13,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
+use super::bypassed_history::BypassedHistory;
 use super::installing::install;
 use super::mismatch::Mismatch;
-use super::past::PastHistory;
 use crate::backoff::jittered;
 use crate::broker::redis::connection::pool::QuestionError;
-use crate::broker::redis::context::Context;
-use crate::broker::redis::functions::fleet::Fleet;
+use crate::broker::redis::context::RedisContext;
+use crate::broker::redis::functions::fleet::LibraryFleet;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::telemetry;
 
@@ -34,7 +34,7 @@ const UNSETTLED_INTERVAL: Duration = Duration::from_secs(1);
 const FLIGHT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Looks at the rules of all masters, for ever.
-pub async fn run(context: Arc<Context>) -> Infallible {
+pub async fn run(context: Arc<RedisContext>) -> Infallible {
     let mut mismatch = Mismatch::default();
     let mut is_settled = true;
     loop {
@@ -46,33 +46,33 @@ pub async fn run(context: Arc<Context>) -> Infallible {
         let numbers: Vec<_> = lanes.iter().map(|lane| lane.number).collect();
         context.routing.forget_others(&numbers);
         let looks = join_all(lanes.iter().map(|lane| look(&context, lane))).await;
-        if looks.iter().all(|look| matches!(look, Ok(Look::Same))) {
+        if looks.iter().all(|look| matches!(look, Ok(RulesCheck::Same))) {
             context.routing.plain.nothing_has_changed();
         }
         is_settled = numbers.iter().all(|lane| context.routing.is_settled(*lane));
         let library = context.library.current();
         let fleets = context.routing.fleets();
         let other = fleets.iter().find(|fleet| !library.is_as_configured(fleet));
-        mismatch.look(other.map(Fleet::installed_by), Instant::now());
+        mismatch.look(other.map(LibraryFleet::installed_by), Instant::now());
     }
 }
 
-enum Look {
+enum RulesCheck {
     Same,
     Changed,
 }
 
 /// Looks at the rules of one master, and tells it what this node has published past them.
-async fn look(context: &Context, lane: &Lane) -> Result<Look, QuestionError> {
-    let looked = install(context, lane, &PastHistory::default()).await;
+async fn look(context: &RedisContext, lane: &Lane) -> Result<RulesCheck, QuestionError> {
+    let looked = install(context, lane, &BypassedHistory::default()).await;
     looked.inspect_err(|error| telemetry::broker_did_not_answer(error))?;
     if context.routing.is_settled(lane.number) {
-        return Ok(Look::Same);
+        return Ok(RulesCheck::Same);
     }
     // What went out by the rules from before is answered; what comes later goes by the new ones.
     drop(timeout(FLIGHT_TIMEOUT, lane.flight.lock()).await);
     let past = context.routing.plain.past();
     install(context, lane, &past).await?;
     context.routing.settle(lane.number);
-    Ok(Look::Changed)
+    Ok(RulesCheck::Changed)
 }

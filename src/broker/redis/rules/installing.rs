@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::past::PastHistory;
+use super::bypassed_history::BypassedHistory;
+use super::rule_changes::PendingRules;
 use super::rule_list::RuleList;
-use super::turns::Turn;
 use crate::broker::redis::announcement;
 use crate::broker::redis::connection::pool::QuestionError;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::functions::fleet;
 use crate::broker::redis::functions::library::Found;
 use crate::broker::redis::lanes::lane::Lane;
@@ -22,7 +22,12 @@ use crate::telemetry;
 const EARLY_OF_OWN: Duration = Duration::from_millis(100);
 
 /// Takes up the rules that a master was found to have. `own`: the rules this node goes by anyway.
-fn learn(context: &Context, lane: &Lane, found: &Found, own: &RuleList) -> Option<Turn> {
+fn learn(
+    context: &RedisContext,
+    lane: &Lane,
+    found: &Found,
+    own: &RuleList,
+) -> Option<PendingRules> {
     let turn = context.routing.learn(lane.number, found, own);
     if !context.routing.is_settled(lane.number) {
         context.rules_news.notify_one();
@@ -36,7 +41,7 @@ fn learn(context: &Context, lane: &Lane, found: &Found, own: &RuleList) -> Optio
 }
 
 /// The same, and has the hub hear of it in time.
-pub fn learn_and_tell(context: &Context, lane: &Lane, found: &Found) {
+pub fn learn_and_tell(context: &RedisContext, lane: &Lane, found: &Found) {
     // A visitor goes by none of its own.
     let own = match context.is_visitor {
         true => RuleList::default(),
@@ -49,9 +54,9 @@ pub fn learn_and_tell(context: &Context, lane: &Lane, found: &Found) {
 
 /// Brings this node's rules to a master, or only reads those there where it has none to bring.
 pub async fn install(
-    context: &Context,
+    context: &RedisContext,
     lane: &Lane,
-    past: &PastHistory,
+    past: &BypassedHistory,
 ) -> Result<(), QuestionError> {
     let found = lane.install(&context.library.current(), past, context.is_visitor).await?;
     learn_and_tell(context, lane, &found);
@@ -59,11 +64,11 @@ pub async fn install(
 }
 
 /// Brings this node's new rules to all masters, and waits until they are about to hold.
-pub async fn bring(context: &Context) {
+pub async fn bring(context: &RedisContext) {
     let library = context.library.current();
     let lanes = context.map.lanes();
     let installs = lanes.iter().map(|lane| async {
-        match lane.install(&library, &PastHistory::default(), context.is_visitor).await {
+        match lane.install(&library, &BypassedHistory::default(), context.is_visitor).await {
             Ok(found) => {
                 // All of them: in a moment this node's own are others. The hub looks for itself.
                 learn(context, lane, &found, &RuleList::default());

@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use super::past::Plain;
+use super::bypassed_history::PlainPublishes;
+use super::rule_changes::PendingRules;
 use super::rule_list::RuleList;
-use super::turns::Turn;
-use crate::broker::redis::functions::fleet::Fleet;
+use crate::broker::redis::functions::fleet::LibraryFleet;
 use crate::broker::redis::functions::library::Found;
 use crate::live::Live;
 
@@ -20,14 +20,14 @@ use crate::live::Live;
 pub struct Routing {
     /// Those by which histories are kept, or are about to be.
     lists: Live<Vec<RuleList>>,
-    masters: Mutex<HashMap<u32, Master>>,
+    masters: Mutex<HashMap<u32, MasterRules>>,
     /// What goes out by none of them.
-    pub plain: Plain,
+    pub plain: PlainPublishes,
 }
 
 /// What is known of one master, by the number of its lane.
-struct Master {
-    fleet: Option<Fleet>,
+struct MasterRules {
+    fleet: Option<LibraryFleet>,
     /// What went past its histories has been looked for since it was found to have other rules.
     is_settled: bool,
 }
@@ -45,7 +45,7 @@ impl Routing {
 
     /// Takes up what a master has. From here on publications go by it, and by `own` rules that are
     /// about to hold. Some: it has changed.
-    pub fn learn(&self, lane: u32, found: &Found, own: &RuleList) -> Option<Turn> {
+    pub fn learn(&self, lane: u32, found: &Found, own: &RuleList) -> Option<PendingRules> {
         let mut masters = self.masters();
         let known = masters.get(&lane).and_then(|master| master.fleet.clone());
         let is_new = !masters.contains_key(&lane);
@@ -54,7 +54,7 @@ impl Routing {
             Some(master) => master.is_settled && turn.is_none(),
             None => found.fleet.is_none(),
         };
-        masters.insert(lane, Master { fleet: found.fleet.clone(), is_settled });
+        masters.insert(lane, MasterRules { fleet: found.fleet.clone(), is_settled });
         let mut lists: Vec<RuleList> = Vec::new();
         let fleets = masters.values().filter_map(|master| master.fleet.as_ref());
         let all = fleets.flat_map(|fleet| {
@@ -87,26 +87,26 @@ impl Routing {
     }
 
     /// What each master has, where it is known.
-    pub fn fleets(&self) -> Vec<Fleet> {
+    pub fn fleets(&self) -> Vec<LibraryFleet> {
         self.masters().values().filter_map(|master| master.fleet.clone()).collect()
     }
 
-    fn masters(&self) -> MutexGuard<'_, HashMap<u32, Master>> {
+    fn masters(&self) -> MutexGuard<'_, HashMap<u32, MasterRules>> {
         self.masters.lock().expect("no code panics while it holds the lock")
     }
 }
 
 /// What is new of what was found. None: nothing, or nothing that histories go by.
-fn turn(known: Option<&Fleet>, found: &Found) -> Option<Turn> {
+fn turn(known: Option<&LibraryFleet>, found: &Found) -> Option<PendingRules> {
     let fleet = found.fleet.as_ref()?;
     if known == Some(fleet) {
         return None;
     }
     let after = fleet.rules();
     match (known, fleet.rules_before(found.now)) {
-        (_, Some((before, left))) => Some(Turn { before, after, left }),
-        (Some(known), None) => Some(Turn { before: known.rules(), after, left: 0 }),
-        (None, None) => Some(Turn { before: after.clone(), after, left: 0 }),
+        (_, Some((before, left))) => Some(PendingRules { before, after, left }),
+        (Some(known), None) => Some(PendingRules { before: known.rules(), after, left: 0 }),
+        (None, None) => Some(PendingRules { before: after.clone(), after, left: 0 }),
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::course::{Course, Kept, OWN_INTERVAL};
+use super::connection_state::{ConnectionState, OWN_INTERVAL, PinnedChannel};
 use super::probe::OwnChannel;
 use crate::broker::redis::connection::feed::Asking;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::lanes::slot::Slot;
 use crate::publication::Channel;
@@ -19,12 +19,12 @@ const LEAVES_PER_TICK_MAX: usize = 4;
 #[derive(Clone, Copy)]
 pub struct Commands<'a> {
     pub lane: &'a Lane,
-    pub context: &'a Context,
+    pub context: &'a RedisContext,
 }
 
 impl Commands<'_> {
     /// Asks for what is wanted and not yet asked for, as much as may be asked at once.
-    pub fn subscribe(self, asking: &mut Asking, course: &mut Course) {
+    pub fn subscribe(self, asking: &mut Asking, course: &mut ConnectionState) {
         let word = self.context.pubsub.subscribe();
         while let Some(batch) = self.lane.wanted.next_to_subscribe() {
             self.ask(asking, word, batch.together.iter());
@@ -48,7 +48,7 @@ impl Commands<'_> {
     }
 
     /// Keeps the probe where it is relayed, and what is always subscribed so.
-    pub fn keep_all(self, asking: &mut Asking, course: &mut Course) {
+    pub fn keep_all(self, asking: &mut Asking, course: &mut ConnectionState) {
         let OwnChannel { channel, confirmed } = course.own.borrow().clone();
         let waits = !confirmed && course.own_asked.elapsed() >= OWN_INTERVAL;
         let is_over = waits || !self.context.map.owns(self.lane, &channel);
@@ -60,7 +60,7 @@ impl Commands<'_> {
     }
 
     /// Asks for a channel that is always subscribed, where it is the lane's and not confirmed.
-    pub fn keep(self, asking: &mut Asking, kept: &mut Kept) {
+    pub fn keep(self, asking: &mut Asking, kept: &mut PinnedChannel) {
         let map = &self.context.map;
         let is_here =
             |channel| map.owns(self.lane, channel) || map.imports(self.lane, map.slot(channel));
@@ -72,7 +72,7 @@ impl Commands<'_> {
 
     /// Asks for a channel of the node's own, for the probe.
     pub fn ask_own(self, asking: &mut Asking) -> OwnChannel {
-        let Context { map, node, pubsub, .. } = self.context;
+        let RedisContext { map, node, pubsub, .. } = self.context;
         if !map.has_slots(self.lane) {
             return OwnChannel { channel: Channel::of_probe(*node, 0), confirmed: false };
         }

@@ -1,6 +1,6 @@
 //! How many nodes subscribe to channels.
 
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::pubsub::CHANNELS_PER_COMMAND_MAX;
 use crate::broker::redis::questions::SILENT;
@@ -9,7 +9,7 @@ use crate::publication::Channel;
 use crate::telemetry;
 
 /// One number for each, in their order.
-pub async fn nodes(context: &Context, channels: &[Channel]) -> Result<Vec<u64>, Unavailable> {
+pub async fn nodes(context: &RedisContext, channels: &[Channel]) -> Result<Vec<u64>, Unavailable> {
     let mut nodes = vec![0; channels.len()];
     for (lane, channels) in context.map.by_lane(channels) {
         let lane = lane.ok_or(SILENT)?;
@@ -23,7 +23,7 @@ pub async fn nodes(context: &Context, channels: &[Channel]) -> Result<Vec<u64>, 
 
 /// Of channels of one lane.
 async fn nodes_of(
-    context: &Context,
+    context: &RedisContext,
     lane: &Lane,
     channels: &[(usize, &Channel)],
 ) -> Result<Vec<u64>, Unavailable> {

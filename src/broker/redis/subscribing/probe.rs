@@ -6,11 +6,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::broker::redis::connection::feed::Lost;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::connection::feed::FeedLost;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
-use crate::broker::redis::publishing::line::Queued;
-use crate::broker::redis::state::Part;
+use crate::broker::redis::publishing::master_queue::QueuedPublication;
+use crate::broker::redis::state::LaneComponent;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Publication};
 use crate::telemetry;
@@ -35,7 +35,7 @@ pub struct OwnChannel {
 /// Probes one lane.
 pub struct Prober<'a> {
     pub lane: &'a Lane,
-    pub context: &'a Context,
+    pub context: &'a RedisContext,
     pub own: watch::Receiver<OwnChannel>,
     /// The number of the last probe that came back.
     pub probed: watch::Receiver<u64>,
@@ -44,14 +44,14 @@ pub struct Prober<'a> {
 impl Prober<'_> {
     /// Publishes again and again, the way everybody publishes. Returns when what Redis has taken no
     /// longer comes back.
-    pub async fn run(mut self) -> Lost {
+    pub async fn run(mut self) -> FeedLost {
         let mut seen = Instant::now();
         for number in 1.. {
             let sent = Instant::now();
             if !self.context.map.has_slots(self.lane) {
                 // It is about to be given some, or given up.
                 seen = sent;
-                self.lane.state.works(Part::Probe);
+                self.lane.state.works(LaneComponent::Probe);
                 sleep(INTERVAL).await;
                 continue;
             }
@@ -62,30 +62,30 @@ impl Prober<'_> {
             if self.publish(channel, number).await.is_err() {
                 // Redis did not take it: that is for the publisher to mend.
                 seen = Instant::now();
-                self.lane.state.fails(Part::Probe, &"");
+                self.lane.state.fails(LaneComponent::Probe, &"");
             } else if self.comes_back(number).await {
                 seen = Instant::now();
                 telemetry::broker_probed(sent.elapsed());
-                self.lane.state.works(Part::Probe);
+                self.lane.state.works(LaneComponent::Probe);
             } else if self.own.has_changed().unwrap_or(false) {
                 seen = Instant::now();
             } else {
                 let why = "it took a publication and did not bring it back";
-                self.lane.state.fails(Part::Probe, &why);
+                self.lane.state.fails(LaneComponent::Probe, &why);
             }
             if seen.elapsed() >= SILENCE_MAX {
-                return Lost::Silent;
+                return FeedLost::Silent;
             }
             sleep(INTERVAL.saturating_sub(sent.elapsed())).await;
         }
-        Lost::Silent
+        FeedLost::Silent
     }
 
     async fn publish(&self, channel: Channel, number: u64) -> Result<(), Unavailable> {
         let slot = self.context.map.slot(&channel);
         let payload = Publication::bare(Bytes::from(number.to_string()));
         let (item, receipt) = self.context.intake.admit(channel, payload)?;
-        self.lane.line.push(Queued::new(slot, item))?;
+        self.lane.line.push(QueuedPublication::new(slot, item))?;
         match timeout(AWAY_MAX, receipt).await {
             Ok(answer) => answer.map(|_| ()),
             Err(_) => Err(Unavailable("redis did not take the probe in time")),

@@ -7,7 +7,7 @@ use ::redis::{Pipeline, RedisError, Value};
 use tokio::time::timeout;
 
 use crate::broker::redis::questions::SILENT;
-use crate::broker::survey::Reading;
+use crate::broker::survey::SurveyReading;
 
 /// How long all answers to one batch of questions may take together.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ pub async fn ask(
 }
 
 /// The text of an answer; of several, the last one's: `CONFIG GET` says the name first.
-pub fn text(answer: Value) -> Reading<String> {
+pub fn text(answer: Value) -> SurveyReading<String> {
     match answer.extract_error().map_err(|error| words(&error))? {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text),

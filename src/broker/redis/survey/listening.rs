@@ -9,11 +9,11 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 use super::asking::{ANSWER_TIMEOUT, ask, text};
-use crate::broker::announcement::Stage;
+use crate::broker::announcement::NodeStage;
 use crate::broker::redis::announcement;
-use crate::broker::redis::connection::feed::{self, Feed, Lost};
-use crate::broker::redis::connection::resp::Said;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::connection::feed::{self, Feed, FeedLost};
+use crate::broker::redis::connection::resp::RespMessage;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::header;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::publication::NodeId;
@@ -26,7 +26,7 @@ const NODES_MAX: usize = 10;
 
 /// Publishes to a channel of its own and waits for it, as nodes do all the time.
 pub async fn relay(
-    context: &Context,
+    context: &RedisContext,
     lane: &Lane,
     connection: &mut MultiplexedConnection,
 ) -> Result<Duration, String> {
@@ -36,13 +36,13 @@ pub async fn relay(
             feed::open(&lane.server).await.map_err(|lost| explained(&lost))?;
         asking.ask(context.pubsub.subscribe(), std::slice::from_ref(&channel));
         asking.write().await.map_err(|lost| lost.to_string())?;
-        heard(&mut feed, |said| matches!(said, Said::Subscribed { .. })).await?;
+        heard(&mut feed, |said| matches!(said, RespMessage::Subscribed { .. })).await?;
         let mut publication = Pipeline::new();
         publication.cmd(context.pubsub.publish()).arg(&channel).arg("doctor");
         let sent = Instant::now();
         let answer = ask(connection, &publication).await?;
         text(answer.into_iter().next().unwrap_or(Value::Nil))?;
-        heard(&mut feed, |said| matches!(said, Said::Message { .. })).await?;
+        heard(&mut feed, |said| matches!(said, RespMessage::Message { .. })).await?;
         Ok(sent.elapsed())
     };
     let silent = || "it took a publication and did not bring it back".to_owned();
@@ -52,10 +52,10 @@ pub async fn relay(
 /// Listens to what nodes tell each other, until the connection ends or the caller has enough: some name rules
 /// that are not those of the configuration.
 pub async fn listen(
-    context: &Context,
+    context: &RedisContext,
     lane: &Lane,
     others: &mut BTreeSet<NodeId>,
-) -> Result<(), Lost> {
+) -> Result<(), FeedLost> {
     let channel = announcement::channel();
     if !context.map.owns(lane, &channel) {
         return Ok(());
@@ -66,9 +66,9 @@ pub async fn listen(
     asking.write().await?;
     loop {
         let reading = feed.read(|said, _| {
-            let Said::Message { payload, .. } = said else { return };
+            let RespMessage::Message { payload, .. } = said else { return };
             let told = header::read(Bytes::copy_from_slice(payload), |_| false).payload;
-            let told = announcement::told(&told).filter(|told| told.stage != Stage::Gone);
+            let told = announcement::told(&told).filter(|told| told.stage != NodeStage::Gone);
             if let Some(told) = told.filter(|told| told.rules.is_some_and(|rules| rules != own))
                 && others.len() < NODES_MAX
             {
@@ -80,11 +80,13 @@ pub async fn listen(
 }
 
 /// Reads until it is said, or an error is.
-async fn heard(feed: &mut Feed, is_it: impl Fn(&Said<'_>) -> bool) -> Result<(), String> {
+async fn heard(feed: &mut Feed, is_it: impl Fn(&RespMessage<'_>) -> bool) -> Result<(), String> {
     let mut answer = None;
     while answer.is_none() {
         let reading = feed.read(|said, _| match said {
-            Said::Error(error) => answer = Some(Err(String::from_utf8_lossy(error).into_owned())),
+            RespMessage::Error(error) => {
+                answer = Some(Err(String::from_utf8_lossy(error).into_owned()));
+            }
             said if is_it(&said) => answer = Some(Ok(())),
             _ => {}
         });
@@ -93,9 +95,9 @@ async fn heard(feed: &mut Feed, is_it: impl Fn(&Said<'_>) -> bool) -> Result<(),
     answer.unwrap_or(Ok(()))
 }
 
-fn explained(lost: &Lost) -> String {
+fn explained(lost: &FeedLost) -> String {
     match lost {
-        Lost::Replica => "it is a replica, which nodes do not use".to_owned(),
+        FeedLost::Replica => "it is a replica, which nodes do not use".to_owned(),
         lost => lost.to_string(),
     }
 }

@@ -7,21 +7,22 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Pipeline, Value};
 
 use super::asking::ask;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
-use crate::broker::survey::{Forbidden, Need};
+use crate::broker::survey::{Forbidden, RequiredVersion};
 
 /// Stands for the channel, and the key of its name, in an attempt. No client can have a channel of this name.
 const CHANNEL: &str = "<channel>";
 
 /// How the ACL calls what is tried, who needs it, and the attempt.
-type Attempt = (&'static str, &'static [Need], &'static str);
+type Attempt = (&'static str, &'static [RequiredVersion], &'static str);
 
-const ALL: &[Need] = &[Need::Everything];
-const KEEPING: &[Need] = &[Need::History, Need::Presence, Need::Revocations];
-const HISTORY: &[Need] = &[Need::History];
-const PRESENCE: &[Need] = &[Need::Presence];
-const REVOCATIONS: &[Need] = &[Need::Revocations];
+const ALL: &[RequiredVersion] = &[RequiredVersion::Everything];
+const KEEPING: &[RequiredVersion] =
+    &[RequiredVersion::History, RequiredVersion::Presence, RequiredVersion::Revocations];
+const HISTORY: &[RequiredVersion] = &[RequiredVersion::History];
+const PRESENCE: &[RequiredVersion] = &[RequiredVersion::Presence];
+const REVOCATIONS: &[RequiredVersion] = &[RequiredVersion::Revocations];
 
 /// With one server, or sentinels. `<channel>` exists nowhere.
 const ATTEMPTS: [Attempt; 32] = [
@@ -76,7 +77,7 @@ const OF_CLUSTER: [Attempt; 7] = [
 
 /// Each once, ready to be read.
 pub async fn forbidden(
-    context: &Context,
+    context: &RedisContext,
     lane: &Lane,
     connection: &mut MultiplexedConnection,
 ) -> Result<Vec<Forbidden>, String> {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use ::redis::{Pipeline, Value};
 
-use super::epochs::{Claim, Epochs};
+use super::epochs::{Epochs, SlotClaim};
 use super::layout::Layout;
-use super::panel::{Answer, Panel, text};
-use super::source::{Source, Unknown};
-use crate::broker::redis::connection::server::Address;
-use crate::broker::redis::context::Context;
+use super::server_poll::{PollAnswer, ServerPoll, text};
+use super::source::{TopologySource, UnknownTopology};
+use crate::broker::redis::connection::server::ServerAddress;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::slot::{SLOTS, Slot};
 
 /// Most nodes that are asked at a time. The masters known last come first.
@@ -20,29 +20,29 @@ const ASKED_MAX: usize = 16;
 /// The nodes of a cluster, and what they have said so far.
 pub struct Cluster {
     /// Those of the configuration.
-    seeds: Vec<Address>,
+    seeds: Vec<ServerAddress>,
     /// The masters that are known, and their replicas.
-    masters: Vec<Address>,
-    replicas: Vec<Address>,
+    masters: Vec<ServerAddress>,
+    replicas: Vec<ServerAddress>,
     /// Nobody answered the last time: the replicas are asked too.
     is_lost: bool,
-    panel: Panel,
+    panel: ServerPoll,
     epochs: Epochs,
 }
 
 impl Cluster {
-    pub fn new(seeds: Vec<Address>) -> Self {
+    pub fn new(seeds: Vec<ServerAddress>) -> Self {
         Self {
             seeds,
             masters: Vec::new(),
             replicas: Vec::new(),
             is_lost: false,
-            panel: Panel::default(),
+            panel: ServerPoll::default(),
             epochs: Epochs::new(SLOTS),
         }
     }
 
-    fn asked(&self) -> Vec<Address> {
+    fn asked(&self) -> Vec<ServerAddress> {
         let mut asked = self.masters.clone();
         asked.truncate(ASKED_MAX);
         let replicas = self.is_lost.then_some(&self.replicas).into_iter().flatten();
@@ -55,10 +55,10 @@ impl Cluster {
     }
 }
 
-impl Source for Cluster {
+impl TopologySource for Cluster {
     const INTERVAL: Duration = Duration::from_secs(3);
 
-    async fn look(&mut self, context: &Context) -> Result<Layout, Unknown> {
+    async fn look(&mut self, context: &RedisContext) -> Result<Layout, UnknownTopology> {
         let asked = self.asked();
         let enough = asked.len() / 2 + 1;
         let logins = [context.login.clone()];
@@ -66,7 +66,7 @@ impl Source for Cluster {
         self.is_lost = answers.is_err();
         let answers = answers?;
         if answers.iter().all(is_alone) {
-            return Err(Unknown::NoCluster);
+            return Err(UnknownTopology::NoCluster);
         }
         self.replicas = answers.iter().flat_map(replicas).collect();
         self.replicas.sort();
@@ -90,7 +90,7 @@ fn questions() -> Pipeline {
 }
 
 /// Is that a Redis which is no node of any cluster?
-fn is_alone(answer: &Answer) -> bool {
+fn is_alone(answer: &PollAnswer) -> bool {
     matches!(
         answer.values.first(),
         Some(Value::ServerError(error))
@@ -99,7 +99,7 @@ fn is_alone(answer: &Answer) -> bool {
 }
 
 /// Adds what one node says where it is newer than what others say.
-fn add_claims(claims: &mut [Claim], answer: &Answer) {
+fn add_claims(claims: &mut [SlotClaim], answer: &PollAnswer) {
     let [Value::Array(ranges), nodes] = &answer.values[..] else { return };
     // Without permission for `CLUSTER NODES` all claims are equally new.
     let epochs = text(nodes).map(epochs).unwrap_or_default();
@@ -115,7 +115,7 @@ fn add_claims(claims: &mut [Claim], answer: &Answer) {
 
 /// Adds the slots that a master is giving away: only it says so, as `[<slot>->-<id>]`. They stay its own
 /// until they have been given, so it is believed only of those.
-fn add_moves(layout: &mut Layout, answer: &Answer) {
+fn add_moves(layout: &mut Layout, answer: &PollAnswer) {
     let [slots, nodes] = &answer.values[..] else { return };
     let Some(nodes) = text(nodes) else { return };
     let Some(own) = nodes.lines().find(|line| line.contains("myself")) else { return };
@@ -142,21 +142,24 @@ fn add_moves(layout: &mut Layout, answer: &Answer) {
 }
 
 /// The address of a master that has slots, as clients are to see it.
-fn address_of(slots: &Value, id: &str, asked: &Address) -> Option<Address> {
+fn address_of(slots: &Value, id: &str, asked: &ServerAddress) -> Option<ServerAddress> {
     let Value::Array(ranges) = slots else { return None };
     let mut masters = ranges.iter().filter_map(|it| range(it, asked));
     masters.find(|(_, _, master, _)| *master == id).map(|(.., address)| address)
 }
 
 /// The address of any node, out of `<id> <host>:<port>@<bus>[,<name>] …`.
-fn written_address(nodes: &str, id: &str) -> Option<Address> {
+fn written_address(nodes: &str, id: &str) -> Option<ServerAddress> {
     let line = nodes.lines().find(|line| line.split(' ').next() == Some(id))?;
     let (host, port) = line.split(' ').nth(1)?.split('@').next()?.rsplit_once(':')?;
-    (!host.is_empty()).then_some(Address::new(host, port.parse().ok()?))
+    (!host.is_empty()).then_some(ServerAddress::new(host, port.parse().ok()?))
 }
 
 /// First and last slot, and their master's id and address.
-fn range<'a>(range: &'a Value, asked: &Address) -> Option<(usize, usize, &'a str, Address)> {
+fn range<'a>(
+    range: &'a Value,
+    asked: &ServerAddress,
+) -> Option<(usize, usize, &'a str, ServerAddress)> {
     let Value::Array(parts) = range else { return None };
     let [Value::Int(first), Value::Int(last), master, ..] = &parts[..] else { return None };
     let (id, address) = node(master, asked)?;
@@ -164,7 +167,7 @@ fn range<'a>(range: &'a Value, asked: &Address) -> Option<(usize, usize, &'a str
 }
 
 /// The replicas that one node names.
-fn replicas(answer: &Answer) -> Vec<Address> {
+fn replicas(answer: &PollAnswer) -> Vec<ServerAddress> {
     let Some(Value::Array(ranges)) = answer.values.first() else { return Vec::new() };
     let nodes = ranges.iter().filter_map(|range| match range {
         Value::Array(parts) => parts.get(3..),
@@ -175,11 +178,11 @@ fn replicas(answer: &Answer) -> Vec<Address> {
 
 /// A node's id and address. One that does not know how clients see it leaves its host out: it is
 /// the one that was asked.
-fn node<'a>(node: &'a Value, asked: &Address) -> Option<(&'a str, Address)> {
+fn node<'a>(node: &'a Value, asked: &ServerAddress) -> Option<(&'a str, ServerAddress)> {
     let Value::Array(parts) = node else { return None };
     let [host, Value::Int(port), id, ..] = &parts[..] else { return None };
     let host = text(host).filter(|host| !host.is_empty() && *host != "?");
-    let address = Address::new(host.unwrap_or(&asked.host), u16::try_from(*port).ok()?);
+    let address = ServerAddress::new(host.unwrap_or(&asked.host), u16::try_from(*port).ok()?);
     Some((text(id)?, address))
 }
 
@@ -201,13 +204,13 @@ mod tests {
         Value::Array(vec![bulk(host), Value::Int(port), bulk(id), Value::Array(Vec::new())])
     }
 
-    fn answer(ranges: &[(i64, i64, Value)], nodes: &str) -> Answer {
+    fn answer(ranges: &[(i64, i64, Value)], nodes: &str) -> PollAnswer {
         let range = |(first, last, master): &(i64, i64, Value)| {
             let replica = named("10.0.0.9", 1, "r");
             Value::Array(vec![Value::Int(*first), Value::Int(*last), master.clone(), replica])
         };
-        Answer {
-            of: Address::new("10.0.0.1", 7000),
+        PollAnswer {
+            of: ServerAddress::new("10.0.0.1", 7000),
             values: vec![Value::Array(ranges.iter().map(range).collect()), bulk(nodes)],
         }
     }
@@ -228,8 +231,8 @@ mod tests {
         for answers in [[&old, &new], [&new, &old]] {
             let mut claims = vec![None; 11];
             answers.iter().for_each(|answer| add_claims(&mut claims, answer));
-            assert_eq!(claims[4], Some((1, Address::new("10.0.0.1", 7000))));
-            assert_eq!(claims[5], Some((2, Address::new("10.0.0.2", 7001))));
+            assert_eq!(claims[4], Some((1, ServerAddress::new("10.0.0.1", 7000))));
+            assert_eq!(claims[5], Some((2, ServerAddress::new("10.0.0.2", 7001))));
             assert_eq!(claims[10], None);
         }
     }
@@ -243,17 +246,22 @@ mod tests {
              b 10.0.0.2:7001@17001 master - 0 0 2 connected 5-9\n\
              c 10.0.0.3:7002@17002,name master - 0 0 0 connected\n",
         );
-        giver.of = Address::new("10.0.0.1", 7000);
+        giver.of = ServerAddress::new("10.0.0.1", 7000);
         let mut taker = answer(
             &[(0, 4, a), (5, 9, b)],
             "b 10.0.0.2:7001@17001 myself,master - 0 0 2 connected 5-9 [4-<-a]\n",
         );
-        taker.of = Address::new("10.0.0.2", 7001);
-        let masters = vec![Address::new("10.0.0.1", 7000), Address::new("10.0.0.2", 7001)];
+        taker.of = ServerAddress::new("10.0.0.2", 7001);
+        let masters =
+            vec![ServerAddress::new("10.0.0.1", 7000), ServerAddress::new("10.0.0.2", 7001)];
         let owners = (0..10).map(|slot| Some(u16::from(slot > 4))).collect();
         let mut layout = Layout { masters, owners, ..Layout::default() };
         [giver, taker].iter().for_each(|answer| add_moves(&mut layout, answer));
-        assert_eq!(layout.masters[2], Address::new("10.0.0.3", 7002), "it has no slot so far");
+        assert_eq!(
+            layout.masters[2],
+            ServerAddress::new("10.0.0.3", 7002),
+            "it has no slot so far"
+        );
         assert_eq!(layout.moving, [(3, 2), (4, 1)].into());
     }
 
@@ -261,10 +269,13 @@ mod tests {
     fn nonsense_claims_nothing() {
         let mut claims = vec![None; 2];
         for values in [vec![], vec![Value::Nil, Value::Nil], vec![Value::Array(vec![Value::Nil])]] {
-            add_claims(&mut claims, &Answer { of: Address::new("a", 1), values });
+            add_claims(&mut claims, &PollAnswer { of: ServerAddress::new("a", 1), values });
         }
         let far = answer(&[(0, 99_999, named("b", 1, "b")), (-1, 1, named("c", 1, "c"))], "");
         add_claims(&mut claims, &far);
-        assert_eq!(claims, [Some((0, Address::new("b", 1))), Some((0, Address::new("b", 1)))]);
+        assert_eq!(
+            claims,
+            [Some((0, ServerAddress::new("b", 1))), Some((0, ServerAddress::new("b", 1)))]
+        );
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::layout::Layout;
-use super::source::Unknown;
-use crate::broker::redis::connection::server::Address;
+use super::source::UnknownTopology;
+use crate::broker::redis::connection::server::ServerAddress;
 
 /// Who owns a slot, and since which epoch.
-pub type Claim = Option<(u64, Address)>;
+pub type SlotClaim = Option<(u64, ServerAddress)>;
 
 /// Only lower epochs for so long, of most who can be asked: the sentinels or the cluster have been
 /// set up anew, and what was known will never be true again.
@@ -18,7 +18,7 @@ const OUTDATED_MAX: Duration = Duration::from_secs(15);
 
 /// The newest claims so far.
 pub struct Epochs {
-    claims: Vec<Claim>,
+    claims: Vec<SlotClaim>,
     /// Since when the answers have been out of date.
     outdated_since: Option<Instant>,
 }
@@ -29,8 +29,8 @@ impl Epochs {
     }
 
     /// Takes what is newer, or as new. `by_majority`: most of those who can be asked have answered.
-    pub fn settle(&mut self, claims: Vec<Claim>, by_majority: bool) -> &Self {
-        let outdated = |(claim, known): (&Claim, &Claim)| match (claim, known) {
+    pub fn settle(&mut self, claims: Vec<SlotClaim>, by_majority: bool) -> &Self {
+        let outdated = |(claim, known): (&SlotClaim, &SlotClaim)| match (claim, known) {
             (Some((epoch, _)), Some((known, _))) => epoch < known,
             (None, Some(_)) => true,
             (_, None) => false,
@@ -54,7 +54,7 @@ impl Epochs {
         self
     }
 
-    pub fn to_layout(&self) -> Result<Layout, Unknown> {
+    pub fn to_layout(&self) -> Result<Layout, UnknownTopology> {
         let mut layout = Layout::default();
         for claim in &self.claims {
             let owner = claim.as_ref().map(|(_, address)| {
@@ -66,7 +66,7 @@ impl Epochs {
             });
             layout.owners.push(owner);
         }
-        if layout.masters.is_empty() { Err(Unknown::NoSlots) } else { Ok(layout) }
+        if layout.masters.is_empty() { Err(UnknownTopology::NoSlots) } else { Ok(layout) }
     }
 }
 
@@ -74,8 +74,8 @@ impl Epochs {
 mod tests {
     use super::*;
 
-    fn claim(epoch: u64, port: u16) -> Vec<Claim> {
-        vec![Some((epoch, Address::new("host", port)))]
+    fn claim(epoch: u64, port: u16) -> Vec<SlotClaim> {
+        vec![Some((epoch, ServerAddress::new("host", port)))]
     }
 
     fn master(epochs: &Epochs) -> u16 {
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn slots_with_one_master_share_it() {
         let mut epochs = Epochs::new(4);
-        let [a, b] = [1, 2].map(|port| Some((1, Address::new("host", port))));
+        let [a, b] = [1, 2].map(|port| Some((1, ServerAddress::new("host", port))));
         let claims = vec![a.clone(), b, a, None];
         let layout = epochs.settle(claims, true).to_layout().unwrap();
         assert_eq!(layout.masters.len(), 2);

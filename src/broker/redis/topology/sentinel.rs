@@ -6,30 +6,30 @@ use ::redis::{Pipeline, RedisConnectionInfo, Value};
 
 use super::epochs::Epochs;
 use super::layout::Layout;
-use super::panel::{Panel, text};
-use super::source::{Source, Unknown};
-use crate::broker::redis::connection::server::Address;
-use crate::broker::redis::context::Context;
+use super::server_poll::{ServerPoll, text};
+use super::source::{TopologySource, UnknownTopology};
+use crate::broker::redis::connection::server::ServerAddress;
+use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::url::Deployment;
 
 /// The sentinels, and what they have said so far.
 pub struct Sentinel {
-    sentinels: Vec<Address>,
+    sentinels: Vec<ServerAddress>,
     service: String,
     /// Tried in turn.
     logins: Vec<RedisConnectionInfo>,
-    panel: Panel,
+    panel: ServerPoll,
     epochs: Epochs,
 }
 
 impl Sentinel {
-    pub fn new(sentinels: Vec<Address>, service: String, deployment: &Deployment) -> Self {
+    pub fn new(sentinels: Vec<ServerAddress>, service: String, deployment: &Deployment) -> Self {
         let logins = match &deployment.sentinel_login {
             Some(login) => vec![login.clone()],
             // Those without one of their own seldom want a login; where they do, it is Redis' own.
             None => vec![RedisConnectionInfo::default(), deployment.login.clone().set_db(0)],
         };
-        Self { sentinels, service, logins, panel: Panel::default(), epochs: Epochs::new(1) }
+        Self { sentinels, service, logins, panel: ServerPoll::default(), epochs: Epochs::new(1) }
     }
 
     /// Both in one go, so that they belong together: only the second names the new master as soon
@@ -42,10 +42,10 @@ impl Sentinel {
     }
 }
 
-impl Source for Sentinel {
+impl TopologySource for Sentinel {
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    async fn look(&mut self, context: &Context) -> Result<Layout, Unknown> {
+    async fn look(&mut self, context: &RedisContext) -> Result<Layout, UnknownTopology> {
         let all = self.sentinels.len();
         let most = all / 2 + 1;
         let (trust, questions) = (&context.trust, self.questions());
@@ -53,7 +53,7 @@ impl Source for Sentinel {
         let answers = asked.await?;
         let claims = answers.iter().filter_map(|answer| claim(&answer.values));
         let Some((epoch, master)) = claims.max_by_key(|(epoch, _)| *epoch) else {
-            return Err(Unknown::Service(self.service.clone()));
+            return Err(UnknownTopology::Service(self.service.clone()));
         };
         let known = self.epochs.settle(vec![Some((epoch, master))], answers.len() >= most);
         known.to_layout()
@@ -61,12 +61,12 @@ impl Source for Sentinel {
 }
 
 /// The master that a sentinel names, and the epoch of that.
-fn claim(values: &[Value]) -> Option<(u64, Address)> {
+fn claim(values: &[Value]) -> Option<(u64, ServerAddress)> {
     let [Value::Array(fields), Value::Array(address)] = values else { return None };
     let mut fields = fields.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1])));
     let (_, epoch) = fields.find(|(name, _)| *name == Some("config-epoch"))?;
     let [host, port] = &address[..] else { return None };
-    Some((epoch?.parse().ok()?, Address::new(text(host)?, text(port)?.parse().ok()?)))
+    Some((epoch?.parse().ok()?, ServerAddress::new(text(host)?, text(port)?.parse().ok()?)))
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
         let fields = ["name", "main", "config-epoch", "7", "quorum", "2"].map(bulk);
         let address = Value::Array(vec![bulk("10.0.0.1"), bulk("6379")]);
         let values = [Value::Array(fields.to_vec()), address.clone()];
-        assert_eq!(claim(&values), Some((7, Address::new("10.0.0.1", 6379))));
+        assert_eq!(claim(&values), Some((7, ServerAddress::new("10.0.0.1", 6379))));
         assert_eq!(claim(&[Value::Nil, Value::Nil]), None);
         assert_eq!(claim(&[Value::Array(Vec::new()), address]), None);
     }

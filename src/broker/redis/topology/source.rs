@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::layout::Layout;
-use crate::broker::redis::context::Context;
+use crate::broker::redis::context::RedisContext;
 
 /// Why it is not known.
 #[derive(Debug, thiserror::Error)]
-pub enum Unknown {
+pub enum UnknownTopology {
     #[error("nobody answers: {0}")]
     Unanswered(String),
     #[error("no sentinel knows a master of the service {0:?}")]
@@ -19,9 +19,12 @@ pub enum Unknown {
 }
 
 /// Sentinels, or the nodes of a cluster.
-pub trait Source: Send + 'static {
+pub trait TopologySource: Send + 'static {
     /// How often the source is asked while nobody doubts.
     const INTERVAL: Duration;
 
-    fn look(&mut self, context: &Context) -> impl Future<Output = Result<Layout, Unknown>> + Send;
+    fn look(
+        &mut self,
+        context: &RedisContext,
+    ) -> impl Future<Output = Result<Layout, UnknownTopology>> + Send;
 }

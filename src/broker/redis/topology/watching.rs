@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::layout::Layout;
-use super::source::Source;
+use super::source::TopologySource;
 use crate::broker::redis::connection::reconnecting::PAUSE;
-use crate::broker::redis::context::Context;
-use crate::broker::redis::lanes::place::Place;
+use crate::broker::redis::context::RedisContext;
+use crate::broker::redis::lanes::slot_queues::SlotQueues;
 use crate::broker::redis::tasks;
 use crate::telemetry;
 
@@ -20,7 +20,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(100);
 
 /// Looks for ever; what is known stays in use while nobody answers.
-pub async fn watch<S: Source>(context: Arc<Context>, mut source: S) {
+pub async fn watch<S: TopologySource>(context: Arc<RedisContext>, mut source: S) {
     let mut backoff = PAUSE;
     let mut known = Layout::default();
     loop {
@@ -57,7 +57,7 @@ pub async fn watch<S: Source>(context: Arc<Context>, mut source: S) {
 }
 
 /// Lets the map follow: lanes are begun and retired.
-pub fn follow(context: &Arc<Context>, layout: &Layout) {
+pub fn follow(context: &Arc<RedisContext>, layout: &Layout) {
     let applied = context.map.apply(layout, |address| context.lane(address));
     applied.new.iter().for_each(|lane| tasks::start(lane, context));
     applied.retired.iter().for_each(|lane| lane.retire());
@@ -70,8 +70,8 @@ pub fn follow(context: &Arc<Context>, layout: &Layout) {
 }
 
 /// Answers what waits too long for a master to be known.
-pub async fn expire(context: Arc<Context>) {
-    let Place { line, wanted } = &*context.map.nowhere;
+pub async fn expire(context: Arc<RedisContext>) {
+    let SlotQueues { line, wanted } = &*context.map.nowhere;
     let channels = async {
         loop {
             sleep(TICK).await;

@@ -2,7 +2,7 @@
 
 use super::super::finding::Finding;
 use super::needs::{keeps_history, keeps_presence};
-use crate::broker::{Answers, Need, Url};
+use crate::broker::{Answers, RequiredVersion, Url};
 use crate::config::Config;
 
 pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
@@ -11,10 +11,10 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
         Url::Memory => String::new(),
     };
     let needs = [
-        (Need::Everything, true),
-        (Need::History, keeps_history(config)),
-        (Need::Presence, keeps_presence(config)),
-        (Need::Revocations, true),
+        (RequiredVersion::Everything, true),
+        (RequiredVersion::History, keeps_history(config)),
+        (RequiredVersion::Presence, keeps_presence(config)),
+        (RequiredVersion::Revocations, true),
     ];
     let needed = needs.into_iter().filter(|(_, is_needed)| *is_needed);
     let mut findings: Vec<_> =
@@ -26,7 +26,7 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
 }
 
 /// None: the user may do all that this needs.
-fn lacking(need: Need, user: &str, answers: &Answers) -> Option<Finding> {
+fn lacking(need: RequiredVersion, user: &str, answers: &Answers) -> Option<Finding> {
     let rules = answers.forbidden.iter().filter(|it| it.need == need);
     let rules: Vec<&str> = rules.map(|it| it.rule.as_str()).collect();
     if rules.is_empty() {
@@ -42,25 +42,25 @@ fn lacking(need: Need, user: &str, answers: &Answers) -> Option<Finding> {
     let measured = format!("{user} may not: {rules}");
     let (subject, why) = words(need);
     Some(match need {
-        Need::Everything | Need::History | Need::Presence => {
+        RequiredVersion::Everything | RequiredVersion::History | RequiredVersion::Presence => {
             Finding::problem(subject, measured, why, remedy)
         }
-        Need::Revocations => Finding::warning(subject, measured, why, remedy),
+        RequiredVersion::Revocations => Finding::warning(subject, measured, why, remedy),
     })
 }
 
 /// What it is called in the report, and what comes of its lack.
-fn words(need: Need) -> (&'static str, &'static str) {
+fn words(need: RequiredVersion) -> (&'static str, &'static str) {
     match need {
-        Need::Everything => ("permissions", "nodes need these for everything they do"),
-        Need::History => (
+        RequiredVersion::Everything => ("permissions", "nodes need these for everything they do"),
+        RequiredVersion::History => (
             "permissions, history",
             "publishing to channels with history, and resuming them, is answered unavailable",
         ),
-        Need::Presence => {
+        RequiredVersion::Presence => {
             ("permissions, presence", "who is in a channel is not known beyond one node")
         }
-        Need::Revocations => (
+        RequiredVersion::Revocations => (
             "permissions, disconnect",
             "a user that is disconnected stays connected to other nodes, and revoked tokens count again \
              after a restart",
@@ -81,10 +81,19 @@ mod tests {
             let forbidden = vec![Forbidden { need, rule: "+fcall".to_owned() }];
             level(Answers { forbidden, ..answers(&[], &[]) }, flags, subject)
         };
-        assert_eq!(of(Need::Everything, &[], "permissions"), Some(Level::Problem));
-        assert_eq!(of(Need::History, &[], "permissions"), Some(Level::Ok));
-        assert_eq!(of(Need::History, &[HISTORY], "permissions, history"), Some(Level::Problem));
-        assert_eq!(of(Need::Presence, &[HISTORY], "permissions, presence"), Some(Level::Problem));
-        assert_eq!(of(Need::Revocations, &[], "permissions, disconnect"), Some(Level::Warning));
+        assert_eq!(of(RequiredVersion::Everything, &[], "permissions"), Some(Level::Problem));
+        assert_eq!(of(RequiredVersion::History, &[], "permissions"), Some(Level::Ok));
+        assert_eq!(
+            of(RequiredVersion::History, &[HISTORY], "permissions, history"),
+            Some(Level::Problem)
+        );
+        assert_eq!(
+            of(RequiredVersion::Presence, &[HISTORY], "permissions, presence"),
+            Some(Level::Problem)
+        );
+        assert_eq!(
+            of(RequiredVersion::Revocations, &[], "permissions, disconnect"),
+            Some(Level::Warning)
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::finding::{Finding, Level};
 use super::super::sizes::many;
 use super::needs::CONNECTIONS_PER_MASTER;
-use crate::broker::{Answers, Reading};
+use crate::broker::{Answers, SurveyReading};
 use crate::config::Config;
 
 /// Nodes there should be room for beside those that are connected.
@@ -57,7 +57,7 @@ pub fn setting<T: std::str::FromStr>(answers: &Answers, name: &str) -> Option<T>
     answers.settings.get(name)?.as_ref().ok()?.parse().ok()
 }
 
-fn relay(relay: &Reading<Duration>) -> Finding {
+fn relay(relay: &SurveyReading<Duration>) -> Finding {
     match relay {
         Ok(taken) => Finding::ok("publish and subscribe", format!("came back in {taken:.1?}")),
         Err(why) => Finding::problem(

@@ -51,7 +51,7 @@ pub fn answers(info: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Answ
 /// How it is found with these rules or without.
 pub fn level(answers: Answers, flags: &[&str], subject: &str) -> Option<Level> {
     let flags = [&["broker.url=redis://localhost"], flags].concat();
-    let master = Master { address: "localhost:6379".to_owned(), answers: Ok(answers) };
+    let master = MasterSurvey { address: "localhost:6379".to_owned(), answers: Ok(answers) };
     let found = of_master(&master, &config(&flags));
     found.iter().find(|finding| finding.subject == subject).map(|finding| finding.level)
 }
@@ -59,7 +59,7 @@ pub fn level(answers: Answers, flags: &[&str], subject: &str) -> Option<Level> {
 #[test]
 fn a_redis_as_it_should_be_gives_nothing_to_do() {
     for flags in [&[][..], &[HISTORY]] {
-        let master = Master { address: "a:1".to_owned(), answers: Ok(answers(&[], &[])) };
+        let master = MasterSurvey { address: "a:1".to_owned(), answers: Ok(answers(&[], &[])) };
         let found = of_master(&master, &config(flags));
         assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
     }
@@ -86,8 +86,9 @@ fn many_masters_take_files_that_clients_must_leave() {
 #[test]
 fn several_masters_are_told_of_by_what_is_wrong_with_them() {
     let replica = [("connected_slaves", "1"), ("slave0", "state=online,lag=0")];
-    let well = Master { address: "a:1".to_owned(), answers: Ok(answers(&replica, &[])) };
-    let away = Master { address: "b:2".to_owned(), answers: Err("Connection refused".to_owned()) };
+    let well = MasterSurvey { address: "a:1".to_owned(), answers: Ok(answers(&replica, &[])) };
+    let away =
+        MasterSurvey { address: "b:2".to_owned(), answers: Err("Connection refused".to_owned()) };
     let survey = Survey { masters: vec![well, away], slots_unserved: 7, masters_unasked: 0 };
     let parts = parts(Some(&Ok(survey)), &config(&["broker.url=redis+cluster://a:1,b:2"]));
     let findings: Vec<_> = parts.iter().map(|part| part.findings.len()).collect();

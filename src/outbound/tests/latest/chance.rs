@@ -27,7 +27,7 @@ fn numbered(key: u8, number: usize) -> Bytes {
 
 /// What was pushed, and what became of it on the way.
 #[derive(Default)]
-struct Tally {
+struct PushCounts {
     pushed: HashMap<u8, usize>,
     /// Keys whose newest was forgotten.
     forgotten: HashSet<u8>,
@@ -35,7 +35,7 @@ struct Tally {
     gone: usize,
 }
 
-impl Tally {
+impl PushCounts {
     fn push(&mut self, client: &Client, key: u8) -> Pushed {
         let number = self.pushed.entry(key).or_default();
         let frame = numbered(key, *number);
@@ -84,7 +84,7 @@ fn no_order_of_events_loses_anything_uncounted() {
     for seed in 0..1000 {
         let mut random = StdRng::seed_from_u64(seed);
         let mut client = Client::new(1 << 20, 0);
-        let mut tally = Tally::default();
+        let mut tally = PushCounts::default();
         let mut in_line = false;
         for _ in 0..random.random_range(1..300) {
             match random.random_range(0..12) {
@@ -126,12 +126,12 @@ fn no_race_of_flusher_connection_and_publishers_does() {
     let mut batch = std::mem::take(&mut client.batch);
     let (line, in_line) = std::sync::mpsc::channel();
     let published = AtomicBool::new(false);
-    let tallies: Vec<Tally> = std::thread::scope(|scope| {
+    let tallies: Vec<PushCounts> = std::thread::scope(|scope| {
         let (client, published) = (&client, &published);
         let publishers = [b'e', b'a', b'b'].map(|key| {
             let line = line.clone();
             scope.spawn(move || {
-                let mut tally = Tally::default();
+                let mut tally = PushCounts::default();
                 for _ in 0..EACH {
                     if tally.push(client, key) == Pushed::Flush {
                         line.send(()).unwrap();
@@ -155,7 +155,7 @@ fn no_race_of_flusher_connection_and_publishers_does() {
         published.store(true, Ordering::Release);
         tallies
     });
-    let mut all = Tally::default();
+    let mut all = PushCounts::default();
     for tally in tallies {
         all.pushed.extend(tally.pushed);
         all.gone += tally.gone;

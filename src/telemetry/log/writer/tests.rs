@@ -26,9 +26,9 @@ impl Write for Pipe {
 }
 
 /// Tells it where the formatter would put it.
-struct Told(Arc<Mutex<u64>>);
+struct WrittenLine(Arc<Mutex<u64>>);
 
-impl Report for Told {
+impl Report for WrittenLine {
     fn dropped(&self, lines: u64) {
         *self.0.lock().unwrap() += lines;
     }
@@ -39,24 +39,24 @@ impl Report for Told {
     }
 }
 
-struct Stage {
+struct LogFixture {
     queue: LogQueue,
     reader: mpsc::Sender<io::Result<()>>,
     written: Arc<Mutex<Vec<u8>>>,
     dropped: Arc<Mutex<u64>>,
 }
 
-fn stage() -> Stage {
+fn stage() -> LogFixture {
     let (reader, reads) = mpsc::channel();
     let (written, dropped) = (Arc::default(), Arc::default());
     let pipe = Pipe { reads, written: Arc::clone(&written) };
-    let queue = LogQueue::start(pipe, Told(Arc::clone(&dropped)));
-    Stage { queue, reader, written, dropped }
+    let queue = LogQueue::start(pipe, WrittenLine(Arc::clone(&dropped)));
+    LogFixture { queue, reader, written, dropped }
 }
 
 #[test]
 fn what_does_not_fit_is_counted_and_told_where_it_is_missing() {
-    let Stage { queue, reader, written, dropped } = stage();
+    let LogFixture { queue, reader, written, dropped } = stage();
     // The writer takes the first line and is stuck with it; the second fills the queue.
     queue.push(b"first\n");
     while !queue.0.lock().is_writing {
@@ -79,7 +79,7 @@ fn what_does_not_fit_is_counted_and_told_where_it_is_missing() {
 
 #[test]
 fn lines_that_cannot_be_written_are_counted_and_told_when_they_can_be_again() {
-    let Stage { queue, reader, written, dropped } = stage();
+    let LogFixture { queue, reader, written, dropped } = stage();
     reader.send(Err(ErrorKind::StorageFull.into())).unwrap();
     queue.push(b"lost\n");
     assert!(queue.flush(LONG));
@@ -92,7 +92,7 @@ fn lines_that_cannot_be_written_are_counted_and_told_when_they_can_be_again() {
 
 #[test]
 fn a_pipe_made_non_blocking_loses_no_line() {
-    let Stage { queue, reader, written, .. } = stage();
+    let LogFixture { queue, reader, written, .. } = stage();
     for _ in 0..3 {
         reader.send(Err(ErrorKind::WouldBlock.into())).unwrap();
     }

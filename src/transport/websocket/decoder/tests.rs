@@ -56,7 +56,7 @@ fn decode(bytes: &[u8]) -> Vec<Incoming> {
     whole
 }
 
-fn message(kind: Kind, payload: &[u8]) -> Incoming {
+fn message(kind: PayloadKind, payload: &[u8]) -> Incoming {
     Incoming::Message(Message { kind, payload: Bytes::copy_from_slice(payload) })
 }
 
@@ -83,11 +83,11 @@ fn messages_come_whole_or_in_fragments_with_control_frames_between() {
     assert_eq!(
         decode(&bytes),
         [
-            message(Kind::Text, "héllo".as_bytes()),
-            message(Kind::Binary, &[0xff; 300]),
+            message(PayloadKind::Text, "héllo".as_bytes()),
+            message(PayloadKind::Binary, &[0xff; 300]),
             Incoming::Ping(Bytes::from_static(b"ping")),
-            message(Kind::Text, "€".as_bytes()),
-            message(Kind::Text, b""),
+            message(PayloadKind::Text, "€".as_bytes()),
+            message(PayloadKind::Text, b""),
             Incoming::Close(Some(1000)),
         ]
     );
@@ -180,8 +180,8 @@ async fn agrees_with_fastwebsockets() {
             let frame = reference.read_frame().await.expect("the stream is valid");
             let payload = Bytes::copy_from_slice(&frame.payload);
             let expected = match frame.opcode {
-                OpCode::Text => Incoming::Message(Message { kind: Kind::Text, payload }),
-                OpCode::Binary => Incoming::Message(Message { kind: Kind::Binary, payload }),
+                OpCode::Text => Incoming::Message(Message { kind: PayloadKind::Text, payload }),
+                OpCode::Binary => Incoming::Message(Message { kind: PayloadKind::Binary, payload }),
                 OpCode::Ping => Incoming::Ping(payload),
                 OpCode::Pong => Incoming::Pong(payload),
                 OpCode::Close => Incoming::Close(Some(1000)),

@@ -10,12 +10,12 @@ fn library(prefix: &str, size: u32, since: u64) -> Library {
 
 fn of_rules(prefix: &str, rules: &[(&str, u32)], since: u64) -> Library {
     let rules = rules.iter().map(|(pattern, size)| ((*pattern).to_owned(), *size, 600_000));
-    let fleet = Fleet {
+    let fleet = LibraryFleet {
         publish: "PUBLISH".to_owned(),
         window: 300_000,
         rules: rules.collect(),
         since,
-        ..Fleet::default()
+        ..LibraryFleet::default()
     };
     let (known, secrets) = (Arc::default(), Arc::new(Secrets::new(None)));
     Library { prefix: prefix.to_owned(), fleet, known, secrets }
@@ -23,18 +23,18 @@ fn of_rules(prefix: &str, rules: &[(&str, u32)], since: u64) -> Library {
 
 /// What is loaded where this was found. None: nothing is.
 fn loaded(library: &Library, found: Option<&str>, now: u64) -> Option<String> {
-    library.to_load(found, now, &PastHistory::default(), now).1
+    library.to_load(found, now, &BypassedHistory::default(), now).1
 }
 
 /// The fleet of the prefix `a:`.
-fn fleet(text: &str) -> Fleet {
+fn fleet(text: &str) -> LibraryFleet {
     parse(text).expect("a node wrote it").1["a:"].clone()
 }
 
 /// What of it is installed where nothing was.
-fn first(library: &Library) -> Fleet {
+fn first(library: &Library) -> LibraryFleet {
     let kept_since = vec![NOW; library.fleet.rules.len()];
-    Fleet { kept_since, ..library.fleet.clone() }
+    LibraryFleet { kept_since, ..library.fleet.clone() }
 }
 
 /// When the node of this number starts, where each waits until the rules of the one before hold.
@@ -165,7 +165,7 @@ fn other_rules_hold_a_moment_after_they_were_installed_and_until_then_those_befo
     assert_eq!((before.kept_since("h:1"), left), (None, SETTLE_MILLIS - 1));
     assert_eq!(told.rules().kept_since("h:1"), Some(holds));
     assert!(told.rules_before(holds).is_none());
-    let far = Fleet { from: SETTLE_MILLIS_MAX + 1, ..told };
+    let far = LibraryFleet { from: SETTLE_MILLIS_MAX + 1, ..told };
     assert!(far.rules_before(0).is_none(), "by the clock of another server");
 }
 
@@ -184,7 +184,7 @@ fn what_went_past_a_history_has_it_begin_anew_and_no_other() {
     let node = of_rules("a:", rules, 1);
     let text = loaded(&node, None, NOW).unwrap();
     let load = |text: &str, channels, now| {
-        node.to_load(Some(text), now, &PastHistory::on(channels), now).1
+        node.to_load(Some(text), now, &BypassedHistory::on(channels), now).1
     };
     assert_eq!(load(&text, &["k", "elsewhere"], NOW + 9), None);
     let told = load(&text, &["h:2", "k"], NOW + 9).unwrap();
@@ -193,7 +193,8 @@ fn what_went_past_a_history_has_it_begin_anew_and_no_other() {
     // What went out before other rules hold went past nothing.
     let off = loaded(&of_rules("a:", &[("^x$", 0)], 2), None, NOW).unwrap();
     let node = of_rules("a:", rules, 3);
-    let told = node.to_load(Some(&off), NOW + 9, &PastHistory::on(&["h:1"]), NOW + 9).1.unwrap();
+    let told =
+        node.to_load(Some(&off), NOW + 9, &BypassedHistory::on(&["h:1"]), NOW + 9).1.unwrap();
     let holds = NOW + 9 + SETTLE_MILLIS;
     assert_eq!(fleet(&told).kept_since, [holds, holds, 0]);
 }

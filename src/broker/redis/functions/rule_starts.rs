@@ -1,0 +1,68 @@
+//! Since when each rule has kept history without interruption, told from the rules before it.
+
+use serde::{Deserialize, Serialize};
+
+/// Rules, and since when each has kept history.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct RuleStarts {
+    pub rules: Vec<(String, u32, u64)>,
+    /// In milliseconds. Before version 3 nobody noted it: then since ever.
+    #[serde(default)]
+    pub kept_since: Vec<u64>,
+}
+
+impl RuleStarts {
+    /// Since when the rule at this place has kept history.
+    fn kept_since(&self, at: usize) -> u64 {
+        self.kept_since.get(at).copied().unwrap_or(0)
+    }
+}
+
+/// Since when the channels of each of the rules have had history, if until `now` they had it by
+/// `before`. A channel goes by the first rule that matches, so more than one may have been about them.
+pub fn kept_since(before: &RuleStarts, rules: &[(String, u32, u64)], now: u64) -> Vec<u64> {
+    let of_rule = |(at, (pattern, size, _)): (usize, &(String, u32, u64))| {
+        if *size == 0 {
+            return 0;
+        }
+        // Whatever came behind this one was about none of them.
+        let Some(all) = before.rules.iter().position(|(other, ..)| covers(other, pattern)) else {
+            return now;
+        };
+        let since = |at: usize| if before.rules[at].1 == 0 { now } else { before.kept_since(at) };
+        let is_about = |other: &str| {
+            !are_apart(other, pattern)
+                && !rules[..at].iter().any(|(earlier, ..)| covers(earlier, other))
+        };
+        let later = (0..all).filter(|&before_it| since(before_it) > since(all));
+        let later = later.filter(|&before_it| is_about(&before.rules[before_it].0));
+        later.map(since).fold(since(all), u64::max)
+    };
+    rules.iter().enumerate().map(of_rule).collect()
+}
+
+/// What ends a Lua pattern that takes everything from there on.
+const REST: &str = "[^ ]*$";
+
+/// Surely matches all that `other` matches. Both are Lua patterns.
+fn covers(pattern: &str, other: &str) -> bool {
+    let start = pattern.strip_suffix(REST).filter(|start| *start == literal(pattern));
+    pattern == other || start.is_some_and(|start| literal(other).starts_with(start))
+}
+
+/// Surely no text is matched by both.
+fn are_apart(one: &str, other: &str) -> bool {
+    let (one, other) = (literal(one), literal(other));
+    !one.starts_with(other) && !other.starts_with(one)
+}
+
+/// What a Lua pattern begins with, up to its first wildcard.
+fn literal(pattern: &str) -> &str {
+    let mut escaped = false;
+    let end = pattern.find(|character| {
+        let is_wildcard = character == '[' && !escaped;
+        escaped = character == '%' && !escaped;
+        is_wildcard
+    });
+    &pattern[..end.unwrap_or(pattern.len())]
+}

@@ -1,0 +1,107 @@
+//! Telling connections to go, as a plan says.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rand::seq::SliceRandom;
+use tokio::time::{Instant, sleep_until};
+
+use super::Plan;
+use crate::close::Close;
+use crate::outbound::Outbound;
+
+/// How often some are told: many small waves look like an even stream.
+const WAVE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Connections in the order in which they are told. One that ends meanwhile must not be kept half open
+/// by this list.
+pub type PacedConnections = Vec<Weak<Outbound>>;
+
+/// All of them, in random order.
+pub fn shuffled(mut connections: Vec<Arc<Outbound>>) -> PacedConnections {
+    connections.shuffle(&mut rand::rng());
+    connections.iter().map(Arc::downgrade).collect()
+}
+
+/// The `count` oldest, oldest first.
+pub fn oldest(mut connections: Vec<Arc<Outbound>>, count: usize) -> PacedConnections {
+    let age = |connection: &Arc<Outbound>| connection.session().number;
+    connections.retain(|connection| !connection.is_leaving());
+    if count < connections.len() {
+        // Only those are sorted: there may be a million.
+        connections.select_nth_unstable_by_key(count, age);
+        connections.truncate(count);
+    }
+    connections.sort_unstable_by_key(age);
+    connections.iter().map(Arc::downgrade).collect()
+}
+
+/// Tells each when its time has come, as long as it `goes_on`. `close`: the word, with how long the
+/// client is to stay away.
+pub async fn tell(
+    told: PacedConnections,
+    plan: Plan,
+    close: impl Fn(Duration) -> Close,
+    goes_on: impl Fn() -> bool,
+) {
+    let start = Instant::now();
+    let mut number = 0;
+    for wave in 1.. {
+        let elapsed = start.elapsed();
+        // A wave is told ahead of its time, so that nobody's slot is over when it hears of it.
+        let due = plan.due(elapsed + WAVE_INTERVAL).min(told.len());
+        for connection in &told[number..due] {
+            if let Some(connection) = connection.upgrade() {
+                connection.ask_to_leave(close(plan.after(number, elapsed, rand::random())));
+            }
+            number += 1;
+        }
+        if number == told.len() {
+            return;
+        }
+        sleep_until(start + WAVE_INTERVAL * wave).await;
+        if !goes_on() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::publication::{NodeId, SessionId};
+
+    pub fn connections(count: u64) -> Vec<Arc<Outbound>> {
+        let node = NodeId::random();
+        let connection = |number| Arc::new(Outbound::new(SessionId { node, number }, 1));
+        (0..count).map(connection).collect()
+    }
+
+    pub fn told(connections: &[Arc<Outbound>]) -> usize {
+        connections.iter().filter(|it| it.asked_to_leave().is_some()).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn some_are_told_in_every_part_of_the_time() {
+        let all = connections(1000);
+        let plan = Plan::new(1000, Duration::from_secs(10), 0);
+        let close = |after| Close::Drain { after };
+        let telling = tokio::spawn(tell(shuffled(all.clone()), plan, close, || true));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let half = told(&all);
+        assert!((450..=550).contains(&half), "{half} of 1000 after half the time");
+        telling.await.unwrap();
+        assert_eq!(told(&all), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_are_those_that_came_first_and_stay_so_far() {
+        let mut all = connections(100);
+        all[3].close(Close::Expired);
+        all.shuffle(&mut rand::rng());
+        let first = oldest(all.clone(), 5);
+        let numbers = first.iter().map(|it| it.upgrade().unwrap().session().number);
+        assert_eq!(numbers.collect::<Vec<_>>(), [0, 1, 2, 4, 5]);
+        assert_eq!(oldest(all, 500).len(), 99);
+    }
+}

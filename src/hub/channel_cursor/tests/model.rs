@@ -1,0 +1,354 @@
+//! A tail against a model of Redis, its connection and a subscriber, over all orders of what may happen
+//! to them. The subscriber's log is all that is judged.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseResult, TestRunner};
+
+use super::*;
+use crate::hub::recent_publications::ResumeCheck;
+use crate::rules::History;
+
+#[derive(Clone, Debug)]
+enum ModelStep {
+    Publish,
+    PublishPlain,
+    /// The oldest so many entries are trimmed.
+    Trim(usize),
+    /// The stream expires or is deleted.
+    Expire,
+    /// The node gets the next publication that is on its way.
+    Arrive,
+    /// The node's outstanding question is answered, with what is there now.
+    Answer,
+    Disconnect,
+    Reconnect,
+    /// A replica is promoted that has so many entries less, and they come to it after all where `late`.
+    Promote {
+        missing: usize,
+        late: bool,
+    },
+    /// The rule begins to keep history on this node.
+    FollowRule,
+    /// A client resumes that had everything up to so many deliveries before now.
+    Resume(usize),
+}
+
+fn step() -> impl Strategy<Value = ModelStep> {
+    prop_oneof![
+        8 => Just(ModelStep::Publish),
+        2 => Just(ModelStep::PublishPlain),
+        1 => (1..4usize).prop_map(ModelStep::Trim),
+        1 => Just(ModelStep::Expire),
+        8 => Just(ModelStep::Arrive),
+        8 => Just(ModelStep::Answer),
+        1 => Just(ModelStep::Disconnect),
+        3 => Just(ModelStep::Reconnect),
+        1 => (0..4usize, any::<bool>()).prop_map(|(missing, late)| ModelStep::Promote { missing, late }),
+        2 => Just(ModelStep::FollowRule),
+        3 => (0..6usize).prop_map(ModelStep::Resume),
+    ]
+}
+
+/// What the node has been asked to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum ModelWork {
+    Open,
+    CatchUp,
+    Release,
+}
+
+#[derive(Default)]
+struct ChannelModel {
+    epoch: u64,
+    /// None: there is no stream.
+    stream: Option<Vec<Publication>>,
+    end: Option<Position>,
+    /// The next publication begins an epoch, and goes on from `end`.
+    promoted: bool,
+    published: u64,
+    on_the_way: VecDeque<Publication>,
+    connected: bool,
+    tail: Option<ChannelCursor>,
+    seen: Option<Position>,
+    work: Option<(u64, ModelWork)>,
+    log: Vec<ChannelEvent>,
+    /// Lost by a promotion before the node had them.
+    lost: HashSet<u64>,
+    /// What was published when the node first knew where the history ends.
+    anchored_at: u64,
+    numbers: HashMap<Position, u64>,
+}
+
+const HISTORY: History = History { size: 1000, age: std::time::Duration::from_secs(60) };
+
+/// Entries of one page, so that reading takes several.
+const PAGE: usize = 2;
+
+fn number(publication: &Publication) -> u64 {
+    std::str::from_utf8(&publication.payload).unwrap().parse().unwrap()
+}
+
+impl ChannelModel {
+    /// `late`: the channel has subscribers before its rule keeps history.
+    fn new(late: bool) -> Self {
+        let mut world = Self { connected: true, ..Self::default() };
+        if !late {
+            world.tail = Some(ChannelCursor::default());
+            world.ask(ModelWork::Open);
+            while world.work.is_some() {
+                world.answer();
+            }
+        }
+        world
+    }
+
+    fn ask(&mut self, work: ModelWork) {
+        let tail = self.tail.as_mut().unwrap();
+        if work == ModelWork::Open && !tail.is_live() {
+            tail.open();
+        }
+        self.work = Some((tail.reading_number, work));
+    }
+
+    fn publish(&mut self, kept: bool) {
+        self.published += 1;
+        let mut publication = Publication::bare(self.published.to_string().into());
+        if kept {
+            let is_new = self.stream.is_none() || self.promoted;
+            if is_new {
+                publication.previous = self.end.filter(|_| self.stream.is_some());
+                self.epoch += 1;
+                self.promoted = false;
+            }
+            let seq = if is_new { 1 } else { self.end.map_or(0, |end| end.seq) + 1 };
+            let position = at(self.epoch, seq);
+            publication.position = Some(position);
+            self.numbers.insert(position, self.published);
+            self.end = Some(position);
+            self.stream.get_or_insert_default().push(publication.clone());
+        }
+        if self.connected {
+            self.on_the_way.push_back(publication);
+        }
+    }
+
+    fn arrive(&mut self) {
+        let Some(publication) = self.on_the_way.pop_front() else { return };
+        let Some(tail) = &mut self.tail else {
+            self.seen = publication.position.or(self.seen);
+            return self.log.push(ChannelEvent::Publication(publication));
+        };
+        match tail.arrive(publication) {
+            ArrivalOutcome::Deliver(publication) => {
+                self.log.push(ChannelEvent::Publication(publication));
+            }
+            ArrivalOutcome::Nothing => {}
+            ArrivalOutcome::Read(_) => self.ask(ModelWork::CatchUp),
+        }
+    }
+
+    /// What `tidegate_position` does: it begins a history where there is none.
+    fn position(&mut self) -> Option<Position> {
+        if self.stream.is_none() {
+            self.epoch += 1;
+            (self.stream, self.end) = (Some(Vec::new()), Some(at(self.epoch, 0)));
+            self.promoted = false;
+        }
+        self.end
+    }
+
+    fn answer(&mut self) {
+        let Some((reading, work)) = self.work.take() else { return };
+        if self.tail.as_ref().is_some_and(|tail| tail.last().is_none()) {
+            self.anchored_at = self.published;
+        }
+        let end = (work == ModelWork::Open).then(|| self.position()).flatten();
+        let tail = self.tail.as_mut().unwrap();
+        if !tail.is_reading(reading) {
+            return;
+        }
+        let next = match work {
+            ModelWork::Open => tail.ends_at(end, &mut self.log),
+            ModelWork::CatchUp => {
+                let all = self.stream.iter().flatten();
+                let after = all.filter(|entry| entry.position > tail.last());
+                let page: Vec<_> = after.take(PAGE).cloned().collect();
+                let is_end = page.len() < PAGE;
+                tail.page(page, is_end, &mut self.log)
+            }
+            ModelWork::Release => tail.release(&mut self.log),
+        };
+        match next {
+            RecoveryStep::Page(_) => self.ask(ModelWork::CatchUp),
+            RecoveryStep::Release | RecoveryStep::Later => self.ask(ModelWork::Release),
+            RecoveryStep::Done => {}
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.connected = false;
+        self.on_the_way.clear();
+    }
+
+    fn reconnect(&mut self) {
+        if std::mem::replace(&mut self.connected, true) {
+            return;
+        }
+        match &mut self.tail {
+            Some(tail) => {
+                tail.interrupt();
+                self.ask(ModelWork::Open);
+            }
+            None => {
+                self.seen = None;
+                self.log.push(ChannelEvent::Gap("broker_reconnected"));
+            }
+        }
+    }
+
+    fn promote(&mut self, missing: usize, late: bool) {
+        if self.tail.as_ref().is_none_or(|tail| tail.last().is_none()) {
+            // What was delivered before it, and lost by Redis, a tail cannot know.
+            return;
+        }
+        self.disconnect();
+        self.reconnect();
+        let Some(stream) = &mut self.stream else { return };
+        // Not what was published before the channel had a position here, which the tail knows nothing of.
+        let known = stream.iter().filter(|entry| number(entry) > self.anchored_at).count();
+        let missing = stream.split_off(stream.len() - missing.min(known));
+        let before = |first: &Publication| {
+            first.previous.or(first.position.map(|it| at(it.epoch, it.seq - 1)))
+        };
+        self.end = missing.first().map_or(self.end, before);
+        self.promoted = true;
+        if !late {
+            let delivered = self.delivered();
+            self.lost.extend(missing.iter().map(number).filter(|it| !delivered.contains(it)));
+            return;
+        }
+        // The node asks before they are there.
+        self.answer();
+        self.end = missing.last().map_or(self.end, |last| last.position);
+        self.stream.as_mut().unwrap().extend(missing.iter().cloned());
+        self.on_the_way.extend(missing);
+    }
+
+    fn delivered(&self) -> Vec<u64> {
+        let numbers = self.log.iter().filter_map(|item| match item {
+            ChannelEvent::Publication(publication) => Some(number(publication)),
+            ChannelEvent::Gap(_) => None,
+        });
+        numbers.collect()
+    }
+
+    /// A client that had everything up to a position, and was told of every gap before it.
+    fn resume(&mut self, back: usize) -> Result<(), TestCaseError> {
+        let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_live()) else { return Ok(()) };
+        let positions = self.log.iter().rev().filter_map(|item| match item {
+            ChannelEvent::Publication(publication) => publication.position,
+            ChannelEvent::Gap(_) => None,
+        });
+        let Some(since) = positions.clone().nth(back) else { return Ok(()) };
+        let backlog = match tail.cursor.since(since, HISTORY) {
+            ResumeCheck::Load(_) | ResumeCheck::Read(_) => {
+                let recent = tail.cursor.recent().unwrap();
+                let start = recent.range().map(|(start, _)| start);
+                let all = self.stream.iter().flatten().rev();
+                let newest_first = all.filter(|it| it.position <= start).cloned().collect();
+                recent.loaded(newest_first, true);
+                tail.cursor.since(since, HISTORY)
+            }
+            since => since,
+        };
+        let ResumeCheck::Yes(backlog) = backlog else { return Ok(()) };
+        let told: Vec<_> = backlog.iter().map(|kept| number(&kept.publication)).collect();
+        let is_kept = |it: &u64| self.numbers.values().any(|kept| kept == it);
+        let after = self.delivered().into_iter().filter(|it| *it > self.numbers[&since]);
+        let missing = after.filter(is_kept).find(|it| !told.contains(it));
+        prop_assert_eq!(missing, None, "resumed from {}: {:?}: {:?}", since, told, self.log);
+        prop_assert!(told.is_sorted_by(|a, b| a < b), "resumed from {}: {:?}", since, told);
+        Ok(())
+    }
+
+    fn take(&mut self, step: ModelStep) -> Result<(), TestCaseError> {
+        match step {
+            ModelStep::Publish => self.publish(true),
+            ModelStep::PublishPlain => self.publish(false),
+            ModelStep::Trim(count) => {
+                if let Some(stream) = &mut self.stream {
+                    stream.drain(..count.min(stream.len()));
+                }
+            }
+            ModelStep::Expire => self.stream = None,
+            ModelStep::Arrive => self.arrive(),
+            ModelStep::Answer => self.answer(),
+            ModelStep::Disconnect => self.disconnect(),
+            ModelStep::Reconnect => self.reconnect(),
+            ModelStep::Promote { missing, late } => self.promote(missing, late),
+            ModelStep::FollowRule if self.tail.is_none() => {
+                self.tail = Some(ChannelCursor::late(self.seen));
+                self.ask(ModelWork::Open);
+            }
+            ModelStep::FollowRule => {}
+            ModelStep::Resume(back) => self.resume(back)?,
+        }
+        Ok(())
+    }
+
+    fn judge(&self) -> TestCaseResult {
+        let (mut last, mut gap) = (0, false);
+        for item in &self.log {
+            let ChannelEvent::Publication(publication) = item else {
+                gap = true;
+                continue;
+            };
+            let this = number(publication);
+            if !self.numbers.values().any(|kept| *kept == this) {
+                continue;
+            }
+            prop_assert!(this > last, "{this} after {last}: {:?}", self.log);
+            let is_missed =
+                |it: &u64| self.numbers.values().any(|kept| kept == it) && !self.lost.contains(it);
+            let missed = (last + 1..this).find(is_missed);
+            prop_assert!(gap || missed.is_none(), "{missed:?} without a gap: {:?}", self.log);
+            (last, gap) = (this, false);
+        }
+        Ok(())
+    }
+}
+
+/// Until nothing is on its way and nothing is asked.
+fn settle(world: &mut ChannelModel) {
+    world.reconnect();
+    for _ in 0..1000 {
+        world.arrive();
+        world.answer();
+        if world.on_the_way.is_empty() && world.work.is_none() {
+            return;
+        }
+    }
+    panic!("the tail never comes to rest");
+}
+
+#[test]
+fn over_all_orders_of_faults_subscribers_get_all_in_order_and_once_or_are_told_of_a_gap() {
+    let some = (any::<bool>(), proptest::collection::vec(step(), 1..60));
+    // `CASES=200000` tries more of them, for a minute in an optimised build.
+    let cases = std::env::var("CASES").map_or(3000, |it| it.parse().expect("CASES is a number"));
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let run = TestRunner::new(config).run(&some, |(late, steps)| {
+        let mut world = ChannelModel::new(late);
+        for step in steps {
+            world.take(step)?;
+        }
+        settle(&mut world);
+        world.publish(true);
+        settle(&mut world);
+        world.judge()?;
+        (0..6).try_for_each(|back| world.resume(back))
+    });
+    run.unwrap();
+}

@@ -1,0 +1,47 @@
+//! What waits beyond the bound of a queue: a backlog, publications larger than the bound, and those of `latest`
+//! channels. Most queues have none of it.
+
+use super::latest::LatestFrames;
+
+/// How many publications that are larger than the whole bound may wait beyond it. Their bytes are shared with
+/// the other subscribers, and a prompt reader needs a while for them all the same.
+pub const OVERSIZED_MAX: u8 = 4;
+
+/// There is none while all is written.
+#[derive(Default)]
+pub struct Overflow {
+    /// Cost of a backlog that is not yet written.
+    backlog: usize,
+    /// Publications larger than the bound since the queue last held no more than the bound, and their cost.
+    oversized: u8,
+    oversized_bytes: usize,
+    pub newest: LatestFrames,
+}
+
+impl Overflow {
+    pub fn add_backlog(&mut self, cost: usize) {
+        self.backlog += cost;
+    }
+
+    pub fn has_backlog(&self) -> bool {
+        self.backlog > 0
+    }
+
+    pub fn add_oversized(&mut self, cost: usize) {
+        if self.oversized < OVERSIZED_MAX {
+            self.oversized += 1;
+            self.oversized_bytes += cost;
+        }
+    }
+
+    /// The queue holds no more than the bound: none that is larger than the bound waits any more.
+    pub fn forget_oversized(&mut self) {
+        (self.oversized, self.oversized_bytes) = (0, 0);
+    }
+
+    /// `bytes` wait: do so many of them count that the queue is full?
+    pub fn is_full(&self, bytes: usize, bytes_max: usize) -> bool {
+        let counted = bytes.saturating_sub(self.newest.uncounted_bytes());
+        counted >= bytes_max.saturating_add(self.backlog + self.oversized_bytes)
+    }
+}

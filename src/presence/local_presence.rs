@@ -1,0 +1,280 @@
+//! Which users have how many sessions in which channels of this node, and what of it the broker has
+//! yet to be told. No I/O: sessions and answers go in, attendances come out.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::broker::{
+    ATTENDANCES_MAX, Attendance, MembershipState, RENEWALS_MAX, Renewal, Unavailable,
+};
+use crate::publication::{Channel, Member, User};
+
+/// The members of this node. Its size is theirs: every list holds each of them, or each channel, at
+/// most once.
+pub struct LocalPresence {
+    grace: Duration,
+    channels: HashMap<Channel, HashMap<User, Attendee>>,
+    /// Users without a session who have not left yet, by when they will have.
+    lingering: BTreeSet<(Instant, Channel, User)>,
+    changes: Changes,
+    /// Channels that are due to be renewed.
+    stale: VecDeque<Channel>,
+}
+
+/// One user in one channel.
+#[derive(Debug, Default)]
+struct Attendee {
+    sessions: u32,
+    /// Without a session: till when the user is a member all the same.
+    lingers_until: Option<Instant>,
+    /// How many sessions the broker has; zero: it has no such member. None: a call failed, and
+    /// nobody knows.
+    written: Option<u32>,
+    is_queued: bool,
+    /// The broker has forgotten the member, but the other nodes have heard of the join.
+    is_announced: bool,
+}
+
+impl Attendee {
+    /// How many sessions the broker should have.
+    fn wanted(&self) -> u32 {
+        match self.sessions {
+            0 => u32::from(self.lingers_until.is_some()),
+            sessions => sessions,
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.written == Some(self.wanted())
+    }
+}
+
+/// Whose attendance the broker has yet to be told, in the order it changed.
+#[derive(Default)]
+struct Changes {
+    queue: VecDeque<(Channel, User)>,
+    /// How many were ever queued.
+    queued: u64,
+    /// How many were ever taken.
+    taken: u64,
+}
+
+impl Changes {
+    fn queue(&mut self, channel: &Channel, user: &User, attendee: &mut Attendee) {
+        if !attendee.is_queued {
+            attendee.is_queued = true;
+            self.queued += 1;
+            self.queue.push_back((channel.clone(), user.clone()));
+        }
+    }
+
+    fn take(&mut self) -> Option<(Channel, User)> {
+        let change = self.queue.pop_front()?;
+        self.taken += 1;
+        Some(change)
+    }
+}
+
+impl LocalPresence {
+    /// `grace`: how long a user without a session has not left.
+    pub fn new(grace: Duration) -> Self {
+        Self {
+            grace,
+            channels: HashMap::new(),
+            lingering: BTreeSet::new(),
+            changes: Changes::default(),
+            stale: VecDeque::new(),
+        }
+    }
+
+    pub fn enter(&mut self, channel: &Channel, user: &User) {
+        let users = self.channels.entry(channel.clone()).or_default();
+        let attendee = users
+            .entry(user.clone())
+            .or_insert_with(|| Attendee { written: Some(0), ..Attendee::default() });
+        attendee.sessions += 1;
+        if let Some(end) = attendee.lingers_until.take() {
+            self.lingering.remove(&(end, channel.clone(), user.clone()));
+        }
+        if !attendee.is_settled() {
+            self.changes.queue(channel, user, attendee);
+        }
+    }
+
+    /// One session less, of those that entered.
+    pub fn leave(&mut self, channel: &Channel, user: &User, now: Instant) {
+        let Some(attendee) = self.channels.get_mut(channel).and_then(|users| users.get_mut(user))
+        else {
+            return;
+        };
+        attendee.sessions = attendee.sessions.saturating_sub(1);
+        if attendee.sessions == 0 && !self.grace.is_zero() {
+            let end = now + self.grace;
+            attendee.lingers_until = Some(end);
+            self.lingering.insert((end, channel.clone(), user.clone()));
+        }
+        if !attendee.is_settled() {
+            self.changes.queue(channel, user, attendee);
+        }
+    }
+
+    /// When the next user's grace ends.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.lingering.first().map(|(end, ..)| *end)
+    }
+
+    /// How many changes there have been; [`LocalPresence::settle`] says how many of them were tried.
+    pub fn changes(&self) -> u64 {
+        self.changes.queued
+    }
+
+    /// What the broker is to be told next, at most [`ATTENDANCES_MAX`] members.
+    pub fn take_changes(&mut self, now: Instant) -> Vec<Attendance> {
+        self.end_graces(now);
+        let mut attendances: Vec<Attendance> = Vec::new();
+        let mut places: HashMap<(Channel, bool), usize> = HashMap::new();
+        let mut members = 0;
+        while members < ATTENDANCES_MAX
+            && let Some((channel, user)) = self.changes.take()
+        {
+            let Some(attendee) =
+                self.channels.get_mut(&channel).and_then(|users| users.get_mut(&user))
+            else {
+                continue;
+            };
+            attendee.is_queued = false;
+            if attendee.is_settled() {
+                self.forget_if_gone(&channel, &user);
+                continue;
+            }
+            let sessions = attendee.wanted();
+            let is_news = attendee.written.unwrap_or(0) == 0 && !attendee.is_announced;
+            let announce = sessions == 0 || is_news;
+            let place = *places.entry((channel.clone(), announce)).or_insert_with(|| {
+                attendances.push(Attendance { channel, members: Vec::new(), announce });
+                attendances.len() - 1
+            });
+            attendances[place].members.push(Member { user, sessions });
+            members += 1;
+        }
+        attendances
+    }
+
+    /// Notes the broker's answers; returns how many changes have been tried by now. What could not
+    /// be written is queued again, as it then is.
+    pub fn settle(
+        &mut self,
+        attendances: &[Attendance],
+        answers: &[Result<MembershipState, Unavailable>],
+    ) -> u64 {
+        let tried = self.changes.taken;
+        for (attendance, answer) in attendances.iter().zip(answers) {
+            for member in &attendance.members {
+                self.settle_member(&attendance.channel, member, answer.is_ok());
+            }
+        }
+        for (attendance, answer) in attendances.iter().zip(answers) {
+            if let Ok(standing @ (MembershipState::Forgotten | MembershipState::Removed)) = answer {
+                let of_channel = attendances.iter().filter(|it| it.channel == attendance.channel);
+                let just_written =
+                    of_channel.flat_map(|it| it.members.iter().map(|member| &member.user));
+                self.write_again(&attendance.channel, *standing, &just_written.collect());
+            }
+        }
+        tried
+    }
+
+    /// All channels are due to be renewed.
+    pub fn renew_all(&mut self) {
+        self.stale = self.channels.keys().cloned().collect();
+    }
+
+    /// The channels to renew next, at most [`RENEWALS_MAX`].
+    pub fn take_stale(&mut self) -> Vec<Renewal> {
+        let count = self.stale.len().min(RENEWALS_MAX);
+        let renewals = self.stale.drain(..count).filter_map(|channel| {
+            let users = self.channels.get(&channel)?;
+            let is_written = |attendee: &Attendee| Some(usize::from(attendee.written? > 0));
+            let members = users.values().map(is_written).sum();
+            Some(Renewal { channel, members })
+        });
+        renewals.collect()
+    }
+
+    /// Notes the broker's answers. What could not be renewed is due again.
+    pub fn settle_renewals(
+        &mut self,
+        renewals: &[Renewal],
+        answers: &[Result<MembershipState, Unavailable>],
+    ) {
+        for (Renewal { channel, .. }, answer) in renewals.iter().zip(answers) {
+            match answer {
+                Ok(MembershipState::Known) => {}
+                Ok(standing) => self.write_again(channel, *standing, &HashSet::new()),
+                Err(_) => self.stale.push_back(channel.clone()),
+            }
+        }
+    }
+
+    fn end_graces(&mut self, now: Instant) {
+        while self.next_end().is_some_and(|end| end <= now)
+            && let Some((_, channel, user)) = self.lingering.pop_first()
+        {
+            let users = self.channels.get_mut(&channel);
+            let Some(attendee) = users.and_then(|users| users.get_mut(&user)) else { continue };
+            attendee.lingers_until = None;
+            self.changes.queue(&channel, &user, attendee);
+        }
+    }
+
+    fn settle_member(&mut self, channel: &Channel, member: &Member, is_written: bool) {
+        let users = self.channels.get_mut(channel);
+        let Some(attendee) = users.and_then(|users| users.get_mut(&member.user)) else { return };
+        attendee.written = is_written.then_some(member.sessions);
+        attendee.is_announced &= !is_written;
+        match attendee.is_settled() {
+            true => self.forget_if_gone(channel, &member.user),
+            false => self.changes.queue(channel, &member.user, attendee),
+        }
+    }
+
+    /// The broker has none of this node's members in the channel, but for those just written.
+    fn write_again(
+        &mut self,
+        channel: &Channel,
+        standing: MembershipState,
+        just_written: &HashSet<&User>,
+    ) {
+        for (user, attendee) in self.channels.get_mut(channel).into_iter().flatten() {
+            // Who is about to be written as gone stays so: the broker may have that one after all.
+            let is_going = attendee.wanted() == 0;
+            if attendee.written == Some(0) || is_going || just_written.contains(user) {
+                continue;
+            }
+            // Removed members were told to have left; forgotten ones have joined as far as anybody
+            // knows.
+            attendee.is_announced =
+                standing == MembershipState::Forgotten && attendee.written.is_some();
+            attendee.written = Some(0);
+            self.changes.queue(channel, user, attendee);
+        }
+    }
+
+    fn forget_if_gone(&mut self, channel: &Channel, user: &User) {
+        let Some(users) = self.channels.get_mut(channel) else { return };
+        let is_gone = |attendee: &Attendee| {
+            attendee.wanted() == 0 && attendee.is_settled() && !attendee.is_queued
+        };
+        if users.get(user).is_some_and(is_gone) {
+            users.remove(user);
+        }
+        if users.is_empty() {
+            self.channels.remove(channel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

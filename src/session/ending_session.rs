@@ -1,0 +1,69 @@
+//! How long a session that is to end waits for answers, and for its own publications.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::close::Close;
+use crate::drain;
+
+/// How long a session that leaves waits for its own last publications to come back.
+const ECHO_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often it looks.
+const ECHO_INTERVAL: Duration = Duration::from_millis(2);
+
+/// A session that is to end: it reads nothing more, and waits for answers and for its own publications.
+pub struct EndingSession {
+    pub close: Close,
+    pub since: Instant,
+    until: Instant,
+}
+
+impl EndingSession {
+    /// `timeout`: how long it waits at most.
+    pub fn new(close: Close, since: Instant, timeout: Duration) -> Self {
+        let timeout = match close.reconnects_after() {
+            // The node leaves too, and has said when it will be gone.
+            Some(_) => timeout.min(drain::LEAVE_MAX),
+            None => timeout,
+        };
+        Self { close, since, until: since + timeout }
+    }
+
+    /// When the session is to look again whether it may end. None: now, as everything that its
+    /// client asked for is answered, and everything it published has come back to it that will. The
+    /// broker may answer a publication a moment before it brings it.
+    pub fn wait(
+        &mut self,
+        all_answered: bool,
+        echoes_missing: i32,
+        now: Instant,
+    ) -> Option<Instant> {
+        let mut look = self.until;
+        if all_answered {
+            self.until = self.until.min(now + ECHO_TIMEOUT);
+            if echoes_missing <= 0 {
+                return None;
+            }
+            look = now + ECHO_INTERVAL;
+        }
+        (now < self.until).then_some(look)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_waits_for_answers_and_a_short_while_for_its_own_publications() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut leaving = EndingSession::new(Close::Internal, now, 3 * second);
+        assert_eq!(leaving.wait(false, 0, now), Some(now + 3 * second));
+        assert_eq!(leaving.wait(true, 1, now), Some(now + ECHO_INTERVAL));
+        assert_eq!(leaving.wait(true, 1, now + ECHO_TIMEOUT), None);
+        assert_eq!(leaving.wait(true, 0, now), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! How a session begins: before its handshake is answered, with what the client asked for and showed.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::in_flight::InFlight;
+use super::joined::JoinPosition;
+use super::principal::Principal;
+use super::rights::{self, PrincipalRefused, TooMany};
+use super::state::{SubscriptionState, close_of};
+use super::{Session, SessionContext};
+use crate::auth::access::Right;
+use crate::auth::{Identity, TokenRefused};
+use crate::close::Close;
+use crate::hub::Subscriber;
+use crate::outbound::Outbound;
+use crate::protocol::{Protocol, Speak};
+use crate::publication::{Channel, Position};
+use crate::telemetry::{self, Rejected};
+
+/// Who begins a session, and with what.
+pub struct SessionParameters {
+    pub protocol: Protocol,
+    /// What became of the client's token. None: it showed none.
+    pub token: Option<Result<Identity, TokenRefused>>,
+    /// Does a session that is bound to a channel get its own publications?
+    pub echo: bool,
+    /// Where it resumes.
+    pub since: Option<Position>,
+    /// Is it closed at a gap, where its protocol has no words for one?
+    pub closes_on_gap: bool,
+}
+
+impl Session {
+    /// Begins a session before its handshake is answered. One that is bound to a channel is subscribed by then, so
+    /// that an open connection misses nothing; where the broker is away it is not waited for.
+    ///
+    /// A session that may not be is begun all the same, and ends with the word why: a browser cannot
+    /// read the status of a refused upgrade.
+    ///
+    /// Fails only where its user has as many sessions here as one may have.
+    pub async fn begin(
+        context: Arc<SessionContext>,
+        beginning: SessionParameters,
+    ) -> Result<(Self, JoinPosition), TooMany> {
+        let SessionParameters { protocol, token, echo, since, closes_on_gap } = beginning;
+        let outbound = Arc::new(Outbound::new(context.next(), context.config.queue_bytes_max));
+        let channel = protocol.channel().cloned();
+        let (now, rules, limits) =
+            (Instant::now(), context.hub.rules().clone(), context.limits.clone());
+        let admitted = token.map(|token| {
+            let identity = token.map_err(PrincipalRefused::Token)?;
+            let entered = rights::admit(&context, &identity, &outbound, None)?;
+            Ok(Principal::of(Arc::new(identity), entered, now))
+        });
+        let bearer = match admitted {
+            None => Principal::stranger(context.auth.is_on(), context.patience(), now),
+            Some(Ok(bearer)) => bearer,
+            Some(Err(PrincipalRefused::TooMany(too_many))) => return Err(too_many),
+            Some(Err(unfit)) => {
+                telemetry::rejected(Rejected::Token, &unfit);
+                outbound.close(unfit.close());
+                Principal::default()
+            }
+        };
+        let mut session = Self {
+            _membership: context.hub.join(outbound.clone()),
+            state: SubscriptionState::new(protocol, context.config.clone(), rules, limits, bearer),
+            subscriptions: Vec::new(),
+            in_flight: InFlight::default(),
+            leaving: None,
+            echoes_due: 0,
+            bad_tokens: 0,
+            owed: 0,
+            outbound,
+            context,
+        };
+        let standing = match channel.filter(|_| session.outbound.closing().is_none()) {
+            Some(channel) => {
+                let subscriber = Subscriber { closes_on_gap, ..session.subscriber(echo) };
+                session.begin_bound(channel, subscriber, since).await
+            }
+            None => JoinPosition::default(),
+        };
+        Ok((session, standing))
+    }
+
+    /// A session that may only publish gets nothing; one that may do nothing is told to go.
+    async fn begin_bound(
+        &mut self,
+        channel: Channel,
+        subscriber: Subscriber,
+        since: Option<Position>,
+    ) -> JoinPosition {
+        if let Err(denied) = self.state.check_bound(&channel) {
+            telemetry::rejected(Rejected::Forbidden, &denied);
+            self.outbound.close(close_of(denied));
+            return JoinPosition::default();
+        }
+        if self.state.check(Right::Subscribe, &channel).is_err() {
+            return JoinPosition::default();
+        }
+        let mut interest = self.context.hub.interest(channel, since);
+        let confirmed = match self.context.hub.broker().ready() {
+            Ok(()) => (&mut interest).await.is_ok(),
+            Err(_) => false,
+        };
+        // Unconfirmed, it stays wanted and begins when the broker is back; what is published until then is missing.
+        if !confirmed && subscriber.closes_on_gap {
+            self.outbound.close(Close::Unavailable);
+            return JoinPosition::default();
+        }
+        self.subscriptions.reserve_exact(1);
+        self.subscribe(None, interest, subscriber)
+    }
+}

@@ -1,0 +1,141 @@
+//! Who a session belongs to, and until when.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::users::Entered;
+use crate::auth::Identity;
+use crate::auth::access::{self, Denied, Right};
+use crate::close::Close;
+use crate::publication::{Channel, User};
+use crate::rules::Rules;
+
+/// An end further away than this is none: no connection lives so long.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The bearer of a token, or a stranger.
+#[derive(Default)]
+pub struct Principal {
+    identity: Option<Arc<Identity>>,
+    /// Its place among its user's sessions. In a box: strangers have none.
+    _entered: Option<Box<Entered>>,
+    /// Could a token help?
+    tokens: bool,
+    /// When the token's time, or the stranger's, is over.
+    ends_at: Option<Instant>,
+}
+
+impl Principal {
+    /// `tokens`: does the node take them? `patience`: how long it may be without one. None: for ever.
+    pub fn stranger(tokens: bool, patience: Option<Duration>, now: Instant) -> Self {
+        let ends_at = patience.map(|patience| now + patience);
+        Self { tokens, ends_at, ..Self::default() }
+    }
+
+    pub fn of(identity: Arc<Identity>, entered: Option<Entered>, now: Instant) -> Self {
+        let ends_at = end(&identity, now, SystemTime::now());
+        Self { identity: Some(identity), _entered: entered.map(Box::new), tokens: true, ends_at }
+    }
+
+    /// The wall clock may have stepped: a token's end is a moment of that clock.
+    pub fn follow_clock(&mut self, now: Instant, wall: SystemTime) {
+        if let Some(identity) = &self.identity {
+            self.ends_at = end(identity, now, wall);
+        }
+    }
+
+    /// Is a stranger one for another time than this, or in another way?
+    pub fn is_otherwise(&self, tokens: bool, patience: Option<Duration>) -> bool {
+        self.tokens != tokens || self.ends_at.is_some() != patience.is_some()
+    }
+
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    pub fn user(&self) -> User {
+        self.identity.as_ref()?.user.clone()
+    }
+
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.ends_at
+    }
+
+    /// Why the session ends now, if it does.
+    pub fn over(&self, now: Instant) -> Option<Close> {
+        let is_over = self.ends_at.is_some_and(|end| now >= end);
+        is_over.then_some(match self.identity {
+            Some(_) => Close::Expired,
+            None => Close::Unauthorized("no token within auth.timeout"),
+        })
+    }
+
+    /// May it do this on the channel?
+    pub fn check(&self, rules: &Rules, right: Right, channel: &Channel) -> Result<(), Denied> {
+        let rules = rules.get();
+        match access::check(&rules, self.identity.as_deref(), right, channel.as_str()) {
+            Err(Denied::Unauthorized) if !self.tokens => Err(Denied::Forbidden),
+            checked => checked,
+        }
+    }
+}
+
+/// When the token's time is over, by the clock that sessions wait by.
+fn end(identity: &Identity, now: Instant, wall: SystemTime) -> Option<Instant> {
+    let left = time_left(identity, wall).filter(|left| *left < NEVER);
+    left.map(|left| now + left)
+}
+
+/// How long the token is still good for at that time.
+pub fn time_left(identity: &Identity, wall: SystemTime) -> Option<Duration> {
+    Some(identity.ends_at?.duration_since(wall).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_the_token_s_or_the_end_of_patience() {
+        let now = Instant::now();
+        let ends_at = Some(SystemTime::now() + Duration::from_secs(60));
+        let identity = Arc::new(Identity { ends_at, ..Identity::default() });
+        let bearer = Principal::of(identity, None, now);
+        assert_eq!(bearer.over(now + Duration::from_secs(59)), None);
+        assert_eq!(bearer.over(now + Duration::from_secs(61)), Some(Close::Expired));
+        let stranger = Principal::stranger(true, Some(Duration::from_secs(1)), now);
+        let over = stranger.over(now + Duration::from_secs(1));
+        assert!(matches!(over, Some(Close::Unauthorized(_))));
+        assert_eq!(Principal::stranger(true, None, now).ends_at(), None);
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_moves_the_end() {
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        let true_time = SystemTime::now();
+        let ends_at = Some(true_time + Duration::from_secs(60));
+        let identity = Arc::new(Identity { ends_at, ..Identity::default() });
+        for wrong in [true_time - hour, true_time + hour] {
+            let mut bearer = Principal::of(identity.clone(), None, now);
+            bearer.follow_clock(now, wrong);
+            assert_eq!(bearer.over(now).is_some(), wrong > true_time);
+            assert_eq!(bearer.over(now + 2 * Duration::from_secs(60)).is_some(), wrong > true_time);
+            bearer.follow_clock(now, true_time);
+            assert_eq!(bearer.over(now + Duration::from_secs(59)), None);
+            assert_eq!(bearer.over(now + Duration::from_secs(61)), Some(Close::Expired));
+        }
+        let mut stranger = Principal::stranger(true, Some(hour), now);
+        stranger.follow_clock(now, true_time + 2 * hour);
+        assert_eq!(stranger.over(now), None, "patience is no moment of the wall clock");
+    }
+
+    #[test]
+    fn a_token_without_end_or_with_one_in_another_age_is_no_trouble() {
+        for ends_at in [None, SystemTime::now().checked_add(Duration::from_secs(1 << 40))] {
+            let identity = Arc::new(Identity { ends_at, ..Identity::default() });
+            assert_eq!(Principal::of(identity, None, Instant::now()).ends_at(), None);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Answering a `subscribe` for a channel that the session is subscribed to already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::hub::Hub;
+use crate::outbound::Outbound;
+use crate::protocol::{Code, Id, Protocol, Reply, ReplyError, Speak};
+use crate::publication::{Channel, Position};
+
+/// How often, and how long each time, a moment is waited for in which no publication of the channel is on its
+/// way to its subscribers. After that the answer has no position.
+const TRIES_MAX: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A repeated `subscribe`.
+pub struct RepeatedSubscribe {
+    pub id: Option<Id>,
+    pub channel: Channel,
+    pub since: Option<Position>,
+    /// The subscription that there is.
+    pub subscription: u64,
+}
+
+/// Queues the answer itself, so that its position is exactly that of the last publication queued before it.
+/// Some: what is to be said instead.
+pub async fn answer(
+    again: RepeatedSubscribe,
+    hub: Hub,
+    outbound: Arc<Outbound>,
+    protocol: Protocol,
+) -> Option<Reply> {
+    let RepeatedSubscribe { id, channel, since, subscription } = again;
+    let answer = |position: Option<Position>| {
+        // What it got of it before is not known here.
+        let recovered = since.map(|since| Some(since) == position);
+        Reply::Subscribed { id: id.clone(), channel: channel.clone(), position, recovered }
+    };
+    for _ in 0..TRIES_MAX {
+        if !outbound.has(subscription) {
+            let message = "no longer subscribed: the rules or the token changed".to_owned();
+            let (channel, code) = (Some(channel.to_string()), Code::Forbidden);
+            return Some(Reply::Error(ReplyError { id: id.clone(), channel, code, message }));
+        }
+        let is_settled = hub.when_settled(&channel, |position| {
+            if let Some(frame) = protocol.reply(&answer(position)) {
+                outbound.say(frame);
+            }
+        });
+        if is_settled {
+            return None;
+        }
+        sleep(PAUSE).await;
+    }
+    Some(answer(None))
+}

@@ -1,0 +1,116 @@
+//! A value as a layer gave it.
+
+use std::collections::BTreeMap;
+
+use ::config::{File, FileFormat, Map, Source, Value, ValueKind};
+
+use super::SyntaxError;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum RawValue {
+    Text(String),
+    Number(i64),
+    Fraction(f64),
+    Flag(bool),
+    List(Vec<String>),
+    Tables(Vec<RawTable>),
+    /// Something no key takes, such as a list of both texts and tables.
+    Other,
+}
+
+/// Key to value; the keys of tables within it are joined by dots.
+pub type RawTable = BTreeMap<String, RawValue>;
+
+impl RawValue {
+    /// Hands on `value` or, where it is a table, what is in it: key, value, and the layer's name.
+    pub fn each(key: String, value: &Value, take: &mut impl FnMut(String, Self, Option<&str>)) {
+        let given = match &value.kind {
+            ValueKind::Table(table) => {
+                for (name, value) in table {
+                    Self::each(format!("{key}.{name}"), value, take);
+                }
+                return;
+            }
+            ValueKind::Nil => return,
+            ValueKind::Boolean(flag) => Self::Flag(*flag),
+            ValueKind::I64(number) => Self::Number(*number),
+            ValueKind::Float(number) => Self::Fraction(*number),
+            ValueKind::String(text) => Self::Text(text.clone()),
+            ValueKind::Array(items) => Self::list(items),
+            _ => Self::Other,
+        };
+        take(key, given, value.origin());
+    }
+
+    fn list(items: &[Value]) -> Self {
+        let texts = items.iter().map(|item| match &item.kind {
+            ValueKind::String(text) => Some(text.clone()),
+            _ => None,
+        });
+        let tables = items.iter().map(|item| match &item.kind {
+            ValueKind::Table(values) => Some(table(values)),
+            _ => None,
+        });
+        let list = texts.collect::<Option<_>>().map(Self::List);
+        let list = list.or_else(|| tables.collect::<Option<_>>().map(Self::Tables));
+        list.unwrap_or(Self::Other)
+    }
+
+    /// The tables of a list: as a file has them, or as TOML in the text of a variable or a flag.
+    ///
+    /// Fails with what is wrong, in words that quote no value: it may be a secret.
+    pub fn into_tables(self) -> Result<Vec<RawTable>, String> {
+        let list = match self {
+            Self::Text(text) => of_toml(&text)?,
+            list => list,
+        };
+        match list {
+            Self::Tables(tables) => Ok(tables),
+            Self::List(items) if items.is_empty() => Ok(Vec::new()),
+            _ => Err("it is something else".to_owned()),
+        }
+    }
+}
+
+fn table(values: &Map<String, Value>) -> RawTable {
+    let mut table = RawTable::new();
+    for (name, value) in values {
+        match &value.kind {
+            // Of nothing, nothing would be left, and whoever wrote it meant something.
+            ValueKind::Table(inner) if inner.is_empty() => {
+                table.insert(name.clone(), RawValue::Other);
+            }
+            _ => RawValue::each(name.clone(), value, &mut |key, given, _| {
+                table.insert(key, given);
+            }),
+        }
+    }
+    table
+}
+
+fn of_toml(text: &str) -> Result<RawValue, String> {
+    // On a line of its own, so that lines and columns behind it are those of the text.
+    let text = format!("it = {text}");
+    let read = File::from_str(&text, FileFormat::Toml).collect();
+    let values = read.map_err(|error| SyntaxError::new(&error, &text).to_string())?;
+    match values.get("it").map(|value| &value.kind) {
+        Some(ValueKind::Array(items)) if values.len() == 1 => Ok(RawValue::list(items)),
+        _ => Err("it is something else".to_owned()),
+    }
+}
+
+impl RawValue {
+    /// What it is, in words that do not quote it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(text) if text.is_empty() => "an empty text",
+            Self::Text(_) => "a text of another form",
+            Self::Number(_) => "a number",
+            Self::Fraction(_) => "a fraction",
+            Self::Flag(_) => "a flag",
+            Self::List(_) => "a list of texts",
+            Self::Tables(_) => "a list of tables",
+            Self::Other => "something else",
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Turning connections away before they cost anything, and saying why.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::telemetry::{self, Rejected};
+
+/// How long a client may take to hear that there is no place for it.
+pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most bytes that are read away of a client that has been told.
+const UNHEARD_BYTES_MAX: usize = 32 << 10;
+
+/// Why a connection is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionRefusal {
+    ConnectionsMax,
+    ConnectionsPerIp,
+    HandshakeRate,
+    HandshakeRatePerIp,
+    Memory,
+    Draining,
+}
+
+/// What a refused client is told.
+struct RefusalText {
+    status: StatusCode,
+    code: &'static str,
+    message: &'static str,
+    /// Seconds.
+    retry_after: &'static str,
+    reason: Rejected,
+}
+
+impl ConnectionRefusal {
+    fn words(self) -> RefusalText {
+        let (status, code, message, retry_after, reason) = match self {
+            Self::ConnectionsMax => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "limit_reached",
+                "this node has as many connections as it may: try again",
+                "5",
+                Rejected::ConnectionsMax,
+            ),
+            Self::ConnectionsPerIp => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "limit_reached",
+                "this address has as many connections as it may",
+                "10",
+                Rejected::ConnectionsPerIp,
+            ),
+            Self::HandshakeRate => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "rate_limited",
+                "too many new connections at once: try again",
+                "1",
+                Rejected::HandshakeRate,
+            ),
+            Self::HandshakeRatePerIp => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "too many new connections of this address at once: try again",
+                "1",
+                Rejected::HandshakeRatePerIp,
+            ),
+            Self::Memory => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "limit_reached",
+                "this node is short of memory: try again",
+                "5",
+                Rejected::Memory,
+            ),
+            Self::Draining => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "this node is leaving: connect again, to another one",
+                "1",
+                Rejected::Draining,
+            ),
+        };
+        RefusalText { status, code, message, retry_after, reason }
+    }
+
+    /// Is it for coming too fast?
+    pub fn is_of_rate(self) -> bool {
+        matches!(self, Self::HandshakeRate | Self::HandshakeRatePerIp)
+    }
+
+    /// Counts it. `client`: None where it is not known, or does not matter.
+    pub fn count(self, client: Option<IpAddr>) {
+        let RefusalText { reason, message, .. } = self.words();
+        match client {
+            Some(client) => telemetry::rejected(reason, &format_args!("{client}: {message}")),
+            None => telemetry::rejected(reason, &message),
+        }
+    }
+
+    /// Says it on a stream whose request nobody has read, and ends it.
+    pub async fn tell(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let telling = async {
+            stream.write_all(self.answer().as_bytes()).await?;
+            stream.shutdown().await?;
+            // To close a socket with unread bytes resets it, and the client might lose the answer.
+            let mut unheard = [0; 1024];
+            let mut left = UNHEARD_BYTES_MAX;
+            while left > 0 {
+                let read = stream.read(&mut unheard).await?;
+                if read == 0 {
+                    break;
+                }
+                left = left.saturating_sub(read);
+            }
+            std::io::Result::Ok(())
+        };
+        // Whether it hears of it is its own affair.
+        let _ = timeout(REFUSAL_TIMEOUT, telling).await;
+    }
+
+    /// The whole of an HTTP answer.
+    fn answer(self) -> String {
+        let RefusalText { status, retry_after, .. } = self.words();
+        let body = self.body();
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Retry-After: {retry_after}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn body(self) -> String {
+        let RefusalText { code, message, .. } = self.words();
+        json!({ "error": { "code": code, "message": message } }).to_string()
+    }
+}
+
+impl From<ConnectionRefusal> for Response<Full<Bytes>> {
+    fn from(refusal: ConnectionRefusal) -> Self {
+        let RefusalText { status, retry_after, .. } = refusal.words();
+        let mut response = Self::new(Full::from(refusal.body()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
+        if refusal == ConnectionRefusal::Draining {
+            // What is asked next on this connection would find the same.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

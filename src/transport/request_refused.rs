@@ -1,0 +1,122 @@
+//! Refusing one request of a connection that has a place.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
+    UPGRADE, WWW_AUTHENTICATE,
+};
+use hyper::{Response, StatusCode};
+
+use crate::close::Close;
+use crate::session::TooMany;
+use crate::telemetry::{self, Rejected};
+
+/// Seconds after which a user with too many connections may try again.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Why a request is refused.
+pub struct RequestRefused {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub message: String,
+    pub header: Option<(HeaderName, &'static str)>,
+    pub reason: Rejected,
+}
+
+impl RequestRefused {
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "bad_request",
+            message: message.into(),
+            header: None,
+            reason: Rejected::BadRequest,
+        }
+    }
+
+    /// `there`: the paths that there are.
+    pub fn not_found(there: &str) -> Self {
+        let message = format!("there are {there}");
+        Self { status: StatusCode::NOT_FOUND, code: "not_found", ..Self::bad_request(message) }
+    }
+
+    pub fn method_not_allowed(allowed: &'static str) -> Self {
+        Self {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            code: "method_not_allowed",
+            header: Some((ALLOW, allowed)),
+            ..Self::bad_request(format!("allowed here: {allowed}"))
+        }
+    }
+
+    pub fn upgrade_required(message: &str) -> Self {
+        Self {
+            status: StatusCode::UPGRADE_REQUIRED,
+            code: "upgrade_required",
+            header: Some((UPGRADE, "websocket")),
+            ..Self::bad_request(message)
+        }
+    }
+
+    pub fn origin() -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            code: "forbidden",
+            message: "the page's origin is neither this host and port nor in server.origins".into(),
+            header: None,
+            reason: Rejected::Origin,
+        }
+    }
+
+    /// Of a session that ended as it began, which has been counted.
+    pub fn of_close(close: Close) -> Self {
+        let again = Some((RETRY_AFTER, RETRY_AFTER_SECONDS));
+        let (status, code, header) = match close {
+            Close::Unauthorized(_) | Close::Expired | Close::Revoked => {
+                let header = Some((WWW_AUTHENTICATE, "Bearer"));
+                (StatusCode::UNAUTHORIZED, "unauthorized", header)
+            }
+            Close::Forbidden => (StatusCode::FORBIDDEN, "forbidden", None),
+            Close::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", again),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", again),
+        };
+        Self { status, code, header, ..Self::bad_request(close.text()) }
+    }
+
+    /// Counts it.
+    pub fn count(&self) {
+        telemetry::rejected(self.reason, &self.message);
+    }
+}
+
+impl From<TooMany> for RequestRefused {
+    fn from(too_many: TooMany) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: "limit_reached",
+            message: too_many.to_string(),
+            header: Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
+            reason: Rejected::ConnectionsPerUser,
+        }
+    }
+}
+
+impl From<RequestRefused> for Response<Full<Bytes>> {
+    fn from(refused: RequestRefused) -> Self {
+        let error = serde_json::json!({ "code": refused.code, "message": refused.message });
+        let body = serde_json::json!({ "error": error }).to_string();
+        let mut response = Self::new(Full::from(body));
+        *response.status_mut() = refused.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some((name, value)) = refused.header {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if refused.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}
