@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use testkit::log::{Channel, ChannelNumber, Publication, PublisherNumber, Sent};
+use testkit::log::{Channel, ChannelNumber, Publication, PublisherLog, PublisherNumber};
 use testkit::publisher::Publish;
 use testkit::server_message::Payload;
 use testkit::service::Service;
@@ -11,7 +11,7 @@ pub struct Flood {
     number: PublisherNumber,
     channel: Channel,
     service: Service,
-    sent: Sent,
+    sent: PublisherLog,
 }
 
 impl Flood {
@@ -21,7 +21,12 @@ impl Flood {
         channel: Channel,
         service: Service,
     ) -> Self {
-        Self { number, channel, service, sent: Sent { channel: place, ..Sent::default() } }
+        Self {
+            number,
+            channel,
+            service,
+            sent: PublisherLog { channel: place, ..PublisherLog::default() },
+        }
     }
 
     pub fn has_history(&self) -> bool {
@@ -48,7 +53,7 @@ impl Flood {
         }
     }
 
-    pub fn sent(&self) -> Sent {
+    pub fn sent(&self) -> PublisherLog {
         self.sent.clone()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use testkit::log::{Channel, ChannelNumber, Seen, Sent};
+use testkit::log::{Channel, ChannelNumber, PublisherLog, SubscriberLog};
 use testkit::node::Node;
 use testkit::publisher::{Pace, Publisher};
 use testkit::service::Service;
@@ -230,12 +230,12 @@ impl Stage {
     }
 
     /// By publisher.
-    pub fn sent(&self) -> Vec<Sent> {
+    pub fn sent(&self) -> Vec<PublisherLog> {
         let flows = self.publishers.iter().map(Publisher::sent);
         flows.chain(self.floods.iter().map(Flood::sent)).collect()
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<SubscriberLog> {
         self.subscribers.iter().map(Subscriber::seen).collect()
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use testkit::backoff::Backoff;
-use testkit::log::{Channel, ChannelNumber, Event, PublisherNumber, Seen};
-use testkit::record::Record;
+use testkit::log::{Channel, ChannelNumber, LogEvent, PublisherNumber, SubscriberLog};
+use testkit::recorder::Recorder;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -18,7 +18,7 @@ use client::Client;
 
 pub struct Subscriber {
     pub channels: Vec<ChannelNumber>,
-    record: Arc<Mutex<Record>>,
+    record: Arc<Mutex<Recorder>>,
     /// It does not read while this is true.
     idle: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -41,7 +41,7 @@ impl Subscriber {
         directory: Directory,
         seed: u64,
     ) -> Self {
-        let record = Arc::new(Mutex::new(Record::of(name)));
+        let record = Arc::new(Mutex::new(Recorder::of(name)));
         let (idle, pause) = watch::channel(false);
         let client = Client {
             build,
@@ -70,7 +70,7 @@ impl Subscriber {
     pub fn node(&self) -> Option<String> {
         let record = self.record();
         record.seen.events.iter().rev().find_map(|(_, event)| match event {
-            Event::Opened { node } => Some(node.clone()),
+            LogEvent::Opened { node } => Some(node.clone()),
             _ => None,
         })
     }
@@ -87,11 +87,11 @@ impl Subscriber {
         self.record().seen.name.clone()
     }
 
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> SubscriberLog {
         self.record().seen.clone()
     }
 
-    fn record(&self) -> MutexGuard<'_, Record> {
+    fn record(&self) -> MutexGuard<'_, Recorder> {
         self.record.lock().expect("nobody panics with the record")
     }
 }

@@ -14,9 +14,9 @@ use futures_util::{SinkExt, StreamExt};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Map, Value, json};
-use testkit::log::{Channel, ChannelNumber, Event, Position};
+use testkit::log::{Channel, ChannelNumber, LogEvent, Position};
 use testkit::publisher::Unacknowledged;
-use testkit::record::Record;
+use testkit::recorder::Recorder;
 use testkit::server_message::ServerMessage;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -51,7 +51,7 @@ pub struct Client {
     pub all: Arc<[Channel]>,
     pub author: Author,
     pub random: StdRng,
-    pub record: Arc<Mutex<Record>>,
+    pub record: Arc<Mutex<Recorder>>,
     pub tally: Arc<Tally>,
     /// When to come back, as the node said that is about to leave.
     pub advice: Option<Instant>,
@@ -63,14 +63,14 @@ impl Client {
         loop {
             match timeout(HANDSHAKE_TIME_MAX, connect(self.front)).await {
                 Ok(Ok((node, socket))) => {
-                    self.write(Event::Opened { node });
+                    self.write(LogEvent::Opened { node });
                     if let Some(due) = due.take() {
                         self.tally.returned(due);
                     }
                     let why = self.converse(socket, greeting.take()).await;
                     greeting = self.author.again();
                     self.tally.closed(&why, self.advice.is_some());
-                    self.write(Event::Closed { why: why.to_string() });
+                    self.write(LogEvent::Closed { why: why.to_string() });
                 }
                 Ok(Err(why)) => self.tally.refused(why),
                 Err(_) => self.tally.refused("no handshake in time".to_owned()),
@@ -134,19 +134,19 @@ impl Client {
 
     fn hear(&mut self, text: &str) {
         let Some(push) = ServerMessage::parse(text) else {
-            return self.write(Event::Odd(text.to_owned()));
+            return self.write(LogEvent::Odd(text.to_owned()));
         };
         let channel = push.channel.as_deref().and_then(|name| self.number(name));
         match (push.kind.as_ref(), channel) {
             ("publication", Some(channel)) => {
                 let Some(body) = push.data else {
-                    return self.write(Event::Odd(text.to_owned()));
+                    return self.write(LogEvent::Odd(text.to_owned()));
                 };
                 let (publisher, number, position) = (body.p, body.n, push.position);
                 if position.is_some() {
                     self.wanted.insert(channel, position);
                 }
-                self.write(Event::Publication { channel, publisher, number, position });
+                self.write(LogEvent::Publication { channel, publisher, number, position });
             }
             ("subscribed", Some(channel)) => {
                 let (position, recovered) = (push.position, push.recovered);
@@ -154,11 +154,11 @@ impl Client {
                 if since.is_none() || recovered == Some(false) {
                     self.wanted.insert(channel, position);
                 }
-                self.write(Event::Subscribed { channel, since, position, recovered });
+                self.write(LogEvent::Subscribed { channel, since, position, recovered });
             }
             ("gap", Some(channel)) => {
                 let reason = push.reason.unwrap_or_default().into_owned();
-                self.write(Event::Gap { channel, reason });
+                self.write(LogEvent::Gap { channel, reason });
             }
             ("published", _) => self.answered(push.id, Ok(push.position)),
             ("error", _) if push.id != Some(SUBSCRIBE_ID) => {
@@ -170,13 +170,13 @@ impl Client {
                 self.advice = after.map(|after| Instant::now() + after);
             }
             ("welcome", _) => {}
-            _ => self.write(Event::Odd(text.to_owned())),
+            _ => self.write(LogEvent::Odd(text.to_owned())),
         }
     }
 
     fn answered(&mut self, id: Option<u64>, outcome: Result<Option<Position>, Unacknowledged>) {
         if let Err(why) = self.author.answered(id, outcome) {
-            self.write(Event::Odd(why));
+            self.write(LogEvent::Odd(why));
         }
     }
 
@@ -184,7 +184,7 @@ impl Client {
         self.wanted.keys().copied().find(|number| self.all[*number].name == name)
     }
 
-    fn write(&self, event: Event) {
+    fn write(&self, event: LogEvent) {
         self.record.lock().expect("nobody panics with the record").write(event);
     }
 }

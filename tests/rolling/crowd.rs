@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use testkit::log::{Channel, ChannelNumber, PublisherNumber, Seen};
-use testkit::record::Record;
+use testkit::log::{Channel, ChannelNumber, PublisherNumber, SubscriberLog};
+use testkit::recorder::Recorder;
 use testkit::wait_until;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ pub struct Crowd {
 
 struct Member {
     channels: [ChannelNumber; 2],
-    record: Arc<Mutex<Record>>,
+    record: Arc<Mutex<Recorder>>,
     orders: mpsc::Sender<Order>,
     task: JoinHandle<()>,
 }
@@ -47,7 +47,7 @@ impl Crowd {
         while crowd.members.len() < plan.length.clients() {
             let number = crowd.members.len();
             let own = [0, 1 + number % rooms];
-            let record = Arc::new(Mutex::new(Record::of(format!("client {number}"))));
+            let record = Arc::new(Mutex::new(Recorder::of(format!("client {number}"))));
             let (orders, taken) = mpsc::channel(1);
             let client = Client {
                 front,
@@ -85,13 +85,13 @@ impl Crowd {
     }
 
     /// What all of them saw, once.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<SubscriberLog> {
         self.members.iter().map(|it| std::mem::take(&mut it.record().seen)).collect()
     }
 }
 
 impl Member {
-    fn record(&self) -> MutexGuard<'_, Record> {
+    fn record(&self) -> MutexGuard<'_, Recorder> {
         self.record.lock().expect("nobody panics with the record")
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::checker::{Finding, Kind, Verdict};
 use testkit::curve::{Curve, WINDOW};
 use testkit::downtime::{downtimes, quantile};
-use testkit::log::{Seen, Sent};
+use testkit::log::{PublisherLog, SubscriberLog};
 
 use crate::balancer::Trouble;
 use crate::plan::Plan;
@@ -27,7 +27,7 @@ pub struct Report {
     pub plan: Plan,
     pub restarts: Vec<Restart>,
     pub verdict: Verdict,
-    pub sent: Vec<Sent>,
+    pub sent: Vec<PublisherLog>,
     pub away: Away,
     /// Connections that were closed with word when to come back, and without.
     pub advised: [usize; 2],
@@ -45,7 +45,7 @@ pub struct Report {
 pub struct Away(Vec<Duration>);
 
 impl Away {
-    pub fn of(all: &[Seen], channels: usize) -> Self {
+    pub fn of(all: &[SubscriberLog], channels: usize) -> Self {
         let mut away: Vec<_> = all.iter().flat_map(|seen| downtimes(seen, channels)).collect();
         away.sort();
         Self(away)

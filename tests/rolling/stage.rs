@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use testkit::log::{Channel, Sent};
+use testkit::log::{Channel, PublisherLog};
 use testkit::publisher::{Pace, Publish, Publisher};
 use testkit::redis::Redis;
 use testkit::service::{RedisAddress, Service};
@@ -98,7 +98,7 @@ impl Stage {
     }
 
     /// By publisher.
-    pub fn sent(&self) -> Vec<Sent> {
+    pub fn sent(&self) -> Vec<PublisherLog> {
         self.publishers.iter().map(Publisher::sent).collect()
     }
 }

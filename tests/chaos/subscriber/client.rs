@@ -8,8 +8,8 @@ use futures_util::{SinkExt, StreamExt};
 use rand::rngs::StdRng;
 use serde_json::{Map, Value, json};
 use testkit::backoff::Backoff;
-use testkit::log::{Channel, ChannelNumber, Event, Position};
-use testkit::record::Record;
+use testkit::log::{Channel, ChannelNumber, LogEvent, Position};
+use testkit::recorder::Recorder;
 use testkit::server_message::ServerMessage;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -37,7 +37,7 @@ pub struct Client {
     pub random: StdRng,
     pub backoff: Backoff,
     pub pause: watch::Receiver<bool>,
-    pub record: Arc<Mutex<Record>>,
+    pub record: Arc<Mutex<Recorder>>,
 }
 
 impl Client {
@@ -45,9 +45,9 @@ impl Client {
         loop {
             // Who cannot connect tries the next one, and has nothing to write down.
             if let Ok((node, socket)) = self.directory.connect(&mut self.random, self.build).await {
-                self.write(Event::Opened { node });
+                self.write(LogEvent::Opened { node });
                 let why = self.converse(socket).await;
-                self.write(Event::Closed { why });
+                self.write(LogEvent::Closed { why });
             }
             // A node that leaves asks for more patience; the suite has less of it than a browser.
             sleep(self.backoff.next(&mut self.random)).await;
@@ -120,14 +120,14 @@ impl Client {
     /// Returns a channel that could not be subscribed now.
     fn hear(&mut self, text: &str) -> Option<ChannelNumber> {
         let Some(push) = ServerMessage::parse(text) else {
-            self.write(Event::Odd(text.to_owned()));
+            self.write(LogEvent::Odd(text.to_owned()));
             return None;
         };
         let channel = push.channel.as_deref().and_then(|name| self.number(name));
         match (push.kind.as_ref(), channel) {
             ("publication", Some(channel)) => {
                 let Some(body) = push.data else {
-                    self.write(Event::Odd(text.to_owned()));
+                    self.write(LogEvent::Odd(text.to_owned()));
                     return None;
                 };
                 let (publisher, number) = (body.p, body.n);
@@ -135,7 +135,7 @@ impl Client {
                     self.wanted.insert(channel, push.position);
                 }
                 let position = push.position;
-                self.write(Event::Publication { channel, publisher, number, position });
+                self.write(LogEvent::Publication { channel, publisher, number, position });
             }
             ("subscribed", Some(channel)) => {
                 self.backoff.reset();
@@ -144,20 +144,20 @@ impl Client {
                 if since.is_none() || recovered == Some(false) {
                     self.wanted.insert(channel, position);
                 }
-                self.write(Event::Subscribed { channel, since, position, recovered });
+                self.write(LogEvent::Subscribed { channel, since, position, recovered });
             }
             ("gap", Some(channel)) => {
                 let reason = push.reason.unwrap_or_default().into_owned();
-                self.write(Event::Gap { channel, reason });
+                self.write(LogEvent::Gap { channel, reason });
             }
             ("error", Some(channel)) if push.temporary == Some(true) => {
                 let why = push.message.unwrap_or_default().into_owned();
-                self.write(Event::Refused { channel, why });
+                self.write(LogEvent::Refused { channel, why });
                 return Some(channel);
             }
             ("welcome" | "pong" | "reconnect", _) => {}
             _ => {
-                self.write(Event::Odd(text.to_owned()));
+                self.write(LogEvent::Odd(text.to_owned()));
             }
         }
         None
@@ -167,7 +167,7 @@ impl Client {
         self.wanted.keys().copied().find(|number| self.all[*number].name == name)
     }
 
-    fn write(&self, event: Event) {
+    fn write(&self, event: LogEvent) {
         self.record.lock().expect("nobody panics with the record").write(event);
     }
 }

@@ -13,15 +13,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use crate::finding::{self, is_unexpected, oddities};
-use crate::log::{Channel, ChannelNumber, Event, Position, PublisherNumber, Seen, Sent};
+use crate::log::{
+    Channel, ChannelNumber, LogEvent, Position, PublisherLog, PublisherNumber, SubscriberLog,
+};
 use reader::Reader;
 
 /// All logs of one run.
 pub struct Logs<'a> {
     pub channels: &'a [Channel],
     /// By publisher.
-    pub sent: &'a [Sent],
-    pub seen: &'a [Seen],
+    pub sent: &'a [PublisherLog],
+    pub seen: &'a [SubscriberLog],
     /// What times are shown from.
     pub begun: Instant,
     /// Redis lost its data, or may have: then also channels with history may have gaps.
@@ -29,7 +31,7 @@ pub struct Logs<'a> {
 }
 
 impl Logs<'_> {
-    fn line(&self, when: Instant, event: &Event) -> String {
+    fn line(&self, when: Instant, event: &LogEvent) -> String {
         event.line(when.duration_since(self.begun), self.channels)
     }
 }
@@ -72,7 +74,7 @@ pub fn check(logs: &Logs) -> Verdict {
     verdict.acknowledged = publications.filter(|it| it.acknowledged.is_some()).count();
     let mut places = Places::new();
     for seen in logs.seen {
-        let line = |when, event: &Event| logs.line(when, event);
+        let line = |when, event: &LogEvent| logs.line(when, event);
         let written = (seen.name.as_str(), seen.events.as_slice());
         verdict.findings.extend(oddities(written, &Kind::Breach, is_odd, line));
         // Of what a subscriber never heard of, nothing can be said.
@@ -90,10 +92,10 @@ pub fn check(logs: &Logs) -> Verdict {
     verdict
 }
 
-fn is_odd(event: &Event) -> bool {
+fn is_odd(event: &LogEvent) -> bool {
     match event {
-        Event::Odd(_) => true,
-        Event::Closed { why } => is_unexpected(why),
+        LogEvent::Odd(_) => true,
+        LogEvent::Closed { why } => is_unexpected(why),
         _ => false,
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::log::{Event, Seen};
+use crate::log::{LogEvent, SubscriberLog};
 
 /// From each close of a client to the confirmation of the last of its `channels` on the next connection.
-pub fn downtimes(seen: &Seen, channels: usize) -> Vec<Duration> {
+pub fn downtimes(seen: &SubscriberLog, channels: usize) -> Vec<Duration> {
     let mut absences = Vec::new();
     let mut away = None;
     for (at, event) in &seen.events {
         match (event, &mut away) {
-            (Event::Closed { .. }, away) => *away = Some((*at, channels)),
-            (Event::Subscribed { .. }, Some((since, missing))) => {
+            (LogEvent::Closed { .. }, away) => *away = Some((*at, channels)),
+            (LogEvent::Subscribed { .. }, Some((since, missing))) => {
                 *missing -= 1;
                 if *missing == 0 {
                     absences.push(at.duration_since(*since));
@@ -43,9 +43,13 @@ mod tests {
     #[test]
     fn an_absence_ends_with_the_last_subscription() {
         let begun = Instant::now();
-        let subscribed =
-            |channel| Event::Subscribed { channel, since: None, position: None, recovered: None };
-        let closed = || Event::Closed { why: "1012".to_owned() };
+        let subscribed = |channel| LogEvent::Subscribed {
+            channel,
+            since: None,
+            position: None,
+            recovered: None,
+        };
+        let closed = || LogEvent::Closed { why: "1012".to_owned() };
         let events = [
             (0., subscribed(0)),
             (0., subscribed(1)),
@@ -56,7 +60,7 @@ mod tests {
             (21., subscribed(0)),
         ];
         let events = events.map(|(at, event)| (begun + seconds(at), event));
-        let seen = Seen { name: "she".to_owned(), events: events.to_vec() };
+        let seen = SubscriberLog { name: "she".to_owned(), events: events.to_vec() };
         assert_eq!(downtimes(&seen, 2), [seconds(3.)]);
     }
 

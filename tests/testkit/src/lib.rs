@@ -36,7 +36,7 @@ pub mod process;
 pub mod proxy;
 pub mod publisher;
 pub mod raw;
-pub mod record;
+pub mod recorder;
 pub mod redis;
 pub mod sentinel;
 pub mod server_message;

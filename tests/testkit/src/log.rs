@@ -41,7 +41,7 @@ impl fmt::Display for Position {
 
 /// All that one publisher sent, on one channel. Its numbers begin at 1 and have no holes.
 #[derive(Clone, Debug, Default)]
-pub struct Sent {
+pub struct PublisherLog {
     pub channel: ChannelNumber,
     /// Number `n` is at `n - 1`.
     pub publications: Vec<Publication>,
@@ -62,13 +62,13 @@ pub struct Publication {
 
 /// All that one subscriber saw, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct SubscriberLog {
     pub name: String,
-    pub events: Vec<(Instant, Event)>,
+    pub events: Vec<(Instant, LogEvent)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum LogEvent {
     /// Connected to a node, by its place in the fleet.
     Opened {
         node: String,
@@ -102,7 +102,7 @@ pub enum Event {
     Odd(String),
 }
 
-impl Event {
+impl LogEvent {
     /// The channel it is about; none: it is about all.
     pub fn channel(&self) -> Option<ChannelNumber> {
         match self {

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
-use crate::log::{Channel, ChannelNumber, Position, Publication, PublisherNumber, Sent};
+use crate::log::{Channel, ChannelNumber, Position, Publication, PublisherLog, PublisherNumber};
 use crate::server_message::Payload;
 
 /// How long one number is tried. What is given up then counts as not acknowledged.
@@ -44,13 +44,13 @@ pub struct Unacknowledged(pub String);
 
 pub struct Publisher {
     pub number: PublisherNumber,
-    record: Arc<Mutex<Record>>,
+    record: Arc<Mutex<Progress>>,
     task: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct Record {
-    sent: Sent,
+struct Progress {
+    sent: PublisherLog,
     /// Of those that were asked for.
     done: u64,
     /// What the last failure was.
@@ -65,18 +65,26 @@ impl Publisher {
         pace: watch::Receiver<Pace>,
         seed: u64,
     ) -> Self {
-        let sent = Sent { channel: channel.0, publications: Vec::new() };
-        let record = Arc::new(Mutex::new(Record { sent, ..Record::default() }));
+        let sent = PublisherLog { channel: channel.0, publications: Vec::new() };
+        let record = Arc::new(Mutex::new(Progress { sent, ..Progress::default() }));
         let random = StdRng::seed_from_u64(seed);
         let backoff = Backoff::default();
         let run = seed;
         let channel = channel.1;
-        let author =
-            Author { number, channel, way, pace, random, backoff, run, record: record.clone() };
+        let author = PublisherTask {
+            number,
+            channel,
+            way,
+            pace,
+            random,
+            backoff,
+            run,
+            record: record.clone(),
+        };
         Self { number, record, task: tokio::spawn(author.run()) }
     }
 
-    pub fn sent(&self) -> Sent {
+    pub fn sent(&self) -> PublisherLog {
         self.record().sent.clone()
     }
 
@@ -111,7 +119,7 @@ impl Publisher {
         self.record().failure.clone()
     }
 
-    fn record(&self) -> MutexGuard<'_, Record> {
+    fn record(&self) -> MutexGuard<'_, Progress> {
         self.record.lock().expect("nobody panics with the record")
     }
 }
@@ -122,7 +130,7 @@ impl Drop for Publisher {
     }
 }
 
-struct Author<P> {
+struct PublisherTask<P> {
     number: PublisherNumber,
     channel: Channel,
     way: P,
@@ -131,10 +139,10 @@ struct Author<P> {
     backoff: Backoff,
     /// Makes the idempotency keys those of this run.
     run: u64,
-    record: Arc<Mutex<Record>>,
+    record: Arc<Mutex<Progress>>,
 }
 
-impl<P: Publish> Author<P> {
+impl<P: Publish> PublisherTask<P> {
     async fn run(mut self) {
         let mut done = 0;
         loop {
@@ -192,7 +200,7 @@ impl<P: Publish> Author<P> {
         change(self.record().sent.publications.last_mut().expect("it was begun"));
     }
 
-    fn record(&self) -> MutexGuard<'_, Record> {
+    fn record(&self) -> MutexGuard<'_, Progress> {
         self.record.lock().expect("nobody panics with the record")
     }
 }

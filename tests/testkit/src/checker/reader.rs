@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Finding, Kind, Logs, Places, Verdict};
 use crate::finding::around;
-use crate::log::{ChannelNumber, Event, Position, PublisherNumber, Seen};
+use crate::log::{ChannelNumber, LogEvent, Position, PublisherNumber, SubscriberLog};
 
 /// Numbers listed of one finding.
 const NUMBERS_MAX: usize = 20;
@@ -13,7 +13,7 @@ const NUMBERS_MAX: usize = 20;
 /// Reads one log from its beginning to its end.
 pub struct Reader<'a> {
     logs: &'a Logs<'a>,
-    seen: &'a Seen,
+    seen: &'a SubscriberLog,
     channel: ChannelNumber,
     places: &'a mut Places,
     verdict: &'a mut Verdict,
@@ -38,13 +38,13 @@ struct Stretch {
 impl<'a> Reader<'a> {
     pub fn new(
         logs: &'a Logs<'a>,
-        seen: &'a Seen,
+        seen: &'a SubscriberLog,
         channel: ChannelNumber,
         places: &'a mut Places,
         verdict: &'a mut Verdict,
     ) -> Self {
         let comes = seen.events.iter().filter_map(|(_, event)| match event {
-            Event::Publication { channel: it, publisher, number, .. } if *it == channel => {
+            LogEvent::Publication { channel: it, publisher, number, .. } if *it == channel => {
                 Some((*publisher, *number))
             }
             _ => None,
@@ -63,13 +63,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub fn read(&mut self, at: usize, when: Instant, event: &Event) {
+    pub fn read(&mut self, at: usize, when: Instant, event: &LogEvent) {
         let history = self.logs.channels[self.channel].history;
         match event {
-            Event::Opened { .. } | Event::Refused { .. } | Event::Odd(_) => {}
-            Event::Closed { .. } if history => {}
-            Event::Closed { .. } => self.stretch = None,
-            Event::Subscribed { since, position, recovered, .. } => {
+            LogEvent::Opened { .. } | LogEvent::Refused { .. } | LogEvent::Odd(_) => {}
+            LogEvent::Closed { .. } if history => {}
+            LogEvent::Closed { .. } => self.stretch = None,
+            LogEvent::Subscribed { since, position, recovered, .. } => {
                 if history && position.is_none() {
                     self.find(Kind::Breach, at, 1, "subscribed without a position".to_owned());
                 }
@@ -88,11 +88,11 @@ impl<'a> Reader<'a> {
                     (None, _) => self.begin(when, *position),
                 }
             }
-            Event::Gap { .. } => {
+            LogEvent::Gap { .. } => {
                 self.gap(at);
                 self.begin(when, None);
             }
-            Event::Publication { publisher, number, position, .. } => {
+            LogEvent::Publication { publisher, number, position, .. } => {
                 self.verdict.deliveries += 1;
                 self.publication(at, *publisher, *number, *position);
             }
@@ -273,8 +273,8 @@ impl<'a> Reader<'a> {
 
     fn find(&mut self, kind: Kind, at: usize, count: usize, what: String) {
         let channel = &self.logs.channels[self.channel];
-        let about = |event: &Event| event.channel().is_none_or(|it| it == self.channel);
-        let line = |when, event: &Event| self.logs.line(when, event);
+        let about = |event: &LogEvent| event.channel().is_none_or(|it| it == self.channel);
+        let line = |when, event: &LogEvent| self.logs.line(when, event);
         let around = around(&self.seen.events, at, about, line);
         self.verdict.findings.push(Finding {
             kind,

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::{Kind, Logs, Verdict, check};
-use crate::log::{Channel, Event, Position, Publication, Seen, Sent};
+use crate::log::{Channel, LogEvent, Position, Publication, PublisherLog, SubscriberLog};
 
 /// Publisher 0 sends 1 to 9 on channel 0, one each second, all acknowledged at once.
 struct Case {
     channel: Channel,
     begun: Instant,
-    sent: Sent,
-    seen: Seen,
+    sent: PublisherLog,
+    seen: SubscriberLog,
     history_lost: bool,
 }
 
@@ -26,8 +26,8 @@ impl Case {
         Self {
             channel: Channel { name: "news".to_owned(), history, forgetful: false, flooded: false },
             begun,
-            sent: Sent { channel: 0, publications: publications.collect() },
-            seen: Seen { name: "she".to_owned(), events: Vec::new() },
+            sent: PublisherLog { channel: 0, publications: publications.collect() },
+            seen: SubscriberLog { name: "she".to_owned(), events: Vec::new() },
             history_lost: false,
         }
     }
@@ -41,7 +41,7 @@ impl Case {
         Self::new(true).resumed(0, None, Some(0), None)
     }
 
-    fn event(mut self, at: u64, event: Event) -> Self {
+    fn event(mut self, at: u64, event: LogEvent) -> Self {
         self.seen.events.push((self.begun + Duration::from_secs(at), event));
         self
     }
@@ -58,7 +58,7 @@ impl Case {
         recovered: Option<bool>,
     ) -> Self {
         let (since, position) = (since.map(place), position.map(place));
-        self.event(at, Event::Subscribed { channel: 0, since, position, recovered })
+        self.event(at, LogEvent::Subscribed { channel: 0, since, position, recovered })
     }
 
     fn gets(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
@@ -70,15 +70,15 @@ impl Case {
     }
 
     fn gets_at(self, number: u64, position: Option<Position>) -> Self {
-        self.event(number, Event::Publication { channel: 0, publisher: 0, number, position })
+        self.event(number, LogEvent::Publication { channel: 0, publisher: 0, number, position })
     }
 
     fn gap(self, at: u64) -> Self {
-        self.event(at, Event::Gap { channel: 0, reason: "a reason".to_owned() })
+        self.event(at, LogEvent::Gap { channel: 0, reason: "a reason".to_owned() })
     }
 
     fn closed(self, at: u64) -> Self {
-        self.event(at, Event::Closed { why: "a reason".to_owned() })
+        self.event(at, LogEvent::Closed { why: "a reason".to_owned() })
     }
 
     /// The number was sent more than once.
@@ -272,8 +272,9 @@ fn what_nobody_sent_or_asked_for_is_a_breach() {
 
 #[test]
 fn what_no_fault_explains_is_a_breach() {
-    let odd = Case::plain().gets(1..=9).event(10, Event::Odd("?".to_owned()));
+    let odd = Case::plain().gets(1..=9).event(10, LogEvent::Odd("?".to_owned()));
     assert_eq!(odd.counts(), [0, 0, 0, 1]);
-    let fault = Case::plain().gets(1..=9).event(10, Event::Closed { why: "1011 fault".to_owned() });
+    let fault =
+        Case::plain().gets(1..=9).event(10, LogEvent::Closed { why: "1011 fault".to_owned() });
     assert_eq!(fault.counts(), [0, 0, 0, 1]);
 }

@@ -3,32 +3,32 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use crate::log::{ChannelNumber, Event, PublisherNumber, Seen};
+use crate::log::{ChannelNumber, LogEvent, PublisherNumber, SubscriberLog};
 
 #[derive(Default)]
-pub struct Record {
-    pub seen: Seen,
+pub struct Recorder {
+    pub seen: SubscriberLog,
     /// Confirmed on the connection that is there now.
     live: HashSet<ChannelNumber>,
     /// The newest number got, of each channel and publisher.
     newest: HashMap<(ChannelNumber, PublisherNumber), u64>,
 }
 
-impl Record {
+impl Recorder {
     pub fn of(name: String) -> Self {
-        Self { seen: Seen { name, ..Seen::default() }, ..Self::default() }
+        Self { seen: SubscriberLog { name, ..SubscriberLog::default() }, ..Self::default() }
     }
 
-    pub fn write(&mut self, event: Event) {
+    pub fn write(&mut self, event: LogEvent) {
         match &event {
-            Event::Publication { channel, publisher, number, .. } => {
+            LogEvent::Publication { channel, publisher, number, .. } => {
                 let newest = self.newest.entry((*channel, *publisher)).or_default();
                 *newest = (*newest).max(*number);
             }
-            Event::Subscribed { channel, .. } => {
+            LogEvent::Subscribed { channel, .. } => {
                 self.live.insert(*channel);
             }
-            Event::Closed { .. } => self.live.clear(),
+            LogEvent::Closed { .. } => self.live.clear(),
             _ => {}
         }
         self.seen.events.push((Instant::now(), event));
