@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the image with docker, podman or buildah, whichever is there and works first.
+# Builds the image with docker, podman or buildah: the first that is installed and works.
 #
 #   deploy/build.sh [NAME:TAG] [-- more flags of the builder]
 #
-#   BUILDER=podman             takes that one
+#   BUILDER=podman             uses that builder
 #   RUST_IMAGE, RUNTIME_IMAGE  other base images, of a mirror or of this machine (see deploy/Dockerfile)
-#   CARGO_BUILD_JOBS=1         leaves the machine some room
+#   CARGO_BUILD_JOBS=1         uses less of the machine
 #
 # deploy/build.sh tidegate:test -- --pull=never --network=host
 set -euo pipefail
@@ -24,7 +24,7 @@ if [ $# -gt 0 ]; then
   shift
 fi
 
-# A client alone builds nothing: docker needs its daemon.
+# The docker client alone cannot build: it needs its daemon.
 builds() {
   case $1 in
     docker) docker info --format '{{.ServerVersion}}' >/dev/null 2>&1 ;;

@@ -82,7 +82,7 @@ FIRST = ("First", [
          [now(f"""count({alerts('alertstate="firing"')}) or vector(0)""")], steps=thresholds(1, 3)),
     lines("Connections by node", "They should be about even: balancers choose the node with the fewest. A step down on one and up on the others is a drain or a crash.",
           [target(total("connections"), NODE)], stacked=True, runbook="TidegateConnectionsUneven"),
-    lines("Delivery latency", "From the first node taking a publication to this one having it in its queues.",
+    lines("Delivery latency", "Measured from the first node accepting a publication to this node having it in its queues.",
           latency("delivery_duration"), unit="s", limits=[1], runbook="TidegateDeliverySlow"),
     table("Alerts", "What fires now, or is about to.",
           [now(alerts())], width=8,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Gathers what the binary needs at run time beneath the folder that becomes the image. Runs inside of deploy/Dockerfile.
+# Copies everything that the binary needs at run time into the folder that becomes the image. Runs inside deploy/Dockerfile.
 #
 #   deploy/image/rootfs.sh RUNTIME_IMAGE FOLDER
 set -eu
@@ -11,15 +11,15 @@ authorities=/etc/ssl/certs/ca-certificates.crt
 [ -s "$authorities" ] || { echo "rootfs.sh: the build image has no $authorities" >&2; exit 1; }
 install -D -m 0644 "$authorities" "$folder$authorities"
 
-# An image that is more than scratch has its own.
+# Base images other than scratch have their own.
 [ "$runtime_image" = scratch ] || exit 0
 
-# The loader and the libraries, where the loader looks for them.
+# The dynamic loader and the libraries, at the paths where it looks for them.
 libraries=$(ldd "$binary" | grep -o '/[^ ]*')
 for library in $libraries; do
   install -D -m 0755 "$library" "$folder$library"
 done
 printf 'nonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' >"$folder/etc/passwd"
 printf 'nonroot:x:65532:\n' >"$folder/etc/group"
-# glibc without it asks DNS before it looks into /etc/hosts.
+# Without it glibc queries DNS before it reads /etc/hosts.
 printf 'hosts: files dns\n' >"$folder/etc/nsswitch.conf"

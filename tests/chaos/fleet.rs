@@ -108,7 +108,7 @@ impl Fleet {
 pub fn channels() -> Vec<Channel> {
     let channel = |name: String| Channel {
         history: !name.starts_with("n:"),
-        forgetful: name.starts_with("s:"),
+        short_history: name.starts_with("s:"),
         flooded: name.ends_with(":flood"),
         name,
     };

@@ -39,7 +39,7 @@ impl Flood {
             let number = self.sent.publications.len() as u64 + 1;
             let payload = Payload { p: self.number, n: number }.text(bytes);
             let mut publication = Publication {
-                begun: Instant::now(),
+                started: Instant::now(),
                 attempts: 1,
                 acknowledged: None,
                 position: None,

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use testkit::checker::{Logs, Verdict, check};
+use testkit::checker::{CheckReport, Logs, check};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::Setup;
@@ -139,7 +139,7 @@ async fn endure(fault: &Fault, setup: Setup, mut stage: Stage) -> Outcome {
         channels: &stage.channels,
         sent: &sent,
         seen: &seen,
-        begun: stage.begun,
+        started: stage.begun,
         history_lost: fault.loses_history(setup),
     });
     let found = unsettled.is_some() || !verdict.findings.is_empty();
@@ -148,7 +148,7 @@ async fn endure(fault: &Fault, setup: Setup, mut stage: Stage) -> Outcome {
 }
 
 /// Writes down what nodes and the subscribers in question saw; returns where.
-fn keep_logs(fault: &Fault, setup: Setup, stage: &Stage, verdict: &Verdict) -> String {
+fn keep_logs(fault: &Fault, setup: Setup, stage: &Stage, verdict: &CheckReport) -> String {
     let name = format!("chaos/{}-{}", fault.name, setup.name());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let keep = |name: String, lines: Vec<String>| {

@@ -186,8 +186,8 @@ impl Stage {
         for _ in 0..LAST_ROUNDS {
             self.all_live().await?;
             self.asked += 1;
-            self.pace.send_modify(|pace| pace.asked = self.asked);
-            let done = || self.publishers.iter().all(|it| it.has_done(self.asked));
+            self.pace.send_modify(|pace| pace.requested = self.asked);
+            let done = || self.publishers.iter().all(|it| it.has_sent(self.asked));
             if !wait_until(CATCH_UP_MAX, done).await {
                 return Err("some publishers did not end".to_owned());
             }

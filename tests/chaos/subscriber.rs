@@ -41,7 +41,7 @@ impl Subscriber {
         directory: Directory,
         seed: u64,
     ) -> Self {
-        let record = Arc::new(Mutex::new(Recorder::of(name)));
+        let record = Arc::new(Mutex::new(Recorder::new(name)));
         let (idle, pause) = watch::channel(false);
         let client = Client {
             build,
@@ -58,12 +58,12 @@ impl Subscriber {
 
     /// Every channel is subscribed.
     pub fn is_live(&self) -> bool {
-        self.record().is_live(&self.channels)
+        self.record().is_subscribed(&self.channels)
     }
 
     /// It got this number of the publisher, or a later one.
     pub fn has(&self, channel: ChannelNumber, publisher: PublisherNumber, number: u64) -> bool {
-        self.record().has(channel, publisher, number)
+        self.record().has_received(channel, publisher, number)
     }
 
     /// The address of the node it is connected to, or was last.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use testkit::checker::{Kind, Verdict};
-use testkit::finding::shown;
+use testkit::checker::{CheckReport, LogViolation};
+use testkit::finding::render;
 
 /// Findings of one kind shown in full, a row.
 const FINDINGS_MAX: usize = 3;
@@ -24,7 +24,7 @@ pub enum Outcome {
 }
 
 pub struct Run {
-    pub verdict: Verdict,
+    pub verdict: CheckReport,
     pub recovery: Recovery,
     /// What kept it from settling.
     pub unsettled: Option<String>,
@@ -71,9 +71,14 @@ impl Row {
                 if let Some(why) = &run.unsettled {
                     text += &format!("{title}: {why}\n");
                 }
-                for kind in [Kind::Loss, Kind::Duplicate, Kind::Disorder, Kind::Breach] {
+                for kind in [
+                    LogViolation::Loss,
+                    LogViolation::Duplicate,
+                    LogViolation::Disorder,
+                    LogViolation::Breach,
+                ] {
                     let title = format!("{title}: ");
-                    text += &shown(&run.verdict.findings, &kind, FINDINGS_MAX, &title);
+                    text += &render(&run.verdict.findings, &kind, FINDINGS_MAX, &title);
                 }
                 if let Some(logs) = &run.logs {
                     text += &format!("{title}: the logs are in {logs}\n");
@@ -96,15 +101,19 @@ impl fmt::Display for Row {
             Outcome::Broken(_) => write!(f, "BROKEN"),
             Outcome::Ran(run) => {
                 let it = &run.verdict;
-                let [lost, twice, disorder, breach] =
-                    [Kind::Loss, Kind::Duplicate, Kind::Disorder, Kind::Breach]
-                        .map(|kind| it.count(kind));
+                let [lost, twice, disorder, breach] = [
+                    LogViolation::Loss,
+                    LogViolation::Duplicate,
+                    LogViolation::Disorder,
+                    LogViolation::Breach,
+                ]
+                .map(|kind| it.count(kind));
                 write!(
                     f,
                     "{:>10} {:>10} {lost:>5} {twice:>6} {disorder:>9} {breach:>7} {:>8} {:>6} {:>11} {:>9.2}s {:>8.2}s {:>9.2}s",
                     it.acknowledged,
                     it.deliveries,
-                    it.repeats,
+                    it.allowed_repeats,
                     it.gaps,
                     it.history_gaps,
                     run.recovery.first.as_secs_f64(),

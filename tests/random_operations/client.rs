@@ -11,8 +11,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use testkit::audit::channels::{Channel, ChannelNumber};
-use testkit::audit::journal::{Entry, Outcome};
+use testkit::audit::channels::{AuditChannel, ChannelNumber};
+use testkit::audit::journal::{Entry, PublishOutcome};
 use testkit::log::{Position, PublisherNumber};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -44,7 +44,7 @@ pub struct Pen {
 pub struct Client {
     pub role: Role,
     pub wanted: Vec<ChannelNumber>,
-    pub channels: Arc<[Channel]>,
+    pub channels: Arc<[AuditChannel]>,
     pub doors: Doors,
     pub record: Arc<Mutex<Record>>,
     pub pen: Option<Pen>,
@@ -79,7 +79,7 @@ impl Client {
     pub fn new(
         plan: &crate::plan::Client,
         seed: u64,
-        channels: Arc<[Channel]>,
+        channels: Arc<[AuditChannel]>,
         (doors, settle): (Doors, watch::Receiver<bool>),
         record: Arc<Mutex<Record>>,
         pen: Option<Pen>,
@@ -119,7 +119,7 @@ impl Client {
                         .as_ref()
                         .expect("it has published")
                         .ledger
-                        .end(number, Outcome::Doubtful);
+                        .end(number, PublishOutcome::Unknown);
                 }
             }
             let pause = self.random.random_range(1..PAUSE_MAX);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use testkit::audit::channels::{self, Channel, ChannelNumber, Kind};
-use testkit::audit::journal::Way;
+use testkit::audit::channels::{self, AuditChannel, ChannelNumber, HistoryKind};
+use testkit::audit::journal::PublishPath;
 
 /// What carries publications between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum What {
 #[derive(Clone, Copy, Debug)]
 pub struct Publisher {
     pub channel: ChannelNumber,
-    pub way: Way,
+    pub way: PublishPath,
     /// The mean pause between two publications.
     pub pause: Duration,
     /// Some: after so many publications at most it is silent for as long as a stream takes to expire.
@@ -180,7 +180,7 @@ impl Plan {
 
 /// Draws the parts.
 struct Maker {
-    channels: Vec<Channel>,
+    channels: Vec<AuditChannel>,
     broker: Broker,
     nodes: usize,
     time: Duration,
@@ -202,27 +202,32 @@ impl Maker {
     }
 
     fn publisher(&mut self, channel: ChannelNumber) -> Publisher {
-        let ways: &[Way] = match self.broker {
-            Broker::Memory => &[Way::Json, Way::Api],
+        let ways: &[PublishPath] = match self.broker {
+            Broker::Memory => &[PublishPath::Json, PublishPath::Api],
             _ => &[
-                Way::Json,
-                Way::Json,
-                Way::Api,
-                Way::Function,
-                Way::Function,
-                Way::Publish,
-                if self.forges { Way::PublishForged } else { Way::PublishWithHeader },
+                PublishPath::Json,
+                PublishPath::Json,
+                PublishPath::Api,
+                PublishPath::Function,
+                PublishPath::Function,
+                PublishPath::Publish,
+                if self.forges {
+                    PublishPath::PublishForged
+                } else {
+                    PublishPath::PublishWithHeader
+                },
             ],
         };
         let way = *ways.choose(&mut self.random).expect("there are ways");
-        let expires = self.channels[channel].kind == Kind::Expiring;
+        let expires = self.channels[channel].kind == HistoryKind::Expiring;
         Publisher {
             channel,
             way,
             pause: self.millis(8, 45),
             burst: expires.then(|| self.random.random_range(1..=6)),
-            keyed: matches!(way, Way::Json | Way::Function) && self.random.random_bool(0.6),
-            large: way == Way::Function && self.random.random_bool(0.1),
+            keyed: matches!(way, PublishPath::Json | PublishPath::Function)
+                && self.random.random_bool(0.6),
+            large: way == PublishPath::Function && self.random.random_bool(0.1),
         }
     }
 
@@ -297,12 +302,12 @@ impl Maker {
             13 | 14 => Fault::RedisIsKilled(self.millis(0, 1000)),
             15 | 16 => Fault::SubscribersAreCut,
             17 => Fault::PublishersAreCut,
-            18 | 19 => Fault::StreamIsDeleted(self.channel(Kind::Deleted)),
-            _ => Fault::StreamIsTrimmed(self.channel(Kind::Deleted)),
+            18 | 19 => Fault::StreamIsDeleted(self.channel(HistoryKind::Deleted)),
+            _ => Fault::StreamIsTrimmed(self.channel(HistoryKind::Deleted)),
         }
     }
 
-    fn channel(&self, kind: Kind) -> ChannelNumber {
+    fn channel(&self, kind: HistoryKind) -> ChannelNumber {
         self.channels.iter().position(|it| it.kind == kind).expect("there is one of each kind")
     }
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use testkit::audit::channels::{self, Channel, ChannelNumber};
-use testkit::audit::journal::{Journal, Ledger, Way};
-use testkit::audit::{Finding, Kind, Run, Verdict, audit};
+use testkit::audit::channels::{self, AuditChannel, ChannelNumber};
+use testkit::audit::journal::{ClientJournal, PublishPath, PublisherJournal};
+use testkit::audit::{AuditFinding, AuditReport, AuditRun, Violation, audit};
 use testkit::wait_until;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,7 +32,7 @@ type Records = Vec<Arc<Mutex<Record>>>;
 
 /// Everything of a run but the stage.
 struct Cast {
-    channels: Arc<[Channel]>,
+    channels: Arc<[AuditChannel]>,
     ledgers: Vec<OpenLedger>,
     records: Records,
     names: Vec<String>,
@@ -46,7 +46,7 @@ struct Cast {
 }
 
 pub struct Outcome {
-    pub verdict: Verdict,
+    pub verdict: AuditReport,
     /// Where the logs are, if anything was found.
     pub logs: Option<PathBuf>,
 }
@@ -59,20 +59,20 @@ pub async fn play(plan: &Plan) -> Outcome {
     let unsettled = cast.settle(plan).await;
     let settled_at = Instant::now();
     let (ledgers, journals) = cast.close(unsettled.is_empty());
-    let run = Run {
+    let run = AuditRun {
         channels: &cast.channels,
         ledgers: &ledgers,
         journals: &journals,
-        begun,
-        amnesia: plan.has_amnesia(),
+        started: begun,
+        data_lost: plan.has_amnesia(),
         interrupted: plan.interrupts(),
     };
     let mut verdict = audit(&run);
     let broken = stage.broken_node();
     for what in unsettled.into_iter().chain(broken) {
         let (client, channel) = ("all".to_owned(), "no channel".to_owned());
-        let kind = Kind::Unsettled;
-        verdict.findings.push(Finding {
+        let kind = Violation::Unsettled;
+        verdict.findings.push(AuditFinding {
             kind,
             client,
             channel,
@@ -110,8 +110,8 @@ impl Cast {
         for (part, client) in plan.clients() {
             let number = cast.records.len();
             let way = match client.role {
-                Role::Talker => Some(Way::Json),
-                Role::Plain { publishes: true } => Some(Way::Plain),
+                Role::Talker => Some(PublishPath::Json),
+                Role::Plain { publishes: true } => Some(PublishPath::Plain),
                 _ => None,
             };
             let pen = way.map(|way| {
@@ -128,7 +128,8 @@ impl Cast {
             let client = Client::new(client, part.seed, cast.channels.clone(), world, record, pen);
             cast.clients.spawn(client.run());
         }
-        let way = if plan.broker == Broker::Memory { Way::Api } else { Way::Function };
+        let way =
+            if plan.broker == Broker::Memory { PublishPath::Api } else { PublishPath::Function };
         for channel in 0..cast.channels.len() {
             let pause = Duration::ZERO;
             let last = crate::plan::Publisher {
@@ -212,11 +213,11 @@ impl Cast {
     }
 
     /// Ends the clients; returns what all have written.
-    fn close(&mut self, settled: bool) -> (Vec<Ledger>, Vec<Journal>) {
+    fn close(&mut self, settled: bool) -> (Vec<PublisherJournal>, Vec<ClientJournal>) {
         let journals = self.records.iter().enumerate().map(|(client, record)| {
             let record = record.lock().expect("no code panics with a record");
             let client = self.names[client].clone();
-            Journal { client, settled, ..record.journal.clone() }
+            ClientJournal { client, settled, ..record.journal.clone() }
         });
         let journals = journals.collect();
         self.clients.abort_all();
@@ -225,7 +226,13 @@ impl Cast {
 }
 
 /// Writes down the plan, what nodes logged, and the journals in question; returns where.
-fn keep(plan: &Plan, stage: &Stage, run: &Run, verdict: &Verdict, end: Instant) -> PathBuf {
+fn keep(
+    plan: &Plan,
+    stage: &Stage,
+    run: &AuditRun,
+    verdict: &AuditReport,
+    end: Instant,
+) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("random_operations/seed-{}", plan.seed));
     // What is left of an earlier run of the seed says nothing of this one.
@@ -241,20 +248,20 @@ fn keep(plan: &Plan, stage: &Stage, run: &Run, verdict: &Verdict, end: Instant) 
         write(format!("{place}-node-{node}.log"), lines.join("\n"));
     }
     // Of a run that does not come to rest, everything may tell why.
-    let all = verdict.count(Kind::Unsettled) > 0;
+    let all = verdict.count(Violation::Unsettled) > 0;
     for journal in run.journals {
         if all || verdict.findings.iter().any(|it| it.client == journal.client) {
-            let since = |at: &Instant| at.duration_since(run.begun);
+            let since = |at: &Instant| at.duration_since(run.started);
             let lines =
                 journal.entries.iter().map(|(at, it)| it.line(since(at), run.channels) + "\n");
             write(format!("{}.log", journal.client.replace(' ', "-")), lines.collect());
         }
     }
     for (publisher, ledger) in run.ledgers.iter().enumerate() {
-        let mut text = format!("{:?} on {}\n", ledger.way, run.channels[ledger.channel].name);
+        let mut text = format!("{:?} on {}\n", ledger.path, run.channels[ledger.channel].name);
         for (index, it) in ledger.publications.iter().enumerate() {
-            let begun = it.begun.duration_since(run.begun).as_secs_f64();
-            let ended = it.ended.unwrap_or(end).duration_since(run.begun).as_secs_f64();
+            let begun = it.started.duration_since(run.started).as_secs_f64();
+            let ended = it.ended.unwrap_or(end).duration_since(run.started).as_secs_f64();
             let (number, attempts, outcome) = (index + 1, it.attempts, it.outcome);
             text += &format!(
                 "{publisher}/{number} {begun:9.4} to {ended:9.4} sent {attempts} times: {outcome:?}\n"

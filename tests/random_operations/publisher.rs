@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, Value};
 use testkit::audit::channels::QUEUE_BYTES_MAX;
-use testkit::audit::journal::{Outcome, Way};
+use testkit::audit::journal::{PublishOutcome, PublishPath};
 use testkit::backoff::Backoff;
 use testkit::log::{Position, PublisherNumber};
 use testkit::server_message::{Payload, ServerMessage};
@@ -32,7 +32,7 @@ const SILENCE: std::ops::Range<u64> = 1150..2200;
 pub struct Publisher {
     pub number: PublisherNumber,
     pub channel: String,
-    pub way: Way,
+    pub way: PublishPath,
     pub pause: Duration,
     pub burst: Option<u32>,
     pub keyed: bool,
@@ -111,7 +111,7 @@ impl Publisher {
                 Err(_) => Err("no answer".to_owned()),
             };
             if let Ok(position) = answered {
-                self.ledger.end(number, Outcome::Taken(position));
+                self.ledger.end(number, PublishOutcome::Accepted(position));
                 // A key is there so that it may be sent twice.
                 if key.is_some() && self.random.random_bool(0.03) {
                     self.ledger.again(number);
@@ -122,7 +122,7 @@ impl Publisher {
             self.socket = None;
             self.connection = None;
             if key.is_none() || attempts == ATTEMPTS_MAX {
-                self.ledger.end(number, Outcome::Doubtful);
+                self.ledger.end(number, PublishOutcome::Unknown);
                 sleep(backoff.next(&mut self.random)).await;
                 return (number, false);
             }
@@ -134,8 +134,8 @@ impl Publisher {
 
     async fn send(&mut self, payload: &str, key: Option<&str>) -> Result<Option<Position>, String> {
         match self.way {
-            Way::Json | Way::Plain => self.send_json(payload, key).await,
-            Way::Api => {
+            PublishPath::Json | PublishPath::Plain => self.send_json(payload, key).await,
+            PublishPath::Api => {
                 let door = self.doors.any(&mut self.random);
                 let path = format!("/api/publish/{}", self.channel);
                 post(door.internal, &path, payload).await
@@ -187,17 +187,17 @@ impl Publisher {
         let name = format!("tidegate:{}", self.channel);
         let mut command = Cmd::new();
         match self.way {
-            Way::Function => {
+            PublishPath::Function => {
                 command.arg("FCALL").arg("tidegate_publish").arg(1).arg(name).arg(payload);
                 if let Some(key) = key {
                     command.arg(format!(r#"{{"id":"{key}"}}"#));
                 }
             }
-            Way::PublishWithHeader => {
+            PublishPath::PublishWithHeader => {
                 let header = r#"{"user":"service","binary":false}"#;
                 command.arg("PUBLISH").arg(name).arg(format!("\u{1e}{header}\n{payload}"));
             }
-            Way::PublishForged => {
+            PublishPath::PublishForged => {
                 let header = self.forged_header();
                 command.arg("PUBLISH").arg(name).arg(format!("\u{1e}{header}\n{payload}"));
             }

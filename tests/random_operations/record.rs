@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use testkit::audit::channels::ChannelNumber;
-use testkit::audit::journal::{Entry, Journal, Ledger, Outcome, Publication, Way};
+use testkit::audit::journal::{
+    ClientJournal, Entry, JournalPublication, PublishOutcome, PublishPath, PublisherJournal,
+};
 use testkit::log::PublisherNumber;
 
 /// A client's journal, and what the run waits for.
 #[derive(Default)]
 pub struct Record {
-    pub journal: Journal,
+    pub journal: ClientJournal,
     /// Subscribed on the connection that is there now.
     pub live: HashSet<ChannelNumber>,
     /// The highest number that came of each publisher.
@@ -43,23 +45,23 @@ impl Record {
 
 /// A ledger that is being written.
 #[derive(Clone)]
-pub struct OpenLedger(Arc<Mutex<Ledger>>);
+pub struct OpenLedger(Arc<Mutex<PublisherJournal>>);
 
 impl OpenLedger {
-    pub fn new(channel: ChannelNumber, way: Way, client: Option<usize>) -> Self {
-        let ledger = Ledger { channel, way, client, publications: Vec::new() };
+    pub fn new(channel: ChannelNumber, way: PublishPath, client: Option<usize>) -> Self {
+        let ledger = PublisherJournal { channel, path: way, client, publications: Vec::new() };
         Self(Arc::new(Mutex::new(ledger)))
     }
 
     /// Writes the next publication down, which is about to be sent. Returns its number.
     pub fn begin(&self, connection: Option<usize>) -> u64 {
         let mut ledger = self.lock();
-        ledger.publications.push(Publication {
-            begun: Instant::now(),
+        ledger.publications.push(JournalPublication {
+            started: Instant::now(),
             ended: None,
             bytes: 0,
             attempts: 1,
-            outcome: Outcome::Doubtful,
+            outcome: PublishOutcome::Unknown,
             connection,
         });
         ledger.publications.len() as u64
@@ -73,17 +75,17 @@ impl OpenLedger {
         self.lock().publications[number as usize - 1].attempts += 1;
     }
 
-    pub fn end(&self, number: u64, outcome: Outcome) {
+    pub fn end(&self, number: u64, outcome: PublishOutcome) {
         let publication = &mut self.lock().publications[number as usize - 1];
         publication.ended = Some(Instant::now());
         publication.outcome = outcome;
     }
 
-    pub fn copy(&self) -> Ledger {
+    pub fn copy(&self) -> PublisherJournal {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
+    fn lock(&self) -> MutexGuard<'_, PublisherJournal> {
         self.0.lock().expect("no code panics with a ledger")
     }
 }

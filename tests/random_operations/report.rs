@@ -1,27 +1,27 @@
 //! How findings are shown.
 
-use testkit::audit::{Kind, Verdict};
-use testkit::finding::shown;
+use testkit::audit::{AuditReport, Violation};
+use testkit::finding::render;
 
 /// Findings of one kind shown in full, a run.
 const SHOWN_MAX: usize = 2;
 
-const KINDS: [Kind; 11] = [
-    Kind::Loss,
-    Kind::FalseRecovery,
-    Kind::Twice,
-    Kind::Disorder,
-    Kind::Stale,
-    Kind::Stray,
-    Kind::Behind,
-    Kind::Slow,
-    Kind::NeedlessGap,
-    Kind::Breach,
-    Kind::Unsettled,
+const KINDS: [Violation; 11] = [
+    Violation::Loss,
+    Violation::FalseRecovery,
+    Violation::Twice,
+    Violation::Disorder,
+    Violation::Stale,
+    Violation::Stray,
+    Violation::Behind,
+    Violation::Slow,
+    Violation::NeedlessGap,
+    Violation::Breach,
+    Violation::Unsettled,
 ];
 
 /// One line: how much was tried, and what was found.
-pub fn summary(verdict: &Verdict) -> String {
+pub fn summary(verdict: &AuditReport) -> String {
     let mut text = format!(
         "published {:>5}  delivered {:>6}  subscriptions {:>5}  resumed {:>4}  gaps {:>4} ",
         verdict.published, verdict.deliveries, verdict.subscriptions, verdict.resumed, verdict.gaps
@@ -36,6 +36,6 @@ pub fn summary(verdict: &Verdict) -> String {
 }
 
 /// The first findings of each kind, in full.
-pub fn details(verdict: &Verdict) -> String {
-    KINDS.iter().map(|kind| shown(&verdict.findings, kind, SHOWN_MAX, "")).collect()
+pub fn details(verdict: &AuditReport) -> String {
+    KINDS.iter().map(|kind| render(&verdict.findings, kind, SHOWN_MAX, "")).collect()
 }

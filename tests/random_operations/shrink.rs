@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use testkit::audit::Verdict;
+use testkit::audit::AuditReport;
 
 use crate::plan::{Plan, What};
 use crate::play::{play, without};
@@ -17,7 +17,7 @@ const TRIES: usize = 2;
 const RUNS_MAX: usize = 60;
 
 /// `kind` names the kind of findings that are looked for, or is `1` for any that were found.
-pub async fn shrink(plan: &Plan, verdict: &Verdict, kind: &str) -> Plan {
+pub async fn shrink(plan: &Plan, verdict: &AuditReport, kind: &str) -> Plan {
     let kinds = verdict.findings.iter().map(|it| it.kind);
     let kinds: BTreeSet<_> = kinds.filter(|it| kind == "1" || format!("{it:?}") == kind).collect();
     let mut plan = plan.clone();

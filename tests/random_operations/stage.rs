@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::audit::channels::{self, Channel, settings};
+use testkit::audit::channels::{self, AuditChannel, settings};
 use testkit::node::Node;
 use testkit::process::Signal;
 use testkit::redis::{Redis, query};
@@ -20,7 +20,7 @@ const ANSWER_TIME_MAX: Duration = Duration::from_millis(300);
 pub struct Stage {
     pub doors: Doors,
     pub redis: Option<Redis>,
-    channels: Vec<Channel>,
+    channels: Vec<AuditChannel>,
     places: Vec<Place>,
     directory: TempDir,
     /// Of nodes that were replaced.

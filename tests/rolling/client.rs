@@ -134,13 +134,13 @@ impl Client {
 
     fn hear(&mut self, text: &str) {
         let Some(push) = ServerMessage::parse(text) else {
-            return self.write(LogEvent::Odd(text.to_owned()));
+            return self.write(LogEvent::Unexpected(text.to_owned()));
         };
         let channel = push.channel.as_deref().and_then(|name| self.number(name));
         match (push.kind.as_ref(), channel) {
             ("publication", Some(channel)) => {
                 let Some(body) = push.data else {
-                    return self.write(LogEvent::Odd(text.to_owned()));
+                    return self.write(LogEvent::Unexpected(text.to_owned()));
                 };
                 let (publisher, number, position) = (body.p, body.n, push.position);
                 if position.is_some() {
@@ -170,13 +170,13 @@ impl Client {
                 self.advice = after.map(|after| Instant::now() + after);
             }
             ("welcome", _) => {}
-            _ => self.write(LogEvent::Odd(text.to_owned())),
+            _ => self.write(LogEvent::Unexpected(text.to_owned())),
         }
     }
 
     fn answered(&mut self, id: Option<u64>, outcome: Result<Option<Position>, Unacknowledged>) {
         if let Err(why) = self.author.answered(id, outcome) {
-            self.write(LogEvent::Odd(why));
+            self.write(LogEvent::Unexpected(why));
         }
     }
 
@@ -185,7 +185,7 @@ impl Client {
     }
 
     fn write(&self, event: LogEvent) {
-        self.record.lock().expect("nobody panics with the record").write(event);
+        self.record.lock().expect("nobody panics with the record").record(event);
     }
 }
 

@@ -47,7 +47,7 @@ impl Crowd {
         while crowd.members.len() < plan.length.clients() {
             let number = crowd.members.len();
             let own = [0, 1 + number % rooms];
-            let record = Arc::new(Mutex::new(Recorder::of(format!("client {number}"))));
+            let record = Arc::new(Mutex::new(Recorder::new(format!("client {number}"))));
             let (orders, taken) = mpsc::channel(1);
             let client = Client {
                 front,
@@ -75,13 +75,14 @@ impl Crowd {
 
     /// Whether all come to be subscribed to all of theirs within this time.
     pub async fn is_live(&self, time: Duration) -> bool {
-        wait_until(time, || self.members.iter().all(|it| it.record().is_live(&it.channels))).await
+        wait_until(time, || self.members.iter().all(|it| it.record().is_subscribed(&it.channels)))
+            .await
     }
 
     /// Every client of the channel got this number of the publisher.
     pub fn has(&self, channel: ChannelNumber, publisher: PublisherNumber, number: u64) -> bool {
         let mut of_channel = self.members.iter().filter(|it| it.channels.contains(&channel));
-        of_channel.all(|it| it.record().has(channel, publisher, number))
+        of_channel.all(|it| it.record().has_received(channel, publisher, number))
     }
 
     /// What all of them saw, once.

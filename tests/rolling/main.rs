@@ -118,7 +118,7 @@ async fn report(
         channels: &stage.channels,
         sent: &sent,
         seen: &seen,
-        begun: stage.begun,
+        started: stage.begun,
         history_lost: false,
     });
     Report {

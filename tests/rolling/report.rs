@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use testkit::checker::{Finding, Kind, Verdict};
+use testkit::checker::{CheckReport, LogFinding, LogViolation};
 use testkit::curve::{Curve, WINDOW};
 use testkit::downtime::{downtimes, quantile};
 use testkit::log::{PublisherLog, SubscriberLog};
@@ -26,7 +26,7 @@ const STARS: f64 = 40.;
 pub struct Report {
     pub plan: Plan,
     pub restarts: Vec<Restart>,
-    pub verdict: Verdict,
+    pub verdict: CheckReport,
     pub sent: Vec<PublisherLog>,
     pub away: Away,
     /// Connections that were closed with word when to come back, and without.
@@ -89,15 +89,20 @@ impl Report {
             let said = reasons.iter().chain(&self.balancer);
             faults.extend(said.map(|it| format!("    {}", it.trim_end())));
         }
-        for kind in [Kind::Loss, Kind::Duplicate, Kind::Disorder, Kind::Breach] {
-            let all: Vec<&Finding> =
+        for kind in [
+            LogViolation::Loss,
+            LogViolation::Duplicate,
+            LogViolation::Disorder,
+            LogViolation::Breach,
+        ] {
+            let all: Vec<&LogFinding> =
                 self.verdict.findings.iter().filter(|it| it.kind == kind).collect();
             if !all.is_empty() {
                 let publications: usize = all.iter().map(|it| it.count).sum();
                 faults.push(format!("{kind:?}: {publications}, found {} times", all.len()));
             }
             for finding in all.iter().take(FINDINGS_MAX) {
-                let Finding { client, channel, what, around, .. } = finding;
+                let LogFinding { client, channel, what, around, .. } = finding;
                 faults.push(format!("    {client} on {channel}: {what}"));
                 faults.extend(around.iter().map(|line| format!("        {line}")));
             }
@@ -118,9 +123,13 @@ impl Report {
         }
         let publications = self.sent.iter().flat_map(|it| &it.publications);
         let again = publications.filter(|it| it.attempts > 1).count();
-        let [lost, twice, disorder, breach] =
-            [Kind::Loss, Kind::Duplicate, Kind::Disorder, Kind::Breach]
-                .map(|kind| self.verdict.count(kind));
+        let [lost, twice, disorder, breach] = [
+            LogViolation::Loss,
+            LogViolation::Duplicate,
+            LogViolation::Disorder,
+            LogViolation::Breach,
+        ]
+        .map(|kind| self.verdict.count(kind));
         let Self { verdict, advised, faults, trouble, .. } = self;
         writeln!(out, "publications acknowledged  {}", verdict.acknowledged)?;
         writeln!(out, "  sent more than once      {again}")?;

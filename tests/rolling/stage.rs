@@ -42,7 +42,7 @@ impl Stage {
         let fleet = Fleet::start(&redis, plan).await;
         let balancer = Balancer::before(&fleet.addresses).await;
         // What the checker holds them to, also where they were not configured so.
-        let channel = |name| Channel { name, history: true, forgetful: false, flooded: false };
+        let channel = |name| Channel { name, history: true, short_history: false, flooded: false };
         let rooms = (1..=plan.length.rooms()).map(|it| format!("room:{it}"));
         let names = std::iter::once("all".to_owned()).chain(rooms);
         let channels: Arc<[Channel]> = names.map(channel).collect();
@@ -82,8 +82,8 @@ impl Stage {
     /// Ends the flow with a last number of each publisher, and waits for everybody to have it. Fails where
     /// a publisher does not end; what a client lacks is for the checker to name.
     pub async fn settle(&self) -> Result<(), String> {
-        self.pace.send_modify(|pace| *pace = Pace { pause: None, asked: 1 });
-        if !wait_until(CATCH_UP_MAX, || self.publishers.iter().all(|it| it.has_done(1))).await {
+        self.pace.send_modify(|pace| *pace = Pace { pause: None, requested: 1 });
+        if !wait_until(CATCH_UP_MAX, || self.publishers.iter().all(|it| it.has_sent(1))).await {
             return Err("some publishers did not end".to_owned());
         }
         if let Some(silenced) = self.publishers.iter().find(|it| it.last().is_none()) {

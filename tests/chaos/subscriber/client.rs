@@ -120,14 +120,14 @@ impl Client {
     /// Returns a channel that could not be subscribed now.
     fn hear(&mut self, text: &str) -> Option<ChannelNumber> {
         let Some(push) = ServerMessage::parse(text) else {
-            self.write(LogEvent::Odd(text.to_owned()));
+            self.write(LogEvent::Unexpected(text.to_owned()));
             return None;
         };
         let channel = push.channel.as_deref().and_then(|name| self.number(name));
         match (push.kind.as_ref(), channel) {
             ("publication", Some(channel)) => {
                 let Some(body) = push.data else {
-                    self.write(LogEvent::Odd(text.to_owned()));
+                    self.write(LogEvent::Unexpected(text.to_owned()));
                     return None;
                 };
                 let (publisher, number) = (body.p, body.n);
@@ -157,7 +157,7 @@ impl Client {
             }
             ("welcome" | "pong" | "reconnect", _) => {}
             _ => {
-                self.write(LogEvent::Odd(text.to_owned()));
+                self.write(LogEvent::Unexpected(text.to_owned()));
             }
         }
         None
@@ -168,6 +168,6 @@ impl Client {
     }
 
     fn write(&self, event: LogEvent) {
-        self.record.lock().expect("nobody panics with the record").write(event);
+        self.record.lock().expect("nobody panics with the record").record(event);
     }
 }

@@ -3,7 +3,7 @@
 use rand::Rng;
 use serde_json::Value;
 use testkit::audit::channels::ChannelNumber;
-use testkit::audit::journal::{Entry, Excerpt, Name, Outcome};
+use testkit::audit::journal::{Entry, HistoryReply, PublicationId, PublishOutcome};
 use testkit::log::Position;
 use testkit::server_message::ServerMessage;
 
@@ -12,12 +12,14 @@ use super::{Client, Pending, REMEMBERED_MAX};
 impl Client {
     pub(super) fn hear(&mut self, text: &str, pending: &mut Pending) {
         let Some(push) = ServerMessage::parse(text) else {
-            return self.write(Entry::Odd(text.to_owned()));
+            return self.write(Entry::Unexpected(text.to_owned()));
         };
         let channel = push.channel.as_deref().and_then(|name| self.number(name));
         match (push.kind.as_ref(), channel) {
             ("publication", Some(channel)) => {
-                let Some(body) = push.data else { return self.write(Entry::Odd(text.to_owned())) };
+                let Some(body) = push.data else {
+                    return self.write(Entry::Unexpected(text.to_owned()));
+                };
                 if let Some(position) = push.position {
                     self.comes_to(channel, position);
                 }
@@ -36,7 +38,7 @@ impl Client {
                 let since = push.id.and_then(|id| self.questions.remove(&id)).flatten();
                 self.write(match excerpt(text, channel, since) {
                     Some(excerpt) => Entry::History(Box::new(excerpt)),
-                    None => Entry::Odd(text.to_owned()),
+                    None => Entry::Unexpected(text.to_owned()),
                 });
             }
             ("gap", Some(channel)) => {
@@ -47,14 +49,14 @@ impl Client {
                 let number = push.id.and_then(|id| pending.remove(&id));
                 match (number, &self.pen) {
                     (Some(number), Some(pen)) => {
-                        pen.ledger.end(number, Outcome::Taken(push.position));
+                        pen.ledger.end(number, PublishOutcome::Accepted(push.position));
                     }
-                    _ => self.write(Entry::Odd(text.to_owned())),
+                    _ => self.write(Entry::Unexpected(text.to_owned())),
                 }
             }
             ("error", channel) => self.is_refused(channel, &push, text, pending),
             ("welcome" | "pong" | "reconnect", _) => {}
-            _ => self.write(Entry::Odd(text.to_owned())),
+            _ => self.write(Entry::Unexpected(text.to_owned())),
         }
     }
 
@@ -86,12 +88,12 @@ impl Client {
         let why = push.message.as_deref().unwrap_or_default().to_owned();
         if let Some(number) = push.id.and_then(|id| pending.remove(&id)) {
             let pen = self.pen.as_ref().expect("it has published");
-            return pen.ledger.end(number, Outcome::Doubtful);
+            return pen.ledger.end(number, PublishOutcome::Unknown);
         }
         if push.id.is_some_and(|id| self.questions.remove(&id).is_some()) {
             return;
         }
-        let Some(channel) = channel else { return self.write(Entry::Odd(text.to_owned())) };
+        let Some(channel) = channel else { return self.write(Entry::Unexpected(text.to_owned())) };
         let state = self.states.get_mut(&channel).expect("it is wanted");
         state.asked.retain(|(asked, _)| Some(*asked) != push.id);
         let (is_live, waits) = (self.is_live(channel), !self.states[&channel].asked.is_empty());
@@ -112,15 +114,15 @@ impl Client {
     }
 }
 
-fn excerpt(text: &str, channel: ChannelNumber, since: Option<Position>) -> Option<Excerpt> {
+fn excerpt(text: &str, channel: ChannelNumber, since: Option<Position>) -> Option<HistoryReply> {
     let answer: Value = serde_json::from_str(text).ok()?;
     let position = |of: &Value| of["position"].as_str().and_then(Position::parse);
-    let publication = |it: &Value| -> Option<(Position, Name)> {
+    let publication = |it: &Value| -> Option<(Position, PublicationId)> {
         let publisher = usize::try_from(it["data"]["p"].as_u64()?).ok()?;
         Some((position(it)?, (publisher, it["data"]["n"].as_u64()?)))
     };
     let publications = answer["publications"].as_array()?.iter().map(publication);
-    Some(Excerpt {
+    Some(HistoryReply {
         channel,
         since,
         publications: publications.collect::<Option<_>>()?,

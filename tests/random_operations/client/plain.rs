@@ -109,7 +109,7 @@ impl Client {
                 let name = (body.p, body.n);
                 self.write(Entry::Publication { channel, name, position: None });
             }
-            Err(_) => self.write(Entry::Odd(text.to_owned())),
+            Err(_) => self.write(Entry::Unexpected(text.to_owned())),
         }
     }
 

@@ -19,34 +19,34 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::finding::{self, is_unexpected, oddities};
-use channels::Channel;
-use journal::{Entry, Journal, Ledger, Outcome, Publication};
-use reader::Reader;
-use table::Table;
+use crate::finding::{self, is_unexpected_close, unexpected_entries};
+use channels::AuditChannel;
+use journal::{ClientJournal, Entry, JournalPublication, PublishOutcome, PublisherJournal};
+use reader::ChannelAudit;
+use table::PositionTable;
 
 /// All journals and ledgers of a run, and what its faults may have done.
-pub struct Run<'a> {
-    pub channels: &'a [Channel],
+pub struct AuditRun<'a> {
+    pub channels: &'a [AuditChannel],
     /// By publisher.
-    pub ledgers: &'a [Ledger],
-    pub journals: &'a [Journal],
+    pub ledgers: &'a [PublisherJournal],
+    pub journals: &'a [ClientJournal],
     /// What times are shown from.
-    pub begun: Instant,
+    pub started: Instant,
     /// Redis, or the node with the memory broker, lost all it kept at least once.
-    pub amnesia: bool,
+    pub data_lost: bool,
     /// A node's connection to Redis may have broken, or a node may have been late to read.
     pub interrupted: bool,
 }
 
-impl Run<'_> {
+impl AuditRun<'_> {
     fn line(&self, when: Instant, entry: &Entry) -> String {
-        entry.line(when.duration_since(self.begun), self.channels)
+        entry.line(when.duration_since(self.started), self.channels)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum Violation {
     /// It was published while the client was subscribed, it did not come, and no gap was told.
     Loss,
     /// `recovered: true`, and something after `since` did not come; or `since` was never a position.
@@ -70,12 +70,12 @@ pub enum Kind {
     Unsettled,
 }
 
-pub type Finding = finding::Finding<Kind>;
+pub type AuditFinding = finding::Finding<Violation>;
 
 /// What the journals say.
 #[derive(Debug, Default)]
-pub struct Verdict {
-    pub findings: Vec<Finding>,
+pub struct AuditReport {
+    pub findings: Vec<AuditFinding>,
     pub published: usize,
     pub deliveries: usize,
     pub subscriptions: usize,
@@ -83,27 +83,27 @@ pub struct Verdict {
     pub gaps: usize,
 }
 
-impl Verdict {
-    pub fn count(&self, kind: Kind) -> usize {
+impl AuditReport {
+    pub fn count(&self, kind: Violation) -> usize {
         finding::count(&self.findings, kind)
     }
 }
 
-pub fn audit(run: &Run) -> Verdict {
-    let mut verdict = Verdict::default();
-    let table = Table::new(run, &mut verdict.findings);
-    let taken = |it: &&Publication| matches!(it.outcome, Outcome::Taken(_));
+pub fn audit(run: &AuditRun) -> AuditReport {
+    let mut verdict = AuditReport::default();
+    let table = PositionTable::new(run, &mut verdict.findings);
+    let taken = |it: &&JournalPublication| matches!(it.outcome, PublishOutcome::Accepted(_));
     let publications = run.ledgers.iter().flat_map(|ledger| &ledger.publications);
     verdict.published = publications.filter(taken).count();
     for (client, journal) in run.journals.iter().enumerate() {
         let line = |when, entry: &Entry| run.line(when, entry);
         let written = (journal.client.as_str(), journal.entries.as_slice());
-        verdict.findings.extend(oddities(written, &Kind::Breach, is_odd, line));
+        verdict.findings.extend(unexpected_entries(written, &Violation::Breach, is_odd, line));
         verdict.findings.extend(slow::closes(journal, run));
         let channels: BTreeSet<_> =
             journal.entries.iter().filter_map(|(_, it)| it.channel()).collect();
         for channel in channels {
-            let mut reader = Reader::new(run, &table, client, channel, &mut verdict);
+            let mut reader = ChannelAudit::new(run, &table, client, channel, &mut verdict);
             for (at, (when, entry)) in journal.entries.iter().enumerate() {
                 if entry.channel().is_none_or(|it| it == channel) {
                     reader.read(at, *when, entry);
@@ -117,8 +117,8 @@ pub fn audit(run: &Run) -> Verdict {
 
 fn is_odd(entry: &Entry) -> bool {
     match entry {
-        Entry::Odd(_) => true,
-        Entry::Closed { why } => is_unexpected(why),
+        Entry::Unexpected(_) => true,
+        Entry::Closed { why } => is_unexpected_close(why),
         _ => false,
     }
 }

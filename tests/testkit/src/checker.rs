@@ -12,11 +12,11 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use crate::finding::{self, is_unexpected, oddities};
+use crate::finding::{self, is_unexpected_close, unexpected_entries};
 use crate::log::{
     Channel, ChannelNumber, LogEvent, Position, PublisherLog, PublisherNumber, SubscriberLog,
 };
-use reader::Reader;
+use reader::ChannelCheck;
 
 /// All logs of one run.
 pub struct Logs<'a> {
@@ -25,19 +25,19 @@ pub struct Logs<'a> {
     pub sent: &'a [PublisherLog],
     pub seen: &'a [SubscriberLog],
     /// What times are shown from.
-    pub begun: Instant,
+    pub started: Instant,
     /// Redis lost its data, or may have: then also channels with history may have gaps.
     pub history_lost: bool,
 }
 
 impl Logs<'_> {
     fn line(&self, when: Instant, event: &LogEvent) -> String {
-        event.line(when.duration_since(self.begun), self.channels)
+        event.line(when.duration_since(self.started), self.channels)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum LogViolation {
     /// Acknowledged, not received, and no gap was told.
     Loss,
     Duplicate,
@@ -46,12 +46,12 @@ pub enum Kind {
     Breach,
 }
 
-pub type Finding = finding::Finding<Kind>;
+pub type LogFinding = finding::Finding<LogViolation>;
 
 /// What the logs say.
 #[derive(Debug, Default)]
-pub struct Verdict {
-    pub findings: Vec<Finding>,
+pub struct CheckReport {
+    pub findings: Vec<LogFinding>,
     pub acknowledged: usize,
     pub deliveries: usize,
     /// `gap` and `recovered: false`.
@@ -59,28 +59,28 @@ pub struct Verdict {
     /// Those on channels with history.
     pub history_gaps: usize,
     /// Copies of what its publisher had to send again and no history could know again.
-    pub repeats: usize,
+    pub allowed_repeats: usize,
 }
 
-impl Verdict {
-    pub fn count(&self, kind: Kind) -> usize {
+impl CheckReport {
+    pub fn count(&self, kind: LogViolation) -> usize {
         finding::count(&self.findings, kind)
     }
 }
 
-pub fn check(logs: &Logs) -> Verdict {
-    let mut verdict = Verdict::default();
+pub fn check(logs: &Logs) -> CheckReport {
+    let mut verdict = CheckReport::default();
     let publications = logs.sent.iter().flat_map(|sent| &sent.publications);
     verdict.acknowledged = publications.filter(|it| it.acknowledged.is_some()).count();
-    let mut places = Places::new();
+    let mut places = Positions::new();
     for seen in logs.seen {
         let line = |when, event: &LogEvent| logs.line(when, event);
         let written = (seen.name.as_str(), seen.events.as_slice());
-        verdict.findings.extend(oddities(written, &Kind::Breach, is_odd, line));
+        verdict.findings.extend(unexpected_entries(written, &LogViolation::Breach, is_odd, line));
         // Of what a subscriber never heard of, nothing can be said.
         let heard: BTreeSet<_> = seen.events.iter().filter_map(|(_, it)| it.channel()).collect();
         for channel in heard {
-            let mut reader = Reader::new(logs, seen, channel, &mut places, &mut verdict);
+            let mut reader = ChannelCheck::new(logs, seen, channel, &mut places, &mut verdict);
             for (at, (when, event)) in seen.events.iter().enumerate() {
                 if event.channel().is_none_or(|it| it == channel) {
                     reader.read(at, *when, event);
@@ -94,11 +94,11 @@ pub fn check(logs: &Logs) -> Verdict {
 
 fn is_odd(event: &LogEvent) -> bool {
     match event {
-        LogEvent::Odd(_) => true,
-        LogEvent::Closed { why } => is_unexpected(why),
+        LogEvent::Unexpected(_) => true,
+        LogEvent::Closed { why } => is_unexpected_close(why),
         _ => false,
     }
 }
 
 /// Who saw what at a position first: no position may be two publications.
-type Places = HashMap<(ChannelNumber, Position), (PublisherNumber, u64)>;
+type Positions = HashMap<(ChannelNumber, Position), (PublisherNumber, u64)>;

@@ -27,7 +27,7 @@ pub struct Cluster {
 }
 
 /// A line of `CLUSTER NODES`.
-struct Member {
+struct ClusterMember {
     address: SocketAddr,
     is_master: bool,
     fails: bool,
@@ -317,17 +317,17 @@ async fn is_ok(server: &Redis) -> bool {
 }
 
 /// The cluster as one server sees it. None while it loads what its master has.
-async fn members(server: &Redis) -> Option<Vec<Member>> {
+async fn members(server: &Redis) -> Option<Vec<ClusterMember>> {
     let text: String = query(server.address, &["CLUSTER", "NODES"]).await.ok()?;
     Some(text.lines().filter_map(member).collect())
 }
 
-fn owner(members: &[Member], slot: u16) -> Option<&Member> {
-    let has = |member: &&Member| member.slots.iter().any(|(a, b)| (*a..=*b).contains(&slot));
+fn owner(members: &[ClusterMember], slot: u16) -> Option<&ClusterMember> {
+    let has = |member: &&ClusterMember| member.slots.iter().any(|(a, b)| (*a..=*b).contains(&slot));
     members.iter().filter(|it| it.is_master && !it.fails).find(has)
 }
 
-fn member(line: &str) -> Option<Member> {
+fn member(line: &str) -> Option<ClusterMember> {
     let words: Vec<&str> = line.split(' ').collect();
     let [_, address, flags, _, _, _, _, link, slots @ ..] = words.as_slice() else { return None };
     let flags: Vec<&str> = flags.split(',').collect();
@@ -336,7 +336,7 @@ fn member(line: &str) -> Option<Member> {
         // A slot on its way is written in brackets, and counts where it is.
         Some((first.parse().ok()?, last.parse().ok()?))
     };
-    Some(Member {
+    Some(ClusterMember {
         address: address.split('@').next()?.parse().ok()?,
         is_master: flags.contains(&"master"),
         fails: flags.iter().any(|it| it.starts_with("fail")) || *link == "disconnected",

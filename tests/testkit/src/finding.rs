@@ -31,7 +31,7 @@ pub fn count<K: PartialEq>(findings: &[Finding<K>], kind: K) -> usize {
 }
 
 /// The first `most` findings of a kind in full, each after `title`; of the others, how many there are.
-pub fn shown<K: Debug + PartialEq>(
+pub fn render<K: Debug + PartialEq>(
     findings: &[Finding<K>],
     kind: &K,
     most: usize,
@@ -47,12 +47,12 @@ pub fn shown<K: Debug + PartialEq>(
 }
 
 /// A fault in the node.
-pub fn is_unexpected(why: &str) -> bool {
+pub fn is_unexpected_close(why: &str) -> bool {
     UNEXPECTED_CLOSES.iter().any(|code| why.starts_with(code))
 }
 
 /// Those entries that concern no channel and that nothing explains: a fault in the node, an odd answer.
-pub fn oddities<E, K: Clone>(
+pub fn unexpected_entries<E, K: Clone>(
     (client, entries): (&str, &Entries<E>),
     kind: &K,
     is_odd: impl Fn(&E) -> bool,
@@ -71,7 +71,7 @@ pub fn oddities<E, K: Clone>(
 }
 
 /// The lines before and after the entry `at`, of those that are about the same.
-pub fn around<E>(
+pub fn context_lines<E>(
     entries: &Entries<E>,
     at: usize,
     about: impl Fn(&E) -> bool,

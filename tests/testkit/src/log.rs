@@ -14,7 +14,7 @@ pub struct Channel {
     /// It keeps history: more than any fault here makes a client miss, unless it is forgetful.
     pub history: bool,
     /// Its history is short, so that who was away for long is told of a gap.
-    pub forgetful: bool,
+    pub short_history: bool,
     /// It is the one that bursts go to; few subscribe.
     pub flooded: bool,
 }
@@ -50,7 +50,7 @@ pub struct PublisherLog {
 #[derive(Clone, Copy, Debug)]
 pub struct Publication {
     /// When it was first sent.
-    pub begun: Instant,
+    pub started: Instant,
     /// How often it was sent. More than once: it may have gone out more than once, where no history
     /// knows it again by its idempotency key.
     pub attempts: u32,
@@ -99,7 +99,7 @@ pub enum LogEvent {
         why: String,
     },
     /// What no fault here explains.
-    Odd(String),
+    Unexpected(String),
 }
 
 impl LogEvent {
@@ -135,7 +135,7 @@ impl LogEvent {
             Self::Gap { reason, .. } => format!("{at:9.4} {name} gap: {reason}"),
             Self::Refused { why, .. } => format!("{at:9.4} {name} refused: {why}"),
             Self::Closed { why } => format!("{at:9.4} closed: {why}"),
-            Self::Odd(what) => format!("{at:9.4} odd: {what}"),
+            Self::Unexpected(what) => format!("{at:9.4} odd: {what}"),
         }
     }
 }

@@ -109,9 +109,9 @@ impl Drop for Process {
 /// Starts it from a thread that stays. A test's own would not do: the system ends a child with the
 /// thread that started it, and what tests share outlives the first of them.
 fn start(mut command: Command) -> io::Result<Child> {
-    type Order = (Command, mpsc::Sender<io::Result<Child>>);
-    static ORDERS: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
-        let (orders, taken) = mpsc::channel::<Order>();
+    type SpawnRequest = (Command, mpsc::Sender<io::Result<Child>>);
+    static ORDERS: LazyLock<mpsc::Sender<SpawnRequest>> = LazyLock::new(|| {
+        let (orders, taken) = mpsc::channel::<SpawnRequest>();
         thread::spawn(move || {
             for (mut command, answer) in taken {
                 let _ = answer.send(command.spawn());

@@ -25,7 +25,7 @@ pub struct Pace {
     /// The mean pause between two numbers; none: nothing is sent.
     pub pause: Option<Duration>,
     /// How many numbers were asked of each publisher, beside those of the flow.
-    pub asked: u64,
+    pub requested: u64,
 }
 
 /// How it reaches the subscribers: as a client of a node, or as a service that talks to Redis.
@@ -61,7 +61,7 @@ impl Publisher {
     pub fn start(
         number: PublisherNumber,
         channel: (ChannelNumber, Channel),
-        way: impl Publish,
+        path: impl Publish,
         pace: watch::Receiver<Pace>,
         seed: u64,
     ) -> Self {
@@ -74,7 +74,7 @@ impl Publisher {
         let author = PublisherTask {
             number,
             channel,
-            way,
+            way: path,
             pace,
             random,
             backoff,
@@ -93,7 +93,7 @@ impl Publisher {
     }
 
     /// It has sent what was asked for, and so far nothing else is under way.
-    pub fn has_done(&self, asked: u64) -> bool {
+    pub fn has_sent(&self, asked: u64) -> bool {
         self.record().done >= asked
     }
 
@@ -108,7 +108,7 @@ impl Publisher {
     /// When the first publication was acknowledged that was begun after `moment`.
     pub fn acknowledged_after(&self, moment: Instant) -> Option<Instant> {
         let record = self.record();
-        let from = record.sent.publications.partition_point(|it| it.begun < moment);
+        let from = record.sent.publications.partition_point(|it| it.started < moment);
         // What was tried before and goes out now tells as much.
         let from = from.saturating_sub(1);
         let acknowledged = record.sent.publications[from..].iter().filter_map(|it| it.acknowledged);
@@ -147,7 +147,7 @@ impl<P: Publish> PublisherTask<P> {
         let mut done = 0;
         loop {
             let pace = *self.pace.borrow_and_update();
-            if done < pace.asked {
+            if done < pace.requested {
                 self.publish().await;
                 done += 1;
                 self.record().done = done;
@@ -168,7 +168,7 @@ impl<P: Publish> PublisherTask<P> {
         let begun = Instant::now();
         let number = {
             let publication =
-                Publication { begun, attempts: 0, acknowledged: None, position: None };
+                Publication { started: begun, attempts: 0, acknowledged: None, position: None };
             let mut record = self.record();
             record.sent.publications.push(publication);
             record.sent.publications.len() as u64

@@ -15,11 +15,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub fn of(name: String) -> Self {
+    pub fn new(name: String) -> Self {
         Self { seen: SubscriberLog { name, ..SubscriberLog::default() }, ..Self::default() }
     }
 
-    pub fn write(&mut self, event: LogEvent) {
+    pub fn record(&mut self, event: LogEvent) {
         match &event {
             LogEvent::Publication { channel, publisher, number, .. } => {
                 let newest = self.newest.entry((*channel, *publisher)).or_default();
@@ -35,12 +35,17 @@ impl Recorder {
     }
 
     /// Every one of the channels is subscribed.
-    pub fn is_live(&self, channels: &[ChannelNumber]) -> bool {
+    pub fn is_subscribed(&self, channels: &[ChannelNumber]) -> bool {
         channels.iter().all(|channel| self.live.contains(channel))
     }
 
     /// This number of the publisher came, or a later one.
-    pub fn has(&self, channel: ChannelNumber, publisher: PublisherNumber, number: u64) -> bool {
+    pub fn has_received(
+        &self,
+        channel: ChannelNumber,
+        publisher: PublisherNumber,
+        number: u64,
+    ) -> bool {
         self.newest.get(&(channel, publisher)).is_some_and(|it| *it >= number)
     }
 }

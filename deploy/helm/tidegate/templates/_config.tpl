@@ -1,4 +1,4 @@
-{{/* The file of a node: `config`, and what follows from other values. */}}
+{{/* The configuration file of a node: `config`, and keys derived from other values. */}}
 {{- define "tidegate.config" -}}
 {{- $listen := dict
     "server" (dict "listen" (printf "0.0.0.0:%v" .Values.ports.public))
@@ -7,7 +7,7 @@
 {{- toYaml (mergeOverwrite (dict "demo" false) (deepCopy .Values.config) $listen) -}}
 {{- end -}}
 
-{{/* Several nodes that do not hear each other would be found out by users only. */}}
+{{/* Without Redis, several nodes would not exchange publications, and only users would notice. */}}
 {{- define "tidegate.broker" -}}
 {{- $several := or .Values.autoscaling.enabled (gt (int .Values.replicas) 1) -}}
 {{- $url := dig "broker" "url" "memory:" .Values.config -}}
@@ -20,7 +20,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Not empty: the internal listener speaks TLS. */}}
+{{/* Not empty: the internal listener uses TLS. */}}
 {{- define "tidegate.internal_tls" -}}
 {{- $tls := dig "internal" "tls" dict .Values.config -}}
 {{- if $tls.client_ca -}}
@@ -29,7 +29,7 @@
 {{- $tls.cert | default "" -}}
 {{- end -}}
 
-{{/* What a schema cannot see: values that contradict each other. */}}
+{{/* Checks that a schema cannot express: values that contradict each other. */}}
 {{- define "tidegate.contradictions" -}}
 {{- if eq (int .Values.ports.public) (int .Values.ports.internal) -}}
 {{- fail "ports.public and ports.internal are the same" -}}

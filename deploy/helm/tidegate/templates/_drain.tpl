@@ -1,14 +1,14 @@
 {{/*
-How long Kubernetes waits for a node: it serves for the delay, closes over the period, and has 10 s for the last
-sockets; 5 s are to spare.
+terminationGracePeriodSeconds: the node serves for the delay, closes its connections over the period, and has 10 s for the
+last sockets, plus 5 s of margin.
 */}}
 {{- define "tidegate.grace" -}}
 {{- add .Values.drain.delaySeconds .Values.drain.periodSeconds 15 -}}
 {{- end -}}
 
 {{/*
-Between two nodes of a rollout, as a Deployment does not wait for those that terminate: until the first has drained, and
-its clients have stayed away for 30 s, the most that they are told.
+The pause between two nodes of a rollout, because a Deployment does not wait for terminating pods: until the first node has
+drained, and for 30 s more, the longest delay (after_ms) after which its clients reconnect.
 */}}
 {{- define "tidegate.pause" -}}
 {{- add .Values.drain.delaySeconds .Values.drain.periodSeconds 30 -}}

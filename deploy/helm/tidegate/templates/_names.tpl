@@ -1,4 +1,4 @@
-{{/* The name of everything: the release's, and the chart's where that is not in it. */}}
+{{/* The name of every object: the release's name, with the chart's name added unless the release's contains it. */}}
 {{- define "tidegate.name" -}}
 {{- if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | trunc 52 | trimSuffix "-" -}}
@@ -7,7 +7,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selects the pods: never changes, because a Deployment's selector cannot. */}}
+{{/* The pod selector. It must never change, because a Deployment's selector is immutable. */}}
 {{- define "tidegate.selector" -}}
 app.kubernetes.io/name: tidegate
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

@@ -7,7 +7,7 @@ pub type ChannelNumber = usize;
 
 /// What its rule keeps, and what the operations do with that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum HistoryKind {
     /// No history.
     Plain,
     /// More history than any fault makes a client miss.
@@ -22,7 +22,7 @@ pub enum Kind {
     Toggled,
 }
 
-impl Kind {
+impl HistoryKind {
     /// Its rule keeps history at every moment.
     pub fn keeps_history(self) -> bool {
         !matches!(self, Self::Plain | Self::Toggled)
@@ -30,26 +30,26 @@ impl Kind {
 }
 
 #[derive(Clone, Debug)]
-pub struct Channel {
+pub struct AuditChannel {
     pub name: String,
-    pub kind: Kind,
+    pub kind: HistoryKind,
 }
 
 /// All channels of a run.
-pub fn all() -> Vec<Channel> {
+pub fn all() -> Vec<AuditChannel> {
     let kinds = [
-        ("n:1", Kind::Plain),
-        ("n:2", Kind::Plain),
-        ("h:1", Kind::Long),
-        ("h:2", Kind::Long),
-        ("s:1", Kind::Short),
-        ("e:1", Kind::Expiring),
-        ("e:2", Kind::Expiring),
-        ("d:1", Kind::Deleted),
-        ("t:1", Kind::Toggled),
-        ("t:2", Kind::Toggled),
+        ("n:1", HistoryKind::Plain),
+        ("n:2", HistoryKind::Plain),
+        ("h:1", HistoryKind::Long),
+        ("h:2", HistoryKind::Long),
+        ("s:1", HistoryKind::Short),
+        ("e:1", HistoryKind::Expiring),
+        ("e:2", HistoryKind::Expiring),
+        ("d:1", HistoryKind::Deleted),
+        ("t:1", HistoryKind::Toggled),
+        ("t:2", HistoryKind::Toggled),
     ];
-    kinds.map(|(name, kind)| Channel { name: name.to_owned(), kind }).to_vec()
+    kinds.map(|(name, kind)| AuditChannel { name: name.to_owned(), kind }).to_vec()
 }
 
 /// What the rule of the toggled channels says of history, in the order of [`settings`]' variants.

@@ -1,33 +1,48 @@
 //! What `history` answered.
 
-use super::Kind;
-use super::reader::Reader;
+use super::Violation;
+use super::reader::ChannelAudit;
 use crate::audit::channels;
-use crate::audit::journal::Excerpt;
+use crate::audit::journal::HistoryReply;
 
-impl Reader<'_> {
+impl ChannelAudit<'_> {
     /// In order, without a hole in an epoch, and with `recovered: true` nothing is missing after `since`.
-    pub(super) fn history(&mut self, at: usize, excerpt: &Excerpt) {
+    pub(super) fn check_history(&mut self, at: usize, excerpt: &HistoryReply) {
         let places: Vec<_> = excerpt.publications.iter().map(|(position, _)| *position).collect();
         if excerpt.since.is_some() != excerpt.recovered.is_some() {
             let what = format!("history since {:?}: {:?}", excerpt.since, excerpt.recovered);
-            self.find(Kind::Breach, at, 1, what);
+            self.report(Violation::Breach, at, 1, what);
         }
         for pair in places.windows(2) {
             let [before, after] = [pair[0], pair[1]];
             if after <= before {
-                self.find(Kind::Disorder, at, 1, format!("history has {after} after {before}"));
+                self.report(
+                    Violation::Disorder,
+                    at,
+                    1,
+                    format!("history has {after} after {before}"),
+                );
             } else if after.epoch == before.epoch && after.seq != before.seq + 1 {
-                self.find(Kind::Loss, at, 1, format!("history has {after} right after {before}"));
+                self.report(
+                    Violation::Loss,
+                    at,
+                    1,
+                    format!("history has {after} right after {before}"),
+                );
             }
         }
         let end = places.last().copied().or(excerpt.position);
         if excerpt.position < places.last().copied() {
-            self.find(Kind::Behind, at, 1, "history reaches further than its position".to_owned());
+            self.report(
+                Violation::Behind,
+                at,
+                1,
+                "history reaches further than its position".to_owned(),
+            );
         }
         let Some(since) = excerpt.since else { return };
         if places.first().is_some_and(|first| *first <= since) {
-            self.find(Kind::Stale, at, 1, format!("history since {since} begins before it"));
+            self.report(Violation::Stale, at, 1, format!("history since {since} begins before it"));
         }
         if excerpt.recovered == Some(true) {
             let between = self.table.between(self.channel, since, end).map(|(place, _)| place);
@@ -36,14 +51,14 @@ impl Reader<'_> {
             let missing = due.filter(|place| !places.contains(place)).count();
             if missing > 0 {
                 let what = format!("history says that it misses nothing after {since}");
-                self.find(Kind::FalseRecovery, at, missing, what);
+                self.report(Violation::FalseRecovery, at, missing, what);
             }
             return;
         }
-        let needless = self.kind() == channels::Kind::Long && !self.run.amnesia;
+        let needless = self.kind() == channels::HistoryKind::Long && !self.run.data_lost;
         if needless && self.was_told(since) {
             let what = format!("history misses something since {since}, though Redis kept all");
-            self.find(Kind::NeedlessGap, at, 1, what);
+            self.report(Violation::NeedlessGap, at, 1, what);
         }
     }
 }

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::audit::channels::{Channel, ChannelNumber};
+use crate::audit::channels::{AuditChannel, ChannelNumber};
 use crate::log::{Position, PublisherNumber};
 
 /// One publication by its publisher and number. Numbers begin at 1 and have no holes.
-pub type Name = (PublisherNumber, u64);
+pub type PublicationId = (PublisherNumber, u64);
 
 /// How a publisher reaches Redis or the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum PublishPath {
     /// A json session.
     Json,
     /// A plain session, which gets no answers.
@@ -28,7 +28,7 @@ pub enum Way {
     PublishForged,
 }
 
-impl Way {
+impl PublishPath {
     /// Does it append to the history of a channel that keeps one?
     pub fn appends(self) -> bool {
         !matches!(self, Self::Publish | Self::PublishWithHeader | Self::PublishForged)
@@ -37,42 +37,42 @@ impl Way {
 
 /// What is known of a publication's fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PublishOutcome {
     /// It may have been published or may yet be.
-    Doubtful,
+    Unknown,
     /// Redis or the node took it, and said so; with the position it told.
-    Taken(Option<Position>),
+    Accepted(Option<Position>),
 }
 
 /// All that one publisher sent, on one channel.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct PublisherJournal {
     pub channel: ChannelNumber,
-    pub way: Way,
+    pub path: PublishPath,
     /// The client whose connections it publishes through, if it subscribes too.
     pub client: Option<usize>,
     /// Number `n` is at `n - 1`.
-    pub publications: Vec<Publication>,
+    pub publications: Vec<JournalPublication>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Publication {
+pub struct JournalPublication {
     /// Just before it was sent first.
-    pub begun: Instant,
+    pub started: Instant,
     /// When the answer came, or the publisher gave up.
     pub ended: Option<Instant>,
     /// Of the payload.
     pub bytes: usize,
     /// How often it was sent, always with the same idempotency key.
     pub attempts: u32,
-    pub outcome: Outcome,
+    pub outcome: PublishOutcome,
     /// The connection of the client it went through, counted from 0.
     pub connection: Option<usize>,
 }
 
 /// All that one client did and saw, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Journal {
+pub struct ClientJournal {
     pub client: String,
     pub entries: Vec<(Instant, Entry)>,
     /// It stayed to the end of the run, subscribed, and had time to get everything.
@@ -111,11 +111,11 @@ pub enum Entry {
     },
     Publication {
         channel: ChannelNumber,
-        name: Name,
+        name: PublicationId,
         position: Option<Position>,
     },
     /// The answer to `history`.
-    History(Box<Excerpt>),
+    History(Box<HistoryReply>),
     Gap {
         channel: ChannelNumber,
         reason: String,
@@ -133,15 +133,15 @@ pub enum Entry {
         why: String,
     },
     /// What nothing here explains.
-    Odd(String),
+    Unexpected(String),
 }
 
 /// What `history` was asked and answered.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Excerpt {
+pub struct HistoryReply {
     pub channel: ChannelNumber,
     pub since: Option<Position>,
-    pub publications: Vec<(Position, Name)>,
+    pub publications: Vec<(Position, PublicationId)>,
     pub position: Option<Position>,
     pub recovered: Option<bool>,
 }
@@ -177,7 +177,7 @@ impl Entry {
     }
 
     /// A line of a journal.
-    pub fn line(&self, at: Duration, channels: &[Channel]) -> String {
+    pub fn line(&self, at: Duration, channels: &[AuditChannel]) -> String {
         let at = at.as_secs_f64();
         let name = self.channel().map_or("", |number| channels[number].name.as_str());
         match self {
@@ -222,7 +222,7 @@ impl Entry {
             Self::Paused(true) => format!("{at:9.4} stops reading"),
             Self::Paused(false) => format!("{at:9.4} reads on"),
             Self::Closed { why } => format!("{at:9.4} closed: {why}"),
-            Self::Odd(what) => format!("{at:9.4} odd: {what}"),
+            Self::Unexpected(what) => format!("{at:9.4} odd: {what}"),
         }
     }
 }

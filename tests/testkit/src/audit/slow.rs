@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Finding, Kind, Run};
+use super::{AuditFinding, AuditRun, Violation};
 use crate::audit::channels::QUEUE_BYTES_MAX;
-use crate::audit::journal::{Entry, Journal, Publication};
+use crate::audit::journal::{ClientJournal, Entry, JournalPublication};
 
 /// How far back something may wait in a queue.
 const WAITS_MAX: Duration = Duration::from_secs(6);
@@ -15,7 +15,7 @@ const ENVELOPE: usize = 400;
 /// A queue has its bound for clients that do not read. One that reads is closed only where more than the
 /// queue takes was published in a short time. One publication beyond the bound makes no client slow; behind
 /// another one it may wait until the queue is full.
-pub fn closes(journal: &Journal, run: &Run) -> Vec<Finding> {
+pub fn closes(journal: &ClientJournal, run: &AuditRun) -> Vec<AuditFinding> {
     let mut findings = Vec::new();
     let mut paused = false;
     for (when, entry) in &journal.entries {
@@ -25,8 +25,8 @@ pub fn closes(journal: &Journal, run: &Run) -> Vec<Finding> {
             Entry::Closed { why } if why.starts_with("4008") && !paused => {
                 let Some(bytes) = too_few_bytes(*when, run) else { continue };
                 let line = run.line(*when, entry);
-                findings.push(Finding {
-                    kind: Kind::Slow,
+                findings.push(AuditFinding {
+                    kind: Violation::Slow,
                     client: journal.client.clone(),
                     channel: "no channel".to_owned(),
                     count: 1,
@@ -41,10 +41,10 @@ pub fn closes(journal: &Journal, run: &Run) -> Vec<Finding> {
 }
 
 /// What was published on all channels before the moment, where that is too little to fill a queue.
-fn too_few_bytes(when: Instant, run: &Run) -> Option<usize> {
+fn too_few_bytes(when: Instant, run: &AuditRun) -> Option<usize> {
     let all = run.ledgers.iter().flat_map(|ledger| &ledger.publications);
-    let recent = all.filter(|it| it.begun <= when && it.begun + WAITS_MAX >= when);
-    let (large, small): (Vec<&Publication>, Vec<&Publication>) =
+    let recent = all.filter(|it| it.started <= when && it.started + WAITS_MAX >= when);
+    let (large, small): (Vec<&JournalPublication>, Vec<&JournalPublication>) =
         recent.partition(|it| it.bytes >= QUEUE_BYTES_MAX);
     let bytes: usize = small.iter().map(|it| it.bytes + ENVELOPE).sum();
     (bytes < QUEUE_BYTES_MAX / 2 && large.len() < 2).then_some(bytes)

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use crate::audit::journal::Name;
+use crate::audit::journal::PublicationId;
 use crate::log::{Position, PublisherNumber};
 
 pub struct Subscription {
@@ -19,18 +19,18 @@ pub struct Subscription {
     /// What comes next follows it. None: where the stretch begins in the history is not known.
     pub last: Option<Position>,
     /// What is published from here on must come. Begins anew with each gap.
-    pub begun: Instant,
+    pub started: Instant,
     /// The last position that came.
     pub latest: Option<Position>,
     /// All that came, over all stretches.
-    pub got: HashSet<Name>,
+    pub received: HashSet<PublicationId>,
     /// The highest number that came of each publisher since the last gap.
     pub newest: HashMap<PublisherNumber, u64>,
     /// Something came since `subscribed` or the last gap.
-    pub something_came: bool,
-    pub told_gap: bool,
+    pub has_received: bool,
+    pub has_gap: bool,
     /// Reported as missing.
-    pub missing: HashSet<Name>,
+    pub missing: HashSet<PublicationId>,
 }
 
 impl Subscription {
@@ -42,22 +42,22 @@ impl Subscription {
             recovered: false,
             floor: None,
             last: None,
-            begun,
+            started: begun,
             latest: None,
-            got: HashSet::new(),
+            received: HashSet::new(),
             newest: HashMap::new(),
-            something_came: false,
-            told_gap: false,
+            has_received: false,
+            has_gap: false,
             missing: HashSet::new(),
         }
     }
 
     /// The client was told that something may be missing up to here.
-    pub fn gap(&mut self, when: Instant) {
-        self.begun = when;
+    pub fn on_gap(&mut self, when: Instant) {
+        self.started = when;
         self.last = None;
         self.newest.clear();
-        self.told_gap = true;
+        self.has_gap = true;
         self.recovered = false;
     }
 }

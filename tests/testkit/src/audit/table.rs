@@ -3,24 +3,26 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
-use super::{Finding, Kind, Run};
+use super::{AuditFinding, AuditRun, Violation};
 use crate::audit::channels::ChannelNumber;
-use crate::audit::journal::{Entry, Ledger, Name, Outcome, Publication};
+use crate::audit::journal::{
+    Entry, JournalPublication, PublicationId, PublishOutcome, PublisherJournal,
+};
 use crate::log::Position;
 
-pub struct Table<'a> {
-    ledgers: &'a [Ledger],
+pub struct PositionTable<'a> {
+    ledgers: &'a [PublisherJournal],
     /// By channel.
-    places: Vec<BTreeMap<Position, Name>>,
-    positions: HashMap<Name, Vec<Position>>,
+    places: Vec<BTreeMap<Position, PublicationId>>,
+    positions: HashMap<PublicationId, Vec<Position>>,
     /// Epochs that a node or Redis ever told of a channel.
     epochs: HashSet<(ChannelNumber, u64)>,
     /// Channels of which a client was told a gap.
     gaps: HashSet<ChannelNumber>,
 }
 
-impl<'a> Table<'a> {
-    pub fn new(run: &Run<'a>, findings: &mut Vec<Finding>) -> Self {
+impl<'a> PositionTable<'a> {
+    pub fn new(run: &AuditRun<'a>, findings: &mut Vec<AuditFinding>) -> Self {
         let mut table = Self {
             ledgers: run.ledgers,
             places: vec![BTreeMap::new(); run.channels.len()],
@@ -31,10 +33,12 @@ impl<'a> Table<'a> {
         for (publisher, ledger) in run.ledgers.iter().enumerate() {
             let mut last: Option<(u64, Position)> = None;
             for (index, publication) in ledger.publications.iter().enumerate() {
-                let Outcome::Taken(Some(position)) = publication.outcome else { continue };
+                let PublishOutcome::Accepted(Some(position)) = publication.outcome else {
+                    continue;
+                };
                 let name = (publisher, index as u64 + 1);
-                if let Err(what) = table.put(ledger.channel, position, name) {
-                    findings.push(about(run, ledger.channel, Kind::Breach, what));
+                if let Err(what) = table.insert(ledger.channel, position, name) {
+                    findings.push(fleet_finding(run, ledger.channel, Violation::Breach, what));
                 }
                 if publication.attempts > 1 {
                     continue;
@@ -44,22 +48,22 @@ impl<'a> Table<'a> {
                         "publisher {publisher} was told {before} for {number} and then {position} for {}",
                         name.1
                     );
-                    findings.push(about(run, ledger.channel, Kind::Disorder, what));
+                    findings.push(fleet_finding(run, ledger.channel, Violation::Disorder, what));
                 }
                 last = Some((name.1, position));
             }
         }
         for (_, entry) in run.journals.iter().flat_map(|journal| &journal.entries) {
-            table.hear(run, entry, findings);
+            table.record_entry(run, entry, findings);
         }
         table
     }
 
     /// Takes down what a client was told.
-    fn hear(&mut self, run: &Run, entry: &Entry, findings: &mut Vec<Finding>) {
+    fn record_entry(&mut self, run: &AuditRun, entry: &Entry, findings: &mut Vec<AuditFinding>) {
         let mut put = |channel, position, name| {
-            if let Err(what) = self.put(channel, position, name) {
-                findings.push(about(run, channel, Kind::Breach, what));
+            if let Err(what) = self.insert(channel, position, name) {
+                findings.push(fleet_finding(run, channel, Violation::Breach, what));
             }
         };
         match entry {
@@ -70,7 +74,7 @@ impl<'a> Table<'a> {
                 excerpt.publications.iter().for_each(|it| put(excerpt.channel, it.0, it.1));
             }
             Entry::Subscribed { channel, position: Some(position), .. } => {
-                self.tell(*channel, *position);
+                self.record_epoch(*channel, *position);
             }
             Entry::Gap { channel, .. } => {
                 self.gaps.insert(*channel);
@@ -79,18 +83,18 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn tell(&mut self, channel: ChannelNumber, position: Position) {
+    fn record_epoch(&mut self, channel: ChannelNumber, position: Position) {
         self.epochs.insert((channel, position.epoch));
     }
 
     /// Fails where the position is another publication's.
-    fn put(
+    fn insert(
         &mut self,
         channel: ChannelNumber,
         position: Position,
-        name: Name,
+        name: PublicationId,
     ) -> Result<(), String> {
-        self.tell(channel, position);
+        self.record_epoch(channel, position);
         let first = *self.places[channel].entry(position).or_insert(name);
         if first != name {
             return Err(format!("{position} is {}/{} and {}/{}", first.0, first.1, name.0, name.1));
@@ -102,20 +106,24 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    pub fn publication(&self, channel: ChannelNumber, name: Name) -> Option<&'a Publication> {
+    pub fn publication(
+        &self,
+        channel: ChannelNumber,
+        name: PublicationId,
+    ) -> Option<&'a JournalPublication> {
         let ledger = self.ledgers.get(name.0).filter(|it| it.channel == channel)?;
         ledger.publications.get(usize::try_from(name.1).ok()?.checked_sub(1)?)
     }
 
     /// Where the publication stands, if that is one position for certain.
-    pub fn position(&self, name: Name) -> Option<Position> {
+    pub fn position(&self, name: PublicationId) -> Option<Position> {
         match self.positions.get(&name)?.as_slice() {
             [position] => Some(*position),
             _ => None,
         }
     }
 
-    pub fn at(&self, channel: ChannelNumber, position: Position) -> Option<Name> {
+    pub fn at(&self, channel: ChannelNumber, position: Position) -> Option<PublicationId> {
         self.places[channel].get(&position).copied()
     }
 
@@ -125,7 +133,7 @@ impl<'a> Table<'a> {
         channel: ChannelNumber,
         after: Position,
         before: Option<Position>,
-    ) -> impl Iterator<Item = (Position, Name)> {
+    ) -> impl Iterator<Item = (Position, PublicationId)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let end = before.map_or(Unbounded, Excluded);
         // Nothing lies between two of which the first is not smaller.
@@ -139,19 +147,24 @@ impl<'a> Table<'a> {
         self.gaps.contains(&channel)
     }
 
-    pub fn knows_epoch(&self, channel: ChannelNumber, position: Position) -> bool {
+    pub fn has_epoch(&self, channel: ChannelNumber, position: Position) -> bool {
         self.epochs.contains(&(channel, position.epoch))
     }
 
     /// When the publication at the position was certainly in the history.
-    pub fn stood_at(&self, channel: ChannelNumber, position: Position) -> Option<Instant> {
+    pub fn stored_at(&self, channel: ChannelNumber, position: Position) -> Option<Instant> {
         let publication = self.publication(channel, self.at(channel, position)?)?;
-        publication.ended.filter(|_| matches!(publication.outcome, Outcome::Taken(_)))
+        publication.ended.filter(|_| matches!(publication.outcome, PublishOutcome::Accepted(_)))
     }
 }
 
-fn about(run: &Run, channel: ChannelNumber, kind: Kind, what: String) -> Finding {
-    Finding {
+fn fleet_finding(
+    run: &AuditRun,
+    channel: ChannelNumber,
+    kind: Violation,
+    what: String,
+) -> AuditFinding {
+    AuditFinding {
         kind,
         client: "all".to_owned(),
         channel: run.channels[channel].name.clone(),

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Kind, Logs, Verdict, check};
+use super::{CheckReport, LogViolation, Logs, check};
 use crate::log::{Channel, LogEvent, Position, Publication, PublisherLog, SubscriberLog};
 
 /// Publisher 0 sends 1 to 9 on channel 0, one each second, all acknowledged at once.
-struct Case {
+struct LogCase {
     channel: Channel,
     begun: Instant,
     sent: PublisherLog,
@@ -14,17 +14,22 @@ struct Case {
     history_lost: bool,
 }
 
-impl Case {
+impl LogCase {
     fn new(history: bool) -> Self {
         let begun = Instant::now();
         let publications = (1..=9).map(|number| Publication {
-            begun: begun + Duration::from_secs(number),
+            started: begun + Duration::from_secs(number),
             attempts: 1,
             acknowledged: Some(begun + Duration::from_secs(number)),
             position: history.then_some(Position { epoch: 5, seq: number }),
         });
         Self {
-            channel: Channel { name: "news".to_owned(), history, forgetful: false, flooded: false },
+            channel: Channel {
+                name: "news".to_owned(),
+                history,
+                short_history: false,
+                flooded: false,
+            },
             begun,
             sent: PublisherLog { channel: 0, publications: publications.collect() },
             seen: SubscriberLog { name: "she".to_owned(), events: Vec::new() },
@@ -61,15 +66,15 @@ impl Case {
         self.event(at, LogEvent::Subscribed { channel: 0, since, position, recovered })
     }
 
-    fn gets(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
+    fn receives(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
         for number in numbers {
             let position = self.channel.history.then(|| place(number));
-            self = self.gets_at(number, position);
+            self = self.receives_at(number, position);
         }
         self
     }
 
-    fn gets_at(self, number: u64, position: Option<Position>) -> Self {
+    fn receives_at(self, number: u64, position: Option<Position>) -> Self {
         self.event(number, LogEvent::Publication { channel: 0, publisher: 0, number, position })
     }
 
@@ -98,12 +103,12 @@ impl Case {
         self
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> CheckReport {
         check(&Logs {
             channels: std::slice::from_ref(&self.channel),
             sent: std::slice::from_ref(&self.sent),
             seen: std::slice::from_ref(&self.seen),
-            begun: self.begun,
+            started: self.begun,
             history_lost: self.history_lost,
         })
     }
@@ -111,7 +116,8 @@ impl Case {
     /// Losses, duplicates, disorders, breaches.
     fn counts(&self) -> [usize; 4] {
         let verdict = self.verdict();
-        [Kind::Loss, Kind::Duplicate, Kind::Disorder, Kind::Breach].map(|it| verdict.count(it))
+        [LogViolation::Loss, LogViolation::Duplicate, LogViolation::Disorder, LogViolation::Breach]
+            .map(|it| verdict.count(it))
     }
 }
 
@@ -123,8 +129,8 @@ const CLEAN: [usize; 4] = [0, 0, 0, 0];
 
 #[test]
 fn all_in_order_is_clean() {
-    for case in [Case::plain(), Case::with_history()] {
-        let case = case.gets(1..=9);
+    for case in [LogCase::plain(), LogCase::with_history()] {
+        let case = case.receives(1..=9);
         assert_eq!(case.counts(), CLEAN);
         assert_eq!(case.verdict().deliveries, 9);
         assert_eq!(case.verdict().acknowledged, 9);
@@ -133,22 +139,22 @@ fn all_in_order_is_clean() {
 
 #[test]
 fn a_loss_is_found_in_the_middle_and_at_the_end() {
-    assert_eq!(Case::plain().gets([1, 2, 3, 6, 7, 8, 9]).counts(), [2, 0, 0, 0]);
-    assert_eq!(Case::plain().gets(1..=7).counts(), [2, 0, 0, 0]);
-    assert_eq!(Case::with_history().gets([1, 2, 3, 6, 7, 8, 9]).counts(), [2, 0, 0, 0]);
-    assert_eq!(Case::plain().counts(), [9, 0, 0, 0]);
+    assert_eq!(LogCase::plain().receives([1, 2, 3, 6, 7, 8, 9]).counts(), [2, 0, 0, 0]);
+    assert_eq!(LogCase::plain().receives(1..=7).counts(), [2, 0, 0, 0]);
+    assert_eq!(LogCase::with_history().receives([1, 2, 3, 6, 7, 8, 9]).counts(), [2, 0, 0, 0]);
+    assert_eq!(LogCase::plain().counts(), [9, 0, 0, 0]);
 }
 
 #[test]
 fn the_first_ones_after_subscribing_are_missed_too() {
-    assert_eq!(Case::plain().gets(3..=9).counts(), [2, 0, 0, 0]);
-    let late = Case::new(false).subscribed_at(3);
-    assert_eq!(late.gets(3..=9).counts(), CLEAN);
+    assert_eq!(LogCase::plain().receives(3..=9).counts(), [2, 0, 0, 0]);
+    let late = LogCase::new(false).subscribed_at(3);
+    assert_eq!(late.receives(3..=9).counts(), CLEAN);
 }
 
 #[test]
 fn a_finding_says_who_what_and_where() {
-    let verdict = Case::plain().gets([1, 2, 3, 6, 7, 8, 9]).verdict();
+    let verdict = LogCase::plain().receives([1, 2, 3, 6, 7, 8, 9]).verdict();
     let [finding] = verdict.findings.as_slice() else { panic!("{verdict:?}") };
     assert_eq!((finding.client.as_str(), finding.channel.as_str()), ("she", "news"));
     assert!(finding.what.contains("0/[4 5]"), "{}", finding.what);
@@ -158,123 +164,133 @@ fn a_finding_says_who_what_and_where() {
 
 #[test]
 fn a_gap_explains_what_lies_before_it_and_nothing_after() {
-    assert_eq!(Case::plain().gets(1..=3).gap(6).gets(6..=9).counts(), CLEAN);
-    assert_eq!(Case::plain().gets(1..=3).gap(6).gets(8..=9).counts(), [2, 0, 0, 0]);
-    assert_eq!(Case::plain().gets([1, 4]).gap(5).gets(5..=9).counts(), [2, 0, 0, 0]);
-    assert_eq!(Case::plain().gets(1..=9).gap(10).verdict().gaps, 1);
+    assert_eq!(LogCase::plain().receives(1..=3).gap(6).receives(6..=9).counts(), CLEAN);
+    assert_eq!(LogCase::plain().receives(1..=3).gap(6).receives(8..=9).counts(), [2, 0, 0, 0]);
+    assert_eq!(LogCase::plain().receives([1, 4]).gap(5).receives(5..=9).counts(), [2, 0, 0, 0]);
+    assert_eq!(LogCase::plain().receives(1..=9).gap(10).verdict().gaps, 1);
 }
 
 #[test]
 fn without_history_a_disconnection_explains_too() {
-    let away = Case::plain().gets(1..=3).closed(4).subscribed_at(6);
-    assert_eq!(away.gets(6..=9).counts(), CLEAN);
-    let away = Case::plain().gets(1..=3).closed(4).subscribed_at(6);
-    assert_eq!(away.gets(8..=9).counts(), [2, 0, 0, 0]);
+    let away = LogCase::plain().receives(1..=3).closed(4).subscribed_at(6);
+    assert_eq!(away.receives(6..=9).counts(), CLEAN);
+    let away = LogCase::plain().receives(1..=3).closed(4).subscribed_at(6);
+    assert_eq!(away.receives(8..=9).counts(), [2, 0, 0, 0]);
 }
 
 #[test]
 fn with_history_a_disconnection_explains_nothing() {
-    let resumed =
-        || Case::with_history().gets(1..=3).closed(4).resumed(6, Some(3), Some(5), Some(true));
-    assert_eq!(resumed().gets(4..=9).counts(), CLEAN);
-    assert_eq!(resumed().gets(6..=9).counts(), [2, 0, 0, 0]);
-    assert_eq!(resumed().gets(3..=9).counts(), [0, 1, 0, 0]);
+    let resumed = || {
+        LogCase::with_history().receives(1..=3).closed(4).resumed(6, Some(3), Some(5), Some(true))
+    };
+    assert_eq!(resumed().receives(4..=9).counts(), CLEAN);
+    assert_eq!(resumed().receives(6..=9).counts(), [2, 0, 0, 0]);
+    assert_eq!(resumed().receives(3..=9).counts(), [0, 1, 0, 0]);
 }
 
 #[test]
 fn with_history_who_comes_back_and_asks_for_nothing_loses() {
-    let anew = Case::with_history().gets(1..=3).closed(4).resumed(6, None, Some(5), None);
-    assert_eq!(anew.gets(6..=9).counts(), [2, 0, 0, 0]);
+    let anew = LogCase::with_history().receives(1..=3).closed(4).resumed(6, None, Some(5), None);
+    assert_eq!(anew.receives(6..=9).counts(), [2, 0, 0, 0]);
 }
 
 #[test]
 fn what_was_not_recovered_is_a_gap() {
-    let told = Case::with_history().gets(1..=3).closed(4).resumed(6, Some(3), Some(5), Some(false));
-    let told = told.gets(6..=9).history_lost();
+    let told =
+        LogCase::with_history().receives(1..=3).closed(4).resumed(6, Some(3), Some(5), Some(false));
+    let told = told.receives(6..=9).history_lost();
     assert_eq!((told.counts(), told.verdict().history_gaps), (CLEAN, 1));
 }
 
 #[test]
 fn a_gap_that_need_not_be_is_a_breach() {
-    assert_eq!(Case::with_history().gets(1..=3).gap(4).gets(4..=9).counts(), [0, 0, 0, 1]);
+    assert_eq!(
+        LogCase::with_history().receives(1..=3).gap(4).receives(4..=9).counts(),
+        [0, 0, 0, 1]
+    );
 }
 
 #[test]
 fn a_forgetful_channel_may_have_gaps_and_must_tell() {
     let told = || {
-        let mut case = Case::with_history().gets(1..=3).closed(4);
-        case.channel.forgetful = true;
+        let mut case = LogCase::with_history().receives(1..=3).closed(4);
+        case.channel.short_history = true;
         case.resumed(8, Some(3), Some(7), Some(false))
     };
-    assert_eq!(told().gets(8..=9).counts(), CLEAN);
-    assert_eq!(told().gets([9]).counts(), [1, 0, 0, 0]);
+    assert_eq!(told().receives(8..=9).counts(), CLEAN);
+    assert_eq!(told().receives([9]).counts(), [1, 0, 0, 0]);
 }
 
 #[test]
 fn a_duplicate_is_found() {
-    assert_eq!(Case::plain().gets([1, 2, 2, 3, 4, 5, 6, 7, 8, 9]).counts(), [0, 1, 0, 0]);
-    assert_eq!(Case::plain().gets(1..=9).gap(10).gets([9]).counts(), [0, 1, 0, 0]);
-    assert_eq!(Case::with_history().gets([1, 2, 3, 2, 4, 5, 6, 7, 8, 9]).counts(), [0, 1, 0, 0]);
+    assert_eq!(LogCase::plain().receives([1, 2, 2, 3, 4, 5, 6, 7, 8, 9]).counts(), [0, 1, 0, 0]);
+    assert_eq!(LogCase::plain().receives(1..=9).gap(10).receives([9]).counts(), [0, 1, 0, 0]);
+    assert_eq!(
+        LogCase::with_history().receives([1, 2, 3, 2, 4, 5, 6, 7, 8, 9]).counts(),
+        [0, 1, 0, 0]
+    );
 }
 
 #[test]
 fn what_was_sent_again_may_come_again_only_without_history() {
     let again = [1, 2, 2, 3, 4, 5, 6, 7, 8, 9];
-    let plain = Case::plain().retried(2).gets(again);
-    assert_eq!((plain.counts(), plain.verdict().repeats), (CLEAN, 1));
-    assert_eq!(Case::with_history().retried(2).gets(again).counts(), [0, 1, 0, 0]);
+    let plain = LogCase::plain().retried(2).receives(again);
+    assert_eq!((plain.counts(), plain.verdict().allowed_repeats), (CLEAN, 1));
+    assert_eq!(LogCase::with_history().retried(2).receives(again).counts(), [0, 1, 0, 0]);
 }
 
 #[test]
 fn a_disorder_is_found() {
     let turned = [1, 2, 4, 3, 5, 6, 7, 8, 9];
-    assert_eq!(Case::plain().gets(turned).counts(), [0, 0, 1, 0]);
-    assert!(Case::with_history().gets(turned).counts()[2] > 0);
+    assert_eq!(LogCase::plain().receives(turned).counts(), [0, 0, 1, 0]);
+    assert!(LogCase::with_history().receives(turned).counts()[2] > 0);
 }
 
 #[test]
 fn positions_that_jump_are_a_loss_even_where_all_numbers_came() {
-    let case = Case::with_history().retried(2).gets([1]).gets_at(2, Some(place(3)));
+    let case = LogCase::with_history().retried(2).receives([1]).receives_at(2, Some(place(3)));
     assert_eq!(case.counts()[0], 1 + 7);
 }
 
 #[test]
 fn another_history_without_a_gap_is_a_loss() {
     let elsewhere = Position { epoch: 6, seq: 1 };
-    let case = Case::with_history().retried(9).gets(1..=8).gets_at(9, Some(elsewhere));
+    let case = LogCase::with_history().retried(9).receives(1..=8).receives_at(9, Some(elsewhere));
     assert_eq!(case.counts(), [1, 0, 0, 0]);
-    let case = Case::with_history().retried(9).gets(1..=8).gap(8).gets_at(9, Some(elsewhere));
+    let case =
+        LogCase::with_history().retried(9).receives(1..=8).gap(8).receives_at(9, Some(elsewhere));
     assert_eq!(case.history_lost().counts(), CLEAN);
 }
 
 #[test]
 fn one_position_is_one_publication_and_the_one_that_was_acknowledged() {
-    let told_otherwise = Case::with_history().gets(1..=8).gets_at(9, Some(place(10)));
+    let told_otherwise = LogCase::with_history().receives(1..=8).receives_at(9, Some(place(10)));
     assert!(told_otherwise.counts()[3] > 0);
-    let twice = Case::with_history().retried(3).gets(1..=2).gets_at(3, Some(place(2)));
+    let twice = LogCase::with_history().retried(3).receives(1..=2).receives_at(3, Some(place(2)));
     assert!(twice.counts()[3] > 0);
 }
 
 #[test]
 fn what_was_not_acknowledged_may_be_missing_but_not_come_twice() {
     let without = [1, 2, 4, 5, 6, 7, 8, 9];
-    assert_eq!(Case::plain().unacknowledged(3).gets(without).counts(), CLEAN);
-    assert_eq!(Case::plain().unacknowledged(3).gets(1..=9).counts(), CLEAN);
-    let twice = Case::plain().unacknowledged(3).gets([1, 2, 3, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(LogCase::plain().unacknowledged(3).receives(without).counts(), CLEAN);
+    assert_eq!(LogCase::plain().unacknowledged(3).receives(1..=9).counts(), CLEAN);
+    let twice = LogCase::plain().unacknowledged(3).receives([1, 2, 3, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(twice.counts(), [0, 1, 0, 0]);
 }
 
 #[test]
 fn what_nobody_sent_or_asked_for_is_a_breach() {
-    assert_eq!(Case::plain().gets(1..=9).gets([10]).counts(), [0, 0, 0, 1]);
-    assert_eq!(Case::new(false).gets([1]).counts(), [0, 0, 0, 1]);
+    assert_eq!(LogCase::plain().receives(1..=9).receives([10]).counts(), [0, 0, 0, 1]);
+    assert_eq!(LogCase::new(false).receives([1]).counts(), [0, 0, 0, 1]);
 }
 
 #[test]
 fn what_no_fault_explains_is_a_breach() {
-    let odd = Case::plain().gets(1..=9).event(10, LogEvent::Odd("?".to_owned()));
+    let odd = LogCase::plain().receives(1..=9).event(10, LogEvent::Unexpected("?".to_owned()));
     assert_eq!(odd.counts(), [0, 0, 0, 1]);
-    let fault =
-        Case::plain().gets(1..=9).event(10, LogEvent::Closed { why: "1011 fault".to_owned() });
+    let fault = LogCase::plain()
+        .receives(1..=9)
+        .event(10, LogEvent::Closed { why: "1011 fault".to_owned() });
     assert_eq!(fault.counts(), [0, 0, 0, 1]);
 }

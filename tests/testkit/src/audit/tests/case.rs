@@ -2,45 +2,48 @@
 
 use std::time::{Duration, Instant};
 
-use crate::audit::channels::{self, Channel};
-use crate::audit::journal::{Entry, Journal, Ledger, Outcome, Plain, Publication, Way};
-use crate::audit::{Kind, Run, audit};
+use crate::audit::channels::{self, AuditChannel};
+use crate::audit::journal::{
+    ClientJournal, Entry, JournalPublication, Plain, PublishOutcome, PublishPath, PublisherJournal,
+};
+use crate::audit::{AuditRun, Violation, audit};
 use crate::log::Position;
 
 pub const EPOCH: u64 = 5;
 
 /// Publisher 0 sends 1 to 9 on channel 0, one each second, all taken at once; on a channel with history
 /// number n stands at n.
-pub struct Case {
-    channel: Channel,
+pub struct JournalCase {
+    channel: AuditChannel,
     begun: Instant,
-    pub ledgers: Vec<Ledger>,
-    pub journal: Journal,
+    pub ledgers: Vec<PublisherJournal>,
+    pub journal: ClientJournal,
     amnesia: bool,
     interrupted: bool,
     settled: bool,
     pub id: u64,
 }
 
-impl Case {
-    pub fn on(kind: channels::Kind) -> Self {
+impl JournalCase {
+    pub fn on(kind: channels::HistoryKind) -> Self {
         let begun = Instant::now();
         let keeps = kind.keeps_history();
-        let publications = (1..=9).map(|number| Publication {
-            begun: begun + Duration::from_secs(number),
+        let publications = (1..=9).map(|number| JournalPublication {
+            started: begun + Duration::from_secs(number),
             ended: Some(begun + Duration::from_secs(number)),
             bytes: 100,
             attempts: 1,
-            outcome: Outcome::Taken(keeps.then(|| place(number))),
+            outcome: PublishOutcome::Accepted(keeps.then(|| place(number))),
             connection: None,
         });
         let publications = publications.collect();
-        let ledger = Ledger { channel: 0, way: Way::Json, client: None, publications };
+        let ledger =
+            PublisherJournal { channel: 0, path: PublishPath::Json, client: None, publications };
         Self {
-            channel: Channel { name: "news".to_owned(), kind },
+            channel: AuditChannel { name: "news".to_owned(), kind },
             begun,
             ledgers: vec![ledger],
-            journal: Journal { client: "she".to_owned(), ..Journal::default() },
+            journal: ClientJournal { client: "she".to_owned(), ..ClientJournal::default() },
             amnesia: false,
             interrupted: false,
             settled: true,
@@ -50,12 +53,12 @@ impl Case {
     }
 
     pub fn plain_channel() -> Self {
-        Self::on(channels::Kind::Plain).subscribes(0, None).subscribed(0, None, None)
+        Self::on(channels::HistoryKind::Plain).subscribes(0, None).subscribed(0, None, None)
     }
 
     /// Subscribed before anything was published.
     pub fn history() -> Self {
-        Self::on(channels::Kind::Long).subscribes(0, None).subscribed(0, Some(0), None)
+        Self::on(channels::HistoryKind::Long).subscribes(0, None).subscribed(0, Some(0), None)
     }
 
     pub fn event(mut self, at: u64, entry: Entry) -> Self {
@@ -91,15 +94,15 @@ impl Case {
             .event(at, Entry::Unsubscribed { id: Some(id), channel: 0 })
     }
 
-    pub fn gets(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
+    pub fn receives(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
         for number in numbers {
             let position = self.channel.kind.keeps_history().then(|| place(number));
-            self = self.gets_at(number, position);
+            self = self.receives_at(number, position);
         }
         self
     }
 
-    pub fn gets_at(self, number: u64, position: Option<Position>) -> Self {
+    pub fn receives_at(self, number: u64, position: Option<Position>) -> Self {
         self.event(number, Entry::Publication { channel: 0, name: (0, number), position })
     }
 
@@ -108,7 +111,7 @@ impl Case {
     }
 
     /// Comes back on another connection.
-    pub fn back(self, at: u64) -> Self {
+    pub fn reconnects(self, at: u64) -> Self {
         self.event(at, Entry::Closed { why: "a reason".to_owned() })
             .event(at, Entry::Opened { node: "a node".to_owned() })
     }
@@ -132,21 +135,21 @@ impl Case {
         self.event(0, Entry::OpenedPlain(Box::new(plain)))
     }
 
-    pub fn sent(mut self, number: usize, change: impl FnOnce(&mut Publication)) -> Self {
+    pub fn sent(mut self, number: usize, change: impl FnOnce(&mut JournalPublication)) -> Self {
         change(&mut self.ledgers[0].publications[number - 1]);
         self
     }
 
-    pub fn doubtful(self, number: usize) -> Self {
-        self.sent(number, |it| it.outcome = Outcome::Doubtful)
+    pub fn unknown_outcome(self, number: usize) -> Self {
+        self.sent(number, |it| it.outcome = PublishOutcome::Unknown)
     }
 
-    pub fn by(mut self, way: Way) -> Self {
-        self.ledgers[0].way = way;
+    pub fn by(mut self, way: PublishPath) -> Self {
+        self.ledgers[0].path = way;
         self
     }
 
-    pub fn amnesia(mut self) -> Self {
+    pub fn data_lost(mut self) -> Self {
         self.amnesia = true;
         self
     }
@@ -162,17 +165,17 @@ impl Case {
     }
 
     /// Kinds of findings, each with its count.
-    pub fn finds(&self) -> Vec<(Kind, usize)> {
-        let journal = Journal { settled: self.settled, ..self.journal.clone() };
-        let verdict = audit(&Run {
+    pub fn finds(&self) -> Vec<(Violation, usize)> {
+        let journal = ClientJournal { settled: self.settled, ..self.journal.clone() };
+        let verdict = audit(&AuditRun {
             channels: std::slice::from_ref(&self.channel),
             ledgers: &self.ledgers,
             journals: std::slice::from_ref(&journal),
-            begun: self.begun,
-            amnesia: self.amnesia,
+            started: self.begun,
+            data_lost: self.amnesia,
             interrupted: self.interrupted,
         });
-        let mut kinds: Vec<Kind> = verdict.findings.iter().map(|it| it.kind).collect();
+        let mut kinds: Vec<Violation> = verdict.findings.iter().map(|it| it.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
         kinds.into_iter().map(|kind| (kind, verdict.count(kind))).collect()
@@ -184,7 +187,7 @@ impl Case {
     }
 
     #[track_caller]
-    pub fn has(&self, kind: Kind, count: usize) {
+    pub fn has(&self, kind: Violation, count: usize) {
         assert_eq!(self.finds(), [(kind, count)]);
     }
 }
