@@ -34,7 +34,7 @@ async fn a_drain_closes_all_connections_with_1012_over_the_period_and_the_node_e
     node.signal(Signal::TERM);
     let mut times = Vec::new();
     for closed in closing {
-        let (code, at) = closed.await.expect("it is closed");
+        let (code, at) = closed.await.expect("the client is closed");
         assert_eq!(code, 1012);
         times.push(at);
     }

@@ -20,7 +20,7 @@ const OFF: &str = r#"rules=[{pattern="**"}]"#;
 async fn functions(redis: &Redis) -> Option<String> {
     let list = ["FUNCTION", "LIST", "LIBRARYNAME", "tidegate", "WITHCODE"];
     let libraries: Vec<HashMap<String, Value>> = redis.query(&list).await;
-    let code = libraries.into_iter().next()?.remove("library_code").expect("it has a text");
+    let code = libraries.into_iter().next()?.remove("library_code").expect("the library has code");
     Some(redis::from_redis_value(code).expect("a text is a string"))
 }
 
@@ -247,7 +247,7 @@ async fn doctor_reports_a_fleet_with_the_same_prefix_in_another_database() {
     let doctor = async |database: u32, rules: &str| {
         let broker = format!("broker.url={}/{database}", redis.url());
         let command = ["doctor", "--set", &broker, "--set", prefix, "--set", rules];
-        String::from_utf8(run_to_end(tidegate(&command)).await.stdout).expect("it is text")
+        String::from_utf8(run_to_end(tidegate(&command)).await.stdout).expect("the output is text")
     };
     let healthy = doctor(0, ON).await;
     assert!(healthy.contains("those of this configuration are installed"), "{healthy}");

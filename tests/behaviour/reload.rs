@@ -143,10 +143,10 @@ async fn rotating_keys_closes_no_connection_and_ends_the_old_keys_validity() {
 async fn a_changed_key_file_is_loaded_without_a_signal() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secret = directory.path().join("secret");
-    std::fs::write(&secret, "a first secret, long enough for all").expect("it is written");
+    std::fs::write(&secret, "a first secret, long enough for all").expect("the file is written");
     let keys = format!(r#"auth.keys=[{{ alg = "HS256", file = "{}" }}]"#, secret.display());
     let node = Node::standalone(&[&keys]).await;
-    std::fs::write(&secret, SECRET).expect("it is written");
+    std::fs::write(&secret, SECRET).expect("the file is written");
     node.wait_for_metric("tidegate_config_reloads_total{outcome=\"taken_up\"}", 1.0).await;
     let mut client = Client::json(&node).await;
     let command = json!({"type": "auth", "id": 1, "token": token::for_user("u1", &[])});
@@ -190,7 +190,8 @@ async fn a_subscription_that_waits_during_a_reload_is_checked_against_the_new_ru
     let node = file.node(&[]).await;
     let mut client = Client::json(&node).await;
     let published = json!({"type": "publish", "id": 1, "channel": "a", "data": 1});
-    let position = client.request(published).await["position"].as_str().expect("one").to_owned();
+    let position =
+        client.request(published).await["position"].as_str().expect("a position").to_owned();
     let (epoch, _) = position.split_once('-').expect("a position");
     // A position ahead of the channel's last one: the node waits until the channel reaches it.
     let since = format!("{epoch}-100");

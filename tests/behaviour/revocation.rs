@@ -143,14 +143,14 @@ async fn nodes_write_revocations_again_that_redis_has_lost() {
 async fn a_node_whose_subscription_was_muted_learns_of_a_revocation_later() {
     let redis = Redis::start().await;
     let proxy = Proxy::in_front_of(&redis).await;
-    let near = Node::on(&redis, &[]).await;
-    let far = Node::start_at(&proxy.url(), &[]).await;
-    far.wait_until_ready().await;
-    assert_disconnect_reaches(&[&near, &far], "ada", 1).await;
+    let node = Node::on(&redis, &[]).await;
+    let muted = Node::start_at(&proxy.url(), &[]).await;
+    muted.wait_until_ready().await;
+    assert_disconnect_reaches(&[&node, &muted], "ada", 1).await;
     proxy.mute_subscribers();
-    assert_eq!(disconnect(&near, "bo").await, 202);
-    wait_for_revocations(&near, 2).await;
-    wait_for_revocations(&far, 2).await;
+    assert_eq!(disconnect(&node, "bo").await, 202);
+    wait_for_revocations(&node, 2).await;
+    wait_for_revocations(&muted, 2).await;
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn the_command_line_signs_tokens_and_explains_access() {
         let arguments = [arguments, &["--set", KEYS, "--set", rules]].concat();
         let output = run_to_end(tidegate(&arguments)).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("it prints text")
+        String::from_utf8(output.stdout).expect("the output is text")
     };
     let token = run(&["token", "--user", "u1", "--subscribe", "chat:1"]).await;
     let token = token.trim_end();

@@ -67,7 +67,7 @@ async fn check_prints_a_configuration_that_a_node_can_load() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("effective.toml");
     let first = run(&["check", "--set", "session.ping_interval=7s"], &[]).await;
-    std::fs::write(&file, &first.stdout).expect("it is written");
+    std::fs::write(&file, &first.stdout).expect("the file is written");
     let again = run(&["check", "--config", file.to_str().expect("text")], &[]).await;
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
     assert!(line(&stdout(&again), "ping_interval").contains("\"7s\""));
@@ -106,7 +106,7 @@ async fn run_with_stdout(output: Stdio, arguments: &[&str]) -> (Option<i32>, Str
     let mut command = tokio::process::Command::from(tidegate(arguments));
     command.stdout(output).stderr(Stdio::piped()).kill_on_drop(true);
     let running = command.spawn().expect("tidegate starts").wait_with_output();
-    let ended = soon("tidegate to end", running).await.expect("it ends");
+    let ended = soon("tidegate to end", running).await.expect("tidegate ends");
     (ended.status.code(), stderr(&ended))
 }
 

@@ -27,9 +27,9 @@ async fn bash_completes_commands_and_options_with_the_generated_script() {
     stdin
         .write_all([script.as_bytes(), ask.as_bytes()].concat().as_slice())
         .await
-        .expect("it reads");
+        .expect("bash reads the script");
     drop(stdin);
-    let ended = soon("bash to end", bash.wait_with_output()).await.expect("it ends");
+    let ended = soon("bash to end", bash.wait_with_output()).await.expect("bash ends");
     assert_eq!(stdout(&ended), "subscribe\n--allow-empty\nzsh\n");
 }
 

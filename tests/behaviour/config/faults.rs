@@ -87,8 +87,8 @@ async fn an_unreadable_configuration_file_is_named_in_the_fault() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = |name: &str| directory.path().join(name).to_str().expect("text").to_owned();
     let (missing, broken, strange) = (path("missing.toml"), path("broken.toml"), path("odd.ini"));
-    std::fs::write(&broken, "[session\nping_interval = ").expect("it is written");
-    std::fs::write(&strange, "").expect("it is written");
+    std::fs::write(&broken, "[session\nping_interval = ").expect("the file is written");
+    std::fs::write(&strange, "").expect("the file is written");
     for file in [&missing, &broken, &strange, &path("")] {
         let ended = run(&["check", "--config", file], &[]).await;
         assert_eq!(ended.status.code(), Some(2), "{file}: {}", stderr(&ended));

@@ -40,7 +40,7 @@ async fn a_fault_caused_by_a_misspelt_variable_is_shown_with_its_warning() {
 async fn a_node_logs_a_warning_for_an_unknown_empty_section() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("a.toml");
-    std::fs::write(&file, "[sesion]\n[drain]\n").expect("it is written");
+    std::fs::write(&file, "[sesion]\n[drain]\n").expect("the file is written");
     let node = Node::with_config_file(&file, &[]).await;
     let line = eventually("a warning", async || {
         node.process.stderr().into_iter().find(|line| line.contains("sesion"))
@@ -55,7 +55,7 @@ async fn check_warns_of_unknown_empty_sections_in_toml_and_yaml() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for (name, text) in [("a.toml", "[sesion]\n[auth]\n"), ("a.yaml", "sesion:\nauth: {}\n")] {
         let file = directory.path().join(name);
-        std::fs::write(&file, text).expect("it is written");
+        std::fs::write(&file, text).expect("the file is written");
         let file = file.to_str().expect("text");
         let ended = run(&["check", "--config", file], &[]).await;
         assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));

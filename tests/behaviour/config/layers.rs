@@ -36,7 +36,7 @@ async fn set_overrides_environment_which_overrides_file_which_overrides_defaults
     let directory = tempfile::tempdir().expect("a temporary directory");
     for (name, content) in [("a.toml", TOML), ("a.yaml", YAML), ("a.yml", YAML)] {
         let file = directory.path().join(name);
-        std::fs::write(&file, content).expect("it is written");
+        std::fs::write(&file, content).expect("the file is written");
         let file = file.to_str().expect("text");
         let checked = run(
             &["--config", file, "check", "--set", "drain.period=3s"],
@@ -66,7 +66,7 @@ async fn check_names_the_file_of_a_value_whatever_the_working_directory() {
     let (inner, beside) = (directory.path().join("inner"), directory.path().join("beside"));
     std::fs::create_dir(&inner).and(std::fs::create_dir(&beside)).expect("directories");
     let file = inner.join("a.toml");
-    std::fs::write(&file, TOML).expect("it is written");
+    std::fs::write(&file, TOML).expect("the file is written");
     let absolute = file.to_str().expect("text");
     for (from, path) in [
         (Path::new("/"), absolute),

@@ -59,7 +59,7 @@ async fn rules_load_from_toml_and_yaml_and_are_printed_as_a_loadable_configurati
     for (name, content) in [("a.toml", TOML), ("a.yaml", YAML)] {
         let file = directory.path().join(name);
         let printed = directory.path().join("printed.toml");
-        std::fs::write(&file, content).expect("it is written");
+        std::fs::write(&file, content).expect("the file is written");
         let file = file.to_str().expect("text");
         let checked = run(&["check", "--config", file], &[]).await;
         assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
@@ -68,7 +68,7 @@ async fn rules_load_from_toml_and_yaml_and_are_printed_as_a_loadable_configurati
         assert!(line(&text, "history.size").ends_with(file), "{text}");
         assert!(line(&text, "delivery").ends_with("default"), "{text}");
 
-        std::fs::write(&printed, &checked.stdout).expect("it is written");
+        std::fs::write(&printed, &checked.stdout).expect("the file is written");
         let again = run(&["check", "--config", printed.to_str().expect("text")], &[]).await;
         assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
         assert_eq!(rules(&stdout(&again)), LINES, "{name}");
@@ -79,7 +79,7 @@ async fn rules_load_from_toml_and_yaml_and_are_printed_as_a_loadable_configurati
 async fn rules_from_the_environment_and_set_are_toml_and_replace_the_files_rules() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("a.toml");
-    std::fs::write(&file, "[[rules]]\npattern = \"news\"\n").expect("it is written");
+    std::fs::write(&file, "[[rules]]\npattern = \"news\"\n").expect("the file is written");
     let file = file.to_str().expect("text");
     let flag = format!("rules={LIST}");
     let other = [("TIDEGATE__RULES", "[{ pattern = \"other\" }]")];
@@ -113,7 +113,7 @@ async fn all_faults_of_rules_are_shown_with_rule_source_and_allowed_values() {
         subscribe = "friends"
         publish = "token"
     "#;
-    std::fs::write(&file, content).expect("it is written");
+    std::fs::write(&file, content).expect("the file is written");
     let file = file.to_str().expect("text");
     let ended = run(&["check", "--config", file, "--set", "session.channels_max=0"], &[]).await;
     assert_eq!(ended.status.code(), Some(2));
@@ -137,7 +137,7 @@ async fn all_faults_of_rules_are_shown_with_rule_source_and_allowed_values() {
 async fn rules_that_are_no_list_are_a_fault_that_shows_the_syntax() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("a.toml");
-    std::fs::write(&file, "[rules]\npattern = \"chat:*\"\n").expect("it is written");
+    std::fs::write(&file, "[rules]\npattern = \"chat:*\"\n").expect("the file is written");
     let ended = run(&["check", "--config", file.to_str().expect("text")], &[]).await;
     assert_eq!(ended.status.code(), Some(2));
     assert!(line(&stderr(&ended), "rules").contains("[[rules]]"), "{}", stderr(&ended));

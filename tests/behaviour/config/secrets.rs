@@ -32,7 +32,7 @@ async fn errors_of_invalid_toml_and_yaml_quote_no_secret() {
         let path = directory.path().join(name);
         let path = path.to_str().expect("text");
         for (text, place, key) in texts {
-            std::fs::write(path, text).expect("it is written");
+            std::fs::write(path, text).expect("the file is written");
             let ended = run(&["serve", "--config", path], &[]).await;
             let errors = stderr(&ended);
             assert_eq!(ended.status.code(), Some(2), "{text}: {errors}");
@@ -83,7 +83,7 @@ async fn errors_of_certificate_and_key_files_quote_no_secret() {
         format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"),
         SECRET.to_owned(),
     ] {
-        std::fs::write(path, &text).expect("it is written");
+        std::fs::write(path, &text).expect("the file is written");
         for setting in ["server.tls.cert", "server.tls.key"] {
             let other = if setting.ends_with("cert") { "key" } else { "cert" };
             let ended = run(

@@ -109,7 +109,8 @@ async fn a_reload_changes_the_drain_period_of_a_running_node() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
     let configure = |period: &str| {
-        std::fs::write(&file, format!("[drain]\nperiod = \"{period}\"\n")).expect("it is written");
+        std::fs::write(&file, format!("[drain]\nperiod = \"{period}\"\n"))
+            .expect("the file is written");
     };
     configure("1h");
     let node = Node::with_config_file(&file, &[]).await;

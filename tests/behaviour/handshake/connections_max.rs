@@ -58,14 +58,14 @@ async fn a_connections_max_above_the_open_file_limit_is_logged_and_refused_with_
     const FILES: u64 = 192;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
-    std::fs::write(&file, "[limits]\nconnections_max = 50\n").expect("it is written");
+    std::fs::write(&file, "[limits]\nconnections_max = 50\n").expect("the file is written");
     let node = Node::with_open_files(FILES, &file, &[]).await;
     let warning = || {
         let lines = node.process.stderr();
         lines.into_iter().find(|line| line.contains("limits.connections_max is beyond"))
     };
     assert_eq!(warning(), None);
-    std::fs::write(&file, "[limits]\nconnections_max = 50000\n").expect("it is written");
+    std::fs::write(&file, "[limits]\nconnections_max = 50000\n").expect("the file is written");
     node.signal(Signal::HUP);
     let warning = eventually("the warning about open files", async || warning()).await;
     for number in ["\"connections_max\":50000", "\"places\":64", "50128 open files"] {
@@ -89,7 +89,7 @@ async fn a_full_node_answers_probes_while_idle_connections_hold_the_internal_lis
     const FILES: u64 = 192;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
-    std::fs::write(&file, "").expect("it is written");
+    std::fs::write(&file, "").expect("the file is written");
     let node = Node::with_open_files(FILES, &file, &[]).await;
     let mut clients = Vec::new();
     for _ in 0..64 {

@@ -184,25 +184,25 @@ async fn a_client_that_unsubscribed_resumes_on_the_same_connection(broker: Broke
 async fn a_resumed_client_with_echo_false_does_not_receive_its_own_publications(broker: Broker) {
     let fleet = broker.fleet(&[RULES]).await;
     let [a, b] = fleet.nodes();
-    let (mut quiet, mut other) = (Client::json(a).await, Client::json(b).await);
+    let (mut without_echo, mut other) = (Client::json(a).await, Client::json(b).await);
     let subscribe = |since: Option<Position>| {
         let since = since.map(|since| since.to_string());
         json!({"type": "subscribe", "id": 1, "channel": "h:1", "since": since, "echo": false})
     };
-    let before = Position::of(&quiet.request(subscribe(None)).await);
-    publish(&mut quiet, "h:1", "own").await;
+    let before = Position::of(&without_echo.request(subscribe(None)).await);
+    publish(&mut without_echo, "h:1", "own").await;
     publish(&mut other, "h:1", "live").await;
-    assert_eq!(quiet.event().await, publication("h:1", "live", before.plus(2)));
+    assert_eq!(without_echo.event().await, publication("h:1", "live", before.plus(2)));
 
-    quiet.request(json!({"type": "unsubscribe", "id": 3, "channel": "h:1"})).await;
-    publish(&mut quiet, "h:1", "own").await;
+    without_echo.request(json!({"type": "unsubscribe", "id": 3, "channel": "h:1"})).await;
+    publish(&mut without_echo, "h:1", "own").await;
     publish(&mut other, "h:1", "missed").await;
-    let answer = quiet.request(subscribe(Some(before.plus(2)))).await;
+    let answer = without_echo.request(subscribe(Some(before.plus(2)))).await;
     assert_eq!(answer, subscribed("h:1", before.plus(4), true));
-    assert_eq!(quiet.event().await, publication("h:1", "missed", before.plus(4)));
-    publish(&mut quiet, "h:1", "own").await;
+    assert_eq!(without_echo.event().await, publication("h:1", "missed", before.plus(4)));
+    publish(&mut without_echo, "h:1", "own").await;
     publish(&mut other, "h:1", "live").await;
-    assert_eq!(quiet.event().await, publication("h:1", "live", before.plus(6)));
+    assert_eq!(without_echo.event().await, publication("h:1", "live", before.plus(6)));
 }
 
 async fn resumes_are_counted_by_outcome(broker: Broker) {

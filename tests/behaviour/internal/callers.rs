@@ -30,7 +30,7 @@ async fn a_request_whose_host_is_another_name_for_loopback_gets_403() {
     let status = async |host: &str| {
         let mut stream = http::connect(node.internal).await;
         let request = format!("GET /api/channels HTTP/1.1\r\nHost: {host}:9090\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("the request goes out");
+        stream.write_all(request.as_bytes()).await.expect("the request is sent");
         http::response(&mut stream, &mut Vec::new()).await.status
     };
     assert_eq!(status("rebound.example").await, 403);

@@ -128,18 +128,18 @@ async fn unsubscribe_ends_the_publications_of_that_channel_only() {
 async fn echo_false_omits_the_sessions_own_publications_on_that_channel_only() {
     let redis = Redis::start().await;
     let node = Node::on(&redis, &[]).await;
-    let mut quiet = Client::json(&node).await;
+    let mut without_echo = Client::json(&node).await;
     let silent = json!({"type": "subscribe", "id": 1, "channel": "news", "echo": false});
-    assert_eq!(quiet.request(silent).await["type"], "subscribed");
-    quiet.subscribe("sport").await;
+    assert_eq!(without_echo.request(silent).await["type"], "subscribed");
+    without_echo.subscribe("sport").await;
     let mut other = Client::subscribed(&node, "news").await;
 
-    quiet.publish("news", json!("own")).await;
+    without_echo.publish("news", json!("own")).await;
     assert_eq!(other.event().await, publication("news", "own"));
-    quiet.publish("sport", json!("echoed")).await;
-    assert_eq!(quiet.event().await, publication("sport", "echoed"));
+    without_echo.publish("sport", json!("echoed")).await;
+    assert_eq!(without_echo.event().await, publication("sport", "echoed"));
     other.publish("news", json!("other")).await;
-    assert_eq!(quiet.event().await, publication("news", "other"));
+    assert_eq!(without_echo.event().await, publication("news", "other"));
 }
 
 #[tokio::test]

@@ -21,11 +21,11 @@ fn black_hole(port: u16) -> Result<Vec<Socket>, String> {
     let socket = || Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
     let listener = socket();
     listener.bind(&address.into()).map_err(|error| format!("{address}: {error}"))?;
-    listener.listen(1).expect("it listens");
+    listener.listen(1).expect("the socket listens");
     let mut all = vec![listener];
     for _ in 0..CONNECTIONS {
         let connection = socket();
-        connection.set_nonblocking(true).expect("it does not wait");
+        connection.set_nonblocking(true).expect("the socket becomes non-blocking");
         let _ = connection.connect(&address.into());
         all.push(connection);
     }
@@ -49,7 +49,9 @@ async fn a_node_connects_to_the_second_address_of_redis_when_the_first_does_not_
     };
     let mut hosts = tempfile::NamedTempFile::new().expect("a file");
     // The system's resolver puts IPv6 first.
-    hosts.write_all(b"::1 redis.test\n127.0.0.1 redis.test localhost\n").expect("it is written");
+    hosts
+        .write_all(b"::1 redis.test\n127.0.0.1 redis.test localhost\n")
+        .expect("the file is written");
     let url = format!("redis://redis.test:{port}");
     let nodes = [
         Node::with_hosts(hosts.path(), &url, &[]).await,
@@ -74,7 +76,9 @@ async fn readyz_names_each_failed_address_of_redis_with_its_error() {
         Err(why) => return eprintln!("skipped: {why}"),
     };
     let mut hosts = tempfile::NamedTempFile::new().expect("a file");
-    hosts.write_all(b"::1 redis.test\n127.0.0.1 redis.test localhost\n").expect("it is written");
+    hosts
+        .write_all(b"::1 redis.test\n127.0.0.1 redis.test localhost\n")
+        .expect("the file is written");
     let url = format!("redis://redis.test:{port}");
     let node = Node::with_hosts(hosts.path(), &url, &[]).await;
     let expected = [

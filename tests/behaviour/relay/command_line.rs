@@ -36,7 +36,7 @@ async fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
     // A command may end before it has read all of its input.
     let _ = stdin.write_all(input).await;
     drop(stdin);
-    soon("tidegate to end", child.wait_with_output()).await.expect("it ends")
+    soon("tidegate to end", child.wait_with_output()).await.expect("tidegate ends")
 }
 
 fn stderr(ended: &Output) -> String {

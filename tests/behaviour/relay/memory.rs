@@ -9,7 +9,7 @@ async fn frames_arrive_unchanged_through_the_memory_broker() {
     let node = Node::standalone(&[]).await;
     let mut sender = Client::plain(&node, "news").await;
     let mut other = Client::plain(&node, "news").await;
-    let mut quiet = Client::plain(&node, "news?echo=false").await;
+    let mut without_echo = Client::plain(&node, "news?echo=false").await;
     for payload in [
         Message::text("Grüße"),
         Message::text(""),
@@ -17,14 +17,14 @@ async fn frames_arrive_unchanged_through_the_memory_broker() {
         Message::binary(vec![0xFF; 60_000]),
     ] {
         sender.send(payload.clone()).await;
-        for client in [&mut sender, &mut other, &mut quiet] {
+        for client in [&mut sender, &mut other, &mut without_echo] {
             assert_eq!(client.receive().await, payload);
         }
     }
-    quiet.send("own").await;
+    without_echo.send("own").await;
     assert_eq!(other.receive_text().await, "own");
     other.send("next").await;
-    assert_eq!(quiet.receive_text().await, "next");
+    assert_eq!(without_echo.receive_text().await, "next");
 }
 
 #[tokio::test]

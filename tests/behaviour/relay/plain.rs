@@ -52,12 +52,12 @@ async fn a_json_session_and_a_plain_session_receive_each_others_publications() {
 async fn a_plain_client_with_echo_false_receives_all_publications_but_its_own() {
     let redis = Redis::start().await;
     let (a, b) = (Node::on(&redis, &[]).await, Node::on(&redis, &[]).await);
-    let mut quiet = Client::plain(&a, "news?echo=false").await;
+    let mut without_echo = Client::plain(&a, "news?echo=false").await;
     let mut other = Client::plain(&b, "news").await;
-    quiet.send("own").await;
+    without_echo.send("own").await;
     assert_eq!(other.receive_text().await, "own");
     other.send("other").await;
-    assert_eq!(quiet.receive_text().await, "other");
+    assert_eq!(without_echo.receive_text().await, "other");
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn after_client_ca_is_replaced_clients_of_the_old_authority_are_refused() 
     let (authority, old, new) = (Authority::create(), Authority::create(), Authority::create());
     let directory = tempfile::tempdir().expect("a temporary directory");
     let client_ca = directory.path().join("clients.pem");
-    std::fs::write(&client_ca, old.pem()).expect("it is written");
+    std::fs::write(&client_ca, old.pem()).expect("the file is written");
     let [cert, key] = tls_settings("server", &authority.issue("node"));
     let client_ca_setting = format!("server.tls.client_ca={}", client_ca.display());
     let node = Node::standalone(&[&cert, &key, &client_ca_setting]).await;
@@ -122,7 +122,7 @@ async fn after_client_ca_is_replaced_clients_of_the_old_authority_are_refused() 
     let known = trusting.clone().with_certificate(old.issue("client"));
     let mut client = known.plain(&node, "news").await;
 
-    std::fs::write(&client_ca, new.pem()).expect("it is written");
+    std::fs::write(&client_ca, new.pem()).expect("the file is written");
     node.wait_for_metric(REPLACED, 1.).await;
     assert!(known.get(node.public, "/").await.is_err());
     trusting

@@ -25,7 +25,7 @@ async fn faults_of_tls_settings_name_the_key_and_the_problem_for_both_listeners(
     let directory = tempfile::tempdir().expect("a temporary directory");
     let written = |name: &str, contents: &str| {
         let path = directory.path().join(name);
-        std::fs::write(&path, contents).expect("it is written");
+        std::fs::write(&path, contents).expect("the file is written");
         path
     };
     let locked =

@@ -24,7 +24,7 @@ impl InternalTls {
             .extend(more.iter().map(|it| it.replace("{ca}", &path(&authority.certificate_file()))));
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("tidegate.toml");
-        std::fs::write(&file, "").expect("it is written");
+        std::fs::write(&file, "").expect("the file is written");
         let all: Vec<&str> = settings.iter().map(String::as_str).collect();
         let node = Node::with_config_file(&file, &all).await;
         Self { authority, node, settings }

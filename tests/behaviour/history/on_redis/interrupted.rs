@@ -108,7 +108,7 @@ async fn a_publication_that_timed_out_is_published_once_when_retried_with_its_ke
         fleet.server().freeze();
         assert_eq!(publisher.request(command.clone()).await["code"], "unavailable");
         fleet.server().thaw();
-        let answer = eventually("Redis to be back", async || {
+        let answer = eventually("Redis to answer again", async || {
             let answer = publisher.request(command.clone()).await;
             (answer["type"] == "published").then_some(answer)
         });

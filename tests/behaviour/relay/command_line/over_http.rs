@@ -82,7 +82,7 @@ async fn publish_http_over_tls_verifies_the_nodes_certificate() {
     ];
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tidegate.toml");
-    std::fs::write(&file, "").expect("it is written");
+    std::fs::write(&file, "").expect("the file is written");
     let node = Node::with_config_file(&file, &[&tls[0], &tls[1]]).await;
     let mut client = Client::plain(&node, "news").await;
     let url = format!("https://localhost:{}", node.internal.port());
