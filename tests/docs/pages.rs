@@ -6,10 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use super::path;
 
-/// A page that is longer holds more than one task.
+/// Lines of a page. A longer page has more than one task.
 const LINES_MAX: usize = 400;
 
-/// In each generated page; such a page is as long as what it lists.
+/// Marks a generated page, which is as long as the list in it.
 const GENERATED: &str = "<!-- Made from the code by `make docs`. -->";
 
 /// A Markdown file, without its code blocks.
@@ -17,23 +17,29 @@ struct Page {
     lines: Vec<String>,
     anchors: BTreeSet<String>,
     links: Vec<String>,
+    /// What follows the opening fence of each code block.
+    languages: Vec<String>,
 }
 
 impl Page {
     fn read(file: &Path) -> Self {
         let text = fs::read_to_string(path("").join(file)).expect("a page is UTF-8");
         let mut fenced = false;
-        let outside_of_fences = text.lines().filter(|line| {
-            let fence = line.trim_start().starts_with("```");
-            fenced ^= fence;
-            !fenced && !fence
+        let mut languages = Vec::new();
+        let outside_of_fences = text.lines().filter(|line| match line.trim().strip_prefix("```") {
+            Some(language) => {
+                fenced = !fenced;
+                languages.extend(fenced.then(|| language.to_owned()));
+                false
+            }
+            None => !fenced,
         });
         let lines: Vec<String> = outside_of_fences.map(str::to_owned).collect();
-        Self { anchors: anchors(&lines), links: links(&lines), lines }
+        Self { anchors: anchors(&lines), links: links(&lines), lines, languages }
     }
 }
 
-/// As GitHub makes them of headings: a heading that occurs again has `-1`, `-2` … behind it.
+/// The anchors that GitHub makes of headings: a repeated heading gets the suffix `-1`, `-2` ….
 fn anchors(lines: &[String]) -> BTreeSet<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let headings = lines.iter().filter(|line| line.starts_with('#'));
@@ -168,5 +174,13 @@ fn every_page_of_docs_starts_with_a_title_and_a_paragraph() {
         let is_paragraph = first.starts_with(|it: char| it.is_alphanumeric() || "`*[".contains(it))
             && !first.starts_with("* ");
         assert!(is_paragraph, "{}: {first:?} follows the title, no paragraph", file.display());
+    }
+}
+
+#[test]
+fn every_code_block_names_its_language() {
+    for (file, page) in pages() {
+        let unnamed = page.languages.iter().filter(|language| language.is_empty()).count();
+        assert!(unnamed == 0, "{} has {unnamed} code blocks without a language", file.display());
     }
 }
