@@ -7,6 +7,7 @@ mod protocols;
 mod sizes;
 mod tokens;
 mod tree;
+mod type_names;
 mod words;
 
 use std::collections::BTreeSet;
