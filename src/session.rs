@@ -1,7 +1,7 @@
-//! One client's conversation, first message to last: one task, one `select!`.
+//! A session: the conversation with one client, in one task with one `select!`.
 //!
-//! The rules without I/O are in [`state`]; in [`run`] they meet the connection and the clock, and in the files that it
-//! calls the hub. Each field of [`Session`] says which file changes it.
+//! The rules without I/O are in [`state`]. [`run`] applies them to the connection and the clock; the files
+//! that it calls use the hub. Each field of [`Session`] names the file that changes it.
 
 mod authenticating;
 mod commands;
@@ -41,50 +41,51 @@ use crate::hub::Membership;
 use crate::outbound::{Outbound, Wire};
 use crate::protocol::{Format, Reply, Speak};
 
-/// One client's conversation.
+/// The conversation with one client.
 pub struct Session {
     context: Arc<SessionContext>,
     outbound: Arc<Outbound>,
-    /// Changed by [`commands`], which asks it what a message means, and by [`authenticating`].
+    /// Changed by [`commands`], which passes each message to it, and by [`authenticating`].
     state: SubscriptionState,
-    /// Grows by [`subscribing`]; [`commands`] and [`authenticating`] end some.
+    /// [`subscribing`] adds to it; [`commands`] and [`authenticating`] remove from it.
     subscriptions: Vec<Joined>,
     /// Filled by [`commands`], [`subscribing`] and [`authenticating`], emptied by [`run`].
     in_flight: InFlight,
-    /// Of [`ending`]. Some: nothing more is read; what the client asked for before is still seen through. In a
-    /// box, as most sessions stay.
+    /// Set by [`ending`]. If Some, the session reads nothing more and completes the commands in flight.
+    /// Boxed, because it is None for most of a session's life.
     leaving: Option<Box<EndingSession>>,
-    /// How many of its own publications are to come back to it, or have. Wraps around. Of [`commands`].
+    /// How many of its own publications the hub has delivered to it or is still to deliver. Wraps around.
+    /// Changed by [`commands`].
     echoes_due: u32,
-    /// Tokens in a row that were not accepted. Of [`authenticating`].
+    /// Consecutive tokens that were not accepted. Changed by [`authenticating`].
     bad_tokens: u8,
-    /// Bytes that were queued for it when its timer last fired. Of [`run`].
+    /// Bytes in the outbound queue when the timer last fired. Changed by [`run`].
     owed: usize,
     _membership: Membership,
 }
 
 impl Session {
-    /// How its publications are written, and the label under which it is counted.
+    /// The format of its publications, also the metric label under which the session is counted.
     pub fn format(&self) -> Format {
         self.state.protocol().format()
     }
 
-    /// The queue to its socket.
+    /// The outbound queue to the session's socket.
     pub fn outbound(&self) -> &Arc<Outbound> {
         &self.outbound
     }
 
-    /// Lets what the hub delivers be written without waking this session.
+    /// Sets the wire to which flushers write what the hub delivers, without waking this session.
     pub fn attach(&self, wire: Arc<dyn Wire>) {
         self.outbound.attach(wire);
     }
 
-    /// What operators have set of sessions.
+    /// The `[session]` settings.
     pub fn config(&self) -> &Arc<Config> {
         &self.context.config
     }
 
-    /// Queues a reply, where the protocol has words for it.
+    /// Queues a reply, if the protocol has a message for it.
     fn reply(&self, reply: &Reply) {
         if let Some(frame) = self.state.protocol().reply(reply) {
             self.outbound.say(frame);

@@ -1,4 +1,4 @@
-//! What changes for a session when it shows a token, and when the rules change.
+//! What a session does when its client sends a token, and when the settings change.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,11 +17,11 @@ use crate::protocol::{Code, Id, Reply, ReplyError, Speak, Token};
 use crate::publication::User;
 use crate::telemetry;
 
-/// Tokens in a row that cannot be accepted: to check one costs more than anything else a client may ask.
+/// Most consecutive tokens that are not accepted. Checking a token costs more than any other command.
 const BAD_TOKENS_MAX: u8 = 10;
 
 impl Session {
-    /// Begins to check a token. What the client sends next waits for it.
+    /// Starts to check a token. The session reads no further commands until the check is done.
     pub(super) fn authenticate(&mut self, id: Option<Id>, token: Token) {
         let auth = self.context.auth.clone();
         if !auth.is_on() {
@@ -32,7 +32,7 @@ impl Session {
         self.in_flight.authenticate(id, Box::pin(async move { auth.identify(&token.0).await }));
     }
 
-    /// A token was checked. One that is not accepted changes nothing.
+    /// Applies the result of a token check. A refused token changes nothing.
     pub(super) fn authenticated(&mut self, id: Option<Id>, answer: TokenCheck) {
         let admitted = answer.map_err(PrincipalRefused::Token).and_then(|identity| {
             let before = self.state.bearer().user();
@@ -46,7 +46,7 @@ impl Session {
                 let (code, message) = (unfit.code(), unfit.to_string());
                 let error = ReplyError { id, channel: None, code, message };
                 self.reply(&Reply::Error(error));
-                // An issuer that is away, or a full node, is not the client's doing.
+                // An unavailable issuer and a full node are not the client's fault.
                 self.bad_tokens += u8::from(code == Code::Unauthorized);
                 if self.bad_tokens > BAD_TOKENS_MAX {
                     self.leave_for(Close::Unauthorized("too many tokens in a row"));
@@ -66,7 +66,8 @@ impl Session {
         self.subscribe_listed();
     }
 
-    /// Subscribes to the channels that the token says, as far as it is not and there is room.
+    /// Subscribes to the channels that the token lists, unless the session is subscribed already or has
+    /// `channels_max`.
     pub(super) fn subscribe_listed(&mut self) {
         let Some(identity) = self.state.bearer().identity().cloned() else { return };
         for channel in &identity.channels {
@@ -88,7 +89,7 @@ impl Session {
         }
     }
 
-    /// Ends the subscriptions that are no longer allowed, with a word each.
+    /// Ends the subscriptions that are no longer allowed, and sends an error for each.
     pub(super) fn leave_forbidden(&mut self) {
         let mut errors = Vec::new();
         let state = &self.state;
@@ -101,14 +102,15 @@ impl Session {
             false
         });
         if !errors.is_empty() {
-            // What it published there may no longer come back: none is waited for.
+            // Its publications to these channels may not be delivered to it any more, so the session does not
+            // wait for them.
             self.echoes_due = self.outbound.echoes();
         }
         errors.iter().for_each(|error| self.reply(error));
     }
 
-    /// The rules may be others now: what they no longer allow ends, and presence is as they say. The wall clock
-    /// may be another too: the token ends when it says.
+    /// Applies changed rules: ends subscriptions that are no longer allowed, enters or leaves presence.
+    /// Recomputes the token's expiry, because the wall clock may have changed too.
     pub(super) fn follow_settings(&mut self) {
         self.state.follow_clock(Instant::now(), SystemTime::now());
         let bearer = self.state.bearer();
@@ -135,7 +137,7 @@ impl Session {
         }
     }
 
-    /// It is somebody else's now: the others see one come and another leave.
+    /// Moves its presence to another user: the channels' members get a join and a leave.
     fn be_present_as(&mut self, user: &User) {
         for joined in &mut self.subscriptions {
             if let Some(present) = &mut joined.present {

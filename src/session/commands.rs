@@ -1,4 +1,4 @@
-//! What a client's messages have the session do, and what becomes of it.
+//! Executes the commands of a client's messages and sends their replies.
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::publication::{Channel, Publication};
 use crate::telemetry;
 
 impl Session {
-    /// Does what a message asks for.
+    /// Executes the commands of one message.
     pub(super) fn message(&mut self, message: Message, now: Instant) {
         let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
         let is_subscribed =
@@ -33,7 +33,7 @@ impl Session {
         }
     }
 
-    /// Does what a command asks for, which is allowed.
+    /// Executes a command that [`SubscriptionState`](super::state::SubscriptionState) has allowed.
     fn perform(&mut self, command: Command, now: Instant) {
         match command {
             Command::Publish { id, channel, publication } => {
@@ -49,7 +49,8 @@ impl Session {
                 self.in_flight.subscribe(id, interest, echo);
             }
             Command::Unsubscribe { id, channel } => {
-                // What was published there may no longer come back: none is waited for.
+                // Its publications to this channel may not be delivered to it any more, so the session does
+                // not wait for them.
                 self.echoes_due = self.outbound.echoes();
                 self.subscriptions.retain(|joined| !joined.is_of(&channel));
                 self.reply(&Reply::Unsubscribed { id, channel });
@@ -84,13 +85,13 @@ impl Session {
         self.in_flight.publish(id, receipt, now, trace);
     }
 
-    /// Says who sent it and when.
+    /// Adds the session, the user and the time.
     fn signed(&self, publication: Publication) -> Publication {
         let (session, user) = (Some(self.outbound.session()), self.state.bearer().user());
         Publication { session, user, ..publication.sent_now() }
     }
 
-    /// The broker has answered the oldest of what was asked.
+    /// Replies to the oldest command in flight, which the broker has answered.
     pub(super) fn finish(&mut self, done: CompletedCommand) {
         match done {
             CompletedCommand::Published { id, started, trace, answer } => {
@@ -99,7 +100,8 @@ impl Session {
                 match answer {
                     Ok(position) => self.reply(&Reply::Published { id, position }),
                     Err(unavailable) => {
-                        // Nobody knows what comes back of those in flight: none is waited for.
+                        // It is unknown which publications in flight will be delivered, so the session waits
+                        // for none.
                         self.echoes_due = self.outbound.echoes();
                         self.unavailable(id, None, unavailable);
                     }
@@ -116,9 +118,9 @@ impl Session {
         }
     }
 
-    /// The broker brings the channel's publications.
+    /// The broker has confirmed the subscription to the channel.
     fn subscribed(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
-        // The rules may have changed while it was waited for.
+        // The rules may have changed since the command was allowed.
         match self.state.check(Right::Subscribe, interest.channel()) {
             Err(denied) => self.reply(&rights::denial(id, interest.channel(), denied)),
             Ok(()) => _ = self.subscribe(id, interest, self.subscriber(echo)),

@@ -1,4 +1,4 @@
-//! What operators may set of a session.
+//! The session settings.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a session needs of a transport.
+//! The interface between a session and its transport.
 
 use std::task::{Context, Poll};
 
@@ -8,12 +8,12 @@ use crate::close::Close;
 use crate::outbound::Outbound;
 use crate::protocol::Message;
 
-/// One client's connection, as a session sees it. Heartbeats and the bytes that end it are the transport's own.
+/// A client's connection as the session uses it. The transport implements heartbeats and the close handshake.
 pub trait Connection: Send {
-    /// What happens next on the socket. Writes what the outbound queue holds meanwhile.
+    /// Polls for the next event of the socket. Also writes the outbound queue.
     ///
-    /// Cancel safe: what was read or half written is kept. With `reading` off, nothing new is read,
-    /// so that the client's own socket holds it back.
+    /// Cancel safe: data that was read or partly written is kept. With `reading` false the transport reads
+    /// nothing, so that TCP flow control slows the client down.
     fn poll_event(
         &mut self,
         cx: &mut Context<'_>,
@@ -21,31 +21,31 @@ pub trait Connection: Send {
         reading: bool,
     ) -> Poll<ConnectionEvent>;
 
-    /// When [`Connection::beat`] is to be called next.
+    /// When to call [`Connection::beat`] next.
     fn next_beat(&self) -> Instant;
 
-    /// Sends the heartbeat that is due by now, if one is. Some: the client is dead, as it has not answered one in time.
+    /// Sends a heartbeat if one is due. Returns the close reason if the client has not answered one in time.
     ///
-    /// `excused`: the client's silence so far proves nothing.
+    /// `excused`: a missing answer does not prove that the client is dead.
     fn beat(&mut self, now: Instant, excused: bool, outbound: &Outbound) -> Option<Close>;
 
-    /// Writes what is queued and the bytes that say why, waits up to a bound for the client to close too, and
-    /// closes the socket.
+    /// Writes the queued frames and the protocol's close message, waits a bounded time for the client to
+    /// close too, and closes the socket.
     fn close(&mut self, close: Close, outbound: &Outbound) -> impl Future<Output = ()> + Send;
 }
 
-/// What happens on a connection.
+/// An event on a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ConnectionEvent {
     Message(Message),
-    /// The client sent a heartbeat of its own, which the transport has answered.
+    /// The client sent a heartbeat, which the transport has answered.
     Heartbeat,
-    /// The client closes, with a WebSocket's code where it gave one; nothing follows.
+    /// The client closed, with a WebSocket close code if it sent one. Nothing follows.
     Close(Option<u16>),
-    /// The client broke a rule; nothing after it can be understood.
+    /// The client violated the protocol. Nothing after it can be decoded.
     Violation(Close),
-    /// The node's settings have changed, or the session is asked to leave.
+    /// The node's settings changed, or the drain asks the session to end.
     Nudge,
-    /// The connection is to end for this reason.
+    /// The connection must end for this reason.
     End(Close),
 }

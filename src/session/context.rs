@@ -15,11 +15,11 @@ use crate::publication::{NodeId, SessionId};
 /// What all sessions of a node share.
 pub struct SessionContext {
     parts: SessionState,
-    /// The number of the next one.
+    /// The number of the next session.
     sessions: AtomicU64,
 }
 
-/// What a session talks to, and what it is told to keep to.
+/// The node's services and settings that a session uses.
 pub struct SessionState {
     pub hub: Hub,
     pub presence: Presence,
@@ -27,8 +27,8 @@ pub struct SessionState {
     pub users: Users,
     pub limits: Limits,
     pub config: Arc<Config>,
-    /// How long a session that leaves waits for the broker's answers to what its client asked for; one that is
-    /// told to reconnect no longer than [`LEAVE_MAX`](crate::drain::LEAVE_MAX).
+    /// How long an ending session waits for the broker's answers to its commands in flight; at most
+    /// [`LEAVE_MAX`](crate::drain::LEAVE_MAX) if its client is to reconnect.
     pub leave_timeout: Duration,
     pub node: NodeId,
 }
@@ -46,23 +46,23 @@ impl SessionContext {
         Self { parts, sessions: AtomicU64::new(1) }
     }
 
-    /// The name of one more session.
+    /// Creates the id of the next session.
     pub(super) fn next(&self) -> SessionId {
         SessionId { node: self.node, number: self.sessions.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// Do clients prove who they are?
+    /// Whether the node accepts tokens.
     pub fn takes_tokens(&self) -> bool {
         self.auth.is_on()
     }
 
-    /// Whose token it is.
+    /// Verifies a token.
     pub async fn identify(&self, token: &str) -> Result<Identity, TokenRefused> {
         self.auth.identify(token).await
     }
 
-    /// How long a stranger has to show a token. None: for ever, as there is something that anyone
-    /// may do, or nobody has tokens.
+    /// How long an anonymous session may stay without a token. None: without limit, because the rules allow
+    /// `anyone` something, or because the node accepts no tokens.
     pub(super) fn patience(&self) -> Option<Duration> {
         let needed = self.auth.is_on() && !self.hub.rules().get().lets_anyone();
         needed.then(|| self.auth.timeout())

@@ -1,4 +1,4 @@
-//! How a session ends on good terms: what its client asked for is answered, and what it published has come back.
+//! How a session ends in order: it answers all commands and delivers the client's own publications first.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::drain;
 use crate::protocol::{Push, Speak};
 
 impl Session {
-    /// From here on nothing more is read. A later reason replaces an earlier one.
+    /// Starts to end the session: it reads nothing more. A later reason replaces an earlier one.
     pub(super) fn leave_for(&mut self, close: Close) {
         if let Some(leaving) = &mut self.leaving {
             leaving.close = close;
@@ -21,14 +21,15 @@ impl Session {
         self.leaving = Some(Box::new(leaving));
     }
 
-    /// The same, unless it leaves already.
+    /// The same, unless the session is ending already.
     pub(super) fn leave_unless_leaving(&mut self, close: Close) {
         if self.leaving.is_none() {
             self.leave_for(close);
         }
     }
 
-    /// Ends a session that leaves and has nothing to wait for. Some: when it is to look again.
+    /// Closes the outbound queue of an ending session that has nothing left to wait for. Returns when to
+    /// check again otherwise.
     pub(super) fn leave_or_wait(&mut self) -> Option<Instant> {
         if self.outbound.closing().is_some() {
             return None;
@@ -43,7 +44,8 @@ impl Session {
         look
     }
 
-    /// Says when to come back, where the client is told, and ends.
+    /// Sends the reconnect delay, if the reason has one and the format a message for it, and closes the
+    /// queue.
     fn leave(&self, close: Close, waited: Duration) {
         let reconnect = close
             .reconnects_after()
@@ -51,7 +53,7 @@ impl Session {
             .map(|after| Push::Reconnect { after, reason: close.label() })
             .and_then(|push| self.state.protocol().format().push(&push));
         if let Some(reconnect) = reconnect {
-            // Where there is no room for it, the close itself says enough.
+            // If the queue has no room for it, the close code is enough.
             let _ = self.outbound.push_own(reconnect);
         }
         self.outbound.close(close);

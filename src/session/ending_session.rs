@@ -1,4 +1,4 @@
-//! How long a session that is to end waits for answers, and for its own publications.
+//! How long an ending session waits for the broker's answers and for its own publications.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio::time::Instant;
 use crate::close::Close;
 use crate::drain;
 
-/// How long a session that leaves waits for its own last publications to come back.
+/// How long an ending session waits for the delivery of its own last publications.
 const ECHO_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often it looks.
+/// How often it checks whether they were delivered.
 const ECHO_INTERVAL: Duration = Duration::from_millis(2);
 
-/// A session that is to end: it reads nothing more, and waits for answers and for its own publications.
+/// A session that is ending: it reads nothing more, and waits for answers and for its own publications.
 pub struct EndingSession {
     pub close: Close,
     pub since: Instant,
@@ -24,16 +24,16 @@ impl EndingSession {
     /// `timeout`: how long it waits at most.
     pub fn new(close: Close, since: Instant, timeout: Duration) -> Self {
         let timeout = match close.reconnects_after() {
-            // The node leaves too, and has said when it will be gone.
+            // The node is draining and must end its sessions within its announced time.
             Some(_) => timeout.min(drain::LEAVE_MAX),
             None => timeout,
         };
         Self { close, since, until: since + timeout }
     }
 
-    /// When the session is to look again whether it may end. None: now, as everything that its
-    /// client asked for is answered, and everything it published has come back to it that will. The
-    /// broker may answer a publication a moment before it brings it.
+    /// When to check again. None: the session may close now, because all commands are answered and its own
+    /// publications were delivered, or the time is over. The broker may confirm a publication a moment before
+    /// it delivers it.
     pub fn wait(
         &mut self,
         all_answered: bool,

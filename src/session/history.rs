@@ -1,14 +1,14 @@
-//! Answering `history`.
+//! The `history` command.
 
 use crate::broker::{PAGE_MAX, Page, Unavailable};
 use crate::hub::Hub;
 use crate::protocol::{Code, Excerpt, Id, Reply, ReplyError};
 use crate::publication::{Channel, Position, Publication};
 
-/// Payload bytes of one answer beyond which it is cut; it holds one publication in any case.
+/// Most payload bytes of one reply. A reply holds at least one publication, whatever its size.
 const BYTES_MAX: usize = 512 << 10;
 
-/// The answer to one `history` command.
+/// Reads the reply to a `history` command.
 pub async fn read(
     hub: Hub,
     id: Option<Id>,
@@ -33,7 +33,7 @@ pub async fn read(
     }
 }
 
-/// What comes right after a position.
+/// Reads the publications that follow a position.
 async fn following(
     hub: &Hub,
     channel: &Channel,
@@ -43,7 +43,7 @@ async fn following(
     let end = end(hub, channel).await?;
     let mut publications = Vec::new();
     let mut at = since;
-    // What a client has and the broker has not is of a history that is gone.
+    // A position beyond the end belongs to a history that no longer exists.
     let mut unbroken = end.is_some_and(|end| end >= since);
     let mut more = true;
     while publications.len() < limit && more && !is_full(&publications) {
@@ -60,14 +60,14 @@ async fn following(
     more = publications.len() > cut || (more && Some(at) < end);
     publications.truncate(cut);
     if publications.is_empty() {
-        // Nothing follows: is that because it was the last, or because what followed is gone?
+        // No publication follows: either `since` is the end, or the following publications were trimmed.
         unbroken = end == Some(since);
     }
     let position = publications.last().map_or(end, |last| last.position);
     Ok(Excerpt { publications, position, recovered: Some(unbroken), more })
 }
 
-/// The last ones.
+/// Reads the newest publications.
 async fn newest(hub: &Hub, channel: &Channel, limit: usize) -> Result<Excerpt, Unavailable> {
     let end = end(hub, channel).await?;
     let mut newest_first: Vec<Publication> = Vec::new();
@@ -90,18 +90,18 @@ async fn newest(hub: &Hub, channel: &Channel, limit: usize) -> Result<Excerpt, U
     Ok(Excerpt { publications: newest_first, position, recovered: None, more })
 }
 
-/// Where the history ends now.
+/// The position of the channel's last publication.
 async fn end(hub: &Hub, channel: &Channel) -> Result<Option<Position>, Unavailable> {
     let mut ends = hub.broker().positions(vec![channel.clone()]).await;
     ends.pop().unwrap_or(Ok(None))
 }
 
-/// Is there more already than fits into one answer?
+/// Whether the publications exceed one reply.
 fn is_full(publications: &[Publication]) -> bool {
     fit(publications.iter()) < publications.len()
 }
 
-/// How many of them fit into one answer.
+/// How many of the publications fit into one reply.
 fn fit<'a>(publications: impl Iterator<Item = &'a Publication>) -> usize {
     let mut bytes = 0;
     let fitting = publications.take_while(|publication| {

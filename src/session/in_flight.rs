@@ -1,4 +1,4 @@
-//! What the client asked for and the broker has not yet answered, oldest first.
+//! The commands of one session that the broker has not yet answered, oldest first.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,11 +14,11 @@ use crate::protocol::{Id, Reply};
 use crate::publication::Position;
 use crate::telemetry::Trace;
 
-/// Most publications in flight for one session. Beyond that its socket is not read: the client is
-/// held back by TCP, and many of its publications share a round trip all the same.
+/// Most publications in flight for one session. Beyond that the session reads nothing, so that TCP flow
+/// control slows the client down; 64 publications still share a round trip.
 const IN_FLIGHT_MAX: usize = 64;
 
-/// The waiting commands of one session. Answers come in the order of the commands.
+/// The pending commands of one session. Replies are in the order of the commands.
 #[derive(Default)]
 pub struct InFlight {
     waiting: VecDeque<PendingCommand>,
@@ -33,10 +33,10 @@ enum PendingCommand {
     Authentication { id: Option<Id>, checking: BoxFuture<'static, TokenCheck> },
 }
 
-/// Whose a token is, or why it is not accepted.
+/// The identity that a token gives, or why it is refused.
 pub type TokenCheck = Result<Identity, TokenRefused>;
 
-/// What the broker has answered.
+/// A command with the broker's answer.
 pub enum CompletedCommand {
     Published {
         id: Option<Id>,
@@ -50,7 +50,7 @@ pub enum CompletedCommand {
         echo: bool,
         answer: Result<(), Unavailable>,
     },
-    /// A question was answered, in whatever way. None: the answer is queued already.
+    /// A query was answered. None: the query has queued its reply itself.
     Answered(Option<Reply>),
     Authenticated {
         id: Option<Id>,
@@ -74,21 +74,22 @@ impl InFlight {
         self.waiting.push_back(PendingCommand::Subscribe { id, interest, echo });
     }
 
-    /// A question, such as for history, that resolves to its answer; to None where it has queued it itself.
+    /// Adds a query, such as `history`. Its future resolves to the reply, or to None if it has queued the
+    /// reply itself.
     pub fn ask(&mut self, reading: BoxFuture<'static, Option<Reply>>) {
         self.asking = true;
         self.waiting.push_back(PendingCommand::Question { reading });
     }
 
-    /// A token is being checked.
+    /// Adds a token check.
     pub fn authenticate(&mut self, id: Option<Id>, checking: BoxFuture<'static, TokenCheck>) {
         self.asking = true;
         self.waiting.push_back(PendingCommand::Authentication { id, checking });
     }
 
-    /// May another command be read? Not while a subscription is pending, so that what the client
-    /// publishes right after it comes back to it; not while a token is checked, which decides what
-    /// the next one may do; and not while a question is, whose answer may be large.
+    /// Whether the session may read another command. Not while a subscription is pending: a publication of
+    /// the same client right after it must be delivered to it. Not while a token check is pending: it decides
+    /// what the next command may do. Not while a query is pending: its reply may be large.
     pub fn has_room(&self) -> bool {
         self.subscribing == 0 && !self.asking && self.waiting.len() < IN_FLIGHT_MAX
     }
@@ -97,12 +98,12 @@ impl InFlight {
         self.waiting.is_empty()
     }
 
-    /// Subscriptions that are not yet confirmed.
+    /// How many subscriptions are not yet confirmed.
     pub fn subscribing(&self) -> usize {
         self.subscribing
     }
 
-    /// The oldest command, once it is answered. Never resolves while there is none. Cancel safe.
+    /// Resolves to the oldest command once it is answered; never resolves if there is none. Cancel safe.
     pub fn next(&mut self) -> impl Future<Output = CompletedCommand> {
         std::future::poll_fn(|cx| {
             let done = match self.waiting.front_mut() {
@@ -144,7 +145,7 @@ impl InFlight {
                 }
             };
             if self.waiting.is_empty() {
-                // An idle session holds no queue.
+                // An idle session holds no queue memory.
                 self.waiting = VecDeque::new();
             }
             Poll::Ready(done)

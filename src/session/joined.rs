@@ -1,13 +1,13 @@
-//! A channel that a session listens to.
+//! A channel that a session is subscribed to.
 
 use crate::hub::Subscription;
 use crate::presence::Present;
 use crate::publication::{Channel, Position};
 
-/// A channel that the session listens to.
+/// A channel that a session is subscribed to.
 pub struct Joined {
     pub subscription: Subscription,
-    /// Where the channel's rule keeps presence.
+    /// Some if the channel's rule keeps presence.
     pub present: Option<Box<Present>>,
 }
 
@@ -17,11 +17,11 @@ impl Joined {
     }
 }
 
-/// Where a session comes into a channel.
+/// The position at which a session's subscription to a channel starts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JoinPosition {
-    /// Where the channel stands. None: it keeps no history.
+    /// The channel's last position. None: the channel keeps no history.
     pub position: Option<Position>,
-    /// Some where the client gave a position: does it miss nothing?
+    /// Some if the client gave a position: whether it gets everything after it.
     pub recovered: Option<bool>,
 }

@@ -1,4 +1,4 @@
-//! How a session begins: before its handshake is answered, with what the client asked for and showed.
+//! Starts a session before its handshake is answered, with the parameters that the client requested.
 
 use std::sync::Arc;
 
@@ -19,27 +19,28 @@ use crate::protocol::{Protocol, Speak};
 use crate::publication::{Channel, Position};
 use crate::telemetry::{self, Rejected};
 
-/// Who begins a session, and with what.
+/// What a client requested in its handshake.
 pub struct SessionParameters {
     pub protocol: Protocol,
-    /// What became of the client's token. None: it showed none.
+    /// The result of checking the client's token. None: the client sent none.
     pub token: Option<Result<Identity, TokenRefused>>,
-    /// Does a session that is bound to a channel get its own publications?
+    /// Whether a session that is bound to a channel receives its own publications.
     pub echo: bool,
-    /// Where it resumes.
+    /// The position from which it resumes.
     pub since: Option<Position>,
-    /// Is it closed at a gap, where its protocol has no words for one?
+    /// Whether a gap closes the session if its protocol has no message for it.
     pub closes_on_gap: bool,
 }
 
 impl Session {
-    /// Begins a session before its handshake is answered. One that is bound to a channel is subscribed by then, so
-    /// that an open connection misses nothing; where the broker is away it is not waited for.
+    /// Starts a session before its handshake is answered. A session that is bound to a channel is subscribed
+    /// by then, so that an open connection misses nothing; if the broker is unavailable, the session does not
+    /// wait for it.
     ///
-    /// A session that may not be is begun all the same, and ends with the word why: a browser cannot
-    /// read the status of a refused upgrade.
+    /// A refused session is started too and closed with the reason, because a browser cannot read the status
+    /// of a refused upgrade.
     ///
-    /// Fails only where its user has as many sessions here as one may have.
+    /// Fails only if the user already has `limits.connections_per_user` sessions on this node.
     pub async fn begin(
         context: Arc<SessionContext>,
         beginning: SessionParameters,
@@ -86,7 +87,8 @@ impl Session {
         Ok((session, standing))
     }
 
-    /// A session that may only publish gets nothing; one that may do nothing is told to go.
+    /// Subscribes a bound session. A session that may only publish is not subscribed; one that may do neither
+    /// is closed.
     async fn begin_bound(
         &mut self,
         channel: Channel,
@@ -106,7 +108,8 @@ impl Session {
             Ok(()) => (&mut interest).await.is_ok(),
             Err(_) => false,
         };
-        // Unconfirmed, it stays wanted and begins when the broker is back; what is published until then is missing.
+        // An unconfirmed subscription stays wanted and starts when the broker is back. Publications until
+        // then are missing.
         if !confirmed && subscriber.closes_on_gap {
             self.outbound.close(Close::Unavailable);
             return JoinPosition::default();

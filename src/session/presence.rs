@@ -1,11 +1,11 @@
-//! Answering `presence`.
+//! The `presence` command.
 
 use crate::presence::Presence;
 use crate::protocol::{Code, Id, Reply, ReplyError};
 use crate::publication::Channel;
 use crate::rules::Rules;
 
-/// The answer to one `presence` command.
+/// Reads the reply to a `presence` command.
 pub async fn read(presence: Presence, rules: Rules, id: Option<Id>, channel: Channel) -> Reply {
     let refuse = |code, message| {
         let channel = Some(channel.to_string());

@@ -1,4 +1,4 @@
-//! Who a session belongs to, and until when.
+//! The principal of a session: its user and rights, and when they end.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,23 +12,24 @@ use crate::close::Close;
 use crate::publication::{Channel, User};
 use crate::rules::Rules;
 
-/// An end further away than this is none: no connection lives so long.
+/// An expiry further away than this counts as none: no connection lasts that long.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// The bearer of a token, or a stranger.
+/// The user that a session's token was issued to, or an anonymous client.
 #[derive(Default)]
 pub struct Principal {
     identity: Option<Arc<Identity>>,
-    /// Its place among its user's sessions. In a box: strangers have none.
+    /// Its entry among the user's sessions. Boxed, because anonymous sessions have none.
     _entered: Option<Box<Entered>>,
-    /// Could a token help?
+    /// Whether the node accepts tokens, so that one could give more rights.
     tokens: bool,
-    /// When the token's time, or the stranger's, is over.
+    /// When the token expires, or when the anonymous session must have sent one.
     ends_at: Option<Instant>,
 }
 
 impl Principal {
-    /// `tokens`: does the node take them? `patience`: how long it may be without one. None: for ever.
+    /// `tokens`: whether the node accepts tokens. `patience`: how long the session may stay without one;
+    /// None: without limit.
     pub fn stranger(tokens: bool, patience: Option<Duration>, now: Instant) -> Self {
         let ends_at = patience.map(|patience| now + patience);
         Self { tokens, ends_at, ..Self::default() }
@@ -39,14 +40,14 @@ impl Principal {
         Self { identity: Some(identity), _entered: entered.map(Box::new), tokens: true, ends_at }
     }
 
-    /// The wall clock may have stepped: a token's end is a moment of that clock.
+    /// Recomputes the token's expiry after a step of the wall clock.
     pub fn follow_clock(&mut self, now: Instant, wall: SystemTime) {
         if let Some(identity) = &self.identity {
             self.ends_at = end(identity, now, wall);
         }
     }
 
-    /// Is a stranger one for another time than this, or in another way?
+    /// Whether an anonymous session with these settings would differ from this one.
     pub fn is_otherwise(&self, tokens: bool, patience: Option<Duration>) -> bool {
         self.tokens != tokens || self.ends_at.is_some() != patience.is_some()
     }
@@ -63,7 +64,7 @@ impl Principal {
         self.ends_at
     }
 
-    /// Why the session ends now, if it does.
+    /// The close reason if the token or the time without one has expired.
     pub fn over(&self, now: Instant) -> Option<Close> {
         let is_over = self.ends_at.is_some_and(|end| now >= end);
         is_over.then_some(match self.identity {
@@ -72,7 +73,7 @@ impl Principal {
         })
     }
 
-    /// May it do this on the channel?
+    /// Checks whether the principal has the right on the channel.
     pub fn check(&self, rules: &Rules, right: Right, channel: &Channel) -> Result<(), Denied> {
         let rules = rules.get();
         match access::check(&rules, self.identity.as_deref(), right, channel.as_str()) {
@@ -82,13 +83,13 @@ impl Principal {
     }
 }
 
-/// When the token's time is over, by the clock that sessions wait by.
+/// The token's expiry on the monotonic clock.
 fn end(identity: &Identity, now: Instant, wall: SystemTime) -> Option<Instant> {
     let left = time_left(identity, wall).filter(|left| *left < NEVER);
     left.map(|left| now + left)
 }
 
-/// How long the token is still good for at that time.
+/// How long the token remains valid at the given wall-clock time.
 pub fn time_left(identity: &Identity, wall: SystemTime) -> Option<Duration> {
     Some(identity.ends_at?.duration_since(wall).unwrap_or_default())
 }

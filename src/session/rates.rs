@@ -1,4 +1,4 @@
-//! How much a client may send a second: a warning first, then the end.
+//! Rate limits for what a client sends: a warning first, then the close.
 
 mod known;
 
@@ -11,25 +11,26 @@ use crate::limits::{Bucket, Config, Limits, NEW_CHANNELS_BURST};
 use crate::publication::Channel;
 use crate::telemetry::{self, Rejected};
 
-/// How long a client that was warned may take to slow down.
+/// How long a warned client may take to slow down.
 const WARNING: Duration = Duration::from_secs(1);
 
-/// After so long without another refusal the warning is forgotten.
+/// After this time without a refusal the warning is reset.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(10);
 
-/// Refusals in a row that are let pass within the warning, where the limit is lower.
+/// Refusals after a warning that never close the session, even if the limit is lower.
 const REFUSALS_MIN: u32 = 10;
 
-/// Channels that a session may use before it is counted: most sessions never use more, and cost nothing.
+/// Channels that a session may use before they are counted. Most sessions use no more, and so need no memory
+/// for it.
 const UNCOUNTED_CHANNELS: u8 = 16;
 
-/// What a client has sent, as far as there are limits for it.
+/// The rate limiter of one session.
 #[derive(Debug)]
 pub struct Rates {
     limits: Limits,
-    /// None while nothing of it is limited: most sessions of most nodes.
+    /// None until something limited is counted: most sessions of most nodes.
     kept: Option<Box<RateBuckets>>,
-    /// How many channels it may still use uncounted.
+    /// How many channels the session may still use uncounted.
     uncounted: u8,
 }
 
@@ -45,24 +46,24 @@ struct RateBuckets {
     refusals: u32,
 }
 
-/// What a client sends more and more of.
+/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateKind {
     Publications,
     /// All other commands, and pings.
     Commands,
-    /// Of its messages.
+    /// Payload bytes of messages.
     Bytes,
-    /// That it uses for the first time.
+    /// Channels that the session uses for the first time.
     Channels,
 }
 
-/// It is too much.
+/// The client exceeds a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Excess {
-    /// Refuse it, and tell the client this.
+    /// Refuse the command with this message.
     Warn(String),
-    /// It was told.
+    /// Close the session: the client was warned already.
     Close,
 }
 
@@ -71,8 +72,8 @@ impl Rates {
         Self { limits, kept: None, uncounted: UNCOUNTED_CHANNELS }
     }
 
-    /// Counts a channel, unless the client used it lately. `channels_max`: so many it may have, and so many
-    /// it may ask for at once.
+    /// Counts a channel, unless the session used it recently. `channels_max`: most subscriptions of a
+    /// session, all of which it may request at once.
     pub fn open(
         &mut self,
         channel: &Channel,
@@ -104,7 +105,7 @@ impl Rates {
         }
     }
 
-    /// Counts so many of a kind.
+    /// Counts an amount of a kind.
     pub fn count(&mut self, kind: RateKind, amount: usize, now: Instant) -> Result<(), Excess> {
         let limits = self.limits.get();
         let per_second = kind.limit(&limits);
@@ -129,7 +130,7 @@ impl RateBuckets {
             publications: Bucket::full(limits.publications_per_second, now),
             commands: Bucket::full(limits.commands_per_second, now),
             bytes: Bucket::full(limits.bytes_per_second, now),
-            // The first look cuts it to the burst, which is not known here.
+            // The first `take_within` reduces it to the burst, which is not known here.
             channels: Bucket::full(usize::MAX, now),
             known: KnownChannels::default(),
             warned_at: None,
@@ -255,7 +256,7 @@ mod tests {
             Config { new_channels_per_second, publications_per_second, ..Config::default() };
         let (mut rates, now) = (Rates::new(Limits::new(limits)), Instant::now());
         let channel = |number: usize| Channel::new(&format!("c:{number}")).unwrap();
-        // What it did before makes no difference.
+        // Other counters of the session make no difference.
         assert!(rates.count(RateKind::Publications, 1, now).is_ok());
         assert!((0..10_000).all(|number| rates.open(&channel(number), 10_000, now).is_ok()));
     }

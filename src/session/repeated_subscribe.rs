@@ -1,4 +1,4 @@
-//! Answering a `subscribe` for a channel that the session is subscribed to already.
+//! The reply to a `subscribe` for a channel that the session is subscribed to already.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +10,22 @@ use crate::outbound::Outbound;
 use crate::protocol::{Code, Id, Protocol, Reply, ReplyError, Speak};
 use crate::publication::{Channel, Position};
 
-/// How often, and how long each time, a moment is waited for in which no publication of the channel is on its
-/// way to its subscribers. After that the answer has no position.
+/// How often, and how long each time, the reply waits until no publication of the channel is being delivered.
+/// After that the reply has no position.
 const TRIES_MAX: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A repeated `subscribe`.
+/// A repeated `subscribe` command.
 pub struct RepeatedSubscribe {
     pub id: Option<Id>,
     pub channel: Channel,
     pub since: Option<Position>,
-    /// The subscription that there is.
+    /// The number of the existing subscription.
     pub subscription: u64,
 }
 
-/// Queues the answer itself, so that its position is exactly that of the last publication queued before it.
-/// Some: what is to be said instead.
+/// Queues the reply itself, so that its position is exactly that of the last publication queued before it.
+/// Returns the reply to send if it could not.
 pub async fn answer(
     again: RepeatedSubscribe,
     hub: Hub,
@@ -34,7 +34,7 @@ pub async fn answer(
 ) -> Option<Reply> {
     let RepeatedSubscribe { id, channel, since, subscription } = again;
     let answer = |position: Option<Position>| {
-        // What it got of it before is not known here.
+        // Which publications the client has received is unknown here.
         let recovered = since.map(|since| Some(since) == position);
         Reply::Subscribed { id: id.clone(), channel: channel.clone(), position, recovered }
     };

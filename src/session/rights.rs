@@ -1,4 +1,4 @@
-//! What a session may be, as its token and the rules say.
+//! Whether a session may have the identity of its token: token, revocation and `connections_per_user`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::protocol::{Code, Id, Reply, ReplyError};
 use crate::publication::{Channel, User};
 use crate::telemetry::{self, Rejected};
 
-/// Why a session cannot be what a token says.
+/// Why a session cannot have the identity of its token.
 #[derive(Debug, thiserror::Error)]
 pub enum PrincipalRefused {
     #[error(transparent)]
@@ -24,7 +24,7 @@ pub enum PrincipalRefused {
     TooMany(#[from] TooMany),
 }
 
-/// The user has as many sessions on this node as one may have.
+/// The user has `limits.connections_per_user` sessions on this node.
 #[derive(Debug, thiserror::Error)]
 #[error("this user has as many connections to this node as limits.connections_per_user lets it")]
 pub struct TooMany;
@@ -45,10 +45,10 @@ impl PrincipalRefused {
         }
     }
 
-    /// How a session ends that begins with such a token.
+    /// The close reason of a session that starts with such a token.
     pub fn close(&self) -> Close {
         match self {
-            // The token may be good: the node cannot tell.
+            // The node cannot check the token, which may be valid.
             Self::Token(TokenRefused::KEYS_UNAVAILABLE) => Close::KeysUnavailable,
             Self::Token(refused) => Close::Unauthorized(refused.0),
             Self::Revoked => Close::Revoked,
@@ -57,7 +57,7 @@ impl PrincipalRefused {
     }
 }
 
-/// Counts a session among those of the token's user. `before`: whose it was until now.
+/// Counts a session among those of the token's user. `before`: the session's user until now.
 pub fn admit(
     context: &SessionContext,
     identity: &Identity,
@@ -66,7 +66,7 @@ pub fn admit(
 ) -> Result<Option<Entered>, PrincipalRefused> {
     let limits = context.limits.get();
     let max = match limits.connections_per_user {
-        // It has a place already, and is given another before it leaves that one.
+        // The session is counted for this user already; it enters again before its old entry is dropped.
         _ if before.is_some() && before == identity.user => usize::MAX,
         0 => usize::MAX,
         max => max,
@@ -84,7 +84,7 @@ pub fn admit(
     })
 }
 
-/// The answer to whoever may not do something on a channel.
+/// The error reply to a command that is denied on a channel.
 pub fn denial(id: Option<Id>, channel: &Channel, denied: Denied) -> Reply {
     let (channel, code) = (Some(channel.to_string()), code_of(denied));
     Reply::Error(ReplyError { id, channel, code, message: denied.to_string() })

@@ -1,4 +1,4 @@
-//! A session on its connection: its one loop.
+//! The loop of a session.
 
 use std::future::poll_fn;
 
@@ -8,28 +8,28 @@ use super::{Connection, ConnectionEvent, Session};
 use crate::close::Close;
 use crate::protocol::{Push, Speak};
 
-/// Is something read from the connection, and if not, why not?
+/// Whether the session reads from the connection, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadState {
     On,
-    /// The session ends.
+    /// The session is ending.
     Ends,
-    /// As much as may be is in flight.
+    /// Too many commands are in flight.
     InFlight,
-    /// The broker has no room.
+    /// The broker's queue is full.
     Broker,
-    /// The client has not yet taken what it has missed, and gets no more of that kind.
+    /// The backlog is not yet written; until then the client may request no more history.
     Backlog,
 }
 
 impl Session {
-    /// Converses until one side ends it.
+    /// Runs the session until one side ends it.
     ///
-    /// Inputs: the broker's answers to what the client asked; the broker's having room again; the
-    /// connection, which also writes the outbound queue; the backlog's being written; the timer. In this order, so
-    /// that answers that came together leave in one write, and a pong that has come counts before its
-    /// lateness. Each arm is cancel safe: the timer and what is in flight are kept outside the loop,
-    /// the connection keeps what it has half read or written.
+    /// Inputs: the broker's answers to commands; room in the broker's queue; the connection, which also
+    /// writes the outbound queue; the written backlog; the timer. They are polled in this order, so that
+    /// answers that arrive together leave in one write, and a pong that has arrived counts before its
+    /// deadline is checked. Each arm is cancel safe: the timer and the commands in flight are kept outside
+    /// the loop, the connection keeps what it has partly read or written.
     pub async fn run(mut self: Box<Self>, connection: &mut impl Connection) -> Close {
         self.greet();
         if self.state.protocol().subscribes_listed() {
@@ -56,7 +56,7 @@ impl Session {
                     timer.as_mut().reset(self.next_tick(connection));
                 }
             }
-            // New settings or another token may have brought an earlier end.
+            // New settings or another token may have moved the expiry forward.
             let next = self.next_tick(connection);
             if timer.deadline() > next {
                 timer.as_mut().reset(next);
@@ -65,9 +65,9 @@ impl Session {
                 timer.as_mut().reset(look);
             }
         };
-        // What is published from here on does not reach this session.
+        // Later publications are not delivered to this session.
         self.subscriptions.clear();
-        // In a box, because a task is as large as the largest thing it ever waits for.
+        // Boxed, because a task is as large as the largest future that it awaits.
         Box::pin(connection.close(close, &self.outbound)).await;
         close
     }
@@ -92,11 +92,11 @@ impl Session {
         self.state.bearer().ends_at().map_or(beat, |end| end.min(beat))
     }
 
-    /// The timer fired: the token's time may be over, or a heartbeat due.
+    /// Handles the timer: closes the session if its token has expired, sends a heartbeat if one is due.
     fn tick(&mut self, connection: &mut impl Connection, reading: ReadState) {
         let (now, owed) = (Instant::now(), self.outbound.bytes());
-        // While reading is paused, a missing pong proves nothing. A client that takes nothing of its backlog is dead
-        // all the same.
+        // While reading is paused, a missing pong proves nothing. A client that takes nothing of its backlog
+        // counts as dead nevertheless.
         let takes = !self.outbound.has_backlog() || owed < self.owed;
         let excused = reading != ReadState::On && takes;
         self.owed = owed;
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    /// Some: the conversation is over.
+    /// Handles an event. Some: the session is over.
     fn handle(&mut self, event: ConnectionEvent) -> Option<Close> {
         match event {
             ConnectionEvent::Message(message) => self.message(message, Instant::now()),

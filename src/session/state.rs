@@ -1,4 +1,4 @@
-//! A session's rules without I/O: a message goes in, what to do comes out.
+//! The rules of a session without I/O: takes a message, returns the actions.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,19 +16,19 @@ use crate::publication::Channel;
 use crate::rules::Rules;
 use crate::telemetry::{self, Rejected};
 
-/// Bad commands in a row that a client may send. More of them is no client that learns.
+/// Most consecutive bad commands. A client that sends more does not react to errors.
 const BAD_COMMANDS_MAX: u32 = 100;
 
-/// What is to be done about a message.
+/// What the session must do about a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The command is allowed.
+    /// Execute the command, which is allowed.
     Do(Command),
     Reply(Reply),
     Close(Close),
 }
 
-/// What a session knows beside its socket.
+/// The state of a session without its connection and subscriptions.
 pub struct SubscriptionState {
     protocol: Protocol,
     rules: Rules,
@@ -57,28 +57,28 @@ impl SubscriptionState {
         &self.bearer
     }
 
-    /// From here on the session belongs to somebody else, or to the same for longer.
+    /// Sets another principal, or the same one with a later expiry.
     pub fn belong_to(&mut self, bearer: Principal) {
         self.bearer = bearer;
     }
 
-    /// The wall clock may have stepped.
+    /// Recomputes the token's expiry after a step of the wall clock.
     pub fn follow_clock(&mut self, now: Instant, wall: SystemTime) {
         self.bearer.follow_clock(now, wall);
     }
 
-    /// May it do this on the channel?
+    /// Checks whether the session has the right on the channel.
     pub fn check(&self, right: Right, channel: &Channel) -> Result<(), Denied> {
         self.bearer.check(&self.rules, right, channel)
     }
 
-    /// The client sent a heartbeat of its own. Some: one too many.
+    /// Counts a heartbeat that the client sent. Returns the close reason if it exceeds the limit.
     pub fn count_heartbeat(&mut self, now: Instant) -> Option<Close> {
         self.rates.count(RateKind::Commands, 1, now).err().map(|_| Close::RateLimited)
     }
 
-    /// What a message asks for. `subscribed`: channels the session has or waits for; `is_subscribed`
-    /// tells whether it has this one.
+    /// The actions for a message. `subscribed`: how many channels the session has or waits for;
+    /// `is_subscribed`: whether it has this one.
     pub fn message(
         &mut self,
         message: Message,
@@ -154,10 +154,10 @@ impl SubscriptionState {
         Action::Do(command)
     }
 
-    /// The channel that a command could be the first of anybody to use. None: it begins none.
+    /// The channel that a command may use for the first time. None: the command uses no new channel.
     fn begun<'a>(&self, command: &'a Command, subscribed: usize) -> Option<&'a Channel> {
         match command {
-            // It has just the one.
+            // A bound session uses only its own channel.
             _ if self.protocol.channel().is_some() => None,
             Command::Publish { channel, .. } => Some(channel),
             Command::Subscribe { channel, .. } if subscribed < self.config.channels_max => {
@@ -171,7 +171,7 @@ impl SubscriptionState {
         format!("at most {} channels a connection", self.config.channels_max)
     }
 
-    /// May a session that is bound to a channel be? It may if there is something that it may do there.
+    /// Checks whether a session may be bound to the channel: it must be allowed to subscribe or to publish.
     pub fn check_bound(&self, channel: &Channel) -> Result<(), Denied> {
         let subscribes = self.check(Right::Subscribe, channel);
         match self.protocol.publishes() && self.check(Right::Publish, channel).is_ok() {
@@ -180,7 +180,7 @@ impl SubscriptionState {
         }
     }
 
-    /// Does a rule let the session do this?
+    /// Checks whether a rule allows the command.
     fn allow(&self, command: &Command) -> Result<(), Denied> {
         match command {
             Command::Publish { channel, .. } => self.check(Right::Publish, channel),
@@ -202,7 +202,7 @@ impl SubscriptionState {
         self.too_fast(excess, command.error(Code::RateLimited, String::new()))
     }
 
-    /// `error`: that of the command.
+    /// `error`: the error reply of the command.
     fn too_fast(&self, excess: Excess, error: ReplyError) -> Action {
         match excess {
             Excess::Warn(message) => {
@@ -218,7 +218,7 @@ impl SubscriptionState {
     }
 }
 
-/// Where traces are kept, a publication that was refused stands in them too.
+/// Records a refused publication in the traces, if traces are kept.
 fn tell_of_refusal(command: &Command, code: Code) {
     if let Command::Publish { channel, publication, .. } = command {
         telemetry::publication_refused(channel, publication, code.as_str());
@@ -232,7 +232,7 @@ fn kind(command: &Command) -> RateKind {
     }
 }
 
-/// How a client is told that may not do something.
+/// The error code of a denied command.
 pub fn code_of(denied: Denied) -> Code {
     match denied {
         Denied::Unauthorized => Code::Unauthorized,
@@ -240,7 +240,7 @@ pub fn code_of(denied: Denied) -> Code {
     }
 }
 
-/// How a session ends that may not do what it is there for.
+/// The close reason of a session whose only purpose is denied.
 pub fn close_of(denied: Denied) -> Close {
     match denied {
         Denied::Unauthorized => Close::Unauthorized("this channel needs a token"),

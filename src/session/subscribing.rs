@@ -1,4 +1,4 @@
-//! How a session subscribes to a channel.
+//! Subscribes a session to a channel.
 
 use super::Session;
 use super::joined::{JoinPosition, Joined};
@@ -10,14 +10,14 @@ use crate::publication::{Channel, Position};
 use crate::telemetry;
 
 impl Session {
-    /// One that is told of gaps, where the format has words for them.
+    /// A subscriber that gets a gap message if the format has one.
     pub(super) fn subscriber(&self, echo: bool) -> Subscriber {
         let (outbound, format) = (self.outbound.clone(), self.format());
         Subscriber { outbound, format, echo, closes_on_gap: false }
     }
 
-    /// Adds it to the channel's subscribers, with the answer and what it missed before anything
-    /// else.
+    /// Adds the session to the channel's subscribers. The reply and the backlog are queued before any other
+    /// publication.
     pub(super) fn subscribe(
         &mut self,
         id: Option<Id>,
@@ -66,7 +66,7 @@ impl Session {
         channel: Channel,
         since: Option<Position>,
     ) {
-        // It was found there a moment ago.
+        // The caller has just found it.
         let Some(joined) = self.subscriptions.iter().find(|it| it.is_of(&channel)) else { return };
         let again =
             RepeatedSubscribe { id, channel, since, subscription: joined.subscription.number() };

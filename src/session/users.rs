@@ -1,4 +1,4 @@
-//! Whose sessions are on this node: to count them, and to end them when the user is disconnected.
+//! The sessions of each user on this node: counted, and closed when the user is disconnected.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::outbound::Outbound;
 use crate::publication::User;
 use crate::sharded::{Sharded, shrink};
 
-/// The sessions of each user on this node, and whose tokens are revoked. Cheap to clone; all clones
-/// are one.
+/// The sessions of each user on this node, and the revocations of their tokens. Cheap to clone; all clones
+/// share one state.
 #[derive(Clone)]
 pub struct Users(Arc<UsersShared>);
 
@@ -20,8 +20,8 @@ struct UsersShared {
     revocations: Revocations,
 }
 
-/// A user's sessions. Who leaves leaves a hole that the next one fills, so that leaving costs the same
-/// for one and for a hundred thousand.
+/// A user's sessions. Removing one leaves a free slot that the next one fills, so that removal costs the same
+/// with one session as with 100,000.
 #[derive(Default)]
 struct Sessions {
     places: Vec<Option<UserSession>>,
@@ -33,12 +33,12 @@ struct UserSession {
     outbound: Arc<Outbound>,
 }
 
-/// Why a session may not be its user's.
+/// Why a session may not have its user's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserRefusal {
     /// The user was disconnected after the token had been issued.
     Revoked,
-    /// The user has as many sessions on this node as one may have.
+    /// The user has the most sessions that one may have on this node.
     Full,
 }
 
@@ -47,13 +47,12 @@ impl Users {
         Self(Arc::new(UsersShared { shards: Sharded::default(), revocations }))
     }
 
-    /// Takes a session in as its user's; given back by the guard's drop. None: it has no user.
+    /// Adds a session to its user's; the guard's drop removes it. Returns None if the identity has no user.
     ///
     /// `max`: most sessions of one user.
     ///
-    /// In this order nothing is missed: the session is among its user's first, and then it is looked
-    /// whether the token is revoked; [`Users::revoke`] notes the revocation first, and then looks who
-    /// is among the user's. Whichever comes later sees the other.
+    /// The order matters: this function adds the session and then checks for a revocation; [`Users::revoke`]
+    /// stores the revocation and then lists the user's sessions. Whichever runs later sees the other.
     pub fn admit(
         &self,
         identity: &Identity,
@@ -72,9 +71,9 @@ impl Users {
         }
     }
 
-    /// One more session of the user, whose token was issued at this time. Left by the guard's drop.
+    /// Adds a session of the user, whose token was issued at `issued_at`; the guard's drop removes it.
     ///
-    /// The caller asks [`Revocations::is_revoked`] once more after it; [`Users::admit`] says why.
+    /// The caller must check [`Revocations::is_revoked`] afterwards, for the reason in [`Users::admit`].
     pub fn enter(
         &self,
         user: Arc<str>,
@@ -84,7 +83,7 @@ impl Users {
         self.enter_within(user, issued_at, outbound, usize::MAX).expect("there is no bound")
     }
 
-    /// The same, unless the user has `max` sessions here: then [`UserRefusal::Full`].
+    /// The same; fails with [`UserRefusal::Full`] if the user has `max` sessions on this node.
     pub fn enter_within(
         &self,
         user: Arc<str>,
@@ -101,15 +100,15 @@ impl Users {
         Ok(Entered { users: self.clone(), user, place })
     }
 
-    /// How many sessions the user has here.
+    /// How many sessions the user has on this node.
     pub fn count(&self, user: &str) -> usize {
         self.0.shards.of(user).get(user).map_or(0, Sessions::len)
     }
 
-    /// From here on the user's tokens issued until `before`, in Unix milliseconds, are refused, and
-    /// the sessions that came with one are closed. Returns how many.
+    /// Refuses the user's tokens that were issued until `before`, in Unix milliseconds, and closes the
+    /// sessions that used one. Returns how many.
     ///
-    /// What is known already costs one look-up: its sessions are gone.
+    /// A repeated revocation costs one look-up, because its sessions are closed already.
     pub fn revoke(&self, user: &str, before: u64) -> usize {
         match self.0.revocations.revoke(user, before) {
             true => self.revoked(user, before),
@@ -153,7 +152,7 @@ impl Sessions {
             }
             None => {
                 if self.places.is_empty() {
-                    // Most users have one session; a vector's first growth would make room for four.
+                    // Most users have one session; a vector's first growth would allocate room for four.
                     self.places.reserve_exact(1);
                 }
                 self.places.push(Some(session));
@@ -167,7 +166,7 @@ impl Sessions {
         self.holes.push(place);
     }
 
-    /// Those that came with a token issued until then.
+    /// The sessions whose token was issued until `before`.
     fn until(&self, before: u64) -> Vec<Arc<Outbound>> {
         let sessions = self.places.iter().flatten();
         let over = sessions.filter(|session| is_until(session.issued_at, before));
@@ -175,7 +174,7 @@ impl Sessions {
     }
 }
 
-/// A session's place among its user's. Left by its drop.
+/// A session's entry among its user's. The drop removes it.
 pub struct Entered {
     users: Users,
     user: Arc<str>,

@@ -1,39 +1,39 @@
-//! The channels that a session used lately, by which it is told whether one is new to it.
+//! The channels that a session used recently. Channels that are not in this list count as new.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
 use crate::publication::Channel;
 
-/// Most channels that are remembered. One that more others came after is new again.
+/// Most channels that are remembered. The newest replaces the oldest.
 pub const CHANNELS_MAX: usize = 1024;
 
-/// The same for all sessions. Its keys are secret, so no client can choose names that are taken for one.
+/// Shared by all sessions. Its keys are secret, so that no client can choose channel names with equal hashes.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// Eight bytes a channel, and none before the first.
+/// Eight bytes for each channel; no memory before the first.
 #[derive(Debug, Default)]
 pub struct KnownChannels {
     hashes: Vec<u64>,
-    /// Where the newest stands.
+    /// The index of the newest hash.
     newest: usize,
 }
 
 impl KnownChannels {
-    /// Was it used lately? The one that was added last is found at once.
+    /// Whether the channel was used recently. The newest one is found immediately.
     pub fn contains(&self, channel: &Channel) -> bool {
         let hash = HASHER.hash_one(channel);
         self.hashes.get(self.newest) == Some(&hash) || self.hashes.contains(&hash)
     }
 
-    /// From here on it is known.
+    /// Adds a channel.
     pub fn add(&mut self, channel: &Channel) {
         let hash = HASHER.hash_one(channel);
         if self.hashes.len() < CHANNELS_MAX {
             self.newest = self.hashes.len();
             self.hashes.push(hash);
         } else {
-            // The oldest gives way.
+            // Replace the oldest.
             self.newest = (self.newest + 1) % CHANNELS_MAX;
             self.hashes[self.newest] = hash;
         }

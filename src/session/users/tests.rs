@@ -12,7 +12,7 @@ fn outbound(number: u64) -> Arc<Outbound> {
     Arc::new(Outbound::new(SessionId { node: NodeId::random(), number }, 1 << 20))
 }
 
-/// So many milliseconds from now, and the same in Unix milliseconds.
+/// The time `from_now` milliseconds from now, and the same in Unix milliseconds.
 fn moment(from_now: i64) -> (SystemTime, u64) {
     let millis = unix_millis(SystemTime::now()).saturating_add_signed(from_now);
     (UNIX_EPOCH + Duration::from_millis(millis), millis)
@@ -87,7 +87,7 @@ fn a_revoked_token_is_not_admitted_and_nobody_without_a_user_counts() {
     assert!(users.admit(&Identity::default(), &outbound(4), 0).unwrap().is_none());
 }
 
-/// Whoever is admitted while the user is revoked either is refused or is closed.
+/// A session that is admitted while its user is revoked is either refused or closed.
 #[test]
 fn nobody_slips_through_between_the_check_and_the_entry() {
     for _ in 0..200 {
