@@ -1,6 +1,6 @@
-//! Who on this node listens to what. The first local subscriber of a channel makes the broker
-//! subscribe, the last one's leaving makes it leave; what the broker brings is put in line for
-//! each subscriber's socket, and never waits for one.
+//! The local registry: which sessions of this node subscribe to which channel. The first local subscriber of
+//! a channel makes the broker subscribe to it, the last one's end makes the broker unsubscribe. The hub puts
+//! each publication of the broker into the subscribers' outbound queues, and never waits for a socket.
 
 mod busiest;
 mod channel_cursor;
@@ -40,40 +40,39 @@ use crate::rules::Rules;
 pub struct Hub(Arc<HubState>);
 
 impl Hub {
-    /// `registry` is what the broker's events were promised to.
+    /// `registry`: the one whose [`Registry::sink`] the broker got.
     pub fn new(registry: Arc<Registry>, broker: Arc<dyn Broker>) -> Self {
         recovery::start(registry.clone(), broker.clone());
         Self(Arc::new(HubState { registry, broker }))
     }
 
-    /// Hands a publication to the broker, which brings it back for the local subscribers too.
+    /// Passes a publication to the broker, which returns it to this node's subscribers too.
     pub fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
         self.0.broker.publish(channel, publication)
     }
 
-    /// Asks for a channel, to go on from `since` where it is given. What is published before the
-    /// interest becomes a subscription is not delivered to it.
+    /// Requests a channel, resuming from `since` if given. Publications before the interest becomes a
+    /// subscription are not delivered to it.
     pub fn interest(&self, channel: Channel, since: Option<Position>) -> Interest {
         Interest::new(self.0.clone(), channel, since)
     }
 
-    /// Calls `say` with the channel's position, at a moment in which every subscriber's queue has exactly
-    /// what leads to it. False: a publication is on its way to the subscribers, so `say` was not called.
+    /// Calls `say` with the channel's position while every subscriber's queue holds exactly the publications
+    /// up to it. Returns false, without the call, if a publication is being delivered.
     pub fn when_settled(&self, channel: &Channel, say: impl FnOnce(Option<Position>)) -> bool {
         self.registry().channels.when_settled(channel, say)
     }
 
-    /// Makes a connection known, until its [`Membership`] is dropped.
+    /// Registers a connection until its [`Membership`] is dropped.
     pub fn join(&self, outbound: Arc<Outbound>) -> Membership {
         let session = outbound.session();
         self.registry().connections.add(outbound);
         Membership { parts: self.0.clone(), session }
     }
 
-    /// From here on channels are treated by these rules, those that are subscribed too. Waits a
-    /// bounded time for the broker.
+    /// Applies new rules, also to channels that are subscribed. Waits a bounded time for the broker.
     pub async fn replace_rules(&self, rules: &Rules) {
-        // The broker first: what it is asked by new rules it must know.
+        // The broker first: it must have the new rules before the hub's requests depend on them.
         self.broker().follow_rules(rules).await;
         self.rules().replace(rules);
         self.registry().follow_rules(self.broker());
@@ -92,7 +91,7 @@ impl Hub {
     }
 }
 
-/// A connection's place among those of the node. Left by its drop.
+/// A connection's entry in the registry. The drop removes it.
 pub struct Membership {
     parts: Arc<HubState>,
     session: SessionId,

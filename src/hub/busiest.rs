@@ -1,6 +1,7 @@
-//! Which channels of this node are the busiest: for somebody who asks at night what is so hot.
+//! The busiest channels of this node, for finding the cause of load.
 //!
-//! What channels carry is counted ([`Tally`](super::channel_traffic::ChannelTraffic)); subscribers are counted by walking the channels.
+//! Traffic is counted continuously ([`ChannelTraffic`](super::channel_traffic::ChannelTraffic)); subscribers
+//! are counted by iterating over the channels.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,13 +15,13 @@ use super::shard::ChannelCount;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Busiest {
     pub channels: Vec<BusyChannel>,
-    /// Of all channels, exactly.
+    /// The sum over all channels, exact.
     pub total: u64,
-    /// The time that was counted.
+    /// The time that the counts cover.
     pub covered: Duration,
 }
 
-/// None: nothing is counted.
+/// Returns None if traffic is not counted.
 pub fn busiest(channels: &Channels, by: TrafficMeasure, channels_max: usize) -> Option<Busiest> {
     let now = Instant::now();
     let window = channels.windows().number(now);
@@ -39,10 +40,10 @@ pub fn busiest(channels: &Channels, by: TrafficMeasure, channels_max: usize) -> 
     Some(Busiest { channels: busiest, total, covered: channels.windows().covered(now) })
 }
 
-/// The channels with the most local subscribers, those with the most first; and how many subscriptions
-/// all channels have.
+/// The channels with the most local subscribers, in descending order, and the number of all subscriptions.
 pub fn most_subscribed(channels: &Channels, channels_max: usize) -> (Vec<ChannelCount>, usize) {
-    // The least of those that are kept is on top. A node may have a million channels.
+    // The heap keeps the smallest of the candidates on top. A node may have a million channels, so they are
+    // not all sorted.
     let (mut most, mut total) = (BinaryHeap::new(), 0);
     for shard in channels.shards() {
         for (channel, subscribers) in shard.subscribed() {

@@ -1,8 +1,9 @@
-//! What waits while the node catches up with a channel's history, and what of it goes to the subscribers.
-//! How far that has come is the [`DeliveredPositions`]'s. Plain data: what arrives goes in, what is to be done comes out.
+//! A node's cursor in one channel's history: holds publications back while the node catches up, and decides
+//! what the subscribers get. [`DeliveredPositions`] holds the position itself. Plain data: takes what
+//! arrives, returns what to do.
 //!
-//! Invariant: what a tail lets through is in order and never twice; where it cannot say that nothing
-//! is missing, it says [`ChannelEvent::Gap`].
+//! Invariant: a cursor lets publications through in order and none twice; where it cannot prove that nothing
+//! is missing, it emits [`ChannelEvent::Gap`].
 
 mod reading;
 
@@ -17,36 +18,36 @@ use super::delivered_positions::{DeliveredPositions, PositionOrder};
 use crate::broker::Unavailable;
 use crate::publication::{Position, Publication};
 
-/// One channel's standing.
+/// The cursor of one channel.
 pub struct ChannelCursor {
     pub cursor: DeliveredPositions,
-    /// Some: the node catches up, and what comes meanwhile waits.
+    /// Some: the node is catching up, and holds publications that arrive meanwhile.
     reading: Option<HistoryRead>,
-    /// Somebody is telling subscribers what was let through; what follows waits.
+    /// Events of this cursor are being delivered to subscribers; further ones must wait.
     pub telling: bool,
-    /// Tells a reading from one that was begun before it, also of a tail that is gone.
+    /// Distinguishes a read from earlier ones, also from those of a dropped cursor of the same channel.
     reading_number: u64,
     opening: Vec<oneshot::Sender<Result<(), Unavailable>>>,
 }
 
-/// What is to be done with what arrived.
+/// What to do with a publication that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ArrivalOutcome {
     Deliver(Publication),
-    /// It was delivered before, or it waits for its turn.
+    /// It was delivered before, or it is held.
     Nothing,
-    /// It waits, and what is missing before it is to be read.
+    /// It is held; the publications missing before it must be read. The number is that of the read.
     Read(u64),
 }
 
-/// What comes after a step of a reading.
+/// The next step of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RecoveryStep {
-    /// The next page, after this position.
+    /// Read the next page, after this position.
     Page(Position),
-    /// What was held may go, step by step.
+    /// Release the held publications.
     Release,
-    /// Another step of this channel is still being told: try again in a moment.
+    /// Events of an earlier step are still being delivered: try again after a pause.
     Later,
     Done,
 }
@@ -57,7 +58,7 @@ fn next_reading() -> u64 {
 }
 
 impl Default for ChannelCursor {
-    /// Not opened: everything waits.
+    /// Not yet opened: holds all publications.
     fn default() -> Self {
         Self {
             cursor: DeliveredPositions::default(),
@@ -70,7 +71,8 @@ impl Default for ChannelCursor {
 }
 
 impl ChannelCursor {
-    /// For a channel that has subscribers already. `seen`: the last position that they got.
+    /// A cursor for a channel that has subscribers already. `seen`: the last position that was delivered to
+    /// them.
     pub fn late(seen: Option<Position>) -> Self {
         let reading = Some(HistoryRead { late: true, ..HistoryRead::default() });
         Self { cursor: DeliveredPositions::at(seen), reading, ..Self::default() }
@@ -84,7 +86,7 @@ impl ChannelCursor {
         self.reading.is_none()
     }
 
-    /// Resolves once it is live.
+    /// Resolves once the cursor is live.
     pub fn opened(&mut self) -> oneshot::Receiver<Result<(), Unavailable>> {
         let (waiting, opened) = oneshot::channel();
         self.opening.retain(|waiting| !waiting.is_closed());
@@ -92,20 +94,20 @@ impl ChannelCursor {
         opened
     }
 
-    /// Somebody wants it open. Some: whoever calls must ask where the history ends.
+    /// Starts the first read. If Some, the caller must ask the broker for the history's end.
     pub fn open(&mut self) -> Option<u64> {
         let reading = self.reading.as_mut().filter(|reading| !reading.begun)?;
         reading.begun = true;
         Some(self.reading_number)
     }
 
-    /// The broker was away: from here on everything waits. Whoever calls must ask where the history
-    /// ends.
+    /// Starts a new read after an interruption of the broker, and holds all publications. The caller must ask
+    /// the broker for the history's end.
     pub fn interrupt(&mut self) -> u64 {
         self.reading_number = next_reading();
         let has_subscribers = self.is_live();
         let mut before = self.reading.take().unwrap_or_default();
-        // What else was held came before what is missing now, and is read from the history.
+        // Held publications with a position precede those missing now, and are read from the history again.
         before.held.retain(|held| held.position.is_none());
         let late = before.late || has_subscribers && self.last().is_none();
         self.reading = Some(HistoryRead {
@@ -120,7 +122,7 @@ impl ChannelCursor {
         self.reading_number
     }
 
-    /// A publication came from the broker.
+    /// Takes a publication from the broker.
     pub fn arrive(&mut self, publication: Publication) -> ArrivalOutcome {
         if let Some(reading) = &mut self.reading {
             reading.hold(publication);
@@ -143,12 +145,12 @@ impl ChannelCursor {
         }
     }
 
-    /// Is this reading still the one that counts?
+    /// Whether this read is the current one.
     pub fn is_reading(&self, number: u64) -> bool {
         self.reading.is_some() && self.reading_number == number
     }
 
-    /// The history ends here. None: the broker keeps none after all.
+    /// Takes the position at which the history ends. None: the broker keeps no history of the channel.
     pub fn ends_at(
         &mut self,
         end: Option<Position>,
@@ -165,16 +167,16 @@ impl ChannelCursor {
             (Some(_), end) => {
                 if end.is_none() {
                     reading.late = true;
-                    // Redis keeps no history any more: no client can resume from their positions.
+                    // Redis keeps no history any more, so no client can resume from their positions.
                     reading.held.iter_mut().for_each(|held| held.position = None);
                 }
                 self.cursor.fall_back(end, items);
             }
-            // Subscribers that are there already get what came since the channel flows.
+            // Existing subscribers get all publications since the broker confirmed the subscription.
             (None, Some(_)) if reading.holds_unbroken() => {}
             (None, end) if reading.may_start_fresh(end) => self.cursor.start_fresh(end),
             (None, end) => {
-                // Subscribers may miss what is on its way, and what came before the channel was held.
+                // Subscribers may miss publications in transit, and those before the cursor held any.
                 items.extend(reading.late.then_some(ChannelEvent::Gap(RULES_CHANGED)));
                 self.cursor.restart(end);
             }
@@ -182,7 +184,7 @@ impl ChannelCursor {
         RecoveryStep::Release
     }
 
-    /// A page of what follows [`ChannelCursor::last`]. `is_end`: nothing follows it.
+    /// Takes a page of what follows [`ChannelCursor::last`]. `is_end`: it is the last page.
     pub fn page(
         &mut self,
         page: Vec<Publication>,
@@ -196,7 +198,7 @@ impl ChannelCursor {
         let held = reading.held.iter().find(is_ahead).cloned();
         for publication in page {
             if let Some(held) = held.as_ref().filter(|it| publication.position >= it.position) {
-                // From here on all of it is held, what stands in no history in its place.
+                // From this position on all publications are held, those without a position in their order.
                 if self.cursor.place_of(held) == PositionOrder::Beyond {
                     items.extend(self.gap_before(held, held_on).map(ChannelEvent::Gap));
                     self.cursor.restart(before(held));
@@ -221,7 +223,8 @@ impl ChannelCursor {
                 self.cursor.start_fresh(target);
             }
             last if target > last => {
-                // It was there a moment ago, and is trimmed by now; or another history has begun.
+                // The end was read a moment ago: its publications have been trimmed since, or another history
+                // has begun.
                 let is_same = target.map(|it| it.epoch) == last.map(|it| it.epoch);
                 items.push(ChannelEvent::Gap(if is_same { TRIMMED } else { LOST }));
                 self.cursor.restart(held.as_ref().map_or(target, before));
@@ -231,15 +234,15 @@ impl ChannelCursor {
         RecoveryStep::Release
     }
 
-    /// What subscribers are told before a publication that nothing leads to. `held_on`: the connection
-    /// that brought what came before it brought this one too.
+    /// The gap reason before a publication that does not follow the last position, if any. `held_on`: the
+    /// broker's connection was not interrupted between the two.
     fn gap_before(&self, publication: &Publication, held_on: bool) -> Option<&'static str> {
         let last = self.last()?;
         (!(held_on && begins_anew(publication, last))).then(|| missing(publication, last))
     }
 
-    /// Lets go of what was held. [`RecoveryStep::Release`]: more came meanwhile; [`RecoveryStep::Done`]: from here
-    /// on it is live.
+    /// Delivers the held publications. [`RecoveryStep::Release`]: more have arrived meanwhile;
+    /// [`RecoveryStep::Done`]: the cursor is live.
     pub fn release(&mut self, items: &mut Vec<ChannelEvent>) -> RecoveryStep {
         let Some(mut reading) = self.reading.take() else { return RecoveryStep::Done };
         let plain_lost = std::mem::take(&mut reading.plain_lost);
@@ -253,12 +256,12 @@ impl ChannelCursor {
         reading.held_bytes = 0;
         if held.is_empty() && !plain_lost {
             for waiting in self.opening.drain(..) {
-                // The session may be gone; then nobody waits.
+                // The waiting session may be gone.
                 let _ = waiting.send(Ok(()));
             }
             return RecoveryStep::Done;
         }
-        // What comes from here on follows what was held.
+        // What arrives from here on follows the held publications.
         (reading.interrupted, reading.late) = (false, false);
         self.let_go(held, reading, items)
     }
@@ -283,8 +286,8 @@ impl ChannelCursor {
                     items.extend(is_new.then_some(ChannelEvent::Publication(publication)));
                 }
                 PositionOrder::Beyond if !reading.advanced => {
-                    // The history was read to its end, and this one is not in it: something is
-                    // missing before it, or it claims a place that it does not have.
+                    // The history was read to its end and does not contain this publication: something is
+                    // missing before it, or its position is wrong.
                     if let Some(publication) = self.cursor.pass_aside(publication) {
                         let gap = (!std::mem::replace(&mut told, true))
                             .then_some(ChannelEvent::Gap(LOST));
@@ -298,7 +301,7 @@ impl ChannelCursor {
                     items.extend(is_new.then_some(ChannelEvent::Publication(publication)));
                 }
                 PositionOrder::Beyond => {
-                    // The history was read up to what was held first. It may have more by now.
+                    // The history was read up to the first held publication. It may be longer by now.
                     held.push_front(publication);
                     reading.advanced = false;
                     next = self.last().map_or(RecoveryStep::Release, RecoveryStep::Page);
@@ -312,7 +315,7 @@ impl ChannelCursor {
         next
     }
 
-    /// It could not be read now: those who wait for it are told.
+    /// Fails the waiting sessions, because the history could not be read.
     pub fn fail(&mut self, why: Unavailable) {
         for waiting in self.opening.drain(..) {
             let _ = waiting.send(Err(why));
@@ -320,8 +323,8 @@ impl ChannelCursor {
     }
 }
 
-/// Why what stands between `last` and the publication cannot be read: it was trimmed, or it was in a
-/// history that is gone.
+/// Why the publications between `last` and this one cannot be read: they were trimmed, or their history no
+/// longer exists.
 fn missing(publication: &Publication, last: Position) -> &'static str {
     match publication.position {
         _ if publication.rules_changed => RULES_CHANGED,
@@ -330,14 +333,15 @@ fn missing(publication: &Publication, last: Position) -> &'static str {
     }
 }
 
-/// The position that leads to the publication, whatever stood there.
+/// The position before the publication's, whether or not it was used.
 fn before(publication: &Publication) -> Option<Position> {
     let Position { epoch, seq } = publication.position?;
     Some(Position { epoch, seq: seq.checked_sub(1)? })
 }
 
-/// On a connection that held, is it the first of a new history? The old one is gone from Redis;
-/// nothing was missed for it. Where other rules began it, that is not sure.
+/// Whether the publication, received on an uninterrupted connection, is the first of a new history. The old
+/// history was deleted in Redis, and nothing is missing. Not if other rules began the new history: then
+/// something may be missing.
 fn begins_anew(publication: &Publication, last: Position) -> bool {
     publication.previous.is_none()
         && !publication.rules_changed

@@ -1,11 +1,11 @@
-//! What the channels of one shard have carried of late. Plain data; the caller holds the shard's lock.
+//! The recent traffic of one shard's channels. Plain data; the caller holds the shard's lock.
 //!
-//! Publications and bytes are counted where a publication finds its subscribers, under the lock that is held
-//! there anyway, by the hash that is known there anyway. So there are only channels that somebody here listens
-//! to. What is read from history for who comes back is not counted.
+//! A publication is counted when the registry looks up its subscribers, under the lock that is held and with
+//! the hash that is computed there anyway. So only channels with local subscribers are counted. Publications
+//! read from history for resuming clients are not counted.
 //!
-//! Each of `telemetry.top_channels` counters costs at most 1.3 KB, four times a name of 255 bytes with its
-//! numbers: for two measures, in two windows. It is no memory before there is a channel to count.
+//! Each of the `telemetry.top_channels` counters costs at most 1.3 KB: four times (two measures, two windows)
+//! a name of 255 bytes with its numbers. Memory is allocated with the first counted channel.
 
 mod sketch;
 mod windows;
@@ -15,16 +15,16 @@ use std::mem::swap;
 use self::sketch::Sketch;
 pub use self::windows::Windows;
 
-/// What channels are busy with.
+/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrafficMeasure {
-    /// Publications to channels that somebody here listens to.
+    /// Publications to channels that have local subscribers.
     Publications,
-    /// Bytes of their payloads, once for each subscriber: what the node has to send.
+    /// Their payload bytes times the number of local subscribers: what the node has to send.
     Bytes,
 }
 
-/// A busy channel: the truth is `count`, or less by at most `error`.
+/// A busy channel. The true value is between `count - error` and `count`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusyChannel {
     pub channel: String,
@@ -32,10 +32,10 @@ pub struct BusyChannel {
     pub error: u64,
 }
 
-/// Two windows: the one that runs, and the whole one before it.
+/// The counters of two windows: the current one and the complete one before it.
 #[derive(Debug, Default)]
 pub struct ChannelTraffic {
-    /// Of each sketch. 0: nothing is counted.
+    /// The number of counters of each sketch. 0: nothing is counted.
     counters_max: usize,
     window: u64,
     now: Sketches,
@@ -57,7 +57,7 @@ impl ChannelTraffic {
         self.counters_max > 0
     }
 
-    /// One publication, which is so many bytes for all its subscribers together. `hash`: of the name.
+    /// Counts one publication. `hash`: of the channel's name; `bytes`: for all its subscribers together.
     pub fn count(&mut self, window: u64, hash: u64, name: &str, bytes: u64) {
         self.roll(window);
         self.now.publications.add(hash, name, 1, self.counters_max);
@@ -66,7 +66,7 @@ impl ChannelTraffic {
         }
     }
 
-    /// All that is known of this window and the one before, in no order, and their total.
+    /// All counters of the current and the previous window, unordered, and their total.
     pub fn busy(&mut self, by: TrafficMeasure, window: u64) -> (Vec<BusyChannel>, u64) {
         self.roll(window);
         let (now, before) = (self.now.of(by), self.before.of(by));
@@ -83,7 +83,7 @@ impl ChannelTraffic {
         (all.collect(), now.total().saturating_add(before.total()))
     }
 
-    /// Begins the window, unless that is the one that runs.
+    /// Starts the window, unless it is the current one.
     fn roll(&mut self, window: u64) {
         if window <= self.window {
             return;

@@ -1,4 +1,5 @@
-//! The channels that somebody on this node wants: plain data behind many short locks.
+//! The channels that sessions of this node use: plain data in shards, each behind a lock that is held
+//! briefly.
 
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +13,11 @@ use crate::publication::{Channel, Position};
 use crate::rules::Rules;
 use crate::sharded::Sharded;
 
-/// The channels of this node, and the rules they go by.
+/// The channels of this node, and their rules.
 pub struct Channels {
     shards: Sharded<ChannelShard>,
-    /// Numbers subscriptions, from 1, so that only the very same one is removed and delivered to.
+    /// The number of the next subscription, from 1. A subscription is removed and delivered to by its number,
+    /// so that it is never mistaken for another one.
     subscriptions: AtomicU64,
     rules: Rules,
     windows: Windows,
@@ -31,7 +33,7 @@ impl Channels {
         }
     }
 
-    /// From here on it is counted what they carry, with about so many counters: as many for each shard.
+    /// Starts to count the channels' traffic, with about `counters` counters, spread evenly over the shards.
     pub fn count_with(&mut self, counters: usize) {
         for mut shard in self.shards.each() {
             shard
@@ -55,18 +57,18 @@ impl Channels {
         self.shards.of(channel)
     }
 
-    /// The shard of the channel whose name has this hash.
+    /// The shard for a channel name with this hash.
     pub fn shard_of(&self, hash: u64) -> MutexGuard<'_, ChannelShard> {
         self.shards.of_hash(hash)
     }
 
-    /// One after the other, each locked while it is looked at.
+    /// The shards one after the other, each locked while the caller holds it.
     pub fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, ChannelShard>> {
         self.shards.each()
     }
 
-    /// Looks at a channel's standing while its lock is held. None: nobody wants it, or it keeps no
-    /// history.
+    /// Calls `look` with the channel's cursor while its shard is locked. None: no session uses the channel,
+    /// or it keeps no history.
     pub fn with_tail<R>(
         &self,
         channel: &Channel,
@@ -77,12 +79,12 @@ impl Channels {
         Some(look(wanted.tail?, wanted.subscribers))
     }
 
-    /// Calls `say` with the channel's position while no publication of it is on its way to subscribers. False:
-    /// one is, so `say` was not called.
+    /// Calls `say` with the channel's position while no publication of it is being delivered. Returns false,
+    /// without the call, if one is.
     pub fn when_settled(&self, channel: &Channel, say: impl FnOnce(Option<Position>)) -> bool {
         let mut shard = self.shard(channel.as_str());
         let wanted = shard.wanted(channel.as_str());
-        // A delivery takes the channel's lock when it begins, and holds a snapshot until it ends.
+        // A delivery takes the channel's lock when it starts, and holds a snapshot until it ends.
         if wanted.as_ref().is_some_and(|wanted| wanted.subscribers.is_walked()) {
             return false;
         }
@@ -90,7 +92,7 @@ impl Channels {
         true
     }
 
-    /// Drops what no client has resumed from for a while.
+    /// Drops recent publications from which no client has resumed for a while.
     pub fn sweep(&self) {
         for mut shard in self.shards() {
             for tail in shard.tails() {
@@ -101,12 +103,13 @@ impl Channels {
         }
     }
 
-    /// Counts one more claim on the channel and asks the broker for it.
+    /// Adds a claim on the channel and subscribes the broker to it.
     pub fn add_interest(&self, channel: &Channel, broker: &dyn Broker) -> Receipt<()> {
         let mut shard = self.shard(channel.as_str());
-        // Looked up under the lock: new rules go through the shards one by one.
+        // Looked up under the lock, because new rules are applied shard by shard.
         shard.add_interest(channel, self.rules.of(channel.as_str()));
-        // Under the lock, so that the broker hears of first and last claims in their order.
+        // Under the lock, so that the broker gets subscribes and unsubscribes in the order of first and last
+        // claims.
         broker.subscribe(channel)
     }
 
@@ -117,7 +120,8 @@ impl Channels {
         }
     }
 
-    /// Returns the subscription's number. `greet` is called while nothing else can come.
+    /// Adds a subscriber and returns the subscription's number. Calls `greet` under the lock, before any
+    /// publication can be delivered to it.
     pub fn add_subscriber(
         &self,
         channel: &Channel,
@@ -126,7 +130,7 @@ impl Channels {
     ) -> u64 {
         let mut shard = self.shard(channel.as_str());
         greet(shard.wanted(channel.as_str()).and_then(|wanted| wanted.tail));
-        // Under the lock, so that a channel's subscribers stand in the order of their numbers.
+        // Under the lock, so that a channel's subscribers are in the order of their numbers.
         let number = self.subscriptions.fetch_add(1, Ordering::Relaxed);
         subscriber.outbound.begin(number);
         shard.add_subscriber(channel, number, subscriber);
@@ -140,14 +144,14 @@ impl Channels {
         }
     }
 
-    /// Channels with local subscribers, by name.
+    /// The channels with local subscribers, sorted by name.
     pub fn counts(&self) -> Vec<ChannelCount> {
         let mut all: Vec<_> = self.shards().flat_map(|shard| shard.counts()).collect();
         all.sort_by(|a, b| a.channel.cmp(&b.channel));
         all
     }
 
-    /// Channels, and subscriptions to them.
+    /// The numbers of channels and of subscriptions.
     pub fn totals(&self) -> (usize, usize) {
         let totals = self.shards().map(|shard| shard.totals());
         totals.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))

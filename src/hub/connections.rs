@@ -1,4 +1,4 @@
-//! The node's connections, by the number of their session.
+//! The node's connections, by session number.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard};
@@ -20,7 +20,7 @@ impl Connections {
         self.shard(session).remove(&session.number);
     }
 
-    /// All of them, in no order.
+    /// All connections, unordered.
     pub fn all(&self) -> Vec<Arc<Outbound>> {
         let mut all = Vec::new();
         for shard in self.0.each() {
@@ -33,7 +33,7 @@ impl Connections {
         self.0.each().map(|shard| shard.len()).sum()
     }
 
-    /// Bytes that wait in their outbound queues.
+    /// Bytes in all outbound queues.
     pub fn bytes(&self) -> usize {
         let waiting = |shard: MutexGuard<'_, HashMap<u64, Arc<Outbound>>>| {
             shard.values().map(|outbound| outbound.bytes()).sum::<usize>()
@@ -41,7 +41,7 @@ impl Connections {
         self.0.each().map(waiting).sum()
     }
 
-    /// Numbers count up: they are spread evenly without a hash.
+    /// Session numbers are consecutive, so they spread evenly without a hash.
     fn shard(&self, session: SessionId) -> MutexGuard<'_, HashMap<u64, Arc<Outbound>>> {
         self.0.of_hash(session.number)
     }

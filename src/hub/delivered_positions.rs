@@ -1,10 +1,10 @@
-//! Where this node stands in one channel's history. The only owner of that position: every step that
-//! could part it from the truth in Redis is a method here.
+//! Which positions of one channel's history this node has delivered. The only owner of that state: every step
+//! that could make it differ from Redis is a method here.
 //!
-//! Invariants, which a property test holds against a model; debug assertions guard the single steps:
+//! Invariants, which a property test checks against a model and debug assertions check at each step:
 //! - no position is delivered twice;
-//! - a publication that does not follow the one before it is delivered behind a gap only;
-//! - a client is resumed from a position only if everything that was delivered behind it is known.
+//! - a publication that does not follow the previous one is delivered only after a gap;
+//! - a client is resumed from a position only if everything that was delivered after it is known.
 
 use std::sync::Arc;
 
@@ -13,30 +13,30 @@ use super::recent_publications::{Recent, RecentPublication, ResumeCheck};
 use crate::publication::{Position, Publication};
 use crate::rules::History;
 
-/// Ranges of positions that are remembered as delivered. An epoch and a failover leave one each.
+/// Most delivered ranges that are remembered. An epoch and a failover add one each.
 const DELIVERED_MAX: usize = 8;
 
-/// A channel's place in its history on this node.
+/// The positions of one channel that were delivered on this node.
 #[derive(Default)]
 pub struct DeliveredPositions {
-    /// The last position of the history that subscribers have. None: the node has not asked for it,
-    /// or the broker keeps none.
+    /// The last position that subscribers got. None: the node has not yet asked for the history's end, or the
+    /// broker keeps no history.
     last: Option<Position>,
-    /// The first `seq` of the epoch of `last` that subscribers have.
+    /// The first `seq` in the epoch of `last` that subscribers got.
     first: u64,
-    /// Delivered in other epochs, and what the history did not have when it was asked. A server may go back
-    /// to before them, and a replica that was promoted too early may still receive them.
+    /// Ranges delivered in other epochs, and positions that the history did not contain when it was read. A
+    /// server may fall back to before them, and a replica that was promoted too early may still receive them.
     delivered: Vec<Range>,
-    /// At or before this position no client is resumed: something that was delivered behind it stands in
-    /// no history.
+    /// No client is resumed at or before this position: a publication that was delivered after it is in no
+    /// history.
     floor: Option<Position>,
     recent: Option<Recent>,
-    /// Went to where a history has just begun, while what came before it may still be on its way to those who
-    /// subscribe already. It is let through until the first of the new history comes.
+    /// The history has just begun, and older publications may still be in transit to existing subscribers.
+    /// They are delivered until the first publication of the new history arrives.
     is_fresh: bool,
 }
 
-/// Positions of one epoch, both ends included.
+/// A range of positions of one epoch, both ends inclusive.
 struct Range {
     epoch: u64,
     first: u64,
@@ -48,7 +48,7 @@ impl Range {
         self.epoch == position.epoch && (self.first..=self.last).contains(&position.seq)
     }
 
-    /// Is nothing between the two?
+    /// Whether the ranges overlap or are adjacent.
     fn touches(&self, other: &Self) -> bool {
         self.epoch == other.epoch
             && self.first <= other.last.saturating_add(1)
@@ -56,20 +56,20 @@ impl Range {
     }
 }
 
-/// How a publication stands to the cursor.
+/// Where a publication is relative to the last delivered position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PositionOrder {
-    /// It stands in no history: a service published past it.
+    /// It has no position: a service published it with plain `PUBLISH`, past the history.
     Nowhere,
-    /// Subscribers have it, or have been told of a gap in its place.
+    /// Subscribers have it, or got a gap in its place.
     Behind,
     Next,
-    /// Something stands between, or nothing leads to it.
+    /// Others are missing before it, or it follows no known position.
     Beyond,
 }
 
 impl DeliveredPositions {
-    /// For a channel whose subscribers have got everything up to `last`.
+    /// For a channel whose subscribers have everything up to `last`.
     pub fn at(last: Option<Position>) -> Self {
         Self { last, ..Self::default() }
     }
@@ -91,7 +91,7 @@ impl DeliveredPositions {
         }
     }
 
-    /// Goes on to the next publication. False: subscribers have it already.
+    /// Advances to the next publication. Returns false if subscribers have it already.
     pub fn advance(&mut self, publication: &Publication) -> bool {
         debug_assert_eq!(self.place_of(publication), PositionOrder::Next, "{publication:?}");
         if let (Some(_), Some(recent)) = (self.last, &mut self.recent) {
@@ -108,8 +108,8 @@ impl DeliveredPositions {
         is_new
     }
 
-    /// Goes on to a publication that nothing leads to. `gap`: what subscribers are told; None where it
-    /// begins a history and the connection that brought it held.
+    /// Advances to a publication that does not follow the last one. `gap`: the reason that subscribers get;
+    /// None if the publication begins a history and the broker's connection was not interrupted.
     pub fn jump(
         &mut self,
         publication: &Publication,
@@ -124,20 +124,21 @@ impl DeliveredPositions {
         is_new
     }
 
-    /// Goes to where a history has just begun, for subscribers that have got everything directly so far.
+    /// Moves to the start of a new history, for subscribers that have got every publication directly so far.
     pub fn start_fresh(&mut self, last: Option<Position>) {
         debug_assert!(last.is_none_or(|last| last.seq == 0));
         self.restart(last);
         self.is_fresh = true;
     }
 
-    /// What was on its way when the history had just begun may not come any more. True: subscribers are to be told.
+    /// Ends the fresh state: older publications in transit may not arrive any more. Returns whether
+    /// subscribers must get a gap.
     pub fn end_fresh(&mut self) -> bool {
         std::mem::take(&mut self.is_fresh)
     }
 
-    /// A publication stands in no history. Where a node or its functions say so, Redis keeps none at the moment: a
-    /// client that resumes from before it would miss it.
+    /// Takes a publication without a position. If a node or a function published it, Redis keeps no history
+    /// at the moment, and a client that resumes from before it would miss it.
     pub fn pass_by(&mut self, publication: Publication) -> Publication {
         if publication.signed {
             self.floor = self.floor.max(self.last);
@@ -145,8 +146,9 @@ impl DeliveredPositions {
         Publication { position: None, ..publication }
     }
 
-    /// Takes a publication with a position that the history does not have: the stream may be gone, or it was
-    /// never there. It is delivered behind a gap and without its position. None: it was before.
+    /// Takes a publication whose position the history does not contain: its stream was deleted, or the
+    /// position never existed. It is delivered after a gap and without its position. Returns None if it was
+    /// delivered before.
     pub fn pass_aside(&mut self, publication: Publication) -> Option<Publication> {
         let Position { epoch, seq } = publication.position.filter(|_| self.is_new(&publication))?;
         self.remember(Range { epoch, first: seq, last: seq });
@@ -155,9 +157,9 @@ impl DeliveredPositions {
         Some(Publication { position: None, ..publication })
     }
 
-    /// Goes to a position that nothing leads to, behind a gap that the caller has said, or because there were
-    /// no subscribers before. The server may have lost what it had up to here, so that its history leads on
-    /// from an earlier position: a client that resumes from there would miss something.
+    /// Moves to a position that does not follow the last one: the caller has emitted a gap, or there were no
+    /// subscribers. The server may have lost everything up to `last` and continue its history from an earlier
+    /// position, so a client that resumes from there would miss something.
     pub fn restart(&mut self, last: Option<Position>) {
         self.floor = self.floor.max(self.last);
         self.remember_epoch();
@@ -167,16 +169,17 @@ impl DeliveredPositions {
         self.recent = None;
     }
 
-    /// The history ends before what subscribers have: the server has lost some of it. Or its clock was put back
-    /// before it began another; then no client is resumed until it has caught up.
+    /// Handles a history that ends before `last`: the server has lost a part of it. Or its clock was set back
+    /// before it began another history; then no client is resumed until the new one has passed the old
+    /// position.
     pub fn fall_back(&mut self, end: Option<Position>, items: &mut Vec<ChannelEvent>) {
         debug_assert!(end < self.last);
         items.push(ChannelEvent::Gap(LOST));
         self.restart(end);
     }
 
-    /// May a client go on from `since`? What follows is kept from here on, so that it is there when
-    /// the client is added.
+    /// Checks whether a client can resume from `since`. Publications from now on are kept, so that they are
+    /// available when the client is added.
     pub fn since(&mut self, since: Position, history: History) -> ResumeCheck {
         let Some(last) = self.last.filter(|_| self.may_resume(since)) else {
             return ResumeCheck::No;
@@ -191,7 +194,7 @@ impl DeliveredPositions {
         }
     }
 
-    /// What follows `since`, up to [`DeliveredPositions::last`]. None: that is not at hand.
+    /// The publications after `since`, up to [`DeliveredPositions::last`]. None: they are not in memory.
     pub fn after(&mut self, since: Position) -> Option<Vec<Arc<RecentPublication>>> {
         match self.last.filter(|_| self.may_resume(since)) {
             Some(last) if last == since => Some(Vec::new()),
@@ -217,12 +220,12 @@ impl DeliveredPositions {
         !publication.position.is_some_and(has)
     }
 
-    /// What subscribers have of the epoch of `last` is not forgotten when the history goes elsewhere.
+    /// Remembers the delivered range of the epoch of `last` before the history moves elsewhere.
     fn remember_epoch(&mut self) {
         if let Some(Position { epoch, seq: last }) = self.last
             && self.first <= last
         {
-            // None before the first is delivered any more either: it would come out of order.
+            // Positions before the first one are not delivered any more either: they would be out of order.
             self.remember(Range { epoch, first: 0, last });
         }
     }

@@ -1,5 +1,5 @@
-//! Delivery to a channel's subscribers: encoded once, put in line for each one's socket. Holds no lock while
-//! it walks them, and never waits.
+//! Delivery to a channel's subscribers: encodes a publication once for each format and pushes it to each
+//! outbound queue. Holds no lock while it iterates over the subscribers, and never waits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,26 +14,27 @@ use crate::publication::Publication;
 use crate::rules::Delivery;
 use crate::telemetry;
 
-/// Subscribers of a channel up to which a publication is written where it is delivered.
+/// Most subscribers of a channel for which the delivering thread itself writes a publication to the sockets.
 const AT_ONCE_MAX: usize = 1024;
 
-/// Puts frames in line, and the tasks that write what is not written at once.
+/// Pushes frames to outbound queues, and owns the flushers that write what is not written directly.
 #[derive(Default)]
 pub struct FanOut {
     flushers: Arc<Flushers>,
 }
 
 impl FanOut {
-    /// Starts the tasks that write what is delivered, on the current runtime.
+    /// Starts the flushers on the current runtime.
     pub fn start_flushers(&self) {
         let workers = tokio::runtime::Handle::current().metrics().num_workers();
         self.flushers.start(workers);
     }
 
-    /// Puts a publication in line for each of the subscribers. Never waits.
+    /// Pushes a publication to the outbound queue of each subscriber. Never waits.
     ///
-    /// Where no `more` follows, it is written while each subscriber's data is at hand: one walk
-    /// instead of two. A burst is put in line first, and a large channel left to the flushers.
+    /// Without `more` to follow, it is written directly while each subscriber's data is in the CPU cache: one
+    /// iteration instead of two. A burst is queued first, and a channel with many subscribers is left to the
+    /// flushers.
     pub fn hand_out(
         &self,
         channel: &str,
@@ -90,7 +91,7 @@ impl FanOut {
         telemetry::publication_relayed(trace, delivered, received.elapsed(), age(publication));
     }
 
-    /// Tells all subscribers of a channel something that is no publication.
+    /// Pushes a message that is not a publication to all subscribers of a channel.
     pub fn push_to_all(&self, subscribers: &Snapshot, push: &Push<'_>) {
         let mut to_flush = Vec::new();
         let mut frames: [Option<Option<Bytes>>; Format::COUNT] = Default::default();
@@ -114,7 +115,7 @@ impl FanOut {
         self.flushers.flush(to_flush, bytes);
     }
 
-    /// Queues a frame of a subscription. Fails only where the socket was written to and did not take enough.
+    /// Pushes a frame of a subscription. Fails only if the queue was written to the socket and is still full.
     fn push(&self, outbound: &Outbound, number: u64, frame: Bytes) -> Result<Pushed, QueueFull> {
         let pushed = outbound.push(number, frame.clone());
         if pushed.is_ok() || !outbound.is_in_line() {
@@ -122,7 +123,7 @@ impl FanOut {
         }
         self.flushers.write_line();
         match outbound.push(number, frame.clone()) {
-            // Another thread is writing it this very moment: it is not slow yet.
+            // Another thread is writing this queue at the moment, so the client does not count as slow yet.
             Err(QueueFull) if outbound.is_in_line() => {
                 outbound.push_beyond(number, frame);
                 Ok(Pushed::Covered)
@@ -132,10 +133,10 @@ impl FanOut {
     }
 }
 
-/// An older publication was stamped by a broken clock, or in another unit.
+/// A greater age comes from a wrong clock or from another unit, and is not recorded.
 const AGE_MAX: Duration = Duration::from_secs(3600);
 
-/// How long ago the first node took the publication. Clocks differ: never less than nothing.
+/// How long ago the first node received the publication. At least zero, because clocks differ.
 fn age(publication: &Publication) -> Option<Duration> {
     let sent_at = Duration::from_micros(publication.sent_at?);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A channel that a session asks for, until it subscribes, and its subscription.
+//! A session's interest in a channel until it subscribes, and its subscription.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,18 +16,17 @@ use super::subscribers::Subscriber;
 use crate::broker::{Receipt, Unavailable};
 use crate::publication::{Channel, Position};
 
-/// How often an interest waits for a history to be read. What is read may be dropped again before
-/// it is looked at, when the broker is interrupted.
+/// How often an interest waits for a history read. After an interruption of the broker, the result of a read
+/// may be dropped before the interest uses it.
 const READS_MAX: u32 = 3;
 
-/// How often, and how long each time, an interest waits for this node to come to where the client
-/// is: as long as a busy node may be behind another one.
+/// How often, and how long each time, an interest waits for this node to reach the client's position: as long
+/// as a busy node may be behind another one.
 const BEHIND_MAX: u32 = 20;
 const BEHIND_PAUSE: Duration = Duration::from_millis(25);
 
-/// A channel that was asked for; resolves when the broker has confirmed it, and where it keeps
-/// history, when this node knows how far that goes and has what follows the position it was asked
-/// for with.
+/// A requested channel. Resolves when the broker has confirmed it and, if the channel keeps history, when
+/// this node knows the history's end and has the publications after the requested position.
 pub struct Interest {
     step: InterestStep,
     since: Option<Position>,
@@ -40,13 +39,13 @@ enum InterestStep {
     Confirming(Receipt<()>),
     Opening(oneshot::Receiver<Result<(), Unavailable>>),
     Loading(oneshot::Receiver<Unavailable>),
-    /// Another node was quicker to deliver what the client has.
+    /// This node has not yet reached the position that another node delivered to the client.
     Behind(Pin<Box<Sleep>>),
     Ready,
 }
 
 impl Interest {
-    /// From here on the broker is subscribed to the channel, as long as there is an interest or a subscription.
+    /// Subscribes the broker to the channel for as long as the interest or its subscription exists.
     pub(super) fn new(parts: Arc<HubState>, channel: Channel, since: Option<Position>) -> Self {
         let receipt = parts.registry.channels.add_interest(&channel, &*parts.broker);
         let claim = ChannelClaim { parts, channel };
@@ -57,8 +56,8 @@ impl Interest {
         &self.claim.channel
     }
 
-    /// From here on the subscriber gets what is published; `say` is told first where it comes in and
-    /// what it has missed.
+    /// Turns the interest into a subscription. `say` gets the position and the backlog before any publication
+    /// is delivered.
     pub fn subscribe(
         self,
         subscriber: Subscriber,
@@ -105,7 +104,7 @@ impl Future for Interest {
                 InterestStep::Opening(opened) => match ready!(Pin::new(opened).poll(cx)) {
                     Ok(Ok(())) => self.loading(),
                     Ok(Err(why)) => return Poll::Ready(Err(why)),
-                    // The channel was dropped; a claim prevents that.
+                    // The channel was dropped, which the claim prevents.
                     Err(_) => self.opening(),
                 },
                 InterestStep::Loading(loaded) => {
@@ -127,7 +126,7 @@ impl Future for Interest {
     }
 }
 
-/// A session's place among a channel's subscribers. Left by its drop.
+/// A session's entry among a channel's subscribers. The drop removes it.
 pub struct Subscription {
     number: u64,
     echo: bool,
@@ -139,12 +138,12 @@ impl Subscription {
         &self.claim.channel
     }
 
-    /// What its outbound queue knows it by.
+    /// The number under which the outbound queue knows the subscription.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Does the session get what it publishes there itself?
+    /// Whether the session gets its own publications.
     pub fn echo(&self) -> bool {
         self.echo
     }
@@ -156,7 +155,7 @@ impl Drop for Subscription {
     }
 }
 
-/// A claim on a channel: while there is one, the broker is subscribed. Given back by its drop.
+/// A claim on a channel: the broker stays subscribed while one exists. The drop releases it.
 struct ChannelClaim {
     parts: Arc<HubState>,
     channel: Channel,

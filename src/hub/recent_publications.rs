@@ -1,5 +1,5 @@
-//! The newest publications of a channel that clients resume, so that thousands who come back at once
-//! share one read of its history, and each publication is encoded once for all of them.
+//! The newest publications of a channel from which clients resume. Thousands of clients that resume at the
+//! same time share one read of the history, and each publication is encoded once for all of them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,33 +14,33 @@ use crate::protocol::Format;
 use crate::publication::{Position, Publication};
 use crate::rules::History;
 
-/// Payload bytes that are kept of one channel while nobody resumes; what is older is read again.
+/// Most payload bytes kept of one channel while no client resumes; older ones are read again when needed.
 const BYTES_MAX: usize = 4 << 20;
 
-/// Payload bytes beyond which a client is not caught up: it reloads its state.
+/// Most payload bytes of a backlog. A client that missed more must reload its state.
 pub const BACKLOG_BYTES_MAX: usize = 32 << 20;
 
-/// Payload bytes kept on the whole node beyond which what nobody needs right now is dropped.
+/// Payload bytes on the whole node beyond which idle channels are dropped early.
 const TOTAL_BYTES_MAX: usize = 64 << 20;
 
-/// How long it is kept after the last client resumed.
+/// How long a channel's publications are kept after the last client resumed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// How long clients that were told that it is read may take to come for it.
+/// How long clients that waited for a read may take to use it.
 const FETCHED_MAX: Duration = Duration::from_secs(2);
 
-/// The same as [`IDLE_MAX`], while [`TOTAL_BYTES_MAX`] is exceeded.
+/// Replaces [`IDLE_MAX`] while [`TOTAL_BYTES_MAX`] is exceeded.
 const CROWDED_IDLE_MAX: Duration = Duration::from_secs(2);
 
-/// What history keeps beyond its size (contract, section 6).
+/// How many publications a history may keep beyond its size (contract, section 6).
 const SIZE_SLACK: usize = 100;
 
-/// What a publication costs beside its payload, about.
+/// The approximate memory of a publication besides its payload.
 const OVERHEAD_BYTES: usize = 256;
 
 static TOTAL_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// A publication and its frames, made when the first client needs them.
+/// A publication and its frames, each encoded when the first client needs it.
 pub struct RecentPublication {
     pub publication: Publication,
     position: Position,
@@ -69,44 +69,44 @@ impl RecentPublication {
 
 /// An unbroken chain of publications up to the channel's last one.
 pub struct Recent {
-    /// What the first of the chain follows. None: nothing came before it.
+    /// The position that the first of the chain follows. None: it is the first of all.
     start: Option<Position>,
     chain: VecDeque<Arc<RecentPublication>>,
     bytes: usize,
     history: History,
     phase: ReadPhase,
-    /// The oldest position that a client wants to go on from.
+    /// The oldest position from which a client wants to resume.
     wanted: Position,
     waiting: Vec<oneshot::Sender<Unavailable>>,
     used_at: Instant,
 }
 
-/// How much of what came before the chain has been read.
+/// How much of the history before the chain has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadPhase {
-    /// As much as was wanted; there may be more.
+    /// As much as was requested; there may be more.
     Some,
     Loading,
-    /// All that is there, or that one client may get.
+    /// Everything that exists, or as much as one client may get.
     All,
 }
 
-/// May a client go on from a position?
+/// Whether a client can resume from a position.
 pub enum ResumeCheck {
-    /// With these, and nothing else is missing.
+    /// Yes, with these publications and no others.
     Yes(Vec<Arc<RecentPublication>>),
-    /// What follows it is no longer there.
+    /// The publications after it no longer exist.
     No,
-    /// The channel has not come to it here.
+    /// This node has not yet reached the position.
     Ahead,
-    /// What follows it is being read.
+    /// The publications after it are being read.
     Read(oneshot::Receiver<Unavailable>),
-    /// Whoever calls must have it read.
+    /// The same, and the caller must start the read.
     Load(oneshot::Receiver<Unavailable>),
 }
 
 impl Recent {
-    /// `last`: where the channel stands.
+    /// `last`: the channel's last position.
     pub fn new(last: Position, history: History) -> Self {
         Self {
             start: Some(last),
@@ -125,7 +125,7 @@ impl Recent {
         self.chain.back().map(|kept| kept.position).or(self.start)
     }
 
-    /// Somebody needs what came before the chain, back to a position.
+    /// Requests the publications before the chain, back to `since`.
     pub fn load(&mut self, since: Position) -> ResumeCheck {
         let (waiting, loaded) = oneshot::channel();
         let phase = self.phase;
@@ -141,7 +141,7 @@ impl Recent {
         }
     }
 
-    /// The next publication of the chain.
+    /// Appends the next publication to the chain.
     pub fn push(&mut self, publication: &Publication) {
         if let Some(kept) = RecentPublication::new(publication) {
             self.count(kept.cost());
@@ -150,32 +150,32 @@ impl Recent {
         }
     }
 
-    /// What is to be read: from where on, and back to which position. None: nothing comes before.
+    /// The range to read: from the first position back to the second. None: nothing precedes the chain.
     pub fn range(&self) -> Option<(Position, Position)> {
         Some((self.start?, self.wanted))
     }
 
-    /// It could not be read. Whoever waits is told; who is not was not waiting in vain.
+    /// Fails the waiting sessions, because the history could not be read.
     pub fn failed(&mut self, why: Unavailable) {
         self.phase = ReadPhase::Some;
         for waiting in self.waiting.drain(..) {
-            // The session may be gone; then nobody waits.
+            // The waiting session may be gone.
             let _ = waiting.send(why);
         }
     }
 
-    /// What was read, newest first: all that leads to where the chain starts. `is_all`: nothing
-    /// comes before it, or nothing that a client may get.
+    /// Takes the result of a read, newest first, which leads to the start of the chain. `is_all`: nothing
+    /// precedes it, or nothing that a client may get.
     pub fn loaded(&mut self, newest_first: Vec<Publication>, is_all: bool) {
         self.phase = if is_all { ReadPhase::All } else { ReadPhase::Some };
         for publication in newest_first {
             let Some(kept) = RecentPublication::new(&publication) else { continue };
             match self.start {
-                // It came while the rest was being read, and is there already.
+                // It arrived during the read and is in the chain already.
                 Some(start) if kept.position > start => continue,
                 Some(start) if kept.position == start => {}
                 _ => {
-                    // Another history, which leads nowhere.
+                    // It belongs to another history, which does not lead to the chain.
                     self.phase = ReadPhase::All;
                     break;
                 }
@@ -186,11 +186,11 @@ impl Recent {
         }
         self.trim_to_size();
         self.used_at = Instant::now();
-        // Whoever waits looks for itself.
+        // Dropping the senders wakes the waiting sessions, which check again.
         self.waiting = Vec::new();
     }
 
-    /// All that follows the position. None: it is not in the chain.
+    /// The publications after the position. None: the position is not in the chain.
     pub fn after(&mut self, since: Position) -> Option<Vec<Arc<RecentPublication>>> {
         self.used_at = Instant::now();
         let at = match self.start == Some(since) {
@@ -206,7 +206,7 @@ impl Recent {
         Some(self.chain.range(at..).cloned().collect())
     }
 
-    /// Looks after its memory. False: it is not worth any.
+    /// Trims the chain's memory. Returns false if the whole chain can be dropped.
     pub fn is_worth_keeping(&mut self) -> bool {
         if self.phase != ReadPhase::Loading && self.used_at.elapsed() >= FETCHED_MAX {
             while self.bytes > BYTES_MAX {
@@ -220,7 +220,7 @@ impl Recent {
         self.phase == ReadPhase::Loading || self.used_at.elapsed() < idle_max
     }
 
-    /// What history no longer has is gone from here too.
+    /// Drops what the history has trimmed too.
     fn trim_to_size(&mut self) {
         while self.chain.len() > self.history.size as usize + SIZE_SLACK {
             self.drop_first();

@@ -1,7 +1,7 @@
-//! Reads from history: what a channel has missed, and what resuming clients ask for.
+//! Reads from history what channels have missed and what resuming clients request.
 //!
-//! One task takes the work from the [`RecoveryQueue`](super::recovery_queue::RecoveryQueue); the reading itself
-//! is done by a bounded number of tasks. A channel is read by one of them at a time.
+//! One task takes tasks from the [`RecoveryQueue`](super::recovery_queue::RecoveryQueue); a bounded number of
+//! further tasks read. At most one of them reads a channel at a time.
 
 mod catch_up;
 mod load;
@@ -18,13 +18,13 @@ use super::registry::Registry;
 use crate::broker::Broker;
 use crate::critical_tasks;
 
-/// Most pieces of work that are taken at once, and so most channels in one question for positions.
+/// Most recovery tasks taken at once, and so most channels in one request for positions.
 const BATCH_MAX: usize = 500;
 
-/// Most questions for positions, and most channels that are read, at the same time.
+/// Most concurrent reads, requests for positions included.
 const READS_MAX: usize = 8;
 
-/// How often it is looked for what is no longer worth its memory.
+/// How often unused recent publications are dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts the tasks, which run as long as the runtime.
@@ -46,7 +46,7 @@ pub fn start(registry: Arc<Registry>, broker: Arc<dyn Broker>) {
     });
 }
 
-/// Gives each piece of work a task of its own; the ends of histories are asked for together.
+/// Spawns a task for each recovery task; requests for history ends share one.
 fn dispatch(catch_up: &CatchUp, work: Vec<RecoveryTask>, reads: &Arc<Semaphore>) {
     let mut open = Vec::new();
     for work in work {
@@ -70,10 +70,10 @@ fn dispatch(catch_up: &CatchUp, work: Vec<RecoveryTask>, reads: &Arc<Semaphore>)
     }
 }
 
-/// Runs a piece of work once fewer than [`READS_MAX`] run.
+/// Runs a recovery task once fewer than [`READS_MAX`] run.
 fn spawn(reads: &Arc<Semaphore>, work: impl Future<Output = ()> + Send + 'static) {
     let reads = reads.clone();
-    // A channel whose reading breaks off says nothing any more.
+    // Critical, because a channel whose read dies would deliver nothing any more.
     critical_tasks::spawn("catching up", async move {
         let _permit = reads.acquire_owned().await.expect("the semaphore is never closed");
         work.await;

@@ -1,5 +1,5 @@
-//! What is to be read from history. Work goes in where the hub finds that something is missing; one task
-//! takes it out.
+//! The queue of channels whose history must be read. The hub adds tasks where it finds that something is
+//! missing; one task of [`recovery`](super::recovery) takes them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -8,23 +8,23 @@ use tokio::sync::Notify;
 
 use crate::publication::Channel;
 
-/// How often it was tried in vain.
+/// How many attempts have failed.
 pub type Tries = u32;
 
-/// Something to be read. At most one of each kind for a channel at a time, by its tail.
+/// Something to read. At most one of each kind for a channel at a time, which its cursor ensures.
 #[derive(Clone, Debug)]
 pub enum RecoveryTask {
-    /// Where does the history end? And then, what follows the last publication?
+    /// Request the history's end, then read what follows the last delivered position.
     Open(Channel, u64, Tries),
-    /// What follows the last publication?
+    /// Read what follows the last delivered position.
     CatchUp(Channel, u64, Tries),
-    /// What was held may go.
+    /// Deliver the held publications.
     Release(Channel, u64),
-    /// All that is there, for those who resume.
+    /// Read the publications that resuming clients request.
     Load(Channel),
 }
 
-/// What is still to be done. As long as there are channels at most, twice over.
+/// The pending tasks: at most two for each channel.
 #[derive(Default)]
 pub struct RecoveryQueue {
     work: Mutex<VecDeque<RecoveryTask>>,
@@ -37,7 +37,7 @@ impl RecoveryQueue {
         self.more.notify_one();
     }
 
-    /// Waits for some work, and takes at most `count_max` pieces of it.
+    /// Waits for tasks and takes at most `count_max` of them.
     pub async fn next(&self, count_max: usize) -> Vec<RecoveryTask> {
         loop {
             let some: Vec<_> = {

@@ -1,4 +1,4 @@
-//! The node's channels and connections, and what a broker's events do to them.
+//! The node's channels and connections, and the handling of the broker's events.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,16 +18,16 @@ use crate::publication::{Change, Channel, Publication, User};
 use crate::rules::Rules;
 use crate::telemetry;
 
-/// The channels and connections of this node. Each part guards its own data; what needs several of them is a method
-/// here, or a function of a file above it: [`resuming`](super::resuming) lets a subscriber in,
+/// The channels and connections of this node. Each part guards its own data; what needs several parts is a
+/// method here or a function in a file above: [`resuming`](super::resuming) adds subscribers,
 /// [`recovery`](super::recovery) reads what a channel has missed.
 pub struct Registry {
-    /// Locked for a few lines at a time, one shard each.
+    /// Each shard is locked for a few lines at a time.
     pub(super) channels: Channels,
     pub(super) connections: Connections,
-    /// Holds no lock of the others while it delivers.
+    /// Holds no lock of the other parts while it delivers.
     pub(super) fan_out: FanOut,
-    /// What is to be read from history, until a task of `recovery` takes it.
+    /// The histories to read, until a task of `recovery` takes them.
     pub(super) recovery_queue: RecoveryQueue,
 }
 
@@ -41,18 +41,18 @@ impl Registry {
         }
     }
 
-    /// Counts what channels carry, with about so many counters. 0: it does not.
+    /// Counts the channels' traffic with about `counters` counters. 0: does not count.
     pub fn counting(mut self, counters: usize) -> Self {
         self.channels.count_with(counters);
         self
     }
 
-    /// Starts the tasks that write what is delivered, on the current runtime.
+    /// Starts the flushers on the current runtime.
     pub fn start_flushers(&self) {
         self.fan_out.start_flushers();
     }
 
-    /// Where a broker puts its events.
+    /// The function that takes the broker's events.
     pub fn sink(self: Arc<Self>) -> Sink {
         Arc::new(move |event| match event {
             BrokerEvent::Publication { channel, publication, more } => {
@@ -66,14 +66,14 @@ impl Registry {
             BrokerEvent::Presence { channel, user, change } => {
                 self.push_change(channel, user, change);
             }
-            // Whose tokens count and what nodes there are is not for the hub to know.
+            // Other modules handle revocations and the fleet.
             BrokerEvent::Revoked { .. }
             | BrokerEvent::RevocationsRead { .. }
             | BrokerEvent::Announced(_) => {}
         })
     }
 
-    /// Takes a publication of the broker: to the subscribers, or aside while the channel catches up.
+    /// Delivers a publication of the broker to the subscribers, or holds it while the channel catches up.
     fn deliver(&self, channel: &str, publication: Publication, more: bool) {
         let received = Instant::now();
         let hash = self.channels.hash(channel);
@@ -106,7 +106,7 @@ impl Registry {
         self.fan_out.hand_out(channel, &subscribers, delivery, &publication, more, received);
     }
 
-    /// The channel flows: where does its history end?
+    /// Requests the history's end, once the broker is subscribed to the channel.
     pub(super) fn open(&self, channel: &Channel) {
         let reading = self.channels.with_tail(channel, |tail, _| tail.open()).flatten();
         if let Some(reading) = reading {
@@ -114,7 +114,8 @@ impl Registry {
         }
     }
 
-    /// The channel flows again: what was missed is read, or told.
+    /// The broker is subscribed again after an interruption: requests what was missed, or sends a gap if the
+    /// channel keeps no history.
     fn interrupted(&self, channel: &Channel, reason: &'static str) {
         match self.channels.with_tail(channel, |tail, _| tail.interrupt()) {
             Some(reading) => {
@@ -128,7 +129,7 @@ impl Registry {
         let subscribers = {
             let mut shard = self.channels.shard(channel);
             let Some(wanted) = shard.wanted(channel) else { return };
-            // What comes next may not follow what they got.
+            // The next publication may not follow the last one.
             *wanted.seen = None;
             wanted.subscribers.snapshot()
         };
@@ -140,12 +141,12 @@ impl Registry {
         self.fan_out.push_to_all(&subscribers, &Push::Presence { channel, user, change });
     }
 
-    /// Takes up the rules as they are now, and has every session look at what they mean for it.
+    /// Applies the current rules to the channels, and notifies every session.
     pub(super) fn follow_rules(&self, broker: &dyn Broker) {
         for mut shard in self.channels.shards() {
             for follow in shard.follow(self.channels.rules()) {
                 if follow.presence {
-                    // Again, and with it for its joins and leaves. Nobody waits for that.
+                    // Subscribes again, this time with presence changes. The receipt is not needed.
                     drop(broker.subscribe(&follow.channel));
                 }
                 let tail = shard.wanted(follow.channel.as_str()).and_then(|wanted| wanted.tail);
@@ -158,12 +159,12 @@ impl Registry {
         self.nudge_all();
     }
 
-    /// Has every session look whether it may still be and do what it does.
+    /// Makes every session check whether it may continue.
     pub fn nudge_all(&self) {
         self.connections().iter().for_each(|connection| connection.notify());
     }
 
-    /// All connections, in no order.
+    /// All connections, unordered.
     pub fn connections(&self) -> Vec<Arc<Outbound>> {
         self.connections.all()
     }
@@ -172,23 +173,23 @@ impl Registry {
         self.connections.count()
     }
 
-    /// Channels with local subscribers, by name.
+    /// The channels with local subscribers, sorted by name.
     pub fn channels(&self) -> Vec<ChannelCount> {
         self.channels.counts()
     }
 
-    /// The channels that carried the most of late, the busiest first. None: nothing is counted.
+    /// The channels with the most recent traffic, in descending order. None: traffic is not counted.
     pub fn busiest(&self, by: TrafficMeasure, channels_max: usize) -> Option<Busiest> {
         busiest::busiest(&self.channels, by, channels_max)
     }
 
-    /// The channels with the most local subscribers, those with the most first; and how many subscriptions
-    /// all channels have.
+    /// The channels with the most local subscribers, in descending order, and the number of all
+    /// subscriptions.
     pub fn most_subscribed(&self, channels_max: usize) -> (Vec<ChannelCount>, usize) {
         busiest::most_subscribed(&self.channels, channels_max)
     }
 
-    /// What a scrape of the metrics wants to know.
+    /// The gauges for a scrape of the metrics.
     pub fn levels(&self) -> telemetry::Levels {
         let (channels, subscriptions) = self.channels.totals();
         telemetry::Levels {

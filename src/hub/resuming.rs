@@ -1,4 +1,4 @@
-//! How a subscriber comes in: once its channel is live, and from the position where it was.
+//! Adds a subscriber to a channel once the channel is live, from the position at which the client left off.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use super::subscribers::Subscriber;
 use crate::broker::Unavailable;
 use crate::publication::{Channel, Position};
 
-/// Longest backlog that is put in line while the channel's lock is held.
+/// Longest backlog that is queued while the channel's lock is held.
 const BACKLOG_LOCKED_MAX: usize = 32;
 
-/// What a subscriber is told when it comes in.
+/// What a new subscriber gets first.
 pub enum SubscribeEvent<'a> {
-    /// `recovered`: None where it gave no position; else whether it misses nothing.
+    /// `recovered`: whether it misses nothing; None if it gave no position.
     Subscribed { position: Option<Position>, recovered: Option<bool> },
-    /// What it has missed, oldest first.
+    /// The publications that it missed, oldest first.
     Backlog(&'a [Arc<RecentPublication>]),
-    /// What it has missed since it was told that it misses nothing is gone.
+    /// Publications after a `Subscribed` with `recovered` true are no longer available.
     Gap(&'static str),
 }
 
-/// Resolves once the channel is live. None: it is, or it keeps no history.
+/// Resolves once the channel is live. None: it is live already, or it keeps no history.
 pub fn opened(
     registry: &Registry,
     channel: &Channel,
@@ -35,7 +35,7 @@ pub fn opened(
     channels.with_tail(channel, |tail, _| (!tail.is_live()).then(|| tail.opened())).flatten()
 }
 
-/// May a client go on from `since`? What it asks for is kept for a while.
+/// Checks whether a client can resume from `since`. The publications that it requests are kept for a while.
 pub fn since(registry: &Registry, channel: &Channel, since: Position) -> ResumeCheck {
     let channels = &registry.channels;
     let Some(history) = channels.rules().of(channel.as_str()).history else {
@@ -51,11 +51,10 @@ pub fn since(registry: &Registry, channel: &Channel, since: Position) -> ResumeC
     }
 }
 
-/// Adds a subscriber, which is told first where it comes in and what it has missed. Returns the
-/// subscription's number.
+/// Adds a subscriber, which gets its position and backlog first. Returns the subscription's number.
 ///
-/// A long backlog is said before the channel's lock is taken, and only what came meanwhile while
-/// it is held.
+/// A long backlog is queued before the channel's lock is taken, and only what arrived meanwhile under the
+/// lock.
 pub fn join(
     registry: &Registry,
     channel: &Channel,
@@ -63,7 +62,7 @@ pub fn join(
     from: Option<Position>,
     say: &mut dyn FnMut(SubscribeEvent<'_>),
 ) -> u64 {
-    // The session that asked for the channel may not have waited for it to flow.
+    // The session may not have waited for the broker's confirmation.
     registry.open(channel);
     let mut reached = None;
     if let Some(from) = from

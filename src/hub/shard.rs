@@ -9,7 +9,7 @@ use crate::publication::{Channel, Position};
 use crate::rules::{Delivery, Policy, Rules};
 use crate::sharded::shrink;
 
-/// Channel to who listens.
+/// The channels of one shard and their subscribers.
 #[derive(Default)]
 pub struct ChannelShard {
     channels: HashMap<Channel, ChannelEntry>,
@@ -18,47 +18,47 @@ pub struct ChannelShard {
 
 #[derive(Default)]
 struct ChannelEntry {
-    /// Claims on the channel: of subscribers, and of sessions about to be some.
+    /// Claims on the channel: of subscribers, and of sessions about to subscribe.
     interests: usize,
     subscribers: Subscribers,
     delivery: Delivery,
-    /// Where the channel's rule keeps history; where it does no more, until nothing is held.
+    /// Some while the channel's rule keeps history, and after that until nothing is held.
     tail: Option<Box<ChannelCursor>>,
-    /// Does its rule?
+    /// Whether the channel's rule keeps history.
     keeps_history: bool,
-    /// The last position that its subscribers got while there was no tail.
+    /// The last position that subscribers got while there was no cursor.
     seen: Option<Position>,
 }
 
-/// A channel and how many local sessions subscribe to it.
+/// A channel and its number of local subscribers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelCount {
     pub channel: Channel,
     pub subscribers: usize,
 }
 
-/// What follows of new rules for a channel that somebody wants.
+/// What new rules change for a channel in use.
 pub struct RuleChange {
     pub channel: Channel,
-    /// It keeps history from here on.
+    /// Its history starts now.
     pub opened: bool,
     pub presence: bool,
 }
 
-/// A channel that somebody wants, while its shard is locked.
+/// A channel in use, while its shard is locked.
 pub struct LockedChannel<'a> {
     pub subscribers: &'a Subscribers,
     pub delivery: Delivery,
     pub tail: Option<&'a mut ChannelCursor>,
-    /// Where there is no tail: the last position that subscribers got.
+    /// The last position that subscribers got while there is no cursor.
     pub seen: &'a mut Option<Position>,
-    /// What the shard's channels carry.
+    /// The traffic counters of the whole shard.
     pub tally: &'a mut ChannelTraffic,
 }
 
 impl ChannelEntry {
-    /// Drops the tail of a channel that keeps no history any more, once nothing is held. A later one
-    /// goes on from where it was.
+    /// Drops the cursor of a channel that keeps no history any more, once nothing is held. A later cursor
+    /// continues from its last position.
     fn end_tail(&mut self) {
         if !self.keeps_history
             && let Some(tail) = self.tail.take_if(|tail| tail.is_live())
@@ -69,12 +69,12 @@ impl ChannelEntry {
 }
 
 impl ChannelShard {
-    /// The channel's subscribers as they are now. None: nobody wants the channel.
+    /// The channel's current subscribers. None: no session uses the channel.
     pub fn subscribers(&self, channel: &str) -> Option<Snapshot> {
         self.channels.get(channel).map(|entry| entry.subscribers.snapshot())
     }
 
-    /// None: nobody wants the channel.
+    /// Returns None if no session uses the channel.
     pub fn wanted(&mut self, channel: &str) -> Option<LockedChannel<'_>> {
         let entry = self.channels.get_mut(channel)?;
         entry.end_tail();
@@ -83,7 +83,7 @@ impl ChannelShard {
         Some(LockedChannel { subscribers, delivery: *delivery, tail, seen, tally })
     }
 
-    /// All channels that keep history here.
+    /// The cursors of all channels that keep history.
     pub fn tails(&mut self) -> impl Iterator<Item = &mut ChannelCursor> {
         self.channels.values_mut().filter_map(|entry| entry.tail.as_deref_mut())
     }
@@ -104,7 +104,7 @@ impl ChannelShard {
         }
     }
 
-    /// Takes up new rules, and says what follows of them, channel by channel.
+    /// Applies new rules, and returns what they change for each channel.
     pub fn follow(&mut self, rules: &Rules) -> Vec<RuleChange> {
         let mut follows = Vec::new();
         for (channel, entry) in &mut self.channels {
@@ -125,7 +125,7 @@ impl ChannelShard {
         follows
     }
 
-    /// True for the last one: nobody wants the channel any more.
+    /// Returns true for the last claim: no session uses the channel any more.
     pub fn remove_interest(&mut self, channel: &Channel) -> bool {
         let Some(entry) = self.channels.get_mut(channel) else { return false };
         entry.interests -= 1;
@@ -137,14 +137,15 @@ impl ChannelShard {
         last
     }
 
-    /// The caller has an interest in the channel.
+    /// The caller must hold a claim on the channel.
     pub fn add_subscriber(&mut self, channel: &Channel, number: u64, subscriber: Subscriber) {
         if let Some(entry) = self.channels.get_mut(channel) {
             entry.subscribers.add(number, subscriber);
         }
     }
 
-    /// What it has waiting beside its queue is to be forgotten: the delivery may have been `latest`.
+    /// Returns the subscriber, because the caller must drop its frames of `latest` delivery, which are
+    /// outside the queue.
     pub fn remove_subscriber(&mut self, channel: &Channel, number: u64) -> Option<Subscriber> {
         let entry = self.channels.get_mut(channel)?;
         entry.subscribers.remove(number)
@@ -158,7 +159,7 @@ impl ChannelShard {
         self.channels.iter().map(count).collect()
     }
 
-    /// Channels that have subscribers, and how many.
+    /// The channels that have subscribers, and how many.
     pub fn subscribed(&self) -> impl Iterator<Item = (&Channel, usize)> {
         let counts =
             self.channels.iter().map(|(channel, entry)| (channel, entry.subscribers.len()));
@@ -169,12 +170,12 @@ impl ChannelShard {
         &mut self.tally
     }
 
-    /// From here on it is counted what the channels carry.
+    /// Starts to count the channels' traffic.
     pub fn count_with(&mut self, tally: ChannelTraffic) {
         self.tally = tally;
     }
 
-    /// Channels, and subscriptions to them.
+    /// The numbers of channels and of subscriptions.
     pub fn totals(&self) -> (usize, usize) {
         let subscriptions = self.channels.values().map(|entry| entry.subscribers.len()).sum();
         (self.channels.len(), subscriptions)

@@ -1,4 +1,4 @@
-//! What the hub and the guards it gives out share.
+//! What the hub and its guards share.
 
 use std::sync::Arc;
 

@@ -1,33 +1,32 @@
-//! A channel's subscribers: cheap to walk without a lock, cheap to join and to leave even when
-//! there are a hundred thousand of them.
+//! A channel's subscribers: iterated over without a lock, added and removed at low cost even among 100,000.
 
 use std::sync::{Arc, Weak};
 
 use crate::outbound::Outbound;
 use crate::protocol::Format;
 
-/// One session's listening to one channel.
+/// One session's subscription to one channel.
 #[derive(Clone)]
 pub struct Subscriber {
     pub outbound: Arc<Outbound>,
     pub format: Format,
-    /// Does it get what its own session published?
+    /// Whether it gets its own session's publications.
     pub echo: bool,
-    /// Is its connection closed at a gap, as its protocol has no words for one?
+    /// Whether a gap closes its connection, because its protocol has no message for one.
     pub closes_on_gap: bool,
 }
 
-/// Subscribers in the order they came.
+/// The subscribers in the order in which they were added.
 ///
-/// Who leaves is found by number and leaves a hole; the holes are closed when half of all places
-/// are holes. Delivery walks a shared snapshot; whoever joins or leaves meanwhile copies the list,
-/// at most once a delivery.
+/// Removal finds a subscriber by number and leaves a free slot; the list is compacted when half of its slots
+/// are free. A delivery iterates over a shared snapshot; adding or removing during a delivery copies the
+/// list, at most once per delivery.
 #[derive(Default)]
 pub struct Subscribers {
-    /// Sorted by number, since numbers only grow.
+    /// Sorted by number, because numbers only grow.
     places: Arc<Vec<SubscriberIndex>>,
     holes: usize,
-    /// Earlier lists that were being walked when they were copied. Boxed, as few channels ever have any.
+    /// Earlier lists that were in delivery when they were copied. Boxed, because few channels ever have any.
     #[expect(clippy::box_collection, reason = "a channel has one word for it, not three")]
     walked: Option<Box<Vec<Weak<Vec<SubscriberIndex>>>>>,
 }
@@ -35,7 +34,7 @@ pub struct Subscribers {
 #[derive(Clone)]
 struct SubscriberIndex {
     number: u64,
-    /// None: a hole.
+    /// None: the slot is free.
     subscriber: Option<Subscriber>,
 }
 
@@ -48,13 +47,13 @@ impl Subscribers {
         let places = self.places_mut();
         debug_assert!(places.last().is_none_or(|last| last.number < number));
         if places.is_empty() {
-            // Most channels have one subscriber; a vector's first growth would make room for four.
+            // Most channels have one subscriber; a vector's first growth would allocate room for four.
             places.reserve_exact(1);
         }
         places.push(SubscriberIndex { number, subscriber: Some(subscriber) });
     }
 
-    /// Removes the very subscription with this number, if it is still there.
+    /// Removes the subscription with exactly this number, if it exists.
     pub fn remove(&mut self, number: u64) -> Option<Subscriber> {
         let at = self.places.binary_search_by_key(&number, |place| place.number).ok()?;
         let removed = self.places_mut()[at].subscriber.take()?;
@@ -68,13 +67,13 @@ impl Subscribers {
         Some(removed)
     }
 
-    /// Is a publication on its way to them?
+    /// Whether a publication is being delivered to them.
     pub fn is_walked(&self) -> bool {
         let mut earlier = self.walked.iter().flat_map(|earlier| earlier.iter());
         Arc::strong_count(&self.places) > 1 || earlier.any(|list| list.strong_count() > 0)
     }
 
-    /// The list to be changed: a copy where it is being walked.
+    /// The list to change: a copy if a delivery uses the current one.
     fn places_mut(&mut self) -> &mut Vec<SubscriberIndex> {
         if let Some(earlier) = &mut self.walked {
             earlier.retain(|list| list.strong_count() > 0);
@@ -93,16 +92,16 @@ impl Subscribers {
     }
 }
 
-/// The subscribers of a moment.
+/// The subscribers at one moment.
 pub struct Snapshot(Arc<Vec<SubscriberIndex>>);
 
 impl Snapshot {
-    /// How many there are at most.
+    /// The number of slots, free ones included.
     pub fn places(&self) -> usize {
         self.0.len()
     }
 
-    /// Each with the number of its subscription.
+    /// The subscribers, each with the number of its subscription.
     pub fn numbered(&self) -> impl Iterator<Item = (u64, &Subscriber)> {
         self.0.iter().filter_map(|place| Some((place.number, place.subscriber.as_ref()?)))
     }

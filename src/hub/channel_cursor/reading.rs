@@ -1,45 +1,45 @@
-//! What waits while a channel catches up.
+//! A read of a channel's history, and the publications held meanwhile.
 
 use std::collections::VecDeque;
 
 use crate::publication::{Position, Publication};
 
-/// Publications that wait while a channel catches up; beyond them they are read again.
+/// Most publications held while a channel catches up; beyond that they are dropped and read again.
 pub const HELD_MAX: usize = 10_000;
 
 /// The same in payload bytes.
 const HELD_BYTES_MAX: usize = 4 << 20;
 
-/// One reading of a history, and what came meanwhile.
+/// A read of the history, and the publications that arrived meanwhile.
 #[derive(Default)]
 pub struct HistoryRead {
-    /// Has somebody been asked to read?
+    /// Whether the read was requested.
     pub begun: bool,
     pub held: VecDeque<Publication>,
     pub held_bytes: usize,
-    /// What was held was dropped, so that it must be read once more.
+    /// Held publications were dropped, so that the history must be read once more.
     pub overflown: bool,
-    /// What was dropped held publications that stand in no history.
+    /// Publications without a position were among the dropped ones.
     pub plain_lost: bool,
-    /// Where the history ended when it was asked.
+    /// The history's end when the broker was asked for it.
     pub target: Option<Position>,
-    /// The broker was away: publications may have been missed.
+    /// The broker was interrupted: publications may be missing.
     pub interrupted: bool,
-    /// Held publications went on from what was read.
+    /// Held publications have continued from what was read.
     pub advanced: bool,
-    /// The channel had subscribers before it had a position, as its rule has just begun to keep history. Up to
-    /// then they got everything directly, and nothing may go missing on the way from the one to the other.
+    /// The channel had subscribers before it had a position, because its rule has just begun to keep history.
+    /// They got every publication directly so far, and must miss none in the transition.
     pub late: bool,
 }
 
 impl HistoryRead {
-    /// Is all that came since the channel flows at hand, and does some of it stand in the history?
+    /// Whether everything since the broker's confirmation is held, and at least one of it has a position.
     pub fn holds_unbroken(&self) -> bool {
         let held = || self.held.iter().any(|held| held.position.is_some());
         !self.interrupted && !self.overflown && held()
     }
 
-    /// Has the history just begun, and did subscribers get everything before it directly?
+    /// Whether the history has just begun and subscribers got everything before it directly.
     pub fn may_start_fresh(&self, end: Option<Position>) -> bool {
         self.late && !self.interrupted && !self.overflown && end.is_some_and(|end| end.seq == 0)
     }

@@ -10,12 +10,12 @@ fn at(epoch: u64, seq: u64) -> Position {
     Position { epoch, seq }
 }
 
-/// A publication that stands at this position.
+/// A publication at this position.
 fn kept(epoch: u64, seq: u64) -> Publication {
     Publication { position: Some(at(epoch, seq)), ..Publication::bare(Bytes::new()) }
 }
 
-/// One that a service published past the history.
+/// A publication of a service with plain `PUBLISH`, past the history.
 fn plain() -> Publication {
     Publication::bare(Bytes::from_static(b"plain"))
 }
@@ -24,7 +24,7 @@ fn linked(epoch: u64, seq: u64, previous: Position) -> Publication {
     Publication { previous: Some(previous), ..kept(epoch, seq) }
 }
 
-/// A tail that is live at a position.
+/// A cursor that is live at a position.
 fn live(last: Position) -> ChannelCursor {
     let mut tail = ChannelCursor::default();
     let mut items = Vec::new();
@@ -42,7 +42,7 @@ fn interrupted(last: Position) -> ChannelCursor {
     tail
 }
 
-/// Releases all that is held.
+/// Releases all held publications.
 fn released(tail: &mut ChannelCursor) -> Vec<ChannelEvent> {
     let mut items = Vec::new();
     while tail.release(&mut items) == RecoveryStep::Release {}
@@ -136,7 +136,7 @@ fn an_epoch_that_goes_on_from_the_last_one_is_no_gap() {
 
 #[test]
 fn where_history_cannot_tell_there_is_a_gap() {
-    // Trimmed: what follows is no longer there.
+    // Trimmed: the next publication no longer exists.
     let mut tail = interrupted(at(1, 5));
     let mut items = Vec::new();
     tail.ends_at(Some(at(1, 9)), &mut items);
@@ -168,7 +168,7 @@ fn where_history_cannot_tell_there_is_a_gap() {
     tail.page(vec![kept(2, 0), kept(2, 1)], true, &mut items);
     assert_eq!(items[0], ChannelEvent::Gap(LOST));
 
-    // Another one, in which nothing stands yet.
+    // Another history, which is still empty.
     let mut tail = interrupted(at(1, 5));
     let mut items = Vec::new();
     tail.ends_at(Some(at(2, 0)), &mut items);
@@ -201,7 +201,7 @@ fn a_history_that_began_anew_while_the_broker_was_away_is_a_gap_also_where_its_f
 
 #[test]
 fn what_is_held_behind_a_gap_is_delivered_once_and_goes_on() {
-    // Trimmed beyond what is held.
+    // Trimmed beyond the first held one.
     let mut tail = interrupted(at(5, 5));
     (50..=55).for_each(|seq| drop(tail.arrive(kept(5, seq))));
     let mut items = Vec::new();
@@ -213,7 +213,7 @@ fn what_is_held_behind_a_gap_is_delivered_once_and_goes_on() {
     assert_eq!(publications(&items), wanted);
     assert_eq!(tail.arrive(kept(5, 56)), ArrivalOutcome::Deliver(kept(5, 56)));
 
-    // A server was promoted that had less than was delivered.
+    // A server was promoted that has less than was delivered.
     let mut tail = interrupted(at(5, 52));
     let first = linked(6, 1, at(5, 50));
     tail.arrive(first.clone());

@@ -1,28 +1,29 @@
-//! Which names weigh the most, of as many as there may be, in bounded memory: the Space-Saving sketch
-//! (Metwally, Agrawal and El Abbadi, "Efficient computation of frequent and top-k elements in data
-//! streams", 2005), with weights.
+//! The names with the greatest weights among any number, in bounded memory: the Space-Saving sketch
+//! (Metwally, Agrawal and El Abbadi, "Efficient computation of frequent and top-k elements in data streams",
+//! 2005), with weights.
 
 /// Counters of the heaviest names.
 ///
-/// A name without a counter takes the lightest one, and that one's count with it as its error. So for each
-/// name that is here `count - error` ≤ truth ≤ `count`; a name that is not weighs at most
-/// [`Sketch::unseen`]; and with so many counters, one above that part of the total is always here.
+/// A name without a counter takes over the lightest one, with that one's count as its error. So `count -
+/// error` ≤ true weight ≤ `count` for each name that has a counter; a name without one weighs at most
+/// [`Sketch::unseen`]; and with n counters, a name above 1/n of the total always has one.
 ///
-/// All lists stand in the same order, and apart, because each publication walks one or two of them.
+/// All lists have the same order. They are separate, because each publication iterates over one or two of
+/// them.
 #[derive(Debug, Default)]
 pub struct Sketch {
-    /// Of the names. Of 64 bits and keyed, so that two names of a node never share one.
+    /// Of the names. Keyed and 64 bits long, so that two names of a node practically never share one.
     hashes: Vec<u64>,
     counts: Vec<u64>,
     errors: Vec<u64>,
     names: Vec<String>,
     total: u64,
-    /// The least count when all were last looked at, and how far they have been searched for it since.
+    /// The smallest count at the last full search, and the index up to which it has been searched for since.
     floor: u64,
     searched: usize,
 }
 
-/// A name that has a counter.
+/// A counter and its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter<'a> {
     pub hash: u64,
@@ -32,7 +33,8 @@ pub struct Counter<'a> {
 }
 
 impl Sketch {
-    /// Adds to a name. `weight` and `counters_max`, how many there may be and always the same, are above 0.
+    /// Adds a weight to a name. `counters_max` must be the same in all calls; it and `weight` must be above
+    /// 0.
     pub fn add(&mut self, hash: u64, name: &str, weight: u64, counters_max: usize) {
         self.total = self.total.saturating_add(weight);
         if let Some(at) = self.place(hash) {
@@ -46,7 +48,7 @@ impl Sketch {
             self.hashes[at] = hash;
             self.counts[at] = lightest.saturating_add(weight);
             self.errors[at] = lightest;
-            // Within the room that it has: many names that come once must not cost an allocation each.
+            // Reuses the string's memory: many names that occur once must not cost an allocation each.
             let room = &mut self.names[at];
             room.clear();
             room.reserve_exact(name.len());
@@ -54,12 +56,12 @@ impl Sketch {
         }
     }
 
-    /// All that was added.
+    /// The sum of all weights.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// All that have one, in no order.
+    /// All counters, unordered.
     pub fn counters(&self) -> impl Iterator<Item = Counter<'_>> {
         (0..self.hashes.len()).map(|at| Counter {
             hash: self.hashes[at],
@@ -73,7 +75,7 @@ impl Sketch {
         self.place(hash).is_some()
     }
 
-    /// The most that a name without a counter can weigh.
+    /// The greatest weight that a name without a counter can have.
     pub fn unseen(&self, counters_max: usize) -> u64 {
         let lightest = self.lightest().filter(|_| self.hashes.len() == counters_max);
         lightest.map_or(0, |(_, count)| count)
@@ -87,7 +89,7 @@ impl Sketch {
         }
     }
 
-    /// Forgets all, and keeps the room of the names for no longer than it needs it.
+    /// Removes all counters, and frees the names' memory.
     pub fn clear(&mut self) {
         self.hashes.clear();
         self.counts.clear();
@@ -100,10 +102,10 @@ impl Sketch {
         self.hashes.iter().position(|it| *it == hash)
     }
 
-    /// The lightest of all, which is about to become heavier.
+    /// The index and count of the lightest counter, whose count the caller is about to increase.
     ///
-    /// Counts only grow: one that is still at the floor is the lightest, and where many names come once,
-    /// many are. So not each of them costs a look at all.
+    /// Counts only grow, so a counter that is still at the floor is the lightest. Where many names occur
+    /// once, many counters are at the floor, so not every new name costs a full search.
     fn take_lightest(&mut self) -> Option<(usize, u64)> {
         let rest = self.counts[self.searched..].iter();
         let at_floor = rest.copied().position(|count| count == self.floor);
@@ -127,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    /// Names and weights: few that are heavy, many that are light.
+    /// Names and weights: few heavy names, many light ones.
     fn streams() -> impl Strategy<Value = Vec<(u64, u64)>> {
         let skewed = (0u64..4, 0u64..60, 1u64..1000).prop_map(|(kind, name, weight)| {
             if kind == 0 { (name, weight) } else { (name % 5, weight) }

@@ -1,10 +1,10 @@
-//! The time that is counted: the window that runs and the whole one before.
+//! The time windows of the traffic counters: the current one and the complete one before it.
 
 use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// Numbers time's windows, all shards alike.
+/// Numbers the windows, equally for all shards.
 #[derive(Debug)]
 pub struct Windows(Instant);
 
@@ -19,7 +19,7 @@ impl Windows {
         now.duration_since(self.0).as_secs() / WINDOW.as_secs()
     }
 
-    /// How long this window and the one before have lasted so far.
+    /// How long the current and the previous window have lasted so far.
     pub fn covered(&self, now: Instant) -> Duration {
         let since_start = now.duration_since(self.0);
         let before = self.number(now).saturating_sub(1).saturating_mul(WINDOW.as_secs());

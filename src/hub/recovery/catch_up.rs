@@ -1,5 +1,6 @@
-//! Catching up from history without gap or repeat. Each step takes the channel's lock for a few lines, lets its
-//! [`ChannelCursor`] decide, and tells the subscribers of that moment what it says.
+//! Catches a channel up from history without a gap or a repetition. Each step locks the channel for a few
+//! lines, lets its [`ChannelCursor`] decide, and delivers the resulting events to the subscribers of that
+//! moment.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +17,10 @@ use crate::hub::subscribers::Snapshot;
 use crate::protocol::Push;
 use crate::publication::{Channel, Position};
 
-/// The pauses before a read that failed is tried again, for as long as it is wanted.
+/// The pauses between attempts of a failed read, for as long as it is current.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
-/// How soon it is looked again whether what went before has been told to all subscribers.
+/// The pause after which a step checks again whether the previous step's events were delivered.
 const TELLING_PAUSE: Duration = Duration::from_millis(5);
 
 /// Reads what channels have missed. Cheap to clone.
@@ -30,7 +31,7 @@ pub struct CatchUp {
 }
 
 impl CatchUp {
-    /// Asks where the histories end, and catches up where something was missed.
+    /// Requests the ends of the histories, and catches up where something was missed.
     pub async fn open(self, channels: Vec<(Channel, u64, Tries)>) {
         let names = channels.iter().map(|(channel, ..)| channel.clone()).collect();
         let ends = self.broker.positions(names).await;
@@ -56,7 +57,7 @@ impl CatchUp {
         }
     }
 
-    /// Reads page after page of what was missed. A channel that fails gives its turn to others.
+    /// Reads page after page of what was missed. After a failure the channel is queued again, behind others.
     pub async fn catch_up(self, channel: Channel, reading: u64, tries: Tries) {
         while let Some(after) = self.reads_after(&channel, reading) {
             match self.broker.history(channel.clone(), Page::After(after), PAGE_MAX).await {
@@ -83,7 +84,7 @@ impl CatchUp {
         }
     }
 
-    /// Lets go of what came meanwhile.
+    /// Delivers the publications held meanwhile.
     pub fn release(self, channel: Channel, reading: u64) {
         loop {
             match self.step(&channel, reading, ChannelCursor::release) {
@@ -103,7 +104,7 @@ impl CatchUp {
         self.registry.recovery_queue.add(work);
     }
 
-    /// Puts a piece of work back into the queue after a pause, if it is still wanted then.
+    /// Queues a task again after a pause, if its read is still current then.
     fn again(self, work: RecoveryTask, pause: Duration) {
         tokio::spawn(async move {
             sleep(pause).await;
@@ -124,7 +125,7 @@ impl CatchUp {
         channels.with_tail(channel, |tail, _| tail.is_reading(reading)).unwrap_or(false)
     }
 
-    /// From where on the channel is to be read. None: this reading no longer counts.
+    /// The position after which to read. None: this read is no longer current.
     fn reads_after(&self, channel: &Channel, reading: u64) -> Option<Position> {
         let channels = &self.registry.channels;
         let last = |tail: &mut ChannelCursor| tail.last().filter(|_| tail.is_reading(reading));
@@ -139,7 +140,7 @@ impl CatchUp {
         });
     }
 
-    /// One step of a reading, and what it lets through.
+    /// Runs one step of a read and delivers its events.
     fn step(
         &self,
         channel: &Channel,

@@ -1,4 +1,4 @@
-//! Reads a channel's history backwards, as far as those who resume it need.
+//! Reads a channel's history backwards, as far as resuming clients need.
 
 use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
 use crate::hub::recent_publications::BACKLOG_BYTES_MAX;
@@ -10,7 +10,7 @@ pub async fn load(registry: &Registry, broker: &dyn Broker, channel: Channel) {
     let range = channels.with_tail(&channel, |tail, _| tail.cursor.recent()?.range()).flatten();
     let read = match range {
         Some((start, wanted)) => read(broker, &channel, start, wanted).await,
-        // It begins with what is there already.
+        // The chain already starts with the first publication.
         None => Ok((Vec::new(), true)),
     };
     channels.with_tail(&channel, |tail, _| match (tail.cursor.recent(), read) {
@@ -20,8 +20,8 @@ pub async fn load(registry: &Registry, broker: &dyn Broker, channel: Channel) {
     });
 }
 
-/// Reads from `start` on, back to `wanted`: newest first, and whether nothing comes before it, or nothing that a
-/// client may get.
+/// Reads from `start` back to `wanted`. Returns the publications, newest first, and whether nothing precedes
+/// them, or nothing that a client may get.
 async fn read(
     broker: &dyn Broker,
     channel: &Channel,
@@ -39,7 +39,7 @@ async fn read(
         let first = newest_first.last().and_then(|publication| publication.position);
         page = match first {
             _ if is_end || bytes > BACKLOG_BYTES_MAX => return Ok((newest_first, true)),
-            // One more than is wanted, so that it is known where the chain begins.
+            // One more than requested, because its position tells where the chain starts.
             Some(first) if first <= wanted => return Ok((newest_first, false)),
             Some(first) => Page::Before(first),
             None => return Ok((newest_first, true)),

@@ -1,5 +1,5 @@
-//! A tail against a model of Redis, its connection and a subscriber, over all orders of what may happen
-//! to them. The subscriber's log is all that is judged.
+//! Runs a cursor against a model of Redis, its connection and a subscriber, over all orders of events. The
+//! test checks only the subscriber's log.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -14,13 +14,13 @@ use crate::rules::History;
 enum ModelStep {
     Publish,
     PublishPlain,
-    /// The oldest so many entries are trimmed.
+    /// The oldest entries are trimmed, as many as given.
     Trim(usize),
     /// The stream expires or is deleted.
     Expire,
-    /// The node gets the next publication that is on its way.
+    /// The node receives the next publication in transit.
     Arrive,
-    /// The node's outstanding question is answered, with what is there now.
+    /// The node's outstanding request is answered with the current state.
     Answer,
     Disconnect,
     Reconnect,
@@ -29,12 +29,13 @@ enum ModelStep {
         missing: usize,
         late: bool,
     },
-    /// The rule begins to keep history on this node.
+    /// A replica is promoted that lacks as many entries as `missing`. With `late` it receives them
+    /// afterwards.
     FollowRule,
-    /// A client resumes that had everything up to so many deliveries before now.
+    /// A client resumes that had everything up to as many deliveries before now as given.
     Resume(usize),
 }
-
+/// The rule begins to keep history on this node.
 fn step() -> impl Strategy<Value = ModelStep> {
     prop_oneof![
         8 => Just(ModelStep::Publish),
@@ -51,7 +52,7 @@ fn step() -> impl Strategy<Value = ModelStep> {
     ]
 }
 
-/// What the node has been asked to do.
+/// The node's outstanding request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ModelWork {
     Open,
@@ -62,10 +63,10 @@ enum ModelWork {
 #[derive(Default)]
 struct ChannelModel {
     epoch: u64,
-    /// None: there is no stream.
+    /// None: the stream does not exist.
     stream: Option<Vec<Publication>>,
     end: Option<Position>,
-    /// The next publication begins an epoch, and goes on from `end`.
+    /// The next publication begins an epoch, and continues from `end`.
     promoted: bool,
     published: u64,
     on_the_way: VecDeque<Publication>,
@@ -74,16 +75,16 @@ struct ChannelModel {
     seen: Option<Position>,
     work: Option<(u64, ModelWork)>,
     log: Vec<ChannelEvent>,
-    /// Lost by a promotion before the node had them.
+    /// Lost by a promotion before the node received them.
     lost: HashSet<u64>,
-    /// What was published when the node first knew where the history ends.
+    /// How many were published when the node first learned the history's end.
     anchored_at: u64,
     numbers: HashMap<Position, u64>,
 }
 
 const HISTORY: History = History { size: 1000, age: std::time::Duration::from_secs(60) };
 
-/// Entries of one page, so that reading takes several.
+/// Entries of one page: few, so that a read takes several.
 const PAGE: usize = 2;
 
 fn number(publication: &Publication) -> u64 {
@@ -149,7 +150,7 @@ impl ChannelModel {
         }
     }
 
-    /// What `tidegate_position` does: it begins a history where there is none.
+    /// Like `tidegate_position`: begins a history if none exists.
     fn position(&mut self) -> Option<Position> {
         if self.stream.is_none() {
             self.epoch += 1;
@@ -210,13 +211,13 @@ impl ChannelModel {
 
     fn promote(&mut self, missing: usize, late: bool) {
         if self.tail.as_ref().is_none_or(|tail| tail.last().is_none()) {
-            // What was delivered before it, and lost by Redis, a tail cannot know.
+            // A cursor without a position cannot detect what was delivered before it and lost by Redis.
             return;
         }
         self.disconnect();
         self.reconnect();
         let Some(stream) = &mut self.stream else { return };
-        // Not what was published before the channel had a position here, which the tail knows nothing of.
+        // Excludes what was published before the cursor had a position, which it cannot detect.
         let known = stream.iter().filter(|entry| number(entry) > self.anchored_at).count();
         let missing = stream.split_off(stream.len() - missing.min(known));
         let before = |first: &Publication| {
@@ -229,7 +230,7 @@ impl ChannelModel {
             self.lost.extend(missing.iter().map(number).filter(|it| !delivered.contains(it)));
             return;
         }
-        // The node asks before they are there.
+        // The node asks before they have arrived.
         self.answer();
         self.end = missing.last().map_or(self.end, |last| last.position);
         self.stream.as_mut().unwrap().extend(missing.iter().cloned());
@@ -244,7 +245,7 @@ impl ChannelModel {
         numbers.collect()
     }
 
-    /// A client that had everything up to a position, and was told of every gap before it.
+    /// Resumes a client that had everything up to a position, and got every gap before it.
     fn resume(&mut self, back: usize) -> Result<(), TestCaseError> {
         let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_live()) else { return Ok(()) };
         let positions = self.log.iter().rev().filter_map(|item| match item {
@@ -320,7 +321,7 @@ impl ChannelModel {
     }
 }
 
-/// Until nothing is on its way and nothing is asked.
+/// Runs until nothing is in transit and no request is outstanding.
 fn settle(world: &mut ChannelModel) {
     world.reconnect();
     for _ in 0..1000 {
@@ -336,7 +337,7 @@ fn settle(world: &mut ChannelModel) {
 #[test]
 fn over_all_orders_of_faults_subscribers_get_all_in_order_and_once_or_are_told_of_a_gap() {
     let some = (any::<bool>(), proptest::collection::vec(step(), 1..60));
-    // `CASES=200000` tries more of them, for a minute in an optimised build.
+    // `CASES=200000` tries more of them, which takes a minute in an optimised build.
     let cases = std::env::var("CASES").map_or(3000, |it| it.parse().expect("CASES is a number"));
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let run = TestRunner::new(config).run(&some, |(late, steps)| {

@@ -1,4 +1,4 @@
-//! From which positions clients are resumed.
+//! From which positions clients can resume.
 
 use std::time::Duration;
 
@@ -40,14 +40,14 @@ fn clients_go_on_from_what_is_kept_since_they_came() {
 fn a_publication_whose_stream_is_gone_again_lets_no_client_resume_from_before_it() {
     let history = History { size: 10, age: Duration::from_secs(60) };
     let mut tail = live(at(1, 5));
-    // Another epoch began; by the time it is asked for, its stream has expired too.
+    // Another epoch began, whose stream has expired before the read.
     does_not_believe(&mut tail, kept(2, 1));
     assert!(
         matches!(tail.cursor.since(at(1, 5), history), ResumeCheck::No),
         "2-1 would be missing"
     );
     assert!(tail.cursor.after(at(1, 5)).is_none());
-    // The next epoch leads on.
+    // The next epoch continues.
     assert!(matches!(tail.arrive(kept(3, 1)), ArrivalOutcome::Read(_)));
     let mut items = Vec::new();
     tail.page(vec![kept(3, 1)], true, &mut items);

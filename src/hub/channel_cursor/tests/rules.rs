@@ -4,14 +4,14 @@ use super::*;
 
 #[test]
 fn a_rule_that_begins_to_keep_history_takes_nothing_from_those_who_subscribe_already() {
-    // The history is at 1-7, and nothing tells whether subscribers got that much: they are told.
+    // The history is at 1-7. It is unknown whether subscribers got that much, so they get a gap.
     let mut tail = ChannelCursor::late(None);
     tail.open();
     let mut items = Vec::new();
     tail.ends_at(Some(at(1, 7)), &mut items);
     assert_eq!(items, [ChannelEvent::Gap(RULES_CHANGED)]);
 
-    // Its first publications come while it is asked for: nothing can be missing.
+    // Its first publications arrive while the end is requested: nothing can be missing.
     let mut tail = ChannelCursor::late(None);
     tail.open();
     tail.arrive(plain());
@@ -21,7 +21,7 @@ fn a_rule_that_begins_to_keep_history_takes_nothing_from_those_who_subscribe_alr
     items.extend(released(&mut tail));
     assert_eq!(publications(&items), [None, Some(at(1, 1))]);
 
-    // It has just begun: what is on its way still comes, as it stands in no history any more.
+    // It has just begun: publications in transit are still delivered, without a position.
     let mut tail = ChannelCursor::late(None);
     tail.open();
     let mut items = Vec::new();
@@ -33,7 +33,7 @@ fn a_rule_that_begins_to_keep_history_takes_nothing_from_those_who_subscribe_alr
     assert_eq!(tail.arrive(kept(2, 1)), ArrivalOutcome::Deliver(kept(2, 1)));
     assert_eq!(tail.arrive(kept(1, 10)), ArrivalOutcome::Nothing);
 
-    // They got 1-3 before; 1-4 and 1-5 are on their way.
+    // Subscribers got 1-3 before; 1-4 and 1-5 are in transit.
     let mut tail = ChannelCursor::late(Some(at(1, 3)));
     tail.open();
     tail.arrive(kept(1, 5));
