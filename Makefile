@@ -1,8 +1,8 @@
 # make run    builds and starts a node on its defaults: 127.0.0.1:8080, no Redis needed
 # make test   installs what the tests need and runs them all
-# make check  the fast loop: format, lints, unit tests
+# make check  the fast loop: format, lints, documentation of the source, unit tests
 
-.PHONY: run check lint unit check-macos test docs bench chaos random rolling abuse fuzz deny autobahn load setup clean
+.PHONY: run check lint doc unit check-macos test docs bench chaos random rolling abuse fuzz deny autobahn load setup clean
 .DEFAULT_GOAL := check
 
 export K6_NO_USAGE_REPORT = true
@@ -10,11 +10,15 @@ export K6_NO_USAGE_REPORT = true
 run:
 	cargo run --release
 
-check: lint unit
+check: lint doc unit
 
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+# Into target/doc, private items too; a broken link is an error.
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --document-private-items
 
 unit:
 	cargo test --workspace --lib --test architecture --test docs --test properties

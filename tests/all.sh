@@ -58,7 +58,7 @@ stage unit make unit
 
 # Behaviour is mostly waited for, so more tests run at a time than there are cores, and the lints have a directory of their
 # own, as cargo lets one build at a time into one.
-begin lint env CARGO_TARGET_DIR=target/lint nice make lint check-macos
+begin lint env CARGO_TARGET_DIR=target/lint nice make lint doc check-macos
 begin manifests tests/manifests.sh
 stage behaviour cargo test --test behaviour -- --test-threads=3
 join manifests
