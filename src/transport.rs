@@ -1,5 +1,5 @@
-//! Sockets: accepting them, answering HTTP, handing what becomes a WebSocket over to a session.
-//! Knows nothing of what is said on them.
+//! Sockets: accepts connections, answers HTTP, and hands WebSocket and response streams over to sessions.
+//! Knows nothing about the content of messages.
 
 mod addresses;
 mod admission;

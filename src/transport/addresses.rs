@@ -1,4 +1,4 @@
-//! How many connections each client address has, and how fast it makes them.
+//! The number of connections and the rate of handshakes of each client address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,18 +10,18 @@ use tokio::time::Instant;
 use crate::limits::Bucket;
 use crate::sharded::Sharded;
 
-/// Shards of the table, so that handshakes seldom meet at one lock.
+/// Shards of the table, so that handshakes rarely contend for a lock.
 const SHARDS: usize = 32;
 
-/// Most addresses that are measured at a time, some 20 MB of them. More are let pass unmeasured: the
-/// limits of the node hold for them all the same.
+/// Most addresses that are counted at a time, some 20 MB of memory. Further ones are let through uncounted;
+/// the node's limits apply to them nevertheless.
 const ENTRIES_MAX: usize = 1 << 18;
 
-/// A slice of fewer addresses is not worth being swept.
+/// A shard with fewer addresses is not swept.
 const SWEPT_ENTRIES_MIN: usize = 64;
 
-/// How often a slice may be swept. An address whose last connection is gone needs no longer than that
-/// to be as good as new.
+/// How often a shard may be swept. An address without connections needs no longer than this for its rate to
+/// recover.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The addresses that have connections, or had handshakes within the last second.
@@ -39,7 +39,7 @@ struct AddressShard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum ClientAddress {
     V4(u32),
-    /// The first half: whoever has one IPv6 address has all of its /64.
+    /// The upper half: the owner of one IPv6 address has its whole /64.
     V6(u64),
 }
 
@@ -54,22 +54,22 @@ impl From<IpAddr> for ClientAddress {
 
 struct AddressEntry {
     connections: usize,
-    /// Of its handshakes.
+    /// Limits its handshakes.
     bucket: Bucket,
 }
 
 impl AddressEntry {
-    /// Would a new one be the same?
+    /// Whether a new entry would be equal, so that this one can be dropped.
     fn says_nothing(&mut self, per_second: usize, now: Instant) -> bool {
         self.connections == 0 && self.bucket.is_full(per_second, now)
     }
 }
 
-/// The address has as many connections as it may.
+/// The address has `limits.connections_per_ip` connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyFromAddress;
 
-/// One connection of an address, given back by its drop.
+/// One counted connection of an address. The drop releases it.
 pub struct AddressSlot {
     addresses: Arc<Addresses>,
     address: ClientAddress,
@@ -80,7 +80,7 @@ impl Addresses {
         Arc::new(Self { shards: Sharded::default() })
     }
 
-    /// Takes one handshake; false where the address has had its `per_second`.
+    /// Counts one handshake. Returns false if the address exceeds `per_second`.
     pub fn take(&self, address: IpAddr, per_second: usize, now: Instant) -> bool {
         let address = address.into();
         let mut shard = self.shards.of(&address);
@@ -88,7 +88,8 @@ impl Addresses {
         entry.is_none_or(|entry| entry.bucket.take(1, per_second, now))
     }
 
-    /// Counts one more connection of the address. None: it is not measured.
+    /// Counts one more connection of the address. Returns None if the table is full, so that it is not
+    /// counted.
     pub fn enter(
         self: &Arc<Self>,
         address: IpAddr,
@@ -113,7 +114,7 @@ impl Addresses {
 }
 
 impl AddressShard {
-    /// None: there is no room for another address.
+    /// Returns None if there is no room for another address.
     fn entry(
         &mut self,
         address: ClientAddress,
@@ -130,7 +131,7 @@ impl AddressShard {
         Some(self.entries.entry(address).or_insert_with(new))
     }
 
-    /// Forgets those that a new entry would be the same as.
+    /// Drops the entries that equal a new one.
     fn sweep(&mut self, per_second: usize, now: Instant) {
         let is_due = self.swept_at.is_none_or(|at| now >= at + SWEEP_INTERVAL);
         if self.entries.len() < SWEPT_ENTRIES_MIN || !is_due {
@@ -146,7 +147,7 @@ impl Drop for AddressSlot {
     fn drop(&mut self) {
         let mut shard = self.addresses.shards.of(&self.address);
         if let Some(entry) = shard.entries.get_mut(&self.address) {
-            // What else is left of it is swept when there are many.
+            // The entry itself is dropped by a later sweep.
             entry.connections -= 1;
         }
     }
@@ -178,7 +179,7 @@ mod tests {
         assert!(addresses.take(ip("2001:db8:0:1::1"), 1, now));
         assert!(!addresses.take(ip("2001:db8:0:1:ffff::2"), 1, now));
         assert!(addresses.take(ip("2001:db8:0:2::1"), 1, now));
-        // An IPv4 address of the same bits is another one.
+        // An IPv4 address with the same bits is a different one.
         assert!(addresses.take(ip("0.0.0.1"), 1, now) && addresses.take(ip("0:0:0:1::"), 1, now));
     }
 

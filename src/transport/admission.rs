@@ -1,4 +1,4 @@
-//! Who may come in: places for connections, rates of new ones, memory.
+//! Limits on new connections: their number, their rate, and the node's memory.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,13 +15,13 @@ use crate::listener::INTERNAL_CONNECTIONS_MAX;
 use crate::memory::MemoryMonitor;
 use crate::telemetry;
 
-/// Descriptors kept back for Redis, listeners, files, and for saying no to one client too many.
+/// File descriptors reserved for Redis, listeners, files, and for refusing clients beyond the limit.
 pub const OWN_FILES: usize = 64;
 
-/// Those and the internal listener's, so that it is answered on while the node is full of clients.
+/// The same plus those of the internal listener, so that it is reachable while the node is full.
 pub const RESERVED_FILES: usize = OWN_FILES + INTERNAL_CONNECTIONS_MAX;
 
-/// Raises the open-file limit as far as the system lets us, and returns it.
+/// Raises the open-file limit to the maximum that the system allows, and returns it.
 pub fn open_file_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -38,12 +38,12 @@ pub fn open_file_limit() -> usize {
     limit.current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
-/// Connections that the open-file limit has room for, at least one.
+/// How many connections the open-file limit has room for, at least one.
 fn fitting() -> usize {
     open_file_limit().saturating_sub(RESERVED_FILES).max(1)
 }
 
-/// Tells of a `limits.connections_max` that there are too few files for: fewer come in.
+/// Logs that the open-file limit is too low for `limits.connections_max`, so that the node accepts fewer.
 pub fn tell_of_places(connections_max: usize) {
     let fitting = fitting();
     if connections_max > fitting {
@@ -51,24 +51,24 @@ pub fn tell_of_places(connections_max: usize) {
     }
 }
 
-/// Most clients that are told at one time that there is no place for them. Beyond that they are cut
-/// off: the reserve must not go into telling.
+/// Most clients that get a refusal at a time. Further ones are closed without, so that the reserved file
+/// descriptors last.
 const REFUSALS_MAX: usize = 32;
 
-/// Keeps the limits on connections, as they are at each look.
+/// Enforces the limits on connections with their current values.
 pub struct Admission {
     limits: Limits,
     memory: MemoryMonitor,
-    /// As many as the open-file limit has room for.
+    /// How many connections the open-file limit has room for.
     fitting: usize,
     taken: AtomicUsize,
-    /// Of all handshakes.
+    /// Limits all handshakes of the node.
     bucket: Mutex<Bucket>,
     addresses: Arc<Addresses>,
     refusals: Arc<Semaphore>,
 }
 
-/// One connection's place, given back by its drop.
+/// One counted connection. The drop releases it.
 pub struct AdmissionSlot(Arc<Admission>);
 
 impl Admission {
@@ -84,7 +84,7 @@ impl Admission {
         })
     }
 
-    /// Have all places been given away?
+    /// Whether the node has as many connections as it may.
     pub fn is_full(&self) -> bool {
         self.taken.load(Ordering::Relaxed) >= self.places()
     }
@@ -97,7 +97,7 @@ impl Admission {
         }
     }
 
-    /// A place for a connection of which nothing is known.
+    /// Counts a new connection.
     pub fn place(self: &Arc<Self>) -> Result<AdmissionSlot, ConnectionRefusal> {
         if self.memory.is_short() {
             return Err(ConnectionRefusal::Memory);
@@ -110,7 +110,7 @@ impl Admission {
         }
     }
 
-    /// What one client address may have and do. None: it is not counted.
+    /// Checks and counts a connection of one client address. Returns None if it is not counted.
     pub fn visit(&self, client: IpAddr) -> Result<Option<AddressSlot>, ConnectionRefusal> {
         let limits = self.limits.get();
         let (per_second, per_ip) = (limits.handshakes_per_second_per_ip, limits.connections_per_ip);
@@ -128,7 +128,7 @@ impl Admission {
         })
     }
 
-    /// One handshake of all that the node may do.
+    /// Counts one handshake of the node.
     pub fn handshake(&self) -> Result<(), ConnectionRefusal> {
         let per_second = self.limits.get().handshakes_per_second;
         let mut bucket = self.bucket.lock().expect("no code panics while it holds the bucket");
@@ -138,7 +138,7 @@ impl Admission {
         }
     }
 
-    /// A limit is exceeded: refused, or only counted.
+    /// Handles an exceeded limit: refuses, or only counts in a dry run.
     fn beyond(
         &self,
         refusal: ConnectionRefusal,
@@ -151,7 +151,7 @@ impl Admission {
         Ok(())
     }
 
-    /// The right to tell a client that it is refused. None: not even that can be afforded.
+    /// A permit to send a refusal to a client. None: too many are being sent.
     pub fn telling(&self) -> Option<OwnedSemaphorePermit> {
         self.refusals.clone().try_acquire_owned().ok()
     }

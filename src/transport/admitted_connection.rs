@@ -6,13 +6,13 @@ use super::addresses::AddressSlot;
 use super::admission::AdmissionSlot;
 use super::client::Peer;
 
-/// A connection that may go on to its requests.
+/// A connection that has passed all limits and may send requests.
 pub struct AdmittedConnection {
     pub peer: Peer,
     pub place: AdmissionSlot,
-    /// None: each request's own client is counted, or none is.
+    /// None: the client of each request is counted, or clients are not counted.
     pub visit: Option<AddressSlot>,
     pub accepted: Instant,
-    /// When its first request is to have arrived.
+    /// When its first request must have arrived.
     pub deadline: Instant,
 }

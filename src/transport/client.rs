@@ -1,4 +1,4 @@
-//! Who a client is by address: the peer of its connection, or whom a trusted proxy names.
+//! The client's address: the peer of its connection, or the address that a trusted proxy reports.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,26 +8,26 @@ use hyper::header::HeaderName;
 use super::networks::Networks;
 use super::proxy_header::ProxyHeader;
 
-/// Each proxy appends the address that it was reached from.
+/// Each proxy appends the address of its own peer.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     address: IpAddr,
-    /// What its requests say of the client and of the host is believed.
+    /// Whether it is a trusted proxy, so that its `X-Forwarded-*` headers count.
     is_proxy: bool,
 }
 
 impl Peer {
-    /// Of an accepted socket.
+    /// The peer of an accepted socket.
     pub fn of_socket(address: IpAddr, proxies: &Networks) -> Self {
         let address = address.to_canonical();
         Self { address, is_proxy: proxies.contain(address) }
     }
 
-    /// Of a socket that a PROXY header came on. The proxy that wrote it passes on HTTP as it was
-    /// sent, so headers are believed only of a proxy before it.
+    /// The peer behind a socket that began with a PROXY header. The balancer that wrote the header passes
+    /// HTTP through unchanged, so HTTP headers count only if the reported client is a trusted proxy itself.
     pub fn behind(self, header: ProxyHeader, proxies: &Networks) -> Self {
         match header {
             ProxyHeader::Client(client) => Self::of_socket(client, proxies),
@@ -39,13 +39,13 @@ impl Peer {
         self.is_proxy
     }
 
-    /// The client's address. None: each request says.
+    /// The client's address. None: each request reports it.
     pub fn client(self) -> Option<IpAddr> {
         (!self.is_proxy).then_some(self.address)
     }
 
-    /// The client's address, by a request with these headers: from the right, the first that is not
-    /// of a trusted proxy. What stands left of it, or of something that is no address, may be made up.
+    /// The client's address according to a request's headers: from the right, the first address that is not a
+    /// trusted proxy. Entries left of it, or left of one that is not an address, may be forged.
     pub fn client_of(self, headers: &HeaderMap, proxies: &Networks) -> IpAddr {
         let mut client = self.address;
         if !self.is_proxy {
@@ -64,7 +64,7 @@ impl Peer {
     }
 }
 
-/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+/// Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
 fn address(entry: &[u8]) -> Option<IpAddr> {
     let entry = std::str::from_utf8(entry.trim_ascii()).ok()?;
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["192.0.2.1"]), "192.0.2.1");
         assert_eq!(client("::ffff:10.0.0.1", &["192.0.2.1, 10.0.0.2,fd00::1"]), "192.0.2.1");
-        // The left of it is what the client wrote.
+        // The client wrote the leftmost entry.
         assert_eq!(client("10.0.0.1", &["1.1.1.1, 192.0.2.1 , 10.0.0.2"]), "192.0.2.1");
         assert_eq!(client("10.0.0.1", &["1.1.1.1", "192.0.2.1", "10.0.0.2"]), "192.0.2.1");
         assert_eq!(client("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever it sends, a client is taken for none but what the trusted proxy appended.
+        /// Whatever a client sends, its address is the one that the trusted proxy appended.
         #[test]
         fn a_client_cannot_choose_its_address(sent in proptest::collection::vec("[ -~]{0,40}", 0..4)) {
             let mut lines: Vec<&str> = sent.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! What operators may set of the public listener.
+//! The settings of the public listener.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::tls;
 pub struct Config {
     pub listen: ListenAddress,
     pub origins: Origins,
-    /// Whose word counts on who a client is.
+    /// The peers whose forwarding headers count.
     pub trusted_proxies: Networks,
     pub proxy_protocol: bool,
     pub handshake_timeout: Duration,
-    /// None: clients come without TLS.
+    /// None: the listener does not use TLS.
     pub tls: Option<tls::TlsServer>,
 }
 

@@ -1,4 +1,4 @@
-//! Turning connections away before they cost anything, and saying why.
+//! Refuses connections before they use resources, and tells the client why.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use tokio::time::timeout;
 
 use crate::telemetry::{self, Rejected};
 
-/// How long a client may take to hear that there is no place for it.
+/// How long sending a refusal may take.
 pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Most bytes that are read away of a client that has been told.
+/// Most bytes that are read and dropped from a refused client.
 const UNHEARD_BYTES_MAX: usize = 32 << 10;
 
-/// Why a connection is turned away.
+/// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionRefusal {
     ConnectionsMax,
@@ -30,7 +30,7 @@ pub enum ConnectionRefusal {
     Draining,
 }
 
-/// What a refused client is told.
+/// The response to a refused client.
 struct RefusalText {
     status: StatusCode,
     code: &'static str,
@@ -89,12 +89,12 @@ impl ConnectionRefusal {
         RefusalText { status, code, message, retry_after, reason }
     }
 
-    /// Is it for coming too fast?
+    /// Whether a rate limit is the reason.
     pub fn is_of_rate(self) -> bool {
         matches!(self, Self::HandshakeRate | Self::HandshakeRatePerIp)
     }
 
-    /// Counts it. `client`: None where it is not known, or does not matter.
+    /// Counts the refusal. `client`: None if it is unknown or irrelevant.
     pub fn count(self, client: Option<IpAddr>) {
         let RefusalText { reason, message, .. } = self.words();
         match client {
@@ -103,12 +103,12 @@ impl ConnectionRefusal {
         }
     }
 
-    /// Says it on a stream whose request nobody has read, and ends it.
+    /// Sends the refusal on a stream whose request was not read, and closes it.
     pub async fn tell(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let telling = async {
             stream.write_all(self.answer().as_bytes()).await?;
             stream.shutdown().await?;
-            // To close a socket with unread bytes resets it, and the client might lose the answer.
+            // Closing a socket with unread bytes resets it, and the client might lose the response.
             let mut unheard = [0; 1024];
             let mut left = UNHEARD_BYTES_MAX;
             while left > 0 {
@@ -120,11 +120,11 @@ impl ConnectionRefusal {
             }
             std::io::Result::Ok(())
         };
-        // Whether it hears of it is its own affair.
+        // The outcome does not matter: the connection is closed in any case.
         let _ = timeout(REFUSAL_TIMEOUT, telling).await;
     }
 
-    /// The whole of an HTTP answer.
+    /// The whole HTTP response.
     fn answer(self) -> String {
         let RefusalText { status, retry_after, .. } = self.words();
         let body = self.body();
@@ -150,7 +150,7 @@ impl From<ConnectionRefusal> for Response<Full<Bytes>> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
         if refusal == ConnectionRefusal::Draining {
-            // What is asked next on this connection would find the same.
+            // Further requests on this connection would be refused too.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

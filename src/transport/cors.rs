@@ -1,5 +1,5 @@
-//! What a page of another origin may do with an answer (the Fetch standard, section 3.2). Which pages there are is
-//! for `server.origins` to say; a page that is not among them is refused before.
+//! The CORS response headers (the Fetch standard, section 3.2). `server.origins` decides which pages may send
+//! requests; others are refused before this module is used.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,13 +9,14 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Response, StatusCode};
 
-/// Seconds for which a browser may remember the answer to its preflight request.
+/// Seconds for which a browser may cache the response to a preflight request.
 const MAX_AGE_SECONDS: &str = "600";
 
-/// Headers that a page may send.
+/// Request headers that a page may send.
 const REQUEST_HEADERS: &str = "authorization, cache-control, last-event-id";
 
-/// Lets the page that asked read an answer. `request`: the headers of a request whose origin is allowed.
+/// Allows the requesting page to read a response. `request`: the headers of a request whose origin is
+/// allowed.
 pub fn let_read(request: &HeaderMap, response: &mut HeaderMap) {
     response.append(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = request.get(ORIGIN) {
@@ -23,7 +24,7 @@ pub fn let_read(request: &HeaderMap, response: &mut HeaderMap) {
     }
 }
 
-/// The answer to a preflight request, which a browser sends before one with headers of its own.
+/// The response to a preflight request, which a browser sends before a request with non-standard headers.
 pub fn preflight(methods: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::NO_CONTENT;

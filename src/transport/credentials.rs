@@ -1,5 +1,5 @@
-//! Where a request carries its token: `Authorization: Bearer`, a subprotocol `bearer.<token>`, or
-//! `?token=`. Nothing here is ever logged.
+//! The token of a request: `Authorization: Bearer`, the subprotocol `bearer.<token>`, or `?token=`. Tokens
+//! are never logged.
 
 use std::borrow::Cow;
 
@@ -8,12 +8,13 @@ use hyper::header::SEC_WEBSOCKET_PROTOCOL;
 
 use crate::http::{self, Parameter, Query};
 
-/// How the subprotocol begins that carries a token. A browser can send nothing else with an upgrade.
+/// The prefix of the subprotocol that carries a token. A browser can send no other credentials with an
+/// upgrade.
 pub const BEARER: &[u8] = b"bearer.";
 
-/// The token of a request, the first of the three ways that is used. None: it has none.
+/// The token of a request, from the first of the three ways that is used. None: the request has none.
 ///
-/// What is no text comes out as one that no key has signed.
+/// A token that is not UTF-8 becomes one that no key has signed.
 pub fn token<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Option<Cow<'a, str>> {
     let header = http::bearer(headers).map(<[u8]>::trim_ascii);
     let bytes = header.or_else(|| of_subprotocol(headers));

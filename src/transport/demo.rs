@@ -1,4 +1,4 @@
-//! The demo page, with what is true of this node written into it.
+//! The demo page, with this node's settings inserted.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,35 +10,35 @@ use serde::Serialize;
 
 const PAGE: &str = include_str!("../../web/demo.html");
 
-/// What stands in the page where the facts belong.
+/// The text in the page that the settings replace.
 const PLACEHOLDER: &str = "/* facts */";
 
-/// The page is one file with its script inside, and talks to where it came from.
+/// The page is one file with an inline script, and connects to its own host.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
     script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
-/// How services publish on this node's channels.
+/// How services publish to this node's channels.
 #[derive(Clone, Debug, Serialize)]
 pub struct Publishing {
-    /// The command of Redis, with which anything that speaks to it can publish. None: the node has no Redis.
+    /// The Redis command for publishing. None: the node does not use Redis.
     pub command: Option<&'static str>,
-    /// Before each channel's name in Redis.
+    /// The prefix of each channel's name in Redis.
     pub prefix: String,
-    /// Where `POST /api/publish/` is, for those on the node's own host.
+    /// The address of `POST /api/publish/` for programs on the node's own host.
     pub api: String,
-    /// Does it ask for a key?
+    /// Whether the API requires a key.
     pub needs_key: bool,
 }
 
-/// The page. Clones share it.
+/// The page. Clones share its bytes.
 #[derive(Clone)]
 pub struct Demo(Bytes);
 
 impl Demo {
     pub fn new(publishing: &Publishing) -> Self {
         let facts = serde_json::to_string(publishing).expect("strings and flags are JSON");
-        // Within a script element, `</script>` would end it, whatever quotes stand around it.
+        // `</script>` would end the script element even within quotes.
         Self(PAGE.replacen(PLACEHOLDER, &facts.replace('<', "\\u003c"), 1).into())
     }
 

@@ -1,4 +1,5 @@
-//! From an accepted socket to its requests: who is let in, and who is turned away.
+//! From an accepted socket to its first request: applies the limits, reads the PROXY header, and refuses
+//! clients.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -19,16 +20,16 @@ use super::socket::SharedSocket;
 use crate::listener::{self, Listener};
 use crate::telemetry::{self, Rejected};
 
-/// A connection that may not.
+/// Why a connection is not admitted.
 enum AdmissionError {
-    /// It is told so.
+    /// It is refused with a response.
     Away(ConnectionRefusal, Option<IpAddr>),
-    /// It is cut off: what it sent is not what this listener speaks.
+    /// It is closed without a response: its bytes are not of a protocol of this listener.
     CutOff,
 }
 
 impl Public {
-    /// Accepts for ever.
+    /// Accepts connections without end.
     pub async fn serve(self: Arc<Self>, listener: Listener) -> Infallible {
         listener::accept(listener, |stream, peer| {
             tokio::spawn(self.clone().handshake(stream, peer));
@@ -36,7 +37,7 @@ impl Public {
         .await
     }
 
-    /// From an accepted socket to its requests.
+    /// Handles an accepted socket.
     async fn handshake(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
         match self.enter(&mut stream, peer).await {
             Ok(visitor) => {
@@ -45,8 +46,8 @@ impl Public {
                 match tls {
                     None => http::serve(self, SharedSocket::new(stream), visitor).await,
                     Some(tls) => {
-                        // In a box, because a task is as large as the largest thing it ever waits
-                        // for; so is what follows.
+                        // Boxed, because a task is as large as the largest future that it awaits. So is the
+                        // refusal below.
                         if let Some(stream) = Box::pin(tls.accept(stream, left)).await {
                             http::serve(self, stream, visitor).await;
                         }
@@ -63,15 +64,15 @@ impl Public {
         }
     }
 
-    /// Says why, within TLS where the client speaks it.
+    /// Sends a refusal, over TLS if the listener uses it.
     async fn tell(&self, refusal: ConnectionRefusal, stream: TcpStream) {
         let server = self.server.current();
         match &server.tls {
             None => refusal.tell(stream).await,
-            // Its header may not have been read.
+            // The PROXY header may not have been read yet.
             Some(_) if server.proxy_protocol => {}
             Some(tls) => {
-                // A handshake of TLS costs what rates are there to save.
+                // A TLS handshake costs the very resources that the rate limits protect.
                 if !refusal.is_of_rate()
                     && self.admission.handshake().is_ok()
                     && let Some(stream) =
@@ -83,7 +84,7 @@ impl Public {
         }
     }
 
-    /// All that is asked of a connection before its own bytes are looked at.
+    /// Applies all limits and reads the PROXY header, before the client's own bytes are read.
     async fn enter(
         &self,
         stream: &mut TcpStream,
@@ -96,7 +97,7 @@ impl Public {
         let place = self.admission.place().map_err(away(None))?;
         let mut peer = Peer::of_socket(peer.ip(), &server.trusted_proxies);
         if server.proxy_protocol {
-            // In a box, because a task is as large as the largest thing it ever waits for.
+            // Boxed, because a task is as large as the largest future that it awaits.
             peer = Box::pin(behind(stream, peer, &server, deadline)).await?;
         }
         let visit = match peer.client() {
@@ -108,7 +109,7 @@ impl Public {
     }
 }
 
-/// Who is at the other end of the balancer that `peer` is.
+/// Reads the PROXY header of the balancer `peer`, and returns the peer behind it.
 async fn behind(
     stream: &mut TcpStream,
     peer: Peer,

@@ -1,4 +1,4 @@
-//! When a WebSocket is pinged, and when its client is taken for dead (RFC 6455 section 5.5.2).
+//! When a WebSocket is pinged, and when its client counts as dead (RFC 6455 section 5.5.2).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,46 +8,46 @@ use tokio::time::Instant;
 use crate::close::Close;
 use crate::session::Config;
 
-/// The pings of one connection. Without I/O: a moment or a pong goes in, what to do comes out.
+/// The pings of one connection. Without I/O: takes the time and pongs, returns what to do.
 pub struct Heartbeat {
     config: Arc<Config>,
     next_ping: Instant,
-    /// When the last ping went out.
+    /// When the last ping was sent.
     pinged_at: Instant,
     pings: u32,
-    /// Has anything come since?
+    /// Whether a frame has arrived since the last ping.
     heard: bool,
 }
 
-/// What is to be done at a moment.
+/// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Beat {
     /// Send a ping with this payload.
     Ping([u8; 4]),
-    /// Nothing was heard since the last ping.
+    /// No frame has arrived within the pong timeout.
     Dead(Close),
     Wait,
 }
 
 impl Heartbeat {
-    /// The first ping comes after half to one interval, at random, so that those of clients who
-    /// came together are spread.
+    /// The first ping is sent after half to one interval, at random, so that clients that connect together
+    /// are not pinged together.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         let next_ping = now + config.ping_interval.mul_f64(rand::random_range(0.5..1.0));
         Self { config, next_ping, pinged_at: now, pings: 0, heard: true }
     }
 
-    /// A frame came in, whichever; or none could.
+    /// A frame has arrived, of whatever kind; or none could, because reading was paused.
     pub fn heard(&mut self) {
         self.heard = true;
     }
 
-    /// A pong came in. The round trip, where it answers the last ping.
+    /// Takes a pong. Returns the round trip if it answers the last ping.
     pub fn pong(&self, payload: &[u8], now: Instant) -> Option<Duration> {
         (self.pings > 0 && payload == self.pings.to_be_bytes()).then(|| now - self.pinged_at)
     }
 
-    /// When [`Heartbeat::beat`] is to be called next.
+    /// When to call [`Heartbeat::beat`] next.
     pub fn next(&self) -> Instant {
         match self.heard {
             true => self.next_ping,
@@ -64,7 +64,7 @@ impl Heartbeat {
         }
         self.next_ping = now + self.config.ping_interval;
         if !self.heard {
-            // Another ping would put off the end of a dead connection.
+            // Another ping would postpone the end of a dead connection.
             return Beat::Wait;
         }
         self.pinged_at = now;
@@ -85,7 +85,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Of the defaults: a ping every 25 seconds, a pong within 10.
+    /// With the defaults: a ping every 25 seconds, a pong within 10.
     fn heartbeat() -> Heartbeat {
         Heartbeat::new(Arc::new(Config::read(&mut Settings::default())), Instant::now())
     }

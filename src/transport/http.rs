@@ -1,4 +1,4 @@
-//! HTTP on a stream, until one of its requests becomes a session.
+//! HTTP on a stream, until one of its requests starts a session.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
@@ -26,18 +26,18 @@ use super::websocket::WebSocket;
 use crate::session::Session;
 use crate::telemetry::{self, Rejected};
 
-/// How long the end of a connection without a session may take.
+/// How long closing a connection without a session may take.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Answers requests until one of them becomes a session, which then gets a task of its own: what the
-/// handshake needed is given back while the connection idles.
+/// Answers requests until one of them starts a session, which gets a task of its own, so that the memory of
+/// the handshake is freed while the connection idles.
 pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: AdmittedConnection) {
     let AdmittedConnection { peer, place, visit, accepted, deadline } = visitor;
     let handshake_timeout = public.server.get().handshake_timeout;
     let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
     let service = service_fn(|request: Request<Incoming>| {
         let (public, upgrade) = (public.clone(), upgrade.clone());
-        // In a box, so that the connection can be taken apart whatever becomes of the request.
+        // Boxed, so that the connection can be taken apart whatever the state of the request.
         Box::pin(async move {
             let (answer, visit) = answer(&public, &request, peer).await;
             let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
@@ -62,7 +62,8 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: Admi
         .max_buf_size(request::HEAD_BYTES_MAX)
         .max_headers(request::HEAD_LINES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    // hyper bounds the reading of a head, not the writing of an answer nobody takes.
+    // hyper bounds the reading of a request head, not the writing of a response that the client does not
+    // read.
     let patience = handshake_timeout * 3;
     let serving = poll_fn(|cx| connection.poll_without_shutdown(cx));
     let Ok(ended) = timeout(patience, serving).await else {
@@ -75,7 +76,7 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: Admi
     let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));
     match (ended, upgrade.begun) {
         (Ok(()), Some(begun)) => {
-            // What the client sent right behind its request. hyper's buffer is not kept for it.
+            // Bytes that the client sent directly after its request. Copied, so that hyper's buffer is freed.
             let early = parts.read_buf.to_vec();
             let StartedSession { session, visit: named, .. } = begun;
             let stream = attach(&session, parts.io.into_inner(), accepted);
@@ -84,7 +85,7 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: Admi
         }
         (Err(_), Some(StartedSession { session, visit: named, head: Some(head) })) => {
             let mut stream = parts.io.into_inner();
-            // A client that does not take so little is gone.
+            // A client that does not read even the head counts as gone.
             if let Ok(Ok(())) = timeout(handshake_timeout, write(&mut stream, &head)).await {
                 let stream = attach(&session, stream, accepted);
                 let connection = Response::new(stream, session.format(), session.config());
@@ -92,7 +93,8 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: Admi
             }
         }
         (Ok(()), None) => {
-            // Over TLS there is a last word, which nobody may take. Whether the client hears of the end is its own affair.
+            // Sends the TLS `close_notify`. The outcome does not matter: the connection is closed in any
+            // case.
             let _ = timeout(SHUTDOWN_TIMEOUT, parts.io.into_inner().shutdown()).await;
         }
         (Err(error), _) if !upgrade.answered => {
@@ -102,7 +104,7 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: Admi
     }
 }
 
-/// Answers one request, and counts its client for as long as the session lasts that it begins.
+/// Answers one request. The returned slot counts its client for as long as its session lasts.
 async fn answer(
     public: &Public,
     request: &Request<Incoming>,
@@ -114,8 +116,8 @@ async fn answer(
         Ok(visit) => (request::answer(public, request, peer).await, visit),
         Err(refusal) => (RequestOutcome::Response(refusal.into()), None),
     };
-    // Asked afterwards too: a session that has begun by then is among those that are told to go,
-    // and one that began later was told by nobody.
+    // Checked again: a session that started before the drain began is among those that the drain closes, but
+    // one that started after it is not.
     let answer = match public.check_phase() {
         Err(refusal) if answer.session().is_some() => {
             refusal.count(None);
@@ -127,7 +129,7 @@ async fn answer(
     (answer, visit)
 }
 
-/// From here on the session is its connection's, and flushers may write to it.
+/// Connects the session to its stream, to which flushers may write from now on.
 fn attach<S: ClientStream>(session: &Session, stream: S, accepted: Instant) -> S {
     telemetry::connection_opened(session.format(), accepted.elapsed());
     if let Some(wire) = stream.wire() {
@@ -144,8 +146,8 @@ async fn write(stream: &mut impl ClientStream, bytes: &[u8]) -> std::io::Result<
 }
 
 impl Public {
-    /// Counts the client of a request that came through a trusted proxy; others were counted when
-    /// they were accepted. Fails while the node drains.
+    /// Counts the client of a request that came through a trusted proxy; other clients were counted when
+    /// their connection was accepted. Fails while the node drains.
     fn admit(
         &self,
         peer: Peer,
@@ -160,23 +162,23 @@ impl Public {
     }
 }
 
-/// What became of a connection's requests.
+/// The result of a connection's requests.
 #[derive(Default)]
 struct Upgrade {
     begun: Option<StartedSession>,
     answered: bool,
 }
 
-/// A session that has the connection next.
+/// A session that takes the connection over.
 struct StartedSession {
     session: Box<Session>,
     /// None: its client was counted when the connection was accepted.
     visit: Option<AddressSlot>,
-    /// The answer's head where hyper does not write it, as the session's own bytes are its body.
+    /// The response's head if hyper does not write it, because the session's frames are the body.
     head: Option<Bytes>,
 }
 
-/// Ends hyper's part in a connection without an answer of its.
+/// Ends hyper's use of a connection without a response from hyper.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection belongs to a session")]
 struct HandedOver;

@@ -1,4 +1,4 @@
-//! Addresses that belong together, as an operator writes them: single ones and CIDR networks.
+//! Lists of addresses in settings: single addresses and CIDR networks.
 
 use std::net::IpAddr;
 
@@ -8,13 +8,13 @@ use ipnet::IpNet;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);
 
-/// May this stand in a list of networks?
+/// Whether the text is an address or a network.
 pub fn is_network(text: &str) -> bool {
     parse(text).is_some()
 }
 
 impl Networks {
-    /// Of texts that [`is_network`] accepts; others are left out.
+    /// From texts that [`is_network`] accepts; others are ignored.
     pub fn new(texts: &[String]) -> Self {
         Self(texts.iter().filter_map(|text| parse(text)).collect())
     }
@@ -23,27 +23,27 @@ impl Networks {
         self.0.is_empty()
     }
 
-    /// `address`: an IPv4 address that came as an IPv6 one counts as IPv4.
+    /// `address`: an IPv4 address in IPv6 form counts as IPv4.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 }
 
-/// A single address is a network of full length. Addresses are parsed by the standard library: ipnet's own parser
-/// takes octets with leading zeros, which other programs read as octal.
+/// Parses a network; a single address is a network of full length. Addresses are parsed by the standard
+/// library, because ipnet's own parser accepts octets with leading zeros, which other programs read as octal.
 fn parse(text: &str) -> Option<IpNet> {
     let Some((address, length)) = text.split_once('/') else {
         return Some(text.parse::<IpAddr>().ok()?.to_canonical().into());
     };
-    // Where a number is parsed `+8` is one.
+    // Number parsing alone would accept `+8`.
     let is_digits = length.bytes().all(|byte| byte.is_ascii_digit());
     let length: u8 = is_digits.then_some(length)?.parse().ok()?;
     let network = IpNet::new(address.parse().ok()?, length).ok()?;
     Some(of_ipv4(network).unwrap_or(network))
 }
 
-/// The IPv4 network that is written as an IPv6 one.
+/// The IPv4 network that an IPv6 one represents.
 fn of_ipv4(network: IpNet) -> Option<IpNet> {
     let IpNet::V6(network) = network else { return None };
     let length = network.prefix_len().checked_sub(96)?;

@@ -1,5 +1,5 @@
-//! Which web pages may connect. A browser sends the page's origin and cannot be made to lie, so
-//! this is what keeps other people's pages out.
+//! Which web pages may connect. A browser sends the page's origin and a page cannot forge it, so this check
+//! keeps pages of other sites out.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 
-/// The host that a proxy was asked for, where it asks the node for another.
+/// The host that the client requested from a proxy, if the proxy requests another one from the node.
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The pages of other hosts that may connect.
@@ -18,40 +18,40 @@ pub struct Origins(Vec<OriginPattern>);
 enum OriginPattern {
     Any,
     Page {
-        /// None: any.
+        /// None: any scheme.
         scheme: Option<String>,
         host: Host,
-        /// None: any, or the scheme's own where there is a scheme.
+        /// None: any port, or the scheme's default port if there is a scheme.
         port: Option<u16>,
     },
 }
 
-/// In lower case.
+/// A host in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
     Exact(String),
-    /// `.example.com`, of `*.example.com`.
+    /// The suffix `.example.com`, for `*.example.com`.
     Below(String),
 }
 
-/// May this stand in `server.origins`?
+/// Whether the text is allowed in `server.origins`.
 pub fn is_pattern(text: &str) -> bool {
     text.parse::<OriginPattern>().is_ok()
 }
 
 impl Origins {
-    /// Of texts that [`is_pattern`] accepts; others are left out.
+    /// From texts that [`is_pattern`] accepts; others are ignored.
     pub fn new(patterns: &[String]) -> Self {
         Self(patterns.iter().filter_map(|text| text.parse().ok()).collect())
     }
 
-    /// May every page connect?
+    /// Whether every page may connect.
     pub fn allow_any(&self) -> bool {
         self.0.contains(&OriginPattern::Any)
     }
 
-    /// May a request with these headers, which came on such a connection, connect? Without an `Origin` it
-    /// is from no page.
+    /// Whether a request with these headers may connect. A request without `Origin` does not come from a
+    /// page.
     pub fn allow(&self, headers: &HeaderMap, way: RequestPath) -> bool {
         let Some(origin) = headers.get(ORIGIN) else { return true };
         if self.allow_any() {
@@ -67,16 +67,16 @@ impl Origins {
             !first.is_empty() && page.is_of(first, way.is_tls && !way.through_proxy)
         };
         let is_own = match way.on_loopback && !way.through_proxy {
-            // Anybody can have a name point here, so of names only the host's own counts.
+            // Any domain can resolve to a loopback address, so of names only loopback ones count.
             true => is_loopback(host) || (is_address(host) && asked_for(HOST)),
             false => asked_for(HOST) || (way.through_proxy && asked_for(FORWARDED_HOST)),
         };
         is_own || self.0.iter().any(|pattern| pattern.matches(scheme, host, port))
     }
 
-    /// The same for a request that a page may send without an `Origin`, as browsers do for what a page reads of its own
-    /// host. On loopback anybody can have a name point here, so a name that is neither the host's own nor listed is
-    /// taken for that of a page from elsewhere.
+    /// The same for a request that a page may send without `Origin`, as browsers do when a page reads from
+    /// its own host. Any domain can resolve to a loopback address, so on a loopback listener a host name that
+    /// is neither a loopback name nor listed counts as another site's.
     pub fn allow_reading(&self, headers: &HeaderMap, way: RequestPath) -> bool {
         if headers.contains_key(ORIGIN) || !way.on_loopback || way.through_proxy {
             return self.allow(headers, way);
@@ -91,18 +91,18 @@ impl Origins {
     }
 }
 
-/// How a request came here.
+/// How a request reached the node.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestPath {
-    /// By a trusted proxy, which may have been asked for another host than the node is.
+    /// Through a trusted proxy, from which the client may have requested another host.
     pub through_proxy: bool,
     /// To a listener that only this host can reach.
     pub on_loopback: bool,
-    /// Over TLS that this node speaks itself.
+    /// Over TLS that this node terminates.
     pub is_tls: bool,
 }
 
-/// Where a page is from.
+/// The origin of a page.
 struct PageOrigin<'a> {
     scheme: &'a str,
     host: &'a str,
@@ -110,8 +110,8 @@ struct PageOrigin<'a> {
 }
 
 impl PageOrigin<'_> {
-    /// Is it of the same host and port as what was asked for? Without a port that is the default of the
-    /// scheme, which only `is_tls` tells: a proxy may speak TLS for the node.
+    /// Whether the page has the same host and port as the request. A request without a port uses the default
+    /// port of its scheme, which only `is_tls` proves: a proxy may terminate TLS for the node.
     fn is_of(&self, asked_for: &str, is_tls: bool) -> bool {
         let (host, port) = host_and_port(asked_for);
         let own = default_port(self.scheme);
@@ -120,13 +120,13 @@ impl PageOrigin<'_> {
     }
 }
 
-/// Is it this very host by any of the names that nobody else can have?
+/// Whether the host is a loopback address or a name that only resolves to one.
 fn is_loopback(host: &str) -> bool {
     let is_name = host == "localhost" || host.ends_with(".localhost");
     is_name || address(host).is_some_and(|it| it.to_canonical().is_loopback())
 }
 
-/// A page at an address is of who has it: no name was looked up.
+/// Whether the host is an IP address, so that no other site's name can have resolved to it.
 fn is_address(host: &str) -> bool {
     address(host).is_some()
 }
@@ -143,7 +143,7 @@ impl OriginPattern {
             Host::Exact(exact) => exact == of_host,
             Host::Below(below) => of_host.ends_with(below.as_str()),
         };
-        // Browsers leave out the scheme's own port, whoever wrote the pattern may not have.
+        // Browsers omit the scheme's default port; a pattern may contain it.
         let own_port = default_port(of_scheme);
         let is_port = match (scheme, port) {
             (None, None) => true,
@@ -185,7 +185,7 @@ fn lower_case(value: &HeaderValue) -> Option<String> {
     value.to_str().ok().map(str::to_lowercase)
 }
 
-/// Of `host:port` or `host`; an IPv6 address keeps its brackets.
+/// Splits `host:port` or `host`. An IPv6 address keeps its brackets.
 fn host_and_port(authority: &str) -> (&str, Option<u16>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host, port.parse().ok()),
@@ -232,7 +232,7 @@ mod tests {
             (RequestPath::default(), RequestPath { is_tls: true, ..RequestPath::default() });
         let proxy = RequestPath { through_proxy: true, ..tls };
         for (host, origin, way, allowed) in [
-            // A proxy may speak TLS for the node, which cannot tell.
+            // A proxy may terminate TLS for the node, which cannot know.
             ("example.com", "https://example.com", plain, true),
             ("example.com", "http://example.com", plain, true),
             ("example.com:443", "https://example.com", plain, true),
@@ -244,7 +244,7 @@ mod tests {
             ("example.com:8080", "http://example.com", plain, false),
             ("EXAMPLE.com", "https://example.COM", plain, true),
             ("[2001:db8::1]:80", "http://[2001:db8::1]", plain, true),
-            // Where the node speaks TLS itself, no port is 443.
+            // If the node terminates TLS itself, the default port is 443.
             ("example.com", "https://example.com", tls, true),
             ("example.com", "http://example.com", tls, false),
             ("example.com", "http://example.com", proxy, true),
@@ -272,7 +272,7 @@ mod tests {
         ] {
             assert_eq!(is_own(host, origin, local), allowed, "{host} {origin}");
         }
-        // A trusted proxy on the same host speaks for its own name.
+        // A trusted proxy on the same host has a name of its own.
         let proxy = RequestPath { through_proxy: true, ..local };
         assert!(is_own("www.example", "https://www.example", proxy));
     }

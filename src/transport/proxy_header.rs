@@ -1,4 +1,4 @@
-//! The PROXY header that a TCP balancer puts before a connection's own bytes, to say whose they are.
+//! The PROXY header with which a TCP balancer reports the client's address before the connection's own bytes.
 //! Versions 1 and 2 of <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>.
 
 use std::io;
@@ -10,35 +10,35 @@ use tokio::net::TcpStream;
 /// Most bytes of a header of version 1, its line end included.
 const LINE_BYTES_MAX: usize = 107;
 
-/// Most bytes of a header of version 2, with what a balancer may add to the addresses. The
-/// specification has senders stay within 536 bytes.
+/// Most bytes of a header of version 2, with extensions after the addresses. The specification limits senders
+/// to 536 bytes.
 pub const HEADER_BYTES_MAX: usize = 1024;
 
-/// What each header of version 1 begins with.
+/// The first bytes of a header of version 1.
 const WORD: &[u8] = b"PROXY ";
 
-/// What each header of version 2 begins with.
+/// The first bytes of a header of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The signature, version and command, family, and the length of what follows.
+/// The signature, version and command, family, and the length of the rest.
 const FIXED_BYTES: usize = 16;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// The balancer was reached from there.
+    /// The balancer's client has this address.
     Client(IpAddr),
-    /// It speaks for itself (`LOCAL`, as for health checks), or does not know (`UNKNOWN`).
+    /// The balancer itself is the client (`LOCAL`, for health checks), or the client is unknown (`UNKNOWN`).
     Nobody,
 }
 
-/// The bytes are no PROXY header.
+/// The bytes are not a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no PROXY header: {0}")]
 pub struct InvalidProxyHeader(&'static str);
 
-/// Reads the header that a connection begins with, and not a byte more. Waits as long as it takes;
-/// fails where the bytes are no header, or end within it.
+/// Reads the header at the start of a connection, and not a byte more. Has no timeout of its own. Fails if
+/// the bytes are not a header or end within it.
 pub async fn read(stream: &mut TcpStream) -> io::Result<ProxyHeader> {
     let mut bytes = [0; HEADER_BYTES_MAX];
     let mut filled = 0;
@@ -48,7 +48,7 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<ProxyHeader> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let parsed = parse(&bytes[..filled + peeked]).map_err(io::Error::other)?;
-        // As long as it is not whole, all there is belongs to it.
+        // While the header is incomplete, all bytes belong to it.
         let end = parsed.map_or(filled + peeked, |(end, _)| end);
         stream.read_exact(&mut bytes[filled..end]).await?;
         filled = end;
@@ -58,8 +58,8 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<ProxyHeader> {
     }
 }
 
-/// The header that `bytes` begin with, and where it ends. None: it is not whole yet, and shorter than
-/// [`HEADER_BYTES_MAX`].
+/// Parses the header at the start of `bytes`, and returns its length. None: it is incomplete, and shorter
+/// than [`HEADER_BYTES_MAX`].
 pub fn parse(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader> {
     let begins_with = |word: &[u8]| bytes.iter().zip(word).all(|(byte, of_word)| byte == of_word);
     if begins_with(WORD) {
@@ -134,7 +134,7 @@ fn block(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeade
             let source: [u8; 16] = *addresses.first_chunk().expect("it is longer");
             ProxyHeader::Client(Ipv6Addr::from(source).into())
         }
-        // Not of a TCP connection over IP.
+        // Not a TCP connection over IP.
         (1, _) => ProxyHeader::Nobody,
         _ => return Err(InvalidProxyHeader("its command is unknown")),
     };

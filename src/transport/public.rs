@@ -1,4 +1,4 @@
-//! The public listener: what all its connections share.
+//! What all connections of the public listener share.
 
 use std::sync::Arc;
 
@@ -12,12 +12,13 @@ use crate::live::Live;
 use crate::memory::MemoryMonitor;
 use crate::session::SessionContext;
 
-/// The public listener: what every connection needs to be answered.
+/// What every connection of the public listener needs.
 pub struct Public {
     pub(super) context: Arc<SessionContext>,
     pub(super) server: Live<Config>,
     pub(super) demo: Option<Demo>,
-    /// Can only this host reach the listener, whatever the configuration says by now?
+    /// Whether only this host can reach the listener. Set at the start; later configurations do not change
+    /// it.
     pub(super) on_loopback: bool,
     pub(super) admission: Arc<Admission>,
     drain: Drain,
@@ -37,12 +38,12 @@ impl Public {
         Self { context, server, demo, on_loopback, admission, drain }
     }
 
-    /// Would the next client be refused because there are as many as may be?
+    /// Whether the next client would be refused because of the number of connections.
     pub fn is_full(&self) -> bool {
         self.admission.is_full()
     }
 
-    /// Nobody new is let in once connections are being closed, on whatever connection it asks.
+    /// Refuses new sessions once the drain closes connections, also on connections that exist already.
     pub(super) fn check_phase(&self) -> Result<(), ConnectionRefusal> {
         match self.drain.phase() {
             Phase::Serving | Phase::Leaving => Ok(()),

@@ -1,4 +1,4 @@
-//! Answering one request of the public listener: the demo page, a session, or a clear refusal.
+//! Answers one request of the public listener: with the demo page, a session, or an error.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -19,23 +19,24 @@ use crate::http::{self, Query};
 use crate::session::{JoinPosition, Session, SessionParameters};
 use crate::telemetry::{self, Trace};
 
-/// Most bytes of a request's head; more is answered 431.
+/// Most bytes of a request's head; a longer one is answered with 431.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// Most lines of a request's head; more is answered 431 too. Browsers send some 20, and proxies add theirs.
+/// Most header lines of a request; more are answered with 431 too. Browsers send some 20, and proxies add
+/// theirs.
 pub const HEAD_LINES_MAX: usize = 256;
 
-/// A request's answer.
+/// The answer to a request.
 pub enum RequestOutcome {
     Response(Response<Full<Bytes>>),
-    /// After the response the connection belongs to the session.
+    /// The session takes the connection over after the response.
     Session(Response<Full<Bytes>>, Box<Session>),
-    /// What the session says is the response's body.
+    /// The session's frames are the response's body.
     Stream(Response<Full<Bytes>>, Box<Session>),
 }
 
-/// A trace of the request, where it asks for a session, or for something so like one that it may be a mistake,
-/// and is to be traced.
+/// Starts a trace of the request if its path is that of a session or similar to one, and if it is to be
+/// traced.
 pub fn begin_trace(request: &Request<Incoming>) -> Trace {
     let path = request.uri().path();
     match routes::is_near(path) {
@@ -45,7 +46,7 @@ pub fn begin_trace(request: &Request<Incoming>) -> Trace {
 }
 
 impl RequestOutcome {
-    /// The session that has begun.
+    /// The session that was started.
     pub fn session(&self) -> Option<&Session> {
         match self {
             Self::Response(_) => None,
@@ -87,7 +88,7 @@ pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) ->
     })
 }
 
-/// Answers a request of a path that there is.
+/// Answers a request to one of the routes.
 async fn on_route(
     public: &Public,
     request: &Request<Incoming>,
@@ -125,8 +126,9 @@ async fn on_route(
     }
 }
 
-/// The answer that goes on. Where the session ended as it began, this can still be said by a status; but a browser
-/// never comes back after one, so what may pass is said as the stream's end.
+/// The streamed response. If the session has ended at its start, a status can still report it; but a browser
+/// never reconnects after an error status, so a temporary reason is reported at the end of the stream
+/// instead.
 fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
     match session.outbound().closing() {
         Some(close) if !close.may_pass() => {
@@ -136,7 +138,7 @@ fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
     }
 }
 
-/// Begins the session that a request asks for.
+/// Starts the session that a request asks for.
 async fn begin(
     public: &Public,
     request: &Request<Incoming>,
@@ -149,7 +151,7 @@ async fn begin(
     let context = public.context.clone();
     let token = match credentials::token(headers, query) {
         Some(token) if public.context.takes_tokens() => Some(public.context.identify(&token).await),
-        // Where there are no tokens, one that is shown means nothing.
+        // Without authentication a token is ignored.
         _ => None,
     };
     let beginning = SessionParameters { protocol, token, echo, since, closes_on_gap };
@@ -157,7 +159,7 @@ async fn begin(
     Ok((Box::new(session), standing))
 }
 
-/// `allow`: whether a page of the origin may do what the request is for.
+/// `allow`: whether the origin's pages may send such a request.
 fn check_origin(
     public: &Public,
     headers: &HeaderMap,
@@ -173,8 +175,8 @@ fn check_origin(
     allow(&server.origins, headers, way).then_some(()).ok_or_else(RequestRefused::origin)
 }
 
-/// What the client wants to speak, of what the route has, and the name to answer with: that which the client
-/// offers first. Where it offers nothing, the route's first, without a name.
+/// Selects the protocol that the client offers first among the route's, and the subprotocol name for the
+/// response. If the client offers none, selects the route's first, without a name.
 fn choose<'a>(
     headers: &HeaderMap,
     route: &'a Route,

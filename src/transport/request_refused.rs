@@ -1,4 +1,4 @@
-//! Refusing one request of a connection that has a place.
+//! The error responses to requests of admitted connections.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -35,7 +35,7 @@ impl RequestRefused {
         }
     }
 
-    /// `there`: the paths that there are.
+    /// `there`: the existing paths.
     pub fn not_found(there: &str) -> Self {
         let message = format!("there are {there}");
         Self { status: StatusCode::NOT_FOUND, code: "not_found", ..Self::bad_request(message) }
@@ -69,7 +69,7 @@ impl RequestRefused {
         }
     }
 
-    /// Of a session that ended as it began, which has been counted.
+    /// For a session that ended at its start, which is counted already.
     pub fn of_close(close: Close) -> Self {
         let again = Some((RETRY_AFTER, RETRY_AFTER_SECONDS));
         let (status, code, header) = match close {
@@ -84,7 +84,7 @@ impl RequestRefused {
         Self { status, code, header, ..Self::bad_request(close.text()) }
     }
 
-    /// Counts it.
+    /// Counts the refusal.
     pub fn count(&self) {
         telemetry::rejected(self.reason, &self.message);
     }

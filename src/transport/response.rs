@@ -1,7 +1,7 @@
-//! An HTTP answer that goes on until one side ends it: its body is what the outbound queue holds.
+//! An HTTP response that continues until one side ends it: its body is the content of the outbound queue.
 //!
-//! The body ends with the connection (RFC 9112 section 6.3), so that all answers of a format share the same bytes,
-//! which flushers write straight to the sockets as they do for a WebSocket.
+//! The body ends with the connection (RFC 9112 section 6.3), so that all responses of a format share the same
+//! bytes, and flushers write them directly to the sockets, as for a WebSocket.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use crate::protocol::Format;
 use crate::session::{Config, Connection, ConnectionEvent};
 use crate::telemetry;
 
-/// Most bytes that a client may send behind its request: it has nothing to say there.
+/// Most bytes that a client may send after its request. Nothing is expected there.
 const UNASKED_BYTES_MAX: usize = 16 << 10;
 
-/// Has nginx pass on what comes at once.
+/// Makes nginx pass the response on without buffering.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Bytes of one read.
 const READ_BYTES: usize = 512;
 
-/// How long the client may take to close too.
+/// How long the client may take to close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection whose request is being answered.
@@ -40,20 +40,20 @@ pub struct Response<S> {
     format: Format,
     config: Arc<Config>,
     next_beat: Instant,
-    /// Bytes that came behind the request.
+    /// Bytes that arrived after the request.
     unasked: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Response<S> {
     pub fn new(stream: S, format: Format, config: &Arc<Config>) -> Self {
         let config = config.clone();
-        // Spread, so that clients that came together are not all written to at once.
+        // Random, so that clients that connected together do not get their heartbeats together.
         let first = config.ping_interval.mul_f64(rand::random_range(0.5..1.0));
         let next_beat = Instant::now() + first;
         Self { stream, writer: ConnectionWriter::default(), format, config, next_beat, unasked: 0 }
     }
 
-    /// Reads and drops. Ready: the client is gone, or has said too much.
+    /// Reads and drops. Ready: the client has disconnected, or has sent too much.
     fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         loop {
             let mut bytes = [0; READ_BYTES];
@@ -95,7 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
         self.next_beat
     }
 
-    /// The client answers nothing: a dead one is found by TCP, as what is written to it is not acknowledged.
+    /// The client answers no heartbeat. TCP detects a dead client, which does not acknowledge what is
+    /// written.
     fn beat(&mut self, now: Instant, _: bool, outbound: &Outbound) -> Option<Close> {
         if now >= self.next_beat {
             self.next_beat = now + self.config.ping_interval;
@@ -116,15 +117,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
         }
         let ending = async {
             let _ = self.stream.shutdown().await;
-            // To close a socket with unread bytes resets it, and the client might lose the last ones of the answer.
+            // Closing a socket with unread bytes resets it, and the client might lose the end of the
+            // response.
             std::future::poll_fn(|cx| self.poll_unasked(cx)).await
         };
-        // Out of patience or not, the socket is closed now.
+        // The socket is closed now, whether the client has closed its side or not.
         let _ = timeout(CLOSE_TIMEOUT, ending).await;
     }
 }
 
-/// The head of an answer whose body goes on: nothing keeps it, and proxies pass it on as it comes.
+/// The head of a streamed response: caches do not store it, and proxies do not buffer it.
 pub fn accept(content_type: &'static str) -> hyper::Response<Full<Bytes>> {
     let mut response = hyper::Response::new(Full::default());
     let headers = response.headers_mut();
@@ -136,7 +138,7 @@ pub fn accept(content_type: &'static str) -> hyper::Response<Full<Bytes>> {
     response
 }
 
-/// The bytes of the head of an answer whose body ends with the connection.
+/// The bytes of the head of a response whose body ends with the connection.
 pub fn head<B>(response: &hyper::Response<B>) -> Bytes {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a request says beside its path: its query, and what of it belongs to the session that it asks for.
+//! The parts of a request that determine its session: channel, query and headers.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,9 @@ use crate::http::{self, Parameter, Query};
 use crate::protocol::Protocol;
 use crate::publication::{Channel, Position, Traceparent};
 
-/// A request whose path is known.
+/// A request whose path matches a route.
 pub struct RoutedRequest<'a> {
-    /// As it stands in the path, percent-encoded. None: the path has no channel.
+    /// As in the path, percent-encoded. None: the path has no channel.
     pub channel: Option<&'a str>,
     pub query: Query<'a>,
     pub headers: &'a HeaderMap,
@@ -21,11 +21,11 @@ pub struct RoutedRequest<'a> {
 /// The session that it asks for.
 pub struct SessionRequest {
     pub protocol: Protocol,
-    /// Does a session that is bound to a channel get its own publications?
+    /// Whether a session that is bound to a channel receives its own publications.
     pub echo: bool,
-    /// Where it resumes.
+    /// The position from which it resumes.
     pub since: Option<Position>,
-    /// Is it closed at a gap?
+    /// Whether a gap closes it.
     pub closes_on_gap: bool,
 }
 
@@ -39,7 +39,7 @@ impl RoutedRequest<'_> {
     /// The channel of the path.
     pub fn channel(&self) -> Result<Channel, RequestRefused> {
         let name = self.channel.unwrap_or_default();
-        // What follows a percent sign is left alone where it is not hexadecimal; no client means that.
+        // The decoder keeps a percent sign without two hexadecimal digits, which no client intends.
         let digits = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
         if !name.split('%').skip(1).all(digits) {
             return Err(RequestRefused::bad_request("the channel's percent-encoding is broken"));
@@ -52,7 +52,8 @@ impl RoutedRequest<'_> {
         Channel::new(&name).map_err(|error| RequestRefused::bad_request(error.to_string()))
     }
 
-    /// A parameter of the query, percent-decoded. What is no UTF-8 comes out as what nothing takes.
+    /// A parameter of the query, percent-decoded. Bytes that are not UTF-8 become a value that nothing
+    /// accepts.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         self.query.first(name).map(Parameter::decoded_lossy)
     }
@@ -63,7 +64,7 @@ impl RoutedRequest<'_> {
     }
 }
 
-/// A position that was given as the parameter or header `name`.
+/// Parses a position from the parameter or header `name`.
 pub fn position(name: &str, text: &str) -> Result<Position, RequestRefused> {
     text.parse().map_err(|error| RequestRefused::bad_request(format!("{name}: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Which path and subprotocol leads to which protocol, on which transport: the one table of it.
+//! The table of routes: which path and subprotocol lead to which protocol on which transport.
 
 use super::request_refused::RequestRefused;
 use super::routed_request::{RoutedRequest, SessionRequest, position};
@@ -6,27 +6,27 @@ use crate::protocol::{json, plain, sse};
 
 /// A path of the public listener.
 pub struct Route {
-    /// `{channel}` at its end stands for all that follows, slashes too.
+    /// A final `{channel}` matches the rest of the path, slashes included.
     pub path: &'static str,
     pub transport: Transport,
-    /// What is spoken there. The first, where the client names none.
+    /// The protocols of the path. The first is the default.
     pub spoken: &'static [Spoken],
 }
 
 /// A protocol of a path.
 pub struct Spoken {
-    /// Its name in `Sec-WebSocket-Protocol`. None: it has none.
+    /// Its name in `Sec-WebSocket-Protocol`, if it has one.
     pub subprotocol: Option<&'static str>,
-    /// The session that a request asks for.
+    /// Reads the session that a request asks for.
     pub wanted: fn(&RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused>,
 }
 
-/// What carries a session.
+/// The transport of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// After an upgrade (RFC 6455).
+    /// A WebSocket after an upgrade (RFC 6455).
     WebSocket,
-    /// The body of an HTTP answer that goes on until one side ends it.
+    /// The body of an HTTP response that continues until one side ends it.
     Response { content_type: &'static str },
 }
 
@@ -56,7 +56,7 @@ pub fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
     })
 }
 
-/// Does the path begin as one that there is?
+/// Whether the path begins like one of the routes.
 pub fn is_near(path: &str) -> bool {
     ROUTES.iter().any(|route| {
         let second = route.path.match_indices('/').nth(1);
@@ -64,7 +64,7 @@ pub fn is_near(path: &str) -> bool {
     })
 }
 
-/// All paths, in a sentence.
+/// All paths, as a list in a sentence.
 pub fn paths() -> String {
     let paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
     match paths.split_last() {
@@ -93,7 +93,8 @@ fn plain(asked: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     Ok(SessionRequest { echo, since, closes_on_gap, ..SessionRequest::new(protocol) })
 }
 
-/// `Last-Event-ID` is of a browser that comes back by itself, and then later than what stands in its address.
+/// A browser sends `Last-Event-ID` when it reconnects by itself; the header is newer than the parameter in
+/// the address.
 fn sse(asked: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     const LAST_EVENT_ID: &str = "last_event_id";
     let protocol = sse::Sse { channel: asked.channel()? };
@@ -103,7 +104,7 @@ fn sse(asked: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
         (None, Some(text)) => Some(position(LAST_EVENT_ID, &text)?),
         (None, None) => None,
     };
-    // A client that cannot be subscribed at once comes back, rather than miss something unknown.
+    // The client reconnects if it cannot be subscribed immediately, so that it misses nothing unknowingly.
     Ok(SessionRequest { since, closes_on_gap: true, ..SessionRequest::new(protocol) })
 }
 

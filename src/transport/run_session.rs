@@ -1,4 +1,4 @@
-//! A session on its connection, from the answered handshake to the end.
+//! Runs a session on its connection, from the answered handshake to the end.
 
 use std::panic::AssertUnwindSafe;
 
@@ -9,10 +9,10 @@ use crate::protocol::Format;
 use crate::session::{Connection, Session};
 use crate::telemetry;
 
-/// Runs a session, and counts its end however it comes. A panic ends this session alone, and its
-/// client hears that the fault is the node's. `place` is given back last.
+/// Runs a session and counts its end, whatever ends it. A panic ends this session only, and its client gets
+/// 1011. `place` is dropped last.
 ///
-/// Not an `async fn`, which would keep room for what it is given and for where it moves that.
+/// Not an `async fn`, whose future would reserve memory for its arguments twice.
 pub fn run_session<P: Send>(
     session: Box<Session>,
     mut connection: impl Connection,
@@ -27,12 +27,12 @@ pub fn run_session<P: Send>(
     async move {
         let mut counted = Counted(session.format(), Close::Internal);
         let outbound = session.outbound().clone();
-        // `Err`: it panicked, which has been logged. What it held is dropped by then.
+        // `Err`: the session has panicked, which was logged, and its fields are dropped already.
         let ended = AssertUnwindSafe(session.run(&mut connection)).catch_unwind().await;
         if let Ok(close) = ended {
             counted.1 = close;
         } else {
-            // In a box, because a task is as large as the largest thing it ever waits for.
+            // Boxed, because a task is as large as the largest future that it awaits.
             Box::pin(connection.close(Close::Internal, &outbound)).await;
         }
         drop(place);

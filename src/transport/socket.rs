@@ -1,5 +1,5 @@
-//! A TCP stream that two can write to: the connection that owns it, and a flusher that has something
-//! for it right now.
+//! A TCP stream with two writers: the connection that owns it, and the flusher that writes to it at the
+//! moment.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use super::stream::ClientStream;
 use crate::outbound::Wire;
 
-/// A write to a closed socket is an error and no SIGPIPE. macOS lacks the flag, but its sockets have `SO_NOSIGPIPE`: socket2
-/// sets it on the listener, and accepted sockets inherit it.
+/// Makes a write to a closed socket an error instead of SIGPIPE. macOS lacks the flag, but has the option
+/// `SO_NOSIGPIPE`: socket2 sets it on the listener, and accepted sockets inherit it.
 #[cfg(not(target_vendor = "apple"))]
 const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
@@ -37,11 +37,11 @@ impl ClientStream for SharedSocket {
 }
 
 impl Wire for TcpStream {
-    /// Asks the kernel and not tokio, whose note of what is ready is one more thing to fetch for
-    /// each of a thousand sockets. The connection, when it is left the rest, asks tokio.
+    /// Calls the kernel directly instead of tokio, whose readiness state would be one more cache miss for
+    /// each of a thousand sockets. The connection uses tokio for what this write leaves.
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = match slices {
-            // The kernel takes one buffer quicker than a list of one.
+            // The kernel handles one buffer faster than a list of one.
             [one] => rustix::net::send(self, one, SEND_FLAGS),
             many => rustix::io::writev(self, many),
         };
@@ -58,8 +58,8 @@ impl AsyncRead for SharedSocket {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
             let mut outcome = Err(io::ErrorKind::WouldBlock.into());
-            // A read that does not fill the buffer has emptied the socket. To report it as
-            // `WouldBlock` makes tokio wait for the next byte without asking the kernel again.
+            // A read that does not fill the buffer has emptied the socket. Reporting it as `WouldBlock` makes
+            // tokio wait for the next byte without another system call.
             let _ = self.0.try_io(Interest::READABLE, || {
                 let room = buffer.initialize_unfilled();
                 outcome = rustix::io::read(&*self.0, &mut *room).map_err(io::Error::from);
@@ -96,7 +96,7 @@ impl AsyncWrite for SharedSocket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            // Of tokio's own, which notes that the socket is full and so can wait for room.
+            // Through tokio, which registers that the socket is full and so can wait for room.
             let written = match slices {
                 [one] => self.0.try_write(one),
                 many => self.0.try_write_vectored(many),

@@ -1,4 +1,4 @@
-//! What HTTP, and then a session, is spoken on.
+//! The stream on which HTTP and then a session run.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use crate::tls::Encrypted;
 
 /// A stream of bytes to a client.
 pub trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// What a flusher may write to at once. None: only the connection can write.
+    /// The wire to which flushers write directly. None: only the connection can write.
     fn wire(&self) -> Option<Arc<dyn Wire>>;
 }
 
-/// What TLS has taken must go out in its order, so nobody else writes.
+/// Only the connection writes, because TLS records must be sent in order.
 impl ClientStream for Encrypted {
     fn wire(&self) -> Option<Arc<dyn Wire>> {
         None

@@ -1,5 +1,5 @@
-//! A WebSocket on a socket: reads when there is something to read, answers and sends heartbeats, writes all that is
-//! queued in one go, and holds no buffer while it idles.
+//! A WebSocket on a socket: reads when data arrives, answers and sends heartbeats, writes all queued frames
+//! at once, and holds no buffer while it idles.
 
 mod decoder;
 pub mod handshake;
@@ -24,23 +24,23 @@ use crate::protocol::Format;
 use crate::session::{Config, Connection, ConnectionEvent};
 use crate::telemetry;
 
-/// Most bytes of one read. One such buffer a thread serves all connections.
+/// Most bytes of one read. All connections of a thread share one such buffer.
 const SCRATCH_BYTES: usize = 64 << 10;
 
-/// Events in a row before other tasks get a turn.
+/// How many consecutive events are handled before other tasks get a turn.
 const TURN: usize = 64;
 
-/// How many of them a read counts for: it may bring ten thousand fragments, and no event.
+/// How many events a read counts for: it may bring ten thousand fragments and no event.
 const READ: usize = TURN / 2;
 
-/// How long a client that was told to go may take to agree.
+/// How long the close handshake may take when the client is expected to take part in it.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one that broke the rules, or has been silent, may.
+/// The same for a client that violated the protocol or was silent.
 const CLOSE_HANDSHAKE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// Reading happens within one poll, so one buffer a thread is enough for all its connections.
+    /// A read completes within one poll, so one buffer per thread is enough for all its connections.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
 }
 
@@ -48,30 +48,30 @@ thread_local! {
 pub struct WebSocket<S> {
     stream: S,
     decoder: Decoder,
-    /// Read but not yet decoded. Holds nothing while the connection idles.
+    /// Bytes read but not yet decoded. Empty while the connection idles.
     carry: Vec<u8>,
-    /// How much of `carry` has been decoded.
+    /// How many bytes of `carry` are decoded.
     decoded: usize,
     writer: ConnectionWriter,
     heartbeat: Heartbeat,
     format: Format,
     hearing: ReceiveState,
-    /// How much was done since the socket was empty, or others had a turn.
+    /// The work done since the socket was empty or other tasks had a turn.
     done: usize,
 }
 
-/// What is still to be heard of the client.
+/// What is still expected from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReceiveState {
     Frames,
-    /// It broke a rule: what follows means nothing, but is to be read away before the socket closes.
+    /// It violated the protocol: further bytes are read and dropped before the socket is closed.
     Noise,
     /// It sent its close frame, or can send nothing more.
     Nothing,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
-    /// `early`: what the client sent right behind its request.
+    /// `early`: bytes that the client sent directly after its request.
     pub fn new(stream: S, early: Vec<u8>, format: Format, config: &Arc<Config>) -> Self {
         Self {
             stream,
@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
         }
     }
 
-    /// The next of what has been read already.
+    /// The next item of what has been read already.
     fn carried(&mut self) -> Option<Incoming> {
         if self.carry.is_empty() {
             return None;
@@ -97,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             self.carry = Vec::new();
             self.decoded = 0;
         } else if incoming.is_none() {
-            // What is left is the beginning of a frame, a few bytes.
+            // The rest is the beginning of a frame, a few bytes.
             self.carry.drain(..self.decoded);
             self.carry.shrink_to_fit();
             self.decoded = 0;
@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
         incoming
     }
 
-    /// What the session is told of what came in. None: it is the transport's own affair.
+    /// The session's event for an item. None: the transport handles it alone.
     fn event(&mut self, incoming: Incoming, outbound: &Outbound) -> Option<ConnectionEvent> {
         self.heartbeat.heard();
         Some(match incoming {
@@ -138,7 +138,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
         })
     }
 
-    /// Reads once from the socket, if it is its turn. `None`: something was read, but nothing whole.
+    /// Reads once from the socket, unless other tasks get a turn first. `None`: data was read, but no
+    /// complete item.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
         ready!(self.poll_turn(cx));
         let read = self.poll_read_once(cx);
@@ -146,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
         read
     }
 
-    /// Pending: others get a turn first.
+    /// Pending: other tasks get a turn first.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.done < TURN {
             return Poll::Ready(());
@@ -178,8 +179,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
         })
     }
 
-    /// Reads and drops what comes until the client's close frame or end. To close a socket with
-    /// unread bytes resets it, and the client might lose the close frame.
+    /// Reads and drops data until the client's close frame or the end. Closing a socket with unread bytes
+    /// resets it, and the client might lose the close frame.
     async fn drain_input(&mut self) {
         while self.hearing != ReceiveState::Nothing {
             if self.carried().is_none() {
@@ -200,7 +201,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
             return Poll::Ready(ConnectionEvent::Nudge);
         }
         loop {
-            // What was read together is answered together: no write before it is all decoded.
+            // Messages that were read together are answered together: nothing is written before all are
+            // decoded.
             if reading && !self.carry.is_empty() {
                 ready!(self.poll_turn(cx));
                 if let Some(incoming) = self.carried() {
@@ -250,7 +252,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
             return;
         }
         if self.hearing == ReceiveState::Noise {
-            // Its answer would not be understood: the socket ends as soon as the reason is out.
+            // The client's close frame could not be decoded, so the socket is shut down as soon as the reason
+            // is written.
             let _ = timeout(CLOSE_HANDSHAKE_TIMEOUT_SHORT, self.stream.shutdown()).await;
         }
         let patience = match close {
@@ -258,9 +261,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
             Close::Drain { .. } | Close::Rebalance { .. } => CLOSE_HANDSHAKE_TIMEOUT,
             _ => CLOSE_HANDSHAKE_TIMEOUT_SHORT,
         };
-        // Out of patience or not, the socket is closed now.
+        // The socket is closed now, whether the close handshake is complete or not.
         let _ = timeout(patience, self.drain_input()).await;
-        // Over TLS there is a last word, which nobody may take.
+        // Sends the TLS `close_notify`.
         let _ = timeout(CLOSE_HANDSHAKE_TIMEOUT_SHORT, self.stream.shutdown()).await;
     }
 }

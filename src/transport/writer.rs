@@ -1,4 +1,4 @@
-//! Writing what an outbound queue holds, as much at once as the kernel takes.
+//! Writes the frames of an outbound queue, as many at once as the kernel takes.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,22 +14,22 @@ use crate::close::Close;
 use crate::outbound::{FrameBatch, Outbound};
 use crate::telemetry;
 
-/// How long what is queued, and the last bytes, may take to get out.
+/// How long writing the queued frames and the last bytes may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same where memory is short.
+/// The same while the node is short of memory.
 const CLOSE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
 
 /// The connection's side of its outbound queue.
 #[derive(Default)]
 pub struct ConnectionWriter {
     batch: FrameBatch,
-    /// Something was written since it was last all flushed.
+    /// Whether something was written since the last complete flush.
     owes_flush: bool,
 }
 
 impl ConnectionWriter {
-    /// Writes what is queued. Ready: the connection is to end.
+    /// Writes the queued frames. Ready: the connection must end.
     pub fn poll_write<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -43,7 +43,7 @@ impl ConnectionWriter {
             {
                 return Poll::Ready(close);
             }
-            // Also when all frames are through: TLS may hold the last bytes until it is asked to flush.
+            // Also after the last frame: TLS may hold the last bytes until it is flushed.
             self.owes_flush = true;
             match write_batch(stream, cx, &mut self.batch) {
                 Poll::Ready(Ok(())) => self.owes_flush = false,
@@ -53,8 +53,8 @@ impl ConnectionWriter {
         }
     }
 
-    /// Ends the queue for this reason, and writes what is still in it and then the `last` bytes. False: the socket is
-    /// broken, or has not taken them in time.
+    /// Closes the queue for this reason, and writes what is still in it and then the `last` bytes. Returns
+    /// false if the socket is broken or has not taken them in time.
     pub async fn write_rest<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -64,12 +64,12 @@ impl ConnectionWriter {
     ) -> bool {
         outbound.close(close);
         let patience = match close {
-            // What it has half written is wanted back.
+            // The node needs the memory of the partly written frame soon.
             Close::Overloaded => CLOSE_TIMEOUT_SHORT,
             _ => CLOSE_TIMEOUT,
         };
         if close.drops_queue() {
-            // Only what is half out must be finished; the rest is what it was too slow for.
+            // Only the partly written frame must be completed; the client was too slow for the rest.
             self.batch.truncate_to_frame();
         }
         let writing = async {
@@ -87,14 +87,14 @@ impl ConnectionWriter {
         timeout(patience, writing).await == Ok(true)
     }
 
-    /// False: the socket is broken.
+    /// Returns false if the socket is broken.
     async fn write_all<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> bool {
         poll_fn(|cx| write_batch(stream, cx, &mut self.batch)).await.is_ok()
     }
 }
 
-/// Writes the whole batch in as few writes as the kernel lets us. Pending leaves the batch such that
-/// the next call goes on.
+/// Writes the whole batch in as few writes as the kernel allows. After Pending, the next call continues with
+/// the same batch.
 fn write_batch<S: AsyncWrite + Unpin>(
     stream: &mut S,
     cx: &mut Context<'_>,
@@ -113,6 +113,6 @@ fn write_batch<S: AsyncWrite + Unpin>(
             bytes => telemetry::sent_bytes(bytes),
         }
     }
-    // Over TLS the last bytes may sit in a buffer till somebody asks.
+    // TLS may hold the last bytes in a buffer until it is flushed.
     Pin::new(stream).poll_flush(cx)
 }

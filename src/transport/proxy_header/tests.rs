@@ -11,7 +11,7 @@ fn client(address: &str) -> ProxyHeader {
     ProxyHeader::Client(address.parse().unwrap())
 }
 
-/// Some of every kind, with what they say.
+/// Some headers of every kind, with their content.
 fn good() -> Vec<(Vec<u8>, ProxyHeader)> {
     let line = |text: &str| text.as_bytes().to_vec();
     let (v4, v6) = ([192, 0, 2, 1, 198, 51, 100, 1, 1, 2, 3, 4], Ipv6Addr::LOCALHOST.octets());

@@ -19,7 +19,7 @@ use crate::session::{self, ConnectionEvent, SessionContext, SessionParameters, U
 use crate::settings::{ListenAddress, Settings};
 use crate::transport::websocket::WebSocket;
 
-/// A connection with a fault: what the client says breaks it.
+/// A connection with a fault: a message of the client makes it panic.
 struct Faulty(WebSocket<DuplexStream>);
 
 impl Connection for Faulty {
@@ -50,7 +50,7 @@ impl Connection for Faulty {
     }
 }
 
-/// A node's inside, without its sockets.
+/// A node's services without its sockets.
 fn node() -> Arc<SessionContext> {
     let mut settings = Settings::default();
     let registry = Arc::new(Registry::new(Rules::default()));
@@ -85,7 +85,7 @@ fn websocket(node: &SessionContext, stream: DuplexStream) -> WebSocket<DuplexStr
     WebSocket::new(stream, Vec::new(), Format::Plain, &node.config)
 }
 
-/// A text frame of a client whose mask is zero.
+/// A client's text frame, with a mask of zeros.
 fn text(text: &str) -> Vec<u8> {
     [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat()
 }
@@ -109,7 +109,7 @@ async fn a_panic_ends_its_own_session_and_its_client_is_told() {
     let internal = r#"tidegate_connections_closed_total{reason="internal"} 1"#;
     assert!(telemetry::exposition(Default::default()).contains(internal));
 
-    // What the two had in common is whole.
+    // What the two sessions share is intact.
     assert_eq!(node.hub.registry().connection_count(), 1);
     assert_eq!(node.hub.registry().channels()[0].subscribers, 1);
     other.write_all(&text("still here")).await.unwrap();

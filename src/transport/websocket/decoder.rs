@@ -1,7 +1,6 @@
-//! What a client sends (RFC 6455 section 5): frames become messages, and every rule is kept that
-//! fastwebsockets' own reader lets pass: unmasked frames, needlessly long lengths, long control
-//! frames, fragments that begin or end nowhere, texts cut in the middle of a character, and sizes
-//! before anything is buffered. Tests hold the two readers against each other.
+//! Decodes a client's frames (RFC 6455 section 5) into messages. Enforces the rules that fastwebsockets' own
+//! reader does not: masked frames, shortest length encoding, short control frames, well-ordered fragments, no
+//! text that ends within a character, and sizes before anything is buffered. Tests compare the two readers.
 
 use bytes::Bytes;
 use fastwebsockets::unmask;
@@ -13,40 +12,40 @@ use crate::publication::PayloadKind;
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
-/// What a client's frames say.
+/// A decoded item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
     Message(Message),
     Ping(Bytes),
     Pong(Bytes),
-    /// With the code of the close frame, where it carries one. Nothing follows.
+    /// The client's close frame, with its code if it has one. Nothing follows.
     Close(Option<u16>),
-    /// A rule was broken; nothing after it can be understood.
+    /// The client violated the protocol; nothing after it can be decoded.
     Violation(Close),
-    /// The stream broke or ended. Never of the decoder.
+    /// The stream broke or ended. Never returned by the decoder.
     Lost,
 }
 
-/// Turns bytes into what they say. Holds what of a message has come so far, and nothing between messages.
+/// Decodes bytes. Holds the incomplete message, and nothing between messages.
 pub struct Decoder {
     message_bytes_max: usize,
     partial: Option<Box<Partial>>,
 }
 
-/// A message that has not come whole.
+/// An incomplete message.
 struct Partial {
     kind: PayloadKind,
     payload: Vec<u8>,
-    /// Bytes of a text's payload that are known to be UTF-8.
+    /// How many bytes of a text's payload are valid UTF-8 so far.
     valid: usize,
     frame: Frame,
 }
 
-/// The rest of a data frame.
+/// The current data frame.
 struct Frame {
     last: bool,
     mask: [u8; 4],
-    /// Bytes that have come; the mask goes by it.
+    /// How many payload bytes have arrived; determines the offset into the mask.
     came: usize,
     length: usize,
 }
@@ -57,10 +56,10 @@ impl Decoder {
         Self { message_bytes_max, partial: None }
     }
 
-    /// Takes bytes off the front of `input`; returns how many, and the first that they make.
+    /// Takes bytes from the front of `input`; returns how many, and the first item that they complete.
     ///
-    /// Without one, all of `input` is taken, but for the beginning of a head or of a control
-    /// frame: at most 131 bytes. After [`Incoming::Violation`] the stream means nothing any more.
+    /// Without an item, all of `input` is taken except the beginning of a head or of a control frame: at most
+    /// 131 bytes. After [`Incoming::Violation`] the stream cannot be decoded any more.
     pub fn decode(&mut self, input: &mut [u8]) -> (usize, Option<Incoming>) {
         let mut taken = 0;
         loop {
@@ -73,7 +72,7 @@ impl Decoder {
         }
     }
 
-    /// Takes a piece of a frame. Nothing taken: more bytes are needed.
+    /// Takes a part of a frame. If it takes nothing, more bytes are needed.
     fn step(&mut self, input: &mut [u8]) -> Result<(usize, Option<Incoming>), Close> {
         if let Some(partial) = &mut self.partial
             && partial.frame.came < partial.frame.length
@@ -113,7 +112,7 @@ impl Decoder {
         Ok((head.bytes, self.finish()))
     }
 
-    /// The message, once its last frame is whole.
+    /// The message, once its last frame is complete.
     fn finish(&mut self) -> Option<Incoming> {
         let partial = self.partial.as_ref()?;
         let frame = &partial.frame;
@@ -129,7 +128,7 @@ impl Decoder {
 }
 
 impl Partial {
-    /// Takes what has come of the current frame, and stops at the first byte that cannot be text.
+    /// Takes the available bytes of the current frame, and fails at the first byte that is not UTF-8.
     fn take(&mut self, input: &mut [u8]) -> Result<usize, Close> {
         let frame = &mut self.frame;
         let some = input.len().min(frame.length - frame.came);
@@ -142,7 +141,7 @@ impl Partial {
         if self.kind == PayloadKind::Text {
             match std::str::from_utf8(&self.payload[self.valid..]) {
                 Ok(_) => self.valid = self.payload.len(),
-                // The rest of a character may still come.
+                // The rest of a character may still arrive.
                 Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
                 Err(_) => return Err(Close::Utf8),
             }
@@ -158,7 +157,7 @@ fn whole(kind: PayloadKind, payload: &[u8]) -> Result<Incoming, Close> {
     Ok(Incoming::Message(Message { kind, payload: Bytes::copy_from_slice(payload) }))
 }
 
-/// A control frame, once it is whole.
+/// A control frame, once it is complete.
 fn control(head: &Head, input: &mut [u8]) -> Result<(usize, Option<Incoming>), Close> {
     if !head.last {
         return Err(Close::Protocol("a fragmented control frame"));
@@ -212,19 +211,19 @@ impl Opcode {
     }
 }
 
-/// A frame's head, its rules kept.
+/// A frame's head, validated.
 struct Head {
     last: bool,
     opcode: Opcode,
     mask: [u8; 4],
-    /// Of the payload.
+    /// Length of the payload.
     length: u64,
-    /// Of the head itself.
+    /// Length of the head itself.
     bytes: usize,
 }
 
 impl Head {
-    /// None: it has not come whole. What is wrong in its first bytes is found before the rest comes.
+    /// Returns None if the head is incomplete. Faults in its first bytes are found before the rest arrives.
     fn read(input: &[u8]) -> Result<Option<Self>, Close> {
         let [first, second, rest @ ..] = input else { return Ok(None) };
         if first & 0x70 != 0 {

@@ -13,11 +13,12 @@ use hyper::{HeaderMap, Request, Response, Version};
 use crate::session::JoinPosition;
 use crate::transport::request_refused::RequestRefused;
 
-/// Where the channel of a session that is bound to one stands, and whether its `since` was honoured.
+/// Headers for a session that is bound to a channel: the channel's position, and whether everything since
+/// `since` follows.
 const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
 const RECOVERED: HeaderName = HeaderName::from_static("tidegate-recovered");
 
-/// Is it a request for a WebSocket that can be answered?
+/// Checks that the request is a valid WebSocket upgrade.
 pub fn check(request: &Request<Incoming>) -> Result<(), RequestRefused> {
     let headers = request.headers();
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
@@ -39,7 +40,8 @@ pub fn check(request: &Request<Incoming>) -> Result<(), RequestRefused> {
     Ok(())
 }
 
-/// A proxy in front may take the bytes behind the head for a body, where they are taken for frames here.
+/// A body is refused: a proxy may take the bytes after the head for a body, while this node takes them for
+/// frames.
 fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING)
         || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
@@ -53,7 +55,8 @@ fn is_key(value: &HeaderValue) -> bool {
     STANDARD.decode_slice(value.as_bytes().trim_ascii(), &mut bytes) == Ok(16)
 }
 
-/// `101`, with the key's answer made by fastwebsockets. `headers`: of a request that [`check`] let pass.
+/// The `101` response; fastwebsockets computes `Sec-WebSocket-Accept`. `headers`: of a request that [`check`]
+/// accepted.
 pub fn accept(
     headers: &HeaderMap,
     subprotocol: Option<&'static str>,
@@ -76,7 +79,7 @@ pub fn accept(
             response.headers_mut().insert(name, value);
         }
     };
-    // A plain client has no other words for it.
+    // The plain protocol has no other message for them.
     tell(POSITION, standing.position.map(|position| position.to_string()));
     tell(RECOVERED, standing.recovered.map(|recovered| recovered.to_string()));
     response

@@ -64,7 +64,7 @@ async fn a_client_that_does_not_read_gets_the_newest_when_it_does() {
 async fn what_a_stream_holds_back_is_flushed_although_no_frame_follows() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
-    // Like TLS, it takes more than the socket does, and sends the rest only when it is asked.
+    // Like TLS, it accepts more than the socket does, and sends the rest only when it is flushed.
     let mut socket = WebSocket::new(BufWriter::new(node), Vec::new(), Format::Plain, &config());
     let mut cx = Context::from_waker(Waker::noop());
     outbound.push_own(Bytes::from_static(b"held back")).unwrap();
@@ -80,7 +80,7 @@ async fn what_a_stream_holds_back_is_flushed_although_no_frame_follows() {
     assert_eq!(outbound.bytes(), 0);
 }
 
-/// What the future has now.
+/// The future's output, if it is ready now.
 async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| {

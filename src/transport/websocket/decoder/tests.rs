@@ -24,7 +24,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Feeds the bytes in pieces of `step`, as a socket would, up to and with the first end.
+/// Feeds the bytes in pieces of `step`, as a socket would, up to and including the first end.
 fn events(bytes: &[u8], step: usize) -> Vec<Incoming> {
     let mut decoder = Decoder::new(1000);
     let (mut events, mut carry) = (Vec::new(), Vec::new());
@@ -47,7 +47,7 @@ fn events(bytes: &[u8], step: usize) -> Vec<Incoming> {
     events
 }
 
-/// In one piece, byte by byte and in between: always the same.
+/// Decodes in one piece, byte by byte and in between: the result must be the same.
 fn decode(bytes: &[u8]) -> Vec<Incoming> {
     let whole = events(bytes, usize::MAX);
     for step in [1, 2, 3, 7, 64] {
@@ -131,7 +131,7 @@ fn texts_are_utf8_across_fragments_and_as_soon_as_they_cannot_be() {
     ] {
         assert_eq!(ends(&bytes), Close::Utf8, "{bytes:02x?}");
     }
-    // The frame is not whole, and never can be.
+    // The frame is incomplete, and can never become valid.
     let mut begun = frame(0x81, b"abc\xff and many more bytes to come");
     begun.truncate(6 + 4);
     assert_eq!(ends(&begun), Close::Utf8);
@@ -155,7 +155,7 @@ fn nothing_is_held_between_messages() {
     assert!(decoder.partial.is_none());
 }
 
-/// What both readers accept they read alike, over random streams of valid frames.
+/// Both readers must agree on random streams of valid frames.
 #[tokio::test]
 async fn agrees_with_fastwebsockets() {
     use rand::{Rng, SeedableRng};
