@@ -1,10 +1,10 @@
-//! The bounded queue to one socket. Filled by the hub and by the session's own replies; never waits,
-//! so one slow reader delays nobody.
+//! The bounded queue to one socket. The hub and the session fill it. It never waits, so that one slow reader
+//! delays no other.
 //!
-//! Two may empty it, never at once ([`Writer`](writer::QueueWriter)). What the hub delivers is written by a flusher
-//! ([`Flushers`]), straight from the task that read the broker: to wake every connection's own task for it costs a
-//! third more. What the socket does not take at once, and what the session itself says, is written
-//! by the connection.
+//! There are two writers, never at the same time ([`QueueWriter`](writer::QueueWriter)). A flusher
+//! ([`Flushers`]) writes what the hub delivers, directly from the task that reads from the broker: waking
+//! every connection's own task for it would cost a third more. The connection writes what the socket does not
+//! take at once, and what the session itself queues.
 
 mod batch;
 mod end;
@@ -34,20 +34,20 @@ use crate::close::Close;
 use crate::publication::SessionId;
 use crate::telemetry;
 
-/// The queue of frames to one socket, bounded in bytes, and the word that ends the connection.
+/// The queue of frames to one socket, bounded in bytes, and the reason for which the connection ends.
 pub struct Outbound {
     session: SessionId,
     bytes_max: usize,
-    /// None so far, or for good where only the connection can write, as over TLS.
+    /// None before the attachment, and always if only the connection can write, as over TLS.
     wire: OnceLock<Arc<dyn Wire>>,
-    /// Publications of the session itself that came back to it.
+    /// How many of the session's own publications were delivered to it.
     echoes: AtomicU32,
     nudged: AtomicBool,
     state: Mutex<QueueState>,
 }
 
 impl Outbound {
-    /// `bytes_max`: most bytes that may wait, [`FRAME_OVERHEAD_BYTES`](frames::FRAME_OVERHEAD_BYTES) a frame
+    /// `bytes_max`: most queued bytes, [`FRAME_OVERHEAD_BYTES`](frames::FRAME_OVERHEAD_BYTES) for each frame
     /// included.
     pub fn new(session: SessionId, bytes_max: usize) -> Self {
         Self {
@@ -60,61 +60,61 @@ impl Outbound {
         }
     }
 
-    /// Whose socket this is.
+    /// The session that owns the socket.
     pub fn session(&self) -> SessionId {
         self.session
     }
 
-    /// A publication of this very session was put in line for it.
+    /// Counts a publication of this session that was queued for it.
     pub fn echoed(&self) {
         self.echoes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many were. Wraps around.
+    /// How many were counted. Wraps around.
     pub fn echoes(&self) -> u32 {
         self.echoes.load(Ordering::Relaxed)
     }
 
-    /// Has the session look at its settings, which have changed.
+    /// Makes the session check its settings, which have changed.
     pub fn notify(&self) {
         self.nudged.store(true, Ordering::Release);
         self.lock().wake_connection();
     }
 
-    /// Was it notifyd since it was last asked? For the connection, before it waits.
+    /// Whether the session was notified since the last call. For the connection, before it waits.
     pub fn take_nudge(&self) -> bool {
         self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::Acquire)
     }
 
-    /// From here on flushers may write to the socket themselves.
+    /// Lets flushers write to the socket.
     pub fn attach(&self, wire: Arc<dyn Wire>) {
         // A connection has one socket, attached once.
         let _ = self.wire.set(wire);
     }
 
-    /// From here on frames of the subscription with this number, which is not 0, are taken.
+    /// Accepts frames of the subscription with this number, which must not be 0.
     pub fn begin(&self, subscription: u64) {
         self.lock().subscriptions.add(subscription);
     }
 
-    /// From here on no frame of the subscription is taken, also of a delivery that is under way. What waits of it
-    /// beside the queue is dropped too, unless the connection is being closed: what a polite close leaves
-    /// in the queue is still written.
+    /// Accepts no more frames of the subscription, also not from a delivery in progress. Drops its `latest`
+    /// frame outside the queue, unless the connection is closing: the frames that a close leaves in the queue
+    /// are still written.
     pub fn end(&self, subscription: u64) {
         self.lock().end_subscription(subscription);
     }
 
-    /// Has the subscription begun, and not ended?
+    /// Whether the subscription has begun and not ended.
     pub fn has(&self, subscription: u64) -> bool {
         self.lock().subscriptions.contains(subscription)
     }
 
     /// Queues a frame of a subscription. Never waits.
     ///
-    /// Fails with [`QueueFull`] once `bytes_max` wait. It may be exceeded by one frame; and
-    /// [`OVERSIZED_MAX`](overflow::OVERSIZED_MAX) frames that are larger than the bound do not count, so that what a
-    /// service published still arrives, and what follows it too. After [`Outbound::close`] frames are dropped: nothing
-    /// follows a close frame.
+    /// Fails with [`QueueFull`] once `bytes_max` are queued. One frame may exceed that; and
+    /// [`OVERSIZED_MAX`](overflow::OVERSIZED_MAX) frames larger than the bound do not count, so that a
+    /// service's large publication and those after it still arrive. After [`Outbound::close`] frames are
+    /// dropped, because nothing may follow a close frame.
     pub fn push(&self, subscription: u64, frame: Bytes) -> Result<Pushed, QueueFull> {
         let mut state = self.lock();
         if !state.subscriptions.contains(subscription) {
@@ -124,12 +124,12 @@ impl Outbound {
         Ok(state.find_writer(|| self.has_wire()))
     }
 
-    /// Queues a publication of a `latest` channel. Never waits, is never refused, and makes the queue
-    /// full for nobody else. After [`Outbound::close`] it is dropped.
+    /// Queues a publication of a `latest` channel. Never waits, never fails, and does not make the queue full
+    /// for other frames. After [`Outbound::close`] it is dropped.
     ///
-    /// While the socket is under back-pressure, the frame waits beside the queue and replaces the one of its
-    /// subscription there. The same where the connection has `bytes_max` to write already, because memory must be
-    /// bounded. What is in line for a flusher bounds itself.
+    /// Under back-pressure of the socket the frame is kept outside the queue and replaces the previous one of
+    /// its subscription. The same if the connection has `bytes_max` to write already, because memory must be
+    /// bounded. Frames that a flusher is about to write need no such bound.
     pub fn push_latest(&self, subscription: u64, frame: Bytes) -> Latest {
         let mut state = self.lock();
         if !state.subscriptions.contains(subscription) {
@@ -138,31 +138,32 @@ impl Outbound {
         state.push_latest(subscription, frame, self.bytes_max, || self.has_wire())
     }
 
-    /// Is it a flusher's, which has not come to it? Then it is full because we are slow, not the
-    /// client.
+    /// Whether a flusher has the queue and has not written it yet. A full queue is then the node's delay, not
+    /// the client's.
     pub fn is_in_line(&self) -> bool {
         self.lock().writer == QueueWriter::Flusher
     }
 
-    /// Queues a frame beyond the bound, for an outbound that a flusher is writing right now.
+    /// Queues a frame beyond the bound, because a flusher is writing the queue at the moment.
     pub fn push_beyond(&self, subscription: u64, frame: Bytes) {
         let mut state = self.lock();
         if state.subscriptions.contains(subscription) {
             state.queue(frame);
-            // Where the flusher is done by now, the connection writes it: no one gives the outbound to another.
+            // If the flusher has finished meanwhile, the connection writes it: the caller passes the outbound
+            // to no flusher.
             let _ = state.find_writer(|| false);
         }
     }
 
-    /// Queues what a client that comes back has missed, from the connection's own task. It may be
-    /// more than the bound: it is not slow for what it was not there to take. What it owes counts
-    /// from when all of it is written.
+    /// Queues the backlog of a resuming client, from the connection's own task. It may exceed the bound: the
+    /// backlog does not count against the slow-consumer limit, because the client was offline when it was
+    /// published. The limit applies again once all of it is written.
     pub fn push_backlog(&self, frames: impl Iterator<Item = Bytes>) {
         self.lock().push_backlog(frames);
     }
 
-    /// Resolves once no backlog waits. For the connection's own task, in one go with
-    /// [`Outbound::poll_take`] and behind it.
+    /// Resolves once the backlog is written. For the connection's own task, polled together with
+    /// [`Outbound::poll_take`] and after it.
     pub fn poll_backlog(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if !state.has_backlog() {
@@ -172,17 +173,17 @@ impl Outbound {
         Poll::Pending
     }
 
-    /// Does a backlog wait to be written?
+    /// Whether a backlog is not yet written.
     pub fn has_backlog(&self) -> bool {
         self.lock().has_backlog()
     }
 
-    /// Queues a frame from the connection's own task, which writes it when it next looks.
+    /// Queues a frame from the connection's own task, which writes it at its next poll.
     pub fn push_own(&self, frame: Bytes) -> Result<(), QueueFull> {
         self.lock().push_own(frame, self.bytes_max)
     }
 
-    /// Queues a frame from the connection's own task that must not be left out: where there is no room for it, the
+    /// Queues a frame that must not be dropped, from the connection's own task. If there is no room, the
     /// connection is closed as slow.
     pub fn say(&self, frame: Bytes) {
         if self.push_own(frame) == Err(QueueFull) {
@@ -190,15 +191,15 @@ impl Outbound {
         }
     }
 
-    /// Ends the connection, as its client does not take what is sent.
+    /// Closes the connection of a client that is too slow.
     pub fn close_slow(&self) {
         if self.close(Close::Slow) {
             telemetry::slow_consumer_closed();
         }
     }
 
-    /// Asks the session to end for this reason once it has answered what its client asked for. False:
-    /// it was asked before, or ends already.
+    /// Asks the session to end for this reason after it has answered the commands in flight. Returns false if
+    /// it was asked before or is closing.
     pub fn ask_to_leave(&self, close: Close) -> bool {
         let mut state = self.lock();
         let is_first = state.end.ask(close);
@@ -209,28 +210,28 @@ impl Outbound {
         is_first
     }
 
-    /// Why the session was asked to end. None: it was not, or ends already.
+    /// Why the session was asked to end. None: it was not asked, or is closing.
     pub fn asked_to_leave(&self) -> Option<Close> {
         self.lock().end.asked()
     }
 
-    /// Was it asked to end, or does it end already?
+    /// Whether the session was asked to end or is closing.
     pub fn is_leaving(&self) -> bool {
         self.lock().end.has_begun()
     }
 
-    /// Ends the connection; what waits in the queue is still written unless the close says the
-    /// client cannot take it. The first reason counts, but for one that it was only asked to end for:
-    /// false says that there was one already.
+    /// Closes the connection. Queued frames are still written, unless the reason is that the client cannot
+    /// take them. The first reason counts, but replaces one with which the session was only asked to end.
+    /// Returns false if the connection was closing already.
     pub fn close(&self, close: Close) -> bool {
         self.lock().close(close)
     }
 
-    /// For the connection: moves what is to be written next into the empty `batch` and settles what
-    /// `batch` has written before.
+    /// For the connection: accounts for what `batch` has written, and moves the next frames into the empty
+    /// `batch`.
     ///
-    /// Pending: nothing waits, or a flusher is writing; the task is woken when that changes. `Err`:
-    /// nothing waits any more and the connection is to end.
+    /// Pending: nothing is queued, or a flusher is writing; the task is woken when that changes. `Err`:
+    /// nothing is queued any more and the connection must end.
     pub fn poll_take(
         &self,
         cx: &mut Context<'_>,
@@ -239,25 +240,25 @@ impl Outbound {
         self.lock().poll_take(cx, batch)
     }
 
-    /// The word that ends the connection, for one that is stuck in a write: its socket takes no more.
-    /// Pending: it has not been said, and the task is woken when it is.
+    /// The close reason, for a connection that is blocked in a write. Pending: the connection is not closing;
+    /// the task is woken when it is.
     pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<Close> {
         self.lock().poll_closing(cx)
     }
 
-    /// The word that ends the connection, once it has been said.
+    /// The close reason, once the connection is closing.
     pub fn closing(&self) -> Option<Close> {
         self.lock().end.closing()
     }
 
-    /// Bytes that wait, overhead included.
+    /// Queued bytes, overhead included.
     pub fn bytes(&self) -> usize {
         self.lock().bytes()
     }
 
-    /// For a flusher that was given this outbound: writes all that is queued, and leaves to the
-    /// connection what the socket does not take, and the end. Returns the bytes written. `batch` is
-    /// the flusher's own, empty before and after.
+    /// For a flusher that got this outbound: writes all queued frames. Leaves to the connection what the
+    /// socket does not take, and the close. Returns the bytes written. `batch` is the flusher's own, empty
+    /// before and after.
     fn flush(&self, batch: &mut FrameBatch) -> usize {
         let mut written = 0;
         let mut state = self.lock();
@@ -280,8 +281,8 @@ impl Outbound {
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // A session that panicked while it held the lock has harmed its own queue, which goes with
-        // it; others, who deliver to it, go on.
+        // A session that panicked while it held the lock has damaged only its own queue, which is dropped
+        // with it; the tasks that deliver to it continue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,24 +8,23 @@ use bytes::Bytes;
 use super::frames::{cost, drop_unbegun, give_back_room};
 use super::wire::Wire;
 
-/// Frames in one write where few wait, as they mostly do.
+/// Slots for one write when few frames are queued, which is the usual case.
 const FEW: usize = 16;
 
 /// Most frames in one write: what the kernel takes (`IOV_MAX`).
 const MANY: usize = 1024;
 
-/// Frames that one writer has taken, and how much of the first one is through.
+/// The frames that one writer has taken, and how much of the first is written.
 #[derive(Debug, Default)]
 pub struct FrameBatch {
     pub frames: VecDeque<Bytes>,
     pub(super) front_written: usize,
-    /// Cost of the frames that went out since it was last settled.
+    /// Cost of the frames written since the last `settle`.
     gone: usize,
 }
 
 impl FrameBatch {
-    /// Calls `write` with the frames that come next; `bytes` tells how much of them its result says
-    /// is written.
+    /// Calls `write` with the next frames; `bytes` returns how many bytes its result reports as written.
     pub fn write_next<R>(
         &mut self,
         write: impl FnOnce(&[IoSlice<'_>]) -> R,
@@ -39,7 +38,7 @@ impl FrameBatch {
         result
     }
 
-    /// Writes until all is out or the wire takes no more, for whatever reason; returns the bytes.
+    /// Writes until everything is written or the wire takes no more, for whatever reason. Returns the bytes.
     pub(super) fn write_to(&mut self, wire: &dyn Wire) -> usize {
         let mut written = 0;
         while !self.frames.is_empty() {
@@ -74,7 +73,7 @@ impl FrameBatch {
         }
     }
 
-    /// The cost of what went out since the last call.
+    /// The cost of the frames written since the last call.
     pub(super) fn settle(&mut self) -> usize {
         std::mem::take(&mut self.gone)
     }
@@ -83,7 +82,7 @@ impl FrameBatch {
         give_back_room(&mut self.frames);
     }
 
-    /// Drops all but the frame that is half out.
+    /// Drops all frames but the partly written one.
     pub fn truncate_to_frame(&mut self) {
         self.gone += drop_unbegun(&mut self.frames, self.front_written);
     }

@@ -1,4 +1,4 @@
-//! How far the end of a connection has come. It only ever goes on, from one variant to a later one.
+//! The state of a connection's end. It only advances, from one variant to a later one.
 
 use crate::close::Close;
 
@@ -6,14 +6,14 @@ use crate::close::Close;
 pub enum End {
     #[default]
     Open,
-    /// The session is asked to end for this reason, once it has answered what its client asked for.
+    /// The session is asked to end for this reason, after it has answered the commands in flight.
     Asked(Close),
     /// The connection ends for this reason: no frame is queued any more.
     Closing(Close),
 }
 
 impl End {
-    /// False: it was asked before, or ends already.
+    /// Returns false if it was asked before or is closing.
     pub fn ask(&mut self, close: Close) -> bool {
         let is_first = !self.has_begun();
         if is_first {
@@ -22,7 +22,7 @@ impl End {
         is_first
     }
 
-    /// False: it ends already, and the first reason counts.
+    /// Returns false if it is closing already; the first reason counts.
     pub fn close(&mut self, close: Close) -> bool {
         let is_first = !self.is_closing();
         if is_first {

@@ -1,7 +1,7 @@
 //! Tasks that write for many connections.
 //!
-//! A burst of publications is put in line for all its subscribers before the first write, because a
-//! flusher runs after the task that woke it: under load, what leaves in one write grows by itself.
+//! A burst of publications is queued for all its subscribers before the first write, because a flusher runs
+//! after the task that woke it. So under load one write carries more publications.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,24 +13,24 @@ use super::Outbound;
 use super::batch::FrameBatch;
 use crate::{critical_tasks, telemetry};
 
-/// Connections that a flusher writes to before other tasks get a turn: a few milliseconds. While
-/// more wait, another flusher helps; below it, one core writes with less CPU than two do.
+/// Connections that a flusher writes to before other tasks get a turn: a few milliseconds. While more are
+/// waiting, another flusher helps; with fewer, one core writes with less CPU time than two.
 const TURN: usize = 1024;
 
-/// Publications put in line and not yet written beyond which whoever delivers writes them itself: the
-/// queues stay short, and the broker is held back by TCP. A flusher cannot do it: it runs when the
-/// task that woke it rests, and that one may have megabytes to read.
+/// Queued, unwritten publications beyond which the delivering task writes them itself: so the queues stay
+/// short, and TCP flow control slows the broker down. A flusher cannot do that, because it runs only when the
+/// task that woke it yields, and that task may have megabytes to read.
 const BURST_MAX: usize = 128;
 
 /// The same for the bytes of those publications.
 const BURST_BYTES_MAX: usize = 256 << 10;
 
-/// The connections that have something to be written, and the tasks that write it.
+/// The connections that have something to write, and the tasks that write it.
 #[derive(Default)]
 pub struct Flushers {
-    /// Each stands here once at most: it is the flushers' until it is written.
+    /// Each outbound is in this list at most once: it belongs to the flushers until it is written.
     waiting: Mutex<VecDeque<Arc<Outbound>>>,
-    /// Publications put in line since `waiting` was last empty, and their bytes.
+    /// Publications delivered since `waiting` was last empty, and their bytes.
     burst: AtomicUsize,
     burst_bytes: AtomicUsize,
     work: Notify,
@@ -53,8 +53,8 @@ impl Flushers {
         }
     }
 
-    /// A publication of so many bytes was put in line: has those outbounds written that nobody was
-    /// about to write. Never waits; writes itself where a burst grows too long.
+    /// Takes the outbounds that need a flush after a publication of `bytes`. Never waits; writes here if a
+    /// burst becomes too long.
     pub fn flush(&self, outbounds: Vec<Arc<Outbound>>, bytes: usize) {
         let wake = !outbounds.is_empty();
         let waiting = {
@@ -76,13 +76,13 @@ impl Flushers {
         }
     }
 
-    /// Writes for all who wait, here and now.
+    /// Writes for all waiting connections, in the caller's task.
     pub fn write_line(&self) {
         let mut batch = FrameBatch::default();
         while self.write_turn(&mut batch) {}
     }
 
-    /// Writes for some of the connections. True: more wait.
+    /// Writes for some of the connections. Returns true if more are waiting.
     fn write_turn(&self, batch: &mut FrameBatch) -> bool {
         let (turn, more): (Vec<Arc<Outbound>>, bool) = {
             let mut waiting = self.lock();
@@ -104,7 +104,7 @@ impl Flushers {
     }
 }
 
-/// Writes right where a publication is delivered, without a flusher.
+/// Writes in the task that delivers, without a flusher.
 #[derive(Default)]
 pub struct DirectWrites {
     batch: FrameBatch,
@@ -112,7 +112,7 @@ pub struct DirectWrites {
 }
 
 impl DirectWrites {
-    /// Writes what `outbound` was just told to have flushed.
+    /// Writes an outbound whose push returned [`Pushed::Flush`](super::Pushed::Flush).
     pub fn write(&mut self, outbound: &Outbound) {
         self.bytes += outbound.flush(&mut self.batch);
     }

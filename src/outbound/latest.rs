@@ -1,8 +1,8 @@
-//! What a slow consumer gets of channels whose rule says `delivery = "latest"`: the newest
-//! publication of each, when its socket has room again. What it replaces is skipped.
+//! The frames of channels with `delivery = "latest"` for a slow consumer: it gets the newest publication of
+//! each when its socket has room again. The replaced ones are skipped.
 //!
-//! Only back-pressure makes anything wait here. Till then these publications stand in the queue like
-//! any other, so that a subscriber that keeps up gets them all.
+//! Only under back-pressure are frames kept here. Until then these publications are queued like any other, so
+//! that a subscriber that keeps up gets them all.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,29 +10,30 @@ use bytes::Bytes;
 
 use super::frames::cost;
 
-/// Bytes, overhead included, from which on the connection takes no further frame that waits here: one
+/// Bytes, overhead included, after which the connection takes no further frame from here at a time: a frame
 /// that it has taken can no longer be replaced.
 const PORTION_BYTES: usize = 64 << 10;
 
-/// The newest publication of each key that waits for room: one for each subscription at most. And how
-/// much of the queue is of such channels, which must not make it full.
+/// The newest publication of each key, kept until there is room: at most one for each subscription. Also
+/// counts how much of the queue is of such channels, which must not make it full.
 #[derive(Default)]
 pub struct LatestFrames {
     waiting: BTreeMap<u64, Bytes>,
-    /// Cost of `waiting`.
+    /// Cost of the frames kept here.
     bytes: usize,
-    /// The queue as it was when the first came to wait is out; from then on the two take turns.
+    /// The frames that were queued before the first one was kept here are taken; from then on the queue and
+    /// these frames take turns.
     turn: bool,
-    /// Where the next portion begins, so that each key gets its turn.
+    /// The key at which the next portion begins, so that each key gets its turn.
     next: u64,
-    /// Cost of such frames in the queue.
+    /// Cost of frames of such channels in the queue.
     queued: usize,
-    /// Cost of such frames in what the writer has taken.
+    /// Cost of frames of such channels that the writer has taken.
     taken: usize,
 }
 
 impl LatestFrames {
-    /// Cost of what waits beside the queue.
+    /// Cost of the frames kept outside the queue.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -41,12 +42,12 @@ impl LatestFrames {
         !self.waiting.is_empty()
     }
 
-    /// Of the bytes that were queued and are not yet written, those that the bound is not for.
+    /// How many of the queued, unwritten bytes do not count against the bound.
     pub fn uncounted_bytes(&self) -> usize {
         self.queued + self.taken
     }
 
-    /// Is it the turn of what waits, also where the queue holds something?
+    /// Whether it is the turn of the frames kept here, although the queue is not empty.
     pub fn has_turn(&self) -> bool {
         self.turn
     }
@@ -55,12 +56,12 @@ impl LatestFrames {
         self.turn = false;
     }
 
-    /// A frame of so much cost goes into the queue.
+    /// A frame of this cost is added to the queue.
     pub fn queue(&mut self, cost: usize) {
         self.queued += cost;
     }
 
-    /// True: it replaced an older one.
+    /// Returns true if it replaced an older one.
     pub fn put(&mut self, key: u64, frame: Bytes) -> bool {
         self.turn &= self.waits();
         let replaced = self.remove(key);
@@ -98,14 +99,14 @@ impl LatestFrames {
         self.waiting.remove_entry(&key)
     }
 
-    /// A writer has taken all of the queue, and has nothing else.
+    /// A writer has taken the whole queue, and has nothing else.
     pub fn queue_handed_over(&mut self) {
         self.taken = std::mem::take(&mut self.queued);
         self.turn = self.waits();
     }
 
-    /// A flusher put back what the socket did not take; how much of `bytes_queued` is of such channels is not
-    /// known exactly.
+    /// A flusher has put back what the socket did not take. How much of `bytes_queued` is of such channels is
+    /// not known exactly.
     pub fn queue_taken_back(&mut self, bytes_queued: usize) {
         self.queued = (self.queued + std::mem::take(&mut self.taken)).min(bytes_queued);
     }

@@ -1,18 +1,19 @@
-//! What waits beyond the bound of a queue: a backlog, publications larger than the bound, and those of `latest`
-//! channels. Most queues have none of it.
+//! What is queued beyond the bound of a queue: a backlog, publications larger than the bound, and those of
+//! `latest` channels. Most queues have none.
 
 use super::latest::LatestFrames;
 
-/// How many publications that are larger than the whole bound may wait beyond it. Their bytes are shared with
-/// the other subscribers, and a prompt reader needs a while for them all the same.
+/// How many publications larger than the whole bound may be queued beyond it. Their bytes are shared with the
+/// other subscribers, and even a prompt reader needs time for them.
 pub const OVERSIZED_MAX: u8 = 4;
 
-/// There is none while all is written.
+/// Exists only while something is unwritten.
 #[derive(Default)]
 pub struct Overflow {
     /// Cost of a backlog that is not yet written.
     backlog: usize,
-    /// Publications larger than the bound since the queue last held no more than the bound, and their cost.
+    /// How many publications larger than the bound were queued since the queue last held no more than the
+    /// bound, and their cost.
     oversized: u8,
     oversized_bytes: usize,
     pub newest: LatestFrames,
@@ -34,12 +35,12 @@ impl Overflow {
         }
     }
 
-    /// The queue holds no more than the bound: none that is larger than the bound waits any more.
+    /// The queue holds no more than the bound, so no larger publication is queued any more.
     pub fn forget_oversized(&mut self) {
         (self.oversized, self.oversized_bytes) = (0, 0);
     }
 
-    /// `bytes` wait: do so many of them count that the queue is full?
+    /// Whether so many of the queued `bytes` count that the queue is full.
     pub fn is_full(&self, bytes: usize, bytes_max: usize) -> bool {
         let counted = bytes.saturating_sub(self.newest.uncounted_bytes());
         counted >= bytes_max.saturating_add(self.backlog + self.oversized_bytes)

@@ -1,7 +1,7 @@
-//! What an outbound queue holds, and what happens to it. Plain data: the caller holds the lock.
+//! The content of an outbound queue, and its transitions. Plain data: the caller holds the lock.
 //!
-//! Two enums say what state it is in, and each owns its transitions: which task writes ([`QueueWriter`]), and how far
-//! the connection's end has come ([`End`]).
+//! Two enums hold its state, and each owns its transitions: which task writes ([`QueueWriter`]), and how far
+//! the connection's end has advanced ([`End`]).
 
 use std::collections::VecDeque;
 use std::mem::{swap, take};
@@ -23,20 +23,20 @@ use crate::close::Close;
 pub struct QueueState {
     pub subscriptions: Subscriptions,
     pub writer: QueueWriter,
-    /// Travels beside the queue, never through it: a full queue must not hold back its own end.
+    /// Separate from the queue, because a full queue must not delay its own end.
     pub end: End,
     frames: VecDeque<Bytes>,
-    /// Bytes of the first frame that are through.
+    /// How many bytes of the first frame are written.
     front_written: usize,
-    /// Cost of all that was queued and is not yet written, also of what a writer has taken.
+    /// Cost of all frames that are queued and not yet written, those that a writer has taken included.
     bytes: usize,
-    /// None while all of it is written.
+    /// None while everything is written.
     beyond: Option<Box<Overflow>>,
-    /// The connection, when it has found nothing to do.
+    /// The waker of the connection, if it waits.
     waiting: Option<Waker>,
 }
 
-/// What goes in.
+/// Input.
 impl QueueState {
     pub fn push(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
         let is_plain = self.bytes < bytes_max && cost(&frame) <= bytes_max && self.beyond.is_none();
@@ -47,7 +47,8 @@ impl QueueState {
         Ok(())
     }
 
-    /// Where the queue is full, something waits beyond its bound, or the frame is larger than that.
+    /// The cases in which the queue is full, something is queued beyond its bound, or the frame is larger
+    /// than the bound.
     #[cold]
     fn push_unusual(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
         if let Some(beyond) = &mut self.beyond
@@ -96,7 +97,7 @@ impl QueueState {
         Ok(())
     }
 
-    /// Queues a frame whatever waits. Inlined because each delivery of the node comes through here.
+    /// Queues a frame regardless of the bound. Inlined, because every delivery of the node runs through here.
     #[inline(always)]
     pub fn queue(&mut self, frame: Bytes) {
         if !self.end.is_closing() {
@@ -105,7 +106,7 @@ impl QueueState {
         }
     }
 
-    /// Sees to it that what was just queued has a writer.
+    /// Ensures that the frame that was just queued has a writer.
     pub fn find_writer(&mut self, has_wire: impl FnOnce() -> bool) -> Pushed {
         if self.writer != QueueWriter::Idle || self.frames.is_empty() {
             return Pushed::Covered;
@@ -128,13 +129,14 @@ impl QueueState {
         Ok(())
     }
 
-    /// At least `bytes_max` wait: does the queue take nothing more for it?
+    /// Whether a queue with at least `bytes_max` accepts no more frames.
     fn is_full(&self, bytes_max: usize) -> bool {
         let is_full = || self.beyond.as_ref().is_none_or(|it| it.is_full(self.bytes, bytes_max));
         !self.end.is_closing() && is_full()
     }
 
-    /// Under back-pressure, where the time is the socket's. True: it replaced an older one.
+    /// Under back-pressure, where the time goes to the socket anyway. Returns true if the frame replaced an
+    /// older one.
     #[cold]
     fn put_beside(&mut self, key: u64, frame: Bytes) -> bool {
         self.newest().put(key, frame)
@@ -144,8 +146,8 @@ impl QueueState {
         &mut self.beyond.get_or_insert_default().newest
     }
 
-    /// Only what the connection writes ever waits beside the queue: no flusher looks there. While
-    /// something does, all of its kind must, or an older one might overtake it.
+    /// Frames are kept outside the queue only while the connection writes, because flushers do not look
+    /// there. While some are, all of their kind must be, so that no older one overtakes a newer one.
     fn must_latest_wait(&self, bytes_max: usize) -> bool {
         let others_wait = || self.beyond.as_ref().is_some_and(|beyond| beyond.newest.waits());
         match self.writer {
@@ -155,8 +157,8 @@ impl QueueState {
         }
     }
 
-    /// The session has queued something itself, and writes it when it next looks. That is not overtaken: it may be
-    /// the answer that comes before a channel's first publication.
+    /// The session has queued a frame itself, and writes it at its next poll. Frames outside the queue must
+    /// not overtake it: it may be the reply that precedes a channel's first publication.
     fn said(&mut self) {
         if let Some(beyond) = &mut self.beyond {
             beyond.newest.give_up_turn();
@@ -167,9 +169,9 @@ impl QueueState {
     }
 }
 
-/// What comes out.
+/// Output.
 impl QueueState {
-    /// For the connection: settles what `batch` has written, and moves what is to be written next into it.
+    /// For the connection: accounts for what `batch` has written, and moves the next frames into it.
     pub fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
@@ -196,7 +198,7 @@ impl QueueState {
         }
     }
 
-    /// Moves the queue into the empty `batch`. False: it is empty.
+    /// Moves the queue into the empty `batch`. Returns false if it is empty.
     pub fn hand_over(&mut self, batch: &mut FrameBatch) -> bool {
         if self.frames.is_empty() {
             return false;
@@ -209,8 +211,8 @@ impl QueueState {
         true
     }
 
-    /// Puts what a flusher could not write back in front of what came meanwhile, and leaves it to the connection.
-    /// False: there is no such thing.
+    /// Puts what a flusher could not write back in front of the newer frames, and leaves it to the
+    /// connection. Returns false if the flusher has written everything.
     pub fn take_back(&mut self, batch: &mut FrameBatch) -> bool {
         self.settle(batch);
         let is_blocked = !batch.frames.is_empty();
@@ -226,14 +228,14 @@ impl QueueState {
             beyond.newest.queue_taken_back(self.bytes);
         }
         if is_blocked {
-            // The socket is full, or broken, as the connection will find.
+            // The socket is full, or broken, which the connection will find.
             self.writer.blocked();
             self.wake_connection();
         }
         is_blocked
     }
 
-    /// A flusher has written all, and leaves the end to the connection.
+    /// A flusher has written everything, and leaves the close to the connection.
     pub fn flushed(&mut self) {
         self.rest();
         if self.end.is_closing() {
@@ -255,11 +257,11 @@ impl QueueState {
         }
     }
 
-    /// Ends the connection. False: it ends already.
+    /// Closes the connection. Returns false if it is closing already.
     pub fn close(&mut self, close: Close) -> bool {
         let is_first = self.end.close(close);
         if is_first && close.drops_queue() {
-            // Only what is half out must be finished; the rest is what the client was too slow for.
+            // Only the partly written frame must be completed; the client was too slow for the rest.
             let dropped = drop_unbegun(&mut self.frames, self.front_written);
             self.bytes = self.bytes.saturating_sub(dropped);
             if let Some(beyond) = &mut self.beyond {
@@ -272,8 +274,8 @@ impl QueueState {
         is_first
     }
 
-    /// From here on no frame of the subscription is taken. What waits of it beside the queue is dropped too, unless
-    /// the connection is being closed: what a polite close leaves in the queue is still written.
+    /// Accepts no more frames of the subscription. Drops its `latest` frame outside the queue, unless the
+    /// connection is closing: the frames that a close leaves in the queue are still written.
     pub fn end_subscription(&mut self, number: u64) {
         self.subscriptions.remove(number);
         if let Some(beyond) = &mut self.beyond
@@ -283,7 +285,7 @@ impl QueueState {
         }
     }
 
-    /// Moves some of what waits beside the queue into the empty `batch`, if it is its turn.
+    /// Moves some of the frames outside the queue into the empty `batch`, if it is their turn.
     fn hand_over_newest(&mut self, batch: &mut FrameBatch) -> bool {
         let Some(beyond) = &mut self.beyond else { return false };
         let newest = &mut beyond.newest;
@@ -294,14 +296,14 @@ impl QueueState {
         !batch.frames.is_empty()
     }
 
-    /// Takes what `batch` has written off the books. Returns its cost.
+    /// Subtracts what `batch` has written. Returns its cost.
     fn settle(&mut self, batch: &mut FrameBatch) -> usize {
         let written = batch.settle();
         self.bytes = self.bytes.saturating_sub(written);
         written
     }
 
-    /// All is written.
+    /// Everything is written.
     fn rest(&mut self) {
         if self.beyond.take().is_some_and(|beyond| beyond.has_backlog()) {
             self.wake_connection();
@@ -316,7 +318,7 @@ impl QueueState {
         self.beyond.as_ref().is_some_and(|beyond| beyond.has_backlog())
     }
 
-    /// Bytes that wait, overhead included.
+    /// Queued bytes, overhead included.
     pub fn bytes(&self) -> usize {
         self.bytes + self.beyond.as_ref().map_or(0, |beyond| beyond.newest.bytes())
     }

@@ -1,14 +1,14 @@
-//! Which subscriptions a queue takes publications of.
+//! The subscriptions whose publications a queue accepts.
 //!
-//! Delivery walks a list of subscribers without its lock, so it may come to a subscription that has ended
-//! meanwhile. The queue knows better: it is asked under a lock that the push needs anyway.
+//! A delivery iterates over a snapshot of the subscribers without a lock, so it may reach a subscription that
+//! has ended. The queue detects that, under the lock that a push needs anyway.
 
 /// The numbers of a connection's subscriptions. 0 is none.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// Most connections have one; it needs no memory of its own.
+    /// Most connections have one subscription, which needs no allocation.
     first: u64,
-    /// Sorted. None where there are no others.
+    /// Sorted. None if there are no others.
     #[expect(clippy::box_collection, reason = "a connection has one word for it, not three")]
     others: Option<Box<Vec<u64>>>,
 }
@@ -26,7 +26,7 @@ impl Subscriptions {
             return;
         }
         let others = self.others.get_or_insert_default();
-        // At the end, mostly: numbers grow.
+        // Usually at the end, because numbers grow.
         others.insert(others.partition_point(|other| *other < number), number);
     }
 

@@ -9,7 +9,7 @@ use super::overflow::OVERSIZED_MAX;
 use super::*;
 use crate::publication::NodeId;
 
-/// A wire that takes so many bytes, then blocks.
+/// A wire that takes a given number of bytes, then blocks.
 struct Tap {
     room: Mutex<usize>,
     taken: Mutex<Vec<u8>>,
@@ -35,7 +35,7 @@ impl Wire for Tap {
     }
 }
 
-/// The subscription of whatever has none of its own.
+/// The subscription of frames for which it does not matter.
 const ANY: u64 = 1000;
 
 /// An outbound with the subscriptions 1 to 200, and [`ANY`].
@@ -45,7 +45,7 @@ fn outbound(bytes_max: usize) -> Outbound {
     outbound
 }
 
-/// A subscription ends, and another one has its number.
+/// Ends a subscription, and begins another one with its number.
 fn forget(outbound: &Outbound, number: u64) {
     outbound.end(number);
     outbound.begin(number);
@@ -55,7 +55,7 @@ fn take(outbound: &Outbound, batch: &mut FrameBatch) -> Poll<Result<(), Close>> 
     outbound.poll_take(&mut Context::from_waker(Waker::noop()), batch)
 }
 
-/// Writes the whole batch, as a connection does whose socket has room.
+/// Writes the whole batch, like a connection whose socket has room.
 fn write(batch: &mut FrameBatch) {
     while !batch.frames.is_empty() {
         batch.write_next(|slices| slices.iter().map(|slice| slice.len()).sum(), |bytes| *bytes);
@@ -130,7 +130,7 @@ fn frames_larger_than_the_bound_count_anew_also_where_the_queue_never_runs_empty
     assert!(take(&outbound, &mut batch).is_ready());
     assert!(outbound.push(ANY, small.clone()).is_ok());
     write(&mut batch);
-    // The large one is out, and a small one waits.
+    // The large frame is written, and a small one is queued.
     assert!(take(&outbound, &mut batch).is_ready());
     assert!(outbound.push(ANY, small.clone()).is_ok());
     assert_eq!(outbound.push(ANY, small), Err(QueueFull), "room for one that is gone is not given");

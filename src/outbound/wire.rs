@@ -1,9 +1,9 @@
-//! The socket, as flushers see it.
+//! The socket as flushers use it.
 
 use std::io::{self, IoSlice};
 
-/// A socket that takes bytes at once or not at all.
+/// A socket that takes bytes without waiting.
 pub trait Wire: Send + Sync {
-    /// Writes what fits. `WouldBlock`: nothing does.
+    /// Writes as much as fits. `WouldBlock`: nothing fits.
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 }

@@ -1,4 +1,4 @@
-//! Which task writes what waits. Each transition is a method here.
+//! Which task writes the queued frames. Each transition is a method here.
 //!
 //! | from | when | to |
 //! | --- | --- | --- |
@@ -8,19 +8,19 @@
 //! | `Flusher` | the socket takes less than it was given | `Blocked` |
 //! | `Connection` | the socket takes less than it was given | `Blocked` |
 //! | `Blocked` | the connection has written some of what it took | `Connection` |
-//! | any | all is written | `Idle` |
+//! | any | everything is written | `Idle` |
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueueWriter {
-    /// None: nothing waits, and nothing is being written.
+    /// No task: nothing is queued, and nothing is being written.
     #[default]
     Idle,
-    /// A flusher, which has the outbound in line or is writing it.
+    /// A flusher, which is writing the queue or is about to.
     Flusher,
     /// The connection's own task.
     Connection,
-    /// The connection's own task, under back-pressure: the socket took less than it was given, and the connection
-    /// has not written that yet.
+    /// The connection's own task, under back-pressure: the socket took less than it was given, and the
+    /// connection has not yet written the rest.
     Blocked,
 }
 
@@ -29,9 +29,10 @@ impl QueueWriter {
         matches!(self, Self::Connection | Self::Blocked)
     }
 
-    /// A frame was queued. Some: the writer that begins, and must be told unless it is the one that queued the frame.
+    /// A frame was queued. Returns the writer if it changes, which must be woken unless it queued the frame
+    /// itself.
     ///
-    /// `has_wire`: can flushers write to the socket, and are they to do it?
+    /// `has_wire`: whether flushers can and should write to the socket.
     pub fn queued(&mut self, has_wire: impl FnOnce() -> bool) -> Option<Self> {
         if *self != Self::Idle {
             return None;
@@ -40,7 +41,7 @@ impl QueueWriter {
         Some(*self)
     }
 
-    /// The socket took less than it was given: the connection waits for it to have room.
+    /// The socket took less than it was given: the connection waits until it has room.
     pub fn blocked(&mut self) {
         *self = Self::Blocked;
     }
@@ -52,7 +53,7 @@ impl QueueWriter {
         }
     }
 
-    /// All is written.
+    /// Everything is written.
     pub fn rest(&mut self) {
         *self = Self::Idle;
     }

@@ -1,4 +1,4 @@
-//! Publications of `latest` channels: all to who keeps up, the newest to who does not.
+//! Publications of `latest` channels: a client that keeps up gets all, a slow one the newest.
 
 mod chance;
 
@@ -23,7 +23,7 @@ impl Client {
         Self { outbound, tap, batch: FrameBatch::default() }
     }
 
-    /// One whose socket has refused the end of a first frame, which is `xx`.
+    /// A client whose socket has refused the end of a first frame, which is `xx`.
     fn blocked(bytes_max: usize) -> Self {
         let mut client = Self::new(bytes_max, 1);
         assert_eq!(client.outbound.push(ANY, frame(b"xx")), Ok(Pushed::Flush));
@@ -36,7 +36,7 @@ impl Client {
         self.outbound.flush(&mut FrameBatch::default());
     }
 
-    /// What the connection's task does: writes till the socket blocks or nothing is left.
+    /// Writes like the connection's task, until the socket blocks or nothing is left.
     fn write(&mut self) -> Option<Close> {
         loop {
             if self.batch.frames.is_empty() {
@@ -61,7 +61,7 @@ impl Client {
         String::from_utf8(self.tap.taken.lock().unwrap().clone()).unwrap()
     }
 
-    /// Pushes what nobody has to be told to flush; true: one was skipped.
+    /// Pushes a frame that needs no flush. Returns whether one was skipped.
     fn skips(&self, key: u64, bytes: &'static [u8]) -> bool {
         let latest = self.outbound.push_latest(key, frame(bytes));
         assert_eq!(latest.pushed, Pushed::Covered);
@@ -69,7 +69,7 @@ impl Client {
     }
 }
 
-/// Some: the socket blocks, and the connection looks whether it is to end.
+/// Some: the socket blocks, and the connection checks whether it must end.
 fn write_batch(outbound: &Outbound, tap: &Tap, batch: &mut FrameBatch) -> Option<Option<Close>> {
     batch.write_to(tap);
     if batch.frames.is_empty() {
@@ -220,7 +220,8 @@ fn none_overtakes_an_older_one_that_was_queued_in_between() {
     *client.tap.room.lock().unwrap() += 1;
     assert_eq!(write_batch(&client.outbound, &client.tap, &mut client.batch), None);
     assert!(take(&client.outbound, &mut client.batch).is_ready());
-    // The socket has taken all it was given: no back-pressure, and yet something waits.
+    // The socket has taken everything, so there is no back-pressure, and yet a frame is kept outside the
+    // queue.
     client.skips(2, b"b1");
     forget(&client.outbound, 1);
     forget(&client.outbound, 2);

@@ -1,5 +1,5 @@
-//! The states of a queue under every order of events: which writer is next, that the end only goes on, and that the
-//! connection is never left asleep over something to do.
+//! The states of a queue under every order of events: which writer follows, that the end only advances, and
+//! that the connection never sleeps while it has something to do.
 
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
@@ -14,15 +14,15 @@ const BYTES_MAX: usize = 200;
 
 #[derive(Clone, Debug)]
 enum QueueEvent {
-    /// Of so many bytes.
+    /// A frame with this number of bytes.
     Push(usize),
     PushLatest(u64),
     PushBeyond,
     PushOwn,
     PushBacklog(usize),
-    /// The flusher that has the queue in line comes to it, or comes back to it.
+    /// The flusher that has the queue reaches it, or returns to it.
     Flush,
-    /// The socket takes so many bytes of what a writer has taken.
+    /// The socket takes this number of bytes of what a writer has taken.
     Written(usize),
     Take,
     Stuck,
@@ -48,20 +48,20 @@ fn event() -> impl Strategy<Value = QueueEvent> {
     ]
 }
 
-/// What a step shows of itself, beside the states.
+/// The observable effects of a step besides the states.
 #[derive(Debug, Default)]
 struct ObservedEffect {
-    /// What a delivery pushed must be flushed by its caller.
+    /// The caller must flush what a delivery pushed.
     flush: bool,
     /// The socket took less than it was given.
     blocked: bool,
     /// The connection has written some of what it took.
     advanced: bool,
-    /// Nothing was left to be written.
+    /// Nothing was left to write.
     rested: bool,
 }
 
-/// `writer.rs`' table.
+/// The table in `writer.rs`.
 fn next(
     writer: QueueWriter,
     event: &QueueEvent,
@@ -102,7 +102,7 @@ struct QueueModel {
     in_line: bool,
     flusher: FrameBatch,
     connection: FrameBatch,
-    /// The connection has written something that the queue does not know of yet.
+    /// The connection has written something that the queue has not yet accounted for.
     has_written: bool,
     calls: Arc<ConnectionCalls>,
     asleep_since: Option<usize>,
@@ -131,7 +131,7 @@ impl QueueModel {
         ObservedEffect { flush: pushed == Pushed::Flush, ..ObservedEffect::default() }
     }
 
-    /// None: that cannot happen now.
+    /// Returns None if the event cannot happen now.
     fn step(&mut self, event: &QueueEvent) -> Option<ObservedEffect> {
         let (waker, has_wire) = (Waker::from(self.calls.clone()), self.has_wire);
         let cx = &mut Context::from_waker(&waker);
@@ -199,7 +199,7 @@ impl QueueModel {
         Some(seen)
     }
 
-    /// A connection that sleeps has nothing to do, unless its socket is what it waits for.
+    /// A sleeping connection has nothing to do, unless it waits for its socket.
     fn check_sleep(&self) -> TestCaseResult {
         let is_asleep = self.asleep_since.is_some_and(|calls| calls == self.calls());
         let waits_for_socket = !self.connection.frames.is_empty();
@@ -215,7 +215,7 @@ impl QueueModel {
     }
 }
 
-/// Writes so many bytes, and at least one.
+/// Writes this number of bytes, and at least one.
 fn write(batch: &mut FrameBatch, bytes: usize) {
     batch.write_next(
         |slices| slices.iter().map(|slice| slice.len()).sum::<usize>().min(bytes),

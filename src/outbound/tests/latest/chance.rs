@@ -1,4 +1,4 @@
-//! Whatever happens, in whichever order: all arrives that must, in order, and the rest is counted.
+//! Random orders of events: every frame that must arrive does, in order, and the others are counted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 
-/// What arrives of the frames `<key><number>`, each 8 bytes: key `e` for what every subscriber gets.
+/// The frames `<key><number>` that arrived, each 8 bytes. Key `e` is for frames that every subscriber gets.
 fn arrived(client: &Client) -> HashMap<u8, Vec<usize>> {
     let mut arrived: HashMap<u8, Vec<usize>> = HashMap::new();
     let taken = client.tap.taken.lock().unwrap();
@@ -25,13 +25,13 @@ fn numbered(key: u8, number: usize) -> Bytes {
     Bytes::from(format!("{}{number:07}", char::from(key)))
 }
 
-/// What was pushed, and what became of it on the way.
+/// What was pushed, and what was skipped or dropped.
 #[derive(Default)]
 struct PushCounts {
     pushed: HashMap<u8, usize>,
-    /// Keys whose newest was forgotten.
+    /// Keys whose newest frame was dropped with the subscription.
     forgotten: HashSet<u8>,
-    /// Skipped or forgotten.
+    /// How many were skipped or dropped.
     gone: usize,
 }
 
@@ -58,8 +58,8 @@ impl PushCounts {
         }
     }
 
-    /// All of `e` arrived; of each other key only ever newer ones, the newest last, and none is lost
-    /// uncounted.
+    /// All frames of `e` have arrived; of each other key ever newer ones, the newest last, and each missing
+    /// one was counted.
     fn check(&self, client: &Client, what: &str) {
         let arrived = arrived(client);
         let mut missing = 0;
@@ -122,7 +122,7 @@ fn no_order_of_events_loses_anything_uncounted() {
 fn no_race_of_flusher_connection_and_publishers_does() {
     const EACH: usize = 3000;
     let mut client = Client::new(usize::MAX, 0);
-    // The connection has a batch of its own; all else is shared.
+    // The connection has a batch of its own; everything else is shared.
     let mut batch = std::mem::take(&mut client.batch);
     let (line, in_line) = std::sync::mpsc::channel();
     let published = AtomicBool::new(false);
