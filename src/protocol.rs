@@ -1,7 +1,7 @@
-//! What a session speaks: messages become commands; replies, pushes and publications become bytes.
+//! The protocols of sessions: messages become commands; replies, pushes and publications become bytes.
 //!
-//! One file or folder a protocol, and one line in each of the two lists below. [`Speak`] says what a protocol
-//! decides, [`Encode`] how its bytes are made.
+//! A protocol is one file or folder, and one line in each of the two lists below. [`Speak`] is what a
+//! protocol decides, [`Encode`] is how its bytes are made.
 
 mod close_code;
 mod command;
@@ -38,7 +38,7 @@ formats! {
 }
 
 protocols! {
-    /// One channel; frames are publications as they are.
+    /// One channel; frames are publications, unchanged.
     Plain(plain::Plain),
     /// JSON objects in text frames.
     Json(json::Json),

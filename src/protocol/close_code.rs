@@ -1,16 +1,16 @@
-//! The close codes of Tidegate's own protocols on a WebSocket (RFC 6455 section 7.4).
+//! The WebSocket close codes of Tidegate's own protocols (RFC 6455 section 7.4).
 
 use bytes::Bytes;
 
 use crate::close::Close;
 use crate::framing::websocket;
 
-/// The close frame that says why.
+/// The close frame for a reason.
 pub fn close_frame(close: Close) -> Bytes {
     websocket::close(close_code(close), close.text())
 }
 
-/// None: the frame carries no body, or there is no client left to send one to.
+/// None: the frame has no body, or there is no client left to send one to.
 fn close_code(close: Close) -> Option<u16> {
     Some(match close {
         Close::Client(code) => return code,

@@ -1,4 +1,4 @@
-//! What a client asks for.
+//! The commands of clients.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Code, Id, ReplyError};
 use crate::publication::{Channel, PayloadKind, Position, Publication};
 
-/// One message of the client, its fragments joined. Text is UTF-8.
+/// A client's message, its fragments joined. Text is UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub kind: PayloadKind,
@@ -32,7 +32,7 @@ pub enum Command {
         channel: Channel,
         publication: Publication,
     },
-    /// `limit`: most publications of the answer; the newest, or with `since` those right after it.
+    /// `limit`: most publications of the reply; the newest, or with `since` those right after it.
     History {
         id: Option<Id>,
         channel: Channel,
@@ -52,7 +52,7 @@ pub enum Command {
     },
 }
 
-/// A token as the client sent it. Whoever prints it sees nothing.
+/// A token as the client sent it. Its `Debug` output is masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);
 
@@ -63,7 +63,7 @@ impl fmt::Debug for Token {
 }
 
 impl Command {
-    /// What the client named it by.
+    /// The client's id of the command.
     pub fn id(&self) -> Option<&Id> {
         match self {
             Self::Subscribe { id, .. }
@@ -76,7 +76,7 @@ impl Command {
         }
     }
 
-    /// The channel it is about.
+    /// The channel of the command.
     pub fn channel(&self) -> Option<&Channel> {
         match self {
             Self::Subscribe { channel, .. }
@@ -88,7 +88,7 @@ impl Command {
         }
     }
 
-    /// Why it is not done.
+    /// The error reply to the command.
     pub fn error(&self, code: Code, message: String) -> ReplyError {
         let channel = self.channel().map(Channel::to_string);
         ReplyError { id: self.id().cloned(), channel, code, message }

@@ -1,4 +1,4 @@
-//! What a format writes.
+//! The interface of a format.
 
 use bytes::Bytes;
 
@@ -6,25 +6,25 @@ use super::Push;
 use crate::close::Close;
 use crate::publication::Publication;
 
-/// Writes bytes as they go to a socket.
+/// Encodes messages to the bytes for the socket.
 ///
-/// Nothing has a default: a new format must answer each question.
+/// No method has a default, so that a new format must define each.
 pub trait Encode {
-    /// A publication of the channel.
+    /// Encodes a publication of the channel.
     fn publication(channel: &str, publication: &Publication) -> Bytes;
 
-    /// None: the format has no words for it.
+    /// Encodes a push. None: the format has no message for it.
     fn push(push: &Push<'_>) -> Option<Bytes>;
 
-    /// What a connection without heartbeats of its own sends so that it is not taken for dead. None: its
-    /// transport has some.
+    /// The heartbeat of a connection whose transport has none, so that proxies do not close it. None: the
+    /// transport has heartbeats.
     fn heartbeat() -> Option<Bytes>;
 
-    /// The last bytes of a connection, which say why it ends. None: its end says enough.
+    /// The last bytes of a connection, which contain the close reason. None: closing the socket is enough.
     fn close(close: Close) -> Option<Bytes>;
 }
 
-/// Has each [`Format`](super::Format) written by what is listed beside it.
+/// Dispatches each [`Format`](super::Format) to the listed encoder.
 macro_rules! formats {
     ($($name:ident => $encode:ty,)+) => {
         impl Format {
@@ -33,17 +33,17 @@ macro_rules! formats {
                 match self { $(Self::$name => <$encode>::publication(channel, publication),)+ }
             }
 
-            /// The bytes of a push. None: the format has no words for it.
+            /// The bytes of a push. None: the format has no message for it.
             pub fn push(self, push: &Push<'_>) -> Option<Bytes> {
                 match self { $(Self::$name => <$encode>::push(push),)+ }
             }
 
-            /// What a connection without heartbeats of its own sends. None: its transport has some.
+            /// The heartbeat of a connection whose transport has none. None: the transport has heartbeats.
             pub fn heartbeat(self) -> Option<Bytes> {
                 match self { $(Self::$name => <$encode>::heartbeat(),)+ }
             }
 
-            /// The last bytes of a connection. None: its end says enough.
+            /// The last bytes of a connection. None: closing the socket is enough.
             pub fn close(self, close: Close) -> Option<Bytes> {
                 match self { $(Self::$name => <$encode>::close(close),)+ }
             }

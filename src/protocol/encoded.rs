@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Format;
 use crate::publication::Publication;
 
-/// A publication's bytes in each format, made when the first subscriber needs them.
+/// A publication's bytes in each format, encoded when the first subscriber needs them.
 pub struct Encoded<'a> {
     channel: &'a str,
     publication: &'a Publication,

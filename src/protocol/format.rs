@@ -1,14 +1,14 @@
-//! Formats: how publications and pushes are written, each once for all subscribers who share the format.
+//! Formats: how publications and pushes are encoded, once for all subscribers that share a format.
 
-/// A codec and a framing together: the key under which encoded bytes are shared, and the label under which sessions
-/// are counted.
+/// A codec and a framing: the key under which encoded bytes are shared, and the metric label under which
+/// sessions are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Payloads as they are, in WebSocket frames.
+    /// Payloads, unchanged, in WebSocket frames.
     Plain,
     /// JSON objects in text frames of a WebSocket.
     Json,
-    /// Payloads as they are, in Server-Sent Events.
+    /// Payloads, unchanged, in Server-Sent Events.
     Sse,
 }
 

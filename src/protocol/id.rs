@@ -1,14 +1,14 @@
-//! What a client names its commands by.
+//! The clients' ids of commands.
 
 use serde::Serialize;
 
-/// The name a client gave its command; the answer carries it unchanged.
+/// A client's id of a command; the reply contains it unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Id {
-    /// The integer of a json command, the packet identifier of a binary protocol.
+    /// The integer of a json command, or the packet identifier of a binary protocol.
     Number(i64),
-    /// The text that text protocols have for it.
+    /// The id in a text protocol.
     Text(Box<str>),
 }
 

@@ -1,4 +1,4 @@
-//! The json protocol: one JSON object a text frame.
+//! The json protocol: one JSON object per text frame.
 
 mod command;
 mod depth;
@@ -16,7 +16,7 @@ use crate::close::Close;
 use crate::framing::websocket;
 use crate::publication::{Channel, PayloadKind, Publication};
 
-/// The subprotocol that names the json protocol in `Sec-WebSocket-Protocol`.
+/// The json protocol's name in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "tidegate.v1.json";
 
 /// A session of the json protocol.

@@ -1,4 +1,4 @@
-//! The plain protocol: a frame is a publication, a publication is a frame.
+//! The plain protocol: a data frame is a publication, a publication is a data frame.
 
 use bytes::Bytes;
 
@@ -8,15 +8,17 @@ use crate::close::Close;
 use crate::framing::websocket;
 use crate::publication::{Channel, Publication, Traceparent};
 
-/// The subprotocol that a plain client may ask for, so that a browser, which gives up without an answer, can carry
-/// its token in `Sec-WebSocket-Protocol` beside it.
+/// The subprotocol that a plain client may request. A browser closes the connection if the response names no
+/// subprotocol of its list, so a browser that sends its token in `Sec-WebSocket-Protocol` needs this one
+/// beside it.
 pub const SUBPROTOCOL: &str = "tidegate.v1.plain";
 
 /// A session of the plain protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plain {
     pub channel: Channel,
-    /// That of the session's upgrade: its publications follow it. In a box, as few have one.
+    /// The `traceparent` of the upgrade: the session's publications belong to that trace. Boxed, because few
+    /// sessions have one.
     pub traceparent: Option<Box<Traceparent>>,
 }
 
@@ -33,7 +35,7 @@ impl Speak for Plain {
         None
     }
 
-    /// The client cannot be told which frame was lost, so the connection's end tells it that one was.
+    /// The client cannot be told which frame was lost, so the close of the connection reports that one was.
     fn refuse(&self, _: ReplyError, close: Close) -> Result<Reply, Close> {
         Err(close)
     }
@@ -55,7 +57,7 @@ impl Speak for Plain {
     }
 }
 
-/// Publications as they are.
+/// Payloads, unchanged, in data frames.
 pub struct PlainFrames;
 
 impl Encode for PlainFrames {

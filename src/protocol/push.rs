@@ -1,10 +1,10 @@
-//! What the node says unasked, beside publications.
+//! The messages that a node sends without a command, besides publications.
 
 use std::time::Duration;
 
 use crate::publication::{Change, User};
 
-/// A message of the node that answers nothing.
+/// A message of the node that is not a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Push<'a> {
     Welcome {
@@ -12,18 +12,18 @@ pub enum Push<'a> {
         node: String,
         ping_interval_ms: u64,
     },
-    /// Publications of the channel may be missing from here on back.
+    /// Publications of the channel before this message may be missing.
     Gap {
         channel: &'a str,
         reason: &'static str,
     },
-    /// A user came to the channel, or left it.
+    /// A user joined the channel or left it.
     Presence {
         channel: &'a str,
         user: User,
         change: Change,
     },
-    /// The connection ends in a moment; the client should be back after so long.
+    /// The connection is about to end; the client should reconnect after this delay.
     Reconnect {
         after: Duration,
         reason: &'static str,

@@ -1,17 +1,17 @@
-//! What commands are answered with.
+//! The replies to commands.
 
 use std::time::Duration;
 
 use super::Id;
 use crate::publication::{Channel, Members, Position, Publication, User};
 
-/// The answer to a command.
+/// The reply to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     Subscribed {
         id: Option<Id>,
         channel: Channel,
-        /// Where the channel stands. None: it keeps no history.
+        /// The channel's last position. None: it keeps no history.
         position: Option<Position>,
         recovered: Option<bool>,
     },
@@ -50,11 +50,11 @@ pub enum Reply {
 pub struct Excerpt {
     /// Oldest first.
     pub publications: Vec<Publication>,
-    /// How far it reaches.
+    /// The position up to which it extends.
     pub position: Option<Position>,
-    /// Some where it was to follow a position: does nothing stand between?
+    /// Some if the client gave a position: whether nothing is missing between it and the first publication.
     pub recovered: Option<bool>,
-    /// Was more left out than was asked for?
+    /// Whether more publications exist than the excerpt contains.
     pub more: bool,
 }
 
@@ -62,13 +62,13 @@ pub struct Excerpt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyError {
     pub id: Option<Id>,
-    /// The name as it was given: it may be none.
+    /// As the client sent it; not necessarily a valid name.
     pub channel: Option<String>,
     pub code: Code,
     pub message: String,
 }
 
-/// The error codes of the json protocol and of HTTP answers.
+/// The error codes of the json protocol and of HTTP responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     BadRequest,
@@ -95,7 +95,7 @@ impl Code {
         }
     }
 
-    /// Would the same command do better later?
+    /// Whether the same command may succeed later.
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::Unavailable | Self::RateLimited)
     }

@@ -1,4 +1,4 @@
-//! What a protocol decides for the sessions that speak it.
+//! The interface of a protocol.
 
 use bytes::Bytes;
 
@@ -6,52 +6,52 @@ use super::{Command, Format, Message, Reply, ReplyError};
 use crate::close::Close;
 use crate::publication::Channel;
 
-/// Everything in which one protocol differs from another, as a session sees it.
+/// Everything in which protocols differ, as a session uses it.
 ///
-/// Nothing has a default: a new protocol must answer each question.
+/// No method has a default, so that a new protocol must define each.
 pub trait Speak {
-    /// Reads one message. A message may hold several commands, each with an outcome of its own.
-    /// `depth_max`: how deep a message may be nested, where the protocol nests.
+    /// Decodes one message. A message may hold several commands, each with its own result. `depth_max`: how
+    /// deep a message may be nested, if the protocol has nesting.
     fn decode(&self, message: Message, depth_max: usize) -> Decoded;
 
-    /// The bytes of a reply. None: the protocol has no words for it.
+    /// The bytes of a reply. None: the protocol has no message for it.
     fn reply(&self, reply: &Reply) -> Option<Bytes>;
 
-    /// What becomes of a command that cannot be done: the client is told the error and the connection stays open,
-    /// or, where the protocol has no words for the error, the connection ends for this reason.
+    /// What follows from a refused command: the error reply on an open connection, or the close of the
+    /// connection if the protocol has no error message.
     fn refuse(&self, error: ReplyError, close: Close) -> Result<Reply, Close>;
 
-    /// How this session's publications are written.
+    /// The format of this session's publications.
     fn format(&self) -> Format;
 
-    /// The one channel that the session is about, from its beginning to its end. None: it subscribes by commands.
+    /// The one channel to which the session is bound. None: it subscribes with commands.
     fn channel(&self) -> Option<&Channel>;
 
-    /// Can the client publish on this connection?
+    /// Whether the client can publish on this connection.
     fn publishes(&self) -> bool;
 
-    /// Is a session subscribed to the channels that its token lists?
+    /// Whether the session subscribes to the channels that its token lists.
     fn subscribes_listed(&self) -> bool;
 }
 
-/// The commands of one message, each readable or not.
+/// The commands of one message, each decoded or with its error.
 pub type Decoded = Result<Vec<Result<Command, ReplyError>>, DecodeError>;
 
 /// Why a message holds no commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Answered; the connection stays open.
+    /// The client gets this error; the connection stays open.
     Answer(ReplyError),
-    /// Answered too: it is nested deeper than may be.
+    /// The same, because the message is nested too deeply.
     TooDeep(ReplyError),
-    /// Beyond what the protocol can answer.
+    /// The connection ends, because the protocol cannot reply to the message.
     Close(Close),
 }
 
-/// Makes [`Protocol`](super::Protocol) of a list of names and of what speaks them.
+/// Defines [`Protocol`](super::Protocol) from a list of names and types.
 macro_rules! protocols {
     ($($(#[$doc:meta])* $name:ident($speak:ty),)+) => {
-        /// What a session speaks, with what it needs to know for that.
+        /// The protocol of a session, with its parameters.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Protocol {
             $($(#[$doc])* $name($speak),)+

@@ -8,14 +8,14 @@ use crate::close::Close;
 use crate::framing::sse::{COMMENT, SseEvent};
 use crate::publication::{Channel, PayloadKind, Publication};
 
-/// Of the answer that carries the events.
+/// The content type of the response.
 pub const CONTENT_TYPE: &str = "text/event-stream";
 
-/// Between these many milliseconds, drawn for each connection, a client waits before it comes back, so that those of a
-/// node that is gone do not come all at once.
+/// The client's reconnect delay in milliseconds is drawn from this range for each connection, so that the
+/// clients of a lost node do not reconnect all at once.
 const RETRY_MS: std::ops::Range<u64> = 1000..3000;
 
-/// Why a client that resumes is told `gap`: what follows its position is gone.
+/// The `gap` reason for a resuming client when the publications after its position no longer exist.
 const NOT_RECOVERED: &str = "not_recovered";
 
 /// A session of one channel.
@@ -29,8 +29,8 @@ impl Speak for Sse {
         Err(DecodeError::Close(Close::Unsupported("nothing is to be sent here")))
     }
 
-    /// The stream begins with how long to wait before coming back and, where nothing that was missed follows, with the
-    /// position from which to resume then. Such a block has no data, so it is no event to a page.
+    /// The stream begins with the reconnect delay and, unless a backlog follows, with the position from which
+    /// to resume after a disconnect. Such a block has no data, so a page gets no event for it.
     fn reply(&self, reply: &Reply) -> Option<Bytes> {
         let Reply::Subscribed { channel, position, recovered, .. } = reply else { return None };
         let mut first = SseEvent::default().retry(rand::random_range(RETRY_MS));
@@ -65,7 +65,7 @@ impl Speak for Sse {
     }
 }
 
-/// Payloads as they are, each the data of an event.
+/// Payloads, unchanged, each as the data of an event.
 pub struct SseEvents;
 
 impl Encode for SseEvents {
@@ -99,7 +99,8 @@ impl Encode for SseEvents {
         Some(Bytes::from_static(COMMENT))
     }
 
-    /// A browser comes back by itself; what may pass by then is told apart from what ends for good.
+    /// A browser reconnects by itself. The `reconnect` event distinguishes a temporary reason from a
+    /// permanent one.
     fn close(close: Close) -> Option<Bytes> {
         let after = std::time::Duration::from_millis(rand::random_range(RETRY_MS));
         let again = Push::Reconnect { after, reason: close.label() };

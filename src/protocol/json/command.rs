@@ -1,4 +1,5 @@
-//! Reading commands. What is no JSON object ends the connection; any other mistake is answered.
+//! Decodes commands. A message that is not a JSON object ends the connection; any other fault gets an error
+//! reply.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,17 +20,17 @@ use crate::publication::{Channel, PayloadKind, Position, Publication};
 /// Longest `idempotency_key`, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
-/// Most bytes of what is said about a mistake, as it may quote what was sent.
+/// Most bytes of the description of a fault, because it may quote the message.
 const MISTAKE_BYTES_MAX: usize = 200;
 
-/// Publications of a `history` answer where the client says nothing, and at most.
+/// Publications of a `history` reply: by default, and at most.
 const HISTORY_LIMIT: usize = 100;
 const HISTORY_LIMIT_MAX: usize = 1000;
 
-/// Channels and the positions to resume from, in the client's order: they are answered in it.
+/// Channels and the positions to resume from, in the client's order, which is also that of the replies.
 type RequestedChannels = Vec<(String, Option<String>)>;
 
-/// A command as it is written. Unknown fields are let pass, for clients newer than the node.
+/// A command before validation. Unknown fields are ignored, for clients newer than the node.
 #[derive(Deserialize)]
 struct RawCommand<'a> {
     #[serde(rename = "type", borrow)]
@@ -43,7 +44,7 @@ struct RawCommand<'a> {
     since: Option<Cow<'a, str>>,
     echo: Option<bool>,
     limit: Option<i64>,
-    /// Present even where it is `null`, which is a payload as good as any.
+    /// Some also for `null`, which is a valid payload.
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -102,7 +103,7 @@ pub fn decode(message: &Message) -> Decoded {
             "the json protocol has text frames only",
         )));
     }
-    // serde would read an array into a struct, field by field.
+    // serde would deserialize an array into the struct, field by field.
     let is_object = message.payload.trim_ascii_start().starts_with(b"{");
     let written = match serde_json::from_slice::<RawCommand<'_>>(&message.payload) {
         Ok(written) if is_object => written,
@@ -149,21 +150,21 @@ pub fn decode(message: &Message) -> Decoded {
 const NOT_AN_OBJECT: DecodeError =
     DecodeError::Close(Close::Unsupported("a message is one JSON object"));
 
-/// Tells a JSON object with a wrong field from what is no JSON at all.
+/// Distinguishes a JSON object with a wrong field from a message that is not JSON.
 fn malformed(payload: &[u8], error: &serde_json::Error) -> DecodeError {
     if serde_json::from_slice::<IgnoredAny>(payload).is_err() {
         return NOT_AN_OBJECT;
     }
     let id = id_of(payload);
-    // The position in the text helps nobody who wrote the object with a library.
+    // The position in the text does not help, because clients write the object with a library.
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
-    // It quotes what was sent, and an answer is not to be larger than that.
+    // It quotes the message; the reply must not become larger than that.
     let end = what.floor_char_boundary(MISTAKE_BYTES_MAX);
     DecodeError::Answer(bad_request(id, what[..end].to_owned()))
 }
 
-/// The number of a command of which nothing else is known to be right.
+/// The `id` of a command that is otherwise invalid.
 pub fn id_of(payload: &[u8]) -> Option<Id> {
     #[derive(Deserialize)]
     struct OnlyId {
@@ -240,7 +241,7 @@ fn publication(written: &RawCommand<'_>) -> Result<Publication, String> {
     }
     Ok(Publication {
         id: written.idempotency_key.as_deref().map(Into::into),
-        // One that is none is no reason not to publish: the standard says to go on without.
+        // An invalid one is ignored: the standard says to continue without it.
         traceparent: written.traceparent.as_deref().and_then(|it| it.parse().ok()),
         ..Publication::new(Bytes::from(payload), kind)
     })

@@ -1,13 +1,15 @@
-//! How deep a text is nested. What a client sends goes on to others as it is, and their parsers may
-//! use their stack for each level.
+//! The nesting depth of a text. A client's payload is passed on unchanged, and the parsers of others may use
+//! their stack for each level.
 
-/// Is it nested deeper than `max`? Brackets within strings do not count. Any bytes are allowed.
+/// Whether the text is nested deeper than `max`. Brackets within strings do not count. The bytes need not be
+/// valid.
 pub fn exceeds(text: &[u8], max: usize) -> bool {
-    // Most texts have fewer brackets than that altogether.
+    // Most texts contain fewer brackets altogether.
     brackets(text) > max && deepest(text) > max
 }
 
-/// How many open. Counted in bytes that cannot overflow, as the processor does many of those at once.
+/// The number of opening brackets. Counted per chunk in a `u8` that cannot overflow, so that the processor
+/// can count many bytes at once.
 fn brackets(text: &[u8]) -> usize {
     let count = |count: u8, byte: &u8| count.wrapping_add(u8::from(matches!(byte, b'[' | b'{')));
     text.chunks(u8::MAX.into()).map(|chunk| usize::from(chunk.iter().fold(0, count))).sum()

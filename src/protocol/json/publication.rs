@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::readable::is_readable;
 use crate::publication::Publication;
 
-/// A publication of the channel as a JSON object.
+/// A publication message with its channel.
 pub fn publication(channel: &str, publication: &Publication) -> Vec<u8> {
     let mut out = Vec::with_capacity(publication.payload.len() + channel.len() + 96);
     out.extend_from_slice(br#"{"type":"publication","channel":"#);
@@ -19,7 +19,7 @@ pub fn publication(channel: &str, publication: &Publication) -> Vec<u8> {
     out
 }
 
-/// A publication of a list, which says itself of which channel it is.
+/// A publication in a list, without the channel.
 pub fn object(publication: &Publication) -> Box<RawValue> {
     let mut out = vec![b'{'];
     write_fields(&mut out, publication);
@@ -27,8 +27,8 @@ pub fn object(publication: &Publication) -> Box<RawValue> {
     RawValue::from_string(text).expect("what is written is JSON")
 }
 
-/// All fields but the channel, and the end of the object. The payload goes in as it is where it is
-/// JSON, so that its numbers and key order survive.
+/// Writes all fields but the channel, and the end of the object. A payload that is JSON is written unchanged,
+/// so that its numbers and key order are kept.
 fn write_fields(out: &mut Vec<u8>, publication: &Publication) {
     let payload = &publication.payload[..];
     match std::str::from_utf8(payload) {

@@ -1,5 +1,5 @@
-//! Whether a text is JSON that every strict reader takes. What goes into `data` goes to others as it is,
-//! and one that a reader refuses spoils the whole message around it, such as an answer of `history`.
+//! Whether a text is JSON that every strict parser accepts. The content of `data` is passed on unchanged, and
+//! a value that a parser refuses makes the whole message unreadable, such as a `history` reply.
 
 use std::fmt;
 
@@ -7,25 +7,27 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 use super::depth::exceeds;
 
-/// Most levels of nesting: serde_json reads 127, of which an answer of `history` takes three.
+/// Most levels of nesting: serde_json reads 127, of which a `history` reply takes three.
 pub const DEPTH_MAX: usize = 124;
 
-/// Digits of a whole number that may be too large for a double.
+/// Digits of an integer that may be too large for a double.
 const DIGITS_MANY: usize = 309;
 
-/// Is it JSON with numbers that fit a double, escapes that make characters, and few enough levels?
+/// Whether the text is JSON with numbers that fit a double, escapes that are valid characters, and at most
+/// [`DEPTH_MAX`] levels.
 pub fn is_readable(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok() && is_readable_json(text)
 }
 
-/// The same of what is JSON. Most of it has nothing that needs a second look.
+/// The same for a text that is known to be JSON. Most such texts need no second parse.
 pub fn is_readable_json(json: &str) -> bool {
     let is_plain = !has_escapes_or_exponents(json.as_bytes()) && !has_many_digits(json.as_bytes());
     let is_sound = is_plain || serde_json::from_str::<Readable>(json).is_ok();
     is_sound && !exceeds(json.as_bytes(), DEPTH_MAX)
 }
 
-/// Has it `\u`, or what could be an exponent? Looks at every byte, so that the processor looks at many at once.
+/// Whether the text contains `\u` or a possible exponent. Checks every byte, so that the processor can check
+/// many at once.
 fn has_escapes_or_exponents(json: &[u8]) -> bool {
     let pairs = json.iter().zip(json.get(1..).unwrap_or_default());
     pairs.fold(false, |found, (first, second)| {
@@ -35,7 +37,8 @@ fn has_escapes_or_exponents(json: &[u8]) -> bool {
     })
 }
 
-/// Has it so many digits in a row? Such a row has one at a place that is looked at.
+/// Whether the text contains at least `DIGITS_MANY` consecutive digits. Every such sequence includes one of
+/// the sampled positions.
 fn has_many_digits(json: &[u8]) -> bool {
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     (0..json.len()).step_by(DIGITS_MANY).any(|at| {
@@ -45,8 +48,8 @@ fn has_many_digits(json: &[u8]) -> bool {
     })
 }
 
-/// Any value, looked at whole and let go. `serde::de::IgnoredAny` takes half a surrogate pair for a
-/// character, and `1e999` for a number.
+/// Any value, fully parsed and dropped. `serde::de::IgnoredAny` accepts half a surrogate pair as a character,
+/// and `1e999` as a number.
 struct Readable;
 
 impl<'de> Deserialize<'de> for Readable {
@@ -148,7 +151,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// The very texts that serde_json reads, but for the depth.
+        /// Exactly the texts that serde_json parses, apart from the depth.
         #[test]
         fn it_is_what_serde_json_reads(text in r#"[\[\]{}:,"\\udD89aA0-9eE.+\- ]{0,24}"#) {
             assert_eq!(is_readable(&text), serde_json::from_str::<Value>(&text).is_ok());

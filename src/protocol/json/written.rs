@@ -7,7 +7,7 @@ use super::publication::object;
 use crate::protocol::{Id, Push, Reply, ReplyError};
 use crate::publication::{Change, Member, Position};
 
-/// A reply or push as it is written.
+/// A reply or push as it is serialized.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum JsonMessage<'a> {
