@@ -1,5 +1,5 @@
-//! Who is in a channel. Sessions enter and leave at once; one task tells the broker, many changes in
-//! one call, and renews the node's channels before they expire.
+//! Presence: the users in a channel. Sessions enter and leave without waiting; one task writes the changes to
+//! the broker in batches, and renews the node's channels before they expire.
 
 mod local_presence;
 
@@ -15,14 +15,14 @@ use crate::critical_tasks;
 use crate::publication::{Channel, Members, User};
 use crate::settings::Settings;
 
-/// How often a node renews its channels within the time to live. Redis counts a node as alive for
-/// 0.6 of it, so one renewal may be lost, and the next node to renew finds a dead one in time.
+/// How often a node renews its channels within the time to live. Redis counts a node as alive for 0.6 of it,
+/// so one renewal may be lost, and the next node that renews detects a dead one in time.
 const RENEWALS_PER_TTL: u32 = 4;
 
-/// How long a broker that could not do something is left alone.
+/// The pause after a failed broker call.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a question waits for what this node's sessions did before it.
+/// How long a query waits until this node's earlier changes are written.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The `[presence]` section.
@@ -55,8 +55,7 @@ impl Config {
     }
 }
 
-/// The members that this node has in channels, and the question for those of all nodes. Cheap to
-/// clone.
+/// The members of this node in its channels, and the query for those of all nodes. Cheap to clone.
 #[derive(Clone)]
 pub struct Presence(Arc<PresenceState>);
 
@@ -64,14 +63,14 @@ struct PresenceState {
     broker: Arc<dyn Broker>,
     ttl: Duration,
     roll: Mutex<LocalPresence>,
-    /// Somebody entered or left.
+    /// Notified when a session enters or leaves.
     changed: Notify,
-    /// How many changes the broker has been told of, or could not be.
+    /// How many changes were written, or failed to be.
     tried: watch::Sender<u64>,
 }
 
 impl Presence {
-    /// Its task runs on the current runtime.
+    /// Starts the task on the current runtime.
     pub fn start(config: &Config, broker: Arc<dyn Broker>) -> Self {
         let presence = Self(Arc::new(PresenceState {
             broker,
@@ -84,24 +83,24 @@ impl Presence {
         presence
     }
 
-    /// One more session of the user in the channel. Given back by the guard's drop.
+    /// Adds a session of the user to the channel. The guard's drop removes it.
     pub fn enter(&self, channel: Channel, user: User) -> Present {
         self.0.roll().enter(&channel, &user);
         self.0.changed.notify_one();
         Present { presence: self.clone(), channel, user }
     }
 
-    /// The channel's members over all nodes. What this node's sessions did before is in it.
+    /// The channel's members over all nodes. Includes earlier changes of this node's sessions.
     pub async fn members(&self, channel: Channel) -> Result<Members, Unavailable> {
         let changes = self.0.roll().changes();
         let mut tried = self.0.tried.subscribe();
-        // Too late is no error: then the answer is a little old.
+        // A timeout is not an error: the reply is then slightly out of date.
         let _ = timeout(WRITE_WAIT_MAX, tried.wait_for(|tried| *tried >= changes)).await;
         self.0.broker.members(channel).await
     }
 }
 
-/// A session's presence in a channel. Left by its drop.
+/// A session's presence in a channel. The drop removes it.
 pub struct Present {
     presence: Presence,
     channel: Channel,
@@ -121,7 +120,7 @@ impl PresenceState {
         self.roll.lock().expect("no code panics while it holds this lock")
     }
 
-    /// Tells the broker of the next changes.
+    /// Writes the next changes to the broker.
     async fn write(&self) -> CallsOutcome {
         let attendances = self.roll().take_changes(Instant::now());
         if attendances.is_empty() {
@@ -146,13 +145,13 @@ impl PresenceState {
     }
 }
 
-/// What became of a call.
+/// The outcome of a batch of calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CallsOutcome {
     /// There was nothing to do.
     Nothing,
     All,
-    /// The broker could not do some of it.
+    /// Some calls failed.
     Not,
 }
 
@@ -162,8 +161,8 @@ impl CallsOutcome {
     }
 }
 
-/// Writes and renews in turn, so that neither waits for all of the other. Wakes for a change, the end
-/// of a grace, and the time to renew.
+/// Writes and renews in turn, so that neither has to wait for all of the other. Wakes for a change, the end
+/// of a grace period, and the next renewal.
 async fn keep(parts: Arc<PresenceState>) {
     let mut renew_at = Instant::now() + parts.ttl / RENEWALS_PER_TTL;
     loop {

@@ -1,5 +1,5 @@
-//! Which users have how many sessions in which channels of this node, and what of it the broker has
-//! yet to be told. No I/O: sessions and answers go in, attendances come out.
+//! Local presence: which users have how many sessions in which channels of this node, and which changes the
+//! broker does not have yet. No I/O: takes sessions and the broker's answers, returns attendances.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -11,15 +11,15 @@ use crate::broker::{
 };
 use crate::publication::{Channel, Member, User};
 
-/// The members of this node. Its size is theirs: every list holds each of them, or each channel, at
+/// The members of this node. Its memory is proportional to them: every list holds each member or channel at
 /// most once.
 pub struct LocalPresence {
     grace: Duration,
     channels: HashMap<Channel, HashMap<User, Attendee>>,
-    /// Users without a session who have not left yet, by when they will have.
+    /// Users without a session who are still in their grace period, by its end.
     lingering: BTreeSet<(Instant, Channel, User)>,
     changes: Changes,
-    /// Channels that are due to be renewed.
+    /// Channels that are due for renewal.
     stale: VecDeque<Channel>,
 }
 
@@ -27,13 +27,13 @@ pub struct LocalPresence {
 #[derive(Debug, Default)]
 struct Attendee {
     sessions: u32,
-    /// Without a session: till when the user is a member all the same.
+    /// The end of the grace period, if the user has no session.
     lingers_until: Option<Instant>,
-    /// How many sessions the broker has; zero: it has no such member. None: a call failed, and
-    /// nobody knows.
+    /// How many sessions the broker has; zero: the broker does not have the member. None: unknown, because a
+    /// call failed.
     written: Option<u32>,
     is_queued: bool,
-    /// The broker has forgotten the member, but the other nodes have heard of the join.
+    /// The broker has lost the member, but the other nodes got the join already.
     is_announced: bool,
 }
 
@@ -51,7 +51,7 @@ impl Attendee {
     }
 }
 
-/// Whose attendance the broker has yet to be told, in the order it changed.
+/// The members that must be written to the broker, in the order of the changes.
 #[derive(Default)]
 struct Changes {
     queue: VecDeque<(Channel, User)>,
@@ -78,7 +78,7 @@ impl Changes {
 }
 
 impl LocalPresence {
-    /// `grace`: how long a user without a session has not left.
+    /// `grace`: how long a user without a session remains a member.
     pub fn new(grace: Duration) -> Self {
         Self {
             grace,
@@ -103,7 +103,7 @@ impl LocalPresence {
         }
     }
 
-    /// One session less, of those that entered.
+    /// Removes a session that has entered.
     pub fn leave(&mut self, channel: &Channel, user: &User, now: Instant) {
         let Some(attendee) = self.channels.get_mut(channel).and_then(|users| users.get_mut(user))
         else {
@@ -120,17 +120,17 @@ impl LocalPresence {
         }
     }
 
-    /// When the next user's grace ends.
+    /// When the next user's grace period ends.
     pub fn next_end(&self) -> Option<Instant> {
         self.lingering.first().map(|(end, ..)| *end)
     }
 
-    /// How many changes there have been; [`LocalPresence::settle`] says how many of them were tried.
+    /// How many changes there have been; [`LocalPresence::settle`] returns how many of them were tried.
     pub fn changes(&self) -> u64 {
         self.changes.queued
     }
 
-    /// What the broker is to be told next, at most [`ATTENDANCES_MAX`] members.
+    /// The attendances to write next, at most [`ATTENDANCES_MAX`] members.
     pub fn take_changes(&mut self, now: Instant) -> Vec<Attendance> {
         self.end_graces(now);
         let mut attendances: Vec<Attendance> = Vec::new();
@@ -162,8 +162,8 @@ impl LocalPresence {
         attendances
     }
 
-    /// Notes the broker's answers; returns how many changes have been tried by now. What could not
-    /// be written is queued again, as it then is.
+    /// Takes the broker's answers; returns how many changes have been tried by now. A member that could not
+    /// be written is queued again with its current state.
     pub fn settle(
         &mut self,
         attendances: &[Attendance],
@@ -186,7 +186,7 @@ impl LocalPresence {
         tried
     }
 
-    /// All channels are due to be renewed.
+    /// Makes all channels due for renewal.
     pub fn renew_all(&mut self) {
         self.stale = self.channels.keys().cloned().collect();
     }
@@ -203,7 +203,7 @@ impl LocalPresence {
         renewals.collect()
     }
 
-    /// Notes the broker's answers. What could not be renewed is due again.
+    /// Takes the broker's answers. A failed renewal is due again.
     pub fn settle_renewals(
         &mut self,
         renewals: &[Renewal],
@@ -240,7 +240,7 @@ impl LocalPresence {
         }
     }
 
-    /// The broker has none of this node's members in the channel, but for those just written.
+    /// Queues all members of the channel but those just written, because the broker has lost them.
     fn write_again(
         &mut self,
         channel: &Channel,
@@ -248,13 +248,13 @@ impl LocalPresence {
         just_written: &HashSet<&User>,
     ) {
         for (user, attendee) in self.channels.get_mut(channel).into_iter().flatten() {
-            // Who is about to be written as gone stays so: the broker may have that one after all.
+            // A member whose leave is queued stays queued: the broker may have it after all.
             let is_going = attendee.wanted() == 0;
             if attendee.written == Some(0) || is_going || just_written.contains(user) {
                 continue;
             }
-            // Removed members were told to have left; forgotten ones have joined as far as anybody
-            // knows.
+            // For removed members the other nodes got a leave; for forgotten ones they got a join and no
+            // leave.
             attendee.is_announced =
                 standing == MembershipState::Forgotten && attendee.written.is_some();
             attendee.written = Some(0);

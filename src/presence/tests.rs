@@ -3,7 +3,7 @@ use crate::broker::{self, BrokerEvent, Url};
 use crate::publication::{Change, Member, NodeId};
 use crate::rules::Rules;
 
-/// A presence over the memory broker, and what the hub is told.
+/// A presence over the memory broker, and the changes that the hub gets.
 struct PresenceFixture {
     presence: Presence,
     told: Arc<Mutex<Vec<(String, User, Change)>>>,
@@ -46,7 +46,7 @@ impl PresenceFixture {
         each.map(|Member { user, sessions }| (user.map(|it| it.to_string()), sessions)).collect()
     }
 
-    /// What was told since last asked.
+    /// The changes since the last call.
     fn told(&self) -> Vec<(Option<String>, Change)> {
         let told = std::mem::take(&mut *self.told.lock().unwrap());
         told.into_iter()

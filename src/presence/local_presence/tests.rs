@@ -16,7 +16,7 @@ fn attendance(announce: bool, members: &[(&str, u32)]) -> Attendance {
     Attendance { channel: channel(), members: members.iter().map(member).collect(), announce }
 }
 
-/// A roll, and the moment it is there.
+/// A local presence with a clock.
 struct LocalPresenceFixture {
     roll: LocalPresence,
     now: Instant,
@@ -27,7 +27,7 @@ impl LocalPresenceFixture {
         Self { roll: LocalPresence::new(GRACE), now: Instant::now() }
     }
 
-    /// Members that the broker has been told of, and knows.
+    /// With members that were written to the broker.
     fn with(members: &[(&str, u32)]) -> Self {
         let mut scene = Self::new();
         for (name, sessions) in members {
@@ -45,7 +45,7 @@ impl LocalPresenceFixture {
         self.roll.leave(&channel(), &user(name), self.now);
     }
 
-    /// The broker is told this, and gives every attendance this answer.
+    /// Expects these attendances to be written, and gives each this answer.
     fn writes(&mut self, expected: &[Attendance], answer: Result<MembershipState, Unavailable>) {
         let attendances = self.roll.take_changes(self.now);
         assert_eq!(attendances, expected);
@@ -56,7 +56,7 @@ impl LocalPresenceFixture {
         self.writes(&[], Ok(MembershipState::Known));
     }
 
-    /// The broker should have so many members, and answers this.
+    /// Expects one renewal with this number of members, and gives it this answer.
     fn is_renewed(&mut self, members: Option<usize>, answer: Result<MembershipState, Unavailable>) {
         self.roll.renew_all();
         let renewals = self.roll.take_stale();
