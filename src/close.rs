@@ -1,57 +1,58 @@
-//! Why a connection ends: one table of texts and metric labels. How a reason is said on the wire is for the
-//! protocol to know.
+//! Why a connection ends: one table of texts and metric labels. The protocol decides how a reason is sent.
 
 use std::time::Duration;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
-    /// The client said so; its code is echoed. None: its close frame carried no code.
+    /// The client closed; its code is echoed. None: its close frame had no code.
     Client(Option<u16>),
-    /// The transport broke or ended without a close frame. Nobody is left to be told.
+    /// The transport broke or ended without a close frame, so no reason can be sent.
     Lost,
     /// RFC 6455 was violated.
     Protocol(&'static str),
-    /// What the protocol of the session cannot carry.
+    /// The session's protocol does not support such messages.
     Unsupported(&'static str),
-    /// A text was not UTF-8.
+    /// A text message was not UTF-8.
     Utf8,
-    /// A message or frame was larger than `session.message_bytes_max`, or than the broker takes.
+    /// A message or frame was larger than `session.message_bytes_max`, or than the broker accepts.
     TooLarge,
     /// Too many bad commands.
     Policy(&'static str),
     /// A fault in the node.
     Internal,
-    /// The node drains; the client should wait so long before it comes back.
+    /// The node drains; the client should wait this long before it reconnects.
     Drain { after: Duration },
-    /// The node has more than its share of the connections, and asks the client for the same.
+    /// The node has more than its share of the connections; the client should wait this long before it
+    /// reconnects.
     Rebalance { after: Duration },
-    /// A plain frame could not be handed to the broker, or a plain session that wants no gap could not be subscribed.
+    /// A plain frame could not be handed to the broker, or a session that must not have gaps could not be
+    /// subscribed.
     Unavailable,
-    /// Publications may be missing, and the plain session asked to be closed for it.
+    /// Publications may be missing, and the session must be closed at a gap.
     Gap,
     /// The outbound queue was full.
     Slow,
-    /// No frame within `session.pong_timeout` of a ping.
+    /// No frame arrived within `session.pong_timeout` of a ping.
     PongTimeout,
-    /// The token is missing or cannot be accepted, for this reason.
+    /// The token is missing or not accepted, for this reason.
     Unauthorized(&'static str),
-    /// The keys to check the token with cannot be fetched.
+    /// The keys for checking the token cannot be fetched.
     KeysUnavailable,
-    /// The token's time is over.
+    /// The token has expired.
     Expired,
-    /// The user was disconnected, and with it every token issued until then.
+    /// The user was disconnected, which revoked all tokens issued until then.
     Revoked,
-    /// A plain session may not do this on its channel.
+    /// A bound session has no rights on its channel.
     Forbidden,
-    /// More than `[limits]` lets one connection do, after it was told.
+    /// The client continued to exceed `[limits]` after a warning.
     RateLimited,
     /// The node is short of memory.
     Overloaded,
 }
 
 impl Close {
-    /// How long the client is to wait before it comes back, where it is told.
+    /// How long the client should wait before it reconnects, if it gets such a delay.
     pub fn reconnects_after(self) -> Option<Duration> {
         match self {
             Self::Drain { after } | Self::Rebalance { after } => Some(after),
@@ -59,18 +60,19 @@ impl Close {
         }
     }
 
-    /// Is it for what the node cannot reach right now, and no fault of the client or of what it asked for?
+    /// Whether the reason is temporary: the node cannot reach another service, and neither the client nor its
+    /// request is at fault.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Unavailable | Self::KeysUnavailable)
     }
 
-    /// Is what waits for the client dropped, because it is what the connection is closed for?
+    /// Whether the queued frames are dropped, because they are the reason for the close.
     pub fn drops_queue(self) -> bool {
         matches!(self, Self::Slow | Self::Overloaded)
     }
 
-    /// What the client is told: at most 123 bytes, as a WebSocket's close frame has no room for more
-    /// (RFC 6455 section 5.5.1).
+    /// The text for the client: at most 123 bytes, the most that fits a WebSocket's close frame (RFC 6455
+    /// section 5.5.1).
     pub fn text(self) -> &'static str {
         match self {
             Self::Client(_) | Self::Lost => "",

@@ -1,4 +1,4 @@
-//! What a stream of bytes is cut into: pure functions from payloads to the bytes on the wire. Knows no protocol
+//! How a stream of bytes is divided: pure functions from payloads to the bytes on the wire. Knows no protocol
 //! and no connection.
 
 pub mod sse;

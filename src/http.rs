@@ -1,4 +1,4 @@
-//! What both listeners read of an HTTP request: its query, its `Authorization: Bearer`, its trace context.
+//! The parts of an HTTP request that both listeners read: query, `Authorization: Bearer`, trace context.
 
 mod query;
 
@@ -8,10 +8,10 @@ use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 pub use self::query::{Parameter, Query, Repeated};
 use crate::publication::Traceparent;
 
-/// Of the W3C Trace Context.
+/// The header of the W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What stands behind `Bearer ` in `Authorization`. None: there is no such header, or it has another scheme.
+/// The credentials after `Bearer ` in `Authorization`. None: the header is missing or has another scheme.
 pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     const SCHEME: &[u8] = b"Bearer ";
     let (scheme, credentials) =
@@ -19,7 +19,7 @@ pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(SCHEME).then_some(credentials)
 }
 
-/// The trace context that the request carries. None: it carries none, or several.
+/// The request's trace context. None: it has none, or several.
 pub fn traceparent(headers: &HeaderMap) -> Option<Traceparent> {
     Traceparent::of_headers(headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes))
 }

@@ -1,4 +1,4 @@
-//! The nouns all rooms share: channels, publications, positions, who sent them, and in which trace.
+//! The types that all modules share: channels, publications, positions, users, nodes, sessions and traces.
 
 mod traceparent;
 
@@ -18,7 +18,7 @@ pub use self::traceparent::{InvalidTraceparent, Traceparent};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Channel(Arc<str>);
 
-/// Why a text is no channel name; the message says what is allowed.
+/// The text is not a valid channel name; the message says what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a channel name is 1 to 255 bytes of UTF-8 without white space or control characters")]
 pub struct InvalidChannel;
@@ -36,23 +36,23 @@ impl Channel {
         }
     }
 
-    /// One of the node's own channels, for its probes. The space keeps it out of everybody's reach.
+    /// The node's own channel for probes. The space makes the name unusable for clients and services.
     pub fn of_probe(node: NodeId, number: u32) -> Self {
         Self(format!("probe {number} {node}").into())
     }
 
-    /// Is it the name of a node's own channel?
+    /// Whether the name is that of a probe channel.
     pub fn is_probe(name: &str) -> bool {
         name.starts_with("probe ")
     }
 
-    /// A channel that nodes have among themselves. A space keeps it out of everybody's reach.
+    /// A channel for messages between nodes. The space makes the name unusable for clients and services.
     pub fn internal(name: &str) -> Self {
         debug_assert!(Self::is_internal(name), "{name} could be somebody's channel");
         Self(name.into())
     }
 
-    /// Is it the name of a channel that only nodes have, for probes or anything else?
+    /// Whether the name is that of an internal channel, for probes or anything else.
     pub fn is_internal(name: &str) -> bool {
         name.contains(' ')
     }
@@ -74,44 +74,44 @@ impl fmt::Display for Channel {
     }
 }
 
-/// Whether the sender meant text or bytes. Decides between a text and a binary frame.
+/// Whether the publisher sent text or bytes. Decides between a text and a binary frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadKind {
-    /// Valid UTF-8, by construction of every [`Publication`].
+    /// Valid UTF-8, which the constructors of [`Publication`] ensure.
     Text,
     Binary,
 }
 
-/// One payload on its way to a channel's subscribers.
+/// One payload for a channel's subscribers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
     pub payload: Bytes,
     pub kind: PayloadKind,
-    /// The session that sent it, for `echo: false`. None: another service did.
+    /// The session that sent it, for `echo: false`. None: a service sent it.
     pub session: Option<SessionId>,
     /// The authenticated user who sent it.
     pub user: User,
-    /// When the first node took it, in Unix microseconds.
+    /// When the first node received it, in Unix microseconds.
     pub sent_at: Option<u64>,
-    /// Idempotency key: the same one is published once within the window.
+    /// Idempotency key: a publication with the same key is published once within the window.
     pub id: Option<Arc<str>>,
-    /// The trace it belongs to, and the span that whatever is done with it is a child of.
+    /// Its trace, and the parent span of everything that is done with it.
     pub traceparent: Option<Traceparent>,
-    /// Where it stands in its channel's history. None: the channel keeps none, or a service
-    /// published past it.
+    /// Its position in the channel's history. None: the channel keeps none, or a service published past it.
     pub position: Option<Position>,
-    /// The last position of the history that this one's epoch goes on from. None: it goes on within
-    /// its epoch, or from nothing.
+    /// The last position of the previous epoch, if this publication is the first of an epoch that continues
+    /// it. None: it continues within its epoch, or begins a history.
     pub previous: Option<Position>,
-    /// It is the first of an epoch that began because other rules hold: between the last one and this,
-    /// publications may stand in no history.
+    /// It is the first of an epoch that began because the rules changed: publications between the previous
+    /// epoch and this one may be in no history.
     pub rules_changed: bool,
-    /// A node or its functions vouch for what is known of it: without a position, its history does not have it.
+    /// A node or a function of the node's library published it, so that its fields are reliable: if it has no
+    /// position, the history does not contain it.
     pub signed: bool,
 }
 
 impl Publication {
-    /// A publication that only its payload is known of. Text where it is UTF-8.
+    /// A publication of which only the payload is known. Text if the payload is UTF-8.
     pub fn bare(payload: Bytes) -> Self {
         let kind = match std::str::from_utf8(&payload) {
             Ok(_) => PayloadKind::Text,
@@ -120,7 +120,7 @@ impl Publication {
         Self::new(payload, kind)
     }
 
-    /// Whose idempotency key it has.
+    /// The owner of its idempotency key.
     pub fn publisher(&self) -> Publisher {
         match (&self.user, self.session) {
             (Some(user), _) => Publisher::User(user.clone()),
@@ -129,13 +129,13 @@ impl Publication {
         }
     }
 
-    /// Stamps it with the time, where the first node takes it.
+    /// Sets the time, in the first node that receives it.
     pub fn sent_now(self) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { sent_at: u64::try_from(now.as_micros()).ok(), ..self }
     }
 
-    /// Does nothing of the channel's history stand between `last` and this one?
+    /// Whether it is the publication directly after `last` in the channel's history.
     pub fn follows(&self, last: Position) -> bool {
         let Some(position) = self.position else { return false };
         let next = position.epoch == last.epoch && Some(position.seq) == last.seq.checked_add(1);
@@ -159,17 +159,18 @@ impl Publication {
     }
 }
 
-/// Who gives idempotency keys: each has its own, and no one's key swallows another's publication.
+/// The owner of idempotency keys. Each owner has its own keys, so that one owner's key never suppresses
+/// another's publication.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Publisher {
     User(Arc<str>),
-    /// One without a user.
+    /// A session without a user.
     Session(SessionId),
-    /// All of them together: they are not told apart.
+    /// All services together, because they cannot be distinguished.
     Service,
 }
 
-/// Where a publication stands in its channel's history, written `<epoch>-<seq>`.
+/// The position of a publication in its channel's history, written `<epoch>-<seq>`.
 ///
 /// `seq` grows by exactly one; another `epoch` is another history, and a later one is larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,7 +179,7 @@ pub struct Position {
     pub seq: u64,
 }
 
-/// A text that is no position.
+/// The text is not a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a position is two whole numbers joined by a hyphen, such as 1763-41")]
 pub struct InvalidPosition;
@@ -202,35 +203,35 @@ impl fmt::Display for Position {
     }
 }
 
-/// A user's name, as its token gives it. None: a session without one.
+/// A user's name from its token. None: a session without a user.
 pub type User = Option<Arc<str>>;
 
-/// A user who is in a channel, or all sessions there without a user as one.
+/// A user in a channel, or all sessions without a user together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub user: User,
-    /// How many sessions. Zero, where a node writes its members: the user left.
+    /// The number of sessions. Zero, when a node writes its members: the user has left.
     pub sessions: u32,
 }
 
-/// Who is in a channel, over all nodes.
+/// The members of a channel, over all nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// By user, those without one first; each user once.
+    /// Sorted by user, those without one first; each user once.
     pub list: Vec<Member>,
-    /// The channel has more than an answer takes: users are missing, and the sessions of those
-    /// listed may be more.
+    /// The channel has more members than a reply may hold: users are missing, and those listed may have more
+    /// sessions.
     pub truncated: bool,
 }
 
-/// What became of a user in a channel.
+/// A change of a user's presence in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Join,
     Leave,
 }
 
-/// A running node: 48 random bits, written as twelve hexadecimal digits. New at every start.
+/// The id of a running node: 48 random bits, written as twelve hexadecimal digits. New at every start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u64);
 
@@ -248,7 +249,7 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// A text that is no node's name.
+/// The text is not a node's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignNode;
 
@@ -263,7 +264,7 @@ impl FromStr for NodeId {
     }
 }
 
-/// One session of the fleet: its node and a number of its own there, written `<node>-<number>`.
+/// The id of a session in the fleet: its node and a number unique on that node, written `<node>-<number>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId {
     pub node: NodeId,
@@ -276,7 +277,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// A text that is no session of a node: services may write what they like.
+/// The text is not a session's id; services may write any text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignSession;
 

@@ -1,34 +1,35 @@
-//! Server-Sent Events as a server writes them (the HTML standard, section 9.2): events of fields, a line each.
+//! Server-Sent Events as a server writes them (the HTML standard, section 9.2): an event consists of fields,
+//! one per line.
 
 use bytes::Bytes;
 
-/// A comment, which every client skips.
+/// A comment, which every client ignores.
 pub const COMMENT: &[u8] = b":\n\n";
 
-/// An event that is being written.
+/// An event under construction.
 #[derive(Default)]
 pub struct SseEvent(Vec<u8>);
 
 impl SseEvent {
-    /// The place to resume from: the client sends it back as `Last-Event-ID`.
+    /// The position from which to resume: the client sends it back as `Last-Event-ID`.
     pub fn id(mut self, id: &str) -> Self {
         self.line("id", id.as_bytes());
         self
     }
 
-    /// The event's type. Without one it is a `message`.
+    /// The event's type. The default is `message`.
     pub fn name(mut self, name: &str) -> Self {
         self.line("event", name.as_bytes());
         self
     }
 
-    /// How long the client waits before it connects again.
+    /// How long the client waits before it reconnects.
     pub fn retry(mut self, milliseconds: u64) -> Self {
         self.line("retry", milliseconds.to_string().as_bytes());
         self
     }
 
-    /// What the event says. Line ends of whatever kind come out as `\n`: the format knows no others.
+    /// The event's data. Line ends of any kind become `\n`, the only one that the format can represent.
     pub fn data(mut self, data: &[u8]) -> Self {
         let mut rest = data;
         while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
@@ -40,7 +41,7 @@ impl SseEvent {
         self
     }
 
-    /// The bytes of the event, with the empty line that ends it.
+    /// The bytes of the event, with the empty line at its end.
     pub fn end(mut self) -> Bytes {
         self.0.push(b'\n');
         self.0.into()

@@ -1,12 +1,12 @@
-//! WebSocket frames as a server writes them (RFC 6455 section 5.2): unmasked, never fragmented,
-//! encoded once and shared as bytes by every socket they go to.
+//! WebSocket frames as a server writes them (RFC 6455 section 5.2): unmasked, never fragmented, encoded once
+//! and shared as bytes by all sockets.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Payload};
 
 use crate::publication::PayloadKind;
 
-/// Bytes of the longest head of a server's frame, as fastwebsockets' `fmt_head` wants them.
+/// Buffer size for the longest head of a server's frame, which fastwebsockets' `fmt_head` requires.
 const HEAD_BYTES_MAX: usize = 16;
 
 /// A data frame.
@@ -17,7 +17,7 @@ pub fn message(kind: PayloadKind, payload: &[u8]) -> Bytes {
     }
 }
 
-/// A ping. `payload` is at most 125 bytes and comes back in the pong.
+/// A ping. `payload` is at most 125 bytes; the pong contains it.
 pub fn ping(payload: &[u8]) -> Bytes {
     encode(OpCode::Ping, payload)
 }

@@ -1,7 +1,8 @@
-//! The query of a request: `name=value` pairs with `&` between them.
+//! The query of a request: `name=value` pairs separated by `&`.
 //!
-//! It is that of a URI (RFC 3986), not of a form: `+` is a plus sign, as it may be in a user's name. A reader of forms
-//! makes it a space, and replaces what is no UTF-8, where the API refuses it.
+//! It is parsed as a URI's query (RFC 3986), not as a form: `+` is a plus sign, which a user's name may
+//! contain. A form parser would make it a space, and would replace bytes that are not UTF-8, where the API
+//! refuses them.
 
 use std::borrow::Cow;
 use std::str::Utf8Error;
@@ -15,17 +16,17 @@ pub struct Query<'a>(&'a str);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameter<'a>(&'a str);
 
-/// The query has several pairs of the name.
+/// The query contains the name more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeated;
 
 impl<'a> Query<'a> {
-    /// `text`: what follows the `?`. None: nothing does.
+    /// `text`: the part after the `?`, if there is one.
     pub fn new(text: Option<&'a str>) -> Self {
         Self(text.unwrap_or_default())
     }
 
-    /// Each part that is not empty; no value where there is no `=`.
+    /// Each non-empty part; without a value if it contains no `=`.
     pub fn pairs(self) -> impl Iterator<Item = (&'a str, Option<Parameter<'a>>)> {
         let parts = self.0.split('&').filter(|part| !part.is_empty());
         parts.map(|part| match part.split_once('=') {
@@ -39,7 +40,7 @@ impl<'a> Query<'a> {
         self.values(name).next()
     }
 
-    /// The value of a name that may stand there once.
+    /// The value of a name that may occur once.
     pub fn only(self, name: &str) -> Result<Option<Parameter<'a>>, Repeated> {
         let mut values = self.values(name);
         match (values.next(), values.next()) {
@@ -54,22 +55,22 @@ impl<'a> Query<'a> {
 }
 
 impl<'a> Parameter<'a> {
-    /// With its percent-encoding, if it has any.
+    /// The value with its percent-encoding.
     pub fn as_sent(self) -> &'a str {
         self.0
     }
 
-    /// Percent-decoded. A `%` without two hexadecimal digits stays as it is.
+    /// Percent-decoded. A `%` without two hexadecimal digits is kept.
     pub fn decoded(self) -> Result<Cow<'a, str>, Utf8Error> {
         percent_decode_str(self.0).decode_utf8()
     }
 
-    /// Percent-decoded; what is no UTF-8 becomes U+FFFD.
+    /// Percent-decoded; bytes that are not UTF-8 become U+FFFD.
     pub fn decoded_lossy(self) -> Cow<'a, str> {
         percent_decode_str(self.0).decode_utf8_lossy()
     }
 
-    /// A number in decimal digits. None also for one with a sign, which `parse` alone takes.
+    /// A number in decimal digits. None also for a number with a sign, which `parse` alone would accept.
     pub fn whole_number(self) -> Option<usize> {
         let is_digits = self.0.bytes().all(|byte| byte.is_ascii_digit());
         is_digits.then_some(self.0)?.parse().ok()

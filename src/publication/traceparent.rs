@@ -1,11 +1,9 @@
-//! Which trace a request belongs to, and which span of it sent it: the `traceparent` of the W3C Trace
-//! Context, level 1.
+//! The trace of a request and its parent span: the `traceparent` of the W3C Trace Context, level 1.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A trace, and the span in it that whatever follows is a child of. Written
-/// `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`.
+/// A trace, and the parent span in it. Written `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traceparent {
     trace: [u8; 16],
@@ -13,34 +11,34 @@ pub struct Traceparent {
     flags: u8,
 }
 
-/// A text that is no `traceparent`. The standard lets whoever gets one go on as if there were none.
+/// The text is not a valid `traceparent`. The standard allows the receiver to continue without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a traceparent is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, lower case, not all zero"
 )]
 pub struct InvalidTraceparent;
 
-/// Bytes of version 00, and of what is known of any later one.
+/// Bytes of version 00, and of the known part of any later one.
 const BYTES: usize = 55;
 
-/// The flag that says that whoever sent it records the trace. Level 1 knows no other.
+/// The flag that says that the sender records the trace. Level 1 defines no other.
 const SAMPLED: u8 = 1;
 
 impl Traceparent {
-    /// One of a trace that is recorded. None: an id is all zero, which stands for none.
+    /// The parent of a recorded trace. None: an id is all zero, which is invalid.
     pub fn sampled(trace: [u8; 16], span: [u8; 8]) -> Option<Self> {
         let is_valid = trace != [0; 16] && span != [0; 8];
         is_valid.then_some(Self { trace, span, flags: SAMPLED })
     }
 
-    /// The one that the headers of a request hold: two would contradict each other, and count as none.
+    /// Parses the header of a request. Two headers contradict each other, and count as none.
     pub fn of_headers<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let (first, second) = (values.next()?, values.next());
         let text = std::str::from_utf8(first).ok().filter(|_| second.is_none())?;
         text.parse().ok()
     }
 
-    /// Does whoever sent it record the trace?
+    /// Whether the sender records the trace.
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
@@ -57,7 +55,7 @@ impl Traceparent {
 impl FromStr for Traceparent {
     type Err = InvalidTraceparent;
 
-    /// A later version is read as far as version 00 goes, and goes on as that.
+    /// The known part of a later version is read, and becomes version 00.
     fn from_str(text: &str) -> Result<Self, InvalidTraceparent> {
         let (known, rest) = text.as_bytes().split_at_checked(BYTES).ok_or(InvalidTraceparent)?;
         let are_apart = known[2] == b'-' && known[35] == b'-' && known[52] == b'-';
@@ -72,13 +70,13 @@ impl FromStr for Traceparent {
         }
         let read = Self::sampled(bytes(&known[3..35])?, bytes(&known[36..52])?);
         let [flags] = bytes(&known[53..])?;
-        // What later versions mean by their other flags, version 00 cannot say.
+        // The other flags of later versions are unknown to version 00.
         let flags = if version == 0 { flags } else { flags & SAMPLED };
         Ok(Self { flags, ..read.ok_or(InvalidTraceparent)? })
     }
 }
 
-/// The bytes that lower-case hexadecimal digits stand for; there are twice as many digits as bytes.
+/// Decodes lower-case hexadecimal digits, twice as many as bytes.
 fn bytes<const COUNT: usize>(digits: &[u8]) -> Result<[u8; COUNT], InvalidTraceparent> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Ok(digit - b'0'),
