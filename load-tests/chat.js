@@ -1,11 +1,11 @@
-// People in rooms: everyone joins one of the rooms `chat:1`, `chat:2`, …, says something now and then, and
-// waits to see it appear, on their own screen and on everybody else's. Speaks the json protocol.
+// People in chat rooms: each client joins one of the rooms `chat:1`, `chat:2`, …, publishes a message now and then, and
+// expects to receive it itself, like all others in the room. Uses the json protocol.
 //
 //   k6 run -e VUS=500 -e DURATION=5m -e RATE=0.1 load-tests/chat.js
 import { Trend } from 'k6/metrics';
 import exec from 'k6/execution';
-import { Plan, listen, metrics, thresholds } from './lib/run.js';
-import { membersOf, momentsToSpeak, roomOf, say } from './lib/people.js';
+import { Plan, subscriber, metrics, thresholds } from './lib/run.js';
+import { membersOf, messageTimes, roomOf, publishAt } from './lib/people.js';
 import { channelName, number, settings, wholeNumber } from './lib/settings.js';
 import { summary, summaryTrendStats } from './lib/summary.js';
 
@@ -21,7 +21,7 @@ export const options = {
   scenarios: { users: plan.scenario('chat') },
   thresholds: {
     ...thresholds,
-    // Alone in a room, one hears oneself only.
+    // A person alone in a room receives only their own messages.
     delivery_latency: ROOM_SIZE > 1 && plan.vus > 1 ? thresholds.delivery_latency : [],
     echo_latency: [`p(95)<${settings.p95}`, `p(99)<${settings.p99}`],
     published: [`count==${plan.vus * MESSAGES}`],
@@ -36,18 +36,18 @@ export function chat(run) {
   const me = exec.scenario.iterationInTest;
   const channel = `${CHANNEL}:${roomOf(me, ROOM_SIZE) + 1}`;
   const publishers = membersOf(me, ROOM_SIZE, plan.vus).map((user) => [user, MESSAGES]);
-  let speech;
+  let messages;
 
-  const client = listen(run, { channels: [channel], index: me, publishers }, {
+  const client = subscriber(run, { channels: [channel], index: me, publishers }, {
     latencyOf: ({ from }) => (from === me ? echoLatency : metrics.latency),
     ready() {
-      speech = say(client, { run, me, channel, moments: momentsToSpeak(run, MESSAGES) });
+      messages = publishAt(client, { run, me, channel, moments: messageTimes(run, MESSAGES) });
     },
-    closed: () => speech && speech.stop(),
+    closed: () => messages && messages.stop(),
   });
 }
 
 export function handleSummary(data) {
-  const sentence = `${plan.vus} people in rooms of ${ROOM_SIZE}, who say ${MESSAGES} things each in ${plan.duration / 1000} s`;
+  const sentence = `${plan.vus} people in rooms of ${ROOM_SIZE}, who publishAt ${MESSAGES} things each in ${plan.duration / 1000} s`;
   return summary('chat.js', sentence, data);
 }

@@ -3,14 +3,14 @@
 //
 //   k6 run -e VUS=1000 -e RATE=10 -e DURATION=1m load-tests/fanout.js
 import exec from 'k6/execution';
-import { PUBLISHER, Plan, listen, publishByClock, thresholds } from './lib/run.js';
+import { PUBLISHER, Plan, subscriber, publishByClock, thresholds } from './lib/run.js';
 import { channelName, choice, number, wholeNumber } from './lib/settings.js';
 import { summary, summaryTrendStats } from './lib/summary.js';
 
 const PROTOCOL = choice('PROTOCOL', 'plain', 'json');
 const CHANNEL = channelName('CHANNEL', 'load-test');
 const RATE = number('RATE', 20, 0.001); // publications a second
-const SIZE = wholeNumber('SIZE', 128); // bytes of payload, roughly
+const SIZE = wholeNumber('SIZE', 128); // approximate bytes of payload
 const plan = new Plan({ vus: 50, duration: '10s' });
 const PUBLICATIONS = plan.count(RATE);
 
@@ -24,7 +24,7 @@ export const setup = () => plan.begin();
 
 export function subscribe(run) {
   const index = exec.scenario.iterationInTest;
-  listen(run, { protocol: PROTOCOL, channels: [CHANNEL], index, publishers: [[PUBLISHER, PUBLICATIONS]] });
+  subscriber(run, { protocol: PROTOCOL, channels: [CHANNEL], index, publishers: [[PUBLISHER, PUBLICATIONS]] });
 }
 
 export function publish(run) {

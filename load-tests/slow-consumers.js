@@ -1,8 +1,8 @@
-// A share of the clients reads too slowly, half of it not at all: each of those must be closed with 4008, come back
-// and resume without a loss, and the others must not notice. Needs a channel with history.
+// Some clients read too slowly, half of them not at all: each of these must be closed with 4008, reconnect and resume
+// without loss, and the other clients must be unaffected. Needs a channel with history.
 //
-// The slow ones are slow in earnest: they use `k6/ws`, whose handlers run where the socket is read, so that while one
-// sleeps nothing is read, the system's buffers fill, and then the node's queue.
+// Slow clients really stop reading: they use `k6/ws`, which runs handlers in the socket's read loop. While a handler sleeps,
+// the socket is not read, the system's buffers fill, and then the node's queue.
 //
 //   k6 run -e VUS=200 -e SLOW=0.1 -e DURATION=1m load-tests/slow-consumers.js
 import { sleep } from 'k6';
@@ -10,14 +10,14 @@ import exec from 'k6/execution';
 import { Counter, Trend } from 'k6/metrics';
 import ws from 'k6/ws';
 import { Ledger } from './lib/ledger.js';
-import { PUBLISHER, Plan, listen, publishByClock, report, thresholds } from './lib/run.js';
+import { PUBLISHER, Plan, subscriber, publishByClock, report, thresholds } from './lib/run.js';
 import { channelName, duration, number, settings, share, wholeNumber } from './lib/settings.js';
 import { summary, summaryTrendStats } from './lib/summary.js';
 import { JsonSession, address, backoff, params } from './lib/tidegate.js';
 
 const CHANNEL = channelName('CHANNEL', 'load-test:slow');
 const RATE = number('RATE', 40, 0.001); // publications a second
-const SIZE = wholeNumber('SIZE', 32_000); // bytes of payload, roughly
+const SIZE = wholeNumber('SIZE', 32_000); // approximate bytes of payload
 const SLOW = share('SLOW', 0.2); // of the clients
 const plan = new Plan({ vus: 10, duration: '10s' });
 const STALL = duration('STALL', `${Math.min(15_000, plan.duration * 0.6)}ms`); // how long they are slow
@@ -26,7 +26,7 @@ const SLOW_VUS = Math.ceil(plan.vus * SLOW);
 const HEALTHY_VUS = plan.vus - SLOW_VUS;
 const PUBLICATIONS = plan.count(RATE);
 const CLOSED_AS_SLOW = 4008;
-/** What Linux keeps for a connection on loopback, and a node's default queue: less than that hardly makes a client slow. */
+/** Linux's socket buffers on loopback plus a node's default queue: fewer unread bytes hardly make a client slow. */
 const UNREAD_BYTES_LEAST = 5_500_000;
 
 const closedAsSlow = new Counter('closed_as_slow');
@@ -40,8 +40,8 @@ if (SLOW_VUS === 0 || HEALTHY_VUS === 0) throw new Error(`SLOW=${SLOW}: some of 
 
 export const options = {
   scenarios: {
-    healthy: plan.scenario('listenWell', HEALTHY_VUS),
-    slow: plan.scenario('listenBadly', SLOW_VUS),
+    healthy: plan.scenario('readAtOnce', HEALTHY_VUS),
+    slow: plan.scenario('readSlowly', SLOW_VUS),
     publisher: plan.scenario('publish', 1),
   },
   thresholds: {
@@ -60,28 +60,28 @@ export const options = {
 export function setup() {
   const unread = (RATE * SIZE * STALL) / 1000;
   if (unread < UNREAD_BYTES_LEAST) {
-    console.warn(`RATE x SIZE x STALL is ${(unread / 1e6).toFixed(1)} MB: the system's buffers and the node's queue may take that much in`);
+    console.warn(`RATE x SIZE x STALL is ${(unread / 1e6).toFixed(1)} MB: the system's buffers and the node's queue may hold that much`);
   }
   for (const counter of [closedAsSlow, slowComplete, slowMissing, slowDuplicates, unrecovered]) counter.add(0);
   return plan.begin();
 }
 
-export function listenWell(run) {
-  listen(run, { channels: [CHANNEL], index: exec.scenario.iterationInTest, publishers: [[PUBLISHER, PUBLICATIONS]] });
+export function readAtOnce(run) {
+  subscriber(run, { channels: [CHANNEL], index: exec.scenario.iterationInTest, publishers: [[PUBLISHER, PUBLICATIONS]] });
 }
 
 export function publish(run) {
   publishByClock(run, { channel: CHANNEL, count: PUBLICATIONS, size: SIZE });
 }
 
-/** One connection after the other, until it has everything. Blocks its VU: `k6/ws` knows no other way. */
-export function listenBadly(run) {
+/** Opens one connection after the other until the client has everything. Blocks its VU, because `k6/ws` is synchronous. */
+export function readSlowly(run) {
   const index = exec.scenario.iterationInTest;
   const consumer = {
     run,
     ledger: new Ledger(PUBLICATIONS),
     positions: new Map([[CHANNEL, undefined]]),
-    // Every other one takes a publication now and then, the rest none at all.
+    // Every second slow client reads a publication now and then, the others read none.
     pause: index % 2 === 0 ? STALL : PAUSE,
     slowUntil: run.start + STALL,
     lostAt: undefined,
@@ -90,7 +90,7 @@ export function listenBadly(run) {
   for (let attempt = 0; !isDone(consumer) && failures <= 5; attempt++) {
     const code = connection(address(index, attempt), consumer);
     if (isDone(consumer)) break;
-    consumer.slowUntil = 0; // Once is enough: from now on it catches up.
+    consumer.slowUntil = 0; // It was slow once; from now on it catches up.
     if (code === CLOSED_AS_SLOW) closedAsSlow.add(1);
     else report(`a slow consumer was closed with ${code}, not ${CLOSED_AS_SLOW}`);
     failures = code === CLOSED_AS_SLOW ? 0 : failures + 1;
@@ -106,7 +106,7 @@ function isDone({ run, ledger }) {
   return ledger.missing === 0 || Date.now() > run.end + settings.grace;
 }
 
-/** Returns the code that the connection was closed with, or what went wrong instead. */
+/** Returns the close code of the connection, or the error. */
 function connection(url, consumer) {
   const { run, ledger, positions, pause } = consumer;
   let code = 'nothing';
@@ -132,7 +132,7 @@ function connection(url, consumer) {
     socket.on('open', () => session.subscribe());
     socket.on('message', (frame) => session.receive(frame));
     socket.on('close', (closed) => (code = closed));
-    // A close frame is told here, too; what is no close frame has no code.
+    // k6/ws reports a close frame here as well; other errors have no code.
     socket.on('error', (error) => (code = error.error()));
     socket.setInterval(() => isDone(consumer) && socket.close(), 500);
   });

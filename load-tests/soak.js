@@ -1,26 +1,26 @@
-// A mixed fleet for hours: most are idle, others listen to one channel and chat in rooms, lose their connection now and
-// then and resume, and visitors come and go. Nothing may be lost or come twice, the idle must still be there at the
-// end, and the nodes must give back what they took. Needs channels with history.
+// A mixed load for hours: most clients are idle, others subscribe to one channel and chat in rooms, lose their connection
+// now and then and resume, and visitors connect briefly. No loss and no duplicates; idle clients must still be connected at
+// the end, and the nodes must release the memory and connections of the run. Needs channels with history.
 //
 //   k6 run -e VUS=2000 -e DURATION=8h -e CHURN=20m -e METRICS=http://10.0.0.5:9090 load-tests/soak.js
 import { sleep } from 'k6';
 import exec from 'k6/execution';
 import { Counter, Trend } from 'k6/metrics';
 import * as nodes from './lib/nodes.js';
-import { membersOf, momentsToSpeak, roomOf, say } from './lib/people.js';
-import { PUBLISHER, Plan, listen, publishByClock, report, thresholds } from './lib/run.js';
+import { membersOf, messageTimes, roomOf, publishAt } from './lib/people.js';
+import { PUBLISHER, Plan, subscriber, publishByClock, report, thresholds } from './lib/run.js';
 import { channelName, duration, number, settings, share, wholeNumber } from './lib/settings.js';
 import { summary, summaryTrendStats } from './lib/summary.js';
 import { Client } from './lib/tidegate.js';
 
 const CHANNEL = channelName('CHANNEL', 'load-test:soak'); // and CHANNEL:room:1, …, CHANNEL:idle, CHANNEL:visitors
-const RATE = number('RATE', 2, 0.001); // publications a second to all who are not idle
+const RATE = number('RATE', 2, 0.001); // publications a second to all clients that are not idle
 const TALK = number('TALK', 0.2); // messages a second of one person in a room
 const ROOM_SIZE = wholeNumber('ROOM_SIZE', 10);
-const SIZE = wholeNumber('SIZE', 512); // bytes of a publication to all, roughly
+const SIZE = wholeNumber('SIZE', 512); // approximate bytes of a publication to all
 const IDLE = share('IDLE', 0.6); // of the VUS
-const CHURN = duration('CHURN', '5s'); // how long a connection lasts on average, of those that are not idle
-const VISITORS = number('VISITORS', 2, 0.001); // sessions a second that come, look and go
+const CHURN = duration('CHURN', '5s'); // average life of a connection of a client that is not idle
+const VISITORS = number('VISITORS', 2, 0.001); // sessions a second that connect, send one request and disconnect
 const plan = new Plan({ vus: 50, duration: '15s' });
 const IDLE_VUS = Math.min(plan.vus - 1, Math.max(1, Math.floor(plan.vus * IDLE)));
 const PEOPLE = plan.vus - IDLE_VUS;
@@ -57,7 +57,7 @@ export const options = {
     time_away: [`max<${settings.awayMax}`],
   },
   summaryTrendStats,
-  // After the last session, time for the nodes to notice.
+  // Time for the nodes to notice that the last session has ended.
   teardownTimeout: '2m',
 };
 
@@ -66,7 +66,7 @@ export function setup() {
   return { ...plan.begin(), nodes: nodes.look() };
 }
 
-/** Connected, subscribed, and silent; at the end it asks whether the node still knows it. */
+/** Connects, subscribes and stays silent; at the end it sends a ping to verify that the connection works. */
 export function idle(run) {
   const client = new Client({ channels: [`${CHANNEL}:idle`], index: exec.scenario.iterationInTest }, {
     ready: () => setTimeout(ask, run.end - Date.now()),
@@ -92,28 +92,28 @@ export function person(run) {
   const me = exec.scenario.iterationInTest;
   const room = `${CHANNEL}:room:${roomOf(me, ROOM_SIZE) + 1}`;
   const publishers = [[PUBLISHER, PUBLICATIONS], ...membersOf(me, ROOM_SIZE, PEOPLE).map((user) => [user, MESSAGES])];
-  let speech;
+  let messages;
   let churn;
 
-  const client = listen(run, { channels: [CHANNEL, room], index: me, stays: true, publishers }, {
-    ready(comeback) {
+  const client = subscriber(run, { channels: [CHANNEL, room], index: me, stays: true, publishers }, {
+    ready(resumption) {
       loseConnectionSoon();
-      if (!comeback) {
-        speech = say(client, { run, me, channel: room, moments: momentsToSpeak(run, MESSAGES) });
+      if (!resumption) {
+        messages = publishAt(client, { run, me, channel: room, moments: messageTimes(run, MESSAGES) });
         return;
       }
       resumed.add(1);
-      away.add(comeback.away);
-      if (!comeback.recovered) unrecovered.add(1);
+      away.add(resumption.away);
+      if (!resumption.recovered) unrecovered.add(1);
     },
     lost: () => clearTimeout(churn),
     closed() {
       clearTimeout(churn);
-      if (speech) speech.stop();
+      if (messages) messages.stop();
     },
   });
 
-  // As likely in any moment as in any other; never at the very beginning or end.
+  // Exponentially distributed, so equally likely at any moment; never at the very start or end.
   function loseConnectionSoon() {
     const at = Math.max(run.start, Date.now()) - Math.log(1 - Math.random()) * CHURN;
     if (at < run.end - settings.backoff) churn = setTimeout(() => client.drop(), at - Date.now());
@@ -124,17 +124,17 @@ export function publish(run) {
   publishByClock(run, { channel: CHANNEL, count: PUBLICATIONS, size: SIZE, stays: true });
 }
 
-/** Comes, subscribes, asks once, and goes. */
+/** Connects, subscribes, sends one ping and disconnects. */
 export function visit() {
   const client = new Client({ channels: [`${CHANNEL}:visitors`], index: exec.scenario.iterationInTest }, {
     ready: () => client.ping(() => client.close()),
     publication() {},
     failed: report,
-    closed: (asked) => visits.add(asked ? 1 : 0),
+    closed: (requested) => visits.add(requested ? 1 : 0),
   });
 }
 
-/** A look at the nodes, fifty times in the run and at least every minute. */
+/** Scrapes the nodes fifty times in the run, and at least every minute. */
 export function watch(run) {
   const pause = Math.min(60, plan.duration / 50_000);
   while (Date.now() < run.end) {

@@ -1,7 +1,7 @@
 /**
- * What one subscriber has received of one publisher's sequence 0, 1, … `expected` - 1.
+ * Tracks which numbers of one publisher's sequence 0, 1, … `expected` - 1 one subscriber has received.
  *
- * Costs memory only for what is missing, so that thousands of subscribers can each keep several.
+ * Uses memory only for missing numbers, so that thousands of subscribers can each track several publishers.
  */
 export class Ledger {
   constructor(expected) {
@@ -28,13 +28,13 @@ export class Ledger {
   }
 }
 
-/** The ledgers of all publishers that one subscriber hears, by their names. */
+/** One ledger for each publisher of a subscriber, by the publisher's name. */
 export class Ledgers {
   constructor(publishers) {
     this.all = new Map(publishers.map(([publisher, expected]) => [publisher, new Ledger(expected)]));
   }
 
-  /** False for a publisher that should not be heard here. */
+  /** Returns false for a publisher that does not belong to the channel. */
   record(publisher, seq) {
     const ledger = this.all.get(publisher);
     if (ledger) ledger.record(seq);

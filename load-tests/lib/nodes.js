@@ -1,5 +1,5 @@
-// The nodes as they see themselves, by the metrics of their internal listeners: for runs that ask what a fleet gives
-// back. Does nothing where `METRICS` names no node.
+// Reads the metrics of the nodes' internal listeners, to check that a fleet releases memory and connections after a run.
+// Does nothing if `METRICS` is empty.
 import { sleep } from 'k6';
 import http from 'k6/http';
 import { Gauge, Trend } from 'k6/metrics';
@@ -8,7 +8,7 @@ import { addresses, number } from './settings.js';
 const METRICS = addresses('METRICS', ['http:', 'https:'], ''); // the internal listeners
 const MEMORY_KEPT_MAX = number('MEMORY_KEPT_MAX', 64); // MiB a node, on average
 const MIB = 1_048_576;
-/** How long a node may take to notice that the last session is gone. */
+/** How long a node may take to notice that the last session has ended. */
 const GONE_WITHIN_MS = 60_000;
 
 export const watched = METRICS.length > 0;
@@ -20,7 +20,7 @@ const connectionsLeft = watched && new Gauge('connections_left');
 
 export const thresholds = watched ? { node_memory_kept_mib: [`value<=${MEMORY_KEPT_MAX}`], connections_left: ['value==0'] } : {};
 
-/** What each node holds now; null where none is watched. */
+/** Memory and connections of each node now; null without `METRICS`. */
 export function look() {
   if (!watched) return null;
   return METRICS.map((url) => {
@@ -33,7 +33,7 @@ export function look() {
   });
 }
 
-/** What the nodes have kept of the run, once all its sessions are gone. */
+/** Records the memory and connections that the nodes still hold after all sessions of the run have ended. */
 export function compare(before) {
   if (!watched) return;
   const total = (all, what) => all.reduce((subtotal, node) => subtotal + node[what], 0);
@@ -47,7 +47,7 @@ export function compare(before) {
   memoryKept.add((total(after, 'memory') - total(before, 'memory')) / METRICS.length);
 }
 
-/** All series of one metric together. */
+/** The sum over all series of one metric. */
 function sum(exposition, name) {
   const series = exposition.split('\n').filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
   return series.reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' '))), 0);

@@ -1,7 +1,7 @@
-// People in rooms, and what they say.
+// People in chat rooms, and their messages.
 import { metrics } from './run.js';
 
-const SAYINGS = [
+const TEXTS = [
   'hello',
   'Has anyone seen the tide table for tomorrow?',
   'Low water is at 06:12. 🌊',
@@ -20,26 +20,26 @@ export function membersOf(person, roomSize, people) {
 }
 
 /**
- * At random all over the run, as people do, but always the same number of them: so everyone knows how many
- * messages to expect, and the last one lost is noticed like any other.
+ * Random moments over the whole run, but always the same number of them, so that every subscriber knows how many
+ * messages to expect and detects a lost last message as well.
  */
-export function momentsToSpeak(run, messages) {
+export function messageTimes(run, messages) {
   return Array.from({ length: messages }, () => run.start + Math.random() * (run.end - run.start)).sort((a, b) => a - b);
 }
 
-/** Lets `client` say something at each of the moments. */
-export function say(client, { run, me, channel, moments }) {
-  let said = 0;
+/** Publishes a message through `client` at each of the moments. */
+export function publishAt(client, { run, me, channel, moments }) {
+  let sent = 0;
   let timer;
 
   function wait() {
-    if (said < moments.length) timer = setTimeout(speak, Math.max(0, moments[said] - Date.now()));
+    if (sent < moments.length) timer = setTimeout(publishNext, Math.max(0, moments[sent] - Date.now()));
   }
 
-  function speak() {
-    client.publish(channel, { run: run.id, from: me, seq: said, sent: Date.now(), text: SAYINGS[said % SAYINGS.length] });
+  function publishNext() {
+    client.publish(channel, { run: run.id, from: me, seq: sent, sent: Date.now(), text: TEXTS[sent % TEXTS.length] });
     metrics.published.add(1);
-    said += 1;
+    sent += 1;
     wait();
   }
 

@@ -1,6 +1,6 @@
 import { RFC6455_NORMAL, WebSocket, address, params, parsed } from './tidegate.js';
 
-/** The plain protocol: what is sent is published as it is. Calls back as a `Client` that does not stay. */
+/** A client of the plain protocol: each message is published unchanged. Has the callbacks of a `Client` without `stays`. */
 export class PlainClient {
   constructor({ channels: [channel], index = 0, echo = true }, on) {
     const socket = new WebSocket(`${address(index)}/ws/${encodeURIComponent(channel)}${echo ? '' : '?echo=false'}`, null, params);

@@ -1,12 +1,12 @@
-// What the scripts have in common: when a run begins and ends, what it counts and what that must come to, one who
-// listens, and one who publishes by the clock.
+// Shared by all scripts: when a run starts and ends, its metrics and thresholds, a subscriber, and a publisher with a
+// fixed schedule.
 import { Counter, Trend } from 'k6/metrics';
 import { Ledgers } from './ledger.js';
 import { PlainClient } from './plain.js';
 import { duration, settings, wholeNumber } from './settings.js';
 import { Client } from './tidegate.js';
 
-/** What every script counts of its deliveries. */
+/** The delivery metrics of every script. */
 export const metrics = {
   latency: new Trend('delivery_latency', true),
   received: new Counter('received'),
@@ -19,7 +19,7 @@ export const metrics = {
   late: new Counter('late'),
 };
 
-/** And what it must come to. */
+/** The thresholds of these metrics. */
 export const thresholds = {
   delivery_latency: [`p(95)<${settings.p95}`, `p(99)<${settings.p99}`],
   missing: ['count==0'],
@@ -28,82 +28,82 @@ export const thresholds = {
   session_errors: ['count==0'],
 };
 
-/** `VUS`, `DURATION` and `WARMUP` of a script, and the times that follow from them in milliseconds. */
+/** `VUS`, `DURATION` and `WARMUP` of a script, and the derived times in milliseconds. */
 export class Plan {
   constructor({ vus, duration: length }) {
     this.vus = wholeNumber('VUS', vus);
     this.duration = duration('DURATION', length, 1);
-    /** Time for everyone to connect, before the first publication. */
+    /** The time for all clients to connect before the first publication. */
     this.warmup = duration('WARMUP', `${2000 + this.vus * 2}ms`);
   }
 
-  /** How many there are in the run of what there are `rate` of in a second: at least one. */
+  /** The number of events in the run at `rate` a second: at least one. */
   count(rate) {
     return Math.max(1, Math.floor((rate * this.duration) / 1000));
   }
 
   /**
-   * When this run's publications begin and end, on the one clock that all VUs share: for `setup()`. `id` tells this
-   * run's publications from those of another on the same channel.
+   * For `setup()`: when this run's publications start and end, on the clock that all VUs share. `id` distinguishes this
+   * run's publications from those of another run on the same channel.
    */
   begin() {
-    // A threshold on what nobody ever counted would hold: each begins at 0.
+    // A threshold on a metric without samples would pass, so each metric starts with a 0.
     for (const metric of Object.values(metrics)) if (metric !== metrics.latency) metric.add(0);
     const start = Date.now() + this.warmup;
     return { id: `${start.toString(36)}-${Math.random().toString(36).slice(2, 8)}`, start, end: start + this.duration };
   }
 
-  /** The scenario of `vus` VUs that call `exec` once. It lasts until every session has ended by itself, as what has not is never counted. */
+  /** The scenario of `vus` VUs that call `exec` once. It lasts until every session has ended by itself, because k6 drops the counts of interrupted ones. */
   scenario(exec, vus = this.vus) {
     const length = this.warmup + this.duration + settings.grace + settings.awayMax;
     return { executor: 'per-vu-iterations', vus, iterations: 1, maxDuration: `${Math.ceil(length / 1000) + 10}s`, exec };
   }
 
-  /** Loss is judged only where a subscriber was there all the time: so nearly all must have been. */
+  /** `missing` counts only subscribers that were connected all the time, so nearly all must have been. */
   nearlyAll() {
     return [`count>=${Math.ceil(this.vus * 0.99)}`];
   }
 }
 
 /**
- * One who listens from the first publication to the last. `publishers` are those it hears, with how many each will send:
- * how many there will be is known beforehand, so a lost last one is noticed, too. Leaves when it has them all.
+ * A subscriber from the first publication to the last. `publishers` lists its publishers, with how many publications each
+ * sends: because the numbers are fixed, it detects a lost last publication as well. Disconnects when it has all of them.
  *
- * `latencyOf(payload)` says which Trend a delivery counts for. `ready`, `lost` and `closed` are those of a `Client`.
+ * `latencyOf(payload)` returns the Trend that a delivery counts for. `ready`, `lost` and `closed` are those of a `Client`.
  */
-export function listen(run, { publishers, protocol = 'json', ...client }, { latencyOf = () => metrics.latency, ...on } = {}) {
+export function subscriber(run, { publishers, protocol = 'json', ...client }, { latencyOf = () => metrics.latency, ...on } = {}) {
   const ledgers = new Ledgers(publishers);
   let firstReadyAt = Infinity;
 
   const listener = new (protocol === 'json' ? Client : PlainClient)(client, {
-    ready(comeback) {
+    ready(resumption) {
       firstReadyAt = Math.min(firstReadyAt, Date.now());
-      if (on.ready) on.ready(comeback);
+      if (on.ready) on.ready(resumption);
     },
     publication(payload) {
       if (payload.run !== run.id) return;
       metrics.received.add(1);
-      // What it missed and what waited at its publisher was late before it came to the gateway.
+      // Not publications from before it was ready, nor those that were delayed at the publisher.
       if (!payload.late && payload.sent >= listener.readyAt) latencyOf(payload).add(Date.now() - payload.sent);
-      if (!ledgers.record(payload.from, payload.seq)) report(`heard publisher ${payload.from}, who is none of this channel's`);
+      if (!ledgers.record(payload.from, payload.seq)) report(`received from publisher ${payload.from}, which does not belong to this channel`);
     },
     lost: on.lost || (() => {}),
     failed: report,
-    closed(asked) {
+    closed(requested) {
       clearTimeout(deadline);
       clearInterval(watch);
-      const thereAllTheTime = asked && firstReadyAt <= run.start;
-      metrics.complete.add(thereAllTheTime ? 1 : 0);
+      const connectedAllTheTime = requested && firstReadyAt <= run.start;
+      metrics.complete.add(connectedAllTheTime ? 1 : 0);
       metrics.late.add(firstReadyAt > run.start ? 1 : 0);
-      metrics.missing.add(thereAllTheTime ? ledgers.missing : 0);
+      metrics.missing.add(connectedAllTheTime ? ledgers.missing : 0);
       metrics.duplicates.add(ledgers.duplicates);
       metrics.disordered.add(ledgers.disordered);
-      if (on.closed) on.closed(asked);
+      if (on.closed) on.closed(requested);
     },
   });
 
   const deadline = setTimeout(() => listener.close(), run.end + settings.grace - Date.now());
-  // Duplicates come after the original: one that has everything stays for another look.
+  // A duplicate arrives after the original, so a subscriber that has everything stays for one more interval.
   let satisfied = false;
   const watch = setInterval(() => {
     if (satisfied && Date.now() > run.end) listener.close();
@@ -112,7 +112,7 @@ export function listen(run, { publishers, protocol = 'json', ...client }, { late
   return listener;
 }
 
-/** The only one that `publishByClock` knows, as listeners' `publishers` has it. */
+/** The name of the publisher of `publishByClock`, for subscribers' `publishers`. */
 export const PUBLISHER = 'publisher';
 
 /** Publishes `count` times over the run, whether or not the earlier ones have arrived. */
@@ -120,12 +120,12 @@ export function publishByClock(run, { channel, count, size, ...client }, protoco
   const interval = (run.end - run.start) / count;
   const padding = 'x'.repeat(Math.max(0, size - 100));
   let seq = 0;
-  let begun = false;
+  let started = false;
 
   const publisher = new (protocol === 'json' ? Client : PlainClient)({ channels: [channel], echo: false, ...client }, {
     ready() {
-      if (!begun) wait();
-      begun = true;
+      if (!started) wait();
+      started = true;
     },
     publication() {},
     lost() {},
@@ -135,7 +135,7 @@ export function publishByClock(run, { channel, count, size, ...client }, protoco
     },
   });
 
-  // Timers may fire late, and then all that is due goes out at once: the rate is that of the schedule.
+  // Timers may fire late; then all publications that are due are sent at once, so that the rate follows the schedule.
   function wait() {
     setTimeout(publishDue, Math.max(0, run.start + seq * interval - Date.now()));
   }
@@ -147,18 +147,18 @@ export function publishByClock(run, { channel, count, size, ...client }, protoco
       seq += 1;
     }
     if (seq < count) wait();
-    else setTimeout(leave, 1000);
+    else setTimeout(finish, 1000);
   }
 
-  // The last answers are awaited, as an error may be among them, and what waits for the next connection must still go out.
-  function leave() {
+  // Waits for the last replies, because one may be an error, and for publications that are queued for the next connection.
+  function finish() {
     const waiting = publisher.unanswered && publisher.unanswered.size > 0;
-    if (waiting && Date.now() < run.end + settings.grace) setTimeout(leave, 100);
+    if (waiting && Date.now() < run.end + settings.grace) setTimeout(finish, 100);
     else publisher.close();
   }
 }
 
-/** What went wrong: counted, and printed. */
+/** Counts and prints an error. */
 export function report(reason) {
   metrics.errors.add(1);
   console.error(reason);

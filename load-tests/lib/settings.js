@@ -1,22 +1,22 @@
-// What a run is told through environment variables. All of them are read and checked before it begins: a bad
-// value stops k6 with a message that names the variable and what is expected.
+// Settings from environment variables. All of them are checked before the run starts: an invalid value stops k6 with a
+// message that names the variable and the expected form.
 //
-// The table in ../README.md has all of them.
+// The table in ../README.md lists all of them.
 
 const UNITS_MS = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
 
 /** The settings that all scripts share; durations are in milliseconds. */
 export const settings = {
-  /** One address, or several: sessions are dealt out among them in turn, and come back to the next one. */
+  /** One or several addresses: clients are assigned to them in turn and reconnect to the next one. */
   urls: addresses('URL', ['ws:', 'wss:'], 'ws://127.0.0.1:8080'),
   token: text('TOKEN', ''),
-  /** How long the last publications may take before they count as missing. */
+  /** How late the last publications may arrive before they count as missing. */
   grace: duration('GRACE', '5s'),
   p95: duration('P95', '1s'),
   p99: duration('P99', '2s'),
-  /** A client that was closed tries again at random within this, and within twice as much each further time. */
+  /** A closed client reconnects after a random part of this time; each further failure doubles it. */
   backoff: duration('BACKOFF', '1s'),
-  /** A client that is not back after so long has failed. */
+  /** A client that has not reconnected after this time has failed. */
   awayMax: duration('AWAY_MAX', '30s'),
 };
 
@@ -24,7 +24,7 @@ export function text(name, fallback) {
   return __ENV[name] || fallback;
 }
 
-/** A number from `least` on. */
+/** A number of at least `least`. */
 export function number(name, fallback, least = 0) {
   const value = __ENV[name] ? Number(__ENV[name]) : fallback;
   if (!(value >= least && value < Infinity)) refuse(name, `a number from ${least} on`);
@@ -37,7 +37,7 @@ export function wholeNumber(name, fallback, least = 1) {
   return value;
 }
 
-/** A part of a whole, from 0 to 1. */
+/** A share from 0 to 1. */
 export function share(name, fallback) {
   const value = number(name, fallback);
   if (value > 1) refuse(name, 'a share from 0 to 1');
@@ -53,21 +53,21 @@ export function duration(name, fallback, least = 0) {
   return value;
 }
 
-/** One of a few words; the first is the default. */
+/** One of several values; the first is the default. */
 export function choice(name, ...words) {
   const value = text(name, words[0]);
   if (!words.includes(value)) refuse(name, words.join(' or '));
   return value;
 }
 
-/** A channel's name, or the beginning of several. */
+/** A channel name, or the prefix of several. */
 export function channelName(name, fallback) {
   const value = text(name, fallback);
   if (/\s/.test(value)) refuse(name, 'a channel without white space');
   return value;
 }
 
-/** Addresses, separated by commas and without a path of their own; none by default where `fallback` is empty. */
+/** Addresses without a path, separated by commas; an empty `fallback` means none by default. */
 export function addresses(name, schemes, fallback) {
   const given = text(name, fallback).split(',').map((address) => address.trim().replace(/\/+$/, '')).filter((address) => address);
   const known = (address) => schemes.some((scheme) => address.startsWith(`${scheme}//`) && address.length > scheme.length + 2);

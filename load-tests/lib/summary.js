@@ -1,10 +1,10 @@
-// What a run prints at its end: each metric that decides, what it came to, and what it must be.
+// The summary that a run prints at its end: each metric, its value, and its threshold.
 
 const OF_K6 = /^(data_|iteration|vus|ws_|http_|checks)/;
 
 /**
- * For `handleSummary`: the script's name, one sentence on what it did, and a line for each of the script's own metrics,
- * those that failed marked. `SUMMARY=file` writes all of k6's figures as JSON, too.
+ * For `handleSummary`: the script's name, one sentence on what it did, and a line for each of the script's own metrics
+ * with failures marked. `SUMMARY=file` also writes all of k6's figures as JSON.
  */
 export function summary(script, sentence, data) {
   const rows = Object.entries(data.metrics).filter(([name]) => !OF_K6.test(name)).map(([name, metric]) => row(name, metric));
@@ -13,8 +13,8 @@ export function summary(script, sentence, data) {
   rows.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
   const width = (column) => Math.max(...rows.map((each) => each[column].length));
   const lines = rows.map(({ name, is, must, ok }) => {
-    const verdict = { true: '  ok    ', false: '  FAILED', undefined: '        ' }[ok];
-    return `${verdict}  ${name.padEnd(width('name'))}  ${is.padEnd(width('is'))}  ${must}`.trimEnd();
+    const result = { true: '  ok    ', false: '  FAILED', undefined: '        ' }[ok];
+    return `${result}  ${name.padEnd(width('name'))}  ${is.padEnd(width('is'))}  ${must}`.trimEnd();
   });
   const end = failed.length === 0 ? 'passed' : `FAILED: ${failed.map(({ name }) => name).join(', ')}`;
   const files = __ENV.SUMMARY ? { [__ENV.SUMMARY]: JSON.stringify(data, null, 2) } : {};
@@ -22,10 +22,10 @@ export function summary(script, sentence, data) {
 }
 
 function row(name, { type, contains, values, thresholds = {} }) {
-  const verdicts = Object.values(thresholds);
+  const results = Object.values(thresholds);
   const must = Object.keys(thresholds).sort().map((each) => readable(each, contains)).join(', ');
   return { name, is: type === 'trend' ? trend(contains, values) : figure(contains, type === 'gauge' ? values.value : values.count), must,
-    ok: verdicts.length === 0 ? undefined : verdicts.every(({ ok }) => ok) };
+    ok: results.length === 0 ? undefined : results.every(({ ok }) => ok) };
 }
 
 function trend(contains, values) {
@@ -42,7 +42,7 @@ function figure(contains, value) {
   return String(Math.round(value * 100) / 100);
 }
 
-/** `p(95)<1000` and `count==0`, as people say it. */
+/** `p(95)<1000` and `count==0` in words. */
 function readable(threshold, contains) {
   const [, statistic, relation, limit] = threshold.match(/^(.*?)([<>=]+)(.*)$/);
   const words = { '==': 'must be', '>=': 'at least', '<=': 'at most', '<': 'below' }[relation];
@@ -50,5 +50,5 @@ function readable(threshold, contains) {
   return `${percentile ? `${percentile[1]}% ` : ''}${words} ${figure(contains, Number(limit))}`;
 }
 
-/** All that the trends' lines show, and whether there is anything to show. */
+/** The statistics in the lines of trends; `count` shows whether there are samples. */
 export const summaryTrendStats = ['med', 'p(95)', 'p(99)', 'max', 'count'];

@@ -1,38 +1,37 @@
-// The json protocol for k6, and a client that speaks it and comes back where it stood. All of the protocol is in
-// docs/PROTOCOL.md.
+// The json protocol for k6, and a client that reconnects and resumes. docs/PROTOCOL.md describes the protocol.
 import { settings } from './settings.js';
 
-// k6 2 has the standard WebSocket as `k6/websockets`, k6 1 as `k6/experimental/websockets` only.
+// k6 2 has the standard WebSocket as `k6/websockets`, k6 1 only as `k6/experimental/websockets`.
 export const { WebSocket } = loaded('k6/websockets') || require('k6/experimental/websockets');
 
 export const RFC6455_NORMAL = 1000;
-/** Closes after which it is no use to come back as one was (docs/PROTOCOL.md), as k6 words them. */
+/** Close codes after which a client must not reconnect unchanged (docs/PROTOCOL.md), in the form of k6's messages. */
 const FINAL = /\bclose (1002|1003|1007|1008|1009|4001|4003)\b/;
 const BACKOFF_MAX_MS = 30_000;
-/** Most publications of a client that wait for an answer; one that has more has been away for too long. */
+/** Most unanswered publications of a client; one with more has been disconnected for too long. */
 const UNANSWERED_MAX = 1000;
 
-/** What every upgrade carries. */
+/** The headers of every upgrade. */
 export const params = settings.token ? { headers: { Authorization: `Bearer ${settings.token}` } } : {};
 
-/** The address of the `attempt`th connection of the client `index`: each further one goes to the next node. */
+/** The address of the `attempt`th connection of the client `index`: each further attempt uses the next node. */
 export function address(index, attempt = 0) {
   return settings.urls[(index + attempt) % settings.urls.length];
 }
 
-/** How long a client waits that has no `after_ms`, in milliseconds: at random, so that a fleet does not come back as one. */
+/** The delay without an `after_ms`, in milliseconds: random, so that clients do not reconnect all at once. */
 export function backoff(failures) {
   return Math.random() * Math.min(BACKOFF_MAX_MS, settings.backoff * 2 ** failures);
 }
 
 /**
- * The json protocol on one connection, whatever the socket: `send(text)` takes what goes out, `receive(frame)` what
- * came in. `positions` (channel to position, or to undefined) are the channels it subscribes to; it is kept up to
- * date, and with it the next session resumes. Calls back:
+ * The json protocol on one connection, over any socket: it sends frames with `send(text)` and takes received ones through
+ * `receive(frame)`. `positions` (channel to position, or to undefined) are the channels it subscribes to; it updates them,
+ * and the next session resumes from them. Callbacks:
  *
- * - `subscribed(recovered)` once all channels are; `recovered` says whether all that were resumed are complete,
- * - `publication(payload, channel)` for each that carries a JSON object,
- * - `answered(id)` for each of its own publications, by `published`,
+ * - `subscribed(recovered)` when all channels are subscribed; `recovered`: all resumed channels are complete,
+ * - `publication(payload, channel)` for each publication with a JSON object,
+ * - `answered(id)` for each `published`, the reply to its own publications,
  * - `pong()`,
  * - `failed(reason)` for `error`, `gap` and a channel that could not be resumed.
  */
@@ -41,7 +40,7 @@ export class JsonSession {
     Object.assign(this, { sendText: send, positions, echo, resumes: stays, on });
     this.unconfirmed = positions.size;
     this.recovered = true;
-    /** What the node said before it closed the connection, in milliseconds. */
+    /** `after_ms` of the node's last `reconnect`, in milliseconds. */
     this.afterMs = undefined;
   }
 
@@ -74,8 +73,8 @@ export class JsonSession {
   }
 
   /**
-   * To be called as soon as the socket is open. Waiting for `welcome` is no use: k6 loses a frame that comes so soon after
-   * the upgrade that its socket is not open yet.
+   * Call it as soon as the socket is open. Do not wait for `welcome`: k6 loses frames that arrive right after the upgrade,
+   * before its socket is open.
    */
   subscribe() {
     const channels = {};
@@ -85,9 +84,9 @@ export class JsonSession {
 
   confirm({ channel, position, recovered }) {
     if (recovered === false) this.recovered = false;
-    // With `recovered: true` what was missed follows, and each publication brings its own position.
+    // With `recovered: true` the missed publications follow, each with its own position.
     if (recovered !== true) this.positions.set(channel, position);
-    if (this.resumes && position === undefined) this.on.failed(`${channel} keeps no history: nobody can resume there`);
+    if (this.resumes && position === undefined) this.on.failed(`${channel} keeps no history: clients cannot resume there`);
     this.unconfirmed -= 1;
     if (this.unconfirmed === 0) this.on.subscribed(this.recovered);
   }
@@ -98,14 +97,14 @@ export class JsonSession {
 }
 
 /**
- * A client of the json protocol. With `stays` it reconnects when it was closed, to the next of the addresses, and
- * resumes; publications that got no answer it sends again, with the same idempotency key. Calls back:
+ * A client of the json protocol. With `stays` it reconnects after a close, to the next address, resumes, and sends
+ * unanswered publications again with the same idempotency key. Callbacks:
  *
- * - `ready(comeback)` when it is subscribed; from the second time on with `{ recovered, away }` (milliseconds),
+ * - `ready(resumed)` when it is subscribed; after a reconnect with `{ recovered, away }` (milliseconds),
  * - `publication(payload, channel)` for each JSON object that arrives,
- * - `lost(reason)` for each connection that ended or did not come about, if it stays,
- * - `failed(reason)` for each thing that went wrong; the client may go on,
- * - `closed(asked)` once, last: true where the script itself called `close()`.
+ * - `lost(reason)` with `stays`, for each connection that ended or could not be opened,
+ * - `failed(reason)` for each error; the client may continue,
+ * - `closed(requested)` once, last: true if the script itself called `close()`.
  */
 export class Client {
   constructor({ channels, index = 0, echo = true, stays = false }, on) {
@@ -121,8 +120,8 @@ export class Client {
 
   connect() {
     const socket = new WebSocket(`${address(this.index, this.attempts)}/ws`, null, params);
-    // What a connection says that was given up is not heard.
-    const heard = (handler) => (event) => this.socket === socket && handler(event);
+    // Ignores events of a connection that was replaced.
+    const current = (handler) => (event) => this.socket === socket && handler(event);
     this.attempts += 1;
     this.socket = socket;
     this.ready = false;
@@ -133,20 +132,20 @@ export class Client {
       pong: () => this.awaitedPong(),
       failed: this.on.failed,
     });
-    socket.onopen = heard(() => this.session.subscribe());
-    socket.onmessage = heard(({ data }) => this.session.receive(data));
-    socket.onerror = heard((event) => this.lost(`socket: ${event.error}`));
-    socket.onclose = heard((event) => this.lost(`closed with ${event.code} ${event.reason || ''}`.trim()));
+    socket.onopen = current(() => this.session.subscribe());
+    socket.onmessage = current(({ data }) => this.session.receive(data));
+    socket.onerror = current((event) => this.lost(`socket: ${event.error}`));
+    socket.onclose = current((event) => this.lost(`closed with ${event.code} ${event.reason || ''}`.trim()));
   }
 
   subscribed(recovered) {
-    const comeback = this.readyAt === undefined ? undefined : { recovered, away: Date.now() - this.awayFrom };
+    const resumed = this.readyAt === undefined ? undefined : { recovered, away: Date.now() - this.awayFrom };
     this.ready = true;
     this.readyAt = Date.now();
     this.awayFrom = undefined;
     this.failures = 0;
     for (const message of this.unanswered.values()) this.session.send(message);
-    this.on.ready(comeback);
+    this.on.ready(resumed);
   }
 
   publish(channel, payload) {
@@ -157,11 +156,11 @@ export class Client {
       else this.unanswered.set(message.id, message);
     }
     if (this.ready) this.session.send(message);
-    // How long a publication was on its way says nothing of the gateway where it waited here.
+    // Its latency would include the wait here, so it does not count.
     else payload.late = true;
   }
 
-  /** Asks the node whether it is there; `answer` is called when it says so. */
+  /** Sends a ping; calls `answer` when the pong arrives. */
   ping(answer) {
     this.awaitedPong = answer;
     this.session.send({ type: 'ping', id: 0 });
@@ -169,7 +168,7 @@ export class Client {
 
   awaitedPong() {}
 
-  /** Leaves without a word, as one whose network is gone; a client that stays comes back. */
+  /** Drops the connection without a close handshake, as after a network failure; a client with `stays` reconnects. */
   drop() {
     this.socket.close();
     this.lost('dropped by the script');
@@ -187,11 +186,11 @@ export class Client {
     this.ready = false;
     if (this.closing) return this.end();
     if (!this.stays || FINAL.test(reason)) return this.fail(reason);
-    // Those that were sent, too: they may not have arrived, and will have been under way for long when they do.
+    // Sent publications as well: they may not have arrived, and the repeated ones have a long latency.
     for (const { data } of this.unanswered.values()) data.late = true;
     this.on.lost(reason);
     if (this.awayFrom === undefined) this.awayFrom = Date.now();
-    if (Date.now() - this.awayFrom > settings.awayMax) return this.fail(`not back after ${settings.awayMax} ms: ${reason}`);
+    if (Date.now() - this.awayFrom > settings.awayMax) return this.fail(`not reconnected after ${settings.awayMax} ms: ${reason}`);
     this.failures += 1;
     this.timer = setTimeout(() => this.connect(), wait);
   }
@@ -210,7 +209,7 @@ export class Client {
   }
 }
 
-/** The JSON object in a frame. Others may publish what they like on the channel: anything else is not ours. */
+/** The JSON object in a frame; null for anything else, which other publishers may send. */
 export function parsed(frame) {
   try {
     const value = typeof frame === 'string' ? JSON.parse(frame) : null;

@@ -1,10 +1,10 @@
-// The demo page in a real browser, on two nodes of one cluster: what is sent on one is seen on the other,
-// and the page says in words what its connection is doing.
+// The demo page in a real browser, on two nodes of one fleet: each page shows the messages sent on the other,
+// and the state of its own connection.
 //
 //   (cd tests/browser && npm ci)
 //   node tests/browser/demo.mjs http://127.0.0.1:8080 http://127.0.0.1:8081
 //
-// CHROMIUM names another browser than /usr/bin/chromium. Exit code 0: all held; 1: something did not.
+// CHROMIUM selects another browser than /usr/bin/chromium. Exit code 0: all checks passed; 1: a check failed.
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -20,10 +20,10 @@ let failures = 0;
 
 /** Runs one check; a condition inside that does not come true within TIMEOUT fails it. */
 async function check(what, run) {
-  const begun = performance.now();
+  const started = performance.now();
   try {
     await run();
-    console.log(`ok    ${what} (${Math.round(performance.now() - begun)} ms)`);
+    console.log(`ok    ${what} (${Math.round(performance.now() - started)} ms)`);
   } catch (error) {
     failures += 1;
     console.log(`FAIL  ${what}\n      ${String(error.message).split('\n').slice(0, 4).join('\n      ')}`);
@@ -35,7 +35,7 @@ const message = (page, text, kind = '.msg') => page.locator(`#log ${kind} .body`
 const fact = (page, id, expected) => page.waitForFunction(([id, text]) => document.getElementById(id).textContent === text, [id, expected], { timeout: TIMEOUT });
 function equal(found, expected, what) { if (found !== expected) throw new Error(`${what}: expected ${JSON.stringify(expected)}, found ${JSON.stringify(found)}`); }
 
-async function say(page, text) {
+async function send(page, text) {
   await page.getByLabel('Message', { exact: true }).fill(text);
   await page.keyboard.press('Enter');
 }
@@ -48,11 +48,11 @@ const browser = await chromium.launchPersistentContext(profile, {
 });
 
 try {
-  const complaints = [];
+  const browserErrors = [];
   const open = async (url) => {
     const page = await browser.newPage();
-    page.on('pageerror', (error) => complaints.push(String(error)));
-    page.on('console', (line) => line.type() === 'error' && complaints.push(line.text()));
+    page.on('pageerror', (error) => browserErrors.push(String(error)));
+    page.on('console', (line) => line.type() === 'error' && browserErrors.push(line.text()));
     await page.goto(url, { timeout: TIMEOUT });
     return page;
   };
@@ -61,21 +61,21 @@ try {
 
   await check('both pages say "Open"', async () => { await word(a, 'Open'); await word(b, 'Open'); });
   await check('sent on A: echoed on A as our own, seen on B as another\'s', async () => {
-    await say(a, 'high tide at noon');
+    await send(a, 'high tide at noon');
     await message(a, 'high tide at noon', '.msg.mine');
     await message(b, 'high tide at noon', '.msg:not(.mine)');
     equal(await a.getByLabel('Message', { exact: true }).inputValue(), '', 'the field after sending');
   });
   await check('sent on B: seen on A', async () => {
-    await say(b, 'low tide at six <b>sharp</b>');
+    await send(b, 'low tide at six <b>sharp</b>');
     await message(a, 'low tide at six <b>sharp</b>');
   });
   await check('the counters: 2 in and 1 out on both', async () => {
     for (const page of [a, b]) { await fact(page, 'in', '2'); await fact(page, 'out', '1'); }
   });
-  await check('the redis-cli line names the channel, and beside it is what history takes', async () => {
+  await check('the redis-cli line names the channel, and the curl line below publishes into the history', async () => {
     equal(await a.locator('#hint').textContent(), `redis-cli PUBLISH tidegate:${channel} hello`, 'hint');
-    await a.getByText('Where a channel keeps history, use this instead').waitFor({ timeout: TIMEOUT });
+    await a.getByText('If the channel keeps history, use this instead').waitFor({ timeout: TIMEOUT });
     const post = (await a.locator('#other').textContent()).match(/^curl -d hello (http:.*)$/)[1];
     equal((await fetch(post, { method: 'POST', body: 'from the line below' })).status, 202, 'what it answers');
     await message(a, 'from the line below');
@@ -93,7 +93,7 @@ try {
     await Promise.all(windows.map((page) => page.close()));
   });
 
-  await check('a strange frame of each kind is shown', async () => {
+  await check('frames that are not chat messages are shown, each kind', async () => {
     await a.evaluate((name) => new Promise((done, failed) => {
       const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws/${encodeURIComponent(name)}`);
       socket.binaryType = 'arraybuffer';
@@ -115,17 +115,17 @@ try {
     await fact(b, 'current', channel);
     await word(b, 'Open');
   });
-  await check('a channel name with white space is "Closed", and says why', async () => {
+  await check('a channel name with white space is "Closed", with the reason', async () => {
     await b.goto(`${nodeB}/#no%20way`);
     await word(b, 'Closed');
-    await b.getByText('A channel name has no white space.').waitFor({ timeout: TIMEOUT });
+    await b.getByText('A channel name must not contain white space.').waitFor({ timeout: TIMEOUT });
   });
-  await check('no script errors, nothing refused by the Content-Security-Policy', async () => equal(complaints.join('; '), '', 'console'));
+  await check('no script errors, nothing refused by the Content-Security-Policy', async () => equal(browserErrors.join('; '), '', 'console'));
 
-  // The close codes, from a stand-in between this page and the node.
+  // The close codes, sent by a proxy between this page and the node.
   const c = await browser.newPage();
   let link, code = 0;
-  await c.addInitScript(() => { Math.random = () => 0.9; }); // the waits: 27 s after 1012, 0.45 s after the first fault
+  await c.addInitScript(() => { Math.random = () => 0.9; }); // delays: 27 s after 1012, 0.45 s after the first failure
   await c.routeWebSocket(/\/ws\//, (socket) => {
     link = socket;
     if (code) socket.close({ code, reason: 'test' });
@@ -146,7 +146,7 @@ try {
     await c.keyboard.press('Enter');
     await message(a, 'half a thought');
   });
-  await check('1011: it comes back by itself', async () => {
+  await check('1011: it reconnects by itself', async () => {
     await link.close({ code: 1011, reason: 'test' });
     await word(c, 'Waiting to reconnect');
     await word(c, 'Open');
@@ -164,5 +164,5 @@ try {
   await browser.close();
   fs.rmSync(profile, { recursive: true, force: true, maxRetries: 3 });
 }
-console.log(failures ? `${failures} failed` : 'all held');
+console.log(failures ? `${failures} failed` : 'all passed');
 process.exit(failures ? 1 : 0);

@@ -1,8 +1,8 @@
-//! Says from the journals alone whether the promises were kept: in order, once, missing only with a gap
-//! told, `recovered: true` only if it is true, nothing outside a subscription.
+//! Checks the delivery guarantees from the journals alone: publications arrive in order and once, none is
+//! missing without a reported gap, `recovered: true` is correct, and nothing arrives outside a subscription.
 //!
-//! Of a channel without history, a doubtful publication, and a plain `PUBLISH` into a channel with history
-//! less is promised, and the audit asks for no more: `missing` says what.
+//! The guarantees are weaker for channels without history, for publications with unknown outcome, and for a
+//! plain `PUBLISH` into a channel with history; `missing` implements the difference.
 
 pub mod channels;
 mod delivery;
@@ -25,17 +25,17 @@ use journal::{ClientJournal, Entry, JournalPublication, PublishOutcome, Publishe
 use reader::ChannelAudit;
 use table::PositionTable;
 
-/// All journals and ledgers of a run, and what its faults may have done.
+/// All journals of a run, and the damage that its faults may have caused.
 pub struct AuditRun<'a> {
     pub channels: &'a [AuditChannel],
     /// By publisher.
     pub ledgers: &'a [PublisherJournal],
     pub journals: &'a [ClientJournal],
-    /// What times are shown from.
+    /// Times in reports are relative to this.
     pub started: Instant,
-    /// Redis, or the node with the memory broker, lost all it kept at least once.
+    /// Redis, or the node with the memory broker, lost all its data at least once.
     pub data_lost: bool,
-    /// A node's connection to Redis may have broken, or a node may have been late to read.
+    /// A node's connection to Redis may have been interrupted, or a node may have read late.
     pub interrupted: bool,
 }
 
@@ -47,32 +47,32 @@ impl AuditRun<'_> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Violation {
-    /// It was published while the client was subscribed, it did not come, and no gap was told.
+    /// Published while the client was subscribed, not received, and no gap was reported.
     Loss,
-    /// `recovered: true`, and something after `since` did not come; or `since` was never a position.
+    /// `recovered: true`, but a publication after `since` did not arrive, or `since` was never a position.
     FalseRecovery,
-    /// One publication, or one position, came twice.
+    /// A publication or a position arrived twice.
     Twice,
     Disorder,
-    /// It came though it lies at or before the position that `subscribed` told.
+    /// Received although its position is at or before the position in `subscribed`.
     Stale,
-    /// It came before `subscribed` or after `unsubscribed`.
+    /// Received before `subscribed` or after `unsubscribed`.
     Stray,
-    /// `subscribed` told a position before what the connection had already got of the channel.
+    /// `subscribed` has a position before one that the connection had already received.
     Behind,
-    /// A client that reads was closed as slow.
+    /// A client that reads was closed as a slow consumer.
     Slow,
-    /// A gap was told where nothing can be missing.
+    /// A gap was reported although nothing can be missing.
     NeedlessGap,
-    /// Something else that the contract rules out.
+    /// Any other violation of the protocol.
     Breach,
-    /// The run did not come to rest: a client was not served again.
+    /// The run did not settle: a client did not recover.
     Unsettled,
 }
 
 pub type AuditFinding = finding::Finding<Violation>;
 
-/// What the journals say.
+/// The result of an audit.
 #[derive(Debug, Default)]
 pub struct AuditReport {
     pub findings: Vec<AuditFinding>,

@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own, and what it signs.
+//! A certificate authority for a test, and the certificates that it issues.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// Signs for whoever is on loopback.
+    /// Issues a certificate for loopback.
     pub fn issue(&self, name: &str) -> Identity {
         self.issue_for(name, &["localhost", "127.0.0.1"])
     }
@@ -49,12 +49,12 @@ impl Authority {
         self.issue_into(self.directory.path(), name, hosts)
     }
 
-    /// The same, as files of another directory: `<name>.pem` and `<name>.key`.
+    /// The same, with the files `<name>.pem` and `<name>.key` in another directory.
     pub fn issue_into(&self, directory: &Path, name: &str, hosts: &[&str]) -> Identity {
         self.sign_in(directory, name, hosts, IsCa::NoCa)
     }
 
-    /// A certificate for loopback that may itself sign others.
+    /// Issues a certificate for loopback that may itself issue others.
     pub fn issue_authority(&self, name: &str) -> Identity {
         let is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         self.sign_in(self.directory.path(), name, &["localhost", "127.0.0.1"], is_ca)
@@ -86,7 +86,7 @@ fn named(name: &str) -> CertificateParams {
     params
 }
 
-/// An IP address where it is one, else a host's name.
+/// An IP address if `host` is one, else a host name.
 fn san(host: &str) -> rcgen::SanType {
     match host.parse() {
         Ok(ip) => rcgen::SanType::IpAddress(ip),

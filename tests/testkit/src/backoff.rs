@@ -1,4 +1,4 @@
-//! The pauses of a good client.
+//! Exponential backoff for reconnects and retries.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! Says from the logs alone whether the promise was kept: no gap without a gap message.
+//! Checks the delivery guarantee from the logs alone: no loss without a `gap`.
 //!
-//! What one subscriber saw of one channel falls into *stretches*, each begun by a `subscribed`, a `gap`
-//! or a `recovered: false`. Within a stretch nothing may be missing that was acknowledged; between two
-//! stretches the subscriber knows that something may be. On a channel without history the subscriber's
-//! own disconnection ends the stretch; with history it does not, unless the node says so.
+//! One subscriber's log of one channel consists of *segments*, each started by a `subscribed`, a `gap` or a
+//! `recovered: false`. Within a segment no acknowledged publication may be missing; between two segments the
+//! subscriber knows that publications may be missing. On a channel without history a disconnection ends the
+//! segment; with history it does not, unless the node reports a gap.
 
 mod reader;
 #[cfg(test)]
@@ -24,9 +24,9 @@ pub struct Logs<'a> {
     /// By publisher.
     pub sent: &'a [PublisherLog],
     pub seen: &'a [SubscriberLog],
-    /// What times are shown from.
+    /// Times in reports are relative to this.
     pub started: Instant,
-    /// Redis lost its data, or may have: then also channels with history may have gaps.
+    /// Redis lost its data, or may have: channels with history may then have gaps as well.
     pub history_lost: bool,
 }
 
@@ -38,17 +38,17 @@ impl Logs<'_> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogViolation {
-    /// Acknowledged, not received, and no gap was told.
+    /// Acknowledged, not received, and no gap was reported.
     Loss,
     Duplicate,
     Disorder,
-    /// Something else that the contract rules out.
+    /// Any other violation of the protocol.
     Breach,
 }
 
 pub type LogFinding = finding::Finding<LogViolation>;
 
-/// What the logs say.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub struct CheckReport {
     pub findings: Vec<LogFinding>,
@@ -56,9 +56,9 @@ pub struct CheckReport {
     pub deliveries: usize,
     /// `gap` and `recovered: false`.
     pub gaps: usize,
-    /// Those on channels with history.
+    /// Gaps on channels with history.
     pub history_gaps: usize,
-    /// Copies of what its publisher had to send again and no history could know again.
+    /// Duplicates of publications that were sent again without a history that could detect it.
     pub allowed_repeats: usize,
 }
 
@@ -77,9 +77,9 @@ pub fn check(logs: &Logs) -> CheckReport {
         let line = |when, event: &LogEvent| logs.line(when, event);
         let written = (seen.name.as_str(), seen.events.as_slice());
         verdict.findings.extend(unexpected_entries(written, &LogViolation::Breach, is_odd, line));
-        // Of what a subscriber never heard of, nothing can be said.
-        let heard: BTreeSet<_> = seen.events.iter().filter_map(|(_, it)| it.channel()).collect();
-        for channel in heard {
+        // Channels that a subscriber's log does not contain are not checked.
+        let channels: BTreeSet<_> = seen.events.iter().filter_map(|(_, it)| it.channel()).collect();
+        for channel in channels {
             let mut reader = ChannelCheck::new(logs, seen, channel, &mut places, &mut verdict);
             for (at, (when, event)) in seen.events.iter().enumerate() {
                 if event.channel().is_none_or(|it| it == channel) {
@@ -100,5 +100,5 @@ fn is_odd(event: &LogEvent) -> bool {
     }
 }
 
-/// Who saw what at a position first: no position may be two publications.
+/// The first publication seen at each position: no position may have two.
 type Positions = HashMap<(ChannelNumber, Position), (PublisherNumber, u64)>;

@@ -1,4 +1,4 @@
-//! A client that keeps the rules: what a browser or a library does.
+//! A WebSocket client that follows the protocol, like a browser or a library.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,16 +19,16 @@ use crate::http::connect;
 use crate::node::Node;
 use crate::soon;
 
-/// Most handshakes of a client that is cut off in them.
+/// Most handshake attempts of a client that is disconnected during them.
 const HANDSHAKES_MAX: u32 = 20;
 
 pub struct Client<S = TcpStream> {
     socket: WebSocketStream<S>,
-    /// Of the json protocol: heard while waiting for an answer.
+    /// Events of the json protocol that were received while waiting for a reply.
     unclaimed: VecDeque<Value>,
-    /// Of the json protocol.
+    /// The `welcome` of the json protocol.
     pub welcome: Value,
-    /// What its handshake was answered with.
+    /// The response to the handshake.
     pub response: Response,
 }
 
@@ -41,9 +41,9 @@ impl Client {
         Self::open(node, "/ws").await.with_welcome().await
     }
 
-    /// Tries again where it is cut off before it is answered, as real clients do. Thousands of clients
-    /// in one process need it on a busy machine: some send their request only when the node has
-    /// stopped waiting for it.
+    /// Retries if the node closes the connection before it responds, as real clients do. Thousands of clients
+    /// in one process need it on a busy machine: some send their request only after the node's handshake
+    /// timeout.
     pub async fn json_with_retries(node: &Node) -> Self {
         for _ in 1..HANDSHAKES_MAX {
             match Self::try_open(node, "/ws").await {
@@ -69,7 +69,7 @@ impl Client {
         Self::try_open_at(node.public, path).await
     }
 
-    /// Through what stands before a node.
+    /// Connects through a proxy in front of a node.
     pub async fn open_at(address: SocketAddr, path: &str) -> Self {
         Self::try_open_at(address, path).await.expect("the upgrade is accepted")
     }
@@ -80,7 +80,7 @@ impl Client {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    /// Comes on a stream to the address that is there already.
+    /// Uses a stream that is already connected to the address.
     pub async fn try_over(stream: S, address: SocketAddr, path: &str) -> Result<Self, Error> {
         let url = format!("ws://{address}{path}");
         let request = url.into_client_request().expect("a url");
@@ -98,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         soon("a message to go out", self.socket.send(message.into())).await.expect("it is sent");
     }
 
-    /// Says what the node may not want to hear to its end.
+    /// Sends a message that the node may refuse to read completely.
     pub async fn try_send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         soon("a message to go out", self.socket.send(message.into())).await
     }
@@ -118,11 +118,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// The close frame. What was sent before it is dropped.
+    /// Waits for the close frame and discards the messages before it.
     pub async fn receive_close(&mut self) -> CloseFrame {
         loop {
             if let Message::Close(frame) = self.next().await {
-                return frame.expect("a node says why");
+                return frame.expect("a close frame has a code");
             }
         }
     }
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         while let Some(Ok(_)) = soon("the end", self.socket.next()).await {}
     }
 
-    /// The next object, or None once the connection is over, whichever way.
+    /// The next object, or None once the connection has ended in any way.
     pub async fn try_event(&mut self) -> Option<Value> {
         if let Some(event) = self.unclaimed.pop_front() {
             return Some(event);
@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// The answer to the command with this id; what else comes meanwhile is kept for `event`.
+    /// The reply to the command with this id; other events are kept for `event`.
     pub async fn answer(&mut self, id: i64) -> Value {
         if let Some(at) = self.unclaimed.iter().position(|event| event["id"] == id) {
             return self.unclaimed.remove(at).expect("it was just found");
@@ -185,9 +185,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// A command's answer.
+    /// Sends a command and returns its reply.
     pub async fn request(&mut self, command: Value) -> Value {
-        let id = command["id"].as_i64().expect("an id, to know the answer by");
+        let id = command["id"].as_i64().expect("a command with an id");
         self.send_command(command).await;
         self.answer(id).await
     }
@@ -208,7 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 }
 
-/// What a json client hears of a payload that is JSON.
+/// The event that a json client receives for a JSON payload.
 pub fn publication(channel: &str, data: impl Into<Value>) -> Value {
     json!({"type": "publication", "channel": channel, "data": data.into()})
 }

@@ -1,4 +1,4 @@
-//! A wall clock that a test sets, of one node alone.
+//! A wall clock that a test sets for one node.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -9,18 +9,18 @@ use tempfile::TempDir;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/clock.c");
 
-/// The clock, and what a node must be started with to go by it.
+/// The clock, and the environment that makes a node use it.
 pub struct Clock {
     file: File,
     directory: TempDir,
 }
 
 impl Clock {
-    /// Ahead of the true time by so many seconds.
+    /// A clock that is `seconds` ahead of the real time.
     pub fn ahead_by(seconds: i64) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let library = directory.path().join("clock.so");
-        // The C compiler that the program's cryptography is built with.
+        // The same C compiler that builds the program's cryptography.
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(SOURCE).arg("-ldl");
         assert!(compiler.status().expect("a C compiler runs").success(), "it compiles");
@@ -31,7 +31,7 @@ impl Clock {
         clock
     }
 
-    /// Steps to this.
+    /// Sets how many seconds the clock is ahead.
     pub fn set_ahead_by(&self, seconds: i64) {
         self.file.write_all_at(&seconds.to_ne_bytes(), 0).expect("it is written");
     }

@@ -1,4 +1,4 @@
-//! A Redis Cluster of three masters, each with a replica where somebody has to take over.
+//! A Redis Cluster of three masters, with a replica each for failover tests.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -14,15 +14,15 @@ use crate::redis::{Redis, free_address, query};
 
 pub const MASTERS: usize = 3;
 
-/// A master is gone for the others after so long.
+/// The others consider a master failed after this time.
 const NODE_TIMEOUT_MILLIS: &str = "2000";
 
-/// Keys that move to another server at a time.
+/// Keys moved to another server by one command.
 const KEYS_MAX: &str = "100";
 
 pub struct Cluster {
     pub servers: Vec<Redis>,
-    /// Where they speak TLS too, one each, or none at all.
+    /// The TLS addresses, one for each server, or none.
     encrypted: Vec<SocketAddr>,
 }
 
@@ -40,7 +40,7 @@ impl Cluster {
         Self::start(0, None).await
     }
 
-    /// Its servers speak TLS with each other and with whoever comes to [`Cluster::url`].
+    /// Its servers use TLS with each other and with clients of [`Cluster::url`].
     pub async fn with_tls(authority: &Authority) -> Self {
         Self::start(0, Some(authority)).await
     }
@@ -49,7 +49,7 @@ impl Cluster {
         Self::start(1, None).await
     }
 
-    /// One without replicas, for all tests that run meanwhile and leave it as it is. Channels need a
+    /// One without replicas, shared by all running tests that do not change it. Each test needs its own
     /// `broker.prefix`.
     pub async fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
@@ -62,7 +62,7 @@ impl Cluster {
         cluster
     }
 
-    /// All slots are served, and the replicas have what their masters have.
+    /// Waits until all slots are served and the replicas are in sync.
     async fn start(replicas_each: usize, authority: Option<&Authority>) -> Self {
         let (mut servers, mut encrypted) = (Vec::new(), Vec::new());
         for _ in 0..MASTERS * (1 + replicas_each) {
@@ -96,7 +96,7 @@ impl Cluster {
         cluster
     }
 
-    /// Names two servers: nodes find the others by themselves.
+    /// A URL with two of the servers: nodes discover the others.
     pub fn url(&self) -> String {
         let (scheme, addresses) = match self.encrypted.is_empty() {
             true => ("redis", self.servers.iter().map(|it| it.address).collect()),
@@ -106,20 +106,20 @@ impl Cluster {
         format!("{scheme}+cluster://{}", hosts.join(","))
     }
 
-    /// The master of a channel, once all that answer agree: an index into `servers`.
+    /// The master of a channel, once all responsive servers agree: an index into `servers`.
     pub async fn master_of(&self, channel: &str) -> usize {
         let slot = self.slot(channel).await;
         eventually("servers to agree on a master", async || self.agreed_owner(slot).await).await
     }
 
-    /// Those that are masters now, by index.
+    /// The current masters, by index.
     pub async fn masters(&self) -> Vec<usize> {
         let members = eventually("a server to answer", async || members(self.any()).await).await;
         let masters = members.iter().filter(|it| it.is_master && !it.fails);
         masters.filter_map(|it| self.index(it.address)).collect()
     }
 
-    /// Somebody else serves the channel, and all that answer agree on who; returns who.
+    /// Waits until another server is the channel's master and all responsive servers agree; returns its index.
     pub async fn wait_for_failover(&self, old: usize, channel: &str) -> usize {
         let slot = self.slot(channel).await;
         eventually("a failover", async || {
@@ -131,7 +131,7 @@ impl Cluster {
         .await
     }
 
-    /// Every server says that all is well, and each replica is in step with its master.
+    /// Waits until every server reports `cluster_state:ok` and each replica is in sync with its master.
     pub async fn wait_until_complete(&self) {
         eventually("a whole cluster", async || {
             for server in &self.servers {
@@ -152,13 +152,13 @@ impl Cluster {
         .await;
     }
 
-    /// Gives a channel's slot to another master, with all its keys, as resharding does.
+    /// Moves a channel's slot with all its keys to another master, as resharding does.
     pub async fn migrate(&self, channel: &str, to: usize) {
         let from = self.begin_move(channel, to).await;
         self.end_move(channel, from, to).await;
     }
 
-    /// One more, which has no slot; returns its index.
+    /// Adds a server without slots; returns its index.
     pub async fn add_server(&mut self) -> usize {
         let settings = settings();
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
@@ -180,7 +180,7 @@ impl Cluster {
         self.servers.len() - 1
     }
 
-    /// The slot stays where it is after all.
+    /// Cancels the move of a slot.
     pub async fn cancel_move(&self, channel: &str, from: usize, to: usize) {
         let slot = self.slot(channel).await.to_string();
         for server in [from, to] {
@@ -189,7 +189,7 @@ impl Cluster {
         }
     }
 
-    /// From now on a channel's slot is on its way, and all its keys are still where they were. Returns from where.
+    /// Starts moving a channel's slot; its keys stay for now. Returns the old master.
     pub async fn begin_move(&self, channel: &str, to: usize) -> usize {
         let from = self.master_of(channel).await;
         let slot = self.slot(channel).await.to_string();
@@ -199,7 +199,7 @@ impl Cluster {
         from
     }
 
-    /// The key of the channel's name goes along; returns whether it was there.
+    /// Moves the channel's key; returns whether it existed.
     pub async fn move_key(&self, channel: &str, from: usize, to: usize) -> bool {
         let target = self.servers[to].address;
         let (host, port) = (target.ip().to_string(), target.port().to_string());
@@ -209,12 +209,12 @@ impl Cluster {
         answer == "OK"
     }
 
-    /// The slot has arrived, with all that was left.
+    /// Moves the remaining keys and assigns the slot to the new master.
     pub async fn end_move(&self, channel: &str, from: usize, to: usize) {
         let slot = self.slot(channel).await.to_string();
         self.move_keys(&slot, from, to).await;
         let id = self.id(to).await;
-        // The new master first, so that there is no moment in which nobody has it.
+        // The new master first, so that the slot always has a master.
         let others = self.masters().await.into_iter().filter(|it| *it != from && *it != to);
         for server in [to, from].into_iter().chain(others) {
             self.set_slot(server, &slot, "NODE", &id).await;
@@ -230,14 +230,14 @@ impl Cluster {
         self.servers[server].query(&["CLUSTER", "MYID"]).await
     }
 
-    /// A service that publishes, at the server that has the channel.
+    /// Publishes as a service, on the channel's master.
     pub async fn publish(&self, channel: &str, payload: &str) {
         let master = self.master_of(channel).await;
         let words = ["SPUBLISH", &format!("tidegate:{channel}"), payload];
         let _: u64 = self.servers[master].query(&words).await;
     }
 
-    /// How many nodes subscribe to the channel, counted over all servers that answer.
+    /// The number of subscribed nodes, over all responsive servers.
     pub async fn subscribers(&self, channel: &str) -> u64 {
         let mut sum = 0;
         for server in self.answering() {
@@ -263,12 +263,12 @@ impl Cluster {
         }
     }
 
-    /// The slot of a channel, as it is on Redis.
+    /// The slot of a channel's key.
     async fn slot(&self, channel: &str) -> u16 {
         self.any().query(&["CLUSTER", "KEYSLOT", &format!("tidegate:{channel}")]).await
     }
 
-    /// None while not all that answer name the same.
+    /// None while the responsive servers disagree.
     async fn agreed_owner(&self, slot: u16) -> Option<usize> {
         let mut named = Vec::new();
         for server in self.answering() {
@@ -292,20 +292,20 @@ impl Cluster {
 }
 
 fn settings() -> Vec<String> {
-    // On 10,000 above its own, the port that servers use among themselves might not be free.
+    // The default bus port, 10,000 above the server's own, might not be free.
     let bus = free_address().port().to_string();
     let settings = [
         ["--cluster-enabled", "yes"],
         ["--cluster-node-timeout", NODE_TIMEOUT_MILLIS],
         ["--cluster-announce-ip", "127.0.0.1"],
         ["--cluster-port", &bus],
-        // Replicas that wait for each other are not ready to take over for seconds.
+        // Otherwise replicas wait for each other and are not ready for a failover for seconds.
         ["--repl-diskless-sync-delay", "0"],
     ];
     settings.concat().into_iter().map(str::to_owned).collect()
 }
 
-/// Where a server is spoken to by the others.
+/// The port of a server's cluster bus.
 async fn bus_port(server: &Redis) -> String {
     let (_, port): (String, String) = server.query(&["CONFIG", "GET", "cluster-port"]).await;
     port
@@ -316,7 +316,7 @@ async fn is_ok(server: &Redis) -> bool {
     info.is_some_and(|info| info.contains("cluster_state:ok"))
 }
 
-/// The cluster as one server sees it. None while it loads what its master has.
+/// The cluster as one server reports it. None while it loads its master's data.
 async fn members(server: &Redis) -> Option<Vec<ClusterMember>> {
     let text: String = query(server.address, &["CLUSTER", "NODES"]).await.ok()?;
     Some(text.lines().filter_map(member).collect())
@@ -333,7 +333,7 @@ fn member(line: &str) -> Option<ClusterMember> {
     let flags: Vec<&str> = flags.split(',').collect();
     let range = |word: &&str| {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
-        // A slot on its way is written in brackets, and counts where it is.
+        // A moving slot is written in brackets, and belongs to its old master.
         Some((first.parse().ok()?, last.parse().ok()?))
     };
     Some(ClusterMember {

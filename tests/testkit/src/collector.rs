@@ -1,4 +1,4 @@
-//! An OpenTelemetry collector: takes traces over OTLP/gRPC, and keeps what the nodes say.
+//! An OpenTelemetry collector: receives traces over OTLP/gRPC and keeps the nodes' spans.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -41,27 +41,27 @@ pub struct Span {
     pub name: String,
     pub trace: String,
     pub id: String,
-    /// Empty: it is the first of its trace.
+    /// Empty for a root span.
     pub parent: String,
     pub kind: i32,
     pub attributes: HashMap<String, String>,
-    /// What the status says, where it is an error.
+    /// The status message of an error.
     pub error: Option<String>,
     pub nanoseconds: u64,
 }
 
 impl Span {
-    /// The node that made it.
+    /// The node that exported it.
     pub fn node(&self) -> &str {
         &self.resource["service.instance.id"]
     }
 
-    /// What a child of it is sent with.
+    /// The `traceparent` header of a child.
     pub fn traceparent(&self) -> String {
         format!("00-{}-{}-01", self.trace, self.id)
     }
 
-    /// An attribute; empty where there is none.
+    /// An attribute; empty if it is absent.
     pub fn attribute(&self, name: &str) -> &str {
         self.attributes.get(name).map_or("", String::as_str)
     }
@@ -78,22 +78,22 @@ impl Collector {
         Self { address, spans }
     }
 
-    /// The settings of a node that exports to it, and traces this part of what has no parent.
+    /// The settings of a node that exports to it and samples this ratio of root spans.
     pub fn settings(&self, ratio: &str) -> [String; 2] {
         settings(self.address, ratio)
     }
 
-    /// What has come so far.
+    /// The spans received so far.
     pub fn spans(&self) -> Vec<Span> {
         self.spans.lock().unwrap().clone()
     }
 
-    /// Those of one name.
+    /// The spans with this name.
     pub fn spans_named(&self, name: &str) -> Vec<Span> {
         self.spans().into_iter().filter(|span| span.name == name).collect()
     }
 
-    /// Waits for so many spans of one name.
+    /// Waits for `COUNT` spans with this name.
     pub async fn wait_for_spans<const COUNT: usize>(&self, name: &str) -> [Span; COUNT] {
         let what = format!("{COUNT} spans {name}");
         let named = async || Some(self.spans_named(name)).filter(|named| named.len() >= COUNT);

@@ -1,24 +1,24 @@
-//! How often something happened over time, and how fast at most.
+//! A counter over time, and its highest rate.
 
 use std::time::Duration;
 
-/// What a rate is measured over.
+/// The window of a rate.
 pub const WINDOW: Duration = Duration::from_secs(1);
 
-/// How far apart the windows begin that are looked at.
+/// The distance between the starts of two windows.
 const STEP: Duration = Duration::from_millis(20);
 
-/// A counter over time, since some beginning.
+/// A counter over time, relative to a start.
 #[derive(Clone, Debug, Default)]
 pub struct Curve(Vec<(Duration, f64)>);
 
 impl Curve {
-    /// Of looks at a counter, in the order of time. Between two looks it is taken to have grown evenly.
-    pub fn from_samples(looks: impl IntoIterator<Item = (Duration, f64)>) -> Self {
-        Self(looks.into_iter().collect())
+    /// From samples of a counter in time order. Between two samples it is interpolated linearly.
+    pub fn from_samples(samples: impl IntoIterator<Item = (Duration, f64)>) -> Self {
+        Self(samples.into_iter().collect())
     }
 
-    /// Of the moments at which something happened, in any order.
+    /// From the times of events, in any order.
     pub fn from_timestamps(moments: impl IntoIterator<Item = Duration>) -> Self {
         let mut moments: Vec<_> = moments.into_iter().collect();
         moments.sort();
@@ -28,12 +28,12 @@ impl Curve {
         Self(points.collect())
     }
 
-    /// How often it happened within this time.
+    /// The increase within this time.
     pub fn between(&self, from: Duration, until: Duration) -> f64 {
         self.at(until) - self.at(from)
     }
 
-    /// When it was looked at last.
+    /// The time of the last sample.
     pub fn end(&self) -> Duration {
         self.0.last().map_or(Duration::ZERO, |it| it.0)
     }
@@ -52,7 +52,7 @@ impl Curve {
     }
 }
 
-/// The most that all together grew within any second, and when that second began.
+/// The highest increase of all curves together within any second, and the start of that second.
 pub fn peak(curves: &[Curve]) -> (f64, Duration) {
     let end = curves.iter().map(Curve::end).max().unwrap_or_default();
     let mut highest = (0., Duration::ZERO);
@@ -75,7 +75,7 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    /// So many evenly within each second.
+    /// The given number of events in each second, evenly spaced.
     fn moments(rates: &[u32]) -> Vec<Duration> {
         let of = |(second, rate): (usize, &u32)| {
             let rate = *rate;
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_that_of_the_worst_second() {
+    fn the_peak_is_the_rate_of_the_worst_second() {
         let even = Curve::from_timestamps(moments(&[10, 10, 10, 10]));
         assert!((9.0..=11.).contains(&peak(&[even]).0));
         let storm = Curve::from_timestamps(moments(&[10, 10, 200, 10]));
@@ -95,21 +95,22 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_that_spans_two_seconds_is_seen_whole() {
+    fn a_storm_across_a_second_boundary_is_counted_completely() {
         let storm = (0..100).map(|it| seconds(2.95 + f64::from(it) * 0.001));
         assert_eq!(peak(&[Curve::from_timestamps(storm)]).0, 100.);
     }
 
     #[test]
-    fn a_storm_is_seen_through_looks_too() {
-        // Four looks a second: nothing, then sixty at once.
-        let looks = [0., 0., 0., 60., 60., 60., 60., 60.];
-        let looks = looks.iter().zip(0_u32..).map(|(count, it)| (seconds(0.25) * it, 5. + count));
-        assert_eq!(peak(&[Curve::from_samples(looks)]).0, 60.);
+    fn a_storm_in_samples_is_counted_completely() {
+        // Four samples a second: no change, then 60 at once.
+        let samples = [0., 0., 0., 60., 60., 60., 60., 60.];
+        let samples =
+            samples.iter().zip(0_u32..).map(|(count, it)| (seconds(0.25) * it, 5. + count));
+        assert_eq!(peak(&[Curve::from_samples(samples)]).0, 60.);
     }
 
     #[test]
-    fn nodes_are_added_up_at_the_same_time() {
+    fn the_peak_adds_curves_of_the_same_second() {
         let early = || Curve::from_timestamps(moments(&[50, 0, 0]));
         let late = Curve::from_timestamps(moments(&[0, 0, 50]));
         assert!(peak(&[early(), late]).0 < 60.);

@@ -1,4 +1,4 @@
-//! How long clients were away, as their logs have it.
+//! How long clients were disconnected, from their logs.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use crate::log::{LogEvent, SubscriberLog};
 
 /// From each close of a client to the confirmation of the last of its `channels` on the next connection.
 pub fn downtimes(seen: &SubscriberLog, channels: usize) -> Vec<Duration> {
-    let mut absences = Vec::new();
-    let mut away = None;
+    let mut downtimes = Vec::new();
+    let mut disconnected = None;
     for (at, event) in &seen.events {
-        match (event, &mut away) {
-            (LogEvent::Closed { .. }, away) => *away = Some((*at, channels)),
+        match (event, &mut disconnected) {
+            (LogEvent::Closed { .. }, disconnected) => *disconnected = Some((*at, channels)),
             (LogEvent::Subscribed { .. }, Some((since, missing))) => {
                 *missing -= 1;
                 if *missing == 0 {
-                    absences.push(at.duration_since(*since));
-                    away = None;
+                    downtimes.push(at.duration_since(*since));
+                    disconnected = None;
                 }
             }
             _ => {}
         }
     }
-    absences
+    downtimes
 }
 
-/// The value that this part of all is at most; 0 of nothing.
+/// The value that this share of all values does not exceed; 0 without values.
 pub fn quantile(sorted: &[Duration], part: f64) -> Duration {
     let at = (sorted.len() as f64 * part).ceil() as usize;
     sorted.get(at.saturating_sub(1)).copied().unwrap_or_default()
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absence_ends_with_the_last_subscription() {
+    fn a_downtime_ends_with_the_last_subscription() {
         let begun = Instant::now();
         let subscribed = |channel| LogEvent::Subscribed {
             channel,
@@ -60,12 +60,12 @@ mod tests {
             (21., subscribed(0)),
         ];
         let events = events.map(|(at, event)| (begun + seconds(at), event));
-        let seen = SubscriberLog { name: "she".to_owned(), events: events.to_vec() };
+        let seen = SubscriberLog { name: "client".to_owned(), events: events.to_vec() };
         assert_eq!(downtimes(&seen, 2), [seconds(3.)]);
     }
 
     #[test]
-    fn quantiles_are_of_those_that_are_there() {
+    fn a_quantile_is_one_of_the_values() {
         let hundred: Vec<_> = (1..=100).map(|it| seconds(f64::from(it))).collect();
         assert_eq!([0.5, 0.99, 1.].map(|it| quantile(&hundred, it)), [50., 99., 100.].map(seconds));
         assert_eq!(quantile(&[], 0.5), Duration::ZERO);

@@ -1,4 +1,4 @@
-//! A client of Server-Sent Events, which reads them as the HTML standard says (section 9.2.6).
+//! A client of Server-Sent Events that parses them by the HTML standard (section 9.2.6).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,18 +16,18 @@ pub struct EventStream<S = TcpStream> {
     stream: S,
     received: Vec<u8>,
     queued: VecDeque<SseEvent>,
-    /// Of the event that is being read.
+    /// The fields of the event that is being parsed.
     name: String,
     data: String,
     id: String,
-    /// What a browser would send as `Last-Event-ID`.
+    /// The `Last-Event-ID` that a browser would send.
     pub last_id: String,
-    /// Milliseconds, as the node said last.
+    /// The last `retry` of the node, in milliseconds.
     pub retry: Option<u64>,
     pub comments: usize,
 }
 
-/// An event as a page sees it.
+/// An event as a page receives it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SseEvent {
     pub name: String,
@@ -36,19 +36,19 @@ pub struct SseEvent {
 }
 
 impl SseEvent {
-    /// What the node says itself.
+    /// The data of an event of the node itself.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 impl EventStream {
-    /// One that the node accepts.
+    /// Opens a stream that the node accepts.
     pub async fn open(node: &Node, path: &str) -> Self {
         Self::open_after(node, path, "").await
     }
 
-    /// Goes on behind a position.
+    /// Opens a stream that continues after a position.
     pub async fn open_after(node: &Node, path: &str, last_id: &str) -> Self {
         let header = match last_id {
             "" => String::new(),
@@ -58,7 +58,7 @@ impl EventStream {
         opened.unwrap_or_else(|refused| panic!("refused: {refused:?}"))
     }
 
-    /// `headers`: lines, each with its end. Fails with the answer that is no stream.
+    /// `headers`: lines, each with its CRLF. Fails with the response if it is not a stream.
     pub async fn request(address: SocketAddr, path: &str, headers: &str) -> Result<Self, Response> {
         let mut stream = http::connect(address).await;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
@@ -71,7 +71,7 @@ impl EventStream {
         }
     }
 
-    /// One whose system takes next to nothing for it.
+    /// Opens a stream with a tiny receive buffer.
     pub async fn with_small_buffer(node: &Node, path: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
@@ -81,7 +81,7 @@ impl EventStream {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
-    /// On a connection of whatever kind.
+    /// Opens a stream on any kind of connection.
     pub async fn over(mut stream: S, path: &str) -> Self {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("the request goes out");
@@ -106,22 +106,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
             retry: None,
             comments: 0,
         };
-        // Some may have come together with the head.
+        // Some events may have arrived together with the head.
         events.lines();
         events
     }
 
-    /// Sends what no client of the kind sends.
+    /// Sends bytes, which no SSE client does.
     pub async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
     /// The next event.
     pub async fn event(&mut self) -> SseEvent {
-        self.try_event().await.expect("the stream goes on")
+        self.try_event().await.expect("the stream continues")
     }
 
-    /// None: the stream has ended.
+    /// The next event; None at the end of the stream.
     pub async fn try_event(&mut self) -> Option<SseEvent> {
         while self.queued.is_empty() {
             if !self.read().await {
@@ -131,21 +131,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
         self.queued.pop_front()
     }
 
-    /// Reads on until something has come that is no event.
+    /// Reads until the condition holds.
     pub async fn read_until(&mut self, is_there: impl Fn(&Self) -> bool) {
         while !is_there(self) {
             assert!(self.read().await, "the stream ended");
         }
     }
 
-    /// False: there is no more.
+    /// Returns false at the end of the stream.
     async fn read(&mut self) -> bool {
         let read = soon("an event", self.stream.read_buf(&mut self.received)).await;
         self.lines();
         read.is_ok_and(|read| read > 0)
     }
 
-    /// Takes the lines that have come whole.
+    /// Parses the complete lines.
     fn lines(&mut self) {
         while let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.received.drain(..=end).collect();
@@ -168,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
     }
 
     fn dispatch(&mut self) {
-        // Only now: a stream that is cut off within an event has not brought it.
+        // Not earlier: an event that is cut off does not count.
         self.id.clone_into(&mut self.last_id);
         let (name, mut data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
         if data.pop().is_some() {

@@ -1,36 +1,36 @@
-//! What a checker finds in what clients wrote down, and how it is shown.
+//! The violations that the checks report, and their format.
 
 use std::fmt::{self, Debug};
 use std::time::Instant;
 
-/// Lines shown on each side of what was found.
+/// Log lines shown before and after a finding.
 const AROUND: usize = 8;
 
-/// Close codes that nothing explains that a test does to a node.
+/// Close codes that no fault of a test explains.
 const UNEXPECTED_CLOSES: [&str; 5] = ["1002", "1003", "1007", "1008", "1011"];
 
-/// A promise that was not kept.
+/// A violated guarantee.
 #[derive(Clone, Debug)]
 pub struct Finding<K> {
     pub kind: K,
     pub client: String,
     pub channel: String,
-    /// How many publications it is about.
+    /// The number of publications concerned.
     pub count: usize,
     pub what: String,
-    /// The lines around it of what the client wrote down.
+    /// The lines of the client's log around it.
     pub around: Vec<String>,
 }
 
-/// What one client wrote down, with its moment.
+/// One client's log entries with their times.
 pub type Entries<E> = [(Instant, E)];
 
-/// How many publications the findings of a kind are about.
+/// The number of publications concerned by all findings of a kind.
 pub fn count<K: PartialEq>(findings: &[Finding<K>], kind: K) -> usize {
     findings.iter().filter(|it| it.kind == kind).map(|it| it.count).sum()
 }
 
-/// The first `most` findings of a kind in full, each after `title`; of the others, how many there are.
+/// The first `most` findings of a kind in full, each after `title`, and the number of the others.
 pub fn render<K: Debug + PartialEq>(
     findings: &[Finding<K>],
     kind: &K,
@@ -46,19 +46,19 @@ pub fn render<K: Debug + PartialEq>(
     text
 }
 
-/// A fault in the node.
+/// Whether a close reason has one of the unexpected close codes.
 pub fn is_unexpected_close(why: &str) -> bool {
     UNEXPECTED_CLOSES.iter().any(|code| why.starts_with(code))
 }
 
-/// Those entries that concern no channel and that nothing explains: a fault in the node, an odd answer.
+/// Findings for entries without a channel that no fault explains.
 pub fn unexpected_entries<E, K: Clone>(
     (client, entries): (&str, &Entries<E>),
     kind: &K,
-    is_odd: impl Fn(&E) -> bool,
+    is_unexpected: impl Fn(&E) -> bool,
     line: impl Fn(Instant, &E) -> String,
 ) -> Vec<Finding<K>> {
-    let odd = entries.iter().filter(|(_, entry)| is_odd(entry));
+    let unexpected = entries.iter().filter(|(_, entry)| is_unexpected(entry));
     let finding = |(when, entry): &(Instant, E)| Finding {
         kind: kind.clone(),
         client: client.to_owned(),
@@ -67,10 +67,10 @@ pub fn unexpected_entries<E, K: Clone>(
         what: line(*when, entry),
         around: Vec::new(),
     };
-    odd.map(finding).collect()
+    unexpected.map(finding).collect()
 }
 
-/// The lines before and after the entry `at`, of those that are about the same.
+/// The lines of the relevant entries before and after the entry `at`.
 pub fn context_lines<E>(
     entries: &Entries<E>,
     at: usize,

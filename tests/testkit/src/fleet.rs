@@ -1,11 +1,11 @@
-//! Nodes that serve the same channels, over whichever broker: one contract for all of them.
+//! Nodes that serve the same channels over any broker, so that one test covers all brokers.
 
 use crate::cluster::Cluster;
 use crate::node::Node;
 use crate::redis::Redis;
 use crate::sentinel::Sentinel;
 
-/// What carries publications between the nodes.
+/// The broker between the nodes.
 #[derive(Clone, Copy)]
 pub enum Broker {
     Memory,
@@ -38,7 +38,7 @@ enum Servers {
 }
 
 impl Fleet {
-    /// A node by itself.
+    /// One node with the memory broker.
     pub async fn memory(settings: &[&str]) -> Self {
         Self { nodes: vec![Node::standalone(settings).await], servers: Servers::None }
     }
@@ -67,20 +67,20 @@ impl Fleet {
         Self { nodes, servers }
     }
 
-    /// Two nodes, or twice the same where there is but one.
+    /// Two nodes, or the only node twice.
     pub fn nodes(&self) -> [&Node; 2] {
         let (first, last) = (self.nodes.first(), self.nodes.last());
         [first.expect("a fleet has a node"), last.expect("a fleet has a node")]
     }
 
-    /// Ends the first of two nodes at once, as a crash would. A node by itself stays.
+    /// Kills the first of two nodes, as a crash would. Does nothing if there is only one.
     pub fn kill_node(&mut self) {
         if self.nodes.len() > 1 {
             self.nodes.remove(0);
         }
     }
 
-    /// The Redis of a fleet that has one.
+    /// The Redis of a fleet with a single Redis.
     pub fn server(&self) -> &Redis {
         match &self.servers {
             Servers::One(redis) => redis,
@@ -98,7 +98,7 @@ impl Fleet {
         }
     }
 
-    /// A service publishes with a mere `PUBLISH` or `SPUBLISH`. False: there is no Redis to do it on.
+    /// Publishes as a service, with a bare `PUBLISH` or `SPUBLISH`. Returns false without Redis.
     pub async fn publish_on_redis(&self, channel: &str, payload: &str) -> bool {
         match &self.servers {
             Servers::None => return false,
@@ -122,36 +122,36 @@ impl Fleet {
     }
 }
 
-/// Tells each of the stories of every broker. What sentinels guard is one Redis: the stories of
-/// `sentinel::` are those that it could make a difference to.
+/// Runs each test with the memory, Redis and cluster broker. Sentinels manage a single Redis, so only the
+/// tests that can depend on them are in `sentinel::`.
 #[macro_export]
 macro_rules! for_every_broker {
-    ($($story:ident),+ $(,)?) => {
-        $crate::for_broker!(memory, Memory, $($story),+);
-        $crate::for_broker!(redis, Redis, $($story),+);
-        $crate::for_broker!(cluster, Cluster, $($story),+);
+    ($($test:ident),+ $(,)?) => {
+        $crate::for_broker!(memory, Memory, $($test),+);
+        $crate::for_broker!(redis, Redis, $($test),+);
+        $crate::for_broker!(cluster, Cluster, $($test),+);
     };
 }
 
-/// Tells each of the stories of one broker.
+/// Runs each test with one broker.
 #[macro_export]
 macro_rules! for_broker {
-    ($name:ident, $broker:ident, $($story:ident),+ $(,)?) => {
+    ($name:ident, $broker:ident, $($test:ident),+ $(,)?) => {
         mod $name {
             $(#[tokio::test]
-            async fn $story() {
-                super::$story($crate::fleet::Broker::$broker).await;
+            async fn $test() {
+                super::$test($crate::fleet::Broker::$broker).await;
             })+
         }
     };
 }
 
-/// Tells each of the stories of the two brokers that start in no time: memory and a single Redis.
+/// Runs each test with the two brokers that start quickly: memory and a single Redis.
 #[macro_export]
 macro_rules! for_simple_brokers {
-    ($($story:ident),+ $(,)?) => {
-        $crate::for_broker!(memory, Memory, $($story),+);
-        $crate::for_broker!(redis, Redis, $($story),+);
+    ($($test:ident),+ $(,)?) => {
+        $crate::for_broker!(memory, Memory, $($test),+);
+        $crate::for_broker!(redis, Redis, $($test),+);
     };
 }
 

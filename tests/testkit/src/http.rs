@@ -1,4 +1,4 @@
-//! HTTP/1.1 in as few words as the tests need.
+//! A minimal HTTP/1.1 client.
 
 use std::net::SocketAddr;
 
@@ -61,19 +61,19 @@ pub async fn request(
 }
 
 pub async fn connect(address: SocketAddr) -> TcpStream {
-    let stream = soon("a connection", TcpStream::connect(address)).await.expect("somebody listens");
+    let stream = soon("a connection", TcpStream::connect(address)).await.expect("a listener");
     stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
     stream
 }
 
-/// Reads one response; what follows it stays in `buffer`.
+/// Reads one response; bytes after it stay in `buffer`.
 pub async fn response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Response {
     let mut response = head(stream, buffer).await;
     read_body(stream, buffer, &mut response).await;
     response
 }
 
-/// Reads the head of a response; what follows it stays in `buffer`.
+/// Reads the head of a response; bytes after it stay in `buffer`.
 pub async fn head(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Response {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|it| it == b"\r\n\r\n") {
@@ -96,7 +96,7 @@ pub async fn head(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -
     }
 }
 
-/// Reads the body of a response whose head was read.
+/// Reads the body of a response whose head was already read.
 pub async fn with_body(
     mut stream: TcpStream,
     mut buffer: Vec<u8>,

@@ -1,9 +1,9 @@
-//! What publishers and subscribers write down, and nothing else: the checker sees only this.
+//! The logs of publishers and subscribers, the only input of the checker.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// By their place in the list of all.
+/// Indices into the lists of all channels and publishers.
 pub type ChannelNumber = usize;
 pub type PublisherNumber = usize;
 
@@ -11,15 +11,15 @@ pub type PublisherNumber = usize;
 #[derive(Clone, Debug)]
 pub struct Channel {
     pub name: String,
-    /// It keeps history: more than any fault here makes a client miss, unless it is forgetful.
+    /// It keeps history: more than a client can miss during any fault, unless `short_history`.
     pub history: bool,
-    /// Its history is short, so that who was away for long is told of a gap.
+    /// Its history is short, so that a client that was disconnected for long receives a gap.
     pub short_history: bool,
-    /// It is the one that bursts go to; few subscribe.
+    /// The channel of the publication bursts; it has few subscribers.
     pub flooded: bool,
 }
 
-/// Where a publication stands in its channel's history.
+/// A publication's position in its channel's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     pub epoch: u64,
@@ -39,11 +39,11 @@ impl fmt::Display for Position {
     }
 }
 
-/// All that one publisher sent, on one channel. Its numbers begin at 1 and have no holes.
+/// All publications of one publisher on one channel. Its numbers start at 1 and have no gaps.
 #[derive(Clone, Debug, Default)]
 pub struct PublisherLog {
     pub channel: ChannelNumber,
-    /// Number `n` is at `n - 1`.
+    /// Number `n` is at index `n - 1`.
     pub publications: Vec<Publication>,
 }
 
@@ -51,16 +51,16 @@ pub struct PublisherLog {
 pub struct Publication {
     /// When it was first sent.
     pub started: Instant,
-    /// How often it was sent. More than once: it may have gone out more than once, where no history
-    /// knows it again by its idempotency key.
+    /// How often it was sent. A repeated publication may be delivered more than once if no history detects
+    /// its idempotency key.
     pub attempts: u32,
     /// When it was acknowledged.
     pub acknowledged: Option<Instant>,
-    /// As the acknowledgement had it.
+    /// The position in the acknowledgement.
     pub position: Option<Position>,
 }
 
-/// All that one subscriber saw, in order.
+/// Everything one subscriber received, in order.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriberLog {
     pub name: String,
@@ -69,7 +69,7 @@ pub struct SubscriberLog {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum LogEvent {
-    /// Connected to a node, by its place in the fleet.
+    /// Connected to a node.
     Opened {
         node: String,
     },
@@ -94,16 +94,16 @@ pub enum LogEvent {
         channel: ChannelNumber,
         why: String,
     },
-    /// The connection is gone, and every subscription with it.
+    /// The connection ended, and with it every subscription.
     Closed {
         why: String,
     },
-    /// What no fault here explains.
+    /// An event that no fault explains.
     Unexpected(String),
 }
 
 impl LogEvent {
-    /// The channel it is about; none: it is about all.
+    /// The channel of the event; none: it concerns all channels.
     pub fn channel(&self) -> Option<ChannelNumber> {
         match self {
             Self::Subscribed { channel, .. }
@@ -135,7 +135,7 @@ impl LogEvent {
             Self::Gap { reason, .. } => format!("{at:9.4} {name} gap: {reason}"),
             Self::Refused { why, .. } => format!("{at:9.4} {name} refused: {why}"),
             Self::Closed { why } => format!("{at:9.4} closed: {why}"),
-            Self::Unexpected(what) => format!("{at:9.4} odd: {what}"),
+            Self::Unexpected(what) => format!("{at:9.4} unexpected: {what}"),
         }
     }
 }

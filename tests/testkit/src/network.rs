@@ -1,5 +1,5 @@
-//! A network of its own for a server, with links to it that can be cut: packets vanish, and both ends
-//! believe the other is there. It goes, links and all, with whoever holds it.
+//! A network namespace for a server, with links that can be cut: packets are lost, and neither end
+//! notices. Dropping it removes the namespace and its links.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -9,23 +9,23 @@ use crate::eventually;
 use crate::process::Process;
 
 pub struct Network {
-    /// The namespace lives while this process does.
+    /// The namespace exists as long as this process.
     holder: Process,
     /// By number.
     links: Vec<Link>,
 }
 
 struct Link {
-    /// This end's device.
+    /// The device at this end.
     device: String,
-    /// Whoever is at the other end.
+    /// The address of the other end.
     far: Ipv4Addr,
 }
 
 impl Network {
-    /// Fails, saying why, where this system or user may make none.
+    /// Fails with the reason if this system or user cannot create network namespaces.
     pub async fn with_links(count: usize) -> Result<Self, String> {
-        // Found out first, and by a command that ends.
+        // Checked first with a command that ends.
         run("unshare", &["--net", "true"])?;
         let mut command = Command::new("unshare");
         command.args(["--net", "sleep", "infinity"]);
@@ -45,18 +45,18 @@ impl Network {
         Ok(network)
     }
 
-    /// Where a server within, on all addresses, is reached through this link.
+    /// The address of a server within the namespace, through this link.
     pub fn address(&self, link: usize) -> Ipv4Addr {
         self.links[link].far
     }
 
-    /// The words before a command that is to run within.
+    /// The command prefix that runs a command within the namespace.
     pub fn enter_command(&self) -> Vec<String> {
         let target = self.holder.id().to_string();
         ["nsenter", "--target", &target, "--net"].map(str::to_owned).to_vec()
     }
 
-    /// From now on nothing passes, and nobody is told.
+    /// From now on all packets are lost without a notification.
     pub fn cut(&self, link: usize) {
         self.ip_within(&format!("link set port{link} nomaster")).expect("a link is cut");
     }
@@ -66,8 +66,8 @@ impl Network {
         self.ip_within(&command).expect("a link is mended");
     }
 
-    /// A pair of devices, behind a bridge that can be unplugged without either end seeing it. The
-    /// hardware addresses are written down, or asking for them would tell of the cut.
+    /// A pair of devices behind a bridge that can be disconnected without either end noticing. The hardware
+    /// addresses are static, because ARP would reveal the cut.
     fn add_link(&self, number: usize) -> Result<Link, String> {
         let [a, b]: [u8; 2] = rand::random();
         let (near, far) = (Ipv4Addr::new(10, a, b, 1), Ipv4Addr::new(10, a, b, 2));
@@ -101,11 +101,11 @@ impl Network {
 }
 
 impl Drop for Network {
-    /// The kernel keeps a namespace, links and all, for as long as connections within it take to end,
-    /// which is a minute after everybody in it was killed.
+    /// The kernel keeps a namespace with its links until the connections within it have ended, which is a
+    /// minute after all its processes were killed.
     fn drop(&mut self) {
         for link in &self.links {
-            // Fails only where it is gone already.
+            // Fails only if it is already gone.
             let _ = ip(&format!("link del {}", link.device));
         }
     }

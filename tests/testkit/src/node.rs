@@ -1,4 +1,4 @@
-//! A node as a process of its own, on ports nobody else has.
+//! A node as a child process, on free ports.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node by itself, with the memory broker.
+    /// A single node with the memory broker.
     pub async fn standalone(settings: &[&str]) -> Self {
         let node = Self::start(settings).await;
         node.wait_until_ready().await;
@@ -37,7 +37,7 @@ impl Node {
         node
     }
 
-    /// A node of a fleet whose Redis may not be there yet.
+    /// A node of a fleet whose Redis may not be running yet; does not wait for it to be ready.
     pub async fn start_on(redis: &Redis, settings: &[&str]) -> Self {
         Self::start_at(&redis.url(), settings).await
     }
@@ -57,14 +57,14 @@ impl Node {
         Self::spawn(command, settings).await
     }
 
-    /// A node with a configuration file and one worker thread: what blocks it blocks the node.
+    /// A node with a configuration file and one worker thread, so that a blocking call blocks the whole node.
     pub async fn with_one_worker(file: &Path) -> Self {
         let mut command = tidegate(&["serve", "--config"]);
         command.arg(file).env("TOKIO_WORKER_THREADS", "1");
         Self::spawn(command, &[]).await
     }
 
-    /// A node by itself with these variables in its environment.
+    /// A single node with these environment variables.
     pub async fn with_environment<const N: usize>(
         environment: [(&str, PathBuf); N],
         settings: &[&str],
@@ -76,7 +76,7 @@ impl Node {
         node
     }
 
-    /// A node that may have so many files open.
+    /// A node with this open-file limit.
     pub async fn with_open_files(files: u64, file: &Path, settings: &[&str]) -> Self {
         let mut command = tidegate(&["serve", "--config"]);
         command.arg(file);
@@ -90,7 +90,7 @@ impl Node {
         node
     }
 
-    /// A node that has another hosts file, in a mount namespace of its own.
+    /// A node with another hosts file, in its own mount namespace.
     pub async fn with_hosts(hosts: &Path, url: &str, settings: &[&str]) -> Self {
         let node = tidegate(&["serve"]);
         let mut command = Command::new("unshare");
@@ -107,7 +107,7 @@ impl Node {
         Self::spawn(tidegate(&["serve"]), settings).await
     }
 
-    /// A node that somebody at a terminal has started, with that terminal's other end.
+    /// A node started from a terminal, and the terminal's other end.
     pub async fn at_terminal(settings: &[&str]) -> (Self, OwnedFd) {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("it can be used");
@@ -159,7 +159,7 @@ impl Node {
         }
     }
 
-    /// Asks the internal listener.
+    /// Requests a path of the internal listener.
     pub async fn get(&self, path: &str) -> Response {
         http::get(self.internal, path).await
     }
@@ -191,7 +191,7 @@ pub async fn metrics<const N: usize>(internal: SocketAddr, names: [&str; N]) -> 
     })
 }
 
-/// The `tidegate` command, untouched by the environment of whoever runs the tests.
+/// The `tidegate` command without `TIDEGATE_` variables of the test's environment.
 pub fn tidegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
@@ -203,7 +203,7 @@ pub fn tidegate(arguments: &[&str]) -> Command {
     command
 }
 
-/// The binary that was built with the tests: cargo names it, and it lies beside them.
+/// The binary that was built with the tests: from cargo's variable, or next to the test binaries.
 pub fn binary() -> PathBuf {
     std::env::var_os("CARGO_BIN_EXE_tidegate").map_or_else(beside_tests, PathBuf::from)
 }
@@ -216,13 +216,13 @@ fn beside_tests() -> PathBuf {
     built.join("tidegate")
 }
 
-/// Runs a command that ends by itself.
+/// Runs a command until it ends.
 pub async fn run_to_end(command: Command) -> Output {
     let mut command = tokio::process::Command::from(command);
     soon("tidegate to end", command.kill_on_drop(true).output()).await.expect("tidegate starts")
 }
 
-/// Of the line that says so, in either format.
+/// The addresses in the log line about listening, in either format.
 fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let json: Option<Value> = serde_json::from_str(line).ok();
     let address = |key: &str| match &json {

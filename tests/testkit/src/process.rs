@@ -1,4 +1,4 @@
-//! A child process: what it prints is kept, and it ends with whoever holds it.
+//! A child process: its output is kept, and it ends when this value is dropped.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -19,7 +19,7 @@ pub struct Process {
     child: Child,
     stdout: Lines,
     stderr: Lines,
-    /// Is standard error left unread?
+    /// Whether reading standard error is paused.
     paused: Paused,
 }
 
@@ -43,7 +43,7 @@ impl Process {
         Self { name: name.to_owned(), child, stdout, stderr, paused: unread }
     }
 
-    /// Leaves standard error unread from now on, or reads it again: a pipe, which is full at some time.
+    /// Pauses or continues reading standard error, a pipe that eventually fills up.
     pub fn pause_stderr(&self, unread: bool) {
         *self.paused.0.lock().unwrap() = unread;
         self.paused.1.notify_all();
@@ -64,7 +64,7 @@ impl Process {
             .unwrap_or_else(|error| panic!("signalling {}: {error}", self.name));
     }
 
-    /// From now on it may have only so many files open; what is open stays.
+    /// Limits the number of open files from now on; files that are open stay open.
     pub fn limit_open_files(&self, files: u64) {
         let pid = Pid::from_child(&self.child);
         let maximum = getrlimit(Resource::Nofile).maximum;
@@ -88,9 +88,9 @@ impl Process {
         status.code().unwrap_or_else(|| panic!("{} ended by {status}", self.name))
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills it, as a crash would.
     pub fn kill(&mut self) {
-        // Fails only where it has ended already.
+        // Fails only if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -106,8 +106,8 @@ impl Drop for Process {
     }
 }
 
-/// Starts it from a thread that stays. A test's own would not do: the system ends a child with the
-/// thread that started it, and what tests share outlives the first of them.
+/// Starts it from a permanent thread, not the test's own: the parent-death signal kills a child when the
+/// thread that started it ends, and shared processes outlive the test that started them.
 fn start(mut command: Command) -> io::Result<Child> {
     type SpawnRequest = (Command, mpsc::Sender<io::Result<Child>>);
     static ORDERS: LazyLock<mpsc::Sender<SpawnRequest>> = LazyLock::new(|| {
@@ -124,7 +124,7 @@ fn start(mut command: Command) -> io::Result<Child> {
         command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
     }
     let (answer, child) = mpsc::channel();
-    ORDERS.send((command, answer)).expect("the thread stays");
+    ORDERS.send((command, answer)).expect("the thread is permanent");
     child.recv().expect("every order is answered")
 }
 

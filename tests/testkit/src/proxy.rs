@@ -1,4 +1,4 @@
-//! What stands between a node and Redis, and can let a subscription die without a sound.
+//! A proxy between a node and Redis that can silently stop delivering to subscriptions.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::redis::Redis;
 
 pub struct Proxy {
     address: SocketAddr,
-    /// Of the connections that are there now.
+    /// Applies to the connections that exist now.
     muted: Arc<AtomicBool>,
     accepting: JoinHandle<()>,
 }
@@ -27,7 +27,7 @@ impl Proxy {
         let accepting = tokio::spawn(async move {
             while let Ok((node, _)) = listener.accept().await {
                 if let Ok(redis) = TcpStream::connect(to).await {
-                    // Whoever comes after the mute is heard.
+                    // Connections opened after the mute are not muted.
                     let mute = match mute.load(Ordering::Relaxed) {
                         true => Arc::default(),
                         false => mute.clone(),
@@ -43,7 +43,7 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
-    /// From now on nothing reaches those who are subscribed; their connections stay.
+    /// From now on subscribed connections receive nothing; they stay open.
     pub fn mute_subscribers(&self) {
         self.muted.store(true, Ordering::Relaxed);
     }

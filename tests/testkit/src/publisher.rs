@@ -1,4 +1,4 @@
-//! A publisher: numbers what it sends, one at a time, and sends again until it is acknowledged.
+//! A publisher: sends numbered publications one at a time, each until it is acknowledged.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,22 +13,22 @@ use crate::backoff::Backoff;
 use crate::log::{Channel, ChannelNumber, Position, Publication, PublisherLog, PublisherNumber};
 use crate::server_message::Payload;
 
-/// How long one number is tried. What is given up then counts as not acknowledged.
+/// How long one number is retried. After that it counts as not acknowledged.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(40);
 
-/// Beside the numbers, bytes.
+/// Bytes in addition to the numbers.
 const PADDING: usize = 100;
 
-/// What all publishers are told to do.
+/// The rate of all publishers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
-    /// The mean pause between two numbers; none: nothing is sent.
+    /// The mean pause between two numbers; none: publishers send nothing.
     pub pause: Option<Duration>,
-    /// How many numbers were asked of each publisher, beside those of the flow.
+    /// How many numbers each publisher must send in addition to the paced ones.
     pub requested: u64,
 }
 
-/// How it reaches the subscribers: as a client of a node, or as a service that talks to Redis.
+/// How to publish: as a client of a node, or as a service on Redis.
 pub trait Publish: Send + 'static {
     /// Returns the position that the channel's history gave it, if it keeps one.
     fn publish(
@@ -39,7 +39,7 @@ pub trait Publish: Send + 'static {
     ) -> impl Future<Output = Result<Option<Position>, Unacknowledged>> + Send;
 }
 
-/// Why a publication was not acknowledged. It may have gone out all the same.
+/// Why a publication was not acknowledged. It may still have been published.
 pub struct Unacknowledged(pub String);
 
 pub struct Publisher {
@@ -51,9 +51,9 @@ pub struct Publisher {
 #[derive(Default)]
 struct Progress {
     sent: PublisherLog,
-    /// Of those that were asked for.
+    /// How many of the requested numbers are done.
     done: u64,
-    /// What the last failure was.
+    /// The last failure.
     failure: String,
 }
 
@@ -92,7 +92,7 @@ impl Publisher {
         self.record().sent.channel
     }
 
-    /// It has sent what was asked for, and so far nothing else is under way.
+    /// Whether it has sent this many requested numbers.
     pub fn has_sent(&self, asked: u64) -> bool {
         self.record().done >= asked
     }
@@ -109,7 +109,7 @@ impl Publisher {
     pub fn acknowledged_after(&self, moment: Instant) -> Option<Instant> {
         let record = self.record();
         let from = record.sent.publications.partition_point(|it| it.started < moment);
-        // What was tried before and goes out now tells as much.
+        // A publication that was started before and is acknowledged now counts as well.
         let from = from.saturating_sub(1);
         let acknowledged = record.sent.publications[from..].iter().filter_map(|it| it.acknowledged);
         acknowledged.filter(|it| *it >= moment).min()
@@ -120,7 +120,7 @@ impl Publisher {
     }
 
     fn record(&self) -> MutexGuard<'_, Progress> {
-        self.record.lock().expect("nobody panics with the record")
+        self.record.lock().expect("no panic while the lock is held")
     }
 }
 
@@ -137,7 +137,7 @@ struct PublisherTask<P> {
     pace: watch::Receiver<Pace>,
     random: StdRng,
     backoff: Backoff,
-    /// Makes the idempotency keys those of this run.
+    /// Makes the idempotency keys unique to this run.
     run: u64,
     record: Arc<Mutex<Progress>>,
 }
@@ -163,7 +163,7 @@ impl<P: Publish> PublisherTask<P> {
         }
     }
 
-    /// The next number, until it is acknowledged or given up.
+    /// Sends the next number until it is acknowledged or given up.
     async fn publish(&mut self) {
         let begun = Instant::now();
         let number = {
@@ -201,6 +201,6 @@ impl<P: Publish> PublisherTask<P> {
     }
 
     fn record(&self) -> MutexGuard<'_, Progress> {
-        self.record.lock().expect("nobody panics with the record")
+        self.record.lock().expect("no panic while the lock is held")
     }
 }

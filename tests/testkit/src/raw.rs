@@ -1,4 +1,4 @@
-//! A client that writes its own bytes, to break the rules one at a time.
+//! A client that writes raw bytes, to violate the protocol one rule at a time.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -49,7 +49,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The head of a client's frame, its mask included.
+/// The head of a client's frame, including its mask.
 pub fn head(first: u8, length: u64) -> Vec<u8> {
     let mut bytes = vec![first];
     match length {
@@ -75,7 +75,7 @@ pub fn close(code: u16, reason: &[u8]) -> Vec<u8> {
     frame(FIN | CLOSE, &[&code.to_be_bytes(), reason].concat())
 }
 
-/// An upgrade that every node accepts; `more` are header lines, each with its `\r\n`.
+/// An upgrade request that every node accepts; `more` are header lines, each with its CRLF.
 pub fn upgrade(path: &str, more: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -102,7 +102,7 @@ impl RawClient {
         Self::connect(node).await.upgraded(path).await
     }
 
-    /// One whose address is `from`, of the loopback network.
+    /// Connects from the address `from` of the loopback network.
     pub async fn connect_from(node: &Node, from: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket
@@ -113,7 +113,7 @@ impl RawClient {
         Self { stream, received: Vec::new() }
     }
 
-    /// One whose system takes next to nothing for it.
+    /// A client with a tiny receive buffer.
     pub async fn with_small_buffer(node: &Node, path: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
@@ -132,25 +132,25 @@ impl RawClient {
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sending = self.stream.write_all(bytes.as_ref());
-        soon("bytes to go out", sending).await.expect("the node takes them");
+        soon("bytes to go out", sending).await.expect("the node reads them");
     }
 
-    /// Sends what the node may not want to hear to its end.
+    /// Sends bytes that the node may refuse to read completely.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         soon("bytes to go out", self.stream.write_all(bytes.as_ref())).await
     }
 
-    /// The same of a flood, which takes as long as the node holds it back.
+    /// The same without a deadline, for floods that the node throttles.
     pub async fn send_without_deadline(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await
     }
 
-    /// Vanishes without a word: whoever writes to it is told by a reset.
+    /// Closes the socket with a reset.
     pub async fn reset(self) {
         self.stream.set_zero_linger().expect("a socket takes SO_LINGER");
     }
 
-    /// Says nothing more, but listens.
+    /// Shuts down its sending half and reads until the end.
     pub async fn half_close(mut self) {
         self.stream.shutdown().await.expect("the sending half closes");
         self.read_to_end().await;
@@ -187,19 +187,19 @@ impl RawClient {
         assert_eq!(self.frame().await, Frame::text(payload));
     }
 
-    /// The end of the connection, without a reset, and nothing before it.
+    /// Expects the end of the connection, without a reset or bytes before it.
     pub async fn expect_end(&mut self) {
         while self.read().await.expect("no reset") > 0 {}
         assert!(self.received.is_empty(), "{:?} before the end", self.received);
     }
 
-    /// The connection ends, whichever way.
+    /// Reads until the connection ends in any way.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         while self.read().await.is_ok_and(|read| read > 0) {}
         std::mem::take(&mut self.received)
     }
 
-    /// A close frame with this code, and the end.
+    /// Expects a close frame with this code, then the end.
     pub async fn expect_close(&mut self, code: u16) {
         assert_eq!(self.message().await.close_code(), code);
         self.expect_end().await;
@@ -210,7 +210,7 @@ impl RawClient {
     }
 }
 
-/// The first frame, and where it ends.
+/// The first frame and its end.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let [first, second, rest @ ..] = bytes else { return None };
     let (length, head) = match second {

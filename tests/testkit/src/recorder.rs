@@ -1,4 +1,4 @@
-//! What a subscriber writes down while it listens.
+//! Records a subscriber's events and tracks its progress.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -8,9 +8,9 @@ use crate::log::{ChannelNumber, LogEvent, PublisherNumber, SubscriberLog};
 #[derive(Default)]
 pub struct Recorder {
     pub seen: SubscriberLog,
-    /// Confirmed on the connection that is there now.
+    /// Channels subscribed on the current connection.
     live: HashSet<ChannelNumber>,
-    /// The newest number got, of each channel and publisher.
+    /// The highest number received of each channel and publisher.
     newest: HashMap<(ChannelNumber, PublisherNumber), u64>,
 }
 
@@ -34,12 +34,12 @@ impl Recorder {
         self.seen.events.push((Instant::now(), event));
     }
 
-    /// Every one of the channels is subscribed.
+    /// Whether all of the channels are subscribed.
     pub fn is_subscribed(&self, channels: &[ChannelNumber]) -> bool {
         channels.iter().all(|channel| self.live.contains(channel))
     }
 
-    /// This number of the publisher came, or a later one.
+    /// Whether this number of the publisher, or a later one, was received.
     pub fn has_received(
         &self,
         channel: ChannelNumber,

@@ -1,4 +1,4 @@
-//! A Redis server of the test's own, without persistence unless it is asked for.
+//! A Redis server for a test, without persistence by default.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -21,8 +21,7 @@ use crate::network::Network;
 use crate::process::{Process, Signal};
 use crate::{eventually, soon};
 
-/// Below the ports that systems give to outgoing connections, so that a server that is started again
-/// finds its port free.
+/// Below the ephemeral ports of outgoing connections, so that a restarted server finds its port free.
 const PORTS: Range<u16> = 16_400..32_700;
 
 pub struct Redis {
@@ -31,7 +30,7 @@ pub struct Redis {
     process: Option<Process>,
     is_frozen: AtomicBool,
     arguments: Vec<String>,
-    /// What goes before `redis-server`: how to enter the network it runs in.
+    /// The command prefix that enters its network namespace.
     enter_command: Vec<String>,
 }
 
@@ -42,18 +41,18 @@ impl Redis {
         redis
     }
 
-    /// A server that is yet to come: it has its port, and nobody listens there.
+    /// A server that is not running yet, with its port reserved.
     pub fn stopped() -> Self {
         Self::stopped_with(&[])
     }
 
-    /// The same, with arguments of redis-server that it has whenever it runs.
+    /// The same, with arguments of redis-server for each start.
     pub fn stopped_with(arguments: &[&str]) -> Self {
         Self::at(free_address(), &[], &[&["--bind", "127.0.0.1"], arguments].concat())
     }
 
-    /// A server that also speaks TLS, at the port that comes second, with a certificate of `authority`.
-    /// Tests ask it without.
+    /// A server that also supports TLS, at the second address, with a certificate of `authority`. The tests'
+    /// own queries use no TLS.
     pub fn stopped_with_tls(authority: &Authority, arguments: &[&str]) -> (Self, SocketAddr) {
         let identity = authority.issue("redis");
         let encrypted = free_address();
@@ -66,7 +65,7 @@ impl Redis {
         (Self::stopped_with(&[&tls[..], &trust, arguments].concat()), encrypted)
     }
 
-    /// A server within a network of its own, reached through every link of it.
+    /// A server within a network namespace, reachable through each of its links.
     pub fn stopped_within(network: &Network, reached: Ipv4Addr, arguments: &[&str]) -> Self {
         let open: &[&str] = &["--bind", "0.0.0.0", "--protected-mode", "no"];
         let address = SocketAddr::from((reached, 6379));
@@ -108,7 +107,7 @@ impl Redis {
         self.is_frozen = AtomicBool::new(false);
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills it, as a crash would.
     pub fn kill(&mut self) {
         self.process = None;
     }
@@ -117,12 +116,12 @@ impl Redis {
         self.process.is_some()
     }
 
-    /// It runs, and does not hang.
+    /// Whether it runs and is not frozen.
     pub fn is_responsive(&self) -> bool {
         self.is_running() && !self.is_frozen.load(Relaxed)
     }
 
-    /// It hangs: connected, and silent.
+    /// Stops the process with SIGSTOP: connections stay open and get no replies.
     pub fn freeze(&self) {
         self.process.as_ref().expect("it runs").signal(Signal::STOP);
         self.is_frozen.store(true, Relaxed);
@@ -133,7 +132,7 @@ impl Redis {
         self.is_frozen.store(false, Relaxed);
     }
 
-    /// Where it saves what it has.
+    /// The directory of its data files.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -146,20 +145,20 @@ impl Redis {
         soon("a connection to Redis", connect(self.address)).await.expect("Redis is there")
     }
 
-    /// Asks it anything that it will answer.
+    /// Sends a command that must succeed.
     pub async fn query<T: FromRedisValue>(&self, words: &[&str]) -> T {
         let answer = query(self.address, words).await;
         answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    /// A field of `INFO`. None also where it does not answer: a server that changes its role hangs up.
+    /// A field of `INFO`. None if it does not reply: a server that changes its role closes connections.
     pub async fn info(&self, section: &str, field: &str) -> Option<String> {
         let text: String = soon("INFO", query(self.address, &["INFO", section])).await.ok()?;
         let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
         text.lines().find_map(value)
     }
 
-    /// A service that publishes; returns how many nodes and services got it.
+    /// Publishes as a service; returns the number of nodes and services that received it.
     pub async fn publish(&self, channel: &str, payload: impl AsRef<[u8]>) -> u64 {
         let mut connection = self.connection().await;
         let mut command = ::redis::cmd("PUBLISH");
@@ -167,7 +166,7 @@ impl Redis {
         soon("PUBLISH", command.query_async(&mut connection)).await.expect("Redis publishes")
     }
 
-    /// How many connections subscribe to the channel, as Redis knows it.
+    /// The number of connections that subscribe to the channel.
     pub async fn subscribers(&self, channel: &str) -> u64 {
         let mut connection = self.connection().await;
         let mut command = ::redis::cmd("PUBSUB");
@@ -177,8 +176,8 @@ impl Redis {
         counts[0].1
     }
 
-    /// Cuts off all who subscribe; returns how many. Sentinels stay: without each other's word they
-    /// may take a living master for dead.
+    /// Closes all subscribed connections and returns their number, except those of sentinels, which might
+    /// otherwise consider a healthy master failed.
     pub async fn kill_subscribers(&self) -> u64 {
         let clients: String = self.query(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
         let mut killed = 0;
@@ -189,7 +188,7 @@ impl Redis {
         killed
     }
 
-    /// A service that subscribes.
+    /// Subscribes as a service.
     pub async fn subscriber(&self, channel: &str) -> RedisSubscriber {
         let client = ::redis::Client::open(self.url()).expect("a url");
         let mut pubsub =
@@ -203,14 +202,14 @@ impl Redis {
 pub struct RedisSubscriber(PubSub);
 
 impl RedisSubscriber {
-    /// The next message, as it is on Redis.
+    /// The next message as Redis delivers it.
     pub async fn receive(&mut self) -> Vec<u8> {
         let message = soon("a message of Redis", self.0.on_message().next()).await;
-        message.expect("the connection lasts").get_payload_bytes().to_vec()
+        message.expect("the connection is open").get_payload_bytes().to_vec()
     }
 }
 
-/// Asks a server, or a sentinel, that may not have an answer now.
+/// Sends a command to a server or a sentinel that may fail.
 pub async fn query<T: FromRedisValue>(address: SocketAddr, words: &[&str]) -> RedisResult<T> {
     let mut command = ::redis::cmd(words[0]);
     command.arg(&words[1..]);
@@ -220,7 +219,7 @@ pub async fn query<T: FromRedisValue>(address: SocketAddr, words: &[&str]) -> Re
 
 async fn connect(address: SocketAddr) -> RedisResult<MultiplexedConnection> {
     let client = ::redis::Client::open(format!("redis://{address}"))?;
-    // What takes too long is found by whoever waits for it.
+    // The caller has the timeout.
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     client.get_multiplexed_async_connection_with_config(&config).await
@@ -238,7 +237,7 @@ fn answers_ping(address: SocketAddr) -> bool {
     ping().is_ok_and(|answer| &answer == b"+PONG")
 }
 
-/// An address that no other test of this process gets, and nobody listens on now.
+/// A free address that no other test of this process gets.
 pub fn free_address() -> SocketAddr {
     static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     loop {

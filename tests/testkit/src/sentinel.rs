@@ -1,4 +1,4 @@
-//! A master, two replicas and three sentinels that watch over them.
+//! A master, two replicas and three sentinels that monitor them.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use crate::redis::{Redis, free_address, query};
 const SERVERS: usize = 3;
 const SENTINELS: usize = 3;
 
-/// What the sentinels call the master.
+/// The sentinels' name for the master.
 pub const SERVICE: &str = "mymaster";
 
-/// The sentinels agree that the master is gone after so long.
+/// The sentinels consider the master down after this time.
 const DOWN_AFTER_MILLIS: u32 = 1000;
 
-/// An election without a winner is held again after twice as long, so that there may be several within
-/// the patience of a test; the steps of a failover each have as long, also on a busy machine.
+/// An election without a winner is repeated after twice this time, so that several fit into a test's
+/// timeout. Each step of a failover has this time too, which must be enough on a busy machine.
 const FAILOVER_TIMEOUT_MILLIS: u32 = 3000;
 
 pub struct Sentinel {
@@ -38,9 +38,9 @@ pub struct SentinelProcess {
 }
 
 impl Sentinel {
-    /// All know each other, and the replicas have what the master has.
+    /// Waits until all sentinels know each other and the replicas are in sync.
     pub async fn start() -> Self {
-        // Replicas that wait for each other would delay the start by seconds.
+        // Otherwise replicas wait for each other, which delays the start by seconds.
         let arguments = ["--repl-diskless-sync-delay", "0"];
         let mut servers: Vec<Redis> =
             (0..SERVERS).map(|_| Redis::stopped_with(&arguments)).collect();
@@ -51,7 +51,7 @@ impl Sentinel {
                 _ => server.run_with(&replica_of(master)).await,
             }
         }
-        // Before sentinels come: those that miss a replica look again only after ten seconds.
+        // Before the sentinels start: a sentinel that misses a replica looks again only after ten seconds.
         for replica in &servers[1..] {
             eventually("a replica to follow", async || follows(replica).await.then_some(())).await;
         }
@@ -61,7 +61,7 @@ impl Sentinel {
         sentinel
     }
 
-    /// One for all tests that run meanwhile and leave it as it is. Channels need a `broker.prefix`.
+    /// Shared by all running tests that do not change it. Each test needs its own `broker.prefix`.
     pub async fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Sentinel>> = Mutex::const_new(Weak::new());
         let mut shared = SHARED.lock().await;
@@ -82,12 +82,12 @@ impl Sentinel {
         self.sentinels.iter().map(|it| it.address).collect()
     }
 
-    /// Who is master, once all sentinels agree: an index into `servers`.
+    /// The current master, once all sentinels agree: an index into `servers`.
     pub async fn master(&self) -> usize {
         eventually("sentinels to agree on a master", async || self.agreed_master().await).await
     }
 
-    /// Every sentinel knows of another master than this one, and that one knows it too; returns which.
+    /// Waits until every sentinel reports another master that has this role; returns its index.
     pub async fn wait_for_failover(&self, old: usize) -> usize {
         eventually("a failover", async || {
             let new = self.agreed_master().await.filter(|new| *new != old)?;
@@ -97,13 +97,13 @@ impl Sentinel {
         .await
     }
 
-    /// A server that was killed comes back, empty, as a replica of whoever is master now.
+    /// Restarts a killed server, empty, as a replica of the current master.
     pub async fn restart_as_replica(&mut self, server: usize) {
         let master = self.servers[self.master().await].address;
         self.servers[server].run_with(&replica_of(master)).await;
     }
 
-    /// Two sentinels beside each, two replicas, and both of them in step with the master.
+    /// Waits until every sentinel knows the two others and two replicas, and both replicas are in sync.
     pub async fn wait_until_complete(&self) {
         eventually("master, replicas and sentinels to know each other", async || {
             for watcher in &self.sentinels {
@@ -125,7 +125,7 @@ impl Sentinel {
         .await;
     }
 
-    /// None while not all sentinels name the same.
+    /// None while the sentinels disagree.
     async fn agreed_master(&self) -> Option<usize> {
         let mut named = Vec::new();
         for watcher in &self.sentinels {
@@ -156,7 +156,7 @@ impl SentinelProcess {
         );
         let file = directory.path().join("sentinel.conf");
         fs::write(&file, settings).expect("the settings are written");
-        // Debian's redis-server has no redis-sentinel beside it.
+        // Debian's redis-server package has no redis-sentinel.
         let mut command = Command::new("redis-server");
         command.arg(&file).arg("--sentinel");
         let process = Process::spawn("redis-sentinel", command);
@@ -168,7 +168,7 @@ fn replica_of(master: SocketAddr) -> [String; 3] {
     ["--replicaof".to_owned(), master.ip().to_string(), master.port().to_string()]
 }
 
-/// Whether it is a replica that has what its master has.
+/// Whether it is a replica in sync with its master.
 async fn follows(server: &Redis) -> bool {
     server.info("replication", "master_link_status").await.as_deref() == Some("up")
 }

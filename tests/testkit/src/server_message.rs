@@ -1,4 +1,4 @@
-//! What a node says, as far as the suite listens.
+//! The messages of a node that the suites use.
 
 use std::borrow::Cow;
 
@@ -24,12 +24,12 @@ pub struct ServerMessage<'a> {
     pub temporary: Option<bool>,
     /// Of `reconnect`.
     pub after_ms: Option<u64>,
-    /// Of `welcome`: who speaks.
+    /// Of `welcome`: the node's name.
     #[serde(borrow)]
     pub node: Option<Cow<'a, str>>,
 }
 
-/// The payload of every publication here. Padding is not looked at.
+/// The payload of every publication of the suites. The padding is ignored.
 #[derive(Deserialize)]
 pub struct Payload {
     pub p: PublisherNumber,

@@ -1,4 +1,4 @@
-//! Publishing as a service does that knows nothing of nodes: straight to Redis.
+//! Publishing as a service does: directly to Redis, without nodes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,34 +18,34 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 /// Most redirections followed for one publication.
 const REDIRECTS_MAX: usize = 5;
 
-/// Where a service looks for the Redis to publish to.
+/// How a service finds the Redis to publish to.
 #[derive(Clone)]
 pub enum RedisAddress {
     At(SocketAddr),
-    /// Any of these knows the master.
+    /// Any of these reports the master.
     Sentinels {
         sentinels: Vec<SocketAddr>,
         service: &'static str,
     },
-    /// Any of these knows who to ask.
+    /// Any of these redirects to the right server.
     Cluster(Vec<SocketAddr>),
 }
 
 pub struct Service {
-    whereabouts: RedisAddress,
+    redis: RedisAddress,
     random: StdRng,
     connection: Option<MultiplexedConnection>,
 }
 
 impl Service {
-    pub fn new(whereabouts: RedisAddress, seed: u64) -> Self {
-        Self { whereabouts, random: StdRng::seed_from_u64(seed), connection: None }
+    pub fn new(redis: RedisAddress, seed: u64) -> Self {
+        Self { redis, random: StdRng::seed_from_u64(seed), connection: None }
     }
 
     fn command(&self, channel: &Channel, payload: &str, key: &str) -> Cmd {
         let name = format!("tidegate:{}", channel.name);
         let mut command = Cmd::new();
-        match (channel.history, &self.whereabouts) {
+        match (channel.history, &self.redis) {
             (true, _) => {
                 command.arg("FCALL").arg("tidegate_publish").arg(1).arg(name).arg(payload);
                 command.arg(format!(r#"{{"id":"{key}"}}"#));
@@ -84,7 +84,7 @@ impl Service {
                     let mut both = redis::pipe();
                     both.cmd("ASKING").ignore().add_command(command.clone());
                     let (value,): (Value,) = both.query_async(&mut asking).await?;
-                    // Until the slot has moved, the next one is to be asked of the old master too.
+                    // Until the slot has moved, the next command goes to the old master as well.
                     self.connection = Some(connection);
                     return Ok(value);
                 }
@@ -96,7 +96,7 @@ impl Service {
     }
 
     async fn locate(&mut self) -> RedisResult<SocketAddr> {
-        match &self.whereabouts {
+        match &self.redis {
             RedisAddress::At(address) => Ok(*address),
             RedisAddress::Cluster(all) => {
                 Ok(*all.choose(&mut self.random).expect("a cluster has servers"))
@@ -134,7 +134,7 @@ impl Publish for Service {
             }
         };
         match answer {
-            // How many got it says nothing: nodes may be away, and then know it.
+            // The number of receivers proves nothing: nodes may be disconnected, and then report a gap.
             Value::Int(_) if !channel.history => Ok(None),
             answer => {
                 let text: String = redis::from_redis_value(answer)
@@ -153,6 +153,6 @@ async fn connect(address: SocketAddr) -> RedisResult<MultiplexedConnection> {
 }
 
 fn address(text: &str) -> RedisResult<SocketAddr> {
-    let wrong = || RedisError::from((ErrorKind::Parse, "no address", text.to_owned()));
-    text.parse().map_err(|_| wrong())
+    let invalid = || RedisError::from((ErrorKind::Parse, "no address", text.to_owned()));
+    text.parse().map_err(|_| invalid())
 }

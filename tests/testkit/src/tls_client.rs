@@ -1,4 +1,4 @@
-//! A client's side of TLS: whom it trusts, what it offers, and what it shows.
+//! A TLS client: its trusted authority, versions, ALPN protocols and client certificate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::node::Node;
 use crate::{http, soon};
 
-/// On the heap, as it is large.
+/// Boxed, because it is large.
 pub type TlsStream = Box<tokio_rustls::client::TlsStream<TcpStream>>;
 
 /// Trusts one authority.
@@ -36,7 +36,7 @@ impl TlsClient {
         Self { roots, versions: rustls::ALL_VERSIONS.to_vec(), alpn: Vec::new(), identity: None }
     }
 
-    /// Speaks this version only.
+    /// Supports only this version.
     pub fn with_version(mut self, version: &'static SupportedProtocolVersion) -> Self {
         self.versions = vec![version];
         self
@@ -47,7 +47,7 @@ impl TlsClient {
         self
     }
 
-    /// Shows a certificate when asked for one.
+    /// Presents a client certificate on request.
     pub fn with_certificate(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
@@ -57,17 +57,17 @@ impl TlsClient {
         self.try_connect(address).await.expect("the handshake succeeds")
     }
 
-    /// What a server of TLS 1.3 has against a client comes only with the first that is read.
+    /// A TLS 1.3 server reports a refused client only with the first read.
     pub async fn try_connect(&self, address: SocketAddr) -> std::io::Result<TlsStream> {
         self.handshake(http::connect(address).await).await
     }
 
-    /// One whose system takes next to nothing for it.
+    /// Connects with a tiny receive buffer.
     pub async fn connect_with_small_buffer(&self, address: SocketAddr) -> TlsStream {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
         let stream = soon("a connection", socket.connect(address)).await;
-        self.handshake(stream.expect("somebody listens")).await.expect("the handshake succeeds")
+        self.handshake(stream.expect("a listener")).await.expect("the handshake succeeds")
     }
 
     pub async fn plain(&self, node: &Node, channel: &str) -> Client<TlsStream> {
@@ -79,7 +79,7 @@ impl TlsClient {
         Client::try_over(stream, node.public, path).await.expect("the upgrade is accepted")
     }
 
-    /// Asks with HTTP; all that is answered till the end.
+    /// Sends an HTTP request; returns everything up to the end of the connection.
     pub async fn get(&self, address: SocketAddr, path: &str) -> std::io::Result<String> {
         let mut stream = self.try_connect(address).await?;
         let request =
@@ -90,7 +90,7 @@ impl TlsClient {
         Ok(answer)
     }
 
-    /// Shakes hands on a stream on which something may have been said already.
+    /// Runs the TLS handshake on a stream that may already have carried bytes.
     pub async fn handshake(&self, stream: TcpStream) -> std::io::Result<TlsStream> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
@@ -112,7 +112,7 @@ impl TlsClient {
     }
 }
 
-/// The certificate that the other side showed.
+/// The certificate of the server.
 pub fn peer_certificate(stream: &TlsStream) -> CertificateDer<'static> {
     let (_, session) = stream.get_ref();
     session.peer_certificates().expect("it showed one")[0].clone().into_owned()

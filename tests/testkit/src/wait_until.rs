@@ -1,17 +1,17 @@
-//! Waiting for a condition that may not come, which is then for the caller to name.
+//! Waits for a condition that may not become true; the caller reports the failure.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Whether it came to be so in time.
-pub async fn wait_until(time: Duration, mut so: impl FnMut() -> bool) -> bool {
-    let looking = async {
-        while !so() {
-            sleep(LOOK_INTERVAL).await;
+/// Whether the condition became true in time.
+pub async fn wait_until(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let polling = async {
+        while !condition() {
+            sleep(POLL_INTERVAL).await;
         }
     };
-    timeout(time, looking).await.is_ok()
+    timeout(time, polling).await.is_ok()
 }

@@ -1,31 +1,31 @@
-//! Waiting for a condition, within a bound that only ends what hangs.
+//! Waits for a condition, with a timeout that only ends tests that hang.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// The longest wait for anything. Far beyond what a busy machine needs: it ends only what hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest wait for anything, far longer than a busy machine needs.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often a condition is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How often a condition is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Looks until there is something to see.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+/// Polls until `poll` returns a value.
+pub async fn eventually<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + TIMEOUT;
     loop {
-        if let Some(seen) = look().await {
+        if let Some(seen) = poll().await {
             return seen;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
-        sleep(LOOK_INTERVAL).await;
+        assert!(Instant::now() < deadline, "waited {TIMEOUT:?} in vain for {what}");
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Waits for what comes by itself.
-pub async fn soon<T>(what: &str, coming: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, coming).await {
-        Ok(come) => come,
-        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+/// Waits for a future.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(TIMEOUT, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {TIMEOUT:?} in vain for {what}"),
     }
 }

@@ -1,29 +1,29 @@
-//! The channels of a run and the rules that nodes have for them.
+//! The channels of a run and the rules of the nodes for them.
 
 use std::fmt::Write;
 
 /// A channel by its place in [`all`].
 pub type ChannelNumber = usize;
 
-/// What its rule keeps, and what the operations do with that.
+/// The history that its rule keeps, and what the operations do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HistoryKind {
     /// No history.
     Plain,
-    /// More history than any fault makes a client miss.
+    /// More history than a client can miss during any fault.
     Long,
-    /// A history so short that a client that was away may find it trimmed.
+    /// A history so short that it may be trimmed while a client is disconnected.
     Short,
     /// A stream that expires a second after the last publication.
     Expiring,
-    /// A long history whose stream is deleted or trimmed now and then.
+    /// A long history whose stream the operations delete or trim.
     Deleted,
-    /// A history that reloads switch on and off, and resize.
+    /// A history that configuration reloads enable, disable and resize.
     Toggled,
 }
 
 impl HistoryKind {
-    /// Its rule keeps history at every moment.
+    /// Whether its rule always keeps history.
     pub fn keeps_history(self) -> bool {
         !matches!(self, Self::Plain | Self::Toggled)
     }
@@ -52,16 +52,16 @@ pub fn all() -> Vec<AuditChannel> {
     kinds.map(|(name, kind)| AuditChannel { name: name.to_owned(), kind }).to_vec()
 }
 
-/// What the rule of the toggled channels says of history, in the order of [`settings`]' variants.
+/// The history size of the toggled channels' rule in each variant of [`settings`].
 const TOGGLED: &[Option<usize>] = &[Some(1000), None, Some(20), None, Some(5000)];
 
-/// Variants of the rules that reloads choose from.
+/// The number of rule variants that reloads choose from.
 pub const VARIANTS: usize = TOGGLED.len();
 
-/// The outbound queue of every connection: small, so that a client that does not read is soon closed.
+/// The outbound queue of every connection: small, so that a client that does not read is closed soon.
 pub const QUEUE_BYTES_MAX: usize = 256 << 10;
 
-/// A node's configuration file with a variant of the rules.
+/// A node's configuration file with the given variant of the rules.
 pub fn settings(variant: usize) -> String {
     let mut text = format!(
         "[drain]\ndelay = \"100ms\"\nperiod = \"500ms\"\n[session]\nqueue_bytes_max = \"{QUEUE_BYTES_MAX}B\"\n"

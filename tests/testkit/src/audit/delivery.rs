@@ -1,4 +1,4 @@
-//! What came: once, in order, and where a subscription says that it may.
+//! Checks each delivery: once, in order, and within a subscription.
 
 use super::Violation;
 use super::reader::ChannelAudit;
@@ -20,7 +20,7 @@ impl ChannelAudit<'_> {
                 Violation::Breach,
                 at,
                 1,
-                format!("{shown} came, and nobody sent it"),
+                format!("received {shown}, which was never sent"),
             );
         };
         let Some(subscription) = &self.subscription else {
@@ -28,27 +28,27 @@ impl ChannelAudit<'_> {
                 Violation::Stray,
                 at,
                 1,
-                format!("{shown} came without a subscription"),
+                format!("received {shown} without a subscription"),
             );
         };
         let ledger = &self.run.ledgers[name.0];
         let appended = self.kind().keeps_history() && ledger.path.appends();
         if appended && told.is_none() && !subscription.plain && !subscription.has_gap {
-            self.report(Violation::Breach, at, 1, format!("{shown} came without its position"));
+            self.report(Violation::Breach, at, 1, format!("received {shown} without its position"));
         }
         if told.is_some() && !ledger.path.appends() {
             self.report(
                 Violation::Breach,
                 at,
                 1,
-                format!("{shown} was relayed and claims a position"),
+                format!("{shown} was relayed but has a position"),
             );
         }
         let Some(subscription) = &self.subscription else { return };
         if !subscription.echo && self.is_own(ledger, publication) {
-            return self.report(Violation::Breach, at, 1, format!("its own {shown} came"));
+            return self.report(Violation::Breach, at, 1, format!("received its own {shown}"));
         }
-        // A plain client is told none; where it was sent twice, which of the two came is not known.
+        // A plain client receives no positions; of a publication sent twice, it is unknown which copy arrived.
         let inferred = subscription.plain && publication.attempts == 1;
         let position = told.or(self.table.position(name).filter(|_| inferred));
         if self.is_first_or_allowed(at, name, position, publication) {
@@ -65,7 +65,7 @@ impl ChannelAudit<'_> {
         *newest = (*newest).max(name.1);
     }
 
-    /// Whether it came for the first time, or may come again.
+    /// Whether it arrived for the first time, or is allowed to arrive again.
     fn is_first_or_allowed(
         &mut self,
         at: usize,
@@ -74,8 +74,8 @@ impl ChannelAudit<'_> {
         publication: &JournalPublication,
     ) -> bool {
         let Some(before) = self.received.insert(name, position) else { return true };
-        // What is sent again may come again where no history knows the key. Only services keep theirs over
-        // connections.
+        // A repeated publication may arrive again if no history has its idempotency key. Only services keep
+        // their key across connections.
         let is_known = self.kind() == channels::HistoryKind::Long
             && self.run.ledgers[name.0].path == PublishPath::Function
             && !self.run.data_lost;
@@ -85,7 +85,7 @@ impl ChannelAudit<'_> {
         }
         let place = |it: Option<Position>| it.map_or("-".to_owned(), |it| it.to_string());
         let what = format!(
-            "{}/{} came at {} and again at {}",
+            "{}/{} arrived at {} and again at {}",
             name.0,
             name.1,
             place(before),
@@ -95,7 +95,7 @@ impl ChannelAudit<'_> {
         false
     }
 
-    /// Positions grow, and by one.
+    /// Checks that positions increase by one.
     fn check_position(&mut self, at: usize, shown: &str, position: Position, told: bool) {
         let Some(subscription) = &mut self.subscription else { return };
         let (latest, floor) = (subscription.latest, subscription.floor);
@@ -110,10 +110,15 @@ impl ChannelAudit<'_> {
         self.furthest = self.furthest.max(Some(position));
         if let Some(latest) = latest.filter(|it| *it >= position) {
             let kind = if latest == position { Violation::Twice } else { Violation::Disorder };
-            return self.report(kind, at, 1, format!("{shown} at {position} came after {latest}"));
+            return self.report(
+                kind,
+                at,
+                1,
+                format!("{shown} at {position} arrived after {latest}"),
+            );
         }
         if let Some(floor) = floor.filter(|it| *it >= position) {
-            let what = format!("{shown} at {position} came, and {floor} was told before");
+            let what = format!("{shown} at {position} arrived after the reported position {floor}");
             return self.report(Violation::Stale, at, 1, what);
         }
         let comes_in = latest.is_none() && !recovered;
@@ -122,7 +127,7 @@ impl ChannelAudit<'_> {
         }
     }
 
-    /// One publisher's publications come in their order.
+    /// Checks that one publisher's publications arrive in order.
     fn check_number(&mut self, at: usize, name: PublicationId, publication: &JournalPublication) {
         let newest = self.newest.entry(name.0).or_default();
         let before = *newest;
@@ -132,7 +137,7 @@ impl ChannelAudit<'_> {
         };
         let after = self.table.publication(self.channel, (name.0, before));
         if name.1 < before && is_certain(publication) && after.is_some_and(is_certain) {
-            let what = format!("{}/{} came after {}/{before}", name.0, name.1, name.0);
+            let what = format!("{}/{} arrived after {}/{before}", name.0, name.1, name.0);
             self.report(Violation::Disorder, at, 1, what);
         }
     }

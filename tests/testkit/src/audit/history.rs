@@ -1,4 +1,4 @@
-//! What `history` answered.
+//! Checks the replies to `history`.
 
 use super::Violation;
 use super::reader::ChannelAudit;
@@ -6,7 +6,7 @@ use crate::audit::channels;
 use crate::audit::journal::HistoryReply;
 
 impl ChannelAudit<'_> {
-    /// In order, without a hole in an epoch, and with `recovered: true` nothing is missing after `since`.
+    /// In order, without a hole within an epoch, and with `recovered: true` nothing is missing after `since`.
     pub(super) fn check_history(&mut self, at: usize, excerpt: &HistoryReply) {
         let places: Vec<_> = excerpt.publications.iter().map(|(position, _)| *position).collect();
         if excerpt.since.is_some() != excerpt.recovered.is_some() {
@@ -37,12 +37,17 @@ impl ChannelAudit<'_> {
                 Violation::Behind,
                 at,
                 1,
-                "history reaches further than its position".to_owned(),
+                "history contains publications after its position".to_owned(),
             );
         }
         let Some(since) = excerpt.since else { return };
         if places.first().is_some_and(|first| *first <= since) {
-            self.report(Violation::Stale, at, 1, format!("history since {since} begins before it"));
+            self.report(
+                Violation::Stale,
+                at,
+                1,
+                format!("history since {since} starts at or before it"),
+            );
         }
         if excerpt.recovered == Some(true) {
             let between = self.table.between(self.channel, since, end).map(|(place, _)| place);
@@ -50,14 +55,15 @@ impl ChannelAudit<'_> {
             let due = between.chain(last);
             let missing = due.filter(|place| !places.contains(place)).count();
             if missing > 0 {
-                let what = format!("history says that it misses nothing after {since}");
+                let what = format!("history has recovered: true since {since}, but is incomplete");
                 self.report(Violation::FalseRecovery, at, missing, what);
             }
             return;
         }
         let needless = self.kind() == channels::HistoryKind::Long && !self.run.data_lost;
         if needless && self.was_told(since) {
-            let what = format!("history misses something since {since}, though Redis kept all");
+            let what =
+                format!("history has recovered: false since {since}, but Redis kept everything");
             self.report(Violation::NeedlessGap, at, 1, what);
         }
     }

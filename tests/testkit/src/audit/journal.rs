@@ -1,4 +1,4 @@
-//! What clients and publishers write down, and nothing else: the audit sees only this.
+//! The journals of clients and publishers, the only input of the audit.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -6,76 +6,76 @@ use std::time::{Duration, Instant};
 use crate::audit::channels::{AuditChannel, ChannelNumber};
 use crate::log::{Position, PublisherNumber};
 
-/// One publication by its publisher and number. Numbers begin at 1 and have no holes.
+/// A publication by its publisher and number. Numbers start at 1 and have no gaps.
 pub type PublicationId = (PublisherNumber, u64);
 
-/// How a publisher reaches Redis or the node.
+/// How a publisher sends its publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishPath {
     /// A json session.
     Json,
-    /// A plain session, which gets no answers.
+    /// A plain session, which gets no replies.
     Plain,
     /// `POST /api/publish` of the internal listener.
     Api,
     /// `FCALL tidegate_publish`.
     Function,
-    /// `PUBLISH` of the payload as it is.
+    /// `PUBLISH` of the bare payload.
     Publish,
     /// `PUBLISH` with a header line before the payload.
     PublishWithHeader,
-    /// The same, and the line claims a position and another's session.
+    /// The same, with a forged position and session in the header line.
     PublishForged,
 }
 
 impl PublishPath {
-    /// Does it append to the history of a channel that keeps one?
+    /// Whether it appends to the history of a channel that keeps one.
     pub fn appends(self) -> bool {
         !matches!(self, Self::Publish | Self::PublishWithHeader | Self::PublishForged)
     }
 }
 
-/// What is known of a publication's fate.
+/// What the publisher knows about a publication's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishOutcome {
-    /// It may have been published or may yet be.
+    /// It may have been published, or may be published later.
     Unknown,
-    /// Redis or the node took it, and said so; with the position it told.
+    /// Redis or the node accepted it and replied, with this position.
     Accepted(Option<Position>),
 }
 
-/// All that one publisher sent, on one channel.
+/// All publications of one publisher on one channel.
 #[derive(Clone, Debug)]
 pub struct PublisherJournal {
     pub channel: ChannelNumber,
     pub path: PublishPath,
-    /// The client whose connections it publishes through, if it subscribes too.
+    /// The client whose connections it publishes through, if that client subscribes as well.
     pub client: Option<usize>,
-    /// Number `n` is at `n - 1`.
+    /// Number `n` is at index `n - 1`.
     pub publications: Vec<JournalPublication>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct JournalPublication {
-    /// Just before it was sent first.
+    /// Just before the first attempt.
     pub started: Instant,
-    /// When the answer came, or the publisher gave up.
+    /// When the reply arrived, or the publisher gave up.
     pub ended: Option<Instant>,
-    /// Of the payload.
+    /// Size of the payload.
     pub bytes: usize,
     /// How often it was sent, always with the same idempotency key.
     pub attempts: u32,
     pub outcome: PublishOutcome,
-    /// The connection of the client it went through, counted from 0.
+    /// The connection of the client that sent it, counted from 0.
     pub connection: Option<usize>,
 }
 
-/// All that one client did and saw, in order.
+/// Everything one client sent and received, in order.
 #[derive(Clone, Debug, Default)]
 pub struct ClientJournal {
     pub client: String,
     pub entries: Vec<(Instant, Entry)>,
-    /// It stayed to the end of the run, subscribed, and had time to get everything.
+    /// It was subscribed at the end of the run and had time to receive everything.
     pub settled: bool,
 }
 
@@ -85,7 +85,7 @@ pub enum Entry {
     Opened {
         node: String,
     },
-    /// A plain connection, which is a subscription by itself.
+    /// A plain connection, which is also a subscription.
     OpenedPlain(Box<Plain>),
     /// The client sent `subscribe`.
     Subscribe {
@@ -114,7 +114,7 @@ pub enum Entry {
         name: PublicationId,
         position: Option<Position>,
     },
-    /// The answer to `history`.
+    /// The reply to `history`.
     History(Box<HistoryReply>),
     Gap {
         channel: ChannelNumber,
@@ -126,17 +126,17 @@ pub enum Entry {
         channel: ChannelNumber,
         why: String,
     },
-    /// It stops reading, or reads on.
+    /// It stops (true) or continues reading.
     Paused(bool),
-    /// The connection is gone, and every subscription with it.
+    /// The connection ended, and with it every subscription.
     Closed {
         why: String,
     },
-    /// What nothing here explains.
+    /// An event that no operation explains.
     Unexpected(String),
 }
 
-/// What `history` was asked and answered.
+/// A `history` command and its reply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryReply {
     pub channel: ChannelNumber,
@@ -153,14 +153,14 @@ pub struct Plain {
     pub channel: ChannelNumber,
     pub since: Option<Position>,
     pub echo: bool,
-    /// It asked to be closed where its client would be told of a gap.
+    /// It requested a close in place of each gap.
     pub closes_at_gap: bool,
     pub position: Option<Position>,
     pub recovered: Option<bool>,
 }
 
 impl Entry {
-    /// The channel it is about. None: it is about all.
+    /// The channel of the entry; none: it concerns all channels.
     pub fn channel(&self) -> Option<ChannelNumber> {
         match self {
             Self::Subscribe { channel, .. }
@@ -220,9 +220,9 @@ impl Entry {
                 format!("{at:9.4} {name} refused {}: {why}", number(*id))
             }
             Self::Paused(true) => format!("{at:9.4} stops reading"),
-            Self::Paused(false) => format!("{at:9.4} reads on"),
+            Self::Paused(false) => format!("{at:9.4} continues reading"),
             Self::Closed { why } => format!("{at:9.4} closed: {why}"),
-            Self::Unexpected(what) => format!("{at:9.4} odd: {what}"),
+            Self::Unexpected(what) => format!("{at:9.4} unexpected: {what}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What did not come, though it was promised.
+//! Finds publications that should have arrived and did not.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +12,12 @@ use crate::audit::journal::{
 use crate::finding::context_lines;
 use crate::log::{Position, PublisherNumber};
 
-/// Publications named in one finding.
+/// Most publications listed in one finding.
 const NAMED_MAX: usize = 12;
 
 impl ChannelAudit<'_> {
-    /// Nothing that is known to stand between two that came after each other is missing. `strict`: nor what
-    /// is not known. `comes_in`: the first of them is where a subscription begins that was not recovered.
+    /// Checks that no known publication between two consecutive deliveries is missing, and with `strict` no
+    /// unknown one either. `comes_in`: the first delivery starts a subscription that was not recovered.
     pub(super) fn check_between(
         &mut self,
         at: usize,
@@ -28,12 +28,12 @@ impl ChannelAudit<'_> {
         let mut missing: Vec<(Position, PublicationId)> =
             self.table.between(self.channel, last, Some(position)).collect();
         let Some(subscription) = &self.subscription else { return };
-        // Positions of which nobody knows anything.
+        // Positions that appear in no journal.
         let first = if last.epoch == position.epoch { last.seq + 1 } else { 1 };
         let known = missing.iter().filter(|(it, _)| it.epoch == position.epoch).count() as u64;
         let unknown = position.seq.saturating_sub(first).saturating_sub(known);
-        // A client that was told that something may be missing up to now loses nothing with what another
-        // epoch had before.
+        // A client that knows that something may be missing up to now loses nothing with the publications of
+        // an earlier epoch.
         let begun = subscription.started;
         let is_past = |place: &Position, name: PublicationId| {
             let publication = self.table.publication(self.channel, name);
@@ -46,23 +46,23 @@ impl ChannelAudit<'_> {
             return;
         }
         let names: Vec<PublicationId> = missing.iter().map(|(_, name)| *name).collect();
-        let what = format!("{last} is followed by {position}, without {}", listed(&names));
+        let what = format!("{position} follows {last}, without {}", listed(&names));
         self.report_loss(at, &names, unknown, what);
     }
 
-    /// It is not the client's own that it does not want, it did not come, and it was not reported.
+    /// Whether it must arrive: not the client's own without echo, not received yet, and not reported yet.
     fn is_due(&self, name: PublicationId) -> bool {
         let Some(subscription) = &self.subscription else { return false };
         let publication = self.table.publication(self.channel, name);
         let own = publication.is_some_and(|it| self.is_own(&self.run.ledgers[name.0], it));
         let known = subscription.received.contains(&name) || subscription.missing.contains(&name);
-        // What stands in no history comes once, on whatever connection.
+        // A publication that is in no history arrives once over all connections.
         let came = self.table.position(name).is_none() && self.ever_received.contains(&name);
         (subscription.echo || !own) && !known && !came
     }
 
-    /// A stretch is over: what was published in it and taken came, as far as something later shows that
-    /// it was its turn; `settled`: all of it.
+    /// Ends a segment: every publication accepted in it must have arrived if a later one of its publisher
+    /// did; with `settled`, all of them.
     pub(super) fn end_segment(&mut self, at: usize, settled: bool) {
         let Some(subscription) = self.subscription.as_ref().filter(|it| it.complete) else {
             return;
@@ -81,15 +81,15 @@ impl ChannelAudit<'_> {
             missing.extend(after.map(|(_, name)| name).filter(|name| self.is_due(*name)));
         }
         let Some(first) = missing.first() else { return };
-        // Shown where the first of them should have come.
+        // The report shows the place where the first of them should have arrived.
         let ended = self.table.publication(self.channel, *first).and_then(|it| it.ended);
         let shown = self.journal.entries.partition_point(|(when, _)| Some(*when) < ended);
         let names: Vec<PublicationId> = missing.into_iter().collect();
-        let what = format!("published meanwhile, and did not come: {}", listed(&names));
+        let what = format!("published meanwhile, not received: {}", listed(&names));
         self.report_loss(shown.min(at), &names, 0, what);
     }
 
-    /// What one publisher was told to be taken, up to the number `last`, and did not come.
+    /// Accepted publications of one publisher up to number `last` that did not arrive.
     fn missing_of(
         &self,
         subscription: &Subscription,
@@ -124,7 +124,7 @@ impl ChannelAudit<'_> {
         self.report(kind, at, names.len() + unknown, what);
     }
 
-    /// Did it go out through the connection that is read now?
+    /// Whether it was sent through the connection that is audited now.
     pub(super) fn is_own(
         &self,
         ledger: &PublisherJournal,

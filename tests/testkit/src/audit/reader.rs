@@ -1,4 +1,4 @@
-//! What one client saw of one channel, held against what was published.
+//! Audits one client's journal for one channel against the publications.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::audit::channels::{self, ChannelNumber};
 use crate::audit::journal::{ClientJournal, Entry, Plain, PublicationId};
 use crate::log::{Position, PublisherNumber};
 
-/// Reads one journal from its beginning to its end.
+/// Reads one journal from start to end.
 pub struct ChannelAudit<'a> {
     pub(super) run: &'a AuditRun<'a>,
     pub(super) table: &'a PositionTable<'a>,
@@ -20,18 +20,18 @@ pub struct ChannelAudit<'a> {
     pub(super) verdict: &'a mut AuditReport,
     /// Connections so far.
     pub(super) connections: usize,
-    /// Commands `subscribe` of this connection: since where, and with echo?
+    /// The `subscribe` commands of this connection by id: `since` and `echo`.
     requested: HashMap<u64, (Option<Position>, bool)>,
     pub(super) subscription: Option<Subscription>,
-    /// All that came on this connection and may not come again.
+    /// Publications received on this connection, which must not arrive again.
     pub(super) received: HashMap<PublicationId, Option<Position>>,
-    /// All that came on any connection.
+    /// Publications received on any connection.
     pub(super) ever_received: HashSet<PublicationId>,
-    /// The furthest position that came on this connection.
+    /// The highest position received on this connection.
     pub(super) furthest: Option<Position>,
     /// The highest number of each publisher on this connection.
     pub(super) newest: HashMap<PublisherNumber, u64>,
-    /// The last position that the client was told, on any connection.
+    /// The highest position that the client received, on any connection.
     last_known: Option<Position>,
 }
 
@@ -106,7 +106,7 @@ impl<'a> ChannelAudit<'a> {
         }
     }
 
-    /// The journal is over, and if the client settled, it had time to get everything.
+    /// Ends the journal. If the client settled, it had time to receive everything.
     pub fn end(&mut self) {
         self.end_segment(self.journal.entries.len(), self.journal.settled);
     }
@@ -119,8 +119,8 @@ impl<'a> ChannelAudit<'a> {
         self.verdict.subscriptions += 1;
         let mut subscription = Subscription::new(when, plain.echo);
         subscription.plain = true;
-        // A plain client is not told of a gap. Unless it is closed in its place, completeness is promised
-        // only where no gap can be.
+        // A plain client receives no `gap`. Unless it is closed instead, completeness is guaranteed
+        // only where no gap can happen.
         subscription.complete = plain.closes_at_gap
             || match self.kind() {
                 channels::HistoryKind::Plain => {
@@ -152,11 +152,11 @@ impl<'a> ChannelAudit<'a> {
                 Violation::Breach,
                 at,
                 1,
-                "subscribed, and never asked for".to_owned(),
+                "subscribed without a subscribe command".to_owned(),
             );
         };
         if let Some(subscription) = &mut self.subscription {
-            // Asked for again: it changes nothing, and tells where the channel stands, if it can.
+            // A repeated subscribe changes nothing and returns the channel's position, if there is one.
             let latest = subscription.latest;
             subscription.floor = subscription.floor.max(position);
             if subscription.last.is_none() {
@@ -165,7 +165,8 @@ impl<'a> ChannelAudit<'a> {
             if let (Some(latest), Some(position)) = (latest, position)
                 && position < latest
             {
-                let what = format!("subscribed again at {position}, and {latest} had come before");
+                let what =
+                    format!("subscribed again at {position}, but had received {latest} before");
                 self.report(Violation::Behind, at, 1, what);
             }
             return;
@@ -183,7 +184,7 @@ impl<'a> ChannelAudit<'a> {
         self.subscription = Some(subscription);
     }
 
-    /// Where a new subscription begins, and what is promised for that.
+    /// Sets where a new subscription starts, and which guarantees hold.
     fn begin_subscription(
         &mut self,
         at: usize,
@@ -195,7 +196,7 @@ impl<'a> ChannelAudit<'a> {
         if let (Some(furthest), Some(position)) = (self.furthest, position)
             && position < furthest
         {
-            let what = format!("subscribed at {position}, and {furthest} had come before");
+            let what = format!("subscribed at {position}, but had received {furthest} before");
             self.report(Violation::Behind, at, 1, what);
         }
         let Some(since) = since else {
@@ -212,7 +213,7 @@ impl<'a> ChannelAudit<'a> {
             if let Some(stood) = self.table.stored_at(self.channel, since) {
                 subscription.started = stood;
             }
-            // What follows `since` comes once more; what stands in no history does not.
+            // Publications after `since` arrive again; publications that are in no history do not.
             let table = self.table;
             self.received.retain(|name, position| {
                 (*position).or(table.position(*name)).is_none_or(|it| it <= since)
@@ -264,7 +265,7 @@ impl<'a> ChannelAudit<'a> {
                 );
             }
         }
-        // Where nothing is kept, a busy machine may interrupt by itself.
+        // Without history, a busy machine may cause an interruption.
         let needless = self.kind() == channels::HistoryKind::Long && !self.run.data_lost;
         if needless {
             self.report(

@@ -1,4 +1,4 @@
-//! Clients that were closed as slow consumers, and are not.
+//! Finds clients that were closed as slow consumers although they read.
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +6,15 @@ use super::{AuditFinding, AuditRun, Violation};
 use crate::audit::channels::QUEUE_BYTES_MAX;
 use crate::audit::journal::{ClientJournal, Entry, JournalPublication};
 
-/// How far back something may wait in a queue.
+/// The longest time that a publication may stay in a queue.
 const WAITS_MAX: Duration = Duration::from_secs(6);
 
-/// What the envelope of a publication adds to its payload, at most.
+/// The most bytes that a publication's envelope adds to its payload.
 const ENVELOPE: usize = 400;
 
-/// A queue has its bound for clients that do not read. One that reads is closed only where more than the
-/// queue takes was published in a short time. One publication beyond the bound makes no client slow; behind
-/// another one it may wait until the queue is full.
+/// A client that reads may be closed as slow only if more bytes than the queue holds were published in a
+/// short time. A single publication above the bound makes no client slow; behind another large one it may
+/// wait until the queue is full.
 pub fn closes(journal: &ClientJournal, run: &AuditRun) -> Vec<AuditFinding> {
     let mut findings = Vec::new();
     let mut paused = false;
@@ -40,7 +40,7 @@ pub fn closes(journal: &ClientJournal, run: &AuditRun) -> Vec<AuditFinding> {
     findings
 }
 
-/// What was published on all channels before the moment, where that is too little to fill a queue.
+/// The bytes published on all channels shortly before `when`, if they are too few to fill a queue.
 fn too_few_bytes(when: Instant, run: &AuditRun) -> Option<usize> {
     let all = run.ledgers.iter().flat_map(|ledger| &ledger.publications);
     let recent = all.filter(|it| it.started <= when && it.started + WAITS_MAX >= when);

@@ -1,4 +1,4 @@
-//! One subscription of one connection, as its journal tells it.
+//! The state of one subscription of one connection, from its journal.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -7,26 +7,26 @@ use crate::audit::journal::PublicationId;
 use crate::log::{Position, PublisherNumber};
 
 pub struct Subscription {
-    /// Publications of the connection itself come too.
+    /// The connection receives its own publications.
     pub echo: bool,
-    /// It says nothing of gaps and positions.
+    /// The plain protocol: no gaps and positions.
     pub plain: bool,
     /// Nothing may be missing without a gap.
     pub complete: bool,
     pub recovered: bool,
-    /// Nothing at or before it may come.
+    /// Nothing at or before it may arrive.
     pub floor: Option<Position>,
-    /// What comes next follows it. None: where the stretch begins in the history is not known.
+    /// The next publication follows it. None: the segment's start in the history is unknown.
     pub last: Option<Position>,
-    /// What is published from here on must come. Begins anew with each gap.
+    /// Publications from here on must arrive. Reset by each gap.
     pub started: Instant,
-    /// The last position that came.
+    /// The last position received.
     pub latest: Option<Position>,
-    /// All that came, over all stretches.
+    /// All publications received, over all segments.
     pub received: HashSet<PublicationId>,
-    /// The highest number that came of each publisher since the last gap.
+    /// The highest number received of each publisher since the last gap.
     pub newest: HashMap<PublisherNumber, u64>,
-    /// Something came since `subscribed` or the last gap.
+    /// A publication arrived since `subscribed` or the last gap.
     pub has_received: bool,
     pub has_gap: bool,
     /// Reported as missing.
@@ -52,7 +52,7 @@ impl Subscription {
         }
     }
 
-    /// The client was told that something may be missing up to here.
+    /// The client received a gap: anything up to here may be missing.
     pub fn on_gap(&mut self, when: Instant) {
         self.started = when;
         self.last = None;

@@ -1,4 +1,4 @@
-//! Which publication stands at which position, from all journals and ledgers together.
+//! Which publication is at which position, from all journals together.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
@@ -15,9 +15,9 @@ pub struct PositionTable<'a> {
     /// By channel.
     places: Vec<BTreeMap<Position, PublicationId>>,
     positions: HashMap<PublicationId, Vec<Position>>,
-    /// Epochs that a node or Redis ever told of a channel.
+    /// Epochs that a node or Redis reported for a channel.
     epochs: HashSet<(ChannelNumber, u64)>,
-    /// Channels of which a client was told a gap.
+    /// Channels for which a client received a gap.
     gaps: HashSet<ChannelNumber>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> PositionTable<'a> {
                 }
                 if let Some((number, before)) = last.filter(|(_, it)| *it >= position) {
                     let what = format!(
-                        "publisher {publisher} was told {before} for {number} and then {position} for {}",
+                        "publisher {publisher} received {before} for {number} and then {position} for {}",
                         name.1
                     );
                     findings.push(fleet_finding(run, ledger.channel, Violation::Disorder, what));
@@ -59,7 +59,7 @@ impl<'a> PositionTable<'a> {
         table
     }
 
-    /// Takes down what a client was told.
+    /// Records the positions and gaps in a client's journal entry.
     fn record_entry(&mut self, run: &AuditRun, entry: &Entry, findings: &mut Vec<AuditFinding>) {
         let mut put = |channel, position, name| {
             if let Err(what) = self.insert(channel, position, name) {
@@ -87,7 +87,7 @@ impl<'a> PositionTable<'a> {
         self.epochs.insert((channel, position.epoch));
     }
 
-    /// Fails where the position is another publication's.
+    /// Fails if another publication has the position.
     fn insert(
         &mut self,
         channel: ChannelNumber,
@@ -115,7 +115,7 @@ impl<'a> PositionTable<'a> {
         ledger.publications.get(usize::try_from(name.1).ok()?.checked_sub(1)?)
     }
 
-    /// Where the publication stands, if that is one position for certain.
+    /// The publication's position, if it has exactly one.
     pub fn position(&self, name: PublicationId) -> Option<Position> {
         match self.positions.get(&name)?.as_slice() {
             [position] => Some(*position),
@@ -127,7 +127,7 @@ impl<'a> PositionTable<'a> {
         self.places[channel].get(&position).copied()
     }
 
-    /// Publications between two positions, both left out.
+    /// Publications between two positions, both excluded.
     pub fn between(
         &self,
         channel: ChannelNumber,
@@ -136,7 +136,7 @@ impl<'a> PositionTable<'a> {
     ) -> impl Iterator<Item = (Position, PublicationId)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let end = before.map_or(Unbounded, Excluded);
-        // Nothing lies between two of which the first is not smaller.
+        // The range is empty if the first position is not smaller.
         let is_empty = before.is_some_and(|before| before <= after);
         let start = if is_empty { Unbounded } else { Excluded(after) };
         let range = self.places[channel].range((start, if is_empty { Unbounded } else { end }));
@@ -151,7 +151,7 @@ impl<'a> PositionTable<'a> {
         self.epochs.contains(&(channel, position.epoch))
     }
 
-    /// When the publication at the position was certainly in the history.
+    /// When the publication at the position was confirmed to be in the history.
     pub fn stored_at(&self, channel: ChannelNumber, position: Position) -> Option<Instant> {
         let publication = self.publication(channel, self.at(channel, position)?)?;
         publication.ended.filter(|_| matches!(publication.outcome, PublishOutcome::Accepted(_)))

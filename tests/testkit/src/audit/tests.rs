@@ -1,5 +1,5 @@
-//! The audit finds what it is there for: fed journals with one fault each, it names each; and it finds
-//! nothing where less is promised.
+//! Journals with one fault each: the audit finds each fault, and reports nothing where the guarantees are
+//! weaker.
 
 mod case;
 
@@ -9,7 +9,7 @@ use crate::log::Position;
 use case::{EPOCH, JournalCase, elsewhere, place};
 
 #[test]
-fn all_in_order_is_clean() {
+fn a_journal_with_every_publication_in_order_has_no_findings() {
     JournalCase::plain_channel().receives(1..=9).is_clean();
     JournalCase::history().receives(1..=9).is_clean();
 }
@@ -25,7 +25,7 @@ fn a_loss_is_found_in_the_middle_and_at_the_end_and_at_the_beginning() {
 }
 
 #[test]
-fn of_a_subscription_that_ended_nothing_is_known_after_what_came_last() {
+fn an_ended_subscription_loses_nothing_after_its_last_publication() {
     for case in [JournalCase::plain_channel, JournalCase::history] {
         case().receives(1..=5).ends_early().is_clean();
         case().receives(1..=5).unsubscribed(6).is_clean();
@@ -34,7 +34,7 @@ fn of_a_subscription_that_ended_nothing_is_known_after_what_came_last() {
 }
 
 #[test]
-fn a_gap_explains_what_lies_before_it_and_nothing_after() {
+fn a_gap_explains_missing_publications_before_it_and_none_after() {
     let plain = || JournalCase::plain_channel().interrupted();
     plain().receives(1..=3).gap(6).receives(6..=9).is_clean();
     plain().receives(1..=3).gap(6).receives(8..=9).has(Violation::Loss, 2);
@@ -43,7 +43,7 @@ fn a_gap_explains_what_lies_before_it_and_nothing_after() {
 }
 
 #[test]
-fn a_gap_where_nothing_can_be_missing_is_found() {
+fn a_gap_without_possible_loss_is_found() {
     JournalCase::history()
         .interrupted()
         .receives(1..=3)
@@ -70,7 +70,7 @@ fn a_short_history_may_have_gaps() {
 }
 
 #[test]
-fn recovered_is_true_only_if_all_that_follows_comes() {
+fn recovered_true_with_a_missing_publication_is_found() {
     let resumed = || {
         let case = JournalCase::history().receives(1..=3).reconnects(6).subscribes(6, Some(3));
         case.subscribed(6, Some(6), Some(true))
@@ -82,8 +82,8 @@ fn recovered_is_true_only_if_all_that_follows_comes() {
 }
 
 #[test]
-fn recovered_over_a_history_that_came_and_went_is_found() {
-    // The stream of number 4 is gone when the client comes back, and number 5 begins another.
+fn recovered_true_across_a_deleted_history_is_found() {
+    // The stream of number 4 is gone when the client reconnects, and number 5 starts a new one.
     let case = || {
         let case = JournalCase::on(channels::HistoryKind::Expiring).subscribes(0, None).subscribed(
             0,
@@ -113,7 +113,7 @@ fn recovered_over_a_history_that_came_and_went_is_found() {
 }
 
 #[test]
-fn recovered_since_what_never_was_a_position_is_found() {
+fn recovered_true_since_an_invalid_position_is_found() {
     let case = JournalCase::history()
         .receives(1..=3)
         .reconnects(4)
@@ -132,7 +132,7 @@ fn recovered_since_what_never_was_a_position_is_found() {
 }
 
 #[test]
-fn a_publication_that_comes_twice_is_found() {
+fn a_duplicate_publication_is_found() {
     for case in [JournalCase::plain_channel, JournalCase::history] {
         case().receives([1, 2, 3, 2]).receives(4..=9).has(Violation::Twice, 1);
     }
@@ -147,7 +147,7 @@ fn a_publication_that_comes_twice_is_found() {
 }
 
 #[test]
-fn a_position_that_comes_twice_is_found_whatever_its_publication() {
+fn a_position_of_two_publications_is_found() {
     let case = JournalCase::history()
         .unknown_outcome(4)
         .receives(1..=3)
@@ -158,7 +158,7 @@ fn a_position_that_comes_twice_is_found_whatever_its_publication() {
 }
 
 #[test]
-fn what_was_sent_again_may_come_again_only_without_history() {
+fn a_repeated_publication_may_arrive_twice_only_without_history() {
     let again = [1, 2, 2, 3, 4, 5, 6, 7, 8, 9];
     let twice = |it: &mut JournalPublication| it.attempts = 2;
     JournalCase::plain_channel().sent(2, twice).receives(again).is_clean();
@@ -172,14 +172,14 @@ fn what_was_sent_again_may_come_again_only_without_history() {
 }
 
 #[test]
-fn a_disorder_is_found() {
+fn a_publication_out_of_order_is_found() {
     JournalCase::plain_channel().receives([1, 2, 4, 3, 5, 6, 7, 8, 9]).has(Violation::Disorder, 1);
     let finds = JournalCase::history().receives([1, 2, 4, 3, 5, 6, 7, 8, 9]).finds();
     assert!(finds.iter().any(|(kind, _)| *kind == Violation::Disorder), "{finds:?}");
 }
 
 #[test]
-fn what_comes_outside_a_subscription_is_found() {
+fn a_publication_outside_a_subscription_is_found() {
     for case in [JournalCase::plain_channel, JournalCase::history] {
         case().receives(1..=3).unsubscribed(3).receives([4]).has(Violation::Stray, 1);
     }
@@ -188,14 +188,14 @@ fn what_comes_outside_a_subscription_is_found() {
 }
 
 #[test]
-fn after_subscribing_again_on_the_connection_nothing_older_comes() {
+fn an_older_publication_after_a_repeated_subscribe_is_found() {
     let again = |position| {
         let case = JournalCase::history().receives(1..=4).unsubscribed(4).subscribes(4, None);
         case.subscribed(4, Some(position), None)
     };
     again(4).receives(5..=9).is_clean();
     again(6).receives(7..=9).is_clean();
-    // It was not there when 5 and 6 were published, and they come all the same.
+    // It was not subscribed when 5 and 6 were published, but receives them.
     again(6).receives(5..=9).has(Violation::Stale, 2);
     let finds = again(2).receives(3..=9).finds();
     assert_eq!(finds, [(Violation::Twice, 2), (Violation::Behind, 1)]);
@@ -204,7 +204,7 @@ fn after_subscribing_again_on_the_connection_nothing_older_comes() {
 }
 
 #[test]
-fn what_is_resumed_on_the_connection_comes_again_from_there_only() {
+fn a_resume_on_the_same_connection_repeats_only_publications_after_since() {
     let resumed = || {
         let case = JournalCase::history().receives(1..=6).unsubscribed(6).subscribes(6, Some(3));
         case.subscribed(6, Some(6), Some(true))
@@ -214,7 +214,7 @@ fn what_is_resumed_on_the_connection_comes_again_from_there_only() {
 }
 
 #[test]
-fn the_position_of_a_repeated_subscribe_is_never_behind_what_came() {
+fn a_repeated_subscribe_with_an_older_position_is_found() {
     let again = |position| {
         JournalCase::history().receives(1..=4).subscribes(4, None).subscribed(
             4,
@@ -228,7 +228,7 @@ fn the_position_of_a_repeated_subscribe_is_never_behind_what_came() {
 }
 
 #[test]
-fn another_history_without_a_gap_is_clean_only_from_its_beginning() {
+fn a_new_epoch_without_a_gap_is_accepted_only_from_its_first_position() {
     let moved =
         |first: u64| {
             let case = JournalCase::on(channels::HistoryKind::Deleted)
@@ -244,7 +244,7 @@ fn another_history_without_a_gap_is_clean_only_from_its_beginning() {
 }
 
 #[test]
-fn less_is_promised_of_what_is_doubtful_and_of_plain_publish_into_history() {
+fn unknown_outcomes_and_plain_publish_into_history_may_be_lost_but_not_duplicated() {
     let without = [1, 2, 4, 5, 6, 7, 8, 9];
     JournalCase::plain_channel().unknown_outcome(3).receives(without).is_clean();
     JournalCase::plain_channel().unknown_outcome(3).receives(1..=9).is_clean();
@@ -267,7 +267,7 @@ fn less_is_promised_of_what_is_doubtful_and_of_plain_publish_into_history() {
 }
 
 #[test]
-fn a_channel_whose_history_is_switched_loses_nothing_without_a_gap() {
+fn a_channel_with_toggled_history_loses_nothing_without_a_gap() {
     let case = || {
         JournalCase::on(channels::HistoryKind::Toggled)
             .subscribes(0, None)
@@ -279,7 +279,7 @@ fn a_channel_whose_history_is_switched_loses_nothing_without_a_gap() {
 }
 
 #[test]
-fn a_session_without_echo_gets_all_but_its_own() {
+fn a_session_without_echo_receives_all_publications_but_its_own() {
     let mut case = JournalCase::on(channels::HistoryKind::Long)
         .event(0, Entry::Subscribe { id: 1, channel: 0, since: None, echo: false });
     case.id = 1;
@@ -302,7 +302,7 @@ fn a_session_without_echo_gets_all_but_its_own() {
 }
 
 #[test]
-fn a_plain_client_is_promised_all_where_it_is_closed_at_gaps_or_none_can_be() {
+fn a_plain_client_loses_nothing_if_it_is_closed_at_gaps_or_no_gap_can_happen() {
     let lossy = [1, 2, 5, 6, 7, 8, 9];
     let on = |kind| JournalCase::on(kind);
     let gets = |case: JournalCase, numbers: &[u64]| {
@@ -324,7 +324,7 @@ fn a_plain_client_is_promised_all_where_it_is_closed_at_gaps_or_none_can_be() {
 }
 
 #[test]
-fn one_position_is_one_publication_and_positions_follow_the_publisher() {
+fn each_position_has_one_publication_and_positions_follow_the_publishers_order() {
     let case =
         JournalCase::history().sent(3, |it| it.outcome = PublishOutcome::Accepted(Some(place(2))));
     let finds = case.ends_early().finds();
@@ -336,13 +336,13 @@ fn one_position_is_one_publication_and_positions_follow_the_publisher() {
 }
 
 #[test]
-fn a_publication_of_a_history_comes_with_its_position() {
+fn a_publication_without_position_on_a_channel_with_history_is_found() {
     let finds = JournalCase::history().receives(1..=8).receives_at(9, None).finds();
     assert!(finds.iter().any(|(kind, _)| *kind == Violation::Breach), "{finds:?}");
 }
 
 #[test]
-fn a_client_that_reads_is_never_too_slow() {
+fn a_reading_client_that_is_closed_as_slow_is_found() {
     let closed = |case: JournalCase| {
         let case = case.receives(1..=9).event(9, Entry::Closed { why: "4008 slow".to_owned() });
         case.ends_early()
@@ -359,7 +359,7 @@ fn a_client_that_reads_is_never_too_slow() {
 }
 
 #[test]
-fn what_was_relayed_claims_no_position() {
+fn a_relayed_publication_with_a_position_is_found() {
     let relayed = || {
         let case = JournalCase::history().by(PublishPath::PublishForged);
         (1..=9).fold(case, |case, number| {
@@ -372,7 +372,7 @@ fn what_was_relayed_claims_no_position() {
 }
 
 #[test]
-fn a_history_is_in_order_whole_and_says_whether_something_is_missing() {
+fn a_history_reply_that_is_unordered_incomplete_or_falsely_recovered_is_found() {
     let answer = |since: Option<u64>, numbers: &[u64], recovered: Option<bool>| {
         let publications: Vec<_> = numbers.iter().map(|it| (place(*it), (0, *it))).collect();
         let position = publications.last().map(|it| it.0);
@@ -390,7 +390,7 @@ fn a_history_is_in_order_whole_and_says_whether_something_is_missing() {
 }
 
 #[test]
-fn what_nobody_sent_or_no_operation_explains_is_a_breach() {
+fn an_unsent_publication_or_unexplained_event_is_a_breach() {
     JournalCase::plain_channel().receives(1..=9).receives([10]).has(Violation::Breach, 1);
     JournalCase::plain_channel()
         .receives(1..=9)
@@ -407,7 +407,7 @@ fn what_nobody_sent_or_no_operation_explains_is_a_breach() {
 }
 
 #[test]
-fn what_an_earlier_epoch_had_before_a_client_came_is_not_missing_unless_it_resumed() {
+fn publications_of_an_earlier_epoch_before_the_subscribe_are_missing_only_after_a_resume() {
     let case = || {
         let case = JournalCase::on(channels::HistoryKind::Expiring);
         let case = case.sent(2, |it| it.outcome = PublishOutcome::Accepted(Some(elsewhere(1))));
@@ -421,7 +421,7 @@ fn what_an_earlier_epoch_had_before_a_client_came_is_not_missing_unless_it_resum
             case.receives_at(number, Some(Position { epoch: EPOCH + 2, seq: number - 2 }))
         })
     };
-    // The node stands at 1, though 2 was there before the client came.
+    // The node is at position 1, although 2 was published before the client subscribed.
     let came = |at| case().subscribes(at, None).subscribed(at, Some(1), None);
     later(came(3)).is_clean();
     later(came(2)).has(Violation::Loss, 1);
@@ -431,7 +431,7 @@ fn what_an_earlier_epoch_had_before_a_client_came_is_not_missing_unless_it_resum
 }
 
 #[test]
-fn what_stands_in_no_history_is_not_missing_after_a_resume_if_it_came_before() {
+fn a_received_publication_that_is_in_no_history_is_not_missing_after_a_resume() {
     let case = |numbers: &[u64]| {
         let case = JournalCase::on(channels::HistoryKind::Toggled).subscribes(0, None);
         let case = case.subscribed(0, Some(0), None).sent(1, |it| {

@@ -1,4 +1,4 @@
-//! What one subscriber saw of one channel, held against what was sent.
+//! Checks one subscriber's log of one channel against the publishers' logs.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -7,10 +7,10 @@ use super::{CheckReport, LogFinding, LogViolation, Logs, Positions};
 use crate::finding::context_lines;
 use crate::log::{ChannelNumber, LogEvent, Position, PublisherNumber, SubscriberLog};
 
-/// Numbers listed of one finding.
+/// Most numbers listed in one finding.
 const NUMBERS_MAX: usize = 20;
 
-/// Reads one log from its beginning to its end.
+/// Reads one log from start to end.
 pub struct ChannelCheck<'a> {
     logs: &'a Logs<'a>,
     seen: &'a SubscriberLog,
@@ -18,20 +18,20 @@ pub struct ChannelCheck<'a> {
     places: &'a mut Positions,
     verdict: &'a mut CheckReport,
     segment: Option<Segment>,
-    /// Counts stretches.
+    /// Counts segments.
     number: usize,
-    /// Every publication that came so far, with the stretch it came in last.
+    /// Publications received so far, with the segment of the last delivery.
     received: HashMap<(PublisherNumber, u64), usize>,
-    /// Every publication that comes at all: what comes late is no loss.
+    /// Publications received anywhere in the log: a late one is not lost.
     ever_received: HashSet<(PublisherNumber, u64)>,
-    /// The highest number of each publisher, with its stretch.
+    /// The highest number of each publisher, with its segment.
     newest: HashMap<PublisherNumber, (u64, usize)>,
 }
 
 struct Segment {
-    /// What is published from here on must come.
+    /// Publications from here on must arrive.
     started: Instant,
-    /// Of the last publication, or of `subscribed`.
+    /// The position of the last publication, or of `subscribed`.
     position: Option<Position>,
 }
 
@@ -88,7 +88,7 @@ impl<'a> ChannelCheck<'a> {
                         self.on_gap(at);
                         self.begin(when, *position);
                     }
-                    // Who was here before and asks for nothing misses what went by.
+                    // A client that reconnects without `since` loses the publications in between.
                     (None, _) if history && self.segment.is_some() => {}
                     (None, _) => self.begin(when, *position),
                 }
@@ -115,7 +115,7 @@ impl<'a> ChannelCheck<'a> {
         if channel.history {
             self.verdict.history_gaps += 1;
             if !self.logs.history_lost && !channel.short_history {
-                let what = "a gap, though Redis kept the history".to_owned();
+                let what = "a gap although Redis kept the history".to_owned();
                 self.report(LogViolation::Breach, at, 1, what);
             }
         }
@@ -129,13 +129,13 @@ impl<'a> ChannelCheck<'a> {
         position: Option<Position>,
     ) {
         let Some(stretch) = &self.segment else {
-            let what = format!("{publisher}/{number} came without a subscription");
+            let what = format!("received {publisher}/{number} without a subscription");
             return self.report(LogViolation::Breach, at, 1, what);
         };
         let begun = stretch.started;
         let sent = self.logs.sent.get(publisher).filter(|it| it.channel == self.channel);
         let Some(publication) = sent.and_then(|it| it.publications.get(number as usize - 1)) else {
-            let what = format!("{publisher}/{number} came, and nobody sent it");
+            let what = format!("received {publisher}/{number}, which was never sent");
             return self.report(LogViolation::Breach, at, 1, what);
         };
         let again = publication.attempts > 1;
@@ -143,12 +143,12 @@ impl<'a> ChannelCheck<'a> {
 
         let mut explained = false;
         if let Some(before) = self.received.insert((publisher, number), self.number) {
-            // A history knows again what is sent again, unless it was lost itself in between.
+            // History detects repeated publications, unless the history itself was lost in between.
             explained = again && (!history || before != self.number);
             match explained {
                 true => self.verdict.allowed_repeats += 1,
                 false => {
-                    let what = format!("{publisher}/{number} came twice");
+                    let what = format!("{publisher}/{number} arrived twice");
                     return self.report(LogViolation::Duplicate, at, 1, what);
                 }
             }
@@ -158,7 +158,7 @@ impl<'a> ChannelCheck<'a> {
             Some((newest, _)) if number == newest => {}
             Some((newest, stretch)) if number < newest => {
                 if !(explained || again && (!history || stretch != self.number)) {
-                    let what = format!("{publisher}/{number} came after {publisher}/{newest}");
+                    let what = format!("{publisher}/{number} arrived after {publisher}/{newest}");
                     self.report(LogViolation::Disorder, at, 1, what);
                 }
             }
@@ -179,11 +179,11 @@ impl<'a> ChannelCheck<'a> {
         }
     }
 
-    /// Acknowledged numbers below `until` that should have come in this stretch and did not.
+    /// Acknowledged numbers below `until` that should have arrived in this segment and did not.
     fn missing(&self, publisher: PublisherNumber, begun: Instant, until: Option<u64>) -> Vec<u64> {
         let publications = &self.logs.sent[publisher].publications;
-        // What was sent before the stretch began may be on either side of it, also where an older one
-        // that a frozen node held back came late.
+        // Publications sent before the segment started may be on either side of its start, even if an older
+        // one arrived late because a frozen node delayed it.
         let since = publications.partition_point(|it| it.started < begun);
         let first = match self.newest.get(&publisher) {
             Some((newest, stretch)) if *stretch == self.number => since.max(*newest as usize),
@@ -201,12 +201,12 @@ impl<'a> ChannelCheck<'a> {
     fn report_loss(&mut self, at: usize, publisher: PublisherNumber, missing: &[u64], when: &str) {
         if !missing.is_empty() {
             let listed: Vec<_> = missing.iter().take(NUMBERS_MAX).map(u64::to_string).collect();
-            let what = format!("{publisher}/[{}] never came {when}", listed.join(" "));
+            let what = format!("{publisher}/[{}] never arrived {when}", listed.join(" "));
             self.report(LogViolation::Loss, at, missing.len(), what);
         }
     }
 
-    /// Positions grow by exactly 1, whoever published.
+    /// Checks that positions increase by exactly 1 over all publishers.
     fn check_position_order(
         &mut self,
         at: usize,
@@ -224,20 +224,20 @@ impl<'a> ChannelCheck<'a> {
             (Some(before), Some(position))
                 if self.logs.history_lost && position.epoch > before.epoch =>
             {
-                // A server that was promoted begins its own and goes on from the old one. What is
-                // missing of it is found by its number.
+                // A promoted server starts its own epoch. Missing publications of the old one are found
+                // by their number.
             }
             (Some(before), Some(position)) if before.epoch != position.epoch => {
-                let what = format!("{before} is followed by {position}, another history");
+                let what = format!("{position} follows {before}, another history");
                 self.report(LogViolation::Loss, at, 1, what);
             }
             (Some(before), Some(position)) if position.seq > before.seq + 1 => {
                 let count = (position.seq - before.seq - 1) as usize;
-                let what = format!("{before} is followed by {position}");
+                let what = format!("{position} follows {before}");
                 self.report(LogViolation::Loss, at, count, what);
             }
             (Some(before), Some(position)) if position.seq <= before.seq => {
-                let what = format!("{before} is followed by {position}");
+                let what = format!("{position} follows {before}");
                 self.report(LogViolation::Disorder, at, 1, what);
             }
             _ => {}
@@ -261,16 +261,17 @@ impl<'a> ChannelCheck<'a> {
             self.report(LogViolation::Breach, at, 1, what);
         }
         let publication = self.logs.sent[publisher].publications[number as usize - 1];
-        // Sent again after Redis lost its data, it may stand at two places.
+        // Sent again after Redis lost its data, it may have two positions.
         if let (Some(told), 1) = (publication.position, publication.attempts)
             && told != position
         {
-            let what = format!("{publisher}/{number} is at {position}, its publisher heard {told}");
+            let what =
+                format!("{publisher}/{number} is at {position}, its publisher received {told}");
             self.report(LogViolation::Breach, at, 1, what);
         }
     }
 
-    /// The log is over, and everybody had time to get everything.
+    /// Ends the log; the subscriber had time to receive everything.
     pub fn end(&mut self, at: usize) {
         let Some(stretch) = &self.segment else { return };
         let begun = stretch.started;

@@ -1,4 +1,4 @@
-//! The checker finds what it is there for: fed logs with one fault each, it names each.
+//! Logs with one fault each: the checker finds each fault.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ impl LogCase {
             },
             begun,
             sent: PublisherLog { channel: 0, publications: publications.collect() },
-            seen: SubscriberLog { name: "she".to_owned(), events: Vec::new() },
+            seen: SubscriberLog { name: "subscriber".to_owned(), events: Vec::new() },
             history_lost: false,
         }
     }
@@ -41,7 +41,7 @@ impl LogCase {
         Self::new(false).subscribed_at(0)
     }
 
-    /// Subscribed before anything was published.
+    /// Subscribed before the first publication.
     fn with_history() -> Self {
         Self::new(true).resumed(0, None, Some(0), None)
     }
@@ -128,7 +128,7 @@ fn place(seq: u64) -> Position {
 const CLEAN: [usize; 4] = [0, 0, 0, 0];
 
 #[test]
-fn all_in_order_is_clean() {
+fn a_log_with_every_publication_in_order_has_no_findings() {
     for case in [LogCase::plain(), LogCase::with_history()] {
         let case = case.receives(1..=9);
         assert_eq!(case.counts(), CLEAN);
@@ -146,24 +146,24 @@ fn a_loss_is_found_in_the_middle_and_at_the_end() {
 }
 
 #[test]
-fn the_first_ones_after_subscribing_are_missed_too() {
+fn a_loss_right_after_the_subscribe_is_found() {
     assert_eq!(LogCase::plain().receives(3..=9).counts(), [2, 0, 0, 0]);
     let late = LogCase::new(false).subscribed_at(3);
     assert_eq!(late.receives(3..=9).counts(), CLEAN);
 }
 
 #[test]
-fn a_finding_says_who_what_and_where() {
+fn a_finding_names_client_channel_numbers_and_context() {
     let verdict = LogCase::plain().receives([1, 2, 3, 6, 7, 8, 9]).verdict();
     let [finding] = verdict.findings.as_slice() else { panic!("{verdict:?}") };
-    assert_eq!((finding.client.as_str(), finding.channel.as_str()), ("she", "news"));
+    assert_eq!((finding.client.as_str(), finding.channel.as_str()), ("subscriber", "news"));
     assert!(finding.what.contains("0/[4 5]"), "{}", finding.what);
     let around = finding.around.join("\n");
     assert!(around.contains("publication 0/3") && around.contains("publication 0/6"), "{around}");
 }
 
 #[test]
-fn a_gap_explains_what_lies_before_it_and_nothing_after() {
+fn a_gap_explains_missing_publications_before_it_and_none_after() {
     assert_eq!(LogCase::plain().receives(1..=3).gap(6).receives(6..=9).counts(), CLEAN);
     assert_eq!(LogCase::plain().receives(1..=3).gap(6).receives(8..=9).counts(), [2, 0, 0, 0]);
     assert_eq!(LogCase::plain().receives([1, 4]).gap(5).receives(5..=9).counts(), [2, 0, 0, 0]);
@@ -171,7 +171,7 @@ fn a_gap_explains_what_lies_before_it_and_nothing_after() {
 }
 
 #[test]
-fn without_history_a_disconnection_explains_too() {
+fn without_history_a_disconnection_explains_missing_publications() {
     let away = LogCase::plain().receives(1..=3).closed(4).subscribed_at(6);
     assert_eq!(away.receives(6..=9).counts(), CLEAN);
     let away = LogCase::plain().receives(1..=3).closed(4).subscribed_at(6);
@@ -189,13 +189,13 @@ fn with_history_a_disconnection_explains_nothing() {
 }
 
 #[test]
-fn with_history_who_comes_back_and_asks_for_nothing_loses() {
+fn with_history_a_reconnect_without_since_is_a_loss() {
     let anew = LogCase::with_history().receives(1..=3).closed(4).resumed(6, None, Some(5), None);
     assert_eq!(anew.receives(6..=9).counts(), [2, 0, 0, 0]);
 }
 
 #[test]
-fn what_was_not_recovered_is_a_gap() {
+fn recovered_false_is_a_gap() {
     let told =
         LogCase::with_history().receives(1..=3).closed(4).resumed(6, Some(3), Some(5), Some(false));
     let told = told.receives(6..=9).history_lost();
@@ -203,7 +203,7 @@ fn what_was_not_recovered_is_a_gap() {
 }
 
 #[test]
-fn a_gap_that_need_not_be_is_a_breach() {
+fn a_gap_without_possible_loss_is_a_breach() {
     assert_eq!(
         LogCase::with_history().receives(1..=3).gap(4).receives(4..=9).counts(),
         [0, 0, 0, 1]
@@ -211,7 +211,7 @@ fn a_gap_that_need_not_be_is_a_breach() {
 }
 
 #[test]
-fn a_forgetful_channel_may_have_gaps_and_must_tell() {
+fn a_channel_with_short_history_may_have_gaps_and_must_report_them() {
     let told = || {
         let mut case = LogCase::with_history().receives(1..=3).closed(4);
         case.channel.short_history = true;
@@ -232,7 +232,7 @@ fn a_duplicate_is_found() {
 }
 
 #[test]
-fn what_was_sent_again_may_come_again_only_without_history() {
+fn a_repeated_publication_may_arrive_twice_only_without_history() {
     let again = [1, 2, 2, 3, 4, 5, 6, 7, 8, 9];
     let plain = LogCase::plain().retried(2).receives(again);
     assert_eq!((plain.counts(), plain.verdict().allowed_repeats), (CLEAN, 1));
@@ -240,14 +240,14 @@ fn what_was_sent_again_may_come_again_only_without_history() {
 }
 
 #[test]
-fn a_disorder_is_found() {
+fn a_publication_out_of_order_is_found() {
     let turned = [1, 2, 4, 3, 5, 6, 7, 8, 9];
     assert_eq!(LogCase::plain().receives(turned).counts(), [0, 0, 1, 0]);
     assert!(LogCase::with_history().receives(turned).counts()[2] > 0);
 }
 
 #[test]
-fn positions_that_jump_are_a_loss_even_where_all_numbers_came() {
+fn a_jump_in_positions_is_a_loss_even_if_all_numbers_arrived() {
     let case = LogCase::with_history().retried(2).receives([1]).receives_at(2, Some(place(3)));
     assert_eq!(case.counts()[0], 1 + 7);
 }
@@ -263,7 +263,7 @@ fn another_history_without_a_gap_is_a_loss() {
 }
 
 #[test]
-fn one_position_is_one_publication_and_the_one_that_was_acknowledged() {
+fn each_position_has_one_publication_and_matches_the_acknowledgement() {
     let told_otherwise = LogCase::with_history().receives(1..=8).receives_at(9, Some(place(10)));
     assert!(told_otherwise.counts()[3] > 0);
     let twice = LogCase::with_history().retried(3).receives(1..=2).receives_at(3, Some(place(2)));
@@ -271,7 +271,7 @@ fn one_position_is_one_publication_and_the_one_that_was_acknowledged() {
 }
 
 #[test]
-fn what_was_not_acknowledged_may_be_missing_but_not_come_twice() {
+fn an_unacknowledged_publication_may_be_missing_but_not_duplicated() {
     let without = [1, 2, 4, 5, 6, 7, 8, 9];
     assert_eq!(LogCase::plain().unacknowledged(3).receives(without).counts(), CLEAN);
     assert_eq!(LogCase::plain().unacknowledged(3).receives(1..=9).counts(), CLEAN);
@@ -280,13 +280,13 @@ fn what_was_not_acknowledged_may_be_missing_but_not_come_twice() {
 }
 
 #[test]
-fn what_nobody_sent_or_asked_for_is_a_breach() {
+fn an_unsent_publication_or_one_without_subscription_is_a_breach() {
     assert_eq!(LogCase::plain().receives(1..=9).receives([10]).counts(), [0, 0, 0, 1]);
     assert_eq!(LogCase::new(false).receives([1]).counts(), [0, 0, 0, 1]);
 }
 
 #[test]
-fn what_no_fault_explains_is_a_breach() {
+fn an_event_that_no_fault_explains_is_a_breach() {
     let odd = LogCase::plain().receives(1..=9).event(10, LogEvent::Unexpected("?".to_owned()));
     assert_eq!(odd.counts(), [0, 0, 0, 1]);
     let fault = LogCase::plain()

@@ -1,4 +1,4 @@
-//! A made-up run of one client and one publisher.
+//! A constructed run of one client and one publisher.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::log::Position;
 
 pub const EPOCH: u64 = 5;
 
-/// Publisher 0 sends 1 to 9 on channel 0, one each second, all taken at once; on a channel with history
-/// number n stands at n.
+/// Publisher 0 sends 1 to 9 on channel 0, one each second, all accepted at once; on a channel with history
+/// number n has position n.
 pub struct JournalCase {
     channel: AuditChannel,
     begun: Instant,
@@ -43,7 +43,7 @@ impl JournalCase {
             channel: AuditChannel { name: "news".to_owned(), kind },
             begun,
             ledgers: vec![ledger],
-            journal: ClientJournal { client: "she".to_owned(), ..ClientJournal::default() },
+            journal: ClientJournal { client: "client".to_owned(), ..ClientJournal::default() },
             amnesia: false,
             interrupted: false,
             settled: true,
@@ -56,7 +56,7 @@ impl JournalCase {
         Self::on(channels::HistoryKind::Plain).subscribes(0, None).subscribed(0, None, None)
     }
 
-    /// Subscribed before anything was published.
+    /// Subscribed before the first publication.
     pub fn history() -> Self {
         Self::on(channels::HistoryKind::Long).subscribes(0, None).subscribed(0, Some(0), None)
     }
@@ -72,7 +72,7 @@ impl JournalCase {
         self.event(at, Entry::Subscribe { id, channel: 0, since, echo: true })
     }
 
-    /// The answer to the last `subscribe`.
+    /// The reply to the last `subscribe`.
     pub fn subscribed(self, at: u64, position: Option<u64>, recovered: Option<bool>) -> Self {
         self.subscribed_at(at, position.map(place), recovered)
     }
@@ -110,7 +110,7 @@ impl JournalCase {
         self.event(at, Entry::Gap { channel: 0, reason: "a reason".to_owned() })
     }
 
-    /// Comes back on another connection.
+    /// Reconnects on another connection.
     pub fn reconnects(self, at: u64) -> Self {
         self.event(at, Entry::Closed { why: "a reason".to_owned() })
             .event(at, Entry::Opened { node: "a node".to_owned() })
@@ -164,7 +164,7 @@ impl JournalCase {
         self
     }
 
-    /// Kinds of findings, each with its count.
+    /// The violations found, each with its count.
     pub fn finds(&self) -> Vec<(Violation, usize)> {
         let journal = ClientJournal { settled: self.settled, ..self.journal.clone() };
         let verdict = audit(&AuditRun {
