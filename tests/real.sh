@@ -86,6 +86,7 @@ part "Python websockets, two nodes, TLS" env SSL_CERT_FILE="$certificate" \
   "$python" tests/clients/python_websockets.py --node-a "${encrypted[0]}" --node-b "${encrypted[1]}"
 part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
   node tests/clients/node_ws.mjs --node-a "${encrypted[0]}" --node-b "${encrypted[1]}"
+part "examples/, two nodes" env TIDEGATE="$binary" tests/examples.sh
 part "the demo page in Chromium, two nodes" \
   node tests/browser/demo.mjs "$a" "$b"
 
