@@ -1,5 +1,6 @@
 //! Pages and files that are generated from the code, and the shape of the pages that people write.
 
+mod names;
 mod pages;
 mod records;
 mod references;

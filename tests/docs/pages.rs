@@ -72,10 +72,10 @@ fn links(lines: &[String]) -> Vec<String> {
     targets.collect()
 }
 
-/// All Markdown files of the repository, by their paths in it.
-fn pages() -> BTreeMap<PathBuf, Page> {
-    let mut pages = BTreeMap::new();
-    let mut directories = vec![PathBuf::new()];
+/// The files of the repository below a directory whose names end so, by their paths in it.
+pub fn files_below(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut directories = vec![directory.to_path_buf()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(path("").join(&directory)).expect("a directory is readable") {
             let entry = entry.expect("an entry is readable");
@@ -84,13 +84,23 @@ fn pages() -> BTreeMap<PathBuf, Page> {
             let kind = entry.file_type().expect("an entry has a type");
             if kind.is_dir() && ![".git", "target", "node_modules"].contains(&&*name) {
                 directories.push(file);
-            } else if kind.is_file() && name.ends_with(".md") {
-                let page = Page::read(&file);
-                pages.insert(file, page);
+            } else if kind.is_file() && name.ends_with(ending) {
+                files.push(file);
             }
         }
     }
-    pages
+    files.sort();
+    files
+}
+
+/// All Markdown files of the repository, by their paths in it.
+fn pages() -> BTreeMap<PathBuf, Page> {
+    let files = files_below(Path::new(""), ".md").into_iter();
+    files.map(|file| (file.clone(), Page::read(&file))).collect()
+}
+
+pub fn is_generated(text: &str) -> bool {
+    text.contains(GENERATED)
 }
 
 /// The file that a link of `page` leads to, by its path in the repository, and the anchor in it.
@@ -156,7 +166,7 @@ fn every_written_page_of_docs_has_at_most_400_lines() {
         let text = fs::read_to_string(path("").join(file)).expect("a page is UTF-8");
         let lines = text.lines().count();
         assert!(
-            lines <= LINES_MAX || text.contains(GENERATED),
+            lines <= LINES_MAX || is_generated(&text),
             "{} has {lines} lines; split it by task",
             file.display()
         );

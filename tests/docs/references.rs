@@ -22,7 +22,8 @@ fn assert_is_as_generated(name: &str, generated: &str) {
     assert!(written == generated, "{name} is not what the code says; run `make docs`");
 }
 
-fn known() -> Vec<KeySpec> {
+/// Every key of the configuration.
+pub fn known() -> Vec<KeySpec> {
     Config::load(&Sources::default()).expect("the defaults are valid").known
 }
 
