@@ -22,24 +22,24 @@ struct DoctorReport {
 
 impl DoctorReport {
     /// All findings of this subject, one for each master.
-    fn all(&self, subject: &str) -> Vec<&Value> {
+    fn findings(&self, subject: &str) -> Vec<&Value> {
         let parts = self.json["parts"].as_array().expect("parts");
         let findings = parts.iter().flat_map(|part| part["findings"].as_array().expect("findings"));
         findings.filter(|finding| finding["subject"] == subject).collect()
     }
 
-    fn of(&self, subject: &str) -> &Value {
-        let found = self.all(subject);
+    fn finding(&self, subject: &str) -> &Value {
+        let found = self.findings(subject);
         found.first().unwrap_or_else(|| panic!("no finding of {subject:?} in {:#}", self.json))
     }
 
     fn level(&self, subject: &str) -> &str {
-        self.of(subject)["level"].as_str().expect("a level")
+        self.finding(subject)["level"].as_str().expect("a level")
     }
 
     /// The arguments of the command in the finding's remedy, without the explanation behind it.
     fn command(&self, subject: &str) -> Vec<String> {
-        let remedy = self.of(subject)["do"].as_str().expect("a remedy");
+        let remedy = self.finding(subject)["do"].as_str().expect("a remedy");
         let command = remedy.split(", and the same").next().expect("a command");
         let mut arguments = Vec::new();
         for (at, quoted) in command.split('\'').enumerate() {
@@ -135,8 +135,10 @@ async fn doctor_reports_a_replica_as_a_problem_and_counts_a_masters_replicas() {
     let mut master = Redis::stopped_with(&["--repl-diskless-sync-delay", "0"]);
     master.run().await;
     let mut replica = Redis::stopped();
-    let of = [master.address.ip().to_string(), master.address.port().to_string()];
-    replica.run_with(&["--replicaof".to_owned(), of[0].clone(), of[1].clone()]).await;
+    let master_address = [master.address.ip().to_string(), master.address.port().to_string()];
+    replica
+        .run_with(&["--replicaof".to_owned(), master_address[0].clone(), master_address[1].clone()])
+        .await;
     let report = doctor(&[&url(&replica)]).await;
     assert_eq!(report.code, Some(1));
     assert_eq!(report.level("role"), "problem");
@@ -147,7 +149,7 @@ async fn doctor_reports_a_replica_as_a_problem_and_counts_a_masters_replicas() {
     })
     .await;
     let report = doctor(&[&url(&master)]).await;
-    assert_eq!(report.of("replicas")["measured"], "1 of 1 keep up");
+    assert_eq!(report.finding("replicas")["measured"], "1 of 1 keep up");
 }
 
 #[tokio::test]
@@ -160,7 +162,7 @@ async fn doctor_reports_a_redis_that_refuses_connections_or_hangs() {
     ] {
         let report = doctor(&[&url]).await;
         assert_eq!((report.code, report.level(subject)), (Some(1), "problem"));
-        let why = report.of(subject)["measured"].to_string().to_lowercase();
+        let why = report.finding(subject)["measured"].to_string().to_lowercase();
         assert!(why.contains("refused"), "{why}");
     }
     let redis = Redis::start().await;
@@ -196,7 +198,7 @@ async fn doctor_tells_a_server_that_is_not_the_configured_kind_from_an_absent_on
     ] {
         let report = doctor(&[&format!("broker.url={url}")]).await;
         assert_eq!((report.code, report.level(subject)), (Some(1), "problem"));
-        let found = report.of(subject);
+        let found = report.finding(subject);
         assert!(found["measured"].to_string().contains(measured), "{found}");
         assert!(found["do"].to_string().contains(remedy), "{found}");
     }
@@ -212,7 +214,7 @@ async fn doctor_reports_an_authority_certificate_used_as_a_server_certificate() 
     redis.run().await;
     let trusted = format!("broker.ca_file={}", authority.certificate_file().display());
     let report = doctor(&[&format!("broker.url=rediss://{encrypted}"), &trusted]).await;
-    let found = report.of("connection");
+    let found = report.finding("connection");
     let measured = found["measured"].to_string();
     assert!(measured.contains("one of an authority") && !measured.contains("Other("), "{found}");
     let remedy = found["do"].to_string();
@@ -235,7 +237,7 @@ async fn doctor_names_the_permissions_that_a_redis_user_lacks() {
     let least = doctor(&[&url]).await;
     assert_eq!(least.code, Some(0), "{:#}", least.json);
     assert_eq!((least.level("INFO"), least.level("CONFIG GET")), ("hint", "hint"));
-    assert!(least.of("INFO")["do"].as_str().expect("a remedy").contains("+info"));
+    assert!(least.finding("INFO")["do"].as_str().expect("a remedy").contains("+info"));
     assert_eq!(least.level("permissions, disconnect"), "warning");
     assert_eq!(least.level("publish and subscribe"), "ok");
 
@@ -245,14 +247,14 @@ async fn doctor_names_the_permissions_that_a_redis_user_lacks() {
     apply_remedy(&redis, &faulty, "permissions, history").await;
     let keys = doctor(&[&url, HISTORY]).await;
     assert_eq!(keys.command("permissions, history")[3..], ["~tidegate:*"]);
-    let remedy = keys.of("permissions, history")["do"].to_string();
+    let remedy = keys.finding("permissions, history")["do"].to_string();
     assert!(remedy.contains("gate '~tidegate:*', ") && remedy.contains("ACL SAVE"), "{remedy}");
     apply_remedy(&redis, &keys, "permissions, history").await;
-    assert!(doctor(&[&url, HISTORY]).await.all("permissions, history").is_empty());
+    assert!(doctor(&[&url, HISTORY]).await.findings("permissions, history").is_empty());
 
     let wrong_password = doctor(&[&format!("broker.url=redis://gate:wrong@{address}")]).await;
     assert_eq!((wrong_password.code, wrong_password.level("connection")), (Some(1), "problem"));
-    let remedy = wrong_password.of("connection")["do"].to_string();
+    let remedy = wrong_password.finding("connection")["do"].to_string();
     assert!(remedy.contains("password") && !remedy.contains("wrong@"), "{remedy}");
 }
 
@@ -269,7 +271,9 @@ async fn doctor_reports_an_open_file_limit_too_low_for_connections_max() {
     };
     let too_low = limited(1000).await;
     assert_eq!((too_low.code, too_low.level("open files")), (Some(1), "problem"));
-    assert!(too_low.of("open files")["measured"].to_string().contains("room for 384 connections"));
+    assert!(
+        too_low.finding("open files")["measured"].to_string().contains("room for 384 connections")
+    );
     assert_eq!(limited(384).await.level("open files"), "ok");
 }
 
@@ -278,12 +282,12 @@ async fn doctor_checks_each_master_of_a_cluster() {
     let cluster = Cluster::shared().await;
     let report = doctor(&[&format!("broker.url={}", cluster.url())]).await;
     assert_eq!(report.code, Some(0), "{:#}", report.json);
-    let healthy = report.all("all else");
+    let healthy = report.findings("all else");
     assert_eq!(healthy.len(), MASTERS);
     let all = |subject| healthy.iter().all(|it| it["measured"].to_string().contains(subject));
     assert!(all("publish and subscribe") && all("permissions"), "{:#}", report.json);
     // No master has a replica.
-    assert_eq!(report.all("replicas").len(), MASTERS);
+    assert_eq!(report.findings("replicas").len(), MASTERS);
     let one = format!("broker.url={}", cluster.servers[0].url());
     assert_eq!(doctor(&[&one]).await.level("role"), "problem", "the server is part of a cluster");
 }

@@ -5,7 +5,7 @@ use testkit::eventually;
 use testkit::node::Node;
 use testkit::raw::{FIN, PING, PONG, RawClient, frame, text};
 
-const OFTEN: &str = "session.ping_interval=200ms";
+const PING_EVERY_200_MS: &str = "session.ping_interval=200ms";
 
 /// Asserts that the next frame is a ping, and returns its payload.
 async fn ping(raw: &mut RawClient) -> Vec<u8> {
@@ -16,7 +16,7 @@ async fn ping(raw: &mut RawClient) -> Vec<u8> {
 
 #[tokio::test]
 async fn pongs_keep_a_connection_open_and_their_round_trip_is_measured() {
-    let node = Node::standalone(&[OFTEN, "session.pong_timeout=2s"]).await;
+    let node = Node::standalone(&[PING_EVERY_200_MS, "session.pong_timeout=2s"]).await;
     let mut raw = RawClient::open(&node, "/ws/news").await;
     // Together longer than the timeout.
     for _ in 0..15 {
@@ -29,7 +29,7 @@ async fn pongs_keep_a_connection_open_and_their_round_trip_is_measured() {
 
 #[tokio::test]
 async fn any_frame_from_the_client_keeps_a_connection_open() {
-    let node = Node::standalone(&[OFTEN, "session.pong_timeout=2s"]).await;
+    let node = Node::standalone(&[PING_EVERY_200_MS, "session.pong_timeout=2s"]).await;
     let mut raw = RawClient::open(&node, "/ws/news?echo=false").await;
     for _ in 0..15 {
         ping(&mut raw).await;
@@ -41,7 +41,7 @@ async fn any_frame_from_the_client_keeps_a_connection_open() {
 
 #[tokio::test]
 async fn a_connection_that_sends_nothing_after_a_ping_is_closed_with_4009() {
-    let node = Node::standalone(&[OFTEN, "session.pong_timeout=300ms"]).await;
+    let node = Node::standalone(&[PING_EVERY_200_MS, "session.pong_timeout=300ms"]).await;
     for path in ["/ws/news", "/ws"] {
         let mut raw = RawClient::open(&node, path).await;
         let mut frame = raw.frame().await;

@@ -120,7 +120,7 @@ impl PresenceFunctions {
     }
 }
 
-fn counts(members: &[(&str, u32)]) -> Vec<(String, u32)> {
+fn owned(members: &[(&str, u32)]) -> Vec<(String, u32)> {
     members.iter().map(|(user, sessions)| ((*user).to_owned(), *sessions)).collect()
 }
 
@@ -144,9 +144,9 @@ async fn a_user_joins_with_the_first_session_of_the_fleet_and_leaves_with_the_la
     functions.expect_change("join", Some("ada")).await;
     assert_eq!(functions.write("a", LONG, &[("=ada", 2)]).await, "known");
     functions.write("b", LONG, &[("=ada", 1)]).await;
-    assert_eq!(functions.members().await, counts(&[("=ada", 3)]));
+    assert_eq!(functions.members().await, owned(&[("=ada", 3)]));
     functions.write("a", LONG, &[("=ada", 0)]).await;
-    assert_eq!(functions.members().await, counts(&[("=ada", 1)]));
+    assert_eq!(functions.members().await, owned(&[("=ada", 1)]));
     functions.expect_no_change().await;
     functions.write("b", LONG, &[("=ada", 0)]).await;
     functions.expect_change("leave", Some("ada")).await;
@@ -165,7 +165,7 @@ async fn several_members_change_in_one_call_and_user_names_are_published_unchang
     for user in [None, Some(""), Some("-"), Some("a \"b\"/\\ü")] {
         functions.expect_change("join", user).await;
     }
-    assert_eq!(functions.members().await, counts(&members));
+    assert_eq!(functions.members().await, owned(&members));
     functions.write("a", LONG, &[("-", 0), ("=bo", 1), ("=", 0)]).await;
     functions.expect_change("join", Some("bo")).await;
     functions.expect_change("leave", None).await;
@@ -208,14 +208,14 @@ async fn members_of_an_expired_node_leave_unless_they_are_on_another_node() {
     .await;
     functions.expect_change("leave", Some("ada")).await;
     functions.expect_no_change().await;
-    assert_eq!(functions.members().await, counts(&[("=bo", 1), ("=cy", 1)]));
+    assert_eq!(functions.members().await, owned(&[("=bo", 1), ("=cy", 1)]));
 
     assert_eq!(functions.refresh("crashed", LONG).await, ("removed".to_owned(), false));
     assert_eq!(functions.write("crashed", LONG, &[("=ada", 1), ("=bo", 1)]).await, "removed");
     functions.expect_change("join", Some("ada")).await;
     functions.expect_no_change().await;
     assert_eq!(functions.refresh("crashed", LONG).await, ("known".to_owned(), false));
-    assert_eq!(functions.members().await, counts(&[("=ada", 1), ("=bo", 2), ("=cy", 1)]));
+    assert_eq!(functions.members().await, owned(&[("=ada", 1), ("=bo", 2), ("=cy", 1)]));
 }
 
 /// Moves the time until which a node counts as alive to the past.
@@ -236,7 +236,7 @@ async fn a_node_that_was_late_itself_removes_no_other_node() {
     functions.refresh("a", LONG).await;
     assert_eq!(functions.refresh("b", LONG).await, ("known".to_owned(), false));
     functions.expect_no_change().await;
-    assert_eq!(functions.members().await, counts(&[("=ada", 1), ("=bo", 1)]));
+    assert_eq!(functions.members().await, owned(&[("=ada", 1), ("=bo", 1)]));
 }
 
 #[tokio::test]
@@ -292,7 +292,7 @@ async fn a_redis_that_lost_members_reports_it_and_accepts_them_without_joins() {
     assert_eq!(functions.write_silently("a", &[("=ada", 1)]).await, "forgotten");
     functions.expect_no_change().await;
     assert_eq!(functions.refresh("a", LONG).await.0, "known");
-    assert_eq!(functions.members().await, counts(&[("=ada", 1)]));
+    assert_eq!(functions.members().await, owned(&[("=ada", 1)]));
 
     let _: u64 = functions.ask(::redis::cmd("DEL").arg(format!("{KEY} a"))).await;
     assert_eq!(
@@ -313,7 +313,7 @@ async fn a_join_or_leave_lost_in_a_failover_is_noticed_and_repaired() {
     assert_eq!(functions.refresh_of("a", 2).await, "forgotten", "a leave was lost");
     functions.write_silently("a", &[("=ada", 1), ("=bo", 1)]).await;
     assert_eq!(functions.refresh_of("a", 2).await, "known");
-    assert_eq!(functions.members().await, counts(&[("=ada", 1), ("=bo", 1)]));
+    assert_eq!(functions.members().await, owned(&[("=ada", 1), ("=bo", 1)]));
     functions.expect_no_change().await;
 }
 

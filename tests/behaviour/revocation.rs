@@ -18,7 +18,7 @@ use testkit::{eventually, soon};
 const KEY: &str = "revoked users";
 
 /// The metric for the number of revocations that a node knows.
-const KNOWN: &str = "tidegate_revocations";
+const REVOCATIONS: &str = "tidegate_revocations";
 
 /// A published revocation reaches a node within a second, one that it only reads again after at least 15 s. This bound
 /// lies between the two, with tolerance for a busy machine.
@@ -35,7 +35,7 @@ async fn disconnect(node: &Node, user: &str) -> u16 {
 
 /// Waits until the node knows this number of revocations.
 async fn wait_for_revocations(node: &Node, count: usize) {
-    node.wait_for_metric(KNOWN, count as f64).await;
+    node.wait_for_metric(REVOCATIONS, count as f64).await;
 }
 
 /// Disconnects the user on the first node, and asserts that all nodes learn of it without reading again.
@@ -75,7 +75,7 @@ async fn a_disconnect_without_one_valid_user_is_refused(broker: Broker) {
     assert_eq!(disconnect(node, "ada").await, 401);
     let get = testkit::http::request(node.internal, "GET", "/api/disconnect", &key, b"");
     assert_eq!(get.await.status, 405);
-    assert_eq!(node.metric(KNOWN).await, 0.);
+    assert_eq!(node.metric(REVOCATIONS).await, 0.);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_fleet_with_another_prefix_does_not_get_a_revocation() {
     assert_eq!(disconnect(&node, "ada").await, 202);
     wait_for_revocations(&node, 1).await;
     assert_disconnect_reaches(&[&other_fleet], "bo", 1).await;
-    assert_eq!(node.metric(KNOWN).await, 1.);
+    assert_eq!(node.metric(REVOCATIONS).await, 1.);
 }
 
 #[tokio::test]
@@ -112,8 +112,8 @@ async fn a_revocation_while_redis_is_down_holds_on_its_node_and_reaches_others_l
     let response = a.post("/api/disconnect?user=ada", &[], b"").await;
     assert_eq!(response.status, 503);
     assert_eq!(response.json()["error"]["code"], "unavailable");
-    assert_eq!(a.metric(KNOWN).await, 1.);
-    assert_eq!(b.metric(KNOWN).await, 0.);
+    assert_eq!(a.metric(REVOCATIONS).await, 1.);
+    assert_eq!(b.metric(REVOCATIONS).await, 0.);
     redis.run().await;
     // The node publishes the revocation without a second request.
     wait_for_revocations(&b, 1).await;

@@ -8,7 +8,7 @@ use testkit::soon;
 use tidegate::rules::Pattern;
 
 /// Whether each pattern matches its name by Lua in Redis.
-async fn lua(redis: &mut MultiplexedConnection, pairs: &[(Pattern, String)]) -> Vec<bool> {
+async fn lua_matches(redis: &mut MultiplexedConnection, pairs: &[(Pattern, String)]) -> Vec<bool> {
     let mut command = redis::cmd("EVAL");
     command.arg(
         "local all = {} \
@@ -47,7 +47,7 @@ async fn a_pattern_matches_the_same_names_in_rust_and_lua() {
             (Pattern::parse(&pattern).expect("a pattern"), name)
         };
         let pairs: Vec<_> = (0..500).map(|_| pair()).collect();
-        let found = lua(&mut connection, &pairs).await;
+        let found = lua_matches(&mut connection, &pairs).await;
         for ((pattern, name), found) in pairs.iter().zip(found) {
             let (text, lua) = (pattern.as_str(), pattern.lua());
             assert_eq!(pattern.matches(name), found, "seed {seed}: {text} ({lua}) and {name}");

@@ -1,4 +1,5 @@
-//! `limits.memory_max`: near it the node refuses new connections, above it it closes those with the most queued bytes.
+//! `limits.memory_max`: near it, the node refuses new connections; above it, the node closes those with the most queued
+//! bytes.
 
 use testkit::client::Client;
 use testkit::eventually;
@@ -16,7 +17,7 @@ const QUEUED_DROP_BYTES: f64 = 10e6;
 const REFUSED: &str = r#"tidegate_rejected_total{reason="memory"}"#;
 
 /// The memory that the node may use beyond that of an idle one.
-const ROOM_MIB: usize = 160;
+const HEADROOM_MIB: usize = 160;
 
 /// Subscribers that do not read.
 const SLOW: usize = 12;
@@ -29,7 +30,7 @@ const PAYLOAD_BYTES: usize = 800 << 10;
 const ROUNDS_MAX: usize = 2000;
 
 /// A node that may use `mib` MiB more than an idle one, and its `memory_max` in bytes.
-async fn node_with_room(mib: usize) -> (Node, f64) {
+async fn node_with_headroom(mib: usize) -> (Node, f64) {
     let idle = Node::standalone(&[]).await.metric(RESIDENT).await;
     let max = (idle as usize >> 20) + mib;
     let memory_max = format!("limits.memory_max={max}MiB");
@@ -93,7 +94,7 @@ async fn flood(node: &Node, max: f64, channels: &[String]) {
 
 #[tokio::test]
 async fn above_memory_max_the_node_closes_the_connections_with_the_most_queued_bytes() {
-    let (node, max) = node_with_room(ROOM_MIB).await;
+    let (node, max) = node_with_headroom(HEADROOM_MIB).await;
     let channels: Vec<_> = (0..SLOW).map(|number| format!("slow-{number}")).collect();
     let mut slow = Vec::new();
     for channel in &channels {
@@ -121,7 +122,7 @@ async fn above_memory_max_the_node_closes_the_connections_with_the_most_queued_b
 /// Their queues share the payloads, whose memory is freed with the last of the closed connections.
 #[tokio::test]
 async fn above_memory_max_the_node_closes_subscribers_of_one_channel_until_memory_is_freed() {
-    let (node, max) = node_with_room(ROOM_MIB).await;
+    let (node, max) = node_with_headroom(HEADROOM_MIB).await;
     let mut slow = Vec::new();
     for _ in 0..4 * SLOW {
         slow.push(RawClient::with_small_buffer(&node, "/ws/slow").await);

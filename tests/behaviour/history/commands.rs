@@ -26,7 +26,7 @@ async fn history(client: &mut Client, fields: Value) -> Value {
 }
 
 /// The expected answer with these numbers, the first of which has the position `first`.
-fn excerpt(numbers: std::ops::RangeInclusive<u64>, first: Position) -> Value {
+fn history_answer(numbers: std::ops::RangeInclusive<u64>, first: Position) -> Value {
     let (start, count) = (*numbers.start(), numbers.clone().count() as u64);
     let publication =
         |number: u64| json!({"data": number, "position": first.plus(number - start).to_string()});
@@ -38,17 +38,15 @@ fn excerpt(numbers: std::ops::RangeInclusive<u64>, first: Position) -> Value {
 }
 
 /// The same answer to a command with `since`.
-fn since(excerpt: Value, recovered: bool) -> Value {
-    let mut excerpt = excerpt;
-    excerpt["recovered"] = recovered.into();
-    excerpt
+fn with_recovered(mut answer: Value, recovered: bool) -> Value {
+    answer["recovered"] = recovered.into();
+    answer
 }
 
 /// The same answer where more publications follow.
-fn more(excerpt: Value) -> Value {
-    let mut excerpt = excerpt;
-    excerpt["more"] = true.into();
-    excerpt
+fn with_more(mut answer: Value) -> Value {
+    answer["more"] = true.into();
+    answer
 }
 
 async fn history_without_since_returns_the_newest_publications_oldest_first(broker: Broker) {
@@ -60,15 +58,15 @@ async fn history_without_since_returns_the_newest_publications_oldest_first(brok
     for node in [a, b] {
         let mut client = Client::json(node).await;
         let answer = history(&mut client, json!({"limit": 3})).await;
-        assert_eq!(answer, excerpt(298..=300, first.plus(297)));
+        assert_eq!(answer, history_answer(298..=300, first.plus(297)));
         let answer = history(&mut client, json!({"limit": 1})).await;
-        assert_eq!(answer, excerpt(300..=300, first.plus(299)));
+        assert_eq!(answer, history_answer(300..=300, first.plus(299)));
         let answer = history(&mut client, json!({})).await;
-        assert_eq!(answer, excerpt(201..=300, first.plus(200)), "the default limit is 100");
+        assert_eq!(answer, history_answer(201..=300, first.plus(200)), "the default limit is 100");
         let answer = history(&mut client, json!({"limit": 129})).await;
-        assert_eq!(answer, excerpt(172..=300, first.plus(171)), "more than a page");
+        assert_eq!(answer, history_answer(172..=300, first.plus(171)), "more than a page");
         let answer = history(&mut client, json!({"limit": 1000})).await;
-        assert_eq!(answer, excerpt(1..=300, first));
+        assert_eq!(answer, history_answer(1..=300, first));
     }
 }
 
@@ -84,13 +82,17 @@ async fn history_with_since_returns_the_following_publications_page_by_page(brok
             history(&mut client, json!({"since": from.to_string(), "limit": limit})).await
         };
         let answer = ask(first, 3).await;
-        assert_eq!(answer, more(since(excerpt(2..=4, first.plus(1)), true)));
+        assert_eq!(answer, with_more(with_recovered(history_answer(2..=4, first.plus(1)), true)));
         let answer = ask(first.plus(3), 200).await;
-        assert_eq!(answer, more(since(excerpt(5..=204, first.plus(4)), true)));
+        assert_eq!(answer, with_more(with_recovered(history_answer(5..=204, first.plus(4)), true)));
         let answer = ask(first.plus(203), 96).await;
-        assert_eq!(answer, since(excerpt(205..=300, first.plus(204)), true), "exactly the rest");
+        assert_eq!(
+            answer,
+            with_recovered(history_answer(205..=300, first.plus(204)), true),
+            "exactly the rest"
+        );
         let answer = ask(first.plus(298), 1000).await;
-        assert_eq!(answer, since(excerpt(300..=300, last), true));
+        assert_eq!(answer, with_recovered(history_answer(300..=300, last), true));
         let answer = ask(last, 10).await;
         let nothing = json!({
             "type": "history", "id": 6, "channel": "h:1", "publications": [],
@@ -151,7 +153,7 @@ async fn history_of_a_channel_without_publications_is_empty_with_a_position(brok
     // A client can continue from this position.
     assert_eq!(publish(&mut Client::json(b).await, "h:1", 1).await, position.plus(1));
     let answer = history(&mut client, json!({"since": position.to_string()})).await;
-    assert_eq!(answer, since(excerpt(1..=1, position.plus(1)), true));
+    assert_eq!(answer, with_recovered(history_answer(1..=1, position.plus(1)), true));
 }
 
 async fn history_since_a_trimmed_position_is_not_recovered(broker: Broker) {

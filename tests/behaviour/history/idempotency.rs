@@ -30,7 +30,7 @@ async fn client_of(node: &Node, user: &str) -> Client {
 }
 
 /// The expected event for a publication of the user ada.
-fn of_ada(data: impl Into<Value>, position: Position) -> Value {
+fn publication_of_ada(data: impl Into<Value>, position: Position) -> Value {
     let mut event = publication("h:1", data, position);
     event["user"] = "ada".into();
     event
@@ -64,7 +64,7 @@ async fn an_idempotency_key_is_published_once_whichever_node_receives_it(broker:
     assert_eq!(publish(&mut client_a, "h:1", 6).await, before.plus(6));
     assert_eq!(publish(&mut client_a, "h:1", 7).await, before.plus(7));
     for number in 1..=7 {
-        assert_eq!(client_b.event().await, of_ada(number, before.plus(number)));
+        assert_eq!(client_b.event().await, publication_of_ada(number, before.plus(number)));
     }
 }
 
@@ -86,7 +86,7 @@ async fn simultaneous_publications_with_one_idempotency_key_are_published_once(b
         }
     }
     for turn in 1..=20 {
-        assert_eq!(subscriber.event().await, of_ada(turn, before.plus(turn)));
+        assert_eq!(subscriber.event().await, publication_of_ada(turn, before.plus(turn)));
     }
 }
 
@@ -154,13 +154,13 @@ async fn idempotency_keys_of_services_are_scoped_apart_from_those_of_users() {
         Position::parse(&fleet.server().query::<String>(&command).await)
     };
     let mut ada = client_of(a, "ada").await;
-    let of_ada = Position::of(&ada.request(keyed("h:1", "k", 1)).await);
-    assert_eq!(of_ada, before.plus(1));
+    let position_of_ada = Position::of(&ada.request(keyed("h:1", "k", 1)).await);
+    assert_eq!(position_of_ada, before.plus(1));
     assert_eq!(service(r#"{"id":"k"}"#).await, before.plus(2));
     assert_eq!(service(r#"{"id":"k"}"#).await, before.plus(2));
     assert_eq!(service(r#"{"id":"k","user":"bo"}"#).await, before.plus(3));
     // A service that names a user shares that user's keys.
-    assert_eq!(service(r#"{"id":"k","user":"ada"}"#).await, of_ada);
+    assert_eq!(service(r#"{"id":"k","user":"ada"}"#).await, position_of_ada);
 }
 
 async fn an_idempotency_key_can_be_published_again_after_the_window(broker: Broker) {

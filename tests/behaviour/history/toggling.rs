@@ -32,7 +32,7 @@ async fn toggle(mut client: Client, before: Position) {
             if last == before.plus(PUBLICATIONS) {
                 break;
             }
-            last = following(client.event().await, last);
+            last = expect_next(client.event().await, last);
         }
         client.send_command(json!({"type": "unsubscribe", "id": 3, "channel": "h:1"})).await;
         loop {
@@ -40,7 +40,7 @@ async fn toggle(mut client: Client, before: Position) {
             if event["type"] == "unsubscribed" {
                 break;
             }
-            last = following(event, last);
+            last = expect_next(event, last);
         }
         rounds += 1;
     }
@@ -48,7 +48,7 @@ async fn toggle(mut client: Client, before: Position) {
 }
 
 /// The position of a publication that must be the next one.
-fn following(event: Value, last: Position) -> Position {
+fn expect_next(event: Value, last: Position) -> Position {
     assert_eq!(event["type"], "publication", "{event}");
     assert_eq!(
         Position::of(&event),
@@ -107,7 +107,7 @@ async fn a_repeated_subscribe_answers_the_position_of_the_last_delivered_publica
             assert_eq!(Position::of(&event), last);
             client.send_command(again.clone()).await;
         } else {
-            last = following(event, last);
+            last = expect_next(event, last);
         }
     }
     publishing.await.expect("the publisher ends without a panic");

@@ -104,7 +104,7 @@ async fn after_a_disconnect_older_tokens_are_refused_and_newer_ones_accepted(bro
     let fleet = broker.fleet(&AUTH).await;
     let [a, b] = fleet.nodes();
     disconnect(a, "ada").await;
-    b.wait_for_metric(super::KNOWN, 1.).await;
+    b.wait_for_metric(super::REVOCATIONS, 1.).await;
     for node in [a, b] {
         for old in [Some(seconds_ago(9)), None] {
             assert_revoked(&mut connect(node, &token("ada", old)).await).await;
@@ -144,6 +144,6 @@ async fn a_node_that_starts_later_refuses_old_tokens_after_it_has_read_the_revoc
     disconnect(&first, "ada").await;
     drop(first);
     let late = Node::on(&redis, &AUTH).await;
-    late.wait_for_metric(super::KNOWN, 1.).await;
+    late.wait_for_metric(super::REVOCATIONS, 1.).await;
     assert_revoked(&mut connect(&late, &token("ada", Some(seconds_ago(9)))).await).await;
 }
