@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Fuzzes one target after another, each bounded, and stops at the first finding.
+# Fuzzes one target after another, each with a bound, and stops at the first finding.
 #
 #   fuzz/run.sh [TARGET…]
 #
-# FUZZ_RUNS (10,000,000) executions a target at most, and FUZZ_SECONDS (no bound) of time. What it learns lies
-# in target/fuzz/corpus and is used again; a finding lies in target/fuzz/artifacts, and the last lines say how
-# to repeat it. Exit code 0: no finding; 77: skipped, as cargo-fuzz is not installed.
+# At most FUZZ_RUNS (10,000,000) executions a target, and FUZZ_SECONDS (no bound) of time. The corpus is in
+# target/fuzz/corpus and is reused; findings are in target/fuzz/artifacts, and the last lines show how to
+# repeat one. Exit code 0: no finding; 77: skipped, because cargo-fuzz is not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# libFuzzer wants the compiler to count what is reached, which stable Rust keeps behind this.
+# libFuzzer needs coverage instrumentation, which stable Rust allows only with this variable.
 export RUSTC_BOOTSTRAP=1
 
-# There is no unsafe code to sanitize (`forbid(unsafe_code)`), and without it ten times as many runs fit.
+# No sanitizer: there is no unsafe code (`forbid(unsafe_code)`), and without it fuzzing is ten times as fast.
 build=(--sanitizer none)
 
 cargo fuzz --version >/dev/null 2>&1 || {

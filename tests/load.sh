@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The load tests of load-tests/, a few seconds each, against real nodes and a real Redis; resume.js while the nodes are
-# restarted one after the other. Then against gateways with a fault, which they must find. Prints a line for each part.
+# Runs the scripts of load-tests/ for a few seconds each against real nodes and a real Redis, resume.js while the nodes are
+# restarted one after the other; then against gateways with faults, which the scripts must detect. Prints a line for each part.
 #
 #   tests/load.sh            (tests/setup.sh installs what it needs)
 #
-# Nothing is measured here: others may be at work on the machine, so everything has the time it wants.
+# It measures nothing and has long timeouts, because other programs may use the machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +26,7 @@ finish() {
 }
 trap finish EXIT
 
-# Below the ports that the system gives to clients, so that a node which is restarted finds its own free.
+# Below the ephemeral ports of clients, so that a restarted node finds its port free.
 free_port() {
   python3 - <<'PYTHON'
 import random, socket
@@ -39,7 +39,7 @@ while True:
 PYTHON
 }
 
-# until_ok SECONDS COMMAND…: tries again until the command succeeds.
+# until_ok SECONDS COMMAND…: repeats the command until it succeeds.
 until_ok() {
   local deadline=$((SECONDS + $1))
   shift
@@ -72,17 +72,17 @@ run() {
   children+=($!)
 }
 
-# expect CODE NAME [TEXT]: the run must have ended with the code, and have said the text.
+# expect CODE NAME [TEXT]: the run must have ended with this exit code and printed the text.
 expect() {
   local expected=$1 name=$2 text=${3:-} code=0
   wait "${runs[$name]}" || code=$?
   if [ $code -ne "$expected" ]; then
-    echo "$name: k6 ended with $code, and $expected was expected" >&2
+    echo "$name: k6 exited with $code, expected $expected" >&2
     tail -n 40 "$scratch/$name.out" >&2
     return 1
   fi
   if [ -n "$text" ] && ! grep -q -- "$text" "$scratch/$name.out"; then
-    echo "$name: k6 did not say: $text" >&2
+    echo "$name: k6 did not print: $text" >&2
     tail -n 40 "$scratch/$name.out" >&2
     return 1
   fi
@@ -92,17 +92,17 @@ expect() {
 echo "== the load tests' Job"
 if command -v kubectl >/dev/null; then
   kubectl kustomize load-tests >"$scratch/job.yaml"
-  # A file that a script imports and no pod has would be noticed on the cluster only.
+  # A script's import that is missing in the pods would otherwise fail only on a cluster.
   for file in load-tests/*.js load-tests/lib/*.js; do
     grep -q "^  ${file##*/}: " "$scratch/job.yaml" || { echo "$file is not in load-tests/kustomization.yaml" >&2; exit 1; }
   done
   grep -q "image: grafana/k6:$(sed 's/k6==//' load-tests/requirements.txt)\$" "$scratch/job.yaml" ||
-    { echo "load-tests/job.yaml runs another k6 than the one that is tested" >&2; exit 1; }
+    { echo "load-tests/job.yaml runs another version of k6 than this test" >&2; exit 1; }
   validate=target/test-tools/venv/bin/kubernetes-validate
-  if [ -x $validate ]; then $validate --strict --quiet "$scratch/job.yaml"; else echo "   not validated: there is no kubernetes-validate"; fi
+  if [ -x $validate ]; then $validate --strict --quiet "$scratch/job.yaml"; else echo "   not validated: kubernetes-validate is missing"; fi
   echo "   ok  renders"
 else
-  echo "   skipped: there is no kubectl"
+  echo "   skipped: kubectl is missing"
 fi
 
 redis_port=$(free_port)
@@ -110,7 +110,7 @@ redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --d
 children+=($!)
 until_ok 10 redis-cli -p "$redis_port" ping
 
-# a and b are for all; c and d are restarted; e is alone with soak.js, which asks what its node holds.
+# All scripts use a and b; c and d are restarted; only soak.js uses e, because it checks the node's memory and connections.
 for name in a b c d e; do
   public[$name]=$(free_port) internal[$name]=$(free_port)
   start_node $name
@@ -127,7 +127,7 @@ for fault in drop double swap drain; do
 done
 
 echo "== k6, nodes restarted one after the other"
-# Long, because the restarts must be over before it is, and on a busy machine a node takes its time to come back.
+# Long, because the restarts must end before it does, and a node restarts slowly on a busy machine.
 run "resume.js" resume.js -e URL="$pair_cd" -e DURATION=15s -e DROPS=0 -e RESUMES=1
 
 run "fanout.js, plain" fanout.js -e URL="$pair_ab" -e CHANNEL=plain -e DURATION=4s
@@ -136,7 +136,7 @@ run "chat.js" chat.js -e URL="$pair_ab" -e DURATION=4s
 run "connect-storm.js" connect-storm.js -e URL="$pair_ab" -e VUS=100 -e DURATION=8s -e READY_P95=20s
 run "soak.js" soak.js -e URL="ws://127.0.0.1:${public[e]}" -e DURATION=6s -e CHURN=3s -e METRICS="http://127.0.0.1:${internal[e]}"
 
-# Once there is something to lose; and nobody goes on before the last node is ready again and has clients.
+# Starts once there is history to lose; restarts a node only after the previous one is ready again and has clients.
 has_history() { [ "$(redis-cli -p "$redis_port" xlen tidegate:load-test:resume)" -ge 10 ]; }
 until_ok 30 has_history
 has_clients() {
@@ -151,14 +151,14 @@ for name in c d; do
 done
 for name in "fanout.js, plain" "fanout.js, json" chat.js connect-storm.js soak.js; do expect 0 "$name"; done
 
-echo "== k6, slow consumers; gateways with a fault, which must be found"
+echo "== k6, slow consumers; gateways with faults, which must be detected"
 run "slow-consumers.js" slow-consumers.js -e URL="$pair_ab" -e WARMUP=3s -e DURATION=6s -e SIZE=40000 -e RATE=50 -e GRACE=20s
 
 few=(-e VUS=3 -e DURATION=2s -e GRACE=1s -e WARMUP=2s)
 run "drop" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[drop]}" -e CHANNEL=drop -e PROTOCOL=json
 run "double" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[double]}" -e CHANNEL=double
 run "swap" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[swap]}" -e CHANNEL=swap -e PROTOCOL=json
-# Were `after_ms` not heeded, nobody would be back in time.
+# Clients reconnect in time only if they use `after_ms`.
 run "after_ms" resume.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[drain]}" -e CHANNEL=load-test:drain -e DROPS=0 -e RESUMES=2 \
   -e GRACE=5s -e BACKOFF=1h -e AWAY_MAX=5s
 run "no history" resume.js "${few[@]}" -e URL="$pair_ab" -e CHANNEL=none

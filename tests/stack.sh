@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Three real nodes and a real Redis behind HAProxy, nginx and Envoy, watched by Prometheus, all of them on the files of
+# Three real nodes and a real Redis behind HAProxy, nginx and Envoy, monitored by Prometheus, all with the configuration files of
 # deploy/: balancers, drains and crashes, alerts with their runbooks, the dashboard's queries, compose.yaml.
 #
-#   tests/stack.sh           (tests/setup.sh installs what it needs; TIDEGATE=/path names another binary)
-#   PENDING="name…"          passes over what needs these metrics, label values or settings, for a binary without them
+#   tests/stack.sh           (tests/setup.sh installs what it needs; TIDEGATE=/path selects another binary)
+#   PENDING="name…"          skips checks of these metrics, label values or settings, for a binary without them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The Autobahn test suite, all cases but compression, against one node: is it RFC 6455 to the letter?
+# Runs the Autobahn test suite, all cases except compression, against one node, to check conformance to RFC 6455.
 #
 #   tests/autobahn/run.sh [--short] BINARY
 #
-# --short leaves out the slow cases: long UTF-8 (6.5 and on), and large and many messages (9 and 10). BINARY is
-# the node, such as target/release/tidegate. Exit code 0: all passed; 1: not so; 77: skipped, as there is no
-# Python 2.7, which the suite needs. PY2=/path/to/python2.7 says where to find it.
+# --short skips the slow cases: long UTF-8 (6.5 and later), and large and many messages (9 and 10). BINARY is
+# the node, such as target/release/tidegate. Exit code 0: all passed; 1: failed; 77: skipped, because Python 2.7,
+# which the suite needs, is missing. PY2=/path/to/python2.7 selects it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -31,7 +31,7 @@ main() {
     { tail "$home/wstest.log" >&2; exit 1; }
   python3 "$here/summary.py" "$home/reports"
 
-  # A panic ends one session, which the suite need not notice.
+  # A panic ends one session, which the suite may not detect.
   if grep -A2 panicked "$home/node.log"; then exit 1; fi
 }
 
@@ -51,7 +51,7 @@ install() {
   touch "$home/installed"
 }
 
-# What is asked is run: pyenv's shim is on the PATH also where it leads nowhere.
+# Runs the interpreter to test it, because pyenv's shim is on the PATH even without a version behind it.
 find_python2() {
   local candidate
   for candidate in "${PY2:-}" python2.7 "$HOME"/.pyenv/versions/2.7*/bin/python; do
@@ -61,7 +61,7 @@ find_python2() {
   return 1
 }
 
-# Starts the node on free ports, with limits that the largest cases (16 MiB, 9.*) fit in; sets `port`.
+# Starts the node on free ports, with limits for the largest cases (16 MiB, 9.*); sets `port`.
 start_node() {
   local internal deadline=$((SECONDS + 10))
   read -r port internal < <(python3 -c '

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Says what the Autobahn test suite found, and fails where it should: wstest itself always exits with 0.
+"""Prints the results of the Autobahn test suite and sets the exit code, because wstest always exits with 0.
 
     summary.py REPORTS
 
@@ -12,7 +12,7 @@ import json
 import pathlib
 import sys
 
-# NON-STRICT is no pass: it is tolerated by the letter, such as bad UTF-8 that is found late.
+# NON-STRICT does not count as passed: the RFC tolerates it, such as invalid UTF-8 that is detected late.
 PASSED = {"OK", "INFORMATIONAL"}
 
 

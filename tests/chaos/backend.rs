@@ -74,7 +74,7 @@ impl Backend {
     }
 
     /// Where services look for it.
-    pub fn whereabouts(&self) -> RedisAddress {
+    pub fn redis_address(&self) -> RedisAddress {
         let addresses = |servers: &[Redis]| -> Vec<SocketAddr> {
             servers.iter().map(|it| it.address).collect()
         };

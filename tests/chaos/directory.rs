@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::subscriber::Build;
+use crate::subscriber::SocketKind;
 
 /// The longest a client waits for an upgrade.
 const UPGRADE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ impl Directory {
     pub async fn connect(
         &self,
         random: &mut StdRng,
-        build: Build,
+        build: SocketKind,
     ) -> Result<(String, WebSocketStream<TcpStream>), String> {
         let all = self.0.lock().expect("nobody panics with the directory").clone();
         let address = *all.choose(random).ok_or("no node is known")?;
@@ -51,10 +51,10 @@ impl Directory {
 
 async fn upgrade(
     address: SocketAddr,
-    build: Build,
+    build: SocketKind,
 ) -> Result<WebSocketStream<TcpStream>, tokio_tungstenite::tungstenite::Error> {
     let socket = TcpSocket::new_v4()?;
-    if build == Build::Narrow {
+    if build == SocketKind::Narrow {
         socket.set_recv_buffer_size(NARROW)?;
     }
     let stream = socket.connect(address).await?;

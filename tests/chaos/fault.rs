@@ -15,18 +15,18 @@ use crate::backend::Setup::{self, Alone, Cluster, Durable, Linked, Sentinel};
 use crate::stage::Stage;
 
 /// Returns when the fault is healed, with the moment from which recovery counts.
-type Strike = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = Instant> + 'a>>;
+type Inject = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = Instant> + 'a>>;
 
 /// What is put in order after the system has recovered, under traffic too.
-type Tidy = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+type Restore = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 pub struct Fault {
     pub name: &'static str,
     pub setups: &'static [Setup],
     /// Those of the short form.
     pub short: &'static [Setup],
-    strike: Strike,
-    tidy: Option<Tidy>,
+    strike: Inject,
+    tidy: Option<Restore>,
 }
 
 /// In the order in which they run and are shown.
@@ -120,7 +120,7 @@ pub const FAULTS: &[Fault] = &[
         setups: &[Sentinel],
         short: &[Sentinel],
         strike: |stage| Box::pin(sentinel::master_killed(stage)),
-        tidy: Some(|stage| Box::pin(sentinel::bring_back(stage))),
+        tidy: Some(|stage| Box::pin(sentinel::restart_old_master(stage))),
     },
     Fault {
         name: "master-hangs",
@@ -134,7 +134,7 @@ pub const FAULTS: &[Fault] = &[
         setups: &[Cluster],
         short: &[Cluster],
         strike: |stage| Box::pin(cluster::master_killed(stage)),
-        tidy: Some(|stage| Box::pin(cluster::bring_back(stage))),
+        tidy: Some(|stage| Box::pin(cluster::restart_old_master(stage))),
     },
     Fault {
         name: "slots-moved",
@@ -156,7 +156,7 @@ impl Fault {
         }
     }
 
-    pub async fn strike(&self, stage: &mut Stage) -> Instant {
+    pub async fn inject(&self, stage: &mut Stage) -> Instant {
         (self.strike)(stage).await
     }
 

@@ -27,7 +27,7 @@ pub struct Fleet {
     urls: Vec<String>,
     file: TempDir,
     /// What the nodes that were replaced had to say.
-    past: Vec<(usize, Vec<String>)>,
+    replaced_logs: Vec<(usize, Vec<String>)>,
 }
 
 impl Fleet {
@@ -40,7 +40,7 @@ impl Fleet {
             directory: Directory::default(),
             urls,
             file,
-            past: Vec::new(),
+            replaced_logs: Vec::new(),
         };
         for number in 0..size {
             let node = fleet.node(number).await;
@@ -59,11 +59,11 @@ impl Fleet {
         node.wait_until_ready().await;
         self.directory.set(number, node.public);
         let old = std::mem::replace(&mut self.nodes[number], node);
-        self.past.push((number, old.process.stderr()));
+        self.replaced_logs.push((number, old.process.stderr()));
         old
     }
 
-    pub async fn is_ready(&self) {
+    pub async fn wait_until_ready(&self) {
         eventually("all nodes to be ready", async || {
             for node in &self.nodes {
                 if !node.is_ready().await {
@@ -76,7 +76,7 @@ impl Fleet {
     }
 
     /// These nodes see that Redis is away. They are promised to within 5 s; a busy machine gets more.
-    pub async fn is_unready(&self, nodes: &[usize]) {
+    pub async fn wait_until_unready(&self, nodes: &[usize]) {
         let began = Instant::now();
         for node in nodes {
             self.nodes[*node].wait_until_unready().await;
@@ -88,7 +88,7 @@ impl Fleet {
     /// What all nodes logged, those that ended too.
     pub fn logs(&self) -> Vec<(usize, Vec<String>)> {
         let now = self.nodes.iter().enumerate().map(|(number, it)| (number, it.process.stderr()));
-        self.past.iter().cloned().chain(now).collect()
+        self.replaced_logs.iter().cloned().chain(now).collect()
     }
 
     /// What a node logged of a panic.

@@ -41,7 +41,7 @@ use crate::stage::Stage;
 use crate::table::{Outcome, Recovery, Row, Run, TITLES};
 
 fn main() -> ExitCode {
-    let plan = match Plan::of_environment() {
+    let plan = match Plan::from_environment() {
         Ok(plan) => plan,
         Err(why) => return refuse(&why),
     };
@@ -106,25 +106,25 @@ fn setups(fault: &Fault, plan: &Plan) -> Vec<Setup> {
 
 async fn attempt(fault: &Fault, setup: Setup, plan: &Plan) -> Outcome {
     let stage =
-        match AssertUnwindSafe(Stage::set(setup, plan.length, plan.seed)).catch_unwind().await {
+        match AssertUnwindSafe(Stage::start(setup, plan.length, plan.seed)).catch_unwind().await {
             Ok(Ok(stage)) => stage,
             Ok(Err(why)) if setup == Setup::Linked => return Outcome::Skipped(why),
             Ok(Err(why)) => return Outcome::Broken(why),
             Err(_) => return Outcome::Broken("a panic, shown above".to_owned()),
         };
-    match AssertUnwindSafe(endure(fault, setup, stage)).catch_unwind().await {
+    match AssertUnwindSafe(run_fault(fault, setup, stage)).catch_unwind().await {
         Ok(outcome) => outcome,
         Err(_) => Outcome::Broken("a panic, shown above".to_owned()),
     }
 }
 
-async fn endure(fault: &Fault, setup: Setup, mut stage: Stage) -> Outcome {
+async fn run_fault(fault: &Fault, setup: Setup, mut stage: Stage) -> Outcome {
     let mut recovery = Recovery::default();
     for round in 0..stage.length.rounds() {
         stage.victim = round % stage.fleet.nodes.len();
-        stage.go_on(stage.length.calm()).await;
-        let healed = fault.strike(&mut stage).await;
-        stage.fleet.is_ready().await;
+        stage.run_for(stage.length.calm()).await;
+        let healed = fault.inject(&mut stage).await;
+        stage.fleet.wait_until_ready().await;
         let ready = healed.elapsed();
         match stage.acknowledged_after(healed).await {
             Ok((first, all)) => recovery.takes(first, all, ready),
@@ -132,14 +132,14 @@ async fn endure(fault: &Fault, setup: Setup, mut stage: Stage) -> Outcome {
         }
         fault.tidy(&mut stage).await;
     }
-    stage.go_on(stage.length.calm()).await;
+    stage.run_for(stage.length.calm()).await;
     let unsettled = stage.settle().await.err().or_else(|| stage.fleet.panic());
     let (sent, seen) = (stage.sent(), stage.seen());
     let verdict = check(&Logs {
         channels: &stage.channels,
         sent: &sent,
         seen: &seen,
-        started: stage.begun,
+        started: stage.started,
         history_lost: fault.loses_history(setup),
     });
     let found = unsettled.is_some() || !verdict.findings.is_empty();
@@ -161,7 +161,7 @@ fn keep_logs(fault: &Fault, setup: Setup, stage: &Stage, verdict: &CheckReport) 
     let named: HashSet<&str> = verdict.findings.iter().map(|it| it.client.as_str()).collect();
     for seen in stage.seen() {
         if named.contains(seen.name.as_str()) || verdict.findings.is_empty() {
-            let since = |at: &Instant| at.duration_since(stage.begun);
+            let since = |at: &Instant| at.duration_since(stage.started);
             let line = seen.events.iter().map(|(at, it)| it.line(since(at), &stage.channels));
             keep(format!("{}.log", seen.name.replace(' ', "-")), line.collect());
         }

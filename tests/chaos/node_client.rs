@@ -14,7 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::directory::Directory;
-use crate::subscriber::Build;
+use crate::subscriber::SocketKind;
 
 /// The longest wait for an answer: beyond what a node takes to say `unavailable`.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
@@ -43,7 +43,7 @@ impl Publish for NodeClient {
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
             None => {
-                let connected = self.directory.connect(&mut self.random, Build::Usual).await;
+                let connected = self.directory.connect(&mut self.random, SocketKind::Usual).await;
                 connected.map_err(Unacknowledged)?.1
             }
         };

@@ -19,7 +19,7 @@ use crate::fleet::{self, Fleet};
 use crate::flood::Flood;
 use crate::node_client::NodeClient;
 use crate::plan::Length;
-use crate::subscriber::{Build, Subscriber, seed_of};
+use crate::subscriber::{SocketKind, Subscriber, seed_of};
 
 const NODES: usize = 3;
 const SUBSCRIBERS: usize = 240;
@@ -47,7 +47,7 @@ pub struct Stage {
     pub length: Length,
     pub subscribers: Vec<Subscriber>,
     pub channels: Arc<[Channel]>,
-    pub begun: Instant,
+    pub started: Instant,
     /// The node that is struck next, where it is one: another each round, since a node that is new has
     /// no clients yet.
     pub victim: usize,
@@ -59,7 +59,7 @@ pub struct Stage {
 
 impl Stage {
     /// Fails, saying why, where this system cannot have such a setup.
-    pub async fn set(setup: Setup, length: Length, seed: u64) -> Result<Self, String> {
+    pub async fn start(setup: Setup, length: Length, seed: u64) -> Result<Self, String> {
         let backend = Backend::start(setup, NODES).await?;
         let fleet = Fleet::start(NODES, &backend).await;
         let channels: Arc<[Channel]> = fleet::channels().into();
@@ -69,22 +69,22 @@ impl Stage {
             length,
             subscribers: Vec::new(),
             channels,
-            begun: Instant::now(),
+            started: Instant::now(),
             victim: 0,
             publishers: Vec::new(),
             floods: Vec::new(),
             pace: watch::Sender::new(Pace::default()),
             asked: 0,
         };
-        stage.seat(seed);
-        stage.hire(seed);
-        stage.all_live().await?;
-        stage.flow();
+        stage.add_subscribers(seed);
+        stage.add_publishers(seed);
+        stage.wait_until_subscribed().await?;
+        stage.start_publishing();
         Ok(stage)
     }
 
     /// The subscribers of all channels.
-    fn seat(&mut self, seed: u64) {
+    fn add_subscribers(&mut self, seed: u64) {
         let mut random = StdRng::seed_from_u64(seed);
         let numbers = |flooded| -> Vec<ChannelNumber> {
             let all = self.channels.iter().enumerate();
@@ -93,10 +93,10 @@ impl Stage {
         let (usual, flooded) = (numbers(false), numbers(true));
         for number in 0..SUBSCRIBERS + NARROW_SUBSCRIBERS {
             let (build, channels) = match number < NARROW_SUBSCRIBERS {
-                true => (Build::Narrow, flooded.clone()),
+                true => (SocketKind::Narrow, flooded.clone()),
                 false => {
                     let chosen = usual.choose_multiple(&mut random, CHANNELS_EACH);
-                    (Build::Usual, chosen.copied().collect())
+                    (SocketKind::Usual, chosen.copied().collect())
                 }
             };
             self.subscribers.push(Subscriber::start(
@@ -111,7 +111,7 @@ impl Stage {
     }
 
     /// The publishers of all channels, and a flood for those that are flooded.
-    fn hire(&mut self, seed: u64) {
+    fn add_publishers(&mut self, seed: u64) {
         for (channel, it) in self.channels.iter().enumerate() {
             for place in 0..=CLIENTS_EACH {
                 let number = self.publishers.len();
@@ -121,25 +121,26 @@ impl Stage {
                     let client = NodeClient::new(self.fleet.directory.clone(), seed);
                     Publisher::start(number, channel, client, pace, seed)
                 } else {
-                    let service = Service::new(self.backend.whereabouts(), seed);
+                    let service = Service::new(self.backend.redis_address(), seed);
                     Publisher::start(number, channel, service, pace, seed)
                 });
             }
         }
         for (channel, it) in self.channels.iter().enumerate().filter(|(_, it)| it.flooded) {
             let number = self.publishers.len() + self.floods.len();
-            let service = Service::new(self.backend.whereabouts(), seed_of(seed, 10_000 + number));
+            let service =
+                Service::new(self.backend.redis_address(), seed_of(seed, 10_000 + number));
             self.floods.push(Flood::new(number, channel, it.clone(), service));
         }
     }
 
-    pub fn flow(&self) {
+    pub fn start_publishing(&self) {
         let pause = Duration::from_secs(1) * self.publishers.len() as u32 / RATE as u32;
         self.pace.send_modify(|pace| pace.pause = Some(pause));
     }
 
     /// Lets the flow go on for a while.
-    pub async fn go_on(&self, time: Duration) {
+    pub async fn run_for(&self, time: Duration) {
         sleep(time).await;
     }
 
@@ -167,14 +168,14 @@ impl Stage {
         if !wait_until(CATCH_UP_MAX, || self.publishers.iter().all(|it| first(it).is_some())).await
         {
             let silent = self.publishers.iter().find(|it| first(it).is_none());
-            return Err(silent.map_or_else(String::new, |it| self.silenced(it)));
+            return Err(silent.map_or_else(String::new, |it| self.unacknowledged(it)));
         }
         let times = self.publishers.iter().filter_map(first).map(|it| it.duration_since(moment));
         let (earliest, latest) = (times.clone().min(), times.max());
         Ok((earliest.unwrap_or_default(), latest.unwrap_or_default()))
     }
 
-    fn silenced(&self, publisher: &Publisher) -> String {
+    fn unacknowledged(&self, publisher: &Publisher) -> String {
         let (channel, why) = (&self.channels[publisher.channel()].name, publisher.failure());
         format!("publisher {} of {channel} is not acknowledged any more: {why}", publisher.number)
     }
@@ -184,7 +185,7 @@ impl Stage {
     pub async fn settle(&mut self) -> Result<(), String> {
         self.pace.send_modify(|pace| pace.pause = None);
         for _ in 0..LAST_ROUNDS {
-            self.all_live().await?;
+            self.wait_until_subscribed().await?;
             self.asked += 1;
             self.pace.send_modify(|pace| pace.requested = self.asked);
             let done = || self.publishers.iter().all(|it| it.has_sent(self.asked));
@@ -192,7 +193,7 @@ impl Stage {
                 return Err("some publishers did not end".to_owned());
             }
             if let Some(silenced) = self.publishers.iter().find(|it| it.last().is_none()) {
-                return Err(self.silenced(silenced));
+                return Err(self.unacknowledged(silenced));
             }
             if wait_until(LAST_ROUND_MAX, || self.all_have_everything()).await {
                 break;
@@ -201,11 +202,13 @@ impl Stage {
         Ok(())
     }
 
-    async fn all_live(&self) -> Result<(), String> {
-        match wait_until(CATCH_UP_MAX, || self.subscribers.iter().all(Subscriber::is_live)).await {
+    async fn wait_until_subscribed(&self) -> Result<(), String> {
+        match wait_until(CATCH_UP_MAX, || self.subscribers.iter().all(Subscriber::is_subscribed))
+            .await
+        {
             true => Ok(()),
             false => {
-                let away = self.subscribers.iter().filter(|it| !it.is_live());
+                let away = self.subscribers.iter().filter(|it| !it.is_subscribed());
                 let names: Vec<String> = away.map(Subscriber::name).collect();
                 Err(format!("not subscribed again: {}", names.join(", ")))
             }
@@ -218,7 +221,7 @@ impl Stage {
             let Some(last) = publisher.last() else { return false };
             let mut of_channel =
                 self.subscribers.iter().filter(|it| it.channels.contains(&channel));
-            of_channel.all(|it| it.has(channel, publisher.number, last))
+            of_channel.all(|it| it.has_received(channel, publisher.number, last))
         })
     }
 

@@ -20,13 +20,13 @@ pub struct Subscriber {
     pub channels: Vec<ChannelNumber>,
     record: Arc<Mutex<Recorder>>,
     /// It does not read while this is true.
-    idle: watch::Sender<bool>,
+    paused: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 /// How its socket is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Build {
+pub enum SocketKind {
     Usual,
     /// The system takes next to nothing for it, so that a pause shows.
     Narrow,
@@ -35,7 +35,7 @@ pub enum Build {
 impl Subscriber {
     pub fn start(
         name: String,
-        build: Build,
+        build: SocketKind,
         channels: Vec<ChannelNumber>,
         all: Arc<[Channel]>,
         directory: Directory,
@@ -45,7 +45,7 @@ impl Subscriber {
         let (idle, pause) = watch::channel(false);
         let client = Client {
             build,
-            wanted: channels.iter().map(|number| (*number, None)).collect(),
+            positions: channels.iter().map(|number| (*number, None)).collect(),
             all,
             directory,
             random: StdRng::seed_from_u64(seed),
@@ -53,16 +53,21 @@ impl Subscriber {
             pause,
             record: record.clone(),
         };
-        Self { channels, record, idle, task: tokio::spawn(client.run()) }
+        Self { channels, record, paused: idle, task: tokio::spawn(client.run()) }
     }
 
     /// Every channel is subscribed.
-    pub fn is_live(&self) -> bool {
+    pub fn is_subscribed(&self) -> bool {
         self.record().is_subscribed(&self.channels)
     }
 
     /// It got this number of the publisher, or a later one.
-    pub fn has(&self, channel: ChannelNumber, publisher: PublisherNumber, number: u64) -> bool {
+    pub fn has_received(
+        &self,
+        channel: ChannelNumber,
+        publisher: PublisherNumber,
+        number: u64,
+    ) -> bool {
         self.record().has_received(channel, publisher, number)
     }
 
@@ -76,11 +81,11 @@ impl Subscriber {
     }
 
     pub fn stop_reading(&self) {
-        self.idle.send_replace(true);
+        self.paused.send_replace(true);
     }
 
-    pub fn read_on(&self) {
-        self.idle.send_replace(false);
+    pub fn resume_reading(&self) {
+        self.paused.send_replace(false);
     }
 
     pub fn name(&self) -> String {

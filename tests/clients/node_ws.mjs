@@ -1,9 +1,9 @@
-// What a user of Node's `ws` sees of two nodes of one cluster.
+// Node's `ws` client against two nodes of one fleet.
 //
 //   node node_ws.mjs --node-a http://127.0.0.1:8080 --node-b http://127.0.0.1:8081 [--redis-port 6379]
 //
-// One line a check; exit code 1 at the first that fails. With --redis-port, the nodes' broker is that Redis
-// (prefix `tidegate:`), and what other services do there with a plain PUBLISH is checked too.
+// Prints a line for each check; exits with 1 at the first failure. With --redis-port, the nodes' broker is that Redis
+// (prefix `tidegate:`), and plain PUBLISH by other services is checked as well.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';

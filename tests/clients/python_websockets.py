@@ -1,4 +1,4 @@
-"""What a user of Python's `websockets` sees of two nodes of one cluster.
+"""Python's `websockets` client against two nodes of one fleet.
 
     python python_websockets.py --node-a http://127.0.0.1:8080 --node-b http://127.0.0.1:8081 [--redis-port 6379]
 
@@ -31,7 +31,7 @@ checks = []
 
 
 def check(what, needs_redis=False):
-    """Adds the function that follows to the checks; it gets the `Cluster`."""
+    """Decorator that adds a function to the checks; the function gets the `Cluster`."""
 
     def add(function):
         checks.append((what, needs_redis, function))
@@ -40,7 +40,7 @@ def check(what, needs_redis=False):
 
 
 class Cluster:
-    """Two nodes, and their Redis where it is known."""
+    """Two nodes, and their Redis if it is known."""
 
     def __init__(self, node_a, node_b, redis_port):
         self.a = node_a.replace("http", "ws", 1).rstrip("/")
@@ -53,7 +53,7 @@ class Cluster:
 
     @asynccontextmanager
     async def json(self, node, *channels, **options):
-        """A session of the json protocol, welcomed and subscribed."""
+        """A session of the json protocol after `welcome` and `subscribed`."""
         async with websockets.connect(f"{node}/ws", **options) as socket:
             session = JsonSession(socket)
             session.welcome = await session.receive("welcome")
@@ -70,27 +70,27 @@ class JsonSession:
         self.socket = socket
         self.welcome = None
         self.asked = 0
-        # Answers and publications may overtake each other: what was not waited for yet.
+        # Messages received while waiting for another one: replies and publications may overtake each other.
         self.pending = []
 
     async def send(self, **message):
         await self.socket.send(json.dumps(message))
 
     async def ask(self, answer_type, **command):
-        """Sends a command and returns its answer, known by its id."""
+        """Sends a command and returns the reply with its id."""
         self.asked += 1
         await self.send(id=self.asked, **command)
         return await self.receive(answer_type, id=self.asked)
 
     async def alive(self):
-        """Returns once all that the node did before, for this session, has arrived."""
+        """Returns after everything that the node sent before has arrived."""
         await self.ask("pong", type="ping")
 
     async def publication(self):
         return await self.receive("publication")
 
     async def receive(self, expected_type, **fields):
-        """The next message of the type with these fields; fails at an error that nobody asked for."""
+        """The next message of the type with these fields; fails at an unexpected error."""
 
         def wanted(message):
             return message["type"] == expected_type and fields.items() <= message.items()
@@ -568,7 +568,7 @@ async def main():
 
 def failed(what, reason, error):
     print(f"FAIL  {what}\n      {reason}")
-    # The innermost line of this file says best what was waited for or compared.
+    # The innermost line of this file shows best what was expected.
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
     for frame in own[-3:]:
         print(f"      line {frame.lineno}: {frame.line}")

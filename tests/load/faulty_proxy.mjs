@@ -1,5 +1,5 @@
-// A gateway with a fault, for the load tests to find: passes WebSockets on, but of the publications that go to each
-// client it drops, doubles or swaps with the next one the 10th. Or it behaves, and drains each connection then.
+// A gateway with a fault that the load tests must detect: it forwards WebSockets, but drops or duplicates the 10th publication
+// to each client, or swaps it with the next one. With `drain` it forwards everything and drains each connection at that point.
 //
 //   node tests/load/faulty_proxy.mjs drop|double|swap|drain PORT ws://gateway
 import { createRequire } from "node:module";

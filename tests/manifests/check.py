@@ -25,14 +25,14 @@ import rules
 from fleet import Fleet, is_nodes
 from same import differences
 
-# The oldest that the chart allows, and the newest that is known.
+# The oldest version that the chart allows, and the newest with known schemas.
 VERSIONS = ("1.27", kubernetes_validate.latest_version())
 
 CUSTOM = ("monitoring.coreos.com/", "gateway.networking.k8s.io/")
 
 
 def schema_faults(fleet: Fleet, versions=VERSIONS) -> list[str]:
-    """Strictly: an unknown field is a fault. One fault an object."""
+    """Strict: an unknown field is a fault. At most one fault for each object."""
     wrong = []
     for thing in fleet.objects:
         if thing["apiVersion"].startswith(CUSTOM):
@@ -64,7 +64,7 @@ def check(fleets: list[Fleet]) -> int:
 
 
 def seed(fleets: list[Fleet]) -> int:
-    """How many faults nothing found."""
+    """The number of seeded faults that no rule found."""
     named = {fleet.name: fleet for fleet in fleets}
     missed = total = 0
     for fleet, seeded in ((named["production"], faults.PRODUCTION), (named["gateway"], faults.GATEWAY)):

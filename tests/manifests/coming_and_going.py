@@ -1,22 +1,22 @@
-"""Rules about how nodes come and go: drain, rollouts, emptied hosts, autoscaling."""
+"""Rules about starting and stopping nodes: drains, rollouts, drained hosts, autoscaling."""
 
 from __future__ import annotations
 
 from fleet import Fleet
 from settings import effective, seconds
 
-# What a node may need beyond drain.delay and drain.period until its last socket is closed.
+# The time after drain.delay and drain.period that a node may need to close its last socket.
 DRAIN_REST = 10
 
-# The most that a client is told to stay away (after_ms).
+# The longest after_ms of a client.
 AWAY_MAX = 30
 
-# Below this a silent hour would scale a fleet down and up again, and disconnect everybody twice.
+# A shorter window would scale a fleet down and up again in a quiet hour and disconnect all clients twice.
 SCALE_DOWN_STABILIZATION_MIN = 300
 
 
 def grace(fleet: Fleet):
-    """Nobody is killed before it has drained."""
+    """A node is not killed before it has drained."""
     drain = effective(fleet)["drain"]
     hook = fleet.container().get("lifecycle", {}).get("preStop", {})
     wait = hook.get("sleep", {}).get("seconds", 0)
@@ -31,7 +31,7 @@ def grace(fleet: Fleet):
 
 
 def rollout(fleet: Fleet):
-    """The clients of one node are back before the next one drains: a Deployment does not wait for the first to be gone."""
+    """The clients of one node have reconnected before the next node drains: a Deployment does not wait for terminating pods."""
     drain, spec = effective(fleet)["drain"], fleet.deployment()["spec"]
     pause = spec.get("minReadySeconds", 0)
     needed = seconds(drain["delay"]) + seconds(drain["period"]) + AWAY_MAX
@@ -43,7 +43,7 @@ def rollout(fleet: Fleet):
 
 
 def disruption(fleet: Fleet):
-    """Hosts can be emptied, and a rollout takes no node before another is there."""
+    """Hosts can be drained, and a rollout removes no node before a new one is ready."""
     budgets = fleet.all("PodDisruptionBudget")
     if not budgets:
         yield "there is no PodDisruptionBudget"
@@ -58,7 +58,7 @@ def disruption(fleet: Fleet):
 
 
 def autoscaler(fleet: Fleet):
-    """It scales the nodes, nobody else says how many there are, and it shrinks slowly."""
+    """It scales the nodes, is the only one that sets their number, and scales down slowly."""
     for scaler in fleet.all("HorizontalPodAutoscaler"):
         spec = scaler["spec"]
         target = fleet.find(spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"])

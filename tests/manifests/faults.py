@@ -1,4 +1,4 @@
-"""Faults that somebody might make, and the rule that must find each: a rule that cannot fail proves nothing."""
+"""Seeded faults, and the rule that must find each, because a rule that cannot fail proves nothing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def route(fleet: Fleet) -> dict:
     return one(fleet, "HTTPRoute")["spec"]
 
 
-# (rule, what somebody did). Applied to the production overlay.
+# (rule, fault). Applied to the production overlay.
 PRODUCTION = [
     ("configuration", "a misspelt key", lambda f: config(f, "period =", "peroid =")),
     ("configuration", "a port that is not the container's", lambda f: config(f, "0.0.0.0:8080", "0.0.0.0:8081")),

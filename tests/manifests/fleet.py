@@ -1,4 +1,4 @@
-"""The Kubernetes objects of one rendered file, and how they hang together."""
+"""The Kubernetes objects of one rendered file, and their relations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAME = "app.kubernetes.io/name"
 
 
 class Fleet:
-    """What one kustomization or chart puts into a cluster."""
+    """The objects of one kustomization or chart."""
 
     def __init__(self, name: str, objects: list[dict]):
         self.name = name
@@ -31,7 +31,7 @@ class Fleet:
         return next((o for o in self.all(kind) if o["metadata"]["name"] == name), None)
 
     def deployment(self) -> dict:
-        """The nodes'."""
+        """The nodes' Deployment."""
         return next(d for d in self.all("Deployment") if is_nodes(d))
 
     def pod(self, deployment: dict | None = None) -> dict:
@@ -53,12 +53,12 @@ def is_nodes(deployment: dict) -> bool:
 
 
 def matches(selector: dict | None, labels: dict) -> bool:
-    """An empty selector of a Service or a typing error would select nothing, or everything: neither is meant."""
+    """Empty selectors and typing errors match nothing, although an empty selector could match everything."""
     return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
 
 
 def port_number(container: dict, port: str | int) -> int | None:
-    """The number of a named or numbered port, where the container has it."""
+    """The number of a named or numbered port if the container has it."""
     for there in container.get("ports", []):
         if port in (there.get("name"), there["containerPort"]):
             return there["containerPort"]
@@ -66,7 +66,7 @@ def port_number(container: dict, port: str | int) -> int | None:
 
 
 def allows(rules: list[dict], side: str, wanted: dict, port: int, container: dict | None = None) -> bool:
-    """Does a rule of a NetworkPolicy let the namespace and pod labels of `wanted` pass to or from that port?"""
+    """Whether a rule of a NetworkPolicy allows the namespace and pod labels of `wanted` at that port."""
     for rule in rules:
         ports = [p["port"] for p in rule.get("ports", [])]
         if container is not None:

@@ -1,4 +1,4 @@
-"""Would the Job of load-tests/ reach the nodes of a fleet, in its namespace?"""
+"""Checks that the Job of load-tests/ can reach the nodes of a fleet in its namespace."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def policy(load: Fleet) -> dict:
     return load.all("NetworkPolicy")[0]["spec"]
 
 
-# What somebody might do to the Job, and to the fleet.
+# Seeded faults of the Job and the fleet.
 FAULTS = [
     ("the container's port", lambda load, _: url(load, "ws://tidegate:8080")),
     ("another Service", lambda load, _: url(load, "ws://gateway:80")),
@@ -54,7 +54,7 @@ FAULTS = [
 
 
 def missed(load: Fleet, fleet: Fleet):
-    """The faults that are not found."""
+    """The seeded faults that were not found."""
     for what, make in FAULTS:
         faulty = load.copy(), fleet.copy()
         make(*faulty)

@@ -1,4 +1,4 @@
-"""Rules about the pods themselves: where they run, what they may do, how Kubernetes asks after them."""
+"""Rules about the pods themselves: placement, permissions and probes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from settings import effective, seconds, speaks_tls
 
 
 def spread(fleet: Fleet):
-    """Nodes are on several hosts and in several zones."""
+    """Nodes are spread over hosts and zones."""
     keys = {s["topologyKey"] for s in fleet.pod().get("topologySpreadConstraints", [])}
     for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname"):
         if key not in keys:
@@ -15,7 +15,7 @@ def spread(fleet: Fleet):
 
 
 def probes(fleet: Fleet):
-    """Each asks the right thing at a port that is there."""
+    """Each probe requests the right path at an existing port."""
     container = fleet.container()
     for name, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
         probe = container.get(name)
@@ -41,7 +41,7 @@ def probes(fleet: Fleet):
 
 
 def images(fleet: Fleet):
-    """A rollout is a decision: tags say what runs."""
+    """Images have a fixed tag, so that only a rollout changes the version."""
     for deployment in fleet.all("Deployment"):
         for container in fleet.pod(deployment)["containers"]:
             tag = container["image"].rpartition("/")[2].partition(":")[2]
@@ -50,7 +50,7 @@ def images(fleet: Fleet):
 
 
 def confinement(fleet: Fleet):
-    """Nobody is root, writes where it should not, or may talk to the Kubernetes API."""
+    """Containers are not root, have a read-only file system, and have no access to the Kubernetes API."""
     for deployment in fleet.all("Deployment"):
         name, pod = deployment["metadata"]["name"], fleet.pod(deployment)
         context = pod.get("securityContext", {})
@@ -76,7 +76,7 @@ def confinement(fleet: Fleet):
 
 
 def resources(fleet: Fleet):
-    """Memory is bounded, because the node goes by the bound; CPU is not."""
+    """Memory has a limit, because the node derives its own limit from it; CPU has none."""
     for deployment in fleet.all("Deployment"):
         for container in fleet.pod(deployment)["containers"]:
             own = container.get("resources", {})

@@ -11,12 +11,12 @@ from pods import confinement, images, probes, resources, spread
 from settings import Refused, effective
 from traffic import monitoring, network, selectors, services, ways_in
 
-# A key or secret that is set, or a URL with a password.
+# A key or secret with a value, or a URL with a password.
 SECRET = re.compile(r"^[^#]*((api_key|\bsecret)\W*[=:]|://[^/\s]*:[^/\s]*@)", re.MULTILINE)
 
 
 def configuration(fleet: Fleet):
-    """Nodes would start with it."""
+    """Nodes start with the configuration."""
     try:
         config = effective(fleet)
     except Refused as refused:
@@ -47,7 +47,7 @@ ALL = [
 
 
 def broken(fleet: Fleet, rules=None):
-    """The name of each broken rule and what is wrong. The others ask for a configuration that can be read."""
+    """The name of each violated rule and the fault. The other rules need a valid configuration."""
     wrong = [("configuration", fault) for fault in configuration(fleet)]
     try:
         effective(fleet)

@@ -1,21 +1,21 @@
-"""Compares what two ways of installing the same fleet put into a cluster."""
+"""Compares the objects of two ways to install the same fleet."""
 
 from __future__ import annotations
 
 from fleet import Fleet
 from settings import effective
 
-# What Helm adds to every object, and selects by.
+# Labels that Helm adds to every object.
 OF_HELM = ("app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart")
 
-# The chart's is YAML, the overlay's TOML; what they say is compared instead.
+# The chart's configuration is YAML, the overlay's TOML, so their contents are compared.
 CONFIG_FILES = ("/etc/tidegate/tidegate.yaml", "/etc/tidegate/tidegate.toml")
 
 
 def differences(there: Fleet, here: Fleet) -> list[str]:
     wrong = []
     objects = [{(o["kind"], o["metadata"]["name"]): plain(o) for o in fleet.objects} for fleet in (there, here)]
-    # A namespace is Helm's own business.
+    # Helm creates the namespace itself.
     for key in sorted((objects[0].keys() | objects[1].keys()) - {("Namespace", "tidegate")}):
         left, right = (of_fleet.get(key) for of_fleet in objects)
         if left is None or right is None:
@@ -26,7 +26,7 @@ def differences(there: Fleet, here: Fleet) -> list[str]:
 
 
 def plain(value):
-    """Without what is Helm's, without order in lists of named things, without what is the default."""
+    """Without Helm's labels, the order of named list items, and default values."""
     if isinstance(value, dict):
         cleaned = {key: plain(item) for key, item in value.items() if key not in (*OF_HELM, "namespace")}
         if cleaned.get("imagePullPolicy") == "IfNotPresent":

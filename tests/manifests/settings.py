@@ -1,4 +1,4 @@
-"""The configuration that a rendered fleet's nodes would run with, as `tidegate check` says it."""
+"""The effective configuration of a rendered fleet's nodes, from `tidegate check`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS = "/run/secrets/tidegate"
 
 
 class Refused(Exception):
-    """What `tidegate check`, or Kubernetes, would have against it."""
+    """The errors of `tidegate check` and Kubernetes."""
 
 
 def effective(fleet: Fleet) -> dict:
@@ -51,7 +51,7 @@ def environment(fleet: Fleet, container: dict):
 
 
 def secret(fleet: Fleet, reference: dict) -> str:
-    """Those that operators make are not among the objects; any valid value will do for them."""
+    """Placeholders for the Secrets that operators create, which are not among the objects."""
     there = fleet.find("Secret", reference["name"])
     if there is None:
         return {"broker-url": "redis://redis:6379"}.get(reference["key"], "of-the-operator")
@@ -77,7 +77,7 @@ def checked(name: str, text: str, variables: tuple[tuple[str, str], ...]) -> dic
 
 
 def make_certificate(path: Path) -> None:
-    """With its key beside it, and itself as its authority."""
+    """A self-signed certificate, its key, and itself as CA."""
     command = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=tidegate"]
     subprocess.run([*command, "-keyout", path.with_suffix(".key"), "-out", path], check=True, capture_output=True)
 
@@ -89,7 +89,7 @@ def make_key(path: Path) -> None:
 
 
 def speaks_tls(fleet: Fleet) -> bool:
-    """Does the internal listener?"""
+    """Whether the internal listener uses TLS."""
     return "cert" in effective(fleet)["internal"]["tls"]
 
 
@@ -97,6 +97,6 @@ UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(duration: str) -> float:
-    """Of `25s` and, as nginx and Gateway API write them, `1h` or `3600`."""
+    """Seconds of `25s`, and of nginx's and Gateway API's `1h` or `3600`."""
     parts = re.findall(r"([\d.]+)(ms|s|m|h|d|)", duration)
     return sum(float(number) * UNITS[unit or "s"] for number, unit in parts if number)

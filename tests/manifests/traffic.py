@@ -1,4 +1,4 @@
-"""Rules about who reaches whom: selectors, ports, ways in, policies, what is scraped."""
+"""Rules about network paths: selectors, ports, ingress, policies, scraping."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from settings import effective, seconds, speaks_tls
 
 
 def selectors(fleet: Fleet):
-    """What selects selects what was meant."""
+    """Every selector matches the intended pods."""
     for deployment in fleet.all("Deployment"):
         name = deployment["metadata"]["name"]
         labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -27,7 +27,7 @@ def selectors(fleet: Fleet):
 
 
 def services(fleet: Fleet):
-    """Ports lead somewhere, and the internal one not out."""
+    """Every port has a target, and the internal port is not exposed."""
     container = fleet.container()
     for service in fleet.services_of(fleet.deployment()):
         name = service["metadata"]["name"]
@@ -40,7 +40,7 @@ def services(fleet: Fleet):
 
 
 def ways_in(fleet: Fleet):
-    """Ingress and HTTPRoute lead to a port of a Service, and wait longer than connections are silent."""
+    """Ingress and HTTPRoute lead to a port of a Service, and their timeouts are longer than connections are idle."""
     ping = seconds(effective(fleet)["session"]["ping_interval"])
     for ingress in fleet.all("Ingress"):
         for rule in ingress["spec"]["rules"]:
@@ -86,7 +86,7 @@ def _leads_to(fleet: Fleet, name: str, port: str | int):
 
 
 def network(fleet: Fleet):
-    """Who must get through does, and the internal port is for monitoring only."""
+    """Required traffic is allowed, and the internal port is for monitoring only."""
     container = fleet.container()
     public, internal = port_number(container, "public"), port_number(container, "internal")
     policies = [
@@ -121,7 +121,7 @@ def network(fleet: Fleet):
 
 
 def monitoring(fleet: Fleet):
-    """What is scraped is there, each node once, also when it is not ready."""
+    """Scrape targets exist, each node once, also when it is not ready."""
     for monitor in fleet.all("ServiceMonitor"):
         wanted = monitor["spec"]["selector"]["matchLabels"]
         selected = [s for s in fleet.all("Service") if matches(wanted, s["metadata"]["labels"])]

@@ -30,7 +30,7 @@ pub struct Balancer {
 
 /// What it had to do more than once.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Trouble {
+pub struct Retries {
     /// Connecting to a node.
     pub retries: u64,
     /// Choosing another node after that.
@@ -38,12 +38,12 @@ pub struct Trouble {
 }
 
 impl Balancer {
-    pub fn is_here() -> bool {
+    pub fn is_installed() -> bool {
         Command::new("haproxy").arg("-v").output().is_ok()
     }
 
     /// Before nodes with these public and internal addresses; waits until it knows them all as ready.
-    pub async fn before(nodes: &[(SocketAddr, SocketAddr)]) -> Self {
+    pub async fn in_front_of(nodes: &[(SocketAddr, SocketAddr)]) -> Self {
         let (front, directory) = (free_address(), TempDir::new().expect("a directory"));
         let admin = directory.path().join("admin");
         let configuration = configuration(front, nodes);
@@ -67,13 +67,13 @@ impl Balancer {
         .await;
         let balancer = Self { front, admin, process, _directory: directory };
         for number in 0..nodes.len() {
-            balancer.takes_in(number).await;
+            balancer.wait_until_up(number).await;
         }
         balancer
     }
 
     /// Waits until it sends clients to a node.
-    pub async fn takes_in(&self, node: usize) {
+    pub async fn wait_until_up(&self, node: usize) {
         eventually("haproxy to take a node in", async || {
             (self.field(node, "status").await == "UP").then_some(())
         })
@@ -86,8 +86,8 @@ impl Balancer {
     }
 
     /// Summed over all nodes, since it began.
-    pub async fn trouble(&self, nodes: usize) -> Trouble {
-        let mut trouble = Trouble::default();
+    pub async fn trouble(&self, nodes: usize) -> Retries {
+        let mut trouble = Retries::default();
         for node in 0..nodes {
             trouble.retries += self.number(node, "wretr").await;
             trouble.redispatches += self.number(node, "wredis").await;
@@ -96,7 +96,7 @@ impl Balancer {
     }
 
     /// What it said of nodes that came and went.
-    pub fn said(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         self.process.stderr()
     }
 
@@ -106,7 +106,7 @@ impl Balancer {
 
     /// What it says of a node, as a table with titles: one column of one row.
     async fn field(&self, node: usize, name: &str) -> String {
-        let table = soon("haproxy's own account", self.account()).await;
+        let table = soon("haproxy's own account", self.stats()).await;
         let mut lines = table.lines();
         let titles = lines.next().expect("a line of titles").trim_start_matches("# ");
         let column = titles.split(',').position(|it| it == name).expect("a column of that name");
@@ -115,7 +115,7 @@ impl Balancer {
         row[column].to_owned()
     }
 
-    async fn account(&self) -> String {
+    async fn stats(&self) -> String {
         let mut stream = UnixStream::connect(&self.admin).await.expect("haproxy runs");
         stream.write_all(b"show stat\n").await.expect("it takes a question");
         let mut text = String::new();

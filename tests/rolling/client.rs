@@ -24,7 +24,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::tally::Tally;
-pub use author::Author;
+pub use author::ClientPublisher;
 use connect::connect;
 
 /// The longest that a handshake may take: beyond all retries of the balancer.
@@ -47,9 +47,9 @@ const SUBSCRIBE_ID: u64 = 0;
 pub struct Client {
     pub front: SocketAddr,
     /// With the position to go on from.
-    pub wanted: HashMap<ChannelNumber, Option<Position>>,
+    pub positions: HashMap<ChannelNumber, Option<Position>>,
     pub all: Arc<[Channel]>,
-    pub author: Author,
+    pub author: ClientPublisher,
     pub random: StdRng,
     pub record: Arc<Mutex<Recorder>>,
     pub tally: Arc<Tally>,
@@ -67,8 +67,8 @@ impl Client {
                     if let Some(due) = due.take() {
                         self.tally.returned(due);
                     }
-                    let why = self.converse(socket, greeting.take()).await;
-                    greeting = self.author.again();
+                    let why = self.run_session(socket, greeting.take()).await;
+                    greeting = self.author.repeat_last();
                     self.tally.closed(&why, self.advice.is_some());
                     self.write(LogEvent::Closed { why: why.to_string() });
                 }
@@ -88,10 +88,10 @@ impl Client {
     }
 
     /// Until the connection ends. Begins with the subscriptions, and then with what there is to say.
-    async fn converse(&mut self, mut socket: Socket, greeting: Option<String>) -> End {
+    async fn run_session(&mut self, mut socket: Socket, greeting: Option<String>) -> CloseCause {
         for command in std::iter::once(self.subscription()).chain(greeting) {
             if let Err(error) = socket.send(Message::text(command)).await {
-                return End::Broken(error.to_string());
+                return CloseCause::Broken(error.to_string());
             }
         }
         loop {
@@ -99,7 +99,7 @@ impl Client {
                 message = timeout(SILENCE_MAX, socket.next()) => message,
                 command = self.author.command() => {
                     if let Err(error) = socket.send(Message::text(command)).await {
-                        return End::Broken(error.to_string());
+                        return CloseCause::Broken(error.to_string());
                     }
                     continue;
                 }
@@ -110,16 +110,16 @@ impl Client {
                     // The answer to a close frame goes out with the next read.
                     let _ = timeout(SILENCE_MAX, socket.next()).await;
                     return match frame {
-                        Some(frame) if u16::from(frame.code) == DRAIN => End::Drained,
-                        frame => End::Broken(format!("closed with {frame:?}")),
+                        Some(frame) if u16::from(frame.code) == DRAIN => CloseCause::Drained,
+                        frame => CloseCause::Broken(format!("closed with {frame:?}")),
                     };
                 }
                 Ok(Some(Ok(_))) => continue,
-                Ok(Some(Err(error))) => return End::Broken(error.to_string()),
-                Ok(None) => return End::Broken("ended without a close frame".to_owned()),
-                Err(_) => return End::Broken("silent".to_owned()),
+                Ok(Some(Err(error))) => return CloseCause::Broken(error.to_string()),
+                Ok(None) => return CloseCause::Broken("ended without a close frame".to_owned()),
+                Err(_) => return CloseCause::Broken("silent".to_owned()),
             };
-            self.hear(text.as_str());
+            self.handle_message(text.as_str());
         }
     }
 
@@ -128,11 +128,11 @@ impl Client {
             let since = since.map_or(Value::Null, |it| it.to_string().into());
             (self.all[*number].name.clone(), since)
         };
-        let channels: Map<String, Value> = self.wanted.iter().map(since).collect();
+        let channels: Map<String, Value> = self.positions.iter().map(since).collect();
         json!({"type": "subscribe", "id": SUBSCRIBE_ID, "channels": channels}).to_string()
     }
 
-    fn hear(&mut self, text: &str) {
+    fn handle_message(&mut self, text: &str) {
         let Some(push) = ServerMessage::parse(text) else {
             return self.write(LogEvent::Unexpected(text.to_owned()));
         };
@@ -144,15 +144,15 @@ impl Client {
                 };
                 let (publisher, number, position) = (body.p, body.n, push.position);
                 if position.is_some() {
-                    self.wanted.insert(channel, position);
+                    self.positions.insert(channel, position);
                 }
                 self.write(LogEvent::Publication { channel, publisher, number, position });
             }
             ("subscribed", Some(channel)) => {
                 let (position, recovered) = (push.position, push.recovered);
-                let since = self.wanted[&channel];
+                let since = self.positions[&channel];
                 if since.is_none() || recovered == Some(false) {
-                    self.wanted.insert(channel, position);
+                    self.positions.insert(channel, position);
                 }
                 self.write(LogEvent::Subscribed { channel, since, position, recovered });
             }
@@ -181,7 +181,7 @@ impl Client {
     }
 
     fn number(&self, name: &str) -> Option<ChannelNumber> {
-        self.wanted.keys().copied().find(|number| self.all[*number].name == name)
+        self.positions.keys().copied().find(|number| self.all[*number].name == name)
     }
 
     fn write(&self, event: LogEvent) {
@@ -190,14 +190,14 @@ impl Client {
 }
 
 /// Why a connection is over.
-pub enum End {
+pub enum CloseCause {
     /// The node leaves.
     Drained,
     /// Any other way: a drain cuts nobody off.
     Broken(String),
 }
 
-impl fmt::Display for End {
+impl fmt::Display for CloseCause {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Drained => write!(f, "{DRAIN}"),

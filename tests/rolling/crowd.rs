@@ -12,8 +12,8 @@ use testkit::wait_until;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::client::{Author, Client};
-use crate::node_client::{NodeClient, Order};
+use crate::client::{Client, ClientPublisher};
+use crate::node_client::{NodeClient, PublishRequest};
 use crate::plan::Plan;
 use crate::tally::Tally;
 
@@ -24,20 +24,20 @@ const BATCH: usize = 50;
 const BATCH_TIME_MAX: Duration = Duration::from_secs(20);
 
 pub struct Crowd {
-    members: Vec<Member>,
+    members: Vec<CrowdClient>,
     pub tally: Arc<Tally>,
 }
 
-struct Member {
+struct CrowdClient {
     channels: [ChannelNumber; 2],
     record: Arc<Mutex<Recorder>>,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<PublishRequest>,
     task: JoinHandle<()>,
 }
 
 impl Crowd {
     /// All are subscribed: to the first channel and to one of the others. Fails where some are not in time.
-    pub async fn gather(
+    pub async fn connect(
         front: SocketAddr,
         channels: &Arc<[Channel]>,
         plan: Plan,
@@ -51,17 +51,19 @@ impl Crowd {
             let (orders, taken) = mpsc::channel(1);
             let client = Client {
                 front,
-                wanted: own.iter().map(|channel| (*channel, None)).collect(),
+                positions: own.iter().map(|channel| (*channel, None)).collect(),
                 all: channels.clone(),
-                author: Author::new(taken),
+                author: ClientPublisher::new(taken),
                 random: StdRng::seed_from_u64(plan.seed.wrapping_add(number as u64)),
                 record: record.clone(),
                 tally: crowd.tally.clone(),
                 advice: None,
             };
             let task = tokio::spawn(client.run());
-            crowd.members.push(Member { channels: own, record, orders, task });
-            if (number + 1).is_multiple_of(BATCH) && !crowd.is_live(BATCH_TIME_MAX).await {
+            crowd.members.push(CrowdClient { channels: own, record, orders, task });
+            if (number + 1).is_multiple_of(BATCH)
+                && !crowd.wait_until_subscribed(BATCH_TIME_MAX).await
+            {
                 return Err(format!("the first {} clients do not all come in", number + 1));
             }
         }
@@ -69,18 +71,23 @@ impl Crowd {
     }
 
     /// Publishes through one of them, by number.
-    pub fn hand(&self, member: usize) -> NodeClient {
+    pub fn publisher_through(&self, member: usize) -> NodeClient {
         NodeClient(self.members[member].orders.clone())
     }
 
     /// Whether all come to be subscribed to all of theirs within this time.
-    pub async fn is_live(&self, time: Duration) -> bool {
+    pub async fn wait_until_subscribed(&self, time: Duration) -> bool {
         wait_until(time, || self.members.iter().all(|it| it.record().is_subscribed(&it.channels)))
             .await
     }
 
     /// Every client of the channel got this number of the publisher.
-    pub fn has(&self, channel: ChannelNumber, publisher: PublisherNumber, number: u64) -> bool {
+    pub fn all_received(
+        &self,
+        channel: ChannelNumber,
+        publisher: PublisherNumber,
+        number: u64,
+    ) -> bool {
         let mut of_channel = self.members.iter().filter(|it| it.channels.contains(&channel));
         of_channel.all(|it| it.record().has_received(channel, publisher, number))
     }
@@ -91,13 +98,13 @@ impl Crowd {
     }
 }
 
-impl Member {
+impl CrowdClient {
     fn record(&self) -> MutexGuard<'_, Recorder> {
         self.record.lock().expect("nobody panics with the record")
     }
 }
 
-impl Drop for Member {
+impl Drop for CrowdClient {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -33,7 +33,7 @@ pub struct Fleet {
     /// The longest that a node may take to leave.
     leave_max: Duration,
     /// What the nodes that were replaced logged.
-    past: Vec<String>,
+    replaced_logs: Vec<String>,
 }
 
 impl Fleet {
@@ -47,7 +47,7 @@ impl Fleet {
             file,
             broker: format!("broker.url={}", redis.url()),
             leave_max: plan.length.delay() + plan.length.period() + EXIT_SLACK,
-            past: Vec::new(),
+            replaced_logs: Vec::new(),
         };
         for number in 0..NODES {
             let node = fleet.node(number).await;
@@ -65,7 +65,7 @@ impl Fleet {
 
     /// Waits for a node to end; returns how long it took. Fails where it takes too long or ends with
     /// anything but 0.
-    pub async fn leaves(&mut self, number: usize) -> Result<Duration, String> {
+    pub async fn wait_for_exit(&mut self, number: usize) -> Result<Duration, String> {
         let (node, begun) = (&mut self.nodes[number], Instant::now());
         loop {
             match node.process.exit_status() {
@@ -84,13 +84,13 @@ impl Fleet {
         let node = self.node(number).await;
         node.wait_until_ready().await;
         let old = std::mem::replace(&mut self.nodes[number], node);
-        self.past.extend(old.process.stderr());
+        self.replaced_logs.extend(old.process.stderr());
     }
 
     /// What a node logged of a panic, those that ended too.
     pub fn panic(&self) -> Option<String> {
         let now = self.nodes.iter().flat_map(|node| node.process.stderr());
-        now.chain(self.past.iter().cloned()).find(|line| line.contains("panicked"))
+        now.chain(self.replaced_logs.iter().cloned()).find(|line| line.contains("panicked"))
     }
 
     async fn node(&self, number: usize) -> Node {

@@ -35,19 +35,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::balancer::Balancer;
 use crate::fleet::NODES;
 use crate::plan::Plan;
-use crate::report::{Away, Report};
+use crate::report::{Downtimes, Report};
 use crate::restart::Restart;
 use crate::stage::Stage;
 
 fn main() -> ExitCode {
-    let plan = match Plan::of_environment() {
+    let plan = match Plan::from_environment() {
         Ok(plan) => plan,
         Err(why) => {
             eprintln!("{why}");
             return ExitCode::from(2);
         }
     };
-    if !Balancer::is_here() {
+    if !Balancer::is_installed() {
         println!("skipped: haproxy is not on PATH");
         return ExitCode::SUCCESS;
     }
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(plan: Plan) -> ExitCode {
-    let mut stage = match Stage::set(plan).await {
+    let mut stage = match Stage::start(plan).await {
         Ok(stage) => stage,
         Err(why) => {
             println!("{why}");
@@ -80,7 +80,7 @@ async fn run(plan: Plan) -> ExitCode {
     let mut restarts = Vec::new();
     let mut unsettled = None;
     for node in 0..NODES {
-        match Restart::of(node, &mut stage).await {
+        match Restart::run(node, &mut stage).await {
             Ok(restart) => restarts.push(restart),
             Err(why) => {
                 unsettled = Some(why);
@@ -118,7 +118,7 @@ async fn report(
         channels: &stage.channels,
         sent: &sent,
         seen: &seen,
-        started: stage.begun,
+        started: stage.started,
         history_lost: false,
     });
     Report {
@@ -126,11 +126,11 @@ async fn report(
         restarts,
         verdict,
         sent,
-        away: Away::of(&seen, 2),
+        away: Downtimes::of(&seen, 2),
         advised: advised.map(|it| it.load(Relaxed)),
         faults,
         trouble: stage.balancer.trouble(NODES).await,
-        balancer: stage.balancer.said(),
+        balancer: stage.balancer.log(),
         spread,
         unsettled,
     }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a client is to publish.
-pub struct Order {
+pub struct PublishRequest {
     pub channel: String,
     /// JSON.
     pub payload: String,
@@ -20,7 +20,7 @@ pub struct Order {
     pub answer: oneshot::Sender<Result<Option<Position>, Unacknowledged>>,
 }
 
-pub struct NodeClient(pub mpsc::Sender<Order>);
+pub struct NodeClient(pub mpsc::Sender<PublishRequest>);
 
 impl Publish for NodeClient {
     async fn publish(
@@ -30,7 +30,7 @@ impl Publish for NodeClient {
         key: &str,
     ) -> Result<Option<Position>, Unacknowledged> {
         let (answer, answered) = oneshot::channel();
-        let order = Order {
+        let order = PublishRequest {
             channel: channel.name.clone(),
             payload: payload.to_owned(),
             key: key.to_owned(),

@@ -21,7 +21,7 @@ pub enum Length {
 
 impl Plan {
     /// Fails, saying what is allowed, where a variable makes no sense.
-    pub fn of_environment() -> Result<Self, String> {
+    pub fn from_environment() -> Result<Self, String> {
         let seed = match env::var("SEED") {
             Ok(text) => text.parse().map_err(|_| format!("SEED={text} is no whole number"))?,
             Err(_) => u64::from(rand::random::<u32>()),

@@ -8,7 +8,7 @@ use testkit::curve::{Curve, WINDOW};
 use testkit::downtime::{downtimes, quantile};
 use testkit::log::{PublisherLog, SubscriberLog};
 
-use crate::balancer::Trouble;
+use crate::balancer::Retries;
 use crate::plan::Plan;
 use crate::restart::Restart;
 use crate::tally::Faults;
@@ -28,11 +28,11 @@ pub struct Report {
     pub restarts: Vec<Restart>,
     pub verdict: CheckReport,
     pub sent: Vec<PublisherLog>,
-    pub away: Away,
+    pub away: Downtimes,
     /// Connections that were closed with word when to come back, and without.
     pub advised: [usize; 2],
     pub faults: Faults,
-    pub trouble: Trouble,
+    pub trouble: Retries,
     /// What HAProxy said of nodes that came and went.
     pub balancer: Vec<String>,
     /// Connections of each node in the end.
@@ -42,9 +42,9 @@ pub struct Report {
 }
 
 /// How long clients were away, sorted.
-pub struct Away(Vec<Duration>);
+pub struct Downtimes(Vec<Duration>);
 
-impl Away {
+impl Downtimes {
     pub fn of(all: &[SubscriberLog], channels: usize) -> Self {
         let mut away: Vec<_> = all.iter().flat_map(|seen| downtimes(seen, channels)).collect();
         away.sort();
@@ -59,7 +59,7 @@ const WINDOW_MAX: f64 = 1.25;
 
 /// Most clients that may come in a second when a node leaves.
 fn limit(cap: u32, restart: &Restart) -> f64 {
-    f64::from(cap) * (WINDOW_MAX + restart.late.as_secs_f64())
+    f64::from(cap) * (WINDOW_MAX + restart.lateness.as_secs_f64())
 }
 
 impl Report {
@@ -140,7 +140,7 @@ impl Report {
         writeln!(out, "drained, told when to come {} of {}", advised[0], advised[0] + advised[1])?;
         writeln!(out, "broken connections         {}", faults.broken)?;
         writeln!(out, "failed handshakes          {}", faults.refused)?;
-        let Trouble { retries, redispatches } = trouble;
+        let Retries { retries, redispatches } = trouble;
         writeln!(out, "  retried by HAProxy       {retries}, {redispatches} of them elsewhere")?;
         let seconds = |part| quantile(&self.away.0, part).as_secs_f64();
         let (p50, p99, max) = (seconds(0.5), seconds(0.99), seconds(1.));
@@ -165,7 +165,7 @@ fn draw(restart: &Restart, cap: u32, out: &mut String) -> std::fmt::Result {
     let nodes: Vec<Curve> = survivors.iter().map(|(_, it)| it.opened()).collect();
     let rates = |row: u32| -> Vec<f64> {
         let rate = |it: &Curve| it.between(step * row, step * (row + 1)) / step.as_secs_f64();
-        nodes.iter().chain([&restart.back]).map(rate).collect()
+        nodes.iter().chain([&restart.reconnected]).map(rate).collect()
     };
     let rows: Vec<_> = (0..).take_while(|row| step * *row < *whole).map(rates).collect();
     let on_survivors = |rates: &[f64]| rates[..nodes.len()].iter().sum::<f64>();
@@ -185,7 +185,7 @@ fn draw(restart: &Restart, cap: u32, out: &mut String) -> std::fmt::Result {
         "    most in any {} s: {told:.0} told to be back, {back:.0} back, {counted:.0} on the survivors; \
          p99 was {:.2} s late, so {:.0} may be",
         WINDOW.as_secs(),
-        restart.late.as_secs_f64(),
+        restart.lateness.as_secs_f64(),
         limit(cap, restart),
     )?;
     for (number, it) in survivors {

@@ -31,28 +31,28 @@ pub struct Restart {
     /// The other nodes, with their numbers.
     pub survivors: Vec<(usize, Watched)>,
     /// When clients were told to be back.
-    pub told: Curve,
+    pub advised: Curve,
     /// When they were, on whichever node.
-    pub back: Curve,
+    pub reconnected: Curve,
     /// How much later than told nearly all were.
-    pub late: Duration,
+    pub lateness: Duration,
 }
 
 impl Restart {
     /// Fails where the node leaves late or with a fault, or clients do not come back.
-    pub async fn of(node: usize, stage: &mut Stage) -> Result<Self, String> {
+    pub async fn run(node: usize, stage: &mut Stage) -> Result<Self, String> {
         sleep(CALM).await;
         let held = stage.balancer.connections(node).await;
         let others = (0..NODES).filter(|it| *it != node);
         let watch = Watch::over(others.clone().map(|it| stage.fleet.addresses[it].1));
         let begun = watch.begun;
         stage.fleet.terminate(node);
-        let left = stage.fleet.leaves(node).await?;
+        let left = stage.fleet.wait_for_exit(node).await?;
         stage.fleet.replace(node).await;
-        stage.balancer.takes_in(node).await;
+        stage.balancer.wait_until_up(node).await;
         let replaced = begun.elapsed();
         // Who was told to be patient may still be away.
-        if !stage.crowd.is_live(RETURN_MAX).await {
+        if !stage.crowd.wait_until_subscribed(RETURN_MAX).await {
             return Err(format!("some clients are not back after node {} has left", node + 1));
         }
         let whole = begun.elapsed();
@@ -63,7 +63,17 @@ impl Restart {
         let mut late: Vec<_> = returns.iter().map(|it| it.open.duration_since(it.due)).collect();
         late.sort();
         let late = quantile(&late, 0.99);
-        Ok(Self { node, held, left, replaced, whole, survivors, told, back, late })
+        Ok(Self {
+            node,
+            held,
+            left,
+            replaced,
+            whole,
+            survivors,
+            advised: told,
+            reconnected: back,
+            lateness: late,
+        })
     }
 
     /// Most clients of a second: that were told to be back, that were, and that the survivors together
@@ -71,6 +81,6 @@ impl Restart {
     pub fn peaks(&self) -> [f64; 3] {
         let survivors: Vec<_> = self.survivors.iter().map(|(_, it)| it.opened()).collect();
         let of = |curve| peak(std::slice::from_ref(curve)).0;
-        [of(&self.told), of(&self.back), peak(&survivors).0]
+        [of(&self.advised), of(&self.reconnected), peak(&survivors).0]
     }
 }

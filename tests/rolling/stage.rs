@@ -29,7 +29,7 @@ pub struct Stage {
     pub balancer: Balancer,
     pub crowd: Crowd,
     pub channels: Arc<[Channel]>,
-    pub begun: Instant,
+    pub started: Instant,
     publishers: Vec<Publisher>,
     pace: watch::Sender<Pace>,
     redis: Redis,
@@ -37,31 +37,32 @@ pub struct Stage {
 
 impl Stage {
     /// Everybody is there, and publications flow.
-    pub async fn set(plan: Plan) -> Result<Self, String> {
+    pub async fn start(plan: Plan) -> Result<Self, String> {
         let redis = Redis::start().await;
         let fleet = Fleet::start(&redis, plan).await;
-        let balancer = Balancer::before(&fleet.addresses).await;
+        let balancer = Balancer::in_front_of(&fleet.addresses).await;
         // What the checker holds them to, also where they were not configured so.
         let channel = |name| Channel { name, history: true, short_history: false, flooded: false };
         let rooms = (1..=plan.length.rooms()).map(|it| format!("room:{it}"));
         let names = std::iter::once("all".to_owned()).chain(rooms);
         let channels: Arc<[Channel]> = names.map(channel).collect();
-        let crowd = Crowd::gather(balancer.front, &channels, plan).await?;
+        let crowd = Crowd::connect(balancer.front, &channels, plan).await?;
         let (publishers, pace) = (Vec::new(), watch::Sender::new(Pace::default()));
         let begun = Instant::now();
-        let mut stage = Self { fleet, balancer, crowd, channels, begun, publishers, pace, redis };
-        stage.hire(plan);
+        let mut stage =
+            Self { fleet, balancer, crowd, channels, started: begun, publishers, pace, redis };
+        stage.add_publishers(plan);
         stage.pace.send_modify(|pace| pace.pause = Some(plan.length.pause()));
         Ok(stage)
     }
 
-    fn hire(&mut self, plan: Plan) {
+    fn add_publishers(&mut self, plan: Plan) {
         // The channel that all have is published to by clients of the first rooms beyond those that
         // publish to their own.
         let rooms = self.channels.len() - 1;
         for number in 0..rooms + CLIENTS {
             let channel = if number < rooms { number + 1 } else { 0 };
-            self.add(channel, self.crowd.hand(number), plan);
+            self.add(channel, self.crowd.publisher_through(number), plan);
         }
         for channel in (0..self.channels.len()).step_by(SERVICE_EVERY) {
             let seed = plan.seed.wrapping_sub(channel as u64);
@@ -91,7 +92,7 @@ impl Stage {
             return Err(format!("a publisher of {channel} is not acknowledged any more: {why}"));
         }
         let has = |it: &Publisher| {
-            it.last().is_some_and(|last| self.crowd.has(it.channel(), it.number, last))
+            it.last().is_some_and(|last| self.crowd.all_received(it.channel(), it.number, last))
         };
         wait_until(CATCH_UP_MAX, || self.publishers.iter().all(has)).await;
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
-use crate::client::End;
+use crate::client::CloseCause;
 
 /// Reasons kept of each kind.
 const REASONS_MAX: usize = 20;
@@ -58,11 +58,11 @@ impl Tally {
         faults.keep(format!("refused: {why}"));
     }
 
-    pub fn closed(&self, end: &End, advised: bool) {
+    pub fn closed(&self, end: &CloseCause, advised: bool) {
         match (end, advised) {
-            (End::Drained, true) => _ = self.advised.fetch_add(1, Relaxed),
-            (End::Drained, false) => _ = self.unadvised.fetch_add(1, Relaxed),
-            (End::Broken(why), _) => {
+            (CloseCause::Drained, true) => _ = self.advised.fetch_add(1, Relaxed),
+            (CloseCause::Drained, false) => _ = self.unadvised.fetch_add(1, Relaxed),
+            (CloseCause::Broken(why), _) => {
                 let mut faults = self.lock();
                 faults.broken += 1;
                 faults.keep(format!("broken: {why}"));

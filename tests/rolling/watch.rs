@@ -24,10 +24,10 @@ const NAMES: [&str; 4] = [
 
 /// What one node showed, look by look.
 pub struct Watched {
-    looks: Vec<Look>,
+    looks: Vec<Sample>,
 }
 
-struct Look {
+struct Sample {
     /// Since the watch began.
     at: Duration,
     opened: f64,
@@ -96,7 +96,7 @@ async fn look_at(node: SocketAddr, begun: Instant, mut over: watch::Receiver<boo
         let [opened, connections, bytes, cpu_seconds] = metrics(node, NAMES).await;
         // The node looked at its counters somewhere in between.
         let at = (asked + begun.elapsed()) / 2;
-        looks.push(Look { at, opened, connections, bytes, cpu_seconds });
+        looks.push(Sample { at, opened, connections, bytes, cpu_seconds });
         if last {
             return Watched { looks };
         }

@@ -1,4 +1,4 @@
-"""What clients see of the nodes through one balancer."""
+"""The checks of one load balancer, from the clients' side."""
 
 import asyncio
 import itertools
@@ -13,9 +13,9 @@ from fleet import CONNECTIONS_PER_IP, HANDSHAKES_PER_SECOND, NODES
 
 SECONDS_MAX = 15
 CROWD = 30
-# For a balancer that compares nodes which it has drawn, so that chance levels out.
+# For a load balancer that compares randomly chosen nodes, so that chance averages out.
 CROWD_OF_DRAWN = 90
-# A storm is so many times what the fleet admits.
+# A storm is this many times the fleet's handshake limit.
 STORM = 3
 STORM_SECONDS = 0.8
 HANDSHAKE = (
@@ -25,7 +25,7 @@ HANDSHAKE = (
 
 
 class Client:
-    """A session of the json protocol that knows its node, and comes back when it is told to go."""
+    """A session of the json protocol that knows its node and reconnects after a drain."""
 
     def __init__(self, balancer, address):
         self.balancer, self.address = balancer, address
@@ -53,7 +53,7 @@ class Client:
         await self.ask("published", type="publish", channel="prices:tide", data=data)
 
     async def stay(self):
-        """Until cancelled: reconnects whenever the connection ends. A failed handshake is noted and tried again."""
+        """Until cancelled: reconnects whenever the connection ends. A failed handshake is recorded and retried."""
         while True:
             try:
                 async for _ in self.socket:
@@ -70,9 +70,9 @@ class Balancer:
     name: str
     number: int
     address: str
-    # Does it ask the nodes whether they are ready, or only meet them?
+    # Whether it checks the nodes' readiness.
     asks_readiness: bool
-    # Does it compare all nodes, or some that it has drawn?
+    # Whether it compares all nodes, or only randomly chosen ones.
     compares_all: bool
     crowd: list = field(default_factory=list)
     failures: list = field(default_factory=list)
@@ -81,14 +81,14 @@ class Balancer:
     closes: Counter = field(default_factory=Counter)
 
     def __post_init__(self):
-        # Addresses of this balancer's clients, each used once, as limits count by address.
+        # Addresses of this load balancer's clients, each used once, because limits count by address.
         self.addresses = (f"127.{self.number}.{a}.{b}" for a in range(1, 255) for b in range(1, 255))
 
     def client(self):
         return Client(self, next(self.addresses))
 
     async def noted(self, who, connecting):
-        """What came of it, or nothing: then the failure is in the list, unless its node went after the handshake."""
+        """The result, or None: then the failure is in the list, unless the node ended after the handshake."""
         try:
             return await connecting
         except websockets.ConnectionClosed:
@@ -97,7 +97,7 @@ class Balancer:
             self.failures.append(f"{who}: {failure!r}")
 
     async def finds_all(self):
-        """Waits until it has seen that all nodes are there."""
+        """Waits until it uses all nodes."""
 
         async def look():
             seen = set()
@@ -112,7 +112,7 @@ class Balancer:
         return Counter(client.node for client in self.crowd)
 
     async def spreads(self):
-        """The node with the fewest connections gets the next one, whoever's turn it would be."""
+        """The node with the fewest connections gets the next one, not the next node in turn."""
         size = CROWD if self.compares_all else CROWD_OF_DRAWN
         for _ in range(size):
             self.crowd.append(await self.client().connect())
@@ -132,13 +132,13 @@ class Balancer:
         return f"{went[emptied]} of {len(newcomers)} to a node that was empty"
 
     async def leave_only(self, count, node):
-        """Has all but so many of the crowd leave that node."""
+        """Closes all but this many connections of the crowd to that node."""
         for client in [it for it in self.crowd if it.node == node][count:]:
             await client.socket.close()
             self.crowd.remove(client)
 
     async def relays(self):
-        """What one publishes, all others get, whichever node they are on; and it was a real upgrade."""
+        """All clients on all nodes receive what one publishes, after a real upgrade."""
         channel = f"chat:{self.name}"
         first = self.crowd[0]
         assert first.socket.response.status_code == 101
@@ -149,7 +149,7 @@ class Balancer:
             assert (await client.receive("publication"))["data"] == "high water"
 
     async def tells_addresses(self):
-        """A node limits an address as the client's, and nobody gets around it by claiming another."""
+        """A node's limits apply to the client's address, and a client cannot evade them with a forged header."""
         crowding = next(self.addresses)
         opened = []
         try:
@@ -166,7 +166,7 @@ class Balancer:
         await (await self.client().connect()).socket.close()
 
     async def storm(self):
-        """More handshakes than the nodes admit: how many had which answer."""
+        """More handshakes than the nodes' limit: the number of each response."""
         rate = STORM * NODES * HANDSHAKES_PER_SECOND
         tries = []
         for _ in range(int(rate * STORM_SECONDS)):
@@ -175,7 +175,7 @@ class Balancer:
         return Counter(await asyncio.gather(*tries))
 
     async def answer(self, address):
-        """The status of a handshake. By hand: `websockets` trips over a refusal whose head and body come apart."""
+        """The status of a handshake. Without `websockets`, which fails at a refusal whose head and body arrive separately."""
         reader, writer = await asyncio.open_connection(*self.address.split(":"), local_addr=(address, 0))
         writer.write(HANDSHAKE)
         line = await asyncio.wait_for(reader.readline(), SECONDS_MAX)
@@ -183,13 +183,13 @@ class Balancer:
         return int(line.split()[1]) if line else None
 
     async def keeps_idle(self):
-        """Connections that only answer pings outlive the idle timeout twice."""
+        """Connections that only answer pings stay open for twice the idle timeout."""
         await asyncio.sleep(2.5 * local.IDLE_SECONDS)
         for client in self.crowd:
             await client.ask("pong", type="ping")
 
     async def arrive(self):
-        """Until cancelled: opens a connection, publishes, leaves, and again. Notes the nodes and what failed."""
+        """Until cancelled: opens a connection, publishes, disconnects, and repeats. Records nodes and failures."""
         for number in itertools.count():
             client = await self.noted(f"new connection {number}", self.client().connect())
             if client:

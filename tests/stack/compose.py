@@ -1,4 +1,4 @@
-"""Do compose.yaml, its overrides and the files that they mount fit together? Each check returns the faults it finds."""
+"""Checks that compose.yaml, its overrides and their mounted files are consistent. Each check returns the faults it finds."""
 
 import ipaddress
 import os
@@ -16,13 +16,13 @@ try:
 except ImportError:  # Python 3.10
     import tomli as tomllib
 
-# Where each service listens, as its own configuration or its image has it.
+# The ports of each service, from its configuration or its image.
 PORTS = {
     "node-1": {8080, 9090}, "node-2": {8080, 9090}, "node-3": {8080, 9090}, "balancer": {8080, 8405}, "redis": {6379},
     "prometheus": {9090}, "grafana": {3000}, "otel-collector": {4317}, "jaeger": {4317, 16686},
 }
 OVERRIDES = {"HAProxy": (), "nginx": ("compose.nginx.yaml",), "Envoy": ("compose.envoy.yaml",)}
-# What they mount and what names other services.
+# Mounted files that contain the names of other services.
 FILES = (
     "compose.toml", "haproxy/haproxy.cfg", "nginx/nginx.conf", "envoy/envoy.yaml", "prometheus/prometheus.yml", "otel/collector.yaml",
     "grafana/provisioning/datasources/tidegate.yaml",
@@ -36,7 +36,7 @@ def load(name):
 
 
 def merged(base, override):
-    """As compose does it: what the override says of a service counts, and its mounts replace those at the same place."""
+    """Merges like compose: the override's values win, and its mounts replace those with the same target."""
     services = {name: dict(service) for name, service in base["services"].items()}
     for name, more in override["services"].items():
         mounts = {it.split(":")[1]: it for it in services[name].get("volumes", []) + more.get("volumes", [])}
@@ -93,10 +93,10 @@ def structure_faults(compose):
 
 
 def name_faults(texts, compose):
-    """Whatever is called by name is a service, at a port where it listens."""
+    """Every host name is a service, with a port on which it listens."""
     for file, text in texts.items():
         without_comments = re.sub(r"^\s*#.*$", "", text, flags=re.M)
-        # As Envoy writes it.
+        # Envoy's format.
         without_comments = re.sub(r"\baddress: ([\w-]+), port_value: (\d+)", r"\1:\2", without_comments)
         for host, port in re.findall(r"(?<![\w.\-/$:{])([a-z][a-z0-9-]+):(\d{4,5})\b", re.sub(r"\w+://", "", without_comments)):
             if int(port) not in PORTS.get(host, ()):
@@ -104,7 +104,7 @@ def name_faults(texts, compose):
 
 
 def node_faults(compose):
-    """The nodes take their configuration, know their balancer, and have the time that a drain takes."""
+    """The nodes accept their configuration, trust their load balancer, and have enough time for a drain."""
     config = tomllib.loads((local.DEPLOY / "compose.toml").read_text())
     balancer = compose["services"]["balancer"]["networks"]["fleet"]["ipv4_address"]
     if config["server"]["trusted_proxies"] != [balancer]:

@@ -1,4 +1,4 @@
-"""Real processes: Redis, nodes on the configuration of deploy/, balancers and Prometheus."""
+"""Real processes: Redis, nodes with the configuration of deploy/, load balancers and Prometheus."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ START_SECONDS_MAX = 20
 
 
 def get(url, timeout=5):
-    """Status and body, also of answers that say no; None where nobody answers."""
+    """Status and body, also of error responses; None without a response."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             return answer.status, answer.read()
@@ -41,7 +41,7 @@ def get(url, timeout=5):
 
 
 async def until(what, condition, seconds=START_SECONDS_MAX):
-    """The condition's first true value; fails when there is none in time."""
+    """The condition's first true value; fails after the timeout."""
     end = asyncio.get_running_loop().time() + seconds
     while True:
         value = await asyncio.to_thread(condition)
@@ -52,7 +52,7 @@ async def until(what, condition, seconds=START_SECONDS_MAX):
 
 
 class Process:
-    """One program. Its output is in `log`."""
+    """A process. Its output is in `log`."""
 
     def __init__(self, name, scratch, *command, cwd=None):
         self.name, self.command, self.cwd = name, [str(it) for it in command], cwd
@@ -93,7 +93,7 @@ class Node(Process):
         return get(f"http://127.0.0.1:{self.internal}/readyz")[0] == 200
 
     def reloads(self):
-        """How often it has taken up a configuration."""
+        """How often it has loaded a configuration."""
         metrics = get(f"http://127.0.0.1:{self.internal}/metrics")[1].decode()
         return metrics.split('tidegate_config_reloads_total{outcome="taken_up"} ')[1].split()[0]
 
@@ -105,7 +105,7 @@ class Node(Process):
 
 
 class Fleet:
-    """Everything that runs. `close` ends it all."""
+    """All processes. `close` ends them."""
 
     def __init__(self, scratch):
         self.scratch = scratch
@@ -129,7 +129,7 @@ class Fleet:
 
     @contextlib.asynccontextmanager
     async def limited(self):
-        """While each node admits so many handshakes a second."""
+        """Within it, each node accepts this many handshakes a second."""
         config = self.nodes[0].config.read_text()
         limits = f"\n[limits]\nhandshakes_per_second = {HANDSHAKES_PER_SECOND}\n"
         await asyncio.gather(*(node.take_up(config + limits) for node in self.nodes))
@@ -146,7 +146,7 @@ class Fleet:
             "nginx": ("nginx", "-c", config, "-g", f"daemon off; pid {self.scratch}/nginx.pid;"),
             "envoy": (ENVOY, "-c", config, "--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warn"),
         }[name]))
-        # Whatever a node says of this path, it was a node.
+        # Any response of a node to this path will do.
         await until(f"{name} to find a node", lambda: get(f"http://127.0.0.1:{listen}/ws")[0] not in (None, 502, 503))
         return f"127.0.0.1:{listen}"
 
@@ -164,7 +164,7 @@ class Fleet:
         await until("Prometheus", lambda: get(f"{self.prometheus}/-/ready")[0] == 200)
 
     def ask_prometheus(self, path, **parameters):
-        """The data of its answer. Fails with its words where it refuses."""
+        """The data of its response. Fails with Prometheus' error message."""
         _, body = get(f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
         answer = json.loads(body)
         if answer["status"] != "success":

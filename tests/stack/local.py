@@ -1,4 +1,4 @@
-"""The files of deploy/ as they are, but for this machine: local ports in place of names, seconds in place of minutes."""
+"""The files of deploy/ adapted to this machine: local ports instead of names, seconds instead of minutes."""
 
 import random
 import re
@@ -7,13 +7,13 @@ from pathlib import Path
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
-# What all idle timeouts of the balancers are in deploy/, and what they are here.
+# The idle timeout of all load balancers in deploy/, and its replacement here.
 IDLE_TIMEOUT = "75s"
 IDLE_SECONDS = 2
 
 
 def free_port():
-    """Below the range that outgoing connections take theirs from."""
+    """A free port below the ephemeral ports."""
     while True:
         port = random.randint(15000, 31999)
         with socket.socket() as probe:
@@ -45,14 +45,14 @@ def prometheus(nodes):
 
 
 def alerts():
-    """alerts.yml, with every `for` sixty times as short."""
+    """alerts.yml, with every `for` divided by sixty."""
     text, count = re.subn(r"\bfor: (\d+)m$", r"for: \1s", (DEPLOY / "prometheus/alerts.yml").read_text(), flags=re.M)
     assert count, "alerts.yml has no `for: …m` any more"
     return text
 
 
 def replaced(path, changes):
-    """The file's text. Fails where something to change is not there any more."""
+    """The file's text with the replacements. Fails if a text to replace is missing."""
     text = path.read_text()
     for old, new in changes.items():
         assert old in text, f"{path.name} has no `{old}` any more, which tests/stack/local.py changes"

@@ -1,4 +1,4 @@
-"""Real nodes behind real balancers, watched by a real Prometheus, all on the files of deploy/.
+"""Real nodes behind real load balancers, monitored by a real Prometheus, all with the files of deploy/.
 
     target/test-tools/venv/bin/python tests/stack/main.py SCRATCH
 
@@ -28,14 +28,14 @@ from fleet import DRAIN_DELAY, DRAIN_PERIOD, ENVOY, HANDSHAKES_PER_SECOND, NODES
 ROOT = Path(__file__).parents[2]
 # A health check sees a drain within 1.5 s (haproxy.cfg) or 2 s (envoy.yaml), on a busy machine a little later.
 SEEN_BEFORE_SECONDS = 0.5
-# Of each balancer's clients on the node that drains: so few that it would get all new ones.
+# The clients of each load balancer on the draining node: so few that it would get all new ones.
 STAYING = 3
 
 results = {"passed": 0, "failed": 0, "skipped": 0}
 
 
 async def check(what, checking):
-    """Runs it, says how it went, and goes on in any case."""
+    """Runs a part and prints the result; the next part runs in any case."""
     try:
         detail = await checking if asyncio.iscoroutine(checking) else checking()
     except Exception as error:
@@ -63,7 +63,7 @@ def succeeds(*command):
 
 
 class Written:
-    """What the checks of files look at."""
+    """The input of the checks of files."""
 
     def __init__(self):
         self.groups = yaml.safe_load((local.DEPLOY / "prometheus/alerts.yml").read_text())["groups"]
@@ -101,13 +101,13 @@ async def balancers(fleet):
 
 
 async def each(balancers, what, method):
-    """The same for all of them, at the same time."""
+    """Runs a check for all load balancers concurrently."""
     await asyncio.gather(*(check(f"{it.name}: {what}", method(it)) for it in balancers))
 
 
 @contextlib.asynccontextmanager
 async def coming_and_staying(balancers):
-    """While clients stay with what they have, and new ones come all the time."""
+    """Within it, some clients stay connected, and new ones connect all the time."""
     for it in balancers:
         it.failures.clear()
     tasks = [asyncio.create_task(it.arrive()) for it in balancers]
@@ -115,7 +115,7 @@ async def coming_and_staying(balancers):
     try:
         yield
     finally:
-        # More than once, as Python 3.11's `wait_for` may swallow a cancellation.
+        # Repeatedly, because Python 3.11's `wait_for` may lose a cancellation.
         while tasks:
             for task in tasks:
                 task.cancel()
@@ -123,7 +123,7 @@ async def coming_and_staying(balancers):
 
 
 async def new_arrivals(balancers, count, node=None):
-    """Waits until each balancer has had so many more new clients, on that node if one is given."""
+    """Waits until each load balancer has had this many more new clients, on that node if one is given."""
     since = asyncio.get_running_loop().time()
     for it in balancers:
         enough = lambda: len([where for when, where in it.arrivals if when > since and where == (node or where)]) >= count
@@ -138,7 +138,7 @@ def all_were_served(it):
 
 
 async def stormed(fleet, balancers):
-    """Beyond the nodes' handshake limit. One balancer after the other, as they would share what the nodes admit."""
+    """A storm above the nodes' handshake limit. One load balancer after the other, because they would share the limit."""
     async with fleet.limited():
         for it in balancers:
             await check(f"{it.name}: a storm gets what the nodes admit, and 503 beyond", admitted(it))
@@ -152,7 +152,7 @@ async def admitted(it):
 
 
 async def drained(fleet, balancers, name_of):
-    """SIGTERM on the first node, which comes back afterwards."""
+    """SIGTERM to the first node, which restarts afterwards."""
     node = fleet.nodes[0]
     name = name_of[node]
     for it in balancers:
@@ -189,7 +189,7 @@ async def drained(fleet, balancers, name_of):
 
 
 async def killed(fleet, balancers):
-    """SIGKILL on the second node, for good."""
+    """SIGKILL to the second node, which does not restart."""
     async with coming_and_staying(balancers):
         await new_arrivals(balancers, 5)
         fleet.nodes[1].kill()
@@ -201,7 +201,7 @@ async def killed(fleet, balancers):
 
 
 async def names(fleet):
-    """What each node calls itself, by asking it directly."""
+    """The name of each node, from a direct connection."""
     found = {}
     for number, node in enumerate(fleet.nodes):
         direct = Balancer("direct", 250 - number, f"127.0.0.1:{node.public}", True, True)
@@ -212,7 +212,7 @@ async def names(fleet):
 
 
 async def idle_timeout_is_real(fleet, balancers, name_of):
-    """The counterpart of `keeps_idle`: where the node is stopped, so that nobody pings, the balancer cuts."""
+    """The counterpart of `keeps_idle`: without pings from a stopped node, the load balancer closes the connection."""
     node = fleet.nodes[2]
     name = name_of[node]
     left = {it: [client for client in it.crowd if client.node == name] for it in balancers}
@@ -234,7 +234,7 @@ async def alerts_fire(fleet, *expected):
 
 
 async def watched(fleet, written):
-    """With all that happened, the dashboard's queries answer, and alerts ask for what is there."""
+    """After all this traffic, the dashboard's queries return data, and the alerts use existing metrics."""
     scraped = queries.Scraped(fleet)
 
     def dashboard():
@@ -291,6 +291,6 @@ async def main(scratch):
 
 
 if __name__ == "__main__":
-    # So that whoever stops this stops what it started.
+    # So that stopping this program ends its processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(asyncio.run(main(Path(sys.argv[1]))))

@@ -1,4 +1,4 @@
-"""Does what is written in deploy/ and docs/ fit together? Each check returns the faults it finds."""
+"""Checks that deploy/ and docs/ are consistent. Each check returns the faults it finds."""
 
 import re
 
@@ -6,13 +6,13 @@ OURS = re.compile(r"(?<![\w:])(?:tidegate|process)_\w+|(?<![\w:])up(?=\{)")
 
 
 def anchors(markdown):
-    """As those who show Markdown make them of headings."""
+    """The anchor of a heading, as Markdown renderers form it."""
     headings = re.findall(r"^#+ (.+)$", markdown, re.M)
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
 def runbook_faults(groups, page, dashboard, address="docs/operating/runbooks.md"):
-    """Each alert has a runbook, each runbook an alert, and each panel's link ends somewhere. `address`: where they can be read."""
+    """Each alert has a runbook, each runbook an alert, and each panel's link has a target. `address`: the address of the runbooks."""
     faults = []
     there = anchors(page)
     names = set()
@@ -41,7 +41,7 @@ def runbook_faults(groups, page, dashboard, address="docs/operating/runbooks.md"
 
 
 def alert_test_faults(groups, tests):
-    """Each alert fires in one test, and the busy fleet of the first has all metrics that it asks for."""
+    """Each alert fires in one test, and the busy fleet of the first test has all metrics that it uses."""
     busy, *broken = tests
     fires = " ".join(
         sample["labels"] for test in broken for case in test["promql_expr_test"] for sample in case["exp_samples"]

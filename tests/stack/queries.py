@@ -1,4 +1,4 @@
-"""Do a dashboard's and the alerts' expressions ask for what is there? Each check returns the faults it finds."""
+"""Checks that the dashboard's and the alerts' expressions use existing metrics. Each check returns the faults it finds."""
 
 import json
 import math
@@ -8,13 +8,13 @@ import re
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-# Metrics, label values and settings that the binary at hand does not have yet, for working on one part at a time:
-# what needs them is named and passed over.
+# Metrics, label values and settings that the tested binary does not have yet: checks that need them are reported and
+# skipped.
 PENDING = os.environ.get("PENDING", "").split()
 
-# What Grafana fills in.
+# Variables that Grafana replaces.
 VARIABLES = {"$__rate_interval": "15s", "$__range": "1m", "$namespace": ".*", "$job": ".*", "$instance": ".*"}
-# Labels that come with scraping, also where they are not scraped here.
+# Labels that Prometheus adds, even if not in this test.
 TARGET_LABELS = {"job", "instance", "namespace"}
 OURS = re.compile(r"(?<![\w:])((?:tidegate|process)_\w+)(\{[^}]*\})?")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
@@ -38,12 +38,12 @@ def filled_in(expression):
     return expression
 
 
-# What was said of it already, so that it is said once.
+# Messages that were already printed, so that each is printed once.
 passed_over = set()
 
 
 def pending(what, expression):
-    """Whether the binary at hand cannot have all of it yet."""
+    """Whether it uses something that the tested binary does not have yet."""
     lacking = [word for word in PENDING if word in expression]
     if lacking and what not in passed_over:
         print(f"pending {what}: {', '.join(lacking)}", flush=True)
@@ -52,7 +52,7 @@ def pending(what, expression):
 
 
 def names_are_there(expression, scraped):
-    """Every metric, every label that it is asked by, and every value that is written out."""
+    """Every metric, label and literal label value in an expression exists."""
     used = set()
     for metric, selector in OURS.findall(expression):
         labels = scraped.labels.get(metric)
@@ -73,7 +73,7 @@ def names_are_there(expression, scraped):
 
 
 def answers(expression, legend, fleet):
-    """Prometheus can read it, has data for it, and the legend's labels are in that."""
+    """Prometheus can parse it, has data for it, and the data has the legend's labels."""
     try:
         result = fleet.ask_prometheus("query", query=expression)["result"]
     except ValueError as refused:
@@ -87,7 +87,7 @@ def answers(expression, legend, fleet):
 
 
 def unknown_fields(source):
-    """What a typed model of Grafana's dashboards does not keep."""
+    """Fields that a typed model of Grafana's dashboards does not know."""
 
     def lost(before, after, path):
         if isinstance(before, dict) and isinstance(after, dict):

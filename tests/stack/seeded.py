@@ -1,4 +1,4 @@
-"""The checks of files and queries, seen to fail: each gets a copy with one fault, and must find it."""
+"""Seeded faults for the checks of files and queries: each check gets a copy with one fault and must find it."""
 
 import copy
 

@@ -15,7 +15,7 @@ pub async fn master_killed(stage: &mut Stage) -> Instant {
 }
 
 /// The old master comes back as a replica.
-pub async fn bring_back(stage: &mut Stage) {
+pub async fn restart_old_master(stage: &mut Stage) {
     let cluster = stage.backend.cluster();
     let old = cluster.servers.iter_mut().find(|it| !it.is_running());
     old.expect("one was killed").run().await;

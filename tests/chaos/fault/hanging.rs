@@ -10,9 +10,9 @@ use crate::stage::Stage;
 pub async fn redis(stage: &mut Stage) -> Instant {
     let began = Instant::now();
     stage.backend.alone().freeze();
-    stage.fleet.is_unready(&[0, 1, 2]).await;
+    stage.fleet.wait_until_unready(&[0, 1, 2]).await;
     let rest = stage.length.outage().saturating_sub(began.elapsed());
-    stage.go_on(rest).await;
+    stage.run_for(rest).await;
     stage.backend.alone().thaw();
     Instant::now()
 }
@@ -20,7 +20,7 @@ pub async fn redis(stage: &mut Stage) -> Instant {
 /// Some of its clients leave it, some are still there when it goes on.
 pub async fn node(stage: &mut Stage) -> Instant {
     stage.fleet.nodes[stage.victim].signal(Signal::STOP);
-    stage.go_on(stage.length.outage()).await;
+    stage.run_for(stage.length.outage()).await;
     stage.fleet.nodes[stage.victim].signal(Signal::CONT);
     Instant::now()
 }

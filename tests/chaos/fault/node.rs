@@ -10,7 +10,7 @@ const AWAY: Duration = Duration::from_secs(1);
 
 pub async fn killed(stage: &mut Stage) -> Instant {
     stage.fleet.nodes[stage.victim].process.kill();
-    stage.go_on(AWAY).await;
+    stage.run_for(AWAY).await;
     stage.fleet.replace(stage.victim).await;
     Instant::now()
 }

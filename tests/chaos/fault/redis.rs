@@ -13,7 +13,7 @@ const TIMES: usize = 3;
 /// A crash; it comes back with what it wrote down.
 pub async fn killed(stage: &mut Stage) -> Instant {
     stage.backend.alone().kill();
-    stage.go_on(AWAY).await;
+    stage.run_for(AWAY).await;
     stage.backend.alone().run().await;
     Instant::now()
 }
@@ -21,7 +21,7 @@ pub async fn killed(stage: &mut Stage) -> Instant {
 /// It takes no more data, and then does again.
 pub async fn full(stage: &mut Stage) -> Instant {
     limit_memory(stage, "1").await;
-    stage.go_on(FULL).await;
+    stage.run_for(FULL).await;
     limit_memory(stage, "0").await;
     Instant::now()
 }
@@ -38,7 +38,7 @@ pub async fn functions_flushed(stage: &mut Stage) -> Instant {
         for redis in stage.backend.masters().await {
             let _: () = redis.query(&["FUNCTION", "FLUSH"]).await;
         }
-        stage.go_on(AGAIN_AFTER).await;
+        stage.run_for(AGAIN_AFTER).await;
     }
     Instant::now()
 }
@@ -50,7 +50,7 @@ pub async fn subscribers_cut(stage: &mut Stage) -> Instant {
         for redis in stage.backend.servers() {
             cut += redis.kill_subscribers().await;
         }
-        stage.go_on(AGAIN_AFTER).await;
+        stage.run_for(AGAIN_AFTER).await;
     }
     assert!(cut > 0, "nobody was subscribed");
     Instant::now()

@@ -16,7 +16,7 @@ pub async fn master_killed(stage: &mut Stage) -> Instant {
 }
 
 /// The old master comes back as a replica.
-pub async fn bring_back(stage: &mut Stage) {
+pub async fn restart_old_master(stage: &mut Stage) {
     let sentinel = stage.backend.sentinel();
     let old = sentinel.servers.iter().position(|it| !it.is_running());
     sentinel.restart_as_replica(old.expect("one was killed")).await;
@@ -34,7 +34,7 @@ pub async fn master_hangs(stage: &mut Stage) -> Instant {
 
 /// Two masters for a moment, until Sentinel tells the old one.
 pub async fn thaw(stage: &mut Stage) {
-    stage.go_on(stage.length.outage()).await;
+    stage.run_for(stage.length.outage()).await;
     let sentinel = stage.backend.sentinel();
     // Those that run on are not harmed by it.
     sentinel.servers.iter().for_each(Redis::thaw);

@@ -32,7 +32,7 @@ pub async fn subscriber(stage: &mut Stage) -> Instant {
         assert!(burst < BURSTS_MAX, "subscribers that do not read have still not been closed");
         stage.flood(BURST, BURST_BYTES).await;
     }
-    stage.subscribers[..SUBSCRIBERS].iter().for_each(Subscriber::read_on);
+    stage.subscribers[..SUBSCRIBERS].iter().for_each(Subscriber::resume_reading);
     Instant::now()
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::Build;
+use super::SocketKind;
 use crate::directory::Directory;
 
 /// Silence after which a node is asked for a sign of life, and then given up.
@@ -29,9 +29,9 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(250);
 type Socket = WebSocketStream<TcpStream>;
 
 pub struct Client {
-    pub build: Build,
+    pub build: SocketKind,
     /// With the position to go on from.
-    pub wanted: HashMap<ChannelNumber, Option<Position>>,
+    pub positions: HashMap<ChannelNumber, Option<Position>>,
     pub all: Arc<[Channel]>,
     pub directory: Directory,
     pub random: StdRng,
@@ -46,7 +46,7 @@ impl Client {
             // Who cannot connect tries the next one, and has nothing to write down.
             if let Ok((node, socket)) = self.directory.connect(&mut self.random, self.build).await {
                 self.write(LogEvent::Opened { node });
-                let why = self.converse(socket).await;
+                let why = self.run_session(socket).await;
                 self.write(LogEvent::Closed { why });
             }
             // A node that leaves asks for more patience; the suite has less of it than a browser.
@@ -55,8 +55,8 @@ impl Client {
     }
 
     /// Until the connection ends; returns why.
-    async fn converse(&mut self, mut socket: Socket) -> String {
-        let all: Vec<_> = self.wanted.keys().copied().collect();
+    async fn run_session(&mut self, mut socket: Socket) -> String {
+        let all: Vec<_> = self.positions.keys().copied().collect();
         if let Err(error) = self.subscribe(&mut socket, &all).await {
             return error.to_string();
         }
@@ -94,7 +94,7 @@ impl Client {
                 }
             };
             asked = false;
-            if let Some(refused) = self.hear(text.as_str()) {
+            if let Some(refused) = self.handle_message(text.as_str()) {
                 sleep(REFUSED_PAUSE).await;
                 if let Err(error) = self.subscribe(&mut socket, &[refused]).await {
                     return error.to_string();
@@ -110,7 +110,7 @@ impl Client {
     ) -> Result<(), Error> {
         let since = |number: &ChannelNumber| {
             let name = self.all[*number].name.clone();
-            (name, self.wanted[number].map_or(Value::Null, |it| it.to_string().into()))
+            (name, self.positions[number].map_or(Value::Null, |it| it.to_string().into()))
         };
         let channels: Map<String, Value> = channels.iter().map(since).collect();
         let command = json!({"type": "subscribe", "id": 1, "channels": channels});
@@ -118,7 +118,7 @@ impl Client {
     }
 
     /// Returns a channel that could not be subscribed now.
-    fn hear(&mut self, text: &str) -> Option<ChannelNumber> {
+    fn handle_message(&mut self, text: &str) -> Option<ChannelNumber> {
         let Some(push) = ServerMessage::parse(text) else {
             self.write(LogEvent::Unexpected(text.to_owned()));
             return None;
@@ -132,7 +132,7 @@ impl Client {
                 };
                 let (publisher, number) = (body.p, body.n);
                 if push.position.is_some() {
-                    self.wanted.insert(channel, push.position);
+                    self.positions.insert(channel, push.position);
                 }
                 let position = push.position;
                 self.write(LogEvent::Publication { channel, publisher, number, position });
@@ -140,9 +140,9 @@ impl Client {
             ("subscribed", Some(channel)) => {
                 self.backoff.reset();
                 let (position, recovered) = (push.position, push.recovered);
-                let since = self.wanted[&channel];
+                let since = self.positions[&channel];
                 if since.is_none() || recovered == Some(false) {
-                    self.wanted.insert(channel, position);
+                    self.positions.insert(channel, position);
                 }
                 self.write(LogEvent::Subscribed { channel, since, position, recovered });
             }
@@ -164,7 +164,7 @@ impl Client {
     }
 
     fn number(&self, name: &str) -> Option<ChannelNumber> {
-        self.wanted.keys().copied().find(|number| self.all[*number].name == name)
+        self.positions.keys().copied().find(|number| self.all[*number].name == name)
     }
 
     fn write(&self, event: LogEvent) {

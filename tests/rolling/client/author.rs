@@ -5,13 +5,13 @@ use testkit::log::Position;
 use testkit::publisher::Unacknowledged;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::node_client::Order;
+use crate::node_client::PublishRequest;
 
-pub struct Author {
-    orders: mpsc::Receiver<Order>,
+pub struct ClientPublisher {
+    orders: mpsc::Receiver<PublishRequest>,
     /// The id of the last command; 0 is for other commands than these.
     id: u64,
-    unanswered: Option<Asker>,
+    unanswered: Option<Pending>,
     /// The last publication that was acknowledged, and with what.
     latest: Option<(Publication, Option<Position>)>,
 }
@@ -24,15 +24,15 @@ struct Publication {
 }
 
 /// Who waits for the answer.
-enum Asker {
+enum Pending {
     /// With what it asked for.
     Publisher(Publication, oneshot::Sender<Result<Option<Position>, Unacknowledged>>),
     /// Nobody: it was acknowledged before.
     Repeated,
 }
 
-impl Author {
-    pub fn new(orders: mpsc::Receiver<Order>) -> Self {
+impl ClientPublisher {
+    pub fn new(orders: mpsc::Receiver<PublishRequest>) -> Self {
         Self { orders, id: 0, unanswered: None, latest: None }
     }
 
@@ -42,20 +42,20 @@ impl Author {
             std::future::pending::<()>().await;
         }
         let Some(order) = self.orders.recv().await else { std::future::pending().await };
-        let Order { channel, payload, key, answer } = order;
+        let PublishRequest { channel, payload, key, answer } = order;
         let publication = Publication { channel, payload, key };
-        let command = self.ask(&publication);
-        self.unanswered = Some(Asker::Publisher(publication, answer));
+        let command = self.publish_command(&publication);
+        self.unanswered = Some(Pending::Publisher(publication, answer));
         command
     }
 
     /// The connection has ended: whoever waits is told that there will be no answer. Returns what to begin
     /// the next one with.
-    pub fn again(&mut self) -> Option<String> {
+    pub fn repeat_last(&mut self) -> Option<String> {
         self.unanswered = None;
         let (publication, _) = self.latest.clone()?;
-        self.unanswered = Some(Asker::Repeated);
-        Some(self.ask(&publication))
+        self.unanswered = Some(Pending::Repeated);
+        Some(self.publish_command(&publication))
     }
 
     /// Takes an answer. Fails, saying why, where it makes no sense.
@@ -67,7 +67,7 @@ impl Author {
         let asker = self.unanswered.take().filter(|_| id == Some(self.id));
         match (asker, outcome) {
             (None, _) => Err(format!("an answer to {id:?}, which was not asked")),
-            (Some(Asker::Publisher(publication, answer)), outcome) => {
+            (Some(Pending::Publisher(publication, answer)), outcome) => {
                 if let Ok(position) = &outcome {
                     self.latest = Some((publication, *position));
                 }
@@ -75,8 +75,8 @@ impl Author {
                 let _ = answer.send(outcome);
                 Ok(())
             }
-            (Some(Asker::Repeated), Err(_)) => Ok(()),
-            (Some(Asker::Repeated), Ok(position)) => match self.latest.as_ref() {
+            (Some(Pending::Repeated), Err(_)) => Ok(()),
+            (Some(Pending::Repeated), Ok(position)) => match self.latest.as_ref() {
                 Some((_, first)) if *first == position => Ok(()),
                 first => {
                     let first = first.and_then(|it| it.1);
@@ -86,7 +86,7 @@ impl Author {
         }
     }
 
-    fn ask(&mut self, publication: &Publication) -> String {
+    fn publish_command(&mut self, publication: &Publication) -> String {
         self.id += 1;
         let Publication { channel, payload, key } = publication;
         format!(
