@@ -1,4 +1,4 @@
-//! What a client sends on a WebSocket: read in pieces, however they are cut, it is what it is in one.
+//! WebSocket bytes of a client: reading them in pieces gives the same result as in one.
 
 use tidegate::close::Close;
 use tidegate::publication::PayloadKind;

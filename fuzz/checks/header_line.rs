@@ -1,5 +1,5 @@
-//! What comes from Redis, whoever published it: read without fault, and what a node writes is read
-//! again as it was.
+//! Bytes from Redis by any publisher are read without a panic, and a header line that a node writes is read back
+//! unchanged.
 
 use bytes::Bytes;
 use tidegate::broker::header::{object, read, read_entry, write};

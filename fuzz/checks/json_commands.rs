@@ -1,5 +1,5 @@
-//! What a client says in the json protocol: it is a list of outcomes, or a close, and whatever of it
-//! goes on to others is JSON again.
+//! Messages of a client in the json protocol: each is decoded to a list of outcomes or a close, and forwarded
+//! payloads are valid JSON.
 
 use bytes::Bytes;
 use serde_json::Value;

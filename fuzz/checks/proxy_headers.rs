@@ -1,4 +1,4 @@
-//! PROXY headers: wherever one is cut, the beginning is waited for, and what follows it is not taken.
+//! PROXY headers: wherever one is cut, the parser waits for the rest, and it never consumes bytes after it.
 
 use tidegate::transport::proxy_header::{HEADER_BYTES_MAX, parse};
 

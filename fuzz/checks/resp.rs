@@ -1,5 +1,5 @@
-//! What Redis says on a subscribed connection: wherever it is cut, the beginning is either understood
-//! as the whole is, or waited for.
+//! Messages of Redis on a subscribed connection: wherever the bytes are cut, the parser either reads the first
+//! part like the whole, or waits for more.
 
 use tidegate::broker::resp::{InvalidResp, RespMessage, next};
 

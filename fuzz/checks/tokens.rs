@@ -1,4 +1,4 @@
-//! Tokens: no bytes are one that nobody signed, and what one says that was signed is kept to.
+//! Tokens: unsigned bytes are never a valid token, and the claims of a signed token are enforced.
 
 use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};

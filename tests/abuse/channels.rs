@@ -10,7 +10,7 @@ use super::victim::Victim;
 const AT_ONCE: usize = 100;
 
 #[tokio::test]
-async fn each_name_once_subscribed_and_left_again() {
+async fn the_node_survives_subscribing_to_each_of_many_names_once() {
     let mut victim = Victim::on_redis(&[]).await;
     let mut client = Client::json(&victim.node).await;
     for batch in 0..many(200) {
@@ -33,7 +33,7 @@ async fn each_name_once_subscribed_and_left_again() {
 }
 
 #[tokio::test]
-async fn the_same_names_over_and_over_by_many() {
+async fn the_node_survives_many_clients_that_subscribe_to_the_same_names_repeatedly() {
     let mut victim = Victim::on_redis(&[]).await;
     let mut storm = tokio::task::JoinSet::new();
     for _ in 0..16 {
@@ -57,7 +57,7 @@ async fn the_same_names_over_and_over_by_many() {
 }
 
 #[tokio::test]
-async fn each_name_published_to_once() {
+async fn the_node_survives_publishing_to_each_of_many_names_once() {
     let mut victim = Victim::on_redis(&[]).await;
     let mut client = Client::json(&victim.node).await;
     for batch in 0..many(300) {
@@ -97,7 +97,7 @@ const SPECIAL: [&str; 14] = [
 ];
 
 #[tokio::test]
-async fn names_with_a_meaning_elsewhere_mean_nothing_here() {
+async fn names_with_special_characters_are_ordinary_channels() {
     let mut victim = Victim::on_redis(&[]).await;
     let mut others = Client::subscribed(&victim.node, "a").await;
     let mut client = Client::json(&victim.node).await;

@@ -1,4 +1,4 @@
-//! Those who come by the thousand and say nothing, or one byte at a time.
+//! Thousands of connections that send nothing, or one byte at a time.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::victim::Victim;
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[tokio::test]
-async fn thousands_who_connect_and_say_nothing() {
+async fn the_node_survives_thousands_of_silent_connections() {
     let mut victim = Victim::alone(&["server.handshake_timeout=3s"]).await;
     let mut silent = Vec::new();
     for _ in 0..10 {
@@ -29,7 +29,7 @@ async fn thousands_who_connect_and_say_nothing() {
 }
 
 #[tokio::test]
-async fn handshakes_byte_by_byte() {
+async fn the_node_survives_handshakes_of_one_byte_at_a_time() {
     let mut victim = Victim::alone(&["server.handshake_timeout=3s"]).await;
     let mut dawdling = JoinSet::new();
     for _ in 0..many(300) {
@@ -47,9 +47,9 @@ async fn handshakes_byte_by_byte() {
     victim.survives().await;
 }
 
-/// A message that never comes whole is no sign of life, so the ping goes unanswered.
+/// An incomplete message does not count as a pong, so the node closes the connection with 4009.
 #[tokio::test]
-async fn frames_byte_by_byte() {
+async fn the_node_survives_frames_of_one_byte_at_a_time() {
     let pings = ["session.ping_interval=1s", "session.pong_timeout=1s"];
     let mut victim = Victim::alone(&pings).await;
     let mut dawdling = JoinSet::new();
@@ -70,9 +70,9 @@ async fn frames_byte_by_byte() {
     victim.survives().await;
 }
 
-/// They stay connected and take nothing in, as those do whose cable was cut.
+/// The clients stay connected and read nothing, as after a cable was cut.
 #[tokio::test]
-async fn those_who_fall_silent() {
+async fn the_node_survives_clients_that_stop_reading() {
     let settings =
         ["session.ping_interval=1s", "session.pong_timeout=1s", "session.queue_bytes_max=64KiB"];
     let mut victim = Victim::alone(&settings).await;

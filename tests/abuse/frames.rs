@@ -1,4 +1,4 @@
-//! Floods, fragments and ends of WebSockets.
+//! WebSocket floods, fragments and aborted connections.
 
 use std::time::{Duration, Instant};
 
@@ -51,16 +51,16 @@ async fn flood(
 }
 
 #[tokio::test]
-async fn pings_whose_pongs_nobody_reads() {
+async fn a_client_that_floods_pings_and_reads_no_pongs_is_closed_as_slow() {
     let mut victim = Victim::alone(&[]).await;
     let ping = frame(FIN | PING, &[b'x'; 125]);
     let cut_off = flood(&mut victim, "/ws/flood", b"", &ping, many(64 << 20)).await;
-    assert_eq!(cut_off, FLOODERS, "who reads no pong is slow");
+    assert_eq!(cut_off, FLOODERS, "a client that reads no pongs is slow");
     victim.survives().await;
 }
 
 #[tokio::test]
-async fn pongs_that_nobody_asked_for() {
+async fn the_node_survives_a_flood_of_unsolicited_pongs() {
     let mut victim = Victim::alone(&[]).await;
     let pong = frame(FIN | PONG, b"");
     flood(&mut victim, "/ws/flood", b"", &pong, many(4 << 20)).await;
@@ -68,7 +68,7 @@ async fn pongs_that_nobody_asked_for() {
 }
 
 #[tokio::test]
-async fn fragments_without_end() {
+async fn the_node_survives_endless_fragments() {
     let pings = ["session.ping_interval=1s", "session.pong_timeout=1s"];
     let mut victim = Victim::alone(&pings).await;
     let opening = frame(TEXT, b"");
@@ -80,7 +80,7 @@ async fn fragments_without_end() {
 }
 
 #[tokio::test]
-async fn fragments_of_one_byte() {
+async fn the_node_survives_fragments_of_one_byte() {
     let mut victim = Victim::alone(&[]).await;
     let (opening, one) = (frame(TEXT, b"x"), frame(CONTINUATION, b"x"));
     flood(&mut victim, "/ws/flood", &opening, &one, many(8 << 20)).await;
@@ -90,16 +90,16 @@ async fn fragments_of_one_byte() {
 }
 
 #[tokio::test]
-async fn publications_that_their_own_sender_does_not_read() {
+async fn a_client_that_does_not_read_its_own_publications_is_closed_as_slow() {
     let mut victim = Victim::alone(&[]).await;
     let large = text(&"x".repeat(16 << 10));
     let cut_off = flood(&mut victim, "/ws/flood", b"", &large, many(64 << 20)).await;
-    assert_eq!(cut_off, FLOODERS, "who does not read is slow");
+    assert_eq!(cut_off, FLOODERS, "a client that does not read is slow");
     victim.survives().await;
 }
 
 #[tokio::test]
-async fn commands_whose_answers_nobody_reads() {
+async fn the_node_survives_commands_whose_replies_are_not_read() {
     let mut victim = Victim::on_redis(&[]).await;
     for command in [
         r#"{"type":"subscribe","id":1,"channel":"flood"}"#,
@@ -113,7 +113,7 @@ async fn commands_whose_answers_nobody_reads() {
 }
 
 #[tokio::test]
-async fn ends_of_every_kind() {
+async fn the_node_survives_every_kind_of_aborted_connection() {
     let mut victim = Victim::alone(&["server.handshake_timeout=2s"]).await;
     let request = upgrade("/ws/ends", "");
     for round in 0..many(100) {

@@ -1,4 +1,4 @@
-//! Texts that are hard to read.
+//! JSON that is hard to parse.
 
 use serde_json::{Value, json};
 use testkit::client::{Client, Message};
@@ -105,9 +105,9 @@ async fn deep_and_huge_payloads_arrive_as_they_are_or_not_at_all() {
     victim.survives().await;
 }
 
-/// And whoever has a parser that uses its stack for each level is not sent more than it can stand.
+/// Protects subscribers whose recursive parsers would overflow their stack.
 #[tokio::test]
-async fn what_is_nested_too_deep_reaches_nobody() {
+async fn a_payload_that_is_nested_too_deep_is_not_delivered() {
     let victim = Victim::on_redis(&[]).await;
     let mut publisher = Client::json(&victim.node).await;
     let mut subscriber = Client::subscribed(&victim.node, "deep").await;

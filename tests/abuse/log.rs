@@ -1,4 +1,4 @@
-//! Words for the operator's log: none of a client's gets there, so none can pretend to be a line of it.
+//! Log injection: no text of a client is logged, so a client cannot forge log lines.
 
 use serde_json::json;
 use testkit::client::Client;
@@ -12,7 +12,7 @@ const WORD: &str = "mallory";
 const ESCAPE: char = '\u{1b}';
 
 #[tokio::test]
-async fn no_word_of_a_client_is_in_the_log() {
+async fn no_text_of_a_client_is_in_the_log() {
     for format in ["json", "text"] {
         let format = format!("telemetry.log_format={format}");
         let mut node = Node::standalone(&["telemetry.log_level=debug", &format]).await;

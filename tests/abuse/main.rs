@@ -1,20 +1,20 @@
-//! Clients that mean harm. Whatever they do, a healthy pair of clients is served meanwhile, and afterwards the
-//! node is as it was: [`victim`] says what that means.
+//! Malicious clients. During each attack the node must serve a healthy pair of clients, and afterwards it must
+//! be in the same state as before: [`victim`] defines that.
 //!
 //! `ABUSE=long cargo test --release --test abuse` (`make abuse`) is ten times as much of everything as the short
 //! form that `make test` runs. One at a time, because they are measured.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `victim` | the node, the healthy pair, and what must hold in the end |
-//! | `requests` | HTTP that is none, or two at once |
-//! | `dawdling` | those who say nothing, or one byte at a time |
-//! | `frames` | floods, fragments and ends of WebSockets |
-//! | `json` | texts that are hard to read |
-//! | `channels` | names by the million, and names with a meaning elsewhere |
-//! | `log` | words for the operator's log |
+//! | `victim` | the node, the healthy pair, and the conditions at the end |
+//! | `requests` | malformed and smuggled HTTP requests |
+//! | `dawdling` | connections that send nothing, or one byte at a time |
+//! | `frames` | WebSocket floods, fragments and aborted connections |
+//! | `json` | JSON that is hard to parse |
+//! | `channels` | many channel names, and names that are special elsewhere |
+//! | `log` | log injection |
 //!
-//! There are no compression bombs, as there is no compression: an offer of it is not taken up.
+//! There are no compression bombs, because the node has no compression and declines an offer of it.
 
 mod channels;
 mod dawdling;
@@ -24,7 +24,7 @@ mod log;
 mod requests;
 mod victim;
 
-/// How many of something: ten times as many where there is time.
+/// The size of an attack: ten times larger in the long form.
 fn many(short: usize) -> usize {
     match std::env::var("ABUSE").as_deref() {
         Ok("long") => 10 * short,

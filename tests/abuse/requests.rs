@@ -1,11 +1,11 @@
-//! Requests that are none, two at once, or something else to whoever stands in front.
+//! Malformed requests, two requests in one, and requests that a proxy would parse differently.
 
 use testkit::raw::{RawClient, close, upgrade};
 
 use super::many;
 use super::victim::Victim;
 
-/// What must become of a request.
+/// The expected result of a request.
 enum Fate {
     /// Refused, or cut off.
     Refused,
@@ -56,7 +56,7 @@ fn shapes() -> Vec<(&'static str, String, Fate)> {
 }
 
 #[tokio::test]
-async fn each_is_refused_or_answered_once() {
+async fn each_malformed_request_is_refused_or_answered_once() {
     let mut victim = Victim::alone(&["server.handshake_timeout=1s"]).await;
     for (name, request, fate) in shapes() {
         let mut raw = RawClient::connect(&victim.node).await;
@@ -84,7 +84,7 @@ async fn each_is_refused_or_answered_once() {
 }
 
 #[tokio::test]
-async fn bombs_of_lines_and_bytes() {
+async fn the_node_survives_requests_with_many_lines_and_bytes() {
     let mut victim = Victim::alone(&["server.handshake_timeout=2s"]).await;
     for _ in 0..many(20) {
         let mut bombs = Vec::new();

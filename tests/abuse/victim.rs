@@ -1,4 +1,4 @@
-//! A node with a healthy pair of clients, and what must hold of it whatever others do.
+//! A node with a healthy pair of clients, and the conditions that must hold during and after an attack.
 
 use std::time::{Duration, Instant};
 

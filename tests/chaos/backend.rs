@@ -1,4 +1,4 @@
-//! The Redis of a run: alone, watched by Sentinel, or a Cluster.
+//! The Redis of a run: a single server, with Sentinel, or a Cluster.
 
 use std::net::SocketAddr;
 
@@ -10,9 +10,9 @@ use testkit::service::RedisAddress;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
-    /// One server that keeps nothing.
+    /// One server without persistence.
     Alone,
-    /// One server that writes everything down.
+    /// One server with an append-only file.
     Durable,
     /// One server, each node with a link to it that can be cut.
     Linked,
@@ -40,7 +40,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Fails, saying why, where this system cannot have it.
+    /// Fails with the reason if this system does not support it.
     pub async fn start(setup: Setup, nodes: usize) -> Result<Self, String> {
         Ok(match setup {
             Setup::Alone => Self::Alone(Redis::start().await),
@@ -50,7 +50,7 @@ impl Backend {
                 Self::Alone(redis)
             }
             Setup::Linked => {
-                // The last one is for the suite and is never cut.
+                // The last link is for the suite itself and is never cut.
                 let network = Network::with_links(nodes + 1).await?;
                 let mut redis = Redis::stopped_within(&network, network.address(nodes), &[]);
                 redis.run().await;
@@ -61,7 +61,7 @@ impl Backend {
         })
     }
 
-    /// `broker.url` of a node, by its place in the fleet.
+    /// The `broker.url` of a node, by its index in the fleet.
     pub fn url(&self, node: usize) -> String {
         match self {
             Self::Alone(redis) => redis.url(),
@@ -73,7 +73,7 @@ impl Backend {
         }
     }
 
-    /// Where services look for it.
+    /// How services find it.
     pub fn redis_address(&self) -> RedisAddress {
         let addresses = |servers: &[Redis]| -> Vec<SocketAddr> {
             servers.iter().map(|it| it.address).collect()
@@ -87,7 +87,7 @@ impl Backend {
         }
     }
 
-    /// The servers that take publications now.
+    /// The servers that accept publications now.
     pub async fn masters(&self) -> Vec<&Redis> {
         match self {
             Self::Alone(redis) | Self::Linked(redis, _) => vec![redis],
@@ -98,7 +98,7 @@ impl Backend {
         }
     }
 
-    /// All that run.
+    /// All running servers.
     pub fn servers(&self) -> Vec<&Redis> {
         match self {
             Self::Alone(redis) | Self::Linked(redis, _) => vec![redis],
@@ -108,7 +108,7 @@ impl Backend {
         }
     }
 
-    /// The only server, of a setup that has one.
+    /// The server of a setup with a single one.
     pub fn alone(&mut self) -> &mut Redis {
         match self {
             Self::Alone(redis) | Self::Linked(redis, _) => redis,

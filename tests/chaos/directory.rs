@@ -1,4 +1,4 @@
-//! Where the nodes are, as clients know it: what DNS or a balancer would be.
+//! The nodes' addresses for clients, in place of DNS or a load balancer.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -17,16 +17,16 @@ use crate::subscriber::SocketKind;
 /// The longest a client waits for an upgrade.
 const UPGRADE_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// What a narrow socket holds, bytes.
+/// The receive buffer of a narrow socket, in bytes.
 const NARROW: u32 = 4096;
 
-/// Shared by all clients. A node that ended stays in it until another takes its place, as in life.
+/// Shared by all clients. A node that ended stays in it until it is replaced, as in DNS.
 #[derive(Clone, Default)]
 pub struct Directory(Arc<Mutex<Vec<SocketAddr>>>);
 
 impl Directory {
     pub fn set(&self, number: usize, address: SocketAddr) {
-        let mut all = self.0.lock().expect("nobody panics with the directory");
+        let mut all = self.0.lock().expect("no panic while the lock is held");
         match all.get_mut(number) {
             Some(old) => *old = address,
             None => all.push(address),
@@ -39,7 +39,7 @@ impl Directory {
         random: &mut StdRng,
         build: SocketKind,
     ) -> Result<(String, WebSocketStream<TcpStream>), String> {
-        let all = self.0.lock().expect("nobody panics with the directory").clone();
+        let all = self.0.lock().expect("no panic while the lock is held").clone();
         let address = *all.choose(random).ok_or("no node is known")?;
         match timeout(UPGRADE_TIME_MAX, upgrade(address, build)).await {
             Ok(Ok(socket)) => Ok((address.to_string(), socket)),

@@ -1,4 +1,4 @@
-//! The faults, one function each: it strikes, lasts, and is healed.
+//! The faults, one function each, which injects the fault, waits, and removes it.
 
 mod cluster;
 mod hanging;
@@ -14,22 +14,22 @@ use std::time::Instant;
 use crate::backend::Setup::{self, Alone, Cluster, Durable, Linked, Sentinel};
 use crate::stage::Stage;
 
-/// Returns when the fault is healed, with the moment from which recovery counts.
+/// Returns after the fault is removed, with the time from which recovery is measured.
 type Inject = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = Instant> + 'a>>;
 
-/// What is put in order after the system has recovered, under traffic too.
+/// Restores the setup after the system has recovered, also under traffic.
 type Restore = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 pub struct Fault {
     pub name: &'static str,
     pub setups: &'static [Setup],
-    /// Those of the short form.
+    /// The setups of a short run.
     pub short: &'static [Setup],
     strike: Inject,
     tidy: Option<Restore>,
 }
 
-/// In the order in which they run and are shown.
+/// In the order of execution and of the table.
 pub const FAULTS: &[Fault] = &[
     Fault {
         name: "redis-killed",
@@ -146,8 +146,8 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 impl Fault {
-    /// Whether Redis may lose what it acknowledged: it comes back empty, or a replica that did not have
-    /// everything yet takes over.
+    /// Whether Redis may lose acknowledged publications: it restarts empty, or a replica that was behind is
+    /// promoted.
     pub fn loses_history(&self, setup: Setup) -> bool {
         match self.name {
             "redis-killed" => setup == Alone,

@@ -1,4 +1,4 @@
-//! The nodes of a run, and the configuration they share.
+//! The nodes of a run and their configuration.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use testkit::token::KEYS;
 use crate::backend::Backend;
 use crate::directory::Directory;
 
-/// Publications a long history keeps: more than any fault lets a client miss.
+/// The size of a long history: more than a client can miss during any fault.
 const LONG_HISTORY: usize = 50_000;
 
-/// Publications a short one keeps, at least.
+/// The size of a short history.
 const SHORT_HISTORY: usize = 10;
 
-/// The longest that nodes may say to be ready while Redis hangs.
+/// The longest that nodes may report ready while Redis hangs.
 const UNREADY_MAX: Duration = Duration::from_secs(7);
 
 pub struct Fleet {
@@ -26,7 +26,7 @@ pub struct Fleet {
     pub directory: Directory,
     urls: Vec<String>,
     file: TempDir,
-    /// What the nodes that were replaced had to say.
+    /// The logs of replaced nodes.
     replaced_logs: Vec<(usize, Vec<String>)>,
 }
 
@@ -53,7 +53,7 @@ impl Fleet {
         fleet
     }
 
-    /// A new node in the place of one that ended, or is about to: it is ready, and clients know of it.
+    /// Replaces a node that ended or is about to end by a new, ready one that clients use.
     pub async fn replace(&mut self, number: usize) -> Node {
         let node = self.node(number).await;
         node.wait_until_ready().await;
@@ -75,7 +75,7 @@ impl Fleet {
         .await;
     }
 
-    /// These nodes see that Redis is away. They are promised to within 5 s; a busy machine gets more.
+    /// Waits until these nodes are not ready without Redis. The guarantee is 5 s; a busy machine gets more.
     pub async fn wait_until_unready(&self, nodes: &[usize]) {
         let began = Instant::now();
         for node in nodes {
@@ -85,13 +85,13 @@ impl Fleet {
         assert!(took < UNREADY_MAX, "nodes without Redis were ready for {took:?} more");
     }
 
-    /// What all nodes logged, those that ended too.
+    /// The logs of all nodes, including replaced ones.
     pub fn logs(&self) -> Vec<(usize, Vec<String>)> {
         let now = self.nodes.iter().enumerate().map(|(number, it)| (number, it.process.stderr()));
         self.replaced_logs.iter().cloned().chain(now).collect()
     }
 
-    /// What a node logged of a panic.
+    /// The log line of a panic.
     pub fn panic(&self) -> Option<String> {
         let mut lines = self.logs().into_iter().flat_map(|(_, lines)| lines);
         lines.find(|line| line.contains("panicked"))
@@ -103,8 +103,8 @@ impl Fleet {
     }
 }
 
-/// What every run has: channels without history, with a long one and with a short one; of the first two,
-/// one for bursts.
+/// The channels of every run: without history, with a long and with a short history; the first two kinds
+/// include a channel for bursts.
 pub fn channels() -> Vec<Channel> {
     let channel = |name: String| Channel {
         history: !name.starts_with("n:"),
@@ -129,6 +129,6 @@ fn settings() -> String {
     let size = |size: usize| format!("history = {{ size = {size}, age = \"10m\" }}\n");
     let (long, short) = (size(LONG_HISTORY), size(SHORT_HISTORY));
     let rules = [rule("h:*", &long), rule("s:*", &short), rule("n:*", "")].concat();
-    // With users, as a key of a session without one ends with its connection.
+    // With users, because an idempotency key of an anonymous session ends with its connection.
     format!("{KEYS}\n[drain]\ndelay = \"300ms\"\nperiod = \"1s\"\n{rules}")
 }

@@ -33,7 +33,7 @@ impl Flood {
         self.channel.history
     }
 
-    /// Sends so many, each once; what is not acknowledged does not count.
+    /// Sends `count` publications, each once; unacknowledged ones do not count.
     pub async fn send(&mut self, count: usize, bytes: usize) {
         for _ in 0..count {
             let number = self.sent.publications.len() as u64 + 1;

@@ -1,16 +1,16 @@
-//! Chaos: real nodes, a real Redis and hundreds of clients, while things break. The promise that is
-//! checked: **no gap without a gap message**. `docs/operating/testing.md` says how to run it.
+//! Chaos: injects faults into real nodes and a real Redis with hundreds of clients, and checks that **no
+//! publication is lost without a `gap`**. `docs/operating/testing.md` says how to run it.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `plan` | what is to run |
-//! | `stage` `backend` `fleet` `directory` | what a fault strikes: Redis, nodes, where clients find them |
-//! | `node_client` `flood` | who publishes, beside the services of `testkit` |
-//! | `subscriber` | who listens, as a good client does |
+//! | `plan` | the settings of a run |
+//! | `stage` `backend` `fleet` `directory` | the targets of faults: Redis, the nodes, and their addresses |
+//! | `node_client` `flood` | publishers, in addition to the services of `testkit` |
+//! | `subscriber` | subscribers that reconnect and resume |
 //! | `fault` | the faults, one function each |
-//! | `table` | the outcome |
+//! | `table` | the result table |
 //!
-//! What all of them write down, and the checker that says what it proves, are in `testkit`, with the checker's tests.
+//! The logs, the checker and the checker's tests are in `testkit`.
 
 mod backend;
 mod directory;
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     runtime.expect("a runtime starts").block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be waited for");
         let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be waited for");
-        // Dropped, the run ends all it started.
+        // Dropping the run ends all its processes.
         tokio::select! {
             code = run(&plan) => code,
             _ = interrupt.recv() => ExitCode::from(130),
@@ -95,7 +95,7 @@ async fn run(plan: &Plan) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A fault that is asked for by name runs on all that it is for.
+/// The setups of a fault: all of them if `FAULT` selects it.
 fn setups(fault: &Fault, plan: &Plan) -> Vec<Setup> {
     match (&plan.fault, plan.length) {
         (Some(name), _) if fault.name != name => Vec::new(),
@@ -147,7 +147,7 @@ async fn run_fault(fault: &Fault, setup: Setup, mut stage: Stage) -> Outcome {
     Outcome::Ran(Box::new(Run { verdict, recovery, unsettled, logs }))
 }
 
-/// Writes down what nodes and the subscribers in question saw; returns where.
+/// Saves the logs of the nodes and the subscribers concerned; returns the folder.
 fn keep_logs(fault: &Fault, setup: Setup, stage: &Stage, verdict: &CheckReport) -> String {
     let name = format!("chaos/{}-{}", fault.name, setup.name());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

@@ -1,4 +1,4 @@
-//! Publishing as a json client, on whichever node takes it.
+//! Publishes as a json client on any node.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::directory::Directory;
 use crate::subscriber::SocketKind;
 
-/// The longest wait for an answer: beyond what a node takes to say `unavailable`.
+/// The longest wait for a reply: longer than a node takes to reply `unavailable`.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
 
 pub struct NodeClient {
@@ -53,7 +53,7 @@ impl Publish for NodeClient {
             self.id, channel.name
         );
         match timeout(ANSWER_TIME_MAX, answer(&mut socket, command, self.id)).await {
-            // The connection stays, also after an error.
+            // The connection stays open, also after an error.
             Ok(Ok(answer)) => {
                 self.socket = Some(socket);
                 answer
@@ -78,7 +78,8 @@ async fn answer(
             Message::Close(_) => return Err("closed".to_owned()),
             _ => continue,
         };
-        let push = ServerMessage::parse(text.as_str()).ok_or_else(|| format!("odd: {text}"))?;
+        let push =
+            ServerMessage::parse(text.as_str()).ok_or_else(|| format!("unexpected: {text}"))?;
         if push.id == Some(id) {
             return Ok(match push.kind.as_ref() {
                 "published" => Ok(push.position),

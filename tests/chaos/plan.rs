@@ -1,4 +1,4 @@
-//! How much of the suite runs, as the environment says: `SEED`, `FAULT`, `CHAOS`.
+//! The settings from the environment: `SEED`, `FAULT`, `CHAOS`.
 
 use std::env;
 use std::time::Duration;
@@ -13,14 +13,14 @@ pub struct Plan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// The most telling faults, once each: about a minute.
+    /// The most important faults, once each: about a minute.
     Short,
     /// Every fault, several times.
     Long,
 }
 
 impl Plan {
-    /// Fails, saying what is allowed, where a variable makes no sense.
+    /// Fails with the allowed values if a variable is invalid.
     pub fn from_environment() -> Result<Self, String> {
         let seed = match env::var("SEED") {
             Ok(text) => text.parse().map_err(|_| format!("SEED={text} is no whole number"))?,
@@ -37,7 +37,7 @@ impl Plan {
 }
 
 impl Length {
-    /// As `CHAOS` has it.
+    /// The value of `CHAOS`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Short => "short",
@@ -45,7 +45,7 @@ impl Length {
         }
     }
 
-    /// How often a fault strikes one and the same fleet.
+    /// How often a fault is injected into the same fleet.
     pub fn rounds(self) -> usize {
         match self {
             Self::Short => 1,
@@ -53,7 +53,7 @@ impl Length {
         }
     }
 
-    /// How long a fault lasts that is to outlast the timeouts of nodes and clients.
+    /// The duration of faults that must exceed the timeouts of nodes and clients.
     pub fn outage(self) -> Duration {
         match self {
             Self::Short => Duration::from_secs(7),
@@ -61,7 +61,7 @@ impl Length {
         }
     }
 
-    /// The flow before a fault and after it.
+    /// The time with traffic before and after a fault.
     pub fn calm(self) -> Duration {
         match self {
             Self::Short => Duration::from_secs(1),

@@ -1,4 +1,4 @@
-//! Everything that a fault strikes: Redis, nodes, publishers and subscribers, and the flow between them.
+//! The system under test: Redis, nodes, publishers and subscribers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,19 +23,19 @@ use crate::subscriber::{SocketKind, Subscriber, seed_of};
 
 const NODES: usize = 3;
 const SUBSCRIBERS: usize = 240;
-/// Of the flooded channels.
+/// Subscribers of the flooded channels, with small receive buffers.
 const NARROW_SUBSCRIBERS: usize = 6;
 const CHANNELS_EACH: usize = 2;
-/// As clients of nodes, of each channel; one service beside them.
+/// Publishing clients of each channel, in addition to one service.
 const CLIENTS_EACH: usize = 2;
-/// Of all publishers together, a second.
+/// Publications a second of all publishers together.
 const RATE: usize = 250;
 
-/// The longest that subscribers may take to be subscribed and to have everything, once all is well.
+/// The longest that subscribers may take to be subscribed and up to date after recovery.
 const CATCH_UP_MAX: Duration = Duration::from_secs(45);
 
-/// How often a last number is sent that everybody must get: a subscriber that was away for one gets
-/// the next.
+/// How often a last number is sent that every subscriber must receive: a subscriber that was
+/// disconnected for one receives the next.
 const LAST_ROUNDS: usize = 5;
 
 /// The longest wait for one of them.
@@ -48,8 +48,8 @@ pub struct Stage {
     pub subscribers: Vec<Subscriber>,
     pub channels: Arc<[Channel]>,
     pub started: Instant,
-    /// The node that is struck next, where it is one: another each round, since a node that is new has
-    /// no clients yet.
+    /// The target of faults of a single node: another node each round, because a new node has no clients
+    /// yet.
     pub victim: usize,
     publishers: Vec<Publisher>,
     floods: Vec<Flood>,
@@ -58,7 +58,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Fails, saying why, where this system cannot have such a setup.
+    /// Fails with the reason if this system does not support the setup.
     pub async fn start(setup: Setup, length: Length, seed: u64) -> Result<Self, String> {
         let backend = Backend::start(setup, NODES).await?;
         let fleet = Fleet::start(NODES, &backend).await;
@@ -110,7 +110,7 @@ impl Stage {
         }
     }
 
-    /// The publishers of all channels, and a flood for those that are flooded.
+    /// The publishers of all channels, and a flood for the flooded channels.
     fn add_publishers(&mut self, seed: u64) {
         for (channel, it) in self.channels.iter().enumerate() {
             for place in 0..=CLIENTS_EACH {
@@ -139,7 +139,7 @@ impl Stage {
         self.pace.send_modify(|pace| pace.pause = Some(pause));
     }
 
-    /// Lets the flow go on for a while.
+    /// Lets traffic run for a while.
     pub async fn run_for(&self, time: Duration) {
         sleep(time).await;
     }
@@ -151,15 +151,15 @@ impl Stage {
         }
     }
 
-    /// The same, but only where nothing is kept.
+    /// The same, but only on channels without history.
     pub async fn flood_without_history(&mut self, count: usize, bytes: usize) {
         for flood in self.floods.iter_mut().filter(|it| !it.has_history()) {
             flood.send(count, bytes).await;
         }
     }
 
-    /// How long after `moment` something was acknowledged for the first time, and how long until it was
-    /// to every publisher. Fails where that does not come to be.
+    /// The time from `moment` to the first acknowledgement, and until every publisher had one. Fails after a
+    /// timeout.
     pub async fn acknowledged_after(
         &self,
         moment: Instant,
@@ -180,8 +180,8 @@ impl Stage {
         format!("publisher {} of {channel} is not acknowledged any more: {why}", publisher.number)
     }
 
-    /// Ends the flow, and waits for everybody to have everything. What does not come in time is for the
-    /// checker to name; fails only where that would say too little.
+    /// Stops publishing and waits until every subscriber has everything. The checker reports missing
+    /// publications; this fails only for publishers and subscribers that did not recover.
     pub async fn settle(&mut self) -> Result<(), String> {
         self.pace.send_modify(|pace| pace.pause = None);
         for _ in 0..LAST_ROUNDS {

@@ -1,5 +1,5 @@
-//! A subscriber as a good client is one: it keeps the last position of each channel, comes back with a
-//! backoff to any node, and asks for what it missed. It writes down all it sees.
+//! A subscriber that behaves like a good client: it keeps the last position of each channel, reconnects to any
+//! node with a backoff, and resumes. It records everything it receives.
 
 mod client;
 
@@ -19,16 +19,16 @@ use client::Client;
 pub struct Subscriber {
     pub channels: Vec<ChannelNumber>,
     record: Arc<Mutex<Recorder>>,
-    /// It does not read while this is true.
+    /// While true, it does not read.
     paused: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-/// How its socket is made.
+/// The kind of its socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum SocketKind {
     Usual,
-    /// The system takes next to nothing for it, so that a pause shows.
+    /// A tiny receive buffer, so that a pause in reading has an effect.
     Narrow,
 }
 
@@ -56,12 +56,12 @@ impl Subscriber {
         Self { channels, record, paused: idle, task: tokio::spawn(client.run()) }
     }
 
-    /// Every channel is subscribed.
+    /// Whether every channel is subscribed.
     pub fn is_subscribed(&self) -> bool {
         self.record().is_subscribed(&self.channels)
     }
 
-    /// It got this number of the publisher, or a later one.
+    /// Whether it received this number of the publisher, or a later one.
     pub fn has_received(
         &self,
         channel: ChannelNumber,
@@ -71,7 +71,7 @@ impl Subscriber {
         self.record().has_received(channel, publisher, number)
     }
 
-    /// The address of the node it is connected to, or was last.
+    /// The address of its current or last node.
     pub fn node(&self) -> Option<String> {
         let record = self.record();
         record.seen.events.iter().rev().find_map(|(_, event)| match event {
@@ -97,7 +97,7 @@ impl Subscriber {
     }
 
     fn record(&self) -> MutexGuard<'_, Recorder> {
-        self.record.lock().expect("nobody panics with the record")
+        self.record.lock().expect("no panic while the lock is held")
     }
 }
 
@@ -107,7 +107,7 @@ impl Drop for Subscriber {
     }
 }
 
-/// A seed of its own for the `number`th of those who share one.
+/// A separate seed for the `number`th of several users of one seed.
 pub fn seed_of(seed: u64, number: usize) -> u64 {
     StdRng::seed_from_u64(seed.wrapping_add(number as u64)).random()
 }

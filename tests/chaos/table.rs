@@ -1,4 +1,4 @@
-//! What came of it: one row a fault, and what was found, in full.
+//! The result table: one row for each fault, and the findings in full.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::checker::{CheckReport, LogViolation};
 use testkit::finding::render;
 
-/// Findings of one kind shown in full, a row.
+/// Findings of one kind shown in full for each row.
 const FINDINGS_MAX: usize = 3;
 
 pub struct Row {
@@ -17,25 +17,25 @@ pub struct Row {
 
 pub enum Outcome {
     Ran(Box<Run>),
-    /// The system cannot have it.
+    /// The system does not support it.
     Skipped(String),
-    /// It came to no end.
+    /// The run did not finish.
     Broken(String),
 }
 
 pub struct Run {
     pub verdict: CheckReport,
     pub recovery: Recovery,
-    /// What kept it from settling.
+    /// Why it did not settle.
     pub unsettled: Option<String>,
     /// Where the logs are, if anything was found.
     pub logs: Option<String>,
 }
 
-/// How long it took from the fault's end on; of several rounds the longest.
+/// Recovery times after the fault's end; the longest over all rounds.
 #[derive(Default)]
 pub struct Recovery {
-    /// To the first acknowledgement.
+    /// Until the first acknowledgement.
     first: Duration,
     /// Until every publisher had one.
     all: Duration,
@@ -60,7 +60,7 @@ impl Row {
         }
     }
 
-    /// What was found: which client, which channel, which numbers, and the lines around.
+    /// The findings: client, channel, numbers, and the log lines around them.
     pub fn details(&self) -> String {
         let mut text = String::new();
         let title = format!("{} ({})", self.fault, self.redis);

@@ -1,6 +1,6 @@
 //! Random operations: real nodes on a real Redis, with every operation of clients, publishers and operators
-//! mixed with every fault, drawn from a seed. Afterwards the journals of all clients are audited: in order,
-//! once, missing only with a gap told, `recovered: true` only if it is true. `docs/operating/testing.md` says how
+//! mixed with every fault, generated from a seed. Afterwards the audit checks the journals of all clients: in
+//! order, once, no loss without a reported gap, and correct `recovered: true`. `docs/operating/testing.md` says how
 //! to run it.
 //!
 //! | file | holds |
@@ -13,7 +13,7 @@
 //! | `shrink` | which parts of a plan a finding needs |
 //! | `report` | the outcome |
 //!
-//! Channels, journals and the audit, which says what they prove, are in `testkit`.
+//! Channels, journals and the audit are in `testkit`.
 
 mod client;
 mod doors;
@@ -36,7 +36,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::plan::Plan;
 use crate::play::{Outcome, play, without};
 
-/// What the environment asks for.
+/// The settings from the environment.
 struct Order {
     /// The first seed, and how many.
     seed: u64,
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     runtime.expect("a runtime starts").block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be waited for");
         let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be waited for");
-        // Dropped, the run ends all it started.
+        // Dropping the run ends all its processes.
         tokio::select! {
             code = run(order) => code,
             _ = interrupt.recv() => ExitCode::from(130),

@@ -1,4 +1,4 @@
-//! One client, connection after connection: comes back when it was told to, and asks for what it missed.
+//! One client, connection after connection: it reconnects after the node's `after_ms` and resumes.
 
 mod author;
 mod connect;
@@ -27,13 +27,13 @@ use crate::tally::Tally;
 pub use author::ClientPublisher;
 use connect::connect;
 
-/// The longest that a handshake may take: beyond all retries of the balancer.
+/// The longest that a handshake may take: longer than all retries of the load balancer.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// Silence that means that the connection is dead. All channels are busy.
+/// The idle time after which the connection counts as dead, because all channels are busy.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// The pause of a client that was not told when to come back.
+/// The pause of a client without an `after_ms`.
 const AGAIN_AFTER: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3);
 
 /// The close code of a node that drains.
@@ -41,19 +41,19 @@ const DRAIN: u16 = 1012;
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// The id that commands other than publications carry.
+/// The id of commands other than publications.
 const SUBSCRIBE_ID: u64 = 0;
 
 pub struct Client {
     pub front: SocketAddr,
-    /// With the position to go on from.
+    /// The last position of each channel.
     pub positions: HashMap<ChannelNumber, Option<Position>>,
     pub all: Arc<[Channel]>,
     pub author: ClientPublisher,
     pub random: StdRng,
     pub record: Arc<Mutex<Recorder>>,
     pub tally: Arc<Tally>,
-    /// When to come back, as the node said that is about to leave.
+    /// When to reconnect, from the draining node's `after_ms`.
     pub advice: Option<Instant>,
 }
 
@@ -80,14 +80,14 @@ impl Client {
                     due = Some(then);
                     then.saturating_duration_since(Instant::now())
                 }
-                // A fault by itself: there is no need to wait as long as in life.
+                // Not after a drain, which is a fault here: it need not wait as long as a real client.
                 None => self.random.random_range(AGAIN_AFTER),
             };
             sleep(pause).await;
         }
     }
 
-    /// Until the connection ends. Begins with the subscriptions, and then with what there is to say.
+    /// Runs until the connection ends. Sends the subscriptions first, then the greeting.
     async fn run_session(&mut self, mut socket: Socket, greeting: Option<String>) -> CloseCause {
         for command in std::iter::once(self.subscription()).chain(greeting) {
             if let Err(error) = socket.send(Message::text(command)).await {
@@ -107,7 +107,7 @@ impl Client {
             let text = match message {
                 Ok(Some(Ok(Message::Text(text)))) => text,
                 Ok(Some(Ok(Message::Close(frame)))) => {
-                    // The answer to a close frame goes out with the next read.
+                    // The next read sends the reply to the close frame.
                     let _ = timeout(SILENCE_MAX, socket.next()).await;
                     return match frame {
                         Some(frame) if u16::from(frame.code) == DRAIN => CloseCause::Drained,
@@ -185,15 +185,15 @@ impl Client {
     }
 
     fn write(&self, event: LogEvent) {
-        self.record.lock().expect("nobody panics with the record").record(event);
+        self.record.lock().expect("no panic while the lock is held").record(event);
     }
 }
 
-/// Why a connection is over.
+/// Why a connection ended.
 pub enum CloseCause {
-    /// The node leaves.
+    /// The node drains.
     Drained,
-    /// Any other way: a drain cuts nobody off.
+    /// Any other reason: a drain must not break connections.
     Broken(String),
 }
 

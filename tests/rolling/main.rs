@@ -1,16 +1,15 @@
 //! A rolling restart: three real nodes behind a real HAProxy are restarted one after the other, while
-//! thousands of clients listen and some of them publish. What is checked: **nobody notices**. Nothing is
-//! lost, nothing comes twice, no handshake fails, and the rate at which clients come back stays below
-//! what was configured. `docs/operating/testing.md` says how to run it.
+//! thousands of clients subscribe and some of them publish. It checks that **clients are unaffected**: no
+//! loss, no duplicates, no failed handshake, and a reconnect rate below the configured limit. `docs/operating/testing.md` says how to run it.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `plan` | how large it is |
-//! | `stage` `fleet` `balancer` | Redis, nodes, HAProxy, and who publishes |
-//! | `crowd` `client` `node_client` | the clients, who resume as good ones do, and publish |
-//! | `restart` `watch` | one node leaves; what the others show meanwhile |
-//! | `tally` | what is counted |
-//! | `report` | the outcome |
+//! | `plan` | the settings of the run |
+//! | `stage` `fleet` `balancer` | Redis, nodes, HAProxy, and publishers |
+//! | `crowd` `client` `node_client` | the clients, which reconnect, resume and publish |
+//! | `restart` `watch` | the restart of one node, and the metrics of the others meanwhile |
+//! | `tally` | counters of all clients |
+//! | `report` | the report |
 //!
 //! Publishers, logs, the checker and the measures are in `testkit`.
 
@@ -58,7 +57,7 @@ fn main() -> ExitCode {
     runtime.expect("a runtime starts").block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be waited for");
         let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be waited for");
-        // Dropped, the run ends all it started.
+        // Dropping the run ends all its processes.
         tokio::select! {
             code = run(plan) => code,
             _ = interrupt.recv() => ExitCode::from(130),

@@ -1,4 +1,4 @@
-//! Those who number what they publish.
+//! Publishers that number their publications.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Those who witness the order: what each subscriber saw of each channel, and what is wrong with it.
+//! Subscribers that record each channel's publications and check their order.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! A shard's master is gone, or gives its slots away.
+//! A shard's master crashes, or its slots move.
 
 use std::time::Instant;
 
 use crate::stage::Stage;
 
-/// A crash. Recovery counts from the moment that all servers know the new master.
+/// A crash. Recovery is measured from the time when all servers know the new master.
 pub async fn master_killed(stage: &mut Stage) -> Instant {
     let channel = stage.channels[0].name.clone();
     let cluster = stage.backend.cluster();
@@ -14,7 +14,7 @@ pub async fn master_killed(stage: &mut Stage) -> Instant {
     Instant::now()
 }
 
-/// The old master comes back as a replica.
+/// Restarts the old master as a replica.
 pub async fn restart_old_master(stage: &mut Stage) {
     let cluster = stage.backend.cluster();
     let old = cluster.servers.iter_mut().find(|it| !it.is_running());

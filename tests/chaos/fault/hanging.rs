@@ -1,4 +1,4 @@
-//! A process stands still: connected, and silent.
+//! A process is stopped with SIGSTOP: connections stay open and get no replies.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use testkit::process::Signal;
 
 use crate::stage::Stage;
 
-/// Longer than nodes wait for it.
+/// Stops Redis for longer than the nodes' timeouts.
 pub async fn redis(stage: &mut Stage) -> Instant {
     let began = Instant::now();
     stage.backend.alone().freeze();
@@ -17,7 +17,7 @@ pub async fn redis(stage: &mut Stage) -> Instant {
     Instant::now()
 }
 
-/// Some of its clients leave it, some are still there when it goes on.
+/// Stops a node: some of its clients reconnect elsewhere, some are still connected when it continues.
 pub async fn node(stage: &mut Stage) -> Instant {
     stage.fleet.nodes[stage.victim].signal(Signal::STOP);
     stage.run_for(stage.length.outage()).await;

@@ -1,4 +1,4 @@
-//! Nodes end: by a crash, or politely.
+//! Nodes end, by a crash or after a drain.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ pub async fn killed(stage: &mut Stage) -> Instant {
     Instant::now()
 }
 
-/// A new version is rolled out: for each node a new one, then the old one leaves.
+/// A rollout: for each node a new one starts, then the old one drains.
 pub async fn rolled(stage: &mut Stage) -> Instant {
     for number in 0..stage.fleet.nodes.len() {
         let mut old = stage.fleet.replace(number).await;
         old.signal(Signal::TERM);
         let code = old.process.exit_code().await;
-        assert_eq!(code, 0, "a node leaves politely");
+        assert_eq!(code, 0, "a drained node exits with 0");
     }
     Instant::now()
 }

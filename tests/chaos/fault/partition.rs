@@ -1,10 +1,10 @@
-//! Packets between nodes and Redis vanish, and nobody is told.
+//! Packets between nodes and Redis are lost without a notification.
 
 use std::time::Instant;
 
 use crate::stage::Stage;
 
-/// One node is alone; the others go on publishing what it misses.
+/// One node is partitioned; the others continue publishing, and it misses their publications.
 pub async fn one(stage: &mut Stage) -> Instant {
     cut(stage, &[stage.victim]).await
 }

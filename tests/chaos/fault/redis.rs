@@ -1,4 +1,4 @@
-//! Redis itself: it crashes, it is full, somebody runs the wrong command.
+//! Faults of Redis: a crash, full memory, flushed functions, closed subscriptions.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use crate::stage::Stage;
 
 const AWAY: Duration = Duration::from_secs(2);
 const FULL: Duration = Duration::from_secs(3);
-/// Between one wrong command and the next.
+/// The pause between two commands.
 const AGAIN_AFTER: Duration = Duration::from_millis(700);
 const TIMES: usize = 3;
 
-/// A crash; it comes back with what it wrote down.
+/// A crash; Redis restarts with its persisted data.
 pub async fn killed(stage: &mut Stage) -> Instant {
     stage.backend.alone().kill();
     stage.run_for(AWAY).await;
@@ -18,7 +18,7 @@ pub async fn killed(stage: &mut Stage) -> Instant {
     Instant::now()
 }
 
-/// It takes no more data, and then does again.
+/// Redis refuses writes for a while.
 pub async fn full(stage: &mut Stage) -> Instant {
     limit_memory(stage, "1").await;
     stage.run_for(FULL).await;
@@ -32,7 +32,7 @@ async fn limit_memory(stage: &Stage, bytes: &str) {
     }
 }
 
-/// Somebody removes the functions that nodes installed.
+/// Removes the functions that nodes installed.
 pub async fn functions_flushed(stage: &mut Stage) -> Instant {
     for _ in 0..TIMES {
         for redis in stage.backend.masters().await {
@@ -43,7 +43,7 @@ pub async fn functions_flushed(stage: &mut Stage) -> Instant {
     Instant::now()
 }
 
-/// Every subscribed connection is cut.
+/// Closes every subscribed connection.
 pub async fn subscribers_cut(stage: &mut Stage) -> Instant {
     let mut cut = 0;
     for _ in 0..TIMES {
@@ -52,6 +52,6 @@ pub async fn subscribers_cut(stage: &mut Stage) -> Instant {
         }
         stage.run_for(AGAIN_AFTER).await;
     }
-    assert!(cut > 0, "nobody was subscribed");
+    assert!(cut > 0, "no connection was subscribed");
     Instant::now()
 }

@@ -1,4 +1,4 @@
-//! The master is gone, and Sentinel makes another.
+//! The master fails, and Sentinel promotes a replica.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use testkit::redis::Redis;
 
 use crate::stage::Stage;
 
-/// A crash. Recovery counts from the moment that all sentinels know the new master.
+/// A crash. Recovery is measured from the time when all sentinels know the new master.
 pub async fn master_killed(stage: &mut Stage) -> Instant {
     let sentinel = stage.backend.sentinel();
     let old = sentinel.master().await;
@@ -15,7 +15,7 @@ pub async fn master_killed(stage: &mut Stage) -> Instant {
     Instant::now()
 }
 
-/// The old master comes back as a replica.
+/// Restarts the old master as a replica.
 pub async fn restart_old_master(stage: &mut Stage) {
     let sentinel = stage.backend.sentinel();
     let old = sentinel.servers.iter().position(|it| !it.is_running());
@@ -23,7 +23,7 @@ pub async fn restart_old_master(stage: &mut Stage) {
     sentinel.wait_until_complete().await;
 }
 
-/// It stands still, and believes to be master when it goes on.
+/// The master is stopped, and still acts as master when it continues.
 pub async fn master_hangs(stage: &mut Stage) -> Instant {
     let sentinel = stage.backend.sentinel();
     let old = sentinel.master().await;
@@ -32,11 +32,11 @@ pub async fn master_hangs(stage: &mut Stage) -> Instant {
     Instant::now()
 }
 
-/// Two masters for a moment, until Sentinel tells the old one.
+/// Two masters for a moment, until Sentinel demotes the old one.
 pub async fn thaw(stage: &mut Stage) {
     stage.run_for(stage.length.outage()).await;
     let sentinel = stage.backend.sentinel();
-    // Those that run on are not harmed by it.
+    // SIGCONT does not affect the running servers.
     sentinel.servers.iter().for_each(Redis::thaw);
     sentinel.wait_until_complete().await;
 }

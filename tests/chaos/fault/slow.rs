@@ -1,4 +1,4 @@
-//! Somebody does not read, while more is sent than anybody holds for it.
+//! A subscriber or a node does not read while more is sent than the queues hold.
 
 use std::time::Instant;
 
@@ -9,19 +9,19 @@ use crate::subscriber::Subscriber;
 
 const SLOW: &str = r#"tidegate_slow_consumers_total{action="closed"}"#;
 
-/// How many subscribers stop reading.
+/// The number of subscribers that stop reading.
 const SUBSCRIBERS: usize = 3;
 
-/// Most bursts that are tried; together far beyond what queues and the system's buffers hold.
+/// Most bursts; together far more than queues and the system's buffers hold.
 const BURSTS_MAX: usize = 300;
 const BURST: usize = 50;
 const BURST_BYTES: usize = 16 << 10;
 
-/// What Redis holds for a node that does not read, bytes, beside the system's buffers.
+/// Redis' output buffer limit for a node that does not read, in bytes, in addition to the system's buffers.
 const LIMIT: &str = "pubsub 262144 0 0";
 const USUAL_LIMIT: &str = "pubsub 33554432 8388608 60";
 
-/// Subscribers stop reading until their nodes close them with 4008, then read on and come back.
+/// Subscribers stop reading until their nodes close them with 4008, then continue and reconnect.
 pub async fn subscriber(stage: &mut Stage) -> Instant {
     let before = closed(stage).await;
     stage.subscribers[..SUBSCRIBERS].iter().for_each(Subscriber::stop_reading);
@@ -44,7 +44,7 @@ async fn closed(stage: &Stage) -> f64 {
     closed
 }
 
-/// A node stops reading until Redis cuts it off, then goes on.
+/// A node stops reading until Redis closes its connection, then continues.
 pub async fn node(stage: &mut Stage) -> Instant {
     limit(stage, LIMIT).await;
     let before = subscribed(stage).await;
@@ -55,7 +55,10 @@ pub async fn node(stage: &mut Stage) -> Instant {
         if subscribed(stage).await < before {
             break;
         }
-        assert!(burst < BURSTS_MAX, "Redis did not cut off a node that does not read");
+        assert!(
+            burst < BURSTS_MAX,
+            "Redis did not close the connection of a node that does not read"
+        );
         stage.flood_without_history(BURST, BURST_BYTES).await;
     }
     limit(stage, USUAL_LIMIT).await;
@@ -68,7 +71,7 @@ async fn limit(stage: &mut Stage, limit: &str) {
     let _: () = redis.query(&["CONFIG", "SET", "client-output-buffer-limit", limit]).await;
 }
 
-/// How many connections are subscribed.
+/// The number of subscribed connections.
 async fn subscribed(stage: &mut Stage) -> usize {
     let list: String = stage.backend.alone().query(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
     list.lines().count()

@@ -1,4 +1,4 @@
-//! The conversation of a subscriber, connection after connection.
+//! A subscriber's sessions, one connection after the other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,17 +20,17 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::SocketKind;
 use crate::directory::Directory;
 
-/// Silence after which a node is asked for a sign of life, and then given up.
+/// The idle time after which the client sends a ping, and after the same time again gives up.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
 
-/// Before a subscription that was answered with an error is asked for again.
+/// The pause before a refused subscription is repeated.
 const REFUSED_PAUSE: Duration = Duration::from_millis(250);
 
 type Socket = WebSocketStream<TcpStream>;
 
 pub struct Client {
     pub build: SocketKind,
-    /// With the position to go on from.
+    /// The last position of each channel.
     pub positions: HashMap<ChannelNumber, Option<Position>>,
     pub all: Arc<[Channel]>,
     pub directory: Directory,
@@ -43,18 +43,18 @@ pub struct Client {
 impl Client {
     pub async fn run(mut self) {
         loop {
-            // Who cannot connect tries the next one, and has nothing to write down.
+            // After a failed connect it tries the next node; that is not recorded.
             if let Ok((node, socket)) = self.directory.connect(&mut self.random, self.build).await {
                 self.write(LogEvent::Opened { node });
                 let why = self.run_session(socket).await;
                 self.write(LogEvent::Closed { why });
             }
-            // A node that leaves asks for more patience; the suite has less of it than a browser.
+            // Shorter than the node's `after_ms`, to save time.
             sleep(self.backoff.next(&mut self.random)).await;
         }
     }
 
-    /// Until the connection ends; returns why.
+    /// Runs until the connection ends; returns the reason.
     async fn run_session(&mut self, mut socket: Socket) -> String {
         let all: Vec<_> = self.positions.keys().copied().collect();
         if let Err(error) = self.subscribe(&mut socket, &all).await {
@@ -63,7 +63,7 @@ impl Client {
         let mut asked = false;
         loop {
             if *self.pause.borrow() {
-                // Fails only when nobody could end the pause.
+                // Fails only at the end of the run.
                 let _ = self.pause.wait_for(|idle| !idle).await;
             }
             let message = tokio::select! {
@@ -76,7 +76,7 @@ impl Client {
                     let why = frame.map_or("no code".to_owned(), |it| {
                         format!("{} {}", u16::from(it.code), it.reason)
                     });
-                    // The answer to a close frame goes out with the next read.
+                    // The next read sends the reply to the close frame.
                     let _ = timeout(SILENCE_MAX, socket.next()).await;
                     return why;
                 }
@@ -88,7 +88,7 @@ impl Client {
                     asked = true;
                     let ping = Message::text(r#"{"type":"ping","id":0}"#);
                     if timeout(SILENCE_MAX, socket.send(ping)).await.is_err() {
-                        return "does not take a ping".to_owned();
+                        return "does not read a ping".to_owned();
                     }
                     continue;
                 }
@@ -168,6 +168,6 @@ impl Client {
     }
 
     fn write(&self, event: LogEvent) {
-        self.record.lock().expect("nobody panics with the record").record(event);
+        self.record.lock().expect("no panic while the lock is held").record(event);
     }
 }
