@@ -1,5 +1,5 @@
-//! What carries publications between nodes. The hub is handed everything through one sink, in the
-//! order the broker has it; nothing goes past the broker to local subscribers.
+//! The broker: carries publications between nodes. It hands every event to the hub through one
+//! sink, in the broker's order. Publications for local subscribers take the same way.
 
 mod announcement;
 mod config;
@@ -24,18 +24,18 @@ pub use self::presence::{
     ATTENDANCES_MAX, Attendance, MEMBERS_MAX, MembershipState, Presences, RENEWALS_MAX, Renewal,
 };
 pub use self::receipt::Receipt;
-/// For the fuzz targets.
+/// Public for the fuzz targets only.
 #[doc(hidden)]
 pub use self::redis::{connection::resp, header};
 pub use self::redis::{secret::Secret, url::Url};
 pub use self::revocation::{KnownRevocations, REVOCATIONS_MAX, REVOKING_MAX, Revocation, Revoking};
 pub use self::survey::{
-    Answers, Forbidden, MasterSurvey, RequiredVersion, RulesFound, Survey, SurveyReading,
+    Answers, Forbidden, MasterSurvey, NodeFeature, RulesFound, Survey, SurveyReading,
 };
 pub use self::unavailable::{TOO_LARGE, Unavailable};
 use crate::publication::NodeId;
 
-/// Starts the broker of the configuration; its tasks run on the current runtime.
+/// Starts the configured broker. Its tasks run on the current Tokio runtime.
 pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
         Url::Memory => Arc::new(memory::MemoryBroker::start(config, sink)),
@@ -45,19 +45,19 @@ pub fn connect(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     }
 }
 
-/// The broker of the configuration for a command that takes part in a running fleet for a while and changes
-/// nothing of it.
-pub fn visit(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
+/// Starts the configured broker for a command that joins a running fleet for a short time and
+/// changes nothing in it.
+pub fn connect_for_command(config: &Config, node: NodeId, sink: Sink) -> Arc<dyn Broker> {
     match &config.url {
         Url::Memory => Arc::new(memory::MemoryBroker::start(config, sink)),
         Url::Redis(deployment) => {
-            Arc::new(redis::RedisBroker::visit(config, deployment, node, sink))
+            Arc::new(redis::RedisBroker::connect_for_command(config, deployment, node, sink))
         }
     }
 }
 
-/// Asks Redis what it is like, all masters at once; changes nothing there. Takes some ten seconds at most.
-/// None: there is no Redis to ask. Err: no master could be found, and why.
+/// Queries all Redis masters at once without changing anything there. Takes about ten seconds at
+/// most. `None`: the broker is not Redis. `Err`: no master was found, and why.
 pub async fn survey(config: &Config) -> Option<Result<Survey, String>> {
     match &config.url {
         Url::Memory => None,

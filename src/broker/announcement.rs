@@ -1,38 +1,39 @@
-//! What nodes tell each other of themselves: how many connections each has, whether it stays, and
-//! which rules it goes by.
+//! What nodes announce to each other: how many connections each has, its stage, and which rules it
+//! uses.
 
 use futures_util::future::BoxFuture;
 
 use crate::broker::unavailable::Unavailable;
 use crate::publication::NodeId;
 
-/// What a node says of itself.
+/// One node's announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announcement {
     pub node: NodeId,
     pub stage: NodeStage,
     pub connections: u64,
-    /// How long it holds, in milliseconds: by then the node says it anew, or is gone.
+    /// Lifetime in milliseconds: the node announces again before it ends, or counts as gone.
     pub holds_ms: u64,
-    /// Tells the node's rules for Redis from others; the broker fills it in. None: the node says nothing
-    /// of them, as those of earlier versions, or has none.
+    /// Hash that distinguishes the node's rules for Redis from other rules; the broker fills it in.
+    /// `None`: the node has no rules, or is of an earlier version that does not announce them.
     pub rules: Option<u64>,
 }
 
-/// Where a node is in its life, as far as others care.
+/// A node's stage of life, as far as other nodes need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeStage {
-    /// It takes clients.
+    /// The node accepts clients.
     Serving,
-    /// It has some, and takes no more: it leaves, is not ready, or is full.
+    /// The node has connections and accepts no more: it drains, is not ready, or is full.
     Leaving,
-    /// It ends this moment.
+    /// The node stops now.
     Gone,
 }
 
-/// Carries announcements to all nodes.
+/// Sends announcements to all nodes.
 pub trait Announcing {
-    /// Tells every node, this one too, by an [`Event::Announced`](super::event::BrokerEvent::Announced). Kept nowhere:
-    /// who is not there does not hear it.
+    /// Sends the announcement to every node, this one included, as a
+    /// [`BrokerEvent::Announced`](super::event::BrokerEvent::Announced). It is not stored: a node
+    /// that is not connected misses it.
     fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>>;
 }

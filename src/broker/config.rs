@@ -1,4 +1,4 @@
-//! The `[broker]` section.
+//! The `[broker]` section of the configuration.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::rules::Rules;
 use crate::settings::{Section, Settings};
 use crate::tls::Trust;
 
-/// The `[broker]` section.
+/// The `[broker]` section, with the rules of `[history]` and `[[rules]]` that the broker needs.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub url: Url,
@@ -17,15 +17,17 @@ pub struct Config {
     pub publish_timeout: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_window: Duration,
-    /// What nodes' header lines are known by where Redis may not be asked for one.
+    /// Signs the header lines of this fleet's nodes where they may not read the server's secret
+    /// from Redis.
     pub secret: Option<Secret>,
     /// Which channels keep history.
     pub rules: Rules,
-    /// Whose word counts for who Redis is. None: it is spoken to without TLS.
+    /// The certificate authorities that Redis' certificates are checked against. `None`:
+    /// connections without TLS.
     pub trust: Option<Trust>,
 }
 
-/// The prefix of fleets that name none.
+/// Default of `broker.prefix`.
 const PREFIX: &str = "tidegate:";
 
 impl Config {
@@ -40,8 +42,8 @@ impl Config {
             section.fault(
                 "prefix",
                 format!(
-                    "must be another than {PREFIX:?} where broker.url names a database other than 0, here \
-                     {0}: pub/sub and functions belong to the whole server, so fleets that share one need a \
+                    "must differ from {PREFIX:?}, because broker.url names the database {0}: pub/sub and \
+                     functions belong to the whole server, so fleets that share a server need a \
                      prefix each, such as \"tidegate{0}:\"",
                     url.database()
                 ),
@@ -65,7 +67,7 @@ impl Config {
         }
     }
 
-    /// Which channels keep history.
+    /// Sets the rules, which decide which channels keep history.
     pub fn with_rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
     }
@@ -120,8 +122,8 @@ fn secret(section: &mut Section<'_>) -> Option<Secret> {
     )
 }
 
-/// The sentinels' own login. One that nobody would ask for is a fault, as its owner has something else in
-/// mind than is done.
+/// Reads the sentinels' own login. A login that would never be used is a fault, because the
+/// operator expects it to be.
 fn with_sentinel_login(section: &mut Section<'_>, url: Url) -> Url {
     let user = section.parsed(
         "sentinel_user",
@@ -144,10 +146,10 @@ fn with_sentinel_login(section: &mut Section<'_>, url: Url) -> Url {
     let keys = ["sentinel_user", "sentinel_password"];
     if !url.has_sentinels() {
         for key in keys.into_iter().filter(|key| section.is_given(key)).collect::<Vec<_>>() {
-            section.fault(key, "has no use, as broker.url names no sentinels");
+            section.fault(key, "has no effect, because broker.url names no sentinels");
         }
     } else if section.is_given(keys[0]) && !section.is_given(keys[1]) {
-        section.fault(keys[0], "has no use without broker.sentinel_password");
+        section.fault(keys[0], "has no effect without broker.sentinel_password");
     }
     match password {
         Some(password) => url.with_sentinel_login(user, password),
@@ -155,8 +157,8 @@ fn with_sentinel_login(section: &mut Section<'_>, url: Url) -> Url {
     }
 }
 
-/// Whom the connections to Redis trust. A certificate authority that would not be asked is a fault: who
-/// names one takes it that what is said is encrypted.
+/// Reads the certificate authorities for Redis. Setting them without TLS is a fault, because the
+/// operator expects encryption.
 fn trust(section: &mut Section<'_>, url: &Url) -> Option<Trust> {
     let ca_file = section.text(
         "ca_file",
@@ -174,7 +176,7 @@ fn trust(section: &mut Section<'_>, url: &Url) -> Option<Trust> {
         },
         (Url::Redis(_), Some(_)) => section.fault(
             "ca_file",
-            "has no use, as broker.url is without TLS; write rediss:// there, or leave this out",
+            "has no effect, because broker.url is without TLS; write rediss:// there, or leave this out",
         ),
         _ => {}
     }

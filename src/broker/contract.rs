@@ -1,4 +1,4 @@
-//! What every broker does, beside its parts in presence, revocations and announcements.
+//! The interface of a broker. Presence, revocations and announcements have traits of their own.
 
 use futures_util::future::BoxFuture;
 
@@ -10,60 +10,63 @@ use super::unavailable::Unavailable;
 use crate::publication::{Channel, Position, Publication};
 use crate::rules::Rules;
 
-/// Which part of a channel's history is read, a page at a time.
+/// Which page of a channel's history to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// What follows the position, oldest first.
+    /// Publications after the position, oldest first.
     After(Position),
-    /// What stands before the position, newest first.
+    /// Publications before the position, newest first.
     Before(Position),
-    /// The newest, newest first.
+    /// The newest publications, newest first.
     Newest,
 }
 
-/// Most publications of one [`Page`], so that neither Redis nor the node is busy with one for long.
+/// Maximum number of publications in one [`Page`], so that one page keeps neither Redis nor the
+/// node busy for long.
 pub const PAGE_MAX: usize = 128;
 
-/// Carries publications between nodes and what they say of themselves, keeps the history of channels
-/// whose rule asks for it, who is in a channel, and whose tokens are revoked.
+/// Carries publications and announcements between nodes, and stores channel histories, presence and
+/// revocations.
 pub trait Broker: Presences + Revoking + Announcing + Send + Sync {
-    /// Hands over a publication. Publications of one channel keep the order they are handed over in.
+    /// Publishes. Publications of one channel keep their order.
     ///
-    /// Resolves to its position where the channel keeps history; the same `id` is published once
-    /// within `history.idempotency_window` and resolves to the first one's position.
+    /// Resolves to the position where the channel keeps history. A repeated `id` is published once
+    /// within `history.idempotency_window` and resolves to the position of the first.
     fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>>;
 
-    /// May sessions take more from their clients?
-    fn has_room(&self) -> bool;
+    /// Whether sessions may read more publications from their clients.
+    fn has_capacity(&self) -> bool;
 
-    /// Resolves once there is room. Cancel safe.
-    fn room(&self) -> BoxFuture<'_, ()>;
+    /// Resolves once [`Broker::has_capacity`] is true. Cancel safe.
+    fn wait_for_capacity(&self) -> BoxFuture<'_, ()>;
 
-    /// Wants the channel's publications. Asking again is harmless; the receipt comes once they flow,
-    /// about when [`Event::Subscribed`](super::event::BrokerEvent::Subscribed) does.
+    /// Subscribes to the channel's publications. Repeating it is harmless. The receipt resolves
+    /// once the subscription is live, at about the time of
+    /// [`BrokerEvent::Subscribed`](super::event::BrokerEvent::Subscribed).
     fn subscribe(&self, channel: &Channel) -> Receipt<()>;
 
-    /// No longer wants them. Takes effect a little later, in case somebody returns.
+    /// Unsubscribes after a short delay, in case another subscriber arrives.
     fn unsubscribe(&self, channel: &Channel);
 
-    /// The rules will be these in a moment. Resolves when it is ready for them, within a bounded time.
+    /// Prepares for rules that take effect in a moment. Resolves when the broker is ready for them,
+    /// within a bounded time.
     fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()>;
 
-    /// Can it be used? If not, why.
+    /// `Err`: why the broker cannot be used now.
     fn ready(&self) -> Result<(), String>;
 
-    /// How many nodes subscribe to each of the channels.
+    /// The number of nodes that subscribe to each of the channels.
     fn nodes(&self, channels: Vec<Channel>) -> BoxFuture<'_, Result<Vec<u64>, Unavailable>>;
 
-    /// Where the history of each of these channels ends, in their order; it is begun where there is
-    /// none. None: the broker keeps none of this channel after all.
+    /// The last position in the history of each channel, in their order; starts a history where
+    /// there is none. `None`: the broker keeps no history of this channel.
     fn positions(
         &self,
         channels: Vec<Channel>,
     ) -> BoxFuture<'_, Vec<Result<Option<Position>, Unavailable>>>;
 
-    /// Reads up to `count` publications (at most [`PAGE_MAX`]) of a channel's history, each with its
-    /// position; none that is older than the rule's age.
+    /// Reads up to `count` publications (at most [`PAGE_MAX`]) of a channel's history, each with
+    /// its position, and none older than the rule's age.
     fn history(
         &self,
         channel: Channel,

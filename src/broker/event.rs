@@ -1,4 +1,4 @@
-//! What the broker hands to the hub.
+//! The events that the broker hands to the hub.
 
 use std::sync::Arc;
 
@@ -6,32 +6,33 @@ use super::announcement::Announcement;
 use super::revocation::{KnownRevocations, Revocation};
 use crate::publication::{Change, Channel, Publication, User};
 
-/// What the broker hands to the hub. Whoever takes it must not block.
+/// An event from the broker to the hub. The sink must not block.
 #[derive(Debug)]
 pub enum BrokerEvent<'a> {
-    /// The channel flows from here on. `interrupted`: it did before, and publications of the
-    /// meantime were missed, for this reason.
+    /// The subscription is live from here on. `interrupted`: it was live before and publications
+    /// were missed in between, for this reason.
     Subscribed { channel: &'a Channel, interrupted: Option<&'static str> },
     Publication {
         channel: &'a str,
         publication: Publication,
-        /// Does more follow at once? Then it is not worth a write of its own yet.
+        /// More events follow immediately, so the hub may delay the socket write.
         more: bool,
     },
-    /// A publication of the channel was missed though it flows on.
+    /// A publication of the channel was missed, though the subscription is live.
     Gap { channel: &'a Channel, reason: &'static str },
-    /// A user came to the channel's first session of the fleet, or left its last.
+    /// A user's first session in the whole fleet joined the channel, or the last one left.
     Presence { channel: &'a str, user: User, change: Change },
-    /// The user's tokens issued until `before`, in Unix milliseconds, are revoked. Comes more than
-    /// once, and from other tasks than the rest.
+    /// The user's tokens issued until `before`, in Unix milliseconds, are revoked. May repeat, and
+    /// comes from other tasks than the other events.
     Revoked { user: &'a str, before: u64 },
-    /// The broker has read all revocations it keeps. What it has forgotten goes into `missing`, and
-    /// is kept again.
+    /// The broker has read all stored revocations. The hub adds those that the broker lost to
+    /// `missing`; the broker stores them again.
     RevocationsRead { known: &'a KnownRevocations, missing: &'a mut Vec<Revocation> },
-    /// A node has told of itself; this one's own words come back too. From other tasks than the rest.
+    /// A node's announcement; a node also receives its own. Comes from other tasks than the other
+    /// events.
     Announced(Announcement),
 }
 
-/// Takes the broker's events, one at a time for each channel; joins and leaves one at a time among
-/// themselves.
+/// Receives the broker's events: one at a time for each channel, and joins and leaves one at a time
+/// among themselves.
 pub type Sink = Arc<dyn Fn(BrokerEvent<'_>) + Send + Sync>;

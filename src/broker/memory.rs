@@ -1,4 +1,4 @@
-//! The broker of one node by itself: the default, under the same contract as Redis.
+//! The memory broker: one node by itself. It is the default and meets the same contract as Redis.
 
 mod history;
 mod presence;
@@ -25,13 +25,14 @@ use crate::publication::{Channel, Members, Position, Publication};
 use crate::rules::Rules;
 use crate::{critical_tasks, telemetry};
 
-/// Most publications relayed before other tasks get a turn.
+/// Maximum number of publications relayed before the task yields.
 const BATCH_MAX: usize = 64;
 
-/// How often histories that are over are looked for.
+/// How often expired histories are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// One task relays all publications, so that every subscriber sees them in the same order.
+/// Memory broker. One task relays all publications, so every subscriber receives them in the same
+/// order.
 pub struct MemoryBroker {
     queue: PublishQueue,
     rules: Rules,
@@ -49,7 +50,7 @@ struct Relay {
 
 impl MemoryBroker {
     pub fn start(config: &Config, sink: Sink) -> Self {
-        let (queue, items) = PublishQueue::new(config.publish_timeout);
+        let (queue, requests) = PublishQueue::new(config.publish_timeout);
         let histories: Arc<Mutex<Histories>> = Arc::default();
         let presence = presence::MemberTable::new(sink.clone());
         let relay = Relay {
@@ -58,27 +59,27 @@ impl MemoryBroker {
             histories: histories.clone(),
             idempotency_window: config.idempotency_window,
         };
-        critical_tasks::spawn("memory broker", relay.run(items));
+        critical_tasks::spawn("memory broker", relay.run(requests));
         telemetry::broker_connected();
         Self { queue, rules: config.rules.clone(), histories, presence, sink }
     }
 }
 
 impl Relay {
-    /// Relays for as long as there is a queue.
-    async fn run(self, mut items: mpsc::Receiver<PublishRequest>) {
+    /// Relays until the queue is closed.
+    async fn run(self, mut requests: mpsc::Receiver<PublishRequest>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut sweep = interval(SWEEP_INTERVAL);
         loop {
             tokio::select! {
-                count = items.recv_many(&mut batch, BATCH_MAX) => {
+                count = requests.recv_many(&mut batch, BATCH_MAX) => {
                     if count == 0 {
                         return;
                     }
-                    let mut left = batch.len();
-                    for item in batch.drain(..) {
-                        left -= 1;
-                        self.publish(item, left > 0);
+                    let mut remaining = batch.len();
+                    for request in batch.drain(..) {
+                        remaining -= 1;
+                        self.publish(request, remaining > 0);
                     }
                     tokio::task::yield_now().await;
                 }
@@ -87,22 +88,23 @@ impl Relay {
         }
     }
 
-    fn publish(&self, item: PublishRequest, more: bool) {
-        if item.is_late() {
-            item.answer(Err(LATE));
+    fn publish(&self, request: PublishRequest, more: bool) {
+        if request.is_late() {
+            request.reply(Err(LATE));
             return;
         }
-        let channel = item.channel.as_str();
-        let mut publication = item.publication.clone();
-        // The rule is looked up under the lock, so that no history is begun of what was just forgotten.
+        let channel = request.channel.as_str();
+        let mut publication = request.publication.clone();
+        // The rule is looked up under the lock, so that no history starts again that `follow_rules`
+        // has just removed.
         let mut histories = locked(&self.histories);
-        if let Some(kept) = self.rules.of(channel).history {
+        if let Some(limits) = self.rules.of(channel).history {
             let (window, now) = (self.idempotency_window, Instant::now());
-            match histories.append(&item.channel, publication, kept, window, now) {
+            match histories.append(&request.channel, publication, limits, window, now) {
                 Appended::New(appended) => publication = appended,
-                Appended::Before(position) => {
+                Appended::Duplicate(position) => {
                     drop(histories);
-                    item.answer(Ok(Some(position)));
+                    request.reply(Ok(Some(position)));
                     return;
                 }
             }
@@ -110,7 +112,7 @@ impl Relay {
         drop(histories);
         let position = publication.position;
         (self.sink)(BrokerEvent::Publication { channel, publication, more });
-        item.answer(Ok(position));
+        request.reply(Ok(position));
     }
 }
 
@@ -119,23 +121,24 @@ impl Broker for MemoryBroker {
         self.queue.push(channel, publication)
     }
 
-    fn has_room(&self) -> bool {
-        self.queue.has_room()
+    fn has_capacity(&self) -> bool {
+        self.queue.has_capacity()
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.queue.room())
+    fn wait_for_capacity(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.queue.wait_for_capacity())
     }
 
     fn subscribe(&self, _: &Channel) -> Receipt<()> {
-        Receipt::now(Ok(()))
+        Receipt::ready(Ok(()))
     }
 
     fn unsubscribe(&self, _: &Channel) {}
 
-    /// They are looked at for each publication; only what is no longer kept is forgotten here.
+    /// The relay looks up the rule of each publication; only histories that are no longer kept are
+    /// removed here.
     fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()> {
-        locked(&self.histories).keep_those_of(rules);
+        locked(&self.histories).retain_kept_by(rules);
         Box::pin(ready(()))
     }
 
@@ -154,8 +157,8 @@ impl Broker for MemoryBroker {
         let mut histories = locked(&self.histories);
         let now = Instant::now();
         let position = |channel: &Channel| {
-            let kept = self.rules.of(channel.as_str()).history?;
-            Some(histories.position(channel, kept, now))
+            let limits = self.rules.of(channel.as_str()).history?;
+            Some(histories.position(channel, limits, now))
         };
         let positions = channels.iter().map(position).map(Ok).collect();
         Box::pin(ready(positions))
@@ -195,7 +198,7 @@ impl Presences for MemoryBroker {
     }
 }
 
-/// The only node is told. It keeps revocations itself.
+/// Notifies the only node, which stores revocations itself.
 impl Revoking for MemoryBroker {
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Unavailable>> {
         (self.sink)(BrokerEvent::Revoked { user: &revocation.user, before: revocation.before });
@@ -203,7 +206,7 @@ impl Revoking for MemoryBroker {
     }
 }
 
-/// The only node hears its own.
+/// The only node receives its own announcements.
 impl Announcing for MemoryBroker {
     fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>> {
         (self.sink)(BrokerEvent::Announced(announcement));

@@ -1,5 +1,5 @@
-//! The broker's part in presence: it keeps who is in a channel, over all nodes, and tells the nodes
-//! of joins and leaves.
+//! The presence interface of a broker: it stores the members of each channel over all nodes and
+//! notifies the nodes of joins and leaves.
 
 use std::time::Duration;
 
@@ -8,73 +8,75 @@ use futures_util::future::BoxFuture;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Member, Members};
 
-/// Most members in all attendances of one call, so that the broker is never busy with one for long.
+/// Maximum number of members in all attendances of one call, so that one call does not keep the
+/// broker busy for long.
 pub const ATTENDANCES_MAX: usize = 500;
 
-/// Most channels renewed in one call.
+/// Maximum number of channels renewed in one call.
 pub const RENEWALS_MAX: usize = 250;
 
-/// Most members read from the broker for one answer. Who asks gets the truth about up to so many;
-/// of a larger channel, a part.
+/// Maximum number of members in one reply. A larger channel's reply holds a part of its members.
 pub const MEMBERS_MAX: usize = 10_000;
 
-/// How many sessions some of a channel's users have on this node, now.
+/// How many sessions some of a channel's users have on this node now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attendance {
     pub channel: Channel,
-    /// Each user once, at least one. What is written is the state and not the change, so that
-    /// writing it twice does no harm.
+    /// Each user once, at least one user. The call writes the state and not the change, so
+    /// repeating it is harmless.
     pub members: Vec<Member>,
-    /// Are those who had no session on any node, or have none any more, told of as joins and leaves?
+    /// Whether users who get their first session in the fleet, or lose their last, are announced as
+    /// joins and leaves.
     pub announce: bool,
 }
 
-/// A channel to renew.
+/// A channel whose members are renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewal {
     pub channel: Channel,
-    /// How many members the broker should have of this node, which shows what a failover lost. None:
-    /// a call failed, and nobody knows.
+    /// How many members of this node the broker should have, which reveals what a failover lost.
+    /// `None`: unknown, because a call failed.
     pub members: Option<usize>,
 }
 
-/// What the broker knew of this node in a channel when it was called.
+/// What the broker knew about this node's members of a channel when it was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MembershipState {
-    /// The members it wrote are there.
+    /// The members that the node wrote are stored.
     Known,
-    /// Not all are, and nobody was told that they left: Redis started empty or lost writes in a
-    /// failover, or the node is new there.
+    /// Some of the node's members are missing, without leaves having been sent: Redis started
+    /// empty, lost writes in a failover, or the node is new in the channel.
     Forgotten,
-    /// The node counted as crashed, and leaves were told of.
+    /// The node counted as crashed, and leaves have been sent.
     Removed,
 }
 
-/// Keeps the members of channels. A node's members of a channel leave when it has not renewed them
-/// for `ttl`.
+/// Stores the members of channels. A node's members leave a channel when the node has not renewed
+/// them for `ttl`.
 ///
-/// Written and renewed from one task, one call at a time. All answer within a few seconds, whatever
-/// the broker does.
+/// One task writes and renews, one call at a time. Every call returns within a few seconds,
+/// whatever the broker does.
 pub trait Presences {
-    /// Writes members of this node, at most [`ATTENDANCES_MAX`]; one answer for each attendance, in
-    /// their order. `Unavailable`: it may have been written all the same.
+    /// Writes members of this node, at most [`ATTENDANCES_MAX`]; one reply for each attendance, in
+    /// their order. `Unavailable`: they may have been written.
     ///
-    /// Whoever comes to the first session of the fleet, or leaves the last, becomes an
-    /// [`Event::Presence`](super::event::BrokerEvent::Presence) on every node that wants the channel.
+    /// A user's first session in the fleet, and the end of the last, becomes a
+    /// [`BrokerEvent::Presence`](super::event::BrokerEvent::Presence) on every node that subscribes
+    /// to the channel.
     fn write_members<'a>(
         &'a self,
         ttl: Duration,
         attendances: &'a [Attendance],
     ) -> BoxFuture<'a, Vec<Result<MembershipState, Unavailable>>>;
 
-    /// Renews what this node wrote in these channels, at most [`RENEWALS_MAX`], and removes what
-    /// crashed nodes left there; one answer a channel, in their order.
+    /// Renews this node's members of these channels, at most [`RENEWALS_MAX`], and removes those of
+    /// crashed nodes; one reply for each channel, in their order.
     fn renew_members<'a>(
         &'a self,
         ttl: Duration,
         renewals: &'a [Renewal],
     ) -> BoxFuture<'a, Vec<Result<MembershipState, Unavailable>>>;
 
-    /// The channel's members, over all nodes; at most [`MEMBERS_MAX`].
+    /// The channel's members over all nodes, at most [`MEMBERS_MAX`].
     fn members(&self, channel: Channel) -> BoxFuture<'_, Result<Members, Unavailable>>;
 }

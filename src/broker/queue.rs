@@ -1,5 +1,4 @@
-//! Publications on their way into a broker: bounded in bytes together, and none waits past its
-//! deadline.
+//! Publications on their way into a broker: bounded by their bytes, each with a deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,70 +11,72 @@ use crate::broker::receipt::Receipt;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Position, Publication};
 
-/// Bytes beyond which sessions stop reading from their clients. A burst is held back by TCP and not
-/// refused: ten thousand clients that say something at once are no fault.
-const BYTES_ENOUGH: usize = 8 << 20;
+/// Queued bytes above which sessions stop reading from their clients. TCP then slows down a burst,
+/// and publications are not refused: ten thousand clients that publish at once are normal.
+const BACKPRESSURE_BYTES: usize = 8 << 20;
 
-/// Most bytes that wait. Only what sessions had read already comes in above [`BYTES_ENOUGH`].
+/// Maximum number of queued bytes. Above [`BACKPRESSURE_BYTES`] the queue takes only what sessions
+/// had already read.
 const BYTES_MAX: usize = 64 << 20;
 
-/// What a publication costs beside its payload, about, so that many small ones are bounded too.
+/// Approximate cost of a publication beside its payload, so that many small ones are bounded too.
 const ITEM_OVERHEAD_BYTES: usize = 512;
 
-/// The answer for a publication that has waited past its deadline; it was not published.
+/// Reply to a publication that passed its deadline and was not published.
 pub const LATE: Unavailable = Unavailable("the broker did not take the publication in time");
 
 const FULL: Unavailable = Unavailable("too many publications wait for the broker");
 
-/// Admits publications to wait for the broker, wherever they wait then.
+/// Admits publications by their bytes, whichever queue they go to.
 #[derive(Clone, Debug)]
 pub struct Intake {
     load: Arc<Load>,
     timeout: Duration,
 }
 
-/// Where sessions hand in publications.
+/// Queue from the sessions to the broker's task.
 #[derive(Clone, Debug)]
 pub struct PublishQueue {
-    items: mpsc::Sender<PublishRequest>,
+    requests: mpsc::Sender<PublishRequest>,
     intake: Intake,
 }
 
-/// How much waits.
+/// The queued bytes.
 #[derive(Debug, Default)]
 struct Load {
     bytes: AtomicUsize,
-    room: Notify,
+    freed: Notify,
 }
 
-/// A publication on its way, and who waits for the answer.
+/// A queued publication, with the sender for its reply.
 #[derive(Debug)]
 pub struct PublishRequest {
     pub channel: Channel,
     pub publication: Publication,
-    /// When its publisher is told that it did not get through.
+    /// When the publisher gets an error if the publication has not been published.
     pub deadline: Instant,
     receipt: Option<oneshot::Sender<Result<Option<Position>, Unavailable>>>,
     load: Arc<Load>,
 }
 
 impl Intake {
-    /// `timeout`: how long a publication may take from here to the broker's answer.
+    /// `timeout`: how long a publication may take from here to the broker's reply.
     pub fn new(timeout: Duration) -> Self {
         Self { load: Arc::default(), timeout }
     }
 
-    /// Never waits: beyond the bound it fails at once. Whoever has the item holds its bytes.
+    /// Never waits: fails immediately beyond the bound. The request holds its bytes until it is
+    /// dropped.
     pub fn admit(
         &self,
         channel: Channel,
         publication: Publication,
     ) -> Result<(PublishRequest, Receipt<Option<Position>>), Unavailable> {
         let cost = cost(&publication);
-        let (sender, receipt) = Receipt::later();
+        let (sender, receipt) = Receipt::pending();
         let before = self.load.bytes.fetch_add(cost, Ordering::Relaxed);
-        // From here on the item's drop gives the bytes back, also where it is refused.
-        let item = PublishRequest {
+        // From here on dropping the request gives the bytes back, also when it is refused.
+        let request = PublishRequest {
             channel,
             publication,
             deadline: Instant::now() + self.timeout,
@@ -83,55 +84,55 @@ impl Intake {
             load: self.load.clone(),
         };
         let fits = before == 0 || before + cost <= BYTES_MAX;
-        if fits { Ok((item, receipt)) } else { Err(FULL) }
+        if fits { Ok((request, receipt)) } else { Err(FULL) }
     }
 
-    /// May more be read from clients?
-    pub fn has_room(&self) -> bool {
-        self.load.bytes.load(Ordering::Relaxed) < BYTES_ENOUGH
+    /// Whether sessions may read more from their clients.
+    pub fn has_capacity(&self) -> bool {
+        self.load.bytes.load(Ordering::Relaxed) < BACKPRESSURE_BYTES
     }
 
-    /// Returns once there is room. Cancel safe.
-    pub async fn room(&self) {
+    /// Resolves once [`has_capacity`](Self::has_capacity) is true. Cancel safe.
+    pub async fn wait_for_capacity(&self) {
         loop {
-            let room = self.load.room.notified();
-            tokio::pin!(room);
-            // From here on no change is missed.
-            room.as_mut().enable();
-            if self.has_room() {
+            let freed = self.load.freed.notified();
+            tokio::pin!(freed);
+            // Enabled before the check, so that no notification is missed.
+            freed.as_mut().enable();
+            if self.has_capacity() {
                 return;
             }
-            room.await;
+            freed.await;
         }
     }
 }
 
 impl PublishQueue {
-    /// `timeout`: how long a publication may take from here to the broker's answer.
+    /// `timeout`: how long a publication may take from here to the broker's reply.
     pub fn new(timeout: Duration) -> (Self, mpsc::Receiver<PublishRequest>) {
-        let (items, receiver) = mpsc::channel(BYTES_MAX / ITEM_OVERHEAD_BYTES);
-        (Self { items, intake: Intake::new(timeout) }, receiver)
+        let (requests, receiver) = mpsc::channel(BYTES_MAX / ITEM_OVERHEAD_BYTES);
+        (Self { requests, intake: Intake::new(timeout) }, receiver)
     }
 
-    /// Never waits: beyond the bound the receipt says so at once.
+    /// Never waits: beyond the bound the receipt fails immediately.
     pub fn push(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
         match self.intake.admit(channel, publication) {
-            Err(full) => Receipt::now(Err(full)),
-            Ok((item, receipt)) => match self.items.try_send(item) {
+            Err(full) => Receipt::ready(Err(full)),
+            Ok((request, receipt)) => match self.requests.try_send(request) {
                 Ok(()) => receipt,
-                Err(_) => Receipt::now(Err(FULL)),
+                Err(_) => Receipt::ready(Err(FULL)),
             },
         }
     }
 
-    /// May more be read from clients?
-    pub fn has_room(&self) -> bool {
-        self.intake.has_room()
+    /// Whether sessions may read more from their clients.
+    pub fn has_capacity(&self) -> bool {
+        self.intake.has_capacity()
     }
 
-    /// Returns once there is room. Cancel safe.
-    pub async fn room(&self) {
-        self.intake.room().await;
+    /// Resolves once [`has_capacity`](Self::has_capacity) is true. Cancel safe.
+    pub async fn wait_for_capacity(&self) {
+        self.intake.wait_for_capacity().await;
     }
 }
 
@@ -140,9 +141,9 @@ impl PublishRequest {
         self.deadline <= Instant::now()
     }
 
-    pub fn answer(mut self, answer: Result<Option<Position>, Unavailable>) {
+    pub fn reply(mut self, answer: Result<Option<Position>, Unavailable>) {
         if let Some(receipt) = self.receipt.take() {
-            // The session may be gone; then nobody waits.
+            // The session may have ended and dropped its receipt.
             let _ = receipt.send(answer);
         }
     }
@@ -152,8 +153,8 @@ impl Drop for PublishRequest {
     fn drop(&mut self) {
         let cost = cost(&self.publication);
         let before = self.load.bytes.fetch_sub(cost, Ordering::Relaxed);
-        if before >= BYTES_ENOUGH && before - cost < BYTES_ENOUGH {
-            self.load.room.notify_waiters();
+        if before >= BACKPRESSURE_BYTES && before - cost < BACKPRESSURE_BYTES {
+            self.load.freed.notify_waiters();
         }
     }
 }
@@ -173,38 +174,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refuses_beyond_its_bytes_and_takes_again_once_there_is_room() {
-        let (queue, mut items) = PublishQueue::new(Duration::from_secs(1));
+    async fn the_publish_queue_refuses_publications_beyond_its_bytes_until_there_is_capacity() {
+        let (queue, mut requests) = PublishQueue::new(Duration::from_secs(1));
         let first = push(&queue, BYTES_MAX - 1000);
         assert!(push(&queue, 1000).await.is_err());
-        items.recv().await.unwrap().answer(Ok(None));
+        requests.recv().await.unwrap().reply(Ok(None));
         assert_eq!(first.await, Ok(None));
         let second = push(&queue, 1000);
-        items.recv().await.unwrap().answer(Ok(None));
+        requests.recv().await.unwrap().reply(Ok(None));
         assert_eq!(second.await, Ok(None));
     }
 
     #[tokio::test]
-    async fn refuses_beyond_its_length() {
+    async fn the_publish_queue_refuses_publications_beyond_its_length() {
         let (queue, _items) = PublishQueue::new(Duration::from_secs(1));
         let fit = BYTES_MAX / ITEM_OVERHEAD_BYTES;
-        let waiting: Vec<_> = (0..fit).map(|_| push(&queue, 0)).collect();
+        let pending: Vec<_> = (0..fit).map(|_| push(&queue, 0)).collect();
         assert!(push(&queue, 0).await.is_err());
-        drop(waiting);
+        drop(pending);
     }
 
     #[tokio::test]
-    async fn who_waits_for_room_is_told_when_there_is_some() {
-        let (queue, mut items) = PublishQueue::new(Duration::from_secs(1));
-        let _first = push(&queue, BYTES_ENOUGH);
-        assert!(!queue.has_room());
-        let waiting = tokio::spawn({
+    async fn waiting_for_capacity_ends_when_the_publish_queue_has_capacity() {
+        let (queue, mut requests) = PublishQueue::new(Duration::from_secs(1));
+        let _first = push(&queue, BACKPRESSURE_BYTES);
+        assert!(!queue.has_capacity());
+        let pending = tokio::spawn({
             let queue = queue.clone();
-            async move { queue.room().await }
+            async move { queue.wait_for_capacity().await }
         });
         tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        drop(items.recv().await);
-        waiting.await.unwrap();
+        assert!(!pending.is_finished());
+        drop(requests.recv().await);
+        pending.await.unwrap();
     }
 }

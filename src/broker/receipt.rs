@@ -1,4 +1,4 @@
-//! An answer of the broker that comes now or later.
+//! A reply of the broker, available now or later.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,24 +7,24 @@ use tokio::sync::oneshot;
 
 use super::unavailable::Unavailable;
 
-/// Resolves when the broker has done what it was asked, or has not in time.
+/// Resolves when the broker has done the request, or failed to do it in time.
 #[derive(Debug)]
 pub struct Receipt<T>(ReceiptState<T>);
 
 #[derive(Debug)]
 enum ReceiptState<T> {
-    Now(Result<T, Unavailable>),
-    Later(oneshot::Receiver<Result<T, Unavailable>>),
+    Ready(Result<T, Unavailable>),
+    Pending(oneshot::Receiver<Result<T, Unavailable>>),
 }
 
 impl<T> Receipt<T> {
-    pub fn now(answer: Result<T, Unavailable>) -> Self {
-        Self(ReceiptState::Now(answer))
+    pub fn ready(answer: Result<T, Unavailable>) -> Self {
+        Self(ReceiptState::Ready(answer))
     }
 
-    pub fn later() -> (oneshot::Sender<Result<T, Unavailable>>, Self) {
+    pub fn pending() -> (oneshot::Sender<Result<T, Unavailable>>, Self) {
         let (sender, receiver) = oneshot::channel();
-        (sender, Self(ReceiptState::Later(receiver)))
+        (sender, Self(ReceiptState::Pending(receiver)))
     }
 }
 
@@ -33,8 +33,8 @@ impl<T: Copy + Unpin> Future for Receipt<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            ReceiptState::Now(answer) => Poll::Ready(*answer),
-            ReceiptState::Later(receiver) => Pin::new(receiver)
+            ReceiptState::Ready(answer) => Poll::Ready(*answer),
+            ReceiptState::Pending(receiver) => Pin::new(receiver)
                 .poll(cx)
                 .map(|answer| answer.unwrap_or(Err(Unavailable("the node is stopping")))),
         }

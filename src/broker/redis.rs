@@ -1,15 +1,16 @@
-//! Redis 7: plain `PUBLISH` and `SUBSCRIBE`, so that any service takes part without a library; one
-//! server, one that sentinels guard, or a cluster.
+//! The Redis broker. It uses plain `PUBLISH` and `SUBSCRIBE`, so that any service takes part
+//! without a library. Redis 7 is one server, a master with sentinels, or a cluster.
 //!
-//! All that speaks to one master is a *lane*; the *map* knows which lane has a channel, and the
-//! *topology* which masters there are. One server is a map of one lane that never changes, sentinels
-//! exchange the one lane for another, a cluster has several and shares its slots out among them.
+//! A *lane* is everything that talks to one master. The *lane map* finds the lane of a channel, and
+//! the *topology* finds the masters. One server has one lane that never changes; sentinels replace
+//! the lane by another; a cluster has several lanes and shares its slots among them.
 //!
-//! A lane has two connections, each with a task that owns it: the publisher's, which batches, and
-//! the subscriber's, which reconciles what is wanted with what Redis has confirmed. Reconnecting,
-//! subscribing again and noticing loss are done here: the crate's own retries give up, ignore
-//! errors, or lose in silence. The subscriber also reads for itself (`resp.rs` says why).
-//! Questions (history, presence, revocations, `PUBSUB NUMSUB`) go through a small pool.
+//! A lane has two connections, each owned by one task. The publisher sends publications in batches.
+//! The subscriber reconciles the wanted channels with those that Redis has confirmed. Reconnecting,
+//! subscribing again and detecting loss are implemented here, because the crate's own retries give
+//! up, ignore errors, or lose data silently. The subscriber also parses its input itself (`resp.rs`
+//! gives the reason). Other commands (history, presence, revocations, `PUBSUB NUMSUB`) use a small
+//! pool.
 
 mod announcement;
 pub mod connection;
@@ -23,7 +24,7 @@ mod moving;
 mod presence;
 mod publishing;
 mod pubsub;
-mod questions;
+mod queries;
 mod revocation;
 mod rules;
 pub mod secret;
@@ -43,7 +44,7 @@ use futures_util::future::BoxFuture;
 use self::context::RedisContext;
 use self::history::RedisHistory;
 use self::presence::RedisPresence;
-use self::questions::Questions;
+use self::queries::Queries;
 use self::revocation::RedisRevocations;
 use self::revocation::reading;
 use self::rules::{following, installing};
@@ -61,7 +62,7 @@ use crate::critical_tasks;
 use crate::publication::{Channel, Members, NodeId, Position, Publication};
 use crate::rules::Rules;
 
-/// The broker that is Redis: its parts, and what they share.
+/// The Redis broker: its parts, and the context they share.
 pub struct RedisBroker {
     context: Arc<RedisContext>,
     history: RedisHistory,
@@ -70,7 +71,8 @@ pub struct RedisBroker {
 }
 
 impl RedisBroker {
-    /// Returns at once, whether Redis is there or not: the tasks connect, and try again for ever.
+    /// Returns immediately, whether Redis is reachable or not: the tasks connect, and retry for
+    /// ever.
     pub fn start(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
         let context = Arc::new(RedisContext::new(config, deployment, node, sink));
         topology::start(&context, deployment);
@@ -78,23 +80,28 @@ impl RedisBroker {
         critical_tasks::spawn("revocations", async { match reading.await {} });
         let following = following::run(context.clone());
         critical_tasks::spawn("fleet's rules", async { match following.await {} });
-        Self::of(context)
+        Self::with_context(context)
     }
 
-    /// The same for one that publishes and subscribes for a while, and changes nothing of the fleet: it
-    /// installs no functions and no rules, and tells nodes nothing.
-    pub fn visit(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
-        let context = Arc::new(RedisContext::new(config, deployment, node, sink).visiting());
+    /// Starts a broker for a command that publishes and subscribes for a short time. It changes
+    /// nothing of the fleet: it installs no functions and no rules, and announces nothing.
+    pub fn connect_for_command(
+        config: &Config,
+        deployment: &Deployment,
+        node: NodeId,
+        sink: Sink,
+    ) -> Self {
+        let context = Arc::new(RedisContext::new(config, deployment, node, sink).for_command());
         topology::start(&context, deployment);
-        Self::of(context)
+        Self::with_context(context)
     }
 
-    fn of(context: Arc<RedisContext>) -> Self {
-        let questions = Questions { context: context.clone() };
+    fn with_context(context: Arc<RedisContext>) -> Self {
+        let questions = Queries { context: context.clone() };
         Self {
             context,
-            history: RedisHistory { questions: questions.clone() },
-            presence: RedisPresence { questions: questions.clone() },
+            history: RedisHistory { queries: questions.clone() },
+            presence: RedisPresence { queries: questions.clone() },
             revocations: RedisRevocations::new(questions),
         }
     }
@@ -105,24 +112,25 @@ impl Broker for RedisBroker {
         self.context.publish(channel, publication)
     }
 
-    fn has_room(&self) -> bool {
-        self.context.intake.has_room()
+    fn has_capacity(&self) -> bool {
+        self.context.intake.has_capacity()
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.context.intake.room())
+    fn wait_for_capacity(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.context.intake.wait_for_capacity())
     }
 
     fn subscribe(&self, channel: &Channel) -> Receipt<()> {
         if self.context.keeps_presence(channel) {
-            // Who comes and goes is told there. Nobody waits for that.
+            // Joins and leaves arrive on that channel. The caller does not wait for its
+            // confirmation.
             drop(self.context.map.subscribe(&self.context.presence_channel(channel)));
         }
         self.context.map.subscribe(channel)
     }
 
     fn unsubscribe(&self, channel: &Channel) {
-        // Whether its rule keeps presence now or did when it was subscribed.
+        // Always, because the rule may have kept presence only when the channel was subscribed.
         self.context.map.unsubscribe(&self.context.presence_channel(channel));
         self.context.map.unsubscribe(channel);
     }
@@ -130,7 +138,7 @@ impl Broker for RedisBroker {
     fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()> {
         let library = self.context.library.get().with_rules(rules);
         self.context.library.replace(library);
-        Box::pin(installing::bring(&self.context))
+        Box::pin(installing::install_everywhere(&self.context))
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -189,7 +197,7 @@ impl Revoking for RedisBroker {
 impl Announcing for RedisBroker {
     fn announce(&self, announcement: Announcement) -> BoxFuture<'_, Result<(), Unavailable>> {
         let rules = Some(self.context.library.get().hash());
-        let message = announcement::written(Announcement { rules, ..announcement });
+        let message = announcement::write(Announcement { rules, ..announcement });
         let publication = Publication::bare(message.into());
         let receipt = self.publish(announcement::channel(), publication);
         Box::pin(async { receipt.await.map(|_| ()) })

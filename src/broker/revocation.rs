@@ -1,5 +1,5 @@
-//! The broker's part in disconnecting users: it keeps until when each user's tokens are revoked, and
-//! tells all nodes, those too that start later or were cut off.
+//! The revocation interface of a broker: it stores until when each user's tokens are revoked and
+//! notifies all nodes, also those that start or reconnect later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,31 +9,31 @@ use futures_util::future::BoxFuture;
 
 use crate::broker::unavailable::Unavailable;
 
-/// Most revocations the broker keeps. Beyond it the oldest give way.
+/// Maximum number of stored revocations. Beyond it the oldest are removed.
 pub const REVOCATIONS_MAX: usize = 1 << 18;
 
-/// Most revocations that a node is handing to the broker at a time, each of one user.
+/// Maximum number of concurrent `revoke` calls of a node, each for one user.
 pub const REVOKING_MAX: usize = 256;
 
-/// A user whose tokens issued until a moment are worth nothing.
+/// Revokes a user's tokens that were issued until a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
     pub user: Arc<str>,
     /// Unix milliseconds.
     pub before: u64,
-    /// How long it is kept.
+    /// How long the revocation is stored.
     pub keep: Duration,
 }
 
-/// What is known of revocations: user to the moment, in Unix milliseconds.
+/// Known revocations: user to the moment, in Unix milliseconds.
 pub type KnownRevocations = HashMap<Arc<str>, u64>;
 
-/// Keeps revocations. Each becomes an [`Event::Revoked`](super::event::BrokerEvent::Revoked) on every node, when
-/// it is made and again whenever the node has come (back) to the broker.
+/// Stores revocations. Each becomes a [`BrokerEvent::Revoked`](super::event::BrokerEvent::Revoked)
+/// on every node when it is made, and again whenever the node connects to the broker.
 pub trait Revoking {
-    /// Keeps the revocation and tells every node; the latest time of a user counts. `Unavailable`: it
-    /// may have been kept all the same, or [`REVOKING_MAX`] are under way.
+    /// Stores the revocation and notifies every node; the latest moment of a user counts.
+    /// `Unavailable`: it may have been stored, or [`REVOKING_MAX`] calls are running.
     ///
-    /// Answers within a few seconds, whatever the broker does.
+    /// Returns within a few seconds, whatever the broker does.
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<(), Unavailable>>;
 }

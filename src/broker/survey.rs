@@ -1,80 +1,82 @@
-//! What Redis is like, for those who judge it before a node depends on it. Nothing is changed there: no
-//! function is installed, no key written.
+//! What `tidegate doctor` reads from Redis before a node depends on it. Reading changes nothing
+//! there: it installs no function and writes no key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::publication::NodeId;
 
-/// The masters of a deployment, and what each says of itself.
+/// The masters of a deployment, and what each replied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Survey {
     pub masters: Vec<MasterSurvey>,
-    /// Slots of a cluster that nobody serves.
+    /// Slots of a cluster without a master.
     pub slots_unserved: usize,
-    /// Masters beyond those, which were not asked.
-    pub masters_unasked: usize,
+    /// Number of further masters, which were not queried.
+    pub masters_not_queried: usize,
 }
 
 /// One master.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MasterSurvey {
     pub address: String,
-    /// Err: it cannot be spoken to, and why.
+    /// `Err`: why the node cannot connect to it.
     pub answers: Result<Answers, String>,
 }
 
-/// What a master let itself be asked.
+/// The replies of a master.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answers {
-    /// The fields of `INFO`. Err: what it said instead, as for all that follows.
+    /// The fields of `INFO`. `Err`, here and below: the server's error.
     pub info: SurveyReading<BTreeMap<String, String>>,
-    /// The names asked for, and what `CONFIG GET` says of each.
+    /// Setting names, with the reply of `CONFIG GET` to each.
     pub settings: BTreeMap<&'static str, SurveyReading<String>>,
-    /// Is the library of functions there?
+    /// Whether the function library is installed.
     pub has_functions: SurveyReading<bool>,
-    /// Whose rules they have for this fleet.
+    /// Which rules the functions have for this fleet.
     pub rules: SurveyReading<RulesFound>,
-    /// Nodes that announced other rules than the configuration's while it was listened: some of them.
+    /// Some of the nodes that announced other rules than the configuration's while the command
+    /// listened.
     pub nodes_with_other_rules: Vec<NodeId>,
-    /// From a `PING` to its answer, the median of some.
+    /// Median time from a `PING` to its reply.
     pub round_trip: Duration,
-    /// How far the server's clock is ahead of this one's, in milliseconds.
+    /// How far the server's clock is ahead of this host's, in milliseconds.
     pub clock_ahead_millis: SurveyReading<i64>,
-    /// What the user that is logged in may not do, of what nodes do.
+    /// Commands, keys and channels that nodes use and the logged-in user may not.
     pub forbidden: Vec<Forbidden>,
-    /// How long a publication took to come back to who published it. Err: it did not.
+    /// How long a publication took to come back to its publisher. `Err`: it did not come back.
     pub relay: Result<Duration, String>,
 }
 
-/// The rules of this configuration's prefix, as the functions have them.
+/// The rules for this configuration's prefix in the installed functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RulesFound {
-    /// No node has installed any.
+    /// No node has installed rules.
     None,
-    /// Those of this configuration.
+    /// The rules of this configuration.
     Same,
-    /// Others. `installed_by`: a node and its host, empty where it did not say; `database`: that node's.
+    /// Other rules. `installed_by`: a node and its host, empty where unknown; `database`: that
+    /// node's.
     Others { installed_by: String, database: i64 },
 }
 
-/// What was read, or why it could not be.
+/// What was read, or why it could not be read.
 pub type SurveyReading<T> = Result<T, String>;
 
-/// Something that the user's ACL does not let it do.
+/// A permission that the user's ACL lacks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Forbidden {
-    pub need: RequiredVersion,
-    /// The rule that would, such as `+fcall` or `~tidegate:*`.
+    pub feature: NodeFeature,
+    /// The ACL rule that would grant it, such as `+fcall` or `~tidegate:*`.
     pub rule: String,
 }
 
-/// What of a node needs it.
+/// The feature of a node that needs a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RequiredVersion {
+pub enum NodeFeature {
     Everything,
     History,
     Presence,
-    /// Disconnecting users on all nodes.
+    /// Disconnecting a user on all nodes.
     Revocations,
 }

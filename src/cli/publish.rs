@@ -107,7 +107,8 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     let payload = arguments.payload(PayloadLimit { name: "session.message_bytes_max", bytes })?;
     let mut publication = Publication::bare(payload).sent_now();
     small_runtime()?.block_on(async {
-        let broker = broker::visit(&config.broker, NodeId::random(), Arc::new(|_| {}));
+        let broker =
+            broker::connect_for_command(&config.broker, NodeId::random(), Arc::new(|_| {}));
         let publishing = broker.publish(channel.clone(), publication.clone()).await;
         publication.position =
             publishing.map_err(|error| because(error, &*broker)).context("cannot publish")?;

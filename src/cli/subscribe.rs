@@ -104,7 +104,7 @@ async fn follow(
     output: Output,
 ) -> anyhow::Result<()> {
     let (events, mut queue) = mpsc::channel(EVENTS_MAX);
-    let broker = broker::visit(&config.broker, NodeId::random(), sink(events));
+    let broker = broker::connect_for_command(&config.broker, NodeId::random(), sink(events));
     for (channel, follower) in &mut followers {
         let subscribing = broker.subscribe(channel).await;
         subscribing

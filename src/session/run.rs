@@ -44,7 +44,7 @@ impl Session {
             tokio::select! {
                 biased;
                 done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
-                () = async { broker.room().await }, if reading == ReadState::Broker => {}
+                () = async { broker.wait_for_capacity().await }, if reading == ReadState::Broker => {}
                 event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, is_on)) => {
                     if let Some(close) = self.handle(event) {
                         break close;
@@ -77,7 +77,7 @@ impl Session {
             ReadState::Ends
         } else if !self.in_flight.has_room() {
             ReadState::InFlight
-        } else if !self.context.hub.broker().has_room() {
+        } else if !self.context.hub.broker().has_capacity() {
             ReadState::Broker
         } else if self.outbound.has_backlog() {
             ReadState::Backlog

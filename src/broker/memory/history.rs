@@ -1,4 +1,5 @@
-//! The histories of a node by itself: what Redis Streams are for a fleet, under the same contract.
+//! Channel histories of a single node: the memory broker's counterpart of Redis Streams, under the
+//! same contract.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,44 +11,45 @@ use crate::broker::contract::{PAGE_MAX, Page};
 use crate::publication::{Channel, Position, Publication, Publisher};
 use crate::rules::{History, Rules};
 
-/// Most histories in which nothing has ever been: whoever may only ask for them could begin as many as
-/// there are names. Beyond it those are forgotten, and their channels begin anew.
+/// Maximum number of histories that never held a publication, because clients that only read could
+/// create one for every name. Beyond it these histories are removed, and their channels start new
+/// ones.
 const EMPTY_MAX: usize = 1 << 16;
 
-/// Most idempotency keys that are remembered, of all channels together; the oldest are forgotten.
+/// Maximum number of remembered idempotency keys over all channels; the oldest are forgotten.
 const IDS_MAX: usize = 1_000_000;
 
-/// All channels' histories. Plain data; whoever calls holds the lock.
+/// All channels' histories. Plain data: the caller holds the lock.
 #[derive(Default)]
 pub struct Histories {
     streams: HashMap<Channel, HistoryStream>,
-    /// Those of them in which nothing has ever been.
+    /// Number of streams that never held a publication.
     empty: usize,
-    /// The last epoch that was begun: another one is never the same.
+    /// The last epoch that was used; each new one is greater.
     epoch: u64,
     ids: HashMap<IdempotencyKey, Position>,
-    /// When each was used, oldest first.
+    /// When each key was used, oldest first.
     ids_used: VecDeque<(Instant, IdempotencyKey)>,
 }
 
-/// An idempotency key, whose it is, and of which channel.
+/// Channel, publisher and idempotency key.
 type IdempotencyKey = (Channel, Publisher, Arc<str>);
 
 struct HistoryStream {
     last: Position,
     entries: VecDeque<(Instant, Publication)>,
-    kept: History,
-    /// When something was last appended.
-    touched: Instant,
+    limits: History,
+    /// When a publication was last appended.
+    appended_at: Instant,
 }
 
-/// What became of a publication.
+/// The result of appending a publication.
 #[derive(Debug)]
 pub enum Appended {
-    /// It stands in the history now, with this position.
+    /// The history holds it now, with this position.
     New(Publication),
-    /// One with the same idempotency key stands there already.
-    Before(Position),
+    /// The history holds a publication with the same idempotency key at this position.
+    Duplicate(Position),
 }
 
 impl Histories {
@@ -56,7 +58,7 @@ impl Histories {
         &mut self,
         channel: &Channel,
         mut publication: Publication,
-        kept: History,
+        limits: History,
         window: Duration,
         now: Instant,
     ) -> Appended {
@@ -64,14 +66,14 @@ impl Histories {
         let id = publication.id.clone();
         let id = id.map(|id| (channel.clone(), publication.publisher(), id));
         if let Some(before) = id.as_ref().and_then(|id| self.ids.get(id)) {
-            return Appended::Before(*before);
+            return Appended::Duplicate(*before);
         }
-        let stream = self.stream(channel, kept, now);
+        let stream = self.stream(channel, limits, now);
         let was_empty = stream.last.seq == 0;
         let position = Position { seq: stream.last.seq + 1, ..stream.last };
         publication.position = Some(position);
         stream.last = position;
-        stream.touched = now;
+        stream.appended_at = now;
         stream.entries.push_back((now, publication.clone()));
         stream.trim(now);
         self.empty = self.empty.saturating_sub(usize::from(was_empty));
@@ -82,9 +84,9 @@ impl Histories {
         Appended::New(publication)
     }
 
-    /// Where the channel's history ends; it is begun where there is none.
-    pub fn position(&mut self, channel: &Channel, kept: History, now: Instant) -> Position {
-        self.stream(channel, kept, now).last
+    /// The last position of the channel's history; starts one where there is none.
+    pub fn position(&mut self, channel: &Channel, limits: History, now: Instant) -> Position {
+        self.stream(channel, limits, now).last
     }
 
     /// One page of a channel's history.
@@ -110,9 +112,9 @@ impl Histories {
         }
     }
 
-    /// Forgets the histories in which nothing is left.
+    /// Removes expired histories.
     pub fn sweep(&mut self, now: Instant) {
-        self.retain(|_, stream| !stream.is_over(now));
+        self.retain(|_, stream| !stream.is_expired(now));
     }
 
     fn retain(&mut self, keep: impl Fn(&Channel, &HistoryStream) -> bool) {
@@ -121,14 +123,14 @@ impl Histories {
         self.empty = self.streams.values().filter(|stream| stream.last.seq == 0).count();
     }
 
-    /// Forgets the histories of channels that no rule keeps any more: what is published until one does
-    /// again stands in none, so that nobody may go on from before.
-    pub fn keep_those_of(&mut self, rules: &Rules) {
+    /// Removes the histories of channels that no rule keeps any more, so that no client resumes
+    /// across the time in which publications were not stored.
+    pub fn retain_kept_by(&mut self, rules: &Rules) {
         let rules = rules.current();
         self.retain(|channel, _| rules.of(channel.as_str()).history.is_some());
     }
 
-    fn stream(&mut self, channel: &Channel, kept: History, now: Instant) -> &mut HistoryStream {
+    fn stream(&mut self, channel: &Channel, limits: History, now: Instant) -> &mut HistoryStream {
         if self.empty >= EMPTY_MAX {
             self.retain(|_, stream| stream.last.seq > 0);
         }
@@ -137,17 +139,17 @@ impl Histories {
             let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             *epoch = (*epoch + 1).max(u64::try_from(clock.as_micros()).unwrap_or(u64::MAX));
             let last = Position { epoch: *epoch, seq: 0 };
-            HistoryStream { last, entries: VecDeque::new(), kept, touched: now }
+            HistoryStream { last, entries: VecDeque::new(), limits, appended_at: now }
         };
         let stream = streams.entry(channel.clone()).or_insert_with(|| {
             *empty += 1;
             begin(epoch)
         });
-        if stream.is_over(now) {
+        if stream.is_expired(now) {
             *empty += usize::from(stream.last.seq > 0);
             *stream = begin(epoch);
         }
-        stream.kept = kept;
+        stream.limits = limits;
         stream
     }
 
@@ -155,7 +157,7 @@ impl Histories {
         while let Some((used, _)) = self.ids_used.front()
             && (*used + window <= now || self.ids_used.len() > IDS_MAX)
         {
-            let (_, id) = self.ids_used.pop_front().expect("it was just looked at");
+            let (_, id) = self.ids_used.pop_front().expect("the queue was just found not empty");
             self.ids.remove(&id);
         }
     }
@@ -163,16 +165,16 @@ impl Histories {
 
 impl HistoryStream {
     fn trim(&mut self, now: Instant) {
-        let size = self.kept.size as usize;
+        let size = self.limits.size as usize;
         while let Some((at, _)) = self.entries.front()
-            && (self.entries.len() > size || *at + self.kept.age <= now)
+            && (self.entries.len() > size || *at + self.limits.age <= now)
         {
             self.entries.pop_front();
         }
     }
 
-    fn is_over(&self, now: Instant) -> bool {
-        self.touched + self.kept.age <= now
+    fn is_expired(&self, now: Instant) -> bool {
+        self.appended_at + self.limits.age <= now
     }
 }
 
@@ -182,7 +184,7 @@ mod tests {
     use crate::publication::{NodeId, SessionId};
     use bytes::Bytes;
 
-    const KEPT: History = History { size: 3, age: Duration::from_secs(10) };
+    const LIMITS: History = History { size: 3, age: Duration::from_secs(10) };
     const WINDOW: Duration = Duration::from_secs(60);
 
     fn channel() -> Channel {
@@ -191,9 +193,9 @@ mod tests {
 
     fn append(histories: &mut Histories, text: &str, now: Instant) -> Position {
         let publication = Publication::bare(Bytes::copy_from_slice(text.as_bytes()));
-        match histories.append(&channel(), publication, KEPT, WINDOW, now) {
+        match histories.append(&channel(), publication, LIMITS, WINDOW, now) {
             Appended::New(publication) => publication.position.unwrap(),
-            Appended::Before(position) => panic!("{text} stands at {position}"),
+            Appended::Duplicate(position) => panic!("{text} is already at {position}"),
         }
     }
 
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_grow_by_one_and_pages_go_both_ways_within_the_size() {
+    fn positions_grow_by_one_and_pages_are_read_in_both_directions() {
         let (mut histories, now) = (Histories::default(), Instant::now());
         let positions: Vec<_> =
             ["a", "b", "c", "d"].iter().map(|it| append(&mut histories, it, now)).collect();
@@ -213,35 +215,35 @@ mod tests {
         assert_eq!(payloads(&page(Page::Newest, 2)), [b"d", b"c"]);
         assert_eq!(payloads(&page(Page::After(positions[0]), 2)), [b"b", b"c"]);
         assert_eq!(payloads(&page(Page::Before(positions[3]), 9)), [b"c", b"b"]);
-        assert_eq!(histories.position(&channel(), KEPT, now), positions[3]);
+        assert_eq!(histories.position(&channel(), LIMITS, now), positions[3]);
     }
 
     #[test]
-    fn what_is_older_than_the_age_is_gone_and_a_history_that_is_over_begins_another_epoch() {
+    fn entries_expire_by_age_and_an_expired_history_starts_a_new_epoch() {
         let (mut histories, now) = (Histories::default(), Instant::now());
         let first = append(&mut histories, "a", now);
-        append(&mut histories, "b", now + KEPT.age / 2);
-        let page = histories.page(&channel(), Page::Newest, 9, now + KEPT.age);
+        append(&mut histories, "b", now + LIMITS.age / 2);
+        let page = histories.page(&channel(), Page::Newest, 9, now + LIMITS.age);
         assert_eq!(payloads(&page), [b"b"]);
-        let later = append(&mut histories, "c", now + KEPT.age * 2);
+        let later = append(&mut histories, "c", now + LIMITS.age * 2);
         assert!(later.epoch > first.epoch);
-        histories.sweep(now + KEPT.age * 4);
+        histories.sweep(now + LIMITS.age * 4);
         assert!(histories.streams.is_empty());
     }
 
     #[test]
-    fn the_same_idempotency_key_is_published_once_within_the_window() {
+    fn a_repeated_idempotency_key_is_published_once_within_the_window() {
         let (mut histories, now) = (Histories::default(), Instant::now());
         let keyed = Publication { id: Some("k".into()), ..Publication::bare(Bytes::new()) };
-        let mut append = |now| histories.append(&channel(), keyed.clone(), KEPT, WINDOW, now);
+        let mut append = |now| histories.append(&channel(), keyed.clone(), LIMITS, WINDOW, now);
         let Appended::New(first) = append(now) else { panic!("it is the first") };
-        let Appended::Before(again) = append(now + WINDOW / 2) else { panic!("it is not new") };
+        let Appended::Duplicate(again) = append(now + WINDOW / 2) else { panic!("it is not new") };
         assert_eq!(Some(again), first.position);
         assert!(matches!(append(now + WINDOW), Appended::New(_)));
     }
 
     #[test]
-    fn no_publishers_key_swallows_anothers_publication() {
+    fn idempotency_keys_of_different_publishers_are_independent() {
         let (mut histories, now) = (Histories::default(), Instant::now());
         let session = |number| Some(SessionId { node: NodeId::random(), number });
         let of = |user: Option<&str>, session| Publication {
@@ -251,7 +253,7 @@ mod tests {
             ..Publication::bare(Bytes::new())
         };
         let mut append =
-            |it: &Publication| histories.append(&channel(), it.clone(), KEPT, WINDOW, now);
+            |it: &Publication| histories.append(&channel(), it.clone(), LIMITS, WINDOW, now);
         let all = [
             of(Some("ada"), session(1)),
             of(Some("bo"), session(2)),
@@ -263,28 +265,28 @@ mod tests {
             assert!(matches!(append(publication), Appended::New(_)), "{publication:?}");
         }
         for publication in &all {
-            assert!(matches!(append(publication), Appended::Before(_)), "{publication:?}");
+            assert!(matches!(append(publication), Appended::Duplicate(_)), "{publication:?}");
         }
-        // A user's is the same on whichever connection.
-        assert!(matches!(append(&of(Some("ada"), session(9))), Appended::Before(_)));
+        // A user's key is the same on every connection.
+        assert!(matches!(append(&of(Some("ada"), session(9))), Appended::Duplicate(_)));
     }
 
     #[test]
-    fn those_who_only_ask_cannot_begin_any_number_of_histories() {
+    fn reading_positions_cannot_create_unbounded_histories() {
         let (mut histories, now) = (Histories::default(), Instant::now());
         let channel = |i: usize| Channel::new(&format!("a:{i}")).unwrap();
         let publication = Publication::bare(Bytes::from_static(b"x"));
         let window = Duration::from_secs(1);
-        histories.append(&channel(0), publication, KEPT, window, now);
-        let before = histories.position(&channel(0), KEPT, now);
+        histories.append(&channel(0), publication, LIMITS, window, now);
+        let before = histories.position(&channel(0), LIMITS, now);
         for i in 1..=2 * EMPTY_MAX {
-            histories.position(&channel(i), KEPT, now);
+            histories.position(&channel(i), LIMITS, now);
         }
         assert!(histories.streams.len() <= EMPTY_MAX + 1, "{}", histories.streams.len());
         assert_eq!(
-            histories.position(&channel(0), KEPT, now),
+            histories.position(&channel(0), LIMITS, now),
             before,
-            "one with something in it stays"
+            "a history with a publication stays"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Who is in a channel, where there is one node: a table.
+//! The members of channels on a single node.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
@@ -7,7 +7,7 @@ use crate::broker::event::{BrokerEvent, Sink};
 use crate::broker::presence::{Attendance, MEMBERS_MAX};
 use crate::publication::{Change, Channel, Member, Members, User};
 
-/// The members of all channels, with their sessions.
+/// The members of all channels, with their numbers of sessions.
 pub struct MemberTable {
     channels: Mutex<HashMap<Channel, BTreeMap<User, u32>>>,
     sink: Sink,
@@ -20,14 +20,14 @@ impl MemberTable {
 
     pub fn write(&self, attendance: &Attendance) {
         let changes = self.apply(attendance);
-        // Not under the lock: the sink writes to sockets.
+        // After the lock is released, because the sink writes to sockets.
         for (user, change) in changes.into_iter().filter(|_| attendance.announce) {
             let channel = attendance.channel.as_str();
             (self.sink)(BrokerEvent::Presence { channel, user, change });
         }
     }
 
-    /// Returns who joined and who left.
+    /// Returns the users who joined and left.
     fn apply(&self, attendance: &Attendance) -> Vec<(User, Change)> {
         let mut channels = self.channels();
         let users = channels.entry(attendance.channel.clone()).or_default();

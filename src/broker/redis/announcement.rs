@@ -1,35 +1,36 @@
-//! Announcements in Redis: publications on one channel that all nodes subscribe to. Nothing is kept.
+//! Announcements in Redis: publications on one channel that all nodes subscribe to. They are not
+//! stored.
 
 use crate::broker::announcement::{Announcement, NodeStage};
 use crate::publication::{Channel, NodeId};
 
-/// The Redis channel on which nodes tell of themselves. No user's channel: it has spaces.
+/// The Redis channel of announcements. Its name has spaces, so no client can use it.
 pub fn channel() -> Channel {
     Channel::internal(NAME)
 }
 
-/// Is it the channel's name, without the prefix?
+/// Whether this is the channel's name, without the prefix.
 pub fn is_channel(name: &str) -> bool {
     name == NAME
 }
 
 const NAME: &str = "fleet of nodes";
 
-/// What a node says there that has installed rules in Redis.
-pub fn news(node: NodeId) -> String {
-    format!("{node} {NEWS}")
+/// The message of a node that has installed rules in Redis.
+pub fn rules_installed(node: NodeId) -> String {
+    format!("{node} {RULES_INSTALLED}")
 }
 
-/// The node that said so. None: it is something else.
-pub fn told_news(message: &[u8]) -> Option<NodeId> {
+/// The node that sent such a message. `None`: another message.
+pub fn read_rules_installed(message: &[u8]) -> Option<NodeId> {
     let (node, rest) = std::str::from_utf8(message).ok()?.split_once(' ')?;
-    node.parse().ok().filter(|_| rest.split(' ').next() == Some(NEWS))
+    node.parse().ok().filter(|_| rest.split(' ').next() == Some(RULES_INSTALLED))
 }
 
-const NEWS: &str = "rules";
+const RULES_INSTALLED: &str = "rules";
 
-/// The message that says so.
-pub fn written(announcement: Announcement) -> String {
+/// The message that carries an announcement.
+pub fn write(announcement: Announcement) -> String {
     let Announcement { node, stage, connections, holds_ms, rules } = announcement;
     let stage = match stage {
         NodeStage::Serving => "serving",
@@ -40,8 +41,8 @@ pub fn written(announcement: Announcement) -> String {
     format!("{node} {stage} {connections} {holds_ms}{rules}")
 }
 
-/// What a message on the channel says. None: nothing that a node wrote. Later versions may add words.
-pub fn told(message: &[u8]) -> Option<Announcement> {
+/// Reads a message. `None`: no node wrote it. Later versions may append words.
+pub fn read(message: &[u8]) -> Option<Announcement> {
     let mut words = std::str::from_utf8(message).ok()?.split(' ');
     let node = words.next()?.parse().ok()?;
     let stage = match words.next()? {
@@ -51,8 +52,8 @@ pub fn told(message: &[u8]) -> Option<Announcement> {
         _ => return None,
     };
     let (connections, holds_ms) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    // Nodes of earlier versions do not say it.
-    let rules = words.next().and_then(|word| u64::from_str_radix(word, 16).ok());
+    // Nodes of earlier versions do not send it.
+    let rules = words.next().and_then(|message| u64::from_str_radix(message, 16).ok());
     Some(Announcement { node, stage, connections, holds_ms, rules })
 }
 
@@ -60,15 +61,19 @@ pub fn told(message: &[u8]) -> Option<Announcement> {
 mod tests {
     use super::*;
     #[test]
-    fn what_is_written_is_read_and_what_is_none_is_left() {
+    fn announcements_are_read_as_written_and_other_messages_are_ignored() {
         for stage in [NodeStage::Serving, NodeStage::Leaving, NodeStage::Gone] {
             let node = NodeId::random();
             let rules = Some(0x0123_4567_89ab_cdef);
-            let said = Announcement { node, stage, connections: 12_345, holds_ms: 7000, rules };
-            assert_eq!(told(written(said).as_bytes()), Some(said));
-            let silent = Announcement { rules: None, ..said };
-            assert_eq!(told(written(silent).as_bytes()), Some(silent));
-            assert_eq!(told(format!("{} more", written(said)).as_bytes()), Some(said));
+            let announcement =
+                Announcement { node, stage, connections: 12_345, holds_ms: 7000, rules };
+            assert_eq!(read(write(announcement).as_bytes()), Some(announcement));
+            let without_rules = Announcement { rules: None, ..announcement };
+            assert_eq!(read(write(without_rules).as_bytes()), Some(without_rules));
+            assert_eq!(
+                read(format!("{} more", write(announcement)).as_bytes()),
+                Some(announcement)
+            );
         }
         for other in [
             "",
@@ -79,12 +84,15 @@ mod tests {
             "node serving 5 5",
             "+123456789ab serving 5 5",
         ] {
-            assert_eq!(told(other.as_bytes()), None, "{other}");
+            assert_eq!(read(other.as_bytes()), None, "{other}");
         }
-        assert_eq!(told(b"\xff"), None);
+        assert_eq!(read(b"\xff"), None);
         let node = NodeId::random();
-        let word = news(node);
-        assert_eq!((told_news(word.as_bytes()), told(word.as_bytes())), (Some(node), None));
-        assert_eq!(told_news(format!("{node} serving 5 5").as_bytes()), None);
+        let message = rules_installed(node);
+        assert_eq!(
+            (read_rules_installed(message.as_bytes()), read(message.as_bytes())),
+            (Some(node), None)
+        );
+        assert_eq!(read_rules_installed(format!("{node} serving 5 5").as_bytes()), None);
     }
 }

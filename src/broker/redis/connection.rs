@@ -1,5 +1,5 @@
-//! Connections to one server: where it is, the socket, RESP3 as it is read from a subscribed connection, and
-//! connections for commands.
+//! Connections to one server: its address, the socket, the RESP3 parser of the subscribed
+//! connection, and connections for commands.
 
 pub mod cause;
 pub mod feed;

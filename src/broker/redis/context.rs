@@ -34,35 +34,37 @@ pub struct RedisContext {
     pub library: Live<Library>,
     pub secrets: Arc<Secrets>,
     pub routing: Routing,
-    /// The rules in Redis may have changed.
-    pub rules_news: Notify,
-    /// It takes part for a moment, as a command does, and changes nothing of the fleet.
-    pub is_visitor: bool,
+    /// Notified when the rules in Redis may have changed.
+    pub rules_may_have_changed: Notify,
+    /// The broker serves a command for a short time and changes nothing of the fleet.
+    pub is_command: bool,
     pub presence: PresenceCalls,
-    /// The channel of revocations was subscribed: what was told before went past this node.
+    /// Notified when the channel of revocations was subscribed: earlier messages were missed.
     pub revocations_subscribed: Notify,
     pub login: RedisConnectionInfo,
-    /// None: servers are spoken to without TLS.
+    /// `None`: connections without TLS.
     pub trust: Option<Trust>,
     publish_timeout: Duration,
     pub sink: Sink,
     pub intake: Intake,
     pub map: LaneMap,
     pub state: Arc<BrokerState>,
-    tally: Arc<SubscriptionCounts>,
-    /// Somebody has seen a sign that the masters have changed.
-    pub doubt: Arc<Notify>,
-    /// Read while publications are on their way round to a master that their slots move to: the map stands still
-    /// meanwhile, or newer ones would go there straight and overtake them.
-    pub detours: RwLock<()>,
-    /// While slots move, one channel is heard of two masters: one of them at a time.
-    turn: Mutex<()>,
+    counts: Arc<SubscriptionCounts>,
+    /// Notified when a lane saw a sign that the masters have changed.
+    pub topology_refresh: Arc<Notify>,
+    /// Read-locked while publications are being redirected to the master that their slots move to:
+    /// the layout must not change meanwhile, or newer publications would go there directly and
+    /// overtake them.
+    pub layout_lock: RwLock<()>,
+    /// While slots move, two masters deliver one channel: this lock lets one of them deliver at a
+    /// time.
+    delivery_lock: Mutex<()>,
 }
 
 impl RedisContext {
     pub fn new(config: &Config, deployment: &Deployment, node: NodeId, sink: Sink) -> Self {
         let prefix: Arc<str> = config.prefix.as_str().into();
-        let tally = Arc::<SubscriptionCounts>::default();
+        let counts = Arc::<SubscriptionCounts>::default();
         let pubsub = deployment.pubsub();
         let library = Library::new(config, pubsub.publish(), deployment.login.db(), node);
         Self {
@@ -73,8 +75,8 @@ impl RedisContext {
             secrets: library.secrets.clone(),
             library: Live::new(library),
             routing: Routing::default(),
-            rules_news: Notify::new(),
-            is_visitor: false,
+            rules_may_have_changed: Notify::new(),
+            is_command: false,
             presence: PresenceCalls::new(prefix.clone(), node, pubsub.publish()),
             revocations_subscribed: Notify::new(),
             login: deployment.login.clone(),
@@ -82,18 +84,18 @@ impl RedisContext {
             publish_timeout: config.publish_timeout,
             sink,
             intake: Intake::new(config.publish_timeout),
-            map: LaneMap::new(pubsub, prefix, config.publish_timeout, tally.clone()),
+            map: LaneMap::new(pubsub, prefix, config.publish_timeout, counts.clone()),
             state: Arc::default(),
-            tally,
-            doubt: Arc::default(),
-            detours: RwLock::default(),
-            turn: Mutex::default(),
+            counts,
+            topology_refresh: Arc::default(),
+            layout_lock: RwLock::default(),
+            delivery_lock: Mutex::default(),
         }
     }
 
-    /// The same for one that only visits.
-    pub fn visiting(self) -> Self {
-        Self { is_visitor: true, ..self }
+    /// Marks the context as that of a command.
+    pub fn for_command(self) -> Self {
+        Self { is_command: true, ..self }
     }
 
     /// The server at this address, with the login of all masters.
@@ -108,24 +110,24 @@ impl RedisContext {
     /// A lane to the master at this address. Its tasks are not started.
     pub fn lane(&self, address: &ServerAddress) -> Arc<Lane> {
         let shared = LaneShared {
-            takers: &self.map.takers,
-            tally: &self.tally,
+            slot_owners: &self.map.slot_owners,
+            counts: &self.counts,
             state: &self.state,
-            doubt: &self.doubt,
+            topology_refresh: &self.topology_refresh,
         };
         Lane::new(self.server(address), self.publish_timeout, shared)
     }
 
-    /// Puts a publication in line at the channel's master.
+    /// Queues a publication for the channel's master.
     pub fn publish(&self, channel: Channel, publication: Publication) -> Receipt<Option<Position>> {
         self.map.publish(&self.intake, channel, publication)
     }
 
     /// Hands an event of a channel to the hub.
-    pub fn hand_on(&self, event: BrokerEvent<'_>) {
-        // Whoever panicked with it has ended the process.
-        let turn = || self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let _turn = self.map.has_moves().then(turn);
+    pub fn deliver(&self, event: BrokerEvent<'_>) {
+        // A task that panicked while it held the lock has ended the process.
+        let lock = || self.delivery_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lock = self.map.has_moving_slots().then(lock);
         (self.sink)(event);
     }
 
@@ -134,34 +136,34 @@ impl RedisContext {
         format!("{}{channel}", self.prefix)
     }
 
-    /// The channel of a name in Redis. None: it is not one of this broker's.
+    /// The channel of a name in Redis. `None`: another broker's.
     pub fn channel<'a>(&self, name: &'a [u8]) -> Option<&'a str> {
         std::str::from_utf8(name.strip_prefix(self.prefix.as_bytes())?).ok()
     }
 
-    /// The channel of Redis on which a channel's joins and leaves are told.
+    /// The Redis channel that carries the channel's joins and leaves.
     pub fn presence_channel(&self, channel: &Channel) -> Channel {
         let name = self.presence.key(channel.as_str());
         Channel::internal(name.strip_prefix(&*self.prefix).unwrap_or(&name))
     }
 
-    /// Does the channel's rule keep presence?
+    /// Whether the channel's rule keeps presence.
     pub fn keeps_presence(&self, channel: &Channel) -> bool {
         self.rules.of(channel.as_str()).presence
     }
 
-    /// Does the channel keep history? The nodes' own never do, whatever the rules say of their names.
-    /// For a visitor it does also where only the fleet's rules in Redis say so.
+    /// Whether the channel keeps history. The nodes' own channels never do, even if a rule matches
+    /// their names. For a command, also if only the fleet's rules in Redis keep it.
     pub fn keeps_history(&self, channel: &str) -> bool {
         let is_kept = || self.rules.of(channel).history.is_some();
         !Channel::is_internal(channel)
-            && (is_kept() || self.is_visitor && self.routing.appends(channel))
+            && (is_kept() || self.is_command && self.routing.appends(channel))
     }
 
-    /// Does what is published on the channel go to the function that appends? A visitor goes by the rules
-    /// in Redis alone, once it knows them.
+    /// Whether publications of the channel go through the function that appends. A command uses
+    /// only the rules in Redis once it knows them.
     pub fn appends(&self, channel: &str) -> bool {
-        if self.is_visitor && self.routing.is_known() {
+        if self.is_command && self.routing.is_known() {
             return !Channel::is_internal(channel) && self.routing.appends(channel);
         }
         self.keeps_history(channel)

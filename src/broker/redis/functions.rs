@@ -1,4 +1,4 @@
-//! The library of Redis Functions: its Lua, and how it gets into Redis.
+//! The library of Redis Functions: its Lua code, and how nodes install it.
 
 pub mod code;
 pub mod fleet;

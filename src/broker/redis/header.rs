@@ -1,8 +1,8 @@
-//! The header line before what a node publishes: the byte `0x1E`, a JSON object, and `\n`; then the
-//! payload as it is. What has no valid header line is a payload as it is.
+//! The header line before a publication of a node: the byte `0x1E`, a JSON object, and `\n`, then
+//! the payload as it is. Without a valid header line the whole message is the payload.
 //!
-//! A service may relay what its users write, so a line may be of anybody's making. Who sent it and where
-//! it stands are believed only of a line that carries a secret of the fleet's servers (`secret.rs`).
+//! A service may relay text of its users, so anyone can write a header line. Its sender and
+//! position are trusted only if the line carries a secret of the fleet's servers (`secret.rs`).
 
 use std::borrow::Cow;
 
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::publication::{NodeId, PayloadKind, Publication};
 
-/// Opens a header line: ASCII's record separator, which begins no text that people write.
+/// First byte of a header line: ASCII's record separator, which does not occur in ordinary text.
 const MARK: u8 = 0x1E;
 
-/// Longest header line that is looked for.
+/// Maximum length of a header line.
 pub const HEADER_BYTES_MAX: usize = 4096;
 
-/// The fields of the contract, all optional.
+/// The header fields of the contract, all optional.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct PublicationHeader<'a> {
@@ -35,7 +35,7 @@ struct PublicationHeader<'a> {
     traceparent: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     binary: bool,
-    /// Written by whoever appends to the history, where the publication stands in it.
+    /// Written by the function that appends to the history: the publication's position there.
     #[serde(skip_serializing, borrow)]
     pos: Option<Cow<'a, str>>,
     #[serde(skip_serializing, borrow)]
@@ -47,7 +47,7 @@ struct PublicationHeader<'a> {
     key: Option<Cow<'a, str>>,
 }
 
-/// Header line and payload, as they go to Redis. `key`: the server's secret, where it is known.
+/// Header line and payload, as sent to Redis. `key`: the server's secret, where it is known.
 pub fn write(publication: &Publication, node: NodeId, key: Option<&str>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(publication.payload.len() + 192);
     bytes.push(MARK);
@@ -57,7 +57,7 @@ pub fn write(publication: &Publication, node: NodeId, key: Option<&str>) -> Vec<
     bytes
 }
 
-/// The bare JSON object of the header line. The functions add the secret to it.
+/// The bare JSON object of the header line. The functions add the secret.
 pub fn object(publication: &Publication, node: NodeId) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);
     write_object(&mut bytes, publication, node, None);
@@ -78,38 +78,38 @@ fn write_object(bytes: &mut Vec<u8>, publication: &Publication, node: NodeId, ke
         rules_changed: false,
         key: key.map(Cow::Borrowed),
     };
-    serde_json::to_writer(bytes, &header).expect("a vector takes every header");
+    serde_json::to_writer(bytes, &header).expect("every header can be written to a vector");
 }
 
-/// What came from Redis, whoever published it. `is_secret` tells the secrets of the fleet's servers.
+/// Reads a message from Redis. `is_secret`: whether a text is a secret of the fleet's servers.
 pub fn read(bytes: Bytes, is_secret: impl Fn(&str) -> bool) -> Publication {
     let Some((header, payload_at)) = header(&bytes) else {
         return match behind_secret(&bytes, is_secret) {
-            // Its writer is known, and what it says of the publication is not.
+            // The writer knows the secret, but its header fields cannot be read.
             Some(payload_at) => {
                 Publication { signed: true, ..Publication::bare(bytes.slice(payload_at..)) }
             }
             None => Publication::bare(bytes),
         };
     };
-    let is_believed = header.key.as_deref().is_some_and(is_secret);
-    publication(&header, bytes.slice(payload_at..), is_believed)
+    let is_trusted = header.key.as_deref().is_some_and(is_secret);
+    publication(&header, bytes.slice(payload_at..), is_trusted)
 }
 
-/// What a stream's entry holds: the bare header object, and the payload. The header is believed: whoever
-/// appends an entry gives it apart from the payload, so no text that is relayed can become one.
+/// Reads a stream entry: the bare header object, and the payload. The header is trusted, because
+/// the entry holds it apart from the payload, so relayed text cannot become a header.
 pub fn read_entry(object: &[u8], payload: &[u8]) -> Publication {
     let line = [&[MARK], object, b"\n"].concat();
     let payload = Bytes::copy_from_slice(payload);
     match header(&line) {
         Some((header, _)) => publication(&header, payload, true),
-        // Whoever wrote it knew no header.
+        // The writer used no valid header.
         None => Publication::bare(payload),
     }
 }
 
-/// `is_believed`: also who sent it, and where it stands.
-fn publication(header: &PublicationHeader<'_>, payload: Bytes, is_believed: bool) -> Publication {
+/// `is_believed`: whether sender and position are taken from the header.
+fn publication(header: &PublicationHeader<'_>, payload: Bytes, is_trusted: bool) -> Publication {
     let mut publication = match header.binary {
         true => Publication::new(payload, PayloadKind::Binary),
         false => Publication::bare(payload),
@@ -117,7 +117,7 @@ fn publication(header: &PublicationHeader<'_>, payload: Bytes, is_believed: bool
     publication.id = header.id.as_deref().map(Into::into);
     publication.sent_at = header.ts;
     publication.traceparent = header.traceparent.as_deref().and_then(|it| it.parse().ok());
-    if is_believed {
+    if is_trusted {
         let position = |text: &Option<Cow<'_, str>>| text.as_deref()?.parse().ok();
         publication.session = header.session.as_deref().and_then(|it| it.parse().ok());
         publication.user = header.user.as_deref().map(Into::into);
@@ -129,7 +129,7 @@ fn publication(header: &PublicationHeader<'_>, payload: Bytes, is_believed: bool
     publication
 }
 
-/// The header, and where the payload begins.
+/// The header, and the offset of the payload.
 fn header(bytes: &[u8]) -> Option<(PublicationHeader<'_>, usize)> {
     let line = bytes.strip_prefix(&[MARK])?;
     let end = line.iter().take(HEADER_BYTES_MAX).position(|byte| *byte == b'\n')?;
@@ -139,13 +139,14 @@ fn header(bytes: &[u8]) -> Option<(PublicationHeader<'_>, usize)> {
     Some((header, end + 2))
 }
 
-/// Where the payload begins behind a line that holds a secret and is no header that a node can read. Such a
-/// line must reach no client: with the secret, a client could write lines that nodes believe.
+/// The offset of the payload behind a line that holds a secret but is no header that this node can
+/// read. Clients must never get such a line: with the secret, a client could write lines that nodes
+/// trust.
 fn behind_secret(bytes: &[u8], is_secret: impl Fn(&str) -> bool) -> Option<usize> {
     const KEY: &[u8] = br#""key":""#;
     let line = bytes.strip_prefix(&[MARK])?;
     let end = line.iter().position(|byte| *byte == b'\n')?;
-    // It is the last of the fields, whoever writes them.
+    // `key` is the last field of every writer.
     let fields = line[..end].strip_suffix(br#""}"#)?;
     let begin = fields.windows(KEY.len()).rposition(|some| some == KEY)?;
     let text = std::str::from_utf8(&fields[begin + KEY.len()..]).ok()?;
@@ -159,13 +160,13 @@ mod tests {
 
     const KEY: &str = "0123456789abcdefghijkl";
 
-    /// Reads it at a node that knows the secret.
+    /// Reads at a node that knows the secret.
     fn read(line: impl AsRef<[u8]>) -> Publication {
         super::read(Bytes::copy_from_slice(line.as_ref()), |key| key == KEY)
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_header_line_is_read_back() {
         let node = NodeId::random();
         for kind in [PayloadKind::Text, PayloadKind::Binary] {
             let publication = Publication {
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_without_a_valid_header_is_as_it_is() {
+    fn a_message_without_a_valid_header_line_is_the_payload() {
         for payload in [
             &b""[..],
             b"{\"plain\":true}",
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn services_may_write_what_they_know_and_more() {
+    fn services_may_write_some_header_fields_and_unknown_ones() {
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let line = format!(
             "\x1e{{\"ts\":5,\"id\":\"a\",\"node\":\"me\",\"traceparent\":\"{trace}\",\"new\":1}}\nhi"
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn sender_and_position_are_believed_only_of_who_knows_the_secret() {
+    fn sender_and_position_are_trusted_only_with_the_secret() {
         let node = NodeId::random();
         let fields = format!(r#""user":"ada","session":"{node}-7","pos":"1763-1","prev":"1700-9""#);
         let bare = Publication::bare(Bytes::from_static(b"hi"));
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_the_secret_is_never_a_payload() {
+    fn a_line_with_the_secret_never_becomes_part_of_the_payload() {
         let hi = Publication { signed: true, ..Publication::bare(Bytes::from_static(b"hi")) };
         let long = "x".repeat(HEADER_BYTES_MAX);
         for fields in [&br#""ts":-0"#[..], b"\"id\":\"\xff\"", b"no JSON", long.as_bytes()] {
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stream_holds_is_believed_without_the_secret() {
+    fn the_header_of_a_stream_entry_is_trusted_without_the_secret() {
         let publication = read_entry(br#"{"user":"ada"}"#, b"\x1e{\"user\":\"root\"}\nhi");
         assert_eq!(publication.user.as_deref(), Some("ada"));
         assert_eq!(&publication.payload[..], b"\x1e{\"user\":\"root\"}\nhi");
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_marked_as_text_that_are_not_utf8_are_binary_all_the_same() {
+    fn a_payload_marked_as_text_that_is_not_utf8_is_binary() {
         assert_eq!(read(b"\x1e{}\n\xff").kind, PayloadKind::Binary);
     }
 }

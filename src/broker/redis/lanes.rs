@@ -1,4 +1,4 @@
-//! Lanes, each all that speaks to one master, and the map of which lane has a channel.
+//! Lanes, each of which is everything that talks to one master, and the map from channels to lanes.
 
 pub mod lane;
 pub mod lane_map;

@@ -1,7 +1,8 @@
-//! A slot on its way to another master, as a cluster has it while it is resharded, and for as long as that is
-//! broken off. Its keys are at the old master or at the new one; what is at the old one no more, or
-//! nowhere yet, is asked of the new one (`ASK`, answered by `ASKING`). Keys that are needed together and
-//! would be at both are moved on, as the resharding is about to: there is no other way to use them.
+//! Slots that move to another master while a cluster is resharded, for as long as the resharding
+//! takes or is interrupted. Each key is at the old master or at the new one. A key that the old
+//! master no longer has, or does not have yet, is requested from the new one (`ASK`, answered with
+//! `ASKING`). Keys that one call needs and that are split over both masters are migrated, as the
+//! resharding would do next: Redis offers no other way to use them.
 
 use std::fmt::Display;
 
@@ -11,23 +12,23 @@ use super::connection::server::ServerAddress;
 use super::state::BrokerState;
 use crate::telemetry;
 
-/// How long a transfer of keys may stand still, in milliseconds.
+/// How long a `MIGRATE` may make no progress, in milliseconds.
 const MIGRATE_TIMEOUT_MILLIS: u64 = 1000;
 
-/// Where an `ASK` points: `3999 127.0.0.1:6381`. A server that does not know how clients see the other leaves the
-/// host out; then it is its own.
+/// The target of an `ASK`: `3999 127.0.0.1:6381`. A server that does not know the other's address
+/// for clients omits the host; then it is the server's own.
 pub fn target(details: &str, of: &ServerAddress) -> Option<ServerAddress> {
     let (host, port) = details.split(' ').nth(1)?.rsplit_once(':')?;
     let host = if host.is_empty() { &of.host } else { host };
     Some(ServerAddress::new(host, port.parse().ok()?))
 }
 
-/// The same of an answer that is an error.
+/// The target of an `ASK` error.
 pub fn target_of(error: &RedisError, of: &ServerAddress) -> Option<ServerAddress> {
     (error.code() == Some("ASK")).then(|| target(error.detail()?, of))?
 }
 
-/// Moves keys of one slot on to the master that it moves to. Those that are not there are passed over.
+/// Migrates keys of one slot to the master that the slot moves to. Redis skips missing keys.
 pub fn migrate(to: &ServerAddress, login: &RedisConnectionInfo, keys: &[String]) -> Cmd {
     let mut command = ::redis::cmd("MIGRATE");
     command.arg(&*to.host).arg(to.port).arg("").arg(0).arg(MIGRATE_TIMEOUT_MILLIS);
@@ -40,7 +41,7 @@ pub fn migrate(to: &ServerAddress, login: &RedisConnectionInfo, keys: &[String])
     command
 }
 
-/// The keys that a call of a function declares.
+/// The keys that a function call declares.
 pub fn keys(call: &Cmd) -> Vec<String> {
     let words = words(call);
     let count = words.get(2).and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
@@ -48,8 +49,8 @@ pub fn keys(call: &Cmd) -> Vec<String> {
     keys.map(|key| String::from_utf8_lossy(key).into_owned()).collect()
 }
 
-/// The same call with its first key alone. A master that imports a slot takes several keys only if all are there; the
-/// functions find out the others.
+/// The same call with its first key only. A master that imports a slot takes several keys only if
+/// it has all of them; the functions derive the others.
 pub fn with_one_key(call: &Cmd) -> Cmd {
     let keys = keys(call).len();
     let mut one = Cmd::new();
@@ -71,16 +72,16 @@ fn words(call: &Cmd) -> Vec<&[u8]> {
     call.args_iter().filter_map(word).collect()
 }
 
-/// Tells that a master does not let itself be asked for what is on its way to it.
-pub fn is_refused(state: &BrokerState, to: &ServerAddress, error: &dyn Display) {
-    let why = format!("{to} refuses to be asked: {error}");
+/// Reports that a master refuses requests for a slot that moves to it.
+pub fn report_refused(state: &BrokerState, to: &ServerAddress, error: &dyn Display) {
+    let why = format!("{to} refuses requests for a slot that moves there: {error}");
     telemetry::slot_is_stuck(&why);
     state.moves_fail(&why);
 }
 
-/// Tells that keys could not be moved on.
-pub fn stays(state: &BrokerState, to: &ServerAddress, why: &str) {
-    let why = format!("its keys cannot be moved on to {to}: {why}");
+/// Reports that keys could not be migrated.
+pub fn report_stuck(state: &BrokerState, to: &ServerAddress, why: &str) {
+    let why = format!("its keys cannot be migrated to {to}: {why}");
     telemetry::slot_is_stuck(&why);
     state.moves_fail(&why);
 }
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ask_points_at_a_server() {
+    fn an_ask_error_names_the_target_server() {
         let of = ServerAddress::new("10.0.0.1", 7000);
         assert_eq!(target("3999 10.0.0.2:7001", &of), Some(ServerAddress::new("10.0.0.2", 7001)));
         assert_eq!(target("3999 fd00::2:7001", &of), Some(ServerAddress::new("fd00::2", 7001)));
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_several_keys_is_made_one_of_its_first() {
+    fn a_call_with_several_keys_is_reduced_to_its_first_key() {
         let call = |words: &str| {
             let mut call = Cmd::new();
             words.split(' ').for_each(|word| _ = call.arg(word));
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_moved_on_with_the_login_of_the_cluster() {
+    fn keys_are_migrated_with_the_login_of_the_cluster() {
         let (to, keys) = (ServerAddress::new("h", 1), ["a".to_owned(), "b".to_owned()]);
         let login = RedisConnectionInfo::default();
         let begin = "MIGRATE h 1  0 1000";

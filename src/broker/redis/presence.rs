@@ -1,4 +1,4 @@
-//! Presence through the functions: what is asked, of which master, and how often again.
+//! Presence through the Redis functions: which calls go to which master, and how often they repeat.
 
 pub mod calls;
 
@@ -7,14 +7,14 @@ use std::time::Duration;
 use ::redis::{Cmd, Value};
 
 use self::calls::ROUNDS_MAX;
-use super::questions::{NOT_UNDERSTOOD, Questions};
+use super::queries::{Queries, UNEXPECTED_REPLY};
 use crate::broker::presence::{Attendance, MembershipState, Renewal};
 use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Members};
 
 /// Writes, renews and reads the members of channels.
 pub struct RedisPresence {
-    pub questions: Questions,
+    pub queries: Queries,
 }
 
 impl RedisPresence {
@@ -24,12 +24,12 @@ impl RedisPresence {
         attendances: &[Attendance],
     ) -> Vec<Result<MembershipState, Unavailable>> {
         let calls = attendances.iter().map(|attendance| {
-            let call = self.questions.context.presence.write(ttl, attendance);
+            let call = self.queries.context.presence.write(ttl, attendance);
             self.call(&attendance.channel, call)
         });
-        let answers = self.questions.call_each(calls.collect()).await;
-        let standing = |answer: Value| calls::standing(answer).map_err(|_| NOT_UNDERSTOOD);
-        answers.into_iter().map(|answer| answer.and_then(standing)).collect()
+        let answers = self.queries.call_each(calls.collect()).await;
+        let state = |answer: Value| calls::membership_state(answer).map_err(|_| UNEXPECTED_REPLY);
+        answers.into_iter().map(|answer| answer.and_then(state)).collect()
     }
 
     pub async fn renew(
@@ -37,26 +37,26 @@ impl RedisPresence {
         ttl: Duration,
         renewals: &[Renewal],
     ) -> Vec<Result<MembershipState, Unavailable>> {
-        let calls = renewals.iter().map(|renewal| self.renewing(ttl, renewal));
-        let answers = self.questions.call_each(calls.collect()).await;
-        let mut standings = Vec::with_capacity(renewals.len());
+        let calls = renewals.iter().map(|renewal| self.renew_call(ttl, renewal));
+        let answers = self.queries.call_each(calls.collect()).await;
+        let mut states = Vec::with_capacity(renewals.len());
         for (renewal, answer) in renewals.iter().zip(answers) {
             let renewed =
-                answer.and_then(|answer| calls::renewed(answer).map_err(|_| NOT_UNDERSTOOD));
+                answer.and_then(|answer| calls::renewed(answer).map_err(|_| UNEXPECTED_REPLY));
             if renewed.as_ref().is_ok_and(|renewed| renewed.more) {
-                // Members of dead nodes are left. What they are told does not wait for anything.
+                // Members of dead nodes remain. An error here does not affect this reply.
                 let _ = self.renew_again(ttl, renewal).await;
             }
-            standings.push(renewed.map(|renewed| renewed.standing));
+            states.push(renewed.map(|renewed| renewed.state));
         }
-        standings
+        states
     }
 
     async fn renew_again(&self, ttl: Duration, renewal: &Renewal) -> Result<(), Unavailable> {
         for _ in 0..ROUNDS_MAX {
-            let (channel, call) = self.renewing(ttl, renewal);
-            let answer = self.questions.call(channel, call).await?;
-            if !calls::renewed(answer).map_err(|_| NOT_UNDERSTOOD)?.more {
+            let (channel, call) = self.renew_call(ttl, renewal);
+            let answer = self.queries.call(channel, call).await?;
+            if !calls::renewed(answer).map_err(|_| UNEXPECTED_REPLY)?.more {
                 break;
             }
         }
@@ -64,17 +64,17 @@ impl RedisPresence {
     }
 
     pub async fn members(&self, channel: Channel) -> Result<Members, Unavailable> {
-        let (name, call) = self.call(&channel, self.questions.context.presence.members(&channel));
-        let answer = self.questions.call(name, call).await?;
-        calls::members(answer).map_err(|_| NOT_UNDERSTOOD)
+        let (name, call) = self.call(&channel, self.queries.context.presence.members(&channel));
+        let answer = self.queries.call(name, call).await?;
+        calls::members(answer).map_err(|_| UNEXPECTED_REPLY)
     }
 
-    fn renewing(&self, ttl: Duration, renewal: &Renewal) -> (Channel, Cmd) {
-        self.call(&renewal.channel, self.questions.context.presence.renew(ttl, renewal))
+    fn renew_call(&self, ttl: Duration, renewal: &Renewal) -> (Channel, Cmd) {
+        self.call(&renewal.channel, self.queries.context.presence.renew(ttl, renewal))
     }
 
-    /// The question, and the name by which its master is found.
+    /// The call, with the Redis channel that determines its master.
     fn call(&self, channel: &Channel, call: Cmd) -> (Channel, Cmd) {
-        (self.questions.context.presence_channel(channel), call)
+        (self.queries.context.presence_channel(channel), call)
     }
 }

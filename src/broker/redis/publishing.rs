@@ -1,4 +1,4 @@
-//! Publications on their way to one master, and what its answers mean for them.
+//! Publishing to one master, and what its replies mean for the publications.
 
 mod batch;
 mod command;

@@ -1,14 +1,15 @@
-//! Which of its two kinds of pub/sub Redis is spoken to with.
+//! The two kinds of pub/sub: plain and sharded.
 
-/// Most channels in one question or command, so that Redis is never busy with one for long.
+/// Maximum number of channels in one command, so that one command does not keep Redis busy for
+/// long.
 pub const CHANNELS_PER_COMMAND_MAX: usize = 1000;
 
-/// The kind, and with it the words of its commands.
+/// The kind of pub/sub, which determines its commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PubSub {
-    /// Every master relays every channel: there is one.
+    /// The only master relays every channel.
     Plain,
-    /// A channel is relayed by the master of its slot alone, as in a cluster.
+    /// The master of a channel's slot relays it, as in a cluster.
     Sharded,
 }
 
@@ -29,7 +30,7 @@ impl PubSub {
         self.word("UNSUBSCRIBE", "SUNSUBSCRIBE")
     }
 
-    /// What follows `PUBSUB` to ask how many subscribe to channels.
+    /// The subcommand of `PUBSUB` that counts the subscribers of channels.
     pub fn count(self) -> &'static str {
         self.word("NUMSUB", "SHARDNUMSUB")
     }

@@ -1,4 +1,4 @@
-//! The rules that the fleet has in Redis: keeping in step with them, and what is appended by them.
+//! The fleet's rules in Redis: following them, and which publications are appended by them.
 
 pub mod bypassed_history;
 pub mod following;

@@ -1,9 +1,10 @@
-//! The secret in the header lines of nodes and functions, by which nodes tell their lines from text that
-//! somebody else wrote and a service relayed.
+//! The secret in the header lines of nodes and functions. It lets nodes tell their lines from text
+//! that another client wrote and a service relayed.
 //!
-//! Each Redis server has one, in a library of functions of its own: `FUNCTION LOAD` without `REPLACE`
-//! takes it from the first node only, so all nodes agree, and it never changes while the server lives. A
-//! node that has seen one offers it to a server that has none, as after a failover that lost it.
+//! Each Redis server has one secret, in a function library of its own. `FUNCTION LOAD` without
+//! `REPLACE` accepts it from the first node only, so all nodes agree, and it never changes while
+//! the server lives. A node that has seen a secret offers it to a server that has none, such as
+//! after a failover that lost it.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -16,21 +17,23 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::broker::redis::connection::cause::Cause;
 use crate::live::Live;
 
-/// Most secrets that are believed. Servers have different ones only where nodes began at the same time
-/// with servers that had none, so a fleet has a few; of more, the ones seen first are forgotten.
+/// Maximum number of trusted secrets. Servers differ only where nodes started at the same time with
+/// servers that had none, so a fleet has few secrets. Beyond the maximum the first ones seen are
+/// forgotten.
 const SECRETS_MAX: usize = 64;
 
 /// 128 random bits.
 const RANDOM_BYTES: usize = 16;
 
-/// Length of their text, URL-safe base64 without padding; and of the longest that is configured.
+/// Length of a random secret's text (URL-safe base64 without padding), and maximum length of a
+/// configured one.
 const TEXT_BYTES: usize = 22;
 const TEXT_BYTES_MAX: usize = 64;
 
-/// The library that holds it, and the function that tells it.
+/// The library that holds the secret, and the function that returns it.
 const NAME: &str = "tidegate_secret";
 
-/// As text, which needs no escaping in JSON and Lua.
+/// The secret's text, which needs no escaping in JSON and Lua.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -39,7 +42,7 @@ impl Secret {
         Self(BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>()))
     }
 
-    /// What an operator may configure, for servers that may not be asked for one.
+    /// What an operator may configure, for servers whose secret may not be read.
     pub const ALLOWED: &str = "22 to 64 characters of A-Z, a-z, 0-9, - and _";
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -53,13 +56,13 @@ impl Secret {
     }
 
     /// Takes the same time wherever the texts differ.
-    fn is(&self, text: &str) -> bool {
+    fn equals(&self, text: &str) -> bool {
         let differing = self.0.bytes().zip(text.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
         self.0.len() == text.len() && differing == 0
     }
 }
 
-/// It must not get into a log.
+/// Keeps the secret out of logs.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
@@ -69,13 +72,13 @@ impl fmt::Debug for Secret {
 /// The secrets of all servers that this node has asked.
 #[derive(Debug)]
 pub struct Secrets {
-    /// The one seen last is the last.
+    /// In the order they were seen, the latest last.
     known: Live<Vec<Secret>>,
-    /// Held by who changes them.
+    /// Locked while the secrets change.
     learning: Mutex<()>,
-    /// Offered while none is known.
+    /// Offered while no secret is known.
     own: Secret,
-    /// That of the fleet's nodes, whatever servers say.
+    /// The fleet's configured secret, valid whatever the servers return.
     configured: Option<Secret>,
 }
 
@@ -85,18 +88,18 @@ impl Secrets {
         Self { known: Live::default(), learning: Mutex::default(), own, configured }
     }
 
-    /// Is it one of the fleet's nodes, or of one of its servers?
-    pub fn knows(&self, text: &str) -> bool {
-        let is_it = |secret: &Secret| secret.is(text);
+    /// Whether the text is a secret of the fleet's nodes or of one of its servers.
+    pub fn is_known(&self, text: &str) -> bool {
+        let is_it = |secret: &Secret| secret.equals(text);
         self.known.get().iter().any(is_it) || self.configured.as_ref().is_some_and(is_it)
     }
 
-    /// What nodes sign with where the server's secret is not known.
+    /// The secret that nodes sign with where the server's is not known.
     pub fn configured(&self) -> Option<&Secret> {
         self.configured.as_ref()
     }
 
-    /// Notes the answer to [`question`]. None: it is no secret.
+    /// Records the reply to [`get_command`]. `None`: it is no secret.
     pub fn learn(&self, answer: &[u8]) -> Option<Secret> {
         let secret = Secret::parse(std::str::from_utf8(answer).ok()?)?;
         if self.known.get().last() != Some(&secret) {
@@ -110,20 +113,20 @@ impl Secrets {
         Some(secret)
     }
 
-    /// What the server's secret is to be where it has none.
+    /// The secret for a server that has none.
     fn offer(&self) -> Secret {
         self.known.get().last().unwrap_or(&self.own).clone()
     }
 
-    /// The server's secret; where it has none yet, this node's offer is it, or that of another node which
-    /// was quicker.
+    /// The server's secret. A server without one takes this node's offer, or that of another node
+    /// that was faster.
     pub async fn install(&self, connection: &mut MultiplexedConnection) -> RedisResult<Secret> {
-        let mut answer: RedisResult<Vec<u8>> = question().query_async(connection).await;
-        if answer.as_ref().is_err_and(is_missing) {
+        let mut answer: RedisResult<Vec<u8>> = get_command().query_async(connection).await;
+        if answer.as_ref().is_err_and(is_function_missing) {
             let offer = load(&self.offer());
-            // Redis refuses it where there is one by now. Whatever else it says, it says again below.
+            // Redis refuses the library where it has one by now. Any other error repeats below.
             let _: RedisResult<String> = offer.query_async(connection).await;
-            answer = question().query_async(connection).await;
+            answer = get_command().query_async(connection).await;
         }
         self.learn(&answer?).ok_or_else(|| {
             let what = "the function tidegate_secret is not one that a node wrote";
@@ -132,15 +135,15 @@ impl Secrets {
     }
 }
 
-/// Asks a server for its secret.
-pub fn question() -> Cmd {
+/// The command that reads a server's secret.
+pub fn get_command() -> Cmd {
     let mut command = ::redis::cmd("FCALL");
     command.arg(NAME).arg(0);
     command
 }
 
-/// The same, as words.
-pub const QUESTION: [&str; 3] = ["FCALL", NAME, "0"];
+/// The same command as words.
+pub const GET_WORDS: [&str; 3] = ["FCALL", NAME, "0"];
 
 fn load(secret: &Secret) -> Cmd {
     let mut command = ::redis::cmd("FUNCTION");
@@ -155,8 +158,8 @@ fn load(secret: &Secret) -> Cmd {
     command
 }
 
-/// Does the server know no such function?
-fn is_missing(error: &RedisError) -> bool {
+/// Whether the server has no such function.
+fn is_function_missing(error: &RedisError) -> bool {
     Cause::of_error(error) == Some(Cause::NoFunction)
 }
 
@@ -165,39 +168,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_known_once_a_server_has_told_it_and_nothing_else_is() {
+    fn only_secrets_that_a_server_returned_or_the_operator_configured_are_known() {
         let secrets = Secrets::new(None);
         let offer = secrets.offer();
-        assert!(!secrets.knows(offer.as_str()), "no server has it yet");
+        assert!(!secrets.is_known(offer.as_str()), "no server has it yet");
         assert_eq!(secrets.learn(offer.as_str().as_bytes()), Some(offer.clone()));
-        assert!(secrets.knows(offer.as_str()));
+        assert!(secrets.is_known(offer.as_str()));
         let longer = format!("{}A", offer.as_str());
         for other in ["", &offer.as_str()[..21], &longer, Secret::random().as_str()] {
-            assert!(!secrets.knows(other), "{other}");
+            assert!(!secrets.is_known(other), "{other}");
         }
         let configured = Secret::parse("an-operators-own-secret");
         let configured = Secrets::new(configured);
-        assert!(configured.knows("an-operators-own-secret") && !configured.knows("another"));
+        assert!(configured.is_known("an-operators-own-secret") && !configured.is_known("another"));
         for answer in [&b""[..], b"short", b"0123456789012345678901'", b"012345678901234567890\""] {
             assert_eq!(secrets.learn(answer), None);
         }
     }
 
     #[test]
-    fn the_one_seen_last_is_offered_and_the_first_of_too_many_is_forgotten() {
+    fn the_latest_secret_is_offered_and_the_oldest_beyond_the_maximum_is_forgotten() {
         let secrets = Secrets::new(None);
         let all: Vec<_> = (0..=SECRETS_MAX).map(|_| Secret::random()).collect();
         all.iter().for_each(|it| _ = secrets.learn(it.as_str().as_bytes()));
         assert_eq!(secrets.offer(), all[SECRETS_MAX]);
-        assert!(!secrets.knows(all[0].as_str()));
-        assert!(all[1..].iter().all(|it| secrets.knows(it.as_str())));
-        // One that is seen again is the last again.
+        assert!(!secrets.is_known(all[0].as_str()));
+        assert!(all[1..].iter().all(|it| secrets.is_known(it.as_str())));
+        // A secret that is seen again becomes the latest.
         secrets.learn(all[1].as_str().as_bytes());
         assert_eq!(secrets.offer(), all[1]);
     }
 
     #[test]
-    fn no_secret_gets_into_a_log() {
+    fn the_debug_output_of_secrets_shows_none_of_them() {
         let secrets = Secrets::new(None);
         let secret = secrets.offer();
         secrets.learn(secret.as_str().as_bytes());

@@ -1,17 +1,17 @@
-//! Names of what Redis keeps beside a channel, in the channel's cluster slot.
+//! Names of keys that Redis keeps beside a channel, in the channel's cluster slot.
 
-/// `<prefix><what> {<tag>} <channel>`, where `key` is the channel's own, `<prefix><channel>`, and the
-/// tag its hash tag, or all of it where it has none.
+/// `<prefix><what> {<tag>} <channel>`, where `key` is the channel's own key, `<prefix><channel>`,
+/// and the tag is its hash tag, or the whole key where it has none.
 ///
-/// The spaces keep it out of reach: no channel's name has one. Companions of one channel always
-/// share a slot with each other; with the channel's own key too, but for a key that has a `}` and
-/// yet no hash tag (`tidegate:a}b`, `tidegate:{}a`), since no tag can spell it.
+/// The spaces protect it: channel names have none. Sibling keys of one channel always share a slot.
+/// They share it with the channel's own key too, except for a key that has a `}` and yet no hash
+/// tag (`tidegate:a}b`, `tidegate:{}a`), because no tag can spell that.
 pub fn sibling_key(prefix: &str, what: &str, key: &str) -> String {
     let channel = key.strip_prefix(prefix).unwrap_or(key);
     format!("{prefix}{what} {{{}}} {channel}", hash_tag(key).unwrap_or(key))
 }
 
-/// What lies between the first `{` and the next `}`, unless that is nothing.
+/// The text between the first `{` and the next `}`, unless it is empty.
 fn hash_tag(key: &str) -> Option<&str> {
     let (_, rest) = key.split_once('{')?;
     let (tag, _) = rest.split_once('}')?;
@@ -22,18 +22,18 @@ fn hash_tag(key: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// What Redis hashes of a key.
+    /// The part of a key that Redis hashes.
     fn hashed(key: &str) -> &str {
         hash_tag(key).unwrap_or(key)
     }
 
     #[test]
-    fn a_companion_lies_in_its_channels_slot() {
+    fn a_sibling_key_shares_the_slot_of_its_channel() {
         for channel in ["news", "chat:{42}", "a{b", "{x}{y}", "{{x}", "é"] {
             let key = format!("tidegate:{channel}");
-            let companion = sibling_key("tidegate:", "presence", &key);
-            assert_eq!(hashed(&companion), hashed(&key), "{channel}");
-            assert!(companion.starts_with("tidegate:presence {"), "{companion}");
+            let sibling = sibling_key("tidegate:", "presence", &key);
+            assert_eq!(hashed(&sibling), hashed(&key), "{channel}");
+            assert!(sibling.starts_with("tidegate:presence {"), "{sibling}");
         }
         assert_eq!(
             sibling_key("tidegate:", "presence", "tidegate:news"),
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_channels_share_a_companion() {
+    fn no_two_channels_share_a_sibling_key() {
         let channels = ["{a}x", "{a}y", "a", "tidegate:a", "{tidegate:a}", "{a}"];
         let names =
             channels.map(|it| sibling_key("tidegate:", "presence", &format!("tidegate:{it}")));
@@ -52,11 +52,11 @@ mod tests {
     }
 
     #[test]
-    fn what_no_tag_can_spell_at_least_stays_together() {
+    fn sibling_keys_of_a_channel_with_unbalanced_braces_share_a_slot() {
         for channel in ["a}b", "{}a", "}", "{}"] {
             let key = format!("tidegate:{channel}");
-            let companion = sibling_key("tidegate:", "presence", &key);
-            assert_eq!(hashed(&companion), hashed(&format!("{companion} node")), "{channel}");
+            let sibling = sibling_key("tidegate:", "presence", &key);
+            assert_eq!(hashed(&sibling), hashed(&format!("{sibling} node")), "{channel}");
         }
     }
 }

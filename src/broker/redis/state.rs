@@ -1,4 +1,4 @@
-//! What works of the broker right now, for readiness, the log and `tidegate_broker_up`.
+//! Which parts of the broker work now, for readiness, the log and `tidegate_broker_up`.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use crate::broker::redis::connection::server::ServerAddress;
 use crate::telemetry;
 
-/// How long it counts that a channel of a slot that moves could not be used.
-const MOVES_TOLD: Duration = Duration::from_secs(30);
+/// How long a fault of a moving slot makes the node unready.
+const MOVES_FAULT_TTL: Duration = Duration::from_secs(30);
 
-/// All that must work: the masters are known, and three things of each.
+/// The state of all components: the topology, and three components for each master.
 #[derive(Debug, Default)]
 pub struct BrokerState(Mutex<ComponentStates>);
 
-/// A master's part of the state.
+/// The state of one master's components.
 #[derive(Clone, Debug)]
 pub struct LaneState {
     state: Arc<BrokerState>,
@@ -27,35 +27,36 @@ pub struct LaneState {
 struct ComponentStates {
     masters: ComponentState,
     lanes: Vec<LaneComponentStates>,
-    /// Why channels of slots that move cannot be used, and when that was seen. None: they can, or there are none.
+    /// Why channels of moving slots cannot be used, and when that was seen. `None`: they can, or no
+    /// slot moves.
     moves: Option<(String, Instant)>,
-    /// It has been told how the first attempt went.
-    told: bool,
+    /// The result of the first attempt has been reported.
+    is_reported: bool,
 }
 
 #[derive(Debug)]
 struct LaneComponentStates {
     lane: u32,
     address: ServerAddress,
-    parts: [ComponentState; 3],
+    components: [ComponentState; 3],
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum ComponentState {
-    /// Nothing has been heard of it so far.
+    /// No attempt so far.
     #[default]
     Untried,
     Works,
-    /// With what the last attempt said.
+    /// With the last attempt's error.
     Fails(String),
 }
 
-/// One of the things that must work of a master, each reported by the task that sees it.
+/// A component of a master, whose state its own task reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneComponent {
-    /// The connection that publishes.
+    /// The publishing connection.
     Publisher,
-    /// The connection that is subscribed; all that is wanted has been asked for.
+    /// The subscribed connection: it works once all wanted channels have been requested.
     Subscriber,
     /// The node's own publications come back.
     Probe,
@@ -74,7 +75,7 @@ impl LaneComponent {
 }
 
 impl ComponentState {
-    /// `fault`, and why where that is known. None: it works.
+    /// `fault`, with its cause where that is known. `None`: the component works.
     fn fault(&self, fault: impl Display) -> Option<String> {
         match self {
             Self::Works => None,
@@ -85,7 +86,7 @@ impl ComponentState {
 }
 
 impl ComponentStates {
-    /// The first thing that does not work, and why.
+    /// The first component that does not work, and why.
     fn fault(&self) -> Option<String> {
         let masters = self.masters.fault("it is not known which redis is the master");
         let lanes = || self.lanes.iter().find_map(LaneComponentStates::fault);
@@ -93,31 +94,31 @@ impl ComponentStates {
         masters.or_else(lanes).or_else(moves)
     }
 
-    /// Has an attempt said something?
+    /// Whether an attempt has failed.
     fn has_failed(&self) -> bool {
-        let parts = self.lanes.iter().flat_map(|lane| &lane.parts);
-        parts.chain([&self.masters]).any(|it| matches!(it, ComponentState::Fails(_)))
+        let components = self.lanes.iter().flat_map(|lane| &lane.components);
+        components.chain([&self.masters]).any(|it| matches!(it, ComponentState::Fails(_)))
     }
 }
 
 impl LaneComponentStates {
     fn fault(&self) -> Option<String> {
-        let [publisher, subscriber, _] = &self.parts;
+        let [publisher, subscriber, _] = &self.components;
         if *subscriber != ComponentState::Works
             && let Some(fault) =
                 publisher.fault(format_args!("redis at {} cannot be used", self.address))
         {
             return Some(fault);
         }
-        let mut standings = LaneComponent::EACH.iter().zip(&self.parts);
-        standings.find_map(|(part, it)| {
-            it.fault(format_args!("redis at {} {}", self.address, part.fault()))
+        let mut states = LaneComponent::EACH.iter().zip(&self.components);
+        states.find_map(|(component, it)| {
+            it.fault(format_args!("redis at {} {}", self.address, component.fault()))
         })
     }
 }
 
 impl BrokerState {
-    /// Can the broker be used? If not, why.
+    /// `Err`: why the broker cannot be used now.
     pub fn ready(&self) -> Result<(), String> {
         match self.lock().fault() {
             None => Ok(()),
@@ -125,57 +126,58 @@ impl BrokerState {
         }
     }
 
-    /// It is known which servers are masters.
+    /// The topology is known.
     pub fn masters_known(&self) {
         self.change(|it| _ = std::mem::replace(&mut it.masters, ComponentState::Works));
     }
 
-    /// It is not known.
+    /// The topology is not known.
     pub fn masters_unknown(&self, why: &dyn Display) {
         self.change(|it| it.masters = ComponentState::Fails(why.to_string()));
     }
 
-    /// Channels of slots that move can be used, or none moves.
+    /// Channels of moving slots can be used, or no slot moves.
     pub fn moves_work(&self) {
         if self.lock().moves.is_some() {
             self.change(|it| it.moves = None);
         }
     }
 
-    /// They cannot.
+    /// Channels of moving slots cannot be used.
     pub fn moves_fail(&self, why: &dyn Display) {
         let why = format!("a slot that redis moves cannot be used: {why}");
         self.change(|it| it.moves = Some((why, Instant::now())));
     }
 
-    /// Forgets that they cannot where nobody has seen it for a while: nobody may have tried again.
+    /// Clears the fault of moving slots when it was last seen a while ago: no request may have
+    /// tried them since.
     pub fn moves_age(&self) {
-        let is_old = |(_, at): &(String, Instant)| at.elapsed() >= MOVES_TOLD;
+        let is_old = |(_, at): &(String, Instant)| at.elapsed() >= MOVES_FAULT_TTL;
         if self.lock().moves.as_ref().is_some_and(is_old) {
             self.moves_work();
         }
     }
 
-    /// A master more, of which nothing works so far.
+    /// Adds a master, with no component working so far.
     pub fn add(self: &Arc<Self>, lane: u32, address: ServerAddress) -> LaneState {
-        let parts = Default::default();
-        self.change(|it| it.lanes.push(LaneComponentStates { lane, address, parts }));
+        let components = Default::default();
+        self.change(|it| it.lanes.push(LaneComponentStates { lane, address, components }));
         LaneState { state: self.clone(), lane }
     }
 
     fn change(&self, change: impl FnOnce(&mut ComponentStates)) {
-        let mut standings = self.lock();
-        let before = standings.fault();
-        change(&mut standings);
-        let after = standings.fault();
-        let has_news = before != after;
-        let first = !standings.told;
-        standings.told |= has_news && (after.is_none() || standings.has_failed());
+        let mut states = self.lock();
+        let before = states.fault();
+        change(&mut states);
+        let after = states.fault();
+        let has_changed = before != after;
+        let first = !states.is_reported;
+        states.is_reported |= has_changed && (after.is_none() || states.has_failed());
         match (before, after) {
             (Some(_), None) => telemetry::broker_connected(),
             (None, Some(fault)) => telemetry::broker_lost(&fault),
-            (Some(_), Some(fault)) if has_news => {
-                telemetry::broker_unreachable(&fault, first && standings.told);
+            (Some(_), Some(fault)) if has_changed => {
+                telemetry::broker_unreachable(&fault, first && states.is_reported);
             }
             _ => {}
         }
@@ -187,24 +189,24 @@ impl BrokerState {
 }
 
 impl LaneState {
-    pub fn works(&self, part: LaneComponent) {
-        self.set(part, ComponentState::Works);
+    pub fn works(&self, component: LaneComponent) {
+        self.set(component, ComponentState::Works);
     }
 
-    /// `why`: what the attempt said; empty where there is nothing to say.
-    pub fn fails(&self, part: LaneComponent, why: &dyn Display) {
-        self.set(part, ComponentState::Fails(why.to_string()));
+    /// `why`: the attempt's error; empty where there is none.
+    pub fn fails(&self, component: LaneComponent, why: &dyn Display) {
+        self.set(component, ComponentState::Fails(why.to_string()));
     }
 
-    /// The server is no master any more, and nothing is asked of it.
+    /// Removes the master: the server is no longer one.
     pub fn remove(&self) {
         self.state.change(|it| it.lanes.retain(|lane| lane.lane != self.lane));
     }
 
-    fn set(&self, part: LaneComponent, standing: ComponentState) {
+    fn set(&self, component: LaneComponent, state: ComponentState) {
         self.state.change(|it| {
             if let Some(lane) = it.lanes.iter_mut().find(|lane| lane.lane == self.lane) {
-                lane.parts[part as usize] = standing;
+                lane.components[component as usize] = state;
             }
         });
     }
@@ -215,7 +217,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_slot_that_cannot_be_used_is_a_reason_of_its_own() {
+    async fn a_moving_slot_that_cannot_be_used_makes_the_broker_unready() {
         let state = Arc::new(BrokerState::default());
         state.masters_known();
         state.moves_fail(&"host:2: no answer");
@@ -226,13 +228,13 @@ mod tests {
         state.moves_fail(&"host:2: no answer");
         state.moves_age();
         assert_eq!(state.ready(), Err(fault.to_owned()));
-        tokio::time::advance(MOVES_TOLD).await;
+        tokio::time::advance(MOVES_FAULT_TTL).await;
         state.moves_age();
-        assert_eq!(state.ready(), Ok(()), "nobody has tried since");
+        assert_eq!(state.ready(), Ok(()), "no request has tried since");
     }
 
     #[test]
-    fn it_is_ready_while_all_parts_of_all_masters_work_and_says_why_not() {
+    fn the_broker_is_ready_while_all_components_work_and_names_the_first_fault() {
         let state = Arc::new(BrokerState::default());
         let fault = "it is not known which redis is the master";
         assert_eq!(state.ready(), Err(fault.to_owned()));
@@ -240,7 +242,7 @@ mod tests {
         let [a, b] = [1, 2].map(|lane| state.add(lane, ServerAddress::new("host", lane as u16)));
         for lane in [&a, &b] {
             assert!(state.ready().is_err());
-            LaneComponent::EACH.iter().for_each(|part| lane.works(*part));
+            LaneComponent::EACH.iter().for_each(|component| lane.works(*component));
         }
         assert_eq!(state.ready(), Ok(()));
         b.fails(LaneComponent::Subscriber, &"connection refused");
@@ -248,11 +250,7 @@ mod tests {
         assert_eq!(state.ready(), Err(fault.to_owned()));
         b.fails(LaneComponent::Publisher, &"connection refused");
         let fault = "redis at host:2 cannot be used: connection refused";
-        assert_eq!(
-            state.ready(),
-            Err(fault.to_owned()),
-            "a subscriber is told of more than publishing"
-        );
+        assert_eq!(state.ready(), Err(fault.to_owned()), "both connections fail");
         b.works(LaneComponent::Subscriber);
         let fault = "redis at host:2 cannot be published to: connection refused";
         assert_eq!(state.ready(), Err(fault.to_owned()));

@@ -1,4 +1,4 @@
-//! The channels that are wanted of one master, and whether they are truly live.
+//! The channels that this node subscribes to at one master, and whether the subscriptions are live.
 
 mod commands;
 mod connection_state;

@@ -1,9 +1,9 @@
-//! Asks each master what it is like: what it says of itself, what its user may do, and whether a
-//! publication comes back. Lanes are made for it, and never started.
+//! Queries each master for `tidegate doctor`: its replies, its user's permissions, and whether it
+//! relays a publication. The lanes are created for their addresses and never started.
 
-mod asking;
-mod listening;
 mod permits;
+mod relay;
+mod replies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use ::redis::{Pipeline, Value};
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout};
 
-use self::asking::{ask, text, words};
-use self::listening::{LISTEN_TIME, listen, relay};
+use self::relay::{LISTEN_TIME, collect_other_rules, relay};
+use self::replies::{ask, error_text, text};
 use super::context::RedisContext;
 use super::functions::code;
 use super::lanes::lane::Lane;
@@ -26,13 +26,13 @@ use crate::broker::config::Config;
 use crate::broker::survey::{Answers, MasterSurvey, Survey, SurveyReading};
 use crate::publication::NodeId;
 
-/// Most masters that are asked.
+/// Maximum number of masters that are queried.
 const MASTERS_MAX: usize = 64;
 
-/// How often the way to the server and back is measured.
+/// How many round trips are measured.
 const PINGS: usize = 5;
 
-/// What is asked of `CONFIG GET`, one by one, as Redis before 7 takes a single name.
+/// Settings read with `CONFIG GET`, one by one, because Redis before 7 takes a single name.
 const SETTINGS: [&str; 10] = [
     "appendonly",
     "client-output-buffer-limit",
@@ -46,11 +46,11 @@ const SETTINGS: [&str; 10] = [
     "timeout",
 ];
 
-/// Finds the masters and asks them all at once.
+/// Finds the masters and queries all of them at once.
 pub async fn survey(config: &Config, deployment: &Deployment) -> Result<Survey, String> {
     let context = RedisContext::new(config, deployment, NodeId::random(), Arc::new(|_| {}));
     let mut layout =
-        topology::look(&context, deployment).await.map_err(|unknown| unknown.to_string())?;
+        topology::query(&context, deployment).await.map_err(|unknown| unknown.to_string())?;
     let slots_unserved = layout.owners.iter().filter(|owner| owner.is_none()).count();
     let masters_unasked = limit(&mut layout);
     context.map.apply(&layout, |address| context.lane(address));
@@ -59,12 +59,16 @@ pub async fn survey(config: &Config, deployment: &Deployment) -> Result<Survey, 
         let answers = answers(&context, lane).await;
         MasterSurvey { address: lane.address.to_string(), answers }
     });
-    Ok(Survey { masters: join_all(asking).await, slots_unserved, masters_unasked })
+    Ok(Survey {
+        masters: join_all(asking).await,
+        slots_unserved,
+        masters_not_queried: masters_unasked,
+    })
 }
 
-/// Leaves the masters that are asked, and returns how many more there are.
+/// Keeps the masters that are queried, and returns how many more there are.
 fn limit(layout: &mut Layout) -> usize {
-    // One that is about to be given its first slot has no channel to be tried.
+    // A master without slots has no channel to try.
     let serving = layout.owners.iter().flatten().map(|owner| usize::from(*owner) + 1).max();
     layout.masters.truncate(serving.unwrap_or(0));
     layout.moving.clear();
@@ -75,21 +79,21 @@ fn limit(layout: &mut Layout) -> usize {
     unasked
 }
 
-/// Err: the server cannot be spoken to at all.
+/// `Err`: the server cannot be reached at all.
 async fn answers(context: &RedisContext, lane: &Lane) -> Result<Answers, String> {
     let mut connection = lane.link.open().await.map_err(|error| error.to_string())?;
     let round_trip = round_trip(&mut connection).await?;
     let mut answers = ask(&mut connection, &questions()).await?.into_iter();
     let mut nodes = BTreeSet::new();
     let mut next = || answers.next().unwrap_or(Value::Nil);
-    let (info, library) = (next(), next().extract_error().map_err(|error| words(&error)));
-    let (forbidden, heard) = join(
+    let (info, library) = (next(), next().extract_error().map_err(|error| error_text(&error)));
+    let (forbidden, collected) = join(
         permits::forbidden(context, lane, &mut connection),
-        // Whoever may not listen learns it with the rest.
-        async { timeout(LISTEN_TIME, listen(context, lane, &mut nodes)).await },
+        // A user that may not subscribe gets the error of the relay below.
+        async { timeout(LISTEN_TIME, collect_other_rules(context, lane, &mut nodes)).await },
     )
     .await;
-    drop(heard);
+    drop(collected);
     Ok(Answers {
         info: text(info).map(|text| fields(&text)),
         has_functions: library.as_ref().map(is_listed).map_err(Clone::clone),
@@ -119,7 +123,7 @@ async fn round_trip(connection: &mut MultiplexedConnection) -> Result<Duration, 
     let mut taken = [Duration::ZERO; PINGS];
     for taken in &mut taken {
         let sent = Instant::now();
-        // Whoever may not even PING learns it with the rest.
+        // A user that may not even `PING` gets that error with the missing permissions.
         ask(connection, &ping).await?;
         *taken = sent.elapsed();
     }
@@ -127,7 +131,7 @@ async fn round_trip(connection: &mut MultiplexedConnection) -> Result<Duration, 
     Ok(taken[PINGS / 2])
 }
 
-/// Compared with the middle of the time that the answer took.
+/// Compared with the middle between sending and reply.
 async fn clock_ahead(connection: &mut MultiplexedConnection) -> SurveyReading<i64> {
     let mut question = Pipeline::new();
     question.cmd("TIME");
@@ -138,16 +142,16 @@ async fn clock_ahead(connection: &mut MultiplexedConnection) -> SurveyReading<i6
     let answer = answer.into_iter().next().unwrap_or(Value::Nil).extract_error();
     let (seconds, micros): (i64, i64) = answer
         .and_then(|value| Ok(::redis::from_redis_value(value)?))
-        .map_err(|error| words(&error))?;
+        .map_err(|error| error_text(&error))?;
     Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000).saturating_sub(here))
 }
 
-/// Does a list have anything in it?
+/// Whether the reply is a list with an entry.
 fn is_listed(answer: &Value) -> bool {
     matches!(answer, Value::Array(listed) if !listed.is_empty())
 }
 
-/// The lines `name:value` of `INFO`.
+/// The `name:value` lines of `INFO`.
 fn fields(text: &str) -> BTreeMap<String, String> {
     let lines = text.lines().filter_map(|line| line.trim_end().split_once(':'));
     lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

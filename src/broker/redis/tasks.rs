@@ -8,7 +8,7 @@ use super::publishing::publisher;
 use super::subscribing::subscriber;
 use crate::critical_tasks;
 
-/// Starts them; they run until the lane is retired.
+/// Starts the tasks, which run until the lane is retired.
 pub fn start(lane: &Arc<Lane>, context: &Arc<RedisContext>) {
     let publishing = publisher::run(lane.clone(), context.clone());
     critical_tasks::spawn("publisher", lane.clone().until_retired(publishing));

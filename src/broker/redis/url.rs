@@ -1,4 +1,4 @@
-//! `broker.url`.
+//! `broker.url`: its forms, and the deployment it describes.
 
 use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
@@ -10,37 +10,38 @@ mod parameters;
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// Most sentinels or nodes of a cluster that can be named.
+/// Maximum number of sentinels or cluster nodes in the URL.
 const ADDRESSES_MAX: usize = 64;
 
-/// Which broker, and where.
+/// The kind of broker, and its address.
 #[derive(Clone, Debug)]
 pub enum Url {
-    /// This node by itself.
+    /// The memory broker.
     Memory,
     Redis(Deployment),
 }
 
-/// How Redis is set up, and the credentials.
+/// The Redis deployment, with its credentials.
 #[derive(Clone)]
 pub struct Deployment {
     pub masters: Masters,
     pub login: RedisConnectionInfo,
-    /// How to log in at the sentinels. None: without, and where that is not enough with `login`.
+    /// The login at the sentinels. `None`: without a login first, then with `login` where they
+    /// require one.
     pub sentinel_login: Option<RedisConnectionInfo>,
-    /// Everything is asked over TLS, sentinels included.
+    /// All connections use TLS, those to sentinels included.
     pub is_encrypted: bool,
     masked: String,
 }
 
-/// Where the masters are.
+/// How the masters are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Masters {
     /// One server, always at this address.
     Single(ServerAddress),
-    /// One server at a time; these sentinels know which.
+    /// One server at a time, found through these sentinels.
     Sentinel { sentinels: Vec<ServerAddress>, service: String },
-    /// Several servers that share the channels; some of them are known.
+    /// Several servers that share the channels, found through these nodes.
     Cluster { nodes: Vec<ServerAddress> },
 }
 
@@ -51,7 +52,7 @@ impl std::fmt::Debug for Deployment {
 }
 
 impl Deployment {
-    /// Is it one server, which nobody replaces?
+    /// Whether it is a single server without failover.
     pub fn is_single(&self) -> bool {
         matches!(self.masters, Masters::Single(_))
     }
@@ -65,24 +66,24 @@ impl Deployment {
 }
 
 impl Url {
-    /// What may be written.
+    /// The accepted forms of the URL.
     pub const FORMS: &str = "memory:, redis://[[user]:password@]host[:port][/db], \
         redis+sentinel://[[user]:password@]host[:port],…/service[/db], \
         or redis+cluster://[[user]:password@]host[:port],…; \
         with TLS rediss://, rediss+sentinel:// or rediss+cluster://";
 
-    /// Fails with what is wrong, in words that quote no credentials.
+    /// The error never quotes credentials.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "memory:" {
             return Ok(Self::Memory);
         }
         let forms = || format!("must be {}", Self::FORMS);
         let (scheme, rest) = text.split_once("://").ok_or_else(forms)?;
-        let (place, query) = rest.split_once('?').map_or((rest, None), |(a, b)| (a, Some(b)));
+        let (address, query) = rest.split_once('?').map_or((rest, None), |(a, b)| (a, Some(b)));
         let parsed = match scheme {
-            "redis" | "rediss" => single(place),
-            "redis+sentinel" | "rediss+sentinel" => sentinel(place),
-            "redis+cluster" | "rediss+cluster" => cluster(place),
+            "redis" | "rediss" => single(address),
+            "redis+sentinel" | "rediss+sentinel" => sentinel(address),
+            "redis+cluster" | "rediss+cluster" => cluster(address),
             _ => None,
         };
         if let Some(query) = query {
@@ -90,16 +91,16 @@ impl Url {
         }
         let (masters, login) = parsed.ok_or_else(forms)?;
         let is_encrypted = scheme.starts_with("rediss");
-        let masked = match place.rsplit_once('@') {
-            None => format!("{scheme}://{place}"),
-            // A user may be a secret too: some services give out a token as one.
+        let masked = match address.rsplit_once('@') {
+            None => format!("{scheme}://{address}"),
+            // The user name is masked too, because some services use a token as one.
             Some((_, hosts)) => format!("{scheme}://***@{hosts}"),
         };
         let sentinel_login = None;
         Ok(Self::Redis(Deployment { masters, login, sentinel_login, is_encrypted, masked }))
     }
 
-    /// With a login of their own for the sentinels.
+    /// Sets a separate login for the sentinels.
     pub fn with_sentinel_login(self, user: Option<String>, password: String) -> Self {
         let Self::Redis(deployment) = self else { return self };
         let login = RedisConnectionInfo::default().set_password(password);
@@ -110,12 +111,13 @@ impl Url {
         Self::Redis(Deployment { sentinel_login: Some(login), ..deployment })
     }
 
-    /// Does it ask for TLS?
+    /// Whether connections use TLS.
     pub fn is_encrypted(&self) -> bool {
         matches!(self, Self::Redis(deployment) if deployment.is_encrypted)
     }
 
-    /// The number of the database. Redis keeps keys in it; pub/sub and functions belong to all of them.
+    /// The database number. Keys belong to a database; pub/sub and functions belong to the whole
+    /// server.
     pub fn database(&self) -> i64 {
         match self {
             Self::Memory => 0,
@@ -123,17 +125,17 @@ impl Url {
         }
     }
 
-    /// Is it asked of sentinels where the master is?
+    /// Whether sentinels are asked for the master.
     pub fn has_sentinels(&self) -> bool {
         matches!(self, Self::Redis(Deployment { masters: Masters::Sentinel { .. }, .. }))
     }
 
-    /// Is it a cluster?
+    /// Whether it is a cluster.
     pub fn is_cluster(&self) -> bool {
         matches!(self, Self::Redis(deployment) if deployment.pubsub().is_sharded())
     }
 
-    /// The command that a service publishes with. None: no service can.
+    /// The command that a service publishes with. `None`: services cannot publish.
     pub fn publish_command(&self) -> Option<&'static str> {
         match self {
             Self::Memory => None,
@@ -141,7 +143,7 @@ impl Url {
         }
     }
 
-    /// As it may be shown: without credentials.
+    /// The URL without credentials.
     pub fn masked(&self) -> String {
         match self {
             Self::Memory => "memory:".to_owned(),
@@ -151,24 +153,24 @@ impl Url {
 }
 
 fn single(rest: &str) -> Option<(Masters, RedisConnectionInfo)> {
-    // The crate takes `#insecure` for leave to trust anybody.
+    // The crate reads `#insecure` as permission to accept any certificate.
     if rest.contains('#') {
         return None;
     }
     let info = format!("redis://{rest}").into_connection_info().ok()?;
     let ConnectionAddr::Tcp(host, port) = info.addr() else { return None };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    // A list is for the other forms; here it would be a name that never resolves.
+    // The other forms take a list; here it would be one host name that never resolves.
     let one = !host.contains(',');
     one.then(|| (Masters::Single(ServerAddress::new(host, *port)), info.redis_settings().clone()))
 }
 
 fn sentinel(rest: &str) -> Option<(Masters, RedisConnectionInfo)> {
-    let (credentials, place) = credentials(rest);
-    let (hosts, path) = place.split_once('/')?;
+    let (credentials, address) = credentials(rest);
+    let (hosts, path) = address.split_once('/')?;
     let (service, db) = path.split_once('/').unwrap_or((path, "0"));
-    let plain = |c: char| c.is_ascii_graphic() && !"/?#".contains(c);
-    if service.is_empty() || !service.chars().all(plain) {
+    let is_allowed = |c: char| c.is_ascii_graphic() && !"/?#".contains(c);
+    if service.is_empty() || !service.chars().all(is_allowed) {
         return None;
     }
     let sentinels = addresses(hosts, SENTINEL_PORT)?;
@@ -176,8 +178,8 @@ fn sentinel(rest: &str) -> Option<(Masters, RedisConnectionInfo)> {
 }
 
 fn cluster(rest: &str) -> Option<(Masters, RedisConnectionInfo)> {
-    let (credentials, place) = credentials(rest);
-    let hosts = place.strip_suffix('/').unwrap_or(place);
+    let (credentials, address) = credentials(rest);
+    let hosts = address.strip_suffix('/').unwrap_or(address);
     Some((Masters::Cluster { nodes: addresses(hosts, PORT)? }, login(credentials, "0")?))
 }
 
@@ -191,7 +193,7 @@ fn addresses(list: &str, default_port: u16) -> Option<Vec<ServerAddress>> {
     addresses.filter(|addresses| addresses.len() <= ADDRESSES_MAX)
 }
 
-/// The crate undoes the percent-encoding of credentials.
+/// The crate decodes percent-encoded credentials.
 fn login(credentials: &str, db: &str) -> Option<RedisConnectionInfo> {
     let info = format!("redis://{credentials}@host/{db}").into_connection_info().ok()?;
     Some(info.redis_settings().clone())
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_masked() {
+    fn the_masked_url_hides_credentials() {
         let masked = |text| Url::parse(text).unwrap().masked();
         assert_eq!(masked("redis://127.0.0.1:6379/2"), "redis://127.0.0.1:6379/2");
         assert_eq!(masked("redis://:p%40ss@host"), "redis://***@host");
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_have_a_service_and_their_own_port() {
+    fn a_sentinel_url_has_a_service_and_its_own_default_port() {
         let it = deployment("redis+sentinel://ada:p%40ss@a,b:1,[::1]/main/3");
         let sentinels = vec![
             ServerAddress::new("a", SENTINEL_PORT),
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_known_by_some_of_its_nodes() {
+    fn a_cluster_url_lists_some_of_its_nodes() {
         let it = deployment("redis+cluster://a,b:7001");
         let nodes = vec![ServerAddress::new("a", PORT), ServerAddress::new("b", 7001)];
         assert_eq!(it.masters, Masters::Cluster { nodes });
@@ -253,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_has_one_with_tls() {
+    fn each_url_form_has_a_variant_with_tls() {
         for (plain, encrypted) in [
             ("redis://me:secret@a:7/2", "rediss://me:secret@a:7/2"),
             ("redis+sentinel://a,b/main", "rediss+sentinel://a,b/main"),
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_are_refused() {
+    fn other_url_forms_are_refused() {
         for text in [
             "",
             "memory",
@@ -292,8 +294,8 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_refused_by_name_and_never_by_value() {
-        for (query, says) in [
+    fn url_parameters_are_refused_by_name_without_quoting_their_values() {
+        for (query, expected) in [
             ("ssl=true", "ssl"),
             ("ssl=true&db=3", "redis://host/3"),
             ("db=3", "redis://host/3"),
@@ -304,13 +306,13 @@ mod tests {
         ] {
             for form in ["redis://h", "rediss://me:hush@h/2", "redis+cluster://a,b"] {
                 let why = Url::parse(&format!("{form}?{query}")).unwrap_err();
-                assert!(why.contains(says) && !why.contains("hush"), "{query}: {why}");
+                assert!(why.contains(expected) && !why.contains("hush"), "{query}: {why}");
             }
         }
     }
 
     #[test]
-    fn what_is_no_parameter_is_not_quoted() {
+    fn a_malformed_url_parameter_is_not_quoted() {
         for text in ["redis://:pa?hush@host", "redis://host?hush", "redis://:hush=x?hush=@host"] {
             let why = Url::parse(text).unwrap_err();
             assert!(!why.contains("hush") && why.contains("%3F"), "{text}: {why}");
@@ -318,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_may_have_a_login_of_their_own() {
+    fn sentinels_may_have_a_separate_login() {
         let url = Url::parse("redis+sentinel://ada:p@a/main").unwrap();
         let Url::Redis(it) = url.with_sentinel_login(Some("bo".into()), "q".into()) else {
             panic!("it is Redis");

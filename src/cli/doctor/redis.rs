@@ -47,7 +47,7 @@ fn found(survey: &Survey, config: &Config) -> Vec<ReportSection> {
         );
         parts.push(ReportSection::new("Redis, the cluster", vec![finding]));
     }
-    let masters = survey.masters.len() + survey.masters_unasked;
+    let masters = survey.masters.len() + survey.masters_not_queried;
     if let Some(finding) = files(masters, open_file_limit(), config) {
         parts.push(ReportSection::new("Redis, its masters", vec![finding]));
     }
@@ -57,8 +57,8 @@ fn found(survey: &Survey, config: &Config) -> Vec<ReportSection> {
         let findings = if several { with_well_ones_counted(findings) } else { findings };
         parts.push(ReportSection::new(format!("Redis {}", master.address), findings));
     }
-    if survey.masters_unasked > 0 {
-        let left = format!("{} masters were not asked", survey.masters_unasked);
+    if survey.masters_not_queried > 0 {
+        let left = format!("{} masters were not asked", survey.masters_not_queried);
         parts.push(ReportSection::new(
             "Redis, the rest",
             vec![Finding::hint("masters", left, "", "")],

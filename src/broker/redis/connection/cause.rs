@@ -1,46 +1,46 @@
-//! What the errors of Redis mean, by their code.
+//! The meaning of Redis errors, by their code.
 
 use ::redis::RedisError;
 
-/// Why Redis did not do it now.
+/// Why Redis could not do a command now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// Another server is the master, or may be.
     Moved,
-    /// The slot is on its way to another master, and the key is there, or nowhere.
-    Asked,
-    /// The slot is on its way to another master, and the keys are not all at one of the two.
-    Split,
-    /// The server cannot yet; it will.
+    /// The slot moves to another master, and the key is there or does not exist.
+    Ask,
+    /// The slot moves to another master, and the keys are split over both.
+    TryAgain,
+    /// The server cannot do it yet.
     Busy,
-    /// It does not know the functions, or not this fleet's rules.
+    /// The functions, or this fleet's rules in them, are missing.
     NoFunction,
 }
 
 impl Cause {
-    /// None: asking again would not help.
+    /// `None`: retrying would not help.
     pub fn of(code: &str, details: &str) -> Option<Self> {
         match code {
-            "ASK" => Some(Self::Asked),
-            "TRYAGAIN" => Some(Self::Split),
-            // Of a key that a function found missing.
-            "ERR" if details.contains("non local key") => Some(Self::Split),
+            "ASK" => Some(Self::Ask),
+            "TRYAGAIN" => Some(Self::TryAgain),
+            // Reported for a key that a function found missing.
+            "ERR" if details.contains("non local key") => Some(Self::TryAgain),
             "MOVED" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Some(Self::Moved),
-            // TURNING: of our own function, shortly before other rules hold.
+            // TURNING: from our own function, shortly before changed rules take effect.
             "LOADING" | "NOREPLICAS" | "TURNING" => Some(Self::Busy),
-            // Another fleet brought its rules at the same time, and was later.
+            // Another fleet installed its rules at the same time, and later.
             "TIDEGATE" => Some(Self::NoFunction),
             "ERR" if details.contains("Function not found") => Some(Self::NoFunction),
             _ => None,
         }
     }
 
-    /// Of an error as the crate has it.
+    /// The cause of an error from the crate.
     pub fn of_error(error: &RedisError) -> Option<Self> {
         Self::of(error.code().unwrap_or_default(), error.detail().unwrap_or_default())
     }
 
-    /// Of an error as the server wrote it.
+    /// The cause of an error line from the server.
     pub fn of_line(error: &[u8]) -> Option<Self> {
         let error = std::str::from_utf8(error).ok()?;
         let (code, details) = error.split_once(' ').unwrap_or((error, ""));
@@ -48,7 +48,7 @@ impl Cause {
     }
 }
 
-/// Is it the error of a server that takes no writes now, and still answers what is read?
+/// Whether the server takes no writes now but still serves reads.
 pub fn refuses_writes(error: &RedisError) -> bool {
     error.code().is_some_and(|code| matches!(code, "OOM" | "MISCONF" | "NOREPLICAS" | "READONLY"))
 }

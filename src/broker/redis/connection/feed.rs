@@ -1,5 +1,5 @@
-//! A connection to Redis that is only listened to: it greets, asks for channels, and hands on what
-//! Redis says, read by read.
+//! The subscribed connection to Redis: it sends `HELLO`, subscribes to channels, and passes on what
+//! it reads, one socket read at a time.
 
 use std::time::Duration;
 
@@ -10,13 +10,14 @@ use crate::broker::redis::connection::resp::{self, InvalidResp, RespMessage};
 use crate::broker::redis::connection::server::RedisServer;
 use crate::broker::redis::connection::socket::{self, RedisSocket, SocketReader, SocketWriter};
 
-/// How long each of connecting, TLS, and the greeting may take.
+/// How long each of connecting, the TLS handshake and `HELLO` may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Bytes that are read at a time: a burst, after which what was delivered is written.
+/// Maximum bytes of one socket read: a burst, after which delivered publications are written to the
+/// clients.
 const READ_BYTES: usize = 64 << 10;
 
-/// Why a connection is given up.
+/// Why a connection is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedLost {
     #[error("redis closed the connection")]
@@ -28,7 +29,7 @@ pub enum FeedLost {
     #[error("it is a replica")]
     Replica,
     #[error("redis is not ready: {0}")]
-    Unready(String),
+    NotReady(String),
     #[error(transparent)]
     Malformed(#[from] InvalidResp),
     #[error(transparent)]
@@ -38,41 +39,42 @@ pub enum FeedLost {
 /// The reading half.
 pub struct Feed {
     stream: SocketReader,
-    /// Read and not yet understood: the beginning of one message at most, after [`Feed::read`].
-    carry: Vec<u8>,
-    /// Bytes still to come of a message that is thrown away.
-    skip: usize,
+    /// Bytes that were read and not parsed yet: after [`Feed::read`] at most the beginning of one
+    /// message.
+    unparsed: Vec<u8>,
+    /// Bytes still to come of a message that is discarded.
+    skip_bytes: usize,
 }
 
-/// The writing half. Commands wait in it until Redis takes them.
-pub struct Asking {
+/// The writing half. It buffers commands until the socket takes them.
+pub struct CommandWriter {
     stream: SocketWriter,
     out: Vec<u8>,
     written: usize,
 }
 
-/// Connects, and greets with `HELLO 3`.
-pub async fn open(server: &RedisServer) -> Result<(Feed, Asking), FeedLost> {
+/// Connects, and sends `HELLO 3`.
+pub async fn open(server: &RedisServer) -> Result<(Feed, CommandWriter), FeedLost> {
     let socket = socket::open(server, OPEN_TIMEOUT).await?;
     timeout(OPEN_TIMEOUT, greet(server, socket)).await.unwrap_or(Err(FeedLost::Silent))
 }
 
-/// Asks for one thing and waits for the answer: text, or an error as the server wrote it. For a
-/// connection that is subscribed to nothing yet.
-pub async fn ask(
+/// Sends one command and returns its reply: text, or the server's error line. Only for a connection
+/// without subscriptions.
+pub async fn request(
     feed: &mut Feed,
-    asking: &mut Asking,
+    writer: &mut CommandWriter,
     words: &[&str],
 ) -> Result<Result<Vec<u8>, Vec<u8>>, FeedLost> {
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    resp::write_command(&mut asking.out, words.into_iter());
-    let answering = async {
-        asking.write().await?;
+    resp::write_command(&mut writer.out, words.into_iter());
+    let exchange = async {
+        writer.write().await?;
         let mut answer = None;
         while answer.is_none() {
-            feed.read(|said, _| {
-                answer = Some(match said {
-                    RespMessage::Echoed(text) => Ok(text.to_vec()),
+            feed.read(|message, _| {
+                answer = Some(match message {
+                    RespMessage::Bulk(text) => Ok(text.to_vec()),
                     RespMessage::Error(error) => Err(error.to_vec()),
                     _ => Ok(Vec::new()),
                 });
@@ -81,76 +83,79 @@ pub async fn ask(
         }
         Ok(answer.unwrap_or(Ok(Vec::new())))
     };
-    match timeout(OPEN_TIMEOUT, answering).await {
+    match timeout(OPEN_TIMEOUT, exchange).await {
         Ok(answered) => answered,
         Err(_) => Err(FeedLost::Silent),
     }
 }
 
-async fn greet(server: &RedisServer, socket: RedisSocket) -> Result<(Feed, Asking), FeedLost> {
+async fn greet(
+    server: &RedisServer,
+    socket: RedisSocket,
+) -> Result<(Feed, CommandWriter), FeedLost> {
     let (read, write) = socket.split();
-    let mut feed = Feed { stream: read, carry: Vec::new(), skip: 0 };
-    let mut asking = Asking { stream: write, out: Vec::new(), written: 0 };
-    asking.greet(&server.login);
-    asking.write().await?;
+    let mut feed = Feed { stream: read, unparsed: Vec::new(), skip_bytes: 0 };
+    let mut writer = CommandWriter { stream: write, out: Vec::new(), written: 0 };
+    writer.greet(&server.login);
+    writer.write().await?;
     let mut answer = None;
     while answer.is_none() {
-        feed.read(|said, _| {
-            answer = Some(match said {
+        feed.read(|message, _| {
+            answer = Some(match message {
                 RespMessage::Error(error) => {
                     Err(FeedLost::Refused(String::from_utf8_lossy(error).into_owned()))
                 }
-                RespMessage::Greeted { replica: true } => Err(FeedLost::Replica),
+                RespMessage::Hello { replica: true } => Err(FeedLost::Replica),
                 _ => Ok(()),
             });
         })
         .await?;
     }
-    answer.unwrap_or(Ok(())).map(|()| (feed, asking))
+    answer.unwrap_or(Ok(())).map(|()| (feed, writer))
 }
 
 impl Feed {
-    /// Reads once and hands all that was said whole to `take`, which is also told whether more was
-    /// read behind it. Cancel safe: nothing is taken before it is handed on.
+    /// Reads the socket once and passes every complete message to `take`, with whether more bytes
+    /// follow it. Cancel safe: bytes are removed only after their message was passed on.
     pub async fn read(
         &mut self,
         mut take: impl FnMut(RespMessage<'_>, bool),
     ) -> Result<(), FeedLost> {
-        self.carry.reserve(READ_BYTES);
-        if self.stream.read(&mut self.carry).await? == 0 {
+        self.unparsed.reserve(READ_BYTES);
+        if self.stream.read(&mut self.unparsed).await? == 0 {
             return Err(FeedLost::Closed);
         }
-        let mut at = self.skipped();
-        while at < self.carry.len()
-            && let Some((said, taken)) = resp::next(&self.carry[at..])?
+        let mut at = self.skip_read();
+        while at < self.unparsed.len()
+            && let Some((message, taken)) = resp::next(&self.unparsed[at..])?
         {
-            if let RespMessage::TooLarge { rest, .. } = said {
-                self.skip = rest;
+            if let RespMessage::TooLarge { rest, .. } = message {
+                self.skip_bytes = rest;
             }
             at += taken;
-            take(said, at < self.carry.len());
-            if self.skip > 0 {
-                let some = self.skip.min(self.carry.len() - at);
-                self.skip -= some;
+            take(message, at < self.unparsed.len());
+            if self.skip_bytes > 0 {
+                let some = self.skip_bytes.min(self.unparsed.len() - at);
+                self.skip_bytes -= some;
                 at += some;
             }
         }
-        self.carry.drain(..at);
-        if self.carry.is_empty() && self.carry.capacity() > 2 * READ_BYTES {
-            self.carry = Vec::new();
+        self.unparsed.drain(..at);
+        if self.unparsed.is_empty() && self.unparsed.capacity() > 2 * READ_BYTES {
+            self.unparsed = Vec::new();
         }
         Ok(())
     }
 
-    /// How much of what was read belongs to a message that is thrown away.
-    fn skipped(&mut self) -> usize {
-        let some = self.skip.min(self.carry.len());
-        self.skip -= some;
+    /// The number of read bytes that belong to a discarded message.
+    fn skip_read(&mut self) -> usize {
+        let some = self.skip_bytes.min(self.unparsed.len());
+        self.skip_bytes -= some;
         some
     }
 }
 
-impl Asking {
+impl CommandWriter {
     fn greet(&mut self, settings: &RedisConnectionInfo) {
         let mut words: Vec<&[u8]> = vec![b"HELLO", b"3"];
         if let Some(password) = settings.password() {
@@ -161,24 +166,26 @@ impl Asking {
         resp::write_command(&mut self.out, words.into_iter());
     }
 
-    /// Asks for channels, or to leave them. They are not sent before [`Asking::write`].
-    pub fn ask(&mut self, command: &str, channels: &[String]) {
+    /// Queues a command that subscribes or unsubscribes channels. [`CommandWriter::write`] sends
+    /// it.
+    pub fn command(&mut self, command: &str, channels: &[String]) {
         let words = [command].into_iter().chain(channels.iter().map(String::as_str));
         let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
         resp::write_command(&mut self.out, words.into_iter());
     }
 
-    /// Asks for a [`RespMessage::Echoed`], which tells that all that was asked before has been answered.
-    pub fn ask_echo(&mut self, text: &str) {
+    /// Queues a `PING`. Its reply, a [`RespMessage::Bulk`], shows that Redis has answered all
+    /// earlier commands.
+    pub fn ping(&mut self, text: &str) {
         resp::write_command(&mut self.out, [&b"PING"[..], text.as_bytes()].into_iter());
     }
 
-    /// Is there anything to send, or to flush?
-    pub fn is_waiting(&self) -> bool {
+    /// Whether there is anything to send or to flush.
+    pub fn has_pending(&self) -> bool {
         !self.out.is_empty()
     }
 
-    /// Sends what waits. Cancel safe.
+    /// Sends the queued commands. Cancel safe.
     pub async fn write(&mut self) -> Result<(), FeedLost> {
         while self.written < self.out.len() {
             self.written += self.stream.write(&self.out[self.written..]).await?;

@@ -1,4 +1,4 @@
-//! Connections for commands, with the settings that matter: no Nagle, bounded waits.
+//! Connections for commands, with the required settings: no Nagle, bounded waits.
 
 use std::io;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use crate::broker::redis::connection::server::RedisServer;
 use crate::broker::redis::connection::socket::{self, RedisSocket};
 
-/// How long each step of making a connection may take: connecting, TLS, and the greeting.
+/// How long each of connecting, the TLS handshake and `HELLO` may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The server, and how to reach it.
+/// Opens connections to one server.
 #[derive(Clone, Debug)]
 pub struct Link {
     server: RedisServer,
@@ -25,13 +25,13 @@ impl Link {
         Self { server: server.clone() }
     }
 
-    /// A connection for commands. Waits for answers are the caller's to bound.
+    /// Opens a connection for commands. The caller bounds the wait for replies.
     pub async fn open(&self) -> RedisResult<MultiplexedConnection> {
         self.open_within(CONNECT_TIMEOUT).await
     }
 
-    /// The same; `within`: how long each step may take. The socket is made here and not by the crate,
-    /// which takes the first address of a name and waits for that one alone.
+    /// `within`: how long each step may take. The socket is opened here and not by the crate, which
+    /// tries only the first address of a host name.
     pub async fn open_within(&self, within: Duration) -> RedisResult<MultiplexedConnection> {
         match socket::open(&self.server, within).await? {
             RedisSocket::Plain(stream) => self.greet(stream, within).await,
@@ -39,7 +39,7 @@ impl Link {
         }
     }
 
-    /// The crate waits for the greeting for ever.
+    /// The crate waits for the greeting without a limit.
     async fn greet(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -49,12 +49,12 @@ impl Link {
         let greeting = MultiplexedConnection::new_with_config(&self.server.login, stream, config);
         match timeout(within, greeting).await {
             Ok(Ok((connection, driver))) => {
-                // It ends with the connection, or with the last who holds it.
+                // The driver ends with the connection, or when its last handle is dropped.
                 tokio::spawn(driver);
                 Ok(connection)
             }
             Ok(Err(error)) if error.kind() == ErrorKind::Parse => {
-                Err(io::Error::other("what answers there does not speak Redis").into())
+                Err(io::Error::other("the server does not speak Redis").into())
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::new(

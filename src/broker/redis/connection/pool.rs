@@ -1,4 +1,4 @@
-//! A small pool of connections to one server, for questions and their answers.
+//! A small pool of connections to one server, for commands other than publishing and subscribing.
 
 use std::ops::DerefMut;
 use std::time::Duration;
@@ -13,36 +13,36 @@ use tokio::time::timeout;
 
 use super::link::Link;
 
-/// How long a question may take, from waiting for a pooled connection to the answer.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a command may take, from waiting for a pooled connection to the reply.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The same for the connections of the pool: who asks is to learn what was wrong with them.
-const POOLED_CONNECT_TIMEOUT: Duration = QUESTION_TIMEOUT.checked_div(2).unwrap();
+/// Shorter than a command's timeout, so that the caller gets the connection's error.
+const POOLED_CONNECT_TIMEOUT: Duration = QUERY_TIMEOUT.checked_div(2).unwrap();
 
-/// Connections for questions. They are rare: publications and subscriptions do not use the pool.
+/// Size of the pool. Its commands are rare: publishing and subscribing use other connections.
 const POOL_SIZE: usize = 2;
 
-/// Connections for questions and their answers.
+/// A pool of connections for commands.
 #[derive(Clone)]
 pub struct Pool(deadpool::managed::Pool<Connector>);
 
-/// Why a question was not answered.
+/// Why a command got no reply.
 #[derive(Debug, thiserror::Error)]
-pub enum QuestionError {
+pub enum QueryError {
     #[error("no connection: {0}")]
     Pool(#[from] PoolError<RedisError>),
     #[error(transparent)]
     Redis(#[from] RedisError),
-    #[error("no answer within {QUESTION_TIMEOUT:?}")]
+    #[error("no answer within {QUERY_TIMEOUT:?}")]
     Timeout,
 }
 
 impl Pool {
     pub fn new(link: &Link) -> Self {
         let timeouts = Timeouts {
-            wait: Some(QUESTION_TIMEOUT),
-            create: Some(QUESTION_TIMEOUT),
-            recycle: Some(QUESTION_TIMEOUT),
+            wait: Some(QUERY_TIMEOUT),
+            create: Some(QUERY_TIMEOUT),
+            recycle: Some(QUERY_TIMEOUT),
         };
         let pool = deadpool::managed::Pool::builder(Connector(link.clone()))
             .config(PoolConfig { max_size: POOL_SIZE, timeouts, ..PoolConfig::default() })
@@ -52,7 +52,7 @@ impl Pool {
         Self(pool)
     }
 
-    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QuestionError> {
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QueryError> {
         bounded(async {
             let mut connection = self.get().await?;
             Ok(command.query_async(&mut *connection).await?)
@@ -60,24 +60,23 @@ impl Pool {
         .await
     }
 
-    /// A connection, for more than one question in a row. The whole is for the caller to have [`bounded`].
-    pub async fn get(
-        &self,
-    ) -> Result<impl DerefMut<Target = MultiplexedConnection>, QuestionError> {
+    /// A connection for more than one command in a row. The caller wraps the whole in [`bounded`].
+    pub async fn get(&self) -> Result<impl DerefMut<Target = MultiplexedConnection>, QueryError> {
         Ok(self.0.get().await?)
     }
 
-    /// Asks several at once; each has its own answer, [`Value::ServerError`] among them.
-    pub async fn query_each(&self, questions: &Pipeline) -> Result<Vec<Value>, QuestionError> {
+    /// Sends several commands at once; each has its own reply, which may be a
+    /// [`Value::ServerError`].
+    pub async fn query_each(&self, commands: &Pipeline) -> Result<Vec<Value>, QueryError> {
         bounded(async {
             let mut connection = self.get().await?;
-            Ok(connection.req_packed_commands(questions, 0, questions.len()).await?)
+            Ok(connection.req_packed_commands(commands, 0, commands.len()).await?)
         })
         .await
     }
 }
 
-/// Makes the connections of a pool.
+/// Opens the connections of a pool.
 #[derive(Debug)]
 struct Connector(Link);
 
@@ -89,7 +88,7 @@ impl Manager for Connector {
         self.0.open_within(POOLED_CONNECT_TIMEOUT).await
     }
 
-    /// One that does not answer, or not to this question, is thrown away.
+    /// Drops a connection that does not reply, or replies to another command.
     async fn recycle(
         &self,
         connection: &mut MultiplexedConnection,
@@ -100,14 +99,14 @@ impl Manager for Connector {
         let answer: String = ping.arg(&number).query_async(connection).await?;
         match answer == number {
             true => Ok(()),
-            false => Err(RecycleError::message("its answers belong to other questions")),
+            false => Err(RecycleError::message("its replies belong to other commands")),
         }
     }
 }
 
-/// Gives a question the time that it may take.
+/// Bounds a command by [`QUERY_TIMEOUT`].
 pub async fn bounded<T>(
-    asking: impl Future<Output = Result<T, QuestionError>>,
-) -> Result<T, QuestionError> {
-    timeout(QUESTION_TIMEOUT, asking).await.map_err(|_| QuestionError::Timeout)?
+    query: impl Future<Output = Result<T, QueryError>>,
+) -> Result<T, QueryError> {
+    timeout(QUERY_TIMEOUT, query).await.map_err(|_| QueryError::Timeout)?
 }

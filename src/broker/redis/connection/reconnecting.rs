@@ -1,4 +1,4 @@
-//! Pauses before a server is connected to again, for ever.
+//! Pauses between attempts to connect to a server, without end.
 
 use std::time::Duration;
 
@@ -6,18 +6,19 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 
-/// Cut by up to half at random so that the nodes of a fleet do not return in one instant.
+/// Shortened at random by up to half, so that the nodes of a fleet do not reconnect at the same
+/// moment.
 pub const PAUSE: Backoff =
     Backoff::new(Duration::from_millis(50), Duration::from_secs(1)).with_jitter(0.5);
 
-/// A connection that lasted so long was a good one.
+/// A connection that lasted this long resets the backoff.
 const LASTING: Duration = Duration::from_secs(5);
 
-/// The pauses of one task that keeps a connection.
+/// The pauses of one task that keeps a connection open.
 #[derive(Debug)]
 pub struct Reconnecting {
     backoff: Backoff,
-    /// When the connection that was lost had been made.
+    /// When the last connection was made.
     connected_at: Option<Instant>,
 }
 
@@ -28,8 +29,8 @@ impl Default for Reconnecting {
 }
 
 impl Reconnecting {
-    /// A connection was made. It counts as good once it has lasted a while; till then a server that
-    /// accepts and hangs up at once is not asked again without a pause.
+    /// Records a new connection. It resets the backoff only after [`LASTING`], so that a server
+    /// which accepts and closes at once is not retried without a pause.
     pub fn connected(&mut self) {
         self.connected_at = Some(Instant::now());
     }
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_grow_to_a_bound_and_start_over_after_a_connection_that_lasted() {
+    async fn reconnect_pauses_grow_to_a_bound_and_reset_after_a_lasting_connection() {
         let (first, longest) = (Duration::from_millis(50), Duration::from_secs(1));
         let mut reconnecting = Reconnecting::default();
         let pauses: Vec<_> = (0..20).map(|_| reconnecting.next_pause()).collect();

@@ -1,18 +1,18 @@
-//! What Redis says on a subscribed connection: RESP3 pushes, and a reply to the greeting.
+//! RESP3 as Redis sends it on a subscribed connection: pushes, and the reply to `HELLO`.
 //!
-//! The crate's own parser builds a tree of owned values for each message and its connection queues
-//! what it has read; here a message is two slices of the read buffer. Relaying costs a quarter less
-//! for it, and a node that is busy is held back by TCP rather than by its memory.
+//! The crate's parser builds a tree of owned values for each message, and its connection queues the
+//! messages it has read. Here a message is two slices of the read buffer. This makes relaying a
+//! quarter cheaper, and a busy node is slowed down by TCP instead of filling its memory.
 
-/// One thing Redis said.
+/// One message from Redis.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RespMessage<'a> {
     Message {
         channel: &'a [u8],
         payload: &'a [u8],
     },
-    /// A message of more than [`PAYLOAD_BYTES_MAX`], of which this is only the beginning: its
-    /// `rest` is still to come and to be thrown away.
+    /// The beginning of a message of more than [`PAYLOAD_BYTES_MAX`]; its `rest`, in bytes, is
+    /// still to come and is discarded.
     TooLarge {
         channel: &'a [u8],
         rest: usize,
@@ -20,41 +20,42 @@ pub enum RespMessage<'a> {
     Subscribed {
         channel: &'a [u8],
     },
-    /// Asked for, or because the channel's slot has gone to another master.
+    /// Requested, or because the channel's slot has moved to another master.
     Unsubscribed {
         channel: &'a [u8],
     },
-    /// The answer to `HELLO`.
-    Greeted {
+    /// The reply to `HELLO`.
+    Hello {
         replica: bool,
     },
-    /// The answer to a `PING` with a text.
-    Echoed(&'a [u8]),
-    /// An answer that is fine, or a push that means nothing to us.
+    /// A bulk reply, such as that to a `PING` with a text.
+    Bulk(&'a [u8]),
+    /// A successful reply, or a push that the node does not use.
     Other,
     Error(&'a [u8]),
 }
 
-/// Largest payload that is relayed. Redis itself would send 512 MiB, and a node would have to hold
-/// it.
+/// Maximum payload that is relayed. Redis itself allows 512 MiB, which the node would have to hold
+/// in memory.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
-/// Longest line of a head or a simple string.
+/// Maximum length of a line.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// Deepest nesting of an answer.
+/// Maximum nesting of a reply.
 const DEPTH_MAX: usize = 8;
 
-/// What came is not RESP3; nothing after it can be understood.
+/// The input is not RESP3; nothing after it can be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("redis said something that is not RESP3")]
+#[error("redis sent something that is not RESP3")]
 pub struct InvalidResp;
 
-/// The first thing in `bytes`, and how many of them it takes. `None`: it has not come whole.
+/// Parses the first message of `bytes`, and returns how many bytes it takes. `None`: it is
+/// incomplete.
 pub fn next(bytes: &[u8]) -> Result<Option<(RespMessage<'_>, usize)>, InvalidResp> {
     let mut reader = RespReader { bytes, at: 0 };
-    match reader.said() {
-        Ok(said) => Ok(Some((said, reader.at))),
+    match reader.message() {
+        Ok(message) => Ok(Some((message, reader.at))),
         Err(ParseStop::Incomplete) => Ok(None),
         Err(ParseStop::Malformed) => Err(InvalidResp),
     }
@@ -81,13 +82,13 @@ struct RespReader<'a> {
 }
 
 impl<'a> RespReader<'a> {
-    fn said(&mut self) -> Result<RespMessage<'a>, ParseStop> {
+    fn message(&mut self) -> Result<RespMessage<'a>, ParseStop> {
         let (kind, line) = self.line()?;
         match kind {
             b'>' => self.push(length(line)?),
             b'-' => Ok(RespMessage::Error(line)),
             b'!' => Ok(RespMessage::Error(self.bulk_rest(length(line)?)?)),
-            b'$' => Ok(RespMessage::Echoed(self.bulk_rest(length(line)?)?)),
+            b'$' => Ok(RespMessage::Bulk(self.bulk_rest(length(line)?)?)),
             b'%' => self.greeting(length(line)?),
             _ => self.skip(kind, line, DEPTH_MAX).map(|()| RespMessage::Other),
         }
@@ -127,7 +128,7 @@ impl<'a> RespReader<'a> {
         }
     }
 
-    /// Names and values; that of `role` says what the server is.
+    /// Names and values; `role` tells whether the server is a replica.
     fn greeting(&mut self, fields: usize) -> Result<RespMessage<'a>, ParseStop> {
         fields.checked_mul(2).ok_or(ParseStop::Malformed)?;
         let mut replica = false;
@@ -136,10 +137,10 @@ impl<'a> RespReader<'a> {
             let value = self.text()?;
             replica |= name == Some(b"role") && value == Some(b"replica");
         }
-        Ok(RespMessage::Greeted { replica })
+        Ok(RespMessage::Hello { replica })
     }
 
-    /// A value; None where it is no text.
+    /// A value; `None` if it is not text.
     fn text(&mut self) -> Result<Option<&'a [u8]>, ParseStop> {
         match self.line()? {
             (b'$', line) => Ok(Some(self.bulk_rest(length(line)?)?)),
@@ -229,8 +230,8 @@ mod tests {
         -NOPERM no\r\n";
 
     #[test]
-    fn everything_said_is_understood_wherever_it_is_cut() {
-        let mut said = Vec::new();
+    fn every_message_is_parsed_wherever_the_input_is_cut() {
+        let mut message = Vec::new();
         let mut at = 0;
         while at < STREAM.len() {
             let (one, taken) = next(&STREAM[at..]).unwrap().unwrap();
@@ -238,17 +239,17 @@ mod tests {
                 assert_eq!(next(&STREAM[at..at + cut]), Ok(None), "cut at {cut} of {one:?}");
             }
             at += taken;
-            said.push(one);
+            message.push(one);
         }
         assert_eq!(
-            said,
+            message,
             [
-                RespMessage::Greeted { replica: false },
-                RespMessage::Greeted { replica: true },
+                RespMessage::Hello { replica: false },
+                RespMessage::Hello { replica: true },
                 RespMessage::Subscribed { channel: b"news" },
                 RespMessage::Message { channel: b"news", payload: b"a\r\n" },
                 RespMessage::Unsubscribed { channel: b"news" },
-                RespMessage::Echoed(b"17"),
+                RespMessage::Bulk(b"17"),
                 RespMessage::Other,
                 RespMessage::Subscribed { channel: b"news" },
                 RespMessage::Message { channel: b"news", payload: b"lin\r\ne\xff\x00" },
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_resp3_is_found() {
+    fn input_that_is_not_resp3_is_an_error() {
         for bytes in [
             &b"HTTP/1.1 200 OK\r\n"[..],
             b">3\r\n+message\r\n",
@@ -278,15 +279,15 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_too_large_is_told_by_its_head() {
+    fn a_message_that_is_too_large_is_reported_from_its_header() {
         let head = b">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$20000000\r\nxx";
-        let (said, taken) = next(head).unwrap().unwrap();
-        assert_eq!(said, RespMessage::TooLarge { channel: b"news", rest: 20_000_002 });
+        let (message, taken) = next(head).unwrap().unwrap();
+        assert_eq!(message, RespMessage::TooLarge { channel: b"news", rest: 20_000_002 });
         assert_eq!(&head[taken..], b"xx");
     }
 
     #[test]
-    fn commands_are_lists_of_words() {
+    fn commands_are_written_as_arrays_of_bulk_strings() {
         let mut out = Vec::new();
         write_command(&mut out, [&b"SUBSCRIBE"[..], b"a b"].into_iter());
         assert_eq!(out, b"*2\r\n$9\r\nSUBSCRIBE\r\n$3\r\na b\r\n");

@@ -1,4 +1,4 @@
-//! A Redis server: where it is, whom it is trusted as, and how to log in.
+//! A Redis server: its address, the trusted certificate authorities, and the login.
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl fmt::Display for ServerAddress {
 pub struct RedisServer {
     pub address: ServerAddress,
     pub login: RedisConnectionInfo,
-    /// Whose word counts for who it is. None: it is spoken to without TLS.
+    /// The trusted certificate authorities. `None`: connections without TLS.
     pub trust: Option<Trust>,
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_written_as_they_are_read() {
+    fn server_addresses_are_displayed_as_parsed() {
         for text in ["redis.example:7000", "127.0.0.1:1", "[::1]:26379"] {
             assert_eq!(ServerAddress::parse(text, 1).unwrap().to_string(), text);
         }

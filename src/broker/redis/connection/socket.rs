@@ -1,5 +1,5 @@
-//! A socket to a server: TCP as it is, or TLS over it. The subscribed connection reads and writes its two
-//! halves; connections for commands are the crate's, over the whole.
+//! A socket to a server: TCP, or TLS over it. The subscribed connection uses its two halves; the
+//! crate's connections for commands use it whole.
 
 use std::io;
 use std::time::Duration;
@@ -16,28 +16,28 @@ use crate::broker::redis::connection::server::{RedisServer, ServerAddress};
 use crate::dial::dial;
 use crate::tls;
 
-/// Redis without TLS takes the handshake for the beginning of a line, and waits for its end.
-const NO_HANDSHAKE: &str = "timed out; so does a server that does not speak TLS on this port";
+/// Redis without TLS reads the handshake as the beginning of a line, and waits for its end.
+const NO_HANDSHAKE: &str = "timed out, as with a server that does not speak TLS on this port";
 
 pub enum RedisSocket {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What is read of. Halves of TLS share a lock, which TCP's do without.
+/// The reading half. Halves of TLS share a lock; those of TCP do not.
 pub enum SocketReader {
     Plain(OwnedReadHalf),
     Tls(ReadHalf<TlsStream<TcpStream>>),
 }
 
-/// What is written to.
+/// The writing half.
 pub enum SocketWriter {
     Plain(OwnedWriteHalf),
     Tls(WriteHalf<TlsStream<TcpStream>>),
 }
 
-/// Connects; with TLS, the server has shown that it is who it should be. `within`: how long each of
-/// connecting and the handshake may take.
+/// Connects; with TLS, also checks the server's certificate. `within`: how long each of connecting
+/// and the handshake may take.
 pub async fn open(server: &RedisServer, within: Duration) -> io::Result<RedisSocket> {
     let ServerAddress { host, port } = &server.address;
     let stream = dial(host, *port, within).await?;
@@ -70,7 +70,8 @@ impl RedisSocket {
 }
 
 impl SocketReader {
-    /// Appends what has come, at most the room that `to` has. 0: the end. Cancel safe.
+    /// Appends what has arrived, at most the spare capacity of `to`. 0: the end of the stream.
+    /// Cancel safe.
     pub async fn read(&mut self, to: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read_buf(to).await,
@@ -80,7 +81,7 @@ impl SocketReader {
 }
 
 impl SocketWriter {
-    /// Takes some of it. Cancel safe.
+    /// Writes some of the bytes. Cancel safe.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.write(bytes).await,
@@ -88,7 +89,7 @@ impl SocketWriter {
         }
     }
 
-    /// Sends what TLS holds back until it is asked. Cancel safe; to be asked again then.
+    /// Sends bytes that TLS has buffered. Cancel safe; call it again after a cancellation.
     pub async fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),

@@ -1,4 +1,5 @@
-//! The text of the library: its Lua, this version's number, the rules of all fleets, and the server's secret.
+//! The text of the function library: its Lua code, this version's number, the rules of all fleets,
+//! and the server's secret.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use ::redis::Value;
 use super::fleet::LibraryFleet;
 use crate::broker::redis::secret::Secret;
 
-/// Grows with every change of the code. A library of a later version is left alone: it knows all
-/// that an earlier one did.
+/// Increases with every change of the code. A library of a later version stays installed: it has
+/// everything that an earlier one has.
 pub const VERSION: u32 = 6;
 
 pub const NAME: &str = "tidegate";
@@ -18,11 +19,11 @@ const HISTORY: &str = include_str!("history.lua");
 const PRESENCE: &str = include_str!("presence.lua");
 const REVOCATIONS: &str = include_str!("revocations.lua");
 
-/// Each under its prefix.
+/// Each fleet under its prefix.
 pub type Fleets = BTreeMap<String, LibraryFleet>;
 
-/// The library's text with the server's secret, where the one that is there will not do. `new`: the text that is
-/// to be loaded, where it has other rules.
+/// The library's text with the server's secret, if the installed one has to be replaced. `new`: the
+/// text to load if its rules change.
 pub fn to_load_signing(
     secret: &Secret,
     found: Option<&str>,
@@ -34,19 +35,20 @@ pub fn to_load_signing(
     (Some(&*text) != found).then_some(text)
 }
 
-/// How the line begins that holds the fleets.
+/// Beginning and end of the line that holds the fleets.
 const FLEETS: &str = "local FLEETS = [=[";
 const FLEETS_END: &str = "]=]";
 
 const VERSION_LINE: &str = "-- version ";
 
-/// How the line begins and ends that holds the server's secret.
+/// Beginning and end of the line that holds the server's secret.
 const SECRET: &str = "local SECRET = '";
 const SECRET_END: &str = "'";
 
 /// The library with these fleets in it, and no secret.
 pub fn write(fleets: &Fleets) -> String {
-    // JSON may hold what ends Lua's text only within strings, where it can be written otherwise.
+    // JSON may contain the end mark of Lua's string only within JSON strings, where it can be
+    // escaped.
     let json = serde_json::to_string(fleets).expect("texts and numbers are always JSON");
     let json = json.replace("]=]", "]\\u003d]");
     format!(
@@ -57,7 +59,7 @@ pub fn write(fleets: &Fleets) -> String {
     )
 }
 
-/// The same library with this secret in it.
+/// The same library with this secret.
 fn signing_with(secret: &Secret, text: &str) -> String {
     let Some((head, rest)) = text.split_once(SECRET) else { return text.to_owned() };
     let end = rest.find(SECRET_END).unwrap_or(0);
@@ -72,7 +74,8 @@ pub fn parse(text: &str) -> Option<(u32, Fleets)> {
     Some((version, fleets))
 }
 
-/// The code in the answer of `FUNCTION LIST`, which is a list or a map by the protocol's version.
+/// The code in the reply to `FUNCTION LIST`, which is a list or a map depending on the protocol's
+/// version.
 pub fn library_code(answer: &Value) -> Option<String> {
     let text = |value: &Value| match value {
         Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),

@@ -1,4 +1,4 @@
-//! What the functions are told of one fleet.
+//! A fleet's entry in the function library.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::rule_list::RuleList;
 use crate::rules::Rules;
 
-/// Longest time an idempotency key or an entry is kept, as Redis takes it, in milliseconds.
+/// Maximum lifetime of an idempotency key or an entry that Redis accepts, in milliseconds.
 const MILLIS_MAX: u128 = 1 << 48;
 
-/// How long after they were installed other rules take effect: as long as it takes all nodes to hear of
-/// them and to append where they are to. The functions believe no time that is further away.
+/// How long after their installation changed rules take effect: long enough for all nodes to notice
+/// them and to append where required. The functions ignore a time that is further away.
 pub const SETTLE_MILLIS: u64 = 1000;
 pub const SETTLE_MILLIS_MAX: u64 = 2 * SETTLE_MILLIS;
 
-/// One fleet, as it stands in the text of the library.
+/// One fleet, as serialized in the text of the library.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct LibraryFleet {
     /// The command that publishes: `PUBLISH`, or `SPUBLISH` on a cluster.
@@ -26,20 +26,22 @@ pub struct LibraryFleet {
     pub window: u64,
     /// Lua pattern of the channel's name, entries to keep (0: none), and their age in milliseconds.
     pub rules: Vec<(String, u32, u64)>,
-    /// Since when each of the rules has kept history without interruption, in milliseconds. Before
-    /// version 3 nobody noted it: then since ever.
+    /// Since when each rule has kept history without interruption, in milliseconds. Versions before
+    /// 3 did not record it; 0 then means always.
     #[serde(default)]
     pub kept_since: Vec<u64>,
-    /// When the node started that brought them, in milliseconds: of two nodes with other rules, as
-    /// while a fleet is given new ones, the later one's count.
+    /// When the node that installed the rules started, in milliseconds. If two nodes have different
+    /// rules, as during a rollout, those of the later node count.
     pub since: u64,
-    /// The database of the node that brought them: pub/sub and functions belong to the whole server.
+    /// The database of the node that installed the rules: pub/sub and functions belong to the whole
+    /// server.
     #[serde(default)]
     pub database: i64,
-    /// The node that brought them, and its host.
+    /// The node that installed the rules, and its host.
     #[serde(default)]
     pub installed_by: String,
-    /// From when on the rules hold, in milliseconds of the server's clock; until then, those of `before`.
+    /// When the rules take effect, in milliseconds of the server's clock; until then the rules of
+    /// `before` apply.
     #[serde(default)]
     pub from: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,33 +49,32 @@ pub struct LibraryFleet {
 }
 
 impl LibraryFleet {
-    pub fn says_the_same(&self, other: &Self) -> bool {
+    pub fn has_same_rules(&self, other: &Self) -> bool {
         let of = |it: &Self| (it.publish.clone(), it.window, it.rules.clone(), it.database);
         of(self) == of(other)
     }
 
-    /// The rules, whether they hold already or not.
+    /// The rules, whether they apply already or not.
     pub fn rules(&self) -> RuleList {
         RuleList::new(&self.rules, &self.kept_since)
     }
 
-    /// The rules that hold until those of [`LibraryFleet::rules`] do, and for how long, in milliseconds. None:
-    /// those do.
+    /// The rules that apply until those of [`LibraryFleet::rules`] do, and for how long, in
+    /// milliseconds. `None`: those of [`LibraryFleet::rules`] apply.
     pub fn rules_before(&self, now: u64) -> Option<(RuleList, u64)> {
         let before = self.before.as_ref()?;
         let left = self.from.saturating_sub(now);
         let rules = || RuleList::new(&before.rules, &before.kept_since);
-        // The server of another clock may have said it.
+        // The time may come from a server with another clock.
         (1..=SETTLE_MILLIS_MAX).contains(&left).then(|| (rules(), left))
     }
 
-    /// The node that brought them, and its host.
+    /// The node that installed the rules, and its host.
     pub fn installed_by(&self) -> &str {
         &self.installed_by
     }
 
-    /// Tells rules of one node from those of another: the same for the same, on every host and in every
-    /// version.
+    /// Distinguishes rules: equal rules have equal hashes on every host and in every version.
     pub fn hash(&self) -> u64 {
         let Self { publish, window, rules, database, .. } = self;
         let text = serde_json::to_vec(&(publish, window, rules, database));
@@ -85,9 +86,9 @@ impl LibraryFleet {
             })
     }
 
-    /// What is to be installed where `theirs` is.
-    pub fn after(&self, theirs: &Self, now: u64) -> Self {
-        if theirs.since >= self.since || theirs.says_the_same(self) {
+    /// What to install where `theirs` is installed.
+    pub fn replacing(&self, theirs: &Self, now: u64) -> Self {
+        if theirs.since >= self.since || theirs.has_same_rules(self) {
             return theirs.clone();
         }
         let before = match theirs.before.as_ref().filter(|_| theirs.rules_before(now).is_some()) {
@@ -101,28 +102,29 @@ impl LibraryFleet {
         Self { kept_since, from, before: Some(before), ..self.clone() }
     }
 
-    /// History was interrupted until then for some channels, as far as rules that hold keep it.
-    pub fn interrupt(&mut self, past: &BypassedHistory, until: u64) {
-        if past.is_empty() || self.rules_before(until).is_some() {
+    /// Records that the history of some channels was interrupted until then, for rules that apply
+    /// and keep it.
+    pub fn interrupt(&mut self, bypassed: &BypassedHistory, until: u64) {
+        if bypassed.is_empty() || self.rules_before(until).is_some() {
             return;
         }
         let rules = self.rules();
         self.kept_since.resize(self.rules.len(), 0);
         for (at, kept_since) in self.kept_since.iter_mut().enumerate() {
-            if *kept_since < until && past.concerns(&rules, at) {
+            if *kept_since < until && bypassed.affects(&rules, at) {
                 *kept_since = until;
             }
         }
     }
 }
 
-/// Rules as Redis would have them.
-pub fn list_of(rules: &Rules) -> RuleList {
-    RuleList::new(&rules_of(rules), &[])
+/// Rules in the form that Redis has.
+pub fn rule_list(rules: &Rules) -> RuleList {
+    RuleList::new(&lua_rules(rules), &[])
 }
 
-/// Rules as the functions are told them, as in [`LibraryFleet`].
-pub fn rules_of(rules: &Rules) -> Vec<(String, u32, u64)> {
+/// Rules in the form of [`LibraryFleet::rules`].
+pub fn lua_rules(rules: &Rules) -> Vec<(String, u32, u64)> {
     let rules = rules.current();
     let rules = rules.iter().map(|rule| match rule.policy.history {
         Some(kept) => (rule.pattern.lua(), kept.size, millis(kept.age)),

@@ -1,7 +1,8 @@
 //! The library of Redis Functions that the nodes install, with the rules of all fleets in it.
 //!
-//! A fleet is whoever shares a `broker.prefix`. Function names belong to a whole Redis, so fleets
-//! that share one share the library too: a node puts its own rules beside those it finds there.
+//! A fleet is all nodes with the same `broker.prefix`. Function names belong to a whole Redis
+//! server, so fleets that share a server share the library too: a node adds its own rules to those
+//! it finds there.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +11,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
 
 use super::code::{self, NAME, VERSION, library_code, parse, to_load_signing};
-use super::fleet::{LibraryFleet, millis, rules_of};
+use super::fleet::{LibraryFleet, lua_rules, millis};
 use crate::broker::config::Config;
 use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::rule_list::RuleList;
@@ -19,7 +20,7 @@ use crate::broker::survey::RulesFound;
 use crate::publication::NodeId;
 use crate::rules::Rules;
 
-/// How often a node tries to get its rules in beside those of others.
+/// How often a node tries to install its rules beside those of other fleets.
 const TRIES: usize = 4;
 
 /// This node's part of the library.
@@ -28,47 +29,48 @@ pub struct Library {
     prefix: String,
     /// As this node's configuration has it.
     fleet: LibraryFleet,
-    /// The fleet as it was last found or installed: a server without the library, as one that has just
-    /// joined a cluster, has the channels' histories from one that had it.
-    known: Arc<Mutex<Option<LibraryFleet>>>,
-    /// The functions sign with the secret of the server that they run in.
+    /// The fleet as last found or installed. A server without the library, such as one that has
+    /// just joined a cluster, may hold histories from a server that had it.
+    last_known: Arc<Mutex<Option<LibraryFleet>>>,
+    /// The functions sign with the secret of their server.
     pub secrets: Arc<Secrets>,
 }
 
 /// What a server has of this node's fleet.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// None: no node has installed its rules there.
+    /// `None`: no node has installed its rules there.
     pub fleet: Option<LibraryFleet>,
-    /// The server's clock when it was read, in milliseconds.
+    /// The server's clock when the library was read, in milliseconds.
     pub now: u64,
-    /// The library was loaded: other nodes are to look at it again.
+    /// The library was loaded now, so other nodes have to read it again.
     pub is_new: bool,
 }
 
 impl Library {
-    /// `publish`: the command that publishes. `node`: the one that brings the rules.
+    /// `publish`: the command that publishes. `node`: the node that installs the rules.
     pub fn new(config: &Config, publish: &str, database: i64, node: NodeId) -> Self {
         let fleet = LibraryFleet {
             publish: publish.to_owned(),
             window: millis(config.idempotency_window),
-            rules: rules_of(&config.rules),
+            rules: lua_rules(&config.rules),
             since: now(),
             database,
             installed_by: format!("{node} on {}", host()),
             ..LibraryFleet::default()
         };
         let secrets = Arc::new(Secrets::new(config.secret.clone()));
-        Self { prefix: config.prefix.clone(), fleet, known: Arc::default(), secrets }
+        Self { prefix: config.prefix.clone(), fleet, last_known: Arc::default(), secrets }
     }
 
-    /// The same with the rules as they are now.
+    /// The same library with the current rules.
     pub fn with_rules(&self, rules: &Rules) -> Self {
-        let mut fleet = LibraryFleet { rules: rules_of(rules), ..self.fleet.clone() };
-        // The same rules are no newer for being read again: those of a later node still count. Others
-        // are newer than all this node knows, whatever the nodes' clocks say.
+        let mut fleet = LibraryFleet { rules: lua_rules(rules), ..self.fleet.clone() };
+        // Equal rules get no newer time when they are read again, so those of a later node still
+        // count. Changed rules are newer than all that this node knows, whatever the nodes' clocks
+        // are.
         if fleet.rules != self.fleet.rules {
-            let known = self.known().as_ref().map_or(0, |known| known.since);
+            let known = self.last_known().as_ref().map_or(0, |known| known.since);
             fleet.since = now().max(known.saturating_add(1));
         }
         Self { fleet, ..self.clone() }
@@ -79,28 +81,28 @@ impl Library {
         self.fleet.rules()
     }
 
-    /// Tells this node's rules from those of another, as [`LibraryFleet::hash`] does.
+    /// Distinguishes this node's rules from other nodes', as [`LibraryFleet::hash`].
     pub fn hash(&self) -> u64 {
         self.fleet.hash()
     }
 
-    /// Is it what this node's configuration says?
+    /// Whether the fleet has the rules of this node's configuration.
     pub fn is_as_configured(&self, fleet: &LibraryFleet) -> bool {
-        fleet.says_the_same(&self.fleet)
+        fleet.has_same_rules(&self.fleet)
     }
 
-    /// Reads what is there, and changes nothing.
+    /// Reads the installed library, and changes nothing.
     pub async fn read(&self, connection: &mut MultiplexedConnection) -> RedisResult<Found> {
-        let (text, now) = look(connection).await?;
+        let (text, now) = read_library(connection).await?;
         Ok(Found { fleet: text.as_deref().and_then(|text| self.find(text)), now, is_new: false })
     }
 
-    /// This fleet, in the text of a library.
+    /// This fleet in the text of a library.
     fn find(&self, text: &str) -> Option<LibraryFleet> {
         parse(text).and_then(|(_, mut fleets)| fleets.remove(&self.prefix))
     }
 
-    /// Whose rules the answer of `FUNCTION LIST … WITHCODE` has.
+    /// Whose rules the reply to `FUNCTION LIST … WITHCODE` has.
     pub fn found_in(&self, answer: &Value) -> RulesFound {
         match library_code(answer).as_deref().and_then(|text| self.find(text)) {
             None => RulesFound::None,
@@ -111,54 +113,57 @@ impl Library {
         }
     }
 
-    /// Installs the functions where they are missing, or older than these; and answers whose rules are
-    /// there then. `past`: what this node has published past the history meanwhile.
+    /// Installs the functions where they are missing or older, and returns the fleet's rules that
+    /// are installed then. `past`: the channels on which this node's publications bypassed the
+    /// history meanwhile.
     pub async fn install(
         &self,
         connection: &mut MultiplexedConnection,
-        past: &BypassedHistory,
+        bypassed: &BypassedHistory,
     ) -> RedisResult<Found> {
         let secret = self.secrets.install(connection).await?;
         let mut found = Found::default();
-        // What was published past the history was so by then.
-        let mut past_until = None;
+        // Publications had bypassed the history until this moment at the latest.
+        let mut bypassed_until = None;
         for _ in 0..TRIES {
-            let (text, now) = look(connection).await?;
+            let (text, now) = read_library(connection).await?;
             found.now = now;
-            let past_until = *past_until.get_or_insert(now);
-            let (fleet, new) = self.to_load(text.as_deref(), now, past, past_until);
+            let bypassed_until = *bypassed_until.get_or_insert(now);
+            let (fleet, new) = self.to_load(text.as_deref(), now, bypassed, bypassed_until);
             found.fleet = fleet;
             let Some(text) = to_load_signing(&secret, text.as_deref(), new) else { break };
             found.is_new = true;
             let mut load = ::redis::cmd("FUNCTION");
             load.arg("LOAD").arg("REPLACE").arg(text);
             let () = load.query_async(connection).await?;
-            // And look again: another fleet's node may have done the same at the same time.
+            // Reads again, because a node of another fleet may have loaded the library at the same
+            // time.
         }
         Ok(found)
     }
 
-    /// This fleet as it is to be there; and the library's text, where the one that is there will not do.
+    /// This fleet as it has to be installed, and the library's text if the installed one has to be
+    /// replaced.
     fn to_load(
         &self,
         found: Option<&str>,
         now: u64,
-        past: &BypassedHistory,
-        past_until: u64,
+        bypassed: &BypassedHistory,
+        bypassed_until: u64,
     ) -> (Option<LibraryFleet>, Option<String>) {
         let (version, mut fleets) = found.and_then(parse).unwrap_or_default();
         let theirs = fleets.remove(&self.prefix);
         if version > VERSION {
             return (theirs, None);
         }
-        let mut known = self.known();
+        let mut known = self.last_known();
         let mut ours = match theirs.as_ref().or(known.as_ref()) {
-            Some(theirs) => self.fleet.after(theirs, now),
+            Some(theirs) => self.fleet.replacing(theirs, now),
             None => {
                 LibraryFleet { kept_since: vec![now; self.fleet.rules.len()], ..self.fleet.clone() }
             }
         };
-        ours.interrupt(past, past_until);
+        ours.interrupt(bypassed, bypassed_until);
         *known = Some(ours.clone());
         if theirs.as_ref() == Some(&ours) && version == VERSION {
             return (Some(ours), None);
@@ -167,20 +172,22 @@ impl Library {
         (Some(ours), Some(code::write(&fleets)))
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<LibraryFleet>> {
-        self.known.lock().expect("no code panics while it holds the lock")
+    fn last_known(&self) -> MutexGuard<'_, Option<LibraryFleet>> {
+        self.last_known.lock().expect("no code panics while it holds the lock")
     }
 }
 
 /// The library's text, and the server's clock in milliseconds.
-async fn look(connection: &mut MultiplexedConnection) -> RedisResult<(Option<String>, u64)> {
+async fn read_library(
+    connection: &mut MultiplexedConnection,
+) -> RedisResult<(Option<String>, u64)> {
     let mut ask = ::redis::pipe();
     ask.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").cmd("TIME");
     let (found, (seconds, micros)): (Value, (u64, u64)) = ask.query_async(connection).await?;
     Ok((library_code(&found), seconds.saturating_mul(1000).saturating_add(micros / 1000)))
 }
 
-/// This machine's name, for operators who look for it.
+/// This host's name, for operators.
 fn host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     name.chars().take(HOST_CHARACTERS_MAX).collect()
@@ -188,7 +195,7 @@ fn host() -> String {
 
 const HOST_CHARACTERS_MAX: usize = 64;
 
-/// Milliseconds since 1970.
+/// Unix milliseconds.
 fn now() -> u64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Since when each rule has kept history without interruption, told from the rules before it.
+//! Since when each rule has kept history without interruption, derived from the rules before it.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,26 +6,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct RuleStarts {
     pub rules: Vec<(String, u32, u64)>,
-    /// In milliseconds. Before version 3 nobody noted it: then since ever.
+    /// In milliseconds. Versions before 3 did not record it; 0 then means always.
     #[serde(default)]
     pub kept_since: Vec<u64>,
 }
 
 impl RuleStarts {
-    /// Since when the rule at this place has kept history.
+    /// Since when the rule at this index has kept history.
     fn kept_since(&self, at: usize) -> u64 {
         self.kept_since.get(at).copied().unwrap_or(0)
     }
 }
 
-/// Since when the channels of each of the rules have had history, if until `now` they had it by
-/// `before`. A channel goes by the first rule that matches, so more than one may have been about them.
+/// Since when the channels of each rule have had history, if `before` applied until `now`. A
+/// channel uses the first rule that matches, so several old rules may have applied to the channels
+/// of one new rule.
 pub fn kept_since(before: &RuleStarts, rules: &[(String, u32, u64)], now: u64) -> Vec<u64> {
     let of_rule = |(at, (pattern, size, _)): (usize, &(String, u32, u64))| {
         if *size == 0 {
             return 0;
         }
-        // Whatever came behind this one was about none of them.
+        // Later rules than this one applied to none of the channels.
         let Some(all) = before.rules.iter().position(|(other, ..)| covers(other, pattern)) else {
             return now;
         };
@@ -41,22 +42,22 @@ pub fn kept_since(before: &RuleStarts, rules: &[(String, u32, u64)], now: u64) -
     rules.iter().enumerate().map(of_rule).collect()
 }
 
-/// What ends a Lua pattern that takes everything from there on.
+/// The end of a Lua pattern that matches any rest.
 const REST: &str = "[^ ]*$";
 
-/// Surely matches all that `other` matches. Both are Lua patterns.
+/// Whether `pattern` certainly matches everything that `other` matches. Both are Lua patterns.
 fn covers(pattern: &str, other: &str) -> bool {
     let start = pattern.strip_suffix(REST).filter(|start| *start == literal(pattern));
     pattern == other || start.is_some_and(|start| literal(other).starts_with(start))
 }
 
-/// Surely no text is matched by both.
+/// Whether certainly no text matches both.
 fn are_apart(one: &str, other: &str) -> bool {
     let (one, other) = (literal(one), literal(other));
     !one.starts_with(other) && !other.starts_with(one)
 }
 
-/// What a Lua pattern begins with, up to its first wildcard.
+/// The beginning of a Lua pattern, up to its first wildcard.
 fn literal(pattern: &str) -> &str {
     let mut escaped = false;
     let end = pattern.find(|character| {

@@ -1,4 +1,4 @@
-//! A channel's history as Redis keeps it: what is asked, and what the answers mean.
+//! Calls that read a channel's history in Redis, and the meaning of their replies.
 
 use ::redis::{Cmd, Value};
 
@@ -6,8 +6,8 @@ use crate::broker::contract::Page;
 use crate::broker::redis::header;
 use crate::publication::{Position, Publication};
 
-/// The functions that say where a history ends. The first begins it where there is none; the second
-/// writes nothing, and then answers the position before all others.
+/// The functions that return the end of a history. The first starts a history where there is none;
+/// the second writes nothing, and then returns the position before all others.
 pub const POSITION: &str = "tidegate_position";
 pub const LAST: &str = "tidegate_last";
 
@@ -17,7 +17,7 @@ pub fn end_command(function: &str, key: &str) -> Cmd {
     command
 }
 
-/// The answer of the functions: a position, or nil. None: it is neither.
+/// The reply of these functions: a position, or nil. `None`: neither.
 pub fn position(answer: &Value) -> Option<Option<Position>> {
     match answer {
         Value::Nil => Some(None),
@@ -27,7 +27,7 @@ pub fn position(answer: &Value) -> Option<Option<Position>> {
     }
 }
 
-/// One page of the stream, `XRANGE` or `XREVRANGE`.
+/// One page of the stream: `XRANGE` or `XREVRANGE`.
 pub fn page_command(key: &str, page: Page, count: usize) -> Cmd {
     let mut command = match page {
         Page::After(_) => ::redis::cmd("XRANGE"),
@@ -49,8 +49,8 @@ pub fn publications(answer: Value) -> Vec<Publication> {
     entries.into_iter().filter_map(publication).collect()
 }
 
-/// An entry, whoever appended it: one without the fields that the functions write is a publication
-/// without a payload, since it has its place in the order.
+/// One entry. An entry without the fields that the functions write becomes a publication without a
+/// payload, because it has a position in the order.
 fn publication(entry: Value) -> Option<Publication> {
     let Value::Array(mut parts) = entry else { return None };
     let (fields, id) = (parts.pop()?, parts.pop()?);

@@ -1,5 +1,5 @@
-//! All that speaks to one master: what waits for it, the publisher's and the subscriber's
-//! connection, and a pool for questions. Its address never changes; a master elsewhere is another
+//! Everything that talks to one master: its queues, the connections of the publisher and the
+//! subscriber, and a pool for other commands. The address never changes; another master is another
 //! lane.
 
 use std::ops::Deref;
@@ -14,7 +14,7 @@ use super::slot_owners::{NO_LANE, SlotOwners};
 use super::slot_queues::SlotQueues;
 use crate::broker::redis::connection::cause::Cause;
 use crate::broker::redis::connection::link::Link;
-use crate::broker::redis::connection::pool::{Pool, QuestionError, bounded};
+use crate::broker::redis::connection::pool::{Pool, QueryError, bounded};
 use crate::broker::redis::connection::server::{RedisServer, ServerAddress};
 use crate::broker::redis::functions::library::{Found, Library};
 use crate::broker::redis::publishing::master_queue::{BatchMax, QueuedPublication};
@@ -25,44 +25,44 @@ use crate::broker::redis::state::{BrokerState, LaneState};
 use crate::broker::redis::subscribing::subscription_counts::SubscriptionCounts;
 use crate::live::Live;
 
-/// What lanes share of the broker.
+/// What lanes share with the broker.
 pub struct LaneShared<'a> {
-    pub takers: &'a Arc<SlotOwners>,
-    pub tally: &'a Arc<SubscriptionCounts>,
+    pub slot_owners: &'a Arc<SlotOwners>,
+    pub counts: &'a Arc<SubscriptionCounts>,
     pub state: &'a Arc<BrokerState>,
-    /// As [`Lane::doubt`] notifies it.
-    pub doubt: &'a Arc<Notify>,
+    /// Notified by [`Lane::request_refresh`].
+    pub topology_refresh: &'a Arc<Notify>,
 }
 
 /// One master's lane.
 pub struct Lane {
-    /// Counts up; no two lanes of a process share it.
+    /// Counts up; unique within the process.
     pub number: u32,
     pub address: ServerAddress,
-    pub place: Arc<SlotQueues>,
-    takers: Arc<SlotOwners>,
+    pub queues: Arc<SlotQueues>,
+    slot_owners: Arc<SlotOwners>,
     pub server: RedisServer,
     pub link: Link,
     pub state: LaneState,
-    /// What the server's functions sign with. None: it is not known.
+    /// The secret of the server's functions. `None`: not known.
     pub secret: Live<Option<Secret>>,
-    /// The server is no master: the subscribed connection is worth nothing either.
+    /// Notified when the server is no longer a master, so the subscribed connection has to end too.
     pub demoted: Notify,
-    /// Held while publications are with Redis.
-    pub flight: tokio::sync::Mutex<()>,
-    /// Its rules turned to others.
-    pub turns: RuleChanges,
+    /// Locked while publications are sent and unanswered.
+    pub in_flight: tokio::sync::Mutex<()>,
+    /// Pending changes of the master's rules.
+    pub rule_changes: RuleChanges,
     pool: Pool,
     retired: watch::Sender<bool>,
-    /// Somebody should look which servers are masters.
-    doubt: Arc<Notify>,
+    /// Notified when the topology should be refreshed.
+    topology_refresh: Arc<Notify>,
 }
 
 impl Deref for Lane {
     type Target = SlotQueues;
 
     fn deref(&self) -> &SlotQueues {
-        &self.place
+        &self.queues
     }
 }
 
@@ -77,48 +77,49 @@ impl Lane {
             number,
             state: shared.state.add(number, address.clone()),
             address,
-            place: Arc::new(SlotQueues::new(timeout, shared.tally.clone())),
-            takers: shared.takers.clone(),
+            queues: Arc::new(SlotQueues::new(timeout, shared.counts.clone())),
+            slot_owners: shared.slot_owners.clone(),
             server,
             pool: Pool::new(&link),
             link,
             secret: Live::default(),
             demoted: Notify::new(),
-            flight: tokio::sync::Mutex::default(),
-            turns: RuleChanges::default(),
+            in_flight: tokio::sync::Mutex::default(),
+            rule_changes: RuleChanges::default(),
             retired: watch::Sender::new(false),
-            doubt: shared.doubt.clone(),
+            topology_refresh: shared.topology_refresh.clone(),
         })
     }
 
-    /// Runs a task of the lane until it is retired.
+    /// Runs a task of the lane until the lane is retired.
     pub async fn until_retired(self: Arc<Self>, task: impl Future<Output = ()>) {
         let mut retired = self.retired.subscribe();
         tokio::select! {
             () = task => {}
-            // Its sender is this lane.
+            // Never an error: this lane holds the sender.
             _ = retired.wait_for(|retired| *retired) => {}
         }
     }
 
-    /// Takes the publications that are next.
-    pub fn take(&self, most: BatchMax) -> Vec<QueuedPublication> {
-        self.line.take(most, |slot| self.takers.took(slot, self.number))
+    /// Takes the next publications from the queue.
+    pub fn take(&self, max: BatchMax) -> Vec<QueuedPublication> {
+        self.publications.take(max, |slot| self.slot_owners.record_take(slot, self.number))
     }
 
-    /// Ends it: its connections are closed. What waited for it has been taken over.
+    /// Closes the lane's connections. Its queues have been moved to other lanes.
     pub fn retire(&self) {
         self.state.remove();
         self.retired.send_replace(true);
     }
 
-    /// Asks for a look at which servers are masters.
+    /// Requests a refresh of the topology.
     pub fn request_refresh(&self) {
-        self.doubt.notify_one();
+        self.topology_refresh.notify_one();
     }
 
-    /// Notes what the server answered when it was asked for its secret. False: it is none.
-    pub fn learn(&self, secrets: &Secrets, answer: &[u8]) -> bool {
+    /// Records the reply to [`secret::get_command`](crate::broker::redis::secret::get_command).
+    /// False: it is no secret.
+    pub fn learn_secret(&self, secrets: &Secrets, answer: &[u8]) -> bool {
         let Some(secret) = secrets.learn(answer) else { return false };
         if self.secret.get().as_ref() != &Some(secret.clone()) {
             self.secret.replace(Some(secret));
@@ -126,10 +127,10 @@ impl Lane {
         true
     }
 
-    /// Asks one question.
-    pub async fn query<T: FromRedisValue>(&self, question: &Cmd) -> Result<T, QuestionError> {
-        let answer = self.pool.query(question).await;
-        if let Err(QuestionError::Redis(error)) = &answer
+    /// Sends one command.
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QueryError> {
+        let answer = self.pool.query(command).await;
+        if let Err(QueryError::Redis(error)) = &answer
             && is_moved(error)
         {
             self.request_refresh();
@@ -137,17 +138,18 @@ impl Lane {
         answer
     }
 
-    /// Asks for keys of a slot that is on its way here: each question for its own. They declare one key each.
+    /// Sends commands for keys of a slot that moves to this master, each preceded by `ASKING`. Each
+    /// command declares one key.
     pub async fn query_asking(
         &self,
-        questions: &[Cmd],
-    ) -> Result<Vec<Result<Value, RedisError>>, QuestionError> {
-        let mut pipeline = Pipeline::with_capacity(2 * questions.len());
-        for question in questions {
-            pipeline.cmd("ASKING").add_command(question.clone());
+        commands: &[Cmd],
+    ) -> Result<Vec<Result<Value, RedisError>>, QueryError> {
+        let mut pipeline = Pipeline::with_capacity(2 * commands.len());
+        for command in commands {
+            pipeline.cmd("ASKING").add_command(command.clone());
         }
         let mut answers = self.query_each(&pipeline).await?.into_iter();
-        let mut each = Vec::with_capacity(questions.len());
+        let mut each = Vec::with_capacity(commands.len());
         while let (Some(asking), Some(answer)) = (answers.next(), answers.next()) {
             each.push(asking.and(answer));
         }
@@ -158,25 +160,25 @@ impl Lane {
     pub async fn install(
         &self,
         library: &Library,
-        past: &BypassedHistory,
+        bypassed: &BypassedHistory,
         only_reads: bool,
-    ) -> Result<Found, QuestionError> {
+    ) -> Result<Found, QueryError> {
         bounded(async {
             let mut connection = self.pool.get().await?;
             Ok(match only_reads {
                 true => library.read(&mut connection).await?,
-                false => library.install(&mut connection, past).await?,
+                false => library.install(&mut connection, bypassed).await?,
             })
         })
         .await
     }
 
-    /// Asks several questions in one go; each has its own answer.
+    /// Sends several commands in one pipeline; each has its own reply.
     pub async fn query_each(
         &self,
-        questions: &Pipeline,
-    ) -> Result<Vec<Result<Value, RedisError>>, QuestionError> {
-        let answers = self.pool.query_each(questions).await?;
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, RedisError>>, QueryError> {
+        let answers = self.pool.query_each(commands).await?;
         let answers: Vec<_> = answers.into_iter().map(Value::extract_error).collect();
         if answers.iter().any(|answer| answer.as_ref().is_err_and(is_moved)) {
             self.request_refresh();

@@ -1,7 +1,7 @@
-//! Which master has a channel: the way to it for publications, subscriptions and questions.
+//! The map from channels to masters, for publications, subscriptions and commands.
 //!
-//! Behind one lock, held for a few lines: whoever hands something in does so while the map stands
-//! still, so that what moves to another master is followed by what is newer, and never overtaken.
+//! It is behind one lock, held for a few lines. Publications and subscriptions are queued under the
+//! read lock, so that newer ones never overtake those that move to another master.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,34 +23,35 @@ use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, NodeId, Position, Publication};
 
 const OVERTAKEN: Unavailable =
-    Unavailable("redis moved the channel while a later publication went out");
+    Unavailable("redis moved the channel while a later publication was published");
 
-/// Names that are tried until one lies in a slot of the master: enough for a single slot.
+/// Maximum number of names that are tried until one hashes to a slot of the master: enough for a
+/// master with a single slot.
 const PROBES_MAX: u32 = 1 << 20;
 
-/// The masters, and which channels are theirs.
+/// The masters, and the slots that each owns.
 pub struct LaneMap {
     routes: RwLock<Routes>,
-    /// Where publications and channels wait that no master owns.
-    pub nowhere: Arc<SlotQueues>,
-    /// The lanes note in it what they take.
-    pub takers: Arc<SlotOwners>,
+    /// Queues for slots without a master.
+    pub unowned: Arc<SlotQueues>,
+    /// The lanes record here from which slots they take.
+    pub slot_owners: Arc<SlotOwners>,
     prefix: Arc<str>,
     pubsub: PubSub,
-    has_moves: AtomicBool,
+    has_moving_slots: AtomicBool,
 }
 
 struct Routes {
     lanes: Vec<Arc<Lane>>,
     owners: Vec<Option<u16>>,
-    /// As in [`Layout::moving`].
+    /// As [`Layout::moving`].
     moving: BTreeMap<Slot, u16>,
 }
 
-/// Some channels of a list, each with its place there.
+/// Some channels of a list, each with its index there.
 pub type LaneChannels<'a> = Vec<(usize, &'a Channel)>;
 
-/// What [`LaneMap::apply`] changed.
+/// The changes that [`LaneMap::apply`] made.
 #[derive(Default)]
 pub struct LaneChanges {
     pub new: Vec<Arc<Lane>>,
@@ -58,30 +59,30 @@ pub struct LaneChanges {
 }
 
 impl LaneMap {
-    /// A map that knows no master yet.
+    /// A map without masters.
     pub fn new(
         pubsub: PubSub,
         prefix: Arc<str>,
         timeout: Duration,
-        tally: Arc<SubscriptionCounts>,
+        counts: Arc<SubscriptionCounts>,
     ) -> Self {
         let slots = if pubsub.is_sharded() { SLOTS } else { 1 };
         let routes =
             Routes { lanes: Vec::new(), owners: vec![None; slots], moving: BTreeMap::new() };
-        let nowhere = SlotQueues::new(timeout, tally);
+        let nowhere = SlotQueues::new(timeout, counts);
         Self {
             routes: RwLock::new(routes),
-            nowhere: Arc::new(nowhere),
-            takers: Arc::new(SlotOwners::new(slots)),
+            unowned: Arc::new(nowhere),
+            slot_owners: Arc::new(SlotOwners::new(slots)),
             prefix,
             pubsub,
-            has_moves: AtomicBool::new(false),
+            has_moving_slots: AtomicBool::new(false),
         }
     }
 
-    /// Is any slot on its way to another master?
-    pub fn has_moves(&self) -> bool {
-        self.has_moves.load(Ordering::Relaxed)
+    /// Whether any slot moves to another master.
+    pub fn has_moving_slots(&self) -> bool {
+        self.has_moving_slots.load(Ordering::Relaxed)
     }
 
     pub fn slot(&self, channel: &Channel) -> Slot {
@@ -91,7 +92,7 @@ impl LaneMap {
         }
     }
 
-    /// Puts a publication in line at the channel's master.
+    /// Queues a publication for the channel's master.
     pub fn publish(
         &self,
         intake: &Intake,
@@ -99,66 +100,68 @@ impl LaneMap {
         publication: Publication,
     ) -> Receipt<Option<Position>> {
         let slot = self.slot(&channel);
-        let put = intake.admit(channel, publication).and_then(|(item, receipt)| {
+        let queued_receipt = intake.admit(channel, publication).and_then(|(item, receipt)| {
             let routes = self.read();
-            self.place(&routes, slot)
-                .line
+            self.queues(&routes, slot)
+                .publications
                 .push(QueuedPublication::new(slot, item))
                 .map(|()| receipt)
         });
-        put.unwrap_or_else(|why| Receipt::now(Err(why)))
+        queued_receipt.unwrap_or_else(|why| Receipt::ready(Err(why)))
     }
 
-    /// While the slot moves, it is wanted of both masters: what a function appends at the new one, it
-    /// publishes there, and what has no key is published at the old one.
+    /// While the slot moves, the node subscribes at both masters: a function appends and publishes
+    /// at the new one, and a plain `PUBLISH`, which has no key, stays at the old one.
     pub fn subscribe(&self, channel: &Channel) -> Receipt<()> {
         let slot = self.slot(channel);
         let routes = self.read();
         if let Some(importing) = routes.importing(slot) {
-            drop(importing.wanted.subscribe(channel));
+            drop(importing.subscriptions.subscribe(channel));
         }
-        self.place(&routes, slot).wanted.subscribe(channel)
+        self.queues(&routes, slot).subscriptions.subscribe(channel)
     }
 
     pub fn unsubscribe(&self, channel: &Channel) {
         let slot = self.slot(channel);
         let routes = self.read();
         if let Some(importing) = routes.importing(slot) {
-            importing.wanted.unsubscribe(channel);
+            importing.subscriptions.unsubscribe(channel);
         }
-        self.place(&routes, slot).wanted.unsubscribe(channel);
+        self.queues(&routes, slot).subscriptions.unsubscribe(channel);
     }
 
-    /// Puts publications that the lane of this number took and Redis did not do in line again, before all newer ones
-    /// of their channels. Where a newer one has gone out elsewhere meanwhile, it is too late.
-    pub fn put_back(&self, lane: u32, items: Vec<QueuedPublication>) {
+    /// Queues publications again that this lane took and Redis did not publish, before all newer
+    /// ones of their channels. A publication fails if another lane has taken newer ones of its slot
+    /// meanwhile.
+    pub fn requeue(&self, lane: u32, publications: Vec<QueuedPublication>) {
         let routes = self.read();
         let mut by_owner: HashMap<Option<u16>, Vec<QueuedPublication>> = HashMap::new();
-        for queued in items {
+        for queued in publications {
             by_owner.entry(routes.owners[usize::from(queued.slot)]).or_default().push(queued);
         }
-        for (owner, items) in by_owner {
-            let line = &self.place_of(&routes, owner).line;
-            // Asked under the line's lock, which whoever takes holds too.
-            let overtaken = line.put_back(items, |queued| self.takers.is_last(queued.slot, lane));
-            overtaken.into_iter().for_each(|queued| queued.item.answer(Err(OVERTAKEN)));
+        for (owner, publications) in by_owner {
+            let queue = &self.queues_of(&routes, owner).publications;
+            // Checked under the queue's lock, which `take` holds too.
+            let overtaken =
+                queue.requeue(publications, |queued| self.slot_owners.is_last(queued.slot, lane));
+            overtaken.into_iter().for_each(|queued| queued.item.reply(Err(OVERTAKEN)));
         }
     }
 
-    /// The lane of this channel. None: no master owns it now.
+    /// The lane of this channel. `None`: no master owns it now.
     pub fn lane(&self, channel: &Channel) -> Option<Arc<Lane>> {
         let slot = self.slot(channel);
         let routes = self.read();
         routes.owners[usize::from(slot)].map(|owner| routes.lanes[usize::from(owner)].clone())
     }
 
-    /// All masters as they are now.
+    /// The lanes of all current masters.
     pub fn lanes(&self) -> Vec<Arc<Lane>> {
         self.read().lanes.clone()
     }
 
-    /// The channels of each lane, each with its place in the list. Without a lane: those that no
-    /// master owns now.
+    /// The channels of each lane, each with its index in the list. `None`: channels without a
+    /// master.
     pub fn by_lane<'a>(
         &self,
         channels: &'a [Channel],
@@ -173,33 +176,33 @@ impl LaneMap {
         by_owner.into_iter().map(|(owner, channels)| (lane(owner), channels)).collect()
     }
 
-    /// Is the channel this lane's?
+    /// Whether the lane owns the channel.
     pub fn owns(&self, lane: &Lane, channel: &Channel) -> bool {
         let slot = self.slot(channel);
         let routes = self.read();
         routes.is_owner(lane, slot)
     }
 
-    /// Has this lane's master any slot? One may be given its first.
+    /// Whether the lane's master owns any slot. A new master may be importing its first one.
     pub fn has_slots(&self, lane: &Lane) -> bool {
         let routes = self.read();
         let number = |owner: u16| routes.lanes[usize::from(owner)].number;
         routes.owners.iter().flatten().any(|owner| number(*owner) == lane.number)
     }
 
-    /// Is the slot this lane's?
+    /// Whether the lane owns the slot.
     pub fn owns_slot(&self, lane: u32, slot: Slot) -> bool {
         let routes = self.read();
         let owner = routes.owners[usize::from(slot)];
         owner.is_some_and(|owner| routes.lanes[usize::from(owner)].number == lane)
     }
 
-    /// Is the channel's slot on its way to this lane's master?
+    /// Whether the slot moves to this lane's master.
     pub fn imports(&self, lane: &Lane, slot: Slot) -> bool {
         self.read().importing(slot).is_some_and(|importing| importing.number == lane.number)
     }
 
-    /// The lane that the slot is on its way to.
+    /// The lane that the slot moves to.
     pub fn importing(&self, slot: Slot) -> Option<Arc<Lane>> {
         self.read().importing(slot).cloned()
     }
@@ -209,7 +212,7 @@ impl LaneMap {
         self.read().lanes.iter().find(|lane| lane.address == *address).cloned()
     }
 
-    /// A channel of the node's own that is this lane's, which must have slots.
+    /// A probe channel of this node that the lane owns. The lane must have slots.
     pub fn probe(&self, lane: &Lane, node: NodeId) -> Channel {
         let mut probes = (0..PROBES_MAX).map(|number| Channel::of_probe(node, number));
         // A lane without slots is about to be retired.
@@ -218,20 +221,20 @@ impl LaneMap {
             .unwrap_or_else(|| Channel::of_probe(node, 0))
     }
 
-    /// Follows what Redis says. Channels and publications of slots that have another master go
-    /// along, and masters without slots are given up.
+    /// Applies a layout. Queued publications and subscriptions of slots with a new master move to
+    /// it, and masters without slots are retired.
     pub fn apply(
         &self,
         layout: &Layout,
-        make: impl Fn(&ServerAddress) -> Arc<Lane>,
+        create: impl Fn(&ServerAddress) -> Arc<Lane>,
     ) -> LaneChanges {
         let mut routes = self.routes.write().expect("no code panics while it holds the map");
         let mut applied = LaneChanges::default();
         let mut lanes = Vec::with_capacity(layout.masters.len());
         for address in &layout.masters {
-            let there = routes.lanes.iter().find(|lane| lane.address == *address);
-            lanes.push(there.cloned().unwrap_or_else(|| {
-                let lane = make(address);
+            let existing = routes.lanes.iter().find(|lane| lane.address == *address);
+            lanes.push(existing.cloned().unwrap_or_else(|| {
+                let lane = create(address);
                 applied.new.push(lane.clone());
                 lane
             }));
@@ -239,21 +242,21 @@ impl LaneMap {
         let moving = layout.moving.clone();
         let next = Routes { lanes, owners: layout.owners.clone(), moving };
         for (index, lane) in routes.lanes.iter().enumerate() {
-            self.move_out(&routes, &next, Some(index as u16), lane);
+            self.move_queued(&routes, &next, Some(index as u16), lane);
             if !next.lanes.iter().any(|it| it.number == lane.number) {
                 applied.retired.push(lane.clone());
             }
         }
-        self.move_out(&routes, &next, None, &self.nowhere);
-        // Before anything can be heard of a second master.
-        self.has_moves.store(!next.moving.is_empty(), Ordering::Relaxed);
-        self.accompany(&routes, &next);
+        self.move_queued(&routes, &next, None, &self.unowned);
+        // Before the second master can deliver anything.
+        self.has_moving_slots.store(!next.moving.is_empty(), Ordering::Relaxed);
+        self.follow_imports(&routes, &next);
         *routes = next;
         applied
     }
 
-    /// Moves what waits at `place` for slots that have become another's.
-    fn move_out(&self, routes: &Routes, next: &Routes, owner: Option<u16>, place: &SlotQueues) {
+    /// Moves what is queued for slots that have a new owner.
+    fn move_queued(&self, routes: &Routes, next: &Routes, owner: Option<u16>, queues: &SlotQueues) {
         let number = |routes: &Routes, owner: Option<u16>| {
             owner.map(|owner| routes.lanes[usize::from(owner)].number)
         };
@@ -265,53 +268,55 @@ impl LaneMap {
         if !(0..routes.owners.len()).any(|slot| moves(slot as Slot)) {
             return;
         }
-        let mut items: HashMap<Option<u16>, Vec<QueuedPublication>> = HashMap::new();
-        for queued in place.line.leave(moves) {
-            items.entry(next.owners[usize::from(queued.slot)]).or_default().push(queued);
+        let mut publications: HashMap<Option<u16>, Vec<QueuedPublication>> = HashMap::new();
+        for queued in queues.publications.remove(moves) {
+            publications.entry(next.owners[usize::from(queued.slot)]).or_default().push(queued);
         }
         let mut channels: HashMap<Option<u16>, Vec<_>> = HashMap::new();
-        for (channel, entry) in place.wanted.leave(|channel| moves(self.slot(channel))) {
+        for (channel, entry) in queues.subscriptions.remove(|channel| moves(self.slot(channel))) {
             let owner = next.owners[usize::from(self.slot(&channel))];
             channels.entry(owner).or_default().push((channel, entry));
         }
-        for (owner, items) in items {
-            self.place_of(next, owner).line.join(items);
+        for (owner, publications) in publications {
+            self.queues_of(next, owner).publications.merge(publications);
         }
         for (owner, channels) in channels {
-            self.place_of(next, owner).wanted.join(channels);
+            self.queues_of(next, owner).subscriptions.merge(channels);
         }
     }
 
-    /// Wants what is wanted of slots that have begun to move of the master they move to as well, and no
-    /// longer where they have ceased to. What was published there before may have been missed.
-    fn accompany(&self, routes: &Routes, next: &Routes) {
+    /// Subscribes at the new master to the channels of slots that have begun to move, and
+    /// unsubscribes there where a move has ended. Publications from before at the new master may
+    /// have been missed.
+    fn follow_imports(&self, routes: &Routes, next: &Routes) {
         let number = |routes: &Routes, slot| routes.importing(slot).map(|lane| lane.number);
         for slot in routes.moving.keys().chain(next.moving.keys()).copied().collect::<BTreeSet<_>>()
         {
             if number(routes, slot) == number(next, slot) {
                 continue;
             }
-            let channels = self.place(next, slot).wanted.channels(|it| self.slot(it) == slot);
-            // Who has become the owner has taken them over.
+            let channels =
+                self.queues(next, slot).subscriptions.channels(|it| self.slot(it) == slot);
+            // A lane that has become the owner has taken the channels over.
             let owner = next.owners[usize::from(slot)].map(|it| next.lanes[usize::from(it)].number);
             let before = routes.importing(slot).filter(|lane| Some(lane.number) != owner);
             if let Some(lane) = before {
-                channels.iter().for_each(|channel| lane.wanted.unsubscribe(channel));
+                channels.iter().for_each(|channel| lane.subscriptions.unsubscribe(channel));
             }
             if let Some(lane) = next.importing(slot) {
-                lane.wanted.accompany(channels);
+                lane.subscriptions.add_interrupted(channels);
             }
         }
     }
 
-    fn place<'a>(&'a self, routes: &'a Routes, slot: Slot) -> &'a SlotQueues {
-        self.place_of(routes, routes.owners[usize::from(slot)])
+    fn queues<'a>(&'a self, routes: &'a Routes, slot: Slot) -> &'a SlotQueues {
+        self.queues_of(routes, routes.owners[usize::from(slot)])
     }
 
-    fn place_of<'a>(&'a self, routes: &'a Routes, owner: Option<u16>) -> &'a SlotQueues {
+    fn queues_of<'a>(&'a self, routes: &'a Routes, owner: Option<u16>) -> &'a SlotQueues {
         match owner {
-            Some(owner) => &routes.lanes[usize::from(owner)].place,
-            None => &self.nowhere,
+            Some(owner) => &routes.lanes[usize::from(owner)].queues,
+            None => &self.unowned,
         }
     }
 

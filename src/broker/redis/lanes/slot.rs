@@ -1,7 +1,7 @@
-//! Which of a cluster's 16,384 slots a name belongs to, as the cluster specification says: CRC16 of
-//! the name, or of its hash tag where it has one.
+//! The slot of a name among a cluster's 16,384, as in the cluster specification: CRC16 of the name,
+//! or of its hash tag where it has one.
 
-/// How many slots a cluster shares out among its masters.
+/// The number of slots of a cluster.
 pub const SLOTS: usize = 16384;
 
 /// A cluster's slot; 0 for every name where there is no cluster.
@@ -12,7 +12,7 @@ pub fn of(name: &[u8]) -> Slot {
     crc16(tag(name)) % SLOTS as Slot
 }
 
-/// What stands between the first `{` and the next `}`, where it is not empty; else the whole name.
+/// The text between the first `{` and the next `}`, if it is not empty; otherwise the whole name.
 fn tag(name: &[u8]) -> &[u8] {
     let tagged = || {
         let open = name.iter().position(|byte| *byte == b'{')?;
@@ -23,7 +23,7 @@ fn tag(name: &[u8]) -> &[u8] {
     tagged().unwrap_or(name)
 }
 
-/// CRC16 in its XMODEM form: polynomial 0x1021, from zero, nothing reflected.
+/// CRC16/XMODEM: polynomial 0x1021, initial value 0, not reflected.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc: u16, byte| (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)])
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_those_that_redis_says() {
+    fn slots_match_those_of_redis() {
         // `CLUSTER KEYSLOT` of Redis 7.0.15.
         for (name, slot) in [
             ("123456789", 12739),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_one_tag_share_their_slot() {
+    fn names_with_the_same_hash_tag_share_a_slot() {
         assert_eq!(of(b"{user1000}.following"), of(b"{user1000}.followers"));
         assert_eq!(of(b"{bar"), crc16(b"{bar") % 16384);
     }

@@ -1,24 +1,25 @@
-//! Which lane was the last to take publications of a slot off its line: what comes back to be put in line again
-//! may have been overtaken at another master meanwhile.
+//! Which lane last took publications of each slot from its queue. A publication that is queued
+//! again may have been overtaken at another master.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::slot::Slot;
 
-/// The number of no lane.
+/// The number that no lane has.
 pub const NO_LANE: u32 = 0;
 
-/// For each slot the number of the lane.
+/// The number of a lane for each slot.
 pub struct SlotOwners(Box<[AtomicU32]>);
 
 impl SlotOwners {
-    /// Nothing has been taken so far.
+    /// No lane has taken anything yet.
     pub fn new(slots: usize) -> Self {
         Self((0..slots).map(|_| AtomicU32::new(NO_LANE)).collect())
     }
 
-    /// To be called under the lock of the lane's line, as is [`SlotOwners::is_last`] under that of the line it is about.
-    pub fn took(&self, slot: Slot, lane: u32) {
+    /// Call under the lock of the lane's queue, and [`SlotOwners::is_last`] under the lock of the
+    /// queue that the publication returns to.
+    pub fn record_take(&self, slot: Slot, lane: u32) {
         self.0[usize::from(slot)].store(lane, Ordering::Relaxed);
     }
 

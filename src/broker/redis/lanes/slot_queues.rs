@@ -1,4 +1,4 @@
-//! Where publications wait to go out, and channels to be subscribed: at a master's lane, or nowhere.
+//! The queues of publications and subscriptions: those of one master, or of slots without a master.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,16 @@ use crate::broker::redis::subscribing::subscription_counts::SubscriptionCounts;
 use crate::broker::redis::subscribing::subscription_queue::SubscriptionQueue;
 
 pub struct SlotQueues {
-    pub line: MasterQueue,
-    pub wanted: SubscriptionQueue,
+    pub publications: MasterQueue,
+    pub subscriptions: SubscriptionQueue,
 }
 
 impl SlotQueues {
-    /// `timeout`: how long either may wait.
-    pub fn new(timeout: Duration, tally: Arc<SubscriptionCounts>) -> Self {
-        Self { line: MasterQueue::new(timeout), wanted: SubscriptionQueue::new(timeout, tally) }
+    /// `timeout`: how long publications and subscriptions may wait.
+    pub fn new(timeout: Duration, counts: Arc<SubscriptionCounts>) -> Self {
+        Self {
+            publications: MasterQueue::new(timeout),
+            subscriptions: SubscriptionQueue::new(timeout, counts),
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Presence in Redis: the calls of its functions (`presence.lua`), their answers, and the messages
-//! that tell of joins and leaves. No I/O.
+//! Presence in Redis: the calls of its functions (`presence.lua`), their replies, and the messages
+//! for joins and leaves. No I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::broker::presence::{Attendance, MEMBERS_MAX, MembershipState, Renewal}
 use crate::broker::redis::sibling_key::sibling_key;
 use crate::publication::{Change, Channel, Member, Members, NodeId, User};
 
-/// Most renewals of one channel behind each other, while members of dead nodes are left. Beyond it
-/// the next node's renewal goes on.
+/// Maximum number of renewals of one channel in a row while members of dead nodes remain. Beyond it
+/// the next node's renewal continues.
 pub const ROUNDS_MAX: usize = 100;
 
-const WHAT: &str = "presence";
+const KIND: &str = "presence";
 
 /// Builds the calls of one node.
 #[derive(Clone, Debug)]
@@ -27,25 +27,26 @@ pub struct PresenceCalls {
 }
 
 impl PresenceCalls {
-    /// `publish`: the command that tells of joins and leaves, `PUBLISH` or, on a cluster, `SPUBLISH`.
+    /// `publish`: the command that publishes joins and leaves: `PUBLISH`, or `SPUBLISH` on a
+    /// cluster.
     pub fn new(prefix: Arc<str>, node: NodeId, publish: &'static str) -> Self {
         Self { prefix, node: node.to_string(), publish }
     }
 
-    /// The channel's key, which is also the Redis channel of its joins and leaves.
+    /// The channel's presence key, which is also the Redis channel of its joins and leaves.
     pub fn key(&self, channel: &str) -> String {
-        sibling_key(&self.prefix, WHAT, &format!("{}{channel}", self.prefix))
+        sibling_key(&self.prefix, KIND, &format!("{}{channel}", self.prefix))
     }
 
-    /// The channel whose joins and leaves this Redis channel, without the prefix, carries. None: it
-    /// carries something else.
+    /// The channel whose joins and leaves this Redis channel (without the prefix) carries. `None`:
+    /// it carries something else.
     pub fn channel_of<'a>(&self, name: &'a str) -> Option<&'a str> {
-        let rest = name.strip_prefix(WHAT)?;
+        let rest = name.strip_prefix(KIND)?;
         let (tag, channel) = rest.rsplit_once(' ')?;
         (tag.starts_with(" {") && tag.ends_with('}')).then_some(channel)
     }
 
-    /// Answered by what [`standing`] reads.
+    /// [`membership_state`] reads the reply.
     pub fn write(&self, ttl: Duration, attendance: &Attendance) -> Cmd {
         let mut call = self.call("tidegate_presence_update", &attendance.channel, ttl);
         call.arg(u8::from(attendance.announce));
@@ -55,7 +56,7 @@ impl PresenceCalls {
         call
     }
 
-    /// Answered by what [`renewed`] reads.
+    /// [`renewed`] reads the reply.
     pub fn renew(&self, ttl: Duration, renewal: &Renewal) -> Cmd {
         let mut call = self.call("tidegate_presence_refresh", &renewal.channel, ttl);
         let members = renewal.members.and_then(|members| i64::try_from(members).ok());
@@ -63,7 +64,7 @@ impl PresenceCalls {
         call
     }
 
-    /// Answered by what [`members`] reads.
+    /// [`members`] reads the reply.
     pub fn members(&self, channel: &Channel) -> Cmd {
         let mut call = ::redis::cmd("FCALL");
         call.arg("tidegate_presence_members").arg(1).arg(self.key(channel.as_str()));
@@ -81,41 +82,41 @@ impl PresenceCalls {
     }
 }
 
-/// Is it the key of a channel's nodes?
+/// Whether it is the key that lists a channel's nodes.
 pub fn is_key(prefix: &str, key: &str) -> bool {
-    key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(&format!("{WHAT} {{")))
+    key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(&format!("{KIND} {{")))
 }
 
-/// What a write was answered.
-pub fn standing(answer: Value) -> Result<MembershipState, ParsingError> {
+/// The reply to a write.
+pub fn membership_state(answer: Value) -> Result<MembershipState, ParsingError> {
     match String::from_redis_value(answer)?.as_str() {
         "known" => Ok(MembershipState::Known),
         "forgotten" => Ok(MembershipState::Forgotten),
         "removed" => Ok(MembershipState::Removed),
-        _ => Err("no standing of a node".into()),
+        _ => Err("not a membership state".into()),
     }
 }
 
-/// What a renewal was answered.
+/// The reply to a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewed {
-    pub standing: MembershipState,
-    /// Members of dead nodes are left: renew again, at most [`ROUNDS_MAX`] times.
+    pub state: MembershipState,
+    /// Members of dead nodes remain: renew again, at most [`ROUNDS_MAX`] times.
     pub more: bool,
 }
 
 pub fn renewed(answer: Value) -> Result<Renewed, ParsingError> {
-    let (standing_of_node, more) = FromRedisValue::from_redis_value(answer)?;
-    Ok(Renewed { standing: standing(standing_of_node)?, more })
+    let (state, more) = FromRedisValue::from_redis_value(answer)?;
+    Ok(Renewed { state: membership_state(state)?, more })
 }
 
-/// What the question for a channel's members was answered: each node's, summed up here to spare
+/// The reply with a channel's members. It has each node's members, which are summed here to save
 /// Redis the work.
 pub fn members(answer: Value) -> Result<Members, ParsingError> {
     let (truncated, nodes) = <(bool, Vec<Fields>)>::from_redis_value(answer)?;
     let mut sums: BTreeMap<User, u32> = BTreeMap::new();
     for (field, sessions) in nodes.into_iter().flatten() {
-        // What no node wrote is nobody.
+        // A field that no node wrote is no user.
         let Some(user) = user(&field) else { continue };
         let sum = sums.entry(user).or_default();
         *sum = sum.saturating_add(sessions);
@@ -124,10 +125,10 @@ pub fn members(answer: Value) -> Result<Members, ParsingError> {
     Ok(Members { list, truncated })
 }
 
-/// A node's members, as its hash has them.
+/// A node's members, as in its hash.
 type Fields = Vec<(Vec<u8>, u32)>;
 
-/// A user as a field of a hash: `=name`, and `-` for none, so that the empty name is another.
+/// A user as a hash field: `=name`, and `-` for none, which differs from the empty name.
 fn field(user: &User) -> String {
     user.as_deref().map_or_else(|| "-".to_owned(), |name| format!("={name}"))
 }
@@ -139,9 +140,8 @@ fn user(field: &[u8]) -> Option<User> {
     }
 }
 
-/// What a message on a channel's Redis channel for joins and leaves says. None: nothing that a node
-/// wrote.
-pub fn change(message: &[u8]) -> Option<(User, Change)> {
+/// Reads a message of joins and leaves. `None`: no node wrote it.
+pub fn read_change(message: &[u8]) -> Option<(User, Change)> {
     #[derive(Deserialize)]
     struct ChangeMessage {
         change: ChangeKind,
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_names_both_keys_and_tells_no_user_from_an_empty_name() {
+    fn a_presence_write_declares_both_keys_and_distinguishes_no_user_from_an_empty_name() {
         let (calls, channel) = (calls(), Channel::new("news").unwrap());
         let members = vec![member(None, 2), member(Some(""), 1), member(Some("ada"), 0)];
         let attendance = Attendance { channel, members, announce: true };
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_redis_channel_leads_back_to_the_channel() {
+    fn a_presence_channel_name_yields_its_channel() {
         let calls = calls();
         for channel in ["news", "{a}x", "a}b", "{}", "a{b"] {
             let key = calls.key(channel);
@@ -216,18 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn standings_are_read_and_nothing_else_is() {
-        assert_eq!(standing(bulk("known")).unwrap(), MembershipState::Known);
-        assert_eq!(standing(bulk("removed")).unwrap(), MembershipState::Removed);
-        assert!(standing(bulk("elsewhere")).is_err());
+    fn membership_states_are_read_and_other_replies_are_errors() {
+        assert_eq!(membership_state(bulk("known")).unwrap(), MembershipState::Known);
+        assert_eq!(membership_state(bulk("removed")).unwrap(), MembershipState::Removed);
+        assert!(membership_state(bulk("elsewhere")).is_err());
         let answer = Value::Array(vec![bulk("forgotten"), Value::Int(1)]);
-        let expected = Renewed { standing: MembershipState::Forgotten, more: true };
+        let expected = Renewed { state: MembershipState::Forgotten, more: true };
         assert_eq!(renewed(answer).unwrap(), expected);
         assert!(renewed(Value::Nil).is_err());
     }
 
     #[test]
-    fn members_are_summed_over_the_nodes() {
+    fn a_users_sessions_are_summed_over_the_nodes() {
         let node = |pairs: &[(&str, &str)]| {
             let flat = pairs.iter().flat_map(|(user, sessions)| [bulk(user), bulk(sessions)]);
             Value::Array(flat.collect())
@@ -244,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_read_and_what_is_none_is_left() {
+    fn join_and_leave_messages_are_read_and_other_messages_are_ignored() {
         assert_eq!(
-            change(br#"{"user":"a\/b","change":"join"}"#),
+            read_change(br#"{"user":"a\/b","change":"join"}"#),
             Some((Some("a/b".into()), Change::Join))
         );
-        assert_eq!(change(br#"{"change":"leave","user":null}"#), Some((None, Change::Leave)));
+        assert_eq!(read_change(br#"{"change":"leave","user":null}"#), Some((None, Change::Leave)));
         for other in [&b""[..], b"{}", b"\xff", br#"{"change":"went","user":"a"}"#] {
-            assert_eq!(change(other), None);
+            assert_eq!(read_change(other), None);
         }
     }
 }

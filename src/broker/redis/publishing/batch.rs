@@ -1,4 +1,4 @@
-//! One pipeline: publications, and what is asked along with them.
+//! One pipeline: publications, and commands that are sent along with them.
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Pipeline, Value};
@@ -14,8 +14,8 @@ use crate::broker::redis::secret;
 pub struct PublishBatch {
     pipeline: Pipeline,
     publications: usize,
-    waits: bool,
-    asks_role: bool,
+    has_wait: bool,
+    has_role: bool,
 }
 
 impl PublishBatch {
@@ -29,45 +29,45 @@ impl PublishBatch {
         for queued in publications {
             command::add(context, &mut pipeline, queued, key);
         }
-        Self { pipeline, publications: publications.len(), waits: false, asks_role: false }
+        Self { pipeline, publications: publications.len(), has_wait: false, has_role: false }
     }
 
-    /// Waits until a replica has what is appended.
+    /// Adds a `WAIT` until a replica has what was appended.
     pub fn wait_for_replica(&mut self) {
         self.pipeline.cmd("WAIT").arg(1).arg(REPLICA_TIMEOUT.as_millis() as u64);
-        self.waits = true;
+        self.has_wait = true;
     }
 
-    /// Asks what the server is: its limits, its secret, which changes where an operator replaces the functions by
-    /// others, and its role. To be called last.
-    pub fn ask_role(&mut self, limits: &BatchLimits) {
-        limits.ask(&mut self.pipeline);
-        self.pipeline.add_command(secret::question()).cmd("ROLE");
-        self.asks_role = true;
+    /// Adds queries of the server: its limits, its secret (which changes if an operator replaces
+    /// the functions), and its role. Call it last.
+    pub fn add_role(&mut self, limits: &BatchLimits) {
+        limits.add_queries(&mut self.pipeline);
+        self.pipeline.add_command(secret::get_command()).cmd("ROLE");
+        self.has_role = true;
     }
 
-    /// Err: the connection is lost, and why.
-    pub async fn ask(
+    /// `Err`: why the connection is lost.
+    pub async fn send(
         &self,
         connection: &mut MultiplexedConnection,
         deadline: Instant,
     ) -> Result<Vec<Value>, String> {
-        let asking = connection.req_packed_commands(&self.pipeline, 0, self.pipeline.len());
-        match timeout_at(deadline, asking).await {
+        let sending = connection.req_packed_commands(&self.pipeline, 0, self.pipeline.len());
+        match timeout_at(deadline, sending).await {
             Ok(answers) => answers.map_err(|error| error.to_string()),
             Err(_) => Err("no answer".to_owned()),
         }
     }
 
-    /// Has a replica what was appended? None: that was not asked.
+    /// Whether a replica has what was appended. `None`: the batch had no `WAIT`.
     pub fn is_confirmed(&self, answers: &[Value]) -> Option<bool> {
-        self.waits.then(|| matches!(answers.get(self.publications), Some(Value::Int(1..))))
+        self.has_wait.then(|| matches!(answers.get(self.publications), Some(Value::Int(1..))))
     }
 
-    /// What the server is. None: that was not asked.
-    pub fn about_server<'a>(&self, answers: &'a [Value]) -> Option<AboutServer<'a>> {
-        let of_limits = self.publications + usize::from(self.waits);
-        self.asks_role.then(|| AboutServer {
+    /// The replies about the server. `None`: the batch had no such queries.
+    pub fn server_info<'a>(&self, answers: &'a [Value]) -> Option<ServerInfo<'a>> {
+        let of_limits = self.publications + usize::from(self.has_wait);
+        self.has_role.then(|| ServerInfo {
             role: answers.last(),
             secret: answers.iter().nth_back(1),
             limits: answers.get(of_limits..).unwrap_or_default(),
@@ -75,10 +75,10 @@ impl PublishBatch {
     }
 }
 
-/// What a server says of itself.
-pub struct AboutServer<'a> {
+/// The replies about a server.
+pub struct ServerInfo<'a> {
     pub role: Option<&'a Value>,
     pub secret: Option<&'a Value>,
-    /// Those of its limits stand first.
+    /// Begins with the replies about its limits.
     pub limits: &'a [Value],
 }

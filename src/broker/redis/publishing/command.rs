@@ -7,9 +7,9 @@ use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::header;
 use crate::publication::Channel;
 
-/// Adds it.
+/// Adds the command of one publication to the pipeline.
 ///
-/// `key`: what the header line of a publication that goes past the functions is signed with.
+/// `key`: signs the header line of a publication that does not go through the functions.
 pub fn add(
     context: &RedisContext,
     pipeline: &mut Pipeline,
@@ -32,7 +32,7 @@ pub fn add(
             .arg(millis.unwrap_or_default());
     } else {
         if !Channel::is_internal(channel.as_str()) {
-            context.routing.plain.published(channel);
+            context.routing.plain_publishes.published(channel);
         }
         let line = header::write(publication, context.node, key);
         pipeline.cmd(context.pubsub.publish()).arg(name).arg(line);

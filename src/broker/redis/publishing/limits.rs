@@ -1,5 +1,5 @@
-//! How large a publication one server takes. A larger one is refused here: the server would end the
-//! connection, and with it all other publications on their way.
+//! The maximum size of a publication at one server. A larger one is refused here: the server would
+//! close the connection, and with it all other publications on their way.
 
 use ::redis::{Pipeline, Value};
 
@@ -9,47 +9,47 @@ use crate::broker::redis::publishing::master_queue::QueuedPublication;
 use crate::broker::unavailable::TOO_LARGE;
 use crate::telemetry;
 
-/// What Redis has by default, and every server that does not let itself be asked is taken to have.
+/// Redis' default, also assumed for a server whose settings cannot be read.
 const BULK_BYTES_DEFAULT: usize = 512 << 20;
 
-/// What is asked of `CONFIG GET`, one by one, as some servers take a single name.
+/// Settings read with `CONFIG GET`, one by one, because some servers take a single name.
 const SETTINGS: [&str; 2] = ["proto-max-bulk-len", "client-query-buffer-limit"];
 
-/// How much more than an argument the server's buffer for one connection holds at a time: what is read
-/// with it, and what it was grown by.
+/// How many bytes beside an argument the server's buffer for one connection may hold: other data
+/// that is read with it, and the growth of the buffer.
 const QUERY_BUFFER_SLACK: usize = 64 << 10;
 
 #[derive(Debug)]
 pub struct BatchLimits {
-    /// Largest argument of a command.
+    /// Maximum length of an argument.
     argument_bytes: usize,
-    /// Not once the server has refused to say: each refusal would stand in its log.
-    is_asked: bool,
-    /// That something was too large has been told.
-    is_told: bool,
+    /// False once the server has refused `CONFIG GET`: each refusal would appear in its ACL log.
+    is_queried: bool,
+    /// A publication that was too large has been logged.
+    is_reported: bool,
 }
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self { argument_bytes: BULK_BYTES_DEFAULT, is_asked: true, is_told: false }
+        Self { argument_bytes: BULK_BYTES_DEFAULT, is_queried: true, is_reported: false }
     }
 }
 
 impl BatchLimits {
-    /// Adds the questions.
-    pub fn ask(&self, pipeline: &mut Pipeline) {
-        if self.is_asked {
+    /// Adds the queries of the limits.
+    pub fn add_queries(&self, pipeline: &mut Pipeline) {
+        if self.is_queried {
             for setting in SETTINGS {
                 pipeline.cmd("CONFIG").arg("GET").arg(setting);
             }
         }
     }
 
-    /// The answers to what [`BatchLimits::ask`] added stand first in the list.
+    /// `answers` begins with the replies to the queries of [`BatchLimits::add_queries`].
     pub fn learn(&mut self, answers: &[Value]) {
-        let (true, [bulk, buffer, ..]) = (self.is_asked, answers) else { return };
+        let (true, [bulk, buffer, ..]) = (self.is_queried, answers) else { return };
         if matches!(bulk, Value::ServerError(_)) {
-            *self = Self { is_asked: false, ..Self::default() };
+            *self = Self { is_queried: false, ..Self::default() };
             return;
         }
         let buffer = number(buffer).filter(|bytes| *bytes > 0);
@@ -61,8 +61,8 @@ impl BatchLimits {
         }
     }
 
-    /// Answers what the server would end the connection for, and leaves the others.
-    /// `key`: what their header lines are signed with.
+    /// Refuses publications for which the server would close the connection, and keeps the others.
+    /// `key`: signs their header lines.
     pub fn refuse_too_large(
         &mut self,
         batch: &mut Vec<QueuedPublication>,
@@ -75,14 +75,14 @@ impl BatchLimits {
             excess = bytes.or(excess);
             bytes.is_some()
         });
-        refused.for_each(|queued| queued.item.answer(Err(TOO_LARGE)));
-        if let (Some(bytes), false) = (excess, self.is_told) {
-            self.is_told = true;
+        refused.for_each(|queued| queued.item.reply(Err(TOO_LARGE)));
+        if let (Some(bytes), false) = (excess, self.is_reported) {
+            self.is_reported = true;
             telemetry::broker_takes_no_more_than(self.argument_bytes, bytes);
         }
     }
 
-    /// How many bytes the server would have to take of it at once, where that is too many.
+    /// The publication's bytes in one argument, if they are too many for the server.
     fn excess(
         &self,
         queued: &QueuedPublication,
@@ -102,7 +102,7 @@ impl BatchLimits {
     }
 }
 
-/// Of `["proto-max-bulk-len", "536870912"]`, or the same as a map.
+/// The value of `["proto-max-bulk-len", "536870912"]`, or of the same as a map.
 fn number(answer: &Value) -> Option<usize> {
     let text = match answer {
         Value::Array(pair) => pair.get(1)?,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smaller_of_the_two_counts() {
+    fn the_smaller_of_the_two_server_limits_counts() {
         let mut limits = BatchLimits::default();
         limits.learn(&answers(["1048576", "1073741824"]));
         assert_eq!(limits.argument_bytes, 1 << 20);
@@ -138,16 +138,19 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_say_is_taken_to_be_like_most_and_not_asked_again() {
+    fn a_server_that_refuses_its_settings_counts_as_default_and_is_not_queried_again() {
         let mut limits = BatchLimits::default();
         limits.learn(&answers(["1048576", "0"]));
         let refusal = ::redis::parse_redis_value(b"-NOPERM no\r\n").unwrap();
         limits.learn(&[refusal.clone(), refusal]);
         assert_eq!(limits.argument_bytes, BULK_BYTES_DEFAULT);
         let mut questions = Pipeline::new();
-        limits.ask(&mut questions);
+        limits.add_queries(&mut questions);
         assert!(questions.is_empty());
         limits.learn(&answers(["1", "1"]));
-        assert_eq!(limits.argument_bytes, BULK_BYTES_DEFAULT, "these answer something else");
+        assert_eq!(
+            limits.argument_bytes, BULK_BYTES_DEFAULT,
+            "the replies belong to other commands"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Publications that wait for one master, in order. Whatever happens on the way, a publication is
-//! never overtaken by a later one of its channel.
+//! The publications queued for one master, in order. Whatever happens, no later publication of a
+//! channel overtakes an earlier one.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -13,176 +13,178 @@ use crate::broker::redis::lanes::slot::Slot;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
 
-const STUCK: Unavailable = Unavailable("the broker takes no publications");
+const STUCK: Unavailable = Unavailable("the broker accepts no publications");
 
-/// A publication in line. Their bytes are bounded where they are admitted.
+/// A queued publication. The total bytes are bounded at admission.
 #[derive(Debug)]
 pub struct QueuedPublication {
     pub slot: Slot,
     pub item: PublishRequest,
-    /// Redis has been asked for it, and could not do it then.
-    pub is_again: bool,
+    /// Redis could not publish it at an earlier attempt.
+    pub is_retry: bool,
 }
 
 impl QueuedPublication {
     pub fn new(slot: Slot, item: PublishRequest) -> Self {
-        Self { slot, item, is_again: false }
+        Self { slot, item, is_retry: false }
     }
 }
 
-/// The line before one master.
+/// The queue of one master.
 pub struct MasterQueue {
-    waiting: Mutex<PendingPublications>,
-    /// There may be something to take.
-    news: Notify,
+    pending: Mutex<PendingPublications>,
+    /// Notified when a publication may have been queued.
+    pushed: Notify,
     timeout: Duration,
 }
 
 struct PendingPublications {
     items: VecDeque<QueuedPublication>,
-    /// Since when nothing leaves. None: the master takes publications.
+    /// Since when no publication leaves the queue. `None`: the master takes publications.
     stuck_since: Option<Instant>,
 }
 
-/// How much is taken at once.
+/// Maximum size of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchMax {
     pub publications: usize,
-    /// Payload bytes beyond which the next publication waits for the next batch.
+    /// Payload bytes beyond which the next publication goes to the next batch.
     pub bytes: usize,
 }
 
-/// Most publications in a batch that Redis could not do before: what it cannot do of some channels must
-/// not keep out the others.
-const AGAIN_MAX: usize = 64;
+/// Maximum number of retries in a batch: channels whose publications keep failing must not block
+/// the others.
+const RETRIES_PER_BATCH_MAX: usize = 64;
 
-/// Most publications that are passed over for one batch.
-const PASSED_MAX: usize = 4096;
+/// Maximum number of publications that are skipped for one batch.
+const SKIPPED_MAX: usize = 4096;
 
 impl MasterQueue {
-    /// `timeout`: how long nothing may leave before nobody should wait for it any more.
+    /// `timeout`: how long the queue may be stuck before it refuses new publications.
     pub fn new(timeout: Duration) -> Self {
-        let waiting =
+        let pending =
             PendingPublications { items: VecDeque::new(), stuck_since: Some(Instant::now()) };
-        Self { waiting: Mutex::new(waiting), news: Notify::new(), timeout }
+        Self { pending: Mutex::new(pending), pushed: Notify::new(), timeout }
     }
 
-    /// Puts a publication last. A short outage is waited out; in a long one it is refused at once.
+    /// Queues a publication. During a short outage it waits; in a long one it is refused
+    /// immediately.
     pub fn push(&self, queued: QueuedPublication) -> Result<(), Unavailable> {
-        let mut waiting = self.lock();
-        if waiting.stuck_since.is_some_and(|since| since.elapsed() >= self.timeout) {
+        let mut pending = self.lock();
+        if pending.stuck_since.is_some_and(|since| since.elapsed() >= self.timeout) {
             return Err(STUCK);
         }
-        waiting.items.push_back(queued);
-        drop(waiting);
-        self.news.notify_one();
+        pending.items.push_back(queued);
+        drop(pending);
+        self.pushed.notify_one();
         Ok(())
     }
 
-    /// Takes the first ones, and answers those that are late. `taken` hears of each slot, before
-    /// anybody else can look at the line.
-    pub fn take(&self, most: BatchMax, taken: impl Fn(Slot)) -> Vec<QueuedPublication> {
-        let mut waiting = self.lock();
-        let mut batch = Vec::with_capacity(most.publications.min(waiting.items.len()));
-        let mut passed: Vec<QueuedPublication> = Vec::new();
-        let mut passed_channels: HashSet<Channel> = HashSet::new();
-        let (mut bytes, mut again) = (0, 0);
-        while batch.len() < most.publications
-            && bytes < most.bytes
-            && passed.len() < PASSED_MAX
-            && let Some(queued) = waiting.items.pop_front()
+    /// Takes the first publications, and fails those past their deadline. `taken` is called with
+    /// each slot while the queue is locked.
+    pub fn take(&self, max: BatchMax, on_take: impl Fn(Slot)) -> Vec<QueuedPublication> {
+        let mut pending = self.lock();
+        let mut batch = Vec::with_capacity(max.publications.min(pending.items.len()));
+        let mut skipped: Vec<QueuedPublication> = Vec::new();
+        let mut skipped_channels: HashSet<Channel> = HashSet::new();
+        let (mut bytes, mut retries) = (0, 0);
+        while batch.len() < max.publications
+            && bytes < max.bytes
+            && skipped.len() < SKIPPED_MAX
+            && let Some(queued) = pending.items.pop_front()
         {
             if queued.item.is_late() {
-                queued.item.answer(Err(LATE));
+                queued.item.reply(Err(LATE));
                 continue;
             }
-            // Nobody overtakes who was passed over.
-            let is_over = queued.is_again && again == AGAIN_MAX;
+            // Publications of a skipped channel are skipped too, to keep their order.
+            let is_over = queued.is_retry && retries == RETRIES_PER_BATCH_MAX;
             let channel = &queued.item.channel;
-            if is_over || passed_channels.contains(channel) {
-                passed_channels.insert(channel.clone());
-                passed.push(queued);
+            if is_over || skipped_channels.contains(channel) {
+                skipped_channels.insert(channel.clone());
+                skipped.push(queued);
                 continue;
             }
-            again += usize::from(queued.is_again);
-            taken(queued.slot);
+            retries += usize::from(queued.is_retry);
+            on_take(queued.slot);
             bytes += queued.item.publication.payload.len();
             batch.push(queued);
         }
-        passed.into_iter().rev().for_each(|queued| waiting.items.push_front(queued));
+        skipped.into_iter().rev().for_each(|queued| pending.items.push_front(queued));
         batch
     }
 
-    /// Puts publications back before all others, those that `may` still; the others are returned.
-    pub fn put_back(
+    /// Queues publications again before all others if `may` allows it, and returns the rest.
+    pub fn requeue(
         &self,
         items: Vec<QueuedPublication>,
-        may: impl Fn(&QueuedPublication) -> bool,
+        is_allowed: impl Fn(&QueuedPublication) -> bool,
     ) -> Vec<QueuedPublication> {
-        let mut waiting = self.lock();
-        let (items, overtaken): (Vec<_>, Vec<_>) = items.into_iter().partition(may);
+        let mut pending = self.lock();
+        let (items, overtaken): (Vec<_>, Vec<_>) = items.into_iter().partition(is_allowed);
         for queued in items.into_iter().rev() {
-            waiting.items.push_front(QueuedPublication { is_again: true, ..queued });
+            pending.items.push_front(QueuedPublication { is_retry: true, ..queued });
         }
-        drop(waiting);
-        self.news.notify_one();
+        drop(pending);
+        self.pushed.notify_one();
         overtaken
     }
 
-    /// Takes out what stands in line of some slots, in order.
-    pub fn leave(&self, moves: impl Fn(Slot) -> bool) -> Vec<QueuedPublication> {
-        let mut waiting = self.lock();
-        let (moved, kept): (Vec<_>, Vec<_>) =
-            waiting.items.drain(..).partition(|queued| moves(queued.slot));
-        waiting.items = kept.into();
+    /// Removes the publications of some slots, in order.
+    pub fn remove(&self, moves: impl Fn(Slot) -> bool) -> Vec<QueuedPublication> {
+        let mut pending = self.lock();
+        let (moved, rest): (Vec<_>, Vec<_>) =
+            pending.items.drain(..).partition(|queued| moves(queued.slot));
+        pending.items = rest.into();
         moved
     }
 
-    /// Lets those in who stood in another line, by their age. None of their slots stand here yet.
-    pub fn join(&self, items: Vec<QueuedPublication>) {
-        let mut waiting = self.lock();
-        waiting.items.extend(items);
-        // Stable: those of one slot keep their order.
-        waiting.items.make_contiguous().sort_by_key(|queued| queued.item.deadline);
-        drop(waiting);
-        self.news.notify_one();
+    /// Adds publications from another queue, ordered by age. This queue has none of their slots
+    /// yet.
+    pub fn merge(&self, items: Vec<QueuedPublication>) {
+        let mut pending = self.lock();
+        pending.items.extend(items);
+        // A stable sort, which keeps the order within a slot.
+        pending.items.make_contiguous().sort_by_key(|queued| queued.item.deadline);
+        drop(pending);
+        self.pushed.notify_one();
     }
 
-    /// Notes that publications leave, or, with the moment one last did, no longer.
+    /// Sets whether publications leave the queue; `since`: when one last did.
     pub fn set_stuck(&self, since: Option<Instant>) {
         self.lock().stuck_since = since;
     }
 
-    /// Returns once somebody stands in line. For one task at a time. Cancel safe.
-    pub async fn news(&self) {
+    /// Resolves once the queue is not empty. For one task at a time. Cancel safe.
+    pub async fn wait_for_publication(&self) {
         while self.lock().items.is_empty() {
-            self.news.notified().await;
+            self.pushed.notified().await;
         }
     }
 
-    /// Answers publications whose time is over, for as long as it is polled. Cancel safe.
+    /// Fails publications past their deadline, for as long as it is polled. Cancel safe.
     pub async fn expire(&self) -> std::convert::Infallible {
         loop {
-            self.news().await;
+            self.wait_for_publication().await;
             let first = self.lock().items.front().map(|queued| queued.item.deadline);
             if let Some(deadline) = first {
                 sleep_until(deadline).await;
-                self.answer_late();
+                self.expire_late();
             }
         }
     }
 
-    fn answer_late(&self) {
-        let mut waiting = self.lock();
-        while waiting.items.front().is_some_and(|queued| queued.item.is_late()) {
-            if let Some(late) = waiting.items.pop_front() {
-                late.item.answer(Err(LATE));
+    fn expire_late(&self) {
+        let mut pending = self.lock();
+        while pending.items.front().is_some_and(|queued| queued.item.is_late()) {
+            if let Some(late) = pending.items.pop_front() {
+                late.item.reply(Err(LATE));
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, PendingPublications> {
-        self.waiting.lock().expect("no code panics while it holds the line's lock")
+        self.pending.lock().expect("no code panics while it holds the queue's lock")
     }
 }
 
@@ -197,7 +199,7 @@ mod tests {
 
     fn queued(intake: &Intake, slot: Slot, name: &str) -> QueuedPublication {
         let publication = Publication::bare(Bytes::copy_from_slice(name.as_bytes()));
-        // A slot may have several channels; here each has one.
+        // A slot may have several channels; in these tests each has one.
         let channel = Channel::new(&slot.to_string()).unwrap();
         let (item, _) = intake.admit(channel, publication).unwrap();
         QueuedPublication::new(slot, item)
@@ -205,85 +207,89 @@ mod tests {
 
     fn names(items: &[QueuedPublication]) -> Vec<&str> {
         let text = |queued: &'_ QueuedPublication| {
-            // Valid: every test writes it as text.
+            // Valid: every test writes text.
             String::from_utf8(queued.item.publication.payload.to_vec()).unwrap().leak() as &str
         };
         items.iter().map(text).collect()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_moves_keeps_order_and_stands_by_age_among_those_already_there() {
+    async fn merged_publications_keep_their_order_and_are_sorted_by_age() {
         let intake = Intake::new(Duration::from_secs(2));
         let (old, new) =
             (MasterQueue::new(Duration::from_secs(2)), MasterQueue::new(Duration::from_secs(2)));
-        for (line, slot, name) in
+        for (queue, slot, name) in
             [(&old, 1, "1a"), (&new, 2, "2a"), (&old, 3, "3a"), (&old, 1, "1b"), (&new, 2, "2b")]
         {
-            line.push(queued(&intake, slot, name)).unwrap();
+            queue.push(queued(&intake, slot, name)).unwrap();
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        new.join(old.leave(|slot| slot == 1));
+        new.merge(old.remove(|slot| slot == 1));
         assert_eq!(names(&old.take(ALL, |_| {})), ["3a"]);
         assert_eq!(names(&new.take(ALL, |_| {})), ["1a", "2a", "1b", "2b"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_comes_back_stands_before_what_is_newer_unless_it_was_overtaken() {
+    async fn requeued_publications_precede_newer_ones_unless_overtaken() {
         let intake = Intake::new(Duration::from_secs(2));
-        let line = MasterQueue::new(Duration::from_secs(2));
+        let queue = MasterQueue::new(Duration::from_secs(2));
         for name in ["a", "b", "c"] {
-            line.push(queued(&intake, 0, name)).unwrap();
+            queue.push(queued(&intake, 0, name)).unwrap();
         }
-        let batch = line.take(BatchMax { publications: 2, ..ALL }, |_| {});
-        let over = line.put_back(batch, |it| it.item.publication.payload != "a");
-        assert_eq!(names(&over), ["a"]);
-        assert_eq!(names(&line.take(ALL, |_| {})), ["b", "c"]);
+        let batch = queue.take(BatchMax { publications: 2, ..ALL }, |_| {});
+        let overtaken = queue.requeue(batch, |it| it.item.publication.payload != "a");
+        assert_eq!(names(&overtaken), ["a"]);
+        assert_eq!(names(&queue.take(ALL, |_| {})), ["b", "c"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_redis_cannot_do_of_one_channel_keeps_out_no_other() {
+    async fn retries_of_one_channel_do_not_block_other_channels() {
         let intake = Intake::new(Duration::from_secs(2));
-        let line = MasterQueue::new(Duration::from_secs(2));
+        let queue = MasterQueue::new(Duration::from_secs(2));
         let many = 2 * ALL.publications;
         for _ in 0..many {
-            line.push(queued(&intake, 1, "stays")).unwrap();
+            queue.push(queued(&intake, 1, "stays")).unwrap();
         }
-        line.push(queued(&intake, 2, "other")).unwrap();
-        let first = line.take(BatchMax { publications: many, ..ALL }, |_| {});
-        line.put_back(first, |_| true);
-        let batch = line.take(ALL, |_| {});
-        assert_eq!(batch.len(), AGAIN_MAX + 1);
+        queue.push(queued(&intake, 2, "other")).unwrap();
+        let first = queue.take(BatchMax { publications: many, ..ALL }, |_| {});
+        queue.requeue(first, |_| true);
+        let batch = queue.take(ALL, |_| {});
+        assert_eq!(batch.len(), RETRIES_PER_BATCH_MAX + 1);
         assert_eq!(names(&batch).last(), Some(&"other"));
-        line.put_back(batch, |_| true);
-        assert_eq!(line.leave(|slot| slot == 1).len(), many);
+        queue.requeue(batch, |_| true);
+        assert_eq!(queue.remove(|slot| slot == 1).len(), many);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn channels_of_one_slot_keep_out_no_other_either() {
+    async fn retries_of_one_channel_do_not_block_other_channels_of_its_slot() {
         let intake = Intake::new(Duration::from_secs(2));
-        let line = MasterQueue::new(Duration::from_secs(2));
+        let queue = MasterQueue::new(Duration::from_secs(2));
         let push = |slot, name: &str| {
-            // As where there is no cluster: all channels have the one slot.
-            line.push(QueuedPublication { slot: 0, ..queued(&intake, slot, name) }).unwrap();
+            // As without a cluster, where all channels have one slot.
+            queue.push(QueuedPublication { slot: 0, ..queued(&intake, slot, name) }).unwrap();
         };
         (0..ALL.publications).for_each(|_| push(1, "stays"));
-        let first = line.take(ALL, |_| {});
-        line.put_back(first, |_| true);
+        let first = queue.take(ALL, |_| {});
+        queue.requeue(first, |_| true);
         push(1, "later");
         push(2, "other");
-        let batch = line.take(ALL, |_| {});
-        assert_eq!(batch.len(), AGAIN_MAX + 1, "nothing of the channel that waits is overtaken");
+        let batch = queue.take(ALL, |_| {});
+        assert_eq!(
+            batch.len(),
+            RETRIES_PER_BATCH_MAX + 1,
+            "no publication of the blocked channel is overtaken"
+        );
         assert_eq!(names(&batch).last(), Some(&"other"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_long_outage_is_told_at_once_and_a_short_one_waited_out() {
+    async fn publications_wait_out_a_short_outage_and_fail_immediately_in_a_long_one() {
         let intake = Intake::new(Duration::from_secs(60));
-        let line = MasterQueue::new(Duration::from_secs(2));
-        assert_eq!(line.push(queued(&intake, 0, "a")), Ok(()));
+        let queue = MasterQueue::new(Duration::from_secs(2));
+        assert_eq!(queue.push(queued(&intake, 0, "a")), Ok(()));
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(line.push(queued(&intake, 0, "b")), Err(STUCK));
-        line.set_stuck(None);
-        assert_eq!(line.push(queued(&intake, 0, "c")), Ok(()));
+        assert_eq!(queue.push(queued(&intake, 0, "b")), Err(STUCK));
+        queue.set_stuck(None);
+        assert_eq!(queue.push(queued(&intake, 0, "c")), Ok(()));
     }
 }

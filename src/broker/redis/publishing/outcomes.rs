@@ -1,4 +1,4 @@
-//! What becomes of the publications of a batch once Redis has answered.
+//! What happens to the publications of a batch after the reply of Redis.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ const UNCONFIRMED: Unavailable =
 const OVERTAKEN: Unavailable =
     Unavailable("redis refused the publication and took a later one of its channel");
 
-/// Tells them.
+/// Replies to the publishers.
 pub struct Outcomes {
     lane: Arc<Lane>,
     context: Arc<RedisContext>,
-    /// Redis refused something of the last batch.
+    /// Redis refused a publication of the last batch.
     refused: bool,
 }
 
@@ -34,64 +34,64 @@ impl Outcomes {
         Self { lane, context, refused: false }
     }
 
-    /// Tells each publisher. What may go out again stands first in line again, unless a later one
-    /// of its channel has gone out: then it is too late. Returns why something is to go out again.
+    /// Replies to each publisher. Publications that may be retried are queued again first, unless a
+    /// later one of their channel was published: then they fail. Returns the cause of a retry.
     ///
-    /// `confirmed`: what was appended to histories here is on a replica, as far as there are any.
-    pub fn tell(
+    /// `confirmed`: a replica has what was appended at this master, if the master has replicas.
+    pub fn reply(
         &mut self,
         batch: Vec<QueuedPublication>,
         answered: BatchAnswers,
         confirmed: bool,
     ) -> Option<Cause> {
-        let BatchAnswers { answers, verdicts, elsewhere } = answered;
-        self.tell_refusal(&batch, &verdicts, &answers);
-        let cause = verdicts.iter().take(batch.len()).find_map(|verdict| verdict.cause());
-        let mut taken: HashSet<Channel> = HashSet::new();
-        let mut again = Vec::new();
-        for (at, (queued, verdict)) in batch.into_iter().zip(verdicts).enumerate().rev() {
-            if cause.is_some() && may_be_taken(verdict) {
-                taken.insert(queued.item.channel.clone());
+        let BatchAnswers { answers, outcomes, redirected: elsewhere } = answered;
+        self.log_refusal(&batch, &outcomes, &answers);
+        let cause = outcomes.iter().take(batch.len()).find_map(|outcome| outcome.cause());
+        let mut published: HashSet<Channel> = HashSet::new();
+        let mut retries = Vec::new();
+        for (at, (queued, outcome)) in batch.into_iter().zip(outcomes).enumerate().rev() {
+            if cause.is_some() && may_be_taken(outcome) {
+                published.insert(queued.item.channel.clone());
             }
-            match verdict {
-                PublishOutcome::Taken(None) => queued.item.answer(Ok(None)),
-                PublishOutcome::Taken(position) => {
+            match outcome {
+                PublishOutcome::Published(None) => queued.item.reply(Ok(None)),
+                PublishOutcome::Published(position) => {
                     let confirmed = elsewhere.get(&at).copied().unwrap_or(confirmed);
-                    queued.item.answer(if confirmed { Ok(position) } else { Err(UNCONFIRMED) });
+                    queued.item.reply(if confirmed { Ok(position) } else { Err(UNCONFIRMED) });
                 }
-                PublishOutcome::Refused(why) => queued.item.answer(Err(why)),
-                PublishOutcome::Later(_) if taken.contains(&queued.item.channel) => {
-                    queued.item.answer(Err(OVERTAKEN));
+                PublishOutcome::Refused(why) => queued.item.reply(Err(why)),
+                PublishOutcome::Retry(_) if published.contains(&queued.item.channel) => {
+                    queued.item.reply(Err(OVERTAKEN));
                 }
-                PublishOutcome::Later(_) => again.push(queued),
+                PublishOutcome::Retry(_) => retries.push(queued),
             }
         }
-        if !again.is_empty() {
-            again.reverse();
-            self.context.map.put_back(self.lane.number, again);
+        if !retries.is_empty() {
+            retries.reverse();
+            self.context.map.requeue(self.lane.number, retries);
         }
         cause
     }
 
-    /// Tells the first of Redis' refusals in a row: there may be thousands a second.
-    fn tell_refusal(
+    /// Logs only the first of several refusals in a row, because there may be thousands a second.
+    fn log_refusal(
         &mut self,
         batch: &[QueuedPublication],
-        verdicts: &[PublishOutcome],
+        outcomes: &[PublishOutcome],
         answers: &[Value],
     ) {
-        let mut each = batch.iter().zip(verdicts.iter().zip(answers));
-        let refusal = each.find(|(_, (verdict, _))| {
-            // That masters change is told elsewhere.
+        let mut each = batch.iter().zip(outcomes.iter().zip(answers));
+        let refusal = each.find(|(_, (outcome, _))| {
+            // Changes of masters are logged elsewhere.
             !matches!(
-                verdict,
-                PublishOutcome::Taken(_)
-                    | PublishOutcome::Later(Cause::Moved | Cause::Asked | Cause::Split)
+                outcome,
+                PublishOutcome::Published(_)
+                    | PublishOutcome::Retry(Cause::Moved | Cause::Ask | Cause::TryAgain)
             )
         });
         if let (Some((queued, (_, error))), false) = (refusal, self.refused) {
             let channel = &queued.item.channel;
-            // Users' channels are not logged.
+            // Clients' channel names are not logged.
             let is_own =
                 announcement::is_channel(channel.as_str()) || Channel::is_probe(channel.as_str());
             let own = is_own.then(|| self.context.name(channel));
@@ -102,6 +102,6 @@ impl Outcomes {
     }
 }
 
-fn may_be_taken(verdict: PublishOutcome) -> bool {
-    matches!(verdict, PublishOutcome::Taken(_) | PublishOutcome::Refused(UNANSWERED))
+fn may_be_taken(outcome: PublishOutcome) -> bool {
+    matches!(outcome, PublishOutcome::Published(_) | PublishOutcome::Refused(UNANSWERED))
 }

@@ -1,4 +1,4 @@
-//! What Redis' answer to a publication means for it.
+//! What the reply of Redis means for a publication.
 
 use ::redis::{ServerError, Value};
 
@@ -7,47 +7,47 @@ use crate::broker::unavailable::Unavailable;
 use crate::publication::Position;
 
 pub const UNANSWERED: Unavailable =
-    Unavailable("redis did not answer: the publication may or may not have gone out");
+    Unavailable("redis did not answer: it may or may not have published the publication");
 
 pub const SPLIT: Unavailable =
     Unavailable("redis is half way through moving the channel to another master");
 
-/// What is to become of a publication that Redis has answered.
+/// The outcome of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishOutcome {
-    /// It is published; at this position where the channel keeps history.
-    Taken(Option<Position>),
-    /// It was surely not published, and its publisher is told.
+    /// It was published; at this position where the channel keeps history.
+    Published(Option<Position>),
+    /// It was certainly not published, and its publisher gets the error.
     Refused(Unavailable),
-    /// It was surely not published, and may be again.
-    Later(Cause),
+    /// It was certainly not published, and may be retried.
+    Retry(Cause),
 }
 
 impl PublishOutcome {
     pub fn of(answer: &Value) -> Self {
         match answer {
             Value::ServerError(error) => Self::of_error(error),
-            Value::BulkString(bytes) => Self::Taken(position(bytes)),
-            Value::SimpleString(text) => Self::Taken(text.parse().ok()),
-            _ => Self::Taken(None),
+            Value::BulkString(bytes) => Self::Published(position(bytes)),
+            Value::SimpleString(text) => Self::Published(text.parse().ok()),
+            _ => Self::Published(None),
         }
     }
 
-    /// Why it is to go out again. None: it is not.
+    /// Why it is retried. `None`: it is not.
     pub fn cause(self) -> Option<Cause> {
         match self {
-            Self::Later(cause) => Some(cause),
-            Self::Taken(_) | Self::Refused(_) => None,
+            Self::Retry(cause) => Some(cause),
+            Self::Published(_) | Self::Refused(_) => None,
         }
     }
 
     fn of_error(error: &ServerError) -> Self {
         let cause = Cause::of(error.code(), error.details().unwrap_or_default());
         match (cause, error.code()) {
-            (Some(cause), _) => Self::Later(cause),
+            (Some(cause), _) => Self::Retry(cause),
             (None, "OOM") => refused("redis is out of memory"),
             (None, "NOPERM") => refused("redis does not permit it"),
-            (None, "MISCONF") => refused("redis cannot save to its disk and takes nothing"),
+            (None, "MISCONF") => refused("redis cannot save to its disk and accepts no writes"),
             (None, "BUSY") => refused("redis is busy with a script"),
             (None, _) => refused("redis refused the publication"),
         }
@@ -72,20 +72,23 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_told_apart_by_whether_the_publication_may_go_out_again() {
+    fn replies_are_classified_by_whether_the_publication_may_be_retried() {
         let position = Position { epoch: 1763, seq: 41 };
-        assert_eq!(of(":3\r\n"), PublishOutcome::Taken(None));
-        assert_eq!(of("$7\r\n1763-41\r\n"), PublishOutcome::Taken(Some(position)));
-        assert_eq!(of("$-1\r\n"), PublishOutcome::Taken(None));
+        assert_eq!(of(":3\r\n"), PublishOutcome::Published(None));
+        assert_eq!(of("$7\r\n1763-41\r\n"), PublishOutcome::Published(Some(position)));
+        assert_eq!(of("$-1\r\n"), PublishOutcome::Published(None));
         for (reply, cause) in [
             ("-MOVED 3999 127.0.0.1:6381\r\n", Cause::Moved),
-            ("-ASK 3999 127.0.0.1:6381\r\n", Cause::Asked),
+            ("-ASK 3999 127.0.0.1:6381\r\n", Cause::Ask),
             ("-READONLY You can't write against a read only replica.\r\n", Cause::Moved),
             ("-CLUSTERDOWN The cluster is down\r\n", Cause::Moved),
             ("-MASTERDOWN Link with MASTER is down\r\n", Cause::Moved),
             ("-LOADING Redis is loading the dataset in memory\r\n", Cause::Busy),
-            ("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Cause::Split),
-            ("-ERR Script attempted to access a non local key in a cluster node\r\n", Cause::Split),
+            ("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Cause::TryAgain),
+            (
+                "-ERR Script attempted to access a non local key in a cluster node\r\n",
+                Cause::TryAgain,
+            ),
             ("-TURNING other rules for the history are about to hold\r\n", Cause::Busy),
             ("-NOREPLICAS Not enough good replicas to write.\r\n", Cause::Busy),
             ("-ERR Function not found\r\n", Cause::NoFunction),
@@ -94,7 +97,7 @@ mod tests {
                 Cause::NoFunction,
             ),
         ] {
-            assert_eq!(of(reply), PublishOutcome::Later(cause), "{reply}");
+            assert_eq!(of(reply), PublishOutcome::Retry(cause), "{reply}");
         }
         for (reply, why) in [
             ("-OOM command not allowed when used memory > 'maxmemory'.\r\n", "out of memory"),

@@ -1,5 +1,5 @@
-//! Publishing to one master: what waits in its line goes out as one pipeline over one connection,
-//! so that batches grow by themselves under load and publications of a channel keep their order.
+//! Publishes to one master. Queued publications are sent as one pipeline over one connection, so
+//! batches grow under load and the publications of a channel keep their order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Pipeline, Value};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::batch::{AboutServer, PublishBatch};
+use super::batch::{PublishBatch, ServerInfo};
 use super::function_installer::FunctionInstaller;
 use super::limits::BatchLimits;
 use super::master_queue::{BatchMax, QueuedPublication};
@@ -27,42 +27,42 @@ use crate::broker::redis::state::LaneComponent;
 use crate::broker::unavailable::Unavailable;
 use crate::telemetry;
 
-/// What goes out in one pipeline. The crate's connection keeps a buffer as large as the largest.
+/// Maximum size of a pipeline. The crate's connection keeps a buffer as large as its largest one.
 const BATCH: BatchMax = BatchMax { publications: 512, bytes: 256 << 10 };
 
-/// The least time Redis is given, also for a batch whose deadline is nearly over: a connection just
-/// made again must not be given up for publications that waited for it.
+/// The minimum time for a reply, also for a batch close to its deadline: a new connection must not
+/// be closed for publications that waited for it.
 const ANSWER_TIME_MIN: Duration = Duration::from_millis(200);
 
-/// How often the server is asked whether it is a master still.
+/// How often the node checks that the server is still a master.
 const ROLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a new connection may take to be made ready for publishing.
+/// How long preparing a new connection may take.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Before what Redis could not do yet goes out again.
-const AGAIN_PAUSE: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(200));
+/// Pause before a retry.
+const RETRY_PAUSE: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(200));
 
-const LACKING: Unavailable = Unavailable("redis lacks the functions that history needs");
+const NO_FUNCTIONS: Unavailable = Unavailable("redis lacks the functions that history needs");
 
 const REPLICA: &str = "it is a replica";
 
-/// Publishes what stands in the lane's line, for ever.
+/// Publishes from the lane's queue, without end.
 pub async fn run(lane: Arc<Lane>, context: Arc<RedisContext>) {
     let mut publisher = RedisPublisher::new(lane.clone(), context);
     let mut reconnecting = Reconnecting::default();
     loop {
         let connected = tokio::select! {
             connected = publisher.connect() => connected,
-            never = lane.line.expire() => match never {},
+            never = lane.publications.expire() => match never {},
         };
         let why = match connected {
             Ok(connection) => {
                 reconnecting.connected();
                 lane.state.works(LaneComponent::Publisher);
-                lane.line.set_stuck(None);
-                let PublisherLost { asked, why } = publisher.publish(connection).await;
-                lane.line.set_stuck(Some(asked));
+                lane.publications.set_stuck(None);
+                let PublisherLost { sent_at, why } = publisher.publish(connection).await;
+                lane.publications.set_stuck(Some(sent_at));
                 why
             }
             Err(why) => why,
@@ -71,57 +71,57 @@ pub async fn run(lane: Arc<Lane>, context: Arc<RedisContext>) {
         lane.request_refresh();
         tokio::select! {
             () = sleep(reconnecting.next_pause()) => telemetry::broker_reconnecting(),
-            never = lane.line.expire() => match never {},
+            never = lane.publications.expire() => match never {},
         }
     }
 }
 
-/// The connection broke, or Redis hangs or is no master.
+/// The connection broke, Redis does not reply, or it is no longer a master.
 struct PublisherLost {
-    asked: Instant,
+    sent_at: Instant,
     why: String,
 }
 
 struct RedisPublisher {
     lane: Arc<Lane>,
     context: Arc<RedisContext>,
-    /// Counts the batches in a row that had something that goes out again.
-    again: Backoff,
-    /// When the server was last asked what it is.
-    role_asked: Instant,
+    /// Backoff that grows with consecutive batches that had to be retried.
+    retry: Backoff,
+    /// When the server was last asked for its role.
+    role_queried_at: Instant,
     replicas: Replicas,
     limits: BatchLimits,
-    upkeep: FunctionInstaller,
-    detour: Redirects,
+    installer: FunctionInstaller,
+    redirects: Redirects,
     outcomes: Outcomes,
 }
 
-/// Publications that Redis has been handed and has not answered. Whoever gives up waiting, even by
-/// being dropped, tells them so.
+/// Publications that were sent to Redis and have no reply yet. Dropping them, also by cancellation,
+/// fails them as unanswered.
 struct UnansweredBatch(Vec<QueuedPublication>);
 
 impl Drop for UnansweredBatch {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(|queued| queued.item.answer(Err(UNANSWERED)));
+        self.0.drain(..).for_each(|queued| queued.item.reply(Err(UNANSWERED)));
     }
 }
 
 impl RedisPublisher {
     fn new(lane: Arc<Lane>, context: Arc<RedisContext>) -> Self {
         Self {
-            again: AGAIN_PAUSE,
-            role_asked: Instant::now(),
+            retry: RETRY_PAUSE,
+            role_queried_at: Instant::now(),
             replicas: Replicas::default(),
             limits: BatchLimits::default(),
-            upkeep: FunctionInstaller::new(lane.clone(), context.clone()),
-            detour: Redirects::default(),
+            installer: FunctionInstaller::new(lane.clone(), context.clone()),
+            redirects: Redirects::default(),
             outcomes: Outcomes::new(lane.clone(), context.clone()),
             lane,
             context,
         }
     }
 
-    /// A connection to a server that is a master and has the functions.
+    /// Connects to a server that is a master, and installs the functions.
     async fn connect(&mut self) -> Result<MultiplexedConnection, String> {
         let mut connection = self.lane.link.open().await.map_err(|error| error.to_string())?;
         match timeout(PREPARE_TIMEOUT, self.prepare(&mut connection)).await {
@@ -134,7 +134,7 @@ impl RedisPublisher {
         let mut role = Pipeline::new();
         role.cmd("ROLE");
         self.limits = BatchLimits::default();
-        self.limits.ask(&mut role);
+        self.limits.add_queries(&mut role);
         let answers = connection.req_packed_commands(&role, 0, role.len()).await;
         let answers = answers.map_err(|error| error.to_string())?;
         if answers.first().is_some_and(is_replica) {
@@ -142,53 +142,53 @@ impl RedisPublisher {
         }
         self.replicas = Replicas::of(answers.first());
         self.limits.learn(answers.get(1..).unwrap_or_default());
-        // Without them channels without history work all the same.
-        let _ = self.upkeep.install(connection).await;
-        let answer = secret::question().query_async(connection).await;
-        self.upkeep.learn_secret(answer.as_ref().unwrap_or(&Value::Nil));
-        self.role_asked = Instant::now();
+        // Without the functions, channels without history still work.
+        let _ = self.installer.install(connection).await;
+        let answer = secret::get_command().query_async(connection).await;
+        self.installer.learn_secret(answer.as_ref().unwrap_or(&Value::Nil));
+        self.role_queried_at = Instant::now();
         Ok(())
     }
 
     async fn publish(&mut self, mut connection: MultiplexedConnection) -> PublisherLost {
         let lane = self.lane.clone();
         loop {
-            lane.line.news().await;
-            // Whoever turns to other rules waits for what goes out by those from before.
-            let _flight = lane.flight.lock().await;
+            lane.publications.wait_for_publication().await;
+            // A change of rules waits for publications that were sent under the old ones.
+            let _in_flight = lane.in_flight.lock().await;
             if let Err(lost) = self.publish_next(&mut connection).await {
                 return lost;
             }
         }
     }
 
-    /// Publishes what is next in line, as much as goes out at once.
+    /// Publishes the next batch.
     async fn publish_next(
         &mut self,
         connection: &mut MultiplexedConnection,
     ) -> Result<(), PublisherLost> {
-        let mut flight = UnansweredBatch(self.lane.take(BATCH));
+        let mut unanswered = UnansweredBatch(self.lane.take(BATCH));
         let secret = self.lane.secret.current();
         let key = (*secret).as_ref().or(self.context.secrets.configured()).map(Secret::as_str);
-        self.limits.refuse_too_large(&mut flight.0, &self.context, key);
-        let Some(oldest) = flight.0.first() else { return Ok(()) };
-        let asked = Instant::now();
-        let deadline = oldest.item.deadline.max(asked + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
-        let lost = |why| PublisherLost { asked, why };
-        let batch = self.batch(&flight.0, key, asked);
-        let answers = batch.ask(connection, deadline).await.map_err(lost)?;
-        let about = batch.about_server(&answers);
+        self.limits.refuse_too_large(&mut unanswered.0, &self.context, key);
+        let Some(oldest) = unanswered.0.first() else { return Ok(()) };
+        let sent_at = Instant::now();
+        let deadline = oldest.item.deadline.max(sent_at + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
+        let lost = |why| PublisherLost { sent_at, why };
+        let batch = self.batch(&unanswered.0, key, sent_at);
+        let answers = batch.send(connection, deadline).await.map_err(lost)?;
+        let about = batch.server_info(&answers);
         if about.as_ref().and_then(|about| about.role).is_some_and(is_replica) {
-            // What it took reached nobody but its own subscribers.
+            // What a demoted master took reached only its own subscribers.
             self.lane.demoted.notify_waiters();
             return Err(lost(REPLICA.to_owned()));
         }
-        let confirmed = batch.is_confirmed(&answers).is_none_or(|it| self.replicas.waited(it));
-        let is_lacking = about.is_some_and(|about| self.learn(&about, asked));
-        let answered = self.judge(connection, &flight.0, answers, deadline).await;
-        let batch = std::mem::take(&mut flight.0);
-        let cause = self.outcomes.tell(batch, answered, confirmed);
-        self.go_on(connection, cause, is_lacking).await.map_err(lost)
+        let confirmed = batch.is_confirmed(&answers).is_none_or(|it| self.replicas.record_wait(it));
+        let is_lacking = about.is_some_and(|about| self.learn(&about, sent_at));
+        let answered = self.outcomes_of(connection, &unanswered.0, answers, deadline).await;
+        let batch = std::mem::take(&mut unanswered.0);
+        let cause = self.outcomes.reply(batch, answered, confirmed);
+        self.recover(connection, cause, is_lacking).await.map_err(lost)
     }
 
     /// The pipeline for these publications.
@@ -199,47 +199,49 @@ impl RedisPublisher {
         now: Instant,
     ) -> PublishBatch {
         let mut batch = PublishBatch::new(&self.context, publications, key);
-        if self.replicas.are_waited_for() && self.appends(publications) {
+        if self.replicas.should_wait() && self.appends(publications) {
             batch.wait_for_replica();
         }
-        if self.role_asked + ROLE_INTERVAL <= now {
-            batch.ask_role(&self.limits);
+        if self.role_queried_at + ROLE_INTERVAL <= now {
+            batch.add_role(&self.limits);
         }
         batch
     }
 
-    /// Is any of them appended to a history?
+    /// Whether any of them is appended to a history.
     fn appends(&self, batch: &[QueuedPublication]) -> bool {
         batch.iter().any(|queued| self.context.appends(queued.item.channel.as_str()))
     }
 
-    /// Notes what the server says of itself. True: it lacks the functions, and may be asked to take them.
-    fn learn(&mut self, about: &AboutServer<'_>, asked: Instant) -> bool {
-        self.role_asked = asked;
-        self.replicas.counted(about.role);
+    /// Records the replies about the server. True: it lacks the functions and may be offered them.
+    fn learn(&mut self, about: &ServerInfo<'_>, sent_at: Instant) -> bool {
+        self.role_queried_at = sent_at;
+        self.replicas.update(about.role);
         self.limits.learn(about.limits);
-        self.upkeep.learn_secret(about.secret.unwrap_or(&Value::Nil))
+        self.installer.learn_secret(about.secret.unwrap_or(&Value::Nil))
     }
 
-    /// What the answers mean; of slots that move, those of the masters that they move to.
-    async fn judge(
+    /// The outcomes of the batch; for moving slots, those at the masters that they move to.
+    async fn outcomes_of(
         &mut self,
         connection: &mut MultiplexedConnection,
         batch: &[QueuedPublication],
         answers: Vec<Value>,
         deadline: Instant,
     ) -> BatchAnswers {
-        let lacks = self.upkeep.is_refused();
-        let verdict = |answer| match PublishOutcome::of(answer) {
-            PublishOutcome::Later(Cause::NoFunction) if lacks => PublishOutcome::Refused(LACKING),
-            verdict => verdict,
+        let is_refused = self.installer.is_refused();
+        let outcome = |answer| match PublishOutcome::of(answer) {
+            PublishOutcome::Retry(Cause::NoFunction) if is_refused => {
+                PublishOutcome::Refused(NO_FUNCTIONS)
+            }
+            outcome => outcome,
         };
-        let verdicts: Vec<_> = answers.iter().map(verdict).collect();
-        let mut answered = BatchAnswers { answers, verdicts, elsewhere: HashMap::new() };
+        let outcomes: Vec<_> = answers.iter().map(outcome).collect();
+        let mut answered = BatchAnswers { answers, outcomes, redirected: HashMap::new() };
         let moves = |(at, _): &(usize, &QueuedPublication)| {
             matches!(
-                answered.verdicts.get(*at),
-                Some(PublishOutcome::Later(Cause::Asked | Cause::Split))
+                answered.outcomes.get(*at),
+                Some(PublishOutcome::Retry(Cause::Ask | Cause::TryAgain))
             )
         };
         let mut moving = batch.iter().enumerate().filter(moves).peekable();
@@ -247,31 +249,31 @@ impl RedisPublisher {
             if moving.any(|(_, queued)| self.context.map.importing(queued.slot).is_none()) {
                 self.lane.request_refresh();
             }
-            let trip =
+            let redirected =
                 RedirectedBatch { context: &self.context, lane: &self.lane, batch, deadline };
-            self.detour.take(&trip, connection, &mut answered).await;
+            self.redirects.follow(&redirected, connection, &mut answered).await;
         }
         answered
     }
 
-    /// Mends what can be mended, and pauses where something is to go out again. Err: the connection is lost, and why.
-    async fn go_on(
+    /// Does what the cause of a retry requires, then pauses. `Err`: why the connection is lost.
+    async fn recover(
         &mut self,
         connection: &mut MultiplexedConnection,
         cause: Option<Cause>,
         is_lacking: bool,
     ) -> Result<(), String> {
         match cause {
-            None if is_lacking => return self.upkeep.mend(connection).await,
+            None if is_lacking => return self.installer.reinstall(connection).await,
             None => {
-                self.again.reset();
+                self.retry.reset();
                 return Ok(());
             }
-            Some(Cause::NoFunction) => self.upkeep.mend(connection).await?,
+            Some(Cause::NoFunction) => self.installer.reinstall(connection).await?,
             Some(Cause::Moved) => self.lane.request_refresh(),
-            Some(Cause::Asked | Cause::Split | Cause::Busy) => {}
+            Some(Cause::Ask | Cause::TryAgain | Cause::Busy) => {}
         }
-        sleep(self.again.next_pause()).await;
+        sleep(self.retry.next_pause()).await;
         Ok(())
     }
 }

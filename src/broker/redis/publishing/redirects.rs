@@ -1,4 +1,4 @@
-//! The way for publications to masters that slots move to.
+//! Redirects publications to the masters that their slots move to.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -22,113 +22,116 @@ use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::sibling_key::sibling_key;
 use crate::telemetry;
 
-/// How long each step of connecting to the new master, and making it ready, may take: publications for
-/// other masters wait meanwhile.
+/// How long each of connecting to the new master and preparing the connection may take:
+/// publications for other masters wait meanwhile.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long one that could not be reached is left alone.
+/// How long a master that could not be reached is not tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A connection to each of the masters, for one publisher.
+/// The redirect targets of one publisher, with a connection to each.
 #[derive(Default)]
 pub struct Redirects {
-    remotes: HashMap<ServerAddress, RedirectTarget>,
-    /// Until when one that could not be reached is left alone.
-    away: HashMap<ServerAddress, Instant>,
+    targets: HashMap<ServerAddress, RedirectTarget>,
+    /// Masters that could not be reached, and when they may be tried again.
+    unreachable_until: HashMap<ServerAddress, Instant>,
 }
 
-/// A batch, some of which was asked of a master that no longer has it.
+/// A batch of which some publications have to be redirected.
 pub struct RedirectedBatch<'a> {
     pub context: &'a RedisContext,
-    /// The lane that was asked first.
+    /// The lane of the master that replied first.
     pub lane: &'a Lane,
     pub batch: &'a [QueuedPublication],
     pub deadline: Instant,
 }
 
-/// What a batch was answered.
+/// The replies to a batch, and their outcomes.
 pub struct BatchAnswers {
     pub answers: Vec<Value>,
-    pub verdicts: Vec<PublishOutcome>,
-    /// Of those that were asked of another master, whether a replica of it has them.
-    pub elsewhere: HashMap<usize, bool>,
+    pub outcomes: Vec<PublishOutcome>,
+    /// Indices of the redirected publications, with whether a replica of the new master has them.
+    pub redirected: HashMap<usize, bool>,
 }
 
 impl Redirects {
-    /// Asks other masters for what the one that was asked first says is theirs, in the order of the batch, and puts
-    /// their answers in place of its. What cannot be done now goes out again.
+    /// Sends redirected publications to the new masters, in the batch's order, and replaces the
+    /// first master's replies. What cannot be done now is retried.
     ///
-    /// `connection`: that to the first.
-    pub async fn take(
+    /// `connection`: the one to the first master.
+    pub async fn follow(
         &mut self,
-        trip: &RedirectedBatch<'_>,
+        redirected: &RedirectedBatch<'_>,
         connection: &mut MultiplexedConnection,
         answered: &mut BatchAnswers,
     ) {
-        let _still = trip.context.detours.read().await;
-        for (to, places) in trip.asked_elsewhere(connection, answered).await {
-            // What was published with these keys before must be found where they are looked for.
-            for key in places.iter().filter_map(|at| id_key(trip.context, &trip.batch[*at])) {
-                _ = trip.hand_over(connection, &to, &[key]).await;
+        let _layout = redirected.context.layout_lock.read().await;
+        for (to, indices) in redirected.redirect_targets(connection, answered).await {
+            // The new master must find what was published with these idempotency keys before.
+            for key in
+                indices.iter().filter_map(|at| id_key(redirected.context, &redirected.batch[*at]))
+            {
+                _ = redirected.migrate(connection, &to, &[key]).await;
             }
-            self.ask(trip, &to, &places, answered).await;
+            self.ask(redirected, &to, &indices, answered).await;
         }
     }
 
     async fn ask(
         &mut self,
-        trip: &RedirectedBatch<'_>,
+        redirected: &RedirectedBatch<'_>,
         to: &ServerAddress,
-        places: &[usize],
+        indices: &[usize],
         answered: &mut BatchAnswers,
     ) {
-        let Some(mut remote) = self.remote(trip.context, to).await else { return };
-        let state = &trip.context.state;
-        let Some((mut answers, confirmed)) = remote.ask(trip, places).await else {
-            places
+        let Some(mut target) = self.target(redirected.context, to).await else { return };
+        let state = &redirected.context.state;
+        let Some((mut answers, confirmed)) = target.ask(redirected, indices).await else {
+            indices
                 .iter()
-                .for_each(|at| answered.verdicts[*at] = PublishOutcome::Refused(UNANSWERED));
+                .for_each(|at| answered.outcomes[*at] = PublishOutcome::Refused(UNANSWERED));
             state.moves_fail(&format_args!("{to} does not answer"));
             return;
         };
-        let (mut lacks, mut refused) = (false, false);
-        for (number, at) in places.iter().enumerate() {
+        let (mut lacks_functions, mut refused) = (false, false);
+        for (number, at) in indices.iter().enumerate() {
             if let Some(Value::ServerError(error)) = answers.get(2 * number) {
-                moving::is_refused(state, to, &format_args!("{error:?}"));
-                answered.verdicts[*at] = PublishOutcome::Refused(SPLIT);
+                moving::report_refused(state, to, &format_args!("{error:?}"));
+                answered.outcomes[*at] = PublishOutcome::Refused(SPLIT);
                 refused = true;
             } else if let Some(answer) = answers.get_mut(2 * number + 1) {
-                lacks |= answered.replace(*at, std::mem::replace(answer, Value::Nil), confirmed);
+                lacks_functions |=
+                    answered.replace(*at, std::mem::replace(answer, Value::Nil), confirmed);
             }
         }
         if !refused {
             state.moves_work();
         }
-        if !lacks {
-            self.remotes.insert(to.clone(), remote);
+        if !lacks_functions {
+            self.targets.insert(to.clone(), target);
         }
     }
 
-    /// The connection to this master. None: there is none now.
-    async fn remote(
+    /// A connection to this master. `None`: it cannot be reached now.
+    async fn target(
         &mut self,
         context: &RedisContext,
         to: &ServerAddress,
     ) -> Option<RedirectTarget> {
-        if let Some(remote) = self.remotes.remove(to) {
-            return Some(remote);
+        if let Some(target) = self.targets.remove(to) {
+            return Some(target);
         }
         let now = Instant::now();
-        self.away.retain(|_, until| *until > now);
-        if self.away.contains_key(to) {
+        self.unreachable_until.retain(|_, until| *until > now);
+        if self.unreachable_until.contains_key(to) {
             return None;
         }
         match open(&context.server(to), context).await {
-            Ok(remote) => Some(remote),
+            Ok(target) => Some(target),
             Err(why) => {
                 telemetry::slot_is_stuck(&format_args!("{to}: {why}"));
                 context.state.moves_fail(&format_args!("{to}: {why}"));
-                self.away.insert(to.clone(), Instant::now() + RETRY_PAUSE);
+                self.unreachable_until.insert(to.clone(), Instant::now() + RETRY_PAUSE);
                 None
             }
         }
@@ -136,58 +139,59 @@ impl Redirects {
 }
 
 impl BatchAnswers {
-    /// Puts the answer of another master in place of the first one's. True: that one lacks the functions, which
-    /// are installed with the next connection.
+    /// Replaces a reply of the first master by that of the new one. True: the new one lacks the
+    /// functions, which are installed with the next connection.
     fn replace(&mut self, at: usize, answer: Value, confirmed: bool) -> bool {
-        let verdict = PublishOutcome::of(&answer);
-        let lacks = verdict == PublishOutcome::Later(Cause::NoFunction);
-        self.verdicts[at] = if lacks { PublishOutcome::Later(Cause::Asked) } else { verdict };
+        let outcome = PublishOutcome::of(&answer);
+        let lacks_functions = outcome == PublishOutcome::Retry(Cause::NoFunction);
+        self.outcomes[at] =
+            if lacks_functions { PublishOutcome::Retry(Cause::Ask) } else { outcome };
         self.answers[at] = answer;
-        self.elsewhere.insert(at, confirmed);
-        lacks
+        self.redirected.insert(at, confirmed);
+        lacks_functions
     }
 }
 
 impl RedirectedBatch<'_> {
-    /// What the first master says is at others: their addresses, and the places in the batch. Keys that are at both
-    /// are moved on.
-    async fn asked_elsewhere(
+    /// The addresses that the first master redirects to, with the indices in the batch. Keys that
+    /// are split over both masters are migrated.
+    async fn redirect_targets(
         &self,
         connection: &mut MultiplexedConnection,
         answered: &mut BatchAnswers,
     ) -> BTreeMap<ServerAddress, Vec<usize>> {
         let Self { context, lane, batch, .. } = self;
-        let mut asked: BTreeMap<ServerAddress, Vec<usize>> = BTreeMap::new();
+        let mut targets: BTreeMap<ServerAddress, Vec<usize>> = BTreeMap::new();
         for (at, queued) in batch.iter().enumerate() {
             if !context.map.owns_slot(lane.number, queued.slot) {
-                // It has moved meanwhile, and is put in line there.
+                // The slot has moved meanwhile, so the publication is queued at its new master.
                 continue;
             }
-            match answered.verdicts[at] {
-                PublishOutcome::Later(Cause::Asked) => {
+            match answered.outcomes[at] {
+                PublishOutcome::Retry(Cause::Ask) => {
                     if let Value::ServerError(error) = &answered.answers[at]
                         && let details = error.details().unwrap_or_default()
                         && let Some(to) = moving::target(details, &lane.address)
                     {
-                        asked.entry(to).or_default().push(at);
+                        targets.entry(to).or_default().push(at);
                     }
                 }
-                PublishOutcome::Later(Cause::Split) => {
+                PublishOutcome::Retry(Cause::TryAgain) => {
                     let key = context.name(&queued.item.channel);
                     if let Some(to) = context.map.importing(queued.slot)
-                        && !self.hand_over(connection, &to.address, &[key]).await
+                        && !self.migrate(connection, &to.address, &[key]).await
                     {
-                        answered.verdicts[at] = PublishOutcome::Refused(SPLIT);
+                        answered.outcomes[at] = PublishOutcome::Refused(SPLIT);
                     }
                 }
                 _ => {}
             }
         }
-        asked
+        targets
     }
 
-    /// Moves keys on. False: they stay.
-    async fn hand_over(
+    /// Migrates keys. False: they could not be migrated.
+    async fn migrate(
         &self,
         connection: &mut MultiplexedConnection,
         to: &ServerAddress,
@@ -195,8 +199,8 @@ impl RedirectedBatch<'_> {
     ) -> bool {
         let mut pipeline = Pipeline::new();
         pipeline.add_command(moving::migrate(to, &self.context.login, keys));
-        let asking = connection.req_packed_commands(&pipeline, 0, 1);
-        let why = match timeout_at(self.deadline, asking).await {
+        let sending = connection.req_packed_commands(&pipeline, 0, 1);
+        let why = match timeout_at(self.deadline, sending).await {
             Ok(Ok(answers)) => match answers.first() {
                 Some(Value::ServerError(error)) => format!("{error:?}"),
                 _ => return true,
@@ -204,7 +208,7 @@ impl RedirectedBatch<'_> {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer".to_owned(),
         };
-        moving::stays(&self.context.state, to, &why);
+        moving::report_stuck(&self.context.state, to, &why);
         false
     }
 }
@@ -215,33 +219,33 @@ struct RedirectTarget {
 }
 
 impl RedirectTarget {
-    /// Asks for the publications at these places: two answers for each, of which the first is that to `ASKING`; and
-    /// whether a replica has what was appended. None: it does not answer.
+    /// Sends the publications at these indices. Returns two replies for each, the first being that
+    /// to `ASKING`, and whether a replica has what was appended. `None`: no reply.
     async fn ask(
         &mut self,
-        trip: &RedirectedBatch<'_>,
-        places: &[usize],
+        redirected: &RedirectedBatch<'_>,
+        indices: &[usize],
     ) -> Option<(Vec<Value>, bool)> {
-        let mut pipeline = Pipeline::with_capacity(2 * places.len() + 2);
-        for at in places {
+        let mut pipeline = Pipeline::with_capacity(2 * indices.len() + 2);
+        for at in indices {
             pipeline.cmd("ASKING");
-            command::add(trip.context, &mut pipeline, &trip.batch[*at], None);
+            command::add(redirected.context, &mut pipeline, &redirected.batch[*at], None);
         }
-        let waits = self.replicas.are_waited_for();
-        if waits {
+        let has_wait = self.replicas.should_wait();
+        if has_wait {
             pipeline.cmd("WAIT").arg(1).arg(REPLICA_TIMEOUT.as_millis() as u64);
         }
         pipeline.cmd("ROLE");
-        let asking = self.connection.req_packed_commands(&pipeline, 0, pipeline.len());
-        let answers = timeout_at(trip.deadline, asking).await.ok()?.ok()?;
-        self.replicas.counted(answers.last());
-        let is_confirmed = matches!(answers.get(2 * places.len()), Some(Value::Int(1..)));
-        let confirmed = !waits || self.replicas.waited(is_confirmed);
+        let sending = self.connection.req_packed_commands(&pipeline, 0, pipeline.len());
+        let answers = timeout_at(redirected.deadline, sending).await.ok()?.ok()?;
+        self.replicas.update(answers.last());
+        let is_confirmed = matches!(answers.get(2 * indices.len()), Some(Value::Int(1..)));
+        let confirmed = !has_wait || self.replicas.record_wait(is_confirmed);
         Some((answers, confirmed))
     }
 }
 
-/// A connection to a master that has the functions.
+/// Connects to a master, and installs the functions.
 async fn open(server: &RedisServer, context: &RedisContext) -> Result<RedirectTarget, String> {
     let opened = Link::new(server).open_within(OPEN_TIMEOUT).await;
     let mut connection = opened.map_err(|error| error.to_string())?;
@@ -249,7 +253,7 @@ async fn open(server: &RedisServer, context: &RedisContext) -> Result<RedirectTa
         let mut role = Pipeline::new();
         role.cmd("ROLE");
         let answers = connection.req_packed_commands(&role, 0, 1).await?;
-        if !context.is_visitor {
+        if !context.is_command {
             let library = context.library.current();
             library.install(&mut connection, &BypassedHistory::default()).await?;
         }
@@ -262,8 +266,9 @@ async fn open(server: &RedisServer, context: &RedisContext) -> Result<RedirectTa
     }
 }
 
-/// Where the functions keep the publication's idempotency key (`idempotency.lua`). None: it has none, or its
-/// channel's name has a brace that closes none, whose key is known to the functions alone.
+/// The key in which the functions store the publication's idempotency key (`idempotency.lua`).
+/// `None`: it has none, or its channel's name has an unbalanced brace, for which only the functions
+/// know the key.
 fn id_key(context: &RedisContext, queued: &QueuedPublication) -> Option<String> {
     let publication = &queued.item.publication;
     let id = publication.id.as_deref()?;

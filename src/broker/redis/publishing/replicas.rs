@@ -1,6 +1,6 @@
-//! The replicas of a master: what is appended to a history is acknowledged once one of them has it, so
-//! that it outlives a failover. Also one that should not have been: a master that was replaced while
-//! it lived notices it by its replicas' leaving.
+//! The replicas of a master. An appended publication is acknowledged once one replica has it, so
+//! that it survives a failover. This also protects against a master that was replaced while it was
+//! alive: its replicas have left it.
 
 use std::time::Duration;
 
@@ -12,38 +12,39 @@ use crate::telemetry;
 /// How long a batch waits for a replica.
 pub const REPLICA_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long what no replica confirms is not acknowledged. A master that all its replicas have left at
-/// once has most likely been replaced, and is told so within this time; what it takes meanwhile is
-/// lost. After it, they are slow or gone, and publishing goes on without them.
+/// How long appends that no replica confirms are not acknowledged. A master that lost all its
+/// replicas at once has most likely been replaced and learns it within this time; what it takes
+/// meanwhile is lost. After this time the replicas count as slow or gone, and publishing continues
+/// without them.
 const FENCE: Duration = Duration::from_secs(3);
 
-/// What is known of a master's replicas.
+/// What is known about a master's replicas.
 #[derive(Debug, Default)]
 pub struct Replicas {
     /// How many are connected.
     count: usize,
-    /// Since when none has confirmed anything.
+    /// Since when no replica has confirmed anything.
     unconfirmed_since: Option<Instant>,
-    /// They are not waited for before one of them has what the master had when this was noticed.
+    /// Publishing does not wait for the replicas until one of them has reached `target`.
     is_late: bool,
     target: Option<u64>,
 }
 
 impl Replicas {
-    /// As the master's `ROLE` says.
+    /// From the master's reply to `ROLE`.
     pub fn of(role: Option<&Value>) -> Self {
         let mut replicas = Self::default();
-        replicas.counted(role);
+        replicas.update(role);
         replicas
     }
 
-    /// Are they waited for?
-    pub fn are_waited_for(&self) -> bool {
+    /// Whether a batch should wait for a replica.
+    pub fn should_wait(&self) -> bool {
         !self.is_late && (self.count > 0 || self.unconfirmed_since.is_some())
     }
 
-    /// A batch was waited for; did one of them confirm it? False: it is not to be acknowledged.
-    pub fn waited(&mut self, confirmed: bool) -> bool {
+    /// Records whether a replica confirmed a batch. False: the batch must not be acknowledged.
+    pub fn record_wait(&mut self, confirmed: bool) -> bool {
         if confirmed {
             self.unconfirmed_since = None;
             return true;
@@ -60,7 +61,7 @@ impl Replicas {
     }
 
     /// `ROLE`: `["master", offset, [[host, port, offset], …]]`.
-    pub fn counted(&mut self, role: Option<&Value>) {
+    pub fn update(&mut self, role: Option<&Value>) {
         let Some(Value::Array(parts)) = role else { return };
         let (Some(Value::Int(offset)), Some(Value::Array(replicas))) = (parts.get(1), parts.get(2))
         else {
@@ -89,8 +90,8 @@ fn offset_of(replica: &Value) -> Option<u64> {
     }
 }
 
-/// Does `ROLE` say that the server is a replica? A server that does not answer it, for want of permission, is believed to be
-/// what its address promises.
+/// Whether the reply to `ROLE` is a replica's. A server that refuses `ROLE`, for lack of
+/// permission, counts as a master.
 pub fn is_replica(role: &Value) -> bool {
     let Value::Array(parts) = role else { return false };
     match parts.first() {
@@ -114,28 +115,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_no_replica_confirms_is_not_acknowledged_until_they_are_given_up() {
-        assert!(!Replicas::of(Some(&role(10, &[]))).are_waited_for());
+    async fn unconfirmed_appends_are_not_acknowledged_until_the_replicas_count_as_late() {
+        assert!(!Replicas::of(Some(&role(10, &[]))).should_wait());
         let mut replicas = Replicas::of(Some(&role(10, &[10, 9])));
-        assert!(replicas.are_waited_for() && replicas.waited(true));
-        assert!(!replicas.waited(false));
+        assert!(replicas.should_wait() && replicas.record_wait(true));
+        assert!(!replicas.record_wait(false));
         tokio::time::advance(FENCE / 2).await;
-        assert!(replicas.are_waited_for() && !replicas.waited(false));
+        assert!(replicas.should_wait() && !replicas.record_wait(false));
         tokio::time::advance(FENCE).await;
-        assert!(replicas.waited(false));
-        assert!(!replicas.are_waited_for());
-        replicas.counted(Some(&role(20, &[10, 12])));
-        assert!(!replicas.are_waited_for(), "they have yet to reach 20");
-        replicas.counted(Some(&role(30, &[20, 12])));
-        assert!(replicas.are_waited_for());
+        assert!(replicas.record_wait(false));
+        assert!(!replicas.should_wait());
+        replicas.update(Some(&role(20, &[10, 12])));
+        assert!(!replicas.should_wait(), "they have yet to reach 20");
+        replicas.update(Some(&role(30, &[20, 12])));
+        assert!(replicas.should_wait());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_master_that_all_have_left_is_not_believed_at_once() {
+    async fn appends_at_a_master_that_lost_all_replicas_are_not_acknowledged_at_first() {
         let mut replicas = Replicas::of(Some(&role(10, &[10])));
-        replicas.counted(Some(&role(20, &[])));
-        assert!(replicas.are_waited_for() && !replicas.waited(false));
-        replicas.counted(Some(&role(30, &[30])));
-        assert!(replicas.are_waited_for() && replicas.waited(true));
+        replicas.update(Some(&role(20, &[])));
+        assert!(replicas.should_wait() && !replicas.record_wait(false));
+        replicas.update(Some(&role(30, &[30])));
+        assert!(replicas.should_wait() && replicas.record_wait(true));
     }
 }

@@ -1,5 +1,5 @@
-//! Revocations in Redis: one sorted set, the calls that write and read it, and the messages that
-//! tell of new ones. No I/O.
+//! Revocations in Redis: one sorted set, the calls that write and read it, and the messages for new
+//! ones. No I/O.
 
 use std::time::Duration;
 
@@ -8,25 +8,27 @@ use ::redis::{Cmd, FromRedisValue, ParsingError, Value};
 use crate::broker::revocation::{REVOCATIONS_MAX, Revocation};
 use crate::publication::Channel;
 
-/// Most revocations read in one command, a fraction of a millisecond of Redis' time.
+/// Maximum number of revocations read in one command, which takes Redis a fraction of a
+/// millisecond.
 pub const PAGE_MAX: usize = 1000;
 
-/// Most revocations written in one call, which takes Redis a millisecond or two.
+/// Maximum number of revocations written in one call, which takes Redis one or two milliseconds.
 pub const WRITES_MAX: usize = 250;
 
-/// The Redis channel on which revocations are told, and the key that keeps them.
+/// The Redis channel of revocations, which is also the key that stores them.
 pub fn channel() -> Channel {
     Channel::internal(NAME)
 }
 
-/// Is it the channel's name, without the prefix?
+/// Whether this is the channel's name, without the prefix.
 pub fn is_channel(name: &str) -> bool {
     name == NAME
 }
 
 const NAME: &str = "revoked users";
 
-/// Writes up to [`WRITES_MAX`] and publishes those that are new. `publish`: the command for that.
+/// Writes up to [`WRITES_MAX`] revocations and publishes those that are new. `publish`: the command
+/// that publishes.
 pub fn write(key: &str, publish: &str, revocations: &[Revocation]) -> Cmd {
     let keep = revocations.iter().map(|it| it.keep).max().unwrap_or(Duration::ZERO);
     let mut call = ::redis::cmd("FCALL");
@@ -38,10 +40,10 @@ pub fn write(key: &str, publish: &str, revocations: &[Revocation]) -> Cmd {
     call
 }
 
-/// Reads the page of this number, latest first. Answered by what [`page`] reads.
+/// Reads the page with this number, latest first. [`page`] reads the reply.
 ///
-/// By rank from the top: what is added or renewed meanwhile moves the rest down, so a later page may
-/// have some of the one before, but nothing is passed over.
+/// Pages are counted by rank from the latest. Entries that are added or renewed meanwhile shift the
+/// rest down, so a page may repeat entries of the one before, but none is missed.
 pub fn read(key: &str, number: usize) -> Cmd {
     let first = number * PAGE_MAX;
     let mut call = ::redis::cmd("ZRANGE");
@@ -52,14 +54,14 @@ pub fn read(key: &str, number: usize) -> Cmd {
 /// Users and times of a page, latest first.
 pub fn page(answer: Value) -> Result<Vec<(String, u64)>, ParsingError> {
     let entries = <Vec<(Vec<u8>, f64)>>::from_redis_value(answer)?;
-    // A name that is no text is nobody's.
+    // A name that is not text is no user's.
     let entry =
         |(user, before): (Vec<u8>, f64)| Some((String::from_utf8(user).ok()?, before as u64));
     Ok(entries.into_iter().filter_map(entry).collect())
 }
 
-/// What a message on the channel says: user and time. None: nothing that the function wrote.
-pub fn told(message: &[u8]) -> Option<(&str, u64)> {
+/// Reads a message: user and time. `None`: the function did not write it.
+pub fn read_message(message: &[u8]) -> Option<(&str, u64)> {
     let (before, user) = std::str::from_utf8(message).ok()?.split_once(' ')?;
     Some((user, before.parse().ok()?))
 }
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_name_the_one_key() {
+    fn revocation_calls_declare_their_one_key() {
         let revocation = |user: &str, before, keep| Revocation {
             user: user.into(),
             before,
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_read_in_the_forms_of_both_protocols() {
+    fn revocation_pages_are_read_in_resp2_and_resp3() {
         let bulk = |text: &str| Value::BulkString(text.into());
         let flat = Value::Array(vec![bulk("ada"), bulk("1763735000123"), bulk("b o"), bulk("5")]);
         let expected = [("ada".to_owned(), 1_763_735_000_123), ("b o".to_owned(), 5)];
@@ -105,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_read_and_what_is_none_is_left() {
-        assert_eq!(told(b"1763735000123 a b"), Some(("a b", 1_763_735_000_123)));
+    fn revocation_messages_are_read_and_other_messages_are_ignored() {
+        assert_eq!(read_message(b"1763735000123 a b"), Some(("a b", 1_763_735_000_123)));
         for other in [&b""[..], b"5", b"ada 5", b"-5 ada", b"5 \xff"] {
-            assert_eq!(told(other), None);
+            assert_eq!(read_message(other), None);
         }
     }
 }

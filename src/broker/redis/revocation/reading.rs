@@ -1,5 +1,5 @@
-//! Keeps the node in step with the revocations in Redis: all are read whenever their channel has
-//! been subscribed (again), and the latest now and then, so that a message that was lost heals.
+//! Keeps the node's revocations equal to those in Redis: all are read whenever their channel has
+//! been subscribed, and the latest are read periodically, in case a message was lost.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,35 +12,36 @@ use super::calls::{PAGE_MAX, WRITES_MAX};
 use crate::backoff::{Backoff, jittered};
 use crate::broker::event::BrokerEvent;
 use crate::broker::redis::context::RedisContext;
-use crate::broker::redis::questions::Questions;
+use crate::broker::redis::queries::Queries;
 use crate::broker::revocation::{KnownRevocations, REVOCATIONS_MAX};
 use crate::broker::unavailable::Unavailable;
 
-/// How often the latest revocations are read again, and all of them: cut by up to half at random, so
-/// that the nodes of a fleet do not ask in one instant.
+/// How often the latest revocations, and all of them, are read again. Shortened at random by up to
+/// half, so that the nodes of a fleet do not read at the same moment.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 const RELOAD_ALL_INTERVAL: Duration = Duration::from_secs(600);
 
-/// How much older than the latest what is read again may be: more than the nodes' clocks differ, since
-/// each stamps what it was asked for.
+/// How far before the latest revocation reading starts again: more than the nodes' clocks differ,
+/// because each node writes its own time.
 const OVERLAP: Duration = Duration::from_secs(300);
 
-/// Before Redis is asked again when it could not answer.
+/// Pause before a failed read is repeated.
 const RETRY_PAUSE: Backoff =
     Backoff::new(Duration::from_millis(250), Duration::from_secs(30)).with_jitter(JITTER);
 
-/// By how much pauses are cut at most, at random.
+/// Maximum share by which pauses are shortened at random.
 const JITTER: f64 = 0.5;
 
-/// Between two calls that write revocations again, so that others get their turn at Redis.
+/// Pause between two calls that write revocations again, so that other calls are served.
 const WRITES_PAUSE: Duration = Duration::from_millis(5);
 
-/// Pages of one reading: what may be there, and as many again for what is added meanwhile.
+/// Maximum number of pages of one reading: the stored ones, and as many again for those added
+/// meanwhile.
 const PAGES_MAX: usize = 2 * REVOCATIONS_MAX / PAGE_MAX;
 
-/// Reads what is to be read, for ever.
+/// Reads revocations, without end.
 pub async fn run(context: Arc<RedisContext>) -> Infallible {
-    let revocations = RedisRevocations::new(Questions { context: context.clone() });
+    let revocations = RedisRevocations::new(Queries { context: context.clone() });
     let mut reader = RevocationReader { revocations, context: context.clone(), seen: 0 };
     let mut all_at = Instant::now();
     let mut retry = RETRY_PAUSE;
@@ -67,13 +68,13 @@ pub async fn run(context: Arc<RedisContext>) -> Infallible {
 struct RevocationReader {
     revocations: RedisRevocations,
     context: Arc<RedisContext>,
-    /// The latest revocation of what was read whole, in Unix milliseconds.
+    /// The latest revocation of the last complete reading, in Unix milliseconds.
     seen: u64,
 }
 
 impl RevocationReader {
-    /// Reads all revocations, or the latest, and hands them on; of all of them, what is missing in
-    /// Redis is written again.
+    /// Reads all revocations, or the latest, and hands them to the hub. After reading all, writes
+    /// those that are missing in Redis.
     async fn read(&mut self, all: bool) -> Result<(), Unavailable> {
         let since = match all {
             true => 0,
@@ -98,7 +99,7 @@ impl RevocationReader {
         if all { self.write_missing(&known).await } else { Ok(()) }
     }
 
-    /// Has the node compare what it knows, and writes what Redis has forgotten.
+    /// Lets the hub compare its revocations, and writes those that Redis lacks.
     async fn write_missing(&self, known: &KnownRevocations) -> Result<(), Unavailable> {
         let mut missing = Vec::new();
         (self.context.sink)(BrokerEvent::RevocationsRead { known, missing: &mut missing });

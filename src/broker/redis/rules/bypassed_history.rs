@@ -1,4 +1,5 @@
-//! What this node publishes plainly, in case it turns out to have gone past a history.
+//! The channels that this node published to with a plain `PUBLISH`, in case other nodes already
+//! kept their history.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
@@ -9,17 +10,17 @@ use tokio::time::Instant;
 use super::rule_list::RuleList;
 use crate::publication::Channel;
 
-/// Most channels that are remembered to have been published on plainly. With more, all count.
+/// Maximum number of remembered channels. With more, all channels count.
 const PLAIN_CHANNELS_MAX: usize = 10_000;
 
-/// How long they are remembered at least: longer than a publication is under way.
+/// How long they are remembered at least: longer than a publication takes.
 const PLAIN_AGE_MIN: Duration = Duration::from_secs(10);
 
-/// Channels that this node has published on past a history that others kept already.
+/// Channels whose history this node's publications bypassed, while other nodes kept it already.
 #[derive(Clone, Debug, Default)]
 pub struct BypassedHistory {
     channels: HashSet<Channel>,
-    /// There were more.
+    /// There were more channels.
     all: bool,
 }
 
@@ -28,8 +29,8 @@ impl BypassedHistory {
         self.channels.is_empty() && !self.all
     }
 
-    /// Is any of the channels one whose history is kept by the rule at this place?
-    pub fn concerns(&self, rules: &RuleList, at: usize) -> bool {
+    /// Whether the rule at this index keeps the history of any of the channels.
+    pub fn affects(&self, rules: &RuleList, at: usize) -> bool {
         rules.keeps(at)
             && (self.all || self.channels.iter().any(|it| rules.find(it.as_str()) == Some(at)))
     }
@@ -41,7 +42,7 @@ impl BypassedHistory {
     }
 }
 
-/// The channels that were published on plainly of late.
+/// The channels of recent plain publications.
 #[derive(Default)]
 pub struct PlainPublishes(Mutex<PlainGenerations>);
 
@@ -49,11 +50,11 @@ pub struct PlainPublishes(Mutex<PlainGenerations>);
 struct PlainGenerations {
     recent: BypassedHistory,
     older: BypassedHistory,
-    turned_at: Option<Instant>,
+    rotated_at: Option<Instant>,
 }
 
 impl PlainPublishes {
-    /// Notes that a publication of the channel goes out plainly.
+    /// Records a plain publication of the channel.
     pub fn published(&self, channel: &Channel) {
         let recent = &mut self.channels().recent;
         if !recent.channels.contains(channel) {
@@ -64,23 +65,24 @@ impl PlainPublishes {
         }
     }
 
-    /// Every master was looked at, and none had other rules: what went out a while ago went past none.
-    pub fn nothing_has_changed(&self) {
+    /// All masters were checked and none had changed rules, so older publications bypassed no
+    /// history.
+    pub fn rules_unchanged(&self) {
         let mut channels = self.channels();
         let now = Instant::now();
-        if channels.turned_at.is_none_or(|at| at + PLAIN_AGE_MIN <= now) {
+        if channels.rotated_at.is_none_or(|at| at + PLAIN_AGE_MIN <= now) {
             channels.older = std::mem::take(&mut channels.recent);
-            channels.turned_at = Some(now);
+            channels.rotated_at = Some(now);
         }
     }
 
-    /// What went out plainly of late.
-    pub fn past(&self) -> BypassedHistory {
+    /// The channels of recent plain publications.
+    pub fn bypassed(&self) -> BypassedHistory {
         let channels = self.channels();
-        let mut past = channels.older.clone();
-        past.channels.extend(channels.recent.channels.iter().cloned());
-        past.all |= channels.recent.all;
-        past
+        let mut bypassed = channels.older.clone();
+        bypassed.channels.extend(channels.recent.channels.iter().cloned());
+        bypassed.all |= channels.recent.all;
+        bypassed
     }
 
     fn channels(&self) -> MutexGuard<'_, PlainGenerations> {
@@ -98,25 +100,25 @@ mod tests {
     }
 
     #[test]
-    fn what_went_past_a_history_is_known_while_it_may_be_under_way() {
-        let plain = PlainPublishes::default();
-        plain.published(&Channel::new("h:1").unwrap());
-        let past = plain.past();
-        assert!(past.concerns(&list("h:*", 5), 0));
-        assert!(!past.concerns(&list("h:*", 0), 0), "which keeps none");
-        assert!(!past.concerns(&list("k", 5), 0));
+    fn a_bypassed_history_is_remembered_while_its_publication_may_be_on_its_way() {
+        let publishes = PlainPublishes::default();
+        publishes.published(&Channel::new("h:1").unwrap());
+        let bypassed = publishes.bypassed();
+        assert!(bypassed.affects(&list("h:*", 5), 0));
+        assert!(!bypassed.affects(&list("h:*", 0), 0), "a rule that keeps no history");
+        assert!(!bypassed.affects(&list("k", 5), 0));
         for _ in 0..2 {
-            plain.nothing_has_changed();
+            publishes.rules_unchanged();
         }
-        assert!(!plain.past().is_empty(), "it may still be under way");
+        assert!(!publishes.bypassed().is_empty(), "its publication may still be on its way");
     }
 
     #[test]
-    fn with_more_channels_than_are_remembered_all_count() {
-        let plain = PlainPublishes::default();
+    fn beyond_the_maximum_of_remembered_channels_all_channels_count() {
+        let publishes = PlainPublishes::default();
         for number in 0..=PLAIN_CHANNELS_MAX {
-            plain.published(&Channel::new(&format!("c:{number}")).unwrap());
+            publishes.published(&Channel::new(&format!("c:{number}")).unwrap());
         }
-        assert!(plain.past().concerns(&list("h:*", 5), 0));
+        assert!(publishes.bypassed().affects(&list("h:*", 5), 0));
     }
 }

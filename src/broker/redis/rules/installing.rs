@@ -1,4 +1,4 @@
-//! Brings this node's rules to the masters, and takes up what they have.
+//! Installs this node's rules on the masters, and takes over the rules found there.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::bypassed_history::BypassedHistory;
 use super::rule_changes::PendingRules;
 use super::rule_list::RuleList;
 use crate::broker::redis::announcement;
-use crate::broker::redis::connection::pool::QuestionError;
+use crate::broker::redis::connection::pool::QueryError;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::functions::fleet;
 use crate::broker::redis::functions::library::Found;
@@ -17,65 +17,67 @@ use crate::broker::redis::lanes::lane::Lane;
 use crate::publication::Publication;
 use crate::telemetry;
 
-/// How long before its new rules hold a node goes by them. By then the channels that they are about wait for
-/// them (`turns.rs`).
-const EARLY_OF_OWN: Duration = Duration::from_millis(100);
+/// How long before its new rules take effect a node uses them. By then publications for the
+/// affected channels wait for them (`rule_changes.rs`).
+const OWN_RULES_LEAD: Duration = Duration::from_millis(100);
 
-/// Takes up the rules that a master was found to have. `own`: the rules this node goes by anyway.
+/// Takes over the rules found on a master. `own`: the rules this node uses anyway.
 fn learn(
     context: &RedisContext,
     lane: &Lane,
     found: &Found,
     own: &RuleList,
 ) -> Option<PendingRules> {
-    let turn = context.routing.learn(lane.number, found, own);
+    let change = context.routing.learn(lane.number, found, own);
     if !context.routing.is_settled(lane.number) {
-        context.rules_news.notify_one();
+        context.rules_may_have_changed.notify_one();
     }
-    if found.is_new && !context.is_visitor {
-        let news = Publication::bare(announcement::news(context.node).into());
-        // Who does not hear it looks by itself. Nobody waits for it.
-        drop(context.publish(announcement::channel(), news));
+    if found.is_new && !context.is_command {
+        let message = Publication::bare(announcement::rules_installed(context.node).into());
+        // A node that misses the message reads the rules periodically, so there is no need to wait
+        // for the receipt.
+        drop(context.publish(announcement::channel(), message));
     }
-    turn
+    change
 }
 
-/// The same, and has the hub hear of it in time.
-pub fn learn_and_tell(context: &RedisContext, lane: &Lane, found: &Found) {
-    // A visitor goes by none of its own.
-    let own = match context.is_visitor {
+/// Does the same, and schedules the event for the hub.
+pub fn learn_and_schedule(context: &RedisContext, lane: &Lane, found: &Found) {
+    // A command has no rules of its own.
+    let own = match context.is_command {
         true => RuleList::default(),
-        false => fleet::list_of(&context.rules),
+        false => fleet::rule_list(&context.rules),
     };
-    if let Some(turn) = learn(context, lane, found, &own) {
-        lane.turns.add(turn, Instant::now());
+    if let Some(change) = learn(context, lane, found, &own) {
+        lane.rule_changes.add(change, Instant::now());
     }
 }
 
-/// Brings this node's rules to a master, or only reads those there where it has none to bring.
+/// Installs this node's rules on a master; a command only reads those there.
 pub async fn install(
     context: &RedisContext,
     lane: &Lane,
-    past: &BypassedHistory,
-) -> Result<(), QuestionError> {
-    let found = lane.install(&context.library.current(), past, context.is_visitor).await?;
-    learn_and_tell(context, lane, &found);
+    bypassed: &BypassedHistory,
+) -> Result<(), QueryError> {
+    let found = lane.install(&context.library.current(), bypassed, context.is_command).await?;
+    learn_and_schedule(context, lane, &found);
     Ok(())
 }
 
-/// Brings this node's new rules to all masters, and waits until they are about to hold.
-pub async fn bring(context: &RedisContext) {
+/// Installs this node's new rules on all masters, and waits until they are about to take effect.
+pub async fn install_everywhere(context: &RedisContext) {
     let library = context.library.current();
     let lanes = context.map.lanes();
     let installs = lanes.iter().map(|lane| async {
-        match lane.install(&library, &BypassedHistory::default(), context.is_visitor).await {
+        match lane.install(&library, &BypassedHistory::default(), context.is_command).await {
             Ok(found) => {
-                // All of them: in a moment this node's own are others. The hub looks for itself.
+                // Compared with no own rules, because this node's rules are about to change. The
+                // hub learns of them elsewhere.
                 learn(context, lane, &found, &RuleList::default());
                 let pending = found.fleet.and_then(|fleet| fleet.rules_before(found.now));
                 pending.map_or(0, |(_, left)| left)
             }
-            // Who cannot be asked now is told when it is connected again.
+            // A master that cannot be reached now gets the rules when the node reconnects.
             Err(error) => {
                 telemetry::broker_did_not_answer(&error);
                 0
@@ -83,5 +85,5 @@ pub async fn bring(context: &RedisContext) {
         }
     });
     let left = join_all(installs).await.into_iter().max().unwrap_or(0);
-    sleep(Duration::from_millis(left).saturating_sub(EARLY_OF_OWN)).await;
+    sleep(Duration::from_millis(left).saturating_sub(OWN_RULES_LEAD)).await;
 }

@@ -1,4 +1,4 @@
-//! Whether the rules in Redis are others than this node's.
+//! Whether the rules in Redis differ from this node's.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use tokio::time::Instant;
 
 use crate::telemetry;
 
-/// How long the rules in Redis may be others than those of the node before that is told.
+/// How long the rules may differ before this is reported.
 const MISMATCH_LASTS: Duration = Duration::from_secs(30);
 
-/// Whether the rules in Redis have been others than this node's for so long that somebody must hear.
+/// Reports rules in Redis that have differed from this node's for a while.
 #[derive(Default)]
 pub struct Mismatch {
     since: Option<Instant>,
-    told: Option<String>,
+    reported: Option<String>,
 }
 
 impl Mismatch {
-    /// `other`: who installed rules that are not this node's. None: they are.
-    pub fn look(&mut self, other: Option<&str>, now: Instant) {
+    /// `other`: the node that installed differing rules. `None`: the rules are equal.
+    pub fn update(&mut self, other: Option<&str>, now: Instant) {
         let Some(other) = other else {
             self.since = None;
             telemetry::rules_in_redis_differ(false);
-            if self.told.take().is_some() {
+            if self.reported.take().is_some() {
                 telemetry::rules_agree_again("redis");
             }
             return;
@@ -32,9 +32,9 @@ impl Mismatch {
             return;
         }
         telemetry::rules_in_redis_differ(true);
-        if self.told.as_deref() != Some(other) {
+        if self.reported.as_deref() != Some(other) {
             telemetry::rules_replaced_in_redis(other);
-            self.told = Some(other.to_owned());
+            self.reported = Some(other.to_owned());
         }
     }
 }
@@ -44,16 +44,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_rules_in_redis_are_told_once_they_last_and_told_to_be_over() {
+    fn differing_rules_in_redis_are_reported_once_they_last_and_when_they_end() {
         let (mut mismatch, start) = (Mismatch::default(), Instant::now());
-        mismatch.look(Some("b"), start);
-        mismatch.look(Some("b"), start + MISMATCH_LASTS / 2);
-        assert_eq!(mismatch.told, None, "so it is while a fleet is given new rules");
-        mismatch.look(Some("b"), start + MISMATCH_LASTS);
-        assert_eq!(mismatch.told.as_deref(), Some("b"));
-        mismatch.look(None, start + MISMATCH_LASTS);
-        assert_eq!(mismatch.told, None);
-        mismatch.look(Some("c"), start + MISMATCH_LASTS * 2);
-        assert_eq!(mismatch.told, None, "it begins anew");
+        mismatch.update(Some("b"), start);
+        mismatch.update(Some("b"), start + MISMATCH_LASTS / 2);
+        assert_eq!(mismatch.reported, None, "rules also differ while a fleet gets new ones");
+        mismatch.update(Some("b"), start + MISMATCH_LASTS);
+        assert_eq!(mismatch.reported.as_deref(), Some("b"));
+        mismatch.update(None, start + MISMATCH_LASTS);
+        assert_eq!(mismatch.reported, None);
+        mismatch.update(Some("c"), start + MISMATCH_LASTS * 2);
+        assert_eq!(mismatch.reported, None, "the time starts again");
     }
 }

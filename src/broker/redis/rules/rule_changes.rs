@@ -1,4 +1,4 @@
-//! How a master's rules turn to others, and when the hub is told so.
+//! Pending changes of a master's rules, and when the hub is notified.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -7,46 +7,47 @@ use tokio::time::Instant;
 
 use super::rule_list::RuleList;
 
-/// How long before other rules hold the channels that they are about begin to wait for them.
-const EARLY: Duration = Duration::from_millis(200);
+/// How long before changed rules take effect publications for the affected channels begin to wait
+/// for them.
+const LEAD: Duration = Duration::from_millis(200);
 
-/// Most turns of a lane that wait for their time. More are told at once.
-const TURNS_MAX: usize = 16;
+/// Maximum number of pending changes of a lane. Beyond it all become due immediately.
+const PENDING_MAX: usize = 16;
 
-/// What a master's rules turned from and to, for whoever goes by them.
+/// A change of a master's rules.
 #[derive(Clone, Debug)]
 pub struct PendingRules {
     pub before: RuleList,
     pub after: RuleList,
-    /// Until the new ones hold, in milliseconds.
-    pub left: u64,
+    /// Time until the new rules take effect, in milliseconds.
+    pub delay_millis: u64,
 }
 
 impl PendingRules {
-    /// Does the channel's history begin, end, or begin anew?
-    pub fn is_about(&self, channel: &str) -> bool {
+    /// Whether the channel's history starts, ends, or starts again.
+    pub fn affects(&self, channel: &str) -> bool {
         self.before.kept_since(channel) != self.after.kept_since(channel)
     }
 }
 
-/// Turns of one master's rules, each until it is to be told to the hub.
+/// The changes of one master's rules that the hub has not been notified of.
 #[derive(Default)]
 pub struct RuleChanges(Mutex<Vec<(Instant, PendingRules)>>);
 
 impl RuleChanges {
-    pub fn add(&self, turn: PendingRules, now: Instant) {
-        let mut turns = self.0.lock().expect("no code panics while it holds the lock");
-        if turns.len() >= TURNS_MAX {
-            turns.iter_mut().for_each(|(due, _)| *due = now);
+    pub fn add(&self, change: PendingRules, now: Instant) {
+        let mut changes = self.0.lock().expect("no code panics while it holds the lock");
+        if changes.len() >= PENDING_MAX {
+            changes.iter_mut().for_each(|(due, _)| *due = now);
         }
-        let due = now + Duration::from_millis(turn.left).saturating_sub(EARLY);
-        turns.push((due, turn));
+        let due = now + Duration::from_millis(change.delay_millis).saturating_sub(LEAD);
+        changes.push((due, change));
     }
 
-    /// Takes those whose time has come.
+    /// Takes the changes that are due.
     pub fn due(&self, now: Instant) -> Vec<PendingRules> {
-        let mut turns = self.0.lock().expect("no code panics while it holds the lock");
-        turns.extract_if(.., |(due, _)| *due <= now).map(|(_, turn)| turn).collect()
+        let mut changes = self.0.lock().expect("no code panics while it holds the lock");
+        changes.extract_if(.., |(due, _)| *due <= now).map(|(_, change)| change).collect()
     }
 }
 
@@ -60,26 +61,29 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_told_before_its_rules_hold_and_too_many_at_once() {
-        let (turns, now) = (RuleChanges::default(), Instant::now());
-        let turn =
-            PendingRules { before: RuleList::default(), after: RuleList::default(), left: 1000 };
-        turns.add(turn.clone(), now);
-        assert_eq!(turns.due(now).len(), 0);
-        assert_eq!(turns.due(now + Duration::from_millis(800)).len(), 1);
-        for _ in 0..=TURNS_MAX {
-            turns.add(turn.clone(), now);
+    fn a_rule_change_is_due_before_its_rules_apply_and_too_many_are_due_immediately() {
+        let (changes, now) = (RuleChanges::default(), Instant::now());
+        let change = PendingRules {
+            before: RuleList::default(),
+            after: RuleList::default(),
+            delay_millis: 1000,
+        };
+        changes.add(change.clone(), now);
+        assert_eq!(changes.due(now).len(), 0);
+        assert_eq!(changes.due(now + Duration::from_millis(800)).len(), 1);
+        for _ in 0..=PENDING_MAX {
+            changes.add(change.clone(), now);
         }
-        assert_eq!(turns.due(now).len(), TURNS_MAX);
+        assert_eq!(changes.due(now).len(), PENDING_MAX);
     }
 
     #[test]
-    fn a_turn_is_about_channels_whose_history_begins_ends_or_begins_anew() {
-        let turn = |before, after| PendingRules { before, after, left: 0 };
-        assert!(turn(list("h:*", 0, 0), list("h:*", 5, 9)).is_about("h:1"));
-        assert!(turn(list("h:*", 5, 9), list("h:*", 0, 0)).is_about("h:1"));
-        assert!(turn(list("h:*", 5, 9), list("h:*", 5, 10)).is_about("h:1"));
-        assert!(!turn(list("h:*", 5, 9), list("h:*", 50, 9)).is_about("h:1"));
-        assert!(!turn(list("h:*", 5, 9), list("h:*", 0, 0)).is_about("k"));
+    fn a_rule_change_affects_channels_whose_history_starts_ends_or_restarts() {
+        let change = |before, after| PendingRules { before, after, delay_millis: 0 };
+        assert!(change(list("h:*", 0, 0), list("h:*", 5, 9)).affects("h:1"));
+        assert!(change(list("h:*", 5, 9), list("h:*", 0, 0)).affects("h:1"));
+        assert!(change(list("h:*", 5, 9), list("h:*", 5, 10)).affects("h:1"));
+        assert!(!change(list("h:*", 5, 9), list("h:*", 50, 9)).affects("h:1"));
+        assert!(!change(list("h:*", 5, 9), list("h:*", 0, 0)).affects("k"));
     }
 }

@@ -2,16 +2,16 @@
 
 use crate::rules::Pattern;
 
-/// In the order in which they are tried.
+/// The rules in the order in which they are tried.
 #[derive(Clone, Debug, Default)]
 pub struct RuleList(Vec<ListedRule>);
 
 #[derive(Clone, Debug)]
 struct ListedRule {
     lua: String,
-    /// None: it was written by something else than a node; every channel may match it.
+    /// `None`: no node wrote the pattern, so it may match every channel.
     pattern: Option<Pattern>,
-    /// Since when it has kept history, in milliseconds. None: it keeps none.
+    /// Since when it has kept history, in milliseconds. `None`: it keeps none.
     kept_since: Option<u64>,
 }
 
@@ -26,7 +26,7 @@ impl RuleList {
         Self(rules.iter().enumerate().map(rule).collect())
     }
 
-    /// The place of the first rule that matches.
+    /// The index of the first rule that matches.
     pub fn find(&self, channel: &str) -> Option<usize> {
         let matches = |rule: &ListedRule| {
             rule.pattern.as_ref().is_none_or(|pattern| pattern.matches(channel))
@@ -34,18 +34,18 @@ impl RuleList {
         self.0.iter().position(matches)
     }
 
-    /// Since when the channel's history has been kept without interruption. None: it is not.
+    /// Since when the channel's history has been kept without interruption. `None`: it is not kept.
     pub fn kept_since(&self, channel: &str) -> Option<u64> {
         self.find(channel).and_then(|at| self.0[at].kept_since)
     }
 
-    /// Do both keep history of the same channels, since whenever?
+    /// Whether both keep history for the same patterns, regardless of since when.
     pub fn keeps_the_same(&self, other: &Self) -> bool {
         let of = |rule: &ListedRule| (rule.lua.clone(), rule.kept_since.is_some());
         self.0.iter().map(of).eq(other.0.iter().map(of))
     }
 
-    /// Does the rule at this place keep history?
+    /// Whether the rule at this index keeps history.
     pub fn keeps(&self, at: usize) -> bool {
         self.0.get(at).is_some_and(|rule| rule.kept_since.is_some())
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_that_no_node_wrote_may_be_about_every_channel() {
+    fn a_pattern_that_no_node_wrote_may_match_every_channel() {
         let strange = RuleList::new(&[("^[a-z]+$".to_owned(), 5, 1000)], &[7]);
         assert_eq!(strange.kept_since("anything"), Some(7));
         let rule = (Pattern::parse("h:*").unwrap().lua(), 5, 1000);

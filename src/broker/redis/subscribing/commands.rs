@@ -1,21 +1,21 @@
-//! What is asked of one master on its subscribed connection.
+//! The commands on a master's subscribed connection.
 
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::connection_state::{ConnectionState, OWN_INTERVAL, PinnedChannel};
-use super::probe::OwnChannel;
-use crate::broker::redis::connection::feed::Asking;
+use super::connection_state::{CONFIRM_TIMEOUT, ConnectionState, PinnedChannel};
+use super::probe::ProbeChannel;
+use crate::broker::redis::connection::feed::CommandWriter;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::lanes::slot::Slot;
 use crate::publication::Channel;
 
-/// Commands to leave channels that are asked at a tick: who leaves can wait, others may not.
-const LEAVES_PER_TICK_MAX: usize = 4;
+/// Maximum number of `UNSUBSCRIBE` commands in one tick, because subscribing is more urgent.
+const UNSUBSCRIBES_PER_TICK_MAX: usize = 4;
 
-/// Writes the commands.
+/// Queues the commands of one lane's subscribed connection.
 #[derive(Clone, Copy)]
 pub struct Commands<'a> {
     pub lane: &'a Lane,
@@ -23,69 +23,69 @@ pub struct Commands<'a> {
 }
 
 impl Commands<'_> {
-    /// Asks for what is wanted and not yet asked for, as much as may be asked at once.
-    pub fn subscribe(self, asking: &mut Asking, course: &mut ConnectionState) {
-        let word = self.context.pubsub.subscribe();
-        while let Some(batch) = self.lane.wanted.next_to_subscribe() {
-            self.ask(asking, word, batch.together.iter());
-            for channel in &batch.alone {
-                self.ask(asking, word, [channel]);
+    /// Subscribes to the pending channels, as many as may be requested now.
+    pub fn subscribe(self, writer: &mut CommandWriter, state: &mut ConnectionState) {
+        let command = self.context.pubsub.subscribe();
+        while let Some(batch) = self.lane.subscriptions.next_to_subscribe() {
+            self.send(writer, command, batch.combined.iter());
+            for channel in &batch.single {
+                self.send(writer, command, [channel]);
             }
-            // Redis answers in order: with this it has answered all of the batch.
-            course.ping(asking, batch.number);
+            // Redis answers in order, so the reply to this `PING` follows those of the whole batch.
+            state.ping(writer, batch.number);
         }
     }
 
-    /// Leaves what nobody wants.
-    pub fn unsubscribe(self, asking: &mut Asking) {
-        for _ in 0..LEAVES_PER_TICK_MAX {
-            let channels = self.lane.wanted.next_to_unsubscribe();
+    /// Unsubscribes from channels without subscribers.
+    pub fn unsubscribe(self, writer: &mut CommandWriter) {
+        for _ in 0..UNSUBSCRIBES_PER_TICK_MAX {
+            let channels = self.lane.subscriptions.next_to_unsubscribe();
             if channels.is_empty() {
                 break;
             }
-            self.ask(asking, self.context.pubsub.unsubscribe(), &channels);
+            self.send(writer, self.context.pubsub.unsubscribe(), &channels);
         }
     }
 
-    /// Keeps the probe where it is relayed, and what is always subscribed so.
-    pub fn keep_all(self, asking: &mut Asking, course: &mut ConnectionState) {
-        let OwnChannel { channel, confirmed } = course.own.borrow().clone();
-        let waits = !confirmed && course.own_asked.elapsed() >= OWN_INTERVAL;
-        let is_over = waits || !self.context.map.owns(self.lane, &channel);
-        if is_over && self.context.map.has_slots(self.lane) {
-            course.own_asked = Instant::now();
-            course.own.send_replace(self.ask_own(asking));
+    /// Keeps the probe channel on a slot of this lane, and the pinned channels subscribed.
+    pub fn renew_pinned(self, writer: &mut CommandWriter, state: &mut ConnectionState) {
+        let ProbeChannel { channel, confirmed } = state.probe.borrow().clone();
+        let is_overdue = !confirmed && state.probe_requested_at.elapsed() >= CONFIRM_TIMEOUT;
+        let must_request = is_overdue || !self.context.map.owns(self.lane, &channel);
+        if must_request && self.context.map.has_slots(self.lane) {
+            state.probe_requested_at = Instant::now();
+            state.probe.send_replace(self.subscribe_probe(writer));
         }
-        course.kept.iter_mut().for_each(|kept| self.keep(asking, kept));
+        state.pinned.iter_mut().for_each(|pinned| self.subscribe_pinned(writer, pinned));
     }
 
-    /// Asks for a channel that is always subscribed, where it is the lane's and not confirmed.
-    pub fn keep(self, asking: &mut Asking, kept: &mut PinnedChannel) {
+    /// Subscribes to a pinned channel if this lane has it and it is not confirmed.
+    pub fn subscribe_pinned(self, writer: &mut CommandWriter, pinned: &mut PinnedChannel) {
         let map = &self.context.map;
         let is_here =
             |channel| map.owns(self.lane, channel) || map.imports(self.lane, map.slot(channel));
-        if !kept.confirmed && kept.is_due() && is_here(&kept.channel) {
-            kept.asked = Some(Instant::now());
-            self.ask(asking, self.context.pubsub.subscribe(), [&kept.channel]);
+        if !pinned.confirmed && pinned.is_due() && is_here(&pinned.channel) {
+            pinned.requested_at = Some(Instant::now());
+            self.send(writer, self.context.pubsub.subscribe(), [&pinned.channel]);
         }
     }
 
-    /// Asks for a channel of the node's own, for the probe.
-    pub fn ask_own(self, asking: &mut Asking) -> OwnChannel {
+    /// Subscribes to a probe channel of this node.
+    pub fn subscribe_probe(self, writer: &mut CommandWriter) -> ProbeChannel {
         let RedisContext { map, node, pubsub, .. } = self.context;
         if !map.has_slots(self.lane) {
-            return OwnChannel { channel: Channel::of_probe(*node, 0), confirmed: false };
+            return ProbeChannel { channel: Channel::of_probe(*node, 0), confirmed: false };
         }
         let channel = map.probe(self.lane, *node);
-        self.ask(asking, pubsub.subscribe(), [&channel]);
-        OwnChannel { channel, confirmed: false }
+        self.send(writer, pubsub.subscribe(), [&channel]);
+        ProbeChannel { channel, confirmed: false }
     }
 
-    /// One command for all; on a cluster one for each slot.
-    fn ask<'c>(
+    /// One command for all channels; on a cluster one for each slot.
+    fn send<'c>(
         self,
-        asking: &mut Asking,
-        word: &str,
+        writer: &mut CommandWriter,
+        command: &str,
         channels: impl IntoIterator<Item = &'c Channel>,
     ) {
         let map = &self.context.map;
@@ -95,9 +95,9 @@ impl Commands<'_> {
         }
         for (slot, names) in &by_slot {
             if map.imports(self.lane, *slot) {
-                asking.ask("ASKING", &[]);
+                writer.command("ASKING", &[]);
             }
-            asking.ask(word, names);
+            writer.command(command, names);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What there is to remember of one subscribed connection.
+//! The state of one subscribed connection.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,54 +7,56 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::broker::redis::connection::feed::Asking;
+use crate::broker::redis::connection::feed::CommandWriter;
 use crate::broker::redis::connection::resp::RespMessage;
 use crate::broker::redis::context::RedisContext;
-use crate::broker::redis::subscribing::probe::{self, OwnChannel};
+use crate::broker::redis::subscribing::probe::{self, ProbeChannel};
 use crate::publication::Channel;
 use crate::telemetry;
 
-/// How long a channel of the nodes' own may stay unconfirmed before it is asked for again.
-pub const OWN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long one of the nodes' own channels may stay unconfirmed before it is requested again.
+pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Before one that was refused is asked for again.
-const OWN_PAUSE: Backoff = Backoff::new(OWN_INTERVAL, Duration::from_secs(30));
+/// Pause before a refused pinned channel is requested again.
+const REFUSED_PAUSE: Backoff = Backoff::new(CONFIRM_TIMEOUT, Duration::from_secs(30));
 
-/// Most `PING`s that are remembered. A server that is busy with a script refuses them and all else in the
-/// same words, so those that it did not answer are forgotten by and by.
+/// Maximum number of remembered `PING`s. A server that is busy with a script refuses them like
+/// every other command, so unanswered ones are forgotten over time.
 const PINGS_MAX: usize = 16;
 
-/// What there is to remember of a connection.
+/// The state of a subscribed connection.
 pub struct ConnectionState {
-    /// Redis said an error, so the answer that is waited for may never come.
-    pub is_doubtful: bool,
-    /// The numbers of `PING`s that Redis has yet to answer, in order.
+    /// Redis sent an error, so an expected reply may never come.
+    pub had_error: bool,
+    /// The numbers of the unanswered `PING`s, in order.
     pub pings: VecDeque<u64>,
-    /// When the node's own channel was last asked for.
-    pub own_asked: Instant,
-    pub own: watch::Sender<OwnChannel>,
+    /// When the probe channel was last requested.
+    pub probe_requested_at: Instant,
+    pub probe: watch::Sender<ProbeChannel>,
     /// The number of the last probe that came back.
-    pub probed: watch::Sender<u64>,
-    pub kept: Vec<PinnedChannel>,
+    pub last_probe: watch::Sender<u64>,
+    pub pinned: Vec<PinnedChannel>,
 }
 
-/// A channel that is subscribed for as long as its slot is the lane's, whatever else is wanted.
+/// A channel that stays subscribed while its slot belongs to the lane, with or without subscribers.
 pub struct PinnedChannel {
     pub channel: Channel,
     pub confirmed: bool,
-    pub asked: Option<Instant>,
-    /// How often Redis refused it in a row.
+    pub requested_at: Option<Instant>,
+    /// Consecutive refusals by Redis.
     refusals: u32,
 }
 
 impl PinnedChannel {
     pub fn new(channel: Channel) -> Self {
-        Self { channel, confirmed: false, asked: None, refusals: 0 }
+        Self { channel, confirmed: false, requested_at: None, refusals: 0 }
     }
 
-    /// Is it to be asked for now, if it is not confirmed?
+    /// Whether it should be requested now if it is not confirmed.
     pub fn is_due(&self) -> bool {
-        self.asked.is_none_or(|asked| asked.elapsed() >= OWN_PAUSE.pause_after(self.refusals))
+        self.requested_at.is_none_or(|requested_at| {
+            requested_at.elapsed() >= REFUSED_PAUSE.pause_after(self.refusals)
+        })
     }
 
     pub fn confirm(&mut self) {
@@ -64,32 +66,32 @@ impl PinnedChannel {
 }
 
 impl ConnectionState {
-    /// A connection that has just been asked for these.
-    pub fn new(own: OwnChannel, kept: Vec<PinnedChannel>) -> Self {
+    /// A new connection, on which these channels have been requested.
+    pub fn new(probe: ProbeChannel, pinned: Vec<PinnedChannel>) -> Self {
         Self {
-            is_doubtful: false,
+            had_error: false,
             pings: VecDeque::new(),
-            own_asked: Instant::now(),
-            own: watch::Sender::new(own),
-            probed: watch::Sender::new(0),
-            kept,
+            probe_requested_at: Instant::now(),
+            probe: watch::Sender::new(probe),
+            last_probe: watch::Sender::new(0),
+            pinned,
         }
     }
 
-    /// Asks for a word that says that all before it has been answered.
-    pub fn ping(&mut self, asking: &mut Asking, number: u64) {
+    /// Sends a `PING`, whose reply shows that Redis has answered all earlier commands.
+    pub fn ping(&mut self, writer: &mut CommandWriter, number: u64) {
         if self.pings.len() == PINGS_MAX {
             self.pings.pop_front();
         }
         self.pings.push_back(number);
-        asking.ask_echo(&number.to_string());
+        writer.ping(&number.to_string());
     }
 
-    /// The number of the `PING` that this answers. A server that refuses a `PING` alone, as one does
-    /// that cannot save to its disk, has answered it too.
-    pub fn pong(&mut self, said: &RespMessage<'_>) -> Option<u64> {
-        match said {
-            RespMessage::Echoed(number) => {
+    /// The number of the `PING` that this message answers. A server that refuses only `PING`, such
+    /// as one that cannot save to its disk, has answered it too.
+    pub fn pong(&mut self, message: &RespMessage<'_>) -> Option<u64> {
+        match message {
+            RespMessage::Bulk(number) => {
                 let number = probe::number(number);
                 while self.pings.pop_front_if(|ping| *ping <= number).is_some() {}
                 Some(number)
@@ -102,33 +104,42 @@ impl ConnectionState {
         }
     }
 
-    /// The channel of this name in Redis, where it is always subscribed.
-    pub fn kept(&mut self, name: &[u8], context: &RedisContext) -> Option<&mut PinnedChannel> {
+    /// The pinned channel with this name in Redis.
+    pub fn pinned_channel(
+        &mut self,
+        name: &[u8],
+        context: &RedisContext,
+    ) -> Option<&mut PinnedChannel> {
         let name = context.channel(name)?;
-        self.kept.iter_mut().find(|kept| kept.channel.as_str() == name)
+        self.pinned.iter_mut().find(|pinned| pinned.channel.as_str() == name)
     }
 
-    /// Has those of the kept that were asked for and are not confirmed asked for later, and says which they are.
-    pub fn refuse_kept(&mut self) -> impl Iterator<Item = &Channel> {
-        let refused = self.kept.iter_mut().filter(|kept| kept.asked.is_some() && !kept.confirmed);
-        refused.map(|kept| {
-            kept.refusals = kept.refusals.saturating_add(1);
-            &kept.channel
+    /// Delays the next request of pinned channels that are requested and unconfirmed, and returns
+    /// them.
+    pub fn refuse_pinned(&mut self) -> impl Iterator<Item = &Channel> {
+        let refused = self
+            .pinned
+            .iter_mut()
+            .filter(|pinned| pinned.requested_at.is_some() && !pinned.confirmed);
+        refused.map(|pinned| {
+            pinned.refusals = pinned.refusals.saturating_add(1);
+            &pinned.channel
         })
     }
 
-    /// Notes what Redis says of a channel, where that is the node's own.
-    pub fn own_is(&mut self, name: &[u8], confirmed: bool, context: &RedisContext) {
+    /// Records whether the probe channel is confirmed, if the name is its name.
+    pub fn set_probe_confirmed(&mut self, name: &[u8], confirmed: bool, context: &RedisContext) {
         let name = context.channel(name);
-        self.own.send_if_modified(|own| {
-            let changes = name == Some(own.channel.as_str()) && own.confirmed != confirmed;
-            own.confirmed ^= changes;
+        self.probe.send_if_modified(|probe| {
+            let changes = name == Some(probe.channel.as_str()) && probe.confirmed != confirmed;
+            probe.confirmed ^= changes;
             changes
         });
     }
 }
 
-/// Is it `PING` that this refuses? Redis answers `SUBSCRIBE` also while it cannot write or is loading.
+/// Whether the error refuses a `PING`. Redis accepts `SUBSCRIBE` also while it cannot write or is
+/// loading.
 fn is_of_ping(error: &[u8]) -> bool {
     let names_it = error.windows(b"'ping'".len()).any(|word| word == b"'ping'");
     names_it
@@ -139,37 +150,37 @@ fn is_of_ping(error: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn course(pings: &[u64]) -> ConnectionState {
-        let own = OwnChannel { channel: Channel::internal("a b"), confirmed: false };
+    fn state(pings: &[u64]) -> ConnectionState {
+        let probe = ProbeChannel { channel: Channel::internal("a b"), confirmed: false };
         ConnectionState {
             pings: pings.iter().copied().collect(),
-            ..ConnectionState::new(own, Vec::new())
+            ..ConnectionState::new(probe, Vec::new())
         }
     }
 
     #[test]
-    fn a_ping_that_is_refused_by_itself_is_answered() {
+    fn a_refused_ping_counts_as_answered() {
         for error in [
             &b"MISCONF Redis is configured to save RDB snapshots, but it's currently unable to"[..],
             b"LOADING Redis is loading the dataset in memory",
             b"NOPERM this user has no permissions to run the 'ping' command",
         ] {
-            assert_eq!(course(&[4, 5]).pong(&RespMessage::Error(error)), Some(4));
+            assert_eq!(state(&[4, 5]).pong(&RespMessage::Error(error)), Some(4));
         }
         for error in [
             &b"NOPERM this user has no permissions to access one of the channels"[..],
             b"BUSY Redis is busy running a script.",
             b"MOVED 1 127.0.0.1:1",
         ] {
-            assert_eq!(course(&[4, 5]).pong(&RespMessage::Error(error)), None);
+            assert_eq!(state(&[4, 5]).pong(&RespMessage::Error(error)), None);
         }
     }
 
     #[test]
-    fn an_answer_is_also_that_to_all_that_was_asked_before() {
-        let mut course = course(&[4, 5, 5, 6]);
-        assert_eq!(course.pong(&RespMessage::Echoed(b"5")), Some(5));
-        assert_eq!(course.pings, [6]);
-        assert_eq!(course.pong(&RespMessage::Other), None);
+    fn a_ping_reply_answers_all_earlier_pings() {
+        let mut state = state(&[4, 5, 5, 6]);
+        assert_eq!(state.pong(&RespMessage::Bulk(b"5")), Some(5));
+        assert_eq!(state.pings, [6]);
+        assert_eq!(state.pong(&RespMessage::Other), None);
     }
 }

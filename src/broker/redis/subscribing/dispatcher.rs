@@ -1,4 +1,4 @@
-//! What one master says on its subscribed connection, and to whom it is handed on.
+//! Dispatches the messages of a master's subscribed connection.
 
 use bytes::Bytes;
 
@@ -17,12 +17,12 @@ use crate::broker::redis::rules::rule_changes::PendingRules;
 use crate::publication::{Channel, Publication};
 use crate::telemetry;
 
-/// What a gap is put down to.
+/// Reasons of gaps, as sent to clients.
 const RECONNECTED: &str = "broker_reconnected";
 const RULES_CHANGED: &str = "rules_changed";
 const TOO_LARGE: &str = "publication_too_large";
 
-/// Hands it on.
+/// Dispatches the messages of one lane.
 #[derive(Clone, Copy)]
 pub struct Dispatcher<'a> {
     pub lane: &'a Lane,
@@ -30,120 +30,126 @@ pub struct Dispatcher<'a> {
 }
 
 impl Dispatcher<'_> {
-    /// `more`: more was read behind it.
-    pub fn dispatch(self, said: RespMessage<'_>, more: bool, course: &mut ConnectionState) {
-        match said {
+    /// `more`: more messages follow immediately.
+    pub fn dispatch(self, message: RespMessage<'_>, more: bool, state: &mut ConnectionState) {
+        match message {
             RespMessage::Message { channel, payload } => {
-                self.message(channel, payload, more, course);
+                self.message(channel, payload, more, state);
             }
-            RespMessage::Subscribed { channel } => self.subscribed(channel, course),
-            RespMessage::Unsubscribed { channel } => self.unsubscribed(channel, course),
+            RespMessage::Subscribed { channel } => self.subscribed(channel, state),
+            RespMessage::Unsubscribed { channel } => self.unsubscribed(channel, state),
             RespMessage::TooLarge { channel, .. } => {
                 if let Some(channel) = self.channel(channel) {
-                    self.context.hand_on(BrokerEvent::Gap { channel: &channel, reason: TOO_LARGE });
+                    self.context.deliver(BrokerEvent::Gap { channel: &channel, reason: TOO_LARGE });
                 }
             }
             RespMessage::Error(error) => {
-                course.is_doubtful = true;
+                state.had_error = true;
                 match Cause::of_line(error) {
                     Some(Cause::Moved) => self.lane.request_refresh(),
-                    _ => self.refused(error, course),
+                    _ => self.refused(error, state),
                 }
             }
-            RespMessage::Greeted { .. } | RespMessage::Echoed(_) | RespMessage::Other => {}
+            RespMessage::Hello { .. } | RespMessage::Bulk(_) | RespMessage::Other => {}
         }
     }
 
-    fn message(self, name: &[u8], payload: &[u8], more: bool, course: &mut ConnectionState) {
+    fn message(self, name: &[u8], payload: &[u8], more: bool, state: &mut ConnectionState) {
         let Some(channel) = self.context.channel(name) else { return };
         if revocation::is_channel(channel) {
-            if let Some((user, before)) = revocation::told(payload) {
+            if let Some((user, before)) = revocation::read_message(payload) {
                 (self.context.sink)(BrokerEvent::Revoked { user, before });
             }
             return;
         }
         let publication =
-            header::read(Bytes::copy_from_slice(payload), |key| self.context.secrets.knows(key));
+            header::read(Bytes::copy_from_slice(payload), |key| self.context.secrets.is_known(key));
         if announcement::is_channel(channel) {
             self.announced(&publication);
         } else if Channel::is_probe(channel) {
-            course.probed.send_replace(probe::number(&publication.payload));
-        } else if let Some(told) = self.context.presence.channel_of(channel) {
-            if let Some((user, change)) = presence::change(&publication.payload) {
-                self.context.hand_on(BrokerEvent::Presence { channel: told, user, change });
+            state.last_probe.send_replace(probe::number(&publication.payload));
+        } else if let Some(announced_channel) = self.context.presence.channel_of(channel) {
+            if let Some((user, change)) = presence::read_change(&publication.payload) {
+                self.context.deliver(BrokerEvent::Presence {
+                    channel: announced_channel,
+                    user,
+                    change,
+                });
             }
         } else {
-            self.context.hand_on(BrokerEvent::Publication { channel, publication, more });
+            self.context.deliver(BrokerEvent::Publication { channel, publication, more });
         }
     }
 
     fn announced(self, publication: &Publication) {
-        if let Some(announcement) = announcement::told(&publication.payload) {
+        if let Some(announcement) = announcement::read(&publication.payload) {
             (self.context.sink)(BrokerEvent::Announced(announcement));
-        } else if announcement::told_news(&publication.payload)
+        } else if announcement::read_rules_installed(&publication.payload)
             .is_some_and(|node| node != self.context.node)
         {
-            self.context.rules_news.notify_one();
+            self.context.rules_may_have_changed.notify_one();
         }
     }
 
-    fn subscribed(self, name: &[u8], course: &mut ConnectionState) {
-        course.own_is(name, true, self.context);
-        if let Some(kept) = course.kept(name, self.context) {
-            kept.confirm();
-            // What was said before went past this node.
-            if revocation::is_channel(kept.channel.as_str()) {
+    fn subscribed(self, name: &[u8], state: &mut ConnectionState) {
+        state.set_probe_confirmed(name, true, self.context);
+        if let Some(pinned) = state.pinned_channel(name, self.context) {
+            pinned.confirm();
+            // Earlier messages were missed.
+            if revocation::is_channel(pinned.channel.as_str()) {
                 self.context.revocations_subscribed.notify_one();
             }
-            if announcement::is_channel(kept.channel.as_str()) {
-                self.context.rules_news.notify_one();
+            if announcement::is_channel(pinned.channel.as_str()) {
+                self.context.rules_may_have_changed.notify_one();
             }
         }
         if let Some(channel) = self.channel(name)
-            && let Some(interrupted) = self.lane.wanted.confirm(&channel)
+            && let Some(interrupted) = self.lane.subscriptions.confirm(&channel)
         {
             let map = &self.context.map;
-            // While its slot comes here, others may have appended to its history before.
+            // While the slot is being imported, the new master may have appended to the history
+            // before.
             let imported = map.imports(self.lane, map.slot(&channel));
             let behind = imported && self.context.keeps_history(channel.as_str());
             if !imported || interrupted || behind {
                 let interrupted = (interrupted || behind).then_some(RECONNECTED);
-                self.context.hand_on(BrokerEvent::Subscribed { channel: &channel, interrupted });
+                self.context.deliver(BrokerEvent::Subscribed { channel: &channel, interrupted });
             }
         }
     }
 
-    fn unsubscribed(self, name: &[u8], course: &mut ConnectionState) {
-        course.own_is(name, false, self.context);
-        if let Some(kept) = course.kept(name, self.context) {
-            kept.confirmed = false;
+    fn unsubscribed(self, name: &[u8], state: &mut ConnectionState) {
+        state.set_probe_confirmed(name, false, self.context);
+        if let Some(pinned) = state.pinned_channel(name, self.context) {
+            pinned.confirmed = false;
             self.lane.request_refresh();
         }
         if let Some(channel) = self.channel(name)
-            && self.lane.wanted.interrupted(&channel)
+            && self.lane.subscriptions.interrupted(&channel)
         {
-            // The channel's slot has gone to another master.
+            // The channel's slot has moved to another master.
             self.lane.request_refresh();
         }
     }
 
-    /// Redis refuses to subscribe something. It does not say what, but what of the nodes' own is not confirmed
-    /// is among it.
-    fn refused(self, error: &[u8], course: &mut ConnectionState) {
+    /// Redis refused a subscription. The error does not name the channel, but it may be one of the
+    /// unconfirmed pinned channels.
+    fn refused(self, error: &[u8], state: &mut ConnectionState) {
         let names: Vec<_> =
-            course.refuse_kept().map(|channel| self.context.name(channel)).collect();
+            state.refuse_pinned().map(|channel| self.context.name(channel)).collect();
         let error = String::from_utf8_lossy(error);
         telemetry::broker_refused("SUBSCRIBE", &names.join(", "), &error);
     }
 
-    /// Has the hub look again at channels whose history begins or ends by other rules than the node's own.
-    pub fn turn(self, turn: &PendingRules) {
+    /// Lets the hub catch up on channels whose history starts or ends by a change of rules, where
+    /// the node's own rules keep history.
+    pub fn rules_changed(self, change: &PendingRules) {
         let own = self.context.library.get().rules();
         let is_meant = |channel: &Channel| {
             let name = channel.as_str();
-            !Channel::is_internal(name) && own.kept_since(name).is_some() && turn.is_about(name)
+            !Channel::is_internal(name) && own.kept_since(name).is_some() && change.affects(name)
         };
-        for channel in self.lane.wanted.confirmed(is_meant) {
+        for channel in self.lane.subscriptions.confirmed(is_meant) {
             let interrupted = Some(RULES_CHANGED);
             (self.context.sink)(BrokerEvent::Subscribed { channel: &channel, interrupted });
         }

@@ -3,16 +3,16 @@
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::pubsub::CHANNELS_PER_COMMAND_MAX;
-use crate::broker::redis::questions::SILENT;
+use crate::broker::redis::queries::NO_REPLY;
 use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
 use crate::telemetry;
 
-/// One number for each, in their order.
+/// One number for each channel, in their order.
 pub async fn nodes(context: &RedisContext, channels: &[Channel]) -> Result<Vec<u64>, Unavailable> {
     let mut nodes = vec![0; channels.len()];
     for (lane, channels) in context.map.by_lane(channels) {
-        let lane = lane.ok_or(SILENT)?;
+        let lane = lane.ok_or(NO_REPLY)?;
         let counts = nodes_of(context, &lane, &channels).await?;
         for ((at, _), count) in channels.iter().zip(counts) {
             nodes[*at] = count;
@@ -21,7 +21,7 @@ pub async fn nodes(context: &RedisContext, channels: &[Channel]) -> Result<Vec<u
     Ok(nodes)
 }
 
-/// Of channels of one lane.
+/// The numbers for channels of one lane.
 async fn nodes_of(
     context: &RedisContext,
     lane: &Lane,
@@ -36,7 +36,7 @@ async fn nodes_of(
         }
         let counts: Vec<(Vec<u8>, u64)> = lane.query(&command).await.map_err(|error| {
             telemetry::broker_refused("PUBSUB NUMSUB", "", &error);
-            SILENT
+            NO_REPLY
         })?;
         nodes.extend(counts.into_iter().map(|(_, subscribers)| subscribers));
     }

@@ -1,4 +1,4 @@
-//! The node's own publications: whether what one master takes comes back to this node.
+//! The probe: checks that what one master takes comes back to this node.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use crate::broker::unavailable::Unavailable;
 use crate::publication::{Channel, Publication};
 use crate::telemetry;
 
-/// How often the node publishes to itself.
+/// How often the node publishes a probe.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A probe away for so long makes the node unready.
-const AWAY_MAX: Duration = Duration::from_secs(2);
+/// A probe that takes longer makes the node unready.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A probe that Redis took but that is away for so long condemns the connection. Longer than Redis
-/// hangs while it forks or expires keys, since connecting again costs every channel a gap.
+/// When Redis takes probes and none comes back for this long, the connection is closed. Longer than
+/// Redis hangs while it forks or expires keys, because reconnecting costs every channel a gap.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// The node's own channel on a lane.
+/// The probe channel of a lane.
 #[derive(Clone, Debug)]
-pub struct OwnChannel {
+pub struct ProbeChannel {
     pub channel: Channel,
     pub confirmed: bool,
 }
@@ -36,44 +36,44 @@ pub struct OwnChannel {
 pub struct Prober<'a> {
     pub lane: &'a Lane,
     pub context: &'a RedisContext,
-    pub own: watch::Receiver<OwnChannel>,
+    pub probe: watch::Receiver<ProbeChannel>,
     /// The number of the last probe that came back.
-    pub probed: watch::Receiver<u64>,
+    pub last_probe: watch::Receiver<u64>,
 }
 
 impl Prober<'_> {
-    /// Publishes again and again, the way everybody publishes. Returns when what Redis has taken no
-    /// longer comes back.
+    /// Publishes probes through the same queue as all publications. Returns when Redis takes probes
+    /// and no longer sends them back.
     pub async fn run(mut self) -> FeedLost {
-        let mut seen = Instant::now();
+        let mut last_seen = Instant::now();
         for number in 1.. {
             let sent = Instant::now();
             if !self.context.map.has_slots(self.lane) {
-                // It is about to be given some, or given up.
-                seen = sent;
+                // The lane is about to get its first slots, or to be retired.
+                last_seen = sent;
                 self.lane.state.works(LaneComponent::Probe);
                 sleep(INTERVAL).await;
                 continue;
             }
-            let confirmed = self.own.wait_for(|own| own.confirmed);
-            // Where Redis does not confirm it, the publication tells what Redis is up to.
-            let _ = timeout(AWAY_MAX, confirmed).await;
-            let channel = self.own.borrow_and_update().channel.clone();
+            let confirmed = self.probe.wait_for(|probe| probe.confirmed);
+            // If Redis does not confirm the subscription, publishing shows the state of Redis.
+            let _ = timeout(REPLY_TIMEOUT, confirmed).await;
+            let channel = self.probe.borrow_and_update().channel.clone();
             if self.publish(channel, number).await.is_err() {
-                // Redis did not take it: that is for the publisher to mend.
-                seen = Instant::now();
+                // Redis did not take the probe; the publisher handles that.
+                last_seen = Instant::now();
                 self.lane.state.fails(LaneComponent::Probe, &"");
-            } else if self.comes_back(number).await {
-                seen = Instant::now();
+            } else if self.is_relayed(number).await {
+                last_seen = Instant::now();
                 telemetry::broker_probed(sent.elapsed());
                 self.lane.state.works(LaneComponent::Probe);
-            } else if self.own.has_changed().unwrap_or(false) {
-                seen = Instant::now();
+            } else if self.probe.has_changed().unwrap_or(false) {
+                last_seen = Instant::now();
             } else {
-                let why = "it took a publication and did not bring it back";
+                let why = "it took a publication and did not relay it";
                 self.lane.state.fails(LaneComponent::Probe, &why);
             }
-            if seen.elapsed() >= SILENCE_MAX {
+            if last_seen.elapsed() >= SILENCE_MAX {
                 return FeedLost::Silent;
             }
             sleep(INTERVAL.saturating_sub(sent.elapsed())).await;
@@ -85,15 +85,15 @@ impl Prober<'_> {
         let slot = self.context.map.slot(&channel);
         let payload = Publication::bare(Bytes::from(number.to_string()));
         let (item, receipt) = self.context.intake.admit(channel, payload)?;
-        self.lane.line.push(QueuedPublication::new(slot, item))?;
-        match timeout(AWAY_MAX, receipt).await {
+        self.lane.publications.push(QueuedPublication::new(slot, item))?;
+        match timeout(REPLY_TIMEOUT, receipt).await {
             Ok(answer) => answer.map(|_| ()),
             Err(_) => Err(Unavailable("redis did not take the probe in time")),
         }
     }
 
-    async fn comes_back(&mut self, number: u64) -> bool {
-        timeout(AWAY_MAX, self.probed.wait_for(|it| *it >= number)).await.is_ok()
+    async fn is_relayed(&mut self, number: u64) -> bool {
+        timeout(REPLY_TIMEOUT, self.last_probe.wait_for(|it| *it >= number)).await.is_ok()
     }
 }
 

@@ -1,5 +1,5 @@
-//! One master's subscribed connection: reconciles what is wanted with what Redis has confirmed,
-//! hands on what Redis pushes, and finds out when Redis has gone silent.
+//! One master's subscribed connection: reconciles the wanted channels with those that Redis has
+//! confirmed, dispatches pushes, and detects when Redis has gone silent.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::probe::Prober;
 use super::subscription_queue::SubscriptionQueue;
 use crate::broker::redis::announcement;
 use crate::broker::redis::connection::cause::Cause;
-use crate::broker::redis::connection::feed::{self, Asking, Feed, FeedLost};
+use crate::broker::redis::connection::feed::{self, CommandWriter, Feed, FeedLost};
 use crate::broker::redis::connection::reconnecting::Reconnecting;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
@@ -25,23 +25,23 @@ use crate::broker::redis::secret;
 use crate::broker::redis::state::LaneComponent;
 use crate::telemetry;
 
-/// How often what is due is looked for: channels to leave or to ask for again, waiters to answer.
+/// How often due work is done: channels to unsubscribe or to request again, subscribers to answer.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Listens for ever, whatever happens to the connection.
+/// Runs without end, whatever happens to the connection.
 pub async fn run(lane: Arc<Lane>, context: Arc<RedisContext>) {
     let subscriber = RedisSubscriber { lane: &lane, context: &context };
     tokio::select! {
         never = subscriber.listen() => match never {},
-        never = expire(&lane.wanted) => match never {},
+        never = expire(&lane.subscriptions) => match never {},
     }
 }
 
-/// Answers those who wait too long for a subscription, whether there is a connection or not.
-async fn expire(wanted: &SubscriptionQueue) -> Infallible {
+/// Fails subscriptions that have waited too long, with or without a connection.
+async fn expire(subscriptions: &SubscriptionQueue) -> Infallible {
     loop {
         sleep(TICK).await;
-        wanted.expire();
+        subscriptions.expire();
     }
 }
 
@@ -55,14 +55,15 @@ impl RedisSubscriber<'_> {
         let mut reconnecting = Reconnecting::default();
         loop {
             let Err(why) = match feed::open(&self.lane.server).await {
-                Ok((feed, asking)) => {
+                Ok((feed, writer)) => {
                     reconnecting.connected();
-                    self.serve(feed, asking).await
+                    self.serve(feed, writer).await
                 }
                 Err(why) => Err(why),
             };
-            // Also what was left while there was no connection is forgotten.
-            self.lane.wanted.lost();
+            // This also forgets channels that lost their last subscriber while there was no
+            // connection.
+            self.lane.subscriptions.connection_lost();
             self.lane.state.fails(LaneComponent::Subscriber, &why);
             self.lane.state.fails(LaneComponent::Probe, &"");
             self.lane.request_refresh();
@@ -73,57 +74,65 @@ impl RedisSubscriber<'_> {
 
     /// Serves one connection until it fails.
     ///
-    /// Inputs: what Redis says; Redis' taking what it is asked; a channel newly wanted; the tick at
-    /// which channels are left or asked for again; the publisher's finding that the server is no
-    /// master; the probe. Each arm is cancel safe.
-    async fn serve(&self, mut feed: Feed, mut asking: Asking) -> Result<Infallible, FeedLost> {
-        self.learn_secret(&mut feed, &mut asking).await?;
-        let (commands, hearing) = (self.commands(), self.hearing());
-        let mut course = self.begin(&mut asking);
+    /// Inputs: messages from Redis; writability of the socket; new wanted channels; the tick
+    /// at which channels are unsubscribed or requested again; the publisher's finding that the
+    /// server is no longer a master; the probe. Each arm is cancel safe.
+    async fn serve(
+        &self,
+        mut feed: Feed,
+        mut writer: CommandWriter,
+    ) -> Result<Infallible, FeedLost> {
+        self.learn_secret(&mut feed, &mut writer).await?;
+        let (commands, dispatcher) = (self.commands(), self.dispatcher());
+        let mut state = self.subscribe_all(&mut writer);
         self.lane.state.works(LaneComponent::Subscriber);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let probing = self.prober(&course).run();
+        let probing = self.prober(&state).run();
         let demoted = self.lane.demoted.notified();
         tokio::pin!(probing, demoted);
         loop {
             let mut answered = None;
             tokio::select! {
-                read = feed.read(|said, more| match course.pong(&said) {
+                read = feed.read(|message, more| match state.pong(&message) {
                     Some(number) => answered = Some(number),
-                    None => hearing.dispatch(said, more, &mut course),
+                    None => dispatcher.dispatch(message, more, &mut state),
                 }) => read?,
-                written = asking.write(), if asking.is_waiting() => written?,
-                () = self.lane.wanted.changed() => commands.subscribe(&mut asking, &mut course),
-                _ = tick.tick() => self.tick(&mut asking, &mut course),
+                written = writer.write(), if writer.has_pending() => written?,
+                () = self.lane.subscriptions.changed() => commands.subscribe(&mut writer, &mut state),
+                _ = tick.tick() => self.tick(&mut writer, &mut state),
                 () = &mut demoted => return Err(FeedLost::Replica),
-                silent = &mut probing => return Err(silent),
+                lost = &mut probing => return Err(lost),
             }
             if let Some(number) = answered {
-                self.lane.wanted.answered(number);
-                commands.subscribe(&mut asking, &mut course);
+                self.lane.subscriptions.answered(number);
+                commands.subscribe(&mut writer, &mut state);
             }
         }
     }
 
-    /// Asks for the secret that the server's functions sign with, before there is anything that they could
-    /// have signed. Where Redis refuses the functions, channels without history work all the same.
-    async fn learn_secret(&self, feed: &mut Feed, asking: &mut Asking) -> Result<(), FeedLost> {
+    /// Reads the secret of the server's functions before any message that they could have signed.
+    /// Where Redis refuses the functions, channels without history still work.
+    async fn learn_secret(
+        &self,
+        feed: &mut Feed,
+        writer: &mut CommandWriter,
+    ) -> Result<(), FeedLost> {
         for is_again in [false, true] {
-            let error = match feed::ask(feed, asking, &secret::QUESTION).await? {
+            let error = match feed::request(feed, writer, &secret::GET_WORDS).await? {
                 Ok(answer) => {
-                    self.lane.learn(&self.context.secrets, &answer);
+                    self.lane.learn_secret(&self.context.secrets, &answer);
                     return Ok(());
                 }
                 Err(error) => error,
             };
             match Cause::of_line(&error) {
-                Some(Cause::NoFunction) if !is_again && !self.context.is_visitor => {
-                    // What is wrong with it the publisher tells: it does the same.
+                Some(Cause::NoFunction) if !is_again && !self.context.is_command => {
+                    // The publisher installs too, and reports the error.
                     let _ = install(self.context, self.lane, &BypassedHistory::default()).await;
                 }
                 Some(Cause::Busy | Cause::Moved) => {
-                    return Err(FeedLost::Unready(String::from_utf8_lossy(&error).into_owned()));
+                    return Err(FeedLost::NotReady(String::from_utf8_lossy(&error).into_owned()));
                 }
                 _ => break,
             }
@@ -131,52 +140,56 @@ impl RedisSubscriber<'_> {
         Ok(())
     }
 
-    /// Asks for all that is to be subscribed.
-    fn begin(&self, asking: &mut Asking) -> ConnectionState {
+    /// Subscribes to all channels.
+    fn subscribe_all(&self, writer: &mut CommandWriter) -> ConnectionState {
         let commands = self.commands();
-        let own = commands.ask_own(asking);
-        let kept = match self.context.is_visitor {
-            // What nodes tell each other is not for it.
+        let probe = commands.subscribe_probe(writer);
+        let pinned = match self.context.is_command {
+            // A command does not need messages between nodes.
             true => Vec::new(),
             false => {
                 [revocation::channel(), announcement::channel()].map(PinnedChannel::new).into()
             }
         };
-        let mut course = ConnectionState::new(own, kept);
-        course.kept.iter_mut().for_each(|kept| commands.keep(asking, kept));
-        commands.subscribe(asking, &mut course);
-        course
+        let mut state = ConnectionState::new(probe, pinned);
+        state.pinned.iter_mut().for_each(|pinned| commands.subscribe_pinned(writer, pinned));
+        commands.subscribe(writer, &mut state);
+        state
     }
 
-    /// Leaves what nobody wants, asks again for what was refused, and keeps the probe where it is
-    /// relayed, and what is always subscribed so.
-    fn tick(&self, asking: &mut Asking, course: &mut ConnectionState) {
+    /// Unsubscribes from unused channels, requests refused ones again, and keeps the probe channel
+    /// and the pinned channels subscribed.
+    fn tick(&self, writer: &mut CommandWriter, state: &mut ConnectionState) {
         let commands = self.commands();
-        commands.unsubscribe(asking);
-        self.lane.wanted.retry();
-        self.lane.turns.due(Instant::now()).iter().for_each(|turn| self.hearing().turn(turn));
-        if let Some(number) = self.lane.wanted.unanswered()
-            && std::mem::take(&mut course.is_doubtful)
+        commands.unsubscribe(writer);
+        self.lane.subscriptions.retry();
+        self.lane
+            .rule_changes
+            .due(Instant::now())
+            .iter()
+            .for_each(|change| self.dispatcher().rules_changed(change));
+        if let Some(number) = self.lane.subscriptions.last_unanswered()
+            && std::mem::take(&mut state.had_error)
         {
-            course.ping(asking, number);
+            state.ping(writer, number);
         }
-        commands.keep_all(asking, course);
+        commands.renew_pinned(writer, state);
     }
 
     fn commands(&self) -> Commands<'_> {
         Commands { lane: self.lane, context: self.context }
     }
 
-    fn hearing(&self) -> Dispatcher<'_> {
+    fn dispatcher(&self) -> Dispatcher<'_> {
         Dispatcher { lane: self.lane, context: self.context }
     }
 
-    fn prober(&self, course: &ConnectionState) -> Prober<'_> {
+    fn prober(&self, state: &ConnectionState) -> Prober<'_> {
         Prober {
             lane: self.lane,
             context: self.context,
-            own: course.own.subscribe(),
-            probed: course.probed.subscribe(),
+            probe: state.probe.subscribe(),
+            last_probe: state.last_probe.subscribe(),
         }
     }
 }

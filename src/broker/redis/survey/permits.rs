@@ -1,36 +1,37 @@
-//! What the user that is logged in may not do. Redis looks at the ACL before anything else, so each command
-//! is tried in a form that then does nothing: on a key that is not there, or with what it refuses.
+//! The permissions that the logged-in user lacks. Redis checks the ACL first, so each command is
+//! tried in a form that then has no effect: on a missing key, or with arguments that Redis refuses.
 
 use std::collections::BTreeSet;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Pipeline, Value};
 
-use super::asking::ask;
+use super::replies::ask;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
-use crate::broker::survey::{Forbidden, RequiredVersion};
+use crate::broker::survey::{Forbidden, NodeFeature};
 
-/// Stands for the channel, and the key of its name, in an attempt. No client can have a channel of this name.
+/// Placeholder for a channel, and the key of its name, in an attempt. No client can have a channel
+/// of this name.
 const CHANNEL: &str = "<channel>";
 
-/// How the ACL calls what is tried, who needs it, and the attempt.
-type Attempt = (&'static str, &'static [RequiredVersion], &'static str);
+/// The command's name in the ACL, the features that need it, and the attempt.
+type Attempt = (&'static str, &'static [NodeFeature], &'static str);
 
-const ALL: &[RequiredVersion] = &[RequiredVersion::Everything];
-const KEEPING: &[RequiredVersion] =
-    &[RequiredVersion::History, RequiredVersion::Presence, RequiredVersion::Revocations];
-const HISTORY: &[RequiredVersion] = &[RequiredVersion::History];
-const PRESENCE: &[RequiredVersion] = &[RequiredVersion::Presence];
-const REVOCATIONS: &[RequiredVersion] = &[RequiredVersion::Revocations];
+const ALL: &[NodeFeature] = &[NodeFeature::Everything];
+const KEEPING: &[NodeFeature] =
+    &[NodeFeature::History, NodeFeature::Presence, NodeFeature::Revocations];
+const HISTORY: &[NodeFeature] = &[NodeFeature::History];
+const PRESENCE: &[NodeFeature] = &[NodeFeature::Presence];
+const REVOCATIONS: &[NodeFeature] = &[NodeFeature::Revocations];
 
-/// With one server, or sentinels. `<channel>` exists nowhere.
+/// For all deployments. `<channel>` does not exist.
 const ATTEMPTS: [Attempt; 32] = [
     ("client|setname", ALL, "CLIENT SETNAME tidegate-doctor"),
     ("role", ALL, "ROLE"),
     ("ping", ALL, "PING"),
     ("function|list", KEEPING, "FUNCTION LIST LIBRARYNAME tidegate"),
-    // No library begins like this.
+    // No library begins with this text.
     ("function|load", KEEPING, "FUNCTION LOAD nothing"),
     ("fcall", KEEPING, "FCALL tidegate_nothing 1 <channel>"),
     ("time", KEEPING, "TIME"),
@@ -52,7 +53,7 @@ const ATTEMPTS: [Attempt; 32] = [
     ("hlen", PRESENCE, "HLEN <channel>"),
     ("hmget", PRESENCE, "HMGET <channel> nothing"),
     ("hrandfield", PRESENCE, "HRANDFIELD <channel>"),
-    // A field without a value, which Redis finds after it has looked at the ACL.
+    // A field without a value, which Redis detects after checking the ACL.
     ("hset", PRESENCE, "HSET <channel> one 1 two"),
     ("zadd", REVOCATIONS, "ZADD <channel> XX 1 nothing"),
     ("zcard", REVOCATIONS, "ZCARD <channel>"),
@@ -62,10 +63,10 @@ const ATTEMPTS: [Attempt; 32] = [
     ("publish", ALL, "PUBLISH <channel> nothing"),
 ];
 
-/// Beside them. Subscribing is tried by the relay.
+/// Additional attempts. Subscribing is tried by the relay.
 const OF_ONE: [Attempt; 1] = [("pubsub|numsub", ALL, "PUBSUB NUMSUB <channel>")];
 const OF_CLUSTER: [Attempt; 7] = [
-    // What a slot that moves takes.
+    // Required for moving slots.
     ("asking", KEEPING, "ASKING"),
     ("migrate", KEEPING, "MIGRATE 127.0.0.1 1 <channel> 0 1"),
     ("hkeys", PRESENCE, "HKEYS <channel>"),
@@ -75,7 +76,7 @@ const OF_CLUSTER: [Attempt; 7] = [
     ("cluster|nodes", ALL, "CLUSTER NODES"),
 ];
 
-/// Each once, ready to be read.
+/// Each missing permission once, sorted.
 pub async fn forbidden(
     context: &RedisContext,
     lane: &Lane,
@@ -96,19 +97,20 @@ pub async fn forbidden(
     let mut found = BTreeSet::new();
     for ((command, needs, _), answer) in attempts.iter().zip(&answers) {
         if let Some(rule) = missing(command, &context.prefix, answer) {
-            found.extend(needs.iter().map(|need| Forbidden { need: *need, rule: rule.clone() }));
+            found.extend(needs.iter().map(|need| Forbidden { feature: *need, rule: rule.clone() }));
         }
     }
     Ok(found.into_iter().collect())
 }
 
-/// The rule that the ACL lacks, if the answer says that it does.
+/// The ACL rule that is missing according to the reply.
 fn missing(command: &str, prefix: &str, answer: &Value) -> Option<String> {
     let Value::ServerError(error) = answer else { return None };
     if error.code() != "NOPERM" {
         return None;
     }
-    // Redis says it in words only: "… to run the 'xadd' command", "… access one of the keys …".
+    // Redis names it only in the message: "… to run the 'xadd' command", "… access one of the keys
+    // …".
     let detail = error.details().unwrap_or_default();
     Some(match detail {
         _ if detail.contains("command") => format!("+{command}"),

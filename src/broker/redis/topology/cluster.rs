@@ -1,5 +1,4 @@
-//! The masters of a cluster and their slots: its nodes are asked, and for each slot the newest
-//! claim counts.
+//! The topology of a cluster: polls its nodes, and for each slot the newest claim counts.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,19 +13,19 @@ use crate::broker::redis::connection::server::ServerAddress;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::slot::{SLOTS, Slot};
 
-/// Most nodes that are asked at a time. The masters known last come first.
-const ASKED_MAX: usize = 16;
+/// Maximum number of nodes polled at a time. The masters known last come first.
+const POLLED_MAX: usize = 16;
 
-/// The nodes of a cluster, and what they have said so far.
+/// The nodes of a cluster, and their claims so far.
 pub struct Cluster {
-    /// Those of the configuration.
+    /// The nodes of the configuration.
     seeds: Vec<ServerAddress>,
-    /// The masters that are known, and their replicas.
+    /// The known masters, and their replicas.
     masters: Vec<ServerAddress>,
     replicas: Vec<ServerAddress>,
-    /// Nobody answered the last time: the replicas are asked too.
-    is_lost: bool,
-    panel: ServerPoll,
+    /// No node answered the last poll, so the replicas are polled too.
+    no_answers: bool,
+    poll: ServerPoll,
     epochs: Epochs,
 }
 
@@ -36,36 +35,37 @@ impl Cluster {
             seeds,
             masters: Vec::new(),
             replicas: Vec::new(),
-            is_lost: false,
-            panel: ServerPoll::default(),
+            no_answers: false,
+            poll: ServerPoll::default(),
             epochs: Epochs::new(SLOTS),
         }
     }
 
-    fn asked(&self) -> Vec<ServerAddress> {
-        let mut asked = self.masters.clone();
-        asked.truncate(ASKED_MAX);
-        let replicas = self.is_lost.then_some(&self.replicas).into_iter().flatten();
-        for more in self.seeds.iter().take(ASKED_MAX).chain(replicas.take(ASKED_MAX)) {
-            if !asked.contains(more) {
-                asked.push(more.clone());
+    fn addresses(&self) -> Vec<ServerAddress> {
+        let mut addresses = self.masters.clone();
+        addresses.truncate(POLLED_MAX);
+        let replicas = self.no_answers.then_some(&self.replicas).into_iter().flatten();
+        for more in self.seeds.iter().take(POLLED_MAX).chain(replicas.take(POLLED_MAX)) {
+            if !addresses.contains(more) {
+                addresses.push(more.clone());
             }
         }
-        asked
+        addresses
     }
 }
 
 impl TopologySource for Cluster {
     const INTERVAL: Duration = Duration::from_secs(3);
 
-    async fn look(&mut self, context: &RedisContext) -> Result<Layout, UnknownTopology> {
-        let asked = self.asked();
-        let enough = asked.len() / 2 + 1;
+    async fn query(&mut self, context: &RedisContext) -> Result<Layout, UnknownTopology> {
+        let addresses = self.addresses();
+        let enough = addresses.len() / 2 + 1;
         let logins = [context.login.clone()];
-        let answers = self.panel.ask(&asked, &logins, &context.trust, questions(), enough).await;
-        self.is_lost = answers.is_err();
+        let answers =
+            self.poll.poll(&addresses, &logins, &context.trust, questions(), enough).await;
+        self.no_answers = answers.is_err();
         let answers = answers?;
-        if answers.iter().all(is_alone) {
+        if answers.iter().all(is_no_cluster) {
             return Err(UnknownTopology::NoCluster);
         }
         self.replicas = answers.iter().flat_map(replicas).collect();
@@ -73,15 +73,15 @@ impl TopologySource for Cluster {
         self.replicas.dedup();
         let mut claims = vec![None; SLOTS];
         answers.iter().for_each(|answer| add_claims(&mut claims, answer));
-        let mut layout = self.epochs.settle(claims, answers.len() >= enough).to_layout()?;
+        let mut layout = self.epochs.update(claims, answers.len() >= enough).to_layout()?;
         self.masters.clone_from(&layout.masters);
         answers.iter().for_each(|answer| add_moves(&mut layout, answer));
         Ok(layout)
     }
 }
 
-/// Both in one go, so that they belong together: the first has the addresses as clients are to see
-/// them, only the second the epochs.
+/// Both in one pipeline, so that they are consistent: the first has the addresses for clients, only
+/// the second has the epochs.
 fn questions() -> Pipeline {
     let mut questions = Pipeline::new();
     questions.cmd("CLUSTER").arg("SLOTS");
@@ -89,8 +89,8 @@ fn questions() -> Pipeline {
     questions
 }
 
-/// Is that a Redis which is no node of any cluster?
-fn is_alone(answer: &PollAnswer) -> bool {
+/// Whether the server is Redis without cluster mode.
+fn is_no_cluster(answer: &PollAnswer) -> bool {
     matches!(
         answer.values.first(),
         Some(Value::ServerError(error))
@@ -98,12 +98,12 @@ fn is_alone(answer: &PollAnswer) -> bool {
     )
 }
 
-/// Adds what one node says where it is newer than what others say.
+/// Adds a node's claims where they are newer.
 fn add_claims(claims: &mut [SlotClaim], answer: &PollAnswer) {
     let [Value::Array(ranges), nodes] = &answer.values[..] else { return };
     // Without permission for `CLUSTER NODES` all claims are equally new.
     let epochs = text(nodes).map(epochs).unwrap_or_default();
-    for (first, last, id, address) in ranges.iter().filter_map(|it| range(it, &answer.of)) {
+    for (first, last, id, address) in ranges.iter().filter_map(|it| range(it, &answer.server)) {
         let epoch = epochs.get(id).copied().unwrap_or(0);
         for claim in claims.iter_mut().take(last + 1).skip(first) {
             if claim.as_ref().is_none_or(|(known, _)| *known < epoch) {
@@ -113,8 +113,8 @@ fn add_claims(claims: &mut [SlotClaim], answer: &PollAnswer) {
     }
 }
 
-/// Adds the slots that a master is giving away: only it says so, as `[<slot>->-<id>]`. They stay its own
-/// until they have been given, so it is believed only of those.
+/// Adds the slots that a master gives away. Only the master itself reports them, as
+/// `[<slot>->-<id>]`. It owns them until the move ends, so other nodes' reports are ignored.
 fn add_moves(layout: &mut Layout, answer: &PollAnswer) {
     let [slots, nodes] = &answer.values[..] else { return };
     let Some(nodes) = text(nodes) else { return };
@@ -125,7 +125,8 @@ fn add_moves(layout: &mut Layout, answer: &PollAnswer) {
         Some((slot.parse::<Slot>().ok()?, id))
     });
     for (slot, id) in giving {
-        let address = |id| address_of(slots, id, &answer.of).or_else(|| written_address(nodes, id));
+        let address =
+            |id| address_of(slots, id, &answer.server).or_else(|| written_address(nodes, id));
         let owner = layout.owners.get(usize::from(slot)).copied().flatten();
         let owner = owner.map(|owner| layout.masters[usize::from(owner)].clone());
         let (Some(owner), Some(to)) = (owner, address(id)) else { continue };
@@ -141,14 +142,14 @@ fn add_moves(layout: &mut Layout, answer: &PollAnswer) {
     }
 }
 
-/// The address of a master that has slots, as clients are to see it.
-fn address_of(slots: &Value, id: &str, asked: &ServerAddress) -> Option<ServerAddress> {
+/// The address for clients of a master that has slots.
+fn address_of(slots: &Value, id: &str, server: &ServerAddress) -> Option<ServerAddress> {
     let Value::Array(ranges) = slots else { return None };
-    let mut masters = ranges.iter().filter_map(|it| range(it, asked));
+    let mut masters = ranges.iter().filter_map(|it| range(it, server));
     masters.find(|(_, _, master, _)| *master == id).map(|(.., address)| address)
 }
 
-/// The address of any node, out of `<id> <host>:<port>@<bus>[,<name>] …`.
+/// The address of any node, from `<id> <host>:<port>@<bus>[,<name>] …`.
 fn written_address(nodes: &str, id: &str) -> Option<ServerAddress> {
     let line = nodes.lines().find(|line| line.split(' ').next() == Some(id))?;
     let (host, port) = line.split(' ').nth(1)?.split('@').next()?.rsplit_once(':')?;
@@ -158,35 +159,35 @@ fn written_address(nodes: &str, id: &str) -> Option<ServerAddress> {
 /// First and last slot, and their master's id and address.
 fn range<'a>(
     range: &'a Value,
-    asked: &ServerAddress,
+    server: &ServerAddress,
 ) -> Option<(usize, usize, &'a str, ServerAddress)> {
     let Value::Array(parts) = range else { return None };
     let [Value::Int(first), Value::Int(last), master, ..] = &parts[..] else { return None };
-    let (id, address) = node(master, asked)?;
+    let (id, address) = node(master, server)?;
     Some((usize::try_from(*first).ok()?, usize::try_from(*last).ok()?, id, address))
 }
 
-/// The replicas that one node names.
+/// The replicas that one node reports.
 fn replicas(answer: &PollAnswer) -> Vec<ServerAddress> {
     let Some(Value::Array(ranges)) = answer.values.first() else { return Vec::new() };
     let nodes = ranges.iter().filter_map(|range| match range {
         Value::Array(parts) => parts.get(3..),
         _ => None,
     });
-    nodes.flatten().filter_map(|it| Some(node(it, &answer.of)?.1)).collect()
+    nodes.flatten().filter_map(|it| Some(node(it, &answer.server)?.1)).collect()
 }
 
-/// A node's id and address. One that does not know how clients see it leaves its host out: it is
-/// the one that was asked.
-fn node<'a>(node: &'a Value, asked: &ServerAddress) -> Option<(&'a str, ServerAddress)> {
+/// A node's id and address. A node that does not know its own address for clients omits the host:
+/// it is the node that was asked.
+fn node<'a>(node: &'a Value, server: &ServerAddress) -> Option<(&'a str, ServerAddress)> {
     let Value::Array(parts) = node else { return None };
     let [host, Value::Int(port), id, ..] = &parts[..] else { return None };
     let host = text(host).filter(|host| !host.is_empty() && *host != "?");
-    let address = ServerAddress::new(host.unwrap_or(&asked.host), u16::try_from(*port).ok()?);
+    let address = ServerAddress::new(host.unwrap_or(&server.host), u16::try_from(*port).ok()?);
     Some((text(id)?, address))
 }
 
-/// Each node's configuration epoch, out of `<id> <address> <flags> <master> <ping> <pong> <epoch> …`.
+/// Each node's configuration epoch, from `<id> <address> <flags> <master> <ping> <pong> <epoch> …`.
 fn epochs(nodes: &str) -> HashMap<&str, u64> {
     let epoch = |line: &'_ str| line.split(' ').nth(6)?.parse().ok();
     nodes.lines().filter_map(|line| Some((line.split(' ').next()?, epoch(line)?))).collect()
@@ -210,13 +211,13 @@ mod tests {
             Value::Array(vec![Value::Int(*first), Value::Int(*last), master.clone(), replica])
         };
         PollAnswer {
-            of: ServerAddress::new("10.0.0.1", 7000),
+            server: ServerAddress::new("10.0.0.1", 7000),
             values: vec![Value::Array(ranges.iter().map(range).collect()), bulk(nodes)],
         }
     }
 
     #[test]
-    fn the_newest_claim_of_a_slot_counts_whoever_answers_first() {
+    fn the_newest_claim_of_a_slot_counts_in_any_order_of_replies() {
         let (a, b) = (named("", 7000, "a"), named("10.0.0.2", 7001, "b"));
         let old = answer(
             &[(0, 9, a.clone())],
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_given_away_is_its_masters_own_word() {
+    fn a_moving_slot_is_reported_only_by_its_own_master() {
         let (a, b) = (named("10.0.0.1", 7000, "a"), named("10.0.0.2", 7001, "b"));
         let mut giver = answer(
             &[(0, 4, a.clone()), (5, 9, b.clone())],
@@ -246,30 +247,26 @@ mod tests {
              b 10.0.0.2:7001@17001 master - 0 0 2 connected 5-9\n\
              c 10.0.0.3:7002@17002,name master - 0 0 0 connected\n",
         );
-        giver.of = ServerAddress::new("10.0.0.1", 7000);
+        giver.server = ServerAddress::new("10.0.0.1", 7000);
         let mut taker = answer(
             &[(0, 4, a), (5, 9, b)],
             "b 10.0.0.2:7001@17001 myself,master - 0 0 2 connected 5-9 [4-<-a]\n",
         );
-        taker.of = ServerAddress::new("10.0.0.2", 7001);
+        taker.server = ServerAddress::new("10.0.0.2", 7001);
         let masters =
             vec![ServerAddress::new("10.0.0.1", 7000), ServerAddress::new("10.0.0.2", 7001)];
         let owners = (0..10).map(|slot| Some(u16::from(slot > 4))).collect();
         let mut layout = Layout { masters, owners, ..Layout::default() };
         [giver, taker].iter().for_each(|answer| add_moves(&mut layout, answer));
-        assert_eq!(
-            layout.masters[2],
-            ServerAddress::new("10.0.0.3", 7002),
-            "it has no slot so far"
-        );
+        assert_eq!(layout.masters[2], ServerAddress::new("10.0.0.3", 7002), "it has no slot yet");
         assert_eq!(layout.moving, [(3, 2), (4, 1)].into());
     }
 
     #[test]
-    fn nonsense_claims_nothing() {
+    fn a_malformed_reply_claims_no_slot() {
         let mut claims = vec![None; 2];
         for values in [vec![], vec![Value::Nil, Value::Nil], vec![Value::Array(vec![Value::Nil])]] {
-            add_claims(&mut claims, &PollAnswer { of: ServerAddress::new("a", 1), values });
+            add_claims(&mut claims, &PollAnswer { server: ServerAddress::new("a", 1), values });
         }
         let far = answer(&[(0, 99_999, named("b", 1, "b")), (-1, 1, named("c", 1, "c"))], "");
         add_claims(&mut claims, &far);

@@ -1,5 +1,5 @@
-//! What is known of the masters, by epoch: each change of a master raises it, so an answer of a
-//! lower one is out of date, such as that of a server that was cut off for a while.
+//! The known masters by epoch. Each change of a master raises the epoch, so a reply with a lower
+//! one is out of date, such as that of a server that was partitioned for a while.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use super::layout::Layout;
 use super::source::UnknownTopology;
 use crate::broker::redis::connection::server::ServerAddress;
 
-/// Who owns a slot, and since which epoch.
+/// The owner of a slot, and the epoch of that.
 pub type SlotClaim = Option<(u64, ServerAddress)>;
 
-/// Only lower epochs for so long, of most who can be asked: the sentinels or the cluster have been
-/// set up anew, and what was known will never be true again.
+/// If a majority reports only lower epochs for this long, the sentinels or the cluster were set up
+/// anew, and the known claims are discarded.
 const OUTDATED_MAX: Duration = Duration::from_secs(15);
 
 /// The newest claims so far.
 pub struct Epochs {
     claims: Vec<SlotClaim>,
-    /// Since when the answers have been out of date.
+    /// Since when replies have been out of date.
     outdated_since: Option<Instant>,
 }
 
@@ -28,8 +28,9 @@ impl Epochs {
         Self { claims: vec![None; slots], outdated_since: None }
     }
 
-    /// Takes what is newer, or as new. `by_majority`: most of those who can be asked have answered.
-    pub fn settle(&mut self, claims: Vec<SlotClaim>, by_majority: bool) -> &Self {
+    /// Takes claims with an epoch as high as the known one or higher. `by_majority`: a majority of
+    /// the servers has replied.
+    pub fn update(&mut self, claims: Vec<SlotClaim>, by_majority: bool) -> &Self {
         let outdated = |(claim, known): (&SlotClaim, &SlotClaim)| match (claim, known) {
             (Some((epoch, _)), Some((known, _))) => epoch < known,
             (None, Some(_)) => true,
@@ -83,34 +84,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_of_a_lower_epoch_is_not_believed_for_long_and_never_a_minority() {
+    async fn a_lower_epoch_is_accepted_only_from_a_lasting_majority() {
         let mut epochs = Epochs::new(1);
         assert!(epochs.to_layout().is_err());
-        assert_eq!(master(epochs.settle(claim(2, 1), true)), 1);
-        assert_eq!(master(epochs.settle(claim(3, 2), true)), 2);
-        assert_eq!(master(epochs.settle(claim(2, 1), true)), 2);
+        assert_eq!(master(epochs.update(claim(2, 1), true)), 1);
+        assert_eq!(master(epochs.update(claim(3, 2), true)), 2);
+        assert_eq!(master(epochs.update(claim(2, 1), true)), 2);
         tokio::time::advance(OUTDATED_MAX).await;
-        assert_eq!(master(epochs.settle(claim(2, 1), false)), 2);
-        assert_eq!(master(epochs.settle(claim(2, 1), true)), 1);
-        assert_eq!(master(epochs.settle(claim(2, 3), true)), 3, "an address may change");
+        assert_eq!(master(epochs.update(claim(2, 1), false)), 2);
+        assert_eq!(master(epochs.update(claim(2, 1), true)), 1);
+        assert_eq!(master(epochs.update(claim(2, 3), true)), 3, "an address may change");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn good_answers_in_between_start_the_doubt_anew() {
+    async fn a_current_reply_restarts_the_time_until_lower_epochs_are_accepted() {
         let mut epochs = Epochs::new(1);
-        epochs.settle(claim(3, 2), true);
-        epochs.settle(claim(2, 1), true);
+        epochs.update(claim(3, 2), true);
+        epochs.update(claim(2, 1), true);
         tokio::time::advance(OUTDATED_MAX).await;
-        epochs.settle(claim(3, 2), true);
-        assert_eq!(master(epochs.settle(claim(2, 1), true)), 2);
+        epochs.update(claim(3, 2), true);
+        assert_eq!(master(epochs.update(claim(2, 1), true)), 2);
     }
 
     #[test]
-    fn slots_with_one_master_share_it() {
+    fn slots_with_the_same_address_share_one_master() {
         let mut epochs = Epochs::new(4);
         let [a, b] = [1, 2].map(|port| Some((1, ServerAddress::new("host", port))));
         let claims = vec![a.clone(), b, a, None];
-        let layout = epochs.settle(claims, true).to_layout().unwrap();
+        let layout = epochs.update(claims, true).to_layout().unwrap();
         assert_eq!(layout.masters.len(), 2);
         assert_eq!(layout.owners, [Some(0), Some(1), Some(0), None]);
     }

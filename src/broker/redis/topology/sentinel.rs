@@ -1,4 +1,4 @@
-//! The one master that sentinels guard: they are asked who it is, and the newest answer counts.
+//! The master that sentinels monitor: they are polled, and the newest reply counts.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::broker::redis::connection::server::ServerAddress;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::url::Deployment;
 
-/// The sentinels, and what they have said so far.
+/// The sentinels, and their claims so far.
 pub struct Sentinel {
     sentinels: Vec<ServerAddress>,
     service: String,
-    /// Tried in turn.
+    /// Tried in this order.
     logins: Vec<RedisConnectionInfo>,
-    panel: ServerPoll,
+    poll: ServerPoll,
     epochs: Epochs,
 }
 
@@ -26,14 +26,15 @@ impl Sentinel {
     pub fn new(sentinels: Vec<ServerAddress>, service: String, deployment: &Deployment) -> Self {
         let logins = match &deployment.sentinel_login {
             Some(login) => vec![login.clone()],
-            // Those without one of their own seldom want a login; where they do, it is Redis' own.
+            // Sentinels without a configured login rarely require one; if they do, it is that of
+            // Redis.
             None => vec![RedisConnectionInfo::default(), deployment.login.clone().set_db(0)],
         };
-        Self { sentinels, service, logins, panel: ServerPoll::default(), epochs: Epochs::new(1) }
+        Self { sentinels, service, logins, poll: ServerPoll::default(), epochs: Epochs::new(1) }
     }
 
-    /// Both in one go, so that they belong together: only the second names the new master as soon
-    /// as a failover has one, only the first tells how new that is.
+    /// Both in one pipeline, so that they are consistent: only the second has the new master as
+    /// soon as a failover has one, only the first has its epoch.
     fn questions(&self) -> Pipeline {
         let mut questions = Pipeline::new();
         questions.cmd("SENTINEL").arg("MASTER").arg(&self.service);
@@ -45,22 +46,22 @@ impl Sentinel {
 impl TopologySource for Sentinel {
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    async fn look(&mut self, context: &RedisContext) -> Result<Layout, UnknownTopology> {
+    async fn query(&mut self, context: &RedisContext) -> Result<Layout, UnknownTopology> {
         let all = self.sentinels.len();
-        let most = all / 2 + 1;
+        let majority = all / 2 + 1;
         let (trust, questions) = (&context.trust, self.questions());
-        let asked = self.panel.ask(&self.sentinels, &self.logins, trust, questions, most);
-        let answers = asked.await?;
+        let polled = self.poll.poll(&self.sentinels, &self.logins, trust, questions, majority);
+        let answers = polled.await?;
         let claims = answers.iter().filter_map(|answer| claim(&answer.values));
         let Some((epoch, master)) = claims.max_by_key(|(epoch, _)| *epoch) else {
             return Err(UnknownTopology::Service(self.service.clone()));
         };
-        let known = self.epochs.settle(vec![Some((epoch, master))], answers.len() >= most);
+        let known = self.epochs.update(vec![Some((epoch, master))], answers.len() >= majority);
         known.to_layout()
     }
 }
 
-/// The master that a sentinel names, and the epoch of that.
+/// The master that a sentinel reports, and its epoch.
 fn claim(values: &[Value]) -> Option<(u64, ServerAddress)> {
     let [Value::Array(fields), Value::Array(address)] = values else { return None };
     let mut fields = fields.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1])));
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answers_of_a_sentinel_are_understood() {
+    fn a_sentinels_replies_yield_master_and_epoch() {
         let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let fields = ["name", "main", "config-epoch", "7", "quorum", "2"].map(bulk);
         let address = Value::Array(vec![bulk("10.0.0.1"), bulk("6379")]);

@@ -1,4 +1,4 @@
-//! Servers that are asked for the masters.
+//! Polls servers for the masters.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,37 +14,37 @@ use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::server::{RedisServer, ServerAddress};
 use crate::tls::Trust;
 
-/// How long a server may take to say who is master, from connecting to its answer.
+/// How long one server may take, from connecting to its reply.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long each step of connecting may take of that, so that the error can say which one failed.
+/// Share of that time for each step of connecting, so that the error can name the step that failed.
 const CONNECT_TIMEOUT: Duration = ANSWER_TIMEOUT.checked_mul(3).unwrap().checked_div(4).unwrap();
 
-/// How much longer the rest is waited for once most have answered.
+/// How long to wait for the remaining servers once enough have answered.
 const REST_TIMEOUT: Duration = Duration::from_millis(100);
 
-const WANTS_LOGIN: &str =
-    "it wants a login: of sentinels broker.sentinel_password, of others the one in broker.url";
+const LOGIN_REQUIRED: &str =
+    "it requires a login: sentinels broker.sentinel_password, other servers the one in broker.url";
 
-/// Most of those who do not answer that are told of.
-const TOLD_MAX: usize = 4;
+/// Maximum number of failed servers in an error.
+const REPORTED_MAX: usize = 4;
 
-/// Servers that are asked again and again, each over one connection.
+/// Polls servers repeatedly, each over one connection.
 #[derive(Default)]
 pub struct ServerPoll {
     connections: HashMap<ServerAddress, MultiplexedConnection>,
 }
 
-/// What one server answered, question by question.
+/// One server's replies, in the order of the commands.
 pub struct PollAnswer {
-    pub of: ServerAddress,
+    pub server: ServerAddress,
     pub values: Vec<Value>,
 }
 
 impl ServerPoll {
-    /// Asks all at once. Once `enough` have answered, the rest has little time left. `logins` are
-    /// tried in turn where a server wants one.
-    pub async fn ask(
+    /// Polls all servers at once. Once `enough` have answered, the rest gets little time. `logins`
+    /// are tried in order where a server requires one.
+    pub async fn poll(
         &mut self,
         addresses: &[ServerAddress],
         logins: &[RedisConnectionInfo],
@@ -53,25 +53,25 @@ impl ServerPoll {
         enough: usize,
     ) -> Result<Vec<PollAnswer>, UnknownTopology> {
         self.connections.retain(|address, _| addresses.contains(address));
-        let mut asking = self.asking(addresses, logins, trust, &Arc::new(questions));
+        let mut tasks = self.start(addresses, logins, trust, &Arc::new(questions));
         let mut answers = Vec::new();
         let mut why = Vec::new();
         let mut deadline = Instant::now() + 2 * ANSWER_TIMEOUT;
-        while let Ok(Some(Ok((of, answer)))) = timeout_at(deadline, asking.join_next()).await {
+        while let Ok(Some(Ok((server, answer)))) = timeout_at(deadline, tasks.join_next()).await {
             match answer {
                 Ok((connection, values)) => {
-                    self.connections.insert(of.clone(), connection);
-                    answers.push(PollAnswer { of, values });
+                    self.connections.insert(server.clone(), connection);
+                    answers.push(PollAnswer { server, values });
                 }
-                Err(error) => why.push(format!("{of}: {error}")),
+                Err(error) => why.push(format!("{server}: {error}")),
             }
             if answers.len() >= enough {
                 deadline = deadline.min(Instant::now() + REST_TIMEOUT);
             }
         }
-        // Always in one order, so that the same is not told again.
+        // Sorted, so that the same error is not logged again.
         why.sort();
-        why.truncate(TOLD_MAX);
+        why.truncate(REPORTED_MAX);
         if answers.is_empty() {
             Err(UnknownTopology::Unanswered(why.join("; ")))
         } else {
@@ -79,15 +79,15 @@ impl ServerPoll {
         }
     }
 
-    /// Starts to ask each of them.
-    fn asking(
+    /// Starts a task for each server.
+    fn start(
         &mut self,
         addresses: &[ServerAddress],
         logins: &[RedisConnectionInfo],
         trust: &Option<Trust>,
         questions: &Arc<Pipeline>,
     ) -> JoinSet<(ServerAddress, PollResult)> {
-        let mut asking = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for address in addresses {
             let server = |login: &RedisConnectionInfo| RedisServer {
                 address: address.clone(),
@@ -97,21 +97,21 @@ impl ServerPoll {
             let servers: Vec<_> = logins.iter().map(server).collect();
             let (address, questions) = (address.clone(), questions.clone());
             let connection = self.connections.remove(&address);
-            asking.spawn(async move {
-                let asked = ask_one(&servers, &questions, connection);
-                let answer = timeout(ANSWER_TIMEOUT, asked).await;
+            tasks.spawn(async move {
+                let polled = poll_one(&servers, &questions, connection);
+                let answer = timeout(ANSWER_TIMEOUT, polled).await;
                 (address, answer.unwrap_or_else(|_| Err("no answer".to_owned())))
             });
         }
-        asking
+        tasks
     }
 }
 
-/// The connection and the answers; or why there are none.
+/// The connection and the replies, or why there are none.
 type PollResult = Result<(MultiplexedConnection, Vec<Value>), String>;
 
-/// `servers`: the same one, with a login each.
-async fn ask_one(
+/// `servers`: the same server with each login.
+async fn poll_one(
     servers: &[RedisServer],
     questions: &Pipeline,
     connection: Option<MultiplexedConnection>,
@@ -129,8 +129,8 @@ async fn ask_one(
             Ok::<_, RedisError>((connection, values))
         };
         match opened.await {
-            Ok((_, values)) if values.iter().any(wants_login) => {
-                why = WANTS_LOGIN.to_owned();
+            Ok((_, values)) if values.iter().any(requires_login) => {
+                why = LOGIN_REQUIRED.to_owned();
             }
             Ok(answered) => return Ok(answered),
             Err(error) => why = error.to_string(),
@@ -139,11 +139,11 @@ async fn ask_one(
     Err(why)
 }
 
-fn wants_login(value: &Value) -> bool {
+fn requires_login(value: &Value) -> bool {
     matches!(value, Value::ServerError(error) if error.code() == "NOAUTH")
 }
 
-/// The text of an answer, or of a part of it.
+/// The text of a reply, or of a part of it.
 pub fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),

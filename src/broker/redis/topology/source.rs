@@ -1,14 +1,14 @@
-//! What can be asked for the masters.
+//! Sources of the topology.
 
 use std::time::Duration;
 
 use super::layout::Layout;
 use crate::broker::redis::context::RedisContext;
 
-/// Why it is not known.
+/// Why the topology is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownTopology {
-    #[error("nobody answers: {0}")]
+    #[error("no server answers: {0}")]
     Unanswered(String),
     #[error("no sentinel knows a master of the service {0:?}")]
     Service(String),
@@ -20,10 +20,10 @@ pub enum UnknownTopology {
 
 /// Sentinels, or the nodes of a cluster.
 pub trait TopologySource: Send + 'static {
-    /// How often the source is asked while nobody doubts.
+    /// How often the source is queried while no refresh is requested.
     const INTERVAL: Duration;
 
-    fn look(
+    fn query(
         &mut self,
         context: &RedisContext,
     ) -> impl Future<Output = Result<Layout, UnknownTopology>> + Send;

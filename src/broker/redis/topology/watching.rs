@@ -1,4 +1,4 @@
-//! Follows the masters for as long as the node runs.
+//! Follows the topology for as long as the node runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use crate::broker::redis::lanes::slot_queues::SlotQueues;
 use crate::broker::redis::tasks;
 use crate::telemetry;
 
-/// The least pause between two looks, however many lanes doubt what is known.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// Minimum pause between two queries, however many lanes request a refresh.
+const REFRESH_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often it is looked for those who have waited too long while no master is known.
+/// How often expired publications and subscriptions are looked for while no master is known.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Looks for ever; what is known stays in use while nobody answers.
+/// Queries without end. The known layout stays in use while no server answers.
 pub async fn watch<S: TopologySource>(context: Arc<RedisContext>, mut source: S) {
     let mut backoff = PAUSE;
     let mut known = Layout::default();
     loop {
-        let pause = match source.look(&context).await {
+        let pause = match source.query(&context).await {
             Ok(layout) => {
                 backoff.reset();
                 if layout != known {
                     if layout.moving != known.moving {
                         telemetry::slots_move(layout.moving.len());
                     }
-                    let _still = context.detours.write().await;
+                    let _layout = context.layout_lock.write().await;
                     follow(&context, &layout);
                     known = layout;
                 }
@@ -48,40 +48,40 @@ pub async fn watch<S: TopologySource>(context: Arc<RedisContext>, mut source: S)
                 backoff.next_pause()
             }
         };
-        sleep(LOOK_PAUSE).await;
+        sleep(REFRESH_PAUSE).await;
         tokio::select! {
-            () = context.doubt.notified() => {}
+            () = context.topology_refresh.notified() => {}
             () = sleep(pause) => {}
         }
     }
 }
 
-/// Lets the map follow: lanes are begun and retired.
+/// Applies a layout to the lane map: starts and retires lanes.
 pub fn follow(context: &Arc<RedisContext>, layout: &Layout) {
     let applied = context.map.apply(layout, |address| context.lane(address));
     applied.new.iter().for_each(|lane| tasks::start(lane, context));
     applied.retired.iter().for_each(|lane| lane.retire());
-    // From now on what waits for a master waits for one that Redis is about to name.
-    context.map.nowhere.line.set_stuck(None);
+    // From now on publications without a master wait for one that Redis is about to report.
+    context.map.unowned.publications.set_stuck(None);
     match layout.owners.iter().filter(|owner| owner.is_none()).count() {
         0 => context.state.masters_known(),
-        slots => context.state.masters_unknown(&format_args!("{slots} slots have none")),
+        slots => context.state.masters_unknown(&format_args!("{slots} slots have no master")),
     }
 }
 
-/// Answers what waits too long for a master to be known.
+/// Fails what has waited too long for a master.
 pub async fn expire(context: Arc<RedisContext>) {
-    let SlotQueues { line, wanted } = &*context.map.nowhere;
+    let SlotQueues { publications, subscriptions } = &*context.map.unowned;
     let channels = async {
         loop {
             sleep(TICK).await;
-            wanted.expire();
-            // What is left before it could be asked for is forgotten.
-            wanted.next_to_unsubscribe();
+            subscriptions.expire();
+            // Channels that lost their last subscriber before a master was known are forgotten.
+            subscriptions.next_to_unsubscribe();
         }
     };
     tokio::select! {
-        never = line.expire() => match never {},
+        never = publications.expire() => match never {},
         () = channels => {}
     }
 }

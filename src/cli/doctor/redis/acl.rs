@@ -2,7 +2,7 @@
 
 use super::super::finding::Finding;
 use super::needs::{keeps_history, keeps_presence};
-use crate::broker::{Answers, RequiredVersion, Url};
+use crate::broker::{Answers, NodeFeature, Url};
 use crate::config::Config;
 
 pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
@@ -11,10 +11,10 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
         Url::Memory => String::new(),
     };
     let needs = [
-        (RequiredVersion::Everything, true),
-        (RequiredVersion::History, keeps_history(config)),
-        (RequiredVersion::Presence, keeps_presence(config)),
-        (RequiredVersion::Revocations, true),
+        (NodeFeature::Everything, true),
+        (NodeFeature::History, keeps_history(config)),
+        (NodeFeature::Presence, keeps_presence(config)),
+        (NodeFeature::Revocations, true),
     ];
     let needed = needs.into_iter().filter(|(_, is_needed)| *is_needed);
     let mut findings: Vec<_> =
@@ -26,8 +26,8 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
 }
 
 /// None: the user may do all that this needs.
-fn lacking(need: RequiredVersion, user: &str, answers: &Answers) -> Option<Finding> {
-    let rules = answers.forbidden.iter().filter(|it| it.need == need);
+fn lacking(need: NodeFeature, user: &str, answers: &Answers) -> Option<Finding> {
+    let rules = answers.forbidden.iter().filter(|it| it.feature == need);
     let rules: Vec<&str> = rules.map(|it| it.rule.as_str()).collect();
     if rules.is_empty() {
         return None;
@@ -42,25 +42,25 @@ fn lacking(need: RequiredVersion, user: &str, answers: &Answers) -> Option<Findi
     let measured = format!("{user} may not: {rules}");
     let (subject, why) = words(need);
     Some(match need {
-        RequiredVersion::Everything | RequiredVersion::History | RequiredVersion::Presence => {
+        NodeFeature::Everything | NodeFeature::History | NodeFeature::Presence => {
             Finding::problem(subject, measured, why, remedy)
         }
-        RequiredVersion::Revocations => Finding::warning(subject, measured, why, remedy),
+        NodeFeature::Revocations => Finding::warning(subject, measured, why, remedy),
     })
 }
 
 /// What it is called in the report, and what comes of its lack.
-fn words(need: RequiredVersion) -> (&'static str, &'static str) {
+fn words(need: NodeFeature) -> (&'static str, &'static str) {
     match need {
-        RequiredVersion::Everything => ("permissions", "nodes need these for everything they do"),
-        RequiredVersion::History => (
+        NodeFeature::Everything => ("permissions", "nodes need these for everything they do"),
+        NodeFeature::History => (
             "permissions, history",
             "publishing to channels with history, and resuming them, is answered unavailable",
         ),
-        RequiredVersion::Presence => {
+        NodeFeature::Presence => {
             ("permissions, presence", "who is in a channel is not known beyond one node")
         }
-        RequiredVersion::Revocations => (
+        NodeFeature::Revocations => (
             "permissions, disconnect",
             "a user that is disconnected stays connected to other nodes, and revoked tokens count again \
              after a restart",
@@ -77,22 +77,22 @@ mod tests {
 
     #[test]
     fn what_is_forbidden_matters_to_those_who_need_it() {
-        let of = |need, flags: &[&str], subject| {
-            let forbidden = vec![Forbidden { need, rule: "+fcall".to_owned() }];
+        let of = |feature, flags: &[&str], subject| {
+            let forbidden = vec![Forbidden { feature, rule: "+fcall".to_owned() }];
             level(Answers { forbidden, ..answers(&[], &[]) }, flags, subject)
         };
-        assert_eq!(of(RequiredVersion::Everything, &[], "permissions"), Some(Level::Problem));
-        assert_eq!(of(RequiredVersion::History, &[], "permissions"), Some(Level::Ok));
+        assert_eq!(of(NodeFeature::Everything, &[], "permissions"), Some(Level::Problem));
+        assert_eq!(of(NodeFeature::History, &[], "permissions"), Some(Level::Ok));
         assert_eq!(
-            of(RequiredVersion::History, &[HISTORY], "permissions, history"),
+            of(NodeFeature::History, &[HISTORY], "permissions, history"),
             Some(Level::Problem)
         );
         assert_eq!(
-            of(RequiredVersion::Presence, &[HISTORY], "permissions, presence"),
+            of(NodeFeature::Presence, &[HISTORY], "permissions, presence"),
             Some(Level::Problem)
         );
         assert_eq!(
-            of(RequiredVersion::Revocations, &[], "permissions, disconnect"),
+            of(NodeFeature::Revocations, &[], "permissions, disconnect"),
             Some(Level::Warning)
         );
     }

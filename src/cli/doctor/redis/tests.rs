@@ -89,7 +89,7 @@ fn several_masters_are_told_of_by_what_is_wrong_with_them() {
     let well = MasterSurvey { address: "a:1".to_owned(), answers: Ok(answers(&replica, &[])) };
     let away =
         MasterSurvey { address: "b:2".to_owned(), answers: Err("Connection refused".to_owned()) };
-    let survey = Survey { masters: vec![well, away], slots_unserved: 7, masters_unasked: 0 };
+    let survey = Survey { masters: vec![well, away], slots_unserved: 7, masters_not_queried: 0 };
     let parts = parts(Some(&Ok(survey)), &config(&["broker.url=redis+cluster://a:1,b:2"]));
     let findings: Vec<_> = parts.iter().map(|part| part.findings.len()).collect();
     assert_eq!(findings, [1, 1, 1]);

@@ -18,10 +18,10 @@ fn of_rules(prefix: &str, rules: &[(&str, u32)], since: u64) -> Library {
         ..LibraryFleet::default()
     };
     let (known, secrets) = (Arc::default(), Arc::new(Secrets::new(None)));
-    Library { prefix: prefix.to_owned(), fleet, known, secrets }
+    Library { prefix: prefix.to_owned(), fleet, last_known: known, secrets }
 }
 
-/// What is loaded where this was found. None: nothing is.
+/// The text that is loaded over `found`. `None`: nothing is loaded.
 fn loaded(library: &Library, found: Option<&str>, now: u64) -> Option<String> {
     library.to_load(found, now, &BypassedHistory::default(), now).1
 }
@@ -31,23 +31,24 @@ fn fleet(text: &str) -> LibraryFleet {
     parse(text).expect("a node wrote it").1["a:"].clone()
 }
 
-/// What of it is installed where nothing was.
+/// The fleet as installed on an empty server.
 fn first(library: &Library) -> LibraryFleet {
     let kept_since = vec![NOW; library.fleet.rules.len()];
     LibraryFleet { kept_since, ..library.fleet.clone() }
 }
 
-/// When the node of this number starts, where each waits until the rules of the one before hold.
+/// When the node with this number starts, if each waits until the rules of the one before apply.
 fn starts_at(number: u64) -> u64 {
     NOW + number * 10 * SETTLE_MILLIS
 }
 
-/// When its rules hold, where there were others before.
+/// When its rules apply, if there were others before.
 fn holds_at(number: u64) -> u64 {
     starts_at(number) + SETTLE_MILLIS
 }
 
-/// Nodes with these rules start one after another: since when the last one's are kept.
+/// Starts nodes with these rules one after another, and returns since when the last node's rules
+/// have kept history.
 fn one_by_one(all: &[&[(&str, u32)]]) -> Vec<u64> {
     let mut text: Option<String> = None;
     for (number, rules) in all.iter().enumerate() {
@@ -59,7 +60,7 @@ fn one_by_one(all: &[&[(&str, u32)]]) -> Vec<u64> {
 }
 
 #[test]
-fn of_two_nodes_with_other_rules_the_later_ones_count() {
+fn of_two_nodes_with_different_rules_those_of_the_later_node_count() {
     let text = loaded(&library("a:", 5, 100), None, NOW).unwrap();
     assert_eq!(loaded(&library("a:", 5, 200), Some(&text), NOW), None);
     assert_eq!(loaded(&library("a:", 6, 99), Some(&text), NOW), None);
@@ -77,7 +78,7 @@ fn fleets_that_share_a_redis_keep_each_others_rules() {
 }
 
 #[test]
-fn a_later_version_is_left_alone_and_an_earlier_one_replaced() {
+fn a_library_of_a_later_version_is_kept_and_an_earlier_one_is_replaced() {
     let text = loaded(&library("a:", 5, 100), None, NOW).unwrap();
     let this = format!("-- version {VERSION}\n");
     let later = text.replace(&this, "-- version 999\n");
@@ -87,7 +88,7 @@ fn a_later_version_is_left_alone_and_an_earlier_one_replaced() {
 }
 
 #[test]
-fn no_pattern_ends_the_text_it_stands_in() {
+fn no_rule_pattern_ends_the_lua_string_that_holds_it() {
     let mut hostile = library("a:", 5, 100);
     hostile.fleet.rules[0].0 = "^x]=]\"\\\n$".to_owned();
     let text = loaded(&hostile, None, NOW).unwrap();
@@ -107,7 +108,7 @@ fn functions_sign_with_the_secret_of_their_server() {
     assert_eq!(signed(&one, Some(&text)), None);
     let again = signed(&other, Some(&text)).unwrap();
     assert_eq!(again, text.replace(one.as_str(), other.as_str()));
-    // A library of before knew no secret; what a later one does with it is not known here.
+    // An earlier library had no secret. How a later one uses it is unknown here.
     let this = format!("-- version {VERSION}\n");
     let before = text.replace(&format!("local SECRET = '{}'\n", one.as_str()), "");
     let before = before.replace(&this, "-- version 3\n");
@@ -117,31 +118,31 @@ fn functions_sign_with_the_secret_of_their_server() {
 }
 
 #[test]
-fn history_that_was_not_kept_in_between_is_kept_since_it_is_again() {
+fn an_interrupted_history_counts_from_when_it_is_kept_again() {
     let (on, off): (&[_], &[_]) = (&[("^h$", 5)], &[("^h$", 0)]);
     assert_eq!(one_by_one(&[on]), [NOW]);
     assert_eq!(one_by_one(&[on, off, on]), [holds_at(2)]);
     assert_eq!(one_by_one(&[on, &[("^k$", 5)], on]), [holds_at(2)]);
     let all: &[_] = &[("^[^ ]*$", 5)];
-    // A rule before it took some of its channels away for a while.
+    // A rule before it took some of its channels for a while.
     assert_eq!(one_by_one(&[all, &[("^h$", 0), ("^[^ ]*$", 5)], all]), [holds_at(2)]);
     let (before, after) = ([("^h[^:/ ]*$", 0), all[0]], [("^h1$", 5), all[0]]);
     assert_eq!(one_by_one(&[&before, &after])[0], holds_at(1));
 }
 
 #[test]
-fn restarts_and_other_sizes_and_orders_interrupt_nothing() {
+fn restarts_and_changed_sizes_or_orders_interrupt_no_history() {
     let (h, k, all) = (("^h%[[^ ]*$", 5), ("^k$", 5), ("^[^ ]*$", 5));
     assert_eq!(one_by_one(&[&[h, k], &[h, k]]), [NOW, NOW]);
     assert_eq!(one_by_one(&[&[h, k], &[(k.0, 6), (h.0, 7)]]), [NOW, NOW]);
     assert_eq!(one_by_one(&[&[h, ("^k$", 0)], &[("^k$", 0), h]]), [0, NOW]);
-    // What is taken out of a larger rule, and goes back into it.
+    // A channel leaves a larger rule, and returns to it.
     assert_eq!(one_by_one(&[&[all], &[h, all], &[all]]), [NOW]);
     assert_eq!(one_by_one(&[&[("^k$", 0), all], &[h, ("^k$", 0), all]]), [NOW, 0, NOW]);
 }
 
 #[test]
-fn what_nobody_noted_is_kept_since_ever() {
+fn a_history_without_a_recorded_start_counts_as_always_kept() {
     let text = loaded(&library("a:", 5, 100), None, NOW).unwrap();
     let old = text.replace(r#""kept_since":[1000],"#, "");
     let old = old.replace(&format!("-- version {VERSION}\n"), "-- version 2\n");
@@ -155,22 +156,22 @@ fn what_nobody_noted_is_kept_since_ever() {
 }
 
 #[test]
-fn other_rules_hold_a_moment_after_they_were_installed_and_until_then_those_before() {
+fn changed_rules_apply_a_moment_after_installation_and_the_old_ones_until_then() {
     let (off, on) = (library("a:", 0, 1), library("a:", 5, 2));
     let text = loaded(&off, None, NOW).unwrap();
-    let told = fleet(&loaded(&on, Some(&text), NOW + 5).unwrap());
+    let updated = fleet(&loaded(&on, Some(&text), NOW + 5).unwrap());
     let holds = NOW + 5 + SETTLE_MILLIS;
-    assert_eq!((told.from, &told.kept_since), (holds, &vec![holds]));
-    let (before, left) = told.rules_before(NOW + 6).expect("those before");
+    assert_eq!((updated.from, &updated.kept_since), (holds, &vec![holds]));
+    let (before, left) = updated.rules_before(NOW + 6).expect("those before");
     assert_eq!((before.kept_since("h:1"), left), (None, SETTLE_MILLIS - 1));
-    assert_eq!(told.rules().kept_since("h:1"), Some(holds));
-    assert!(told.rules_before(holds).is_none());
-    let far = LibraryFleet { from: SETTLE_MILLIS_MAX + 1, ..told };
+    assert_eq!(updated.rules().kept_since("h:1"), Some(holds));
+    assert!(updated.rules_before(holds).is_none());
+    let far = LibraryFleet { from: SETTLE_MILLIS_MAX + 1, ..updated };
     assert!(far.rules_before(0).is_none(), "by the clock of another server");
 }
 
 #[test]
-fn rules_that_were_replaced_before_they_held_interrupt_nothing() {
+fn rules_replaced_before_they_applied_interrupt_no_history() {
     let text = loaded(&library("a:", 5, 1), None, NOW).unwrap();
     let text = loaded(&library("a:", 0, 2), Some(&text), starts_at(1)).unwrap();
     let text = loaded(&library("a:", 5, 3), Some(&text), starts_at(1) + 10).unwrap();
@@ -179,7 +180,7 @@ fn rules_that_were_replaced_before_they_held_interrupt_nothing() {
 }
 
 #[test]
-fn what_went_past_a_history_has_it_begin_anew_and_no_other() {
+fn a_bypassed_history_starts_again_and_no_other_does() {
     let rules: &[_] = &[("^h:1$", 5), ("^h:[^ ]*$", 5), ("^k$", 0)];
     let node = of_rules("a:", rules, 1);
     let text = loaded(&node, None, NOW).unwrap();
@@ -187,23 +188,23 @@ fn what_went_past_a_history_has_it_begin_anew_and_no_other() {
         node.to_load(Some(text), now, &BypassedHistory::on(channels), now).1
     };
     assert_eq!(load(&text, &["k", "elsewhere"], NOW + 9), None);
-    let told = load(&text, &["h:2", "k"], NOW + 9).unwrap();
-    assert_eq!(fleet(&told).kept_since, [NOW, NOW + 9, NOW]);
-    assert_eq!(load(&told, &["h:2"], NOW + 9), None, "once is enough");
-    // What went out before other rules hold went past nothing.
+    let updated = load(&text, &["h:2", "k"], NOW + 9).unwrap();
+    assert_eq!(fleet(&updated).kept_since, [NOW, NOW + 9, NOW]);
+    assert_eq!(load(&updated, &["h:2"], NOW + 9), None, "once is enough");
+    // A publication from before the new rules apply bypassed no history.
     let off = loaded(&of_rules("a:", &[("^x$", 0)], 2), None, NOW).unwrap();
     let node = of_rules("a:", rules, 3);
-    let told =
+    let updated =
         node.to_load(Some(&off), NOW + 9, &BypassedHistory::on(&["h:1"]), NOW + 9).1.unwrap();
     let holds = NOW + 9 + SETTLE_MILLIS;
-    assert_eq!(fleet(&told).kept_since, [holds, holds, 0]);
+    assert_eq!(fleet(&updated).kept_since, [holds, holds, 0]);
 }
 
 #[test]
-fn rules_that_are_read_again_are_newer_than_all_a_node_knows_and_the_same_ones_no_newer() {
+fn changed_rules_are_newer_than_all_a_node_knows_and_unchanged_ones_are_not() {
     let node = library("a:", 5, 1);
     let ahead = loaded(&library("a:", 6, u64::MAX / 2), None, NOW).unwrap();
-    assert_eq!(loaded(&node, Some(&ahead), NOW), None, "the later one's count");
+    assert_eq!(loaded(&node, Some(&ahead), NOW), None, "those of the later node count");
     let same = Library { fleet: library("a:", 5, 1).fleet, ..node.clone() };
     assert_eq!(same.with_rules(&Rules::default()).fleet.since, u64::MAX / 2 + 1);
     let none = Library { fleet: of_rules("a:", &[], 7).fleet, ..node };
@@ -211,7 +212,7 @@ fn rules_that_are_read_again_are_newer_than_all_a_node_knows_and_the_same_ones_n
 }
 
 #[test]
-fn nodes_with_the_same_rules_say_the_same_hash_and_others_another() {
+fn equal_rules_have_equal_hashes_and_different_rules_do_not() {
     let hash = library("a:", 5, 1).hash();
     assert_eq!(library("b:", 5, 2).hash(), hash);
     assert_ne!(library("a:", 6, 1).hash(), hash);
@@ -222,7 +223,7 @@ fn nodes_with_the_same_rules_say_the_same_hash_and_others_another() {
 }
 
 #[test]
-fn a_server_without_the_library_is_told_since_when() {
+fn a_server_without_the_library_gets_the_known_starts_of_histories() {
     let node = library("a:", 5, 100);
     loaded(&node, None, NOW).unwrap();
     let elsewhere = loaded(&node, None, NOW + 9).unwrap();

@@ -1,4 +1,4 @@
-//! What moves when masters change, and in which order.
+//! Tests of what moves when masters change, and in which order.
 
 use bytes::Bytes;
 
@@ -44,7 +44,7 @@ fn texts(batch: &[QueuedPublication]) -> Vec<String> {
     batch.iter().map(text).collect()
 }
 
-/// Masters a and b, of which b has the slot of `news` and nothing else, or not even that.
+/// Masters a and b. b owns only the slot of `news`, or is missing.
 fn layout(b_has_news: bool) -> Layout {
     let masters = [1, 2].map(|port| ServerAddress::new("host", port));
     let mut owners = vec![Some(0); SLOTS];
@@ -59,7 +59,7 @@ fn layout(b_has_news: bool) -> Layout {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_master_to_be_known_goes_to_it_in_order() {
+async fn queued_publications_go_to_a_new_master_in_order() {
     let context = context("redis+cluster://host");
     let subscribed = context.map.subscribe(&channel("news"));
     let _receipts = [publish(&context, "news", "1"), publish(&context, "sport", "2")];
@@ -68,13 +68,13 @@ async fn what_waits_for_a_master_to_be_known_goes_to_it_in_order() {
     let [a, b] = &applied.new[..] else { panic!("two lanes") };
     assert_eq!(texts(&a.take(ALL)), ["2"]);
     assert_eq!(texts(&b.take(ALL)), ["1", "3"]);
-    assert_eq!(b.wanted.next_to_subscribe().unwrap().together, [channel("news")]);
-    b.wanted.confirm(&channel("news"));
+    assert_eq!(b.subscriptions.next_to_subscribe().unwrap().combined, [channel("news")]);
+    b.subscriptions.confirm(&channel("news"));
     assert_eq!(subscribed.await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_that_moves_takes_along_what_waits_before_what_is_newer() {
+async fn a_moving_slot_takes_its_queued_publications_before_newer_ones() {
     let context = context("redis+cluster://host");
     let a = apply(&context, &layout(false)).new.remove(0);
     let _receipts = [publish(&context, "news", "1"), publish(&context, "sport", "2")];
@@ -82,14 +82,14 @@ async fn a_slot_that_moves_takes_along_what_waits_before_what_is_newer() {
     let _second = publish(&context, "news", "3");
     let b = apply(&context, &layout(true)).new.remove(0);
     let _third = publish(&context, "news", "4");
-    // What Redis said of the first ones comes late, but nothing newer has gone out.
-    context.map.put_back(a.number, taken);
+    // The reply for the first ones arrives late, but nothing newer has been sent.
+    context.map.requeue(a.number, taken);
     assert_eq!(texts(&a.take(ALL)), ["2"]);
     assert_eq!(texts(&b.take(ALL)), ["1", "3", "4"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_newer_one_has_overtaken_at_another_master_does_not_go_out_again() {
+async fn a_publication_overtaken_at_another_master_is_not_sent_again() {
     let context = context("redis+cluster://host");
     let a = apply(&context, &layout(false)).new.remove(0);
     let first = publish(&context, "news", "1");
@@ -97,31 +97,31 @@ async fn what_a_newer_one_has_overtaken_at_another_master_does_not_go_out_again(
     let b = apply(&context, &layout(true)).new.remove(0);
     let _second = publish(&context, "news", "2");
     assert_eq!(texts(&b.take(ALL)), ["2"]);
-    context.map.put_back(a.number, taken);
+    context.map.requeue(a.number, taken);
     assert!(b.take(ALL).is_empty());
     assert_eq!(first.await, Err(OVERTAKEN));
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_master_takes_over_everything_and_the_old_lane_is_retired() {
+async fn a_new_master_takes_over_both_queues_and_the_old_lane_is_retired() {
     let context = context("redis+sentinel://host/main");
     let old = apply(&context, &Layout::one(ServerAddress::new("host", 1))).new.remove(0);
     let _receipt = context.map.subscribe(&channel("news"));
-    old.wanted.next_to_subscribe();
-    old.wanted.confirm(&channel("news"));
+    old.subscriptions.next_to_subscribe();
+    old.subscriptions.confirm(&channel("news"));
     let _publishing = publish(&context, "news", "1");
     let applied = apply(&context, &Layout::one(ServerAddress::new("host", 2)));
     assert_eq!(applied.retired.len(), 1);
     let new = &applied.new[0];
-    assert!(old.line.take(ALL, |_| {}).is_empty());
+    assert!(old.publications.take(ALL, |_| {}).is_empty());
     assert_eq!(texts(&new.take(ALL)), ["1"]);
-    assert_eq!(new.wanted.next_to_subscribe().unwrap().together, [channel("news")]);
-    assert_eq!(new.wanted.confirm(&channel("news")), Some(true), "it was interrupted");
+    assert_eq!(new.subscriptions.next_to_subscribe().unwrap().combined, [channel("news")]);
+    assert_eq!(new.subscriptions.confirm(&channel("news")), Some(true), "it was interrupted");
     assert!(apply(&context, &Layout::one(ServerAddress::new("host", 2))).new.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_lane_has_a_probe_of_its_own_and_its_part_of_a_list() {
+async fn each_lane_has_its_own_probe_channel_and_its_channels_of_a_list() {
     let context = context("redis+cluster://host");
     let applied = apply(&context, &layout(true));
     for lane in &applied.new {
@@ -129,9 +129,11 @@ async fn each_lane_has_a_probe_of_its_own_and_its_part_of_a_list() {
         assert!(context.map.owns(lane, &probe), "{probe}");
     }
     let channels = ["news", "sport", "weather"].map(channel);
-    let mut parts: Vec<_> = context.map.by_lane(&channels);
-    parts.sort_by_key(|(lane, _)| lane.as_ref().map(|lane| lane.address.port));
-    let places: Vec<Vec<usize>> =
-        parts.iter().map(|(_, part)| part.iter().map(|(at, _)| *at).collect()).collect();
-    assert_eq!(places, [vec![1, 2], vec![0]]);
+    let mut by_lane: Vec<_> = context.map.by_lane(&channels);
+    by_lane.sort_by_key(|(lane, _)| lane.as_ref().map(|lane| lane.address.port));
+    let indices: Vec<Vec<usize>> = by_lane
+        .iter()
+        .map(|(_, channels_of_lane)| channels_of_lane.iter().map(|(at, _)| *at).collect())
+        .collect();
+    assert_eq!(indices, [vec![1, 2], vec![0]]);
 }

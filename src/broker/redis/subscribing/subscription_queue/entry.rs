@@ -1,4 +1,4 @@
-//! How far Redis has confirmed one channel.
+//! The subscription state of one channel.
 
 use std::time::Duration;
 
@@ -8,42 +8,42 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::broker::unavailable::Unavailable;
 
-/// Before a refused channel is asked for again.
+/// Pause before a refused channel is requested again.
 pub const REFUSED_PAUSE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// A channel that is wanted, and who waits for it.
+/// A wanted channel, and the subscribers that wait for it.
 #[derive(Default)]
 pub struct WantedChannel {
-    pub standing: SubscribeState,
+    pub state: SubscribeState,
     /// It was confirmed and has been interrupted since.
     pub gap: bool,
-    /// How often Redis refused it in a row. Such a channel is asked for by itself, since Redis
-    /// refuses a whole command for one channel that it forbids.
+    /// Consecutive refusals by Redis. Such a channel is requested in a command of its own, because
+    /// Redis refuses a whole command for one forbidden channel.
     pub refusals: u32,
-    pub left_at: Option<Instant>,
-    pub waiting: Vec<(Instant, oneshot::Sender<Result<(), Unavailable>>)>,
+    pub unsubscribed_at: Option<Instant>,
+    pub waiters: Vec<(Instant, oneshot::Sender<Result<(), Unavailable>>)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SubscribeState {
     #[default]
-    Fresh,
-    /// In the batch of this number.
-    Asked(u64),
+    Pending,
+    /// In the batch with this number.
+    Sent(u64),
     Refused,
     Confirmed,
 }
 
 impl WantedChannel {
-    /// It is to be asked for again, from the start.
+    /// Makes the channel pending again.
     pub fn interrupt(&mut self) {
-        self.gap |= self.standing == SubscribeState::Confirmed;
-        self.standing = SubscribeState::Fresh;
+        self.gap |= self.state == SubscribeState::Confirmed;
+        self.state = SubscribeState::Pending;
     }
 
-    /// Returns how long to wait before it is asked for again.
+    /// Returns the pause before it is requested again.
     pub fn refuse(&mut self) -> Duration {
-        self.standing = SubscribeState::Refused;
+        self.state = SubscribeState::Refused;
         let pause = REFUSED_PAUSE.pause_after(self.refusals);
         self.refusals = self.refusals.saturating_add(1);
         pause

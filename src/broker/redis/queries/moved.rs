@@ -1,5 +1,5 @@
-//! Questions about slots on their way to another master: they are asked there, or here after what they need has
-//! been moved on.
+//! Calls for slots that move to another master: they are sent there, or here again after the keys
+//! they need have been migrated.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ::redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::redis::connection::cause::Cause;
-use crate::broker::redis::connection::pool::QuestionError;
+use crate::broker::redis::connection::pool::QueryError;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::redis::lanes::slot;
@@ -16,36 +16,37 @@ use crate::broker::redis::presence::calls::is_key;
 use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::rules::installing::install;
 
-/// Most steps of following one question to where its keys are, and the pause where it is not known yet.
+/// Maximum number of steps to follow one call to its keys, and the pause while their master is
+/// unknown.
 const MOVES_MAX: usize = 8;
 const MOVE_PAUSE: Duration = Duration::from_millis(100);
 
-/// After so long the questions of one pipeline that are left are not followed.
+/// After this time the remaining calls of a pipeline are not followed.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is asked again of one master's questions. `lane`: the one that was asked first.
-pub struct Moved<'a> {
+/// Follows calls of one master. `lane`: the master that replied first.
+pub struct MovedQueries<'a> {
     pub context: &'a RedisContext,
     pub lane: &'a Lane,
 }
 
-impl Moved<'_> {
-    /// Asks once more for what is of a slot on its way to another master.
+impl MovedQueries<'_> {
+    /// Repeats calls that failed because their slot moves.
     pub async fn follow(
         &self,
         commands: &[&Cmd],
         mut answers: Vec<Result<Value, RedisError>>,
     ) -> Vec<Result<Value, RedisError>> {
-        let begun = Instant::now();
+        let started = Instant::now();
         for (command, answer) in commands.iter().zip(&mut answers) {
             for _ in 0..MOVES_MAX {
                 let Err(error) = answer else { break };
-                if begun.elapsed() >= FOLLOW_TIMEOUT {
+                if started.elapsed() >= FOLLOW_TIMEOUT {
                     break;
                 }
                 let next = match Cause::of_error(error) {
-                    Some(Cause::Asked) => self.ask_there(command, error).await,
-                    Some(Cause::Split) => self.ask_together(command).await,
+                    Some(Cause::Ask) => self.query_target(command, error).await,
+                    Some(Cause::TryAgain) => self.migrate_and_retry(command).await,
                     _ => break,
                 };
                 match next {
@@ -57,61 +58,61 @@ impl Moved<'_> {
         answers
     }
 
-    /// Asks for one key, wherever it is.
-    pub async fn question(&self, command: &Cmd) -> Result<Value, QuestionError> {
+    /// Sends a command with one key, wherever the key is.
+    pub async fn query(&self, command: &Cmd) -> Result<Value, QueryError> {
         let mut answer = self.lane.query::<Value>(command).await;
         for _ in 0..MOVES_MAX {
-            let Err(QuestionError::Redis(error)) = &answer else { break };
-            if Cause::of_error(error) != Some(Cause::Asked) {
+            let Err(QueryError::Redis(error)) = &answer else { break };
+            if Cause::of_error(error) != Some(Cause::Ask) {
                 break;
             }
-            match self.ask_there(command, error).await {
-                Some(next) => answer = next.map_err(QuestionError::Redis),
+            match self.query_target(command, error).await {
+                Some(next) => answer = next.map_err(QueryError::Redis),
                 None => sleep(MOVE_PAUSE).await,
             }
         }
         answer
     }
 
-    /// Asks the master that an `ASK` points at. None: it is not known yet.
-    async fn ask_there(
+    /// Sends the command to the target of an `ASK`. `None`: the target is not known yet.
+    async fn query_target(
         &self,
         command: &Cmd,
         ask: &RedisError,
     ) -> Option<Result<Value, RedisError>> {
         let to = moving::target_of(ask, &self.lane.address);
-        let Some(there) = to.and_then(|address| self.context.map.lane_at(&address)) else {
+        let Some(target) = to.and_then(|address| self.context.map.lane_at(&address)) else {
             self.lane.request_refresh();
             return None;
         };
-        let asked = [moving::with_one_key(command)];
-        let mut answer = there.query_asking(&asked).await.ok()?.pop()?;
+        let commands_there = [moving::with_one_key(command)];
+        let mut answer = target.query_asking(&commands_there).await.ok()?.pop()?;
         if answer.as_ref().is_err_and(|error| Cause::of_error(error) == Some(Cause::NoFunction)) {
-            if self.context.is_visitor {
+            if self.context.is_command {
                 return Some(answer);
             }
-            install(self.context, &there, &BypassedHistory::default()).await.ok()?;
-            answer = there.query_asking(&asked).await.ok()?.pop()?;
+            install(self.context, &target, &BypassedHistory::default()).await.ok()?;
+            answer = target.query_asking(&commands_there).await.ok()?.pop()?;
         }
         match &answer {
             Ok(_) => self.context.state.moves_work(),
             Err(error) if Cause::of_error(error).is_none() => {
-                moving::is_refused(&self.context.state, &there.address, error);
+                moving::report_refused(&self.context.state, &target.address, error);
             }
             Err(_) => {}
         }
         Some(answer)
     }
 
-    /// Has the keys that a call needs moved on, and asks again. None: it is not known where to.
-    async fn ask_together(&self, command: &Cmd) -> Option<Result<Value, RedisError>> {
+    /// Migrates the keys that a call needs, and repeats it. `None`: the target is not known.
+    async fn migrate_and_retry(&self, command: &Cmd) -> Option<Result<Value, RedisError>> {
         let mut keys = moving::keys(command);
         let first = keys.first()?.clone();
         let Some(to) = self.context.map.importing(slot::of(first.as_bytes())) else {
             self.lane.request_refresh();
             return None;
         };
-        // Those of all nodes that are in the channel.
+        // The keys of all nodes that have members in the channel.
         let nodes: Vec<String> = match is_key(&self.context.prefix, &first) {
             true => self.lane.query(::redis::cmd("HKEYS").arg(&first)).await.unwrap_or_default(),
             false => Vec::new(),
@@ -121,10 +122,10 @@ impl Moved<'_> {
         keys.dedup();
         let migrate = moving::migrate(&to.address, &self.context.login, &keys);
         if let Err(error) = self.lane.query::<Value>(&migrate).await {
-            moving::stays(&self.context.state, &to.address, &error.to_string());
+            moving::report_stuck(&self.context.state, &to.address, &error.to_string());
         }
-        let mut again = Pipeline::new();
-        again.add_command(command.clone());
-        self.lane.query_each(&again).await.ok()?.pop()
+        let mut retry = Pipeline::new();
+        retry.add_command(command.clone());
+        self.lane.query_each(&retry).await.ok()?.pop()
     }
 }

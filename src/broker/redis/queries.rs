@@ -1,4 +1,4 @@
-//! Questions to the functions, many in one go, each to the master that has its channel.
+//! Calls of the Redis functions, in pipelines, each to the master of its channel.
 
 mod moved;
 
@@ -9,9 +9,9 @@ use ::redis::{Cmd, Pipeline, RedisError, Value};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use self::moved::Moved;
+use self::moved::MovedQueries;
 use super::connection::cause::{Cause, refuses_writes};
-use super::connection::pool::QuestionError;
+use super::connection::pool::QueryError;
 use super::context::RedisContext;
 use super::lanes::lane::Lane;
 use super::rules::bypassed_history::BypassedHistory;
@@ -20,43 +20,42 @@ use crate::broker::unavailable::Unavailable;
 use crate::publication::Channel;
 use crate::telemetry;
 
-/// Most questions in one pipeline, so that live traffic gets its turn between two of them.
+/// Maximum number of calls in one pipeline, so that live traffic is served between two pipelines.
 const CALLS_MAX: usize = 250;
 
-/// How long a master that cannot answer yet is asked again, and how often. Other rules take effect
-/// within that time.
+/// How long calls to a master that cannot serve them yet are retried, and the pause between two
+/// attempts. Changed rules take effect within that time.
 const BUSY_TIME_MAX: Duration = Duration::from_millis(1500);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-pub const SILENT: Unavailable = Unavailable("redis does not answer");
-pub const NOT_UNDERSTOOD: Unavailable =
-    Unavailable("redis answered what is no answer to the question");
+pub const NO_REPLY: Unavailable = Unavailable("redis does not answer");
+pub const UNEXPECTED_REPLY: Unavailable = Unavailable("redis sent an unexpected reply");
 
-const REFUSED: Unavailable = Unavailable("redis refused the question");
+const REFUSED: Unavailable = Unavailable("redis refused the request");
 
-/// The question would have written, and the server takes no writes now.
-pub const TAKES_NO_WRITES: Unavailable = Unavailable("redis takes no writes now");
+/// The call would write, and the server takes no writes now.
+pub const READ_ONLY: Unavailable = Unavailable("redis takes no writes now");
 
-/// Asks them, also while slots move and where the functions are missing.
+/// Sends calls, also while slots move and where the functions are missing.
 #[derive(Clone)]
-pub struct Questions {
+pub struct Queries {
     pub context: Arc<RedisContext>,
 }
 
-impl Questions {
-    /// Asks one question of the master that has its channel.
+impl Queries {
+    /// Sends one call to the master of its channel.
     pub async fn call(&self, channel: Channel, call: Cmd) -> Result<Value, Unavailable> {
-        self.call_each(vec![(channel, call)]).await.pop().unwrap_or(Err(NOT_UNDERSTOOD))
+        self.call_each(vec![(channel, call)]).await.pop().unwrap_or(Err(UNEXPECTED_REPLY))
     }
 
-    /// Asks each question of the master that has its channel; one answer each, in their order.
+    /// Sends each call to the master of its channel; one reply each, in their order.
     pub async fn call_each(&self, calls: Vec<(Channel, Cmd)>) -> Vec<Result<Value, Unavailable>> {
         let (channels, commands): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
-        let mut answers: Vec<_> = commands.iter().map(|_| Err(SILENT)).collect();
-        // All masters at once: one that hangs holds up nobody's channels but its own.
+        let mut answers: Vec<_> = commands.iter().map(|_| Err(NO_REPLY)).collect();
+        // All masters at once, so that a master that hangs delays only its own channels.
         let by_lane = self.context.map.by_lane(&channels).into_iter().filter_map(|(lane, some)| {
-            let places: Vec<_> = some.into_iter().map(|(at, _)| at).collect();
-            Some(self.ask_lane(lane?, places, &commands))
+            let indices: Vec<_> = some.into_iter().map(|(at, _)| at).collect();
+            Some(self.query_lane(lane?, indices, &commands))
         });
         for (at, answer) in join_all(by_lane).await.into_iter().flatten() {
             answers[at] = answer;
@@ -64,38 +63,39 @@ impl Questions {
         answers
     }
 
-    /// Asks for one key of a channel of the lane, wherever it is while its slot moves.
-    pub async fn question(&self, lane: &Lane, command: &Cmd) -> Result<Value, QuestionError> {
-        Moved { context: &self.context, lane }.question(command).await
+    /// Sends a command with one key of a channel of the lane, wherever the key is while its slot
+    /// moves.
+    pub async fn query(&self, lane: &Lane, command: &Cmd) -> Result<Value, QueryError> {
+        MovedQueries { context: &self.context, lane }.query(command).await
     }
 
-    /// Asks one master those of the commands that stand at these places.
-    async fn ask_lane(
+    /// Sends the commands at these indices to one master.
+    async fn query_lane(
         &self,
         lane: Arc<Lane>,
-        places: Vec<usize>,
+        indices: Vec<usize>,
         commands: &[Cmd],
     ) -> Vec<(usize, Result<Value, Unavailable>)> {
-        let mut answers = Vec::with_capacity(places.len());
-        for some in places.chunks(CALLS_MAX) {
-            let asked: Vec<_> = some.iter().map(|at| &commands[*at]).collect();
-            answers.extend(some.iter().copied().zip(self.ask(&lane, &asked).await));
+        let mut answers = Vec::with_capacity(indices.len());
+        for some in indices.chunks(CALLS_MAX) {
+            let batch: Vec<_> = some.iter().map(|at| &commands[*at]).collect();
+            answers.extend(some.iter().copied().zip(self.call_lane(&lane, &batch).await));
         }
         answers
     }
 
-    /// Asks one master; a second time where it has lost the functions.
-    async fn ask(&self, lane: &Lane, commands: &[&Cmd]) -> Vec<Result<Value, Unavailable>> {
+    /// Sends calls to one master, and repeats them once if it has lost the functions.
+    async fn call_lane(&self, lane: &Lane, commands: &[&Cmd]) -> Vec<Result<Value, Unavailable>> {
         let mut pipeline = Pipeline::with_capacity(commands.len());
         commands.iter().for_each(|command| _ = pipeline.add_command((*command).clone()));
         let mut installed = false;
-        let began = Instant::now();
+        let started = Instant::now();
         let answers = loop {
             let answers = match lane.query_each(&pipeline).await {
                 Ok(answers) => answers,
                 Err(error) => {
                     telemetry::broker_did_not_answer(&error);
-                    return vec![Err(SILENT); commands.len()];
+                    return vec![Err(NO_REPLY); commands.len()];
                 }
             };
             let refusal = answers.iter().find_map(|answer| answer.as_ref().err());
@@ -106,9 +106,9 @@ impl Questions {
                     continue;
                 }
             }
-            // One that takes no writes is asked again without them instead.
+            // A master that takes no writes is asked again with read-only functions instead.
             let is_busy = cause == Some(Cause::Busy) && !refusal.is_some_and(refuses_writes);
-            if is_busy && began.elapsed() < BUSY_TIME_MAX {
+            if is_busy && started.elapsed() < BUSY_TIME_MAX {
                 sleep(BUSY_PAUSE).await;
                 continue;
             }
@@ -117,20 +117,21 @@ impl Questions {
             }
             break answers;
         };
-        let answers = Moved { context: &self.context, lane }.follow(commands, answers).await;
+        let answers = MovedQueries { context: &self.context, lane }.follow(commands, answers).await;
         answers.into_iter().map(|answer| answer.map_err(|error| why(&error))).collect()
     }
 
-    /// Installs the functions. False: they could not be, or that is not for a visitor to do.
+    /// Installs the functions. False: Redis refused them, or this is a command, which installs
+    /// nothing.
     async fn has_installed(&self, lane: &Lane) -> bool {
-        !self.context.is_visitor
+        !self.context.is_command
             && install(&self.context, lane, &BypassedHistory::default()).await.is_ok()
     }
 }
 
 fn why(error: &RedisError) -> Unavailable {
     match refuses_writes(error) {
-        true => TAKES_NO_WRITES,
+        true => READ_ONLY,
         false => REFUSED,
     }
 }

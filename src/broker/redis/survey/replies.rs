@@ -1,4 +1,4 @@
-//! Questions to one master, and the texts of its answers.
+//! Commands to one master, and the texts of its replies.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Pipeline, RedisError, Value};
 use tokio::time::timeout;
 
-use crate::broker::redis::questions::SILENT;
+use crate::broker::redis::queries::NO_REPLY;
 use crate::broker::survey::SurveyReading;
 
-/// How long all answers to one batch of questions may take together.
+/// How long all replies to one pipeline may take together.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Each question has its own answer, [`Value::ServerError`] among them.
+/// Each command has its own reply, which may be a [`Value::ServerError`].
 pub async fn ask(
     connection: &mut MultiplexedConnection,
     questions: &Pipeline,
@@ -20,25 +20,25 @@ pub async fn ask(
     let asking = connection.req_packed_commands(questions, 0, questions.len());
     match timeout(ANSWER_TIMEOUT, asking).await {
         Ok(answers) => answers.map_err(|error| error.to_string()),
-        Err(_) => Err(SILENT.to_string()),
+        Err(_) => Err(NO_REPLY.to_string()),
     }
 }
 
-/// The text of an answer; of several, the last one's: `CONFIG GET` says the name first.
+/// The text of a reply; of a list the last one, because `CONFIG GET` returns the name first.
 pub fn text(answer: Value) -> SurveyReading<String> {
-    match answer.extract_error().map_err(|error| words(&error))? {
+    match answer.extract_error().map_err(|error| error_text(&error))? {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text),
         Value::Int(number) => Ok(number.to_string()),
         Value::Array(mut values) => values.pop().map_or(Ok(String::new()), text),
         Value::Map(mut pairs) => pairs.pop().map_or(Ok(String::new()), |(_, value)| text(value)),
         Value::Nil => Ok(String::new()),
-        other => Err(format!("an answer that is none to the question: {other:?}")),
+        other => Err(format!("an unexpected reply: {other:?}")),
     }
 }
 
-/// What the server said, without the crate's words around it.
-pub fn words(error: &RedisError) -> String {
+/// The server's error, without the crate's words around it.
+pub fn error_text(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         _ => error.to_string(),
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_in_both_protocols_forms() {
+    fn replies_are_read_in_resp2_and_resp3() {
         let list = Value::Array(vec![bulk("timeout"), bulk("0")]);
         let map = Value::Map(vec![(bulk("timeout"), bulk("0"))]);
         assert_eq!([text(list), text(map)], [Ok("0".to_owned()), Ok("0".to_owned())]);
