@@ -1,43 +1,44 @@
--- Appending to a channel's history and publishing, as one step.
+-- Appends to a channel's history and publishes, in one step.
 --
--- A channel's history is the stream of its own name. Its entries are <epoch>-<seq>, with the fields
--- h (the header, a JSON object) and p (the payload). An epoch is nineteen digits: the milliseconds at
--- which it began, and six digits of the server's replication id. A server that was promoted, or has
--- loaded a snapshot, never goes on in an epoch of another: that one may have led it further, and one
--- position would be two publications. It begins its own, and the first entry says in "prev" where it
--- goes on from. A server that was given the slot, or has read its append-only file, has all there
--- was and goes on. An epoch that began before its rule kept history is over, as if the stream were gone:
--- what was published in between stands nowhere.
+-- A channel's history is the stream with the channel's name. Its entries are <epoch>-<seq>, with
+-- the fields h (the header, a JSON object) and p (the payload). An epoch has nineteen digits: the
+-- milliseconds at which it began, and six digits of the server's replication id. A server that was
+-- promoted or has loaded a snapshot never continues another server's epoch: that server may have
+-- continued it further, and one position would stand for two publications. It begins an epoch of
+-- its own, whose first entry gives in "prev" the position that it continues. A server that was
+-- given the slot or has read its append-only file has all entries and continues the epoch. An epoch
+-- that began before its rule kept history is over, as if the stream were gone, because publications
+-- in between were not stored.
 --
--- Other rules hold from a time of this server's clock on, a moment after they were installed, so that all
--- nodes hear of them before: a node that does not know them yet would publish past the history. An epoch
--- that begins because the one before is over says so in its first entry: "rules_changed".
+-- Changed rules apply from a time of this server's clock, a moment after they were installed, so
+-- that all nodes read them before: a node without them would bypass the history. An epoch that
+-- begins because the one before is over has "rules_changed" in its first entry.
 --
--- Age goes by this server's clock. Every eighth of it, the newest position is marked with the time;
--- what stands before a mark that is too old is trimmed.
+-- Age is measured by this server's clock. Every eighth of the age, the newest position is marked
+-- with the time; entries before a mark that is too old are trimmed.
 
--- Channels that are remembered at most, so that a flood of names does not stay in memory.
+-- Maximum number of remembered channels, so that a flood of names does not stay in memory.
 local CHANNELS_MAX = 20000
 
--- The fields of a header that mean something, and their types.
+-- The header fields that are used, and their types.
 local FIELDS = { id = 'string', ts = 'number', node = 'string', session = 'string',
   user = 'string', traceparent = 'string', binary = 'boolean' }
 
--- What ends a header line. It carries the server's secret, by which nodes know that a function or a node
--- wrote the line, and not somebody whose text a service relays.
+-- The end of a header line. It carries the server's secret, which proves to nodes that a function
+-- or a node wrote the line, and not a client whose text a service relays.
 local LINE_END = ',"key":"' .. SECRET .. '"}\n'
 
--- How far away, in milliseconds, the time may be from which rules hold. What is further was said by the
--- clock of another server.
+-- How far in the future, in milliseconds, the time may be at which rules apply. A later one comes
+-- from the clock of another server.
 local SETTLE_MAX = 2000
 
--- What is remembered of a channel between calls. Lost at any time, it is found out again.
+-- What is remembered of a channel between calls. If it is lost at any time, it is derived again.
 local channels = {}
 local channels_count = 0
 
 local fleets = nil
 local lineage, inherits = nil, nil
--- When it is looked for again, in milliseconds.
+-- When it is derived again, in milliseconds.
 local lineage_due = 0
 
 local function now_ms()
@@ -45,13 +46,14 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- Of this server and its promotion: six digits. And whether its data may be less than another had.
+-- The lineage: six digits for this server and its promotion. And whether its data may be less than
+-- another server had.
 local function find_lineage()
   local info = redis.call('INFO', 'replication')
   local id = string.match(info, 'master_replid:(%x+)')
   local found = string.format('%06d', tonumber(string.sub(id, 1, 8), 16) % 1000000)
   if lineage and lineage ~= found then
-    -- It was a replica in between.
+    -- The server was a replica in between.
     channels, channels_count = {}, 0
   end
   lineage = found
@@ -62,7 +64,7 @@ local function find_lineage()
   inherits = was_replica or (loaded and not has_file)
 end
 
--- The fleet whose prefix the key has, and its channel's name.
+-- The fleet with the key's prefix, and the channel's name.
 local function fleet_of(key)
   fleets = fleets or cjson.decode(FLEETS)
   local found, length = nil, -1
@@ -85,7 +87,7 @@ local function remember(key, channel)
   return channel
 end
 
--- The rule that keeps the channel's history, and since when it has; or nil. `of`: a fleet, or the rules
+-- The rule that keeps the channel's history, and since when; or nil. `of`: a fleet, or the rules
 -- that it had before.
 local function kept_by(of, name)
   for i, rule in ipairs(of.rules) do
@@ -120,7 +122,7 @@ local function channel_of(key)
   end
   if rule then
     channel.kept_since = kept_since
-    -- As text: a number is written out anew for every command.
+    -- As text: a number would be formatted again for every command.
     channel.size, channel.age = string.format('%.0f', rule[2]), rule[3]
   end
   channel.ids = prefix .. 'id {' .. tag_of(key, fleet.publish == 'SPUBLISH') .. '} ' .. name .. ' '
@@ -150,20 +152,20 @@ local function began_at(position)
   return #epoch == 19 and tonumber(string.sub(epoch, 1, 13)) or nil
 end
 
--- Is it of a time before the channel's history was kept without interruption?
+-- Whether the position is from before the channel's history was kept without interruption.
 local function is_over(channel, position)
   local began = began_at(position)
   return began ~= nil and began <= channel.kept_since
 end
 
--- An epoch of this server, later than `last` and than what is over, whatever the clock says.
+-- An epoch of this server, later than `last` and than one that is over, whatever the clock is.
 local function new_epoch(channel, last)
   local before = math.max(last and began_at(last) or 0, channel.kept_since)
   return string.format('%.0f', math.max(now_ms(), before + 1)) .. lineage
 end
 
--- Finds or begins the epoch to append to; answers the next id, and what a new epoch goes on from. An
--- epoch begins with 1, so that there is a position before the first publication.
+-- Finds or begins the epoch to append to; returns the next id, and the position that a new epoch
+-- continues. An epoch begins with 1, so that there is a position before the first publication.
 local function find_epoch(key, channel)
   find_lineage()
   local last = last_of(key)
@@ -171,19 +173,19 @@ local function find_epoch(key, channel)
   local over = last and is_over(channel, last)
   if over then
     channel.rules_changed = true
-    -- Nobody reads from the one into the other: there is something missing between them.
+    -- No client resumes from the one into the other, because publications between them are missing.
     redis.call('XTRIM', key, 'MAXLEN', 0)
   elseif epoch and #epoch == 19 and (not inherits or string.sub(epoch, -6) == lineage) then
     channel.next = epoch .. '-*'
     return channel.next, nil
   end
-  -- Later also than the one that was here before, whatever the clock says.
+  -- Later also than the epoch that was here before, whatever the clock is.
   epoch = new_epoch(channel, last or channel.next)
   channel.next = epoch .. '-*'
   return epoch .. '-1', not over and last or nil
 end
 
--- Trims what is too old.
+-- Trims entries that are too old.
 local function trim(key, channel, now)
   local marks = channel.marks
   while marks[1] and marks[1][1] <= now - channel.age do
@@ -193,8 +195,8 @@ local function trim(key, channel, now)
   end
 end
 
--- Now and then: puts off the end of the stream, marks the time, and trims. `told` is the caller's
--- clock, which says when it is due again; others may have another.
+-- Runs every eighth of the age: extends the stream's expiry, marks the time, and trims. `told` is
+-- the caller's clock, which determines when it is due again; other callers may have other clocks.
 local function touch(key, channel, told, position)
   local now = now_ms()
   channel.touch_at = told + channel.age / 8
@@ -203,14 +205,14 @@ local function touch(key, channel, told, position)
   trim(key, channel, now)
 end
 
--- Says in the header that it begins an epoch because other rules hold, once.
+-- Adds to the header, once, that it begins an epoch because the rules changed.
 local function with_rules_changed(channel, header)
   channel.rules_changed = nil
   return string.sub(header, 1, -2) .. ',"rules_changed":true}'
 end
 
--- header: a JSON object of at least one field, without line breaks. id: '' or the idempotency key. now:
--- the caller's clock, in milliseconds.
+-- header: a JSON object with at least one field, without line breaks. id: '' or the idempotency
+-- key. now: the caller's clock, in milliseconds.
 local function append(key, channel, payload, header, id, now)
   if not channel.size then
     redis.call(channel.publish, key, '\30' .. string.sub(header, 1, -2) .. LINE_END .. payload)
@@ -245,13 +247,13 @@ local function append(key, channel, payload, header, id, now)
   if id_key then
     redis.call('SET', id_key, position, 'PX', channel.window)
   end
-  -- In one piece: every text that is made on the way costs as much as a command does.
+  -- One expression, because every intermediate text costs as much as a command.
   redis.call(channel.publish, key,
     '\30' .. string.sub(header, 1, -2) .. ',"pos":"' .. position .. '"' .. LINE_END .. payload)
   return position
 end
 
--- Sequences of more than one byte, as UTF-8 has them.
+-- UTF-8 sequences of more than one byte.
 local UTF8_SEQUENCES = {
   '[\194-\223][\128-\191]',
   '\224[\160-\191][\128-\191]',
@@ -262,7 +264,7 @@ local UTF8_SEQUENCES = {
   '\244[\128-\143][\128-\191][\128-\191]',
 }
 
--- JSON is UTF-8, and nodes read no other. cjson takes any bytes.
+-- JSON is UTF-8, and nodes read no other encoding. cjson accepts any bytes.
 local function is_utf8(text)
   for _, sequence in ipairs(UTF8_SEQUENCES) do
     if not string.find(text, '[\128-\255]') then
@@ -273,8 +275,8 @@ local function is_utf8(text)
   return not string.find(text, '[\128-\255]')
 end
 
--- The header of a service, written anew of the fields that mean something: nodes must be able to read
--- it. Answers also the id; or nil and what is wrong.
+-- A service's header, written again from the fields that are used, so that nodes can read it.
+-- Returns also the id; or nil and the fault.
 local function checked(header, now)
   local ok, fields = pcall(cjson.decode, header)
   if not ok or type(fields) ~= 'table' or not string.match(header, '^%s*{.*}%s*$') then
@@ -296,7 +298,7 @@ local function checked(header, now)
       if kind == 'string' and not is_utf8(field) then
         return nil, name .. ' in the header must be UTF-8'
       end
-      -- With 0 added, as -0 is none of the numbers that nodes read.
+      -- Adds 0, because nodes do not accept -0 as a number.
       local text = kind == 'number' and string.format('%.0f', field + 0) or cjson.encode(field)
       written[#written + 1] = '"' .. name .. '":' .. text
     end
@@ -316,7 +318,7 @@ local function checked(header, now)
 end
 
 -- FCALL tidegate_publish 1 <key> <payload> [<header>]
--- For every service. The header is a JSON object with the fields of a header line. Answers the
+-- For every service. The header is a JSON object with the fields of a header line. Returns the
 -- position, or nil where the channel keeps no history.
 local function publish(keys, args)
   local key, payload, header = keys[1], args[1], args[2] or ''
@@ -327,7 +329,7 @@ local function publish(keys, args)
   if not channel then
     return unknown(key)
   end
-  -- What is no header must not be taken for one.
+  -- A payload without a header must not be read as one.
   if header == '' and not channel.size and string.byte(payload) ~= 30 then
     redis.call(channel.publish, key, payload)
     return false
@@ -341,7 +343,7 @@ local function publish(keys, args)
 end
 
 -- FCALL tidegate_append 1 <key> <payload> <header> <id or ''> <now in ms>
--- For nodes, which know their headers to be right.
+-- For nodes, whose headers are valid.
 local function append_of_node(keys, args)
   local channel = channel_of(keys[1])
   if not channel then
@@ -351,7 +353,8 @@ local function append_of_node(keys, args)
 end
 
 -- FCALL tidegate_position 1 <key>
--- Where the history ends; it is begun where there is none. nil where the channel keeps none.
+-- The last position of the history; begins a history where there is none. nil where the channel
+-- keeps none.
 local function position(keys)
   local key = keys[1]
   local channel = channel_of(key)
@@ -386,8 +389,8 @@ local function position(keys)
 end
 
 -- FCALL tidegate_last 1 <key>
--- The same for a server that takes no writes now: nothing is begun, so where there is no history it ends
--- before everything.
+-- The same for a server that takes no writes now: it begins no history, so where there is none it
+-- returns the position before all others.
 local function last(keys)
   local channel = channel_of(keys[1])
   if not channel then

@@ -1,10 +1,11 @@
--- Where the idempotency keys of a channel are remembered, and whose they are.
+-- The keys in which a channel's idempotency keys are stored, each with its publisher.
 --
--- The key is `<prefix>id {<tag>} <channel> <publisher> <id>`. The tag puts it into the slot of the channel's
--- own key, since a function may touch no other; the spaces keep it out of reach of channels' names.
+-- The key is `<prefix>id {<tag>} <channel> <publisher> <id>`. The tag puts it into the slot of the
+-- channel's own key, because a function may touch no other slot; channel names cannot contain its
+-- spaces.
 
--- CRC16 as Redis Cluster has it, of one byte: by byte, and the byte by the low half of it, which is
--- another one for each.
+-- CRC16 of one byte as in Redis Cluster, by byte; and the byte by the low half of its CRC, which
+-- differs for each.
 local crcs, bytes_by_low = nil, nil
 
 local function build_crcs()
@@ -29,8 +30,8 @@ local function crc16(text)
   return crc
 end
 
--- Two bytes that have the slot of `key`, for a key that no tag can spell. Of each CRC there is one pair,
--- and four CRCs make a slot: one of these is without the brace that would end the tag.
+-- Two bytes with the slot of `key`, for a key that no tag can spell. Each CRC has one such pair,
+-- and four CRCs have the slot: one of the four pairs is without the brace that would end the tag.
 local function tag_in_slot_of(key)
   if not crcs then
     build_crcs()
@@ -49,8 +50,8 @@ local function tag_in_slot_of(key)
   end
 end
 
--- A hash tag that lies in the key's slot: the one that it has, or all of it. A key with a brace that closes
--- none is not its own tag, which matters only on a cluster.
+-- A hash tag in the key's slot: the one that it has, or all of it. A key with an unbalanced closing
+-- brace is not its own tag, which matters only on a cluster.
 local function tag_of(key, is_cluster)
   local open = string.find(key, '{', 1, true)
   local close = open and string.find(key, '}', open + 1, true)
@@ -62,11 +63,11 @@ local function tag_of(key, is_cluster)
   return key
 end
 
--- Whose idempotency keys they are: a user's, a session's that has none, or those of all services.
+-- The owner of idempotency keys: a user, a session without a user, or all services together.
 local function publisher_of(header)
   local fields = cjson.decode(header)
   local user, session = fields.user, fields.session
-  -- With their length, so that no name and key together look like others.
+  -- With the length, so that no name and key together equal another pair.
   if type(user) == 'string' then
     return 'user ' .. #user .. ' ' .. user .. ' '
   elseif type(session) == 'string' then

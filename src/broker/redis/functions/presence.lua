@@ -1,24 +1,25 @@
--- Who is in a channel, over all nodes.
+-- The members of a channel, over all nodes.
 --
 -- KEYS[1], the channel's: a hash of its nodes, node -> moment in milliseconds of Redis' clock until
 -- which it counts as alive; negative: when its members were removed. Joins and leaves are published
 -- to the Redis channel of the same name.
--- KEYS[2], `KEYS[1] .. ' ' .. node`: a hash of the node's members, user -> sessions, where a user is
--- written `=name` and no user `-`. Other nodes' hashes are reached by the same rule; all have one
--- hash tag, so they lie in one slot. KEYS[2] may be left out: a master that imports the slot takes several keys
--- only if all of them are there.
+-- KEYS[2], `KEYS[1] .. ' ' .. node`: a hash of the node's members, user -> sessions, where a user
+-- is written `=name` and no user `-`. Other nodes' hashes have names of the same form; all have one
+-- hash tag, so they are in one slot. KEYS[2] may be omitted: a master that imports the slot takes
+-- several keys only if it has all of them.
 --
 -- Joins and leaves count every node that has not been removed, alive or not: a user of a crashed
--- node has not left yet, and so joins nowhere else anew.
+-- node has not left yet, and so does not join again at another node.
 do
-  -- How long a node counts as alive after it was heard of, in ttls. It is heard of every quarter, so
-  -- one renewal may be lost, and the next node's renewal finds it dead within the ttl.
+  -- How long a node counts as alive after a renewal, in ttls. It renews every quarter ttl, so one
+  -- renewal may be lost, and the next node's renewal finds it dead within the ttl.
   local ALIVE = 0.6
-  -- How long keys outlive the last node that was heard of, in ttls.
+  -- How long keys outlive the last renewal of any node, in ttls.
   local KEPT = 2
-  -- How long it is remembered that a node was removed, in ttls.
+  -- How long the removal of a node is remembered, in ttls.
   local REMOVED_KEPT = 10
-  -- Most members of dead nodes removed in one call, so that Redis is never busy with one for long.
+  -- Maximum number of members of dead nodes removed in one call, so that one call does not keep
+  -- Redis busy for long.
   local REMOVALS_MAX = 1000
 
   local function whole(number)
@@ -58,7 +59,7 @@ do
     redis.call('PEXPIRE', own, whole(KEPT * ttl))
   end
 
-  -- Those of the users who have no session on any node but this one.
+  -- Those of the users that have no session on any node but this one.
   local function nowhere_else(channel, nodes, node, users)
     for other, moment in pairs(nodes) do
       if #users > 0 and other ~= node and moment >= 0 then
@@ -101,7 +102,7 @@ do
 
   -- KEYS: the channel's, the node's. ARGV: node, ttl in ms, PUBLISH or SPUBLISH, announce 1 or 0,
   -- then user and sessions, any number of times; 0 sessions: the user left this node.
-  -- Answers what was known of the node: known, forgotten or removed.
+  -- Returns what was known of the node: known, forgotten or removed.
   local function update(keys, args)
     local channel, own = keys[1], keys[2] or members_key(keys[1], args[1])
     local node, ttl, publish = args[1], tonumber(args[2]), args[3]
@@ -145,7 +146,7 @@ do
 
   -- KEYS: the channel's, the node's. ARGV: node, ttl in ms, PUBLISH or SPUBLISH, how many members
   -- the node has written, or -1 where it does not know.
-  -- Answers what was known of the node, and 1 where members of dead nodes are left: call again.
+  -- Returns what was known of the node, and 1 where members of dead nodes remain: call again.
   local function refresh(keys, args)
     local channel, own = keys[1], keys[2] or members_key(keys[1], args[1])
     local node, ttl, publish = args[1], tonumber(args[2]), args[3]
@@ -163,14 +164,16 @@ do
       return {'forgotten', 0}
     end
     renew(channel, own, node, ttl, now)
-    -- Who is late itself cannot tell who is dead: Redis may have been away for all of them.
+    -- A node that is late itself cannot tell which nodes are dead: Redis may have been unreachable
+    -- for all of them.
     if nodes[node] < now then
       return {standing, 0}
     end
     local most, more = REMOVALS_MAX, 0
     for other, moment in pairs(nodes) do
       if moment < now and other ~= node then
-        -- From here on it is removed, also where that takes several calls: it must write all anew.
+        -- From here on it is removed, even if that takes several calls: it must write all its
+        -- members again.
         if moment >= 0 then
           nodes[other] = -now
           redis.call('HSET', channel, other, whole(-now))
@@ -187,8 +190,8 @@ do
     return {standing, more}
   end
 
-  -- KEYS: the channel's. ARGV: most members.
-  -- Answers 1 where there are more, else 0, and for each node alive its users and their sessions.
+  -- KEYS: the channel's. ARGV: maximum number of members.
+  -- Returns 1 where there are more, else 0, and for each node alive its users and their sessions.
   local function members(keys, args)
     local channel, most = keys[1], tonumber(args[1])
     local now, more, lists = now_ms(), 0, {}
@@ -212,7 +215,7 @@ do
   end
 
   redis.register_function('tidegate_presence_update', update)
-  -- Also of a server without memory: what is kept alive there takes no more of it.
+  -- Runs also on a server without memory: keeping members alive takes no more memory.
   redis.register_function({
     function_name = 'tidegate_presence_refresh',
     callback = refresh,

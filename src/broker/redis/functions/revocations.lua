@@ -1,18 +1,19 @@
--- Whose tokens are revoked.
+-- Stores revocations of users' tokens.
 --
--- KEYS[1]: a sorted set, user -> Unix milliseconds until which what was issued is worth nothing. Each
--- that is new is published to the Redis channel of the same name as `<milliseconds> <user>`.
+-- KEYS[1]: a sorted set, user -> Unix milliseconds until which issued tokens are revoked. Each new
+-- entry is published to the Redis channel of the same name as `<milliseconds> <user>`.
 do
-  -- Most entries that are over which are dropped in one call, so that Redis is never busy with one
-  -- for long.
+  -- Maximum number of expired entries removed in one call, so that one call does not keep Redis
+  -- busy for long.
   local REMOVALS_MAX = 1000
 
   local function whole(number)
     return string.format('%.0f', number)
   end
 
-  -- ARGV: how long to keep them in ms, most entries, PUBLISH or SPUBLISH, then user and milliseconds,
-  -- any number of times. Answers how many of them were new; the latest of a user counts.
+  -- ARGV: how long to keep them in ms, maximum number of entries, PUBLISH or SPUBLISH, then user
+  -- and milliseconds, any number of times. Returns how many of them were new; the latest moment of
+  -- a user counts.
   local function revoke(keys, args)
     local key = keys[1]
     local keep, most, publish = tonumber(args[1]), tonumber(args[2]), args[3]
