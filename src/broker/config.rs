@@ -58,8 +58,9 @@ impl Config {
                 "publish_timeout",
                 "2s",
                 Duration::from_millis(50)..=Duration::from_secs(60),
-                "A publication the broker has not taken after so long is answered `unavailable`. It \
-                 may still arrive: the answer can be what was lost.",
+                "A publication that the broker has not accepted within this time gets the error \
+                 `unavailable`. It may still arrive, because only the broker's reply may have \
+                 been lost.",
             ),
             idempotency_window,
             secret,
@@ -78,8 +79,8 @@ fn idempotency_window(settings: &mut Settings) -> Duration {
         "idempotency_window",
         "5m",
         Duration::from_secs(1)..=Duration::from_secs(24 * 3600),
-        "A publication with the same idempotency key is published once within it. Holds for \
-         channels with history.",
+        "A publication with the same idempotency key is published once within this time. Applies \
+         to channels with history.",
     )
 }
 
@@ -90,7 +91,7 @@ fn url(section: &mut Section<'_>) -> Option<Url> {
         Url::FORMS,
         Url::parse,
         Url::masked,
-        "What carries publications between nodes. `memory:` is one node by itself.",
+        "The broker that carries publications between nodes. `memory:` is for a single node.",
     )
 }
 
@@ -99,13 +100,11 @@ fn prefix(section: &mut Section<'_>) -> Option<String> {
         "prefix",
         Some(PREFIX),
         "at most 64 bytes without white space",
-        |text| {
-            (text.len() <= 64 && !text.contains(char::is_whitespace)).then(|| text.to_owned())
-        },
+        |text| (text.len() <= 64 && !text.contains(char::is_whitespace)).then(|| text.to_owned()),
         String::clone,
-        "Channel `news` is the Redis channel `<prefix>news`. Each fleet needs its own where several \
-         share a server, whatever their databases; with a database other than 0 in `broker.url` it is \
-         not the default.",
+        "Channel `news` is the Redis channel `<prefix>news`. Fleets that share a server need \
+         different prefixes, even in different databases. With a database other than 0 in \
+         `broker.url`, the prefix must differ from the default.",
     )
 }
 
@@ -116,9 +115,9 @@ fn secret(section: &mut Section<'_>) -> Option<Secret> {
         Secret::ALLOWED,
         Secret::parse,
         |_| "***".to_owned(),
-        "What the header lines of this fleet's nodes are known by, in place of the secret that nodes keep in \
-         Redis. Only for a Redis that has no functions, or a user that may not call and load them; then the \
-         same on all nodes.",
+        "Signs the header lines of this fleet's nodes, instead of the secret that nodes keep in \
+         Redis. Only for a Redis without functions, or a user that may not call and load them; \
+         then all nodes need the same secret.",
     )
 }
 
@@ -140,8 +139,9 @@ fn with_sentinel_login(section: &mut Section<'_>, url: Url) -> Url {
         "a password",
         |text| (!text.is_empty()).then(|| text.to_owned()),
         |_| "***".to_owned(),
-        "The password of the sentinels, where `broker.url` is `redis+sentinel://` or alike. Not set: they \
-         are asked without a login, and where they want one with that of `broker.url`.",
+        "The password at the sentinels, where `broker.url` is `redis+sentinel://` or \
+         `rediss+sentinel://`. Not set: nodes connect without a login, and where the sentinels \
+         require one with that of `broker.url`.",
     );
     let keys = ["sentinel_user", "sentinel_password"];
     if !url.has_sentinels() {
@@ -167,7 +167,7 @@ fn trust(section: &mut Section<'_>, url: &Url) -> Option<Trust> {
         |text| (!text.is_empty()).then(|| PathBuf::from(text)),
         |path| path.display().to_string(),
         "The certificate authorities that Redis' certificates are checked against, in PEM, where \
-         `broker.url` is `rediss://` or alike. Not set: those of the system.",
+         `broker.url` uses TLS, such as `rediss://`. Not set: those of the system.",
     );
     match (url, ca_file) {
         (url, ca_file) if url.is_encrypted() => match Trust::read(ca_file.as_deref()) {

@@ -90,8 +90,8 @@ impl Secrets {
 
     /// Whether the text is a secret of the fleet's nodes or of one of its servers.
     pub fn is_known(&self, text: &str) -> bool {
-        let is_it = |secret: &Secret| secret.equals(text);
-        self.known.get().iter().any(is_it) || self.configured.as_ref().is_some_and(is_it)
+        let matches = |secret: &Secret| secret.equals(text);
+        self.known.get().iter().any(matches) || self.configured.as_ref().is_some_and(matches)
     }
 
     /// The secret that nodes sign with where the server's is not known.

@@ -15,7 +15,7 @@ use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout};
 
 use self::relay::{LISTEN_TIME, collect_other_rules, relay};
-use self::replies::{ask, error_text, text};
+use self::replies::{error_text, query, text};
 use super::context::RedisContext;
 use super::functions::code;
 use super::lanes::lane::Lane;
@@ -52,18 +52,14 @@ pub async fn survey(config: &Config, deployment: &Deployment) -> Result<Survey, 
     let mut layout =
         topology::query(&context, deployment).await.map_err(|unknown| unknown.to_string())?;
     let slots_unserved = layout.owners.iter().filter(|owner| owner.is_none()).count();
-    let masters_unasked = limit(&mut layout);
+    let masters_not_queried = limit(&mut layout);
     context.map.apply(&layout, |address| context.lane(address));
     let lanes = context.map.lanes();
-    let asking = lanes.iter().map(|lane| async {
+    let surveys = lanes.iter().map(|lane| async {
         let answers = answers(&context, lane).await;
         MasterSurvey { address: lane.address.to_string(), answers }
     });
-    Ok(Survey {
-        masters: join_all(asking).await,
-        slots_unserved,
-        masters_not_queried: masters_unasked,
-    })
+    Ok(Survey { masters: join_all(surveys).await, slots_unserved, masters_not_queried })
 }
 
 /// Keeps the masters that are queried, and returns how many more there are.
@@ -72,18 +68,18 @@ fn limit(layout: &mut Layout) -> usize {
     let serving = layout.owners.iter().flatten().map(|owner| usize::from(*owner) + 1).max();
     layout.masters.truncate(serving.unwrap_or(0));
     layout.moving.clear();
-    let unasked = layout.masters.len().saturating_sub(MASTERS_MAX);
+    let not_queried = layout.masters.len().saturating_sub(MASTERS_MAX);
     layout.masters.truncate(MASTERS_MAX);
-    let is_asked = |owner: &u16| usize::from(*owner) < MASTERS_MAX;
-    layout.owners.iter_mut().for_each(|owner| *owner = owner.filter(is_asked));
-    unasked
+    let is_queried = |owner: &u16| usize::from(*owner) < MASTERS_MAX;
+    layout.owners.iter_mut().for_each(|owner| *owner = owner.filter(is_queried));
+    not_queried
 }
 
 /// `Err`: the server cannot be reached at all.
 async fn answers(context: &RedisContext, lane: &Lane) -> Result<Answers, String> {
     let mut connection = lane.link.open().await.map_err(|error| error.to_string())?;
     let round_trip = round_trip(&mut connection).await?;
-    let mut answers = ask(&mut connection, &questions()).await?.into_iter();
+    let mut answers = query(&mut connection, &commands()).await?.into_iter();
     let mut nodes = BTreeSet::new();
     let mut next = || answers.next().unwrap_or(Value::Nil);
     let (info, library) = (next(), next().extract_error().map_err(|error| error_text(&error)));
@@ -107,28 +103,28 @@ async fn answers(context: &RedisContext, lane: &Lane) -> Result<Answers, String>
     })
 }
 
-fn questions() -> Pipeline {
-    let mut questions = Pipeline::new();
-    questions.cmd("INFO");
-    questions.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(code::NAME).arg("WITHCODE");
+fn commands() -> Pipeline {
+    let mut commands = Pipeline::new();
+    commands.cmd("INFO");
+    commands.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(code::NAME).arg("WITHCODE");
     for name in SETTINGS {
-        questions.cmd("CONFIG").arg("GET").arg(name);
+        commands.cmd("CONFIG").arg("GET").arg(name);
     }
-    questions
+    commands
 }
 
 async fn round_trip(connection: &mut MultiplexedConnection) -> Result<Duration, String> {
     let mut ping = Pipeline::new();
     ping.cmd("PING");
-    let mut taken = [Duration::ZERO; PINGS];
-    for taken in &mut taken {
+    let mut times = [Duration::ZERO; PINGS];
+    for time in &mut times {
         let sent = Instant::now();
         // A user that may not even `PING` gets that error with the missing permissions.
-        ask(connection, &ping).await?;
-        *taken = sent.elapsed();
+        query(connection, &ping).await?;
+        *time = sent.elapsed();
     }
-    taken.sort_unstable();
-    Ok(taken[PINGS / 2])
+    times.sort_unstable();
+    Ok(times[PINGS / 2])
 }
 
 /// Compared with the middle between sending and reply.
@@ -137,7 +133,7 @@ async fn clock_ahead(connection: &mut MultiplexedConnection) -> SurveyReading<i6
     question.cmd("TIME");
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let before = now();
-    let answer = ask(connection, &question).await?;
+    let answer = query(connection, &question).await?;
     let here = i64::try_from(before.midpoint(now())).unwrap_or(i64::MAX);
     let answer = answer.into_iter().next().unwrap_or(Value::Nil).extract_error();
     let (seconds, micros): (i64, i64) = answer

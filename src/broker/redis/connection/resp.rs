@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn every_message_is_parsed_wherever_the_input_is_cut() {
-        let mut message = Vec::new();
+        let mut messages = Vec::new();
         let mut at = 0;
         while at < STREAM.len() {
             let (one, taken) = next(&STREAM[at..]).unwrap().unwrap();
@@ -239,10 +239,10 @@ mod tests {
                 assert_eq!(next(&STREAM[at..at + cut]), Ok(None), "cut at {cut} of {one:?}");
             }
             at += taken;
-            message.push(one);
+            messages.push(one);
         }
         assert_eq!(
-            message,
+            messages,
             [
                 RespMessage::Hello { replica: false },
                 RespMessage::Hello { replica: true },

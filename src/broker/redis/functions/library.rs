@@ -181,9 +181,9 @@ impl Library {
 async fn read_library(
     connection: &mut MultiplexedConnection,
 ) -> RedisResult<(Option<String>, u64)> {
-    let mut ask = ::redis::pipe();
-    ask.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").cmd("TIME");
-    let (found, (seconds, micros)): (Value, (u64, u64)) = ask.query_async(connection).await?;
+    let mut commands = ::redis::pipe();
+    commands.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME").arg(NAME).arg("WITHCODE").cmd("TIME");
+    let (found, (seconds, micros)): (Value, (u64, u64)) = commands.query_async(connection).await?;
     Ok((library_code(&found), seconds.saturating_mul(1000).saturating_add(micros / 1000)))
 }
 

@@ -69,10 +69,10 @@ impl LaneMap {
         let slots = if pubsub.is_sharded() { SLOTS } else { 1 };
         let routes =
             Routes { lanes: Vec::new(), owners: vec![None; slots], moving: BTreeMap::new() };
-        let nowhere = SlotQueues::new(timeout, counts);
+        let unowned = SlotQueues::new(timeout, counts);
         Self {
             routes: RwLock::new(routes),
-            unowned: Arc::new(nowhere),
+            unowned: Arc::new(unowned),
             slot_owners: Arc::new(SlotOwners::new(slots)),
             prefix,
             pubsub,
@@ -100,11 +100,11 @@ impl LaneMap {
         publication: Publication,
     ) -> Receipt<Option<Position>> {
         let slot = self.slot(&channel);
-        let queued_receipt = intake.admit(channel, publication).and_then(|(item, receipt)| {
+        let queued_receipt = intake.admit(channel, publication).and_then(|(request, receipt)| {
             let routes = self.read();
             self.queues(&routes, slot)
                 .publications
-                .push(QueuedPublication::new(slot, item))
+                .push(QueuedPublication::new(slot, request))
                 .map(|()| receipt)
         });
         queued_receipt.unwrap_or_else(|why| Receipt::ready(Err(why)))
@@ -144,7 +144,7 @@ impl LaneMap {
             // Checked under the queue's lock, which `take` holds too.
             let overtaken =
                 queue.requeue(publications, |queued| self.slot_owners.is_last(queued.slot, lane));
-            overtaken.into_iter().for_each(|queued| queued.item.reply(Err(OVERTAKEN)));
+            overtaken.into_iter().for_each(|queued| queued.request.reply(Err(OVERTAKEN)));
         }
     }
 

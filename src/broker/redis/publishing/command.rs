@@ -16,7 +16,7 @@ pub fn add(
     queued: &QueuedPublication,
     key: Option<&str>,
 ) {
-    let (channel, publication) = (&queued.item.channel, &queued.item.publication);
+    let (channel, publication) = (&queued.request.channel, &queued.request.publication);
     let name = context.name(channel);
     if context.appends(channel.as_str()) {
         let id = publication.id.as_deref().unwrap_or_default();

@@ -75,7 +75,7 @@ impl BatchLimits {
             excess = bytes.or(excess);
             bytes.is_some()
         });
-        refused.for_each(|queued| queued.item.reply(Err(TOO_LARGE)));
+        refused.for_each(|queued| queued.request.reply(Err(TOO_LARGE)));
         if let (Some(bytes), false) = (excess, self.is_reported) {
             self.is_reported = true;
             telemetry::broker_takes_no_more_than(self.argument_bytes, bytes);
@@ -89,12 +89,12 @@ impl BatchLimits {
         context: &RedisContext,
         key: Option<&str>,
     ) -> Option<usize> {
-        let publication = &queued.item.publication;
+        let publication = &queued.request.publication;
         let payload = publication.payload.len();
         if payload.saturating_add(header::HEADER_BYTES_MAX) <= self.argument_bytes {
             return None;
         }
-        let bytes = match context.appends(queued.item.channel.as_str()) {
+        let bytes = match context.appends(queued.request.channel.as_str()) {
             true => payload,
             false => header::write(publication, context.node, key).len(),
         };
@@ -120,9 +120,9 @@ fn number(answer: &Value) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn answers(of_each: [&str; 2]) -> Vec<Value> {
+    fn answers(values: [&str; 2]) -> Vec<Value> {
         let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let pairs = SETTINGS.iter().zip(of_each);
+        let pairs = SETTINGS.iter().zip(values);
         pairs.map(|(name, value)| Value::Array(vec![bulk(name), bulk(value)])).collect()
     }
 

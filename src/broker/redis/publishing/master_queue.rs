@@ -19,14 +19,14 @@ const STUCK: Unavailable = Unavailable("the broker accepts no publications");
 #[derive(Debug)]
 pub struct QueuedPublication {
     pub slot: Slot,
-    pub item: PublishRequest,
+    pub request: PublishRequest,
     /// Redis could not publish it at an earlier attempt.
     pub is_retry: bool,
 }
 
 impl QueuedPublication {
-    pub fn new(slot: Slot, item: PublishRequest) -> Self {
-        Self { slot, item, is_retry: false }
+    pub fn new(slot: Slot, request: PublishRequest) -> Self {
+        Self { slot, request, is_retry: false }
     }
 }
 
@@ -39,7 +39,7 @@ pub struct MasterQueue {
 }
 
 struct PendingPublications {
-    items: VecDeque<QueuedPublication>,
+    publications: VecDeque<QueuedPublication>,
     /// Since when no publication leaves the queue. `None`: the master takes publications.
     stuck_since: Option<Instant>,
 }
@@ -62,8 +62,10 @@ const SKIPPED_MAX: usize = 4096;
 impl MasterQueue {
     /// `timeout`: how long the queue may be stuck before it refuses new publications.
     pub fn new(timeout: Duration) -> Self {
-        let pending =
-            PendingPublications { items: VecDeque::new(), stuck_since: Some(Instant::now()) };
+        let pending = PendingPublications {
+            publications: VecDeque::new(),
+            stuck_since: Some(Instant::now()),
+        };
         Self { pending: Mutex::new(pending), pushed: Notify::new(), timeout }
     }
 
@@ -74,7 +76,7 @@ impl MasterQueue {
         if pending.stuck_since.is_some_and(|since| since.elapsed() >= self.timeout) {
             return Err(STUCK);
         }
-        pending.items.push_back(queued);
+        pending.publications.push_back(queued);
         drop(pending);
         self.pushed.notify_one();
         Ok(())
@@ -84,46 +86,47 @@ impl MasterQueue {
     /// each slot while the queue is locked.
     pub fn take(&self, max: BatchMax, on_take: impl Fn(Slot)) -> Vec<QueuedPublication> {
         let mut pending = self.lock();
-        let mut batch = Vec::with_capacity(max.publications.min(pending.items.len()));
+        let mut batch = Vec::with_capacity(max.publications.min(pending.publications.len()));
         let mut skipped: Vec<QueuedPublication> = Vec::new();
         let mut skipped_channels: HashSet<Channel> = HashSet::new();
         let (mut bytes, mut retries) = (0, 0);
         while batch.len() < max.publications
             && bytes < max.bytes
             && skipped.len() < SKIPPED_MAX
-            && let Some(queued) = pending.items.pop_front()
+            && let Some(queued) = pending.publications.pop_front()
         {
-            if queued.item.is_late() {
-                queued.item.reply(Err(LATE));
+            if queued.request.is_late() {
+                queued.request.reply(Err(LATE));
                 continue;
             }
             // Publications of a skipped channel are skipped too, to keep their order.
-            let is_over = queued.is_retry && retries == RETRIES_PER_BATCH_MAX;
-            let channel = &queued.item.channel;
-            if is_over || skipped_channels.contains(channel) {
+            let exceeds_retries = queued.is_retry && retries == RETRIES_PER_BATCH_MAX;
+            let channel = &queued.request.channel;
+            if exceeds_retries || skipped_channels.contains(channel) {
                 skipped_channels.insert(channel.clone());
                 skipped.push(queued);
                 continue;
             }
             retries += usize::from(queued.is_retry);
             on_take(queued.slot);
-            bytes += queued.item.publication.payload.len();
+            bytes += queued.request.publication.payload.len();
             batch.push(queued);
         }
-        skipped.into_iter().rev().for_each(|queued| pending.items.push_front(queued));
+        skipped.into_iter().rev().for_each(|queued| pending.publications.push_front(queued));
         batch
     }
 
     /// Queues publications again before all others if `may` allows it, and returns the rest.
     pub fn requeue(
         &self,
-        items: Vec<QueuedPublication>,
+        publications: Vec<QueuedPublication>,
         is_allowed: impl Fn(&QueuedPublication) -> bool,
     ) -> Vec<QueuedPublication> {
         let mut pending = self.lock();
-        let (items, overtaken): (Vec<_>, Vec<_>) = items.into_iter().partition(is_allowed);
-        for queued in items.into_iter().rev() {
-            pending.items.push_front(QueuedPublication { is_retry: true, ..queued });
+        let (publications, overtaken): (Vec<_>, Vec<_>) =
+            publications.into_iter().partition(is_allowed);
+        for queued in publications.into_iter().rev() {
+            pending.publications.push_front(QueuedPublication { is_retry: true, ..queued });
         }
         drop(pending);
         self.pushed.notify_one();
@@ -134,18 +137,18 @@ impl MasterQueue {
     pub fn remove(&self, moves: impl Fn(Slot) -> bool) -> Vec<QueuedPublication> {
         let mut pending = self.lock();
         let (moved, rest): (Vec<_>, Vec<_>) =
-            pending.items.drain(..).partition(|queued| moves(queued.slot));
-        pending.items = rest.into();
+            pending.publications.drain(..).partition(|queued| moves(queued.slot));
+        pending.publications = rest.into();
         moved
     }
 
     /// Adds publications from another queue, ordered by age. This queue has none of their slots
     /// yet.
-    pub fn merge(&self, items: Vec<QueuedPublication>) {
+    pub fn merge(&self, publications: Vec<QueuedPublication>) {
         let mut pending = self.lock();
-        pending.items.extend(items);
+        pending.publications.extend(publications);
         // A stable sort, which keeps the order within a slot.
-        pending.items.make_contiguous().sort_by_key(|queued| queued.item.deadline);
+        pending.publications.make_contiguous().sort_by_key(|queued| queued.request.deadline);
         drop(pending);
         self.pushed.notify_one();
     }
@@ -157,7 +160,7 @@ impl MasterQueue {
 
     /// Resolves once the queue is not empty. For one task at a time. Cancel safe.
     pub async fn wait_for_publication(&self) {
-        while self.lock().items.is_empty() {
+        while self.lock().publications.is_empty() {
             self.pushed.notified().await;
         }
     }
@@ -166,7 +169,7 @@ impl MasterQueue {
     pub async fn expire(&self) -> std::convert::Infallible {
         loop {
             self.wait_for_publication().await;
-            let first = self.lock().items.front().map(|queued| queued.item.deadline);
+            let first = self.lock().publications.front().map(|queued| queued.request.deadline);
             if let Some(deadline) = first {
                 sleep_until(deadline).await;
                 self.expire_late();
@@ -176,9 +179,9 @@ impl MasterQueue {
 
     fn expire_late(&self) {
         let mut pending = self.lock();
-        while pending.items.front().is_some_and(|queued| queued.item.is_late()) {
-            if let Some(late) = pending.items.pop_front() {
-                late.item.reply(Err(LATE));
+        while pending.publications.front().is_some_and(|queued| queued.request.is_late()) {
+            if let Some(late) = pending.publications.pop_front() {
+                late.request.reply(Err(LATE));
             }
         }
     }
@@ -201,16 +204,16 @@ mod tests {
         let publication = Publication::bare(Bytes::copy_from_slice(name.as_bytes()));
         // A slot may have several channels; in these tests each has one.
         let channel = Channel::new(&slot.to_string()).unwrap();
-        let (item, _) = intake.admit(channel, publication).unwrap();
-        QueuedPublication::new(slot, item)
+        let (request, _) = intake.admit(channel, publication).unwrap();
+        QueuedPublication::new(slot, request)
     }
 
-    fn names(items: &[QueuedPublication]) -> Vec<&str> {
+    fn names(publications: &[QueuedPublication]) -> Vec<&str> {
         let text = |queued: &'_ QueuedPublication| {
             // Valid: every test writes text.
-            String::from_utf8(queued.item.publication.payload.to_vec()).unwrap().leak() as &str
+            String::from_utf8(queued.request.publication.payload.to_vec()).unwrap().leak() as &str
         };
-        items.iter().map(text).collect()
+        publications.iter().map(text).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -237,7 +240,7 @@ mod tests {
             queue.push(queued(&intake, 0, name)).unwrap();
         }
         let batch = queue.take(BatchMax { publications: 2, ..ALL }, |_| {});
-        let overtaken = queue.requeue(batch, |it| it.item.publication.payload != "a");
+        let overtaken = queue.requeue(batch, |it| it.request.publication.payload != "a");
         assert_eq!(names(&overtaken), ["a"]);
         assert_eq!(names(&queue.take(ALL, |_| {})), ["b", "c"]);
     }

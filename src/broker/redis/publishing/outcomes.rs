@@ -50,18 +50,18 @@ impl Outcomes {
         let mut published: HashSet<Channel> = HashSet::new();
         let mut retries = Vec::new();
         for (at, (queued, outcome)) in batch.into_iter().zip(outcomes).enumerate().rev() {
-            if cause.is_some() && may_be_taken(outcome) {
-                published.insert(queued.item.channel.clone());
+            if cause.is_some() && may_be_published(outcome) {
+                published.insert(queued.request.channel.clone());
             }
             match outcome {
-                PublishOutcome::Published(None) => queued.item.reply(Ok(None)),
+                PublishOutcome::Published(None) => queued.request.reply(Ok(None)),
                 PublishOutcome::Published(position) => {
                     let confirmed = elsewhere.get(&at).copied().unwrap_or(confirmed);
-                    queued.item.reply(if confirmed { Ok(position) } else { Err(UNCONFIRMED) });
+                    queued.request.reply(if confirmed { Ok(position) } else { Err(UNCONFIRMED) });
                 }
-                PublishOutcome::Refused(why) => queued.item.reply(Err(why)),
-                PublishOutcome::Retry(_) if published.contains(&queued.item.channel) => {
-                    queued.item.reply(Err(OVERTAKEN));
+                PublishOutcome::Refused(why) => queued.request.reply(Err(why)),
+                PublishOutcome::Retry(_) if published.contains(&queued.request.channel) => {
+                    queued.request.reply(Err(OVERTAKEN));
                 }
                 PublishOutcome::Retry(_) => retries.push(queued),
             }
@@ -90,7 +90,7 @@ impl Outcomes {
             )
         });
         if let (Some((queued, (_, error))), false) = (refusal, self.refused) {
-            let channel = &queued.item.channel;
+            let channel = &queued.request.channel;
             // Clients' channel names are not logged.
             let is_own =
                 announcement::is_channel(channel.as_str()) || Channel::is_probe(channel.as_str());
@@ -102,6 +102,6 @@ impl Outcomes {
     }
 }
 
-fn may_be_taken(outcome: PublishOutcome) -> bool {
+fn may_be_published(outcome: PublishOutcome) -> bool {
     matches!(outcome, PublishOutcome::Published(_) | PublishOutcome::Refused(UNANSWERED))
 }

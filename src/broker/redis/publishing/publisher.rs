@@ -102,7 +102,7 @@ struct UnansweredBatch(Vec<QueuedPublication>);
 
 impl Drop for UnansweredBatch {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(|queued| queued.item.reply(Err(UNANSWERED)));
+        self.0.drain(..).for_each(|queued| queued.request.reply(Err(UNANSWERED)));
     }
 }
 
@@ -173,22 +173,22 @@ impl RedisPublisher {
         self.limits.refuse_too_large(&mut unanswered.0, &self.context, key);
         let Some(oldest) = unanswered.0.first() else { return Ok(()) };
         let sent_at = Instant::now();
-        let deadline = oldest.item.deadline.max(sent_at + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
+        let deadline = oldest.request.deadline.max(sent_at + ANSWER_TIME_MIN + REPLICA_TIMEOUT);
         let lost = |why| PublisherLost { sent_at, why };
         let batch = self.batch(&unanswered.0, key, sent_at);
         let answers = batch.send(connection, deadline).await.map_err(lost)?;
-        let about = batch.server_info(&answers);
-        if about.as_ref().and_then(|about| about.role).is_some_and(is_replica) {
+        let info = batch.server_info(&answers);
+        if info.as_ref().and_then(|info| info.role).is_some_and(is_replica) {
             // What a demoted master took reached only its own subscribers.
             self.lane.demoted.notify_waiters();
             return Err(lost(REPLICA.to_owned()));
         }
         let confirmed = batch.is_confirmed(&answers).is_none_or(|it| self.replicas.record_wait(it));
-        let is_lacking = about.is_some_and(|about| self.learn(&about, sent_at));
+        let lacks_functions = info.is_some_and(|info| self.learn(&info, sent_at));
         let answered = self.outcomes_of(connection, &unanswered.0, answers, deadline).await;
         let batch = std::mem::take(&mut unanswered.0);
         let cause = self.outcomes.reply(batch, answered, confirmed);
-        self.recover(connection, cause, is_lacking).await.map_err(lost)
+        self.recover(connection, cause, lacks_functions).await.map_err(lost)
     }
 
     /// The pipeline for these publications.
@@ -210,15 +210,15 @@ impl RedisPublisher {
 
     /// Whether any of them is appended to a history.
     fn appends(&self, batch: &[QueuedPublication]) -> bool {
-        batch.iter().any(|queued| self.context.appends(queued.item.channel.as_str()))
+        batch.iter().any(|queued| self.context.appends(queued.request.channel.as_str()))
     }
 
     /// Records the replies about the server. True: it lacks the functions and may be offered them.
-    fn learn(&mut self, about: &ServerInfo<'_>, sent_at: Instant) -> bool {
+    fn learn(&mut self, info: &ServerInfo<'_>, sent_at: Instant) -> bool {
         self.role_queried_at = sent_at;
-        self.replicas.update(about.role);
-        self.limits.learn(about.limits);
-        self.installer.learn_secret(about.secret.unwrap_or(&Value::Nil))
+        self.replicas.update(info.role);
+        self.limits.learn(info.limits);
+        self.installer.learn_secret(info.secret.unwrap_or(&Value::Nil))
     }
 
     /// The outcomes of the batch; for moving slots, those at the masters that they move to.
@@ -261,10 +261,10 @@ impl RedisPublisher {
         &mut self,
         connection: &mut MultiplexedConnection,
         cause: Option<Cause>,
-        is_lacking: bool,
+        lacks_functions: bool,
     ) -> Result<(), String> {
         match cause {
-            None if is_lacking => return self.installer.reinstall(connection).await,
+            None if lacks_functions => return self.installer.reinstall(connection).await,
             None => {
                 self.retry.reset();
                 return Ok(());

@@ -73,11 +73,11 @@ impl Redirects {
             {
                 _ = redirected.migrate(connection, &to, &[key]).await;
             }
-            self.ask(redirected, &to, &indices, answered).await;
+            self.send(redirected, &to, &indices, answered).await;
         }
     }
 
-    async fn ask(
+    async fn send(
         &mut self,
         redirected: &RedirectedBatch<'_>,
         to: &ServerAddress,
@@ -86,7 +86,7 @@ impl Redirects {
     ) {
         let Some(mut target) = self.target(redirected.context, to).await else { return };
         let state = &redirected.context.state;
-        let Some((mut answers, confirmed)) = target.ask(redirected, indices).await else {
+        let Some((mut answers, confirmed)) = target.send(redirected, indices).await else {
             indices
                 .iter()
                 .for_each(|at| answered.outcomes[*at] = PublishOutcome::Refused(UNANSWERED));
@@ -177,7 +177,7 @@ impl RedirectedBatch<'_> {
                     }
                 }
                 PublishOutcome::Retry(Cause::TryAgain) => {
-                    let key = context.name(&queued.item.channel);
+                    let key = context.name(&queued.request.channel);
                     if let Some(to) = context.map.importing(queued.slot)
                         && !self.migrate(connection, &to.address, &[key]).await
                     {
@@ -221,7 +221,7 @@ struct RedirectTarget {
 impl RedirectTarget {
     /// Sends the publications at these indices. Returns two replies for each, the first being that
     /// to `ASKING`, and whether a replica has what was appended. `None`: no reply.
-    async fn ask(
+    async fn send(
         &mut self,
         redirected: &RedirectedBatch<'_>,
         indices: &[usize],
@@ -270,7 +270,7 @@ async fn open(server: &RedisServer, context: &RedisContext) -> Result<RedirectTa
 /// `None`: it has none, or its channel's name has an unbalanced brace, for which only the functions
 /// know the key.
 fn id_key(context: &RedisContext, queued: &QueuedPublication) -> Option<String> {
-    let publication = &queued.item.publication;
+    let publication = &queued.request.publication;
     let id = publication.id.as_deref()?;
     let publisher = match (&publication.user, publication.session) {
         (Some(user), _) => format!("user {} {user}", user.len()),
@@ -280,7 +280,7 @@ fn id_key(context: &RedisContext, queued: &QueuedPublication) -> Option<String> 
         }
         (None, None) => "service".to_owned(),
     };
-    let of_channel = sibling_key(&context.prefix, "id", &context.name(&queued.item.channel));
+    let of_channel = sibling_key(&context.prefix, "id", &context.name(&queued.request.channel));
     let key = format!("{of_channel} {publisher} {id}");
     (slot::of(key.as_bytes()) == queued.slot).then_some(key)
 }

@@ -84,8 +84,8 @@ impl Prober<'_> {
     async fn publish(&self, channel: Channel, number: u64) -> Result<(), Unavailable> {
         let slot = self.context.map.slot(&channel);
         let payload = Publication::bare(Bytes::from(number.to_string()));
-        let (item, receipt) = self.context.intake.admit(channel, payload)?;
-        self.lane.publications.push(QueuedPublication::new(slot, item))?;
+        let (request, receipt) = self.context.intake.admit(channel, payload)?;
+        self.lane.publications.push(QueuedPublication::new(slot, request))?;
         match timeout(REPLY_TIMEOUT, receipt).await {
             Ok(answer) => answer.map(|_| ()),
             Err(_) => Err(Unavailable("redis did not take the probe in time")),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Pipeline, Value};
 
-use super::replies::ask;
+use super::replies::query;
 use crate::broker::redis::context::RedisContext;
 use crate::broker::redis::lanes::lane::Lane;
 use crate::broker::survey::{Forbidden, NodeFeature};
@@ -93,11 +93,13 @@ pub async fn forbidden(
             pipeline.arg(if word == CHANNEL { &channel } else { word });
         }
     }
-    let answers = ask(connection, &pipeline).await?;
+    let answers = query(connection, &pipeline).await?;
     let mut found = BTreeSet::new();
-    for ((command, needs, _), answer) in attempts.iter().zip(&answers) {
+    for ((command, features, _), answer) in attempts.iter().zip(&answers) {
         if let Some(rule) = missing(command, &context.prefix, answer) {
-            found.extend(needs.iter().map(|need| Forbidden { feature: *need, rule: rule.clone() }));
+            found.extend(
+                features.iter().map(|feature| Forbidden { feature: *feature, rule: rule.clone() }),
+            );
         }
     }
     Ok(found.into_iter().collect())

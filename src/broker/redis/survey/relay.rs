@@ -8,7 +8,7 @@ use ::redis::{Pipeline, Value};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::replies::{ANSWER_TIMEOUT, ask, text};
+use super::replies::{ANSWER_TIMEOUT, query, text};
 use crate::broker::announcement::NodeStage;
 use crate::broker::redis::announcement;
 use crate::broker::redis::connection::feed::{self, Feed, FeedLost};
@@ -40,7 +40,7 @@ pub async fn relay(
         let mut publication = Pipeline::new();
         publication.cmd(context.pubsub.publish()).arg(&channel).arg("doctor");
         let sent = Instant::now();
-        let answer = ask(connection, &publication).await?;
+        let answer = query(connection, &publication).await?;
         text(answer.into_iter().next().unwrap_or(Value::Nil))?;
         wait_for(&mut feed, |message| matches!(message, RespMessage::Message { .. })).await?;
         Ok(sent.elapsed())

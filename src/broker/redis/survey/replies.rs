@@ -13,12 +13,12 @@ use crate::broker::survey::SurveyReading;
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Each command has its own reply, which may be a [`Value::ServerError`].
-pub async fn ask(
+pub async fn query(
     connection: &mut MultiplexedConnection,
-    questions: &Pipeline,
+    commands: &Pipeline,
 ) -> Result<Vec<Value>, String> {
-    let asking = connection.req_packed_commands(questions, 0, questions.len());
-    match timeout(ANSWER_TIMEOUT, asking).await {
+    let replies = connection.req_packed_commands(commands, 0, commands.len());
+    match timeout(ANSWER_TIMEOUT, replies).await {
         Ok(answers) => answers.map_err(|error| error.to_string()),
         Err(_) => Err(NO_REPLY.to_string()),
     }

@@ -61,8 +61,7 @@ impl TopologySource for Cluster {
         let addresses = self.addresses();
         let enough = addresses.len() / 2 + 1;
         let logins = [context.login.clone()];
-        let answers =
-            self.poll.poll(&addresses, &logins, &context.trust, questions(), enough).await;
+        let answers = self.poll.poll(&addresses, &logins, &context.trust, commands(), enough).await;
         self.no_answers = answers.is_err();
         let answers = answers?;
         if answers.iter().all(is_no_cluster) {
@@ -82,11 +81,11 @@ impl TopologySource for Cluster {
 
 /// Both in one pipeline, so that they are consistent: the first has the addresses for clients, only
 /// the second has the epochs.
-fn questions() -> Pipeline {
-    let mut questions = Pipeline::new();
-    questions.cmd("CLUSTER").arg("SLOTS");
-    questions.cmd("CLUSTER").arg("NODES");
-    questions
+fn commands() -> Pipeline {
+    let mut commands = Pipeline::new();
+    commands.cmd("CLUSTER").arg("SLOTS");
+    commands.cmd("CLUSTER").arg("NODES");
+    commands
 }
 
 /// Whether the server is Redis without cluster mode.
@@ -133,8 +132,8 @@ fn add_moves(layout: &mut Layout, answer: &PollAnswer) {
         if own_id.and_then(address).is_none_or(|own| own != owner) {
             continue;
         }
-        let there = layout.masters.iter().position(|master| *master == to);
-        let to = there.unwrap_or_else(|| {
+        let index = layout.masters.iter().position(|master| *master == to);
+        let to = index.unwrap_or_else(|| {
             layout.masters.push(to);
             layout.masters.len() - 1
         });

@@ -59,8 +59,8 @@ impl Epochs {
         let mut layout = Layout::default();
         for claim in &self.claims {
             let owner = claim.as_ref().map(|(_, address)| {
-                let there = layout.masters.iter().position(|master| master == address);
-                there.unwrap_or_else(|| {
+                let index = layout.masters.iter().position(|master| master == address);
+                index.unwrap_or_else(|| {
                     layout.masters.push(address.clone());
                     layout.masters.len() - 1
                 }) as u16

@@ -35,11 +35,11 @@ impl Sentinel {
 
     /// Both in one pipeline, so that they are consistent: only the second has the new master as
     /// soon as a failover has one, only the first has its epoch.
-    fn questions(&self) -> Pipeline {
-        let mut questions = Pipeline::new();
-        questions.cmd("SENTINEL").arg("MASTER").arg(&self.service);
-        questions.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service);
-        questions
+    fn commands(&self) -> Pipeline {
+        let mut commands = Pipeline::new();
+        commands.cmd("SENTINEL").arg("MASTER").arg(&self.service);
+        commands.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service);
+        commands
     }
 }
 
@@ -49,8 +49,8 @@ impl TopologySource for Sentinel {
     async fn query(&mut self, context: &RedisContext) -> Result<Layout, UnknownTopology> {
         let all = self.sentinels.len();
         let majority = all / 2 + 1;
-        let (trust, questions) = (&context.trust, self.questions());
-        let polled = self.poll.poll(&self.sentinels, &self.logins, trust, questions, majority);
+        let (trust, commands) = (&context.trust, self.commands());
+        let polled = self.poll.poll(&self.sentinels, &self.logins, trust, commands, majority);
         let answers = polled.await?;
         let claims = answers.iter().filter_map(|answer| claim(&answer.values));
         let Some((epoch, master)) = claims.max_by_key(|(epoch, _)| *epoch) else {

@@ -49,11 +49,11 @@ impl ServerPoll {
         addresses: &[ServerAddress],
         logins: &[RedisConnectionInfo],
         trust: &Option<Trust>,
-        questions: Pipeline,
+        commands: Pipeline,
         enough: usize,
     ) -> Result<Vec<PollAnswer>, UnknownTopology> {
         self.connections.retain(|address, _| addresses.contains(address));
-        let mut tasks = self.start(addresses, logins, trust, &Arc::new(questions));
+        let mut tasks = self.start(addresses, logins, trust, &Arc::new(commands));
         let mut answers = Vec::new();
         let mut why = Vec::new();
         let mut deadline = Instant::now() + 2 * ANSWER_TIMEOUT;
@@ -85,7 +85,7 @@ impl ServerPoll {
         addresses: &[ServerAddress],
         logins: &[RedisConnectionInfo],
         trust: &Option<Trust>,
-        questions: &Arc<Pipeline>,
+        commands: &Arc<Pipeline>,
     ) -> JoinSet<(ServerAddress, PollResult)> {
         let mut tasks = JoinSet::new();
         for address in addresses {
@@ -95,10 +95,10 @@ impl ServerPoll {
                 trust: trust.clone(),
             };
             let servers: Vec<_> = logins.iter().map(server).collect();
-            let (address, questions) = (address.clone(), questions.clone());
+            let (address, commands) = (address.clone(), commands.clone());
             let connection = self.connections.remove(&address);
             tasks.spawn(async move {
-                let polled = poll_one(&servers, &questions, connection);
+                let polled = poll_one(&servers, &commands, connection);
                 let answer = timeout(ANSWER_TIMEOUT, polled).await;
                 (address, answer.unwrap_or_else(|_| Err("no answer".to_owned())))
             });
@@ -113,19 +113,19 @@ type PollResult = Result<(MultiplexedConnection, Vec<Value>), String>;
 /// `servers`: the same server with each login.
 async fn poll_one(
     servers: &[RedisServer],
-    questions: &Pipeline,
+    commands: &Pipeline,
     connection: Option<MultiplexedConnection>,
 ) -> PollResult {
     let mut why = "no answer".to_owned();
     if let Some(mut connection) = connection
-        && let Ok(values) = connection.req_packed_commands(questions, 0, questions.len()).await
+        && let Ok(values) = connection.req_packed_commands(commands, 0, commands.len()).await
     {
         return Ok((connection, values));
     }
     for server in servers {
         let opened = async {
             let mut connection = Link::new(server).open_within(CONNECT_TIMEOUT).await?;
-            let values = connection.req_packed_commands(questions, 0, questions.len()).await?;
+            let values = connection.req_packed_commands(commands, 0, commands.len()).await?;
             Ok::<_, RedisError>((connection, values))
         };
         match opened.await {

@@ -39,8 +39,9 @@ fn apply(context: &RedisContext, layout: &Layout) -> LaneChanges {
 }
 
 fn texts(batch: &[QueuedPublication]) -> Vec<String> {
-    let text =
-        |it: &QueuedPublication| String::from_utf8(it.item.publication.payload.to_vec()).unwrap();
+    let text = |it: &QueuedPublication| {
+        String::from_utf8(it.request.publication.payload.to_vec()).unwrap()
+    };
     batch.iter().map(text).collect()
 }
 
