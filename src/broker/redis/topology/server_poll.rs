@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = ANSWER_TIMEOUT.checked_mul(3).unwrap().checked
 const REST_TIMEOUT: Duration = Duration::from_millis(100);
 
 const LOGIN_REQUIRED: &str =
-    "it requires a login: sentinels broker.sentinel_password, other servers the one in broker.url";
+    "it requires a login: for sentinels broker.sentinel_password, for others that of broker.url";
 
 /// Maximum number of failed servers in an error.
 const REPORTED_MAX: usize = 4;
