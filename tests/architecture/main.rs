@@ -1,5 +1,5 @@
-//! The house: which room may import which, that `lib.rs` names them all in reading order, and that
-//! no word of the glossary is used for something else.
+//! The layers of `src/`: which module may import which, that `lib.rs` lists them all in reading order, and that no retired
+//! word of the glossary is used.
 
 mod circles;
 mod module;
@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms from the top down. A room imports only from storeys below its own.
-const STOREYS: &[&[&str]] = &[
+/// Modules from the top down. A module imports only from layers below its own.
+const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["gateway"],
@@ -32,11 +32,11 @@ const STOREYS: &[&[&str]] = &[
     &["backoff", "close", "framing", "live", "publication", "rules", "settings", "sharded"],
 ];
 
-/// Imports within a storey that are meant: the nouns build on each other.
+/// Imports within a layer that are allowed: the nouns build on each other.
 const BESIDE: &[(&str, &str)] =
     &[("framing", "publication"), ("rules", "live"), ("rules", "settings")];
 
-/// Names that say nothing about what they own.
+/// Names that do not say what a module owns.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "manager", "common", "misc"];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
@@ -56,21 +56,21 @@ fn source_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// `src/broker/redis/link.rs` is in the room `broker`.
-fn room(file: &Path) -> String {
+/// `src/broker/redis/link.rs` is in the module `broker`.
+fn top_module(file: &Path) -> String {
     let within = file.strip_prefix(source_directory()).expect("it was found there");
     let first = within.components().next().expect("a file has a name");
     first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
 
-fn storey(room: &str) -> usize {
-    let at = STOREYS.iter().position(|rooms| rooms.contains(&room));
-    at.unwrap_or_else(|| panic!("the room {room} has no storey in tests/architecture/main.rs"))
+fn layer(module: &str) -> usize {
+    let at = LAYERS.iter().position(|modules| modules.contains(&module));
+    at.unwrap_or_else(|| panic!("the module {module} has no layer in tests/architecture/main.rs"))
 }
 
-/// The rooms that a source names: `crate::room::…` and `use crate::{room, …}`.
+/// The modules that a source names: `crate::module::…` and `use crate::{module, …}`.
 fn imports(source: &str) -> BTreeSet<String> {
-    let mut rooms = BTreeSet::new();
+    let mut modules = BTreeSet::new();
     for (at, _) in source.match_indices("crate::") {
         let rest = &source[at + "crate::".len()..];
         let word = |text: &str| {
@@ -84,29 +84,29 @@ fn imports(source: &str) -> BTreeSet<String> {
                     depth += i32::from(c == '{') - i32::from(c == '}');
                     c == ',' && depth == 0
                 });
-                rooms.extend(parts.map(word).filter(|room| !room.is_empty()));
+                modules.extend(parts.map(word).filter(|module| !module.is_empty()));
             }
             None => {
-                rooms.insert(word(rest));
+                modules.insert(word(rest));
             }
         }
     }
-    rooms
+    modules
 }
 
 #[test]
-fn rooms_import_only_from_below() {
+fn modules_import_only_from_layers_below() {
     let mut faults = Vec::new();
     for file in sources(&source_directory()) {
-        let room = room(&file);
-        if room == "lib" {
+        let module = top_module(&file);
+        if module == "lib" {
             continue;
         }
         let source = fs::read_to_string(&file).expect("a source is text");
         for import in imports(&source) {
-            let beside = BESIDE.contains(&(room.as_str(), import.as_str()));
-            if import != room && !beside && storey(&import) <= storey(&room) {
-                faults.push(format!("{}: {room} imports {import}", file.display()));
+            let beside = BESIDE.contains(&(module.as_str(), import.as_str()));
+            if import != module && !beside && layer(&import) <= layer(&module) {
+                faults.push(format!("{}: {module} imports {import}", file.display()));
             }
         }
     }
@@ -114,16 +114,17 @@ fn rooms_import_only_from_below() {
 }
 
 #[test]
-fn the_map_names_every_room_in_reading_order() {
+fn lib_rs_lists_every_module_in_reading_order() {
     let map = fs::read_to_string(source_directory().join("lib.rs")).expect("lib.rs is there");
     let named: Vec<&str> =
         map.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
-    let expected: Vec<&str> = STOREYS[1..].iter().flat_map(|rooms| rooms.iter().copied()).collect();
+    let expected: Vec<&str> =
+        LAYERS[1..].iter().flat_map(|modules| modules.iter().copied()).collect();
     assert_eq!(named, expected);
 }
 
 #[test]
-fn names_say_what_they_own() {
+fn file_names_say_what_they_own() {
     for file in sources(&source_directory()) {
         let name = file.file_stem().expect("a file has a name").to_string_lossy().into_owned();
         assert!(!EMPTY_NAMES.contains(&name.as_str()), "{} says nothing", file.display());

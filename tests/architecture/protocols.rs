@@ -1,4 +1,4 @@
-//! What differs between protocols is said in their own room: no other names one of them, but the table of routes.
+//! Code that differs between protocols is in `protocol/`: no other module names a protocol, except the table of routes.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use crate::module::{Module, Path};
 use crate::tree::{Target, Tree};
 use tidegate::protocol::Format;
 
-/// The room of each, which is called as its label in the metrics is, and its variant.
+/// The module of each protocol, which has the name of its metric label, and its variant.
 fn protocols() -> impl Iterator<Item = (&'static str, String)> {
     Format::EACH.into_iter().map(|format| (format.label(), format!("{format:?}")))
 }
 
-/// Enums of these names have a variant for each protocol wherever they stand; of others, those of the room `protocol`.
+/// Enums of these names have a variant for each protocol in any module; so have those of the module `protocol`.
 const ENUMS: &[&str] = &["Encoding", "Protocol"];
 
 /// Where paths and subprotocols lead to a protocol.
@@ -33,9 +33,9 @@ fn is_concrete(tree: &Tree, module: &Module, path: &Path) -> bool {
         Some(Target::Item(home, _) | Target::Module(home)) => home,
         None => return variant,
     };
-    let room = home.first().is_some_and(|room| room == "protocol")
-        && home.get(1).is_some_and(|room| protocols().any(|(protocol, _)| room == protocol));
-    variant || room
+    let in_protocol = home.first().is_some_and(|name| name == "protocol")
+        && home.get(1).is_some_and(|name| protocols().any(|(protocol, _)| name == protocol));
+    variant || in_protocol
 }
 
 /// Whether the word is an enum of protocols, also by a name that the module gave it.
@@ -45,7 +45,7 @@ fn is_enum(tree: &Tree, module: &Module, word: &String) -> bool {
     }
     match tree.target(module, std::slice::from_ref(word)) {
         Some(Target::Item(home, item)) => {
-            ENUMS.contains(&item.as_str()) || home.first().is_some_and(|room| room == "protocol")
+            ENUMS.contains(&item.as_str()) || home.first().is_some_and(|name| name == "protocol")
         }
         _ => ENUMS.contains(&word.as_str()),
     }

@@ -24,6 +24,10 @@ const SEARCHED: &[&str] = &[
 const SEARCHED_ENDINGS: &[&str] =
     &["conf", "html", "js", "lua", "md", "mjs", "py", "rs", "sh", "toml", "tpl", "yaml", "yml"];
 
+/// What the glossary says of directories that are not searched yet.
+const WORDS_NOT_YET: &str = "Not searched yet:";
+const TEST_NAMES_NOT_YET: &str = "Names of tests not checked yet:";
+
 /// A subject is missing before these: `it_is_closed` says nothing in a list of failures.
 const SUBJECTLESS: &[&str] = &["also_", "it_", "nor_", "one_that_", "that_", "what_", "who_"];
 
@@ -73,8 +77,19 @@ fn retired(row: &str) -> Vec<Retired> {
     retired.collect()
 }
 
+fn glossary() -> String {
+    fs::read_to_string(root().join(GLOSSARY)).expect("the glossary is there")
+}
+
+/// The directories in the glossary's line that begins so; none without such a line.
+fn not_yet(start: &str) -> Vec<String> {
+    let page = glossary();
+    let line = page.lines().find(|line| line.starts_with(start)).unwrap_or_default();
+    line.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
 fn table() -> Vec<Retired> {
-    let page = fs::read_to_string(root().join(GLOSSARY)).expect("the glossary is there");
+    let page = glossary();
     let (_, section) = page.split_once(HEADING).expect("the glossary lists retired words");
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.flat_map(retired).collect()
@@ -189,20 +204,23 @@ impl Searched {
     }
 }
 
-/// All files that are searched, by their paths in the repository.
-fn searched() -> impl Iterator<Item = (String, String)> {
+/// The texts of all files that are searched, by their paths in the repository.
+fn searched(except: &[String]) -> Vec<(String, String)> {
     let files = SEARCHED.iter().flat_map(|path| files(&root().join(path)));
-    files.map(|file| {
-        let text = fs::read_to_string(&file).expect("a text is UTF-8");
+    let named = files.map(|file| {
         let name = file.strip_prefix(root()).expect("it was found there").display().to_string();
-        // The table itself names the words.
-        let text = if name == GLOSSARY {
-            text.split(HEADING).next().unwrap_or_default().to_owned()
-        } else {
-            text
-        };
+        (name, file)
+    });
+    let searched = named.filter(|(name, _)| !except.iter().any(|start| name.starts_with(start)));
+    let read = searched.map(|(name, file)| {
+        let mut text = fs::read_to_string(&file).expect("a text is UTF-8");
+        if name == GLOSSARY {
+            // The table itself names the words.
+            text.truncate(text.find(HEADING).expect("the glossary lists retired words"));
+        }
         (name, text)
-    })
+    });
+    read.collect()
 }
 
 #[test]
@@ -210,7 +228,7 @@ fn retired_words_are_used_nowhere() {
     let table = table();
     assert!(!table.is_empty(), "the table of retired words is read");
     let mut faults = Vec::new();
-    for (file, text) in searched() {
+    for (file, text) in searched(&not_yet(WORDS_NOT_YET)) {
         let ending = file.rsplit('.').next().unwrap_or_default();
         let searched = Searched::new(&text, ending);
         for retired in &table {
@@ -241,11 +259,11 @@ fn test_names(source: &str) -> Vec<(usize, String)> {
 }
 
 #[test]
-#[ignore = "not yet"]
 fn test_names_begin_with_their_subject() {
     let mut faults = Vec::new();
-    for (file, text) in searched().filter(|(file, _)| file.ends_with(".rs")) {
-        for (line, name) in test_names(&text) {
+    let searched = searched(&not_yet(TEST_NAMES_NOT_YET));
+    for (file, text) in searched.iter().filter(|(file, _)| file.ends_with(".rs")) {
+        for (line, name) in test_names(text) {
             if SUBJECTLESS.iter().any(|start| name.starts_with(start)) {
                 faults.push(format!("{file}:{line}: {name}"));
             }
