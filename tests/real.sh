@@ -105,6 +105,8 @@ part "the README's JavaScript in the demo page's console" \
 part "EventSource in Chromium, two nodes" \
   node tests/browser/sse.mjs "http://127.0.0.1:$public" "http://127.0.0.1:$internal" "http://127.0.0.1:$other"
 
+part "code blocks of the documentation" env TIDEGATE="$binary" python3 tests/snippets/main.py
+
 part "load tests: k6, rolling restart, seeded faults" env TIDEGATE="$binary" tests/load.sh
 
 echo "== Autobahn, short"

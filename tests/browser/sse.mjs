@@ -76,6 +76,18 @@ try {
   assert.ok(after > 0);
   assert.deepEqual(streams[1].told, [], 'the other node was not asked');
   console.log('ok    told to go, it comes back by itself, and misses nothing');
+
+  // The piece of JavaScript in the documentation, as it is written but for the address.
+  const text = fs.readFileSync(new URL('../../docs/protocol/server-sent-events.md', import.meta.url), 'utf8');
+  const [[, code], ...more] = text.matchAll(/^```js\n(.*?)^```$/gms);
+  assert.equal(more.length, 0, 'the page has one piece of JavaScript');
+  const printed = page.waitForEvent('console', { predicate: (line) => line.text() === 'high water', timeout: TIMEOUT });
+  await page.evaluate(code.replaceAll('http://127.0.0.1:8080', node));
+  await page.waitForFunction(() => news.readyState === EventSource.OPEN, undefined, { timeout: TIMEOUT });
+  const { status: published } = await fetch(`${internal}/api/publish/news`, { method: 'POST', body: 'high water' });
+  assert.equal(published, 202);
+  await printed;
+  console.log('ok    the documentation\'s JavaScript prints what is published');
 } catch (error) {
   failed = true;
   console.log(`FAIL  ${error.stack}`);

