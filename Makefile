@@ -2,7 +2,7 @@
 # make test   installs what the tests need and runs them all
 # make check  the fast loop: format, lints, documentation of the source, unit tests
 
-.PHONY: run check lint doc unit check-macos test docs bench chaos random rolling abuse fuzz deny autobahn load setup clean
+.PHONY: run check lint doc unit check-macos test docs bench chaos random rolling abuse fuzz deny autobahn load release release-check setup clean
 .DEFAULT_GOAL := check
 
 export K6_NO_USAGE_REPORT = true
@@ -85,6 +85,15 @@ autobahn: setup
 load: setup
 	cargo build
 	tests/load.sh
+
+# A tarball with a static binary, the container image and their checksums, of the last commit, in target/dist: about a quarter of an
+# hour where nothing is compiled yet. docs/RELEASING.md describes the rest of a release.
+release:
+	deploy/release/build.sh
+
+# Builds a release with unoptimized binaries and tries it; `RELEASE=target/dist` tries what `make release` built.
+release-check:
+	tests/release.sh
 
 clean:
 	cargo clean
