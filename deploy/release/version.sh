@@ -30,6 +30,7 @@ if [ $# -gt 0 ]; then
     sed -i "s/\(${line% *} \?\)$version/\1$1/" "${line##* }"
   done
   cargo update --quiet --offline --package tidegate
+  cargo update --quiet --offline --package tidegate --manifest-path fuzz/Cargo.toml
 fi
 
 expected=$(sed -n "s/^version = \"\($version\)\"/\1/p" Cargo.toml | head -n 1)

@@ -20,7 +20,8 @@ class Block:
     @property
     def key(self):
         """Names the block in the lists of main.py: line numbers change too often."""
-        return self.page, self.text.split("\n", 1)[0].strip()
+        line = self.text.split("\n", 1)[0].strip()
+        return self.page, re.sub(r"(tidegate[:-])\d+\.\d+\.\d+(-rc[.\d]+)?", r"\1VERSION", line)
 
     def __str__(self):
         return f"{self.page}:{self.line}"

