@@ -62,7 +62,7 @@ impl Close {
 
     /// Whether the reason is temporary: the node cannot reach another service, and neither the client nor its
     /// request is at fault.
-    pub fn may_pass(self) -> bool {
+    pub fn is_temporary(self) -> bool {
         matches!(self, Self::Unavailable | Self::KeysUnavailable)
     }
 
@@ -84,18 +84,18 @@ impl Close {
             }
             Self::Internal => "a fault in the node: reconnect with backoff",
             Self::Drain { .. } => "the node drains: reconnect",
-            Self::Rebalance { .. } => "connections are shared out anew: reconnect",
+            Self::Rebalance { .. } => "connections are being rebalanced: reconnect",
             Self::Unavailable => "the broker is unavailable: reconnect with backoff",
             Self::Gap => {
                 "publications may be missing: reconnect with backoff and reload your state"
             }
-            Self::Slow => "too slow to take what was sent: reconnect and resume",
+            Self::Slow => "the client reads too slowly: reconnect and resume",
             Self::PongTimeout => "no pong in time: reconnect and resume",
             Self::KeysUnavailable => "the issuer's keys are unavailable: reconnect with backoff",
             Self::Expired => "the token has expired: get a new one",
             Self::Revoked => "the token was revoked: get a new one",
             Self::Forbidden => "not allowed on this channel",
-            Self::RateLimited => "too much at once: reconnect with backoff",
+            Self::RateLimited => "rate limit exceeded: reconnect with backoff",
             Self::Overloaded => "the node is short of memory: reconnect with backoff",
         }
     }
@@ -158,14 +158,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_distinct_and_texts_fit_a_control_frame() {
+    fn close_labels_are_distinct_and_close_texts_fit_a_control_frame() {
         let labels: std::collections::HashSet<_> = Close::EACH.map(Close::label).into();
         assert_eq!(labels.len(), Close::EACH.len());
         assert!(Close::EACH.iter().all(|close| close.text().len() <= 123));
     }
 
     #[test]
-    fn it_is_small_as_every_connection_holds_some() {
+    fn an_optional_close_reason_takes_at_most_24_bytes() {
         assert!(size_of::<Option<Close>>() <= 24);
     }
 }

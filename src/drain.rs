@@ -157,7 +157,7 @@ impl Drain {
 
     /// Tells those of the connections at once that have not been told: they came when the others were.
     pub async fn close_late(&self, mut connections: Vec<Arc<Outbound>>) {
-        connections.retain(|connection| !connection.is_leaving());
+        connections.retain(|connection| !connection.is_ending());
         let plan = Plan::at_once(connections.len(), self.config().reconnects_per_second);
         let told = pacer::shuffled(connections);
         pacer::tell(told, plan, |after| Close::Drain { after }, || true).await;
@@ -230,9 +230,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_that_come_late_are_no_herd() {
         let (drain, connections) = (drain(), pacer::tests::connections(2000));
-        connections[0].ask_to_leave(Close::Expired);
+        connections[0].ask_to_end(Close::Expired);
         drain.close_late(connections.clone()).await;
-        let after = |it: &Arc<Outbound>| it.asked_to_leave()?.reconnects_after();
+        let after = |it: &Arc<Outbound>| it.asked_to_end()?.reconnects_after();
         let mut all: Vec<_> = connections.iter().filter_map(after).collect();
         all.sort();
         assert_eq!(all.len(), 1999, "one was leaving already");

@@ -29,7 +29,7 @@ use crate::memory::MemoryMonitor;
 use crate::presence::Presence;
 use crate::publication::NodeId;
 use crate::session::{self, SessionContext, Users};
-use crate::transport::{Demo, Public, Publishing, tell_of_places};
+use crate::transport::{Demo, Public, Publishing, warn_of_file_limit};
 use crate::{broker, clock, critical_tasks, listener, telemetry, tls};
 
 /// What a session that leaves waits beyond `broker.publish_timeout`, so that it hears of a publication
@@ -73,7 +73,7 @@ impl Gateway {
         if config.auth.mode == Mode::None && config.rules.get().asks_for_tokens() {
             telemetry::tokens_are_off();
         }
-        tell_of_places(config.limits.connections_max);
+        warn_of_file_limit(config.limits.connections_max);
         let demo = match config.demo {
             true => Some(demo(&config, public.local_addr()?, internal.local_addr()?)),
             false => None,
@@ -100,7 +100,7 @@ impl Gateway {
         let (stepping, checking) = (hub.clone(), followers.auth.clone());
         clock::watch(move || {
             checking.clock_stepped();
-            stepping.registry().nudge_all();
+            stepping.registry().notify_all();
         });
         let drain = Drain::new(followers.drain.clone(), leave_timeout);
         let Followers { auth, limits, server, .. } = &followers;
@@ -116,7 +116,7 @@ impl Gateway {
             users: users.clone(),
             limits: limits.clone(),
             config: Arc::new(config.session.clone()),
-            leave_timeout,
+            ending_timeout: leave_timeout,
             node,
         }));
         let watched = hub.clone();

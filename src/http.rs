@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_stand_behind_bearer_in_any_case() {
+    fn credentials_follow_the_bearer_scheme_in_any_case() {
         for (value, credentials) in [
             ("Bearer a.b.c", Some("a.b.c")),
             ("bearer a b ", Some("a b ")),

@@ -57,17 +57,17 @@ impl Hub {
         Interest::new(self.0.clone(), channel, since)
     }
 
-    /// Calls `say` with the channel's position while every subscriber's queue holds exactly the publications
+    /// Calls `report` with the channel's position while every subscriber's queue holds exactly the publications
     /// up to it. Returns false, without the call, if a publication is being delivered.
-    pub fn when_settled(&self, channel: &Channel, say: impl FnOnce(Option<Position>)) -> bool {
-        self.registry().channels.when_settled(channel, say)
+    pub fn when_settled(&self, channel: &Channel, report: impl FnOnce(Option<Position>)) -> bool {
+        self.registry().channels.when_settled(channel, report)
     }
 
     /// Registers a connection until its [`Membership`] is dropped.
-    pub fn join(&self, outbound: Arc<Outbound>) -> Membership {
+    pub fn register(&self, outbound: Arc<Outbound>) -> Membership {
         let session = outbound.session();
         self.registry().connections.add(outbound);
-        Membership { parts: self.0.clone(), session }
+        Membership { state: self.0.clone(), session }
     }
 
     /// Applies new rules, also to channels that are subscribed. Waits a bounded time for the broker.
@@ -93,13 +93,13 @@ impl Hub {
 
 /// A connection's entry in the registry. The drop removes it.
 pub struct Membership {
-    parts: Arc<HubState>,
+    state: Arc<HubState>,
     session: SessionId,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.parts.registry.connections.remove(self.session);
+        self.state.registry.connections.remove(self.session);
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn subscribers_get_what_is_published_until_they_leave() {
+    async fn subscribers_get_publications_of_their_channel_until_they_unsubscribe() {
         let hub = hub();
         let (here, elsewhere) = (subscriber(1, true), subscriber(2, true));
         let subscription = subscribe(&hub, "news", &here).await;
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_without_echo_gets_only_what_others_sent() {
+    async fn a_session_without_echo_gets_only_the_publications_of_others() {
         let hub = hub();
         let quiet = subscriber(1, false);
         let _subscription = subscribe(&hub, "news", &quiet).await;
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_come_and_go_and_nothing_stays() {
+    async fn a_thousand_subscriptions_leave_no_channel_behind() {
         let hub = hub();
         let mut all = Vec::new();
         for number in 0..1000 {

@@ -166,7 +166,7 @@ mod tests {
         let owing = |owed: usize| {
             let session = SessionId { node, number: owed as u64 };
             let outbound = Arc::new(Outbound::new(session, 1 << 20));
-            outbound.begin(1);
+            outbound.begin_subscription(1);
             let _ = outbound.push(1, Bytes::from(vec![0; owed]));
             outbound
         };
@@ -186,7 +186,7 @@ mod tests {
         let payload = Bytes::from(vec![0; 100_000]);
         let owing = |number| {
             let outbound = Arc::new(Outbound::new(SessionId { node, number }, 1 << 20));
-            outbound.begin(1);
+            outbound.begin_subscription(1);
             let _ = outbound.push(1, payload.clone());
             outbound
         };

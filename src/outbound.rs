@@ -42,7 +42,7 @@ pub struct Outbound {
     wire: OnceLock<Arc<dyn Wire>>,
     /// How many of the session's own publications were delivered to it.
     echoes: AtomicU32,
-    nudged: AtomicBool,
+    notified: AtomicBool,
     state: Mutex<QueueState>,
 }
 
@@ -55,7 +55,7 @@ impl Outbound {
             bytes_max,
             wire: OnceLock::new(),
             echoes: AtomicU32::new(0),
-            nudged: AtomicBool::new(false),
+            notified: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -66,7 +66,7 @@ impl Outbound {
     }
 
     /// Counts a publication of this session that was queued for it.
-    pub fn echoed(&self) {
+    pub fn count_echo(&self) {
         self.echoes.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -77,13 +77,13 @@ impl Outbound {
 
     /// Makes the session check its settings, which have changed.
     pub fn notify(&self) {
-        self.nudged.store(true, Ordering::Release);
+        self.notified.store(true, Ordering::Release);
         self.lock().wake_connection();
     }
 
     /// Whether the session was notified since the last call. For the connection, before it waits.
-    pub fn take_nudge(&self) -> bool {
-        self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::Acquire)
+    pub fn take_notification(&self) -> bool {
+        self.notified.load(Ordering::Relaxed) && self.notified.swap(false, Ordering::Acquire)
     }
 
     /// Lets flushers write to the socket.
@@ -93,19 +93,19 @@ impl Outbound {
     }
 
     /// Accepts frames of the subscription with this number, which must not be 0.
-    pub fn begin(&self, subscription: u64) {
+    pub fn begin_subscription(&self, subscription: u64) {
         self.lock().subscriptions.add(subscription);
     }
 
     /// Accepts no more frames of the subscription, also not from a delivery in progress. Drops its `latest`
     /// frame outside the queue, unless the connection is closing: the frames that a close leaves in the queue
     /// are still written.
-    pub fn end(&self, subscription: u64) {
+    pub fn end_subscription(&self, subscription: u64) {
         self.lock().end_subscription(subscription);
     }
 
     /// Whether the subscription has begun and not ended.
-    pub fn has(&self, subscription: u64) -> bool {
+    pub fn has_subscription(&self, subscription: u64) -> bool {
         self.lock().subscriptions.contains(subscription)
     }
 
@@ -140,12 +140,12 @@ impl Outbound {
 
     /// Whether a flusher has the queue and has not written it yet. A full queue is then the node's delay, not
     /// the client's.
-    pub fn is_in_line(&self) -> bool {
+    pub fn is_with_flusher(&self) -> bool {
         self.lock().writer == QueueWriter::Flusher
     }
 
     /// Queues a frame beyond the bound, because a flusher is writing the queue at the moment.
-    pub fn push_beyond(&self, subscription: u64, frame: Bytes) {
+    pub fn push_over_bound(&self, subscription: u64, frame: Bytes) {
         let mut state = self.lock();
         if state.subscriptions.contains(subscription) {
             state.queue(frame);
@@ -169,7 +169,7 @@ impl Outbound {
         if !state.has_backlog() {
             return Poll::Ready(());
         }
-        state.wait(cx);
+        state.register_waker(cx);
         Poll::Pending
     }
 
@@ -185,7 +185,7 @@ impl Outbound {
 
     /// Queues a frame that must not be dropped, from the connection's own task. If there is no room, the
     /// connection is closed as slow.
-    pub fn say(&self, frame: Bytes) {
+    pub fn push_own_or_close(&self, frame: Bytes) {
         if self.push_own(frame) == Err(QueueFull) {
             self.close_slow();
         }
@@ -200,23 +200,23 @@ impl Outbound {
 
     /// Asks the session to end for this reason after it has answered the commands in flight. Returns false if
     /// it was asked before or is closing.
-    pub fn ask_to_leave(&self, close: Close) -> bool {
+    pub fn ask_to_end(&self, close: Close) -> bool {
         let mut state = self.lock();
         let is_first = state.end.ask(close);
         if is_first {
-            self.nudged.store(true, Ordering::Release);
+            self.notified.store(true, Ordering::Release);
             state.wake_connection();
         }
         is_first
     }
 
     /// Why the session was asked to end. None: it was not asked, or is closing.
-    pub fn asked_to_leave(&self) -> Option<Close> {
+    pub fn asked_to_end(&self) -> Option<Close> {
         self.lock().end.asked()
     }
 
     /// Whether the session was asked to end or is closing.
-    pub fn is_leaving(&self) -> bool {
+    pub fn is_ending(&self) -> bool {
         self.lock().end.has_begun()
     }
 

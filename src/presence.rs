@@ -39,14 +39,14 @@ impl Config {
             "ttl",
             "30s",
             Duration::from_secs(3)..=Duration::from_secs(3600),
-            "The members of a node that crashed leave within it. Every quarter of it, a node writes \
-             to Redis once for each channel it has members in.",
+            "The members of a crashed node leave within this time. Every quarter of it, a node writes \
+             to Redis once for each channel in which it has members.",
         );
         let grace = section.duration(
             "grace",
             "5s",
             Duration::ZERO..=Duration::from_secs(60),
-            "A user who comes back within it has not left: no leave, no join. Less than `ttl`.",
+            "A user who returns within this time causes no leave and no join. Less than `ttl`.",
         );
         if grace >= ttl {
             settings.fault("presence.grace", "must be less than presence.ttl");
@@ -62,7 +62,7 @@ pub struct Presence(Arc<PresenceState>);
 struct PresenceState {
     broker: Arc<dyn Broker>,
     ttl: Duration,
-    roll: Mutex<LocalPresence>,
+    local: Mutex<LocalPresence>,
     /// Notified when a session enters or leaves.
     changed: Notify,
     /// How many changes were written, or failed to be.
@@ -75,24 +75,24 @@ impl Presence {
         let presence = Self(Arc::new(PresenceState {
             broker,
             ttl: config.ttl,
-            roll: Mutex::new(LocalPresence::new(config.grace)),
+            local: Mutex::new(LocalPresence::new(config.grace)),
             changed: Notify::new(),
             tried: watch::Sender::default(),
         }));
-        critical_tasks::spawn("presence", keep(presence.0.clone()));
+        critical_tasks::spawn("presence", run(presence.0.clone()));
         presence
     }
 
     /// Adds a session of the user to the channel. The guard's drop removes it.
     pub fn enter(&self, channel: Channel, user: User) -> Present {
-        self.0.roll().enter(&channel, &user);
+        self.0.local().enter(&channel, &user);
         self.0.changed.notify_one();
         Present { presence: self.clone(), channel, user }
     }
 
     /// The channel's members over all nodes. Includes earlier changes of this node's sessions.
     pub async fn members(&self, channel: Channel) -> Result<Members, Unavailable> {
-        let changes = self.0.roll().changes();
+        let changes = self.0.local().changes();
         let mut tried = self.0.tried.subscribe();
         // A timeout is not an error: the reply is then slightly out of date.
         let _ = timeout(WRITE_WAIT_MAX, tried.wait_for(|tried| *tried >= changes)).await;
@@ -110,37 +110,37 @@ pub struct Present {
 impl Drop for Present {
     fn drop(&mut self) {
         let PresenceState { changed, .. } = &*self.presence.0;
-        self.presence.0.roll().leave(&self.channel, &self.user, Instant::now());
+        self.presence.0.local().leave(&self.channel, &self.user, Instant::now());
         changed.notify_one();
     }
 }
 
 impl PresenceState {
-    fn roll(&self) -> MutexGuard<'_, LocalPresence> {
-        self.roll.lock().expect("no code panics while it holds this lock")
+    fn local(&self) -> MutexGuard<'_, LocalPresence> {
+        self.local.lock().expect("no code panics while it holds this lock")
     }
 
     /// Writes the next changes to the broker.
     async fn write(&self) -> CallsOutcome {
-        let attendances = self.roll().take_changes(Instant::now());
+        let attendances = self.local().take_changes(Instant::now());
         if attendances.is_empty() {
             return CallsOutcome::Nothing;
         }
         let answers = self.broker.write_members(self.ttl, &attendances).await;
         let done = CallsOutcome::of(&answers);
-        let tried = self.roll().settle(&attendances, &answers);
+        let tried = self.local().settle(&attendances, &answers);
         self.tried.send_replace(tried);
         done
     }
 
     /// Renews the next channels.
     async fn renew(&self) -> CallsOutcome {
-        let renewals = self.roll().take_stale();
+        let renewals = self.local().take_due();
         if renewals.is_empty() {
             return CallsOutcome::Nothing;
         }
         let answers = self.broker.renew_members(self.ttl, &renewals).await;
-        self.roll().settle_renewals(&renewals, &answers);
+        self.local().settle_renewals(&renewals, &answers);
         CallsOutcome::of(&answers)
     }
 }
@@ -163,18 +163,19 @@ impl CallsOutcome {
 
 /// Writes and renews in turn, so that neither has to wait for all of the other. Wakes for a change, the end
 /// of a grace period, and the next renewal.
-async fn keep(parts: Arc<PresenceState>) {
-    let mut renew_at = Instant::now() + parts.ttl / RENEWALS_PER_TTL;
+async fn run(state: Arc<PresenceState>) {
+    let mut renew_at = Instant::now() + state.ttl / RENEWALS_PER_TTL;
     loop {
         if Instant::now() >= renew_at {
-            parts.roll().renew_all();
-            renew_at = Instant::now() + parts.ttl / RENEWALS_PER_TTL;
+            state.local().renew_all();
+            renew_at = Instant::now() + state.ttl / RENEWALS_PER_TTL;
         }
-        match [parts.write().await, parts.renew().await] {
+        match [state.write().await, state.renew().await] {
             [CallsOutcome::Nothing, CallsOutcome::Nothing] => {
-                let wake_at = parts.roll().next_end().map_or(renew_at, |end| end.min(renew_at));
+                let wake_at =
+                    state.local().next_grace_end().map_or(renew_at, |end| end.min(renew_at));
                 tokio::select! {
-                    () = parts.changed.notified() => {}
+                    () = state.changed.notified() => {}
                     () = sleep_until(wake_at) => {}
                 }
             }

@@ -48,7 +48,7 @@ impl Channel {
 
     /// A channel for messages between nodes. The space makes the name unusable for clients and services.
     pub fn internal(name: &str) -> Self {
-        debug_assert!(Self::is_internal(name), "{name} could be somebody's channel");
+        debug_assert!(Self::is_internal(name), "{name} is a valid client channel");
         Self(name.into())
     }
 
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn channel_names_are_bounded_and_plain() {
+    fn channel_names_are_bounded_without_white_space_or_control_characters() {
         assert!(Channel::new("chat:1/room").is_ok());
         assert!(Channel::new(&"x".repeat(255)).is_ok());
         for bad in ["", "a b", "a\tb", "a\u{7}", "a\u{a0}b", &"x".repeat(256)] {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_round_trip_and_refuse_the_rest() {
+    fn positions_round_trip_and_invalid_ones_are_refused() {
         let position: Position = "1763-41".parse().unwrap();
         assert_eq!(position, Position { epoch: 1763, seq: 41 });
         assert_eq!(position.to_string(), "1763-41");
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_the_largest_position() {
+    fn no_publication_follows_the_largest_position() {
         let at = |text: &str| text.parse::<Position>().ok();
         let publication = |position| Publication { position, ..Publication::bare(Bytes::new()) };
         let last = at("1-18446744073709551615").unwrap();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_round_trip_and_foreign_ones_are_told_apart() {
+    fn session_ids_round_trip_and_foreign_texts_are_refused() {
         let session = SessionId { node: NodeId::random(), number: 0x2a };
         assert_eq!(session.to_string().parse(), Ok(session));
         for foreign in ["", "worker-7", "zz", "0123456789ab", "0123456789abc-1"] {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_payload_is_text_only_when_it_is_utf8() {
+    fn a_bare_payload_is_text_only_if_it_is_utf8() {
         assert_eq!(
             Publication::bare(Bytes::from_static("héllo".as_bytes())).kind,
             PayloadKind::Text

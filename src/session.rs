@@ -53,14 +53,14 @@ pub struct Session {
     in_flight: InFlight,
     /// Set by [`ending`]. If Some, the session reads nothing more and completes the commands in flight.
     /// Boxed, because it is None for most of a session's life.
-    leaving: Option<Box<EndingSession>>,
+    ending: Option<Box<EndingSession>>,
     /// How many of its own publications the hub has delivered to it or is still to deliver. Wraps around.
     /// Changed by [`commands`].
     echoes_due: u32,
     /// Consecutive tokens that were not accepted. Changed by [`authenticating`].
     bad_tokens: u8,
     /// Bytes in the outbound queue when the timer last fired. Changed by [`run`].
-    owed: usize,
+    queued_bytes: usize,
     _membership: Membership,
 }
 
@@ -88,7 +88,7 @@ impl Session {
     /// Queues a reply, if the protocol has a message for it.
     fn reply(&self, reply: &Reply) {
         if let Some(frame) = self.state.protocol().reply(reply) {
-            self.outbound.say(frame);
+            self.outbound.push_own_or_close(frame);
         }
     }
 }

@@ -28,7 +28,7 @@ mod stream;
 mod websocket;
 mod writer;
 
-pub use self::admission::{OWN_FILES, RESERVED_FILES, open_file_limit, tell_of_places};
+pub use self::admission::{OWN_FILES, RESERVED_FILES, open_file_limit, warn_of_file_limit};
 pub use self::config::Config;
 pub use self::demo::{Demo, Publishing};
 pub use self::origin::Origins;

@@ -26,7 +26,7 @@ pub fn shuffled(mut connections: Vec<Arc<Outbound>>) -> PacedConnections {
 /// The `count` oldest, oldest first.
 pub fn oldest(mut connections: Vec<Arc<Outbound>>, count: usize) -> PacedConnections {
     let age = |connection: &Arc<Outbound>| connection.session().number;
-    connections.retain(|connection| !connection.is_leaving());
+    connections.retain(|connection| !connection.is_ending());
     if count < connections.len() {
         // Only those are sorted: there may be a million.
         connections.select_nth_unstable_by_key(count, age);
@@ -52,7 +52,7 @@ pub async fn tell(
         let due = plan.due(elapsed + WAVE_INTERVAL).min(told.len());
         for connection in &told[number..due] {
             if let Some(connection) = connection.upgrade() {
-                connection.ask_to_leave(close(plan.after(number, elapsed, rand::random())));
+                connection.ask_to_end(close(plan.after(number, elapsed, rand::random())));
             }
             number += 1;
         }
@@ -78,7 +78,7 @@ pub mod tests {
     }
 
     pub fn told(connections: &[Arc<Outbound>]) -> usize {
-        connections.iter().filter(|it| it.asked_to_leave().is_some()).count()
+        connections.iter().filter(|it| it.asked_to_end().is_some()).count()
     }
 
     #[tokio::test(start_paused = true)]

@@ -65,13 +65,13 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_its_fields_and_an_empty_line() {
+    fn an_sse_event_consists_of_its_fields_and_an_empty_line() {
         let event = SseEvent::default().id("1-2").name("gap").retry(1000).data(b"{}").end();
         assert_eq!(&event[..], b"id: 1-2\nevent: gap\nretry: 1000\ndata: {}\n\n");
     }
 
     #[test]
-    fn each_line_of_data_is_a_field_of_its_own() {
+    fn each_line_of_sse_data_becomes_a_field() {
         assert_eq!(data(""), "data: \n\n");
         assert_eq!(data("a"), "data: a\n\n");
         assert_eq!(data(" a:b"), "data:  a:b\n\n");

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_use_the_shortest_length() {
+    fn frame_heads_use_the_shortest_length_encoding() {
         assert_eq!(&message(PayloadKind::Text, b"hi")[..], b"\x81\x02hi");
         assert_eq!(&message(PayloadKind::Binary, b"")[..], b"\x82\x00");
         assert_eq!(&message(PayloadKind::Text, &[b'x'; 126])[..4], b"\x81\x7e\x00\x7e");
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn close_frames_carry_code_and_text_or_nothing() {
+    fn close_frames_contain_code_and_text_or_nothing() {
         assert_eq!(&close(None, "")[..], b"\x88\x00");
         assert_eq!(&close(Some(3000), "")[..], b"\x88\x02\x0b\xb8");
         assert_eq!(&close(Some(4008), "slow")[..], b"\x88\x06\x0f\xa8slow");

@@ -142,7 +142,7 @@ impl Followers {
     async fn follow(&self, mut config: Config) {
         telemetry::set_log_level(config.telemetry.log_level);
         telemetry::set_trace_ratio(config.telemetry.traces.ratio);
-        transport::tell_of_places(config.limits.connections_max);
+        transport::warn_of_file_limit(config.limits.connections_max);
         self.limits.replace(config.limits);
         config.server.tls =
             config.server.tls.map(|new| new.or_same(self.server.get().tls.as_ref()));

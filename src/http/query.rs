@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_split_at_the_first_equals_sign() {
+    fn query_pairs_are_split_at_the_first_equals_sign() {
         let pairs: Vec<_> = query("&a=1=2&&b&=c&a=")
             .pairs()
             .map(|(name, value)| (name, value.map(Parameter::as_sent)))
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_found_whole_and_repeated_names_are_told() {
+    fn a_query_name_matches_as_a_whole_and_repeated_names_are_reported() {
         let query = query("ab=1&a=2&b&c=3&c=4");
         assert_eq!(query.first("a"), Some(Parameter("2")));
         assert_eq!(query.only("a"), Ok(Some(Parameter("2"))));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_percent_decoded_and_a_plus_stays_one() {
+    fn a_query_value_is_percent_decoded_and_a_plus_sign_is_kept() {
         for (sent, decoded) in
             [("a+b%2B", "a+b+"), ("%C3%A9%26", "é&"), ("100%", "100%"), ("%zz", "%zz")]
         {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_are_digits() {
+    fn whole_numbers_consist_of_digits_only() {
         assert_eq!(Parameter("007").whole_number(), Some(7));
         for other in ["", "+5", "-1", "1.5", "1%30", "99999999999999999999"] {
             assert_eq!(Parameter(other).whole_number(), None, "{other}");

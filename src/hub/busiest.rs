@@ -27,11 +27,11 @@ pub fn busiest(channels: &Channels, by: TrafficMeasure, channels_max: usize) -> 
     let window = channels.windows().number(now);
     let (mut busiest, mut total) = (Vec::new(), 0u64);
     for mut shard in channels.shards() {
-        let tally = shard.tally();
-        if !tally.is_on() {
+        let traffic = shard.traffic();
+        if !traffic.is_on() {
             return None;
         }
-        let (busy, all) = tally.busy(by, window);
+        let (busy, all) = traffic.busy(by, window);
         busiest.extend(busy);
         total = total.saturating_add(all);
     }

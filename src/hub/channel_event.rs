@@ -5,7 +5,7 @@ use crate::publication::Publication;
 /// Gap reasons.
 pub const TRIMMED: &str = "history_trimmed";
 pub const LOST: &str = "history_lost";
-pub const CROWDED: &str = "too_many_publications";
+pub const TOO_MANY_PUBLICATIONS: &str = "too_many_publications";
 pub const RULES_CHANGED: &str = "rules_changed";
 
 /// What subscribers get, in order.

@@ -59,7 +59,7 @@ impl ChannelTraffic {
 
     /// Counts one publication. `hash`: of the channel's name; `bytes`: for all its subscribers together.
     pub fn count(&mut self, window: u64, hash: u64, name: &str, bytes: u64) {
-        self.roll(window);
+        self.begin_window(window);
         self.now.publications.add(hash, name, 1, self.counters_max);
         if bytes > 0 {
             self.now.bytes.add(hash, name, bytes, self.counters_max);
@@ -68,7 +68,7 @@ impl ChannelTraffic {
 
     /// All counters of the current and the previous window, unordered, and their total.
     pub fn busy(&mut self, by: TrafficMeasure, window: u64) -> (Vec<BusyChannel>, u64) {
-        self.roll(window);
+        self.begin_window(window);
         let (now, before) = (self.now.of(by), self.before.of(by));
         let gone = before.counters().filter(|it| !now.has(it.hash));
         let all = now.counters().chain(gone).map(|it| {
@@ -84,7 +84,7 @@ impl ChannelTraffic {
     }
 
     /// Starts the window, unless it is the current one.
-    fn roll(&mut self, window: u64) {
+    fn begin_window(&mut self, window: u64) {
         if window <= self.window {
             return;
         }
@@ -116,45 +116,45 @@ mod tests {
     use super::*;
 
     fn counted(
-        tally: &mut ChannelTraffic,
+        traffic: &mut ChannelTraffic,
         by: TrafficMeasure,
         window: u64,
     ) -> Vec<(String, u64, u64)> {
-        let (mut busy, total) = tally.busy(by, window);
+        let (mut busy, total) = traffic.busy(by, window);
         busy.sort_by(|a, b| a.channel.cmp(&b.channel));
         assert_eq!(total, busy.iter().map(|it| it.count - it.error).sum::<u64>());
         busy.into_iter().map(|it| (it.channel, it.count, it.error)).collect()
     }
 
     #[test]
-    fn this_window_and_the_last_one_count_and_none_before() {
-        let mut tally = ChannelTraffic::new(4);
-        tally.count(0, 1, "a", 10);
-        tally.count(0, 2, "b", 0);
-        tally.count(1, 1, "a", 30);
+    fn traffic_counts_cover_the_current_and_the_previous_window_only() {
+        let mut traffic = ChannelTraffic::new(4);
+        traffic.count(0, 1, "a", 10);
+        traffic.count(0, 2, "b", 0);
+        traffic.count(1, 1, "a", 30);
         let a = |count, of| (String::from("a"), count, of);
         assert_eq!(
-            counted(&mut tally, TrafficMeasure::Publications, 1),
+            counted(&mut traffic, TrafficMeasure::Publications, 1),
             [a(2, 0), ("b".into(), 1, 0)]
         );
-        assert_eq!(counted(&mut tally, TrafficMeasure::Bytes, 1), [a(40, 0)], "b had no bytes");
-        assert_eq!(counted(&mut tally, TrafficMeasure::Publications, 2), [a(1, 0)]);
-        assert_eq!(counted(&mut tally, TrafficMeasure::Publications, 3), []);
-        tally.count(4, 1, "a", 10);
+        assert_eq!(counted(&mut traffic, TrafficMeasure::Bytes, 1), [a(40, 0)], "b had no bytes");
+        assert_eq!(counted(&mut traffic, TrafficMeasure::Publications, 2), [a(1, 0)]);
+        assert_eq!(counted(&mut traffic, TrafficMeasure::Publications, 3), []);
+        traffic.count(4, 1, "a", 10);
         assert_eq!(
-            counted(&mut tally, TrafficMeasure::Publications, 7),
+            counted(&mut traffic, TrafficMeasure::Publications, 7),
             [],
             "some windows passed in silence"
         );
     }
 
     #[test]
-    fn what_a_window_may_have_missed_is_part_of_the_error() {
-        let mut tally = ChannelTraffic::new(1);
-        tally.count(0, 1, "a", 1);
-        tally.count(0, 1, "a", 1);
-        tally.count(1, 2, "b", 1);
-        let (busy, total) = tally.busy(TrafficMeasure::Publications, 1);
+    fn traffic_that_a_window_may_have_missed_is_part_of_the_error() {
+        let mut traffic = ChannelTraffic::new(1);
+        traffic.count(0, 1, "a", 1);
+        traffic.count(0, 1, "a", 1);
+        traffic.count(1, 2, "b", 1);
+        let (busy, total) = traffic.busy(TrafficMeasure::Publications, 1);
         let of = |name: &str| {
             let found = busy.iter().find(|it| it.channel == name).unwrap();
             (found.count, found.error)
@@ -165,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_late_counts_in_the_window_that_runs() {
-        let mut tally = ChannelTraffic::new(1);
-        tally.count(5, 1, "a", 1);
-        tally.count(4, 1, "a", 1);
-        assert_eq!(counted(&mut tally, TrafficMeasure::Publications, 5), [("a".into(), 2, 0)]);
+    fn a_late_publication_counts_in_the_current_window() {
+        let mut traffic = ChannelTraffic::new(1);
+        traffic.count(5, 1, "a", 1);
+        traffic.count(4, 1, "a", 1);
+        assert_eq!(counted(&mut traffic, TrafficMeasure::Publications, 5), [("a".into(), 2, 0)]);
     }
 }

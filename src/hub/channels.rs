@@ -69,35 +69,35 @@ impl Channels {
 
     /// Calls `look` with the channel's cursor while its shard is locked. None: no session uses the channel,
     /// or it keeps no history.
-    pub fn with_tail<R>(
+    pub fn with_cursor<R>(
         &self,
         channel: &Channel,
         look: impl FnOnce(&mut ChannelCursor, &Subscribers) -> R,
     ) -> Option<R> {
         let mut shard = self.shard(channel.as_str());
-        let wanted = shard.wanted(channel.as_str())?;
-        Some(look(wanted.tail?, wanted.subscribers))
+        let locked = shard.lock_channel(channel.as_str())?;
+        Some(look(locked.cursor?, locked.subscribers))
     }
 
-    /// Calls `say` with the channel's position while no publication of it is being delivered. Returns false,
+    /// Calls `report` with the channel's position while no publication of it is being delivered. Returns false,
     /// without the call, if one is.
-    pub fn when_settled(&self, channel: &Channel, say: impl FnOnce(Option<Position>)) -> bool {
+    pub fn when_settled(&self, channel: &Channel, report: impl FnOnce(Option<Position>)) -> bool {
         let mut shard = self.shard(channel.as_str());
-        let wanted = shard.wanted(channel.as_str());
+        let locked = shard.lock_channel(channel.as_str());
         // A delivery takes the channel's lock when it starts, and holds a snapshot until it ends.
-        if wanted.as_ref().is_some_and(|wanted| wanted.subscribers.is_walked()) {
+        if locked.as_ref().is_some_and(|locked| locked.subscribers.is_in_delivery()) {
             return false;
         }
-        say(wanted.and_then(|wanted| wanted.tail).and_then(|tail| tail.last()));
+        report(locked.and_then(|locked| locked.cursor).and_then(|cursor| cursor.last()));
         true
     }
 
     /// Drops recent publications from which no client has resumed for a while.
     pub fn sweep(&self) {
         for mut shard in self.shards() {
-            for tail in shard.tails() {
-                if tail.cursor.recent().is_some_and(|recent| !recent.is_worth_keeping()) {
-                    tail.cursor.forget_recent();
+            for cursor in shard.cursors() {
+                if cursor.positions.recent().is_some_and(|recent| !recent.trim_memory()) {
+                    cursor.positions.drop_recent();
                 }
             }
         }
@@ -120,19 +120,19 @@ impl Channels {
         }
     }
 
-    /// Adds a subscriber and returns the subscription's number. Calls `greet` under the lock, before any
+    /// Adds a subscriber and returns the subscription's number. Calls `on_locked` under the lock, before any
     /// publication can be delivered to it.
     pub fn add_subscriber(
         &self,
         channel: &Channel,
         subscriber: Subscriber,
-        greet: impl FnOnce(Option<&mut ChannelCursor>),
+        on_locked: impl FnOnce(Option<&mut ChannelCursor>),
     ) -> u64 {
         let mut shard = self.shard(channel.as_str());
-        greet(shard.wanted(channel.as_str()).and_then(|wanted| wanted.tail));
+        on_locked(shard.lock_channel(channel.as_str()).and_then(|locked| locked.cursor));
         // Under the lock, so that a channel's subscribers are in the order of their numbers.
         let number = self.subscriptions.fetch_add(1, Ordering::Relaxed);
-        subscriber.outbound.begin(number);
+        subscriber.outbound.begin_subscription(number);
         shard.add_subscriber(channel, number, subscriber);
         number
     }
@@ -140,7 +140,7 @@ impl Channels {
     pub fn remove_subscriber(&self, channel: &Channel, number: u64) {
         let removed = self.shard(channel.as_str()).remove_subscriber(channel, number);
         if let Some(subscriber) = removed {
-            subscriber.outbound.end(number);
+            subscriber.outbound.end_subscription(number);
         }
     }
 

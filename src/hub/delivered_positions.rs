@@ -60,12 +60,12 @@ impl Range {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PositionOrder {
     /// It has no position: a service published it with plain `PUBLISH`, past the history.
-    Nowhere,
+    Unpositioned,
     /// Subscribers have it, or got a gap in its place.
     Behind,
     Next,
     /// Others are missing before it, or it follows no known position.
-    Beyond,
+    Ahead,
 }
 
 impl DeliveredPositions {
@@ -78,22 +78,22 @@ impl DeliveredPositions {
         self.last
     }
 
-    pub fn place_of(&self, publication: &Publication) -> PositionOrder {
+    pub fn order_of(&self, publication: &Publication) -> PositionOrder {
         match (publication.position, self.last) {
-            (None, _) => PositionOrder::Nowhere,
+            (None, _) => PositionOrder::Unpositioned,
             (Some(position), Some(last)) if self.is_fresh && position.epoch < last.epoch => {
-                PositionOrder::Nowhere
+                PositionOrder::Unpositioned
             }
             (Some(position), Some(last)) if position <= last => PositionOrder::Behind,
             (Some(_), Some(last)) if publication.follows(last) => PositionOrder::Next,
             (Some(_), None) => PositionOrder::Next,
-            (Some(_), Some(_)) => PositionOrder::Beyond,
+            (Some(_), Some(_)) => PositionOrder::Ahead,
         }
     }
 
     /// Advances to the next publication. Returns false if subscribers have it already.
     pub fn advance(&mut self, publication: &Publication) -> bool {
-        debug_assert_eq!(self.place_of(publication), PositionOrder::Next, "{publication:?}");
+        debug_assert_eq!(self.order_of(publication), PositionOrder::Next, "{publication:?}");
         if let (Some(_), Some(recent)) = (self.last, &mut self.recent) {
             recent.push(publication);
         }
@@ -114,10 +114,10 @@ impl DeliveredPositions {
         &mut self,
         publication: &Publication,
         gap: Option<&'static str>,
-        items: &mut Vec<ChannelEvent>,
+        events: &mut Vec<ChannelEvent>,
     ) -> bool {
         debug_assert!(gap.is_some() || publication.position.is_some_and(|it| it.seq <= 1));
-        items.extend(gap.map(ChannelEvent::Gap));
+        events.extend(gap.map(ChannelEvent::Gap));
         let is_new = self.is_new(publication);
         self.restart(publication.position);
         self.first = publication.position.map_or(0, |it| it.seq);
@@ -139,7 +139,7 @@ impl DeliveredPositions {
 
     /// Takes a publication without a position. If a node or a function published it, Redis keeps no history
     /// at the moment, and a client that resumes from before it would miss it.
-    pub fn pass_by(&mut self, publication: Publication) -> Publication {
+    pub fn pass_unpositioned(&mut self, publication: Publication) -> Publication {
         if publication.signed {
             self.floor = self.floor.max(self.last);
         }
@@ -149,7 +149,7 @@ impl DeliveredPositions {
     /// Takes a publication whose position the history does not contain: its stream was deleted, or the
     /// position never existed. It is delivered after a gap and without its position. Returns None if it was
     /// delivered before.
-    pub fn pass_aside(&mut self, publication: Publication) -> Option<Publication> {
+    pub fn pass_unknown(&mut self, publication: Publication) -> Option<Publication> {
         let Position { epoch, seq } = publication.position.filter(|_| self.is_new(&publication))?;
         self.remember(Range { epoch, first: seq, last: seq });
         self.floor = self.floor.max(self.last);
@@ -172,15 +172,15 @@ impl DeliveredPositions {
     /// Handles a history that ends before `last`: the server has lost a part of it. Or its clock was set back
     /// before it began another history; then no client is resumed until the new one has passed the old
     /// position.
-    pub fn fall_back(&mut self, end: Option<Position>, items: &mut Vec<ChannelEvent>) {
+    pub fn fall_back(&mut self, end: Option<Position>, events: &mut Vec<ChannelEvent>) {
         debug_assert!(end < self.last);
-        items.push(ChannelEvent::Gap(LOST));
+        events.push(ChannelEvent::Gap(LOST));
         self.restart(end);
     }
 
     /// Checks whether a client can resume from `since`. Publications from now on are kept, so that they are
     /// available when the client is added.
-    pub fn since(&mut self, since: Position, history: History) -> ResumeCheck {
+    pub fn check_resume(&mut self, since: Position, history: History) -> ResumeCheck {
         let Some(last) = self.last.filter(|_| self.may_resume(since)) else {
             return ResumeCheck::No;
         };
@@ -190,7 +190,7 @@ impl DeliveredPositions {
         let recent = self.recent.get_or_insert_with(|| Recent::new(last, history));
         match recent.after(since) {
             Some(backlog) => ResumeCheck::Yes(backlog),
-            None => recent.load(since),
+            None => recent.request_load(since),
         }
     }
 
@@ -207,7 +207,7 @@ impl DeliveredPositions {
         self.recent.as_mut()
     }
 
-    pub fn forget_recent(&mut self) {
+    pub fn drop_recent(&mut self) {
         self.recent = None;
     }
 

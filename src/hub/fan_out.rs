@@ -15,7 +15,7 @@ use crate::rules::Delivery;
 use crate::telemetry;
 
 /// Most subscribers of a channel for which the delivering thread itself writes a publication to the sockets.
-const AT_ONCE_MAX: usize = 1024;
+const DIRECT_WRITES_MAX: usize = 1024;
 
 /// Pushes frames to outbound queues, and owns the flushers that write what is not written directly.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl FanOut {
     /// Without `more` to follow, it is written directly while each subscriber's data is in the CPU cache: one
     /// iteration instead of two. A burst is queued first, and a channel with many subscribers is left to the
     /// flushers.
-    pub fn hand_out(
+    pub fn deliver(
         &self,
         channel: &str,
         subscribers: &Snapshot,
@@ -48,8 +48,8 @@ impl FanOut {
         let mut encoded = Encoded::new(channel, publication);
         let mut delivered = [0; Format::COUNT];
         let mut to_flush = Vec::new();
-        let mut at_once =
-            (!more && subscribers.places() <= AT_ONCE_MAX).then(DirectWrites::default);
+        let mut direct_writes =
+            (!more && subscribers.slots() <= DIRECT_WRITES_MAX).then(DirectWrites::default);
         let mut skipped = 0;
         for (number, subscriber) in subscribers.numbered() {
             let own = publication.session == Some(subscriber.outbound.session());
@@ -70,8 +70,8 @@ impl FanOut {
                     subscriber.outbound.close_slow();
                     continue;
                 }
-                Ok(Pushed::Flush) => match &mut at_once {
-                    Some(at_once) => at_once.write(&subscriber.outbound),
+                Ok(Pushed::Flush) => match &mut direct_writes {
+                    Some(direct_writes) => direct_writes.write(&subscriber.outbound),
                     None => to_flush.push(subscriber.outbound.clone()),
                 },
                 Ok(Pushed::Covered) => {}
@@ -79,10 +79,10 @@ impl FanOut {
             }
             delivered[subscriber.format as usize] += 1;
             if own {
-                subscriber.outbound.echoed();
+                subscriber.outbound.count_echo();
             }
         }
-        if at_once.is_none() {
+        if direct_writes.is_none() {
             self.flushers.flush(to_flush, publication.payload.len());
         }
         if skipped > 0 {
@@ -118,14 +118,14 @@ impl FanOut {
     /// Pushes a frame of a subscription. Fails only if the queue was written to the socket and is still full.
     fn push(&self, outbound: &Outbound, number: u64, frame: Bytes) -> Result<Pushed, QueueFull> {
         let pushed = outbound.push(number, frame.clone());
-        if pushed.is_ok() || !outbound.is_in_line() {
+        if pushed.is_ok() || !outbound.is_with_flusher() {
             return pushed;
         }
-        self.flushers.write_line();
+        self.flushers.write_all();
         match outbound.push(number, frame.clone()) {
             // Another thread is writing this queue at the moment, so the client does not count as slow yet.
-            Err(QueueFull) if outbound.is_in_line() => {
-                outbound.push_beyond(number, frame);
+            Err(QueueFull) if outbound.is_with_flusher() => {
+                outbound.push_over_bound(number, frame);
                 Ok(Pushed::Covered)
             }
             pushed => pushed,

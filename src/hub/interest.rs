@@ -22,8 +22,8 @@ const READS_MAX: u32 = 3;
 
 /// How often, and how long each time, an interest waits for this node to reach the client's position: as long
 /// as a busy node may be behind another one.
-const BEHIND_MAX: u32 = 20;
-const BEHIND_PAUSE: Duration = Duration::from_millis(25);
+const POSITION_WAITS_MAX: u32 = 20;
+const POSITION_WAIT: Duration = Duration::from_millis(25);
 
 /// A requested channel. Resolves when the broker has confirmed it and, if the channel keeps history, when
 /// this node knows the history's end and has the publications after the requested position.
@@ -31,7 +31,7 @@ pub struct Interest {
     step: InterestStep,
     since: Option<Position>,
     reads: u32,
-    waits: u32,
+    position_waits: u32,
     claim: ChannelClaim,
 }
 
@@ -40,37 +40,38 @@ enum InterestStep {
     Opening(oneshot::Receiver<Result<(), Unavailable>>),
     Loading(oneshot::Receiver<Unavailable>),
     /// This node has not yet reached the position that another node delivered to the client.
-    Behind(Pin<Box<Sleep>>),
+    AwaitingPosition(Pin<Box<Sleep>>),
     Ready,
 }
 
 impl Interest {
     /// Subscribes the broker to the channel for as long as the interest or its subscription exists.
-    pub(super) fn new(parts: Arc<HubState>, channel: Channel, since: Option<Position>) -> Self {
-        let receipt = parts.registry.channels.add_interest(&channel, &*parts.broker);
-        let claim = ChannelClaim { parts, channel };
-        Self { step: InterestStep::Confirming(receipt), since, reads: 0, waits: 0, claim }
+    pub(super) fn new(state: Arc<HubState>, channel: Channel, since: Option<Position>) -> Self {
+        let receipt = state.registry.channels.add_interest(&channel, &*state.broker);
+        let claim = ChannelClaim { state, channel };
+        Self { step: InterestStep::Confirming(receipt), since, reads: 0, position_waits: 0, claim }
     }
 
     pub fn channel(&self) -> &Channel {
         &self.claim.channel
     }
 
-    /// Turns the interest into a subscription. `say` gets the position and the backlog before any publication
+    /// Turns the interest into a subscription. `on_event` gets the position and the backlog before any publication
     /// is delivered.
     pub fn subscribe(
         self,
         subscriber: Subscriber,
-        say: &mut dyn FnMut(SubscribeEvent<'_>),
+        on_event: &mut dyn FnMut(SubscribeEvent<'_>),
     ) -> Subscription {
         let echo = subscriber.echo;
-        let ChannelClaim { parts, channel } = &self.claim;
-        let number = resuming::join(&parts.registry, channel, subscriber, self.since, say);
+        let ChannelClaim { state, channel } = &self.claim;
+        let number =
+            resuming::add_subscriber(&state.registry, channel, subscriber, self.since, on_event);
         Subscription { number, echo, claim: self.claim }
     }
 
     fn opening(&self) -> InterestStep {
-        match resuming::opened(self.claim.registry(), &self.claim.channel) {
+        match resuming::wait_open(self.claim.registry(), &self.claim.channel) {
             Some(opened) => InterestStep::Opening(opened),
             None => self.loading(),
         }
@@ -80,10 +81,10 @@ impl Interest {
         let Some(since) = self.since.filter(|_| self.reads < READS_MAX) else {
             return InterestStep::Ready;
         };
-        match resuming::since(self.claim.registry(), &self.claim.channel, since) {
+        match resuming::check_resume(self.claim.registry(), &self.claim.channel, since) {
             ResumeCheck::Yes(_) | ResumeCheck::No => InterestStep::Ready,
-            ResumeCheck::Ahead if self.waits < BEHIND_MAX => {
-                InterestStep::Behind(Box::pin(sleep(BEHIND_PAUSE)))
+            ResumeCheck::Ahead if self.position_waits < POSITION_WAITS_MAX => {
+                InterestStep::AwaitingPosition(Box::pin(sleep(POSITION_WAIT)))
             }
             ResumeCheck::Ahead => InterestStep::Ready,
             ResumeCheck::Read(loaded) | ResumeCheck::Load(loaded) => InterestStep::Loading(loaded),
@@ -114,9 +115,9 @@ impl Future for Interest {
                     self.reads += 1;
                     self.loading()
                 }
-                InterestStep::Behind(pause) => {
+                InterestStep::AwaitingPosition(pause) => {
                     ready!(pause.as_mut().poll(cx));
-                    self.waits += 1;
+                    self.position_waits += 1;
                     self.loading()
                 }
                 InterestStep::Ready => return Poll::Ready(Ok(())),
@@ -157,19 +158,19 @@ impl Drop for Subscription {
 
 /// A claim on a channel: the broker stays subscribed while one exists. The drop releases it.
 struct ChannelClaim {
-    parts: Arc<HubState>,
+    state: Arc<HubState>,
     channel: Channel,
 }
 
 impl ChannelClaim {
     fn registry(&self) -> &Registry {
-        &self.parts.registry
+        &self.state.registry
     }
 }
 
 impl Drop for ChannelClaim {
     fn drop(&mut self) {
-        let HubState { registry, broker } = &*self.parts;
+        let HubState { registry, broker } = &*self.state;
         registry.channels.remove_interest(&self.channel, &**broker);
     }
 }

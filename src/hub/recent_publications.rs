@@ -27,10 +27,10 @@ const TOTAL_BYTES_MAX: usize = 64 << 20;
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// How long clients that waited for a read may take to use it.
-const FETCHED_MAX: Duration = Duration::from_secs(2);
+const FETCH_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Replaces [`IDLE_MAX`] while [`TOTAL_BYTES_MAX`] is exceeded.
-const CROWDED_IDLE_MAX: Duration = Duration::from_secs(2);
+const SHORT_IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// How many publications a history may keep beyond its size (contract, section 6).
 const SIZE_SLACK: usize = 100;
@@ -76,8 +76,8 @@ pub struct Recent {
     history: History,
     phase: ReadPhase,
     /// The oldest position from which a client wants to resume.
-    wanted: Position,
-    waiting: Vec<oneshot::Sender<Unavailable>>,
+    oldest_requested: Position,
+    waiters: Vec<oneshot::Sender<Unavailable>>,
     used_at: Instant,
 }
 
@@ -85,10 +85,10 @@ pub struct Recent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadPhase {
     /// As much as was requested; there may be more.
-    Some,
+    Partial,
     Loading,
     /// Everything that exists, or as much as one client may get.
-    All,
+    Complete,
 }
 
 /// Whether a client can resume from a position.
@@ -113,81 +113,81 @@ impl Recent {
             chain: VecDeque::new(),
             bytes: 0,
             history,
-            phase: ReadPhase::Some,
-            wanted: last,
-            waiting: Vec::new(),
+            phase: ReadPhase::Partial,
+            oldest_requested: last,
+            waiters: Vec::new(),
             used_at: Instant::now(),
         }
     }
 
     /// The last position of the chain.
     pub fn end(&self) -> Option<Position> {
-        self.chain.back().map(|kept| kept.position).or(self.start)
+        self.chain.back().map(|entry| entry.position).or(self.start)
     }
 
     /// Requests the publications before the chain, back to `since`.
-    pub fn load(&mut self, since: Position) -> ResumeCheck {
-        let (waiting, loaded) = oneshot::channel();
+    pub fn request_load(&mut self, since: Position) -> ResumeCheck {
+        let (waiter, loaded) = oneshot::channel();
         let phase = self.phase;
-        if phase != ReadPhase::All {
+        if phase != ReadPhase::Complete {
             self.phase = ReadPhase::Loading;
-            self.wanted = self.wanted.min(since);
-            self.waiting.push(waiting);
+            self.oldest_requested = self.oldest_requested.min(since);
+            self.waiters.push(waiter);
         }
         match phase {
-            ReadPhase::Some => ResumeCheck::Load(loaded),
+            ReadPhase::Partial => ResumeCheck::Load(loaded),
             ReadPhase::Loading => ResumeCheck::Read(loaded),
-            ReadPhase::All => ResumeCheck::No,
+            ReadPhase::Complete => ResumeCheck::No,
         }
     }
 
     /// Appends the next publication to the chain.
     pub fn push(&mut self, publication: &Publication) {
-        if let Some(kept) = RecentPublication::new(publication) {
-            self.count(kept.cost());
-            self.chain.push_back(kept);
+        if let Some(entry) = RecentPublication::new(publication) {
+            self.count(entry.cost());
+            self.chain.push_back(entry);
             self.trim_to_size();
         }
     }
 
     /// The range to read: from the first position back to the second. None: nothing precedes the chain.
     pub fn range(&self) -> Option<(Position, Position)> {
-        Some((self.start?, self.wanted))
+        Some((self.start?, self.oldest_requested))
     }
 
     /// Fails the waiting sessions, because the history could not be read.
-    pub fn failed(&mut self, why: Unavailable) {
-        self.phase = ReadPhase::Some;
-        for waiting in self.waiting.drain(..) {
+    pub fn fail_waiters(&mut self, why: Unavailable) {
+        self.phase = ReadPhase::Partial;
+        for waiter in self.waiters.drain(..) {
             // The waiting session may be gone.
-            let _ = waiting.send(why);
+            let _ = waiter.send(why);
         }
     }
 
     /// Takes the result of a read, newest first, which leads to the start of the chain. `is_all`: nothing
     /// precedes it, or nothing that a client may get.
-    pub fn loaded(&mut self, newest_first: Vec<Publication>, is_all: bool) {
-        self.phase = if is_all { ReadPhase::All } else { ReadPhase::Some };
+    pub fn add_loaded(&mut self, newest_first: Vec<Publication>, is_all: bool) {
+        self.phase = if is_all { ReadPhase::Complete } else { ReadPhase::Partial };
         for publication in newest_first {
-            let Some(kept) = RecentPublication::new(&publication) else { continue };
+            let Some(entry) = RecentPublication::new(&publication) else { continue };
             match self.start {
                 // It arrived during the read and is in the chain already.
-                Some(start) if kept.position > start => continue,
-                Some(start) if kept.position == start => {}
+                Some(start) if entry.position > start => continue,
+                Some(start) if entry.position == start => {}
                 _ => {
                     // It belongs to another history, which does not lead to the chain.
-                    self.phase = ReadPhase::All;
+                    self.phase = ReadPhase::Complete;
                     break;
                 }
             }
-            self.start = before(&publication);
-            self.count(kept.cost());
-            self.chain.push_front(kept);
+            self.start = previous_position(&publication);
+            self.count(entry.cost());
+            self.chain.push_front(entry);
         }
         self.trim_to_size();
         self.used_at = Instant::now();
         // Dropping the senders wakes the waiting sessions, which check again.
-        self.waiting = Vec::new();
+        self.waiters = Vec::new();
     }
 
     /// The publications after the position. None: the position is not in the chain.
@@ -195,7 +195,7 @@ impl Recent {
         self.used_at = Instant::now();
         let at = match self.start == Some(since) {
             true => 0,
-            false => match self.chain.binary_search_by_key(&since, |kept| kept.position) {
+            false => match self.chain.binary_search_by_key(&since, |entry| entry.position) {
                 Ok(at) => at + 1,
                 Err(at) => {
                     let next = self.chain.get(at)?;
@@ -207,16 +207,16 @@ impl Recent {
     }
 
     /// Trims the chain's memory. Returns false if the whole chain can be dropped.
-    pub fn is_worth_keeping(&mut self) -> bool {
-        if self.phase != ReadPhase::Loading && self.used_at.elapsed() >= FETCHED_MAX {
+    pub fn trim_memory(&mut self) -> bool {
+        if self.phase != ReadPhase::Loading && self.used_at.elapsed() >= FETCH_TIME_MAX {
             while self.bytes > BYTES_MAX {
                 self.drop_first();
-                self.phase = ReadPhase::Some;
-                self.wanted = self.start.unwrap_or(self.wanted);
+                self.phase = ReadPhase::Partial;
+                self.oldest_requested = self.start.unwrap_or(self.oldest_requested);
             }
         }
         let crowded = TOTAL_BYTES.load(Ordering::Relaxed) > TOTAL_BYTES_MAX;
-        let idle_max = if crowded { CROWDED_IDLE_MAX } else { IDLE_MAX };
+        let idle_max = if crowded { SHORT_IDLE_MAX } else { IDLE_MAX };
         self.phase == ReadPhase::Loading || self.used_at.elapsed() < idle_max
     }
 
@@ -248,7 +248,7 @@ impl Drop for Recent {
 }
 
 /// The position that the publication follows.
-fn before(publication: &Publication) -> Option<Position> {
+fn previous_position(publication: &Publication) -> Option<Position> {
     let position = publication.position?;
     publication.previous.or(match position.seq {
         0 => None,

@@ -52,12 +52,14 @@ fn dispatch(catch_up: &CatchUp, work: Vec<RecoveryTask>, reads: &Arc<Semaphore>)
     for work in work {
         let catch_up = catch_up.clone();
         match work {
-            RecoveryTask::Open(channel, reading, tries) => open.push((channel, reading, tries)),
-            RecoveryTask::CatchUp(channel, reading, tries) => {
-                spawn(reads, async move { catch_up.catch_up(channel, reading, tries).await });
+            RecoveryTask::Open(channel, read_number, tries) => {
+                open.push((channel, read_number, tries));
             }
-            RecoveryTask::Release(channel, reading) => {
-                spawn(reads, async move { catch_up.release(channel, reading) });
+            RecoveryTask::CatchUp(channel, read_number, tries) => {
+                spawn(reads, async move { catch_up.catch_up(channel, read_number, tries).await });
+            }
+            RecoveryTask::Release(channel, read_number) => {
+                spawn(reads, async move { catch_up.release(channel, read_number) });
             }
             RecoveryTask::Load(channel) => spawn(reads, async move {
                 load::load(&catch_up.registry, &*catch_up.broker, channel).await;

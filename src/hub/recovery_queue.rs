@@ -27,14 +27,14 @@ pub enum RecoveryTask {
 /// The pending tasks: at most two for each channel.
 #[derive(Default)]
 pub struct RecoveryQueue {
-    work: Mutex<VecDeque<RecoveryTask>>,
-    more: Notify,
+    tasks: Mutex<VecDeque<RecoveryTask>>,
+    task_added: Notify,
 }
 
 impl RecoveryQueue {
     pub fn add(&self, work: RecoveryTask) {
         self.lock().push_back(work);
-        self.more.notify_one();
+        self.task_added.notify_one();
     }
 
     /// Waits for tasks and takes at most `count_max` of them.
@@ -48,11 +48,11 @@ impl RecoveryQueue {
             if !some.is_empty() {
                 return some;
             }
-            self.more.notified().await;
+            self.task_added.notified().await;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<RecoveryTask>> {
-        self.work.lock().expect("no code panics while it holds the recovery queue's lock")
+        self.tasks.lock().expect("no code panics while it holds the recovery queue's lock")
     }
 }

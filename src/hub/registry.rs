@@ -60,7 +60,7 @@ impl Registry {
             }
             BrokerEvent::Subscribed { channel, interrupted: None } => self.open(channel),
             BrokerEvent::Subscribed { channel, interrupted: Some(reason) } => {
-                self.interrupted(channel, reason);
+                self.interrupt(channel, reason);
             }
             BrokerEvent::Gap { channel, reason } => self.push_gap(channel.as_str(), reason),
             BrokerEvent::Presence { channel, user, change } => {
@@ -78,48 +78,48 @@ impl Registry {
         let received = Instant::now();
         let hash = self.channels.hash(channel);
         let mut shard = self.channels.shard_of(hash);
-        let Some(wanted) = shard.wanted(channel) else { return };
-        if wanted.tally.is_on() {
-            let bytes = publication.payload.len().saturating_mul(wanted.subscribers.len());
+        let Some(locked) = shard.lock_channel(channel) else { return };
+        if locked.traffic.is_on() {
+            let bytes = publication.payload.len().saturating_mul(locked.subscribers.len());
             let window = self.channels.windows().number(received);
-            wanted.tally.count(window, hash, channel, bytes as u64);
+            locked.traffic.count(window, hash, channel, bytes as u64);
         }
-        let publication = match wanted.tail {
+        let publication = match locked.cursor {
             None => {
-                *wanted.seen = publication.position.or(*wanted.seen);
+                *locked.last_position = publication.position.or(*locked.last_position);
                 publication
             }
-            Some(tail) => match tail.arrive(publication) {
+            Some(cursor) => match cursor.receive(publication) {
                 ArrivalOutcome::Deliver(publication) => publication,
                 ArrivalOutcome::Nothing => return,
-                ArrivalOutcome::Read(reading) => {
+                ArrivalOutcome::Read(read_number) => {
                     drop(shard);
                     if let Ok(channel) = Channel::new(channel) {
-                        self.recovery_queue.add(RecoveryTask::CatchUp(channel, reading, 0));
+                        self.recovery_queue.add(RecoveryTask::CatchUp(channel, read_number, 0));
                     }
                     return;
                 }
             },
         };
-        let (subscribers, delivery) = (wanted.subscribers.snapshot(), wanted.delivery);
+        let (subscribers, delivery) = (locked.subscribers.snapshot(), locked.delivery);
         drop(shard);
-        self.fan_out.hand_out(channel, &subscribers, delivery, &publication, more, received);
+        self.fan_out.deliver(channel, &subscribers, delivery, &publication, more, received);
     }
 
     /// Requests the history's end, once the broker is subscribed to the channel.
     pub(super) fn open(&self, channel: &Channel) {
-        let reading = self.channels.with_tail(channel, |tail, _| tail.open()).flatten();
-        if let Some(reading) = reading {
-            self.recovery_queue.add(RecoveryTask::Open(channel.clone(), reading, 0));
+        let read_number = self.channels.with_cursor(channel, |cursor, _| cursor.open()).flatten();
+        if let Some(read_number) = read_number {
+            self.recovery_queue.add(RecoveryTask::Open(channel.clone(), read_number, 0));
         }
     }
 
     /// The broker is subscribed again after an interruption: requests what was missed, or sends a gap if the
     /// channel keeps no history.
-    fn interrupted(&self, channel: &Channel, reason: &'static str) {
-        match self.channels.with_tail(channel, |tail, _| tail.interrupt()) {
-            Some(reading) => {
-                self.recovery_queue.add(RecoveryTask::Open(channel.clone(), reading, 0));
+    fn interrupt(&self, channel: &Channel, reason: &'static str) {
+        match self.channels.with_cursor(channel, |cursor, _| cursor.interrupt()) {
+            Some(read_number) => {
+                self.recovery_queue.add(RecoveryTask::Open(channel.clone(), read_number, 0));
             }
             None => self.push_gap(channel.as_str(), reason),
         }
@@ -128,10 +128,10 @@ impl Registry {
     fn push_gap(&self, channel: &str, reason: &'static str) {
         let subscribers = {
             let mut shard = self.channels.shard(channel);
-            let Some(wanted) = shard.wanted(channel) else { return };
+            let Some(locked) = shard.lock_channel(channel) else { return };
             // The next publication may not follow the last one.
-            *wanted.seen = None;
-            wanted.subscribers.snapshot()
+            *locked.last_position = None;
+            locked.subscribers.snapshot()
         };
         self.fan_out.push_to_all(&subscribers, &Push::Gap { channel, reason });
     }
@@ -144,23 +144,25 @@ impl Registry {
     /// Applies the current rules to the channels, and notifies every session.
     pub(super) fn follow_rules(&self, broker: &dyn Broker) {
         for mut shard in self.channels.shards() {
-            for follow in shard.follow(self.channels.rules()) {
-                if follow.presence {
+            for change in shard.apply_rules(self.channels.rules()) {
+                if change.presence {
                     // Subscribes again, this time with presence changes. The receipt is not needed.
-                    drop(broker.subscribe(&follow.channel));
+                    drop(broker.subscribe(&change.channel));
                 }
-                let tail = shard.wanted(follow.channel.as_str()).and_then(|wanted| wanted.tail);
-                if let Some(reading) = tail.filter(|_| follow.opened).and_then(ChannelCursor::open)
+                let cursor =
+                    shard.lock_channel(change.channel.as_str()).and_then(|locked| locked.cursor);
+                if let Some(read_number) =
+                    cursor.filter(|_| change.history_started).and_then(ChannelCursor::open)
                 {
-                    self.recovery_queue.add(RecoveryTask::Open(follow.channel, reading, 0));
+                    self.recovery_queue.add(RecoveryTask::Open(change.channel, read_number, 0));
                 }
             }
         }
-        self.nudge_all();
+        self.notify_all();
     }
 
     /// Makes every session check whether it may continue.
-    pub fn nudge_all(&self) {
+    pub fn notify_all(&self) {
         self.connections().iter().for_each(|connection| connection.notify());
     }
 

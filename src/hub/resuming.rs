@@ -26,28 +26,31 @@ pub enum SubscribeEvent<'a> {
 }
 
 /// Resolves once the channel is live. None: it is live already, or it keeps no history.
-pub fn opened(
+pub fn wait_open(
     registry: &Registry,
     channel: &Channel,
 ) -> Option<oneshot::Receiver<Result<(), Unavailable>>> {
     registry.open(channel);
     let channels = &registry.channels;
-    channels.with_tail(channel, |tail, _| (!tail.is_live()).then(|| tail.opened())).flatten()
+    channels
+        .with_cursor(channel, |cursor, _| (!cursor.is_live()).then(|| cursor.wait_open()))
+        .flatten()
 }
 
 /// Checks whether a client can resume from `since`. The publications that it requests are kept for a while.
-pub fn since(registry: &Registry, channel: &Channel, since: Position) -> ResumeCheck {
+pub fn check_resume(registry: &Registry, channel: &Channel, since: Position) -> ResumeCheck {
     let channels = &registry.channels;
     let Some(history) = channels.rules().of(channel.as_str()).history else {
         return ResumeCheck::No;
     };
-    let since = channels.with_tail(channel, |tail, _| tail.cursor.since(since, history));
-    match since.unwrap_or(ResumeCheck::No) {
+    let check =
+        channels.with_cursor(channel, |cursor, _| cursor.positions.check_resume(since, history));
+    match check.unwrap_or(ResumeCheck::No) {
         ResumeCheck::Load(loaded) => {
             registry.recovery_queue.add(RecoveryTask::Load(channel.clone()));
             ResumeCheck::Read(loaded)
         }
-        since => since,
+        check => check,
     }
 }
 
@@ -55,38 +58,39 @@ pub fn since(registry: &Registry, channel: &Channel, since: Position) -> ResumeC
 ///
 /// A long backlog is queued before the channel's lock is taken, and only what arrived meanwhile under the
 /// lock.
-pub fn join(
+pub fn add_subscriber(
     registry: &Registry,
     channel: &Channel,
     subscriber: Subscriber,
     from: Option<Position>,
-    say: &mut dyn FnMut(SubscribeEvent<'_>),
+    on_event: &mut dyn FnMut(SubscribeEvent<'_>),
 ) -> u64 {
     // The session may not have waited for the broker's confirmation.
     registry.open(channel);
     let mut reached = None;
     if let Some(from) = from
-        && let ResumeCheck::Yes(backlog) = since(registry, channel, from)
+        && let ResumeCheck::Yes(backlog) = check_resume(registry, channel, from)
         && backlog.len() > BACKLOG_LOCKED_MAX
         && let Some(newest) = backlog.last()
     {
         let position = Some(newest.position());
-        say(SubscribeEvent::Subscribed { position, recovered: Some(true) });
-        say(SubscribeEvent::Backlog(&backlog));
+        on_event(SubscribeEvent::Subscribed { position, recovered: Some(true) });
+        on_event(SubscribeEvent::Backlog(&backlog));
         reached = position;
     }
-    registry.channels.add_subscriber(channel, subscriber, |tail| {
-        let position = tail.as_ref().and_then(|tail| tail.last());
-        let rest =
-            tail.zip(reached.or(from)).and_then(|(tail, position)| tail.cursor.after(position));
+    registry.channels.add_subscriber(channel, subscriber, |cursor| {
+        let position = cursor.as_ref().and_then(|cursor| cursor.last());
+        let rest = cursor
+            .zip(reached.or(from))
+            .and_then(|(cursor, position)| cursor.positions.after(position));
         match (reached, &rest) {
             (None, _) => {
                 let recovered = from.map(|_| rest.is_some());
-                say(SubscribeEvent::Subscribed { position, recovered });
+                on_event(SubscribeEvent::Subscribed { position, recovered });
             }
-            (Some(_), None) => say(SubscribeEvent::Gap(LOST)),
+            (Some(_), None) => on_event(SubscribeEvent::Gap(LOST)),
             (Some(_), Some(_)) => {}
         }
-        say(SubscribeEvent::Backlog(&rest.unwrap_or_default()));
+        on_event(SubscribeEvent::Backlog(&rest.unwrap_or_default()));
     })
 }

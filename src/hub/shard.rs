@@ -13,7 +13,7 @@ use crate::sharded::shrink;
 #[derive(Default)]
 pub struct ChannelShard {
     channels: HashMap<Channel, ChannelEntry>,
-    tally: ChannelTraffic,
+    traffic: ChannelTraffic,
 }
 
 #[derive(Default)]
@@ -23,11 +23,11 @@ struct ChannelEntry {
     subscribers: Subscribers,
     delivery: Delivery,
     /// Some while the channel's rule keeps history, and after that until nothing is held.
-    tail: Option<Box<ChannelCursor>>,
+    cursor: Option<Box<ChannelCursor>>,
     /// Whether the channel's rule keeps history.
     keeps_history: bool,
     /// The last position that subscribers got while there was no cursor.
-    seen: Option<Position>,
+    last_position: Option<Position>,
 }
 
 /// A channel and its number of local subscribers.
@@ -41,7 +41,7 @@ pub struct ChannelCount {
 pub struct RuleChange {
     pub channel: Channel,
     /// Its history starts now.
-    pub opened: bool,
+    pub history_started: bool,
     pub presence: bool,
 }
 
@@ -49,21 +49,21 @@ pub struct RuleChange {
 pub struct LockedChannel<'a> {
     pub subscribers: &'a Subscribers,
     pub delivery: Delivery,
-    pub tail: Option<&'a mut ChannelCursor>,
+    pub cursor: Option<&'a mut ChannelCursor>,
     /// The last position that subscribers got while there is no cursor.
-    pub seen: &'a mut Option<Position>,
+    pub last_position: &'a mut Option<Position>,
     /// The traffic counters of the whole shard.
-    pub tally: &'a mut ChannelTraffic,
+    pub traffic: &'a mut ChannelTraffic,
 }
 
 impl ChannelEntry {
     /// Drops the cursor of a channel that keeps no history any more, once nothing is held. A later cursor
     /// continues from its last position.
-    fn end_tail(&mut self) {
+    fn drop_cursor(&mut self) {
         if !self.keeps_history
-            && let Some(tail) = self.tail.take_if(|tail| tail.is_live())
+            && let Some(cursor) = self.cursor.take_if(|cursor| cursor.is_live())
         {
-            self.seen = tail.last();
+            self.last_position = cursor.last();
         }
     }
 }
@@ -75,17 +75,17 @@ impl ChannelShard {
     }
 
     /// Returns None if no session uses the channel.
-    pub fn wanted(&mut self, channel: &str) -> Option<LockedChannel<'_>> {
+    pub fn lock_channel(&mut self, channel: &str) -> Option<LockedChannel<'_>> {
         let entry = self.channels.get_mut(channel)?;
-        entry.end_tail();
-        let ChannelEntry { subscribers, delivery, tail, seen, .. } = entry;
-        let (tail, tally) = (tail.as_deref_mut(), &mut self.tally);
-        Some(LockedChannel { subscribers, delivery: *delivery, tail, seen, tally })
+        entry.drop_cursor();
+        let ChannelEntry { subscribers, delivery, cursor, last_position, .. } = entry;
+        let (cursor, traffic) = (cursor.as_deref_mut(), &mut self.traffic);
+        Some(LockedChannel { subscribers, delivery: *delivery, cursor, last_position, traffic })
     }
 
     /// The cursors of all channels that keep history.
-    pub fn tails(&mut self) -> impl Iterator<Item = &mut ChannelCursor> {
-        self.channels.values_mut().filter_map(|entry| entry.tail.as_deref_mut())
+    pub fn cursors(&mut self) -> impl Iterator<Item = &mut ChannelCursor> {
+        self.channels.values_mut().filter_map(|entry| entry.cursor.as_deref_mut())
     }
 
     pub fn add_interest(&mut self, channel: &Channel, policy: Policy) {
@@ -95,7 +95,7 @@ impl ChannelShard {
                 let entry = ChannelEntry {
                     interests: 1,
                     delivery: policy.delivery,
-                    tail: policy.history.map(|_| Box::default()),
+                    cursor: policy.history.map(|_| Box::default()),
                     keeps_history: policy.history.is_some(),
                     ..ChannelEntry::default()
                 };
@@ -105,24 +105,24 @@ impl ChannelShard {
     }
 
     /// Applies new rules, and returns what they change for each channel.
-    pub fn follow(&mut self, rules: &Rules) -> Vec<RuleChange> {
-        let mut follows = Vec::new();
+    pub fn apply_rules(&mut self, rules: &Rules) -> Vec<RuleChange> {
+        let mut changes = Vec::new();
         for (channel, entry) in &mut self.channels {
             let policy = rules.of(channel.as_str());
             entry.delivery = policy.delivery;
             entry.keeps_history = policy.history.is_some();
-            entry.end_tail();
-            let opened = entry.keeps_history && entry.tail.is_none();
+            entry.drop_cursor();
+            let opened = entry.keeps_history && entry.cursor.is_none();
             if opened {
-                entry.tail = Some(Box::new(ChannelCursor::late(entry.seen)));
+                entry.cursor = Some(Box::new(ChannelCursor::with_subscribers(entry.last_position)));
             }
-            follows.push(RuleChange {
+            changes.push(RuleChange {
                 channel: channel.clone(),
-                opened,
+                history_started: opened,
                 presence: policy.presence,
             });
         }
-        follows
+        changes
     }
 
     /// Returns true for the last claim: no session uses the channel any more.
@@ -166,13 +166,13 @@ impl ChannelShard {
         counts.filter(|(_, subscribers)| *subscribers > 0)
     }
 
-    pub fn tally(&mut self) -> &mut ChannelTraffic {
-        &mut self.tally
+    pub fn traffic(&mut self) -> &mut ChannelTraffic {
+        &mut self.traffic
     }
 
     /// Starts to count the channels' traffic.
-    pub fn count_with(&mut self, tally: ChannelTraffic) {
-        self.tally = tally;
+    pub fn count_with(&mut self, traffic: ChannelTraffic) {
+        self.traffic = traffic;
     }
 
     /// The numbers of channels and of subscriptions.

@@ -24,15 +24,15 @@ pub struct Subscriber {
 #[derive(Default)]
 pub struct Subscribers {
     /// Sorted by number, because numbers only grow.
-    places: Arc<Vec<SubscriberIndex>>,
-    holes: usize,
+    slots: Arc<Vec<SubscriberSlot>>,
+    free_slots: usize,
     /// Earlier lists that were in delivery when they were copied. Boxed, because few channels ever have any.
     #[expect(clippy::box_collection, reason = "a channel has one word for it, not three")]
-    walked: Option<Box<Vec<Weak<Vec<SubscriberIndex>>>>>,
+    earlier_lists: Option<Box<Vec<Weak<Vec<SubscriberSlot>>>>>,
 }
 
 #[derive(Clone)]
-struct SubscriberIndex {
+struct SubscriberSlot {
     number: u64,
     /// None: the slot is free.
     subscriber: Option<Subscriber>,
@@ -40,70 +40,70 @@ struct SubscriberIndex {
 
 impl Subscribers {
     pub fn len(&self) -> usize {
-        self.places.len() - self.holes
+        self.slots.len() - self.free_slots
     }
 
     pub fn add(&mut self, number: u64, subscriber: Subscriber) {
-        let places = self.places_mut();
-        debug_assert!(places.last().is_none_or(|last| last.number < number));
-        if places.is_empty() {
+        let slots = self.slots_mut();
+        debug_assert!(slots.last().is_none_or(|last| last.number < number));
+        if slots.is_empty() {
             // Most channels have one subscriber; a vector's first growth would allocate room for four.
-            places.reserve_exact(1);
+            slots.reserve_exact(1);
         }
-        places.push(SubscriberIndex { number, subscriber: Some(subscriber) });
+        slots.push(SubscriberSlot { number, subscriber: Some(subscriber) });
     }
 
     /// Removes the subscription with exactly this number, if it exists.
     pub fn remove(&mut self, number: u64) -> Option<Subscriber> {
-        let at = self.places.binary_search_by_key(&number, |place| place.number).ok()?;
-        let removed = self.places_mut()[at].subscriber.take()?;
-        self.holes += 1;
-        if self.holes * 2 > self.places.len() {
-            let places = self.places_mut();
-            places.retain(|place| place.subscriber.is_some());
-            places.shrink_to(places.len() * 2);
-            self.holes = 0;
+        let at = self.slots.binary_search_by_key(&number, |slot| slot.number).ok()?;
+        let removed = self.slots_mut()[at].subscriber.take()?;
+        self.free_slots += 1;
+        if self.free_slots * 2 > self.slots.len() {
+            let slots = self.slots_mut();
+            slots.retain(|slot| slot.subscriber.is_some());
+            slots.shrink_to(slots.len() * 2);
+            self.free_slots = 0;
         }
         Some(removed)
     }
 
     /// Whether a publication is being delivered to them.
-    pub fn is_walked(&self) -> bool {
-        let mut earlier = self.walked.iter().flat_map(|earlier| earlier.iter());
-        Arc::strong_count(&self.places) > 1 || earlier.any(|list| list.strong_count() > 0)
+    pub fn is_in_delivery(&self) -> bool {
+        let mut earlier = self.earlier_lists.iter().flat_map(|earlier| earlier.iter());
+        Arc::strong_count(&self.slots) > 1 || earlier.any(|list| list.strong_count() > 0)
     }
 
     /// The list to change: a copy if a delivery uses the current one.
-    fn places_mut(&mut self) -> &mut Vec<SubscriberIndex> {
-        if let Some(earlier) = &mut self.walked {
+    fn slots_mut(&mut self) -> &mut Vec<SubscriberSlot> {
+        if let Some(earlier) = &mut self.earlier_lists {
             earlier.retain(|list| list.strong_count() > 0);
             if earlier.is_empty() {
-                self.walked = None;
+                self.earlier_lists = None;
             }
         }
-        if Arc::strong_count(&self.places) > 1 {
-            self.walked.get_or_insert_default().push(Arc::downgrade(&self.places));
+        if Arc::strong_count(&self.slots) > 1 {
+            self.earlier_lists.get_or_insert_default().push(Arc::downgrade(&self.slots));
         }
-        Arc::make_mut(&mut self.places)
+        Arc::make_mut(&mut self.slots)
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot(self.places.clone())
+        Snapshot(self.slots.clone())
     }
 }
 
 /// The subscribers at one moment.
-pub struct Snapshot(Arc<Vec<SubscriberIndex>>);
+pub struct Snapshot(Arc<Vec<SubscriberSlot>>);
 
 impl Snapshot {
     /// The number of slots, free ones included.
-    pub fn places(&self) -> usize {
+    pub fn slots(&self) -> usize {
         self.0.len()
     }
 
     /// The subscribers, each with the number of its subscription.
     pub fn numbered(&self) -> impl Iterator<Item = (u64, &Subscriber)> {
-        self.0.iter().filter_map(|place| Some((place.number, place.subscriber.as_ref()?)))
+        self.0.iter().filter_map(|slot| Some((slot.number, slot.subscriber.as_ref()?)))
     }
 }
 
@@ -113,23 +113,23 @@ mod tests {
     use crate::publication::{NodeId, SessionId};
 
     #[test]
-    fn a_list_is_walked_until_the_last_walk_ends_also_while_others_join_and_leave() {
+    fn subscribers_are_in_delivery_until_the_last_snapshot_is_dropped_even_after_changes() {
         let session = SessionId { node: NodeId::random(), number: 1 };
         let outbound = Arc::new(Outbound::new(session, 1000));
         let subscriber =
             Subscriber { outbound, format: Format::Plain, echo: true, closes_on_gap: false };
         let mut subscribers = Subscribers::default();
         subscribers.add(1, subscriber.clone());
-        assert!(!subscribers.is_walked());
+        assert!(!subscribers.is_in_delivery());
         let first = subscribers.snapshot();
         subscribers.add(2, subscriber.clone());
         let second = subscribers.snapshot();
         subscribers.remove(1);
         drop(second);
-        assert!(subscribers.is_walked(), "the first walk goes on");
+        assert!(subscribers.is_in_delivery(), "the first snapshot still exists");
         subscribers.add(3, subscriber);
         drop(first);
-        assert!(!subscribers.is_walked());
+        assert!(!subscribers.is_in_delivery());
         assert_eq!(subscribers.snapshot().numbered().count(), 2);
     }
 }

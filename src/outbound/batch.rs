@@ -5,14 +5,14 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::frames::{cost, drop_unbegun, give_back_room};
+use super::frames::{cost, drop_unwritten, free_if_empty};
 use super::wire::Wire;
 
 /// Slots for one write when few frames are queued, which is the usual case.
-const FEW: usize = 16;
+const SLICES_USUAL: usize = 16;
 
 /// Most frames in one write: what the kernel takes (`IOV_MAX`).
-const MANY: usize = 1024;
+const SLICES_MAX: usize = 1024;
 
 /// The frames that one writer has taken, and how much of the first is written.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub struct FrameBatch {
     pub frames: VecDeque<Bytes>,
     pub(super) front_written: usize,
     /// Cost of the frames written since the last `settle`.
-    gone: usize,
+    written_cost: usize,
 }
 
 impl FrameBatch {
@@ -31,8 +31,8 @@ impl FrameBatch {
         bytes: impl FnOnce(&R) -> usize,
     ) -> R {
         let result = match self.frames.len() {
-            0..=FEW => self.with_slices::<FEW, R>(write),
-            _ => self.with_slices::<MANY, R>(write),
+            0..=SLICES_USUAL => self.with_slices::<SLICES_USUAL, R>(write),
+            _ => self.with_slices::<SLICES_MAX, R>(write),
         };
         self.advance(bytes(&result));
         result
@@ -68,22 +68,22 @@ impl FrameBatch {
             && self.front_written >= first.len()
         {
             self.front_written -= first.len();
-            self.gone += cost(first);
+            self.written_cost += cost(first);
             self.frames.pop_front();
         }
     }
 
     /// The cost of the frames written since the last call.
     pub(super) fn settle(&mut self) -> usize {
-        std::mem::take(&mut self.gone)
+        std::mem::take(&mut self.written_cost)
     }
 
-    pub(super) fn give_back_room(&mut self) {
-        give_back_room(&mut self.frames);
+    pub(super) fn free_if_empty(&mut self) {
+        free_if_empty(&mut self.frames);
     }
 
     /// Drops all frames but the partly written one.
     pub fn truncate_to_frame(&mut self) {
-        self.gone += drop_unbegun(&mut self.frames, self.front_written);
+        self.written_cost += drop_unwritten(&mut self.frames, self.front_written);
     }
 }

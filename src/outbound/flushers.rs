@@ -45,7 +45,7 @@ impl Flushers {
                 let mut batch = FrameBatch::default();
                 loop {
                     flushers.work.notified().await;
-                    while flushers.write_turn(&mut batch) {
+                    while flushers.write_some(&mut batch) {
                         tokio::task::yield_now().await;
                     }
                 }
@@ -65,7 +65,7 @@ impl Flushers {
         let burst = self.burst.fetch_add(1, Ordering::Relaxed) + 1;
         let burst_bytes = self.burst_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if burst >= BURST_MAX || burst_bytes >= BURST_BYTES_MAX {
-            self.write_line();
+            self.write_all();
             return;
         }
         if wake {
@@ -77,13 +77,13 @@ impl Flushers {
     }
 
     /// Writes for all waiting connections, in the caller's task.
-    pub fn write_line(&self) {
+    pub fn write_all(&self) {
         let mut batch = FrameBatch::default();
-        while self.write_turn(&mut batch) {}
+        while self.write_some(&mut batch) {}
     }
 
     /// Writes for some of the connections. Returns true if more are waiting.
-    fn write_turn(&self, batch: &mut FrameBatch) -> bool {
+    fn write_some(&self, batch: &mut FrameBatch) -> bool {
         let (turn, more): (Vec<Arc<Outbound>>, bool) = {
             let mut waiting = self.lock();
             let some = waiting.len().min(TURN);

@@ -16,7 +16,7 @@ pub fn cost(frame: &Bytes) -> usize {
 }
 
 /// Frees the memory of an empty deque.
-pub fn give_back_room(frames: &mut VecDeque<Bytes>) {
+pub fn free_if_empty(frames: &mut VecDeque<Bytes>) {
     if frames.capacity() > SPARE_FRAMES_MAX {
         *frames = VecDeque::new();
     }
@@ -24,7 +24,7 @@ pub fn give_back_room(frames: &mut VecDeque<Bytes>) {
 
 /// Drops all frames but the one of which `front_written` bytes are written. Returns the cost of the dropped
 /// ones.
-pub fn drop_unbegun(frames: &mut VecDeque<Bytes>, front_written: usize) -> usize {
+pub fn drop_unwritten(frames: &mut VecDeque<Bytes>, front_written: usize) -> usize {
     let begun = usize::from(front_written > 0);
     frames.drain(begun..).map(|frame| cost(&frame)).sum()
 }

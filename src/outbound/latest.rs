@@ -18,18 +18,18 @@ const PORTION_BYTES: usize = 64 << 10;
 /// counts how much of the queue is of such channels, which must not make it full.
 #[derive(Default)]
 pub struct LatestFrames {
-    waiting: BTreeMap<u64, Bytes>,
+    frames: BTreeMap<u64, Bytes>,
     /// Cost of the frames kept here.
     bytes: usize,
     /// The frames that were queued before the first one was kept here are taken; from then on the queue and
     /// these frames take turns.
-    turn: bool,
+    has_turn: bool,
     /// The key at which the next portion begins, so that each key gets its turn.
-    next: u64,
+    next_key: u64,
     /// Cost of frames of such channels in the queue.
-    queued: usize,
+    queued_cost: usize,
     /// Cost of frames of such channels that the writer has taken.
-    taken: usize,
+    taken_cost: usize,
 }
 
 impl LatestFrames {
@@ -38,76 +38,77 @@ impl LatestFrames {
         self.bytes
     }
 
-    pub fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+    pub fn has_frames(&self) -> bool {
+        !self.frames.is_empty()
     }
 
     /// How many of the queued, unwritten bytes do not count against the bound.
     pub fn uncounted_bytes(&self) -> usize {
-        self.queued + self.taken
+        self.queued_cost + self.taken_cost
     }
 
     /// Whether it is the turn of the frames kept here, although the queue is not empty.
     pub fn has_turn(&self) -> bool {
-        self.turn
+        self.has_turn
     }
 
     pub fn give_up_turn(&mut self) {
-        self.turn = false;
+        self.has_turn = false;
     }
 
     /// A frame of this cost is added to the queue.
-    pub fn queue(&mut self, cost: usize) {
-        self.queued += cost;
+    pub fn count_queued(&mut self, cost: usize) {
+        self.queued_cost += cost;
     }
 
     /// Returns true if it replaced an older one.
-    pub fn put(&mut self, key: u64, frame: Bytes) -> bool {
-        self.turn &= self.waits();
+    pub fn replace(&mut self, key: u64, frame: Bytes) -> bool {
+        self.has_turn &= self.has_frames();
         let replaced = self.remove(key);
         self.bytes += cost(&frame);
-        self.waiting.insert(key, frame);
+        self.frames.insert(key, frame);
         replaced
     }
 
     pub fn remove(&mut self, key: u64) -> bool {
-        let removed = self.waiting.remove(&key);
+        let removed = self.frames.remove(&key);
         self.bytes -= removed.as_ref().map_or(0, cost);
         removed.is_some()
     }
 
     /// Moves frames to the empty `frames`; returns their cost.
     pub fn take_portion(&mut self, frames: &mut VecDeque<Bytes>) -> usize {
-        self.turn = false;
-        self.taken = 0;
-        while self.taken < PORTION_BYTES
+        self.has_turn = false;
+        self.taken_cost = 0;
+        while self.taken_cost < PORTION_BYTES
             && let Some((key, frame)) = self.take_next()
         {
-            self.next = key.wrapping_add(1);
-            self.taken += cost(&frame);
+            self.next_key = key.wrapping_add(1);
+            self.taken_cost += cost(&frame);
             frames.push_back(frame);
         }
-        self.bytes -= self.taken;
-        self.taken
+        self.bytes -= self.taken_cost;
+        self.taken_cost
     }
 
     fn take_next(&mut self) -> Option<(u64, Bytes)> {
-        let key = match self.waiting.range(self.next..).next() {
+        let key = match self.frames.range(self.next_key..).next() {
             Some((key, _)) => *key,
-            None => *self.waiting.keys().next()?,
+            None => *self.frames.keys().next()?,
         };
-        self.waiting.remove_entry(&key)
+        self.frames.remove_entry(&key)
     }
 
     /// A writer has taken the whole queue, and has nothing else.
     pub fn queue_handed_over(&mut self) {
-        self.taken = std::mem::take(&mut self.queued);
-        self.turn = self.waits();
+        self.taken_cost = std::mem::take(&mut self.queued_cost);
+        self.has_turn = self.has_frames();
     }
 
     /// A flusher has put back what the socket did not take. How much of `bytes_queued` is of such channels is
     /// not known exactly.
     pub fn queue_taken_back(&mut self, bytes_queued: usize) {
-        self.queued = (self.queued + std::mem::take(&mut self.taken)).min(bytes_queued);
+        self.queued_cost =
+            (self.queued_cost + std::mem::take(&mut self.taken_cost)).min(bytes_queued);
     }
 }

@@ -16,7 +16,7 @@ pub struct Overflow {
     /// bound, and their cost.
     oversized: u8,
     oversized_bytes: usize,
-    pub newest: LatestFrames,
+    pub latest: LatestFrames,
 }
 
 impl Overflow {
@@ -36,13 +36,13 @@ impl Overflow {
     }
 
     /// The queue holds no more than the bound, so no larger publication is queued any more.
-    pub fn forget_oversized(&mut self) {
+    pub fn reset_oversized(&mut self) {
         (self.oversized, self.oversized_bytes) = (0, 0);
     }
 
     /// Whether so many of the queued `bytes` count that the queue is full.
     pub fn is_full(&self, bytes: usize, bytes_max: usize) -> bool {
-        let counted = bytes.saturating_sub(self.newest.uncounted_bytes());
+        let counted = bytes.saturating_sub(self.latest.uncounted_bytes());
         counted >= bytes_max.saturating_add(self.backlog + self.oversized_bytes)
     }
 }

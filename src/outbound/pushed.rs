@@ -6,7 +6,7 @@ pub struct QueueFull;
 
 /// What the caller must do after a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "unflushed, the frame waits for the next one"]
+#[must_use = "without a flush the frame stays queued until the next one"]
 pub enum Pushed {
     /// Nothing: a writer will write it.
     Covered,
@@ -18,7 +18,7 @@ pub enum Pushed {
 
 /// The result of a push to a `latest` channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "unflushed, the frame waits for the next one; a skipped one is to be counted"]
+#[must_use = "without a flush the frame stays queued until the next one; a skipped frame must be counted"]
 pub struct Latest {
     pub pushed: Pushed,
     /// It replaced an older frame, which is never sent.

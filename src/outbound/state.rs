@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::batch::FrameBatch;
 use super::end::End;
-use super::frames::{cost, drop_unbegun, give_back_room};
+use super::frames::{cost, drop_unwritten, free_if_empty};
 use super::latest::LatestFrames;
 use super::overflow::Overflow;
 use super::pushed::{Latest, Pushed, QueueFull};
@@ -31,17 +31,18 @@ pub struct QueueState {
     /// Cost of all frames that are queued and not yet written, those that a writer has taken included.
     bytes: usize,
     /// None while everything is written.
-    beyond: Option<Box<Overflow>>,
+    overflow: Option<Box<Overflow>>,
     /// The waker of the connection, if it waits.
-    waiting: Option<Waker>,
+    waker: Option<Waker>,
 }
 
 /// Input.
 impl QueueState {
     pub fn push(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
-        let is_plain = self.bytes < bytes_max && cost(&frame) <= bytes_max && self.beyond.is_none();
+        let is_plain =
+            self.bytes < bytes_max && cost(&frame) <= bytes_max && self.overflow.is_none();
         if !is_plain {
-            return self.push_unusual(frame, bytes_max);
+            return self.push_checked(frame, bytes_max);
         }
         self.queue(frame);
         Ok(())
@@ -50,16 +51,16 @@ impl QueueState {
     /// The cases in which the queue is full, something is queued beyond its bound, or the frame is larger
     /// than the bound.
     #[cold]
-    fn push_unusual(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
-        if let Some(beyond) = &mut self.beyond
+    fn push_checked(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
+        if let Some(overflow) = &mut self.overflow
             && self.bytes <= bytes_max
         {
-            beyond.forget_oversized();
+            overflow.reset_oversized();
         }
         let size = cost(&frame);
         self.queue_within(frame, bytes_max)?;
         if size > bytes_max {
-            self.beyond.get_or_insert_default().add_oversized(size);
+            self.overflow.get_or_insert_default().add_oversized(size);
         }
         Ok(())
     }
@@ -75,25 +76,25 @@ impl QueueState {
         if self.end.is_closing() {
             return Latest { pushed: Pushed::Covered, skipped: false };
         }
-        if self.must_latest_wait(bytes_max) {
-            return Latest { pushed: Pushed::Covered, skipped: self.put_beside(key, frame) };
+        if self.must_hold_latest(bytes_max) {
+            return Latest { pushed: Pushed::Covered, skipped: self.hold_latest(key, frame) };
         }
-        self.newest().queue(cost(&frame));
+        self.latest().count_queued(cost(&frame));
         self.queue(frame);
         Latest { pushed: self.find_writer(has_wire), skipped: false }
     }
 
     pub fn push_backlog(&mut self, frames: impl Iterator<Item = Bytes>) {
         for frame in frames {
-            self.beyond.get_or_insert_default().add_backlog(cost(&frame));
+            self.overflow.get_or_insert_default().add_backlog(cost(&frame));
             self.queue(frame);
         }
-        self.said();
+        self.own_queued();
     }
 
     pub fn push_own(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
         self.queue_within(frame, bytes_max)?;
-        self.said();
+        self.own_queued();
         Ok(())
     }
 
@@ -131,25 +132,26 @@ impl QueueState {
 
     /// Whether a queue with at least `bytes_max` accepts no more frames.
     fn is_full(&self, bytes_max: usize) -> bool {
-        let is_full = || self.beyond.as_ref().is_none_or(|it| it.is_full(self.bytes, bytes_max));
+        let is_full = || self.overflow.as_ref().is_none_or(|it| it.is_full(self.bytes, bytes_max));
         !self.end.is_closing() && is_full()
     }
 
     /// Under back-pressure, where the time goes to the socket anyway. Returns true if the frame replaced an
     /// older one.
     #[cold]
-    fn put_beside(&mut self, key: u64, frame: Bytes) -> bool {
-        self.newest().put(key, frame)
+    fn hold_latest(&mut self, key: u64, frame: Bytes) -> bool {
+        self.latest().replace(key, frame)
     }
 
-    fn newest(&mut self) -> &mut LatestFrames {
-        &mut self.beyond.get_or_insert_default().newest
+    fn latest(&mut self) -> &mut LatestFrames {
+        &mut self.overflow.get_or_insert_default().latest
     }
 
     /// Frames are kept outside the queue only while the connection writes, because flushers do not look
     /// there. While some are, all of their kind must be, so that no older one overtakes a newer one.
-    fn must_latest_wait(&self, bytes_max: usize) -> bool {
-        let others_wait = || self.beyond.as_ref().is_some_and(|beyond| beyond.newest.waits());
+    fn must_hold_latest(&self, bytes_max: usize) -> bool {
+        let others_wait =
+            || self.overflow.as_ref().is_some_and(|overflow| overflow.latest.has_frames());
         match self.writer {
             QueueWriter::Idle | QueueWriter::Flusher => false,
             QueueWriter::Connection => self.bytes >= bytes_max || others_wait(),
@@ -159,9 +161,9 @@ impl QueueState {
 
     /// The session has queued a frame itself, and writes it at its next poll. Frames outside the queue must
     /// not overtake it: it may be the reply that precedes a channel's first publication.
-    fn said(&mut self) {
-        if let Some(beyond) = &mut self.beyond {
-            beyond.newest.give_up_turn();
+    fn own_queued(&mut self) {
+        if let Some(overflow) = &mut self.overflow {
+            overflow.latest.give_up_turn();
         }
         if !self.frames.is_empty() {
             self.writer.queued(|| false);
@@ -181,18 +183,18 @@ impl QueueState {
             self.writer.advanced();
         }
         if self.writer == QueueWriter::Flusher {
-            self.wait(cx);
+            self.register_waker(cx);
             return Poll::Pending;
         }
-        if self.hand_over_newest(batch) || self.hand_over(batch) {
+        if self.hand_over_latest(batch) || self.hand_over(batch) {
             return Poll::Ready(Ok(()));
         }
-        self.rest();
-        batch.give_back_room();
+        self.finish();
+        batch.free_if_empty();
         match self.end.closing() {
             Some(close) => Poll::Ready(Err(close)),
             None => {
-                self.wait(cx);
+                self.register_waker(cx);
                 Poll::Pending
             }
         }
@@ -205,8 +207,8 @@ impl QueueState {
         }
         swap(&mut self.frames, &mut batch.frames);
         batch.front_written = take(&mut self.front_written);
-        if let Some(beyond) = &mut self.beyond {
-            beyond.newest.queue_handed_over();
+        if let Some(overflow) = &mut self.overflow {
+            overflow.latest.queue_handed_over();
         }
         true
     }
@@ -224,8 +226,8 @@ impl QueueState {
             }
         }
         self.front_written = take(&mut batch.front_written);
-        if let Some(beyond) = &mut self.beyond {
-            beyond.newest.queue_taken_back(self.bytes);
+        if let Some(overflow) = &mut self.overflow {
+            overflow.latest.queue_taken_back(self.bytes);
         }
         if is_blocked {
             // The socket is full, or broken, which the connection will find.
@@ -237,7 +239,7 @@ impl QueueState {
 
     /// A flusher has written everything, and leaves the close to the connection.
     pub fn flushed(&mut self) {
-        self.rest();
+        self.finish();
         if self.end.is_closing() {
             self.wake_connection();
         }
@@ -251,7 +253,7 @@ impl QueueState {
         match self.end.closing() {
             Some(close) => Poll::Ready(close),
             None => {
-                self.wait(cx);
+                self.register_waker(cx);
                 Poll::Pending
             }
         }
@@ -262,10 +264,10 @@ impl QueueState {
         let is_first = self.end.close(close);
         if is_first && close.drops_queue() {
             // Only the partly written frame must be completed; the client was too slow for the rest.
-            let dropped = drop_unbegun(&mut self.frames, self.front_written);
+            let dropped = drop_unwritten(&mut self.frames, self.front_written);
             self.bytes = self.bytes.saturating_sub(dropped);
-            if let Some(beyond) = &mut self.beyond {
-                beyond.newest = LatestFrames::default();
+            if let Some(overflow) = &mut self.overflow {
+                overflow.latest = LatestFrames::default();
             }
         }
         if is_first {
@@ -278,21 +280,21 @@ impl QueueState {
     /// connection is closing: the frames that a close leaves in the queue are still written.
     pub fn end_subscription(&mut self, number: u64) {
         self.subscriptions.remove(number);
-        if let Some(beyond) = &mut self.beyond
+        if let Some(overflow) = &mut self.overflow
             && !self.end.is_closing()
         {
-            beyond.newest.remove(number);
+            overflow.latest.remove(number);
         }
     }
 
     /// Moves some of the frames outside the queue into the empty `batch`, if it is their turn.
-    fn hand_over_newest(&mut self, batch: &mut FrameBatch) -> bool {
-        let Some(beyond) = &mut self.beyond else { return false };
-        let newest = &mut beyond.newest;
-        if !newest.has_turn() && !self.frames.is_empty() {
+    fn hand_over_latest(&mut self, batch: &mut FrameBatch) -> bool {
+        let Some(overflow) = &mut self.overflow else { return false };
+        let latest = &mut overflow.latest;
+        if !latest.has_turn() && !self.frames.is_empty() {
             return false;
         }
-        self.bytes += newest.take_portion(&mut batch.frames);
+        self.bytes += latest.take_portion(&mut batch.frames);
         !batch.frames.is_empty()
     }
 
@@ -304,33 +306,33 @@ impl QueueState {
     }
 
     /// Everything is written.
-    fn rest(&mut self) {
-        if self.beyond.take().is_some_and(|beyond| beyond.has_backlog()) {
+    fn finish(&mut self) {
+        if self.overflow.take().is_some_and(|overflow| overflow.has_backlog()) {
             self.wake_connection();
         }
-        self.writer.rest();
-        give_back_room(&mut self.frames);
+        self.writer.finish();
+        free_if_empty(&mut self.frames);
     }
 }
 
 impl QueueState {
     pub fn has_backlog(&self) -> bool {
-        self.beyond.as_ref().is_some_and(|beyond| beyond.has_backlog())
+        self.overflow.as_ref().is_some_and(|overflow| overflow.has_backlog())
     }
 
     /// Queued bytes, overhead included.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.beyond.as_ref().map_or(0, |beyond| beyond.newest.bytes())
+        self.bytes + self.overflow.as_ref().map_or(0, |overflow| overflow.latest.bytes())
     }
 
-    pub fn wait(&mut self, cx: &Context<'_>) {
-        if !self.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.waiting = Some(cx.waker().clone());
+    pub fn register_waker(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
         }
     }
 
     pub fn wake_connection(&mut self) {
-        if let Some(waker) = self.waiting.take() {
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_contained_from_when_it_is_added_until_it_is_removed() {
+    fn a_subscription_number_is_contained_from_its_addition_until_its_removal() {
         let mut subscriptions = Subscriptions::default();
         for number in 1..=5 {
             subscriptions.add(number);

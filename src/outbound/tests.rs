@@ -41,14 +41,14 @@ const ANY: u64 = 1000;
 /// An outbound with the subscriptions 1 to 200, and [`ANY`].
 fn outbound(bytes_max: usize) -> Outbound {
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, bytes_max);
-    (1..=200).chain([ANY]).for_each(|number| outbound.begin(number));
+    (1..=200).chain([ANY]).for_each(|number| outbound.begin_subscription(number));
     outbound
 }
 
 /// Ends a subscription, and begins another one with its number.
-fn forget(outbound: &Outbound, number: u64) {
-    outbound.end(number);
-    outbound.begin(number);
+fn restart_subscription(outbound: &Outbound, number: u64) {
+    outbound.end_subscription(number);
+    outbound.begin_subscription(number);
 }
 
 fn take(outbound: &Outbound, batch: &mut FrameBatch) -> Poll<Result<(), Close>> {
@@ -67,7 +67,7 @@ fn frame(bytes: &'static [u8]) -> Bytes {
 }
 
 #[test]
-fn is_bounded_in_bytes_until_they_are_written() {
+fn a_queue_is_bounded_in_bytes_until_they_are_written() {
     let frame = Bytes::from(vec![0; 100]);
     let outbound = outbound(2 * cost(&frame));
     let mut batch = FrameBatch::default();
@@ -92,7 +92,7 @@ fn a_queue_may_exceed_its_bound_by_one_frame() {
 }
 
 #[test]
-fn frames_larger_than_the_bound_leave_room_for_what_follows_them() {
+fn frames_larger_than_the_bound_leave_room_for_later_frames() {
     let outbound = outbound(100);
     let (large, small) = (Bytes::from(vec![0; 1000]), Bytes::from(vec![0; 60]));
     for _ in 0..OVERSIZED_MAX {
@@ -100,12 +100,12 @@ fn frames_larger_than_the_bound_leave_room_for_what_follows_them() {
     }
     assert!(outbound.push(ANY, small.clone()).is_ok());
     assert!(outbound.push(ANY, small.clone()).is_ok());
-    assert_eq!(outbound.push(ANY, small), Err(QueueFull), "what follows them is bounded as ever");
+    assert_eq!(outbound.push(ANY, small), Err(QueueFull), "later frames are bounded as usual");
     assert_eq!(outbound.push(ANY, large), Err(QueueFull), "and so is how many of them may wait");
 }
 
 #[test]
-fn once_everything_is_written_frames_larger_than_the_bound_count_anew() {
+fn the_count_of_oversized_frames_restarts_once_everything_is_written() {
     let outbound = outbound(100);
     let large = Bytes::from(vec![0; 1000]);
     let mut batch = FrameBatch::default();
@@ -116,13 +116,13 @@ fn once_everything_is_written_frames_larger_than_the_bound_count_anew() {
         assert!(take(&outbound, &mut batch).is_pending());
     }
     for _ in 0..=OVERSIZED_MAX {
-        assert!(outbound.push(ANY, large.clone()).is_ok(), "one may exceed the bound as ever");
+        assert!(outbound.push(ANY, large.clone()).is_ok(), "one may exceed the bound as usual");
     }
     assert_eq!(outbound.push(ANY, large), Err(QueueFull));
 }
 
 #[test]
-fn frames_larger_than_the_bound_count_anew_also_where_the_queue_never_runs_empty() {
+fn the_count_of_oversized_frames_restarts_even_if_the_queue_never_runs_empty() {
     let outbound = outbound(100);
     let (large, small) = (Bytes::from(vec![0; 1000]), Bytes::from(vec![0; 60]));
     let mut batch = FrameBatch::default();
@@ -133,22 +133,22 @@ fn frames_larger_than_the_bound_count_anew_also_where_the_queue_never_runs_empty
     // The large frame is written, and a small one is queued.
     assert!(take(&outbound, &mut batch).is_ready());
     assert!(outbound.push(ANY, small.clone()).is_ok());
-    assert_eq!(outbound.push(ANY, small), Err(QueueFull), "room for one that is gone is not given");
+    assert_eq!(outbound.push(ANY, small), Err(QueueFull), "a written frame gives no extra room");
 }
 
 #[test]
-fn a_subscription_that_has_ended_takes_nothing_whoever_pushes() {
+fn an_ended_subscription_accepts_no_frame_from_any_push() {
     let outbound = outbound(1000);
-    outbound.end(2);
+    outbound.end_subscription(2);
     assert_eq!(outbound.push(2, frame(b"late")), Ok(Pushed::Ended));
     assert_eq!(outbound.push_latest(2, frame(b"late")).pushed, Pushed::Ended);
-    outbound.push_beyond(2, frame(b"late"));
+    outbound.push_over_bound(2, frame(b"late"));
     assert_eq!(outbound.bytes(), 0);
     assert_eq!(outbound.push(3, frame(b"in time")), Ok(Pushed::Covered));
 }
 
 #[test]
-fn the_first_close_counts_and_a_slow_one_drops_the_queue() {
+fn the_first_close_reason_counts_and_a_slow_close_drops_the_queue() {
     let outbound = outbound(1000);
     outbound.push_own(frame(b"x")).unwrap();
     assert!(outbound.close(Close::Slow));
@@ -159,24 +159,24 @@ fn the_first_close_counts_and_a_slow_one_drops_the_queue() {
 }
 
 #[test]
-fn who_is_asked_to_leave_is_still_told_things_and_any_close_overtakes_that() {
+fn a_session_asked_to_end_still_gets_frames_and_any_close_overrides_the_request() {
     let (outbound, mut batch) = (outbound(1000), FrameBatch::default());
-    assert!(outbound.ask_to_leave(Close::Expired));
-    assert!(!outbound.ask_to_leave(Close::Revoked), "once is enough");
-    assert!(outbound.take_nudge(), "the session is to look");
-    assert_eq!((outbound.asked_to_leave(), outbound.closing()), (Some(Close::Expired), None));
+    assert!(outbound.ask_to_end(Close::Expired));
+    assert!(!outbound.ask_to_end(Close::Revoked), "once is enough");
+    assert!(outbound.take_notification(), "the session is to look");
+    assert_eq!((outbound.asked_to_end(), outbound.closing()), (Some(Close::Expired), None));
     outbound.push_own(frame(b"x")).unwrap();
     assert_eq!(take(&outbound, &mut batch), Poll::Ready(Ok(())));
     write(&mut batch);
     assert!(take(&outbound, &mut batch).is_pending());
     assert!(outbound.close(Close::Slow));
-    assert_eq!((outbound.asked_to_leave(), outbound.closing()), (None, Some(Close::Slow)));
-    assert!(outbound.is_leaving() && !outbound.ask_to_leave(Close::Revoked));
+    assert_eq!((outbound.asked_to_end(), outbound.closing()), (None, Some(Close::Slow)));
+    assert!(outbound.is_ending() && !outbound.ask_to_end(Close::Revoked));
     assert_eq!(take(&outbound, &mut batch), Poll::Ready(Err(Close::Slow)));
 }
 
 #[test]
-fn a_polite_close_lets_the_queue_out_first() {
+fn an_ordinary_close_writes_the_queue_first() {
     let outbound = outbound(1000);
     outbound.push_own(frame(b"x")).unwrap();
     outbound.close(Close::Expired);
@@ -207,7 +207,7 @@ fn a_flusher_writes_what_fits_and_leaves_the_rest_in_order_to_the_connection() {
 }
 
 #[test]
-fn a_slow_close_keeps_the_frame_that_is_half_out() {
+fn a_slow_close_completes_the_partly_written_frame() {
     let (outbound, tap) = (outbound(1000), Tap::with_room(3));
     outbound.attach(tap.clone());
     let _ = outbound.push(ANY, frame(b"first")).unwrap();
@@ -222,7 +222,7 @@ fn a_slow_close_keeps_the_frame_that_is_half_out() {
 }
 
 #[tokio::test]
-async fn flushers_write_for_all_who_wait() {
+async fn flushers_write_for_all_waiting_connections() {
     let flushers = Arc::new(Flushers::default());
     flushers.start(2);
     let taps: Vec<_> = (0..3 * 1024).map(|_| Tap::with_room(1000)).collect();

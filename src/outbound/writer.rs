@@ -54,7 +54,7 @@ impl QueueWriter {
     }
 
     /// Everything is written.
-    pub fn rest(&mut self) {
+    pub fn finish(&mut self) {
         *self = Self::Idle;
     }
 }

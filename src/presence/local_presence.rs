@@ -17,10 +17,10 @@ pub struct LocalPresence {
     grace: Duration,
     channels: HashMap<Channel, HashMap<User, Attendee>>,
     /// Users without a session who are still in their grace period, by its end.
-    lingering: BTreeSet<(Instant, Channel, User)>,
+    in_grace: BTreeSet<(Instant, Channel, User)>,
     changes: Changes,
     /// Channels that are due for renewal.
-    stale: VecDeque<Channel>,
+    due: VecDeque<Channel>,
 }
 
 /// One user in one channel.
@@ -28,7 +28,7 @@ pub struct LocalPresence {
 struct Attendee {
     sessions: u32,
     /// The end of the grace period, if the user has no session.
-    lingers_until: Option<Instant>,
+    grace_ends_at: Option<Instant>,
     /// How many sessions the broker has; zero: the broker does not have the member. None: unknown, because a
     /// call failed.
     written: Option<u32>,
@@ -39,15 +39,15 @@ struct Attendee {
 
 impl Attendee {
     /// How many sessions the broker should have.
-    fn wanted(&self) -> u32 {
+    fn expected_sessions(&self) -> u32 {
         match self.sessions {
-            0 => u32::from(self.lingers_until.is_some()),
+            0 => u32::from(self.grace_ends_at.is_some()),
             sessions => sessions,
         }
     }
 
     fn is_settled(&self) -> bool {
-        self.written == Some(self.wanted())
+        self.written == Some(self.expected_sessions())
     }
 }
 
@@ -83,9 +83,9 @@ impl LocalPresence {
         Self {
             grace,
             channels: HashMap::new(),
-            lingering: BTreeSet::new(),
+            in_grace: BTreeSet::new(),
             changes: Changes::default(),
-            stale: VecDeque::new(),
+            due: VecDeque::new(),
         }
     }
 
@@ -95,8 +95,8 @@ impl LocalPresence {
             .entry(user.clone())
             .or_insert_with(|| Attendee { written: Some(0), ..Attendee::default() });
         attendee.sessions += 1;
-        if let Some(end) = attendee.lingers_until.take() {
-            self.lingering.remove(&(end, channel.clone(), user.clone()));
+        if let Some(end) = attendee.grace_ends_at.take() {
+            self.in_grace.remove(&(end, channel.clone(), user.clone()));
         }
         if !attendee.is_settled() {
             self.changes.queue(channel, user, attendee);
@@ -112,8 +112,8 @@ impl LocalPresence {
         attendee.sessions = attendee.sessions.saturating_sub(1);
         if attendee.sessions == 0 && !self.grace.is_zero() {
             let end = now + self.grace;
-            attendee.lingers_until = Some(end);
-            self.lingering.insert((end, channel.clone(), user.clone()));
+            attendee.grace_ends_at = Some(end);
+            self.in_grace.insert((end, channel.clone(), user.clone()));
         }
         if !attendee.is_settled() {
             self.changes.queue(channel, user, attendee);
@@ -121,8 +121,8 @@ impl LocalPresence {
     }
 
     /// When the next user's grace period ends.
-    pub fn next_end(&self) -> Option<Instant> {
-        self.lingering.first().map(|(end, ..)| *end)
+    pub fn next_grace_end(&self) -> Option<Instant> {
+        self.in_grace.first().map(|(end, ..)| *end)
     }
 
     /// How many changes there have been; [`LocalPresence::settle`] returns how many of them were tried.
@@ -134,7 +134,7 @@ impl LocalPresence {
     pub fn take_changes(&mut self, now: Instant) -> Vec<Attendance> {
         self.end_graces(now);
         let mut attendances: Vec<Attendance> = Vec::new();
-        let mut places: HashMap<(Channel, bool), usize> = HashMap::new();
+        let mut indexes: HashMap<(Channel, bool), usize> = HashMap::new();
         let mut members = 0;
         while members < ATTENDANCES_MAX
             && let Some((channel, user)) = self.changes.take()
@@ -146,17 +146,17 @@ impl LocalPresence {
             };
             attendee.is_queued = false;
             if attendee.is_settled() {
-                self.forget_if_gone(&channel, &user);
+                self.drop_if_gone(&channel, &user);
                 continue;
             }
-            let sessions = attendee.wanted();
-            let is_news = attendee.written.unwrap_or(0) == 0 && !attendee.is_announced;
-            let announce = sessions == 0 || is_news;
-            let place = *places.entry((channel.clone(), announce)).or_insert_with(|| {
+            let sessions = attendee.expected_sessions();
+            let is_new = attendee.written.unwrap_or(0) == 0 && !attendee.is_announced;
+            let announce = sessions == 0 || is_new;
+            let index = *indexes.entry((channel.clone(), announce)).or_insert_with(|| {
                 attendances.push(Attendance { channel, members: Vec::new(), announce });
                 attendances.len() - 1
             });
-            attendances[place].members.push(Member { user, sessions });
+            attendances[index].members.push(Member { user, sessions });
             members += 1;
         }
         attendances
@@ -176,11 +176,12 @@ impl LocalPresence {
             }
         }
         for (attendance, answer) in attendances.iter().zip(answers) {
-            if let Ok(standing @ (MembershipState::Forgotten | MembershipState::Removed)) = answer {
+            if let Ok(membership @ (MembershipState::Forgotten | MembershipState::Removed)) = answer
+            {
                 let of_channel = attendances.iter().filter(|it| it.channel == attendance.channel);
                 let just_written =
                     of_channel.flat_map(|it| it.members.iter().map(|member| &member.user));
-                self.write_again(&attendance.channel, *standing, &just_written.collect());
+                self.requeue_members(&attendance.channel, *membership, &just_written.collect());
             }
         }
         tried
@@ -188,13 +189,13 @@ impl LocalPresence {
 
     /// Makes all channels due for renewal.
     pub fn renew_all(&mut self) {
-        self.stale = self.channels.keys().cloned().collect();
+        self.due = self.channels.keys().cloned().collect();
     }
 
     /// The channels to renew next, at most [`RENEWALS_MAX`].
-    pub fn take_stale(&mut self) -> Vec<Renewal> {
-        let count = self.stale.len().min(RENEWALS_MAX);
-        let renewals = self.stale.drain(..count).filter_map(|channel| {
+    pub fn take_due(&mut self) -> Vec<Renewal> {
+        let count = self.due.len().min(RENEWALS_MAX);
+        let renewals = self.due.drain(..count).filter_map(|channel| {
             let users = self.channels.get(&channel)?;
             let is_written = |attendee: &Attendee| Some(usize::from(attendee.written? > 0));
             let members = users.values().map(is_written).sum();
@@ -212,19 +213,19 @@ impl LocalPresence {
         for (Renewal { channel, .. }, answer) in renewals.iter().zip(answers) {
             match answer {
                 Ok(MembershipState::Known) => {}
-                Ok(standing) => self.write_again(channel, *standing, &HashSet::new()),
-                Err(_) => self.stale.push_back(channel.clone()),
+                Ok(membership) => self.requeue_members(channel, *membership, &HashSet::new()),
+                Err(_) => self.due.push_back(channel.clone()),
             }
         }
     }
 
     fn end_graces(&mut self, now: Instant) {
-        while self.next_end().is_some_and(|end| end <= now)
-            && let Some((_, channel, user)) = self.lingering.pop_first()
+        while self.next_grace_end().is_some_and(|end| end <= now)
+            && let Some((_, channel, user)) = self.in_grace.pop_first()
         {
             let users = self.channels.get_mut(&channel);
             let Some(attendee) = users.and_then(|users| users.get_mut(&user)) else { continue };
-            attendee.lingers_until = None;
+            attendee.grace_ends_at = None;
             self.changes.queue(&channel, &user, attendee);
         }
     }
@@ -235,37 +236,37 @@ impl LocalPresence {
         attendee.written = is_written.then_some(member.sessions);
         attendee.is_announced &= !is_written;
         match attendee.is_settled() {
-            true => self.forget_if_gone(channel, &member.user),
+            true => self.drop_if_gone(channel, &member.user),
             false => self.changes.queue(channel, &member.user, attendee),
         }
     }
 
     /// Queues all members of the channel but those just written, because the broker has lost them.
-    fn write_again(
+    fn requeue_members(
         &mut self,
         channel: &Channel,
-        standing: MembershipState,
+        membership: MembershipState,
         just_written: &HashSet<&User>,
     ) {
         for (user, attendee) in self.channels.get_mut(channel).into_iter().flatten() {
             // A member whose leave is queued stays queued: the broker may have it after all.
-            let is_going = attendee.wanted() == 0;
+            let is_going = attendee.expected_sessions() == 0;
             if attendee.written == Some(0) || is_going || just_written.contains(user) {
                 continue;
             }
             // For removed members the other nodes got a leave; for forgotten ones they got a join and no
             // leave.
             attendee.is_announced =
-                standing == MembershipState::Forgotten && attendee.written.is_some();
+                membership == MembershipState::Forgotten && attendee.written.is_some();
             attendee.written = Some(0);
             self.changes.queue(channel, user, attendee);
         }
     }
 
-    fn forget_if_gone(&mut self, channel: &Channel, user: &User) {
+    fn drop_if_gone(&mut self, channel: &Channel, user: &User) {
         let Some(users) = self.channels.get_mut(channel) else { return };
         let is_gone = |attendee: &Attendee| {
-            attendee.wanted() == 0 && attendee.is_settled() && !attendee.is_queued
+            attendee.expected_sessions() == 0 && attendee.is_settled() && !attendee.is_queued
         };
         if users.get(user).is_some_and(is_gone) {
             users.remove(user);

@@ -6,19 +6,19 @@ use crate::rules::Rules;
 /// A presence over the memory broker, and the changes that the hub gets.
 struct PresenceFixture {
     presence: Presence,
-    told: Arc<Mutex<Vec<(String, User, Change)>>>,
+    changes: Arc<Mutex<Vec<(String, User, Change)>>>,
 }
 
 const GRACE: Duration = Duration::from_secs(5);
 
 impl PresenceFixture {
     fn new() -> Self {
-        let told: Arc<Mutex<Vec<_>>> = Arc::default();
+        let changes: Arc<Mutex<Vec<_>>> = Arc::default();
         let sink = {
-            let told = told.clone();
+            let changes = changes.clone();
             Arc::new(move |event: BrokerEvent<'_>| {
                 if let BrokerEvent::Presence { channel, user, change } = event {
-                    told.lock().unwrap().push((channel.to_owned(), user, change));
+                    changes.lock().unwrap().push((channel.to_owned(), user, change));
                 }
             })
         };
@@ -33,7 +33,7 @@ impl PresenceFixture {
         };
         let broker = broker::connect(&config, NodeId::random(), sink);
         let config = Config { ttl: Duration::from_secs(30), grace: GRACE };
-        Self { presence: Presence::start(&config, broker), told }
+        Self { presence: Presence::start(&config, broker), changes }
     }
 
     fn enter(&self, user: Option<&str>) -> Present {
@@ -47,9 +47,10 @@ impl PresenceFixture {
     }
 
     /// The changes since the last call.
-    fn told(&self) -> Vec<(Option<String>, Change)> {
-        let told = std::mem::take(&mut *self.told.lock().unwrap());
-        told.into_iter()
+    fn changes(&self) -> Vec<(Option<String>, Change)> {
+        let changes = std::mem::take(&mut *self.changes.lock().unwrap());
+        changes
+            .into_iter()
             .map(|(channel, user, change)| {
                 assert_eq!(channel, "chat:1");
                 (user.map(|it| it.to_string()), change)
@@ -67,44 +68,44 @@ fn ada() -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_joins_once_is_counted_and_leaves_after_the_grace() {
-    let scene = PresenceFixture::new();
-    let sessions = [scene.enter(Some("ada")), scene.enter(Some("ada"))];
-    assert_eq!(scene.members().await, [(ada(), 2)], "who entered before the question is in it");
-    assert_eq!(scene.told(), [(ada(), Change::Join)]);
+async fn a_user_joins_once_is_counted_and_leaves_after_the_grace_period() {
+    let fixture = PresenceFixture::new();
+    let sessions = [fixture.enter(Some("ada")), fixture.enter(Some("ada"))];
+    assert_eq!(fixture.members().await, [(ada(), 2)], "earlier sessions are included");
+    assert_eq!(fixture.changes(), [(ada(), Change::Join)]);
     drop(sessions);
-    assert_eq!(scene.members().await, [(ada(), 1)]);
+    assert_eq!(fixture.members().await, [(ada(), 1)]);
     tokio::time::sleep(GRACE - Duration::from_millis(10)).await;
-    assert_eq!(scene.told(), []);
+    assert_eq!(fixture.changes(), []);
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(scene.told(), [(ada(), Change::Leave)]);
-    assert_eq!(scene.members().await, []);
+    assert_eq!(fixture.changes(), [(ada(), Change::Leave)]);
+    assert_eq!(fixture.members().await, []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_reconnect_makes_no_leave_and_no_join() {
-    let scene = PresenceFixture::new();
-    let before = scene.enter(Some("ada"));
-    scene.members().await;
-    scene.told();
+async fn a_short_reconnect_causes_no_leave_and_no_join() {
+    let fixture = PresenceFixture::new();
+    let before = fixture.enter(Some("ada"));
+    fixture.members().await;
+    fixture.changes();
     drop(before);
     tokio::time::sleep(GRACE / 2).await;
-    let _after = scene.enter(Some("ada"));
+    let _after = fixture.enter(Some("ada"));
     tokio::time::sleep(GRACE * 4).await;
-    assert_eq!(scene.told(), []);
-    assert_eq!(scene.members().await, [(ada(), 1)]);
+    assert_eq!(fixture.changes(), []);
+    assert_eq!(fixture.members().await, [(ada(), 1)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn sessions_without_a_user_are_one_member_and_no_name_is_not_an_empty_one() {
-    let scene = PresenceFixture::new();
-    let _all = [scene.enter(None), scene.enter(Some("")), scene.enter(None)];
-    assert_eq!(scene.members().await, [(None, 2), (Some(String::new()), 1)]);
-    assert_eq!(scene.told(), [(None, Change::Join), (Some(String::new()), Change::Join)]);
+async fn sessions_without_a_user_are_one_member_distinct_from_an_empty_name() {
+    let fixture = PresenceFixture::new();
+    let _all = [fixture.enter(None), fixture.enter(Some("")), fixture.enter(None)];
+    assert_eq!(fixture.members().await, [(None, 2), (Some(String::new()), 1)]);
+    assert_eq!(fixture.changes(), [(None, Change::Join), (Some(String::new()), Change::Join)]);
 }
 
 #[test]
-fn a_grace_as_long_as_the_ttl_is_a_fault() {
+fn a_presence_grace_as_long_as_the_ttl_is_a_fault() {
     let given = |text: &str| crate::settings::RawValue::Text(text.to_owned());
     let both = [("presence.ttl", given("3s")), ("presence.grace", given("3s"))];
     let both = both.map(|(key, value)| (key.to_owned(), (value, "a test".to_owned())));

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_close_frame_carries_code_and_text_or_nothing() {
+    fn the_close_frame_of_a_reason_contains_code_and_text_or_nothing() {
         assert_eq!(&close_frame(Close::Client(None))[..], b"\x88\x00");
         assert_eq!(&close_frame(Close::Client(Some(3000)))[..], b"\x88\x02\x0b\xb8");
         assert_eq!(&close_frame(Close::Slow)[2..4], 4008u16.to_be_bytes());

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_format_stands_at_its_own_place_in_the_caches() {
+    fn each_format_has_its_own_index_in_the_caches() {
         for (place, format) in Format::EACH.into_iter().enumerate() {
             assert_eq!(format as usize, place);
         }

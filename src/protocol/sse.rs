@@ -26,7 +26,9 @@ pub struct Sse {
 
 impl Speak for Sse {
     fn decode(&self, _: Message, _: usize) -> Decoded {
-        Err(DecodeError::Close(Close::Unsupported("nothing is to be sent here")))
+        Err(DecodeError::Close(Close::Unsupported(
+            "the client must not send data on this connection",
+        )))
     }
 
     /// The stream begins with the reconnect delay and, unless a backlog follows, with the position from which
@@ -104,7 +106,7 @@ impl Encode for SseEvents {
     fn close(close: Close) -> Option<Bytes> {
         let after = std::time::Duration::from_millis(rand::random_range(RETRY_MS));
         let again = Push::Reconnect { after, reason: close.label() };
-        close.may_pass().then(|| Self::push(&again)).flatten()
+        close.is_temporary().then(|| Self::push(&again)).flatten()
     }
 }
 
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_begins_with_the_position_unless_what_was_missed_follows() {
+    fn an_sse_stream_begins_with_the_position_unless_a_backlog_follows() {
         let position = Some(Position { epoch: 7, seq: 5 });
         assert_eq!(first(None, None), "\n");
         assert_eq!(first(position, None), "id: 7-5\n\n");
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publication_is_an_event_and_binary_is_base64() {
+    fn an_sse_publication_is_an_event_with_binary_payloads_in_base64() {
         let position = Some(Position { epoch: 7, seq: 5 });
         let kept = Publication { position, ..Publication::bare("{\n}".into()) };
         let binary = Publication::bare(Bytes::from_static(b"\xff\x00"));
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_said_at_the_end() {
+    fn an_sse_stream_ends_with_a_reconnect_event_for_temporary_reasons_only() {
         assert_eq!(SseEvents::close(Close::Expired), None);
         let end = text(SseEvents::close(Close::Unavailable));
         assert!(end.starts_with("retry: ") && end.contains("\nevent: reconnect\ndata: {"), "{end}");

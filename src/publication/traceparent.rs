@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_valid_is_written_as_it_was() {
+    fn a_valid_traceparent_round_trips() {
         for (flags, sampled) in [("00", false), ("01", true), ("02", false), ("ff", true)] {
             let text = format!("00-{TRACE}-{SPAN}-{flags}");
             let read = read(&text).unwrap();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_calls_invalid_is_none() {
+    fn an_invalid_traceparent_is_refused() {
         let (no_trace, no_span) = ("0".repeat(32), "0".repeat(16));
         for text in [
             String::new(),
@@ -144,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn later_versions_go_on_as_the_one_that_is_known() {
-        for rest in ["", "-", "-what it is for, nobody knows"] {
+    fn a_traceparent_of_a_later_version_becomes_version_00() {
+        for rest in ["", "-", "-an unknown extension"] {
             let read = read(&format!("cc-{TRACE}-{SPAN}-ff{rest}")).unwrap();
             assert_eq!(read.to_string(), format!("00-{TRACE}-{SPAN}-01"));
         }
     }
 
     #[test]
-    fn two_headers_are_none() {
+    fn two_traceparent_headers_count_as_none() {
         let one = format!("00-{TRACE}-{SPAN}-01");
         let of = |values: &[&[u8]]| Traceparent::of_headers(values.iter().copied());
         assert_eq!(of(&[one.as_bytes()]), read(&one));

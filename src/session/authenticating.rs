@@ -35,41 +35,41 @@ impl Session {
     /// Applies the result of a token check. A refused token changes nothing.
     pub(super) fn authenticated(&mut self, id: Option<Id>, answer: TokenCheck) {
         let admitted = answer.map_err(PrincipalRefused::Token).and_then(|identity| {
-            let before = self.state.bearer().user();
+            let before = self.state.principal().user();
             let entered = admit(&self.context, &identity, &self.outbound, before)?;
             Ok((Arc::new(identity), entered))
         });
         let (identity, entered) = match admitted {
             Ok(admitted) => admitted,
-            Err(unfit) => {
-                telemetry::rejected(unfit.reason(), &unfit);
-                let (code, message) = (unfit.code(), unfit.to_string());
+            Err(refused) => {
+                telemetry::rejected(refused.reason(), &refused);
+                let (code, message) = (refused.code(), refused.to_string());
                 let error = ReplyError { id, channel: None, code, message };
                 self.reply(&Reply::Error(error));
                 // An unavailable issuer and a full node are not the client's fault.
                 self.bad_tokens += u8::from(code == Code::Unauthorized);
                 if self.bad_tokens > BAD_TOKENS_MAX {
-                    self.leave_for(Close::Unauthorized("too many tokens in a row"));
+                    self.end_for(Close::Unauthorized("too many tokens in a row"));
                 }
                 return;
             }
         };
         self.bad_tokens = 0;
-        let (before, user) = (self.state.bearer().user(), identity.user.clone());
+        let (before, user) = (self.state.principal().user(), identity.user.clone());
         let expires_in = time_left(&identity, SystemTime::now());
-        self.state.belong_to(Principal::of(identity, entered, Instant::now()));
+        self.state.set_principal(Principal::of(identity, entered, Instant::now()));
         self.reply(&Reply::Authenticated { id, user: user.clone(), expires_in });
-        self.leave_forbidden();
+        self.end_forbidden_subscriptions();
         if before != user {
-            self.be_present_as(&user);
+            self.move_presence(&user);
         }
-        self.subscribe_listed();
+        self.subscribe_token_channels();
     }
 
     /// Subscribes to the channels that the token lists, unless the session is subscribed already or has
     /// `channels_max`.
-    pub(super) fn subscribe_listed(&mut self) {
-        let Some(identity) = self.state.bearer().identity().cloned() else { return };
+    pub(super) fn subscribe_token_channels(&mut self) {
+        let Some(identity) = self.state.principal().identity().cloned() else { return };
         for channel in &identity.channels {
             let has = |joined: &Joined| joined.subscription.channel() == channel;
             if self.subscriptions.iter().any(has) {
@@ -90,7 +90,7 @@ impl Session {
     }
 
     /// Ends the subscriptions that are no longer allowed, and sends an error for each.
-    pub(super) fn leave_forbidden(&mut self) {
+    pub(super) fn end_forbidden_subscriptions(&mut self) {
         let mut errors = Vec::new();
         let state = &self.state;
         self.subscriptions.retain(|joined| {
@@ -111,13 +111,13 @@ impl Session {
 
     /// Applies changed rules: ends subscriptions that are no longer allowed, enters or leaves presence.
     /// Recomputes the token's expiry, because the wall clock may have changed too.
-    pub(super) fn follow_settings(&mut self) {
+    pub(super) fn apply_settings(&mut self) {
         self.state.follow_clock(Instant::now(), SystemTime::now());
-        let bearer = self.state.bearer();
+        let principal = self.state.principal();
         let tokens = self.context.auth.is_on();
-        let patience = self.context.patience();
-        if bearer.identity().is_none() && bearer.is_otherwise(tokens, patience) {
-            self.state.belong_to(Principal::stranger(tokens, patience, Instant::now()));
+        let timeout = self.context.anonymous_timeout();
+        if principal.identity().is_none() && principal.differs_from(tokens, timeout) {
+            self.state.set_principal(Principal::anonymous(tokens, timeout, Instant::now()));
         }
         if let Some(channel) = self.state.protocol().channel()
             && let Err(denied) = self.state.check_bound(channel)
@@ -125,12 +125,12 @@ impl Session {
             self.outbound.close(close_of(denied));
             return;
         }
-        self.leave_forbidden();
+        self.end_forbidden_subscriptions();
         for joined in &mut self.subscriptions {
             let channel = joined.subscription.channel();
             let keeps = self.context.hub.rules().of(channel.as_str()).presence;
             if keeps != joined.present.is_some() {
-                let user = self.state.bearer().user();
+                let user = self.state.principal().user();
                 let enter = || Box::new(self.context.presence.enter(channel.clone(), user));
                 joined.present = keeps.then(enter);
             }
@@ -138,7 +138,7 @@ impl Session {
     }
 
     /// Moves its presence to another user: the channels' members get a join and a leave.
-    fn be_present_as(&mut self, user: &User) {
+    fn move_presence(&mut self, user: &User) {
         for joined in &mut self.subscriptions {
             if let Some(present) = &mut joined.present {
                 let channel = joined.subscription.channel().clone();

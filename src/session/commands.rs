@@ -17,16 +17,16 @@ use crate::telemetry;
 
 impl Session {
     /// Executes the commands of one message.
-    pub(super) fn message(&mut self, message: Message, now: Instant) {
+    pub(super) fn handle_message(&mut self, message: Message, now: Instant) {
         let subscribed = self.subscriptions.len() + self.in_flight.subscribing();
         let is_subscribed =
             |channel: &Channel| self.subscriptions.iter().any(|it| it.is_of(channel));
-        for action in self.state.message(message, subscribed, is_subscribed, now) {
+        for action in self.state.handle_message(message, subscribed, is_subscribed, now) {
             match action {
-                Action::Do(command) => self.perform(command, now),
+                Action::Do(command) => self.execute(command, now),
                 Action::Reply(reply) => self.reply(&reply),
                 Action::Close(close) => {
-                    self.leave_for(close);
+                    self.end_for(close);
                     return;
                 }
             }
@@ -34,7 +34,7 @@ impl Session {
     }
 
     /// Executes a command that [`SubscriptionState`](super::state::SubscriptionState) has allowed.
-    fn perform(&mut self, command: Command, now: Instant) {
+    fn execute(&mut self, command: Command, now: Instant) {
         match command {
             Command::Publish { id, channel, publication } => {
                 self.publish(id, channel, publication, now);
@@ -56,13 +56,13 @@ impl Session {
                 self.reply(&Reply::Unsubscribed { id, channel });
             }
             Command::History { id, channel, since, limit } => {
-                let reading = history::read(self.context.hub.clone(), id, channel, since, limit);
-                self.in_flight.ask(Box::pin(reading.map(Some)));
+                let query = history::read(self.context.hub.clone(), id, channel, since, limit);
+                self.in_flight.query(Box::pin(query.map(Some)));
             }
             Command::Presence { id, channel } => {
                 let (presence, rules) = (&self.context.presence, self.context.hub.rules());
-                let reading = presence::read(presence.clone(), rules.clone(), id, channel);
-                self.in_flight.ask(Box::pin(reading.map(Some)));
+                let query = presence::read(presence.clone(), rules.clone(), id, channel);
+                self.in_flight.query(Box::pin(query.map(Some)));
             }
             Command::Auth { id, token } => self.authenticate(id, token),
             Command::Ping { id } => self.reply(&Reply::Pong { id }),
@@ -79,24 +79,24 @@ impl Session {
         let mut own = self.subscriptions.iter().filter(|it| it.is_of(&channel));
         let echo = own.next().is_some_and(|own| own.subscription.echo());
         self.echoes_due = self.echoes_due.wrapping_add(u32::from(echo));
-        let mut publication = self.signed(publication);
+        let mut publication = self.with_origin(publication);
         let trace = telemetry::publication_received(self.format(), &channel, &mut publication);
         let receipt = self.context.hub.publish(channel, publication);
         self.in_flight.publish(id, receipt, now, trace);
     }
 
     /// Adds the session, the user and the time.
-    fn signed(&self, publication: Publication) -> Publication {
-        let (session, user) = (Some(self.outbound.session()), self.state.bearer().user());
+    fn with_origin(&self, publication: Publication) -> Publication {
+        let (session, user) = (Some(self.outbound.session()), self.state.principal().user());
         Publication { session, user, ..publication.sent_now() }
     }
 
     /// Replies to the oldest command in flight, which the broker has answered.
-    pub(super) fn finish(&mut self, done: CompletedCommand) {
-        match done {
+    pub(super) fn complete(&mut self, completed: CompletedCommand) {
+        match completed {
             CompletedCommand::Published { id, started, trace, answer } => {
-                let told = answer.map_err(|why| why.0);
-                telemetry::publication_answered(trace, started.elapsed(), told);
+                let outcome = answer.map_err(|why| why.0);
+                telemetry::publication_answered(trace, started.elapsed(), outcome);
                 match answer {
                     Ok(position) => self.reply(&Reply::Published { id, position }),
                     Err(unavailable) => {

@@ -24,28 +24,29 @@ impl Config {
                 "ping_interval",
                 "25s",
                 times.clone(),
-                "Every connection is pinged so often. Keep it below the idle timeout of every proxy \
-                 on the way; many have 60s.",
+                "How often the node pings every connection. Keep it below the idle timeout of every \
+                 proxy on the path; many have 60s.",
             ),
             pong_timeout: section.duration(
                 "pong_timeout",
                 "10s",
                 times,
-                "A connection that sends nothing for so long after a ping is closed with 4009.",
+                "A connection that sends nothing for this long after a ping is closed with 4009.",
             ),
             message_bytes_max: section.bytes(
                 "message_bytes_max",
                 "64KiB",
                 1 << 7..=1 << 30,
-                "Largest message a client may send, its fragments together; more closes with 1009.",
+                "Largest message a client may send, its fragments together; a larger one closes with \
+                 1009.",
             ),
             queue_bytes_max: section.bytes(
                 "queue_bytes_max",
                 "1MiB",
                 1 << 10..=1 << 30,
-                "Most bytes that may wait for a socket, 32 for each frame included. A consumer \
-                 slower than that is closed with 4008. The worst case of a node's memory is this \
-                 times its connections.",
+                "Most bytes in a connection's outbound queue, 32 for each frame included. A slow \
+                 consumer that exceeds it is closed with 4008. The worst case of a node's memory is \
+                 this times its connections.",
             ),
             channels_max: section.number(
                 "channels_max",
@@ -57,9 +58,9 @@ impl Config {
                 "json_depth_max",
                 128,
                 1..=100_000,
-                "How deep the objects and lists of a json command may be nested, its payload \
-                 included: it goes on to others, whose parsers may not stand more. A deeper one is \
-                 a `bad_request`; so is `data` of more than 124 levels, whatever stands here.",
+                "How deep the objects and arrays of a json command may be nested, its payload \
+                 included, because the parsers of its receivers may support no more. A deeper one \
+                 gets `bad_request`; so does `data` of more than 124 levels, whatever this setting.",
             ),
         }
     }

@@ -21,13 +21,18 @@ pub trait Connection: Send {
         reading: bool,
     ) -> Poll<ConnectionEvent>;
 
-    /// When to call [`Connection::beat`] next.
-    fn next_beat(&self) -> Instant;
+    /// When to call [`Connection::check_heartbeat`] next.
+    fn next_heartbeat(&self) -> Instant;
 
     /// Sends a heartbeat if one is due. Returns the close reason if the client has not answered one in time.
     ///
     /// `excused`: a missing answer does not prove that the client is dead.
-    fn beat(&mut self, now: Instant, excused: bool, outbound: &Outbound) -> Option<Close>;
+    fn check_heartbeat(
+        &mut self,
+        now: Instant,
+        excused: bool,
+        outbound: &Outbound,
+    ) -> Option<Close>;
 
     /// Writes the queued frames and the protocol's close message, waits a bounded time for the client to
     /// close too, and closes the socket.
@@ -45,7 +50,7 @@ pub enum ConnectionEvent {
     /// The client violated the protocol. Nothing after it can be decoded.
     Violation(Close),
     /// The node's settings changed, or the drain asks the session to end.
-    Nudge,
+    Notified,
     /// The connection must end for this reason.
     End(Close),
 }

@@ -14,7 +14,7 @@ use crate::publication::{NodeId, SessionId};
 
 /// What all sessions of a node share.
 pub struct SessionContext {
-    parts: SessionState,
+    state: SessionState,
     /// The number of the next session.
     sessions: AtomicU64,
 }
@@ -29,7 +29,7 @@ pub struct SessionState {
     pub config: Arc<Config>,
     /// How long an ending session waits for the broker's answers to its commands in flight; at most
     /// [`LEAVE_MAX`](crate::drain::LEAVE_MAX) if its client is to reconnect.
-    pub leave_timeout: Duration,
+    pub ending_timeout: Duration,
     pub node: NodeId,
 }
 
@@ -37,22 +37,22 @@ impl Deref for SessionContext {
     type Target = SessionState;
 
     fn deref(&self) -> &SessionState {
-        &self.parts
+        &self.state
     }
 }
 
 impl SessionContext {
-    pub fn new(parts: SessionState) -> Self {
-        Self { parts, sessions: AtomicU64::new(1) }
+    pub fn new(state: SessionState) -> Self {
+        Self { state, sessions: AtomicU64::new(1) }
     }
 
     /// Creates the id of the next session.
-    pub(super) fn next(&self) -> SessionId {
+    pub(super) fn next_id(&self) -> SessionId {
         SessionId { node: self.node, number: self.sessions.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Whether the node accepts tokens.
-    pub fn takes_tokens(&self) -> bool {
+    pub fn accepts_tokens(&self) -> bool {
         self.auth.is_on()
     }
 
@@ -63,7 +63,7 @@ impl SessionContext {
 
     /// How long an anonymous session may stay without a token. None: without limit, because the rules allow
     /// `anyone` something, or because the node accepts no tokens.
-    pub(super) fn patience(&self) -> Option<Duration> {
+    pub(super) fn anonymous_timeout(&self) -> Option<Duration> {
         let needed = self.auth.is_on() && !self.hub.rules().get().lets_anyone();
         needed.then(|| self.auth.timeout())
     }

@@ -17,7 +17,7 @@ const ECHO_INTERVAL: Duration = Duration::from_millis(2);
 pub struct EndingSession {
     pub close: Close,
     pub since: Instant,
-    until: Instant,
+    deadline: Instant,
 }
 
 impl EndingSession {
@@ -28,27 +28,27 @@ impl EndingSession {
             Some(_) => timeout.min(drain::LEAVE_MAX),
             None => timeout,
         };
-        Self { close, since, until: since + timeout }
+        Self { close, since, deadline: since + timeout }
     }
 
     /// When to check again. None: the session may close now, because all commands are answered and its own
     /// publications were delivered, or the time is over. The broker may confirm a publication a moment before
     /// it delivers it.
-    pub fn wait(
+    pub fn next_check(
         &mut self,
         all_answered: bool,
         echoes_missing: i32,
         now: Instant,
     ) -> Option<Instant> {
-        let mut look = self.until;
+        let mut check_at = self.deadline;
         if all_answered {
-            self.until = self.until.min(now + ECHO_TIMEOUT);
+            self.deadline = self.deadline.min(now + ECHO_TIMEOUT);
             if echoes_missing <= 0 {
                 return None;
             }
-            look = now + ECHO_INTERVAL;
+            check_at = now + ECHO_INTERVAL;
         }
-        (now < self.until).then_some(look)
+        (now < self.deadline).then_some(check_at)
     }
 }
 
@@ -57,13 +57,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_waits_for_answers_and_a_short_while_for_its_own_publications() {
+    fn an_ending_session_waits_for_answers_and_briefly_for_its_own_publications() {
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        let mut leaving = EndingSession::new(Close::Internal, now, 3 * second);
-        assert_eq!(leaving.wait(false, 0, now), Some(now + 3 * second));
-        assert_eq!(leaving.wait(true, 1, now), Some(now + ECHO_INTERVAL));
-        assert_eq!(leaving.wait(true, 1, now + ECHO_TIMEOUT), None);
-        assert_eq!(leaving.wait(true, 0, now), None);
+        let mut ending = EndingSession::new(Close::Internal, now, 3 * second);
+        assert_eq!(ending.next_check(false, 0, now), Some(now + 3 * second));
+        assert_eq!(ending.next_check(true, 1, now), Some(now + ECHO_INTERVAL));
+        assert_eq!(ending.next_check(true, 1, now + ECHO_TIMEOUT), None);
+        assert_eq!(ending.next_check(true, 0, now), None);
     }
 }

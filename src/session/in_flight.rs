@@ -21,16 +21,16 @@ const IN_FLIGHT_MAX: usize = 64;
 /// The pending commands of one session. Replies are in the order of the commands.
 #[derive(Default)]
 pub struct InFlight {
-    waiting: VecDeque<PendingCommand>,
+    pending: VecDeque<PendingCommand>,
     subscribing: usize,
-    asking: bool,
+    query_pending: bool,
 }
 
 enum PendingCommand {
     Publish { id: Option<Id>, receipt: Receipt<Option<Position>>, started: Instant, trace: Trace },
     Subscribe { id: Option<Id>, interest: Interest, echo: bool },
-    Question { reading: BoxFuture<'static, Option<Reply>> },
-    Authentication { id: Option<Id>, checking: BoxFuture<'static, TokenCheck> },
+    Query { future: BoxFuture<'static, Option<Reply>> },
+    Authentication { id: Option<Id>, future: BoxFuture<'static, TokenCheck> },
 }
 
 /// The identity that a token gives, or why it is refused.
@@ -66,36 +66,36 @@ impl InFlight {
         started: Instant,
         trace: Trace,
     ) {
-        self.waiting.push_back(PendingCommand::Publish { id, receipt, started, trace });
+        self.pending.push_back(PendingCommand::Publish { id, receipt, started, trace });
     }
 
     pub fn subscribe(&mut self, id: Option<Id>, interest: Interest, echo: bool) {
         self.subscribing += 1;
-        self.waiting.push_back(PendingCommand::Subscribe { id, interest, echo });
+        self.pending.push_back(PendingCommand::Subscribe { id, interest, echo });
     }
 
     /// Adds a query, such as `history`. Its future resolves to the reply, or to None if it has queued the
     /// reply itself.
-    pub fn ask(&mut self, reading: BoxFuture<'static, Option<Reply>>) {
-        self.asking = true;
-        self.waiting.push_back(PendingCommand::Question { reading });
+    pub fn query(&mut self, future: BoxFuture<'static, Option<Reply>>) {
+        self.query_pending = true;
+        self.pending.push_back(PendingCommand::Query { future });
     }
 
     /// Adds a token check.
-    pub fn authenticate(&mut self, id: Option<Id>, checking: BoxFuture<'static, TokenCheck>) {
-        self.asking = true;
-        self.waiting.push_back(PendingCommand::Authentication { id, checking });
+    pub fn authenticate(&mut self, id: Option<Id>, future: BoxFuture<'static, TokenCheck>) {
+        self.query_pending = true;
+        self.pending.push_back(PendingCommand::Authentication { id, future });
     }
 
     /// Whether the session may read another command. Not while a subscription is pending: a publication of
     /// the same client right after it must be delivered to it. Not while a token check is pending: it decides
     /// what the next command may do. Not while a query is pending: its reply may be large.
     pub fn has_room(&self) -> bool {
-        self.subscribing == 0 && !self.asking && self.waiting.len() < IN_FLIGHT_MAX
+        self.subscribing == 0 && !self.query_pending && self.pending.len() < IN_FLIGHT_MAX
     }
 
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.pending.is_empty()
     }
 
     /// How many subscriptions are not yet confirmed.
@@ -106,37 +106,37 @@ impl InFlight {
     /// Resolves to the oldest command once it is answered; never resolves if there is none. Cancel safe.
     pub fn next(&mut self) -> impl Future<Output = CompletedCommand> {
         std::future::poll_fn(|cx| {
-            let done = match self.waiting.front_mut() {
+            let completed = match self.pending.front_mut() {
                 None => return Poll::Pending,
                 Some(PendingCommand::Publish { id, receipt, started, trace }) => {
                     let answer = ready!(Pin::new(receipt).poll(cx));
                     let trace = std::mem::take(trace);
-                    let done = CompletedCommand::Published {
+                    let completed = CompletedCommand::Published {
                         id: id.take(),
                         started: *started,
                         trace,
                         answer,
                     };
-                    self.waiting.pop_front();
-                    done
+                    self.pending.pop_front();
+                    completed
                 }
-                Some(PendingCommand::Question { reading }) => {
-                    let reply = ready!(reading.as_mut().poll(cx));
-                    self.waiting.pop_front();
-                    self.asking = false;
+                Some(PendingCommand::Query { future }) => {
+                    let reply = ready!(future.as_mut().poll(cx));
+                    self.pending.pop_front();
+                    self.query_pending = false;
                     CompletedCommand::Answered(reply)
                 }
-                Some(PendingCommand::Authentication { id, checking }) => {
-                    let answer = ready!(checking.as_mut().poll(cx));
+                Some(PendingCommand::Authentication { id, future }) => {
+                    let answer = ready!(future.as_mut().poll(cx));
                     let id = id.take();
-                    self.waiting.pop_front();
-                    self.asking = false;
+                    self.pending.pop_front();
+                    self.query_pending = false;
                     CompletedCommand::Authenticated { id, answer }
                 }
                 Some(PendingCommand::Subscribe { interest, .. }) => {
                     let answer = ready!(Pin::new(interest).poll(cx));
                     let Some(PendingCommand::Subscribe { id, interest, echo }) =
-                        self.waiting.pop_front()
+                        self.pending.pop_front()
                     else {
                         return Poll::Pending;
                     };
@@ -144,11 +144,11 @@ impl InFlight {
                     CompletedCommand::Subscribed { id, interest, echo, answer }
                 }
             };
-            if self.waiting.is_empty() {
+            if self.pending.is_empty() {
                 // An idle session holds no queue memory.
-                self.waiting = VecDeque::new();
+                self.pending = VecDeque::new();
             }
-            Poll::Ready(done)
+            Poll::Ready(completed)
         })
     }
 }

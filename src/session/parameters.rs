@@ -41,12 +41,12 @@ impl Session {
     /// of a refused upgrade.
     ///
     /// Fails only if the user already has `limits.connections_per_user` sessions on this node.
-    pub async fn begin(
+    pub async fn start(
         context: Arc<SessionContext>,
-        beginning: SessionParameters,
+        parameters: SessionParameters,
     ) -> Result<(Self, JoinPosition), TooMany> {
-        let SessionParameters { protocol, token, echo, since, closes_on_gap } = beginning;
-        let outbound = Arc::new(Outbound::new(context.next(), context.config.queue_bytes_max));
+        let SessionParameters { protocol, token, echo, since, closes_on_gap } = parameters;
+        let outbound = Arc::new(Outbound::new(context.next_id(), context.config.queue_bytes_max));
         let channel = protocol.channel().cloned();
         let (now, rules, limits) =
             (Instant::now(), context.hub.rules().clone(), context.limits.clone());
@@ -55,41 +55,47 @@ impl Session {
             let entered = rights::admit(&context, &identity, &outbound, None)?;
             Ok(Principal::of(Arc::new(identity), entered, now))
         });
-        let bearer = match admitted {
-            None => Principal::stranger(context.auth.is_on(), context.patience(), now),
-            Some(Ok(bearer)) => bearer,
+        let principal = match admitted {
+            None => Principal::anonymous(context.auth.is_on(), context.anonymous_timeout(), now),
+            Some(Ok(principal)) => principal,
             Some(Err(PrincipalRefused::TooMany(too_many))) => return Err(too_many),
-            Some(Err(unfit)) => {
-                telemetry::rejected(Rejected::Token, &unfit);
-                outbound.close(unfit.close());
+            Some(Err(refused)) => {
+                telemetry::rejected(Rejected::Token, &refused);
+                outbound.close(refused.close());
                 Principal::default()
             }
         };
         let mut session = Self {
-            _membership: context.hub.join(outbound.clone()),
-            state: SubscriptionState::new(protocol, context.config.clone(), rules, limits, bearer),
+            _membership: context.hub.register(outbound.clone()),
+            state: SubscriptionState::new(
+                protocol,
+                context.config.clone(),
+                rules,
+                limits,
+                principal,
+            ),
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
-            leaving: None,
+            ending: None,
             echoes_due: 0,
             bad_tokens: 0,
-            owed: 0,
+            queued_bytes: 0,
             outbound,
             context,
         };
-        let standing = match channel.filter(|_| session.outbound.closing().is_none()) {
+        let join_position = match channel.filter(|_| session.outbound.closing().is_none()) {
             Some(channel) => {
                 let subscriber = Subscriber { closes_on_gap, ..session.subscriber(echo) };
-                session.begin_bound(channel, subscriber, since).await
+                session.subscribe_bound(channel, subscriber, since).await
             }
             None => JoinPosition::default(),
         };
-        Ok((session, standing))
+        Ok((session, join_position))
     }
 
     /// Subscribes a bound session. A session that may only publish is not subscribed; one that may do neither
     /// is closed.
-    async fn begin_bound(
+    async fn subscribe_bound(
         &mut self,
         channel: Channel,
         subscriber: Subscriber,

@@ -28,28 +28,28 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// `tokens`: whether the node accepts tokens. `patience`: how long the session may stay without one;
+    /// `tokens`: whether the node accepts tokens. `timeout`: how long the session may stay without one;
     /// None: without limit.
-    pub fn stranger(tokens: bool, patience: Option<Duration>, now: Instant) -> Self {
-        let ends_at = patience.map(|patience| now + patience);
+    pub fn anonymous(tokens: bool, timeout: Option<Duration>, now: Instant) -> Self {
+        let ends_at = timeout.map(|timeout| now + timeout);
         Self { tokens, ends_at, ..Self::default() }
     }
 
     pub fn of(identity: Arc<Identity>, entered: Option<Entered>, now: Instant) -> Self {
-        let ends_at = end(&identity, now, SystemTime::now());
+        let ends_at = expiry(&identity, now, SystemTime::now());
         Self { identity: Some(identity), _entered: entered.map(Box::new), tokens: true, ends_at }
     }
 
     /// Recomputes the token's expiry after a step of the wall clock.
     pub fn follow_clock(&mut self, now: Instant, wall: SystemTime) {
         if let Some(identity) = &self.identity {
-            self.ends_at = end(identity, now, wall);
+            self.ends_at = expiry(identity, now, wall);
         }
     }
 
     /// Whether an anonymous session with these settings would differ from this one.
-    pub fn is_otherwise(&self, tokens: bool, patience: Option<Duration>) -> bool {
-        self.tokens != tokens || self.ends_at.is_some() != patience.is_some()
+    pub fn differs_from(&self, tokens: bool, timeout: Option<Duration>) -> bool {
+        self.tokens != tokens || self.ends_at.is_some() != timeout.is_some()
     }
 
     pub fn identity(&self) -> Option<&Arc<Identity>> {
@@ -65,7 +65,7 @@ impl Principal {
     }
 
     /// The close reason if the token or the time without one has expired.
-    pub fn over(&self, now: Instant) -> Option<Close> {
+    pub fn expired(&self, now: Instant) -> Option<Close> {
         let is_over = self.ends_at.is_some_and(|end| now >= end);
         is_over.then_some(match self.identity {
             Some(_) => Close::Expired,
@@ -84,7 +84,7 @@ impl Principal {
 }
 
 /// The token's expiry on the monotonic clock.
-fn end(identity: &Identity, now: Instant, wall: SystemTime) -> Option<Instant> {
+fn expiry(identity: &Identity, now: Instant, wall: SystemTime) -> Option<Instant> {
     let left = time_left(identity, wall).filter(|left| *left < NEVER);
     left.map(|left| now + left)
 }
@@ -99,41 +99,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_the_token_s_or_the_end_of_patience() {
+    fn a_session_expires_with_its_token_or_with_the_anonymous_timeout() {
         let now = Instant::now();
         let ends_at = Some(SystemTime::now() + Duration::from_secs(60));
         let identity = Arc::new(Identity { ends_at, ..Identity::default() });
-        let bearer = Principal::of(identity, None, now);
-        assert_eq!(bearer.over(now + Duration::from_secs(59)), None);
-        assert_eq!(bearer.over(now + Duration::from_secs(61)), Some(Close::Expired));
-        let stranger = Principal::stranger(true, Some(Duration::from_secs(1)), now);
-        let over = stranger.over(now + Duration::from_secs(1));
+        let principal = Principal::of(identity, None, now);
+        assert_eq!(principal.expired(now + Duration::from_secs(59)), None);
+        assert_eq!(principal.expired(now + Duration::from_secs(61)), Some(Close::Expired));
+        let anonymous = Principal::anonymous(true, Some(Duration::from_secs(1)), now);
+        let over = anonymous.expired(now + Duration::from_secs(1));
         assert!(matches!(over, Some(Close::Unauthorized(_))));
-        assert_eq!(Principal::stranger(true, None, now).ends_at(), None);
+        assert_eq!(Principal::anonymous(true, None, now).ends_at(), None);
     }
 
     #[test]
-    fn a_step_of_the_wall_clock_moves_the_end() {
+    fn a_step_of_the_wall_clock_moves_the_tokens_expiry() {
         let (now, hour) = (Instant::now(), Duration::from_secs(3600));
         let true_time = SystemTime::now();
         let ends_at = Some(true_time + Duration::from_secs(60));
         let identity = Arc::new(Identity { ends_at, ..Identity::default() });
         for wrong in [true_time - hour, true_time + hour] {
-            let mut bearer = Principal::of(identity.clone(), None, now);
-            bearer.follow_clock(now, wrong);
-            assert_eq!(bearer.over(now).is_some(), wrong > true_time);
-            assert_eq!(bearer.over(now + 2 * Duration::from_secs(60)).is_some(), wrong > true_time);
-            bearer.follow_clock(now, true_time);
-            assert_eq!(bearer.over(now + Duration::from_secs(59)), None);
-            assert_eq!(bearer.over(now + Duration::from_secs(61)), Some(Close::Expired));
+            let mut principal = Principal::of(identity.clone(), None, now);
+            principal.follow_clock(now, wrong);
+            assert_eq!(principal.expired(now).is_some(), wrong > true_time);
+            assert_eq!(
+                principal.expired(now + 2 * Duration::from_secs(60)).is_some(),
+                wrong > true_time
+            );
+            principal.follow_clock(now, true_time);
+            assert_eq!(principal.expired(now + Duration::from_secs(59)), None);
+            assert_eq!(principal.expired(now + Duration::from_secs(61)), Some(Close::Expired));
         }
-        let mut stranger = Principal::stranger(true, Some(hour), now);
-        stranger.follow_clock(now, true_time + 2 * hour);
-        assert_eq!(stranger.over(now), None, "patience is no moment of the wall clock");
+        let mut anonymous = Principal::anonymous(true, Some(hour), now);
+        anonymous.follow_clock(now, true_time + 2 * hour);
+        assert_eq!(
+            anonymous.expired(now),
+            None,
+            "the anonymous timeout does not follow the wall clock"
+        );
     }
 
     #[test]
-    fn a_token_without_end_or_with_one_in_another_age_is_no_trouble() {
+    fn a_token_without_expiry_or_with_a_very_late_one_never_expires() {
         for ends_at in [None, SystemTime::now().checked_add(Duration::from_secs(1 << 40))] {
             let identity = Arc::new(Identity { ends_at, ..Identity::default() });
             assert_eq!(Principal::of(identity, None, Instant::now()).ends_at(), None);

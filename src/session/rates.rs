@@ -29,7 +29,7 @@ const UNCOUNTED_CHANNELS: u8 = 16;
 pub struct Rates {
     limits: Limits,
     /// None until something limited is counted: most sessions of most nodes.
-    kept: Option<Box<RateBuckets>>,
+    buckets: Option<Box<RateBuckets>>,
     /// How many channels the session may still use uncounted.
     uncounted: u8,
 }
@@ -40,7 +40,7 @@ struct RateBuckets {
     commands: Bucket,
     bytes: Bucket,
     channels: Bucket,
-    known: KnownChannels,
+    known_channels: KnownChannels,
     warned_at: Option<Instant>,
     refused_at: Instant,
     refusals: u32,
@@ -69,12 +69,12 @@ pub enum Excess {
 
 impl Rates {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, kept: None, uncounted: UNCOUNTED_CHANNELS }
+        Self { limits, buckets: None, uncounted: UNCOUNTED_CHANNELS }
     }
 
     /// Counts a channel, unless the session used it recently. `channels_max`: most subscriptions of a
     /// session, all of which it may request at once.
-    pub fn open(
+    pub fn count_channel(
         &mut self,
         channel: &Channel,
         channels_max: usize,
@@ -87,12 +87,12 @@ impl Rates {
             return Ok(());
         }
         let burst = NEW_CHANNELS_BURST.max(channels_max);
-        let kept = self.kept.get_or_insert_with(|| Box::new(RateBuckets::new(&limits, now)));
-        if kept.known.contains(channel) {
+        let buckets = self.buckets.get_or_insert_with(|| Box::new(RateBuckets::new(&limits, now)));
+        if buckets.known_channels.contains(channel) {
             return Ok(());
         }
-        if kept.channels.take_within(1, per_second, burst, now) {
-            kept.known.add(channel);
+        if buckets.channels.take_within(1, per_second, burst, now) {
+            buckets.known_channels.add(channel);
             return Ok(());
         }
         telemetry::rejected(
@@ -101,7 +101,7 @@ impl Rates {
         );
         match limits.dry_run {
             true => Ok(()),
-            false => Err(kept.refuse(RateKind::Channels, per_second, now)),
+            false => Err(buckets.refuse(RateKind::Channels, per_second, now)),
         }
     }
 
@@ -112,14 +112,14 @@ impl Rates {
         if per_second == 0 {
             return Ok(());
         }
-        let kept = self.kept.get_or_insert_with(|| Box::new(RateBuckets::new(&limits, now)));
-        if kept.bucket(kind).take(amount, per_second, now) {
+        let buckets = self.buckets.get_or_insert_with(|| Box::new(RateBuckets::new(&limits, now)));
+        if buckets.bucket(kind).take(amount, per_second, now) {
             return Ok(());
         }
         telemetry::rejected(kind.reason(), &"a connection sends too much");
         match limits.dry_run {
             true => Ok(()),
-            false => Err(kept.refuse(kind, per_second, now)),
+            false => Err(buckets.refuse(kind, per_second, now)),
         }
     }
 }
@@ -132,7 +132,7 @@ impl RateBuckets {
             bytes: Bucket::full(limits.bytes_per_second, now),
             // The first `take_within` reduces it to the burst, which is not known here.
             channels: Bucket::full(usize::MAX, now),
-            known: KnownChannels::default(),
+            known_channels: KnownChannels::default(),
             warned_at: None,
             refused_at: now,
             refusals: 0,
@@ -158,8 +158,8 @@ impl RateBuckets {
             now
         });
         self.refusals = self.refusals.saturating_add(1);
-        let many = u32::try_from(per_second).unwrap_or(u32::MAX).max(REFUSALS_MIN);
-        if now.saturating_duration_since(warned_at) >= WARNING || self.refusals > many {
+        let refusals_max = u32::try_from(per_second).unwrap_or(u32::MAX).max(REFUSALS_MIN);
+        if now.saturating_duration_since(warned_at) >= WARNING || self.refusals > refusals_max {
             return Excess::Close;
         }
         let key = kind.key();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_comes_first_and_then_the_end() {
+    fn a_session_over_its_rate_gets_warnings_and_then_the_close() {
         let (mut rates, start) = (rates(false), Instant::now());
         assert!((0..20).all(|_| publish(&mut rates, start).is_ok()));
         for _ in 0..20 {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn who_slows_down_is_forgiven_and_who_does_not_within_a_second_is_not() {
+    fn a_warned_session_is_closed_unless_it_slows_down_within_a_second() {
         let (mut rates, start) = (rates(false), Instant::now());
         let at = |seconds| start + Duration::from_secs_f64(seconds);
         let mut flood = |at| (0..21).map(|_| publish(&mut rates, at)).last().unwrap();
@@ -234,11 +234,11 @@ mod tests {
     }
 
     #[test]
-    fn channels_that_are_new_are_counted_and_known_ones_are_not() {
+    fn new_channels_count_against_the_rate_and_known_ones_do_not() {
         let limits = Config { new_channels_per_second: 10, ..Config::default() };
         let (mut rates, start) = (Rates::new(Limits::new(limits)), Instant::now());
         let channel = |number: usize| Channel::new(&format!("c:{number}")).unwrap();
-        let mut open = |number, at| rates.open(&channel(number), 128, at);
+        let mut open = |number, at| rates.count_channel(&channel(number), 128, at);
         let free = NEW_CHANNELS_BURST + usize::from(UNCOUNTED_CHANNELS);
         assert!((0..free).all(|number| open(number, start).is_ok()));
         let Err(Excess::Warn(why)) = open(free, start) else { panic!("no warning") };
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_channels_as_one_may_have_are_no_flood() {
+    fn as_many_new_channels_as_channels_max_are_within_the_rate() {
         let (new_channels_per_second, publications_per_second) = (1, 5);
         let limits =
             Config { new_channels_per_second, publications_per_second, ..Config::default() };
@@ -258,11 +258,13 @@ mod tests {
         let channel = |number: usize| Channel::new(&format!("c:{number}")).unwrap();
         // Other counters of the session make no difference.
         assert!(rates.count(RateKind::Publications, 1, now).is_ok());
-        assert!((0..10_000).all(|number| rates.open(&channel(number), 10_000, now).is_ok()));
+        assert!(
+            (0..10_000).all(|number| rates.count_channel(&channel(number), 10_000, now).is_ok())
+        );
     }
 
     #[test]
-    fn other_kinds_and_dry_runs_are_let_pass() {
+    fn unlimited_kinds_and_dry_runs_are_never_refused() {
         let (mut all, mut dry) = (rates(false), rates(true));
         let now = Instant::now();
         assert!((0..100).all(|_| all.count(RateKind::Commands, 1, now).is_ok()));

@@ -27,26 +27,26 @@ pub struct RepeatedSubscribe {
 /// Queues the reply itself, so that its position is exactly that of the last publication queued before it.
 /// Returns the reply to send if it could not.
 pub async fn answer(
-    again: RepeatedSubscribe,
+    request: RepeatedSubscribe,
     hub: Hub,
     outbound: Arc<Outbound>,
     protocol: Protocol,
 ) -> Option<Reply> {
-    let RepeatedSubscribe { id, channel, since, subscription } = again;
+    let RepeatedSubscribe { id, channel, since, subscription } = request;
     let answer = |position: Option<Position>| {
         // Which publications the client has received is unknown here.
         let recovered = since.map(|since| Some(since) == position);
         Reply::Subscribed { id: id.clone(), channel: channel.clone(), position, recovered }
     };
     for _ in 0..TRIES_MAX {
-        if !outbound.has(subscription) {
+        if !outbound.has_subscription(subscription) {
             let message = "no longer subscribed: the rules or the token changed".to_owned();
             let (channel, code) = (Some(channel.to_string()), Code::Forbidden);
             return Some(Reply::Error(ReplyError { id: id.clone(), channel, code, message }));
         }
         let is_settled = hub.when_settled(&channel, |position| {
             if let Some(frame) = protocol.reply(&answer(position)) {
-                outbound.say(frame);
+                outbound.push_own_or_close(frame);
             }
         });
         if is_settled {

@@ -26,7 +26,7 @@ pub enum PrincipalRefused {
 
 /// The user has `limits.connections_per_user` sessions on this node.
 #[derive(Debug, thiserror::Error)]
-#[error("this user has as many connections to this node as limits.connections_per_user lets it")]
+#[error("this user already has limits.connections_per_user connections to this node")]
 pub struct TooMany;
 
 impl PrincipalRefused {

@@ -31,28 +31,28 @@ impl Session {
     /// deadline is checked. Each arm is cancel safe: the timer and the commands in flight are kept outside
     /// the loop, the connection keeps what it has partly read or written.
     pub async fn run(mut self: Box<Self>, connection: &mut impl Connection) -> Close {
-        self.greet();
+        self.send_welcome();
         if self.state.protocol().subscribes_listed() {
-            self.subscribe_listed();
+            self.subscribe_token_channels();
         }
         let timer = sleep_until(self.next_tick(connection));
         tokio::pin!(timer);
         let close = loop {
-            let reading = self.reading();
+            let read_state = self.read_state();
             let broker = self.context.hub.broker();
-            let is_on = reading == ReadState::On;
+            let is_on = read_state == ReadState::On;
             tokio::select! {
                 biased;
-                done = self.in_flight.next(), if !self.in_flight.is_empty() => self.finish(done),
-                () = async { broker.wait_for_capacity().await }, if reading == ReadState::Broker => {}
+                completed = self.in_flight.next(), if !self.in_flight.is_empty() => self.complete(completed),
+                () = async { broker.wait_for_capacity().await }, if read_state == ReadState::Broker => {}
                 event = poll_fn(|cx| connection.poll_event(cx, &self.outbound, is_on)) => {
                     if let Some(close) = self.handle(event) {
                         break close;
                     }
                 }
-                () = poll_fn(|cx| self.outbound.poll_backlog(cx)), if reading == ReadState::Backlog => {}
+                () = poll_fn(|cx| self.outbound.poll_backlog(cx)), if read_state == ReadState::Backlog => {}
                 () = &mut timer, if self.outbound.closing().is_none() => {
-                    self.tick(connection, reading);
+                    self.tick(connection, read_state);
                     timer.as_mut().reset(self.next_tick(connection));
                 }
             }
@@ -61,8 +61,8 @@ impl Session {
             if timer.deadline() > next {
                 timer.as_mut().reset(next);
             }
-            if let Some(look) = self.leave_or_wait() {
-                timer.as_mut().reset(look);
+            if let Some(check_at) = self.close_or_wait() {
+                timer.as_mut().reset(check_at);
             }
         };
         // Later publications are not delivered to this session.
@@ -72,8 +72,8 @@ impl Session {
         close
     }
 
-    fn reading(&self) -> ReadState {
-        if self.leaving.is_some() || self.outbound.closing().is_some() {
+    fn read_state(&self) -> ReadState {
+        if self.ending.is_some() || self.outbound.closing().is_some() {
             ReadState::Ends
         } else if !self.in_flight.has_room() {
             ReadState::InFlight
@@ -88,50 +88,52 @@ impl Session {
 
     /// When the timer is due.
     fn next_tick(&self, connection: &impl Connection) -> Instant {
-        let beat = connection.next_beat();
-        self.state.bearer().ends_at().map_or(beat, |end| end.min(beat))
+        let beat = connection.next_heartbeat();
+        self.state.principal().ends_at().map_or(beat, |end| end.min(beat))
     }
 
     /// Handles the timer: closes the session if its token has expired, sends a heartbeat if one is due.
-    fn tick(&mut self, connection: &mut impl Connection, reading: ReadState) {
+    fn tick(&mut self, connection: &mut impl Connection, read_state: ReadState) {
         let (now, owed) = (Instant::now(), self.outbound.bytes());
         // While reading is paused, a missing pong proves nothing. A client that takes nothing of its backlog
         // counts as dead nevertheless.
-        let takes = !self.outbound.has_backlog() || owed < self.owed;
-        let excused = reading != ReadState::On && takes;
-        self.owed = owed;
-        let end = self.state.bearer().over(now);
-        if let Some(close) = end.or_else(|| connection.beat(now, excused, &self.outbound)) {
+        let takes = !self.outbound.has_backlog() || owed < self.queued_bytes;
+        let excused = read_state != ReadState::On && takes;
+        self.queued_bytes = owed;
+        let end = self.state.principal().expired(now);
+        if let Some(close) =
+            end.or_else(|| connection.check_heartbeat(now, excused, &self.outbound))
+        {
             self.outbound.close(close);
         }
     }
 
-    fn greet(&self) {
+    fn send_welcome(&self) {
         let welcome = Push::Welcome {
             session: self.outbound.session().to_string(),
             node: self.context.node.to_string(),
             ping_interval_ms: self.context.config.ping_interval.as_millis() as u64,
         };
         if let Some(frame) = self.format().push(&welcome) {
-            self.outbound.say(frame);
+            self.outbound.push_own_or_close(frame);
         }
     }
 
     /// Handles an event. Some: the session is over.
     fn handle(&mut self, event: ConnectionEvent) -> Option<Close> {
         match event {
-            ConnectionEvent::Message(message) => self.message(message, Instant::now()),
+            ConnectionEvent::Message(message) => self.handle_message(message, Instant::now()),
             ConnectionEvent::Heartbeat => {
                 if let Some(close) = self.state.count_heartbeat(Instant::now()) {
-                    self.leave_unless_leaving(close);
+                    self.end_unless_ending(close);
                 }
             }
-            ConnectionEvent::Nudge => match self.outbound.asked_to_leave() {
-                Some(close) => self.leave_unless_leaving(close),
-                None => self.follow_settings(),
+            ConnectionEvent::Notified => match self.outbound.asked_to_end() {
+                Some(close) => self.end_unless_ending(close),
+                None => self.apply_settings(),
             },
-            ConnectionEvent::Close(code) => self.leave_for(Close::Client(code)),
-            ConnectionEvent::Violation(close) => self.leave_for(close),
+            ConnectionEvent::Close(code) => self.end_for(Close::Client(code)),
+            ConnectionEvent::Violation(close) => self.end_for(close),
             ConnectionEvent::End(close) => return Some(close),
         }
         None

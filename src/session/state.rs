@@ -32,7 +32,7 @@ pub enum Action {
 pub struct SubscriptionState {
     protocol: Protocol,
     rules: Rules,
-    bearer: Principal,
+    principal: Principal,
     rates: Rates,
     config: Arc<Config>,
     bad_commands: u32,
@@ -44,32 +44,32 @@ impl SubscriptionState {
         config: Arc<Config>,
         rules: Rules,
         limits: Limits,
-        bearer: Principal,
+        principal: Principal,
     ) -> Self {
-        Self { protocol, rules, bearer, rates: Rates::new(limits), bad_commands: 0, config }
+        Self { protocol, rules, principal, rates: Rates::new(limits), bad_commands: 0, config }
     }
 
     pub fn protocol(&self) -> &Protocol {
         &self.protocol
     }
 
-    pub fn bearer(&self) -> &Principal {
-        &self.bearer
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     /// Sets another principal, or the same one with a later expiry.
-    pub fn belong_to(&mut self, bearer: Principal) {
-        self.bearer = bearer;
+    pub fn set_principal(&mut self, principal: Principal) {
+        self.principal = principal;
     }
 
     /// Recomputes the token's expiry after a step of the wall clock.
     pub fn follow_clock(&mut self, now: Instant, wall: SystemTime) {
-        self.bearer.follow_clock(now, wall);
+        self.principal.follow_clock(now, wall);
     }
 
     /// Checks whether the session has the right on the channel.
     pub fn check(&self, right: Right, channel: &Channel) -> Result<(), Denied> {
-        self.bearer.check(&self.rules, right, channel)
+        self.principal.check(&self.rules, right, channel)
     }
 
     /// Counts a heartbeat that the client sent. Returns the close reason if it exceeds the limit.
@@ -79,7 +79,7 @@ impl SubscriptionState {
 
     /// The actions for a message. `subscribed`: how many channels the session has or waits for;
     /// `is_subscribed`: whether it has this one.
-    pub fn message(
+    pub fn handle_message(
         &mut self,
         message: Message,
         mut subscribed: usize,
@@ -98,7 +98,7 @@ impl SubscriptionState {
         };
         let mut actions = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
-            let kind = outcome.as_ref().map_or(RateKind::Commands, kind);
+            let kind = outcome.as_ref().map_or(RateKind::Commands, rate_kind);
             let rate = match &too_much {
                 Some(excess) => Err(excess.clone()),
                 None => self.rates.count(kind, 1, now),
@@ -122,7 +122,7 @@ impl SubscriptionState {
         self.bad_commands += u32::from(error.code == Code::BadRequest);
         match rate {
             Ok(()) => Action::Reply(Reply::Error(error)),
-            Err(excess) => self.too_fast(excess, error),
+            Err(excess) => self.rate_limited(excess, error),
         }
     }
 
@@ -136,9 +136,9 @@ impl SubscriptionState {
         if let Err(denied) = self.allow(&command) {
             return self.deny(&command, denied);
         }
-        if let Some(channel) = self.begun(&command, *subscribed)
+        if let Some(channel) = self.new_channel(&command, *subscribed)
             && !is_subscribed(channel)
-            && let Err(excess) = self.rates.open(channel, self.config.channels_max, now)
+            && let Err(excess) = self.rates.count_channel(channel, self.config.channels_max, now)
         {
             return self.exceed(&command, excess);
         }
@@ -155,7 +155,7 @@ impl SubscriptionState {
     }
 
     /// The channel that a command may use for the first time. None: the command uses no new channel.
-    fn begun<'a>(&self, command: &'a Command, subscribed: usize) -> Option<&'a Channel> {
+    fn new_channel<'a>(&self, command: &'a Command, subscribed: usize) -> Option<&'a Channel> {
         match command {
             // A bound session uses only its own channel.
             _ if self.protocol.channel().is_some() => None,
@@ -168,7 +168,7 @@ impl SubscriptionState {
     }
 
     pub fn too_many_channels(&self) -> String {
-        format!("at most {} channels a connection", self.config.channels_max)
+        format!("at most {} channels per connection", self.config.channels_max)
     }
 
     /// Checks whether a session may be bound to the channel: it must be allowed to subscribe or to publish.
@@ -193,17 +193,17 @@ impl SubscriptionState {
 
     fn deny(&self, command: &Command, denied: Denied) -> Action {
         telemetry::rejected(Rejected::Forbidden, &denied);
-        tell_of_refusal(command, code_of(denied));
+        trace_refusal(command, code_of(denied));
         self.refuse(command.error(code_of(denied), denied.to_string()), close_of(denied))
     }
 
     fn exceed(&self, command: &Command, excess: Excess) -> Action {
-        tell_of_refusal(command, Code::RateLimited);
-        self.too_fast(excess, command.error(Code::RateLimited, String::new()))
+        trace_refusal(command, Code::RateLimited);
+        self.rate_limited(excess, command.error(Code::RateLimited, String::new()))
     }
 
     /// `error`: the error reply of the command.
-    fn too_fast(&self, excess: Excess, error: ReplyError) -> Action {
+    fn rate_limited(&self, excess: Excess, error: ReplyError) -> Action {
         match excess {
             Excess::Warn(message) => {
                 let error = ReplyError { code: Code::RateLimited, message, ..error };
@@ -219,13 +219,13 @@ impl SubscriptionState {
 }
 
 /// Records a refused publication in the traces, if traces are kept.
-fn tell_of_refusal(command: &Command, code: Code) {
+fn trace_refusal(command: &Command, code: Code) {
     if let Command::Publish { channel, publication, .. } = command {
         telemetry::publication_refused(channel, publication, code.as_str());
     }
 }
 
-fn kind(command: &Command) -> RateKind {
+fn rate_kind(command: &Command) -> RateKind {
     match command {
         Command::Publish { .. } => RateKind::Publications,
         _ => RateKind::Commands,

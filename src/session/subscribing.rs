@@ -26,10 +26,10 @@ impl Session {
     ) -> JoinPosition {
         let Subscriber { format, echo, closes_on_gap, .. } = subscriber;
         let channel = interest.channel().clone();
-        let mut standing = JoinPosition::default();
-        let subscription = interest.subscribe(subscriber, &mut |word| match word {
+        let mut join_position = JoinPosition::default();
+        let subscription = interest.subscribe(subscriber, &mut |event| match event {
             SubscribeEvent::Subscribed { position, recovered } => {
-                standing = JoinPosition { position, recovered };
+                join_position = JoinPosition { position, recovered };
                 if let Some(recovered) = recovered {
                     telemetry::history_resumed(recovered);
                 }
@@ -40,24 +40,24 @@ impl Session {
                 let session = Some(self.outbound.session());
                 let due = backlog.iter().filter(|it| echo || it.publication.session != session);
                 telemetry::publications_recovered(format, due.clone().count());
-                let frames = due.map(|kept| kept.frame(channel.as_str(), format));
+                let frames = due.map(|recent| recent.frame(channel.as_str(), format));
                 self.outbound.push_backlog(frames);
             }
             SubscribeEvent::Gap(reason) => {
                 let gap = Push::Gap { channel: channel.as_str(), reason };
                 match format.push(&gap) {
-                    Some(frame) => self.outbound.say(frame),
+                    Some(frame) => self.outbound.push_own_or_close(frame),
                     None if closes_on_gap => _ = self.outbound.close(Close::Gap),
                     None => {}
                 }
             }
         });
         let present = self.context.hub.rules().of(channel.as_str()).presence.then(|| {
-            let user = self.state.bearer().user();
+            let user = self.state.principal().user();
             Box::new(self.context.presence.enter(channel, user))
         });
         self.subscriptions.push(Joined { subscription, present });
-        standing
+        join_position
     }
 
     pub(super) fn subscribe_again(
@@ -68,11 +68,11 @@ impl Session {
     ) {
         // The caller has just found it.
         let Some(joined) = self.subscriptions.iter().find(|it| it.is_of(&channel)) else { return };
-        let again =
+        let request =
             RepeatedSubscribe { id, channel, since, subscription: joined.subscription.number() };
         let (hub, outbound) = (self.context.hub.clone(), self.outbound.clone());
         let answer =
-            repeated_subscribe::answer(again, hub, outbound, self.state.protocol().clone());
-        self.in_flight.ask(Box::pin(answer));
+            repeated_subscribe::answer(request, hub, outbound, self.state.protocol().clone());
+        self.in_flight.query(Box::pin(answer));
     }
 }

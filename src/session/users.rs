@@ -24,8 +24,8 @@ struct UsersShared {
 /// with one session as with 100,000.
 #[derive(Default)]
 struct Sessions {
-    places: Vec<Option<UserSession>>,
-    holes: Vec<usize>,
+    slots: Vec<Option<UserSession>>,
+    free_slots: Vec<usize>,
 }
 
 struct UserSession {
@@ -95,9 +95,9 @@ impl Users {
         if shard.get(&user).map_or(0, Sessions::len) >= max {
             return Err(UserRefusal::Full);
         }
-        let place = shard.entry(user.clone()).or_default().add(UserSession { issued_at, outbound });
+        let slot = shard.entry(user.clone()).or_default().add(UserSession { issued_at, outbound });
         drop(shard);
-        Ok(Entered { users: self.clone(), user, place })
+        Ok(Entered { users: self.clone(), user, slot })
     }
 
     /// How many sessions the user has on this node.
@@ -111,27 +111,28 @@ impl Users {
     /// A repeated revocation costs one look-up, because its sessions are closed already.
     pub fn revoke(&self, user: &str, before: u64) -> usize {
         match self.0.revocations.revoke(user, before) {
-            true => self.revoked(user, before),
+            true => self.close_revoked(user, before),
             false => 0,
         }
     }
 
     /// Closes the user's sessions whose tokens were issued until `before`. Returns how many.
-    pub fn revoked(&self, user: &str, before: u64) -> usize {
+    pub fn close_revoked(&self, user: &str, before: u64) -> usize {
         let shard = self.0.shards.of(user);
-        let over = shard.get(user).map(|sessions| sessions.until(before)).unwrap_or_default();
+        let ended =
+            shard.get(user).map(|sessions| sessions.issued_until(before)).unwrap_or_default();
         drop(shard);
-        over.into_iter().filter(|outbound| outbound.close(Close::Revoked)).count()
+        ended.into_iter().filter(|outbound| outbound.close(Close::Revoked)).count()
     }
 
     pub fn revocations(&self) -> &Revocations {
         &self.0.revocations
     }
 
-    fn leave(&self, user: &str, place: usize) {
+    fn remove(&self, user: &str, slot: usize) {
         let mut shard = self.0.shards.of(user);
         let Some(sessions) = shard.get_mut(user) else { return };
-        sessions.remove(place);
+        sessions.remove(slot);
         if sessions.len() == 0 {
             shard.remove(user);
             shrink(&mut shard);
@@ -141,36 +142,36 @@ impl Users {
 
 impl Sessions {
     fn len(&self) -> usize {
-        self.places.len() - self.holes.len()
+        self.slots.len() - self.free_slots.len()
     }
 
     fn add(&mut self, session: UserSession) -> usize {
-        match self.holes.pop() {
-            Some(place) => {
-                self.places[place] = Some(session);
-                place
+        match self.free_slots.pop() {
+            Some(slot) => {
+                self.slots[slot] = Some(session);
+                slot
             }
             None => {
-                if self.places.is_empty() {
+                if self.slots.is_empty() {
                     // Most users have one session; a vector's first growth would allocate room for four.
-                    self.places.reserve_exact(1);
+                    self.slots.reserve_exact(1);
                 }
-                self.places.push(Some(session));
-                self.places.len() - 1
+                self.slots.push(Some(session));
+                self.slots.len() - 1
             }
         }
     }
 
-    fn remove(&mut self, place: usize) {
-        self.places[place] = None;
-        self.holes.push(place);
+    fn remove(&mut self, slot: usize) {
+        self.slots[slot] = None;
+        self.free_slots.push(slot);
     }
 
     /// The sessions whose token was issued until `before`.
-    fn until(&self, before: u64) -> Vec<Arc<Outbound>> {
-        let sessions = self.places.iter().flatten();
-        let over = sessions.filter(|session| is_until(session.issued_at, before));
-        over.map(|session| session.outbound.clone()).collect()
+    fn issued_until(&self, before: u64) -> Vec<Arc<Outbound>> {
+        let sessions = self.slots.iter().flatten();
+        let ended = sessions.filter(|session| is_until(session.issued_at, before));
+        ended.map(|session| session.outbound.clone()).collect()
     }
 }
 
@@ -178,7 +179,7 @@ impl Sessions {
 pub struct Entered {
     users: Users,
     user: Arc<str>,
-    place: usize,
+    slot: usize,
 }
 
 impl Entered {
@@ -189,7 +190,7 @@ impl Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.users.leave(&self.user, self.place);
+        self.users.remove(&self.user, self.slot);
     }
 }
 

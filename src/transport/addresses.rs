@@ -60,7 +60,7 @@ struct AddressEntry {
 
 impl AddressEntry {
     /// Whether a new entry would be equal, so that this one can be dropped.
-    fn says_nothing(&mut self, per_second: usize, now: Instant) -> bool {
+    fn is_default(&mut self, per_second: usize, now: Instant) -> bool {
         self.connections == 0 && self.bucket.is_full(per_second, now)
     }
 }
@@ -138,7 +138,7 @@ impl AddressShard {
             return;
         }
         self.swept_at = Some(now);
-        self.entries.retain(|_, entry| !entry.says_nothing(per_second, now));
+        self.entries.retain(|_, entry| !entry.is_default(per_second, now));
         self.entries.shrink_to(self.entries.len() * 2);
     }
 }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn each_address_has_its_own_count_and_gets_it_back() {
+    fn each_address_has_its_own_connection_count_which_drops_release() {
         let (addresses, now) = (Addresses::new(), Instant::now());
         let enter = |address| addresses.enter(ip(address), 2, 0, now).map(Option::unwrap);
         let first = enter("192.0.2.1").unwrap_or_else(|_| panic!("there is room"));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_client_is_its_64() {
+    fn ipv6_clients_are_counted_by_their_64_prefix() {
         let (addresses, now) = (Addresses::new(), Instant::now());
         assert!(addresses.take(ip("2001:db8:0:1::1"), 1, now));
         assert!(!addresses.take(ip("2001:db8:0:1:ffff::2"), 1, now));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_holds_for_each_address_and_fills_again() {
+    fn the_handshake_rate_applies_to_each_address_and_refills() {
         let (addresses, start) = (Addresses::new(), Instant::now());
         let one = ip("192.0.2.1");
         assert!((0..3).all(|_| addresses.take(one, 3, start)));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_addresses_is_bounded_and_forgotten_and_those_with_connections_are_not() {
+    fn a_flood_of_addresses_is_bounded_and_swept_except_those_with_connections() {
         let (addresses, start) = (Addresses::new(), Instant::now());
         let numbered = |number: u32| IpAddr::V4(number.into());
         let stays = addresses.enter(numbered(1), 1, 1, start).ok().flatten();

@@ -39,13 +39,13 @@ pub fn open_file_limit() -> usize {
 }
 
 /// How many connections the open-file limit has room for, at least one.
-fn fitting() -> usize {
+fn connections_for_files() -> usize {
     open_file_limit().saturating_sub(RESERVED_FILES).max(1)
 }
 
 /// Logs that the open-file limit is too low for `limits.connections_max`, so that the node accepts fewer.
-pub fn tell_of_places(connections_max: usize) {
-    let fitting = fitting();
+pub fn warn_of_file_limit(connections_max: usize) {
+    let fitting = connections_for_files();
     if connections_max > fitting {
         telemetry::connections_max_is_cut(connections_max, fitting, RESERVED_FILES);
     }
@@ -60,8 +60,8 @@ pub struct Admission {
     limits: Limits,
     memory: MemoryMonitor,
     /// How many connections the open-file limit has room for.
-    fitting: usize,
-    taken: AtomicUsize,
+    connections_for_files: usize,
+    connections: AtomicUsize,
     /// Limits all handshakes of the node.
     bucket: Mutex<Bucket>,
     addresses: Arc<Addresses>,
@@ -74,8 +74,8 @@ pub struct AdmissionSlot(Arc<Admission>);
 impl Admission {
     pub fn new(limits: Limits, memory: MemoryMonitor) -> Arc<Self> {
         Arc::new(Self {
-            fitting: fitting(),
-            taken: AtomicUsize::new(0),
+            connections_for_files: connections_for_files(),
+            connections: AtomicUsize::new(0),
             bucket: Mutex::new(Bucket::full(limits.get().handshakes_per_second, Instant::now())),
             addresses: Addresses::new(),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
@@ -86,44 +86,44 @@ impl Admission {
 
     /// Whether the node has as many connections as it may.
     pub fn is_full(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) >= self.places()
+        self.connections.load(Ordering::Relaxed) >= self.connections_max()
     }
 
-    fn places(&self) -> usize {
+    fn connections_max(&self) -> usize {
         match self.limits.get().connections_max {
-            0 => self.fitting,
+            0 => self.connections_for_files,
             // Beyond that not even a probe would be answered.
-            connections_max => connections_max.min(self.fitting),
+            connections_max => connections_max.min(self.connections_for_files),
         }
     }
 
     /// Counts a new connection.
-    pub fn place(self: &Arc<Self>) -> Result<AdmissionSlot, ConnectionRefusal> {
+    pub fn admit(self: &Arc<Self>) -> Result<AdmissionSlot, ConnectionRefusal> {
         if self.memory.is_short() {
             return Err(ConnectionRefusal::Memory);
         }
-        let places = self.places();
+        let places = self.connections_max();
         let one_more = |taken| (taken < places).then_some(taken + 1);
-        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+        match self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(AdmissionSlot(self.clone())),
             Err(_) => Err(ConnectionRefusal::ConnectionsMax),
         }
     }
 
     /// Checks and counts a connection of one client address. Returns None if it is not counted.
-    pub fn visit(&self, client: IpAddr) -> Result<Option<AddressSlot>, ConnectionRefusal> {
+    pub fn admit_client(&self, client: IpAddr) -> Result<Option<AddressSlot>, ConnectionRefusal> {
         let limits = self.limits.get();
         let (per_second, per_ip) = (limits.handshakes_per_second_per_ip, limits.connections_per_ip);
         let now = Instant::now();
         if per_second > 0 && !self.addresses.take(client, per_second, now) {
-            self.beyond(ConnectionRefusal::HandshakeRatePerIp, Some(client))?;
+            self.exceed(ConnectionRefusal::HandshakeRatePerIp, Some(client))?;
         }
         if per_ip == 0 {
             return Ok(None);
         }
         let enter = |per_ip| self.addresses.enter(client, per_ip, per_second, now);
         enter(per_ip).or_else(|_| {
-            self.beyond(ConnectionRefusal::ConnectionsPerIp, Some(client))?;
+            self.exceed(ConnectionRefusal::ConnectionsPerIp, Some(client))?;
             Ok(enter(usize::MAX).unwrap_or(None))
         })
     }
@@ -134,12 +134,12 @@ impl Admission {
         let mut bucket = self.bucket.lock().expect("no code panics while it holds the bucket");
         match per_second == 0 || bucket.take(1, per_second, Instant::now()) {
             true => Ok(()),
-            false => self.beyond(ConnectionRefusal::HandshakeRate, None),
+            false => self.exceed(ConnectionRefusal::HandshakeRate, None),
         }
     }
 
     /// Handles an exceeded limit: refuses, or only counts in a dry run.
-    fn beyond(
+    fn exceed(
         &self,
         refusal: ConnectionRefusal,
         client: Option<IpAddr>,
@@ -152,14 +152,14 @@ impl Admission {
     }
 
     /// A permit to send a refusal to a client. None: too many are being sent.
-    pub fn telling(&self) -> Option<OwnedSemaphorePermit> {
+    pub fn refusal_permit(&self) -> Option<OwnedSemaphorePermit> {
         self.refusals.clone().try_acquire_owned().ok()
     }
 }
 
 impl Drop for AdmissionSlot {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -176,50 +176,50 @@ mod tests {
     }
 
     #[test]
-    fn places_follow_the_limit_up_and_down() {
+    fn the_connection_limit_follows_settings_up_and_down() {
         let of = |connections_max| Config { connections_max, ..Config::default() };
         let (admission, limits) = admission(of(2));
-        let mut held = vec![admission.place().ok(), admission.place().ok()];
-        assert_eq!(admission.place().err(), Some(ConnectionRefusal::ConnectionsMax));
+        let mut held = vec![admission.admit().ok(), admission.admit().ok()];
+        assert_eq!(admission.admit().err(), Some(ConnectionRefusal::ConnectionsMax));
         limits.replace(of(3));
-        held.push(admission.place().ok());
+        held.push(admission.admit().ok());
         assert!(held.iter().all(Option::is_some));
         limits.replace(of(1));
         for _ in 0..2 {
             held.pop();
-            assert_eq!(admission.place().err(), Some(ConnectionRefusal::ConnectionsMax));
+            assert_eq!(admission.admit().err(), Some(ConnectionRefusal::ConnectionsMax));
         }
         held.pop();
-        assert!(admission.place().is_ok());
+        assert!(admission.admit().is_ok());
     }
 
     #[test]
-    fn no_limit_makes_places_that_there_are_no_files_for() {
+    fn no_setting_admits_more_connections_than_there_are_files() {
         let limits = Limits::new(Config { connections_max: usize::MAX, ..Config::default() });
         let mut admission = Admission::new(limits, MemoryMonitor::default());
-        Arc::get_mut(&mut admission).unwrap().fitting = 1;
-        let _place = admission.place().unwrap();
-        assert_eq!(admission.place().err(), Some(ConnectionRefusal::ConnectionsMax));
+        Arc::get_mut(&mut admission).unwrap().connections_for_files = 1;
+        let _place = admission.admit().unwrap();
+        assert_eq!(admission.admit().err(), Some(ConnectionRefusal::ConnectionsMax));
     }
 
     #[test]
-    fn a_limit_on_addresses_may_come_and_go_while_they_are_connected() {
+    fn the_limit_per_address_can_change_while_clients_are_connected() {
         let of = |connections_per_ip| Config { connections_per_ip, ..Config::default() };
         let (admission, limits) = admission(of(0));
-        let uncounted = admission.visit(CLIENT).unwrap();
+        let uncounted = admission.admit_client(CLIENT).unwrap();
         limits.replace(of(1));
-        let counted = admission.visit(CLIENT).unwrap();
+        let counted = admission.admit_client(CLIENT).unwrap();
         assert!(uncounted.is_none() && counted.is_some());
-        assert_eq!(admission.visit(CLIENT).err(), Some(ConnectionRefusal::ConnectionsPerIp));
+        assert_eq!(admission.admit_client(CLIENT).err(), Some(ConnectionRefusal::ConnectionsPerIp));
         limits.replace(of(0));
-        assert!(admission.visit(CLIENT).is_ok());
+        assert!(admission.admit_client(CLIENT).is_ok());
         drop((uncounted, counted));
         limits.replace(of(1));
-        assert!(admission.visit(CLIENT).unwrap().is_some());
+        assert!(admission.admit_client(CLIENT).unwrap().is_some());
     }
 
     #[test]
-    fn a_dry_run_lets_pass_what_it_counts_but_makes_no_places() {
+    fn a_dry_run_admits_over_all_limits_but_connections_max() {
         let (admission, _) = admission(Config {
             connections_max: 1,
             connections_per_ip: 1,
@@ -228,15 +228,15 @@ mod tests {
             dry_run: true,
             ..Config::default()
         });
-        let visits: Vec<_> = (0..3).map(|_| admission.visit(CLIENT)).collect();
+        let visits: Vec<_> = (0..3).map(|_| admission.admit_client(CLIENT)).collect();
         assert!(visits.iter().all(|visit| matches!(visit, Ok(Some(_)))));
         assert!((0..3).all(|_| admission.handshake().is_ok()));
-        let _place = admission.place();
-        assert_eq!(admission.place().err(), Some(ConnectionRefusal::ConnectionsMax));
+        let _place = admission.admit();
+        assert_eq!(admission.admit().err(), Some(ConnectionRefusal::ConnectionsMax));
     }
 
     #[test]
-    fn a_rate_of_the_node_holds_for_all_together() {
+    fn the_nodes_handshake_rate_applies_to_all_clients_together() {
         let per_second = Config { handshakes_per_second: 2, ..Config::default() };
         let (admission, limits) = admission(per_second);
         assert!(admission.handshake().is_ok() && admission.handshake().is_ok());

@@ -9,9 +9,9 @@ use super::client::Peer;
 /// A connection that has passed all limits and may send requests.
 pub struct AdmittedConnection {
     pub peer: Peer,
-    pub place: AdmissionSlot,
+    pub slot: AdmissionSlot,
     /// None: the client of each request is counted, or clients are not counted.
-    pub visit: Option<AddressSlot>,
+    pub address_slot: Option<AddressSlot>,
     pub accepted: Instant,
     /// When its first request must have arrived.
     pub deadline: Instant,

@@ -31,7 +31,7 @@ impl Peer {
     pub fn behind(self, header: ProxyHeader, proxies: &Networks) -> Self {
         match header {
             ProxyHeader::Client(client) => Self::of_socket(client, proxies),
-            ProxyHeader::Nobody => Self { is_proxy: false, ..self },
+            ProxyHeader::NoClient => Self { is_proxy: false, ..self },
         }
     }
 
@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_cannot_say_who_it_is() {
+    fn forwarding_headers_of_an_untrusted_peer_are_ignored() {
         assert_eq!(client("192.0.2.1", &["198.51.100.1"]), "192.0.2.1");
         assert_eq!(client("::ffff:192.0.2.1", &["198.51.100.1"]), "192.0.2.1");
     }
 
     #[test]
-    fn a_trusted_proxy_names_the_client_and_other_proxies_before_it() {
+    fn a_trusted_proxy_reports_the_client_and_earlier_proxies() {
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["192.0.2.1"]), "192.0.2.1");
         assert_eq!(client("::ffff:10.0.0.1", &["192.0.2.1, 10.0.0.2,fd00::1"]), "192.0.2.1");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_ends_the_walk_at_the_last_good_one() {
+    fn an_invalid_forwarded_entry_stops_at_the_last_valid_address() {
         for garbage in [
             "unknown",
             "_hidden",
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_and_brackets_are_no_garbage() {
+    fn forwarded_addresses_may_have_ports_and_brackets() {
         for (entry, address) in [
             ("192.0.2.1:55", "192.0.2.1"),
             ("[2001:db8::1]:5", "2001:db8::1"),
@@ -142,12 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_header_names_is_asked_no_further() {
+    fn a_client_reported_by_a_proxy_header_cannot_report_another() {
         let balancer = Peer::of_socket("10.0.0.1".parse().unwrap(), &proxies());
         let client = "192.0.2.1".parse().unwrap();
         assert_eq!(balancer.behind(ProxyHeader::Client(client), &proxies()).client(), Some(client));
         assert_eq!(
-            balancer.behind(ProxyHeader::Nobody, &proxies()).client(),
+            balancer.behind(ProxyHeader::NoClient, &proxies()).client(),
             Some(balancer.address)
         );
         let proxy = ProxyHeader::Client("10.0.0.2".parse().unwrap());

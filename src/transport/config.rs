@@ -28,29 +28,29 @@ impl Config {
             "origins",
             "a list of hosts, such as example.com, *.example.com or https://example.com:8443, or \"*\"",
             origin::is_pattern,
-            "Pages of other hosts that may connect; those of the same host and port always may, and \
-             where `listen` is loopback those of loopback hosts on any port, but of no other name. \
-             `*` lets every page in. Clients that are no browsers send no origin and are not asked.",
+            "Hosts whose pages may connect. Pages of the same host and port always may; where `listen` \
+             is loopback, pages of loopback hosts on any port may too, and pages of no other name. \
+             `*` allows every page. Clients that are not browsers send no origin and are not checked.",
         );
         let trusted_proxies = section.list(
             "trusted_proxies",
             "a list of IP addresses and CIDR networks, such as 10.0.0.0/8 or 2001:db8::1",
             networks::is_network,
-            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Host` are believed, and who alone may \
-             send a PROXY header.",
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Host` the node trusts. Only they may send a \
+             PROXY header.",
         );
         let proxy_protocol = section.flag(
             "proxy_protocol",
             Some(false),
             "Every connection begins with a PROXY header, version 1 or 2, as a TCP balancer sends \
-             it. Without `trusted_proxies` it is believed of everybody.",
+             it. Without `trusted_proxies` the node trusts the header of any peer.",
         );
         let handshake_timeout = section.duration(
             "handshake_timeout",
             "10s",
             Duration::from_millis(100)..=Duration::from_secs(600),
-            "A connection whose request has not arrived whole by then is cut off; TLS and a PROXY \
-             header count in.",
+            "A connection whose complete request has not arrived within this time is closed. The time \
+             includes TLS and a PROXY header.",
         );
         let tls = tls::TlsServer::read(&mut section);
         Self {

@@ -17,7 +17,7 @@ use crate::telemetry::{self, Rejected};
 pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Most bytes that are read and dropped from a refused client.
-const UNHEARD_BYTES_MAX: usize = 32 << 10;
+const DISCARDED_BYTES_MAX: usize = 32 << 10;
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +41,19 @@ struct RefusalText {
 }
 
 impl ConnectionRefusal {
-    fn words(self) -> RefusalText {
+    fn text(self) -> RefusalText {
         let (status, code, message, retry_after, reason) = match self {
             Self::ConnectionsMax => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "limit_reached",
-                "this node has as many connections as it may: try again",
+                "this node has its maximum number of connections: try again",
                 "5",
                 Rejected::ConnectionsMax,
             ),
             Self::ConnectionsPerIp => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "limit_reached",
-                "this address has as many connections as it may",
+                "this address has its maximum number of connections",
                 "10",
                 Rejected::ConnectionsPerIp,
             ),
@@ -67,7 +67,7 @@ impl ConnectionRefusal {
             Self::HandshakeRatePerIp => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
-                "too many new connections of this address at once: try again",
+                "too many new connections from this address at once: try again",
                 "1",
                 Rejected::HandshakeRatePerIp,
             ),
@@ -81,7 +81,7 @@ impl ConnectionRefusal {
             Self::Draining => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
-                "this node is leaving: connect again, to another one",
+                "this node is draining: connect again, to another node",
                 "1",
                 Rejected::Draining,
             ),
@@ -90,13 +90,13 @@ impl ConnectionRefusal {
     }
 
     /// Whether a rate limit is the reason.
-    pub fn is_of_rate(self) -> bool {
+    pub fn is_rate_limit(self) -> bool {
         matches!(self, Self::HandshakeRate | Self::HandshakeRatePerIp)
     }
 
     /// Counts the refusal. `client`: None if it is unknown or irrelevant.
     pub fn count(self, client: Option<IpAddr>) {
-        let RefusalText { reason, message, .. } = self.words();
+        let RefusalText { reason, message, .. } = self.text();
         match client {
             Some(client) => telemetry::rejected(reason, &format_args!("{client}: {message}")),
             None => telemetry::rejected(reason, &message),
@@ -104,15 +104,15 @@ impl ConnectionRefusal {
     }
 
     /// Sends the refusal on a stream whose request was not read, and closes it.
-    pub async fn tell(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let telling = async {
-            stream.write_all(self.answer().as_bytes()).await?;
+    pub async fn send(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let sending = async {
+            stream.write_all(self.response().as_bytes()).await?;
             stream.shutdown().await?;
             // Closing a socket with unread bytes resets it, and the client might lose the response.
-            let mut unheard = [0; 1024];
-            let mut left = UNHEARD_BYTES_MAX;
+            let mut discarded = [0; 1024];
+            let mut left = DISCARDED_BYTES_MAX;
             while left > 0 {
-                let read = stream.read(&mut unheard).await?;
+                let read = stream.read(&mut discarded).await?;
                 if read == 0 {
                     break;
                 }
@@ -121,12 +121,12 @@ impl ConnectionRefusal {
             std::io::Result::Ok(())
         };
         // The outcome does not matter: the connection is closed in any case.
-        let _ = timeout(REFUSAL_TIMEOUT, telling).await;
+        let _ = timeout(REFUSAL_TIMEOUT, sending).await;
     }
 
     /// The whole HTTP response.
-    fn answer(self) -> String {
-        let RefusalText { status, retry_after, .. } = self.words();
+    fn response(self) -> String {
+        let RefusalText { status, retry_after, .. } = self.text();
         let body = self.body();
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -136,14 +136,14 @@ impl ConnectionRefusal {
     }
 
     fn body(self) -> String {
-        let RefusalText { code, message, .. } = self.words();
+        let RefusalText { code, message, .. } = self.text();
         json!({ "error": { "code": code, "message": message } }).to_string()
     }
 }
 
 impl From<ConnectionRefusal> for Response<Full<Bytes>> {
     fn from(refusal: ConnectionRefusal) -> Self {
-        let RefusalText { status, retry_after, .. } = refusal.words();
+        let RefusalText { status, retry_after, .. } = refusal.text();
         let mut response = Self::new(Full::from(refusal.body()));
         *response.status_mut() = status;
         let headers = response.headers_mut();

@@ -17,7 +17,7 @@ const REQUEST_HEADERS: &str = "authorization, cache-control, last-event-id";
 
 /// Allows the requesting page to read a response. `request`: the headers of a request whose origin is
 /// allowed.
-pub fn let_read(request: &HeaderMap, response: &mut HeaderMap) {
+pub fn allow_reading(request: &HeaderMap, response: &mut HeaderMap) {
     response.append(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = request.get(ORIGIN) {
         response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());

@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_wherever_it_is() {
+    fn a_token_is_found_in_header_subprotocol_and_query() {
         let none = headers(&[]);
         let header = headers(&[(AUTHORIZATION, "bearer a.b.c")]);
         let subprotocol = headers(&[(SEC_WEBSOCKET_PROTOCOL, "tidegate.v1.json, bearer.d.e.f")]);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_no_panic() {
+    fn a_token_that_is_not_utf8_causes_no_panic() {
         let odd = hyper::header::HeaderValue::from_bytes(b"Bearer \xff\xfe").unwrap();
         let headers = HeaderMap::from_iter([(AUTHORIZATION, odd)]);
         assert!(token(&headers, None).is_some());

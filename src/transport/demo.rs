@@ -45,12 +45,12 @@ impl Demo {
     pub(super) fn response(&self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.0.clone()));
         let headers = response.headers_mut();
-        let mut say = |name: HeaderName, value| {
+        let mut set = |name: HeaderName, value| {
             headers.insert(name, HeaderValue::from_static(value));
         };
-        say(CONTENT_TYPE, "text/html; charset=utf-8");
-        say(CONTENT_SECURITY_POLICY, POLICY);
-        say(X_CONTENT_TYPE_OPTIONS, "nosniff");
+        set(CONTENT_TYPE, "text/html; charset=utf-8");
+        set(CONTENT_SECURITY_POLICY, POLICY);
+        set(X_CONTENT_TYPE_OPTIONS, "nosniff");
         response
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_facts_stand_in_the_page_once_and_end_no_element() {
+    fn the_settings_appear_once_in_the_demo_page_and_end_no_element() {
         assert_eq!(PAGE.matches(PLACEHOLDER).count(), 1);
         let prefix = "</script>".to_owned();
         let api = "http://127.0.0.1:9090".to_owned();

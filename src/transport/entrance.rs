@@ -23,9 +23,9 @@ use crate::telemetry::{self, Rejected};
 /// Why a connection is not admitted.
 enum AdmissionError {
     /// It is refused with a response.
-    Away(ConnectionRefusal, Option<IpAddr>),
+    Refused(ConnectionRefusal, Option<IpAddr>),
     /// It is closed without a response: its bytes are not of a protocol of this listener.
-    CutOff,
+    Invalid,
 }
 
 impl Public {
@@ -39,53 +39,53 @@ impl Public {
 
     /// Handles an accepted socket.
     async fn handshake(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr) {
-        match self.enter(&mut stream, peer).await {
-            Ok(visitor) => {
+        match self.admit_connection(&mut stream, peer).await {
+            Ok(admitted) => {
                 let tls = self.server.get().tls.clone();
-                let left = visitor.deadline.saturating_duration_since(Instant::now());
+                let left = admitted.deadline.saturating_duration_since(Instant::now());
                 match tls {
-                    None => http::serve(self, SharedSocket::new(stream), visitor).await,
+                    None => http::serve(self, SharedSocket::new(stream), admitted).await,
                     Some(tls) => {
                         // Boxed, because a task is as large as the largest future that it awaits. So is the
                         // refusal below.
                         if let Some(stream) = Box::pin(tls.accept(stream, left)).await {
-                            http::serve(self, stream, visitor).await;
+                            http::serve(self, stream, admitted).await;
                         }
                     }
                 }
             }
-            Err(AdmissionError::Away(refusal, client)) => {
+            Err(AdmissionError::Refused(refusal, client)) => {
                 refusal.count(client);
-                if let Some(_telling) = self.admission.telling() {
-                    Box::pin(self.tell(refusal, stream)).await;
+                if let Some(_telling) = self.admission.refusal_permit() {
+                    Box::pin(self.send_refusal(refusal, stream)).await;
                 }
             }
-            Err(AdmissionError::CutOff) => {}
+            Err(AdmissionError::Invalid) => {}
         }
     }
 
     /// Sends a refusal, over TLS if the listener uses it.
-    async fn tell(&self, refusal: ConnectionRefusal, stream: TcpStream) {
+    async fn send_refusal(&self, refusal: ConnectionRefusal, stream: TcpStream) {
         let server = self.server.current();
         match &server.tls {
-            None => refusal.tell(stream).await,
+            None => refusal.send(stream).await,
             // The PROXY header may not have been read yet.
             Some(_) if server.proxy_protocol => {}
             Some(tls) => {
                 // A TLS handshake costs the very resources that the rate limits protect.
-                if !refusal.is_of_rate()
+                if !refusal.is_rate_limit()
                     && self.admission.handshake().is_ok()
                     && let Some(stream) =
                         tls.accept(stream, connection_refusal::REFUSAL_TIMEOUT).await
                 {
-                    refusal.tell(stream).await;
+                    refusal.send(stream).await;
                 }
             }
         }
     }
 
     /// Applies all limits and reads the PROXY header, before the client's own bytes are read.
-    async fn enter(
+    async fn admit_connection(
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
@@ -93,24 +93,24 @@ impl Public {
         let accepted = Instant::now();
         let server = self.server.current();
         let deadline = accepted + server.handshake_timeout;
-        let away = |client| move |refusal| AdmissionError::Away(refusal, client);
-        let place = self.admission.place().map_err(away(None))?;
+        let away = |client| move |refusal| AdmissionError::Refused(refusal, client);
+        let slot = self.admission.admit().map_err(away(None))?;
         let mut peer = Peer::of_socket(peer.ip(), &server.trusted_proxies);
         if server.proxy_protocol {
             // Boxed, because a task is as large as the largest future that it awaits.
-            peer = Box::pin(behind(stream, peer, &server, deadline)).await?;
+            peer = Box::pin(peer_behind(stream, peer, &server, deadline)).await?;
         }
-        let visit = match peer.client() {
-            Some(client) => self.admission.visit(client).map_err(away(Some(client)))?,
+        let address_slot = match peer.client() {
+            Some(client) => self.admission.admit_client(client).map_err(away(Some(client)))?,
             None => None,
         };
         self.admission.handshake().map_err(away(peer.client()))?;
-        Ok(AdmittedConnection { peer, place, visit, accepted, deadline })
+        Ok(AdmittedConnection { peer, slot, address_slot, accepted, deadline })
     }
 }
 
 /// Reads the PROXY header of the balancer `peer`, and returns the peer behind it.
-async fn behind(
+async fn peer_behind(
     stream: &mut TcpStream,
     peer: Peer,
     server: &Config,
@@ -118,7 +118,7 @@ async fn behind(
 ) -> Result<Peer, AdmissionError> {
     let cut_off = |why: &dyn Display| {
         telemetry::rejected(Rejected::ProxyProtocol, why);
-        AdmissionError::CutOff
+        AdmissionError::Invalid
     };
     if !peer.is_proxy() && !server.trusted_proxies.is_empty() {
         return Err(cut_off(&"the peer is not in server.trusted_proxies"));

@@ -16,7 +16,7 @@ pub struct Heartbeat {
     pinged_at: Instant,
     pings: u32,
     /// Whether a frame has arrived since the last ping.
-    heard: bool,
+    is_answered: bool,
 }
 
 /// What to do now.
@@ -34,12 +34,12 @@ impl Heartbeat {
     /// are not pinged together.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         let next_ping = now + config.ping_interval.mul_f64(rand::random_range(0.5..1.0));
-        Self { config, next_ping, pinged_at: now, pings: 0, heard: true }
+        Self { config, next_ping, pinged_at: now, pings: 0, is_answered: true }
     }
 
     /// A frame has arrived, of whatever kind; or none could, because reading was paused.
-    pub fn heard(&mut self) {
-        self.heard = true;
+    pub fn frame_received(&mut self) {
+        self.is_answered = true;
     }
 
     /// Takes a pong. Returns the round trip if it answers the last ping.
@@ -47,28 +47,28 @@ impl Heartbeat {
         (self.pings > 0 && payload == self.pings.to_be_bytes()).then(|| now - self.pinged_at)
     }
 
-    /// When to call [`Heartbeat::beat`] next.
+    /// When to call [`Heartbeat::check`] next.
     pub fn next(&self) -> Instant {
-        match self.heard {
+        match self.is_answered {
             true => self.next_ping,
             false => self.next_ping.min(self.pong_due()),
         }
     }
 
-    pub fn beat(&mut self, now: Instant) -> Beat {
-        if !self.heard && now >= self.pong_due() {
+    pub fn check(&mut self, now: Instant) -> Beat {
+        if !self.is_answered && now >= self.pong_due() {
             return Beat::Dead(Close::PongTimeout);
         }
         if now < self.next_ping {
             return Beat::Wait;
         }
         self.next_ping = now + self.config.ping_interval;
-        if !self.heard {
+        if !self.is_answered {
             // Another ping would postpone the end of a dead connection.
             return Beat::Wait;
         }
         self.pinged_at = now;
-        self.heard = false;
+        self.is_answered = false;
         self.pings = self.pings.wrapping_add(1);
         Beat::Ping(self.pings.to_be_bytes())
     }
@@ -91,26 +91,26 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_is_due_every_interval_and_silence_after_one_is_death() {
+    fn a_ping_is_due_every_interval_and_no_frame_after_one_means_dead() {
         let mut heartbeat = heartbeat();
         let first = heartbeat.next();
-        assert_eq!(heartbeat.beat(first - SECOND), Beat::Wait);
-        assert_eq!(heartbeat.beat(first), Beat::Ping(1u32.to_be_bytes()));
+        assert_eq!(heartbeat.check(first - SECOND), Beat::Wait);
+        assert_eq!(heartbeat.check(first), Beat::Ping(1u32.to_be_bytes()));
         assert_eq!(heartbeat.pong(&1u32.to_be_bytes(), first + SECOND), Some(SECOND));
-        heartbeat.heard();
+        heartbeat.frame_received();
         assert_eq!(heartbeat.next(), first + 25 * SECOND);
-        assert_eq!(heartbeat.beat(first + 25 * SECOND), Beat::Ping(2u32.to_be_bytes()));
+        assert_eq!(heartbeat.check(first + 25 * SECOND), Beat::Ping(2u32.to_be_bytes()));
         assert_eq!(heartbeat.next(), first + 35 * SECOND);
-        assert_eq!(heartbeat.beat(first + 35 * SECOND), Beat::Dead(Close::PongTimeout));
+        assert_eq!(heartbeat.check(first + 35 * SECOND), Beat::Dead(Close::PongTimeout));
     }
 
     #[test]
-    fn any_frame_counts_as_life_and_a_forged_pong_measures_nothing() {
+    fn any_frame_counts_as_an_answer_and_a_forged_pong_measures_nothing() {
         let mut heartbeat = heartbeat();
         let first = heartbeat.next();
-        heartbeat.beat(first);
+        heartbeat.check(first);
         assert_eq!(heartbeat.pong(b"what?", first + SECOND), None);
-        heartbeat.heard();
-        assert_eq!(heartbeat.beat(first + 10 * SECOND), Beat::Wait);
+        heartbeat.frame_received();
+        assert_eq!(heartbeat.check(first + 10 * SECOND), Beat::Wait);
     }
 }

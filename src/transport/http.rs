@@ -31,26 +31,26 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers requests until one of them starts a session, which gets a task of its own, so that the memory of
 /// the handshake is freed while the connection idles.
-pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: AdmittedConnection) {
-    let AdmittedConnection { peer, place, visit, accepted, deadline } = visitor;
+pub async fn serve(public: Arc<Public>, stream: impl ClientStream, admitted: AdmittedConnection) {
+    let AdmittedConnection { peer, slot, address_slot, accepted, deadline } = admitted;
     let handshake_timeout = public.server.get().handshake_timeout;
     let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
     let service = service_fn(|request: Request<Incoming>| {
         let (public, upgrade) = (public.clone(), upgrade.clone());
         // Boxed, so that the connection can be taken apart whatever the state of the request.
         Box::pin(async move {
-            let (answer, visit) = answer(&public, &request, peer).await;
+            let (answer, address_slot) = answer(&public, &request, peer).await;
             let mut upgrade = upgrade.lock().expect("no code panics while it holds the lock");
             upgrade.answered = true;
             match answer {
                 RequestOutcome::Response(response) => Ok(response),
                 RequestOutcome::Session(response, session) => {
-                    upgrade.begun = Some(StartedSession { session, visit, head: None });
+                    upgrade.session = Some(StartedSession { session, address_slot, head: None });
                     Ok(response)
                 }
                 RequestOutcome::Stream(response, session) => {
                     let head = Some(response::head(&response));
-                    upgrade.begun = Some(StartedSession { session, visit, head });
+                    upgrade.session = Some(StartedSession { session, address_slot, head });
                     Err(HandedOver)
                 }
             }
@@ -64,9 +64,9 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: Admi
         .serve_connection(TokioIo::new(stream), service);
     // hyper bounds the reading of a request head, not the writing of a response that the client does not
     // read.
-    let patience = handshake_timeout * 3;
+    let time_limit = handshake_timeout * 3;
     let serving = poll_fn(|cx| connection.poll_without_shutdown(cx));
-    let Ok(ended) = timeout(patience, serving).await else {
+    let Ok(ended) = timeout(time_limit, serving).await else {
         if !upgrade.lock().expect("the service is done with it").answered {
             telemetry::rejected(Rejected::Handshake, &"no upgrade in time");
         }
@@ -74,22 +74,29 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, visitor: Admi
     };
     let parts = connection.into_parts();
     let upgrade = std::mem::take(&mut *upgrade.lock().expect("the service is done with it"));
-    match (ended, upgrade.begun) {
-        (Ok(()), Some(begun)) => {
+    match (ended, upgrade.session) {
+        (Ok(()), Some(started)) => {
             // Bytes that the client sent directly after its request. Copied, so that hyper's buffer is freed.
             let early = parts.read_buf.to_vec();
-            let StartedSession { session, visit: named, .. } = begun;
+            let StartedSession { session, address_slot: request_slot, .. } = started;
             let stream = attach(&session, parts.io.into_inner(), accepted);
             let connection = WebSocket::new(stream, early, session.format(), session.config());
-            tokio::spawn(run_session(session, connection, (place, visit.or(named))));
+            tokio::spawn(run_session(session, connection, (slot, address_slot.or(request_slot))));
         }
-        (Err(_), Some(StartedSession { session, visit: named, head: Some(head) })) => {
+        (
+            Err(_),
+            Some(StartedSession { session, address_slot: request_slot, head: Some(head) }),
+        ) => {
             let mut stream = parts.io.into_inner();
             // A client that does not read even the head counts as gone.
             if let Ok(Ok(())) = timeout(handshake_timeout, write(&mut stream, &head)).await {
                 let stream = attach(&session, stream, accepted);
                 let connection = Response::new(stream, session.format(), session.config());
-                tokio::spawn(run_session(session, connection, (place, visit.or(named))));
+                tokio::spawn(run_session(
+                    session,
+                    connection,
+                    (slot, address_slot.or(request_slot)),
+                ));
             }
         }
         (Ok(()), None) => {
@@ -111,9 +118,9 @@ async fn answer(
     peer: Peer,
 ) -> (RequestOutcome, Option<AddressSlot>) {
     let trace = request::begin_trace(request);
-    let admitted = public.admit(peer, request.headers());
-    let (answer, visit) = match admitted {
-        Ok(visit) => (request::answer(public, request, peer).await, visit),
+    let admitted = public.admit_request(peer, request.headers());
+    let (answer, address_slot) = match admitted {
+        Ok(address_slot) => (request::answer(public, request, peer).await, address_slot),
         Err(refusal) => (RequestOutcome::Response(refusal.into()), None),
     };
     // Checked again: a session that started before the drain began is among those that the drain closes, but
@@ -126,7 +133,7 @@ async fn answer(
         _ => answer,
     };
     answer.end_trace(trace);
-    (answer, visit)
+    (answer, address_slot)
 }
 
 /// Connects the session to its stream, to which flushers may write from now on.
@@ -148,7 +155,7 @@ async fn write(stream: &mut impl ClientStream, bytes: &[u8]) -> std::io::Result<
 impl Public {
     /// Counts the client of a request that came through a trusted proxy; other clients were counted when
     /// their connection was accepted. Fails while the node drains.
-    fn admit(
+    fn admit_request(
         &self,
         peer: Peer,
         headers: &HeaderMap,
@@ -158,14 +165,14 @@ impl Public {
             return Ok(None);
         }
         let client = peer.client_of(headers, &self.server.get().trusted_proxies);
-        self.admission.visit(client).inspect_err(|refusal| refusal.count(Some(client)))
+        self.admission.admit_client(client).inspect_err(|refusal| refusal.count(Some(client)))
     }
 }
 
 /// The result of a connection's requests.
 #[derive(Default)]
 struct Upgrade {
-    begun: Option<StartedSession>,
+    session: Option<StartedSession>,
     answered: bool,
 }
 
@@ -173,7 +180,7 @@ struct Upgrade {
 struct StartedSession {
     session: Box<Session>,
     /// None: its client was counted when the connection was accepted.
-    visit: Option<AddressSlot>,
+    address_slot: Option<AddressSlot>,
     /// The response's head if hyper does not write it, because the session's frames are the body.
     head: Option<Bytes>,
 }

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_all_that_begin_alike() {
+    fn a_network_contains_all_addresses_with_its_prefix() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
             ("10.1.2.3/8", "10.255.0.1", "11.0.0.0"),
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_and_networks_are_written() {
+    fn only_addresses_and_networks_are_accepted_in_network_lists() {
         for bad in [
             "",
             "10.0.0.0/33",
@@ -103,7 +103,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_network_contains_an_address_if_its_first_bits_are_the_same(
+        fn a_network_contains_an_address_if_its_prefix_bits_are_equal(
             own: u128, other: u128, bits in 0..=128u32,
         ) {
             let differ = (0..bits).any(|bit| (own ^ other) & (1 << (127 - bit)) != 0);

@@ -31,7 +31,7 @@ enum OriginPattern {
 enum Host {
     Exact(String),
     /// The suffix `.example.com`, for `*.example.com`.
-    Below(String),
+    Suffix(String),
 }
 
 /// Whether the text is allowed in `server.origins`.
@@ -52,7 +52,7 @@ impl Origins {
 
     /// Whether a request with these headers may connect. A request without `Origin` does not come from a
     /// page.
-    pub fn allow(&self, headers: &HeaderMap, way: RequestPath) -> bool {
+    pub fn allow(&self, headers: &HeaderMap, request_path: RequestPath) -> bool {
         let Some(origin) = headers.get(ORIGIN) else { return true };
         if self.allow_any() {
             return true;
@@ -61,15 +61,18 @@ impl Origins {
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let (host, port) = host_and_port(authority);
         let page = PageOrigin { scheme, host, port };
-        let asked_for = |name| {
+        let is_requested = |name| {
             let hosts = headers.get(name).and_then(lower_case).unwrap_or_default();
             let first = hosts.split(',').next().unwrap_or_default().trim();
-            !first.is_empty() && page.is_of(first, way.is_tls && !way.through_proxy)
+            !first.is_empty()
+                && page.is_of(first, request_path.is_tls && !request_path.through_proxy)
         };
-        let is_own = match way.on_loopback && !way.through_proxy {
+        let is_own = match request_path.on_loopback && !request_path.through_proxy {
             // Any domain can resolve to a loopback address, so of names only loopback ones count.
-            true => is_loopback(host) || (is_address(host) && asked_for(HOST)),
-            false => asked_for(HOST) || (way.through_proxy && asked_for(FORWARDED_HOST)),
+            true => is_loopback(host) || (is_address(host) && is_requested(HOST)),
+            false => {
+                is_requested(HOST) || (request_path.through_proxy && is_requested(FORWARDED_HOST))
+            }
         };
         is_own || self.0.iter().any(|pattern| pattern.matches(scheme, host, port))
     }
@@ -77,13 +80,13 @@ impl Origins {
     /// The same for a request that a page may send without `Origin`, as browsers do when a page reads from
     /// its own host. Any domain can resolve to a loopback address, so on a loopback listener a host name that
     /// is neither a loopback name nor listed counts as another site's.
-    pub fn allow_reading(&self, headers: &HeaderMap, way: RequestPath) -> bool {
-        if headers.contains_key(ORIGIN) || !way.on_loopback || way.through_proxy {
-            return self.allow(headers, way);
+    pub fn allow_reading(&self, headers: &HeaderMap, request_path: RequestPath) -> bool {
+        if headers.contains_key(ORIGIN) || !request_path.on_loopback || request_path.through_proxy {
+            return self.allow(headers, request_path);
         }
-        let asked_for = headers.get(HOST).and_then(lower_case).unwrap_or_default();
-        let (host, port) = host_and_port(&asked_for);
-        let scheme = if way.is_tls { "https" } else { "http" };
+        let requested = headers.get(HOST).and_then(lower_case).unwrap_or_default();
+        let (host, port) = host_and_port(&requested);
+        let scheme = if request_path.is_tls { "https" } else { "http" };
         host.is_empty()
             || is_loopback(host)
             || is_address(host)
@@ -112,11 +115,11 @@ struct PageOrigin<'a> {
 impl PageOrigin<'_> {
     /// Whether the page has the same host and port as the request. A request without a port uses the default
     /// port of its scheme, which only `is_tls` proves: a proxy may terminate TLS for the node.
-    fn is_of(&self, asked_for: &str, is_tls: bool) -> bool {
-        let (host, port) = host_and_port(asked_for);
+    fn is_of(&self, requested: &str, is_tls: bool) -> bool {
+        let (host, port) = host_and_port(requested);
         let own = default_port(self.scheme);
-        let asked = port.or(if is_tls { default_port("https") } else { own });
-        host == self.host && asked == self.port.or(own)
+        let requested_port = port.or(if is_tls { default_port("https") } else { own });
+        host == self.host && requested_port == self.port.or(own)
     }
 }
 
@@ -141,7 +144,7 @@ impl OriginPattern {
         let Self::Page { scheme, host, port } = self else { return true };
         let is_host = match host {
             Host::Exact(exact) => exact == of_host,
-            Host::Below(below) => of_host.ends_with(below.as_str()),
+            Host::Suffix(below) => of_host.ends_with(below.as_str()),
         };
         // Browsers omit the scheme's default port; a pattern may contain it.
         let own_port = default_port(of_scheme);
@@ -174,7 +177,7 @@ impl FromStr for OriginPattern {
             return Err(());
         }
         let host = match host.strip_prefix('*') {
-            Some(below) => Host::Below(below.to_owned()),
+            Some(below) => Host::Suffix(below.to_owned()),
             None => Host::Exact(host.to_owned()),
         };
         Ok(Self::Page { scheme, host, port })
@@ -205,7 +208,12 @@ fn default_port(scheme: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn asked(origins: &[&str], origin: &str, forwarded: &str, through_proxy: bool) -> bool {
+    fn allowed_through(
+        origins: &[&str],
+        origin: &str,
+        forwarded: &str,
+        through_proxy: bool,
+    ) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, "chat.example.com:8080".parse().unwrap());
         headers.insert(ORIGIN, origin.parse().unwrap());
@@ -216,22 +224,22 @@ mod tests {
     }
 
     fn allowed(origins: &[&str], origin: &str) -> bool {
-        asked(origins, origin, "", true)
+        allowed_through(origins, origin, "", true)
     }
 
-    fn is_own(host: &str, origin: &str, way: RequestPath) -> bool {
+    fn is_own(host: &str, origin: &str, request_path: RequestPath) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
         headers.insert(ORIGIN, origin.parse().unwrap());
-        Origins::new(&[]).allow(&headers, way)
+        Origins::new(&[]).allow(&headers, request_path)
     }
 
     #[test]
-    fn another_port_is_another_host() {
+    fn a_page_on_another_port_counts_as_another_host() {
         let (plain, tls) =
             (RequestPath::default(), RequestPath { is_tls: true, ..RequestPath::default() });
         let proxy = RequestPath { through_proxy: true, ..tls };
-        for (host, origin, way, allowed) in [
+        for (host, origin, request_path, allowed) in [
             // A proxy may terminate TLS for the node, which cannot know.
             ("example.com", "https://example.com", plain, true),
             ("example.com", "http://example.com", plain, true),
@@ -250,12 +258,16 @@ mod tests {
             ("example.com", "http://example.com", proxy, true),
             ("example.com", "app://example.com", plain, true),
         ] {
-            assert_eq!(is_own(host, origin, way), allowed, "{host} {origin} {way:?}");
+            assert_eq!(
+                is_own(host, origin, request_path),
+                allowed,
+                "{host} {origin} {request_path:?}"
+            );
         }
     }
 
     #[test]
-    fn on_loopback_no_name_counts_but_that_of_the_host() {
+    fn on_loopback_only_loopback_names_and_addresses_may_connect() {
         let local = RequestPath { on_loopback: true, ..RequestPath::default() };
         for (host, origin, allowed) in [
             ("evil.example", "http://evil.example", false),
@@ -278,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_host_may_connect_and_others_only_when_listed() {
+    fn pages_of_the_same_host_may_connect_and_others_only_if_listed() {
         assert!(allowed(&[], "https://chat.example.com:8080"));
         assert!(allowed(&[], "http://CHAT.example.com:8080"));
         for other in [
@@ -305,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_s_own_port_may_be_left_out() {
+    fn the_default_port_of_a_scheme_may_be_omitted_in_origins() {
         assert!(allowed(&["https://app.com:443"], "https://app.com"));
         assert!(allowed(&["https://app.com"], "https://app.com:443"));
         assert!(allowed(&["app.com:443"], "https://app.com"));
@@ -316,23 +328,23 @@ mod tests {
     }
 
     #[test]
-    fn the_host_that_a_proxy_was_asked_for_counts_only_from_a_trusted_one() {
+    fn x_forwarded_host_counts_only_from_a_trusted_proxy() {
         let page = "https://www.example.com";
-        assert!(asked(&[], page, "www.example.com", true));
-        assert!(asked(&[], page, "WWW.example.com:443, inner", true));
-        assert!(!asked(&[], page, "www.example.com", false));
-        assert!(!asked(&[], page, "inner, www.example.com", true));
-        assert!(asked(&[], "https://chat.example.com:8080", "www.example.com", true));
-        assert!(!asked(&[], "https://www.example.com:8443", "www.example.com", true));
+        assert!(allowed_through(&[], page, "www.example.com", true));
+        assert!(allowed_through(&[], page, "WWW.example.com:443, inner", true));
+        assert!(!allowed_through(&[], page, "www.example.com", false));
+        assert!(!allowed_through(&[], page, "inner, www.example.com", true));
+        assert!(allowed_through(&[], "https://chat.example.com:8080", "www.example.com", true));
+        assert!(!allowed_through(&[], "https://www.example.com:8443", "www.example.com", true));
     }
 
     #[test]
-    fn a_request_of_no_page_is_not_asked() {
+    fn a_request_without_origin_may_connect() {
         assert!(Origins::new(&[]).allow(&HeaderMap::new(), RequestPath::default()));
     }
 
     #[test]
-    fn patterns_are_hosts() {
+    fn origin_patterns_are_hosts_with_optional_scheme_and_port() {
         for good in [
             "*",
             "example.com",
@@ -349,12 +361,12 @@ mod tests {
     }
 
     #[test]
-    fn without_an_origin_a_node_on_loopback_is_read_by_no_name_that_somebody_else_may_have() {
+    fn without_origin_a_loopback_node_refuses_names_that_another_site_may_own() {
         let reads = |host: &str, origins: &[&str], on_loopback| {
             let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
             let origins: Vec<String> = origins.iter().map(|it| (*it).to_owned()).collect();
-            let way = RequestPath { on_loopback, ..RequestPath::default() };
-            Origins::new(&origins).allow_reading(&headers, way)
+            let request_path = RequestPath { on_loopback, ..RequestPath::default() };
+            Origins::new(&origins).allow_reading(&headers, request_path)
         };
         for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "app.localhost", "10.0.0.1"]
         {

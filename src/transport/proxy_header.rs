@@ -15,7 +15,7 @@ const LINE_BYTES_MAX: usize = 107;
 pub const HEADER_BYTES_MAX: usize = 1024;
 
 /// The first bytes of a header of version 1.
-const WORD: &[u8] = b"PROXY ";
+const TEXT_PREFIX: &[u8] = b"PROXY ";
 
 /// The first bytes of a header of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -29,12 +29,12 @@ pub enum ProxyHeader {
     /// The balancer's client has this address.
     Client(IpAddr),
     /// The balancer itself is the client (`LOCAL`, for health checks), or the client is unknown (`UNKNOWN`).
-    Nobody,
+    NoClient,
 }
 
 /// The bytes are not a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no PROXY header: {0}")]
+#[error("not a PROXY header: {0}")]
 pub struct InvalidProxyHeader(&'static str);
 
 /// Reads the header at the start of a connection, and not a byte more. Has no timeout of its own. Fails if
@@ -62,17 +62,17 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<ProxyHeader> {
 /// than [`HEADER_BYTES_MAX`].
 pub fn parse(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader> {
     let begins_with = |word: &[u8]| bytes.iter().zip(word).all(|(byte, of_word)| byte == of_word);
-    if begins_with(WORD) {
-        return line(bytes);
+    if begins_with(TEXT_PREFIX) {
+        return parse_text(bytes);
     }
     match begins_with(SIGNATURE) {
-        true => block(bytes),
-        false => Err(InvalidProxyHeader("it begins otherwise")),
+        true => parse_binary(bytes),
+        false => Err(InvalidProxyHeader("its first bytes are wrong")),
     }
 }
 
 /// Version 1: `PROXY TCP4 192.0.2.1 198.51.100.1 51234 443\r\n`.
-fn line(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader> {
+fn parse_text(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader> {
     let bytes = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
     let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
         return match bytes.len() {
@@ -81,27 +81,33 @@ fn line(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader
         };
     };
     let words =
-        std::str::from_utf8(&bytes[..end]).map_err(|_| InvalidProxyHeader("it is no text"))?;
+        std::str::from_utf8(&bytes[..end]).map_err(|_| InvalidProxyHeader("it is not UTF-8"))?;
     let words: Vec<&str> = words.split(' ').skip(1).collect();
     let header = match words[..] {
-        ["UNKNOWN", ..] => ProxyHeader::Nobody,
+        ["UNKNOWN", ..] => ProxyHeader::NoClient,
         ["TCP4", from, to, from_port, to_port] => {
-            let client: Ipv4Addr = number(from)?;
-            let _: (Ipv4Addr, u16, u16) = (number(to)?, number(from_port)?, number(to_port)?);
+            let client: Ipv4Addr = parse_word(from)?;
+            let _: (Ipv4Addr, u16, u16) =
+                (parse_word(to)?, parse_word(from_port)?, parse_word(to_port)?);
             ProxyHeader::Client(client.into())
         }
         ["TCP6", from, to, from_port, to_port] => {
-            let client: Ipv6Addr = number(from)?;
-            let _: (Ipv6Addr, u16, u16) = (number(to)?, number(from_port)?, number(to_port)?);
+            let client: Ipv6Addr = parse_word(from)?;
+            let _: (Ipv6Addr, u16, u16) =
+                (parse_word(to)?, parse_word(from_port)?, parse_word(to_port)?);
             ProxyHeader::Client(client.into())
         }
-        _ => return Err(InvalidProxyHeader("its line is none of those known")),
+        _ => {
+            return Err(InvalidProxyHeader(
+                "its line has an unknown protocol or a wrong number of fields",
+            ));
+        }
     };
     Ok(Some((end + 2, header)))
 }
 
-fn number<T: std::str::FromStr>(word: &str) -> Result<T, InvalidProxyHeader> {
-    let broken = InvalidProxyHeader("an address or a port is broken");
+fn parse_word<T: std::str::FromStr>(word: &str) -> Result<T, InvalidProxyHeader> {
+    let broken = InvalidProxyHeader("an address or a port is invalid");
     match word.starts_with('+') {
         true => Err(broken),
         false => word.parse().map_err(|_| broken),
@@ -109,7 +115,7 @@ fn number<T: std::str::FromStr>(word: &str) -> Result<T, InvalidProxyHeader> {
 }
 
 /// Version 2, in binary.
-fn block(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader> {
+fn parse_binary(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeader> {
     let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED_BYTES>() else { return Ok(None) };
     let [.., command, family, high, low] = *fixed;
     let length = usize::from(u16::from_be_bytes([high, low]));
@@ -122,7 +128,7 @@ fn block(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeade
     let Some(rest) = rest.get(..length) else { return Ok(None) };
     let short = InvalidProxyHeader("it is too short for its addresses");
     let header = match (command & 0xF, family) {
-        (0, _) => ProxyHeader::Nobody,
+        (0, _) => ProxyHeader::NoClient,
         // TCP over IPv4, then over IPv6: source, destination, ports.
         (1, 0x11) => {
             let addresses = rest.first_chunk::<12>().ok_or(short)?;
@@ -135,7 +141,7 @@ fn block(bytes: &[u8]) -> Result<Option<(usize, ProxyHeader)>, InvalidProxyHeade
             ProxyHeader::Client(Ipv6Addr::from(source).into())
         }
         // Not a TCP connection over IP.
-        (1, _) => ProxyHeader::Nobody,
+        (1, _) => ProxyHeader::NoClient,
         _ => return Err(InvalidProxyHeader("its command is unknown")),
     };
     Ok(Some((FIXED_BYTES + length, header)))

@@ -13,7 +13,7 @@ use super::public::Public;
 use super::request_refused::RequestRefused;
 use super::response;
 use super::routed_request::{RoutedRequest, SessionRequest};
-use super::routes::{self, Route, Spoken, Transport};
+use super::routes::{self, Route, RouteProtocol, Transport};
 use super::websocket::handshake;
 use crate::http::{self, Query};
 use crate::session::{JoinPosition, Session, SessionParameters};
@@ -78,7 +78,7 @@ pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) ->
             _ => Err(RequestRefused::method_not_allowed("GET, HEAD")),
         },
         (path, _) => match routes::find(path) {
-            Some(found) => on_route(public, request, found, peer).await,
+            Some(found) => answer_route(public, request, found, peer).await,
             None => Err(RequestRefused::not_found(&routes::paths())),
         },
     };
@@ -89,7 +89,7 @@ pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) ->
 }
 
 /// Answers a request to one of the routes.
-async fn on_route(
+async fn answer_route(
     public: &Public,
     request: &Request<Incoming>,
     (route, channel): (&Route, Option<&str>),
@@ -103,24 +103,27 @@ async fn on_route(
         Transport::WebSocket => {
             handshake::check(request)?;
             check_origin(public, headers, peer, Origins::allow)?;
-            let (spoken, name) = choose(headers, route)?;
-            let (session, standing) = begin(public, request, channel, spoken).await?;
-            Ok(RequestOutcome::Session(handshake::accept(headers, name, standing), session))
+            let (selected, name) = select_protocol(headers, route)?;
+            let (session, join_position) =
+                start_session(public, request, channel, selected).await?;
+            Ok(RequestOutcome::Session(handshake::accept(headers, name, join_position), session))
         }
         Transport::Response { content_type } => {
             check_origin(public, headers, peer, Origins::allow_reading)?;
             let mut answer = match *request.method() {
-                Method::GET => match begin(public, request, channel, &route.spoken[0]).await {
-                    Ok((session, _)) => stream(session, content_type),
-                    Err(refused) => {
-                        refused.count();
-                        RequestOutcome::Response(refused.into())
+                Method::GET => {
+                    match start_session(public, request, channel, &route.protocols[0]).await {
+                        Ok((session, _)) => stream(session, content_type),
+                        Err(refused) => {
+                            refused.count();
+                            RequestOutcome::Response(refused.into())
+                        }
                     }
-                },
+                }
                 Method::OPTIONS => RequestOutcome::Response(cors::preflight("GET")),
                 _ => return Err(RequestRefused::method_not_allowed("GET, OPTIONS")),
             };
-            cors::let_read(headers, answer.headers_mut());
+            cors::allow_reading(headers, answer.headers_mut());
             Ok(answer)
         }
     }
@@ -131,7 +134,7 @@ async fn on_route(
 /// instead.
 fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
     match session.outbound().closing() {
-        Some(close) if !close.may_pass() => {
+        Some(close) if !close.is_temporary() => {
             RequestOutcome::Response(RequestRefused::of_close(close).into())
         }
         _ => RequestOutcome::Stream(response::accept(content_type), session),
@@ -139,24 +142,26 @@ fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
 }
 
 /// Starts the session that a request asks for.
-async fn begin(
+async fn start_session(
     public: &Public,
     request: &Request<Incoming>,
     channel: Option<&str>,
-    spoken: &Spoken,
+    selected: &RouteProtocol,
 ) -> Result<(Box<Session>, JoinPosition), RequestRefused> {
     let (headers, query) = (request.headers(), Query::new(request.uri().query()));
-    let asked = RoutedRequest { channel, query, headers };
-    let SessionRequest { protocol, echo, since, closes_on_gap } = (spoken.wanted)(&asked)?;
+    let routed = RoutedRequest { channel, query, headers };
+    let SessionRequest { protocol, echo, since, closes_on_gap } = (selected.read)(&routed)?;
     let context = public.context.clone();
     let token = match credentials::token(headers, query) {
-        Some(token) if public.context.takes_tokens() => Some(public.context.identify(&token).await),
+        Some(token) if public.context.accepts_tokens() => {
+            Some(public.context.identify(&token).await)
+        }
         // Without authentication a token is ignored.
         _ => None,
     };
-    let beginning = SessionParameters { protocol, token, echo, since, closes_on_gap };
-    let (session, standing) = Session::begin(context, beginning).await?;
-    Ok((Box::new(session), standing))
+    let parameters = SessionParameters { protocol, token, echo, since, closes_on_gap };
+    let (session, join_position) = Session::start(context, parameters).await?;
+    Ok((Box::new(session), join_position))
 }
 
 /// `allow`: whether the origin's pages may send such a request.
@@ -167,32 +172,34 @@ fn check_origin(
     allow: impl Fn(&Origins, &HeaderMap, RequestPath) -> bool,
 ) -> Result<(), RequestRefused> {
     let server = public.server.get();
-    let way = RequestPath {
+    let request_path = RequestPath {
         through_proxy: peer.is_proxy(),
         on_loopback: public.on_loopback,
         is_tls: server.tls.is_some(),
     };
-    allow(&server.origins, headers, way).then_some(()).ok_or_else(RequestRefused::origin)
+    allow(&server.origins, headers, request_path).then_some(()).ok_or_else(RequestRefused::origin)
 }
 
 /// Selects the protocol that the client offers first among the route's, and the subprotocol name for the
 /// response. If the client offers none, selects the route's first, without a name.
-fn choose<'a>(
+fn select_protocol<'a>(
     headers: &HeaderMap,
     route: &'a Route,
-) -> Result<(&'a Spoken, Option<&'static str>), RequestRefused> {
+) -> Result<(&'a RouteProtocol, Option<&'static str>), RequestRefused> {
     let mut offered = credentials::subprotocols(headers).peekable();
     if offered.peek().is_none() {
-        return Ok((&route.spoken[0], None));
+        return Ok((&route.protocols[0], None));
     }
     let of_name = |name: &[u8]| {
-        let is_it = |spoken: &&Spoken| spoken.subprotocol.is_some_and(|it| it.as_bytes() == name);
-        route.spoken.iter().find(is_it)
+        let is_it = |selected: &&RouteProtocol| {
+            selected.subprotocol.is_some_and(|it| it.as_bytes() == name)
+        };
+        route.protocols.iter().find(is_it)
     };
     match offered.find_map(of_name) {
-        Some(spoken) => Ok((spoken, spoken.subprotocol)),
+        Some(selected) => Ok((selected, selected.subprotocol)),
         None => {
-            let names: Vec<_> = route.spoken.iter().filter_map(|it| it.subprotocol).collect();
+            let names: Vec<_> = route.protocols.iter().filter_map(|it| it.subprotocol).collect();
             Err(RequestRefused::bad_request(format!(
                 "Sec-WebSocket-Protocol must offer {}, or nothing",
                 names.join(" or ")

@@ -35,9 +35,9 @@ impl RequestRefused {
         }
     }
 
-    /// `there`: the existing paths.
-    pub fn not_found(there: &str) -> Self {
-        let message = format!("there are {there}");
+    /// `paths`: the existing paths.
+    pub fn not_found(paths: &str) -> Self {
+        let message = format!("the paths are {paths}");
         Self { status: StatusCode::NOT_FOUND, code: "not_found", ..Self::bad_request(message) }
     }
 

@@ -22,7 +22,7 @@ use crate::session::{Config, Connection, ConnectionEvent};
 use crate::telemetry;
 
 /// Most bytes that a client may send after its request. Nothing is expected there.
-const UNASKED_BYTES_MAX: usize = 16 << 10;
+const UNEXPECTED_BYTES_MAX: usize = 16 << 10;
 
 /// Makes nginx pass the response on without buffering.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -39,9 +39,9 @@ pub struct Response<S> {
     writer: ConnectionWriter,
     format: Format,
     config: Arc<Config>,
-    next_beat: Instant,
+    next_heartbeat: Instant,
     /// Bytes that arrived after the request.
-    unasked: usize,
+    unexpected_bytes: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Response<S> {
@@ -49,12 +49,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Response<S> {
         let config = config.clone();
         // Random, so that clients that connected together do not get their heartbeats together.
         let first = config.ping_interval.mul_f64(rand::random_range(0.5..1.0));
-        let next_beat = Instant::now() + first;
-        Self { stream, writer: ConnectionWriter::default(), format, config, next_beat, unasked: 0 }
+        let next_heartbeat = Instant::now() + first;
+        Self {
+            stream,
+            writer: ConnectionWriter::default(),
+            format,
+            config,
+            next_heartbeat,
+            unexpected_bytes: 0,
+        }
     }
 
     /// Reads and drops. Ready: the client has disconnected, or has sent too much.
-    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         loop {
             let mut bytes = [0; READ_BYTES];
             let mut buffer = ReadBuf::new(&mut bytes);
@@ -64,9 +71,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Response<S> {
                 return Poll::Ready(Close::Lost);
             }
             telemetry::received_bytes(count);
-            self.unasked += count;
-            if self.unasked > UNASKED_BYTES_MAX {
-                return Poll::Ready(Close::Protocol("nothing is to be sent here"));
+            self.unexpected_bytes += count;
+            if self.unexpected_bytes > UNEXPECTED_BYTES_MAX {
+                return Poll::Ready(Close::Protocol(
+                    "the client must not send data on this connection",
+                ));
             }
         }
     }
@@ -79,8 +88,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
         outbound: &Outbound,
         reading: bool,
     ) -> Poll<ConnectionEvent> {
-        if outbound.take_nudge() {
-            return Poll::Ready(ConnectionEvent::Nudge);
+        if outbound.take_notification() {
+            return Poll::Ready(ConnectionEvent::Notified);
         }
         if let Poll::Ready(close) = self.writer.poll_write(&mut self.stream, cx, outbound) {
             return Poll::Ready(ConnectionEvent::End(close));
@@ -88,20 +97,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
         if !reading {
             return Poll::Pending;
         }
-        self.poll_unasked(cx).map(ConnectionEvent::End)
+        self.poll_discard(cx).map(ConnectionEvent::End)
     }
 
-    fn next_beat(&self) -> Instant {
-        self.next_beat
+    fn next_heartbeat(&self) -> Instant {
+        self.next_heartbeat
     }
 
     /// The client answers no heartbeat. TCP detects a dead client, which does not acknowledge what is
     /// written.
-    fn beat(&mut self, now: Instant, _: bool, outbound: &Outbound) -> Option<Close> {
-        if now >= self.next_beat {
-            self.next_beat = now + self.config.ping_interval;
+    fn check_heartbeat(&mut self, now: Instant, _: bool, outbound: &Outbound) -> Option<Close> {
+        if now >= self.next_heartbeat {
+            self.next_heartbeat = now + self.config.ping_interval;
             if let Some(heartbeat) = self.format.heartbeat() {
-                outbound.say(heartbeat);
+                outbound.push_own_or_close(heartbeat);
             }
         }
         None
@@ -119,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for Response<S> {
             let _ = self.stream.shutdown().await;
             // Closing a socket with unread bytes resets it, and the client might lose the end of the
             // response.
-            std::future::poll_fn(|cx| self.poll_unasked(cx)).await
+            std::future::poll_fn(|cx| self.poll_discard(cx)).await
         };
         // The socket is closed now, whether the client has closed its side or not.
         let _ = timeout(CLOSE_TIMEOUT, ending).await;
@@ -162,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_ends_with_an_empty_line_and_says_that_the_connection_ends_the_body() {
+    fn a_streamed_response_head_ends_with_an_empty_line_and_contains_connection_close() {
         let head = head(&accept("text/plain"));
         let text = str::from_utf8(&head).unwrap();
         assert!(text.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"), "{text}");

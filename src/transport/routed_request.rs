@@ -42,11 +42,11 @@ impl RoutedRequest<'_> {
         // The decoder keeps a percent sign without two hexadecimal digits, which no client intends.
         let digits = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
         if !name.split('%').skip(1).all(digits) {
-            return Err(RequestRefused::bad_request("the channel's percent-encoding is broken"));
+            return Err(RequestRefused::bad_request("the channel's percent-encoding is invalid"));
         }
         let name = percent_decode_str(name).decode_utf8().map_err(|_| {
             RequestRefused::bad_request(
-                "a channel name is UTF-8, percent-encoded where a path needs it",
+                "a channel name must be UTF-8, percent-encoded as a path requires",
             )
         })?;
         Channel::new(&name).map_err(|error| RequestRefused::bad_request(error.to_string()))

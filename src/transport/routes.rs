@@ -10,15 +10,15 @@ pub struct Route {
     pub path: &'static str,
     pub transport: Transport,
     /// The protocols of the path. The first is the default.
-    pub spoken: &'static [Spoken],
+    pub protocols: &'static [RouteProtocol],
 }
 
 /// A protocol of a path.
-pub struct Spoken {
+pub struct RouteProtocol {
     /// Its name in `Sec-WebSocket-Protocol`, if it has one.
     pub subprotocol: Option<&'static str>,
     /// Reads the session that a request asks for.
-    pub wanted: fn(&RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused>,
+    pub read: fn(&RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused>,
 }
 
 /// The transport of a session.
@@ -34,17 +34,17 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "/ws",
         transport: Transport::WebSocket,
-        spoken: &[Spoken { subprotocol: Some(json::SUBPROTOCOL), wanted: json }],
+        protocols: &[RouteProtocol { subprotocol: Some(json::SUBPROTOCOL), read: json }],
     },
     Route {
         path: "/ws/{channel}",
         transport: Transport::WebSocket,
-        spoken: &[Spoken { subprotocol: Some(plain::SUBPROTOCOL), wanted: plain }],
+        protocols: &[RouteProtocol { subprotocol: Some(plain::SUBPROTOCOL), read: plain }],
     },
     Route {
         path: "/sse/{channel}",
         transport: Transport::Response { content_type: sse::CONTENT_TYPE },
-        spoken: &[Spoken { subprotocol: None, wanted: sse }],
+        protocols: &[RouteProtocol { subprotocol: None, read: sse }],
     },
 ];
 
@@ -78,28 +78,29 @@ fn json(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     Ok(SessionRequest::new(json::Json))
 }
 
-fn plain(asked: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
-    let traceparent = asked.traceparent().map(Box::new);
-    let protocol = plain::Plain { channel: asked.channel()?, traceparent };
-    let since = asked.query("since").map(|text| position("since", &text)).transpose()?;
-    let closes_on_gap = match asked.query("gap").as_deref() {
+fn plain(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    let traceparent = routed.traceparent().map(Box::new);
+    let protocol = plain::Plain { channel: routed.channel()?, traceparent };
+    let since = routed.query("since").map(|text| position("since", &text)).transpose()?;
+    let closes_on_gap = match routed.query("gap").as_deref() {
         None => false,
         Some("close") => true,
         Some(_) => {
-            return Err(RequestRefused::bad_request("gap: there is `close`, or leave it out"));
+            return Err(RequestRefused::bad_request("gap must be `close` or absent"));
         }
     };
-    let echo = asked.query("echo").is_none_or(|echo| echo != "false");
+    let echo = routed.query("echo").is_none_or(|echo| echo != "false");
     Ok(SessionRequest { echo, since, closes_on_gap, ..SessionRequest::new(protocol) })
 }
 
 /// A browser sends `Last-Event-ID` when it reconnects by itself; the header is newer than the parameter in
 /// the address.
-fn sse(asked: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+fn sse(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     const LAST_EVENT_ID: &str = "last_event_id";
-    let protocol = sse::Sse { channel: asked.channel()? };
-    let header = asked.headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
-    let since = match (header, asked.query(LAST_EVENT_ID)) {
+    let protocol = sse::Sse { channel: routed.channel()? };
+    let header =
+        routed.headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
+    let since = match (header, routed.query(LAST_EVENT_ID)) {
         (Some(header), _) => Some(position("Last-Event-ID", header)?),
         (None, Some(text)) => Some(position(LAST_EVENT_ID, &text)?),
         (None, None) => None,
@@ -124,11 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spoken_on_a_path_can_be_told_apart() {
+    fn the_protocols_of_a_route_have_distinct_subprotocols() {
         for route in ROUTES {
-            let names = route.spoken.iter().map(|spoken| spoken.subprotocol);
+            let names = route.protocols.iter().map(|protocol| protocol.subprotocol);
             let distinct: std::collections::HashSet<_> = names.collect();
-            assert_eq!(distinct.len(), route.spoken.len(), "{}", route.path);
+            assert_eq!(distinct.len(), route.protocols.len(), "{}", route.path);
         }
     }
 }

@@ -10,13 +10,13 @@ use crate::session::{Connection, Session};
 use crate::telemetry;
 
 /// Runs a session and counts its end, whatever ends it. A panic ends this session only, and its client gets
-/// 1011. `place` is dropped last.
+/// 1011. `slots` is dropped last.
 ///
 /// Not an `async fn`, whose future would reserve memory for its arguments twice.
 pub fn run_session<P: Send>(
     session: Box<Session>,
     mut connection: impl Connection,
-    place: P,
+    slots: P,
 ) -> impl Future<Output = ()> + Send {
     struct Counted(Format, Close);
     impl Drop for Counted {
@@ -35,7 +35,7 @@ pub fn run_session<P: Send>(
             // Boxed, because a task is as large as the largest future that it awaits.
             Box::pin(connection.close(Close::Internal, &outbound)).await;
         }
-        drop(place);
+        drop(slots);
     }
 }
 

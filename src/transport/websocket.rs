@@ -31,7 +31,7 @@ const SCRATCH_BYTES: usize = 64 << 10;
 const TURN: usize = 64;
 
 /// How many events a read counts for: it may bring ten thousand fragments and no event.
-const READ: usize = TURN / 2;
+const READ_WORK: usize = TURN / 2;
 
 /// How long the close handshake may take when the client is expected to take part in it.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,15 +49,15 @@ pub struct WebSocket<S> {
     stream: S,
     decoder: Decoder,
     /// Bytes read but not yet decoded. Empty while the connection idles.
-    carry: Vec<u8>,
-    /// How many bytes of `carry` are decoded.
+    buffered: Vec<u8>,
+    /// How many bytes of `buffered` are decoded.
     decoded: usize,
     writer: ConnectionWriter,
     heartbeat: Heartbeat,
     format: Format,
-    hearing: ReceiveState,
+    receiving: ReceiveState,
     /// The work done since the socket was empty or other tasks had a turn.
-    done: usize,
+    work: usize,
 }
 
 /// What is still expected from the client.
@@ -65,7 +65,7 @@ pub struct WebSocket<S> {
 enum ReceiveState {
     Frames,
     /// It violated the protocol: further bytes are read and dropped before the socket is closed.
-    Noise,
+    Discard,
     /// It sent its close frame, or can send nothing more.
     Nothing,
 }
@@ -76,41 +76,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
         Self {
             stream,
             decoder: Decoder::new(config.message_bytes_max),
-            carry: early,
+            buffered: early,
             decoded: 0,
             writer: ConnectionWriter::default(),
             heartbeat: Heartbeat::new(config.clone(), Instant::now()),
             format,
-            hearing: ReceiveState::Frames,
-            done: 0,
+            receiving: ReceiveState::Frames,
+            work: 0,
         }
     }
 
     /// The next item of what has been read already.
-    fn carried(&mut self) -> Option<Incoming> {
-        if self.carry.is_empty() {
+    fn next_buffered(&mut self) -> Option<Incoming> {
+        if self.buffered.is_empty() {
             return None;
         }
-        let (taken, incoming) = self.decoder.decode(&mut self.carry[self.decoded..]);
+        let (taken, incoming) = self.decoder.decode(&mut self.buffered[self.decoded..]);
         self.decoded += taken;
-        if self.decoded == self.carry.len() {
-            self.carry = Vec::new();
+        if self.decoded == self.buffered.len() {
+            self.buffered = Vec::new();
             self.decoded = 0;
         } else if incoming.is_none() {
             // The rest is the beginning of a frame, a few bytes.
-            self.carry.drain(..self.decoded);
-            self.carry.shrink_to_fit();
+            self.buffered.drain(..self.decoded);
+            self.buffered.shrink_to_fit();
             self.decoded = 0;
         }
-        incoming.map(|incoming| self.note(incoming))
+        incoming.map(|incoming| self.update_state(incoming))
     }
 
-    fn note(&mut self, incoming: Incoming) -> Incoming {
+    fn update_state(&mut self, incoming: Incoming) -> Incoming {
         match incoming {
-            Incoming::Close(_) | Incoming::Lost => self.hearing = ReceiveState::Nothing,
+            Incoming::Close(_) | Incoming::Lost => self.receiving = ReceiveState::Nothing,
             Incoming::Violation(_) => {
-                self.hearing = ReceiveState::Noise;
-                self.carry = Vec::new();
+                self.receiving = ReceiveState::Discard;
+                self.buffered = Vec::new();
             }
             _ => {}
         }
@@ -119,11 +119,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
 
     /// The session's event for an item. None: the transport handles it alone.
     fn event(&mut self, incoming: Incoming, outbound: &Outbound) -> Option<ConnectionEvent> {
-        self.heartbeat.heard();
+        self.heartbeat.frame_received();
         Some(match incoming {
             Incoming::Message(message) => ConnectionEvent::Message(message),
             Incoming::Ping(payload) => {
-                outbound.say(websocket::pong(&payload));
+                outbound.push_own_or_close(websocket::pong(&payload));
                 ConnectionEvent::Heartbeat
             }
             Incoming::Pong(payload) => {
@@ -143,16 +143,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
         ready!(self.poll_turn(cx));
         let read = self.poll_read_once(cx);
-        self.done = if read.is_ready() { self.done + READ } else { 0 };
+        self.work = if read.is_ready() { self.work + READ_WORK } else { 0 };
         read
     }
 
     /// Pending: other tasks get a turn first.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.done < TURN {
+        if self.work < TURN {
             return Poll::Ready(());
         }
-        self.done = 0;
+        self.work = 0;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -163,27 +163,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<S> {
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
             let bytes = buffer.filled_mut();
             if read.is_err() || bytes.is_empty() {
-                return Poll::Ready(Some(self.note(Incoming::Lost)));
+                return Poll::Ready(Some(self.update_state(Incoming::Lost)));
             }
             telemetry::received_bytes(bytes.len());
-            if self.hearing == ReceiveState::Noise {
+            if self.receiving == ReceiveState::Discard {
                 return Poll::Ready(None);
             }
-            if !self.carry.is_empty() {
-                self.carry.extend_from_slice(bytes);
-                return Poll::Ready(self.carried());
+            if !self.buffered.is_empty() {
+                self.buffered.extend_from_slice(bytes);
+                return Poll::Ready(self.next_buffered());
             }
             let (taken, incoming) = self.decoder.decode(bytes);
-            self.carry.extend_from_slice(&bytes[taken..]);
-            Poll::Ready(incoming.map(|incoming| self.note(incoming)))
+            self.buffered.extend_from_slice(&bytes[taken..]);
+            Poll::Ready(incoming.map(|incoming| self.update_state(incoming)))
         })
     }
 
     /// Reads and drops data until the client's close frame or the end. Closing a socket with unread bytes
     /// resets it, and the client might lose the close frame.
-    async fn drain_input(&mut self) {
-        while self.hearing != ReceiveState::Nothing {
-            if self.carried().is_none() {
+    async fn discard_input(&mut self) {
+        while self.receiving != ReceiveState::Nothing {
+            if self.next_buffered().is_none() {
                 poll_fn(|cx| self.poll_read(cx).map(drop)).await;
             }
         }
@@ -197,16 +197,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         outbound: &Outbound,
         reading: bool,
     ) -> Poll<ConnectionEvent> {
-        if outbound.take_nudge() {
-            return Poll::Ready(ConnectionEvent::Nudge);
+        if outbound.take_notification() {
+            return Poll::Ready(ConnectionEvent::Notified);
         }
         loop {
             // Messages that were read together are answered together: nothing is written before all are
             // decoded.
-            if reading && !self.carry.is_empty() {
+            if reading && !self.buffered.is_empty() {
                 ready!(self.poll_turn(cx));
-                if let Some(incoming) = self.carried() {
-                    self.done += 1;
+                if let Some(incoming) = self.next_buffered() {
+                    self.work += 1;
                     match self.event(incoming, outbound) {
                         Some(event) => return Poll::Ready(event),
                         None => continue,
@@ -227,16 +227,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         }
     }
 
-    fn next_beat(&self) -> Instant {
+    fn next_heartbeat(&self) -> Instant {
         self.heartbeat.next()
     }
 
-    fn beat(&mut self, now: Instant, excused: bool, outbound: &Outbound) -> Option<Close> {
+    fn check_heartbeat(
+        &mut self,
+        now: Instant,
+        excused: bool,
+        outbound: &Outbound,
+    ) -> Option<Close> {
         if excused {
-            self.heartbeat.heard();
+            self.heartbeat.frame_received();
         }
-        match self.heartbeat.beat(now) {
-            Beat::Ping(payload) => outbound.say(websocket::ping(&payload)),
+        match self.heartbeat.check(now) {
+            Beat::Ping(payload) => outbound.push_own_or_close(websocket::ping(&payload)),
             Beat::Dead(close) => return Some(close),
             Beat::Wait => {}
         }
@@ -251,18 +256,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for WebSocket<S> {
         if !self.writer.write_rest(&mut self.stream, close, outbound, last).await {
             return;
         }
-        if self.hearing == ReceiveState::Noise {
+        if self.receiving == ReceiveState::Discard {
             // The client's close frame could not be decoded, so the socket is shut down as soon as the reason
             // is written.
             let _ = timeout(CLOSE_HANDSHAKE_TIMEOUT_SHORT, self.stream.shutdown()).await;
         }
-        let patience = match close {
+        let time_limit = match close {
             Close::Client(_) | Close::Slow | Close::Unavailable => CLOSE_HANDSHAKE_TIMEOUT,
             Close::Drain { .. } | Close::Rebalance { .. } => CLOSE_HANDSHAKE_TIMEOUT,
             _ => CLOSE_HANDSHAKE_TIMEOUT_SHORT,
         };
         // The socket is closed now, whether the close handshake is complete or not.
-        let _ = timeout(patience, self.drain_input()).await;
+        let _ = timeout(time_limit, self.discard_input()).await;
         // Sends the TLS `close_notify`.
         let _ = timeout(CLOSE_HANDSHAKE_TIMEOUT_SHORT, self.stream.shutdown()).await;
     }

@@ -25,7 +25,7 @@ const CLOSE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
 pub struct ConnectionWriter {
     batch: FrameBatch,
     /// Whether something was written since the last complete flush.
-    owes_flush: bool,
+    needs_flush: bool,
 }
 
 impl ConnectionWriter {
@@ -38,15 +38,15 @@ impl ConnectionWriter {
     ) -> Poll<Close> {
         loop {
             if self.batch.frames.is_empty()
-                && !self.owes_flush
+                && !self.needs_flush
                 && let Err(close) = ready!(outbound.poll_take(cx, &mut self.batch))
             {
                 return Poll::Ready(close);
             }
             // Also after the last frame: TLS may hold the last bytes until it is flushed.
-            self.owes_flush = true;
+            self.needs_flush = true;
             match write_batch(stream, cx, &mut self.batch) {
-                Poll::Ready(Ok(())) => self.owes_flush = false,
+                Poll::Ready(Ok(())) => self.needs_flush = false,
                 Poll::Ready(Err(_)) => return Poll::Ready(Close::Lost),
                 Poll::Pending => return outbound.poll_closing(cx),
             }
@@ -63,7 +63,7 @@ impl ConnectionWriter {
         last: Option<Bytes>,
     ) -> bool {
         outbound.close(close);
-        let patience = match close {
+        let time_limit = match close {
             // The node needs the memory of the partly written frame soon.
             Close::Overloaded => CLOSE_TIMEOUT_SHORT,
             _ => CLOSE_TIMEOUT,
@@ -84,7 +84,7 @@ impl ConnectionWriter {
             self.batch.frames.extend(last);
             self.write_all(stream).await
         };
-        timeout(patience, writing).await == Ok(true)
+        timeout(time_limit, writing).await == Ok(true)
     }
 
     /// Returns false if the socket is broken.

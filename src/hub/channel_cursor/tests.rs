@@ -2,7 +2,7 @@ mod model;
 mod resuming;
 mod rules;
 
-use super::reading::HELD_MAX;
+use super::history_read::HELD_MAX;
 use super::*;
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ fn at(epoch: u64, seq: u64) -> Position {
 }
 
 /// A publication at this position.
-fn kept(epoch: u64, seq: u64) -> Publication {
+fn at_position(epoch: u64, seq: u64) -> Publication {
     Publication { position: Some(at(epoch, seq)), ..Publication::bare(Bytes::new()) }
 }
 
@@ -21,302 +21,326 @@ fn plain() -> Publication {
 }
 
 fn linked(epoch: u64, seq: u64, previous: Position) -> Publication {
-    Publication { previous: Some(previous), ..kept(epoch, seq) }
+    Publication { previous: Some(previous), ..at_position(epoch, seq) }
 }
 
 /// A cursor that is live at a position.
 fn live(last: Position) -> ChannelCursor {
-    let mut tail = ChannelCursor::default();
-    let mut items = Vec::new();
-    assert!(tail.open().is_some());
-    assert_eq!(tail.open(), None, "one reading at a time");
-    assert_eq!(tail.ends_at(Some(last), &mut items), RecoveryStep::Release);
-    assert_eq!(tail.release(&mut items), RecoveryStep::Done);
-    assert!(items.is_empty() && tail.is_live());
-    tail
+    let mut cursor = ChannelCursor::default();
+    let mut events = Vec::new();
+    assert!(cursor.open().is_some());
+    assert_eq!(cursor.open(), None, "one reading at a time");
+    assert_eq!(cursor.receive_end(Some(last), &mut events), RecoveryStep::Release);
+    assert_eq!(cursor.release(&mut events), RecoveryStep::Done);
+    assert!(events.is_empty() && cursor.is_live());
+    cursor
 }
 
 fn interrupted(last: Position) -> ChannelCursor {
-    let mut tail = live(last);
-    tail.interrupt();
-    tail
+    let mut cursor = live(last);
+    cursor.interrupt();
+    cursor
 }
 
 /// Releases all held publications.
-fn released(tail: &mut ChannelCursor) -> Vec<ChannelEvent> {
-    let mut items = Vec::new();
-    while tail.release(&mut items) == RecoveryStep::Release {}
-    items
+fn released(cursor: &mut ChannelCursor) -> Vec<ChannelEvent> {
+    let mut events = Vec::new();
+    while cursor.release(&mut events) == RecoveryStep::Release {}
+    events
 }
 
-fn publications(items: &[ChannelEvent]) -> Vec<Option<Position>> {
-    let position = |item: &ChannelEvent| match item {
+fn publications(events: &[ChannelEvent]) -> Vec<Option<Position>> {
+    let position = |event: &ChannelEvent| match event {
         ChannelEvent::Publication(publication) => publication.position,
         ChannelEvent::Gap(reason) => panic!("a gap: {reason}"),
     };
-    items.iter().map(position).collect()
+    events.iter().map(position).collect()
 }
 
 #[test]
-fn what_follows_is_delivered_and_what_was_delivered_is_not_again() {
-    let mut tail = live(at(1, 5));
-    assert_eq!(tail.arrive(kept(1, 6)), ArrivalOutcome::Deliver(kept(1, 6)));
-    assert_eq!(tail.arrive(kept(1, 6)), ArrivalOutcome::Nothing);
-    assert_eq!(tail.arrive(plain()), ArrivalOutcome::Deliver(plain()));
-    assert_eq!(tail.arrive(kept(1, 7)), ArrivalOutcome::Deliver(kept(1, 7)));
+fn the_next_publication_is_delivered_and_a_delivered_one_is_not_repeated() {
+    let mut cursor = live(at(1, 5));
+    assert_eq!(cursor.receive(at_position(1, 6)), ArrivalOutcome::Deliver(at_position(1, 6)));
+    assert_eq!(cursor.receive(at_position(1, 6)), ArrivalOutcome::Nothing);
+    assert_eq!(cursor.receive(plain()), ArrivalOutcome::Deliver(plain()));
+    assert_eq!(cursor.receive(at_position(1, 7)), ArrivalOutcome::Deliver(at_position(1, 7)));
 }
 
 #[test]
-fn what_comes_before_the_opening_waits_for_it_and_is_for_those_who_listen_already() {
-    let mut tail = ChannelCursor::default();
-    tail.open();
-    for publication in [kept(1, 4), kept(1, 5), kept(1, 6)] {
-        assert_eq!(tail.arrive(publication), ArrivalOutcome::Nothing);
+fn publications_before_the_opening_are_held_and_delivered_to_existing_subscribers() {
+    let mut cursor = ChannelCursor::default();
+    cursor.open();
+    for publication in [at_position(1, 4), at_position(1, 5), at_position(1, 6)] {
+        assert_eq!(cursor.receive(publication), ArrivalOutcome::Nothing);
     }
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(1, 5)), &mut items), RecoveryStep::Release);
-    let wanted = [Some(at(1, 4)), Some(at(1, 5)), Some(at(1, 6))];
-    assert_eq!(publications(&released(&mut tail)), wanted);
-    assert!(tail.is_live() && tail.last() == Some(at(1, 6)));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(1, 5)), &mut events), RecoveryStep::Release);
+    let expected = [Some(at(1, 4)), Some(at(1, 5)), Some(at(1, 6))];
+    assert_eq!(publications(&released(&mut cursor)), expected);
+    assert!(cursor.is_live() && cursor.last() == Some(at(1, 6)));
 }
 
 #[test]
-fn what_was_missed_is_read_and_what_came_meanwhile_follows_it() {
-    let mut tail = interrupted(at(1, 5));
-    tail.arrive(kept(1, 8));
-    tail.arrive(plain());
-    tail.arrive(kept(1, 9));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(1, 8)), &mut items), RecoveryStep::Page(at(1, 5)));
-    let page = vec![kept(1, 6), kept(1, 7), kept(1, 8), kept(1, 9)];
-    assert_eq!(tail.page(page, true, &mut items), RecoveryStep::Release);
-    items.extend(released(&mut tail));
+fn missed_publications_are_read_and_held_ones_follow_them() {
+    let mut cursor = interrupted(at(1, 5));
+    cursor.receive(at_position(1, 8));
+    cursor.receive(plain());
+    cursor.receive(at_position(1, 9));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(1, 8)), &mut events), RecoveryStep::Page(at(1, 5)));
+    let page = vec![at_position(1, 6), at_position(1, 7), at_position(1, 8), at_position(1, 9)];
+    assert_eq!(cursor.receive_page(page, true, &mut events), RecoveryStep::Release);
+    events.extend(released(&mut cursor));
     assert_eq!(
-        publications(&items),
+        publications(&events),
         [Some(at(1, 6)), Some(at(1, 7)), Some(at(1, 8)), None, Some(at(1, 9))]
     );
-    assert_eq!(tail.arrive(kept(1, 10)), ArrivalOutcome::Deliver(kept(1, 10)));
+    assert_eq!(cursor.receive(at_position(1, 10)), ArrivalOutcome::Deliver(at_position(1, 10)));
 }
 
 #[test]
-fn a_jump_is_read_before_anything_else_is_delivered() {
-    let mut tail = live(at(1, 5));
-    let ArrivalOutcome::Read(_) = tail.arrive(kept(1, 7)) else { panic!("6 is missing") };
-    assert_eq!(tail.arrive(kept(1, 8)), ArrivalOutcome::Nothing);
-    let mut items = Vec::new();
-    assert_eq!(tail.page(vec![kept(1, 6), kept(1, 7)], true, &mut items), RecoveryStep::Release);
-    items.extend(released(&mut tail));
-    assert_eq!(publications(&items), [Some(at(1, 6)), Some(at(1, 7)), Some(at(1, 8))]);
+fn missing_publications_are_read_before_later_ones_are_delivered() {
+    let mut cursor = live(at(1, 5));
+    let ArrivalOutcome::Read(_) = cursor.receive(at_position(1, 7)) else { panic!("6 is missing") };
+    assert_eq!(cursor.receive(at_position(1, 8)), ArrivalOutcome::Nothing);
+    let mut events = Vec::new();
+    assert_eq!(
+        cursor.receive_page(vec![at_position(1, 6), at_position(1, 7)], true, &mut events),
+        RecoveryStep::Release
+    );
+    events.extend(released(&mut cursor));
+    assert_eq!(publications(&events), [Some(at(1, 6)), Some(at(1, 7)), Some(at(1, 8))]);
 }
 
 #[test]
 fn long_histories_are_read_page_by_page() {
-    let mut tail = interrupted(at(1, 0));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(1, 4)), &mut items), RecoveryStep::Page(at(1, 0)));
-    let first = vec![kept(1, 1), kept(1, 2)];
-    assert_eq!(tail.page(first, false, &mut items), RecoveryStep::Page(at(1, 2)));
-    assert_eq!(tail.page(vec![kept(1, 3), kept(1, 4)], true, &mut items), RecoveryStep::Release);
-    assert_eq!(publications(&items).len(), 4);
+    let mut cursor = interrupted(at(1, 0));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(1, 4)), &mut events), RecoveryStep::Page(at(1, 0)));
+    let first = vec![at_position(1, 1), at_position(1, 2)];
+    assert_eq!(cursor.receive_page(first, false, &mut events), RecoveryStep::Page(at(1, 2)));
+    assert_eq!(
+        cursor.receive_page(vec![at_position(1, 3), at_position(1, 4)], true, &mut events),
+        RecoveryStep::Release
+    );
+    assert_eq!(publications(&events).len(), 4);
 }
 
 #[test]
-fn an_epoch_that_goes_on_from_the_last_one_is_no_gap() {
-    let mut tail = live(at(1, 5));
+fn an_epoch_that_continues_the_last_one_causes_no_gap() {
+    let mut cursor = live(at(1, 5));
     let next = linked(2, 0, at(1, 5));
-    assert_eq!(tail.arrive(next.clone()), ArrivalOutcome::Deliver(next));
+    assert_eq!(cursor.receive(next.clone()), ArrivalOutcome::Deliver(next));
 
-    let mut tail = interrupted(at(1, 5));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(2, 1)), &mut items), RecoveryStep::Page(at(1, 5)));
-    let page = vec![kept(1, 6), linked(2, 0, at(1, 6)), kept(2, 1)];
-    assert_eq!(tail.page(page, true, &mut items), RecoveryStep::Release);
-    assert_eq!(publications(&items), [Some(at(1, 6)), Some(at(2, 0)), Some(at(2, 1))]);
+    let mut cursor = interrupted(at(1, 5));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(2, 1)), &mut events), RecoveryStep::Page(at(1, 5)));
+    let page = vec![at_position(1, 6), linked(2, 0, at(1, 6)), at_position(2, 1)];
+    assert_eq!(cursor.receive_page(page, true, &mut events), RecoveryStep::Release);
+    assert_eq!(publications(&events), [Some(at(1, 6)), Some(at(2, 0)), Some(at(2, 1))]);
 }
 
 #[test]
-fn where_history_cannot_tell_there_is_a_gap() {
+fn a_history_that_cannot_prove_completeness_causes_a_gap() {
     // Trimmed: the next publication no longer exists.
-    let mut tail = interrupted(at(1, 5));
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(1, 9)), &mut items);
-    tail.page(vec![kept(1, 8), kept(1, 9)], true, &mut items);
-    let wanted = [
+    let mut cursor = interrupted(at(1, 5));
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(1, 9)), &mut events);
+    cursor.receive_page(vec![at_position(1, 8), at_position(1, 9)], true, &mut events);
+    let expected = [
         ChannelEvent::Gap(TRIMMED),
-        ChannelEvent::Publication(kept(1, 8)),
-        ChannelEvent::Publication(kept(1, 9)),
+        ChannelEvent::Publication(at_position(1, 8)),
+        ChannelEvent::Publication(at_position(1, 9)),
     ];
-    assert_eq!(items, wanted);
+    assert_eq!(events, expected);
 
     // All of it trimmed.
-    let mut tail = interrupted(at(1, 5));
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(1, 9)), &mut items);
-    tail.page(Vec::new(), true, &mut items);
-    assert_eq!((items, tail.last()), (vec![ChannelEvent::Gap(TRIMMED)], Some(at(1, 9))));
+    let mut cursor = interrupted(at(1, 5));
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(1, 9)), &mut events);
+    cursor.receive_page(Vec::new(), true, &mut events);
+    assert_eq!((events, cursor.last()), (vec![ChannelEvent::Gap(TRIMMED)], Some(at(1, 9))));
 
     // Redis has less than was delivered, or another history, or none.
     for end in [Some(at(1, 3)), None] {
-        let mut tail = interrupted(at(1, 5));
-        let mut items = Vec::new();
-        assert_eq!(tail.ends_at(end, &mut items), RecoveryStep::Release);
-        assert_eq!((items, tail.last()), (vec![ChannelEvent::Gap(LOST)], end));
+        let mut cursor = interrupted(at(1, 5));
+        let mut events = Vec::new();
+        assert_eq!(cursor.receive_end(end, &mut events), RecoveryStep::Release);
+        assert_eq!((events, cursor.last()), (vec![ChannelEvent::Gap(LOST)], end));
     }
-    let mut tail = interrupted(at(1, 5));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(2, 1)), &mut items), RecoveryStep::Page(at(1, 5)));
-    tail.page(vec![kept(2, 0), kept(2, 1)], true, &mut items);
-    assert_eq!(items[0], ChannelEvent::Gap(LOST));
+    let mut cursor = interrupted(at(1, 5));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(2, 1)), &mut events), RecoveryStep::Page(at(1, 5)));
+    cursor.receive_page(vec![at_position(2, 0), at_position(2, 1)], true, &mut events);
+    assert_eq!(events[0], ChannelEvent::Gap(LOST));
 
     // Another history, which is still empty.
-    let mut tail = interrupted(at(1, 5));
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(2, 0)), &mut items);
-    tail.page(Vec::new(), true, &mut items);
-    assert_eq!((items, tail.last()), (vec![ChannelEvent::Gap(LOST)], Some(at(2, 0))));
+    let mut cursor = interrupted(at(1, 5));
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(2, 0)), &mut events);
+    cursor.receive_page(Vec::new(), true, &mut events);
+    assert_eq!((events, cursor.last()), (vec![ChannelEvent::Gap(LOST)], Some(at(2, 0))));
 }
 
 #[test]
-fn a_history_that_is_begun_anew_on_a_connection_that_held_is_no_gap_once_it_is_found() {
-    let mut tail = live(at(1, 5));
-    assert!(matches!(tail.arrive(kept(2, 1)), ArrivalOutcome::Read(_)));
-    tail.arrive(kept(2, 2));
-    let mut items = Vec::new();
-    assert_eq!(tail.page(vec![kept(2, 1), kept(2, 2)], true, &mut items), RecoveryStep::Release);
-    items.extend(released(&mut tail));
-    assert_eq!(publications(&items), [Some(at(2, 1)), Some(at(2, 2))]);
-    assert!(matches!(tail.arrive(kept(3, 7)), ArrivalOutcome::Read(_)));
+fn a_new_history_found_on_an_uninterrupted_connection_causes_no_gap() {
+    let mut cursor = live(at(1, 5));
+    assert!(matches!(cursor.receive(at_position(2, 1)), ArrivalOutcome::Read(_)));
+    cursor.receive(at_position(2, 2));
+    let mut events = Vec::new();
+    assert_eq!(
+        cursor.receive_page(vec![at_position(2, 1), at_position(2, 2)], true, &mut events),
+        RecoveryStep::Release
+    );
+    events.extend(released(&mut cursor));
+    assert_eq!(publications(&events), [Some(at(2, 1)), Some(at(2, 2))]);
+    assert!(matches!(cursor.receive(at_position(3, 7)), ArrivalOutcome::Read(_)));
 }
 
 #[test]
-fn a_history_that_began_anew_while_the_broker_was_away_is_a_gap_also_where_its_first_is_held() {
-    let mut tail = interrupted(at(5, 5));
-    tail.arrive(kept(6, 1));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(6, 1)), &mut items), RecoveryStep::Page(at(5, 5)));
-    assert_eq!(tail.page(vec![kept(6, 1)], true, &mut items), RecoveryStep::Release);
-    items.extend(released(&mut tail));
-    assert_eq!(items, [ChannelEvent::Gap(LOST), ChannelEvent::Publication(kept(6, 1))]);
+fn a_new_history_during_a_broker_outage_causes_a_gap_even_if_its_first_publication_is_held() {
+    let mut cursor = interrupted(at(5, 5));
+    cursor.receive(at_position(6, 1));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(6, 1)), &mut events), RecoveryStep::Page(at(5, 5)));
+    assert_eq!(
+        cursor.receive_page(vec![at_position(6, 1)], true, &mut events),
+        RecoveryStep::Release
+    );
+    events.extend(released(&mut cursor));
+    assert_eq!(events, [ChannelEvent::Gap(LOST), ChannelEvent::Publication(at_position(6, 1))]);
 }
 
 #[test]
-fn what_is_held_behind_a_gap_is_delivered_once_and_goes_on() {
+fn publications_held_behind_a_gap_are_delivered_once_and_continue() {
     // Trimmed beyond the first held one.
-    let mut tail = interrupted(at(5, 5));
-    (50..=55).for_each(|seq| drop(tail.arrive(kept(5, seq))));
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(5, 55)), &mut items);
-    tail.page(vec![kept(5, 53), kept(5, 54), kept(5, 55)], true, &mut items);
-    items.extend(released(&mut tail));
-    assert_eq!(items.remove(0), ChannelEvent::Gap(TRIMMED));
-    let wanted: Vec<_> = (50..=55).map(|seq| Some(at(5, seq))).collect();
-    assert_eq!(publications(&items), wanted);
-    assert_eq!(tail.arrive(kept(5, 56)), ArrivalOutcome::Deliver(kept(5, 56)));
+    let mut cursor = interrupted(at(5, 5));
+    (50..=55).for_each(|seq| drop(cursor.receive(at_position(5, seq))));
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(5, 55)), &mut events);
+    cursor.receive_page(
+        vec![at_position(5, 53), at_position(5, 54), at_position(5, 55)],
+        true,
+        &mut events,
+    );
+    events.extend(released(&mut cursor));
+    assert_eq!(events.remove(0), ChannelEvent::Gap(TRIMMED));
+    let expected: Vec<_> = (50..=55).map(|seq| Some(at(5, seq))).collect();
+    assert_eq!(publications(&events), expected);
+    assert_eq!(cursor.receive(at_position(5, 56)), ArrivalOutcome::Deliver(at_position(5, 56)));
 
     // A server was promoted that has less than was delivered.
-    let mut tail = interrupted(at(5, 52));
+    let mut cursor = interrupted(at(5, 52));
     let first = linked(6, 1, at(5, 50));
-    tail.arrive(first.clone());
-    tail.arrive(kept(6, 2));
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(6, 2)), &mut items);
-    tail.page(vec![first, kept(6, 2)], true, &mut items);
-    items.extend(released(&mut tail));
-    assert_eq!(items.remove(0), ChannelEvent::Gap(LOST));
-    assert_eq!(publications(&items), [Some(at(6, 1)), Some(at(6, 2))]);
-    assert_eq!(tail.arrive(kept(6, 3)), ArrivalOutcome::Deliver(kept(6, 3)));
+    cursor.receive(first.clone());
+    cursor.receive(at_position(6, 2));
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(6, 2)), &mut events);
+    cursor.receive_page(vec![first, at_position(6, 2)], true, &mut events);
+    events.extend(released(&mut cursor));
+    assert_eq!(events.remove(0), ChannelEvent::Gap(LOST));
+    assert_eq!(publications(&events), [Some(at(6, 1)), Some(at(6, 2))]);
+    assert_eq!(cursor.receive(at_position(6, 3)), ArrivalOutcome::Deliver(at_position(6, 3)));
 }
 
 #[test]
-fn a_position_that_no_history_has_is_not_believed() {
-    let mut tail = live(at(1, 5));
-    for claim in [kept(1, 1000), kept(9, 1)] {
-        does_not_believe(&mut tail, claim);
+fn a_position_that_the_history_does_not_contain_is_dropped() {
+    let mut cursor = live(at(1, 5));
+    for claim in [at_position(1, 1000), at_position(9, 1)] {
+        check_is_rejected(&mut cursor, claim);
     }
-    assert_eq!(tail.arrive(kept(1, 6)), ArrivalOutcome::Deliver(kept(1, 6)));
+    assert_eq!(cursor.receive(at_position(1, 6)), ArrivalOutcome::Deliver(at_position(1, 6)));
 }
 
-fn does_not_believe(tail: &mut ChannelCursor, claim: Publication) {
-    assert!(matches!(tail.arrive(claim.clone()), ArrivalOutcome::Read(_)));
-    let mut items = Vec::new();
-    assert_eq!(tail.page(Vec::new(), true, &mut items), RecoveryStep::Release);
-    items.extend(released(tail));
+fn check_is_rejected(cursor: &mut ChannelCursor, claim: Publication) {
+    assert!(matches!(cursor.receive(claim.clone()), ArrivalOutcome::Read(_)));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_page(Vec::new(), true, &mut events), RecoveryStep::Release);
+    events.extend(released(cursor));
     let stripped = Publication { position: None, ..claim };
-    assert_eq!(items, [ChannelEvent::Gap(LOST), ChannelEvent::Publication(stripped)]);
+    assert_eq!(events, [ChannelEvent::Gap(LOST), ChannelEvent::Publication(stripped)]);
 }
 
 #[test]
-fn too_much_to_hold_is_read_again_and_what_cannot_be_is_told() {
-    let mut tail = interrupted(at(1, 0));
+fn dropped_held_publications_are_read_again_and_those_without_position_cause_a_gap() {
+    let mut cursor = interrupted(at(1, 0));
     let many = HELD_MAX as u64 + 1;
-    (1..=many).for_each(|seq| drop(tail.arrive(kept(1, seq))));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(1, 0)), &mut items), RecoveryStep::Release);
-    assert_eq!(tail.release(&mut items), RecoveryStep::Page(at(1, 0)));
-    let page: Vec<_> = (1..=many).map(|seq| kept(1, seq)).collect();
-    assert_eq!(tail.page(page, true, &mut items), RecoveryStep::Release);
-    assert_eq!(publications(&items).len(), HELD_MAX + 1);
-    assert_eq!(tail.release(&mut items), RecoveryStep::Done);
+    (1..=many).for_each(|seq| drop(cursor.receive(at_position(1, seq))));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(1, 0)), &mut events), RecoveryStep::Release);
+    assert_eq!(cursor.release(&mut events), RecoveryStep::Page(at(1, 0)));
+    let page: Vec<_> = (1..=many).map(|seq| at_position(1, seq)).collect();
+    assert_eq!(cursor.receive_page(page, true, &mut events), RecoveryStep::Release);
+    assert_eq!(publications(&events).len(), HELD_MAX + 1);
+    assert_eq!(cursor.release(&mut events), RecoveryStep::Done);
 
-    let mut tail = interrupted(at(1, 0));
-    (0..many).for_each(|_| drop(tail.arrive(plain())));
-    tail.ends_at(Some(at(1, 0)), &mut Vec::new());
-    let mut items = Vec::new();
-    tail.release(&mut items);
-    assert_eq!(items, [ChannelEvent::Gap(CROWDED)]);
+    let mut cursor = interrupted(at(1, 0));
+    (0..many).for_each(|_| drop(cursor.receive(plain())));
+    cursor.receive_end(Some(at(1, 0)), &mut Vec::new());
+    let mut events = Vec::new();
+    cursor.release(&mut events);
+    assert_eq!(events, [ChannelEvent::Gap(TOO_MANY_PUBLICATIONS)]);
 }
 
 #[tokio::test]
-async fn who_waits_for_the_opening_is_answered() {
-    let mut tail = ChannelCursor::default();
-    tail.open();
-    let (first, second) = (tail.opened(), tail.opened());
+async fn sessions_waiting_for_the_opening_get_its_outcome() {
+    let mut cursor = ChannelCursor::default();
+    cursor.open();
+    let (first, second) = (cursor.wait_open(), cursor.wait_open());
     drop(first);
-    tail.fail(Unavailable("away"));
+    cursor.fail_waiters(Unavailable("away"));
     assert_eq!(second.await.unwrap(), Err(Unavailable("away")));
-    let third = tail.opened();
-    tail.ends_at(Some(at(1, 1)), &mut Vec::new());
-    released(&mut tail);
+    let third = cursor.wait_open();
+    cursor.receive_end(Some(at(1, 1)), &mut Vec::new());
+    released(&mut cursor);
     assert_eq!(third.await.unwrap(), Ok(()));
 }
 
 #[test]
-fn what_a_promoted_server_receives_late_is_not_delivered_again() {
-    let mut tail = live(at(1, 8));
-    [9, 10].into_iter().for_each(|seq| drop(tail.arrive(kept(1, seq))));
-    tail.interrupt();
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(1, 8)), &mut items);
-    assert_eq!(items, [ChannelEvent::Gap(LOST)]);
-    assert_eq!(released(&mut tail), []);
+fn publications_that_a_promoted_server_receives_late_are_not_delivered_again() {
+    let mut cursor = live(at(1, 8));
+    [9, 10].into_iter().for_each(|seq| drop(cursor.receive(at_position(1, seq))));
+    cursor.interrupt();
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(1, 8)), &mut events);
+    assert_eq!(events, [ChannelEvent::Gap(LOST)]);
+    assert_eq!(released(&mut cursor), []);
     for seq in [9, 10] {
-        assert_eq!(tail.arrive(kept(1, seq)), ArrivalOutcome::Nothing, "subscribers have it");
+        assert_eq!(
+            cursor.receive(at_position(1, seq)),
+            ArrivalOutcome::Nothing,
+            "subscribers have it"
+        );
     }
-    assert_eq!(tail.last(), Some(at(1, 10)));
-    assert_eq!(tail.arrive(kept(1, 11)), ArrivalOutcome::Deliver(kept(1, 11)));
+    assert_eq!(cursor.last(), Some(at(1, 10)));
+    assert_eq!(cursor.receive(at_position(1, 11)), ArrivalOutcome::Deliver(at_position(1, 11)));
 }
 
 #[test]
-fn what_stands_in_no_history_waits_also_while_the_broker_is_away_again() {
-    let mut tail = interrupted(at(1, 5));
-    tail.arrive(kept(1, 6));
-    tail.arrive(plain());
-    tail.interrupt();
-    tail.arrive(kept(1, 8));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(1, 8)), &mut items), RecoveryStep::Page(at(1, 5)));
-    tail.page(vec![kept(1, 6), kept(1, 7), kept(1, 8)], true, &mut items);
-    items.extend(released(&mut tail));
-    assert_eq!(publications(&items), [Some(at(1, 6)), Some(at(1, 7)), None, Some(at(1, 8))]);
+fn held_publications_without_position_survive_another_broker_outage() {
+    let mut cursor = interrupted(at(1, 5));
+    cursor.receive(at_position(1, 6));
+    cursor.receive(plain());
+    cursor.interrupt();
+    cursor.receive(at_position(1, 8));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(1, 8)), &mut events), RecoveryStep::Page(at(1, 5)));
+    cursor.receive_page(
+        vec![at_position(1, 6), at_position(1, 7), at_position(1, 8)],
+        true,
+        &mut events,
+    );
+    events.extend(released(&mut cursor));
+    assert_eq!(publications(&events), [Some(at(1, 6)), Some(at(1, 7)), None, Some(at(1, 8))]);
 }
 
 #[test]
-fn what_was_held_when_the_history_ended_is_delivered_without_a_position() {
-    let mut tail = interrupted(at(1, 5));
-    tail.arrive(kept(1, 6));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(None, &mut items), RecoveryStep::Release);
-    assert_eq!(items, [ChannelEvent::Gap(LOST)]);
-    assert_eq!(publications(&released(&mut tail)), [None]);
-    assert_eq!((tail.last(), tail.is_live()), (None, true));
+fn publications_held_when_the_history_ended_are_delivered_without_position() {
+    let mut cursor = interrupted(at(1, 5));
+    cursor.receive(at_position(1, 6));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(None, &mut events), RecoveryStep::Release);
+    assert_eq!(events, [ChannelEvent::Gap(LOST)]);
+    assert_eq!(publications(&released(&mut cursor)), [None]);
+    assert_eq!((cursor.last(), cursor.is_live()), (None, true));
 }

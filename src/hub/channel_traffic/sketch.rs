@@ -37,7 +37,7 @@ impl Sketch {
     /// 0.
     pub fn add(&mut self, hash: u64, name: &str, weight: u64, counters_max: usize) {
         self.total = self.total.saturating_add(weight);
-        if let Some(at) = self.place(hash) {
+        if let Some(at) = self.index(hash) {
             self.counts[at] = self.counts[at].saturating_add(weight);
         } else if self.hashes.len() < counters_max {
             self.hashes.push(hash);
@@ -72,7 +72,7 @@ impl Sketch {
     }
 
     pub fn has(&self, hash: u64) -> bool {
-        self.place(hash).is_some()
+        self.index(hash).is_some()
     }
 
     /// The greatest weight that a name without a counter can have.
@@ -83,7 +83,7 @@ impl Sketch {
 
     /// A name's count and its error.
     pub fn of(&self, hash: u64, counters_max: usize) -> (u64, u64) {
-        match self.place(hash) {
+        match self.index(hash) {
             Some(at) => (self.counts[at], self.errors[at]),
             None => (self.unseen(counters_max), self.unseen(counters_max)),
         }
@@ -98,7 +98,7 @@ impl Sketch {
         (self.total, self.floor, self.searched) = (0, 0, 0);
     }
 
-    fn place(&self, hash: u64) -> Option<usize> {
+    fn index(&self, hash: u64) -> Option<usize> {
         self.hashes.iter().position(|it| *it == hash)
     }
 
@@ -139,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_truth_is_within_the_error_and_what_is_heavy_is_there(
+        fn sketch_counts_are_within_their_error_and_heavy_names_have_a_counter(
             stream in streams(),
             counters_max in 1usize..20,
         ) {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn with_room_for_all_it_is_exact() {
+    fn a_sketch_with_a_counter_for_every_name_is_exact() {
         let mut sketch = Sketch::default();
         for (name, weight) in [(1, 5), (2, 7), (1, 5)] {
             sketch.add(name, "x", weight, 2);
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!((sketch.of(1, 2), sketch.of(2, 2)), ((10, 0), (7, 0)));
         sketch.add(3, "newcomer", 1, 2);
         assert_eq!(sketch.of(3, 2), (8, 7), "it may have been as much as the one it replaced");
-        assert_eq!(sketch.of(2, 2), (8, 8), "as the one that is gone");
+        assert_eq!(sketch.of(2, 2), (8, 8), "like the replaced one");
         sketch.clear();
         assert_eq!((sketch.of(1, 2), sketch.total()), ((0, 0), 0));
     }

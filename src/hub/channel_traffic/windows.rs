@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_covered_grows_to_two_windows_and_falls_back_to_one() {
+    fn the_covered_time_grows_to_two_windows_and_falls_back_to_one() {
         let windows = Windows::default();
         let at = |seconds| windows.0 + Duration::from_secs(seconds);
         for (seconds, number, covered) in

@@ -21,7 +21,7 @@ use crate::publication::{Channel, Position};
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// The pause after which a step checks again whether the previous step's events were delivered.
-const TELLING_PAUSE: Duration = Duration::from_millis(5);
+const DELIVERY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Reads what channels have missed. Cheap to clone.
 #[derive(Clone)]
@@ -35,21 +35,27 @@ impl CatchUp {
     pub async fn open(self, channels: Vec<(Channel, u64, Tries)>) {
         let names = channels.iter().map(|(channel, ..)| channel.clone()).collect();
         let ends = self.broker.positions(names).await;
-        for ((channel, reading, tries), end) in channels.into_iter().zip(ends) {
+        for ((channel, read_number, tries), end) in channels.into_iter().zip(ends) {
             match end {
-                Ok(end) => match self.step(&channel, reading, |tail, it| tail.ends_at(end, it)) {
+                Ok(end) => match self
+                    .step(&channel, read_number, |cursor, it| cursor.receive_end(end, it))
+                {
                     RecoveryStep::Done => {}
-                    RecoveryStep::Release => self.clone().release(channel, reading),
-                    RecoveryStep::Page(_) => self.add(RecoveryTask::CatchUp(channel, reading, 0)),
+                    RecoveryStep::Release => self.clone().release(channel, read_number),
+                    RecoveryStep::Page(_) => {
+                        self.add(RecoveryTask::CatchUp(channel, read_number, 0));
+                    }
                     RecoveryStep::Later => {
-                        self.clone()
-                            .again(RecoveryTask::Open(channel, reading, tries), TELLING_PAUSE);
+                        self.clone().retry_later(
+                            RecoveryTask::Open(channel, read_number, tries),
+                            DELIVERY_PAUSE,
+                        );
                     }
                 },
                 Err(why) => {
-                    self.failed(&channel, reading, why);
-                    self.clone().again(
-                        RecoveryTask::Open(channel, reading, tries + 1),
+                    self.fail_waiters(&channel, read_number, why);
+                    self.clone().retry_later(
+                        RecoveryTask::Open(channel, read_number, tries + 1),
                         RETRY.pause_after(tries),
                     );
                 }
@@ -58,25 +64,29 @@ impl CatchUp {
     }
 
     /// Reads page after page of what was missed. After a failure the channel is queued again, behind others.
-    pub async fn catch_up(self, channel: Channel, reading: u64, tries: Tries) {
-        while let Some(after) = self.reads_after(&channel, reading) {
+    pub async fn catch_up(self, channel: Channel, read_number: u64, tries: Tries) {
+        while let Some(after) = self.read_position(&channel, read_number) {
             match self.broker.history(channel.clone(), Page::After(after), PAGE_MAX).await {
                 Ok(page) => {
                     let is_end = page.len() < PAGE_MAX;
-                    match self.step(&channel, reading, |tail, it| tail.page(page, is_end, it)) {
+                    match self.step(&channel, read_number, |cursor, it| {
+                        cursor.receive_page(page, is_end, it)
+                    }) {
                         RecoveryStep::Page(_) => {}
-                        RecoveryStep::Release => return self.release(channel, reading),
+                        RecoveryStep::Release => return self.release(channel, read_number),
                         RecoveryStep::Done => return,
                         RecoveryStep::Later => {
-                            return self
-                                .again(RecoveryTask::CatchUp(channel, reading, 0), TELLING_PAUSE);
+                            return self.retry_later(
+                                RecoveryTask::CatchUp(channel, read_number, 0),
+                                DELIVERY_PAUSE,
+                            );
                         }
                     }
                 }
                 Err(why) => {
-                    self.failed(&channel, reading, why);
-                    return self.again(
-                        RecoveryTask::CatchUp(channel, reading, tries + 1),
+                    self.fail_waiters(&channel, read_number, why);
+                    return self.retry_later(
+                        RecoveryTask::CatchUp(channel, read_number, tries + 1),
                         RETRY.pause_after(tries),
                     );
                 }
@@ -85,16 +95,17 @@ impl CatchUp {
     }
 
     /// Delivers the publications held meanwhile.
-    pub fn release(self, channel: Channel, reading: u64) {
+    pub fn release(self, channel: Channel, read_number: u64) {
         loop {
-            match self.step(&channel, reading, ChannelCursor::release) {
+            match self.step(&channel, read_number, ChannelCursor::release) {
                 RecoveryStep::Release => {}
                 RecoveryStep::Done => return,
                 RecoveryStep::Page(_) => {
-                    return self.add(RecoveryTask::CatchUp(channel, reading, 0));
+                    return self.add(RecoveryTask::CatchUp(channel, read_number, 0));
                 }
                 RecoveryStep::Later => {
-                    return self.again(RecoveryTask::Release(channel, reading), TELLING_PAUSE);
+                    return self
+                        .retry_later(RecoveryTask::Release(channel, read_number), DELIVERY_PAUSE);
                 }
             }
         }
@@ -105,37 +116,43 @@ impl CatchUp {
     }
 
     /// Queues a task again after a pause, if its read is still current then.
-    fn again(self, work: RecoveryTask, pause: Duration) {
+    fn retry_later(self, work: RecoveryTask, pause: Duration) {
         tokio::spawn(async move {
             sleep(pause).await;
-            let wanted = match &work {
-                RecoveryTask::Open(channel, reading, _)
-                | RecoveryTask::CatchUp(channel, reading, _)
-                | RecoveryTask::Release(channel, reading) => self.is_reading(channel, *reading),
+            let is_current = match &work {
+                RecoveryTask::Open(channel, read_number, _)
+                | RecoveryTask::CatchUp(channel, read_number, _)
+                | RecoveryTask::Release(channel, read_number) => {
+                    self.is_current_read(channel, *read_number)
+                }
                 RecoveryTask::Load(_) => true,
             };
-            if wanted {
+            if is_current {
                 self.add(work);
             }
         });
     }
 
-    fn is_reading(&self, channel: &Channel, reading: u64) -> bool {
+    fn is_current_read(&self, channel: &Channel, read_number: u64) -> bool {
         let channels = &self.registry.channels;
-        channels.with_tail(channel, |tail, _| tail.is_reading(reading)).unwrap_or(false)
+        channels
+            .with_cursor(channel, |cursor, _| cursor.is_current_read(read_number))
+            .unwrap_or(false)
     }
 
     /// The position after which to read. None: this read is no longer current.
-    fn reads_after(&self, channel: &Channel, reading: u64) -> Option<Position> {
+    fn read_position(&self, channel: &Channel, read_number: u64) -> Option<Position> {
         let channels = &self.registry.channels;
-        let last = |tail: &mut ChannelCursor| tail.last().filter(|_| tail.is_reading(reading));
-        channels.with_tail(channel, |tail, _| last(tail)).flatten()
+        let last = |cursor: &mut ChannelCursor| {
+            cursor.last().filter(|_| cursor.is_current_read(read_number))
+        };
+        channels.with_cursor(channel, |cursor, _| last(cursor)).flatten()
     }
 
-    fn failed(&self, channel: &Channel, reading: u64, why: Unavailable) {
-        self.registry.channels.with_tail(channel, |tail, _| {
-            if tail.is_reading(reading) {
-                tail.fail(why);
+    fn fail_waiters(&self, channel: &Channel, read_number: u64, why: Unavailable) {
+        self.registry.channels.with_cursor(channel, |cursor, _| {
+            if cursor.is_current_read(read_number) {
+                cursor.fail_waiters(why);
             }
         });
     }
@@ -144,47 +161,47 @@ impl CatchUp {
     fn step(
         &self,
         channel: &Channel,
-        reading: u64,
+        read_number: u64,
         step: impl FnOnce(&mut ChannelCursor, &mut Vec<ChannelEvent>) -> RecoveryStep,
     ) -> RecoveryStep {
         let received = Instant::now();
         let channels = &self.registry.channels;
-        let mut items = Vec::new();
-        let stepped = channels.with_tail(channel, |tail, subscribers| {
-            if !tail.is_reading(reading) {
+        let mut events = Vec::new();
+        let stepped = channels.with_cursor(channel, |cursor, subscribers| {
+            if !cursor.is_current_read(read_number) {
                 return None;
             }
-            if std::mem::replace(&mut tail.telling, true) {
+            if std::mem::replace(&mut cursor.is_delivering, true) {
                 return Some((RecoveryStep::Later, None));
             }
-            Some((step(tail, &mut items), Some(subscribers.snapshot())))
+            Some((step(cursor, &mut events), Some(subscribers.snapshot())))
         });
         let Some((next, subscribers)) = stepped.flatten() else { return RecoveryStep::Done };
         let Some(subscribers) = subscribers else { return next };
-        self.tell(channel, &subscribers, items, received);
-        channels.with_tail(channel, |tail, _| tail.telling = false);
+        self.deliver(channel, &subscribers, events, received);
+        channels.with_cursor(channel, |cursor, _| cursor.is_delivering = false);
         next
     }
 
-    fn tell(
+    fn deliver(
         &self,
         channel: &Channel,
         subscribers: &Snapshot,
-        items: Vec<ChannelEvent>,
+        events: Vec<ChannelEvent>,
         received: Instant,
     ) {
         let delivery = self.registry.channels.rules().of(channel.as_str()).delivery;
         let (name, fan_out) = (channel.as_str(), &self.registry.fan_out);
-        let mut left = items.len();
-        for item in items {
+        let mut left = events.len();
+        for event in events {
             left -= 1;
-            match item {
+            match event {
                 ChannelEvent::Gap(reason) => {
                     fan_out.push_to_all(subscribers, &Push::Gap { channel: name, reason });
                 }
                 ChannelEvent::Publication(publication) => {
                     let more = left > 0;
-                    fan_out.hand_out(name, subscribers, delivery, &publication, more, received);
+                    fan_out.deliver(name, subscribers, delivery, &publication, more, received);
                 }
             }
         }

@@ -7,26 +7,27 @@ use crate::publication::{Channel, Position, Publication};
 
 pub async fn load(registry: &Registry, broker: &dyn Broker, channel: Channel) {
     let channels = &registry.channels;
-    let range = channels.with_tail(&channel, |tail, _| tail.cursor.recent()?.range()).flatten();
+    let range =
+        channels.with_cursor(&channel, |cursor, _| cursor.positions.recent()?.range()).flatten();
     let read = match range {
-        Some((start, wanted)) => read(broker, &channel, start, wanted).await,
+        Some((start, oldest)) => read(broker, &channel, start, oldest).await,
         // The chain already starts with the first publication.
         None => Ok((Vec::new(), true)),
     };
-    channels.with_tail(&channel, |tail, _| match (tail.cursor.recent(), read) {
-        (Some(recent), Ok((newest_first, is_all))) => recent.loaded(newest_first, is_all),
-        (Some(recent), Err(why)) => recent.failed(why),
+    channels.with_cursor(&channel, |cursor, _| match (cursor.positions.recent(), read) {
+        (Some(recent), Ok((newest_first, is_all))) => recent.add_loaded(newest_first, is_all),
+        (Some(recent), Err(why)) => recent.fail_waiters(why),
         (None, _) => {}
     });
 }
 
-/// Reads from `start` back to `wanted`. Returns the publications, newest first, and whether nothing precedes
+/// Reads from `start` back to `oldest`. Returns the publications, newest first, and whether nothing precedes
 /// them, or nothing that a client may get.
 async fn read(
     broker: &dyn Broker,
     channel: &Channel,
     start: Position,
-    wanted: Position,
+    oldest: Position,
 ) -> Result<(Vec<Publication>, bool), Unavailable> {
     let mut newest_first: Vec<Publication> = Vec::new();
     let mut bytes = 0;
@@ -40,7 +41,7 @@ async fn read(
         page = match first {
             _ if is_end || bytes > BACKLOG_BYTES_MAX => return Ok((newest_first, true)),
             // One more than requested, because its position tells where the chain starts.
-            Some(first) if first <= wanted => return Ok((newest_first, false)),
+            Some(first) if first <= oldest => return Ok((newest_first, false)),
             Some(first) => Page::Before(first),
             None => return Ok((newest_first, true)),
         };

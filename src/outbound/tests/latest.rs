@@ -82,7 +82,7 @@ fn write_batch(outbound: &Outbound, tap: &Tap, batch: &mut FrameBatch) -> Option
 }
 
 #[test]
-fn one_that_keeps_up_gets_a_whole_burst_however_small_its_queue() {
+fn a_client_that_keeps_up_gets_a_whole_latest_burst_whatever_its_queue_size() {
     let client = Client::new(10, 1 << 20);
     for burst in 0..3 {
         for number in 0..100 {
@@ -98,7 +98,7 @@ fn one_that_keeps_up_gets_a_whole_burst_however_small_its_queue() {
 }
 
 #[test]
-fn a_blocked_one_gets_what_was_queued_and_then_the_newest_of_each_key() {
+fn a_blocked_client_gets_the_queue_and_then_the_newest_frame_of_each_key() {
     let mut client = Client::new(1000, 3);
     let _ = client.outbound.push_latest(1, frame(b"a1"));
     assert!(!client.skips(1, b"a2"), "in line for a flusher is not back-pressure");
@@ -120,7 +120,7 @@ fn a_blocked_one_gets_what_was_queued_and_then_the_newest_of_each_key() {
 }
 
 #[test]
-fn where_only_the_connection_writes_its_stuck_write_is_the_back_pressure() {
+fn without_a_wire_a_blocked_write_of_the_connection_is_the_back_pressure() {
     let mut client = Client::without_wire(1000, 4);
     assert!(!client.skips(1, b"a1"));
     assert!(!client.skips(1, b"a2"), "it has not been tried");
@@ -133,7 +133,7 @@ fn where_only_the_connection_writes_its_stuck_write_is_the_back_pressure() {
 }
 
 #[test]
-fn a_connection_that_does_not_come_to_write_holds_bounded_memory() {
+fn a_connection_that_does_not_write_holds_bounded_memory() {
     let mut client = Client::without_wire(100, 1 << 20);
     let skipped = (0..1000).filter(|_| client.skips(1, b"a")).count();
     let each = cost(&frame(b"a"));
@@ -144,7 +144,7 @@ fn a_connection_that_does_not_come_to_write_holds_bounded_memory() {
 }
 
 #[test]
-fn it_makes_the_queue_full_for_nobody_else() {
+fn latest_frames_do_not_make_the_queue_full_for_other_frames() {
     let mut client = Client::new(100, 10);
     let large = |key| client.outbound.push_latest(key, Bytes::from(vec![b'-'; 5000]));
     assert_eq!(large(1).pushed, Pushed::Flush);
@@ -159,7 +159,7 @@ fn it_makes_the_queue_full_for_nobody_else() {
     assert_eq!(
         client.outbound.push(ANY, frame(b"more")),
         Err(QueueFull),
-        "the others are bounded as ever"
+        "other frames are bounded as usual"
     );
     client.write_with_room(1 << 20);
     assert_eq!(client.outbound.bytes(), 0);
@@ -167,7 +167,7 @@ fn it_makes_the_queue_full_for_nobody_else() {
 }
 
 #[test]
-fn what_is_half_out_is_never_torn_and_every_other_frame_keeps_its_order() {
+fn partly_written_frames_are_completed_and_all_other_frames_keep_their_order() {
     let mut client = Client::new(1000, 2);
     let _ = client.outbound.push(ANY, frame(b"<e1>")).unwrap();
     let _ = client.outbound.push(ANY, frame(b"<e2>")).unwrap();
@@ -186,7 +186,7 @@ fn what_is_half_out_is_never_torn_and_every_other_frame_keeps_its_order() {
 }
 
 #[test]
-fn the_queue_and_what_waits_beside_it_take_turns() {
+fn the_queue_and_the_latest_frames_outside_it_take_turns() {
     let mut client = Client::blocked(1000);
     client.skips(1, b"a");
     let _ = client.outbound.push(ANY, frame(b"1")).unwrap();
@@ -199,7 +199,7 @@ fn the_queue_and_what_waits_beside_it_take_turns() {
 }
 
 #[test]
-fn what_a_flusher_left_is_back_pressure_until_the_connection_has_written_it() {
+fn frames_left_by_a_flusher_are_back_pressure_until_the_connection_writes_them() {
     let mut client = Client::new(1000, 1);
     let _ = client.outbound.push(ANY, frame(b"xx")).unwrap();
     client.flush();
@@ -213,7 +213,7 @@ fn what_a_flusher_left_is_back_pressure_until_the_connection_has_written_it() {
 }
 
 #[test]
-fn none_overtakes_an_older_one_that_was_queued_in_between() {
+fn no_latest_frame_overtakes_an_older_one_outside_the_queue() {
     let mut client = Client::blocked(1000);
     client.skips(1, b"a1");
     let _ = client.outbound.push(ANY, frame(b"<e1>")).unwrap();
@@ -223,8 +223,8 @@ fn none_overtakes_an_older_one_that_was_queued_in_between() {
     // The socket has taken everything, so there is no back-pressure, and yet a frame is kept outside the
     // queue.
     client.skips(2, b"b1");
-    forget(&client.outbound, 1);
-    forget(&client.outbound, 2);
+    restart_subscription(&client.outbound, 1);
+    restart_subscription(&client.outbound, 2);
     client.skips(3, b"c1");
     write_batch(&client.outbound, &client.tap, &mut client.batch);
     client.skips(3, b"c2");
@@ -233,7 +233,7 @@ fn none_overtakes_an_older_one_that_was_queued_in_between() {
 }
 
 #[test]
-fn what_the_connection_has_not_taken_can_still_be_replaced() {
+fn latest_frames_that_the_connection_has_not_taken_can_be_replaced() {
     let mut client = Client::blocked(1000);
     let push = |key: u64, letter: u8| {
         let latest = client.outbound.push_latest(key, Bytes::from(vec![letter; 40 << 10]));
@@ -254,22 +254,22 @@ fn what_the_connection_has_not_taken_can_still_be_replaced() {
 }
 
 #[test]
-fn what_is_forgotten_is_not_sent() {
+fn latest_frames_of_an_ended_subscription_are_not_sent() {
     let mut client = Client::blocked(1000);
     client.skips(1, b"a");
     client.skips(2, b"b");
     let before = client.outbound.bytes();
-    forget(&client.outbound, 1);
-    forget(&client.outbound, 3);
+    restart_subscription(&client.outbound, 1);
+    restart_subscription(&client.outbound, 3);
     assert_eq!(client.outbound.bytes(), before - cost(&frame(b"a")));
     client.write_with_room(100);
     assert_eq!(client.taken(), "xxb");
-    forget(&client.outbound, 2);
+    restart_subscription(&client.outbound, 2);
     assert_eq!(client.outbound.bytes(), 0);
 }
 
 #[test]
-fn a_slow_close_drops_what_waits_and_nothing_is_queued_after_it() {
+fn a_slow_close_drops_latest_frames_and_accepts_no_more() {
     let mut client = Client::blocked(1000);
     client.skips(1, b"a1");
     client.outbound.close(Close::Slow);
@@ -279,12 +279,12 @@ fn a_slow_close_drops_what_waits_and_nothing_is_queued_after_it() {
 }
 
 #[test]
-fn a_polite_close_lets_out_what_waits_even_if_its_subscriptions_are_gone() {
+fn an_ordinary_close_writes_latest_frames_even_of_ended_subscriptions() {
     let mut client = Client::blocked(1000);
     client.skips(1, b"a1");
     client.outbound.close(Close::Expired);
     client.skips(1, b"a2");
-    forget(&client.outbound, 1);
+    restart_subscription(&client.outbound, 1);
     assert_eq!(client.write_with_room(100), Some(Close::Expired));
     assert_eq!(client.taken(), "xxa1");
 }

@@ -65,15 +65,15 @@ struct ObservedEffect {
 fn next(
     writer: QueueWriter,
     event: &QueueEvent,
-    seen: &ObservedEffect,
+    effect: &ObservedEffect,
     has_wire: bool,
 ) -> &'static [QueueWriter] {
     use QueueWriter::{Blocked, Connection, Flusher, Idle};
     match (event, writer) {
-        (_, Connection | Blocked) if seen.rested => &[Idle],
-        (_, Flusher) if seen.rested => &[Idle],
-        (_, Flusher | Connection | Blocked) if seen.blocked => &[Blocked],
-        (_, Blocked) if seen.advanced => &[Connection],
+        (_, Connection | Blocked) if effect.rested => &[Idle],
+        (_, Flusher) if effect.rested => &[Idle],
+        (_, Flusher | Connection | Blocked) if effect.blocked => &[Blocked],
+        (_, Blocked) if effect.advanced => &[Connection],
         // A frame that a closing queue drops needs no writer.
         (QueueEvent::Push(_) | QueueEvent::PushLatest(_), Idle) if has_wire => &[Flusher, Idle],
         (QueueEvent::Push(_) | QueueEvent::PushLatest(_), Idle) => &[Connection, Idle],
@@ -99,7 +99,7 @@ impl Wake for ConnectionCalls {
 struct QueueModel {
     state: QueueState,
     has_wire: bool,
-    in_line: bool,
+    is_with_flusher: bool,
     flusher: FrameBatch,
     connection: FrameBatch,
     /// The connection has written something that the queue has not yet accounted for.
@@ -113,7 +113,7 @@ impl QueueModel {
         Self {
             state: QueueState::default(),
             has_wire,
-            in_line: false,
+            is_with_flusher: false,
             flusher: FrameBatch::default(),
             connection: FrameBatch::default(),
             has_written: false,
@@ -127,7 +127,7 @@ impl QueueModel {
     }
 
     fn pushed(&mut self, pushed: Pushed) -> ObservedEffect {
-        self.in_line |= pushed == Pushed::Flush;
+        self.is_with_flusher |= pushed == Pushed::Flush;
         ObservedEffect { flush: pushed == Pushed::Flush, ..ObservedEffect::default() }
     }
 
@@ -136,7 +136,7 @@ impl QueueModel {
         let (waker, has_wire) = (Waker::from(self.calls.clone()), self.has_wire);
         let cx = &mut Context::from_waker(&waker);
         let frame = |bytes| Bytes::from(vec![b'-'; bytes]);
-        let mut seen = ObservedEffect::default();
+        let mut effect = ObservedEffect::default();
         match *event {
             QueueEvent::Push(bytes) => {
                 let is_full = self.state.push(frame(bytes), BYTES_MAX).is_err();
@@ -161,16 +161,16 @@ impl QueueModel {
                 self.asleep_since = None;
                 self.state.push_backlog((0..count).map(|_| frame(300)));
             }
-            QueueEvent::Flush if self.in_line && self.flusher.frames.is_empty() => {
+            QueueEvent::Flush if self.is_with_flusher && self.flusher.frames.is_empty() => {
                 if !self.state.hand_over(&mut self.flusher) {
                     self.state.flushed();
-                    (self.in_line, seen.rested) = (false, true);
+                    (self.is_with_flusher, effect.rested) = (false, true);
                 }
             }
             QueueEvent::Written(bytes) if !self.flusher.frames.is_empty() => {
                 write(&mut self.flusher, bytes);
-                seen.blocked = self.state.take_back(&mut self.flusher);
-                self.in_line = !seen.blocked;
+                effect.blocked = self.state.take_back(&mut self.flusher);
+                self.is_with_flusher = !effect.blocked;
             }
             QueueEvent::Written(bytes) if !self.connection.frames.is_empty() => {
                 write(&mut self.connection, bytes);
@@ -180,13 +180,13 @@ impl QueueModel {
             QueueEvent::Take if self.connection.frames.is_empty() => {
                 let is_flushers = self.state.writer == QueueWriter::Flusher;
                 let taken = self.state.poll_take(cx, &mut self.connection);
-                seen.advanced = std::mem::take(&mut self.has_written) && !is_flushers;
-                seen.rested = !is_flushers && taken != Poll::Ready(Ok(()));
+                effect.advanced = std::mem::take(&mut self.has_written) && !is_flushers;
+                effect.rested = !is_flushers && taken != Poll::Ready(Ok(()));
                 self.asleep_since = taken.is_pending().then(|| self.calls());
             }
             QueueEvent::Stuck if !self.connection.frames.is_empty() => {
                 let closing = self.state.poll_closing(cx);
-                seen.blocked = true;
+                effect.blocked = true;
                 self.asleep_since = closing.is_pending().then(|| self.calls());
             }
             QueueEvent::Ask => drop(self.state.end.ask(Close::Expired)),
@@ -196,7 +196,7 @@ impl QueueModel {
                 return None;
             }
         }
-        Some(seen)
+        Some(effect)
     }
 
     /// A sleeping connection has nothing to do, unless it waits for its socket.
@@ -232,22 +232,22 @@ fn stage(end: End) -> u8 {
 }
 
 fn check(has_wire: bool, events: &[QueueEvent]) -> TestCaseResult {
-    let mut world = QueueModel::new(has_wire);
+    let mut model = QueueModel::new(has_wire);
     for event in events {
-        let (writer, end) = (world.state.writer, world.state.end);
-        let Some(seen) = world.step(event) else { continue };
-        let after = world.state.writer;
-        let allowed = next(writer, event, &seen, has_wire);
-        prop_assert!(allowed.contains(&after), "{writer:?} to {after:?} at {event:?}: {seen:?}");
-        prop_assert_eq!(seen.flush, writer == QueueWriter::Idle && after == QueueWriter::Flusher);
-        prop_assert!(stage(world.state.end) >= stage(end), "{:?} after {end:?}", world.state.end);
-        if stage(world.state.end) == stage(end) {
-            prop_assert_eq!(world.state.end, end, "the first reason counts");
+        let (writer, end) = (model.state.writer, model.state.end);
+        let Some(effect) = model.step(event) else { continue };
+        let after = model.state.writer;
+        let allowed = next(writer, event, &effect, has_wire);
+        prop_assert!(allowed.contains(&after), "{writer:?} to {after:?} at {event:?}: {effect:?}");
+        prop_assert_eq!(effect.flush, writer == QueueWriter::Idle && after == QueueWriter::Flusher);
+        prop_assert!(stage(model.state.end) >= stage(end), "{:?} after {end:?}", model.state.end);
+        if stage(model.state.end) == stage(end) {
+            prop_assert_eq!(model.state.end, end, "the first reason counts");
         }
-        if after == QueueWriter::Idle && !world.state.end.is_closing() {
-            prop_assert_eq!((world.state.bytes(), world.state.has_backlog()), (0, false));
+        if after == QueueWriter::Idle && !model.state.end.is_closing() {
+            prop_assert_eq!((model.state.bytes(), model.state.has_backlog()), (0, false));
         }
-        world.check_sleep()?;
+        model.check_sleep()?;
     }
     Ok(())
 }
@@ -256,7 +256,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn each_event_leads_to_the_state_that_the_table_says_and_wakes_the_connection_in_time(
+    fn each_queue_event_leads_to_the_documented_state_and_wakes_the_connection(
         has_wire in any::<bool>(),
         events in proptest::collection::vec(event(), 1..60),
     ) {
@@ -265,6 +265,6 @@ proptest! {
 }
 
 #[test]
-fn an_idle_connection_costs_no_more_than_it_did() {
+fn an_idle_outbound_takes_at_most_192_bytes() {
     assert!(size_of::<Outbound>() <= 192, "{} bytes", size_of::<Outbound>());
 }

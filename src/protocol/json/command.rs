@@ -88,7 +88,7 @@ fn in_order<'de, D: Deserializer<'de>>(
             }
             let names: HashSet<&str> = channels.iter().map(|(name, _)| name.as_str()).collect();
             if names.len() < channels.len() {
-                return Err(serde::de::Error::custom("channels names one of them twice"));
+                return Err(serde::de::Error::custom("channels contains a name twice"));
             }
             Ok(channels)
         }
@@ -105,36 +105,36 @@ pub fn decode(message: &Message) -> Decoded {
     }
     // serde would deserialize an array into the struct, field by field.
     let is_object = message.payload.trim_ascii_start().starts_with(b"{");
-    let written = match serde_json::from_slice::<RawCommand<'_>>(&message.payload) {
-        Ok(written) if is_object => written,
+    let raw = match serde_json::from_slice::<RawCommand<'_>>(&message.payload) {
+        Ok(raw) if is_object => raw,
         Err(error) if is_object => return Err(malformed(&message.payload, &error)),
         _ => return Err(NOT_AN_OBJECT),
     };
-    let id = written.id();
-    let refuse = |what: String| DecodeError::Answer(bad_request(written.id(), what));
-    match &*written.kind {
-        "subscribe" => subscribe(&written).map_err(refuse),
+    let id = raw.id();
+    let refuse = |what: String| DecodeError::Answer(bad_request(raw.id(), what));
+    match &*raw.kind {
+        "subscribe" => subscribe(&raw).map_err(refuse),
         "unsubscribe" => {
-            let channel = channel(&written).map_err(refuse)?;
+            let channel = channel(&raw).map_err(refuse)?;
             Ok(vec![Ok(Command::Unsubscribe { id, channel })])
         }
         "publish" => {
-            let channel = channel(&written).map_err(refuse)?;
-            let publication = publication(&written).map_err(refuse)?;
+            let channel = channel(&raw).map_err(refuse)?;
+            let publication = publication(&raw).map_err(refuse)?;
             Ok(vec![Ok(Command::Publish { id, channel, publication })])
         }
         "ping" => Ok(vec![Ok(Command::Ping { id })]),
         "history" => {
-            let channel = channel(&written).map_err(refuse)?;
-            let since = written.since.as_deref().map(position).transpose().map_err(refuse)?;
-            let limit = limit(written.limit).map_err(refuse)?;
+            let channel = channel(&raw).map_err(refuse)?;
+            let since = raw.since.as_deref().map(position).transpose().map_err(refuse)?;
+            let limit = limit(raw.limit).map_err(refuse)?;
             Ok(vec![Ok(Command::History { id, channel, since, limit })])
         }
         "presence" => {
-            let channel = channel(&written).map_err(refuse)?;
+            let channel = channel(&raw).map_err(refuse)?;
             Ok(vec![Ok(Command::Presence { id, channel })])
         }
-        "auth" => match &written.token {
+        "auth" => match &raw.token {
             Some(token) => {
                 Ok(vec![Ok(Command::Auth { id, token: Token(token.clone().into_owned()) })])
             }
@@ -177,15 +177,15 @@ fn bad_request(id: Option<Id>, message: String) -> ReplyError {
     ReplyError { id, channel: None, code: Code::BadRequest, message }
 }
 
-fn subscribe(written: &RawCommand<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
-    let echo = written.echo.unwrap_or(true);
+fn subscribe(raw: &RawCommand<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
+    let echo = raw.echo.unwrap_or(true);
     let command = |channel: Channel, since: Option<&str>| {
         let since = since.map(position).transpose()?;
-        Ok(Command::Subscribe { id: written.id(), channel, since, echo })
+        Ok(Command::Subscribe { id: raw.id(), channel, since, echo })
     };
-    match &written.channels {
-        None => Ok(vec![Ok(command(channel(written)?, written.since.as_deref())?)]),
-        Some(_) if written.channel.is_some() => Err("give either channel or channels".into()),
+    match &raw.channels {
+        None => Ok(vec![Ok(command(channel(raw)?, raw.since.as_deref())?)]),
+        Some(_) if raw.channel.is_some() => Err("give either channel or channels".into()),
         Some(channels) if channels.is_empty() => {
             Err("channels is an object of at least one channel and its position or null".into())
         }
@@ -197,15 +197,15 @@ fn subscribe(written: &RawCommand<'_>) -> Result<Vec<Result<Command, ReplyError>
                     .and_then(|channel| command(channel, since.as_deref()))
                     .map_err(|what| ReplyError {
                         channel: Some(name.clone()),
-                        ..bad_request(written.id(), what)
+                        ..bad_request(raw.id(), what)
                     })
             })
             .collect()),
     }
 }
 
-fn channel(written: &RawCommand<'_>) -> Result<Channel, String> {
-    let name = written.channel.as_ref().ok_or("channel is missing")?;
+fn channel(raw: &RawCommand<'_>) -> Result<Channel, String> {
+    let name = raw.channel.as_ref().ok_or("channel is missing")?;
     Channel::new(name).map_err(|error| error.to_string())
 }
 
@@ -221,11 +221,11 @@ fn position(text: &str) -> Result<Position, String> {
     text.parse().map_err(|error| format!("since: {error}"))
 }
 
-const UNREADABLE: &str = "data holds what strict readers of JSON refuse: half a surrogate pair, a \
+const UNREADABLE: &str = "data contains JSON that strict parsers refuse: half a surrogate pair, a \
     number beyond a double, or more than 124 levels of nesting";
 
-fn publication(written: &RawCommand<'_>) -> Result<Publication, String> {
-    let (kind, payload) = match (written.data, &written.text, &written.base64) {
+fn publication(raw: &RawCommand<'_>) -> Result<Publication, String> {
+    let (kind, payload) = match (raw.data, &raw.text, &raw.base64) {
         (Some(data), None, None) if !is_readable_json(data.get()) => return Err(UNREADABLE.into()),
         (Some(data), None, None) => (PayloadKind::Text, data.get().as_bytes().to_vec()),
         (None, Some(text), None) => (PayloadKind::Text, text.as_bytes().to_vec()),
@@ -236,13 +236,13 @@ fn publication(written: &RawCommand<'_>) -> Result<Publication, String> {
         _ => return Err("give the payload in one of data (JSON), text and base64".into()),
     };
     let fits = |key: &str| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
-    if written.idempotency_key.as_deref().is_some_and(|key| !fits(key)) {
+    if raw.idempotency_key.as_deref().is_some_and(|key| !fits(key)) {
         return Err("idempotency_key is 1 to 255 bytes long".into());
     }
     Ok(Publication {
-        id: written.idempotency_key.as_deref().map(Into::into),
+        id: raw.idempotency_key.as_deref().map(Into::into),
         // An invalid one is ignored: the standard says to continue without it.
-        traceparent: written.traceparent.as_deref().and_then(|it| it.parse().ok()),
+        traceparent: raw.traceparent.as_deref().and_then(|it| it.parse().ok()),
         ..Publication::new(Bytes::from(payload), kind)
     })
 }
@@ -273,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_ends_the_connection() {
+    fn a_message_that_is_not_a_json_object_ends_the_connection() {
         for text in ["", "hi", "[]", "1", "{", r#"{"type":"ping"} x"#, "null", r#"["ping",1]"#] {
             assert_eq!(decode_text(text), Err(NOT_AN_OBJECT), "{text}");
         }
     }
 
     #[test]
-    fn mistakes_in_an_object_are_answered_with_its_id() {
+    fn faults_in_a_json_command_are_answered_with_its_id() {
         for (text, part) in [
             (r#"{"id":7}"#, "type"),
             (r#"{"type":"dance","id":7}"#, "subscribe, unsubscribe"),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_are_taken_as_they_were_written() {
+    fn payloads_of_json_commands_are_taken_unchanged() {
         let data = published(r#"{"type":"publish","channel":"a","data":{"b": 1.0}}"#);
         assert_eq!((&data.payload[..], data.kind), (&br#"{"b": 1.0}"#[..], PayloadKind::Text));
         assert_eq!(
@@ -318,11 +318,11 @@ mod tests {
     }
 
     #[test]
-    fn a_traceparent_that_is_none_is_let_go() {
+    fn an_invalid_traceparent_in_a_json_command_is_ignored() {
         let traceparent = |text: &str| {
-            let written =
+            let raw =
                 format!(r#"{{"type":"publish","channel":"a","data":1,"traceparent":"{text}"}}"#);
-            published(&written).traceparent.map(|it| it.to_string())
+            published(&raw).traceparent.map(|it| it.to_string())
         };
         let valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
         assert_eq!(traceparent(valid).as_deref(), Some(valid));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_channels_is_one_outcome_each() {
+    fn a_list_of_channels_decodes_to_one_result_per_channel() {
         let text = r#"{"type":"subscribe","id":2,"channels":{"b":"1763-41","a":null,"c d":null}}"#;
         let outcomes = decode_text(text).unwrap();
         let since = Some(Position { epoch: 1763, seq: 41 });

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_nested_counts() {
+    fn only_nested_brackets_outside_strings_count_for_depth() {
         for (text, depth) in [
             ("", 0),
             ("1", 0),
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_too_deep_to_be_counted() {
+    fn any_nesting_depth_is_counted_correctly() {
         for depth in [255, 256, 512, 100_000] {
             let text = "[".repeat(depth);
             assert!(exceeds(text.as_bytes(), depth - 1) && !exceeds(text.as_bytes(), depth));

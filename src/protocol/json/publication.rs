@@ -23,8 +23,8 @@ pub fn publication(channel: &str, publication: &Publication) -> Vec<u8> {
 pub fn object(publication: &Publication) -> Box<RawValue> {
     let mut out = vec![b'{'];
     write_fields(&mut out, publication);
-    let text = String::from_utf8(out).expect("what is written is UTF-8");
-    RawValue::from_string(text).expect("what is written is JSON")
+    let text = String::from_utf8(out).expect("the output is UTF-8");
+    RawValue::from_string(text).expect("the output is JSON")
 }
 
 /// Writes all fields but the channel, and the end of the object. A payload that is JSON is written unchanged,

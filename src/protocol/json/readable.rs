@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_strict_reader_refuses_is_not_readable() {
+    fn json_that_a_strict_parser_refuses_is_not_readable() {
         for text in [
             r#""\ud83d""#,
             r#""\udc00""#,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_readable_stays_so_within_an_answer() {
+    fn readable_json_stays_readable_within_a_history_reply() {
         for text in [
             r#""\ud83d\ude00 \u0041 \\ud83d""#,
             r#"{"b":1.0, "a":[true,false,null,-0,1e-999,123456789012345678901234567890]}"#,
@@ -153,7 +153,7 @@ mod tests {
     proptest::proptest! {
         /// Exactly the texts that serde_json parses, apart from the depth.
         #[test]
-        fn it_is_what_serde_json_reads(text in r#"[\[\]{}:,"\\udD89aA0-9eE.+\- ]{0,24}"#) {
+        fn readable_json_is_exactly_what_serde_json_parses(text in r#"[\[\]{}:,"\\udD89aA0-9eE.+\- ]{0,24}"#) {
             assert_eq!(is_readable(&text), serde_json::from_str::<Value>(&text).is_ok());
         }
     }

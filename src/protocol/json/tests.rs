@@ -10,7 +10,7 @@ fn text(object: &[u8]) -> &str {
 }
 
 #[test]
-fn a_payload_is_data_where_it_is_json_else_text_else_base64() {
+fn a_payload_is_data_if_it_is_json_else_text_else_base64() {
     for (payload, written) in [
         (&br#"{"b":1.0, "a":2}"#[..], r#""data":{"b":1.0, "a":2}"#),
         (b"null", r#""data":null"#),
@@ -30,7 +30,7 @@ fn a_payload_is_data_where_it_is_json_else_text_else_base64() {
 }
 
 #[test]
-fn the_user_is_named_and_channel_names_are_escaped() {
+fn a_json_publication_names_its_user_and_escapes_the_channel() {
     let mut from_ada = Publication::bare(Bytes::from_static(b"1"));
     from_ada.user = Some("ada".into());
     let frame = publication("a\"b", &from_ada);
@@ -38,7 +38,7 @@ fn the_user_is_named_and_channel_names_are_escaped() {
 }
 
 #[test]
-fn positions_stand_in_publications_and_in_lists_of_them() {
+fn json_publications_contain_positions_alone_and_in_lists() {
     let position = Some(Position { epoch: 1763, seq: 58 });
     let kept = Publication { position, ..Publication::bare(Bytes::from_static(b"{}")) };
     assert_eq!(
@@ -54,7 +54,7 @@ fn positions_stand_in_publications_and_in_lists_of_them() {
 }
 
 #[test]
-fn replies_leave_out_what_is_not_there() {
+fn json_replies_omit_absent_fields() {
     assert_eq!(
         text(&reply(&Reply::Published { id: None, position: None })),
         r#"{"type":"published"}"#

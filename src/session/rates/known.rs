@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_is_forgotten_first() {
+    fn known_channels_drop_the_oldest_first() {
         let channel = |number: usize| Channel::new(&format!("c:{number}")).unwrap();
         let mut known = KnownChannels::default();
         for number in 0..CHANNELS_MAX {

@@ -22,9 +22,9 @@ fn state(protocol: impl Into<Protocol>) -> SubscriptionState {
     SubscriptionState::new(protocol.into(), Arc::new(config), rules, limits, Principal::default())
 }
 
-fn say(state: &mut SubscriptionState, text: &str, subscribed: usize) -> Vec<Action> {
+fn handle_text(state: &mut SubscriptionState, text: &str, subscribed: usize) -> Vec<Action> {
     let payload = Bytes::copy_from_slice(text.as_bytes());
-    state.message(
+    state.handle_message(
         Message { kind: PayloadKind::Text, payload },
         subscribed,
         |_| false,
@@ -33,18 +33,18 @@ fn say(state: &mut SubscriptionState, text: &str, subscribed: usize) -> Vec<Acti
 }
 
 #[test]
-fn a_plain_frame_is_a_publication_as_it_is() {
+fn a_plain_frame_becomes_a_publication_unchanged() {
     let channel = Channel::new("a").unwrap();
     let mut state = state(Plain { channel: channel.clone(), traceparent: None });
     let publication = Publication::new(Bytes::from_static(b"{]"), PayloadKind::Text);
     let command = Command::Publish { id: None, channel, publication };
-    assert_eq!(say(&mut state, "{]", 1), [Action::Do(command)]);
+    assert_eq!(handle_text(&mut state, "{]", 1), [Action::Do(command)]);
 }
 
 #[test]
-fn channels_beyond_the_limit_are_refused_each_by_name() {
+fn channels_beyond_channels_max_are_each_refused_by_name() {
     let text = r#"{"type":"subscribe","id":1,"channels":{"a":null,"b":null,"c":null}}"#;
-    let actions = say(&mut state(Json), text, 1);
+    let actions = handle_text(&mut state(Json), text, 1);
     assert!(matches!(actions[0], Action::Do(Command::Subscribe { .. })));
     for (action, name) in actions[1..].iter().zip(["b", "c"]) {
         let Action::Reply(Reply::Error(error)) = action else { panic!("{action:?}") };
@@ -53,22 +53,22 @@ fn channels_beyond_the_limit_are_refused_each_by_name() {
 }
 
 #[test]
-fn bad_commands_are_answered_until_there_are_too_many_in_a_row() {
+fn bad_commands_are_answered_until_too_many_are_consecutive() {
     let mut state = state(Json);
     for _ in 0..BAD_COMMANDS_MAX {
-        assert_eq!(say(&mut state, "{}", 0).len(), 1);
+        assert_eq!(handle_text(&mut state, "{}", 0).len(), 1);
     }
-    say(&mut state, r#"{"type":"ping"}"#, 0);
+    handle_text(&mut state, r#"{"type":"ping"}"#, 0);
     for _ in 0..BAD_COMMANDS_MAX {
-        assert_eq!(say(&mut state, "{}", 0).len(), 1);
+        assert_eq!(handle_text(&mut state, "{}", 0).len(), 1);
     }
-    assert!(matches!(say(&mut state, "{}", 0)[1], Action::Close(Close::Policy(_))));
+    assert!(matches!(handle_text(&mut state, "{}", 0)[1], Action::Close(Close::Policy(_))));
 }
 
 #[test]
-fn what_is_well_formed_and_not_there_is_no_bad_command() {
+fn a_well_formed_command_for_an_absent_history_is_no_bad_command() {
     let mut state = state(Json);
     for _ in 0..=BAD_COMMANDS_MAX {
-        assert_eq!(say(&mut state, r#"{"type":"history","channel":"a"}"#, 0).len(), 1);
+        assert_eq!(handle_text(&mut state, r#"{"type":"history","channel":"a"}"#, 0).len(), 1);
     }
 }

@@ -19,7 +19,7 @@ fn moment(from_now: i64) -> (SystemTime, u64) {
 }
 
 #[test]
-fn sessions_with_tokens_of_before_are_closed_and_no_others() {
+fn a_revocation_closes_only_sessions_with_earlier_tokens() {
     let users = users();
     let ((old, _), (_, before), (young, _)) = (moment(-20_000), moment(-10_000), moment(-5000));
     let sessions = [1, 2, 3, 4].map(outbound);
@@ -37,7 +37,7 @@ fn sessions_with_tokens_of_before_are_closed_and_no_others() {
 }
 
 #[test]
-fn who_leaves_makes_room_and_the_last_one_leaves_nothing() {
+fn an_ended_session_frees_its_slot_and_the_last_one_frees_the_user() {
     let users = users();
     let enter = |number| users.enter_within("ada".into(), None, outbound(number), 2);
     let (first, second) = (enter(1).unwrap(), enter(2).unwrap());
@@ -52,25 +52,25 @@ fn who_leaves_makes_room_and_the_last_one_leaves_nothing() {
 }
 
 #[test]
-fn places_are_filled_again_and_stay_whose_they_are() {
+fn free_session_slots_are_reused_and_used_ones_keep_their_session() {
     let users = users();
     let sessions: Vec<_> = (0..100).map(outbound).collect();
     let enter = |it: &Arc<Outbound>| users.enter("ada".into(), None, it.clone());
     let mut guards: Vec<_> = sessions.iter().map(|it| Some(enter(it))).collect();
-    for place in (0..100).step_by(3) {
-        guards[place] = None;
+    for slot in (0..100).step_by(3) {
+        guards[slot] = None;
     }
     let again: Vec<_> = (100..120).map(outbound).collect();
     let _again: Vec<_> = again.iter().map(enter).collect();
     assert_eq!(users.count("ada"), 66 + 20);
-    assert_eq!(users.revoked("ada", 0), 66 + 20);
-    for (place, session) in sessions.iter().enumerate() {
-        assert_eq!(session.closing().is_some(), place % 3 != 0, "{place}");
+    assert_eq!(users.close_revoked("ada", 0), 66 + 20);
+    for (slot, session) in sessions.iter().enumerate() {
+        assert_eq!(session.closing().is_some(), slot % 3 != 0, "{slot}");
     }
 }
 
 #[test]
-fn a_revoked_token_is_not_admitted_and_nobody_without_a_user_counts() {
+fn a_revoked_token_is_refused_and_sessions_without_a_user_are_not_counted() {
     let users = users();
     let ((old, _), (_, before), (young, _)) = (moment(-20_000), moment(-10_000), moment(-5000));
     let ada = |issued_at| Identity {
@@ -80,7 +80,7 @@ fn a_revoked_token_is_not_admitted_and_nobody_without_a_user_counts() {
     };
     users.revoke("ada", before);
     assert_eq!(users.admit(&ada(old), &outbound(1), 1).err(), Some(UserRefusal::Revoked));
-    assert_eq!(users.count("ada"), 0, "who is refused is not counted");
+    assert_eq!(users.count("ada"), 0, "a refused session is not counted");
     let admitted = users.admit(&ada(young), &outbound(2), 1).unwrap();
     assert_eq!(admitted.as_ref().and_then(Entered::user).as_deref(), Some("ada"));
     assert_eq!(users.admit(&ada(young), &outbound(3), 1).err(), Some(UserRefusal::Full));
@@ -89,7 +89,7 @@ fn a_revoked_token_is_not_admitted_and_nobody_without_a_user_counts() {
 
 /// A session that is admitted while its user is revoked is either refused or closed.
 #[test]
-fn nobody_slips_through_between_the_check_and_the_entry() {
+fn no_session_escapes_a_revocation_that_runs_during_its_admission() {
     for _ in 0..200 {
         let users = users();
         let (old, before) = moment(-1000);

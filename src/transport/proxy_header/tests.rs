@@ -21,12 +21,15 @@ fn good() -> Vec<(Vec<u8>, ProxyHeader)> {
         (line("PROXY TCP4 192.0.2.1 198.51.100.1 51234 443\r\n"), client("192.0.2.1")),
         (line("PROXY TCP6 2001:db8::1 ::1 51234 443\r\n"), client("2001:db8::1")),
         (line(&format!("PROXY TCP6 {longest} {longest} 65535 65535\r\n")), client(longest)),
-        (line("PROXY UNKNOWN\r\n"), ProxyHeader::Nobody),
-        (line(&format!("PROXY UNKNOWN {longest} {longest} 65535 65535\r\n")), ProxyHeader::Nobody),
-        (block_of(0x20, 0, &[]), ProxyHeader::Nobody),
-        (block_of(0x20, 0x11, &v4), ProxyHeader::Nobody),
-        (block_of(0x21, 0x00, b"whatever"), ProxyHeader::Nobody),
-        (block_of(0x21, 0x31, &[0; 216]), ProxyHeader::Nobody),
+        (line("PROXY UNKNOWN\r\n"), ProxyHeader::NoClient),
+        (
+            line(&format!("PROXY UNKNOWN {longest} {longest} 65535 65535\r\n")),
+            ProxyHeader::NoClient,
+        ),
+        (block_of(0x20, 0, &[]), ProxyHeader::NoClient),
+        (block_of(0x20, 0x11, &v4), ProxyHeader::NoClient),
+        (block_of(0x21, 0x00, b"whatever"), ProxyHeader::NoClient),
+        (block_of(0x21, 0x31, &[0; 216]), ProxyHeader::NoClient),
         (block_of(0x21, 0x11, &v4), client("192.0.2.1")),
         (block_of(0x21, 0x11, &[&v4[..], &[4, 0, 2, 9, 9]].concat()), client("192.0.2.1")),
         (block_of(0x21, 0x21, &v6), client("::1")),
@@ -38,7 +41,7 @@ fn good() -> Vec<(Vec<u8>, ProxyHeader)> {
 }
 
 #[test]
-fn headers_of_both_versions_are_read_to_their_end() {
+fn proxy_headers_of_both_versions_are_read_to_their_end() {
     for (bytes, header) in good() {
         assert_eq!(parse(&bytes), Ok(Some((bytes.len(), header))), "{bytes:?}");
         let more = [&bytes[..], b"GET / HTTP/1.1\r\n\r\n"].concat();
@@ -50,7 +53,7 @@ fn headers_of_both_versions_are_read_to_their_end() {
 }
 
 #[test]
-fn all_else_is_malformed() {
+fn malformed_proxy_headers_are_refused() {
     let lines = [
         "GET / HTTP/1.1\r\n\r\n",
         "PROXX",
@@ -84,9 +87,9 @@ fn all_else_is_malformed() {
 
 proptest! {
     #[test]
-    fn nothing_makes_it_panic_or_read_beyond_its_bounds(
+    fn no_bytes_make_the_proxy_header_parser_panic_or_exceed_its_bounds(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
-        start in prop::sample::select(vec![&b""[..], WORD, SIGNATURE, b"\r\n\r\n\0\r\nQUIT\n\x21\x11"]),
+        start in prop::sample::select(vec![&b""[..], TEXT_PREFIX, SIGNATURE, b"\r\n\r\n\0\r\nQUIT\n\x21\x11"]),
     ) {
         let bytes = [start, &bytes[..]].concat();
         match parse(&bytes) {
@@ -97,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn broken_headers_are_understood_or_refused(
+    fn mutated_proxy_headers_are_parsed_or_refused(
         which in 0..13usize, at in 0..64usize, byte: u8,
     ) {
         let (mut bytes, _) = good().swap_remove(which);
@@ -110,7 +113,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn what_follows_the_header_is_left_to_whoever_reads_on() {
+async fn bytes_after_the_proxy_header_stay_in_the_socket() {
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -37,12 +37,17 @@ impl Connection for Faulty {
         }
     }
 
-    fn next_beat(&self) -> Instant {
-        self.0.next_beat()
+    fn next_heartbeat(&self) -> Instant {
+        self.0.next_heartbeat()
     }
 
-    fn beat(&mut self, now: Instant, excused: bool, outbound: &Outbound) -> Option<Close> {
-        self.0.beat(now, excused, outbound)
+    fn check_heartbeat(
+        &mut self,
+        now: Instant,
+        excused: bool,
+        outbound: &Outbound,
+    ) -> Option<Close> {
+        self.0.check_heartbeat(now, excused, outbound)
     }
 
     async fn close(&mut self, close: Close, outbound: &Outbound) {
@@ -68,7 +73,7 @@ fn node() -> Arc<SessionContext> {
         auth: Auth::start(&auth),
         limits: Limits::default(),
         config,
-        leave_timeout: Duration::from_secs(3),
+        ending_timeout: Duration::from_secs(3),
         node,
     }))
 }
@@ -76,9 +81,9 @@ fn node() -> Arc<SessionContext> {
 async fn session(node: &Arc<SessionContext>) -> Box<Session> {
     let channel = Channel::new("news").unwrap();
     let protocol = Plain { channel, traceparent: None }.into();
-    let beginning =
+    let parameters =
         SessionParameters { protocol, token: None, echo: true, since: None, closes_on_gap: false };
-    Box::new(Session::begin(node.clone(), beginning).await.unwrap().0)
+    Box::new(Session::start(node.clone(), parameters).await.unwrap().0)
 }
 
 fn websocket(node: &SessionContext, stream: DuplexStream) -> WebSocket<DuplexStream> {
@@ -91,7 +96,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_own_session_and_its_client_is_told() {
+async fn a_panic_ends_only_its_own_session_and_closes_it_with_1011() {
     let node = node();
     let (mut unlucky, theirs) = duplex(1000);
     let faulty = Faulty(websocket(&node, theirs));
@@ -113,13 +118,13 @@ async fn a_panic_ends_its_own_session_and_its_client_is_told() {
     assert_eq!(node.hub.registry().connection_count(), 1);
     assert_eq!(node.hub.registry().channels()[0].subscribers, 1);
     other.write_all(&text("still here")).await.unwrap();
-    let mut heard = [0; 2 + "still here".len()];
-    other.read_exact(&mut heard).await.unwrap();
-    assert_eq!(&heard[2..], b"still here");
+    let mut received = [0; 2 + "still here".len()];
+    other.read_exact(&mut received).await.unwrap();
+    assert_eq!(&received[2..], b"still here");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_nothing_is_gone_soon_after_it_was_asked_to_leave() {
+async fn a_client_that_reads_nothing_is_closed_soon_after_it_is_asked_to_end() {
     let node = node();
     let (_client, theirs) = duplex(10);
     let session = session(&node).await;
@@ -128,7 +133,7 @@ async fn who_takes_nothing_is_gone_soon_after_it_was_asked_to_leave() {
     let ended = tokio::spawn(run_session(session, stuck, ()));
     outbound.push_own(vec![0; 1000].into()).unwrap();
     let start = Instant::now();
-    assert!(outbound.ask_to_leave(Close::Drain { after: Duration::ZERO }));
+    assert!(outbound.ask_to_end(Close::Drain { after: Duration::ZERO }));
     ended.await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert_eq!(node.hub.registry().connection_count(), 0);

@@ -46,7 +46,7 @@ struct Frame {
     last: bool,
     mask: [u8; 4],
     /// How many payload bytes have arrived; determines the offset into the mask.
-    came: usize,
+    received: usize,
     length: usize,
 }
 
@@ -75,7 +75,7 @@ impl Decoder {
     /// Takes a part of a frame. If it takes nothing, more bytes are needed.
     fn step(&mut self, input: &mut [u8]) -> Result<(usize, Option<Incoming>), Close> {
         if let Some(partial) = &mut self.partial
-            && partial.frame.came < partial.frame.length
+            && partial.frame.received < partial.frame.length
         {
             let taken = partial.take(input)?;
             return Ok((taken, self.finish()));
@@ -89,13 +89,15 @@ impl Decoder {
             return Err(Close::TooLarge);
         }
         let length = head.length as usize;
-        let frame = Frame { last: head.last, mask: head.mask, came: 0, length };
+        let frame = Frame { last: head.last, mask: head.mask, received: 0, length };
         match (head.opcode, &mut self.partial) {
             (Opcode::Continuation, None) => {
-                return Err(Close::Protocol("a continuation of no message"));
+                return Err(Close::Protocol("a continuation frame without a message"));
             }
             (Opcode::Continuation, Some(partial)) => partial.frame = frame,
-            (_, Some(_)) => return Err(Close::Protocol("a message within another")),
+            (_, Some(_)) => {
+                return Err(Close::Protocol("a new message before the end of a fragmented one"));
+            }
             (opcode, none) => {
                 let kind =
                     if opcode == Opcode::Text { PayloadKind::Text } else { PayloadKind::Binary };
@@ -116,7 +118,7 @@ impl Decoder {
     fn finish(&mut self) -> Option<Incoming> {
         let partial = self.partial.as_ref()?;
         let frame = &partial.frame;
-        if !frame.last || frame.came < frame.length {
+        if !frame.last || frame.received < frame.length {
             return None;
         }
         let partial = self.partial.take()?;
@@ -131,12 +133,12 @@ impl Partial {
     /// Takes the available bytes of the current frame, and fails at the first byte that is not UTF-8.
     fn take(&mut self, input: &mut [u8]) -> Result<usize, Close> {
         let frame = &mut self.frame;
-        let some = input.len().min(frame.length - frame.came);
+        let some = input.len().min(frame.length - frame.received);
         let bytes = &mut input[..some];
         let mut mask = frame.mask;
-        mask.rotate_left(frame.came % 4);
+        mask.rotate_left(frame.received % 4);
         unmask(bytes, mask);
-        frame.came += some;
+        frame.received += some;
         self.payload.extend_from_slice(bytes);
         if self.kind == PayloadKind::Text {
             match std::str::from_utf8(&self.payload[self.valid..]) {
@@ -183,7 +185,7 @@ fn control(head: &Head, input: &mut [u8]) -> Result<(usize, Option<Incoming>), C
 fn close_code(payload: &[u8]) -> Result<Option<u16>, Close> {
     let (code, text) = match payload {
         [] => return Ok(None),
-        [_] => return Err(Close::Protocol("a close frame with half a code")),
+        [_] => return Err(Close::Protocol("a close frame with an incomplete code")),
         [high, low, text @ ..] => (u16::from_be_bytes([*high, *low]), text),
     };
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
@@ -258,7 +260,7 @@ impl Head {
             _ => 8,
         };
         if input.len() - rest.len() != 2 + shortest {
-            return Err(Close::Protocol("a length written longer than needed"));
+            return Err(Close::Protocol("a length in more bytes than needed"));
         }
         if length > i64::MAX as u64 {
             return Err(Close::Protocol("a length of more than 63 bits"));

@@ -22,14 +22,14 @@ const RECOVERED: HeaderName = HeaderName::from_static("tidegate-recovered");
 pub fn check(request: &Request<Incoming>) -> Result<(), RequestRefused> {
     let headers = request.headers();
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
-        let message = "this is a WebSocket: ask for an upgrade over HTTP/1.1";
+        let message = "this path requires a WebSocket upgrade over HTTP/1.1";
         return Err(RequestRefused::upgrade_required(message));
     }
     if headers.get_all(HOST).iter().count() != 1 {
-        return Err(RequestRefused::bad_request("Host must be given, and once"));
+        return Err(RequestRefused::bad_request("exactly one Host header is required"));
     }
     if has_body(headers) {
-        return Err(RequestRefused::bad_request("an upgrade has no body"));
+        return Err(RequestRefused::bad_request("an upgrade request must not have a body"));
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(RequestRefused::upgrade_required("Sec-WebSocket-Version must be 13"));
@@ -60,27 +60,28 @@ fn is_key(value: &HeaderValue) -> bool {
 pub fn accept(
     headers: &HeaderMap,
     subprotocol: Option<&'static str>,
-    standing: JoinPosition,
+    join_position: JoinPosition,
 ) -> Response<Full<Bytes>> {
-    let mut asked = Request::new(());
+    let mut key_request = Request::new(());
     for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
         if let Some(value) = headers.get(&name) {
-            asked.headers_mut().insert(name, value.clone());
+            key_request.headers_mut().insert(name, value.clone());
         }
     }
-    let (response, _) = upgrade::upgrade(&mut asked).expect("key and version were just checked");
+    let (response, _) =
+        upgrade::upgrade(&mut key_request).expect("key and version were just checked");
     let mut response = response.map(|_| Full::default());
     if let Some(subprotocol) = subprotocol {
         let value = HeaderValue::from_static(subprotocol);
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
     }
-    let mut tell = |name, value: Option<String>| {
+    let mut set_header = |name, value: Option<String>| {
         if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
             response.headers_mut().insert(name, value);
         }
     };
     // The plain protocol has no other message for them.
-    tell(POSITION, standing.position.map(|position| position.to_string()));
-    tell(RECOVERED, standing.recovered.map(|recovered| recovered.to_string()));
+    set_header(POSITION, join_position.position.map(|position| position.to_string()));
+    set_header(RECOVERED, join_position.recovered.map(|recovered| recovered.to_string()));
     response
 }

@@ -13,7 +13,7 @@ fn config() -> Arc<Config> {
 }
 
 #[tokio::test]
-async fn others_get_a_turn_while_a_client_floods() {
+async fn other_tasks_get_a_turn_while_a_client_floods() {
     let mut cx = Context::from_waker(Waker::noop());
     for (frame, turns_min) in
         [([0, 0x80, 0, 0, 0, 0], 6 << 20 >> 17), ([0x8A, 0x80, 0, 0, 0, 0], (1 << 20) / TURN)]
@@ -35,10 +35,10 @@ async fn others_get_a_turn_while_a_client_floods() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_gets_the_newest_when_it_does() {
+async fn a_client_that_resumes_reading_gets_the_newest_latest_frame() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
-    outbound.begin(1);
+    outbound.begin_subscription(1);
     let mut socket = WebSocket::new(node, Vec::new(), Format::Plain, &config());
     let mut cx = Context::from_waker(Waker::noop());
     let latest = |skipped| Latest { pushed: Pushed::Covered, skipped };
@@ -50,32 +50,32 @@ async fn a_client_that_does_not_read_gets_the_newest_when_it_does() {
         [push("three,"), push("four,"), push("five,")],
         [latest(false), latest(true), latest(true)]
     );
-    let mut heard = [0; "one,two,five,".len()];
+    let mut received = [0; "one,two,five,".len()];
     let mut filled = 0;
-    while filled < heard.len() {
-        filled += client.read(&mut heard[filled..]).await.unwrap();
+    while filled < received.len() {
+        filled += client.read(&mut received[filled..]).await.unwrap();
         assert!(socket.poll_event(&mut cx, &outbound, true).is_pending());
     }
-    assert_eq!(str::from_utf8(&heard), Ok("one,two,five,"));
+    assert_eq!(str::from_utf8(&received), Ok("one,two,five,"));
     assert_eq!(outbound.bytes(), 0);
 }
 
 #[tokio::test]
-async fn what_a_stream_holds_back_is_flushed_although_no_frame_follows() {
+async fn bytes_buffered_by_a_stream_are_flushed_although_no_frame_follows() {
     let (mut client, node) = duplex(4);
     let outbound = Outbound::new(SessionId { node: NodeId::random(), number: 1 }, 1000);
     // Like TLS, it accepts more than the socket does, and sends the rest only when it is flushed.
     let mut socket = WebSocket::new(BufWriter::new(node), Vec::new(), Format::Plain, &config());
     let mut cx = Context::from_waker(Waker::noop());
     outbound.push_own(Bytes::from_static(b"held back")).unwrap();
-    let mut heard = Vec::new();
-    while heard.len() < "held back".len() {
+    let mut received = Vec::new();
+    while received.len() < "held back".len() {
         assert!(socket.poll_event(&mut cx, &outbound, true).is_pending());
         let mut some = [0; 4];
         let read = poll_once(client.read(&mut some)).await.expect("something was flushed");
-        heard.extend_from_slice(&some[..read.unwrap()]);
+        received.extend_from_slice(&some[..read.unwrap()]);
     }
-    assert_eq!(heard, b"held back");
+    assert_eq!(received, b"held back");
     assert!(socket.poll_event(&mut cx, &outbound, true).is_pending());
     assert_eq!(outbound.bytes(), 0);
 }

@@ -24,18 +24,17 @@ enum ModelStep {
     Answer,
     Disconnect,
     Reconnect,
-    /// A replica is promoted that has so many entries less, and they come to it after all where `late`.
+    /// A replica is promoted that lacks as many entries as `missing`. With `late` it receives them afterwards.
     Promote {
         missing: usize,
         late: bool,
     },
-    /// A replica is promoted that lacks as many entries as `missing`. With `late` it receives them
-    /// afterwards.
+    /// The rule begins to keep history on this node.
     FollowRule,
     /// A client resumes that had everything up to as many deliveries before now as given.
     Resume(usize),
 }
-/// The rule begins to keep history on this node.
+
 fn step() -> impl Strategy<Value = ModelStep> {
     prop_oneof![
         8 => Just(ModelStep::Publish),
@@ -69,16 +68,16 @@ struct ChannelModel {
     /// The next publication begins an epoch, and continues from `end`.
     promoted: bool,
     published: u64,
-    on_the_way: VecDeque<Publication>,
+    in_transit: VecDeque<Publication>,
     connected: bool,
-    tail: Option<ChannelCursor>,
-    seen: Option<Position>,
+    cursor: Option<ChannelCursor>,
+    last_position: Option<Position>,
     work: Option<(u64, ModelWork)>,
     log: Vec<ChannelEvent>,
     /// Lost by a promotion before the node received them.
     lost: HashSet<u64>,
     /// How many were published when the node first learned the history's end.
-    anchored_at: u64,
+    published_at_first_end: u64,
     numbers: HashMap<Position, u64>,
 }
 
@@ -94,29 +93,29 @@ fn number(publication: &Publication) -> u64 {
 impl ChannelModel {
     /// `late`: the channel has subscribers before its rule keeps history.
     fn new(late: bool) -> Self {
-        let mut world = Self { connected: true, ..Self::default() };
+        let mut model = Self { connected: true, ..Self::default() };
         if !late {
-            world.tail = Some(ChannelCursor::default());
-            world.ask(ModelWork::Open);
-            while world.work.is_some() {
-                world.answer();
+            model.cursor = Some(ChannelCursor::default());
+            model.start_work(ModelWork::Open);
+            while model.work.is_some() {
+                model.answer();
             }
         }
-        world
+        model
     }
 
-    fn ask(&mut self, work: ModelWork) {
-        let tail = self.tail.as_mut().unwrap();
-        if work == ModelWork::Open && !tail.is_live() {
-            tail.open();
+    fn start_work(&mut self, work: ModelWork) {
+        let cursor = self.cursor.as_mut().unwrap();
+        if work == ModelWork::Open && !cursor.is_live() {
+            cursor.open();
         }
-        self.work = Some((tail.reading_number, work));
+        self.work = Some((cursor.read_number, work));
     }
 
-    fn publish(&mut self, kept: bool) {
+    fn publish(&mut self, in_history: bool) {
         self.published += 1;
         let mut publication = Publication::bare(self.published.to_string().into());
-        if kept {
+        if in_history {
             let is_new = self.stream.is_none() || self.promoted;
             if is_new {
                 publication.previous = self.end.filter(|_| self.stream.is_some());
@@ -131,22 +130,22 @@ impl ChannelModel {
             self.stream.get_or_insert_default().push(publication.clone());
         }
         if self.connected {
-            self.on_the_way.push_back(publication);
+            self.in_transit.push_back(publication);
         }
     }
 
     fn arrive(&mut self) {
-        let Some(publication) = self.on_the_way.pop_front() else { return };
-        let Some(tail) = &mut self.tail else {
-            self.seen = publication.position.or(self.seen);
+        let Some(publication) = self.in_transit.pop_front() else { return };
+        let Some(cursor) = &mut self.cursor else {
+            self.last_position = publication.position.or(self.last_position);
             return self.log.push(ChannelEvent::Publication(publication));
         };
-        match tail.arrive(publication) {
+        match cursor.receive(publication) {
             ArrivalOutcome::Deliver(publication) => {
                 self.log.push(ChannelEvent::Publication(publication));
             }
             ArrivalOutcome::Nothing => {}
-            ArrivalOutcome::Read(_) => self.ask(ModelWork::CatchUp),
+            ArrivalOutcome::Read(_) => self.start_work(ModelWork::CatchUp),
         }
     }
 
@@ -161,56 +160,56 @@ impl ChannelModel {
     }
 
     fn answer(&mut self) {
-        let Some((reading, work)) = self.work.take() else { return };
-        if self.tail.as_ref().is_some_and(|tail| tail.last().is_none()) {
-            self.anchored_at = self.published;
+        let Some((read_number, work)) = self.work.take() else { return };
+        if self.cursor.as_ref().is_some_and(|cursor| cursor.last().is_none()) {
+            self.published_at_first_end = self.published;
         }
         let end = (work == ModelWork::Open).then(|| self.position()).flatten();
-        let tail = self.tail.as_mut().unwrap();
-        if !tail.is_reading(reading) {
+        let cursor = self.cursor.as_mut().unwrap();
+        if !cursor.is_current_read(read_number) {
             return;
         }
         let next = match work {
-            ModelWork::Open => tail.ends_at(end, &mut self.log),
+            ModelWork::Open => cursor.receive_end(end, &mut self.log),
             ModelWork::CatchUp => {
                 let all = self.stream.iter().flatten();
-                let after = all.filter(|entry| entry.position > tail.last());
+                let after = all.filter(|entry| entry.position > cursor.last());
                 let page: Vec<_> = after.take(PAGE).cloned().collect();
                 let is_end = page.len() < PAGE;
-                tail.page(page, is_end, &mut self.log)
+                cursor.receive_page(page, is_end, &mut self.log)
             }
-            ModelWork::Release => tail.release(&mut self.log),
+            ModelWork::Release => cursor.release(&mut self.log),
         };
         match next {
-            RecoveryStep::Page(_) => self.ask(ModelWork::CatchUp),
-            RecoveryStep::Release | RecoveryStep::Later => self.ask(ModelWork::Release),
+            RecoveryStep::Page(_) => self.start_work(ModelWork::CatchUp),
+            RecoveryStep::Release | RecoveryStep::Later => self.start_work(ModelWork::Release),
             RecoveryStep::Done => {}
         }
     }
 
     fn disconnect(&mut self) {
         self.connected = false;
-        self.on_the_way.clear();
+        self.in_transit.clear();
     }
 
     fn reconnect(&mut self) {
         if std::mem::replace(&mut self.connected, true) {
             return;
         }
-        match &mut self.tail {
-            Some(tail) => {
-                tail.interrupt();
-                self.ask(ModelWork::Open);
+        match &mut self.cursor {
+            Some(cursor) => {
+                cursor.interrupt();
+                self.start_work(ModelWork::Open);
             }
             None => {
-                self.seen = None;
+                self.last_position = None;
                 self.log.push(ChannelEvent::Gap("broker_reconnected"));
             }
         }
     }
 
     fn promote(&mut self, missing: usize, late: bool) {
-        if self.tail.as_ref().is_none_or(|tail| tail.last().is_none()) {
+        if self.cursor.as_ref().is_none_or(|cursor| cursor.last().is_none()) {
             // A cursor without a position cannot detect what was delivered before it and lost by Redis.
             return;
         }
@@ -218,7 +217,8 @@ impl ChannelModel {
         self.reconnect();
         let Some(stream) = &mut self.stream else { return };
         // Excludes what was published before the cursor had a position, which it cannot detect.
-        let known = stream.iter().filter(|entry| number(entry) > self.anchored_at).count();
+        let known =
+            stream.iter().filter(|entry| number(entry) > self.published_at_first_end).count();
         let missing = stream.split_off(stream.len() - missing.min(known));
         let before = |first: &Publication| {
             first.previous.or(first.position.map(|it| at(it.epoch, it.seq - 1)))
@@ -234,11 +234,11 @@ impl ChannelModel {
         self.answer();
         self.end = missing.last().map_or(self.end, |last| last.position);
         self.stream.as_mut().unwrap().extend(missing.iter().cloned());
-        self.on_the_way.extend(missing);
+        self.in_transit.extend(missing);
     }
 
     fn delivered(&self) -> Vec<u64> {
-        let numbers = self.log.iter().filter_map(|item| match item {
+        let numbers = self.log.iter().filter_map(|event| match event {
             ChannelEvent::Publication(publication) => Some(number(publication)),
             ChannelEvent::Gap(_) => None,
         });
@@ -247,34 +247,37 @@ impl ChannelModel {
 
     /// Resumes a client that had everything up to a position, and got every gap before it.
     fn resume(&mut self, back: usize) -> Result<(), TestCaseError> {
-        let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_live()) else { return Ok(()) };
-        let positions = self.log.iter().rev().filter_map(|item| match item {
+        let Some(cursor) = self.cursor.as_mut().filter(|cursor| cursor.is_live()) else {
+            return Ok(());
+        };
+        let positions = self.log.iter().rev().filter_map(|event| match event {
             ChannelEvent::Publication(publication) => publication.position,
             ChannelEvent::Gap(_) => None,
         });
         let Some(since) = positions.clone().nth(back) else { return Ok(()) };
-        let backlog = match tail.cursor.since(since, HISTORY) {
+        let backlog = match cursor.positions.check_resume(since, HISTORY) {
             ResumeCheck::Load(_) | ResumeCheck::Read(_) => {
-                let recent = tail.cursor.recent().unwrap();
+                let recent = cursor.positions.recent().unwrap();
                 let start = recent.range().map(|(start, _)| start);
                 let all = self.stream.iter().flatten().rev();
                 let newest_first = all.filter(|it| it.position <= start).cloned().collect();
-                recent.loaded(newest_first, true);
-                tail.cursor.since(since, HISTORY)
+                recent.add_loaded(newest_first, true);
+                cursor.positions.check_resume(since, HISTORY)
             }
             since => since,
         };
         let ResumeCheck::Yes(backlog) = backlog else { return Ok(()) };
-        let told: Vec<_> = backlog.iter().map(|kept| number(&kept.publication)).collect();
-        let is_kept = |it: &u64| self.numbers.values().any(|kept| kept == it);
+        let resumed: Vec<_> =
+            backlog.iter().map(|in_history| number(&in_history.publication)).collect();
+        let is_kept = |it: &u64| self.numbers.values().any(|in_history| in_history == it);
         let after = self.delivered().into_iter().filter(|it| *it > self.numbers[&since]);
-        let missing = after.filter(is_kept).find(|it| !told.contains(it));
-        prop_assert_eq!(missing, None, "resumed from {}: {:?}: {:?}", since, told, self.log);
-        prop_assert!(told.is_sorted_by(|a, b| a < b), "resumed from {}: {:?}", since, told);
+        let missing = after.filter(is_kept).find(|it| !resumed.contains(it));
+        prop_assert_eq!(missing, None, "resumed from {}: {:?}: {:?}", since, resumed, self.log);
+        prop_assert!(resumed.is_sorted_by(|a, b| a < b), "resumed from {}: {:?}", since, resumed);
         Ok(())
     }
 
-    fn take(&mut self, step: ModelStep) -> Result<(), TestCaseError> {
+    fn apply(&mut self, step: ModelStep) -> Result<(), TestCaseError> {
         match step {
             ModelStep::Publish => self.publish(true),
             ModelStep::PublishPlain => self.publish(false),
@@ -289,9 +292,9 @@ impl ChannelModel {
             ModelStep::Disconnect => self.disconnect(),
             ModelStep::Reconnect => self.reconnect(),
             ModelStep::Promote { missing, late } => self.promote(missing, late),
-            ModelStep::FollowRule if self.tail.is_none() => {
-                self.tail = Some(ChannelCursor::late(self.seen));
-                self.ask(ModelWork::Open);
+            ModelStep::FollowRule if self.cursor.is_none() => {
+                self.cursor = Some(ChannelCursor::with_subscribers(self.last_position));
+                self.start_work(ModelWork::Open);
             }
             ModelStep::FollowRule => {}
             ModelStep::Resume(back) => self.resume(back)?,
@@ -299,20 +302,21 @@ impl ChannelModel {
         Ok(())
     }
 
-    fn judge(&self) -> TestCaseResult {
+    fn check_log(&self) -> TestCaseResult {
         let (mut last, mut gap) = (0, false);
-        for item in &self.log {
-            let ChannelEvent::Publication(publication) = item else {
+        for event in &self.log {
+            let ChannelEvent::Publication(publication) = event else {
                 gap = true;
                 continue;
             };
             let this = number(publication);
-            if !self.numbers.values().any(|kept| *kept == this) {
+            if !self.numbers.values().any(|in_history| *in_history == this) {
                 continue;
             }
             prop_assert!(this > last, "{this} after {last}: {:?}", self.log);
-            let is_missed =
-                |it: &u64| self.numbers.values().any(|kept| kept == it) && !self.lost.contains(it);
+            let is_missed = |it: &u64| {
+                self.numbers.values().any(|in_history| in_history == it) && !self.lost.contains(it)
+            };
             let missed = (last + 1..this).find(is_missed);
             prop_assert!(gap || missed.is_none(), "{missed:?} without a gap: {:?}", self.log);
             (last, gap) = (this, false);
@@ -322,34 +326,34 @@ impl ChannelModel {
 }
 
 /// Runs until nothing is in transit and no request is outstanding.
-fn settle(world: &mut ChannelModel) {
-    world.reconnect();
+fn settle(model: &mut ChannelModel) {
+    model.reconnect();
     for _ in 0..1000 {
-        world.arrive();
-        world.answer();
-        if world.on_the_way.is_empty() && world.work.is_none() {
+        model.arrive();
+        model.answer();
+        if model.in_transit.is_empty() && model.work.is_none() {
             return;
         }
     }
-    panic!("the tail never comes to rest");
+    panic!("the cursor never becomes idle");
 }
 
 #[test]
-fn over_all_orders_of_faults_subscribers_get_all_in_order_and_once_or_are_told_of_a_gap() {
+fn under_any_order_of_faults_subscribers_get_all_publications_once_in_order_or_a_gap() {
     let some = (any::<bool>(), proptest::collection::vec(step(), 1..60));
     // `CASES=200000` tries more of them, which takes a minute in an optimised build.
     let cases = std::env::var("CASES").map_or(3000, |it| it.parse().expect("CASES is a number"));
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let run = TestRunner::new(config).run(&some, |(late, steps)| {
-        let mut world = ChannelModel::new(late);
+        let mut model = ChannelModel::new(late);
         for step in steps {
-            world.take(step)?;
+            model.apply(step)?;
         }
-        settle(&mut world);
-        world.publish(true);
-        settle(&mut world);
-        world.judge()?;
-        (0..6).try_for_each(|back| world.resume(back))
+        settle(&mut model);
+        model.publish(true);
+        settle(&mut model);
+        model.check_log()?;
+        (0..6).try_for_each(|back| model.resume(back))
     });
     run.unwrap();
 }

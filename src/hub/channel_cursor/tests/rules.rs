@@ -3,55 +3,55 @@
 use super::*;
 
 #[test]
-fn a_rule_that_begins_to_keep_history_takes_nothing_from_those_who_subscribe_already() {
+fn a_rule_that_starts_history_loses_no_publication_for_existing_subscribers() {
     // The history is at 1-7. It is unknown whether subscribers got that much, so they get a gap.
-    let mut tail = ChannelCursor::late(None);
-    tail.open();
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(1, 7)), &mut items);
-    assert_eq!(items, [ChannelEvent::Gap(RULES_CHANGED)]);
+    let mut cursor = ChannelCursor::with_subscribers(None);
+    cursor.open();
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(1, 7)), &mut events);
+    assert_eq!(events, [ChannelEvent::Gap(RULES_CHANGED)]);
 
     // Its first publications arrive while the end is requested: nothing can be missing.
-    let mut tail = ChannelCursor::late(None);
-    tail.open();
-    tail.arrive(plain());
-    tail.arrive(kept(1, 1));
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(1, 2)), &mut items);
-    items.extend(released(&mut tail));
-    assert_eq!(publications(&items), [None, Some(at(1, 1))]);
+    let mut cursor = ChannelCursor::with_subscribers(None);
+    cursor.open();
+    cursor.receive(plain());
+    cursor.receive(at_position(1, 1));
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(1, 2)), &mut events);
+    events.extend(released(&mut cursor));
+    assert_eq!(publications(&events), [None, Some(at(1, 1))]);
 
     // It has just begun: publications in transit are still delivered, without a position.
-    let mut tail = ChannelCursor::late(None);
-    tail.open();
-    let mut items = Vec::new();
-    tail.ends_at(Some(at(2, 0)), &mut items);
-    items.extend(released(&mut tail));
-    assert_eq!(items, []);
-    let straggler = Publication { position: None, ..kept(1, 9) };
-    assert_eq!(tail.arrive(kept(1, 9)), ArrivalOutcome::Deliver(straggler));
-    assert_eq!(tail.arrive(kept(2, 1)), ArrivalOutcome::Deliver(kept(2, 1)));
-    assert_eq!(tail.arrive(kept(1, 10)), ArrivalOutcome::Nothing);
+    let mut cursor = ChannelCursor::with_subscribers(None);
+    cursor.open();
+    let mut events = Vec::new();
+    cursor.receive_end(Some(at(2, 0)), &mut events);
+    events.extend(released(&mut cursor));
+    assert_eq!(events, []);
+    let straggler = Publication { position: None, ..at_position(1, 9) };
+    assert_eq!(cursor.receive(at_position(1, 9)), ArrivalOutcome::Deliver(straggler));
+    assert_eq!(cursor.receive(at_position(2, 1)), ArrivalOutcome::Deliver(at_position(2, 1)));
+    assert_eq!(cursor.receive(at_position(1, 10)), ArrivalOutcome::Nothing);
 
     // Subscribers got 1-3 before; 1-4 and 1-5 are in transit.
-    let mut tail = ChannelCursor::late(Some(at(1, 3)));
-    tail.open();
-    tail.arrive(kept(1, 5));
-    let mut items = Vec::new();
-    assert_eq!(tail.ends_at(Some(at(1, 5)), &mut items), RecoveryStep::Page(at(1, 3)));
-    tail.page(vec![kept(1, 4), kept(1, 5)], true, &mut items);
-    items.extend(released(&mut tail));
-    assert_eq!(publications(&items), [Some(at(1, 4)), Some(at(1, 5))]);
+    let mut cursor = ChannelCursor::with_subscribers(Some(at(1, 3)));
+    cursor.open();
+    cursor.receive(at_position(1, 5));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_end(Some(at(1, 5)), &mut events), RecoveryStep::Page(at(1, 3)));
+    cursor.receive_page(vec![at_position(1, 4), at_position(1, 5)], true, &mut events);
+    events.extend(released(&mut cursor));
+    assert_eq!(publications(&events), [Some(at(1, 4)), Some(at(1, 5))]);
 }
 
 #[test]
-fn an_epoch_that_other_rules_began_is_told_as_a_gap_also_on_a_connection_that_held() {
-    let first = Publication { rules_changed: true, ..kept(2, 1) };
-    let mut tail = live(at(1, 5));
-    assert!(matches!(tail.arrive(first.clone()), ArrivalOutcome::Read(_)));
-    let mut items = Vec::new();
-    assert_eq!(tail.page(vec![first.clone()], true, &mut items), RecoveryStep::Release);
-    assert_eq!(items, [ChannelEvent::Gap(RULES_CHANGED)]);
-    assert_eq!(released(&mut tail), [ChannelEvent::Publication(first)]);
-    assert_eq!(tail.last(), Some(at(2, 1)));
+fn an_epoch_begun_by_changed_rules_causes_a_gap_on_an_uninterrupted_connection() {
+    let first = Publication { rules_changed: true, ..at_position(2, 1) };
+    let mut cursor = live(at(1, 5));
+    assert!(matches!(cursor.receive(first.clone()), ArrivalOutcome::Read(_)));
+    let mut events = Vec::new();
+    assert_eq!(cursor.receive_page(vec![first.clone()], true, &mut events), RecoveryStep::Release);
+    assert_eq!(events, [ChannelEvent::Gap(RULES_CHANGED)]);
+    assert_eq!(released(&mut cursor), [ChannelEvent::Publication(first)]);
+    assert_eq!(cursor.last(), Some(at(2, 1)));
 }

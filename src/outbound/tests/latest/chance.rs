@@ -51,7 +51,7 @@ impl PushCounts {
 
     fn forget(&mut self, client: &Client, key: u8) {
         let before = client.outbound.bytes();
-        forget(&client.outbound, u64::from(key));
+        restart_subscription(&client.outbound, u64::from(key));
         if client.outbound.bytes() < before {
             self.gone += 1;
             self.forgotten.insert(key);
@@ -80,24 +80,24 @@ impl PushCounts {
 }
 
 #[test]
-fn no_order_of_events_loses_anything_uncounted() {
+fn no_order_of_events_loses_a_frame_uncounted() {
     for seed in 0..1000 {
         let mut random = StdRng::seed_from_u64(seed);
         let mut client = Client::new(1 << 20, 0);
-        let mut tally = PushCounts::default();
-        let mut in_line = false;
+        let mut counts = PushCounts::default();
+        let mut with_flusher = false;
         for _ in 0..random.random_range(1..300) {
             match random.random_range(0..12) {
                 0..=6 => {
                     let key = b"eeabcd"[random.random_range(0..6)];
-                    if tally.push(&client, key) == Pushed::Flush {
-                        assert!(!in_line, "seed {seed}: in line once at most");
-                        in_line = true;
+                    if counts.push(&client, key) == Pushed::Flush {
+                        assert!(!with_flusher, "seed {seed}: in line once at most");
+                        with_flusher = true;
                     }
                 }
-                7 => tally.forget(&client, b"abcd"[random.random_range(0..4)]),
-                8 if in_line => {
-                    in_line = false;
+                7 => counts.forget(&client, b"abcd"[random.random_range(0..4)]),
+                8 if with_flusher => {
+                    with_flusher = false;
                     client.flush();
                 }
                 9 => *client.tap.room.lock().unwrap() += random.random_range(0..60),
@@ -110,38 +110,38 @@ fn no_order_of_events_loses_anything_uncounted() {
             }
         }
         *client.tap.room.lock().unwrap() = 1 << 20;
-        if in_line {
+        if with_flusher {
             client.flush();
         }
         client.write();
-        tally.check(&client, &format!("seed {seed}"));
+        counts.check(&client, &format!("seed {seed}"));
     }
 }
 
 #[test]
-fn no_race_of_flusher_connection_and_publishers_does() {
+fn no_race_of_flusher_connection_and_publishers_loses_a_frame_uncounted() {
     const EACH: usize = 3000;
     let mut client = Client::new(usize::MAX, 0);
     // The connection has a batch of its own; everything else is shared.
     let mut batch = std::mem::take(&mut client.batch);
-    let (line, in_line) = std::sync::mpsc::channel();
+    let (line, with_flusher) = std::sync::mpsc::channel();
     let published = AtomicBool::new(false);
-    let tallies: Vec<PushCounts> = std::thread::scope(|scope| {
+    let all_counts: Vec<PushCounts> = std::thread::scope(|scope| {
         let (client, published) = (&client, &published);
         let publishers = [b'e', b'a', b'b'].map(|key| {
             let line = line.clone();
             scope.spawn(move || {
-                let mut tally = PushCounts::default();
+                let mut counts = PushCounts::default();
                 for _ in 0..EACH {
-                    if tally.push(client, key) == Pushed::Flush {
+                    if counts.push(client, key) == Pushed::Flush {
                         line.send(()).unwrap();
                     }
                 }
-                tally
+                counts
             })
         });
         drop(line);
-        scope.spawn(move || in_line.iter().for_each(|()| client.flush()));
+        scope.spawn(move || with_flusher.iter().for_each(|()| client.flush()));
         scope.spawn(move || {
             let mut random = StdRng::seed_from_u64(0);
             while !published.load(Ordering::Acquire) || client.outbound.bytes() > 0 {
@@ -151,14 +151,14 @@ fn no_race_of_flusher_connection_and_publishers_does() {
                 }
             }
         });
-        let tallies = publishers.into_iter().map(|it| it.join().unwrap()).collect();
+        let all_counts = publishers.into_iter().map(|it| it.join().unwrap()).collect();
         published.store(true, Ordering::Release);
-        tallies
+        all_counts
     });
     let mut all = PushCounts::default();
-    for tally in tallies {
-        all.pushed.extend(tally.pushed);
-        all.gone += tally.gone;
+    for counts in all_counts {
+        all.pushed.extend(counts.pushed);
+        all.gone += counts.gone;
     }
     all.check(&client, "in the race");
 }

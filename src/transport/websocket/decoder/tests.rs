@@ -68,7 +68,7 @@ fn ends(bytes: &[u8]) -> Close {
 }
 
 #[test]
-fn messages_come_whole_or_in_fragments_with_control_frames_between() {
+fn messages_arrive_whole_or_in_fragments_with_control_frames_between() {
     let bytes = [
         frame(0x81, "héllo".as_bytes()),
         frame(0x82, &[0xff; 300]),
@@ -94,7 +94,7 @@ fn messages_come_whole_or_in_fragments_with_control_frames_between() {
 }
 
 #[test]
-fn every_rule_is_kept() {
+fn every_protocol_violation_is_detected() {
     for (what, bytes) in [
         ("reserved bits", frame(0xC1, b"x")),
         ("a reserved opcode", frame(0x83, b"x")),
@@ -103,12 +103,12 @@ fn every_rule_is_kept() {
         ("fragmented control", frame(0x09, b"x")),
         ("more than 125 bytes", frame(0x89, &[0; 126])),
         ("more than 125 bytes", frame(0x88, &[0; 126])),
-        ("continuation of no message", frame(0x80, b"x")),
-        ("within another", [frame(0x01, b"a"), frame(0x81, b"b")].concat()),
-        ("longer than needed", vec![0x81, 0xFE, 0, 1, 0, 0, 0, 0, b'x']),
-        ("longer than needed", vec![0x81, 0xFF, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, b'x']),
+        ("continuation frame without a message", frame(0x80, b"x")),
+        ("before the end of a fragmented one", [frame(0x01, b"a"), frame(0x81, b"b")].concat()),
+        ("more bytes than needed", vec![0x81, 0xFE, 0, 1, 0, 0, 0, 0, b'x']),
+        ("more bytes than needed", vec![0x81, 0xFF, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, b'x']),
         ("more than 63 bits", [&[0x82, 0xFF][..], &[0xFF; 8], &[0; 4]].concat()),
-        ("half a code", frame(0x88, b"x")),
+        ("an incomplete code", frame(0x88, b"x")),
         ("must not be sent", frame(0x88, &1005u16.to_be_bytes())),
         ("must not be sent", frame(0x88, &999u16.to_be_bytes())),
         ("must not be sent", frame(0x88, &5000u16.to_be_bytes())),
@@ -121,7 +121,7 @@ fn every_rule_is_kept() {
 }
 
 #[test]
-fn texts_are_utf8_across_fragments_and_as_soon_as_they_cannot_be() {
+fn invalid_utf8_is_refused_across_fragments_and_as_soon_as_possible() {
     for bytes in [
         frame(0x81, b"\xff"),
         frame(0x81, b"abc\xe2"),
@@ -132,13 +132,13 @@ fn texts_are_utf8_across_fragments_and_as_soon_as_they_cannot_be() {
         assert_eq!(ends(&bytes), Close::Utf8, "{bytes:02x?}");
     }
     // The frame is incomplete, and can never become valid.
-    let mut begun = frame(0x81, b"abc\xff and many more bytes to come");
-    begun.truncate(6 + 4);
-    assert_eq!(ends(&begun), Close::Utf8);
+    let mut partial = frame(0x81, b"abc\xff and many more bytes to come");
+    partial.truncate(6 + 4);
+    assert_eq!(ends(&partial), Close::Utf8);
 }
 
 #[test]
-fn what_is_too_large_is_refused_by_its_head_alone() {
+fn a_too_large_message_is_refused_by_its_head_alone() {
     assert_eq!(decode(&frame(0x82, &[0; 1000])).len(), 1);
     assert_eq!(ends(&frame(0x82, &[0; 1001])[..8]), Close::TooLarge);
     let fragments = [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])[..8].to_vec()].concat();
@@ -148,7 +148,7 @@ fn what_is_too_large_is_refused_by_its_head_alone() {
 }
 
 #[test]
-fn nothing_is_held_between_messages() {
+fn the_decoder_holds_nothing_between_messages() {
     let mut decoder = Decoder::new(1000);
     let mut bytes = [frame(0x01, b"a"), frame(0x80, b"b")].concat();
     decoder.decode(&mut bytes);
@@ -157,7 +157,7 @@ fn nothing_is_held_between_messages() {
 
 /// Both readers must agree on random streams of valid frames.
 #[tokio::test]
-async fn agrees_with_fastwebsockets() {
+async fn the_decoder_agrees_with_fastwebsockets() {
     use rand::{Rng, SeedableRng};
     for seed in 0..200 {
         let mut random = rand::rngs::StdRng::seed_from_u64(seed);

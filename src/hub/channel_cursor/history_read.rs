@@ -14,13 +14,13 @@ const HELD_BYTES_MAX: usize = 4 << 20;
 #[derive(Default)]
 pub struct HistoryRead {
     /// Whether the read was requested.
-    pub begun: bool,
+    pub requested: bool,
     pub held: VecDeque<Publication>,
     pub held_bytes: usize,
     /// Held publications were dropped, so that the history must be read once more.
-    pub overflown: bool,
+    pub overflowed: bool,
     /// Publications without a position were among the dropped ones.
-    pub plain_lost: bool,
+    pub unpositioned_lost: bool,
     /// The history's end when the broker was asked for it.
     pub target: Option<Position>,
     /// The broker was interrupted: publications may be missing.
@@ -29,27 +29,30 @@ pub struct HistoryRead {
     pub advanced: bool,
     /// The channel had subscribers before it had a position, because its rule has just begun to keep history.
     /// They got every publication directly so far, and must miss none in the transition.
-    pub late: bool,
+    pub had_subscribers: bool,
 }
 
 impl HistoryRead {
     /// Whether everything since the broker's confirmation is held, and at least one of it has a position.
     pub fn holds_unbroken(&self) -> bool {
         let held = || self.held.iter().any(|held| held.position.is_some());
-        !self.interrupted && !self.overflown && held()
+        !self.interrupted && !self.overflowed && held()
     }
 
     /// Whether the history has just begun and subscribers got everything before it directly.
     pub fn may_start_fresh(&self, end: Option<Position>) -> bool {
-        self.late && !self.interrupted && !self.overflown && end.is_some_and(|end| end.seq == 0)
+        self.had_subscribers
+            && !self.interrupted
+            && !self.overflowed
+            && end.is_some_and(|end| end.seq == 0)
     }
 
     pub fn hold(&mut self, publication: Publication) {
         self.held_bytes += publication.payload.len();
         self.held.push_back(publication);
         if self.held.len() > HELD_MAX || self.held_bytes > HELD_BYTES_MAX {
-            self.plain_lost |= self.held.iter().any(|held| held.position.is_none());
-            self.overflown = true;
+            self.unpositioned_lost |= self.held.iter().any(|held| held.position.is_none());
+            self.overflowed = true;
             self.held = VecDeque::new();
             self.held_bytes = 0;
         }
