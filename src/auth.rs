@@ -1,4 +1,4 @@
-//! Who may connect: tokens, the keys they are checked with, and what they let their bearer do.
+//! Authentication and access: tokens, the keys that verify them, and what a token allows.
 
 pub mod access;
 mod check;
@@ -40,45 +40,44 @@ use crate::telemetry;
 use jwks::{Fetched, Fetching};
 use verified_tokens::{Digest, VerifiedTokens};
 
-/// Checks tokens. Cheap to clone.
+/// Verifies tokens. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Auth(Live<Checker>);
 
-/// What tokens are checked by, until the configuration changes.
+/// The state for one configuration.
 #[derive(Debug)]
 struct Checker {
     mode: Mode,
     timeout: Duration,
     terms: RequiredClaims,
-    /// Those of the configuration itself.
+    /// The keys in the configuration itself.
     keys: Vec<Arc<VerificationKey>>,
     issuers: Vec<Fetching>,
     seen: VerifiedTokens,
 }
 
 impl Auth {
-    /// Its tasks run on the current runtime.
+    /// Starts tasks on the current runtime.
     pub fn start(config: &Config) -> Self {
         Self(Live::new(Checker::new(config, &[])))
     }
 
-    /// Must clients prove who they are? With `auth.mode = "none"` there are no tokens.
+    /// Whether clients authenticate with tokens. With `auth.mode = "none"` there are no tokens.
     pub fn is_on(&self) -> bool {
         self.0.get().mode == Mode::Token
     }
 
-    /// How long a stranger has to show a token where nothing is for strangers.
+    /// How long an anonymous session may take to authenticate where no rule allows anonymous clients anything.
     pub fn timeout(&self) -> Duration {
         self.0.get().timeout
     }
 
-    /// Whose token it is, and what it lets its bearer do. Waits a bounded time for keys that have
-    /// not been fetched.
+    /// Verifies a token and returns its identity. Waits a bounded time for keys that have not been fetched.
     pub async fn identify(&self, token: &str) -> Result<Identity, TokenRefused> {
         let checker = self.0.current();
         match checker.check(token, SystemTime::now()) {
             Err(refused) if checker.may_be_for_want_of_keys(token, refused) => {
-                // Each begins at once and all take no longer than one.
+                // All fetches start now, so waiting for all takes no longer than for the slowest.
                 let fetching: Vec<_> = checker.issuers.iter().map(Fetching::again).collect();
                 for ended in fetching {
                     ended.await;
@@ -93,16 +92,16 @@ impl Auth {
         }
     }
 
-    /// The wall clock stepped. What was fetched may be older than it seems, as while a machine was suspended,
-    /// so the issuers are asked again.
+    /// The wall clock stepped. Fetched keys may be older than they seem, as after a machine was suspended, so the
+    /// node fetches them again.
     pub fn clock_stepped(&self) {
         for issuer in &self.0.current().issuers {
-            // What is returned need not be waited for.
+            // The fetch runs without its future being polled.
             drop(issuer.again());
         }
     }
 
-    /// From here on tokens are checked by this configuration.
+    /// Verifies tokens by this configuration from now on.
     pub fn replace(&self, config: &Config) {
         let before = self.0.current();
         self.0.replace(Checker::new(config, &before.issuers));
@@ -110,7 +109,7 @@ impl Auth {
 }
 
 impl Checker {
-    /// `before`: issuers whose keys need not be waited for.
+    /// `before`: the issuers of the previous configuration, whose keys are reused.
     fn new(config: &Config, before: &[Fetching]) -> Self {
         let Config { mode, timeout, terms, keys: sources, .. } = config;
         let (mut keys, mut issuers) = (Vec::new(), Vec::new());
@@ -157,23 +156,23 @@ impl Checker {
         claims.identity(self.terms.leeway, now)
     }
 
-    /// Could the token hold with keys that have not been fetched?
+    /// Whether the token may be valid with keys that have not been fetched.
     fn may_be_for_want_of_keys(&self, token: &str, refused: TokenRefused) -> bool {
         match refused {
             TokenRefused::KEY => !self.issuers.is_empty(),
-            // One without a kid was tried with those that are there, or it names a key we have.
+            // A token without a kid was checked with all fetched keys; with a kid, it may name a configured key.
             TokenRefused::SIGNATURE => self.lacks_keys() && !self.has_its_key(token),
             _ => false,
         }
     }
 
-    /// Does the token name a key of the configuration itself?
+    /// Whether the token names a key in the configuration itself.
     fn has_its_key(&self, token: &str) -> bool {
         let kid = ParsedToken::parse(token).ok().and_then(|token| token.kid);
         kid.is_some() && self.keys.iter().any(|key| key.kid == kid)
     }
 
-    /// Is there an issuer of whom there are no keys?
+    /// Whether the keys of an issuer are missing.
     fn lacks_keys(&self) -> bool {
         self.issuers.iter().any(|issuer| issuer.fetched().keys.is_empty())
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Pauses that double from `base` to `max` with each failure in a row, each cut by a random part of up to
-/// `jitter`, so that the nodes of a fleet do not try again in one instant.
+/// Pauses that double from `base` to `max` with each failure in a row, each shortened by a random share of up to
+/// `jitter`, so that the nodes of a fleet do not retry simultaneously.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     base: Duration,
@@ -47,7 +47,7 @@ impl Backoff {
     }
 }
 
-/// `time`, cut by a random part of up to `jitter`.
+/// `time`, shortened by a random share of up to `jitter`.
 pub fn jittered(time: Duration, jitter: f64) -> Duration {
     time.mul_f64(rand::random_range(1. - jitter..=1.))
 }

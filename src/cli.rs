@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: one file for each command.
 
 mod argument;
 mod asking;
@@ -47,23 +47,23 @@ struct SourceArguments {
     /// Reads settings from a TOML or YAML file.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
     config: Option<PathBuf>,
-    /// Sets one key, over file and environment. May be given many times.
+    /// Sets one key, over file and environment. May be given several times.
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", help_heading = "Settings")]
     set: Vec<String>,
 }
 
 #[derive(Subcommand)]
 enum CliCommand {
-    /// Runs a node. What is done without a command.
+    /// Runs a node. The default if no command is given.
     #[command(after_help = examples::SERVE)]
     Serve,
     /// Validates the configuration and prints the effective one, secrets masked.
     #[command(after_help = examples::CHECK)]
     Check,
-    /// Says which rule decides about a channel, who may do what there, and why.
+    /// Shows which rule applies to a channel, who may subscribe and publish there, and why.
     Explain(explain::Arguments),
-    /// Looks for what would hurt under load: of this host, of Redis, and of the configuration. Exits 1
-    /// where it finds a problem, 0 where it has nothing worse than warnings.
+    /// Checks this host, Redis and the configuration for problems under load. Exits 1 if it finds a problem, 0 if
+    /// it finds only warnings or nothing.
     #[command(after_help = examples::DOCTOR)]
     Doctor {
         /// Prints the findings as JSON.
@@ -72,22 +72,22 @@ enum CliCommand {
     },
     /// Publishes to a channel through the configured broker, or a node's API.
     Publish(publish::Arguments),
-    /// Prints what is published on channels, a line each, until it is interrupted; with several
-    /// channels, the channel and a tab before each payload.
+    /// Prints publications on channels, one per line, until interrupted. With several channels, each line starts
+    /// with the channel and a tab.
     Subscribe(subscribe::Arguments),
     /// Signs a token with a key of `auth.keys` and prints it.
     Token(token::Arguments),
-    /// Asks the internal listener whether the node lives. Exits 0 or 1.
+    /// Checks at the internal listener whether the node is alive. Exits 0 or 1.
     #[command(after_help = examples::HEALTH)]
     Health {
-        /// Asks whether it is ready for clients instead.
+        /// Checks whether it is ready for clients instead.
         #[arg(long)]
         ready: bool,
     },
-    /// Tells the node to leave, as on SIGTERM, and returns at once.
+    /// Starts a node's shutdown, as SIGTERM does, and returns immediately.
     #[command(after_help = examples::DRAIN)]
     Drain {
-        /// Only so many of its connections in a hundred, the oldest, are told to reconnect, and it stays.
+        /// Only moves this percentage of its connections, the oldest, to other nodes; the node keeps running.
         #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100))]
         percent: Option<u8>,
     },
@@ -102,7 +102,7 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// Runs what the arguments of this process ask for.
+/// Runs the command that this process's arguments name.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let _flushed_last = telemetry::FlushLog;
@@ -145,14 +145,14 @@ fn run_command(asked: CliCommand, sources: &Sources) -> Result<ExitCode, Failure
     }
 }
 
-/// The configuration, with the log started, and a warning for each thing in it that has no effect.
+/// Loads the configuration and starts the log; warns of each setting that has no effect.
 fn load(sources: &Sources, command: &CliCommand) -> Result<Config, Failure> {
     let ignored = config::ignored(sources);
     let warn = || ignored.iter().for_each(|what| warn(&what.to_string()));
-    // What is missing may be what was mistyped.
+    // A missing setting may be one of the mistyped names.
     let mut config = Config::load(sources).inspect_err(|_| warn())?;
     let is_node = matches!(command, CliCommand::Serve);
-    // Their own words are enough.
+    // These commands report errors themselves.
     let is_quiet = matches!(
         command,
         CliCommand::Doctor { .. }

@@ -1,9 +1,8 @@
-//! Steps of the wall clock. Deadlines of tokens are moments of the wall clock, and a session waits for its own
-//! by the monotonic one, which never steps: when the two part, whoever computed the one from the other is
-//! told to do so again.
+//! Detects steps of the wall clock. Tokens expire by the wall clock, and sessions wait for that by the monotonic clock,
+//! which never steps: after a step, the caller must compute those deadlines again.
 //!
-//! A node starts with its clock wrong before there is a time service, and a virtual machine that was suspended
-//! resumes with its clock behind or has it set forward.
+//! A node may start with a wrong clock before the time service does, and a suspended virtual machine resumes with its
+//! clock behind, or set forward.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,14 +10,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{critical_tasks, telemetry};
 
-/// How often the two clocks are compared, and so how late a step is noticed at most.
+/// How often the clocks are compared, and so the longest delay until a step is noticed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Clocks that part by less than this since the last step are kept in order by a time service.
+/// A smaller difference since the last step is the work of a time service.
 const STEP_MIN: Duration = Duration::from_millis(500);
 
-/// Compares the clocks for ever, and tells at each step, and once more at the next look: what was computed
-/// during the first may have been computed from the old time.
+/// Compares the clocks for ever. Calls `stepped` at each step, and again at the next look, because a deadline computed
+/// during the first call may be based on the old time.
 pub fn watch(stepped: impl Fn() + Send + 'static) {
     let mut steps = Steps::new(ClockSample::now());
     critical_tasks::spawn("wall clock", async move {
@@ -51,7 +50,7 @@ impl ClockSample {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
 
-    /// Milliseconds by which the wall clock went further than the monotonic one since `before`.
+    /// Milliseconds by which the wall clock advanced more than the monotonic one since `before`.
     fn ahead_of(self, before: Self) -> i64 {
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let wall = |it: Self| millis(it.wall.duration_since(UNIX_EPOCH).unwrap_or_default());
@@ -60,7 +59,7 @@ impl ClockSample {
     }
 }
 
-/// How far the clocks have parted since the last step.
+/// The difference between the clocks since the last step.
 #[derive(Debug)]
 struct Steps {
     since: ClockSample,
@@ -87,7 +86,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Moves on by so much of either clock.
+    /// Advances each clock by this much.
     fn after(reading: ClockSample, monotonic: Duration, wall: i64) -> ClockSample {
         let step = Duration::from_millis(wall.unsigned_abs());
         let wall = if wall < 0 { reading.wall - step } else { reading.wall + step };

@@ -1,4 +1,4 @@
-//! Defaults, file, environment and flags become one checked [`Config`], made of each room's own.
+//! Merges defaults, file, environment and flags into one checked [`Config`], made of each module's own.
 
 mod checked;
 mod file;
@@ -17,8 +17,8 @@ use crate::rules::Rules;
 use crate::settings::{KeySpec, Settings, SettingsFaults};
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
-/// Where a node of these sources is asked how it is. Nothing else is read: the probe of a node that
-/// does without a certificate that was renewed badly must not fail over it.
+/// The address and TLS files of a node's health endpoints. Reads no other settings, so that the probe of a
+/// running node does not fail because of, for example, a badly renewed certificate.
 pub fn entrance(sources: &Sources) -> Result<internal::Entrance, SettingsFaults> {
     let (given, faults) = layers::merge(sources, known);
     let mut settings = Settings::new(given, faults);
@@ -27,7 +27,7 @@ pub fn entrance(sources: &Sources) -> Result<internal::Entrance, SettingsFaults>
     Ok(entrance)
 }
 
-/// Where a node of these sources is told what to do.
+/// The address, TLS files and key of a node's internal API.
 pub fn entrance_to_api(sources: &Sources) -> Result<internal::Entrance, SettingsFaults> {
     let (given, faults) = layers::merge(sources, known);
     let mut settings = Settings::new(given, faults);
@@ -37,13 +37,13 @@ pub fn entrance_to_api(sources: &Sources) -> Result<internal::Entrance, Settings
 }
 
 impl Config {
-    /// Reads and checks everything; shows all faults at once.
+    /// Reads and checks all settings. Fails with all faults at once.
     pub fn load(sources: &Sources) -> Result<Self, SettingsFaults> {
         Self::read(sources, None)
     }
 
-    /// The same for a node that runs: what it would be less guarded by is a fault, as a file that was
-    /// cut short must not open it.
+    /// The same for a running node: settings that would weaken its access control are faults too, because a
+    /// truncated file must not open the node.
     pub fn load_again(sources: &Sources, bound: &FixedSettings) -> Result<Self, SettingsFaults> {
         Self::read(sources, Some(bound))
     }
@@ -55,7 +55,7 @@ impl Config {
         let demo = settings.section("").flag(
             "demo",
             None,
-            "Serves the demo page at `/`. Left open, it is on where `server.listen` is loopback.",
+            "Serves the demo page at `/`. If not set, it is on where `server.listen` is loopback.",
         );
         let server = transport::Config::read(&mut settings);
         let limits = limits::Config::read(&mut settings);
@@ -102,15 +102,15 @@ impl Config {
     }
 }
 
-/// All keys there are.
+/// All keys that exist.
 fn known() -> Vec<KeySpec> {
     Config::load(&Sources::default()).map(|config| config.known).unwrap_or_default()
 }
 
-/// The last part of keys that name files whose content is a setting.
+/// The last part of the keys that name a file whose content is a setting.
 const FILE_KEYS: [&str; 5] = ["file", "ca_file", "cert", "key", "client_ca"];
 
-/// The configuration's own file, and those that its settings name.
+/// The configuration file, and the files that its settings name.
 fn files(sources: &Sources, known: &[KeySpec]) -> Vec<PathBuf> {
     let named = known.iter().filter(|known| {
         let last = known.key.rsplit('.').next();
@@ -186,7 +186,7 @@ mod tests {
         assert!(!faults.to_string().contains("hush"), "{faults}");
     }
 
-    /// The texts that stand in place of what a key takes.
+    /// Values of the wrong type for most keys.
     const WRONG: [&str; 4] =
         ["\"hush\"", "[\"hush\", 1]", "{ hush = \"hush-hush\" }", "4815162342.5"];
 
@@ -203,7 +203,7 @@ mod tests {
                 std::fs::write(&file, &text).unwrap();
                 let sources = Sources { file: Some(file.clone()), ..Sources::default() };
                 let Err(faults) = Config::load(&sources) else { continue };
-                // The name of a key is no value.
+                // A key's name may be quoted; it is not a value.
                 let faults = faults.to_string().replace(".hush (", " (");
                 assert!(!faults.contains("hush") && !faults.contains("4815"), "{text}: {faults}");
             }

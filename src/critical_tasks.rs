@@ -1,11 +1,11 @@
-//! Tasks that a node cannot do without. A panic in one of them would leave a node that looks alive
-//! and is deaf; ending the process lets whatever watches it start another.
+//! Tasks that a node cannot work without. After a panic in one of them, the node would look alive but do nothing;
+//! ending the process lets its supervisor start another.
 
 use tokio::task::AbortHandle;
 
 use crate::telemetry;
 
-/// Spawns a task on the current runtime; its panic ends the process.
+/// Spawns a task on the current runtime. A panic in it ends the process.
 pub fn spawn(name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
     let guard = CriticalTask(name);
     let task = tokio::spawn(async move {

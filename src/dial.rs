@@ -1,6 +1,6 @@
-//! Connecting to a host that may have several addresses. They are tried one after another, the next one
-//! while those before it are still silent, and the first that answers is taken (RFC 8305, "happy
-//! eyeballs"): an address that swallows what is sent to it costs a moment, not the connection.
+//! Connects to a host that may have several addresses. Tries them one after another, the next one while earlier ones
+//! have not answered, and uses the first that answers (RFC 8305, "happy eyeballs"): an address that drops packets
+//! delays the connection only a little.
 
 use std::fmt::Write as _;
 use std::io;
@@ -13,19 +13,19 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How long an address may stay silent before the next one is tried beside it. Less where there are so
-/// many that the last one's turn would come too late.
+/// How long to wait for an address before the next one is tried too. Less if there are so many addresses that the
+/// last one would be tried too late.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Most addresses of a host that are tried.
+/// The most addresses of a host that are tried.
 const ADDRESSES_MAX: usize = 16;
 
-/// Most names that are looked up at a time. A look-up is a call of the system's resolver on a thread of its
-/// own, and lasts as long as that likes, also after nobody waits for it any more.
+/// The most simultaneous name look-ups. A look-up blocks a thread in the system's resolver for an unbounded
+/// time, even after its caller has given up.
 static LOOKUPS: Semaphore = Semaphore::const_new(16);
 
-/// Connects, without Nagle's algorithm. `within`: how long it may take, from asking for the addresses of
-/// the name on. The error names each address that was tried, and what happened there.
+/// Connects, with Nagle's algorithm off. `within`: the longest time, including the name look-up. The error names each
+/// address that was tried and its failure.
 pub async fn dial(host: &str, port: u16, within: Duration) -> io::Result<TcpStream> {
     let begun = Instant::now();
     let addresses = resolve(host, port, begun, within).await?;
@@ -34,7 +34,7 @@ pub async fn dial(host: &str, port: u16, within: Duration) -> io::Result<TcpStre
     Ok(stream)
 }
 
-/// The addresses of a host, in the order in which they are to be tried. `host`: a name, or an IP address
+/// The addresses of a host, in the order of trying. `host`: a name, or an IP address
 /// without brackets.
 async fn resolve(
     host: &str,
@@ -48,7 +48,7 @@ async fn resolve(
     let name = host.to_owned();
     let looking = async {
         let permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
-        // A task, since the look-up goes on when it is given up, and keeps its permit till then.
+        // In a task, because a look-up continues after its caller gives up, and must keep its permit until it ends.
         let lookup = tokio::spawn(async move {
             let found = lookup_host((name.as_str(), port)).await.map(Vec::from_iter);
             drop(permit);
@@ -69,7 +69,7 @@ async fn resolve(
     Ok(interleaved(addresses))
 }
 
-/// IPv6 and IPv4 in turn, each family in the resolver's order, beginning with the one it prefers.
+/// Alternates IPv6 and IPv4, each family in the resolver's order, starting with the family of its first address.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let prefers_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -90,7 +90,7 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 /// Tries all addresses until one answers.
 async fn race(addresses: &[SocketAddr], begun: Instant, within: Duration) -> io::Result<TcpStream> {
-    // The last one's turn comes when half of the time is left.
+    // The last address is tried when half of the time is left.
     let stagger = STAGGER.min(within / 2 / u32::try_from(addresses.len()).unwrap_or(u32::MAX));
     let mut waiting = addresses.iter();
     let mut attempts = FuturesUnordered::new();
@@ -116,7 +116,7 @@ async fn attempt(address: SocketAddr, deadline: Instant) -> (SocketAddr, io::Res
     (address, outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
 }
 
-/// What happened at each address.
+/// The failure of each address.
 fn failed(failures: &[(SocketAddr, io::Error)], within: Duration) -> io::Error {
     let mut text = String::new();
     for (address, error) in failures {
@@ -147,7 +147,7 @@ mod tests {
 
     const WITHIN: Duration = Duration::from_secs(5);
 
-    /// An address that swallows what is sent to it: nobody accepts there, and the backlog is full.
+    /// An address that drops packets: no process accepts there, and the backlog is full.
     struct BlackHole {
         address: SocketAddr,
         _listener: Socket,
@@ -161,7 +161,7 @@ mod tests {
             listener.bind(&any.into()).unwrap();
             listener.listen(1).unwrap();
             let address = listener.local_addr().unwrap().as_socket().unwrap();
-            // Linux takes one more than it was told; the rest stay without an answer.
+            // Linux accepts one more than the backlog; the rest get no answer.
             let fill = |_| {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
                 socket.set_nonblocking(true).unwrap();

@@ -1,4 +1,4 @@
-//! Leaving politely: the node's phases, who is told to go when, and how long it is to stay away.
+//! The drain: the node's phases, when which client is told to reconnect, and how long that client should wait.
 
 mod pacer;
 mod plan;
@@ -16,8 +16,8 @@ use crate::outbound::Outbound;
 use crate::settings::Settings;
 use crate::telemetry;
 
-/// Longest that a session which was told to go waits for the broker, whatever `broker.publish_timeout` is:
-/// a node is gone ten seconds after `drain.delay` and `drain.period` at the latest.
+/// The longest that an ending session waits for the broker, whatever `broker.publish_timeout` is. The node exits at
+/// most ten seconds after `drain.delay` and `drain.period`.
 pub const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// The `[drain]` section.
@@ -39,53 +39,53 @@ impl Config {
                 "delay",
                 "5s",
                 Duration::ZERO..=hour,
-                "After SIGTERM or `POST /api/drain` the node is not ready but still serves for so \
-                 long, while balancers learn of it. SIGINT skips it.",
+                "After SIGTERM or `POST /api/drain` the node is not ready but still serves for this long, \
+                 so that load balancers notice. SIGINT skips it.",
             ),
             period: section.duration(
                 "period",
                 "20s",
                 Duration::ZERO..=hour,
-                "The closes (1012) are spread over so long, so that the other nodes are not \
-                 stormed. At a terminal SIGINT spreads them over less than a second. Add `delay` and leave some seconds more before you kill the process.",
+                "The node spreads the closes (1012) over this time, so that the other nodes do not get all \
+                 clients at once. SIGINT at a terminal spreads them over less than a second. To kill the \
+                 process, wait for `delay` and `period` and some seconds more.",
             ),
             reconnects_per_second: section.number(
                 "reconnects_per_second",
                 1000,
                 0..=1_000_000,
-                "Most clients a second that are told to come back to the other nodes: those that would \
-                 be more are told to wait, up to 30 s. 0: no cap.",
+                "The most clients per second that the node tells to reconnect to the other nodes. It tells \
+                 further ones to wait, up to 30 s. 0: no limit.",
             ),
             rebalance_percent: section.number(
                 "rebalance_percent",
                 0,
                 0..=1000,
-                "A node with so many percent more connections than the nodes have on average tells its \
-                 oldest to reconnect, slowly, until it has no more than that average. 0: it does \
-                 not.",
+                "A node that has this percentage more connections than the nodes' average slowly tells its \
+                 oldest to reconnect, until it has no more than the average. 0: never.",
             ),
             rebalance_after: section.duration(
                 "rebalance_after",
                 "60s",
                 Duration::from_millis(100)..=hour,
-                "It must have had too many for so long, beside the same nodes, before it begins.",
+                "How long a node must have had too many, with the same other nodes, before it begins.",
             ),
         }
     }
 }
 
-/// Where the node is in its life. Only ever goes forward.
+/// The phase of the node. Only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Serving,
-    /// Not ready, but still accepting: balancers have not heard of it yet.
+    /// Not ready, but still accepting, until load balancers notice.
     Leaving,
-    /// Accepts nothing; connections are being closed.
+    /// Accepts nothing, and closes its connections.
     Draining,
 }
 
 impl Phase {
-    /// As operators are told.
+    /// The name shown to operators.
     pub fn name(self) -> &'static str {
         match self {
             Self::Serving => "serving",
@@ -95,20 +95,20 @@ impl Phase {
     }
 }
 
-/// The phase, for those who wait on it, and the closing of connections. Cheap to clone; all clones are
-/// one.
+/// The phase, for tasks that wait for it, and the closing of connections. Cheap to clone; all clones share one
+/// state.
 #[derive(Clone)]
 pub struct Drain(Arc<DrainState>);
 
 struct DrainState {
     phase: watch::Sender<Phase>,
     config: Live<Config>,
-    /// How long a session that was told to go may wait for the broker.
+    /// How long an ending session may wait for the broker.
     leave_timeout: Duration,
     is_shedding: AtomicBool,
 }
 
-/// Connections are being shed already, or all of them are.
+/// The node is already shedding some connections, or closing all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyShedding;
 
@@ -139,15 +139,15 @@ impl Drain {
         });
     }
 
-    /// Returns once the node is in `phase` or past it.
+    /// Waits until the node is in `phase` or a later one.
     pub async fn reached(&self, phase: Phase) {
         let mut phases = self.0.phase.subscribe();
-        // The sender lives in self, so waiting cannot fail.
+        // Cannot fail, because `self` owns the sender.
         let _ = phases.wait_for(|now| *now >= phase).await;
     }
 
-    /// Tells all `connections` to go, in random order, so that they are gone when the period ends.
-    /// Returns when all are told.
+    /// Tells all `connections` to close, in random order, so that they have ended when the period ends.
+    /// Returns when all have been told.
     pub async fn close_all(&self, connections: Vec<Arc<Outbound>>, period: Duration) {
         let closes = closes_within(period, self.0.leave_timeout);
         let plan = self.plan(connections.len(), closes);
@@ -155,7 +155,7 @@ impl Drain {
         pacer::tell(told, plan, |after| Close::Drain { after }, || true).await;
     }
 
-    /// Tells those of the connections at once that have not been told: they came when the others were.
+    /// Immediately tells connections to close that have not been told, because they were accepted meanwhile.
     pub async fn close_late(&self, mut connections: Vec<Arc<Outbound>>) {
         connections.retain(|connection| !connection.is_ending());
         let plan = Plan::at_once(connections.len(), self.config().reconnects_per_second);
@@ -163,8 +163,8 @@ impl Drain {
         pacer::tell(told, plan, |after| Close::Drain { after }, || true).await;
     }
 
-    /// Begins to tell the `count` oldest of the connections to go, spread over `period`, as long as it
-    /// `goes_on`; the node stays.
+    /// Starts to tell the `count` oldest connections to reconnect elsewhere, spread over `period`, as long as
+    /// `goes_on` returns true; the node keeps running.
     ///
     /// Fails with [`AlreadyShedding`] while others are being told.
     pub fn shed(
@@ -181,7 +181,7 @@ impl Drain {
         }
         let shedding = Shedding(self.clone());
         let told = pacer::oldest(connections, count);
-        // Nothing ends with the period: all of it may be used.
+        // The node does not exit after the period, so the closes may use all of it.
         let plan = self.plan(told.len(), period);
         tokio::spawn(async move {
             let goes_on = || shedding.0.phase() == Phase::Serving && goes_on();
@@ -190,7 +190,7 @@ impl Drain {
         Ok(())
     }
 
-    /// Are connections being shed?
+    /// Whether connections are being shed.
     pub fn is_shedding(&self) -> bool {
         self.0.is_shedding.load(Ordering::Acquire)
     }
@@ -200,7 +200,7 @@ impl Drain {
     }
 }
 
-/// Some are being told; others may be when it is dropped.
+/// Marks the drain as shedding until dropped.
 struct Shedding(Drain);
 
 impl Drop for Shedding {

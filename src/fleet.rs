@@ -1,4 +1,4 @@
-//! The fleet as this node sees it: how many nodes there are, how many connections each has, and
+//! The fleet as this node knows it: how many nodes there are, how many connections each has, and
 //! whether this one has more than its share.
 
 mod balance;
@@ -22,47 +22,47 @@ use crate::hub::Hub;
 use crate::publication::NodeId;
 use crate::{critical_tasks, telemetry};
 
-/// How often a node tells the others how many connections it has.
+/// How often a node announces its number of connections to the others.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The part by which an interval is cut at most, so that the nodes do not all announce at once.
+/// The largest share by which an interval is shortened at random, so that nodes do not announce simultaneously.
 const JITTER: f64 = 0.5;
 
-/// Most announcements of all nodes together a second, each of which goes to all of them: where there are
-/// more nodes than that allows, each speaks less often.
+/// The most announcements per second of all nodes together, because each is sent to all nodes: if there are more
+/// nodes than this allows, each announces less often.
 const ANNOUNCEMENTS_PER_SECOND: usize = 20;
 
-/// How often the pause is doubled where the broker does not take what a node says, for want of a right perhaps.
+/// How often the pause is doubled while the broker refuses announcements, for example for a missing permission.
 const DOUBLINGS_MAX: u32 = 3;
 const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(16);
 
-/// How many intervals what a node has said holds.
+/// For how many intervals an announcement is valid.
 const HOLDS_INTERVALS: u32 = 4;
 
-/// The same of what others say, in intervals of this node. More than they mean, as they may know of more nodes.
+/// The limit for other nodes' announcements, in this node's intervals. More, because they may know more nodes.
 const HOLDS_MAX_INTERVALS: u32 = 2 * HOLDS_INTERVALS;
 
-/// How long the last word of a node that ends may take.
+/// How long the last announcement of a node that exits may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long another node may go by other rules before that is told: longer than a fleet takes to read new
+/// How long another node's rules may differ before that is reported: longer than a fleet needs to load new
 /// ones.
 const MISMATCH_LASTS: Duration = Duration::from_secs(30);
 
-/// Most nodes that a line of the log names.
+/// The most nodes that a log line names.
 const NAMED_MAX: usize = 20;
 
-/// How often the node looks at itself among the others.
+/// How often the node compares itself with the others.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The fleet as this node knows it. Cheap to clone; all clones are one.
+/// The fleet as this node knows it. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub struct Fleet(Arc<FleetState>);
 
 struct FleetState {
     node: NodeId,
     others: Mutex<PeerTable>,
-    /// What this node says of its own rules, as it came back. 0: it has not yet.
+    /// The version of this node's own rules, as received back from the broker. 0: not received yet.
     rules: AtomicU64,
 }
 
@@ -71,7 +71,7 @@ impl Fleet {
         Self(Arc::new(FleetState { node, others: Mutex::default(), rules: AtomicU64::new(0) }))
     }
 
-    /// A node has told of itself.
+    /// An announcement was received.
     pub fn hear(&self, announcement: Announcement) {
         if announcement.node == self.0.node {
             self.0.rules.store(announcement.rules.unwrap_or(0), Ordering::Relaxed);
@@ -82,8 +82,8 @@ impl Fleet {
         }
     }
 
-    /// Tells the others of this node, and sheds what it has too many, for ever, on the current runtime.
-    /// `takes_more`: would a client that is sent here be let in?
+    /// Announces this node to the others and sheds surplus connections, for ever, on the current runtime.
+    /// `takes_more`: whether the node would accept a new client.
     pub fn start(
         &self,
         hub: Hub,
@@ -96,10 +96,10 @@ impl Fleet {
         critical_tasks::spawn("fleet", async { match looking.await {} });
     }
 
-    /// This node's last word to the others, so that they need not wait for its silence.
+    /// Announces that this node exits, so that the others need not wait until its last announcement expires.
     pub async fn leave(&self, hub: &Hub) {
         let said = self.announcement(hub, NodeStage::Gone, Duration::ZERO);
-        // Who does not hear it finds out by itself.
+        // Without it, the announcement expires.
         let _ = timeout(FAREWELL_TIMEOUT, hub.broker().announce(said)).await;
     }
 
@@ -113,11 +113,11 @@ impl Fleet {
         loop {
             let every = interval_among(self.others().len() + 1);
             let leaves = drain.phase() != Phase::Serving;
-            // One that no balancer sends anybody must not count among those that have too few.
+            // A node that gets no new clients must not count among those with too few.
             let stage =
                 if leaves || !takes_more() { NodeStage::Leaving } else { NodeStage::Serving };
             let said = self.announcement(&hub, stage, every * HOLDS_INTERVALS);
-            // A broker that is away is told of elsewhere; the others forget this node meanwhile.
+            // Outages of the broker are reported elsewhere; meanwhile this node's announcements expire.
             failures = match hub.broker().announce(said).await {
                 Ok(()) => 0,
                 Err(_) => (failures + 1).min(DOUBLINGS_MAX),
@@ -150,7 +150,7 @@ impl Fleet {
                 others.serving()
             };
             if drain.phase() != Phase::Serving || drain.is_shedding() {
-                // Who is told is on the way to somewhere: only what comes after it counts.
+                // Clients are being moved, so their numbers count only afterwards.
                 balance.begin_anew();
             } else if let Some(step) = balance.step(own, &others, &drain.config(), now) {
                 shed(step, &hub, &drain);
@@ -164,7 +164,7 @@ impl Fleet {
             stage,
             connections: hub.registry().connection_count() as u64,
             holds_ms: holds.as_millis() as u64,
-            // The broker knows.
+            // The broker adds them.
             rules: None,
         }
     }
@@ -174,7 +174,7 @@ impl Fleet {
     }
 }
 
-/// `known`: the nodes that had other rules when it was last told.
+/// `known`: the nodes reported last.
 fn tell_of_other_rules(known: &mut Vec<NodeId>, now: Vec<NodeId>) {
     telemetry::nodes_with_other_rules(now.len());
     if now.iter().any(|node| !known.contains(node)) {
@@ -186,7 +186,7 @@ fn tell_of_other_rules(known: &mut Vec<NodeId>, now: Vec<NodeId>) {
     *known = now;
 }
 
-/// How often each of so many nodes speaks.
+/// How often each of this many nodes announces itself.
 fn interval_among(nodes: usize) -> Duration {
     ANNOUNCE_INTERVAL.max(Duration::from_secs(1) * nodes as u32 / ANNOUNCEMENTS_PER_SECOND as u32)
 }
@@ -194,9 +194,9 @@ fn interval_among(nodes: usize) -> Duration {
 fn shed(step: SheddingStep, hub: &Hub, drain: &Drain) {
     let SheddingStep { count, within, keep } = step;
     let counted = hub.clone();
-    // Others leave by themselves meanwhile.
+    // Other connections end by themselves meanwhile.
     let has_too_many = move || counted.registry().connection_count() > keep;
-    // Refused where an operator has just had some shed: it is looked again later.
+    // Fails if an operator has just started to shed some; the next look tries again.
     if drain.shed(hub.registry().connections(), count, within, has_too_many).is_ok() {
         telemetry::shedding("drain.rebalance_percent", count, within);
     }

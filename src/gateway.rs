@@ -1,4 +1,4 @@
-//! Puts the rooms together and runs them. The only file that knows them all.
+//! Assembles the modules into a node and runs it. The only file that knows them all.
 
 mod reload;
 mod shutdown;
@@ -32,8 +32,8 @@ use crate::session::{self, SessionContext, Users};
 use crate::transport::{Demo, Public, Publishing, warn_of_file_limit};
 use crate::{broker, clock, critical_tasks, listener, telemetry, tls};
 
-/// What a session that leaves waits beyond `broker.publish_timeout`, so that it hears of a publication
-/// that timed out.
+/// How much longer than `broker.publish_timeout` an ending session waits, so that it receives the time-out of a
+/// publication.
 const LEAVE_MARGIN: Duration = Duration::from_millis(500);
 
 /// A node with its listeners bound.
@@ -45,7 +45,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Binds both listeners. `sources`: where the configuration came from, to read it again.
+    /// Binds both listeners. `sources`: the configuration's sources, for reloading.
     pub fn bind(config: Config, sources: Sources) -> anyhow::Result<Self> {
         let listen = |key: &str, address| {
             listener::bind(address).with_context(|| format!("cannot listen on {key} = {address}"))
@@ -159,7 +159,7 @@ impl Gateway {
     }
 }
 
-/// The demo page, whose address is told to those who start the node.
+/// The demo page. Its URL is logged.
 fn demo(config: &Config, public: SocketAddr, internal: SocketAddr) -> Demo {
     telemetry::demo(&url(public, config.server.tls.is_some()));
     Demo::new(&Publishing {
@@ -170,7 +170,7 @@ fn demo(config: &Config, public: SocketAddr, internal: SocketAddr) -> Demo {
     })
 }
 
-/// Where a listener is found from its own host.
+/// The URL of a listener from its own host.
 fn url(mut address: SocketAddr, is_tls: bool) -> String {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -180,8 +180,8 @@ fn url(mut address: SocketAddr, is_tls: bool) -> String {
     format!("{}://{address}/", if is_tls { "https" } else { "http" })
 }
 
-/// Where the broker puts its events: revocations are for the users' sessions, what nodes say of themselves
-/// for the fleet, the rest for the hub.
+/// Routes the broker's events: revocations to the users' sessions, nodes' announcements to the fleet, all others
+/// to the hub.
 fn sink(hub: Sink, users: Users, fleet: Fleet) -> Sink {
     Arc::new(move |event| match event {
         BrokerEvent::Revoked { user, before } => _ = users.revoke(user, before),

@@ -1,5 +1,5 @@
-//! The listener for operators and other services: health, metrics and the API, on a port of its own
-//! that the public need never reach.
+//! The internal listener, for operators and other services: health, metrics and the API, on a separate port that
+//! need not be public.
 
 mod answer;
 mod api;
@@ -43,7 +43,7 @@ use crate::listener::{self, Listener};
 use crate::live::Live;
 use crate::telemetry::{self, Rejected};
 
-/// How long a request's head may take to arrive, and so how long a connection may idle.
+/// How long a request's head may take to arrive, and so how long a connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The internal listener.
@@ -58,19 +58,19 @@ impl Internal {
         Self { parts, config, connections: Arc::default() }
     }
 
-    /// What `/readyz` would answer now.
+    /// Whether `/readyz` would now answer 200.
     pub fn is_ready(&self) -> bool {
         Readiness::of(&self.parts).is_ready()
     }
 
-    /// Accepts for ever.
+    /// Accepts connections for ever.
     pub async fn serve(self: Arc<Self>, listener: Listener) -> Infallible {
         listener::accept(listener, |stream, peer| {
             match self.connections.enter(peer.ip(), Instant::now()) {
                 Some(place) => _ = tokio::spawn(self.clone().connection(stream, place)),
                 None => telemetry::rejected(
                     Rejected::InternalConnections,
-                    &"the internal listener answers as many as it may",
+                    &"the internal listener has its maximum number of connections",
                 ),
             }
         })
@@ -99,14 +99,14 @@ impl Internal {
     async fn serve_on(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: &ListenerSlot) {
         let service = service_fn(async |request| {
             if !place.begins() {
-                // The connection is closed in a moment: what is not begun may be asked again elsewhere.
+                // The connection is about to be closed; the caller may retry a request that was not started.
                 std::future::pending::<()>().await;
             }
             let answer = self.answer(request).await;
             place.waits(Instant::now());
             Ok::<_, Infallible>(answer)
         });
-        // How a caller's connection ends is the caller's affair.
+        // An error of the caller's connection needs no action.
         let _ = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
@@ -137,7 +137,7 @@ impl Internal {
         }
     }
 
-    /// The answer to who may not ask `/api`.
+    /// The answer for a caller that may not use `/api`.
     fn refusal(&self, request: &Request<Incoming>) -> Option<ApiResponse> {
         let config = self.config.get();
         match &config.api_key {
@@ -155,7 +155,7 @@ impl Internal {
     }
 
     fn metrics(&self) -> ApiResponse {
-        // What is looked at when somebody asks is as it is now.
+        // These gauges are measured when metrics are requested.
         Readiness::of(&self.parts).measure();
         let text = telemetry::exposition(self.parts.hub.registry().levels());
         let mut response = Response::new(Full::from(text));

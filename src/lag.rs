@@ -1,16 +1,16 @@
-//! How late the runtime runs what is due. Whoever answers a client is such a thing that is due, so a
-//! node that lags is no good for more clients.
+//! Measures how late the runtime runs due tasks. A client's request is such a task, so a node that lags is not ready
+//! for more clients.
 //!
-//! Two measures, and the greater counts, because neither sees all:
+//! Two measures, of which the greater counts, because neither detects everything:
 //!
-//! - A task that wants to run every [`LOOK_INTERVAL`]: by how much it is late, with tokio's own
-//!   millisecond of rounding. It sees that all workers are saturated, that the process was stopped, and
-//!   that it gets no processor, such as beyond the CPU limit of its container. One blocked worker of
-//!   several it does not see: another one runs it in time.
-//! - [`Workers`]: one of several that is blocked. It does not see those that get on, however much waits
-//!   in their lines.
+//! - A task that is due every [`LOOK_INTERVAL`]: how late it runs, including tokio's rounding to a
+//!   millisecond. It detects that all workers are saturated, that the process was stopped, and that it
+//!   gets no CPU, such as beyond the CPU limit of its container. It does not detect one blocked worker of
+//!   several, because another worker runs the task on time.
+//! - [`Workers`]: detects one blocked worker of several. It does not detect workers that make progress, however long
+//!   their queues.
 //!
-//! Neither sees what a socket of the system holds back, nor a connection whose own task is slow.
+//! Neither detects what a socket of the system delays, nor a connection whose own task is slow.
 
 mod strain;
 mod workers;
@@ -27,20 +27,20 @@ use self::workers::Workers;
 use crate::limits::Limits;
 use crate::{critical_tasks, telemetry};
 
-/// How often it is measured: one timer and two figures of each worker, some microseconds.
+/// The time between measurements. Each costs one timer and two values per worker, some microseconds.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How the event loop stands. Cheap to clone.
+/// The current lag of the event loop. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Lag(Arc<Mutex<LagMeasurement>>);
 
-/// What was measured last, and whether that is too much.
+/// The last measurement, and whether it is too much.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LagMeasurement {
     pub lag: Duration,
     /// Zero: there is no limit.
     pub max: Duration,
-    /// The longest since all was well.
+    /// The longest lag since the node was last well below the limit.
     pub peak: Duration,
     is_lagging: bool,
 }
@@ -55,16 +55,16 @@ pub struct Lagging {
 impl fmt::Display for Lagging {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (peak, max) = (self.peak.as_millis(), self.max.as_millis());
-        write!(f, "what was due ran up to {peak} ms late, and {max} ms are allowed")
+        write!(f, "due tasks ran up to {peak} ms late, and {max} ms are allowed")
     }
 }
 
 impl Lag {
     /// Starts watching the current runtime, for ever.
     ///
-    /// What follows is only that the node is not ready, so that balancers send new clients elsewhere. Those
-    /// who come all the same are let in: to refuse them takes the very time that is short, and they would
-    /// be back at once.
+    /// The only consequence is that the node is not ready, so that load balancers send new clients elsewhere. It
+    /// still accepts clients, because refusing them costs the time that is short, and they would
+    /// reconnect immediately.
     pub fn watch(limits: Limits) -> Self {
         let lag = Self::default();
         let watched = lag.clone();
@@ -106,7 +106,7 @@ impl Lag {
 }
 
 impl LagMeasurement {
-    /// Does what is due run soon enough for more clients?
+    /// Whether due tasks run soon enough for more clients.
     pub fn ready(&self) -> Result<(), Lagging> {
         match self.is_lagging {
             false => Ok(()),

@@ -1,5 +1,5 @@
-//! How much of everything there may be: the `[limits]` section, and the bucket that rates are kept
-//! with. Where a limit is kept, there it is refused and counted.
+//! The `[limits]` section, and the token bucket for rates. The modules that enforce a limit refuse and count
+//! themselves.
 
 mod bucket;
 
@@ -10,13 +10,13 @@ use std::time::Duration;
 use crate::live::Live;
 use crate::settings::Settings;
 
-/// Channels that a connection may use for the first time at once, whatever it may a second.
+/// How many new channels a connection may use in a burst, whatever its rate.
 pub const NEW_CHANNELS_BURST: usize = 1000;
 
-/// The limits as they are now.
+/// The current limits.
 pub type Limits = Live<Config>;
 
-/// The `[limits]` section. 0: not limited, unless said otherwise.
+/// The `[limits]` section. 0: no limit, unless stated otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// 0: as many as the open-file limit has room for.
@@ -25,17 +25,17 @@ pub struct Config {
     pub connections_per_user: usize,
     pub handshakes_per_second: usize,
     pub handshakes_per_second_per_ip: usize,
-    /// Of one connection, as the next three.
+    /// For one connection, as are the next three.
     pub publications_per_second: usize,
-    /// Channels that it uses for the first time, with [`NEW_CHANNELS_BURST`] at once.
+    /// Channels used for the first time, with bursts of [`NEW_CHANNELS_BURST`].
     pub new_channels_per_second: usize,
     pub commands_per_second: usize,
     pub bytes_per_second: usize,
-    /// Bytes. 0: nine tenths of what the system lets the process have.
+    /// Bytes. 0: nine tenths of the memory that the system allows the process.
     pub memory_max: usize,
-    /// Zero: the node may lag as it will.
+    /// Zero: no limit.
     pub event_loop_lag_max: Duration,
-    /// Count what goes beyond a limit, but let it pass.
+    /// Counts what exceeds a limit, but allows it.
     pub dry_run: bool,
 }
 
@@ -48,51 +48,53 @@ impl Config {
                 "connections_max",
                 0,
                 many.clone(),
-                "Most connections of this node; more are answered 503. 0: as many as the open-file \
-                 limit has room for.",
+                "The most connections of this node; further ones are answered 503. 0: as many as the \
+                 open-file limit allows.",
             ),
             connections_per_ip: section.number(
                 "connections_per_ip",
                 0,
                 many.clone(),
-                "Most connections of one client address, IPv6 by /64; more are answered 429. Many \
-                 people may share one. 0: no limit.",
+                "The most connections of one client address, IPv6 by /64; further ones are answered \
+                 429. Many people may share an address. 0: no limit.",
             ),
             connections_per_user: section.number(
                 "connections_per_user",
                 0,
                 many.clone(),
-                "Most connections of one user to this node; more are answered 429. 0: no limit.",
+                "The most connections of one user to this node; further ones are answered 429. 0: no \
+                 limit.",
             ),
             handshakes_per_second: section.number(
                 "handshakes_per_second",
                 0,
                 many.clone(),
-                "Most new connections a second, with a second's worth at once; more are answered \
-                 503. 0: no limit.",
+                "The most new connections per second, with bursts of one second's worth; further ones \
+                 are answered 503. 0: no limit.",
             ),
             handshakes_per_second_per_ip: section.number(
                 "handshakes_per_second_per_ip",
                 0,
                 many.clone(),
-                "The same of one client address, IPv6 by /64; more are answered 429. 0: no limit.",
+                "The same for one client address, IPv6 by /64; further ones are answered 429. 0: no \
+                 limit.",
             ),
             publications_per_second: section.number(
                 "publications_per_second",
                 10_000,
                 many.clone(),
-                "Most publications a second that one connection may send, with a second's worth at \
-                 once. More are answered `rate_limited`; who goes on, and on the plain protocol whoever \
-                 exceeds it, is closed with 4029. 0: no limit.",
+                "The most publications per second of one connection, with bursts of one second's worth. \
+                 Further ones are answered `rate_limited`. A client that continues, or exceeds it on \
+                 the plain protocol, is closed with 4029. 0: no limit.",
             ),
             new_channels_per_second: section.number(
                 "new_channels_per_second",
                 100,
                 many.clone(),
-                "Most channels a second that one connection may publish or subscribe to for the first \
-                 time, with 1000 at once, or `session.channels_max` if that is more: each may cost \
-                 memory in Redis for as long as its history is kept. The last 1024 are remembered. \
-                 Exceeded, the same. 0: no limit.",
+                "The most channels per second that one connection may publish or subscribe to for the \
+                 first time, with bursts of 1000, or of `session.channels_max` if that is more. Each may \
+                 cost memory in Redis for as long as its history is kept. The node remembers a \
+                 connection's last 1024 channels. Exceeding it has the same effect. 0: no limit.",
             ),
             commands_per_second: section.number(
                 "commands_per_second",
@@ -104,31 +106,30 @@ impl Config {
                 "bytes_per_second",
                 "0B",
                 0..=1 << 40,
-                "The same for the bytes of its messages. 0B: no limit.",
+                "The same for the bytes of a connection's messages. 0B: no limit.",
             ),
             memory_max: section.bytes(
                 "memory_max",
                 "0B",
                 0..=1 << 50,
-                "Most memory of the process. Near it the node is not ready and takes no more \
-                 connections, and those that owe it the most are closed with 1013. 0B: nine tenths \
-                 of what its control group, or the machine, has.",
+                "The most memory of the process. Near it the node is not ready, accepts no more \
+                 connections, and closes those with the most queued bytes with 1013. 0B: nine tenths of \
+                 the memory of its control group or the machine.",
             ),
             event_loop_lag_max: section.duration(
                 "event_loop_lag_max",
                 "1s",
                 Duration::ZERO..=Duration::from_secs(60),
-                "While the node runs what is due later than this, it is not ready; connections are \
-                 taken all the same. Ready again after 5 s below half of it. Under some 50ms it \
-                 measures the system's own clockwork. 0s: no limit.",
+                "While the node runs due tasks later than this, it is not ready, but still accepts \
+                 connections. It is ready again after 5 s below half of it. Values under about 50ms \
+                 measure the system's own scheduling. 0s: no limit.",
             ),
             dry_run: section
                 .flag(
                     "dry_run",
                     Some(false),
-                    "Counts what goes beyond a limit in `tidegate_rejected_total`, and lets it \
-                     pass. `connections_max`, `memory_max` and `event_loop_lag_max` hold all the \
-                     same.",
+                    "Counts what exceeds a limit in `tidegate_rejected_total`, but allows it. \
+                     `connections_max`, `memory_max` and `event_loop_lag_max` still apply.",
                 )
                 .unwrap_or_default(),
         }

@@ -1,4 +1,4 @@
-//! Listening sockets, and accepting from them without ever spinning or giving up.
+//! Listening sockets, and an accept loop that never spins and never ends.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,24 +13,24 @@ use tokio::time::{Instant, sleep};
 use crate::settings::ListenAddress;
 use crate::telemetry;
 
-/// Most connections of the internal listener at one time.
+/// The most simultaneous connections of the internal listener.
 pub const INTERNAL_CONNECTIONS_MAX: usize = 64;
 
-/// Connections the kernel keeps for us while we are busy; it cuts this to `net.core.somaxconn`.
+/// The length of the kernel's accept queue, which the kernel reduces to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
-/// How long the listener rests when the system has no descriptor or memory for another socket.
+/// How long the listener pauses when the system has no descriptor or memory for another socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Without a shortage for so long, it has passed: while clients come and go at the limit, one is let in
-/// now and then.
+/// A shortage is over after this long without one, because at the limit a connection is accepted now and then while
+/// others close.
 const SHORTAGE_PASSED: Duration = Duration::from_secs(5);
 
 /// The bound sockets of one listener.
 #[derive(Debug)]
 pub struct Listener {
     first: TcpListener,
-    /// The other IP family's, where the address stands for both.
+    /// The socket of the other IP family, if the address is for both.
     second: Option<TcpListener>,
 }
 
@@ -52,15 +52,15 @@ impl Listener {
     }
 }
 
-/// Listens on the address, at once after a restart too. An address of both IP families needs one of them: a
-/// host may have IPv6 switched off.
+/// Listens on the address, immediately after a restart too. An address of both IP families requires only one of them,
+/// because a host may have IPv6 disabled.
 pub fn bind(address: ListenAddress) -> io::Result<Listener> {
     let first = bind_socket(address.first(), None);
     let Some(mut second) = address.second() else {
         return Ok(Listener { first: first?, second: None });
     };
     if let Ok(first) = &first {
-        // Port 0 is the same port for both.
+        // With port 0, the second socket gets the first one's port.
         second.set_port(first.local_addr()?.port());
     }
     match (first, bind_socket(second, Some(Ipv6Only))) {
@@ -72,12 +72,12 @@ pub fn bind(address: ListenAddress) -> io::Result<Listener> {
     }
 }
 
-/// Has this host no addresses of the socket's family?
+/// Whether this host has no addresses of the socket's family.
 fn is_missing_family(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
-/// The socket leaves IPv4 to the one beside it, whatever the system's default is.
+/// Marks a socket that does not accept IPv4, whatever the system's default.
 struct Ipv6Only;
 
 fn bind_socket(address: SocketAddr, only: Option<Ipv6Only>) -> io::Result<TcpListener> {
@@ -92,7 +92,7 @@ fn bind_socket(address: SocketAddr, only: Option<Ipv6Only>) -> io::Result<TcpLis
     TcpListener::from_std(socket.into())
 }
 
-/// Hands every connection and its peer to `take`, with Nagle's algorithm off.
+/// Passes every connection and its peer to `take`, with Nagle's algorithm off.
 pub async fn accept(listener: Listener, take: impl Fn(TcpStream, SocketAddr)) -> Infallible {
     let mut shortage: Option<Instant> = None;
     loop {
@@ -102,7 +102,7 @@ pub async fn accept(listener: Listener, take: impl Fn(TcpStream, SocketAddr)) ->
                     shortage = None;
                     telemetry::accept_recovered();
                 }
-                // Fails only on a socket that is dead already, as its first read will find.
+                // Fails only for a closed socket, which its first read reports.
                 let _ = stream.set_nodelay(true);
                 take(stream, peer);
             }
@@ -111,13 +111,13 @@ pub async fn accept(listener: Listener, take: impl Fn(TcpStream, SocketAddr)) ->
                 shortage = Some(Instant::now());
                 sleep(ACCEPT_PAUSE).await;
             }
-            // It was about one client, who is gone; the next one is as good as any.
+            // The error concerns one client that has disconnected; the next `accept` may succeed.
             Err(_) => {}
         }
     }
 }
 
-/// Would the next `accept` fail for the same reason?
+/// Whether the next `accept` would fail for the same reason.
 fn is_shortage(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

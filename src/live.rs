@@ -1,4 +1,4 @@
-//! A setting that may change while the node runs: whoever holds it sees the newest.
+//! A value that may change while the node runs: every holder reads the newest.
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,17 +14,17 @@ impl<T> Live<T> {
         Self(Arc::new(ArcSwap::from_pointee(value)))
     }
 
-    /// The value as it is now. Not to be kept: take [`Live::current`] for that.
+    /// The current value, for a short use. To keep it, use [`Live::current`].
     pub fn get(&self) -> impl Deref<Target = Arc<T>> + use<T> {
         self.0.load()
     }
 
-    /// The value as it is now, to be kept.
+    /// The current value, to be kept.
     pub fn current(&self) -> Arc<T> {
         self.0.load_full()
     }
 
-    /// From here on everybody reads this one.
+    /// Replaces the value for all clones.
     pub fn replace(&self, value: T) {
         self.0.store(Arc::new(value));
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Gives memory back after a burst, and takes less of it for each connection than the system's.
+/// Returns memory after a burst, and uses less for each connection than the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,5 +1,5 @@
-//! The memory of the process, and what is done before it runs out: first nobody new comes in, then
-//! those leave for whom the most is kept.
+//! Watches the memory of the process. Before it runs out, the node first refuses new connections, and then closes
+//! those with the most queued bytes.
 
 mod pressure;
 mod system;
@@ -19,19 +19,20 @@ use crate::limits::Limits;
 use crate::outbound::Outbound;
 use crate::{critical_tasks, telemetry};
 
-/// How often it is measured.
+/// The time between measurements.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often it is near the ceiling. A flood of a gigabyte a second adds 10 MB meanwhile.
+/// The same near the limit. A flood of a gigabyte per second adds 10 MB meanwhile.
 const NEAR_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A connection that owes less is not worth closing: what it costs beside is more.
+/// A connection with fewer queued bytes is not worth closing, because it costs more otherwise.
 const OWED_BYTES_MIN: usize = 4 << 10;
 
-/// So much at once comes from the system, and goes back to it. Never touched, it is no memory.
+/// The allocator gets and returns allocations of this size directly from and to the system. Untouched, they use no
+/// memory.
 const LARGE_BYTES: usize = 16 << 20;
 
-/// How the memory stands. Cheap to clone.
+/// The current memory use. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryMonitor(Arc<MemoryMeasurement>);
 
@@ -42,7 +43,7 @@ struct MemoryMeasurement {
     is_short: AtomicBool,
 }
 
-/// How much is in use, in bytes; as an error, that this is too near the ceiling.
+/// Bytes in use and the limit; as an error, that this is too near the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short {
     pub used: usize,
@@ -57,8 +58,8 @@ impl fmt::Display for Short {
 }
 
 impl MemoryMonitor {
-    /// Starts watching on the current runtime, for ever. `connections`: those of this node, asked
-    /// for only when some of them must go.
+    /// Starts watching on the current runtime, for ever. `connections`: the connections of this node, called
+    /// only when some of them must be closed.
     pub fn watch(
         limits: Limits,
         connections: impl Fn() -> Vec<Arc<Outbound>> + Send + 'static,
@@ -73,7 +74,7 @@ impl MemoryMonitor {
                     0 => system / 10 * 9,
                     max => max,
                 };
-                // Where the system does not say, nothing can be done about it.
+                // If the system does not provide it, memory is not limited.
                 let used = system::resident_bytes().unwrap_or(0);
                 let step = pressure.step(used, max);
                 watched.note(used, max, pressure.is_short());
@@ -91,12 +92,12 @@ impl MemoryMonitor {
         memory
     }
 
-    /// Is the process so near its ceiling that nobody new may come in?
+    /// Whether the process is so near its limit that it refuses new connections.
     pub fn is_short(&self) -> bool {
         self.0.is_short.load(Ordering::Relaxed)
     }
 
-    /// Is there room for more clients?
+    /// Whether there is memory for more clients.
     pub fn ready(&self) -> Result<(), Short> {
         match self.is_short() {
             false => Ok(()),
@@ -122,13 +123,13 @@ impl MemoryMonitor {
     }
 }
 
-/// Makes the allocator give back what was freed a second ago. It does so when a large piece is freed,
-/// which on a node that has shed and now takes nobody may never be.
+/// Makes the allocator return memory that was freed a second ago. It does so when a large allocation is freed,
+/// which might never happen on a node that has shed connections and refuses new ones.
 fn remind_allocator() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
 }
 
-/// Closes those that owe the most, until `bytes` of the `used` ones should be free.
+/// Closes the connections with the most queued bytes, until `bytes` of the `used` bytes should be free.
 fn shed(connections: Vec<Arc<Outbound>>, bytes: usize, used: usize) {
     let owing = |outbound: Arc<Outbound>| match outbound.closing() {
         Some(_) => None,
@@ -136,7 +137,7 @@ fn shed(connections: Vec<Arc<Outbound>>, bytes: usize, used: usize) {
     };
     let mut owing: Vec<_> = connections.into_iter().filter_map(owing).collect();
     owing.sort_unstable_by_key(|(owed, _)| Reverse(*owed));
-    // Together they owe more than there is, where they share it: then each brings back only its part.
+    // If queues share payloads, their sum exceeds the memory used, and each connection frees only its part.
     let owed: usize = owing.iter().map(|(owed, _)| *owed).sum();
     let bytes = bytes.saturating_mul((owed / used.max(1)).max(1));
     let (mut closed, mut freed) = (0, 0);

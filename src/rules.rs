@@ -1,5 +1,4 @@
-//! The configured policy of the channels whose names match a pattern. The first rule that matches
-//! wins.
+//! Rules: the configured policies of channels, by patterns of their names. The first matching rule applies.
 
 mod access;
 mod pattern;
@@ -18,14 +17,14 @@ pub use widened::Widened;
 use crate::live::Live;
 use crate::settings::{Section, Settings};
 
-/// Most rules of a configuration: a channel's policy is looked for among all of them.
+/// The most rules of a configuration, because finding a channel's policy may check all of them.
 pub const RULES_MAX: usize = 1000;
 
-/// Most wildcards of a pattern that Redis tries against each other. With two, the worst name takes it
-/// 0.3 ms; with three 30 ms, in which it serves nobody.
+/// The most wildcards of a pattern that Redis must try against each other. With two, the worst name takes Redis
+/// 0.3 ms; with three 30 ms, while it serves no other client.
 pub const LUA_DEPTH_MAX: u32 = 2;
 
-/// The rules as they are now. Cheap to clone; all clones see the same.
+/// The current rules. Cheap to clone; all clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Rules(Live<RuleTable>);
 
@@ -33,7 +32,7 @@ pub struct Rules(Live<RuleTable>);
 #[derive(Clone, Debug, Default)]
 pub struct RuleTable {
     rules: Box<[Rule]>,
-    /// Who may do what on a channel that none is about.
+    /// The access to a channel that no rule matches.
     otherwise: Access,
 }
 
@@ -41,25 +40,25 @@ pub struct RuleTable {
 pub struct Rule {
     pub pattern: Pattern,
     pub policy: Policy,
-    /// Was it written who may do what, rather than left open?
+    /// Whether the rule sets access explicitly.
     pub says_access: bool,
 }
 
-/// What a node does for a channel. Of itself: keeps nothing, delivers every publication, and lets
-/// anyone do everything.
+/// What a node does for a channel. The default keeps nothing, delivers every publication, and gives everyone
+/// access.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Whom it lets listen, and see who else does and what was published before.
+    /// Who may subscribe, and read presence and history.
     pub subscribe: Access,
     pub publish: Access,
-    /// None: nothing is kept.
+    /// None: no history.
     pub history: Option<History>,
-    /// Are the users who listen known to each other?
+    /// Whether subscribers can see each other.
     pub presence: bool,
     pub delivery: Delivery,
 }
 
-/// What is kept of a channel's publications: at most so many, none older than that.
+/// The limits of a channel's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
     /// Entries, 1 to 100,000.
@@ -71,7 +70,7 @@ pub struct History {
 /// What a slow consumer gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
-    /// Every publication, or the end of its connection.
+    /// Every publication, or its connection is closed.
     #[default]
     Every,
     /// Only the newest.
@@ -79,7 +78,7 @@ pub enum Delivery {
 }
 
 impl Rules {
-    /// The `[[rules]]` of the configuration. `tokens`: do clients prove who they are?
+    /// Reads `[[rules]]`. `tokens`: whether clients authenticate with tokens.
     pub fn read(settings: &mut Settings, tokens: bool) -> Self {
         let read = |section: &mut Section<'_>| Rule::read(section, tokens);
         let read = settings.tables("rules", RULES_MAX, EXAMPLE, DOC, read);
@@ -91,7 +90,7 @@ impl Rules {
                 Entry::Occupied(entry) => settings.fault(
                     &format!("rules[{i}].pattern"),
                     format!(
-                        "rules[{}] has the same and comes first: this never matches",
+                        "rules[{}] has the same pattern and comes first, so this rule never matches",
                         entry.get()
                     ),
                 ),
@@ -100,18 +99,18 @@ impl Rules {
         let otherwise = match (read.is_empty(), tokens) {
             (true, false) => Access::Anyone,
             (true, true) => Access::Token,
-            // Whoever wrote rules meant them to be all.
+            // With rules, a channel that none matches is closed.
             (false, _) => Access::Nobody,
         };
         Self(Live::new(RuleTable { rules: read.into_iter().flatten().collect(), otherwise }))
     }
 
-    /// The policy of a channel: that of the first rule that matches, or the default.
+    /// The policy of a channel: of the first matching rule, or the default.
     pub fn of(&self, channel: &str) -> Policy {
         self.0.get().of(channel)
     }
 
-    /// Why there is no history or presence of a channel, naming the rule that decided.
+    /// Why a channel has no history or presence, naming the rule that applies.
     pub fn keeps_no(&self, kept: &str, channel: &str) -> String {
         match self.0.get().find(channel) {
             Some((_, rule)) => {
@@ -121,17 +120,17 @@ impl Rules {
         }
     }
 
-    /// All of them as they are now, for a moment.
+    /// The current rules, for a short use.
     pub fn get(&self) -> impl Deref<Target = Arc<RuleTable>> + use<> {
         self.0.get()
     }
 
-    /// All of them as they are now, to be kept.
+    /// The current rules, to be kept.
     pub fn current(&self) -> Arc<RuleTable> {
         self.0.current()
     }
 
-    /// From here on all clones have those of `other`.
+    /// Replaces the rules of all clones with those of `other`.
     pub fn replace(&self, other: &Self) {
         self.0.replace(RuleTable::clone(&other.current()));
     }
@@ -143,14 +142,14 @@ impl RuleTable {
         self.policy(self.find(channel).map(|(_, rule)| rule))
     }
 
-    /// The policy of channels of this rule, or of none.
+    /// The policy of this rule's channels, or of channels without a rule.
     pub fn policy(&self, rule: Option<&Rule>) -> Policy {
         let otherwise =
             Policy { subscribe: self.otherwise, publish: self.otherwise, ..Policy::default() };
         rule.map_or(otherwise, |rule| rule.policy)
     }
 
-    /// The first rule that matches, and its place in the list.
+    /// The first matching rule, and its index.
     pub fn find(&self, channel: &str) -> Option<(usize, &Rule)> {
         self.rules.iter().enumerate().find(|(_, rule)| rule.pattern.matches(channel))
     }
@@ -163,25 +162,25 @@ impl RuleTable {
         self.rules.is_empty()
     }
 
-    /// Is there anything that somebody without a token may do?
+    /// Whether an anonymous client may do anything.
     pub fn lets_anyone(&self) -> bool {
-        // `{user}` is no stranger.
+        // Rules with `{user}` never apply to anonymous clients.
         let rules = self.rules.iter().filter(|rule| !rule.pattern.names_user());
         let mut all = rules.flat_map(|it| [it.policy.subscribe, it.policy.publish]);
         self.otherwise == Access::Anyone || all.any(|access| access == Access::Anyone)
     }
 
-    /// Does any of them ask for a token?
+    /// Whether any rule requires a token.
     pub fn asks_for_tokens(&self) -> bool {
         let mut all = self.rules.iter().flat_map(|it| [it.policy.subscribe, it.policy.publish]);
         all.any(|access| matches!(access, Access::User | Access::Token))
     }
 }
 
-const DOC: &str = "What a node does for channels whose names match a pattern, and who may use them. The \
-    first rule that matches wins. A channel that none matches has no history and no presence, and \
-    every publication is delivered; nobody may use it. Without any rules, everyone may use every \
-    channel, or with `auth.mode = \"token\"` those that their token lists.";
+const DOC: &str = "What a node does for channels whose names match a pattern, and who may use them. The first rule \
+    that matches applies. A channel that no rule matches has no history and no presence, every \
+    publication is delivered, and no client may use it. Without any rules, every client may use every \
+    channel, or with `auth.mode = \"token\"` those that its token lists.";
 
 const EXAMPLE: &str = r#"[{ pattern = "chat:*", subscribe = "token", publish = "token", history = { size = 200, age = "10m" }, presence = true, delivery = "every" }]"#;
 
@@ -194,8 +193,8 @@ impl Rule {
             Pattern::ALLOWED,
             |text| Pattern::parse(text).ok(),
             |pattern| pattern.as_str().to_owned(),
-            "Must be given. `*` is any run of characters within a segment, which `:` and `/` end; \
-             `**` any run across segments; `{user}` the name of a user, within a segment.",
+            "Required. `*` matches any characters within a segment; `:` and `/` separate segments. `**` \
+             matches any characters across segments; `{user}` the name of a user, within a segment.",
         );
         if !section.is_given("pattern") {
             section.fault("pattern", format!("must be given: {}", Pattern::ALLOWED));
@@ -203,44 +202,43 @@ impl Rule {
         if pattern.as_ref().is_some_and(|pattern| pattern.lua_depth() > LUA_DEPTH_MAX) {
             section.fault(
                 "pattern",
-                "has too many wildcards that could end in several places, as Redis has to try them \
-                 against each other; have fewer, or : or / behind them",
+                "has too many wildcards that could end in several places, which Redis would have to try \
+                 against each other; use fewer, or put : or / after them",
             );
         }
         let subscribe = Access::read(
             section,
             "subscribe",
             tokens,
-            "Who may subscribe, and ask for presence and history: `anyone`; `user`, with any valid \
-             token; `token`, with one that lists the channel; `nobody`. Where the pattern has \
-             `{user}`, only that very user. Left open: `anyone`, or `token` where \
-             `auth.mode = \"token\"`.",
+            "Who may subscribe, and read presence and history: `anyone`; `user`, with any valid token; \
+             `token`, with a token that lists the channel; `nobody`. If the pattern has `{user}`, only \
+             that user. If not set, `anyone`, or `token` where `auth.mode = \"token\"`.",
         );
         let publish = Access::read(
             section,
             "publish",
             tokens,
-            "Who may publish: the same. Given where `subscribe` is, and only there.",
+            "Who may publish, with the same values. Must be set if `subscribe` is, and only then.",
         );
         for (key, other) in [("subscribe", "publish"), ("publish", "subscribe")] {
-            // What a file that was cut short has lost must not be what anyone may do.
+            // A truncated file that lost one of them must not open the other to everyone.
             if section.is_given(other) && !section.is_given(key) {
-                section.fault(key, format!("must be given where {other} is: {}", Access::WORDS));
+                section.fault(key, format!("must be given if {other} is: {}", Access::WORDS));
             }
         }
         let history = History::read(section);
         let presence = section.flag(
             "presence",
             Some(false),
-            "Whether who listens is kept, told on request, and told to the others as `join` and \
-             `leave`.",
+            "Whether the node keeps the channel's members, answers requests for them, and sends `join` and \
+             `leave` to subscribers.",
         );
         let delivery = section.choice(
             "delivery",
             "every",
             &[("every", Delivery::Every), ("latest", Delivery::Latest)],
-            "`every`: a consumer too slow for every publication is closed with 4008. `latest`: it \
-             gets only the newest.",
+            "`every`: a consumer too slow to receive every publication is closed with 4008. `latest`: a slow \
+             consumer gets only the newest.",
         );
         let presence = presence.unwrap_or_default();
         let policy = Policy { subscribe, publish, history, presence, delivery };
@@ -255,18 +253,18 @@ impl History {
         let size = section.number_if_given(
             "history.size",
             1..=100_000,
-            "So many of the newest publications are kept, at times up to 100 more. Without \
-             `history` none are.",
+            "How many of the newest publications are kept, at times up to 100 more. Without `history`, \
+             none are kept.",
         );
         let day = Duration::from_secs(24 * 60 * 60);
         let age = section.duration_if_given(
             "history.age",
             Duration::from_secs(1)..=30 * day,
-            "How long a publication is kept at most. `size` and `age` are given together.",
+            "The longest time a publication is kept. `size` and `age` must be set together.",
         );
         for (key, other) in [("history.size", "history.age"), ("history.age", "history.size")] {
             if section.is_given(other) && !section.is_given(key) {
-                section.fault(key, format!("must be given where {other} is"));
+                section.fault(key, format!("must be given if {other} is"));
             }
         }
         let size = u32::try_from(size?).expect("its bounds fit");

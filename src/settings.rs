@@ -1,7 +1,7 @@
-//! How a room reads its part of the configuration: each key is asked for once, with its default,
-//! what is allowed and what it means, beside the field it fills.
+//! How a module reads its part of the configuration: it asks for each key once, with the default, the
+//! allowed values and the description, beside the field it fills.
 //!
-//! The asking is the schema. From it come the checked values, all faults at once, the effective
+//! These calls are the schema. From them come the checked values, all faults at once, the effective
 //! configuration that `tidegate check` prints, and `docs/CONFIG.md`.
 
 mod fault;
@@ -23,37 +23,37 @@ pub use section::Section;
 pub use syntax::SyntaxError;
 pub use unit::read_duration;
 
-/// The origin of what nobody said.
+/// The origin of a value that no layer set.
 const DEFAULT: &str = "default";
 
-/// What the layers (file, environment, flags) said, and what has been asked of it so far.
+/// The values of the layers (file, environment, flags), and the keys read so far.
 #[derive(Debug, Default)]
 pub struct Settings {
-    /// Key to value and where it came from.
+    /// Key to value and origin.
     given: BTreeMap<String, (RawValue, String)>,
     known: Vec<KeySpec>,
     faults: Vec<SettingsFault>,
 }
 
 impl Settings {
-    /// `faults`: what was found wrong before any key was asked for.
+    /// `faults`: those found before any key was read.
     pub fn new(given: BTreeMap<String, (RawValue, String)>, faults: Vec<SettingsFault>) -> Self {
         Self { given, faults, ..Self::default() }
     }
 
-    /// A fault between several keys, which no single one shows.
+    /// A fault of several keys together.
     pub fn fault(&mut self, key: &str, what: impl Into<String>) {
         self.fault_from(key.to_owned(), DEFAULT, what.into());
     }
 
-    /// `origin`: of the key where it was not given.
+    /// `origin`: used where the key is not set.
     fn fault_from(&mut self, key: String, origin: &str, what: String) {
         let of_key = self.given.get(&key).map(|(_, origin)| origin.as_str());
         let origin = of_key.or_else(|| self.origin_of_list(&key)).unwrap_or(origin).to_owned();
         self.faults.push(SettingsFault { key, origin, what });
     }
 
-    /// Where the list came from, which is no longer given once its tables have been read.
+    /// The origin of a list, which is no longer in `given` once its tables have been read.
     fn origin_of_list(&self, list: &str) -> Option<&str> {
         let is_in_it = |known: &&KeySpec| {
             let rest = known.key.strip_prefix(list);
@@ -63,12 +63,12 @@ impl Settings {
         origins.find(|origin| *origin != DEFAULT)
     }
 
-    /// Was the key written out, rather than left at its default?
+    /// Whether a layer set the key.
     pub fn is_given(&self, key: &str) -> bool {
         self.given.contains_key(key)
     }
 
-    /// The faults of what has been asked for; keys that nobody asked for are none of its business.
+    /// Fails with the faults of the keys read so far; does not check for unknown keys.
     pub fn faultless(self) -> Result<(), SettingsFaults> {
         match self.faults.is_empty() {
             true => Ok(()),
@@ -76,7 +76,7 @@ impl Settings {
         }
     }
 
-    /// All keys that were asked for, in order; or all faults, those of unknown keys included.
+    /// All keys that were read, in order; or all faults, including unknown keys.
     pub fn finish(mut self) -> Result<Vec<KeySpec>, SettingsFaults> {
         let names: BTreeSet<&str> = self.known.iter().map(|known| known.key.as_str()).collect();
         for (key, (_, origin)) in &self.given {

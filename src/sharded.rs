@@ -1,10 +1,10 @@
-//! A table in shards, each behind a lock of its own, so that tasks seldom meet at one.
+//! A table in shards, each behind its own lock, so that tasks rarely contend.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard};
 
-/// Shards of a table. Which one a key is in, its hash says.
+/// The shards of a table. A key's hash determines its shard.
 pub struct Sharded<T, const SHARDS: usize = 64> {
     shards: [Mutex<T>; SHARDS],
     hasher: RandomState,
@@ -18,10 +18,10 @@ impl<T: Default, const SHARDS: usize> Default for Sharded<T, SHARDS> {
 }
 
 impl<T, const SHARDS: usize> Sharded<T, SHARDS> {
-    /// How many there are.
+    /// The number of shards.
     pub const COUNT: usize = SHARDS;
 
-    /// Keyed, so that no client can choose names that meet in one shard.
+    /// Keyed, so that clients cannot choose names that all fall into one shard.
     pub fn hash<K: Hash + ?Sized>(&self, key: &K) -> u64 {
         self.hasher.hash_one(key)
     }
@@ -36,7 +36,7 @@ impl<T, const SHARDS: usize> Sharded<T, SHARDS> {
         locked(&self.shards[hash as usize % SHARDS])
     }
 
-    /// One after the other, each locked while it is looked at.
+    /// The shards one after another, each locked while it is used.
     pub fn each(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
         self.shards.iter().map(locked)
     }
@@ -46,8 +46,8 @@ fn locked<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
     shard.lock().expect("no code panics while it holds a shard's lock")
 }
 
-/// Gives back most of the room that a map does not use, as a flood of keys must not hold its memory for
-/// good. For after a removal.
+/// Frees most of a map's unused capacity after a removal, because a flood of keys must not keep its memory for
+/// ever.
 pub fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
     if map.len() * 4 < map.capacity() {
         map.shrink_to(map.len() * 2);

@@ -1,5 +1,5 @@
-//! What happened, told once: each function here turns one event into its log line and its metrics.
-//! Call sites say what happened; names, labels and levels are decided here.
+//! Turns each event into its log line and metrics, one function per event. Callers report what happened;
+//! names, labels and levels are decided here.
 
 mod broker;
 mod config;

@@ -1,50 +1,50 @@
-//! Whether a session may do something on a channel, by the rules and by its token.
+//! Whether a session may subscribe or publish, by the rules and its token.
 
 use super::Identity;
 use crate::rules::{Access, Pattern, Policy, Rule, RuleTable, is_segment};
 
-/// What somebody wants to do on a channel.
+/// An operation on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// Also to see its presence and history.
+    /// Includes reading presence and history.
     Subscribe,
     Publish,
 }
 
-/// Why it is not allowed. Says nothing of the channel: a stranger must not learn which there are.
+/// Why it is denied. Reveals nothing of the channel, so that clients cannot find out which exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// Nobody without a token may do this; one with it perhaps.
+    /// The client has no token; with one, it might be allowed.
     #[error("not allowed without a token: authenticate first")]
     Unauthorized,
     #[error("not allowed on this channel")]
     Forbidden,
 }
 
-/// How it was decided, for `tidegate explain`.
+/// A decision with its reason, for `tidegate explain`.
 #[derive(Debug)]
 pub struct Decision<'a> {
-    /// The rule that matched, and its place in the list.
+    /// The rule that matched, and its index.
     pub rule: Option<(usize, &'a Rule)>,
     pub access: Access,
     pub ground: AccessReason<'a>,
 }
 
-/// Why it is allowed or not.
+/// Why it is allowed or denied.
 #[derive(Clone, Copy, Debug)]
 pub enum AccessReason<'a> {
     Anyone,
-    /// There is a valid token, and any will do.
+    /// There is a valid token, and any is sufficient.
     HasToken,
     /// The token lists the channel with this pattern.
     Lists(&'a Pattern),
-    /// The token names the channel to be subscribed at connect.
+    /// The token lists the channel in `channels`.
     Channels,
-    /// From here on: not allowed. Nobody may.
+    /// This and the following deny it. The rule allows `nobody`.
     Nobody,
     NoToken,
     NotListed,
-    /// `{user}` in the rule is somebody else, or the token has no user.
+    /// `{user}` in the rule is another user, or the token has no user.
     OtherUser,
     /// The token's user has a character in its name that `{user}` never matches.
     UnfitUser,
@@ -72,7 +72,7 @@ impl Right {
     }
 }
 
-/// May whoever has this identity, or none, do it?
+/// Whether a client with this identity, or none, may do it.
 pub fn check(
     table: &RuleTable,
     identity: Option<&Identity>,
@@ -81,13 +81,13 @@ pub fn check(
 ) -> Result<(), Denied> {
     match decide(table, identity, right, channel).ground {
         ground if ground.allows() => Ok(()),
-        // All that a stranger is refused looks the same.
+        // An anonymous client always gets the same error.
         _ if identity.is_none() => Err(Denied::Unauthorized),
         _ => Err(Denied::Forbidden),
     }
 }
 
-/// The same with its reasons.
+/// The same with its reason.
 pub fn decide<'a>(
     table: &'a RuleTable,
     identity: Option<&'a Identity>,
@@ -128,7 +128,7 @@ pub fn decide<'a>(
     Decision { rule, access, ground }
 }
 
-/// Could one of the patterns have been meant for this user, whose name `{user}` never matches?
+/// Whether one of the patterns was probably meant for this user, whose name `{user}` never matches.
 fn is_missed(listed: &[Pattern], user: Option<&str>) -> bool {
     user.is_some_and(|user| !is_segment(user)) && listed.iter().any(Pattern::names_user)
 }

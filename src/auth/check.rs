@@ -1,4 +1,4 @@
-//! Whether a token holds: no I/O, no clock of its own, and no panic whatever the token.
+//! Verifies a token: no I/O, no clock, and no panic for any input.
 
 use std::time::SystemTime;
 
@@ -7,10 +7,10 @@ use super::required_claims::RequiredClaims;
 use super::token::ParsedToken;
 use super::{Identity, TokenRefused, VerificationKey};
 
-/// Most keys a token is tried with: whoever sends it decides how often we compute.
+/// The most keys tried for a token, because its sender decides how much the node computes.
 pub const KEYS_TRIED_MAX: usize = 16;
 
-/// Whose token it is at the time `now`, and what it lets its bearer do.
+/// Verifies a token at the time `now`, and returns its identity.
 pub fn check<'k>(
     token: &str,
     keys: impl Iterator<Item = &'k VerificationKey> + Clone,
@@ -20,14 +20,14 @@ pub fn check<'k>(
     verified(token, keys, terms)?.identity(terms.leeway, now)
 }
 
-/// The claims of a token that one of the keys signed and that meets the terms, whatever the time is.
+/// The claims of a token that one of the keys signed and that has the required claims, whatever the time.
 pub fn verified<'k>(
     token: &str,
     keys: impl Iterator<Item = &'k VerificationKey> + Clone,
     terms: &RequiredClaims,
 ) -> Result<Claims, TokenRefused> {
     let token = ParsedToken::parse(token)?;
-    // The key says what the algorithm is; a token that says another is not tried with it.
+    // The key determines the algorithm; it is not tried for a token with another one.
     let keys = keys.filter(|key| key.algorithm == token.algorithm);
     let named = keys.clone().filter(|key| key.kid.is_some() && key.kid == token.kid);
     let others = keys.filter(|key| match &token.kid {

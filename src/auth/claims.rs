@@ -1,4 +1,4 @@
-//! The claims of a token whose signature is right.
+//! The claims of a token whose signature is valid.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,19 +12,19 @@ use super::{Identity, TokenRefused};
 use crate::publication::{Channel, User};
 use crate::rules::Pattern;
 
-/// Most patterns of the claim `subscribe`, and of `publish`: each is tried for every channel.
+/// The most patterns of the claim `subscribe`, and of `publish`, because each is tried for every channel.
 pub const PATTERNS_MAX: usize = 100;
 
-/// Most channels of the claim `channels`.
+/// The most channels of the claim `channels`.
 pub const CHANNELS_MAX: usize = 128;
 
-/// Longest user name, in bytes.
+/// The longest user name, in bytes.
 const USER_BYTES_MAX: usize = 255;
 
-/// The last second of the year 9999: what lies beyond it counts as it.
+/// The last second of the year 9999. Later times are reduced to it.
 const DATE_MAX: f64 = 253_402_300_799.;
 
-/// Claims that hold whatever the time is.
+/// Claims checked except for the time.
 #[derive(Debug)]
 pub struct Claims {
     user: User,
@@ -37,8 +37,8 @@ pub struct Claims {
     issued: Option<f64>,
 }
 
-/// As they are written: each is read by itself, so that each fault has its name. Of those that are
-/// there twice none counts. The rest is ignored.
+/// The claims as raw JSON: each is parsed separately, so that each fault is named. A repeated claim
+/// is a fault. Other claims are ignored.
 #[derive(Deserialize)]
 struct RawClaims<'a> {
     #[serde(borrow, default)]
@@ -88,8 +88,8 @@ impl Claims {
         }
     }
 
-    /// What they let their bearer do now. `iat` may lie in the future, of a clock that is ahead or in
-    /// another unit; a session that begins now is then as old as itself, so that it can be revoked.
+    /// What the token allows now. `iat` may be in the future, if the issuer's clock is ahead or uses another unit;
+    /// it then counts as now, so that the session can be revoked.
     pub fn identity(&self, leeway: Duration, now: SystemTime) -> Result<Identity, TokenRefused> {
         let leeway = leeway.as_secs_f64();
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -114,7 +114,7 @@ impl Claims {
 }
 
 impl RawClaims<'_> {
-    /// Is it of the issuer, and for the audience, that the terms name?
+    /// Whether issuer and audience are the required ones.
     fn meets(&self, terms: &RequiredClaims) -> Result<(), TokenRefused> {
         if terms.issuer.is_some() {
             let issuer: Option<String> = read(self.iss, TokenRefused::ISS)?;
@@ -135,7 +135,7 @@ impl RawClaims<'_> {
     }
 }
 
-/// A claim's value; None where it is not there, or null.
+/// A claim's value; None if it is absent or null.
 fn read<'a, T: Deserialize<'a>>(
     claim: Option<&'a RawValue>,
     refused: TokenRefused,
@@ -165,7 +165,7 @@ fn patterns(
     texts.iter().map(|text| Pattern::parse(text).map_err(|_| refused)).collect()
 }
 
-/// Each channel once, in their order.
+/// Each channel once, in order.
 fn channels(claim: Option<&RawValue>) -> Result<Box<[Channel]>, TokenRefused> {
     let names: Vec<String> = read(claim, TokenRefused::CHANNELS)?.unwrap_or_default();
     if names.len() > CHANNELS_MAX {

@@ -7,13 +7,13 @@ use super::source::KeySource;
 use super::{Signer, VerificationKey, key_table};
 use crate::settings::{ListenAddress, Settings};
 
-/// Most keys of a configuration. A rotation needs two.
+/// The most keys a configuration may have. A rotation needs two.
 pub const KEYS_MAX: usize = 32;
 
-/// How clients prove who they are.
+/// How clients authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// They do not: everyone may do everything.
+    /// They do not: every client may use every channel.
     None,
     /// By a signed token.
     Token,
@@ -23,29 +23,29 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub mode: Mode,
-    /// What a token must say.
+    /// The claims a token must have.
     pub terms: RequiredClaims,
-    /// How long a stranger may stay to show a token, where no rule has anything for strangers.
+    /// How long an anonymous session may take to authenticate where no rule allows anonymous clients anything.
     pub timeout: Duration,
-    /// How long a revocation is remembered.
+    /// How long a revocation is kept.
     pub revocation_age: Duration,
-    /// What tokens are checked with.
+    /// The keys that verify tokens.
     pub keys: Vec<KeySource>,
 }
 
 impl Config {
-    /// `listen`: the public listener. Beyond loopback an open node has to be asked for in so many
-    /// words: nobody should find out from a stranger.
+    /// `listen`: the public listener. Beyond loopback, a node without authentication must be configured
+    /// explicitly, so that no node is open by mistake.
     pub fn read(settings: &mut Settings, listen: ListenAddress) -> Self {
-        // Whoever gives keys means them to be asked for, also where a template left the list empty.
+        // A configuration that sets `auth.keys` means to use tokens, even if a template left the list empty.
         let default = if settings.is_given("auth.keys") { "token" } else { "none" };
         let mode = settings.section("auth").choice(
             "mode",
             default,
             &[("none", Mode::None), ("token", Mode::Token)],
-            "How clients prove who they are: `token`, by a signed token; `none`, not at all: \
-             everyone may do everything. Left open, it is `token` where `auth.keys` are given, else \
-             `none`, which must be written out where `server.listen` is not loopback.",
+            "How clients authenticate: `token`: with a signed token; `none`: not at all, and every client \
+             may use every channel. If not set, `token` where `auth.keys` is set, else `none`. If \
+             `server.listen` is not loopback, `none` must be set explicitly.",
         );
         let (terms, timeout, revocation_age) = terms(settings);
         // Last: in TOML, a list of tables follows everything else.
@@ -54,7 +54,7 @@ impl Config {
         Self { mode, terms, timeout, revocation_age, keys: keys.into_iter().flatten().collect() }
     }
 
-    /// The key to sign with: the first that can, or the one of that kid.
+    /// The signing key: the first key that can sign, or the one with that `kid`.
     pub fn signer(&self, kid: Option<&str>) -> Option<&Signer> {
         let mut signers = self.keys.iter().filter_map(KeySource::signer);
         match kid {
@@ -63,7 +63,7 @@ impl Config {
         }
     }
 
-    /// Issuers whose keys come in the clear from another host: whoever can exchange them there makes tokens.
+    /// JWKS URLs fetched without TLS from another host. An attacker on the way could replace the keys and forge tokens.
     pub fn exposed_jwks(&self) -> impl Iterator<Item = String> {
         self.keys.iter().filter_map(|source| match source {
             KeySource::Jwks(jwks) if jwks.address.is_exposed() => Some(jwks.address.to_string()),
@@ -71,7 +71,7 @@ impl Config {
         })
     }
 
-    /// The key that checks what the signer signs.
+    /// The key that verifies this signer's tokens.
     pub fn key_of(&self, signer: &Signer) -> Option<&VerificationKey> {
         match self.source_of(signer)? {
             KeySource::Key { key, .. } => Some(key),
@@ -79,7 +79,7 @@ impl Config {
         }
     }
 
-    /// Could whoever has a token that the signer signed guess its secret?
+    /// Whether the secret is short enough to be guessed from a token that it signed.
     pub fn is_short(&self, signer: &Signer) -> bool {
         self.source_of(signer).is_some_and(KeySource::is_short)
     }
@@ -89,7 +89,7 @@ impl Config {
     }
 }
 
-/// Faults of the mode and the keys together. Beyond loopback a node must not be open, nor have secrets that can be guessed, by
+/// Checks the mode and the keys together. Beyond loopback, a node must not be open or use a guessable secret by
 /// mistake.
 fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Option<KeySource>]) {
     match mode {
@@ -97,9 +97,9 @@ fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Opt
             settings.fault(
                 "auth.mode",
                 format!(
-                    "server.listen = {listen} is reachable from elsewhere and nobody has to \
-                     prove who they are; configure auth.keys, or write auth.mode = \"none\" if \
-                     that is meant"
+                    "server.listen = {listen} is reachable from other hosts, and clients do not have \
+                     to authenticate; configure auth.keys, or set auth.mode = \"none\" if that is \
+                     intended"
                 ),
             );
         }
@@ -108,13 +108,13 @@ fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Opt
         {
             settings.fault(
                 "auth.keys",
-                "has an HS256 secret of fewer than 32 bytes, which whoever has a token can guess; \
+                "has an HS256 secret of fewer than 32 bytes, which can be guessed from any token; \
                  make one with openssl rand -base64 32",
             );
         }
-        // Keys with faults have been told of.
+        // `keys` includes the keys with faults, which are reported already.
         Mode::Token if keys.is_empty() => settings
-            .fault("auth.mode", "is \"token\", and there are no auth.keys to check tokens with"),
+            .fault("auth.mode", "is \"token\", but auth.keys has no key to verify tokens with"),
         _ => {}
     }
 }
@@ -131,37 +131,38 @@ fn terms(settings: &mut Settings) -> (RequiredClaims, Duration, Duration) {
             "1 to 1024 bytes",
             name,
             Clone::clone,
-            "The claim `iss` of a token must be this. Not set: it may be anything.",
+            "The value a token's `iss` claim must have. If not set, any value is accepted.",
         ),
         audience: section.list(
             "audience",
             "a list of texts of 1 to 1024 bytes",
             |text| name(text).is_some(),
-            "The claim `aud` of a token, a text or a list, must name one of these. Empty: it may be \
-             anything.",
+            "A token's `aud` claim, a text or a list, must contain one of these. If empty, any value \
+             is accepted.",
         ),
         leeway: section.duration(
             "leeway",
             "5s",
             Duration::ZERO..=300 * SECOND,
-            "How far the clocks of this node and of whoever signs tokens may be apart: `exp` and \
-             `nbf` are taken that much more kindly.",
+            "The clock difference allowed between this node and the issuer of tokens, when `exp` and \
+             `nbf` are checked.",
         ),
         require_expiry: section
-            .flag("require_expiry", Some(true), "Is a token without `exp` refused?")
+            .flag("require_expiry", Some(true), "Whether the node refuses a token without `exp`.")
             .unwrap_or(true),
     };
     let timeout = section.duration(
         "timeout",
         "10s",
         Duration::from_millis(100)..=600 * SECOND,
-        "Who has shown no token by then is closed with 4001, where no rule lets strangers do anything.",
+        "Where no rule allows anonymous clients anything, a session that has not authenticated within this \
+         time is closed with 4001.",
     );
     let revocation_age = section.duration(
         "revocation_age",
         "30d",
         60 * SECOND..=366 * DAY,
-        "How long a revocation is remembered: at least as long as the longest-lived token.",
+        "How long a revocation is kept. Must be at least the lifetime of the longest-lived token.",
     );
     (terms, timeout, revocation_age)
 }

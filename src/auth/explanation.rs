@@ -1,5 +1,5 @@
-//! Which rule decides about a channel, who may do what there, and why, in words: for `tidegate explain` and
-//! `GET /api/explain`.
+//! Explains which rule applies to a channel, who may subscribe and publish there, and why: for
+//! `tidegate explain` and `GET /api/explain`.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::access::{self, AccessReason, Decision, Right};
 use super::{Auth, Identity, TokenRefused};
 use crate::rules::{Access, Delivery, RuleTable};
 
-/// The token that was given, and what became of it.
+/// The given token, and the result of its check.
 pub enum TokenStatus {
     Nothing,
     /// `auth.mode` is `none`.
@@ -16,7 +16,7 @@ pub enum TokenStatus {
 }
 
 impl TokenStatus {
-    /// Asks as a session would.
+    /// Checks the token as a session would.
     pub async fn of(token: Option<&str>, auth: &Auth) -> Self {
         match token {
             None => Self::Nothing,
@@ -34,10 +34,12 @@ impl TokenStatus {
 
     fn words(&self) -> String {
         match self {
-            Self::Nothing => "none given: as a stranger".to_owned(),
-            Self::Needless => "not looked at: auth.mode is none, everyone is a stranger".to_owned(),
+            Self::Nothing => "none given: as an anonymous client".to_owned(),
+            Self::Needless => {
+                "not checked: auth.mode is none, every client is anonymous".to_owned()
+            }
             Self::Token(Err(refused)) => {
-                format!("refused: {refused}; its connection is closed with 4001")
+                format!("refused: {refused}; the connection is closed with 4001")
             }
             Self::Token(Ok(identity)) => match &identity.user {
                 Some(user) => format!("valid, of the user {user:?}"),
@@ -47,7 +49,7 @@ impl TokenStatus {
     }
 }
 
-/// A line for each thing that the rules say of the channel. `origin`: where the rules came from.
+/// A line for each part of the channel's policy. `origin`: the source of the rules.
 pub fn explain(table: &RuleTable, origin: &str, channel: &str, shown: &TokenStatus) -> String {
     let policy = table.of(channel);
     let rule = match table.find(channel) {
@@ -61,7 +63,7 @@ pub fn explain(table: &RuleTable, origin: &str, channel: &str, shown: &TokenStat
     );
     let delivery = match policy.delivery {
         Delivery::Every => "every publication",
-        Delivery::Latest => "to a slow consumer only the latest",
+        Delivery::Latest => "only the latest to a slow consumer",
     };
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
@@ -81,27 +83,27 @@ pub fn explain(table: &RuleTable, origin: &str, channel: &str, shown: &TokenStat
 
 fn answer(decision: &Decision<'_>, table: &RuleTable) -> String {
     let says = match (decision.rule, decision.access) {
-        (Some((i, _)), access) => format!("rules[{i}] lets {}", audience(access)),
-        (None, Access::Nobody) => "with rules, what none matches is for nobody".to_owned(),
+        (Some((i, _)), access) => format!("rules[{i}] allows {}", audience(access)),
+        (None, Access::Nobody) => "no rule matches, and then no client has access".to_owned(),
         (None, Access::Token) => {
-            "without rules, it is for whoever has a token that lists the channel".to_owned()
+            "without rules, a token that lists the channel is required".to_owned()
         }
         (None, _) => {
             debug_assert!(table.is_empty(), "what no rule matches is denied");
-            "without rules and tokens, everyone may do everything".to_owned()
+            "without rules and tokens, every client has access to every channel".to_owned()
         }
     };
     let because = match decision.ground {
         AccessReason::Anyone | AccessReason::Nobody => String::new(),
         AccessReason::HasToken => "; the token is valid".to_owned(),
         AccessReason::Lists(pattern) => format!("; the token lists {:?}", pattern.as_str()),
-        AccessReason::Channels => "; the token has it in channels".to_owned(),
+        AccessReason::Channels => "; the token lists it in channels".to_owned(),
         AccessReason::NoToken => "; there is no valid token".to_owned(),
         AccessReason::NotListed => "; the token does not list it".to_owned(),
         AccessReason::OtherUser => "; {user} in its pattern is not the token's user".to_owned(),
         AccessReason::UnfitUser => {
             "; the token's user has a space, : or / in its name, and {user} never \
-             matches such a name, as it would reach into other segments"
+             matches such a name, because it would match other segments"
                 .to_owned()
         }
     };
@@ -112,8 +114,8 @@ fn answer(decision: &Decision<'_>, table: &RuleTable) -> String {
 fn audience(access: Access) -> &'static str {
     match access {
         Access::Anyone => "anyone",
-        Access::User => "whoever has a valid token",
-        Access::Token => "whoever has a token that lists the channel",
+        Access::User => "clients with a valid token",
+        Access::Token => "clients with a token that lists the channel",
         Access::Nobody => "nobody",
     }
 }
@@ -148,14 +150,18 @@ mod tests {
             &[
                 "rule       rules[0] \"chat:*\", from a.toml\n",
                 "token      valid, of the user \"u1\"\n",
-                "subscribe  yes: rules[0] lets whoever has a token that lists the channel; the \
+                "subscribe  yes: rules[0] allows clients with a token that lists the channel; the \
                  token lists \"chat:*\"\n",
-                "publish    no: rules[0] lets whoever has a token that lists the channel; the token \
+                "publish    no: rules[0] allows clients with a token that lists the channel; the token \
                  does not list it\n",
                 "history    5 publications, 60 seconds\n",
             ],
         );
-        says("user:u2", &u1, &["subscribe  no: ", "{user} in its pattern is not", "lets nobody\n"]);
+        says(
+            "user:u2",
+            &u1,
+            &["subscribe  no: ", "{user} in its pattern is not", "allows nobody\n"],
+        );
         let unfit = |listed: &str| {
             let subscribe = Box::new([Pattern::parse(listed).unwrap()]);
             TokenStatus::Token(Ok(Identity {
@@ -170,11 +176,15 @@ mod tests {
         says("user:auth0", &by_rule, &why);
         says("chat:1", &by_token, &why);
         says("chat:1", &stranger, &["none given", "there is no valid token"]);
-        says("other", &u1, &["rule       none matches\n", "what none matches is for nobody"]);
+        says(
+            "other",
+            &u1,
+            &["rule       none matches\n", "no rule matches, and then no client has"],
+        );
         says(
             "chat:1",
             &TokenStatus::Token(Err(TokenRefused("x"))),
-            &["refused: x; its connection"],
+            &["refused: x; the connection"],
         );
     }
 }

@@ -1,22 +1,22 @@
-//! What a token says of its bearer, once it has been checked.
+//! The identity in a verified token.
 
 use std::time::SystemTime;
 
 use crate::publication::{Channel, User};
 use crate::rules::Pattern;
 
-/// Whom a session belongs to, and what the token lists for it.
+/// The user of a session, and the channels its token lists.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
-    /// The claim `sub`. None: the token names nobody.
+    /// The claim `sub`. None: the token names no user.
     pub user: User,
     /// Channels it lists for subscribing; `{user}` in them is the user.
     pub subscribe: Box<[Pattern]>,
     /// Channels it lists for publishing.
     pub publish: Box<[Pattern]>,
-    /// Channels that its bearer is subscribed to at connect.
+    /// Channels that its sessions are subscribed to at connect.
     pub channels: Box<[Channel]>,
-    /// When its sessions end: at `exp`, or a leeway later where that had passed at the check. None:
+    /// When its sessions end: at `exp`, or a leeway later if `exp` had passed when it was checked. None:
     /// never, which needs `auth.require_expiry = false`.
     pub ends_at: Option<SystemTime>,
     /// The claim `iat`.

@@ -1,4 +1,4 @@
-//! The keys of an issuer, fetched from its JWKS and kept fresh by a task of their own.
+//! The keys of an issuer, fetched from its JWKS and refreshed by a task.
 
 mod address;
 mod document;
@@ -23,48 +23,48 @@ use crate::backoff::{Backoff, jittered};
 use crate::live::Live;
 use crate::telemetry;
 
-/// How long fetched keys are fresh where the issuer does not say, and the bounds of what it may say.
+/// How long fetched keys are fresh if the issuer sends no `max-age`, and the bounds of what it sends.
 const MAX_AGE: Duration = Duration::from_secs(10 * 60);
 const MAX_AGE_MIN: Duration = Duration::from_secs(60);
 const MAX_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// They are fetched again after this part of it.
+/// The share of that time after which they are fetched again.
 const REFRESH_AT: f64 = 0.8;
 
-/// How long keys that are no longer fresh count on, while the issuer cannot be reached.
+/// How long keys that are no longer fresh stay valid while the issuer is not reachable.
 const STALE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Pauses between fetches that fail.
+/// The longest pause between failed fetches.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 const RETRY: Backoff = Backoff::new(Duration::from_secs(1), RETRY_MAX);
 
-/// The part by which each pause is cut at most, so that nodes that started together do not fetch together for ever.
+/// The largest share by which a pause is shortened at random, so that nodes that started together stop fetching together.
 const JITTER: f64 = 0.1;
 
-/// Strangers with keys unheard of cannot make a node ask more often.
+/// The shortest time between fetches that tokens with unknown keys cause.
 pub const WANTED_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A JWKS of the configuration.
 #[derive(Clone, Debug)]
 pub struct Jwks {
     pub address: JwksUrl,
-    /// None: all of its keys count.
+    /// None: keys of all algorithms are used.
     pub only: Option<Algorithm>,
 }
 
-/// The keys as they were fetched last.
+/// The keys of the last fetch.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
     pub keys: Vec<Arc<VerificationKey>>,
-    /// Grows by one whenever the keys change.
+    /// Increases by one whenever the keys change.
     pub version: u64,
     body: Bytes,
-    /// When they no longer count, by either clock: while a machine is suspended only one of them goes on. None:
-    /// there are none.
+    /// When they expire, by either clock, because only one of them advances while a machine is suspended. None: there
+    /// are no keys.
     stale_at: Option<(Instant, SystemTime)>,
 }
 
-/// A running task that keeps keys fresh. It ends when this is dropped.
+/// A task that refreshes the keys. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Fetching {
     jwks: Jwks,
@@ -79,12 +79,12 @@ struct Progress {
     /// Fetches that have ended.
     rounds: u64,
     is_fetching: bool,
-    /// None is begun earlier because somebody wants it.
+    /// No fetch starts earlier on request.
     may_begin_at: Instant,
 }
 
 impl Fetching {
-    /// Begins at once, on the current runtime, with the keys that one before had of the same address.
+    /// Fetches immediately, on the current runtime. Starts with the keys that `before` has of the same address.
     pub fn start(jwks: &Jwks, before: &[Self]) -> Self {
         let before = before.iter().find(|before| before.jwks.is_same(jwks));
         let fetched = before.map(|before| Live::new((*before.fetched.current()).clone()));
@@ -103,13 +103,13 @@ impl Fetching {
         Self { jwks: jwks.clone(), fetched, wanted, progress, task }
     }
 
-    /// The keys as they are now.
+    /// The current keys.
     pub fn fetched(&self) -> Arc<Fetched> {
         self.fetched.current()
     }
 
-    /// Asks for a fetch, unless one is under way or the last was a moment ago. What is returned waits
-    /// for its end, [`fetch::TIMEOUT`] from now at most; all who wait share it.
+    /// Requests a fetch, unless one is running or the last one was too recent. The future waits for its end,
+    /// at most [`fetch::TIMEOUT`] from now; all callers share the fetch.
     pub fn again(&self) -> impl Future<Output = ()> + use<> {
         let mut progress = self.progress.clone();
         let Progress { rounds, is_fetching, may_begin_at } = *progress.borrow_and_update();
@@ -121,7 +121,7 @@ impl Fetching {
         async move {
             if is_due {
                 let ended = progress.wait_for(|progress| progress.rounds > rounds);
-                // Fails where the task has ended with its runtime.
+                // Fails if the task has ended with its runtime.
                 let _ = tokio::time::timeout_at(until, ended).await;
             }
         }
@@ -140,13 +140,13 @@ impl Jwks {
     }
 }
 
-/// What the task owns.
+/// The state of the task.
 struct RefreshTask {
     jwks: Jwks,
     fetched: Live<Fetched>,
     wanted: Arc<Notify>,
     progress: watch::Sender<Progress>,
-    /// Counts the fetches that have failed since the last that did not.
+    /// Counts the failed fetches since the last success.
     retry: Backoff,
 }
 
@@ -175,7 +175,7 @@ impl RefreshTask {
         }
     }
 
-    /// Until it is time, or somebody wants the keys and the last fetch is not too young.
+    /// Waits until the next fetch is due, or is requested and the last one is not too recent.
     async fn pause(&self, again: Instant, may_begin_at: Instant) {
         loop {
             tokio::select! {
@@ -189,7 +189,7 @@ impl RefreshTask {
         }
     }
 
-    /// How long what was fetched is fresh.
+    /// Fetches the keys. Returns how long they are fresh.
     async fn fetch(&mut self) -> Result<Duration, FetchError> {
         let answer = fetch(&self.jwks.address).await?;
         let fresh = answer.max_age.unwrap_or(MAX_AGE).clamp(MAX_AGE_MIN, MAX_AGE_MAX);

@@ -1,4 +1,4 @@
-//! A key that tokens are checked with. It is bound to one algorithm, whatever a token says of itself.
+//! A key that verifies tokens. It is bound to one algorithm, whatever a token's header claims.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
     VerificationAlgorithm,
 };
 
-/// How a token is signed.
+/// A signature algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     HS256,
@@ -19,7 +19,7 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// Checks signatures.
+/// Verifies signatures.
 pub struct VerificationKey {
     /// Its name in tokens' headers. None: it is tried for every token of its algorithm.
     pub kid: Option<Box<str>>,
@@ -32,30 +32,32 @@ enum KeyKind {
     Public(ParsedPublicKey),
 }
 
-/// Why bytes are no key, after "the key"; quotes nothing of it.
+/// Why bytes are not a valid key; the text follows "the key" and quotes nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidKey(pub &'static str);
 
 impl VerificationKey {
-    /// For HS256. The length is the caller's to judge.
+    /// For HS256. The caller checks the length.
     pub fn secret(kid: Option<&str>, secret: &[u8]) -> Self {
         let kind = KeyKind::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
         Self { kid: kid.map(Into::into), algorithm: Algorithm::HS256, kind }
     }
 
-    /// For the others. `der`: a SubjectPublicKeyInfo, of RSA also the PKCS#1 form, of Ed25519 and P-256
-    /// also the bare point.
+    /// For the other algorithms. `der`: a SubjectPublicKeyInfo; for RSA also PKCS#1, for Ed25519 and P-256 also
+    /// the bare point.
     pub fn public(kid: Option<&str>, algorithm: Algorithm, der: &[u8]) -> Result<Self, InvalidKey> {
         let (verification, not_one): (&'static dyn VerificationAlgorithm, _) = match algorithm {
             Algorithm::HS256 => {
-                return Err(InvalidKey("is a public key, and HS256 takes a secret"));
+                return Err(InvalidKey("is a public key, but HS256 requires a secret"));
             }
             Algorithm::RS256 => {
                 return Self::rsa(der).map(|key| Self::of(kid, algorithm, key));
             }
-            Algorithm::ES256 => (&ECDSA_P256_SHA256_FIXED, "is no P-256 key, which ES256 takes"),
-            Algorithm::EdDSA => (&ED25519, "is no Ed25519 key, which EdDSA takes"),
+            Algorithm::ES256 => {
+                (&ECDSA_P256_SHA256_FIXED, "is not a P-256 key, which ES256 requires")
+            }
+            Algorithm::EdDSA => (&ED25519, "is not an Ed25519 key, which EdDSA requires"),
         };
         let key = ParsedPublicKey::new(verification, der).map_err(|_| InvalidKey(not_one))?;
         Ok(Self::of(kid, algorithm, key))
@@ -66,10 +68,10 @@ impl VerificationKey {
     }
 
     fn rsa(der: &[u8]) -> Result<ParsedPublicKey, InvalidKey> {
-        let no_rsa = InvalidKey("is no RSA key, which RS256 takes");
+        let no_rsa = InvalidKey("is not an RSA key, which RS256 requires");
         let key = RsaPublicKey::from_der(der).map_err(|_| no_rsa)?;
         let der: PublicKeyX509Der<'_> = key.as_der().map_err(|_| no_rsa)?;
-        // Only this type judges the size before a token is checked.
+        // Only this type checks the size before a token is verified.
         PublicEncryptingKey::from_der(der.as_ref())
             .map_err(|_| InvalidKey("is an RSA key of less than 2048 bits, or more than 8192"))?;
         ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der.as_ref()).map_err(|_| no_rsa)
@@ -102,7 +104,7 @@ impl Algorithm {
         Self::EACH.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// As tokens' headers have it.
+    /// The name in tokens' headers.
     pub fn name(self) -> &'static str {
         match self {
             Self::HS256 => "HS256",

@@ -1,4 +1,4 @@
-//! Reading the tables of `[[auth.keys]]`.
+//! Reads the tables of `[[auth.keys]]`.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,23 +12,23 @@ use super::{Algorithm, pem};
 use crate::settings::{Section, Settings};
 use crate::tls;
 
-/// Largest key file, in bytes.
+/// The largest key file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-const DOC: &str = "What tokens are checked with; each table has one of `secret`, `file` and `jwks`. A \
-    token whose header has a `kid` is checked with the key of that kid, and with keys that have none; \
-    one without is tried with every key of its `alg`. To rotate, have the old and the new one for a \
+const DOC: &str = "The keys that verify tokens; each table has one of `secret`, `file` and `jwks`. A token with a \
+    `kid` in its header is checked with the key of that `kid`, and with keys that have none; one without \
+    is checked with every key of its `alg`. To rotate keys, configure the old and the new one for a \
     while.";
 
 const EXAMPLE: &str =
     r#"[{ kid = "2026-11", alg = "HS256", secret = "32 random bytes or more, as text" }]"#;
 
-/// Each table; None: it has faults.
+/// One element for each table; None: the table has faults.
 pub fn read(settings: &mut Settings, max: usize) -> Vec<Option<KeySource>> {
     settings.tables("auth.keys", max, EXAMPLE, DOC, table)
 }
 
-/// What a table says, each key by itself.
+/// The values of a table.
 struct KeyTable {
     kid: Option<String>,
     algorithm: Option<Algorithm>,
@@ -47,14 +47,14 @@ impl KeyTable {
             file: path(
                 section,
                 "file",
-                "A file with the key. For HS256 the secret, without the end of its line; else PEM: a public \
-                 key, a certificate, or a private key, with which `tidegate token` can sign.",
+                "A file with the key. For HS256 the secret, without the line end; else PEM: a public key, \
+                 a certificate, or a private key, which `tidegate token` can also sign with.",
             ),
             jwks: jwks(section),
             ca_file: path(
                 section,
                 "ca_file",
-                "For `jwks`: certificate authorities in PEM, trusted in place of the system's.",
+                "For `jwks`: a PEM file with certificate authorities, trusted instead of the system's.",
             ),
         }
     }
@@ -84,7 +84,7 @@ fn table(section: &mut Section<'_>) -> Option<KeySource> {
     }
 }
 
-/// The one key that says where the key comes from; None, and a fault: there is none, or several.
+/// The key that names the source. None: there is none or several, which is a fault.
 fn way(section: &mut Section<'_>) -> Option<&'static str> {
     let ways = ["secret", "file", "jwks"];
     let given: Vec<_> = ways.into_iter().filter(|way| section.is_given(way)).collect();
@@ -106,7 +106,7 @@ fn kid(section: &mut Section<'_>) -> Option<String> {
             fits.then(|| kid.to_owned())
         },
         Clone::clone,
-        "The key's name, as it is in tokens' headers. Not for `jwks`, where each has its own.",
+        "The key's `kid`, as in tokens' headers. Not for `jwks`, where each key has its own.",
     )
 }
 
@@ -117,8 +117,8 @@ fn algorithm(section: &mut Section<'_>) -> Option<Algorithm> {
         Algorithm::ALLOWED,
         Algorithm::parse,
         |algorithm| algorithm.name().to_owned(),
-        "How its tokens are signed; one that says otherwise is not checked with it. Must be given, \
-         but for `jwks`, where keys of other algorithms are left out.",
+        "The algorithm of its tokens; tokens with another `alg` are not checked with it. Required, except \
+         for `jwks`, where it leaves out keys of other algorithms.",
     )
 }
 
@@ -126,14 +126,13 @@ fn secret(section: &mut Section<'_>) -> Option<String> {
     section.parsed(
         "secret",
         None,
-        "at least one byte, and no PEM",
+        "at least one byte, and not PEM",
         |text| {
             let fits = !text.is_empty() && !pem::is_pem(text.as_bytes());
             fits.then(|| text.to_owned())
         },
         |_| "***".to_owned(),
-        "For HS256: the bytes of this text, 32 or more of them where `server.listen` is not \
-         loopback.",
+        "For HS256: the bytes of this text. At least 32 if `server.listen` is not loopback.",
     )
 }
 
@@ -144,8 +143,8 @@ fn jwks(section: &mut Section<'_>) -> Option<(Uri, bool)> {
         JwksUrl::ALLOWED,
         JwksUrl::parse,
         |(uri, _)| JwksUrl::shown(uri),
-        "Where an issuer publishes its public keys. They are fetched at the start, before they are \
-         too old, and when a token names one that is not there.",
+        "The URL where an issuer publishes its public keys. The node fetches them at the start, before they \
+         are too old, and when a token names a key that it does not have.",
     )
 }
 
@@ -177,7 +176,7 @@ fn of_file(
     let bytes = match contents(Path::new(file)) {
         Ok(bytes) => bytes,
         Err(error) => {
-            // Not the path: it is no path where somebody wrote the secret itself.
+            // Without the path, because an operator may have pasted the secret itself.
             section.fault("file", format!("names a file that cannot be read: {error}"));
             return None;
         }
@@ -193,7 +192,7 @@ fn of_jwks(
     ca_file: Option<&str>,
 ) -> Option<KeySource> {
     if only == Some(Algorithm::HS256) {
-        section.fault("alg", "is not for jwks: a secret that is published is none");
+        section.fault("alg", "is not for jwks: a published secret is no secret");
         return None;
     }
     let tls = match is_https {
@@ -213,7 +212,7 @@ fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > FILE_BYTES_MAX {
-        true => Err(std::io::Error::other("it has more than 64 KiB")),
+        true => Err(std::io::Error::other("it is larger than 64 KiB")),
         false => Ok(bytes),
     }
 }

@@ -1,4 +1,4 @@
-//! Keys in PEM files (RFC 7468): public ones, certificates, and private ones, which can also sign.
+//! Keys in PEM files (RFC 7468): public keys, certificates, and private keys, which can also sign.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
@@ -14,12 +14,12 @@ use super::{Algorithm, VerificationKey};
 
 const BEGIN: &str = "-----BEGIN ";
 
-/// Does it look like a PEM file, whatever is in it?
+/// Whether it looks like PEM, whatever it contains.
 pub fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(BEGIN.len()).any(|window| window == BEGIN.as_bytes())
 }
 
-/// The first key of a PEM file; of a private one, what signs with it too.
+/// The first key of a PEM file; for a private key, also the signer.
 pub fn read(
     kid: Option<&str>,
     algorithm: Algorithm,
@@ -28,7 +28,7 @@ pub fn read(
     let text = std::str::from_utf8(bytes).map_err(|_| InvalidKey("is not in a PEM file"))?;
     let public = |der: &[u8]| Ok((VerificationKey::public(kid, algorithm, der)?, None));
     for (label, der) in sections(text) {
-        let der = der.ok_or(InvalidKey("is broken: its PEM is no base64"))?;
+        let der = der.ok_or(InvalidKey("is broken: its PEM is not base64"))?;
         return match label {
             "PUBLIC KEY" | "RSA PUBLIC KEY" => public(&der),
             "CERTIFICATE" => public(&of_certificate(der)?),
@@ -41,12 +41,12 @@ pub fn read(
     Err(InvalidKey("is not there: the file has no PUBLIC KEY, CERTIFICATE or PRIVATE KEY in PEM"))
 }
 
-/// Label and content of each section; None: it is no base64.
+/// Label and content of each section; None: it is not base64.
 fn sections(text: &str) -> impl Iterator<Item = (&str, Option<Vec<u8>>)> {
     text.split(BEGIN).skip(1).filter_map(|section| {
         let (label, rest) = section.split_once("-----")?;
         let (body, _) = rest.split_once("-----END ")?;
-        // Headers of an encryption (RFC 1421) are no base64, as such keys cannot be read.
+        // The headers of an encrypted key (RFC 1421) make this fail, and such keys are unusable anyway.
         let base64: String = body.split_ascii_whitespace().collect();
         Some((label, STANDARD.decode(base64).ok()))
     })
@@ -65,11 +65,13 @@ fn private(
     der: &[u8],
 ) -> Result<(VerificationKey, Option<Signer>), InvalidKey> {
     let (public, signing) = match algorithm {
-        Algorithm::HS256 => return Err(InvalidKey("is a private key, and HS256 takes a secret")),
+        Algorithm::HS256 => {
+            return Err(InvalidKey("is a private key, but HS256 requires a secret"));
+        }
         Algorithm::RS256 => {
             let pair = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der));
             let pair = pair.map_err(|_| {
-                InvalidKey("is no private RSA key of 2048 to 8192 bits, which RS256 takes")
+                InvalidKey("is not a private RSA key of 2048 to 8192 bits, which RS256 requires")
             })?;
             (pair.public_key().as_ref().to_vec(), Signing::Rsa(Box::new(pair)))
         }
@@ -78,14 +80,14 @@ fn private(
             let pair = EcdsaKeyPair::from_pkcs8(curve, der)
                 .or_else(|_| EcdsaKeyPair::from_private_key_der(curve, der));
             let pair =
-                pair.map_err(|_| InvalidKey("is no private P-256 key, which ES256 takes"))?;
+                pair.map_err(|_| InvalidKey("is not a private P-256 key, which ES256 requires"))?;
             (pair.public_key().as_ref().to_vec(), Signing::Ec(Box::new(pair)))
         }
         Algorithm::EdDSA => {
-            // openssl writes the private half alone.
+            // openssl writes the private part alone.
             let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der);
             let pair =
-                pair.map_err(|_| InvalidKey("is no private Ed25519 key, which EdDSA takes"))?;
+                pair.map_err(|_| InvalidKey("is not a private Ed25519 key, which EdDSA requires"))?;
             (pair.public_key().as_ref().to_vec(), Signing::Ed(Box::new(pair)))
         }
     };

@@ -1,16 +1,16 @@
-//! What a token must say beside its signature.
+//! The claims that a token must have.
 
 use std::time::Duration;
 
-/// What a token must say beside its signature.
+/// The claims that a token must have.
 #[derive(Clone, Debug, Default)]
 pub struct RequiredClaims {
-    /// The claim `iss` must be this. None: it may be anything.
+    /// The value of the claim `iss`. None: any.
     pub issuer: Option<String>,
-    /// The claim `aud` must name one of these. Empty: it may be anything.
+    /// The claim `aud` must contain one of these. Empty: any.
     pub audience: Vec<String>,
-    /// How far this node's clock and the issuer's may be apart.
+    /// The allowed difference between this node's clock and the issuer's.
     pub leeway: Duration,
-    /// Is a token without `exp` refused?
+    /// Whether a token without `exp` is refused.
     pub require_expiry: bool,
 }

@@ -1,5 +1,5 @@
-//! Whose tokens are no longer accepted: for each user who was disconnected, the moment until which
-//! what had been issued is worth nothing.
+//! Revoked tokens: for each user who was disconnected, the time up to which issued tokens are no longer
+//! accepted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,31 +9,31 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::Identity;
 use crate::telemetry;
 
-/// Most users with a revocation. Beyond it the oldest revocation gives way, because its tokens are the
-/// nearest to their end; the log says so.
+/// The most users with a revocation. Beyond it the oldest revocation is dropped, because its tokens expire first;
+/// the node logs that.
 pub const REVOCATIONS_MAX: usize = 1 << 18;
 
-/// How often at most it is told that there are too many.
+/// The shortest time between two such log lines.
 const TOLD_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The users who were disconnected, and until when. Cheap to clone; all clones are one.
+/// The users who were disconnected, and when. Cheap to clone; all clones share one table.
 #[derive(Clone, Debug)]
 pub struct Revocations(Arc<RevocationsShared>);
 
 #[derive(Debug)]
 struct RevocationsShared {
-    /// How long a revocation is kept, in milliseconds: as long as a token issued before may live.
+    /// How long a revocation is kept, in milliseconds: as long as a token issued before it may be valid.
     age: AtomicU64,
     table: RwLock<RevocationTable>,
 }
 
 #[derive(Debug, Default)]
 struct RevocationTable {
-    /// User to revoked-before, in Unix milliseconds.
+    /// User to revocation time, in Unix milliseconds.
     users: HashMap<Arc<str>, u64>,
-    /// The same by time, to find those that are over.
+    /// The same by time, to find expired ones.
     order: BTreeSet<(u64, Arc<str>)>,
-    /// When it was last told that there are too many.
+    /// When the node last logged that there are too many.
     told: Option<Instant>,
 }
 
@@ -51,14 +51,14 @@ impl Revocations {
         Duration::from_millis(self.0.age.load(Ordering::Relaxed))
     }
 
-    /// From here on they are kept so long; what is over already stays away.
+    /// Changes how long revocations are kept. Expired ones do not return.
     pub fn set_age(&self, age: Duration) {
         self.0.age.store(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Refuses the user's tokens issued until `before`, in Unix milliseconds. The latest counts.
+    /// Refuses the user's tokens issued up to `before`, in Unix milliseconds. The latest revocation applies.
     ///
-    /// False: nothing is new, or it was so long ago that it is kept no more.
+    /// False: it changes nothing, or has expired already.
     pub fn revoke(&self, user: &str, before: u64) -> bool {
         let over = self.over();
         if before <= over || self.before(user).is_some_and(|known| known >= before) {
@@ -74,17 +74,17 @@ impl Revocations {
         is_new
     }
 
-    /// Was the token issued before its user was disconnected? One look-up, and nothing is allocated.
+    /// Whether the token was issued before its user was disconnected. One look-up, no allocation.
     ///
-    /// A token that does not say when it was issued counts as older than any revocation. `iat` has
-    /// whole seconds, cut off: one issued later in the second of the revocation looks older and is
-    /// refused too. Rather that than let an old one pass.
+    /// A token without `iat` counts as older than any revocation. `iat` is in whole seconds, rounded down: a token
+    /// issued later within the second of the revocation looks older and is refused too. That is safer than
+    /// accepting an older one.
     pub fn is_revoked(&self, identity: &Identity) -> bool {
         let Some(user) = &identity.user else { return false };
         self.before(user).is_some_and(|before| is_until(identity.issued_at, before))
     }
 
-    /// Those that `known` lacks, or has an earlier time of.
+    /// The revocations that `known` lacks, or has an earlier time for.
     pub fn missing_in(&self, known: &HashMap<Arc<str>, u64>) -> Vec<(Arc<str>, u64)> {
         let over = self.over();
         let table = self.read();
@@ -98,7 +98,7 @@ impl Revocations {
         self.read().users.get(user).copied()
     }
 
-    /// A revocation of this time or before is kept no more.
+    /// A revocation of this time or earlier has expired.
     fn over(&self) -> u64 {
         unix_millis(SystemTime::now()).saturating_sub(self.0.age.load(Ordering::Relaxed))
     }
@@ -113,7 +113,7 @@ impl Revocations {
 }
 
 impl RevocationTable {
-    /// False: a later one is there.
+    /// False: there is a later one.
     fn put(&mut self, user: &str, before: u64) -> bool {
         match self.users.get_key_value(user).map(|(user, known)| (user.clone(), *known)) {
             Some((_, known)) if known >= before => return false,
@@ -131,7 +131,7 @@ impl RevocationTable {
         true
     }
 
-    /// Drops what is over, and then the oldest until the rest fits. Returns how many of the latter.
+    /// Drops expired revocations, and then the oldest until the rest fits. Returns how many of the latter.
     fn trim(&mut self, over: u64) -> usize {
         let mut dropped = 0;
         while let Some((before, _)) = self.order.first()
@@ -142,19 +142,19 @@ impl RevocationTable {
             self.users.remove(&user);
         }
         if self.users.len() * 4 < self.users.capacity() {
-            // A flood of revocations must not hold its memory for good.
+            // A flood of revocations must not keep its memory for ever.
             self.users.shrink_to(self.users.len() * 2);
         }
         dropped
     }
 }
 
-/// Was it issued at `before` at the latest, in Unix milliseconds, or nobody knows when?
+/// Whether it was issued at or before `before`, in Unix milliseconds, or at an unknown time.
 pub fn is_until(issued_at: Option<SystemTime>, before: u64) -> bool {
     issued_at.is_none_or(|issued_at| unix_millis(issued_at) <= before)
 }
 
-/// Unix milliseconds; 0 for what was before them.
+/// Unix milliseconds; 0 for times before 1970.
 pub fn unix_millis(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -170,7 +170,7 @@ mod tests {
         Identity { user: user.map(Into::into), issued_at, ..Identity::default() }
     }
 
-    /// A whole second, and the milliseconds it begins at.
+    /// The start of the current second, and its Unix milliseconds.
     fn second() -> (SystemTime, u64) {
         let now = unix_millis(SystemTime::now()) / 1000 * 1000;
         (UNIX_EPOCH + Duration::from_millis(now), now)
@@ -181,7 +181,7 @@ mod tests {
         let (issued, millis) = second();
         let revocations = Revocations::new(AGE);
         assert!(!revocations.is_revoked(&identity(Some("ada"), Some(issued))));
-        // Within the second: the token may be older or younger, and says only the second.
+        // Within the second: the token may be older or newer, because `iat` is in seconds.
         assert!(revocations.revoke("ada", millis + 400));
         assert!(revocations.is_revoked(&identity(Some("ada"), Some(issued))));
         let next = Some(issued + Duration::from_secs(1));

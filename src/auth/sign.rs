@@ -1,4 +1,4 @@
-//! Making tokens, for `tidegate token`: nodes only check them.
+//! Signs tokens, for `tidegate token`: nodes only verify them.
 
 use std::fmt;
 
@@ -26,12 +26,12 @@ pub enum Signing {
     Ed(Box<Ed25519KeyPair>),
 }
 
-/// The cryptography failed, which a key that could be read does not explain.
+/// The cryptography failed, although the key could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key did not sign")]
 pub struct Unsigned;
 
-/// What a new token says; seconds since 1970.
+/// The claims of a new token; times in seconds since 1970.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct NewClaims {
     pub sub: String,
@@ -60,7 +60,7 @@ impl Signer {
         Self::new(kid, Algorithm::HS256, Signing::Secret(Box::new(key)))
     }
 
-    /// A token that says so.
+    /// A signed token with these claims.
     pub fn token(&self, claims: &impl Serialize) -> Result<String, Unsigned> {
         let mut header = json!({ "typ": "JWT", "alg": self.algorithm.name() });
         if let Some(kid) = &self.kid {

@@ -1,4 +1,4 @@
-//! Where a key comes from: the configuration itself, a file, or its issuer.
+//! The source of a key: the configuration itself, a file, or an issuer.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use super::jwks::Jwks;
 use super::key::InvalidKey;
 use super::{Algorithm, Signer, VerificationKey, pem};
 
-/// A secret of fewer bytes is warned of on loopback, and refused elsewhere: HS256 must have as many as
-/// its hash (RFC 7518, section 3.2), or whoever has a token can guess it.
+/// A shorter secret causes a warning on loopback, and a fault elsewhere: HS256 needs at least the length of its
+/// hash (RFC 7518, section 3.2), or the secret can be guessed from a token.
 pub const SECRET_BYTES_GOOD: usize = 32;
 
 /// A table of `[[auth.keys]]`.
@@ -17,7 +17,7 @@ pub enum KeySource {
         key: Arc<VerificationKey>,
         /// None: it is a public key.
         signer: Option<Arc<Signer>>,
-        /// Its secret has fewer than [`SECRET_BYTES_GOOD`].
+        /// Its secret has fewer than [`SECRET_BYTES_GOOD`] bytes.
         is_short: bool,
     },
     /// Keys that an issuer publishes.
@@ -25,7 +25,7 @@ pub enum KeySource {
 }
 
 impl KeySource {
-    /// Could whoever has a token guess the secret?
+    /// Whether the secret can be guessed from a token.
     pub fn is_short(&self) -> bool {
         matches!(self, Self::Key { is_short: true, .. })
     }
@@ -58,13 +58,13 @@ impl KeySource {
                 is_short: false,
             });
         }
-        // Editors end a file with a line, and nobody means it to be part of a secret.
+        // Editors end a file with a line feed, which is not part of the secret.
         let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
         match secret {
             b"" => Err(InvalidKey("is empty")),
-            // Whoever has the public half could sign.
-            _ if pem::is_pem(secret) => Err(InvalidKey("is in PEM, and HS256 takes a secret")),
+            // A public key as a secret would let everyone sign.
+            _ if pem::is_pem(secret) => Err(InvalidKey("is in PEM, but HS256 requires a secret")),
             _ => Ok(Self::of_secret(kid, secret)),
         }
     }

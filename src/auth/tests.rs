@@ -1,4 +1,4 @@
-//! Tokens that somebody else made, and everything that can be wrong with them.
+//! Tokens made by another implementation, and all kinds of invalid tokens.
 
 mod arbitrary;
 mod configured;
@@ -19,7 +19,7 @@ use super::*;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-/// When all this happens.
+/// The time of all tests, in seconds since 1970.
 const NOW: u64 = 1_800_000_000;
 
 fn now() -> SystemTime {
@@ -34,12 +34,12 @@ fn terms() -> RequiredClaims {
     }
 }
 
-/// A key of ours, and what another maker of tokens signs with.
+/// A verification key, and the matching signing key of another implementation.
 struct SigningPair {
     key: VerificationKey,
-    /// Of the private half, or the secret.
+    /// The private key, or the secret.
     private: String,
-    /// Of the public half; empty for a secret.
+    /// The public key; empty for a secret.
     public: String,
     theirs: jsonwebtoken::Algorithm,
     their_key: DecodingKey,
@@ -94,7 +94,7 @@ impl SigningPair {
         self.signed(&self.header(), claims)
     }
 
-    /// Header and claims are JSON as it is, or not even that.
+    /// Signs header and claims unchanged, even if they are not JSON.
     fn signed(&self, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", encode(header), encode(claims));
         let signature = crypto::sign(message.as_bytes(), &self.signing, self.theirs).unwrap();
@@ -110,7 +110,7 @@ fn encode(text: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// Claims that hold, with these over them.
+/// Valid claims, overridden by these.
 fn claims(over: Value) -> String {
     let mut all = json!({ "sub": "ada", "exp": NOW + 60 });
     all.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());

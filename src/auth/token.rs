@@ -1,4 +1,4 @@
-//! A token as it came: three parts, of which the first says how the last was made.
+//! Parses a token: header, claims and signature.
 
 use std::borrow::Cow;
 
@@ -9,29 +9,29 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Algorithm, TokenRefused};
 
-/// Longest token: with its other headers, it has to fit into a request.
+/// The longest token, because it must fit into a request with its other headers.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 
-/// A token taken apart, nothing of it checked.
+/// A parsed token, not yet verified.
 pub struct ParsedToken<'a> {
     pub algorithm: Algorithm,
     pub kid: Option<Box<str>>,
-    /// What was signed.
+    /// The signed bytes.
     pub message: &'a [u8],
-    /// Of JSON, in base64url.
+    /// JSON, in base64url.
     claims: &'a str,
     pub signature: Vec<u8>,
 }
 
-/// What is heeded of a header (RFC 7515, section 4.1). Keys that a token brings along (`jwk`, `jku`,
-/// `x5c`, `x5u`) are ignored as the rest is: only configured ones count.
+/// The used fields of a header (RFC 7515, section 4.1). Keys in a token (`jwk`, `jku`, `x5c`, `x5u`) are ignored
+/// like other fields: only configured keys verify it.
 #[derive(Deserialize)]
 struct TokenHeader<'a> {
     #[serde(borrow)]
     alg: Cow<'a, str>,
     #[serde(borrow, default)]
     kid: Option<Cow<'a, str>>,
-    /// Present also where it is `null`, which no critical header is.
+    /// `Some` also if it is `null`, which is not a valid `crit`.
     #[serde(default, deserialize_with = "present")]
     crit: Option<IgnoredAny>,
 }
@@ -70,9 +70,9 @@ impl<'a> ParsedToken<'a> {
     }
 }
 
-/// What is in a JSON object; None where it is something else.
+/// Parses a JSON object; None if it is something else.
 pub fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
-    // serde would take a list for a struct, too.
+    // serde would also accept an array for a struct.
     let is_object = json.trim_ascii_start().first() == Some(&b'{');
     is_object.then(|| serde_json::from_slice(json).ok())?
 }

@@ -1,6 +1,6 @@
 //! Why a token is not accepted.
 
-/// The text is for the client, in a close frame too: at most 123 bytes, and nothing of the token.
+/// The text is sent to the client, also in a close frame: at most 123 bytes, and nothing of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TokenRefused(pub &'static str);
@@ -16,7 +16,7 @@ impl TokenRefused {
         Self("the token's header has crit, and this node knows no extensions");
     pub const ALGORITHM: Self = Self("the token's alg is none of HS256, RS256, ES256, EdDSA");
     pub const KEY: Self = Self("no key fits the token's kid and alg");
-    /// May pass: the node has not got the keys of an issuer.
+    /// Temporary: the node does not have the keys of an issuer.
     pub const KEYS_UNAVAILABLE: Self = Self("the issuer's keys are unavailable; try again later");
     pub const SIGNATURE: Self = Self("the token's signature is wrong");
     pub const CLAIMS: Self =

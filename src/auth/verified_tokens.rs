@@ -1,6 +1,6 @@
-//! Tokens that held a moment ago. To check one costs from a fifth of a handshake (HS256) to several
-//! (RS256, EdDSA, ES256), to look it up here a fiftieth; and after an outage everybody comes back with
-//! the token they had.
+//! A cache of recently verified tokens. Verifying one costs from a fifth of a handshake (HS256) to several (RS256,
+//! EdDSA, ES256), a look-up here a fiftieth; and after an outage all clients reconnect with the tokens they
+//! had.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,21 +9,21 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::claims::Claims;
 
-/// Most tokens of a generation, of which there are two.
+/// The most tokens of a generation, of which there are two.
 const TOKENS_MAX: usize = 8192;
 
-/// Most bytes of a generation's tokens; their claims take three times as many at worst.
+/// The most bytes of a generation's tokens; their claims take at most three times as many.
 const TOKEN_BYTES_MAX: usize = 4 << 20;
 
-/// Claims by their token's digest: the tokens themselves are not kept.
+/// Claims by their token's digest. The tokens themselves are not stored.
 #[derive(Debug, Default)]
 pub struct VerifiedTokens(Mutex<Generations>);
 
-/// A digest nobody can find a second token for.
+/// A digest without known collisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
-/// The older one goes when the newer is full; whoever is asked for again goes over to the newer.
+/// When the newer one is full, it replaces the older one. A hit in the older one moves to the newer.
 #[derive(Debug, Default)]
 struct Generations {
     version: u64,
@@ -47,7 +47,7 @@ impl Digest {
 }
 
 impl VerifiedTokens {
-    /// The claims of a token that held under these keys. `version`: of the keys, which only grows.
+    /// The claims of a token verified with these keys. `version`: of the keys, which only increases.
     pub fn get(&self, digest: Digest, version: u64) -> Option<Arc<Claims>> {
         let mut generations = self.at(version)?;
         if let Some((claims, _)) = generations.newer.claims.get(&digest) {
@@ -58,16 +58,16 @@ impl VerifiedTokens {
         Some(claims)
     }
 
-    /// A token of so many bytes holds under the keys of that version.
+    /// Stores a token of this many bytes that was verified with the keys of that version.
     pub fn put(&self, digest: Digest, version: u64, claims: Arc<Claims>, bytes: usize) {
         if let Some(mut generations) = self.at(version) {
             generations.put(digest, claims, bytes);
         }
     }
 
-    /// None: the keys are others by now.
+    /// None: the keys are newer than `version`.
     fn at(&self, version: u64) -> Option<MutexGuard<'_, Generations>> {
-        // It is whole between any two lines.
+        // The data is consistent between any two statements.
         let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if generations.version < version {
             *generations = Generations { version, ..Generations::default() };

@@ -1,9 +1,9 @@
-//! Arguments that are more than clap checks.
+//! Checks of arguments beyond clap's.
 
 use super::failure::Failure;
 use crate::publication::Channel;
 
-/// An argument that cannot be used.
+/// The failure for an invalid argument.
 pub fn wrong(what: impl Into<String>) -> Failure {
     Failure::Configuration(what.into())
 }

@@ -1,5 +1,5 @@
-//! Asking a node on this host, at its internal listener: without curl, which the image lacks, and through TLS where that
-//! is spoken.
+//! Requests to a node on this host, at its internal listener: without curl, which the image lacks, and with TLS where
+//! it is configured.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -17,13 +17,13 @@ use crate::internal::Entrance;
 use crate::settings::ListenAddress;
 use crate::tls;
 
-/// Longest wait for each of connecting, asking and the answer.
+/// The longest wait for each of connecting, writing and reading.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Most bytes of an answer that are read.
+/// The most bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
-/// Prints what the node answers to `method` (GET or POST) of `path`. Succeeds where its status is a success.
+/// Sends `method` (GET or POST) for `path` and prints the answer. Succeeds if its status is 2xx.
 pub fn ask(entrance: &Entrance, method: &str, path: &str) -> Result<ExitCode, Failure> {
     let authorization = match &entrance.api_key {
         Some(key) => format!("Authorization: Bearer {key}\r\n"),
@@ -52,7 +52,7 @@ pub fn ask(entrance: &Entrance, method: &str, path: &str) -> Result<ExitCode, Fa
     }
 }
 
-/// Of an address of both IP families, the listener may have only one.
+/// For an address with both IP families, the listener may have only one.
 fn connect(listen: ListenAddress) -> std::io::Result<(SocketAddr, TcpStream)> {
     let connect =
         |address| TcpStream::connect_timeout(&address, TIMEOUT).map(|stream| (address, stream));
@@ -61,7 +61,7 @@ fn connect(listen: ListenAddress) -> std::io::Result<(SocketAddr, TcpStream)> {
     addresses.fold(first, |connected, other| connected.or_else(|_| connect(other)))
 }
 
-/// A node that listens everywhere is asked on loopback.
+/// For a listener on all addresses, connects to loopback.
 fn reachable(listen: ListenAddress) -> impl Iterator<Item = SocketAddr> {
     let on_loopback = |address: SocketAddr| match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
@@ -71,7 +71,7 @@ fn reachable(listen: ListenAddress) -> impl Iterator<Item = SocketAddr> {
     [Some(listen.first()), listen.second()].into_iter().flatten().map(on_loopback)
 }
 
-/// The status and the body.
+/// Returns the status and the body.
 fn answer(
     ip: IpAddr,
     stream: TcpStream,
@@ -93,7 +93,7 @@ fn answer(
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     match status {
         Some(status) => Ok((status, body.to_owned())),
-        None => Err(std::io::Error::other("the answer is no HTTP")),
+        None => Err(std::io::Error::other("the answer is not HTTP")),
     }
 }
 

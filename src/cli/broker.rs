@@ -1,14 +1,14 @@
-//! What commands that use the broker themselves ask of it.
+//! Helpers for commands that use the broker themselves.
 
 use super::failure::Failure;
 use crate::broker::{Broker, Unavailable, Url};
 use crate::config::Config;
 
-/// Refuses the memory broker, which ends with this process and reaches nobody.
+/// Rejects the memory broker, which lives and dies with this process and reaches no node.
 pub fn needs_redis(config: &Config) -> Result<(), Failure> {
     match config.broker.url {
         Url::Memory => Err(Failure::Configuration(
-            "broker.url is memory:, which reaches this process only; \
+            "broker.url is memory:, which reaches only this process; \
              name the nodes' Redis, such as --set broker.url=redis://127.0.0.1:6379"
                 .into(),
         )),
@@ -16,7 +16,7 @@ pub fn needs_redis(config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// What the broker said, with what is wrong with it where that is known.
+/// The broker's error or, if known, the reason why the broker is not ready.
 pub fn because(error: Unavailable, broker: &dyn Broker) -> anyhow::Error {
     match broker.ready() {
         Ok(()) => error.into(),

@@ -1,4 +1,4 @@
-//! `tidegate check`: the effective configuration, or everything that is wrong with it.
+//! `tidegate check`: prints the effective configuration, or all its faults.
 
 use std::process::ExitCode;
 
@@ -9,9 +9,9 @@ use crate::config::Config;
 pub fn run(config: &Config) -> Result<ExitCode, Failure> {
     print(config.effective())?;
     for address in config.auth.exposed_jwks() {
-        // On stderr, so that what is printed can be used as a file.
+        // On stderr, so that standard output can be used as a configuration file.
         eprintln!(
-            "warning: auth.keys: {address} is fetched over http, beyond this host; use https"
+            "warning: auth.keys: {address} is fetched over http from another host; use https"
         );
     }
     Ok(ExitCode::SUCCESS)

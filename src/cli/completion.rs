@@ -12,7 +12,7 @@ use super::print::print;
 #[derive(Args)]
 #[command(after_help = examples::COMPLETION)]
 pub struct Arguments {
-    /// Which shell the script is for.
+    /// The shell.
     shell: Shell,
 }
 

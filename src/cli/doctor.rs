@@ -1,5 +1,5 @@
-//! `tidegate doctor`: what of this host, of Redis and of the configuration would hurt under load, and what to
-//! do about it. Changes nothing, and ends by itself: each wait is bounded.
+//! `tidegate doctor`: checks this host, Redis and the configuration for problems under load, and shows how to fix
+//! them. Changes nothing, and always ends: each wait has a limit.
 
 mod finding;
 mod host;
@@ -18,11 +18,11 @@ use super::runtime::small_runtime;
 use crate::broker;
 use crate::config::Config;
 
-/// Exits 0 where nothing is worse than a warning, else 1.
+/// Exits 0 if there are no problems, only warnings or hints; else 1.
 pub fn run(config: &Config, json: bool) -> Result<ExitCode, Failure> {
     let runtime = small_runtime()?;
     let survey = runtime.block_on(broker::survey(&config.broker));
-    // A name that is still being looked up is not waited for.
+    // Does not wait for a pending name lookup.
     runtime.shutdown_background();
     let mut parts = vec![ReportSection::new("Host", host::findings(&host::Facts::read(), config))];
     parts.extend(redis::parts(survey.as_ref(), config));

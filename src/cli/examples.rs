@@ -1,11 +1,11 @@
-//! Examples that `--help` ends with. Each line that begins with two spaces and `tidegate` is a command that the tests
-//! check.
+//! The examples at the end of each `--help`. The tests parse each line that starts with two spaces and `tidegate` as a
+//! command.
 
 pub const TIDEGATE: &str = "\
 Examples:
   tidegate                                # a node on 127.0.0.1:8080
-  tidegate --config tidegate.toml         # a node of your own configuration
-  tidegate check --config tidegate.toml   # what is in force, or what is wrong
+  tidegate --config tidegate.toml         # a node with your own configuration
+  tidegate check --config tidegate.toml   # effective settings, or faults
   tidegate publish --help                 # more about one command
 
 Settings come from the defaults, --config FILE, the environment
@@ -17,7 +17,7 @@ Examples:
   tidegate serve --config tidegate.toml
   tidegate serve --set broker.url=redis://127.0.0.1:6379
   tidegate serve --set server.listen=localhost:8000
-  tidegate serve --set server.listen=:8080 --set auth.mode=none  # for everybody";
+  tidegate serve --set server.listen=:8080 --set auth.mode=none  # open to all";
 
 pub const CHECK: &str = "\
 Examples:
@@ -80,7 +80,7 @@ mod tests {
 
     use crate::cli::{Arguments, command};
 
-    /// The words of a command line before its comment, pipe or redirection, as a shell has them.
+    /// The words of a command line before its comment, pipe or redirection, split as a shell does.
     fn words(line: &str) -> Vec<String> {
         let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
         for character in line.chars().chain([' ']) {
@@ -107,7 +107,7 @@ mod tests {
             let help = command.get_after_help().expect(name).to_string();
             let mut examples = 0;
             for line in help.lines().filter(|line| line.starts_with("  tidegate")) {
-                // On a usual terminal it stays a line that can be copied.
+                // On an 80-column terminal each example stays one line that can be copied.
                 assert!(line.len() <= 80, "{line}");
                 let words = words(line);
                 let is_of_it = name == "tidegate" || words[1] == name;

@@ -1,5 +1,5 @@
-//! `tidegate explain`: which rule decides about a channel, who may do what there, and why; by the configuration, or
-//! by what a running node goes by.
+//! `tidegate explain`: which rule applies to a channel, who may subscribe and publish there, and why; by the
+//! configuration, or by the rules of a running node.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,18 +23,17 @@ pub struct Arguments {
     /// A channel's name.
     #[arg(long)]
     channel: String,
-    /// Whoever has this token; without it, a stranger.
+    /// The client's token. Without it, the client is anonymous.
     #[arg(long)]
     token: Option<String>,
-    /// Asks the node with this internal listener, such as http://127.0.0.1:9090, by which rules and keys it goes now.
+    /// Asks the node with this internal listener, such as http://127.0.0.1:9090, which rules and keys it uses now.
     #[arg(long, value_name = "URL")]
     node: Option<String>,
-    /// The node's `internal.api_key`, rather than that of the configuration. Other users of this host can see
-    /// arguments: TIDEGATE__INTERNAL__API_KEY hides it from them.
+    /// The node's `internal.api_key`, instead of the one in the configuration. Other users of this host can see
+    /// arguments; TIDEGATE__INTERNAL__API_KEY hides the key from them.
     #[arg(long, value_name = "KEY", requires = "node")]
     api_key: Option<String>,
-    /// The certificate authorities, in PEM, that an https node's certificate is checked against, rather than
-    /// the system's.
+    /// A PEM file with the certificate authorities that verify an https node, instead of the system's.
     #[arg(long, value_name = "FILE", requires = "node")]
     ca_file: Option<PathBuf>,
 }
@@ -56,7 +55,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Of the configuration only the key is asked for: the node may be anywhere.
+/// Reads only the key from the configuration, because the node may be on any host.
 pub fn run_at_node(sources: &Sources, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let channel = channel(&arguments.channel)?;
     let url = arguments.node.as_deref().unwrap_or_default();

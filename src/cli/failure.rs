@@ -1,17 +1,17 @@
-//! Why a command fails, and the exit codes.
+//! Failures of commands, and the exit codes.
 
 use crate::settings::SettingsFaults;
 
-/// The exit code for a configuration that cannot be used; clap's own for arguments is the same.
+/// The exit code for an invalid configuration; clap's for invalid arguments is the same.
 pub const EXIT_CONFIGURATION: u8 = 2;
 
-/// The exit code for everything else that went wrong.
+/// The exit code for all other failures.
 pub const EXIT_FAILURE: u8 = 1;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The configuration, or an argument, cannot be used.
+    /// The configuration, or an argument, is invalid.
     #[error("{0}")]
     Configuration(String),
     #[error("{0:#}")]

@@ -1,4 +1,4 @@
-//! `tidegate health`: what a container's probe needs.
+//! `tidegate health`: the check for a container's probe.
 
 use std::process::ExitCode;
 

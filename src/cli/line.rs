@@ -1,4 +1,4 @@
-//! What `--json` prints: one object a line, as the json protocol has it.
+//! The format of `--json`: one object per line, as in the json protocol.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -24,7 +24,7 @@ enum JsonLine<'a> {
         position: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<&'a str>,
-        /// Unix milliseconds, of the first node that took it.
+        /// Unix milliseconds of the first node that received it.
         #[serde(skip_serializing_if = "Option::is_none")]
         time: Option<u64>,
     },
@@ -34,7 +34,7 @@ enum JsonLine<'a> {
     },
 }
 
-/// The payload is in `data` where it is JSON, else in `text`, and in `base64` where it is binary.
+/// The payload is in `data` if it is JSON, else in `text`; if it is binary, in `base64`.
 pub fn of_publication(channel: &str, publication: &Publication) -> Vec<u8> {
     let text = match publication.kind {
         PayloadKind::Text => std::str::from_utf8(&publication.payload).ok(),
@@ -52,14 +52,14 @@ pub fn of_publication(channel: &str, publication: &Publication) -> Vec<u8> {
     })
 }
 
-/// Publications may be missing here.
+/// Reports that publications may be missing.
 pub fn of_gap(channel: &str, reason: &str) -> Vec<u8> {
     written(&JsonLine::Gap { channel, reason })
 }
 
-/// The text as it is where every reader takes it for JSON. Line breaks can only stand between its parts.
+/// The text unchanged, if every reader accepts it as JSON. Line breaks can occur only between JSON tokens.
 fn on_one_line(text: &str) -> Option<Box<RawValue>> {
-    // Read whole: a raw value may hold numbers and surrogates that readers refuse.
+    // Parses it completely, because a raw value may contain numbers and surrogates that readers reject.
     serde_json::from_str::<Value>(text).ok()?;
     RawValue::from_string(text.replace(['\n', '\r'], " ").trim().to_owned()).ok()
 }

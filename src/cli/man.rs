@@ -1,4 +1,4 @@
-//! `tidegate man`: the manual pages, made from what `--help` says.
+//! `tidegate man`: the manual pages, made from the help texts.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use super::print::print;
 #[derive(Args)]
 #[command(after_help = examples::MAN)]
 pub struct Arguments {
-    /// The page of this command; without it, that of tidegate itself.
+    /// Prints the page of this command; without it, that of tidegate itself.
     command: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments, tidegate: Command) -> Result<ExitCode, Failure
     let page = Man::new(page).source(concat!("tidegate ", env!("CARGO_PKG_VERSION")));
     page.render(&mut roff).context("cannot write the page")?;
     let roff = String::from_utf8_lossy(&roff);
-    // The crate calls what follows the options by this name; examples keep their lines.
+    // `clap_mangen` calls the text after the options EXTRA; `.nf` keeps the examples' lines.
     print(roff.replace(".SH EXTRA\nExamples:", ".SH EXAMPLES\n.nf"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Asking the API of a node that may be anywhere: the address is an argument, and its certificate is checked.
+//! A client for a node's API on any host: the address is an argument, and the node's certificate is verified.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,13 +26,13 @@ use super::failure::Failure;
 use crate::publication::{Channel, PayloadKind, Publication};
 use crate::tls;
 
-/// Longest time to connect, over TLS too.
+/// The longest time to connect, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest time for the answer: beyond the longest `broker.publish_timeout`, so that the node's own words are heard.
+/// The longest wait for an answer: more than the longest `broker.publish_timeout`, so that the node's answer arrives.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// Most bytes of an answer that are read.
+/// The most bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 const IS_ELSEWHERE: &str = "the API is at the node's internal listener (internal.listen)";
@@ -46,7 +46,7 @@ pub struct NodeApi {
 }
 
 impl NodeApi {
-    /// `option`: the argument that `url` is of, for what is said of it.
+    /// `option`: the option that `url` was given with, for error messages.
     pub fn new(
         option: &str,
         url: &str,
@@ -54,10 +54,10 @@ impl NodeApi {
         api_key: Option<String>,
     ) -> Result<Self, Failure> {
         let uri = parse(url).ok_or_else(|| {
-            // Not quoted: there may be a password in it.
+            // Not quoted: it may contain a password.
             wrong(format!(
                 "{option} is the address of a node's internal listener, such as http://127.0.0.1:9090 or \
-                 https://node.example:9090, without a user and a query"
+                 https://node.example:9090, without a user or a query"
             ))
         })?;
         let is_https = uri.scheme_str() == Some("https");
@@ -75,7 +75,7 @@ impl NodeApi {
         Ok(Self { uri, tls, api_key: api_key.map(bearer).transpose()? })
     }
 
-    /// Publishes, and resolves to what the node answered.
+    /// Publishes, and resolves to the node's answer.
     pub async fn publish(
         &self,
         channel: &Channel,
@@ -89,14 +89,14 @@ impl NodeApi {
         self.ask(request, publication.payload.clone()).await
     }
 
-    /// Resolves to what the node says of the channel, as text.
+    /// Resolves to the node's explanation of the channel, as text.
     pub async fn explain(&self, channel: &Channel, token: Option<&str>) -> anyhow::Result<Bytes> {
         let token = token.map(|token| format!("&token={}", encoded(token))).unwrap_or_default();
         let path = format!("/api/explain?channel={}{token}", encoded(channel.as_str()));
         self.ask(Request::builder().uri(self.path(&path)), Bytes::new()).await
     }
 
-    /// The path, below the one of the address, as of a proxy that has a place for the node.
+    /// The path below the address's own path, which a proxy may add for the node.
     fn path(&self, path: &str) -> String {
         format!("{}{path}", self.uri.path().trim_end_matches('/'))
     }
@@ -112,7 +112,7 @@ impl NodeApi {
             request = request.header(AUTHORIZATION, key);
         }
         let request = request.body(Full::new(body)).context("the address makes no request")?;
-        // On the heap: the future holds a TLS handshake.
+        // Boxed, because the future contains a TLS handshake.
         Box::pin(self.connect_and_ask(request))
             .await
             .with_context(|| format!("{}://{authority}", self.uri.scheme_str().unwrap_or_default()))
@@ -171,19 +171,19 @@ async fn exchange(
     };
     match ended {
         Either::Left((answer, _)) => answer,
-        // It has ended, and left behind what it had read.
+        // The connection has ended, but its buffered answer can still be read.
         Either::Right((_, exchange)) => exchange.await,
     }
 }
 
-/// What a node says of a request that it refused, in words. None: the answer is no refusal of a node.
+/// The error of a node's answer, as text. None: the answer is not a node's error.
 pub fn refusal(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let error = body.get("error")?;
     let part = |name| error.get(name).and_then(Value::as_str);
     match (part("code")?, part("message")?) {
         ("unauthorized", _) => Some(
-            "unauthorized: the node wants its internal.api_key; give it with --config FILE or as \
+            "unauthorized: the node requires its internal.api_key; give it with --config FILE or as \
              TIDEGATE__INTERNAL__API_KEY"
                 .to_owned(),
         ),

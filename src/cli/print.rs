@@ -4,12 +4,12 @@ use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
 
-/// Says what is no failure, and not what was meant either.
+/// Warns of something that is not a failure but probably not intended.
 pub fn warn(what: &str) {
     eprintln!("tidegate: warning: {what}");
 }
 
-/// Writes to standard output. That its reader has gone is no failure: it has enough.
+/// Writes to standard output. A closed pipe is not a failure.
 pub fn print(output: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(output.as_ref()).and_then(|()| out.flush()) {

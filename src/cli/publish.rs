@@ -1,5 +1,5 @@
-//! `tidegate publish`: one publication, as any service would make it, or through a node's API. Prints its
-//! position where the channel keeps history.
+//! `tidegate publish`: publishes once, as a service does, or through a node's API. Prints the publication's
+//! position if the channel keeps history.
 
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
@@ -27,25 +27,24 @@ use crate::publication::{Channel, NodeId, Position, Publication};
 pub struct Arguments {
     /// A channel's name, without the prefix it has in Redis.
     channel: String,
-    /// The payload as it is; `-`, or nothing, reads it from standard input.
+    /// The payload, sent unchanged; `-`, or nothing, reads it from standard input.
     #[arg(allow_negative_numbers = true)]
     payload: Option<String>,
-    /// Publishes an empty payload too, which is mostly a mistake in a script.
+    /// Also publishes an empty payload, which is usually a mistake in a script.
     #[arg(long)]
     allow_empty: bool,
     /// Prints the publication as one JSON object.
     #[arg(long)]
     json: bool,
-    /// Publishes through the node with this internal listener, such as http://127.0.0.1:9090, rather than through
-    /// the configured broker.
+    /// Publishes through the node with this internal listener, such as http://127.0.0.1:9090, instead of through the
+    /// configured broker.
     #[arg(long, value_name = "URL")]
     http: Option<String>,
-    /// The node's `internal.api_key`, rather than that of the configuration. Other users of this host can see
-    /// arguments: TIDEGATE__INTERNAL__API_KEY hides it from them.
+    /// The node's `internal.api_key`, instead of the one in the configuration. Other users of this host can see
+    /// arguments; TIDEGATE__INTERNAL__API_KEY hides the key from them.
     #[arg(long, value_name = "KEY", requires = "http")]
     api_key: Option<String>,
-    /// The certificate authorities, in PEM, that an https node's certificate is checked against, rather than
-    /// the system's.
+    /// A PEM file with the certificate authorities that verify an https node, instead of the system's.
     #[arg(long, value_name = "FILE", requires = "http")]
     ca_file: Option<PathBuf>,
 }
@@ -66,12 +65,12 @@ impl Arguments {
             return Err(wrong(format!("the payload has more than {name} = {bytes} bytes")));
         }
         if payload.is_empty() && !self.allow_empty {
-            return Err(wrong("the payload is empty; --allow-empty publishes it all the same"));
+            return Err(wrong("the payload is empty; --allow-empty publishes it anyway"));
         }
         Ok(payload.into())
     }
 
-    /// The publication, or its position alone.
+    /// Prints the publication as JSON, or only its position.
     fn print(&self, channel: &Channel, publication: &Publication) -> anyhow::Result<()> {
         match (self.json, publication.position) {
             (true, _) => print(line::of_publication(channel.as_str(), publication)),
@@ -81,13 +80,13 @@ impl Arguments {
     }
 }
 
-/// Most bytes of a payload, and what sets it.
+/// The most bytes of a payload, and the setting or limit that says so.
 struct PayloadLimit {
     name: &'static str,
     bytes: usize,
 }
 
-/// One byte beyond `max` at most, which tells that there is too much.
+/// Reads at most one byte beyond `max`, which shows that there is too much.
 fn of_standard_input(max: usize) -> Result<Vec<u8>, Failure> {
     let input = std::io::stdin();
     if input.is_terminal() {
@@ -99,7 +98,7 @@ fn of_standard_input(max: usize) -> Result<Vec<u8>, Failure> {
     Ok(payload)
 }
 
-/// Through the configured broker.
+/// Publishes through the configured broker.
 pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     needs_redis(config)?;
     let channel = channel(&arguments.channel)?;
@@ -117,7 +116,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Through a node's API. Of the configuration only the key is asked for: the node may be anywhere.
+/// Publishes through a node's API. Reads only the key from the configuration, because the node may be on any host.
 pub fn run_over_http(sources: &Sources, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let channel = channel(&arguments.channel)?;
     let url = arguments.http.as_deref().unwrap_or_default();
@@ -126,7 +125,7 @@ pub fn run_over_http(sources: &Sources, arguments: &Arguments) -> Result<ExitCod
         None => config::entrance_to_api(sources)?.api_key,
     };
     let node = NodeApi::new("--http", url, arguments.ca_file.as_deref(), api_key)?;
-    let max = PayloadLimit { name: "what a node's API takes", bytes: PUBLICATION_BYTES_MAX };
+    let max = PayloadLimit { name: "the maximum of a node's API", bytes: PUBLICATION_BYTES_MAX };
     let mut publication = Publication::bare(arguments.payload(max)?);
     let answer = small_runtime()?
         .block_on(node.publish(&channel, &publication))
@@ -136,7 +135,7 @@ pub fn run_over_http(sources: &Sources, arguments: &Arguments) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the node says that it stands in the channel's history.
+/// The position in the channel's history that the node reports.
 fn position(answer: &[u8]) -> Option<Position> {
     let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
     answer.get("position")?.as_str()?.parse().ok()

@@ -15,8 +15,8 @@ pub fn run(config: Config, sources: &Sources) -> Result<ExitCode, Failure> {
         let gateway = Gateway::bind(config, sources.clone())?;
         gateway.run(signalled()?).await
     });
-    // Dropped, it would wait for blocking calls without a bound: a name server or a network file system that does not
-    // answer.
+    // Dropping it would wait for blocking calls without a limit, such as a name server or a network file system that does
+    // not answer.
     runtime.shutdown_background();
     Ok(ended.map(|()| ExitCode::SUCCESS)?)
 }

@@ -1,4 +1,4 @@
-//! `tidegate subscribe`: a line for each publication, to look on or to pipe.
+//! `tidegate subscribe`: prints a line for each publication, for watching or piping.
 
 mod follower;
 mod output;
@@ -24,11 +24,11 @@ use crate::config::Config;
 use crate::publication::{Channel, NodeId, Position, Publication};
 use crate::telemetry;
 
-/// Events that may wait for standard output. What comes beyond that is read again from the history or, where
-/// there is none, told as a gap.
+/// The most events queued for standard output. Events beyond that are read again from the history or, if there is
+/// none, reported as a gap.
 const EVENTS_MAX: usize = 10_000;
 
-/// Why publications are missing that standard output had no room for.
+/// The reason of a gap because standard output was too slow.
 const OUTPUT_TOO_SLOW: &str = "output_too_slow";
 
 #[derive(Args)]
@@ -37,15 +37,15 @@ pub struct Arguments {
     /// Channels' names, without the prefix they have in Redis.
     #[arg(required = true)]
     channels: Vec<String>,
-    /// Begins behind this position of the channel's history. Takes one channel.
+    /// Starts after this position in the channel's history. Allowed with one channel only.
     #[arg(long, value_name = "POSITION")]
     since: Option<Position>,
-    /// Prints each publication as one JSON object, and each gap too.
+    /// Prints each publication and each gap as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// What the broker told of a channel.
+/// An event of the broker about a channel.
 enum ChannelReport {
     Publication(Publication),
     Gap(&'static str),
@@ -75,17 +75,17 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
             _ = crate::gateway::signalled()? => Ok(()),
         }
     });
-    // A line that nobody reads is not waited for.
+    // Does not wait for a write that no process reads.
     runtime.shutdown_background();
     followed?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A position is one of a single channel, and of a channel whose rule is known.
+/// `--since` needs a single channel, and a rule that keeps its history.
 fn keeps_history(config: &Config, channels: &[Channel]) -> Result<(), Failure> {
     let [channel] = channels else {
         return Err(wrong(
-            "--since takes one channel, as a position is one of a single channel's history",
+            "--since takes one channel, because a position belongs to a single channel's history",
         ));
     };
     match config.rules.of(channel.as_str()).history {
@@ -97,7 +97,7 @@ fn keeps_history(config: &Config, channels: &[Channel]) -> Result<(), Failure> {
     }
 }
 
-/// Ends with an error, or when nobody reads what is printed.
+/// Ends with an error, or when the reader of standard output closes it.
 async fn follow(
     config: &Config,
     mut followers: BTreeMap<Channel, Follower>,
@@ -116,7 +116,7 @@ async fn follow(
             return Err(why.context(format!("cannot read the history of {channel}")));
         }
     }
-    // That Redis is away for a while is worth a line from here on.
+    // From here on, a lost connection to Redis is worth a log line.
     telemetry::log_warnings();
     while let Some((channel, heard)) = queue.recv().await {
         let Some(follower) = followers.get_mut(&channel) else { continue };
@@ -127,7 +127,7 @@ async fn follow(
             ChannelReport::Gap(reason) => follower.gap(reason, &*broker, &output).await,
         };
         match printed {
-            // Whoever read our output has enough.
+            // The reader closed the pipe.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
             printed => printed.context("cannot write to standard output")?,
         }
@@ -135,7 +135,7 @@ async fn follow(
     Ok(())
 }
 
-/// Hands on what is printed; never blocks. A channel whose events had no room gets a gap before its next one.
+/// Forwards events to be printed; never blocks. A channel whose events did not fit gets a gap before its next one.
 fn sink(events: mpsc::Sender<(Channel, ChannelReport)>) -> broker::Sink {
     let lacking = Mutex::new(Vec::<Channel>::new());
     Arc::new(move |event| {
@@ -157,9 +157,7 @@ fn sink(events: mpsc::Sender<(Channel, ChannelReport)>) -> broker::Sink {
             events.try_send((channel.clone(), ChannelReport::Gap(OUTPUT_TOO_SLOW))).is_err()
         });
         if events.try_send((channel.clone(), heard)).is_err() && !lacking.contains(&channel) {
-            eprintln!(
-                "tidegate: standard output is too slow; publications of {channel} are left out"
-            );
+            eprintln!("tidegate: standard output is too slow; skipping publications of {channel}");
             lacking.push(channel);
         }
     })

@@ -1,4 +1,4 @@
-//! `tidegate token`: a token as whoever logs users in would sign it, to try things out.
+//! `tidegate token`: signs a token as an application's login service would, for trying things out.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::rules::Pattern;
 use crate::settings::read_duration;
 
-/// Longest life of a token: ten years.
+/// The longest lifetime of a token: ten years.
 const TTL_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
 #[derive(Args, Clone)]
@@ -24,20 +24,20 @@ pub struct Arguments {
     /// The user's name.
     #[arg(long)]
     user: String,
-    /// A pattern of channels that the user may subscribe to where a rule says `token`. May be given many
-    /// times, as the next two.
+    /// A pattern of channels that the user may subscribe to, where a rule allows `token`. May be given several
+    /// times, as may the next two.
     #[arg(long, value_name = "PATTERN")]
     subscribe: Vec<String>,
-    /// A pattern of channels that the user may publish to where a rule says `token`.
+    /// A pattern of channels that the user may publish to, where a rule allows `token`.
     #[arg(long, value_name = "PATTERN")]
     publish: Vec<String>,
     /// A channel that the user's sessions are subscribed to at connect.
     #[arg(long, value_name = "CHANNEL")]
     channel: Vec<String>,
-    /// How long the token holds, with its unit (ms, s, m, h, d).
+    /// How long the token is valid, with its unit (ms, s, m, h, d).
     #[arg(long, default_value = "1h")]
     ttl: String,
-    /// Signs with the key of this name, not the first that can sign.
+    /// Signs with the key that has this `kid`, instead of the first that can sign.
     #[arg(long)]
     kid: Option<String>,
 }
@@ -49,20 +49,20 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     let kid = arguments.kid.as_deref();
     let signer = config.auth.signer(kid).ok_or_else(|| match kid {
         Some(kid) => wrong(format!("no key of auth.keys with the kid {kid:?} can sign")),
-        None => {
-            wrong("no key of auth.keys can sign: that takes a secret, or a private key in a file")
-        }
+        None => wrong(
+            "no key of auth.keys can sign: signing needs a secret, or a private key in a file",
+        ),
     })?;
     let now = SystemTime::now();
     let claims = claims(arguments, &config.auth.terms, ttl, now)?;
     let token = signer.token(&claims).context("cannot sign")?;
-    // A node would refuse it for the same reason.
+    // A node would refuse the token for the same reason.
     let key = config.auth.key_of(signer);
     let checked = auth::check(&token, key.into_iter(), &config.auth.terms, now);
     checked.map_err(|refused| wrong(refused.0))?;
     if config.auth.is_short(signer) {
         warn(&format!(
-            "the secret has fewer than {SECRET_BYTES_GOOD} bytes, so that whoever has a token can guess it, and a node \
+            "the secret has fewer than {SECRET_BYTES_GOOD} bytes, so it can be guessed from any token, and a node \
              beyond loopback refuses it; make one with openssl rand -base64 32"
         ));
     }
@@ -70,7 +70,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the token says: of the issuer and the audience, what the nodes want of it.
+/// The token's claims, with the issuer and audience that the nodes require.
 fn claims(
     arguments: &Arguments,
     terms: &RequiredClaims,

@@ -1,4 +1,4 @@
-//! The checked configuration: each room's own, and every key with where its value came from.
+//! The checked configuration: each module's own, and every key with the source of its value.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::rules::Rules;
 use crate::settings::KeySpec;
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
-/// A checked configuration: nothing in it needs checking again.
+/// A checked configuration: its values need no further checks.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub demo: bool,
@@ -20,14 +20,14 @@ pub struct Config {
     pub drain: drain::Config,
     pub telemetry: telemetry::Config,
     pub rules: Rules,
-    /// Where it was read from: when one of them changes, so may the configuration.
+    /// The files it was read from. A change of one may change the configuration.
     pub files: Vec<PathBuf>,
     /// Every key with its effective value, for `tidegate check` and the reference.
     pub known: Vec<KeySpec>,
 }
 
 impl Config {
-    /// Does a node that runs follow a change of this key?
+    /// Whether a running node applies a change of this key.
     pub fn is_live(key: &str) -> bool {
         LIVE.iter().any(|live| match live.strip_suffix('*') {
             Some(prefix) => key.starts_with(prefix),
@@ -35,7 +35,7 @@ impl Config {
         })
     }
 
-    /// The effective configuration as TOML, each value with where it came from, secrets masked.
+    /// The effective configuration as TOML, each value with its source, secrets masked.
     pub fn effective(&self) -> String {
         let mut toml = String::new();
         let mut section = "";
@@ -57,7 +57,7 @@ impl Config {
     }
 }
 
-/// The keys that a node follows while it runs; the others need a restart.
+/// The keys that a running node applies; the others need a restart.
 const LIVE: &[&str] = &[
     "rules*",
     "auth.*",

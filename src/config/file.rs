@@ -7,9 +7,9 @@ use ::config::{ConfigError, File, FileFormat, FileSourceString, Source, Value, V
 
 use crate::settings::{KeySpec, SyntaxError};
 
-/// Read here rather than by the crate, which would name it relative to wherever we run.
+/// Reads the file here, because the `config` crate would resolve a relative path against other directories.
 ///
-/// `known`: all keys there are, of which a fault names the one that it is at.
+/// `known`: all keys; a fault names the one at its position.
 pub fn read(
     path: &Path,
     known: fn() -> Vec<KeySpec>,
@@ -29,8 +29,8 @@ pub fn read(
     Ok(file)
 }
 
-/// The tables of the file with nothing in them, and what has no value at all, which are no keys.
-/// None where it cannot be read: reading the configuration tells that.
+/// The file's empty tables, and keys without a value. Empty if the file cannot be read, because reading the
+/// configuration reports that.
 pub fn empty_tables(path: &Path) -> Vec<String> {
     fn walk(key: String, value: &Value, empty: &mut Vec<String>) {
         match &value.kind {
@@ -53,7 +53,7 @@ pub fn empty_tables(path: &Path) -> Vec<String> {
     empty
 }
 
-/// Names the place and the key there, and quotes nothing else of the text.
+/// Names the position and the key there, and quotes nothing else of the text.
 fn unreadable(error: &ConfigError, text: &str, known: &[KeySpec]) -> String {
     let error = SyntaxError::new(error, text);
     let words = known.iter().flat_map(|known| known.key.split(['.', '[', ']']));

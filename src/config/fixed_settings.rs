@@ -1,4 +1,4 @@
-//! What new settings may not take from a node that runs.
+//! Settings that a reload may not change, or may not weaken by mistake.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use crate::rules::{Rule, RuleTable, Rules};
 use crate::settings::{ListenAddress, Settings};
 use crate::{auth, internal};
 
-/// What a node that runs cannot change, or must not lose by mistake.
+/// What a running node cannot change, or must not lose by mistake.
 #[derive(Clone, Debug)]
 pub struct FixedSettings {
-    /// Where it listens, whatever the configuration says now.
+    /// The address it listens on, whatever the new configuration contains.
     pub(super) listen: ListenAddress,
     takes_tokens: bool,
     has_api_key: bool,
@@ -29,14 +29,14 @@ impl FixedSettings {
         bound
     }
 
-    /// These are in force from here on.
+    /// Takes over the settings now in force.
     pub fn follow(&mut self, config: &Config) {
         self.takes_tokens = config.auth.mode == auth::Mode::Token;
         self.has_api_key = config.internal.api_key.is_some();
         self.rules = config.rules.current();
     }
 
-    /// What would open the node without anybody having said so is a fault.
+    /// Adds a fault for each change that would open the node without being explicit.
     pub(super) fn guard(
         &self,
         settings: &mut Settings,
@@ -49,19 +49,19 @@ impl FixedSettings {
         }
         let is_said = settings.is_given("auth.mode");
         if self.takes_tokens && auth.mode == auth::Mode::None && !is_said {
-            let what = "auth.keys are gone; write auth.mode = \"none\" if nobody has to prove who they are";
+            let what = "auth.keys is no longer set; set auth.mode = \"none\" if clients need not authenticate";
             settings.fault("auth.mode", what);
         }
         if !self.rules.is_empty() && !settings.is_given("rules") {
-            let what = "are gone; write rules = [] if every channel is to be as it is without any";
+            let what = "is no longer set; set rules = [] if no channel is to have a rule";
             settings.fault("rules", what);
         }
         if self.has_api_key && internal.api_key.is_none() {
-            settings.fault("internal.api_key", "is gone; to do without one takes a restart");
+            settings.fault("internal.api_key", "is no longer set; removing it takes a restart");
         }
     }
 
-    /// A rule that said who may do what, and now leaves it open to more, was cut short.
+    /// A rule that listed who has access and now omits that, and so allows more, was probably truncated.
     pub(super) fn guard_rules(&self, settings: &mut Settings, rules: &Rules) {
         let rules = rules.current();
         let widened = rules.widened_from(&self.rules);
@@ -70,7 +70,8 @@ impl FixedSettings {
             let is_same = |old: &Rule| old.says_access && old.pattern.as_str() == pattern;
             let is_wider = widened.iter().any(|it| it.pattern.as_deref() == Some(pattern));
             if is_wider && self.rules.iter().any(is_same) {
-                let what = "is gone, and so is publish, which lets more people in: write both";
+                let what =
+                    "is no longer set, and neither is publish, which allows more clients: set both";
                 settings.fault(&format!("rules[{i}].subscribe"), what);
             }
         }

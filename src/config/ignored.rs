@@ -1,5 +1,5 @@
-//! What was written as if it were a setting and has no effect: it is no fault, as it may be meant for somebody
-//! else, but the operator who mistyped a name has to hear of it.
+//! Names that look like settings and have no effect: a warning and not a fault, because they may be meant for
+//! another program, but an operator who mistyped a name must be told.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,11 @@ use super::layers::{PREFIX, SEPARATOR};
 use super::{Config, Sources, file};
 use crate::settings::{KeySpec, SettingsFault, nearest};
 
-/// Says where the keys are listed, for names that are like none of them.
+/// Where the keys are listed, for names that resemble none of them.
 const REFERENCE: &str = "docs/CONFIG.md lists them all";
 
-/// Variables that begin with `TIDEGATE_` and are no settings, and empty tables of the file whose names are none
-/// either. Values are never quoted.
+/// Variables that begin with `TIDEGATE_` and are not settings, and empty tables of the file whose names are no
+/// section. Never quotes a value.
 pub fn ignored(sources: &Sources) -> Vec<SettingsFault> {
     let defaults = Config::load(&Sources::default()).expect("the defaults are valid");
     let keys = Keys::of(&defaults.known);
@@ -33,14 +33,14 @@ pub fn ignored(sources: &Sources) -> Vec<SettingsFault> {
 /// Kubernetes sets it in every container.
 const IN_KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
 
-/// Begins with `TIDEGATE_`, but not as settings do.
+/// Begins with `TIDEGATE_`, but not in the form of a setting.
 fn is_ours(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     name.strip_prefix(PREFIX)
         .is_some_and(|rest| rest.starts_with('_') && !rest.starts_with(SEPARATOR))
 }
 
-/// One of the variables that Kubernetes makes of a Service called `tidegate`, or `tidegate-…`.
+/// One of the variables that Kubernetes derives from a Service called `tidegate`, or `tidegate-…`.
 fn is_service_link(name: &str) -> bool {
     let is_port = |rest: &str| {
         rest.is_empty()
@@ -51,7 +51,7 @@ fn is_service_link(name: &str) -> bool {
         || name.match_indices("_PORT").any(|(at, found)| is_port(&name[at + found.len()..]))
 }
 
-/// The keys there are, without the marks of lists (`rules.pattern`), each with the variable that sets it.
+/// All keys, without list marks (`rules.pattern`), each with the variable that sets it.
 struct Keys(BTreeMap<String, String>);
 
 impl Keys {
@@ -60,18 +60,18 @@ impl Keys {
         Self(known.iter().map(key).collect())
     }
 
-    /// Is it a key, or a section that has some?
+    /// Whether it is a key, or a section that has keys.
     fn has(&self, name: &str) -> bool {
         let section = format!("{name}.");
         self.0.contains_key(name) || self.0.keys().any(|key| key.starts_with(&section))
     }
 
-    /// `TIDEGATE_SERVER_LISTEN` is compared by the words alone, however they are joined.
+    /// Compares `TIDEGATE_SERVER_LISTEN` by its words alone, however they are joined.
     fn suggestion_for_variable(&self, name: &str) -> String {
         let words = joined(name[PREFIX.len()..].trim_start_matches('_'));
         let keys: Vec<String> = self.0.keys().map(|key| joined(key)).collect();
         let near = nearest(&words, keys.iter().map(String::as_str));
-        // `TIDEGATE_LISTEN` lacks the section, of which there may be several.
+        // `TIDEGATE_LISTEN` lacks the section, and several sections may have the key.
         let section = format!(".{words}");
         let is_meant = |key: &str| match near {
             Some(near) => joined(key) == near,
@@ -80,18 +80,18 @@ impl Keys {
         let meant = self.0.iter().filter(|(key, _)| is_meant(key));
         let meant: BTreeSet<&str> = meant.map(|(_, variable)| variable.as_str()).collect();
         if meant.is_empty() {
-            return format!("is no setting and has no effect; {REFERENCE}");
+            return format!("is not a setting and has no effect; {REFERENCE}");
         }
         let meant = Vec::from_iter(meant).join(" or ");
-        format!("is no setting and has no effect; did you mean {meant}?")
+        format!("is not a setting and has no effect; did you mean {meant}?")
     }
 
     fn suggestion_for_table(&self, table: &str) -> String {
         let sections =
             self.0.keys().filter_map(|key| key.split_once('.')).map(|(section, _)| section);
         match nearest(table, sections.chain(self.0.keys().map(String::as_str))) {
-            Some(near) => format!("{table} is empty and no section; did you mean {near}?"),
-            None => format!("{table} is empty and no section; {REFERENCE}"),
+            Some(near) => format!("{table} is empty and not a section; did you mean {near}?"),
+            None => format!("{table} is empty and not a section; {REFERENCE}"),
         }
     }
 }
@@ -100,7 +100,7 @@ fn joined(name: &str) -> String {
     name.to_ascii_lowercase().replace(['.', '-'], "_").replace(SEPARATOR, "_")
 }
 
-/// The variable that sets a key. A variable sets a list as a whole, so for `rules[].pattern` it is that of `rules`.
+/// The variable that sets a key. A variable sets a whole list, so for `rules[].pattern` it is that of `rules`.
 fn variable(key: &str) -> String {
     let (key, _) = key.split_once("[]").unwrap_or((key, ""));
     format!("{PREFIX}{SEPARATOR}{}", key.replace('.', SEPARATOR).to_uppercase())
@@ -130,7 +130,8 @@ mod tests {
             ("TIDEGATE_PATTERN", "TIDEGATE__RULES"),
         ] {
             let said = of_variables(&[name]);
-            let expected = format!("{name}: is no setting and has no effect; did you mean {near}?");
+            let expected =
+                format!("{name}: is not a setting and has no effect; did you mean {near}?");
             assert_eq!(said, [expected]);
         }
         let [said] = &of_variables(&["TIDEGATE_LISTEN"])[..] else { panic!("one warning") };
@@ -175,9 +176,9 @@ mod tests {
             let sources = Sources { file: Some(file), ..Sources::default() };
             let said: Vec<_> = ignored(&sources).iter().map(SettingsFault::to_string).collect();
             let parts =
-                ["server.tsl is empty", "sesion is empty and no section; did you mean session?"];
+                ["server.tsl is empty", "sesion is empty and not a section; did you mean session?"];
             assert_eq!(said.len(), 3, "{said:?}");
-            for part in parts.iter().chain(&["x-mine is empty and no section; docs/CONFIG.md"]) {
+            for part in parts.iter().chain(&["x-mine is empty and not a section; docs/CONFIG.md"]) {
                 assert!(said.iter().any(|it| it.contains(part) && it.contains(name)), "{said:?}");
             }
         }

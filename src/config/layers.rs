@@ -1,5 +1,5 @@
-//! File, environment and flags, merged by the `config` crate into one flat map of keys that each
-//! remember where they came from.
+//! Merges file, environment and flags, with the `config` crate, into one flat map from key to value and
+//! origin.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use crate::settings::{KeySpec, RawValue, SettingsFault};
 pub(super) const PREFIX: &str = "TIDEGATE";
 pub(super) const SEPARATOR: &str = "__";
 
-/// `section.key` to value and origin, and the faults of whole layers, which are left out.
+/// Maps `section.key` to value and origin. Layers with faults are left out, and their faults returned.
 ///
-/// `known`: all keys there are, of which a fault in the file names the one it is at.
+/// `known`: all keys; a fault in the file names the one at its position.
 pub fn merge(
     sources: &Sources,
     known: fn() -> Vec<KeySpec>,
@@ -44,19 +44,20 @@ pub fn merge(
             }
         }
         Err(ConfigError::PathParse { .. }) => {
-            let what =
-                format!("a variable that begins with {PREFIX}{SEPARATOR} is named like no key");
+            let what = format!(
+                "the name of a variable that begins with {PREFIX}{SEPARATOR} is not a valid key"
+            );
             faults.push(SettingsFault::of_layer("environment", what));
         }
-        // Its words may quote a value.
+        // The crate's message may quote a value.
         Err(_) => {
-            faults.push(SettingsFault::of_layer("configuration", "it cannot be put together"));
+            faults.push(SettingsFault::of_layer("configuration", "the layers cannot be merged"));
         }
     }
     (flat, faults)
 }
 
-/// Names the very file, variable or flag.
+/// The file, variable or flag that set the key.
 fn origin(key: &str, layer: Option<&str>, sources: &Sources) -> String {
     match (layer, &sources.file) {
         (Some(Flags::ORIGIN), _) => format!("--set {key}"),
@@ -87,7 +88,7 @@ impl Flags {
     }
 }
 
-/// What the crate's path syntax takes as a plain path, so that nothing is read as an index.
+/// Accepts only what the crate's path syntax reads as a plain path, not as an index.
 fn is_key(key: &str) -> bool {
     let word = |word: &str| {
         !word.is_empty()

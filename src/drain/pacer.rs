@@ -1,4 +1,4 @@
-//! Telling connections to go, as a plan says.
+//! Tells connections to close, by a plan.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::Plan;
 use crate::close::Close;
 use crate::outbound::Outbound;
 
-/// How often some are told: many small waves look like an even stream.
+/// The time between waves. Many small waves approximate an even stream.
 const WAVE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Connections in the order in which they are told. One that ends meanwhile must not be kept half open
-/// by this list.
+/// Connections in the order of telling. Weak, because this list must not keep an ended connection
+/// alive.
 pub type PacedConnections = Vec<Weak<Outbound>>;
 
-/// All of them, in random order.
+/// All connections, in random order.
 pub fn shuffled(mut connections: Vec<Arc<Outbound>>) -> PacedConnections {
     connections.shuffle(&mut rand::rng());
     connections.iter().map(Arc::downgrade).collect()
@@ -28,7 +28,7 @@ pub fn oldest(mut connections: Vec<Arc<Outbound>>, count: usize) -> PacedConnect
     let age = |connection: &Arc<Outbound>| connection.session().number;
     connections.retain(|connection| !connection.is_ending());
     if count < connections.len() {
-        // Only those are sorted: there may be a million.
+        // Sorts only those, because there may be a million connections.
         connections.select_nth_unstable_by_key(count, age);
         connections.truncate(count);
     }
@@ -36,8 +36,8 @@ pub fn oldest(mut connections: Vec<Arc<Outbound>>, count: usize) -> PacedConnect
     connections.iter().map(Arc::downgrade).collect()
 }
 
-/// Tells each when its time has come, as long as it `goes_on`. `close`: the word, with how long the
-/// client is to stay away.
+/// Tells each connection to close at its time, as long as `goes_on` returns true. `close`: makes the close from the
+/// time the client should stay away.
 pub async fn tell(
     told: PacedConnections,
     plan: Plan,
@@ -48,7 +48,7 @@ pub async fn tell(
     let mut number = 0;
     for wave in 1.. {
         let elapsed = start.elapsed();
-        // A wave is told ahead of its time, so that nobody's slot is over when it hears of it.
+        // Tells a wave ahead of its time, so that no client is told after its slot.
         let due = plan.due(elapsed + WAVE_INTERVAL).min(told.len());
         for connection in &told[number..due] {
             if let Some(connection) = connection.upgrade() {

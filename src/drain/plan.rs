@@ -1,24 +1,24 @@
-//! Who is told to go when, and when it is to be back. Plain numbers, no I/O.
+//! When each connection is told to close, and when its client should reconnect. Plain numbers, no I/O.
 
 use std::time::Duration;
 
-/// Longest that a client is told to stay away. A cap that would need more is not kept.
+/// The longest time a client is told to stay away. A cap that needs more is exceeded.
 pub const AFTER_MAX: Duration = Duration::from_secs(30);
 
-/// Most that chance adds to it.
+/// The most random time added to it.
 const JITTER_MAX: Duration = Duration::from_secs(1);
 
-/// Over how long those are spread at least who are told all at once.
+/// The least time over which reconnects are spread if all clients are told at once.
 const AT_ONCE_SPREAD: Duration = Duration::from_secs(1);
 
-/// Who waited for less did not wait: it was told as soon as its task had its turn.
+/// A shorter wait does not count: the session only waited to be scheduled.
 const WAITED_MIN: Duration = Duration::from_millis(50);
 
-/// What of the cap is aimed at: clients come late by chance, and what is late meets what is not.
+/// The share of the cap that is used, because some clients reconnect late and coincide with others.
 const CAP_AIM: f64 = 0.9;
 
-/// The closes of some connections on one even line, and their clients' reconnects on another, which may
-/// be longer: so the other nodes get handshakes at an even rate and below a cap.
+/// Spreads closes evenly over one time, and the clients' reconnects evenly over another, which may be
+/// longer: so the other nodes get handshakes at an even rate below a cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     connections: usize,
@@ -27,8 +27,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Closes within `closes`, and reconnects within that or, where they would be more than nine tenths
-    /// of `per_second`, within as long as it takes; at most [`AFTER_MAX`] more. 0: no cap.
+    /// Closes within `closes`, and reconnects within the same time or, if they would exceed nine tenths of
+    /// `per_second`, within the time that needs; at most [`AFTER_MAX`] more. 0: no cap.
     pub fn new(connections: usize, closes: Duration, per_second: usize) -> Self {
         let needed = match per_second {
             0 => Duration::ZERO,
@@ -38,13 +38,13 @@ impl Plan {
         Self { connections, closes, reconnects }
     }
 
-    /// Closes that come all at once, with reconnects over a second, or longer where the cap needs it.
+    /// All closes at once, with reconnects over a second, or longer if the cap requires it.
     pub fn at_once(connections: usize, per_second: usize) -> Self {
         let plan = Self::new(connections, Duration::ZERO, per_second);
         Self { reconnects: plan.reconnects.max(AT_ONCE_SPREAD), ..plan }
     }
 
-    /// How many are to be told by a moment, `elapsed` from the beginning. The first need not wait.
+    /// How many have to be told by `elapsed`, the time since the beginning. The first is told immediately.
     pub fn due(&self, elapsed: Duration) -> usize {
         if elapsed >= self.closes {
             return self.connections;
@@ -53,18 +53,18 @@ impl Plan {
         ((self.connections as f64 * share) as usize + 1).min(self.connections)
     }
 
-    /// How long the client of this number, from 0, is to stay away when it is told now. `chance`: 0 to 1.
+    /// How long the client of this number, from 0, should stay away if it is told now. `chance`: 0 to 1.
     pub fn after(&self, number: usize, elapsed: Duration, chance: f64) -> Duration {
-        // Within its own slot, so that no two clients share a moment and no second gets too many.
+        // Each client has its own slot, so that reconnects do not coincide.
         let slot = self.reconnects.div_f64(self.connections.max(1) as f64);
         let back_at = slot.mul_f64(number as f64) + slot.min(JITTER_MAX).mul_f64(chance);
         back_at.saturating_sub(elapsed).min(AFTER_MAX)
     }
 }
 
-/// What is left of `after` for a client that was to be told it and is told it only now, since its session
-/// `waited` for the broker first. Where the moment is over, chance (0 to 1) spreads those who are late over
-/// as long as they waited: no more of them were told in that time than may come back in it.
+/// What is left of `after` for a client that is told late, because its session first `waited` for the broker. If
+/// that time is over, `chance` (0 to 1) spreads late clients over as long as they waited: no more clients were told in
+/// that time than may reconnect in it.
 pub fn left(after: Duration, waited: Duration, chance: f64) -> Duration {
     match after.checked_sub(waited) {
         Some(left) => left,
@@ -73,8 +73,8 @@ pub fn left(after: Duration, waited: Duration, chance: f64) -> Duration {
     }
 }
 
-/// How much of `period` closes may take, for the last to be gone when it ends: each may wait for so
-/// long for what it asked for. Never less than three quarters, or a short period had no spread.
+/// The part of `period` for closes, so that the last connection has ended by its end: each session may wait up to
+/// `leave_timeout` for answers. At least three quarters, so that short periods are still spread.
 pub fn closes_within(period: Duration, leave_timeout: Duration) -> Duration {
     period.saturating_sub(leave_timeout).max(period * 3 / 4)
 }
@@ -85,7 +85,7 @@ mod tests {
 
     const PERIOD: Duration = Duration::from_secs(20);
 
-    /// When each is closed, and when it is back, in seconds.
+    /// When each connection is closed, and when its client reconnects, in seconds.
     fn course(plan: Plan, chance: impl Fn(usize) -> f64) -> Vec<(f64, f64)> {
         let (wave, mut now, mut all) = (Duration::from_millis(50), Duration::ZERO, Vec::new());
         loop {
@@ -101,7 +101,7 @@ mod tests {
         }
     }
 
-    /// The most of these moments that lie within one second.
+    /// The largest number of these times within one second.
     fn busiest_second(moments: impl Iterator<Item = f64>) -> usize {
         let mut moments: Vec<_> = moments.collect();
         moments.sort_by(f64::total_cmp);
@@ -139,7 +139,7 @@ mod tests {
             let most = if cap == 0 { even } else { cap.min(even) };
             assert!(busiest <= most, "{busiest} of {count} in a second, cap {cap}");
         }
-        // More than the cap lets through in 49 seconds: then as evenly as can be.
+        // More than the cap allows in 49 seconds: then as evenly as possible.
         let all = course(Plan::new(100_000, PERIOD, 1000), any);
         let busiest = busiest_second(all.iter().map(|it| it.1));
         assert!((2000..=2100).contains(&busiest), "{busiest} in a second");

@@ -1,4 +1,4 @@
-//! Whether this node has so much more than its share of the connections that it sheds some. Plain
+//! Decides whether this node has so many more connections than its share that it sheds some. Plain
 //! numbers, no I/O.
 
 use std::time::Duration;
@@ -9,21 +9,21 @@ use super::shedding_backoff::SheddingBackoff;
 use crate::drain::Config;
 use crate::publication::NodeId;
 
-/// Connections above the mean that are never worth moving: small numbers differ by chance.
+/// A surplus that is never worth moving, because small numbers differ by chance.
 const EXCESS_MIN: usize = 10;
 
-/// Most connections that one step sheds a second, in hundredths of the node's; the second is for nodes
+/// The most connections that one step sheds per second, in percent of the node's; and the minimum, for nodes
 /// with few.
 const PERCENT_PER_SECOND_MAX: usize = 1;
 const PER_SECOND_MIN: usize = 10;
 
-/// The same as a share of `drain.reconnects_per_second`, as other nodes may shed or drain too.
+/// The limit as a fraction of `drain.reconnects_per_second`, because other nodes may shed or drain too.
 const SHARE_OF_RECONNECTS: usize = 10;
 
-/// Longest step. After it, it is looked again where everybody has gone.
+/// The longest step. After it, the node checks where the clients have reconnected.
 const STEP_MAX: Duration = Duration::from_secs(60);
 
-/// For how long the node has had too many, among the same nodes, and whether it helped to shed some.
+/// How long the node has had too many, with the same other nodes, and whether shedding helped.
 #[derive(Debug, Default)]
 pub struct Balance {
     since: Option<ImbalanceSince>,
@@ -36,22 +36,22 @@ struct ImbalanceSince {
     nodes: Vec<NodeId>,
 }
 
-/// What is to be shed.
+/// How many connections to shed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SheddingStep {
     pub count: usize,
     pub within: Duration,
-    /// What the node is to keep in any case: the mean.
+    /// The number the node keeps in any case: the mean.
     pub keep: usize,
 }
 
 impl Balance {
-    /// The time begins anew.
+    /// Restarts the time.
     pub fn begin_anew(&mut self) {
         self.since = None;
     }
 
-    /// `own`: the connections of this node, which stays; `others`: the other nodes that take clients, with
+    /// `own`: the connections of this node, which keeps running; `others`: the other nodes that accept clients, with
     /// theirs.
     pub fn step(
         &mut self,
@@ -71,15 +71,15 @@ impl Balance {
         let since = self.since.take().filter(|since| since.nodes.iter().copied().eq(nodes()));
         let since = since.unwrap_or_else(|| ImbalanceSince { at: now, nodes: nodes().collect() });
         let waited = now.saturating_duration_since(since.at);
-        // Not before its time, so that those of the last step have arrived when it is judged.
+        // Waits at least `rebalance_after`, so that the clients of the last step have reconnected when it is judged.
         if waited < config.rebalance_after
             || waited < self.brake.wait(others, config.rebalance_after, now)
         {
             self.since = Some(since);
             return None;
         }
-        // All of it and not to the edge of what is tolerated: else the next few who come tip it over
-        // again. And the time begins anew, for everybody to arrive and be told of.
+        // Sheds down to the mean and not to the tolerated surplus, because otherwise a few new clients would exceed it
+        // again. Then the time restarts, so that clients can reconnect and nodes can announce them.
         let per_second = per_second(own, config.reconnects_per_second);
         let count = (own - mean).min(per_second * STEP_MAX.as_secs() as usize);
         let within = Duration::from_secs_f64(count as f64 / per_second as f64);
@@ -88,11 +88,11 @@ impl Balance {
     }
 }
 
-/// Rounded up, so that nobody sheds below it.
+/// Rounded up, so that no node sheds below it.
 fn mean(own: usize, others: &[(NodeId, u64)]) -> usize {
     let sum =
         others.iter().fold(own as u128, |sum, (_, connections)| sum + u128::from(*connections));
-    // What others claim may be anything.
+    // Other nodes' numbers are not trusted.
     usize::try_from(sum.div_ceil(others.len() as u128 + 1)).unwrap_or(usize::MAX)
 }
 
@@ -123,7 +123,7 @@ mod tests {
         nodes
     }
 
-    /// What the first step of those within `seconds` is, at one look a second.
+    /// The first step within `seconds`, at one look per second.
     fn first(
         balance: &mut Balance,
         own: usize,
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(second, 30);
         assert_eq!((step.count, step.keep), (2000, 2000));
         assert_eq!(step.within, Duration::from_secs(50), "1 % of 4000 a second");
-        // And then it waits as long again, or twice as long where nobody went there.
+        // Then it waits the same time again, or twice as long if no clients moved.
         let next = start + Duration::from_secs(31);
         let [(a, _), (b, _)] = others;
         let fuller = [(a, 1400), (b, 1400)];
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn nodes_that_only_get_each_others_clients_shed_ever_more_rarely() {
         let (mut a, mut b) = (Balance::default(), Balance::default());
-        // The third says that it serves, and no balancer sends it anybody.
+        // The third node announces itself as serving, but no balancer sends it clients.
         let [one, other, third] = [(); 3].map(|()| NodeId::random());
         let (mut has, config, start) = ([3000_usize, 3000], config(20), Instant::now());
         let sorted = |node, count: usize| {
@@ -233,7 +233,7 @@ mod tests {
                 steps.push(second);
             }
         }
-        // One every 30 seconds, without the brake.
+        // Without the backoff, one every 30 seconds.
         assert!(steps.len() <= 60, "{} steps in four hours", steps.len());
     }
 
@@ -246,7 +246,7 @@ mod tests {
         for second in 0..3600 {
             let now = start + Duration::from_secs(second);
             let [at_a, at_b] = has;
-            // Balancers send who comes back anywhere: to every node as many.
+            // Balancers distribute reconnecting clients evenly over the nodes.
             if let Some(step) = a.step(at_a, &[(other, at_b as u64)], &config, now) {
                 has = [at_a - step.count / 2, at_b + step.count / 2];
                 last = second;

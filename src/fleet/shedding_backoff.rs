@@ -1,7 +1,7 @@
-//! What slows the shedding down where it moves nobody. Plain numbers, no I/O.
+//! Slows shedding down if it does not move clients to other nodes. Plain numbers, no I/O.
 //!
-//! Who is told to reconnect may come back to where it was, or push out those who are elsewhere: a balancer
-//! that sticks to its choice, or nodes that shed each other's clients.
+//! Clients that are told to reconnect may return to this node, or displace clients of others: with a balancer that
+//! repeats its choice, or nodes that shed each other's clients.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::publication::NodeId;
 
-/// How often the wait is doubled: at most, a step follows the last one after 32 times as long as the first.
+/// How often the wait is doubled: at most to 32 times the first.
 const DOUBLINGS_MAX: u32 = 5;
 
-/// Of what a step sheds, the part by which the others must have grown for it to have been worth it:
-/// between two nodes half comes back, where turns are taken.
+/// A step was useful if the other nodes grew by at least this fraction of what it shed. With two nodes and a
+/// round-robin balancer, half returns.
 const MOVED_DIVISOR: u64 = 4;
 
-/// The brake: of how many steps in a row nobody came to the other nodes.
+/// Counts the steps in a row that moved no clients.
 #[derive(Debug, Default)]
 pub struct SheddingBackoff {
     last: Option<LastStep>,
@@ -29,20 +29,20 @@ pub struct SheddingBackoff {
 struct LastStep {
     at: Instant,
     nodes: Vec<NodeId>,
-    /// What the others had before it.
+    /// The connections of the others before it.
     elsewhere: u64,
     count: u64,
-    /// It has been found out whether it was worth it.
+    /// Whether it has been judged useful or not.
     is_judged: bool,
 }
 
 impl SheddingBackoff {
-    /// How long the node must have had too many before the next step; `after` when nothing brakes.
+    /// How long the node must have had too many before the next step; `after` if all steps were useful.
     pub fn wait(&mut self, others: &[(NodeId, u64)], after: Duration, now: Instant) -> Duration {
         let longest = after * 2u32.pow(DOUBLINGS_MAX);
         let counts = |tried: &LastStep| {
             let is_known = |node: &NodeId| tried.nodes.contains(node);
-            // Where a node came, there is room; and what was long ago says nothing of today.
+            // A new node has room, and a step long ago shows nothing about now.
             others.iter().all(|(node, _)| is_known(node)) && now - tried.at <= 2 * longest
         };
         match self.last.as_mut().filter(|tried| counts(tried)) {
@@ -60,7 +60,7 @@ impl SheddingBackoff {
         Backoff::new(after, longest).pause_after(self.doublings)
     }
 
-    /// So many are to be shed now.
+    /// Records a step that sheds `count` connections.
     pub fn tried(&mut self, others: &[(NodeId, u64)], count: usize, now: Instant) {
         let nodes = others.iter().map(|(node, _)| *node).collect();
         let (elsewhere, count) = (sum(others), count as u64);

@@ -1,4 +1,4 @@
-//! The other nodes, as far as they have told of themselves. Plain data.
+//! The other nodes, by their announcements. Plain data.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use crate::broker::{Announcement, NodeStage};
 use crate::publication::NodeId;
 
-/// Most nodes that are kept in mind. Of more, those that came later are not known here.
+/// The most nodes in the table. Further nodes are ignored.
 pub const NODES_MAX: usize = 1024;
 
-/// Most connections that a node is believed to have.
+/// The most connections accepted in a node's announcement.
 pub const CONNECTIONS_MAX: u64 = 10_000_000;
 
 /// The other nodes.
@@ -24,12 +24,12 @@ struct PeerNode {
     connections: u64,
     holds_until: Instant,
     rules: Option<u64>,
-    /// Since when its rules have been others than this node's, without interruption.
+    /// Since when its rules have differed from this node's, without interruption.
     differs_since: Option<Instant>,
 }
 
 impl PeerTable {
-    /// `holds_max`: how long it holds at most, whatever it says itself.
+    /// `holds_max`: the limit for how long the announcement is valid.
     pub fn hear(&mut self, announcement: Announcement, holds_max: Duration, now: Instant) {
         let Announcement { node, stage, connections, holds_ms, rules } = announcement;
         if stage == NodeStage::Gone {
@@ -44,12 +44,12 @@ impl PeerTable {
         }
     }
 
-    /// Forgets nodes that have said nothing for longer than what they said holds.
+    /// Removes nodes whose announcement has expired.
     pub fn forget_silent(&mut self, now: Instant) {
         self.0.retain(|_, node| node.holds_until > now);
     }
 
-    /// The nodes whose rules have been others than `own` for so long, by name.
+    /// The nodes whose rules have differed from `own` for at least `lasting`, sorted by name.
     pub fn with_other_rules(&mut self, own: u64, lasting: Duration, now: Instant) -> Vec<NodeId> {
         let mut others = Vec::new();
         for (id, node) in &mut self.0 {
@@ -67,12 +67,12 @@ impl PeerTable {
         self.0.len()
     }
 
-    /// Of all of them, those too that leave.
+    /// The connections of all nodes, including those that drain.
     pub fn connections(&self) -> u64 {
         self.0.values().fold(0, |sum, node| sum.saturating_add(node.connections))
     }
 
-    /// Those that stay, with their connections, by name.
+    /// The nodes that do not drain, with their connections, sorted by name.
     pub fn serving(&self) -> Vec<(NodeId, u64)> {
         let serving = self.0.iter().filter(|(_, node)| node.stays);
         let mut all: Vec<_> = serving.map(|(id, node)| (*id, node.connections)).collect();

@@ -1,5 +1,5 @@
-//! New settings for a node that runs: read and checked whole, then taken up, or refused while the old
-//! go on.
+//! Reloads the settings of a running node: reads and checks all of them, and then applies them, or refuses them and
+//! keeps the old ones.
 
 mod widened;
 
@@ -21,14 +21,14 @@ use crate::session::Users;
 use crate::settings::KeySpec;
 use crate::{critical_tasks, drain, internal, telemetry, transport};
 
-/// How often files are looked at. Their content counts: Kubernetes exchanges a link to a directory,
-/// and the files in it are as old as they were.
+/// How often files are checked. By content, because Kubernetes replaces a link to a directory, and the files in it
+/// keep their modification times.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Largest file that is looked at, in bytes; of more only so much.
+/// The most bytes of a file that are compared.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// What follows new settings.
+/// The parts of a node that apply new settings.
 pub struct Followers {
     pub hub: Hub,
     pub auth: Auth,
@@ -39,19 +39,19 @@ pub struct Followers {
     pub drain: Live<drain::Config>,
 }
 
-/// The settings of a node that runs.
+/// The settings of a running node.
 pub struct Reload {
     sources: Sources,
     followers: Followers,
-    /// Those that are in force, to tell what is new.
+    /// The keys in force, to find changed ones.
     known: Vec<KeySpec>,
     files: Vec<PathBuf>,
-    /// Of what the files held when they were last looked at, and when they were last taken up.
+    /// Hashes of the files' contents: at the last check, and at the last reload.
     seen: u64,
     trace: u64,
-    /// The addresses that are bound, and whether somebody has to prove who they are.
+    /// The bound addresses, and the access control that a reload must not weaken.
     bound: FixedSettings,
-    /// What was wrong with the newest configuration, which is tried again until nothing is.
+    /// The faults of the newest configuration, which is tried again until it has none.
     refused: Option<String>,
 }
 
@@ -70,7 +70,7 @@ impl Reload {
         critical_tasks::spawn("reload", async move {
             loop {
                 tokio::select! {
-                    // None comes only when the runtime ends.
+                    // `None` only when the runtime shuts down.
                     _ = hangup.recv() => {
                         self.refused = None;
                         self.reload("SIGHUP").await;
@@ -83,8 +83,8 @@ impl Reload {
         });
     }
 
-    /// Do the files say something else, twice in a row? Whoever writes one may be in the middle of it.
-    /// What was refused is tried again: what it lacked may lie in another file.
+    /// Whether the files have changed, and are the same at two checks in a row, because one may be half written.
+    /// A refused configuration is tried again, because the missing part may be in another file.
     async fn has_changed(&mut self) -> bool {
         let now = self.look().await;
         let is_settled = now == self.seen;
@@ -93,7 +93,7 @@ impl Reload {
     }
 
     async fn reload(&mut self, why: &str) {
-        // First, so that what changes while it is read is seen next time.
+        // Before reading, so that a change during it is found at the next check.
         self.trace = self.look().await;
         let (sources, bound) = (self.sources.clone(), self.bound.clone());
         let config = match off_the_runtime(move || Config::load_again(&sources, &bound)).await {
@@ -122,14 +122,14 @@ impl Reload {
         off_the_runtime(move || trace(&files)).await
     }
 
-    /// What the new settings let more people do than those in force.
+    /// What the new settings allow that those in force do not.
     fn widened(&self, config: &Config) -> Vec<String> {
         let (old, new) = (self.followers.hub.rules().current(), config.rules.current());
         let rules = new.widened_from(&old).into_iter().map(|widened| widened.to_string());
         rules.chain(widened::settings(&self.known, &config.known)).collect()
     }
 
-    /// The same faults are told once.
+    /// Reports the same faults only once.
     fn refuse(&mut self, why: &str, faults: String) {
         if self.refused.as_ref() != Some(&faults) {
             telemetry::reload_refused(why, &faults);
@@ -157,20 +157,20 @@ impl Followers {
     }
 }
 
-/// Reads files on a thread where a file that does not answer, such as one of a network file system, holds up
-/// nothing but the reload. The reload waits for it, so there is never more than one such thread.
+/// Reads files on a blocking thread, so that a file that does not respond, as on a network file system, blocks only
+/// the reload. The reload waits for it, so there is at most one such thread.
 async fn off_the_runtime<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(read).await {
         Ok(read) => read,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is ending, and this task with it.
+            // The runtime is shutting down, and this task with it.
             Err(_) => std::future::pending().await,
         },
     }
 }
 
-/// Keys whose effective values differ, by name. Of secrets, which are masked, it cannot be told.
+/// The keys whose effective values differ, sorted. Changes of masked secrets are not visible.
 fn changed(old: &[KeySpec], new: &[KeySpec]) -> Vec<String> {
     let value = |known: &[KeySpec], key: &str| {
         known.iter().find(|it| it.key == key).map(|it| it.effective.clone())
@@ -183,14 +183,14 @@ fn changed(old: &[KeySpec], new: &[KeySpec]) -> Vec<String> {
     keys
 }
 
-/// Of what all these files hold. Those that cannot be read are as if they were empty.
+/// A hash of the files' contents. Unreadable files count as empty.
 fn trace(files: &[PathBuf]) -> u64 {
     use std::io::Read;
     let mut hasher = DefaultHasher::new();
     for path in files {
         let mut bytes = Vec::new();
         if let Ok(file) = std::fs::File::open(path) {
-            // What was read before it failed is as good a trace as any.
+            // After an error, the bytes read so far are hashed.
             let _ = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
         }
         bytes.hash(&mut hasher);

@@ -1,5 +1,5 @@
-//! How a node ends: told by a signal or at the internal listener, it serves for a while, accepts nothing
-//! more, and sends everybody away.
+//! The shutdown of a node: after a signal or a request at the internal listener, it serves for a while, stops
+//! accepting, and tells all clients to reconnect elsewhere.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -15,27 +15,27 @@ use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::telemetry;
 
-/// What a close takes beside what a session waits for.
+/// The time of a close handshake, besides the session's wait for the broker.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// How long connections that were told to go may take to be gone, after the drain's own period: those that
-/// were told last may wait for the broker.
+/// How long ending connections may take after the drain's period, because the last ones may still wait for the
+/// broker.
 const GONE_TIMEOUT: Duration = LEAVE_MAX.saturating_add(CLOSE_TIME);
 
-/// The same two for somebody at a terminal, who waits: with what is said to the other nodes, 2 s together.
+/// The same two for SIGINT at a terminal: with the notice to the other nodes, 2 s together.
 const TERMINAL_PERIOD: Duration = Duration::from_millis(700);
 const TERMINAL_GONE_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// How often it is said what is waited for.
+/// How often the node logs that it is still draining.
 const TELL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often the drain looks whether all are gone.
+/// How often the node checks whether all connections have ended.
 const GONE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// At every how manieth look it also looks for some that nobody has told.
+/// At every tenth check it also closes connections that have not been told yet.
 const LATE_LOOKS: usize = 10;
 
-/// What a node that ends still has to do.
+/// The parts of a node that a shutdown needs.
 pub struct Shutdown {
     pub drain: Drain,
     pub hub: Hub,
@@ -45,15 +45,15 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Waits until the node is told to stop, by `stop` or at the internal listener, and then for its
-    /// connections to be gone. Returns how many are not, though they were told.
+    /// Waits for `stop` or a request at the internal listener, and then until the node's connections have
+    /// ended. Returns how many have not, although they were told to.
     ///
-    /// An orchestrator may ask for the drain first and send SIGTERM a moment later: that cuts nobody
-    /// off, it joins.
+    /// An orchestrator may request the drain and then send SIGTERM: the signal joins the drain, and cuts no connection
+    /// off.
     pub async fn wait(self, stop: impl Future<Output = StopReason>) -> usize {
         tokio::pin!(stop);
         let stopped = tokio::select! {
-            // Of both at once the signal is the one that joins.
+            // If both happen together, the signal joins the requested drain.
             biased;
             () = self.drain.reached(Phase::Leaving) => None,
             stop = &mut stop => Some(stop),
@@ -97,7 +97,7 @@ impl Shutdown {
         remaining
     }
 
-    /// Says now and then what the node still waits for.
+    /// Logs regularly that the node is still draining.
     async fn tell(&self, latest: Instant) -> Infallible {
         loop {
             sleep(TELL_INTERVAL).await;
@@ -106,13 +106,13 @@ impl Shutdown {
         }
     }
 
-    /// Waits until the deadline for all connections to end; returns how many did not.
+    /// Waits until all connections have ended, or the deadline; returns how many have not.
     async fn gone(&self, deadline: Instant) -> usize {
         for look in 0.. {
             if self.hub.registry().connection_count() == 0 || Instant::now() >= deadline {
                 break;
             }
-            // Nobody is let in by now. Should one have slipped through, it is not cut off without a word.
+            // The node accepts no connections now. If one was still accepted, it is closed properly too.
             if look % LATE_LOOKS == 0 {
                 self.drain.close_late(self.hub.registry().connections()).await;
             }
@@ -122,19 +122,19 @@ impl Shutdown {
     }
 }
 
-/// How fast a node leaves.
+/// The times of a shutdown.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// How long it serves on before connections are closed.
+    /// How long the node still serves before it closes connections.
     delay: Duration,
-    /// Over how long the closes are spread.
+    /// The time over which closes are spread.
     period: Duration,
-    /// How long connections may take to be gone after that.
+    /// How long connections may take to end after that.
     gone_timeout: Duration,
 }
 
 impl Pace {
-    /// `stop`: the signal. None: it was asked for at the internal listener.
+    /// `stop`: the signal. None: a request at the internal listener.
     fn of(stop: Option<StopReason>, drain: &Drain) -> Self {
         let config = drain.config();
         let (delay, period) = (config.delay, config.period);
@@ -153,14 +153,14 @@ impl Pace {
         }
     }
 
-    /// How long all of it takes at most.
+    /// The longest time of the whole shutdown.
     fn longest(self) -> Duration {
         self.delay + self.period + self.gone_timeout
     }
 }
 
-/// The first signal joins a drain that was asked for; somebody at a keyboard does not wait for balancers. Returns
-/// only if the rest is to go faster.
+/// A first signal joins a requested drain. SIGINT skips its delay. Returns only if SIGINT at a terminal makes the rest
+/// faster.
 async fn join(drain: &Drain, stop: Pin<&mut impl Future<Output = StopReason>>) -> Pace {
     let stop = stop.await;
     telemetry::draining_already(stop.signal());

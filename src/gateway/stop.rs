@@ -8,14 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::telemetry;
 
-/// Why the node is to stop.
+/// Why the node stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// SIGTERM: an orchestrator, whose balancers have yet to hear of it.
+    /// SIGTERM: from an orchestrator, whose load balancers still have to notice.
     Terminate,
-    /// SIGINT, to a process that no terminal belongs to.
+    /// SIGINT to a process without a terminal.
     Interrupt,
-    /// SIGINT with a terminal: somebody at a keyboard, who waits.
+    /// SIGINT with a terminal: a person waits for the end.
     TerminalInterrupt,
 }
 
@@ -29,10 +29,10 @@ impl StopReason {
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
+/// Resolves at the first SIGTERM or SIGINT. A second one ends the process immediately.
 ///
-/// From this call on, not only when it is waited for, no signal ends the process by itself: a node that
-/// has just begun to serve may be told to stop.
+/// From this call on, even before the future is polled, signals no longer kill the process, because a node that
+/// has just started may be told to stop.
 pub fn signalled() -> anyhow::Result<impl Future<Output = StopReason>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
@@ -62,5 +62,5 @@ fn interrupted() -> StopReason {
     }
 }
 
-/// The exit code of a node that was told twice and so did not drain.
+/// The exit code of a node that a second signal ended.
 const EXIT_STOPPED_AT_ONCE: i32 = 1;

@@ -1,4 +1,4 @@
-//! Answers in JSON, and how a refusal looks.
+//! JSON answers, and the format of errors.
 
 use bytes::Bytes;
 use http_body_util::Full;

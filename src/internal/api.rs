@@ -1,4 +1,4 @@
-//! `/api`: which path leads where, and how it is asked.
+//! `/api`: the paths, and the method of each.
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
@@ -8,14 +8,14 @@ use super::parts::InternalState;
 use super::{channels, disconnect, drain, explain, members, publish, top};
 use crate::http::Query;
 
-/// What is asked for.
+/// An API request by its path.
 enum ApiRequest<'a> {
     Channels,
     Top,
     Explain,
     Disconnect,
     Drain,
-    /// With the channel, as the path has it.
+    /// With the channel as in the path.
     Publish(&'a str),
     Presence(&'a str),
 }
@@ -36,7 +36,7 @@ impl<'a> ApiRequest<'a> {
         })
     }
 
-    /// The one method that it is asked with.
+    /// The method it requires.
     fn method(&self) -> (Method, &'static str) {
         match self {
             Self::Channels | Self::Top | Self::Explain | Self::Presence(_) => (Method::GET, "GET"),

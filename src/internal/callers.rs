@@ -1,7 +1,8 @@
-//! Who may ask `/api`: with a key, whoever has it; without one, a service or a person, but no web page.
+//! Who may call `/api`: with an API key, every caller that sends it; without one, services and people, but no web
+//! page.
 //!
-//! The node trusts whoever reaches the internal listener, and the browser of whoever works on its host does:
-//! any page may have it send a `POST` that needs no leave, here or to a name that its author lets point here.
+//! The node trusts every caller that reaches the internal listener, and a browser on its host does: any page can
+//! make it send a `POST` that needs no CORS preflight, to this address or to a host name that resolves to it.
 
 use std::net::IpAddr;
 
@@ -11,33 +12,33 @@ use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use crate::http::bearer;
 use crate::settings::ListenAddress;
 
-/// Browsers say here whose page asks; no page can change it.
+/// Browsers set it to the relation of the calling page; no page can change it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-const IS_A_PAGE: &str = "web pages may not ask this: set internal.api_key, and carry it";
+const IS_A_PAGE: &str = "web pages may not call this: set internal.api_key, and send it";
 const IS_ANOTHER_HOST: &str =
-    "Host must be an IP address or localhost here: set internal.api_key, and carry it";
+    "Host must be an IP address or localhost here: set internal.api_key, and send it";
 
-/// Does the request carry the key? Takes as long for a wrong key as for a right one.
+/// Whether the request has the key. Compares in constant time.
 pub fn carry_key(headers: &HeaderMap, key: &str) -> bool {
     let given = bearer(headers).unwrap_or_default();
     let differing = given.iter().zip(key.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     given.len() == key.len() && differing == 0
 }
 
-/// Fails with why a request with these headers, which carries no key, is refused on the listener.
+/// Checks a request without a key. Fails with the reason why the listener refuses it.
 pub fn check(headers: &HeaderMap, listen: ListenAddress) -> Result<(), &'static str> {
-    // `none`: somebody typed it.
+    // `none`: a user typed the address.
     let is_own = |site: &HeaderValue| site == "none" || site == "same-origin";
     if headers.contains_key(ORIGIN) || !headers.get_all(SEC_FETCH_SITE).iter().all(is_own) {
         return Err(IS_A_PAGE);
     }
-    // Elsewhere services call it by name.
+    // Beyond loopback, services call it by name.
     let is_local = !listen.ip().is_loopback() || headers.get_all(HOST).iter().all(names_no_other);
     is_local.then_some(()).ok_or(IS_ANOTHER_HOST)
 }
 
-/// Is it an address or this host itself, which no name that a stranger owns is?
+/// Whether the host is an address or localhost, which no attacker's host name is.
 fn names_no_other(host: &HeaderValue) -> bool {
     let Ok(host) = host.to_str() else { return false };
     let name = match host.rsplit_once(':') {

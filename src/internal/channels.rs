@@ -1,4 +1,4 @@
-//! `/api/channels`: what this node carries.
+//! `/api/channels`: the channels of this node.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::answer::{ApiResponse, object};
 use crate::hub::Hub;
 
-/// Most channels in one answer.
+/// The most channels in one answer.
 const CHANNELS_MAX: usize = 10_000;
 
-/// The channels of this node, with their local subscribers and how many nodes carry each.
+/// The channels with local subscribers, their number, and how many nodes have the channel.
 pub async fn answer(hub: &Hub) -> ApiResponse {
     let mut channels = hub.registry().channels();
     let total = channels.len();
@@ -17,7 +17,7 @@ pub async fn answer(hub: &Hub) -> ApiResponse {
     let names = channels.iter().map(|count| count.channel.clone()).collect();
     let nodes = match hub.broker().nodes(names).await {
         Ok(nodes) => nodes.into_iter().map(Value::from).collect(),
-        // What this node knows is worth an answer all the same.
+        // Without the broker, this node's own numbers are still useful.
         Err(_) => vec![Value::Null; channels.len()],
     };
     let list: Vec<Value> = channels

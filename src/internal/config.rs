@@ -1,4 +1,4 @@
-//! The `[internal]` section: all of it, and what a command needs of it to reach the listener.
+//! The `[internal]` section, and the part of it that a command needs to reach the listener.
 
 use crate::settings::{ListenAddress, Section, Settings};
 use crate::tls;
@@ -8,7 +8,7 @@ use crate::tls;
 pub struct Config {
     pub listen: ListenAddress,
     pub api_key: Option<String>,
-    /// None: callers come without TLS.
+    /// None: callers connect without TLS.
     pub tls: Option<tls::TlsServer>,
 }
 
@@ -32,7 +32,7 @@ impl Config {
 /// How a command on the same host reaches the internal listener.
 pub struct Entrance {
     pub listen: ListenAddress,
-    /// What opens `/api`. None: nothing does, or it is not asked for anything there.
+    /// The key for `/api`. None: none is set, or the command does not call `/api`.
     pub api_key: Option<String>,
     pub tls: Option<tls::Files>,
 }
@@ -58,7 +58,7 @@ fn api_key(section: &mut Section<'_>) -> Option<String> {
             (fits && key.bytes().all(|b| b.is_ascii_graphic())).then(|| key.to_owned())
         },
         |_| "***".to_owned(),
-        "Requests to `/api` must carry it as `Authorization: Bearer`. Not set: they need none.",
+        "Requests to `/api` must send this key as `Authorization: Bearer`. If not set, they need none.",
     )
 }
 
@@ -66,6 +66,6 @@ fn listen(section: &mut Section<'_>) -> ListenAddress {
     section.address(
         "listen",
         "127.0.0.1:9090",
-        "The internal listener: health, metrics, API. Not for the public.",
+        "The address of the internal listener: health, metrics, API. Must not be public.",
     )
 }

@@ -1,7 +1,7 @@
-//! How many connections the internal listener has at one time, and which of them has to go for a new one.
+//! The connections of the internal listener: how many it has, and which it closes for a new one.
 //!
-//! Whoever reaches the listener may open as many as it likes and say nothing, and a probe must be answered
-//! all the same. So there is room for everybody, at the expense of whoever has waited longest without asking.
+//! Any host that reaches the listener can open many idle connections, and a probe must still be answered. So a new
+//! connection is always accepted, and replaces the one that has been idle the longest.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::listener::INTERNAL_CONNECTIONS_MAX;
 
-/// Of those, so many are for callers on this host, as most probes are.
+/// How many of them are reserved for callers on this host, as most probes are.
 const LOCAL_RESERVED: usize = 8;
 
 /// The connections of the listener.
@@ -29,12 +29,12 @@ struct List {
 #[derive(Debug)]
 struct ListenerConnection {
     is_local: bool,
-    /// None: it is being answered, and so is not to be closed.
+    /// None: a request is being answered, so the connection must not be closed.
     waits_since: Option<Instant>,
     leave: Arc<Notify>,
 }
 
-/// A connection's place, given back by its drop.
+/// A connection's slot, released on drop.
 #[derive(Debug)]
 pub struct ListenerSlot {
     connections: Arc<ListenerConnections>,
@@ -43,7 +43,7 @@ pub struct ListenerSlot {
 }
 
 impl ListenerConnections {
-    /// A place for a connection from this address. None: all are taken by such as are being answered.
+    /// Takes a slot for a connection from this address. None: all connections are answering requests.
     pub fn enter(self: &Arc<Self>, from: IpAddr, now: Instant) -> Option<ListenerSlot> {
         let is_local = from.to_canonical().is_loopback();
         let room = INTERNAL_CONNECTIONS_MAX - if is_local { 0 } else { LOCAL_RESERVED };
@@ -64,29 +64,29 @@ impl ListenerConnections {
 }
 
 impl List {
-    /// Sends the one away that has waited longest, those of other hosts first. None: all are being answered.
+    /// Closes the connection that has been idle the longest, those of other hosts first. None: none is idle.
     fn make_room(&mut self) -> Option<()> {
         let waiting = self.open.iter().filter(|(_, entry)| entry.waits_since.is_some());
         let longest = waiting.min_by_key(|(_, entry)| (entry.is_local, entry.waits_since));
         let number = *longest?.0;
-        // It may take a moment to be gone. Its place is free at once.
+        // The connection may take a moment to close. Its slot is free immediately.
         self.open.remove(&number)?.leave.notify_one();
         Some(())
     }
 }
 
 impl ListenerSlot {
-    /// Resolves when the connection is to be closed for another one.
+    /// Resolves when the connection must close for another one.
     pub async fn told_to_leave(&self) {
         self.leave.notified().await;
     }
 
-    /// A request has come. False: the connection was told to leave before, and it must not be begun.
+    /// A request has arrived. False: the connection must close, and the request must not be started.
     pub fn begins(&self) -> bool {
         self.set(None)
     }
 
-    /// It has been answered.
+    /// The request has been answered.
     pub fn waits(&self, now: Instant) {
         self.set(Some(now));
     }
@@ -149,7 +149,7 @@ mod tests {
         let local = fill(&connections, HERE, LOCAL_RESERVED, now);
         let room = INTERNAL_CONNECTIONS_MAX - 2 * LOCAL_RESERVED;
         let others = fill(&connections, ELSEWHERE, room, now);
-        // What is kept for this host is not for others.
+        // The slots reserved for this host are not for others.
         let another = connections.enter(ELSEWHERE, now).unwrap();
         assert!(leaves(&others[0]) && !local.iter().any(leaves));
         for place in others.iter().chain([&another]) {

@@ -1,4 +1,4 @@
-//! `/api/disconnect`: ends a user's sessions on every node, and revokes the tokens they came with.
+//! `/api/disconnect`: ends a user's sessions on every node, and revokes their tokens.
 
 use std::time::SystemTime;
 
@@ -12,11 +12,11 @@ use crate::http::Query;
 use crate::session::Users;
 use crate::telemetry;
 
-/// Longest name of a user, in bytes.
+/// The longest user name, in bytes.
 const USER_BYTES_MAX: usize = 255;
 
-/// Here at once, and through the broker everywhere. Where the broker cannot, what was done here stays,
-/// and 503 says that the other nodes may not know.
+/// Ends the user's sessions on this node, and through the broker on all others. If the broker fails, the sessions
+/// here stay ended, and 503 shows that the other nodes may not know.
 pub(super) async fn answer(broker: &dyn Broker, users: &Users, query: Query<'_>) -> ApiResponse {
     let user = match user(query) {
         Ok(user) => user,
@@ -35,14 +35,14 @@ pub(super) async fn answer(broker: &dyn Broker, users: &Users, query: Query<'_>)
     }
 }
 
-/// The user that the query names, exactly once; or why it is none.
+/// The user in the query. Fails if there is not exactly one, or it is invalid.
 fn user(query: Query<'_>) -> Result<String, &'static str> {
     let name = query.only("user").ok().flatten().ok_or("give one user: ?user=USER")?;
-    let name = name.decoded().map_err(|_| "a user's name is UTF-8")?;
+    let name = name.decoded().map_err(|_| "a user's name must be UTF-8")?;
     let fits = (1..=USER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
     match fits {
         true => Ok(name.into_owned()),
-        false => Err("a user's name is 1 to 255 bytes without control characters"),
+        false => Err("a user's name must be 1 to 255 bytes without control characters"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/api/drain`: the node leaves, or a share of its connections does.
+//! `/api/drain`: drains the node, or sheds a share of its connections.
 
 use hyper::StatusCode;
 use serde_json::json;
@@ -9,8 +9,8 @@ use crate::http::Query;
 use crate::hub::Hub;
 use crate::telemetry;
 
-/// Without a query the node leaves as on SIGTERM, and asking again changes nothing. `percent=P` sends
-/// that share of its oldest connections away, and the node stays.
+/// Without a query the node drains as on SIGTERM; further requests change nothing. With `percent=P` the node sheds
+/// that share of its connections, the oldest, and keeps running.
 pub(super) fn answer(drain: &Drain, hub: &Hub, query: Query<'_>) -> ApiResponse {
     match percent(query) {
         Ok(None) => leave(drain, hub),
@@ -43,15 +43,16 @@ fn shed(drain: &Drain, hub: &Hub, percent: usize) -> ApiResponse {
             object(StatusCode::ACCEPTED, &body)
         }
         Err(AlreadyShedding) => {
-            let message = "connections are being closed already: the node leaves, or sheds some";
+            let message =
+                "connections are already being closed: the node is draining, or sheds some";
             error(StatusCode::CONFLICT, "conflict", message)
         }
     }
 }
 
-/// The percentage that the query gives. None: it has none.
+/// The percentage in the query. None: the query is empty.
 fn percent(query: Query<'_>) -> Result<Option<usize>, &'static str> {
-    const ONE_OR_NONE: &str = "give nothing, and the node leaves, or one percentage: ?percent=10";
+    const ONE_OR_NONE: &str = "give one percentage, ?percent=10, or no query to drain the node";
     let mut pairs = query.pairs();
     let value = match pairs.next() {
         None => return Ok(None),
@@ -59,7 +60,7 @@ fn percent(query: Query<'_>) -> Result<Option<usize>, &'static str> {
         Some(_) => return Err(ONE_OR_NONE),
     };
     let percent = value.whole_number().filter(|percent| (1..=100).contains(percent));
-    let percent = percent.ok_or("percent is a whole number from 1 to 100")?;
+    let percent = percent.ok_or("percent must be a whole number from 1 to 100")?;
     match pairs.next() {
         None => Ok(Some(percent)),
         Some(_) => Err(ONE_OR_NONE),

@@ -1,4 +1,4 @@
-//! `/api/explain`: which rule of this node decides about a channel, who may do what there, and why.
+//! `/api/explain`: which rule of this node applies to a channel, who may subscribe and publish there, and why.
 
 use std::borrow::Cow;
 
@@ -12,13 +12,13 @@ use crate::http::{Parameter, Query, Repeated};
 use crate::publication::Channel;
 use crate::rules::Rules;
 
-/// What the rules are said to be from.
+/// The origin shown for the rules.
 const ORIGIN: &str = "the node's configuration";
 
 const REVOKED: TokenRefused =
     TokenRefused("the token is revoked: its user was disconnected after it was issued");
 
-/// As text: it is for people. The token is checked as for a session, and nothing is kept of it.
+/// Answers as text, for people. The token is checked as for a session, and then discarded.
 pub(super) async fn answer(
     auth: &Auth,
     revocations: &Revocations,
@@ -47,11 +47,11 @@ pub(super) async fn answer(
     answer
 }
 
-/// What the query says of `name`. None: nothing.
+/// The value of a query parameter. None: it is absent.
 fn value<'a>(query: Query<'a>, name: &str) -> Result<Option<Cow<'a, str>>, &'static str> {
     let value = query.only(name).map_err(|Repeated| "give channel and token once each")?;
     let decoded = value.map(Parameter::decoded).transpose();
-    decoded.map_err(|_| "channel and token are UTF-8")
+    decoded.map_err(|_| "channel and token must be UTF-8")
 }
 
 fn refused(why: &str) -> ApiResponse {

@@ -1,4 +1,4 @@
-//! `/api/presence`: who is in a channel.
+//! `/api/presence`: the members of a channel.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::presence::Presence;
 use crate::publication::{Channel, Members};
 use crate::rules::Rules;
 
-/// Who is in the channel, over all nodes.
+/// The members of the channel on all nodes.
 pub async fn answer(presence: &Presence, rules: &Rules, name: &str) -> ApiResponse {
     let channel = match of_path(name) {
         Ok(channel) => channel,
@@ -25,7 +25,7 @@ pub async fn answer(presence: &Presence, rules: &Rules, name: &str) -> ApiRespon
     }
 }
 
-/// Members as they are answered; `truncated` only where some are missing.
+/// The members as JSON; `truncated` only if some are missing.
 fn list(channel: &Channel, members: &Members) -> Value {
     let list = members.list.iter();
     let list = list.map(|it| json!({"user": it.user.as_deref(), "sessions": it.sessions}));

@@ -1,4 +1,4 @@
-//! What of the node the internal listener answers from.
+//! The parts of the node that the internal listener uses.
 
 use crate::auth::Auth;
 use crate::drain::Drain;

@@ -18,7 +18,7 @@ use crate::hub::Hub;
 use crate::publication::{PayloadKind, Position, Publication};
 use crate::telemetry;
 
-/// Largest body of a publication.
+/// The largest body of a publication.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// How long a body may take to arrive.
@@ -45,7 +45,7 @@ pub async fn answer(hub: &Hub, name: &str, headers: &HeaderMap, body: Incoming) 
     answered(answer)
 }
 
-/// The body; or how one is refused that is too large, late or cut short.
+/// The body, or the refusal of a body that is too large, late or incomplete.
 async fn payload(body: Incoming) -> Result<Bytes, ApiResponse> {
     let body = timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
     match body.await.unwrap_or_else(|late| Err(late.into())) {
@@ -54,7 +54,7 @@ async fn payload(body: Incoming) -> Result<Bytes, ApiResponse> {
             let message = format!("a publication has at most {BODY_BYTES_MAX} bytes");
             Err(error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &message))
         }
-        Err(_) => Err(error(StatusCode::BAD_REQUEST, "bad_request", "the body broke off")),
+        Err(_) => Err(error(StatusCode::BAD_REQUEST, "bad_request", "the body is incomplete")),
     }
 }
 

@@ -1,7 +1,7 @@
-//! `/readyz`: is this node one for more clients? Each check with its figures, whether it holds or not.
+//! `/readyz`: whether this node is ready for more clients. Each check with its values, passed or not.
 //!
-//! It is answered on the same runtime as everything else, and from what is in memory: it never waits for
-//! Redis. While all workers are blocked nobody is answered, which a probe takes as "not ready" too.
+//! Answered on the same runtime as everything else, from values in memory: it never waits for Redis. While all
+//! workers are blocked no request is answered, which a probe takes as "not ready" too.
 
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
@@ -14,15 +14,15 @@ use crate::lag::Lag;
 use crate::memory::MemoryMonitor;
 use crate::telemetry::{self, Unready};
 
-/// How the node stands at one moment.
+/// The node's readiness at one moment.
 pub(super) struct Readiness([Check; 4]);
 
-/// One thing that has to be well.
+/// One condition of readiness.
 struct Check {
     of: Unready,
-    /// What is wrong, for people.
+    /// The fault, for people. None: the check passed.
     why: Option<String>,
-    /// What it was decided by.
+    /// The values it was decided by.
     figures: Value,
 }
 
@@ -58,7 +58,7 @@ impl Readiness {
 }
 
 impl Check {
-    /// One line that says it all. Scripts look for its first word.
+    /// The reason in one line. Scripts match its first word.
     fn reason(&self) -> Option<String> {
         let why = self.why.as_ref()?;
         Some(match self.of {
@@ -98,7 +98,7 @@ fn keeps_up(lag: &Lag) -> Check {
     let now = lag.standing();
     let why = now.ready().err().map(|lagging| lagging.to_string());
     let millis = |it: std::time::Duration| (it.as_secs_f64() * 1e4).round() / 10.;
-    // Below the limit there is no peak: what it was at its worst is now.
+    // Below the limit no peak is recorded; the current lag is then the peak.
     let peak = now.peak.max(now.lag);
     let figures =
         json!({"lag_ms": millis(now.lag), "max_ms": millis(now.max), "peak_ms": millis(peak)});

@@ -7,18 +7,18 @@ use super::answer::{ApiResponse, error, object};
 use crate::http::{Parameter, Query, Repeated};
 use crate::hub::{Registry, TrafficMeasure};
 
-/// How many channels are answered, unless it is said.
+/// The default number of channels in an answer.
 const LIMIT: usize = 20;
 
-/// Most channels in one answer.
+/// The most channels in one answer.
 const LIMIT_MAX: usize = 1000;
 
-/// What is asked for.
+/// What channels are ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measure {
-    /// What was carried of late.
+    /// Recent traffic.
     Carried(TrafficMeasure),
-    /// Subscribers as they are now.
+    /// Current subscribers.
     Subscribers,
 }
 
@@ -61,18 +61,20 @@ fn channel(name: &str, count: u64, error: u64) -> Value {
     json!({"channel": name, "count": count, "error": error})
 }
 
-/// What the query asks for, and how many of it; or what is allowed.
+/// The measure and limit in the query. Fails with the allowed values.
 fn asked(query: Query<'_>) -> Result<(&'static str, Measure, usize), String> {
     let by = query.only("by").ok().flatten().map(Parameter::as_sent);
     let Some((by, measure)) = MEASURES.iter().find(|(name, _)| Some(*name) == by) else {
-        return Err("by is one of publications, bytes, subscribers: ?by=publications".to_owned());
+        return Err(
+            "by must be one of publications, bytes, subscribers: ?by=publications".to_owned()
+        );
     };
     let limit = match query.only("limit") {
         Ok(None) => Some(LIMIT),
         Ok(Some(limit)) => limit.whole_number().filter(|limit| (1..=LIMIT_MAX).contains(limit)),
         Err(Repeated) => None,
     };
-    let limit = limit.ok_or_else(|| format!("limit is a whole number, 1 to {LIMIT_MAX}"))?;
+    let limit = limit.ok_or_else(|| format!("limit must be a whole number, 1 to {LIMIT_MAX}"))?;
     Ok((by, *measure, limit))
 }
 
@@ -99,7 +101,7 @@ mod tests {
         }
         for limit in ["", "0", "-1", "+5", "1001", "many", "1&limit=2"] {
             let why = asked(&format!("by=bytes&limit={limit}")).unwrap_err();
-            assert_eq!(why, "limit is a whole number, 1 to 1000", "{limit}");
+            assert_eq!(why, "limit must be a whole number, 1 to 1000", "{limit}");
         }
     }
 }

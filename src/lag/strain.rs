@@ -1,16 +1,16 @@
-//! Whether the node lags, of one measure after another. Plain numbers, no I/O.
+//! Decides from successive measurements whether the node lags. Plain numbers, no I/O.
 
 use std::time::Duration;
 
-/// Looks in a row beyond the limit until the node lags. One alone is a pause that is over already: a
-/// process that was stopped, or a machine that was moved, has been late once.
+/// How many measurements in a row must exceed the limit before the node lags. A single one is a pause that is
+/// already over, such as of a stopped process or a migrated machine.
 const LATE_LOOKS: u32 = 3;
 
-/// Looks in a row, five seconds of them, below half of the limit until it lags no more. A balancer that
-/// is told yes and no by turns moves its clients to and fro.
+/// How many measurements in a row, five seconds of them, must be below half of the limit before the node no longer
+/// lags. If readiness alternated, a load balancer would move its clients back and forth.
 const CALM_LOOKS: u32 = 50;
 
-/// How the event loop has been of late.
+/// The recent state of the event loop.
 #[derive(Debug, Default)]
 pub struct Strain {
     is_lagging: bool,
@@ -20,7 +20,7 @@ pub struct Strain {
 }
 
 impl Strain {
-    /// Takes up a measure. `max`: the limit; zero, there is none.
+    /// Adds a measurement. `max`: the limit; zero: none.
     pub fn look(&mut self, lag: Duration, max: Duration) {
         if max.is_zero() {
             *self = Self::default();
@@ -46,7 +46,7 @@ impl Strain {
         self.is_lagging
     }
 
-    /// The longest lag since all was well.
+    /// The longest lag since the node was last well below the limit.
     pub fn peak(&self) -> Duration {
         self.peak
     }
@@ -58,7 +58,7 @@ mod tests {
 
     const MAX: Duration = Duration::from_millis(1000);
 
-    /// Is it lagging after each of these measures, in milliseconds?
+    /// Whether it lags after each of these measurements, in milliseconds.
     fn looks(strain: &mut Strain, lags: &[u64]) -> Vec<bool> {
         let look = |lag: &u64| {
             strain.look(Duration::from_millis(*lag), MAX);

@@ -1,14 +1,14 @@
-//! How long each of the runtime's workers has got nowhere.
+//! Measures how long each worker of the runtime has made no progress.
 //!
-//! A worker tells its figures when it parks, when it wakes, and after 61 polls. One that is awake and
-//! whose figures stay as they are is stuck in one of these polls, or is not given a processor; what
-//! stands in its own line, and its next task which nobody can steal, wait as long.
+//! A worker updates its metrics when it parks, when it wakes, and after 61 polls. A worker that is awake and
+//! whose metrics do not change is stuck in one of these polls, or gets no CPU; its local queue, and its next task,
+//! which no other worker can steal, are delayed as long.
 
 use std::time::{Duration, Instant};
 
 use tokio::runtime::RuntimeMetrics;
 
-/// The workers of a runtime as they were last seen.
+/// The last sample of each worker.
 pub struct Workers {
     runtime: RuntimeMetrics,
     seen: Vec<WorkerSample>,
@@ -17,7 +17,7 @@ pub struct Workers {
 struct WorkerSample {
     parks: u64,
     busy: Duration,
-    /// When these figures were first seen.
+    /// When these values were first seen.
     since: Instant,
 }
 
@@ -31,14 +31,14 @@ impl Workers {
         Self { seen: seen.collect(), runtime }
     }
 
-    /// For how long the worker that is worst off has been seen to get nowhere: at most what has passed
-    /// between two looks less than it was.
+    /// The longest time that a worker has made no progress. May be too short by at most the time between two
+    /// calls.
     pub fn stuck(&mut self, now: Instant) -> Duration {
         let mut longest = Duration::ZERO;
         for (worker, seen) in self.seen.iter_mut().enumerate() {
             let parks = self.runtime.worker_park_unpark_count(worker);
             let busy = self.runtime.worker_total_busy_duration(worker);
-            // Each parking and each waking is counted: an odd number is one that sleeps.
+            // Parking and waking are both counted: an odd number means that the worker is parked.
             if parks % 2 == 1 || (parks, busy) != (seen.parks, seen.busy) {
                 *seen = WorkerSample { parks, busy, since: now };
             }
@@ -53,11 +53,11 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// Far longer than any worker of a busy machine waits for a processor.
+    /// Far longer than any worker of a busy machine waits for CPU.
     const STUCK: Duration = Duration::from_millis(500);
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Looks until the worker that is worst off is as wanted.
+    /// Waits until the longest time without progress is as wanted.
     async fn becomes(workers: &mut Workers, what: &str, wanted: impl Fn(Duration) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !wanted(workers.stuck(Instant::now())) {
@@ -76,7 +76,7 @@ mod tests {
         drop(let_go);
         blocked.await.unwrap();
         becomes(&mut workers, "and is well again", |stuck| stuck < STUCK).await;
-        // Nobody has anything to do: all of them sleep, which is no lag however long it lasts.
+        // All workers are idle and parked, which is not lag, however long it lasts.
         let began = Instant::now();
         while began.elapsed() < STUCK * 2 {
             tokio::time::sleep(STUCK / 10).await;

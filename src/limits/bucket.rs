@@ -1,8 +1,8 @@
-//! A token bucket: so many a second, and a second's worth at once.
+//! A token bucket: a rate per second, with bursts of one second's worth.
 
 use tokio::time::Instant;
 
-/// What is left of a rate. Twelve bytes of state, and no timer: it fills when it is looked at.
+/// The rest of a rate. Twelve bytes of state, and no timer: it refills when it is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
     filled_at: Instant,
@@ -10,19 +10,18 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full one of so many a second.
+    /// A full bucket for this rate.
     pub fn full(per_second: usize, now: Instant) -> Self {
         Self { filled_at: now, left: per_second as f64 }
     }
 
-    /// Takes `amount`; false where there is not so much, and nothing is taken. More than a second's
-    /// worth is let pass from a full bucket, which then owes it. `per_second` may change between
-    /// calls; 0: no limit.
+    /// Takes `amount`; if less is left, takes nothing and returns false. A full bucket allows more than a second's
+    /// worth and then has a deficit. `per_second` may change between calls; 0: no limit.
     pub fn take(&mut self, amount: usize, per_second: usize, now: Instant) -> bool {
         self.take_within(amount, per_second, per_second, now)
     }
 
-    /// The same with `burst` at once instead of a second's worth.
+    /// The same with bursts of `burst` instead of a second's worth.
     pub fn take_within(
         &mut self,
         amount: usize,
@@ -42,7 +41,7 @@ impl Bucket {
         true
     }
 
-    /// Is it as it would be if it had never been taken from?
+    /// Whether it is full at this rate, as a new bucket is.
     pub fn is_full(&mut self, per_second: usize, now: Instant) -> bool {
         self.fill(per_second as f64, per_second as f64, now);
         self.left >= per_second as f64

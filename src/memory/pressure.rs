@@ -1,60 +1,60 @@
-//! What is to be done at which measure. Plain numbers, no I/O.
+//! Decides what to do at which memory use. Plain numbers, no I/O.
 
-/// Percent of the ceiling from which nobody new comes in.
+/// Percent of the limit from which new connections are refused.
 const SHORT_PERCENT: usize = 85;
 
-/// Percent of the ceiling below which they come in again.
+/// Percent of the limit below which they are accepted again.
 const RECOVERED_PERCENT: usize = 80;
 
-/// Percent of the ceiling from which connections are closed.
+/// Percent of the limit from which connections are closed.
 const SHED_PERCENT: usize = 92;
 
-/// Percent of the ceiling that shedding aims at, so that the node takes clients again after it.
+/// Percent of the limit that shedding aims at, so that the node accepts clients again afterwards.
 const AIM_PERCENT: usize = 75;
 
-/// How often what is asked for is made four times as much, at most.
+/// How often the amount to shed is multiplied by four, at most.
 const STEPS_MAX: u32 = 15;
 
-/// Looks, five seconds of them, until what was shed is missed. The allocator keeps what is freed for a
-/// second and more before it gives it back.
+/// How many measurements, five seconds of them, to wait for shed memory to be freed. The allocator keeps freed memory
+/// for a second or more before it returns it.
 const PATIENCE_LOOKS: u32 = 500;
 
-/// Percent of the ceiling from which there is no patience with more and more in use.
+/// Percent of the limit from which growing use is not waited for.
 const URGENT_PERCENT: usize = 96;
 
-/// Percent of the ceiling by which it must be more, to be waited for no longer.
+/// Percent of the limit by which use must have grown for that.
 const GROWTH_PERCENT: usize = 2;
 
-/// How near the ceiling the process is, and for how long it has shed.
+/// How near the limit the process is, and how often it has shed.
 #[derive(Debug, Default)]
 pub struct Pressure {
     is_short: bool,
-    /// How often it has shed since it was short.
+    /// How often it has shed since memory became short.
     sheds: u32,
-    /// Looks since it last did.
+    /// Measurements since it last shed.
     looks: u32,
-    /// What was in use then.
+    /// The bytes used then.
     used_then: usize,
 }
 
-/// What is to be done now.
+/// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PressureStep {
     Nothing,
-    /// Connections that owe so many bytes together are to go.
+    /// Close connections that have this many queued bytes together.
     Shed(usize),
 }
 
 impl Pressure {
-    /// `used` of `max` bytes are in use.
+    /// Adds a measurement: `used` of `max` bytes are in use.
     pub fn step(&mut self, used: usize, max: usize) -> PressureStep {
         let percent = |percent: usize| max / 100 * percent;
         self.is_short = match self.is_short {
             false => used >= percent(SHORT_PERCENT),
             true => used >= percent(RECOVERED_PERCENT),
         };
-        // Once begun, it goes on until somebody may come in: pieces of what was freed lie between
-        // others in use, and come back only with them.
+        // Once started, shedding continues until connections are accepted again, because freed memory is fragmented, and
+        // returns to the system only with its neighbours.
         let begins = self.sheds == 0 && used >= percent(SHED_PERCENT);
         if !self.is_short || (self.sheds == 0 && !begins) {
             self.sheds = 0;
@@ -67,14 +67,14 @@ impl Pressure {
             return PressureStep::Nothing;
         }
         (self.looks, self.used_then) = (0, used);
-        // Subscribers of one channel owe the same bytes: memory comes back with the last of them. So
-        // more go each time that it did not help.
+        // Subscribers of one channel share the same bytes, which are freed only with the last of them. So each step that
+        // did not help is followed by a larger one.
         let bytes = (used - percent(AIM_PERCENT)).saturating_mul(1 << (2 * self.sheds));
         self.sheds = (self.sheds + 1).min(STEPS_MAX);
         PressureStep::Shed(bytes)
     }
 
-    /// May nobody new come in?
+    /// Whether new connections are refused.
     pub fn is_short(&self) -> bool {
         self.is_short
     }

@@ -1,11 +1,11 @@
-//! What the system lets the process have, and what it has taken. Linux: `/proc` and control groups, which the kernel
-//! answers from memory: reading them never waits for a disk or a network, so it is done on the runtime's threads.
+//! The memory that the system allows the process, and how much it uses. On Linux from `/proc` and control groups, which
+//! the kernel serves from memory: reading them never blocks, so runtime threads may do it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes that the process may use: those of its control group, or of the machine. `usize::MAX`: the
-/// system does not say.
+/// Bytes that the process may use: the limit of its control group, or the machine's memory. `usize::MAX`:
+/// unknown.
 pub fn bytes() -> usize {
     let machine = fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.and_then(|text| kibibytes(&text, "MemTotal:"));
@@ -14,7 +14,7 @@ pub fn bytes() -> usize {
     machine.into_iter().chain(group).min().unwrap_or(usize::MAX)
 }
 
-/// Bytes of physical memory that the process holds, its share of files included.
+/// Bytes of physical memory that the process uses, including its share of files.
 pub fn resident_bytes() -> Option<usize> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
@@ -25,7 +25,7 @@ fn kibibytes(text: &str, name: &str) -> Option<usize> {
     value.trim().strip_suffix("kB")?.trim_end().parse::<usize>().ok()?.checked_mul(1024)
 }
 
-/// The least that any of the process's control groups, or one above it, allows. `groups`: the lines of
+/// The smallest limit of the process's control groups and their ancestors. `groups`: the lines of
 /// `/proc/self/cgroup`, such as `0::/app` (version 2) or `4:memory:/app` (version 1).
 fn group_bytes(mount: &Path, groups: &str) -> Option<usize> {
     let limits = groups.lines().filter_map(|line| {
@@ -38,7 +38,7 @@ fn group_bytes(mount: &Path, groups: &str) -> Option<usize> {
             }
             _ => return None,
         };
-        // In a container, the path may be one of the host's: then the mount itself is the group.
+        // In a container, the path may be the host's; the mount itself is then the group.
         let path = Path::new(path.trim_start_matches('/'));
         let above = |mount: PathBuf| {
             path.ancestors().map(move |group| mount.join(group).join(file)).collect::<Vec<_>>()
@@ -79,7 +79,7 @@ mod tests {
         write("memory/old/memory.limit_in_bytes", "400000\n");
         assert_eq!(of("5:cpu,memory:/old\n1:cpu:/\n0::/pod/app\n"), Some(400_000));
         assert_eq!(of("3:cpu:/old\n"), None);
-        // A path of the host, seen from within a container.
+        // A path of the host, as seen within a container.
         write("memory.max", "300000\n");
         assert_eq!(of("0::/not/here\n"), Some(300_000));
     }

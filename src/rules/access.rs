@@ -1,4 +1,4 @@
-//! Whom a rule lets do something.
+//! Who a rule allows.
 
 use crate::settings::Section;
 
@@ -6,9 +6,9 @@ use crate::settings::Section;
 pub enum Access {
     #[default]
     Anyone,
-    /// Whoever has a valid token.
+    /// Clients with a valid token.
     User,
-    /// Whoever has a token that lists the channel.
+    /// Clients with a token that lists the channel.
     Token,
     Nobody,
 }
@@ -23,7 +23,7 @@ impl Access {
 
     pub(super) const WORDS: &str = "anyone, user, token or nobody";
 
-    /// `tokens`: do clients prove who they are? What is not said is then for tokens that list it.
+    /// `tokens`: whether clients authenticate with tokens. The default is then `token`.
     pub(super) fn read(
         section: &mut Section<'_>,
         key: &str,
@@ -34,7 +34,7 @@ impl Access {
         section.choice(key, default, &Self::CHOICES, doc)
     }
 
-    /// Larger for more people.
+    /// Larger for more clients.
     pub(super) fn breadth(self) -> u8 {
         match self {
             Self::Nobody => 0,

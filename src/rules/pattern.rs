@@ -1,30 +1,29 @@
-//! The pattern of a rule: which channels it is about.
+//! The pattern of a rule, which matches channel names.
 
 #[cfg(test)]
 mod tests;
 
 /// A pattern, compiled: `chat:*`.
 ///
-/// `:` and `/` end a segment. `*` is any run of bytes within one segment, also an empty one; `**` any
-/// run across segments; `{user}` a run of at least one byte within one segment, or the very name of a
-/// user ([`Pattern::matches_for`]). The rest is literal. No wildcard matches a space: channels that have
-/// one are the nodes' own.
+/// `:` and `/` end a segment. `*` matches any bytes within one segment, also none; `**` any bytes across
+/// segments; `{user}` at least one byte within one segment, or one given user name ([`Pattern::matches_for`]).
+/// The rest is literal. No wildcard matches a space, because channels with one are the nodes' own.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: Box<str>,
-    /// Bytes of `text` before its first wildcard: most channels that do not match differ here.
+    /// The number of literal bytes at the start: most channels that do not match differ there.
     prefix: usize,
-    /// What must follow them.
+    /// The steps that match the rest.
     steps: Box<[MatchStep]>,
 }
 
-/// Why a text is no pattern; the message says what is allowed.
+/// The text is not a pattern; the message shows what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a pattern is {}", Pattern::ALLOWED)]
 pub struct InvalidPattern;
 
 impl Pattern {
-    /// Longest pattern, in bytes: as long as a channel's name.
+    /// The longest pattern, in bytes: as long as a channel's name.
     pub const BYTES_MAX: usize = 255;
 
     pub const ALLOWED: &str = "1 to 255 bytes without white space, control characters or braces \
@@ -42,18 +41,18 @@ impl Pattern {
         Ok(Self { text: text.into(), prefix, steps: steps.into() })
     }
 
-    /// Is the channel one of those meant? Takes time as pattern times name at most, whatever they
-    /// are: all ways to match are followed at once.
+    /// Whether the channel matches. Takes at most the pattern's length times the name's, because it follows all
+    /// ways to match simultaneously.
     pub fn matches(&self, channel: &str) -> bool {
         self.behind_prefix(channel).is_some_and(|rest| {
-            // `reached[i]`: the first `i` steps can match just what has been read.
+            // `reached[i]`: the first `i` steps can match exactly the bytes read so far.
             let mut reached = [false; Self::BYTES_MAX + 1];
             can_match(&self.steps, &mut reached, rest)
         })
     }
 
-    /// The same where `{user}` is this very user, within a segment; nobody where there is none, or
-    /// where the name has what ends a segment.
+    /// The same, with `{user}` only for this user, within a segment. Never matches without a user, or if the user's
+    /// name contains a segment separator.
     pub fn matches_for(&self, channel: &str, user: Option<&str>) -> bool {
         if !self.names_user() {
             return self.matches(channel);
@@ -66,7 +65,7 @@ impl Pattern {
         })
     }
 
-    /// Does it hold `{user}`?
+    /// Whether it contains `{user}`.
     pub fn names_user(&self) -> bool {
         self.text.contains(USER)
     }
@@ -79,7 +78,7 @@ impl Pattern {
         &self.text
     }
 
-    /// The same as a Lua pattern, anchored on both ends, for the function that runs inside Redis.
+    /// The same as a Lua pattern, anchored at both ends, for the function in Redis.
     ///
     /// Lua backtracks: its time is the name's length to the power of [`Pattern::lua_depth`].
     pub fn lua(&self) -> String {
@@ -100,7 +99,7 @@ impl Pattern {
         lua
     }
 
-    /// The pattern that [`Pattern::lua`] made this of. None: none did.
+    /// The inverse of [`Pattern::lua`]. None: the text is not its result.
     pub fn from_lua(lua: &str) -> Option<Self> {
         let mut rest = lua.strip_prefix('^')?.strip_suffix('$')?;
         let mut text = String::new();
@@ -126,8 +125,8 @@ impl Pattern {
         Self::parse(&text).ok().filter(|pattern| pattern.lua() == lua)
     }
 
-    /// How many wildcards Lua tries against each other. One that an end of a segment follows has only
-    /// one way to match, and so holds up those before it, but not those behind it.
+    /// How many wildcards Lua must try against each other. A wildcard before a segment separator has only one way to
+    /// match: it multiplies the time of those before it, but not of those after it.
     pub fn lua_depth(&self) -> u32 {
         let (mut open, mut depth) = (0, 0);
         for (i, step) in self.steps.iter().enumerate() {
@@ -143,13 +142,12 @@ impl Pattern {
     }
 }
 
-/// Can `{user}` be this user? A name that ends a segment, or goes on in the next one, would reach into
-/// another's channels.
+/// Whether `{user}` can match this user. A name with a separator would match channels of other users.
 pub fn is_segment(user: &str) -> bool {
     !user.contains([':', '/', ' '])
 }
 
-/// What the text stands for. `user`: who `{user}` is; anybody where there is none.
+/// The steps of the text. `user`: the only user that `{user}` matches; None: any user.
 fn steps(text: &str, user: Option<&str>) -> Vec<MatchStep> {
     let mut steps = Vec::new();
     for part in parts(text) {
@@ -166,7 +164,7 @@ fn steps(text: &str, user: Option<&str>) -> Vec<MatchStep> {
     steps
 }
 
-/// Can the steps match the whole text? `reached`: one place more than there are steps, all false.
+/// Whether the steps match the whole text. `reached`: one element more than there are steps, all false.
 fn can_match(steps: &[MatchStep], reached: &mut [bool], text: &[u8]) -> bool {
     reached[0] = true;
     for (i, step) in steps.iter().enumerate() {
@@ -191,15 +189,15 @@ fn can_match(steps: &[MatchStep], reached: &mut [bool], text: &[u8]) -> bool {
     reached[steps.len()]
 }
 
-/// What matching goes through.
+/// One step of matching.
 #[derive(Clone, Copy, Debug)]
 enum MatchStep {
     Byte(u8),
     /// One byte within a segment.
     One,
-    /// Any run within a segment.
+    /// Any bytes within a segment.
     Within,
-    /// Any run.
+    /// Any bytes.
     Across,
 }
 
@@ -223,12 +221,12 @@ const LUA_USER: &str = "[^:/ ]+";
 const LUA_WITHIN: &str = "[^:/ ]*";
 const LUA_ACROSS: &str = "[^ ]*";
 
-/// Lua's, and what they stand for.
+/// Lua's wildcards, and ours.
 const LUA_WILDCARDS: [(&str, &str); 3] = [(LUA_USER, USER), (LUA_WITHIN, "*"), (LUA_ACROSS, "**")];
 
 const LUA_MAGIC: &str = "^$()%.[]*+-?";
 
-/// What a pattern is written of.
+/// A part of a pattern's text.
 enum PatternPart<'a> {
     Literal(&'a str),
     User,
@@ -236,7 +234,7 @@ enum PatternPart<'a> {
     Across,
 }
 
-/// Stars in a row are one run: more of them match no more, and each would cost.
+/// Splits a pattern. Several stars become one part: more of them match no more, and each would cost time.
 fn parts(text: &str) -> impl Iterator<Item = PatternPart<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -61,16 +61,16 @@ fn every_fault_is_shown_with_its_rule() {
         "rules[0].history.age (--set rules): is a text of another form; must be a duration with its unit \
          (ms, s, m, h, d), 1s to 30d",
         "rules[0].presense (--set rules): no such key; did you mean rules[0].presence?",
-        "rules[1].pattern (--set rules): rules[0] has the same and comes first",
+        "rules[1].pattern (--set rules): rules[0] has the same pattern and comes first",
         "rules[2].pattern (--set rules): must be given: 1 to 255 bytes",
-        "rules[2].history.age (--set rules): must be given where history.size is",
+        "rules[2].history.age (--set rules): must be given if history.size is",
         "rules[2].subscribe (--set rules): is a text of another form; must be one of anyone, user, token, nobody",
         "rules[2].publish (--set rules): is a text of another form; must be one of anyone, user, token, nobody",
         "rules[3].pattern (--set rules): is a text of another form; must be 1 to 255 bytes",
         "rules[3].delivery (--set rules): is a text of another form; must be one of every, latest",
         "rules[3].presence (--set rules): is a text of another form; must be true or false",
         "rules[4].pattern (--set rules): is a text of another form; must be 1 to 255 bytes",
-        "rules[4].history.size (--set rules): must be given where history.age is",
+        "rules[4].history.size (--set rules): must be given if history.age is",
         "rules[4].history.sise (--set rules): no such key; did you mean rules[4].history.size?",
         "rules[5].pattern (--set rules): has too many wildcards",
         "rules[5].history (--set rules): must be a table",
@@ -100,7 +100,7 @@ fn there_is_a_bound() {
     };
     assert_eq!(read(&list(RULES_MAX)).unwrap().current().iter().count(), RULES_MAX);
     let faults = read(&list(RULES_MAX + 1)).unwrap_err();
-    assert!(faults.contains("at most 1000 tables, and has 1001"), "{faults}");
+    assert!(faults.contains("at most 1000 tables; has 1001"), "{faults}");
 }
 
 #[test]
@@ -125,13 +125,13 @@ fn what_nobody_spoke_of_is_denied_as_soon_as_anything_was_said() {
     assert!(open.current().lets_anyone() && !closed.current().lets_anyone());
 }
 
-/// A file that was cut short within a rule may have lost one of them.
+/// A file truncated within a rule may have lost one of them.
 #[test]
 fn both_rights_are_given_or_neither() {
     for (given, missing) in [("subscribe", "publish"), ("publish", "subscribe")] {
         let list = format!(r#"[{{ pattern = "a", {given} = "nobody" }}]"#);
         let faults = read(&list).unwrap_err();
-        let line = format!("rules[0].{missing} (--set rules): must be given where {given} is");
+        let line = format!("rules[0].{missing} (--set rules): must be given if {given} is");
         assert!(faults.contains(&line), "{line:?} is not in {faults}");
     }
 }

@@ -1,13 +1,13 @@
-//! What new rules let more people do than the old ones did.
+//! What new rules allow that the old ones did not.
 
 use std::fmt;
 
 use super::{Access, Rule, RuleTable};
 
-/// A right that more people have than before.
+/// Access that more clients have than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Widened {
-    /// The channels: a pattern of the old rules or the new. None: those that no rule matches.
+    /// The channels: a pattern of the old rules or the new. None: channels that no rule matches.
     pub pattern: Option<String>,
     /// `subscribe` or `publish`.
     pub right: &'static str,
@@ -15,11 +15,11 @@ pub struct Widened {
     to: AllowedPrincipals,
 }
 
-/// Whom a rule lets do something.
+/// The clients that a rule allows something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct AllowedPrincipals {
     access: Access,
-    /// Only the user who stands in the channel's name.
+    /// Only the user named in the channel.
     only_user: bool,
 }
 
@@ -51,8 +51,8 @@ impl fmt::Display for Widened {
 }
 
 impl RuleTable {
-    /// What these rules let more people do than the `old` ones. Asked of each pattern, old and new, by a
-    /// channel that it matches, so that also counts what a rule that is gone leaves to those behind it.
+    /// What these rules allow that the `old` ones did not. Checked with a sample channel for each pattern, old and
+    /// new, so that it includes channels that a removed rule leaves to later rules.
     pub fn widened_from(&self, old: &Self) -> Vec<Widened> {
         let mut patterns: Vec<&str> =
             old.iter().chain(self.iter()).map(|rule| rule.pattern.as_str()).collect();
@@ -87,7 +87,7 @@ fn wider(
     wider.map(|(right, (from, to))| Widened { pattern: pattern(), right, from, to }).collect()
 }
 
-/// A channel that the pattern matches, and that hardly another names.
+/// A channel that the pattern matches, and other patterns hardly match.
 fn sample(pattern: &str) -> String {
     pattern.replace("{user}", "any~").replace('*', "any~")
 }

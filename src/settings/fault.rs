@@ -1,11 +1,11 @@
-//! What is wrong with a configuration, in words that help to mend it.
+//! Faults of a configuration, with texts that help to fix them.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use strsim::levenshtein;
 
-/// One fault. It quotes no value: what stands at the wrong key may be a secret.
+/// One fault. It quotes no value, because the value may be a secret.
 #[derive(Clone, Debug)]
 pub struct SettingsFault {
     pub key: String,
@@ -14,7 +14,7 @@ pub struct SettingsFault {
     pub what: String,
 }
 
-/// Every fault of a configuration, never just the first.
+/// All faults of a configuration.
 #[derive(Clone, Debug, thiserror::Error)]
 pub struct SettingsFaults(pub Vec<SettingsFault>);
 
@@ -45,9 +45,9 @@ impl fmt::Display for SettingsFaults {
     }
 }
 
-/// What to say of a key that nobody asked for.
+/// The text for a key that no module reads.
 pub fn unknown(key: &str, known: &BTreeSet<&str>) -> String {
-    // In a list of tables, only a key of the same table is near.
+    // In a list of tables, suggest only keys of the same table.
     let table = key.rfind("].").map_or("", |end| &key[..end + "].".len()]);
     let of_table = known.range(table..).take_while(|known| known.starts_with(table));
     match nearest(key, of_table.copied()) {
@@ -56,7 +56,7 @@ pub fn unknown(key: &str, known: &BTreeSet<&str>) -> String {
     }
 }
 
-/// The known key with the fewest edits, unless it is mostly another word.
+/// The known key with the fewest edits, if at most a third of the characters differ.
 pub fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = known.map(|candidate| (levenshtein(key, candidate), candidate)).min()?;
     (near.0 <= key.len().max(3) / 3).then_some(near.1)
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(near("server.lsten"), Some("server.listen"));
         assert_eq!(nearest("dämönstr", ["demonstr"].into_iter()), Some("demonstr"));
         assert_eq!(nearest("", ["abcd"].into_iter()), None);
-        // As many edits: the first by name.
+        // Equally many edits: the first by name.
         assert_eq!(nearest("demi", ["demo", "deme"].into_iter()), Some("deme"));
         assert_eq!(near("rules"), None);
     }

@@ -1,4 +1,4 @@
-//! A key that somebody asked for.
+//! A key that a module reads.
 
 #[derive(Clone, Debug)]
 pub struct KeySpec {
@@ -6,13 +6,13 @@ pub struct KeySpec {
     /// list, and `list[].key` for the key in each of its tables.
     pub key: String,
     pub doc: &'static str,
-    /// What may be written, in words.
+    /// A description of the allowed values.
     pub allowed: String,
-    /// As TOML; empty where there is none.
+    /// As TOML; empty if there is none.
     pub default: String,
-    /// As TOML, secrets masked; empty where nothing is set. Of `list[].key`, an example.
+    /// As TOML, secrets masked; empty if not set. For `list[].key`, an example.
     pub effective: String,
-    /// Where the effective value came from; `default` where nobody said anything.
+    /// The source of the effective value; `default` if no layer set it.
     pub origin: String,
 }
 
@@ -26,7 +26,7 @@ impl KeySpec {
         }
     }
 
-    /// Says what may be written in a list of tables; it is in none.
+    /// Whether it describes a key of a list's tables, and is not itself set anywhere.
     pub fn is_schema(&self) -> bool {
         self.key.contains("[]")
     }

@@ -1,4 +1,4 @@
-//! Where a listener listens, as operators write it.
+//! The address of a listener, as operators write it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,7 +14,7 @@ pub enum ListenAddress {
     Everywhere(u16),
 }
 
-/// A text that is no address to listen on.
+/// A text that is not an address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidListenAddress;
 
@@ -22,7 +22,7 @@ impl ListenAddress {
     pub const ALLOWED: &str = "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080; \
         localhost:8080 is loopback, and :8080 every address of this host";
 
-    /// The address that decides who can reach the listener.
+    /// The address that determines from where the listener is reachable.
     pub fn ip(self) -> IpAddr {
         self.first().ip()
     }
@@ -31,7 +31,7 @@ impl ListenAddress {
         self.first().port()
     }
 
-    /// What to bind first: IPv4 where there are two families.
+    /// The socket to bind first: IPv4 if there are two families.
     pub fn first(self) -> SocketAddr {
         match self {
             Self::Socket(address) => address,
@@ -40,7 +40,7 @@ impl ListenAddress {
         }
     }
 
-    /// What to bind beside it, for IPv6 only.
+    /// The second socket to bind, for IPv6 only.
     pub fn second(self) -> Option<SocketAddr> {
         match self {
             Self::Socket(_) => None,
@@ -49,7 +49,7 @@ impl ListenAddress {
         }
     }
 
-    /// Would both bind the same socket? Never true of port 0, which is another one each time.
+    /// Whether both would bind the same socket. Never true for port 0, which picks another port each time.
     pub fn is_also(self, other: Self) -> bool {
         let sockets = |it: Self| [Some(it.first()), it.second()].into_iter().flatten();
         self.port() != 0 && sockets(self).any(|socket| sockets(other).any(|it| it == socket))
@@ -64,7 +64,7 @@ impl FromStr for ListenAddress {
             return Ok(Self::Socket(address));
         }
         let (host, port) = text.rsplit_once(':').ok_or(InvalidListenAddress)?;
-        // Not `+80`, which `parse` would take.
+        // Rejects `+80`, which `parse` would accept.
         let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port.parse().ok().filter(|_| is_number).ok_or(InvalidListenAddress)?;
         match host {

@@ -1,4 +1,4 @@
-//! A value as a layer gave it.
+//! A value as a layer has it, before it is checked.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ pub enum RawValue {
     Flag(bool),
     List(Vec<String>),
     Tables(Vec<RawTable>),
-    /// Something no key takes, such as a list of both texts and tables.
+    /// A value no key accepts, such as a list of both texts and tables.
     Other,
 }
 
-/// Key to value; the keys of tables within it are joined by dots.
+/// Key to value; the keys of nested tables are joined by dots.
 pub type RawTable = BTreeMap<String, RawValue>;
 
 impl RawValue {
-    /// Hands on `value` or, where it is a table, what is in it: key, value, and the layer's name.
+    /// Calls `take` with key, value and layer name for `value` or, if it is a table, for each value in it.
     pub fn each(key: String, value: &Value, take: &mut impl FnMut(String, Self, Option<&str>)) {
         let given = match &value.kind {
             ValueKind::Table(table) => {
@@ -56,9 +56,9 @@ impl RawValue {
         list.unwrap_or(Self::Other)
     }
 
-    /// The tables of a list: as a file has them, or as TOML in the text of a variable or a flag.
+    /// The tables of a list: as a file has them, or as TOML in a variable or a flag.
     ///
-    /// Fails with what is wrong, in words that quote no value: it may be a secret.
+    /// Fails with a description that quotes no value, because it may be a secret.
     pub fn into_tables(self) -> Result<Vec<RawTable>, String> {
         let list = match self {
             Self::Text(text) => of_toml(&text)?,
@@ -67,7 +67,7 @@ impl RawValue {
         match list {
             Self::Tables(tables) => Ok(tables),
             Self::List(items) if items.is_empty() => Ok(Vec::new()),
-            _ => Err("it is something else".to_owned()),
+            _ => Err("it is not a list of tables".to_owned()),
         }
     }
 }
@@ -76,7 +76,7 @@ fn table(values: &Map<String, Value>) -> RawTable {
     let mut table = RawTable::new();
     for (name, value) in values {
         match &value.kind {
-            // Of nothing, nothing would be left, and whoever wrote it meant something.
+            // Flattening would drop an empty table; keep it so that it becomes a fault.
             ValueKind::Table(inner) if inner.is_empty() => {
                 table.insert(name.clone(), RawValue::Other);
             }
@@ -89,28 +89,28 @@ fn table(values: &Map<String, Value>) -> RawTable {
 }
 
 fn of_toml(text: &str) -> Result<RawValue, String> {
-    // On a line of its own, so that lines and columns behind it are those of the text.
+    // `it = ` would shift the columns of line 1 only.
     let text = format!("it = {text}");
     let read = File::from_str(&text, FileFormat::Toml).collect();
     let values = read.map_err(|error| SyntaxError::new(&error, &text).to_string())?;
     match values.get("it").map(|value| &value.kind) {
         Some(ValueKind::Array(items)) if values.len() == 1 => Ok(RawValue::list(items)),
-        _ => Err("it is something else".to_owned()),
+        _ => Err("it is not a list of tables".to_owned()),
     }
 }
 
 impl RawValue {
-    /// What it is, in words that do not quote it.
+    /// A description of the value's type that does not quote it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Text(text) if text.is_empty() => "an empty text",
             Self::Text(_) => "a text of another form",
             Self::Number(_) => "a number",
             Self::Fraction(_) => "a fraction",
-            Self::Flag(_) => "a flag",
+            Self::Flag(_) => "a boolean",
             Self::List(_) => "a list of texts",
             Self::Tables(_) => "a list of tables",
-            Self::Other => "something else",
+            Self::Other => "a value of another type",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Asking for the keys of one section, kind by kind.
+//! Reads the keys of one section, one method for each type of value.
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use super::fault::SettingsFault;
 use super::{DEFAULT, KeySpec, ListenAddress, RawValue, Settings, unit};
 
-/// One section of the configuration, while its room reads it.
+/// One section of the configuration, while its module reads it.
 pub struct Section<'a> {
     settings: &'a mut Settings,
     name: String,
-    /// Where a table of a list came from; `default` of other sections, which have no one origin.
+    /// The origin of a list's table; `default` for other sections, whose keys may have several origins.
     origin: String,
 }
 
 impl Settings {
-    /// The keys of `[name]`; of the top where `name` is empty.
+    /// The keys of `[name]`; of the top level if `name` is empty.
     pub fn section(&mut self, name: &'static str) -> Section<'_> {
         Section::new(self, name.to_owned(), DEFAULT.to_owned())
     }
@@ -39,7 +39,7 @@ impl<'a> Section<'a> {
             .expect("the default of a duration is within its bounds")
     }
 
-    /// A duration with its unit; None where it was not given.
+    /// A duration with its unit; None if not set.
     pub fn duration_if_given(
         &mut self,
         key: &str,
@@ -104,7 +104,7 @@ impl<'a> Section<'a> {
             .expect("the default of a number is within its bounds")
     }
 
-    /// A whole number; None where it was not given.
+    /// A whole number; None if not set.
     pub fn number_if_given(
         &mut self,
         key: &str,
@@ -135,7 +135,7 @@ impl<'a> Section<'a> {
         self.ask(key, default, words, doc, parse, usize::to_string)
     }
 
-    /// A part of all, from 0.0 for none to 1.0 for every one.
+    /// A share, from 0.0 to 1.0.
     pub fn part(&mut self, key: &str, default: f64, doc: &'static str) -> f64 {
         let parse = |given: &RawValue| {
             let part = match given {
@@ -153,7 +153,7 @@ impl<'a> Section<'a> {
             .expect("the default is a part of all")
     }
 
-    /// True or false; None where it was left open and something else decides.
+    /// True or false; None if not set and without a default.
     pub fn flag(&mut self, key: &str, default: Option<bool>, doc: &'static str) -> Option<bool> {
         let parse = |given: &RawValue| match given {
             RawValue::Flag(flag) => Some(*flag),
@@ -170,7 +170,7 @@ impl<'a> Section<'a> {
         )
     }
 
-    /// One of a few words.
+    /// One of several names.
     pub fn choice<T: Copy + PartialEq>(
         &mut self,
         key: &str,
@@ -205,7 +205,7 @@ impl<'a> Section<'a> {
             .expect("the default address parses")
     }
 
-    /// A list of texts; in the environment and in flags, separated by commas.
+    /// A list of texts; separated by commas in the environment and in flags.
     pub fn list(
         &mut self,
         key: &str,
@@ -229,7 +229,7 @@ impl<'a> Section<'a> {
             .expect("an empty list is allowed")
     }
 
-    /// A text that `parse` understands.
+    /// A text that `parse` accepts.
     pub fn text<T>(
         &mut self,
         key: &str,
@@ -247,7 +247,7 @@ impl<'a> Section<'a> {
         self.ask(key, default, allowed.to_owned(), doc, parse, |it| quoted(&show(it)))
     }
 
-    /// The same of a text that may hold a secret, which `show` masks.
+    /// The same for a text that may contain a secret, which `show` masks.
     pub fn parsed<T>(
         &mut self,
         key: &str,
@@ -260,7 +260,7 @@ impl<'a> Section<'a> {
         self.text(key, default, allowed, parse, show, doc)
     }
 
-    /// The same where `parse` fails with what is wrong, in words that quote no value.
+    /// The same with a `parse` that fails with a description, which must not quote the value.
     pub fn explained<T>(
         &mut self,
         key: &str,
@@ -280,7 +280,7 @@ impl<'a> Section<'a> {
         it
     }
 
-    /// Was the key written out, rather than left at its default?
+    /// Whether a layer set the key.
     pub fn is_given(&self, key: &str) -> bool {
         self.settings.is_given(&self.full(key))
     }
@@ -291,7 +291,7 @@ impl<'a> Section<'a> {
         self.settings.fault_from(key, &self.origin, what.into());
     }
 
-    /// A key that must not be there, for a reason worth saying.
+    /// Makes the presence of a key a fault, with a reason.
     pub fn refuse(&mut self, key: &str, why: &str) {
         if self.is_given(key) {
             self.fault(key, why);
@@ -306,7 +306,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Asks for a key. None: it is not set and has no default, or it was a fault and has none.
+    /// Reads a key. None: it is not set or at fault, and has no default.
     fn ask<T>(
         &mut self,
         key: &str,

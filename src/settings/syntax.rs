@@ -1,4 +1,4 @@
-//! Why a text is no TOML or YAML, in words that quote nothing of it: it may hold secrets.
+//! Why a text is not valid TOML or YAML, without quoting it: it may contain secrets.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,14 +7,14 @@ use ::config::ConfigError;
 use toml::de::{DeTable, DeValue, Error as TomlError};
 use yaml_rust2::ScanError;
 
-/// What is wrong, and where.
+/// The error and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     place: Option<LineColumn>,
     what: String,
 }
 
-/// Both from 1; columns are characters.
+/// Both start at 1; columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LineColumn {
     line: usize,
@@ -22,14 +22,14 @@ struct LineColumn {
 }
 
 impl SyntaxError {
-    /// `text`: what the error is about.
+    /// `text`: the text that failed to parse.
     pub fn new(error: &ConfigError, text: &str) -> Self {
         let cause = match error {
             ConfigError::FileParse { cause, .. } => Some(&**cause),
             _ => None,
         };
         if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<TomlError>()) {
-            // The message is made of what the grammar expects; only its display quotes a line.
+            // The message lists what the grammar expects; only the error's `Display` quotes a line.
             let place = error.span().map(|span| LineColumn::of(span.start, text));
             return Self { place, what: error.message().to_owned() };
         }
@@ -43,12 +43,12 @@ impl SyntaxError {
             let place = Some(LineColumn::of(span.start, text));
             return Self { place, what: "the number is too large".to_owned() };
         }
-        let what = "it must be one table of settings, with texts for keys and finite numbers";
+        let what = "it must be one table of settings, with text keys and finite numbers";
         Self { place: None, what: what.to_owned() }
     }
 
-    /// The name of the key at that place. None where it is not one of those that are `known`: it may
-    /// then be a part of some value.
+    /// The name of the key at the error's position. None if it is not `known`, because it may then be part of a
+    /// value.
     pub fn key<'t>(&self, text: &'t str, known: impl Fn(&str) -> bool) -> Option<&'t str> {
         let lines: Vec<&str> = text.lines().take(self.place?.line).collect();
         lines.into_iter().rev().find_map(|line| {
@@ -76,16 +76,16 @@ impl LineColumn {
     }
 }
 
-/// What the YAML reader says, unless it quotes the text.
+/// The YAML reader's message, unless it quotes the text.
 fn unquoted(info: &str) -> &str {
     match info {
         _ if info.ends_with("duplicated key in mapping") => "a key is given twice",
-        _ if info.contains(['`', '"', '(']) => "what is here is no YAML",
+        _ if info.contains(['`', '"', '(']) => "this is not valid YAML",
         _ => info,
     }
 }
 
-/// Where a number is that fits into none of ours.
+/// Where a number is that does not fit an `i64` or a finite `f64`.
 fn too_large(table: &DeTable<'_>) -> Option<Range<usize>> {
     table.iter().find_map(|(_, value)| too_large_value(value.get_ref(), value.span()))
 }

@@ -1,11 +1,11 @@
-//! Lists of tables, such as `[[rules]]`: each table is read as a section, `rules[0]`.
+//! Lists of tables, such as `[[rules]]`: each table is read as a section, such as `rules[0]`.
 
 use super::{KeySpec, RawValue, Section, Settings};
 
 impl Settings {
-    /// What `read` makes of each table of `[[name]]`, of which there are at most `max`.
+    /// Calls `read` for each table of `[[name]]`, at most `max`, and returns the results.
     ///
-    /// `example`: the list as TOML on one line. From it comes what the reference says of the keys.
+    /// `example`: the list as TOML on one line. The reference shows its keys and values.
     pub fn tables<T>(
         &mut self,
         name: &'static str,
@@ -20,7 +20,7 @@ impl Settings {
         let tables = match given.into_tables() {
             Ok(tables) if tables.len() <= max => tables,
             Ok(tables) => {
-                let what = format!("must be {allowed}, and has {}", tables.len());
+                let what = format!("must be {allowed}; has {}", tables.len());
                 self.fault_from(name.to_owned(), &origin, what);
                 return Vec::new();
             }
@@ -40,7 +40,7 @@ impl Settings {
         read_each.collect()
     }
 
-    /// The list and where it came from. A table of that name is a fault: `[rules]` for `[[rules]]`.
+    /// The list and its origin. A table of that name is a fault: `[rules]` instead of `[[rules]]`.
     fn take_list(&mut self, name: &str) -> Option<(RawValue, String)> {
         let below = format!("{name}.");
         let of_table = self.given.extract_if(.., |key, _| key.starts_with(&below));
@@ -52,7 +52,7 @@ impl Settings {
     }
 }
 
-/// `list[]`, and every `list[].key` that `read` asks for.
+/// `list[]`, and every `list[].key` that `read` reads.
 fn schema<T>(
     name: &str,
     example: &str,

@@ -6,7 +6,7 @@ const DURATIONS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZES: [(&str, usize); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-/// `"250ms"`, `"25s"`, `"10m"`. A bare number is refused, except 0.
+/// `"250ms"`, `"25s"`, `"10m"`. A bare number is rejected, except 0.
 pub fn read_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -16,7 +16,7 @@ pub fn read_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(number).ok()?.checked_mul(*millis)?))
 }
 
-/// With the largest unit that is exact.
+/// Uses the largest unit that is exact.
 pub fn write_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let exact =
@@ -24,14 +24,14 @@ pub fn write_duration(duration: Duration) -> String {
     exact.map_or_else(|| "0s".to_owned(), |(name, unit)| format!("{}{name}", millis / unit))
 }
 
-/// `"512B"`, `"64KiB"`, `"1MiB"`. A bare number is refused.
+/// `"512B"`, `"64KiB"`, `"1MiB"`. A bare number is rejected.
 pub fn read_bytes(text: &str) -> Option<usize> {
     let (number, unit) = split(text)?;
     let (_, bytes) = SIZES.iter().find(|(name, _)| *name == unit)?;
     number.checked_mul(*bytes)
 }
 
-/// With the largest unit that is exact.
+/// Uses the largest unit that is exact.
 pub fn write_bytes(bytes: usize) -> String {
     let exact = SIZES.iter().rev().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
     exact.map_or_else(|| "0B".to_owned(), |(name, unit)| format!("{}{name}", bytes / unit))

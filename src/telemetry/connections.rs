@@ -1,4 +1,4 @@
-//! Connections: opened and closed, refused, slow, and the bytes on them.
+//! Connections: opened, closed, refused and slow ones, and their bytes.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::rejected::Rejected;
 use crate::close::Close;
 use crate::protocol::Format;
 
-/// A handshake was answered and its connection handed to a session.
+/// A handshake was answered and its session started.
 pub fn connection_opened(format: Format, handshake: Duration) {
     METRICS.connections.open[format as usize].inc();
     METRICS.connections.opened.inc();
@@ -27,14 +27,14 @@ pub fn connection_closed(format: Format, close: Close) {
     tracing::debug!(reason = close.label(), code, "connection closed");
 }
 
-/// Somebody was refused; `why` is for the log. It may name the client's address, and never holds what
-/// the client sent.
+/// A connection or request was refused. `why` is for the log: it may name the client's address, and never contains
+/// what the client sent.
 pub fn rejected(reason: Rejected, why: &dyn Display) {
     METRICS.connections.rejected.with_label_values(&[reason.label()]).inc();
     tracing::debug!(reason = reason.label(), %why, "rejected");
 }
 
-/// `accept` failed in a way that lasts; the listener pauses. `first`: it has not failed for a while.
+/// `accept` failed with a lasting error, and the listener pauses. `first`: it has not failed for a while.
 pub fn accept_failed(error: &std::io::Error, first: bool) {
     METRICS.connections.rejected.with_label_values(&[Rejected::Accept.label()]).inc();
     match first {
@@ -45,17 +45,17 @@ pub fn accept_failed(error: &std::io::Error, first: bool) {
     }
 }
 
-/// It has not failed for a while, and somebody came in.
+/// `accept` succeeds again after failures.
 pub fn accept_recovered() {
     tracing::info!("connections are accepted again");
 }
 
-/// Bytes came in from a client.
+/// Bytes were read from a client.
 pub fn received_bytes(bytes: usize) {
     METRICS.connections.received_bytes.inc_by(bytes as u64);
 }
 
-/// Bytes went out to a client.
+/// Bytes were written to a client.
 pub fn sent_bytes(bytes: usize) {
     METRICS.connections.sent_bytes.inc_by(bytes as u64);
 }
@@ -66,7 +66,7 @@ pub fn slow_consumer_closed() {
     tracing::debug!("slow consumer closed");
 }
 
-/// A pong came back.
+/// A pong was received.
 pub fn pong_received(round_trip: Duration) {
     METRICS.connections.ping_rtt.observe(round_trip.as_secs_f64());
 }

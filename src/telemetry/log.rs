@@ -1,5 +1,5 @@
-//! The log: lines for people on a terminal, JSON for machines everywhere else. To standard error,
-//! so that what `tidegate subscribe` prints stays clean. A thread of its own writes them, see [`writer`].
+//! The log: text for people on a terminal, JSON for machines everywhere else. Written to standard error, so that
+//! the output of `tidegate subscribe` stays clean, by a separate thread, see [`writer`].
 
 mod writer;
 
@@ -19,18 +19,18 @@ use self::writer::{LogQueue, Report};
 use super::config::{Config, LogFormat};
 use super::metrics::METRICS;
 
-/// How long the end of a process waits for its last lines to be written.
+/// How long a process waits at its end for its last lines to be written.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a panic waits for its line to be written: another panic may follow that ends the process.
+/// How long a panic waits for its line to be written, because a second panic may end the process.
 const PANIC_LINE_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Starts the log of this process. Only the first call counts.
+/// Starts the log of this process. Only the first call has an effect.
 pub fn start_log(config: &Config) {
     let (filter, handle) = reload::Layer::new(lines_of(config.log_level));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(queue().clone())
-        // It would be told on standard error, by a write that may block.
+        // Reporting them would write to standard error, which may block.
         .log_internal_errors(false)
         .with_target(false)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
@@ -44,9 +44,9 @@ pub fn start_log(config: &Config) {
         true => log.with(layer).try_init(),
         false => log.with(layer.json().flatten_event(true)).try_init(),
     };
-    // Fails only where a log was started before, as tests in one process do.
+    // Fails only if a log was started before, as tests in one process do.
     if started.is_ok() {
-        // And if the log is gone, there is nothing to set.
+        // Fails only if the log no longer exists.
         _ = SET_LEVEL.set(Box::new(move |level| _ = handle.reload(lines_of(level))));
     }
 }
@@ -55,7 +55,7 @@ static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 fn queue() -> &'static LogQueue {
     QUEUE.get_or_init(|| {
-        // A descriptor of its own: a blocked write must not hold the lock of `stderr()`, which others may want.
+        // A separate descriptor: a blocked write must not hold the lock of `stderr()`, which other code may use.
         let own = stderr().as_fd().try_clone_to_owned().map(File::from);
         let output: Box<dyn Write + Send> = match own {
             Ok(file) => Box::new(file),
@@ -77,7 +77,7 @@ impl Report for Dropped {
     }
 }
 
-/// Log lines were dropped while standard error was not read, or could not be written to.
+/// Log lines were dropped because standard error was not read, or not writable.
 fn lines_dropped(lines: u64) {
     tracing::warn!(
         lines,
@@ -85,7 +85,7 @@ fn lines_dropped(lines: u64) {
     );
 }
 
-/// Writes what this process has to say last, beside the log, and waits a bounded time for it.
+/// Writes the process's last message after the log's lines, and waits a bounded time for it.
 pub fn last_words(words: &str) {
     queue().push(format!("{words}\n").as_bytes());
     flush_log();
@@ -96,19 +96,19 @@ pub fn flush_log() {
     flush(LAST_LINES_TIMEOUT);
 }
 
-/// The same for a panic, which ends the process only where another follows.
+/// The same for a panic, which ends the process only if a second one follows.
 pub(super) fn flush_panic() {
     flush(PANIC_LINE_TIMEOUT);
 }
 
-/// What is not written by then is lost: the reader has not read for too long.
+/// Lines not written by then are lost.
 fn flush(timeout: Duration) {
     if let Some(queue) = QUEUE.get() {
         queue.flush(timeout);
     }
 }
 
-/// Flushes the log when it is dropped, also by a panic of the main thread.
+/// Flushes the log when dropped, also when the main thread panics.
 pub struct FlushLog;
 
 impl Drop for FlushLog {
@@ -117,8 +117,8 @@ impl Drop for FlushLog {
     }
 }
 
-/// The crates that send traces write a line for every frame of every request, at `debug`. What went wrong
-/// is told by the exporting of traces.
+/// The crates that export traces log a line for every frame of every request at `debug`. The export task
+/// reports failures itself.
 const EXPORTING: [&str; 5] = ["h2", "hyper", "opentelemetry", "tonic", "tower"];
 
 fn lines_of(level: LevelFilter) -> Targets {
@@ -130,12 +130,12 @@ type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;
 
 static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
 
-/// From here on warnings are logged too, of a command that was quiet until what it does goes on for long.
+/// From now on, logs warnings too: for a command that was quiet until it began its long-running work.
 pub fn log_warnings() {
     set_log_level(LevelFilter::WARN);
 }
 
-/// From here on less important lines are not logged.
+/// Changes the level: less severe lines are not logged.
 pub fn set_log_level(level: LevelFilter) {
     if let Some(set) = SET_LEVEL.get() {
         set(level);

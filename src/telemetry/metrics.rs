@@ -1,4 +1,4 @@
-//! The metrics of the node, all there from the start at zero. No label carries what a user chose.
+//! The metrics of the node, all present from the start at zero. No label has a value that a user chose.
 
 mod adder;
 mod broker;
@@ -53,7 +53,7 @@ impl Metrics {
     }
 }
 
-/// The `process_*` metrics, which the collector reads from Linux's `/proc`; other systems have none of them.
+/// The `process_*` metrics, which the collector reads from Linux's `/proc`; other systems do not have them.
 fn register_process(registry: &Registry) {
     #[cfg(target_os = "linux")]
     {
@@ -64,7 +64,7 @@ fn register_process(registry: &Registry) {
     let _ = registry;
 }
 
-/// What is counted by walking the node when somebody asks, rather than at every change.
+/// Values that are counted when metrics are requested, instead of at every change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Levels {
     pub channels: usize,

@@ -1,11 +1,11 @@
-//! A panic is counted and logged once, wherever it happens: by where, and never by what a client
-//! sent, which may stand in its message.
+//! Counts and logs each panic once, with its source location but without its message, which may quote a
+//! client.
 
 use std::panic::{self, PanicHookInfo};
 
 use super::metrics::METRICS;
 
-/// From here on each panic of this process is counted and one line of the log.
+/// From now on, counts each panic of this process and logs one line about it.
 pub fn watch_panics() {
     panic::set_hook(Box::new(panicked));
 }
@@ -15,11 +15,11 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or_default();
-    tracing::error!(place, thread, why = why(panic), "panicked; what it was doing has ended");
+    tracing::error!(place, thread, why = why(panic), "panicked; the task has ended");
     super::log::flush_panic();
 }
 
-/// Words of this program alone: what is put together while it runs may quote a client.
+/// Only a literal message: one formatted at run time may quote a client.
 fn why(panic: &PanicHookInfo<'_>) -> &'static str {
     panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("see the place")
 }
@@ -30,7 +30,7 @@ mod tests {
     use std::sync::Mutex;
     use std::thread;
 
-    /// The only words of its message that are logged.
+    /// The part of the panic's message that is logged.
     fn words(panic: impl FnOnce() + panic::UnwindSafe) -> &'static str {
         static ONE: Mutex<()> = Mutex::new(());
         static WORDS: Mutex<&str> = Mutex::new("");
@@ -55,7 +55,7 @@ mod tests {
         let client = String::from("évil");
         assert_eq!(words(|| panic!("a broken invariant")), "a broken invariant");
         assert_eq!(words(|| panic!("{client}")), "see the place");
-        // The standard library quotes the text that was cut within a character.
+        // The standard library's message quotes the text that was sliced within a character.
         assert_eq!(words(|| drop(client[1..].to_owned())), "see the place");
     }
 }

@@ -1,4 +1,4 @@
-//! Publications on their way through the node, and those that clients missed.
+//! Publications that pass through the node, and those that clients recover.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::trace::{self, Asker, Trace};
 use crate::protocol::Format;
 use crate::publication::{Channel, Position, Publication};
 
-/// A client asked for a publication, which goes on to the broker.
+/// A client's publication was received, and is sent to the broker.
 pub fn publication_received(
     format: Format,
     channel: &Channel,
@@ -18,7 +18,7 @@ pub fn publication_received(
     trace::publish_began(channel, publication, Asker::Client)
 }
 
-/// A service asked for a publication at the internal listener.
+/// A service's publication was received at the internal listener.
 pub fn api_publication_received(channel: &Channel, publication: &mut Publication) -> Trace {
     METRICS.publications.api_received.inc();
     trace::publish_began(channel, publication, Asker::Fleet)
@@ -34,17 +34,17 @@ pub fn publication_answered(
     trace::publish_answered(trace, answer);
 }
 
-/// The broker answered a service's.
+/// The broker answered a service's publication.
 pub fn api_publication_answered(trace: Trace, answer: Result<Option<Position>, &'static str>) {
     trace::publish_answered(trace, answer);
 }
 
-/// The broker brought a publication, which is to be handed to its local subscribers.
+/// A publication was received from the broker, for this node's subscribers.
 pub fn relay_began(channel: &str, publication: &Publication) -> Trace {
     trace::relay_began(channel, publication)
 }
 
-/// It was handed to them.
+/// It was queued for all local subscribers.
 pub fn publication_relayed(
     trace: Trace,
     delivered: [u64; Format::COUNT],
@@ -63,18 +63,18 @@ pub fn publication_relayed(
     trace::relay_ended(trace, delivered.iter().sum());
 }
 
-/// A client came back with a position. `recovered`: it misses nothing.
+/// A client resumed with a position. `recovered`: nothing is missing.
 pub fn history_resumed(recovered: bool) {
     let outcome = if recovered { RECOVERED } else { LOST };
     METRICS.publications.history_resumes.with_label_values(&[outcome]).inc();
 }
 
-/// A client that came back got what it had missed.
+/// A resumed client got the publications it had missed.
 pub fn publications_recovered(format: Format, count: usize) {
     METRICS.publications.delivered[format as usize].inc_by(count as u64);
 }
 
-/// So many publications of `latest` channels gave way to newer ones before their sockets had room.
+/// Publications of `latest` channels were dropped for newer ones before their sockets had room.
 pub fn publications_skipped(count: u64) {
     METRICS.publications.skipped.inc_by(count);
 }

@@ -1,19 +1,19 @@
-//! Which of Redis' refusals are worth a warning: a right that is missing is missed every second.
+//! Decides which refusals of Redis are logged as warnings: without a permission, the same refusal recurs every second.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How often one is.
+/// The shortest time between two warnings of one kind.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Most kinds that are told apart; of more, none is held back. Channels here are the nodes' own, a few.
+/// The most kinds tracked; further kinds are always due. The channels here are the nodes' own, a few.
 const KINDS_MAX: usize = 64;
 
-/// When which kind was last told.
+/// When each kind was last logged.
 type LastReported = HashMap<(&'static str, String), Instant>;
 
-/// Is it the first of this command and channel, or the first for a minute?
+/// Whether this is the first refusal of this command and channel, or the first for a minute.
 pub fn is_due(command: &'static str, channel: &str, now: Instant) -> bool {
     static TOLD: Mutex<Option<LastReported>> = Mutex::new(None);
     let mut told = TOLD.lock().expect("no code panics while it holds the lock");

@@ -1,15 +1,15 @@
-//! The reasons of refusals: one table, and the labels they are counted by.
+//! The reasons for refusals, and their labels.
 
 /// Why a connection, a request or a command was refused.
 #[derive(Clone, Copy, Debug)]
 pub enum Rejected {
-    /// `Origin` is neither this host nor listed; or a web page asks the internal listener.
+    /// `Origin` is neither this host nor listed; or a web page called the internal listener.
     Origin,
-    /// Neither a page nor a WebSocket path, or not asked for as it must be.
+    /// The path is unknown, or the request is not valid for it.
     BadRequest,
     /// `limits.connections_max` is reached.
     ConnectionsMax,
-    /// The request did not arrive within `server.handshake_timeout`, or was no HTTP.
+    /// The request did not arrive within `server.handshake_timeout`, or was not HTTP.
     Handshake,
     /// The system had no descriptor or memory for another socket.
     Accept,
@@ -39,13 +39,13 @@ pub enum Rejected {
     ProxyProtocol,
     /// A command is nested deeper than `session.json_depth_max`.
     JsonDepth,
-    /// A token could not be accepted.
+    /// A token was not accepted.
     Token,
-    /// No rule lets this session do it.
+    /// No rule allows it to this session.
     Forbidden,
-    /// The internal listener answers as many connections as it may.
+    /// The internal listener has its maximum number of connections.
     InternalConnections,
-    /// The node drains, and the request came on a connection from before.
+    /// The node drains, and the request came on an existing connection.
     Draining,
 }
 

@@ -1,8 +1,8 @@
-//! Distributed traces: which of what happens here is traced, and what this node says about it.
+//! Distributed traces: which operations are traced, and which spans this node sends.
 //!
-//! Whether something is traced is decided before a span is made, as a span costs most of a microsecond
-//! also where nobody wants it. Spans have a subscriber of their own: the log never sees one, and
-//! nothing but the spans of [`span`] gets to the collector.
+//! The decision is made before a span is made, because a span costs most of a microsecond even if it is then
+//! discarded. Spans have their own subscriber: the log never receives one, and the collector receives nothing
+//! but the spans of [`span`].
 
 mod config;
 mod export;
@@ -25,10 +25,10 @@ pub use self::tracer::Trace;
 use self::tracer::{TARGET, TRACING, Tracing};
 use crate::publication::NodeId;
 
-/// Starts to trace what the configuration asks for. Only the first call of a process counts. To be
-/// called within a runtime, which the exporting then runs on.
+/// Starts tracing by the configuration. Only the first call in a process has an effect. Must be called within
+/// a runtime, which then runs the export task.
 ///
-/// Fails where the environment (`OTEL_…`) has settings that the exporter cannot do.
+/// Fails if the environment (`OTEL_…`) has settings that the exporter does not support.
 pub fn start_tracing(config: &Config, node: NodeId) -> Result<Exporting, Unexportable> {
     let Some(endpoint) = &config.endpoint else { return Ok(Exporting::nothing()) };
     let (tracer, exporting) = export::start(endpoint, node)?;
@@ -38,17 +38,17 @@ pub fn start_tracing(config: &Config, node: NodeId) -> Result<Exporting, Unexpor
         .with_threads(false)
         .with_target(false)
         .with_tracked_inactivity(false);
-    // Says that it wants nothing else, so that it costs nothing else anything.
+    // Declares no interest in other events, so that they cost nothing.
     let only_ours = Targets::new().with_target(TARGET, LevelFilter::INFO);
     let subscriber = Registry::default().with(only_ours).with(layer);
     let tracing = Tracing::new(subscriber.into());
     tracing.ratio.set(config.ratio);
-    // Fails only where tracing was started before, as tests in one process may do.
+    // Fails only if tracing was started before, as tests in one process may do.
     _ = TRACING.set(tracing);
     Ok(exporting)
 }
 
-/// From here on this part of all that comes without a `traceparent` is traced.
+/// From now on, traces this share of the requests without a `traceparent`.
 pub fn set_trace_ratio(ratio: f64) {
     if let Some(tracing) = TRACING.get() {
         tracing.ratio.set(ratio);

@@ -1,6 +1,6 @@
-//! The reasons for which a node is not ready, and the labels they have.
+//! The reasons why a node is not ready, and their labels.
 
-/// What may keep a node from being ready: values of the `reason` label.
+/// Values of the `reason` label of `tidegate_unready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unready {
     Drain,

@@ -1,5 +1,4 @@
-//! The files of a listener's TLS: the certificate it shows, the key to it, and who may sign for its
-//! clients.
+//! A listener's TLS files: its certificate, the certificate's key, and the authorities of client certificates.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,17 +15,17 @@ use super::pem::{roots, unsound};
 use super::start;
 use crate::settings::Section;
 
-/// Most bytes of one file.
+/// The most bytes of one file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What is spoken within TLS. HTTP/2 is not served: who offers nothing else is refused.
+/// The protocol within TLS. Clients that offer only others, such as HTTP/2, are refused.
 const ALPN: &[u8] = b"http/1.1";
 
 const CERT: &str = "tls.cert";
 const KEY: &str = "tls.key";
 const CLIENT_CA: &str = "tls.client_ca";
 
-/// Where they are, each in PEM.
+/// The paths, each of a PEM file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     pub cert: PathBuf,
@@ -34,7 +33,7 @@ pub struct Files {
     pub client_ca: Option<PathBuf>,
 }
 
-/// What they say.
+/// The contents of the files.
 #[derive(PartialEq, Eq)]
 pub struct Contents {
     cert: Vec<u8>,
@@ -42,7 +41,7 @@ pub struct Contents {
     client_ca: Option<Vec<u8>>,
 }
 
-/// What is wrong with one of them.
+/// A fault of one of the files.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {what}")]
 pub struct TlsFileError {
@@ -51,13 +50,13 @@ pub struct TlsFileError {
 }
 
 impl Files {
-    /// Must clients show a certificate?
+    /// Whether clients must present a certificate.
     pub fn ask_clients(&self) -> bool {
         self.client_ca.is_some()
     }
 
-    /// Asks a listener's section for them. None: it speaks no TLS, or what was said is half of it,
-    /// which is a fault.
+    /// Reads them from a listener's section. None: it does not use TLS, or a file is not set, which is
+    /// a fault.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let path = "the path of a file";
         let parse = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
@@ -68,26 +67,27 @@ impl Files {
             path,
             parse,
             show,
-            "The certificate that this listener shows, in PEM, and behind it those that signed it. \
-             Given, all clients must speak TLS. The files are looked at every 2 s, and new \
-             connections get what is new.",
+            "A PEM file with this listener's certificate, followed by its intermediate certificates. If set, \
+             all clients must use TLS. The node checks the files every 2 s, and uses changed ones for new \
+             connections.",
         );
-        let key =
-            section.text(KEY, None, path, parse, show, "The key to `tls.cert`, in PEM, as it is.");
+        let doc = "A PEM file with the private key of `tls.cert`, not encrypted.";
+        let key = section.text(KEY, None, path, parse, show, doc);
         let client_ca = section.text(
             CLIENT_CA,
             None,
             path,
             parse,
             show,
-            "Given, clients must show a certificate that one of these authorities signed, in PEM.",
+            "A PEM file with certificate authorities. If set, clients must present a certificate that one of \
+             them signed.",
         );
         match (cert, key, &client_ca) {
             (Some(cert), Some(key), _) => return Some(Self { cert, key, client_ca }),
-            (Some(_), None, _) => section.fault(KEY, "is missing, as tls.cert is given"),
-            (None, Some(_), _) => section.fault(CERT, "is missing, as tls.key is given"),
+            (Some(_), None, _) => section.fault(KEY, "is missing, but tls.cert is set"),
+            (None, Some(_), _) => section.fault(CERT, "is missing, but tls.key is set"),
             (None, None, Some(_)) => {
-                section.fault(CLIENT_CA, "has no use without tls.cert and tls.key");
+                section.fault(CLIENT_CA, "has no effect without tls.cert and tls.key");
             }
             (None, None, None) => {}
         }
@@ -107,7 +107,7 @@ impl Files {
 fn contents(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsFileError> {
     let fault = |what: &dyn std::fmt::Display| TlsFileError {
         key,
-        // Not the path: it is no path where somebody wrote the key itself.
+        // Without the path, because an operator may have pasted the key itself.
         what: format!("names a file that cannot be read: {what}"),
     };
     let mut bytes = Vec::new();
@@ -121,7 +121,7 @@ fn contents(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsFileError> {
 }
 
 impl Contents {
-    /// What a listener does with them: TLS 1.2 and 1.3, and the certificate is the key's.
+    /// The listener's TLS: versions 1.2 and 1.3. Fails if the certificate does not match the key.
     pub fn config(&self) -> Result<ServerConfig, TlsFileError> {
         start();
         let builder = ServerConfig::builder();
@@ -140,21 +140,21 @@ impl Contents {
         let (chain, key) = (self.chain()?, self.key()?);
         let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // A session that is taken up again is in the client's ticket, and costs this node nothing. The
-        // tickets of another configuration, which may have trusted others, are void.
+        // A resumed session is stored in the client's ticket and costs this node no memory. Tickets of another
+        // configuration, which may have trusted other clients, are not accepted.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Ticketer::new().map_err(unusable)?;
         config.send_tls13_tickets = 1;
         Ok(config)
     }
 
-    /// The certificate, and those that signed it.
+    /// The certificate, and its intermediates.
     pub fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
         let fault = |what| TlsFileError { key: CERT, what };
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.cert).collect();
         match chain {
-            Err(error) => Err(fault(format!("is no sound PEM: {}", unsound(&error)))),
-            Ok(chain) if chain.is_empty() => Err(fault("holds no certificate in PEM".into())),
+            Err(error) => Err(fault(format!("is not valid PEM: {}", unsound(&error)))),
+            Ok(chain) if chain.is_empty() => Err(fault("contains no certificate in PEM".into())),
             Ok(chain) => Ok(chain),
         }
     }
@@ -162,17 +162,17 @@ impl Contents {
     pub fn key(&self) -> Result<PrivateKeyDer<'static>, TlsFileError> {
         let fault = |what: String| TlsFileError { key: KEY, what };
         if self.is_encrypted() {
-            let what = "is encrypted, and a node has nobody to ask for the passphrase: write it \
-                without one";
+            let what =
+                "is encrypted, and a node cannot ask for the passphrase: store it without one";
             return Err(fault(what.into()));
         }
         PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| match error {
-            pem::Error::NoItemsFound => fault("holds no private key in PEM".into()),
-            error => fault(format!("is no sound PEM: {}", unsound(&error))),
+            pem::Error::NoItemsFound => fault("contains no private key in PEM".into()),
+            error => fault(format!("is not valid PEM: {}", unsound(&error))),
         })
     }
 
-    /// By PKCS #8's label, or the header of older forms.
+    /// Checks for PKCS #8's label, or the header of older formats.
     fn is_encrypted(&self) -> bool {
         let marks = [&b"BEGIN ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
         marks.iter().any(|mark| self.key.windows(mark.len()).any(|part| part == *mark))
@@ -184,10 +184,9 @@ fn unusable(error: Error) -> TlsFileError {
         Error::InconsistentKeys(_) => {
             TlsFileError { key: KEY, what: "is not the key to the certificate of tls.cert".into() }
         }
-        Error::InvalidCertificate(error) => TlsFileError {
-            key: CERT,
-            what: format!("holds no certificate that can be used: {error}"),
-        },
+        Error::InvalidCertificate(error) => {
+            TlsFileError { key: CERT, what: format!("contains no usable certificate: {error}") }
+        }
         error => TlsFileError { key: KEY, what: format!("cannot be used: {error}") },
     }
 }

@@ -1,5 +1,5 @@
-//! Trust of a probe in whoever answers on its own host: it says nothing secret, and a certificate that was
-//! renewed badly must not have a healthy node ended.
+//! TLS without verification, for probes of a node on the same host: a probe sends nothing secret, and a badly renewed
+//! certificate must not cause a healthy node to be killed.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::Files;
 
-/// Trusts any certificate, and shows that of these files where the listener asks its clients for one.
+/// Trusts any certificate, and presents the certificate of these files if the listener requires one.
 pub fn anybody(files: &Files) -> io::Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())

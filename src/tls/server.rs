@@ -1,4 +1,4 @@
-//! TLS of a listener: its handshakes, and keeping up with its files.
+//! TLS of a listener: its handshakes, and reloading its files.
 
 use std::fmt;
 use std::io;
@@ -18,17 +18,17 @@ use crate::live::Live;
 use crate::settings::Section;
 use crate::telemetry::{self, Rejected};
 
-/// How often the files are looked at. What they say counts, not their times: an orchestrator that
-/// exchanges a link to a directory leaves those as they are.
+/// How often the files are checked. By content, not modification time, because an orchestrator that
+/// replaces a link to a directory keeps the times.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a client whose handshake failed may take to read why.
+/// How long a client whose handshake failed may take to read the alert.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection whose handshake is done. On the heap: what waits for one is small.
+/// A connection after its handshake. Boxed, so that futures that await one are small.
 pub type Encrypted = Box<TlsStream<TcpStream>>;
 
-/// What a listener shows and asks for, as its files had it when last they made sense. Clones share it.
+/// The TLS configuration of a listener, from its last valid files. Clones share it.
 #[derive(Clone)]
 pub struct TlsServer {
     files: Arc<Files>,
@@ -41,7 +41,7 @@ struct Loaded {
 }
 
 impl TlsServer {
-    /// Asks a listener's section for its files, and reads them. None: it speaks no TLS, or there is a
+    /// Reads a listener's section and files. None: it does not use TLS, or there is a
     /// fault.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let files = Files::read(section)?;
@@ -54,7 +54,7 @@ impl TlsServer {
         }
     }
 
-    /// The one that is in use, where this is the same: clients come back to it with its tickets.
+    /// Returns `used` if its files and contents are the same, so that its session tickets stay valid.
     pub fn or_same(self, used: Option<&Self>) -> Self {
         let is_same = |used: &&Self| {
             self.files == used.files && self.loaded.get().contents == used.loaded.get().contents
@@ -62,8 +62,8 @@ impl TlsServer {
         used.filter(is_same).cloned().unwrap_or(self)
     }
 
-    /// Reads the files again; new handshakes get what they say now, connections stay as they are.
-    /// False: they say what they said before. What makes no sense changes nothing.
+    /// Reads the files again. New handshakes use the new contents; connections stay unchanged.
+    /// False: the contents have not changed. Invalid files change nothing.
     pub fn reload(&self) -> Result<bool, TlsFileError> {
         let contents = self.files.contents()?;
         if contents == self.loaded.get().contents {
@@ -74,10 +74,10 @@ impl TlsServer {
         Ok(true)
     }
 
-    /// Shakes hands. None: it failed, or took longer than `patience`; it has been counted.
+    /// Performs the handshake. None: it failed, or took longer than `patience`, and has been counted.
     pub async fn accept(&self, stream: TcpStream, patience: Duration) -> Option<Encrypted> {
         let acceptor = TlsAcceptor::from(self.loaded.get().config.clone());
-        // On the heap for as long as it takes.
+        // Boxed only while the handshake runs.
         let handshake = Box::pin(acceptor.accept(stream).into_fallible());
         match timeout(patience, handshake).await {
             Ok(Ok(stream)) => Some(Box::new(stream)),
@@ -106,8 +106,8 @@ fn load(files: &Files) -> Result<Loaded, TlsFileError> {
     Ok(Loaded { contents, config })
 }
 
-/// Waits a bounded time for a client to have read why. To close a socket with unread bytes resets it,
-/// and the client would not hear of it.
+/// Waits a bounded time until the client has read the alert. Closing a socket with unread bytes resets it, and
+/// the client would not receive the alert.
 async fn leave(mut stream: TcpStream) {
     let leaving = async {
         stream.shutdown().await?;
@@ -115,12 +115,12 @@ async fn leave(mut stream: TcpStream) {
         while stream.read(&mut dropped).await? > 0 {}
         Ok::<_, io::Error>(())
     };
-    // How it ends is the client's affair.
+    // An error of the client's connection needs no action.
     let _ = timeout(FAREWELL_TIMEOUT, leaving).await;
 }
 
-/// Keeps a listener up with its files, for ever; `current` is what it has now. Files that make no
-/// sense are told of once they are found so twice: half of them may just have been exchanged.
+/// Reloads a listener's files whenever they change, for ever; `current` is its current TLS. A fault is reported
+/// once it is found twice, because the files may be half replaced at the first check.
 pub async fn watch(listener: &'static str, current: impl Fn() -> Option<TlsServer>) {
     let (mut found, mut told) = (None, None);
     loop {
@@ -145,7 +145,7 @@ pub async fn watch(listener: &'static str, current: impl Fn() -> Option<TlsServe
                 }
                 found = Some(fault);
             }
-            // The runtime is ending.
+            // The runtime is shutting down.
             Err(_) => return,
         }
     }

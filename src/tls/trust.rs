@@ -1,4 +1,4 @@
-//! Whom a connection that this node makes trusts.
+//! The certificate authorities that the node's own connections trust.
 
 use std::io;
 use std::path::Path;
@@ -9,17 +9,17 @@ use rustls::{ClientConfig, RootCertStore};
 use super::pem::roots;
 use super::start;
 
-/// Whom a connection made by this node trusts.
+/// The certificate authorities that a connection made by this node trusts.
 #[derive(Clone, Debug)]
 pub struct Trust {
     pub config: Arc<ClientConfig>,
 }
 
 impl Trust {
-    /// The system's roots or, where given, those of a PEM file in their stead.
+    /// The system's authorities or, if given, those of a PEM file instead.
     ///
-    /// The error does not name the file: whoever asked knows its key, and what was written for a path may
-    /// be something else.
+    /// The error does not name the file: the caller knows its key, and the configured path may be something else,
+    /// such as a secret.
     pub fn read(ca_file: Option<&Path>) -> io::Result<Self> {
         start();
         let roots = match ca_file {
@@ -35,14 +35,14 @@ impl Trust {
     }
 }
 
-/// The same, for those who only connect.
+/// The same, as a client configuration.
 pub fn client(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
     Ok(Trust::read(ca_file)?.config)
 }
 
 fn system_roots() -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    // Those that cannot be read are left out; a handshake that needed one says so.
+    // Unreadable certificates are skipped; a handshake that needs one then fails with an explanation.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Err(io::Error::other("the system has no certificate authority to trust"));
@@ -76,10 +76,10 @@ mod tests {
         for (contents, what) in [
             (b"".as_slice(), "no certificate"),
             (b"\xff\x00", "no certificate"),
-            (b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "no sound PEM"),
+            (b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "not valid PEM"),
             (
                 b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                "cannot be trusted",
+                "untrustable certificate",
             ),
         ] {
             let error = read(contents).unwrap_err();

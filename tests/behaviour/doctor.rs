@@ -193,7 +193,7 @@ async fn doctor_tells_a_server_that_is_not_the_configured_kind_from_an_absent_on
     let silent = server_that_sends("").await;
     for (url, subject, measured, remedy) in [
         (format!("redis://{http}"), "connection", "does not speak Redis", "another host or port"),
-        (format!("redis://{silent}"), "connection", "", "it wants TLS: rediss://"),
+        (format!("redis://{silent}"), "connection", "", "it requires TLS: rediss://"),
         (format!("redis+cluster://{}", redis.address), "masters", "not a cluster", "redis://"),
     ] {
         let report = doctor(&[&format!("broker.url={url}")]).await;
@@ -216,7 +216,10 @@ async fn doctor_reports_an_authority_certificate_used_as_a_server_certificate() 
     let report = doctor(&[&format!("broker.url=rediss://{encrypted}"), &trusted]).await;
     let found = report.finding("connection");
     let measured = found["measured"].to_string();
-    assert!(measured.contains("one of an authority") && !measured.contains("Other("), "{found}");
+    assert!(
+        measured.contains("belongs to an authority") && !measured.contains("Other("),
+        "{found}"
+    );
     let remedy = found["do"].to_string();
     assert!(remedy.contains("broker.ca_file") && remedy.contains("CA:FALSE"), "{found}");
 }

@@ -109,7 +109,7 @@ async fn a_node_writes_its_last_log_lines_before_it_exits() {
     node.wait_until_unready().await;
     node.signal(Signal::TERM);
     assert_eq!(node.process.exit_code().await, 1);
-    ended(node, "stopped at once").await;
+    ended(node, "stopped immediately").await;
 }
 
 #[tokio::test]

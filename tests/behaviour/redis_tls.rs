@@ -176,7 +176,7 @@ async fn an_unusable_broker_ca_file_is_a_configuration_fault() {
     let authority = Authority::create();
     for (url, ca_file, part) in [
         ("rediss://127.0.0.1", "/nowhere/ca.pem", "No such file"),
-        ("rediss://127.0.0.1", "Cargo.toml", "holds no certificate"),
+        ("rediss://127.0.0.1", "Cargo.toml", "contains no certificate"),
         (
             "redis://127.0.0.1",
             authority.certificate_file().to_str().expect("a path"),

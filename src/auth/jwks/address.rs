@@ -1,4 +1,4 @@
-//! Where an issuer publishes its keys.
+//! The URL where an issuer publishes its keys.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use hyper::Uri;
 use rustls::ClientConfig;
 
-/// Longest address, in bytes.
+/// The longest URL, in bytes.
 const BYTES_MAX: usize = 2048;
 
-/// An address of a JWKS. Shown without its query, which may hold a secret.
+/// A JWKS URL. Displayed without its query, which may contain a secret.
 #[derive(Clone)]
 pub struct JwksUrl {
     pub uri: Uri,
@@ -22,7 +22,7 @@ impl JwksUrl {
     pub const ALLOWED: &str = "an address such as https://issuer/.well-known/jwks.json, without a \
         user and without a fragment";
 
-    /// The address's URI, and whether it is `https`; None: it is not [`JwksUrl::ALLOWED`].
+    /// The URI, and whether it is `https`; None: it is not [`JwksUrl::ALLOWED`].
     pub fn parse(text: &str) -> Option<(Uri, bool)> {
         if text.len() > BYTES_MAX || text.contains('#') {
             return None;
@@ -38,18 +38,18 @@ impl JwksUrl {
         is_plain.then_some((uri, is_https))
     }
 
-    /// Without its query.
+    /// Without the query.
     pub fn shown(uri: &Uri) -> String {
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path())
     }
 
-    /// Its host, as a resolver takes it.
+    /// The host in the form a resolver accepts.
     pub fn host(&self) -> &str {
         self.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// Do its keys come in the clear, over a network where others may exchange them?
+    /// Whether the keys are fetched without TLS from another host, so that an attacker on the way could replace them.
     pub fn is_exposed(&self) -> bool {
         let is_local = |ip: IpAddr| ip.to_canonical().is_loopback();
         let host = self.host();

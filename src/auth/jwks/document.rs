@@ -1,4 +1,4 @@
-//! A JWK Set (RFC 7517): the keys in it that tokens can be checked with.
+//! A JWK Set (RFC 7517), and its keys that can verify tokens.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use serde_json::value::RawValue;
 use crate::auth::token::object;
 use crate::auth::{Algorithm, VerificationKey};
 
-/// Most keys of a document, those that are of no use included.
+/// The most keys of a document, including unusable ones.
 pub const KEYS_MAX: usize = 100;
 
-/// Why a document is of no use.
+/// Why a document is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableKey {
-    #[error("the answer is no JWK Set")]
+    #[error("the answer is not a JWK Set")]
     NoJwks,
     #[error("the JWK Set has more than {KEYS_MAX} keys")]
     TooMany,
@@ -47,8 +47,8 @@ struct Jwk {
     y: Option<String>,
 }
 
-/// The keys of a document that can check tokens, of `only` one algorithm where it is given. The
-/// others are left out, as section 5 demands.
+/// The keys of a document that can verify tokens, of `only` one algorithm if given. Ignores other keys, as
+/// section 5 requires.
 pub fn keys(
     json: &[u8],
     only: Option<Algorithm>,
@@ -79,7 +79,7 @@ fn key(jwk: &Jwk) -> Option<VerificationKey> {
         ("OKP", Some("Ed25519")) => {
             (Algorithm::EdDSA, ["EdDSA", "Ed25519"], decode(jwk.x.as_deref()?)?)
         }
-        // Not `oct`: a secret that anybody can fetch is none.
+        // `oct` is ignored: a published secret is no secret.
         _ => return None,
     };
     if jwk.alg.as_deref().is_some_and(|alg| !names.contains(&alg)) {
@@ -91,7 +91,7 @@ fn key(jwk: &Jwk) -> Option<VerificationKey> {
 fn rsa(jwk: &Jwk) -> Option<Vec<u8>> {
     let part = |text: &Option<String>| {
         let bytes = decode(text.as_deref()?)?;
-        // Some issuers write the sign of the number too.
+        // Some issuers write a leading zero, the number's sign, too.
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         Some(bytes[zeros..].to_vec())
     };

@@ -1,4 +1,4 @@
-//! One request for a JWKS: bounded in time and bytes, and no redirect is followed.
+//! One request for a JWKS, bounded in time and bytes. Follows no redirect.
 
 use std::io;
 use std::time::Duration;
@@ -18,23 +18,23 @@ use super::JwksUrl;
 use super::document::UnusableKey;
 use crate::dial::dial;
 
-/// Longest time for all of it.
+/// The longest time for the whole request.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest time for connecting, so that the error can say which address did not answer.
+/// The longest time to connect, so that the error can name the address that did not answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Largest document, in bytes.
+/// The largest document, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 << 10;
 
-/// What was answered.
+/// A successful answer.
 pub struct FetchResponse {
     pub body: Bytes,
-    /// How long it may be kept, where the issuer says so.
+    /// How long it may be kept, if the issuer sends that.
     pub max_age: Option<Duration>,
 }
 
-/// Why there is none.
+/// Why a fetch failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error("no answer within {} s", TIMEOUT.as_secs())]
@@ -51,9 +51,9 @@ pub enum FetchError {
     Useless(#[from] UnusableKey),
 }
 
-/// Asks once.
+/// Sends one request.
 pub async fn fetch(address: &JwksUrl) -> Result<FetchResponse, FetchError> {
-    // On the heap: the future holds a TLS handshake.
+    // Boxed, because the future contains a TLS handshake.
     let asking = Box::pin(connect_and_ask(address));
     tokio::time::timeout(TIMEOUT, asking).await.unwrap_or(Err(FetchError::Timeout))
 }
@@ -101,7 +101,7 @@ async fn ask(
     };
     match future::select(std::pin::pin!(exchange), std::pin::pin!(connection)).await {
         Either::Left((answer, _)) => answer,
-        // It has ended, and left behind what it had read.
+        // The connection has ended, but its buffered answer can still be read.
         Either::Right((_, exchange)) => exchange.await,
     }
 }

@@ -1,4 +1,4 @@
-//! An issuer that answers as it is told, on a real socket.
+//! An issuer on a real socket whose answers the test sets.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,11 +14,11 @@ use super::*;
 use crate::auth::sign::Signing;
 use crate::auth::{Auth, Config, Identity, KeySource, Mode, RequiredClaims, Signer, TokenRefused};
 
-/// What the issuer answers with: everything behind the status line's version, or nothing at all.
+/// The issuer's answer.
 #[derive(Clone)]
 enum IssuerReply {
     Text(String),
-    /// The text, and then nothing more.
+    /// The text, without closing the connection.
     Stall(&'static str),
     HangUp,
 }
@@ -86,7 +86,7 @@ impl Issuer {
     }
 }
 
-/// A key of an issuer, and what its tokens are signed with.
+/// A key of an issuer, and the signer of its tokens.
 struct IssuerKey {
     kid: &'static str,
     jwk: Value,
@@ -120,7 +120,7 @@ fn user(identified: Result<Identity, TokenRefused>) -> Result<String, TokenRefus
     identified.map(|identity| identity.user.unwrap().to_string())
 }
 
-/// Waits until the task has ended so many fetches.
+/// Waits until the task has ended this many fetches.
 async fn rounds(fetching: &Fetching, rounds: u64) {
     let mut progress = fetching.progress.clone();
     progress.wait_for(|progress| progress.rounds >= rounds).await.unwrap();
@@ -165,7 +165,7 @@ async fn a_key_that_rotates_in_is_fetched_once_for_all_who_wait() {
         assert_eq!(user(auth.identify(&stranger).await), Err(TokenRefused::KEY));
     }
     assert_eq!(issuer.asked(), 2);
-    // A key that rotates out no longer counts, however often its tokens were seen.
+    // A removed key is no longer valid, even for cached tokens.
     issuer.answers(publishing(&[&new], ""));
     assert_eq!(user(auth.identify(&old.token()).await), Ok("old".into()));
     tokio::time::pause();
@@ -189,7 +189,7 @@ async fn an_issuer_that_is_away_keeps_its_keys_for_a_day() {
     let checker = auth.0.current();
     let fetching = &checker.issuers[0];
     tokio::time::pause();
-    // Fresh for an hour, stale for a day. It is refreshed before the hour is over.
+    // Fresh for an hour, stale for a day. Refreshed before the hour is over.
     tokio::time::advance(Duration::from_secs(3600 * 7 / 10)).await;
     assert_eq!((issuer.asked(), fetching.progress.borrow().rounds), (1, 1));
     tokio::time::advance(Duration::from_secs(3600 * 3 / 10)).await;
@@ -201,7 +201,7 @@ async fn an_issuer_that_is_away_keeps_its_keys_for_a_day() {
     tokio::time::resume();
     rounds(fetching, 3).await;
     assert_eq!(user(auth.identify(&ada.token()).await), Err(TokenRefused::KEYS_UNAVAILABLE));
-    // And counts again once it is back.
+    // The key is valid again once the issuer is reachable.
     issuer.answers(publishing(&[&ada], ""));
     tokio::time::pause();
     tokio::time::advance(RETRY_MAX).await;
@@ -229,7 +229,7 @@ async fn answers_that_are_of_no_use_are_told_apart() {
         (body("404 Not Found", "{}"), "404"),
         (body("302 Found\r\nLocation: http://127.0.0.1/", ""), "302"),
         (body("200 OK", &large), "256 KiB"),
-        (body("200 OK", "<html>"), "no JWK Set"),
+        (body("200 OK", "<html>"), "not a JWK Set"),
         (body("200 OK", &many), "more than 100 keys"),
         (body("200 OK", "{\"keys\":[]}"), "no key"),
         (IssuerReply::HangUp, "cannot be read"),

@@ -1,10 +1,10 @@
-//! Whatever comes, nothing panics.
+//! Arbitrary input never panics.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// JSON of the kinds that claims have, and of those they must not have.
+/// JSON of the types that claims have, and of others.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -1,4 +1,4 @@
-//! Tokens that hold, and what they let their bearer do.
+//! Valid tokens, and what they allow.
 
 use super::*;
 use crate::publication::Channel;

@@ -1,4 +1,4 @@
-//! Which key a token is checked with, and what files keys come in.
+//! Which key verifies a token, and the file formats of keys.
 
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
@@ -32,7 +32,7 @@ fn a_kid_names_its_key_and_keys_without_one_are_tried_beside_it() {
     assert_eq!(checked(&keys, &token(&secrets[2], None)), None);
     assert_eq!(checked(&keys, &token(&secrets[1], None)), None);
     assert_eq!(checked(&keys[..2], &token(&secrets[1], Some("other"))), Some(TokenRefused::KEY));
-    // However many there are, one that is named is tried first, and only so many are tried.
+    // With many keys, the named one is tried first, and only a limited number is tried.
     let mut many: Vec<VerificationKey> = (0..KEYS_TRIED_MAX).map(nameless).collect();
     many.push(nameless(30));
     many.push(named("last", 31));
@@ -89,18 +89,18 @@ fn what_is_no_key_of_the_algorithm_is_told_apart() {
     let ed = SigningPair::new(Algorithm::EdDSA);
     for (algorithm, pem, why) in [
         (Algorithm::RS256, weak.as_str(), "less than 2048 bits"),
-        (Algorithm::RS256, &ed.public, "no RSA key"),
-        (Algorithm::RS256, &ed.private, "no private RSA key"),
-        (Algorithm::ES256, &p384.public_key_pem(), "no P-256 key"),
-        (Algorithm::ES256, &p384.serialize_pem(), "no private P-256 key"),
-        (Algorithm::EdDSA, &p384.public_key_pem(), "no Ed25519 key"),
-        (Algorithm::EdDSA, &p384.serialize_pem(), "no private Ed25519 key"),
-        (Algorithm::HS256, &ed.public, "takes a secret"),
+        (Algorithm::RS256, &ed.public, "not an RSA key"),
+        (Algorithm::RS256, &ed.private, "not a private RSA key"),
+        (Algorithm::ES256, &p384.public_key_pem(), "not a P-256 key"),
+        (Algorithm::ES256, &p384.serialize_pem(), "not a private P-256 key"),
+        (Algorithm::EdDSA, &p384.public_key_pem(), "not an Ed25519 key"),
+        (Algorithm::EdDSA, &p384.serialize_pem(), "not a private Ed25519 key"),
+        (Algorithm::HS256, &ed.public, "requires a secret"),
         (Algorithm::EdDSA, "hush", "has no PUBLIC KEY"),
         (
             Algorithm::EdDSA,
             "-----BEGIN PUBLIC KEY-----\nhush!\n-----END PUBLIC KEY-----",
-            "no base64",
+            "not base64",
         ),
         (Algorithm::EdDSA, "-----BEGIN PUBLIC KEY-----\nhush", "has no PUBLIC KEY"),
         (Algorithm::EdDSA, &pem_of("ENCRYPTED PRIVATE KEY", b"hush"), "passphrase"),

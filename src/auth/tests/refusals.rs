@@ -1,4 +1,4 @@
-//! Every way a token can be wrong.
+//! Every kind of invalid token.
 
 use super::*;
 
@@ -64,7 +64,7 @@ fn headers_are_heeded_only_so_far() {
     for (header, expected) in [
         (r#"{"alg":"HS256"}"#, None),
         (r#"{"alg":"HS256","kid":null}"#, None),
-        // What a token brings along to be checked with is ignored.
+        // Keys in a token's header are ignored.
         (r#"{"alg":"HS256","jku":"http://evil","jwk":{"kty":"oct","k":"AA"},"x5u":"x"}"#, None),
         (r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, Some(TokenRefused::CRITICAL)),
         (r#"{"alg":"HS256","crit":[]}"#, Some(TokenRefused::CRITICAL)),
@@ -101,7 +101,7 @@ fn none_is_no_algorithm_whatever_the_signature() {
     assert_eq!(refused(pair.checked(&format!("{message}."))), Some(TokenRefused::SIGNATURE));
 }
 
-/// Whoever has the public key, which is everybody, signs with its bytes as if they were a secret.
+/// An attacker signs with the bytes of the public key, which everyone has, as if they were a secret.
 #[test]
 fn a_public_key_is_never_a_secret() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
@@ -133,7 +133,7 @@ fn a_changed_token_does_not_hold() {
         if algorithm != Algorithm::HS256 {
             assert_eq!(refused(pair.checked(&stranger)), Some(TokenRefused::SIGNATURE));
         }
-        // Half of it, in whole groups of base64.
+        // Half of the signature, in whole groups of base64.
         let short = format!("{}.{}.{}", parts[0], parts[1], &parts[2][..parts[2].len() / 8 * 4]);
         assert_eq!(refused(pair.checked(&short)), Some(TokenRefused::SIGNATURE));
     }
@@ -163,7 +163,7 @@ fn a_token_has_three_parts_of_base64url_and_an_end() {
     assert_eq!(refused(pair.checked(&long)), Some(TokenRefused::TOO_LONG));
 }
 
-/// base64 whose last character has bits to spare could be written in several ways.
+/// base64 whose last character has unused bits could be written in several ways.
 #[test]
 fn a_token_can_be_written_in_one_way_only() {
     let pair = SigningPair::new(Algorithm::HS256);

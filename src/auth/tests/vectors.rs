@@ -1,8 +1,8 @@
-//! The examples of the RFCs: made by nobody who knows this code.
+//! The examples of the RFCs, which are independent of this code.
 
 use super::*;
 
-/// RFC 7515, appendix A: the claims of A.1 to A.3, and a moment before they expire.
+/// RFC 7515, appendix A: the claims of A.1 to A.3, and their expiry.
 const CLAIMS: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
 const EXP: u64 = 1_300_819_380;
 
@@ -52,6 +52,6 @@ fn rfc_7515_a_3_es256() {
 fn rfc_8037_a_4_eddsa() {
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
     let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
-    // Its signature is right, and what it signs is a sentence.
+    // The signature is valid, but the payload is a sentence.
     assert_eq!(refused(of_jwk(jwk, token)), Some(TokenRefused::CLAIMS));
 }

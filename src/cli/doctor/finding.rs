@@ -1,30 +1,30 @@
-//! What was looked at, how it is, and what to do.
+//! A finding: what was checked, the result, and what to do.
 
 use serde::Serialize;
 
-/// How bad it is.
+/// How severe a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Ok,
-    /// Worth knowing, or it could not be looked at.
+    /// Worth knowing, or it could not be checked.
     Hint,
-    /// Will hurt under load, or when something else fails.
+    /// Causes trouble under load, or when something else fails.
     Warning,
-    /// Does not work, or will not as soon as there is load.
+    /// Does not work, or stops working under load.
     Problem,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub level: Level,
-    /// What was looked at, in a few words.
+    /// What was checked, in a few words.
     pub subject: String,
     pub measured: String,
-    /// Why it matters. Empty where all is well, as the next.
+    /// Why it matters. Empty for `Ok`, as is `remedy`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
-    /// The command or setting that mends it.
+    /// The command or setting that fixes it.
     #[serde(rename = "do", skip_serializing_if = "String::is_empty")]
     pub remedy: String,
 }
@@ -61,7 +61,7 @@ impl Finding {
         Self::new(Level::Problem, subject, measured, why, remedy)
     }
 
-    /// With [`Level::Ok`], why and remedy are left out.
+    /// With [`Level::Ok`], drops why and remedy.
     pub fn new(
         level: Level,
         subject: &str,

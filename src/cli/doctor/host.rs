@@ -1,4 +1,4 @@
-//! What the host has room for.
+//! How many connections the host has room for.
 
 mod facts;
 mod memory;
@@ -21,7 +21,7 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Open files that are enough for most, where nobody said how many connections there are to be.
+/// Open files that suffice for most nodes, if the number of connections is not configured.
 const FILES_UNASKED: usize = 65_536;
 
 fn open_files(facts: &Facts, config: &Config) -> Finding {
@@ -36,12 +36,12 @@ fn open_files(facts: &Facts, config: &Config) -> Finding {
     };
     let why = match wanted(config) {
         Some(wanted) => format!(
-            "each connection is a file, and limits.connections_max is {}: beyond what fits, clients are \
-             answered 503",
+            "each connection is a file, and limits.connections_max is {}: clients beyond the room are answered \
+             503",
             many(wanted)
         ),
         None => {
-            "each connection is a file, and 128 are kept for the rest; beyond that, clients are \
+            "each connection is a file, and 128 files are reserved for other uses; clients beyond that are \
                  answered 503"
                 .to_owned()
         }
@@ -52,17 +52,17 @@ fn open_files(facts: &Facts, config: &Config) -> Finding {
     };
     let remedy = format!(
         "{above}LimitNOFILE={files} in the systemd unit, --ulimit nofile={files} for a container, or \
-         ulimit -Hn {files}, all as root: nobody else may raise a hard limit; the node raises its soft limit \
-         by itself"
+         ulimit -Hn {files}, all as root: only root may raise a hard limit; the node raises its soft limit \
+         itself"
     );
     Finding::new(room(fits, config), "open files", measured, why, remedy)
 }
 
-/// Of all processes together.
+/// The limit of all processes together.
 fn all_files(facts: &Facts, config: &Config) -> Option<Finding> {
     let (used, max) = facts.all_files?;
     let left = max.saturating_sub(used);
-    // Systems of today allow as good as any number.
+    // Current systems allow practically any number.
     let measured = match max {
         max if max > 1 << 40 => "no limit".to_owned(),
         max => format!("{} of {} used", many(used), many(max)),
@@ -71,7 +71,7 @@ fn all_files(facts: &Facts, config: &Config) -> Option<Finding> {
         Level::Ok if left < facts.open_files.min(ROOM_MIN) => Level::Warning,
         level => level,
     };
-    // As much again is left for the rest of the host.
+    // The same again for the rest of the host.
     let max = wanted(config).unwrap_or(FILES_UNASKED).saturating_mul(2).max(max.saturating_mul(2));
     let why = "all processes of the host share these";
     Some(Finding::new(
@@ -87,8 +87,8 @@ fn processors(facts: &Facts) -> Option<Finding> {
     let processors = facts.processors?;
     let measured = format!("{}", (processors * 10.0).round() / 10.0);
     let level = if processors < 1.0 { Level::Warning } else { Level::Ok };
-    let why = "a control group with less than one processor stops the node for the rest of each 100 ms once \
-               its share is used: everybody waits, and under a storm of reconnects probes fail";
+    let why = "a control group with less than one processor stops the node for the rest of each 100 ms once its \
+               share is used: all clients wait, and during a storm of reconnects probes fail";
     let remedy = "a CPU limit of 1 or more, or none and only a request";
     Some(Finding::new(level, "processors", measured, why, remedy))
 }

@@ -1,14 +1,14 @@
-//! What stands between clients and nodes, and after how long it cuts a quiet connection off by default.
+//! Proxies and load balancers between clients and nodes, and their default idle timeouts.
 
 use std::time::Duration;
 
-/// A name, and the longest silence that it bears unless it is told otherwise.
+/// A name, and its default idle timeout.
 type Patience = (&'static str, Duration);
 
-/// By patience. Each from its own documentation: Heroku's HTTP routing (rolling 55 s), nginx'
+/// By timeout. Each from its own documentation: Heroku's HTTP routing (rolling 55 s), nginx'
 /// `proxy_read_timeout`, AWS' `idle_timeout.timeout_seconds` of application balancers, Azure's TCP idle timeout,
-/// Cloudflare's read timeout (100 s for long, 120 s now), Envoy's `stream_idle_timeout`, AWS' network balancers. HAProxy has none of its
-/// own: `timeout tunnel`, or where it is missing `timeout client` and `server`, 50 s in Debian's package.
+/// Cloudflare's read timeout (100 s for long, 120 s now), Envoy's `stream_idle_timeout`, AWS' network balancers.
+/// HAProxy has no default: `timeout tunnel`, or else `timeout client` and `server`, 50 s in Debian's package.
 const PATIENCE: [Patience; 8] = [
     ("HAProxy as Debian sets it up", Duration::from_secs(50)),
     ("Heroku", Duration::from_secs(55)),
@@ -20,10 +20,10 @@ const PATIENCE: [Patience; 8] = [
     ("AWS network balancers", Duration::from_secs(350)),
 ];
 
-/// A ping comes a little later than it should on a busy node, and takes its way.
+/// A ping of a busy node is a little late, and needs time to arrive.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// Those that by default cut off who is pinged so often.
+/// Those that by default close a connection with this ping interval.
 pub fn that_cut(ping_interval: Duration) -> impl Iterator<Item = &'static Patience> {
     PATIENCE.iter().filter(move |(_, patience)| ping_interval + SLACK > *patience)
 }

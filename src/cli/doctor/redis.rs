@@ -1,4 +1,4 @@
-//! What Redis is like, master by master.
+//! Findings about Redis, master by master.
 
 mod acl;
 mod buffers;
@@ -13,10 +13,10 @@ use crate::broker::{MasterSurvey, Survey, Url};
 use crate::config::Config;
 use crate::transport::{OWN_FILES, RESERVED_FILES, open_file_limit};
 
-/// Files of a node for anything but clients and Redis, at most.
+/// The most files of a node besides clients and Redis.
 const OTHER_FILES: usize = 14;
 
-/// None: there is no Redis.
+/// Empty if the broker is not Redis.
 pub fn parts(survey: Option<&Result<Survey, String>>, config: &Config) -> Vec<ReportSection> {
     let url = config.broker.url.masked();
     match survey {
@@ -27,7 +27,7 @@ pub fn parts(survey: Option<&Result<Survey, String>>, config: &Config) -> Vec<Re
                 why,
                 "without a master nothing is published, and the node is not ready",
                 remedy(why, &config.broker.url).unwrap_or_else(|| {
-                    format!("see that broker.url is right and that they run: {url}")
+                    format!("check that broker.url is right and that the servers run: {url}")
                 }),
             );
             vec![ReportSection::new("Redis", vec![finding])]
@@ -58,7 +58,7 @@ fn found(survey: &Survey, config: &Config) -> Vec<ReportSection> {
         parts.push(ReportSection::new(format!("Redis {}", master.address), findings));
     }
     if survey.masters_not_queried > 0 {
-        let left = format!("{} masters were not asked", survey.masters_not_queried);
+        let left = format!("{} masters were not checked", survey.masters_not_queried);
         parts.push(ReportSection::new(
             "Redis, the rest",
             vec![Finding::hint("masters", left, "", "")],
@@ -67,7 +67,7 @@ fn found(survey: &Survey, config: &Config) -> Vec<ReportSection> {
     parts
 }
 
-/// What a node keeps back for Redis has room for ten masters; and no setting lets clients have that.
+/// The files that a node reserves for Redis suffice for ten masters; no setting gives them to clients.
 fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> {
     let needed = masters * CONNECTIONS_PER_MASTER + OTHER_FILES;
     if needed <= OWN_FILES {
@@ -79,7 +79,7 @@ fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> 
         0 => kept_for_clients,
         max => max.min(kept_for_clients),
     };
-    // 0 would say: as many as there is room for.
+    // 0 would mean: as many as there is room for.
     let remedy = match fits {
         0 => "more open files".to_owned(),
         fits => format!("limits.connections_max = {fits}, or more open files"),
@@ -88,9 +88,9 @@ fn files(masters: usize, open_files: usize, config: &Config) -> Option<Finding> 
         Finding::warning(
             "files for masters",
             format!(
-                "{masters} masters may take {needed} open files; {OWN_FILES} are kept for them"
+                "{masters} masters may need {needed} open files; {OWN_FILES} are reserved for them"
             ),
-            "a node that is full of clients could not connect to Redis again",
+            "a node full of clients could not reconnect to Redis",
             remedy,
         )
     })
@@ -101,7 +101,7 @@ fn of_master(master: &MasterSurvey, config: &Config) -> Vec<Finding> {
         Err(why) => vec![Finding::problem(
             "connection",
             why,
-            "while this master cannot be spoken to, its channels answer unavailable, and the node is not ready",
+            "while this master is not reachable, its channels answer unavailable, and the node is not ready",
             away(why, &master.address, &config.broker.url),
         )],
         Ok(answers) => {
@@ -122,27 +122,27 @@ fn away(why: &str, address: &str, url: &Url) -> String {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "6379"));
     let tls = if url.is_encrypted() { " --tls" } else { "" };
     let or_tls = match !url.is_encrypted() && hung_up(why) {
-        true => ", or it wants TLS: rediss:// in broker.url",
+        true => ", or it requires TLS: rediss:// in broker.url",
         false => "",
     };
     format!(
-        "redis-cli{tls} -h {} -p {port} PING from this host, then look at Redis' own log and at firewalls{or_tls}",
+        "redis-cli{tls} -h {} -p {port} PING from this host, then check Redis' own log and firewalls{or_tls}",
         host.trim_matches(['[', ']'])
     )
 }
 
-/// What mends it, where the words of the failure tell.
+/// The remedy, if the error message identifies the cause.
 fn remedy(why: &str, url: &Url) -> Option<String> {
     let says = |part: &&str| why.contains(part);
     if ["NOAUTH", "WRONGPASS", "AuthenticationFailed"].iter().any(says) {
         return Some(format!(
-            "write the right user and password into broker.url, now {}",
+            "set the right user and password in broker.url, now {}",
             url.masked()
         ));
     }
     if why.contains("certificate is not trusted") {
         let remedy = "broker.ca_file = a file with the certificate of the authority that signed the server's; \
-                      the server's own is to be an end-entity certificate (CA:FALSE) for the name it has in \
+                      the server's own must be an end-entity certificate (CA:FALSE) for its name in \
                       broker.url";
         return Some(remedy.to_owned());
     }
@@ -152,7 +152,7 @@ fn remedy(why: &str, url: &Url) -> Option<String> {
     why.contains("not a cluster").then(|| "redis:// in broker.url, or rediss://".to_owned())
 }
 
-/// Did the server end the connection? So does one that waits for a TLS handshake.
+/// Whether the server closed the connection. So does a server that waits for a TLS handshake.
 fn hung_up(why: &str) -> bool {
     let why = why.to_lowercase();
     ["reset", "end of file", "eof", "broken pipe", "closed", "dropped"]
@@ -160,7 +160,7 @@ fn hung_up(why: &str) -> bool {
         .any(|it| why.contains(it))
 }
 
-/// Many masters that are well are one line each.
+/// With many masters, the `ok` findings of each take one line.
 fn with_well_ones_counted(findings: Vec<Finding>) -> Vec<Finding> {
     let (well, mut others): (Vec<_>, Vec<_>) =
         findings.into_iter().partition(|finding| finding.level == Level::Ok);

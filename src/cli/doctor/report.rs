@@ -1,4 +1,4 @@
-//! The findings, for people and for machines.
+//! The report, as text or JSON.
 
 use std::fmt::Write;
 use std::io::{IsTerminal, stdout};
@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::finding::{Finding, Level, ReportSection};
 
-/// Longest line.
+/// The longest line.
 const COLUMNS: usize = 100;
 
-/// What stands before the findings' own words: the level, then the subject.
+/// The columns before a finding's text: level, then subject.
 const LEVEL_COLUMNS: usize = 9;
 const SUBJECT_COLUMNS: usize = 24;
 
@@ -24,7 +24,7 @@ pub enum Ink {
 }
 
 impl Ink {
-    /// Colours for a terminal, unless its user wants none.
+    /// Colours for a terminal, unless `NO_COLOR` is set.
     pub fn of_stdout() -> Self {
         match stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
             true => Self::Colours,
@@ -46,7 +46,7 @@ impl Ink {
     }
 }
 
-/// One finding a line; why and what to do below those that are not well; a sum at the end.
+/// One finding per line, with why and what to do below those that are not ok, and the totals at the end.
 pub fn text(parts: &[ReportSection], ink: Ink) -> String {
     let mut text = String::new();
     for part in parts {
@@ -62,7 +62,7 @@ pub fn text(parts: &[ReportSection], ink: Ink) -> String {
 
 fn write_finding(text: &mut String, finding: &Finding, ink: Ink) {
     let level = ink.dip(finding.level, name(finding.level));
-    // Colours take no room.
+    // Escape sequences take no columns.
     let padding = " ".repeat(LEVEL_COLUMNS - name(finding.level).len());
     let start = format!("  {level}{padding}{:<SUBJECT_COLUMNS$}", finding.subject);
     let indent = 2 + LEVEL_COLUMNS + SUBJECT_COLUMNS;
@@ -75,8 +75,8 @@ fn write_finding(text: &mut String, finding: &Finding, ink: Ink) {
     }
 }
 
-/// Words after `start`, further lines beginning below the first word. A word that is too long stays whole:
-/// somebody may copy it.
+/// Writes words after `start`, and aligns further lines with the first word. Never breaks a word, so that it
+/// can be copied.
 fn write_wrapped(text: &mut String, start: &str, indent: usize, words: &str) {
     text.push_str(start);
     let mut column = indent;

@@ -1,4 +1,4 @@
-//! What is set, against what stands around a node: proxies, orchestrators, strangers.
+//! Checks settings against a node's surroundings: proxies, orchestrators, anonymous clients.
 
 mod exposure;
 
@@ -10,35 +10,35 @@ use super::sizes::{ROOM_MIN, bytes, many};
 use crate::broker::Url;
 use crate::config::Config;
 
-/// How long Kubernetes waits after SIGTERM unless it is told otherwise.
+/// Kubernetes' default time between SIGTERM and SIGKILL.
 const KUBERNETES_GRACE: Duration = Duration::from_secs(30);
 
-/// The same of systemd.
+/// systemd's.
 const SYSTEMD_GRACE: Duration = Duration::from_secs(90);
 
-/// What closing takes after `drain.delay` and `drain.period`, with some to spare (docs/operating/upgrades.md, "Stop a
-/// node").
+/// The time for closing after `drain.delay` and `drain.period`, with a margin (docs/operating/upgrades.md, "Stop
+/// a node").
 const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
-/// A ping each so often costs a phone's battery and the node more than what it finds.
+/// A shorter ping interval costs more (phones' batteries, the node's CPU) than it detects.
 const PING_MIN: Duration = Duration::from_secs(10);
 
-/// A phone that wakes its radio, or changes from Wi-Fi, may take so long for a pong.
+/// A phone that wakes its radio, or leaves Wi-Fi, may need this long to send a pong.
 const PONG_MIN: Duration = Duration::from_secs(3);
 
-/// Redis hangs so long when it forks or fails over.
+/// Redis may pause this long when it forks or fails over.
 const PUBLISH_TIMEOUT_MIN: Duration = Duration::from_millis(500);
 
-/// Clients have given up, or sent it again, by then.
+/// After this long, clients have given up or retried.
 const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
-/// What one channel's history may grow to, in bytes, before it is worth a word.
+/// If one channel's history may grow beyond this many bytes, that is a hint.
 const HISTORY_BYTES_MAX: usize = 256 << 20;
 
-/// The share of publications traced beyond which it costs more than it tells.
+/// Tracing a larger share of publications costs more than it is worth.
 const TRACE_RATIO_MAX: f64 = 0.1;
 
-/// What stands around the node.
+/// The node's surroundings.
 #[derive(Clone, Copy, Debug)]
 pub struct Environment {
     pub is_in_kubernetes: bool,
@@ -71,10 +71,10 @@ fn ping(config: &Config) -> Finding {
             "ping interval",
             measured,
             format!(
-                "by default these cut off a quiet connection before its next ping: {}",
+                "by default these close an idle connection before its next ping: {}",
                 cut.join(", ")
             ),
-            "session.ping_interval = \"25s\", or longer timeouts of all that stands in front",
+            "session.ping_interval = \"25s\", or longer timeouts of all proxies in front",
         );
     }
     if interval < PING_MIN {
@@ -83,7 +83,7 @@ fn ping(config: &Config) -> Finding {
             "ping interval",
             measured,
             format!(
-                "10,000 connections are {pings} pings and pongs a second, and phones never sleep"
+                "10,000 connections send {pings} pings and pongs a second, and phones never sleep"
             ),
             "session.ping_interval = \"25s\" suits all common proxies",
         );
@@ -94,7 +94,7 @@ fn ping(config: &Config) -> Finding {
 fn pong(config: &Config) -> Finding {
     let (interval, timeout) = (config.session.ping_interval, config.session.pong_timeout);
     let measured = format!(
-        "session.pong_timeout = {timeout:?}: who vanished is found out within {:?}",
+        "session.pong_timeout = {timeout:?}: a vanished client is detected within {:?}",
         interval + timeout
     );
     let level = if timeout < PONG_MIN { Level::Hint } else { Level::Ok };
@@ -117,8 +117,8 @@ fn stopping(config: &Config, around: &Environment) -> Finding {
     };
     let level = if needed > grace.as_secs() { Level::Hint } else { Level::Ok };
     let why = format!(
-        "after {grace:?}, the default here, the process is killed, and who is still connected is cut off \
-         without a close; what is set cannot be seen from inside"
+        "after {grace:?}, the default here, the process is killed, and clients still connected are cut off \
+         without a close frame; doctor cannot see the configured value",
     );
     Finding::new(level, "stopping", measured, why, remedy)
 }
@@ -133,8 +133,8 @@ fn broker(config: &Config, around: &Environment) -> Option<Finding> {
         true => Level::Hint,
         false => Level::Ok,
     };
-    let why = "this node is by itself: clients of another one are not reached, and history ends with the \
-               process";
+    let why = "this node works alone: publications do not reach clients of other nodes, and history is lost with \
+               the process";
     let remedy = "broker.url = \"redis://host:6379\"";
     Some(Finding::new(level, "broker", "broker.url = memory:, one node", why, remedy))
 }
@@ -145,30 +145,30 @@ fn publish_timeout(config: &Config) -> Finding {
     let (level, why) = match timeout {
         timeout if timeout < PUBLISH_TIMEOUT_MIN => (
             Level::Hint,
-            "each pause of Redis, as for a snapshot, answers publications with unavailable",
+            "each pause of Redis, as for a snapshot, makes nodes answer publications with unavailable",
         ),
         timeout if timeout > PUBLISH_TIMEOUT_MAX => (
             Level::Hint,
-            "while Redis is away, clients wait so long for an answer, and many send it again",
+            "while Redis is unreachable, clients wait this long for an answer, and many retry",
         ),
         _ => (Level::Ok, ""),
     };
     Finding::new(level, "publish timeout", measured, why, "broker.publish_timeout = \"2s\"")
 }
 
-/// Messages that have begun are memory that is not shed.
+/// The memory of incomplete messages cannot be shed.
 fn messages(config: &Config) -> Option<Finding> {
     let each = config.session.message_bytes_max;
     let worst = each.saturating_mul(config.limits.connections_max.max(ROOM_MIN));
     let level = if each > 1 << 20 { Level::Warning } else { Level::Ok };
     let measured = format!("session.message_bytes_max = {}", bytes(each));
     let why = format!(
-        "who sends all but the last byte of a message makes the node hold it: {} connections {}, which \
-         cannot be shed; and one such message delays all that follow it",
+        "a client that sends all but the last byte of a message makes the node hold it: {} connections hold {}, \
+         which cannot be shed; and one such message delays all that follow it",
         many(config.limits.connections_max.max(ROOM_MIN)),
         bytes(worst)
     );
-    let remedy = "1MiB or less, and large things by HTTP with only their address published";
+    let remedy = "1MiB or less, and large content by HTTP with only its URL published";
     Some(Finding::new(level, "message size", measured, why, remedy))
 }
 
@@ -179,7 +179,7 @@ fn history(config: &Config) -> Option<Finding> {
     let worst = size.saturating_mul(config.session.message_bytes_max);
     let level = if worst > HISTORY_BYTES_MAX { Level::Hint } else { Level::Ok };
     let measured = format!(
-        "{:?} keeps most: {} publications, {} at most a channel",
+        "{:?} keeps the most: {} publications, at most {} per channel",
         rule.pattern.as_str(),
         many(size),
         bytes(worst)
@@ -190,11 +190,12 @@ fn history(config: &Config) -> Option<Finding> {
 }
 
 fn log(config: &Config) -> Option<Finding> {
-    // Doctor itself is quiet, so what was written counts.
+    // Doctor changes its own log level, so only the configured value counts.
     let written = value(config, "telemetry.log_level")?.trim_matches('"');
     let level = if ["debug", "trace"].contains(&written) { Level::Warning } else { Level::Ok };
-    let why = "a line and more for each connection: a storm of reconnects is a storm of log lines";
-    let remedy = "telemetry.log_level = \"info\"; it may be changed while the node runs";
+    let why =
+        "one or more lines for each connection: a storm of reconnects becomes a storm of log lines";
+    let remedy = "telemetry.log_level = \"info\"; it can be changed while the node runs";
     Some(Finding::new(level, "log level", written, why, remedy))
 }
 
@@ -202,7 +203,7 @@ fn traces(config: &Config) -> Option<Finding> {
     let ratio: f64 = value(config, "telemetry.trace_ratio")?.trim_matches('"').parse().ok()?;
     let level = if ratio > TRACE_RATIO_MAX { Level::Warning } else { Level::Ok };
     let measured = format!("telemetry.trace_ratio = {ratio}");
-    let why = "each traced publication costs more than the publication itself; one in a hundred tells enough";
+    let why = "each traced publication costs more than the publication itself; one in a hundred is usually enough";
     Some(Finding::new(level, "traces", measured, why, "telemetry.trace_ratio = 0.01"))
 }
 

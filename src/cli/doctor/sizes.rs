@@ -1,21 +1,21 @@
-//! What a connection takes, as measured (docs/operating/sizing.md), and numbers as people read them.
+//! What a connection costs, as measured (docs/operating/sizing.md), and the format of numbers.
 
 use crate::config::Config;
 
-/// Bytes of the node for an idle connection: 2.1 KB where many share a channel, 3.0 where each has its own.
+/// Bytes of the node for an idle connection: 2.1 KB if many share a channel, 3.0 if each has its own.
 const PLAIN_BYTES: usize = 3 << 10;
 
 /// The same with TLS.
 const TLS_BYTES: usize = 10 << 10;
 
-/// Bytes of the kernel for an idle socket: 3.6 KB of socket, file and inode, and what `epoll` keeps. A control
-/// group counts them in.
+/// Bytes of the kernel for an idle socket: 3.6 KB of socket, file and inode, and `epoll`'s entry. A control
+/// group includes them.
 pub const KERNEL_BYTES: usize = 4 << 10;
 
-/// Where `limits.connections_max` says nothing, less room than this is worth a warning.
+/// If `limits.connections_max` is not set, less room than this is a warning.
 pub const ROOM_MIN: usize = 10_000;
 
-/// What an idle connection of this configuration takes of the node.
+/// Bytes of the node for an idle connection with this configuration.
 pub fn connection_bytes(config: &Config) -> usize {
     if config.server.tls.is_some() { TLS_BYTES } else { PLAIN_BYTES }
 }
@@ -33,7 +33,7 @@ pub fn count(number: impl Into<u128>) -> String {
     text
 }
 
-/// The same of what is counted in memory.
+/// The same for sizes in memory.
 pub fn many(number: usize) -> String {
     count(number as u128)
 }

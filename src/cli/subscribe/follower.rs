@@ -1,5 +1,5 @@
-//! One channel of `tidegate subscribe`: its publications in order and once, with what is missing read from the
-//! channel's history where it keeps one. Only reads: a history is not begun for it.
+//! One channel of `tidegate subscribe`: prints its publications in order and once, and reads missing ones from the
+//! channel's history if it keeps one. Only reads: it starts no history.
 
 use std::io;
 
@@ -7,24 +7,24 @@ use super::output::Output;
 use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
 use crate::publication::{Channel, Position, Publication};
 
-/// Why publications that should be in the history are not.
+/// Reasons for publications missing from the history.
 const TRIMMED: &str = "history_trimmed";
 const LOST: &str = "history_lost";
 
 pub struct Follower {
     channel: Channel,
     keeps_history: bool,
-    /// The position that was printed last. None: nothing with a position was.
+    /// The last position printed. None: no publication with a position was printed.
     last: Option<Position>,
 }
 
-/// Where a publication stands, seen from the last one that was printed.
+/// A publication's position relative to the last one printed.
 #[derive(Debug, PartialEq, Eq)]
 enum FollowerPosition {
-    /// It was printed before.
+    /// Already printed.
     Before,
     Next,
-    /// Others stand between.
+    /// Others are missing in between.
     Beyond,
 }
 
@@ -33,7 +33,7 @@ impl Follower {
         Self { channel, keeps_history, last: since }
     }
 
-    /// Prints what follows the position it was made with. Called once the channel flows.
+    /// Prints what follows the position given to `new`. Called once the channel is subscribed.
     pub async fn begin(
         &mut self,
         broker: &dyn Broker,
@@ -45,7 +45,7 @@ impl Follower {
         }
     }
 
-    /// A publication came from the broker.
+    /// Handles a publication from the broker.
     pub async fn publication(
         &mut self,
         publication: Publication,
@@ -54,7 +54,7 @@ impl Follower {
     ) -> io::Result<()> {
         let mut place = self.place(&publication);
         if let (FollowerPosition::Beyond, Some(last)) = (&place, self.last) {
-            // Where it cannot be read, the publication is still beyond.
+            // If the history cannot be read, the publication remains `Beyond`.
             _ = self.read_on(last, broker, output).await?;
             place = self.place(&publication);
         }
@@ -68,7 +68,7 @@ impl Follower {
         self.print(&[publication], output).await
     }
 
-    /// Publications may have been missed, for this reason.
+    /// Handles a gap: reads the history or, if that is not possible, prints a gap with this reason.
     pub async fn gap(
         &mut self,
         reason: &'static str,
@@ -92,7 +92,7 @@ impl Follower {
         }
     }
 
-    /// Prints the history from `last` to its end, and a gap where that does not lead on from `last`.
+    /// Prints the history from `last` to its end, and a gap if it does not continue from `last`.
     async fn catch_up(
         &mut self,
         last: Position,
@@ -104,7 +104,7 @@ impl Follower {
             Err(why) => return Ok(Err(why)),
         };
         if newest.is_none_or(|newest| newest < last) {
-            // The history is gone, or another server's, and what it had nobody knows.
+            // The history was lost, or is another server's. What it contained is unknown.
             output.gap(&self.channel, LOST).await?;
             self.last = newest;
             return Ok(Ok(()));
@@ -112,7 +112,7 @@ impl Follower {
         self.read_on(last, broker, output).await
     }
 
-    /// Page by page, so that little is held.
+    /// Reads page by page, to hold little in memory.
     async fn read_on(
         &mut self,
         mut last: Position,
@@ -146,7 +146,7 @@ impl Follower {
     }
 }
 
-/// Why what stands between `last` and the publication cannot be read.
+/// The reason why the publications between `last` and this one cannot be read.
 fn missing(publication: &Publication, last: Option<Position>) -> &'static str {
     match (publication.position, last) {
         (Some(position), Some(last)) if position.epoch == last.epoch => TRIMMED,

@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use crate::cli::line;
 use crate::publication::{Channel, Publication};
 
-/// How a publication is printed.
+/// The format of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
-    /// As it is, and a line feed.
+    /// The payload unchanged, and a line feed.
     Payload,
-    /// The same behind its channel and a tab.
+    /// The same after the channel and a tab.
     ChannelAndPayload,
-    /// One object a line.
+    /// One object per line.
     Json,
 }
 
@@ -25,7 +25,7 @@ impl Output {
         Self { format }
     }
 
-    /// Waits for the reader beside the runtime: this thread also serves the connections to Redis.
+    /// Writes on a blocking thread, because this thread also serves the connections to Redis.
     pub async fn publications(
         &self,
         channel: &Channel,
@@ -35,7 +35,7 @@ impl Output {
         write(lines.collect::<Vec<_>>().concat()).await
     }
 
-    /// Publications may be missing here. Only JSON has a place for that beside them.
+    /// Reports that publications may be missing: as a line in JSON, else on standard error.
     pub async fn gap(&self, channel: &Channel, reason: &str) -> io::Result<()> {
         match self.format {
             OutputFormat::Json => write(line::of_gap(channel.as_str(), reason)).await,

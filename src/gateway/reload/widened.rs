@@ -1,22 +1,22 @@
-//! Settings that let more people in than those before them. Of rules, the rules themselves tell.
+//! Settings that allow more than before. Rules are compared by the rules module.
 
 use crate::settings::KeySpec;
 
-/// How a key's new value may be wider than its old one. Both are as `tidegate check` prints them.
+/// Whether a key's new value allows more than its old one. Both in the format of `tidegate check`.
 type IsWider = fn(old: &str, new: &str) -> bool;
 
 const WIDER: [(&str, IsWider); 7] = [
     ("auth.mode", |_, new| new == "\"none\""),
     ("auth.require_expiry", |_, new| new == "false"),
     ("auth.issuer", |_, new| new.is_empty()),
-    // Empty: it may be anything. Else each that is new is let in.
+    // Empty: any audience. Else each new one is additionally allowed.
     ("auth.audience", |old, new| new == "[]" || (old != "[]" && has_more(old, new))),
     ("server.origins", has_more),
     ("server.trusted_proxies", has_more),
     ("server.tls.client_ca", |_, new| new.is_empty()),
 ];
 
-/// Each such key with its old and its new value.
+/// Each such key with its old and new value.
 pub fn settings(old: &[KeySpec], new: &[KeySpec]) -> Vec<String> {
     let value = |known: &KeySpec| (known.key.clone(), known.effective.clone());
     let old: std::collections::HashMap<_, _> = old.iter().map(value).collect();
@@ -35,17 +35,17 @@ fn is_wider(key: &str, old: &str, new: &str) -> bool {
     WIDER.iter().any(|(name, is_wider)| *name == key && is_wider(old, new))
 }
 
-/// No limit any more, or none that is kept.
+/// Whether the limit is removed, or no longer enforced.
 fn is_lifted(key: &str, new: &str) -> bool {
     match key {
         "limits.dry_run" => new == "true",
-        // There is always one.
+        // 0 means a computed limit for these.
         "limits.connections_max" | "limits.memory_max" => false,
         _ => matches!(new.trim_matches('"'), "0" | "0B" | "0s"),
     }
 }
 
-/// Is there an item in the new list that was not in the old one?
+/// Whether the new list has an item that the old one lacks.
 fn has_more(old: &str, new: &str) -> bool {
     let old: Vec<&str> = items(old).collect();
     items(new).any(|item| !old.contains(&item))

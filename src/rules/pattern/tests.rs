@@ -105,7 +105,7 @@ fn what_lua_tries_against_each_other_is_counted() {
     }
 }
 
-/// What a pattern means, said as plainly as possible; takes for ever on long ones.
+/// The definition of matching, as simple as possible; exponential for long inputs.
 fn plainly(pattern: &[u8], name: &[u8]) -> bool {
     let within = |byte: &u8| !b":/".contains(byte);
     let runs = |rest: &[u8], from: usize, fits: &dyn Fn(&u8) -> bool| {

@@ -1,8 +1,8 @@
-//! The way of a log line to standard error: a bounded queue, and a thread that writes. Standard error may be a
-//! pipe that is not read; a write to it then blocks, and a blocked thread of the runtime serves no client.
+//! Writes log lines to standard error: a bounded queue, and a thread that writes. Standard error may be a pipe
+//! that is not read; a write to it then blocks, and a blocked runtime thread serves no client.
 //!
-//! Written here rather than taken from `tracing-appender`: its queue is bounded in lines, which can be of any
-//! size, it waits only when a guard is dropped, which an abort does not do, and it does not tell what it dropped.
+//! Not `tracing-appender`: its queue is bounded in lines, which can be of any size; it flushes only when a guard is
+//! dropped, which an abort does not do; and it does not report what it dropped.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Write};
@@ -12,33 +12,33 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Most bytes of log lines that wait to be written. In bytes, as it is memory that must be bounded.
+/// The most bytes of queued log lines. In bytes, because the bound is for memory.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
 
-/// Room that the queue keeps when it is empty, in bytes.
+/// The capacity that an empty queue keeps, in bytes.
 const QUEUE_BYTES_SPARE: usize = 64 << 10;
 
-/// How long the writer waits where standard error is non-blocking and full.
+/// How long the writer waits if standard error is non-blocking and full.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What the writer thread calls.
+/// Callbacks of the writer thread.
 pub trait Report: Send + 'static {
-    /// A line was dropped: there was no room, or it could not be written.
+    /// Lines were dropped: the queue was full, or writing failed.
     fn dropped(&self, lines: u64);
 
-    /// So many lines were dropped, and the reader is back: one line for the log.
+    /// Writing works again after this many dropped lines. Logs one line about it.
     fn tell(&self, lines: u64);
 }
 
-/// The queue before the writer thread. All clones are one.
+/// The queue of the writer thread. Clones share it.
 #[derive(Clone)]
 pub struct LogQueue(Arc<LogShared>);
 
 struct LogShared {
     state: Mutex<LogState>,
-    /// There is something to write.
+    /// Signalled when there is something to write.
     filled: Condvar,
-    /// All is written.
+    /// Signalled when everything is written.
     emptied: Condvar,
     report: Box<dyn Report + Sync>,
 }
@@ -47,13 +47,13 @@ struct LogShared {
 struct LogState {
     bytes: Vec<u8>,
     lines: u64,
-    /// Lines that found no room since the writer last took some.
+    /// Lines dropped because the queue was full, since the writer last took lines.
     dropped: u64,
     is_writing: bool,
 }
 
 thread_local! {
-    /// Some on the writer thread: what it logs itself goes past the queue, which may be full.
+    /// `Some` on the writer thread: its own lines bypass the queue, which may be full.
     static OWN: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
@@ -73,7 +73,7 @@ impl LogQueue {
         queue
     }
 
-    /// Queues one line. Never waits: a line that finds no room is dropped and counted.
+    /// Queues one line. Never waits: if the queue is full, the line is dropped and counted.
     pub fn push(&self, line: &[u8]) {
         let mut state = self.0.lock();
         if state.bytes.len() + line.len() > QUEUE_BYTES_MAX {
@@ -88,7 +88,7 @@ impl LogQueue {
         }
     }
 
-    /// Waits until all is written, for at most `timeout`. False: the time was over first.
+    /// Waits up to `timeout` until everything is written. Returns false on timeout.
     pub fn flush(&self, timeout: Duration) -> bool {
         let waits = |state: &mut LogState| state.is_pending() || state.is_writing;
         let waited = self.0.emptied.wait_timeout_while(self.0.lock(), timeout, waits);
@@ -100,14 +100,14 @@ impl LogShared {
     fn write_to(&self, mut output: impl Write) {
         OWN.set(Some(Vec::new()));
         let mut bytes = Vec::new();
-        // Dropped since this was last told.
+        // Dropped lines not yet reported.
         let mut untold = 0;
         loop {
             let (lines, dropped) = self.take(&mut bytes);
             match write_all(&mut output, &bytes) {
                 Ok(()) => untold += dropped,
                 Err(_) => {
-                    // There is nowhere to say why: this is where it would be said.
+                    // The reason cannot be logged, because writing the log failed.
                     self.report.dropped(lines);
                     untold += dropped + lines;
                     continue;
@@ -123,8 +123,8 @@ impl LogShared {
         }
     }
 
-    /// Waits for something to write and moves it into `bytes`; returns how many lines these are, and how many
-    /// were dropped behind them.
+    /// Waits for lines to write and moves them into `bytes`. Returns how many these are, and how many were dropped
+    /// after them.
     fn take(&self, bytes: &mut Vec<u8>) -> (u64, u64) {
         bytes.clear();
         bytes.shrink_to(QUEUE_BYTES_SPARE);
@@ -141,7 +141,7 @@ impl LogShared {
     }
 
     fn lock(&self) -> MutexGuard<'_, LogState> {
-        // It is whole whenever it is released.
+        // Every code path that releases the lock leaves the state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -160,7 +160,7 @@ fn wait_for_room() {
     thread::sleep(RETRY_INTERVAL);
 }
 
-/// As [`Write::write_all`], also where the other end of a pipe has made it non-blocking.
+/// Like [`Write::write_all`], but retries if the other end has made the pipe non-blocking.
 fn write_all(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match output.write(bytes) {
@@ -175,12 +175,12 @@ fn write_all(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Write for &LogQueue {
-    /// Takes a whole line: the formatter writes each in one go.
+    /// Accepts a whole line: the formatter writes each in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let take = |own: &RefCell<Option<Vec<u8>>>| {
             own.borrow_mut().as_mut().map(|own| own.extend_from_slice(line)).is_some()
         };
-        // A thread that ends may log when its locals are gone.
+        // A thread may log during its exit, after its thread-locals are destroyed.
         if !OWN.try_with(take).unwrap_or(false) {
             self.push(line);
         }

@@ -1,12 +1,12 @@
-//! Registering metrics, under the project's prefix and with the buckets that all histograms have.
+//! Registers metrics, with the project's prefix and common buckets.
 
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-/// Seconds; from where a relay to a few subscribers lands to where people give up. The same for all, on
-/// every node and in every version: only then can replicas be added up.
+/// Bucket bounds in seconds: from a relay to a few subscribers to the time when people give up. The same for
+/// all histograms, on every node and in every version, so that they can be summed over replicas.
 pub const SECONDS: [f64; 19] = [
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
     0.1, 0.25, 0.5, 1., 2.5, 5., 10.,
@@ -23,7 +23,7 @@ impl<'a> Adder<'a> {
         self.register(IntCounter::with_opts(opts(name, help)).expect("a valid counter"))
     }
 
-    /// One counter for each of the label's `values`, all there from the start.
+    /// One counter for each of the label's `values`, all present from the start.
     pub fn counters<'v>(
         &self,
         name: &str,

@@ -15,15 +15,15 @@ pub struct BrokerMetrics {
 impl BrokerMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         Self {
-            up: add.gauge("broker_up", "1 while the broker can be used."),
+            up: add.gauge("broker_up", "1 while the broker is usable."),
             reconnects: add
-                .counter("broker_reconnects_total", "Attempts to reach the broker again."),
+                .counter("broker_reconnects_total", "Attempts to reconnect to the broker."),
             probe_rtt: add.histogram(
                 "broker_probe_rtt_seconds",
                 "Round trips of the node's own publications through the broker.",
             ),
             subscriptions_wanted: add
-                .gauge("subscriptions_wanted", "Channels this node wants of the broker."),
+                .gauge("subscriptions_wanted", "Channels this node needs from the broker."),
             subscriptions_confirmed: add
                 .gauge("subscriptions_confirmed", "Channels the broker has confirmed."),
         }

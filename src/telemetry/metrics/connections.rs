@@ -1,4 +1,4 @@
-//! Metrics of connections, of what is refused and of tokens that are revoked.
+//! Metrics of connections, refusals and revoked tokens.
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
@@ -37,25 +37,25 @@ impl ConnectionMetrics {
             ),
             handshake_duration: add.histogram(
                 "handshake_duration_seconds",
-                "From an accepted socket to its answered upgrade.",
+                "From an accepted socket to the answer to its handshake.",
             ),
             ping_rtt: add.histogram("ping_rtt_seconds", "Round trips of WebSocket pings."),
             received_bytes: add.counter("received_bytes_total", "Bytes read from clients."),
             sent_bytes: add.counter("sent_bytes_total", "Bytes written to clients."),
             outbound_queue_bytes: add.gauge(
                 "outbound_queue_bytes",
-                "Bytes that wait for slow sockets, all connections together.",
+                "Bytes queued for sockets, all connections together.",
             ),
             slow_consumers: add.counters(
                 "slow_consumers_total",
-                "Subscribers that could not keep up, by what was done about it.",
+                "Subscribers that could not keep up, by the action taken.",
                 "action",
                 [SLOW_CLOSED],
             ),
             rejected: rejected(add),
             revocations: add.gauge(
                 "revocations",
-                "Users who were disconnected and whose tokens issued until then are refused.",
+                "Users who were disconnected and whose tokens issued before that are refused.",
             ),
         }
     }
@@ -69,7 +69,7 @@ fn open(add: &Adder<'_>) -> [IntGauge; Format::COUNT] {
 fn rejected(add: &Adder<'_>) -> IntCounterVec {
     add.counters(
         "rejected_total",
-        "Connections and requests refused; with `limits.dry_run`, also those that would have been.",
+        "Refused connections and requests; with `limits.dry_run`, also those that would be refused.",
         "reason",
         Rejected::EACH.map(Rejected::label),
     )

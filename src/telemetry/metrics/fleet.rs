@@ -1,4 +1,4 @@
-//! Metrics of the nodes together.
+//! Metrics of the fleet.
 
 use prometheus::{IntGauge, IntGaugeVec};
 
@@ -18,9 +18,9 @@ impl FleetMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         let rules_mismatch = add.gauges(
             "rules_mismatch",
-            "Others that have gone for more than 30 s by other rules for Redis than this node does: \
-             `redis`, 1 where those installed there are; `nodes`, so many other nodes. Histories, the \
-             idempotency window and the database count, not who may do what.",
+            "Whether others have used other rules for Redis than this node for more than 30 s: `redis`, 1 \
+             if the rules installed there differ; `nodes`, the number of other nodes that differ. Compares \
+             histories, the idempotency window and the database, not access.",
             &["with"],
         );
         for with in [WITH_REDIS, WITH_NODES] {
@@ -29,11 +29,11 @@ impl FleetMetrics {
         Self {
             nodes: add.gauge(
                 "fleet_nodes",
-                "Nodes that this node knows of, itself included; those too that drain.",
+                "Nodes that this node knows of, including itself and those that drain.",
             ),
             connections: add.gauge(
                 "fleet_connections",
-                "Connections of all these nodes, as they told within the last seconds.",
+                "Connections of all these nodes, as they reported within the last seconds.",
             ),
             rules_mismatch,
         }

@@ -1,4 +1,4 @@
-//! Metrics of the node itself: what it is, what it has, and whether it is well.
+//! Metrics of the node itself: its version, resources and health.
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
@@ -21,18 +21,18 @@ impl NodeMetrics {
         Self {
             drain_phase: add.gauge(
                 "drain_phase",
-                "0 while the node serves, 1 while it is not ready but still accepts, 2 while it closes \
-                 its connections.",
+                "0 while the node serves, 1 while it is not ready but still accepts connections, 2 while \
+                 it closes its connections.",
             ),
             unready: unready(add),
             memory_max: add.gauge(
                 "memory_max_bytes",
-                "Most memory of the process before it sheds connections.",
+                "Memory of the process above which the node closes connections.",
             ),
             event_loop_lag: add.histogram(
                 "event_loop_lag_seconds",
-                "How late the event loop ran what was due, looked at every 100 ms. About a \
-                 millisecond is the timer's own.",
+                "How late the event loop ran due tasks, measured every 100 ms. About a millisecond of \
+                 it is the timer's own.",
             ),
             clock_steps: add.counter(
                 "clock_steps_total",
@@ -40,31 +40,30 @@ impl NodeMetrics {
             ),
             panics: add.counter(
                 "panics_total",
-                "Faults of the program itself, each in the log; one in a session ends that session.",
+                "Panics of the program, each of them logged. A panic in a session ends that session.",
             ),
             log_lines_dropped: add.counter(
                 "log_lines_dropped_total",
-                "Log lines that were dropped because standard error was not read in time, or not writable.",
+                "Log lines dropped because standard error was not read in time, or not writable.",
             ),
         }
     }
 }
 
-/// What does not change while it runs.
+/// Constants of the process.
 fn facts(add: &Adder<'_>) {
     add.gauges("build_info", "The version of this node; always 1.", &["version"])
         .with_label_values(&[env!("CARGO_PKG_VERSION")])
         .set(1);
-    // As many as Tokio starts workers: a control group's quota counts.
+    // The number of Tokio's workers, which respects a control group's quota.
     let cpus = std::thread::available_parallelism().map_or(1, |it| it.get() as i64);
-    add.gauge("cpus", "CPUs that the node may use, and so what its CPU time is measured against.")
-        .set(cpus);
+    add.gauge("cpus", "CPUs that the node may use: the base for its CPU time.").set(cpus);
 }
 
 fn unready(add: &Adder<'_>) -> [IntGauge; Unready::COUNT] {
     let unready = add.gauges(
         "unready",
-        "1 while this keeps the node from being ready for more clients.",
+        "1 while this reason keeps the node from being ready for more clients.",
         &["reason"],
     );
     Unready::EACH.map(|it| unready.with_label_values(&[it.label()]))

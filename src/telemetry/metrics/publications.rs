@@ -1,14 +1,14 @@
-//! Metrics of publications and of the channels they are for.
+//! Metrics of publications and channels.
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::adder::Adder;
 use crate::protocol::Format;
 
-/// The value of the `protocol` label for what came in at the internal listener.
+/// The value of the `protocol` label for publications at the internal listener.
 const API: &str = "api";
 
-/// Values of the `outcome` label: all that was missed was there, or some of it may not have been.
+/// Values of the `outcome` label: all missed publications were recovered, or some may be missing.
 pub const RECOVERED: &str = "recovered";
 pub const LOST: &str = "lost";
 
@@ -30,13 +30,13 @@ impl PublicationMetrics {
         let protocols = Format::EACH.map(Format::label);
         let received = add.counters(
             "publications_received_total",
-            "Publications that clients and services asked this node for.",
+            "Publications that clients and services sent to this node.",
             "protocol",
             protocols.into_iter().chain([API]),
         );
         let delivered = add.counters(
             "publications_delivered_total",
-            "Publications put in line for a socket, once for each subscriber.",
+            "Publications queued for a socket, once for each subscriber.",
             "protocol",
             protocols,
         );
@@ -46,19 +46,19 @@ impl PublicationMetrics {
             delivered: protocols.map(|it| delivered.with_label_values(&[it])),
             skipped: add.counter(
                 "publications_skipped_total",
-                "Publications that gave way to newer ones because a socket had no room, where the \
-                 channel's delivery is `latest`.",
+                "Publications dropped for newer ones because a socket had no room, on channels whose \
+                 delivery is `latest`.",
             ),
             history_resumes: history_resumes(add),
             publish_duration: add
-                .histogram("publish_duration_seconds", "From a frame read to the broker's answer."),
+                .histogram("publish_duration_seconds", "From reading a frame to the broker's answer."),
             relay_duration: add.histogram(
                 "relay_duration_seconds",
-                "From a publication received of the broker to the last local queue it was put in.",
+                "From receiving a publication from the broker to queueing it for the last local subscriber.",
             ),
             delivery_duration: add.histogram(
                 "delivery_duration_seconds",
-                "From the first node taking a publication to this node having it in its queues.",
+                "From the time the first node received a publication to the time this node queued it.",
             ),
             channels: add.gauge("channels", "Channels with local subscribers."),
             subscriptions: add.gauge("subscriptions", "Subscriptions of local sessions."),
@@ -69,7 +69,7 @@ impl PublicationMetrics {
 fn history_resumes(add: &Adder<'_>) -> IntCounterVec {
     add.counters(
         "history_resumes_total",
-        "Clients that came back with a position, by whether nothing they missed is missing.",
+        "Clients that resumed with a position, by whether all missed publications were recovered.",
         "outcome",
         [RECOVERED, LOST],
     )

@@ -6,11 +6,11 @@ use super::adder::Adder;
 
 /// Values of the `outcome` label of a reload.
 pub const TAKEN_UP: &str = "taken_up";
-/// Values of the `outcome` label: TLS files that changed are in use, or cannot be.
+/// Values of the `outcome` label: changed TLS files are in use, or cannot be used.
 pub const REPLACED: &str = "replaced";
 pub const REFUSED: &str = "refused";
 
-/// Values of the `listener` label, as the sections of the configuration are called.
+/// Values of the `listener` label: the names of the configuration's sections.
 const LISTENERS: [&str; 2] = ["server", "internal"];
 
 pub struct SettingsMetrics {
@@ -24,7 +24,7 @@ impl SettingsMetrics {
     pub fn new(add: &Adder<'_>) -> Self {
         let tls_files_refused = add.gauges(
             "tls_files_refused",
-            "1 while a listener's TLS files cannot be used, and those from before stay in use.",
+            "1 while a listener's TLS files cannot be used and the previous ones stay in use.",
             &["listener"],
         );
         for listener in LISTENERS {
@@ -33,17 +33,17 @@ impl SettingsMetrics {
         Self {
             reloads: add.counters(
                 "config_reloads_total",
-                "Times the configuration was read again, by whether it was taken up.",
+                "Reloads of the configuration, by outcome.",
                 "outcome",
                 [TAKEN_UP, REFUSED],
             ),
             refused: add.gauge(
                 "config_refused",
-                "1 while the configuration in the file is refused, and the one from before is in force.",
+                "1 while the configuration in the file is refused and the previous one is in force.",
             ),
             tls_reloads: add.counters(
                 "tls_reloads_total",
-                "Times that a listener's TLS files had changed, by whether they could be used.",
+                "Changes of a listener's TLS files, by whether they could be used.",
                 "outcome",
                 [REPLACED, REFUSED],
             ),

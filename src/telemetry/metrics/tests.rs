@@ -1,11 +1,11 @@
-//! What Prometheus' users expect of metrics, and its own tool only partly looks for.
+//! Prometheus conventions for metrics, which its own tool checks only partly.
 
 use std::collections::BTreeMap;
 
 use super::adder::SECONDS;
 use super::*;
 
-/// Names, with kind and help.
+/// Names, with type and help.
 fn families(text: &str) -> BTreeMap<&str, (&str, &str)> {
     let about = |line: &'static str| {
         let lines = text.lines().filter_map(move |it| it.strip_prefix(line)?.split_once(' '));

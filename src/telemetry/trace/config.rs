@@ -4,12 +4,12 @@ use hyper::Uri;
 
 use crate::settings::Section;
 
-/// What is traced, and where it goes.
+/// Which requests are traced, and where spans are sent.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The collector's gRPC address. None: nothing is traced.
+    /// The collector's gRPC address. None: no tracing.
     pub(super) endpoint: Option<String>,
-    /// The part of all that comes without a `traceparent`, 0 to 1.
+    /// The share of requests without a `traceparent` that are traced, 0 to 1.
     pub ratio: f64,
 }
 
@@ -19,26 +19,26 @@ impl Config {
             "otlp_endpoint",
             None,
             "http://HOST:PORT of a collector's OTLP/gRPC receiver, such as http://127.0.0.1:4317 \
-             (TLS is not spoken to it)",
+             (without TLS)",
             |text| is_endpoint(text).then(|| text.to_owned()),
             String::clone,
-            "Where traces go. Not set: nothing is traced.",
+            "The address spans are sent to. If not set, the node does not trace.",
         );
         let ratio = section.part(
             "trace_ratio",
             0.,
-            "The part of handshakes and publications without a `traceparent` that begin a trace. One \
-             with a `traceparent` is traced if that is sampled, whatever stands here.",
+            "The share of handshakes and publications without a `traceparent` that start a trace. Those \
+             with a `traceparent` are traced if it is sampled, whatever this is set to.",
         );
         Self { endpoint, ratio }
     }
 }
 
-/// What a client of gRPC can connect to, and nothing that it would not look at.
+/// Accepts only addresses a gRPC client can connect to, without parts that the client would ignore.
 fn is_endpoint(text: &str) -> bool {
     let Ok(uri) = text.parse::<Uri>() else { return false };
     let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    // Without a port it would be 80, where no collector listens.
+    // Without a port it would be port 80, where no collector listens.
     let is_bare = uri.path_and_query().is_none_or(|it| it == "/");
     let has_login = uri.authority().is_some_and(|it| it.as_str().contains('@'));
     let is_http = uri.scheme_str() == Some("http");

@@ -1,5 +1,5 @@
-//! Spans on their way to the collector: a bounded queue that nobody waits for, and one task that sends
-//! what is in it. The SDK's own processor would count nothing of what it drops.
+//! Sends spans to the collector: a bounded queue that never blocks, and one task that sends its spans. The
+//! SDK's own processor would not count the spans that it drops.
 
 use std::error::Error;
 use std::time::Duration;
@@ -25,33 +25,32 @@ use crate::publication::NodeId;
 use crate::telemetry::metrics::METRICS;
 use crate::telemetry::metrics::spans::{DROPPED, EXPORTED, FAILED};
 
-/// Most spans that wait to be sent, some 2 KB each; more are dropped and counted.
+/// The most queued spans, about 2 KB each; further ones are dropped and counted.
 pub const SPANS_QUEUED_MAX: usize = 4096;
 
-/// Most spans in one request.
+/// The most spans in one request.
 const BATCH_SPANS_MAX: usize = 512;
 
-/// The pause between requests, in which spans come together. The first one after a quiet time goes at
-/// once.
+/// The pause between requests, to collect spans. The first span after an idle time is sent immediately.
 const BATCH_DELAY: Duration = Duration::from_millis(200);
 
-/// How long the collector may take over one request, tried again or not.
+/// The longest time for one request, including retries.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long connecting to it may take.
+/// The longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a node that stops waits for the collector to take the last spans.
+/// How long a stopping node waits for the collector to accept the last spans.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the exporter cannot be built of. The endpoint has been checked, so it is something else.
+/// The exporter could not be built. The endpoint was checked before, so another setting is the cause.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot export traces: the environment (OTEL_EXPORTER_OTLP_…) asks for what this build cannot do"
+    "cannot export traces: the environment (OTEL_EXPORTER_OTLP_…) has settings that this build does not support"
 )]
 pub struct Unexportable(#[source] Box<dyn Error + Send + Sync>);
 
-/// Starts the exporting, on the current runtime; spans of the tracer go there.
+/// Starts the export task on the current runtime. It sends the spans of the returned tracer.
 pub(super) fn start(endpoint: &str, node: NodeId) -> Result<(SdkTracer, Exporting), Unexportable> {
     let channel = channel(endpoint).map_err(|error| Unexportable(error.into()))?;
     let builder = SpanExporter::builder().with_tonic().with_channel(channel);
@@ -67,15 +66,15 @@ pub(super) fn start(endpoint: &str, node: NodeId) -> Result<(SdkTracer, Exportin
     let export = Export { exporter, spans, endpoint: endpoint.to_owned(), is_failing: false };
     let task = tokio::spawn(export.run(stopping));
     let provider = SdkTracerProvider::builder()
-        // Whoever makes a span has decided that it is wanted.
+        // `Tracing` has already decided before a span is made.
         .with_sampler(Sampler::AlwaysOn)
         .with_span_processor(SpanQueue(queue))
         .build();
     Ok((provider.tracer("tidegate"), Exporting(Some((stop, task)))))
 }
 
-/// Connects when there is something to send, and again when it is lost. The crate's own connector waits for
-/// each address of a name in turn.
+/// Connects when there is something to send, and reconnects after a loss. `tonic`'s own connector tries a name's
+/// addresses one after another.
 fn channel(endpoint: &str) -> Result<Channel, tonic::transport::Error> {
     let connector = service_fn(async |uri: Uri| {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
@@ -86,20 +85,20 @@ fn channel(endpoint: &str) -> Result<Channel, tonic::transport::Error> {
     Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
-/// The exporting of a node, which ends with [`Exporting::finish`].
+/// The export task of a node, which [`Exporting::finish`] ends.
 #[must_use]
 pub struct Exporting(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
 
 impl Exporting {
-    /// Where nothing is traced.
+    /// For a node that does not trace.
     pub(super) fn nothing() -> Self {
         Self(None)
     }
 
-    /// Sends what waits, for no longer than [`FLUSH_TIMEOUT`].
+    /// Sends the queued spans, for at most [`FLUSH_TIMEOUT`].
     pub async fn finish(self) {
         let Some((stop, mut task)) = self.0 else { return };
-        // The task hears of it, or is over.
+        // Fails only if the task has ended.
         _ = stop.send(());
         if timeout(FLUSH_TIMEOUT, &mut task).await.is_err() {
             task.abort();
@@ -108,7 +107,7 @@ impl Exporting {
     }
 }
 
-/// The way in. Never waits.
+/// Puts ended spans into the queue. Never waits.
 #[derive(Debug)]
 struct SpanQueue(mpsc::Sender<SpanData>);
 
@@ -130,17 +129,17 @@ impl SpanProcessor for SpanQueue {
     }
 }
 
-/// The way out.
+/// The task that sends the queued spans.
 struct Export {
     exporter: SpanExporter,
     spans: mpsc::Receiver<SpanData>,
     endpoint: String,
-    /// The last request failed, which has been told.
+    /// The last request failed, and that has been logged.
     is_failing: bool,
 }
 
 impl Export {
-    /// Until it is told to stop, and then once more.
+    /// Runs until stopped, and then sends once more.
     async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let mut batch = Vec::new();
         let mut is_last = false;
@@ -151,7 +150,7 @@ impl Export {
                     _ = self.spans.recv_many(&mut batch, BATCH_SPANS_MAX) => {}
                 }
             }
-            // As many as there can be at a time: those that come meanwhile are for the next round.
+            // Sends at most a full queue; spans that arrive meanwhile wait for the next round.
             for _ in 0..SPANS_QUEUED_MAX / BATCH_SPANS_MAX {
                 while batch.len() < BATCH_SPANS_MAX
                     && let Ok(span) = self.spans.try_recv()
@@ -173,7 +172,7 @@ impl Export {
         }
     }
 
-    /// What the collector does not take is gone.
+    /// Sends a batch. Spans that the collector does not accept are lost.
     async fn send(&mut self, batch: Vec<SpanData>) {
         let count = batch.len();
         let sent = timeout(EXPORT_TIMEOUT, self.exporter.export(batch)).await;
@@ -198,22 +197,22 @@ impl Export {
     }
 }
 
-/// The collector does not take traces. `first`: it did the last time.
+/// The collector did not accept spans. `first`: the last request succeeded.
 fn not_taken(endpoint: &str, why: &str, first: bool) {
     match first {
-        true => tracing::warn!(endpoint, why, "the collector takes no traces; spans are lost"),
-        false => tracing::debug!(endpoint, why, "the collector takes no traces"),
+        true => tracing::warn!(endpoint, why, "the collector accepts no traces; spans are lost"),
+        false => tracing::debug!(endpoint, why, "the collector accepts no traces"),
     }
 }
 
-/// It takes them again.
+/// The collector accepts spans again.
 fn taken_again(endpoint: &str) {
-    tracing::info!(endpoint, "the collector takes traces again");
+    tracing::info!(endpoint, "the collector accepts traces again");
 }
 
-/// The node stops, and the collector did not take what was left.
+/// The node stops, and the collector did not accept the last spans.
 fn left_behind(waited: Duration) {
-    tracing::warn!(seconds = waited.as_secs_f64(), "the collector did not take the last spans");
+    tracing::warn!(seconds = waited.as_secs_f64(), "the collector did not accept the last spans");
 }
 
 #[cfg(test)]

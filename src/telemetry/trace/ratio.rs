@@ -1,8 +1,8 @@
-//! A part of all, hit at random.
+//! A share of events, chosen at random.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A part of all, as the highest number that hits of those that are drawn.
+/// A share, as the exclusive upper bound of the random numbers that hit.
 #[derive(Default)]
 pub struct Ratio(AtomicU64);
 

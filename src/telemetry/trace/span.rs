@@ -1,5 +1,5 @@
-//! The three spans of a node, in the words of OpenTelemetry's semantic conventions where there are any.
-//! Names of channels are welcome here: traces are not added up over them, as metrics are.
+//! The three spans of a node, named by OpenTelemetry's semantic conventions if they have a name. Spans may
+//! carry channel names, because unlike metrics they are not aggregated over them.
 
 use hyper::StatusCode;
 use tracing::{Span, field, info_span};
@@ -9,14 +9,14 @@ use crate::close::Close;
 use crate::protocol::Format;
 use crate::publication::{Channel, Position, Publication, Traceparent};
 
-/// `messaging.system` of all of them.
+/// `messaging.system` of all spans.
 const SYSTEM: &str = "tidegate";
 
-/// Most bytes of a request's path in a span. That of the longest channel name is shorter, however it is
-/// encoded.
+/// The most bytes of a request's path in a span. The path of the longest channel name is shorter, in any
+/// encoding.
 const PATH_BYTES_MAX: usize = 1024;
 
-/// A client asked for a WebSocket.
+/// A client sent a WebSocket handshake.
 pub fn handshake_began(path: &str, parent: Option<Traceparent>) -> Trace {
     let Some(tracing) = TRACING.get() else { return Trace::default() };
     if !tracing.wants(SpanKind::Handshake, parent, Asker::Client) {
@@ -39,8 +39,8 @@ pub fn handshake_began(path: &str, parent: Option<Traceparent>) -> Trace {
     })
 }
 
-/// It was answered. `format`: with a session, and `close`: that ends at once, as a browser cannot read
-/// the status of a refusal.
+/// The node answered the handshake. `format`: a session started. `close`: it ends immediately, because a browser
+/// cannot read the status of a refused upgrade.
 pub fn handshake_answered(
     trace: Trace,
     status: StatusCode,
@@ -53,7 +53,7 @@ pub fn handshake_answered(
         span.record("tidegate.protocol", format.label());
     }
     match close {
-        Some(close) => fail(&span, close.label(), "the session ended as it began"),
+        Some(close) => fail(&span, close.label(), "the session was closed as it started"),
         None if status.is_client_error() || status.is_server_error() => {
             fail(&span, status.as_str(), status.canonical_reason().unwrap_or_default());
         }
@@ -61,8 +61,8 @@ pub fn handshake_answered(
     }
 }
 
-/// A publication is on its way to the broker; whatever is done with it from here on follows this span.
-/// One that is not traced keeps what it came with.
+/// The node is about to send a publication to the broker; further spans become children of this one. A
+/// publication that is not traced keeps its `traceparent`.
 pub(in crate::telemetry) fn publish_began(
     channel: &Channel,
     publication: &mut Publication,
@@ -75,7 +75,7 @@ pub(in crate::telemetry) fn publish_began(
     trace
 }
 
-/// The broker took it, or said why not.
+/// The broker accepted it, or answered why not.
 pub(in crate::telemetry) fn publish_answered(
     trace: Trace,
     answer: Result<Option<Position>, &'static str>,
@@ -88,7 +88,7 @@ pub(in crate::telemetry) fn publish_answered(
     }
 }
 
-/// A client's publication did not come as far as the broker. `code`: how the client is told.
+/// The node refused a client's publication before the broker. `code`: the error code sent to the client.
 pub fn publication_refused(channel: &Channel, publication: &Publication, code: &'static str) {
     if let Some(span) = publish(channel, publication, Asker::Client).0 {
         fail(&span, code, "refused");
@@ -119,8 +119,8 @@ fn publish(channel: &Channel, publication: &Publication, asker: Asker) -> Trace 
     })
 }
 
-/// The broker brought a publication, to be handed to those who subscribe here. It is traced only if it
-/// comes with a trace: each node would begin one of its own.
+/// The node received a publication from the broker, for its local subscribers. It is traced only if its
+/// `traceparent` is sampled, because otherwise each node would start its own trace.
 pub(in crate::telemetry) fn relay_began(channel: &str, publication: &Publication) -> Trace {
     match publication.traceparent {
         Some(parent) if parent.is_sampled() => relay(channel, publication, parent),
@@ -150,14 +150,14 @@ fn relay(channel: &str, publication: &Publication, parent: Traceparent) -> Trace
     })
 }
 
-/// It was handed to so many of them.
+/// The publication was handed to this many subscribers.
 pub(in crate::telemetry) fn relay_ended(trace: Trace, subscribers: u64) {
     if let Some(span) = trace.0 {
         span.record("tidegate.subscribers", i64::try_from(subscribers).unwrap_or(i64::MAX));
     }
 }
 
-/// A description makes the status an error.
+/// A description makes the span's status an error.
 fn fail(span: &Span, code: &str, why: &str) {
     span.record("error.type", code);
     span.record("otel.status_description", why);

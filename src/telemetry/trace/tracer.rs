@@ -1,4 +1,4 @@
-//! What is traced: the ratio, and how many spans of each kind there may be in a second.
+//! Decides which events are traced: by the ratio, and by a limit of spans per second for each kind.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -14,22 +14,22 @@ use crate::publication::Traceparent;
 use crate::telemetry::metrics::METRICS;
 use crate::telemetry::metrics::spans::LIMITED;
 
-/// Spans of one kind that a node makes in a second, at most; the others are not made, and counted.
-/// Whoever traces everything, or sends a sampled `traceparent` with everything, gets no more.
+/// The most spans of one kind that a node makes per second; it counts the others without making them. Tracing
+/// everything, or sending a sampled `traceparent` with every request, does not exceed it.
 const SPANS_PER_SECOND_MAX: usize = 1000;
 
-/// Spans a second that clients bring about with sampled `traceparent`s of their own, at most: they
-/// leave room for what the node chooses.
+/// The most spans per second that clients can request with sampled `traceparent`s. The rest of
+/// [`SPANS_PER_SECOND_MAX`] remains for the node's own choice.
 const FORCED_SPANS_PER_SECOND_MAX: usize = 100;
 
 /// The target of the node's spans.
 pub const TARGET: &str = "tidegate::trace";
 
-/// Something that happens, traced or not. Dropped, it is over.
+/// The span of an operation, or none if it is not traced. Dropping it ends the span.
 #[derive(Debug, Default)]
 pub struct Trace(pub(super) Option<Box<Span>>);
 
-/// What there are spans of.
+/// The kinds of spans.
 #[derive(Clone, Copy)]
 pub enum SpanKind {
     Handshake,
@@ -41,28 +41,28 @@ impl SpanKind {
     const COUNT: usize = 3;
 }
 
-/// Whose word it is that something is to be traced.
+/// The sender of a `traceparent`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// A client's, who may be anybody.
+    /// A client, which is not trusted.
     Client,
-    /// A service's or another node's.
+    /// A service or another node.
     Fleet,
 }
 
-/// What is needed to trace. None: nothing is traced.
+/// The tracing of this process. Not set: tracing is off.
 pub static TRACING: OnceLock<Tracing> = OnceLock::new();
 
 pub struct Tracing {
     subscriber: Dispatch,
     pub ratio: Ratio,
-    /// Of each kind.
+    /// One for each kind.
     budgets: [Mutex<Bucket>; SpanKind::COUNT],
     forced: Mutex<Bucket>,
 }
 
 impl Tracing {
-    /// Traces nothing of its own accord until its ratio is set.
+    /// Traces only what has a sampled parent, until the ratio is set.
     pub fn new(subscriber: Dispatch) -> Self {
         let now = Instant::now();
         let bucket = |per_second| Mutex::new(Bucket::full(per_second, now));
@@ -74,7 +74,7 @@ impl Tracing {
         }
     }
 
-    /// Is it to be traced? A parent decides by its own flag.
+    /// Whether to make a span. If there is a parent, its sampled flag decides.
     pub fn wants(&self, kind: SpanKind, parent: Option<Traceparent>, asker: Asker) -> bool {
         match parent {
             None => self.ratio.hits() && self.has_room(kind, Asker::Fleet),
@@ -82,7 +82,7 @@ impl Tracing {
         }
     }
 
-    /// Takes a span's worth of what there may be. A client's comes out of two purses.
+    /// Takes one span from the limit of its kind and, for a client's request, from the limit of those.
     fn has_room(&self, kind: SpanKind, asker: Asker) -> bool {
         let take = |bucket: &Mutex<Bucket>, per_second| {
             let mut bucket = bucket.lock().expect("no code panics while it holds a bucket's lock");
@@ -96,7 +96,7 @@ impl Tracing {
         has_room
     }
 
-    /// Makes a span that follows `parent`, or begins a trace.
+    /// Makes a span that is a child of `parent`, or starts a trace.
     pub fn span(&self, parent: Option<Traceparent>, make: impl FnOnce() -> Span) -> Trace {
         let span = dispatcher::with_default(&self.subscriber, make);
         debug_assert!(span.metadata().map(Metadata::target) == Some(TARGET), "{span:?}");
@@ -106,11 +106,11 @@ impl Tracing {
                 SpanId::from_bytes(parent.span()),
                 TraceFlags::SAMPLED,
                 true,
-                // Vendors' own `tracestate` is not carried.
+                // Vendors' `tracestate` is not propagated.
                 Default::default(),
             );
             let context = opentelemetry::Context::new().with_remote_span_context(context);
-            // Fails only where the span has begun or has no layer.
+            // Fails only if the span has started or has no layer.
             _ = span.set_parent(context);
         }
         Trace(Some(Box::new(span)))
@@ -118,7 +118,7 @@ impl Tracing {
 }
 
 impl Trace {
-    /// What follows is a child of this span.
+    /// The `traceparent` for children of this span.
     pub(super) fn traceparent(&self) -> Option<Traceparent> {
         let context = self.0.as_ref()?.context();
         let span = context.span();

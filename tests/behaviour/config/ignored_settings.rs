@@ -15,8 +15,8 @@ async fn commands_warn_of_unknown_variables_with_the_nearest_setting_and_without
         let warnings = stderr(&ended);
         assert_eq!(ended.status.code(), run(arguments, &[]).await.status.code(), "{warnings}");
         let expected = [
-            "tidegate: warning: TIDEGATE_HOME: is no setting and has no effect; docs/CONFIG.md lists them all",
-            "tidegate: warning: TIDEGATE_SERVER_LISTEN: is no setting and has no effect; did you mean \
+            "tidegate: warning: TIDEGATE_HOME: is not a setting and has no effect; docs/CONFIG.md lists them all",
+            "tidegate: warning: TIDEGATE_SERVER_LISTEN: is not a setting and has no effect; did you mean \
              TIDEGATE__SERVER__LISTEN?",
         ];
         let mut lines: Vec<&str> = warnings.lines().collect();
@@ -60,7 +60,7 @@ async fn check_warns_of_unknown_empty_sections_in_toml_and_yaml() {
         let ended = run(&["check", "--config", file], &[]).await;
         assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
         let expected = format!(
-            "tidegate: warning: {file}: sesion is empty and no section; did you mean session?\n"
+            "tidegate: warning: {file}: sesion is empty and not a section; did you mean session?\n"
         );
         assert_eq!(stderr(&ended), expected);
     }

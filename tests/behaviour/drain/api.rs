@@ -49,7 +49,7 @@ async fn a_second_signal_ends_a_drain_requested_by_the_api_at_once() {
     assert_eq!(node.post("/api/drain", &[], b"").await.status, 202);
     node.signal(Signal::TERM);
     eventually("the signal to be logged", async || {
-        let is_logged = |line: &String| line.contains("draining already");
+        let is_logged = |line: &String| line.contains("already draining");
         node.process.stderr().iter().any(is_logged).then_some(())
     })
     .await;

@@ -154,5 +154,5 @@ async fn a_node_that_is_throttled_is_unready_for_lag_and_becomes_ready_afterward
     node.wait_until_ready().await;
     let logged = |text: &str| node.process.stderr().iter().filter(|it| it.contains(text)).count();
     assert_eq!(logged("the event loop lags"), 1, "one line");
-    assert_eq!(logged("the event loop runs in time again"), 1);
+    assert_eq!(logged("the event loop runs on time again"), 1);
 }

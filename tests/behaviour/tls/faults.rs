@@ -49,18 +49,18 @@ async fn faults_of_tls_settings_name_the_key_and_the_problem_for_both_listeners(
             (
                 vec![set("client_ca", &authority.certificate_file())],
                 "client_ca",
-                "has no use without",
+                "has no effect without",
             ),
             (pair(nowhere, &one.key), "cert", "cannot be read: No such file"),
             (pair(&one.cert, nowhere), "key", "cannot be read: No such file"),
             (pair(&one.cert, &two.key), "key", "is not the key to the certificate"),
-            (pair(&one.key, &one.key), "cert", "holds no certificate in PEM"),
-            (pair(&one.cert, &one.cert), "key", "holds no private key in PEM"),
+            (pair(&one.key, &one.key), "cert", "contains no certificate in PEM"),
+            (pair(&one.cert, &one.cert), "key", "contains no private key in PEM"),
             (pair(&one.cert, &locked), "key", "is encrypted"),
             (pair(&one.cert, &no_key), "key", "cannot be used"),
-            (pair(&garbled, &one.key), "cert", "holds no certificate that can be used"),
-            (pair(&cut, &one.key), "cert", "is no sound PEM"),
-            (wrong_client_ca, "client_ca", "holds no certificate in PEM"),
+            (pair(&garbled, &one.key), "cert", "contains no usable certificate"),
+            (pair(&cut, &one.key), "cert", "is not valid PEM"),
+            (wrong_client_ca, "client_ca", "contains no certificate in PEM"),
         ] {
             let errors = faults(&settings).await;
             let key = format!("{section}.tls.{key}");

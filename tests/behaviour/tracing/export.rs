@@ -47,7 +47,7 @@ async fn a_node_without_its_collector_serves_and_exits_in_time_and_logs_it_once(
     }
     assert_exits_in_time(&mut node, client).await;
     let lines = node.process.stderr();
-    let reports = lines.iter().filter(|line| line.contains("the collector takes no traces"));
+    let reports = lines.iter().filter(|line| line.contains("the collector accepts no traces"));
     assert_eq!(reports.count(), 1);
 }
 

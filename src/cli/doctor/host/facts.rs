@@ -1,4 +1,4 @@
-//! What the system says of itself. Linux: `/proc` and control groups.
+//! Limits and settings of the system. On Linux from `/proc` and control groups.
 
 use std::fs;
 use std::path::Path;
@@ -7,31 +7,31 @@ use std::str::FromStr;
 use crate::memory::allowed_bytes;
 use crate::transport::open_file_limit;
 
-/// None, or the default: the system does not say.
+/// None, or the default: unknown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
-    /// Most files that this process may have open.
+    /// The most files this process may have open.
     pub open_files: usize,
-    /// Most that any limit may allow a process.
+    /// The most open files that any limit may allow a process.
     pub nr_open: Option<usize>,
-    /// Files that all processes have open, and may.
+    /// Files that all processes have open, and the limit.
     pub all_files: Option<(usize, usize)>,
     pub somaxconn: Option<usize>,
     pub syn_backlog: Option<usize>,
     pub has_syn_cookies: Option<bool>,
-    /// First and last of the ports that outgoing connections get.
+    /// First and last port for outgoing connections.
     pub ports: Option<(u16, u16)>,
-    /// Those that they do not get all the same, as the system lists them.
+    /// Ports excluded from that range, as the system lists them.
     pub reserved_ports: String,
-    /// Connections that are tracked, and may be.
+    /// Tracked connections, and the limit.
     pub tracked: Option<(usize, usize)>,
-    /// Bytes of all TCP buffers from which the kernel is short of them, and which it never exceeds.
+    /// Bytes of all TCP buffers at which the kernel starts to save, and the limit.
     pub tcp_bytes: Option<(usize, usize)>,
-    /// Most bytes that wait in the kernel for one slow reader.
+    /// The most bytes that the kernel queues for one slow reader.
     pub send_buffer_bytes: Option<usize>,
-    /// Bytes of memory that the process may use. 0: not known.
+    /// Bytes of memory that the process may use. 0: unknown.
     pub memory: usize,
-    /// How many processors, or which part of one.
+    /// The number of processors, possibly a fraction.
     pub processors: Option<f64>,
 }
 
@@ -46,7 +46,7 @@ impl Facts {
         }
     }
 
-    /// Those that are settings of the kernel.
+    /// The facts that are kernel settings.
     fn of(root: &Path, page_bytes: usize) -> Self {
         let text = |name: &str| fs::read_to_string(root.join(name)).unwrap_or_default();
         let one = |name: &str| number::<usize>(&text(name), 0);
@@ -74,25 +74,25 @@ impl Facts {
     }
 }
 
-/// A word of the text that is a number, counted from 0.
+/// Parses the `at`th word, counted from 0.
 fn number<T: FromStr>(text: &str, at: usize) -> Option<T> {
     text.split_whitespace().nth(at)?.parse().ok()
 }
 
-/// As many as this process may run on, or the share that its control groups give it.
+/// The processors this process may run on, or the smaller share its control groups allow.
 fn processors() -> Option<f64> {
     let all = std::thread::available_parallelism().ok()?.get() as f64;
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     Some(all.min(quota(Path::new("/sys/fs/cgroup"), &groups).unwrap_or(all)))
 }
 
-/// The least that any of the process's control groups, or one above it, allows. `groups`: the lines of
+/// The smallest quota of the process's control groups and their ancestors. `groups`: the lines of
 /// `/proc/self/cgroup`.
 fn quota(mount: &Path, groups: &str) -> Option<f64> {
     let quotas = groups.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-        // In a container the path may be one of the host's: then the mount itself is the group.
+        // In a container the path may be the host's; the mount itself is then the group.
         let groups = Path::new(path.trim_start_matches('/')).ancestors();
         let text = |path| fs::read_to_string(path).unwrap_or_default();
         let share = |quota: &str, period: &str| {

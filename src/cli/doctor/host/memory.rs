@@ -1,4 +1,4 @@
-//! Whether there is memory for the connections that may come.
+//! Whether memory suffices for the configured connections.
 
 use super::super::finding::{Finding, Level};
 use super::super::sizes::{KERNEL_BYTES, bytes, connection_bytes, many};
@@ -6,13 +6,13 @@ use super::facts::Facts;
 use super::room::{room, wanted};
 use crate::config::Config;
 
-/// What the node has without connections, with room for its rules, histories that are read and the like.
+/// The node's memory without connections, including rules and histories being read.
 const BASE_BYTES: usize = 64 << 20;
 
-/// Of 100 bytes that the process may have, so many are used before it refuses (docs/operating/limits.md).
+/// The percentage of its memory limit from which a node refuses connections (docs/operating/limits.md).
 const USABLE_PERCENT: usize = 85;
 
-/// Slow consumers that may fill the memory; fewer are a risk that is soon met.
+/// If fewer slow consumers than this can fill the memory, that is a warning.
 const SLOW_MIN: usize = 100;
 
 pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
@@ -26,7 +26,7 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-/// What `limits.memory_max` amounts to.
+/// The effective value of `limits.memory_max`.
 fn memory_max(facts: &Facts, config: &Config) -> usize {
     match config.limits.memory_max {
         0 => facts.memory / 10 * 9,
@@ -42,20 +42,20 @@ fn ceiling(facts: &Facts, config: &Config) -> Finding {
         max if max / 95 > facts.memory / 100 => Level::Warning,
         _ => Level::Ok,
     };
-    let why = "the system ends the process before the node sheds load by itself, and all its clients are cut \
-               off at once; the buffers of sockets count in too";
-    let remedy = "leave limits.memory_max out: it is then nine tenths of what there is; or allow more memory";
+    let why = "the system kills the process before the node can shed load itself, which disconnects all its clients \
+               at once; socket buffers count too";
+    let remedy = "leave limits.memory_max unset, which means nine tenths of the available memory; or allow more memory";
     Finding::new(level, "memory ceiling", measured, why, remedy)
 }
 
-/// Those of the node: the kernel's are beside the ceiling.
+/// The node's own memory; the kernel's is not part of `limits.memory_max`.
 fn connections(facts: &Facts, config: &Config) -> Finding {
     let each = connection_bytes(config);
     let usable = memory_max(facts, config) / 100 * USABLE_PERCENT;
     let fits = usable.saturating_sub(BASE_BYTES) / each;
     let measured = format!("room for {} idle connections at {} each", many(fits), bytes(each));
-    let why = "memory of idle connections cannot be shed: the node is not ready, and refuses everybody new, \
-               from 85 % of its ceiling on";
+    let why = "the node cannot shed the memory of idle connections: from 85 % of its limit it is not ready and \
+               refuses new connections";
     let wanted = wanted(config).unwrap_or_default();
     let remedy = format!(
         "memory for {} more, or a smaller limits.connections_max",
@@ -64,7 +64,7 @@ fn connections(facts: &Facts, config: &Config) -> Finding {
     Finding::new(room(fits, config), "memory of connections", measured, why, remedy)
 }
 
-/// The kernel's part, which the control group counts and the node's ceiling does not.
+/// The kernel's memory, which the control group counts and `limits.memory_max` does not.
 fn kernel(facts: &Facts, config: &Config) -> Option<Finding> {
     let wanted = wanted(config)?;
     let kernel = wanted.saturating_mul(KERNEL_BYTES);
@@ -81,8 +81,8 @@ fn kernel(facts: &Facts, config: &Config) -> Option<Finding> {
         many(wanted),
         bytes(left)
     );
-    let why = "sockets count for the control group and not for limits.memory_max: the system may end the \
-               process while the node thinks that there is room";
+    let why = "the control group counts sockets and limits.memory_max does not: the system may kill the process \
+               while the node still has room by its own measure";
     let remedy = match level {
         Level::Problem => format!("{} of memory or more, or fewer connections", bytes(needed)),
         _ => format!("limits.memory_max = \"{}MiB\"", facts.memory.saturating_sub(kernel) >> 20),
@@ -95,8 +95,8 @@ fn queues(facts: &Facts, config: &Config) -> Finding {
     let slow = memory_max(facts, config).saturating_sub(BASE_BYTES) / each;
     let measured = format!("{} slow consumers with {} each fill it", many(slow), bytes(each));
     let level = if slow < SLOW_MIN { Level::Warning } else { Level::Ok };
-    let why = "session.queue_bytes_max may wait for each slow consumer; when memory is short, those with the \
-               most are closed (1013), and meanwhile nobody new comes in";
+    let why = "each slow consumer may have session.queue_bytes_max queued; when memory is short, the node closes \
+               those with the most (1013), and accepts no new connections meanwhile";
     let remedy = "a smaller session.queue_bytes_max, or more memory";
     Finding::new(level, "memory of queues", measured, why, remedy)
 }
@@ -135,7 +135,7 @@ mod tests {
         let of = |max: &str| {
             level(1 << 30, &[&format!("limits.connections_max={max}")], "memory of the kernel")
         };
-        assert_eq!(of("0"), None, "nobody said how many there will be");
+        assert_eq!(of("0"), None, "limits.connections_max is not set");
         assert_eq!(of("20000"), Some(Level::Ok));
         assert_eq!(of("50000"), Some(Level::Warning));
         assert_eq!(of("200000"), Some(Level::Problem));

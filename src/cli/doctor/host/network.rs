@@ -1,4 +1,4 @@
-//! What the kernel does for connections before and beside the node.
+//! The kernel's limits for connections.
 
 use super::super::finding::{Finding, Level};
 use super::super::sizes::{bytes, many};
@@ -6,16 +6,16 @@ use super::facts::Facts;
 use super::room::{room, wanted};
 use crate::config::Config;
 
-/// What Linux has by default since 5.4.
+/// Linux' default since 5.4.
 const SOMAXCONN_MIN: usize = 4096;
 
-/// Without cookies, handshakes that are under way beyond this are dropped.
+/// Without SYN cookies, the kernel drops pending handshakes beyond this.
 const SYN_BACKLOG_MIN: usize = 1024;
 
-/// Tracked connections beyond which the table is nearly full, in percent.
+/// The percentage of tracked connections from which the table is nearly full.
 const TRACKED_PERCENT_MAX: usize = 75;
 
-/// Bytes of TCP buffers for each connection, below which a publication to all is a shortage: a page.
+/// Bytes of TCP buffers per connection, a page: with fewer, a publication to all connections runs short.
 const TCP_BYTES_MIN: usize = 4096;
 
 pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
@@ -27,8 +27,8 @@ fn accept_queue(facts: &Facts, _: &Config) -> Option<Finding> {
     let somaxconn = facts.somaxconn?;
     let level = if somaxconn < SOMAXCONN_MIN { Level::Warning } else { Level::Ok };
     let measured = format!("net.core.somaxconn = {}", many(somaxconn));
-    let why = "so many connections wait while the node is busy; those beyond it, as when all clients of \
-               another node come at once, try again after a second and more";
+    let why = "this many connections can wait while the node is busy; further ones, as when all clients of another \
+               node reconnect together, retry after a second or more";
     let remedy = format!("sysctl -w net.core.somaxconn={SOMAXCONN_MIN}, then restart the node");
     Some(Finding::new(level, "accept queue", measured, why, remedy))
 }
@@ -40,12 +40,12 @@ fn handshakes(facts: &Facts, _: &Config) -> Option<Finding> {
         return Some(Finding::ok("TCP handshakes", format!("{measured}, beyond it SYN cookies")));
     }
     let level = if backlog < SYN_BACKLOG_MIN { Level::Warning } else { Level::Ok };
-    let why = "beyond so many handshakes under way, new ones are dropped, as SYN cookies are off";
+    let why = "SYN cookies are off, so the kernel drops new handshakes while this many are pending";
     let remedy = "sysctl -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_max_syn_backlog=4096";
     Some(Finding::new(level, "TCP handshakes", measured, why, remedy))
 }
 
-/// The node itself has a handful of outgoing connections; a balancer has one for each client.
+/// The node itself has a few outgoing connections; a balancer has one for each client.
 fn ports(facts: &Facts, config: &Config) -> Option<Finding> {
     let (first, last) = facts.ports?;
     let ports = usize::from(last.saturating_sub(first)) + 1;
@@ -53,9 +53,9 @@ fn ports(facts: &Facts, config: &Config) -> Option<Finding> {
     let is_beyond = wanted(config).is_some_and(|wanted| wanted > ports);
     let level = if is_beyond { Level::Hint } else { Level::Ok };
     let why = format!(
-        "limits.connections_max is more: a balancer that connects for its clients has so many connections, at \
-         most, from each of its addresses to each address and port of a node. Where balancers are set up like \
-         this host, one address of theirs fills a node to {}; clients that connect directly are not bound by it",
+        "limits.connections_max is higher: a balancer that connects on behalf of its clients has at most this many \
+         connections from each of its addresses to each address and port of a node. If balancers are set up like \
+         this host, one of their addresses fills a node to {}; clients that connect directly are not affected",
         many(ports)
     );
     let remedy = "on the balancer: sysctl -w net.ipv4.ip_local_port_range='1024 65535', and several source \
@@ -63,7 +63,7 @@ fn ports(facts: &Facts, config: &Config) -> Option<Finding> {
     Some(Finding::new(level, "ports of a balancer", measured, why, remedy))
 }
 
-/// A port that an outgoing connection may have got cannot be listened on.
+/// A node cannot listen on a port that an outgoing connection already uses.
 fn own_port(facts: &Facts, config: &Config) -> Option<Finding> {
     let (first, last) = facts.ports?;
     let reserved = |port: u16| {
@@ -78,8 +78,8 @@ fn own_port(facts: &Facts, config: &Config) -> Option<Finding> {
         listens.into_iter().find(|port| (first..=last).contains(port) && !reserved(*port))?;
     Some(Finding::warning(
         "listening port",
-        format!("{taken} is one of those that outgoing connections get"),
-        "a connection of any process may have it when the node starts again, which then fails",
+        format!("{taken} is in the range of outgoing connections"),
+        "a connection of any process may use it when the node restarts, and the start then fails",
         format!("another port, or sysctl -w net.ipv4.ip_local_reserved_ports={taken}"),
     ))
 }
@@ -87,7 +87,7 @@ fn own_port(facts: &Facts, config: &Config) -> Option<Finding> {
 fn tracked(facts: &Facts, config: &Config) -> Option<Finding> {
     let (tracked, max) = facts.tracked?;
     let measured = format!("nf_conntrack has {} of {}", many(tracked), many(max));
-    // The table is there wherever the kernel could track; only what is in it tells that it does.
+    // The table exists wherever the kernel could track; only a count above 0 shows that it does.
     if tracked == 0 {
         return Some(Finding::ok("connection tracking", format!("{measured}: not in use now")));
     }
@@ -96,8 +96,8 @@ fn tracked(facts: &Facts, config: &Config) -> Option<Finding> {
         level => level,
     };
     let size = wanted(config).unwrap_or(max).saturating_mul(2);
-    let why = "each connection takes an entry, also for two minutes after its end; once the table is full, \
-               packets of new connections are dropped and nobody is told but the kernel's log";
+    let why = "each connection takes an entry, up to two minutes after its end too; once the table is full, the \
+               kernel drops packets of new connections and reports it only in its log";
     let remedy = format!(
         "sysctl -w net.netfilter.nf_conntrack_max={size}, or no tracking for the node's port (a rule with \
          notrack)"
@@ -111,12 +111,12 @@ fn buffers(facts: &Facts, config: &Config) -> Option<Finding> {
         let readers = many(pressure / each.max(1));
         format!(": enough for {readers} slow readers at {} each (tcp_wmem)", bytes(each))
     });
-    let measured = format!("net.ipv4.tcp_mem is short from {}{slow}", bytes(pressure));
+    let measured = format!("net.ipv4.tcp_mem is scarce from {}{slow}", bytes(pressure));
     let is_short = wanted(config).is_some_and(|wanted| pressure / wanted < TCP_BYTES_MIN);
     let level = if is_short { Level::Warning } else { Level::Ok };
     let why = format!(
-        "one publication to all of limits.connections_max connections takes a page of each, and more than {} \
-         is never given: then the kernel drops packets of everybody",
+        "one publication to all of limits.connections_max connections takes a page of each, and the kernel never \
+         allows more than {}: beyond it, it drops packets of all connections",
         bytes(max)
     );
     let pages = wanted(config).unwrap_or_default().saturating_mul(4);

@@ -1,4 +1,4 @@
-//! What the user may not do, and whether anybody will miss it.
+//! Permissions that the user lacks, and whether the configuration needs them.
 
 use super::super::finding::Finding;
 use super::needs::{keeps_history, keeps_presence};
@@ -20,12 +20,12 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
     let mut findings: Vec<_> =
         needed.filter_map(|(need, _)| lacking(need, &user, answers)).collect();
     if findings.is_empty() {
-        findings.push(Finding::ok("permissions", format!("{user} may do all that nodes do")));
+        findings.push(Finding::ok("permissions", format!("{user} has all that nodes need")));
     }
     findings
 }
 
-/// None: the user may do all that this needs.
+/// None: the user has all permissions that this needs.
 fn lacking(need: NodeFeature, user: &str, answers: &Answers) -> Option<Finding> {
     let rules = answers.forbidden.iter().filter(|it| it.feature == need);
     let rules: Vec<&str> = rules.map(|it| it.rule.as_str()).collect();
@@ -33,13 +33,13 @@ fn lacking(need: NodeFeature, user: &str, answers: &Answers) -> Option<Finding> 
         return None;
     }
     let rules = rules.join(" ");
-    // A shell would take `|`, `&`, `~` and `*` for its own.
+    // Quoted, because a shell would interpret `|`, `&`, `~` and `*`.
     let quoted: Vec<_> = rules.split(' ').map(|rule| format!("'{rule}'")).collect();
     let remedy = format!(
         "ACL SETUSER {user} {}, and the same in redis.conf, or ACL SAVE where Redis has an ACL file",
         quoted.join(" ")
     );
-    let measured = format!("{user} may not: {rules}");
+    let measured = format!("{user} lacks: {rules}");
     let (subject, why) = words(need);
     Some(match need {
         NodeFeature::Everything | NodeFeature::History | NodeFeature::Presence => {
@@ -49,21 +49,21 @@ fn lacking(need: NodeFeature, user: &str, answers: &Answers) -> Option<Finding> 
     })
 }
 
-/// What it is called in the report, and what comes of its lack.
+/// The subject in the report, and the consequence.
 fn words(need: NodeFeature) -> (&'static str, &'static str) {
     match need {
-        NodeFeature::Everything => ("permissions", "nodes need these for everything they do"),
+        NodeFeature::Everything => ("permissions", "nodes need these for all their functions"),
         NodeFeature::History => (
             "permissions, history",
             "publishing to channels with history, and resuming them, is answered unavailable",
         ),
         NodeFeature::Presence => {
-            ("permissions, presence", "who is in a channel is not known beyond one node")
+            ("permissions, presence", "a node knows only the members that are connected to it")
         }
         NodeFeature::Revocations => (
             "permissions, disconnect",
-            "a user that is disconnected stays connected to other nodes, and revoked tokens count again \
-             after a restart",
+            "a disconnected user stays connected to other nodes, and revoked tokens are accepted again after a \
+             restart",
         ),
     }
 }

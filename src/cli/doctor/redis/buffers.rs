@@ -1,4 +1,4 @@
-//! How Redis treats connections: what may wait for a node that does not read, and what becomes of quiet ones.
+//! How Redis limits connections: the output buffer of a node that does not read, and timeouts of idle connections.
 
 use super::super::finding::{Finding, Level};
 use super::super::sizes::bytes;
@@ -6,16 +6,16 @@ use super::server::{info, setting, unreadable};
 use crate::broker::Answers;
 use crate::config::Config;
 
-/// What Redis has by default: hard limit, soft limit, and the seconds that the soft one may be exceeded.
+/// Redis' defaults: hard limit, soft limit, and how many seconds the soft limit may be exceeded.
 const DEFAULT: Limit = Limit { hard: 32 << 20, soft: 8 << 20, seconds: 60 };
 
-/// Below it a pause that any system makes cuts a busy node off.
+/// Below this, an ordinary pause of a busy node makes Redis disconnect it.
 const HARD_MIN: usize = 4 << 20;
 
-/// What goes to Redis with a payload at most: the header line, and what Redis' buffer holds beside.
+/// The most bytes sent to Redis with a payload: the header line, and the overhead in Redis' buffer.
 const BESIDE_PAYLOAD: usize = 68 << 10;
 
-/// `client-output-buffer-limit` of subscribers. 0 bytes: none.
+/// `client-output-buffer-limit` of subscribers. 0 bytes: no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limit {
     hard: usize,
@@ -38,7 +38,7 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
     checks.into_iter().flatten().collect()
 }
 
-/// Of `normal 0 0 0 slave … pubsub 33554432 8388608 60`.
+/// Parses `normal 0 0 0 slave … pubsub 33554432 8388608 60`.
 fn limit(text: &str) -> Option<Limit> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let of = words.chunks_exact(4).find(|of| of[0] == "pubsub")?;
@@ -56,17 +56,17 @@ fn output_buffer(answers: &Answers, config: &Config) -> Option<Finding> {
     let is_soft_less = soft > 0 && (soft < DEFAULT.soft || seconds < DEFAULT.seconds / 2);
     let level = match hard {
         0 => Level::Hint,
-        // Some publications, as large as clients may send.
+        // Room for several publications of the largest size clients may send.
         hard if hard < HARD_MIN.max(4 * config.session.message_bytes_max) => Level::Problem,
         hard if hard < DEFAULT.hard || is_soft_less => Level::Warning,
         _ => Level::Ok,
     };
     let why = match hard {
-        0 => "a node that hangs while its channels are busy fills Redis' memory until the node is found out"
+        0 => "if a node hangs while its channels are busy, it fills Redis' memory until the failure is detected"
             .to_owned(),
         hard => format!(
-            "Redis cuts off a node for which so much waits, and each of its channels has a gap: at 50 MB a \
-             second, {} are {} ms of not reading",
+            "Redis disconnects a node that has this much queued, and each of its channels has a gap: at 50 MB a \
+             second, {} are reached after {} ms without reading",
             bytes(hard),
             hard / 50_000
         ),
@@ -78,18 +78,18 @@ fn output_buffer(answers: &Answers, config: &Config) -> Option<Finding> {
     Some(Finding::new(level, "output buffer limit", measured, why, remedy))
 }
 
-/// Redis counts them from 7.4 on.
+/// Redis counts these disconnections since 7.4.
 fn cut_off(answers: &Answers) -> Option<Finding> {
     let times: usize = info(answers, "client_output_buffer_limit_disconnections")?;
     (times > 0).then(|| {
-        let why = "nodes, or others, did not read as fast as was published: each time, clients heard gap";
-        let remedy = "more nodes, or fewer publications to each; tidegate_broker_reconnects_total tells \
-                      whether it was nodes";
-        Finding::warning("output buffers", format!("{times} connections were cut off"), why, remedy)
+        let why = "nodes, or other subscribers, read more slowly than others published: each time, clients got a gap";
+        let remedy = "more nodes, or fewer publications to each; tidegate_broker_reconnects_total shows whether \
+                      nodes were disconnected";
+        Finding::warning("output buffers", format!("{times} connections were closed"), why, remedy)
     })
 }
 
-/// A publication that Redis takes in no piece is refused, where its publisher was promised more.
+/// Redis must accept publications as large as the configuration allows clients to send.
 fn largest(answers: &Answers, config: &Config) -> Option<Finding> {
     let bulk: usize = setting(answers, "proto-max-bulk-len")?;
     let buffer: usize = setting(answers, "client-query-buffer-limit").filter(|it| *it > 0)?;
@@ -110,17 +110,19 @@ fn largest(answers: &Answers, config: &Config) -> Option<Finding> {
     Some(Finding::new(level, "largest publication", measured, why, remedy))
 }
 
-/// Redis counts no subscriber as idle, and the other connection of a node is used once a second.
+/// Redis exempts subscribers from `timeout`, and nodes use their other connection once a second.
 fn timeout(answers: &Answers) -> Option<Finding> {
     let seconds: usize = setting(answers, "timeout")?;
     let level = if (1..5).contains(&seconds) { Level::Warning } else { Level::Ok };
     let measured = match seconds {
-        0 => "timeout 0: quiet connections stay".to_owned(),
+        0 => "timeout 0: idle connections stay open".to_owned(),
         _ => {
-            format!("timeout {seconds} s: subscribers are not bound by it, and nodes are not quiet")
+            format!(
+                "timeout {seconds} s: it exempts subscribers, and nodes are never idle that long"
+            )
         }
     };
-    let why = "so short a pause ends connections that are only waiting for their next question";
+    let why = "so short a timeout closes connections that are only between two requests";
     Some(Finding::new(level, "quiet connections", measured, why, "CONFIG SET timeout 0"))
 }
 
@@ -128,8 +130,8 @@ fn keepalive(answers: &Answers) -> Option<Finding> {
     let seconds: usize = setting(answers, "tcp-keepalive")?;
     let level = if seconds == 0 { Level::Hint } else { Level::Ok };
     let measured = if seconds == 0 { "off".to_owned() } else { format!("every {seconds} s") };
-    let why = "a node that vanished without a word keeps its connections, and their buffers fill up to \
-               their limit";
+    let why = "the connections of a node that vanished without closing them stay open, and their buffers fill up \
+               to their limit";
     Some(Finding::new(level, "tcp-keepalive", measured, why, "CONFIG SET tcp-keepalive 300"))
 }
 

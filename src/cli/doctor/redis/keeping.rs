@@ -1,4 +1,4 @@
-//! Whether Redis keeps what nodes leave with it: history, presence, revocations.
+//! Whether Redis keeps the nodes' data: history, presence, revocations.
 
 use super::super::finding::{Finding, Level};
 use super::super::sizes::bytes;
@@ -8,11 +8,11 @@ use super::server::{info, setting};
 use crate::broker::{Answers, Url};
 use crate::config::Config;
 
-/// Of its memory in use, in percent, from which there is little left for a burst; and for anything.
+/// Percentages of memory in use: from the first, little is left for a burst; from the second, for anything.
 const FULL_PERCENT: usize = 75;
 const OVERFULL_PERCENT: usize = 90;
 
-/// A replica that has not been heard of for so long is not there, in seconds.
+/// A replica whose last acknowledgement is older than this many seconds counts as missing.
 const LAG_SECONDS_MAX: u64 = 10;
 
 pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
@@ -43,9 +43,9 @@ fn memory(answers: &Answers, config: &Config) -> Option<Finding> {
             level,
             "memory",
             format!("{} used, no maxmemory", bytes(used)),
-            "history grows with its channels; without a bound, Redis grows until the system ends it, with \
-             everything in it",
-            "CONFIG SET maxmemory to about two thirds of the host, for what a snapshot copies",
+            "history grows with the number of channels; without a limit, Redis grows until the system kills it, \
+             and loses everything",
+            "CONFIG SET maxmemory to about two thirds of the host, to leave room for what a snapshot copies",
         ));
     }
     let percent = used / (max / 100).max(1);
@@ -58,7 +58,7 @@ fn memory(answers: &Answers, config: &Config) -> Option<Finding> {
         level,
         "memory",
         format!("{} of {} used, {percent} %", bytes(used), bytes(max)),
-        "once it is full, publishing into history is answered unavailable",
+        "once memory is full, publications to channels with history are answered unavailable",
         "CONFIG SET maxmemory to more, shorter history in the rules, or a cluster",
     ))
 }
@@ -71,7 +71,7 @@ fn eviction(answers: &Answers, config: &Config) -> Option<Finding> {
     let keeps = keeps_history(config) || keeps_presence(config);
     let level = match (policy.as_str(), max) {
         ("noeviction", _) => Level::Ok,
-        // It would be followed only with a bound.
+        // Redis applies the policy only if there is a limit.
         (_, 0) => Level::Hint,
         _ if keeps => Level::Problem,
         _ => Level::Warning,
@@ -80,8 +80,8 @@ fn eviction(answers: &Answers, config: &Config) -> Option<Finding> {
         level,
         "maxmemory-policy",
         policy,
-        "Redis throws away histories, who is present and who was disconnected when it is full: clients hear \
-         gap, and tokens that were revoked may count again",
+        "when Redis is full, it evicts histories, presence and revocations: clients get a gap, and revoked \
+         tokens may be accepted again",
         "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf",
     ))
 }
@@ -89,7 +89,7 @@ fn eviction(answers: &Answers, config: &Config) -> Option<Finding> {
 fn evicted(answers: &Answers) -> Option<Finding> {
     let keys: usize = info(answers, "evicted_keys")?;
     (keys > 0).then(|| {
-        let why = "some of them may have been histories: who subscribed heard gap";
+        let why = "some of them may have been histories, whose subscribers got a gap";
         let remedy = "CONFIG SET maxmemory-policy noeviction, and more memory";
         Finding::warning("evicted keys", format!("{keys} since it started"), why, remedy)
     })
@@ -107,22 +107,22 @@ fn persistence(answers: &Answers, config: &Config) -> Option<Finding> {
         level,
         "persistence",
         format!("appendonly {appends}"),
-        "a restart of Redis loses history: subscribers hear gap, and who resumes is told that something may \
-         be missing",
+        "a restart of Redis loses history: subscribers get a gap, and clients that resume get recovered: \
+         false",
         "CONFIG SET appendonly yes, and the same in redis.conf",
     ))
 }
 
-/// Redis refuses to write once a snapshot or its log has failed.
+/// Redis refuses writes once saving a snapshot or the append-only file has failed.
 fn saving(answers: &Answers) -> Option<Finding> {
     let failed = |name: &&str| info::<String>(answers, name).is_some_and(|status| status == "err");
     let failed = ["rdb_last_bgsave_status", "aof_last_write_status"].into_iter().find(failed)?;
     Some(Finding::problem(
         "saving",
         format!("{failed} is err"),
-        "Redis refuses to write while it cannot save (MISCONF): history and disconnects are answered \
-         unavailable",
-        "Redis' log says why: most often a full disk, or no right to its directory",
+        "Redis refuses writes while it cannot save (MISCONF): publications to history and disconnects are \
+         answered unavailable",
+        "Redis' log shows the reason, most often a full disk or missing permission for its directory",
     ))
 }
 
@@ -144,21 +144,21 @@ fn replicas(answers: &Answers, config: &Config) -> Option<Finding> {
     };
     let (why, remedy) = match level {
         Level::Problem => (
-            format!("min-replicas-to-write is {needed}: Redis refuses to write, and publishing into history is \
+            format!("min-replicas-to-write is {needed}: Redis refuses writes, and publications to history are \
                      answered unavailable"),
-            "bring the replicas back, or CONFIG SET min-replicas-to-write to what there is",
+            "start the replicas again, or CONFIG SET min-replicas-to-write to the number that exists",
         ),
         _ => (
-            "without a replica that keeps up, the end of this master ends its channels, and what it kept is \
-             lost"
+            "without a replica that keeps up, a failure of this master makes its channels unavailable and loses \
+             its data"
             .to_owned(),
-            "add one, or see in its log why it does not keep up",
+            "add one, or check its log for why it does not keep up",
         ),
     };
     Some(Finding::new(level, "replicas", measured, why, remedy))
 }
 
-/// Of `ip=…,port=…,state=online,offset=…,lag=0`.
+/// Parses `ip=…,port=…,state=online,offset=…,lag=0`.
 fn is_good(line: &str) -> bool {
     let field =
         |name: &str| line.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
@@ -169,8 +169,10 @@ fn is_good(line: &str) -> bool {
 fn functions(answers: &Answers) -> Option<Finding> {
     match answers.has_functions {
         Ok(true) => Some(Finding::ok("functions", "installed")),
-        Ok(false) => Some(Finding::ok("functions", "not there yet; the first node installs them")),
-        // Told with what else the user may not do.
+        Ok(false) => {
+            Some(Finding::ok("functions", "not installed yet; the first node installs them"))
+        }
+        // Reported with the user's other missing permissions.
         Err(_) => None,
     }
 }

@@ -1,16 +1,16 @@
-//! What the nodes need of Redis, by their configuration.
+//! What the nodes need from Redis, by their configuration.
 
 use crate::config::Config;
 
-/// Connections of a node to a master, at most (docs/operating/redis.md).
+/// The most connections of a node to a master (docs/operating/redis.md).
 pub const CONNECTIONS_PER_MASTER: usize = 5;
 
-/// Does a rule keep history?
+/// Whether a rule keeps history.
 pub fn keeps_history(config: &Config) -> bool {
     config.rules.get().iter().any(|rule| rule.policy.history.is_some())
 }
 
-/// Does a rule keep presence?
+/// Whether a rule keeps presence.
 pub fn keeps_presence(config: &Config) -> bool {
     config.rules.get().iter().any(|rule| rule.policy.presence)
 }

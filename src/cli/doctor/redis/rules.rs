@@ -1,16 +1,16 @@
-//! Whose rules Redis goes by: pub/sub and functions belong to the whole server, so whoever has the same
-//! `broker.prefix` there shares them, whatever the database.
+//! Which rules Redis applies: pub/sub and functions belong to the whole server, so all fleets with the same
+//! `broker.prefix` share them, whatever their database.
 
 use super::super::finding::Finding;
 use crate::broker::{Answers, RulesFound};
 use crate::config::Config;
 
-const WHY: &str = "Redis keeps the histories that the rules installed last say, for all who share the prefix: \
-    others may be kept too short, too long or not at all";
+const WHY: &str = "Redis keeps histories by the rules installed last, for all nodes that share the prefix: other \
+    fleets' histories may be kept too short, too long or not at all";
 
-const REMEDY: &str = "where those are the fleet's, run this with its configuration; else a broker.prefix of its own \
-    for each fleet, and then restart one node whose rules are right: the rules of the node that started last \
-    count";
+const REMEDY: &str = "if those are the fleet's rules, run this with the fleet's configuration; else give each fleet \
+    its own broker.prefix, and then restart one node with the right rules: the rules of the node that started \
+    last apply";
 
 pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -21,12 +21,12 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
         Ok(RulesFound::Others { installed_by, database }) => {
             let by = if installed_by.is_empty() { "a node" } else { installed_by.as_str() };
             let measured = format!(
-                "others than this configuration's are installed under {:?}: by {by}, for database {database}",
+                "other rules than this configuration's are installed under {:?}: by {by}, for database {database}",
                 config.broker.prefix
             );
             findings.push(Finding::warning("rules", measured, WHY, REMEDY));
         }
-        // The first node installs them; what the user may not read is told with its permissions.
+        // The first node installs them; missing read permission is reported with the permissions.
         Ok(RulesFound::None) | Err(_) => {}
     }
     let others: Vec<_> = answers.nodes_with_other_rules.iter().map(ToString::to_string).collect();

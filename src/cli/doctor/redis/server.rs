@@ -1,4 +1,4 @@
-//! What a server is, and how far away.
+//! The server's version and role, its latency, clock and connections.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use super::needs::CONNECTIONS_PER_MASTER;
 use crate::broker::{Answers, SurveyReading};
 use crate::config::Config;
 
-/// Nodes there should be room for beside those that are connected.
+/// How many more nodes `maxclients` should leave room for.
 const NODES_MORE: usize = 10;
 
-/// On one network an answer takes a fraction of it; each acknowledged publication waits for one.
+/// A round trip within one network takes a fraction of this; each acknowledged publication needs one.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(5);
 
-/// Nodes, services and Redis are to agree on the time to a second.
+/// Nodes, services and Redis must agree on the time to a second.
 const CLOCK_MILLIS_MAX: u64 = 1000;
 
 pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
@@ -35,36 +35,36 @@ pub fn findings(answers: &Answers, config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// What could not be read is no fault of Redis.
+/// A hint: that doctor could not read a value is not a fault of Redis.
 pub fn unreadable(what: &str, why: &str, rule: &str) -> Finding {
     Finding::hint(
         what,
         format!("could not be read: {why}"),
-        "what it says could not be looked at",
+        "doctor could not check it",
         format!(
-            "grant the user {rule}, run doctor with an administrator's broker.url, or look by hand"
+            "grant the user {rule}, run doctor with an administrator's broker.url, or check it by hand"
         ),
     )
 }
 
-/// A number of `INFO`.
+/// A field of `INFO`.
 pub fn info<T: std::str::FromStr>(answers: &Answers, name: &str) -> Option<T> {
     answers.info.as_ref().ok()?.get(name)?.parse().ok()
 }
 
-/// A number of `CONFIG GET`.
+/// A value of `CONFIG GET`.
 pub fn setting<T: std::str::FromStr>(answers: &Answers, name: &str) -> Option<T> {
     answers.settings.get(name)?.as_ref().ok()?.parse().ok()
 }
 
 fn relay(relay: &SurveyReading<Duration>) -> Finding {
     match relay {
-        Ok(taken) => Finding::ok("publish and subscribe", format!("came back in {taken:.1?}")),
+        Ok(taken) => Finding::ok("publish and subscribe", format!("received after {taken:.1?}")),
         Err(why) => Finding::problem(
             "publish and subscribe",
             why,
-            "a node probes itself like this once a second, and is not ready while it fails",
-            "let broker.url name the master, and its user SUBSCRIBE and PUBLISH on the channels of \
+            "a node probes itself like this once a second, and is not ready while the probe fails",
+            "broker.url must name the master, and its user needs SUBSCRIBE and PUBLISH on the channels of \
              broker.prefix",
         ),
     }
@@ -76,8 +76,8 @@ fn round_trip(taken: Duration) -> Finding {
         level,
         "round trip",
         format!("{taken:.1?}"),
-        "each publication is acknowledged only after one; a far or busy Redis is slow for everybody",
-        "Redis in the zone of the nodes; redis-cli --latency and SLOWLOG GET tell a busy one from a far one",
+        "each publication is acknowledged only after one; a distant or busy Redis delays every publisher",
+        "run Redis in the nodes' zone; redis-cli --latency and SLOWLOG GET show whether it is busy or distant",
     )
 }
 
@@ -92,9 +92,9 @@ fn clock(answers: &Answers) -> Finding {
                 level,
                 "clock",
                 format!("Redis is {apart} ms {way}"),
-                "the age of history goes by Redis' clock, tokens and disconnects by the nodes': apart, tokens \
-                 count too long or too short, and a disconnect spares tokens it should end",
-                "chrony or systemd-timesyncd on both; timedatectl shows whether it works",
+                "history expires by Redis' clock, tokens and disconnects by the nodes': if they differ, tokens \
+                 are valid too long or too short, and a disconnect misses tokens that it should end",
+                "run chrony or systemd-timesyncd on both; timedatectl shows whether it works",
             )
         }
     }
@@ -104,7 +104,7 @@ fn version(answers: &Answers) -> Finding {
     let version: String = info(answers, "redis_version").unwrap_or_default();
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     let level = if major.is_some_and(|major| major >= 7) { Level::Ok } else { Level::Problem };
-    let why = "functions, sharded channels and more that nodes use are of Redis 7";
+    let why = "nodes use features of Redis 7, such as functions and sharded channels";
     Finding::new(level, "version", version, why, "Redis 7 or later")
 }
 
@@ -117,14 +117,14 @@ fn role(answers: &Answers, config: &Config) -> Finding {
         "master" if is_cluster && !is_meant => Finding::problem(
             "role",
             "it is a master of a cluster",
-            "broker.url names a single server: the channels of other masters would not work",
+            "broker.url names a single server: channels of the other masters would not work",
             format!("redis+cluster:// in broker.url, now {url}"),
         ),
         "master" => Finding::ok("role", role),
         _ => Finding::problem(
             "role",
             "it is a replica",
-            "replicas take no publications into history and may become anything: nodes do not use them",
+            "replicas accept no publications to history and their role may change: nodes do not use them",
             format!("name the master in broker.url, now {url}, or sentinels (redis+sentinel://)"),
         ),
     }
@@ -139,8 +139,8 @@ fn clients(answers: &Answers) -> Option<Finding> {
         level,
         "clients",
         format!("{} of {}", many(connected), many(max)),
-        "a node has up to 5 connections to each master; beyond maxclients a new one, or one that was cut off, \
-         cannot come back",
+        "a node has up to 5 connections to each master; beyond maxclients, Redis refuses new nodes and \
+         reconnects",
         format!(
             "CONFIG SET maxclients {}, and as many open files for Redis",
             (connected + 1000).max(10_000)

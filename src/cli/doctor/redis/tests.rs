@@ -1,4 +1,4 @@
-//! A Redis as it comes, and what is found of it.
+//! A Redis with its defaults, and the findings about it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::broker::{Answers, RulesFound};
 
 pub const HISTORY: &str = r#"rules=[{pattern="chat:*",history={size=5,age="1m"},presence=true}]"#;
 
-/// A Redis as it comes, with these fields of `INFO` and these settings besides.
+/// A Redis with its defaults, with these fields of `INFO` and these settings in addition.
 pub fn answers(info: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Answers {
     let mut all = BTreeMap::from([
         ("redis_version", "7.0.15"),
@@ -48,7 +48,7 @@ pub fn answers(info: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Answ
     }
 }
 
-/// How it is found with these rules or without.
+/// The level of one finding, with these settings.
 pub fn level(answers: Answers, flags: &[&str], subject: &str) -> Option<Level> {
     let flags = [&["broker.url=redis://localhost"], flags].concat();
     let master = MasterSurvey { address: "localhost:6379".to_owned(), answers: Ok(answers) };
@@ -72,14 +72,14 @@ fn many_masters_take_files_that_clients_must_leave() {
         files(masters, 1024, &config).map(|finding| finding.level)
     };
     assert_eq!(level(10, "0"), None);
-    // Clients do not get what is kept back, whatever is set.
+    // No setting gives clients the reserved files.
     assert_eq!(level(1, "50000"), None);
     assert_eq!(level(11, "50000"), Some(Level::Warning));
     assert_eq!(level(11, "0"), Some(Level::Warning));
     assert_eq!(level(11, "891"), None);
     assert_eq!(level(11, "892"), Some(Level::Warning));
     let told = files(11, 1024, &config(&[])).unwrap();
-    assert_eq!(told.measured, "11 masters may take 69 open files; 64 are kept for them");
+    assert_eq!(told.measured, "11 masters may need 69 open files; 64 are reserved for them");
     assert_eq!(told.remedy, "limits.connections_max = 891, or more open files");
 }
 

@@ -1,4 +1,4 @@
-//! Who can reach the node, and what they may do there.
+//! Who can reach the node, and what clients may do there.
 
 use super::super::finding::{Finding, Level};
 use crate::auth::Mode;
@@ -24,16 +24,16 @@ fn auth(config: &Config) -> Option<Finding> {
     }
     let level = if is_open(config) { Level::Warning } else { Level::Ok };
     let measured = match is_open(config) {
-        true => format!("everybody who reaches {listen}: auth.mode = none"),
-        false => format!("who has a token: server.listen = {listen}"),
+        true => format!("every client that reaches {listen}: auth.mode = none"),
+        false => format!("clients with a token: server.listen = {listen}"),
     };
-    let why = "whoever gets there may read and publish what rules let anyone do, which without rules is all";
+    let why = "those clients may read and publish whatever rules allow anyone, and without rules everything";
     Some(Finding::new(
         level,
         "who may connect",
         measured,
         why,
-        "auth.keys, or a network that only you reach",
+        "auth.keys, or a network that only your clients reach",
     ))
 }
 
@@ -52,22 +52,22 @@ fn api(config: &Config) -> Option<Finding> {
     Some(Finding::warning(
         "internal listener",
         format!("{listen} without internal.api_key"),
-        "whoever reaches it publishes to every channel and disconnects users",
-        "TIDEGATE__INTERNAL__API_KEY in the node's environment, such as of openssl rand -hex 24",
+        "any client that reaches it can publish to every channel and disconnect users",
+        "TIDEGATE__INTERNAL__API_KEY in the node's environment, such as from openssl rand -hex 24",
     ))
 }
 
 fn origins(config: &Config) -> Option<Finding> {
     config.server.origins.allow_any().then(|| {
         let level = if is_open(config) { Level::Warning } else { Level::Hint };
-        let why = "every page of the web may connect from its visitors' browsers; with tokens it still needs \
-                   one of them";
+        let why = "every page on the web may connect from its visitors' browsers; if tokens are required, it \
+                   still needs one";
         let remedy = "server.origins with the hosts of your pages";
         Finding::new(level, "origins", "server.origins has \"*\"", why, remedy)
     })
 }
 
-/// Limits by address are worth nothing where all clients have the balancer's.
+/// Limits by address are useless if all clients have the balancer's address.
 fn proxies(config: &Config) -> Option<Finding> {
     let server = &config.server;
     let is_told = !server.trusted_proxies.is_empty() || server.proxy_protocol;
@@ -80,12 +80,12 @@ fn proxies(config: &Config) -> Option<Finding> {
     let measured = "server.trusted_proxies is empty";
     let why = match by_address {
         true => {
-            "behind a balancer all clients have its address, and limits by address count them as one"
+            "behind a balancer all clients have its address, and limits by address count them as one client"
         }
-        false => "behind a balancer all clients have its address, in limits and in the log",
+        false => "behind a balancer all clients have its address, both in limits and in the log",
     };
-    let remedy = "server.trusted_proxies = [\"10.0.0.0/8\"], or where your balancers are; nothing, where there \
-                  are none";
+    let remedy = "server.trusted_proxies = [\"10.0.0.0/8\"], or your balancers' networks; nothing if there are no \
+                  balancers";
     Some(Finding::new(level, "balancers", measured, why, remedy))
 }
 
@@ -93,16 +93,16 @@ fn proxy_headers(config: &Config) -> Option<Finding> {
     let server = &config.server;
     (server.proxy_protocol && server.trusted_proxies.is_empty()).then(|| {
         let measured = "server.proxy_protocol without server.trusted_proxies";
-        let why = "whoever reaches the node writes the address that it believes, and passes limits by address";
+        let why = "any client that reaches the node can choose the address it reports, and so evades limits by address";
         let remedy = "server.trusted_proxies with the balancers' addresses";
         Finding::warning("PROXY headers", measured, why, remedy)
     })
 }
 
-/// Keys that somebody on the way could exchange.
+/// Keys that an attacker on the network path could replace.
 fn jwks(config: &Config) -> impl Iterator<Item = Finding> {
     config.auth.exposed_jwks().map(|address| {
-        let why = "whoever stands between can put keys of their own there, and so make any token";
+        let why = "an attacker on the network path can replace the keys, and so forge any token";
         Finding::warning("issuer's keys", format!("{address} over http"), why, "an https address")
     })
 }

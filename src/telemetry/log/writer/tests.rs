@@ -1,4 +1,4 @@
-//! Lines that find no room, cannot be written, or come to a pipe made non-blocking.
+//! Lines that do not fit the queue, cannot be written, or are written to a non-blocking pipe.
 
 use std::sync::mpsc;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// A pipe that takes a write when it is told what becomes of it.
+/// A pipe whose writes complete when the test sends their result.
 struct Pipe {
     reads: mpsc::Receiver<io::Result<()>>,
     written: Arc<Mutex<Vec<u8>>>,
@@ -14,7 +14,7 @@ struct Pipe {
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Without a reader it blocks, as a pipe does.
+        // Without a result it blocks, as a pipe without a reader does.
         self.reads.recv().unwrap_or(Ok(()))?;
         self.written.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -25,7 +25,7 @@ impl Write for Pipe {
     }
 }
 
-/// Tells it where the formatter would put it.
+/// Writes the report where the formatter would write it.
 struct WrittenLine(Arc<Mutex<u64>>);
 
 impl Report for WrittenLine {
@@ -57,7 +57,7 @@ fn stage() -> LogFixture {
 #[test]
 fn what_does_not_fit_is_counted_and_told_where_it_is_missing() {
     let LogFixture { queue, reader, written, dropped } = stage();
-    // The writer takes the first line and is stuck with it; the second fills the queue.
+    // The writer takes the first line and blocks on it; the second fills the queue.
     queue.push(b"first\n");
     while !queue.0.lock().is_writing {
         thread::yield_now();
