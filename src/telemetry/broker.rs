@@ -62,8 +62,8 @@ pub fn slots_move(slots: usize) {
 /// Some channels of a migrating slot cannot be served. Warns at first, and then once a minute.
 pub fn slot_is_stuck(why: &dyn Display) {
     match refusals::is_due("MIGRATE", "", Instant::now()) {
-        true => tracing::warn!(%why, "a migrating slot of redis is unusable"),
-        false => tracing::debug!(%why, "a migrating slot of redis is unusable"),
+        true => tracing::warn!(%why, "a slot that redis moves cannot be used"),
+        false => tracing::debug!(%why, "a slot that redis moves cannot be used"),
     }
 }
 

@@ -13,7 +13,7 @@ pub fn jwks_fetched(address: &dyn Display, keys: usize) {
 pub fn jwks_failed(address: &dyn Display, why: &dyn Display, first: bool) {
     match first {
         true => {
-            tracing::warn!(%address, %why, "keys cannot be fetched; the current keys stay valid")
+            tracing::warn!(%address, %why, "keys cannot be fetched; the current keys stay valid");
         }
         false => tracing::debug!(%address, %why, "keys cannot be fetched"),
     }

@@ -21,10 +21,10 @@ const LOG_MESSAGES: &[&str] = &[
     "new TLS files cannot be used",
     "no replica keeps up",
     "redis refused a command",
-    "the collector takes no traces",
-    "the new configuration lets more people in",
+    "the collector accepts no traces",
+    "the new configuration widens access",
     "the rules in Redis are not this node's",
-    "these nodes go by other rules",
+    "these nodes use other rules",
 ];
 
 /// Endings of the series of a histogram.
