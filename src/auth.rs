@@ -76,14 +76,14 @@ impl Auth {
     pub async fn identify(&self, token: &str) -> Result<Identity, TokenRefused> {
         let checker = self.0.current();
         match checker.check(token, SystemTime::now()) {
-            Err(refused) if checker.may_be_for_want_of_keys(token, refused) => {
+            Err(refused) if checker.may_need_other_keys(token, refused) => {
                 // All fetches start now, so waiting for all takes no longer than for the slowest.
                 let fetching: Vec<_> = checker.issuers.iter().map(Fetching::again).collect();
                 for ended in fetching {
                     ended.await;
                 }
                 let checked = checker.check(token, SystemTime::now());
-                checked.map_err(|refused| match checker.may_be_for_want_of_keys(token, refused) {
+                checked.map_err(|refused| match checker.may_need_other_keys(token, refused) {
                     true if checker.lacks_keys() => TokenRefused::KEYS_UNAVAILABLE,
                     _ => refused,
                 })
@@ -157,7 +157,7 @@ impl Checker {
     }
 
     /// Whether the token may be valid with keys that have not been fetched.
-    fn may_be_for_want_of_keys(&self, token: &str, refused: TokenRefused) -> bool {
+    fn may_need_other_keys(&self, token: &str, refused: TokenRefused) -> bool {
         match refused {
             TokenRefused::KEY => !self.issuers.is_empty(),
             // A token without a kid was checked with all fetched keys; with a kid, it may name a configured key.

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_cuts_a_pause_by_that_part_at_most() {
+    fn jitter_shortens_a_pause_by_at_most_its_share() {
         let backoff = Backoff::new(SECOND, 4 * SECOND).with_jitter(0.5);
         for _ in 0..100 {
             let pause = backoff.pause_after(2);

@@ -113,7 +113,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             // Not `eprintln!`: standard error may be a pipe that is full and not read.
-            telemetry::last_words(&format!("tidegate: {failure}"));
+            telemetry::write_last_message(&format!("tidegate: {failure}"));
             ExitCode::from(match failure {
                 Failure::Configuration(_) => EXIT_CONFIGURATION,
                 Failure::Other(_) => EXIT_FAILURE,

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_told_once_in_either_direction() {
+    fn a_step_of_the_wall_clock_is_reported_once_in_either_direction() {
         let start = ClockSample::now();
         let mut steps = Steps::new(start);
         let later = after(start, SECOND, 1000);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspension_is_a_step_and_small_ones_add_up() {
+    fn a_suspension_is_a_step_and_small_differences_add_up() {
         let start = ClockSample::now();
         let mut steps = Steps::new(start);
         assert_eq!(steps.look(after(start, Duration::ZERO, 600_000)), Some(600_000));

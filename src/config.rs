@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_valid_and_on_loopback() {
+    fn the_default_configuration_is_valid_and_on_loopback() {
         let config = Config::load(&Sources::default()).unwrap();
         assert!(config.demo);
         assert_eq!(config.server.listen, "127.0.0.1:8080".parse().unwrap());
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_node_must_be_asked_for() {
+    fn a_node_beyond_loopback_without_authentication_must_be_configured_explicitly() {
         let open = "server.listen=0.0.0.0:8080";
         let faults = Config::load(&flags(&[open])).unwrap_err().to_string();
         assert!(faults.contains("auth.mode = \"none\""), "{faults}");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_environment_and_that_over_the_file() {
+    fn flags_override_the_environment_and_the_environment_overrides_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("tidegate.yaml");
         std::fs::write(

@@ -20,7 +20,7 @@ struct CriticalTask(&'static str);
 impl Drop for CriticalTask {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            telemetry::vital_task_panicked(self.0);
+            telemetry::critical_task_panicked(self.0);
             telemetry::flush_log();
             std::process::abort();
         }
@@ -35,7 +35,7 @@ mod tests {
     const ABORTED: i32 = 6;
 
     #[test]
-    fn a_panic_ends_the_process() {
+    fn a_panic_in_a_critical_task_ends_the_process() {
         let mut again = Command::new(std::env::current_exe().unwrap());
         again.args(["--ignored", "--exact", "critical_tasks::tests::panics"]);
         assert_eq!(again.output().unwrap().status.signal(), Some(ABORTED));
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_is_no_panic() {
+    async fn aborting_a_critical_task_does_not_end_the_process() {
         let (told, hears) = tokio::sync::oneshot::channel::<()>();
         let ending = super::spawn("patient", async move { drop(hears.await) });
         ending.abort();

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_address_does_not_keep_the_next_one_from_being_taken() {
+    async fn an_address_that_does_not_answer_does_not_delay_the_next_one_for_long() {
         let (silent, listener) = (BlackHole::new(), TcpListener::bind("127.0.0.1:0").unwrap());
         let good = listener.local_addr().unwrap();
         let begun = Instant::now();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_refuses_is_followed_by_the_next_at_once() {
+    async fn after_a_refusal_the_next_address_is_tried_immediately() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let addresses: Vec<_> = (0..10).map(|_| refusing()).chain([good]).collect();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_of_many_silent_ones_has_its_turn_in_time() {
+    async fn the_last_of_many_addresses_is_tried_in_time() {
         let silent = BlackHole::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_error_names_each_address_and_what_happened_there() {
+    async fn the_error_names_each_address_and_its_failure() {
         let (silent, refusing) = (BlackHole::new(), refusing());
         let within = Duration::from_millis(300);
         let error = race(&[silent.address, refusing], Instant::now(), within).await.unwrap_err();
@@ -220,13 +220,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_without_an_address_is_named() {
+    async fn the_error_names_a_host_that_has_no_address() {
         let error = dial("no-such-host.invalid", 1, WITHIN).await.unwrap_err().to_string();
         assert!(error.starts_with("no-such-host.invalid: "), "{error}");
     }
 
     #[test]
-    fn families_take_turns() {
+    fn ipv6_and_ipv4_addresses_alternate() {
         let of = |texts: &[&str]| texts.iter().map(|it| it.parse().unwrap()).collect::<Vec<_>>();
         let found = of(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "10.0.0.2:1"]);
         let turns = of(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"]);

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn phases_only_go_forward() {
+    async fn drain_phases_only_move_forward() {
         let drain = drain();
         drain.enter(Phase::Draining);
         drain.enter(Phase::Leaving);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_that_come_late_are_no_herd() {
+    async fn connections_closed_late_reconnect_below_the_cap() {
         let (drain, connections) = (drain(), pacer::tests::connections(2000));
         connections[0].ask_to_end(Close::Expired);
         drain.close_late(connections.clone()).await;
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_shedding_at_a_time_and_none_by_a_node_that_leaves() {
+    async fn only_one_shedding_runs_at_a_time_and_none_on_a_draining_node() {
         let (drain, connections) = (drain(), pacer::tests::connections(10));
         let shed = || drain.shed(connections.clone(), 4, Duration::from_secs(8), || true);
         assert_eq!(shed(), Ok(()));

@@ -37,13 +37,13 @@ const DOUBLINGS_MAX: u32 = 3;
 const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(16);
 
 /// For how many intervals an announcement is valid.
-const HOLDS_INTERVALS: u32 = 4;
+const VALID_INTERVALS: u32 = 4;
 
 /// The limit for other nodes' announcements, in this node's intervals. More, because they may know more nodes.
-const HOLDS_MAX_INTERVALS: u32 = 2 * HOLDS_INTERVALS;
+const VALID_MAX_INTERVALS: u32 = 2 * VALID_INTERVALS;
 
 /// How long the last announcement of a node that exits may take.
-const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
+const LAST_ANNOUNCEMENT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long another node's rules may differ before that is reported: longer than a fleet needs to load new
 /// ones.
@@ -77,7 +77,7 @@ impl Fleet {
             self.0.rules.store(announcement.rules.unwrap_or(0), Ordering::Relaxed);
         } else {
             let mut others = self.others();
-            let holds_max = interval_among(others.len() + 1) * HOLDS_MAX_INTERVALS;
+            let holds_max = interval_among(others.len() + 1) * VALID_MAX_INTERVALS;
             others.hear(announcement, holds_max, Instant::now());
         }
     }
@@ -100,7 +100,7 @@ impl Fleet {
     pub async fn leave(&self, hub: &Hub) {
         let said = self.announcement(hub, NodeStage::Gone, Duration::ZERO);
         // Without it, the announcement expires.
-        let _ = timeout(FAREWELL_TIMEOUT, hub.broker().announce(said)).await;
+        let _ = timeout(LAST_ANNOUNCEMENT_TIMEOUT, hub.broker().announce(said)).await;
     }
 
     async fn speak(
@@ -116,7 +116,7 @@ impl Fleet {
             // A node that gets no new clients must not count among those with too few.
             let stage =
                 if leaves || !takes_more() { NodeStage::Leaving } else { NodeStage::Serving };
-            let said = self.announcement(&hub, stage, every * HOLDS_INTERVALS);
+            let said = self.announcement(&hub, stage, every * VALID_INTERVALS);
             // Outages of the broker are reported elsewhere; meanwhile this node's announcements expire.
             failures = match hub.broker().announce(said).await {
                 Ok(()) => 0,
@@ -140,18 +140,18 @@ impl Fleet {
             let (own, now) = (hub.registry().connection_count(), Instant::now());
             let others = {
                 let mut others = self.others();
-                others.forget_silent(now);
+                others.remove_expired(now);
                 telemetry::fleet(others.len() + 1, others.connections().saturating_add(own as u64));
                 let rules = self.0.rules.load(Ordering::Relaxed);
                 if rules != 0 {
                     let differ = others.with_other_rules(rules, MISMATCH_LASTS, now);
-                    tell_of_other_rules(&mut other_rules, differ);
+                    report_other_rules(&mut other_rules, differ);
                 }
                 others.serving()
             };
             if drain.phase() != Phase::Serving || drain.is_shedding() {
                 // Clients are being moved, so their numbers count only afterwards.
-                balance.begin_anew();
+                balance.restart_wait();
             } else if let Some(step) = balance.step(own, &others, &drain.config(), now) {
                 shed(step, &hub, &drain);
             }
@@ -175,7 +175,7 @@ impl Fleet {
 }
 
 /// `known`: the nodes reported last.
-fn tell_of_other_rules(known: &mut Vec<NodeId>, now: Vec<NodeId>) {
+fn report_other_rules(known: &mut Vec<NodeId>, now: Vec<NodeId>) {
     telemetry::nodes_with_other_rules(now.len());
     if now.iter().any(|node| !known.contains(node)) {
         let named = now.iter().take(NAMED_MAX).map(NodeId::to_string);
@@ -207,14 +207,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_fleets_speak_less_often() {
+    fn nodes_of_large_fleets_announce_less_often() {
         assert_eq!(interval_among(1), ANNOUNCE_INTERVAL);
         assert_eq!(interval_among(40), ANNOUNCE_INTERVAL);
         assert_eq!(interval_among(1000), Duration::from_secs(50));
     }
 
     #[test]
-    fn what_it_says_itself_does_not_count_twice() {
+    fn a_nodes_own_announcement_is_not_counted_as_another_node() {
         let node = NodeId::random();
         let fleet = Fleet::new(node);
         let said = Announcement {

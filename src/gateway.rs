@@ -70,7 +70,7 @@ impl Gateway {
         if !config.internal.listen.ip().is_loopback() && config.internal.api_key.is_none() {
             telemetry::internal_is_open(config.internal.listen);
         }
-        if config.auth.mode == Mode::None && config.rules.get().asks_for_tokens() {
+        if config.auth.mode == Mode::None && config.rules.get().requires_tokens() {
             telemetry::tokens_are_off();
         }
         warn_of_file_limit(config.limits.connections_max);

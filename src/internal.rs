@@ -79,7 +79,7 @@ impl Internal {
 
     async fn connection(self: Arc<Self>, stream: TcpStream, place: ListenerSlot) {
         tokio::select! {
-            () = place.told_to_leave() => {}
+            () = place.close_requested() => {}
             () = self.speak(stream, &place) => {}
         }
     }

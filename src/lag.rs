@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-    async fn one_blocked_worker_of_three_is_enough() {
+    async fn one_blocked_worker_of_three_makes_the_node_lag() {
         let lag = watched();
         let (let_go, held) = mpsc::channel::<()>();
         let blocked = tokio::spawn(async move { _ = held.recv() });
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn all_workers_that_were_blocked_show_when_they_are_free() {
+    async fn the_lag_of_all_blocked_workers_is_measured_once_they_are_free() {
         const BLOCKED: Duration = Duration::from_millis(600);
         let lag = watched();
         becomes("a first measure", || lag.standing().max == MAX).await;

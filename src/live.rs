@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_clones_see_the_newest() {
+    fn all_clones_of_a_live_value_read_the_newest() {
         let live = Live::new(1);
         let elsewhere = live.clone();
         live.replace(2);

@@ -85,7 +85,7 @@ impl MemoryMonitor {
                     sleep(LOOK_INTERVAL).await;
                     continue;
                 }
-                remind_allocator();
+                trigger_allocator_purge();
                 sleep(NEAR_LOOK_INTERVAL).await;
             }
         });
@@ -125,7 +125,7 @@ impl MemoryMonitor {
 
 /// Makes the allocator return memory that was freed a second ago. It does so when a large allocation is freed,
 /// which might never happen on a node that has shed connections and refuses new ones.
-fn remind_allocator() {
+fn trigger_allocator_purge() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
 }
 
@@ -162,7 +162,7 @@ mod tests {
     use bytes::Bytes;
 
     #[test]
-    fn those_that_owe_the_most_go_first_and_no_more_of_them_than_needed() {
+    fn connections_with_the_most_queued_bytes_are_closed_first_and_no_more_than_needed() {
         let node = NodeId::random();
         let owing = |owed: usize| {
             let session = SessionId { node, number: owed as u64 };
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_that_share_what_they_owe_a_part_goes_as_large_as_the_part_that_is_wanted() {
+    fn connections_that_share_their_queued_bytes_are_closed_in_proportion() {
         let node = NodeId::random();
         let payload = Bytes::from(vec![0; 100_000]);
         let owing = |number| {

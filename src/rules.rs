@@ -41,7 +41,7 @@ pub struct Rule {
     pub pattern: Pattern,
     pub policy: Policy,
     /// Whether the rule sets access explicitly.
-    pub says_access: bool,
+    pub sets_access: bool,
 }
 
 /// What a node does for a channel. The default keeps nothing, delivers every publication, and gives everyone
@@ -163,7 +163,7 @@ impl RuleTable {
     }
 
     /// Whether an anonymous client may do anything.
-    pub fn lets_anyone(&self) -> bool {
+    pub fn allows_anonymous(&self) -> bool {
         // Rules with `{user}` never apply to anonymous clients.
         let rules = self.rules.iter().filter(|rule| !rule.pattern.names_user());
         let mut all = rules.flat_map(|it| [it.policy.subscribe, it.policy.publish]);
@@ -171,7 +171,7 @@ impl RuleTable {
     }
 
     /// Whether any rule requires a token.
-    pub fn asks_for_tokens(&self) -> bool {
+    pub fn requires_tokens(&self) -> bool {
         let mut all = self.rules.iter().flat_map(|it| [it.policy.subscribe, it.policy.publish]);
         all.any(|access| matches!(access, Access::User | Access::Token))
     }
@@ -242,8 +242,8 @@ impl Rule {
         );
         let presence = presence.unwrap_or_default();
         let policy = Policy { subscribe, publish, history, presence, delivery };
-        let says_access = section.is_given("subscribe");
-        Some(Self { pattern: pattern?, policy, says_access })
+        let sets_access = section.is_given("subscribe");
+        Some(Self { pattern: pattern?, policy, sets_access })
     }
 }
 

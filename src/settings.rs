@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_is_the_default() {
+    fn a_key_that_is_not_set_has_its_default() {
         let mut settings = settings(&[]);
         assert_eq!(ask(&mut settings), (Duration::from_secs(25), 1 << 20));
         let known = settings.finish().unwrap();

@@ -21,7 +21,9 @@ pub use self::broker::*;
 pub use self::config::Config;
 pub use self::connections::*;
 pub use self::fleet::*;
-pub use self::log::{FlushLog, flush_log, last_words, log_warnings, set_log_level, start_log};
+pub use self::log::{
+    FlushLog, flush_log, log_warnings, set_log_level, start_log, write_last_message,
+};
 pub use self::metrics::{Levels, exposition};
 pub use self::node::*;
 pub use self::panics::watch_panics;

@@ -12,7 +12,7 @@ use std::io;
 use rustls::CertificateError;
 
 pub use self::files::Files;
-pub use self::no_verification::anybody;
+pub use self::no_verification::unverified_client;
 pub use self::server::{Encrypted, TlsServer, watch};
 pub use self::trust::{Trust, client};
 

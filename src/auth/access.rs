@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn each_level_lets_in_whom_it_names() {
+    fn each_access_level_allows_only_the_clients_it_names() {
         use Right::{Publish, Subscribe};
         let table = table();
         let (u1, bare) =

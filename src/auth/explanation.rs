@@ -127,7 +127,7 @@ mod tests {
     use crate::settings::{RawValue, Settings};
 
     #[test]
-    fn it_says_which_rule_decided_and_why() {
+    fn the_explanation_names_the_rule_that_applies_and_the_reason() {
         let list = r#"[{ pattern = "chat:*", history = { size = 5, age = "1m" } },
                        { pattern = "user:{user}", subscribe = "user", publish = "nobody" }]"#;
         let given = [("rules".to_owned(), (RawValue::Text(list.to_owned()), "test".to_owned()))];

@@ -42,7 +42,7 @@ const RETRY: Backoff = Backoff::new(Duration::from_secs(1), RETRY_MAX);
 const JITTER: f64 = 0.1;
 
 /// The shortest time between fetches that tokens with unknown keys cause.
-pub const WANTED_INTERVAL: Duration = Duration::from_secs(10);
+pub const REQUEST_INTERVAL_MIN: Duration = Duration::from_secs(10);
 
 /// A JWKS of the configuration.
 #[derive(Clone, Debug)]
@@ -164,7 +164,7 @@ impl RefreshTask {
                 }
             };
             self.forget_stale();
-            let may_begin_at = began + WANTED_INTERVAL;
+            let may_begin_at = began + REQUEST_INTERVAL_MIN;
             self.progress.send_modify(|progress| {
                 progress.rounds += 1;
                 progress.is_fetching = false;

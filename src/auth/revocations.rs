@@ -14,7 +14,7 @@ use crate::telemetry;
 pub const REVOCATIONS_MAX: usize = 1 << 18;
 
 /// The shortest time between two such log lines.
-const TOLD_INTERVAL: Duration = Duration::from_secs(60);
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The users who were disconnected, and when. Cheap to clone; all clones share one table.
 #[derive(Clone, Debug)]
@@ -66,7 +66,8 @@ impl Revocations {
         }
         let mut table = self.write();
         let is_new = table.put(user, before);
-        if table.trim(over) > 0 && table.told.is_none_or(|told| told.elapsed() >= TOLD_INTERVAL) {
+        if table.trim(over) > 0 && table.told.is_none_or(|told| told.elapsed() >= WARNING_INTERVAL)
+        {
             table.told = Some(Instant::now());
             telemetry::revocations_dropped(REVOCATIONS_MAX);
         }
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_issued_until_the_revocation_are_refused_also_those_of_the_same_second() {
+    fn tokens_issued_before_or_in_the_second_of_the_revocation_are_refused() {
         let (issued, millis) = second();
         let revocations = Revocations::new(AGE);
         assert!(!revocations.is_revoked(&identity(Some("ada"), Some(issued))));
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_revocation_counts_in_whatever_order_they_come() {
+    fn the_latest_revocation_applies_in_any_order_of_arrival() {
         let (_, now) = second();
         let revocations = Revocations::new(AGE);
         assert!(revocations.revoke("ada", now - 10));
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_goes_and_does_not_come_back() {
+    fn an_expired_revocation_is_dropped_and_does_not_return() {
         let (_, now) = second();
         let revocations = Revocations::new(AGE);
         let age = AGE.as_millis() as u64;
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_give_way_when_there_are_too_many() {
+    fn the_oldest_revocations_are_dropped_when_there_are_too_many() {
         let (_, now) = second();
         let revocations = Revocations::new(AGE);
         let first = now - REVOCATIONS_MAX as u64;
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broker_lacks_is_found() {
+    fn revocations_that_the_broker_lacks_are_found() {
         let (_, now) = second();
         let revocations = Revocations::new(AGE);
         for (user, before) in [("gone", now), ("earlier", now), ("same", now), ("later", now)] {

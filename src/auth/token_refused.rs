@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_fits_a_close_frame() {
+    fn every_token_error_fits_a_close_frame() {
         for refused in TokenRefused::EACH {
             assert!(refused.0.len() <= 123, "{refused}");
         }

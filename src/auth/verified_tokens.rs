@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_forget_everything() {
+    fn changed_keys_empty_the_token_cache() {
         let seen = VerifiedTokens::default();
         let digest = Digest::of("a");
         seen.put(digest, 1, claims(), 1);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_stays_and_the_rest_is_bounded() {
+    fn used_tokens_stay_cached_and_the_cache_is_bounded() {
         let seen = VerifiedTokens::default();
         let often = Digest::of("often");
         seen.put(often, 0, claims(), 1);

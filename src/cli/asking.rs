@@ -83,7 +83,7 @@ fn answer(
     let answer = match tls {
         None => exchange(stream, request)?,
         Some(files) => {
-            let config = Arc::new(tls::anybody(files)?);
+            let config = Arc::new(tls::unverified_client(files)?);
             let name = ServerName::from(ip);
             let session = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
             exchange(StreamOwned::new(session, stream), request)?

@@ -34,6 +34,6 @@ pub fn run(config: &Config, json: bool) -> Result<ExitCode, Failure> {
         if json { report::json(&parts) } else { report::text(&parts, report::Ink::of_stdout()) };
     print(format!("{text}\n"))?;
     let findings = || parts.iter().flat_map(|part| &part.findings);
-    let is_ill = findings().any(|Finding { level, .. }| *level == Level::Problem);
-    Ok(if is_ill { ExitCode::from(EXIT_FAILURE) } else { ExitCode::SUCCESS })
+    let has_problem = findings().any(|Finding { level, .. }| *level == Level::Problem);
+    Ok(if has_problem { ExitCode::from(EXIT_FAILURE) } else { ExitCode::SUCCESS })
 }

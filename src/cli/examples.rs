@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_ends_its_help_with_examples_of_itself_that_can_be_parsed() {
+    fn every_commands_help_ends_with_valid_examples_of_that_command() {
         let tidegate = command();
         let commands = tidegate.get_subcommands().filter(|it| it.get_name() != "help");
         for command in std::iter::once(&tidegate).chain(commands) {

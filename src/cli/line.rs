@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_where_a_publication_stands_and_who_sent_it_when() {
+    fn a_json_line_has_position_user_and_time() {
         let publication = Publication {
             position: "7-41".parse().ok(),
             user: Some("ada".into()),

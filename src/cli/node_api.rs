@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_in_the_nodes_own_words() {
+    fn an_error_of_a_node_is_printed_with_its_code_and_message() {
         let body = br#"{"error":{"code":"unavailable","message":"redis does not answer"}}"#;
         assert_eq!(refusal(body).unwrap(), "unavailable: redis does not answer");
         for other in ["<html>", "{}", "{\"error\":5}", "{\"ready\":false}"] {

@@ -65,9 +65,9 @@ impl FixedSettings {
     pub(super) fn guard_rules(&self, settings: &mut Settings, rules: &Rules) {
         let rules = rules.current();
         let widened = rules.widened_from(&self.rules);
-        for (i, rule) in rules.iter().enumerate().filter(|(_, rule)| !rule.says_access) {
+        for (i, rule) in rules.iter().enumerate().filter(|(_, rule)| !rule.sets_access) {
             let pattern = rule.pattern.as_str();
-            let is_same = |old: &Rule| old.says_access && old.pattern.as_str() == pattern;
+            let is_same = |old: &Rule| old.sets_access && old.pattern.as_str() == pattern;
             let is_wider = widened.iter().any(|it| it.pattern.as_deref() == Some(pattern));
             if is_wider && self.rules.iter().any(is_same) {
                 let what =

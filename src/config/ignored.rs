@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_and_what_is_for_others_are_let_pass() {
+    fn settings_and_variables_of_other_programs_cause_no_warning() {
         let others =
             ["TIDEGATE", "TIDEGATED_X", "TIDEGATE__DEMO", "TIDEGATE__NO_SUCH__KEY", "PATH"];
         assert_eq!(of_variables(&others), [""; 0]);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_tables_that_are_no_sections_are_named_in_both_languages() {
+    fn empty_tables_that_are_not_sections_are_named_in_toml_and_yaml() {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in [
             ("a.toml", "[sesion]\n[drain]\n[auth]\n[server.tsl]\n[server.tls]\n[x-mine]\n"),

@@ -82,7 +82,7 @@ pub mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn some_are_told_in_every_part_of_the_time() {
+    async fn closes_are_spread_evenly_over_the_period() {
         let all = connections(1000);
         let plan = Plan::new(1000, Duration::from_secs(10), 0);
         let close = |after| Close::Drain { after };
@@ -95,7 +95,7 @@ pub mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_are_those_that_came_first_and_stay_so_far() {
+    async fn the_oldest_connections_are_the_lowest_numbers_that_are_not_closing() {
         let mut all = connections(100);
         all[3].close(Close::Expired);
         all.shuffle(&mut rand::rng());

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn all_are_closed_within_the_period_and_evenly() {
+    fn all_connections_are_closed_within_the_period_and_evenly() {
         for count in [2, 40, 1000, 17_001] {
             let all = course(Plan::new(count, PERIOD, 1000), any);
             assert_eq!(all.len(), count);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_back_before_it_is_closed_and_the_few_need_not_wait() {
+    fn no_client_reconnects_before_its_close_and_few_clients_need_not_wait() {
         assert!(course(Plan::new(5000, PERIOD, 100), any).iter().all(|it| it.1 >= it.0));
         assert_eq!(course(Plan::new(0, PERIOD, 1), any), []);
         for period in [Duration::ZERO, PERIOD] {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_are_planned_in_no_time() {
+    fn a_million_closes_are_planned_within_ten_seconds() {
         let start = std::time::Instant::now();
         let all = course(Plan::new(1_000_000, PERIOD, 100_000), any);
         assert_eq!(all.len(), 1_000_000);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waited_comes_when_it_was_planned_or_spread_where_that_is_over() {
+    fn a_client_told_late_reconnects_as_planned_or_spread_if_that_time_is_over() {
         let seconds = Duration::from_secs_f64;
         assert_eq!(left(seconds(9.), seconds(0.), 0.5), seconds(9.));
         assert_eq!(left(seconds(9.), seconds(2.), 0.5), seconds(7.));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_told_last_is_gone_with_the_period() {
+    fn the_last_connection_closed_has_ended_when_the_period_ends() {
         let seconds = Duration::from_secs_f64;
         assert_eq!(closes_within(seconds(20.), seconds(2.5)), seconds(17.5));
         assert_eq!(closes_within(seconds(1.), seconds(2.5)), seconds(0.75));

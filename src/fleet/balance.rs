@@ -47,7 +47,7 @@ pub struct SheddingStep {
 
 impl Balance {
     /// Restarts the time.
-    pub fn begin_anew(&mut self) {
+    pub fn restart_wait(&mut self) {
         self.since = None;
     }
 
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tolerated_is_left() {
+    fn a_tolerated_surplus_is_not_shed() {
         let others = nodes([1000]);
         for (own, percent, others) in [
             (1480, 20, &others[..]), // the mean is 1240, and 20 % above it 1488
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_begins_anew_when_the_nodes_change_or_it_has_no_longer_too_many() {
+    fn the_waiting_time_restarts_when_nodes_change_or_the_surplus_ends() {
         let (mut balance, start) = (Balance::default(), Instant::now());
         let at = |second| start + Duration::from_secs(second);
         let (two, three) = (nodes([100]), nodes([100, 100]));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_slowly_and_one_step_is_no_longer_than_a_minute() {
+    fn shedding_is_slow_and_one_step_takes_at_most_a_minute() {
         let mut config = config(20);
         config.rebalance_after = Duration::ZERO;
         let step = |own, config: &Config| {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_only_get_each_others_clients_shed_ever_more_rarely() {
+    fn nodes_that_only_exchange_clients_shed_less_and_less_often() {
         let (mut a, mut b) = (Balance::default(), Balance::default());
         // The third node announces itself as serving, but no balancer sends it clients.
         let [one, other, third] = [(); 3].map(|()| NodeId::random());
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_comes_to_rest() {
+    fn a_fleet_stops_shedding_when_it_is_balanced() {
         let (mut a, mut b) = (Balance::default(), Balance::default());
         let [one, other] = [(); 2].map(|()| NodeId::random());
         let (mut has, config, start) = ([10_000_usize, 0], config(10), Instant::now());

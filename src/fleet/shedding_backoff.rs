@@ -79,7 +79,7 @@ mod tests {
     const AFTER: Duration = Duration::from_secs(60);
 
     #[test]
-    fn it_waits_twice_as_long_after_each_step_that_moved_nobody_up_to_a_bound() {
+    fn the_wait_doubles_after_each_step_that_moved_no_client_up_to_a_limit() {
         let (mut brake, mut now) = (SheddingBackoff::default(), Instant::now());
         let others = [(NodeId::random(), 100)];
         let mut waits = Vec::new();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_came_and_a_long_time_release_it() {
+    fn a_new_node_or_a_long_time_resets_the_shedding_backoff() {
         let start = Instant::now();
         let others = [(NodeId::random(), 100)];
         let braked = || {

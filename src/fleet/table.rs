@@ -45,7 +45,7 @@ impl PeerTable {
     }
 
     /// Removes nodes whose announcement has expired.
-    pub fn forget_silent(&mut self, now: Instant) {
+    pub fn remove_expired(&mut self, now: Instant) {
         self.0.retain(|_, node| node.holds_until > now);
     }
 
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_known_until_they_leave_or_fall_silent() {
+    fn nodes_are_known_until_they_exit_or_their_announcement_expires() {
         let (mut table, start) = (PeerTable::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let [a, b, c] = [(); 3].map(|()| NodeId::random());
@@ -103,14 +103,14 @@ mod tests {
         table.hear(said(a, NodeStage::Serving, 12), HOLDS_MAX, at(5));
         table.hear(said(b, NodeStage::Gone, 0), HOLDS_MAX, at(5));
         assert_eq!((table.len(), table.serving()), (2, vec![(a, 12)]));
-        table.forget_silent(at(8));
+        table.remove_expired(at(8));
         assert_eq!((table.len(), table.connections()), (1, 12));
-        table.forget_silent(at(12));
+        table.remove_expired(at(12));
         assert_eq!(table.len(), 0);
     }
 
     #[test]
-    fn nodes_with_other_rules_are_named_once_that_lasts() {
+    fn nodes_with_other_rules_are_reported_only_if_that_lasts() {
         let (mut table, start) = (PeerTable::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let lasting = Duration::from_secs(30);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn no_announcement_takes_more_room_or_time_than_there_is() {
+    fn announcements_cannot_exceed_the_tables_limits() {
         let (mut table, now) = (PeerTable::default(), Instant::now());
         let first = NodeId::random();
         let for_ever = |connections| Announcement {
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!((table.len(), table.connections()), (NODES_MAX, others + 7));
         assert!(table.serving().contains(&(first, 7)), "those that are known go on being heard");
         table.hear(for_ever(0), HOLDS_MAX, now);
-        table.forget_silent(now + HOLDS_MAX);
+        table.remove_expired(now + HOLDS_MAX);
         assert_eq!(table.len(), 0);
     }
 }

@@ -96,13 +96,13 @@ impl Reload {
         // Before reading, so that a change during it is found at the next check.
         self.trace = self.look().await;
         let (sources, bound) = (self.sources.clone(), self.bound.clone());
-        let config = match off_the_runtime(move || Config::load_again(&sources, &bound)).await {
+        let config = match on_blocking_thread(move || Config::load_again(&sources, &bound)).await {
             Ok(config) => config,
             Err(faults) => return self.refuse(why, faults.to_string()),
         };
         self.refused = None;
         config::ignored(&self.sources).iter().for_each(|what| telemetry::setting_ignored(what));
-        telemetry::rights_widened(&self.widened(&config));
+        telemetry::access_widened(&self.widened(&config));
         let changed = changed(&self.known, &config.known);
         let (live, fixed): (Vec<_>, Vec<_>) =
             changed.into_iter().partition(|key| Config::is_live(key));
@@ -119,7 +119,7 @@ impl Reload {
 
     async fn look(&self) -> u64 {
         let files = self.files.clone();
-        off_the_runtime(move || trace(&files)).await
+        on_blocking_thread(move || trace(&files)).await
     }
 
     /// What the new settings allow that those in force do not.
@@ -159,7 +159,7 @@ impl Followers {
 
 /// Reads files on a blocking thread, so that a file that does not respond, as on a network file system, blocks only
 /// the reload. The reload waits for it, so there is at most one such thread.
-async fn off_the_runtime<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> T {
+async fn on_blocking_thread<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(read).await {
         Ok(read) => read,
         Err(error) => match error.try_into_panic() {

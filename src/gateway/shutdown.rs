@@ -163,7 +163,7 @@ impl Pace {
 /// faster.
 async fn join(drain: &Drain, stop: Pin<&mut impl Future<Output = StopReason>>) -> Pace {
     let stop = stop.await;
-    telemetry::draining_already(stop.signal());
+    telemetry::already_draining(stop.signal());
     match stop {
         StopReason::Terminate => pending().await,
         StopReason::Interrupt => {

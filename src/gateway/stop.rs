@@ -47,9 +47,9 @@ pub fn signalled() -> anyhow::Result<impl Future<Output = StopReason>> {
         let first = next().await;
         tokio::spawn(async move {
             next().await;
-            telemetry::stopped_at_once();
+            telemetry::stopped_immediately();
             telemetry::flush_log();
-            std::process::exit(EXIT_STOPPED_AT_ONCE);
+            std::process::exit(EXIT_STOPPED_IMMEDIATELY);
         });
         first
     })
@@ -63,4 +63,4 @@ fn interrupted() -> StopReason {
 }
 
 /// The exit code of a node that a second signal ended.
-const EXIT_STOPPED_AT_ONCE: i32 = 1;
+const EXIT_STOPPED_IMMEDIATELY: i32 = 1;

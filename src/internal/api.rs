@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_taken_whole_and_the_rest_of_it_is_a_channel() {
+    fn an_api_path_must_match_completely_and_its_rest_is_a_channel() {
         let channel = |path| match ApiRequest::of_path(path) {
             Some(ApiRequest::Publish(channel) | ApiRequest::Presence(channel)) => Some(channel),
             _ => None,

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_key_opens() {
+    fn only_the_exact_api_key_is_accepted() {
         let headers = |value: &str| HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
         let key = "0123456789abcdef";
         assert!(carry_key(&headers("Bearer 0123456789abcdef"), key));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_refused_wherever_they_come_from() {
+    fn web_pages_of_every_origin_are_refused_without_an_api_key() {
         for listen in [LOOPBACK, "0.0.0.0:9090"] {
             for headers in [
                 [(ORIGIN, "https://elsewhere.example")],
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_no_name_of_a_stranger_counts() {
+    fn on_loopback_foreign_host_names_are_refused() {
         for host in ["127.0.0.1:9090", "127.0.0.1", "localhost:9090", "LOCALHOST", "[::1]:9090"] {
             assert_eq!(answered(LOOPBACK, &[(HOST, host)]), Ok(()), "{host}");
         }

@@ -77,7 +77,7 @@ impl List {
 
 impl ListenerSlot {
     /// Resolves when the connection must close for another one.
-    pub async fn told_to_leave(&self) {
+    pub async fn close_requested(&self) {
         self.leave.notified().await;
     }
 
@@ -116,7 +116,7 @@ mod tests {
     const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
     fn leaves(place: &ListenerSlot) -> bool {
-        place.told_to_leave().now_or_never().is_some()
+        place.close_requested().now_or_never().is_some()
     }
 
     fn fill(
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_has_waited_longest_goes_for_a_new_one() {
+    fn the_longest_idle_connection_is_closed_for_a_new_one() {
         let (connections, now) = (Arc::new(ListenerConnections::default()), Instant::now());
         let places = fill(&connections, HERE, INTERNAL_CONNECTIONS_MAX, now);
         assert!(places[0].begins());
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_of_this_host_come_first() {
+    fn callers_on_this_host_have_reserved_connections() {
         let (connections, now) = (Arc::new(ListenerConnections::default()), Instant::now());
         let local = fill(&connections, HERE, LOCAL_RESERVED, now);
         let room = INTERNAL_CONNECTIONS_MAX - 2 * LOCAL_RESERVED;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn while_all_are_being_answered_none_is_let_in_and_none_goes() {
+    fn while_all_connections_are_busy_a_new_one_is_refused() {
         let (connections, now) = (Arc::new(ListenerConnections::default()), Instant::now());
         let mut places = fill(&connections, HERE, INTERNAL_CONNECTIONS_MAX, now);
         assert!(places.iter().all(ListenerSlot::begins));

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn one_user_is_named_and_percent_decoded() {
+    fn the_disconnect_query_names_one_percent_encoded_user() {
         for (query, name) in [
             ("user=ada", "ada"),
             ("x=1&user=a%26b%20%C3%A9", "a&b é"),

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_one_percentage_or_nothing() {
+    fn a_drain_query_is_empty_or_one_percentage() {
         for (query, given) in
             [("", None), ("&", None), ("percent=1", Some(1)), ("percent=100", Some(100))]
         {

@@ -42,7 +42,7 @@ mod tests {
     use crate::publication::Member;
 
     #[test]
-    fn members_are_listed_and_a_part_says_that_it_is_one() {
+    fn members_are_listed_and_a_truncated_list_is_marked() {
         let channel = Channel::new("chat:1").unwrap();
         let member = |user: Option<&str>, sessions| Member { user: user.map(Into::into), sessions };
         let members =

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_check_is_answered_and_every_fault_is_a_reason() {
+    async fn readyz_lists_every_check_and_a_reason_for_each_failed_one() {
         let well = [Unready::Drain, Unready::Broker, Unready::Memory, Unready::Lag];
         let (status, body) = answered(well.map(|of| check(of, None))).await;
         assert_eq!(status, StatusCode::OK);

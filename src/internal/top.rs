@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_names_one_measure_and_at_most_one_limit() {
+    fn a_top_query_names_one_measure_and_at_most_one_limit() {
         let publications = Measure::Carried(TrafficMeasure::Publications);
         for (query, expected) in [
             ("by=publications", ("publications", publications, LIMIT)),

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pause_is_no_lag_and_a_lag_that_lasts_is() {
+    fn one_pause_is_not_lag_and_a_lasting_delay_is() {
         let mut strain = Strain::default();
         assert_eq!(looks(&mut strain, &[30_000, 0, 1001, 1001, 1000]), [false; 5]);
         assert_eq!(looks(&mut strain, &[1001, 1001, 1001]), [false, false, true]);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_over_only_after_a_while_of_well_below() {
+    fn lag_ends_only_after_a_while_well_below_the_limit() {
         let mut strain = Strain::default();
         looks(&mut strain, &[2000; 3]);
         let almost = [499; CALM_LOOKS as usize - 1];

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-    async fn one_of_three_that_is_blocked_shows_and_those_asleep_do_not() {
+    async fn one_blocked_worker_of_three_is_detected_and_idle_workers_are_not() {
         let runtime = tokio::runtime::Handle::current();
         let mut workers = Workers::new(runtime.metrics(), Instant::now());
         let (let_go, held) = mpsc::channel::<()>();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn workers_that_are_busy_but_get_on_do_not_show() {
+    async fn busy_workers_that_make_progress_are_not_reported_as_stuck() {
         let runtime = tokio::runtime::Handle::current();
         let mut workers = Workers::new(runtime.metrics(), Instant::now());
         let busy = |_| {

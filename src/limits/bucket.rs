@@ -60,7 +60,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_second_s_worth_at_once_and_then_at_the_rate() {
+    fn a_bucket_allows_one_seconds_worth_at_once_and_then_the_rate() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs_f64(seconds);
         let mut bucket = Bucket::full(10, start);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_a_second_s_worth_is_owed() {
+    fn an_amount_above_one_seconds_worth_leaves_a_deficit() {
         let start = Instant::now();
         let mut bucket = Bucket::full(10, start);
         assert!(bucket.take(25, 10, start));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_lets_everything_pass() {
+    fn a_rate_of_zero_is_no_limit() {
         let mut bucket = Bucket::full(0, Instant::now());
         assert!((0..1000).all(|_| bucket.take(1 << 40, 0, Instant::now())));
     }

@@ -17,7 +17,7 @@ const STEPS_MAX: u32 = 15;
 
 /// How many measurements, five seconds of them, to wait for shed memory to be freed. The allocator keeps freed memory
 /// for a second or more before it returns it.
-const PATIENCE_LOOKS: u32 = 500;
+const WAIT_LOOKS: u32 = 500;
 
 /// Percent of the limit from which growing use is not waited for.
 const URGENT_PERCENT: usize = 96;
@@ -63,7 +63,7 @@ impl Pressure {
         self.looks += 1;
         let grows = used > self.used_then.saturating_add(percent(GROWTH_PERCENT));
         let is_urgent = grows && used >= percent(URGENT_PERCENT);
-        if !begins && !is_urgent && self.looks < PATIENCE_LOOKS {
+        if !begins && !is_urgent && self.looks < WAIT_LOOKS {
             return PressureStep::Nothing;
         }
         (self.looks, self.used_then) = (0, used);
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_short_from_one_line_and_recovers_at_another() {
+    fn memory_is_short_from_85_percent_and_recovers_below_80() {
         let mut pressure = Pressure::default();
         for (used, is_short) in [(849, false), (850, true), (849, true), (800, true), (799, false)]
         {
@@ -95,26 +95,26 @@ mod tests {
     }
 
     #[test]
-    fn it_sheds_more_as_long_as_it_does_not_help() {
+    fn each_shedding_step_that_does_not_help_is_followed_by_a_larger_one() {
         let mut pressure = Pressure::default();
         let mut looks = |used, times| -> Vec<_> {
             let steps = (0..times).map(|_| pressure.step(used, 1000));
             steps.filter(|step| *step != PressureStep::Nothing).collect()
         };
         assert_eq!(looks(930, 1), [PressureStep::Shed(180)]);
-        assert_eq!(looks(959, PATIENCE_LOOKS - 1), [], "what was shed may yet come back");
+        assert_eq!(looks(959, WAIT_LOOKS - 1), [], "what was shed may yet come back");
         assert_eq!(looks(930, 1), [PressureStep::Shed(720)]);
         assert_eq!(looks(960, 1), [PressureStep::Shed(3360)], "it grows");
         assert_eq!(looks(979, 1), [], "a little more");
-        assert_eq!(looks(850, PATIENCE_LOOKS - 2), []);
+        assert_eq!(looks(850, WAIT_LOOKS - 2), []);
         assert_eq!(
             looks(850, 1),
             [PressureStep::Shed(6400)],
             "it takes nobody in, for those that are left"
         );
-        assert_eq!(looks(799, PATIENCE_LOOKS), []);
-        assert_eq!(looks(919, PATIENCE_LOOKS), [], "it has not begun");
+        assert_eq!(looks(799, WAIT_LOOKS), []);
+        assert_eq!(looks(919, WAIT_LOOKS), [], "it has not begun");
         assert_eq!(looks(950, 1), [PressureStep::Shed(200)]);
-        assert!(looks(usize::MAX, 10 * PATIENCE_LOOKS).len() >= 10);
+        assert!(looks(usize::MAX, 10 * WAIT_LOOKS).len() >= 10);
     }
 }

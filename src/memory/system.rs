@@ -55,13 +55,13 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_uses_some_of_what_there_is() {
+    fn this_process_uses_less_memory_than_it_may() {
         let used = resident_bytes().unwrap();
         assert!(used > 1 << 20 && used < bytes(), "{used} of {}", bytes());
     }
 
     #[test]
-    fn the_least_of_a_group_and_those_above_it_counts() {
+    fn the_smallest_memory_limit_of_a_group_and_its_ancestors_applies() {
         let mount = tempfile::tempdir().unwrap();
         let write = |file: &str, text: &str| {
             let file = mount.path().join(file);

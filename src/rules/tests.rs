@@ -16,7 +16,7 @@ pub(super) fn read_with(list: &str, tokens: bool) -> Result<Rules, String> {
 }
 
 #[test]
-fn the_first_that_matches_wins() {
+fn the_first_matching_rule_applies() {
     let rules = read(
         r#"[{ pattern = "chat:lobby", delivery = "latest" },
             { pattern = "chat:*", history = { size = 200, age = "10m" }, presence = true },
@@ -82,7 +82,7 @@ fn every_fault_is_shown_with_its_rule() {
 }
 
 #[test]
-fn what_is_no_list_of_tables_is_one_fault() {
+fn rules_that_are_not_a_list_of_tables_are_one_fault() {
     for list in ["chat:*", "5", "{}", "[5]", "[\"chat:*\"]", "[{}, 5]", "[{ pattern = ]", "[]\nx=1"]
     {
         let faults = read(list).unwrap_err();
@@ -93,7 +93,7 @@ fn what_is_no_list_of_tables_is_one_fault() {
 }
 
 #[test]
-fn there_is_a_bound() {
+fn more_than_1000_rules_are_a_fault() {
     let list = |count| {
         let each = (0..count).map(|i| format!("{{ pattern = \"chat:{i}\" }}"));
         format!("[{}]", each.collect::<Vec<_>>().join(","))
@@ -104,7 +104,7 @@ fn there_is_a_bound() {
 }
 
 #[test]
-fn what_nobody_spoke_of_is_denied_as_soon_as_anything_was_said() {
+fn with_rules_a_channel_that_none_matches_is_denied() {
     let access = |rules: &Rules, channel| {
         let policy = rules.of(channel);
         (policy.subscribe, policy.publish)
@@ -122,12 +122,12 @@ fn what_nobody_spoke_of_is_denied_as_soon_as_anything_was_said() {
     assert_eq!(access(&read("[]").unwrap(), "x"), (Access::Anyone, Access::Anyone));
     assert_eq!(access(&read_with("[]", true).unwrap(), "x"), (Access::Token, Access::Token));
     let closed = read_with(r#"[{ pattern = "chat:*" }]"#, true).unwrap();
-    assert!(open.current().lets_anyone() && !closed.current().lets_anyone());
+    assert!(open.current().allows_anonymous() && !closed.current().allows_anonymous());
 }
 
 /// A file truncated within a rule may have lost one of them.
 #[test]
-fn both_rights_are_given_or_neither() {
+fn subscribe_and_publish_must_be_set_together() {
     for (given, missing) in [("subscribe", "publish"), ("publish", "subscribe")] {
         let list = format!(r#"[{{ pattern = "a", {given} = "nobody" }}]"#);
         let faults = read(&list).unwrap_err();

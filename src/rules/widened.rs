@@ -105,7 +105,7 @@ mod tests {
     const NOBODY: &str = r#"[{ pattern = "a:*", subscribe = "nobody", publish = "nobody" }]"#;
 
     #[test]
-    fn each_right_that_more_people_have_is_named() {
+    fn each_widened_right_is_named() {
         let new = r#"[{ pattern = "a:*", subscribe = "user", publish = "token" }]"#;
         let said =
             [r#"rule "a:*", subscribe: nobody -> user"#, r#"rule "a:*", publish: nobody -> token"#];
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_that_loses_access_is_named() {
+    fn a_truncated_file_that_widens_access_is_named() {
         let said = [
             r#"rule "a:*", subscribe: nobody -> anyone"#,
             r#"rule "a:*", publish: nobody -> anyone"#,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn so_is_what_a_rule_that_is_gone_leaves_to_those_behind_it() {
+    fn access_that_a_removed_rule_leaves_to_later_rules_is_named() {
         let open = r#"{ pattern = "**", subscribe = "user", publish = "user" }"#;
         let guarded = format!("[{}, {open}]", NOBODY.trim_matches(['[', ']']));
         let said =
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn so_is_the_user_who_no_longer_counts() {
+    fn a_rule_that_no_longer_requires_its_user_is_named() {
         let own = r#"[{ pattern = "u:{user}", subscribe = "user", publish = "nobody" }]"#;
         let all = r#"[{ pattern = "u:*", subscribe = "user", publish = "nobody" }]"#;
         let said = r#"rule "u:{user}", subscribe: user ({user} itself) -> user"#;

@@ -64,7 +64,7 @@ impl SessionContext {
     /// How long an anonymous session may stay without a token. None: without limit, because the rules allow
     /// `anyone` something, or because the node accepts no tokens.
     pub(super) fn anonymous_timeout(&self) -> Option<Duration> {
-        let needed = self.auth.is_on() && !self.hub.rules().get().lets_anyone();
+        let needed = self.auth.is_on() && !self.hub.rules().get().allows_anonymous();
         needed.then(|| self.auth.timeout())
     }
 }

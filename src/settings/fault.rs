@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_far_word_has_no_neighbour() {
+    fn only_a_similar_key_is_suggested() {
         let near = |key| nearest(key, ["server.listen", "demo"].into_iter());
         assert_eq!(near("server.lsten"), Some("server.listen"));
         assert_eq!(nearest("dämönstr", ["demonstr"].into_iter()), Some("demonstr"));

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_round_trip_and_say_whether_they_are_loopback() {
+    fn listen_addresses_round_trip_and_are_recognised_as_loopback() {
         for (text, is_loopback) in [
             ("127.0.0.1:8080", true),
             ("[::1]:8080", true),

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_read_as_a_section() {
+    fn each_table_of_a_list_is_read_as_a_section() {
         let mut settings =
             settings(&[("keys", "[{ n = { at = 5 }, secret = \"hush\" }, { n.at = 6 }]")]);
         assert_eq!(read(&mut settings), [(Some(5), Some("hush".into())), (Some(6), None)]);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_whole_list_names_where_it_came_from() {
+    fn a_fault_of_a_whole_list_names_its_origin() {
         let mut settings = settings(&[("keys", "[{ secret = \"hush\" }]")]);
         read(&mut settings);
         settings.fault("keys", "is no good");
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_quoted() {
+    fn an_unreadable_list_is_not_quoted() {
         for list in ["[{ secret = \"hush }]", "hush", "[\"hush\"]", "[{ secret = hush }]"] {
             let mut settings = settings(&[("keys", list)]);
             assert_eq!(read(&mut settings), []);

@@ -86,7 +86,7 @@ fn lines_dropped(lines: u64) {
 }
 
 /// Writes the process's last message after the log's lines, and waits a bounded time for it.
-pub fn last_words(words: &str) {
+pub fn write_last_message(words: &str) {
     queue().push(format!("{words}\n").as_bytes());
     flush_log();
 }

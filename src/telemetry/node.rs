@@ -42,7 +42,7 @@ pub fn still_draining(connections: usize, left: Duration) {
 }
 
 /// A signal arrived while the node was already draining by a request at the internal listener.
-pub fn draining_already(signal: &str) {
+pub fn already_draining(signal: &str) {
     tracing::info!(signal, "already draining; another signal stops immediately");
 }
 
@@ -52,7 +52,7 @@ pub fn drain_phase(phase: i64) {
 }
 
 /// A second signal ended the drain.
-pub fn stopped_at_once() {
+pub fn stopped_immediately() {
     tracing::warn!("stopped immediately by a second signal; connections were cut off");
 }
 
@@ -65,7 +65,7 @@ pub fn stopped(remaining: usize) {
 }
 
 /// A task that the node cannot work without panicked; the process exits.
-pub fn vital_task_panicked(task: &str) {
+pub fn critical_task_panicked(task: &str) {
     tracing::error!(
         task,
         "a critical task panicked; the node exits so that its supervisor can replace it"

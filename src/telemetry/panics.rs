@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_counted_and_none_quotes_a_client() {
+    fn each_panic_is_counted_and_none_quotes_a_client() {
         let client = String::from("évil");
         assert_eq!(words(|| panic!("a broken invariant")), "a broken invariant");
         assert_eq!(words(|| panic!("{client}")), "see the place");

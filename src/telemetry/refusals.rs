@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_each_kind_is_told_and_then_one_a_minute() {
+    fn the_first_refusal_of_each_kind_is_due_and_then_one_a_minute() {
         let (mut told, start) = (LastReported::new(), Instant::now());
         let mut at = |seconds, command, channel| {
             note(&mut told, command, channel, start + Duration::from_secs(seconds))

@@ -21,7 +21,7 @@ const WIDENED_MAX: usize = 20;
 
 /// New settings widen access. Logged before they take effect, because a truncated file may be the cause and an
 /// operator should check.
-pub fn rights_widened(widened: &[String]) {
+pub fn access_widened(widened: &[String]) {
     for what in widened.iter().take(WIDENED_MAX) {
         tracing::warn!(what, "the new configuration widens access");
     }
@@ -90,6 +90,6 @@ pub fn certificate_refused(listener: &str, why: &dyn Display) {
 }
 
 /// The files are valid, or the listener has none.
-pub fn certificate_well(listener: &str) {
+pub fn certificate_valid(listener: &str) {
     METRICS.settings.tls_files_refused.with_label_values(&[listener]).set(0);
 }

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use super::Files;
 
 /// Trusts any certificate, and presents the certificate of these files if the listener requires one.
-pub fn anybody(files: &Files) -> io::Result<ClientConfig> {
+pub fn unverified_client(files: &Files) -> io::Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

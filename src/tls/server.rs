@@ -23,7 +23,7 @@ use crate::telemetry::{self, Rejected};
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a client whose handshake failed may take to read the alert.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+const ALERT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection after its handshake. Boxed, so that futures that await one are small.
 pub type Encrypted = Box<TlsStream<TcpStream>>;
@@ -116,7 +116,7 @@ async fn leave(mut stream: TcpStream) {
         Ok::<_, io::Error>(())
     };
     // An error of the client's connection needs no action.
-    let _ = timeout(FAREWELL_TIMEOUT, leaving).await;
+    let _ = timeout(ALERT_TIMEOUT, leaving).await;
 }
 
 /// Reloads a listener's files whenever they change, for ever; `current` is its current TLS. A fault is reported
@@ -127,13 +127,13 @@ pub async fn watch(listener: &'static str, current: impl Fn() -> Option<TlsServe
         sleep(LOOK_INTERVAL).await;
         let Some(server) = current() else {
             (found, told) = (None, None);
-            telemetry::certificate_well(listener);
+            telemetry::certificate_valid(listener);
             continue;
         };
         match spawn_blocking(move || server.reload()).await {
             Ok(Ok(is_new)) => {
                 (found, told) = (None, None);
-                telemetry::certificate_well(listener);
+                telemetry::certificate_valid(listener);
                 if is_new {
                     telemetry::certificate_replaced(listener);
                 }

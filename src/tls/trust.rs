@@ -66,13 +66,13 @@ mod tests {
     }
 
     #[test]
-    fn authorities_of_a_file_are_read() {
+    fn certificate_authorities_are_read_from_a_file() {
         let pem = [certificate(), certificate()].concat();
         assert!(read(pem.as_bytes()).is_ok());
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_said_without_quoting_it() {
+    fn a_fault_of_a_ca_file_is_reported_without_quoting_it() {
         for (contents, what) in [
             (b"".as_slice(), "no certificate"),
             (b"\xff\x00", "no certificate"),

@@ -138,7 +138,7 @@ async fn the_first_token_waits_for_the_keys() {
 }
 
 #[tokio::test]
-async fn a_key_that_rotates_in_is_fetched_once_for_all_who_wait() {
+async fn a_new_key_is_fetched_once_for_all_waiting_checks() {
     let (old, new) = (pair("old"), pair("new"));
     let issuer = Issuer::start(publishing(&[&old], "")).await;
     let auth = Auth::start(&issuer.config());
@@ -150,7 +150,7 @@ async fn a_key_that_rotates_in_is_fetched_once_for_all_who_wait() {
         "asked a moment ago"
     );
     tokio::time::pause();
-    tokio::time::advance(WANTED_INTERVAL).await;
+    tokio::time::advance(REQUEST_INTERVAL_MIN).await;
     tokio::time::resume();
     let token = new.token();
     let all = futures_util::future::join_all((0..100).map(|_| auth.identify(&token))).await;
@@ -169,7 +169,7 @@ async fn a_key_that_rotates_in_is_fetched_once_for_all_who_wait() {
     issuer.answers(publishing(&[&new], ""));
     assert_eq!(user(auth.identify(&old.token()).await), Ok("old".into()));
     tokio::time::pause();
-    tokio::time::advance(WANTED_INTERVAL).await;
+    tokio::time::advance(REQUEST_INTERVAL_MIN).await;
     tokio::time::resume();
     let unheard = pair("unheard of");
     assert_eq!(user(auth.identify(&unheard.token()).await), Err(TokenRefused::KEY));
@@ -179,7 +179,7 @@ async fn a_key_that_rotates_in_is_fetched_once_for_all_who_wait() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_away_keeps_its_keys_for_a_day() {
+async fn an_unreachable_issuers_keys_stay_valid_for_a_day() {
     let ada = pair("ada");
     let issuer =
         Issuer::start(publishing(&[&ada], "Cache-Control: public, max-age=3600\r\n")).await;
@@ -210,7 +210,7 @@ async fn an_issuer_that_is_away_keeps_its_keys_for_a_day() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_was_never_there_is_waited_for_and_named() {
+async fn a_token_of_an_issuer_that_never_answered_is_refused_after_a_bounded_wait() {
     let ada = pair("ada");
     let issuer = Issuer::start(IssuerReply::Stall("")).await;
     let auth = Auth::start(&issuer.config());
@@ -221,7 +221,7 @@ async fn an_issuer_that_was_never_there_is_waited_for_and_named() {
 }
 
 #[tokio::test]
-async fn answers_that_are_of_no_use_are_told_apart() {
+async fn each_unusable_answer_of_an_issuer_has_its_own_error() {
     let body = |head: &str, body: &str| IssuerReply::Text(format!("HTTP/1.1 {head}\r\n\r\n{body}"));
     let large = format!("{{\"keys\":[]{}}}", " ".repeat(fetch::BODY_BYTES_MAX));
     let many = format!("{{\"keys\":[{}1]}}", "1,".repeat(document::KEYS_MAX));
@@ -245,7 +245,7 @@ async fn answers_that_are_of_no_use_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_body_without_end_is_given_up() {
+async fn a_jwks_body_that_never_ends_times_out() {
     let issuer =
         Issuer::start(IssuerReply::Stall("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{")).await;
     tokio::time::pause();
@@ -256,7 +256,7 @@ async fn a_body_without_end_is_given_up() {
 }
 
 #[tokio::test]
-async fn the_age_that_an_issuer_names_is_heeded() {
+async fn the_max_age_of_an_issuer_is_respected() {
     for (headers, expected) in [
         ("", None),
         ("Cache-Control: max-age=7\r\n", Some(7)),
@@ -272,7 +272,7 @@ async fn the_age_that_an_issuer_names_is_heeded() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_is_read_again_keeps_the_keys() {
+async fn a_reloaded_configuration_keeps_the_fetched_keys() {
     let ada = pair("ada");
     let issuer = Issuer::start(publishing(&[&ada], "")).await;
     let auth = Auth::start(&issuer.config());
@@ -286,7 +286,7 @@ async fn a_configuration_that_is_read_again_keeps_the_keys() {
 }
 
 #[tokio::test]
-async fn an_issuer_with_tls_is_believed_by_its_certificate_only() {
+async fn an_https_issuer_is_trusted_only_with_a_valid_certificate() {
     use rustls::pki_types::PrivateKeyDer;
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let directory = tempfile::tempdir().unwrap();

@@ -19,13 +19,13 @@ fn value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_text(token in ".*") {
+    fn any_text_is_refused_as_a_token(token in ".*") {
         let pair = SigningPair::new(Algorithm::HS256);
         prop_assert!(pair.checked(&token).is_err());
     }
 
     #[test]
-    fn any_parts(header in ".*", claims in prop::collection::vec(any::<u8>(), 0..99), end in ".*") {
+    fn any_three_parts_are_refused_as_a_token(header in ".*", claims in prop::collection::vec(any::<u8>(), 0..99), end in ".*") {
         let pair = SigningPair::new(Algorithm::HS256);
         let token = format!("{}.{}.{}", encode(header), encode(&claims), encode(&end));
         prop_assert!(pair.checked(&token).is_err());
@@ -34,7 +34,7 @@ proptest! {
     }
 
     #[test]
-    fn any_signed_claims(
+    fn any_signed_claims_are_refused_or_expire_in_the_future(
         sub in value(), exp in value(), nbf in value(), iat in value(), lists in value(),
     ) {
         let pair = SigningPair::new(Algorithm::HS256);
@@ -47,14 +47,14 @@ proptest! {
     }
 
     #[test]
-    fn any_document(json in prop::collection::vec(any::<u8>(), 0..99), jwk in value()) {
+    fn any_bytes_are_refused_as_a_jwk_set(json in prop::collection::vec(any::<u8>(), 0..99), jwk in value()) {
         prop_assert!(keys_of_jwks(&json, None).is_err());
         let of_rsa = json!({ "keys": [{ "kty": "RSA", "n": jwk, "e": jwk }] }).to_string();
         prop_assert!(keys_of_jwks(of_rsa.as_bytes(), None).is_err());
     }
 
     #[test]
-    fn any_file(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+    fn any_bytes_are_refused_as_a_key_file(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
         for algorithm in Algorithm::EACH {
             for label in ["PUBLIC KEY", "PRIVATE KEY", "CERTIFICATE"] {
                 let body = base64::engine::general_purpose::STANDARD.encode(&bytes);

@@ -45,7 +45,7 @@ fn keys_turn_tokens_on_and_are_masked() {
 }
 
 #[test]
-fn a_secret_that_can_be_guessed_is_for_loopback() {
+fn a_short_secret_is_allowed_on_loopback_only() {
     let short = keys(r#"{ alg = "HS256", secret = "hush" }"#);
     assert!(load(std::slice::from_ref(&short), LOOPBACK).unwrap().0.keys[0].is_short());
     let open = load(&[short], OPEN).unwrap_err();
@@ -53,7 +53,7 @@ fn a_secret_that_can_be_guessed_is_for_loopback() {
 }
 
 #[test]
-fn a_mode_that_nobody_can_mean_is_a_fault() {
+fn an_unsafe_or_keyless_auth_mode_is_a_fault() {
     assert_eq!(load(&[], LOOPBACK).unwrap().0.mode, Mode::None);
     let open = load(&[], OPEN).unwrap_err();
     assert!(open.contains("auth.keys") && open.contains("auth.mode = \"none\""), "{open}");
@@ -107,7 +107,7 @@ fn each_fault_of_a_key_is_named_and_quotes_no_secret() {
 }
 
 #[test]
-fn keys_of_files_and_addresses_are_taken() {
+fn keys_from_files_and_urls_are_accepted() {
     let directory = tempfile::tempdir().unwrap();
     let pair = SigningPair::new(Algorithm::EdDSA);
     let private = file(directory.path(), &pair.private);

@@ -9,7 +9,7 @@ fn texts(patterns: &[Pattern]) -> Vec<&str> {
 }
 
 #[test]
-fn tokens_of_another_maker_hold_with_every_algorithm() {
+fn tokens_of_another_implementation_are_valid_with_every_algorithm() {
     for algorithm in Algorithm::EACH {
         let pair = SigningPair::new(algorithm);
         let token = pair.token(&claims(json!({
@@ -28,7 +28,7 @@ fn tokens_of_another_maker_hold_with_every_algorithm() {
 }
 
 #[test]
-fn a_session_ends_with_its_token_or_a_leeway_later_where_that_has_passed() {
+fn a_session_ends_at_exp_or_a_leeway_later_if_exp_has_passed() {
     let pair = SigningPair::new(Algorithm::HS256);
     let ends = |exp: Value| {
         let identity = pair.checked(&pair.token(&claims(json!({ "exp": exp }))))?;
@@ -48,7 +48,7 @@ fn a_session_ends_with_its_token_or_a_leeway_later_where_that_has_passed() {
 }
 
 #[test]
-fn times_are_taken_with_the_leeway_and_any_iat_is_taken() {
+fn nbf_is_checked_with_the_leeway_and_any_iat_is_accepted() {
     let pair = SigningPair::new(Algorithm::HS256);
     for over in [
         json!({ "nbf": NOW + 5 }),
@@ -63,7 +63,7 @@ fn times_are_taken_with_the_leeway_and_any_iat_is_taken() {
 }
 
 #[test]
-fn a_token_may_name_nobody_and_never_end_where_that_is_configured() {
+fn a_token_without_user_and_expiry_is_valid_if_configured() {
     let pair = SigningPair::new(Algorithm::HS256);
     let terms = RequiredClaims { require_expiry: false, ..terms() };
     let identity = check(&pair.token("{}"), [&pair.key].into_iter(), &terms, now()).unwrap();

@@ -14,7 +14,7 @@ fn pem_of(label: &str, der: &[u8]) -> String {
 }
 
 #[test]
-fn a_kid_names_its_key_and_keys_without_one_are_tried_beside_it() {
+fn a_token_is_checked_with_the_key_of_its_kid_and_with_keys_without_one() {
     let secrets: Vec<String> = (0..40).map(|i| format!("secret number {i:02}")).collect();
     let token = |secret: &str, kid: Option<&str>| {
         let signer = Signer::secret(kid, secret.as_bytes());
@@ -42,7 +42,7 @@ fn a_kid_names_its_key_and_keys_without_one_are_tried_beside_it() {
 }
 
 #[test]
-fn a_private_key_in_a_file_signs_what_its_public_half_checks() {
+fn a_private_key_in_a_file_signs_tokens_that_its_public_key_verifies() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
         let pair = SigningPair::new(algorithm);
         let (key, signer) = pem::read(Some("a"), algorithm, pair.private.as_bytes()).unwrap();
@@ -60,7 +60,7 @@ fn a_private_key_in_a_file_signs_what_its_public_half_checks() {
 }
 
 #[test]
-fn keys_may_be_in_their_older_forms_and_in_certificates() {
+fn keys_in_older_formats_and_in_certificates_are_read() {
     let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
     let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
     let sec1: EcPrivateKeyRfc5915Der<'_> = ec.private_key().as_der().unwrap();
@@ -81,7 +81,7 @@ fn keys_may_be_in_their_older_forms_and_in_certificates() {
 }
 
 #[test]
-fn what_is_no_key_of_the_algorithm_is_told_apart() {
+fn each_unusable_key_file_has_its_own_error() {
     let weak = RsaPublicKeyComponents { n: vec![0xc5; 128], e: vec![1, 0, 1] };
     let weak: PublicKeyX509Der<'_> = weak.as_der().unwrap();
     let weak = pem_of("PUBLIC KEY", weak.as_ref());
@@ -112,7 +112,7 @@ fn what_is_no_key_of_the_algorithm_is_told_apart() {
 }
 
 #[test]
-fn a_jwk_set_gives_the_keys_that_can_check_tokens() {
+fn only_keys_that_can_verify_tokens_are_read_from_a_jwk_set() {
     let good = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "a",
         "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
     let with = |over: Value| {

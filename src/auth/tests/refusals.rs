@@ -35,7 +35,7 @@ fn each_wrong_claim_is_named() {
 }
 
 #[test]
-fn claims_are_one_object_that_has_each_once() {
+fn claims_must_be_one_object_with_each_claim_once() {
     let pair = SigningPair::new(Algorithm::HS256);
     for claims in [
         r#"{"sub":"ada","exp":9999999999,"sub":"eve"}"#,
@@ -59,7 +59,7 @@ fn claims_are_one_object_that_has_each_once() {
 }
 
 #[test]
-fn headers_are_heeded_only_so_far() {
+fn only_alg_kid_and_crit_of_a_token_header_are_used() {
     let pair = SigningPair::new(Algorithm::HS256);
     for (header, expected) in [
         (r#"{"alg":"HS256"}"#, None),
@@ -90,7 +90,7 @@ fn headers_are_heeded_only_so_far() {
 }
 
 #[test]
-fn none_is_no_algorithm_whatever_the_signature() {
+fn a_token_with_alg_none_is_refused_with_any_signature() {
     let pair = SigningPair::new(Algorithm::HS256);
     for signature in ["", "AA"] {
         let message = format!("{}.{}", encode(r#"{"alg":"none"}"#), encode(claims(json!({}))));
@@ -121,7 +121,7 @@ fn a_public_key_is_never_a_secret() {
 }
 
 #[test]
-fn a_changed_token_does_not_hold() {
+fn a_changed_token_is_refused() {
     for algorithm in Algorithm::EACH {
         let pair = SigningPair::new(algorithm);
         let token = pair.token(&claims(json!({})));
@@ -140,7 +140,7 @@ fn a_changed_token_does_not_hold() {
 }
 
 #[test]
-fn a_token_has_three_parts_of_base64url_and_an_end() {
+fn a_token_must_have_three_base64url_parts_and_a_limited_length() {
     let pair = SigningPair::new(Algorithm::HS256);
     let token = pair.token(&claims(json!({})));
     let (message, signature) = token.rsplit_once('.').unwrap();
@@ -165,7 +165,7 @@ fn a_token_has_three_parts_of_base64url_and_an_end() {
 
 /// base64 whose last character has unused bits could be written in several ways.
 #[test]
-fn a_token_can_be_written_in_one_way_only() {
+fn a_token_with_another_base64_spelling_is_refused() {
     let pair = SigningPair::new(Algorithm::HS256);
     let token = pair.token(&claims(json!({})));
     let last = token.chars().last().unwrap();

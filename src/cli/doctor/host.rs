@@ -22,7 +22,7 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
 }
 
 /// Open files that suffice for most nodes, if the number of connections is not configured.
-const FILES_UNASKED: usize = 65_536;
+const FILES_DEFAULT: usize = 65_536;
 
 fn open_files(facts: &Facts, config: &Config) -> Finding {
     let fits = facts.open_files.saturating_sub(RESERVED_FILES);
@@ -32,7 +32,7 @@ fn open_files(facts: &Facts, config: &Config) -> Finding {
     };
     let files = match wanted(config) {
         Some(wanted) => wanted.saturating_add(RESERVED_FILES),
-        None => FILES_UNASKED.min(facts.nr_open.unwrap_or(FILES_UNASKED)),
+        None => FILES_DEFAULT.min(facts.nr_open.unwrap_or(FILES_DEFAULT)),
     };
     let why = match wanted(config) {
         Some(wanted) => format!(
@@ -72,7 +72,7 @@ fn all_files(facts: &Facts, config: &Config) -> Option<Finding> {
         level => level,
     };
     // The same again for the rest of the host.
-    let max = wanted(config).unwrap_or(FILES_UNASKED).saturating_mul(2).max(max.saturating_mul(2));
+    let max = wanted(config).unwrap_or(FILES_DEFAULT).saturating_mul(2).max(max.saturating_mul(2));
     let why = "all processes of the host share these";
     Some(Finding::new(
         level,
@@ -118,7 +118,7 @@ pub mod tests {
     }
 
     #[test]
-    fn open_files_bound_connections() {
+    fn too_few_open_files_for_the_connections_are_reported() {
         let with = |open_files, flags: &[&str]| {
             open_files_of(&Facts { open_files, nr_open: Some(1 << 20), ..facts() }, flags)
         };
@@ -134,7 +134,7 @@ pub mod tests {
     }
 
     #[test]
-    fn where_no_number_is_asked_for_a_limit_that_can_be_had_is_proposed() {
+    fn without_connections_max_the_proposed_file_limit_is_one_that_can_be_set() {
         let remedy = |nr_open| {
             open_files_of(&Facts { open_files: 256, nr_open: Some(nr_open), ..facts() }, &[]).remedy
         };
@@ -148,7 +148,7 @@ pub mod tests {
     }
 
     #[test]
-    fn the_hosts_files_and_a_part_of_a_processor_are_told() {
+    fn too_few_files_of_the_host_and_less_than_one_processor_are_reported() {
         let well = findings(&facts(), &config(&[]));
         assert!(well.iter().all(|finding| finding.level == Level::Ok), "{well:#?}");
         let scarce = Facts { all_files: Some((9_000, 10_000)), processors: Some(0.5), ..facts() };

@@ -54,7 +54,7 @@ fn found(survey: &Survey, config: &Config) -> Vec<ReportSection> {
     let several = survey.masters.len() > 1;
     for master in &survey.masters {
         let findings = of_master(master, config);
-        let findings = if several { with_well_ones_counted(findings) } else { findings };
+        let findings = if several { with_ok_findings_joined(findings) } else { findings };
         parts.push(ReportSection::new(format!("Redis {}", master.address), findings));
     }
     if survey.masters_not_queried > 0 {
@@ -121,7 +121,7 @@ fn away(why: &str, address: &str, url: &Url) -> String {
     }
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "6379"));
     let tls = if url.is_encrypted() { " --tls" } else { "" };
-    let or_tls = match !url.is_encrypted() && hung_up(why) {
+    let or_tls = match !url.is_encrypted() && closed_by_server(why) {
         true => ", or it requires TLS: rediss:// in broker.url",
         false => "",
     };
@@ -153,7 +153,7 @@ fn remedy(why: &str, url: &Url) -> Option<String> {
 }
 
 /// Whether the server closed the connection. So does a server that waits for a TLS handshake.
-fn hung_up(why: &str) -> bool {
+fn closed_by_server(why: &str) -> bool {
     let why = why.to_lowercase();
     ["reset", "end of file", "eof", "broken pipe", "closed", "dropped"]
         .iter()
@@ -161,7 +161,7 @@ fn hung_up(why: &str) -> bool {
 }
 
 /// With many masters, the `ok` findings of each take one line.
-fn with_well_ones_counted(findings: Vec<Finding>) -> Vec<Finding> {
+fn with_ok_findings_joined(findings: Vec<Finding>) -> Vec<Finding> {
     let (well, mut others): (Vec<_>, Vec<_>) =
         findings.into_iter().partition(|finding| finding.level == Level::Ok);
     if !well.is_empty() {

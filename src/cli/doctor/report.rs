@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn people_get_aligned_lines_and_a_sum() {
+    fn the_text_report_has_aligned_lines_and_totals() {
         let text = text(&parts(), Ink::None);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "Host");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_get_the_same() {
+    fn the_json_report_has_the_same_findings_and_totals() {
         let report: serde_json::Value = serde_json::from_str(&json(&parts())).unwrap();
         assert_eq!(report["warnings"], 1);
         assert_eq!(report["parts"][1]["findings"][0]["do"], "CONFIG SET x y");

@@ -5,7 +5,7 @@ mod exposure;
 use std::time::Duration;
 
 use super::finding::{Finding, Level};
-use super::intermediaries::that_cut;
+use super::intermediaries::closing_between_pings;
 use super::sizes::{ROOM_MIN, bytes, many};
 use crate::broker::Url;
 use crate::config::Config;
@@ -64,8 +64,9 @@ pub fn findings(config: &Config, around: &Environment) -> Vec<Finding> {
 fn ping(config: &Config) -> Finding {
     let interval = config.session.ping_interval;
     let measured = format!("session.ping_interval = {interval:?}");
-    let cut: Vec<_> =
-        that_cut(interval).map(|(name, after)| format!("{name} ({after:?})")).collect();
+    let cut: Vec<_> = closing_between_pings(interval)
+        .map(|(name, after)| format!("{name} ({after:?})"))
+        .collect();
     if !cut.is_empty() {
         return Finding::warning(
             "ping interval",
@@ -227,13 +228,13 @@ pub mod tests {
     }
 
     #[test]
-    fn the_defaults_are_well() {
+    fn the_default_settings_have_only_ok_findings() {
         let found = findings(&config(&[]), &Environment { is_in_kubernetes: false });
         assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
     }
 
     #[test]
-    fn pings_come_before_proxies_lose_patience() {
+    fn a_ping_interval_above_a_proxys_idle_timeout_is_a_warning() {
         let of = |interval: &str| {
             found(&[&format!("session.ping_interval={interval}")], false, "ping interval")
         };
@@ -248,7 +249,7 @@ pub mod tests {
     }
 
     #[test]
-    fn whoever_stops_the_node_waits_long_enough() {
+    fn a_drain_longer_than_the_default_grace_period_is_a_hint() {
         assert_eq!(level(&[], "stopping"), Some(Level::Ok));
         assert_eq!(level(&["drain.period=2m"], "stopping"), Some(Level::Hint));
         let pod = found(&[], true, "stopping").unwrap();
@@ -257,7 +258,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_costs_more_than_it_brings_is_told() {
+    fn expensive_settings_are_reported() {
         assert_eq!(level(&["telemetry.log_level=debug"], "log level"), Some(Level::Warning));
         assert_eq!(
             level(&["session.message_bytes_max=16MiB"], "message size"),

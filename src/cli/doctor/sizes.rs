@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_readable() {
+    fn numbers_have_separators_and_sizes_have_units() {
         assert_eq!([0, 999, 1000, 1_048_576].map(many), ["0", "999", "1,000", "1,048,576"]);
         let sizes = [12, 1 << 10, 1536 << 20, 33_554_432, 5_000_000 << 30];
         let texts = ["12 B", "1 KiB", "1.5 GiB", "32 MiB", "5,000,000 GiB"];

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lets_more_people_in_is_named() {
+    fn settings_that_widen_access_are_named() {
         let key = r#"auth.keys=[{ alg = "HS256", secret = "hush" }]"#;
         for (old, new, said) in [
             ("auth.issuer=a", "demo=true", "auth.issuer: \"a\" -> not set"),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lets_fewer_in_is_not() {
+    fn settings_that_narrow_access_are_not_named() {
         for (old, new) in [
             ("auth.audience=a,b", "auth.audience=a"),
             ("auth.audience=", "auth.audience=a"),

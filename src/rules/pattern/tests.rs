@@ -8,7 +8,7 @@ fn matches(pattern: &str, channel: &str) -> bool {
 }
 
 #[test]
-fn stars_keep_to_a_segment_unless_there_are_two() {
+fn one_star_matches_within_a_segment_and_two_across_segments() {
     for (pattern, channels) in [
         ("news", &["news"][..]),
         ("chat:*", &["chat:", "chat:1", "chat:1.2-x", "chat:é"]),
@@ -42,14 +42,14 @@ fn stars_keep_to_a_segment_unless_there_are_two() {
 }
 
 #[test]
-fn the_nodes_own_channels_are_out_of_reach() {
+fn no_pattern_matches_the_nodes_own_channels() {
     for pattern in ["**", "probe**", "*", "{user}"] {
         assert!(!matches(pattern, "probe 0123456789ab"), "{pattern}");
     }
 }
 
 #[test]
-fn what_is_no_pattern_is_refused() {
+fn invalid_patterns_are_refused() {
     for good in ["a", "**", "{user}", "a{user}b{user}", &"x".repeat(255), "%[^é]-?"] {
         assert_eq!(Pattern::parse(good).unwrap().as_str(), good);
     }
@@ -60,7 +60,7 @@ fn what_is_no_pattern_is_refused() {
 }
 
 #[test]
-fn no_pattern_takes_long() {
+fn the_worst_patterns_are_matched_quickly() {
     let name = "a".repeat(255);
     for (pattern, expected) in [
         ("*a*a*a*a*a*b".to_owned(), false),
@@ -75,7 +75,7 @@ fn no_pattern_takes_long() {
 }
 
 #[test]
-fn is_written_for_lua() {
+fn a_pattern_is_translated_to_lua() {
     for (pattern, lua) in [
         ("chat:*", "^chat:[^:/ ]*$"),
         ("***:{user}/x", "^[^ ]*:[^:/ ]+/x$"),
@@ -86,7 +86,7 @@ fn is_written_for_lua() {
 }
 
 #[test]
-fn what_lua_tries_against_each_other_is_counted() {
+fn the_wildcards_that_multiply_luas_time_are_counted() {
     for (pattern, depth) in [
         ("news", 0),
         ("a/**", 0),
@@ -121,7 +121,7 @@ fn plainly(pattern: &[u8], name: &[u8]) -> bool {
 }
 
 #[test]
-fn agrees_with_its_meaning() {
+fn pattern_matching_agrees_with_a_simple_definition() {
     let (mut matched, rounds) = (0, 40_000);
     for seed in 0..rounds {
         let mut random = rand::rngs::StdRng::seed_from_u64(seed);
@@ -139,7 +139,7 @@ fn agrees_with_its_meaning() {
 }
 
 #[test]
-fn what_was_written_for_redis_is_read_back() {
+fn a_lua_pattern_is_translated_back() {
     for pattern in ["a", "chat:*", "**", "user:{user}:*/**", "a.b-c[%]^$()+?", "é:*x"] {
         let pattern = Pattern::parse(pattern).unwrap();
         let read = Pattern::from_lua(&pattern.lua()).expect("a node wrote it");
@@ -151,7 +151,7 @@ fn what_was_written_for_redis_is_read_back() {
 }
 
 #[test]
-fn user_is_that_very_user_where_there_is_one() {
+fn the_user_wildcard_matches_only_the_given_user() {
     let matches =
         |pattern, channel, user| Pattern::parse(pattern).unwrap().matches_for(channel, user);
     assert!(matches("user:{user}", "user:u1", Some("u1")));

@@ -24,7 +24,7 @@ fn bounds<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn names_say_unit_and_kind_and_all_is_explained() {
+fn metric_names_end_with_unit_and_kind_and_have_help() {
     let text = exposition(Levels::default());
     for (name, (kind, help)) in families(&text) {
         assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
@@ -41,7 +41,7 @@ fn names_say_unit_and_kind_and_all_is_explained() {
 }
 
 #[test]
-fn what_takes_time_can_be_added_up_over_all_nodes() {
+fn histograms_can_be_summed_over_all_nodes() {
     let text = exposition(Levels::default());
     let expected: Vec<String> = SECONDS.iter().map(f64::to_string).collect();
     let expected: Vec<&str> = expected.iter().map(String::as_str).chain(["+Inf"]).collect();

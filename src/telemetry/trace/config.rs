@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_collector_can_be_reached_by_is_an_endpoint() {
+    fn only_a_collectors_address_is_an_endpoint() {
         for good in ["http://127.0.0.1:4317", "http://otel-collector:4317/", "http://[::1]:4317"] {
             assert!(is_endpoint(good), "{good}");
         }

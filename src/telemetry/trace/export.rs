@@ -102,7 +102,7 @@ impl Exporting {
         _ = stop.send(());
         if timeout(FLUSH_TIMEOUT, &mut task).await.is_err() {
             task.abort();
-            left_behind(FLUSH_TIMEOUT);
+            last_spans_lost(FLUSH_TIMEOUT);
         }
     }
 }
@@ -185,12 +185,12 @@ impl Export {
             None => {
                 METRICS.spans.count(EXPORTED, count);
                 if self.is_failing {
-                    taken_again(&self.endpoint);
+                    export_recovered(&self.endpoint);
                 }
             }
             Some(why) => {
                 METRICS.spans.count(FAILED, count);
-                not_taken(&self.endpoint, why, !self.is_failing);
+                export_failed(&self.endpoint, why, !self.is_failing);
             }
         }
         self.is_failing = why.is_some();
@@ -198,7 +198,7 @@ impl Export {
 }
 
 /// The collector did not accept spans. `first`: the last request succeeded.
-fn not_taken(endpoint: &str, why: &str, first: bool) {
+fn export_failed(endpoint: &str, why: &str, first: bool) {
     match first {
         true => tracing::warn!(endpoint, why, "the collector accepts no traces; spans are lost"),
         false => tracing::debug!(endpoint, why, "the collector accepts no traces"),
@@ -206,12 +206,12 @@ fn not_taken(endpoint: &str, why: &str, first: bool) {
 }
 
 /// The collector accepts spans again.
-fn taken_again(endpoint: &str) {
+fn export_recovered(endpoint: &str) {
     tracing::info!(endpoint, "the collector accepts traces again");
 }
 
 /// The node stops, and the collector did not accept the last spans.
-fn left_behind(waited: Duration) {
+fn last_spans_lost(waited: Duration) {
     tracing::warn!(seconds = waited.as_secs_f64(), "the collector did not accept the last spans");
 }
 
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_that_find_no_room_are_dropped_and_counted() {
+    fn spans_that_do_not_fit_the_queue_are_dropped_and_counted() {
         let dropped = || {
             let text = crate::telemetry::exposition(Default::default());
             let sample = "tidegate_trace_spans_total{outcome=\"dropped\"} ";

@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ratio_hits_as_often_as_it_says() {
+    fn a_ratio_hits_its_share_of_draws() {
         let ratio = Ratio::default();
         let hits = |part| {
             ratio.set(part);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_clients_ask_for_is_bounded_and_leaves_room() {
+    async fn spans_that_clients_request_are_limited_and_leave_room_for_others() {
         let tracing = tracing();
         let sampled = Traceparent::sampled([1; 16], [1; 8]);
         let made = |kind, asker| (0..5000).filter(|_| tracing.wants(kind, sampled, asker)).count();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_that_is_not_sampled_decides() {
+    fn a_parent_that_is_not_sampled_prevents_a_span() {
         let tracing = tracing();
         tracing.ratio.set(1.);
         let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00".parse().ok();

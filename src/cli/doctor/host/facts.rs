@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn this_system_says_something() {
+    fn facts_of_this_system_are_read() {
         let facts = Facts::read();
         assert!(facts.open_files > 64 && facts.memory > 1 << 20, "{facts:?}");
         assert!(facts.somaxconn.is_some() && facts.ports.is_some(), "{facts:?}");
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_the_kernel_are_read_and_those_missing_left_out() {
+    fn kernel_settings_are_read_and_missing_ones_are_unknown() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(Facts::of(root.path(), 4096), Facts::default());
         write(root.path(), "fs/file-nr", "809\t0\t2466170\n");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_share_of_a_processor_counts() {
+    fn the_smallest_cpu_quota_of_a_group_and_its_ancestors_applies() {
         let root = tempfile::tempdir().unwrap();
         let of = |groups| quota(root.path(), groups);
         write(root.path(), "pod/app/cpu.max", "max 100000\n");

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ceiling_above_what_there_is_is_none() {
+    fn a_memory_max_above_the_available_memory_is_a_problem() {
         let of = |flags: &[&str]| level(1 << 30, flags, "memory ceiling");
         assert_eq!(of(&[]), Some(Level::Ok));
         assert_eq!(of(&["limits.memory_max=1000MiB"]), Some(Level::Warning));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_fit_or_do_not() {
+    fn too_little_memory_for_the_connections_is_reported() {
         let of = |memory, max: &str| {
             level(memory, &[&format!("limits.connections_max={max}")], "memory of connections")
         };
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_part_fits_beside_the_nodes_ceiling() {
+    fn too_little_memory_for_the_kernel_is_reported() {
         let of = |max: &str| {
             level(1 << 30, &[&format!("limits.connections_max={max}")], "memory of the kernel")
         };
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn few_slow_consumers_must_not_fill_it() {
+    fn too_few_slow_consumers_that_fill_the_memory_are_a_warning() {
         let of = |flags: &[&str]| level(1 << 30, flags, "memory of queues");
         assert_eq!(of(&[]), Some(Level::Ok));
         assert_eq!(of(&["session.queue_bytes_max=64MiB"]), Some(Level::Warning));

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_accept_queue_is_told() {
+    fn a_short_accept_queue_is_a_warning() {
         let of = |somaxconn| Facts { somaxconn: Some(somaxconn), ..Facts::default() };
         assert_eq!(level(of(128), &[], "accept queue"), Some(Level::Warning));
         assert_eq!(level(of(4096), &[], "accept queue"), Some(Level::Ok));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_handshake_queue_matters_without_cookies() {
+    fn a_short_handshake_queue_is_a_warning_without_syn_cookies() {
         let of = |has_syn_cookies| Facts {
             syn_backlog: Some(128),
             has_syn_cookies: Some(has_syn_cookies),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_bound_what_one_balancer_brings_and_may_collide_with_the_nodes() {
+    fn too_few_ports_of_a_balancer_and_a_listening_port_in_their_range_are_reported() {
         let facts = || Facts { ports: Some((32_768, 60_999)), ..Facts::default() };
         let subject = "ports of a balancer";
         assert_eq!(level(facts(), &["limits.connections_max=50000"], subject), Some(Level::Hint));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_connections_that_fills_is_told() {
+    fn a_nearly_full_connection_tracking_table_is_reported() {
         let of = |tracked, max| Facts { tracked: Some((tracked, max)), ..Facts::default() };
         let subject = "connection tracking";
         assert_eq!(level(of(0, 1_000), &[], subject), Some(Level::Ok), "it tracks nothing");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_have_a_page_for_everybody() {
+    fn tcp_buffers_below_a_page_per_connection_are_a_warning() {
         let facts = Facts { tcp_bytes: Some((400 << 20, 600 << 20)), ..Facts::default() };
         let of = |flags: &[&str]| level(facts.clone(), flags, "TCP buffers");
         assert_eq!(of(&[]), Some(Level::Ok));

@@ -76,7 +76,7 @@ mod tests {
     use crate::broker::Forbidden;
 
     #[test]
-    fn what_is_forbidden_matters_to_those_who_need_it() {
+    fn a_missing_permission_is_reported_only_if_the_configuration_needs_it() {
         let of = |feature, flags: &[&str], subject| {
             let forbidden = vec![Forbidden { feature, rule: "+fcall".to_owned() }];
             level(Answers { forbidden, ..answers(&[], &[]) }, flags, subject)

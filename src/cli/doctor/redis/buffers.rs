@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_buffer_is_told_and_none_too() {
+    fn a_small_or_unlimited_output_buffer_is_reported() {
         let of = |pubsub: &str, flags: &[&str]| {
             let text = format!("normal 0 0 0 slave 1 1 1 pubsub {pubsub}");
             level(
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_or_keeps_connections_is_told() {
+    fn short_timeouts_missing_keepalives_and_past_disconnections_are_reported() {
         let with = |settings: &[(&'static str, &str)], subject| {
             level(answers(&[], settings), &[], subject)
         };
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_may_not_be_read_are_one_hint() {
+    fn unreadable_redis_settings_are_one_hint() {
         let mut answers = answers(&[], &[]);
         answers.settings.values_mut().for_each(|it| *it = Err("NOPERM …".to_owned()));
         let found = findings(&answers, &config(&[]));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redis_that_takes_less_than_clients_may_send_is_told() {
+    fn a_redis_that_accepts_less_than_clients_may_send_is_a_warning() {
         let of = |bulk: &str, buffer: &str| {
             let settings = [("proto-max-bulk-len", bulk), ("client-query-buffer-limit", buffer)];
             let limit = ("client-output-buffer-limit", "normal 0 0 0 slave 1 1 1 pubsub 0 0 0");

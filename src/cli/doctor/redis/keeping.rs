@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn evicting_what_is_kept_is_a_problem() {
+    fn an_eviction_policy_is_a_problem_where_history_is_kept() {
         let of = |policy, max, flags: &[&str]| {
             let settings = [("maxmemory-policy", policy), ("maxmemory", max)];
             level(answers(&[], &settings), flags, "maxmemory-policy")
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_runs_out_is_told() {
+    fn nearly_full_redis_memory_is_reported() {
         let of = |used, max, flags: &[&str]| {
             level(answers(&[("used_memory", used)], &[("maxmemory", max)]), flags, "memory")
         };
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_with_redis_is_told_where_history_is_kept() {
+    fn missing_persistence_is_reported_where_history_is_kept() {
         let off = || answers(&[], &[("appendonly", "no")]);
         assert_eq!(level(off(), &[HISTORY], "persistence"), Some(Level::Hint));
         assert_eq!(level(off(), &[], "persistence"), None);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_that_lag_or_lack_are_told() {
+    fn missing_and_lagging_replicas_are_reported() {
         let online = "ip=127.0.0.1,port=1,state=online,offset=1,lag=0";
         let of = |replicas: &[(&str, &str)], needed, flags: &[&str]| {
             let connected = replicas.len().to_string();

@@ -45,7 +45,7 @@ mod tests {
     use crate::publication::NodeId;
 
     #[test]
-    fn rules_of_another_fleet_are_told_whether_redis_or_nodes_have_them() {
+    fn other_rules_in_redis_or_on_other_nodes_are_a_warning() {
         let mut found = answers(&[], &[]);
         assert_eq!(level(found.clone(), &[HISTORY], "rules"), Some(Level::Ok));
         assert_eq!(level(found.clone(), &[HISTORY], "nodes' rules"), None);

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_master_of_redis_7_will_do() {
+    fn a_replica_and_a_redis_before_7_are_problems() {
         let with = |info: &[(&str, &str)], subject| level(answers(info, &[]), &[], subject);
         assert_eq!(with(&[("redis_version", "6.2.14")], "version"), Some(Level::Problem));
         assert_eq!(with(&[("redis_version", "10.0.0")], "version"), Some(Level::Ok));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_far_or_out_of_time_or_full_is_told() {
+    fn a_distant_redis_a_wrong_clock_and_full_clients_are_reported() {
         let well = || answers(&[], &[]);
         let far = Answers { round_trip: Duration::from_millis(40), ..well() };
         assert_eq!(level(far, &[], "round trip"), Some(Level::Hint));

@@ -57,7 +57,7 @@ pub fn level(answers: Answers, flags: &[&str], subject: &str) -> Option<Level> {
 }
 
 #[test]
-fn a_redis_as_it_should_be_gives_nothing_to_do() {
+fn a_well_configured_redis_has_only_ok_findings() {
     for flags in [&[][..], &[HISTORY]] {
         let master = MasterSurvey { address: "a:1".to_owned(), answers: Ok(answers(&[], &[])) };
         let found = of_master(&master, &config(flags));
@@ -66,7 +66,7 @@ fn a_redis_as_it_should_be_gives_nothing_to_do() {
 }
 
 #[test]
-fn many_masters_take_files_that_clients_must_leave() {
+fn too_few_files_for_many_masters_are_a_warning() {
     let level = |masters, max: &str| {
         let config = config(&[&format!("limits.connections_max={max}")]);
         files(masters, 1024, &config).map(|finding| finding.level)
@@ -84,7 +84,7 @@ fn many_masters_take_files_that_clients_must_leave() {
 }
 
 #[test]
-fn several_masters_are_told_of_by_what_is_wrong_with_them() {
+fn ok_findings_of_several_masters_are_joined() {
     let replica = [("connected_slaves", "1"), ("slave0", "state=online,lag=0")];
     let well = MasterSurvey { address: "a:1".to_owned(), answers: Ok(answers(&replica, &[])) };
     let away =

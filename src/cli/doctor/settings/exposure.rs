@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_may_do_is_told() {
+    fn a_node_open_to_anonymous_clients_is_a_warning() {
         assert_eq!(open(&[], "who may connect"), Some(Level::Warning));
         let key = r#"auth.keys=[{alg="HS256",secret="0123456789012345678901234567890123456789"}]"#;
         let guarded = ["server.listen=0.0.0.0:8080", key];
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_come_in_the_clear_from_elsewhere_are_told() {
+    fn issuers_keys_over_http_from_another_host_are_a_warning() {
         for (address, expected) in [
             ("http://issuer.example/keys", Some(Level::Warning)),
             ("http://192.0.2.1/keys", Some(Level::Warning)),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn balancers_are_to_be_known() {
+    fn missing_trusted_proxies_are_reported() {
         assert_eq!(open(&[], "balancers"), Some(Level::Hint));
         assert_eq!(open(&["limits.connections_per_ip=10"], "balancers"), Some(Level::Warning));
         assert_eq!(open(&["server.trusted_proxies=10.0.0.0/8"], "balancers"), None);

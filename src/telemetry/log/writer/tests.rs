@@ -55,7 +55,7 @@ fn stage() -> LogFixture {
 }
 
 #[test]
-fn what_does_not_fit_is_counted_and_told_where_it_is_missing() {
+fn lines_that_do_not_fit_the_queue_are_counted_and_reported_in_their_place() {
     let LogFixture { queue, reader, written, dropped } = stage();
     // The writer takes the first line and blocks on it; the second fills the queue.
     queue.push(b"first\n");
@@ -78,7 +78,7 @@ fn what_does_not_fit_is_counted_and_told_where_it_is_missing() {
 }
 
 #[test]
-fn lines_that_cannot_be_written_are_counted_and_told_when_they_can_be_again() {
+fn lines_that_cannot_be_written_are_counted_and_reported_once_writing_works() {
     let LogFixture { queue, reader, written, dropped } = stage();
     reader.send(Err(ErrorKind::StorageFull.into())).unwrap();
     queue.push(b"lost\n");
