@@ -180,7 +180,7 @@ async fn an_unusable_broker_ca_file_is_a_configuration_fault() {
         (
             "redis://127.0.0.1",
             authority.certificate_file().to_str().expect("a path"),
-            "does not use TLS",
+            "without TLS",
         ),
     ] {
         let (url, ca_file) = (format!("broker.url={url}"), format!("broker.ca_file={ca_file}"));
