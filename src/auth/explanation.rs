@@ -137,7 +137,7 @@ mod tests {
             subscribe: Box::new([Pattern::parse("chat:*").unwrap()]),
             ..Identity::default()
         };
-        let (stranger, u1) = (TokenStatus::Nothing, TokenStatus::Token(Ok(identity)));
+        let (anonymous, u1) = (TokenStatus::Nothing, TokenStatus::Token(Ok(identity)));
         let says = |channel, shown, parts: &[&str]| {
             let text = explain(&rules, "a.toml", channel, shown);
             for part in parts {
@@ -175,7 +175,7 @@ mod tests {
         says("user:auth0/u1", &by_rule, &["rule       none matches\n"]);
         says("user:auth0", &by_rule, &why);
         says("chat:1", &by_token, &why);
-        says("chat:1", &stranger, &["none given", "there is no valid token"]);
+        says("chat:1", &anonymous, &["none given", "there is no valid token"]);
         says(
             "other",
             &u1,

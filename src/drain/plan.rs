@@ -86,7 +86,7 @@ mod tests {
     const PERIOD: Duration = Duration::from_secs(20);
 
     /// When each connection is closed, and when its client reconnects, in seconds.
-    fn course(plan: Plan, chance: impl Fn(usize) -> f64) -> Vec<(f64, f64)> {
+    fn closes(plan: Plan, chance: impl Fn(usize) -> f64) -> Vec<(f64, f64)> {
         let (wave, mut now, mut all) = (Duration::from_millis(50), Duration::ZERO, Vec::new());
         loop {
             for number in all.len()..plan.due(now + wave) {
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn all_connections_are_closed_within_the_period_and_evenly() {
         for count in [2, 40, 1000, 17_001] {
-            let all = course(Plan::new(count, PERIOD, 1000), any);
+            let all = closes(Plan::new(count, PERIOD, 1000), any);
             assert_eq!(all.len(), count);
             assert!(all.iter().all(|(closed, _)| *closed <= 20.));
             let busiest = busiest_second(all.iter().map(|it| it.0));
@@ -133,14 +133,14 @@ mod tests {
     #[test]
     fn reconnects_keep_to_the_cap_as_far_as_the_longest_wait_allows() {
         for (count, cap) in [(100, 1000), (20_000, 1000), (40_000, 1000), (2500, 61), (10, 0)] {
-            let all = course(Plan::new(count, PERIOD, cap), any);
+            let all = closes(Plan::new(count, PERIOD, cap), any);
             let busiest = busiest_second(all.iter().map(|it| it.1));
             let even = count.div_ceil(20) + 2;
             let most = if cap == 0 { even } else { cap.min(even) };
             assert!(busiest <= most, "{busiest} of {count} in a second, cap {cap}");
         }
         // More than the cap allows in 49 seconds: then as evenly as possible.
-        let all = course(Plan::new(100_000, PERIOD, 1000), any);
+        let all = closes(Plan::new(100_000, PERIOD, 1000), any);
         let busiest = busiest_second(all.iter().map(|it| it.1));
         assert!((2000..=2100).contains(&busiest), "{busiest} in a second");
         assert!(all.iter().all(|(_, back)| *back <= 50.));
@@ -148,13 +148,13 @@ mod tests {
 
     #[test]
     fn no_client_reconnects_before_its_close_and_few_clients_need_not_wait() {
-        assert!(course(Plan::new(5000, PERIOD, 100), any).iter().all(|it| it.1 >= it.0));
-        assert_eq!(course(Plan::new(0, PERIOD, 1), any), []);
+        assert!(closes(Plan::new(5000, PERIOD, 100), any).iter().all(|it| it.1 >= it.0));
+        assert_eq!(closes(Plan::new(0, PERIOD, 1), any), []);
         for period in [Duration::ZERO, PERIOD] {
-            let [(closed, back)] = course(Plan::new(1, period, 1000), |_| 1.)[..] else { panic!() };
+            let [(closed, back)] = closes(Plan::new(1, period, 1000), |_| 1.)[..] else { panic!() };
             assert!(closed == 0. && back <= 1., "{closed} {back}");
         }
-        let at_once = course(Plan::new(500, Duration::ZERO, 100), any);
+        let at_once = closes(Plan::new(500, Duration::ZERO, 100), any);
         assert!(at_once.iter().all(|it| it.0 == 0.));
         assert!(busiest_second(at_once.iter().map(|it| it.1)) <= 100, "the cap holds even so");
     }
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_million_closes_are_planned_within_ten_seconds() {
         let start = std::time::Instant::now();
-        let all = course(Plan::new(1_000_000, PERIOD, 100_000), any);
+        let all = closes(Plan::new(1_000_000, PERIOD, 100_000), any);
         assert_eq!(all.len(), 1_000_000);
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     }

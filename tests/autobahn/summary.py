@@ -26,16 +26,16 @@ def main():
 
     for kind in "behavior", "behaviorClose":
         counts = collections.Counter(result[kind] for result in cases.values())
-        print(f"{kind}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()))
+        print(f"{kind}: " + ", ".join(f"{count} {result}" for result, count in counts.most_common()))
 
     failed = 0
     for case in sorted(cases, key=lambda case: [int(number) for number in case.split(".")]):
-        verdicts = cases[case]["behavior"], cases[case]["behaviorClose"]
-        if not set(verdicts) <= PASSED:
+        results = cases[case]["behavior"], cases[case]["behaviorClose"]
+        if not set(results) <= PASSED:
             failed += 1
-            print(f"  FAILED {case}: {' / '.join(verdicts)}, closed with {cases[case]['remoteCloseCode']}; see {reports / cases[case]['reportfile']}")
-        elif set(verdicts) != {"OK"}:
-            print(f"  note   {case}: {' / '.join(verdicts)}")
+            print(f"  FAILED {case}: {' / '.join(results)}, closed with {cases[case]['remoteCloseCode']}; see {reports / cases[case]['reportfile']}")
+        elif set(results) != {"OK"}:
+            print(f"  note   {case}: {' / '.join(results)}")
     print(f"{len(cases) - failed} of {len(cases)} cases passed")
     return 1 if failed else 0
 

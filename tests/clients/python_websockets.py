@@ -267,14 +267,14 @@ async def _(cluster):
         assert two.welcome["session"] != one.welcome["session"], "two sessions have one name"
 
 
-@check("json: the subprotocol tidegate.v1.json is chosen, also beside a stranger")
+@check("json: the subprotocol tidegate.v1.json is chosen, also beside an unknown one")
 async def _(cluster):
     async with cluster.json(cluster.a, subprotocols=["graphql-ws", "tidegate.v1.json"]) as a:
         equal(a.socket.subprotocol, "tidegate.v1.json", "the subprotocol")
         await a.alive()
 
 
-@check("json: strangers alone are refused with 400")
+@check("json: unknown subprotocols alone are refused with 400")
 async def _(cluster):
     try:
         async with cluster.json(cluster.a, subprotocols=["graphql-ws"]):
@@ -527,7 +527,7 @@ async def _(cluster):
         header, payload = message["data"].split(b"\n", 1)
         equal((header[:1], payload), (b"\x1e", b"hello"), "mark and payload")
         fields = json.loads(header[1:])
-        assert fields.keys() <= {"id", "ts", "node", "session", "user", "traceparent", "pos", "binary", "key"}, f"a stranger in {fields}"
+        assert fields.keys() <= {"id", "ts", "node", "session", "user", "traceparent", "pos", "binary", "key"}, f"a unknown in {fields}"
 
 
 @check("redis: a node listens once, however many subscribers, and only where it has any", needs_redis=True)

@@ -158,11 +158,11 @@ async fn a_new_key_is_fetched_once_for_all_waiting_checks() {
         assert_eq!(user(identified), Ok("new".into()));
     }
     for i in 0..100 {
-        let stranger = old.signer.token(&json!({ "i": i })).unwrap();
-        let (_, rest) = stranger.split_once('.').unwrap();
+        let foreign = old.signer.token(&json!({ "i": i })).unwrap();
+        let (_, rest) = foreign.split_once('.').unwrap();
         let header = json!({ "alg": "EdDSA", "kid": i.to_string() }).to_string();
-        let stranger = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
-        assert_eq!(user(auth.identify(&stranger).await), Err(TokenRefused::KEY));
+        let foreign = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
+        assert_eq!(user(auth.identify(&foreign).await), Err(TokenRefused::KEY));
     }
     assert_eq!(issuer.asked(), 2);
     // A removed key is no longer valid, even for cached tokens.
@@ -321,7 +321,7 @@ async fn an_https_issuer_is_trusted_only_with_a_valid_certificate() {
     assert!(elsewhere.contains("cannot connect"), "{elsewhere}");
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(&file, other.cert.pem()).unwrap();
-    let stranger = crate::tls::client(Some(&file)).unwrap();
-    let unknown = ask("localhost", stranger).await.unwrap_err().to_string();
+    let foreign = crate::tls::client(Some(&file)).unwrap();
+    let unknown = ask("localhost", foreign).await.unwrap_err().to_string();
     assert!(unknown.contains("cannot connect"), "{unknown}");
 }

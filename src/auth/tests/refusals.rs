@@ -129,9 +129,9 @@ fn a_changed_token_is_refused() {
         let other = encode(claims(json!({ "sub": "eve" })));
         let eve = format!("{}.{other}.{}", parts[0], parts[2]);
         assert_eq!(refused(pair.checked(&eve)), Some(TokenRefused::SIGNATURE));
-        let stranger = SigningPair::new(algorithm).token(&claims(json!({})));
+        let foreign = SigningPair::new(algorithm).token(&claims(json!({})));
         if algorithm != Algorithm::HS256 {
-            assert_eq!(refused(pair.checked(&stranger)), Some(TokenRefused::SIGNATURE));
+            assert_eq!(refused(pair.checked(&foreign)), Some(TokenRefused::SIGNATURE));
         }
         // Half of the signature, in whole groups of base64.
         let short = format!("{}.{}.{}", parts[0], parts[1], &parts[2][..parts[2].len() / 8 * 4]);

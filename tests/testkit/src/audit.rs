@@ -90,20 +90,20 @@ impl AuditReport {
 }
 
 pub fn audit(run: &AuditRun) -> AuditReport {
-    let mut verdict = AuditReport::default();
-    let table = PositionTable::new(run, &mut verdict.findings);
+    let mut report = AuditReport::default();
+    let table = PositionTable::new(run, &mut report.findings);
     let taken = |it: &&JournalPublication| matches!(it.outcome, PublishOutcome::Accepted(_));
     let publications = run.ledgers.iter().flat_map(|ledger| &ledger.publications);
-    verdict.published = publications.filter(taken).count();
+    report.published = publications.filter(taken).count();
     for (client, journal) in run.journals.iter().enumerate() {
         let line = |when, entry: &Entry| run.line(when, entry);
         let written = (journal.client.as_str(), journal.entries.as_slice());
-        verdict.findings.extend(unexpected_entries(written, &Violation::Breach, is_odd, line));
-        verdict.findings.extend(slow::closes(journal, run));
+        report.findings.extend(unexpected_entries(written, &Violation::Breach, is_odd, line));
+        report.findings.extend(slow::closes(journal, run));
         let channels: BTreeSet<_> =
             journal.entries.iter().filter_map(|(_, it)| it.channel()).collect();
         for channel in channels {
-            let mut reader = ChannelAudit::new(run, &table, client, channel, &mut verdict);
+            let mut reader = ChannelAudit::new(run, &table, client, channel, &mut report);
             for (at, (when, entry)) in journal.entries.iter().enumerate() {
                 if entry.channel().is_none_or(|it| it == channel) {
                     reader.read(at, *when, entry);
@@ -112,7 +112,7 @@ pub fn audit(run: &AuditRun) -> AuditReport {
             reader.end();
         }
     }
-    verdict
+    report
 }
 
 fn is_odd(entry: &Entry) -> bool {

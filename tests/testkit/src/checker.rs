@@ -69,18 +69,18 @@ impl CheckReport {
 }
 
 pub fn check(logs: &Logs) -> CheckReport {
-    let mut verdict = CheckReport::default();
+    let mut report = CheckReport::default();
     let publications = logs.sent.iter().flat_map(|sent| &sent.publications);
-    verdict.acknowledged = publications.filter(|it| it.acknowledged.is_some()).count();
+    report.acknowledged = publications.filter(|it| it.acknowledged.is_some()).count();
     let mut places = Positions::new();
     for seen in logs.seen {
         let line = |when, event: &LogEvent| logs.line(when, event);
         let written = (seen.name.as_str(), seen.events.as_slice());
-        verdict.findings.extend(unexpected_entries(written, &LogViolation::Breach, is_odd, line));
+        report.findings.extend(unexpected_entries(written, &LogViolation::Breach, is_odd, line));
         // Channels that a subscriber's log does not contain are not checked.
         let channels: BTreeSet<_> = seen.events.iter().filter_map(|(_, it)| it.channel()).collect();
         for channel in channels {
-            let mut reader = ChannelCheck::new(logs, seen, channel, &mut places, &mut verdict);
+            let mut reader = ChannelCheck::new(logs, seen, channel, &mut places, &mut report);
             for (at, (when, event)) in seen.events.iter().enumerate() {
                 if event.channel().is_none_or(|it| it == channel) {
                     reader.read(at, *when, event);
@@ -89,7 +89,7 @@ pub fn check(logs: &Logs) -> CheckReport {
             reader.end(seen.events.len());
         }
     }
-    verdict
+    report
 }
 
 fn is_odd(event: &LogEvent) -> bool {

@@ -13,7 +13,7 @@ impl ChannelAudit<'_> {
         name: PublicationId,
         told: Option<Position>,
     ) {
-        self.verdict.deliveries += 1;
+        self.report.deliveries += 1;
         let shown = format!("{}/{}", name.0, name.1);
         let Some(publication) = self.table.publication(self.channel, name) else {
             return self.report(

@@ -138,7 +138,7 @@ impl ChannelAudit<'_> {
         let about = |entry: &Entry| entry.channel().is_none_or(|it| it == self.channel);
         let line = |when, entry: &Entry| self.run.line(when, entry);
         let around = context_lines(&self.journal.entries, at, about, line);
-        self.verdict.findings.push(AuditFinding {
+        self.report.findings.push(AuditFinding {
             kind,
             client: self.journal.client.clone(),
             channel: self.run.channels[self.channel].name.clone(),

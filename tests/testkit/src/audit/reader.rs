@@ -17,7 +17,7 @@ pub struct ChannelAudit<'a> {
     pub(super) client: usize,
     pub(super) journal: &'a ClientJournal,
     pub(super) channel: ChannelNumber,
-    pub(super) verdict: &'a mut AuditReport,
+    pub(super) report: &'a mut AuditReport,
     /// Connections so far.
     pub(super) connections: usize,
     /// The `subscribe` commands of this connection by id: `since` and `echo`.
@@ -41,7 +41,7 @@ impl<'a> ChannelAudit<'a> {
         table: &'a PositionTable<'a>,
         client: usize,
         channel: ChannelNumber,
-        verdict: &'a mut AuditReport,
+        report: &'a mut AuditReport,
     ) -> Self {
         Self {
             run,
@@ -49,7 +49,7 @@ impl<'a> ChannelAudit<'a> {
             client,
             journal: &run.journals[client],
             channel,
-            verdict,
+            report,
             connections: 0,
             requested: HashMap::new(),
             subscription: None,
@@ -116,7 +116,7 @@ impl<'a> ChannelAudit<'a> {
     }
 
     fn opened_plain(&mut self, at: usize, when: Instant, plain: &Plain) {
-        self.verdict.subscriptions += 1;
+        self.report.subscriptions += 1;
         let mut subscription = Subscription::new(when, plain.echo);
         subscription.plain = true;
         // A plain client receives no `gap`. Unless it is closed instead, completeness is guaranteed
@@ -178,7 +178,7 @@ impl<'a> ChannelAudit<'a> {
             let what = format!("subscribed since {since:?} and recovered is {recovered:?}");
             self.report(Violation::Breach, at, 1, what);
         }
-        self.verdict.subscriptions += 1;
+        self.report.subscriptions += 1;
         let mut subscription = Subscription::new(when, echo);
         self.begin_subscription(at, &mut subscription, since, position, recovered);
         self.subscription = Some(subscription);
@@ -205,7 +205,7 @@ impl<'a> ChannelAudit<'a> {
             return;
         };
         if recovered == Some(true) {
-            self.verdict.resumed += 1;
+            self.report.resumed += 1;
             self.false_claim(at, since, position);
             subscription.recovered = true;
             subscription.last = Some(since);
@@ -223,7 +223,7 @@ impl<'a> ChannelAudit<'a> {
         }
         subscription.last = position;
         subscription.floor = position.max(self.furthest);
-        self.verdict.gaps += 1;
+        self.report.gaps += 1;
         let needless = self.kind() == channels::HistoryKind::Long && !self.run.data_lost;
         if needless && recovered == Some(false) && self.was_told(since) {
             let what = format!("not recovered since {since}, though Redis kept the history");
@@ -252,7 +252,7 @@ impl<'a> ChannelAudit<'a> {
     }
 
     fn gap(&mut self, at: usize, when: Instant) {
-        self.verdict.gaps += 1;
+        self.report.gaps += 1;
         self.end_segment(at, false);
         match &mut self.subscription {
             Some(subscription) => subscription.on_gap(when),

@@ -16,7 +16,7 @@ pub struct ChannelCheck<'a> {
     seen: &'a SubscriberLog,
     channel: ChannelNumber,
     places: &'a mut Positions,
-    verdict: &'a mut CheckReport,
+    report: &'a mut CheckReport,
     segment: Option<Segment>,
     /// Counts segments.
     number: usize,
@@ -41,7 +41,7 @@ impl<'a> ChannelCheck<'a> {
         seen: &'a SubscriberLog,
         channel: ChannelNumber,
         places: &'a mut Positions,
-        verdict: &'a mut CheckReport,
+        report: &'a mut CheckReport,
     ) -> Self {
         let comes = seen.events.iter().filter_map(|(_, event)| match event {
             LogEvent::Publication { channel: it, publisher, number, .. } if *it == channel => {
@@ -54,7 +54,7 @@ impl<'a> ChannelCheck<'a> {
             seen,
             channel,
             places,
-            verdict,
+            report,
             segment: None,
             number: 0,
             received: HashMap::new(),
@@ -98,7 +98,7 @@ impl<'a> ChannelCheck<'a> {
                 self.begin(when, None);
             }
             LogEvent::Publication { publisher, number, position, .. } => {
-                self.verdict.deliveries += 1;
+                self.report.deliveries += 1;
                 self.check_publication(at, *publisher, *number, *position);
             }
         }
@@ -110,10 +110,10 @@ impl<'a> ChannelCheck<'a> {
     }
 
     fn on_gap(&mut self, at: usize) {
-        self.verdict.gaps += 1;
+        self.report.gaps += 1;
         let channel = &self.logs.channels[self.channel];
         if channel.history {
-            self.verdict.history_gaps += 1;
+            self.report.history_gaps += 1;
             if !self.logs.history_lost && !channel.short_history {
                 let what = "a gap although Redis kept the history".to_owned();
                 self.report(LogViolation::Breach, at, 1, what);
@@ -146,7 +146,7 @@ impl<'a> ChannelCheck<'a> {
             // History detects repeated publications, unless the history itself was lost in between.
             explained = again && (!history || before != self.number);
             match explained {
-                true => self.verdict.allowed_repeats += 1,
+                true => self.report.allowed_repeats += 1,
                 false => {
                     let what = format!("{publisher}/{number} arrived twice");
                     return self.report(LogViolation::Duplicate, at, 1, what);
@@ -288,7 +288,7 @@ impl<'a> ChannelCheck<'a> {
         let about = |event: &LogEvent| event.channel().is_none_or(|it| it == self.channel);
         let line = |when, event: &LogEvent| self.logs.line(when, event);
         let around = context_lines(&self.seen.events, at, about, line);
-        self.verdict.findings.push(LogFinding {
+        self.report.findings.push(LogFinding {
             kind,
             client: self.seen.name.clone(),
             channel: channel.name.clone(),

@@ -103,7 +103,7 @@ impl LogCase {
         self
     }
 
-    fn verdict(&self) -> CheckReport {
+    fn report(&self) -> CheckReport {
         check(&Logs {
             channels: std::slice::from_ref(&self.channel),
             sent: std::slice::from_ref(&self.sent),
@@ -115,9 +115,9 @@ impl LogCase {
 
     /// Losses, duplicates, disorders, breaches.
     fn counts(&self) -> [usize; 4] {
-        let verdict = self.verdict();
+        let report = self.report();
         [LogViolation::Loss, LogViolation::Duplicate, LogViolation::Disorder, LogViolation::Breach]
-            .map(|it| verdict.count(it))
+            .map(|it| report.count(it))
     }
 }
 
@@ -132,8 +132,8 @@ fn a_log_with_every_publication_in_order_has_no_findings() {
     for case in [LogCase::plain(), LogCase::with_history()] {
         let case = case.receives(1..=9);
         assert_eq!(case.counts(), CLEAN);
-        assert_eq!(case.verdict().deliveries, 9);
-        assert_eq!(case.verdict().acknowledged, 9);
+        assert_eq!(case.report().deliveries, 9);
+        assert_eq!(case.report().acknowledged, 9);
     }
 }
 
@@ -154,8 +154,8 @@ fn a_loss_right_after_the_subscribe_is_found() {
 
 #[test]
 fn a_finding_names_client_channel_numbers_and_context() {
-    let verdict = LogCase::plain().receives([1, 2, 3, 6, 7, 8, 9]).verdict();
-    let [finding] = verdict.findings.as_slice() else { panic!("{verdict:?}") };
+    let report = LogCase::plain().receives([1, 2, 3, 6, 7, 8, 9]).report();
+    let [finding] = report.findings.as_slice() else { panic!("{report:?}") };
     assert_eq!((finding.client.as_str(), finding.channel.as_str()), ("subscriber", "news"));
     assert!(finding.what.contains("0/[4 5]"), "{}", finding.what);
     let around = finding.around.join("\n");
@@ -167,7 +167,7 @@ fn a_gap_explains_missing_publications_before_it_and_none_after() {
     assert_eq!(LogCase::plain().receives(1..=3).gap(6).receives(6..=9).counts(), CLEAN);
     assert_eq!(LogCase::plain().receives(1..=3).gap(6).receives(8..=9).counts(), [2, 0, 0, 0]);
     assert_eq!(LogCase::plain().receives([1, 4]).gap(5).receives(5..=9).counts(), [2, 0, 0, 0]);
-    assert_eq!(LogCase::plain().receives(1..=9).gap(10).verdict().gaps, 1);
+    assert_eq!(LogCase::plain().receives(1..=9).gap(10).report().gaps, 1);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn recovered_false_is_a_gap() {
     let told =
         LogCase::with_history().receives(1..=3).closed(4).resumed(6, Some(3), Some(5), Some(false));
     let told = told.receives(6..=9).history_lost();
-    assert_eq!((told.counts(), told.verdict().history_gaps), (CLEAN, 1));
+    assert_eq!((told.counts(), told.report().history_gaps), (CLEAN, 1));
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_duplicate_is_found() {
 fn a_repeated_publication_may_arrive_twice_only_without_history() {
     let again = [1, 2, 2, 3, 4, 5, 6, 7, 8, 9];
     let plain = LogCase::plain().retried(2).receives(again);
-    assert_eq!((plain.counts(), plain.verdict().allowed_repeats), (CLEAN, 1));
+    assert_eq!((plain.counts(), plain.report().allowed_repeats), (CLEAN, 1));
     assert_eq!(LogCase::with_history().retried(2).receives(again).counts(), [0, 1, 0, 0]);
 }
 

@@ -167,7 +167,7 @@ impl JournalCase {
     /// The violations found, each with its count.
     pub fn finds(&self) -> Vec<(Violation, usize)> {
         let journal = ClientJournal { settled: self.settled, ..self.journal.clone() };
-        let verdict = audit(&AuditRun {
+        let report = audit(&AuditRun {
             channels: std::slice::from_ref(&self.channel),
             ledgers: &self.ledgers,
             journals: std::slice::from_ref(&journal),
@@ -175,10 +175,10 @@ impl JournalCase {
             data_lost: self.amnesia,
             interrupted: self.interrupted,
         });
-        let mut kinds: Vec<Violation> = verdict.findings.iter().map(|it| it.kind).collect();
+        let mut kinds: Vec<Violation> = report.findings.iter().map(|it| it.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        kinds.into_iter().map(|kind| (kind, verdict.count(kind))).collect()
+        kinds.into_iter().map(|kind| (kind, report.count(kind))).collect()
     }
 
     #[track_caller]
