@@ -1,45 +1,45 @@
-//! Channel names: by the million, and with a meaning elsewhere.
+//! Channel names: millions of them, and names that are special elsewhere.
 
 use serde_json::{Value, json};
 use testkit::client::{Client, publication};
 
-use super::many;
+use super::attack_size;
 use super::victim::Victim;
 
-/// Channels of one command, and publications before their answers are read.
-const AT_ONCE: usize = 100;
+/// The channels of one command, and the publications before their replies are read.
+const BATCH: usize = 100;
 
 #[tokio::test]
 async fn the_node_survives_subscribing_to_each_of_many_names_once() {
     let mut victim = Victim::on_redis(&[]).await;
     let mut client = Client::json(&victim.node).await;
-    for batch in 0..many(200) {
-        let names: Vec<String> = (0..AT_ONCE).map(|it| format!("flood:{batch}:{it}")).collect();
+    for batch in 0..attack_size(200) {
+        let names: Vec<String> = (0..BATCH).map(|it| format!("flood:{batch}:{it}")).collect();
         let channels: Value = names.iter().map(|name| (name.clone(), Value::Null)).collect();
         client.send_command(json!({"type": "subscribe", "id": 1, "channels": channels})).await;
         for name in &names {
             client.send_command(json!({"type": "unsubscribe", "id": 2, "channel": name})).await;
         }
-        for _ in 0..2 * AT_ONCE {
-            let answer = client.event().await;
-            assert!(answer["type"] == "subscribed" || answer["type"] == "unsubscribed", "{answer}");
+        for _ in 0..2 * BATCH {
+            let reply = client.event().await;
+            assert!(reply["type"] == "subscribed" || reply["type"] == "unsubscribed", "{reply}");
         }
         if batch % 20 == 0 {
-            victim.serves().await;
+            victim.assert_served().await;
         }
     }
     client.close().await;
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
 async fn the_node_survives_many_clients_that_subscribe_to_the_same_names_repeatedly() {
     let mut victim = Victim::on_redis(&[]).await;
-    let mut storm = tokio::task::JoinSet::new();
+    let mut clients = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let mut client = Client::json(&victim.node).await;
-        storm.spawn(async move {
-            for round in 0..many(300) {
+        clients.spawn(async move {
+            for round in 0..attack_size(300) {
                 let name = format!("storm:{}", round % 8);
                 client.request(json!({"type": "subscribe", "id": 1, "channel": name})).await;
                 client.request(json!({"type": "unsubscribe", "id": 2, "channel": name})).await;
@@ -47,38 +47,38 @@ async fn the_node_survives_many_clients_that_subscribe_to_the_same_names_repeate
             client.close().await;
         });
     }
-    while !storm.is_empty() {
-        victim.serves().await;
-        while let Some(ended) = storm.try_join_next() {
-            ended.expect("a client of the storm");
+    while !clients.is_empty() {
+        victim.assert_served().await;
+        while let Some(ended) = clients.try_join_next() {
+            ended.expect("the client's task does not panic");
         }
     }
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
 async fn the_node_survives_publishing_to_each_of_many_names_once() {
     let mut victim = Victim::on_redis(&[]).await;
     let mut client = Client::json(&victim.node).await;
-    for batch in 0..many(300) {
-        for number in 0..AT_ONCE {
+    for batch in 0..attack_size(300) {
+        for number in 0..BATCH {
             let channel = format!("flood:{batch}:{number}");
             client
                 .send_command(json!({"type": "publish", "id": 1, "channel": channel, "data": 1}))
                 .await;
         }
-        for _ in 0..AT_ONCE {
+        for _ in 0..BATCH {
             assert_eq!(client.answer(1).await["type"], "published");
         }
         if batch % 30 == 0 {
-            victim.serves().await;
+            victim.assert_served().await;
         }
     }
     client.close().await;
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
-/// To Redis, to a format, to a shell, to a pattern.
+/// Names that are special to Redis, to a format string, to a shell or to a pattern.
 const SPECIAL: [&str; 14] = [
     "{}",
     "a{b}c",
@@ -99,7 +99,7 @@ const SPECIAL: [&str; 14] = [
 #[tokio::test]
 async fn names_with_special_characters_are_ordinary_channels() {
     let mut victim = Victim::on_redis(&[]).await;
-    let mut others = Client::subscribed(&victim.node, "a").await;
+    let mut other_client = Client::subscribed(&victim.node, "a").await;
     let mut client = Client::json(&victim.node).await;
     for name in SPECIAL {
         client.subscribe(name).await;
@@ -114,15 +114,19 @@ async fn names_with_special_characters_are_ordinary_channels() {
             assert_eq!(client.request(command).await["code"], "bad_request", "{kind} {name:?}");
         }
     }
-    let redis = victim.redis.as_ref().expect("it is on Redis");
+    let redis = victim.redis.as_ref().expect("the node uses Redis");
     for name in SPECIAL {
         redis.publish(name, "2").await;
         assert_eq!(client.event().await, publication(name, 2));
     }
     redis.publish("a", "3").await;
-    assert_eq!(others.event().await, publication("a", 3), "nothing else came before it");
+    assert_eq!(
+        other_client.event().await,
+        publication("a", 3),
+        "the client received nothing before this publication"
+    );
     client.close().await;
-    others.close().await;
-    victim.serves().await;
-    victim.survives().await;
+    other_client.close().await;
+    victim.assert_served().await;
+    victim.assert_recovered().await;
 }

@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 use testkit::raw::{CONTINUATION, FIN, PING, PONG, RawClient, TEXT, frame, text, upgrade};
 use tokio::task::JoinSet;
 
-use super::many;
+use super::attack_size;
 use super::victim::Victim;
 
-const FLOODERS: usize = 8;
+const FLOODING_CLIENTS: usize = 8;
 
-/// The longest that a flood may take.
+/// The longest duration of a flood.
 const FLOOD_MAX: Duration = Duration::from_secs(120);
 
-/// Bytes of one write of a flood.
+/// The bytes of one write of a flood.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Several clients write the same over and over, and read nothing, until they have written so many
-/// bytes each or are cut off. Returns how many were.
+/// Several clients send `opening` and then `piece` repeatedly, and read nothing, until each has sent `bytes`
+/// or the node closes its connection. Returns the number of closed connections.
 async fn flood(
     victim: &mut Victim,
     path: &str,
@@ -25,12 +25,12 @@ async fn flood(
     piece: &[u8],
     bytes: usize,
 ) -> usize {
-    let mut flooders = JoinSet::new();
-    for _ in 0..FLOODERS {
+    let mut clients = JoinSet::new();
+    for _ in 0..FLOODING_CLIENTS {
         let mut raw = RawClient::with_small_buffer(&victim.node, path).await;
         raw.send(opening).await;
         let chunk = piece.repeat(CHUNK_BYTES.div_ceil(piece.len()));
-        flooders.spawn(async move {
+        clients.spawn(async move {
             for _ in 0..bytes.div_ceil(CHUNK_BYTES) {
                 if raw.send_without_deadline(&chunk).await.is_err() {
                     return true;
@@ -39,32 +39,35 @@ async fn flood(
             false
         });
     }
-    let (mut cut_off, deadline) = (0, Instant::now() + FLOOD_MAX);
-    while !flooders.is_empty() {
-        assert!(Instant::now() < deadline, "a flooder is neither read nor cut off");
-        victim.serves().await;
-        while let Some(ended) = flooders.try_join_next() {
-            cut_off += usize::from(ended.expect("a flooder"));
+    let (mut closed_count, deadline) = (0, Instant::now() + FLOOD_MAX);
+    while !clients.is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "the node neither reads from nor closes a flooding client"
+        );
+        victim.assert_served().await;
+        while let Some(ended) = clients.try_join_next() {
+            closed_count += usize::from(ended.expect("the client's task does not panic"));
         }
     }
-    cut_off
+    closed_count
 }
 
 #[tokio::test]
 async fn a_client_that_floods_pings_and_reads_no_pongs_is_closed_as_slow() {
     let mut victim = Victim::alone(&[]).await;
     let ping = frame(FIN | PING, &[b'x'; 125]);
-    let cut_off = flood(&mut victim, "/ws/flood", b"", &ping, many(64 << 20)).await;
-    assert_eq!(cut_off, FLOODERS, "a client that reads no pongs is slow");
-    victim.survives().await;
+    let closed_count = flood(&mut victim, "/ws/flood", b"", &ping, attack_size(64 << 20)).await;
+    assert_eq!(closed_count, FLOODING_CLIENTS, "a client that reads no pongs is slow");
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
 async fn the_node_survives_a_flood_of_unsolicited_pongs() {
     let mut victim = Victim::alone(&[]).await;
     let pong = frame(FIN | PONG, b"");
-    flood(&mut victim, "/ws/flood", b"", &pong, many(4 << 20)).await;
-    victim.survives().await;
+    flood(&mut victim, "/ws/flood", b"", &pong, attack_size(4 << 20)).await;
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
@@ -73,29 +76,29 @@ async fn the_node_survives_endless_fragments() {
     let mut victim = Victim::alone(&pings).await;
     let opening = frame(TEXT, b"");
     let nothing = frame(CONTINUATION, b"");
-    // More than the node reads before a ping goes unanswered: a fragment is no sign of life.
-    let cut_off = flood(&mut victim, "/ws/flood", &opening, &nothing, 1 << 40).await;
-    assert_eq!(cut_off, FLOODERS);
-    victim.survives().await;
+    // More than the node reads until the pong timeout: a fragment does not count as a pong.
+    let closed_count = flood(&mut victim, "/ws/flood", &opening, &nothing, 1 << 40).await;
+    assert_eq!(closed_count, FLOODING_CLIENTS);
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
 async fn the_node_survives_fragments_of_one_byte() {
     let mut victim = Victim::alone(&[]).await;
     let (opening, one) = (frame(TEXT, b"x"), frame(CONTINUATION, b"x"));
-    flood(&mut victim, "/ws/flood", &opening, &one, many(8 << 20)).await;
+    flood(&mut victim, "/ws/flood", &opening, &one, attack_size(8 << 20)).await;
     let closed = r#"tidegate_connections_closed_total{reason="too_large"}"#;
-    victim.serves_until(closed, FLOODERS as f64).await;
-    victim.survives().await;
+    victim.assert_served_until(closed, FLOODING_CLIENTS as f64).await;
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_its_own_publications_is_closed_as_slow() {
     let mut victim = Victim::alone(&[]).await;
     let large = text(&"x".repeat(16 << 10));
-    let cut_off = flood(&mut victim, "/ws/flood", b"", &large, many(64 << 20)).await;
-    assert_eq!(cut_off, FLOODERS, "a client that does not read is slow");
-    victim.survives().await;
+    let closed_count = flood(&mut victim, "/ws/flood", b"", &large, attack_size(64 << 20)).await;
+    assert_eq!(closed_count, FLOODING_CLIENTS, "a client that does not read is slow");
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
@@ -107,17 +110,17 @@ async fn the_node_survives_commands_whose_replies_are_not_read() {
         r#"{"type":"presence","id":1,"channel":"flood"}"#,
         r#"{"type":"dance","id":1}"#,
     ] {
-        flood(&mut victim, "/ws", b"", &text(command), many(4 << 20)).await;
+        flood(&mut victim, "/ws", b"", &text(command), attack_size(4 << 20)).await;
     }
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
 async fn the_node_survives_every_kind_of_aborted_connection() {
     let mut victim = Victim::alone(&["server.handshake_timeout=2s"]).await;
     let request = upgrade("/ws/ends", "");
-    for round in 0..many(100) {
-        // In the middle of a request, of a frame, and between two.
+    for round in 0..attack_size(100) {
+        // The connection ends within a request, within a frame, and between two.
         let mut raw = RawClient::connect(&victim.node).await;
         raw.send(&request[..round % request.len()]).await;
         match round % 3 {
@@ -133,7 +136,7 @@ async fn the_node_survives_every_kind_of_aborted_connection() {
             1 => raw.reset().await,
             _ => raw.half_close().await,
         }
-        victim.serves().await;
+        victim.assert_served().await;
     }
-    victim.survives().await;
+    victim.assert_recovered().await;
 }

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use testkit::client::{Client, Message};
 use testkit::raw::{FIN, RawClient, TEXT, frame, text};
 
-use super::many;
+use super::attack_size;
 use super::victim::Victim;
 
 const DEPTH: usize = 20_000;
 
-/// Texts that are answered with an error, and the connection goes on.
-fn mistakes() -> Vec<String> {
+/// Commands to which the node replies with an error; the connection stays open.
+fn invalid_commands() -> Vec<String> {
     let digits = "9".repeat(50_000);
     vec![
         format!(r#"{{"type":"ping","id":{digits}}}"#),
@@ -32,7 +32,7 @@ fn mistakes() -> Vec<String> {
     ]
 }
 
-/// What ends the connection.
+/// Messages for which the node closes the connection, with the close codes.
 fn violations() -> Vec<(Vec<u8>, u16)> {
     let frame = |bytes: &[u8]| frame(FIN | TEXT, bytes);
     vec![
@@ -48,15 +48,15 @@ fn violations() -> Vec<(Vec<u8>, u16)> {
 }
 
 #[tokio::test]
-async fn mistakes_are_answered_and_violations_end_one_connection() {
+async fn an_invalid_command_gets_an_error_and_a_violation_closes_only_its_own_connection() {
     let mut victim = Victim::on_redis(&[]).await;
-    for _ in 0..many(3) {
+    for _ in 0..attack_size(3) {
         let mut client = Client::json(&victim.node).await;
-        for mistake in mistakes() {
-            client.send(mistake.as_str()).await;
-            let answer = client.event().await;
-            let shown: String = mistake.chars().take(60).collect();
-            assert_eq!(answer["code"], "bad_request", "{shown} gave {answer}");
+        for command in invalid_commands() {
+            client.send(command.as_str()).await;
+            let reply = client.event().await;
+            let shown: String = command.chars().take(60).collect();
+            assert_eq!(reply["code"], "bad_request", "{shown} got {reply}");
         }
         client.close().await;
         for (bytes, code) in violations() {
@@ -65,15 +65,14 @@ async fn mistakes_are_answered_and_violations_end_one_connection() {
             raw.send(bytes).await;
             raw.expect_close(code).await;
         }
-        victim.serves().await;
+        victim.assert_served().await;
     }
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
-/// What is JSON to everybody goes on as it is; what some reader would refuse is refused here, however much
-/// of it there is.
+/// The node delivers valid JSON unchanged, and refuses JSON that some parsers would refuse, at any size.
 #[tokio::test]
-async fn deep_and_huge_payloads_arrive_as_they_are_or_not_at_all() {
+async fn deep_and_huge_payloads_are_delivered_unchanged_or_refused() {
     let mut victim = Victim::on_redis(&["session.json_depth_max=100000"]).await;
     let mut publisher = Client::json(&victim.node).await;
     let mut subscriber = Client::subscribed(&victim.node, "deep").await;
@@ -90,19 +89,19 @@ async fn deep_and_huge_payloads_arrive_as_they_are_or_not_at_all() {
         publisher
             .send(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))
             .await;
-        let answer = publisher.answer(1).await;
+        let reply = publisher.answer(1).await;
         if code.is_empty() {
-            assert_eq!(answer, json!({"type": "published", "id": 1}));
-            let Message::Text(heard) = subscriber.receive().await else { panic!("no text") };
-            assert!(heard.as_str().contains(&data), "it arrives as it is");
+            assert_eq!(reply, json!({"type": "published", "id": 1}));
+            let Message::Text(received) = subscriber.receive().await else { panic!("no text") };
+            assert!(received.as_str().contains(&data), "the payload is delivered unchanged");
         } else {
-            assert_eq!(answer["code"], code, "{answer}");
+            assert_eq!(reply["code"], code, "{reply}");
         }
-        victim.serves().await;
+        victim.assert_served().await;
     }
     publisher.close().await;
     subscriber.close().await;
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
 /// Protects subscribers whose recursive parsers would overflow their stack.
@@ -116,21 +115,24 @@ async fn a_payload_that_is_nested_too_deep_is_not_delivered() {
         publisher
             .send(format!(r#"{{"type":"publish","id":1,"channel":"deep","data":{data}}}"#))
             .await;
-        let answer = publisher.answer(1).await;
-        assert_eq!(answer["type"], outcome, "{depth}: {answer}");
+        let reply = publisher.answer(1).await;
+        assert_eq!(reply["type"], outcome, "{depth}: {reply}");
     }
     publisher.publish("deep", json!("last")).await;
-    assert!(subscriber.receive_text().await.contains("[[["), "the one that was not too deep");
-    assert!(subscriber.receive_text().await.contains("last"), "and then this one");
+    assert!(subscriber.receive_text().await.contains("[[["), "the payload with the allowed depth");
+    assert!(
+        subscriber.receive_text().await.contains("last"),
+        "the subscriber receives only the last payload after it"
+    );
     publisher.close().await;
     subscriber.close().await;
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
-async fn a_list_of_thousands_of_channels_is_answered_one_by_one_or_ends_the_connection() {
+async fn a_list_of_thousands_of_channels_gets_one_reply_for_each_channel() {
     let mut victim = Victim::on_redis(&["session.channels_max=100"]).await;
-    for _ in 0..many(3) {
+    for _ in 0..attack_size(3) {
         let channels: Value = (0..2000).map(|it| (format!("list:{it}"), Value::Null)).collect();
         let command = json!({"type": "subscribe", "id": 1, "channels": channels}).to_string();
         let mut raw = RawClient::open(&victim.node, "/ws").await;
@@ -138,12 +140,12 @@ async fn a_list_of_thousands_of_channels_is_answered_one_by_one_or_ends_the_conn
         let (mut subscribed, mut refused) = (0, 0);
         raw.message().await;
         while subscribed + refused < 2000 {
-            let answer: Value = serde_json::from_slice(&raw.message().await.payload).expect("JSON");
-            subscribed += usize::from(answer["type"] == "subscribed");
-            refused += usize::from(answer["code"] == "limit_reached");
+            let reply: Value = serde_json::from_slice(&raw.message().await.payload).expect("JSON");
+            subscribed += usize::from(reply["type"] == "subscribed");
+            refused += usize::from(reply["code"] == "limit_reached");
         }
         assert_eq!((subscribed, refused), (100, 1900));
-        victim.serves().await;
+        victim.assert_served().await;
     }
-    victim.survives().await;
+    victim.assert_recovered().await;
 }

@@ -1,14 +1,14 @@
 //! Malicious clients. During each attack the node must serve a healthy pair of clients, and afterwards it must
 //! be in the same state as before: [`victim`] defines that.
 //!
-//! `ABUSE=long cargo test --release --test abuse` (`make abuse`) is ten times as much of everything as the short
-//! form that `make test` runs. One at a time, because they are measured.
+//! `ABUSE=long cargo test --release --test abuse` (`make abuse`) makes every attack ten times as large as in the
+//! short form that `make test` runs. The attacks run one at a time, because latency and memory are measured.
 //!
 //! | file | contents |
 //! | --- | --- |
 //! | `victim` | the node, the healthy pair, and the conditions at the end |
 //! | `requests` | malformed and smuggled HTTP requests |
-//! | `dawdling` | connections that send nothing, or one byte at a time |
+//! | `slow_requests` | connections that send nothing, or one byte at a time |
 //! | `frames` | WebSocket floods, fragments and aborted connections |
 //! | `json` | JSON that is hard to parse |
 //! | `channels` | many channel names, and names that are special elsewhere |
@@ -17,15 +17,15 @@
 //! There are no compression bombs, because the node has no compression and declines an offer of it.
 
 mod channels;
-mod dawdling;
 mod frames;
 mod json;
 mod log;
 mod requests;
+mod slow_requests;
 mod victim;
 
 /// The size of an attack: ten times larger in the long form.
-fn many(short: usize) -> usize {
+fn attack_size(short: usize) -> usize {
     match std::env::var("ABUSE").as_deref() {
         Ok("long") => 10 * short,
         _ => short,

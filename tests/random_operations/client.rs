@@ -1,7 +1,7 @@
-//! A json client: one connection after another, each with the operations of its role.
+//! A client: one connection after another, each with the operations of its role.
 
 mod commands;
-mod hearing;
+mod messages;
 mod plain;
 
 use std::collections::HashMap;
@@ -18,61 +18,61 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::doors::{Doors, Socket};
+use crate::directory::{Directory, Socket};
 use crate::plan::Role;
-use crate::record::{OpenLedger, Record};
+use crate::record::{ClientRecord, PublisherRecord};
 
-/// Silence after which a connection is given up. Pings go out all the time.
+/// The idle time after which the client gives up a connection; pongs prevent it on a healthy connection.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
 
 const PING_INTERVAL: Duration = Duration::from_millis(1500);
 
-/// Before a client comes back, at most.
+/// The longest pause before a client reconnects, in milliseconds.
 const PAUSE_MAX: u64 = 120;
 
-/// Positions that a client remembers of each channel, to come back from.
+/// The most past positions of a channel that a client keeps, to resume from them.
 const REMEMBERED_MAX: usize = 400;
 
-/// What a client publishes on, if it does.
+/// A publishing client's number as a publisher, its channel and its journal.
 #[derive(Clone)]
-pub struct Pen {
-    pub publisher: PublisherNumber,
+pub struct PublisherSlot {
+    pub number: PublisherNumber,
     pub channel: ChannelNumber,
-    pub ledger: OpenLedger,
+    pub record: PublisherRecord,
 }
 
 pub struct Client {
     pub role: Role,
-    pub wanted: Vec<ChannelNumber>,
+    pub assigned: Vec<ChannelNumber>,
     pub channels: Arc<[AuditChannel]>,
-    pub doors: Doors,
-    pub record: Arc<Mutex<Record>>,
-    pub pen: Option<Pen>,
-    /// From here on it only stays subscribed.
+    pub directory: Directory,
+    pub record: Arc<Mutex<ClientRecord>>,
+    pub publisher: Option<PublisherSlot>,
+    /// True at the end of a run: the client only stays subscribed and does nothing else.
     pub settle: watch::Receiver<bool>,
     pub random: StdRng,
-    states: HashMap<ChannelNumber, State>,
-    /// Of each `history` that is not answered: since where.
-    questions: HashMap<u64, Option<Position>>,
-    /// Counts connections, from 1.
+    states: HashMap<ChannelNumber, ChannelState>,
+    /// The `since` of each `history` command without a reply, by id.
+    history_requests: HashMap<u64, Option<Position>>,
+    /// The number of connections so far, including the current one.
     connections: usize,
     id: u64,
     echo: bool,
 }
 
-/// What the client knows of a channel.
+/// The client's state of a channel.
 #[derive(Default)]
-struct State {
-    /// It sent `subscribe` last, and not `unsubscribe`.
-    wants: bool,
-    /// Of each `subscribe` that is not answered: its id, and since where.
-    asked: Vec<(u64, Option<Position>)>,
-    /// Where it would go on.
+struct ChannelState {
+    /// Whether its last command was `subscribe`, not `unsubscribe`.
+    requested: bool,
+    /// The id and `since` of each `subscribe` command without a reply.
+    pending_subscribes: Vec<(u64, Option<Position>)>,
+    /// The position from which it would resume.
     last: Option<Position>,
     past: Vec<Position>,
 }
 
-/// Publications on their way: the id of the command, and the number.
+/// The numbers of unanswered publications, by the id of the command.
 type Pending = HashMap<u64, u64>;
 
 impl Client {
@@ -80,22 +80,22 @@ impl Client {
         plan: &crate::plan::Client,
         seed: u64,
         channels: Arc<[AuditChannel]>,
-        (doors, settle): (Doors, watch::Receiver<bool>),
-        record: Arc<Mutex<Record>>,
-        pen: Option<Pen>,
+        (directory, settle): (Directory, watch::Receiver<bool>),
+        record: Arc<Mutex<ClientRecord>>,
+        publisher: Option<PublisherSlot>,
     ) -> Self {
-        let states = plan.channels.iter().map(|channel| (*channel, State::default()));
+        let states = plan.channels.iter().map(|channel| (*channel, ChannelState::default()));
         Self {
             role: plan.role,
-            wanted: plan.channels.clone(),
+            assigned: plan.channels.clone(),
             channels,
-            doors,
+            directory,
             record,
-            pen,
+            publisher,
             settle,
             random: StdRng::seed_from_u64(seed),
             states: states.collect(),
-            questions: HashMap::new(),
+            history_requests: HashMap::new(),
             connections: 0,
             id: 0,
             echo: true,
@@ -108,17 +108,19 @@ impl Client {
         }
         loop {
             let narrow = self.role == Role::Pauser;
-            if let Ok((door, socket, _)) = self.doors.open(&mut self.random, "/ws", narrow).await {
+            if let Ok((node, socket, _)) =
+                self.directory.open(&mut self.random, "/ws", narrow).await
+            {
                 self.connections += 1;
-                self.write(Entry::Opened { node: door.public.to_string() });
+                self.write(Entry::Opened { node: node.public.to_string() });
                 let mut pending = Pending::new();
-                let why = self.converse(socket, &mut pending).await;
+                let why = self.run_session(socket, &mut pending).await;
                 self.write(Entry::Closed { why });
                 for (_, number) in pending {
-                    self.pen
+                    self.publisher
                         .as_ref()
                         .expect("it has published")
-                        .ledger
+                        .record
                         .end(number, PublishOutcome::Unknown);
                 }
             }
@@ -127,27 +129,32 @@ impl Client {
         }
     }
 
-    /// Until the connection ends; returns why.
-    async fn converse(&mut self, mut socket: Socket, pending: &mut Pending) -> String {
-        match self.talk(&mut socket, pending).await {
+    /// Runs until the connection ends; returns the reason.
+    async fn run_session(&mut self, mut socket: Socket, pending: &mut Pending) -> String {
+        match self.exchange(&mut socket, pending).await {
             Ok(why) => why,
             Err(error) => error.to_string(),
         }
     }
 
-    async fn talk(&mut self, socket: &mut Socket, pending: &mut Pending) -> Result<String, Error> {
+    /// Reads messages, pings and executes operations until the connection ends; returns the reason.
+    async fn exchange(
+        &mut self,
+        socket: &mut Socket,
+        pending: &mut Pending,
+    ) -> Result<String, Error> {
         for state in self.states.values_mut() {
-            state.wants = false;
-            state.asked.clear();
+            state.requested = false;
+            state.pending_subscribes.clear();
         }
-        self.questions.clear();
-        self.echo = self.role != Role::Talker || self.random.random_bool(0.5);
+        self.history_requests.clear();
+        self.echo = self.role != Role::PublishingSubscriber || self.random.random_bool(0.5);
         self.subscribe_all(socket).await?;
-        let mut heard = Instant::now();
-        let mut ping_at = heard + PING_INTERVAL;
-        let mut act_at = heard + self.pause();
+        let mut received_at = Instant::now();
+        let mut ping_at = received_at + PING_INTERVAL;
+        let mut operate_at = received_at + self.pause();
         loop {
-            let wake = act_at.min(ping_at).min(heard + SILENCE_MAX);
+            let wake = operate_at.min(ping_at).min(received_at + SILENCE_MAX);
             let message = tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(wake) => None,
@@ -159,58 +166,58 @@ impl Client {
                     let why = frame.map_or("no code".to_owned(), |it| {
                         format!("{} {}", u16::from(it.code), it.reason)
                     });
-                    // The answer to a close frame goes out with the next read.
+                    // The next read sends the reply to the close frame.
                     let _ = timeout(SILENCE_MAX, socket.next()).await;
                     return Ok(why);
                 }
                 Some(Some(Err(error))) => return Err(error),
                 Some(Some(Ok(message))) => {
-                    heard = Instant::now();
+                    received_at = Instant::now();
                     if let Message::Text(text) = message {
-                        self.hear(text.as_str(), pending);
+                        self.handle_message(text.as_str(), pending);
                     }
                 }
                 None => {}
             }
             let now = Instant::now();
-            if now >= heard + SILENCE_MAX {
+            if now >= received_at + SILENCE_MAX {
                 return Ok("silent".to_owned());
             }
             if now >= ping_at {
                 ping_at = now + PING_INTERVAL;
-                self.say(socket, r#"{"type":"ping","id":0}"#.to_owned()).await?;
+                self.send_command(socket, r#"{"type":"ping","id":0}"#.to_owned()).await?;
             }
-            if now >= act_at {
-                if self.act(socket, pending).await? {
+            if now >= operate_at {
+                if self.operate(socket, pending).await? {
                     return Ok("the client left".to_owned());
                 }
-                act_at = Instant::now() + self.pause();
-                heard = heard.max(now);
+                operate_at = Instant::now() + self.pause();
+                received_at = received_at.max(now);
             }
         }
     }
 
-    /// Until the next operation of the role.
+    /// The pause before the next operation of the role.
     fn pause(&mut self) -> Duration {
         let range = match self.role {
             _ if *self.settle.borrow() => 150..250,
-            Role::Holder => 60..600,
+            Role::LongSubscriber => 60..600,
             Role::Toggler => 3..30,
             Role::Resumer => 60..900,
             Role::Pauser => 200..700,
-            Role::Talker | Role::Plain { .. } => 8..50,
+            Role::PublishingSubscriber | Role::Plain { .. } => 8..50,
         };
         Duration::from_millis(self.random.random_range(range))
     }
 
-    /// One operation. True: the connection is to end.
-    async fn act(&mut self, socket: &mut Socket, pending: &mut Pending) -> Result<bool, Error> {
+    /// Executes one operation. Returns true if it ends the connection.
+    async fn operate(&mut self, socket: &mut Socket, pending: &mut Pending) -> Result<bool, Error> {
         if *self.settle.borrow() {
             self.subscribe_all(socket).await?;
             return Ok(false);
         }
         match self.role {
-            Role::Holder => {
+            Role::LongSubscriber => {
                 self.subscribe_all(socket).await?;
                 if self.random.random_bool(0.6) {
                     let channel = self.any_channel();
@@ -221,7 +228,7 @@ impl Client {
                     self.unsubscribe(socket, channel).await?;
                 }
                 if self.random.random_bool(0.2) {
-                    self.ask_history(socket).await?;
+                    self.request_history(socket).await?;
                 }
             }
             Role::Toggler => self.toggle(socket).await?,
@@ -237,12 +244,12 @@ impl Client {
                 let time = Duration::from_millis(self.random.random_range(100..2500));
                 tokio::select! {
                     () = sleep(time) => {}
-                    // Fails only where the run is over.
+                    // Fails only at the end of the run.
                     _ = self.settle.wait_for(|settle| *settle) => {}
                 }
                 self.write(Entry::Paused(false));
             }
-            Role::Talker => {
+            Role::PublishingSubscriber => {
                 self.publish(socket, pending).await?;
                 if self.random.random_bool(0.05) {
                     self.toggle(socket).await?;
@@ -256,15 +263,15 @@ impl Client {
         Ok(false)
     }
 
-    fn is_live(&self, channel: ChannelNumber) -> bool {
-        self.record.lock().expect("no code panics with a record").live.contains(&channel)
+    fn is_subscribed(&self, channel: ChannelNumber) -> bool {
+        self.record.lock().expect("no panic while the lock is held").subscribed.contains(&channel)
     }
 
     fn number(&self, name: &str) -> Option<ChannelNumber> {
-        self.wanted.iter().copied().find(|number| self.channels[*number].name == name)
+        self.assigned.iter().copied().find(|number| self.channels[*number].name == name)
     }
 
     fn write(&self, entry: Entry) {
-        self.record.lock().expect("no code panics with a record").write(entry);
+        self.record.lock().expect("no panic while the lock is held").write(entry);
     }
 }

@@ -5,24 +5,24 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `plan` | what a seed makes of it |
-//! | `stage` `doors` | Redis and nodes, what breaks, where clients find them |
-//! | `client` `publisher` `http_post` | who listens, and who publishes |
-//! | `record` | what they write down |
-//! | `play` | one run |
-//! | `shrink` | which parts of a plan a finding needs |
-//! | `report` | the outcome |
+//! | `plan` | the plan of a run, generated from its seed |
+//! | `stage` `directory` | Redis and the nodes, the faults, and the nodes' addresses |
+//! | `client` `publisher` `http_post` | subscribers and publishers |
+//! | `record` | the journals while they are written |
+//! | `scenario` | one run |
+//! | `shrink` | finds the parts of a plan that a finding needs |
+//! | `report` | the printed result |
 //!
 //! Channels, journals and the audit are in `testkit`.
 
 mod client;
-mod doors;
+mod directory;
 mod http_post;
 mod plan;
-mod play;
 mod publisher;
 mod record;
 mod report;
+mod scenario;
 mod shrink;
 mod stage;
 
@@ -34,29 +34,30 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::plan::Plan;
-use crate::play::{Outcome, play, without};
+use crate::scenario::{Outcome, run_plan, without};
 
 /// The settings from the environment.
-struct Order {
-    /// The first seed, and how many.
+struct Arguments {
+    /// The first seed, and the number of seeds.
     seed: u64,
     seeds: u64,
-    /// How often each is run. Nodes and Redis have their own time, so no run is like another.
+    /// The runs of each seed. The timing of nodes and Redis differs between runs.
     times: u64,
-    /// Runs at a time.
+    /// The number of runs at the same time.
     parallel: usize,
+    /// The duration of the operations in each run.
     time: Duration,
-    /// Only the first parts of a plan.
+    /// How many of the first parts of a plan are executed.
     operations: usize,
-    /// Parts that are left out.
+    /// The numbers of the parts that are left out.
     without: Vec<usize>,
-    /// What was found is narrowed down: findings of this kind, or `1` for any.
+    /// The kind of findings for which a smaller plan is searched, or `1` for any kind.
     shrink: Option<String>,
 }
 
 fn main() -> ExitCode {
-    let order = match Order::of_environment() {
-        Ok(order) => order,
+    let arguments = match Arguments::from_environment() {
+        Ok(arguments) => arguments,
         Err(why) => {
             eprintln!("{why}");
             return ExitCode::from(2);
@@ -69,26 +70,25 @@ fn main() -> ExitCode {
         let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be waited for");
         // Dropping the run ends all its processes.
         tokio::select! {
-            code = run(order) => code,
+            code = run(arguments) => code,
             _ = interrupt.recv() => ExitCode::from(130),
             _ = terminate.recv() => ExitCode::from(143),
         }
     })
 }
 
-impl Order {
-    fn of_environment() -> Result<Self, String> {
+impl Arguments {
+    fn from_environment() -> Result<Self, String> {
         fn number(name: &str) -> Result<Option<u64>, String> {
             match std::env::var(name) {
                 Ok(text) if !text.is_empty() => match text.parse() {
                     Ok(number) => Ok(Some(number)),
-                    Err(_) => Err(format!("{name}={text} is no number")),
+                    Err(_) => Err(format!("{name}={text} is not a number")),
                 },
                 _ => Ok(None),
             }
         }
         let seeds = number("SEEDS")?;
-        // One seed is tried again; many begin anywhere.
         let drawn = u64::from(rand::random::<u32>());
         let without = std::env::var("WITHOUT").unwrap_or_default();
         let parts = without.split([',', ' ']).filter(|it| !it.is_empty());
@@ -111,32 +111,34 @@ impl Order {
     }
 }
 
-async fn run(order: Order) -> ExitCode {
-    let begun = Instant::now();
-    println!("SEED={} SEEDS={} PARALLEL={}", order.seed, order.seeds, order.parallel);
-    let each = |seed| std::iter::repeat_n(seed, order.times as usize);
-    let seeds = (order.seed..order.seed + order.seeds).flat_map(each);
-    // In this one task: what waits for conditions here cannot move between threads.
+async fn run(arguments: Arguments) -> ExitCode {
+    let started = Instant::now();
+    println!("SEED={} SEEDS={} PARALLEL={}", arguments.seed, arguments.seeds, arguments.parallel);
+    let each = |seed| std::iter::repeat_n(seed, arguments.times as usize);
+    let seeds = (arguments.seed..arguments.seed + arguments.seeds).flat_map(each);
+    // All runs share this task, because their futures are not `Send`.
     let mut runs = stream::iter(seeds)
-        .map(|seed| AssertUnwindSafe(one(&order, seed)).catch_unwind().map(move |it| (seed, it)))
-        .buffer_unordered(order.parallel);
+        .map(|seed| {
+            AssertUnwindSafe(run_seed(&arguments, seed)).catch_unwind().map(move |it| (seed, it))
+        })
+        .buffer_unordered(arguments.parallel);
     let (mut bad, mut deliveries) = (Vec::new(), 0);
     while let Some((seed, run)) = runs.next().await {
         match run {
             Ok(outcome) => {
-                deliveries += outcome.verdict.deliveries;
-                if !outcome.verdict.findings.is_empty() {
+                deliveries += outcome.report.deliveries;
+                if !outcome.report.findings.is_empty() {
                     bad.push(seed);
                 }
             }
             Err(_) => {
-                println!("seed {seed:>10}  broke by a panic, shown above");
+                println!("seed {seed:>10}  failed with a panic, shown above");
                 bad.push(seed);
             }
         }
     }
-    let took = begun.elapsed().as_secs();
-    println!("{} seeds in {took} s, {deliveries} deliveries", order.seeds);
+    let took = started.elapsed().as_secs();
+    println!("{} seeds in {took} s, {deliveries} deliveries", arguments.seeds);
     if bad.is_empty() {
         return ExitCode::SUCCESS;
     }
@@ -144,21 +146,21 @@ async fn run(order: Order) -> ExitCode {
     bad.dedup();
     println!("{} seeds with findings: {bad:?}", bad.len());
     println!(
-        "again: SEED=number SEEDS=1 TIMES=10 make random; narrower: OPS=parts, WITHOUT=part,part, SHRINK=1"
+        "to repeat: SEED=number SEEDS=1 TIMES=10 make random; to reduce the plan: OPS=parts, WITHOUT=part,part, SHRINK=1"
     );
     ExitCode::FAILURE
 }
 
-async fn one(order: &Order, seed: u64) -> Outcome {
-    let plan = order.plan(seed);
-    let outcome = play(&plan).await;
-    let verdict = &outcome.verdict;
-    println!("seed {seed:>10}  {}", report::summary(verdict));
+async fn run_seed(arguments: &Arguments, seed: u64) -> Outcome {
+    let plan = arguments.plan(seed);
+    let outcome = run_plan(&plan).await;
+    let report = &outcome.report;
+    println!("seed {seed:>10}  {}", report::summary(report));
     if let Some(logs) = &outcome.logs {
-        println!("{}the logs and the plan are in {}", report::details(verdict), logs.display());
-        if let Some(kind) = &order.shrink {
-            let small = shrink::shrink(&plan, verdict, kind).await;
-            println!("what the finding needs:\n{small}");
+        println!("{}the logs and the plan are in {}", report::details(report), logs.display());
+        if let Some(kind) = &arguments.shrink {
+            let small = shrink::shrink(&plan, report, kind).await;
+            println!("the parts that the finding needs:\n{small}");
         }
     }
     outcome

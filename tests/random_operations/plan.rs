@@ -1,8 +1,8 @@
-//! What a run does, made from its seed alone: who publishes, who listens, what breaks when.
+//! The plan of a run, generated from its seed alone: publishers, clients, and the times of faults.
 //!
-//! A plan is a list of *parts*, each with a seed of its own, so that a part does the same whatever others
-//! are left out. That is how a finding is narrowed down: `OPS` keeps the first parts, `WITHOUT` leaves
-//! some out.
+//! A plan is a list of *parts*, each with its own seed, so that a part does the same no matter which other
+//! parts are left out. This allows to reduce a plan with a finding: `OPS` keeps the first parts, `WITHOUT`
+//! leaves some out.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use rand::{Rng, SeedableRng};
 use testkit::audit::channels::{self, AuditChannel, ChannelNumber, HistoryKind};
 use testkit::audit::journal::PublishPath;
 
-/// What carries publications between nodes.
+/// The broker between the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broker {
     Memory,
-    /// A Redis that keeps nothing over a restart.
+    /// A Redis without persistence.
     Redis,
-    /// A Redis that writes everything down.
+    /// A Redis with an append-only file.
     DurableRedis,
 }
 
@@ -28,21 +28,21 @@ pub struct Plan {
     pub seed: u64,
     pub broker: Broker,
     pub nodes: usize,
-    /// How long operations go on before everything is healed.
+    /// The duration of the operations; afterwards all faults are removed.
     pub time: Duration,
     pub parts: Vec<Part>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Its place in the whole plan.
+    /// Its index in the whole plan.
     pub number: usize,
     pub seed: u64,
-    pub what: What,
+    pub kind: PartKind,
 }
 
 #[derive(Clone, Debug)]
-pub enum What {
+pub enum PartKind {
     Publisher(Publisher),
     Client(Client),
     Fault { at: Duration, fault: Fault },
@@ -51,14 +51,14 @@ pub enum What {
 #[derive(Clone, Copy, Debug)]
 pub struct Publisher {
     pub channel: ChannelNumber,
-    pub way: PublishPath,
+    pub path: PublishPath,
     /// The mean pause between two publications.
     pub pause: Duration,
-    /// Some: after so many publications at most it is silent for as long as a stream takes to expire.
+    /// The most publications before a pause that is longer than a stream's expiry; `None` for no pauses.
     pub burst: Option<u32>,
-    /// With an idempotency key, and what failed is sent again.
+    /// Whether it sends idempotency keys and repeats failed publications.
     pub keyed: bool,
-    /// Now and then one is larger than a connection's queue may be.
+    /// Whether some of its publications are larger than a connection's queue may be.
     pub large: bool,
 }
 
@@ -70,17 +70,17 @@ pub struct Client {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Stays, and subscribes again now and then to what it has.
-    Holder,
+    /// Stays connected, and sometimes repeats a subscription that it already has.
+    LongSubscriber,
     /// Unsubscribes and subscribes every few milliseconds.
     Toggler,
-    /// Comes back again and again, from positions of all kinds.
+    /// Reconnects repeatedly, and resumes from recent, old and invalid positions.
     Resumer,
-    /// Stops reading now and then.
+    /// Sometimes stops reading for a while.
     Pauser,
-    /// Subscribes, with echo or without, and publishes on the same connection.
-    Talker,
-    /// Plain protocol; publishes too if so.
+    /// Subscribes, with or without echo, and publishes on the same connection.
+    PublishingSubscriber,
+    /// Uses the plain protocol, to publish as well if `publishes` is true.
     Plain { publishes: bool },
 }
 
@@ -94,7 +94,7 @@ pub enum Fault {
         node: usize,
         away: Duration,
     },
-    /// Every node takes up another variant of the rules, one after the other.
+    /// The nodes reload another variant of the rules, one after the other.
     Reload {
         variant: usize,
         pause: Duration,
@@ -102,20 +102,21 @@ pub enum Fault {
     RedisStops(Duration),
     RedisPauses(Duration),
     RedisIsKilled(Duration),
-    /// Connections are cut: those that subscribe, or the others.
+    /// Redis closes the nodes' subscribed connections.
     SubscribersAreCut,
+    /// Redis closes the nodes' other connections.
     PublishersAreCut,
     StreamIsDeleted(ChannelNumber),
     StreamIsTrimmed(ChannelNumber),
 }
 
 impl Fault {
-    /// Of Redis, or of several nodes.
+    /// Whether the fault can only happen with a Redis.
     fn needs_redis(self) -> bool {
         !matches!(self, Self::NodeStops { .. } | Self::NodeIsKilled { .. } | Self::Reload { .. })
     }
 
-    /// A subscribed connection may break, or be read late.
+    /// Whether the fault may break a subscribed connection or delay reads from it.
     fn interrupts(self) -> bool {
         !matches!(self, Self::Reload { .. } | Self::StreamIsDeleted(_) | Self::StreamIsTrimmed(_))
     }
@@ -133,39 +134,40 @@ impl Plan {
             Broker::Memory => 1,
             _ => random.random_range(2..=3),
         };
-        let forges = random.random_bool(0.3);
-        let mut maker = Maker { channels: channels::all(), broker, nodes, time, forges, random };
-        let mut all = maker.publishers();
-        all.extend(maker.clients());
-        all.extend(maker.faults());
-        let part = |(number, what)| Part { number, seed: maker.random.random(), what };
+        let forges_headers = random.random_bool(0.3);
+        let mut generator =
+            Generator { channels: channels::all(), broker, nodes, time, forges_headers, random };
+        let mut all = generator.publishers();
+        all.extend(generator.clients());
+        all.extend(generator.faults());
+        let part = |(number, kind)| Part { number, seed: generator.random.random(), kind };
         let parts = all.into_iter().enumerate().map(part).collect();
         Self { seed, broker, nodes, time, parts }
     }
 
     pub fn clients(&self) -> impl Iterator<Item = (&Part, &Client)> {
-        self.parts.iter().filter_map(|part| match &part.what {
-            What::Client(client) => Some((part, client)),
+        self.parts.iter().filter_map(|part| match &part.kind {
+            PartKind::Client(client) => Some((part, client)),
             _ => None,
         })
     }
 
     pub fn publishers(&self) -> impl Iterator<Item = (&Part, &Publisher)> {
-        self.parts.iter().filter_map(|part| match &part.what {
-            What::Publisher(publisher) => Some((part, publisher)),
+        self.parts.iter().filter_map(|part| match &part.kind {
+            PartKind::Publisher(publisher) => Some((part, publisher)),
             _ => None,
         })
     }
 
     pub fn faults(&self) -> impl Iterator<Item = (Duration, Fault)> {
-        self.parts.iter().filter_map(|part| match part.what {
-            What::Fault { at, fault } => Some((at, fault)),
+        self.parts.iter().filter_map(|part| match part.kind {
+            PartKind::Fault { at, fault } => Some((at, fault)),
             _ => None,
         })
     }
 
-    /// All that is kept is lost at least once.
-    pub fn has_amnesia(&self) -> bool {
+    /// Whether all stored publications are lost at least once.
+    pub fn loses_data(&self) -> bool {
         self.faults().any(|(_, fault)| match fault {
             Fault::RedisIsKilled(_) => self.broker == Broker::Redis,
             Fault::NodeIsKilled { .. } => self.broker == Broker::Memory,
@@ -178,31 +180,31 @@ impl Plan {
     }
 }
 
-/// Draws the parts.
-struct Maker {
+/// Draws the parts of a plan.
+struct Generator {
     channels: Vec<AuditChannel>,
     broker: Broker,
     nodes: usize,
     time: Duration,
-    /// What services relay poses as header lines.
-    forges: bool,
+    /// Whether services relay text that looks like a header line.
+    forges_headers: bool,
     random: StdRng,
 }
 
-impl Maker {
-    fn publishers(&mut self) -> Vec<What> {
+impl Generator {
+    fn publishers(&mut self) -> Vec<PartKind> {
         let mut all = Vec::new();
         for channel in 0..self.channels.len() {
             let count = self.random.random_range(1..=3);
             for _ in 0..count {
-                all.push(What::Publisher(self.publisher(channel)));
+                all.push(PartKind::Publisher(self.publisher(channel)));
             }
         }
         all
     }
 
     fn publisher(&mut self, channel: ChannelNumber) -> Publisher {
-        let ways: &[PublishPath] = match self.broker {
+        let paths: &[PublishPath] = match self.broker {
             Broker::Memory => &[PublishPath::Json, PublishPath::Api],
             _ => &[
                 PublishPath::Json,
@@ -211,70 +213,70 @@ impl Maker {
                 PublishPath::Function,
                 PublishPath::Function,
                 PublishPath::Publish,
-                if self.forges {
+                if self.forges_headers {
                     PublishPath::PublishForged
                 } else {
                     PublishPath::PublishWithHeader
                 },
             ],
         };
-        let way = *ways.choose(&mut self.random).expect("there are ways");
+        let path = *paths.choose(&mut self.random).expect("there are paths");
         let expires = self.channels[channel].kind == HistoryKind::Expiring;
         Publisher {
             channel,
-            way,
+            path,
             pause: self.millis(8, 45),
             burst: expires.then(|| self.random.random_range(1..=6)),
-            keyed: matches!(way, PublishPath::Json | PublishPath::Function)
+            keyed: matches!(path, PublishPath::Json | PublishPath::Function)
                 && self.random.random_bool(0.6),
-            large: way == PublishPath::Function && self.random.random_bool(0.1),
+            large: path == PublishPath::Function && self.random.random_bool(0.1),
         }
     }
 
-    fn clients(&mut self) -> Vec<What> {
+    fn clients(&mut self) -> Vec<PartKind> {
         let roles = [
-            (Role::Holder, 10, 14),
+            (Role::LongSubscriber, 10, 14),
             (Role::Toggler, 8, 14),
             (Role::Resumer, 4, 8),
             (Role::Pauser, 1, 2),
-            (Role::Talker, 2, 4),
+            (Role::PublishingSubscriber, 2, 4),
             (Role::Plain { publishes: false }, 2, 4),
             (Role::Plain { publishes: true }, 1, 2),
         ];
         let mut all = Vec::new();
         for (role, least, most) in roles {
             for _ in 0..self.random.random_range(least..=most) {
-                all.push(What::Client(Client { role, channels: self.wants(role) }));
+                all.push(PartKind::Client(Client { role, channels: self.pick_channels(role) }));
             }
         }
-        // Among many who stay, delivery takes longer than a toggle.
+        // With many subscribers, delivery takes longer than a toggle.
         if self.random.random_bool(0.4) {
-            let crowded = self.random.random_range(..self.channels.len());
+            let busy = self.random.random_range(..self.channels.len());
             for _ in 0..self.random.random_range(60..=120) {
-                let channels = vec![crowded];
-                all.push(What::Client(Client { role: Role::Holder, channels }));
+                let channels = vec![busy];
+                all.push(PartKind::Client(Client { role: Role::LongSubscriber, channels }));
             }
             for _ in 0..6 {
-                let channels = vec![crowded];
-                all.push(What::Client(Client { role: Role::Toggler, channels }));
+                let channels = vec![busy];
+                all.push(PartKind::Client(Client { role: Role::Toggler, channels }));
             }
         }
         all
     }
 
-    fn wants(&mut self, role: Role) -> Vec<ChannelNumber> {
+    fn pick_channels(&mut self, role: Role) -> Vec<ChannelNumber> {
         let count = match role {
-            Role::Holder => self.random.random_range(3..=self.channels.len()),
+            Role::LongSubscriber => self.random.random_range(3..=self.channels.len()),
             Role::Toggler => self.random.random_range(1..=2),
             Role::Resumer | Role::Pauser => self.random.random_range(2..=5),
-            Role::Talker => 2,
+            Role::PublishingSubscriber => 2,
             Role::Plain { .. } => 1,
         };
         let all: Vec<ChannelNumber> = (0..self.channels.len()).collect();
         all.choose_multiple(&mut self.random, count).copied().collect()
     }
 
-    fn faults(&mut self) -> Vec<What> {
+    fn faults(&mut self) -> Vec<PartKind> {
         let count = self.random.random_range(2..=7);
         let mut all = Vec::new();
         while all.len() < count {
@@ -283,7 +285,7 @@ impl Maker {
                 continue;
             }
             let at = self.time.mul_f64(self.random.random_range(0.05..0.75));
-            all.push(What::Fault { at, fault });
+            all.push(PartKind::Fault { at, fault });
         }
         all
     }
@@ -326,12 +328,12 @@ impl fmt::Display for Plan {
         let channels = channels::all();
         self.parts.iter().try_for_each(|part| {
             write!(f, "  {:>3} ", part.number)?;
-            match &part.what {
-                What::Publisher(it) => writeln!(
+            match &part.kind {
+                PartKind::Publisher(it) => writeln!(
                     f,
                     "publisher on {} by {:?} every {:?}{}{}",
                     channels[it.channel].name,
-                    it.way,
+                    it.path,
                     it.pause,
                     it.burst.map_or(String::new(), |burst| format!(", in bursts of {burst}")),
                     match (it.keyed, it.large) {
@@ -341,12 +343,12 @@ impl fmt::Display for Plan {
                         (true, true) => ", with keys, some large",
                     },
                 ),
-                What::Client(it) => {
+                PartKind::Client(it) => {
                     let names: Vec<&str> =
                         it.channels.iter().map(|number| channels[*number].name.as_str()).collect();
                     writeln!(f, "client {:?} on {}", it.role, names.join(" "))
                 }
-                What::Fault { at, fault } => writeln!(f, "at {at:?}: {fault:?}"),
+                PartKind::Fault { at, fault } => writeln!(f, "at {at:?}: {fault:?}"),
             }
         })
     }

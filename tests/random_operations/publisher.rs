@@ -1,4 +1,4 @@
-//! A publisher that does not subscribe: numbers what it sends, one at a time, by one of all ways.
+//! A publisher that does not subscribe: it sends numbered publications one at a time by one publish path.
 
 use std::time::Duration;
 
@@ -16,31 +16,32 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::doors::{Doors, Socket};
+use crate::directory::{Directory, Socket};
 use crate::http_post::post;
-use crate::record::OpenLedger;
+use crate::record::PublisherRecord;
 
-/// The longest wait for an answer: beyond what a node takes to say `unavailable`.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
+/// The longest wait for a reply: longer than a node takes to reply `unavailable`.
+const REPLY_TIME_MAX: Duration = Duration::from_secs(4);
 
-/// How often one publication is sent at most.
+/// The most attempts for one publication.
 const ATTEMPTS_MAX: u32 = 4;
 
-/// Longer than a stream of an expiring channel lives without publications: an eighth more than a second.
-const SILENCE: std::ops::Range<u64> = 1150..2200;
+/// A pause after which the stream of an expiring channel has expired, in milliseconds: a stream without
+/// publications lives an eighth longer than its age of one second.
+const EXPIRY_PAUSE_MS: std::ops::Range<u64> = 1150..2200;
 
 pub struct Publisher {
     pub number: PublisherNumber,
     pub channel: String,
-    pub way: PublishPath,
+    pub path: PublishPath,
     pub pause: Duration,
     pub burst: Option<u32>,
     pub keyed: bool,
     pub large: bool,
-    pub doors: Doors,
-    /// Of Redis; none with the memory broker.
+    pub directory: Directory,
+    /// The URL of Redis; `None` with the memory broker.
     pub redis: Option<String>,
-    pub ledger: OpenLedger,
+    pub record: PublisherRecord,
     pub random: StdRng,
     pub socket: Option<Socket>,
     pub connection: Option<MultiplexedConnection>,
@@ -51,94 +52,93 @@ impl Publisher {
         number: PublisherNumber,
         plan: (&crate::plan::Publisher, u64),
         channel: &str,
-        (doors, redis): (Doors, Option<String>),
-        ledger: OpenLedger,
+        (directory, redis): (Directory, Option<String>),
+        record: PublisherRecord,
     ) -> Self {
         let (plan, seed) = plan;
         Self {
             number,
             channel: channel.to_owned(),
-            way: plan.way,
+            path: plan.path,
             pause: plan.pause,
             burst: plan.burst,
             keyed: plan.keyed,
             large: plan.large,
-            doors,
+            directory,
             redis,
-            ledger,
+            record,
             random: StdRng::seed_from_u64(seed),
             socket: None,
             connection: None,
         }
     }
 
-    /// Publishes until it is told to stop.
+    /// Publishes until `stop` is true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut left = self.burst;
+        let mut remaining = self.burst;
         loop {
             let mut pause = self.pause.mul_f64(self.random.random_range(0.2..1.8));
             if let Some(burst) = self.burst
-                && left == Some(0)
+                && remaining == Some(0)
             {
-                left = Some(self.random.random_range(1..=burst));
-                pause = Duration::from_millis(self.random.random_range(SILENCE));
+                remaining = Some(self.random.random_range(1..=burst));
+                pause = Duration::from_millis(self.random.random_range(EXPIRY_PAUSE_MS));
             }
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             self.publish().await;
-            left = left.map(|it| it - 1);
+            remaining = remaining.map(|it| it - 1);
         }
     }
 
-    /// One publication. Returns its number, and whether it was taken.
+    /// Sends one publication. Returns its number, and whether it was accepted.
     pub async fn publish(&mut self) -> (u64, bool) {
-        let number = self.ledger.begin(None);
+        let number = self.record.begin(None);
         let padding = match self.large && self.random.random_bool(0.02) {
             true => QUEUE_BYTES_MAX + self.random.random_range(0..QUEUE_BYTES_MAX),
             false => self.random.random_range(0..120),
         };
         let payload = Payload { p: self.number, n: number }.text(padding);
-        self.ledger.has_bytes(number, payload.len());
+        self.record.set_bytes(number, payload.len());
         let key = self.keyed.then(|| format!("{}-{number}", self.number));
         let mut backoff = Backoff::default();
         let mut attempts = 1;
         loop {
-            let answered = match timeout(ANSWER_TIME_MAX, self.send(&payload, key.as_deref())).await
-            {
-                Ok(answered) => answered,
-                Err(_) => Err("no answer".to_owned()),
+            let reply = match timeout(REPLY_TIME_MAX, self.send(&payload, key.as_deref())).await {
+                Ok(reply) => reply,
+                Err(_) => Err("no reply".to_owned()),
             };
-            if let Ok(position) = answered {
-                self.ledger.end(number, PublishOutcome::Accepted(position));
-                // A key is there so that it may be sent twice.
+            if let Ok(position) = reply {
+                self.record.end(number, PublishOutcome::Accepted(position));
+                // The idempotency key prevents a second delivery.
                 if key.is_some() && self.random.random_bool(0.03) {
-                    self.ledger.again(number);
-                    let _ = timeout(ANSWER_TIME_MAX, self.send(&payload, key.as_deref())).await;
+                    self.record.count_attempt(number);
+                    let _ = timeout(REPLY_TIME_MAX, self.send(&payload, key.as_deref())).await;
                 }
                 return (number, true);
             }
             self.socket = None;
             self.connection = None;
             if key.is_none() || attempts == ATTEMPTS_MAX {
-                self.ledger.end(number, PublishOutcome::Unknown);
+                self.record.end(number, PublishOutcome::Unknown);
                 sleep(backoff.next(&mut self.random)).await;
                 return (number, false);
             }
             sleep(backoff.next(&mut self.random)).await;
-            self.ledger.again(number);
+            self.record.count_attempt(number);
             attempts += 1;
         }
     }
 
     async fn send(&mut self, payload: &str, key: Option<&str>) -> Result<Option<Position>, String> {
-        match self.way {
+        match self.path {
             PublishPath::Json | PublishPath::Plain => self.send_json(payload, key).await,
             PublishPath::Api => {
-                let door = self.doors.any(&mut self.random);
+                let node = self.directory.any(&mut self.random);
                 let path = format!("/api/publish/{}", self.channel);
-                post(door.internal, &path, payload).await
+                post(node.internal, &path, payload).await
             }
             _ => self.send_to_redis(payload, key).await,
         }
@@ -151,7 +151,7 @@ impl Publisher {
     ) -> Result<Option<Position>, String> {
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
-            None => self.doors.open(&mut self.random, "/ws", false).await?.1,
+            None => self.directory.open(&mut self.random, "/ws", false).await?.1,
         };
         let key = key.map_or(String::new(), |key| format!(r#","idempotency_key":"{key}""#));
         let channel = &self.channel;
@@ -168,7 +168,8 @@ impl Publisher {
                 Message::Close(_) => return Err("closed".to_owned()),
                 _ => continue,
             };
-            let push = ServerMessage::parse(text.as_str()).ok_or_else(|| format!("odd: {text}"))?;
+            let push =
+                ServerMessage::parse(text.as_str()).ok_or_else(|| format!("unexpected: {text}"))?;
             if push.id == Some(id.into()) {
                 self.socket = Some(socket);
                 return match push.kind.as_ref() {
@@ -186,7 +187,7 @@ impl Publisher {
     ) -> Result<Option<Position>, String> {
         let name = format!("tidegate:{}", self.channel);
         let mut command = Cmd::new();
-        match self.way {
+        match self.path {
             PublishPath::Function => {
                 command.arg("FCALL").arg("tidegate_publish").arg(1).arg(name).arg(payload);
                 if let Some(key) = key {
@@ -205,18 +206,20 @@ impl Publisher {
                 command.arg("PUBLISH").arg(name).arg(payload);
             }
         }
-        let answer = self.ask(&command).await.map_err(|error| error.to_string())?;
-        match answer {
+        let reply = self.query(&command).await.map_err(|error| error.to_string())?;
+        match reply {
             Value::Int(_) | Value::Nil => Ok(None),
-            answer => {
+            reply => {
                 let text: String =
-                    redis::from_redis_value(answer).map_err(|error| error.to_string())?;
-                Position::parse(&text).map(Some).ok_or_else(|| format!("{text:?} is no position"))
+                    redis::from_redis_value(reply).map_err(|error| error.to_string())?;
+                Position::parse(&text)
+                    .map(Some)
+                    .ok_or_else(|| format!("{text:?} is not a position"))
             }
         }
     }
 
-    /// Of the newest epoch that there can be, or of one that may be now.
+    /// A header with the highest possible epoch, or with a realistic one.
     fn forged_header(&mut self) -> String {
         let epoch: u64 = match self.random.random_bool(0.5) {
             true => u64::MAX,
@@ -227,11 +230,11 @@ impl Publisher {
         format!(r#"{{"user":"admin","pos":"{epoch}-{}","prev":"{previous}"}}"#, seq + 1)
     }
 
-    async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
+    async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let url = self.redis.clone().expect("this way has a Redis");
+                let url = self.redis.clone().expect("this path requires a Redis");
                 redis::Client::open(url)?.get_multiplexed_async_connection().await?
             }
         };

@@ -1,4 +1,4 @@
-//! What clients and publishers write into while they run.
+//! The journals of clients and publishers while they are written.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,17 +10,17 @@ use testkit::audit::journal::{
 };
 use testkit::log::PublisherNumber;
 
-/// A client's journal, and what the run waits for.
+/// A client's journal, and the state for which the end of a run waits.
 #[derive(Default)]
-pub struct Record {
+pub struct ClientRecord {
     pub journal: ClientJournal,
-    /// Subscribed on the connection that is there now.
-    pub live: HashSet<ChannelNumber>,
-    /// The highest number that came of each publisher.
+    /// The channels that are subscribed on the current connection.
+    pub subscribed: HashSet<ChannelNumber>,
+    /// The highest number that was received from each publisher.
     pub newest: HashMap<PublisherNumber, u64>,
 }
 
-impl Record {
+impl ClientRecord {
     pub fn write(&mut self, entry: Entry) {
         match &entry {
             Entry::Publication { name, .. } => {
@@ -28,35 +28,35 @@ impl Record {
                 *newest = (*newest).max(name.1);
             }
             Entry::Subscribed { channel, .. } => {
-                self.live.insert(*channel);
+                self.subscribed.insert(*channel);
             }
             Entry::OpenedPlain(plain) => {
-                self.live.insert(plain.channel);
+                self.subscribed.insert(plain.channel);
             }
             Entry::Unsubscribed { channel, .. } | Entry::Refused { id: None, channel, .. } => {
-                self.live.remove(channel);
+                self.subscribed.remove(channel);
             }
-            Entry::Closed { .. } => self.live.clear(),
+            Entry::Closed { .. } => self.subscribed.clear(),
             _ => {}
         }
         self.journal.entries.push((Instant::now(), entry));
     }
 }
 
-/// A ledger that is being written.
+/// A publisher's journal while it is written.
 #[derive(Clone)]
-pub struct OpenLedger(Arc<Mutex<PublisherJournal>>);
+pub struct PublisherRecord(Arc<Mutex<PublisherJournal>>);
 
-impl OpenLedger {
-    pub fn new(channel: ChannelNumber, way: PublishPath, client: Option<usize>) -> Self {
-        let ledger = PublisherJournal { channel, path: way, client, publications: Vec::new() };
-        Self(Arc::new(Mutex::new(ledger)))
+impl PublisherRecord {
+    pub fn new(channel: ChannelNumber, path: PublishPath, client: Option<usize>) -> Self {
+        let journal = PublisherJournal { channel, path, client, publications: Vec::new() };
+        Self(Arc::new(Mutex::new(journal)))
     }
 
-    /// Writes the next publication down, which is about to be sent. Returns its number.
+    /// Records the next publication before it is sent. Returns its number.
     pub fn begin(&self, connection: Option<usize>) -> u64 {
-        let mut ledger = self.lock();
-        ledger.publications.push(JournalPublication {
+        let mut journal = self.lock();
+        journal.publications.push(JournalPublication {
             started: Instant::now(),
             ended: None,
             bytes: 0,
@@ -64,14 +64,15 @@ impl OpenLedger {
             outcome: PublishOutcome::Unknown,
             connection,
         });
-        ledger.publications.len() as u64
+        journal.publications.len() as u64
     }
 
-    pub fn has_bytes(&self, number: u64, bytes: usize) {
+    pub fn set_bytes(&self, number: u64, bytes: usize) {
         self.lock().publications[number as usize - 1].bytes = bytes;
     }
 
-    pub fn again(&self, number: u64) {
+    /// Records that a publication is sent once more.
+    pub fn count_attempt(&self, number: u64) {
         self.lock().publications[number as usize - 1].attempts += 1;
     }
 
@@ -86,6 +87,6 @@ impl OpenLedger {
     }
 
     fn lock(&self) -> MutexGuard<'_, PublisherJournal> {
-        self.0.lock().expect("no code panics with a ledger")
+        self.0.lock().expect("no panic while the lock is held")
     }
 }

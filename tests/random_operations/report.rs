@@ -1,12 +1,12 @@
-//! How findings are shown.
+//! Prints findings.
 
 use testkit::audit::{AuditReport, Violation};
 use testkit::finding::render;
 
-/// Findings of one kind shown in full, a run.
+/// The most findings of one kind that are shown in full for each run.
 const SHOWN_MAX: usize = 2;
 
-const KINDS: [Violation; 11] = [
+const VIOLATIONS: [Violation; 11] = [
     Violation::Loss,
     Violation::FalseRecovery,
     Violation::Twice,
@@ -20,14 +20,14 @@ const KINDS: [Violation; 11] = [
     Violation::Unsettled,
 ];
 
-/// One line: how much was tried, and what was found.
-pub fn summary(verdict: &AuditReport) -> String {
+/// One line: the number of operations and of findings.
+pub fn summary(report: &AuditReport) -> String {
     let mut text = format!(
         "published {:>5}  delivered {:>6}  subscriptions {:>5}  resumed {:>4}  gaps {:>4} ",
-        verdict.published, verdict.deliveries, verdict.subscriptions, verdict.resumed, verdict.gaps
+        report.published, report.deliveries, report.subscriptions, report.resumed, report.gaps
     );
-    for kind in KINDS {
-        let count = verdict.count(kind);
+    for kind in VIOLATIONS {
+        let count = report.count(kind);
         if count > 0 {
             text += &format!(" {kind:?} {count}");
         }
@@ -36,6 +36,6 @@ pub fn summary(verdict: &AuditReport) -> String {
 }
 
 /// The first findings of each kind, in full.
-pub fn details(verdict: &AuditReport) -> String {
-    KINDS.iter().map(|kind| render(&verdict.findings, kind, SHOWN_MAX, "")).collect()
+pub fn details(report: &AuditReport) -> String {
+    VIOLATIONS.iter().map(|kind| render(&report.findings, kind, SHOWN_MAX, "")).collect()
 }

@@ -1,4 +1,4 @@
-//! What operations strike: Redis, and nodes with a configuration file each.
+//! The system under test: Redis, and nodes with a configuration file each.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,45 +11,45 @@ use testkit::process::Signal;
 use testkit::redis::{Redis, query};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::doors::{Door, Doors};
+use crate::directory::{Directory, NodeAddresses};
 use crate::plan::{Broker, Fault, Plan};
 
-/// The longest wait for an answer of a Redis that may hang.
-const ANSWER_TIME_MAX: Duration = Duration::from_millis(300);
+/// The longest wait for a reply of a Redis that may hang.
+const REPLY_TIME_MAX: Duration = Duration::from_millis(300);
 
 pub struct Stage {
-    pub doors: Doors,
+    pub directory: Directory,
     pub redis: Option<Redis>,
     channels: Vec<AuditChannel>,
-    places: Vec<Place>,
-    directory: TempDir,
-    /// Of nodes that were replaced.
-    past: Vec<(usize, Vec<String>)>,
+    slots: Vec<NodeSlot>,
+    config_directory: TempDir,
+    /// The logs of replaced nodes, with the numbers of the nodes.
+    replaced_logs: Vec<(usize, Vec<String>)>,
 }
 
-struct Place {
+struct NodeSlot {
     node: Node,
     file: PathBuf,
-    runs: bool,
+    running: bool,
 }
 
-/// One step of a fault. A fault that lasts has two.
+/// One step of a fault. A fault with a duration has two.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     StopNode(usize),
-    GoOnNode(usize),
+    ContinueNode(usize),
     KillNode(usize),
     StartNode(usize),
     Reload { node: usize, variant: usize },
     StopRedis,
-    GoOnRedis,
+    ContinueRedis,
     KillRedis,
     StartRedis,
     Once(Fault),
 }
 
 impl Stage {
-    pub async fn set(plan: &Plan) -> Self {
+    pub async fn start(plan: &Plan) -> Self {
         let redis = match plan.broker {
             Broker::Memory => None,
             Broker::Redis => Some(Redis::start().await),
@@ -60,27 +60,27 @@ impl Stage {
             }
         };
         let mut stage = Self {
-            doors: Doors::default(),
+            directory: Directory::default(),
             redis,
             channels: channels::all(),
-            places: Vec::new(),
-            directory: tempfile::tempdir().expect("a temporary directory"),
-            past: Vec::new(),
+            slots: Vec::new(),
+            config_directory: tempfile::tempdir().expect("a temporary directory"),
+            replaced_logs: Vec::new(),
         };
         for number in 0..plan.nodes {
-            let file = stage.directory.path().join(format!("node-{number}.toml"));
+            let file = stage.config_directory.path().join(format!("node-{number}.toml"));
             fs::write(&file, settings(0)).expect("the file is written");
-            let node = stage.start(&file).await;
-            stage.doors.set(number, door(&node));
-            stage.places.push(Place { node, file, runs: true });
+            let node = stage.start_node(&file).await;
+            stage.directory.set(number, addresses(&node));
+            stage.slots.push(NodeSlot { node, file, running: true });
         }
-        for place in &stage.places {
-            place.node.wait_until_ready().await;
+        for slot in &stage.slots {
+            slot.node.wait_until_ready().await;
         }
         stage
     }
 
-    async fn start(&self, file: &std::path::Path) -> Node {
+    async fn start_node(&self, file: &std::path::Path) -> Node {
         let url = self.redis.as_ref().map_or("memory:".to_owned(), Redis::url);
         Node::with_config_file(file, &[&format!("broker.url={url}")]).await
     }
@@ -89,32 +89,32 @@ impl Stage {
         self.redis.as_ref().map(Redis::url)
     }
 
-    /// Plays all faults, and heals what is left of them.
-    pub async fn suffer(&mut self, plan: &Plan) {
-        let begun = Instant::now();
+    /// Injects all faults, and removes those that remain at the end.
+    pub async fn inject_faults(&mut self, plan: &Plan) {
+        let started = Instant::now();
         let mut steps: Vec<(Duration, Step)> =
             plan.faults().flat_map(|(at, fault)| steps(at, fault, plan.nodes)).collect();
         steps.sort_by_key(|(at, _)| *at);
         for (at, step) in steps.into_iter().filter(|(at, _)| *at < plan.time) {
-            sleep_until(begun + at).await;
-            self.take(step).await;
+            sleep_until(started + at).await;
+            self.apply(step).await;
         }
-        sleep_until(begun + plan.time).await;
+        sleep_until(started + plan.time).await;
         self.heal().await;
     }
 
-    async fn take(&mut self, step: Step) {
+    async fn apply(&mut self, step: Step) {
         match step {
             Step::StopNode(number) => self.signal(number, Signal::STOP),
-            Step::GoOnNode(number) => self.signal(number, Signal::CONT),
+            Step::ContinueNode(number) => self.signal(number, Signal::CONT),
             Step::KillNode(number) => {
-                self.places[number].node.process.kill();
-                self.places[number].runs = false;
+                self.slots[number].node.process.kill();
+                self.slots[number].running = false;
             }
             Step::StartNode(number) => self.restart(number).await,
             Step::Reload { node, variant } => {
-                // Renamed, so that no node reads half a file.
-                let file = &self.places[node].file;
+                // A rename is atomic, so no node reads half a file.
+                let file = &self.slots[node].file;
                 let new = file.with_extension("new");
                 fs::write(&new, settings(variant)).expect("the file is written");
                 fs::rename(&new, file).expect("the file is renamed");
@@ -125,7 +125,7 @@ impl Stage {
                     redis.freeze();
                 }
             }
-            Step::GoOnRedis => {
+            Step::ContinueRedis => {
                 if let Some(redis) = self.redis.as_ref().filter(|it| it.is_running()) {
                     redis.thaw();
                 }
@@ -136,27 +136,27 @@ impl Stage {
                 }
             }
             Step::StartRedis => self.start_redis().await,
-            Step::Once(fault) => self.once(fault).await,
+            Step::Once(fault) => self.inject_once(fault).await,
         }
     }
 
     fn signal(&self, number: usize, signal: Signal) {
-        let place = &self.places[number];
-        if place.runs {
-            place.node.signal(signal);
+        let slot = &self.slots[number];
+        if slot.running {
+            slot.node.signal(signal);
         }
     }
 
     async fn restart(&mut self, number: usize) {
-        if self.places[number].runs {
+        if self.slots[number].running {
             return;
         }
-        let node = self.start(&self.places[number].file).await;
-        self.doors.set(number, door(&node));
-        let place = &mut self.places[number];
-        let old = std::mem::replace(&mut place.node, node);
-        place.runs = true;
-        self.past.push((number, old.process.stderr()));
+        let node = self.start_node(&self.slots[number].file).await;
+        self.directory.set(number, addresses(&node));
+        let slot = &mut self.slots[number];
+        let old = std::mem::replace(&mut slot.node, node);
+        slot.running = true;
+        self.replaced_logs.push((number, old.process.stderr()));
     }
 
     async fn start_redis(&mut self) {
@@ -165,9 +165,9 @@ impl Stage {
         }
     }
 
-    async fn once(&self, fault: Fault) {
+    async fn inject_once(&self, fault: Fault) {
         let key = |channel: usize| format!("tidegate:{}", self.channels[channel].name);
-        let words = match fault {
+        let arguments = match fault {
             Fault::RedisPauses(time) => {
                 vec!["CLIENT".to_owned(), "PAUSE".to_owned(), time.as_millis().to_string()]
             }
@@ -185,45 +185,45 @@ impl Stage {
             _ => return,
         };
         let Some(redis) = self.redis.as_ref().filter(|it| it.is_responsive()) else { return };
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        // A Redis that is paused may take it later, or never: the operation is lost then.
-        let _ = timeout(ANSWER_TIME_MAX, query::<redis::Value>(redis.address, &words)).await;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        // A paused Redis may execute the command later or never; then the operation has no effect.
+        let _ = timeout(REPLY_TIME_MAX, query::<redis::Value>(redis.address, &arguments)).await;
     }
 
     async fn heal(&mut self) {
-        self.take(Step::GoOnRedis).await;
+        self.apply(Step::ContinueRedis).await;
         self.start_redis().await;
-        for number in 0..self.places.len() {
-            self.take(Step::GoOnNode(number)).await;
+        for number in 0..self.slots.len() {
+            self.apply(Step::ContinueNode(number)).await;
             self.restart(number).await;
         }
     }
 
-    /// What all nodes logged, those that ended too.
+    /// The logs of all nodes, including replaced ones.
     pub fn logs(&self) -> Vec<(usize, Vec<String>)> {
-        let places = self.places.iter().enumerate();
-        let now = places.map(|(number, place)| (number, place.node.process.stderr()));
-        self.past.iter().cloned().chain(now).collect()
+        let slots = self.slots.iter().enumerate();
+        let now = slots.map(|(number, slot)| (number, slot.node.process.stderr()));
+        self.replaced_logs.iter().cloned().chain(now).collect()
     }
 
-    /// What a node logged of a panic, or that it ended by itself.
+    /// The log line of a panic, or the exit status of a node that ended by itself.
     pub fn broken_node(&mut self) -> Option<String> {
         let mut lines = self.logs().into_iter().flat_map(|(_, lines)| lines);
         let panic = lines.find(|line| line.contains("panicked"));
-        let ended = self.places.iter_mut().filter(|place| place.runs);
-        let ended: Vec<_> = ended.filter_map(|place| place.node.process.exit_status()).collect();
+        let ended = self.slots.iter_mut().filter(|slot| slot.running);
+        let ended: Vec<_> = ended.filter_map(|slot| slot.node.process.exit_status()).collect();
         panic.or_else(|| Some(format!("a node ended: {}", ended.first()?)))
     }
 }
 
-fn door(node: &Node) -> Door {
-    Door { public: node.public, internal: node.internal }
+fn addresses(node: &Node) -> NodeAddresses {
+    NodeAddresses { public: node.public, internal: node.internal }
 }
 
 fn steps(at: Duration, fault: Fault, nodes: usize) -> Vec<(Duration, Step)> {
     match fault {
         Fault::NodeStops { node, time } => {
-            vec![(at, Step::StopNode(node)), (at + time, Step::GoOnNode(node))]
+            vec![(at, Step::StopNode(node)), (at + time, Step::ContinueNode(node))]
         }
         Fault::NodeIsKilled { node, away } => {
             vec![(at, Step::KillNode(node)), (at + away, Step::StartNode(node))]
@@ -232,7 +232,7 @@ fn steps(at: Duration, fault: Fault, nodes: usize) -> Vec<(Duration, Step)> {
             let step = |node: usize| (at + pause * node as u32, Step::Reload { node, variant });
             (0..nodes).map(step).collect()
         }
-        Fault::RedisStops(time) => vec![(at, Step::StopRedis), (at + time, Step::GoOnRedis)],
+        Fault::RedisStops(time) => vec![(at, Step::StopRedis), (at + time, Step::ContinueRedis)],
         Fault::RedisIsKilled(away) => vec![(at, Step::KillRedis), (at + away, Step::StartRedis)],
         once => vec![(at, Step::Once(once))],
     }

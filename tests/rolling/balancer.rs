@@ -1,4 +1,4 @@
-//! A real HAProxy before the nodes: whoever is ready and has the fewest connections gets the next client.
+//! A real HAProxy in front of the nodes: the ready node with the fewest connections gets the next client.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,28 +12,28 @@ use testkit::{eventually, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-/// What it is told: the same as in deploy/compose.yaml. `HAPROXY_CFG` names another file, with the same
-/// addresses in it: `:8080`, `node-1:8080` with its internal port 9090, and so on.
+/// Its configuration, the same as in deploy/compose.yaml. `HAPROXY_CFG` names another file, which must contain
+/// the same addresses: `:8080`, `node-1:8080` with its internal port 9090, and so on.
 const CONFIGURATION: &str = "deploy/haproxy/haproxy.cfg";
 
 /// The backend of the nodes, in the order of their numbers.
 const BACKEND: &str = "nodes";
 
 pub struct Balancer {
-    /// Where clients come in.
-    pub front: SocketAddr,
-    /// Of its own account of itself.
+    /// The address to which clients connect.
+    pub address: SocketAddr,
+    /// The Unix socket of its statistics.
     admin: PathBuf,
     process: Process,
     _directory: TempDir,
 }
 
-/// What it had to do more than once.
+/// The connection attempts that HAProxy repeated.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Retries {
-    /// Connecting to a node.
+pub struct BalancerRetries {
+    /// To the same node.
     pub retries: u64,
-    /// Choosing another node after that.
+    /// To another node after a failed retry.
     pub redispatches: u64,
 }
 
@@ -42,11 +42,11 @@ impl Balancer {
         Command::new("haproxy").arg("-v").output().is_ok()
     }
 
-    /// Before nodes with these public and internal addresses; waits until it knows them all as ready.
+    /// Starts HAProxy for nodes with these public and internal addresses; waits until all of them are up.
     pub async fn in_front_of(nodes: &[(SocketAddr, SocketAddr)]) -> Self {
-        let (front, directory) = (free_address(), TempDir::new().expect("a directory"));
+        let (address, directory) = (free_address(), TempDir::new().expect("a directory"));
         let admin = directory.path().join("admin");
-        let configuration = configuration(front, nodes);
+        let configuration = configuration(address, nodes);
         let files = [
             ("haproxy.cfg", configuration),
             ("admin.cfg", format!("global\n stats socket {} level user\n", admin.display())),
@@ -61,41 +61,41 @@ impl Balancer {
         let mut process = Process::spawn("haproxy", command);
         eventually("haproxy to listen", async || {
             assert!(process.exit_status().is_none(), "haproxy: {}", process.stderr().join("\n"));
-            let both = (TcpStream::connect(front).await, UnixStream::connect(&admin).await);
+            let both = (TcpStream::connect(address).await, UnixStream::connect(&admin).await);
             (both.0.is_ok() && both.1.is_ok()).then_some(())
         })
         .await;
-        let balancer = Self { front, admin, process, _directory: directory };
+        let balancer = Self { address, admin, process, _directory: directory };
         for number in 0..nodes.len() {
             balancer.wait_until_up(number).await;
         }
         balancer
     }
 
-    /// Waits until it sends clients to a node.
+    /// Waits until HAProxy sends clients to a node.
     pub async fn wait_until_up(&self, node: usize) {
-        eventually("haproxy to take a node in", async || {
+        eventually("haproxy to use a node", async || {
             (self.field(node, "status").await == "UP").then_some(())
         })
         .await;
     }
 
-    /// The connections to a node that are open now.
+    /// The open connections to a node.
     pub async fn connections(&self, node: usize) -> usize {
         self.number(node, "scur").await as usize
     }
 
-    /// Summed over all nodes, since it began.
-    pub async fn trouble(&self, nodes: usize) -> Retries {
-        let mut trouble = Retries::default();
+    /// The sum over all nodes since the start.
+    pub async fn retries(&self, nodes: usize) -> BalancerRetries {
+        let mut retries = BalancerRetries::default();
         for node in 0..nodes {
-            trouble.retries += self.number(node, "wretr").await;
-            trouble.redispatches += self.number(node, "wredis").await;
+            retries.retries += self.number(node, "wretr").await;
+            retries.redispatches += self.number(node, "wredis").await;
         }
-        trouble
+        retries
     }
 
-    /// What it said of nodes that came and went.
+    /// HAProxy's log, which reports nodes that went up or down.
     pub fn log(&self) -> Vec<String> {
         self.process.stderr()
     }
@@ -104,9 +104,9 @@ impl Balancer {
         self.field(node, name).await.parse().expect("a number")
     }
 
-    /// What it says of a node, as a table with titles: one column of one row.
+    /// One column of a node's row in HAProxy's statistics.
     async fn field(&self, node: usize, name: &str) -> String {
-        let table = soon("haproxy's own account", self.stats()).await;
+        let table = soon("haproxy's statistics", self.stats()).await;
         let mut lines = table.lines();
         let titles = lines.next().expect("a line of titles").trim_start_matches("# ");
         let column = titles.split(',').position(|it| it == name).expect("a column of that name");
@@ -117,15 +117,15 @@ impl Balancer {
 
     async fn stats(&self) -> String {
         let mut stream = UnixStream::connect(&self.admin).await.expect("haproxy runs");
-        stream.write_all(b"show stat\n").await.expect("it takes a question");
+        stream.write_all(b"show stat\n").await.expect("haproxy accepts a command");
         let mut text = String::new();
-        stream.read_to_string(&mut text).await.expect("it answers");
+        stream.read_to_string(&mut text).await.expect("haproxy replies");
         text
     }
 }
 
-/// The file, with addresses of this run.
-fn configuration(front: SocketAddr, nodes: &[(SocketAddr, SocketAddr)]) -> String {
+/// The configuration file with the addresses of this run.
+fn configuration(address: SocketAddr, nodes: &[(SocketAddr, SocketAddr)]) -> String {
     let named = std::env::var("HAPROXY_CFG").unwrap_or_else(|_| CONFIGURATION.to_owned());
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(&named);
     let mut text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{named}: {error}"));
@@ -133,11 +133,11 @@ fn configuration(front: SocketAddr, nodes: &[(SocketAddr, SocketAddr)]) -> Strin
         assert!(text.contains(old), "{named} has no {old:?}");
         text = text.replace(old, &new);
     };
-    put("bind :8080", format!("bind {front}"));
+    put("bind :8080", format!("bind {address}"));
     for (number, (public, internal)) in (1..).zip(nodes) {
         let new = format!("{public} check port {}", internal.port());
         put(&format!("node-{number}:8080 check port 9090"), new);
     }
-    // Of a file that has it: HAProxy's own metrics.
+    // The port of HAProxy's own metrics, if the file has one.
     text.replace("bind :8405", &format!("bind {}", free_address()))
 }

@@ -1,7 +1,7 @@
 //! One client, connection after connection: it reconnects after the node's `after_ms` and resumes.
 
-mod author;
 mod connect;
+mod publisher;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,9 +23,9 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::tally::Tally;
-pub use author::ClientPublisher;
+use crate::counters::ClientCounters;
 use connect::connect;
+pub use publisher::ClientPublisher;
 
 /// The longest that a handshake may take: longer than all retries of the load balancer.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
@@ -34,10 +34,11 @@ const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// The pause of a client without an `after_ms`.
-const AGAIN_AFTER: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3);
+const RECONNECT_PAUSE: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3);
 
 /// The close code of a node that drains.
-const DRAIN: u16 = 1012;
+const DRAIN_CLOSE_CODE: u16 = 1012;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -45,51 +46,55 @@ type Socket = WebSocketStream<TcpStream>;
 const SUBSCRIBE_ID: u64 = 0;
 
 pub struct Client {
-    pub front: SocketAddr,
+    pub address: SocketAddr,
     /// The last position of each channel.
     pub positions: HashMap<ChannelNumber, Option<Position>>,
     pub all: Arc<[Channel]>,
-    pub author: ClientPublisher,
+    pub publisher: ClientPublisher,
     pub random: StdRng,
     pub record: Arc<Mutex<Recorder>>,
-    pub tally: Arc<Tally>,
+    pub counters: Arc<ClientCounters>,
     /// When to reconnect, from the draining node's `after_ms`.
-    pub advice: Option<Instant>,
+    pub reconnect_at: Option<Instant>,
 }
 
 impl Client {
     pub async fn run(mut self) {
-        let (mut greeting, mut due) = (None, None);
+        let (mut first_command, mut due) = (None, None);
         loop {
-            match timeout(HANDSHAKE_TIME_MAX, connect(self.front)).await {
+            match timeout(HANDSHAKE_TIME_MAX, connect(self.address)).await {
                 Ok(Ok((node, socket))) => {
                     self.write(LogEvent::Opened { node });
                     if let Some(due) = due.take() {
-                        self.tally.returned(due);
+                        self.counters.reconnected(due);
                     }
-                    let why = self.run_session(socket, greeting.take()).await;
-                    greeting = self.author.repeat_last();
-                    self.tally.closed(&why, self.advice.is_some());
+                    let why = self.run_session(socket, first_command.take()).await;
+                    first_command = self.publisher.repeat_last();
+                    self.counters.closed(&why, self.reconnect_at.is_some());
                     self.write(LogEvent::Closed { why: why.to_string() });
                 }
-                Ok(Err(why)) => self.tally.refused(why),
-                Err(_) => self.tally.refused("no handshake in time".to_owned()),
+                Ok(Err(why)) => self.counters.refused(why),
+                Err(_) => self.counters.refused("no handshake in time".to_owned()),
             }
-            let pause = match self.advice.take() {
+            let pause = match self.reconnect_at.take() {
                 Some(then) => {
                     due = Some(then);
                     then.saturating_duration_since(Instant::now())
                 }
                 // Not after a drain, which is a fault here: it need not wait as long as a real client.
-                None => self.random.random_range(AGAIN_AFTER),
+                None => self.random.random_range(RECONNECT_PAUSE),
             };
             sleep(pause).await;
         }
     }
 
-    /// Runs until the connection ends. Sends the subscriptions first, then the greeting.
-    async fn run_session(&mut self, mut socket: Socket, greeting: Option<String>) -> CloseCause {
-        for command in std::iter::once(self.subscription()).chain(greeting) {
+    /// Runs until the connection ends. Sends the subscriptions first, then `first_command`.
+    async fn run_session(
+        &mut self,
+        mut socket: Socket,
+        first_command: Option<String>,
+    ) -> CloseCause {
+        for command in std::iter::once(self.subscription()).chain(first_command) {
             if let Err(error) = socket.send(Message::text(command)).await {
                 return CloseCause::Broken(error.to_string());
             }
@@ -97,7 +102,7 @@ impl Client {
         loop {
             let message = tokio::select! {
                 message = timeout(SILENCE_MAX, socket.next()) => message,
-                command = self.author.command() => {
+                command = self.publisher.command() => {
                     if let Err(error) = socket.send(Message::text(command)).await {
                         return CloseCause::Broken(error.to_string());
                     }
@@ -110,7 +115,9 @@ impl Client {
                     // The next read sends the reply to the close frame.
                     let _ = timeout(SILENCE_MAX, socket.next()).await;
                     return match frame {
-                        Some(frame) if u16::from(frame.code) == DRAIN => CloseCause::Drained,
+                        Some(frame) if u16::from(frame.code) == DRAIN_CLOSE_CODE => {
+                            CloseCause::Drained
+                        }
                         frame => CloseCause::Broken(format!("closed with {frame:?}")),
                     };
                 }
@@ -167,7 +174,7 @@ impl Client {
             }
             ("reconnect", _) => {
                 let after = push.after_ms.map(Duration::from_millis);
-                self.advice = after.map(|after| Instant::now() + after);
+                self.reconnect_at = after.map(|after| Instant::now() + after);
             }
             ("welcome", _) => {}
             _ => self.write(LogEvent::Unexpected(text.to_owned())),
@@ -175,7 +182,7 @@ impl Client {
     }
 
     fn answered(&mut self, id: Option<u64>, outcome: Result<Option<Position>, Unacknowledged>) {
-        if let Err(why) = self.author.answered(id, outcome) {
+        if let Err(why) = self.publisher.answered(id, outcome) {
             self.write(LogEvent::Unexpected(why));
         }
     }
@@ -200,7 +207,7 @@ pub enum CloseCause {
 impl fmt::Display for CloseCause {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::Drained => write!(f, "{DRAIN}"),
+            Self::Drained => write!(f, "{DRAIN_CLOSE_CODE}"),
             Self::Broken(why) => f.write_str(why),
         }
     }

@@ -1,4 +1,4 @@
-//! Three nodes, each at addresses of its own that it keeps when it is started again.
+//! Three nodes, each with its own addresses, which it keeps after a restart.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,24 +15,24 @@ use crate::plan::Plan;
 
 pub const NODES: usize = 3;
 
-/// Publications a channel keeps: more than anybody misses here.
+/// The publications that a channel stores: more than a client misses during a restart.
 const HISTORY: usize = 50_000;
 
-/// How long a node may need beside what it is configured to.
+/// The time that a node may need to exit in addition to its configured drain.
 const EXIT_SLACK: Duration = Duration::from_secs(5);
 
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 pub struct Fleet {
-    /// By number; one that has left is still in it until another takes its place.
+    /// By number; a node that exited stays in it until it is replaced.
     nodes: Vec<Node>,
     /// Public and internal.
     pub addresses: Vec<(SocketAddr, SocketAddr)>,
     file: TempDir,
     broker: String,
-    /// The longest that a node may take to leave.
-    leave_max: Duration,
-    /// What the nodes that were replaced logged.
+    /// The longest that a node may take to drain and exit.
+    exit_time_max: Duration,
+    /// The logs of replaced nodes.
     replaced_logs: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl Fleet {
             addresses,
             file,
             broker: format!("broker.url={}", redis.url()),
-            leave_max: plan.length.delay() + plan.length.period() + EXIT_SLACK,
+            exit_time_max: plan.length.delay() + plan.length.period() + EXIT_SLACK,
             replaced_logs: Vec::new(),
         };
         for number in 0..NODES {
@@ -63,23 +63,26 @@ impl Fleet {
         self.nodes[number].signal(Signal::TERM);
     }
 
-    /// Waits for a node to end; returns how long it took. Fails where it takes too long or ends with
-    /// anything but 0.
+    /// Waits until a node exits; returns the time it took. Fails if it takes too long or the exit code is not 0.
     pub async fn wait_for_exit(&mut self, number: usize) -> Result<Duration, String> {
-        let (node, begun) = (&mut self.nodes[number], Instant::now());
+        let (node, started) = (&mut self.nodes[number], Instant::now());
         loop {
             match node.process.exit_status() {
-                Some(status) if status.success() => return Ok(begun.elapsed()),
+                Some(status) if status.success() => return Ok(started.elapsed()),
                 Some(status) => return Err(format!("node {} ended by {status}", number + 1)),
-                None if begun.elapsed() > self.leave_max => {
-                    return Err(format!("node {} is there after {:?}", number + 1, self.leave_max));
+                None if started.elapsed() > self.exit_time_max => {
+                    return Err(format!(
+                        "node {} is still running after {:?}",
+                        number + 1,
+                        self.exit_time_max
+                    ));
                 }
-                None => sleep(LOOK_INTERVAL).await,
+                None => sleep(EXIT_CHECK_INTERVAL).await,
             }
         }
     }
 
-    /// A new node in the place of one that ended; it is ready.
+    /// Replaces a node that exited by a new one, and waits until that is ready.
     pub async fn replace(&mut self, number: usize) {
         let node = self.node(number).await;
         node.wait_until_ready().await;
@@ -87,7 +90,7 @@ impl Fleet {
         self.replaced_logs.extend(old.process.stderr());
     }
 
-    /// What a node logged of a panic, those that ended too.
+    /// The log line of a panic, also of a replaced node.
     pub fn panic(&self) -> Option<String> {
         let now = self.nodes.iter().flat_map(|node| node.process.stderr());
         now.chain(self.replaced_logs.iter().cloned()).find(|line| line.contains("panicked"))

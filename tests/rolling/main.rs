@@ -1,29 +1,30 @@
 //! A rolling restart: three real nodes behind a real HAProxy are restarted one after the other, while
 //! thousands of clients subscribe and some of them publish. It checks that **clients are unaffected**: no
-//! loss, no duplicates, no failed handshake, and a reconnect rate below the configured limit. `docs/operating/testing.md` says how to run it.
+//! loss, no duplicates, no failed handshake, and a reconnect rate below the configured limit.
+//! `docs/operating/testing.md` says how to run it.
 //!
 //! | file | contents |
 //! | --- | --- |
 //! | `plan` | the settings of the run |
 //! | `stage` `fleet` `balancer` | Redis, nodes, HAProxy, and publishers |
-//! | `crowd` `client` `node_client` | the clients, which reconnect, resume and publish |
-//! | `restart` `watch` | the restart of one node, and the metrics of the others meanwhile |
-//! | `tally` | counters of all clients |
+//! | `clients` `client` `publish_request` | the clients, which reconnect, resume and publish |
+//! | `restart` `sampling` | the restart of one node, and the metrics of the others meanwhile |
+//! | `counters` | counters of all clients |
 //! | `report` | the report |
 //!
 //! Publishers, logs, the checker and the measures are in `testkit`.
 
 mod balancer;
 mod client;
-mod crowd;
+mod clients;
+mod counters;
 mod fleet;
-mod node_client;
 mod plan;
+mod publish_request;
 mod report;
 mod restart;
+mod sampling;
 mod stage;
-mod tally;
-mod watch;
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
@@ -96,7 +97,12 @@ async fn run(plan: Plan) -> ExitCode {
     if faults.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("\n{}\nagain: SEED={} ROLLING={}", faults.join("\n"), plan.seed, plan.length.name());
+    println!(
+        "\n{}\nto repeat: SEED={} ROLLING={}",
+        faults.join("\n"),
+        plan.seed,
+        plan.length.name()
+    );
     ExitCode::FAILURE
 }
 
@@ -106,14 +112,14 @@ async fn report(
     restarts: Vec<Restart>,
     unsettled: Option<String>,
 ) -> Report {
-    let mut spread = Vec::new();
+    let mut connections = Vec::new();
     for node in 0..NODES {
-        spread.push(stage.balancer.connections(node).await);
+        connections.push(stage.balancer.connections(node).await);
     }
-    let tally = &stage.crowd.tally;
-    let (advised, faults) = ([&tally.advised, &tally.unadvised], tally.faults());
-    let (sent, seen) = (stage.sent(), stage.crowd.seen());
-    let verdict = check(&Logs {
+    let counters = &stage.clients.counters;
+    let (advised, faults) = ([&counters.advised, &counters.unadvised], counters.faults());
+    let (sent, seen) = (stage.sent(), stage.clients.seen());
+    let check_report = check(&Logs {
         channels: &stage.channels,
         sent: &sent,
         seen: &seen,
@@ -123,14 +129,14 @@ async fn report(
     Report {
         plan,
         restarts,
-        verdict,
+        check_report,
         sent,
-        away: Downtimes::of(&seen, 2),
+        downtimes: Downtimes::of(&seen, 2),
         advised: advised.map(|it| it.load(Relaxed)),
         faults,
-        trouble: stage.balancer.trouble(NODES).await,
+        retries: stage.balancer.retries(NODES).await,
         balancer: stage.balancer.log(),
-        spread,
+        connections,
         unsettled,
     }
 }

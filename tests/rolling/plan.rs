@@ -1,4 +1,4 @@
-//! How large the run is, as the environment says: `SEED`, `ROLLING`, `HISTORY`.
+//! The settings from the environment: `SEED`, `ROLLING`, `HISTORY`.
 
 use std::env;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Plan {
     pub seed: u64,
     pub length: Length,
-    /// Without it clients cannot resume, and the run has to fail: the proof that the checker sees a loss.
+    /// Without history clients cannot resume, and the run must fail, which proves that the checker finds a loss.
     pub history: bool,
 }
 
@@ -15,12 +15,12 @@ pub struct Plan {
 pub enum Length {
     /// Half a minute.
     Short,
-    /// As many clients as two cores carry beside everything else.
+    /// Two minutes, with as many clients as two cores can run beside the nodes, Redis and HAProxy.
     Long,
 }
 
 impl Plan {
-    /// Fails, saying what is allowed, where a variable makes no sense.
+    /// Fails with the allowed values if a variable is invalid.
     pub fn from_environment() -> Result<Self, String> {
         let seed = match env::var("SEED") {
             Ok(text) => text.parse().map_err(|_| format!("SEED={text} is no whole number"))?,
@@ -41,7 +41,7 @@ impl Plan {
 }
 
 impl Length {
-    /// As `ROLLING` has it.
+    /// The value of `ROLLING`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Short => "short",
@@ -56,15 +56,15 @@ impl Length {
         }
     }
 
-    /// Channels that each client has one of, beside the one that all have.
-    pub fn rooms(self) -> usize {
+    /// The number of channels of which each client has one, in addition to the channel that all clients have.
+    pub fn group_channels(self) -> usize {
         match self {
             Self::Short => 20,
             Self::Long => 100,
         }
     }
 
-    /// `drain.delay`: longer than balancers take to notice, which is 2 s with the files of `deploy`.
+    /// `drain.delay`: longer than a load balancer takes to detect the drain, 2 s with the files of `deploy`.
     pub fn delay(self) -> Duration {
         match self {
             Self::Short => Duration::from_secs(3),
@@ -80,8 +80,8 @@ impl Length {
         }
     }
 
-    /// `drain.reconnects_per_second`: below what the closes alone would bring, so that most clients of a
-    /// node with half of them all have to be told to wait.
+    /// `drain.reconnects_per_second`: below the rate at which the node closes connections, so that most clients
+    /// of a node with half of all clients get an `after_ms`.
     pub fn reconnects_per_second(self) -> u32 {
         match self {
             Self::Short => 40,

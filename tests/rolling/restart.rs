@@ -1,4 +1,4 @@
-//! One node leaves, and another takes its place, under traffic.
+//! One node drains and a new one replaces it, under traffic.
 
 use std::time::Duration;
 
@@ -7,77 +7,82 @@ use testkit::downtime::quantile;
 use tokio::time::sleep;
 
 use crate::fleet::NODES;
+use crate::sampling::{NodeSamples, Sampling};
 use crate::stage::Stage;
-use crate::watch::{Watch, Watched};
 
-/// The flow before a node leaves.
+/// The time with traffic before a node drains.
 const CALM: Duration = Duration::from_millis(500);
 
-/// The longest that clients may take to be back after their node has left.
+/// The longest that clients may take to be subscribed again after the node exited.
 const RETURN_MAX: Duration = Duration::from_secs(60);
 
-/// What came of it.
+/// The result of one restart.
 pub struct Restart {
-    /// By number, from 0.
+    /// The number of the node, from 0.
     pub node: usize,
-    /// Connections it had.
-    pub held: usize,
-    /// From SIGTERM to its end.
-    pub left: Duration,
-    /// From SIGTERM until the balancer sent clients to the new one.
-    pub replaced: Duration,
-    /// From SIGTERM until every client was subscribed again.
-    pub whole: Duration,
+    /// The connections of the node before the drain.
+    pub connections: usize,
+    /// The time from SIGTERM to its exit.
+    pub exited_after: Duration,
+    /// The time from SIGTERM until the load balancer sent clients to the new node.
+    pub replaced_after: Duration,
+    /// The time from SIGTERM until every client was subscribed again.
+    pub resubscribed_after: Duration,
     /// The other nodes, with their numbers.
-    pub survivors: Vec<(usize, Watched)>,
-    /// When clients were told to be back.
+    pub survivors: Vec<(usize, NodeSamples)>,
+    /// The times given by `after_ms`.
     pub advised: Curve,
-    /// When they were, on whichever node.
+    /// The times of the reconnects, on all nodes.
     pub reconnected: Curve,
-    /// How much later than told nearly all were.
+    /// The delay of the reconnects after the given times, p99.
     pub lateness: Duration,
 }
 
 impl Restart {
-    /// Fails where the node leaves late or with a fault, or clients do not come back.
+    /// Fails if the node exits late or with an error, or if clients are not subscribed again in time.
     pub async fn run(node: usize, stage: &mut Stage) -> Result<Self, String> {
         sleep(CALM).await;
-        let held = stage.balancer.connections(node).await;
+        let connections = stage.balancer.connections(node).await;
         let others = (0..NODES).filter(|it| *it != node);
-        let watch = Watch::over(others.clone().map(|it| stage.fleet.addresses[it].1));
-        let begun = watch.begun;
+        let sampling = Sampling::start(others.clone().map(|it| stage.fleet.addresses[it].1));
+        let started = sampling.started;
         stage.fleet.terminate(node);
-        let left = stage.fleet.wait_for_exit(node).await?;
+        let exited_after = stage.fleet.wait_for_exit(node).await?;
         stage.fleet.replace(node).await;
         stage.balancer.wait_until_up(node).await;
-        let replaced = begun.elapsed();
-        // Who was told to be patient may still be away.
-        if !stage.crowd.wait_until_subscribed(RETURN_MAX).await {
-            return Err(format!("some clients are not back after node {} has left", node + 1));
+        let replaced_after = started.elapsed();
+        // Clients with a long `after_ms` may still be disconnected.
+        if !stage.clients.wait_until_subscribed(RETURN_MAX).await {
+            return Err(format!(
+                "some clients are not subscribed again after node {} exited",
+                node + 1
+            ));
         }
-        let whole = begun.elapsed();
-        let survivors = others.zip(watch.end().await).collect();
-        let returns = stage.crowd.tally.returns_since(begun);
-        let told = Curve::from_timestamps(returns.iter().map(|it| it.due.duration_since(begun)));
-        let back = Curve::from_timestamps(returns.iter().map(|it| it.open.duration_since(begun)));
-        let mut late: Vec<_> = returns.iter().map(|it| it.open.duration_since(it.due)).collect();
+        let resubscribed_after = started.elapsed();
+        let survivors = others.zip(sampling.end().await).collect();
+        let reconnects = stage.clients.counters.reconnects_since(started);
+        let due =
+            Curve::from_timestamps(reconnects.iter().map(|it| it.due.duration_since(started)));
+        let opened =
+            Curve::from_timestamps(reconnects.iter().map(|it| it.open.duration_since(started)));
+        let mut late: Vec<_> = reconnects.iter().map(|it| it.open.duration_since(it.due)).collect();
         late.sort();
         let late = quantile(&late, 0.99);
         Ok(Self {
             node,
-            held,
-            left,
-            replaced,
-            whole,
+            connections,
+            exited_after,
+            replaced_after,
+            resubscribed_after,
             survivors,
-            advised: told,
-            reconnected: back,
+            advised: due,
+            reconnected: opened,
             lateness: late,
         })
     }
 
-    /// Most clients of a second: that were told to be back, that were, and that the survivors together
-    /// counted.
+    /// The most clients in one second: by the times given by `after_ms`, by the times of the reconnects, and by
+    /// the counters of the survivors together.
     pub fn peaks(&self) -> [f64; 3] {
         let survivors: Vec<_> = self.survivors.iter().map(|(_, it)| it.opened()).collect();
         let of = |curve| peak(std::slice::from_ref(curve)).0;

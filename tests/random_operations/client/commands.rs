@@ -1,4 +1,4 @@
-//! What a client sends.
+//! The commands of a client.
 
 use futures_util::SinkExt;
 use rand::Rng;
@@ -12,14 +12,14 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{Client, Pending, SILENCE_MAX};
-use crate::doors::Socket;
+use crate::directory::Socket;
 use crate::plan::Role;
 
 impl Client {
-    /// Leaves a channel or comes back to it, or both at once.
+    /// Unsubscribes from a channel, subscribes to it, or both.
     pub(super) async fn toggle(&mut self, socket: &mut Socket) -> Result<(), Error> {
         let channel = self.any_channel();
-        if self.states[&channel].wants {
+        if self.states[&channel].requested {
             self.unsubscribe(socket, channel).await?;
             if self.random.random_bool(0.5) {
                 return Ok(());
@@ -33,10 +33,10 @@ impl Client {
         self.subscribe(socket, channel, since).await
     }
 
-    /// Asks for every channel that the client wants and has not asked for.
+    /// Subscribes to every assigned channel for which no subscribe command was sent.
     pub(super) async fn subscribe_all(&mut self, socket: &mut Socket) -> Result<(), Error> {
         let missing: Vec<ChannelNumber> =
-            self.wanted.iter().copied().filter(|it| !self.states[it].wants).collect();
+            self.assigned.iter().copied().filter(|it| !self.states[it].requested).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -51,12 +51,12 @@ impl Client {
         let mut list = Map::new();
         for channel in missing {
             let since = self.since(channel);
-            self.asks(channel, since, true);
+            self.record_subscribe(channel, since, true);
             let name = self.channels[channel].name.clone();
             list.insert(name, since.map_or(Value::Null, |it| it.to_string().into()));
         }
         let command = json!({"type": "subscribe", "id": self.id, "channels": list});
-        self.say(socket, command.to_string()).await
+        self.send_command(socket, command.to_string()).await
     }
 
     pub(super) async fn subscribe(
@@ -66,7 +66,7 @@ impl Client {
         since: Option<Position>,
     ) -> Result<(), Error> {
         self.id += 1;
-        self.asks(channel, since, self.echo);
+        self.record_subscribe(channel, since, self.echo);
         let mut command = json!({"type": "subscribe", "id": self.id});
         command["channel"] = self.channels[channel].name.clone().into();
         if let Some(since) = since {
@@ -75,15 +75,15 @@ impl Client {
         if !self.echo {
             command["echo"] = false.into();
         }
-        self.say(socket, command.to_string()).await
+        self.send_command(socket, command.to_string()).await
     }
 
-    fn asks(&mut self, channel: ChannelNumber, since: Option<Position>, echo: bool) {
+    fn record_subscribe(&mut self, channel: ChannelNumber, since: Option<Position>, echo: bool) {
         let id = self.id;
         self.write(Entry::Subscribe { id, channel, since, echo });
-        let state = self.states.get_mut(&channel).expect("it is wanted");
-        state.wants = true;
-        state.asked.push((id, since));
+        let state = self.states.get_mut(&channel).expect("it is assigned");
+        state.requested = true;
+        state.pending_subscribes.push((id, since));
     }
 
     pub(super) async fn unsubscribe(
@@ -93,10 +93,10 @@ impl Client {
     ) -> Result<(), Error> {
         self.id += 1;
         self.write(Entry::Unsubscribe { id: self.id, channel });
-        self.states.get_mut(&channel).expect("it is wanted").wants = false;
+        self.states.get_mut(&channel).expect("it is assigned").requested = false;
         let name = &self.channels[channel].name;
         let command = json!({"type": "unsubscribe", "id": self.id, "channel": name});
-        self.say(socket, command.to_string()).await
+        self.send_command(socket, command.to_string()).await
     }
 
     pub(super) async fn publish(
@@ -104,20 +104,20 @@ impl Client {
         socket: &mut Socket,
         pending: &mut Pending,
     ) -> Result<(), Error> {
-        let Some(pen) = self.pen.clone() else { return Ok(()) };
-        let number = pen.ledger.begin(Some(self.connections - 1));
+        let Some(publisher) = self.publisher.clone() else { return Ok(()) };
+        let number = publisher.record.begin(Some(self.connections - 1));
         self.id += 1;
         pending.insert(self.id, number);
         let payload =
-            Payload { p: pen.publisher, n: number }.text(self.random.random_range(0..120));
-        let (id, name) = (self.id, &self.channels[pen.channel].name);
+            Payload { p: publisher.number, n: number }.text(self.random.random_range(0..120));
+        let (id, name) = (self.id, &self.channels[publisher.channel].name);
         let command =
             format!(r#"{{"type":"publish","id":{id},"channel":"{name}","data":{payload}}}"#);
-        self.say(socket, command).await
+        self.send_command(socket, command).await
     }
 
-    /// Reads what followed some position, or the newest.
-    pub(super) async fn ask_history(&mut self, socket: &mut Socket) -> Result<(), Error> {
+    /// Requests the publications after a past position, or the newest ones.
+    pub(super) async fn request_history(&mut self, socket: &mut Socket) -> Result<(), Error> {
         let channel = self.any_channel();
         let state = &self.states[&channel];
         let since = match self.random.random_bool(0.5) {
@@ -125,16 +125,20 @@ impl Client {
             false => None,
         };
         self.id += 1;
-        self.questions.insert(self.id, since);
+        self.history_requests.insert(self.id, since);
         let mut command = json!({"type": "history", "id": self.id, "limit": 1000});
         command["channel"] = self.channels[channel].name.clone().into();
         if let Some(since) = since {
             command["since"] = since.to_string().into();
         }
-        self.say(socket, command.to_string()).await
+        self.send_command(socket, command.to_string()).await
     }
 
-    pub(super) async fn say(&mut self, socket: &mut Socket, text: String) -> Result<(), Error> {
+    pub(super) async fn send_command(
+        &mut self,
+        socket: &mut Socket,
+        text: String,
+    ) -> Result<(), Error> {
         match timeout(SILENCE_MAX, socket.send(Message::text(text))).await {
             Ok(sent) => sent,
             Err(_) => Err(Error::Io(std::io::ErrorKind::TimedOut.into())),
@@ -142,10 +146,10 @@ impl Client {
     }
 
     pub(super) fn any_channel(&mut self) -> ChannelNumber {
-        *self.wanted.choose(&mut self.random).expect("a client wants something")
+        *self.assigned.choose(&mut self.random).expect("a client has channels")
     }
 
-    /// Where to come back from: mostly the last position, as a good client does.
+    /// The position to resume from: mostly the last one, as a well-behaved client sends it.
     fn since(&mut self, channel: ChannelNumber) -> Option<Position> {
         let state = &self.states[&channel];
         let last = state.last?;

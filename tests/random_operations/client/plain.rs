@@ -1,4 +1,4 @@
-//! The same for the plain protocol: one channel, no answers, no positions but in the upgrade.
+//! A client of the plain protocol: one channel, no replies, and positions only in the upgrade's headers.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{Client, PAUSE_MAX, PING_INTERVAL, SILENCE_MAX};
-use crate::doors::Socket;
+use crate::directory::Socket;
 
 impl Client {
     pub(super) async fn run_plain(&mut self, publishes: bool) {
-        let channel = self.wanted[0];
+        let channel = self.assigned[0];
         let name = self.channels[channel].name.clone();
         loop {
             let (since, echo) = (self.states[&channel].last, self.random.random_bool(0.6));
@@ -29,19 +29,19 @@ impl Client {
             if closes_at_gap {
                 path += "&gap=close";
             }
-            let opened = self.doors.open(&mut self.random, &path, false).await;
-            if let Ok((door, socket, response)) = opened {
+            let opened = self.directory.open(&mut self.random, &path, false).await;
+            if let Ok((node, socket, response)) = opened {
                 self.connections += 1;
                 let position = header(&response, "tidegate-position");
                 let position = position.and_then(|it| Position::parse(&it));
                 let recovered = header(&response, "tidegate-recovered").map(|it| it == "true");
-                let state = self.states.get_mut(&channel).expect("it is wanted");
+                let state = self.states.get_mut(&channel).expect("it is assigned");
                 state.last = position.or(state.last);
-                let node = door.public.to_string();
+                let node = node.public.to_string();
                 let plain =
                     Plain { node, channel, since, echo, closes_at_gap, position, recovered };
                 self.write(Entry::OpenedPlain(Box::new(plain)));
-                let why = match self.listen(socket, publishes).await {
+                let why = match self.run_plain_session(socket, publishes).await {
                     Ok(why) => why,
                     Err(error) => error.to_string(),
                 };
@@ -52,11 +52,16 @@ impl Client {
         }
     }
 
-    async fn listen(&mut self, mut socket: Socket, publishes: bool) -> Result<String, Error> {
-        let mut heard = Instant::now();
-        let mut ping_at = heard + PING_INTERVAL;
-        let mut publish_at = heard + self.pause();
-        let leaves_at = heard + Duration::from_millis(self.random.random_range(300..4000));
+    async fn run_plain_session(
+        &mut self,
+        mut socket: Socket,
+        publishes: bool,
+    ) -> Result<String, Error> {
+        let mut received_at = Instant::now();
+        let mut ping_at = received_at + PING_INTERVAL;
+        let mut publish_at = received_at + self.pause();
+        let disconnect_at =
+            received_at + Duration::from_millis(self.random.random_range(300..4000));
         loop {
             let wake = if publishes { publish_at.min(ping_at) } else { ping_at };
             let message = tokio::select! {
@@ -75,18 +80,18 @@ impl Client {
                     return Ok(why);
                 }
                 Some(Some(Ok(message))) => {
-                    heard = Instant::now();
+                    received_at = Instant::now();
                     if let Message::Text(text) = message {
-                        self.hear_plain(text.as_str());
+                        self.handle_plain_message(text.as_str());
                     }
                 }
                 None => {}
             }
             let (now, settles) = (Instant::now(), *self.settle.borrow());
-            if now >= heard + SILENCE_MAX {
+            if now >= received_at + SILENCE_MAX {
                 return Ok("silent".to_owned());
             }
-            if now >= leaves_at && !settles {
+            if now >= disconnect_at && !settles {
                 return Ok("the client left".to_owned());
             }
             if now >= ping_at {
@@ -102,8 +107,8 @@ impl Client {
         }
     }
 
-    fn hear_plain(&self, text: &str) {
-        let channel = self.wanted[0];
+    fn handle_plain_message(&self, text: &str) {
+        let channel = self.assigned[0];
         match serde_json::from_str::<Payload>(text) {
             Ok(body) => {
                 let name = (body.p, body.n);
@@ -114,10 +119,10 @@ impl Client {
     }
 
     async fn publish_plain(&mut self, socket: &mut Socket) -> Result<(), Error> {
-        let Some(pen) = self.pen.clone() else { return Ok(()) };
-        let number = pen.ledger.begin(Some(self.connections - 1));
+        let Some(publisher) = self.publisher.clone() else { return Ok(()) };
+        let number = publisher.record.begin(Some(self.connections - 1));
         let payload =
-            Payload { p: pen.publisher, n: number }.text(self.random.random_range(0..120));
+            Payload { p: publisher.number, n: number }.text(self.random.random_range(0..120));
         send(socket, Message::text(payload)).await
     }
 }

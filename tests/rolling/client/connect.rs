@@ -1,4 +1,4 @@
-//! How a client comes in.
+//! Connects a client.
 
 use std::net::SocketAddr;
 
@@ -9,12 +9,12 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// An open json session, and the name of its node. Fails, saying why, where there is none to be had.
-pub async fn connect(front: SocketAddr) -> Result<(String, WebSocketStream<TcpStream>), String> {
-    let stream = TcpStream::connect(front).await.map_err(|error| error.to_string())?;
+/// Opens a session with the JSON protocol; returns it with the name of its node. Fails with the reason.
+pub async fn connect(address: SocketAddr) -> Result<(String, WebSocketStream<TcpStream>), String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    // Of a user, as a key of a session without one ends with its connection.
-    let url = format!("ws://{front}/ws?token={}", token::for_user("a user", &[]));
+    // With a user, because an idempotency key of an anonymous session ends with its connection.
+    let url = format!("ws://{address}/ws?token={}", token::for_user("a user", &[]));
     let handshake = tokio_tungstenite::client_async(url, stream);
     let (mut socket, _) = handshake.await.map_err(|error| match error {
         Error::Http(response) => {

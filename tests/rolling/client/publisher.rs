@@ -1,18 +1,18 @@
-//! What a client publishes, one at a time. After each reconnect it sends its last publication once more,
-//! acknowledged or not, as a client does that cannot know: it must be known again by its key.
+//! The publications of a client, one at a time. After each reconnect it repeats its last acknowledged
+//! publication, as a client that missed the reply would; the node must recognize the idempotency key.
 
 use testkit::log::Position;
 use testkit::publisher::Unacknowledged;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::node_client::PublishRequest;
+use crate::publish_request::PublishRequest;
 
 pub struct ClientPublisher {
-    orders: mpsc::Receiver<PublishRequest>,
-    /// The id of the last command; 0 is for other commands than these.
+    requests: mpsc::Receiver<PublishRequest>,
+    /// The id of the last publish command; other commands use the id 0.
     id: u64,
     unanswered: Option<Pending>,
-    /// The last publication that was acknowledged, and with what.
+    /// The last acknowledged publication, and its position.
     latest: Option<(Publication, Option<Position>)>,
 }
 
@@ -23,34 +23,34 @@ struct Publication {
     key: String,
 }
 
-/// Who waits for the answer.
+/// The publish command without a reply.
 enum Pending {
-    /// With what it asked for.
+    /// A publisher waits for the reply.
     Publisher(Publication, oneshot::Sender<Result<Option<Position>, Unacknowledged>>),
-    /// Nobody: it was acknowledged before.
+    /// No publisher waits: the publication was acknowledged before.
     Repeated,
 }
 
 impl ClientPublisher {
-    pub fn new(orders: mpsc::Receiver<PublishRequest>) -> Self {
-        Self { orders, id: 0, unanswered: None, latest: None }
+    pub fn new(requests: mpsc::Receiver<PublishRequest>) -> Self {
+        Self { requests, id: 0, unanswered: None, latest: None }
     }
 
-    /// The next command, once there is something to publish and the last one was answered. Cancel safe.
+    /// Waits for the reply to the last command and for the next request; returns its command. Cancel safe.
     pub async fn command(&mut self) -> String {
         if self.unanswered.is_some() {
             std::future::pending::<()>().await;
         }
-        let Some(order) = self.orders.recv().await else { std::future::pending().await };
-        let PublishRequest { channel, payload, key, answer } = order;
+        let Some(request) = self.requests.recv().await else { std::future::pending().await };
+        let PublishRequest { channel, payload, key, answer } = request;
         let publication = Publication { channel, payload, key };
         let command = self.publish_command(&publication);
         self.unanswered = Some(Pending::Publisher(publication, answer));
         command
     }
 
-    /// The connection has ended: whoever waits is told that there will be no answer. Returns what to begin
-    /// the next one with.
+    /// Handles the end of a connection: a waiting publisher's request fails. Returns the first publish command of
+    /// the next connection.
     pub fn repeat_last(&mut self) -> Option<String> {
         self.unanswered = None;
         let (publication, _) = self.latest.clone()?;
@@ -58,20 +58,20 @@ impl ClientPublisher {
         Some(self.publish_command(&publication))
     }
 
-    /// Takes an answer. Fails, saying why, where it makes no sense.
+    /// Handles a reply. Fails with the reason if the reply is unexpected.
     pub fn answered(
         &mut self,
         id: Option<u64>,
         outcome: Result<Option<Position>, Unacknowledged>,
     ) -> Result<(), String> {
-        let asker = self.unanswered.take().filter(|_| id == Some(self.id));
-        match (asker, outcome) {
-            (None, _) => Err(format!("an answer to {id:?}, which was not asked")),
+        let pending = self.unanswered.take().filter(|_| id == Some(self.id));
+        match (pending, outcome) {
+            (None, _) => Err(format!("a reply to the unknown id {id:?}")),
             (Some(Pending::Publisher(publication, answer)), outcome) => {
                 if let Ok(position) = &outcome {
                     self.latest = Some((publication, *position));
                 }
-                // Who asked may have given up.
+                // The publisher may have given up.
                 let _ = answer.send(outcome);
                 Ok(())
             }
@@ -80,7 +80,9 @@ impl ClientPublisher {
                 Some((_, first)) if *first == position => Ok(()),
                 first => {
                     let first = first.and_then(|it| it.1);
-                    Err(format!("at {first:?} first and at {position:?} when sent again"))
+                    Err(format!(
+                        "position {first:?} at first and {position:?} for the repeated publication"
+                    ))
                 }
             },
         }

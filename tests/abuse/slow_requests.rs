@@ -6,10 +6,10 @@ use testkit::raw::{BINARY, FIN, RawClient, head, upgrade};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::many;
+use super::attack_size;
 use super::victim::Victim;
 
-/// Between two bytes.
+/// The pause between two bytes.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[tokio::test]
@@ -17,34 +17,36 @@ async fn the_node_survives_thousands_of_silent_connections() {
     let mut victim = Victim::alone(&["server.handshake_timeout=3s"]).await;
     let mut silent = Vec::new();
     for _ in 0..10 {
-        for _ in 0..many(100) {
+        for _ in 0..attack_size(100) {
             silent.push(RawClient::connect(&victim.node).await);
         }
-        victim.serves().await;
+        victim.assert_served().await;
     }
     for mut raw in silent {
-        assert!(raw.read_to_end().await.is_empty(), "nothing was asked");
+        assert!(raw.read_to_end().await.is_empty(), "the node sends no response without a request");
     }
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
 #[tokio::test]
 async fn the_node_survives_handshakes_of_one_byte_at_a_time() {
     let mut victim = Victim::alone(&["server.handshake_timeout=3s"]).await;
-    let mut dawdling = JoinSet::new();
-    for _ in 0..many(300) {
+    let mut connections = JoinSet::new();
+    for _ in 0..attack_size(300) {
         let raw = RawClient::connect(&victim.node).await;
-        dawdling.spawn(dribble(raw, upgrade("/ws/news", &"X: y\r\n".repeat(100)).into_bytes()));
+        connections
+            .spawn(send_slowly(raw, upgrade("/ws/news", &"X: y\r\n".repeat(100)).into_bytes()));
     }
-    while !dawdling.is_empty() {
-        victim.serves().await;
-        while let Some(heard) = dawdling.try_join_next() {
-            let heard = heard.expect("a client");
-            assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 408"), "{heard:?}");
+    while !connections.is_empty() {
+        victim.assert_served().await;
+        while let Some(ended) = connections.try_join_next() {
+            let received = ended.expect("the client's task does not panic");
+            let is_timeout = received.starts_with(b"HTTP/1.1 408");
+            assert!(received.is_empty() || is_timeout, "{received:?}");
         }
         sleep(PAUSE).await;
     }
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
 /// An incomplete message does not count as a pong, so the node closes the connection with 4009.
@@ -52,44 +54,44 @@ async fn the_node_survives_handshakes_of_one_byte_at_a_time() {
 async fn the_node_survives_frames_of_one_byte_at_a_time() {
     let pings = ["session.ping_interval=1s", "session.pong_timeout=1s"];
     let mut victim = Victim::alone(&pings).await;
-    let mut dawdling = JoinSet::new();
-    for _ in 0..many(200) {
+    let mut connections = JoinSet::new();
+    for _ in 0..attack_size(200) {
         let raw = RawClient::open(&victim.node, "/ws/news").await;
         let bytes = [head(FIN | BINARY, 60_000), vec![b'x'; 60_000]].concat();
-        dawdling.spawn(dribble(raw, bytes));
+        connections.spawn(send_slowly(raw, bytes));
     }
-    while !dawdling.is_empty() {
-        victim.serves().await;
-        while let Some(heard) = dawdling.try_join_next() {
-            let close = heard.expect("a client");
+    while !connections.is_empty() {
+        victim.assert_served().await;
+        while let Some(ended) = connections.try_join_next() {
+            let received = ended.expect("the client's task does not panic");
             let code = 4009_u16.to_be_bytes();
-            assert!(close.windows(2).any(|it| it == code), "closed without a word: {close:?}");
+            assert!(received.windows(2).any(|it| it == code), "closed without 4009: {received:?}");
         }
         sleep(PAUSE).await;
     }
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
-/// The clients stay connected and read nothing, as after a cable was cut.
+/// The clients stay connected and read nothing, as after a network failure.
 #[tokio::test]
 async fn the_node_survives_clients_that_stop_reading() {
     let settings =
         ["session.ping_interval=1s", "session.pong_timeout=1s", "session.queue_bytes_max=64KiB"];
     let mut victim = Victim::alone(&settings).await;
     let mut silent = Vec::new();
-    for _ in 0..many(300) {
+    for _ in 0..attack_size(300) {
         silent.push(RawClient::with_small_buffer(&victim.node, "/ws/healthy").await);
     }
     for _ in 0..20 {
-        victim.serves().await;
+        victim.assert_served().await;
     }
-    victim.serves_until("tidegate_connections", 2.).await;
+    victim.assert_served_until("tidegate_connections", 2.).await;
     drop(silent);
-    victim.survives().await;
+    victim.assert_recovered().await;
 }
 
-/// Until nobody listens any more; returns what was heard.
-async fn dribble(mut raw: RawClient, bytes: Vec<u8>) -> Vec<u8> {
+/// Sends the bytes one at a time until the node closes the connection; returns the received bytes.
+async fn send_slowly(mut raw: RawClient, bytes: Vec<u8>) -> Vec<u8> {
     for byte in bytes {
         if raw.try_send([byte]).await.is_err() {
             break;

@@ -1,4 +1,4 @@
-//! What a client hears.
+//! How a client handles the node's messages.
 
 use rand::Rng;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use testkit::server_message::ServerMessage;
 use super::{Client, Pending, REMEMBERED_MAX};
 
 impl Client {
-    pub(super) fn hear(&mut self, text: &str, pending: &mut Pending) {
+    pub(super) fn handle_message(&mut self, text: &str, pending: &mut Pending) {
         let Some(push) = ServerMessage::parse(text) else {
             return self.write(Entry::Unexpected(text.to_owned()));
         };
@@ -21,21 +21,21 @@ impl Client {
                     return self.write(Entry::Unexpected(text.to_owned()));
                 };
                 if let Some(position) = push.position {
-                    self.comes_to(channel, position);
+                    self.advance(channel, position);
                 }
                 let name = (body.p, body.n);
                 self.write(Entry::Publication { channel, name, position: push.position });
             }
             ("subscribed", Some(channel)) => {
                 let (id, position, recovered) = (push.id, push.position, push.recovered);
-                self.is_subscribed(channel, id, position, recovered);
+                self.on_subscribed(channel, id, position, recovered);
                 self.write(Entry::Subscribed { id, channel, position, recovered });
             }
             ("unsubscribed", Some(channel)) => {
                 self.write(Entry::Unsubscribed { id: push.id, channel });
             }
             ("history", Some(channel)) => {
-                let since = push.id.and_then(|id| self.questions.remove(&id)).flatten();
+                let since = push.id.and_then(|id| self.history_requests.remove(&id)).flatten();
                 self.write(match excerpt(text, channel, since) {
                     Some(excerpt) => Entry::History(Box::new(excerpt)),
                     None => Entry::Unexpected(text.to_owned()),
@@ -47,38 +47,38 @@ impl Client {
             }
             ("published", _) => {
                 let number = push.id.and_then(|id| pending.remove(&id));
-                match (number, &self.pen) {
-                    (Some(number), Some(pen)) => {
-                        pen.ledger.end(number, PublishOutcome::Accepted(push.position));
+                match (number, &self.publisher) {
+                    (Some(number), Some(publisher)) => {
+                        publisher.record.end(number, PublishOutcome::Accepted(push.position));
                     }
                     _ => self.write(Entry::Unexpected(text.to_owned())),
                 }
             }
-            ("error", channel) => self.is_refused(channel, &push, text, pending),
+            ("error", channel) => self.on_error(channel, &push, text, pending),
             ("welcome" | "pong" | "reconnect", _) => {}
             _ => self.write(Entry::Unexpected(text.to_owned())),
         }
     }
 
-    fn is_subscribed(
+    fn on_subscribed(
         &mut self,
         channel: ChannelNumber,
         id: Option<u64>,
         position: Option<Position>,
         recovered: Option<bool>,
     ) {
-        let state = self.states.get_mut(&channel).expect("it is wanted");
-        let at = state.asked.iter().position(|(asked, _)| Some(*asked) == id);
-        let since = at.and_then(|at| state.asked.remove(at).1);
+        let state = self.states.get_mut(&channel).expect("it is assigned");
+        let index = state.pending_subscribes.iter().position(|(sent, _)| Some(*sent) == id);
+        let since = index.and_then(|index| state.pending_subscribes.remove(index).1);
         match (recovered, since) {
             (Some(true), since) => state.last = since,
-            // That of a repeated one counts where there was none.
+            // The reply to a repeated subscription sets the position only if the client had none.
             (None, None) if state.last.is_some() => {}
             _ => state.last = position,
         }
     }
 
-    fn is_refused(
+    fn on_error(
         &mut self,
         channel: Option<ChannelNumber>,
         push: &ServerMessage<'_>,
@@ -87,23 +87,25 @@ impl Client {
     ) {
         let why = push.message.as_deref().unwrap_or_default().to_owned();
         if let Some(number) = push.id.and_then(|id| pending.remove(&id)) {
-            let pen = self.pen.as_ref().expect("it has published");
-            return pen.ledger.end(number, PublishOutcome::Unknown);
+            let publisher = self.publisher.as_ref().expect("it has published");
+            return publisher.record.end(number, PublishOutcome::Unknown);
         }
-        if push.id.is_some_and(|id| self.questions.remove(&id).is_some()) {
+        if push.id.is_some_and(|id| self.history_requests.remove(&id).is_some()) {
             return;
         }
         let Some(channel) = channel else { return self.write(Entry::Unexpected(text.to_owned())) };
-        let state = self.states.get_mut(&channel).expect("it is wanted");
-        state.asked.retain(|(asked, _)| Some(*asked) != push.id);
-        let (is_live, waits) = (self.is_live(channel), !self.states[&channel].asked.is_empty());
-        let state = self.states.get_mut(&channel).expect("it is wanted");
-        state.wants = state.wants && (is_live || waits);
+        let state = self.states.get_mut(&channel).expect("it is assigned");
+        state.pending_subscribes.retain(|(sent, _)| Some(*sent) != push.id);
+        let is_pending = !state.pending_subscribes.is_empty();
+        let is_subscribed = self.is_subscribed(channel);
+        let state = self.states.get_mut(&channel).expect("it is assigned");
+        state.requested = state.requested && (is_subscribed || is_pending);
         self.write(Entry::Refused { id: push.id, channel, why });
     }
 
-    fn comes_to(&mut self, channel: ChannelNumber, position: Position) {
-        let state = self.states.get_mut(&channel).expect("it is wanted");
+    /// Remembers a position; beyond `REMEMBERED_MAX`, it replaces a random one.
+    fn advance(&mut self, channel: ChannelNumber, position: Position) {
+        let state = self.states.get_mut(&channel).expect("it is assigned");
         state.last = Some(position);
         if state.past.len() < REMEMBERED_MAX {
             state.past.push(position);
@@ -115,18 +117,18 @@ impl Client {
 }
 
 fn excerpt(text: &str, channel: ChannelNumber, since: Option<Position>) -> Option<HistoryReply> {
-    let answer: Value = serde_json::from_str(text).ok()?;
+    let reply: Value = serde_json::from_str(text).ok()?;
     let position = |of: &Value| of["position"].as_str().and_then(Position::parse);
     let publication = |it: &Value| -> Option<(Position, PublicationId)> {
         let publisher = usize::try_from(it["data"]["p"].as_u64()?).ok()?;
         Some((position(it)?, (publisher, it["data"]["n"].as_u64()?)))
     };
-    let publications = answer["publications"].as_array()?.iter().map(publication);
+    let publications = reply["publications"].as_array()?.iter().map(publication);
     Some(HistoryReply {
         channel,
         since,
         publications: publications.collect::<Option<_>>()?,
-        position: position(&answer),
-        recovered: answer["recovered"].as_bool(),
+        position: position(&reply),
+        recovered: reply["recovered"].as_bool(),
     })
 }

@@ -1,4 +1,4 @@
-//! Where the nodes are, as clients know it: what DNS or a balancer would be.
+//! The nodes' addresses for clients, in place of DNS or a load balancer.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -18,44 +18,44 @@ pub type Socket = WebSocketStream<TcpStream>;
 /// The longest a client waits for an upgrade.
 const UPGRADE_TIME_MAX: Duration = Duration::from_secs(4);
 
-/// What a narrow socket holds, bytes.
+/// The receive buffer of a narrow socket, in bytes.
 const NARROW: u32 = 4096;
 
-/// A node's two listeners.
+/// The addresses of a node's two listeners.
 #[derive(Clone, Copy)]
-pub struct Door {
+pub struct NodeAddresses {
     pub public: SocketAddr,
     pub internal: SocketAddr,
 }
 
-/// Shared by all clients. A node that ended stays in it until another takes its place, as in life.
+/// Shared by all clients. A node that ended stays in it until it is replaced, as in DNS.
 #[derive(Clone, Default)]
-pub struct Doors(Arc<Mutex<Vec<Door>>>);
+pub struct Directory(Arc<Mutex<Vec<NodeAddresses>>>);
 
-impl Doors {
-    pub fn set(&self, number: usize, door: Door) {
-        let mut all = self.0.lock().expect("no code panics with the doors");
+impl Directory {
+    pub fn set(&self, number: usize, node: NodeAddresses) {
+        let mut all = self.0.lock().expect("no panic while the lock is held");
         match all.get_mut(number) {
-            Some(old) => *old = door,
-            None => all.push(door),
+            Some(old) => *old = node,
+            None => all.push(node),
         }
     }
 
-    pub fn any(&self, random: &mut StdRng) -> Door {
-        let all = self.0.lock().expect("no code panics with the doors");
+    pub fn any(&self, random: &mut StdRng) -> NodeAddresses {
+        let all = self.0.lock().expect("no panic while the lock is held");
         *all.choose(random).expect("nodes were started before their clients")
     }
 
-    /// Opens `path` at any node.
+    /// Opens a WebSocket for `path` on a random node, with a small receive buffer if `narrow`.
     pub async fn open(
         &self,
         random: &mut StdRng,
         path: &str,
         narrow: bool,
-    ) -> Result<(Door, Socket, Response), String> {
-        let door = self.any(random);
-        match timeout(UPGRADE_TIME_MAX, upgrade(door.public, path, narrow)).await {
-            Ok(Ok((socket, response))) => Ok((door, socket, response)),
+    ) -> Result<(NodeAddresses, Socket, Response), String> {
+        let node = self.any(random);
+        match timeout(UPGRADE_TIME_MAX, upgrade(node.public, path, narrow)).await {
+            Ok(Ok((socket, response))) => Ok((node, socket, response)),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no upgrade in time".to_owned()),
         }

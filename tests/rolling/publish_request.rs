@@ -1,4 +1,4 @@
-//! Publishing through a client of the crowd, on the connection on which it listens too.
+//! Publishing through one of the clients, on the connection on which it also subscribes.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use testkit::publisher::{Publish, Unacknowledged};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// The longest wait for an answer: a client may be away when it is asked.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// The longest wait for a reply, because the client may be disconnected when it gets the request.
+const REPLY_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// What a client is to publish.
+/// A publication for a client to send.
 pub struct PublishRequest {
     pub channel: String,
     /// JSON.
     pub payload: String,
     pub key: String,
-    /// Dropped where the connection ends first: nobody knows then whether it went out.
+    /// Dropped if the connection ends first: then it is unknown whether the node received the publication.
     pub answer: oneshot::Sender<Result<Option<Position>, Unacknowledged>>,
 }
 
-pub struct NodeClient(pub mpsc::Sender<PublishRequest>);
+pub struct RequestSender(pub mpsc::Sender<PublishRequest>);
 
-impl Publish for NodeClient {
+impl Publish for RequestSender {
     async fn publish(
         &mut self,
         channel: &Channel,
@@ -30,20 +30,20 @@ impl Publish for NodeClient {
         key: &str,
     ) -> Result<Option<Position>, Unacknowledged> {
         let (answer, answered) = oneshot::channel();
-        let order = PublishRequest {
+        let request = PublishRequest {
             channel: channel.name.clone(),
             payload: payload.to_owned(),
             key: key.to_owned(),
             answer,
         };
         let asking = async {
-            self.0.send(order).await.map_err(|_| "the client has ended")?;
-            answered.await.map_err(|_| "the connection ended before an answer")
+            self.0.send(request).await.map_err(|_| "the client has ended")?;
+            answered.await.map_err(|_| "the connection ended before a reply")
         };
-        match timeout(ANSWER_TIME_MAX, asking).await {
+        match timeout(REPLY_TIME_MAX, asking).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(why)) => Err(Unacknowledged(why.to_owned())),
-            Err(_) => Err(Unacknowledged("no answer in time".to_owned())),
+            Err(_) => Err(Unacknowledged("no reply in time".to_owned())),
         }
     }
 }

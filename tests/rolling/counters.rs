@@ -1,4 +1,4 @@
-//! What clients count beside what they hear.
+//! Counters of the clients, in addition to the logs of received messages.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,51 +7,52 @@ use std::time::Instant;
 
 use crate::client::CloseCause;
 
-/// Reasons kept of each kind.
+/// The most reasons that are kept.
 const REASONS_MAX: usize = 20;
 
-/// Of all clients together.
+/// The counters of all clients together.
 #[derive(Default)]
-pub struct Tally {
-    /// Connections that a leaving node closed after it had said when to come back.
+pub struct ClientCounters {
+    /// The connections that a draining node closed after it had sent an `after_ms`.
     pub advised: AtomicUsize,
-    /// The same without such a word.
+    /// The connections that a draining node closed without an `after_ms`.
     pub unadvised: AtomicUsize,
-    returns: Mutex<Vec<Return>>,
+    reconnects: Mutex<Vec<Reconnect>>,
     faults: Mutex<Faults>,
 }
 
-/// A client that was told when to come back has come back.
+/// The reconnect of a client that had received an `after_ms`.
 #[derive(Clone, Copy, Debug)]
-pub struct Return {
+pub struct Reconnect {
+    /// The time given by `after_ms`.
     pub due: Instant,
-    /// Its handshake is over.
+    /// The end of the new handshake.
     pub open: Instant,
 }
 
-/// What must not be.
+/// Failed handshakes and broken connections; a rolling restart must cause none.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     pub refused: usize,
     pub broken: usize,
-    /// The first of them.
+    /// The reasons of the first faults.
     pub reasons: Vec<String>,
 }
 
-impl Tally {
-    /// A client is open again that was due at this moment.
-    pub fn returned(&self, due: Instant) {
-        let mut returns = self.returns.lock().expect("nobody panics with the returns");
-        returns.push(Return { due, open: Instant::now() });
+impl ClientCounters {
+    /// Records that a client that was due at this time has reconnected now.
+    pub fn reconnected(&self, due: Instant) {
+        let mut reconnects = self.reconnects.lock().expect("no panic while the lock is held");
+        reconnects.push(Reconnect { due, open: Instant::now() });
     }
 
-    /// Those that were open again since this moment.
-    pub fn returns_since(&self, moment: Instant) -> Vec<Return> {
-        let returns = self.returns.lock().expect("nobody panics with the returns");
-        returns.iter().filter(|it| it.open >= moment).copied().collect()
+    /// The reconnects since this time.
+    pub fn reconnects_since(&self, moment: Instant) -> Vec<Reconnect> {
+        let reconnects = self.reconnects.lock().expect("no panic while the lock is held");
+        reconnects.iter().filter(|it| it.open >= moment).copied().collect()
     }
 
-    /// A handshake came to nothing.
+    /// Records a failed handshake.
     pub fn refused(&self, why: String) {
         let mut faults = self.lock();
         faults.refused += 1;
@@ -75,7 +76,7 @@ impl Tally {
     }
 
     fn lock(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().expect("nobody panics with the faults")
+        self.faults.lock().expect("no panic while the lock is held")
     }
 }
 
