@@ -73,7 +73,7 @@ impl Backend {
         }
     }
 
-    /// How services find it.
+    /// The address of Redis for services.
     pub fn redis_address(&self) -> RedisAddress {
         let addresses = |servers: &[Redis]| -> Vec<SocketAddr> {
             servers.iter().map(|it| it.address).collect()
@@ -112,28 +112,28 @@ impl Backend {
     pub fn alone(&mut self) -> &mut Redis {
         match self {
             Self::Alone(redis) | Self::Linked(redis, _) => redis,
-            _ => panic!("this fault is for one server"),
+            _ => panic!("this fault requires a single server"),
         }
     }
 
     pub fn network(&self) -> &Network {
         match self {
             Self::Linked(_, network) => network,
-            _ => panic!("this fault needs links"),
+            _ => panic!("this fault requires links"),
         }
     }
 
     pub fn sentinel(&mut self) -> &mut Sentinel {
         match self {
             Self::Sentinel(sentinel) => sentinel,
-            _ => panic!("this fault needs sentinels"),
+            _ => panic!("this fault requires Sentinel"),
         }
     }
 
     pub fn cluster(&mut self) -> &mut Cluster {
         match self {
             Self::Cluster(cluster) => cluster,
-            _ => panic!("this fault needs a cluster"),
+            _ => panic!("this fault requires a cluster"),
         }
     }
 }

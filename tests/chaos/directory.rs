@@ -37,11 +37,11 @@ impl Directory {
     pub async fn connect(
         &self,
         random: &mut StdRng,
-        build: SocketKind,
+        socket_kind: SocketKind,
     ) -> Result<(String, WebSocketStream<TcpStream>), String> {
         let all = self.0.lock().expect("no panic while the lock is held").clone();
         let address = *all.choose(random).ok_or("no node is known")?;
-        match timeout(UPGRADE_TIME_MAX, upgrade(address, build)).await {
+        match timeout(UPGRADE_TIME_MAX, upgrade(address, socket_kind)).await {
             Ok(Ok(socket)) => Ok((address.to_string(), socket)),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no upgrade in time".to_owned()),
@@ -51,10 +51,10 @@ impl Directory {
 
 async fn upgrade(
     address: SocketAddr,
-    build: SocketKind,
+    socket_kind: SocketKind,
 ) -> Result<WebSocketStream<TcpStream>, tokio_tungstenite::tungstenite::Error> {
     let socket = TcpSocket::new_v4()?;
-    if build == SocketKind::Narrow {
+    if socket_kind == SocketKind::Narrow {
         socket.set_recv_buffer_size(NARROW)?;
     }
     let stream = socket.connect(address).await?;

@@ -1,4 +1,4 @@
-//! The faults, one function each, which injects the fault, waits, and removes it.
+//! The faults. Each has one function that injects the fault, waits, and removes it.
 
 mod cluster;
 mod hanging;
@@ -25,8 +25,8 @@ pub struct Fault {
     pub setups: &'static [Setup],
     /// The setups of a short run.
     pub short: &'static [Setup],
-    strike: Inject,
-    tidy: Option<Restore>,
+    inject: Inject,
+    restore: Option<Restore>,
 }
 
 /// In the order of execution and of the table.
@@ -35,113 +35,113 @@ pub const FAULTS: &[Fault] = &[
         name: "redis-killed",
         setups: &[Alone, Durable],
         short: &[Alone, Durable],
-        strike: |stage| Box::pin(redis::killed(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(redis::killed(stage)),
+        restore: None,
     },
     Fault {
         name: "redis-hangs",
         setups: &[Alone],
         short: &[],
-        strike: |stage| Box::pin(hanging::redis(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(hanging::redis(stage)),
+        restore: None,
     },
     Fault {
         name: "redis-full",
         setups: &[Alone, Sentinel, Cluster],
         short: &[],
-        strike: |stage| Box::pin(redis::full(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(redis::full(stage)),
+        restore: None,
     },
     Fault {
         name: "functions-flushed",
         setups: &[Alone, Sentinel, Cluster],
         short: &[],
-        strike: |stage| Box::pin(redis::functions_flushed(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(redis::functions_flushed(stage)),
+        restore: None,
     },
     Fault {
         name: "subscribers-cut",
         setups: &[Alone, Sentinel, Cluster],
         short: &[Alone],
-        strike: |stage| Box::pin(redis::subscribers_cut(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(redis::subscribers_cut(stage)),
+        restore: None,
     },
     Fault {
         name: "all-partitioned",
         setups: &[Linked],
         short: &[],
-        strike: |stage| Box::pin(partition::all(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(partition::all(stage)),
+        restore: None,
     },
     Fault {
         name: "node-partitioned",
         setups: &[Linked],
         short: &[Linked],
-        strike: |stage| Box::pin(partition::one(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(partition::one(stage)),
+        restore: None,
     },
     Fault {
         name: "node-hangs",
         setups: &[Alone, Sentinel, Cluster],
         short: &[],
-        strike: |stage| Box::pin(hanging::node(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(hanging::node(stage)),
+        restore: None,
     },
     Fault {
         name: "node-overflows",
         setups: &[Alone],
         short: &[],
-        strike: |stage| Box::pin(slow::node(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(slow::node(stage)),
+        restore: None,
     },
     Fault {
         name: "node-killed",
         setups: &[Alone, Sentinel, Cluster],
         short: &[Alone],
-        strike: |stage| Box::pin(node::killed(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(node::killed(stage)),
+        restore: None,
     },
     Fault {
         name: "nodes-rolled",
         setups: &[Alone, Sentinel, Cluster],
         short: &[],
-        strike: |stage| Box::pin(node::rolled(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(node::rolled(stage)),
+        restore: None,
     },
     Fault {
         name: "subscriber-slow",
         setups: &[Alone, Sentinel, Cluster],
         short: &[Alone],
-        strike: |stage| Box::pin(slow::subscriber(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(slow::subscriber(stage)),
+        restore: None,
     },
     Fault {
         name: "master-killed",
         setups: &[Sentinel],
         short: &[Sentinel],
-        strike: |stage| Box::pin(sentinel::master_killed(stage)),
-        tidy: Some(|stage| Box::pin(sentinel::restart_old_master(stage))),
+        inject: |stage| Box::pin(sentinel::master_killed(stage)),
+        restore: Some(|stage| Box::pin(sentinel::restart_old_master(stage))),
     },
     Fault {
         name: "master-hangs",
         setups: &[Sentinel],
         short: &[],
-        strike: |stage| Box::pin(sentinel::master_hangs(stage)),
-        tidy: Some(|stage| Box::pin(sentinel::thaw(stage))),
+        inject: |stage| Box::pin(sentinel::master_hangs(stage)),
+        restore: Some(|stage| Box::pin(sentinel::thaw(stage))),
     },
     Fault {
         name: "shard-killed",
         setups: &[Cluster],
         short: &[Cluster],
-        strike: |stage| Box::pin(cluster::master_killed(stage)),
-        tidy: Some(|stage| Box::pin(cluster::restart_old_master(stage))),
+        inject: |stage| Box::pin(cluster::master_killed(stage)),
+        restore: Some(|stage| Box::pin(cluster::restart_old_master(stage))),
     },
     Fault {
         name: "slots-moved",
         setups: &[Cluster],
         short: &[Cluster],
-        strike: |stage| Box::pin(cluster::slots_moved(stage)),
-        tidy: None,
+        inject: |stage| Box::pin(cluster::slots_moved(stage)),
+        restore: None,
     },
 ];
 
@@ -157,12 +157,12 @@ impl Fault {
     }
 
     pub async fn inject(&self, stage: &mut Stage) -> Instant {
-        (self.strike)(stage).await
+        (self.inject)(stage).await
     }
 
-    pub async fn tidy(&self, stage: &mut Stage) {
-        if let Some(tidy) = self.tidy {
-            tidy(stage).await;
+    pub async fn restore(&self, stage: &mut Stage) {
+        if let Some(restore) = self.restore {
+            restore(stage).await;
         }
     }
 }

@@ -77,11 +77,11 @@ impl Fleet {
 
     /// Waits until these nodes are not ready without Redis. The guarantee is 5 s; a busy machine gets more.
     pub async fn wait_until_unready(&self, nodes: &[usize]) {
-        let began = Instant::now();
+        let started = Instant::now();
         for node in nodes {
             self.nodes[*node].wait_until_unready().await;
         }
-        let took = began.elapsed();
+        let took = started.elapsed();
         assert!(took < UNREADY_MAX, "nodes without Redis were ready for {took:?} more");
     }
 

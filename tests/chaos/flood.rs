@@ -17,7 +17,7 @@ pub struct Flood {
 impl Flood {
     pub fn new(
         number: PublisherNumber,
-        place: ChannelNumber,
+        index: ChannelNumber,
         channel: Channel,
         service: Service,
     ) -> Self {
@@ -25,7 +25,7 @@ impl Flood {
             number,
             channel,
             service,
-            sent: PublisherLog { channel: place, ..PublisherLog::default() },
+            sent: PublisherLog { channel: index, ..PublisherLog::default() },
         }
     }
 

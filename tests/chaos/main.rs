@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         && FAULTS.iter().all(|fault| fault.name != name)
     {
         let known: Vec<_> = FAULTS.iter().map(|fault| fault.name).collect();
-        return refuse(&format!("FAULT={name} is none of {}", known.join(", ")));
+        return refuse(&format!("FAULT={name} is unknown; the faults are {}", known.join(", ")));
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -91,7 +91,7 @@ async fn run(plan: &Plan) -> ExitCode {
     if rows.iter().all(Row::is_good) {
         return ExitCode::SUCCESS;
     }
-    println!("\n{details}\nagain: SEED={} CHAOS={}", plan.seed, plan.length.name());
+    println!("\n{details}\nto repeat: SEED={} CHAOS={}", plan.seed, plan.length.name());
     ExitCode::FAILURE
 }
 
@@ -127,43 +127,43 @@ async fn run_fault(fault: &Fault, setup: Setup, mut stage: Stage) -> Outcome {
         stage.fleet.wait_until_ready().await;
         let ready = healed.elapsed();
         match stage.acknowledged_after(healed).await {
-            Ok((first, all)) => recovery.takes(first, all, ready),
+            Ok((first, all)) => recovery.record(first, all, ready),
             Err(why) => return Outcome::Broken(why),
         }
-        fault.tidy(&mut stage).await;
+        fault.restore(&mut stage).await;
     }
     stage.run_for(stage.length.calm()).await;
     let unsettled = stage.settle().await.err().or_else(|| stage.fleet.panic());
     let (sent, seen) = (stage.sent(), stage.seen());
-    let verdict = check(&Logs {
+    let check_report = check(&Logs {
         channels: &stage.channels,
         sent: &sent,
         seen: &seen,
         started: stage.started,
         history_lost: fault.loses_history(setup),
     });
-    let found = unsettled.is_some() || !verdict.findings.is_empty();
-    let logs = found.then(|| keep_logs(fault, setup, &stage, &verdict));
-    Outcome::Ran(Box::new(Run { verdict, recovery, unsettled, logs }))
+    let found = unsettled.is_some() || !check_report.findings.is_empty();
+    let logs = found.then(|| save_logs(fault, setup, &stage, &check_report));
+    Outcome::Ran(Box::new(Run { check_report, recovery, unsettled, logs }))
 }
 
 /// Saves the logs of the nodes and the subscribers concerned; returns the folder.
-fn keep_logs(fault: &Fault, setup: Setup, stage: &Stage, verdict: &CheckReport) -> String {
+fn save_logs(fault: &Fault, setup: Setup, stage: &Stage, check_report: &CheckReport) -> String {
     let name = format!("chaos/{}-{}", fault.name, setup.name());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let keep = |name: String, lines: Vec<String>| {
+    let save = |name: String, lines: Vec<String>| {
         fs::write(folder.join(name), lines.join("\n") + "\n").expect("a log is written");
     };
     fs::create_dir_all(&folder).expect("a folder for logs");
-    for (place, (node, lines)) in stage.fleet.logs().into_iter().enumerate() {
-        keep(format!("{place}-node-{node}.log"), lines);
+    for (index, (node, lines)) in stage.fleet.logs().into_iter().enumerate() {
+        save(format!("{index}-node-{node}.log"), lines);
     }
-    let named: HashSet<&str> = verdict.findings.iter().map(|it| it.client.as_str()).collect();
+    let named: HashSet<&str> = check_report.findings.iter().map(|it| it.client.as_str()).collect();
     for seen in stage.seen() {
-        if named.contains(seen.name.as_str()) || verdict.findings.is_empty() {
+        if named.contains(seen.name.as_str()) || check_report.findings.is_empty() {
             let since = |at: &Instant| at.duration_since(stage.started);
             let line = seen.events.iter().map(|(at, it)| it.line(since(at), &stage.channels));
-            keep(format!("{}.log", seen.name.replace(' ', "-")), line.collect());
+            save(format!("{}.log", seen.name.replace(' ', "-")), line.collect());
         }
     }
     folder.display().to_string()

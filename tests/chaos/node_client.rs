@@ -17,7 +17,7 @@ use crate::directory::Directory;
 use crate::subscriber::SocketKind;
 
 /// The longest wait for a reply: longer than a node takes to reply `unavailable`.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
+const REPLY_TIME_MAX: Duration = Duration::from_secs(4);
 
 pub struct NodeClient {
     directory: Directory,
@@ -52,20 +52,20 @@ impl Publish for NodeClient {
             r#"{{"type":"publish","id":{},"channel":"{}","data":{payload},"idempotency_key":"{key}"}}"#,
             self.id, channel.name
         );
-        match timeout(ANSWER_TIME_MAX, answer(&mut socket, command, self.id)).await {
+        match timeout(REPLY_TIME_MAX, request(&mut socket, command, self.id)).await {
             // The connection stays open, also after an error.
             Ok(Ok(answer)) => {
                 self.socket = Some(socket);
                 answer
             }
             Ok(Err(why)) => Err(Unacknowledged(why)),
-            Err(_) => Err(Unacknowledged("a node did not answer".to_owned())),
+            Err(_) => Err(Unacknowledged("a node did not reply".to_owned())),
         }
     }
 }
 
-/// The outer error ends the connection.
-async fn answer(
+/// Sends a publish command and waits for its reply. The outer error ends the connection.
+async fn request(
     socket: &mut WebSocketStream<TcpStream>,
     command: String,
     id: u64,

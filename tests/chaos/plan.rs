@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
-    /// Only this one.
+    /// The only fault to inject, by name; `None` for all faults of the length.
     pub fault: Option<String>,
     pub length: Length,
 }
@@ -23,7 +23,7 @@ impl Plan {
     /// Fails with the allowed values if a variable is invalid.
     pub fn from_environment() -> Result<Self, String> {
         let seed = match env::var("SEED") {
-            Ok(text) => text.parse().map_err(|_| format!("SEED={text} is no whole number"))?,
+            Ok(text) => text.parse().map_err(|_| format!("SEED={text} is not a whole number"))?,
             Err(_) => u64::from(rand::random::<u32>()),
         };
         let length = match env::var("CHAOS").as_deref() {

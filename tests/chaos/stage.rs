@@ -38,7 +38,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(45);
 /// disconnected for one receives the next.
 const LAST_ROUNDS: usize = 5;
 
-/// The longest wait for one of them.
+/// The longest wait for every subscriber to receive one of these numbers.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(8);
 
 pub struct Stage {
@@ -54,7 +54,7 @@ pub struct Stage {
     publishers: Vec<Publisher>,
     floods: Vec<Flood>,
     pace: watch::Sender<Pace>,
-    asked: u64,
+    final_number: u64,
 }
 
 impl Stage {
@@ -74,7 +74,7 @@ impl Stage {
             publishers: Vec::new(),
             floods: Vec::new(),
             pace: watch::Sender::new(Pace::default()),
-            asked: 0,
+            final_number: 0,
         };
         stage.add_subscribers(seed);
         stage.add_publishers(seed);
@@ -92,7 +92,7 @@ impl Stage {
         };
         let (usual, flooded) = (numbers(false), numbers(true));
         for number in 0..SUBSCRIBERS + NARROW_SUBSCRIBERS {
-            let (build, channels) = match number < NARROW_SUBSCRIBERS {
+            let (socket_kind, channels) = match number < NARROW_SUBSCRIBERS {
                 true => (SocketKind::Narrow, flooded.clone()),
                 false => {
                     let chosen = usual.choose_multiple(&mut random, CHANNELS_EACH);
@@ -101,7 +101,7 @@ impl Stage {
             };
             self.subscribers.push(Subscriber::start(
                 format!("subscriber {number}"),
-                build,
+                socket_kind,
                 channels,
                 self.channels.clone(),
                 self.fleet.directory.clone(),
@@ -113,11 +113,11 @@ impl Stage {
     /// The publishers of all channels, and a flood for the flooded channels.
     fn add_publishers(&mut self, seed: u64) {
         for (channel, it) in self.channels.iter().enumerate() {
-            for place in 0..=CLIENTS_EACH {
+            for index in 0..=CLIENTS_EACH {
                 let number = self.publishers.len();
                 let seed = seed_of(seed, 10_000 + number);
                 let (channel, pace) = ((channel, it.clone()), self.pace.subscribe());
-                self.publishers.push(if place < CLIENTS_EACH {
+                self.publishers.push(if index < CLIENTS_EACH {
                     let client = NodeClient::new(self.fleet.directory.clone(), seed);
                     Publisher::start(number, channel, client, pace, seed)
                 } else {
@@ -151,7 +151,7 @@ impl Stage {
         }
     }
 
-    /// The same, but only on channels without history.
+    /// Sends a burst to the flooded channels without history.
     pub async fn flood_without_history(&mut self, count: usize, bytes: usize) {
         for flood in self.floods.iter_mut().filter(|it| !it.has_history()) {
             flood.send(count, bytes).await;
@@ -167,8 +167,8 @@ impl Stage {
         let first = |it: &Publisher| it.acknowledged_after(moment);
         if !wait_until(CATCH_UP_MAX, || self.publishers.iter().all(|it| first(it).is_some())).await
         {
-            let silent = self.publishers.iter().find(|it| first(it).is_none());
-            return Err(silent.map_or_else(String::new, |it| self.unacknowledged(it)));
+            let unacknowledged = self.publishers.iter().find(|it| first(it).is_none());
+            return Err(unacknowledged.map_or_else(String::new, |it| self.unacknowledged(it)));
         }
         let times = self.publishers.iter().filter_map(first).map(|it| it.duration_since(moment));
         let (earliest, latest) = (times.clone().min(), times.max());
@@ -177,7 +177,7 @@ impl Stage {
 
     fn unacknowledged(&self, publisher: &Publisher) -> String {
         let (channel, why) = (&self.channels[publisher.channel()].name, publisher.failure());
-        format!("publisher {} of {channel} is not acknowledged any more: {why}", publisher.number)
+        format!("publisher {} of {channel} gets no more acknowledgements: {why}", publisher.number)
     }
 
     /// Stops publishing and waits until every subscriber has everything. The checker reports missing
@@ -186,14 +186,14 @@ impl Stage {
         self.pace.send_modify(|pace| pace.pause = None);
         for _ in 0..LAST_ROUNDS {
             self.wait_until_subscribed().await?;
-            self.asked += 1;
-            self.pace.send_modify(|pace| pace.requested = self.asked);
-            let done = || self.publishers.iter().all(|it| it.has_sent(self.asked));
+            self.final_number += 1;
+            self.pace.send_modify(|pace| pace.requested = self.final_number);
+            let done = || self.publishers.iter().all(|it| it.has_sent(self.final_number));
             if !wait_until(CATCH_UP_MAX, done).await {
-                return Err("some publishers did not end".to_owned());
+                return Err("some publishers did not send their last number".to_owned());
             }
-            if let Some(silenced) = self.publishers.iter().find(|it| it.last().is_none()) {
-                return Err(self.unacknowledged(silenced));
+            if let Some(publisher) = self.publishers.iter().find(|it| it.last().is_none()) {
+                return Err(self.unacknowledged(publisher));
             }
             if wait_until(LAST_ROUND_MAX, || self.all_have_everything()).await {
                 break;
@@ -208,8 +208,8 @@ impl Stage {
         {
             true => Ok(()),
             false => {
-                let away = self.subscribers.iter().filter(|it| !it.is_subscribed());
-                let names: Vec<String> = away.map(Subscriber::name).collect();
+                let unsubscribed = self.subscribers.iter().filter(|it| !it.is_subscribed());
+                let names: Vec<String> = unsubscribed.map(Subscriber::name).collect();
                 Err(format!("not subscribed again: {}", names.join(", ")))
             }
         }
@@ -228,16 +228,17 @@ impl Stage {
     /// A node that some flooded subscriber is connected to.
     pub fn flooded_node(&self) -> usize {
         let address = self.subscribers[0].node();
-        let is_it = |node: &Node| Some(node.public.to_string()) == address;
-        self.fleet.nodes.iter().position(is_it).expect("a subscriber is connected")
+        let has_address = |node: &Node| Some(node.public.to_string()) == address;
+        self.fleet.nodes.iter().position(has_address).expect("a subscriber is connected")
     }
 
-    /// By publisher.
+    /// The logs of all publishers.
     pub fn sent(&self) -> Vec<PublisherLog> {
-        let flows = self.publishers.iter().map(Publisher::sent);
-        flows.chain(self.floods.iter().map(Flood::sent)).collect()
+        let publishers = self.publishers.iter().map(Publisher::sent);
+        publishers.chain(self.floods.iter().map(Flood::sent)).collect()
     }
 
+    /// The logs of all subscribers.
     pub fn seen(&self) -> Vec<SubscriberLog> {
         self.subscribers.iter().map(Subscriber::seen).collect()
     }

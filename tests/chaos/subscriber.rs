@@ -19,7 +19,7 @@ use client::Client;
 pub struct Subscriber {
     pub channels: Vec<ChannelNumber>,
     record: Arc<Mutex<Recorder>>,
-    /// While true, it does not read.
+    /// While true, the client does not read.
     paused: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -35,16 +35,16 @@ pub enum SocketKind {
 impl Subscriber {
     pub fn start(
         name: String,
-        build: SocketKind,
+        socket_kind: SocketKind,
         channels: Vec<ChannelNumber>,
         all: Arc<[Channel]>,
         directory: Directory,
         seed: u64,
     ) -> Self {
         let record = Arc::new(Mutex::new(Recorder::new(name)));
-        let (idle, pause) = watch::channel(false);
+        let (paused, pause) = watch::channel(false);
         let client = Client {
-            build,
+            socket_kind,
             positions: channels.iter().map(|number| (*number, None)).collect(),
             all,
             directory,
@@ -53,7 +53,7 @@ impl Subscriber {
             pause,
             record: record.clone(),
         };
-        Self { channels, record, paused: idle, task: tokio::spawn(client.run()) }
+        Self { channels, record, paused, task: tokio::spawn(client.run()) }
     }
 
     /// Whether every channel is subscribed.

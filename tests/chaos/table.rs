@@ -17,18 +17,18 @@ pub struct Row {
 
 pub enum Outcome {
     Ran(Box<Run>),
-    /// The system does not support it.
+    /// The system does not support the setup.
     Skipped(String),
     /// The run did not finish.
     Broken(String),
 }
 
 pub struct Run {
-    pub verdict: CheckReport,
+    pub check_report: CheckReport,
     pub recovery: Recovery,
-    /// Why it did not settle.
+    /// The reason why the publishers or subscribers did not recover.
     pub unsettled: Option<String>,
-    /// Where the logs are, if anything was found.
+    /// The folder of the logs, if anything was found.
     pub logs: Option<String>,
 }
 
@@ -44,7 +44,7 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    pub fn takes(&mut self, first: Duration, all: Duration, ready: Duration) {
+    pub fn record(&mut self, first: Duration, all: Duration, ready: Duration) {
         self.first = self.first.max(first);
         self.all = self.all.max(all);
         self.ready = self.ready.max(ready);
@@ -54,7 +54,7 @@ impl Recovery {
 impl Row {
     pub fn is_good(&self) -> bool {
         match &self.outcome {
-            Outcome::Ran(run) => run.verdict.findings.is_empty() && run.unsettled.is_none(),
+            Outcome::Ran(run) => run.check_report.findings.is_empty() && run.unsettled.is_none(),
             Outcome::Skipped(_) => true,
             Outcome::Broken(_) => false,
         }
@@ -66,7 +66,7 @@ impl Row {
         let title = format!("{} ({})", self.fault, self.redis);
         match &self.outcome {
             Outcome::Skipped(_) => {}
-            Outcome::Broken(why) => text += &format!("{title} broke: {why}\n"),
+            Outcome::Broken(why) => text += &format!("{title} failed: {why}\n"),
             Outcome::Ran(run) => {
                 if let Some(why) = &run.unsettled {
                     text += &format!("{title}: {why}\n");
@@ -78,7 +78,7 @@ impl Row {
                     LogViolation::Breach,
                 ] {
                     let title = format!("{title}: ");
-                    text += &render(&run.verdict.findings, &kind, FINDINGS_MAX, &title);
+                    text += &render(&run.check_report.findings, &kind, FINDINGS_MAX, &title);
                 }
                 if let Some(logs) = &run.logs {
                     text += &format!("{title}: the logs are in {logs}\n");
@@ -100,7 +100,7 @@ impl fmt::Display for Row {
             Outcome::Skipped(why) => write!(f, "skipped: {why}"),
             Outcome::Broken(_) => write!(f, "BROKEN"),
             Outcome::Ran(run) => {
-                let it = &run.verdict;
+                let it = &run.check_report;
                 let [lost, twice, disorder, breach] = [
                     LogViolation::Loss,
                     LogViolation::Duplicate,

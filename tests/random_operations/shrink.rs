@@ -30,7 +30,7 @@ pub async fn shrink(plan: &Plan, report: &AuditReport, kind: &str) -> Plan {
             let keeps_client = plan.parts.iter().any(|part| {
                 matches!(part.kind, PartKind::Client(_)) && !left_out.contains(&part.number)
             });
-            let mut again = false;
+            let mut found_again = false;
             for _ in 0..if keeps_client { ATTEMPTS } else { 0 } {
                 if runs == RUNS_MAX {
                     return plan;
@@ -41,11 +41,11 @@ pub async fn shrink(plan: &Plan, report: &AuditReport, kind: &str) -> Plan {
                 if found.iter().any(|it| kinds.contains(&it.kind)) {
                     println!("  {} parts are enough", smaller.parts.len());
                     plan = smaller;
-                    again = true;
+                    found_again = true;
                     break;
                 }
             }
-            if !again {
+            if !found_again {
                 at += size;
             }
         }

@@ -36,11 +36,11 @@ impl Publish for RequestSender {
             key: key.to_owned(),
             answer,
         };
-        let asking = async {
+        let reply = async {
             self.0.send(request).await.map_err(|_| "the client has ended")?;
             answered.await.map_err(|_| "the connection ended before a reply")
         };
-        match timeout(REPLY_TIME_MAX, asking).await {
+        match timeout(REPLY_TIME_MAX, reply).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(why)) => Err(Unacknowledged(why.to_owned())),
             Err(_) => Err(Unacknowledged("no reply in time".to_owned())),

@@ -70,7 +70,7 @@ impl Report {
             let (node, limit) = (restart.node + 1, limit(cap, restart));
             let [due, opened, counted] = restart.peaks();
             for (peak, measure) in [
-                (due, "were told to reconnect"),
+                (due, "were due to reconnect"),
                 (opened, "reconnected"),
                 (counted, "were counted by the other nodes"),
             ] {
@@ -123,7 +123,7 @@ impl Report {
             draw(restart, self.plan.length.reconnects_per_second(), out)?;
         }
         let publications = self.sent.iter().flat_map(|it| &it.publications);
-        let again = publications.filter(|it| it.attempts > 1).count();
+        let repeated = publications.filter(|it| it.attempts > 1).count();
         let [lost, twice, disorder, breach] = [
             LogViolation::Loss,
             LogViolation::Duplicate,
@@ -133,7 +133,7 @@ impl Report {
         .map(|kind| self.check_report.count(kind));
         let Self { check_report, advised, faults, retries, .. } = self;
         writeln!(out, "publications acknowledged  {}", check_report.acknowledged)?;
-        writeln!(out, "  sent more than once      {again}")?;
+        writeln!(out, "  sent more than once      {repeated}")?;
         writeln!(out, "deliveries                 {}", check_report.deliveries)?;
         writeln!(out, "lost, twice, out of order  {lost}, {twice}, {disorder}")?;
         writeln!(out, "other breaches             {breach}")?;
@@ -195,7 +195,7 @@ fn draw(restart: &Restart, cap: u32, out: &mut String) -> std::fmt::Result {
     let [due, opened, counted] = restart.peaks();
     writeln!(
         out,
-        "    most in any {} s: {due:.0} told to reconnect, {opened:.0} reconnected, {counted:.0} on the other nodes; \
+        "    most in any {} s: {due:.0} due to reconnect, {opened:.0} reconnected, {counted:.0} on the other nodes; \
          clients were {:.2} s late (p99), so the limit is {:.0}",
         WINDOW.as_secs(),
         restart.lateness.as_secs_f64(),

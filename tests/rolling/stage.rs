@@ -85,11 +85,11 @@ impl Stage {
     pub async fn settle(&self) -> Result<(), String> {
         self.pace.send_modify(|pace| *pace = Pace { pause: None, requested: 1 });
         if !wait_until(CATCH_UP_MAX, || self.publishers.iter().all(|it| it.has_sent(1))).await {
-            return Err("some publishers did not end".to_owned());
+            return Err("some publishers did not send their last number".to_owned());
         }
-        if let Some(silenced) = self.publishers.iter().find(|it| it.last().is_none()) {
-            let (channel, why) = (&self.channels[silenced.channel()].name, silenced.failure());
-            return Err(format!("a publisher of {channel} is not acknowledged any more: {why}"));
+        if let Some(publisher) = self.publishers.iter().find(|it| it.last().is_none()) {
+            let (channel, why) = (&self.channels[publisher.channel()].name, publisher.failure());
+            return Err(format!("a publisher of {channel} gets no more acknowledgements: {why}"));
         }
         let has = |it: &Publisher| {
             it.last().is_some_and(|last| self.clients.all_received(it.channel(), it.number, last))

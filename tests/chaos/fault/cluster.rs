@@ -18,7 +18,7 @@ pub async fn master_killed(stage: &mut Stage) -> Instant {
 pub async fn restart_old_master(stage: &mut Stage) {
     let cluster = stage.backend.cluster();
     let old = cluster.servers.iter_mut().find(|it| !it.is_running());
-    old.expect("one was killed").run().await;
+    old.expect("a master was killed").run().await;
     cluster.wait_until_complete().await;
 }
 
@@ -28,8 +28,8 @@ pub async fn slots_moved(stage: &mut Stage) -> Instant {
     let cluster = stage.backend.cluster();
     for channel in channels.iter() {
         let (owner, masters) = (cluster.master_of(&channel.name).await, cluster.masters().await);
-        let place = masters.iter().position(|it| *it == owner).expect("an owner is a master");
-        cluster.migrate(&channel.name, masters[(place + 1) % masters.len()]).await;
+        let index = masters.iter().position(|it| *it == owner).expect("an owner is a master");
+        cluster.migrate(&channel.name, masters[(index + 1) % masters.len()]).await;
     }
     Instant::now()
 }

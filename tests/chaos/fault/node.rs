@@ -1,4 +1,4 @@
-//! Nodes end, by a crash or after a drain.
+//! Nodes exit after a crash or a drain.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,12 @@ use testkit::process::Signal;
 
 use crate::stage::Stage;
 
-const AWAY: Duration = Duration::from_secs(1);
+/// The time until the crashed node is replaced.
+const DOWNTIME: Duration = Duration::from_secs(1);
 
 pub async fn killed(stage: &mut Stage) -> Instant {
     stage.fleet.nodes[stage.victim].process.kill();
-    stage.run_for(AWAY).await;
+    stage.run_for(DOWNTIME).await;
     stage.fleet.replace(stage.victim).await;
     Instant::now()
 }

@@ -14,10 +14,10 @@ pub async fn all(stage: &mut Stage) -> Instant {
 }
 
 async fn cut(stage: &Stage, nodes: &[usize]) -> Instant {
-    let began = Instant::now();
+    let started = Instant::now();
     nodes.iter().for_each(|node| stage.backend.network().cut(*node));
     stage.fleet.wait_until_unready(nodes).await;
-    stage.run_for(stage.length.outage().saturating_sub(began.elapsed())).await;
+    stage.run_for(stage.length.outage().saturating_sub(started.elapsed())).await;
     nodes.iter().for_each(|node| stage.backend.network().restore(*node));
     Instant::now()
 }

@@ -4,16 +4,19 @@ use std::time::{Duration, Instant};
 
 use crate::stage::Stage;
 
-const AWAY: Duration = Duration::from_secs(2);
-const FULL: Duration = Duration::from_secs(3);
+/// The time for which Redis does not run.
+const DOWNTIME: Duration = Duration::from_secs(2);
+/// The time for which Redis refuses writes.
+const FULL_TIME: Duration = Duration::from_secs(3);
 /// The pause between two commands.
-const AGAIN_AFTER: Duration = Duration::from_millis(700);
-const TIMES: usize = 3;
+const REPEAT_PAUSE: Duration = Duration::from_millis(700);
+/// How often a command is sent.
+const REPEATS: usize = 3;
 
 /// A crash; Redis restarts with its persisted data.
 pub async fn killed(stage: &mut Stage) -> Instant {
     stage.backend.alone().kill();
-    stage.run_for(AWAY).await;
+    stage.run_for(DOWNTIME).await;
     stage.backend.alone().run().await;
     Instant::now()
 }
@@ -21,7 +24,7 @@ pub async fn killed(stage: &mut Stage) -> Instant {
 /// Redis refuses writes for a while.
 pub async fn full(stage: &mut Stage) -> Instant {
     limit_memory(stage, "1").await;
-    stage.run_for(FULL).await;
+    stage.run_for(FULL_TIME).await;
     limit_memory(stage, "0").await;
     Instant::now()
 }
@@ -34,11 +37,11 @@ async fn limit_memory(stage: &Stage, bytes: &str) {
 
 /// Removes the functions that nodes installed.
 pub async fn functions_flushed(stage: &mut Stage) -> Instant {
-    for _ in 0..TIMES {
+    for _ in 0..REPEATS {
         for redis in stage.backend.masters().await {
             let _: () = redis.query(&["FUNCTION", "FLUSH"]).await;
         }
-        stage.run_for(AGAIN_AFTER).await;
+        stage.run_for(REPEAT_PAUSE).await;
     }
     Instant::now()
 }
@@ -46,11 +49,11 @@ pub async fn functions_flushed(stage: &mut Stage) -> Instant {
 /// Closes every subscribed connection.
 pub async fn subscribers_cut(stage: &mut Stage) -> Instant {
     let mut cut = 0;
-    for _ in 0..TIMES {
+    for _ in 0..REPEATS {
         for redis in stage.backend.servers() {
             cut += redis.kill_subscribers().await;
         }
-        stage.run_for(AGAIN_AFTER).await;
+        stage.run_for(REPEAT_PAUSE).await;
     }
     assert!(cut > 0, "no connection was subscribed");
     Instant::now()

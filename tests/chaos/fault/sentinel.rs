@@ -19,7 +19,7 @@ pub async fn master_killed(stage: &mut Stage) -> Instant {
 pub async fn restart_old_master(stage: &mut Stage) {
     let sentinel = stage.backend.sentinel();
     let old = sentinel.servers.iter().position(|it| !it.is_running());
-    sentinel.restart_as_replica(old.expect("one was killed")).await;
+    sentinel.restart_as_replica(old.expect("a master was killed")).await;
     sentinel.wait_until_complete().await;
 }
 

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::SocketKind;
 use crate::directory::Directory;
 
-/// The idle time after which the client sends a ping, and after the same time again gives up.
+/// The idle time after which the client sends a ping, and gives up after the same time without a message.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
 
 /// The pause before a refused subscription is repeated.
@@ -29,7 +29,7 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(250);
 type Socket = WebSocketStream<TcpStream>;
 
 pub struct Client {
-    pub build: SocketKind,
+    pub socket_kind: SocketKind,
     /// The last position of each channel.
     pub positions: HashMap<ChannelNumber, Option<Position>>,
     pub all: Arc<[Channel]>,
@@ -44,7 +44,9 @@ impl Client {
     pub async fn run(mut self) {
         loop {
             // After a failed connect it tries the next node; that is not recorded.
-            if let Ok((node, socket)) = self.directory.connect(&mut self.random, self.build).await {
+            if let Ok((node, socket)) =
+                self.directory.connect(&mut self.random, self.socket_kind).await
+            {
                 self.write(LogEvent::Opened { node });
                 let why = self.run_session(socket).await;
                 self.write(LogEvent::Closed { why });
@@ -60,7 +62,7 @@ impl Client {
         if let Err(error) = self.subscribe(&mut socket, &all).await {
             return error.to_string();
         }
-        let mut asked = false;
+        let mut pinged = false;
         loop {
             if *self.pause.borrow() {
                 // Fails only at the end of the run.
@@ -83,17 +85,17 @@ impl Client {
                 Ok(Some(Ok(_))) => continue,
                 Ok(Some(Err(error))) => return error.to_string(),
                 Ok(None) => return "ended".to_owned(),
-                Err(_) if asked => return "silent".to_owned(),
+                Err(_) if pinged => return "silent".to_owned(),
                 Err(_) => {
-                    asked = true;
+                    pinged = true;
                     let ping = Message::text(r#"{"type":"ping","id":0}"#);
                     if timeout(SILENCE_MAX, socket.send(ping)).await.is_err() {
-                        return "does not read a ping".to_owned();
+                        return "the node did not read a ping".to_owned();
                     }
                     continue;
                 }
             };
-            asked = false;
+            pinged = false;
             if let Some(refused) = self.handle_message(text.as_str()) {
                 sleep(REFUSED_PAUSE).await;
                 if let Err(error) = self.subscribe(&mut socket, &[refused]).await {
@@ -117,7 +119,7 @@ impl Client {
         socket.send(Message::text(command.to_string())).await
     }
 
-    /// Returns a channel that could not be subscribed now.
+    /// Returns the channel of a temporarily refused subscription.
     fn handle_message(&mut self, text: &str) -> Option<ChannelNumber> {
         let Some(push) = ServerMessage::parse(text) else {
             self.write(LogEvent::Unexpected(text.to_owned()));
