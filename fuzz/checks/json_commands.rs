@@ -9,7 +9,7 @@ use tidegate::protocol::{
 };
 use tidegate::publication::{PayloadKind, Publication};
 
-/// The bytes are one message: a text where they are UTF-8.
+/// The bytes are one message: text if they are UTF-8, otherwise binary.
 pub fn check(bytes: &[u8]) {
     let text = std::str::from_utf8(bytes).ok();
     let kind = if text.is_some() { PayloadKind::Text } else { PayloadKind::Binary };
@@ -22,38 +22,38 @@ pub fn check(bytes: &[u8]) {
             assert!(!outcomes.is_empty(), "a command without an outcome");
             for outcome in outcomes {
                 match outcome {
-                    Ok(command) => look(command),
-                    Err(error) => answer(error),
+                    Ok(command) => check_command(command),
+                    Err(error) => check_error(error),
                 }
             }
         }
-        Err(DecodeError::Answer(error) | DecodeError::TooDeep(error)) => answer(error),
+        Err(DecodeError::Answer(error) | DecodeError::TooDeep(error)) => check_error(error),
         Err(DecodeError::Close(_)) => assert!(!is_object, "an object is answered"),
     }
 }
 
-/// A publication reaches subscribers, and histories, in words that they can read.
-fn look(command: Command) {
+/// Asserts that a publication is valid JSON in a subscriber's frame and in a history reply.
+fn check_command(command: Command) {
     let Command::Publish { id, channel, publication } = command else { return };
     let is_text = std::str::from_utf8(&publication.payload).is_ok();
     assert!(publication.kind == PayloadKind::Binary || is_text);
-    is_json(&Format::Json.publication(channel.as_str(), &publication));
+    check_json(&Format::Json.publication(channel.as_str(), &publication));
     let bare = Publication::bare(publication.payload.clone());
     let excerpt = Excerpt { publications: vec![publication, bare], ..Excerpt::default() };
-    said(&Reply::History { id, channel, excerpt });
+    check_reply(&Reply::History { id, channel, excerpt });
 }
 
-fn answer(error: ReplyError) {
+fn check_error(error: ReplyError) {
     assert!(!error.message.is_empty());
-    said(&Reply::Error(error));
+    check_reply(&Reply::Error(error));
 }
 
-fn said(reply: &Reply) {
-    is_json(&Json.reply(reply).expect("the json protocol has words for all"));
+fn check_reply(reply: &Reply) {
+    check_json(&Json.reply(reply).expect("the json protocol encodes every reply"));
 }
 
-/// A frame's payload is one object of JSON, of any depth and with numbers of any size.
-fn is_json(frame: &[u8]) {
+/// Asserts that a frame's payload is one JSON object, of any depth and with numbers of any size.
+fn check_json(frame: &[u8]) {
     let head = match frame[1] {
         126 => 4,
         127 => 10,

@@ -1,45 +1,49 @@
-//! A rule's pattern against its meaning, said as plainly as possible.
+//! A rule's pattern compared with a simple implementation of its definition.
 
 use tidegate::rules::Pattern;
 
-/// Up to the first line end the pattern, then the name of a channel.
+/// The text up to the first line end is the pattern, the rest the name of a channel.
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (pattern, name) = text.split_once('\n').unwrap_or((text, ""));
     let Ok(parsed) = Pattern::parse(pattern) else { return };
     assert_eq!(parsed.as_str(), pattern);
-    assert_eq!(parsed.matches(name), means(pattern, name), "{pattern:?} and {name:?}");
+    assert_eq!(
+        parsed.matches(name),
+        matches_by_definition(pattern, name),
+        "{pattern:?} and {name:?}"
+    );
     assert!(parsed.lua().starts_with('^') && parsed.lua().ends_with('$'));
     assert!(parsed.lua_depth() as usize <= pattern.len());
 }
 
-/// Does the pattern mean the name? Follows the definition, one pair of beginnings after another.
-pub fn means(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (words(pattern.as_bytes()), name.as_bytes());
+/// Whether the pattern matches the name by its definition, computed prefix by prefix.
+pub fn matches_by_definition(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (parts(pattern.as_bytes()), name.as_bytes());
     let within = |byte: u8| !b":/ ".contains(&byte);
-    // `can[j]`: the words so far can match the first `j` bytes of the name.
-    let mut can = vec![false; name.len() + 1];
-    can[0] = true;
-    for word in pattern {
-        let mut then = vec![false; name.len() + 1];
-        for from in (0..=name.len()).filter(|from| can[*from]) {
+    // `matched[j]`: the parts so far can match the first `j` bytes of the name.
+    let mut matched = vec![false; name.len() + 1];
+    matched[0] = true;
+    for part in pattern {
+        let mut next = vec![false; name.len() + 1];
+        for from in (0..=name.len()).filter(|from| matched[*from]) {
             let run = |fits: &dyn Fn(u8) -> bool| {
                 name[from..].iter().take_while(|byte| fits(**byte)).count()
             };
-            match word {
-                Word::Byte(byte) if name.get(from) == Some(&byte) => then[from + 1] = true,
-                Word::Byte(_) => {}
-                Word::Within => then[from..=from + run(&within)].fill(true),
-                Word::Across => then[from..=from + run(&|byte| byte != b' ')].fill(true),
-                Word::User => then[from + 1..from + 1 + run(&within)].fill(true),
+            match part {
+                Part::Byte(byte) if name.get(from) == Some(&byte) => next[from + 1] = true,
+                Part::Byte(_) => {}
+                Part::Within => next[from..=from + run(&within)].fill(true),
+                Part::Across => next[from..=from + run(&|byte| byte != b' ')].fill(true),
+                Part::User => next[from + 1..from + 1 + run(&within)].fill(true),
             }
         }
-        can = then;
+        matched = next;
     }
-    can[name.len()]
+    matched[name.len()]
 }
 
-enum Word {
+enum Part {
     Byte(u8),
     /// `*`
     Within,
@@ -49,17 +53,17 @@ enum Word {
     User,
 }
 
-fn words(mut pattern: &[u8]) -> Vec<Word> {
-    let mut words = Vec::new();
+fn parts(mut pattern: &[u8]) -> Vec<Part> {
+    let mut parts = Vec::new();
     while let [first, rest @ ..] = pattern {
-        let (word, rest) = match (first, rest) {
-            (b'*', [b'*', rest @ ..]) => (Word::Across, rest),
-            (b'*', _) => (Word::Within, rest),
-            (b'{', _) => (Word::User, &rest["user}".len()..]),
-            (byte, _) => (Word::Byte(*byte), rest),
+        let (part, rest) = match (first, rest) {
+            (b'*', [b'*', rest @ ..]) => (Part::Across, rest),
+            (b'*', _) => (Part::Within, rest),
+            (b'{', _) => (Part::User, &rest["user}".len()..]),
+            (byte, _) => (Part::Byte(*byte), rest),
         };
-        words.push(word);
+        parts.push(part);
         pattern = rest;
     }
-    words
+    parts
 }

@@ -1,7 +1,7 @@
 //! The layers of `src/`: which module may import which, that `lib.rs` lists them all in reading order, and that no retired
 //! word of the glossary is used.
 
-mod circles;
+mod cycles;
 mod module;
 mod protocols;
 mod sizes;
@@ -32,16 +32,16 @@ const LAYERS: &[&[&str]] = &[
     &["backoff", "close", "framing", "live", "publication", "rules", "settings", "sharded"],
 ];
 
-/// Imports within a layer that are allowed: the nouns build on each other.
-const BESIDE: &[(&str, &str)] =
+/// Allowed imports within a layer, as (importing, imported).
+const SAME_LAYER_IMPORTS: &[(&str, &str)] =
     &[("framing", "publication"), ("rules", "live"), ("rules", "settings")];
 
 /// Names that do not say what a module owns.
-const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "manager", "common", "misc"];
+const VAGUE_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "manager", "common", "misc"];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory).expect("the source is here") {
+    for entry in fs::read_dir(directory).expect("the source directory exists") {
         let path = entry.expect("its entries can be read").path();
         if path.is_dir() {
             files.extend(sources(&path));
@@ -58,8 +58,8 @@ fn source_directory() -> PathBuf {
 
 /// `src/broker/redis/link.rs` is in the module `broker`.
 fn top_module(file: &Path) -> String {
-    let within = file.strip_prefix(source_directory()).expect("it was found there");
-    let first = within.components().next().expect("a file has a name");
+    let relative = file.strip_prefix(source_directory()).expect("it was found there");
+    let first = relative.components().next().expect("a file has a name");
     first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
 
@@ -95,7 +95,7 @@ fn imports(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn modules_import_only_from_layers_below() {
+fn a_module_imports_only_from_layers_below() {
     let mut faults = Vec::new();
     for file in sources(&source_directory()) {
         let module = top_module(&file);
@@ -104,8 +104,8 @@ fn modules_import_only_from_layers_below() {
         }
         let source = fs::read_to_string(&file).expect("a source is text");
         for import in imports(&source) {
-            let beside = BESIDE.contains(&(module.as_str(), import.as_str()));
-            if import != module && !beside && layer(&import) <= layer(&module) {
+            let allowed = SAME_LAYER_IMPORTS.contains(&(module.as_str(), import.as_str()));
+            if import != module && !allowed && layer(&import) <= layer(&module) {
                 faults.push(format!("{}: {module} imports {import}", file.display()));
             }
         }
@@ -115,26 +115,28 @@ fn modules_import_only_from_layers_below() {
 
 #[test]
 fn lib_rs_lists_every_module_in_reading_order() {
-    let map = fs::read_to_string(source_directory().join("lib.rs")).expect("lib.rs is there");
-    let named: Vec<&str> =
-        map.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let lib_rs = fs::read_to_string(source_directory().join("lib.rs")).expect("lib.rs exists");
+    let listed: Vec<&str> = lib_rs
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .collect();
     let expected: Vec<&str> =
         LAYERS[1..].iter().flat_map(|modules| modules.iter().copied()).collect();
-    assert_eq!(named, expected);
+    assert_eq!(listed, expected);
 }
 
 #[test]
-fn file_names_say_what_they_own() {
+fn no_source_file_has_a_vague_name() {
     for file in sources(&source_directory()) {
         let name = file.file_stem().expect("a file has a name").to_string_lossy().into_owned();
-        assert!(!EMPTY_NAMES.contains(&name.as_str()), "{} says nothing", file.display());
+        assert!(!VAGUE_NAMES.contains(&name.as_str()), "{} is a vague name", file.display());
     }
 }
 
 #[test]
-fn imports_are_seen_in_every_form() {
+fn imports_are_found_in_every_form() {
     let source = "use crate::close::Close;\nuse crate::{auth, broker::{self, Url}, drain};\n\
                   let x = crate::hub::Hub::new();";
-    let seen: Vec<String> = imports(source).into_iter().collect();
-    assert_eq!(seen, ["auth", "broker", "close", "drain", "hub"]);
+    let found: Vec<String> = imports(source).into_iter().collect();
+    assert_eq!(found, ["auth", "broker", "close", "drain", "hub"]);
 }

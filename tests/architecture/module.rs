@@ -9,23 +9,23 @@ pub type Path = Vec<String>;
 
 #[derive(Default)]
 pub struct Module {
-    /// `hub::recovery`; empty for the crate.
+    /// `hub::recovery`; empty for the crate root.
     pub path: Path,
     /// Relative to `src/`.
     pub file: String,
     pub children: BTreeSet<String>,
     pub definitions: BTreeSet<String>,
     pub imports: Vec<Import>,
-    /// Paths outside of imports that have more than one segment.
+    /// Paths of two or more segments outside imports.
     pub paths: BTreeSet<Path>,
     pub impls: Vec<Impl>,
-    /// The words outside of imports.
+    /// Identifiers and keywords outside imports.
     words: BTreeSet<String>,
 }
 
-/// One name of a `use`.
+/// One name that a `use` imports.
 pub struct Import {
-    /// What the module calls it; `*` for a glob.
+    /// The name in this module, `b` for `a as b`; `*` for a glob.
     pub name: String,
     pub path: Path,
     pub public: bool,
@@ -33,10 +33,11 @@ pub struct Import {
 
 /// An `impl` block.
 pub struct Impl {
+    /// The name of the type.
     pub of: String,
     /// Empty for an implementation of a trait.
     pub methods: BTreeSet<String>,
-    /// What is called as `self.name(…)` or `Self::name`.
+    /// Names that the block uses as `self.name` or `Self::name`.
     pub calls: BTreeSet<String>,
 }
 
@@ -49,39 +50,37 @@ impl Module {
         while at < tokens.len() {
             depth += nesting(tokens[at].text);
             at += match tokens[at].text {
-                // `use<…>` says what an `impl Trait` captures.
-                "use" if tokens[at + 1].text != "<" => module.import(tokens, at),
-                "mod" if depth == 0 => module.child(&tokens[at..]),
-                "impl" if depth == 0 && begins_item(tokens, at) => {
-                    module.implementation(&tokens[at..])
-                }
-                _ => module.word(tokens, at, depth),
+                // `use<…>` lists the lifetimes that an `impl Trait` captures.
+                "use" if tokens[at + 1].text != "<" => module.read_import(tokens, at),
+                "mod" if depth == 0 => module.read_child(&tokens[at..]),
+                "impl" if depth == 0 && begins_item(tokens, at) => module.read_impl(&tokens[at..]),
+                _ => module.read_path(tokens, at, depth),
             };
         }
         module
     }
 
-    /// Whether the name stands outside of imports too.
+    /// Whether the module uses the name outside imports.
     pub fn uses(&self, name: &str) -> bool {
         self.words.contains(name)
     }
 
-    /// The methods that a type of this name has here.
+    /// The methods that this module implements for the type of this name.
     pub fn methods(&self, of: &str) -> BTreeSet<&String> {
         let blocks = self.impls.iter().filter(|block| block.of == of);
         blocks.flat_map(|block| &block.methods).collect()
     }
 
-    fn import(&mut self, tokens: &[Token<'_>], at: usize) -> usize {
+    fn read_import(&mut self, tokens: &[Token<'_>], at: usize) -> usize {
         let length = tokens[at..].iter().take_while(|token| token.text != ";").count();
         let public = at > 0 && ["pub", ")"].contains(&tokens[at - 1].text);
         let mut tree = &tokens[at + 1..at + length];
-        self.import_tree(&mut tree, &[], public);
+        self.read_import_tree(&mut tree, &[], public);
         length
     }
 
     /// Reads one branch of `a::{b, c as d, e::*}`, up to its comma or the end of its group.
-    fn import_tree(&mut self, tree: &mut &[Token<'_>], before: &[String], public: bool) {
+    fn read_import_tree(&mut self, tree: &mut &[Token<'_>], before: &[String], public: bool) {
         let (mut path, mut name, mut is_group) = (before.to_vec(), None, false);
         while let [token, rest @ ..] = *tree {
             if token.text == "}" {
@@ -93,7 +92,7 @@ impl Module {
                 "{" => {
                     is_group = true;
                     while tree[0].text != "}" {
-                        self.import_tree(tree, &path, public);
+                        self.read_import_tree(tree, &path, public);
                     }
                     *tree = &tree[1..];
                 }
@@ -101,7 +100,7 @@ impl Module {
                     name = Some(tree[0].text.to_owned());
                     *tree = &tree[1..];
                 }
-                // `::redis` is a crate, whatever the module has by that name.
+                // `::redis` is always a crate, even if the module defines an item of that name.
                 "::" if path.is_empty() => path.push(String::new()),
                 "::" => {}
                 "self" if !path.is_empty() => {}
@@ -112,16 +111,16 @@ impl Module {
         self.imports.extend(last.map(|last| Import { name: name.unwrap_or(last), path, public }));
     }
 
-    fn child(&mut self, tokens: &[Token<'_>]) -> usize {
-        assert_eq!(tokens[2].text, ";", "{}: a module beside its tests has a file", self.file);
+    fn read_child(&mut self, tokens: &[Token<'_>]) -> usize {
+        assert_eq!(tokens[2].text, ";", "{}: only test modules may be inline", self.file);
         self.children.insert(tokens[1].text.to_owned());
         3
     }
 
-    /// Notes the block, and leaves its body to be read like everything else.
-    fn implementation(&mut self, tokens: &[Token<'_>]) -> usize {
+    /// Records the block and takes only the word `impl`: its body is then read like all other tokens.
+    fn read_impl(&mut self, tokens: &[Token<'_>]) -> usize {
         let head = tokens.iter().take_while(|token| token.text != "{").count();
-        let (of, is_trait) = implemented(&tokens[1..head]);
+        let (of, is_trait) = implementing_type(&tokens[1..head]);
         let (mut methods, mut calls, mut depth) = (BTreeSet::new(), BTreeSet::new(), 0);
         for (at, token) in tokens[head..].iter().enumerate() {
             let rest = &tokens[head + at..];
@@ -146,7 +145,7 @@ impl Module {
         1
     }
 
-    fn word(&mut self, tokens: &[Token<'_>], at: usize, depth: i32) -> usize {
+    fn read_path(&mut self, tokens: &[Token<'_>], at: usize, depth: i32) -> usize {
         if !tokens[at].is_word() {
             return 1;
         }
@@ -165,12 +164,12 @@ impl Module {
     }
 }
 
-/// `impl` begins a block here, rather than the `impl Trait` of a signature.
+/// Whether this `impl` begins a block, rather than the `impl Trait` of a signature.
 fn begins_item(tokens: &[Token<'_>], at: usize) -> bool {
     at == 0 || ["}", ";", "]", "unsafe"].contains(&tokens[at - 1].text)
 }
 
-/// The words joined by `::` that `tokens` begin with.
+/// The path at the start of `tokens`: words joined by `::`.
 fn path(tokens: &[Token<'_>]) -> Path {
     let mut segments = vec![tokens[0].text.to_owned()];
     for pair in tokens[1..].chunks_exact(2) {
@@ -182,8 +181,8 @@ fn path(tokens: &[Token<'_>]) -> Path {
     segments
 }
 
-/// Which type the head of an `impl` is for, and whether it implements a trait.
-fn implemented(head: &[Token<'_>]) -> (String, bool) {
+/// The type that the head of an `impl` is for, and whether the block implements a trait.
+fn implementing_type(head: &[Token<'_>]) -> (String, bool) {
     let (mut depth, mut name, mut is_trait) = (0, String::new(), false);
     for token in head {
         match token.text {

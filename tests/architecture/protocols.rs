@@ -1,4 +1,4 @@
-//! Code that differs between protocols is in `protocol/`: no other module names a protocol, except the table of routes.
+//! Code that differs between protocols is in `protocol/`: no other module names a protocol, except the route table.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,18 @@ use crate::module::{Module, Path};
 use crate::tree::{Target, Tree};
 use tidegate::protocol::Format;
 
-/// The module of each protocol, which has the name of its metric label, and its variant.
+/// For each protocol, the name of its module, which is also its metric label, and its enum variant.
 fn protocols() -> impl Iterator<Item = (&'static str, String)> {
     Format::EACH.into_iter().map(|format| (format.label(), format!("{format:?}")))
 }
 
-/// Enums of these names have a variant for each protocol in any module; so have those of the module `protocol`.
+/// Enums of these names, in any module, have a variant for each protocol, and so have all enums of the module `protocol`.
 const ENUMS: &[&str] = &["Encoding", "Protocol"];
 
-/// Where paths and subprotocols lead to a protocol.
+/// The route table: it maps paths and subprotocols to protocols.
 const ROUTES: &str = "transport/routes.rs";
 
-/// The protocols that the module names, as it names them.
+/// The paths in the module that name a protocol.
 fn named(tree: &Tree, module: &Module) -> BTreeSet<String> {
     let imports = module.imports.iter().map(|import| &import.path);
     let concrete = imports.chain(&module.paths).filter(|path| is_concrete(tree, module, path));
@@ -38,7 +38,7 @@ fn is_concrete(tree: &Tree, module: &Module, path: &Path) -> bool {
     variant || in_protocol
 }
 
-/// Whether the word is an enum of protocols, also by a name that the module gave it.
+/// Whether the word names an enum of protocols, also under an alias from `use … as`.
 fn is_enum(tree: &Tree, module: &Module, word: &String) -> bool {
     if word == "Self" {
         return ENUMS.iter().any(|name| module.definitions.contains(*name));
@@ -56,7 +56,7 @@ fn may_name(file: &str) -> bool {
 }
 
 #[test]
-fn only_the_protocols_and_the_table_of_routes_name_a_protocol() {
+fn only_the_protocol_modules_and_the_route_table_name_a_protocol() {
     let tree = Tree::of_source();
     let mut faults = Vec::new();
     for module in tree.modules().filter(|module| !may_name(&module.file)) {
@@ -73,7 +73,7 @@ fn only_the_protocols_and_the_table_of_routes_name_a_protocol() {
 }
 
 #[test]
-fn a_protocol_is_seen_under_every_name() {
+fn a_protocol_is_found_under_every_alias() {
     let tree = Tree::of(&[
         ("lib.rs", "pub mod hub; pub mod protocol; pub mod log;"),
         ("protocol.rs", "pub mod json; pub enum Protocol { Json, Plain } pub use json::Reply;"),
@@ -89,7 +89,8 @@ fn a_protocol_is_seen_under_every_name() {
         ),
     ]);
     let of_file = |file: &str| {
-        let module = tree.modules().find(|module| module.file == file).expect("it is there");
+        let module =
+            tree.modules().find(|module| module.file == file).expect("the file is in the tree");
         named(&tree, module).into_iter().collect::<Vec<_>>()
     };
     assert_eq!(

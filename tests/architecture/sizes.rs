@@ -1,4 +1,4 @@
-//! Files and functions of `src/` stay small enough to be read at once.
+//! Limits on the lengths of the files and functions of `src/`.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use crate::{source_directory, sources};
 
 const FILE_LINES_MEDIAN: usize = 150;
 const FILE_LINES_MAX: usize = 400;
-/// At most one function in twenty is longer.
+/// At most one function in twenty may be longer.
 const FUNCTION_LINES_P95: usize = 30;
 
-/// A length in lines, and what is that long.
+/// Lengths in lines, each with the name of the file or function.
 type Lengths = Vec<(usize, String)>;
 
 fn files() -> Lengths {
@@ -22,7 +22,7 @@ fn files() -> Lengths {
     ordered(files.collect())
 }
 
-/// All functions with a body that are no tests', nested ones too.
+/// All functions with a body outside tests, including nested ones.
 fn functions() -> Lengths {
     let mut functions = Lengths::new();
     for path in sources(&source_directory()) {
@@ -51,7 +51,7 @@ fn lengths(tokens: &[Token<'_>]) -> Lengths {
     functions.collect()
 }
 
-/// The `}` of the function's body; nothing if it has none.
+/// The `}` of the function's body; `None` if it has none.
 fn end<'a>(function: &[Token<'a>]) -> Option<Token<'a>> {
     let mut depth = 0;
     for token in function {
@@ -70,7 +70,7 @@ fn ordered(mut lengths: Lengths) -> Lengths {
     lengths
 }
 
-/// The length that `percent` of all stay within.
+/// The length that `percent` of the entries do not exceed.
 fn percentile(lengths: &Lengths, percent: usize) -> usize {
     lengths[(lengths.len() * percent).div_ceil(100) - 1].0
 }
@@ -81,21 +81,21 @@ fn longest(lengths: &Lengths, above: usize) -> String {
 }
 
 #[test]
-fn half_of_all_files_are_short() {
+fn the_median_file_length_is_within_its_limit() {
     let files = files();
     let median = percentile(&files, 50);
     println!("{} files, median {median} lines", files.len());
-    assert!(median <= FILE_LINES_MEDIAN, "median {median} lines, not {FILE_LINES_MEDIAN} at most");
+    assert!(median <= FILE_LINES_MEDIAN, "median {median} lines, limit {FILE_LINES_MEDIAN}");
 }
 
 #[test]
-fn no_file_is_long() {
+fn no_file_is_longer_than_the_limit() {
     let all = longest(&files(), FILE_LINES_MAX);
     assert!(all.is_empty(), "more than {FILE_LINES_MAX} lines:\n{all}");
 }
 
 #[test]
-fn nineteen_functions_in_twenty_fit_a_screen() {
+fn nineteen_functions_in_twenty_are_within_the_length_limit() {
     let functions = functions();
     let [median, p95] = [50, 95].map(|percent| percentile(&functions, percent));
     let all = longest(&functions, FUNCTION_LINES_P95);
@@ -105,17 +105,17 @@ fn nineteen_functions_in_twenty_fit_a_screen() {
     );
     assert!(
         p95 <= FUNCTION_LINES_P95,
-        "median {median}, p95 {p95} lines, not {FUNCTION_LINES_P95} at most:\n{all}"
+        "median {median}, p95 {p95} lines, limit {FUNCTION_LINES_P95}:\n{all}"
     );
 }
 
 #[test]
-fn a_function_is_as_long_as_its_lines() {
+fn the_length_of_a_function_includes_its_signature_and_braces() {
     let source = "trait T {\n    fn none(&self) -> [u8; 4];\n}\nfn short() {}\nconst fn long<F>(f: F)\nwhere\n    \
                   F: Fn() -> u8,\n{\n    fn within() {\n        \"}\"\n    }\n    // }\n    f()\n}\n\
                   #[cfg(test)]\nmod tests {\n    fn test() {}\n}\n";
-    let seen = lengths(&tokens(source));
-    let seen: Vec<(usize, &str)> =
-        seen.iter().map(|(lines, name)| (*lines, name.as_str())).collect();
-    assert_eq!(seen, [(1, "short"), (10, "long"), (3, "within")]);
+    let found = lengths(&tokens(source));
+    let found: Vec<(usize, &str)> =
+        found.iter().map(|(lines, name)| (*lines, name.as_str())).collect();
+    assert_eq!(found, [(1, "short"), (10, "long"), (3, "within")]);
 }

@@ -1,6 +1,6 @@
-//! A Rust source as tokens, each with its line: no comments, no contents of strings, no code that only tests see.
+//! A Rust source as tokens with line numbers, without comments, the contents of strings and `#[cfg(test)]` items.
 
-/// Every string literal, whatever it says.
+/// The token of every string literal, whatever its contents.
 pub const STRING: &str = "\"\"";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +20,7 @@ pub fn tokens(source: &str) -> Vec<Token<'_>> {
     without_tests(all_tokens(source))
 }
 
-/// The tokens of `source`, those of tests included.
+/// The tokens of `source`, including its `#[cfg(test)]` items.
 pub fn all_tokens(source: &str) -> Vec<Token<'_>> {
     let (mut tokens, mut at, mut line) = (Vec::new(), 0, 1);
     while let Some(next) = source[at..].chars().next() {
@@ -33,7 +33,7 @@ pub fn all_tokens(source: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// How many bytes the first token of `rest` takes, and its text unless it is a space or a comment.
+/// The length in bytes of the first token of `rest`, and its text unless it is a space or a comment.
 fn token(rest: &str, next: char) -> (usize, Option<&str>) {
     if next.is_whitespace() {
         return (next.len_utf8(), None);
@@ -80,7 +80,7 @@ fn block_comment(rest: &str) -> usize {
     at
 }
 
-/// The length of the string literal that `rest` begins with: `"…"`, `b"…"`, `c"…"`, `r#"…"#` and their like.
+/// The length of the string literal at the start of `rest`: `"…"`, `b"…"`, `c"…"`, `r#"…"#` and similar.
 fn string(rest: &str) -> Option<usize> {
     let prefix = rest.find(|c| !matches!(c, 'b' | 'c' | 'r'))?;
     let hashes = rest[prefix..].find(|c| c != '#')?;
@@ -103,7 +103,7 @@ fn string(rest: &str) -> Option<usize> {
     Some(opened + end? + 1)
 }
 
-/// A character, or a lifetime.
+/// The length of the character literal or lifetime at the start of `rest`.
 fn quote(rest: &str) -> usize {
     let mut characters = rest[1..].char_indices();
     let (_, first) = characters.next().expect("a quote is followed by something");
@@ -134,7 +134,7 @@ fn without_tests(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
     kept
 }
 
-/// How many tokens the item takes that `tokens` begin with: up to its `;`, or to the `}` of its body.
+/// The number of tokens of the item at the start of `tokens`: up to its `;`, or to the `}` of its body.
 fn item(tokens: &[Token<'_>]) -> usize {
     let (mut depth, mut is_import) = (0, false);
     for (at, token) in tokens.iter().enumerate() {
@@ -147,7 +147,7 @@ fn item(tokens: &[Token<'_>]) -> usize {
     tokens.len()
 }
 
-/// By how much a token changes the depth of brackets.
+/// The change of bracket depth at a token.
 pub fn nesting(token: &str) -> i32 {
     match token {
         "{" | "(" | "[" => 1,
@@ -157,18 +157,17 @@ pub fn nesting(token: &str) -> i32 {
 }
 
 #[test]
-fn comments_strings_characters_and_tests_are_left_out() {
+fn braces_in_comments_strings_characters_and_tests_are_not_tokens() {
     let source = r##"fn a<'x>() { /* { /* } */ */ let c = '{'; let d = '\u{7d}'; // }
         b("}\"{", r#"{""#, b'{', b"{"); }
         #[cfg(test)] use super::{a, b};
         #[cfg(test)]
         mod tests { fn c() {} }
         fn end() {}"##;
-    let seen = tokens(source);
-    let braces = |brace| seen.iter().filter(|token| token.text == brace).count();
+    let found = tokens(source);
+    let braces = |brace| found.iter().filter(|token| token.text == brace).count();
     assert_eq!((braces("{"), braces("}")), (2, 2));
-    let end =
-        seen.iter().find(|token| token.text == "end").expect("what follows the tests is read");
+    let end = found.iter().find(|token| token.text == "end").expect("code after the tests is read");
     assert_eq!(end.line, 6);
-    assert!(seen.iter().all(|token| !["c", "use"].contains(&token.text) || token.line == 1));
+    assert!(found.iter().all(|token| !["c", "use"].contains(&token.text) || token.line == 1));
 }

@@ -1,4 +1,4 @@
-//! All modules of `src/`, and where what they name is defined.
+//! All modules of `src/`, and path resolution: which module defines the item that a path names.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ pub struct Tree {
     modules: BTreeMap<Path, Module>,
 }
 
-/// What a path leads to.
+/// The definition that a path resolves to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     Module(Path),
@@ -19,19 +19,19 @@ pub enum Target {
     Item(Path, String),
 }
 
-/// Re-exports of re-exports, at most.
+/// The longest chain of re-exports that is followed.
 const STEPS_MAX: usize = 16;
 
 impl Tree {
     pub fn of_source() -> Self {
         let mut modules = BTreeMap::new();
-        let mut waiting = vec![Path::new()];
-        while let Some(path) = waiting.pop() {
+        let mut pending = vec![Path::new()];
+        while let Some(path) = pending.pop() {
             let file = if path.is_empty() { "lib.rs".into() } else { path.join("/") + ".rs" };
             let source = fs::read_to_string(source_directory().join(&file));
             let source = source.unwrap_or_else(|error| panic!("src/{file}: {error}"));
             let module = Module::read(path.clone(), file, &tokens(&source));
-            waiting.extend(module.children.iter().map(|child| joined(&path, child)));
+            pending.extend(module.children.iter().map(|child| joined(&path, child)));
             modules.insert(path, module);
         }
         Self { modules }
@@ -57,21 +57,27 @@ impl Tree {
         &self.modules[path].file
     }
 
-    /// Where the path leads that stands in `module`; nothing if that is another crate's.
+    /// Resolves a path that `module` uses; `None` if it belongs to another crate.
     pub fn target(&self, module: &Module, path: &[String]) -> Option<Target> {
         self.follow(&module.path, path, false, STEPS_MAX)
     }
 
-    fn follow(&self, from: &Path, path: &[String], goes_on: bool, steps: usize) -> Option<Target> {
+    fn follow(
+        &self,
+        from: &Path,
+        path: &[String],
+        continues: bool,
+        steps: usize,
+    ) -> Option<Target> {
         let mut at = from.clone();
         for (index, segment) in path.iter().enumerate() {
-            let goes_on = goes_on || index + 1 < path.len();
+            let continues = continues || index + 1 < path.len();
             match segment.as_str() {
                 "crate" => at.clear(),
                 "self" => {}
                 "super" => drop(at.pop()),
                 "*" => break,
-                name => match self.named(&self.modules[&at], name, goes_on, steps)? {
+                name => match self.named(&self.modules[&at], name, continues, steps)? {
                     Target::Module(module) => at = module,
                     item => return Some(item),
                 },
@@ -80,20 +86,26 @@ impl Tree {
         Some(Target::Module(at))
     }
 
-    /// What a module calls by this name. A name may be a module's and an item's: a path that goes on means the module.
-    fn named(&self, module: &Module, name: &str, goes_on: bool, steps: usize) -> Option<Target> {
+    /// Resolves one name in a module. A module and an item may share a name: a path that continues means the module.
+    fn named(&self, module: &Module, name: &str, continues: bool, steps: usize) -> Option<Target> {
         let is_child = module.children.contains(name);
         let child = is_child.then(|| Target::Module(joined(&module.path, name)));
         let is_item = module.definitions.contains(name);
         let item = is_item.then(|| Target::Item(module.path.clone(), name.to_owned()));
-        if goes_on {
-            child.or(item).or_else(|| self.imported(module, name, goes_on, steps))
+        if continues {
+            child.or(item).or_else(|| self.imported(module, name, continues, steps))
         } else {
-            item.or_else(|| self.imported(module, name, goes_on, steps)).or(child)
+            item.or_else(|| self.imported(module, name, continues, steps)).or(child)
         }
     }
 
-    fn imported(&self, module: &Module, name: &str, goes_on: bool, steps: usize) -> Option<Target> {
+    fn imported(
+        &self,
+        module: &Module,
+        name: &str,
+        continues: bool,
+        steps: usize,
+    ) -> Option<Target> {
         let steps = steps.checked_sub(1)?;
         module.imports.iter().find_map(|import| {
             let mut path = import.path.clone();
@@ -103,7 +115,7 @@ impl Tree {
             } else if import.name != name {
                 return None;
             }
-            self.follow(&module.path, &path, goes_on, steps)
+            self.follow(&module.path, &path, continues, steps)
         })
     }
 }

@@ -1,5 +1,5 @@
-//! The json protocol: a command is read as it was written, in whichever order its fields stand and
-//! whatever else stands between them.
+//! The json protocol: a decoded command equals the encoded one, in any order of its fields and with unknown fields and
+//! white space between them.
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -10,17 +10,21 @@ use tidegate::protocol::{Command, Id, Message, Speak};
 use tidegate::publication::{Channel, PayloadKind, Position, Publication};
 
 use super::channels::channel;
-use super::holds;
+use super::check_property;
 
-/// A command, and the fields that say it.
-type Written = (Command, Vec<(&'static str, Value)>);
+/// A command and its JSON fields.
+type EncodedCommand = (Command, Vec<(&'static str, Value)>);
 
 fn position() -> impl Strategy<Value = Position> {
     any::<(u64, u64)>().prop_map(|(epoch, seq)| Position { epoch, seq })
 }
 
-/// Each field that may be left out is, now and then.
-fn optional(fields: &mut Vec<(&'static str, Value)>, name: &'static str, value: Option<Value>) {
+/// Adds an optional field if it has a value.
+fn push_optional(
+    fields: &mut Vec<(&'static str, Value)>,
+    name: &'static str,
+    value: Option<Value>,
+) {
     fields.extend(value.map(|value| (name, value)));
 }
 
@@ -40,13 +44,13 @@ fn payload() -> impl Strategy<Value = ((&'static str, Value), (Vec<u8>, PayloadK
     prop_oneof![text, binary, data]
 }
 
-fn publish() -> impl Strategy<Value = Written> {
+fn publish_command() -> impl Strategy<Value = EncodedCommand> {
     let key = proptest::option::of("\\PC{1,60}");
     (any::<Option<i64>>(), channel(), payload(), key).prop_map(
         |(id, channel, (field, (bytes, kind)), key)| {
             let mut fields = vec![("type", json!("publish")), ("channel", json!(channel)), field];
-            optional(&mut fields, "id", id.map(Value::from));
-            optional(&mut fields, "idempotency_key", key.clone().map(Value::from));
+            push_optional(&mut fields, "id", id.map(Value::from));
+            push_optional(&mut fields, "idempotency_key", key.clone().map(Value::from));
             let id = id.map(Id::from);
             let publication = Publication {
                 id: key.map(Into::into),
@@ -58,13 +62,13 @@ fn publish() -> impl Strategy<Value = Written> {
     )
 }
 
-fn others() -> impl Strategy<Value = Written> {
+fn other_command() -> impl Strategy<Value = EncodedCommand> {
     let since = proptest::option::of(position());
     (0..5u8, any::<Option<i64>>(), channel(), since, any::<Option<bool>>(), 1..=1000usize).prop_map(
         |(which, id, name, since, echo, limit)| {
             let channel = Channel::new(&name).expect("a name");
             let mut fields = Vec::new();
-            optional(&mut fields, "id", id.map(Value::from));
+            push_optional(&mut fields, "id", id.map(Value::from));
             if which > 0 {
                 fields.push(("channel", json!(name)));
             }
@@ -73,14 +77,14 @@ fn others() -> impl Strategy<Value = Written> {
             let (kind, command) = match which {
                 0 => ("ping", Command::Ping { id }),
                 1 => {
-                    optional(&mut fields, "since", since.map(written));
-                    optional(&mut fields, "echo", echo.map(Value::from));
+                    push_optional(&mut fields, "since", since.map(written));
+                    push_optional(&mut fields, "echo", echo.map(Value::from));
                     let echo = echo.unwrap_or(true);
                     ("subscribe", Command::Subscribe { id, channel, since, echo })
                 }
                 2 => ("unsubscribe", Command::Unsubscribe { id, channel }),
                 3 => {
-                    optional(&mut fields, "since", since.map(written));
+                    push_optional(&mut fields, "since", since.map(written));
                     fields.push(("limit", json!(limit)));
                     ("history", Command::History { id, channel, since, limit })
                 }
@@ -93,11 +97,11 @@ fn others() -> impl Strategy<Value = Written> {
 }
 
 #[test]
-fn a_command_is_read_as_it_was_written() {
+fn a_decoded_json_command_equals_the_encoded_one() {
     let unknown = proptest::option::of(any::<String>());
-    let written = prop_oneof![publish(), others()]
+    let written = prop_oneof![publish_command(), other_command()]
         .prop_flat_map(|(command, fields)| (Just(command), Just(fields).prop_shuffle()));
-    holds(1000, (written, unknown), |((command, fields), unknown)| {
+    check_property(1000, (written, unknown), |((command, fields), unknown)| {
         let unknown = unknown.map(|it| ("unknown to this node", json!([{ "x": it }])));
         let fields = fields.into_iter().chain(unknown);
         let fields: Vec<String> =

@@ -1,4 +1,4 @@
-//! The header line in Redis: what a node writes is what every node reads, whatever the payload is.
+//! The header line in Redis: every node reads back what a node wrote, for any payload.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tidegate::broker::header::{object, read, read_entry, write};
 use tidegate::publication::{NodeId, PayloadKind, Publication, SessionId, Traceparent};
 
-use super::holds;
+use super::check_property;
 
 const KEY: &str = "0123456789abcdefghijkl";
 
@@ -33,15 +33,15 @@ fn publication() -> impl Strategy<Value = Publication> {
 }
 
 #[test]
-fn what_is_written_is_read() {
-    holds(1000, publication(), |sent| {
+fn a_publication_read_from_its_header_line_equals_the_written_one() {
+    check_property(1000, publication(), |sent| {
         let node = NodeId::random();
         let written = write(&sent, node, Some(KEY));
         let signed = Publication { signed: true, ..sent.clone() };
         prop_assert_eq!(&read(written.clone().into(), |key| key == KEY), &signed);
-        // To whoever does not know the secret it is the same, of nobody.
-        let of_nobody = Publication { user: None, session: None, ..sent.clone() };
-        prop_assert_eq!(&read(written.into(), |_| false), &of_nobody);
+        // A reader that does not accept the key reads no user and no session, and all else.
+        let anonymous = Publication { user: None, session: None, ..sent.clone() };
+        prop_assert_eq!(&read(written.into(), |_| false), &anonymous);
         prop_assert_eq!(&read_entry(&object(&sent, node), &sent.payload), &signed);
         Ok(())
     });

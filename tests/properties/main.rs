@@ -1,13 +1,13 @@
-//! What holds for everything that comes from outside: over well-formed things of all shapes, and over
-//! broken ones, through the very checks that `make fuzz` runs for hours.
+//! Properties of the parsers of all outside input, for random valid input and for mutated seeds of the fuzz targets.
+//! The latter run the same checks as `make fuzz`.
 //!
-//! A failure names its seed; `SEED=number cargo test --test properties NAME` repeats it.
+//! A failure prints its seed; `SEED=number cargo test --test properties NAME` repeats it.
 
-mod anything;
 mod channels;
 mod commands;
 mod frames;
 mod headers;
+mod mutated_seeds;
 mod patterns;
 mod traceparents;
 
@@ -16,10 +16,10 @@ use std::fmt::Debug;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
 
-/// Tries so many cases. The smallest that fails is told.
-fn holds<S: Strategy<Value: Debug>>(
+/// Tests the property with this many random values. Panics with the smallest value found that fails.
+fn check_property<S: Strategy<Value: Debug>>(
     cases: u32,
-    some: S,
+    values: S,
     property: impl Fn(S::Value) -> TestCaseResult,
 ) {
     let given = std::env::var("SEED").ok();
@@ -28,7 +28,7 @@ fn holds<S: Strategy<Value: Debug>>(
     bytes[..8].copy_from_slice(&u64::to_be_bytes(seed));
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
-    if let Err(failure) = TestRunner::new_with_rng(config, random).run(&some, property) {
+    if let Err(failure) = TestRunner::new_with_rng(config, random).run(&values, property) {
         panic!("SEED={seed}: {failure}");
     }
 }

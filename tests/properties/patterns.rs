@@ -1,22 +1,22 @@
-//! Patterns of rules mean what their definition says.
+//! Patterns of rules match exactly the names that their definition includes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tidegate::rules::Pattern;
 
-use super::anything::patterns::means;
-use super::holds;
+use super::check_property;
+use super::mutated_seeds::patterns::matches_by_definition;
 
-const WORDS: [&str; 10] = ["a", "b", "ab", ":", "/", "é", "*", "*", "**", "{user}"];
+const PARTS: [&str; 10] = ["a", "b", "ab", ":", "/", "é", "*", "*", "**", "{user}"];
 
 #[test]
-fn a_pattern_matches_what_it_means() {
-    let pattern = vec(select(&WORDS[..]), 1..12).prop_map(|words| words.concat());
+fn a_pattern_matches_as_its_definition_requires() {
+    let pattern = vec(select(&PARTS[..]), 1..12).prop_map(|parts| parts.concat());
     let name = vec(select(&["a", "b", ":", "/", "é", " "][..]), 0..14).prop_map(|it| it.concat());
-    holds(5000, (pattern, name), |(pattern, name)| {
-        let parsed = Pattern::parse(&pattern).expect("it is made of what patterns are made of");
-        prop_assert_eq!(parsed.matches(&name), means(&pattern, &name));
+    check_property(5000, (pattern, name), |(pattern, name)| {
+        let parsed = Pattern::parse(&pattern).expect("it consists of valid parts");
+        prop_assert_eq!(parsed.matches(&name), matches_by_definition(&pattern, &name));
         Ok(())
     });
 }

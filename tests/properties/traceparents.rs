@@ -1,12 +1,12 @@
-//! `traceparent`, by the letter of the W3C Trace Context, over valid ones and those that almost are.
+//! `traceparent` of the W3C Trace Context, for valid values and almost valid ones.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tidegate::publication::Traceparent;
 
-use super::holds;
+use super::check_property;
 
-/// What the standard says of a text, said another way than the node does: part by part.
+/// The standard's definition, implemented in another way than the node's: part by part.
 fn is_valid(text: &str) -> bool {
     let parts: Vec<&str> = text.splitn(5, '-').collect();
     let is_hex = |part: &str, length: usize| {
@@ -23,7 +23,7 @@ fn is_valid(text: &str) -> bool {
     }
 }
 
-fn written() -> impl Strategy<Value = String> {
+fn well_formed() -> impl Strategy<Value = String> {
     let trace = prop_oneof![8 => "[0-9a-f]{32}", 1 => "0{32}"];
     let span = prop_oneof![8 => "[0-9a-f]{16}", 1 => "0{16}"];
     let version = prop_oneof![8 => "00", 1 => "ff", 3 => "[0-9a-f]{2}"];
@@ -33,11 +33,11 @@ fn written() -> impl Strategy<Value = String> {
     })
 }
 
-/// One character exchanged, put in or taken out, or none.
-fn almost() -> impl Strategy<Value = String> {
+/// A well-formed text with at most one character replaced, inserted or removed.
+fn almost_well_formed() -> impl Strategy<Value = String> {
     let change =
         proptest::option::of((any::<Index>(), 0..3u8, prop_oneof!["[0-9a-gA-F-]", ".", "é"]));
-    (written(), change).prop_map(|(text, change)| {
+    (well_formed(), change).prop_map(|(text, change)| {
         let mut characters: Vec<char> = text.chars().collect();
         if let Some((at, how, character)) = change {
             let at = at.index(characters.len());
@@ -49,8 +49,8 @@ fn almost() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn what_is_valid_is_read_and_nothing_else() {
-    holds(5000, prop_oneof![8 => almost(), 1 => any::<String>()], |text| {
+fn a_traceparent_is_accepted_exactly_if_it_is_valid() {
+    check_property(5000, prop_oneof![8 => almost_well_formed(), 1 => any::<String>()], |text| {
         let read = text.parse::<Traceparent>();
         prop_assert_eq!(read.is_ok(), is_valid(&text), "{:?}", text);
         let Ok(read) = read else { return Ok(()) };
