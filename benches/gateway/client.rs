@@ -1,7 +1,7 @@
 //! The load generator: many connections on one epoll and one thread.
 //!
-//! It is written to cost little beside the node it measures: edge-triggered events, one large read buffer for all,
-//! frames walked by their lengths, nothing parsed that a measurement does not need.
+//! Its CPU cost is small compared with that of the measured node: edge-triggered events, one large read buffer for all
+//! connections, frames skipped by their lengths, and no parsing that a measurement does not need.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,13 +13,13 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::connection::{Connection, Phase, Request};
 
-/// The longest without any progress before a measurement is given up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// A measurement fails after this long without progress.
+pub const STALL_MAX: Duration = Duration::from_secs(20);
 
-/// How many connections are being made at a time, where a measurement does not care: below any usual backlog.
-pub const GENTLY: usize = 256;
+/// Connections in progress at a time in measurements of something else: below any usual accept backlog.
+pub const CONNECTING_MAX: usize = 256;
 
-/// One read takes up to this much.
+/// The most bytes of one read.
 const SCRATCH_BYTES: usize = 512 * 1024;
 
 pub struct Clients {
@@ -43,10 +43,10 @@ impl Clients {
         })
     }
 
-    /// As many connections as `requests`, all upgraded; fails if one is not.
+    /// Opens a connection for each of `requests`; fails if the upgrade of one fails.
     pub fn connected(to: SocketAddr, requests: &[Request]) -> Result<Self> {
         let mut clients = Self::new()?;
-        let failures = clients.connect(to, requests, GENTLY)?;
+        let failures = clients.connect(to, requests, CONNECTING_MAX)?;
         match failures.first() {
             Some(first) => bail!(
                 "{} of {} connections failed, the first: {first}",
@@ -57,8 +57,8 @@ impl Clients {
         }
     }
 
-    /// Connects and upgrades, `at_once_max` of them at a time, and tells what failed; what a node sends before all
-    /// are open (the json protocol's welcome) is dropped.
+    /// Connects and upgrades, `at_once_max` connections at a time, and returns the failures. Drops the frames that a node
+    /// sends before all connections are open, such as the json protocol's welcome.
     pub fn connect(
         &mut self,
         to: SocketAddr,
@@ -78,7 +78,7 @@ impl Clients {
             }
             self.step(Duration::from_millis(100), |_, _| {})?;
             progress
-                .made(settled as u64)
+                .record(settled as u64)
                 .with_context(|| format!("{} of {} connections open", self.open, requests.len()))?;
         }
     }
@@ -99,7 +99,7 @@ impl Clients {
         self.connections.len()
     }
 
-    /// Waits up to `wait` for news and hands over each data frame with its connection's number. Fails when a
+    /// Waits up to `wait` for events and passes each data frame, with its connection's number, to `received`. Fails when a
     /// connection has ended: no measurement expects that.
     #[inline]
     pub fn turn(&mut self, wait: Duration, received: impl FnMut(usize, &[u8])) -> Result<()> {
@@ -148,7 +148,7 @@ impl Clients {
         self.connections[number].push_text(text);
     }
 
-    /// Sends what is queued on one connection; what the socket does not take now follows by itself.
+    /// Sends the queued bytes of one connection. `turn` sends the rest when the socket is writable again.
     pub fn flush(&mut self, number: usize) -> Result<()> {
         if let Err(reason) = self.connections[number].write() {
             bail!("connection {number}: {reason}");
@@ -157,7 +157,7 @@ impl Clients {
     }
 }
 
-/// Gives up on what stands still: every wait of the bench is bounded by it.
+/// Detects a stall: it bounds every wait of the bench.
 pub struct Progress {
     count: u64,
     since: Instant,
@@ -168,12 +168,12 @@ impl Progress {
         Self { count: 0, since: Instant::now() }
     }
 
-    /// Fails when `count` has been the same for `PATIENCE`.
-    pub fn made(&mut self, count: u64) -> Result<()> {
+    /// Fails when `count` has been the same for `STALL_MAX`.
+    pub fn record(&mut self, count: u64) -> Result<()> {
         if count != self.count {
             *self = Self { count, since: Instant::now() };
-        } else if self.since.elapsed() > PATIENCE {
-            bail!("no progress for {} s", PATIENCE.as_secs());
+        } else if self.since.elapsed() > STALL_MAX {
+            bail!("no progress for {} s", STALL_MAX.as_secs());
         }
         Ok(())
     }

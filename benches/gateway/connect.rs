@@ -1,7 +1,7 @@
-//! Connections as fast as they come: none may be refused or reset, and each costs CPU.
+//! Connections at full speed: the CPU of each, and how many are refused or reset, which must be none.
 //!
-//! The node's CPU from the first SYN until the last is subscribed: accepting, the HTTP request, the upgrade, the
-//! session. All are on one channel, so Redis hears of it once.
+//! Measures the node's CPU from the first SYN until the last connection is subscribed: accept, HTTP request, upgrade,
+//! session. All are on one channel, so the node subscribes only once in Redis.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::table::{Goal, Length, Table, median, number};
 
 const CONNECTIONS: usize = 5000;
 
-/// Connecting at a time: as many as a backlog of the usual 1,024 can hold.
+/// Connections in progress at a time: as many as the usual accept backlog of 1,024 can hold.
 const AT_ONCE_MAX: usize = 1000;
 
 pub fn measure(length: Length, table: &mut Table) -> Result<()> {
@@ -45,7 +45,7 @@ pub fn measure(length: Length, table: &mut Table) -> Result<()> {
         failed += failures.len();
         drop(clients);
         node.wait_disconnected()?;
-        // What ending 5,000 connections still costs must not fall into the next round.
+        // The CPU for closing 5,000 connections must not count in the next round.
         std::thread::sleep(Duration::from_millis(300));
     }
     table.add("connect, CPU of the node", median(&costs), "us each", Goal::AtMost(30.0));

@@ -1,4 +1,4 @@
-//! One WebSocket of the load generator: non-blocking, by hand, as cheap as it can be.
+//! One WebSocket of the load generator: non-blocking, without a library, with as little CPU as possible.
 
 use std::io::{self, Read, Write};
 
@@ -6,14 +6,14 @@ use mio::net::TcpStream;
 
 use crate::frame;
 
-/// The key and the answer to it are RFC 6455's own example; a fixed pair saves a hash a connection.
+/// The key and its accept value are the example of RFC 6455 (section 1.3); a fixed pair saves a hash for each connection.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// What a connection asks for.
+/// The endpoint and protocol of a connection.
 #[derive(Clone)]
 pub enum Request {
-    /// A path of the plain protocol, query included.
+    /// A path of the plain protocol, including its query.
     Plain(String),
     /// `/ws` with the json protocol.
     Json,
@@ -30,7 +30,7 @@ pub enum Phase {
 pub struct Connection {
     pub stream: TcpStream,
     pub phase: Phase,
-    /// The beginning of a frame or of the answer to the upgrade; at most one of them.
+    /// The received part of an incomplete frame or upgrade response.
     partial: Vec<u8>,
     unsent: Vec<u8>,
 }
@@ -49,12 +49,12 @@ impl Connection {
         Self { stream, phase: Phase::Connecting, partial: Vec::new(), unsent: unsent.into_bytes() }
     }
 
-    /// Appends a text frame to what is sent next.
+    /// Queues a text frame.
     pub fn push_text(&mut self, text: &[u8]) {
         frame::push_masked(&mut self.unsent, frame::TEXT, text);
     }
 
-    /// The socket takes bytes: finishes connecting and sends what waits.
+    /// Call when the socket is writable: completes the connect and sends the queued bytes.
     pub fn write(&mut self) -> Result<(), String> {
         if self.phase == Phase::Connecting {
             if let Some(error) = self.stream.take_error().map_err(|error| error.to_string())? {
@@ -73,7 +73,7 @@ impl Connection {
         }
         if sent == self.unsent.len() {
             self.unsent.clear();
-            // Ten thousand clients that each sent a large message live in this process.
+            // This process holds 10,000 clients that each sent a large message.
             self.unsent.shrink_to(4096);
         } else {
             self.unsent.drain(..sent);
@@ -81,10 +81,10 @@ impl Connection {
         Ok(())
     }
 
-    /// The socket has bytes: reads until it has none, and hands over the payload of each data frame.
+    /// Call when the socket is readable: reads all its bytes and passes the payload of each data frame to `received`.
     ///
-    /// A read that leaves room in `scratch` has emptied the socket, which saves a second read to learn that; not so
-    /// when the node has shut its side, as that is only seen by reading on.
+    /// A read that does not fill `scratch` has emptied the socket, so no second read is needed. If the node has shut down
+    /// its side (`shut`), it is needed, because only a further read reports the end.
     pub fn read(
         &mut self,
         scratch: &mut [u8],
@@ -113,7 +113,7 @@ impl Connection {
         }
     }
 
-    /// Takes the answer to the upgrade and whole frames from the front of `bytes`: how many bytes that was.
+    /// Takes the upgrade response and complete frames from the front of `bytes`. Returns the number of bytes taken.
     fn take(&mut self, bytes: &[u8], received: &mut impl FnMut(&[u8])) -> Result<usize, String> {
         let mut taken = 0;
         if self.phase == Phase::Upgrading {

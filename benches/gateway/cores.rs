@@ -1,4 +1,4 @@
-//! Which core a process may run on.
+//! Pinning of processes to a core.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, ensure};
 
-/// Where a child may run.
+/// The cores on which a child process may run.
 #[derive(Clone, Copy)]
 pub enum Cores {
     Any,
@@ -15,7 +15,7 @@ pub enum Cores {
 }
 
 impl Cores {
-    /// The command that starts `program` there. `taskset` becomes the program, so the pid is the program's.
+    /// The command that starts `program` on these cores. `taskset` becomes the program by exec, so the pid is the program's.
     pub fn command(self, program: impl AsRef<OsStr>) -> Command {
         match self {
             Self::Any => Command::new(program),
@@ -28,13 +28,13 @@ impl Cores {
     }
 }
 
-/// This process on one core until the value is dropped.
+/// Keeps this process on one core until it is dropped.
 pub struct Pinned {
     cores_before: String,
 }
 
 impl Pinned {
-    /// Fails on a machine with a single core, where nothing can be kept apart.
+    /// Fails if the machine has no such core: on a single core, the measured process cannot be separated from the rest.
     pub fn to(core: usize) -> Result<Self> {
         ensure!(available_parallelism()?.get() > core, "this needs {} cores", core + 1);
         let status =

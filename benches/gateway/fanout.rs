@@ -1,7 +1,7 @@
-//! One publication to 1,000 subscribers, without haste: the CPU a delivery costs, against the floor's.
+//! Publications to 1,000 subscribers at a fixed rate: the CPU of a delivery, compared with the floor's.
 //!
-//! The node's share is everything from Redis' socket to the clients' sockets, the kernel's part included. Over loopback
-//! the writer is also charged with the receiving half of TCP; the floor is too.
+//! The node's CPU covers everything from Redis' socket to the clients' sockets, including system calls. Over loopback, the
+//! kernel also charges the writer for the receiving half of TCP; this applies to the floor as well.
 
 use std::time::{Duration, Instant};
 
@@ -19,20 +19,19 @@ use crate::table::{Goal, Length, Table, median, number};
 const SUBSCRIBERS: usize = 1000;
 pub const PAYLOAD_BYTES: usize = 128;
 
-/// A fixed rate, not "the next when all have the last": then both are given the same work in the same time and sleep
-/// about as often, while a loop closed by deliveries would run the faster of the two hotter. At 100 a second a
-/// publication takes either of them less than half of the interval; one that is late delays the next, so none pile
-/// up.
+/// A fixed rate, so that floor and node get the same work in the same time and sleep about equally often. If each next
+/// publication were sent when all subscribers have the last one, the faster of the two would be busier. At 100 a second,
+/// both finish a publication within half of the interval; a late one delays the next, so none pile up.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// When the clients read. The same for the floor and the node; the answer differs, so both are measured.
+/// When the clients read, for both the floor and the node. The results differ, so both ways are measured.
 #[derive(Clone, Copy)]
 enum Reading {
-    /// As most programs do, waiting in `epoll_wait`. The writer wakes them up for nearly every frame, and over
-    /// loopback that is charged to the writer: a good part of what a delivery costs here.
+    /// As most programs do: they wait in `epoll_wait`. Nearly every frame wakes them up, and over loopback the kernel charges
+    /// this to the writer: a large part of the cost of a delivery here.
     AsItComes,
-    /// Once a millisecond, leaving what arrives in the sockets' buffers till then. Nobody is woken up, as with clients
-    /// on other hosts: what is left is nearly the writer's own cost, and an overhead shows more.
+    /// Once a millisecond; until then, frames stay in the sockets' buffers. A write wakes no client, as with clients on other
+    /// hosts: the result is nearly the writer's own cost, and shows an overhead more clearly.
     EveryMillisecond,
 }
 
@@ -47,9 +46,10 @@ impl Reading {
     }
 }
 
-/// Publications of one round of one server, and those before it that are not measured: the other's round has emptied
-/// the caches.
+/// Publications in one round of one server.
 const PUBLICATIONS: usize = 100;
+
+/// Publications before a round that are not measured, because the other server's round has displaced the CPU caches.
 const WARM_UP: usize = 10;
 
 /// CPU-seconds per million deliveries, one value a round.
@@ -60,8 +60,8 @@ struct Costs {
 }
 
 impl Costs {
-    /// The median of the rounds' ratios, not the ratio of the medians: what else runs on the machine changes from
-    /// second to second, and a node's round and the floor's just before it have most of it in common.
+    /// The median of the rounds' ratios, not the ratio of the medians: the load of other programs changes from second to
+    /// second, and affects a node's round and the floor's round just before it about equally.
     fn ratio(&self) -> f64 {
         let ratios: Vec<f64> =
             self.node.iter().zip(&self.floor).map(|(node, floor)| node / floor).collect();
@@ -95,8 +95,8 @@ pub fn measure(length: Length, table: &mut Table) -> Result<()> {
         }
     }
     for (reading, costs) in &costs {
-        println!("  {}: the floor's rounds {}", reading.name(), spread(&costs.floor));
-        println!("  {}: the node's rounds {}", reading.name(), spread(&costs.node));
+        println!("  {}: the floor's rounds {}", reading.name(), range(&costs.floor));
+        println!("  {}: the node's rounds {}", reading.name(), range(&costs.node));
         let (node, floor) = (median(&costs.node), median(&costs.floor));
         table.add_with_floor(
             reading.name(),
@@ -109,8 +109,8 @@ pub fn measure(length: Length, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// The least, the middle and the most.
-fn spread(values: &[f64]) -> String {
+/// Minimum, maximum and median.
+fn range(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);
     format!("{} to {}, median {}", number(least), number(most), number(median(values)))
@@ -133,7 +133,7 @@ fn round(
     Ok(process.cpu_since(&before)?.as_secs_f64() / (PUBLICATIONS * SUBSCRIBERS) as f64 * 1e6)
 }
 
-/// Publishes at the fixed rate and returns when everyone has got everything.
+/// Publishes at the fixed rate and returns when each client has received all publications.
 fn publish_paced(
     clients: &mut Clients,
     reading: Reading,
@@ -160,12 +160,12 @@ fn publish_paced(
                 received[client] += 1;
                 delivered += 1;
             })?;
-            progress.made(delivered as u64)?;
+            progress.record(delivered as u64)?;
         }
     }
     ensure!(
         received.iter().all(|&count| count == publications),
-        "some subscribers got more and some fewer than the {publications} publications"
+        "some subscribers received more and some fewer than the {publications} publications"
     );
     Ok(())
 }

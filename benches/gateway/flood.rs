@@ -1,4 +1,4 @@
-//! Publications as fast as 1,000 subscribers take them, the node on one core and all else on another.
+//! Publications at full speed to 1,000 subscribers, with the node on one core and all other processes on another.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use crate::node::Node;
 use crate::redis::{Redis, publish_command};
 use crate::table::{Goal, Length, Table};
 
-/// Publications on their way at a time. Without a bound the slowest subscriber would be closed once 1 MiB waits for
-/// it, some 8,000 publications; a node is fast when it has many to write at once, and this leaves it that.
+/// Publications in flight at a time. Without a bound, the node would close the slowest subscriber at 1 MiB of queued data,
+/// about 8,000 publications. The bound is large, because a node is faster when it can write many at once.
 const NODE_WINDOW: u64 = 1024;
 
-/// The floor has no queues: what is on its way has to fit into the sockets' buffers.
+/// The floor has no queues: publications in flight must fit into the sockets' buffers.
 const FLOOR_WINDOW: u64 = 64;
 
 const SERVER_CORE: usize = 0;
@@ -30,7 +30,7 @@ pub fn measure(length: Length, table: &mut Table) -> Result<()> {
     measure_node(&payload, duration, table)
 }
 
-/// What one write a publication and socket can do: a node that never has two to write at once would end here.
+/// The result with one write for each publication and socket: that of a node that never combines two.
 fn measure_floor(payload: &str, duration: Duration, table: &mut Table) -> Result<()> {
     let mut floor = Floor::start(payload, Cores::Only(SERVER_CORE))?;
     let mut clients = Clients::connected(floor.address, &requests())?;
@@ -70,8 +70,8 @@ struct Flood {
     wall: f64,
 }
 
-/// Keeps `window` publications on their way for `duration`, then waits until everyone has got everything. `publish` is
-/// told how many more, often none.
+/// Keeps `window` publications in flight for `duration`, then waits until each client has received all. Calls `publish`
+/// with the number of further publications, often 0.
 fn flood(
     clients: &mut Clients,
     window: u64,
@@ -85,7 +85,7 @@ fn flood(
     let start = Instant::now();
     loop {
         let flooding = start.elapsed() < duration;
-        // A publication is on its way until as many deliveries have come as it makes.
+        // A publication counts as in flight until the number of its deliveries has arrived.
         let more = if flooding { window - (published - delivered / subscribers) } else { 0 };
         published += more;
         publish(more)?;
@@ -97,12 +97,15 @@ fn flood(
             delivered += 1;
         })?;
         let expected = published * subscribers;
-        ensure!(delivered <= expected, "{} deliveries came twice", delivered - expected);
+        ensure!(delivered <= expected, "{} deliveries arrived twice", delivered - expected);
         progress
-            .made(delivered)
-            .with_context(|| format!("{delivered} of {expected} deliveries came"))?;
+            .record(delivered)
+            .with_context(|| format!("{delivered} of {expected} deliveries arrived"))?;
     }
     let wall = start.elapsed().as_secs_f64();
-    ensure!(received.iter().all(|&count| count == published), "deliveries were lost or came twice");
+    ensure!(
+        received.iter().all(|&count| count == published),
+        "deliveries were lost or arrived twice"
+    );
     Ok(Flood { deliveries: delivered as f64, wall })
 }

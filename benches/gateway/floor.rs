@@ -1,8 +1,8 @@
-//! The floor: the least a program does to hand one publication to many sockets.
+//! The floor: the least that a program must do to write one publication to many sockets.
 //!
 //! One thread, one epoll, and for each publication one `write` of the same pre-encoded frame to each socket. No
-//! Redis, no routing, no queues, no heartbeats: a publication is one byte on a control connection. It runs as a
-//! process of its own (this binary again), so that it is measured just as a node is.
+//! Redis, no routing, no queues, no heartbeats: a publication is one byte on a control connection. It runs in its
+//! own process (this binary again), so that it is measured in the same way as a node.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,21 +17,21 @@ use crate::cores::Cores;
 use crate::frame;
 use crate::process::Process;
 
-/// The argument that makes this binary the floor's server.
+/// The argument with which this binary runs as the floor's server.
 pub const ARGUMENT: &str = "--floor-server";
 
-/// The floor's server as a child, seen from the bench.
+/// The floor's server as a child process of the bench.
 pub struct Floor {
     pub process: Process,
     pub address: SocketAddr,
     pub control: Control,
 }
 
-/// The connection that says when to publish.
+/// The connection that requests publications, one byte each.
 pub struct Control(std::net::TcpStream);
 
 impl Floor {
-    /// Starts it for publications of `payload`.
+    /// Starts the server, which publishes `payload`.
     pub fn start(payload: &str, cores: Cores) -> Result<Self> {
         let bench = std::env::current_exe().context("the path of this bench")?;
         let mut command = cores.command(bench);
@@ -57,10 +57,10 @@ impl Control {
 
 const LISTENER: Token = Token(usize::MAX);
 
-/// The first to connect, before any client.
+/// The control connection, which connects before any client.
 const CONTROL: Token = Token(0);
 
-/// The floor's own process: prints its address, and ends when the control connection does.
+/// Runs the floor's server: prints its address, and returns when the control connection ends.
 pub fn serve(payload: &str) -> Result<()> {
     let mut listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into()).context("binding")?;
     println!("{}", listener.local_addr().context("the bound address")?);
@@ -107,7 +107,7 @@ fn accept(listener: &TcpListener, poll: &Poll, streams: &mut Vec<TcpStream>) -> 
     }
 }
 
-/// Answers the upgrade, taking for granted that the request came in one piece; a client sends nothing after it.
+/// Answers the upgrade. It assumes that the request arrives in one read; a client sends nothing after it.
 fn upgrade(stream: &mut TcpStream) -> Result<()> {
     match read(stream)? {
         Some(request) if !request.is_empty() => write!(
@@ -125,13 +125,13 @@ fn publish(frame: &[u8], clients: &mut [TcpStream]) -> Result<()> {
     for client in clients {
         let written = client.write(frame).context("writing to a client")?;
         if written < frame.len() {
-            bail!("a client fell behind: publications come too fast for the floor");
+            bail!("a client fell behind: publications are too fast for the floor");
         }
     }
     Ok(())
 }
 
-/// All that the socket has, or `None` at its end.
+/// All bytes that the socket has, or `None` at its end.
 fn read(stream: &mut TcpStream) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {

@@ -1,4 +1,4 @@
-//! WebSocket frames as a load generator needs them: what it sends is made by hand, what it gets is measured by length.
+//! WebSocket frames for the load generator: encodes what it sends, and finds the length and payload of what it receives.
 
 /// Operation codes of RFC 6455, section 5.2.
 pub const TEXT: u8 = 0x1;
@@ -9,10 +9,10 @@ pub const PONG: u8 = 0xA;
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 
-/// One mask for all: it costs the server the same as a random one, and the generator less.
+/// One mask for all frames: it costs the server the same as a random one, and the generator less.
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// Appends a whole masked frame, as a client sends it.
+/// Appends a complete masked frame, as a client sends it.
 pub fn push_masked(to: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     push_head(to, opcode, payload.len(), MASKED);
     to.extend_from_slice(&MASK);
@@ -23,7 +23,7 @@ pub fn push_masked(to: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     }
 }
 
-/// Appends a whole frame without a mask, as a server sends it.
+/// Appends a complete frame without a mask, as a server sends it.
 pub fn push_plain(to: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     push_head(to, opcode, payload.len(), 0);
     to.extend_from_slice(payload);
@@ -48,13 +48,14 @@ fn push_head(to: &mut Vec<u8>, opcode: u8, length: usize, masked: u8) {
 pub struct Frame<'a> {
     pub opcode: u8,
     pub payload: &'a [u8],
-    /// Of head and payload.
+    /// Of head and payload together, in bytes.
     pub length: usize,
 }
 
-/// The first frame of `bytes`, or `None` until all of it is there.
+/// The first frame of `bytes`, or `None` if it is incomplete.
 ///
-/// Fails on what a node has no reason to send: fragments, reserved bits and masks would make counting frames wrong.
+/// Fails for frames that a node has no reason to send: fragments, reserved bits and masks would falsify the count of
+/// messages.
 #[inline]
 pub fn first(bytes: &[u8]) -> Result<Option<Frame<'_>>, &'static str> {
     let &[first, second, ref rest @ ..] = bytes else {

@@ -1,4 +1,4 @@
-//! As much of the json protocol as a measurement speaks.
+//! The part of the json protocol that the measurements use.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use crate::client::{Clients, Progress};
 use crate::connection::Request;
 
-/// Connects `count` json sessions and takes their welcomes.
+/// Connects `count` json sessions and discards their welcomes.
 pub fn sessions(to: SocketAddr, count: usize) -> Result<Clients> {
     let mut clients = Clients::connected(to, &vec![Request::Json; count])?;
-    // Some came with the upgrade and were dropped, so the rest cannot be counted: wait until it is quiet.
+    // Some welcomes arrived with the upgrade and were dropped, so they cannot be counted: wait until no more arrive.
     let mut quiet_since = Instant::now();
     while quiet_since.elapsed() < Duration::from_millis(100) {
         clients.turn(Duration::from_millis(10), |_, _| quiet_since = Instant::now())?;
@@ -19,7 +19,7 @@ pub fn sessions(to: SocketAddr, count: usize) -> Result<Clients> {
     Ok(clients)
 }
 
-/// Subscribes each session to the channels `channels_of` gives for it, and waits for all answers.
+/// Subscribes each session to the channels that `channels_of` returns for it, and waits for all answers.
 pub fn subscribe(
     clients: &mut Clients,
     mut channels_of: impl FnMut(usize) -> Vec<String>,
@@ -49,14 +49,14 @@ pub fn subscribe(
             bail!("a subscription was answered by {answer}");
         }
         progress
-            .made(subscribed as u64)
+            .record(subscribed as u64)
             .with_context(|| format!("{subscribed} of {wanted} subscribed"))?;
     }
     Ok(())
 }
 
-/// Whether a message is of this type. Looks for it without parsing: a node writes it without spaces and near the front,
-/// and one that did otherwise would fail the measurement, not flatter it.
+/// Whether a message has this type. Searches without parsing: a node writes the type without spaces and near the start,
+/// and a node that did otherwise would fail the measurement, not improve its result.
 #[inline]
 pub fn is(message: &[u8], kind: &str) -> bool {
     const KEY: &[u8] = br#""type":""#;

@@ -1,15 +1,15 @@
-//! What a node costs and what it keeps up with, measured against a real redis-server. `README.md` says how to read it.
+//! Measurements of a node's CPU, memory and throughput with a real redis-server. `README.md` explains the results.
 //!
-//! | file | holds |
+//! | file | contains |
 //! | --- | --- |
 //! | `fanout` `flood` `memory` `publish` `history` `receive` `connect` `order` `slowloris` | one measurement each |
-//! | `node` `redis` `floor` | the processes: the node under test, its Redis, the least that could do its work |
+//! | `node` `redis` `floor` | the processes: the node under test, its Redis, the minimal server for comparison |
 //! | `client` `connection` `frame` `json` | the load generator |
-//! | `process` `cores` `table` | CPU and memory of a process, pinning, the closing table |
+//! | `process` `cores` `table` | CPU and memory of a process, pinning, the table of results |
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a bench has one thread and no runtime: sleeping is how it paces and waits"
+    reason = "the bench has one thread and no runtime: it sleeps to pace and to wait"
 )]
 
 mod client;
@@ -59,10 +59,10 @@ fn main() -> ExitCode {
     {
         return match floor::serve(payload) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => broken("the floor", &error),
+            Err(error) => report_failure("the floor", &error),
         };
     }
-    // Cargo adds `--bench`; every other word names a measurement.
+    // Cargo adds `--bench`; each argument that is no flag names a measurement.
     let (flags, names): (Vec<_>, Vec<_>) =
         arguments.into_iter().partition(|argument| argument.starts_with('-'));
     let length =
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     run(length, &names)
 }
 
-/// Runs the measurements named, or all; a goal missed is no failure, a measurement that broke is.
+/// Runs the named measurements, or all. A measurement that fails is a failure; a missed goal is not.
 fn run(length: Length, names: &[String]) -> ExitCode {
     let mut table = Table::default();
     let mut code = ExitCode::SUCCESS;
@@ -85,8 +85,8 @@ fn run(length: Length, names: &[String]) -> ExitCode {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {
             println!("{name}");
             if let Err(error) = measure(length, &mut table) {
-                code = broken(name, &error);
-                table.add_broken(name);
+                code = report_failure(name, &error);
+                table.add_failed(name);
             }
         }
     }
@@ -94,7 +94,7 @@ fn run(length: Length, names: &[String]) -> ExitCode {
     code
 }
 
-fn broken(what: &str, error: &anyhow::Error) -> ExitCode {
-    eprintln!("{what} broke: {error:#}");
+fn report_failure(what: &str, error: &anyhow::Error) -> ExitCode {
+    eprintln!("{what} failed: {error:#}");
     ExitCode::FAILURE
 }

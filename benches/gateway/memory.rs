@@ -1,7 +1,7 @@
-//! What an idle plain connection keeps resident, before and after it has sent a large message.
+//! The resident memory of an idle plain connection, before and after it has sent a large message.
 //!
-//! Proportional set size of the node's process: its heap and stacks, and all it pages in on the way, so start-up costs
-//! count against the connections. Not the kernel's memory for their sockets, which no process is charged for.
+//! Measures the proportional set size of the node's process: heap, stacks, and all pages that it loads meanwhile, so that
+//! some start-up cost counts for the connections. The kernel's memory for their sockets is not part of any process.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 10_000;
 const SHARED_CHANNELS: usize = 100;
 const MESSAGE_BYTES: usize = 16 * 1024;
 
-/// Messages sent before the node must have read them; divides `CONNECTIONS`.
+/// Messages sent before waiting until the node has read them; divides `CONNECTIONS`.
 const BURST: usize = 200;
 
 pub fn measure(_: Length, table: &mut Table) -> Result<()> {
@@ -26,7 +26,7 @@ pub fn measure(_: Length, table: &mut Table) -> Result<()> {
     on_own_channels(table)
 }
 
-/// A hundred subscribers a channel: the connections' own memory.
+/// A hundred subscribers for each channel: the memory of the connections themselves.
 fn on_shared_channels(table: &mut Table) -> Result<()> {
     let requests: Vec<Request> = (0..CONNECTIONS)
         .map(|number| Request::Plain(format!("/ws/mem-{}", number % SHARED_CHANNELS)))
@@ -42,8 +42,8 @@ fn on_shared_channels(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// A channel each and no echo, so that the large messages are delivered to nobody: what reading them leaves behind.
-/// The idle value here holds a channel's memory besides a connection's.
+/// A channel for each connection and no echo, so that the large messages have no recipient: the memory that remains after
+/// reading them. The idle value here includes the memory of a channel for each connection.
 fn on_own_channels(table: &mut Table) -> Result<()> {
     let requests: Vec<Request> = (0..CONNECTIONS)
         .map(|number| Request::Plain(format!("/ws/mem-{number}?echo=false")))
@@ -62,14 +62,14 @@ fn on_own_channels(table: &mut Table) -> Result<()> {
         clients.push(client, message.as_bytes());
         clients.flush(client)?;
         clients.turn(Duration::ZERO, |_, _| delivered += 1)?;
-        // Not all 160 MiB at once: what a node does with more than its broker takes is not measured here.
+        // Not all 160 MiB at once: publishing faster than the broker accepts is not measured here.
         if (client + 1) % BURST == 0 {
             node.wait_received(client + 1)?;
         }
     }
     let sent = stable_pss(&node, Some(&mut clients))?;
-    ensure!(delivered == 0, "{delivered} messages came back in spite of echo=false");
-    // "No more" as far as it can be told: two per cent for what the process as a whole has grown.
+    ensure!(delivered == 0, "{delivered} messages were echoed in spite of echo=false");
+    // The goal is no growth; two per cent are allowed for the growth of the process as a whole.
     table.add(
         "memory, after 16 KiB sent",
         each(sent, empty),
@@ -79,13 +79,13 @@ fn on_own_channels(table: &mut Table) -> Result<()> {
 
     drop(clients);
     node.wait_disconnected()?;
-    let left = stable_pss(&node, None)?;
+    let after = stable_pss(&node, None)?;
     println!(
-        "  the node alone: {} KiB at first, {} KiB after all have left",
+        "  the node alone: {} KiB at first, {} KiB after all have disconnected",
         empty / 1024,
-        left / 1024
+        after / 1024
     );
-    table.add("memory, after all have left", each(left, empty), "B each", Goal::None);
+    table.add("memory, after all disconnected", each(after, empty), "B each", Goal::None);
     Ok(())
 }
 
@@ -93,16 +93,16 @@ fn each(with: u64, without: u64) -> f64 {
     (with as f64 - without as f64) / CONNECTIONS as f64
 }
 
-/// The node's PSS once it has stood still for two seconds, or after twenty.
+/// The node's PSS once it has been stable for two seconds, or after twenty seconds.
 ///
 /// Meanwhile the clients answer pings, as idle connections do.
 fn stable_pss(node: &Node, mut clients: Option<&mut Clients>) -> Result<u64> {
-    const STILL: u32 = 8;
+    const STABLE: u32 = 8;
     const TOLERANCE_BYTES: u64 = 64 * 1024;
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut reference = node.process.pss_bytes()?;
     let mut still = 0;
-    while still < STILL && Instant::now() < deadline {
+    while still < STABLE && Instant::now() < deadline {
         let next = Instant::now() + Duration::from_millis(250);
         if let Some(clients) = &mut clients {
             while Instant::now() < next {
@@ -117,8 +117,8 @@ fn stable_pss(node: &Node, mut clients: Option<&mut Clients>) -> Result<u64> {
             (reference, still) = (pss, 0);
         }
     }
-    if still < STILL {
-        println!("  memory still moves: {}", number(reference as f64));
+    if still < STABLE {
+        println!("  memory still changes: {}", number(reference as f64));
     }
     node.process.pss_bytes()
 }

@@ -1,4 +1,4 @@
-//! The node under test: the release binary as a process of its own, known only by its contract.
+//! The node under test: the release binary in its own process, used only through its public interfaces.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,19 +20,19 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node on `redis` with the defaults of the configuration and waits until `/readyz` says so.
+    /// Starts a node on `redis` with the defaults of the configuration and waits until `/readyz` reports it ready.
     pub fn start(redis: &Redis, cores: Cores) -> Result<Self> {
         Self::start_with(redis, cores, &[])
     }
 
-    /// The same with more settings.
+    /// The same with further settings.
     pub fn start_with(redis: &Redis, cores: Cores, settings: &[&str]) -> Result<Self> {
         let (address, internal) = (free_address()?, free_address()?);
-        // Another build can be measured by naming it, for comparisons.
+        // Selects another build to measure, for comparisons.
         let binary = std::env::var("TIDEGATE_BINARY")
             .unwrap_or_else(|_| env!("CARGO_BIN_EXE_tidegate").into());
         let mut command = cores.command(binary);
-        // It is no setting of the node, which would warn of it.
+        // It is not a setting of the node, which would log a warning about it.
         command.env_remove("TIDEGATE_BINARY");
         for setting in [
             format!("server.listen={address}"),
@@ -40,7 +40,7 @@ impl Node {
             format!("broker.url={}", redis.url()),
             "demo=false".into(),
             "telemetry.log_level=warn".into(),
-            // A few connections stand for many.
+            // A few connections publish for many.
             "limits.publications_per_second=0".into(),
         ] {
             command.arg("--set").arg(setting);
@@ -57,8 +57,8 @@ impl Node {
         Ok(node)
     }
 
-    /// Waits until `subscriptions` of sessions are there and Redis has confirmed their `channels`: an upgrade is
-    /// answered before that, and a publication in between would count as lost.
+    /// Waits until the node has `subscriptions` and Redis has confirmed their `channels`: the node answers an upgrade before
+    /// that, and a publication in between would count as lost.
     pub fn wait_subscribed(&mut self, subscriptions: usize, channels: usize) -> Result<()> {
         self.wait(&format!("{subscriptions} subscriptions to {channels} channels"), |node| {
             Ok(node.metric("tidegate_subscriptions")? == subscriptions as f64
@@ -66,9 +66,9 @@ impl Node {
         })
     }
 
-    /// Waits until all connections are gone, as the node sees it.
+    /// Waits until the node has no connections.
     pub fn wait_disconnected(&mut self) -> Result<()> {
-        self.wait("all connections to be gone", |node| {
+        self.wait("all connections to be closed", |node| {
             Ok(node.metric("tidegate_connections")? == 0.0)
         })
     }
@@ -111,7 +111,7 @@ impl Node {
             TcpStream::connect(self.internal).context("connecting to the internal listener")?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).context("a read timeout")?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
-            .context("asking")?;
+            .context("sending a request")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).with_context(|| format!("reading {path}"))?;
         Ok(answer)

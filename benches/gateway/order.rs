@@ -1,7 +1,7 @@
-//! Two nodes, 1,000 subscribers, 20,000 publications over 100 channels: nothing lost, nothing twice, all in order.
+//! Two nodes, 1,000 subscribers, 20,000 publications over 100 channels: none lost, none duplicated, all in order.
 //!
-//! Each publisher is a json session and numbers what it publishes on each channel. A subscriber of a channel has to
-//! see every publisher's numbers without a hole and rising, and all its subscribers, on both nodes, the same sequence.
+//! Each publisher is a json session and numbers its publications on each channel. Each subscriber of a channel must receive
+//! every publisher's numbers in order and without gaps, and all subscribers of a channel, on both nodes, the same sequence.
 
 mod publishers;
 mod subscribers;
@@ -27,13 +27,13 @@ const PLAIN: usize = 400;
 const JSON: usize = 100;
 const CHANNELS_EACH: usize = 5;
 
-/// On each node.
+/// Publishing sessions on each node.
 const PUBLISHERS: usize = 2;
 
 /// How often a publisher publishes on each channel.
 const REPEATS: usize = PUBLICATIONS / (2 * PUBLISHERS) / CHANNELS;
 
-/// What a publication carries: who published it, on which channel, and the how-manieth of theirs there it is.
+/// The content of a publication: its publisher, its channel, and its number among the publisher's publications there.
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
 struct Mark {
     publisher: usize,
@@ -64,18 +64,18 @@ pub fn measure(_: Length, table: &mut Table) -> Result<()> {
         for subscribers in &mut subscribers {
             subscribers.turn()?;
         }
-        let lacking: usize = subscribers.iter().map(Subscribers::lacking).sum();
-        if lacking == 0 && publishers.iter().all(Publishers::done) {
+        let missing: usize = subscribers.iter().map(Subscribers::missing).sum();
+        if missing == 0 && publishers.iter().all(Publishers::done) {
             break;
         }
-        // What never comes is told below, stream by stream.
-        if progress.made(lacking as u64).is_err() {
-            println!("  {lacking} deliveries never came");
+        // Missing deliveries are reported below, stream by stream.
+        if progress.record(missing as u64).is_err() {
+            println!("  {missing} deliveries never arrived");
             break;
         }
     }
     let wall = start.elapsed().as_secs_f64();
-    // What came twice may come late.
+    // Duplicates may arrive late.
     let settled = Instant::now() + Duration::from_millis(500);
     while Instant::now() < settled {
         for subscribers in &mut subscribers {
@@ -90,7 +90,7 @@ pub fn measure(_: Length, table: &mut Table) -> Result<()> {
         println!("  {fault}");
     }
     table.add(
-        "order, lost, doubled or out of order",
+        "order, lost, duplicated or out of order",
         faults.len() as f64,
         "streams",
         Goal::AtMost(0.0),

@@ -1,4 +1,4 @@
-//! A child process and what the kernel says of it: CPU time and memory.
+//! A child process, with its CPU time and memory from the kernel.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// A child that ends with this value, by its own pid.
+/// A child process, killed by its pid when this is dropped.
 pub struct Process {
     name: &'static str,
     child: Child,
@@ -15,12 +15,12 @@ pub struct Process {
 
 /// The CPU time of each thread at one moment, in nanoseconds.
 ///
-/// From `schedstat`, because `/proc/PID/stat` counts in ticks of 10 ms. What a thread used is lost when it ends
-/// between two readings; the worker threads measured here live as long as their process.
+/// From `schedstat`, because `/proc/PID/stat` counts in ticks of 10 ms. The time of a thread that ends between two
+/// readings is lost; the worker threads measured here exist as long as their process.
 pub struct CpuReading(HashMap<u32, u64>);
 
 impl Process {
-    /// Starts `command` without standard input; its standard error stays the reader's.
+    /// Starts `command` without standard input. It inherits standard error.
     pub fn spawn(name: &'static str, command: &mut Command) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
@@ -29,7 +29,7 @@ impl Process {
         Ok(Self { name, child })
     }
 
-    /// Its standard output, where `command` piped it; once.
+    /// Its standard output, if `command` pipes it and this is the first call.
     pub fn stdout(&mut self) -> Option<std::process::ChildStdout> {
         self.child.stdout.take()
     }
@@ -42,7 +42,7 @@ impl Process {
         }
     }
 
-    /// The CPU time its threads have used so far; exact while they are idle, else up to a tick (4 ms) behind.
+    /// The CPU time of its threads so far: exact for idle threads, otherwise up to a tick (4 ms) old.
     pub fn cpu(&self) -> Result<CpuReading> {
         let tasks = format!("/proc/{}/task", self.child.id());
         let mut threads = HashMap::new();
@@ -76,8 +76,8 @@ impl Process {
         Ok(Duration::from_nanos(used))
     }
 
-    /// Proportional set size: its own resident memory and its share of what it shares. Walks all page tables, so
-    /// not for sampling under load.
+    /// Proportional set size: its private resident memory and its share of shared memory. The kernel walks all page tables
+    /// for it, so do not sample it under load.
     pub fn pss_bytes(&self) -> Result<u64> {
         self.kilobytes("smaps_rollup", "Pss:")
     }
@@ -102,7 +102,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Failing means that it has ended already.
+        // An error means that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

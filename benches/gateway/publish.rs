@@ -1,6 +1,6 @@
-//! Publishing through a node's own sessions: acknowledged publications a second, into Redis.
+//! Publishing through a node's sessions into Redis: acknowledged publications a second.
 //!
-//! Nobody subscribes to the channels, so this is the way in alone: frame, command, pipeline, Redis' answer, reply.
+//! The channels have no subscribers, so only the publish path is measured: frame, command, pipeline, Redis' answer, reply.
 
 use std::time::{Duration, Instant};
 
@@ -31,8 +31,8 @@ pub fn measure(length: Length, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Keeps `window` publications of each session in flight for `duration`: those acknowledged within it, and the node's
-/// CPU-seconds.
+/// Keeps `window` publications of each session in flight for `duration`. Returns the number acknowledged within it, and
+/// the node's CPU-seconds.
 fn publish(node: &Node, window: u64, duration: Duration) -> Result<(u64, f64)> {
     let mut clients = json::sessions(node.address, SESSIONS)?;
     let mut sessions = vec![Session::default(); SESSIONS];
@@ -64,7 +64,7 @@ fn publish(node: &Node, window: u64, duration: Duration) -> Result<(u64, f64)> {
             bail!("a publication was answered by {answer}");
         }
         progress
-            .made(acknowledged)
+            .record(acknowledged)
             .with_context(|| format!("{acknowledged} publications acknowledged"))?;
     }
     let cpu = node.process.cpu_since(&before)?.as_secs_f64();

@@ -1,8 +1,8 @@
-//! Publications of another service arriving through Redis, on many channels: how many a second a node relays.
+//! Publications of another service that arrive through Redis on many channels: how many a second a node relays.
 //!
-//! Each of 1,000 channels has one subscriber here, one channel in a hundred of ten json sessions; so the work is in
-//! reading from Redis, routing and encoding, while writes are few and large. Redis, the publishing service and the
-//! subscribers share the machine's cores with the node, and on two cores it is all of them together that is measured.
+//! Ten json sessions subscribe to a hundred channels each, so each of the 1,000 channels has one subscriber. The work is
+//! reading from Redis, routing and encoding; writes are few and large. Redis, the publishing service and the
+//! subscribers share the machine's cores with the node: on two cores, the result is that of all of them together.
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,11 @@ const CHANNELS: usize = SESSIONS * CHANNELS_EACH;
 const PAYLOAD_BYTES: usize = 200;
 const RATE_GOAL: f64 = 500_000.0;
 
-/// Publications on their way at a time: some 4 MiB, below what makes Redis close a subscriber (8 MiB for a minute) and
-/// what makes a node close a session (1 MiB each).
+/// Publications in flight at a time: about 4 MiB, less than the limits at which Redis closes a subscriber (8 MiB for a
+/// minute) and a node closes a session (1 MiB each).
 const WINDOW: u64 = 16_384;
 
-/// In the open loop, what may wait for Redis before no more is offered: this process' memory is bounded too.
+/// In the open loop, no more is offered while this many bytes are queued for Redis: it bounds this process' memory.
 const UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 pub fn measure(length: Length, table: &mut Table) -> Result<()> {
@@ -46,20 +46,20 @@ pub fn measure(length: Length, table: &mut Table) -> Result<()> {
         let [before, during_max, after] =
             flood.rss.map(|bytes| format!("{:.1}", bytes as f64 / 1048576.0));
         println!(
-            "  {name}: {} us of the node's CPU each, {} of Redis'; at most {} on their way; \
+            "  {name}: {} us of the node's CPU each, {} of Redis'; at most {} in flight; \
              RSS {before} MiB before, {during_max} at most, {after} after",
             number(flood.cpu / counts.published as f64 * 1e6),
             number(flood.redis_cpu / counts.published as f64 * 1e6),
-            number(counts.lag_max as f64),
+            number(counts.in_flight_max as f64),
         );
-        // What is offered in an open loop cannot be exceeded, only nearly reached.
+        // In an open loop, the result can be at most the offered rate.
         let goal = match pace {
             Pace::Window(_) => RATE_GOAL,
             Pace::PerSecond(rate) => rate * 0.99,
         };
         table.add(&format!("receive, {name}"), rate, "publications/s", Goal::AtLeast(goal));
         let growth = (flood.rss[1] as f64 - flood.rss[0] as f64) / 1048576.0;
-        // Flat: queues in use are bounded by what is on its way, and nothing piles up with time.
+        // Publications in flight bound the queues, so memory must not grow with time.
         table.add(&format!("receive, {name}, RSS growth"), growth, "MiB", Goal::AtMost(16.0));
     }
     Ok(())
@@ -71,9 +71,9 @@ fn channel_of(session: usize, channel: usize) -> String {
 
 #[derive(Clone, Copy)]
 enum Pace {
-    /// As fast as they come back, this many on their way at most.
+    /// As fast as they are delivered, with at most this many in flight.
     Window(u64),
-    /// At this rate, whatever comes back.
+    /// At this rate, whether or not they are delivered.
     PerSecond(f64),
 }
 
@@ -81,16 +81,17 @@ struct Flood {
     counts: Counts,
     cpu: f64,
     redis_cpu: f64,
-    /// Before, the most during, and after.
+    /// In bytes: before, the maximum during, and after.
     rss: [u64; 3],
 }
 
 struct Counts {
     published: u64,
-    /// By the time publishing ended, in seconds: what came later does not make a rate.
+    /// Deliveries until publishing ended; later ones do not count in the rate.
     delivered_in_time: u64,
+    /// How long publishing took, in seconds.
     wall: f64,
-    lag_max: u64,
+    in_flight_max: u64,
 }
 
 fn flood(
@@ -112,7 +113,7 @@ fn flood(
     Ok(Flood { counts, cpu, redis_cpu, rss })
 }
 
-/// Publishes at this pace for `duration`, then waits for the rest; `turned` is called at each turn.
+/// Publishes at this pace for `duration`, then waits for the remaining deliveries; calls `turned` at each turn.
 fn pump(
     clients: &mut Clients,
     publisher: &mut Publisher,
@@ -121,7 +122,7 @@ fn pump(
     mut turned: impl FnMut() -> Result<()>,
 ) -> Result<Counts> {
     let commands = commands();
-    let (mut published, mut delivered, mut lag_max, mut stray) = (0_u64, 0_u64, 0, None);
+    let (mut published, mut delivered, mut in_flight_max, mut stray) = (0_u64, 0_u64, 0, None);
     let mut in_time = None;
     let mut progress = Progress::new();
     let start = Instant::now();
@@ -140,7 +141,7 @@ fn pump(
             let (delivered_in_time, wall) =
                 *in_time.get_or_insert((delivered, elapsed.as_secs_f64()));
             if delivered == published {
-                return Ok(Counts { published, delivered_in_time, wall, lag_max });
+                return Ok(Counts { published, delivered_in_time, wall, in_flight_max });
             }
         }
         publisher.turn()?;
@@ -151,20 +152,20 @@ fn pump(
                 stray = Some(String::from_utf8_lossy(message).into_owned());
             }
         })?;
-        // Above all a gap: a node that reads too slowly is cut off by Redis, and publications are lost.
+        // Most likely a gap: Redis disconnects a node that reads too slowly, and publications are lost.
         if let Some(message) = stray {
-            bail!("instead of a publication came {message}");
+            bail!("received {message} instead of a publication");
         }
-        ensure!(delivered <= published, "{} deliveries came twice", delivered - published);
-        lag_max = lag_max.max(published - delivered);
+        ensure!(delivered <= published, "{} deliveries arrived twice", delivered - published);
+        in_flight_max = in_flight_max.max(published - delivered);
         turned()?;
         progress
-            .made(delivered)
-            .with_context(|| format!("{delivered} of {published} deliveries came"))?;
+            .record(delivered)
+            .with_context(|| format!("{delivered} of {published} deliveries arrived"))?;
     }
 }
 
-/// One command a channel, the channels of different sessions in turn.
+/// One command for each channel, alternating between the sessions' channels.
 fn commands() -> Vec<Vec<u8>> {
     let filling = "x".repeat(PAYLOAD_BYTES - r#"{"text":""}"#.len());
     let payload = format!(r#"{{"text":"{filling}"}}"#);

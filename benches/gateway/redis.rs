@@ -1,4 +1,4 @@
-//! The real redis-server, and the service beside the gateway that publishes into it.
+//! The real redis-server, and the client with which the bench publishes as another service.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts redis-server without persistence and waits until it accepts.
+    /// Starts redis-server without persistence and waits until it accepts connections.
     pub fn start(cores: Cores) -> Result<Self> {
         let address = free_address()?;
         let mut command = cores.command("redis-server");
@@ -55,14 +55,14 @@ impl Redis {
     }
 }
 
-/// An address nobody listens on now. Another process could take it before ours does; the bench then fails loudly.
+/// An address on which no process listens now. If another process takes it first, the bench fails with an error.
 pub fn free_address() -> Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
     listener.local_addr().context("the free port")
 }
 
-/// The RESP bytes of `PUBLISH tidegate:<channel> <payload>`: no envelope, as any service would publish.
+/// The RESP bytes of `PUBLISH tidegate:<channel> <payload>`, without a header line, as any service may publish.
 pub fn publish_command(channel: &str, payload: &[u8]) -> Vec<u8> {
     let key = format!("tidegate:{channel}");
     let mut command =
@@ -86,7 +86,7 @@ impl Publisher {
         self.unsent.extend_from_slice(command);
     }
 
-    /// Sends what the socket takes and reads the replies that are there, for errors; never waits.
+    /// Sends what the socket accepts, and checks the received replies for errors. Never waits.
     pub fn turn(&mut self) -> Result<()> {
         while self.sent < self.unsent.len() {
             match self.stream.write(&self.unsent[self.sent..]) {
@@ -102,7 +102,7 @@ impl Publisher {
         self.read_replies()
     }
 
-    /// The bytes that Redis has not taken yet.
+    /// The queued bytes that are not yet written to the socket.
     pub fn unsent_bytes(&self) -> usize {
         self.unsent.len() - self.sent
     }
@@ -116,7 +116,7 @@ impl Publisher {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error).context("reading from redis-server"),
             };
-            // Each reply is `:<receivers>\r\n`; a minus begins an error, as receivers are never negative.
+            // Each reply is `:<receivers>\r\n`. The number is never negative, so a minus is the start of an error.
             if replies[..read].contains(&b'-') {
                 bail!("redis-server answered {}", String::from_utf8_lossy(&replies[..read]));
             }

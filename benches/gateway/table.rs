@@ -1,8 +1,8 @@
-//! The closing table, and how long measurements take.
+//! The table of results, and the length of measurements.
 
 use std::fmt;
 
-/// How long to measure: `Quick` is for trying a change out, its numbers are noisier.
+/// How long to measure: `Quick` is for trying out a change; its results vary more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     Full,
@@ -18,7 +18,7 @@ impl Length {
     }
 }
 
-/// What a value has to be, to be good enough.
+/// The goal of a value.
 pub enum Goal {
     AtLeast(f64),
     AtMost(f64),
@@ -27,7 +27,7 @@ pub enum Goal {
 }
 
 impl Goal {
-    fn verdict(&self, value: f64) -> &'static str {
+    fn outcome(&self, value: f64) -> &'static str {
         let met = match *self {
             Self::AtLeast(least) => value >= least,
             Self::AtMost(most) => value <= most,
@@ -52,25 +52,25 @@ struct Row {
     value: String,
     floor: String,
     goal: String,
-    verdict: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Default)]
 pub struct Table(Vec<Row>);
 
 impl Table {
-    /// A value in `unit` against its goal.
+    /// Adds a value in `unit` with its goal.
     pub fn add(&mut self, measure: &str, value: f64, unit: &str, goal: Goal) {
         self.push(Row {
             measure: measure.into(),
             value: format!("{} {unit}", number(value)),
             floor: String::new(),
             goal: goal.to_string(),
-            verdict: goal.verdict(value),
+            outcome: goal.outcome(value),
         });
     }
 
-    /// A value beside the floor's: the goal is for their ratio.
+    /// Adds a value and the floor's: the goal is for their ratio.
     pub fn add_with_floor(
         &mut self,
         measure: &str,
@@ -84,23 +84,23 @@ impl Table {
             value: format!("{} {unit}", number(value)),
             floor: number(floor),
             goal: format!("ratio {} ({goal})", number(ratio)),
-            verdict: goal.verdict(ratio),
+            outcome: goal.outcome(ratio),
         });
     }
 
-    /// A measurement that could not be finished.
-    pub fn add_broken(&mut self, measure: &str) {
+    /// Adds a measurement that failed.
+    pub fn add_failed(&mut self, measure: &str) {
         self.push(Row {
             measure: measure.into(),
             value: "-".into(),
             floor: String::new(),
             goal: String::new(),
-            verdict: "BROKEN",
+            outcome: "FAILED",
         });
     }
 
     fn push(&mut self, row: Row) {
-        println!("  {}: {}  {} {}", row.measure, row.value, row.goal, row.verdict);
+        println!("  {}: {}  {} {}", row.measure, row.value, row.goal, row.outcome);
         self.0.push(row);
     }
 }
@@ -108,10 +108,10 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head =
-            ["measure", "value", "the floor's", "ratio or goal", "verdict"].map(String::from);
+            ["measure", "value", "the floor's", "ratio or goal", "outcome"].map(String::from);
         let rows: Vec<[String; 5]> = std::iter::once(head)
             .chain(self.0.iter().map(|row| {
-                [&row.measure, &row.value, &row.floor, &row.goal, row.verdict]
+                [&row.measure, &row.value, &row.floor, &row.goal, row.outcome]
                     .map(|cell: &str| cell.to_owned())
             }))
             .collect();
@@ -124,7 +124,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Three significant digits or so, with thousands apart.
+/// About three significant digits, with `_` between groups of thousands.
 pub fn number(value: f64) -> String {
     if value.abs() < 1000.0 {
         let decimals = match value.abs() {
@@ -146,7 +146,7 @@ pub fn number(value: f64) -> String {
     text
 }
 
-/// The middle of the sorted values.
+/// The median: of an even number of values, the mean of the two in the middle.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -8,9 +8,7 @@ pub fn check(bytes: &[u8]) {
     let whole = parse(bytes);
     match whole {
         Ok(Some((end, _))) => assert!((1..=bytes.len().min(HEADER_BYTES_MAX)).contains(&end)),
-        Ok(None) => {
-            assert!(bytes.len() < HEADER_BYTES_MAX, "an incomplete header beyond its limit")
-        }
+        Ok(None) => assert!(bytes.len() < HEADER_BYTES_MAX, "waits beyond the limit"),
         Err(_) => {}
     }
     for cut in [0, 1, usize::from(*cut), bytes.len() / 2, bytes.len().saturating_sub(1)] {

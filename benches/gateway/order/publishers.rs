@@ -9,13 +9,13 @@ use crate::client::Clients;
 use crate::json;
 use crate::node::Node;
 
-/// In flight for each publisher.
+/// Publications of each publisher in flight at a time.
 const WINDOW: u64 = 64;
 
 /// The publishing sessions of one node.
 pub struct Publishers {
     clients: Clients,
-    /// The first one's number among the publishers of all nodes.
+    /// The number of the first session among the publishers of all nodes.
     first: usize,
     published: Vec<u64>,
     acknowledged: Vec<u64>,

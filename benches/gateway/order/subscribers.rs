@@ -13,14 +13,14 @@ use crate::connection::Request;
 use crate::json;
 use crate::node::Node;
 
-/// Subscribers of one kind on one node, and what each has seen of each channel.
+/// Subscribers of one protocol on one node, and what each has received on each channel.
 pub struct Subscribers {
     clients: Clients,
     name: &'static str,
     channels_each: usize,
     parse: fn(&[u8]) -> serde_json::Result<Mark>,
-    /// `channels_each` streams a client, one after the other.
-    seen: Vec<Vec<Mark>>,
+    /// `channels_each` streams for each client, client by client.
+    received: Vec<Vec<Mark>>,
 }
 
 impl Subscribers {
@@ -33,7 +33,7 @@ impl Subscribers {
             name: "plain",
             channels_each: 1,
             parse: |message| serde_json::from_slice(message),
-            seen: vec![Vec::new(); PLAIN],
+            received: vec![Vec::new(); PLAIN],
         })
     }
 
@@ -49,12 +49,12 @@ impl Subscribers {
             name: "json",
             channels_each: CHANNELS_EACH,
             parse: |message| serde_json::from_slice::<Push>(message).map(|push| push.data),
-            seen: vec![Vec::new(); JSON * CHANNELS_EACH],
+            received: vec![Vec::new(); JSON * CHANNELS_EACH],
         })
     }
 
     pub fn turn(&mut self) -> Result<()> {
-        let Self { clients, channels_each, parse, seen, .. } = self;
+        let Self { clients, channels_each, parse, received, .. } = self;
         let mut stray = None;
         clients.turn(Duration::from_millis(1), |client, message| {
             let mark = parse(message).ok();
@@ -63,50 +63,50 @@ impl Subscribers {
                     .find(|&which| channel_of(client, *channels_each, which) == mark.channel)
             });
             match (mark, stream) {
-                (Some(mark), Some(which)) => seen[client * *channels_each + which].push(mark),
+                (Some(mark), Some(which)) => received[client * *channels_each + which].push(mark),
                 _ => stray = Some(String::from_utf8_lossy(message).into_owned()),
             }
         })?;
         match stray {
-            Some(message) => bail!("a {} subscriber got {message}", self.name),
+            Some(message) => bail!("a {} subscriber received {message}", self.name),
             None => Ok(()),
         }
     }
 
     pub fn deliveries(&self) -> usize {
-        self.seen.iter().map(Vec::len).sum()
+        self.received.iter().map(Vec::len).sum()
     }
 
-    /// How many deliveries are still to come.
-    pub fn lacking(&self) -> usize {
+    /// The number of deliveries that have not arrived.
+    pub fn missing(&self) -> usize {
         const EACH: usize = PUBLICATIONS / CHANNELS;
-        self.seen.iter().map(|stream| EACH.saturating_sub(stream.len())).sum()
+        self.received.iter().map(|stream| EACH.saturating_sub(stream.len())).sum()
     }
 }
 
-/// A json session's push; a plain subscriber gets the `Mark` alone.
+/// A push to a json session; a plain subscriber receives only the `Mark`.
 #[derive(Deserialize)]
 struct Push {
     data: Mark,
 }
 
-/// Which channel is the `which`th of a client that has `each`: clients next to each other share none.
+/// The channel number `which` of a client that has `each` channels. Neighbouring clients share none.
 fn channel_of(client: usize, each: usize, which: usize) -> usize {
     (client * each + which) % CHANNELS
 }
 
-/// What is wrong with the streams, one line for each that is faulty.
+/// The faults of the streams, one line for each faulty stream.
 pub fn faults(subscribers: &[Subscribers]) -> Vec<String> {
-    // The first subscriber of a channel sets the order that all others have to have seen.
-    let orders = &subscribers[0].seen[..CHANNELS];
+    // The first subscriber of a channel sets the order that all others must have received.
+    let orders = &subscribers[0].received[..CHANNELS];
     let mut faults = Vec::new();
     for subscribers in subscribers {
-        for (number, stream) in subscribers.seen.iter().enumerate() {
+        for (number, stream) in subscribers.received.iter().enumerate() {
             let (client, which) =
                 (number / subscribers.channels_each, number % subscribers.channels_each);
             let channel = channel_of(client, subscribers.channels_each, which);
             let fault = fault_within(stream).or_else(|| {
-                (*stream != orders[channel]).then(|| "in another order than others saw".into())
+                (*stream != orders[channel]).then(|| "in another order than for others".into())
             });
             if let Some(fault) = fault {
                 faults.push(format!(
@@ -119,7 +119,7 @@ pub fn faults(subscribers: &[Subscribers]) -> Vec<String> {
     faults
 }
 
-/// Each publisher's numbers have to be 0, 1, 2 and so on.
+/// Each publisher's numbers must be 0, 1, 2 and so on.
 fn fault_within(stream: &[Mark]) -> Option<String> {
     let mut next = [0; 2 * PUBLISHERS];
     for mark in stream {
@@ -127,11 +127,11 @@ fn fault_within(stream: &[Mark]) -> Option<String> {
             Some(next) if *next == mark.number => *next += 1,
             Some(next) => {
                 return Some(format!(
-                    "publisher {}'s {} where {next} was next",
+                    "publisher {}'s number {} instead of {next}",
                     mark.publisher, mark.number
                 ));
             }
-            None => return Some(format!("a publisher {}, whom nobody knows", mark.publisher)),
+            None => return Some(format!("an unknown publisher {}", mark.publisher)),
         }
     }
     next.iter().any(|&count| count != REPEATS).then(|| format!("{next:?} of {REPEATS} each"))
