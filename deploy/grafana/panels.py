@@ -1,4 +1,4 @@
-"""What Grafana's panels look like as JSON: one function a kind, with the defaults that this dashboard wants."""
+"""Grafana's panels as JSON: one function for each kind, with the defaults of this dashboard."""
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -7,22 +7,22 @@ WIDTH = 24
 ROW_HEIGHT = 8
 STAT_HEIGHT = 4
 
-# From the kindest to the worst; what is beneath the first threshold is green.
+# From good to bad; a value below the first threshold is green.
 COLOURS = ("green", "orange", "red")
 
 
 def target(expr, legend="", **more):
-    """A query, for a panel that shows how something went."""
+    """A query over time."""
     return {"datasource": DATASOURCE, "expr": expr, "legendFormat": legend, "range": True, **more}
 
 
 def now(expr, legend="", **more):
-    """A query, for a panel that shows how something is."""
+    """A query of the current values."""
     return {"datasource": DATASOURCE, "expr": expr, "legendFormat": legend, "instant": True, "range": False, **more}
 
 
 def thresholds(*limits, colours=COLOURS):
-    """Colours from these values on; two limits make orange and red."""
+    """The colours from these values on; with two limits, orange and red."""
     return {
         "mode": "absolute",
         "steps": [{"color": colour, "value": limit} for colour, limit in zip(colours, (None, *limits))],
@@ -30,7 +30,7 @@ def thresholds(*limits, colours=COLOURS):
 
 
 def lines(title, description, targets, unit="short", limits=(), stacked=False, runbook=None, width=8, **defaults):
-    """How values went. `limits` are drawn as dashed lines: where alerts begin."""
+    """A graph over time. `limits` are drawn as dashed lines: the thresholds of alerts."""
     custom = {
         "drawStyle": "line",
         "lineWidth": 1,
@@ -66,7 +66,7 @@ def stat(title, description, targets, unit="short", steps=None, runbook=None, wi
 
 
 def states(title, description, targets, names, runbook=None, width=12):
-    """A bar for each series, coloured by its value. `names` says for each value a word and a colour."""
+    """A bar for each series, coloured by its value. `names` has a word and a colour for each value."""
     mapping = {str(value): {"text": text, "color": colour, "index": value} for value, (text, colour) in names.items()}
     return panel(
         "state-timeline", title, description, targets, runbook, width, ROW_HEIGHT,
@@ -79,7 +79,7 @@ def states(title, description, targets, names, runbook=None, width=12):
 
 
 def heatmap(title, description, expr, unit="s", runbook=None, width=8):
-    """A histogram over time: how many fell into each bucket."""
+    """A histogram over time: the number of values in each bucket."""
     return panel(
         "heatmap", title, description, [target(expr, "{{le}}", format="heatmap")], runbook, width, ROW_HEIGHT,
         defaults={}, options={
@@ -90,7 +90,7 @@ def heatmap(title, description, expr, unit="s", runbook=None, width=8):
 
 
 def table(title, description, targets, hidden=(), names=None, runbook=None, width=12):
-    """A line for each series. `hidden` are columns that say nothing, `names` what the others are called."""
+    """A row for each series. `hidden` lists columns without use, `names` has the titles of others."""
     return panel(
         "table", title, description, [{**query, "format": "table"} for query in targets], runbook, width, ROW_HEIGHT,
         defaults={}, options={"showHeader": True},
@@ -114,7 +114,7 @@ def panel(kind, title, description, targets, runbook, width, height, defaults, o
 
 
 def laid_out(rows):
-    """All panels with their places and ids; a row is a title and its panels, from left to right."""
+    """All panels with positions and ids. Each of `rows` is a title and its panels, from left to right."""
     placed, y = [], 0
     for title, panels in rows:
         placed.append({
