@@ -150,11 +150,9 @@ export class Client {
 
   publish(channel, payload) {
     const message = { type: 'publish', id: ++this.published, channel, data: payload };
-    if (this.stays) {
-      message.idempotency_key = `${this.key}-${message.id}`;
-      if (this.unanswered.size === UNANSWERED_MAX) this.on.failed(`${UNANSWERED_MAX} publications without an answer`);
-      else this.unanswered.set(message.id, message);
-    }
+    if (this.stays) message.idempotency_key = `${this.key}-${message.id}`;
+    if (this.stays && this.unanswered.size === UNANSWERED_MAX) this.on.failed(`${UNANSWERED_MAX} publications without an answer`);
+    else this.unanswered.set(message.id, message);
     if (this.ready) this.session.send(message);
     // Its latency would include the wait here, so it does not count.
     else payload.late = true;
