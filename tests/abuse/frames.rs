@@ -55,7 +55,7 @@ async fn flood(
 
 #[tokio::test]
 async fn a_client_that_floods_pings_and_reads_no_pongs_is_closed_as_slow() {
-    let mut victim = Victim::alone(&[]).await;
+    let mut victim = Victim::standalone(&[]).await;
     let ping = frame(FIN | PING, &[b'x'; 125]);
     let closed_count = flood(&mut victim, "/ws/flood", b"", &ping, attack_size(64 << 20)).await;
     assert_eq!(closed_count, FLOODING_CLIENTS, "a client that reads no pongs is slow");
@@ -64,16 +64,16 @@ async fn a_client_that_floods_pings_and_reads_no_pongs_is_closed_as_slow() {
 
 #[tokio::test]
 async fn the_node_survives_a_flood_of_unsolicited_pongs() {
-    let mut victim = Victim::alone(&[]).await;
+    let mut victim = Victim::standalone(&[]).await;
     let pong = frame(FIN | PONG, b"");
     flood(&mut victim, "/ws/flood", b"", &pong, attack_size(4 << 20)).await;
     victim.assert_recovered().await;
 }
 
 #[tokio::test]
-async fn the_node_survives_endless_fragments() {
+async fn a_client_that_sends_endless_fragments_and_no_pongs_is_closed() {
     let pings = ["session.ping_interval=1s", "session.pong_timeout=1s"];
-    let mut victim = Victim::alone(&pings).await;
+    let mut victim = Victim::standalone(&pings).await;
     let opening = frame(TEXT, b"");
     let nothing = frame(CONTINUATION, b"");
     // More than the node reads until the pong timeout: a fragment does not count as a pong.
@@ -83,8 +83,8 @@ async fn the_node_survives_endless_fragments() {
 }
 
 #[tokio::test]
-async fn the_node_survives_fragments_of_one_byte() {
-    let mut victim = Victim::alone(&[]).await;
+async fn a_client_that_sends_endless_fragments_of_one_byte_is_closed_as_too_large() {
+    let mut victim = Victim::standalone(&[]).await;
     let (opening, one) = (frame(TEXT, b"x"), frame(CONTINUATION, b"x"));
     flood(&mut victim, "/ws/flood", &opening, &one, attack_size(8 << 20)).await;
     let closed = r#"tidegate_connections_closed_total{reason="too_large"}"#;
@@ -94,7 +94,7 @@ async fn the_node_survives_fragments_of_one_byte() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_its_own_publications_is_closed_as_slow() {
-    let mut victim = Victim::alone(&[]).await;
+    let mut victim = Victim::standalone(&[]).await;
     let large = text(&"x".repeat(16 << 10));
     let closed_count = flood(&mut victim, "/ws/flood", b"", &large, attack_size(64 << 20)).await;
     assert_eq!(closed_count, FLOODING_CLIENTS, "a client that does not read is slow");
@@ -117,7 +117,7 @@ async fn the_node_survives_commands_whose_replies_are_not_read() {
 
 #[tokio::test]
 async fn the_node_survives_every_kind_of_aborted_connection() {
-    let mut victim = Victim::alone(&["server.handshake_timeout=2s"]).await;
+    let mut victim = Victim::standalone(&["server.handshake_timeout=2s"]).await;
     let request = upgrade("/ws/ends", "");
     for round in 0..attack_size(100) {
         // The connection ends within a request, within a frame, and between two.

@@ -61,7 +61,7 @@ fn malformed_requests() -> Vec<(&'static str, String, Expected)> {
 
 #[tokio::test]
 async fn each_malformed_request_is_refused_or_gets_one_response() {
-    let mut victim = Victim::alone(&["server.handshake_timeout=1s"]).await;
+    let mut victim = Victim::standalone(&["server.handshake_timeout=1s"]).await;
     for (name, request, expected) in malformed_requests() {
         let mut raw = RawClient::connect(&victim.node).await;
         // The node may close the connection before the whole request is sent.
@@ -89,7 +89,7 @@ async fn each_malformed_request_is_refused_or_gets_one_response() {
 
 #[tokio::test]
 async fn the_node_survives_requests_with_many_lines_and_bytes() {
-    let mut victim = Victim::alone(&["server.handshake_timeout=2s"]).await;
+    let mut victim = Victim::standalone(&["server.handshake_timeout=2s"]).await;
     for _ in 0..attack_size(20) {
         let mut connections = Vec::new();
         for (_, request, _) in

@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn the_node_survives_thousands_of_silent_connections() {
-    let mut victim = Victim::alone(&["server.handshake_timeout=3s"]).await;
+    let mut victim = Victim::standalone(&["server.handshake_timeout=3s"]).await;
     let mut silent = Vec::new();
     for _ in 0..10 {
         for _ in 0..attack_size(100) {
@@ -29,8 +29,8 @@ async fn the_node_survives_thousands_of_silent_connections() {
 }
 
 #[tokio::test]
-async fn the_node_survives_handshakes_of_one_byte_at_a_time() {
-    let mut victim = Victim::alone(&["server.handshake_timeout=3s"]).await;
+async fn a_handshake_of_one_byte_at_a_time_gets_408_or_no_response() {
+    let mut victim = Victim::standalone(&["server.handshake_timeout=3s"]).await;
     let mut connections = JoinSet::new();
     for _ in 0..attack_size(300) {
         let raw = RawClient::connect(&victim.node).await;
@@ -51,9 +51,9 @@ async fn the_node_survives_handshakes_of_one_byte_at_a_time() {
 
 /// An incomplete message does not count as a pong, so the node closes the connection with 4009.
 #[tokio::test]
-async fn the_node_survives_frames_of_one_byte_at_a_time() {
+async fn a_client_that_sends_a_frame_one_byte_at_a_time_is_closed_with_4009() {
     let pings = ["session.ping_interval=1s", "session.pong_timeout=1s"];
-    let mut victim = Victim::alone(&pings).await;
+    let mut victim = Victim::standalone(&pings).await;
     let mut connections = JoinSet::new();
     for _ in 0..attack_size(200) {
         let raw = RawClient::open(&victim.node, "/ws/news").await;
@@ -77,7 +77,7 @@ async fn the_node_survives_frames_of_one_byte_at_a_time() {
 async fn the_node_survives_clients_that_stop_reading() {
     let settings =
         ["session.ping_interval=1s", "session.pong_timeout=1s", "session.queue_bytes_max=64KiB"];
-    let mut victim = Victim::alone(&settings).await;
+    let mut victim = Victim::standalone(&settings).await;
     let mut silent = Vec::new();
     for _ in 0..attack_size(300) {
         silent.push(RawClient::with_small_buffer(&victim.node, "/ws/healthy").await);

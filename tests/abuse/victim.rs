@@ -46,7 +46,7 @@ pub struct Victim {
 }
 
 impl Victim {
-    pub async fn alone(settings: &[&str]) -> Self {
+    pub async fn standalone(settings: &[&str]) -> Self {
         Self::start(None, settings).await
     }
 

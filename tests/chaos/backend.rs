@@ -109,7 +109,7 @@ impl Backend {
     }
 
     /// The server of a setup with a single one.
-    pub fn alone(&mut self) -> &mut Redis {
+    pub fn single_server(&mut self) -> &mut Redis {
         match self {
             Self::Alone(redis) | Self::Linked(redis, _) => redis,
             _ => panic!("this fault requires a single server"),

@@ -146,8 +146,8 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 impl Fault {
-    /// Whether Redis may lose acknowledged publications: it restarts empty, or a replica that was behind is
-    /// promoted.
+    /// Whether Redis may lose acknowledged publications: it restarts without data, or Sentinel or the cluster
+    /// promotes a replica that is behind.
     pub fn loses_history(&self, setup: Setup) -> bool {
         match self.name {
             "redis-killed" => setup == Alone,

@@ -123,10 +123,10 @@ async fn run_fault(fault: &Fault, setup: Setup, mut stage: Stage) -> Outcome {
     for round in 0..stage.length.rounds() {
         stage.victim = round % stage.fleet.nodes.len();
         stage.run_for(stage.length.calm()).await;
-        let healed = fault.inject(&mut stage).await;
+        let removed_at = fault.inject(&mut stage).await;
         stage.fleet.wait_until_ready().await;
-        let ready = healed.elapsed();
-        match stage.acknowledged_after(healed).await {
+        let ready = removed_at.elapsed();
+        match stage.acknowledged_after(removed_at).await {
             Ok((first, all)) => recovery.record(first, all, ready),
             Err(why) => return Outcome::Broken(why),
         }

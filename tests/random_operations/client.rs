@@ -43,6 +43,7 @@ pub struct PublisherSlot {
 
 pub struct Client {
     pub role: Role,
+    /// The channels to which the client subscribes.
     pub assigned: Vec<ChannelNumber>,
     pub channels: Arc<[AuditChannel]>,
     pub directory: Directory,
@@ -119,7 +120,7 @@ impl Client {
                 for (_, number) in pending {
                     self.publisher
                         .as_ref()
-                        .expect("it has published")
+                        .expect("only a client with a publisher has pending publications")
                         .record
                         .end(number, PublishOutcome::Unknown);
                 }
@@ -189,7 +190,7 @@ impl Client {
             }
             if now >= operate_at {
                 if self.operate(socket, pending).await? {
-                    return Ok("the client left".to_owned());
+                    return Ok("the client disconnected".to_owned());
                 }
                 operate_at = Instant::now() + self.pause();
                 received_at = received_at.max(now);

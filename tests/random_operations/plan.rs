@@ -92,7 +92,7 @@ pub enum Fault {
     },
     NodeIsKilled {
         node: usize,
-        away: Duration,
+        downtime: Duration,
     },
     /// The nodes reload another variant of the rules, one after the other.
     Reload {
@@ -294,7 +294,7 @@ impl Generator {
         let node = self.random.random_range(..self.nodes);
         match self.random.random_range(..22u32) {
             0..3 => Fault::NodeStops { node, time: self.millis(200, 3000) },
-            3 => Fault::NodeIsKilled { node, away: self.millis(0, 600) },
+            3 => Fault::NodeIsKilled { node, downtime: self.millis(0, 600) },
             4..9 => Fault::Reload {
                 variant: self.random.random_range(..channels::VARIANTS),
                 pause: self.millis(0, 400),

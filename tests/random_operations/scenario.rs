@@ -36,10 +36,12 @@ struct Participants {
     channels: Arc<[AuditChannel]>,
     publisher_records: Vec<PublisherRecord>,
     client_records: ClientRecords,
+    /// The names of the clients, in the order of `client_records`.
     names: Vec<String>,
+    /// The channels of the clients, in the same order.
     assigned: Vec<Vec<ChannelNumber>>,
     /// One publisher for each channel; it publishes after all others have ended.
-    last: Vec<Publisher>,
+    final_publishers: Vec<Publisher>,
     publishers: JoinSet<()>,
     clients: JoinSet<()>,
     stop: watch::Sender<bool>,
@@ -89,15 +91,15 @@ pub async fn run_plan(plan: &Plan) -> Outcome {
 
 impl Participants {
     fn of(plan: &Plan, stage: &Stage) -> Self {
-        let (stop, stops) = watch::channel(false);
-        let (settle, settles) = watch::channel(false);
+        let (stop, stop_receiver) = watch::channel(false);
+        let (settle, settle_receiver) = watch::channel(false);
         let mut participants = Self {
             channels: channels::all().into(),
             publisher_records: Vec::new(),
             client_records: Vec::new(),
             names: Vec::new(),
             assigned: Vec::new(),
-            last: Vec::new(),
+            final_publishers: Vec::new(),
             publishers: JoinSet::new(),
             clients: JoinSet::new(),
             stop,
@@ -106,7 +108,7 @@ impl Participants {
         let directory = stage.directory.clone();
         for (part, publisher) in plan.publishers() {
             let publisher = participants.publisher(publisher, part.seed, stage);
-            participants.publishers.spawn(publisher.run(stops.clone()));
+            participants.publishers.spawn(publisher.run(stop_receiver.clone()));
         }
         for (part, client) in plan.clients() {
             let number = participants.client_records.len();
@@ -125,7 +127,7 @@ impl Participants {
             participants.client_records.push(record.clone());
             participants.names.push(format!("{:?} of part {}", client.role, part.number));
             participants.assigned.push(client.channels.clone());
-            let environment = (directory.clone(), settles.clone());
+            let environment = (directory.clone(), settle_receiver.clone());
             let client = Client::new(
                 client,
                 part.seed,
@@ -149,7 +151,7 @@ impl Participants {
                 large: false,
             };
             let last = participants.publisher(&last, plan.seed, stage);
-            participants.last.push(last);
+            participants.final_publishers.push(last);
         }
         participants
     }
@@ -176,7 +178,7 @@ impl Participants {
                     .map(|it| format!("{it} did not subscribe again"))
                     .collect();
             }
-            for (channel, publisher) in self.last.iter_mut().enumerate() {
+            for (channel, publisher) in self.final_publishers.iter_mut().enumerate() {
                 let (number, accepted) = publisher.publish().await;
                 if !accepted {
                     let name = &self.channels[channel].name;
@@ -197,19 +199,19 @@ impl Participants {
 
     /// The clients that are not subscribed now, with the channels.
     fn unsubscribed(&self) -> Vec<String> {
-        self.each(|record, channel| record.subscribed.contains(&channel))
+        self.unsatisfied(|record, channel| record.subscribed.contains(&channel))
     }
 
     /// The clients that have not received the newest publications, with the channels.
     fn behind(&self, newest: &HashMap<ChannelNumber, (usize, u64)>) -> Vec<String> {
-        self.each(|record, channel| {
+        self.unsatisfied(|record, channel| {
             let (publisher, number) = newest[&channel];
             record.newest.get(&publisher).is_some_and(|it| *it >= number)
         })
     }
 
     /// The clients with channels for which the condition is false.
-    fn each(&self, condition: impl Fn(&ClientRecord, ChannelNumber) -> bool) -> Vec<String> {
+    fn unsatisfied(&self, condition: impl Fn(&ClientRecord, ChannelNumber) -> bool) -> Vec<String> {
         let mut all = Vec::new();
         for (client, record) in self.client_records.iter().enumerate() {
             let record = record.lock().expect("no panic while the lock is held");
@@ -254,8 +256,8 @@ fn save_logs(
     write("plan.txt".to_owned(), plan.to_string());
     let findings = report.findings.iter().map(|it| format!("{it}\n"));
     write("findings.txt".to_owned(), findings.collect());
-    for (place, (node, lines)) in stage.logs().into_iter().enumerate() {
-        write(format!("{place}-node-{node}.log"), lines.join("\n"));
+    for (index, (node, lines)) in stage.logs().into_iter().enumerate() {
+        write(format!("{index}-node-{node}.log"), lines.join("\n"));
     }
     // If the clients did not catch up, any journal may show the reason.
     let all = report.count(Violation::Unsettled) > 0;

@@ -27,9 +27,11 @@ pub struct Stage {
     replaced_logs: Vec<(usize, Vec<String>)>,
 }
 
+/// A node and its configuration file, which a new node reads after a restart.
 struct NodeSlot {
     node: Node,
     file: PathBuf,
+    /// False after a kill.
     running: bool,
 }
 
@@ -40,11 +42,15 @@ enum Step {
     ContinueNode(usize),
     KillNode(usize),
     StartNode(usize),
-    Reload { node: usize, variant: usize },
+    Reload {
+        node: usize,
+        variant: usize,
+    },
     StopRedis,
     ContinueRedis,
     KillRedis,
     StartRedis,
+    /// A fault without a second step.
     Once(Fault),
 }
 
@@ -100,7 +106,7 @@ impl Stage {
             self.apply(step).await;
         }
         sleep_until(started + plan.time).await;
-        self.heal().await;
+        self.remove_faults().await;
     }
 
     async fn apply(&mut self, step: Step) {
@@ -190,7 +196,7 @@ impl Stage {
         let _ = timeout(REPLY_TIME_MAX, query::<redis::Value>(redis.address, &arguments)).await;
     }
 
-    async fn heal(&mut self) {
+    async fn remove_faults(&mut self) {
         self.apply(Step::ContinueRedis).await;
         self.start_redis().await;
         for number in 0..self.slots.len() {
@@ -225,15 +231,17 @@ fn steps(at: Duration, fault: Fault, nodes: usize) -> Vec<(Duration, Step)> {
         Fault::NodeStops { node, time } => {
             vec![(at, Step::StopNode(node)), (at + time, Step::ContinueNode(node))]
         }
-        Fault::NodeIsKilled { node, away } => {
-            vec![(at, Step::KillNode(node)), (at + away, Step::StartNode(node))]
+        Fault::NodeIsKilled { node, downtime } => {
+            vec![(at, Step::KillNode(node)), (at + downtime, Step::StartNode(node))]
         }
         Fault::Reload { variant, pause } => {
             let step = |node: usize| (at + pause * node as u32, Step::Reload { node, variant });
             (0..nodes).map(step).collect()
         }
         Fault::RedisStops(time) => vec![(at, Step::StopRedis), (at + time, Step::ContinueRedis)],
-        Fault::RedisIsKilled(away) => vec![(at, Step::KillRedis), (at + away, Step::StartRedis)],
+        Fault::RedisIsKilled(downtime) => {
+            vec![(at, Step::KillRedis), (at + downtime, Step::StartRedis)]
+        }
         once => vec![(at, Step::Once(once))],
     }
 }

@@ -167,10 +167,10 @@ impl Client {
                 let reason = push.reason.unwrap_or_default().into_owned();
                 self.write(LogEvent::Gap { channel, reason });
             }
-            ("published", _) => self.answered(push.id, Ok(push.position)),
+            ("published", _) => self.handle_reply(push.id, Ok(push.position)),
             ("error", _) if push.id != Some(SUBSCRIBE_ID) => {
                 let why = push.message.unwrap_or_default().into_owned();
-                self.answered(push.id, Err(Unacknowledged(why)));
+                self.handle_reply(push.id, Err(Unacknowledged(why)));
             }
             ("reconnect", _) => {
                 let after = push.after_ms.map(Duration::from_millis);
@@ -181,8 +181,8 @@ impl Client {
         }
     }
 
-    fn answered(&mut self, id: Option<u64>, outcome: Result<Option<Position>, Unacknowledged>) {
-        if let Err(why) = self.publisher.answered(id, outcome) {
+    fn handle_reply(&mut self, id: Option<u64>, outcome: Result<Option<Position>, Unacknowledged>) {
+        if let Err(why) = self.publisher.handle_reply(id, outcome) {
             self.write(LogEvent::Unexpected(why));
         }
     }

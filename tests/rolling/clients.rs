@@ -97,7 +97,7 @@ impl Clients {
     }
 
     /// Takes the logs of all clients; a second call returns empty logs.
-    pub fn seen(&self) -> Vec<SubscriberLog> {
+    pub fn take_logs(&self) -> Vec<SubscriberLog> {
         self.clients.iter().map(|it| std::mem::take(&mut it.record().seen)).collect()
     }
 }

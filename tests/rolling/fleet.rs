@@ -21,6 +21,7 @@ const HISTORY: usize = 50_000;
 /// The time that a node may need to exit in addition to its configured drain.
 const EXIT_SLACK: Duration = Duration::from_secs(5);
 
+/// The pause between two checks for an exited node.
 const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 pub struct Fleet {

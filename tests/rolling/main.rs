@@ -118,7 +118,7 @@ async fn report(
     }
     let counters = &stage.clients.counters;
     let (advised, faults) = ([&counters.advised, &counters.unadvised], counters.faults());
-    let (sent, seen) = (stage.sent(), stage.clients.seen());
+    let (sent, seen) = (stage.sent(), stage.clients.take_logs());
     let check_report = check(&Logs {
         channels: &stage.channels,
         sent: &sent,

@@ -17,7 +17,7 @@ pub struct PublishRequest {
     pub payload: String,
     pub key: String,
     /// Dropped if the connection ends first: then it is unknown whether the node received the publication.
-    pub answer: oneshot::Sender<Result<Option<Position>, Unacknowledged>>,
+    pub reply: oneshot::Sender<Result<Option<Position>, Unacknowledged>>,
 }
 
 pub struct RequestSender(pub mpsc::Sender<PublishRequest>);
@@ -29,19 +29,19 @@ impl Publish for RequestSender {
         payload: &str,
         key: &str,
     ) -> Result<Option<Position>, Unacknowledged> {
-        let (answer, answered) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let request = PublishRequest {
             channel: channel.name.clone(),
             payload: payload.to_owned(),
             key: key.to_owned(),
-            answer,
+            reply,
         };
         let reply = async {
             self.0.send(request).await.map_err(|_| "the client has ended")?;
-            answered.await.map_err(|_| "the connection ended before a reply")
+            receiver.await.map_err(|_| "the connection ended before a reply")
         };
         match timeout(REPLY_TIME_MAX, reply).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(reply)) => reply,
             Ok(Err(why)) => Err(Unacknowledged(why.to_owned())),
             Err(_) => Err(Unacknowledged("no reply in time".to_owned())),
         }

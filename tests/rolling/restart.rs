@@ -14,7 +14,7 @@ use crate::stage::Stage;
 const CALM: Duration = Duration::from_millis(500);
 
 /// The longest that clients may take to be subscribed again after the node exited.
-const RETURN_MAX: Duration = Duration::from_secs(60);
+const RESUBSCRIBE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The result of one restart.
 pub struct Restart {
@@ -52,7 +52,7 @@ impl Restart {
         stage.balancer.wait_until_up(node).await;
         let replaced_after = started.elapsed();
         // Clients with a long `after_ms` may still be disconnected.
-        if !stage.clients.wait_until_subscribed(RETURN_MAX).await {
+        if !stage.clients.wait_until_subscribed(RESUBSCRIBE_TIME_MAX).await {
             return Err(format!(
                 "some clients are not subscribed again after node {} exited",
                 node + 1
@@ -65,9 +65,10 @@ impl Restart {
             Curve::from_timestamps(reconnects.iter().map(|it| it.due.duration_since(started)));
         let opened =
             Curve::from_timestamps(reconnects.iter().map(|it| it.open.duration_since(started)));
-        let mut late: Vec<_> = reconnects.iter().map(|it| it.open.duration_since(it.due)).collect();
-        late.sort();
-        let late = quantile(&late, 0.99);
+        let mut delays: Vec<_> =
+            reconnects.iter().map(|it| it.open.duration_since(it.due)).collect();
+        delays.sort();
+        let lateness = quantile(&delays, 0.99);
         Ok(Self {
             node,
             connections,
@@ -77,7 +78,7 @@ impl Restart {
             survivors,
             advised: due,
             reconnected: opened,
-            lateness: late,
+            lateness,
         })
     }
 

@@ -83,7 +83,7 @@ impl Sampling {
         self.stop.send_replace(true);
         let mut all = Vec::new();
         for task in self.tasks {
-            all.push(task.await.expect("the node answered"));
+            all.push(task.await.expect("the node returns its metrics"));
         }
         all
     }

@@ -9,11 +9,11 @@ use crate::stage::Stage;
 /// Stops Redis for longer than the nodes' timeouts.
 pub async fn redis(stage: &mut Stage) -> Instant {
     let started = Instant::now();
-    stage.backend.alone().freeze();
+    stage.backend.single_server().freeze();
     stage.fleet.wait_until_unready(&[0, 1, 2]).await;
     let rest = stage.length.outage().saturating_sub(started.elapsed());
     stage.run_for(rest).await;
-    stage.backend.alone().thaw();
+    stage.backend.single_server().thaw();
     Instant::now()
 }
 

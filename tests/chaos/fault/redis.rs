@@ -15,9 +15,9 @@ const REPEATS: usize = 3;
 
 /// A crash; Redis restarts with its persisted data.
 pub async fn killed(stage: &mut Stage) -> Instant {
-    stage.backend.alone().kill();
+    stage.backend.single_server().kill();
     stage.run_for(DOWNTIME).await;
-    stage.backend.alone().run().await;
+    stage.backend.single_server().run().await;
     Instant::now()
 }
 

@@ -67,12 +67,13 @@ pub async fn node(stage: &mut Stage) -> Instant {
 }
 
 async fn limit(stage: &mut Stage, limit: &str) {
-    let redis = stage.backend.alone();
+    let redis = stage.backend.single_server();
     let _: () = redis.query(&["CONFIG", "SET", "client-output-buffer-limit", limit]).await;
 }
 
 /// The number of subscribed connections.
 async fn subscribed(stage: &mut Stage) -> usize {
-    let list: String = stage.backend.alone().query(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+    let list: String =
+        stage.backend.single_server().query(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
     list.lines().count()
 }

@@ -92,7 +92,7 @@ impl Client {
                 return Ok("silent".to_owned());
             }
             if now >= disconnect_at && !settles {
-                return Ok("the client left".to_owned());
+                return Ok("the client disconnected".to_owned());
             }
             if now >= ping_at {
                 ping_at = now + PING_INTERVAL;

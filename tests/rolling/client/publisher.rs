@@ -11,7 +11,7 @@ pub struct ClientPublisher {
     requests: mpsc::Receiver<PublishRequest>,
     /// The id of the last publish command; other commands use the id 0.
     id: u64,
-    unanswered: Option<Pending>,
+    pending: Option<Pending>,
     /// The last acknowledged publication, and its position.
     latest: Option<(Publication, Option<Position>)>,
 }
@@ -33,46 +33,46 @@ enum Pending {
 
 impl ClientPublisher {
     pub fn new(requests: mpsc::Receiver<PublishRequest>) -> Self {
-        Self { requests, id: 0, unanswered: None, latest: None }
+        Self { requests, id: 0, pending: None, latest: None }
     }
 
     /// Waits for the reply to the last command and for the next request; returns its command. Cancel safe.
     pub async fn command(&mut self) -> String {
-        if self.unanswered.is_some() {
+        if self.pending.is_some() {
             std::future::pending::<()>().await;
         }
         let Some(request) = self.requests.recv().await else { std::future::pending().await };
-        let PublishRequest { channel, payload, key, answer } = request;
+        let PublishRequest { channel, payload, key, reply } = request;
         let publication = Publication { channel, payload, key };
         let command = self.publish_command(&publication);
-        self.unanswered = Some(Pending::Publisher(publication, answer));
+        self.pending = Some(Pending::Publisher(publication, reply));
         command
     }
 
     /// Handles the end of a connection: a waiting publisher's request fails. Returns the first publish command of
     /// the next connection.
     pub fn repeat_last(&mut self) -> Option<String> {
-        self.unanswered = None;
+        self.pending = None;
         let (publication, _) = self.latest.clone()?;
-        self.unanswered = Some(Pending::Repeated);
+        self.pending = Some(Pending::Repeated);
         Some(self.publish_command(&publication))
     }
 
     /// Handles a reply. Fails with the reason if the reply is unexpected.
-    pub fn answered(
+    pub fn handle_reply(
         &mut self,
         id: Option<u64>,
         outcome: Result<Option<Position>, Unacknowledged>,
     ) -> Result<(), String> {
-        let pending = self.unanswered.take().filter(|_| id == Some(self.id));
+        let pending = self.pending.take().filter(|_| id == Some(self.id));
         match (pending, outcome) {
             (None, _) => Err(format!("a reply to the unknown id {id:?}")),
-            (Some(Pending::Publisher(publication, answer)), outcome) => {
+            (Some(Pending::Publisher(publication, reply)), outcome) => {
                 if let Ok(position) = &outcome {
                     self.latest = Some((publication, *position));
                 }
                 // The publisher may have given up.
-                let _ = answer.send(outcome);
+                let _ = reply.send(outcome);
                 Ok(())
             }
             (Some(Pending::Repeated), Err(_)) => Ok(()),
