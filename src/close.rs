@@ -80,7 +80,7 @@ impl Close {
             Self::Unauthorized(why) => why,
             Self::Utf8 => "a text message is not UTF-8",
             Self::TooLarge => {
-                "the message is larger than session.message_bytes_max or than redis takes"
+                "the message is larger than session.message_bytes_max or than redis accepts"
             }
             Self::Internal => "a fault in the node: reconnect with backoff",
             Self::Drain { .. } => "the node drains: reconnect",

@@ -7,5 +7,5 @@ pub struct Unavailable(pub &'static str);
 
 /// Redis can never take this publication. Other publications are not affected.
 pub const TOO_LARGE: Unavailable = Unavailable(
-    "the publication is larger than redis takes (proto-max-bulk-len, client-query-buffer-limit)",
+    "the publication is larger than redis accepts (proto-max-bulk-len, client-query-buffer-limit)",
 );

@@ -45,7 +45,7 @@ async fn assert_only_the_publisher_is_refused(redis: &Redis) {
     }
     assert_eq!(node.metric("tidegate_broker_reconnects_total").await, before);
     let log: Vec<_> = node.process.stderr();
-    assert_eq!(log.iter().filter(|line| line.contains("larger than redis takes")).count(), 1);
+    assert_eq!(log.iter().filter(|line| line.contains("larger than redis accepts")).count(), 1);
 }
 
 #[tokio::test]
