@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests, as CI runs them: real nodes and a real Redis throughout. Ends with the first stage that fails, and with what
-# each stage took. Two stages run side by side where one of them mostly waits and neither measures.
+# All tests, as CI runs them, with real nodes and a real Redis. Stops at the first stage that fails, and prints the time of
+# each stage. Two stages run at the same time if one of them mostly waits and neither measures.
 #
 #   tests/all.sh             (`make test`)
 set -euo pipefail
@@ -11,12 +11,12 @@ declare -A beside=()
 
 finish() {
   status=$?
-  # Each has a process group of its own.
+  # Each background stage has its own process group.
   for pid in "${beside[@]}"; do kill -- -"$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
   printf '\n%6s  %s\n' seconds stage
   cat "$scratch/times" 2>/dev/null || true
-  printf '%6s  %s\n' "$SECONDS" "$([ $status -eq 0 ] && echo "all of it" || echo "until a stage failed")"
+  printf '%6s  %s\n' "$SECONDS" "$([ $status -eq 0 ] && echo "all stages" || echo "until a stage failed")"
   rm -rf "$scratch"
   exit $status
 }
@@ -24,7 +24,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# stage NAME COMMAND…: runs it, and takes the time.
+# stage NAME COMMAND…: runs the command and records its time.
 stage() {
   local name=$1 begun=$SECONDS
   shift
@@ -33,7 +33,7 @@ stage() {
   printf '%6s  %s\n' $((SECONDS - begun)) "$name" >>"$scratch/times"
 }
 
-# begin NAME COMMAND…: the same in the background; what it prints is kept until `join NAME`.
+# begin NAME COMMAND…: the same in the background; `join NAME` prints its output.
 begin() {
   set -m
   stage "$@" >"$scratch/$1.out" 2>&1 &
@@ -49,22 +49,22 @@ join() {
   [ $status -eq 0 ] || { echo "$1 failed" >&2; exit $status; }
 }
 
-# What is compiled has no use for what is installed. In front is what may ask for a password. All suites at once, as
-# their compilers share the cores.
+# Compiling does not need the installed tools. The setup runs in the foreground, because it may ask for a password. One
+# command compiles all suites, so that they share the cores.
 begin compiling cargo test --workspace --no-run
 stage setup tests/setup.sh
 join compiling
 stage unit make unit
 
-# Behaviour is mostly waited for, so more tests run at a time than there are cores, and the lints have a directory of their
-# own, as cargo lets one build at a time into one.
+# The behaviour tests mostly wait, so more of them run at a time than there are cores. The lints have their own target
+# directory, because cargo allows only one build at a time in each.
 begin lint env CARGO_TARGET_DIR=target/lint nice make lint doc check-macos
 begin manifests tests/manifests.sh
 stage behaviour cargo test --test behaviour -- --test-threads=3
 join manifests
 join lint
 
-# Both measure, so each has the machine for itself.
+# Both measure, so each runs alone.
 stage abuse cargo test --test abuse
 stage stack tests/stack.sh
 

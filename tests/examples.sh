@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs each program of examples/ against two nodes and a Redis, and looks at what it prints.
+# Runs each program of examples/ with two nodes and a Redis, and checks its output.
 #
-#   tests/examples.sh        (tests/setup.sh installs what it needs; TIDEGATE=/path names another binary)
+#   tests/examples.sh        (tests/setup.sh installs what it needs; TIDEGATE=/path selects another binary)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,7 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# until_ok COMMAND…: tries again for 20 s until the command succeeds.
+# until_ok COMMAND…: repeats the command until it succeeds, for at most 20 s.
 until_ok() {
   local deadline=$((SECONDS + 20))
   until "$@" >/dev/null 2>&1; do
@@ -34,7 +34,7 @@ until_ok() {
   done
 }
 
-# start NAME COMMAND…: in the background; what it prints is in NAME.out. Without `<&0` its input would be /dev/null.
+# start NAME COMMAND…: runs it in the background, with its output in NAME.out. Without `<&0` its input would be /dev/null.
 start() {
   local name=$1
   shift
@@ -48,10 +48,10 @@ stop() {
   unset "children[$1]"
 }
 
-# prints NAME LINE: the program has printed this line, or does so soon.
+# prints NAME LINE: waits until the program has printed this line.
 prints() { until_ok grep -qxF -- "$2" "$scratch/$1.out"; }
 
-# start_node NAME: on its ports of before, if it was started before.
+# start_node NAME: starts the node; after a stop, on the same ports.
 declare -A ports=()
 start_node() {
   : "${ports[$1]:=$(free_port)}" "${ports[$1-internal]:=$(free_port)}"
@@ -80,7 +80,7 @@ export REDIS=$redis API=http://127.0.0.1:${ports[a-internal]}
 
 example chat.mjs
 mkfifo "$scratch/keys" "$scratch/no-keys"
-# Open at both ends, so that neither a reader nor a writer waits for the other.
+# Open for reading and writing, so that opening does not wait for the other end.
 exec 3<>"$scratch/keys" 4<>"$scratch/no-keys"
 TIDEGATE=ws://$b start listener node examples/chat.mjs harbour bob <&4 3>&-
 prints listener "connected to chat:harbour"
@@ -110,7 +110,7 @@ prints events '{"level": 3.4}'
 prints events '{"level": 3.2}'
 prints resume '{ level: 3.4 }'
 
-# What was published while their node was away.
+# A publication while the node of the readers is down.
 stop b
 until_ok grep -q '^closed: ' "$scratch/resume.out"
 curl -sf -o /dev/null -d '{"level": 2.9}' "$API/api/publish/news"

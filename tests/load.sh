@@ -13,7 +13,7 @@ k6=target/test-tools/venv/bin/k6
 export K6_NO_USAGE_REPORT=true P95=20s P99=20s WARMUP=5s
 scratch=$(mktemp -d)
 children=()
-CROSSED=99 # k6's exit code where a threshold was crossed
+CROSSED=99 # k6's exit code when a threshold is crossed
 
 finish() {
   status=$?
@@ -136,7 +136,7 @@ run "chat.js" chat.js -e URL="$pair_ab" -e DURATION=4s
 run "connect-storm.js" connect-storm.js -e URL="$pair_ab" -e VUS=100 -e DURATION=8s -e READY_P95=20s
 run "soak.js" soak.js -e URL="ws://127.0.0.1:${public[e]}" -e DURATION=6s -e CHURN=3s -e METRICS="http://127.0.0.1:${internal[e]}"
 
-# Starts once there is history to lose; restarts a node only after the previous one is ready again and has clients.
+# Starts the restarts once the channel has history; restarts a node only after the previous one is ready again and has clients.
 has_history() { [ "$(redis-cli -p "$redis_port" xlen tidegate:load-test:resume)" -ge 10 ]; }
 until_ok 30 has_history
 has_clients() {
@@ -162,7 +162,7 @@ run "swap" fanout.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[swap]}" -e CHA
 run "after_ms" resume.js "${few[@]}" -e URL="ws://127.0.0.1:${proxies[drain]}" -e CHANNEL=load-test:drain -e DROPS=0 -e RESUMES=2 \
   -e GRACE=5s -e BACKOFF=1h -e AWAY_MAX=5s
 run "no history" resume.js "${few[@]}" -e URL="$pair_ab" -e CHANNEL=none
-run "nobody there" chat.js "${few[@]}" -e URL="ws://127.0.0.1:1"
+run "no gateway" chat.js "${few[@]}" -e URL="ws://127.0.0.1:1"
 run "bad value" fanout.js -e VUS=many
 run "no rate" fanout.js -e RATE=0
 run "no time" fanout.js -e DURATION=0s
@@ -172,7 +172,7 @@ expect $CROSSED "drop" "FAILED:.*missing"
 expect $CROSSED "double" "FAILED:.*duplicates"
 expect $CROSSED "swap" "FAILED:.*out_of_order"
 expect $CROSSED "no history" "keeps no history"
-expect $CROSSED "nobody there" "complete  *0"
+expect $CROSSED "no gateway" "complete  *0"
 expect 107 "bad value" "VUS=many: expected a whole number from 1 on"
 expect 107 "no rate" "RATE=0: expected a number from 0.001 on"
 expect 107 "no time" "DURATION=0s: expected a duration of 1ms or more"

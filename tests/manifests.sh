@@ -38,10 +38,10 @@ skip() {
 
 # The installed binaries are for x86-64 Linux; on other systems it uses those on the PATH.
 tool() {
-  local there
-  for there in "$bin/$1" "$(command -v "$1" || true)"; do
-    if [ -n "$there" ] && "$there" version --client >/dev/null 2>&1; then
-      echo "$there"
+  local candidate
+  for candidate in "$bin/$1" "$(command -v "$1" || true)"; do
+    if [ -n "$candidate" ] && "$candidate" version --client >/dev/null 2>&1; then
+      echo "$candidate"
       return
     fi
   done
@@ -66,15 +66,15 @@ template() {
   "$helm" template tidegate "$chart" "$@" >"$scratch/$name.yaml"
 }
 
-# refuses WORDS COMMAND…: the command must fail and print the words.
+# refuses TEXT COMMAND…: the command must fail and print the text.
 refuses() {
-  local words=$1
+  local text=$1
   shift
   if "$@" >/dev/null 2>"$scratch/refusal"; then
     echo "not refused: $*" >&2
     return 1
   fi
-  grep -q "$words" "$scratch/refusal" || { cat "$scratch/refusal" >&2; return 1; }
+  grep -q "$text" "$scratch/refusal" || { cat "$scratch/refusal" >&2; return 1; }
 }
 
 chart_refuses() {
@@ -104,7 +104,7 @@ if [ -n "$kubectl" ]; then
   part "the load tests' Job: schemas, and whether it reaches the nodes" check --load "$scratch"/{load,production,dev,gateway}.yaml
   part "seeded faults" check --faults "$scratch"/{production,gateway}.yaml
 else
-  skip kustomize "there is no kubectl that runs here"
+  skip kustomize "no kubectl runs on this machine"
 fi
 
 if [ -n "$helm" ]; then
@@ -112,24 +112,24 @@ if [ -n "$helm" ]; then
   template helm-dev -f "$chart/values-dev.yaml"
   template helm-production -f tests/manifests/production-values.yaml
   template helm-gateway -f tests/manifests/production-values.yaml --set ingress.enabled=false,gateway.enabled=true
-  # Another release name, a number, and every value that is off or empty by default.
+  # Another release name, which is a number, and every value that is off or empty by default.
   "$helm" template 7 "$chart" -n elsewhere -f tests/manifests/all-values.yaml >"$scratch/helm-all.yaml"
   part "Helm: lint" "$helm" lint --quiet --strict "$chart" -f tests/manifests/production-values.yaml
   part "Helm: schemas, rules" check "$scratch"/helm*.yaml
   part "Helm: custom resources" custom_resources "$scratch"/helm-{production,gateway}.yaml
-  part "Helm: what it refuses" chart_refuses
+  part "Helm: invalid values are refused" chart_refuses
   if [ -n "$kubectl" ]; then
-    part "Helm and kustomize make the same" check --same "$scratch"/{production,helm-production}.yaml
+    part "Helm and kustomize render the same" check --same "$scratch"/{production,helm-production}.yaml
   fi
 else
-  skip Helm "there is no helm that runs here"
+  skip Helm "no helm runs on this machine"
 fi
 
-nothing() {
+empty_file() {
   : >"$scratch/empty.yaml"
   { check "$scratch/empty.yaml" || true; } | grep -q "there is no Deployment"
 }
-part "a file with nothing in it is a fault" nothing
+part "an empty file is a fault" empty_file
 
 dockerfile() {
   "$venv/hadolint" --failure-threshold info deploy/Dockerfile
@@ -166,7 +166,7 @@ runbooks() {
 }
 
 if [ -e deploy/prometheus/alerts.yml ]; then
-  part "alerts are those of deploy/prometheus" k8s/alerts.sh --check
+  part "the alerts equal those of deploy/prometheus" k8s/alerts.sh --check
   part "one setting makes all links to runbooks absolute" runbooks
 else
   skip alerts "there is no deploy/prometheus/alerts.yml"

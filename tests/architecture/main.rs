@@ -36,7 +36,7 @@ const LAYERS: &[&[&str]] = &[
 const SAME_LAYER_IMPORTS: &[(&str, &str)] =
     &[("framing", "publication"), ("rules", "live"), ("rules", "settings")];
 
-/// Names that do not say what a module owns.
+/// Module names that do not describe what the module contains.
 const VAGUE_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "manager", "common", "misc"];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

@@ -59,28 +59,28 @@ try {
   const a = await open(`${nodeA}/#${encodeURIComponent(channel)}`);
   const b = await open(`${nodeB}/#${encodeURIComponent(channel)}`);
 
-  await check('both pages say "Open"', async () => { await word(a, 'Open'); await word(b, 'Open'); });
-  await check('sent on A: echoed on A as our own, seen on B as another\'s', async () => {
+  await check('both pages show "Open"', async () => { await word(a, 'Open'); await word(b, 'Open'); });
+  await check('a message sent on A is shown on A as its own, on B as another\'s', async () => {
     await send(a, 'high tide at noon');
     await message(a, 'high tide at noon', '.msg.mine');
     await message(b, 'high tide at noon', '.msg:not(.mine)');
     equal(await a.getByLabel('Message', { exact: true }).inputValue(), '', 'the field after sending');
   });
-  await check('sent on B: seen on A', async () => {
+  await check('a message sent on B is shown on A', async () => {
     await send(b, 'low tide at six <b>sharp</b>');
     await message(a, 'low tide at six <b>sharp</b>');
   });
-  await check('the counters: 2 in and 1 out on both', async () => {
+  await check('the counters show 2 in and 1 out on both', async () => {
     for (const page of [a, b]) { await fact(page, 'in', '2'); await fact(page, 'out', '1'); }
   });
   await check('the redis-cli line names the channel, and the curl line below publishes into the history', async () => {
     equal(await a.locator('#hint').textContent(), `redis-cli PUBLISH tidegate:${channel} hello`, 'hint');
     await a.getByText('If the channel keeps history, use this instead').waitFor({ timeout: TIMEOUT });
     const post = (await a.locator('#other').textContent()).match(/^curl -d hello (http:.*)$/)[1];
-    equal((await fetch(post, { method: 'POST', body: 'from the line below' })).status, 202, 'what it answers');
+    equal((await fetch(post, { method: 'POST', body: 'from the line below' })).status, 202, 'the status');
     await message(a, 'from the line below');
   });
-  await check('each window of one browser has another name, and keeps it', async () => {
+  await check('each window of one browser has a different name, and keeps it', async () => {
     const windows = await Promise.all([nodeA, nodeA, nodeA].map((url) => open(`${url}/#${encodeURIComponent(`${channel}:names`)}`)));
     const name = (page) => page.getByLabel('Your name').inputValue();
     const names = await Promise.all([a, ...windows].map(name));

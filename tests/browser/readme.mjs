@@ -1,11 +1,11 @@
-// The JavaScript of README.md in the console of the demo page, in a real browser: pasted as it is, one piece after the other and
-// again, it does what the text says.
+// The JavaScript of README.md in the console of the demo page, in a real browser: both pieces, pasted unchanged one after the
+// other, and then again, do what the text says.
 //
 //   (cd tests/browser && npm ci)
 //   node tests/browser/readme.mjs http://127.0.0.1:8080 http://127.0.0.1:9090
 //
-// The node keeps history of chat:*, as the README's rule has it. CHROMIUM names another browser than /usr/bin/chromium.
-// Exit code 0: all held; 1: something did not.
+// The node needs the README's rule, which keeps history of chat:*. CHROMIUM selects another browser than /usr/bin/chromium.
+// Exit code 0: all checks passed; 1: a check failed.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -17,13 +17,13 @@ const [node, internal] = process.argv.slice(2).map((url) => url.replace(/\/$/, '
 if (!node || !internal) { console.error('usage: node readme.mjs URL_OF_NODE URL_OF_ITS_INTERNAL_LISTENER'); process.exit(1); }
 
 const TIMEOUT = 10_000; // milliseconds, for each condition
-const THERE = 'ws://127.0.0.1:8080';
+const README_URL = 'ws://127.0.0.1:8080';
 
 const readme = fs.readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
 const pieces = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
 assert.equal(pieces.length, 2, 'the README has two pieces of JavaScript');
-for (const code of pieces) assert.ok(code.includes(THERE), `it connects to the node of the text: ${code}`);
-const [plain, json] = pieces.map((code) => code.replaceAll(THERE, node.replace(/^http/, 'ws')));
+for (const code of pieces) assert.ok(code.includes(README_URL), `it connects to the README's node: ${code}`);
+const [plain, json] = pieces.map((code) => code.replaceAll(README_URL, node.replace(/^http/, 'ws')));
 
 const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-readme-'));
 const browser = await chromium.launchPersistentContext(profile, {
@@ -32,7 +32,7 @@ const browser = await chromium.launchPersistentContext(profile, {
   args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
 
-/** A page with its console: what is pasted there, and what it has printed. */
+/** A page with its console: `paste` evaluates code there, `prints` waits for an output. */
 async function open(replMode) {
   const page = await browser.newPage();
   const printed = [];
@@ -43,12 +43,12 @@ async function open(replMode) {
     const { exceptionDetails: fault } = await devtools.send('Runtime.evaluate', { expression, replMode, awaitPromise: false });
     assert.equal(fault, undefined, `pasted: ${expression}\n${fault?.exception?.description}`);
   };
-  const prints = async (what, wanted) => {
+  const prints = async (what, matches) => {
     const deadline = performance.now() + TIMEOUT;
     for (;;) {
-      const at = printed.findIndex(wanted);
+      const at = printed.findIndex(matches);
       if (at >= 0) return printed.splice(0, at + 1).at(-1);
-      if (performance.now() > deadline) throw new Error(`the console does not print ${what}, but ${JSON.stringify(printed)}`);
+      if (performance.now() > deadline) throw new Error(`the console did not print ${what}, but ${JSON.stringify(printed)}`);
       await new Promise((done) => setTimeout(done, 20));
     }
   };
@@ -62,26 +62,26 @@ async function publish(text) {
 
 let failed = false;
 try {
-  // As DevTools evaluates it, and as a script would run: the latter takes no name twice.
+  // As DevTools evaluates it, and as a script runs: a script cannot declare a name twice.
   for (const replMode of [true, false]) {
     const { page, paste, prints } = await open(replMode);
     await paste(plain);
-    await prints('its own words', (value) => value === 'hello from the console');
+    await prints('its own message', (value) => value === 'hello from the console');
     await paste(json);
     const first = await prints('subscribed', (value) => value?.type === 'subscribed');
     assert.equal(first.recovered, undefined);
-    await publish('heard');
-    await prints('a publication', (value) => value?.type === 'publication' && value.data === 'heard');
+    await publish('first');
+    await prints('a publication', (value) => value?.type === 'publication' && value.data === 'first');
     await paste('chat.close()');
     await publish('missed');
     await paste(json);
     const again = await prints('subscribed again', (value) => value?.type === 'subscribed');
     assert.equal(again.recovered, true);
-    await prints('what it missed', (value) => value?.type === 'publication' && value.data === 'missed');
+    await prints('the missed publication', (value) => value?.type === 'publication' && value.data === 'missed');
     await paste(plain);
-    await prints('its own words again', (value) => value === 'hello from the console');
+    await prints('its own message again', (value) => value === 'hello from the console');
     await page.close();
-    console.log(`ok    both pieces, and both again, ${replMode ? 'as in the console' : 'as scripts'}`);
+    console.log(`ok    both pieces, twice, ${replMode ? 'as in the console' : 'as scripts'}`);
   }
 } catch (error) {
   failed = true;

@@ -1,9 +1,9 @@
-// Writes the README's picture: the demo page of two nodes that share a Redis, side by side, with the same chat.
+// Makes the README's picture: the demo pages of two nodes with one Redis, side by side, with the same chat.
 //
 //   (cd tests/browser && npm ci)
 //   node tests/browser/screenshot.mjs http://127.0.0.1:8080 http://127.0.0.1:8081 redis://127.0.0.1:6379 docs/images/demo.png
 //
-// CHROMIUM names another browser than /usr/bin/chromium. It needs redis-cli.
+// It needs redis-cli. CHROMIUM selects another browser than /usr/bin/chromium.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -38,7 +38,7 @@ async function open(node, name) {
 const messages = (page, count) => page.waitForFunction((n) => document.querySelectorAll('#log .msg').length === n, count);
 let count = 0;
 
-/** Has it published, and waits until both pages show it. */
+/** Calls `send`, and waits until both pages show the message. */
 async function publish(pages, send) {
   await send();
   count += 1;

@@ -1,11 +1,11 @@
-// A browser's EventSource on two nodes, from a page of another origin: it gets what is published, and after it was told to go
-// it comes back by itself and misses nothing.
+// A browser's EventSource on two nodes, from a page of another origin: it receives all publications. After a reconnect event
+// it reconnects by itself and misses nothing.
 //
 //   (cd tests/browser && npm ci)
 //   node tests/browser/sse.mjs URL_OF_NODE URL_OF_ITS_INTERNAL_LISTENER URL_OF_ANOTHER_NODE
 //
-// The nodes share a Redis and keep history of chat:*, as the README's rule has it. CHROMIUM names another browser than
-// /usr/bin/chromium. Exit code 0: all held; 1: something did not.
+// The nodes share a Redis and have the README's rule, which keeps history of chat:*. CHROMIUM selects another browser than
+// /usr/bin/chromium. Exit code 0: all checks passed; 1: a check failed.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -20,7 +20,7 @@ if (!other) { console.error('usage: node sse.mjs URL_OF_NODE URL_OF_ITS_INTERNAL
 const TIMEOUT = 20_000; // milliseconds, for each condition
 const CHANNEL = 'chat:sse';
 
-// A page that is of neither node.
+// A page from neither node.
 const pages = http.createServer((_, answer) => { answer.setHeader('content-type', 'text/html'); answer.end('<title>EventSource</title>'); });
 await new Promise((listening) => pages.listen(0, '127.0.0.1', listening));
 
@@ -42,11 +42,11 @@ try {
   await page.goto(`http://127.0.0.1:${pages.address().port}/`, { timeout: TIMEOUT });
   await page.evaluate((urls) => {
     window.streams = urls.map((url) => {
-      const seen = { opened: 0, data: [], told: [] };
+      const seen = { opened: 0, data: [], notices: [] };
       const stream = new EventSource(url);
       stream.onopen = () => { seen.opened += 1; };
       stream.onmessage = (event) => seen.data.push(event.data);
-      for (const name of ['gap', 'reconnect']) stream.addEventListener(name, (event) => seen.told.push(JSON.parse(event.data)));
+      for (const name of ['gap', 'reconnect']) stream.addEventListener(name, (event) => seen.notices.push(JSON.parse(event.data)));
       return seen;
     });
   }, [node, other].map((url) => `${url}/sse/${CHANNEL}`));
@@ -59,23 +59,23 @@ try {
   await until('both are open', () => window.streams.every((it) => it.opened === 1));
   await publish('first');
   await publish('two\nlines');
-  await until('both hear it', () => window.streams.every((it) => it.data.length === 2));
-  console.log('ok    what is published arrives on both nodes');
+  await until('both receive it', () => window.streams.every((it) => it.data.length === 2));
+  console.log('ok    publications arrive on both nodes');
 
   const { status } = await fetch(`${internal}/api/drain?percent=100`, { method: 'POST' });
   assert.ok(status < 300, `drain: ${status}`);
-  await until('it is told to go', () => window.streams[0].told.length === 1);
-  await publish('while it was away');
-  await until('it comes back', () => window.streams[0].opened === 2);
+  await until('it receives reconnect', () => window.streams[0].notices.length === 1);
+  await publish('while it was disconnected');
+  await until('it reconnects', () => window.streams[0].opened === 2);
   await publish('last');
-  await until('both hear the last', () => window.streams.every((it) => it.data.at(-1) === 'last'));
+  await until('both receive the last', () => window.streams.every((it) => it.data.at(-1) === 'last'));
   const streams = await page.evaluate(() => window.streams);
-  for (const { data } of streams) assert.deepEqual(data, ['first', 'two\nlines', 'while it was away', 'last'], 'in order, once');
-  const [{ type, reason, after_ms: after }] = streams[0].told;
+  for (const { data } of streams) assert.deepEqual(data, ['first', 'two\nlines', 'while it was disconnected', 'last'], 'in order, once');
+  const [{ type, reason, after_ms: after }] = streams[0].notices;
   assert.deepEqual([type, reason], ['reconnect', 'rebalance']);
   assert.ok(after > 0);
-  assert.deepEqual(streams[1].told, [], 'the other node was not asked');
-  console.log('ok    told to go, it comes back by itself, and misses nothing');
+  assert.deepEqual(streams[1].notices, [], 'the other node was not drained');
+  console.log('ok    after reconnect, it reconnects by itself and misses nothing');
 
   // The piece of JavaScript in the documentation, as it is written but for the address.
   const text = fs.readFileSync(new URL('../../docs/protocol/server-sent-events.md', import.meta.url), 'utf8');

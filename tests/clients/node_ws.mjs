@@ -26,13 +26,13 @@ if (!options['node-a'] || !options['node-b']) {
 }
 const [nodeA, nodeB] = [options['node-a'], options['node-b']].map((url) => url.replace(/^http/, 'ws').replace(/\/$/, ''));
 
-/** How to end each connection of the check that runs. */
+/** A function for each connection of the running check, which closes it. */
 const openConnections = [];
 
-/** Where the check that runs waits, should it do so in vain. */
-let waiting = new Error('did not come to its first wait');
+/** The error, with the place, of the running check's last wait, for a timeout. */
+let waiting = new Error('did not reach its first wait');
 
-/** A queue whose reader waits for the writer, and fails once nothing more can come. */
+/** A queue: `next` waits for a value, and fails after `end`. */
 class Arrivals {
   #waiting = [];
   #arrived = [];
@@ -52,7 +52,7 @@ class Arrivals {
   async next() {
     if (this.#arrived.length) return this.#arrived.shift();
     if (this.#end) throw new Error(this.#end);
-    waiting = new Error(`waited in vain, ${TIMEOUT / 1000} s for the whole check`);
+    waiting = new Error(`timeout: ${TIMEOUT / 1000} s for the whole check`);
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
@@ -61,7 +61,7 @@ class Arrivals {
   }
 }
 
-/** A connection of the plain protocol: `next()` gives text as a string, binary as a Buffer. */
+/** A connection of the plain protocol: `next()` returns text as a string, binary as a Buffer. */
 class Plain {
   static async open(url, protocols, wsOptions) {
     const connection = new this(new WebSocket(url, protocols, wsOptions));
@@ -92,7 +92,7 @@ class Plain {
   }
 }
 
-/** A session of the json protocol: answers are told from publications, as they may overtake each other. */
+/** A session of the json protocol: answers and publications have separate queues, because they may overtake each other. */
 class Json extends Plain {
   answers = new Arrivals();
   publications = new Arrivals();
@@ -129,7 +129,7 @@ class Json extends Plain {
     return answer;
   }
 
-  /** Returns once all that the node did before, for this session, has arrived. */
+  /** Returns after everything that the node sent before to this session has arrived. */
   alive() {
     return this.ask('pong', { type: 'ping' });
   }
@@ -141,7 +141,7 @@ class Json extends Plain {
   }
 }
 
-/** Just enough of Redis' protocol for a PUBLISH: commands are lists of strings, answers one line each. */
+/** The part of Redis' protocol that PUBLISH needs: commands are lists of strings, answers are one line each. */
 class Redis {
   static connect(port) {
     return new Promise((resolve, reject) => {
@@ -186,7 +186,7 @@ async function thereAndBack(...payloads) {
 
 // The plain protocol
 
-await check('plain: text goes from A to B and back, and to its sender', () => thereAndBack('hello', '{"json":"is text too"}', UNICODE));
+await check('plain: text is delivered from A to B, from B to A, and to its sender', () => thereAndBack('hello', '{"json":"is text too"}', UNICODE));
 await check('plain: binary stays binary', () => thereAndBack(NOT_UTF8, Buffer.from('hello')));
 await check('plain: an empty payload, text and binary', () => thereAndBack('', Buffer.alloc(0)));
 await check('plain: 60 KB, text and binary', () => thereAndBack(KIB_60_TEXT, KIB_60_BINARY));
@@ -225,9 +225,9 @@ await check("plain: ?echo=false leaves out the connection's own, and only those"
 await check('json: welcome names session, node and ping interval', async () => {
   const [a, b] = [await json(nodeA), await json(nodeB)];
   for (const { welcome } of [a, b]) {
-    assert.ok(welcome.session && welcome.node && welcome.ping_interval_ms > 0, `something lacks in ${short(welcome)}`);
+    assert.ok(welcome.session && welcome.node && welcome.ping_interval_ms > 0, `something is missing in ${short(welcome)}`);
   }
-  assert.notEqual(a.welcome.node, b.welcome.node, 'A and B call themselves the same');
+  assert.notEqual(a.welcome.node, b.welcome.node, 'A and B have the same name');
 });
 
 await check('json: data, text and base64 arrive on the other node', async () => {
@@ -246,7 +246,7 @@ await check('json: data, text and base64 arrive on the other node', async () => 
   }
 });
 
-await check('json and plain understand each other', async () => {
+await check('json and plain clients receive each other\'s messages', async () => {
   const channel = newChannel();
   const [a, b] = [await json(nodeA, channel), await plain(nodeB, channel)];
   for (const [frame, payload] of [
@@ -270,7 +270,7 @@ await check('json: a publisher that subscribed with echo: false does not get its
   await a.ask('published', { type: 'publish', channel, data: 'own' });
   assert.equal(await witness.next(), '"own"');
   await a.alive();
-  assert.ok(a.publications.empty, 'its own came back');
+  assert.ok(a.publications.empty, 'it received its own publication');
 });
 
 await check('json: many channels in one subscribe get one answer each', async () => {
@@ -302,7 +302,7 @@ await check('json: unsubscribe stops that channel and no other', async () => {
   assert.deepEqual(await a.payload(), { channel: kept, data: 'kept' });
 });
 
-await check('json: bad commands are answered with bad_request, and the session goes on', async () => {
+await check('json: bad commands are answered with bad_request, and the session continues', async () => {
   const a = await json(nodeA);
   for (const command of [{ type: 'nonsense' }, {}, { type: 'subscribe' }, { type: 'subscribe', channel: 'white space' }, { type: 'publish', channel: 'x' }]) {
     const { code, message, temporary } = await a.ask('error', command);
@@ -312,7 +312,7 @@ await check('json: bad commands are answered with bad_request, and the session g
   await a.alive();
 });
 
-await check('json: what is not a JSON object in a text frame closes with 1003', async () => {
+await check('json: a frame that is not a JSON object in text closes with 1003', async () => {
   for (const frame of ['hello', '[]', '', Buffer.from('{"type":"ping"}')]) {
     const a = await json(nodeA);
     a.send(frame);
@@ -342,7 +342,7 @@ await check('closing is echoed with its code, or without one', async () => {
   }
 });
 
-await check('an upgrade with an offer of compression works, compressed or not', async () => {
+await check('an upgrade that offers compression works, compressed or not', async () => {
   const channel = newChannel();
   const a = await Plain.open(`${nodeA}/ws/${channel}`, [], { perMessageDeflate: true });
   a.send(KIB_60_TEXT);
@@ -366,7 +366,7 @@ if (options['redis-port']) {
       [KIB_60_TEXT, { text: KIB_60_TEXT }],
       [KIB_60_BINARY, { base64: KIB_60_BINARY.toString('base64') }],
     ]) {
-      assert.equal(await service.ask('PUBLISH', `tidegate:${channel}`, frame), ':2', 'the nodes that took it');
+      assert.equal(await service.ask('PUBLISH', `tidegate:${channel}`, frame), ':2', 'the nodes that received it');
       for (const subscriber of plains) assert.deepEqual(await subscriber.next(), frame);
       for (const subscriber of jsons) assert.deepEqual(await subscriber.payload(), { channel, ...payload });
     }
@@ -375,7 +375,7 @@ if (options['redis-port']) {
 
 process.exit(0);
 
-/** Runs one check and closes what it opened; the first that fails ends the program. */
+/** Runs one check and closes its connections; the first failure ends the program. */
 async function check(what, run) {
   let timer;
   const tooLate = new Promise((_, reject) => {

@@ -2,8 +2,8 @@
 
     python python_websockets.py --node-a http://127.0.0.1:8080 --node-b http://127.0.0.1:8081 [--redis-port 6379]
 
-One line a check; exit code 1 at the first that fails. With --redis-port, the nodes' broker is that Redis
-(prefix `tidegate:`), and what other services do there with plain commands is checked too.
+Prints a line for each check; exits with 1 at the first failure. With --redis-port, the nodes' broker is that Redis
+(prefix `tidegate:`), and plain commands of other services are checked as well.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import redis.asyncio as redis
 import websockets
 
 TIMEOUT = 20  # seconds, for each check
-MESSAGE_BYTES_MAX = 64 * 1024  # what a node takes unless told otherwise
+MESSAGE_BYTES_MAX = 64 * 1024  # a node's default
 
 UNICODE = "Ebbe und Flut 🌊 – 潮の満ち引き \x00 e\u0301"
 NOT_UTF8 = b"\x00\xff\xfe\x80 tide"
@@ -145,7 +145,7 @@ async def closed(socket):
         return end.rcvd.code
 
 
-async def there_and_back(cluster, *payloads):
+async def relay_both_ways(cluster, *payloads):
     channel = new_channel()
     async with cluster.plain(cluster.a, channel) as a, cluster.plain(cluster.b, channel) as b:
         for payload in payloads:
@@ -158,29 +158,29 @@ async def there_and_back(cluster, *payloads):
 # The plain protocol
 
 
-@check("plain: text goes from A to B and back, and to its sender")
+@check("plain: text is delivered from A to B, from B to A, and to its sender")
 async def _(cluster):
-    await there_and_back(cluster, "hello", '{"json":"is text too"}', UNICODE)
+    await relay_both_ways(cluster, "hello", '{"json":"is text too"}', UNICODE)
 
 
 @check("plain: binary stays binary, also where it happens to be UTF-8")
 async def _(cluster):
-    await there_and_back(cluster, NOT_UTF8, b"hello")
+    await relay_both_ways(cluster, NOT_UTF8, b"hello")
 
 
 @check("plain: an empty payload, text and binary")
 async def _(cluster):
-    await there_and_back(cluster, "", b"")
+    await relay_both_ways(cluster, "", b"")
 
 
 @check("plain: a payload that looks like a header line is a payload")
 async def _(cluster):
-    await there_and_back(cluster, '\x1e{"binary":true}\nnot a header', b"\x1e", "\x1e{}\n")
+    await relay_both_ways(cluster, '\x1e{"binary":true}\nnot a header', b"\x1e", "\x1e{}\n")
 
 
 @check("plain: 60 KB, text and binary")
 async def _(cluster):
-    await there_and_back(cluster, KIB_60_TEXT, KIB_60_BINARY)
+    await relay_both_ways(cluster, KIB_60_TEXT, KIB_60_BINARY)
 
 
 @check("plain: a channel name in unicode")
@@ -217,7 +217,7 @@ async def _(cluster):
         equal(at_b, expected, "what B got")
 
 
-@check("plain: ?echo=false leaves out the connection's own, and only those")
+@check("plain: with ?echo=false, a connection receives all messages but its own")
 async def _(cluster):
     channel = new_channel()
     async with (
@@ -234,7 +234,7 @@ async def _(cluster):
         equal(await silent.recv(), "a neighbour's", "the second it got")
 
 
-@check("plain: channels stay apart")
+@check("plain: a message reaches only its own channel")
 async def _(cluster):
     here, elsewhere = new_channel(), new_channel()
     async with cluster.plain(cluster.a, here) as a, cluster.plain(cluster.a, elsewhere) as c:
@@ -244,9 +244,9 @@ async def _(cluster):
         equal(await a.recv(), "here", "the first that the channel got")
 
 
-@check("plain: a message beyond the limit closes with 1009, one of just the limit does not")
+@check("plain: a message above the limit closes with 1009, one at the limit does not")
 async def _(cluster):
-    await there_and_back(cluster, "x" * MESSAGE_BYTES_MAX)
+    await relay_both_ways(cluster, "x" * MESSAGE_BYTES_MAX)
     async with cluster.plain(cluster.a, new_channel()) as a:
         await a.send("x" * (MESSAGE_BYTES_MAX + 1))
         equal(await closed(a), 1009, "the close code")
@@ -263,18 +263,18 @@ async def _(cluster):
             assert isinstance(welcome["node"], str) and welcome["node"], f"the node of {welcome}"
             assert isinstance(welcome["ping_interval_ms"], int) and welcome["ping_interval_ms"] > 0, f"the interval of {welcome}"
         equal(two.welcome["node"], one.welcome["node"], "the node of another session of A")
-        assert far.welcome["node"] != one.welcome["node"], "A and B call themselves the same"
-        assert two.welcome["session"] != one.welcome["session"], "two sessions have one name"
+        assert far.welcome["node"] != one.welcome["node"], "A and B have the same name"
+        assert two.welcome["session"] != one.welcome["session"], "two sessions have the same id"
 
 
-@check("json: the subprotocol tidegate.v1.json is chosen, also beside an unknown one")
+@check("json: the subprotocol tidegate.v1.json is chosen, also if an unknown one is offered")
 async def _(cluster):
     async with cluster.json(cluster.a, subprotocols=["graphql-ws", "tidegate.v1.json"]) as a:
         equal(a.socket.subprotocol, "tidegate.v1.json", "the subprotocol")
         await a.alive()
 
 
-@check("json: unknown subprotocols alone are refused with 400")
+@check("json: an offer of only unknown subprotocols is refused with 400")
 async def _(cluster):
     try:
         async with cluster.json(cluster.a, subprotocols=["graphql-ws"]):
@@ -306,7 +306,7 @@ async def _(cluster):
         equal(await publish("base64", base64_of(NOT_UTF8)), NOT_UTF8, "the plain frame")
 
 
-@check("json: what plain connections send arrives as data, text or base64")
+@check("json: messages of plain connections arrive as data, text or base64")
 async def _(cluster):
     channel = new_channel()
     async with cluster.plain(cluster.a, channel) as a, cluster.json(cluster.b, channel) as b:
@@ -324,7 +324,7 @@ async def _(cluster):
             equal(payload_of(await b.publication()), expected, "the payload")
 
 
-@check("json: numbers and key order of data are passed on as they were written")
+@check("json: numbers and key order of data are forwarded unchanged")
 async def _(cluster):
     channel = new_channel()
     async with cluster.json(cluster.a) as a, cluster.plain(cluster.b, channel) as b:
@@ -333,7 +333,7 @@ async def _(cluster):
         equal(await b.recv(), data, "the plain frame")
 
 
-@check("json: a publisher that subscribes gets its own, unless it said echo: false")
+@check("json: a publisher that subscribes receives its own publications, unless with echo: false")
 async def _(cluster):
     channel = new_channel()
     async with cluster.json(cluster.a, channel) as own, cluster.json(cluster.a) as silent:
@@ -360,7 +360,7 @@ async def _(cluster):
             equal((publication["channel"], publication["data"]), (channel, channel), "channel and payload")
 
 
-@check("json: one bad name among many is an error of its own")
+@check("json: one bad name among several channels gets a separate error")
 async def _(cluster):
     good = new_channel()
     async with cluster.json(cluster.a) as a:
@@ -400,7 +400,7 @@ async def _(cluster):
         equal(await a.receive("pong"), {"type": "pong"}, "the answer")
 
 
-@check("json: bad commands are answered with bad_request, and the session goes on")
+@check("json: bad commands are answered with bad_request, and the session continues")
 async def _(cluster):
     async with cluster.json(cluster.a) as a:
         for command in (
@@ -458,7 +458,7 @@ async def _(cluster):
                 equal(await closed(socket), code, "the code that came back")
 
 
-@check("a subscriber that leaves is not missed")
+@check("a subscriber's disconnect does not affect others, and a new one receives publications")
 async def _(cluster):
     channel = new_channel()
     async with cluster.plain(cluster.a, channel) as a:
@@ -495,14 +495,14 @@ async def _(cluster):
             (KIB_60_BINARY, KIB_60_BINARY, ("base64", base64_of(KIB_60_BINARY))),
             (b"line one\nline two", "line one\nline two", ("text", "line one\nline two")),
         ):
-            equal(await service.publish(f"tidegate:{channel}", payload), 2, "the nodes that took it")
+            equal(await service.publish(f"tidegate:{channel}", payload), 2, "the nodes that received it")
             for plain in plain_a, plain_b:
                 equal(await plain.recv(), frame, f"the plain frame of {short(payload)}")
             for session in json_a, json_b:
                 equal(payload_of(await session.publication()), fields, f"the json payload of {short(payload)}")
 
 
-@check("redis: a header line sets binary and says nothing of the user; what only looks like one is payload", needs_redis=True)
+@check("redis: a service's header line sets binary but no user; an invalid header line is payload", needs_redis=True)
 async def _(cluster):
     channel = new_channel()
     async with cluster.redis() as service, cluster.plain(cluster.a, channel) as plain, cluster.json(cluster.b, channel) as b:
@@ -515,7 +515,7 @@ async def _(cluster):
             equal(payload_of(await b.publication()), ("text", payload.decode()), "the json payload")
 
 
-@check("redis: what a node publishes begins with a header line", needs_redis=True)
+@check("redis: a node's publication begins with a header line", needs_redis=True)
 async def _(cluster):
     channel = new_channel()
     async with cluster.redis() as service, service.pubsub() as listener, cluster.json(cluster.a) as a:
@@ -527,22 +527,22 @@ async def _(cluster):
         header, payload = message["data"].split(b"\n", 1)
         equal((header[:1], payload), (b"\x1e", b"hello"), "mark and payload")
         fields = json.loads(header[1:])
-        assert fields.keys() <= {"id", "ts", "node", "session", "user", "traceparent", "pos", "binary", "key"}, f"a unknown in {fields}"
+        assert fields.keys() <= {"id", "ts", "node", "session", "user", "traceparent", "pos", "binary", "key"}, f"an unknown field in {fields}"
 
 
-@check("redis: a node listens once, however many subscribers, and only where it has any", needs_redis=True)
+@check("redis: a node subscribes once to a channel, for any number of subscribers, and only while it has any", needs_redis=True)
 async def _(cluster):
     channel = new_channel()
     name = f"tidegate:{channel}"
     async with cluster.redis() as service:
 
-        async def listeners():
+        async def subscribed_nodes():
             return (await service.pubsub_numsub(name))[0][1]
 
-        equal(await listeners(), 0, "nodes listening before")
+        equal(await subscribed_nodes(), 0, "subscribed nodes before")
         async with cluster.json(cluster.a, channel), cluster.json(cluster.a, channel), cluster.plain(cluster.a, channel):
-            equal(await listeners(), 1, "nodes listening to three subscribers")
-        while await listeners() > 0:  # the node may take its time to leave; the check's timeout bounds this
+            equal(await subscribed_nodes(), 1, "subscribed nodes with three subscribers")
+        while await subscribed_nodes() > 0:  # the node may unsubscribe later; the check's timeout bounds this
             await asyncio.sleep(0.02)
 
 
@@ -559,7 +559,7 @@ async def main():
         try:
             await asyncio.wait_for(function(cluster), TIMEOUT)
         except asyncio.TimeoutError as error:
-            return failed(what, f"waited in vain, {TIMEOUT} s for the whole check", error.__cause__ or error)
+            return failed(what, f"timeout: {TIMEOUT} s for the whole check", error.__cause__ or error)
         except Exception as error:
             return failed(what, str(error) or type(error).__name__, error)
         print(f"ok    {what}", flush=True)

@@ -1,4 +1,4 @@
-"""The checks of one load balancer, from the clients' side."""
+"""The checks of one load balancer, as its clients see it."""
 
 import asyncio
 import itertools
@@ -13,8 +13,8 @@ from fleet import CONNECTIONS_PER_IP, HANDSHAKES_PER_SECOND, NODES
 
 SECONDS_MAX = 15
 CROWD = 30
-# For a load balancer that compares randomly chosen nodes, so that chance averages out.
-CROWD_OF_DRAWN = 90
+# More for a load balancer that compares randomly chosen nodes, so that chance averages out.
+CROWD_FOR_RANDOM_CHOICE = 90
 # A storm is this many times the fleet's handshake limit.
 STORM = 3
 STORM_SECONDS = 0.8
@@ -48,12 +48,12 @@ class Client:
         await self.socket.send(json.dumps({"id": 1, **command}))
         return await self.receive(kind)
 
-    async def talk(self, data):
+    async def publish(self, data):
         await self.ask("subscribed", type="subscribe", channel="prices:tide")
         await self.ask("published", type="publish", channel="prices:tide", data=data)
 
-    async def stay(self):
-        """Until cancelled: reconnects whenever the connection ends. A failed handshake is recorded and retried."""
+    async def stay_connected(self):
+        """Until cancelled: reconnects whenever the connection ends. Records and retries a failed handshake."""
         while True:
             try:
                 async for _ in self.socket:
@@ -61,7 +61,7 @@ class Client:
             except websockets.ConnectionClosed:
                 pass
             self.balancer.closes[self.socket.close_code] += 1
-            while not await self.balancer.noted("a client that came back", self.connect()):
+            while not await self.balancer.recorded("a reconnecting client", self.connect()):
                 await asyncio.sleep(0.1)
 
 
@@ -71,12 +71,12 @@ class Balancer:
     number: int
     address: str
     # Whether it checks the nodes' readiness.
-    asks_readiness: bool
+    checks_readiness: bool
     # Whether it compares all nodes, or only randomly chosen ones.
     compares_all: bool
     crowd: list = field(default_factory=list)
     failures: list = field(default_factory=list)
-    # (when, node) of each connection of `arrive`.
+    # (time, node) of each connection of `arrive`.
     arrivals: list = field(default_factory=list)
     closes: Counter = field(default_factory=Counter)
 
@@ -87,33 +87,33 @@ class Balancer:
     def client(self):
         return Client(self, next(self.addresses))
 
-    async def noted(self, who, connecting):
-        """The result, or None: then the failure is in the list, unless the node ended after the handshake."""
+    async def recorded(self, what, connecting):
+        """The result, or None after a failure. Records the failure, unless the node closed the connection after the handshake."""
         try:
             return await connecting
         except websockets.ConnectionClosed:
             return None
         except (OSError, AssertionError, TimeoutError, websockets.WebSocketException) as failure:
-            self.failures.append(f"{who}: {failure!r}")
+            self.failures.append(f"{what}: {failure!r}")
 
     async def finds_all(self):
         """Waits until it uses all nodes."""
 
-        async def look():
+        async def connect_to_all():
             seen = set()
             while len(seen) < NODES:
                 client = await self.client().connect()
                 seen.add(client.node)
                 await client.socket.close()
 
-        await asyncio.wait_for(look(), SECONDS_MAX)
+        await asyncio.wait_for(connect_to_all(), SECONDS_MAX)
 
     def by_node(self):
         return Counter(client.node for client in self.crowd)
 
     async def spreads(self):
-        """The node with the fewest connections gets the next one, not the next node in turn."""
-        size = CROWD if self.compares_all else CROWD_OF_DRAWN
+        """The next connection goes to the node with the fewest, not to the next node in turn."""
+        size = CROWD if self.compares_all else CROWD_FOR_RANDOM_CHOICE
         for _ in range(size):
             self.crowd.append(await self.client().connect())
         counts = self.by_node()
@@ -138,7 +138,7 @@ class Balancer:
             self.crowd.remove(client)
 
     async def relays(self):
-        """All clients on all nodes receive what one publishes, after a real upgrade."""
+        """After a real upgrade, all clients on all nodes receive the publications of one."""
         channel = f"chat:{self.name}"
         first = self.crowd[0]
         assert first.socket.response.status_code == 101
@@ -148,15 +148,15 @@ class Balancer:
         for client in self.crowd[1:]:
             assert (await client.receive("publication"))["data"] == "high water"
 
-    async def tells_addresses(self):
+    async def forwards_addresses(self):
         """A node's limits apply to the client's address, and a client cannot evade them with a forged header."""
-        crowding = next(self.addresses)
+        address = next(self.addresses)
         opened = []
         try:
             for number in range(NODES * CONNECTIONS_PER_IP + 1):
                 headers = {"X-Forwarded-For": f"192.0.2.{number}"}
-                opened.append(await Client(self, crowding).connect(additional_headers=headers))
-            raise AssertionError(f"{len(opened)} connections of one address: the nodes take them for others'")
+                opened.append(await Client(self, address).connect(additional_headers=headers))
+            raise AssertionError(f"{len(opened)} connections of one address: the nodes see other addresses")
         except websockets.InvalidStatus as refused:
             assert refused.response.status_code == 429, f"refused with {refused.response.status_code}"
         finally:
@@ -166,16 +166,16 @@ class Balancer:
         await (await self.client().connect()).socket.close()
 
     async def storm(self):
-        """More handshakes than the nodes' limit: the number of each response."""
+        """Sends more handshakes than the nodes' limit. Returns the number of each status."""
         rate = STORM * NODES * HANDSHAKES_PER_SECOND
         tries = []
         for _ in range(int(rate * STORM_SECONDS)):
-            tries.append(asyncio.create_task(self.answer(next(self.addresses))))
+            tries.append(asyncio.create_task(self.handshake_status(next(self.addresses))))
             await asyncio.sleep(1 / rate)
         return Counter(await asyncio.gather(*tries))
 
-    async def answer(self, address):
-        """The status of a handshake. Without `websockets`, which fails at a refusal whose head and body arrive separately."""
+    async def handshake_status(self, address):
+        """The status of a handshake. Without `websockets`, which fails if head and body of a refusal arrive separately."""
         reader, writer = await asyncio.open_connection(*self.address.split(":"), local_addr=(address, 0))
         writer.write(HANDSHAKE)
         line = await asyncio.wait_for(reader.readline(), SECONDS_MAX)
@@ -191,12 +191,12 @@ class Balancer:
     async def arrive(self):
         """Until cancelled: opens a connection, publishes, disconnects, and repeats. Records nodes and failures."""
         for number in itertools.count():
-            client = await self.noted(f"new connection {number}", self.client().connect())
+            client = await self.recorded(f"new connection {number}", self.client().connect())
             if client:
                 self.arrivals.append((asyncio.get_running_loop().time(), client.node))
-                await self.noted(f"publication {number}", client.talk(number))
+                await self.recorded(f"publication {number}", client.publish(number))
                 await client.socket.close()
             await asyncio.sleep(0.02)
 
     def arrived_at(self, node, since):
-        return [when for when, where in self.arrivals if where == node and when >= since]
+        return [time for time, arrived in self.arrivals if arrived == node and time >= since]

@@ -66,15 +66,15 @@ def structure_faults(compose):
             source = mount.split(":")[0]
             if source.startswith("."):
                 if not (local.DEPLOY / source).exists():
-                    yield f"{name} mounts {source}, which is not there"
+                    yield f"{name} mounts {source}, which does not exist"
             elif source not in compose["volumes"]:
                 yield f"{name} mounts the volume {source}, which is not declared"
         build = service.get("build")
         if build and "Dockerfile" not in PENDING and not (local.DEPLOY / build["context"] / build["dockerfile"]).exists():
-            yield f"{name} is built from {build['dockerfile']}, which is not there"
+            yield f"{name} is built from {build['dockerfile']}, which does not exist"
         for other in service.get("depends_on", []):
             if other not in services:
-                yield f"{name} waits for {other}, which is no service"
+                yield f"{name} waits for {other}, which is not a service"
         for published in service.get("ports", []):
             host, _, inner = published.rpartition(":")
             if not host.startswith("127.0.0.1:"):
@@ -87,7 +87,7 @@ def structure_faults(compose):
         if isinstance(networks, dict):
             address = ipaddress.ip_address(networks["fleet"]["ipv4_address"])
             if address not in subnet or addresses.setdefault(address, name) != name:
-                yield f"{name} has the address {address}, which is another's or not of {subnet}"
+                yield f"{name} has the address {address}, which another service has or which is not in {subnet}"
     for name in PORTS.keys() - services.keys():
         yield f"there is no service {name}"
 
@@ -96,11 +96,11 @@ def name_faults(texts, compose):
     """Every host name is a service, with a port on which it listens."""
     for file, text in texts.items():
         without_comments = re.sub(r"^\s*#.*$", "", text, flags=re.M)
-        # Envoy's format.
+        # The format of addresses in envoy.yaml.
         without_comments = re.sub(r"\baddress: ([\w-]+), port_value: (\d+)", r"\1:\2", without_comments)
         for host, port in re.findall(r"(?<![\w.\-/$:{])([a-z][a-z0-9-]+):(\d{4,5})\b", re.sub(r"\w+://", "", without_comments)):
             if int(port) not in PORTS.get(host, ()):
-                yield f"{file} speaks to {host}:{port}, and nothing listens there"
+                yield f"{file} names {host}:{port}, on which no service listens"
 
 
 def node_faults(compose):

@@ -22,9 +22,9 @@ NODES = 3
 PING_INTERVAL = 0.5
 DRAIN_DELAY = 4
 DRAIN_PERIOD = 2
-# Of one node, so three times that of the fleet.
+# For each node, so three times as many for the fleet.
 CONNECTIONS_PER_IP = 5
-# Of one node, while `limited` holds.
+# For each node, within `limited`.
 HANDSHAKES_PER_SECOND = 10
 START_SECONDS_MAX = 20
 
@@ -47,7 +47,7 @@ async def until(what, condition, seconds=START_SECONDS_MAX):
         value = await asyncio.to_thread(condition)
         if value:
             return value
-        assert asyncio.get_running_loop().time() < end, f"waited {seconds} s in vain for {what}"
+        assert asyncio.get_running_loop().time() < end, f"timeout: waited {seconds} s for {what}"
         await asyncio.sleep(0.05)
 
 
@@ -93,15 +93,15 @@ class Node(Process):
         return get(f"http://127.0.0.1:{self.internal}/readyz")[0] == 200
 
     def reloads(self):
-        """How often it has loaded a configuration."""
+        """The number of configurations that it has loaded."""
         metrics = get(f"http://127.0.0.1:{self.internal}/metrics")[1].decode()
         return metrics.split('tidegate_config_reloads_total{outcome="taken_up"} ')[1].split()[0]
 
-    async def take_up(self, config):
+    async def load(self, config):
         before = self.reloads()
         self.config.write_text(config)
         self.signal(signal.SIGHUP)
-        await until(f"{self.name} to take up its configuration", lambda: self.reloads() != before)
+        await until(f"{self.name} to load its configuration", lambda: self.reloads() != before)
 
 
 class Fleet:
@@ -129,15 +129,15 @@ class Fleet:
 
     @contextlib.asynccontextmanager
     async def limited(self):
-        """Within it, each node accepts this many handshakes a second."""
+        """Within it, each node accepts HANDSHAKES_PER_SECOND."""
         config = self.nodes[0].config.read_text()
         limits = f"\n[limits]\nhandshakes_per_second = {HANDSHAKES_PER_SECOND}\n"
-        await asyncio.gather(*(node.take_up(config + limits) for node in self.nodes))
+        await asyncio.gather(*(node.load(config + limits) for node in self.nodes))
         yield
-        await asyncio.gather(*(node.take_up(config) for node in self.nodes))
+        await asyncio.gather(*(node.load(config) for node in self.nodes))
 
     async def start_balancer(self, name):
-        """The address that its clients connect to."""
+        """Starts it, and returns its address for clients."""
         listen, other = local.free_port(), local.free_port()
         config = self.scratch / f"{name}.{'yaml' if name == 'envoy' else 'cfg'}"
         config.write_text(local.balancer(name, self.nodes, listen, other))
@@ -146,7 +146,7 @@ class Fleet:
             "nginx": ("nginx", "-c", config, "-g", f"daemon off; pid {self.scratch}/nginx.pid;"),
             "envoy": (ENVOY, "-c", config, "--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warn"),
         }[name]))
-        # Any response of a node to this path will do.
+        # Any response of a node to this path is enough.
         await until(f"{name} to find a node", lambda: get(f"http://127.0.0.1:{listen}/ws")[0] not in (None, 502, 503))
         return f"127.0.0.1:{listen}"
 
@@ -172,7 +172,7 @@ class Fleet:
         return answer["data"]
 
     def alerts_firing(self):
-        """(name, node) of each."""
+        """(name, node) of each firing alert."""
         alerts = self.ask_prometheus("alerts")["alerts"]
         return {(it["labels"]["alertname"], it["labels"].get("instance")) for it in alerts if it["state"] == "firing"}
 

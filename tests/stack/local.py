@@ -25,7 +25,7 @@ def free_port():
 
 
 def balancer(name, nodes, listen, other):
-    """The configuration of a balancer in front of `nodes`, at the port `listen`; `other` is for its own metrics."""
+    """The configuration of a load balancer for `nodes` on the port `listen`; `other` is the port of its metrics."""
     path, own = {
         "haproxy": ("haproxy/haproxy.cfg", {"bind :8080": f"bind 127.0.0.1:{listen}", "bind :8405": f"bind 127.0.0.1:{other}"}),
         "nginx": ("nginx/nginx.conf", {"listen 8080;": f"listen 127.0.0.1:{listen};"}),
@@ -61,7 +61,7 @@ def replaced(path, changes):
 
 
 def with_nodes(text, nodes):
-    """In a line that names `node-1`, 8080 and 9090 become the first node's ports; and so on."""
+    """Replaces `node-1` by 127.0.0.1, and 8080 and 9090 on the same line by the first node's ports; and so on."""
     lines = []
     for line in text.splitlines():
         for number, node in enumerate(nodes, 1):

@@ -2,7 +2,7 @@
 
     target/test-tools/venv/bin/python tests/stack/main.py SCRATCH
 
-tests/stack.sh runs it. One line a check; exit code 1 when one has failed.
+tests/stack.sh runs it. Prints a line for each check; exits with 1 if one has failed.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from balancer import STORM_SECONDS, Balancer
 from fleet import DRAIN_DELAY, DRAIN_PERIOD, ENVOY, HANDSHAKES_PER_SECOND, NODES, Fleet, until
 
 ROOT = Path(__file__).parents[2]
-# A health check sees a drain within 1.5 s (haproxy.cfg) or 2 s (envoy.yaml), on a busy machine a little later.
-SEEN_BEFORE_SECONDS = 0.5
-# The clients of each load balancer on the draining node: so few that it would get all new ones.
+# A health check detects a drain within 1.5 s (haproxy.cfg) or 2 s (envoy.yaml), on a busy machine a little later.
+DETECTED_BEFORE_SECONDS = 0.5
+# The clients of each load balancer on the draining node: so few that it would otherwise get all new ones.
 STAYING = 3
 
 results = {"passed": 0, "failed": 0, "skipped": 0}
@@ -52,7 +52,7 @@ def skip(what, why):
     print(f"skip  {what}: {why}", flush=True)
 
 
-def nothing_in(faults):
+def expect_none(faults):
     faults = list(faults)
     assert not faults, "\n      ".join(["faults:", *faults])
 
@@ -79,21 +79,21 @@ async def files(written):
         "promtool check rules": ("promtool", "check", "rules", prometheus / "alerts.yml"),
         "promtool check config": ("promtool", "check", "config", prometheus / "prometheus.yml"),
         "promtool test rules": ("promtool", "test", "rules", prometheus / "alerts_test.yml"),
-        "the dashboard is as dashboard.py makes it": (sys.executable, local.DEPLOY / "grafana/dashboard.py", "--check"),
+        "the dashboard is the output of dashboard.py": (sys.executable, local.DEPLOY / "grafana/dashboard.py", "--check"),
     }.items():
         await check(what, asyncio.to_thread(succeeds, *command))
-    await check("compose.yaml, its overrides and what they mount", lambda: nothing_in(compose.faults()))
-    await check("alerts, runbooks and links", lambda: nothing_in(paper.runbook_faults(written.groups, written.runbook_page, written.dashboard, written.runbooks)))
-    await check("every alert is tested, both ways", lambda: nothing_in(paper.alert_test_faults(written.groups, written.tests)))
+    await check("compose.yaml, its overrides and mounted files", lambda: expect_none(compose.faults()))
+    await check("alerts, runbooks and links", lambda: expect_none(paper.runbook_faults(written.groups, written.runbook_page, written.dashboard, written.runbooks)))
+    await check("every alert is tested to fire and not to fire", lambda: expect_none(paper.alert_test_faults(written.groups, written.tests)))
 
 
 async def balancers(fleet):
     kinds = [("haproxy", True, True), ("nginx", False, True), ("envoy", True, False)]
     found = []
-    for number, (name, asks_readiness, compares_all) in enumerate(kinds, 1):
+    for number, (name, checks_readiness, compares_all) in enumerate(kinds, 1):
         there = ENVOY if name == "envoy" else shutil.which(name)
         if there:
-            found.append(Balancer(name, number, await fleet.start_balancer(name), asks_readiness, compares_all))
+            found.append(Balancer(name, number, await fleet.start_balancer(name), checks_readiness, compares_all))
             await found[-1].finds_all()
         else:
             skip(name, "its package could not be installed here" if name == "envoy" else f"there is no {name}")
@@ -106,12 +106,12 @@ async def each(balancers, what, method):
 
 
 @contextlib.asynccontextmanager
-async def coming_and_staying(balancers):
-    """Within it, some clients stay connected, and new ones connect all the time."""
+async def client_traffic(balancers):
+    """Within it, some clients stay connected, and new ones connect continuously."""
     for it in balancers:
         it.failures.clear()
     tasks = [asyncio.create_task(it.arrive()) for it in balancers]
-    tasks += [asyncio.create_task(client.stay()) for it in balancers for client in it.crowd]
+    tasks += [asyncio.create_task(client.stay_connected()) for it in balancers for client in it.crowd]
     try:
         yield
     finally:
@@ -123,25 +123,25 @@ async def coming_and_staying(balancers):
 
 
 async def new_arrivals(balancers, count, node=None):
-    """Waits until each load balancer has had this many more new clients, on that node if one is given."""
+    """Waits until each load balancer has had this many further new clients, on that node if one is given."""
     since = asyncio.get_running_loop().time()
     for it in balancers:
-        enough = lambda: len([where for when, where in it.arrivals if when > since and where == (node or where)]) >= count
+        enough = lambda: len([arrived for time, arrived in it.arrivals if time > since and arrived == (node or arrived)]) >= count
         try:
             await until(f"{count} new clients of {it.name}{f' on {node}' if node else ''}", enough, 30)
         except AssertionError as error:
             raise AssertionError(f"{error}; {it.failures[:3]}") from None
 
 
-def all_were_served(it):
-    assert not it.failures, f"{len(it.failures)} handshakes failed, of {len(it.arrivals)} and more: {it.failures[:3]}"
+def expect_no_failures(it):
+    assert not it.failures, f"{len(it.failures)} handshakes failed, of more than {len(it.arrivals)}: {it.failures[:3]}"
 
 
 async def stormed(fleet, balancers):
-    """A storm above the nodes' handshake limit. One load balancer after the other, because they would share the limit."""
+    """A storm above the nodes' handshake limit. One load balancer after the other, because the limit counts all of them."""
     async with fleet.limited():
         for it in balancers:
-            await check(f"{it.name}: a storm gets what the nodes admit, and 503 beyond", admitted(it))
+            await check(f"{it.name}: in a storm, the nodes admit up to their limit, and the rest gets 503", admitted(it))
 
 
 async def admitted(it):
@@ -157,47 +157,47 @@ async def drained(fleet, balancers, name_of):
     name = name_of[node]
     for it in balancers:
         await it.leave_only(STAYING, name)
-    async with coming_and_staying(balancers):
+    async with client_traffic(balancers):
         await new_arrivals(balancers, 5, name)
         begun = asyncio.get_running_loop().time()
         node.signal(signal.SIGTERM)
         await until(f"{node.name} to exit", lambda: node.process.poll() is not None, DRAIN_DELAY + DRAIN_PERIOD + 15)
-        await check("a drained node exits 0", lambda: nothing_in([f"{node.process.returncode}"] if node.process.returncode else []))
+        await check("a drained node exits 0", lambda: expect_none([f"{node.process.returncode}"] if node.process.returncode else []))
         await new_arrivals(balancers, 10)
 
     async def took_no_new(it):
-        limit = begun + DRAIN_DELAY - (SEEN_BEFORE_SECONDS if it.asks_readiness else -0.1)
+        limit = begun + DRAIN_DELAY - (DETECTED_BEFORE_SECONDS if it.checks_readiness else -0.1)
         late = it.arrived_at(name, limit)
         assert not late, f"{len(late)} clients were sent to it, up to {late[-1] - begun:.1f} s after SIGTERM"
         last = max(it.arrived_at(name, begun), default=begun)
         return f"the last {last - begun:.1f} s after SIGTERM, of {DRAIN_DELAY} s in which it still accepts"
 
-    async def went_elsewhere(it):
-        all_were_served(it)
-        assert it.closes[1012], f"nobody was closed with 1012: {dict(it.closes)}"
-        assert name not in it.by_node(), f"some are still there: {it.by_node()}"
-        return f"{it.closes[1012]} closed with 1012, {len(it.arrivals)} newcomers"
+    async def clients_moved(it):
+        expect_no_failures(it)
+        assert it.closes[1012], f"no connection was closed with 1012: {dict(it.closes)}"
+        assert name not in it.by_node(), f"some clients are still on the node: {it.by_node()}"
+        return f"{it.closes[1012]} closed with 1012, {len(it.arrivals)} new clients"
 
     await each(balancers, "a draining node gets no new connections", took_no_new)
-    await each(balancers, "its clients are served elsewhere, no handshake failed", went_elsewhere)
+    await each(balancers, "other nodes serve the drained node's clients, and no handshake fails", clients_moved)
 
     node.start()
     await until(f"{node.name} to be ready again", node.ready)
     name_of.update(await names(fleet))
-    async with coming_and_staying(balancers):
-        await check("a node that came back gets clients from all of them", new_arrivals(balancers, 1, name_of[node]))
+    async with client_traffic(balancers):
+        await check("a restarted node gets clients from all load balancers", new_arrivals(balancers, 1, name_of[node]))
 
 
 async def killed(fleet, balancers):
     """SIGKILL to the second node, which does not restart."""
-    async with coming_and_staying(balancers):
+    async with client_traffic(balancers):
         await new_arrivals(balancers, 5)
         fleet.nodes[1].kill()
         await new_arrivals(balancers, 40)
     async def served(it):
-        all_were_served(it)
+        expect_no_failures(it)
         return f"{len(it.arrivals)} so far"
-    await each(balancers, "a node is killed, and every handshake is served", served)
+    await each(balancers, "a node is killed, and no handshake fails", served)
 
 
 async def names(fleet):
@@ -218,11 +218,11 @@ async def idle_timeout_is_real(fleet, balancers, name_of):
     left = {it: [client for client in it.crowd if client.node == name] for it in balancers}
     node.signal(signal.SIGSTOP)
     try:
-        async def cuts(it):
+        async def closes(it):
             assert left[it], f"it has no client on {node.name}"
             for client in left[it]:
                 await asyncio.wait_for(client.socket.wait_closed(), local.IDLE_SECONDS + 5)
-        await each(balancers, "without pings its idle timeout cuts", cuts)
+        await each(balancers, "without pings, its idle timeout closes connections", closes)
     finally:
         node.signal(signal.SIGCONT)
 
@@ -239,17 +239,17 @@ async def watched(fleet, written):
 
     def dashboard():
         faults, count = queries.dashboard_faults(written.dashboard, scraped, fleet)
-        nothing_in(faults)
+        expect_none(faults)
         return f"{count} queries"
 
     def alerts():
         faults, count = queries.alert_faults(written.groups, scraped)
-        nothing_in(faults)
+        expect_none(faults)
         return f"{count} rules"
 
     await check("every query of the dashboard has data", dashboard)
-    await check("every rule asks for metrics and labels that nodes have", alerts)
-    await check("each of these checks finds a fault that was put in", lambda: seeded.all_found(written, scraped, fleet))
+    await check("every rule uses metrics and labels that the nodes have", alerts)
+    await check("each of these checks finds a seeded fault", lambda: seeded.all_found(written, scraped, fleet))
 
 
 async def main(scratch):
@@ -260,9 +260,9 @@ async def main(scratch):
         await fleet.start_prometheus()
         behind = await balancers(fleet)
         name_of = await names(fleet)
-        await each(behind, "the node with the fewest connections is next", Balancer.spreads)
-        await each(behind, "upgrades, and relays between nodes", Balancer.relays)
-        await each(behind, "nodes see the client's address, whatever it claims", Balancer.tells_addresses)
+        await each(behind, "new connections go to the node with the fewest", Balancer.spreads)
+        await each(behind, "upgrades work, and nodes relay to each other", Balancer.relays)
+        await each(behind, "nodes see the client's real address, even with a forged header", Balancer.forwards_addresses)
         await stormed(fleet, behind)
         await each(behind, "idle connections outlive its idle timeout", Balancer.keeps_idle)
         await drained(fleet, behind, name_of)
@@ -270,19 +270,19 @@ async def main(scratch):
         fleet.nodes[0].config.write_text("[server]\nlistenn = 1\n")
         fleet.nodes[0].signal(signal.SIGHUP)
         await killed(fleet, behind)
-        await check("an alert fires: a dead node", alerts_fire(fleet, ("TidegateNodeDown", fleet.nodes[1])))
+        await check("an alert fires for a dead node", alerts_fire(fleet, ("TidegateNodeDown", fleet.nodes[1])))
         if not queries.pending("TidegateConfigRefused", "tidegate_config_refused"):
-            await check("an alert fires: a refused configuration", alerts_fire(fleet, ("TidegateConfigRefused", fleet.nodes[0])))
-        async with coming_and_staying(behind):
+            await check("an alert fires for a refused configuration", alerts_fire(fleet, ("TidegateConfigRefused", fleet.nodes[0])))
+        async with client_traffic(behind):
             await new_arrivals(behind, 40)
             await watched(fleet, written)
         await idle_timeout_is_real(fleet, behind, name_of)
 
         fleet.redis.kill()
-        await check("an alert fires: Redis is away", alerts_fire(fleet, ("TidegateBrokerDown", fleet.nodes[0])))
+        await check("an alert fires when Redis is down", alerts_fire(fleet, ("TidegateBrokerDown", fleet.nodes[0])))
     except Exception:
         results["failed"] += 1
-        print("FAIL  what the checks that follow need", flush=True)
+        print("FAIL  the preparation of the following checks", flush=True)
         traceback.print_exc(limit=-3)
     finally:
         fleet.close()

@@ -22,7 +22,7 @@ GROUPING = re.compile(r"\b(?:by|on|group_left|without|ignoring)\s*\(([^)]*)\)")
 
 
 class Scraped:
-    """All metrics of the nodes, with the values of their labels, as Prometheus has them."""
+    """All metrics of the nodes in Prometheus, with the values of their labels."""
 
     def __init__(self, fleet):
         self.labels = {}
@@ -38,20 +38,20 @@ def filled_in(expression):
     return expression
 
 
-# Messages that were already printed, so that each is printed once.
-passed_over = set()
+# Checks already reported as pending, so that each is reported once.
+reported = set()
 
 
 def pending(what, expression):
     """Whether it uses something that the tested binary does not have yet."""
-    lacking = [word for word in PENDING if word in expression]
-    if lacking and what not in passed_over:
-        print(f"pending {what}: {', '.join(lacking)}", flush=True)
-        passed_over.add(what)
-    return lacking
+    missing = [word for word in PENDING if word in expression]
+    if missing and what not in reported:
+        print(f"pending {what}: {', '.join(missing)}", flush=True)
+        reported.add(what)
+    return missing
 
 
-def names_are_there(expression, scraped):
+def name_faults(expression, scraped):
     """Every metric, label and literal label value in an expression exists."""
     used = set()
     for metric, selector in OURS.findall(expression):
@@ -69,30 +69,30 @@ def names_are_there(expression, scraped):
     for grouping in GROUPING.findall(expression):
         for label in filter(None, re.split(r"[,\s]+", grouping)):
             if used and label not in used | TARGET_LABELS:
-                yield f"nothing in it has the label {label}"
+                yield f"no metric in it has the label {label}"
 
 
-def answers(expression, legend, fleet):
-    """Prometheus can parse it, has data for it, and the data has the legend's labels."""
+def result_faults(expression, legend, fleet):
+    """Prometheus can parse the expression and has data for it, and the data has the legend's labels."""
     try:
         result = fleet.ask_prometheus("query", query=expression)["result"]
     except ValueError as refused:
         yield f"Prometheus: {refused}"
         return
     if not any(not math.isnan(float(it["value"][1])) for it in result):
-        yield "no data" if not result else "nothing but NaN"
+        yield "no data" if not result else "only NaN"
     for label in re.findall(r"\{\{(\w+)\}\}", legend):
         if not all(label in it["metric"] for it in result):
-            yield f"the legend's {{{{{label}}}}} is not in the answer"
+            yield f"the legend's {{{{{label}}}}} is not in the result"
 
 
 def unknown_fields(source):
-    """Fields that a typed model of Grafana's dashboards does not know."""
+    """Fields that a typed model of Grafana's dashboards does not have."""
 
     def lost(before, after, path):
         if isinstance(before, dict) and isinstance(after, dict):
             for key, value in before.items():
-                yield from lost(value, after[key], f"{path}.{key}") if key in after else [f"{path}.{key} is no field of Grafana's"]
+                yield from lost(value, after[key], f"{path}.{key}") if key in after else [f"{path}.{key} is not a field of Grafana's"]
         elif isinstance(before, list) and isinstance(after, list):
             for number, pair in enumerate(zip(before, after)):
                 yield from lost(*pair, f"{path}[{number}]")
@@ -113,7 +113,7 @@ def dashboard_faults(source, scraped, fleet):
             expression = filled_in(query["expr"])
             if pending(panel["title"], expression):
                 continue
-            found = [*names_are_there(expression, scraped), *answers(expression, query["legendFormat"], fleet)]
+            found = [*name_faults(expression, scraped), *result_faults(expression, query["legendFormat"], fleet)]
             faults += [f"{panel['title']}: {it}: {expression}" for it in found]
     return faults, count
 
@@ -125,5 +125,5 @@ def alert_faults(groups, scraped):
         count += 1
         if pending(name, rule["expr"]):
             continue
-        faults += [f"{name}: {it}" for it in names_are_there(rule["expr"], scraped)]
+        faults += [f"{name}: {it}" for it in name_faults(rule["expr"], scraped)]
     return faults, count

@@ -1,4 +1,4 @@
-"""Seeded faults for the checks of files and queries: each check gets a copy with one fault and must find it."""
+"""Seeded faults for the checks of files and queries: each check gets a copy with one fault, and must find it."""
 
 import copy
 
@@ -28,15 +28,15 @@ def dashboards(written, scraped, fleet):
     unknown = copy.deepcopy(written.dashboard)
     unknown["panels"] = [{**panel(unknown), "descripton": "misspelt"}]
     return {
-        "a metric that is none": query("sum by (instance) (tidegate_conections)"),
-        "a label that is none": query('sum by (instance) (tidegate_connections{protokol="json"})'),
-        "a label value that never is": query('sum by (instance) (tidegate_connections{protocol=~"jason|plain"})'),
-        "a grouping by no label": query("sum by (instance, reason) (tidegate_connections)"),
-        "a legend without its label": query("sum(tidegate_connections)"),
-        "a query that is none": query("sum by (instance) (tidegate_connections"),
+        "an unknown metric": query("sum by (instance) (tidegate_conections)"),
+        "an unknown label": query('sum by (instance) (tidegate_connections{protokol="json"})'),
+        "an unknown label value": query('sum by (instance) (tidegate_connections{protocol=~"jason|plain"})'),
+        "a grouping by an unknown label": query("sum by (instance, reason) (tidegate_connections)"),
+        "a legend whose label is missing": query("sum(tidegate_connections)"),
+        "an invalid query": query("sum by (instance) (tidegate_connections"),
         "a query without data": query('sum by (instance) (tidegate_connections{job="other"})'),
-        "a quantile of nothing": query("sum by (instance) (0 * tidegate_connections / 0)"),
-        "a field that is none": lambda: queries.dashboard_faults(unknown, scraped, fleet)[0],
+        "a query that returns NaN": query("sum by (instance) (0 * tidegate_connections / 0)"),
+        "an unknown field": lambda: queries.dashboard_faults(unknown, scraped, fleet)[0],
     }
 
 
@@ -50,12 +50,12 @@ def alerts(written, scraped):
     panel(linked)["links"][0]["url"] += "-not"
     heading = "## TidegatePanics\n"
     return {
-        "an alert on no metric": lambda: queries.alert_faults(groups, scraped)[0],
+        "an alert on an unknown metric": lambda: queries.alert_faults(groups, scraped)[0],
         "an alert without a test": lambda: paper.alert_test_faults(renamed, written.tests),
         "a metric that the busy fleet lacks": lambda: paper.alert_test_faults(groups, written.tests),
         "an alert without a runbook": lambda: paper.runbook_faults(renamed, written.runbook_page, written.dashboard),
-        "a runbook that is gone": lambda: paper.runbook_faults(written.groups, written.runbook_page.replace(heading, ""), written.dashboard),
-        "a link that ends nowhere": lambda: paper.runbook_faults(written.groups, written.runbook_page, linked),
+        "a missing runbook": lambda: paper.runbook_faults(written.groups, written.runbook_page.replace(heading, ""), written.dashboard),
+        "a link without a target": lambda: paper.runbook_faults(written.groups, written.runbook_page, linked),
     }
 
 
@@ -70,14 +70,14 @@ def composed():
     text = (local.DEPLOY / "compose.toml").read_text()
     envoy = (local.DEPLOY / "envoy/envoy.yaml").read_text()
     return {
-        "a mount of nothing": lambda: compose.structure_faults(service("redis", volumes=["./redis/redis.cnf:/etc/redis.conf"])),
-        "a service that is none": lambda: compose.structure_faults(service("balancer", depends_on=["node-4"])),
-        "a port for everybody": lambda: compose.structure_faults(service("grafana", ports=["3000:3000"])),
-        "a name of nobody": lambda: compose.name_faults({"compose.toml": text.replace("redis:6379", "reddis:6379")}, None),
-        "a port of nobody": lambda: compose.name_faults({"envoy.yaml": envoy.replace("node-2, port_value: 8080", "node-2, port_value: 8081")}, None),
-        "a stop that is too short": lambda: compose.node_faults(service("node-2", stop_grace_period="30s")),
-        "a setting that is none": lambda: compose.node_faults(service("node-1", environment={"TIDEGATE__SERVER__LISTENN": "x"})),
-        "a balancer that is not trusted": lambda: compose.node_faults(service("balancer", networks={"fleet": {"ipv4_address": "172.30.30.3"}})),
+        "a mount of a missing file": lambda: compose.structure_faults(service("redis", volumes=["./redis/redis.cnf:/etc/redis.conf"])),
+        "an unknown service": lambda: compose.structure_faults(service("balancer", depends_on=["node-4"])),
+        "a port published beyond loopback": lambda: compose.structure_faults(service("grafana", ports=["3000:3000"])),
+        "an unknown host name": lambda: compose.name_faults({"compose.toml": text.replace("redis:6379", "reddis:6379")}, None),
+        "a port without a listener": lambda: compose.name_faults({"envoy.yaml": envoy.replace("node-2, port_value: 8080", "node-2, port_value: 8081")}, None),
+        "a stop_grace_period that is too short": lambda: compose.node_faults(service("node-2", stop_grace_period="30s")),
+        "an unknown setting": lambda: compose.node_faults(service("node-1", environment={"TIDEGATE__SERVER__LISTENN": "x"})),
+        "a load balancer that is not trusted": lambda: compose.node_faults(service("balancer", networks={"fleet": {"ipv4_address": "172.30.30.3"}})),
     }
 
 
