@@ -82,7 +82,7 @@ chart_refuses() {
   refuses "/config/drain" template refused --set config.drain.period=30s
   refuses "are the same" template refused --set ports.internal=8080
   refuses "more than maxReplicas" template refused --set autoscaling.minReplicas=40
-  refuses "goes by nothing" template refused --set autoscaling.enabled=true,autoscaling.connections=0,autoscaling.cpu=0
+  refuses "autoscaling has no metric" template refused --set autoscaling.enabled=true,autoscaling.connections=0,autoscaling.cpu=0
   refuses "pods are selected" template refused --set 'podLabels.app\.kubernetes\.io/name=web'
   refuses "/image/repository" template refused --set image.repository=tidegate@sha256:0
   refuses "the kubelet shows no certificate" template refused --set config.internal.tls.client_ca=ca.pem

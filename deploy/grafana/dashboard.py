@@ -75,7 +75,7 @@ FIRST = ("First", [
          [now(f"sum(1 - {of('broker_up')}) or vector(0)")], steps=thresholds(1, colours=("green", "red")), runbook="TidegateBrokerDown"),
     stat("Delivery, 99 of 100", "From the acceptance of a publication on one node to its arrival in the queues of another.",
          [now(quantile(0.99, "delivery_duration"))], unit="s", steps=thresholds(0.25, 1), runbook="TidegateDeliverySlow"),
-    stat("Turned away", "Clients a second refused for lack of capacity: files, connections, memory, handshake rate (with limits.dry_run, only counted).",
+    stat("Clients refused", "Clients a second refused for lack of capacity: files, connections, memory, handshake rate (with limits.dry_run, only counted).",
          [now(f"sum({rate('rejected_total', NO_ROOM)})")],
          unit="reqps", steps=thresholds(0.1, 10), runbook="TidegateFull"),
     stat("Alerts firing", "For these nodes. The table lists them.",
@@ -99,7 +99,7 @@ READY = ("Readiness and drains", [
           limits=[1.5], runbook="TidegateConnectionsUneven"),
     lines("Nodes that each node knows of", "Including itself. All nodes should report the same number; a node that reports fewer uses another Redis or prefix.",
           [target(f"max by (instance) ({of('fleet_nodes')})", NODE)], runbook="TidegateFleetDisagrees"),
-    lines("Others with other rules", "1 for Redis, or the number of other nodes, with different rules. 0: the whole fleet has the same rules.",
+    lines("Nodes with different rules", "1 for Redis, or the number of other nodes, with different rules. 0: the whole fleet has the same rules.",
           [target(f"max by (instance, with) ({of('rules_mismatch')})", "{{instance}} {{with}}")], runbook="TidegateRulesMismatch"),
     lines("Closed by drains", "Connections a second that drains and rebalancing closed, so that the clients reconnect to other nodes.",
           [target(rate("connections_closed_total", 'reason=~"drain|rebalance"', by="reason"), "{{reason}}")], unit="reqps"),
@@ -133,7 +133,7 @@ PUBLICATIONS = ("Publications", [
 ])
 
 SLOW = ("Clients that are slow", [
-    lines("Bytes that wait", "Outbound queues of all connections together, by node: the memory used for slow sockets.",
+    lines("Bytes queued", "Outbound queues of all connections together, by node: the memory used for slow sockets.",
           [target(total("outbound_queue_bytes"), NODE)], unit="bytes", stacked=True, runbook="TidegateMemoryHigh"),
     lines("Slow consumers, by action", "A second. closed: with 4008; the clients reconnect and resume.",
           [target(rate("slow_consumers_total", by="instance, action"), "{{instance}} {{action}}")], unit="reqps", runbook="TidegateSlowConsumers"),

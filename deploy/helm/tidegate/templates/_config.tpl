@@ -39,7 +39,7 @@
 {{- fail "autoscaling.minReplicas is more than maxReplicas" -}}
 {{- end -}}
 {{- if and .enabled (not .connections) (not .cpu) -}}
-{{- fail "autoscaling goes by nothing: connections and cpu are both 0" -}}
+{{- fail "autoscaling has no metric: connections and cpu are both 0" -}}
 {{- end -}}
 {{- end -}}
 {{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
