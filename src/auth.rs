@@ -49,11 +49,11 @@ pub struct Auth(Live<Checker>);
 struct Checker {
     mode: Mode,
     timeout: Duration,
-    terms: RequiredClaims,
+    required_claims: RequiredClaims,
     /// The keys in the configuration itself.
     keys: Vec<Arc<VerificationKey>>,
     issuers: Vec<Fetching>,
-    seen: VerifiedTokens,
+    verified: VerifiedTokens,
 }
 
 impl Auth {
@@ -111,7 +111,7 @@ impl Auth {
 impl Checker {
     /// `before`: the issuers of the previous configuration, whose keys are reused.
     fn new(config: &Config, before: &[Fetching]) -> Self {
-        let Config { mode, timeout, terms, keys: sources, .. } = config;
+        let Config { mode, timeout, required_claims: terms, keys: sources, .. } = config;
         let (mut keys, mut issuers) = (Vec::new(), Vec::new());
         let sources = sources.iter().filter(|_| *mode == Mode::Token);
         if *mode == Mode::Token {
@@ -130,7 +130,7 @@ impl Checker {
         }
         let (mode, timeout, terms, seen) =
             (*mode, *timeout, terms.clone(), VerifiedTokens::default());
-        Self { mode, timeout, terms, keys, issuers, seen }
+        Self { mode, timeout, required_claims: terms, keys, issuers, verified: seen }
     }
 
     fn check(&self, token: &str, now: SystemTime) -> Result<Identity, TokenRefused> {
@@ -145,15 +145,15 @@ impl Checker {
         let keys = keys.map(|key| &**key);
         let version = fetched.iter().map(|fetched| fetched.version).sum();
         let digest = Digest::of(token);
-        let claims = match self.seen.get(digest, version) {
+        let claims = match self.verified.get(digest, version) {
             Some(claims) => claims,
             None => {
-                let claims = Arc::new(check::verified(token, keys, &self.terms)?);
-                self.seen.put(digest, version, claims.clone(), token.len());
+                let claims = Arc::new(check::verified(token, keys, &self.required_claims)?);
+                self.verified.put(digest, version, claims.clone(), token.len());
                 claims
             }
         };
-        claims.identity(self.terms.leeway, now)
+        claims.identity(self.required_claims.leeway, now)
     }
 
     /// Whether the token may be valid with keys that have not been fetched.

@@ -1,7 +1,6 @@
 //! The command line: one file for each command.
 
 mod argument;
-mod asking;
 mod broker;
 mod check;
 mod completion;
@@ -12,6 +11,7 @@ mod explain;
 mod failure;
 mod health;
 mod line;
+mod local_request;
 mod man;
 mod node_api;
 mod print;
@@ -138,8 +138,8 @@ fn run_command(asked: CliCommand, sources: &Sources) -> Result<ExitCode, Failure
         CliCommand::Publish(arguments) => publish::run(&load()?, arguments),
         CliCommand::Subscribe(arguments) => subscribe::run(&load()?, arguments),
         CliCommand::Token(arguments) => token::run(&load()?, arguments),
-        CliCommand::Health { ready } => health::run(&config::entrance(sources)?, *ready),
-        CliCommand::Drain { percent } => drain::run(&config::entrance_to_api(sources)?, *percent),
+        CliCommand::Health { ready } => health::run(&config::health_endpoint(sources)?, *ready),
+        CliCommand::Drain { percent } => drain::run(&config::api_endpoint(sources)?, *percent),
         CliCommand::Completion(arguments) => completion::run(arguments, command()),
         CliCommand::Man(arguments) => man::run(arguments, command()),
     }

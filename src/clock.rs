@@ -26,7 +26,7 @@ pub fn watch(stepped: impl Fn() + Send + 'static) {
         let mut once_more = false;
         loop {
             look.tick().await;
-            let step = steps.look(ClockSample::now());
+            let step = steps.detect(ClockSample::now());
             if let Some(by) = step {
                 telemetry::clock_stepped(by);
             }
@@ -71,7 +71,7 @@ impl Steps {
     }
 
     /// By how many milliseconds the wall clock stepped. None: it did not.
-    fn look(&mut self, now: ClockSample) -> Option<i64> {
+    fn detect(&mut self, now: ClockSample) -> Option<i64> {
         let by = now.ahead_of(self.since);
         (by.unsigned_abs() >= STEP_MIN.as_millis() as u64).then(|| {
             self.since = now;
@@ -98,25 +98,25 @@ mod tests {
         let start = ClockSample::now();
         let mut steps = Steps::new(start);
         let later = after(start, SECOND, 1000);
-        assert_eq!(steps.look(later), None);
+        assert_eq!(steps.detect(later), None);
         let forward = after(later, SECOND, 3_601_000);
-        assert_eq!(steps.look(forward), Some(3_600_000));
+        assert_eq!(steps.detect(forward), Some(3_600_000));
         let on = after(forward, SECOND, 1000);
-        assert_eq!(steps.look(on), None);
-        assert_eq!(steps.look(after(on, SECOND, -7_199_000)), Some(-7_200_000));
+        assert_eq!(steps.detect(on), None);
+        assert_eq!(steps.detect(after(on, SECOND, -7_199_000)), Some(-7_200_000));
     }
 
     #[test]
     fn a_suspension_is_a_step_and_small_differences_add_up() {
         let start = ClockSample::now();
         let mut steps = Steps::new(start);
-        assert_eq!(steps.look(after(start, Duration::ZERO, 600_000)), Some(600_000));
+        assert_eq!(steps.detect(after(start, Duration::ZERO, 600_000)), Some(600_000));
         let mut now = steps.since;
         let look = |_| {
             now = after(now, SECOND, 1010);
-            steps.look(now)
+            steps.detect(now)
         };
-        let told: Vec<_> = (0..100).filter_map(look).collect();
-        assert_eq!(told, [500, 500]);
+        let detected: Vec<_> = (0..100).filter_map(look).collect();
+        assert_eq!(detected, [500, 500]);
     }
 }

@@ -19,21 +19,21 @@ use crate::{auth, broker, drain, internal, limits, presence, session, telemetry,
 
 /// The address and TLS files of a node's health endpoints. Reads no other settings, so that the probe of a
 /// running node does not fail because of, for example, a badly renewed certificate.
-pub fn entrance(sources: &Sources) -> Result<internal::Entrance, SettingsFaults> {
+pub fn health_endpoint(sources: &Sources) -> Result<internal::ApiEndpoint, SettingsFaults> {
     let (given, faults) = layers::merge(sources, known);
     let mut settings = Settings::new(given, faults);
-    let entrance = internal::Entrance::read(&mut settings);
+    let endpoint = internal::ApiEndpoint::read(&mut settings);
     settings.faultless()?;
-    Ok(entrance)
+    Ok(endpoint)
 }
 
 /// The address, TLS files and key of a node's internal API.
-pub fn entrance_to_api(sources: &Sources) -> Result<internal::Entrance, SettingsFaults> {
+pub fn api_endpoint(sources: &Sources) -> Result<internal::ApiEndpoint, SettingsFaults> {
     let (given, faults) = layers::merge(sources, known);
     let mut settings = Settings::new(given, faults);
-    let entrance = internal::Entrance::read(&mut settings).with_api_key(&mut settings);
+    let endpoint = internal::ApiEndpoint::read(&mut settings).with_api_key(&mut settings);
     settings.faultless()?;
-    Ok(entrance)
+    Ok(endpoint)
 }
 
 impl Config {
@@ -44,11 +44,11 @@ impl Config {
 
     /// The same for a running node: settings that would weaken its access control are faults too, because a
     /// truncated file must not open the node.
-    pub fn load_again(sources: &Sources, bound: &FixedSettings) -> Result<Self, SettingsFaults> {
-        Self::read(sources, Some(bound))
+    pub fn load_again(sources: &Sources, fixed: &FixedSettings) -> Result<Self, SettingsFaults> {
+        Self::read(sources, Some(fixed))
     }
 
-    fn read(sources: &Sources, bound: Option<&FixedSettings>) -> Result<Self, SettingsFaults> {
+    fn read(sources: &Sources, fixed: Option<&FixedSettings>) -> Result<Self, SettingsFaults> {
         let (given, faults) = layers::merge(sources, known);
         let is_empty = sources.file.is_some() && given.is_empty();
         let mut settings = Settings::new(given, faults);
@@ -62,10 +62,10 @@ impl Config {
         let internal = internal::Config::read(&mut settings);
         let broker = broker::Config::read(&mut settings);
         let session = session::Config::read(&mut settings);
-        let listen = bound.map_or(server.listen, |bound| bound.listen);
+        let listen = fixed.map_or(server.listen, |fixed| fixed.listen);
         let auth = auth::Config::read(&mut settings, listen);
-        if let Some(bound) = bound {
-            bound.guard(&mut settings, &auth, &internal, is_empty);
+        if let Some(fixed) = fixed {
+            fixed.guard(&mut settings, &auth, &internal, is_empty);
         }
         if server.listen.is_also(internal.listen) {
             settings.fault("internal.listen", "must be another address than server.listen");
@@ -75,12 +75,12 @@ impl Config {
         let telemetry = telemetry::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
         let rules = Rules::read(&mut settings, auth.mode != auth::Mode::None);
-        if let Some(bound) = bound {
-            bound.guard_rules(&mut settings, &rules);
+        if let Some(fixed) = fixed {
+            fixed.guard_rules(&mut settings, &rules);
         }
         let is_loopback = server.listen.ip().is_loopback();
-        let mut known = settings.finish()?;
-        for left_open in known.iter_mut().filter(|known| known.key == "demo" && demo.is_none()) {
+        let mut specs = settings.finish()?;
+        for left_open in specs.iter_mut().filter(|known| known.key == "demo" && demo.is_none()) {
             left_open.effective = is_loopback.to_string();
             left_open.origin = "default, by server.listen".to_owned();
         }
@@ -96,15 +96,15 @@ impl Config {
             drain,
             telemetry,
             rules,
-            files: files(sources, &known),
-            known,
+            files: files(sources, &specs),
+            key_specs: specs,
         })
     }
 }
 
 /// All keys that exist.
 fn known() -> Vec<KeySpec> {
-    Config::load(&Sources::default()).map(|config| config.known).unwrap_or_default()
+    Config::load(&Sources::default()).map(|config| config.key_specs).unwrap_or_default()
 }
 
 /// The last part of the keys that name a file whose content is a setting.
@@ -194,7 +194,7 @@ mod tests {
     fn no_fault_of_any_key_quotes_its_value() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("wrong.toml");
-        for known in Config::load(&Sources::default()).unwrap().known {
+        for known in Config::load(&Sources::default()).unwrap().key_specs {
             for wrong in WRONG {
                 let text = match known.key.split_once("[].") {
                     Some((list, key)) => format!("{list} = [{{ {key} = {wrong} }}]"),

@@ -121,13 +121,13 @@ fn failed(failures: &[(SocketAddr, io::Error)], within: Duration) -> io::Error {
     let mut text = String::new();
     for (address, error) in failures {
         let separator = if text.is_empty() { "" } else { "; " };
-        let told = match error.kind() {
+        let written = match error.kind() {
             io::ErrorKind::TimedOut => {
                 write!(text, "{separator}{address}: no answer within {within:?}")
             }
             _ => write!(text, "{separator}{address}: {error}"),
         };
-        told.expect("a text takes all that is written to it");
+        written.expect("a text takes all that is written to it");
     }
     let kind = failures.last().map_or(io::ErrorKind::NotFound, |(_, error)| error.kind());
     io::Error::new(kind, text)

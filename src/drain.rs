@@ -151,20 +151,20 @@ impl Drain {
     pub async fn close_all(&self, connections: Vec<Arc<Outbound>>, period: Duration) {
         let closes = closes_within(period, self.0.leave_timeout);
         let plan = self.plan(connections.len(), closes);
-        let told = pacer::shuffled(connections);
-        pacer::tell(told, plan, |after| Close::Drain { after }, || true).await;
+        let paced = pacer::shuffled(connections);
+        pacer::close_paced(paced, plan, |after| Close::Drain { after }, || true).await;
     }
 
     /// Immediately tells connections to close that have not been told, because they were accepted meanwhile.
     pub async fn close_late(&self, mut connections: Vec<Arc<Outbound>>) {
         connections.retain(|connection| !connection.is_ending());
         let plan = Plan::at_once(connections.len(), self.config().reconnects_per_second);
-        let told = pacer::shuffled(connections);
-        pacer::tell(told, plan, |after| Close::Drain { after }, || true).await;
+        let paced = pacer::shuffled(connections);
+        pacer::close_paced(paced, plan, |after| Close::Drain { after }, || true).await;
     }
 
     /// Starts to tell the `count` oldest connections to reconnect elsewhere, spread over `period`, as long as
-    /// `goes_on` returns true; the node keeps running.
+    /// `should_continue` returns true; the node keeps running.
     ///
     /// Fails with [`AlreadyShedding`] while others are being told.
     pub fn shed(
@@ -172,7 +172,7 @@ impl Drain {
         connections: Vec<Arc<Outbound>>,
         count: usize,
         period: Duration,
-        goes_on: impl Fn() -> bool + Send + Sync + 'static,
+        should_continue: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<(), AlreadyShedding> {
         let is_free =
             self.phase() == Phase::Serving && !self.0.is_shedding.swap(true, Ordering::AcqRel);
@@ -180,12 +180,12 @@ impl Drain {
             return Err(AlreadyShedding);
         }
         let shedding = Shedding(self.clone());
-        let told = pacer::oldest(connections, count);
+        let paced = pacer::oldest(connections, count);
         // The node does not exit after the period, so the closes may use all of it.
-        let plan = self.plan(told.len(), period);
+        let plan = self.plan(paced.len(), period);
         tokio::spawn(async move {
-            let goes_on = || shedding.0.phase() == Phase::Serving && goes_on();
-            pacer::tell(told, plan, |after| Close::Rebalance { after }, goes_on).await;
+            let goes_on = || shedding.0.phase() == Phase::Serving && should_continue();
+            pacer::close_paced(paced, plan, |after| Close::Rebalance { after }, goes_on).await;
         });
         Ok(())
     }
@@ -249,11 +249,11 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(shed(), Err(AlreadyShedding));
         tokio::time::sleep(Duration::from_secs(8)).await;
-        assert_eq!(pacer::tests::told(&connections), 4);
+        assert_eq!(pacer::tests::asked_to_end(&connections), 4);
         assert_eq!(shed(), Ok(()));
         drain.enter(Phase::Leaving);
         tokio::time::sleep(Duration::from_secs(20)).await;
-        assert!(pacer::tests::told(&connections) <= 5, "it goes on though the node leaves");
+        assert!(pacer::tests::asked_to_end(&connections) <= 5, "it goes on though the node leaves");
         assert_eq!(shed(), Err(AlreadyShedding));
     }
 }

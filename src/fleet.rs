@@ -53,7 +53,7 @@ const MISMATCH_LASTS: Duration = Duration::from_secs(30);
 const NAMED_MAX: usize = 20;
 
 /// How often the node compares itself with the others.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The fleet as this node knows it. Cheap to clone; all clones share one state.
 #[derive(Clone)]
@@ -72,13 +72,13 @@ impl Fleet {
     }
 
     /// An announcement was received.
-    pub fn hear(&self, announcement: Announcement) {
+    pub fn receive(&self, announcement: Announcement) {
         if announcement.node == self.0.node {
             self.0.rules.store(announcement.rules.unwrap_or(0), Ordering::Relaxed);
         } else {
             let mut others = self.others();
             let holds_max = interval_among(others.len() + 1) * VALID_MAX_INTERVALS;
-            others.hear(announcement, holds_max, Instant::now());
+            others.record(announcement, holds_max, Instant::now());
         }
     }
 
@@ -90,20 +90,20 @@ impl Fleet {
         drain: Drain,
         takes_more: impl Fn() -> bool + Send + Sync + 'static,
     ) {
-        let speaking = self.clone().speak(hub.clone(), drain.clone(), takes_more);
+        let speaking = self.clone().announce_periodically(hub.clone(), drain.clone(), takes_more);
         critical_tasks::spawn("fleet", async { match speaking.await {} });
-        let looking = self.clone().look(hub, drain);
+        let looking = self.clone().check_periodically(hub, drain);
         critical_tasks::spawn("fleet", async { match looking.await {} });
     }
 
     /// Announces that this node exits, so that the others need not wait until its last announcement expires.
     pub async fn leave(&self, hub: &Hub) {
-        let said = self.announcement(hub, NodeStage::Gone, Duration::ZERO);
+        let announcement = self.announcement(hub, NodeStage::Gone, Duration::ZERO);
         // Without it, the announcement expires.
-        let _ = timeout(LAST_ANNOUNCEMENT_TIMEOUT, hub.broker().announce(said)).await;
+        let _ = timeout(LAST_ANNOUNCEMENT_TIMEOUT, hub.broker().announce(announcement)).await;
     }
 
-    async fn speak(
+    async fn announce_periodically(
         self,
         hub: Hub,
         drain: Drain,
@@ -116,9 +116,9 @@ impl Fleet {
             // A node that gets no new clients must not count among those with too few.
             let stage =
                 if leaves || !takes_more() { NodeStage::Leaving } else { NodeStage::Serving };
-            let said = self.announcement(&hub, stage, every * VALID_INTERVALS);
+            let announcement = self.announcement(&hub, stage, every * VALID_INTERVALS);
             // Outages of the broker are reported elsewhere; meanwhile this node's announcements expire.
-            failures = match hub.broker().announce(said).await {
+            failures = match hub.broker().announce(announcement).await {
                 Ok(()) => 0,
                 Err(_) => (failures + 1).min(DOUBLINGS_MAX),
             };
@@ -130,13 +130,13 @@ impl Fleet {
         }
     }
 
-    async fn look(self, hub: Hub, drain: Drain) -> Infallible {
-        let mut look = interval(LOOK_INTERVAL);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn check_periodically(self, hub: Hub, drain: Drain) -> Infallible {
+        let mut checks = interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut balance = Balance::default();
         let mut other_rules = Vec::new();
         loop {
-            look.tick().await;
+            checks.tick().await;
             let (own, now) = (hub.registry().connection_count(), Instant::now());
             let others = {
                 let mut others = self.others();
@@ -217,16 +217,16 @@ mod tests {
     fn a_nodes_own_announcement_is_not_counted_as_another_node() {
         let node = NodeId::random();
         let fleet = Fleet::new(node);
-        let said = Announcement {
+        let announcement = Announcement {
             node,
             stage: NodeStage::Serving,
             connections: 5,
             holds_ms: 1000,
             rules: None,
         };
-        fleet.hear(said);
+        fleet.receive(announcement);
         assert_eq!(fleet.others().len(), 0);
-        fleet.hear(Announcement { node: NodeId::random(), ..said });
+        fleet.receive(Announcement { node: NodeId::random(), ..announcement });
         assert_eq!(fleet.others().len(), 1);
     }
 }

@@ -130,7 +130,7 @@ impl Gateway {
             context,
             drain.clone(),
         ));
-        let asked = auth.clone();
+        let auth_in_use = auth.clone();
         Reload::new(sources, &config, followers).start(hangup);
         let serving = front.clone().serve(public);
         let accepting = critical_tasks::spawn("public listener", async { match serving.await {} });
@@ -138,7 +138,7 @@ impl Gateway {
             hub: hub.clone(),
             presence,
             users,
-            auth: asked,
+            auth: auth_in_use,
             rules: config.rules,
             drain: drain.clone(),
             memory,
@@ -191,7 +191,7 @@ fn sink(hub: Sink, users: Users, fleet: Fleet) -> Sink {
             let forgotten = revocations.missing_in(known).into_iter();
             missing.extend(forgotten.map(|(user, before)| Revocation { user, before, keep }));
         }
-        BrokerEvent::Announced(announcement) => fleet.hear(announcement),
+        BrokerEvent::Announced(announcement) => fleet.receive(announcement),
         event => hub(event),
     })
 }

@@ -34,7 +34,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use self::answer::{ApiResponse, error, not_allowed, object};
-pub use self::config::{Config, Entrance};
+pub use self::config::{ApiEndpoint, Config};
 use self::connections::{ListenerConnections, ListenerSlot};
 pub use self::parts::InternalState;
 pub use self::publish::BODY_BYTES_MAX as PUBLICATION_BYTES_MAX;
@@ -80,11 +80,11 @@ impl Internal {
     async fn connection(self: Arc<Self>, stream: TcpStream, place: ListenerSlot) {
         tokio::select! {
             () = place.close_requested() => {}
-            () = self.speak(stream, &place) => {}
+            () = self.serve_stream(stream, &place) => {}
         }
     }
 
-    async fn speak(&self, stream: TcpStream, place: &ListenerSlot) {
+    async fn serve_stream(&self, stream: TcpStream, place: &ListenerSlot) {
         let tls = self.config.get().tls.clone();
         match tls {
             None => self.serve_on(stream, place).await,
@@ -141,7 +141,7 @@ impl Internal {
     fn refusal(&self, request: &Request<Incoming>) -> Option<ApiResponse> {
         let config = self.config.get();
         match &config.api_key {
-            Some(key) if callers::carry_key(request.headers(), key) => None,
+            Some(key) if callers::has_key(request.headers(), key) => None,
             Some(_) => {
                 telemetry::rejected(Rejected::ApiKey, &"missing or wrong internal.api_key");
                 let message = "Authorization: Bearer must carry internal.api_key";

@@ -3,7 +3,7 @@
 //!
 //! Two measures, of which the greater counts, because neither detects everything:
 //!
-//! - A task that is due every [`LOOK_INTERVAL`]: how late it runs, including tokio's rounding to a
+//! - A task that is due every [`SAMPLE_INTERVAL`]: how late it runs, including tokio's rounding to a
 //!   millisecond. It detects that all workers are saturated, that the process was stopped, and that it
 //!   gets no CPU, such as beyond the CPU limit of its container. It does not detect one blocked worker of
 //!   several, because another worker runs the task on time.
@@ -12,7 +12,7 @@
 //!
 //! Neither detects what a socket of the system delays, nor a connection whose own task is slow.
 
-mod strain;
+mod lag_state;
 mod workers;
 
 use std::fmt;
@@ -22,13 +22,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use self::strain::Strain;
+use self::lag_state::LagState;
 use self::workers::Workers;
 use crate::limits::Limits;
 use crate::{critical_tasks, telemetry};
 
 /// The time between measurements. Each costs one timer and two values per worker, some microseconds.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The current lag of the event loop. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -70,23 +70,23 @@ impl Lag {
         let watched = lag.clone();
         critical_tasks::spawn("event loop lag", async move {
             let mut workers = Workers::new(Handle::current().metrics(), Instant::now());
-            let mut strain = Strain::default();
+            let mut state = LagState::default();
             loop {
                 let asleep = Instant::now();
-                sleep(LOOK_INTERVAL).await;
+                sleep(SAMPLE_INTERVAL).await;
                 let now = Instant::now();
-                let late = now.duration_since(asleep).saturating_sub(LOOK_INTERVAL);
+                let late = now.duration_since(asleep).saturating_sub(SAMPLE_INTERVAL);
                 let lag = late.max(workers.stuck(now));
                 let max = limits.get().event_loop_lag_max;
-                strain.look(lag, max);
-                let (peak, is_lagging) = (strain.peak(), strain.is_lagging());
+                state.add(lag, max);
+                let (peak, is_lagging) = (state.peak(), state.is_lagging());
                 watched.note(LagMeasurement { lag, max, peak, is_lagging });
             }
         });
         lag
     }
 
-    pub fn standing(&self) -> LagMeasurement {
+    pub fn measurement(&self) -> LagMeasurement {
         *self.lock()
     }
 
@@ -141,19 +141,19 @@ mod tests {
         let lag = watched();
         let (let_go, held) = mpsc::channel::<()>();
         let blocked = tokio::spawn(async move { _ = held.recv() });
-        becomes("a blocked worker makes it unready", || lag.standing().ready().is_err()).await;
-        assert!(lag.standing().lag > MAX);
+        becomes("a blocked worker makes it unready", || lag.measurement().ready().is_err()).await;
+        assert!(lag.measurement().lag > MAX);
         drop(let_go);
         blocked.await.unwrap();
-        becomes("what follows is measured", || lag.standing().lag < MAX).await;
-        assert!(lag.standing().ready().is_err(), "it has yet to last");
+        becomes("what follows is measured", || lag.measurement().lag < MAX).await;
+        assert!(lag.measurement().ready().is_err(), "it has yet to last");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_lag_of_all_blocked_workers_is_measured_once_they_are_free() {
         const BLOCKED: Duration = Duration::from_millis(600);
         let lag = watched();
-        becomes("a first measure", || lag.standing().max == MAX).await;
+        becomes("a first measure", || lag.measurement().max == MAX).await;
         let block = |_| {
             let (_open, held) = mpsc::channel::<()>();
             tokio::spawn(async move { _ = (held.recv_timeout(BLOCKED), _open) })
@@ -161,6 +161,6 @@ mod tests {
         for blocked in (0..2).map(block).collect::<Vec<_>>() {
             blocked.await.unwrap();
         }
-        becomes("both were blocked", || lag.standing().peak > BLOCKED / 2).await;
+        becomes("both were blocked", || lag.measurement().peak > BLOCKED / 2).await;
     }
 }

@@ -101,11 +101,11 @@ impl MemoryMonitor {
     pub fn ready(&self) -> Result<(), Short> {
         match self.is_short() {
             false => Ok(()),
-            true => Err(self.standing()),
+            true => Err(self.usage()),
         }
     }
 
-    pub fn standing(&self) -> Short {
+    pub fn usage(&self) -> Short {
         let read = |of: &AtomicUsize| of.load(Ordering::Relaxed);
         Short { used: read(&self.0.used), max: read(&self.0.max) }
     }
@@ -116,8 +116,8 @@ impl MemoryMonitor {
             telemetry::memory_max(max);
         }
         match (self.0.is_short.swap(is_short, Ordering::Relaxed), is_short) {
-            (false, true) => telemetry::memory_short(&self.standing()),
-            (true, false) => telemetry::memory_recovered(&self.standing()),
+            (false, true) => telemetry::memory_short(&self.usage()),
+            (true, false) => telemetry::memory_recovered(&self.usage()),
             _ => {}
         }
     }

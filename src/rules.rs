@@ -111,7 +111,7 @@ impl Rules {
     }
 
     /// Why a channel has no history or presence, naming the rule that applies.
-    pub fn keeps_no(&self, kept: &str, channel: &str) -> String {
+    pub fn explain_not_kept(&self, kept: &str, channel: &str) -> String {
         match self.0.get().find(channel) {
             Some((_, rule)) => {
                 format!("the rule {:?} keeps no {kept} of {channel}", rule.pattern.as_str())

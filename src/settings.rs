@@ -30,15 +30,15 @@ const DEFAULT: &str = "default";
 #[derive(Debug, Default)]
 pub struct Settings {
     /// Key to value and origin.
-    given: BTreeMap<String, (RawValue, String)>,
-    known: Vec<KeySpec>,
+    raw: BTreeMap<String, (RawValue, String)>,
+    specs: Vec<KeySpec>,
     faults: Vec<SettingsFault>,
 }
 
 impl Settings {
     /// `faults`: those found before any key was read.
-    pub fn new(given: BTreeMap<String, (RawValue, String)>, faults: Vec<SettingsFault>) -> Self {
-        Self { given, faults, ..Self::default() }
+    pub fn new(raw: BTreeMap<String, (RawValue, String)>, faults: Vec<SettingsFault>) -> Self {
+        Self { raw, faults, ..Self::default() }
     }
 
     /// A fault of several keys together.
@@ -48,24 +48,24 @@ impl Settings {
 
     /// `origin`: used where the key is not set.
     fn fault_from(&mut self, key: String, origin: &str, what: String) {
-        let of_key = self.given.get(&key).map(|(_, origin)| origin.as_str());
+        let of_key = self.raw.get(&key).map(|(_, origin)| origin.as_str());
         let origin = of_key.or_else(|| self.origin_of_list(&key)).unwrap_or(origin).to_owned();
         self.faults.push(SettingsFault { key, origin, what });
     }
 
-    /// The origin of a list, which is no longer in `given` once its tables have been read.
+    /// The origin of a list, which is no longer in `raw` once its tables have been read.
     fn origin_of_list(&self, list: &str) -> Option<&str> {
-        let is_in_it = |known: &&KeySpec| {
-            let rest = known.key.strip_prefix(list);
-            !known.is_schema() && rest.is_some_and(|rest| rest.starts_with('['))
+        let is_in_it = |spec: &&KeySpec| {
+            let rest = spec.key.strip_prefix(list);
+            !spec.is_schema() && rest.is_some_and(|rest| rest.starts_with('['))
         };
-        let mut origins = self.known.iter().filter(is_in_it).map(|known| known.origin.as_str());
+        let mut origins = self.specs.iter().filter(is_in_it).map(|known| known.origin.as_str());
         origins.find(|origin| *origin != DEFAULT)
     }
 
     /// Whether a layer set the key.
-    pub fn is_given(&self, key: &str) -> bool {
-        self.given.contains_key(key)
+    pub fn is_set(&self, key: &str) -> bool {
+        self.raw.contains_key(key)
     }
 
     /// Fails with the faults of the keys read so far; does not check for unknown keys.
@@ -78,8 +78,8 @@ impl Settings {
 
     /// All keys that were read, in order; or all faults, including unknown keys.
     pub fn finish(mut self) -> Result<Vec<KeySpec>, SettingsFaults> {
-        let names: BTreeSet<&str> = self.known.iter().map(|known| known.key.as_str()).collect();
-        for (key, (_, origin)) in &self.given {
+        let names: BTreeSet<&str> = self.specs.iter().map(|known| known.key.as_str()).collect();
+        for (key, (_, origin)) in &self.raw {
             if !names.contains(key.as_str()) {
                 let what = fault::unknown(key, &names);
                 let origin = origin.clone();
@@ -87,7 +87,7 @@ impl Settings {
             }
         }
         match self.faults.is_empty() {
-            true => Ok(self.known),
+            true => Ok(self.specs),
             false => Err(SettingsFaults(self.faults)),
         }
     }
@@ -98,14 +98,14 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn settings(given: &[(&str, RawValue)]) -> Settings {
-        let given = given
+    fn settings(raw: &[(&str, RawValue)]) -> Settings {
+        let raw = raw
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (value.clone(), "test.toml".to_owned())));
-        Settings::new(given.collect(), Vec::new())
+        Settings::new(raw.collect(), Vec::new())
     }
 
-    fn ask(settings: &mut Settings) -> (Duration, usize) {
+    fn read_keys(settings: &mut Settings) -> (Duration, usize) {
         let mut section = settings.section("session");
         let second = Duration::from_secs(1);
         (
@@ -117,9 +117,9 @@ mod tests {
     #[test]
     fn a_key_that_is_not_set_has_its_default() {
         let mut settings = settings(&[]);
-        assert_eq!(ask(&mut settings), (Duration::from_secs(25), 1 << 20));
-        let known = settings.finish().unwrap();
-        assert_eq!((known[0].default.as_str(), known[0].origin.as_str()), ("\"25s\"", "default"));
+        assert_eq!(read_keys(&mut settings), (Duration::from_secs(25), 1 << 20));
+        let specs = settings.finish().unwrap();
+        assert_eq!((specs[0].default.as_str(), specs[0].origin.as_str()), ("\"25s\"", "default"));
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
             ("session.queue_byte_max", RawValue::Text("1MiB".into())),
             ("sesion.ping_interval", RawValue::Text("1s".into())),
         ]);
-        ask(&mut settings);
+        read_keys(&mut settings);
         let faults = settings.finish().unwrap_err().to_string();
         for part in [
             "session.ping_interval (test.toml): is a number; must be a duration with its unit",

@@ -1,6 +1,7 @@
 //! Sockets: accepts connections, answers HTTP, and hands WebSocket and response streams over to sessions.
 //! Knows nothing about the content of messages.
 
+mod accept;
 mod addresses;
 mod admission;
 mod admitted_connection;
@@ -10,7 +11,6 @@ mod connection_refusal;
 mod cors;
 mod credentials;
 mod demo;
-mod entrance;
 mod heartbeat;
 mod http;
 mod networks;

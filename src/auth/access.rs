@@ -27,7 +27,7 @@ pub struct Decision<'a> {
     /// The rule that matched, and its index.
     pub rule: Option<(usize, &'a Rule)>,
     pub access: Access,
-    pub ground: AccessReason<'a>,
+    pub reason: AccessReason<'a>,
 }
 
 /// Why it is allowed or denied.
@@ -79,7 +79,7 @@ pub fn check(
     right: Right,
     channel: &str,
 ) -> Result<(), Denied> {
-    match decide(table, identity, right, channel).ground {
+    match decide(table, identity, right, channel).reason {
         ground if ground.allows() => Ok(()),
         // An anonymous client always gets the same error.
         _ if identity.is_none() => Err(Denied::Unauthorized),
@@ -98,7 +98,7 @@ pub fn decide<'a>(
     let access = right.access(table.policy(rule.map(|(_, rule)| rule)));
     let user = identity.and_then(|identity| identity.user.as_deref());
     let is_theirs = |pattern: &Pattern| pattern.matches_for(channel, user);
-    let ground = match (access, identity) {
+    let reason = match (access, identity) {
         (Access::Nobody, _) => AccessReason::Nobody,
         (_, None) if rule.is_some_and(|(_, rule)| rule.pattern.names_user()) => {
             AccessReason::NoToken
@@ -125,7 +125,7 @@ pub fn decide<'a>(
             }
         }
     };
-    Decision { rule, access, ground }
+    Decision { rule, access, reason }
 }
 
 /// Whether one of the patterns was probably meant for this user, whose name `{user}` never matches.

@@ -14,10 +14,10 @@ pub const KEYS_TRIED_MAX: usize = 16;
 pub fn check<'k>(
     token: &str,
     keys: impl Iterator<Item = &'k VerificationKey> + Clone,
-    terms: &RequiredClaims,
+    required: &RequiredClaims,
     now: SystemTime,
 ) -> Result<Identity, TokenRefused> {
-    verified(token, keys, terms)?.identity(terms.leeway, now)
+    verified(token, keys, required)?.identity(required.leeway, now)
 }
 
 /// The claims of a token that one of the keys signed and that has the required claims, whatever the time.

@@ -72,7 +72,7 @@ enum AudienceClaim {
 impl Claims {
     pub fn parse(json: &[u8], terms: &RequiredClaims) -> Result<Self, TokenRefused> {
         let written: RawClaims<'_> = object(json).ok_or(TokenRefused::CLAIMS)?;
-        written.meets(terms)?;
+        written.check(terms)?;
         let claims = Self {
             user: user(written.sub)?,
             subscribe: patterns(written.subscribe, TokenRefused::SUBSCRIBE)?,
@@ -115,19 +115,19 @@ impl Claims {
 
 impl RawClaims<'_> {
     /// Whether issuer and audience are the required ones.
-    fn meets(&self, terms: &RequiredClaims) -> Result<(), TokenRefused> {
-        if terms.issuer.is_some() {
+    fn check(&self, required: &RequiredClaims) -> Result<(), TokenRefused> {
+        if required.issuer.is_some() {
             let issuer: Option<String> = read(self.iss, TokenRefused::ISS)?;
-            if issuer != terms.issuer {
+            if issuer != required.issuer {
                 return Err(TokenRefused::ISS);
             }
         }
-        if !terms.audience.is_empty() {
+        if !required.audience.is_empty() {
             let audience = match read(self.aud, TokenRefused::AUD)?.ok_or(TokenRefused::AUD)? {
                 AudienceClaim::One(one) => vec![one],
                 AudienceClaim::Many(many) => many,
             };
-            if !audience.iter().any(|name| terms.audience.contains(name)) {
+            if !audience.iter().any(|name| required.audience.contains(name)) {
                 return Err(TokenRefused::AUD);
             }
         }

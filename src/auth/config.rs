@@ -24,7 +24,7 @@ pub enum Mode {
 pub struct Config {
     pub mode: Mode,
     /// The claims a token must have.
-    pub terms: RequiredClaims,
+    pub required_claims: RequiredClaims,
     /// How long an anonymous session may take to authenticate where no rule allows anonymous clients anything.
     pub timeout: Duration,
     /// How long a revocation is kept.
@@ -38,7 +38,7 @@ impl Config {
     /// explicitly, so that no node is open by mistake.
     pub fn read(settings: &mut Settings, listen: ListenAddress) -> Self {
         // A configuration that sets `auth.keys` means to use tokens, even if a template left the list empty.
-        let default = if settings.is_given("auth.keys") { "token" } else { "none" };
+        let default = if settings.is_set("auth.keys") { "token" } else { "none" };
         let mode = settings.section("auth").choice(
             "mode",
             default,
@@ -51,7 +51,13 @@ impl Config {
         // Last: in TOML, a list of tables follows everything else.
         let keys = key_table::read(settings, KEYS_MAX);
         check(settings, mode, listen, &keys);
-        Self { mode, terms, timeout, revocation_age, keys: keys.into_iter().flatten().collect() }
+        Self {
+            mode,
+            required_claims: terms,
+            timeout,
+            revocation_age,
+            keys: keys.into_iter().flatten().collect(),
+        }
     }
 
     /// The signing key: the first key that can sign, or the one with that `kid`.
@@ -93,7 +99,7 @@ impl Config {
 /// mistake.
 fn check(settings: &mut Settings, mode: Mode, listen: ListenAddress, keys: &[Option<KeySource>]) {
     match mode {
-        Mode::None if !listen.ip().is_loopback() && !settings.is_given("auth.mode") => {
+        Mode::None if !listen.ip().is_loopback() && !settings.is_set("auth.mode") => {
             settings.fault(
                 "auth.mode",
                 format!(

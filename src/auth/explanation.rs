@@ -93,7 +93,7 @@ fn answer(decision: &Decision<'_>, table: &RuleTable) -> String {
             "without rules and tokens, every client has access to every channel".to_owned()
         }
     };
-    let because = match decision.ground {
+    let because = match decision.reason {
         AccessReason::Anyone | AccessReason::Nobody => String::new(),
         AccessReason::HasToken => "; the token is valid".to_owned(),
         AccessReason::Lists(pattern) => format!("; the token lists {:?}", pattern.as_str()),
@@ -107,7 +107,7 @@ fn answer(decision: &Decision<'_>, table: &RuleTable) -> String {
                 .to_owned()
         }
     };
-    let answer = if decision.ground.allows() { "yes" } else { "no" };
+    let answer = if decision.reason.allows() { "yes" } else { "no" };
     format!("{answer}: {says}{because}")
 }
 

@@ -69,7 +69,7 @@ pub struct Fetched {
 pub struct Fetching {
     jwks: Jwks,
     fetched: Live<Fetched>,
-    wanted: Arc<Notify>,
+    refresh_requested: Arc<Notify>,
     progress: watch::Receiver<Progress>,
     task: JoinHandle<()>,
 }
@@ -89,18 +89,18 @@ impl Fetching {
         let before = before.iter().find(|before| before.jwks.is_same(jwks));
         let fetched = before.map(|before| Live::new((*before.fetched.current()).clone()));
         let fetched = fetched.unwrap_or_default();
-        let wanted = Arc::new(Notify::new());
+        let refresh_requested = Arc::new(Notify::new());
         let begin = Progress { rounds: 0, is_fetching: true, may_begin_at: Instant::now() };
         let (sender, progress) = watch::channel(begin);
         let task = RefreshTask {
             jwks: jwks.clone(),
             fetched: fetched.clone(),
-            wanted: wanted.clone(),
+            refresh_requested: refresh_requested.clone(),
             progress: sender,
             retry: RETRY,
         };
         let task = tokio::spawn(task.run());
-        Self { jwks: jwks.clone(), fetched, wanted, progress, task }
+        Self { jwks: jwks.clone(), fetched, refresh_requested, progress, task }
     }
 
     /// The current keys.
@@ -115,7 +115,7 @@ impl Fetching {
         let Progress { rounds, is_fetching, may_begin_at } = *progress.borrow_and_update();
         let is_due = is_fetching || Instant::now() >= may_begin_at;
         if is_due && !is_fetching {
-            self.wanted.notify_one();
+            self.refresh_requested.notify_one();
         }
         let until = Instant::now() + fetch::TIMEOUT;
         async move {
@@ -144,7 +144,7 @@ impl Jwks {
 struct RefreshTask {
     jwks: Jwks,
     fetched: Live<Fetched>,
-    wanted: Arc<Notify>,
+    refresh_requested: Arc<Notify>,
     progress: watch::Sender<Progress>,
     /// Counts the failed fetches since the last success.
     retry: Backoff,
@@ -180,7 +180,7 @@ impl RefreshTask {
         loop {
             tokio::select! {
                 () = sleep_until(again) => return,
-                () = self.wanted.notified() => {
+                () = self.refresh_requested.notified() => {
                     if Instant::now() >= may_begin_at {
                         return;
                     }

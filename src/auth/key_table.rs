@@ -87,8 +87,8 @@ fn table(section: &mut Section<'_>) -> Option<KeySource> {
 /// The key that names the source. None: there is none or several, which is a fault.
 fn way(section: &mut Section<'_>) -> Option<&'static str> {
     let ways = ["secret", "file", "jwks"];
-    let given: Vec<_> = ways.into_iter().filter(|way| section.is_given(way)).collect();
-    match given.as_slice() {
+    let ways_set: Vec<_> = ways.into_iter().filter(|way| section.is_given(way)).collect();
+    match ways_set.as_slice() {
         [way] => return Some(way),
         [] => section.fault("secret", "one of secret, file and jwks must be given"),
         [_, second, ..] => section.fault(second, "only one of secret, file and jwks can be given"),

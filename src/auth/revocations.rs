@@ -34,7 +34,7 @@ struct RevocationTable {
     /// The same by time, to find expired ones.
     order: BTreeSet<(u64, Arc<str>)>,
     /// When the node last logged that there are too many.
-    told: Option<Instant>,
+    warned_at: Option<Instant>,
 }
 
 impl Revocations {
@@ -66,9 +66,10 @@ impl Revocations {
         }
         let mut table = self.write();
         let is_new = table.put(user, before);
-        if table.trim(over) > 0 && table.told.is_none_or(|told| told.elapsed() >= WARNING_INTERVAL)
+        if table.trim(over) > 0
+            && table.warned_at.is_none_or(|told| told.elapsed() >= WARNING_INTERVAL)
         {
-            table.told = Some(Instant::now());
+            table.warned_at = Some(Instant::now());
             telemetry::revocations_dropped(REVOCATIONS_MAX);
         }
         telemetry::revocations_known(table.users.len());

@@ -30,8 +30,11 @@ pub fn run(config: &Config, json: bool) -> Result<ExitCode, Failure> {
         "Configuration",
         settings::findings(config, &settings::Environment::read()),
     ));
-    let text =
-        if json { report::json(&parts) } else { report::text(&parts, report::Ink::of_stdout()) };
+    let text = if json {
+        report::json(&parts)
+    } else {
+        report::text(&parts, report::Colouring::of_stdout())
+    };
     print(format!("{text}\n"))?;
     let findings = || parts.iter().flat_map(|part| &part.findings);
     let has_problem = findings().any(|Finding { level, .. }| *level == Level::Problem);

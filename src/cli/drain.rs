@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::asking::ask;
 use super::failure::Failure;
-use crate::internal::Entrance;
+use super::local_request::send;
+use crate::internal::ApiEndpoint;
 
 /// Returns as soon as the drain has started. `percent` None: all clients, and the node exits.
-pub fn run(entrance: &Entrance, percent: Option<u8>) -> Result<ExitCode, Failure> {
+pub fn run(endpoint: &ApiEndpoint, percent: Option<u8>) -> Result<ExitCode, Failure> {
     match percent {
-        None => ask(entrance, "POST", "/api/drain"),
-        Some(percent) => ask(entrance, "POST", &format!("/api/drain?percent={percent}")),
+        None => send(endpoint, "POST", "/api/drain"),
+        Some(percent) => send(endpoint, "POST", &format!("/api/drain?percent={percent}")),
     }
 }

@@ -49,7 +49,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
     let token = arguments.token.as_deref();
     let shown = small_runtime()?
         .block_on(async { TokenStatus::of(token, &Auth::start(&config.auth)).await });
-    let origin = config.known.iter().find(|known| known.key == "rules[0].pattern");
+    let origin = config.key_specs.iter().find(|known| known.key == "rules[0].pattern");
     let origin = origin.map_or("", |known| known.origin.as_str());
     print(explain(&config.rules.current(), origin, channel.as_str(), &shown))?;
     Ok(ExitCode::SUCCESS)
@@ -61,7 +61,7 @@ pub fn run_at_node(sources: &Sources, arguments: &Arguments) -> Result<ExitCode,
     let url = arguments.node.as_deref().unwrap_or_default();
     let api_key = match &arguments.api_key {
         Some(key) => Some(key.clone()),
-        None => config::entrance_to_api(sources)?.api_key,
+        None => config::api_endpoint(sources)?.api_key,
     };
     let node = NodeApi::new("--node", url, arguments.ca_file.as_deref(), api_key)?;
     let answer = small_runtime()?

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::asking::ask;
 use super::failure::Failure;
-use crate::internal::Entrance;
+use super::local_request::send;
+use crate::internal::ApiEndpoint;
 
-pub fn run(entrance: &Entrance, ready: bool) -> Result<ExitCode, Failure> {
-    ask(entrance, "GET", if ready { "/readyz" } else { "/healthz" })
+pub fn run(endpoint: &ApiEndpoint, ready: bool) -> Result<ExitCode, Failure> {
+    send(endpoint, "GET", if ready { "/readyz" } else { "/healthz" })
 }

@@ -122,7 +122,7 @@ pub fn run_over_http(sources: &Sources, arguments: &Arguments) -> Result<ExitCod
     let url = arguments.http.as_deref().unwrap_or_default();
     let api_key = match &arguments.api_key {
         Some(key) => Some(key.clone()),
-        None => config::entrance_to_api(sources)?.api_key,
+        None => config::api_endpoint(sources)?.api_key,
     };
     let node = NodeApi::new("--http", url, arguments.ca_file.as_deref(), api_key)?;
     let max = PayloadLimit { name: "the maximum of a node's API", bytes: PUBLICATION_BYTES_MAX };

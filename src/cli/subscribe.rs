@@ -92,7 +92,7 @@ fn keeps_history(config: &Config, channels: &[Channel]) -> Result<(), Failure> {
         Some(_) => Ok(()),
         None => Err(wrong(format!(
             "--since: {}; give the nodes' configuration with --config FILE",
-            config.rules.keeps_no("history", channel.as_str())
+            config.rules.explain_not_kept("history", channel.as_str())
         ))),
     }
 }

@@ -54,11 +54,11 @@ pub fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> 
         ),
     })?;
     let now = SystemTime::now();
-    let claims = claims(arguments, &config.auth.terms, ttl, now)?;
+    let claims = claims(arguments, &config.auth.required_claims, ttl, now)?;
     let token = signer.token(&claims).context("cannot sign")?;
     // A node would refuse the token for the same reason.
     let key = config.auth.key_of(signer);
-    let checked = auth::check(&token, key.into_iter(), &config.auth.terms, now);
+    let checked = auth::check(&token, key.into_iter(), &config.auth.required_claims, now);
     checked.map_err(|refused| wrong(refused.0))?;
     if config.auth.is_short(signer) {
         warn(&format!(

@@ -23,7 +23,7 @@ pub struct Config {
     /// The files it was read from. A change of one may change the configuration.
     pub files: Vec<PathBuf>,
     /// Every key with its effective value, for `tidegate check` and the reference.
-    pub known: Vec<KeySpec>,
+    pub key_specs: Vec<KeySpec>,
 }
 
 impl Config {
@@ -39,7 +39,7 @@ impl Config {
     pub fn effective(&self) -> String {
         let mut toml = String::new();
         let mut section = "";
-        for known in self.known.iter().filter(|known| !known.is_schema()) {
+        for known in self.key_specs.iter().filter(|known| !known.is_schema()) {
             let (name, key) = known.split();
             if name != section {
                 toml.push_str(&match name.split_once('[') {

@@ -12,26 +12,26 @@ use crate::{auth, internal};
 pub struct FixedSettings {
     /// The address it listens on, whatever the new configuration contains.
     pub(super) listen: ListenAddress,
-    takes_tokens: bool,
+    requires_tokens: bool,
     has_api_key: bool,
     rules: Arc<RuleTable>,
 }
 
 impl FixedSettings {
     pub fn of(config: &Config) -> Self {
-        let mut bound = Self {
+        let mut fixed = Self {
             listen: config.server.listen,
-            takes_tokens: false,
+            requires_tokens: false,
             has_api_key: false,
             rules: config.rules.current(),
         };
-        bound.follow(config);
-        bound
+        fixed.follow(config);
+        fixed
     }
 
     /// Takes over the settings now in force.
     pub fn follow(&mut self, config: &Config) {
-        self.takes_tokens = config.auth.mode == auth::Mode::Token;
+        self.requires_tokens = config.auth.mode == auth::Mode::Token;
         self.has_api_key = config.internal.api_key.is_some();
         self.rules = config.rules.current();
     }
@@ -47,12 +47,12 @@ impl FixedSettings {
         if is_empty {
             settings.fault("", "the file is empty");
         }
-        let is_said = settings.is_given("auth.mode");
-        if self.takes_tokens && auth.mode == auth::Mode::None && !is_said {
+        let is_explicit = settings.is_set("auth.mode");
+        if self.requires_tokens && auth.mode == auth::Mode::None && !is_explicit {
             let what = "auth.keys is no longer set; set auth.mode = \"none\" if clients need not authenticate";
             settings.fault("auth.mode", what);
         }
-        if !self.rules.is_empty() && !settings.is_given("rules") {
+        if !self.rules.is_empty() && !settings.is_set("rules") {
             let what = "is no longer set; set rules = [] if no channel is to have a rule";
             settings.fault("rules", what);
         }

@@ -14,7 +14,7 @@ const REFERENCE: &str = "docs/CONFIG.md lists them all";
 /// section. Never quotes a value.
 pub fn ignored(sources: &Sources) -> Vec<SettingsFault> {
     let defaults = Config::load(&Sources::default()).expect("the defaults are valid");
-    let keys = Keys::of(&defaults.known);
+    let keys = Keys::of(&defaults.key_specs);
     let names = sources.environment.iter().map(|(name, _)| name.as_str());
     let is_in_kubernetes = sources.environment.iter().any(|(name, _)| name == IN_KUBERNETES);
     let variables = names
@@ -129,17 +129,17 @@ mod tests {
             ("TIDEGATE_SECRET", "TIDEGATE__AUTH__KEYS or TIDEGATE__BROKER__SECRET"),
             ("TIDEGATE_PATTERN", "TIDEGATE__RULES"),
         ] {
-            let said = of_variables(&[name]);
+            let warnings = of_variables(&[name]);
             let expected =
                 format!("{name}: is not a setting and has no effect; did you mean {near}?");
-            assert_eq!(said, [expected]);
+            assert_eq!(warnings, [expected]);
         }
-        let [said] = &of_variables(&["TIDEGATE_LISTEN"])[..] else { panic!("one warning") };
+        let [warning] = &of_variables(&["TIDEGATE_LISTEN"])[..] else { panic!("one warning") };
         let both = "did you mean TIDEGATE__INTERNAL__LISTEN or TIDEGATE__SERVER__LISTEN?";
-        assert!(said.ends_with(both), "{said}");
-        let said = of_variables(&["TIDEGATE_HOME"]);
-        assert_eq!(said.len(), 1);
-        assert!(said[0].contains(REFERENCE) && !said[0].contains("hush"), "{said:?}");
+        assert!(warning.ends_with(both), "{warning}");
+        let warnings = of_variables(&["TIDEGATE_HOME"]);
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains(REFERENCE) && !warnings[0].contains("hush"), "{warnings:?}");
     }
 
     #[test]

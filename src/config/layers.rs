@@ -90,11 +90,11 @@ impl Flags {
 
 /// Accepts only what the crate's path syntax reads as a plain path, not as an index.
 fn is_key(key: &str) -> bool {
-    let word = |word: &str| {
+    let is_segment = |word: &str| {
         !word.is_empty()
             && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
     };
-    key.split('.').all(word)
+    key.split('.').all(is_segment)
 }
 
 impl Source for Flags {

@@ -36,31 +36,31 @@ pub fn oldest(mut connections: Vec<Arc<Outbound>>, count: usize) -> PacedConnect
     connections.iter().map(Arc::downgrade).collect()
 }
 
-/// Tells each connection to close at its time, as long as `goes_on` returns true. `close`: makes the close from the
+/// Tells each connection to close at its time, as long as `should_continue` returns true. `close`: makes the close from the
 /// time the client should stay away.
-pub async fn tell(
-    told: PacedConnections,
+pub async fn close_paced(
+    connections: PacedConnections,
     plan: Plan,
     close: impl Fn(Duration) -> Close,
-    goes_on: impl Fn() -> bool,
+    should_continue: impl Fn() -> bool,
 ) {
     let start = Instant::now();
     let mut number = 0;
     for wave in 1.. {
         let elapsed = start.elapsed();
         // Tells a wave ahead of its time, so that no client is told after its slot.
-        let due = plan.due(elapsed + WAVE_INTERVAL).min(told.len());
-        for connection in &told[number..due] {
+        let due = plan.due(elapsed + WAVE_INTERVAL).min(connections.len());
+        for connection in &connections[number..due] {
             if let Some(connection) = connection.upgrade() {
                 connection.ask_to_end(close(plan.after(number, elapsed, rand::random())));
             }
             number += 1;
         }
-        if number == told.len() {
+        if number == connections.len() {
             return;
         }
         sleep_until(start + WAVE_INTERVAL * wave).await;
-        if !goes_on() {
+        if !should_continue() {
             return;
         }
     }
@@ -77,7 +77,7 @@ pub mod tests {
         (0..count).map(connection).collect()
     }
 
-    pub fn told(connections: &[Arc<Outbound>]) -> usize {
+    pub fn asked_to_end(connections: &[Arc<Outbound>]) -> usize {
         connections.iter().filter(|it| it.asked_to_end().is_some()).count()
     }
 
@@ -86,12 +86,12 @@ pub mod tests {
         let all = connections(1000);
         let plan = Plan::new(1000, Duration::from_secs(10), 0);
         let close = |after| Close::Drain { after };
-        let telling = tokio::spawn(tell(shuffled(all.clone()), plan, close, || true));
+        let closing = tokio::spawn(close_paced(shuffled(all.clone()), plan, close, || true));
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let half = told(&all);
+        let half = asked_to_end(&all);
         assert!((450..=550).contains(&half), "{half} of 1000 after half the time");
-        telling.await.unwrap();
-        assert_eq!(told(&all), 1000);
+        closing.await.unwrap();
+        assert_eq!(asked_to_end(&all), 1000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Balance {
     since: Option<ImbalanceSince>,
-    brake: SheddingBackoff,
+    backoff: SheddingBackoff,
 }
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Balance {
         let waited = now.saturating_duration_since(since.at);
         // Waits at least `rebalance_after`, so that the clients of the last step have reconnected when it is judged.
         if waited < config.rebalance_after
-            || waited < self.brake.wait(others, config.rebalance_after, now)
+            || waited < self.backoff.wait(others, config.rebalance_after, now)
         {
             self.since = Some(since);
             return None;
@@ -83,7 +83,7 @@ impl Balance {
         let per_second = per_second(own, config.reconnects_per_second);
         let count = (own - mean).min(per_second * STEP_MAX.as_secs() as usize);
         let within = Duration::from_secs_f64(count as f64 / per_second as f64);
-        self.brake.tried(others, count, now);
+        self.backoff.tried(others, count, now);
         Some(SheddingStep { count, within, keep: mean })
     }
 }

@@ -100,10 +100,10 @@ mod tests {
         let start = Instant::now();
         let others = [(NodeId::random(), 100)];
         let braked = || {
-            let mut brake = SheddingBackoff::default();
-            brake.tried(&others, 40, start);
-            assert_eq!(brake.wait(&others, AFTER, start), 2 * AFTER);
-            brake
+            let mut backoff = SheddingBackoff::default();
+            backoff.tried(&others, 40, start);
+            assert_eq!(backoff.wait(&others, AFTER, start), 2 * AFTER);
+            backoff
         };
         let more = [others[0], (NodeId::random(), 0)];
         assert_eq!(braked().wait(&more, AFTER, start), AFTER);

@@ -30,7 +30,7 @@ struct PeerNode {
 
 impl PeerTable {
     /// `holds_max`: the limit for how long the announcement is valid.
-    pub fn hear(&mut self, announcement: Announcement, holds_max: Duration, now: Instant) {
+    pub fn record(&mut self, announcement: Announcement, holds_max: Duration, now: Instant) {
         let Announcement { node, stage, connections, holds_ms, rules } = announcement;
         if stage == NodeStage::Gone {
             self.0.remove(&node);
@@ -39,8 +39,8 @@ impl PeerTable {
             let stays = stage == NodeStage::Serving;
             let connections = connections.min(CONNECTIONS_MAX);
             let differs_since = self.0.get(&node).and_then(|known| known.differs_since);
-            let told = PeerNode { stays, connections, holds_until, rules, differs_since };
-            self.0.insert(node, told);
+            let peer = PeerNode { stays, connections, holds_until, rules, differs_since };
+            self.0.insert(node, peer);
         }
     }
 
@@ -87,7 +87,7 @@ mod tests {
 
     const HOLDS_MAX: Duration = Duration::from_secs(16);
 
-    fn said(node: NodeId, stage: NodeStage, connections: u64) -> Announcement {
+    fn announcement(node: NodeId, stage: NodeStage, connections: u64) -> Announcement {
         Announcement { node, stage, connections, holds_ms: 7000, rules: None }
     }
 
@@ -96,12 +96,12 @@ mod tests {
         let (mut table, start) = (PeerTable::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let [a, b, c] = [(); 3].map(|()| NodeId::random());
-        table.hear(said(a, NodeStage::Serving, 10), HOLDS_MAX, at(0));
-        table.hear(said(b, NodeStage::Serving, 20), HOLDS_MAX, at(0));
-        table.hear(said(c, NodeStage::Leaving, 5), HOLDS_MAX, at(0));
+        table.record(announcement(a, NodeStage::Serving, 10), HOLDS_MAX, at(0));
+        table.record(announcement(b, NodeStage::Serving, 20), HOLDS_MAX, at(0));
+        table.record(announcement(c, NodeStage::Leaving, 5), HOLDS_MAX, at(0));
         assert_eq!((table.len(), table.connections(), table.serving().len()), (3, 35, 2));
-        table.hear(said(a, NodeStage::Serving, 12), HOLDS_MAX, at(5));
-        table.hear(said(b, NodeStage::Gone, 0), HOLDS_MAX, at(5));
+        table.record(announcement(a, NodeStage::Serving, 12), HOLDS_MAX, at(5));
+        table.record(announcement(b, NodeStage::Gone, 0), HOLDS_MAX, at(5));
         assert_eq!((table.len(), table.serving()), (2, vec![(a, 12)]));
         table.remove_expired(at(8));
         assert_eq!((table.len(), table.connections()), (1, 12));
@@ -117,8 +117,8 @@ mod tests {
         let [same, old, other] = [(); 3].map(|()| NodeId::random());
         let mut say = |other_rules, seconds| {
             for (node, rules) in [(same, Some(1)), (old, None), (other, Some(other_rules))] {
-                let said = Announcement { rules, ..said(node, NodeStage::Serving, 1) };
-                table.hear(said, HOLDS_MAX, at(seconds));
+                let said = Announcement { rules, ..announcement(node, NodeStage::Serving, 1) };
+                table.record(said, HOLDS_MAX, at(seconds));
             }
             table.with_other_rules(1, lasting, at(seconds))
         };
@@ -136,18 +136,22 @@ mod tests {
         let first = NodeId::random();
         let for_ever = |connections| Announcement {
             holds_ms: u64::MAX,
-            ..said(first, NodeStage::Serving, connections)
+            ..announcement(first, NodeStage::Serving, connections)
         };
-        table.hear(for_ever(u64::MAX), HOLDS_MAX, now);
+        table.record(for_ever(u64::MAX), HOLDS_MAX, now);
         assert_eq!(table.connections(), CONNECTIONS_MAX);
         for _ in 0..2 * NODES_MAX {
-            table.hear(said(NodeId::random(), NodeStage::Serving, u64::MAX), HOLDS_MAX, now);
+            table.record(
+                announcement(NodeId::random(), NodeStage::Serving, u64::MAX),
+                HOLDS_MAX,
+                now,
+            );
         }
-        table.hear(said(first, NodeStage::Serving, 7), HOLDS_MAX, now);
+        table.record(announcement(first, NodeStage::Serving, 7), HOLDS_MAX, now);
         let others = (NODES_MAX as u64 - 1) * CONNECTIONS_MAX;
         assert_eq!((table.len(), table.connections()), (NODES_MAX, others + 7));
         assert!(table.serving().contains(&(first, 7)), "those that are known go on being heard");
-        table.hear(for_ever(0), HOLDS_MAX, now);
+        table.record(for_ever(0), HOLDS_MAX, now);
         table.remove_expired(now + HOLDS_MAX);
         assert_eq!(table.len(), 0);
     }

@@ -23,7 +23,7 @@ use crate::{critical_tasks, drain, internal, telemetry, transport};
 
 /// How often files are checked. By content, because Kubernetes replaces a link to a directory, and the files in it
 /// keep their modification times.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The most bytes of a file that are compared.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -44,29 +44,38 @@ pub struct Reload {
     sources: Sources,
     followers: Followers,
     /// The keys in force, to find changed ones.
-    known: Vec<KeySpec>,
+    key_specs: Vec<KeySpec>,
     files: Vec<PathBuf>,
     /// Hashes of the files' contents: at the last check, and at the last reload.
-    seen: u64,
-    trace: u64,
+    checked_hash: u64,
+    loaded_hash: u64,
     /// The bound addresses, and the access control that a reload must not weaken.
-    bound: FixedSettings,
+    fixed_settings: FixedSettings,
     /// The faults of the newest configuration, which is tried again until it has none.
     refused: Option<String>,
 }
 
 impl Reload {
     pub fn new(sources: Sources, config: &Config, followers: Followers) -> Self {
-        let (known, files) = (config.known.clone(), config.files.clone());
-        let trace = trace(&files);
+        let (known, files) = (config.key_specs.clone(), config.files.clone());
+        let trace = hash_files(&files);
         let bound = FixedSettings::of(config);
-        Self { sources, followers, known, files, seen: trace, trace, bound, refused: None }
+        Self {
+            sources,
+            followers,
+            key_specs: known,
+            files,
+            checked_hash: trace,
+            loaded_hash: trace,
+            fixed_settings: bound,
+            refused: None,
+        }
     }
 
     /// Reloads at every `hangup`, and when a file has changed.
     pub fn start(mut self, mut hangup: Signal) {
-        let mut look = interval(LOOK_INTERVAL);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         critical_tasks::spawn("reload", async move {
             loop {
                 tokio::select! {
@@ -75,7 +84,7 @@ impl Reload {
                         self.refused = None;
                         self.reload("SIGHUP").await;
                     }
-                    _ = look.tick() => if self.has_changed().await {
+                    _ = checks.tick() => if self.has_changed().await {
                         self.reload("a file has changed").await;
                     },
                 }
@@ -86,16 +95,16 @@ impl Reload {
     /// Whether the files have changed, and are the same at two checks in a row, because one may be half written.
     /// A refused configuration is tried again, because the missing part may be in another file.
     async fn has_changed(&mut self) -> bool {
-        let now = self.look().await;
-        let is_settled = now == self.seen;
-        self.seen = now;
-        is_settled && (now != self.trace || self.refused.is_some())
+        let now = self.hash_watched_files().await;
+        let is_settled = now == self.checked_hash;
+        self.checked_hash = now;
+        is_settled && (now != self.loaded_hash || self.refused.is_some())
     }
 
     async fn reload(&mut self, why: &str) {
         // Before reading, so that a change during it is found at the next check.
-        self.trace = self.look().await;
-        let (sources, bound) = (self.sources.clone(), self.bound.clone());
+        self.loaded_hash = self.hash_watched_files().await;
+        let (sources, bound) = (self.sources.clone(), self.fixed_settings.clone());
         let config = match on_blocking_thread(move || Config::load_again(&sources, &bound)).await {
             Ok(config) => config,
             Err(faults) => return self.refuse(why, faults.to_string()),
@@ -103,30 +112,30 @@ impl Reload {
         self.refused = None;
         config::ignored(&self.sources).iter().for_each(|what| telemetry::setting_ignored(what));
         telemetry::access_widened(&self.widened(&config));
-        let changed = changed(&self.known, &config.known);
+        let changed = changed(&self.key_specs, &config.key_specs);
         let (live, fixed): (Vec<_>, Vec<_>) =
             changed.into_iter().partition(|key| Config::is_live(key));
-        self.known = config.known.clone();
+        self.key_specs = config.key_specs.clone();
         if self.files != config.files {
             self.files.clone_from(&config.files);
-            self.trace = self.look().await;
-            self.seen = self.trace;
+            self.loaded_hash = self.hash_watched_files().await;
+            self.checked_hash = self.loaded_hash;
         }
-        self.bound.follow(&config);
+        self.fixed_settings.follow(&config);
         self.followers.follow(config).await;
         telemetry::reloaded(why, &live, &fixed);
     }
 
-    async fn look(&self) -> u64 {
+    async fn hash_watched_files(&self) -> u64 {
         let files = self.files.clone();
-        on_blocking_thread(move || trace(&files)).await
+        on_blocking_thread(move || hash_files(&files)).await
     }
 
     /// What the new settings allow that those in force do not.
     fn widened(&self, config: &Config) -> Vec<String> {
         let (old, new) = (self.followers.hub.rules().current(), config.rules.current());
         let rules = new.widened_from(&old).into_iter().map(|widened| widened.to_string());
-        rules.chain(widened::settings(&self.known, &config.known)).collect()
+        rules.chain(widened::settings(&self.key_specs, &config.key_specs)).collect()
     }
 
     /// Reports the same faults only once.
@@ -184,7 +193,7 @@ fn changed(old: &[KeySpec], new: &[KeySpec]) -> Vec<String> {
 }
 
 /// A hash of the files' contents. Unreadable files count as empty.
-fn trace(files: &[PathBuf]) -> u64 {
+fn hash_files(files: &[PathBuf]) -> u64 {
     use std::io::Read;
     let mut hasher = DefaultHasher::new();
     for path in files {

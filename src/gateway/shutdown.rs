@@ -27,7 +27,7 @@ const TERMINAL_PERIOD: Duration = Duration::from_millis(700);
 const TERMINAL_GONE_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How often the node logs that it is still draining.
-const TELL_INTERVAL: Duration = Duration::from_secs(5);
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often the node checks whether all connections have ended.
 const GONE_INTERVAL: Duration = Duration::from_millis(20);
@@ -75,7 +75,7 @@ impl Shutdown {
         let latest = Instant::now() + pace.longest();
         tokio::select! {
             remaining = self.delay_and_close(pace) => remaining,
-            never = self.tell(latest) => match never {},
+            never = self.log_progress(latest) => match never {},
         }
     }
 
@@ -98,9 +98,9 @@ impl Shutdown {
     }
 
     /// Logs regularly that the node is still draining.
-    async fn tell(&self, latest: Instant) -> Infallible {
+    async fn log_progress(&self, latest: Instant) -> Infallible {
         loop {
-            sleep(TELL_INTERVAL).await;
+            sleep(LOG_INTERVAL).await;
             let left = latest.saturating_duration_since(Instant::now());
             telemetry::still_draining(self.hub.registry().connection_count(), left);
         }

@@ -9,15 +9,15 @@ use tokio::sync::Notify;
 use crate::publication::Channel;
 
 /// How many attempts have failed.
-pub type Tries = u32;
+pub type Attempts = u32;
 
 /// Something to read. At most one of each kind for a channel at a time, which its cursor ensures.
 #[derive(Clone, Debug)]
 pub enum RecoveryTask {
     /// Request the history's end, then read what follows the last delivered position.
-    Open(Channel, u64, Tries),
+    Open(Channel, u64, Attempts),
     /// Read what follows the last delivered position.
-    CatchUp(Channel, u64, Tries),
+    CatchUp(Channel, u64, Attempts),
     /// Deliver the held publications.
     Release(Channel, u64),
     /// Read the publications that resuming clients request.

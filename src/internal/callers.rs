@@ -20,7 +20,7 @@ const IS_ANOTHER_HOST: &str =
     "Host must be an IP address or localhost here: set internal.api_key, and send it";
 
 /// Whether the request has the key. Compares in constant time.
-pub fn carry_key(headers: &HeaderMap, key: &str) -> bool {
+pub fn has_key(headers: &HeaderMap, key: &str) -> bool {
     let given = bearer(headers).unwrap_or_default();
     let differing = given.iter().zip(key.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     given.len() == key.len() && differing == 0
@@ -67,7 +67,7 @@ mod tests {
     fn only_the_exact_api_key_is_accepted() {
         let headers = |value: &str| HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
         let key = "0123456789abcdef";
-        assert!(carry_key(&headers("Bearer 0123456789abcdef"), key));
+        assert!(has_key(&headers("Bearer 0123456789abcdef"), key));
         for wrong in [
             "",
             "Bearer ",
@@ -75,9 +75,9 @@ mod tests {
             "Bearer 0123456789abcdef0",
             "0123456789abcdef",
         ] {
-            assert!(!carry_key(&headers(wrong), key), "{wrong}");
+            assert!(!has_key(&headers(wrong), key), "{wrong}");
         }
-        assert!(!carry_key(&HeaderMap::new(), key));
+        assert!(!has_key(&HeaderMap::new(), key));
     }
 
     #[test]

@@ -30,14 +30,14 @@ impl Config {
 }
 
 /// How a command on the same host reaches the internal listener.
-pub struct Entrance {
+pub struct ApiEndpoint {
     pub listen: ListenAddress,
     /// The key for `/api`. None: none is set, or the command does not call `/api`.
     pub api_key: Option<String>,
     pub tls: Option<tls::Files>,
 }
 
-impl Entrance {
+impl ApiEndpoint {
     pub fn read(settings: &mut Settings) -> Self {
         let mut section = settings.section("internal");
         Self { listen: listen(&mut section), api_key: None, tls: tls::Files::read(&mut section) }

@@ -115,7 +115,7 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
-    fn leaves(place: &ListenerSlot) -> bool {
+    fn is_asked_to_close(place: &ListenerSlot) -> bool {
         place.close_requested().now_or_never().is_some()
     }
 
@@ -138,7 +138,8 @@ mod tests {
         let later = now + Duration::from_secs(1);
         places[1].waits(later);
         assert!(connections.enter(HERE, later).is_some());
-        let left: Vec<_> = (0..places.len()).filter(|number| leaves(&places[*number])).collect();
+        let left: Vec<_> =
+            (0..places.len()).filter(|number| is_asked_to_close(&places[*number])).collect();
         assert_eq!(left, [2]);
         assert!(!places[2].begins() && places[3].begins());
     }
@@ -151,11 +152,15 @@ mod tests {
         let others = fill(&connections, ELSEWHERE, room, now);
         // The slots reserved for this host are not for others.
         let another = connections.enter(ELSEWHERE, now).unwrap();
-        assert!(leaves(&others[0]) && !local.iter().any(leaves));
+        assert!(is_asked_to_close(&others[0]) && !local.iter().any(is_asked_to_close));
         for place in others.iter().chain([&another]) {
             place.begins();
         }
-        assert!(fill(&connections, HERE, LOCAL_RESERVED, now).iter().all(|place| !leaves(place)));
+        assert!(
+            fill(&connections, HERE, LOCAL_RESERVED, now)
+                .iter()
+                .all(|place| !is_asked_to_close(place))
+        );
     }
 
     #[test]
@@ -164,7 +169,7 @@ mod tests {
         let mut places = fill(&connections, HERE, INTERNAL_CONNECTIONS_MAX, now);
         assert!(places.iter().all(ListenerSlot::begins));
         assert!(connections.enter(HERE, now).is_none());
-        assert!(!places.iter().any(leaves));
+        assert!(!places.iter().any(is_asked_to_close));
         places.pop();
         assert!(connections.enter(HERE, now).is_some());
     }

@@ -16,7 +16,7 @@ pub async fn answer(presence: &Presence, rules: &Rules, name: &str) -> ApiRespon
         Err(why) => return error(StatusCode::BAD_REQUEST, "bad_request", &why),
     };
     if !rules.of(channel.as_str()).presence {
-        let message = rules.keeps_no("presence", channel.as_str());
+        let message = rules.explain_not_kept("presence", channel.as_str());
         return error(StatusCode::NOT_FOUND, "not_found", &message);
     }
     match presence.members(channel.clone()).await {

@@ -29,7 +29,7 @@ struct Check {
 impl Readiness {
     pub fn of(parts: &InternalState) -> Self {
         let InternalState { drain, hub, memory, lag, .. } = parts;
-        Self([drains(drain), reaches(hub), has_memory(memory), keeps_up(lag)])
+        Self([drains(drain), broker_is_ready(hub), has_memory(memory), has_no_lag(lag)])
     }
 
     pub fn is_ready(&self) -> bool {
@@ -83,19 +83,19 @@ fn drains(drain: &Drain) -> Check {
     Check { of: Unready::Drain, why, figures: json!({"phase": phase.name()}) }
 }
 
-fn reaches(hub: &Hub) -> Check {
+fn broker_is_ready(hub: &Hub) -> Check {
     Check { of: Unready::Broker, why: hub.broker().ready().err(), figures: json!({}) }
 }
 
 fn has_memory(memory: &MemoryMonitor) -> Check {
     let why = memory.ready().err().map(|short| short.to_string());
-    let now = memory.standing();
+    let now = memory.usage();
     let figures = json!({"used_bytes": now.used, "max_bytes": now.max});
     Check { of: Unready::Memory, why, figures }
 }
 
-fn keeps_up(lag: &Lag) -> Check {
-    let now = lag.standing();
+fn has_no_lag(lag: &Lag) -> Check {
+    let now = lag.measurement();
     let why = now.ready().err().map(|lagging| lagging.to_string());
     let millis = |it: std::time::Duration| (it.as_secs_f64() * 1e4).round() / 10.;
     // Below the limit no peak is recorded; the current lag is then the peak.

@@ -11,7 +11,7 @@ use tokio::runtime::RuntimeMetrics;
 /// The last sample of each worker.
 pub struct Workers {
     runtime: RuntimeMetrics,
-    seen: Vec<WorkerSample>,
+    samples: Vec<WorkerSample>,
 }
 
 struct WorkerSample {
@@ -28,14 +28,14 @@ impl Workers {
             busy: Duration::ZERO,
             since: now,
         });
-        Self { seen: seen.collect(), runtime }
+        Self { samples: seen.collect(), runtime }
     }
 
     /// The longest time that a worker has made no progress. May be too short by at most the time between two
     /// calls.
     pub fn stuck(&mut self, now: Instant) -> Duration {
         let mut longest = Duration::ZERO;
-        for (worker, seen) in self.seen.iter_mut().enumerate() {
+        for (worker, seen) in self.samples.iter_mut().enumerate() {
             let parks = self.runtime.worker_park_unpark_count(worker);
             let busy = self.runtime.worker_total_busy_duration(worker);
             // Parking and waking are both counted: an odd number means that the worker is parked.

@@ -52,7 +52,7 @@ impl LatestFrames {
         self.has_turn
     }
 
-    pub fn give_up_turn(&mut self) {
+    pub fn clear_turn(&mut self) {
         self.has_turn = false;
     }
 

@@ -163,7 +163,7 @@ impl QueueState {
     /// not overtake it: it may be the reply that precedes a channel's first publication.
     fn own_queued(&mut self) {
         if let Some(overflow) = &mut self.overflow {
-            overflow.latest.give_up_turn();
+            overflow.latest.clear_turn();
         }
         if !self.frames.is_empty() {
             self.writer.queued(|| false);

@@ -10,18 +10,18 @@ use super::*;
 use crate::publication::NodeId;
 
 /// A wire that takes a given number of bytes, then blocks.
-struct Tap {
+struct BoundedWire {
     room: Mutex<usize>,
     taken: Mutex<Vec<u8>>,
 }
 
-impl Tap {
+impl BoundedWire {
     fn with_room(bytes: usize) -> Arc<Self> {
         Arc::new(Self { room: Mutex::new(bytes), taken: Mutex::default() })
     }
 }
 
-impl Wire for Tap {
+impl Wire for BoundedWire {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut room = self.room.lock().unwrap();
         let mut bytes = 0;
@@ -188,7 +188,7 @@ fn an_ordinary_close_writes_the_queue_first() {
 
 #[test]
 fn a_flusher_writes_what_fits_and_leaves_the_rest_in_order_to_the_connection() {
-    let (outbound, tap) = (outbound(1000), Tap::with_room(7));
+    let (outbound, tap) = (outbound(1000), BoundedWire::with_room(7));
     outbound.attach(tap.clone());
     assert_eq!(outbound.push(ANY, frame(b"first")), Ok(Pushed::Flush));
     assert_eq!(outbound.push(ANY, frame(b"second")), Ok(Pushed::Covered));
@@ -208,7 +208,7 @@ fn a_flusher_writes_what_fits_and_leaves_the_rest_in_order_to_the_connection() {
 
 #[test]
 fn a_slow_close_completes_the_partly_written_frame() {
-    let (outbound, tap) = (outbound(1000), Tap::with_room(3));
+    let (outbound, tap) = (outbound(1000), BoundedWire::with_room(3));
     outbound.attach(tap.clone());
     let _ = outbound.push(ANY, frame(b"first")).unwrap();
     let _ = outbound.push(ANY, frame(b"second")).unwrap();
@@ -225,7 +225,7 @@ fn a_slow_close_completes_the_partly_written_frame() {
 async fn flushers_write_for_all_waiting_connections() {
     let flushers = Arc::new(Flushers::default());
     flushers.start(2);
-    let taps: Vec<_> = (0..3 * 1024).map(|_| Tap::with_room(1000)).collect();
+    let taps: Vec<_> = (0..3 * 1024).map(|_| BoundedWire::with_room(1000)).collect();
     let all: Vec<_> = taps
         .iter()
         .map(|tap| {

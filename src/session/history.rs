@@ -21,7 +21,7 @@ pub async fn read(
         Reply::Error(ReplyError { id: id.clone(), channel, code, message })
     };
     if hub.rules().of(channel.as_str()).history.is_none() {
-        return refuse(Code::NotFound, hub.rules().keeps_no("history", channel.as_str()));
+        return refuse(Code::NotFound, hub.rules().explain_not_kept("history", channel.as_str()));
     }
     let read = match since {
         Some(since) => following(&hub, &channel, since, limit).await,

@@ -12,7 +12,7 @@ pub async fn read(presence: Presence, rules: Rules, id: Option<Id>, channel: Cha
         Reply::Error(ReplyError { id: id.clone(), channel, code, message })
     };
     if !rules.of(channel.as_str()).presence {
-        return refuse(Code::NotFound, rules.keeps_no("presence", channel.as_str()));
+        return refuse(Code::NotFound, rules.explain_not_kept("presence", channel.as_str()));
     }
     match presence.members(channel.clone()).await {
         Ok(members) => Reply::Presence { id, channel, members },

@@ -24,7 +24,7 @@ pub type RawTable = BTreeMap<String, RawValue>;
 impl RawValue {
     /// Calls `take` with key, value and layer name for `value` or, if it is a table, for each value in it.
     pub fn each(key: String, value: &Value, take: &mut impl FnMut(String, Self, Option<&str>)) {
-        let given = match &value.kind {
+        let raw = match &value.kind {
             ValueKind::Table(table) => {
                 for (name, value) in table {
                     Self::each(format!("{key}.{name}"), value, take);
@@ -39,7 +39,7 @@ impl RawValue {
             ValueKind::Array(items) => Self::list(items),
             _ => Self::Other,
         };
-        take(key, given, value.origin());
+        take(key, raw, value.origin());
     }
 
     fn list(items: &[Value]) -> Self {

@@ -67,7 +67,7 @@ impl<'a> Section<'a> {
         };
         let write = |duration: &Duration| quoted(&unit::write_duration(*duration));
         let default = default.map(|text| RawValue::Text(text.to_owned()));
-        self.ask(key, default, words, doc, parse, write)
+        self.read_key(key, default, words, doc, parse, write)
     }
 
     /// A size with its unit, such as `"64KiB"`.
@@ -88,7 +88,7 @@ impl<'a> Section<'a> {
             _ => None,
         };
         let write = |bytes: &usize| quoted(&unit::write_bytes(*bytes));
-        self.ask(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
+        self.read_key(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
             .expect("the default of a size is within its bounds")
     }
 
@@ -132,7 +132,7 @@ impl<'a> Section<'a> {
         };
         let default =
             default.map(|it| RawValue::Number(i64::try_from(it).expect("a default fits")));
-        self.ask(key, default, words, doc, parse, usize::to_string)
+        self.read_key(key, default, words, doc, parse, usize::to_string)
     }
 
     /// A share, from 0.0 to 1.0.
@@ -149,7 +149,7 @@ impl<'a> Section<'a> {
         };
         let write = |part: &f64| format!("{part:?}");
         let words = "a number, 0.0 to 1.0".to_owned();
-        self.ask(key, Some(RawValue::Fraction(default)), words, doc, parse, write)
+        self.read_key(key, Some(RawValue::Fraction(default)), words, doc, parse, write)
             .expect("the default is a part of all")
     }
 
@@ -160,7 +160,7 @@ impl<'a> Section<'a> {
             RawValue::Text(text) => text.parse().ok(),
             _ => None,
         };
-        self.ask(
+        self.read_key(
             key,
             default.map(RawValue::Flag),
             "true or false".into(),
@@ -189,7 +189,7 @@ impl<'a> Section<'a> {
             quoted(choices.iter().find(|(_, other)| other == it).map_or("", |(word, _)| word))
         };
         let words = format!("one of {}", words.join(", "));
-        self.ask(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
+        self.read_key(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
             .expect("the default is one of the choices")
     }
 
@@ -201,7 +201,7 @@ impl<'a> Section<'a> {
             _ => None,
         };
         let write = |address: &ListenAddress| quoted(&address.to_string());
-        self.ask(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
+        self.read_key(key, Some(RawValue::Text(default.to_owned())), words, doc, parse, write)
             .expect("the default address parses")
     }
 
@@ -225,7 +225,7 @@ impl<'a> Section<'a> {
             items.iter().all(|item| check(item)).then_some(items)
         };
         let write = |items: &Vec<String>| format!("{items:?}");
-        self.ask(key, Some(RawValue::List(Vec::new())), allowed.to_owned(), doc, parse, write)
+        self.read_key(key, Some(RawValue::List(Vec::new())), allowed.to_owned(), doc, parse, write)
             .expect("an empty list is allowed")
     }
 
@@ -244,7 +244,7 @@ impl<'a> Section<'a> {
             _ => None,
         };
         let default = default.map(|text| RawValue::Text(text.to_owned()));
-        self.ask(key, default, allowed.to_owned(), doc, parse, |it| quoted(&show(it)))
+        self.read_key(key, default, allowed.to_owned(), doc, parse, |it| quoted(&show(it)))
     }
 
     /// The same for a text that may contain a secret, which `show` masks.
@@ -282,7 +282,7 @@ impl<'a> Section<'a> {
 
     /// Whether a layer set the key.
     pub fn is_given(&self, key: &str) -> bool {
-        self.settings.is_given(&self.full(key))
+        self.settings.is_set(&self.full(key))
     }
 
     /// A fault that the key's own value does not show.
@@ -295,7 +295,7 @@ impl<'a> Section<'a> {
     pub fn refuse(&mut self, key: &str, why: &str) {
         if self.is_given(key) {
             self.fault(key, why);
-            self.settings.given.remove(&self.full(key));
+            self.settings.raw.remove(&self.full(key));
         }
     }
 
@@ -307,7 +307,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a key. None: it is not set or at fault, and has no default.
-    fn ask<T>(
+    fn read_key<T>(
         &mut self,
         key: &str,
         default: Option<RawValue>,
@@ -319,22 +319,22 @@ impl<'a> Section<'a> {
         let key = self.full(key);
         let fallback = default.as_ref().and_then(&parse);
         let default = fallback.as_ref().map(&write).unwrap_or_default();
-        let (value, origin) = match self.settings.given.get(&key) {
+        let (value, origin) = match self.settings.raw.get(&key) {
             None => (fallback, DEFAULT.to_owned()),
-            Some((given, origin)) => match parse(given) {
+            Some((raw, origin)) => match parse(raw) {
                 Some(value) => (Some(value), origin.clone()),
                 None => {
                     self.settings.faults.push(SettingsFault {
                         key: key.clone(),
                         origin: origin.clone(),
-                        what: format!("is {}; must be {allowed}", given.kind()),
+                        what: format!("is {}; must be {allowed}", raw.kind()),
                     });
                     (fallback, DEFAULT.to_owned())
                 }
             },
         };
         let effective = value.as_ref().map(&write).unwrap_or_default();
-        self.settings.known.push(KeySpec { key, doc, allowed, default, effective, origin });
+        self.settings.specs.push(KeySpec { key, doc, allowed, default, effective, origin });
         value
     }
 }

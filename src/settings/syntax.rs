@@ -10,7 +10,7 @@ use yaml_rust2::ScanError;
 /// The error and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
-    place: Option<LineColumn>,
+    position: Option<LineColumn>,
     what: String,
 }
 
@@ -30,27 +30,27 @@ impl SyntaxError {
         };
         if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<TomlError>()) {
             // The message lists what the grammar expects; only the error's `Display` quotes a line.
-            let place = error.span().map(|span| LineColumn::of(span.start, text));
-            return Self { place, what: error.message().to_owned() };
+            let position = error.span().map(|span| LineColumn::of(span.start, text));
+            return Self { position, what: error.message().to_owned() };
         }
         if let Some(error) = cause.and_then(|cause| cause.downcast_ref::<ScanError>()) {
             let marker = error.marker();
-            let place = Some(LineColumn { line: marker.line(), column: marker.col() + 1 });
-            return Self { place, what: unquoted(error.info()).to_owned() };
+            let position = Some(LineColumn { line: marker.line(), column: marker.col() + 1 });
+            return Self { position, what: unquoted(error.info()).to_owned() };
         }
         let number = DeTable::parse(text).ok().and_then(|table| too_large(table.get_ref()));
         if let Some(span) = number {
-            let place = Some(LineColumn::of(span.start, text));
-            return Self { place, what: "the number is too large".to_owned() };
+            let position = Some(LineColumn::of(span.start, text));
+            return Self { position, what: "the number is too large".to_owned() };
         }
         let what = "it must be one table of settings, with text keys and finite numbers";
-        Self { place: None, what: what.to_owned() }
+        Self { position: None, what: what.to_owned() }
     }
 
     /// The name of the key at the error's position. None if it is not `known`, because it may then be part of a
     /// value.
     pub fn key<'t>(&self, text: &'t str, known: impl Fn(&str) -> bool) -> Option<&'t str> {
-        let lines: Vec<&str> = text.lines().take(self.place?.line).collect();
+        let lines: Vec<&str> = text.lines().take(self.position?.line).collect();
         lines.into_iter().rev().find_map(|line| {
             let (name, _) = line.split_once(['=', ':'])?;
             let name = name.trim_start_matches([' ', '\t', '-', '{']).trim_end();
@@ -61,7 +61,7 @@ impl SyntaxError {
 
 impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(LineColumn { line, column }) = self.place {
+        if let Some(LineColumn { line, column }) = self.position {
             write!(f, "line {line}, column {column}: ")?;
         }
         f.write_str(&self.what)

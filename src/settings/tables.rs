@@ -15,7 +15,7 @@ impl Settings {
         read: impl Fn(&mut Section<'_>) -> T,
     ) -> Vec<T> {
         let allowed = format!("a list of at most {max} tables");
-        self.known.extend(schema(name, example, doc, &allowed, &read));
+        self.specs.extend(schema(name, example, doc, &allowed, &read));
         let Some((given, origin)) = self.take_list(name) else { return Vec::new() };
         let tables = match given.into_tables() {
             Ok(tables) if tables.len() <= max => tables,
@@ -33,7 +33,7 @@ impl Settings {
         let read_each = tables.into_iter().enumerate().map(|(i, table)| {
             let section = format!("{name}[{i}]");
             for (key, given) in table {
-                self.given.insert(format!("{section}.{key}"), (given, origin.clone()));
+                self.raw.insert(format!("{section}.{key}"), (given, origin.clone()));
             }
             read(&mut Section::new(self, section, origin.clone()))
         });
@@ -43,12 +43,12 @@ impl Settings {
     /// The list and its origin. A table of that name is a fault: `[rules]` instead of `[[rules]]`.
     fn take_list(&mut self, name: &str) -> Option<(RawValue, String)> {
         let below = format!("{name}.");
-        let of_table = self.given.extract_if(.., |key, _| key.starts_with(&below));
+        let of_table = self.raw.extract_if(.., |key, _| key.starts_with(&below));
         if let Some((_, (_, origin))) = of_table.collect::<Vec<_>>().into_iter().next() {
             let what = format!("must be a list of tables; in TOML each begins with [[{name}]]");
             self.fault_from(name.to_owned(), &origin, what);
         }
-        self.given.remove(name)
+        self.raw.remove(name)
     }
 }
 
@@ -62,15 +62,15 @@ fn schema<T>(
 ) -> Vec<KeySpec> {
     let tables = RawValue::Text(example.to_owned()).into_tables().expect("the example is a list");
     let (list, origin) = (format!("{name}[]"), "example".to_owned());
-    let given = tables.into_iter().flatten();
-    let given = given.map(|(key, given)| (format!("{list}.{key}"), (given, origin.clone())));
-    let mut settings = Settings::new(given.collect(), Vec::new());
+    let raw = tables.into_iter().flatten();
+    let raw = raw.map(|(key, given)| (format!("{list}.{key}"), (given, origin.clone())));
+    let mut settings = Settings::new(raw.collect(), Vec::new());
     read(&mut Section::new(&mut settings, list.clone(), origin.clone()));
     let (allowed, default) = (allowed.to_owned(), String::new());
     let all = KeySpec { key: list, doc, allowed, default, effective: example.to_owned(), origin };
-    let mut known = settings.finish().expect("the example has no faults");
-    known.insert(0, all);
-    known
+    let mut specs = settings.finish().expect("the example has no faults");
+    specs.insert(0, all);
+    specs
 }
 
 #[cfg(test)]
@@ -78,10 +78,10 @@ mod tests {
     use super::*;
 
     fn settings(keys: &[(&str, &str)]) -> Settings {
-        let given = keys.iter().map(|(key, text)| {
+        let raw = keys.iter().map(|(key, text)| {
             ((*key).to_owned(), (RawValue::Text((*text).to_owned()), "--set".to_owned()))
         });
-        Settings::new(given.collect(), Vec::new())
+        Settings::new(raw.collect(), Vec::new())
     }
 
     fn read(settings: &mut Settings) -> Vec<(Option<usize>, Option<String>)> {
@@ -98,8 +98,8 @@ mod tests {
         let mut settings =
             settings(&[("keys", "[{ n = { at = 5 }, secret = \"hush\" }, { n.at = 6 }]")]);
         assert_eq!(read(&mut settings), [(Some(5), Some("hush".into())), (Some(6), None)]);
-        let known = settings.finish().unwrap();
-        let keys: Vec<_> = known.iter().map(|known| (known.split(), &*known.effective)).collect();
+        let specs = settings.finish().unwrap();
+        let keys: Vec<_> = specs.iter().map(|known| (known.split(), &*known.effective)).collect();
         assert_eq!(
             keys[1..4],
             [
@@ -109,7 +109,7 @@ mod tests {
             ]
         );
         assert_eq!(keys[0].0, ("keys[]", ""));
-        let is_schema: Vec<bool> = known.iter().map(KeySpec::is_schema).collect();
+        let is_schema: Vec<bool> = specs.iter().map(KeySpec::is_schema).collect();
         assert_eq!(is_schema, [true, true, true, false, false, false, false]);
     }
 

@@ -72,7 +72,7 @@ impl Report for Dropped {
         METRICS.node.log_lines_dropped.inc_by(lines);
     }
 
-    fn tell(&self, lines: u64) {
+    fn log_dropped(&self, lines: u64) {
         lines_dropped(lines);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::metrics::METRICS;
 use super::metrics::publications::{LOST, RECOVERED};
-use super::trace::{self, Asker, Trace};
+use super::trace::{self, ParentSender, Trace};
 use crate::protocol::Format;
 use crate::publication::{Channel, Position, Publication};
 
@@ -15,13 +15,13 @@ pub fn publication_received(
     publication: &mut Publication,
 ) -> Trace {
     METRICS.publications.received[format as usize].inc();
-    trace::publish_began(channel, publication, Asker::Client)
+    trace::publish_began(channel, publication, ParentSender::Client)
 }
 
 /// A service's publication was received at the internal listener.
 pub fn api_publication_received(channel: &Channel, publication: &mut Publication) -> Trace {
     METRICS.publications.api_received.inc();
-    trace::publish_began(channel, publication, Asker::Fleet)
+    trace::publish_began(channel, publication, ParentSender::Fleet)
 }
 
 /// The broker answered a client's publication.

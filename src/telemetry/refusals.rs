@@ -15,16 +15,21 @@ type LastReported = HashMap<(&'static str, String), Instant>;
 
 /// Whether this is the first refusal of this command and channel, or the first for a minute.
 pub fn is_due(command: &'static str, channel: &str, now: Instant) -> bool {
-    static TOLD: Mutex<Option<LastReported>> = Mutex::new(None);
-    let mut told = TOLD.lock().expect("no code panics while it holds the lock");
-    note(told.get_or_insert_default(), command, channel, now)
+    static LAST_REPORTED: Mutex<Option<LastReported>> = Mutex::new(None);
+    let mut last_reported = LAST_REPORTED.lock().expect("no code panics while it holds the lock");
+    note(last_reported.get_or_insert_default(), command, channel, now)
 }
 
-fn note(told: &mut LastReported, command: &'static str, channel: &str, now: Instant) -> bool {
+fn note(
+    last_reported: &mut LastReported,
+    command: &'static str,
+    channel: &str,
+    now: Instant,
+) -> bool {
     let kind = (command, channel.to_owned());
-    let is_due = told.get(&kind).is_none_or(|at| now.duration_since(*at) >= INTERVAL);
-    if is_due && (told.len() < KINDS_MAX || told.contains_key(&kind)) {
-        told.insert(kind, now);
+    let is_due = last_reported.get(&kind).is_none_or(|at| now.duration_since(*at) >= INTERVAL);
+    if is_due && (last_reported.len() < KINDS_MAX || last_reported.contains_key(&kind)) {
+        last_reported.insert(kind, now);
     }
     is_due
 }

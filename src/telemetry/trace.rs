@@ -20,7 +20,7 @@ pub use self::config::Config;
 pub use self::export::{Exporting, Unexportable};
 pub use self::span::{handshake_answered, handshake_began, publication_refused};
 pub(super) use self::span::{publish_answered, publish_began, relay_began, relay_ended};
-pub(super) use self::tracer::Asker;
+pub(super) use self::tracer::ParentSender;
 pub use self::tracer::Trace;
 use self::tracer::{TARGET, TRACING, Tracing};
 use crate::publication::NodeId;

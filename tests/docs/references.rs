@@ -24,7 +24,7 @@ fn assert_is_as_generated(name: &str, generated: &str) {
 
 /// Every key of the configuration.
 pub fn known() -> Vec<KeySpec> {
-    Config::load(&Sources::default()).expect("the defaults are valid").known
+    Config::load(&Sources::default()).expect("the defaults are valid").key_specs
 }
 
 /// Keys by section, in the order the code reads them.
@@ -117,7 +117,7 @@ fn the_default_configuration_file_has_every_key_with_its_default() {
     let written =
         Config::load(&Sources { file: Some(path("config/default.toml")), ..Sources::default() })
             .expect("the default file is valid");
-    for (written, default) in written.known.iter().zip(known()) {
+    for (written, default) in written.key_specs.iter().zip(known()) {
         assert_eq!((&written.key, &written.effective), (&default.key, &default.effective));
     }
 }

@@ -78,7 +78,7 @@ impl Issuer {
         let second = Duration::from_secs(1);
         Config {
             mode: Mode::Token,
-            terms: RequiredClaims { require_expiry: false, ..RequiredClaims::default() },
+            required_claims: RequiredClaims { require_expiry: false, ..RequiredClaims::default() },
             timeout: second,
             revocation_age: second,
             keys: vec![KeySource::Jwks(self.jwks())],

@@ -119,7 +119,7 @@ fn keys_from_files_and_urls_are_accepted() {
     ];
     let flags = [keys(&tables.join(", ")), "auth.audience=one,two".into()];
     let (config, effective) = load(&flags, LOOPBACK).unwrap();
-    assert_eq!(config.terms.audience, ["one", "two"]);
+    assert_eq!(config.required_claims.audience, ["one", "two"]);
     assert!(!effective.contains("hush") && !format!("{config:?}").contains("hush"));
     assert_eq!(config.signer(None).unwrap().kid.as_deref(), Some("ed"));
     assert!(config.signer(Some("none")).is_none());

@@ -6,7 +6,7 @@ mod network;
 mod room;
 
 pub use self::facts::Facts;
-use self::room::{room, wanted};
+use self::room::{capacity_level, configured_connections};
 use super::finding::{Finding, Level};
 use super::sizes::{ROOM_MIN, many};
 use crate::config::Config;
@@ -30,11 +30,11 @@ fn open_files(facts: &Facts, config: &Config) -> Finding {
         usize::MAX => "no limit".to_owned(),
         files => format!("{}: room for {} connections", many(files), many(fits)),
     };
-    let files = match wanted(config) {
-        Some(wanted) => wanted.saturating_add(RESERVED_FILES),
+    let files = match configured_connections(config) {
+        Some(connections) => connections.saturating_add(RESERVED_FILES),
         None => FILES_DEFAULT.min(facts.nr_open.unwrap_or(FILES_DEFAULT)),
     };
-    let why = match wanted(config) {
+    let why = match configured_connections(config) {
         Some(wanted) => format!(
             "each connection is a file, and limits.connections_max is {}: clients beyond the room are answered \
              503",
@@ -55,7 +55,7 @@ fn open_files(facts: &Facts, config: &Config) -> Finding {
          ulimit -Hn {files}, all as root: only root may raise a hard limit; the node raises its soft limit \
          itself"
     );
-    Finding::new(room(fits, config), "open files", measured, why, remedy)
+    Finding::new(capacity_level(fits, config), "open files", measured, why, remedy)
 }
 
 /// The limit of all processes together.
@@ -67,12 +67,15 @@ fn all_files(facts: &Facts, config: &Config) -> Option<Finding> {
         max if max > 1 << 40 => "no limit".to_owned(),
         max => format!("{} of {} used", many(used), many(max)),
     };
-    let level = match room(left, config) {
+    let level = match capacity_level(left, config) {
         Level::Ok if left < facts.open_files.min(ROOM_MIN) => Level::Warning,
         level => level,
     };
     // The same again for the rest of the host.
-    let max = wanted(config).unwrap_or(FILES_DEFAULT).saturating_mul(2).max(max.saturating_mul(2));
+    let max = configured_connections(config)
+        .unwrap_or(FILES_DEFAULT)
+        .saturating_mul(2)
+        .max(max.saturating_mul(2));
     let why = "all processes of the host share these";
     Some(Finding::new(
         level,

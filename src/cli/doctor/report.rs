@@ -18,12 +18,12 @@ const LEVELS: [Level; 4] = [Level::Problem, Level::Warning, Level::Hint, Level::
 
 /// Whether levels are coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ink {
+pub enum Colouring {
     Colours,
     None,
 }
 
-impl Ink {
+impl Colouring {
     /// Colours for a terminal, unless `NO_COLOR` is set.
     pub fn of_stdout() -> Self {
         match stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
@@ -32,7 +32,7 @@ impl Ink {
         }
     }
 
-    fn dip(self, level: Level, text: &str) -> String {
+    fn colour(self, level: Level, text: &str) -> String {
         let code = match level {
             Level::Ok => 32,
             Level::Hint => 36,
@@ -47,7 +47,7 @@ impl Ink {
 }
 
 /// One finding per line, with why and what to do below those that are not ok, and the totals at the end.
-pub fn text(parts: &[ReportSection], ink: Ink) -> String {
+pub fn text(parts: &[ReportSection], ink: Colouring) -> String {
     let mut text = String::new();
     for part in parts {
         writeln!(text, "{}", part.title).expect("a text takes every line");
@@ -60,8 +60,8 @@ pub fn text(parts: &[ReportSection], ink: Ink) -> String {
     text
 }
 
-fn write_finding(text: &mut String, finding: &Finding, ink: Ink) {
-    let level = ink.dip(finding.level, name(finding.level));
+fn write_finding(text: &mut String, finding: &Finding, ink: Colouring) {
+    let level = ink.colour(finding.level, name(finding.level));
     // Escape sequences take no columns.
     let padding = " ".repeat(LEVEL_COLUMNS - name(finding.level).len());
     let start = format!("  {level}{padding}{:<SUBJECT_COLUMNS$}", finding.subject);
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_text_report_has_aligned_lines_and_totals() {
-        let text = text(&parts(), Ink::None);
+        let text = text(&parts(), Colouring::None);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "Host");
         assert_eq!(lines[1], "  ok       open files              room for 5");

@@ -175,8 +175,9 @@ fn messages(config: &Config) -> Option<Finding> {
 
 fn history(config: &Config) -> Option<Finding> {
     let rules = config.rules.get();
-    let kept = rules.iter().filter_map(|rule| Some((rule, rule.policy.history?.size as usize)));
-    let (rule, size) = kept.max_by_key(|(_, size)| *size)?;
+    let histories =
+        rules.iter().filter_map(|rule| Some((rule, rule.policy.history?.size as usize)));
+    let (rule, size) = histories.max_by_key(|(_, size)| *size)?;
     let worst = size.saturating_mul(config.session.message_bytes_max);
     let level = if worst > HISTORY_BYTES_MAX { Level::Hint } else { Level::Ok };
     let measured = format!(
@@ -210,7 +211,7 @@ fn traces(config: &Config) -> Option<Finding> {
 
 /// The effective value of a key, as TOML. None: there is no such key.
 fn value<'a>(config: &'a Config, key: &str) -> Option<&'a str> {
-    config.known.iter().find(|known| known.key == key).map(|known| known.effective.as_str())
+    config.key_specs.iter().find(|known| known.key == key).map(|known| known.effective.as_str())
 }
 
 #[cfg(test)]

@@ -52,13 +52,13 @@ impl Follower {
         broker: &dyn Broker,
         output: &Output,
     ) -> io::Result<()> {
-        let mut place = self.place(&publication);
-        if let (FollowerPosition::Beyond, Some(last)) = (&place, self.last) {
+        let mut position = self.position(&publication);
+        if let (FollowerPosition::Beyond, Some(last)) = (&position, self.last) {
             // If the history cannot be read, the publication remains `Beyond`.
             _ = self.read_on(last, broker, output).await?;
-            place = self.place(&publication);
+            position = self.position(&publication);
         }
-        match place {
+        match position {
             FollowerPosition::Before => return Ok(()),
             FollowerPosition::Next => {}
             FollowerPosition::Beyond => {
@@ -84,7 +84,7 @@ impl Follower {
         output.gap(&self.channel, reason).await
     }
 
-    fn place(&self, publication: &Publication) -> FollowerPosition {
+    fn position(&self, publication: &Publication) -> FollowerPosition {
         match (publication.position, self.last) {
             (Some(position), Some(last)) if position <= last => FollowerPosition::Before,
             (Some(_), Some(last)) if !publication.follows(last) => FollowerPosition::Beyond,
@@ -127,7 +127,7 @@ impl Follower {
             };
             let is_end = page.len() < PAGE_MAX;
             for part in page.chunk_by(|one, next| one.position.is_some_and(|it| next.follows(it))) {
-                if self.place(&part[0]) == FollowerPosition::Beyond {
+                if self.position(&part[0]) == FollowerPosition::Beyond {
                     output.gap(&self.channel, missing(&part[0], self.last)).await?;
                 }
                 self.print(part, output).await?;

@@ -65,11 +65,11 @@ mod tests {
     use crate::config::{Config, Sources};
 
     fn widened(old: &[&str], new: &[&str]) -> Vec<String> {
-        let known = |flags: &[&str]| {
+        let key_specs = |flags: &[&str]| {
             let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-            Config::load(&Sources { flags, ..Sources::default() }).unwrap().known
+            Config::load(&Sources { flags, ..Sources::default() }).unwrap().key_specs
         };
-        settings(&known(old), &known(new))
+        settings(&key_specs(old), &key_specs(new))
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::backoff::Backoff;
 use crate::broker::{Broker, PAGE_MAX, Page, Unavailable};
 use crate::hub::channel_cursor::{ChannelCursor, RecoveryStep};
 use crate::hub::channel_event::ChannelEvent;
-use crate::hub::recovery_queue::{RecoveryTask, Tries};
+use crate::hub::recovery_queue::{Attempts, RecoveryTask};
 use crate::hub::registry::Registry;
 use crate::hub::subscribers::Snapshot;
 use crate::protocol::Push;
@@ -32,7 +32,7 @@ pub struct CatchUp {
 
 impl CatchUp {
     /// Requests the ends of the histories, and catches up where something was missed.
-    pub async fn open(self, channels: Vec<(Channel, u64, Tries)>) {
+    pub async fn open(self, channels: Vec<(Channel, u64, Attempts)>) {
         let names = channels.iter().map(|(channel, ..)| channel.clone()).collect();
         let ends = self.broker.positions(names).await;
         for ((channel, read_number, tries), end) in channels.into_iter().zip(ends) {
@@ -64,7 +64,7 @@ impl CatchUp {
     }
 
     /// Reads page after page of what was missed. After a failure the channel is queued again, behind others.
-    pub async fn catch_up(self, channel: Channel, read_number: u64, tries: Tries) {
+    pub async fn catch_up(self, channel: Channel, read_number: u64, tries: Attempts) {
         while let Some(after) = self.read_position(&channel, read_number) {
             match self.broker.history(channel.clone(), Page::After(after), PAGE_MAX).await {
                 Ok(page) => {

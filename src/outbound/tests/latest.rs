@@ -7,7 +7,7 @@ use super::*;
 /// An outbound, its socket, and the connection that writes what flushers leave.
 struct Client {
     outbound: Outbound,
-    tap: Arc<Tap>,
+    tap: Arc<BoundedWire>,
     batch: FrameBatch,
 }
 
@@ -19,7 +19,7 @@ impl Client {
     }
 
     fn without_wire(bytes_max: usize, room: usize) -> Self {
-        let (outbound, tap) = (outbound(bytes_max), Tap::with_room(room));
+        let (outbound, tap) = (outbound(bytes_max), BoundedWire::with_room(room));
         Self { outbound, tap, batch: FrameBatch::default() }
     }
 
@@ -70,7 +70,11 @@ impl Client {
 }
 
 /// Some: the socket blocks, and the connection checks whether it must end.
-fn write_batch(outbound: &Outbound, tap: &Tap, batch: &mut FrameBatch) -> Option<Option<Close>> {
+fn write_batch(
+    outbound: &Outbound,
+    tap: &BoundedWire,
+    batch: &mut FrameBatch,
+) -> Option<Option<Close>> {
     batch.write_to(tap);
     if batch.frames.is_empty() {
         return None;

@@ -27,7 +27,7 @@ pub trait Report: Send + 'static {
     fn dropped(&self, lines: u64);
 
     /// Writing works again after this many dropped lines. Logs one line about it.
-    fn tell(&self, lines: u64);
+    fn log_dropped(&self, lines: u64);
 }
 
 /// The queue of the writer thread. Clones share it.
@@ -114,7 +114,7 @@ impl LogShared {
                 }
             }
             if untold > 0 {
-                self.report.tell(untold);
+                self.report.log_dropped(untold);
                 let own = OWN.replace(Some(Vec::new())).unwrap_or_default();
                 if write_all(&mut output, &own).is_ok() {
                     untold = 0;

@@ -4,7 +4,7 @@
 use hyper::StatusCode;
 use tracing::{Span, field, info_span};
 
-use super::tracer::{Asker, SpanKind, TARGET, TRACING, Trace};
+use super::tracer::{ParentSender, SpanKind, TARGET, TRACING, Trace};
 use crate::close::Close;
 use crate::protocol::Format;
 use crate::publication::{Channel, Position, Publication, Traceparent};
@@ -19,7 +19,7 @@ const PATH_BYTES_MAX: usize = 1024;
 /// A client sent a WebSocket handshake.
 pub fn handshake_began(path: &str, parent: Option<Traceparent>) -> Trace {
     let Some(tracing) = TRACING.get() else { return Trace::default() };
-    if !tracing.wants(SpanKind::Handshake, parent, Asker::Client) {
+    if !tracing.should_sample(SpanKind::Handshake, parent, ParentSender::Client) {
         return Trace::default();
     }
     tracing.span(parent, || {
@@ -66,7 +66,7 @@ pub fn handshake_answered(
 pub(in crate::telemetry) fn publish_began(
     channel: &Channel,
     publication: &mut Publication,
-    asker: Asker,
+    asker: ParentSender,
 ) -> Trace {
     let trace = publish(channel, publication, asker);
     if trace.0.is_some() {
@@ -90,14 +90,14 @@ pub(in crate::telemetry) fn publish_answered(
 
 /// The node refused a client's publication before the broker. `code`: the error code sent to the client.
 pub fn publication_refused(channel: &Channel, publication: &Publication, code: &'static str) {
-    if let Some(span) = publish(channel, publication, Asker::Client).0 {
+    if let Some(span) = publish(channel, publication, ParentSender::Client).0 {
         fail(&span, code, "refused");
     }
 }
 
-fn publish(channel: &Channel, publication: &Publication, asker: Asker) -> Trace {
+fn publish(channel: &Channel, publication: &Publication, asker: ParentSender) -> Trace {
     let Some(tracing) = TRACING.get() else { return Trace::default() };
-    if !tracing.wants(SpanKind::Publish, publication.traceparent, asker) {
+    if !tracing.should_sample(SpanKind::Publish, publication.traceparent, asker) {
         return Trace::default();
     }
     tracing.span(publication.traceparent, || {
@@ -130,7 +130,7 @@ pub(in crate::telemetry) fn relay_began(channel: &str, publication: &Publication
 
 fn relay(channel: &str, publication: &Publication, parent: Traceparent) -> Trace {
     let Some(tracing) = TRACING.get() else { return Trace::default() };
-    if !tracing.wants(SpanKind::Relay, Some(parent), Asker::Fleet) {
+    if !tracing.should_sample(SpanKind::Relay, Some(parent), ParentSender::Fleet) {
         return Trace::default();
     }
     tracing.span(Some(parent), || {

@@ -43,7 +43,7 @@ impl SpanKind {
 
 /// The sender of a `traceparent`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
+pub enum ParentSender {
     /// A client, which is not trusted.
     Client,
     /// A service or another node.
@@ -75,20 +75,25 @@ impl Tracing {
     }
 
     /// Whether to make a span. If there is a parent, its sampled flag decides.
-    pub fn wants(&self, kind: SpanKind, parent: Option<Traceparent>, asker: Asker) -> bool {
+    pub fn should_sample(
+        &self,
+        kind: SpanKind,
+        parent: Option<Traceparent>,
+        sender: ParentSender,
+    ) -> bool {
         match parent {
-            None => self.ratio.hits() && self.has_room(kind, Asker::Fleet),
-            Some(parent) => parent.is_sampled() && self.has_room(kind, asker),
+            None => self.ratio.hits() && self.has_room(kind, ParentSender::Fleet),
+            Some(parent) => parent.is_sampled() && self.has_room(kind, sender),
         }
     }
 
     /// Takes one span from the limit of its kind and, for a client's request, from the limit of those.
-    fn has_room(&self, kind: SpanKind, asker: Asker) -> bool {
+    fn has_room(&self, kind: SpanKind, sender: ParentSender) -> bool {
         let take = |bucket: &Mutex<Bucket>, per_second| {
             let mut bucket = bucket.lock().expect("no code panics while it holds a bucket's lock");
             bucket.take(1, per_second, Instant::now())
         };
-        let may = asker == Asker::Fleet || take(&self.forced, FORCED_SPANS_PER_SECOND_MAX);
+        let may = sender == ParentSender::Fleet || take(&self.forced, FORCED_SPANS_PER_SECOND_MAX);
         let has_room = may && take(&self.budgets[kind as usize], SPANS_PER_SECOND_MAX);
         if !has_room {
             METRICS.spans.count(LIMITED, 1);
@@ -139,14 +144,15 @@ mod tests {
     async fn spans_that_clients_request_are_limited_and_leave_room_for_others() {
         let tracing = tracing();
         let sampled = Traceparent::sampled([1; 16], [1; 8]);
-        let made = |kind, asker| (0..5000).filter(|_| tracing.wants(kind, sampled, asker)).count();
-        assert_eq!(made(SpanKind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
-        assert_eq!(made(SpanKind::Handshake, Asker::Client), 0, "of both together");
+        let made =
+            |kind, asker| (0..5000).filter(|_| tracing.should_sample(kind, sampled, asker)).count();
+        assert_eq!(made(SpanKind::Publish, ParentSender::Client), FORCED_SPANS_PER_SECOND_MAX);
+        assert_eq!(made(SpanKind::Handshake, ParentSender::Client), 0, "of both together");
         let rest = SPANS_PER_SECOND_MAX - FORCED_SPANS_PER_SECOND_MAX;
-        assert_eq!(made(SpanKind::Publish, Asker::Fleet), rest);
-        assert_eq!(made(SpanKind::Relay, Asker::Fleet), SPANS_PER_SECOND_MAX);
+        assert_eq!(made(SpanKind::Publish, ParentSender::Fleet), rest);
+        assert_eq!(made(SpanKind::Relay, ParentSender::Fleet), SPANS_PER_SECOND_MAX);
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        assert_eq!(made(SpanKind::Publish, Asker::Client), FORCED_SPANS_PER_SECOND_MAX);
+        assert_eq!(made(SpanKind::Publish, ParentSender::Client), FORCED_SPANS_PER_SECOND_MAX);
     }
 
     #[test]
@@ -154,7 +160,10 @@ mod tests {
         let tracing = tracing();
         tracing.ratio.set(1.);
         let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00".parse().ok();
-        assert!(unsampled.is_some() && !tracing.wants(SpanKind::Publish, unsampled, Asker::Client));
-        assert!(tracing.wants(SpanKind::Publish, None, Asker::Client));
+        assert!(
+            unsampled.is_some()
+                && !tracing.should_sample(SpanKind::Publish, unsampled, ParentSender::Client)
+        );
+        assert!(tracing.should_sample(SpanKind::Publish, None, ParentSender::Client));
     }
 }

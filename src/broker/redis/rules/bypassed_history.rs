@@ -31,7 +31,7 @@ impl BypassedHistory {
 
     /// Whether the rule at this index keeps the history of any of the channels.
     pub fn affects(&self, rules: &RuleList, at: usize) -> bool {
-        rules.keeps(at)
+        rules.keeps_history(at)
             && (self.all || self.channels.iter().any(|it| rules.find(it.as_str()) == Some(at)))
     }
 

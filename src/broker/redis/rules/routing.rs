@@ -63,7 +63,7 @@ impl Routing {
             before.into_iter().chain([fleet.rules()])
         });
         for list in all {
-            if !list.keeps_the_same(own) && !lists.iter().any(|it| it.keeps_the_same(&list)) {
+            if !list.has_same_history(own) && !lists.iter().any(|it| it.has_same_history(&list)) {
                 lists.push(list);
             }
         }

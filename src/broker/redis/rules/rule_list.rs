@@ -40,13 +40,13 @@ impl RuleList {
     }
 
     /// Whether both keep history for the same patterns, regardless of since when.
-    pub fn keeps_the_same(&self, other: &Self) -> bool {
+    pub fn has_same_history(&self, other: &Self) -> bool {
         let of = |rule: &ListedRule| (rule.lua.clone(), rule.kept_since.is_some());
         self.0.iter().map(of).eq(other.0.iter().map(of))
     }
 
     /// Whether the rule at this index keeps history.
-    pub fn keeps(&self, at: usize) -> bool {
+    pub fn keeps_history(&self, at: usize) -> bool {
         self.0.get(at).is_some_and(|rule| rule.kept_since.is_some())
     }
 }

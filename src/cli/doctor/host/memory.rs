@@ -3,7 +3,7 @@
 use super::super::finding::{Finding, Level};
 use super::super::sizes::{KERNEL_BYTES, bytes, connection_bytes, many};
 use super::facts::Facts;
-use super::room::{room, wanted};
+use super::room::{capacity_level, configured_connections};
 use crate::config::Config;
 
 /// The node's memory without connections, including rules and histories being read.
@@ -56,20 +56,20 @@ fn connections(facts: &Facts, config: &Config) -> Finding {
     let measured = format!("room for {} idle connections at {} each", many(fits), bytes(each));
     let why = "the node cannot shed the memory of idle connections: from 85 % of its limit it is not ready and \
                refuses new connections";
-    let wanted = wanted(config).unwrap_or_default();
+    let connections = configured_connections(config).unwrap_or_default();
     let remedy = format!(
         "memory for {} more, or a smaller limits.connections_max",
-        bytes((wanted * each + BASE_BYTES).saturating_sub(usable))
+        bytes((connections * each + BASE_BYTES).saturating_sub(usable))
     );
-    Finding::new(room(fits, config), "memory of connections", measured, why, remedy)
+    Finding::new(capacity_level(fits, config), "memory of connections", measured, why, remedy)
 }
 
 /// The kernel's memory, which the control group counts and `limits.memory_max` does not.
 fn kernel(facts: &Facts, config: &Config) -> Option<Finding> {
-    let wanted = wanted(config)?;
-    let kernel = wanted.saturating_mul(KERNEL_BYTES);
+    let connections = configured_connections(config)?;
+    let kernel = connections.saturating_mul(KERNEL_BYTES);
     let left = facts.memory.saturating_sub(memory_max(facts, config));
-    let needed = connection_bytes(config) * wanted + BASE_BYTES + kernel;
+    let needed = connection_bytes(config) * connections + BASE_BYTES + kernel;
     let level = match kernel {
         _ if needed > facts.memory => Level::Problem,
         kernel if kernel > left => Level::Warning,
@@ -78,7 +78,7 @@ fn kernel(facts: &Facts, config: &Config) -> Option<Finding> {
     let measured = format!(
         "{} for {} idle connections; {} are left beside limits.memory_max",
         bytes(kernel),
-        many(wanted),
+        many(connections),
         bytes(left)
     );
     let why = "the control group counts sockets and limits.memory_max does not: the system may kill the process \

@@ -3,7 +3,7 @@
 use super::super::finding::{Finding, Level};
 use super::super::sizes::{bytes, many};
 use super::facts::Facts;
-use super::room::{room, wanted};
+use super::room::{capacity_level, configured_connections};
 use crate::config::Config;
 
 /// Linux' default since 5.4.
@@ -50,7 +50,7 @@ fn ports(facts: &Facts, config: &Config) -> Option<Finding> {
     let (first, last) = facts.ports?;
     let ports = usize::from(last.saturating_sub(first)) + 1;
     let measured = format!("net.ipv4.ip_local_port_range = {first} {last}: {} ports", many(ports));
-    let is_beyond = wanted(config).is_some_and(|wanted| wanted > ports);
+    let is_beyond = configured_connections(config).is_some_and(|connections| connections > ports);
     let level = if is_beyond { Level::Hint } else { Level::Ok };
     let why = format!(
         "limits.connections_max is higher: a balancer that connects on behalf of its clients has at most this many \
@@ -91,11 +91,11 @@ fn tracked(facts: &Facts, config: &Config) -> Option<Finding> {
     if tracked == 0 {
         return Some(Finding::ok("connection tracking", format!("{measured}: not in use now")));
     }
-    let level = match room(max.saturating_sub(tracked), config) {
+    let level = match capacity_level(max.saturating_sub(tracked), config) {
         Level::Ok if tracked / TRACKED_PERCENT_MAX >= max / 100 => Level::Warning,
         level => level,
     };
-    let size = wanted(config).unwrap_or(max).saturating_mul(2);
+    let size = configured_connections(config).unwrap_or(max).saturating_mul(2);
     let why = "each connection takes an entry, up to two minutes after its end too; once the table is full, the \
                kernel drops packets of new connections and reports it only in its log";
     let remedy = format!(
@@ -112,14 +112,15 @@ fn buffers(facts: &Facts, config: &Config) -> Option<Finding> {
         format!(": enough for {readers} slow readers at {} each (tcp_wmem)", bytes(each))
     });
     let measured = format!("net.ipv4.tcp_mem is scarce from {}{slow}", bytes(pressure));
-    let is_short = wanted(config).is_some_and(|wanted| pressure / wanted < TCP_BYTES_MIN);
+    let is_short = configured_connections(config)
+        .is_some_and(|connections| pressure / connections < TCP_BYTES_MIN);
     let level = if is_short { Level::Warning } else { Level::Ok };
     let why = format!(
         "one publication to all of limits.connections_max connections takes a page of each, and the kernel never \
          allows more than {}: beyond it, it drops packets of all connections",
         bytes(max)
     );
-    let pages = wanted(config).unwrap_or_default().saturating_mul(4);
+    let pages = configured_connections(config).unwrap_or_default().saturating_mul(4);
     let remedy = format!(
         "sysctl -w net.ipv4.tcp_mem='{pages} {} {}'; smaller net.ipv4.tcp_wmem lets slow readers hold less",
         pages.saturating_mul(2),

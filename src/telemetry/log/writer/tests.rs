@@ -33,7 +33,7 @@ impl Report for WrittenLine {
         *self.0.lock().unwrap() += lines;
     }
 
-    fn tell(&self, lines: u64) {
+    fn log_dropped(&self, lines: u64) {
         let line = format!("{lines} dropped\n");
         OWN.with_borrow_mut(|own| own.as_mut().unwrap().extend_from_slice(line.as_bytes()));
     }

@@ -13,7 +13,7 @@ use rustls::{ClientConnection, StreamOwned};
 use super::failure::Failure;
 use super::node_api;
 use super::print::print;
-use crate::internal::Entrance;
+use crate::internal::ApiEndpoint;
 use crate::settings::ListenAddress;
 use crate::tls;
 
@@ -24,17 +24,17 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// Sends `method` (GET or POST) for `path` and prints the answer. Succeeds if its status is 2xx.
-pub fn ask(entrance: &Entrance, method: &str, path: &str) -> Result<ExitCode, Failure> {
-    let authorization = match &entrance.api_key {
+pub fn send(endpoint: &ApiEndpoint, method: &str, path: &str) -> Result<ExitCode, Failure> {
+    let authorization = match &endpoint.api_key {
         Some(key) => format!("Authorization: Bearer {key}\r\n"),
         None => String::new(),
     };
-    let answered = connect(entrance.listen).and_then(|(address, stream)| {
+    let answered = connect(endpoint.listen).and_then(|(address, stream)| {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Content-Length: 0\r\n\
              Connection: close\r\n\r\n"
         );
-        answer(address.ip(), stream, entrance.tls.as_ref(), &request)
+        answer(address.ip(), stream, endpoint.tls.as_ref(), &request)
     });
     match answered {
         Ok((status, body)) => {
@@ -46,7 +46,7 @@ pub fn ask(entrance: &Entrance, method: &str, path: &str) -> Result<ExitCode, Fa
             Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(error) => {
-            eprintln!("tidegate: no answer from internal.listen = {}: {error}", entrance.listen);
+            eprintln!("tidegate: no answer from internal.listen = {}: {error}", endpoint.listen);
             Ok(ExitCode::FAILURE)
         }
     }
