@@ -28,7 +28,7 @@ const MAX_AGE: Duration = Duration::from_secs(10 * 60);
 const MAX_AGE_MIN: Duration = Duration::from_secs(60);
 const MAX_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The share of that time after which they are fetched again.
+/// The share of the keys' `max-age` after which the node fetches them again.
 const REFRESH_AT: f64 = 0.8;
 
 /// How long keys that are no longer fresh stay valid while the issuer is not reachable.
@@ -79,7 +79,7 @@ struct Progress {
     /// Fetches that have ended.
     rounds: u64,
     is_fetching: bool,
-    /// No fetch starts earlier on request.
+    /// The earliest time at which a requested fetch may start.
     may_begin_at: Instant,
 }
 

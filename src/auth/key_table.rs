@@ -192,7 +192,7 @@ fn of_jwks(
     ca_file: Option<&str>,
 ) -> Option<KeySource> {
     if only == Some(Algorithm::HS256) {
-        section.fault("alg", "is not for jwks: a published secret is no secret");
+        section.fault("alg", "is not for jwks: HS256 keys are secrets, and a JWKS is public");
         return None;
     }
     let tls = match is_https {
@@ -212,7 +212,7 @@ fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > FILE_BYTES_MAX {
-        true => Err(std::io::Error::other("it is larger than 64 KiB")),
+        true => Err(std::io::Error::other("the file is larger than 64 KiB")),
         false => Ok(bytes),
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::unavailable::Unavailable;
 
-/// Resolves when the broker has done the request, or failed to do it in time.
+/// Resolves when the broker has completed the request, or failed to in time.
 #[derive(Debug)]
 pub struct Receipt<T>(ReceiptState<T>);
 

@@ -1,9 +1,9 @@
-//! The Redis broker. It uses plain `PUBLISH` and `SUBSCRIBE`, so that any service takes part
-//! without a library. Redis 7 is one server, a master with sentinels, or a cluster.
+//! The Redis broker. It uses plain `PUBLISH` and `SUBSCRIBE`, so that a service can publish and
+//! subscribe with any Redis client. Redis 7 is one server, a master with sentinels, or a cluster.
 //!
 //! A *lane* is everything that talks to one master. The *lane map* finds the lane of a channel, and
-//! the *topology* finds the masters. One server has one lane that never changes; sentinels replace
-//! the lane by another; a cluster has several lanes and shares its slots among them.
+//! the *topology* finds the masters. One server has one lane that never changes; with sentinels,
+//! a failover replaces the lane; a cluster has several lanes and shares its slots among them.
 //!
 //! A lane has two connections, each owned by one task. The publisher sends publications in batches.
 //! The subscriber reconciles the wanted channels with those that Redis has confirmed. Reconnecting,
@@ -130,7 +130,7 @@ impl Broker for RedisBroker {
     }
 
     fn unsubscribe(&self, channel: &Channel) {
-        // Always, because the rule may have kept presence only when the channel was subscribed.
+        // Also if the rule keeps no presence now: it may have when the channel was subscribed.
         self.context.map.unsubscribe(&self.context.presence_channel(channel));
         self.context.map.unsubscribe(channel);
     }

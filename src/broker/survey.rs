@@ -42,7 +42,7 @@ pub struct Answers {
     pub round_trip: Duration,
     /// How far the server's clock is ahead of this host's, in milliseconds.
     pub clock_ahead_millis: SurveyReading<i64>,
-    /// Commands, keys and channels that nodes use and the logged-in user may not.
+    /// Commands, keys and channels that nodes use and the logged-in user has no permission for.
     pub forbidden: Vec<Forbidden>,
     /// How long a publication took to come back to its publisher. `Err`: it did not come back.
     pub relay: Result<Duration, String>,

@@ -38,7 +38,7 @@ impl FrameBatch {
         result
     }
 
-    /// Writes until everything is written or the wire takes no more, for whatever reason. Returns the bytes.
+    /// Writes until everything is written or until the socket would block or fails. Returns the bytes.
     pub(super) fn write_to(&mut self, wire: &dyn Wire) -> usize {
         let mut written = 0;
         while !self.frames.is_empty() {

@@ -17,7 +17,7 @@ use crate::telemetry;
 /// How long writing the queued frames and the last bytes may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same while the node is short of memory.
+/// `CLOSE_TIMEOUT` while the node is short of memory.
 const CLOSE_TIMEOUT_SHORT: Duration = Duration::from_secs(1);
 
 /// The connection's side of its outbound queue.

@@ -79,7 +79,7 @@ fn key(jwk: &Jwk) -> Option<VerificationKey> {
         ("OKP", Some("Ed25519")) => {
             (Algorithm::EdDSA, ["EdDSA", "Ed25519"], decode(jwk.x.as_deref()?)?)
         }
-        // `oct` is ignored: a published secret is no secret.
+        // `oct` is ignored: a symmetric key is a secret, and this document is public.
         _ => return None,
     };
     if jwk.alg.as_deref().is_some_and(|alg| !names.contains(&alg)) {

@@ -4,8 +4,8 @@ use prometheus::IntCounterVec;
 
 use super::adder::Adder;
 
-/// Values of the `outcome` label of spans: the collector accepted it, or did not; the queue was full; or the
-/// limit per second was reached, and the span was not made.
+/// Values of the `outcome` label of spans: the collector accepted the span; the collector did not; the queue was full;
+/// the limit per second was reached, and the span was not made.
 pub const EXPORTED: &str = "exported";
 pub const FAILED: &str = "failed";
 pub const DROPPED: &str = "dropped";

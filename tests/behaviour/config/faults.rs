@@ -61,7 +61,7 @@ async fn a_public_address_without_authentication_is_a_fault_unless_auth_mode_is_
 }
 
 #[tokio::test]
-async fn invalid_arguments_are_exit_code_2() {
+async fn invalid_arguments_exit_with_code_2() {
     for arguments in [
         &["dance"][..],
         &["check", "--set", "no equals sign"],

@@ -26,7 +26,7 @@ const SLOW: usize = 12;
 /// neighbours are free too.
 const PAYLOAD_BYTES: usize = 800 << 10;
 
-/// Far more rounds than fit into `ROOM_MIB`.
+/// Far more rounds than fit into `HEADROOM_MIB`.
 const ROUNDS_MAX: usize = 2000;
 
 /// A node that may use `mib` MiB more than an idle one, and its `memory_max` in bytes.
@@ -119,7 +119,7 @@ async fn above_memory_max_the_node_closes_the_connections_with_the_most_queued_b
     }
 }
 
-/// Their queues share the payloads, whose memory is freed with the last of the closed connections.
+/// The subscribers' queues share the payloads, whose memory is freed with the last of the closed connections.
 #[tokio::test]
 async fn above_memory_max_the_node_closes_subscribers_of_one_channel_until_memory_is_freed() {
     let (node, max) = node_with_headroom(HEADROOM_MIB).await;

@@ -22,11 +22,11 @@ const READ_BYTES: usize = 64 << 10;
 pub enum FeedLost {
     #[error("redis closed the connection")]
     Closed,
-    #[error("redis is connected but silent")]
+    #[error("redis did not reply in time")]
     Silent,
-    #[error("redis refused the greeting: {0}")]
+    #[error("redis refused HELLO: {0}")]
     Refused(String),
-    #[error("it is a replica")]
+    #[error("the server is a replica")]
     Replica,
     #[error("redis is not ready: {0}")]
     NotReady(String),

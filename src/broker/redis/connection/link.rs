@@ -39,7 +39,7 @@ impl Link {
         }
     }
 
-    /// The crate waits for the greeting without a limit.
+    /// The crate waits for the reply to `HELLO` without a limit.
     async fn greet(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -59,7 +59,7 @@ impl Link {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "timed out: it is connected but silent",
+                "timed out: the server accepts connections but does not reply",
             )
             .into()),
         }

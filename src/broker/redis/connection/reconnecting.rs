@@ -1,4 +1,4 @@
-//! Pauses between attempts to connect to a server, without end.
+//! Pauses between attempts to connect to a server. The attempts never stop.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 
-/// Shortened at random by up to half, so that the nodes of a fleet do not reconnect at the same
+/// Each pause is shortened at random by up to half, so that the nodes of a fleet do not reconnect at the same
 /// moment.
 pub const PAUSE: Backoff =
     Backoff::new(Duration::from_millis(50), Duration::from_secs(1)).with_jitter(0.5);

@@ -1,8 +1,8 @@
 //! RESP3 as Redis sends it on a subscribed connection: pushes, and the reply to `HELLO`.
 //!
 //! The crate's parser builds a tree of owned values for each message, and its connection queues the
-//! messages it has read. Here a message is two slices of the read buffer. This makes relaying a
-//! quarter cheaper, and a busy node is slowed down by TCP instead of filling its memory.
+//! messages it has read. Here a message is two slices of the read buffer. Relaying takes a
+//! quarter less CPU, and while the node is busy TCP slows Redis down and the node's memory does not grow.
 
 /// One message from Redis.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum RespMessage<'a> {
     Subscribed {
         channel: &'a [u8],
     },
-    /// Requested, or because the channel's slot has moved to another master.
+    /// The node unsubscribed, or the channel's slot has moved to another master.
     Unsubscribed {
         channel: &'a [u8],
     },

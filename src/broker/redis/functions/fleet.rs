@@ -31,7 +31,7 @@ pub struct LibraryFleet {
     #[serde(default)]
     pub kept_since: Vec<u64>,
     /// When the node that installed the rules started, in milliseconds. If two nodes have different
-    /// rules, as during a rollout, those of the later node count.
+    /// rules, as during a rollout, the rules of the node that started last apply.
     pub since: u64,
     /// The database of the node that installed the rules: pub/sub and functions belong to the whole
     /// server.
@@ -86,7 +86,7 @@ impl LibraryFleet {
             })
     }
 
-    /// What to install where `theirs` is installed.
+    /// The entry that replaces the installed one, `theirs`.
     pub fn replacing(&self, theirs: &Self, now: u64) -> Self {
         if theirs.since >= self.since || theirs.has_same_rules(self) {
             return theirs.clone();
