@@ -1,7 +1,7 @@
 //! The bounded queue to one socket. The hub and the session fill it. It never waits, so that one slow reader
 //! delays no other.
 //!
-//! There are two writers, never at the same time ([`QueueWriter`](writer::QueueWriter)). A flusher
+//! There are two writers, never at the same time ([`QueueWriter`]). A flusher
 //! ([`Flushers`]) writes what the hub delivers, directly from the task that reads from the broker: waking
 //! every connection's own task for it would cost a third more. The connection writes what the socket does not
 //! take at once, and what the session itself queues.
