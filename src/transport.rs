@@ -18,6 +18,7 @@ mod origin;
 pub mod proxy_header;
 mod public;
 mod request;
+mod request_body;
 mod request_refused;
 mod response;
 mod routed_request;

@@ -19,6 +19,7 @@ use super::client::Peer;
 use super::connection_refusal::ConnectionRefusal;
 use super::public::Public;
 use super::request::{self, RequestOutcome};
+use super::request_body::RequestBody;
 use super::response::{self, Response};
 use super::run_session::run_session;
 use super::stream::ClientStream;
@@ -37,6 +38,7 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, admitted: Adm
     let upgrade: Arc<Mutex<Upgrade>> = Arc::default();
     let service = service_fn(|request: Request<Incoming>| {
         let (public, upgrade) = (public.clone(), upgrade.clone());
+        let request = request.map(RequestBody::Http1);
         // Boxed, so that the connection can be taken apart whatever the state of the request.
         Box::pin(async move {
             let (answer, address_slot) = answer(&public, &request, peer).await;
@@ -114,7 +116,7 @@ pub async fn serve(public: Arc<Public>, stream: impl ClientStream, admitted: Adm
 /// Answers one request. The returned slot counts its client for as long as its session lasts.
 async fn answer(
     public: &Public,
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
     peer: Peer,
 ) -> (RequestOutcome, Option<AddressSlot>) {
     let trace = request::begin_trace(request);

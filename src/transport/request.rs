@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response};
 
 use super::client::Peer;
@@ -10,6 +9,7 @@ use super::cors;
 use super::credentials;
 use super::origin::{Origins, RequestPath};
 use super::public::Public;
+use super::request_body::RequestBody;
 use super::request_refused::RequestRefused;
 use super::response;
 use super::routed_request::{RoutedRequest, SessionRequest};
@@ -37,7 +37,7 @@ pub enum RequestOutcome {
 
 /// Starts a trace of the request if its path is that of a session or similar to one, and if it is to be
 /// traced.
-pub fn begin_trace(request: &Request<Incoming>) -> Trace {
+pub fn begin_trace(request: &Request<RequestBody>) -> Trace {
     let path = request.uri().path();
     match routes::is_near(path) {
         true => telemetry::handshake_began(path, http::traceparent(request.headers())),
@@ -70,7 +70,7 @@ impl RequestOutcome {
     }
 }
 
-pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) -> RequestOutcome {
+pub async fn answer(public: &Public, request: &Request<RequestBody>, peer: Peer) -> RequestOutcome {
     let method = request.method();
     let answered = match (request.uri().path(), &public.demo) {
         ("/", Some(demo)) => match *method {
@@ -91,7 +91,7 @@ pub async fn answer(public: &Public, request: &Request<Incoming>, peer: Peer) ->
 /// Answers a request to one of the routes.
 async fn answer_route(
     public: &Public,
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
     (route, channel): (&Route, Option<&str>),
     peer: Peer,
 ) -> Result<RequestOutcome, RequestRefused> {
@@ -144,7 +144,7 @@ fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
 /// Starts the session that a request asks for.
 async fn start_session(
     public: &Public,
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
     channel: Option<&str>,
     selected: &RouteProtocol,
 ) -> Result<(Box<Session>, JoinPosition), RequestRefused> {

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use fastwebsockets::upgrade;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{
     CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
@@ -11,6 +10,7 @@ use hyper::header::{
 use hyper::{HeaderMap, Request, Response, Version};
 
 use crate::session::JoinPosition;
+use crate::transport::request_body::RequestBody;
 use crate::transport::request_refused::RequestRefused;
 
 /// Headers for a session that is bound to a channel: the channel's position, and whether everything since
@@ -19,7 +19,7 @@ const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
 const RECOVERED: HeaderName = HeaderName::from_static("tidegate-recovered");
 
 /// Checks that the request is a valid WebSocket upgrade.
-pub fn check(request: &Request<Incoming>) -> Result<(), RequestRefused> {
+pub fn check(request: &Request<RequestBody>) -> Result<(), RequestRefused> {
     let headers = request.headers();
     if !upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
         let message = "this path requires a WebSocket upgrade over HTTP/1.1";
