@@ -123,12 +123,14 @@ async fn run(arguments: Arguments) -> ExitCode {
         })
         .buffer_unordered(arguments.parallel);
     let (mut bad, mut deliveries) = (Vec::new(), 0);
+    let mut findings = String::new();
     while let Some((seed, run)) = runs.next().await {
         match run {
             Ok(outcome) => {
                 deliveries += outcome.report.deliveries;
-                if !outcome.report.findings.is_empty() {
+                if let Some(found) = described(seed, &outcome) {
                     bad.push(seed);
+                    findings += &found;
                 }
             }
             Err(_) => {
@@ -137,6 +139,8 @@ async fn run(arguments: Arguments) -> ExitCode {
             }
         }
     }
+    // Once more at the end, because a CI log shows only its last lines.
+    print!("{findings}");
     let took = started.elapsed().as_secs();
     println!("{} seeds in {took} s, {deliveries} deliveries", arguments.seeds);
     if bad.is_empty() {
@@ -155,13 +159,22 @@ async fn run_seed(arguments: &Arguments, seed: u64) -> Outcome {
     let plan = arguments.plan(seed);
     let outcome = run_plan(&plan).await;
     let report = &outcome.report;
-    println!("seed {seed:>10}  {}", report::summary(report));
-    if let Some(logs) = &outcome.logs {
-        println!("{}the logs and the plan are in {}", report::details(report), logs.display());
-        if let Some(kind) = &arguments.shrink {
-            let small = shrink::shrink(&plan, report, kind).await;
-            println!("the parts that the finding needs:\n{small}");
+    match described(seed, &outcome) {
+        None => println!("{}", report::line(seed, report)),
+        Some(found) => {
+            print!("{found}");
+            if let Some(kind) = &arguments.shrink {
+                let small = shrink::shrink(&plan, report, kind).await;
+                println!("the parts that the finding needs:\n{small}");
+            }
         }
     }
     outcome
+}
+
+/// The findings of a run and where its logs are. None: it has no findings.
+fn described(seed: u64, outcome: &Outcome) -> Option<String> {
+    let (report, logs) = (&outcome.report, outcome.logs.as_ref()?);
+    let (line, details) = (report::line(seed, report), report::details(report));
+    Some(format!("{line}\n{details}the logs and the plan are in {}\n", logs.display()))
 }

@@ -20,10 +20,10 @@ const VIOLATIONS: [Violation; 11] = [
     Violation::Unsettled,
 ];
 
-/// One line: the number of operations and of findings.
-pub fn summary(report: &AuditReport) -> String {
+/// One line: the seed, and the number of operations and of findings.
+pub fn line(seed: u64, report: &AuditReport) -> String {
     let mut text = format!(
-        "published {:>5}  delivered {:>6}  subscriptions {:>5}  resumed {:>4}  gaps {:>4} ",
+        "seed {seed:>10}  published {:>5}  delivered {:>6}  subscriptions {:>5}  resumed {:>4}  gaps {:>4} ",
         report.published, report.deliveries, report.subscriptions, report.resumed, report.gaps
     );
     for kind in VIOLATIONS {
