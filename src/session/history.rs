@@ -41,21 +41,18 @@ async fn following(
     limit: usize,
 ) -> Result<Excerpt, Unavailable> {
     let end = end(hub, channel).await?;
-    let mut publications = Vec::new();
-    let mut at = since;
     // A position beyond the end belongs to a history that no longer exists.
     let mut unbroken = end.is_some_and(|end| end >= since);
+    let mut following = Following { publications: Vec::new(), at: since };
     let mut more = true;
-    while publications.len() < limit && more && !is_full(&publications) {
-        let count = (limit - publications.len()).min(PAGE_MAX);
-        let page = hub.broker().history(channel.clone(), Page::After(at), count).await?;
+    while following.publications.len() < limit && more && !is_full(&following.publications) {
+        let count = (limit - following.publications.len()).min(PAGE_MAX);
+        let page = Page::After(following.at);
+        let page = hub.broker().history(channel.clone(), page, count).await?;
         more = page.len() == count;
-        for publication in page {
-            unbroken &= publication.follows(at);
-            at = publication.position.unwrap_or(at);
-            publications.push(publication);
-        }
+        unbroken &= following.append(page);
     }
+    let Following { mut publications, at } = following;
     let cut = fit(publications.iter());
     more = publications.len() > cut || (more && Some(at) < end);
     publications.truncate(cut);
@@ -65,6 +62,35 @@ async fn following(
     }
     let position = publications.last().map_or(end, |last| last.position);
     Ok(Excerpt { publications, position, recovered: Some(unbroken), more })
+}
+
+/// The publications that follow a position, while their pages are read.
+struct Following {
+    publications: Vec<Publication>,
+    /// The position of the last one; at first the position that they follow.
+    at: Position,
+}
+
+impl Following {
+    /// Appends a page. Returns whether nothing is missing before or in it.
+    ///
+    /// Publications may be trimmed between the reads of two pages. Then the earlier pages are trimmed too and
+    /// are dropped, so that nothing is missing within the excerpt.
+    fn append(&mut self, page: Vec<Publication>) -> bool {
+        let mut unbroken = true;
+        if let Some(first) = page.first().filter(|first| !first.follows(self.at)) {
+            let same_epoch = |it: &Position| it.epoch == self.at.epoch;
+            if first.position.as_ref().is_some_and(same_epoch) {
+                self.publications.clear();
+            }
+        }
+        for publication in page {
+            unbroken &= publication.follows(self.at);
+            self.at = publication.position.unwrap_or(self.at);
+            self.publications.push(publication);
+        }
+        unbroken
+    }
 }
 
 /// Reads the newest publications.
@@ -109,4 +135,46 @@ fn fit<'a>(publications: impl Iterator<Item = &'a Publication>) -> usize {
         bytes <= BYTES_MAX
     });
     fitting.count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(epoch: u64, numbers: std::ops::Range<u64>) -> Vec<Publication> {
+        let at = |seq| Publication {
+            position: Some(Position { epoch, seq }),
+            ..Publication::bare("x".into())
+        };
+        numbers.map(at).collect()
+    }
+
+    fn numbers(following: &Following) -> Vec<u64> {
+        following.publications.iter().filter_map(|it| it.position).map(|it| it.seq).collect()
+    }
+
+    #[test]
+    fn pages_that_follow_each_other_are_joined() {
+        let mut following =
+            Following { publications: Vec::new(), at: Position { epoch: 7, seq: 3 } };
+        assert!(following.append(page(7, 4..6)) && following.append(page(7, 6..8)));
+        assert_eq!(numbers(&following), [4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn pages_before_publications_that_were_trimmed_between_two_reads_are_dropped() {
+        let mut following =
+            Following { publications: Vec::new(), at: Position { epoch: 7, seq: 3 } };
+        assert!(following.append(page(7, 4..6)));
+        assert!(!following.append(page(7, 9..11)));
+        assert_eq!(numbers(&following), [9, 10]);
+    }
+
+    #[test]
+    fn a_history_that_begins_after_the_position_is_kept_whole() {
+        let mut following =
+            Following { publications: Vec::new(), at: Position { epoch: 7, seq: 3 } };
+        assert!(!following.append(page(7, 5..7)));
+        assert_eq!(numbers(&following), [5, 6]);
+    }
 }
