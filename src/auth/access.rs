@@ -81,7 +81,14 @@ pub fn check(
 ) -> Result<(), Denied> {
     match decide(table, identity, right, channel).reason {
         ground if ground.allows() => Ok(()),
-        // An anonymous client always gets the same error.
+        // An anonymous client gets the same error whether the channel exists or not. Only where it may subscribe
+        // does it learn that no token would help.
+        AccessReason::Nobody if identity.is_none() => match right {
+            Right::Publish if check(table, None, Right::Subscribe, channel).is_ok() => {
+                Err(Denied::Forbidden)
+            }
+            _ => Err(Denied::Unauthorized),
+        },
         _ if identity.is_none() => Err(Denied::Unauthorized),
         _ => Err(Denied::Forbidden),
     }
@@ -145,7 +152,8 @@ mod tests {
         { pattern = "news:*", subscribe = "anyone", publish = "token" },
         { pattern = "chat:**", subscribe = "token", publish = "token" },
         { pattern = "lobby", subscribe = "user", publish = "user" },
-        { pattern = "desk:{user}", subscribe = "anyone", publish = "anyone" }]"#;
+        { pattern = "desk:{user}", subscribe = "anyone", publish = "anyone" },
+        { pattern = "feed", subscribe = "anyone", publish = "nobody" }]"#;
 
     fn table() -> std::sync::Arc<RuleTable> {
         let given = [("rules".to_owned(), (RawValue::Text(RULES.to_owned()), "test".to_owned()))];
@@ -176,6 +184,8 @@ mod tests {
             (None, Subscribe, "chat:1", Err(Denied::Unauthorized)),
             (None, Subscribe, "no such rule", Err(Denied::Unauthorized)),
             (None, Publish, "user:u1", Err(Denied::Unauthorized)),
+            (None, Publish, "news:a", Err(Denied::Unauthorized)),
+            (None, Publish, "feed", Err(Denied::Forbidden)),
             (None, Subscribe, "desk:u1", Err(Denied::Unauthorized)),
             (Some(&u1), Subscribe, "desk:u1", Ok(())),
             (Some(&u1), Subscribe, "desk:u2", Err(Denied::Forbidden)),

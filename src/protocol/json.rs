@@ -2,6 +2,7 @@
 
 mod command;
 mod depth;
+mod fault;
 pub(super) mod publication;
 mod readable;
 #[cfg(test)]
@@ -29,7 +30,7 @@ impl Speak for Json {
             Err(DecodeError::Close(close)) => Err(DecodeError::Close(close)),
             _ if depth::exceeds(&message.payload, depth_max) => {
                 Err(DecodeError::TooDeep(ReplyError {
-                    id: command::id_of(&message.payload),
+                    id: fault::id_of(&message.payload),
                     channel: None,
                     code: Code::BadRequest,
                     message: format!("nested deeper than session.json_depth_max = {depth_max}"),

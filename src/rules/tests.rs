@@ -58,18 +58,18 @@ fn every_fault_is_shown_with_its_rule() {
     .unwrap_err();
     for line in [
         "rules[0].history.size (--set rules): is a number; must be a whole number, 1 to 100000",
-        "rules[0].history.age (--set rules): is a text of another form; must be a duration with its unit \
+        "rules[0].history.age (--set rules): is a text that does not fit; must be a duration with its unit \
          (ms, s, m, h, d), 1s to 30d",
         "rules[0].presense (--set rules): no such key; did you mean rules[0].presence?",
         "rules[1].pattern (--set rules): rules[0] has the same pattern and comes first",
         "rules[2].pattern (--set rules): must be given: 1 to 255 bytes",
         "rules[2].history.age (--set rules): must be given if history.size is",
-        "rules[2].subscribe (--set rules): is a text of another form; must be one of anyone, user, token, nobody",
-        "rules[2].publish (--set rules): is a text of another form; must be one of anyone, user, token, nobody",
-        "rules[3].pattern (--set rules): is a text of another form; must be 1 to 255 bytes",
-        "rules[3].delivery (--set rules): is a text of another form; must be one of every, latest",
-        "rules[3].presence (--set rules): is a text of another form; must be true or false",
-        "rules[4].pattern (--set rules): is a text of another form; must be 1 to 255 bytes",
+        "rules[2].subscribe (--set rules): is a text that does not fit; must be one of anyone, user, token, nobody",
+        "rules[2].publish (--set rules): is a text that does not fit; must be one of anyone, user, token, nobody",
+        "rules[3].pattern (--set rules): is a text that does not fit; must be 1 to 255 bytes",
+        "rules[3].delivery (--set rules): is a text that does not fit; must be one of every, latest",
+        "rules[3].presence (--set rules): is a text that does not fit; must be true or false",
+        "rules[4].pattern (--set rules): is a text that does not fit; must be 1 to 255 bytes",
         "rules[4].history.size (--set rules): must be given if history.age is",
         "rules[4].history.sise (--set rules): no such key; did you mean rules[4].history.size?",
         "rules[5].pattern (--set rules): has too many wildcards",

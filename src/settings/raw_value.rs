@@ -104,7 +104,7 @@ impl RawValue {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Text(text) if text.is_empty() => "an empty text",
-            Self::Text(_) => "a text of another form",
+            Self::Text(_) => "a text that does not fit",
             Self::Number(_) => "a number",
             Self::Fraction(_) => "a fraction",
             Self::Flag(_) => "a boolean",

@@ -4,3 +4,4 @@ mod commands;
 mod errors;
 mod fatal_errors;
 mod pipelined;
+mod publications;

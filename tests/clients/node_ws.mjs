@@ -136,7 +136,7 @@ class Json extends Plain {
 
   /** The channel and payload of the next publication. */
   async payload() {
-    const { type, user, position, ...rest } = await this.publications.next();
+    const { type, user, position, time, ...rest } = await this.publications.next();
     return rest;
   }
 }

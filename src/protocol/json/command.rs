@@ -8,20 +8,18 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::fault::{NOT_AN_OBJECT, bad_request, malformed};
 use super::readable::is_readable_json;
 use crate::close::Close;
-use crate::protocol::{Code, Command, DecodeError, Decoded, Id, Message, ReplyError, Token};
+use crate::protocol::{Command, DecodeError, Decoded, Id, Message, ReplyError, Token};
 use crate::publication::{Channel, PayloadKind, Position, Publication};
 
 /// Longest `idempotency_key`, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-
-/// Most bytes of the description of a fault, because it may quote the message.
-const MISTAKE_BYTES_MAX: usize = 200;
 
 /// Publications of a `history` reply: by default, and at most.
 const HISTORY_LIMIT: usize = 100;
@@ -34,7 +32,7 @@ type RequestedChannels = Vec<(String, Option<String>)>;
 #[derive(Deserialize)]
 struct RawCommand<'a> {
     #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
+    kind: Option<Cow<'a, str>>,
     id: Option<i64>,
     #[serde(borrow)]
     channel: Option<Cow<'a, str>>,
@@ -112,7 +110,7 @@ pub fn decode(message: &Message) -> Decoded {
     };
     let id = raw.id();
     let refuse = |what: String| DecodeError::Answer(bad_request(raw.id(), what));
-    match &*raw.kind {
+    match raw.kind.as_deref().unwrap_or_default() {
         "subscribe" => subscribe(&raw).map_err(refuse),
         "unsubscribe" => {
             let channel = channel(&raw).map_err(refuse)?;
@@ -140,42 +138,12 @@ pub fn decode(message: &Message) -> Decoded {
             }
             None => Err(refuse("token is missing".into())),
         },
-        _ => Err(refuse(
-            "type must be one of subscribe, unsubscribe, publish, presence, history, auth, ping"
-                .into(),
-        )),
+        "" => Err(refuse(format!("type is missing: it is {TYPES}"))),
+        _ => Err(refuse(format!("type must be {TYPES}"))),
     }
 }
 
-const NOT_AN_OBJECT: DecodeError =
-    DecodeError::Close(Close::Unsupported("a message is one JSON object"));
-
-/// Distinguishes a JSON object with a wrong field from a message that is not JSON.
-fn malformed(payload: &[u8], error: &serde_json::Error) -> DecodeError {
-    if serde_json::from_slice::<IgnoredAny>(payload).is_err() {
-        return NOT_AN_OBJECT;
-    }
-    let id = id_of(payload);
-    // The position in the text does not help, because clients write the object with a library.
-    let text = error.to_string();
-    let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
-    // It quotes the message; the reply must not become larger than that.
-    let end = what.floor_char_boundary(MISTAKE_BYTES_MAX);
-    DecodeError::Answer(bad_request(id, what[..end].to_owned()))
-}
-
-/// The `id` of a command that is otherwise invalid.
-pub fn id_of(payload: &[u8]) -> Option<Id> {
-    #[derive(Deserialize)]
-    struct OnlyId {
-        id: Option<i64>,
-    }
-    serde_json::from_slice::<OnlyId>(payload).ok()?.id.map(Id::from)
-}
-
-fn bad_request(id: Option<Id>, message: String) -> ReplyError {
-    ReplyError { id, channel: None, code: Code::BadRequest, message }
-}
+const TYPES: &str = "one of subscribe, unsubscribe, publish, presence, history, auth, ping";
 
 fn subscribe(raw: &RawCommand<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
     let echo = raw.echo.unwrap_or(true);
@@ -250,6 +218,7 @@ fn publication(raw: &RawCommand<'_>) -> Result<Publication, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Code;
 
     fn decode_text(text: &str) -> Decoded {
         decode(&Message {
@@ -282,13 +251,25 @@ mod tests {
     #[test]
     fn faults_in_a_json_command_are_answered_with_its_id() {
         for (text, part) in [
-            (r#"{"id":7}"#, "type"),
-            (r#"{"type":"dance","id":7}"#, "subscribe, unsubscribe"),
+            (r#"{"id":7}"#, "type is missing: it is one of subscribe, "),
+            (r#"{"type":null,"id":7}"#, "type is missing"),
+            (r#"{"type":"dance","id":7}"#, "type must be one of subscribe, unsubscribe"),
             (r#"{"type":"publish","id":7}"#, "channel is missing"),
             (r#"{"type":"publish","id":7,"channel":"a"}"#, "data (JSON), text and base64"),
             (r#"{"type":"publish","id":7,"channel":"a","data":1,"text":""}"#, "one of"),
             (r#"{"type":"publish","id":7,"channel":"a b","data":1}"#, "white space"),
-            (r#"{"type":"publish","id":7,"channel":5}"#, "expected a string"),
+            (r#"{"type":"publish","id":7,"channel":5}"#, "channel must be a string"),
+            (r#"{"type":5,"id":7}"#, "type must be a string"),
+            (
+                r#"{"type":"subscribe","id":7,"channel":"a","echo":"no"}"#,
+                "echo must be true or false",
+            ),
+            (
+                r#"{"type":"history","id":7,"channel":"a","limit":1.5}"#,
+                "limit must be a whole number",
+            ),
+            (r#"{"type":"subscribe","id":7,"channels":["a"]}"#, "channels must be an object"),
+            (r#"{"type":"ping","id":7,"type":"ping"}"#, "duplicate field `type`"),
             (r#"{"type":"publish","id":7,"channel":"a","base64":"*"}"#, "base64"),
             (r#"{"type":"subscribe","id":7,"channel":"a","since":"x"}"#, "position"),
             (r#"{"type":"subscribe","id":7,"channels":{}}"#, "at least one"),
@@ -300,7 +281,8 @@ mod tests {
             assert_eq!((error.id, error.code), (Some(7.into()), Code::BadRequest), "{text}");
             assert!(error.message.contains(part), "{text} gave {:?}", error.message);
         }
-        assert_eq!(answer(r#"{"type":"ping","id":"one"}"#).id, None);
+        let error = answer(r#"{"type":"ping","id":"one"}"#);
+        assert_eq!((error.id, &*error.message), (None, "id must be a whole number"));
     }
 
     #[test]

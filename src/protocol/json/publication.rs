@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::value::RawValue;
 
 use super::readable::is_readable;
-use crate::publication::Publication;
+use crate::publication::{PayloadKind, Publication};
 
 /// A publication message with its channel.
 pub fn publication(channel: &str, publication: &Publication) -> Vec<u8> {
@@ -27,24 +27,9 @@ pub fn object(publication: &Publication) -> Box<RawValue> {
     RawValue::from_string(text).expect("the output is JSON")
 }
 
-/// Writes all fields but the channel, and the end of the object. A payload that is JSON is written unchanged,
-/// so that its numbers and key order are kept.
+/// Writes all fields but the channel, and the end of the object.
 fn write_fields(out: &mut Vec<u8>, publication: &Publication) {
-    let payload = &publication.payload[..];
-    match std::str::from_utf8(payload) {
-        Ok(text) if is_readable(text) => {
-            out.extend_from_slice(br#""data":"#);
-            out.extend_from_slice(payload);
-        }
-        Ok(text) => {
-            out.extend_from_slice(br#""text":"#);
-            write_string(out, text);
-        }
-        Err(_) => {
-            out.extend_from_slice(br#""base64":"#);
-            write_string(out, &BASE64.encode(payload));
-        }
-    }
+    write_payload(out, publication);
     if let Some(position) = publication.position {
         write!(out, r#","position":"{position}""#).expect("a vector takes every number");
     }
@@ -52,7 +37,34 @@ fn write_fields(out: &mut Vec<u8>, publication: &Publication) {
         out.extend_from_slice(br#","user":"#);
         write_string(out, user);
     }
+    if let Some(micros) = publication.sent_at {
+        write!(out, r#","time":{}"#, micros / 1000).expect("a vector takes every number");
+    }
     out.push(b'}');
+}
+
+/// Writes a binary payload in base64, even if its bytes are text. A text that is JSON is written unchanged, so
+/// that its numbers and key order are kept.
+fn write_payload(out: &mut Vec<u8>, publication: &Publication) {
+    let payload = &publication.payload[..];
+    let text = match publication.kind {
+        PayloadKind::Text => std::str::from_utf8(payload).ok(),
+        PayloadKind::Binary => None,
+    };
+    match text {
+        Some(text) if is_readable(text) => {
+            out.extend_from_slice(br#""data":"#);
+            out.extend_from_slice(payload);
+        }
+        Some(text) => {
+            out.extend_from_slice(br#""text":"#);
+            write_string(out, text);
+        }
+        None => {
+            out.extend_from_slice(br#""base64":"#);
+            write_string(out, &BASE64.encode(payload));
+        }
+    }
 }
 
 fn write_string(out: &mut Vec<u8>, text: &str) {

@@ -1,9 +1,9 @@
 use bytes::Bytes;
 
-use super::publication::publication;
+use super::publication::{object, publication};
 use super::written::reply;
 use crate::protocol::{Code, Excerpt, Reply, ReplyError};
-use crate::publication::{Channel, Position, Publication};
+use crate::publication::{Channel, PayloadKind, Position, Publication};
 
 fn text(object: &[u8]) -> &str {
     std::str::from_utf8(object).unwrap()
@@ -30,11 +30,26 @@ fn a_payload_is_data_if_it_is_json_else_text_else_base64() {
 }
 
 #[test]
-fn a_json_publication_names_its_user_and_escapes_the_channel() {
+fn a_binary_publication_is_base64_even_if_its_bytes_are_json_or_text() {
+    for (payload, written) in [(&b"42"[..], "NDI="), (b"hi", "aGk="), (b"", ""), (b"\xff", "/w==")]
+    {
+        let binary = Publication::new(Bytes::from_static(payload), PayloadKind::Binary);
+        let fields = format!(r#""base64":"{written}"}}"#);
+        let expected = format!(r#"{{"type":"publication","channel":"a",{fields}"#);
+        assert_eq!(text(&publication("a", &binary)), expected);
+        assert_eq!(object(&binary).get(), format!("{{{fields}"));
+    }
+}
+
+#[test]
+fn a_json_publication_names_its_user_and_time_and_escapes_the_channel() {
     let mut from_ada = Publication::bare(Bytes::from_static(b"1"));
     from_ada.user = Some("ada".into());
+    from_ada.sent_at = Some(1_763_999_999_123_456);
     let frame = publication("a\"b", &from_ada);
-    assert_eq!(text(&frame), r#"{"type":"publication","channel":"a\"b","data":1,"user":"ada"}"#);
+    let fields = r#""data":1,"user":"ada","time":1763999999123}"#;
+    assert_eq!(text(&frame), format!(r#"{{"type":"publication","channel":"a\"b",{fields}"#));
+    assert_eq!(object(&from_ada).get(), format!("{{{fields}"));
 }
 
 #[test]

@@ -44,6 +44,22 @@ async fn a_subscribe_only_client_that_publishes_is_closed_and_a_publish_only_cli
 }
 
 #[tokio::test]
+async fn an_anonymous_client_that_publishes_where_no_client_may_is_closed_with_4003() {
+    let rules = r#"rules=[{ pattern = "feed", subscribe = "anyone", publish = "nobody" },
+        { pattern = "news", subscribe = "anyone", publish = "token" }]"#;
+    let node = Node::standalone(&[KEYS, rules]).await;
+    // On `news` a token could help.
+    for (channel, code, error) in [("feed", 4003, "forbidden"), ("news", 4001, "unauthorized")] {
+        let mut client = Client::plain(&node, channel).await;
+        client.send("not allowed").await;
+        assert_eq!(u16::from(client.receive_close().await.code), code, "{channel}");
+        let publish = json!({"type": "publish", "id": 1, "channel": channel, "data": 1});
+        let answer = Client::json(&node).await.request(publish).await;
+        assert_eq!(answer["code"], error, "{channel}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_accepted_from_the_header_the_query_and_the_subprotocol() {
     let node = node_requiring_tokens(&[]).await;
     let token = token::for_user("u1", &["chat:1"]);

@@ -1,7 +1,7 @@
 //! Commands that a client sends without waiting for answers.
 
 use serde_json::{Value, json};
-use testkit::client::{Client, publication};
+use testkit::client::{Client, publication, without_times};
 use testkit::node::Node;
 use testkit::raw::{FIN, RawClient, TEXT, text};
 use testkit::redis::Redis;
@@ -9,7 +9,7 @@ use testkit::redis::Redis;
 async fn event(raw: &mut RawClient) -> Value {
     let frame = raw.frame().await;
     assert_eq!(frame.first, FIN | TEXT);
-    serde_json::from_slice(&frame.payload).expect("JSON")
+    without_times(serde_json::from_slice(&frame.payload).expect("JSON"))
 }
 
 #[tokio::test]

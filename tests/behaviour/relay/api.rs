@@ -21,7 +21,7 @@ async fn a_publication_through_the_api_reaches_clients_on_every_node() {
     let bytes = [("Content-Type", "application/octet-stream")];
     assert_eq!(b.post("/api/publish/chat:1/room", &bytes, b"bytes").await.status, 202);
     assert_eq!(plain.receive().await, Message::binary(&b"bytes"[..]));
-    assert_eq!(json.event().await["text"], "bytes");
+    assert_eq!(json.event().await["base64"], "Ynl0ZXM=");
 
     assert_eq!(a.post("/api/publish/chat:1/room", &[], b"").await.status, 202);
     assert_eq!(plain.receive().await, Message::text(""));

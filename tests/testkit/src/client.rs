@@ -135,11 +135,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// The next object, or None once the connection has ended in any way.
     pub async fn try_event(&mut self) -> Option<Value> {
         if let Some(event) = self.unclaimed.pop_front() {
-            return Some(event);
+            return Some(without_times(event));
         }
         loop {
             match soon("a message", self.socket.next()).await? {
-                Ok(Message::Text(text)) => return serde_json::from_str(&text).ok(),
+                Ok(Message::Text(text)) => {
+                    return serde_json::from_str(&text).ok().map(without_times);
+                }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(_) | Err(_) => return None,
             }
@@ -163,16 +165,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.send(command.to_string()).await;
     }
 
-    /// The next object.
+    /// The next object, its publications without `time`, which no test can predict.
     pub async fn event(&mut self) -> Value {
+        without_times(self.timed_event().await)
+    }
+
+    /// The next object as the node sent it.
+    pub async fn timed_event(&mut self) -> Value {
         match self.unclaimed.pop_front() {
             Some(event) => event,
             None => self.receive_json().await,
         }
     }
 
-    /// The reply to the command with this id; other events are kept for `event`.
+    /// The reply to the command with this id, its publications without `time`; other events are kept for
+    /// `event`.
     pub async fn answer(&mut self, id: i64) -> Value {
+        without_times(self.timed_answer(id).await)
+    }
+
+    /// The reply as the node sent it.
+    pub async fn timed_answer(&mut self, id: i64) -> Value {
         if let Some(at) = self.unclaimed.iter().position(|event| event["id"] == id) {
             return self.unclaimed.remove(at).expect("it was just found");
         }
@@ -211,4 +224,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 /// The event that a json client receives for a JSON payload.
 pub fn publication(channel: &str, data: impl Into<Value>) -> Value {
     json!({"type": "publication", "channel": channel, "data": data.into()})
+}
+
+/// A publication or a `history` reply without the times.
+pub fn without_times(mut event: Value) -> Value {
+    let remove_time = |publication: &mut Value| {
+        if let Some(time) = publication.as_object_mut().and_then(|fields| fields.remove("time")) {
+            assert!(time.is_u64(), "{time} is not a time in Unix milliseconds");
+        }
+    };
+    match event["type"].as_str() {
+        Some("publication") => remove_time(&mut event),
+        Some("history") => {
+            event["publications"].as_array_mut().into_iter().flatten().for_each(remove_time);
+        }
+        _ => {}
+    }
+    event
 }
