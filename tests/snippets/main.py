@@ -27,6 +27,7 @@ LOAD = "tests/load.sh runs the scripts, and takes longer"
 RELEASE = "tests/release.sh builds and tries a release"
 MAKE = "these are the tests"
 BROWSER = "runs in a browser: "
+CLIENT = "web/client/test/readme.test.mjs runs it"
 
 # Page and first line (with VERSION in place of a version), and why it is not run here.
 ELSEWHERE = {
@@ -37,6 +38,9 @@ ELSEWHERE = {
     + "tests/browser/readme.mjs",
     ("docs/protocol/server-sent-events.md", 'var news = new EventSource("http://127.0.0.1:8080/sse/news");'): BROWSER
     + "tests/browser/sse.mjs",
+    ("web/client/README.md", 'import { connect } from "tidegate";'): CLIENT,
+    ("web/client/README.md", 'for await (const { data } of client.subscribe("news")) console.log(data);'): CLIENT,
+    ("web/client/README.md", "interface Channels {"): CLIENT,
     ("CONTRIBUTING.md", "cargo test --lib outbound"): MAKE,
     ("deploy/README.md", "docker compose -f deploy/compose.yaml up"): DOCKER,
     ("deploy/README.md", "docker compose -f deploy/compose.yaml -f deploy/compose.nginx.yaml up"): DOCKER,

@@ -1,0 +1,9 @@
+// Builds dist/ from src/: ES modules, and tidegate.js for a script tag. `node build.mjs DIRECTORY` writes elsewhere.
+import { build } from "esbuild";
+
+const outdir = process.argv[2] ?? new URL("dist/", import.meta.url).pathname;
+const common = { bundle: true, minify: true, target: "es2022", absWorkingDir: new URL(".", import.meta.url).pathname, outdir };
+
+await build({ ...common, entryPoints: ["src/index.ts"], format: "esm" });
+// `tidegate.connect(…)` for pages without modules.
+await build({ ...common, entryPoints: { tidegate: "src/index.ts" }, format: "iife", globalName: "tidegate" });

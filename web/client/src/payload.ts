@@ -1,0 +1,18 @@
+import type { Publication } from "./types.js";
+
+/** A publication as it is on the wire. */
+export type Wire = Record<string, any>;
+
+const CHUNK = 8_192; // bytes: an argument list of a call is bounded
+
+export function encodeBase64(bytes: Uint8Array): string {
+  let binary = "";
+  for (let at = 0; at < bytes.length; at += CHUNK) binary += String.fromCharCode(...bytes.subarray(at, at + CHUNK));
+  return btoa(binary);
+}
+
+/** The publication for the application: `base64` becomes `bytes`. */
+export function decode(channel: string, { type, base64, ...fields }: Wire): Publication {
+  if (base64 != null) fields.bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  return { ...fields, channel };
+}

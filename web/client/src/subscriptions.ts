@@ -1,0 +1,168 @@
+import * as bounds from "./bounds.js";
+import { fault } from "./fault.js";
+import { decode, type Wire } from "./payload.js";
+import { createSubscriber, type Subscriber } from "./subscriber.js";
+import type { Connection } from "./connection.js";
+import type { Requests } from "./requests.js";
+import type { Publication, SubscribeOptions, Subscription, TidegateError } from "./types.js";
+
+/** One channel of this client. The application's subscriptions to it share it. */
+interface Shared {
+  channel: string;
+  options: SubscribeOptions;
+  subscribers: Set<Subscriber>;
+  /** The `subscribe` whose answer counts; answers to earlier ones are stale. */
+  id?: number;
+  /** Publications are delivered: from the answer on, until the connection is lost. */
+  live?: boolean;
+  /** It was live before, so publications may be missing unless the node recovers them. */
+  resumes?: boolean;
+  /** Where to resume. */
+  position?: string;
+  refusals: number;
+  retryTimer?: any;
+}
+
+/** All subscriptions of a client: subscribes again after each loss, resumes, and tells every gap. */
+export function createSubscriptions(connection: () => Connection, requests: Requests) {
+  const channels = new Map<string, Shared>();
+
+  const emit = (shared: Shared, event: string, value: unknown) =>
+    shared.subscribers.forEach((subscriber) => subscriber.emit(event, value));
+
+  /** Subscribes, in few commands. While there is no connection it does nothing: `connected` does it later. */
+  function ask(list: Iterable<Shared>) {
+    const id = requests.nextId();
+    const send = (fields: Wire) => connection().send({ type: "subscribe", id, ...fields });
+    let batch: Record<string, string | null> | undefined;
+    let chars = 0;
+    for (const shared of list) {
+      const { channel, position, options } = shared;
+      const since = position ?? options.since;
+      const last = position ? undefined : options.last;
+      shared.id = id;
+      clearTimeout(shared.retryTimer);
+      if (last || options.echo === false) {
+        send({ channel, since, last, echo: options.echo });
+        continue;
+      }
+      // Without a prototype, a channel may be called `__proto__`.
+      batch ??= Object.create(null) as Record<string, string | null>;
+      batch[channel] = since ?? null;
+      chars += channel.length + (since?.length ?? 0);
+      if (chars > bounds.BATCH_CHARS_MAX) {
+        send({ channels: batch });
+        batch = undefined;
+        chars = 0;
+      }
+    }
+    if (batch) send({ channels: batch });
+  }
+
+  function end(shared: Shared, error?: TidegateError) {
+    clearTimeout(shared.retryTimer);
+    channels.delete(shared.channel);
+    shared.subscribers.forEach((subscriber) => subscriber.end(error));
+  }
+
+  function subscribed(shared: Shared, { position, recovered }: Wire) {
+    const gap = recovered === false || (shared.resumes && !recovered);
+    // After `recovered`, or with `last`, publications up to `position` follow: only they move the place to resume.
+    const pastFollows = recovered || (shared.options.last && !/-0$/.test(position));
+    if (gap || !pastFollows) shared.position = position;
+    shared.live = shared.resumes = true;
+    shared.refusals = 0;
+    emit(shared, "subscribed", { position, recovered });
+    if (gap) emit(shared, "gap", { reason: recovered == null ? "reconnected" : "not_recovered" });
+  }
+
+  function refused(shared: Shared, { code, message, temporary }: Wire) {
+    shared.live = false;
+    if (!temporary) return end(shared, fault(code, message));
+    const delay = Math.random() * Math.min(bounds.BACKOFF_MAX, bounds.BACKOFF_BASE * 2 ** ++shared.refusals);
+    shared.retryTimer = setTimeout(ask, delay, [shared]);
+  }
+
+  /** Delivers the past to a subscriber that joins others, without disturbing them. */
+  async function backfill(subscriber: Subscriber, channel: string, { last, since }: SubscribeOptions) {
+    subscriber.hold();
+    try {
+      let answer;
+      do {
+        answer = await requests.request({ type: "history", channel, since, limit: last ?? bounds.HISTORY_LIMIT });
+        if (answer.recovered === false) subscriber.emit("gap", { reason: "not_recovered" });
+        for (const each of answer.publications) subscriber.deliverNow(decode(channel, each));
+        since = answer.position;
+      } while (answer.more && !last);
+    } catch (error) {
+      subscriber.emit("gap", { reason: (error as TidegateError).code });
+    }
+    subscriber.release();
+  }
+
+  return {
+    subscribe(channel: string, handler?: (publication: Publication) => void, options: SubscribeOptions = {}): Subscription<any> {
+      let shared = channels.get(channel);
+      if (shared && (options.echo ?? true) != (shared.options.echo ?? true)) {
+        throw fault("echo_conflict", `${channel} is subscribed to with another echo`);
+      }
+      const subscriber = createSubscriber(channel, () => {
+        subscriber.end();
+        shared!.subscribers.delete(subscriber);
+        if (shared!.subscribers.size || channels.get(channel) != shared) return;
+        end(shared!);
+        connection().send({ type: "unsubscribe", channel });
+      });
+      if (handler) subscriber.subscription.on("publication", handler);
+      if (shared) {
+        shared.subscribers.add(subscriber);
+        if (options.last || options.since) backfill(subscriber, channel, options);
+        const { live, position } = shared;
+        if (live) queueMicrotask(() => subscriber.emit("subscribed", { position }));
+      } else if (connection().state == "closed") {
+        queueMicrotask(() => subscriber.end(fault("closed", "the client is closed")));
+      } else {
+        shared = { channel, options, subscribers: new Set([subscriber]), refusals: 0 };
+        channels.set(channel, shared);
+        ask([shared]);
+      }
+      return subscriber.subscription;
+    },
+
+    connected: () => ask(channels.values()),
+
+    received(message: Wire) {
+      const { type, channel, position, id } = message;
+      const shared = channels.get(channel);
+      requests.keeps(channel, position);
+      if (type == "subscribed" && id == null) {
+        // The token has subscribed the session to the channel, without a position: begin anew where the client was.
+        connection().send({ type: "unsubscribe", channel });
+        if (shared) ask([shared]);
+      }
+      if (!shared) return;
+      if (type == "publication" && shared.live) {
+        shared.position = position ?? shared.position;
+        const publication = decode(channel, message);
+        shared.subscribers.forEach((subscriber) => subscriber.deliver(publication));
+      } else if (type == "subscribed" && id === shared.id) {
+        subscribed(shared, message);
+      } else if (type == "error" && (id == null || id === shared.id)) {
+        refused(shared, message);
+      } else if (shared.live && ["gap", "ended", "join", "leave"].includes(type)) {
+        if (message.reason == "rules_changed") requests.forgets(channel);
+        emit(shared, type, message);
+        if (type == "ended") end(shared);
+      }
+    },
+
+    lost() {
+      channels.forEach((shared) => {
+        shared.live = false;
+        clearTimeout(shared.retryTimer);
+      });
+    },
+
+    closed: (error?: TidegateError) => channels.forEach((shared) => end(shared, error)),
+  };
+}

@@ -1,0 +1,162 @@
+// Real nodes, a real Redis and a proxy that cuts connections, for the tests of the client.
+import { spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect as dial, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after } from "node:test";
+
+const BINARY = process.env.TIDEGATE ?? new URL("../../../target/debug/tidegate", import.meta.url).pathname;
+const TIMEOUT = 15_000;
+const SECRET = "a secret of the tests, 32 bytes long";
+
+/** Ends when the file's tests are done, whatever their result. */
+const cleanups = [];
+after(async () => {
+  for (const cleanup of cleanups.reverse()) await cleanup();
+});
+
+/** Waits until the condition holds and returns its value. */
+export async function until(what, condition) {
+  const deadline = performance.now() + TIMEOUT;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (performance.now() > deadline) throw new Error(`did not happen: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Rules with history for `kept:*` and presence for all; token authentication where `auth` is set. */
+export const RULES = `[
+  { pattern = "kept:*", subscribe = "anyone", publish = "anyone", history = { size = 1000, age = "10m" }, presence = true },
+  { pattern = "few:*", subscribe = "anyone", publish = "anyone", history = { size = 5, age = "10m" } },
+  { pattern = "secret:*", subscribe = "token", publish = "token" },
+  { pattern = "**", subscribe = "anyone", publish = "anyone" }]`;
+export const AUTH = { "auth.mode": "token", "auth.keys": `[{ alg = "HS256", secret = "${SECRET}" }]` };
+
+/** Starts a node; `port` of an earlier one to take its place. */
+export async function startNode({ port = 0, broker = "memory:", ...settings } = {}) {
+  const all = { "server.listen": `127.0.0.1:${port}`, "internal.listen": "127.0.0.1:0", "broker.url": broker, rules: RULES, "drain.delay": "0s", ...settings };
+  const child = spawn(BINARY, Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${value}`]), { stdio: ["ignore", "ignore", "pipe"] });
+  const exited = once(child, "exit");
+  cleanups.push(() => stop("SIGKILL"));
+  const log = [];
+  const facts = await new Promise((resolve, reject) => {
+    createInterface(child.stderr).on("line", (line) => {
+      log.push(line);
+      if (line.includes('"listening"')) resolve(JSON.parse(line));
+    });
+    exited.then(() => reject(new Error(`the node ended: ${log.join("\n")}`)));
+  });
+  async function stop(signal) {
+    child.kill(signal);
+    await exited;
+  }
+  const api = (path, body) => fetch(`http://${facts.internal}/api/${path}`, { method: "POST", body });
+  await until("the node is ready", async () => (await fetch(`http://${facts.internal}/readyz`)).ok);
+  return {
+    port: Number(facts.public.split(":")[1]),
+    http: `http://${facts.public}`,
+    url: `ws://${facts.public}/ws`,
+    log,
+    pause: () => child.kill("SIGSTOP"),
+    resume: () => child.kill("SIGCONT"),
+    kill: () => stop("SIGKILL"),
+    drain: () => api("drain"),
+    /** Publishes as a service does. */
+    async publish(channel, data) {
+      const response = await api(`publish/${encodeURIComponent(channel)}`, typeof data == "string" || data instanceof Uint8Array ? data : JSON.stringify(data));
+      if (!response.ok) throw new Error(await response.text());
+    },
+  };
+}
+
+export async function startRedis() {
+  const directory = mkdtempSync(join(tmpdir(), "tidegate-client-"));
+  const port = await freePort();
+  const child = spawn("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", directory], { stdio: "ignore" });
+  cleanups.push(async () => {
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    rmSync(directory, { recursive: true, force: true });
+  });
+  await until("Redis answers", () => new Promise((resolve) => {
+    const socket = dial(port, "127.0.0.1", () => { socket.destroy(); resolve(true); }).on("error", () => resolve(false));
+  }));
+  return { broker: `redis://127.0.0.1:${port}` };
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  return port;
+}
+
+/** A proxy before a node, with faults that the test switches. */
+export async function startProxy(node) {
+  const pairs = new Set();
+  const proxy = {
+    target: node.port,
+    /** Connections are accepted, and nothing goes through. */
+    stalled: false,
+    /** Answers do not reach the client. */
+    mute: false,
+    /** New connections are refused. */
+    refuses: false,
+    connections: 0,
+    cut: () => pairs.forEach(({ client, server }) => { client.resetAndDestroy(); server.destroy(); }),
+  };
+  const server = createServer((client) => {
+    if (proxy.refuses) return void client.resetAndDestroy();
+    proxy.connections++;
+    const target = dial(proxy.target, "127.0.0.1");
+    const pair = { client, server: target };
+    pairs.add(pair);
+    client.on("data", (bytes) => proxy.stalled || target.write(bytes));
+    target.on("data", (bytes) => proxy.stalled || proxy.mute || client.write(bytes));
+    for (const [one, other] of [[client, target], [target, client]]) {
+      one.on("error", () => {}).on("close", () => { pairs.delete(pair); other.destroy(); });
+    }
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  cleanups.push(() => { proxy.cut(); server.close(); });
+  return Object.assign(proxy, { url: `ws://127.0.0.1:${server.address().port}/ws`, http: `http://127.0.0.1:${server.address().port}` });
+}
+
+/** A token of the user, for `AUTH`. */
+export function token(user, { ttl = 3600, ...claims } = {}) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const now = Date.now() / 1000;
+  const signed = `${part({ alg: "HS256" })}.${part({ sub: user, iat: Math.floor(now), exp: now + ttl, ...claims })}`;
+  return `${signed}.${createHmac("sha256", SECRET).update(signed).digest("base64url")}`;
+}
+
+/** The client's states and what a subscription tells, in order. */
+export function record(client) {
+  const states = [];
+  client.on("state", (state, detail) => states.push({ state, ...detail }));
+  return {
+    states,
+    until: (state, count = 1) => until(`the state ${state}`, () => states.filter((each) => each.state == state).length >= count),
+  };
+}
+
+export function journal(subscription) {
+  const entries = [];
+  for (const event of ["publication", "subscribed", "gap", "ended", "join", "leave", "error"]) {
+    subscription.on(event, (value) => entries.push({ event, value }));
+  }
+  const of = (event) => entries.filter((each) => each.event == event).map((each) => each.value);
+  return {
+    entries,
+    of,
+    get data() { return of("publication").map((publication) => publication.data); },
+    until: (event, count = 1) => until(`${count} ${event}`, () => of(event).length >= count && of(event)),
+  };
+}
