@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 import { after } from "node:test";
 
 const BINARY = process.env.TIDEGATE ?? new URL("../../../target/debug/tidegate", import.meta.url).pathname;
-const TIMEOUT = 15_000;
+const TIMEOUT = 20_000;
 const SECRET = "a secret of the tests, 32 bytes long";
 
 /** Ends when the file's tests are done, whatever their result. */
@@ -39,7 +39,7 @@ export const RULES = `[
 export const AUTH = { "auth.mode": "token", "auth.keys": `[{ alg = "HS256", secret = "${SECRET}" }]` };
 
 /** Starts a node; `port` of an earlier one to take its place. */
-export async function startNode({ port = 0, broker = "memory:", ...settings } = {}) {
+export async function startNode({ port = 0, broker = "memory:", restart, ...settings } = {}) {
   const all = { "server.listen": `127.0.0.1:${port}`, "internal.listen": "127.0.0.1:0", "broker.url": broker, rules: RULES, "drain.delay": "0s", ...settings };
   const child = spawn(BINARY, Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${value}`]), { stdio: ["ignore", "ignore", "pipe"] });
   const exited = once(child, "exit");
@@ -69,7 +69,7 @@ export async function startNode({ port = 0, broker = "memory:", ...settings } = 
     drain: () => api("drain"),
     /** Publishes as a service does. */
     async publish(channel, data) {
-      const response = await api(`publish/${encodeURIComponent(channel)}`, typeof data == "string" || data instanceof Uint8Array ? data : JSON.stringify(data));
+      const response = await api(`publish/${encodeURIComponent(channel)}`, data instanceof Uint8Array ? data : JSON.stringify(data));
       if (!response.ok) throw new Error(await response.text());
     },
   };
@@ -78,16 +78,23 @@ export async function startNode({ port = 0, broker = "memory:", ...settings } = 
 export async function startRedis() {
   const directory = mkdtempSync(join(tmpdir(), "tidegate-client-"));
   const port = await freePort();
-  const child = spawn("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", directory], { stdio: "ignore" });
-  cleanups.push(async () => {
+  let child;
+  async function start() {
+    child = spawn("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", directory], { stdio: "ignore" });
+    await until("Redis answers", () => new Promise((resolve) => {
+      const socket = dial(port, "127.0.0.1", () => { socket.destroy(); resolve(true); }).on("error", () => resolve(false));
+    }));
+  }
+  async function kill() {
     child.kill("SIGKILL");
     await once(child, "exit");
+  }
+  await start();
+  cleanups.push(async () => {
+    await kill();
     rmSync(directory, { recursive: true, force: true });
   });
-  await until("Redis answers", () => new Promise((resolve) => {
-    const socket = dial(port, "127.0.0.1", () => { socket.destroy(); resolve(true); }).on("error", () => resolve(false));
-  }));
-  return { broker: `redis://127.0.0.1:${port}` };
+  return { broker: `redis://127.0.0.1:${port}`, restart: () => kill().then(start) };
 }
 
 async function freePort() {
