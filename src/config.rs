@@ -55,7 +55,7 @@ impl Config {
         let demo = settings.section("").flag(
             "demo",
             None,
-            "Serves the demo page at `/`. If not set, it is on where `server.listen` is loopback.",
+            "Serves the demo pages at `/`. If not set, it is on where `server.listen` is loopback.",
         );
         let server = transport::Config::read(&mut settings);
         let limits = limits::Config::read(&mut settings);
@@ -74,11 +74,16 @@ impl Config {
         let drain = drain::Config::read(&mut settings);
         let telemetry = telemetry::Config::read(&mut settings);
         // Last: in TOML, a list of tables follows everything else.
-        let rules = Rules::read(&mut settings, auth.mode != auth::Mode::None);
+        let tokens = auth.mode != auth::Mode::None;
+        let is_loopback = server.listen.ip().is_loopback();
+        let has_rules = settings.is_set("rules");
+        let mut rules = Rules::read(&mut settings, tokens);
+        if !has_rules && demo.unwrap_or(is_loopback) && broker.url.is_memory() {
+            rules = Rules::demo(tokens);
+        }
         if let Some(fixed) = fixed {
             fixed.guard_rules(&mut settings, &rules);
         }
-        let is_loopback = server.listen.ip().is_loopback();
         let mut specs = settings.finish()?;
         for left_open in specs.iter_mut().filter(|known| known.key == "demo" && demo.is_none()) {
             left_open.effective = is_loopback.to_string();
@@ -145,7 +150,7 @@ mod tests {
         let faults = Config::load(&flags(&[open])).unwrap_err().to_string();
         assert!(faults.contains("auth.mode = \"none\""), "{faults}");
         let config = Config::load(&flags(&[open, "auth.mode=none"])).unwrap();
-        assert!(!config.demo, "the demo page is for loopback unless asked for");
+        assert!(!config.demo, "the demo pages are for loopback unless asked for");
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Gateway {
     }
 }
 
-/// The demo page. Its URL is logged.
+/// The demo pages. The URL of their index is logged.
 fn demo(config: &Config, public: SocketAddr, internal: SocketAddr) -> Demo {
     telemetry::demo(&url(public, config.server.tls.is_some()));
     Demo::new(&Publishing {

@@ -4,8 +4,8 @@ mod access;
 mod pattern;
 mod widened;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub use pattern::{InvalidPattern, Pattern, is_segment};
 pub use widened::Widened;
 
 use crate::live::Live;
-use crate::settings::{Section, Settings};
+use crate::settings::{RawValue, Section, Settings};
 
 /// The most rules of a configuration, because finding a channel's policy may check all of them.
 pub const RULES_MAX: usize = 1000;
@@ -23,6 +23,13 @@ pub const RULES_MAX: usize = 1000;
 /// The most wildcards of a pattern that Redis must try against each other. With two, the worst name takes Redis
 /// 0.3 ms; with three 30 ms, while it serves no other client.
 pub const LUA_DEPTH_MAX: u32 = 2;
+
+/// The rules of the demo pages' channels, for a node without rules whose broker is in its own memory. Only the newest
+/// of `demo:live:` matters (prices, cursors, positions in a game); the others keep history and presence.
+pub const DEMO_RULES: &str = r#"[{ pattern = "demo:live:**", delivery = "latest" }, { pattern = "demo:**", history = { size = 500, age = "1d" }, presence = true }]"#;
+
+/// The origin of [`DEMO_RULES`].
+pub const BUILT_IN: &str = "built in for the demo pages, because no rules are set";
 
 /// The current rules. Cheap to clone; all clones share them.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +41,8 @@ pub struct RuleTable {
     rules: Box<[Rule]>,
     /// The access to a channel that no rule matches.
     otherwise: Access,
+    /// Whether they are those of [`Rules::demo`].
+    is_built_in: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -102,7 +111,18 @@ impl Rules {
             // With rules, a channel that none matches is closed.
             (false, _) => Access::Nobody,
         };
-        Self(Live::new(RuleTable { rules: read.into_iter().flatten().collect(), otherwise }))
+        let rules = read.into_iter().flatten().collect();
+        Self(Live::new(RuleTable { rules, otherwise, is_built_in: false }))
+    }
+
+    /// [`DEMO_RULES`]. Access is the same as without rules, for all channels.
+    pub fn demo(tokens: bool) -> Self {
+        let none = Self::read(&mut Settings::default(), tokens).current();
+        let given = (RawValue::Text(DEMO_RULES.to_owned()), BUILT_IN.to_owned());
+        let given = BTreeMap::from([("rules".to_owned(), given)]);
+        let read = Self::read(&mut Settings::new(given, Vec::new()), tokens).current();
+        let rules = read.rules.clone();
+        Self(Live::new(RuleTable { rules, otherwise: none.otherwise, is_built_in: true }))
     }
 
     /// The policy of a channel: of the first matching rule, or the default.
@@ -162,6 +182,11 @@ impl RuleTable {
         self.rules.is_empty()
     }
 
+    /// Whether they are the built-in rules of the demo pages, because the configuration has none.
+    pub fn is_built_in(&self) -> bool {
+        self.is_built_in
+    }
+
     /// Whether an anonymous client may do anything.
     pub fn allows_anonymous(&self) -> bool {
         // Rules with `{user}` never apply to anonymous clients.
@@ -180,7 +205,9 @@ impl RuleTable {
 const DOC: &str = "What a node does for channels whose names match a pattern, and who may use them. The first rule \
     that matches applies. A channel that no rule matches has no history and no presence, every \
     publication is delivered, and no client may use it. Without any rules, every client may use every \
-    channel, or with `auth.mode = \"token\"` those that its token lists.";
+    channel, or with `auth.mode = \"token\"` those that its token lists. If `demo` is on and `broker.url` is \
+    `memory:`, a node without any rules has built-in ones for `demo:**`, which give the demo pages history and \
+    presence and change no access.";
 
 const EXAMPLE: &str = r#"[{ pattern = "chat:*", subscribe = "token", publish = "token", history = { size = 200, age = "10m" }, presence = true, delivery = "every" }]"#;
 

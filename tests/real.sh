@@ -89,8 +89,21 @@ part "Node ws, two nodes, TLS" env NODE_EXTRA_CA_CERTS="$certificate" \
 part "examples/, two nodes" env TIDEGATE="$binary" tests/examples.sh
 part "the TypeScript client: types and size" npm --prefix web/client run --silent lint
 part "the TypeScript client against real nodes" env TIDEGATE="$(realpath "$binary")" npm --prefix web/client test --silent
-part "the demo page in Chromium, two nodes" \
-  node tests/browser/demo.mjs "$a" "$b"
+
+# A node on its defaults, and two whose rules give the demo pages history.
+demo_nodes=()
+demo_rules=$("$binary" check | sed -n 's/^# \(rules = .*\)  # built in.*/\1/p')
+for broker in memory: redis://127.0.0.1:"$redis_port" redis://127.0.0.1:"$redis_port"; do
+  public=$(free_port) internal=$(free_port)
+  settings=(--set server.listen=127.0.0.1:"$public" --set internal.listen=127.0.0.1:"$internal" --set broker.url="$broker")
+  [ "$broker" = memory: ] || settings+=(--set broker.prefix=demo: --set "${demo_rules/ = /=}")
+  "$binary" "${settings[@]}" 2>"$scratch/node-demo-$public.log" &
+  children+=($!)
+  until_ok 10 "$binary" health --ready --set internal.listen=127.0.0.1:"$internal"
+  demo_nodes+=("http://127.0.0.1:$public")
+done
+part "the demo pages in Chromium" \
+  node tests/browser/demo.mjs "${demo_nodes[@]}"
 
 # A node with the README's settings, and another one.
 rules=$(sed -n "s/^ *--set '\(rules=.*\)' &$/\1/p" README.md)
@@ -101,7 +114,7 @@ for name in f e; do
   children+=($!)
   until_ok 10 "$binary" health --ready --set internal.listen=127.0.0.1:"$internal"
 done
-part "the README's JavaScript in the demo page's console" \
+part "the README's JavaScript in a demo page's console" \
   node tests/browser/readme.mjs "http://127.0.0.1:$public" "http://127.0.0.1:$internal"
 
 part "EventSource in Chromium, two nodes" \

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::rules::Rules;
+use crate::rules::{BUILT_IN, DEMO_RULES, Rules};
 use crate::settings::KeySpec;
 use crate::{auth, broker, drain, internal, limits, presence, session, telemetry, transport};
 
@@ -52,6 +52,10 @@ impl Config {
                 "" => format!("# {key} is not set\n"),
                 value => format!("{key} = {value}  # {}\n", known.origin),
             });
+        }
+        if self.rules.get().is_built_in() {
+            // A comment, so that a node started with this text is the same node.
+            toml.push_str(&format!("\n# rules = {DEMO_RULES}  # {BUILT_IN}\n"));
         }
         toml
     }

@@ -135,3 +135,18 @@ fn subscribe_and_publish_must_be_set_together() {
         assert!(faults.contains(&line), "{line:?} is not in {faults}");
     }
 }
+
+#[test]
+fn the_demo_rules_keep_history_of_the_demo_channels_and_change_no_access() {
+    for tokens in [false, true] {
+        let (none, demo) = (read_with("[]", tokens).unwrap(), Rules::demo(tokens));
+        assert!(demo.current().is_built_in() && !none.current().is_built_in());
+        assert!(demo.of("demo:chat:1").history.is_some() && demo.of("demo:chat:1").presence);
+        assert_eq!(demo.of("demo:live:x").delivery, Delivery::Latest);
+        for channel in ["demo:chat:1", "demo:live:x", "chat:1"] {
+            let access = |rules: &Rules| (rules.of(channel).subscribe, rules.of(channel).publish);
+            assert_eq!(access(&demo), access(&none), "{channel}");
+        }
+        assert_eq!(demo.of("chat:1"), none.of("chat:1"));
+    }
+}

@@ -13,9 +13,9 @@ pub fn listening(node: NodeId, public: SocketAddr, internal: SocketAddr, broker:
     tracing::info!(%node, %public, %internal, broker, "listening");
 }
 
-/// The demo page is served at this URL.
+/// The demo pages are served at this URL.
 pub fn demo(url: &str) {
-    tracing::info!(url, "demo page");
+    tracing::info!(url, "demo pages");
 }
 
 /// The node drains. `why`: the signal or request. `longest`: the time until it exits in any case.

@@ -1,4 +1,4 @@
-//! Answers one request of the public listener: with the demo page, a session, or an error.
+//! Answers one request of the public listener: with a demo page, a session, or an error.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -72,12 +72,15 @@ impl RequestOutcome {
 
 pub async fn answer(public: &Public, request: &Request<RequestBody>, peer: Peer) -> RequestOutcome {
     let method = request.method();
-    let answered = match (request.uri().path(), &public.demo) {
-        ("/", Some(demo)) => match *method {
-            Method::GET | Method::HEAD => Ok(RequestOutcome::Response(demo.response())),
+    let path = request.uri().path();
+    let answered = match public.demo.as_ref().and_then(|demo| demo.find(path)) {
+        Some(file) => match *method {
+            Method::GET | Method::HEAD => {
+                Ok(RequestOutcome::Response(file.response(request.headers())))
+            }
             _ => Err(RequestRefused::method_not_allowed("GET, HEAD")),
         },
-        (path, _) => match routes::find(path) {
+        None => match routes::find(path) {
             Some(found) => answer_route(public, request, found, peer).await,
             None => Err(RequestRefused::not_found(&routes::paths())),
         },

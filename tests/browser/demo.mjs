@@ -1,168 +1,172 @@
-// The demo page in a real browser, on two nodes of one fleet: each page shows the messages sent on the other,
-// and the state of its own connection.
+// The demo pages in a real browser: two windows of each show each other's actions, and each page is accessible and loads
+// without errors.
 //
 //   (cd tests/browser && npm ci)
-//   node tests/browser/demo.mjs http://127.0.0.1:8080 http://127.0.0.1:8081
+//   node tests/browser/demo.mjs http://127.0.0.1:8080 http://127.0.0.1:8081 http://127.0.0.1:8082
 //
-// CHROMIUM selects another browser than /usr/bin/chromium. Exit code 0: all checks passed; 1: a check failed.
+// The first node has its default settings. The others share a Redis and have the rules of the demo pages. CHROMIUM selects
+// another browser than /usr/bin/chromium. Exit code 0: all checks passed; 1: a check failed.
 
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
-import { chromium } from 'playwright-core';
+import axe from 'axe-core';
+import { checks, equal, launch, shows, state, text } from './pages.mjs';
 
-const [nodeA, nodeB] = process.argv.slice(2).map((url) => url.replace(/\/$/, ''));
-if (!nodeA || !nodeB) { console.error('usage: node demo.mjs URL_OF_NODE_A URL_OF_NODE_B'); process.exit(1); }
+const [node, nodeA, nodeB] = process.argv.slice(2).map((url) => url.replace(/\/$/, ''));
+if (!nodeB) { console.error('usage: node demo.mjs URL_OF_NODE URL_OF_NODE_A URL_OF_NODE_B'); process.exit(1); }
 
-const TIMEOUT = 10_000; // milliseconds, for each condition
-const channel = `demo:${process.pid}:${Date.now()}`;
-let failures = 0;
+const ALL = ['/', '/demo/chat', '/demo/inspector'];
+const PHONE = { width: 390, height: 844 };
+const { check, failed } = checks();
+const { browser, errors, open, close } = await launch();
 
-/** Runs one check; a condition inside that does not come true within TIMEOUT fails it. */
-async function check(what, run) {
-  const started = performance.now();
-  try {
-    await run();
-    console.log(`ok    ${what} (${Math.round(performance.now() - started)} ms)`);
-  } catch (error) {
-    failures += 1;
-    console.log(`FAIL  ${what}\n      ${String(error.message).split('\n').slice(0, 4).join('\n      ')}`);
-  }
-}
-
-const word = (page, expected) => page.waitForFunction((text) => document.querySelector('#word').textContent === text, expected, { timeout: TIMEOUT });
-const message = (page, text, kind = '.msg') => page.locator(`#log ${kind} .body`, { hasText: text }).first().waitFor({ timeout: TIMEOUT });
-const fact = (page, id, expected) => page.waitForFunction(([id, text]) => document.getElementById(id).textContent === text, [id, expected], { timeout: TIMEOUT });
-function equal(found, expected, what) { if (found !== expected) throw new Error(`${what}: expected ${JSON.stringify(expected)}, found ${JSON.stringify(found)}`); }
-
-async function send(page, text) {
-  await page.getByLabel('Message', { exact: true }).fill(text);
-  await page.keyboard.press('Enter');
-}
-
-const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tidegate-demo-'));
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-  headless: true,
-  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const message = (page, content, kind = '.msg') => page.locator(`#log ${kind} .body`, { hasText: content }).first().waitFor();
+const say = async (page, content) => {
+  await page.locator('#text').fill(content);
+  await page.locator('#text').press('Enter');
+};
+/** Opens a page whose WebSocket goes through `links[0]`, which the test can close. */
+const openWithLink = async (url, links) => open(url, (page) => page.routeWebSocket(/\/ws/, (socket) => {
+  links[0] = socket;
+  socket.connectToServer();
+}));
 
 try {
-  const browserErrors = [];
-  const open = async (url) => {
-    const page = await browser.newPage();
-    page.on('pageerror', (error) => browserErrors.push(String(error)));
-    page.on('console', (line) => line.type() === 'error' && browserErrors.push(line.text()));
-    await page.goto(url, { timeout: TIMEOUT });
-    return page;
-  };
-  const a = await open(`${nodeA}/#${encodeURIComponent(channel)}`);
-  const b = await open(`${nodeB}/#${encodeURIComponent(channel)}`);
-
-  await check('both pages show "Open"', async () => { await word(a, 'Open'); await word(b, 'Open'); });
-  await check('a message sent on A is shown on A as its own, on B as another\'s', async () => {
-    await send(a, 'high tide at noon');
-    await message(a, 'high tide at noon', '.msg.mine');
-    await message(b, 'high tide at noon', '.msg:not(.mine)');
-    equal(await a.getByLabel('Message', { exact: true }).inputValue(), '', 'the field after sending');
-  });
-  await check('a message sent on B is shown on A', async () => {
-    await send(b, 'low tide at six <b>sharp</b>');
-    await message(a, 'low tide at six <b>sharp</b>');
-  });
-  await check('the counters show 2 in and 1 out on both', async () => {
-    for (const page of [a, b]) { await fact(page, 'in', '2'); await fact(page, 'out', '1'); }
-  });
-  await check('the redis-cli line names the channel, and the curl line below publishes into the history', async () => {
-    equal(await a.locator('#hint').textContent(), `redis-cli PUBLISH tidegate:${channel} hello`, 'hint');
-    await a.getByText('If the channel keeps history, use this instead').waitFor({ timeout: TIMEOUT });
-    const post = (await a.locator('#other').textContent()).match(/^curl -d hello (http:.*)$/)[1];
-    equal((await fetch(post, { method: 'POST', body: 'from the line below' })).status, 202, 'the status');
-    await message(a, 'from the line below');
-  });
-  await check('each window of one browser has a different name, and keeps it', async () => {
-    const windows = await Promise.all([nodeA, nodeA, nodeA].map((url) => open(`${url}/#${encodeURIComponent(`${channel}:names`)}`)));
-    const name = (page) => page.getByLabel('Your name').inputValue();
-    const names = await Promise.all([a, ...windows].map(name));
-    equal(new Set(names).size, names.length, `different names among ${names}`);
-    await windows[0].getByLabel('Your name').fill('Ada');
-    await windows[0].reload();
-    equal(await name(windows[0]), 'Ada', 'the name after a reload');
-    await windows[1].reload();
-    equal(await name(windows[1]), names[2], 'the other name after a reload');
-    await Promise.all(windows.map((page) => page.close()));
+  const blank = await browser.newPage();
+  await blank.goto(`${node}/demo/icon.svg`);
+  const globals = (page) => page.evaluate(() => Object.getOwnPropertyNames(window));
+  const usual = new Set(await globals(blank));
+  await blank.close();
+  for (const path of ALL) {
+    await check(`${path} loads, is accessible in light and dark, fits a phone, and declares no global names`, async () => {
+      const page = await open(node + path);
+      if (path !== '/demo/inspector') await state(page, 'open');
+      await page.locator('#shell pre').first().waitFor();
+      const added = (await globals(page)).filter((name) => !usual.has(name) && !/^\d+$/.test(name));
+      equal(added.join(), '', 'global names');
+      await page.evaluate(axe.source);
+      for (const colorScheme of ['light', 'dark']) {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+        const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ['violations'] }));
+        const found = violations.map(({ id, nodes }) => `${id} (${nodes.map(({ target }) => target).join(', ')})`);
+        equal(found.join('; '), '', colorScheme);
+      }
+      await page.setViewportSize(PHONE);
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      if (width > PHONE.width) throw new Error(`it is ${width} pixels wide on a phone`);
+      await page.close();
+    });
+  }
+  await check('the index has a card for each page', async () => {
+    const page = await open(`${node}/`);
+    const links = await page.locator('.card a').evaluateAll((all) => all.map((it) => it.getAttribute('href')));
+    equal(links.sort().join(), ALL.slice(1).sort().join(), 'the links');
+    await page.close();
   });
 
-  await check('frames that are not chat messages are shown, each kind', async () => {
-    await a.evaluate((name) => new Promise((done, failed) => {
-      const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws/${encodeURIComponent(name)}`);
-      socket.binaryType = 'arraybuffer';
-      let echoes = 0;
-      socket.onopen = () => { socket.send('a plain string'); socket.send('{"level":5}'); socket.send(''); socket.send(new Uint8Array([0xca, 0xfe])); };
-      socket.onmessage = () => { echoes += 1; if (echoes === 4) { socket.close(); done(); } };
-      socket.onclose = (event) => failed(new Error(`closed with ${event.code} after ${echoes} of 4 echoes`));
-      setTimeout(() => failed(new Error(`${echoes} of 4 echoes`)), 8000);
-    }), channel);
-    for (const text of ['a plain string', '{"level":5}', 'empty message', 'binary, 2 bytes: ca fe']) await message(b, text);
+  await check('chat: a message shows in the other window, with who typed it and who has read it', async () => {
+    const [a, b] = [await open(`${node}/demo/chat#beach`), await open(`${node}/demo/chat#beach`)];
+    const [nameA, nameB] = [await a.getByLabel('Your name').inputValue(), await b.getByLabel('Your name').inputValue()];
+    if (nameA === nameB) throw new Error(`both windows are called ${nameA}`);
+    await a.locator('#here', { hasText: nameB }).waitFor();
+    await b.locator('#here', { hasText: nameA }).waitFor();
+    await b.locator('#text').pressSequentially('low');
+    await shows(a, `${nameB} is typing …`);
+    await say(b, 'low tide at six <b>sharp</b>');
+    await message(a, 'low tide at six <b>sharp</b>', '.msg:not(.mine)');
+    await message(b, 'low tide at six <b>sharp</b>', '.msg.mine');
+    await shows(b, `read by ${nameA}`);
+    await text(b, '#sessions', /2 sessions/);
+    await b.reload();
+    await message(b, 'low tide at six <b>sharp</b>');
+    equal(await b.getByLabel('Your name').inputValue(), nameB, 'the name after a reload');
+    await b.goto('about:blank');
+    await a.waitForFunction((name) => !document.getElementById('here').textContent.includes(name), nameB);
+    await Promise.all([a.close(), b.close()]);
+  });
+  await check('chat: what is published from the shell line and by other services is shown', async () => {
+    const page = await open(`${node}/demo/chat#${encodeURIComponent('fish market')}`);
+    await text(page, '#current', 'harbour'); // white space is not allowed in a name
+    const [, payload, url] = (await page.locator('#shell code').first().textContent()).match(/^curl -d '(.*)' (http:.*)$/);
+    for (const body of [payload, 'a plain string', '{"level":5}']) equal((await fetch(url, { method: 'POST', body })).status, 202, 'the status');
+    for (const shown of ['Hello from a shell', 'a plain string', '{"level":5}']) await message(page, shown);
+    await page.close();
+  });
+  await check('chat: a window whose connection is lost catches up, and says so', async () => {
+    const links = [];
+    const [a, b] = [await openWithLink(`${node}/demo/chat`, links), await open(`${node}/demo/chat`)];
+    await state(a, 'open');
+    await state(b, 'open');
+    await links[0].close({ code: 4009, reason: 'test' });
+    await say(b, 'while you were away');
+    await message(a, 'while you were away');
+    await shows(a, /Reconnected after [\d.]+ s, (1 missed message caught up|nothing missed)/);
+    await Promise.all([a.close(), b.close()]);
+  });
+  await check('chat: rooms have unread counts, and back and forward change the room', async () => {
+    const [a, b] = [await open(`${node}/demo/chat#harbour`), await open(`${node}/demo/chat#lighthouse`)];
+    await state(a, 'open');
+    await say(b, 'light on');
+    await text(a, 'a[href="#lighthouse"] .badge', /\d+/);
+    await a.getByRole('link', { name: /lighthouse/ }).click();
+    await message(a, 'light on');
+    await a.goBack();
+    await text(a, '#current', 'harbour');
+    await Promise.all([a.close(), b.close()]);
   });
 
-  await check('back and forward change the channel', async () => {
-    await b.getByLabel('Channel', { exact: true }).fill(`${channel}:other`);
-    await b.keyboard.press('Enter');
-    await fact(b, 'current', `${channel}:other`);
-    await word(b, 'Open');
-    await b.goBack();
-    await fact(b, 'current', channel);
-    await word(b, 'Open');
+  await check('inspector: each transport shows frames, positions and latency', async () => {
+    const page = await open(`${node}/demo/inspector#demo:inspected:${Date.now()}`);
+    const toggle = (name) => page.getByRole('button', { name, exact: true }).click();
+    await toggle('Connect');
+    await state(page, 'open');
+    for (const command of ['subscribe', 'publish', 'ping']) {
+      await page.getByRole('button', { name: command, exact: true }).click();
+      await toggle('Send');
+    }
+    await shows(page, /"type":"publication".*"hello":"world"/);
+    await shows(page, /"type":"pong"/);
+    await text(page, '#position', /^\d+-1$/);
+    await text(page, '#latency', /ms/);
+    await toggle('Disconnect');
+    await shows(page, 'Closed with 1000.');
+    for (const [transport, sent] of [['plain', 'by a plain frame'], ['sse', null]]) {
+      await page.getByLabel('Transport and protocol').selectOption(transport);
+      await toggle('Connect');
+      await state(page, 'open');
+      if (sent) {
+        await page.locator('#text').fill(sent);
+        await toggle('Send');
+        await page.locator('.frame.in', { hasText: sent }).waitFor();
+      }
+      await toggle('Disconnect');
+      await state(page, 'closed');
+    }
+    await page.close();
   });
-  await check('a channel name with white space is "Closed", with the reason', async () => {
-    await b.goto(`${nodeB}/#no%20way`);
-    await word(b, 'Closed');
-    await b.getByText('A channel name must not contain white space.').waitFor({ timeout: TIMEOUT });
+  await check('inspector: a close code is explained', async () => {
+    const links = [];
+    const page = await openWithLink(`${node}/demo/inspector`, links);
+    await page.getByRole('button', { name: 'Connect', exact: true }).click();
+    await state(page, 'open');
+    await links[0].close({ code: 4003, reason: 'test' });
+    await shows(page, 'Closed with 4003.');
+    await text(page, 'tr.now', /4003The channel is forbidden/);
+    await page.close();
   });
-  await check('no script errors, nothing refused by the Content-Security-Policy', async () => equal(browserErrors.join('; '), '', 'console'));
 
-  // The close codes, sent by a proxy between this page and the node.
-  const c = await browser.newPage();
-  let link, code = 0;
-  await c.addInitScript(() => { Math.random = () => 0.9; }); // delays: 27 s after 1012, 0.45 s after the first failure
-  await c.routeWebSocket(/\/ws\//, (socket) => {
-    link = socket;
-    if (code) socket.close({ code, reason: 'test' });
-    else socket.connectToServer();
+  await check('chat: two nodes show the same room, and the shell line names Redis', async () => {
+    const [a, b] = [await open(`${nodeA}/demo/chat`), await open(`${nodeB}/demo/chat`)];
+    await state(b, 'open');
+    await say(a, 'across nodes');
+    await message(b, 'across nodes', '.msg:not(.mine)');
+    await text(a, '#shell code', /^redis-cli FCALL tidegate_publish 1 tidegate:demo:chat:harbour '/);
+    await Promise.all([a.close(), b.close()]);
   });
-  await c.goto(`${nodeA}/#${encodeURIComponent(channel)}`);
-  await word(c, 'Open');
-  await check('1012: "Waiting to reconnect", the text is kept, and the button reconnects at once', async () => {
-    await c.getByLabel('Message', { exact: true }).fill('half a thought');
-    await link.close({ code: 1012, reason: 'drain' });
-    await word(c, 'Waiting to reconnect');
-    await c.getByText(/Trying again in \d+ s/).waitFor({ timeout: TIMEOUT });
-    await c.keyboard.press('Enter');
-    equal(await c.getByLabel('Message', { exact: true }).inputValue(), 'half a thought', 'the field while waiting');
-    await c.getByRole('button', { name: 'Reconnect now' }).click({ timeout: TIMEOUT });
-    await word(c, 'Open');
-    await c.getByText(/reconnected after [\d.]+ s: messages sent meanwhile are not shown/).waitFor({ timeout: TIMEOUT });
-    await c.keyboard.press('Enter');
-    await message(a, 'half a thought');
-  });
-  await check('1011: it reconnects by itself', async () => {
-    await link.close({ code: 1011, reason: 'test' });
-    await word(c, 'Waiting to reconnect');
-    await word(c, 'Open');
-  });
-  await check('4003: "Closed", with the reason', async () => {
-    code = 4003;
-    await link.close({ code, reason: 'test' });
-    await word(c, 'Closed');
-    await c.getByText('This channel is forbidden (4003: test).').waitFor({ timeout: TIMEOUT });
-  });
+  await check('no page has thrown or was refused anything by its Content-Security-Policy', async () => equal(errors.join('; '), '', 'console'));
 } catch (error) {
-  failures += 1;
   console.log(`FAIL  ${error.stack}`);
+  process.exitCode = 1;
 } finally {
-  await browser.close();
-  fs.rmSync(profile, { recursive: true, force: true, maxRetries: 3 });
+  await close();
 }
-console.log(failures ? `${failures} failed` : 'all passed');
-process.exit(failures ? 1 : 0);
+if (failed()) process.exitCode = 1;
+console.log(failed() ? `${failed()} failed` : 'all passed');

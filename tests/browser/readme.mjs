@@ -1,4 +1,4 @@
-// The JavaScript of README.md in the console of the demo page, in a real browser: both pieces, pasted unchanged one after the
+// The JavaScript of README.md in the console of a demo page, in a real browser: both pieces, pasted unchanged one after the
 // other, and then again, do what the text says.
 //
 //   (cd tests/browser && npm ci)

@@ -32,7 +32,7 @@ CLIENT = "web/client/test/readme.test.mjs runs it"
 
 # Page and first line (with VERSION in place of a version), and why it is not run here.
 ELSEWHERE = {
-    ("README.md", "make run     # builds and starts a node on http://127.0.0.1:8080 with a demo page; needs no Redis"): MAKE,
+    ("README.md", "make run     # builds and starts a node on http://127.0.0.1:8080 with demo pages; needs no Redis"): MAKE,
     ("README.md", 'var news = new WebSocket("ws://127.0.0.1:8080/ws/news");   // var: it can be pasted again'): BROWSER
     + "tests/browser/readme.mjs",
     ("README.md", "var position;   // of the last publication that this client has; pasting this line again keeps it"): BROWSER

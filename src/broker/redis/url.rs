@@ -143,6 +143,10 @@ impl Url {
         }
     }
 
+    pub fn is_memory(&self) -> bool {
+        matches!(self, Self::Memory)
+    }
+
     /// The URL without credentials.
     pub fn masked(&self) -> String {
         match self {

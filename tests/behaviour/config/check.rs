@@ -50,6 +50,17 @@ async fn check_prints_the_documented_defaults() {
 }
 
 #[tokio::test]
+async fn check_prints_the_built_in_rules_of_the_demo_as_a_comment_where_they_apply() {
+    let built_in = "\n# rules = [{ pattern = \"demo:live:**\"";
+    let text = stdout(&run(&["check"], &[]).await);
+    assert!(text.contains(built_in) && text.contains("# built in for the demo pages"), "{text}");
+    for set in ["demo=false", "rules=[]", "broker.url=redis://127.0.0.1:1"] {
+        let text = stdout(&run(&["check", "--set", set], &[]).await);
+        assert!(!text.contains(built_in), "{set}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn check_masks_secrets() {
     let checked = run(
         &["check", "--set", "broker.url=redis://ada:hush@127.0.0.1:6379"],

@@ -1,43 +1,79 @@
-//! The demo page.
+//! The demo pages.
 
 use serde_json::{Value, json};
 use testkit::http;
 use testkit::node::Node;
 use testkit::redis::Redis;
 
+/// The paths that a page's attributes name.
+fn named_paths(page: &str) -> Vec<String> {
+    let values =
+        ["href=\"", "src=\""].into_iter().flat_map(|attribute| page.split(attribute).skip(1));
+    values.map(|rest| rest.split('"').next().expect("a value ends").to_owned()).collect()
+}
+
 #[tokio::test]
-async fn the_demo_page_is_served_on_loopback_and_loads_nothing_from_other_hosts() {
+async fn the_demo_pages_are_served_on_loopback_and_load_nothing_from_other_hosts() {
     let node = Node::standalone(&[]).await;
-    let page = http::get(node.public, "/").await;
-    assert_eq!(page.status, 200);
-    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    let policy = page.header("content-security-policy").expect("a policy");
-    assert!(policy.contains("default-src 'none'"), "{policy}");
-    let head = http::request(node.public, "HEAD", "/", &[], b"").await;
-    assert_eq!((head.status, head.header("content-type")), (200, page.header("content-type")));
-    let text = page.text();
-    assert!(text.to_lowercase().starts_with("<!doctype html>"));
-    for external in ["src=\"http", "href=\"http://", "@import"] {
-        assert!(!text.contains(external), "the page loads {external}");
+    let (mut waiting, mut seen) = (vec!["/".to_owned()], vec![]);
+    while let Some(path) = waiting.pop() {
+        let file = http::get(node.public, &path).await;
+        assert_eq!(file.status, 200, "{path}");
+        assert_eq!(file.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(file.header("cache-control"), Some("no-cache"), "{path}");
+        let policy = file.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let head = http::request(node.public, "HEAD", &path, &[], b"").await;
+        assert_eq!((head.status, head.header("content-type")), (200, file.header("content-type")));
+        if file.header("content-type") == Some("text/html; charset=utf-8") {
+            for named in named_paths(&file.text()) {
+                assert!(named.starts_with('/'), "{path} loads {named}");
+                let is_new = !seen.contains(&named) && !waiting.contains(&named);
+                waiting.extend(is_new.then_some(named));
+            }
+        }
+        seen.push(path);
+    }
+    assert!(seen.iter().any(|path| path == "/demo/chat"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_demo_file_that_the_browser_has_is_not_sent_again() {
+    let node = Node::standalone(&[]).await;
+    let first = http::get(node.public, "/demo/demo.css").await;
+    let etag = first.header("etag").expect("an entity tag");
+    let again =
+        http::request(node.public, "GET", "/demo/demo.css", &[("if-none-match", etag)], b"").await;
+    assert_eq!((again.status, again.text().as_str()), (304, ""));
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_of_the_demo_are_refused() {
+    let node = Node::standalone(&[]).await;
+    for path in ["/demo", "/demo/", "/demo/nothing", "/demo/../demo/chat", "/demo.html"] {
+        assert_eq!(http::get(node.public, path).await.status, 404, "{path}");
+    }
+    let posted = http::request(node.public, "POST", "/demo/chat", &[], b"").await;
+    assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD")));
+}
+
+#[tokio::test]
+async fn the_demo_pages_are_not_found_where_demo_is_off() {
+    let node = Node::standalone(&["demo=false"]).await;
+    for path in ["/", "/demo/chat", "/demo/facts.json"] {
+        assert_eq!(http::get(node.public, path).await.status, 404, "{path}");
     }
 }
 
-#[tokio::test]
-async fn the_demo_page_is_not_found_where_demo_is_off() {
-    let node = Node::standalone(&["demo=false"]).await;
-    assert_eq!(http::get(node.public, "/").await.status, 404);
-}
-
-/// The facts about its node that the page embeds.
+/// How to publish on the node, as its pages learn it.
 async fn facts(node: &Node) -> Value {
-    let page = http::get(node.public, "/").await.text();
-    let (_, rest) = page.split_once("id=\"facts\">").expect("the page embeds the facts");
-    serde_json::from_str(rest.split('<').next().expect("they end")).expect("they are JSON")
+    let facts = http::get(node.public, "/demo/facts.json").await;
+    assert_eq!(facts.header("content-type"), Some("application/json"));
+    serde_json::from_str(&facts.text()).expect("they are JSON")
 }
 
 #[tokio::test]
-async fn the_demo_page_embeds_how_to_publish_on_its_node() {
+async fn the_demo_pages_learn_how_to_publish_on_their_node() {
     let node = Node::standalone(&[]).await;
     let api = format!("http://{}/", node.internal);
     let expected = json!({"command": null, "prefix": "tidegate:", "api": api, "needs_key": false});
@@ -57,8 +93,39 @@ async fn the_log_names_the_demo_pages_address_where_demo_is_on() {
     let node = Node::standalone(&[]).await;
     let url = format!("http://{}/", node.public);
     let logged =
-        node.process.stderr().iter().any(|line| line.contains("demo page") && line.contains(&url));
+        node.process.stderr().iter().any(|line| line.contains("demo pages") && line.contains(&url));
     assert!(logged, "{:?}", node.process.stderr());
     let node = Node::standalone(&["demo=false"]).await;
-    assert!(!node.process.stderr().iter().any(|line| line.contains("demo page")));
+    assert!(!node.process.stderr().iter().any(|line| line.contains("demo pages")));
+}
+
+/// The answer of `/api/explain` on a node with these settings.
+async fn explained(settings: &[&str], channel: &str) -> String {
+    let node = Node::standalone(settings).await;
+    node.get(&format!("/api/explain?channel={channel}")).await.text()
+}
+
+#[tokio::test]
+async fn without_rules_a_node_with_demo_and_memory_broker_has_built_in_rules_for_the_demo_channels()
+{
+    let kept = explained(&[], "demo:chat:harbour").await;
+    for line in ["rules[1] \"demo:**\", built in for the demo pages", "500 publications", "is kept"]
+    {
+        assert!(kept.contains(line), "{kept}");
+    }
+    let live = explained(&[], "demo:live:ticker").await;
+    assert!(live.contains("only the latest") && live.contains("history    none"), "{live}");
+    let other = explained(&[], "chat:1").await;
+    assert!(other.contains("none matches\n") && other.contains("subscribe  yes: "), "{other}");
+    assert!(other.contains("history    none") && other.contains("publish    yes: "), "{other}");
+}
+
+#[tokio::test]
+async fn the_built_in_demo_rules_do_not_exist_beside_rules_of_the_configuration_or_without_the_demo()
+ {
+    let configured = r#"rules=[{ pattern = "chat:*" }]"#;
+    for settings in [["demo=false"].as_slice(), &[configured], &["rules=[]"]] {
+        let text = explained(settings, "demo:chat:harbour").await;
+        assert!(text.contains("history    none is kept"), "{settings:?}: {text}");
+    }
 }

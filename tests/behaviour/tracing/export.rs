@@ -102,7 +102,7 @@ async fn the_log_of_a_node_that_exports_traces_holds_no_lines_of_the_exporter() 
         let message = line["message"].as_str().expect("a message");
         let ours = [
             "listening",
-            "demo page",
+            "demo pages",
             "broker",
             "connection closed",
             "draining",

@@ -1,0 +1,30 @@
+//! The files of `web/demo/`, and the client of `web/client/`: all are part of the binary.
+
+pub const HTML: &str = "text/html; charset=utf-8";
+pub const JSON: &str = "application/json";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// A file of `web/demo/`.
+macro_rules! demo {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../web/demo/", $name)).as_slice()
+    };
+}
+
+/// Path, content type and bytes of each file.
+pub const FILES: &[(&str, &str, &[u8])] = &[
+    ("/", HTML, demo!("index.html")),
+    ("/demo/chat", HTML, demo!("chat.html")),
+    ("/demo/inspector", HTML, demo!("inspector.html")),
+    ("/demo/demo.css", CSS, demo!("demo.css")),
+    ("/demo/icon.svg", SVG, demo!("icon.svg")),
+    ("/demo/wave.svg", SVG, demo!("wave.svg")),
+    ("/demo/tidegate.js", SCRIPT, include_bytes!("../../../web/client/dist/index.js").as_slice()),
+    ("/demo/page.js", SCRIPT, demo!("page.js")),
+    ("/demo/peers.js", SCRIPT, demo!("peers.js")),
+    ("/demo/index.js", SCRIPT, demo!("index.js")),
+    ("/demo/chat.js", SCRIPT, demo!("chat.js")),
+    ("/demo/inspector.js", SCRIPT, demo!("inspector.js")),
+];

@@ -1,0 +1,56 @@
+// The windows on a channel: each announces its state, and forgets those it has not heard from.
+//
+// A node's presence lists users, and windows without a token are one anonymous user; so windows announce themselves.
+
+import { me, onLeave } from '/demo/page.js';
+
+const ANNOUNCE_EVERY = 10_000;   // milliseconds
+const FORGET_AFTER = 25_000;
+const ANSWER_WITHIN = 400;       // a newcomer's announcement is answered within this time, not by all windows at once
+
+export class Peers {
+  #client; #channel; #state; #changed; #timer; #answering; #subscription; #stay;
+  /** Id to `{ name, seen, … }` of the other windows. */
+  others = new Map();
+
+  /** `state()`: what this window announces beside its id and name. `changed()`: called when another window's state changed. */
+  constructor(client, channel, state, changed) {
+    this.#client = client;
+    this.#channel = channel;
+    this.#state = state;
+    this.#changed = changed;
+    this.#subscription = client.subscribe(channel, ({ data }) => this.#hear(data));
+    this.#timer = setInterval(() => { this.#forget(); this.announce(); }, ANNOUNCE_EVERY);
+    this.#stay = onLeave(this.#leave);
+    this.announce({ hello: true });
+  }
+
+  /** Publishes this window's state. A failure is of no consequence: the next announcement follows. */
+  announce(more = {}) {
+    clearTimeout(this.#answering);
+    this.#answering = undefined;
+    this.#client.publish(this.#channel, { id: me.id, name: me.name, ...this.#state(), ...more }).catch(() => {});
+  }
+
+  close() {
+    this.#leave();
+    this.#subscription.unsubscribe();
+    clearInterval(this.#timer);
+    this.#stay();
+  }
+
+  #leave = () => this.announce({ gone: true });
+
+  #hear(state) {
+    if (typeof state?.id !== 'string' || state.id === me.id) return;
+    if (state.gone) this.others.delete(state.id);
+    else this.others.set(state.id, { ...state, name: String(state.name ?? '').slice(0, 40) || 'anonymous', seen: Date.now() });
+    if (state.hello) this.#answering ??= setTimeout(() => this.announce(), Math.random() * ANSWER_WITHIN);
+    this.#changed(state);
+  }
+
+  #forget() {
+    const limit = Date.now() - FORGET_AFTER;
+    for (const [id, { seen }] of this.others) if (seen < limit) { this.others.delete(id); this.#changed({}); }
+  }
+}
