@@ -105,7 +105,7 @@ export function createConnection(url: string, options: Options, listener: Listen
     if (message.type == "welcome") {
       welcome = message;
       pingInterval = message.ping_interval_ms;
-      if (!hasToken) open();
+      if (!hasToken) open(message.user); // a node names no user here, the hub of shared tabs does
     } else if (message.type == "authenticated") {
       renew(message.expires_in_ms);
       if (state != "open") open(message.user);

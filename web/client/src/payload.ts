@@ -13,6 +13,13 @@ export function encodeBase64(bytes: Uint8Array): string {
 
 /** The publication for the application: `base64` becomes `bytes`. */
 export function decode(channel: string, { type, base64, ...fields }: Wire): Publication {
-  if (base64 != null) fields.bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  if (base64 != null) fields.bytes = decodeBase64(base64);
   return { ...fields, channel };
+}
+
+export const decodeBase64 = (base64: string): Uint8Array => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+
+/** The publication for the wire again. */
+export function encode({ bytes, ...fields }: Publication): Wire {
+  return bytes ? { ...fields, base64: encodeBase64(bytes) } : fields;
 }

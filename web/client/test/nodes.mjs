@@ -14,7 +14,7 @@ const TIMEOUT = 20_000;
 const SECRET = "a secret of the tests, 32 bytes long";
 
 /** Ends when the file's tests are done, whatever their result. */
-const cleanups = [];
+export const cleanups = [];
 after(async () => {
   for (const cleanup of cleanups.reverse()) await cleanup();
 });
@@ -67,6 +67,9 @@ export async function startNode({ port = 0, broker = "memory:", restart, ...sett
     resume: () => child.kill("SIGCONT"),
     kill: () => stop("SIGKILL"),
     drain: () => api("drain"),
+    metrics: async () => (await fetch(`http://${facts.internal}/metrics`)).text(),
+    /** The names of the channels that have subscribers. */
+    channels: async () => (await (await fetch(`http://${facts.internal}/api/channels`)).json()).channels.map(({ channel }) => channel),
     /** Publishes as a service does. */
     async publish(channel, data) {
       const response = await api(`publish/${encodeURIComponent(channel)}`, data instanceof Uint8Array ? data : JSON.stringify(data));
