@@ -17,8 +17,8 @@ test("the README's code has the right types", () => {
   mkdirSync(directory, { recursive: true });
   const imports = `import { connect, type Publication } from "tidegate";\n`;
   const declared = `declare const client: import("tidegate").Client;\n`;
-  const files = [...blocks("js"), ...blocks("ts")].map((code, at) => {
-    const file = join(directory, `${at}.ts`);
+  const files = [...blocks("js"), ...blocks("ts"), ...blocks("jsx")].map((code, at) => {
+    const file = join(directory, `${at}.tsx`);
     const preface = (/import \{/.test(code) ? "" : imports) + (code.includes("const client =") ? "" : declared);
     writeFileSync(file, `${preface}${code}\nexport {};\n`);
     return file;
@@ -27,7 +27,7 @@ test("the README's code has the right types", () => {
   writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({
     extends: "../../tsconfig.json",
     compilerOptions: { noUnusedLocals: false, paths: { tidegate: ["../../src/index.ts"], "tidegate/*": ["../../src/*.ts", "../../src/*.tsx"] } },
-    include: ["*.ts"],
+    include: ["*.tsx"],
   }));
   execFileSync("npx", ["tsc", "-p", directory], { cwd: root, stdio: "inherit" });
 });
