@@ -124,7 +124,7 @@ impl Publication {
     pub fn publisher(&self) -> Publisher {
         match (&self.user, self.session) {
             (Some(user), _) => Publisher::User(user.clone()),
-            (None, Some(session)) => Publisher::Session(session),
+            (None, Some(_)) => Publisher::Anonymous,
             (None, None) => Publisher::Service,
         }
     }
@@ -164,8 +164,9 @@ impl Publication {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Publisher {
     User(Arc<str>),
-    /// A session without a user.
-    Session(SessionId),
+    /// All sessions without a user together. A key of a session of its own would end with the connection, so a
+    /// publication that is sent again after a reconnect would be published twice.
+    Anonymous,
     /// All services together, because they cannot be distinguished.
     Service,
 }

@@ -258,7 +258,6 @@ mod tests {
             of(Some("ada"), session(1)),
             of(Some("bo"), session(2)),
             of(None, session(1)),
-            of(None, session(2)),
             of(None, None),
         ];
         for publication in &all {
@@ -267,8 +266,9 @@ mod tests {
         for publication in &all {
             assert!(matches!(append(publication), Appended::Duplicate(_)), "{publication:?}");
         }
-        // A user's key is the same on every connection.
+        // A key is the same on every connection of its user, and of all clients without one.
         assert!(matches!(append(&of(Some("ada"), session(9))), Appended::Duplicate(_)));
+        assert!(matches!(append(&of(None, session(9))), Appended::Duplicate(_)));
     }
 
     #[test]

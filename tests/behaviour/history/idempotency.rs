@@ -14,6 +14,7 @@ for_every_broker!(
     simultaneous_publications_with_one_idempotency_key_are_published_once,
     an_idempotency_key_is_scoped_to_its_channel,
     an_idempotency_key_is_scoped_to_its_publisher,
+    an_idempotency_key_of_a_client_without_a_user_works_after_a_reconnect,
     an_idempotency_key_works_with_braces_in_the_channel_name_and_the_key,
     an_idempotency_key_can_be_published_again_after_the_window,
 );
@@ -104,13 +105,12 @@ async fn an_idempotency_key_is_scoped_to_its_publisher(broker: Broker) {
     let fleet = broker.fleet(&[OPEN_RULES, KEYS]).await;
     let [a, b] = fleet.nodes();
     let before = subscribe(&mut Client::json(a).await, "h:1").await;
-    // Two users, a user whose name and key concatenate to another's, and two anonymous publishers.
+    // Two users, a user whose name and key concatenate to another's, and a client without a user.
     let mut publishers = [
         (client_of(a, "ada").await, "order-42"),
         (client_of(b, "bo").await, "order-42"),
         (client_of(a, "ada order").await, "-42"),
         (Client::json(a).await, "order-42"),
-        (Client::json(b).await, "order-42"),
     ];
     for _ in 0..2 {
         for (number, (publisher, key)) in (1..).zip(&mut publishers) {
@@ -120,6 +120,17 @@ async fn an_idempotency_key_is_scoped_to_its_publisher(broker: Broker) {
     }
     let answer = client_of(b, "ada").await.request(keyed("h:1", "order-42", "again")).await;
     assert_eq!(Position::of(&answer), before.plus(1));
+}
+
+async fn an_idempotency_key_of_a_client_without_a_user_works_after_a_reconnect(broker: Broker) {
+    let fleet = broker.fleet(&[RULES]).await;
+    let [a, b] = fleet.nodes();
+    let before = subscribe(&mut Client::json(a).await, "h:1").await;
+    let key = "3b9f6a0e-4c1d-4f0a-9a51-0d8a8f6f2c11";
+    for node in [a, b, a] {
+        let answer = Client::json(node).await.request(keyed("h:1", key, 1)).await;
+        assert_eq!(Position::of(&answer), before.plus(1));
+    }
 }
 
 async fn an_idempotency_key_works_with_braces_in_the_channel_name_and_the_key(broker: Broker) {

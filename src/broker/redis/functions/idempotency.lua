@@ -63,15 +63,15 @@ local function tag_of(key, is_cluster)
   return key
 end
 
--- The owner of idempotency keys: a user, a session without a user, or all services together.
+-- The owner of idempotency keys: a user, all sessions without a user together, or all services together.
 local function publisher_of(header)
   local fields = cjson.decode(header)
-  local user, session = fields.user, fields.session
+  local user = fields.user
   -- With the length, so that no name and key together equal another pair.
   if type(user) == 'string' then
     return 'user ' .. #user .. ' ' .. user .. ' '
-  elseif type(session) == 'string' then
-    return 'session ' .. #session .. ' ' .. session .. ' '
+  elseif type(fields.session) == 'string' then
+    return 'anonymous '
   end
   return 'service '
 end

@@ -20,6 +20,7 @@ use crate::broker::redis::lanes::slot;
 use crate::broker::redis::moving;
 use crate::broker::redis::rules::bypassed_history::BypassedHistory;
 use crate::broker::redis::sibling_key::sibling_key;
+use crate::publication::Publisher;
 use crate::telemetry;
 
 /// How long each of connecting to the new master and preparing the connection may take:
@@ -272,13 +273,10 @@ async fn open(server: &RedisServer, context: &RedisContext) -> Result<RedirectTa
 fn id_key(context: &RedisContext, queued: &QueuedPublication) -> Option<String> {
     let publication = &queued.request.publication;
     let id = publication.id.as_deref()?;
-    let publisher = match (&publication.user, publication.session) {
-        (Some(user), _) => format!("user {} {user}", user.len()),
-        (None, Some(session)) => {
-            let session = session.to_string();
-            format!("session {} {session}", session.len())
-        }
-        (None, None) => "service".to_owned(),
+    let publisher = match publication.publisher() {
+        Publisher::User(user) => format!("user {} {user}", user.len()),
+        Publisher::Anonymous => "anonymous".to_owned(),
+        Publisher::Service => "service".to_owned(),
     };
     let of_channel = sibling_key(&context.prefix, "id", &context.name(&queued.request.channel));
     let key = format!("{of_channel} {publisher} {id}");
