@@ -106,9 +106,8 @@ export function createRequests(connection: () => Connection, timeout: number) {
       pending.forEach((request, id) => {
         if (!unexecuted) request.uncertainSince ||= request.sentAt;
         request.sentAt = 0;
-        // Without a user, a key ends with the session; without history, there are no keys.
-        const repeatable = user != null && kept.has(request.publishes!);
-        if (request.publishes && request.uncertainSince && !repeatable) fail(id, request, "", "", true);
+        // Without history, a node knows no idempotency keys.
+        if (request.publishes && request.uncertainSince && !kept.has(request.publishes)) fail(id, request, "", "", true);
       });
     },
 
