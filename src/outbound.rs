@@ -31,6 +31,7 @@ use self::state::QueueState;
 pub use self::wire::Wire;
 use self::writer::QueueWriter;
 use crate::close::Close;
+use crate::protocol::Stamp;
 use crate::publication::SessionId;
 use crate::telemetry;
 
@@ -92,6 +93,12 @@ impl Outbound {
         let _ = self.wire.set(wire);
     }
 
+    /// Passes each frame through `stamp` when it takes its place in the order of writing. For a queue that is
+    /// empty.
+    pub fn stamp_with(&self, stamp: Stamp) {
+        self.lock().stamp_with(stamp);
+    }
+
     /// Accepts frames of the subscription with this number, which must not be 0.
     pub fn begin_subscription(&self, subscription: u64) {
         self.lock().subscriptions.add(subscription);
@@ -148,7 +155,7 @@ impl Outbound {
     pub fn push_over_bound(&self, subscription: u64, frame: Bytes) {
         let mut state = self.lock();
         if state.subscriptions.contains(subscription) {
-            state.queue(frame);
+            _ = state.queue_stamped(frame);
             // If the flusher has finished meanwhile, the connection writes it: the caller passes the outbound
             // to no flusher.
             let _ = state.find_writer(|| false);

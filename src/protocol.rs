@@ -15,6 +15,7 @@ mod push;
 mod reply;
 mod speak;
 pub mod sse;
+mod stamp;
 
 use bytes::Bytes;
 
@@ -28,6 +29,7 @@ pub use self::push::Push;
 pub use self::reply::{Code, Excerpt, Reply, ReplyError};
 use self::speak::protocols;
 pub use self::speak::{DecodeError, Decoded, Speak};
+pub use self::stamp::Stamp;
 use crate::close::Close;
 use crate::publication::{Channel, Publication};
 
@@ -35,6 +37,7 @@ formats! {
     Plain => plain::PlainFrames,
     Json => json::JsonFrames,
     Sse => sse::SseEvents,
+    SseChannels => sse::SseChannelEvents,
 }
 
 protocols! {
@@ -44,4 +47,6 @@ protocols! {
     Json(json::Json),
     /// One channel, read only.
     Sse(sse::Sse),
+    /// Several channels, read only.
+    SseChannels(sse::SseChannels),
 }

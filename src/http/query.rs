@@ -26,6 +26,11 @@ impl<'a> Query<'a> {
         Self(text.unwrap_or_default())
     }
 
+    /// Its length as it was sent, in bytes.
+    pub fn bytes(self) -> usize {
+        self.0.len()
+    }
+
     /// Each non-empty part; without a value if it contains no `=`.
     pub fn pairs(self) -> impl Iterator<Item = (&'a str, Option<Parameter<'a>>)> {
         let parts = self.0.split('&').filter(|part| !part.is_empty());

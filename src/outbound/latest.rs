@@ -76,19 +76,37 @@ impl LatestFrames {
         removed.is_some()
     }
 
-    /// Moves frames to the empty `frames`; returns their cost.
-    pub fn take_portion(&mut self, frames: &mut VecDeque<Bytes>) -> usize {
+    /// Moves frames to the empty `frames` of a writer, each as `stamp` returns it; returns their cost.
+    pub fn take_portion(
+        &mut self,
+        frames: &mut VecDeque<Bytes>,
+        mut stamp: impl FnMut(Bytes) -> Option<Bytes>,
+    ) -> usize {
         self.has_turn = false;
         self.taken_cost = 0;
         while self.taken_cost < PORTION_BYTES
             && let Some((key, frame)) = self.take_next()
         {
             self.next_key = key.wrapping_add(1);
-            self.taken_cost += cost(&frame);
-            frames.push_back(frame);
+            self.bytes -= cost(&frame);
+            if let Some(frame) = stamp(frame) {
+                self.taken_cost += cost(&frame);
+                frames.push_back(frame);
+            }
         }
-        self.bytes -= self.taken_cost;
         self.taken_cost
+    }
+
+    /// The same, behind the frames of the queue.
+    pub fn queue_portion(
+        &mut self,
+        queued: &mut VecDeque<Bytes>,
+        stamp: impl FnMut(Bytes) -> Option<Bytes>,
+    ) -> usize {
+        let cost = self.take_portion(queued, stamp);
+        self.taken_cost = 0;
+        self.count_queued(cost);
+        cost
     }
 
     fn take_next(&mut self) -> Option<(u64, Bytes)> {

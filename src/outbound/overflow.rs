@@ -1,15 +1,22 @@
-//! What is queued beyond the bound of a queue: a backlog, publications larger than the bound, and those of
-//! `latest` channels. Most queues have none.
+//! What few queues have: frames beyond the bound (a backlog, publications larger than the bound, and those of
+//! `latest` channels), and a stamp for the frames.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 
 use super::latest::LatestFrames;
+use crate::protocol::Stamp;
 
 /// How many publications larger than the whole bound may be queued beyond it. Their bytes are shared with the
 /// other subscribers, and even a prompt reader needs time for them.
 pub const OVERSIZED_MAX: u8 = 4;
 
-/// Exists only while something is unwritten.
+/// Exists only while something is unwritten, and always if the frames are stamped.
 #[derive(Default)]
 pub struct Overflow {
+    /// Called with each frame when it takes its place in the order of writing.
+    stamp: Option<Stamp>,
     /// Cost of a backlog that is not yet written.
     backlog: usize,
     /// How many publications larger than the bound were queued since the queue last held no more than the
@@ -20,6 +27,41 @@ pub struct Overflow {
 }
 
 impl Overflow {
+    /// Stamps the frames from now on.
+    pub fn stamped_by(stamp: Stamp) -> Box<Self> {
+        Box::new(Self { stamp: Some(stamp), ..Self::default() })
+    }
+
+    /// The frame as it is written. None: it is not written.
+    pub fn stamped(&mut self, frame: Bytes) -> Option<Bytes> {
+        match &mut self.stamp {
+            Some(stamp) => stamp(frame),
+            None => Some(frame),
+        }
+    }
+
+    /// Everything is written: what remains.
+    pub fn emptied(mut self: Box<Self>) -> Option<Box<Self>> {
+        let stamp = self.stamp.take()?;
+        *self = Self { stamp: Some(stamp), ..Self::default() };
+        Some(self)
+    }
+
+    /// Moves some of the frames of `latest` channels to the writer, or behind the `queued` ones: a stamp says
+    /// which frames came before, so a stamped frame must not overtake another. Returns their cost.
+    pub fn take_latest(
+        &mut self,
+        queued: &mut VecDeque<Bytes>,
+        taken: &mut VecDeque<Bytes>,
+    ) -> usize {
+        let Self { stamp, latest, .. } = self;
+        match stamp {
+            None => latest.take_portion(taken, Some),
+            Some(stamp) if queued.is_empty() => latest.take_portion(taken, stamp),
+            Some(stamp) => latest.queue_portion(queued, stamp),
+        }
+    }
+
     pub fn add_backlog(&mut self, cost: usize) {
         self.backlog += cost;
     }

@@ -18,6 +18,7 @@ use super::pushed::{Latest, Pushed, QueueFull};
 use super::subscriptions::Subscriptions;
 use super::writer::QueueWriter;
 use crate::close::Close;
+use crate::protocol::Stamp;
 
 #[derive(Default)]
 pub struct QueueState {
@@ -30,7 +31,7 @@ pub struct QueueState {
     front_written: usize,
     /// Cost of all frames that are queued and not yet written, those that a writer has taken included.
     bytes: usize,
-    /// None while everything is written.
+    /// None while everything is written and no frame is stamped.
     overflow: Option<Box<Overflow>>,
     /// The waker of the connection, if it waits.
     waker: Option<Waker>,
@@ -38,6 +39,11 @@ pub struct QueueState {
 
 /// Input.
 impl QueueState {
+    /// Stamps the frames that are queued from now on. For a queue that is empty.
+    pub fn stamp_with(&mut self, stamp: Stamp) {
+        self.overflow = Some(Overflow::stamped_by(stamp));
+    }
+
     pub fn push(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
         let is_plain =
             self.bytes < bytes_max && cost(&frame) <= bytes_max && self.overflow.is_none();
@@ -57,8 +63,7 @@ impl QueueState {
         {
             overflow.reset_oversized();
         }
-        let size = cost(&frame);
-        self.queue_within(frame, bytes_max)?;
+        let size = self.queue_within(frame, bytes_max)?;
         if size > bytes_max {
             self.overflow.get_or_insert_default().add_oversized(size);
         }
@@ -79,15 +84,15 @@ impl QueueState {
         if self.must_hold_latest(bytes_max) {
             return Latest { pushed: Pushed::Covered, skipped: self.hold_latest(key, frame) };
         }
-        self.latest().count_queued(cost(&frame));
-        self.queue(frame);
+        let cost = self.queue_stamped(frame);
+        self.latest().count_queued(cost);
         Latest { pushed: self.find_writer(has_wire), skipped: false }
     }
 
     pub fn push_backlog(&mut self, frames: impl Iterator<Item = Bytes>) {
         for frame in frames {
-            self.overflow.get_or_insert_default().add_backlog(cost(&frame));
-            self.queue(frame);
+            let cost = self.queue_stamped(frame);
+            self.overflow.get_or_insert_default().add_backlog(cost);
         }
         self.own_queued();
     }
@@ -98,9 +103,21 @@ impl QueueState {
         Ok(())
     }
 
-    /// Queues a frame regardless of the bound. Inlined, because every delivery of the node runs through here.
+    /// Queues a frame regardless of the bound, as it is written. Returns its cost.
+    pub fn queue_stamped(&mut self, frame: Bytes) -> usize {
+        let stamped = match &mut self.overflow {
+            Some(overflow) => overflow.stamped(frame),
+            None => Some(frame),
+        };
+        let Some(frame) = stamped else { return 0 };
+        let cost = cost(&frame);
+        self.queue(frame);
+        cost
+    }
+
+    /// Queues a frame without a stamp. Inlined, because every delivery of the node runs through here.
     #[inline(always)]
-    pub fn queue(&mut self, frame: Bytes) {
+    fn queue(&mut self, frame: Bytes) {
         if !self.end.is_closing() {
             self.bytes += cost(&frame);
             self.frames.push_back(frame);
@@ -122,12 +139,12 @@ impl QueueState {
         }
     }
 
-    fn queue_within(&mut self, frame: Bytes, bytes_max: usize) -> Result<(), QueueFull> {
+    /// Returns the cost.
+    fn queue_within(&mut self, frame: Bytes, bytes_max: usize) -> Result<usize, QueueFull> {
         if self.bytes >= bytes_max && self.is_full(bytes_max) {
             return Err(QueueFull);
         }
-        self.queue(frame);
-        Ok(())
+        Ok(self.queue_stamped(frame))
     }
 
     /// Whether a queue with at least `bytes_max` accepts no more frames.
@@ -287,14 +304,14 @@ impl QueueState {
         }
     }
 
-    /// Moves some of the frames outside the queue into the empty `batch`, if it is their turn.
+    /// Moves some of the frames outside the queue into the empty `batch`, if it is their turn. Returns false if
+    /// there are none, or if they are in the queue now.
     fn hand_over_latest(&mut self, batch: &mut FrameBatch) -> bool {
         let Some(overflow) = &mut self.overflow else { return false };
-        let latest = &mut overflow.latest;
-        if !latest.has_turn() && !self.frames.is_empty() {
+        if !overflow.latest.has_turn() && !self.frames.is_empty() {
             return false;
         }
-        self.bytes += latest.take_portion(&mut batch.frames);
+        self.bytes += overflow.take_latest(&mut self.frames, &mut batch.frames);
         !batch.frames.is_empty()
     }
 
@@ -307,8 +324,11 @@ impl QueueState {
 
     /// Everything is written.
     fn finish(&mut self) {
-        if self.overflow.take().is_some_and(|overflow| overflow.has_backlog()) {
-            self.wake_connection();
+        if let Some(overflow) = self.overflow.take() {
+            if overflow.has_backlog() {
+                self.wake_connection();
+            }
+            self.overflow = overflow.emptied();
         }
         self.writer.finish();
         free_if_empty(&mut self.frames);

@@ -83,6 +83,24 @@ fn a_queue_is_bounded_in_bytes_until_they_are_written() {
 }
 
 #[test]
+fn a_frame_for_which_a_queue_has_no_room_is_not_stamped() {
+    let outbound = outbound(3 * cost(&frame(b"0")));
+    let mut numbers = 0..;
+    outbound.stamp_with(Box::new(move |_| Some(Bytes::from(numbers.next()?.to_string()))));
+    for _ in 0..3 {
+        assert!(outbound.push(ANY, frame(b"x")).is_ok());
+    }
+    assert_eq!(outbound.push(ANY, frame(b"x")), Err(QueueFull));
+    let mut batch = FrameBatch::default();
+    assert!(take(&outbound, &mut batch).is_ready());
+    write(&mut batch);
+    assert!(take(&outbound, &mut batch).is_pending());
+    assert!(outbound.push(ANY, frame(b"x")).is_ok(), "the stamp remains once all is written");
+    assert!(take(&outbound, &mut batch).is_ready());
+    assert_eq!(batch.frames, ["3"]);
+}
+
+#[test]
 fn a_queue_may_exceed_its_bound_by_one_frame() {
     let outbound = outbound(100);
     let frame = Bytes::from(vec![0; 60]);

@@ -10,10 +10,12 @@ pub enum Format {
     Json,
     /// Payloads, unchanged, in Server-Sent Events.
     Sse,
+    /// JSON objects in Server-Sent Events of several channels.
+    SseChannels,
 }
 
 impl Format {
-    pub const EACH: [Self; 3] = [Self::Plain, Self::Json, Self::Sse];
+    pub const EACH: [Self; 4] = [Self::Plain, Self::Json, Self::Sse, Self::SseChannels];
     pub const COUNT: usize = Self::EACH.len();
 
     /// The value of the `protocol` label of metrics and traces.
@@ -21,7 +23,7 @@ impl Format {
         match self {
             Self::Plain => "plain",
             Self::Json => "json",
-            Self::Sse => "sse",
+            Self::Sse | Self::SseChannels => "sse",
         }
     }
 
@@ -29,7 +31,7 @@ impl Format {
     pub fn framing(self) -> &'static str {
         match self {
             Self::Plain | Self::Json => "websocket",
-            Self::Sse => "sse",
+            Self::Sse | Self::SseChannels => "sse",
         }
     }
 }

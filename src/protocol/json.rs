@@ -12,7 +12,9 @@ pub(super) mod written;
 use bytes::Bytes;
 
 use super::close_code::close_frame;
-use super::{Code, DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak};
+use super::{
+    Code, DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp,
+};
 use crate::close::Close;
 use crate::framing::websocket;
 use crate::publication::{Channel, PayloadKind, Publication};
@@ -52,7 +54,11 @@ impl Speak for Json {
         Format::Json
     }
 
-    fn channel(&self) -> Option<&Channel> {
+    fn channels(&self) -> &[Channel] {
+        &[]
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
         None
     }
 

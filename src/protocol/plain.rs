@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::close_code::close_frame;
-use super::{Command, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak};
+use super::{Command, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
 use crate::close::Close;
 use crate::framing::websocket;
 use crate::publication::{Channel, Publication, Traceparent};
@@ -44,8 +44,12 @@ impl Speak for Plain {
         Format::Plain
     }
 
-    fn channel(&self) -> Option<&Channel> {
-        Some(&self.channel)
+    fn channels(&self) -> &[Channel] {
+        std::slice::from_ref(&self.channel)
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        None
     }
 
     fn publishes(&self) -> bool {

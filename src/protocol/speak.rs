@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Command, Format, Message, Reply, ReplyError};
+use super::{Command, Format, Message, Reply, ReplyError, Stamp};
 use crate::close::Close;
 use crate::publication::Channel;
 
@@ -24,8 +24,11 @@ pub trait Speak {
     /// The format of this session's publications.
     fn format(&self) -> Format;
 
-    /// The one channel to which the session is bound. None: it subscribes with commands.
-    fn channel(&self) -> Option<&Channel>;
+    /// The channels to which the session is bound. Empty: it subscribes with commands.
+    fn channels(&self) -> &[Channel];
+
+    /// What the session writes into each frame. None: all sessions of the format get the same bytes.
+    fn stamp(&self) -> Option<Stamp>;
 
     /// Whether the client can publish on this connection.
     fn publishes(&self) -> bool;
@@ -80,8 +83,12 @@ macro_rules! protocols {
                 match self { $(Self::$name(it) => it.format(),)+ }
             }
 
-            fn channel(&self) -> Option<&Channel> {
-                match self { $(Self::$name(it) => it.channel(),)+ }
+            fn channels(&self) -> &[Channel] {
+                match self { $(Self::$name(it) => it.channels(),)+ }
+            }
+
+            fn stamp(&self) -> Option<Stamp> {
+                match self { $(Self::$name(it) => it.stamp(),)+ }
             }
 
             fn publishes(&self) -> bool {

@@ -1,9 +1,17 @@
-//! Server-Sent Events: the publications of one channel, for a client that only reads.
+//! Server-Sent Events: the publications of one channel, or of several, for a client that only reads.
+
+mod channels;
+mod stream_position;
 
 use bytes::Bytes;
 
+pub use self::channels::{SseChannelEvents, SseChannels};
+pub use self::stream_position::{
+    CHANNELS_MAX, InvalidStreamPosition, text_bytes_max as id_bytes_max,
+};
+
 use super::json::written;
-use super::{DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak};
+use super::{DecodeError, Decoded, Encode, Format, Message, Push, Reply, ReplyError, Speak, Stamp};
 use crate::close::Close;
 use crate::framing::sse::{COMMENT, SseEvent};
 use crate::publication::{Channel, PayloadKind, Publication};
@@ -24,11 +32,17 @@ pub struct Sse {
     pub channel: Channel,
 }
 
-impl Speak for Sse {
-    fn decode(&self, _: Message, _: usize) -> Decoded {
+impl Sse {
+    fn refuse_message() -> Decoded {
         Err(DecodeError::Close(Close::Unsupported(
             "the client must not send data on this connection",
         )))
+    }
+}
+
+impl Speak for Sse {
+    fn decode(&self, _: Message, _: usize) -> Decoded {
+        Self::refuse_message()
     }
 
     /// The stream begins with the reconnect delay and, unless a backlog follows, with the position from which
@@ -54,8 +68,12 @@ impl Speak for Sse {
         Format::Sse
     }
 
-    fn channel(&self) -> Option<&Channel> {
-        Some(&self.channel)
+    fn channels(&self) -> &[Channel] {
+        std::slice::from_ref(&self.channel)
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        None
     }
 
     fn publishes(&self) -> bool {

@@ -13,7 +13,7 @@ use super::rights::{PrincipalRefused, admit, denial};
 use super::state::{close_of, code_of};
 use crate::auth::access::Right;
 use crate::close::Close;
-use crate::protocol::{Code, Id, Reply, ReplyError, Speak, Token};
+use crate::protocol::{Code, Id, Reply, ReplyError, Token};
 use crate::publication::User;
 use crate::telemetry;
 
@@ -119,9 +119,7 @@ impl Session {
         if principal.identity().is_none() && principal.differs_from(tokens, timeout) {
             self.state.set_principal(Principal::anonymous(tokens, timeout, Instant::now()));
         }
-        if let Some(channel) = self.state.protocol().channel()
-            && let Err(denied) = self.state.check_bound(channel)
-        {
+        if let Err((_, denied)) = self.state.check_all_bound() {
             self.outbound.close(close_of(denied));
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::in_flight::InFlight;
@@ -13,7 +14,7 @@ use super::{Session, SessionContext};
 use crate::auth::access::Right;
 use crate::auth::{Identity, TokenRefused};
 use crate::close::Close;
-use crate::hub::Subscriber;
+use crate::hub::{Interest, Subscriber};
 use crate::outbound::Outbound;
 use crate::protocol::{Protocol, Speak};
 use crate::publication::{Channel, Position};
@@ -24,16 +25,16 @@ pub struct SessionParameters {
     pub protocol: Protocol,
     /// The result of checking the client's token. None: the client sent none.
     pub token: Option<Result<Identity, TokenRefused>>,
-    /// Whether a session that is bound to a channel receives its own publications.
+    /// Whether a session that is bound to channels receives its own publications.
     pub echo: bool,
-    /// The position from which it resumes.
-    pub since: Option<Position>,
+    /// The positions from which it resumes its protocol's channels, in their order. Shorter: the rest is new.
+    pub since: Vec<Option<Position>>,
     /// Whether a gap closes the session if its protocol has no message for it.
     pub closes_on_gap: bool,
 }
 
 impl Session {
-    /// Starts a session before its handshake is answered. A session that is bound to a channel is subscribed
+    /// Starts a session before its handshake is answered. A session that is bound to channels is subscribed
     /// by then, so that an open connection misses nothing; if the broker is unavailable, the session does not
     /// wait for it.
     ///
@@ -47,7 +48,9 @@ impl Session {
     ) -> Result<(Self, JoinPosition), TooMany> {
         let SessionParameters { protocol, token, echo, since, closes_on_gap } = parameters;
         let outbound = Arc::new(Outbound::new(context.next_id(), context.config.queue_bytes_max));
-        let channel = protocol.channel().cloned();
+        if let Some(stamp) = protocol.stamp() {
+            outbound.stamp_with(stamp);
+        }
         let (now, rules, limits) =
             (Instant::now(), context.hub.rules().clone(), context.limits.clone());
         let admitted = token.map(|token| {
@@ -83,35 +86,41 @@ impl Session {
             outbound,
             context,
         };
-        let join_position = match channel.filter(|_| session.outbound.closing().is_none()) {
-            Some(channel) => {
-                let subscriber = Subscriber { closes_on_gap, ..session.subscriber(echo) };
-                session.subscribe_bound(channel, subscriber, since).await
-            }
-            None => JoinPosition::default(),
-        };
+        let mut join_position = JoinPosition::default();
+        if session.outbound.closing().is_none() {
+            let subscriber = Subscriber { closes_on_gap, ..session.subscriber(echo) };
+            join_position = session.subscribe_bound(subscriber, since).await;
+        }
         Ok((session, join_position))
     }
 
-    /// Subscribes a bound session. A session that may only publish is not subscribed; one that may do neither
-    /// is closed.
+    /// The channel for which the session was closed at its start, because it is denied.
+    pub fn denied_channel(&self) -> Option<&Channel> {
+        let (channel, denied) = self.state.check_all_bound().err()?;
+        (self.outbound.closing() == Some(close_of(denied))).then_some(channel)
+    }
+
+    /// Subscribes a bound session to its channels. Returns its position in the last one. A channel to which it
+    /// may only publish is left out; if it may do neither on one of them, it is closed.
     async fn subscribe_bound(
         &mut self,
-        channel: Channel,
         subscriber: Subscriber,
-        since: Option<Position>,
+        since: Vec<Option<Position>>,
     ) -> JoinPosition {
-        if let Err(denied) = self.state.check_bound(&channel) {
+        if let Err((_, denied)) = self.state.check_all_bound() {
             telemetry::rejected(Rejected::Forbidden, &denied);
             self.outbound.close(close_of(denied));
             return JoinPosition::default();
         }
-        if self.state.check(Right::Subscribe, &channel).is_err() {
-            return JoinPosition::default();
-        }
-        let mut interest = self.context.hub.interest(channel, since);
+        let since = since.into_iter().chain(std::iter::repeat(None));
+        let channels = self.state.protocol().channels().iter().zip(since);
+        let subscribed =
+            channels.filter(|(channel, _)| self.state.check(Right::Subscribe, channel).is_ok());
+        let mut interests: Vec<Interest> = subscribed
+            .map(|(channel, since)| self.context.hub.interest(channel.clone(), since))
+            .collect();
         let confirmed = match self.context.hub.broker().ready() {
-            Ok(()) => (&mut interest).await.is_ok(),
+            Ok(()) => try_join_all(&mut interests).await.is_ok(),
             Err(_) => false,
         };
         // An unconfirmed subscription stays wanted and starts when the broker is back. Publications until
@@ -120,7 +129,10 @@ impl Session {
             self.outbound.close(Close::Unavailable);
             return JoinPosition::default();
         }
-        self.subscriptions.reserve_exact(1);
-        self.subscribe(None, interest, subscriber)
+        self.subscriptions.reserve_exact(interests.len());
+        let subscribed = interests
+            .into_iter()
+            .map(|interest| self.subscribe(None, interest, subscriber.clone()));
+        subscribed.last().unwrap_or_default()
     }
 }

@@ -157,8 +157,8 @@ impl SubscriptionState {
     /// The channel that a command may use for the first time. None: the command uses no new channel.
     fn new_channel<'a>(&self, command: &'a Command, subscribed: usize) -> Option<&'a Channel> {
         match command {
-            // A bound session uses only its own channel.
-            _ if self.protocol.channel().is_some() => None,
+            // A bound session uses only its own channels.
+            _ if !self.protocol.channels().is_empty() => None,
             Command::Publish { channel, .. } => Some(channel),
             Command::Subscribe { channel, .. } if subscribed < self.config.channels_max => {
                 Some(channel)
@@ -171,8 +171,15 @@ impl SubscriptionState {
         format!("at most {} channels per connection", self.config.channels_max)
     }
 
+    /// Checks whether the session may be bound to each of its protocol's channels. Fails with the first denied
+    /// one.
+    pub fn check_all_bound(&self) -> Result<(), (&Channel, Denied)> {
+        let mut channels = self.protocol.channels().iter();
+        channels.try_for_each(|it| self.check_bound(it).map_err(|denied| (it, denied)))
+    }
+
     /// Checks whether a session may be bound to the channel: it must be allowed to subscribe or to publish.
-    pub fn check_bound(&self, channel: &Channel) -> Result<(), Denied> {
+    fn check_bound(&self, channel: &Channel) -> Result<(), Denied> {
         let subscribes = self.check(Right::Subscribe, channel);
         match self.protocol.publishes() && self.check(Right::Publish, channel).is_ok() {
             true => Ok(()),

@@ -138,7 +138,11 @@ async fn answer_route(
 fn stream(session: Box<Session>, content_type: &'static str) -> RequestOutcome {
     match session.outbound().closing() {
         Some(close) if !close.is_temporary() => {
-            RequestOutcome::Response(RequestRefused::of_close(close).into())
+            let refused = RequestRefused::of_close(close);
+            RequestOutcome::Response(match session.denied_channel() {
+                Some(channel) => refused.naming(channel).into(),
+                None => refused.into(),
+            })
         }
         _ => RequestOutcome::Stream(response::accept(content_type), session),
     }
@@ -152,7 +156,8 @@ async fn start_session(
     selected: &RouteProtocol,
 ) -> Result<(Box<Session>, JoinPosition), RequestRefused> {
     let (headers, query) = (request.headers(), Query::new(request.uri().query()));
-    let routed = RoutedRequest { channel, query, headers };
+    let channels_max = public.context.config.channels_max;
+    let routed = RoutedRequest { channel, query, headers, channels_max };
     let SessionRequest { protocol, echo, since, closes_on_gap } = (selected.read)(&routed)?;
     let context = public.context.clone();
     let token = match credentials::token(headers, query) {

@@ -9,6 +9,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 
 use crate::close::Close;
+use crate::publication::Channel;
 use crate::session::TooMany;
 use crate::telemetry::{self, Rejected};
 
@@ -82,6 +83,11 @@ impl RequestRefused {
             _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", again),
         };
         Self { status, code, header, ..Self::bad_request(close.text()) }
+    }
+
+    /// Adds the channel to the message.
+    pub fn naming(self, channel: &Channel) -> Self {
+        Self { message: format!("{}: {channel}", self.message), ..self }
     }
 
     /// Counts the refusal.

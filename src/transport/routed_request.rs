@@ -16,40 +16,60 @@ pub struct RoutedRequest<'a> {
     pub channel: Option<&'a str>,
     pub query: Query<'a>,
     pub headers: &'a HeaderMap,
+    /// `session.channels_max`.
+    pub channels_max: usize,
 }
 
 /// The session that it asks for.
 pub struct SessionRequest {
     pub protocol: Protocol,
-    /// Whether a session that is bound to a channel receives its own publications.
+    /// Whether a session that is bound to channels receives its own publications.
     pub echo: bool,
-    /// The position from which it resumes.
-    pub since: Option<Position>,
+    /// The positions from which it resumes its channels, in their order.
+    pub since: Vec<Option<Position>>,
     /// Whether a gap closes it.
     pub closes_on_gap: bool,
 }
 
 impl SessionRequest {
     pub fn new(protocol: impl Into<Protocol>) -> Self {
-        Self { protocol: protocol.into(), echo: true, since: None, closes_on_gap: false }
+        Self { protocol: protocol.into(), echo: true, since: Vec::new(), closes_on_gap: false }
     }
 }
 
 impl RoutedRequest<'_> {
     /// The channel of the path.
     pub fn channel(&self) -> Result<Channel, RequestRefused> {
-        let name = self.channel.unwrap_or_default();
-        // The decoder keeps a percent sign without two hexadecimal digits, which no client intends.
-        let digits = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
-        if !name.split('%').skip(1).all(digits) {
-            return Err(RequestRefused::bad_request("the channel's percent-encoding is invalid"));
+        channel(self.channel.unwrap_or_default()).map_err(RequestRefused::bad_request)
+    }
+
+    /// The channels of the query: each `channel` in it, once, at most `channels_max` and as many as a session
+    /// may have.
+    pub fn channels(&self, channels_max: usize) -> Result<Vec<Channel>, RequestRefused> {
+        const CHANNEL: &str = "channel";
+        let channels_max = channels_max.min(self.channels_max);
+        let mut channels: Vec<Channel> = Vec::new();
+        for (_, value) in self.query.pairs().filter(|(name, _)| *name == CHANNEL) {
+            let name = value.map(Parameter::as_sent).unwrap_or_default();
+            let fault = match channel(name) {
+                Ok(_) if channels.len() == channels_max => {
+                    format!("at most {channels_max} channels per connection")
+                }
+                Ok(channel) if channels.contains(&channel) => format!("`{channel}` is given twice"),
+                Ok(channel) => {
+                    channels.push(channel);
+                    continue;
+                }
+                Err(fault) => format!("`{name}`: {fault}"),
+            };
+            return Err(RequestRefused::bad_request(format!("{CHANNEL}: {fault}")));
         }
-        let name = percent_decode_str(name).decode_utf8().map_err(|_| {
-            RequestRefused::bad_request(
-                "a channel name must be UTF-8, percent-encoded as a path requires",
-            )
-        })?;
-        Channel::new(&name).map_err(|error| RequestRefused::bad_request(error.to_string()))
+        match channels.is_empty() {
+            true => Err(RequestRefused::bad_request(
+                "the path or the query must name a channel: /sse/a, or /sse?channel=a&channel=b",
+            )),
+            false => Ok(channels),
+        }
     }
 
     /// A parameter of the query, percent-decoded. Bytes that are not UTF-8 become a value that nothing
@@ -62,6 +82,19 @@ impl RoutedRequest<'_> {
     pub fn traceparent(&self) -> Option<Traceparent> {
         http::traceparent(self.headers)
     }
+}
+
+/// A channel's name, percent-encoded. Fails with what is wrong with it.
+fn channel(name: &str) -> Result<Channel, String> {
+    // The decoder keeps a percent sign without two hexadecimal digits, which no client intends.
+    let digits = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !name.split('%').skip(1).all(digits) {
+        return Err("the channel's percent-encoding is invalid".to_owned());
+    }
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| {
+        "a channel name must be UTF-8, percent-encoded as a URL requires".to_owned()
+    })?;
+    Channel::new(&name).map_err(|error| error.to_string())
 }
 
 /// Parses a position from the parameter or header `name`.

@@ -1,8 +1,19 @@
 //! The table of routes: which path and subprotocol lead to which protocol on which transport.
 
+use std::borrow::Cow;
+
+use super::request::HEAD_BYTES_MAX;
 use super::request_refused::RequestRefused;
 use super::routed_request::{RoutedRequest, SessionRequest, position};
-use crate::protocol::{json, plain, sse};
+use crate::protocol::{Protocol, json, plain, sse};
+use crate::publication::Position;
+
+/// The query parameter with the id of the last event that a client received.
+const LAST_EVENT_ID: &str = "last_event_id";
+
+/// Most bytes of the query and of an event's id together, for a stream of several channels: both are in the
+/// head of the request that resumes it. The rest of the head is for the other headers.
+const RESUME_BYTES_MAX: usize = HEAD_BYTES_MAX - (3 << 10);
 
 /// A path of the public listener.
 pub struct Route {
@@ -40,6 +51,11 @@ pub const ROUTES: &[Route] = &[
         path: "/ws/{channel}",
         transport: Transport::WebSocket,
         protocols: &[RouteProtocol { subprotocol: Some(plain::SUBPROTOCOL), read: plain }],
+    },
+    Route {
+        path: "/sse",
+        transport: Transport::Response { content_type: sse::CONTENT_TYPE },
+        protocols: &[RouteProtocol { subprotocol: None, read: sse_channels }],
     },
     Route {
         path: "/sse/{channel}",
@@ -81,7 +97,7 @@ fn json(_: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
 fn plain(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     let traceparent = routed.traceparent().map(Box::new);
     let protocol = plain::Plain { channel: routed.channel()?, traceparent };
-    let since = routed.query("since").map(|text| position("since", &text)).transpose()?;
+    let since = vec![routed.query("since").map(|text| position("since", &text)).transpose()?];
     let closes_on_gap = match routed.query("gap").as_deref() {
         None => false,
         Some("close") => true,
@@ -93,20 +109,47 @@ fn plain(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
     Ok(SessionRequest { echo, since, closes_on_gap, ..SessionRequest::new(protocol) })
 }
 
-/// A browser sends `Last-Event-ID` when it reconnects by itself; the header is newer than the parameter in
-/// the address.
 fn sse(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
-    const LAST_EVENT_ID: &str = "last_event_id";
     let protocol = sse::Sse { channel: routed.channel()? };
-    let header =
-        routed.headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
-    let since = match (header, routed.query(LAST_EVENT_ID)) {
-        (Some(header), _) => Some(position("Last-Event-ID", header)?),
-        (None, Some(text)) => Some(position(LAST_EVENT_ID, &text)?),
-        (None, None) => None,
-    };
-    // The client reconnects if it cannot be subscribed immediately, so that it misses nothing unknowingly.
-    Ok(SessionRequest { since, closes_on_gap: true, ..SessionRequest::new(protocol) })
+    let since = last_event_id(routed).map(|(name, text)| position(name, &text)).transpose()?;
+    Ok(sse_session(protocol, vec![since]))
+}
+
+/// Each `channel` of the query is one of the stream's channels.
+fn sse_channels(routed: &RoutedRequest<'_>) -> Result<SessionRequest, RequestRefused> {
+    let channels = routed.channels(sse::CHANNELS_MAX)?;
+    let id_bytes = sse::id_bytes_max(channels.len());
+    if routed.query.bytes() + id_bytes > RESUME_BYTES_MAX {
+        return Err(RequestRefused::bad_request(format!(
+            "the channels' names are too long: the query may have {} bytes, so that a browser can resume \
+             {} channels",
+            RESUME_BYTES_MAX - id_bytes,
+            channels.len(),
+        )));
+    }
+    let last_id = last_event_id(routed);
+    let protocol = sse::SseChannels::new(channels, last_id.as_ref().map(|(_, text)| &**text));
+    let protocol = protocol.map_err(|error| {
+        let name = last_id.map_or(LAST_EVENT_ID, |(name, _)| name);
+        RequestRefused::bad_request(format!("{name}: {error}"))
+    })?;
+    let since = protocol.since();
+    Ok(sse_session(protocol, since))
+}
+
+/// The id of the last event that the client received, and the name of the header or parameter. A browser sends
+/// the header when it reconnects by itself; it is newer than the parameter in the address.
+fn last_event_id<'a>(routed: &'a RoutedRequest<'_>) -> Option<(&'static str, Cow<'a, str>)> {
+    let header = routed.headers.get("last-event-id");
+    match header {
+        Some(value) => Some(("Last-Event-ID", value.to_str().unwrap_or_default().into())),
+        None => Some((LAST_EVENT_ID, routed.query(LAST_EVENT_ID)?)),
+    }
+}
+
+/// The client reconnects if it cannot be subscribed immediately, so that it misses nothing unknowingly.
+fn sse_session(protocol: impl Into<Protocol>, since: Vec<Option<Position>>) -> SessionRequest {
+    SessionRequest { since, closes_on_gap: true, ..SessionRequest::new(protocol) }
 }
 
 #[cfg(test)]
@@ -117,6 +160,7 @@ mod tests {
     fn a_path_leads_to_its_route_and_channel() {
         let found = |path| find(path).map(|(route, channel)| (route.path, channel));
         assert_eq!(found("/ws"), Some(("/ws", None)));
+        assert_eq!(found("/sse"), Some(("/sse", None)));
         assert_eq!(found("/ws/"), Some(("/ws/{channel}", Some(""))));
         assert_eq!(found("/ws/a/b%20"), Some(("/ws/{channel}", Some("a/b%20"))));
         assert_eq!(found("/wsx"), None);

@@ -1,6 +1,7 @@
 //! `GET /sse/{channel}`: the publications of a channel as Server-Sent Events.
 
 mod access;
+mod channels;
 mod end;
 
 use testkit::client::Client;

@@ -9,6 +9,7 @@ struct Client {
     outbound: Outbound,
     tap: Arc<BoundedWire>,
     batch: FrameBatch,
+    is_stamped: bool,
 }
 
 impl Client {
@@ -20,7 +21,17 @@ impl Client {
 
     fn without_wire(bytes_max: usize, room: usize) -> Self {
         let (outbound, tap) = (outbound(bytes_max), BoundedWire::with_room(room));
-        Self { outbound, tap, batch: FrameBatch::default() }
+        Self { outbound, tap, batch: FrameBatch::default(), is_stamped: false }
+    }
+
+    /// Each frame gets a number of 8 digits at its end, in the order of writing.
+    fn stamp_with_numbers(&mut self) {
+        let mut numbers = 0..;
+        self.is_stamped = true;
+        self.outbound.stamp_with(Box::new(move |frame| {
+            let number = format!("{:08}", numbers.next()?);
+            Some([&frame[..], number.as_bytes()].concat().into())
+        }));
     }
 
     /// A client whose socket has refused the end of a first frame, which is `xx`.

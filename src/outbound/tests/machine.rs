@@ -109,9 +109,15 @@ struct QueueModel {
 }
 
 impl QueueModel {
-    fn new(has_wire: bool) -> Self {
+    fn new(has_wire: bool, is_stamped: bool) -> Self {
+        let mut state = QueueState::default();
+        if is_stamped {
+            // A frame of one byte is not written.
+            let longer = |frame: Bytes| [&frame[..], b"stamp"].concat().into();
+            state.stamp_with(Box::new(move |frame| (frame.len() != 1).then(|| longer(frame))));
+        }
         Self {
-            state: QueueState::default(),
+            state,
             has_wire,
             is_with_flusher: false,
             flusher: FrameBatch::default(),
@@ -149,7 +155,7 @@ impl QueueModel {
                 return Some(self.pushed(latest.pushed));
             }
             QueueEvent::PushBeyond => {
-                self.state.queue(frame(9));
+                _ = self.state.queue_stamped(frame(9));
                 let pushed = self.state.find_writer(|| false);
                 return Some(self.pushed(pushed));
             }
@@ -231,8 +237,8 @@ fn stage(end: End) -> u8 {
     }
 }
 
-fn check(has_wire: bool, events: &[QueueEvent]) -> TestCaseResult {
-    let mut model = QueueModel::new(has_wire);
+fn check(has_wire: bool, is_stamped: bool, events: &[QueueEvent]) -> TestCaseResult {
+    let mut model = QueueModel::new(has_wire, is_stamped);
     for event in events {
         let (writer, end) = (model.state.writer, model.state.end);
         let Some(effect) = model.step(event) else { continue };
@@ -258,9 +264,10 @@ proptest! {
     #[test]
     fn each_queue_event_leads_to_the_documented_state_and_wakes_the_connection(
         has_wire in any::<bool>(),
+        is_stamped in any::<bool>(),
         events in proptest::collection::vec(event(), 1..60),
     ) {
-        check(has_wire, &events)?;
+        check(has_wire, is_stamped, &events)?;
     }
 }
 

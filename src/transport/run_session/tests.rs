@@ -81,8 +81,13 @@ fn node() -> Arc<SessionContext> {
 async fn session(node: &Arc<SessionContext>) -> Box<Session> {
     let channel = Channel::new("news").unwrap();
     let protocol = Plain { channel, traceparent: None }.into();
-    let parameters =
-        SessionParameters { protocol, token: None, echo: true, since: None, closes_on_gap: false };
+    let parameters = SessionParameters {
+        protocol,
+        token: None,
+        echo: true,
+        since: vec![],
+        closes_on_gap: false,
+    };
     Box::new(Session::start(node.clone(), parameters).await.unwrap().0)
 }
 

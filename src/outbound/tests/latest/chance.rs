@@ -9,14 +9,16 @@ use rand::{Rng, SeedableRng};
 use super::*;
 
 /// The frames `<key><number>` that arrived, each 8 bytes. Key `e` is for frames that every subscriber gets.
+/// Each stamped frame has a number that is one more than that of the frame written before it.
 fn arrived(client: &Client) -> HashMap<u8, Vec<usize>> {
     let mut arrived: HashMap<u8, Vec<usize>> = HashMap::new();
     let taken = client.tap.taken.lock().unwrap();
-    let (frames, rest) = taken.as_chunks::<8>();
-    assert!(rest.is_empty());
-    for frame in frames {
-        let number = str::from_utf8(&frame[1..]).unwrap().parse().expect("a frame is whole");
-        arrived.entry(frame[0]).or_default().push(number);
+    let number = |text| str::from_utf8(text).unwrap().parse::<usize>().expect("a frame is whole");
+    let stamp_bytes = if client.is_stamped { 8 } else { 0 };
+    for (place, frame) in taken.chunks(8 + stamp_bytes).enumerate() {
+        let (frame, stamp) = frame.split_at(8);
+        arrived.entry(frame[0]).or_default().push(number(&frame[1..]));
+        assert!(stamp.is_empty() || number(stamp) == place, "stamped out of order");
     }
     arrived
 }
@@ -80,10 +82,13 @@ impl PushCounts {
 }
 
 #[test]
-fn no_order_of_events_loses_a_frame_uncounted() {
-    for seed in 0..1000 {
+fn no_order_of_events_loses_a_frame_uncounted_or_stamps_one_out_of_order() {
+    for (seed, is_stamped) in (0..1000).flat_map(|seed| [(seed, false), (seed, true)]) {
         let mut random = StdRng::seed_from_u64(seed);
         let mut client = Client::new(1 << 20, 0);
+        if is_stamped {
+            client.stamp_with_numbers();
+        }
         let mut counts = PushCounts::default();
         let mut with_flusher = false;
         for _ in 0..random.random_range(1..300) {
@@ -114,14 +119,24 @@ fn no_order_of_events_loses_a_frame_uncounted() {
             client.flush();
         }
         client.write();
-        counts.check(&client, &format!("seed {seed}"));
+        counts.check(&client, &format!("seed {seed}, stamped: {is_stamped}"));
     }
 }
 
 #[test]
 fn no_race_of_flusher_connection_and_publishers_loses_a_frame_uncounted() {
-    const EACH: usize = 3000;
+    race(Client::new(usize::MAX, 0));
+}
+
+#[test]
+fn no_race_of_flusher_connection_and_publishers_stamps_a_frame_out_of_order() {
     let mut client = Client::new(usize::MAX, 0);
+    client.stamp_with_numbers();
+    race(client);
+}
+
+fn race(mut client: Client) {
+    const EACH: usize = 3000;
     // The connection has a batch of its own; everything else is shared.
     let mut batch = std::mem::take(&mut client.batch);
     let (line, with_flusher) = std::sync::mpsc::channel();
