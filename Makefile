@@ -2,7 +2,7 @@
 # make test   installs what the tests need and runs them all
 # make check  the fast loop: format, lints, documentation of the source, unit tests
 
-.PHONY: run check lint doc unit check-macos test docs bench chaos random rolling abuse fuzz deny autobahn load release release-check setup clean
+.PHONY: run check lint doc unit check-macos test docs bench chaos random client-chaos rolling abuse fuzz deny autobahn load release release-check setup clean
 .DEFAULT_GOAL := check
 
 export K6_NO_USAGE_REPORT = true
@@ -43,6 +43,12 @@ chaos: setup
 # journals audited: about half an hour. `SEED=number SEEDS=1` tries one again, `SHRINK=1` narrows a finding down.
 random: setup
 	SEEDS=$(or $(SEEDS),300) PARALLEL=$(or $(PARALLEL),2) cargo test --test random_operations
+
+# The client in random faults of its network, of two nodes and of Redis, drawn from seeds, by each transport; then an audit of what it
+# received and published: about half an hour. `SEED=number SEEDS=1 TRANSPORT=name` repeats a run; `make test` has a short form.
+client-chaos: setup
+	cargo build
+	SEEDS=$(or $(SEEDS),200) PARALLEL=$(or $(PARALLEL),4) node tests/browser/chaos/main.mjs
 
 # Three nodes behind HAProxy are restarted one after the other under 3,000 clients, and nobody notices: about
 # two minutes. `ROLLING=short`, as in `make test`, has 300 clients and takes twenty seconds.

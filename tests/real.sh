@@ -120,6 +120,19 @@ part "the README's JavaScript in a demo page's console" \
 part "EventSource in Chromium, two nodes" \
   node tests/browser/sse.mjs "http://127.0.0.1:$public" "http://127.0.0.1:$internal" "http://127.0.0.1:$other"
 
+part "fault proxy and audit of the client's tests" node --test tests/browser/lib/*.test.mjs tests/browser/chaos/*.test.mjs
+part "the client in Chromium, two nodes, with faults" env TIDEGATE="$(realpath "$binary")" node tests/browser/client.mjs chromium
+echo "== the client in Firefox, two nodes, with faults"
+status=0
+TIDEGATE="$(realpath "$binary")" node tests/browser/client.mjs firefox || status=$?
+case $status in
+  0) passed=$((passed + 1)) ;;
+  77) skipped=$((skipped + 1)) ;;
+  *) exit 1 ;;
+esac
+part "the client in seeded faults, short" env TIDEGATE="$(realpath "$binary")" SEEDS="${CLIENT_SEEDS:-4}" PARALLEL=4 MILLISECONDS=2500 \
+  node tests/browser/chaos/main.mjs
+
 part "code blocks of the documentation" env TIDEGATE="$binary" python3 tests/snippets/main.py
 
 part "load tests: k6, rolling restart, seeded faults" env TIDEGATE="$binary" tests/load.sh

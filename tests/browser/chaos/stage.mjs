@@ -1,0 +1,116 @@
+// What a run takes place on: Redis, two nodes, and a network for each participant; and the faults of all of them.
+
+import { CompanyProxy } from '../lib/company_proxy.mjs';
+import { FaultProxy } from '../lib/fault_proxy.mjs';
+import { Node, Redis } from '../lib/processes.mjs';
+import { Random } from '../lib/random.mjs';
+import { AUTH_SETTINGS } from '../lib/tokens.mjs';
+import { sleep } from '../lib/wait.mjs';
+import { RULES } from './plan.mjs';
+
+const SETTINGS = {
+  ...AUTH_SETTINGS,
+  rules: RULES,
+  // Short enough that a connection in a black hole is noticed during a run.
+  'session.ping_interval': '1s',
+  'session.pong_timeout': '1s',
+  'broker.publish_timeout': '1s',
+  'drain.delay': '0s',
+  'drain.period': '300ms',
+};
+
+/** Milliseconds that a node gets to end after SIGTERM, before it is killed. */
+const DRAIN_TIME_MAX = 3000;
+
+export class Stage {
+  static async start(scratch, plan) {
+    const stage = new Stage();
+    stage.redis = await Redis.start(scratch, { durable: plan.durable });
+    stage.nodes = await Promise.all(['a', 'b'].map((name) => Node.start(scratch, { name, redis: stage.redis, settings: SETTINGS })));
+    const random = new Random(plan.seed).fork();
+    for (const { name, node } of plan.participants) {
+      const link = { node, proxy: await FaultProxy.listen(stage.nodes[node].port, random.fork()), companies: [] };
+      // Where upgrades are blocked, each node is behind a company's proxy.
+      if (plan.transport === 'blocked' || plan.transport === 'buffered') {
+        const options = { upgrades: '403', streams: plan.transport === 'buffered' ? 'body' : 'pass' };
+        link.companies = await Promise.all(stage.nodes.map(({ port }) => CompanyProxy.listen(port, options)));
+        link.proxy.target = link.companies[node].port;
+      }
+      stage.links.set(name, link);
+    }
+    return stage;
+  }
+
+  links = new Map();
+  /** What is still to be repaired: functions by name. */
+  #repairs = new Map();
+  #restarting = [];
+
+  url(participant) { return this.links.get(participant).proxy.url; }
+
+  /** Injects a fault and removes it after its duration. */
+  async inject({ what, participant, node: number, milliseconds, number: entry, at, ...details }) {
+    const link = this.links.get(participant);
+    const node = this.nodes[number];
+    const during = (name, faults) => this.#during(name, milliseconds, () => link.proxy.set(faults), () => link.proxy.heal());
+    switch (what) {
+      case 'cut': return link.proxy.cut(details);
+      case 'otherNode': return this.#moveTo(link, 1 - link.node, details);
+      case 'refused': return during(participant, { refused: true });
+      case 'stalled': return during(participant, { stalled: details.direction });
+      case 'blackHole': return during(participant, { blackHole: true });
+      case 'latency':
+      case 'throttled': return during(participant, details);
+      case 'killNode': return this.#down(node, 'SIGKILL', milliseconds);
+      case 'restartNode': return this.#down(node, 'SIGTERM', milliseconds);
+      case 'pauseNode': return this.#during(node.name, milliseconds, () => node.pause(), () => node.resume());
+      case 'drainNode': return node.drain(100).catch(() => {});
+      case 'killRedis': return this.#down(this.redis, 'SIGKILL', milliseconds);
+      case 'pauseRedis': return this.#during('redis', milliseconds, () => this.redis.pause(), () => this.redis.resume());
+      default: throw new Error(`unknown fault ${what}`);
+    }
+  }
+
+  #moveTo(link, node, { reset }) {
+    link.node = node;
+    link.proxy.target = link.companies.length ? link.companies[node].port : this.nodes[node].port;
+    link.proxy.cut({ reset });
+  }
+
+  /** Faults of one thing do not overlap: the second one is left out. */
+  async #during(name, milliseconds, begin, end) {
+    if (this.#repairs.has(name)) return;
+    begin();
+    this.#repairs.set(name, end);
+    await sleep(milliseconds);
+    await this.#repair(name);
+  }
+
+  async #repair(name) {
+    const repair = this.#repairs.get(name);
+    this.#repairs.delete(name);
+    await repair?.();
+  }
+
+  #down(service, signal, milliseconds) {
+    const name = service.name ?? 'redis';
+    const end = () => Promise.race([service.end(signal), sleep(DRAIN_TIME_MAX)]);
+    return this.#during(name, milliseconds, () => { this.#restarting.push(end()); }, async () => {
+      await end();
+      await service.kill();
+      await service.run();
+    });
+  }
+
+  /** Removes all faults that there still are, and waits until everything works. */
+  async repair() {
+    for (const name of [...this.#repairs.keys()]) await this.#repair(name);
+    for (const { proxy } of this.links.values()) proxy.heal();
+    for (const node of this.nodes) await node.untilReady();
+  }
+
+  async end() {
+    for (const { proxy, companies } of this.links.values()) [proxy, ...companies].forEach((it) => it.close());
+    await Promise.all([...this.nodes, this.redis].map((it) => it.kill()));
+  }
+}
