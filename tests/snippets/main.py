@@ -43,6 +43,7 @@ ELSEWHERE = {
     ("web/client/README.md", 'for await (const { data } of client.subscribe("news")) console.log(data);'): CLIENT,
     ("web/client/README.md", "interface Channels {"): CLIENT,
     ("web/client/README.md", 'import { connect } from "tidegate/shared";'): CLIENT,
+    ("web/client/README.md", 'import { connect } from "tidegate/fallback";'): CLIENT,
     ("CONTRIBUTING.md", "cargo test --lib outbound"): MAKE,
     ("deploy/README.md", "docker compose -f deploy/compose.yaml up"): DOCKER,
     ("deploy/README.md", "docker compose -f deploy/compose.yaml -f deploy/compose.nginx.yaml up"): DOCKER,

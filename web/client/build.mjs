@@ -6,7 +6,7 @@ const common = { bundle: true, minify: true, target: "es2022", absWorkingDir: ne
 
 // Each entry imports the core from beside it, so that a page loads it once.
 await build({ ...common, entryPoints: ["src/index.ts"], format: "esm" });
-await build({ ...common, entryPoints: ["src/shared.ts"], format: "esm", external: ["./index.js"] });
+await build({ ...common, entryPoints: ["src/shared.ts", "src/fallback.ts"], format: "esm", external: ["./index.js"] });
 await build({ ...common, entryPoints: ["src/react.ts"], format: "esm", external: ["react"] });
 await build({ ...common, entryPoints: ["src/shared-worker.ts"], format: "iife" });
 // `tidegate.connect(…)` for pages without modules.

@@ -14,7 +14,7 @@ interface Request {
   sentAt: number;
   /** When it was first sent on a connection that was lost before the answer; 0: the node has not executed it. */
   uncertainSince: number;
-  /** The user who sent it: a node recognises an idempotency key as a repetition for the same user only. */
+  /** The user who sent it: a node recognises a repetition of the same user only. */
   user?: string | null;
 }
 
@@ -106,7 +106,6 @@ export function createRequests(connection: () => Connection, timeout: number) {
       pending.forEach((request, id) => {
         if (!unexecuted) request.uncertainSince ||= request.sentAt;
         request.sentAt = 0;
-        // Without history, a node knows no idempotency keys.
         if (request.publishes && request.uncertainSince && !kept.has(request.publishes)) fail(id, request, "", "", true);
       });
     },

@@ -1,6 +1,7 @@
 import { HELD_MAX } from "./bounds.js";
 import { createEvents } from "./events.js";
 import { fault } from "./fault.js";
+import { isNew } from "./position.js";
 import type { Publication, Subscription, TidegateError } from "./types.js";
 
 /** A subscription of the application, and the client's side of it. */
@@ -14,12 +15,6 @@ export interface Subscriber {
   deliverNow(publication: Publication): void;
   /** Nothing is delivered any more. An iterator ends, with the error if there is one. */
   end(error?: TidegateError): void;
-}
-
-/** Whether `position` lies behind `last`. Positions of different epochs have no order, but the node keeps theirs. */
-function isNew(position: string, last: string): boolean {
-  const [at, lastAt] = [position.lastIndexOf("-"), last.lastIndexOf("-")];
-  return position.slice(0, at) != last.slice(0, lastAt) || +position.slice(at + 1) > +last.slice(lastAt + 1);
 }
 
 export function createSubscriber(channel: string, unsubscribe: () => void): Subscriber {

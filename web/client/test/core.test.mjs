@@ -90,11 +90,14 @@ test("two subscriptions of one channel share one, and the other goes on when one
 test("a subscription that joins a channel late gets the past that it asks for, once, before the present", async () => {
   const client = connect(node.url);
   const first = journal(client.subscribe("kept:late"));
-  for (let n = 1; n <= 30; n++) client.publish("kept:late", n);
+  const publications = [];
+  const publish = (n) => publications.push(client.publish("kept:late", n));
+  for (let n = 1; n <= 30; n++) publish(n);
   await first.until("publication", 10);
   const late = journal(client.subscribe("kept:late", { last: 5 }));
   const since = journal(client.subscribe("kept:late", { since: first.of("publication")[2].position }));
-  for (let n = 31; n <= 60; n++) client.publish("kept:late", n);
+  for (let n = 31; n <= 60; n++) publish(n);
+  await Promise.all(publications);
   for (const each of [first, late, since]) await until("the last", () => each.data.at(-1) == 60);
   assert.deepEqual(first.data, Array.from({ length: 60 }, (_, at) => at + 1));
   assert.deepEqual(since.data, first.data.slice(3));

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer as createHttpServer, request as httpRequest } from "node:http";
 import { connect as dial, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -137,6 +138,60 @@ export async function startProxy(node) {
   await once(server, "listening");
   cleanups.push(() => { proxy.cut(); server.close(); });
   return Object.assign(proxy, { url: `ws://127.0.0.1:${server.address().port}/ws`, http: `http://127.0.0.1:${server.address().port}` });
+}
+
+/** A proxy for HTTP before a node, with what proxies do to WebSockets and streams. */
+export async function startHttpProxy(node) {
+  const proxy = {
+    target: node.port,
+    /** What happens to an upgrade: "pass", "refuse" with 403, "hang", or "mute": accepted, and no frame comes through. */
+    upgrades: "refuse",
+    /** Answers are passed on only when they are complete. */
+    buffers: false,
+    /** Everything is refused, as without a network. */
+    down: false,
+    requests: [],
+    sockets: new Set(),
+    cut: () => proxy.sockets.forEach((socket) => socket.resetAndDestroy()),
+  };
+  const server = createHttpServer((request, response) => {
+    proxy.requests.push(`${request.method} ${request.url}`);
+    const forwarded = httpRequest({ port: proxy.target, host: "127.0.0.1", method: request.method, path: request.url, headers: request.headers }, (answer) => {
+      if (!proxy.buffers) {
+        response.writeHead(answer.statusCode, answer.headers);
+        return void answer.pipe(response).on("error", () => {});
+      }
+      const chunks = [];
+      answer.on("data", (chunk) => chunks.push(chunk)).on("error", () => {}).on("end", () => {
+        response.writeHead(answer.statusCode, answer.headers);
+        response.end(Buffer.concat(chunks));
+      });
+    });
+    forwarded.on("error", () => response.destroy());
+    response.on("close", () => forwarded.destroy());
+    request.pipe(forwarded);
+  });
+  server.on("connection", (socket) => {
+    if (proxy.down) return void socket.resetAndDestroy();
+    proxy.sockets.add(socket);
+    socket.on("close", () => proxy.sockets.delete(socket)).on("error", () => {});
+  });
+  server.on("upgrade", (request, socket, head) => {
+    proxy.requests.push("upgrade");
+    if (proxy.upgrades == "hang") return;
+    if (proxy.upgrades == "refuse") return void socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    const target = dial(proxy.target, "127.0.0.1");
+    target.write(`${request.method} ${request.url} HTTP/1.1\r\n${request.rawHeaders.map((each, at) => each + (at % 2 ? "\r\n" : ": ")).join("")}\r\n`);
+    target.write(head);
+    socket.pipe(target);
+    if (proxy.upgrades == "pass") target.pipe(socket);
+    else target.once("data", (bytes) => socket.write(bytes.subarray(0, bytes.indexOf("\r\n\r\n") + 4)));
+    for (const [one, other] of [[socket, target], [target, socket]]) one.on("error", () => {}).on("close", () => other.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  cleanups.push(() => { proxy.cut(); server.close(); });
+  return Object.assign(proxy, { url: `ws://127.0.0.1:${server.address().port}/ws` });
 }
 
 /** A token of the user, for `AUTH`. */

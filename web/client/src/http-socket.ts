@@ -1,0 +1,443 @@
+/**
+ * The json protocol without a WebSocket: publications come by Server-Sent Events or long poll, commands go by requests.
+ * To the core it is a WebSocket, so that reconnecting, resuming and resending are the same.
+ */
+
+import { decodeBase64, type Wire } from "./payload.js";
+import { isNew } from "./position.js";
+import { readEvents, type ServerSentEvent } from "./event-stream.js";
+import type { WebSocketLike } from "./types.js";
+
+/** How publications come. */
+export type HttpTransport = "sse" | "poll";
+
+/** How long a request may take, in milliseconds; a poll as much longer as it waits. */
+const REQUEST_TIMEOUT = 15_000;
+
+/** How long the beginning of a stream may take. A proxy that buffers answers holds it back. */
+const STREAM_TIMEOUT = 5_000;
+
+/** A stream that is silent for so long is dead: the node sends a comment each `session.ping_interval`, 25 s by default. */
+const SILENCE_MAX = 60_000;
+
+/** Streams at a time. Each addition of channels opens one, because restarting one would cost channels without history a gap. */
+const STREAMS_MAX = 3;
+
+/** Polls at a time: a browser has six connections to a host, and commands need some. */
+const POLLS_MAX = 4;
+
+/** How long a poll waits, in seconds: where each channel has its own, and where channels take turns. */
+const POLL_WAIT = 25;
+const POLL_WAIT_IN_TURN = 1;
+
+/** How long the address of a stream may be: a node takes 16 KiB of head. */
+const ADDRESS_CHARS_MAX = 8_000;
+
+const HISTORY_LIMIT = 1_000;
+
+const CUT = 1006;
+const FAULT = 1011;
+const DRAINED = 1012;
+const OVERLOADED = 1013;
+const UNAUTHORIZED = 4001;
+
+/** What a socket tells about its transport. */
+export interface Observer {
+  /** Publications can come this way. */
+  works(): void;
+  /** No request gets through. */
+  unreachable(): void;
+  /** Requests get through, but streams do not. */
+  blocksStreams(): void;
+}
+
+/** A channel while it is subscribed to. */
+interface Subscribed {
+  channel: string;
+  id: number;
+  /** The last position that was delivered. */
+  position?: string;
+  /** The last position that a poll has brought. */
+  polledTo?: string;
+  /** The answer to `subscribe` has been sent. */
+  answered?: boolean;
+  /** Publications that come before it, or before the client's own are known. undefined: delivered at once. */
+  held?: Wire[];
+  keepsNone?: boolean;
+  /** The positions of this client's own publications that have not come yet. Absent: it wants to get them. */
+  own?: Set<string>;
+}
+
+interface Stream {
+  channels: Subscribed[];
+  abort: AbortController;
+  heardAt: number;
+}
+
+/** A request was answered with an error, or not by a node. */
+class Refused extends Error {
+  constructor(readonly status: number, readonly code: string | undefined, message: string) {
+    super(message);
+  }
+}
+
+/** `base`: the address of the node without `/ws`. */
+export function createHttpSocket(base: string, transport: HttpTransport, observer: Observer): WebSocketLike & { whenIdle(act: () => void): void } {
+  const channels = new Map<string, Subscribed>();
+  const requests = new Set<AbortController>();
+  let streams: Stream[] = [];
+  let added: (Subscribed & { since?: string; last?: number })[] = [];
+  let polls = 0;
+  let turn: Subscribed[] = [];
+  let token: string | undefined;
+  let greeted = false;
+  let over = false;
+  /** Publications go one after the other, so that they keep their order. */
+  let publishing: Promise<unknown> = Promise.resolve();
+  let publications = 0;
+
+  const receive = (frame: Wire) => over || socket.onmessage?.({ data: JSON.stringify(frame) });
+
+  function end() {
+    over = true;
+    requests.forEach((request) => request.abort());
+  }
+
+  function lose(code: number, reason: unknown) {
+    if (over) return;
+    end();
+    socket.onclose?.({ code, reason: String((reason as Error)?.message ?? reason) });
+  }
+
+  /** A request failed: what that means for the connection. */
+  function failed(error: unknown) {
+    if (over) return;
+    const status = error instanceof Refused ? error.status : 0;
+    if (!status && !greeted) observer.unreachable();
+    lose(status == 401 ? UNAUTHORIZED : status == 429 || status == 503 ? OVERLOADED : status ? FAULT : CUT, error);
+  }
+
+  /** One request, from its beginning until `read` has read the answer. `timeout` 0: as long as it takes. */
+  async function request<T>(path: string, options: RequestInit, timeout: number, read: (response: Response) => Promise<T>, abort = new AbortController()): Promise<T> {
+    const timer = timeout && setTimeout(() => abort.abort(), timeout);
+    requests.add(abort);
+    try {
+      const headers = { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) };
+      const response = await fetch(base + path, { cache: "no-store", ...options, headers, signal: abort.signal });
+      if (response.ok) return await read(response);
+      const { error } = await response.json().catch(() => ({}));
+      // Not a node but a proxy before it, which may have passed the request on.
+      if (!error && response.status >= 500) throw new Error(`answered with ${response.status}`);
+      throw new Refused(response.status, error?.code, error?.message ?? `answered with ${response.status}`);
+    } finally {
+      clearTimeout(timer);
+      requests.delete(abort);
+    }
+  }
+
+  const json = (path: string, timeout = REQUEST_TIMEOUT) => request(path, {}, timeout, (response) => response.json() as Promise<Wire>);
+  const path = (kind: string, channel: string, query: Wire = {}) => {
+    const given = Object.entries(query).filter(([, value]) => value != null);
+    return `/${kind}/${encodeURIComponent(channel)}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
+  };
+
+  function greet() {
+    if (greeted || over) return;
+    greeted = true;
+    observer.works();
+    receive({ type: "welcome", node: transport, session: "", ping_interval_ms: 25_000 });
+    if (token) authenticated();
+  }
+
+  function authenticated() {
+    receive({ type: "authenticated", id: 0, ...claims(token!) });
+  }
+
+  /** Whether requests get through: a node refuses a stream without channels, in its own words. */
+  const check = () => json("/sse").catch((error) => {
+    if (!(error instanceof Refused) || !error.code) throw error;
+  });
+
+  /** Begins with the channels that were added since the last turn of the event loop. */
+  function begin() {
+    const list = added;
+    added = [];
+    if (over) return;
+    if (!list.length) {
+      if (!greeted) check().then(greet, failed);
+    } else if (transport == "sse") {
+      stream(list);
+    } else {
+      Promise.all(list.map((each) => catchUp(each))).then(() => {
+        greet();
+        turn.push(...list.filter(({ channel }) => channels.has(channel)));
+        while (polls < POLLS_MAX && turn.length) poll();
+      }, failed);
+    }
+  }
+
+  async function stream(list: Subscribed[]) {
+    const last = streams[STREAMS_MAX - 1];
+    // Only a restart has room for them: its channels catch up like new ones.
+    if (last) {
+      last.abort.abort();
+      streams = streams.filter((each) => each != last);
+      for (const each of last.channels.filter(({ channel }) => channels.has(channel))) {
+        each.held = [];
+        each.answered = false;
+        if (each.keepsNone) receive({ type: "gap", channel: each.channel, reason: "reconnected" });
+        list = [...list, Object.assign(each, { since: each.position })];
+      }
+    }
+    const address = `/sse?${list.map(({ channel }) => `channel=${encodeURIComponent(channel)}`).join("&")}`;
+    if (address.length > ADDRESS_CHARS_MAX) {
+      return list.forEach((each) => refuse(each, "limit_reached", "the names of the channels are too long for one stream"));
+    }
+    const own: Stream = { channels: list, abort: new AbortController(), heardAt: Date.now() };
+    streams.push(own);
+    let begun = false;
+    const timer = setTimeout(() => {
+      if (over || begun) return;
+      observer.blocksStreams();
+      lose(CUT, "a proxy holds the stream back");
+    }, STREAM_TIMEOUT);
+    try {
+      const read = (event?: ServerSentEvent) => {
+        own.heardAt = Date.now();
+        if (!begun) {
+          // All channels are subscribed to now: what is older is read from the history.
+          begun = true;
+          clearTimeout(timer);
+          Promise.all(list.map((each) => catchUp(each))).then(greet, failed);
+        }
+        if (event) push(event.name, JSON.parse(event.data));
+      };
+      await request(address, {}, 0, ({ body }) => readEvents(body!, read), own.abort);
+      lose(CUT, "the stream has ended");
+    } catch (error) {
+      if (own.abort.signal.aborted) return;
+      const status = error instanceof Refused ? error.status : 0;
+      if (status == 403) return await refuseForbidden(own, error as Refused);
+      // Something on the way knows no streams.
+      if (status && ![401, 429, 503].includes(status)) observer.blocksStreams();
+      failed(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** One of the stream's channels is not allowed: finds out which, and begins again without. */
+  async function refuseForbidden(own: Stream, error: Refused) {
+    streams = streams.filter((each) => each != own);
+    try {
+      const allowed = await Promise.all(own.channels.map(async (each) => {
+        try {
+          await json(path("presence", each.channel));
+        } catch (reason) {
+          if (!(reason instanceof Refused)) throw reason;
+          if (reason.status == 403) return refuse(each, reason.code!, reason.message), undefined;
+        }
+        return each;
+      }));
+      const list = allowed.filter((each) => each != null);
+      if (list.length == own.channels.length) throw error;
+      if (list.length) stream(list);
+      else greet();
+    } catch (reason) {
+      failed(reason);
+    }
+  }
+
+  function refuse({ channel, id }: Subscribed, code: string, message: string) {
+    channels.delete(channel);
+    receive({ type: "error", id, channel, code, message, temporary: false });
+  }
+
+  function push(name: string, message: Wire) {
+    if (name == "reconnect") return whenIdle(() => (receive(message), lose(DRAINED, message.reason)));
+    const subscribed = channels.get(message.channel);
+    if (!subscribed) return;
+    arrive(subscribed, message);
+    if (name == "ended") channels.delete(message.channel);
+  }
+
+  function arrive(subscribed: Subscribed, message: Wire) {
+    if (subscribed.held) subscribed.held.push(message);
+    else deliver(subscribed, message);
+  }
+
+  function deliver(subscribed: Subscribed, message: Wire) {
+    const { position } = message;
+    if (message.type == "publication" && position) {
+      if (subscribed.position && !isNew(position, subscribed.position)) return;
+      subscribed.position = position;
+      // The positions of the client's own publications are in order, so none before it is still to come.
+      if (subscribed.own?.delete(position)) return;
+    }
+    receive(message);
+  }
+
+  /** Answers `subscribe`, delivers what the client wants of the past, and then what came meanwhile. */
+  async function catchUp(subscribed: Subscribed & { since?: string; last?: number }) {
+    const { channel, id, last } = subscribed;
+    let { since } = subscribed;
+    subscribed.held ??= [];
+    let past: Wire[] = [];
+    let answer: Wire | undefined;
+    try {
+      if (!subscribed.keepsNone) {
+        answer = await json(path("history", channel, { since, limit: since ? HISTORY_LIMIT : (last ?? 1) }));
+        past = since || last ? answer!.publications : [];
+        for (let page = answer!; since && page.more && answer!.recovered !== false; past.push(...page.publications)) {
+          page = await json(path("history", channel, { since: page.position, limit: HISTORY_LIMIT }));
+          answer!.position = page.position;
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof Refused) || ![403, 404].includes(error.status)) throw error;
+      if (error.status == 403) return refuse(subscribed, error.code!, error.message);
+      // `not_found`: the channel keeps no history.
+      subscribed.keepsNone = true;
+    }
+    if (channels.get(channel) != subscribed) return;
+    const recovered = since ? answer?.recovered !== false && !subscribed.keepsNone : undefined;
+    if (recovered === false) past = [];
+    subscribed.position = past.length ? since : answer?.position;
+    receive({ type: "subscribed", id, channel, position: answer?.position, recovered });
+    for (const each of past) deliver(subscribed, { type: "publication", channel, ...each });
+    subscribed.answered = true;
+    release(subscribed);
+  }
+
+  function release(subscribed: Subscribed) {
+    if (!subscribed.answered || (subscribed.own && publications)) return;
+    const held = subscribed.held;
+    subscribed.held = undefined;
+    held?.forEach((message) => deliver(subscribed, message));
+  }
+
+  /** Polls one channel after the other, beside the other polls. */
+  async function poll() {
+    polls++;
+    try {
+      for (let next; !over && (next = turn.shift()); ) {
+        const { channel, polledTo = next.position, keepsNone } = next;
+        if (channels.get(channel) != next) continue;
+        const wait = turn.length + polls > POLLS_MAX ? POLL_WAIT_IN_TURN : POLL_WAIT;
+        // Without a history, what is published between two polls is lost.
+        if (keepsNone) receive({ type: "gap", channel, reason: "poll" });
+        const answer = await json(path("poll", channel, { since: polledTo, wait: `${wait}s` }), REQUEST_TIMEOUT + wait * 1_000);
+        if (channels.get(channel) != next) continue;
+        if (answer.recovered === false) arrive(next, { type: "gap", channel, reason: "not_recovered" });
+        for (const each of answer.publications) arrive(next, { type: "publication", channel, ...each });
+        next.polledTo = answer.position ?? polledTo;
+        turn.push(next);
+      }
+    } catch (error) {
+      failed(error);
+    }
+    polls--;
+  }
+
+  async function publish({ id, channel, data, text, base64, idempotency_key, traceparent }: Wire) {
+    const [type, body] =
+      base64 != null ? ["application/octet-stream", decodeBase64(base64)] : text != null ? ["text/plain", text] : ["application/json", JSON.stringify(data)];
+    const headers = { "content-type": type, "idempotency-key": idempotency_key, ...(traceparent && { traceparent }) };
+    const post = { method: "POST", headers, body: body as BodyInit };
+    const { position } = await request(path("publish", channel), post, REQUEST_TIMEOUT, (response) => response.json().catch(() => ({})));
+    if (position) channels.get(channel)?.own?.add(position);
+    receive({ type: "published", id, position });
+  }
+
+  /** Answers with what the request gives; an error of the node is an answer, no answer is the end of the connection. */
+  async function answer(id: number, work: Promise<unknown>) {
+    try {
+      await work;
+    } catch (error) {
+      if (!(error instanceof Refused) || !error.code || error.status == 401) return failed(error);
+      const { code, message, status } = error;
+      receive({ type: "error", id, code, message, temporary: status == 429 || status == 503 });
+    }
+  }
+
+  function whenIdle(act: () => void) {
+    if (publications) publishing.finally(() => whenIdle(act));
+    else if (!over) act();
+  }
+
+  const commands: Record<string, (command: Wire) => void> = {
+    auth(command) {
+      token = command.token;
+      if (greeted) authenticated();
+    },
+    ping() {
+      if (streams.some(({ heardAt }) => Date.now() - heardAt > SILENCE_MAX)) lose(CUT, "the stream is silent");
+      else check().then(() => receive({ type: "pong" }), failed);
+    },
+    subscribe({ id, channel, channels: several, since, last, echo }) {
+      const all: [string, string | undefined][] = channel != null ? [[channel, since]] : Object.entries(several);
+      if (!added.length) setTimeout(begin);
+      for (const [name, from] of all) {
+        const subscribed = { id, channel: name, since: from ?? undefined, last, own: echo === false ? new Set<string>() : undefined };
+        channels.set(name, subscribed);
+        added.push(subscribed);
+      }
+    },
+    unsubscribe({ id, channel }) {
+      channels.delete(channel);
+      added = added.filter((each) => each.channel != channel);
+      for (const each of streams) {
+        if (each.channels.every((its) => channels.get(its.channel) != its)) each.abort.abort();
+      }
+      streams = streams.filter((each) => !each.abort.signal.aborted);
+      receive({ type: "unsubscribed", id, channel });
+    },
+    publish(command) {
+      publications++;
+      const subscribed = channels.get(command.channel);
+      // Until the answer tells which publication is the client's own.
+      if (subscribed?.own) subscribed.held ??= [];
+      publishing = publishing
+        .then(() => (over ? undefined : answer(command.id, publish(command))))
+        .finally(() => {
+          publications--;
+          if (!publications) channels.forEach(release);
+        });
+    },
+    presence: ({ id, channel }) =>
+      void answer(id, json(path("presence", channel)).then((fields) => receive({ ...fields, type: "presence", id, channel }))),
+    history: ({ id, channel, since, limit }) =>
+      void answer(id, json(path("history", channel, { since, limit })).then((fields) => receive({ ...fields, type: "history", id, channel }))),
+  };
+
+  const socket: WebSocketLike & { whenIdle(act: () => void): void } = {
+    onopen: null,
+    onmessage: null,
+    onclose: null,
+    onerror: null,
+    send(frame) {
+      const command = JSON.parse(frame);
+      commands[command.type]?.(command);
+    },
+    close: end,
+    whenIdle,
+  };
+  setTimeout(() => {
+    if (over) return;
+    // The core sends the token and its subscriptions now.
+    socket.onopen?.({});
+    if (!added.length) begin();
+  });
+  return socket;
+}
+
+/** The user and the remaining time, as the token says; whether it is valid, the node says. */
+function claims(token: string): Wire {
+  try {
+    const base64 = token.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/");
+    const { sub, exp } = JSON.parse(new TextDecoder().decode(decodeBase64(base64)));
+    return { user: sub, expires_in_ms: exp && exp * 1_000 - Date.now() };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,5 @@
+/** Whether `position` lies behind `last`. Positions of different epochs have no order, but the node keeps theirs. */
+export function isNew(position: string, last: string): boolean {
+  const [at, lastAt] = [position.lastIndexOf("-"), last.lastIndexOf("-")];
+  return position.slice(0, at) != last.slice(0, lastAt) || +position.slice(at + 1) > +last.slice(lastAt + 1);
+}
