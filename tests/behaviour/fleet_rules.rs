@@ -134,6 +134,19 @@ async fn the_publish_command_works_without_installed_functions_and_installs_none
 }
 
 #[tokio::test]
+async fn once_a_starting_node_is_ready_an_fcall_is_kept_by_its_rules() {
+    let redis = Redis::start().await;
+    let _before = Node::on(&redis, &[OFF]).await;
+    let call = ["FCALL", "tidegate_publish", "1", "tidegate:h", "1"];
+    assert_eq!(redis.query::<Option<String>>(&call).await, None, "the rules keep no history");
+    let node = Node::on(&redis, &[ON]).await;
+    let position = redis.query::<Option<String>>(&call).await.expect("a position");
+    let mut client = Client::json(&node).await;
+    let history = client.request(json!({"type": "history", "id": 1, "channel": "h"})).await;
+    assert_eq!(history["position"], position, "{history}");
+}
+
+#[tokio::test]
 async fn nodes_on_redis_adopt_rules_installed_by_another_node_and_begin_one_history() {
     let redis = Redis::start().await;
     adopt_rules_and_begin_one_history(&redis.url()).await;

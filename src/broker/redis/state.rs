@@ -32,6 +32,10 @@ struct ComponentStates {
     moves: Option<(String, Instant)>,
     /// The result of the first attempt has been reported.
     is_reported: bool,
+    /// All components have worked at the same time.
+    has_worked: bool,
+    /// When the rules that a starting node installed or found take effect in Redis.
+    rules_apply_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -120,9 +124,23 @@ impl LaneComponentStates {
 impl BrokerState {
     /// `Err`: why the broker cannot be used now.
     pub fn ready(&self) -> Result<(), String> {
-        match self.lock().fault() {
-            None => Ok(()),
+        let states = self.lock();
+        match states.fault() {
             Some(fault) => Err(fault),
+            None if states.rules_apply_at.is_some_and(|at| Instant::now() < at) => {
+                Err("the rules of this node take effect in redis within a second".to_owned())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The rules in Redis take effect after `left`. A starting node is not ready before, because until
+    /// then a service's `FCALL` is kept by the rules before them. A node that has worked stays ready:
+    /// otherwise a change of rules would make the whole fleet unready at the same time.
+    pub fn rules_apply_in(&self, left: Duration) {
+        let mut states = self.lock();
+        if !states.has_worked {
+            states.rules_apply_at = states.rules_apply_at.max(Some(Instant::now() + left));
         }
     }
 
@@ -171,6 +189,7 @@ impl BrokerState {
         change(&mut states);
         let after = states.fault();
         let has_changed = before != after;
+        states.has_worked |= after.is_none();
         let first = !states.is_reported;
         states.is_reported |= has_changed && (after.is_none() || states.has_failed());
         match (before, after) {
@@ -231,6 +250,19 @@ mod tests {
         tokio::time::advance(MOVES_FAULT_TTL).await;
         state.moves_age();
         assert_eq!(state.ready(), Ok(()), "no request has tried since");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_starting_node_is_not_ready_before_its_rules_apply_and_a_running_one_stays_ready() {
+        let state = Arc::new(BrokerState::default());
+        state.rules_apply_in(Duration::from_millis(1000));
+        state.rules_apply_in(Duration::from_millis(900));
+        state.masters_known();
+        assert!(state.ready().unwrap_err().contains("take effect"));
+        tokio::time::advance(Duration::from_millis(1000)).await;
+        assert_eq!(state.ready(), Ok(()));
+        state.rules_apply_in(Duration::from_millis(1000));
+        assert_eq!(state.ready(), Ok(()), "other rules on a running fleet");
     }
 
     #[test]

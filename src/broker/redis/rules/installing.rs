@@ -32,6 +32,9 @@ fn learn(
     if !context.routing.is_settled(lane.number) {
         context.rules_may_have_changed.notify_one();
     }
+    if let Some((_, left)) = found.fleet.as_ref().and_then(|fleet| fleet.rules_before(found.now)) {
+        context.state.rules_apply_in(Duration::from_millis(left));
+    }
     if found.is_new && !context.is_command {
         let message = Publication::bare(announcement::rules_installed(context.node).into());
         // A node that misses the message reads the rules periodically, so there is no need to wait
