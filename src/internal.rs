@@ -1,5 +1,5 @@
-//! The internal listener, for operators and other services: health, metrics and the API, on a separate port that
-//! need not be public.
+//! The internal listener, for operators and other services: health, metrics, the API and a page that shows them, on a
+//! separate port that need not be public.
 
 mod answer;
 mod api;
@@ -12,6 +12,7 @@ mod disconnect;
 mod drain;
 mod explain;
 mod members;
+mod page;
 mod parts;
 mod publish;
 mod readiness;
@@ -115,6 +116,9 @@ impl Internal {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> ApiResponse {
+        if let Some(answer) = page::answer(request.uri().path(), request.method()) {
+            return answer;
+        }
         match (request.uri().path(), request.method()) {
             ("/healthz", &Method::GET | &Method::HEAD) => {
                 object(StatusCode::OK, &json!({"alive": true}))
@@ -131,7 +135,7 @@ impl Internal {
             _ => error(
                 StatusCode::NOT_FOUND,
                 "not_found",
-                "there are /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
+                "there are / (a page for operators), /healthz, /readyz, /metrics, /api/publish/{channel}, /api/channels, \
                  /api/top, /api/presence/{channel}, /api/explain, /api/disconnect and /api/drain",
             ),
         }

@@ -133,6 +133,20 @@ esac
 part "the client in seeded faults, short" env TIDEGATE="$(realpath "$binary")" SEEDS="${CLIENT_SEEDS:-4}" PARALLEL=4 MILLISECONDS=2500 \
   node tests/browser/chaos/main.mjs
 
+# A node that exits in the test, and one of its fleet that requires an API key.
+api_key=0123456789abcdef0123456789abcdef
+operated=()
+for key in "" "--set=internal.api_key=$api_key"; do
+  public=$(free_port) internal=$(free_port)
+  "$binary" --set server.listen=127.0.0.1:"$public" --set internal.listen=127.0.0.1:"$internal" ${key:+"$key"} \
+    --set broker.url=redis://127.0.0.1:"$redis_port" --set broker.prefix=operator: --set drain.delay=1s --set drain.period=2s \
+    --set 'rules=[{pattern="chat:*",history={size=200,age="10m"},presence=true},{pattern="**"}]' 2>"$scratch/node-$public.log" &
+  children+=($!)
+  until_ok 10 "$binary" health --ready --set internal.listen=127.0.0.1:"$internal"
+  operated+=("http://127.0.0.1:$public" "http://127.0.0.1:$internal")
+done
+part "the operator's page in Chromium" node tests/browser/operator.mjs "${operated[@]:0:2}" "${operated[3]}" "$api_key"
+
 part "code blocks of the documentation" env TIDEGATE="$binary" python3 tests/snippets/main.py
 
 part "load tests: k6, rolling restart, seeded faults" env TIDEGATE="$binary" tests/load.sh

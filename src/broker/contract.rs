@@ -52,6 +52,9 @@ pub trait Broker: Presences + Revoking + Announcing + Send + Sync {
     /// within a bounded time.
     fn follow_rules(&self, rules: &Rules) -> BoxFuture<'_, ()>;
 
+    /// What carries the publications: `memory` or `redis`.
+    fn kind(&self) -> &'static str;
+
     /// `Err`: why the broker cannot be used now.
     fn ready(&self) -> Result<(), String>;
 

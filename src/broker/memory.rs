@@ -142,6 +142,10 @@ impl Broker for MemoryBroker {
         Box::pin(ready(()))
     }
 
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
     fn ready(&self) -> Result<(), String> {
         Ok(())
     }

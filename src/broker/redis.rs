@@ -141,6 +141,10 @@ impl Broker for RedisBroker {
         Box::pin(installing::install_everywhere(&self.context))
     }
 
+    fn kind(&self) -> &'static str {
+        "redis"
+    }
+
     fn ready(&self) -> Result<(), String> {
         self.context.state.ready()
     }

@@ -84,7 +84,9 @@ fn drains(drain: &Drain) -> Check {
 }
 
 fn broker_is_ready(hub: &Hub) -> Check {
-    Check { of: Unready::Broker, why: hub.broker().ready().err(), figures: json!({}) }
+    let broker = hub.broker();
+    let figures = json!({"kind": broker.kind()});
+    Check { of: Unready::Broker, why: broker.ready().err(), figures }
 }
 
 fn has_memory(memory: &MemoryMonitor) -> Check {

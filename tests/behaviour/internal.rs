@@ -180,14 +180,29 @@ async fn promtool_finds_no_fault_in_the_metrics() {
 }
 
 #[tokio::test]
+async fn the_operators_page_is_served_without_the_api_key_and_loads_only_its_own_files() {
+    let node = Node::standalone(&["internal.api_key=0123456789abcdef"]).await;
+    for (path, kind) in
+        [("/", "text/html"), ("/operator.css", "text/css"), ("/operator.js", "text/javascript")]
+    {
+        let file = node.get(path).await;
+        assert_eq!(file.status, 200, "{path}");
+        assert!(file.header("content-type").is_some_and(|it| it.starts_with(kind)), "{path}");
+        let policy = file.header("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+    }
+    assert_eq!(node.get("/api/top?by=bytes").await.status, 401);
+}
+
+#[tokio::test]
 async fn unknown_paths_and_methods_are_refused_with_json_errors() {
     let node = Node::standalone(&[]).await;
-    for path in ["/", "/ws/news", "/api", "/api/", "/nothing"] {
+    for path in ["/ws/news", "/api", "/api/", "/nothing"] {
         let response = node.get(path).await;
         assert_eq!(response.status, 404, "{path}");
         assert_eq!(response.json()["error"]["code"], "not_found");
     }
-    for path in ["/metrics", "/healthz", "/readyz", "/api/channels", "/api/top"] {
+    for path in ["/", "/metrics", "/healthz", "/readyz", "/api/channels", "/api/top"] {
         let answer = node.post(path, &[], b"").await;
         assert_eq!(answer.status, 405, "{path}");
         let allowed = if path.starts_with("/api/") { "GET" } else { "GET, HEAD" };

@@ -45,7 +45,7 @@ async fn readyz_of_a_ready_node_reports_the_figures_of_all_checks() {
     assert!(answer.get("reasons").is_none(), "{answer}");
     let checks = &answer["checks"];
     assert_eq!(checks["drain"], json!({"ok": true, "phase": "serving"}));
-    assert_eq!(checks["broker"], json!({"ok": true}));
+    assert_eq!(checks["broker"], json!({"ok": true, "kind": "memory"}));
     assert_eq!(checks["memory"]["max_bytes"], 10u64 << 30);
     let used = checks["memory"]["used_bytes"].as_u64().expect("bytes");
     assert!((1 << 20..10 << 30).contains(&used), "{used}");
