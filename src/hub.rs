@@ -32,7 +32,7 @@ use self::state::HubState;
 pub use self::subscribers::Subscriber;
 use crate::broker::{Broker, Receipt};
 use crate::outbound::Outbound;
-use crate::publication::{Channel, Position, Publication, SessionId};
+use crate::publication::{Channel, Position, Publication, ReplayStart, SessionId};
 use crate::rules::Rules;
 
 /// The node's channels and connections, and the broker behind them. Cheap to clone.
@@ -51,10 +51,10 @@ impl Hub {
         self.0.broker.publish(channel, publication)
     }
 
-    /// Requests a channel, resuming from `since` if given. Publications before the interest becomes a
+    /// Requests a channel, and its past from `start` on if given. Publications before the interest becomes a
     /// subscription are not delivered to it.
-    pub fn interest(&self, channel: Channel, since: Option<Position>) -> Interest {
-        Interest::new(self.0.clone(), channel, since)
+    pub fn interest(&self, channel: Channel, start: Option<ReplayStart>) -> Interest {
+        Interest::new(self.0.clone(), channel, start)
     }
 
     /// Calls `report` with the channel's position while every subscriber's queue holds exactly the publications

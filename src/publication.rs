@@ -1,5 +1,6 @@
 //! The types that all modules share: channels, publications, positions, users, nodes, sessions and traces.
 
+mod replay_start;
 mod traceparent;
 
 use std::borrow::Borrow;
@@ -10,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+pub use self::replay_start::{InvalidStart, ReplayStart};
 pub use self::traceparent::{InvalidTraceparent, Traceparent};
 
 /// A channel's name: 1 to 255 bytes of UTF-8 without white space or control characters.
@@ -178,6 +180,11 @@ pub enum Publisher {
 pub struct Position {
     pub epoch: u64,
     pub seq: u64,
+}
+
+impl Position {
+    /// Before every publication.
+    pub const MIN: Self = Self { epoch: 0, seq: 0 };
 }
 
 /// The text is not a position.

@@ -6,11 +6,9 @@
 //! - a publication that does not follow the previous one is delivered only after a gap;
 //! - a client is resumed from a position only if everything that was delivered after it is known.
 
-use std::sync::Arc;
-
 use super::channel_event::{ChannelEvent, LOST};
-use super::recent_publications::{Recent, RecentPublication, ResumeCheck};
-use crate::publication::{Position, Publication};
+use super::recent_publications::{Recent, Replay, ResumeCheck};
+use crate::publication::{Position, Publication, ReplayStart};
 use crate::rules::History;
 
 /// Most delivered ranges that are remembered. An epoch and a failover add one each.
@@ -178,28 +176,41 @@ impl DeliveredPositions {
         self.restart(end);
     }
 
-    /// Checks whether a client can resume from `since`. Publications from now on are kept, so that they are
-    /// available when the client is added.
-    pub fn check_resume(&mut self, since: Position, history: History) -> ResumeCheck {
-        let Some(last) = self.last.filter(|_| self.may_resume(since)) else {
-            return ResumeCheck::No;
-        };
-        if since > last {
-            return ResumeCheck::Ahead;
+    /// Checks whether a new subscriber can get the past from this start on. Publications from now on are kept, so
+    /// that they are available when it is added.
+    pub fn check_resume(&mut self, start: ReplayStart, history: History) -> ResumeCheck {
+        let Some(last) = self.last else { return ResumeCheck::No };
+        if let ReplayStart::After(since) = start {
+            if !self.may_resume(since) {
+                return ResumeCheck::No;
+            }
+            if since > last {
+                return ResumeCheck::Ahead;
+            }
         }
         let recent = self.recent.get_or_insert_with(|| Recent::new(last, history));
-        match recent.after(since) {
-            Some(backlog) => ResumeCheck::Yes(backlog),
-            None => recent.request_load(since),
+        let is_known = matches!(start, ReplayStart::After(_)) || recent.is_trimmed();
+        match recent.find(start) {
+            Some(_) if is_known => ResumeCheck::Yes,
+            _ => recent.request_load(start),
         }
     }
 
-    /// The publications after `since`, up to [`DeliveredPositions::last`]. None: they are not in memory.
-    pub fn after(&mut self, since: Position) -> Option<Vec<Arc<RecentPublication>>> {
-        match self.last.filter(|_| self.may_resume(since)) {
-            Some(last) if last == since => Some(Vec::new()),
-            Some(_) => self.recent.as_mut()?.after(since),
-            None => None,
+    /// The publications from this start up to [`DeliveredPositions::last`]. None: they are not in memory.
+    pub fn replay(&mut self, start: ReplayStart) -> Option<Replay> {
+        let last = self.last?;
+        match start {
+            ReplayStart::After(since) if !self.may_resume(since) => None,
+            ReplayStart::After(since) if since == last => {
+                Some(Replay { publications: Vec::new(), recovered: Some(true) })
+            }
+            ReplayStart::After(_) | ReplayStart::Newest(_) => self.recent.as_mut()?.replay(start),
+            ReplayStart::First => {
+                let recent = self.recent.as_mut()?;
+                let Replay { publications, recovered } = recent.replay(start)?;
+                let is_unbroken = self.floor.is_none_or(|floor| recent.start() > Some(floor));
+                Some(Replay { publications, recovered: recovered.map(|it| it && is_unbroken) })
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::resuming::{self, SubscribeEvent};
 use super::state::HubState;
 use super::subscribers::Subscriber;
 use crate::broker::{Receipt, Unavailable};
-use crate::publication::{Channel, Position};
+use crate::publication::{Channel, ReplayStart};
 
 /// How often an interest waits for a history read. After an interruption of the broker, the result of a read
 /// may be dropped before the interest uses it.
@@ -26,10 +26,10 @@ const POSITION_WAITS_MAX: u32 = 20;
 const POSITION_WAIT: Duration = Duration::from_millis(25);
 
 /// A requested channel. Resolves when the broker has confirmed it and, if the channel keeps history, when
-/// this node knows the history's end and has the publications after the requested position.
+/// this node knows the history's end and has the publications that were requested.
 pub struct Interest {
     step: InterestStep,
-    since: Option<Position>,
+    start: Option<ReplayStart>,
     reads: u32,
     position_waits: u32,
     claim: ChannelClaim,
@@ -46,10 +46,10 @@ enum InterestStep {
 
 impl Interest {
     /// Subscribes the broker to the channel for as long as the interest or its subscription exists.
-    pub(super) fn new(state: Arc<HubState>, channel: Channel, since: Option<Position>) -> Self {
+    pub(super) fn new(state: Arc<HubState>, channel: Channel, start: Option<ReplayStart>) -> Self {
         let receipt = state.registry.channels.add_interest(&channel, &*state.broker);
         let claim = ChannelClaim { state, channel };
-        Self { step: InterestStep::Confirming(receipt), since, reads: 0, position_waits: 0, claim }
+        Self { step: InterestStep::Confirming(receipt), start, reads: 0, position_waits: 0, claim }
     }
 
     pub fn channel(&self) -> &Channel {
@@ -66,7 +66,7 @@ impl Interest {
         let echo = subscriber.echo;
         let ChannelClaim { state, channel } = &self.claim;
         let number =
-            resuming::add_subscriber(&state.registry, channel, subscriber, self.since, on_event);
+            resuming::add_subscriber(&state.registry, channel, subscriber, self.start, on_event);
         Subscription { number, echo, claim: self.claim }
     }
 
@@ -78,11 +78,11 @@ impl Interest {
     }
 
     fn loading(&self) -> InterestStep {
-        let Some(since) = self.since.filter(|_| self.reads < READS_MAX) else {
+        let Some(start) = self.start.filter(|_| self.reads < READS_MAX) else {
             return InterestStep::Ready;
         };
-        match resuming::check_resume(self.claim.registry(), &self.claim.channel, since) {
-            ResumeCheck::Yes(_) | ResumeCheck::No => InterestStep::Ready,
+        match resuming::check_resume(self.claim.registry(), &self.claim.channel, start) {
+            ResumeCheck::Yes | ResumeCheck::No => InterestStep::Ready,
             ResumeCheck::Ahead if self.position_waits < POSITION_WAITS_MAX => {
                 InterestStep::AwaitingPosition(Box::pin(sleep(POSITION_WAIT)))
             }

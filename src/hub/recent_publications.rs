@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::broker::Unavailable;
 use crate::protocol::Format;
-use crate::publication::{Position, Publication};
+use crate::publication::{Position, Publication, ReplayStart};
 use crate::rules::History;
 
 /// Most payload bytes kept of one channel while no client resumes; older ones are read again when needed.
@@ -28,6 +28,13 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// How long clients that waited for a read may take to use it.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How long the chain serves clients that ask for what the history keeps, before it is compared with the
+/// history again. Many clients at once share that comparison too.
+const TRIMMED_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// The same as a part of the history's age: Redis trims by age in steps of that size.
+const AGE_STEPS: u32 = 8;
 
 /// Replaces [`IDLE_MAX`] while [`TOTAL_BYTES_MAX`] is exceeded.
 const SHORT_IDLE_MAX: Duration = Duration::from_secs(2);
@@ -74,32 +81,66 @@ pub struct Recent {
     chain: VecDeque<Arc<RecentPublication>>,
     bytes: usize,
     history: History,
-    phase: ReadPhase,
-    /// The oldest position from which a client wants to resume.
-    oldest_requested: Position,
+    /// The chain holds everything that exists, or as much as one client may get.
+    is_complete: bool,
+    is_loading: bool,
+    requested: Requested,
+    /// When publications that the history no longer keeps were last dropped from the chain.
+    trimmed_at: Option<Instant>,
     waiters: Vec<oneshot::Sender<Unavailable>>,
     used_at: Instant,
 }
 
-/// How much of the history before the chain has been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReadPhase {
-    /// As much as was requested; there may be more.
-    Partial,
-    Loading,
-    /// Everything that exists, or as much as one client may get.
-    Complete,
+/// What clients want that the chain does not hold.
+#[derive(Clone, Copy, Debug)]
+struct Requested {
+    /// The oldest position from which one wants to resume.
+    oldest: Position,
+    /// The most publications that one wants.
+    count: usize,
+    /// Whether one wants to know what the history still keeps.
+    trim: bool,
 }
 
-/// Whether a client can resume from a position.
+/// What to read of the history.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadRequest {
+    /// The position before the chain, from which to read backwards. None: nothing precedes the chain.
+    pub start: Option<Position>,
+    /// Read back to here,
+    pub oldest: Position,
+    /// and at least this many publications.
+    pub count: usize,
+    /// Some: find the first publication that the history still keeps. The position is the end of the chain.
+    pub trim_up_to: Option<Position>,
+}
+
+/// What was read of the history.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    pub newest_first: Vec<Publication>,
+    /// Nothing precedes them, or nothing that a client may get.
+    pub is_all: bool,
+    /// The history keeps nothing before this position. None: unknown.
+    pub kept_from: Option<Position>,
+}
+
+/// What a new subscriber gets of the past.
+pub struct Replay {
+    /// Oldest first.
+    pub publications: Vec<Arc<RecentPublication>>,
+    /// Whether they are all that it asked for. None: it asked for a number.
+    pub recovered: Option<bool>,
+}
+
+/// Whether a new subscriber can get the past that it asked for.
 pub enum ResumeCheck {
-    /// Yes, with these publications and no others.
-    Yes(Vec<Arc<RecentPublication>>),
-    /// The publications after it no longer exist.
+    Yes,
+    /// The publications after its position no longer exist.
     No,
     /// This node has not yet reached the position.
     Ahead,
-    /// The publications after it are being read.
+    /// The publications are being read.
     Read(oneshot::Receiver<Unavailable>),
     /// The same, and the caller must start the read.
     Load(oneshot::Receiver<Unavailable>),
@@ -113,8 +154,10 @@ impl Recent {
             chain: VecDeque::new(),
             bytes: 0,
             history,
-            phase: ReadPhase::Partial,
-            oldest_requested: last,
+            is_complete: false,
+            is_loading: false,
+            requested: Requested { oldest: last, count: 0, trim: false },
+            trimmed_at: None,
             waiters: Vec::new(),
             used_at: Instant::now(),
         }
@@ -125,19 +168,32 @@ impl Recent {
         self.chain.back().map(|entry| entry.position).or(self.start)
     }
 
-    /// Requests the publications before the chain, back to `since`.
-    pub fn request_load(&mut self, since: Position) -> ResumeCheck {
-        let (waiter, loaded) = oneshot::channel();
-        let phase = self.phase;
-        if phase != ReadPhase::Complete {
-            self.phase = ReadPhase::Loading;
-            self.oldest_requested = self.oldest_requested.min(since);
-            self.waiters.push(waiter);
+    /// The position that the first of the chain follows.
+    pub fn start(&self) -> Option<Position> {
+        self.start
+    }
+
+    /// Requests what the chain lacks for this start.
+    pub fn request_load(&mut self, start: ReplayStart) -> ResumeCheck {
+        match start {
+            ReplayStart::After(_) if self.is_complete => return ResumeCheck::No,
+            ReplayStart::After(since) => {
+                self.requested.oldest = self.requested.oldest.min(since);
+            }
+            ReplayStart::First => {
+                self.requested.oldest = Position::MIN;
+                self.requested.trim = true;
+            }
+            ReplayStart::Newest(count) => {
+                self.requested.count = self.requested.count.max(count);
+                self.requested.trim = true;
+            }
         }
-        match phase {
-            ReadPhase::Partial => ResumeCheck::Load(loaded),
-            ReadPhase::Loading => ResumeCheck::Read(loaded),
-            ReadPhase::Complete => ResumeCheck::No,
+        let (waiter, loaded) = oneshot::channel();
+        self.waiters.push(waiter);
+        match std::mem::replace(&mut self.is_loading, true) {
+            true => ResumeCheck::Read(loaded),
+            false => ResumeCheck::Load(loaded),
         }
     }
 
@@ -150,25 +206,32 @@ impl Recent {
         }
     }
 
-    /// The range to read: from the first position back to the second. None: nothing precedes the chain.
-    pub fn range(&self) -> Option<(Position, Position)> {
-        Some((self.start?, self.oldest_requested))
+    /// What to read for the waiting clients.
+    pub fn load_request(&mut self) -> LoadRequest {
+        let Requested { oldest, count, trim } = self.requested;
+        self.requested.trim = false;
+        LoadRequest {
+            start: self.start.filter(|_| !self.is_complete),
+            oldest,
+            count: count.saturating_sub(self.chain.len()),
+            trim_up_to: self.end().filter(|_| trim),
+        }
     }
 
     /// Fails the waiting sessions, because the history could not be read.
     pub fn fail_waiters(&mut self, why: Unavailable) {
-        self.phase = ReadPhase::Partial;
+        self.is_loading = false;
         for waiter in self.waiters.drain(..) {
             // The waiting session may be gone.
             let _ = waiter.send(why);
         }
     }
 
-    /// Takes the result of a read, newest first, which leads to the start of the chain. `is_all`: nothing
-    /// precedes it, or nothing that a client may get.
-    pub fn add_loaded(&mut self, newest_first: Vec<Publication>, is_all: bool) {
-        self.phase = if is_all { ReadPhase::Complete } else { ReadPhase::Partial };
-        for publication in newest_first {
+    /// Takes the result of a read, which leads to the start of the chain.
+    pub fn add_loaded(&mut self, loaded: Loaded) {
+        self.is_loading = false;
+        self.is_complete |= loaded.is_all;
+        for publication in loaded.newest_first {
             let Some(entry) = RecentPublication::new(&publication) else { continue };
             match self.start {
                 // It arrived during the read and is in the chain already.
@@ -176,7 +239,7 @@ impl Recent {
                 Some(start) if entry.position == start => {}
                 _ => {
                     // It belongs to another history, which does not lead to the chain.
-                    self.phase = ReadPhase::Complete;
+                    self.is_complete = true;
                     break;
                 }
             }
@@ -185,39 +248,80 @@ impl Recent {
             self.chain.push_front(entry);
         }
         self.trim_to_size();
+        if let Some(first) = loaded.kept_from {
+            while self.chain.front().is_some_and(|entry| entry.position < first) {
+                self.drop_first();
+            }
+            self.trimmed_at = Some(Instant::now());
+        }
         self.used_at = Instant::now();
         // Dropping the senders wakes the waiting sessions, which check again.
         self.waiters = Vec::new();
     }
 
-    /// The publications after the position. None: the position is not in the chain.
-    pub fn after(&mut self, since: Position) -> Option<Vec<Arc<RecentPublication>>> {
-        self.used_at = Instant::now();
-        let at = match self.start == Some(since) {
-            true => 0,
-            false => match self.chain.binary_search_by_key(&since, |entry| entry.position) {
-                Ok(at) => at + 1,
-                Err(at) => {
-                    let next = self.chain.get(at)?;
-                    next.publication.follows(since).then_some(at)?
-                }
-            },
+    /// Whether what the history no longer keeps has just been dropped from the chain.
+    pub fn is_trimmed(&self) -> bool {
+        let age_max = TRIMMED_AGE_MAX.min(self.history.age / AGE_STEPS);
+        self.trimmed_at.is_some_and(|at| at.elapsed() < age_max)
+    }
+
+    /// The publications from this start on. None: the chain does not reach back so far.
+    pub fn replay(&mut self, start: ReplayStart) -> Option<Replay> {
+        let first = self.find(start)?;
+        let recovered = match start {
+            ReplayStart::After(_) => Some(true),
+            ReplayStart::First => Some(self.is_whole()),
+            ReplayStart::Newest(_) => None,
         };
-        Some(self.chain.range(at..).cloned().collect())
+        Some(Replay { publications: self.chain.range(first..).cloned().collect(), recovered })
+    }
+
+    /// The index of the first publication from this start on. None: the chain does not reach back so far.
+    pub fn find(&mut self, start: ReplayStart) -> Option<usize> {
+        self.used_at = Instant::now();
+        match start {
+            ReplayStart::After(since) => self.index_after(since),
+            ReplayStart::First => self.is_complete.then_some(0),
+            ReplayStart::Newest(count) => match self.chain.len().checked_sub(count) {
+                Some(first) => Some(first),
+                None => self.is_complete.then_some(0),
+            },
+        }
+    }
+
+    /// Whether the chain begins with the first publication of its history.
+    fn is_whole(&self) -> bool {
+        let is_first_epoch = self.chain.front().is_none_or(|it| !it.publication.rules_changed);
+        is_first_epoch && self.start.is_none_or(|start| start.seq == 0)
+    }
+
+    /// The index of the first publication after the position. None: the position is not in the chain.
+    fn index_after(&self, since: Position) -> Option<usize> {
+        if self.start == Some(since) {
+            return Some(0);
+        }
+        match self.chain.binary_search_by_key(&since, |entry| entry.position) {
+            Ok(at) => Some(at + 1),
+            Err(at) => {
+                let next = self.chain.get(at)?;
+                next.publication.follows(since).then_some(at)
+            }
+        }
     }
 
     /// Trims the chain's memory. Returns false if the whole chain can be dropped.
     pub fn trim_memory(&mut self) -> bool {
-        if self.phase != ReadPhase::Loading && self.used_at.elapsed() >= FETCH_TIME_MAX {
+        if !self.is_loading && self.used_at.elapsed() >= FETCH_TIME_MAX {
             while self.bytes > BYTES_MAX {
                 self.drop_first();
-                self.phase = ReadPhase::Partial;
-                self.oldest_requested = self.start.unwrap_or(self.oldest_requested);
+                self.is_complete = false;
+                let oldest = self.start.unwrap_or(self.requested.oldest);
+                self.requested = Requested { oldest, count: 0, trim: false };
             }
         }
         let crowded = TOTAL_BYTES.load(Ordering::Relaxed) > TOTAL_BYTES_MAX;
         let idle_max = if crowded { SHORT_IDLE_MAX } else { IDLE_MAX };
-        self.phase == ReadPhase::Loading || self.used_at.elapsed() < idle_max
+        self.is_loading || self.used_at.elapsed() < idle_max
     }
 
     /// Drops what the history has trimmed too.

@@ -10,14 +10,15 @@ use super::recovery_queue::RecoveryTask;
 use super::registry::Registry;
 use super::subscribers::Subscriber;
 use crate::broker::Unavailable;
-use crate::publication::{Channel, Position};
+use crate::publication::{Channel, Position, ReplayStart};
 
 /// Longest backlog that is queued while the channel's lock is held.
 const BACKLOG_LOCKED_MAX: usize = 32;
 
 /// What a new subscriber gets first.
 pub enum SubscribeEvent<'a> {
-    /// `recovered`: whether it misses nothing; None if it gave no position.
+    /// `recovered`: whether it misses nothing of what it asked for; None if it asked for nothing, or for a
+    /// number of publications.
     Subscribed { position: Option<Position>, recovered: Option<bool> },
     /// The publications that it missed, oldest first.
     Backlog(&'a [Arc<RecentPublication>]),
@@ -37,14 +38,15 @@ pub fn wait_open(
         .flatten()
 }
 
-/// Checks whether a client can resume from `since`. The publications that it requests are kept for a while.
-pub fn check_resume(registry: &Registry, channel: &Channel, since: Position) -> ResumeCheck {
+/// Checks whether a new subscriber can get the past from this start on. The publications that it requests are
+/// kept for a while.
+pub fn check_resume(registry: &Registry, channel: &Channel, start: ReplayStart) -> ResumeCheck {
     let channels = &registry.channels;
     let Some(history) = channels.rules().of(channel.as_str()).history else {
         return ResumeCheck::No;
     };
     let check =
-        channels.with_cursor(channel, |cursor, _| cursor.positions.check_resume(since, history));
+        channels.with_cursor(channel, |cursor, _| cursor.positions.check_resume(start, history));
     match check.unwrap_or(ResumeCheck::No) {
         ResumeCheck::Load(loaded) => {
             registry.recovery_queue.add(RecoveryTask::Load(channel.clone()));
@@ -62,35 +64,42 @@ pub fn add_subscriber(
     registry: &Registry,
     channel: &Channel,
     subscriber: Subscriber,
-    from: Option<Position>,
+    start: Option<ReplayStart>,
     on_event: &mut dyn FnMut(SubscribeEvent<'_>),
 ) -> u64 {
     // The session may not have waited for the broker's confirmation.
     registry.open(channel);
+    let channels = &registry.channels;
     let mut reached = None;
-    if let Some(from) = from
-        && let ResumeCheck::Yes(backlog) = check_resume(registry, channel, from)
-        && backlog.len() > BACKLOG_LOCKED_MAX
-        && let Some(newest) = backlog.last()
+    if let Some(start) = start
+        && let Some(replay) =
+            channels.with_cursor(channel, |cursor, _| cursor.positions.replay(start)).flatten()
+        && replay.publications.len() > BACKLOG_LOCKED_MAX
+        && let Some(newest) = replay.publications.last()
     {
         let position = Some(newest.position());
-        on_event(SubscribeEvent::Subscribed { position, recovered: Some(true) });
-        on_event(SubscribeEvent::Backlog(&backlog));
+        on_event(SubscribeEvent::Subscribed { position, recovered: replay.recovered });
+        on_event(SubscribeEvent::Backlog(&replay.publications));
         reached = position;
     }
-    registry.channels.add_subscriber(channel, subscriber, |cursor| {
+    channels.add_subscriber(channel, subscriber, |cursor| {
         let position = cursor.as_ref().and_then(|cursor| cursor.last());
         let rest = cursor
-            .zip(reached.or(from))
-            .and_then(|(cursor, position)| cursor.positions.after(position));
+            .zip(reached.map(ReplayStart::After).or(start))
+            .and_then(|(cursor, start)| cursor.positions.replay(start));
         match (reached, &rest) {
             (None, _) => {
-                let recovered = from.map(|_| rest.is_some());
+                let recovered = match (&rest, start) {
+                    (Some(replay), _) => replay.recovered,
+                    (None, Some(ReplayStart::After(_) | ReplayStart::First)) => Some(false),
+                    (None, Some(ReplayStart::Newest(_)) | None) => None,
+                };
                 on_event(SubscribeEvent::Subscribed { position, recovered });
             }
             (Some(_), None) => on_event(SubscribeEvent::Gap(LOST)),
             (Some(_), Some(_)) => {}
         }
-        on_event(SubscribeEvent::Backlog(&rest.unwrap_or_default()));
+        let rest = rest.map(|replay| replay.publications).unwrap_or_default();
+        on_event(SubscribeEvent::Backlog(&rest));
     })
 }

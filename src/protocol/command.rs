@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{Code, Id, ReplyError};
-use crate::publication::{Channel, PayloadKind, Position, Publication};
+use crate::publication::{Channel, PayloadKind, Position, Publication, ReplayStart};
 
 /// A client's message, its fragments joined. Text is UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub enum Command {
     Subscribe {
         id: Option<Id>,
         channel: Channel,
-        since: Option<Position>,
+        /// From where the client wants the channel's past.
+        start: Option<ReplayStart>,
         echo: bool,
     },
     Unsubscribe {

@@ -5,6 +5,7 @@ mod depth;
 mod fault;
 pub(super) mod publication;
 mod readable;
+mod start;
 #[cfg(test)]
 mod tests;
 pub(super) mod written;

@@ -39,13 +39,13 @@ impl Session {
             Command::Publish { id, channel, publication } => {
                 self.publish(id, channel, publication, now);
             }
-            Command::Subscribe { id, channel, since, .. }
+            Command::Subscribe { id, channel, start, .. }
                 if self.subscriptions.iter().any(|it| it.is_of(&channel)) =>
             {
-                self.subscribe_again(id, channel, since);
+                self.subscribe_again(id, channel, start);
             }
-            Command::Subscribe { id, channel, since, echo } => {
-                let interest = self.context.hub.interest(channel, since);
+            Command::Subscribe { id, channel, start, echo } => {
+                let interest = self.context.hub.interest(channel, start);
                 self.in_flight.subscribe(id, interest, echo);
             }
             Command::Unsubscribe { id, channel } => {

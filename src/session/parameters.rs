@@ -17,7 +17,7 @@ use crate::close::Close;
 use crate::hub::{Interest, Subscriber};
 use crate::outbound::Outbound;
 use crate::protocol::{Protocol, Speak};
-use crate::publication::{Channel, Position};
+use crate::publication::{Channel, Position, ReplayStart};
 use crate::telemetry::{self, Rejected};
 
 /// What a client requested in its handshake.
@@ -117,7 +117,10 @@ impl Session {
         let subscribed =
             channels.filter(|(channel, _)| self.state.check(Right::Subscribe, channel).is_ok());
         let mut interests: Vec<Interest> = subscribed
-            .map(|(channel, since)| self.context.hub.interest(channel.clone(), since))
+            .map(|(channel, since)| {
+                let start = since.map(ReplayStart::After);
+                self.context.hub.interest(channel.clone(), start)
+            })
             .collect();
         let confirmed = match self.context.hub.broker().ready() {
             Ok(()) => try_join_all(&mut interests).await.is_ok(),

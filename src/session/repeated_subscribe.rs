@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::hub::Hub;
 use crate::outbound::Outbound;
 use crate::protocol::{Code, Id, Protocol, Reply, ReplyError, Speak};
-use crate::publication::{Channel, Position};
+use crate::publication::{Channel, Position, ReplayStart};
 
 /// How often, and how long each time, the reply waits until no publication of the channel is being delivered.
 /// After that the reply has no position.
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub struct RepeatedSubscribe {
     pub id: Option<Id>,
     pub channel: Channel,
-    pub since: Option<Position>,
+    pub start: Option<ReplayStart>,
     /// The number of the existing subscription.
     pub subscription: u64,
 }
@@ -32,10 +32,14 @@ pub async fn answer(
     outbound: Arc<Outbound>,
     protocol: Protocol,
 ) -> Option<Reply> {
-    let RepeatedSubscribe { id, channel, since, subscription } = request;
+    let RepeatedSubscribe { id, channel, start, subscription } = request;
     let answer = |position: Option<Position>| {
-        // Which publications the client has received is unknown here.
-        let recovered = since.map(|since| Some(since) == position);
+        // Which publications the client has received is unknown here, and none is sent again.
+        let recovered = match start {
+            Some(ReplayStart::After(since)) => Some(Some(since) == position),
+            Some(ReplayStart::First) => Some(false),
+            Some(ReplayStart::Newest(_)) | None => None,
+        };
         Reply::Subscribed { id: id.clone(), channel: channel.clone(), position, recovered }
     };
     for _ in 0..TRIES_MAX {

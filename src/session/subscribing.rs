@@ -6,7 +6,7 @@ use super::repeated_subscribe::{self, RepeatedSubscribe};
 use crate::close::Close;
 use crate::hub::{Interest, SubscribeEvent, Subscriber};
 use crate::protocol::{Id, Push, Reply};
-use crate::publication::{Channel, Position};
+use crate::publication::{Channel, ReplayStart};
 use crate::telemetry;
 
 impl Session {
@@ -64,12 +64,12 @@ impl Session {
         &mut self,
         id: Option<Id>,
         channel: Channel,
-        since: Option<Position>,
+        start: Option<ReplayStart>,
     ) {
         // The caller has just found it.
         let Some(joined) = self.subscriptions.iter().find(|it| it.is_of(&channel)) else { return };
         let request =
-            RepeatedSubscribe { id, channel, since, subscription: joined.subscription.number() };
+            RepeatedSubscribe { id, channel, start, subscription: joined.subscription.number() };
         let (hub, outbound) = (self.context.hub.clone(), self.outbound.clone());
         let answer =
             repeated_subscribe::answer(request, hub, outbound, self.state.protocol().clone());

@@ -7,6 +7,7 @@ mod on_redis;
 mod plain;
 mod positions;
 mod random_disconnects;
+mod replay;
 mod resume;
 mod shared_functions;
 mod simultaneous_resumes;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate::protocol::json::Json;
 use tidegate::protocol::{Command, Id, Message, Speak};
-use tidegate::publication::{Channel, PayloadKind, Position, Publication};
+use tidegate::publication::{Channel, PayloadKind, Position, Publication, ReplayStart};
 
 use super::channels::channel;
 use super::check_property;
@@ -77,10 +77,24 @@ fn other_command() -> impl Strategy<Value = EncodedCommand> {
             let (kind, command) = match which {
                 0 => ("ping", Command::Ping { id }),
                 1 => {
-                    push_optional(&mut fields, "since", since.map(written));
+                    let start = match (since, limit % 3) {
+                        (Some(since), _) => {
+                            fields.push(("since", written(since)));
+                            Some(ReplayStart::After(since))
+                        }
+                        (None, 0) => {
+                            fields.push(("since", json!("first")));
+                            Some(ReplayStart::First)
+                        }
+                        (None, 1) => {
+                            fields.push(("last", json!(limit)));
+                            Some(ReplayStart::Newest(limit))
+                        }
+                        (None, _) => None,
+                    };
                     push_optional(&mut fields, "echo", echo.map(Value::from));
                     let echo = echo.unwrap_or(true);
-                    ("subscribe", Command::Subscribe { id, channel, since, echo })
+                    ("subscribe", Command::Subscribe { id, channel, start, echo })
                 }
                 2 => ("unsubscribe", Command::Unsubscribe { id, channel }),
                 3 => {

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::fault::{NOT_AN_OBJECT, bad_request, malformed};
 use super::readable::is_readable_json;
+use super::start;
 use crate::close::Close;
 use crate::protocol::{Command, DecodeError, Decoded, Id, Message, ReplyError, Token};
 use crate::publication::{Channel, PayloadKind, Position, Publication};
@@ -25,8 +26,8 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 const HISTORY_LIMIT: usize = 100;
 const HISTORY_LIMIT_MAX: usize = 1000;
 
-/// Channels and the positions to resume from, in the client's order, which is also that of the replies.
-type RequestedChannels = Vec<(String, Option<String>)>;
+/// Channels and from where to replay each, in the client's order, which is also that of the replies.
+type RequestedChannels<'a> = Vec<(String, &'a RawValue)>;
 
 /// A command before validation. Unknown fields are ignored, for clients newer than the node.
 #[derive(Deserialize)]
@@ -36,10 +37,11 @@ struct RawCommand<'a> {
     id: Option<i64>,
     #[serde(borrow)]
     channel: Option<Cow<'a, str>>,
-    #[serde(default, deserialize_with = "in_order")]
-    channels: Option<RequestedChannels>,
+    #[serde(borrow, default, deserialize_with = "in_order")]
+    channels: Option<RequestedChannels<'a>>,
     #[serde(borrow)]
     since: Option<Cow<'a, str>>,
+    last: Option<i64>,
     echo: Option<bool>,
     limit: Option<i64>,
     /// Some also for `null`, which is a valid payload.
@@ -69,11 +71,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 
 fn in_order<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<RequestedChannels>, D::Error> {
+) -> Result<Option<RequestedChannels<'de>>, D::Error> {
     struct InOrder;
 
     impl<'de> Visitor<'de> for InOrder {
-        type Value = RequestedChannels;
+        type Value = RequestedChannels<'de>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object of channels, each with a position or null")
@@ -147,22 +149,23 @@ const TYPES: &str = "one of subscribe, unsubscribe, publish, presence, history, 
 
 fn subscribe(raw: &RawCommand<'_>) -> Result<Vec<Result<Command, ReplyError>>, String> {
     let echo = raw.echo.unwrap_or(true);
-    let command = |channel: Channel, since: Option<&str>| {
-        let since = since.map(position).transpose()?;
-        Ok(Command::Subscribe { id: raw.id(), channel, since, echo })
-    };
+    let command = |channel, start| Command::Subscribe { id: raw.id(), channel, start, echo };
+    let start = start::of_fields(raw.since.as_deref(), raw.last)?;
     match &raw.channels {
-        None => Ok(vec![Ok(command(channel(raw)?, raw.since.as_deref())?)]),
+        None => Ok(vec![Ok(command(channel(raw)?, start))]),
         Some(_) if raw.channel.is_some() => Err("give either channel or channels".into()),
+        Some(_) if start.is_some() => {
+            Err("with channels, each channel has its own position, `first` or {\"last\":20}".into())
+        }
         Some(channels) if channels.is_empty() => {
             Err("channels is an object of at least one channel and its position or null".into())
         }
         Some(channels) => Ok(channels
             .iter()
-            .map(|(name, since)| {
+            .map(|(name, value)| {
                 Channel::new(name)
                     .map_err(|error| error.to_string())
-                    .and_then(|channel| command(channel, since.as_deref()))
+                    .and_then(|channel| Ok(command(channel, start::of_listed(value)?)))
                     .map_err(|what| ReplyError {
                         channel: Some(name.clone()),
                         ..bad_request(raw.id(), what)
@@ -219,6 +222,7 @@ fn publication(raw: &RawCommand<'_>) -> Result<Publication, String> {
 mod tests {
     use super::*;
     use crate::protocol::Code;
+    use crate::publication::ReplayStart;
 
     fn decode_text(text: &str) -> Decoded {
         decode(&Message {
@@ -273,6 +277,23 @@ mod tests {
             (r#"{"type":"publish","id":7,"channel":"a","base64":"*"}"#, "base64"),
             (r#"{"type":"subscribe","id":7,"channel":"a","since":"x"}"#, "position"),
             (r#"{"type":"subscribe","id":7,"channels":{}}"#, "at least one"),
+            (
+                r#"{"type":"subscribe","id":7,"channel":"a","last":0}"#,
+                "last is a whole number, 1 to 1000",
+            ),
+            (
+                r#"{"type":"subscribe","id":7,"channel":"a","last":"5"}"#,
+                "last must be a whole number",
+            ),
+            (r#"{"type":"subscribe","id":7,"channel":"a","since":5}"#, "since must be a string"),
+            (
+                r#"{"type":"subscribe","id":7,"channel":"a","since":"first","last":5}"#,
+                "either since or last",
+            ),
+            (
+                r#"{"type":"subscribe","id":7,"channels":{"a":null},"last":5}"#,
+                "each channel has its own",
+            ),
             (r#"{"type":"history","id":7,"channel":"a","limit":0}"#, "1 to 1000"),
             (r#"{"type":"history","id":7,"channel":"a","since":"x"}"#, "position"),
             (r#"{"type":"auth","id":7}"#, "token is missing"),
@@ -316,7 +337,7 @@ mod tests {
     fn a_list_of_channels_decodes_to_one_result_per_channel() {
         let text = r#"{"type":"subscribe","id":2,"channels":{"b":"1763-41","a":null,"c d":null}}"#;
         let outcomes = decode_text(text).unwrap();
-        let since = Some(Position { epoch: 1763, seq: 41 });
+        let start = Some(ReplayStart::After(Position { epoch: 1763, seq: 41 }));
         let channel = |name| Channel::new(name).unwrap();
         assert_eq!(
             outcomes[..2],
@@ -324,18 +345,50 @@ mod tests {
                 Ok(Command::Subscribe {
                     id: Some(2.into()),
                     channel: channel("b"),
-                    since,
+                    start,
                     echo: true
                 }),
                 Ok(Command::Subscribe {
                     id: Some(2.into()),
                     channel: channel("a"),
-                    since: None,
+                    start: None,
                     echo: true
                 }),
             ]
         );
         let error = outcomes[2].as_ref().unwrap_err();
         assert_eq!((error.code, error.channel.as_deref()), (Code::BadRequest, Some("c d")));
+    }
+
+    #[test]
+    fn each_channel_of_a_list_has_its_own_start() {
+        let start = |value: &str| {
+            let text = format!(r#"{{"type":"subscribe","channels":{{"a":{value}}}}}"#);
+            match decode_text(&text).unwrap().remove(0) {
+                Ok(Command::Subscribe { start, .. }) => Ok(start),
+                Err(error) => Err(error.message),
+                other => panic!("{text} gave {other:?}"),
+            }
+        };
+        let after = ReplayStart::After(Position { epoch: 7, seq: 5 });
+        for (value, expected) in [
+            ("null", None),
+            (r#""7-5""#, Some(after)),
+            (r#""first""#, Some(ReplayStart::First)),
+            (r#"{"last":20}"#, Some(ReplayStart::Newest(20))),
+            (r#"{"since":"7-5"}"#, Some(after)),
+            ("{}", None),
+        ] {
+            assert_eq!(start(value), Ok(expected), "{value}");
+        }
+        for (value, part) in [
+            ("5", "a position, `first`"),
+            (r#""x""#, "since is a position"),
+            (r#"{"last":1001}"#, "1 to 1000"),
+            (r#"{"last":"5"}"#, "a position, `first`"),
+            (r#"{"last":5,"since":"first"}"#, "either since or last"),
+        ] {
+            assert!(start(value).is_err_and(|error| error.contains(part)), "{value}");
+        }
     }
 }

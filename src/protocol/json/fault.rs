@@ -17,12 +17,13 @@ pub const NOT_AN_OBJECT: DecodeError =
     DecodeError::Close(Close::Unsupported("a message is one JSON object"));
 
 /// The fields of commands, and the type of each, as the description of a fault names it.
-const FIELDS: [(&str, FieldType); 12] = [
+const FIELDS: [(&str, FieldType); 13] = [
     ("type", FieldType::Text),
     ("id", FieldType::Integer),
     ("channel", FieldType::Text),
     ("channels", FieldType::Object),
     ("since", FieldType::Text),
+    ("last", FieldType::Integer),
     ("echo", FieldType::Flag),
     ("limit", FieldType::Integer),
     ("text", FieldType::Text),

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 
 use super::*;
-use crate::hub::recent_publications::ResumeCheck;
+use crate::hub::recent_publications::{LoadRequest, Loaded, Replay, ResumeCheck};
+use crate::publication::ReplayStart;
 use crate::rules::History;
 
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ enum ModelStep {
     FollowRule,
     /// A client resumes that had everything up to as many deliveries before now as given.
     Resume(usize),
+    /// A client asks for everything that is kept.
+    ReplayAll,
 }
 
 fn step() -> impl Strategy<Value = ModelStep> {
@@ -48,6 +51,7 @@ fn step() -> impl Strategy<Value = ModelStep> {
         1 => (0..4usize, any::<bool>()).prop_map(|(missing, late)| ModelStep::Promote { missing, late }),
         2 => Just(ModelStep::FollowRule),
         3 => (0..6usize).prop_map(ModelStep::Resume),
+        2 => Just(ModelStep::ReplayAll),
     ]
 }
 
@@ -88,6 +92,21 @@ const PAGE: usize = 2;
 
 fn number(publication: &Publication) -> u64 {
     std::str::from_utf8(&publication.payload).unwrap().parse().unwrap()
+}
+
+fn numbers(replay: &Replay) -> Vec<u64> {
+    replay.publications.iter().map(|recent| number(&recent.publication)).collect()
+}
+
+/// What the broker answers to a read of the history.
+fn read(stream: &Option<Vec<Publication>>, request: LoadRequest) -> Loaded {
+    let all = || stream.iter().flatten();
+    let first = all().next().and_then(|first| first.position);
+    Loaded {
+        newest_first: all().rev().filter(|it| it.position <= request.start).cloned().collect(),
+        is_all: true,
+        kept_from: request.trim_up_to.map(|end| first.unwrap_or(at(end.epoch, end.seq + 1))),
+    }
 }
 
 impl ChannelModel {
@@ -255,25 +274,42 @@ impl ChannelModel {
             ChannelEvent::Gap(_) => None,
         });
         let Some(since) = positions.clone().nth(back) else { return Ok(()) };
-        let backlog = match cursor.positions.check_resume(since, HISTORY) {
-            ResumeCheck::Load(_) | ResumeCheck::Read(_) => {
-                let recent = cursor.positions.recent().unwrap();
-                let start = recent.range().map(|(start, _)| start);
-                let all = self.stream.iter().flatten().rev();
-                let newest_first = all.filter(|it| it.position <= start).cloned().collect();
-                recent.add_loaded(newest_first, true);
-                cursor.positions.check_resume(since, HISTORY)
-            }
-            since => since,
-        };
-        let ResumeCheck::Yes(backlog) = backlog else { return Ok(()) };
-        let resumed: Vec<_> =
-            backlog.iter().map(|in_history| number(&in_history.publication)).collect();
+        let start = ReplayStart::After(since);
+        if let ResumeCheck::Load(_) = cursor.positions.check_resume(start, HISTORY) {
+            let recent = cursor.positions.recent().unwrap();
+            let request = recent.load_request();
+            recent.add_loaded(read(&self.stream, request));
+        }
+        let Some(backlog) = cursor.positions.replay(start) else { return Ok(()) };
+        let resumed = numbers(&backlog);
         let is_kept = |it: &u64| self.numbers.values().any(|in_history| in_history == it);
         let after = self.delivered().into_iter().filter(|it| *it > self.numbers[&since]);
         let missing = after.filter(is_kept).find(|it| !resumed.contains(it));
         prop_assert_eq!(missing, None, "resumed from {}: {:?}: {:?}", since, resumed, self.log);
         prop_assert!(resumed.is_sorted_by(|a, b| a < b), "resumed from {}: {:?}", since, resumed);
+        Ok(())
+    }
+
+    /// Adds a client that asks for everything that is kept.
+    fn replay_all(&mut self) -> TestCaseResult {
+        let Some(cursor) = self.cursor.as_mut().filter(|cursor| cursor.is_live()) else {
+            return Ok(());
+        };
+        if let ResumeCheck::Load(_) = cursor.positions.check_resume(ReplayStart::First, HISTORY) {
+            let recent = cursor.positions.recent().unwrap();
+            let request = recent.load_request();
+            recent.add_loaded(read(&self.stream, request));
+        }
+        let Some(replay) = cursor.positions.replay(ReplayStart::First) else { return Ok(()) };
+        let replayed = numbers(&replay);
+        prop_assert!(replayed.is_sorted_by(|a, b| a < b), "{:?}", replayed);
+        if replay.recovered == Some(true) {
+            let last = cursor.last().unwrap();
+            let of_epoch = |at: &&Position| at.epoch == last.epoch && **at <= last;
+            let published = self.numbers.keys().filter(of_epoch).map(|at| self.numbers[at]);
+            let missing = published.clone().find(|it| !replayed.contains(it));
+            prop_assert_eq!(missing, None, "{:?} of {:?}", replayed, self.log);
+        }
         Ok(())
     }
 
@@ -298,6 +334,7 @@ impl ChannelModel {
             }
             ModelStep::FollowRule => {}
             ModelStep::Resume(back) => self.resume(back)?,
+            ModelStep::ReplayAll => self.replay_all()?,
         }
         Ok(())
     }
@@ -353,6 +390,7 @@ fn under_any_order_of_faults_subscribers_get_all_publications_once_in_order_or_a
         model.publish(true);
         settle(&mut model);
         model.check_log()?;
+        model.replay_all()?;
         (0..6).try_for_each(|back| model.resume(back))
     });
     run.unwrap();
