@@ -1,4 +1,4 @@
-//! One WebSocket of the load generator: non-blocking, without a library, with as little CPU as possible.
+//! One WebSocket or event stream of the load generator: non-blocking, without a library, with as little CPU as possible.
 
 use std::io::{self, Read, Write};
 
@@ -17,6 +17,8 @@ pub enum Request {
     Plain(String),
     /// `/ws` with the json protocol.
     Json,
+    /// A path of Server-Sent Events, including its query.
+    EventStream(String),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub enum Phase {
 pub struct Connection {
     pub stream: TcpStream,
     pub phase: Phase,
+    is_event_stream: bool,
     /// The received part of an incomplete frame or upgrade response.
     partial: Vec<u8>,
     unsent: Vec<u8>,
@@ -41,12 +44,20 @@ impl Connection {
         let (path, protocol) = match request {
             Request::Plain(path) => (path.as_str(), ""),
             Request::Json => ("/ws", "Sec-WebSocket-Protocol: tidegate.v1.json\r\n"),
+            Request::EventStream(path) => (path.as_str(), ""),
         };
-        let unsent = format!(
-            "GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{protocol}\r\n"
-        );
-        Self { stream, phase: Phase::Connecting, partial: Vec::new(), unsent: unsent.into_bytes() }
+        let is_event_stream = matches!(request, Request::EventStream(_));
+        let upgrade = match is_event_stream {
+            true => "Accept: text/event-stream\r\n".to_owned(),
+            false => format!(
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: {KEY}\r\n{protocol}"
+            ),
+        };
+        let unsent =
+            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{upgrade}\r\n").into_bytes();
+        let (phase, partial) = (Phase::Connecting, Vec::new());
+        Self { stream, phase, is_event_stream, partial, unsent }
     }
 
     /// Queues a text frame.
@@ -120,9 +131,15 @@ impl Connection {
             let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
                 return Ok(0);
             };
-            expect_upgraded(&bytes[..head])?;
+            match self.is_event_stream {
+                true => expect_stream(&bytes[..head])?,
+                false => expect_upgraded(&bytes[..head])?,
+            }
             self.phase = Phase::Open;
             taken = head + 4;
+        }
+        if self.is_event_stream {
+            return Ok(taken + take_events(&bytes[taken..], received));
         }
         while let Some(frame) = frame::first(&bytes[taken..])? {
             taken += frame.length;
@@ -139,6 +156,28 @@ impl Connection {
             }
         }
         Ok(taken)
+    }
+}
+
+/// Passes each complete event that has data to `received`. Returns the number of bytes taken.
+fn take_events(bytes: &[u8], received: &mut impl FnMut(&[u8])) -> usize {
+    let mut taken = 0;
+    while let Some(end) = bytes[taken..].windows(2).position(|two| two == b"\n\n") {
+        let event = &bytes[taken..taken + end];
+        // Not a comment, and not the reconnect delay at the start.
+        if event.starts_with(b"data: ") || event.starts_with(b"id: ") && event.contains(&b'{') {
+            received(event);
+        }
+        taken += end + 2;
+    }
+    taken
+}
+
+fn expect_stream(head: &[u8]) -> Result<(), String> {
+    let head = String::from_utf8_lossy(head);
+    match head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream") {
+        true => Ok(()),
+        false => Err(format!("no stream: {}", head.lines().next().unwrap_or_default())),
     }
 }
 

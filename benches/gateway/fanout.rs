@@ -16,7 +16,7 @@ use crate::process::Process;
 use crate::redis::{Redis, publish_command};
 use crate::table::{Goal, Length, Table, median, number};
 
-const SUBSCRIBERS: usize = 1000;
+pub const SUBSCRIBERS: usize = 1000;
 pub const PAYLOAD_BYTES: usize = 128;
 
 /// A fixed rate, so that floor and node get the same work in the same time and sleep about equally often. If each next
@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_millis(10);
 
 /// When the clients read, for both the floor and the node. The results differ, so both ways are measured.
 #[derive(Clone, Copy)]
-enum Reading {
+pub enum Reading {
     /// As most programs do: they wait in `epoll_wait`. Nearly every frame wakes them up, and over loopback the kernel charges
     /// this to the writer: a large part of the cost of a delivery here.
     AsItComes,
@@ -60,13 +60,16 @@ struct Costs {
 }
 
 impl Costs {
-    /// The median of the rounds' ratios, not the ratio of the medians: the load of other programs changes from second to
-    /// second, and affects a node's round and the floor's round just before it about equally.
     fn ratio(&self) -> f64 {
-        let ratios: Vec<f64> =
-            self.node.iter().zip(&self.floor).map(|(node, floor)| node / floor).collect();
-        median(&ratios)
+        median_ratio(&self.node, &self.floor)
     }
+}
+
+/// The median of the rounds' ratios, not the ratio of the medians: the load of other programs changes from second to second,
+/// and affects rounds of both that follow each other about equally.
+pub fn median_ratio(values: &[f64], compared: &[f64]) -> f64 {
+    let ratios: Vec<f64> = values.iter().zip(compared).map(|(value, to)| value / to).collect();
+    median(&ratios)
 }
 
 pub fn measure(length: Length, table: &mut Table) -> Result<()> {
@@ -110,7 +113,7 @@ pub fn measure(length: Length, table: &mut Table) -> Result<()> {
 }
 
 /// Minimum, maximum and median.
-fn range(values: &[f64]) -> String {
+pub fn range(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);
     format!("{} to {}, median {}", number(least), number(most), number(median(values)))
@@ -121,7 +124,7 @@ pub fn requests() -> Vec<Request> {
 }
 
 /// CPU-seconds of `process` per million deliveries, over one round.
-fn round(
+pub fn round(
     clients: &mut Clients,
     reading: Reading,
     process: &Process,

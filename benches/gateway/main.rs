@@ -2,7 +2,7 @@
 //!
 //! | file | contains |
 //! | --- | --- |
-//! | `fanout` `flood` `memory` `publish` `history` `receive` `connect` `order` `slowloris` | one measurement each |
+//! | `fanout` `flood` `memory` `event_streams` `publish` `history` `receive` `connect` `order` `slowloris` | one measurement each |
 //! | `node` `redis` `floor` | the processes: the node under test, its Redis, the minimal server for comparison |
 //! | `client` `connection` `frame` `json` | the load generator |
 //! | `process` `cores` `table` | CPU and memory of a process, pinning, the table of results |
@@ -16,6 +16,7 @@ mod client;
 mod connect;
 mod connection;
 mod cores;
+mod event_streams;
 mod fanout;
 mod flood;
 mod floor;
@@ -40,10 +41,11 @@ use crate::table::{Length, Table};
 
 type Measurement = fn(Length, &mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 9] = [
+const MEASUREMENTS: [(&str, Measurement); 10] = [
     ("fanout", fanout::measure),
     ("flood", flood::measure),
     ("memory", memory::measure),
+    ("event_streams", event_streams::measure),
     ("publish", publish::measure),
     ("history", history::measure),
     ("receive", receive::measure),

@@ -26,19 +26,30 @@ pub fn measure(_: Length, table: &mut Table) -> Result<()> {
     on_own_channels(table)
 }
 
-/// A hundred subscribers for each channel: the memory of the connections themselves.
 fn on_shared_channels(table: &mut Table) -> Result<()> {
-    let requests: Vec<Request> = (0..CONNECTIONS)
-        .map(|number| Request::Plain(format!("/ws/mem-{}", number % SHARED_CHANNELS)))
-        .collect();
+    let request = |number| Request::Plain(format!("/ws/mem-{number}"));
+    idle("memory, idle, 100 channels", request, 1, Goal::AtMost(4096.0), table)
+}
+
+/// A hundred subscribers for each channel: the memory of the connections themselves. `request`: of a connection whose
+/// channels, `channels` of them, have this number.
+pub fn idle(
+    measure: &str,
+    request: impl Fn(usize) -> Request,
+    channels: usize,
+    goal: Goal,
+    table: &mut Table,
+) -> Result<()> {
+    let requests: Vec<Request> =
+        (0..CONNECTIONS).map(|number| request(number % SHARED_CHANNELS)).collect();
     let redis = Redis::start(Cores::Any)?;
     let mut node = Node::start(&redis, Cores::Any)?;
     let empty = stable_pss(&node, None)?;
     let mut clients = Clients::connected(node.address, &requests)?;
-    node.wait_subscribed(CONNECTIONS, SHARED_CHANNELS)?;
+    node.wait_subscribed(CONNECTIONS * channels, SHARED_CHANNELS * channels)?;
     let idle = stable_pss(&node, Some(&mut clients))?;
     println!("  the node alone: {} KiB", empty / 1024);
-    table.add("memory, idle, 100 channels", each(idle, empty), "B each", Goal::AtMost(4096.0));
+    table.add(measure, each(idle, empty), "B each", goal);
     Ok(())
 }
 
