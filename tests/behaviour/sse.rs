@@ -49,7 +49,7 @@ async fn a_publication_arrives_as_an_event_with_its_payload_unchanged(broker: Br
         [EventStream::open(a, "/sse/news").await, EventStream::open(b, "/sse/news").await];
     let mut publisher = RawClient::open(b, "/ws/news").await;
     let json = r#"{"b":1.0, "a":"ü"}"#;
-    for payload in [json, "", " two\nlines", "last"] {
+    for payload in [json, "", " two\nlines", "nul\0: id: 1", "last"] {
         publisher.send(testkit::raw::text(payload)).await;
         for stream in &mut streams {
             assert_eq!(stream.event().await, event("", payload));

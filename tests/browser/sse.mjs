@@ -1,5 +1,6 @@
 // A browser's EventSource on two nodes, from a page of another origin: it receives all publications. After a reconnect event
-// it reconnects by itself and misses nothing.
+// it reconnects by itself and misses nothing. A stream of several channels whose connection is lost resumes all of them on the
+// other node.
 //
 //   (cd tests/browser && npm ci)
 //   node tests/browser/sse.mjs URL_OF_NODE URL_OF_ITS_INTERNAL_LISTENER URL_OF_ANOTHER_NODE
@@ -13,6 +14,7 @@ import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
+import { FaultProxy } from './lib/fault_proxy.mjs';
 
 const [node, internal, other] = process.argv.slice(2).map((url) => url.replace(/\/$/, ''));
 if (!other) { console.error('usage: node sse.mjs URL_OF_NODE URL_OF_ITS_INTERNAL_LISTENER URL_OF_ANOTHER_NODE'); process.exit(1); }
@@ -31,8 +33,8 @@ const browser = await chromium.launchPersistentContext(profile, {
   args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
 
-async function publish(text) {
-  const { status } = await fetch(`${internal}/api/publish/${CHANNEL}`, { method: 'POST', body: text });
+async function publish(text, channel = CHANNEL) {
+  const { status } = await fetch(`${internal}/api/publish/${channel}`, { method: 'POST', body: text });
   assert.equal(status, 202);
 }
 
@@ -61,6 +63,46 @@ try {
   await publish('two\nlines');
   await until('both receive it', () => window.streams.every((it) => it.data.length === 2));
   console.log('ok    publications arrive on both nodes');
+
+  // Several channels, through a proxy that loses the connection and then reaches the other node.
+  const SEVERAL = ['chat:sse-a', 'chat:sse-b', 'news'];
+  const ports = [node, other].map((url) => Number(new URL(url).port));
+  const proxy = await FaultProxy.listen(ports[0]);
+  await page.evaluate((url) => {
+    window.several = { opened: 0, publications: [], notices: [] };
+    const stream = new EventSource(url);
+    stream.onopen = () => { window.several.opened += 1; };
+    stream.onmessage = (event) => window.several.publications.push(JSON.parse(event.data));
+    for (const name of ['gap', 'reconnect']) stream.addEventListener(name, (event) => window.several.notices.push(JSON.parse(event.data)));
+    window.closeSeveral = () => stream.close();
+  }, `${proxy.url}/sse?${SEVERAL.map((name) => `channel=${encodeURIComponent(name)}`).join('&')}`);
+  const CUTS = 3, BETWEEN = 10;
+  const untilSeveral = async (what, condition, argument) => {
+    try { await page.waitForFunction(condition, argument, { timeout: TIMEOUT }); } catch (error) {
+      throw new Error(`${what}: ${JSON.stringify(await page.evaluate(() => window.several))}`, { cause: error });
+    }
+  };
+  await untilSeveral('it is open', () => window.several.opened === 1);
+  let number = 0;
+  const publishSome = async () => { for (let each = 0; each < BETWEEN; each += 1) await publish(String(number += 1), SEVERAL[number % 2]); };
+  for (let cut = 1; cut <= CUTS; cut += 1) {
+    await publishSome();
+    proxy.target = ports[cut % 2];
+    proxy.cut({ reset: true });
+    await publishSome();
+    await untilSeveral('it reconnects', (opened) => window.several.opened === opened, cut + 1);
+  }
+  await untilSeveral('it receives all', (count) => window.several.publications.length >= count, number);
+  const several = await page.evaluate(() => { window.closeSeveral(); return window.several; });
+  await proxy.close();
+  for (const [parity, channel] of SEVERAL.slice(0, 2).entries()) {
+    const numbers = several.publications.filter((it) => it.channel === channel).map((it) => it.data);
+    const expected = Array.from({ length: number }, (_, index) => index + 1).filter((it) => it % 2 === parity);
+    assert.deepEqual(numbers, expected, `${channel}: in order, once`);
+  }
+  const gap = { type: 'gap', channel: 'news', reason: 'not_recovered' };
+  assert.deepEqual(several.notices, Array(CUTS).fill(gap), 'the channel without history gets a gap each time');
+  console.log('ok    several channels on one stream resume on the other node, each in order and once');
 
   const { status } = await fetch(`${internal}/api/drain?percent=100`, { method: 'POST' });
   assert.ok(status < 300, `drain: ${status}`);

@@ -120,6 +120,10 @@ async fn invalid_event_stream_requests_are_answered_with_an_error_that_names_the
     let node = Node::standalone(&[]).await;
     let post = request(node.public, "POST", "/sse/news", &[], b"x").await;
     assert_eq!((post.status, post.header("allow")), (405, Some("GET, OPTIONS")));
+    let mut raw = RawClient::connect(&node).await;
+    raw.send("HEAD /sse/news HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let head = raw.response_head().await;
+    assert_eq!((head.status, head.header("allow")), (405, Some("GET, OPTIONS")));
     for (path, headers, named) in [
         ("/sse/news?last_event_id=x", "", "last_event_id"),
         ("/sse/news", "Last-Event-ID: 5\r\n", "Last-Event-ID"),

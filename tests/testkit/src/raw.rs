@@ -156,6 +156,11 @@ impl RawClient {
         self.read_to_end().await;
     }
 
+    /// A response without a body, as to `HEAD`.
+    pub async fn response_head(&mut self) -> Response {
+        http::head(&mut self.stream, &mut self.received).await
+    }
+
     pub async fn response(&mut self) -> Response {
         http::response(&mut self.stream, &mut self.received).await
     }
