@@ -7,14 +7,17 @@
 // The first node has its default settings. The others share a Redis and have the rules of the demo pages. CHROMIUM selects
 // another browser than /usr/bin/chromium. Exit code 0: all checks passed; 1: a check failed.
 
+import fs from 'node:fs';
 import axe from 'axe-core';
 import { checks, equal, launch, shows, state, text } from './pages.mjs';
 
 const [node, nodeA, nodeB] = process.argv.slice(2).map((url) => url.replace(/\/$/, ''));
 if (!nodeB) { console.error('usage: node demo.mjs URL_OF_NODE URL_OF_NODE_A URL_OF_NODE_B'); process.exit(1); }
 
-const ALL = ['/', '/demo/chat', '/demo/inspector'];
+const ALL = ['/', '/demo/chat', '/demo/ticker', '/demo/board', '/demo/notes', '/demo/notify', '/demo/devices', '/demo/game', '/demo/inspector'];
 const PHONE = { width: 390, height: 844 };
+// make run and make test bundle it before they build.
+const hasYjs = fs.existsSync(new URL('../../target/demo/yjs.js', import.meta.url));
 const { check, failed } = checks();
 const { browser, errors, open, close } = await launch();
 
@@ -33,13 +36,13 @@ try {
   const blank = await browser.newPage();
   await blank.goto(`${node}/demo/icon.svg`);
   const globals = (page) => page.evaluate(() => Object.getOwnPropertyNames(window));
-  const usual = new Set(await globals(blank));
+  const usual = new Set([...await globals(blank), '__ $YJS$ __']);   // Yjs notices by it that it is there twice
   await blank.close();
   for (const path of ALL) {
     await check(`${path} loads, is accessible in light and dark, fits a phone, and declares no global names`, async () => {
       const page = await open(node + path);
       if (path !== '/demo/inspector') await state(page, 'open');
-      await page.locator('#shell pre').first().waitFor();
+      await page.locator('#shell pre, #text').first().waitFor();
       const added = (await globals(page)).filter((name) => !usual.has(name) && !/^\d+$/.test(name));
       equal(added.join(), '', 'global names');
       await page.evaluate(axe.source);
@@ -110,6 +113,117 @@ try {
     await message(a, 'light on');
     await a.goBack();
     await text(a, '#current', 'harbour');
+    await Promise.all([a.close(), b.close()]);
+  });
+
+  const number = (page, selector, least) => page.waitForFunction(([where, from]) => Number(document.querySelector(where).textContent.replace(/[^\d]/g, '')) >= from, [selector, least]);
+  await check('ticker: one window makes hundreds of updates a second, and the other shows them with their latency', async () => {
+    const [a, b] = [await open(`${node}/demo/ticker`), await open(`${node}/demo/ticker`)];
+    await number(b, '#rate', 100);
+    await text(b, '#median', /^\d+ ms$/);
+    await text(b, 'tbody tr:first-child td', /^\d+\.\d\d$/);
+    const sources = async () => (await Promise.all([a, b].map((page) => page.locator('#source').textContent()))).sort().join();
+    equal(await sources(), 'Another window makes the prices up.,This window makes the prices up.', 'the sources');
+    await Promise.all([a.close(), b.close()]);
+  });
+  await check('board: a stroke and a cursor show in the other window, and the stroke in one that comes later', async () => {
+    const [a, b] = [await open(`${node}/demo/board`), await open(`${node}/demo/board`)];
+    await state(a, 'open');
+    await state(b, 'open');
+    await a.getByRole('button', { name: 'Clear' }).click();
+    const { x, y, width, height } = await a.locator('#canvas').boundingBox();
+    await a.mouse.move(x + width / 4, y + height / 4);
+    await a.mouse.down();
+    await a.mouse.move(x + width / 2, y + height / 2, { steps: 5 });
+    await a.mouse.up();
+    await text(b, '#strokes', '1');
+    const left = await b.locator('.cursor', { hasText: await a.getByLabel('Your name').inputValue() }).evaluate((label) => Number.parseFloat(label.style.left));
+    if (Math.abs(left - 50) > 1) throw new Error(`the cursor is at ${left} %`);
+    await b.locator('#canvas').focus();
+    for (const key of [' ', 'ArrowRight', 'ArrowDown', ' ']) await b.keyboard.press(key);
+    await text(a, '#strokes', '2');
+    await b.reload();
+    await text(b, '#strokes', '2');
+    await Promise.all([a.close(), b.close()]);
+  });
+  if (hasYjs) await check('notes: texts typed at the same time in two windows merge to one, which a later window reads from a snapshot', async () => {
+    const [a, b] = [await open(`${node}/demo/notes#n${Date.now()}`), await browser.newPage()];
+    await b.goto(a.url());
+    const content = (page, expected) => page.waitForFunction((wanted) => document.getElementById('text').value === wanted, expected);
+    for (const page of [a, b]) await text(page, '#saved', 'saved');
+    await a.locator('#text').fill('tide\n');
+    await content(b, 'tide\n');
+    await a.locator('#text').press('Control+Home');
+    await b.locator('#text').press('Control+End');
+    await Promise.all([a.locator('#text').pressSequentially('high ', { delay: 20 }), b.locator('#text').pressSequentially('at noon 🌊', { delay: 20 })]);
+    for (const page of [a, b]) await content(page, 'high tide\nat noon 🌊');
+    for (let update = 0; update < 30; update += 1) {
+      await b.locator('#text').fill(`high tide\nat noon 🌊${'~'.repeat(update)}`);
+      await text(b, '#saved', 'saved');
+    }
+    await a.waitForFunction(() => Number(document.getElementById('updates').textContent) < 25);
+    const later = await open(a.url());
+    await content(later, `high tide\nat noon 🌊${'~'.repeat(29)}`);
+    const read = Number(await later.locator('#updates').textContent());
+    if (read >= 25) throw new Error(`it read ${read} updates`);
+    await Promise.all([a, b, later].map((page) => page.close()));
+  });
+  else await check('notes: without Yjs, the page says how to get it', async () => {
+    const page = await browser.newPage();
+    await page.goto(`${node}/demo/notes`);
+    await shows(page, 'This node was built without Yjs');
+    await page.close();
+  });
+  await check('notify: what is read on one device is read on the other, and another user gets none of it', async () => {
+    const [a, b, other] = [await open(`${node}/demo/notify#ada`), await open(`${node}/demo/notify#ada`), await open(`${node}/demo/notify#linus`)];
+    await text(a, '#here', /this one./);
+    if (await a.locator('#all').isEnabled()) await a.locator('#all').click();   // of an earlier run on the same node
+    await text(b, '#unread', 'nothing unread');
+    for (const content of ['The tide turns', 'The ferry is late']) {
+      await other.getByLabel('To', { exact: true }).selectOption('ada');
+      await other.getByLabel('Text').fill(content);
+      await other.getByRole('button', { name: 'Send', exact: true }).click();
+      await shows(a, content);
+    }
+    await text(b, '#unread', '2 unread');
+    await a.getByRole('button', { name: 'Mark as read', exact: true }).first().click();
+    await text(b, '#unread', '1 unread');
+    equal(await b.title(), '(1) Notifications · Tidegate', 'the title');
+    await b.getByRole('button', { name: 'Mark all as read' }).click();
+    await text(a, '#unread', 'nothing unread');
+    await b.reload();
+    await shows(b, 'The ferry is late');
+    await text(b, '#unread', 'nothing unread');
+    equal(await other.locator('#list li').count(), 0, 'notifications of another user');
+    await Promise.all([a, b, other].map((page) => page.close()));
+  });
+  await check('devices: a command from either window or the shell reaches the device, whose status shows in both', async () => {
+    const [a, b] = [await open(`${node}/demo/devices`), await open(`${node}/demo/devices`)];
+    for (const page of [a, b]) await page.locator('#panel .mark.on').nth(3).waitFor();
+    for (const [page, opening] of [[a, 75], [b, 20]]) {
+      await page.getByLabel(/Opening/).fill(String(opening));
+      await page.getByLabel(/Opening/).dispatchEvent('change');
+      await text(page, '#panel .pending', /^done after/);
+      for (const each of [a, b]) await text(each, 'label[for=gate-open]', `Opening: ${opening} %`);
+    }
+    const [, payload, url] = (await a.locator('#shell code').first().textContent()).match(/^curl -d '(.*)' (http:.*)$/);
+    equal((await fetch(url, { method: 'POST', body: payload })).status, 202, 'the status');
+    await b.waitForFunction(() => !document.getElementById('lamp-on').checked);
+    await Promise.all([a.close(), b.close()]);
+  });
+  await check('game: each window shows the other boat and those without a player, at hundreds of positions a second', async () => {
+    const [a, b] = [await open(`${node}/demo/game`), await open(`${node}/demo/game`)];
+    for (const page of [a, b]) {
+      await number(page, '#boats', 22);
+      await number(page, '#rate', 100);
+    }
+    await a.locator('#bots').fill('0');
+    await text(b, '#boats', '2');
+    await text(b, '#scores', new RegExp(await a.getByLabel('Your boat').inputValue()));
+    await a.locator('#canvas').focus();
+    await a.keyboard.down('ArrowLeft');
+    await number(b, '#rate', 10);
+    await text(a, '#latency', /ms/);
     await Promise.all([a.close(), b.close()]);
   });
 

@@ -194,3 +194,24 @@ async function copied(text, box) {
 }
 
 export function quoted(word) { return /^[\w.:/@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`; }
+
+// --- Canvas
+
+/** Keeps a canvas as large as its box, in the screen's own pixels. Calls `resized` after each change. */
+export function fit(canvas, resized = () => {}) {
+  new ResizeObserver(() => {
+    const scale = devicePixelRatio || 1;
+    canvas.width = Math.max(1, Math.round(canvas.clientWidth * scale));
+    canvas.height = Math.max(1, Math.round(canvas.clientHeight * scale));
+    resized();
+  }).observe(canvas);
+}
+
+/** The value of a colour of the style sheet. */
+export function styleColour(name) { return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(); }
+
+/** Calls back for each frame, and not in a hidden tab. */
+export function eachFrame(paint) {
+  const next = (now) => { paint(now); requestAnimationFrame(next); };
+  requestAnimationFrame(next);
+}

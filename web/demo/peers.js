@@ -6,10 +6,11 @@ import { me, onLeave } from '/demo/page.js';
 
 const ANNOUNCE_EVERY = 10_000;   // milliseconds
 const FORGET_AFTER = 25_000;
+const LISTEN_FOR = 900;           // before a window takes itself for the only one
 const ANSWER_WITHIN = 400;       // a newcomer's announcement is answered within this time, not by all windows at once
 
 export class Peers {
-  #client; #channel; #state; #changed; #timer; #answering; #subscription; #stay;
+  #client; #channel; #state; #changed; #timer; #answering; #subscription; #stay; #announcedAt = 0; #since = performance.now();
   /** Id to `{ name, seen, … }` of the other windows. */
   others = new Map();
 
@@ -20,6 +21,7 @@ export class Peers {
     this.#state = state;
     this.#changed = changed;
     this.#subscription = client.subscribe(channel, ({ data }) => this.#hear(data));
+    document.addEventListener('visibilitychange', this.#look);
     this.#timer = setInterval(() => { this.#forget(); this.announce(); }, ANNOUNCE_EVERY);
     this.#stay = onLeave(this.#leave);
     this.announce({ hello: true });
@@ -29,7 +31,20 @@ export class Peers {
   announce(more = {}) {
     clearTimeout(this.#answering);
     this.#answering = undefined;
-    this.#client.publish(this.#channel, { id: me.id, name: me.name, ...this.#state(), ...more }).catch(() => {});
+    this.#announcedAt = performance.now();
+    this.#client.publish(this.#channel, { id: me.id, name: me.name, hidden: document.hidden, ...this.#state(), ...more }).catch(() => {});
+  }
+
+  /** Announces within `every` milliseconds, and at most once in that time. */
+  soon(every) {
+    this.#answering ??= setTimeout(() => this.announce(), Math.max(0, this.#announcedAt + every - performance.now()));
+  }
+
+  /** Whether this window is to do what one window has to do for all, such as making up data: of those that are looked at, the one with the least id. */
+  get leads() {
+    if (document.hidden || performance.now() - this.#since < LISTEN_FOR) return false;
+    for (const [id, { hidden, seen }] of this.others) if (!hidden && id < me.id && Date.now() - seen < FORGET_AFTER) return false;
+    return true;
   }
 
   close() {
@@ -37,9 +52,11 @@ export class Peers {
     this.#subscription.unsubscribe();
     clearInterval(this.#timer);
     this.#stay();
+    document.removeEventListener('visibilitychange', this.#look);
   }
 
   #leave = () => this.announce({ gone: true });
+  #look = () => this.announce();
 
   #hear(state) {
     if (typeof state?.id !== 'string' || state.id === me.id) return;

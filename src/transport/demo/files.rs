@@ -13,10 +13,16 @@ macro_rules! demo {
     };
 }
 
-/// Path, content type and bytes of each file.
+/// Path, content type and bytes of each file. Without bytes, there is no such file.
 pub const FILES: &[(&str, &str, &[u8])] = &[
     ("/", HTML, demo!("index.html")),
     ("/demo/chat", HTML, demo!("chat.html")),
+    ("/demo/ticker", HTML, demo!("ticker.html")),
+    ("/demo/board", HTML, demo!("board.html")),
+    ("/demo/notes", HTML, demo!("notes.html")),
+    ("/demo/notify", HTML, demo!("notify.html")),
+    ("/demo/devices", HTML, demo!("devices.html")),
+    ("/demo/game", HTML, demo!("game.html")),
     ("/demo/inspector", HTML, demo!("inspector.html")),
     ("/demo/demo.css", CSS, demo!("demo.css")),
     ("/demo/icon.svg", SVG, demo!("icon.svg")),
@@ -26,5 +32,13 @@ pub const FILES: &[(&str, &str, &[u8])] = &[
     ("/demo/peers.js", SCRIPT, demo!("peers.js")),
     ("/demo/index.js", SCRIPT, demo!("index.js")),
     ("/demo/chat.js", SCRIPT, demo!("chat.js")),
+    ("/demo/ticker.js", SCRIPT, demo!("ticker.js")),
+    ("/demo/board.js", SCRIPT, demo!("board.js")),
+    ("/demo/notes.js", SCRIPT, demo!("notes.js")),
+    // Made by build.rs.
+    ("/demo/yjs.js", SCRIPT, include_bytes!(concat!(env!("OUT_DIR"), "/yjs.js")).as_slice()),
+    ("/demo/notify.js", SCRIPT, demo!("notify.js")),
+    ("/demo/devices.js", SCRIPT, demo!("devices.js")),
+    ("/demo/game.js", SCRIPT, demo!("game.js")),
     ("/demo/inspector.js", SCRIPT, demo!("inspector.js")),
 ];
