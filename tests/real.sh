@@ -131,7 +131,7 @@ case $status in
   *) exit 1 ;;
 esac
 part "the client in seeded faults, short" env TIDEGATE="$(realpath "$binary")" SEEDS="${CLIENT_SEEDS:-4}" PARALLEL=4 MILLISECONDS=2500 \
-  node tests/browser/chaos/main.mjs
+  node tests/browser/chaos/main.mjs websocket
 
 # A node that exits in the test, and one of its fleet that requires an API key.
 api_key=0123456789abcdef0123456789abcdef

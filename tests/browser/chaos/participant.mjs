@@ -31,9 +31,10 @@ export class Participant {
 
   /** Connected, and every subscription is confirmed on this connection. */
   get isServed() {
-    const opened = this.journal.findLastIndex(({ kind }) => kind === 'state');
-    if (opened < 0 || this.journal[opened].state !== 'open') return false;
-    return [...this.active.values()].every((it) => it.subscribedAt > opened || it.isJoined);
+    // By Server-Sent Events and poll, subscriptions are confirmed before the client is open.
+    const attempted = this.journal.findLastIndex(({ kind, state }) => kind === 'state' && state !== 'open');
+    if (this.client.state !== 'open') return false;
+    return [...this.active.values()].every((it) => it.subscribedAt > attempted || it.isJoined);
   }
 
   subscribe(channel, options, { isJoined = false } = {}) {

@@ -22,6 +22,7 @@ const LINK_FAULTS = {
   throttled: (random) => ({ bytesPerSecond: random.between(2_000, 50_000) }),
   blackHole: () => ({}),
   otherNode: (random) => ({ reset: random.chance(0.5) }),
+  blocked: (random) => ({ upgrades: random.pick(['400', '403', '403', 'hang']), streams: random.pick(['pass', 'pass', 'body', 'all']) }),
 };
 
 /** Faults of nodes and of Redis. */
@@ -49,6 +50,9 @@ export function drawPlan(seed, transport, { milliseconds = 4000, without = [] } 
   for (let count = random.between(3, 8); count > 0; count -= 1) {
     const what = random.pick(LINK_WEIGHTS);
     draw.push({ at: at(), what, participant: random.pick(participants).name, milliseconds: random.between(50, 1500), ...LINK_FAULTS[what](random) });
+  }
+  for (let count = transport === 'changing' ? random.between(1, 4) : 0; count > 0; count -= 1) {
+    draw.push({ at: at(), what: 'blocked', participant: random.pick(participants).name, milliseconds: random.between(1000, 9000), ...LINK_FAULTS.blocked(random) });
   }
   for (let count = random.between(0, 3); count > 0; count -= 1) {
     draw.push({ at: at(), what: random.pick(PROCESS_WEIGHTS), node: random.between(0, 1), milliseconds: random.between(100, 1500) });

@@ -6,6 +6,7 @@ import { Node, Redis } from '../lib/processes.mjs';
 import { Random } from '../lib/random.mjs';
 import { AUTH_SETTINGS } from '../lib/tokens.mjs';
 import { sleep } from '../lib/wait.mjs';
+import { COMPANIES } from './clients.mjs';
 import { RULES } from './plan.mjs';
 
 const SETTINGS = {
@@ -19,6 +20,14 @@ const SETTINGS = {
   'drain.period': '300ms',
 };
 
+/** Changes what the company's proxies block; what is open breaks. */
+function change(link, details) {
+  for (const company of link.companies) {
+    Object.assign(company, details);
+    company.cut();
+  }
+}
+
 /** Milliseconds that a node gets to end after SIGTERM, before it is killed. */
 const DRAIN_TIME_MAX = 3000;
 
@@ -30,10 +39,9 @@ export class Stage {
     const random = new Random(plan.seed).fork();
     for (const { name, node } of plan.participants) {
       const link = { node, proxy: await FaultProxy.listen(stage.nodes[node].port, random.fork()), companies: [] };
-      // Where upgrades are blocked, each node is behind a company's proxy.
-      if (plan.transport === 'blocked' || plan.transport === 'buffered') {
-        const options = { upgrades: '403', streams: plan.transport === 'buffered' ? 'body' : 'pass' };
-        link.companies = await Promise.all(stage.nodes.map(({ port }) => CompanyProxy.listen(port, options)));
+      // Each node is behind a company's proxy, where the transport is meant for one.
+      if (COMPANIES[plan.transport]) {
+        link.companies = await Promise.all(stage.nodes.map(({ port }) => CompanyProxy.listen(port, COMPANIES[plan.transport])));
         link.proxy.target = link.companies[node].port;
       }
       stage.links.set(name, link);
@@ -61,6 +69,7 @@ export class Stage {
       case 'blackHole': return during(participant, { blackHole: true });
       case 'latency':
       case 'throttled': return during(participant, details);
+      case 'blocked': return this.#during(`${participant}'s companies`, milliseconds, () => change(link, details), () => change(link, { upgrades: 'pass', streams: 'pass' }));
       case 'killNode': return this.#down(node, 'SIGKILL', milliseconds);
       case 'restartNode': return this.#down(node, 'SIGTERM', milliseconds);
       case 'pauseNode': return this.#during(node.name, milliseconds, () => node.pause(), () => node.resume());

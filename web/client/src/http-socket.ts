@@ -326,7 +326,16 @@ export function createHttpSocket(base: string, transport: HttpTransport, observe
         const wait = turn.length + polls > POLLS_MAX ? POLL_WAIT_IN_TURN : POLL_WAIT;
         // Without a history, what is published between two polls is lost.
         if (keepsNone) receive({ type: "gap", channel, reason: "poll" });
-        const answer = await json(path("poll", channel, { since: polledTo, wait: `${wait}s` }), REQUEST_TIMEOUT + wait * 1_000);
+        const mine = token;
+        let answer;
+        try {
+          answer = await json(path("poll", channel, { since: polledTo, wait: `${wait}s` }), REQUEST_TIMEOUT + wait * 1_000);
+        } catch (error) {
+          // The token expired while the poll waited, and there is another one by now.
+          if (!(error instanceof Refused) || error.status != 401 || token == mine) throw error;
+          turn.push(next);
+          continue;
+        }
         if (channels.get(channel) != next) continue;
         if (answer.recovered === false) arrive(next, { type: "gap", channel, reason: "not_recovered" });
         for (const each of answer.publications) arrive(next, { type: "publication", channel, ...each });
